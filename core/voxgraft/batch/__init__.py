@@ -1,0 +1,1 @@
+"""Batch segmentation: ledger, outputs, previews, report."""

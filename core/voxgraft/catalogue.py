@@ -1,0 +1,132 @@
+"""Find plugins, and hold what they offer.
+
+Built-in and third-party plugins come the same way: entry points of the group `voxgraft`.
+A plugin that fails is set aside with its reason, and the rest carry on.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from importlib.metadata import EntryPoint, entry_points
+
+from pluggy import PluginManager
+
+from . import hookspecs
+from .component import AnySpec
+from .errors import ComponentConflict, PluginError, UnknownComponent
+from .hookspecs import KINDS
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A plugin that was set aside, and why."""
+
+    plugin: str
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.plugin!r} was set aside: {self.reason}"
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where a plugin comes from: its entry point, and the distribution that installed it."""
+
+    plugin: str
+    module: str
+    distribution: str
+    version: str
+
+
+@dataclass(slots=True)
+class Catalogue:
+    """Every component on offer, by kind and name."""
+
+    _offers: dict[tuple[str, str], dict[str, AnySpec]] = field(default_factory=dict)
+    origins: dict[str, Origin] = field(default_factory=dict)
+    failures: list[Failure] = field(default_factory=list)
+
+    def add(self, plugin: str, spec: AnySpec) -> None:
+        self._offers.setdefault((spec.kind, spec.name), {})[plugin] = spec
+
+    def get(self, kind: str, name: str) -> AnySpec:
+        """Return the one component of that kind and name.
+
+        Raises:
+            UnknownComponent: No plugin offers it.
+            ComponentConflict: Several plugins do.
+        """
+        offers = self._offers.get((kind, name))
+        if not offers:
+            raise UnknownComponent(kind, name, (s.name for _, s in self.of(kind)), map(str, self.failures))
+        if len(offers) > 1:
+            raise ComponentConflict(kind, name, offers)
+        return next(iter(offers.values()))
+
+    def of(self, kind: str) -> Iterator[tuple[str, AnySpec]]:
+        """Iterate over (plugin, component) of one kind, in the order of their names."""
+        for (k, _), offers in sorted(self._offers.items(), key=lambda item: item[0]):
+            if k == kind:
+                yield from offers.items()
+
+    def origin(self, spec: AnySpec) -> Origin:
+        """Where a component comes from."""
+        (plugin,) = self._offers[spec.kind, spec.name]
+        return self.origins[plugin]
+
+    @property
+    def conflicts(self) -> list[ComponentConflict]:
+        return [ComponentConflict(k, n, offers) for (k, n), offers in self._offers.items() if len(offers) > 1]
+
+
+def discover(found: Iterable[EntryPoint] | None = None, *, without: Iterable[str] | None = None) -> Catalogue:
+    """Load the plugins and collect their cards.
+
+    Args:
+        found: The entry points to load; by default those installed in this environment.
+        without: Plugins to leave out, as `distribution:entry`; by default those named in `VOXGRAFT_WITHOUT`.
+    """
+    left_out = set(os.environ.get("VOXGRAFT_WITHOUT", "").split() if without is None else without)
+    manager = PluginManager(hookspecs.PROJECT)
+    manager.add_hookspecs(hookspecs.Hooks)
+    catalogue = Catalogue()
+    for entry in entry_points(group=hookspecs.PROJECT) if found is None else found:
+        if _name(entry) not in left_out:
+            _load(manager, entry, catalogue)
+    for kind, hook in KINDS.items():
+        _collect(manager, kind, hook, catalogue)
+    return catalogue
+
+
+def _load(manager: PluginManager, entry: EntryPoint, catalogue: Catalogue) -> None:
+    name = _name(entry)
+    try:
+        manager.register(entry.load(), name=name)
+        manager.check_pending()
+    except (Exception, SystemExit) as error:  # a plugin may fail in any way
+        if manager.has_plugin(name):
+            manager.unregister(name=name)
+        catalogue.failures.append(Failure(name, f"{type(error).__name__}: {error}"))
+    else:
+        distribution, version = (entry.dist.name, entry.dist.version) if entry.dist else ("", "")
+        catalogue.origins[name] = Origin(name, entry.module, distribution, version)
+
+
+def _collect(manager: PluginManager, kind: str, hook: str, catalogue: Catalogue) -> None:
+    for impl in getattr(manager.hook, hook).get_hookimpls():
+        try:
+            specs = list(impl.function())
+            for spec in specs:
+                if getattr(spec, "kind", None) != kind:
+                    raise PluginError(f"{hook} gave {spec!r}, which is no {kind}")
+        except Exception as error:  # a plugin may fail in any way
+            catalogue.failures.append(Failure(impl.plugin_name, f"{type(error).__name__}: {error}"))
+        else:
+            for spec in specs:
+                catalogue.add(impl.plugin_name, spec)
+
+
+def _name(entry: EntryPoint) -> str:
+    return f"{entry.dist.name}:{entry.name}" if entry.dist else entry.name

@@ -1,0 +1,188 @@
+"""The light cards by which plugins announce what they offer.
+
+A card is data: it costs no import of torch, MONAI or pydantic. Two of its fields are functions that the engine
+calls late: `config` when a workflow is checked, `build` when it runs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
+
+from .interfaces import (
+    Decoder,
+    Encoder,
+    Executor,
+    Layout,
+    Loss,
+    Metric,
+    Modality,
+    Reader,
+    Source,
+    Step,
+    Store,
+    Strategy,
+    Tracker,
+    Writer,
+)
+
+if TYPE_CHECKING:
+    from .config import Config
+
+C = TypeVar("C", bound="Config")
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Component(Generic[C, T]):
+    """One thing a workflow can name.
+
+    Attributes:
+        name: What a workflow file writes after `use:`.
+        summary: One line for `voxgraft plugins list`.
+        config: Gives the model of the options; may import pydantic, never torch.
+        build: Makes the component from its options; may import anything.
+    """
+
+    kind: ClassVar[str]
+
+    name: str
+    summary: str
+    config: Callable[[], type[C]]
+    build: Callable[[C], T]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReaderSpec(Component[C, Reader]):
+    """A reader, with the file name endings it claims and the bytes by which it knows files without one.
+
+    Attributes:
+        suffixes: Lower-case endings such as `.nii.gz`; the longest that fits decides.
+        magic: Pairs of (offset, bytes) found in the first kilobyte of its files.
+        series: Files of one folder tree belong together (DICOM): they are scanned in one call.
+    """
+
+    kind = "reader"
+
+    suffixes: tuple[str, ...]
+    magic: tuple[tuple[int, bytes], ...] = ()
+    series: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WriterSpec(Component[C, Writer]):
+    """A writer, with the file name endings it answers to in `convert`.
+
+    Attributes:
+        filename: The name of its file in a batch's folder of one scan, such as `mask.nii.gz`.
+        needs: What the scan must be: `any`, or `dicom` for objects that refer to DICOM instances.
+        labels: It writes masks; otherwise images only.
+    """
+
+    kind = "writer"
+
+    suffixes: tuple[str, ...]
+    filename: str
+    needs: str = "any"
+    labels: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LayoutSpec(Component[C, Layout]):
+    """A way in which data sets lie on disk."""
+
+    kind = "layout"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModalitySpec(Component[C, Modality]):
+    """A kind of image, with the DICOM modality codes it stands for."""
+
+    kind = "modality"
+
+    dicom: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EncoderSpec(Component[C, Encoder]):
+    """An encoder, with the spatial dimensions it accepts."""
+
+    kind = "encoder"
+
+    dims: frozenset[int] = frozenset({2, 3})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DecoderSpec(Component[C, Decoder]):
+    """A decoder."""
+
+    kind = "decoder"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StrategySpec(Component[C, Strategy]):
+    """A way of transferring, with what it needs: `pretrained`, `unlabelled`, `teacher`, `source`."""
+
+    kind = "strategy"
+
+    needs: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LossSpec(Component[C, Loss]):
+    """A loss."""
+
+    kind = "loss"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MetricSpec(Component[C, Metric]):
+    """A metric, with the direction in which it improves and its unit."""
+
+    kind = "metric"
+
+    higher_is_better: bool
+    unit: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepSpec(Component[C, Step]):
+    """A step of a workflow, and the steps that must have been done before it."""
+
+    kind = "step"
+
+    after: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrackerSpec(Component[C, Tracker]):
+    """A place that keeps a run's events."""
+
+    kind = "tracker"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoreSpec(Component[C, Store]):
+    """A place that keeps model packages, with the beginnings of the references it answers to."""
+
+    kind = "store"
+
+    schemes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourceSpec(Component[C, Source]):
+    """A place that studies are fetched from."""
+
+    kind = "source"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExecutorSpec(Component[C, Executor]):
+    """A way of spreading a batch's scans over workers."""
+
+    kind = "executor"
+
+
+AnySpec = Component[Any, Any]

@@ -1,0 +1,1 @@
+"""From folders to prepared arrays: cases, fingerprint, plan, cache."""

@@ -1,0 +1,103 @@
+"""Files that appear whole or not at all, and their fingerprints."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from .errors import DataError
+
+TEMPORARY = ".tmp"
+
+
+@contextmanager
+def whole(target: Path) -> Iterator[Path]:
+    """Give a path beside `target` to write to; on success it becomes `target`, on failure it is removed.
+
+    The temporary name keeps the ending of the target, for libraries that choose a format by it. Files and folders are
+    both fine; a folder replaces the one that was there.
+
+    Raises:
+        DataError: The disk is full, or the folder may not be written.
+    """
+    beside = target.with_name(f"{TEMPORARY}-{os.getpid()}-{target.name}")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        yield beside
+        _settle(beside)
+        _replace(beside, target)
+    except OSError as error:
+        if error.filename and Path(os.fsdecode(error.filename)) not in (target, beside) and error.errno not in _DISK:
+            raise
+        raise DataError(f"{target}: cannot be written: {error.strerror or error}") from error
+    finally:
+        remove(beside)
+
+
+def remove(path: Path) -> None:
+    """Remove a file or a folder, if it is there."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def write_json(target: Path, document: Any) -> None:
+    """Write one JSON document, whole or not at all."""
+    with whole(target) as path:
+        path.write_text(json.dumps(document, indent=2, ensure_ascii=False, default=_plain) + "\n", encoding="utf-8")
+
+
+def write_text(target: Path, text: str) -> None:
+    """Write a text file, whole or not at all."""
+    with whole(target) as path:
+        path.write_text(text, encoding="utf-8")
+
+
+def sha256(path: Path) -> str:
+    """The SHA-256 of a file's bytes, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def digest(document: Any) -> str:
+    """A fingerprint of plain values: equal values give equal fingerprints on every machine."""
+    text = json.dumps(document, sort_keys=True, ensure_ascii=True, default=_plain)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Path):
+        return value.as_posix()
+    if hasattr(value, "tolist"):
+        return value.tolist()
+    if isinstance(value, (set, frozenset)):
+        return sorted(value)
+    raise TypeError(f"{type(value).__name__} is no plain value")
+
+
+_DISK = {28, 122, 27, 30}  # ENOSPC, EDQUOT, EFBIG, EROFS
+
+
+def _settle(path: Path) -> None:
+    """Wait until the bytes are on the disk, so that a power cut cannot leave an empty file under the final name."""
+    for part in path.rglob("*") if path.is_dir() else (path,):
+        if part.is_file():
+            with part.open("rb") as file:
+                os.fsync(file.fileno())
+
+
+def _replace(beside: Path, target: Path) -> None:
+    if beside.is_dir() and target.exists():
+        old = target.with_name(f"{TEMPORARY}-{os.getpid()}-old-{target.name}")
+        target.rename(old)
+        beside.rename(target)
+        remove(old)
+    else:
+        os.replace(beside, target)

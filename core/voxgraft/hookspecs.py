@@ -1,0 +1,127 @@
+"""The hooks a plugin may implement.
+
+Each returns cards (see `voxgraft.component`), which must be cheap: a plugin module is imported whenever plugins are
+listed or a workflow is read, so it must not import torch, MONAI, MLflow or pydantic at its top. What the engine then
+asks of the component that a card builds is written in `voxgraft.interfaces`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, Protocol
+
+from pluggy import HookimplMarker, HookspecMarker
+
+from .component import (
+    DecoderSpec,
+    EncoderSpec,
+    ExecutorSpec,
+    LayoutSpec,
+    LossSpec,
+    MetricSpec,
+    ModalitySpec,
+    ReaderSpec,
+    SourceSpec,
+    StepSpec,
+    StoreSpec,
+    StrategySpec,
+    TrackerSpec,
+    WriterSpec,
+)
+
+PROJECT = "voxgraft"
+
+hookspec = HookspecMarker(PROJECT)
+hookimpl = HookimplMarker(PROJECT)
+
+KINDS = {
+    "reader": "voxgraft_readers",
+    "writer": "voxgraft_writers",
+    "layout": "voxgraft_layouts",
+    "modality": "voxgraft_modalities",
+    "encoder": "voxgraft_encoders",
+    "decoder": "voxgraft_decoders",
+    "strategy": "voxgraft_strategies",
+    "loss": "voxgraft_losses",
+    "metric": "voxgraft_metrics",
+    "step": "voxgraft_steps",
+    "tracker": "voxgraft_trackers",
+    "store": "voxgraft_stores",
+    "source": "voxgraft_sources",
+    "executor": "voxgraft_executors",
+}
+"""Each kind of component, and the hook that offers it."""
+
+
+class Hooks(Protocol):
+    """What a plugin module may define. Every hook is optional."""
+
+    @hookspec
+    def voxgraft_readers(self) -> Iterable[ReaderSpec[Any]]:
+        """Offer readers of image files."""
+        ...
+
+    @hookspec
+    def voxgraft_writers(self) -> Iterable[WriterSpec[Any]]:
+        """Offer writers of images and masks."""
+        ...
+
+    @hookspec
+    def voxgraft_layouts(self) -> Iterable[LayoutSpec[Any]]:
+        """Offer ways in which data sets lie on disk."""
+        ...
+
+    @hookspec
+    def voxgraft_modalities(self) -> Iterable[ModalitySpec[Any]]:
+        """Offer kinds of images: normalisation, augmentation, display window."""
+        ...
+
+    @hookspec
+    def voxgraft_encoders(self) -> Iterable[EncoderSpec[Any]]:
+        """Offer encoders, pretrained or new."""
+        ...
+
+    @hookspec
+    def voxgraft_decoders(self) -> Iterable[DecoderSpec[Any]]:
+        """Offer decoders."""
+        ...
+
+    @hookspec
+    def voxgraft_strategies(self) -> Iterable[StrategySpec[Any]]:
+        """Offer transfer strategies."""
+        ...
+
+    @hookspec
+    def voxgraft_losses(self) -> Iterable[LossSpec[Any]]:
+        """Offer losses."""
+        ...
+
+    @hookspec
+    def voxgraft_metrics(self) -> Iterable[MetricSpec[Any]]:
+        """Offer metrics."""
+        ...
+
+    @hookspec
+    def voxgraft_steps(self) -> Iterable[StepSpec[Any]]:
+        """Offer steps of a workflow."""
+        ...
+
+    @hookspec
+    def voxgraft_trackers(self) -> Iterable[TrackerSpec[Any]]:
+        """Offer places that keep a run's events."""
+        ...
+
+    @hookspec
+    def voxgraft_stores(self) -> Iterable[StoreSpec[Any]]:
+        """Offer places that keep model packages."""
+        ...
+
+    @hookspec
+    def voxgraft_sources(self) -> Iterable[SourceSpec[Any]]:
+        """Offer places that studies are fetched from."""
+        ...
+
+    @hookspec
+    def voxgraft_executors(self) -> Iterable[ExecutorSpec[Any]]:
+        """Offer ways of spreading a batch's scans over workers."""
+        ...

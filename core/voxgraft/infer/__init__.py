@@ -1,0 +1,1 @@
+"""Inference: sliding window, and labels in the scan's own grid."""

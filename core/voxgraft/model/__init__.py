@@ -1,0 +1,1 @@
+"""Networks: encoder, decoder, heads, weights and transfer strategies."""

@@ -1,0 +1,82 @@
+"""The network: an encoder, a decoder, and a head for each decoded map."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from torch import Tensor, nn
+from torch.nn import functional
+
+from ..interfaces import Decoder, Encoder
+
+CONVOLUTION: dict[int, type[nn.Conv2d] | type[nn.Conv3d]] = {2: nn.Conv2d, 3: nn.Conv3d}
+LINEAR = {2: "bilinear", 3: "trilinear"}
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """What a forward pass gives.
+
+    Attributes:
+        logits: (batch, class, *spatial), at the image's resolution.
+        deep: Coarser logits, fine to coarse, for deep supervision; empty in evaluation mode.
+        maps: The decoded maps, fine to coarse.
+        features: The encoder's maps, fine to coarse.
+    """
+
+    logits: Tensor
+    deep: tuple[Tensor, ...]
+    maps: tuple[Tensor, ...]
+    features: tuple[Tensor, ...]
+
+
+class SegmentationNetwork(nn.Module):
+    """Encoder, decoder, head; any encoder fits any decoder by the lists of channels and strides.
+
+    Args:
+        classes: The number of classes, background included.
+        deep_supervision: While training, coarser decoded maps give logits as well.
+    """
+
+    def __init__(
+        self, encoder: nn.Module, decoder: nn.Module, dims: int, classes: int, *, deep_supervision: bool = True
+    ) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.decoder = decoder
+        self.dims = dims
+        self.classes = classes
+        channels: Sequence[int] = decoder.channels  # type: ignore[assignment]
+        levels = channels if deep_supervision else channels[:1]
+        self.heads = nn.ModuleList(CONVOLUTION[dims](width, classes, 1) for width in levels)
+
+    def forward(self, image: Tensor) -> Output:
+        """Logits from an image (batch, channel, *spatial) of any size."""
+        features = self.encoder(image)
+        maps = self.decoder(features)
+        heads = list(self.heads) if self.training else list(self.heads)[:1]
+        logits, *deep = (head(decoded) for head, decoded in zip(heads, maps, strict=False))
+        if logits.shape[2:] != image.shape[2:]:
+            logits = functional.interpolate(logits, image.shape[2:], mode=LINEAR[self.dims], align_corners=False)
+        return Output(logits, tuple(deep), tuple(maps), tuple(features))
+
+
+def build_network(
+    encoder: Encoder,
+    decoder: Decoder,
+    *,
+    dims: int,
+    channels: int,
+    classes: int,
+    strides: Sequence[Sequence[int]],
+    deep_supervision: bool = True,
+) -> SegmentationNetwork:
+    """A network from what the two factories make.
+
+    Args:
+        strides: The plan's proposal for the levels, cumulative, fine to coarse.
+    """
+    body = encoder.make(dims, channels, strides)
+    top = decoder.make(dims, body.channels, body.strides)  # type: ignore[arg-type]
+    return SegmentationNetwork(body, top, dims, classes, deep_supervision=deep_supervision)

@@ -1,0 +1,168 @@
+"""What a transfer strategy may do: small hooks around a training loop that it does not own.
+
+The parameter table is the audit record of a run: one row for each parameter with its learning rate, weight decay,
+whether it is trained, and where its start value came from.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
+
+from torch import Tensor, nn
+
+from ..errors import TrainingError
+from .network import Output, SegmentationNetwork
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One parameter of what is trained."""
+
+    name: str
+    shape: tuple[int, ...]
+    lr: float
+    weight_decay: float
+    train: bool
+    origin: Literal["pretrained", "new"]
+
+    def but(self, **changes: Any) -> Row:
+        return replace(self, **changes)
+
+
+@dataclass(slots=True)
+class Context:
+    """What the trainer shares with strategies. They read it; they never own the loop.
+
+    Attributes:
+        pretrained: Names of the parameters of `network` whose start values were loaded.
+        step: The step about to be done, counted from 0; `total` is the planned number, by the budget's own estimate.
+        progress: 0 at the start, 1 at the end of the budget.
+    """
+
+    network: SegmentationNetwork
+    pretrained: frozenset[str] = frozenset()
+    step: int = 0
+    total: int = 0
+    progress: float = 0.0
+    extra: dict[str, nn.Module] = field(default_factory=dict)
+
+
+class TransferStrategy:
+    """The base of every strategy; each hook does nothing unless overridden."""
+
+    needs: frozenset[str] = frozenset()
+
+    def prepare(self, context: Context) -> Mapping[str, nn.Module]:
+        """Wrap or attach; the returned modules are optimised, moved and checkpointed by the trainer."""
+        return {}
+
+    def edit(self, rows: Sequence[Row], context: Context) -> list[Row]:
+        """Change learning rates, weight decay or what is trained."""
+        return list(rows)
+
+    def before_step(self, context: Context) -> None:
+        """Called before each step: unfreezing, ramps."""
+
+    def train_mode(self, context: Context) -> None:
+        """Called right after `network.train()`, to put parts back into evaluation mode."""
+
+    def losses(self, context: Context, batch: Mapping[str, Tensor], output: Output) -> Mapping[str, Tensor]:
+        """More terms of the loss, already weighted, each under the name it is logged by."""
+        return {}
+
+    combine: Callable[[Context, Mapping[str, Tensor]], Tensor] | None = None
+    """At most one strategy of a stack makes one number from the named terms; otherwise they are added."""
+
+    def after_step(self, context: Context) -> None:
+        """Called after the optimiser: averaging, clipping, masks."""
+
+    def export(self, context: Context, network: SegmentationNetwork) -> SegmentationNetwork:
+        """The network to keep, without a trace of the strategy."""
+        return network
+
+    def state_dict(self) -> dict[str, Any]:
+        return {}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None: ...
+
+
+class Stack:
+    """Strategies applied in order.
+
+    Raises:
+        TrainingError: Two of them want to combine the losses.
+    """
+
+    def __init__(self, strategies: Sequence[TransferStrategy]) -> None:
+        self.strategies = tuple(strategies)
+        owners = [strategy for strategy in self.strategies if strategy.combine is not None]
+        if len(owners) > 1:
+            names = " and ".join(type(owner).__name__ for owner in owners)
+            raise TrainingError(f"transfer: {names} both want to weigh the losses; keep one of them")
+        self._owner = owners[0] if owners else None
+
+    @property
+    def needs(self) -> frozenset[str]:
+        return frozenset().union(*(strategy.needs for strategy in self.strategies))
+
+    def prepare(self, context: Context) -> dict[str, nn.Module]:
+        return {name: module for one in self.strategies for name, module in one.prepare(context).items()}
+
+    def edit(self, rows: Sequence[Row], context: Context) -> list[Row]:
+        rows = list(rows)
+        for strategy in self.strategies:
+            rows = strategy.edit(rows, context)
+        return rows
+
+    def before_step(self, context: Context) -> None:
+        for strategy in self.strategies:
+            strategy.before_step(context)
+
+    def train_mode(self, context: Context) -> None:
+        for strategy in self.strategies:
+            strategy.train_mode(context)
+
+    def losses(self, context: Context, batch: Mapping[str, Tensor], output: Output) -> dict[str, Tensor]:
+        return {
+            name: term for one in self.strategies for name, term in one.losses(context, batch, output).items()
+        }
+
+    def combine(self, context: Context, terms: Mapping[str, Tensor]) -> Tensor:
+        if self._owner is not None and self._owner.combine is not None:
+            return self._owner.combine(context, terms)
+        return sum(terms.values(), start=next(iter(terms.values())).new_zeros(()))
+
+    def after_step(self, context: Context) -> None:
+        for strategy in self.strategies:
+            strategy.after_step(context)
+
+    def export(self, context: Context, network: SegmentationNetwork) -> SegmentationNetwork:
+        for strategy in self.strategies:
+            network = strategy.export(context, network)
+        return network
+
+    def state_dict(self) -> dict[str, Any]:
+        return {str(place): strategy.state_dict() for place, strategy in enumerate(self.strategies)}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        for place, strategy in enumerate(self.strategies):
+            strategy.load_state_dict(state[str(place)])
+
+
+def parameter_table(
+    network: nn.Module, lr: float, weight_decay: float, pretrained: frozenset[str] = frozenset()
+) -> list[Row]:
+    """One row for each parameter; those of one axis (norms, biases) get no weight decay."""
+    return [
+        Row(
+            name=name,
+            shape=tuple(parameter.shape),
+            lr=lr,
+            weight_decay=weight_decay if parameter.ndim > 1 else 0.0,
+            train=True,
+            origin="pretrained" if name in pretrained else "new",
+        )
+        for name, parameter in network.named_parameters()
+    ]

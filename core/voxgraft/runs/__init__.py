@@ -1,0 +1,1 @@
+"""Runs: the engine that does the steps of a workflow, and the steps."""

@@ -1,0 +1,104 @@
+"""A place in a workflow file where a component stands, checked against what is installed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler, ValidationInfo
+from pydantic_core import CoreSchema, PydanticCustomError, core_schema
+
+from .catalogue import Catalogue
+from .component import Component
+from .config import Config
+from .errors import BrokenPlugin, ComponentConflict, UnknownComponent
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen(Generic[T]):
+    """A component that a workflow names, with its options. Nothing heavy is imported before `build`."""
+
+    component: Component[Any, T]
+    options: Config
+    plugin: str = ""
+
+    @property
+    def name(self) -> str:
+        return self.component.name
+
+    def build(self) -> T:
+        """Make the component.
+
+        Raises:
+            BrokenPlugin: Its code failed in a way that is no user's error.
+        """
+        from .errors import VoxGraftError
+
+        try:
+            return self.component.build(self.options)
+        except VoxGraftError:
+            raise
+        except Exception as error:
+            doing = f"making the {self.component.kind} {self.name!r}"
+            raise BrokenPlugin(self.plugin, doing, error) from error
+
+    def document(self) -> dict[str, Any]:
+        """The mapping a workflow file would hold, with every option written out."""
+        return {"use": self.name, **self.options.model_dump(mode="json")}
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """Where a component of one kind stands: a mapping with the key `use`, or just its name.
+
+    Attributes:
+        default: The component that is used when the mapping has no key `use`.
+    """
+
+    kind: str
+    default: str | None = None
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.with_info_plain_validator_function(self._choose)
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        return {"title": self.kind, "x-slot": self.kind}
+
+    def _choose(self, value: Any, info: ValidationInfo) -> Chosen[Any]:
+        if isinstance(value, Chosen):
+            return value
+        if isinstance(value, str):
+            value = {"use": value}
+        if isinstance(value, dict) and self.default and "use" not in value:
+            value = {"use": self.default, **value}
+        if not isinstance(value, dict) or not isinstance(value.get("use"), str):
+            raise PydanticCustomError("no_use", "expected a mapping with the key 'use'")
+        return choose(_catalogue(info), self.kind, value)
+
+
+def choose(catalogue: Catalogue, kind: str, value: dict[str, Any]) -> Chosen[Any]:
+    """The component that a mapping with the key `use` names, its options validated.
+
+    Raises:
+        PydanticCustomError: There is no such component, or several plugins offer it.
+        pydantic.ValidationError: The options do not fit.
+    """
+    options = {key: option for key, option in value.items() if key != "use"}
+    try:
+        component = catalogue.get(kind, value["use"])
+    except (UnknownComponent, ComponentConflict) as error:
+        raise PydanticCustomError("component", "{reason}", {"reason": str(error)}) from None
+    plugin = catalogue.origin(component).plugin
+    try:
+        model = component.config()
+    except Exception as error:
+        broken = BrokenPlugin(plugin, f"giving the options of {value['use']!r}", error)
+        raise PydanticCustomError("component", "{reason}", {"reason": str(broken)}) from None
+    return Chosen(component, model.model_validate(options), plugin)
+
+
+def _catalogue(info: ValidationInfo) -> Catalogue:
+    assert isinstance(info.context, Catalogue), "validate a workflow with context=catalogue"
+    return info.context

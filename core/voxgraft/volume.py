@@ -1,0 +1,143 @@
+"""Volumes: voxels with their geometry, and what is known of an image before its voxels are read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Something wrong with an image or a data set.
+
+    Attributes:
+        code: A stable word to script against, such as `missing-slice`.
+        message: One plain sentence.
+        severity: An `error` keeps the image from being read; a `warning` or a `repair` is recorded.
+    """
+
+    code: str
+    message: str
+    severity: Literal["error", "warning", "repair"] = "error"
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One image as its header describes it; no voxel has been read.
+
+    Attributes:
+        path: The file, or the folder that holds the files of a series.
+        reader: The name of the reader that found it.
+        shape: Voxels along each spatial axis (i, j[, k]); index i runs fastest in the file.
+        affine: 4x4, from voxel indices (i, j, k) to RAS millimetres.
+        channels: 1, or the number of channels, time points or colours.
+        modality: The DICOM modality (`CT`, `MR` ...), where the file says it.
+        series: The SeriesInstanceUID, or another name of the image inside its path.
+        description: What the scanner called it.
+        patient: An identifier of the patient as the file states it; never logged.
+        files: The files to read, in the order of the slices.
+        facts: What the reader wants to find again when it reads (plain values only).
+    """
+
+    path: Path
+    reader: str
+    shape: tuple[int, ...]
+    affine: Array
+    channels: int = 1
+    modality: str | None = None
+    series: str | None = None
+    description: str | None = None
+    patient: str | None = None
+    problems: tuple[Problem, ...] = ()
+    files: tuple[Path, ...] = ()
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def spacing(self) -> tuple[float, ...]:
+        """Millimetres between neighbouring voxels along each spatial axis."""
+        return spacing_of(self.affine)[: len(self.shape)]
+
+    @property
+    def errors(self) -> tuple[Problem, ...]:
+        """The problems that keep it from being read."""
+        return tuple(problem for problem in self.problems if problem.severity == "error")
+
+
+@dataclass(frozen=True, eq=False)
+class Volume:
+    """Voxels with their geometry.
+
+    Attributes:
+        array: Shape (i, j[, k]) for one channel, (channel, i, j[, k]) for several.
+        affine: 4x4, from voxel indices (i, j, k) to RAS millimetres.
+        dims: The number of spatial axes, 2 or 3; by default the axes of the array, at most 3.
+        item: The header it was read from; writers need it to write back into the same study.
+    """
+
+    array: Array
+    affine: Array
+    dims: int = 0
+    item: Item | None = None
+
+    def __post_init__(self) -> None:
+        array = np.asarray(self.array)
+        dims = self.dims or min(array.ndim, 3)
+        if dims not in (2, 3) or array.ndim not in (dims, dims + 1):
+            raise ValueError(f"an array of shape {array.shape} is no volume of {dims} spatial axes")
+        affine = checked_affine(self.affine)
+        object.__setattr__(self, "array", array)
+        object.__setattr__(self, "dims", dims)
+        object.__setattr__(self, "affine", affine)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Voxels along each spatial axis."""
+        return tuple(self.array.shape[-self.dims :])
+
+    @property
+    def channels(self) -> int:
+        return 1 if self.array.ndim == self.dims else int(self.array.shape[0])
+
+    @cached_property
+    def spacing(self) -> tuple[float, ...]:
+        """Millimetres between neighbouring voxels along each spatial axis."""
+        return spacing_of(self.affine)[: self.dims]
+
+    @property
+    def voxel_ml(self) -> float:
+        """Millilitres of one voxel (of a 3D volume)."""
+        return float(abs(np.linalg.det(self.affine[:3, :3]))) / 1000.0
+
+    def with_array(self, array: ArrayLike) -> Volume:
+        """The same geometry around other voxels."""
+        return replace(self, array=np.asarray(array))
+
+
+def checked_affine(affine: ArrayLike) -> Array:
+    """A finite, invertible 4x4 affine in double precision.
+
+    Raises:
+        ValueError: It is none.
+    """
+    matrix = np.asarray(affine, dtype=np.float64)
+    if matrix.shape != (4, 4):
+        raise ValueError(f"the affine has shape {matrix.shape}, not (4, 4)")
+    if not np.isfinite(matrix).all():
+        raise ValueError("the affine holds values that are not finite numbers")
+    if abs(np.linalg.det(matrix[:3, :3])) < 1e-12:
+        raise ValueError("the affine is singular: its axes do not span space")
+    return matrix
+
+
+def spacing_of(affine: Array) -> tuple[float, float, float]:
+    """Millimetres between neighbouring voxels along i, j and k: the lengths of the affine's columns."""
+    x, y, z = (float(v) for v in np.sqrt((np.asarray(affine, dtype=np.float64)[:3, :3] ** 2).sum(0)))
+    return x, y, z
