@@ -1,0 +1,76 @@
+"""The plan: every number that follows from the fingerprint, and travels with the weights."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import ValidationError
+
+from ..config import Config
+from ..errors import ModelError
+
+
+class Plan(Config):
+    """How images become what the network sees. Training and prediction read the same plan.
+
+    A 3D network sees volumes in RAS order of axes, resampled to `spacing`. A 2D network sees the slices of such a
+    volume along `slice_axis`, or images of two axes as they are.
+    """
+
+    version: Literal[1] = 1
+    dims: Literal[2, 3]
+    """Axes of the network."""
+
+    image_dims: Literal[2, 3]
+    """Axes of the images: 3 with `dims` 2 means slice by slice."""
+
+    channels: tuple[str, ...]
+    """Names of the input channels."""
+
+    labels: tuple[tuple[int, str], ...]
+    """Value in masks and name of each structure, by class: class 0 is background, class 1 the first of these."""
+
+    modality: str
+    normalisation: tuple[dict[str, float], ...]
+    """The modality's numbers, by channel."""
+
+    spacing: tuple[float, ...]
+    """Millimetres between voxels, along the image's axes in RAS order."""
+
+    slice_axis: int = 2
+    """For slices of volumes: the axis (in RAS order) that is walked along."""
+
+    patch: tuple[int, ...]
+    """Voxels of a training patch and of an inference window, along the network's axes."""
+
+    batch: int
+    strides: tuple[tuple[int, ...], ...]
+    """For each level of the network, how much coarser than the image it is along each axis."""
+
+    contract: dict[str, Any] = {}
+    """What incoming scans are compared with: modality codes, ranges of spacing and size seen in training."""
+
+    @property
+    def classes(self) -> int:
+        return len(self.labels) + 1
+
+    @property
+    def values(self) -> tuple[int, ...]:
+        """The value in masks of each class, background first."""
+        return (0, *(value for value, _ in self.labels))
+
+
+def read_plan(path: Path) -> Plan:
+    """The plan in a JSON file.
+
+    Raises:
+        ModelError: It is not there, or is no plan.
+    """
+    try:
+        return Plan.model_validate_json(path.read_bytes())
+    except FileNotFoundError:
+        raise ModelError(f"{path}: there is no plan") from None
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise ModelError(f"{path}: is no plan: {'.'.join(map(str, first['loc']))}: {first['msg']}") from None

@@ -1,0 +1,179 @@
+"""Model packages: a trained model as data only, every file named in a manifest with its SHA-256.
+
+A package is a folder (or a zip of it) of `model.safetensors`, `plan.json`, `workflow.yaml`, `labels.json`, `card.md`
+and `manifest.json`. It holds no pickle and no code, and reading one runs none.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .data.cases import Labels
+from .data.plan import Plan, read_plan
+from .errors import ModelError
+from .files import digest, sha256, whole, write_json, write_text
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+FORMAT = 1
+MEMBERS = ("model.safetensors", "plan.json", "workflow.yaml", "labels.json", "card.md")
+MANIFEST = "manifest.json"
+SUFFIX = ".voxgraft.zip"
+LARGEST = 32 * 2**30
+
+
+@dataclass(frozen=True, slots=True)
+class Package:
+    """A package on disk whose files are what its manifest says.
+
+    Attributes:
+        facts: The rest of the manifest: VoxGraft's version, plugins with versions and hashes, data hashes, scores.
+        hash: One fingerprint of all files: the identity of the model.
+    """
+
+    folder: Path
+    plan: Plan
+    labels: Labels
+    facts: Mapping[str, Any]
+    hash: str
+
+    @property
+    def weights(self) -> Path:
+        return self.folder / "model.safetensors"
+
+    @property
+    def name(self) -> str:
+        return str(self.facts.get("name", self.folder.name))
+
+
+def write_package(
+    folder: Path,
+    *,
+    tensors: Mapping[str, Tensor],
+    plan: Plan,
+    workflow: str,
+    labels: Labels,
+    card: str,
+    facts: Mapping[str, Any],
+) -> Package:
+    """Write a package, whole or not at all.
+
+    Args:
+        workflow: The resolved workflow as YAML.
+        card: What a person should know of the model, as Markdown.
+    """
+    from safetensors.torch import save_file
+
+    with whole(folder) as beside:
+        beside.mkdir(parents=True)
+        save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, beside / "model.safetensors")
+        write_json(beside / "plan.json", plan.model_dump(mode="json"))
+        write_text(beside / "workflow.yaml", workflow)
+        write_json(beside / "labels.json", {"labels": labels.document()})
+        write_text(beside / "card.md", card)
+        _write_manifest(beside, facts)
+    return read_package(folder)
+
+
+def amend_package(folder: Path, *, card: str, facts: Mapping[str, Any]) -> Package:
+    """Give a package another card and more facts, such as its scores; weights and plan stay untouched."""
+    package = read_package(folder)
+    write_text(folder / "card.md", card)
+    _write_manifest(folder, {**package.facts, **facts})
+    return read_package(folder)
+
+
+def read_package(path: Path) -> Package:
+    """Open a package folder, after comparing every file with the manifest.
+
+    Raises:
+        ModelError: It is no package, a file is missing, or a file is not what the manifest says.
+    """
+    manifest = path / MANIFEST
+    try:
+        document = json.loads(manifest.read_text(encoding="utf-8"))
+        files: dict[str, dict[str, Any]] = document["files"]
+        facts: dict[str, Any] = document["facts"]
+        version = document["format"]
+    except (FileNotFoundError, NotADirectoryError):
+        raise ModelError(f"{path}: is no model package: it has no {MANIFEST}") from None
+    except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError):
+        raise ModelError(f"{manifest}: is damaged") from None
+    if version != FORMAT:
+        raise ModelError(f"{path}: has package format {version}; this VoxGraft reads format {FORMAT}")
+    for name in MEMBERS:
+        if name not in files:
+            raise ModelError(f"{manifest}: does not name {name}")
+    for name, entry in files.items():
+        member = path / name
+        if Path(name).name != name or not member.is_file() or member.is_symlink():
+            raise ModelError(f"{path}: the package lacks its file {name}")
+        if member.stat().st_size != entry.get("size") or sha256(member) != entry.get("sha256"):
+            raise ModelError(f"{member}: is not the file the manifest names (its hash differs)")
+    return Package(
+        folder=path,
+        plan=read_plan(path / "plan.json"),
+        labels=_labels(path / "labels.json"),
+        facts=facts,
+        hash=_identity(files),
+    )
+
+
+def pack(folder: Path, target: Path) -> Path:
+    """Write a package folder as one zip file."""
+    read_package(folder)
+    with whole(target) as beside, zipfile.ZipFile(beside, "w", zipfile.ZIP_STORED) as archive:
+        for name in (*MEMBERS, MANIFEST):
+            archive.write(folder / name, name)
+    return target
+
+
+def unpack(archive: Path, folder: Path) -> Package:
+    """Extract a package, refusing members that escape, repeat, or are larger than any package.
+
+    Raises:
+        ModelError: It is no package archive.
+    """
+    try:
+        with whole(folder) as beside, zipfile.ZipFile(archive) as file:
+            beside.mkdir(parents=True)
+            names = [info.filename for info in file.infolist()]
+            if set(names) != {*MEMBERS, MANIFEST} or len(names) != len(set(names)):
+                raise ModelError(f"{archive}: is no model package: it holds {', '.join(sorted(set(names))[:8])}")
+            if sum(info.file_size for info in file.infolist()) > LARGEST:
+                raise ModelError(f"{archive}: is larger than any model package")
+            for name in names:
+                with file.open(name) as source, (beside / name).open("wb") as sink:
+                    while chunk := source.read(1 << 20):
+                        sink.write(chunk)
+            read_package(beside)
+    except (zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError) as error:
+        raise ModelError(f"{archive}: is no readable zip file: {error}") from None
+    return read_package(folder)
+
+
+def _write_manifest(folder: Path, facts: Mapping[str, Any]) -> None:
+    files = {
+        name: {"size": os.path.getsize(folder / name), "sha256": sha256(folder / name)}  # noqa: PTH202
+        for name in MEMBERS
+    }
+    write_json(folder / MANIFEST, {"format": FORMAT, "files": files, "facts": dict(facts)})
+
+
+def _labels(path: Path) -> Labels:
+    try:
+        return Labels.from_document(json.loads(path.read_text(encoding="utf-8"))["labels"])
+    except (json.JSONDecodeError, KeyError, TypeError, ValueError):
+        raise ModelError(f"{path}: is damaged") from None
+
+
+def _identity(files: Mapping[str, Mapping[str, Any]]) -> str:
+    """Weights, plan and labels make the model; its card and workflow text may be amended."""
+    return digest({name: files[name]["sha256"] for name in ("model.safetensors", "plan.json", "labels.json")})

@@ -1,0 +1,93 @@
+"""Progress: a bar with the time left on a terminal, plain lines elsewhere, always on standard error."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, TextIO, TypeVar
+
+if TYPE_CHECKING:
+    from rich.progress import Progress as RichProgress
+
+T = TypeVar("T")
+
+
+class Progress:
+    """Shows how far long work has got.
+
+    Args:
+        quiet: Show nothing.
+        every: Seconds between two plain lines where there is no terminal.
+    """
+
+    def __init__(self, *, quiet: bool = False, stream: TextIO | None = None, every: float = 15.0) -> None:
+        self.stream = stream or sys.stderr
+        self.quiet = quiet
+        self.every = every
+        self._terminal = not quiet and self.stream.isatty()
+
+    def say(self, text: str) -> None:
+        """One line for the user."""
+        if not self.quiet:
+            print(text, file=self.stream, flush=True)
+
+    def track(self, items: Iterable[T], what: str, total: int | None = None) -> Iterator[T]:
+        """Go through items, showing how many are done and how long the rest will take."""
+        total = total if total is not None else len(items) if hasattr(items, "__len__") else None
+        with self.bar(what, total) as bar:
+            for item in items:
+                yield item
+                bar.advance()
+
+    def bar(self, what: str, total: float | None) -> Bar:
+        """A bar that the caller moves on; use it in a `with` block."""
+        return Bar(self, what, total)
+
+
+class Bar:
+    """One piece of work under way."""
+
+    def __init__(self, progress: Progress, what: str, total: float | None) -> None:
+        self._progress, self._what, self._total = progress, what, total
+        self._done, self._start, self._last = 0.0, time.monotonic(), time.monotonic()
+        self._rich: RichProgress | None = None
+
+    def __enter__(self) -> Bar:
+        if self._progress._terminal:
+            from rich.console import Console
+            from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+            console = Console(file=self._progress.stream)
+            columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), TextColumn("left"))
+            self._rich = Progress(*columns, TimeRemainingColumn(), console=console)
+            self._rich.start()
+            self._rich.add_task(self._what, total=self._total)
+        return self
+
+    def advance(self, amount: float = 1.0, note: str = "") -> None:
+        """Move on; a note, such as the loss, is shown behind the description."""
+        self.reach(self._done + amount, note)
+
+    def reach(self, done: float, note: str = "") -> None:
+        """Say how much is done in all."""
+        self._done = done
+        if self._rich is not None:
+            task = self._rich.task_ids[0]
+            self._rich.update(task, completed=done, description=f"{self._what} {note}".rstrip())
+            return
+        now = time.monotonic()
+        if not self._progress.quiet and now - self._last >= self._progress.every:
+            self._last = now
+            self._progress.say(f"{self._what}: {self._share()}{f', {note}' if note else ''}")
+
+    def __exit__(self, *_: object) -> None:
+        if self._rich is not None:
+            self._rich.stop()
+
+    def _share(self) -> str:
+        if not self._total:
+            return f"{self._done:g} done"
+        spent = time.monotonic() - self._start
+        left = spent * (self._total - self._done) / self._done if self._done else 0.0
+        return f"{self._done:.4g} of {self._total:.4g}, about {left:.0f} s left"

@@ -1,0 +1,88 @@
+"""A run: the folder a workflow works in, and what its steps share."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..catalogue import Catalogue
+from ..errors import DataError
+from ..files import write_json
+from ..progress import Progress
+from ..workflow import Workflow
+
+if TYPE_CHECKING:
+    from ..data.cases import Dataset, Split
+    from ..data.plan import Plan
+    from ..interfaces import Tracker
+
+
+@dataclass(slots=True)
+class Run:
+    """What the steps of a workflow share.
+
+    The folder holds `workflow.yaml` (resolved), `split.json`, `fingerprint.json`, `plan.json`, `environment.json`,
+    `train/` (curves, checkpoints, parameter table, load report), `package/` (the model), `evaluate/` (scores,
+    predictions) and `steps/` (what each step did, and from what).
+    """
+
+    folder: Path
+    workflow: Workflow
+    catalogue: Catalogue
+    progress: Progress
+    tracker: Tracker | None = None
+    identity: dict[str, str] = field(default_factory=dict)
+    """References other systems gave this run, such as `mlflow` -> run id; kept in `run.json`."""
+
+    _dataset: Dataset | None = None
+
+    @property
+    def package(self) -> Path:
+        return self.folder / "package"
+
+    @property
+    def dataset(self) -> Dataset:
+        """The cases of the workflow's layout, found once."""
+        if self._dataset is None:
+            from ..data.dataset import find_dataset
+
+            self._dataset = find_dataset(self.workflow)
+        return self._dataset
+
+    @property
+    def split(self) -> Split:
+        """The split that the plan step wrote."""
+        from ..data.cases import Split
+
+        document = self.read("split.json")
+        return Split(tuple(document["train"]), tuple(document["validation"]))
+
+    @property
+    def plan(self) -> Plan:
+        from ..data.plan import read_plan
+
+        return read_plan(self.folder / "plan.json")
+
+    def read(self, name: str) -> Any:
+        """A JSON document that an earlier step left in the run's folder.
+
+        Raises:
+            DataError: It is not there or damaged: the step must be done again.
+        """
+        try:
+            return json.loads((self.folder / name).read_text(encoding="utf-8"))
+        except (FileNotFoundError, json.JSONDecodeError):
+            raise DataError(f"{self.folder / name}: is missing or damaged; run the earlier steps again") from None
+
+    def write(self, name: str, document: Any) -> Path:
+        """Leave a JSON document in the run's folder."""
+        write_json(self.folder / name, document)
+        return self.folder / name
+
+    def log(self, values: Mapping[str, float], step: int) -> None:
+        """Send numbers to the tracker, where there is one."""
+        if self.tracker is not None:
+            self.tracker.metrics(values, step)
