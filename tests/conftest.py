@@ -1,0 +1,44 @@
+"""What tests share: real data where it is, small images otherwise, and the catalogue that pyproject.toml declares."""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from importlib.metadata import EntryPoint
+from pathlib import Path
+
+import pytest
+
+from voxgraft.catalogue import Catalogue, discover
+
+ROOT = Path(__file__).parents[1]
+os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+
+
+@pytest.fixture(scope="session")
+def data() -> Path:
+    """The folder of real data; the test is skipped where it is not."""
+    folder = Path(os.environ.get("VOXGRAFT_DATA", ROOT.parent / "shared" / "data"))
+    if not folder.is_dir():
+        pytest.skip(f"the real data are not at {folder}; set VOXGRAFT_DATA")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def builtin_entries() -> list[EntryPoint]:
+    """The entry points that pyproject.toml declares, whether or not it is installed."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    return [EntryPoint(name, value, "voxgraft") for name, value in project["entry-points"]["voxgraft"].items()]
+
+
+@pytest.fixture(scope="session")
+def catalogue(builtin_entries: list[EntryPoint]) -> Catalogue:
+    """Everything the built-in plugins offer."""
+    return discover(builtin_entries)
+
+
+@pytest.fixture(scope="session")
+def repo_path() -> dict[str, str]:
+    """An environment in which the source roots come first, so that tests need no install."""
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(str(ROOT / part) for part in ("core", "plugins", "registry"))}
