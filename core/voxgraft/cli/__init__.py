@@ -1,0 +1,87 @@
+"""The command line. A command's module is imported when the command is called, and imports what it needs when it runs."""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+from typing import Any
+
+import click
+
+from ..errors import VoxGraftError
+
+COMMANDS = {
+    "demo": ("demo", "The main job, start to end, on data that it makes itself."),
+    "run": ("run", "Do the steps of a workflow: from labelled images to a registered model."),
+    "check": ("check", "Say what is wrong with a data set or a workflow, before any hour is spent."),
+    "inspect": ("data", "Show what the readers see: series, geometry, modality, problems."),
+    "convert": ("data", "Convert an image from any format that is read to any that is written."),
+    "evaluate": ("evaluate", "Compare masks with references."),
+    "compare": ("compare", "Compare runs, case by case, with confidence intervals."),
+    "segment": ("segment", "Segment scans in bulk with a trained model."),
+    "models": ("models", "List, show, promote, roll back and move registered models."),
+    "plugins": ("plugins", "Show what the installed plugins offer."),
+    "schema": ("schema", "Print the JSON Schema of workflow files, for editors."),
+    "doctor": ("doctor", "Show what works here: Python, GPU, memory, plugins, registry."),
+}
+"""Each command, the module of this package that holds it, and its line in the help."""
+
+
+class _Commands(click.Group):
+    """A group whose commands are imported when they are called, and whose errors are one sentence each."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        if name not in COMMANDS:
+            return None
+        command = getattr(import_module(f".{COMMANDS[name][0]}", __name__), name)
+        assert isinstance(command, click.Command)
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args and args[0] not in COMMANDS:
+            from difflib import get_close_matches
+
+            near = get_close_matches(args[0], COMMANDS, n=1)
+            hint = f"; did you mean {near[0]!r}?" if near else ""
+            raise click.UsageError(f"there is no command {args[0]!r}{hint}", ctx)
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except VoxGraftError as error:
+            if ctx.params.get("debug"):
+                raise
+            click.echo(f"voxgraft: {error}", err=True)
+            ctx.exit(error.exit_code)
+        except BrokenPipeError:
+            sys.stderr.close()
+            ctx.exit(1)
+        except (click.exceptions.Exit, click.ClickException, click.Abort, KeyboardInterrupt):
+            raise
+        except Exception as error:
+            if ctx.params.get("debug"):
+                raise
+            place = f" ({error.filename})" if isinstance(error, OSError) and error.filename else ""
+            click.echo(
+                f"voxgraft: {type(error).__name__}: {error}{'' if str(place)[2:-1] in str(error) else place}\n"
+                "This is not an error we expected; `voxgraft --debug ...` shows where it happened.",
+                err=True,
+            )
+            ctx.exit(1)
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="voxgraft")
+@click.option("--debug", is_flag=True, help="Show the traceback of an error.")
+def main(debug: bool) -> None:
+    """Graft pretrained networks onto your own scans: train, track, segment, review."""

@@ -1,0 +1,16 @@
+"""`voxgraft schema`: the JSON Schema of workflow files."""
+
+from __future__ import annotations
+
+import click
+
+
+@click.command()
+def schema() -> None:
+    """Print the JSON Schema of workflow files, for editors."""
+    import json
+
+    from ..catalogue import discover
+    from ..schema import workflow_schema
+
+    click.echo(json.dumps(workflow_schema(discover()), indent=2))
