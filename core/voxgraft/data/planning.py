@@ -1,0 +1,143 @@
+"""From the fingerprint to the plan: spacing, patch, levels of the network, batch.
+
+The rules are those that nnU-Net showed to work (Isensee et al., Nature Methods 2021): the median spacing, a finer one
+along a strongly anisotropic axis, patches as large as memory allows in the shape of the median image, and levels that
+halve an axis only once its voxels are no longer much thicker than the others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from ..errors import DataError, TrainingError
+from ..interfaces import Modality
+from ..workflow import Workflow
+from .cases import Dataset, Labels
+from .grid import shape_at
+from .plan import Plan
+
+ANISOTROPIC = 3.0
+SMALLEST = 4
+"""Voxels along an axis of the coarsest level."""
+
+VOXELS = {("cpu", 2): 192 * 192, ("cpu", 3): 96_000, ("cuda", 2): 512 * 512, ("cuda", 3): 128**3}
+"""The largest patch, by device and axes of the network."""
+
+BATCH = {("cpu", 2): 12, ("cpu", 3): 2, ("cuda", 2): 24, ("cuda", 3): 4}
+LEVELS = {2: 7, 3: 6}
+
+
+def derive_plan(
+    fingerprint: Mapping[str, Any], dataset: Dataset, labels: Labels, workflow: Workflow, modality: Modality, device: str
+) -> Plan:
+    """Every number that training and prediction need.
+
+    Raises:
+        DataError: 2D images are to be fed to a 3D network.
+        TrainingError: A number the workflow fixes does not fit the images.
+    """
+    cases = list(fingerprint["cases"].values())
+    image_dims = len(cases[0]["shape"])
+    if any(len(case["shape"]) != image_dims for case in cases):
+        raise DataError("some images have two axes and some three; train on one kind at a time")
+    dims = workflow.model.dims
+    if dims > image_dims:
+        raise DataError("the images have two axes: set model.dims to 2")
+    spacing = _target_spacing(cases, workflow, image_dims)
+    slice_axis = int(np.argmax(spacing)) if image_dims == 3 else 2
+    seen = [axis for axis in range(image_dims) if image_dims == dims or axis != slice_axis]
+    shapes = np.array([shape_at(case["shape"], case["spacing"], spacing) for case in cases])
+    median = [int(v) for v in np.median(shapes[:, seen], axis=0).round()]
+    steps = [spacing[axis] for axis in seen]
+    kind = "cuda" if device.startswith("cuda") else "cpu"
+    patch = _patch(median, steps, VOXELS[kind, dims], workflow)
+    strides = network_strides(patch, steps, LEVELS[dims])
+    patch = _fit(patch, strides[-1])
+    voxels = float(np.prod(patch))
+    batch = workflow.training.batch
+    if batch == "auto":
+        batch = max(2, min(64, int(BATCH[kind, dims] * VOXELS[kind, dims] / voxels)))
+        batch = min(batch, BATCH[kind, dims] * 4)
+    return Plan(
+        dims=dims,
+        image_dims=image_dims,  # type: ignore[arg-type]  # 2 or 3: checked above
+        channels=dataset.channels,
+        labels=tuple((label.value, label.name) for label in labels.items),
+        modality=workflow.data.modality.name,
+        normalisation=tuple(modality.plan(fingerprint["intensities"])),
+        spacing=tuple(spacing),
+        slice_axis=slice_axis,
+        patch=patch,
+        batch=batch,
+        strides=strides,
+        contract=_contract(cases, workflow),
+    )
+
+
+def network_strides(patch: Sequence[int], spacing: Sequence[float], levels: int) -> tuple[tuple[int, ...], ...]:
+    """Cumulative strides of each level, from 1: an axis is halved while it has voxels left and is not the thick one."""
+    size, step = np.array(patch, dtype=float), np.array(spacing, dtype=float)
+    strides = [np.ones(len(size), dtype=int)]
+    while len(strides) < levels:
+        halve = (size / 2 >= SMALLEST) & (step < 2 * step[size / 2 >= SMALLEST].min(initial=np.inf))
+        if not halve.any():
+            break
+        factor = np.where(halve, 2, 1)
+        size, step = np.ceil(size / factor), step * factor
+        strides.append(strides[-1] * factor)
+    return tuple(tuple(int(v) for v in level) for level in strides)
+
+
+def _target_spacing(cases: Sequence[Mapping[str, Any]], workflow: Workflow, image_dims: int) -> list[float]:
+    wanted = workflow.data.spacing
+    if wanted is not None:
+        if len(wanted) != image_dims:
+            raise TrainingError(f"data.spacing has {len(wanted)} numbers, the images have {image_dims} axes")
+        return [float(step) for step in wanted]
+    spacings = np.array([case["spacing"] for case in cases], dtype=float)
+    target = np.median(spacings, axis=0)
+    worst = int(np.argmax(target))
+    others = np.delete(target, worst)
+    if target[worst] > ANISOTROPIC * others.max():
+        finer = float(np.percentile(spacings[:, worst], 10))
+        target[worst] = max(finer, float(others.max()))
+    return [round(float(step), 6) for step in target]
+
+
+def _patch(median: Sequence[int], spacing: Sequence[float], most: int, workflow: Workflow) -> tuple[int, ...]:
+    wanted = workflow.training.patch
+    if wanted != "auto":
+        if len(wanted) != len(median):
+            raise TrainingError(f"training.patch has {len(wanted)} numbers, the network has {len(median)} axes")
+        return tuple(wanted)
+    patch = np.array(median, dtype=float)
+    while patch.prod() > most:
+        longest = int(np.argmax(patch * np.array(spacing)))
+        patch[longest] *= 0.95
+    return tuple(max(8, int(n)) for n in patch)
+
+
+def _fit(patch: Sequence[int], coarsest: Sequence[int]) -> tuple[int, ...]:
+    """The next larger patch that every level divides."""
+    return tuple(-(-n // stride) * stride for n, stride in zip(patch, coarsest, strict=True))
+
+
+def _contract(cases: Sequence[Mapping[str, Any]], workflow: Workflow) -> dict[str, Any]:
+    """What incoming scans are compared with: the ranges seen in training."""
+    spacing = np.array([case["spacing"] for case in cases], dtype=float)
+    size = spacing * np.array([case["shape"] for case in cases], dtype=float)
+    codes = {case["modality"] for case in cases if case.get("modality")}
+    codes |= set(getattr(workflow.data.modality.component, "dicom", ()))
+    return {
+        "modality": sorted(codes),
+        "channels": len(cases[0].get("channels", [1])),
+        "spacing_mm": _ranges(spacing),
+        "size_mm": _ranges(size),
+    }
+
+
+def _ranges(values: np.ndarray[Any, Any]) -> list[list[float]]:
+    return [[round(float(v), 3) for v in (axis.min(), axis.max())] for axis in values.T]

@@ -1,0 +1,52 @@
+"""Resampling between grids that cover the same extent; outer voxel faces stay where they are."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.nn import functional
+
+from ..volume import Array
+
+MODES = {2: "bilinear", 3: "trilinear"}
+
+
+def resample_image(array: Array, shape: Sequence[int]) -> NDArray[np.float32]:
+    """Linear interpolation of (channel, *spatial) to another number of voxels; going coarser, the image is smoothed first.
+
+    Smoothing is by area where an axis loses more than half of its voxels, so that thin structures do not vanish
+    between samples.
+    """
+    image = torch.from_numpy(np.ascontiguousarray(array, dtype=np.float32))
+    if tuple(image.shape[1:]) == tuple(shape):
+        return image.numpy()
+    reduced = tuple(max(new, -(-old // 2)) if old > 2 * new else old for old, new in zip(image.shape[1:], shape, strict=True))
+    if reduced != tuple(image.shape[1:]):
+        image = functional.interpolate(image[None], reduced, mode="area")[0]
+    done = functional.interpolate(image[None], tuple(shape), mode=MODES[len(shape)], align_corners=False)[0]
+    result: NDArray[np.float32] = done.numpy()
+    return result
+
+
+def resample_labels(array: Array, shape: Sequence[int], classes: int) -> NDArray[np.uint8]:
+    """Class indices (*spatial) on another grid: each class is interpolated linearly and the strongest wins.
+
+    Ties go to the lower class. Classes are done one after another, so memory does not grow with their number.
+    """
+    if array.shape == tuple(shape):
+        return np.ascontiguousarray(array, dtype=np.uint8)
+    labels = torch.from_numpy(np.ascontiguousarray(array))
+    best = torch.full(tuple(shape), -1.0)
+    result = torch.zeros(tuple(shape), dtype=torch.uint8)
+    for value in range(classes):
+        mask = (labels == value).float()[None, None]
+        share = functional.interpolate(mask, tuple(shape), mode=MODES[len(shape)], align_corners=False)[0, 0]
+        wins = share > best
+        result[wins] = value
+        best = torch.maximum(best, share)
+    done: NDArray[Any] = result.numpy()
+    return done

@@ -1,0 +1,282 @@
+"""From a scan to labels in the scan's own grid, with the preprocessing that the package carries."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import psutil
+import torch
+from numpy.typing import NDArray
+from safetensors.torch import load_file
+from torch import Tensor
+from torch.nn import functional
+
+from ..catalogue import Catalogue
+from ..data.grid import reoriented
+from ..data.plan import Plan
+from ..data.prepare import network_image
+from ..errors import BadImage, ModelError
+from ..interfaces import Modality
+from ..model.network import SegmentationNetwork
+from ..package import Package
+from ..volume import Volume
+from .build import network_of, recipe_of
+from .device import choose_device
+from .sliding import logits_by_slab
+
+SHARE_OF_MEMORY = 0.25
+"""Of the memory that is free, what the logits of one slab may take."""
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What was found in a scan.
+
+    Attributes:
+        labels: The values the package's labels name, in the scan's own grid; `labels.item` is the scan's.
+        confidence: For each structure found, the mean probability of the winning class inside it (0 to 1).
+        seconds: Of computing, without reading and writing.
+    """
+
+    labels: Volume
+    confidence: dict[str, float]
+    seconds: float
+
+
+class Predictor:
+    """A trained model, ready for scans.
+
+    Args:
+        device: `auto`, `cpu`, `cuda` or `cuda:1`.
+        overlap, mirror: By default what the package's workflow says.
+
+    Raises:
+        ModelError: The weights do not fit the network that the package describes, or a plugin it needs is missing.
+    """
+
+    def __init__(
+        self,
+        package: Package,
+        catalogue: Catalogue,
+        *,
+        device: str = "auto",
+        overlap: float | None = None,
+        mirror: bool | None = None,
+    ) -> None:
+        recipe = recipe_of(package, catalogue)
+        self.package, self.plan = package, package.plan
+        self.overlap = recipe.inference.overlap if overlap is None else overlap
+        self.mirror = recipe.inference.mirror if mirror is None else mirror
+        self.batch = recipe.inference.batch
+        self.device = choose_device(device)
+        self.modality: Modality = recipe.modality.build()
+        self.network = network_of(recipe.model, package.plan)
+        try:
+            self.network.load_state_dict(load_file(package.weights))
+        except Exception as error:
+            raise ModelError(f"{package.folder}: the weights do not fit the network it describes") from error
+        self.network.to(self.device).eval()
+
+    def predict(self, volume: Volume, progress: Callable[[float], None] | None = None) -> Prediction:
+        """Labels in the scan's own grid.
+
+        Args:
+            volume: One scan, (channel, i, j[, k]) or (i, j[, k]), in any orientation and spacing.
+
+        Raises:
+            BadImage: It has another number of channels or axes than the model was trained on.
+        """
+        start = time.monotonic()
+        _check(volume, self.plan)
+        image, orientation = reoriented(volume)
+        voxels = network_image(image.array.reshape(image.channels, *image.shape), image.spacing, self.plan, self.modality)
+        classes, confidence = segment_array(
+            self.network,
+            torch.from_numpy(np.ascontiguousarray(voxels)),
+            image.shape,
+            self.plan,
+            overlap=self.overlap,
+            mirror=self.mirror,
+            batch=self.batch,
+            device=self.device,
+            progress=progress,
+        )
+        kind = np.uint8 if max(self.plan.values) < 256 else np.uint16
+        values = np.array(self.plan.values, dtype=kind)
+        labels = np.ascontiguousarray(orientation.undo(values[classes]))
+        names = [name for _, name in self.plan.labels]
+        found = {name: round(confidence[i + 1], 4) for i, name in enumerate(names) if confidence[i + 1] > 0}
+        result = Volume(labels, volume.affine, dims=volume.dims, item=volume.item)
+        return Prediction(result, found, time.monotonic() - start)
+
+
+def segment_array(
+    network: SegmentationNetwork,
+    image: Tensor,
+    shape: tuple[int, ...],
+    plan: Plan,
+    *,
+    overlap: float = 0.5,
+    mirror: bool = False,
+    batch: int = 1,
+    device: torch.device | None = None,
+    progress: Callable[[float], None] | None = None,
+) -> tuple[NDArray[np.uint8], list[float]]:
+    """Class indices of a network image, on a grid of another number of voxels over the same extent.
+
+    Memory: the network image and the result, and the logits of one slab of rows; where those are too many for the
+    machine, the slab is done in columns.
+
+    Args:
+        image: float32 (channel, *spatial), axes in RAS order, at the plan's spacing.
+        shape: Voxels of the result.
+
+    Returns:
+        Class indices (*shape), and for each class the mean probability where it won (0 where it did not).
+    """
+    options = {"overlap": overlap, "mirror": mirror, "batch": batch, "device": device, "progress": progress}
+    if plan.dims != plan.image_dims:
+        return _by_slice(network, image, shape, plan, options)
+    result = np.zeros(shape, np.uint8)
+    tally = _Tally(plan.classes)
+    for columns in _columns(tuple(image.shape[1:]), plan):
+        _fill(result, tally, network, image, plan, columns, options)
+    return result, tally.means()
+
+
+def _fill(
+    result: NDArray[np.uint8],
+    tally: _Tally,
+    network: SegmentationNetwork,
+    image: Tensor,
+    plan: Plan,
+    columns: tuple[int, int],
+    options: dict[str, object],
+) -> None:
+    """Resample each slab of logits to the result's grid and keep the winning class; rows between two slabs are shared."""
+    source = tuple(int(n) for n in image.shape[1:])
+    reach = (max(0, columns[0] - 2), min(source[1], columns[1] + 2))
+    rows = _Interpolation(source[0], result.shape[0])
+    cols = _Interpolation(source[1], result.shape[1])
+    first_col, last_col = cols.targets(columns[0], columns[1], source[1])
+    held: Tensor | None = None
+    for start, slab in logits_by_slab(network, image, plan.patch, columns=reach, **options):  # type: ignore[arg-type]
+        held = slab if held is None else torch.cat([held, slab], 1)
+        begin = start + slab.shape[1] - held.shape[1]
+        end = start + slab.shape[1]
+        low, high = rows.targets(begin, end, source[0])
+        if low < high:
+            logits = rows.take(held, 1, low, high, begin)
+            logits = cols.take(logits, 2, first_col, last_col, reach[0])
+            logits = _resize_rest(logits, result.shape[2:])
+            best, classes = logits.softmax(0).max(0)
+            tally.add(classes, best)
+            result[low:high, first_col:last_col] = classes.to(torch.uint8).cpu().numpy()
+        held = held[:, -2:]
+
+
+def _by_slice(
+    network: SegmentationNetwork, image: Tensor, shape: tuple[int, ...], plan: Plan, options: dict[str, object]
+) -> tuple[NDArray[np.uint8], list[float]]:
+    """A 2D network on a volume: each slice by itself, resampled in its plane, then along the slices' axis."""
+    from ..data.resample import resample_labels
+
+    axis = plan.slice_axis
+    flat = tuple(n for a, n in enumerate(shape) if a != axis)
+    tally = _Tally(plan.classes)
+    slices = []
+    for index in range(image.shape[1 + axis]):
+        part = np.zeros(flat, np.uint8)
+        one = image.select(1 + axis, index)
+        _fill(part, tally, network, one, plan, (0, int(one.shape[2])), {**options, "progress": None})
+        slices.append(part)
+        progress = options["progress"]
+        if callable(progress):
+            progress((index + 1) / image.shape[1 + axis])
+    return resample_labels(np.stack(slices, axis), shape, plan.classes), tally.means()
+
+
+class _Interpolation:
+    """Linear interpolation along one axis between grids over the same extent, a part at a time."""
+
+    def __init__(self, source: int, target: int) -> None:
+        place = (torch.arange(target, dtype=torch.float64) + 0.5) * (source / target) - 0.5
+        place = place.clamp(0, source - 1)
+        self.low = place.floor().long()
+        self.high = (self.low + 1).clamp_max(source - 1)
+        self.share = (place - self.low).float()
+
+    def targets(self, begin: int, end: int, source: int) -> tuple[int, int]:
+        """The target positions that belong to source positions begin..end, and can be made of them.
+
+        Each target belongs to exactly one of consecutive parts that overlap by their last position.
+        """
+        low = 0 if begin == 0 else int((self.low < begin).sum())
+        high = len(self.low) if end >= source else int((self.low < end - 1).sum())
+        return low, max(low, high)
+
+    def take(self, values: Tensor, axis: int, low: int, high: int, begin: int) -> Tensor:
+        """Target positions low..high of an axis whose first position is `begin` of the source."""
+        lower, upper = self.low[low:high] - begin, self.high[low:high] - begin
+        share = self.share[low:high]
+        if not share.any() and torch.equal(lower, torch.arange(values.shape[axis])):
+            return values
+        share = share.to(values.device).reshape([-1 if a == axis else 1 for a in range(values.ndim)])
+        one = values.index_select(axis, lower.to(values.device))
+        other = values.index_select(axis, upper.to(values.device))
+        return torch.lerp(one, other, share)
+
+
+class _Tally:
+    """Mean probability of the winning class, class by class, over parts of a scan."""
+
+    def __init__(self, classes: int) -> None:
+        self.sums = torch.zeros(classes, dtype=torch.float64)
+        self.voxels = torch.zeros(classes, dtype=torch.float64)
+
+    def add(self, classes: Tensor, best: Tensor) -> None:
+        flat = classes.flatten()
+        number = len(self.sums)
+        self.sums += torch.bincount(flat, best.flatten().double(), minlength=number).cpu()
+        self.voxels += torch.bincount(flat, minlength=number).double().cpu()
+
+    def means(self) -> list[float]:
+        return [float(s / n) if n else 0.0 for s, n in zip(self.sums, self.voxels, strict=True)]
+
+
+def _resize_rest(logits: Tensor, shape: tuple[int, ...]) -> Tensor:
+    """Linear interpolation of the last axes of (class, rows, columns, *rest)."""
+    if tuple(logits.shape[3:]) == shape:
+        return logits
+    flat = logits.flatten(0, 2)[:, None]
+    done = functional.interpolate(flat, shape, mode="linear", align_corners=False)
+    return done.reshape(*logits.shape[:3], *shape)
+
+
+def _columns(source: tuple[int, ...], plan: Plan) -> Iterator[tuple[int, int]]:
+    """Parts of the second axis whose slab of logits fits into memory, each sharing its last position with the next."""
+    rows = min(source[0], plan.patch[0]) * 3
+    column = 4.0 * plan.classes * rows * float(np.prod(source[2:]))
+    fits = int(psutil.virtual_memory().available * SHARE_OF_MEMORY / column)
+    width = max(min(plan.patch[1], source[1]), fits)
+    start = 0
+    while True:
+        end = min(source[1], start + width)
+        yield start, end
+        if end == source[1]:
+            return
+        start = end - 1
+
+
+def _check(volume: Volume, plan: Plan) -> None:
+    name = volume.item.path.name if volume.item else "the scan"
+    if volume.dims != plan.image_dims:
+        raise BadImage(name, f"has {volume.dims} axes; the model was trained on images of {plan.image_dims}")
+    if volume.channels != len(plan.channels):
+        wanted = ", ".join(plan.channels)
+        raise BadImage(name, f"has {volume.channels} channels; the model needs {len(plan.channels)}: {wanted}")
+    if min(volume.shape) < 1 or not np.isfinite(volume.spacing).all():
+        raise BadImage(name, "has no voxels")

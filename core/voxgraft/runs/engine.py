@@ -1,0 +1,150 @@
+"""The engine: does the steps of a workflow in their order, and passes over those whose inputs have not changed."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from ..catalogue import Catalogue
+from ..errors import UsageError, VoxGraftError
+from ..files import digest, remove, sha256, write_json, write_text
+from ..interfaces import Step
+from ..progress import Progress
+from ..slot import Chosen
+from ..workflow import Workflow
+from ..yamlfile import dump
+from .environment import environment
+from .run import Run
+
+
+def run_workflow(
+    workflow: Workflow,
+    catalogue: Catalogue,
+    folder: Path,
+    *,
+    steps: Sequence[str] | None = None,
+    fresh: bool = False,
+    progress: Progress | None = None,
+) -> Run:
+    """Do a workflow's steps in a folder.
+
+    A step is passed over when its inputs, and the outputs of all steps before it, are those of the last time, and its
+    own outputs are still what it left.
+
+    Args:
+        steps: Only these, in the workflow's order.
+        fresh: Forget what was done in the folder before.
+
+    Raises:
+        UsageError: A step is asked for that the workflow does not have, or another process works in the folder.
+        VoxGraftError: A step failed; what was done before it stays done.
+    """
+    chosen = _chosen(workflow, steps)
+    folder.mkdir(parents=True, exist_ok=True)
+    with _Lock(folder):
+        if fresh:
+            for name in ("steps", "train", "package", "evaluate", "run.json"):
+                remove(folder / name)
+        write_text(folder / "workflow.yaml", dump(workflow.document()))
+        write_json(folder / "environment.json", environment(workflow, catalogue))
+        run = Run(folder, workflow, catalogue, progress or Progress())
+        if (folder / "run.json").exists():
+            run.identity.update(run.read("run.json"))
+        _do(run, chosen)
+    return run
+
+
+def _do(run: Run, chosen: Iterable[Chosen[Step]]) -> None:
+    tracked = False
+    status = "FAILED"
+    before = ""
+    try:
+        for one in chosen:
+            step = one.build()
+            key = digest({"step": one.document(), "inputs": dict(step.inputs(run)), "before": before})
+            if _is_done(run, one.name, key, step):
+                run.progress.say(f"{one.name}: unchanged, passed over")
+            else:
+                if not tracked:
+                    tracked = _track(run)
+                start = time.monotonic()
+                step.do(run)
+                _note(run, one.name, key, step, time.monotonic() - start)
+            before = digest({"before": before, "name": one.name, "key": key})
+        status = "FINISHED"
+    except KeyboardInterrupt:
+        status = "KILLED"
+        raise
+    finally:
+        if run.tracker is not None:
+            run.tracker.finish(status)
+
+
+def _track(run: Run) -> bool:
+    """Start the tracker once there is something to do, before any hour is spent."""
+    if run.workflow.tracking is not None:
+        tracker = run.workflow.tracking.build()
+        tracker.start(run)
+        run.tracker = tracker
+    return True
+
+
+def _chosen(workflow: Workflow, steps: Sequence[str] | None) -> list[Chosen[Step]]:
+    if steps is None:
+        return list(workflow.steps)
+    names = [one.name for one in workflow.steps]
+    for step in steps:
+        if step not in names:
+            raise UsageError(f"the workflow has no step {step!r}; its steps are {', '.join(names)}")
+    return [one for one in workflow.steps if one.name in steps]
+
+
+def _is_done(run: Run, name: str, key: str, step: Step) -> bool:
+    try:
+        record = run.read(f"steps/{name}.json")
+        outputs: dict[str, Any] = record["outputs"]
+    except (VoxGraftError, KeyError, TypeError):
+        return False
+    paths = [run.folder / path for path in outputs]
+    return (
+        record.get("key") == key
+        and all(path.is_file() for path in paths)
+        and all(path.is_file() for path in step.outputs(run))
+        and all(sha256(run.folder / path) == value for path, value in outputs.items())
+    )
+
+
+def _note(run: Run, name: str, key: str, step: Step, seconds: float) -> None:
+    outputs = {
+        Path(os.path.relpath(path, run.folder)).as_posix(): sha256(path) for path in step.outputs(run) if path.is_file()
+    }
+    run.write(f"steps/{name}.json", {"key": key, "outputs": outputs, "seconds": round(seconds, 2)})
+    run.progress.say(f"{name}: done in {seconds:.1f} s")
+
+
+class _Lock:
+    """Keeps two processes out of one run's folder; the lock of a process that died is taken over."""
+
+    def __init__(self, folder: Path) -> None:
+        self._path = folder / ".lock"
+
+    def __enter__(self) -> None:
+        try:
+            import fcntl
+        except ImportError:  # not on this system; two runs in one folder are then the user's care
+            self._file = None
+            return
+        self._file = self._path.open("w")
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            self._file.close()
+            raise UsageError(f"{self._path.parent}: another voxgraft run is at work in this folder") from None
+
+    def __exit__(self, *_: object) -> None:
+        if self._file is not None:
+            self._file.close()
+            self._path.unlink(missing_ok=True)
