@@ -1,0 +1,58 @@
+"""`voxgraft run`: do the steps of a workflow."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+
+@click.command()
+@click.argument("workflow", type=click.Path(path_type=Path))
+@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change a value: training.budget='5 min'.")
+@click.option("--out", type=click.Path(path_type=Path), help="The run's folder; by default runs/NAME.")
+@click.option("--steps", help="Only these steps, as in plan,prepare.")
+@click.option("--resume/--fresh", default=True, help="Go on with what is there (the default), or do all again.")
+@click.option("--dry-run", is_flag=True, help="Check, plan and estimate; train nothing, write nothing.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON document on standard output.")
+def run(
+    workflow: Path,
+    overrides: tuple[str, ...],
+    out: Path | None,
+    steps: str | None,
+    resume: bool,
+    dry_run: bool,
+    as_json: bool,
+) -> None:
+    """Do the steps of WORKFLOW: from labelled images to a registered model.
+
+    A step whose inputs have not changed is passed over, and a training that was killed goes on from its last
+    checkpoint.
+    """
+    import json
+
+    from ..catalogue import discover
+    from ..workflow import read
+
+    catalogue = discover()
+    checked = read(workflow, catalogue, overrides)
+    folder = out or Path("runs") / checked.name
+    wanted = [step.strip() for step in steps.split(",") if step.strip()] if steps is not None else None
+    if dry_run:
+        from ..runs.dryrun import dry_run as estimate
+
+        document = estimate(checked, catalogue)
+        click.echo(json.dumps(document, indent=2) if as_json else _table(document))
+        return
+    from ..runs.engine import run_workflow
+
+    done = run_workflow(checked, catalogue, folder, steps=wanted, fresh=not resume)
+    if as_json:
+        click.echo(json.dumps({"run": str(done.folder), "package": str(done.package), **done.identity}))
+    else:
+        click.echo(f"{folder}: done; the model is in {done.package}")
+
+
+def _table(document: dict[str, object]) -> str:
+    width = max(len(name) for name in document)
+    return "\n".join(f"{name:{width}}  {value}" for name, value in document.items())

@@ -1,0 +1,1 @@
+"""The demo: the main job, start to end, on brain images that it makes itself."""

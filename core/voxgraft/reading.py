@@ -1,0 +1,233 @@
+"""From a path to images: which reader knows a file, what lies in a folder, and the voxels of one image."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .data.cases import ImageRef
+from .errors import BadImage, BrokenPlugin, DataError, VoxGraftError
+from .slot import Chosen, choose
+from .volume import Item, Volume
+
+if TYPE_CHECKING:
+    from .catalogue import Catalogue
+    from .component import AnySpec
+
+HEAD = 1024
+"""Bytes at the beginning of a file in which a reader's magic is looked for."""
+
+
+def scan(path: Path | str, catalogue: Catalogue, series: str | None = None) -> list[Item]:
+    """Describe the images in a file, a folder or a tree from their headers alone.
+
+    Files that no reader knows and hidden files are left out; links are followed, but no folder is entered twice.
+
+    Args:
+        series: Only the images of this name: a SeriesInstanceUID, the name a reader gave, or a description.
+
+    Raises:
+        DataError: There is no such path, nothing in it can be read, or it has no such series.
+    """
+    path = Path(path)
+    if path.is_dir():
+        items = _scan_folder(path, catalogue)
+        if not items:
+            raise DataError(f"{path}: no file in this folder is of a kind that a reader knows ({_known(catalogue)})")
+    elif path.exists():
+        spec = choose_reader(path, catalogue)
+        if spec is None:
+            raise BadImage(path, f"no reader knows this kind of file (known: {_known(catalogue)})")
+        items = _scan_files(spec, [path], catalogue)
+        if not items:
+            raise BadImage(path, f"the reader {spec.name!r} found no image in it")
+    else:
+        raise DataError(f"{path}: there is no such file or folder")
+    return items if series is None else _of_series(path, items, series)
+
+
+def read(source: Path | str | ImageRef, catalogue: Catalogue, series: str | None = None) -> Volume:
+    """Read exactly one image.
+
+    Raises:
+        DataError: There is none, or there are several; the message names them.
+        BadImage: It is damaged, or its geometry must not be trusted.
+    """
+    if isinstance(source, ImageRef):
+        source, series = source.path, series or source.series
+    items = scan(source, catalogue, series)
+    if len(items) > 1:
+        names = "; ".join(_name(item) for item in items[:10]) + ("; ..." if len(items) > 10 else "")
+        raise DataError(f"{source}: {len(items)} images lie here, name the one that is meant by its series or file: {names}")
+    return read_item(items[0], catalogue)
+
+
+def read_item(item: Item, catalogue: Catalogue) -> Volume:
+    """Read the voxels of an image that `scan` found.
+
+    Raises:
+        BadImage: It has a problem of severity `error`, or is damaged.
+    """
+    if item.errors:
+        raise BadImage(item.path, "; ".join(problem.message for problem in item.errors))
+    chosen = _reader(item.reader, catalogue)
+    try:
+        volume: Volume = chosen.build().read(item)
+    except VoxGraftError:
+        raise
+    except MemoryError:
+        size = "x".join(map(str, item.shape))
+        raise BadImage(item.path, f"its {size} voxels do not fit into this machine's memory") from None
+    except OSError as error:
+        raise BadImage(item.path, f"it cannot be read: {error.strerror or error}") from error
+    except Exception as error:
+        raise BrokenPlugin(chosen.plugin, f"reading {item.path}", error) from error
+    return volume if volume.item is item else replace(volume, item=item)
+
+
+def stack(volumes: Sequence[Volume]) -> Volume:
+    """Join one-channel volumes of one grid into a volume of shape (channel, *spatial), in their order.
+
+    The grids count as equal where no corner is further apart than 1 % of the smallest spacing, or 0.01 mm.
+
+    Raises:
+        DataError: There is none, one has several channels already, or the grids differ; the message says by how much.
+    """
+    if not volumes:
+        raise DataError("there are no channels to join")
+    first = volumes[0]
+    if len(volumes) == 1:
+        return first
+    for number, volume in enumerate(volumes, 1):
+        name = volume.item.path if volume.item else f"channel {number}"
+        if volume.channels != 1:
+            raise DataError(f"{name}: it has {volume.channels} channels itself and cannot be one channel of an image")
+        if volume.shape != first.shape:
+            raise DataError(f"{name}: it has {_times(volume.shape)} voxels and the first channel {_times(first.shape)}")
+        apart = _corners_apart(first, volume)
+        if apart > max(0.01, 0.01 * min(first.spacing)):
+            raise DataError(f"{name}: its grid lies up to {apart:.3g} mm off the grid of the first channel")
+    # Readers give arrays whose first axis is contiguous; the same order here makes every copy a straight one.
+    shape = (len(volumes), *reversed(first.shape))
+    joined = np.empty(shape, np.result_type(*(volume.array.dtype for volume in volumes)))
+    array = joined.transpose(0, *range(first.dims, 0, -1))
+    for channel, volume in zip(array, volumes, strict=True):
+        channel[...] = volume.array.reshape(first.shape)
+    return Volume(array, first.affine, dims=first.dims, item=first.item)
+
+
+def choose_reader(file: Path, catalogue: Catalogue) -> AnySpec | None:
+    """The reader of a file: the one with the longest fitting suffix, else the one whose magic bytes are in it.
+
+    Raises:
+        DataError: Two readers claim it with equal right.
+    """
+    specs: dict[str, Any] = {spec.name: spec for _, spec in catalogue.of("reader")}
+    name = file.name.lower()
+    fits = {spec.name: max((len(s) for s in spec.suffixes if name.endswith(s)), default=0) for spec in specs.values()}
+    longest = max(fits.values(), default=0)
+    claims = [one for one, length in fits.items() if length == longest] if longest else []
+    if len(claims) != 1:
+        head = _head(file)
+        by_magic = [one for one in claims or specs if _has_magic(head, specs[one])]
+        claims = by_magic or claims
+    if len(claims) > 1:
+        raise DataError(f"{file}: the readers {' and '.join(map(repr, claims))} both claim this file; leave one out")
+    return specs[claims[0]] if claims else None
+
+
+def _scan_folder(folder: Path, catalogue: Catalogue) -> list[Item]:
+    found: dict[str, tuple[AnySpec, list[Path]]] = {}
+    for file in _walk(folder):
+        spec = choose_reader(file, catalogue)
+        if spec is not None:
+            found.setdefault(spec.name, (spec, []))[1].append(file)
+    items = [item for spec, files in found.values() for item in _scan_group(spec, files, catalogue)]
+    return sorted(items, key=lambda item: (str(item.path), item.series or ""))
+
+
+def _scan_group(spec: AnySpec, files: list[Path], catalogue: Catalogue) -> Iterator[Item]:
+    if getattr(spec, "series", False):
+        yield from _scan_files(spec, files, catalogue)
+    else:
+        for file in files:
+            yield from _scan_files(spec, [file], catalogue)
+
+
+def _scan_files(spec: AnySpec, files: list[Path], catalogue: Catalogue) -> list[Item]:
+    chosen = _reader(spec.name, catalogue)
+    try:
+        return list(chosen.build().scan(files))
+    except VoxGraftError:
+        raise
+    except OSError as error:
+        raise BadImage(files[0], f"it cannot be read: {error.strerror or error}") from error
+    except Exception as error:
+        raise BrokenPlugin(chosen.plugin, f"looking at {files[0]}", error) from error
+
+
+def _reader(name: str, catalogue: Catalogue) -> Chosen[Any]:
+    return choose(catalogue, "reader", {"use": name})
+
+
+def _walk(folder: Path) -> Iterator[Path]:
+    """Every file below a folder in the order of names, without hidden ones; links may not lead round in circles."""
+    seen: set[tuple[int, int]] = set()
+    for root, folders, files in os.walk(folder, followlinks=True):
+        status = os.stat(root)  # noqa: PTH116 - a string from os.walk; a Path for each folder of a big tree is slow
+        if (status.st_dev, status.st_ino) in seen:
+            folders.clear()
+            continue
+        seen.add((status.st_dev, status.st_ino))
+        folders[:] = sorted(name for name in folders if not name.startswith((".", "__MACOSX")))
+        for name in sorted(files):
+            file = Path(root, name)
+            if not name.startswith(".") and file.is_file():
+                yield file
+
+
+def _head(file: Path) -> bytes:
+    try:
+        with file.open("rb") as stream:
+            return stream.read(HEAD)
+    except OSError:
+        return b""
+
+
+def _has_magic(head: bytes, spec: Any) -> bool:
+    return any(head[offset : offset + len(magic)] == magic for offset, magic in spec.magic)
+
+
+def _of_series(path: Path, items: list[Item], series: str) -> list[Item]:
+    found = [item for item in items if item.series == series] or [item for item in items if item.description == series]
+    if not found:
+        names = "; ".join(_name(item) for item in items[:10]) + ("; ..." if len(items) > 10 else "")
+        raise DataError(f"{path}: there is no series {series!r} here; found: {names}")
+    return found
+
+
+def _name(item: Item) -> str:
+    if item.series is None:
+        return str(item.path)
+    return f"{item.series} ({item.description})" if item.description else item.series
+
+
+def _known(catalogue: Catalogue) -> str:
+    return ", ".join(sorted({spec.name for _, spec in catalogue.of("reader")})) or "none"
+
+
+def _times(shape: Sequence[int]) -> str:
+    return "x".join(map(str, shape))
+
+
+def _corners_apart(one: Volume, two: Volume) -> float:
+    """The largest distance in millimetres between the same corner of two grids of one shape."""
+    ends = [(0, n - 1) for n in one.shape] + [(0,)] * (3 - one.dims)
+    corners = np.stack(np.meshgrid(*ends, [1], indexing="ij"), axis=-1).reshape(-1, 4).astype(np.float64)
+    difference = corners @ (one.affine - two.affine)[:3].T
+    return float(np.sqrt((difference**2).sum(1)).max())

@@ -1,0 +1,54 @@
+"""The model card: what a person should know before using a model, as Markdown."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from ..data.plan import Plan
+
+
+def model_card(facts: Mapping[str, Any], plan: Plan) -> str:
+    """The card of a package."""
+    training, split = facts["training"], facts["split"]
+    size = " x ".join(f"{low:g} to {high:g}" for low, high in plan.contract.get("size_mm", []))
+    spacing = " x ".join(f"{low:g} to {high:g}" for low, high in plan.contract.get("spacing_mm", []))
+    weights = facts.get("weights") or {}
+    origin = f"{weights['origin']} ({weights['licence'] or 'licence not stated'})" if weights else "none: from scratch"
+    lines = [
+        f"# {facts['name']}",
+        "",
+        f"Segments {', '.join(name for _, name in plan.labels)} in {plan.modality.upper()} images "
+        f"({', '.join(plan.channels)}).",
+        "",
+        "**For research. Not a medical device: every mask needs a person's review.**",
+        "",
+        "## Trained on",
+        "",
+        f"- {len(split['train'])} cases, {len(split['validation'])} held out, split by patient; "
+        f"data hash `{facts['data']['hash'][:16]}`",
+        f"- image size {size or 'not recorded'} mm, spacing {spacing or 'not recorded'} mm, axes right, anterior, "
+        "superior; scans outside these ranges are flagged",
+        f"- start values of the encoder: {origin}",
+        f"- {training['steps']} steps in {training['seconds']:g} s on {training['device']}, "
+        f"{training['parameters']:,} parameters",
+        f"- VoxGraft {facts['voxgraft']}, {facts['created']}",
+        "",
+        *_scores(facts),
+    ]
+    return "\n".join(lines)
+
+
+def _scores(facts: Mapping[str, Any]) -> list[str]:
+    summary: Mapping[str, Any] = facts.get("scores", {})
+    if not summary:
+        return ["## Scores", "", "Not evaluated yet.", ""]
+    lines = ["## Scores on the held-out cases", "", "| metric | structure | mean | 95 % interval | cases |", "|---|---|---|---|---|"]
+    for metric, structures in summary.items():
+        for name, one in structures.items():
+            if one["mean"] is None:
+                continue
+            low, high = one["ci95"]
+            interval = "" if low is None else f"{low:.3f} to {high:.3f}"
+            lines.append(f"| {metric} | {name} | {one['mean']:.3f} | {interval} | {one['n']} |")
+    return [*lines, ""]

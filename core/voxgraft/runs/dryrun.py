@@ -1,0 +1,111 @@
+"""`run --dry-run`: the plan, the network, and what training would take; nothing is written."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from ..catalogue import Catalogue
+from ..data.plan import Plan
+from ..errors import DataError
+from ..infer.build import network_of
+from ..infer.device import choose_device
+from ..interfaces import Loss
+from ..model.needs import check_transfer
+from ..model.network import SegmentationNetwork
+from ..progress import Progress
+from ..train.loop import deep_loss
+from ..workflow import Workflow
+from .run import Run
+from .steps.plan import PlanStep
+
+
+def dry_run(workflow: Workflow, catalogue: Catalogue) -> dict[str, Any]:
+    """Measure the cases and one step of training, and say what would be done.
+
+    Returns:
+        Plain values under words for people.
+
+    Raises:
+        DataError: The data set cannot be planned for.
+    """
+    check_transfer(workflow)
+    with tempfile.TemporaryDirectory(prefix="voxgraft-") as scratch:
+        run = Run(Path(scratch), workflow, catalogue, Progress(quiet=True))
+        PlanStep().do(run)
+        plan, split = run.plan, run.split
+    device = choose_device(workflow.training.device)
+    network = network_of(workflow.model, plan).to(device)
+    weights = workflow.model.encoder.build().weights()
+    loss = workflow.training.loss
+    if loss is None:
+        raise DataError("training.loss is missing")
+    seconds, memory = _measure(network, loss.build(), plan, device)
+    budget = workflow.training.budget
+    if budget.unit == "minutes":
+        length = f"{budget.amount:g} min, about {60 * budget.amount / seconds:.0f} steps"
+    else:
+        steps = budget.amount * (max(1, -(-len(split.train) // plan.batch)) if budget.unit == "epochs" else 1)
+        length = f"{budget}, about {steps * seconds / 60:.1f} min"
+    parameters = sum(parameter.numel() for parameter in network.parameters())
+    shape = "x".join(map(str, plan.patch))
+    return {
+        "workflow": workflow.name,
+        "data": f"{len(split.train)} cases to train on, {len(split.validation)} held out, split by patient",
+        "labels": ", ".join(f"{name} ({value})" for value, name in plan.labels),
+        "channels": ", ".join(plan.channels),
+        "spacing": " x ".join(f"{step:g}" for step in plan.spacing) + " mm",
+        "patch": f"{shape}, batch {plan.batch}",
+        "network": f"{workflow.model.encoder.name} + {workflow.model.decoder.name}, {plan.dims}D, "
+        f"{len(plan.strides)} levels, {parameters:,} parameters",
+        "weights": weights.origin if weights else "none: from scratch",
+        "transfer": ", ".join(one.name for one in workflow.transfer) or "none",
+        "device": str(device),
+        "training": length,
+        "memory": f"about {memory / 2**30:.2f} GiB while training",
+        "steps": ", ".join(step.name for step in workflow.steps),
+    }
+
+
+def _measure(network: SegmentationNetwork, loss: Loss, plan: Plan, device: torch.device) -> tuple[float, float]:
+    """Seconds and bytes of one step of training at the plan's batch, by doing the second of two."""
+    memory = torch.channels_last if plan.dims == 2 else torch.channels_last_3d
+    network.to(memory_format=memory)  # type: ignore[call-overload]  # a format of modules
+    held = _Activations(network)
+    seconds = 0.0
+    for _ in range(2):
+        start = time.monotonic()
+        held.bytes = 0
+        image = torch.randn(plan.batch, len(plan.channels), *plan.patch, device=device)
+        target = torch.zeros(plan.batch, *plan.patch, dtype=torch.long, device=device)
+        output = network(image.contiguous(memory_format=memory))
+        deep_loss(loss, output.logits, output.deep, target).backward()
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+        seconds = time.monotonic() - start
+    held.remove()
+    weights = sum(parameter.numel() * parameter.element_size() for parameter in network.parameters())
+    # Weights, gradient, two moments of the optimiser and the running average; activations and their gradients.
+    return seconds, 5.0 * weights + 2.0 * held.bytes
+
+
+class _Activations:
+    """Counts the bytes that the layers of a network put out."""
+
+    def __init__(self, network: nn.Module) -> None:
+        self.bytes = 0
+        leaves = (module for module in network.modules() if not list(module.children()))
+        self._handles = [module.register_forward_hook(self._count) for module in leaves]
+
+    def _count(self, module: nn.Module, inputs: Any, output: Any) -> None:
+        if isinstance(output, torch.Tensor):
+            self.bytes += output.numel() * output.element_size()
+
+    def remove(self) -> None:
+        for handle in self._handles:
+            handle.remove()

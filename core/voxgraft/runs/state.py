@@ -1,0 +1,21 @@
+"""The state of a data set's files: cheap to find, and another one as soon as a file changes."""
+
+from __future__ import annotations
+
+from ..data.cases import Dataset, ImageRef
+from ..files import digest
+
+
+def data_state(dataset: Dataset) -> str:
+    """A fingerprint of the names, sizes and times of all files that the cases are read from."""
+    rows = []
+    for case in dataset.cases:
+        for ref in (*case.images, *([case.label] if case.label else [])):
+            rows.append([case.id, case.patient, ref.series, _files(ref)])
+    return digest([rows, list(dataset.channels), dataset.labels.document() if dataset.labels else None])
+
+
+def _files(ref: ImageRef) -> list[list[object]]:
+    files = sorted(part for part in ref.path.rglob("*") if part.is_file()) if ref.path.is_dir() else [ref.path]
+    stats = [(file, file.stat()) for file in files if file.exists()]
+    return [[file.as_posix(), stat.st_size, stat.st_mtime_ns] for file, stat in stats]

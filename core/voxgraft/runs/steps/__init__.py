@@ -1,0 +1,1 @@
+"""The steps that come with VoxGraft, each in its file; cards for them are in voxgraft_plugins.steps."""

@@ -1,0 +1,42 @@
+"""The step `check`: refuse a data set that would waste hours."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ...data.check import check_dataset
+from ...errors import DataError
+from ...model.needs import check_transfer
+from ..run import Run
+from ..state import data_state
+
+
+class Check:
+    """Judge the data set; errors stop the run, warnings are kept."""
+
+    def inputs(self, run: Run) -> Mapping[str, Any]:
+        return {"data": run.workflow.document()["data"], "files": data_state(run.dataset)}
+
+    def outputs(self, run: Run) -> Sequence[Path]:
+        return [run.folder / "check.json"]
+
+    def do(self, run: Run) -> None:
+        check_transfer(run.workflow)
+        problems = check_dataset(run.dataset, run.catalogue, run.workflow, run.progress)
+        errors = [problem for problem in problems if problem.severity == "error"]
+        rows = [
+            {"code": one.code, "severity": one.severity, "case": one.case, "message": one.message} for one in problems
+        ]
+        run.write("check.json", {"ok": not errors, "cases": len(run.dataset.cases), "problems": rows})
+        for problem in problems[:5]:
+            run.progress.say(f"check: {problem.severity}: {problem.message}")
+        if len(problems) > 5:
+            run.progress.say(f"check: and {len(problems) - 5} more, in {run.folder / 'check.json'}")
+        if errors:
+            run.folder.joinpath("steps", "check.json").unlink(missing_ok=True)
+            raise DataError(
+                f"the data set has {len(errors)} errors, the first: {errors[0].message} "
+                f"(all are in {run.folder / 'check.json'})"
+            )

@@ -1,0 +1,98 @@
+"""The step `plan`: measure the cases, split them by patient, and decide every number."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ...data.cases import Case, Labels, Split, draw, split_by_patient
+from ...data.fingerprint import measure, summarise
+from ...data.planning import derive_plan
+from ...errors import DataError
+from ..run import Run
+from ..state import data_state
+from ..threads import in_threads
+
+
+class PlanStep:
+    """Leaves `fingerprint.json`, `split.json` and `plan.json`."""
+
+    def inputs(self, run: Run) -> Mapping[str, Any]:
+        document = run.workflow.document()
+        training = document["training"]
+        return {
+            "data": {name: value for name, value in document["data"].items() if name != "cache"},
+            "files": data_state(run.dataset),
+            "dims": document["model"]["dims"],
+            "training": [training["batch"], training["patch"], _device_kind(training["device"])],
+        }
+
+    def outputs(self, run: Run) -> Sequence[Path]:
+        return [run.folder / name for name in ("fingerprint.json", "split.json", "plan.json")]
+
+    def do(self, run: Run) -> None:
+        dataset, options = run.dataset, run.workflow.data
+        labelled = [case for case in dataset.cases if case.label is not None]
+        if len(labelled) < 2:
+            raise DataError(f"{len(labelled)} of {len(dataset.cases)} cases have a label; training needs at least two")
+        split = split_by_patient(labelled, options.split.folds, options.split.fold, options.split.seed)
+        split = limited(split, labelled, options.limit, options.split.seed)
+        used = [case for case in labelled if case.id in {*split.train, *split.validation}]
+        labels = dataset.labels
+        values = labels.values if labels is not None else range(1, 65536)
+        measured = in_threads(
+            lambda case: measure(case, run.catalogue, values), used, run.progress, f"measuring {len(used)} cases"
+        )
+        cases = {case.id: result for case, result in zip(used, measured, strict=True)}
+        labels = labels or _found(cases)
+        fingerprint = summarise(cases, split.train)
+        device = _device_kind(run.workflow.training.device)
+        modality = options.modality.build()
+        plan = derive_plan(fingerprint, dataset, labels, run.workflow, modality, device)
+        run.write("fingerprint.json", fingerprint)
+        run.write("split.json", split.document())
+        run.write("plan.json", plan.model_dump(mode="json"))
+        size = "x".join(map(str, plan.patch))
+        run.progress.say(
+            f"plan: {len(split.train)} cases to train on, {len(split.validation)} held out; "
+            f"spacing {'x'.join(f'{v:g}' for v in plan.spacing)} mm, patch {size}, batch {plan.batch}, "
+            f"{len(plan.strides)} levels"
+        )
+
+
+def limited(split: Split, cases: Sequence[Case], limit: int | None, seed: int) -> Split:
+    """The same validation cases, and only so many training cases, whole patients in the order of the draw.
+
+    Raises:
+        DataError: There are fewer training cases than the limit.
+    """
+    if limit is None:
+        return split
+    if limit > len(split.train):
+        raise DataError(f"data.limit is {limit}, but the split leaves {len(split.train)} cases to train on")
+    patients = {case.id: case.patient for case in cases}
+    drawn = sorted(split.train, key=lambda name: (draw(seed, patients[name]), name))[:limit]
+    return Split(tuple(name for name in split.train if name in set(drawn)), split.validation)
+
+
+def labels_of_run(run: Run) -> Labels:
+    """The structures of the plan, with the coded terms that the data set gives them."""
+    known = run.dataset.labels or Labels()
+    codes = {label.value: label for label in known.items}
+    named = Labels.of({name: value for value, name in run.plan.labels})
+    return Labels(tuple(codes.get(label.value, label) for label in named.items))
+
+
+def _found(cases: Mapping[str, Mapping[str, Any]]) -> Labels:
+    """Where nobody names the structures, they are named after their values."""
+    values = sorted({int(value) for case in cases.values() for value in case["labels"]} - {0})
+    if not values:
+        raise DataError("every label is empty: there is nothing to learn")
+    return Labels.of({f"label {value}": value for value in values})
+
+
+def _device_kind(wanted: str) -> str:
+    from ...infer.device import choose_device
+
+    return choose_device(wanted).type

@@ -1,0 +1,42 @@
+"""The step `prepare`: make the arrays that training reads, once for each case and plan."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ...data.cases import Case
+from ...data.prepare import prepare, prepared_folder, sweep
+from ..run import Run
+from ..threads import in_threads
+
+
+class Prepare:
+    """Leaves `prepared.json`: the folder of each case in the cache."""
+
+    def inputs(self, run: Run) -> Mapping[str, Any]:
+        cache = run.workflow.data.cache
+        return {"plan": run.read("plan.json"), "split": run.read("split.json"), "cache": str(cache or "")}
+
+    def outputs(self, run: Run) -> Sequence[Path]:
+        return [run.folder / "prepared.json"]
+
+    def do(self, run: Run) -> None:
+        plan, split = run.plan, run.split
+        cache = run.workflow.data.cache or run.folder / "cache"
+        sweep(cache)
+        measured = run.read("fingerprint.json")["cases"]
+        modality = run.workflow.data.modality.build()
+        cases = {case.id: case for case in run.dataset.cases}
+        used = [cases[name] for name in (*split.train, *split.validation)]
+        folders = {case.id: prepared_folder(cache, measured[case.id]["hash"], plan) for case in used}
+
+        def work(case: Case) -> bool:
+            return prepare(case, folders[case.id], plan, modality, run.catalogue)
+
+        made = in_threads(work, used, run.progress, f"preparing {len(used)} cases")
+        where = {"": str(cache.resolve())} if run.workflow.data.cache else {}
+        names = {name: folder.name for name, folder in folders.items()}
+        run.write("prepared.json", {"folders": {**where, **names}})
+        run.progress.say(f"prepare: {sum(made)} cases made, {len(made) - sum(made)} were in the cache")

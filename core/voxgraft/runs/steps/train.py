@@ -1,0 +1,83 @@
+"""The step `train`: learn, and leave a package."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from ...files import digest
+from ...package import write_package
+from ...yamlfile import dump
+from ..card import model_card
+from ..run import Run
+from .plan import labels_of_run
+
+
+class Train:
+    """Leaves `train/` (curve, parameter table, load report, weights) and `package/`."""
+
+    def inputs(self, run: Run) -> Mapping[str, Any]:
+        document = run.workflow.document()
+        return {
+            "model": document["model"],
+            "transfer": document["transfer"],
+            "training": document["training"],
+            "inference": document["inference"],
+            "plan": run.read("plan.json"),
+            "prepared": run.read("prepared.json"),
+        }
+
+    def outputs(self, run: Run) -> Sequence[Path]:
+        names = ("model.safetensors", "plan.json", "labels.json")
+        return [run.folder / "train" / "summary.json", *(run.package / name for name in names)]
+
+    def do(self, run: Run) -> None:
+        from ...train.session import train
+
+        with run.progress.bar("training", 1.0) as bar:
+            summary = train(run.folder, run.workflow, run.catalogue, run.log, bar.reach)
+        if summary["weights"]:
+            weights = summary["weights"]
+            run.progress.say(
+                f"train: start values from {weights['origin']}: {weights['share']:.0%} of the encoder's parameters"
+            )
+        facts = package_facts(run, summary)
+        write_package(
+            run.package,
+            tensors=_tensors(run),
+            plan=run.plan,
+            workflow=dump(run.workflow.document()),
+            labels=labels_of_run(run),
+            card=model_card(facts, run.plan),
+            facts=facts,
+        )
+        last = summary["curve"][-1] if summary["curve"] else {}
+        score = f", validation Dice {last['dice']:.3f}" if "dice" in last else ""
+        run.progress.say(f"train: {summary['steps']} steps in {summary['seconds']:.0f} s{score}")
+
+
+def package_facts(run: Run, summary: Mapping[str, Any]) -> dict[str, Any]:
+    """What the package's manifest says besides file hashes."""
+    environment = run.read("environment.json")
+    fingerprint = run.read("fingerprint.json")
+    hashes = {name: case["hash"] for name, case in fingerprint["cases"].items()}
+    return {
+        "name": run.workflow.registry.name if run.workflow.registry else run.workflow.name,
+        "created": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "voxgraft": environment["voxgraft"],
+        "packages": environment["packages"],
+        "plugins": environment["plugins"],
+        "data": {"hash": digest(hashes), "cases": len(hashes)},
+        "split": run.read("split.json"),
+        "training": {name: value for name, value in summary.items() if name not in ("curve", "weights")},
+        "weights": {k: v for k, v in (summary["weights"] or {}).items() if k in ("origin", "licence", "sha256", "share")},
+    }
+
+
+def _tensors(run: Run) -> dict[str, Any]:
+    from safetensors.torch import load_file
+
+    tensors: dict[str, Any] = load_file(run.folder / "train" / "weights.safetensors")
+    return tensors

@@ -1,0 +1,248 @@
+"""One training: from prepared arrays and a workflow to a package, on one device or on several."""
+
+from __future__ import annotations
+
+import json
+import logging
+import warnings
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from lightning_fabric import Fabric
+
+from ..catalogue import Catalogue, discover
+from ..data.plan import Plan, read_plan
+from ..data.prepare import Prepared, load_prepared
+from ..errors import TrainingError
+from ..files import digest, write_json
+from ..infer.build import network_of
+from ..infer.device import choose_device, device_count, precision_of
+from ..infer.predictor import segment_array
+from ..model.network import SegmentationNetwork
+from ..model.transfer import Context, Row, Stack, parameter_table
+from ..model.weights import LoadReport, load_weights
+from ..workflow import Workflow, from_document
+from .batches import Batches
+from .loop import Job, State, fit
+from .optimise import highest_rate
+
+Report = Callable[[Mapping[str, float], int], None]
+Show = Callable[[float, str], None]
+
+
+def train(run_folder: Path, workflow: Workflow, catalogue: Catalogue, report: Report, show: Show) -> dict[str, Any]:
+    """Train what the run's plan and prepared arrays describe; weights and curve are left in `train/`.
+
+    Returns:
+        A summary: steps, seconds, device, precision, parameters, the curve, and where the start values came from.
+
+    Raises:
+        TrainingError: It cannot start, or cannot go on.
+    """
+    options = workflow.training
+    device = choose_device(options.device)
+    devices = device_count(options.device)
+    logging.getLogger("lightning_fabric").setLevel(logging.ERROR)
+    warnings.filterwarnings("ignore", module="lightning_fabric")
+    fabric = Fabric(
+        accelerator=device.type,
+        devices=devices if devices > 1 or device.index is None else [device.index],
+        strategy="ddp_spawn" if devices > 1 else "auto",
+        precision=precision_of(options.precision, device),  # type: ignore[arg-type]  # Fabric's own words
+    )
+    if devices == 1:
+        _train(fabric, run_folder, workflow, catalogue, report, show)
+    else:
+        fabric.launch(_train_elsewhere, run_folder, workflow.document())
+        for row in json.loads((run_folder / "train" / "summary.json").read_text())["curve"]:
+            report({name: value for name, value in row.items() if name != "step"}, int(row["step"]))
+    summary: dict[str, Any] = json.loads((run_folder / "train" / "summary.json").read_text())
+    return summary
+
+
+def _train_elsewhere(fabric: Fabric, run_folder: Path, document: dict[str, Any]) -> None:
+    """In a process of its own: nothing that cannot be pickled came along."""
+    catalogue = discover()
+    workflow = from_document(document, catalogue)
+    _train(fabric, run_folder, workflow, catalogue, lambda numbers, step: None, lambda share, note: None)
+
+
+def _train(
+    fabric: Fabric, run_folder: Path, workflow: Workflow, catalogue: Catalogue, report: Report, show: Show
+) -> None:
+    plan = read_plan(run_folder / "plan.json")
+    split = json.loads((run_folder / "split.json").read_text())
+    folders = json.loads((run_folder / "prepared.json").read_text())["folders"]
+    cache = Path(folders.pop("", run_folder / "cache"))
+    torch.manual_seed(workflow.training.seed)
+    network, weights = start_network(workflow, plan)
+    pretrained = frozenset(f"encoder.{name}" for name in weights.pretrained) if weights else frozenset()
+    stack = Stack([chosen.build().make() for chosen in workflow.transfer])
+    check_needs(stack, weights)
+    context = Context(network=network, pretrained=pretrained)
+    extra = stack.prepare(context)
+    context.extra = extra
+    rows = table(network, extra, stack, context, workflow)
+    modality = workflow.data.modality.build()
+    training = [load_prepared(name, cache / folders[name]) for name in split["train"]]
+    validation = [load_prepared(name, cache / folders[name]) for name in split["validation"]]
+    validation = validation[: workflow.training.validation_cases]
+    options = workflow.training
+    assert options.loss is not None
+    job = Job(
+        network=network,
+        pretrained=pretrained,
+        stack=stack,
+        rows=rows,
+        context=context,
+        extra=extra,
+        batches=Batches(
+            training,
+            plan,
+            seed=options.seed,
+            foreground=options.foreground,
+            rank=fabric.global_rank,
+            world=fabric.world_size,
+        ),
+        plan=plan,
+        spacing=_network_spacing(plan),
+        loss=options.loss.build(),
+        strengths=modality.augmentation,
+        options=options,
+        folder=run_folder / "train",
+        identity=_identity(run_folder, workflow),
+        look=lambda network: validation_dice(network, validation, plan, workflow.inference.overlap),
+        report=report if fabric.is_global_zero else lambda numbers, step: None,
+        show=show if fabric.is_global_zero else lambda share, note: None,
+    )
+    network, state = fit(job, fabric)
+    if fabric.is_global_zero:
+        _leave(run_folder / "train", network, rows, weights, state, fabric, workflow)
+    fabric.barrier()
+
+
+def start_network(workflow: Workflow, plan: Plan) -> tuple[SegmentationNetwork, LoadReport | None]:
+    """The network with its start values, and what became of the pretrained tensors."""
+    network = network_of(workflow.model, plan)
+    weights = workflow.model.encoder.build().weights()
+    return network, load_weights(network.encoder, weights) if weights is not None else None
+
+
+def check_needs(stack: Stack, weights: LoadReport | None) -> None:
+    """Refuse to start when a strategy lacks what it works with.
+
+    Raises:
+        TrainingError: A strategy needs pretrained weights and the encoder has none.
+    """
+    if "pretrained" in stack.needs and weights is None:
+        names = ", ".join(type(one).__name__ for one in stack.strategies if "pretrained" in one.needs)
+        raise TrainingError(
+            f"transfer: {names} works on pretrained weights, but model.encoder.weights is none; "
+            "name weights, or leave the strategy out"
+        )
+
+
+def table(
+    network: SegmentationNetwork,
+    extra: Mapping[str, torch.nn.Module],
+    stack: Stack,
+    context: Context,
+    workflow: Workflow,
+) -> list[Row]:
+    """The audit record: every parameter with its learning rate, decay, whether it is trained, and its origin."""
+    options = workflow.training.optimiser
+    rows = parameter_table(network, highest_rate(options), options.weight_decay, context.pretrained)
+    rows = stack.edit(rows, context)
+    for name, module in extra.items():
+        rows += [row.but(name=f"{name}.{row.name}") for row in parameter_table(module, highest_rate(options), 0.0)]
+    parameters = dict(network.named_parameters())
+    for row in rows:
+        if row.name in parameters:
+            parameters[row.name].requires_grad_(row.train)
+    return rows
+
+
+def validation_dice(
+    network: SegmentationNetwork, cases: list[Prepared], plan: Plan, overlap: float
+) -> dict[str, float]:
+    """Mean Dice of the foreground classes over validation cases, on the network's grid."""
+    network.eval()
+    scores: list[list[float]] = []
+    for case in cases:
+        if case.label is None:
+            continue
+        image = torch.from_numpy(np.array(case.image))
+        found, _ = segment_array(network, image, case.label.shape, plan, overlap=overlap)
+        row = []
+        for index in range(1, plan.classes):
+            mine, truth = found == index, case.label == index
+            both = int(mine.sum()) + int(truth.sum())
+            row.append(2.0 * int((mine & truth).sum()) / both if both else float("nan"))
+        scores.append(row)
+    if not scores:
+        return {}
+    each = np.nanmean(np.array(scores), axis=0)
+    named = {f"dice_{name}": float(value) for (_, name), value in zip(plan.labels, each, strict=True)}
+    return {"dice": float(np.nanmean(each)), **named}
+
+
+def _leave(
+    folder: Path,
+    network: SegmentationNetwork,
+    rows: list[Row],
+    weights: LoadReport | None,
+    state: State,
+    fabric: Fabric,
+    workflow: Workflow,
+) -> None:
+    from safetensors.torch import save_file
+
+    from ..files import whole
+
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
+    with whole(folder / "weights.safetensors") as beside:
+        save_file(tensors, beside)
+    write_json(folder / "parameters.json", [_row(row) for row in rows])
+    peak = torch.cuda.max_memory_allocated(fabric.device) if fabric.device.type == "cuda" else None
+    write_json(
+        folder / "summary.json",
+        {
+            "steps": state.step,
+            "seconds": round(state.seconds, 1),
+            "device": torch.cuda.get_device_name(fabric.device) if fabric.device.type == "cuda" else "cpu",
+            "devices": fabric.world_size,
+            "precision": str(precision_of(workflow.training.precision, fabric.device)),
+            "parameters": int(sum(parameter.numel() for parameter in network.parameters())),
+            "device_memory_mb": None if peak is None else round(peak / 2**20),
+            "micro_batches": state.micro,
+            "curve": state.curve,
+            "weights": weights.document() if weights else None,
+        },
+    )
+
+
+def _row(row: Row) -> dict[str, Any]:
+    return {name: getattr(row, name) for name in Row.__slots__}  # type: ignore[attr-defined]
+
+
+def _network_spacing(plan: Plan) -> tuple[float, ...]:
+    if plan.dims == plan.image_dims:
+        return plan.spacing
+    return tuple(step for axis, step in enumerate(plan.spacing) if axis != plan.slice_axis)
+
+
+def _identity(run_folder: Path, workflow: Workflow) -> str:
+    """Of everything that decides the weights."""
+    document = workflow.document()
+    return digest(
+        {
+            "model": document["model"],
+            "transfer": document["transfer"],
+            "training": document["training"],
+            "modality": document["data"]["modality"],
+            **{name: json.loads((run_folder / f"{name}.json").read_text()) for name in ("plan", "split", "prepared")},
+        }
+    )

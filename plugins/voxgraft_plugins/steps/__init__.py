@@ -1,0 +1,88 @@
+"""The steps of a workflow: check, plan, prepare, train, evaluate."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from voxgraft import StepSpec, hookimpl
+
+if TYPE_CHECKING:
+    from voxgraft.interfaces import Step
+
+    from .config import StepConfig
+
+
+@hookimpl
+def voxgraft_steps() -> list[StepSpec[StepConfig]]:
+    return [
+        StepSpec(
+            name="check",
+            summary="Judge the data set before any hour is spent",
+            config=_config,
+            build=_check,
+        ),
+        StepSpec(
+            name="plan",
+            summary="Measure the cases, split them by patient, decide spacing, patch and network",
+            config=_config,
+            build=_plan,
+            after=("check",),
+        ),
+        StepSpec(
+            name="prepare",
+            summary="Make the arrays that training reads",
+            config=_config,
+            build=_prepare,
+            after=("plan",),
+        ),
+        StepSpec(
+            name="train",
+            summary="Learn, and leave a model package",
+            config=_config,
+            build=_train,
+            after=("prepare",),
+        ),
+        StepSpec(
+            name="evaluate",
+            summary="Segment and score the held-out cases",
+            config=_config,
+            build=_evaluate,
+            after=("train",),
+        ),
+    ]
+
+
+def _config() -> type[StepConfig]:
+    from .config import StepConfig
+
+    return StepConfig
+
+
+def _check(config: StepConfig) -> Step:
+    from voxgraft.runs.steps.check import Check
+
+    return Check()
+
+
+def _plan(config: StepConfig) -> Step:
+    from voxgraft.runs.steps.plan import PlanStep
+
+    return PlanStep()
+
+
+def _prepare(config: StepConfig) -> Step:
+    from voxgraft.runs.steps.prepare import Prepare
+
+    return Prepare()
+
+
+def _train(config: StepConfig) -> Step:
+    from voxgraft.runs.steps.train import Train
+
+    return Train()
+
+
+def _evaluate(config: StepConfig) -> Step:
+    from voxgraft.runs.steps.evaluate import Evaluate
+
+    return Evaluate()
