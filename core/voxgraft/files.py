@@ -100,4 +100,4 @@ def _replace(beside: Path, target: Path) -> None:
         beside.rename(target)
         remove(old)
     else:
-        os.replace(beside, target)
+        beside.replace(target)

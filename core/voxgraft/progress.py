@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sized
 from typing import TYPE_CHECKING, TextIO, TypeVar
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ class Progress:
 
     def track(self, items: Iterable[T], what: str, total: int | None = None) -> Iterator[T]:
         """Go through items, showing how many are done and how long the rest will take."""
-        total = total if total is not None else len(items) if hasattr(items, "__len__") else None
+        total = total if total is not None else len(items) if isinstance(items, Sized) else None
         with self.bar(what, total) as bar:
             for item in items:
                 yield item

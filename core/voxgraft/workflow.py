@@ -217,7 +217,7 @@ class Evaluation(Config):
     """How masks are compared with references."""
 
     metrics: Annotated[list[Annotated[Chosen[Metric], Slot("metric")]], MinLen(1)] = Field(
-        default=["dice", "iou", "accuracy", "precision", "recall"],  # type: ignore[arg-type]  # validated below
+        default=["dice", "iou", "accuracy", "precision", "recall"],
         validate_default=True,
     )
     """The first one decides about promotion."""
@@ -242,7 +242,7 @@ class Workflow(Config):
 
     data: Data
     model: Model
-    transfer: list[Annotated[Chosen[Strategy], Slot("strategy")]] = []
+    transfer: list[Annotated[Chosen[Strategy], Slot("strategy")]] = Field(default=[])
     """Ways of transferring, applied in order; none trains from scratch, or fine-tunes all of a pretrained encoder."""
 
     training: Training = Training.model_construct()
@@ -253,7 +253,7 @@ class Workflow(Config):
     )
     registry: Registry | None = None
     steps: Annotated[list[Annotated[Chosen[Step], Slot("step")]], MinLen(1)] = Field(
-        default=list(STEPS[:-1]),  # type: ignore[arg-type]  # validated below
+        default=list(STEPS[:-1]),
         validate_default=True,
     )
     """What is done, in this order."""
@@ -281,7 +281,7 @@ class Workflow(Config):
 
     def document(self) -> dict[str, Any]:
         """Plain values with every default written out; reading them again gives the same workflow."""
-        return _document(self)
+        return {name: _document(getattr(self, name)) for name in type(self).model_fields}
 
 
 def _document(value: Any) -> Any:

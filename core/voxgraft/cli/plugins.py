@@ -68,7 +68,9 @@ def show(name: str, as_json: bool) -> None:
     if not found:
         known = {spec.name for kind in KINDS for _, spec in catalogue.of(kind)}
         raise UnknownComponent(wanted or "component", bare, known, map(str, catalogue.failures))
-    documents = [_row(catalogue, plugin, spec) | {"plugin": plugin, "options": _options(spec)} for plugin, spec in found]
+    documents: list[dict[str, Any]] = [
+        {**_row(catalogue, plugin, spec), "plugin": plugin, "options": _options(spec)} for plugin, spec in found
+    ]
     if as_json:
         import json
 

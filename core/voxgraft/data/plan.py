@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 
 from ..config import Config
 from ..errors import ModelError
@@ -48,7 +48,7 @@ class Plan(Config):
     strides: tuple[tuple[int, ...], ...]
     """For each level of the network, how much coarser than the image it is along each axis."""
 
-    contract: dict[str, Any] = {}
+    contract: dict[str, Any] = Field(default={})
     """What incoming scans are compared with: modality codes, ranges of spacing and size seen in training."""
 
     @property

@@ -31,7 +31,12 @@ LEVELS = {2: 7, 3: 6}
 
 
 def derive_plan(
-    fingerprint: Mapping[str, Any], dataset: Dataset, labels: Labels, workflow: Workflow, modality: Modality, device: str
+    fingerprint: Mapping[str, Any],
+    dataset: Dataset,
+    labels: Labels,
+    workflow: Workflow,
+    modality: Modality,
+    device: str,
 ) -> Plan:
     """Every number that training and prediction need.
 
@@ -57,10 +62,9 @@ def derive_plan(
     strides = network_strides(patch, steps, LEVELS[dims])
     patch = _fit(patch, strides[-1])
     voxels = float(np.prod(patch))
-    batch = workflow.training.batch
-    if batch == "auto":
-        batch = max(2, min(64, int(BATCH[kind, dims] * VOXELS[kind, dims] / voxels)))
-        batch = min(batch, BATCH[kind, dims] * 4)
+    wanted = workflow.training.batch
+    usual = BATCH[kind, dims]
+    batch = wanted if wanted != "auto" else max(2, min(4 * usual, int(usual * VOXELS[kind, dims] / voxels)))
     return Plan(
         dims=dims,
         image_dims=image_dims,  # type: ignore[arg-type]  # 2 or 3: checked above

@@ -81,9 +81,7 @@ def prepare(case: Case, folder: Path, plan: Plan, modality: Modality, catalogue:
     return True
 
 
-def network_image(
-    array: Array, spacing: tuple[float, ...], plan: Plan, modality: Modality
-) -> NDArray[np.float32]:
+def network_image(array: Array, spacing: tuple[float, ...], plan: Plan, modality: Modality) -> NDArray[np.float32]:
     """Normalise and resample (channel, *spatial), axes in RAS order: the one path for training and for prediction."""
     normalised = modality.normalise(array, plan.normalisation)
     return resample_image(normalised, shape_at(array.shape[1:], spacing, plan.spacing))

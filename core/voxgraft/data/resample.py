@@ -16,7 +16,7 @@ MODES = {2: "bilinear", 3: "trilinear"}
 
 
 def resample_image(array: Array, shape: Sequence[int]) -> NDArray[np.float32]:
-    """Linear interpolation of (channel, *spatial) to another number of voxels; going coarser, the image is smoothed first.
+    """Linear interpolation of (channel, *spatial) to another number of voxels; going coarser, it is smoothed first.
 
     Smoothing is by area where an axis loses more than half of its voxels, so that thin structures do not vanish
     between samples.
@@ -24,7 +24,9 @@ def resample_image(array: Array, shape: Sequence[int]) -> NDArray[np.float32]:
     image = torch.from_numpy(np.ascontiguousarray(array, dtype=np.float32))
     if tuple(image.shape[1:]) == tuple(shape):
         return image.numpy()
-    reduced = tuple(max(new, -(-old // 2)) if old > 2 * new else old for old, new in zip(image.shape[1:], shape, strict=True))
+    reduced = tuple(
+        max(new, -(-old // 2)) if old > 2 * new else old for old, new in zip(image.shape[1:], shape, strict=True)
+    )
     if reduced != tuple(image.shape[1:]):
         image = functional.interpolate(image[None], reduced, mode="area")[0]
     done = functional.interpolate(image[None], tuple(shape), mode=MODES[len(shape)], align_corners=False)[0]

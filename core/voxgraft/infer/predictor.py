@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import psutil
@@ -92,7 +93,9 @@ class Predictor:
         start = time.monotonic()
         _check(volume, self.plan)
         image, orientation = reoriented(volume)
-        voxels = network_image(image.array.reshape(image.channels, *image.shape), image.spacing, self.plan, self.modality)
+        voxels = network_image(
+            image.array.reshape(image.channels, *image.shape), image.spacing, self.plan, self.modality
+        )
         classes, confidence = segment_array(
             self.network,
             torch.from_numpy(np.ascontiguousarray(voxels)),
@@ -137,7 +140,13 @@ def segment_array(
     Returns:
         Class indices (*shape), and for each class the mean probability where it won (0 where it did not).
     """
-    options = {"overlap": overlap, "mirror": mirror, "batch": batch, "device": device, "progress": progress}
+    options: dict[str, Any] = {
+        "overlap": overlap,
+        "mirror": mirror,
+        "batch": batch,
+        "device": device,
+        "progress": progress,
+    }
     if plan.dims != plan.image_dims:
         return _by_slice(network, image, shape, plan, options)
     result = np.zeros(shape, np.uint8)
@@ -154,16 +163,16 @@ def _fill(
     image: Tensor,
     plan: Plan,
     columns: tuple[int, int],
-    options: dict[str, object],
+    options: dict[str, Any],
 ) -> None:
-    """Resample each slab of logits to the result's grid and keep the winning class; rows between two slabs are shared."""
+    """Resample each slab of logits to the result's grid and keep the winning class; two slabs share a row."""
     source = tuple(int(n) for n in image.shape[1:])
     reach = (max(0, columns[0] - 2), min(source[1], columns[1] + 2))
     rows = _Interpolation(source[0], result.shape[0])
     cols = _Interpolation(source[1], result.shape[1])
     first_col, last_col = cols.targets(columns[0], columns[1], source[1])
     held: Tensor | None = None
-    for start, slab in logits_by_slab(network, image, plan.patch, columns=reach, **options):  # type: ignore[arg-type]
+    for start, slab in logits_by_slab(network, image, plan.patch, columns=reach, **options):
         held = slab if held is None else torch.cat([held, slab], 1)
         begin = start + slab.shape[1] - held.shape[1]
         end = start + slab.shape[1]
@@ -179,7 +188,7 @@ def _fill(
 
 
 def _by_slice(
-    network: SegmentationNetwork, image: Tensor, shape: tuple[int, ...], plan: Plan, options: dict[str, object]
+    network: SegmentationNetwork, image: Tensor, shape: tuple[int, ...], plan: Plan, options: dict[str, Any]
 ) -> tuple[NDArray[np.uint8], list[float]]:
     """A 2D network on a volume: each slice by itself, resampled in its plane, then along the slices' axis."""
     from ..data.resample import resample_labels

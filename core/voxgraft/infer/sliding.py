@@ -91,7 +91,7 @@ def logits_by_slab(
     sums = [_sums(n, s, t) for n, s, t in zip(size, starts, tapers, strict=True)]
     low, high = columns if columns is not None else (0, shape[1])
     low, high = low + offset[1], high + offset[1]
-    rest = [s for s in starts[1:]]
+    rest = list(starts[1:])
     rest[0] = [s for s in starts[1] if s < high and s + roi[1] > low]
     weight = _outer([t.to(where) for t in tapers])
     norm = _outer([s.to(where) for s in [sums[1][low:high], *sums[2:]]])
@@ -184,7 +184,7 @@ def _add(
 
 def _forward(network: nn.Module | Callable[[Tensor], Tensor], windows: Tensor, mirror: bool) -> Tensor:
     axes = range(2, windows.ndim)
-    flips = [()] if not mirror else [c for c in product(*[((), (a,)) for a in axes])]
+    flips = [()] if not mirror else list(product(*[((), (a,)) for a in axes]))
     total: Tensor | None = None
     for flip in flips:
         turned = [axis for part in flip for axis in part] if mirror else []

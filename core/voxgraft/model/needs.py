@@ -14,7 +14,7 @@ def check_transfer(workflow: Workflow) -> None:
     """
     weights = getattr(workflow.model.encoder.options, "weights", None)
     for strategy in workflow.transfer:
-        needs = getattr(strategy.component, "needs", frozenset())
+        needs: frozenset[str] = getattr(strategy.component, "needs", frozenset())
         if "pretrained" in needs and weights in (None, "none"):
             raise TrainingError(
                 f"transfer: {strategy.name!r} works on pretrained weights, but model.encoder.weights is 'none'; "

@@ -125,9 +125,7 @@ class Stack:
             strategy.train_mode(context)
 
     def losses(self, context: Context, batch: Mapping[str, Tensor], output: Output) -> dict[str, Tensor]:
-        return {
-            name: term for one in self.strategies for name, term in one.losses(context, batch, output).items()
-        }
+        return {name: term for one in self.strategies for name, term in one.losses(context, batch, output).items()}
 
     def combine(self, context: Context, terms: Mapping[str, Tensor]) -> Tensor:
         if self._owner is not None and self._owner.combine is not None:

@@ -43,7 +43,12 @@ def _scores(facts: Mapping[str, Any]) -> list[str]:
     summary: Mapping[str, Any] = facts.get("scores", {})
     if not summary:
         return ["## Scores", "", "Not evaluated yet.", ""]
-    lines = ["## Scores on the held-out cases", "", "| metric | structure | mean | 95 % interval | cases |", "|---|---|---|---|---|"]
+    lines = [
+        "## Scores on the held-out cases",
+        "",
+        "| metric | structure | mean | 95 % interval | cases |",
+        "|---|---|---|---|---|",
+    ]
     for metric, structures in summary.items():
         for name, one in structures.items():
             if one["mean"] is None:

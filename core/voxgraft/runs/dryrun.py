@@ -84,7 +84,7 @@ def _measure(network: SegmentationNetwork, loss: Loss, plan: Plan, device: torch
         image = torch.randn(plan.batch, len(plan.channels), *plan.patch, device=device)
         target = torch.zeros(plan.batch, *plan.patch, dtype=torch.long, device=device)
         output = network(image.contiguous(memory_format=memory))
-        deep_loss(loss, output.logits, output.deep, target).backward()
+        torch.autograd.backward(deep_loss(loss, output.logits, output.deep, target))
         if device.type == "cuda":
             torch.cuda.synchronize(device)
         seconds = time.monotonic() - start

@@ -15,7 +15,18 @@ from ..catalogue import Catalogue
 from ..slot import Chosen
 from ..workflow import Workflow
 
-PACKAGES = ("torch", "monai", "timm", "numpy", "nibabel", "pydicom", "SimpleITK", "highdicom", "lightning-fabric", "mlflow")
+PACKAGES = (
+    "torch",
+    "monai",
+    "timm",
+    "numpy",
+    "nibabel",
+    "pydicom",
+    "SimpleITK",
+    "highdicom",
+    "lightning-fabric",
+    "mlflow",
+)
 
 
 def environment(workflow: Workflow, catalogue: Catalogue) -> dict[str, Any]:

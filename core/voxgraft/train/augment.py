@@ -79,7 +79,7 @@ def _space(
     moved = points.to(device) @ matrix.transpose(1, 2).to(device) + shift.to(device)
     bend = strengths.get("elastic", 0.0) * strength
     if bend > 0:
-        coarse = torch.randn(batch, dims, *[4 if n > 4 else n for n in patch], generator=draw) * bend
+        coarse = torch.randn(batch, dims, *[min(n, 4) for n in patch], generator=draw) * bend
         field = functional.interpolate(coarse.to(device), tuple(patch), mode=MODES[dims], align_corners=True)
         moved = moved + field.flatten(2).transpose(1, 2)
     half = torch.tensor([n / 2 for n in image.shape[2:]], device=device)
@@ -118,9 +118,7 @@ def _matrices(
     return result * step[None, None, :] / step[None, :, None] * factors[:, None, :]
 
 
-def _intensities(
-    image: Tensor, strengths: Mapping[str, float], strength: float, draw: torch.Generator
-) -> Tensor:
+def _intensities(image: Tensor, strengths: Mapping[str, float], strength: float, draw: torch.Generator) -> Tensor:
     """Blur, contrast, brightness, gamma and noise, each sample and channel by itself."""
     batch, channels = image.shape[:2]
     dims = image.ndim - 2
@@ -132,24 +130,24 @@ def _intensities(
     def some(share: float) -> Tensor:
         return (torch.rand(batch, 1, *[1] * dims, generator=draw) < share).to(image.device)
 
-    if (low := amount("lowres")) > 0 and float(torch.rand((), generator=draw)) < 0.25:
-        factor = float(_uniform(draw, max(0.5, 1 - low), 1.0, 1))
+    if (coarseness := amount("lowres")) > 0 and float(torch.rand((), generator=draw)) < 0.25:
+        factor = float(_uniform(draw, max(0.5, 1 - coarseness), 1.0, 1))
         size = [max(1, round(n * factor)) for n in image.shape[2:]]
         coarse = functional.interpolate(image, size, mode="nearest")
         image = functional.interpolate(coarse, image.shape[2:], mode=MODES[dims], align_corners=False)
     if (blur := amount("blur")) > 0 and float(torch.rand((), generator=draw)) < 0.2:
         image = _blurred(image, float(_uniform(draw, 0.3, max(0.31, blur), 1)))
     if (contrast := amount("contrast")) > 0:
-        factor = torch.exp(_uniform(draw, -contrast, contrast, *shape)).to(image.device)
-        image = image * factor
+        stretch = torch.exp(_uniform(draw, -contrast, contrast, *shape)).to(image.device)
+        image = image * stretch
     if (brightness := amount("brightness")) > 0:
         image = image + _uniform(draw, -brightness, brightness, *shape).to(image.device)
     if (gamma := amount("gamma")) > 0:
         exponent = torch.exp(_uniform(draw, -gamma, gamma, *shape)).to(image.device)
         axes = tuple(range(2, image.ndim))
-        low_, high_ = image.amin(axes, keepdim=True), image.amax(axes, keepdim=True)
-        span = (high_ - low_).clamp_min(1e-6)
-        image = torch.where(some(0.3), ((image - low_) / span) ** exponent * span + low_, image)
+        low, high = image.amin(axes, keepdim=True), image.amax(axes, keepdim=True)
+        span = (high - low).clamp_min(1e-6)
+        image = torch.where(some(0.3), ((image - low) / span) ** exponent * span + low, image)
     if (noise := amount("noise")) > 0:
         sigma = _uniform(draw, 0, noise, *shape).to(image.device)
         if image.device.type == "cpu":

@@ -3,7 +3,7 @@ be drawn again without those before it; that is what makes a resumed training eq
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from queue import Queue
 from threading import Event, Thread
@@ -88,7 +88,7 @@ class Batches:
             names.append(case.case)
         return RawBatch(np.stack(images), np.stack(labels), int(rng.integers(2**62)), tuple(names))
 
-    def stream(self, start: int, ahead: int = 3) -> Iterator[RawBatch]:
+    def stream(self, start: int, ahead: int = 3) -> Generator[RawBatch, None, None]:
         """Batches from a step on, without end, drawn ahead by a thread so that the device never waits for a disk."""
         queue: Queue[RawBatch | BaseException] = Queue(ahead)
         stop = Event()

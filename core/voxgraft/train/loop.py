@@ -92,9 +92,8 @@ def fit(job: Job, fabric: Fabric) -> tuple[SegmentationNetwork, State]:
     forward, optimiser = fabric.setup(job.network, optimiser)
     for module in job.extra.values():
         module.to(fabric.device)
-    if fabric.device.type == "cpu" or fabric.device.type == "cuda":
-        _channels_last(job.network)
-        _channels_last(average.network)
+    _channels_last(job.network)
+    _channels_last(average.network)
     state = _resume(job, average, optimiser, fabric)
     clock = _Clock(state.seconds)
     saved = state.seconds
@@ -118,7 +117,9 @@ def fit(job: Job, fabric: Fabric) -> tuple[SegmentationNetwork, State]:
             progress = _progress(options, state.step, state.seconds, job.batches)
             if state.step % 10 == 0 or progress >= 1:
                 numbers = {name: float(value) for name, value in terms.items()}
-                job.report({"loss": sum(numbers.values()), **numbers, "lr": optimiser.param_groups[0]["lr"]}, state.step)
+                job.report(
+                    {"loss": sum(numbers.values()), **numbers, "lr": optimiser.param_groups[0]["lr"]}, state.step
+                )
                 job.show(min(1.0, progress), f"step {state.step}, loss {sum(numbers.values()):.3f}")
             if progress >= min(1.0, (state.looks + 1) * options.validate_every):
                 _look(job, average, state, clock)
@@ -128,7 +129,7 @@ def fit(job: Job, fabric: Fabric) -> tuple[SegmentationNetwork, State]:
                 _save(job, average, optimiser, state, fabric)
                 saved = state.seconds
     finally:
-        stream.close()  # type: ignore[attr-defined]  # a generator: its thread stops
+        stream.close()
     network = average.network if options.ema > 0 else job.network
     if options.patience is not None and (job.folder / "best.pt").is_file():
         best = load_checkpoint(job.folder / "best.pt", job.identity)
@@ -189,7 +190,7 @@ def _accumulate(
 
 
 def deep_loss(loss: Loss, logits: Tensor, deep: Sequence[Tensor], target: Tensor) -> Tensor:
-    """The loss at full resolution, and at each coarser level with half the weight of the finer one (Lee et al. 2015)."""
+    """The loss at full resolution and, with smaller weights, at each coarser level (Lee et al. 2015)."""
     total = loss(logits, target)
     weight, weights = 0.25, 1.0
     for coarse in deep:
@@ -219,7 +220,7 @@ def _out_of_patience(options: Training, state: State) -> bool:
     return options.patience is not None and state.without_better >= options.patience
 
 
-def _look(job: Job, average: Average, state: State, clock: _Clock) -> None:
+def _look(job: Job, average: Average[SegmentationNetwork], state: State, clock: _Clock) -> None:
     """Score the averaged network on validation cases, and remember it if it is the best so far."""
     scores = job.look(average.network)
     state.looks += 1
@@ -235,14 +236,14 @@ def _look(job: Job, average: Average, state: State, clock: _Clock) -> None:
     job.report({**scores, "minutes": state.seconds / 60}, state.step)
 
 
-def _save(job: Job, average: Average, optimiser: Any, state: State, fabric: Fabric) -> None:
+def _save(job: Job, average: Average[SegmentationNetwork], optimiser: Any, state: State, fabric: Fabric) -> None:
     if not fabric.is_global_zero:
         return
     save_checkpoint(
         job.folder / "last.pt",
         {
             "identity": job.identity,
-            "state": {name: getattr(state, name) for name in State.__slots__},  # type: ignore[attr-defined]
+            "state": {name: getattr(state, name) for name in State.__slots__},
             "network": job.network.state_dict(),
             "extra": {name: module.state_dict() for name, module in job.extra.items()},
             "average": average.state_dict(),
@@ -252,7 +253,7 @@ def _save(job: Job, average: Average, optimiser: Any, state: State, fabric: Fabr
     )
 
 
-def _resume(job: Job, average: Average, optimiser: Any, fabric: Fabric) -> State:
+def _resume(job: Job, average: Average[SegmentationNetwork], optimiser: Any, fabric: Fabric) -> State:
     """Go on from the last checkpoint of this very training, if there is one."""
     saved = load_checkpoint(job.folder / "last.pt", job.identity)
     if saved is None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from copy import deepcopy
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import torch
 from torch import nn
@@ -68,15 +68,18 @@ def set_rate(optimiser: torch.optim.Optimizer, factor: float) -> None:
         group["lr"] = group["highest"] * factor
 
 
-class Average:
+N = TypeVar("N", bound=nn.Module)
+
+
+class Average(Generic[N]):
     """The exponential moving average of a network's weights (Polyak; warm start as in Tarvainen and Valpola 2017).
 
     Buffers, such as BatchNorm's statistics, are copied: they are averages already.
     """
 
-    def __init__(self, network: nn.Module, decay: float) -> None:
+    def __init__(self, network: N, decay: float) -> None:
         self.decay, self.updates = decay, 0
-        self.network = deepcopy(network).eval().requires_grad_(False)
+        self.network: N = deepcopy(network).eval().requires_grad_(False)
 
     @torch.no_grad()
     def update(self, network: nn.Module) -> None:

@@ -51,7 +51,7 @@ def train(run_folder: Path, workflow: Workflow, catalogue: Catalogue, report: Re
         accelerator=device.type,
         devices=devices if devices > 1 or device.index is None else [device.index],
         strategy="ddp_spawn" if devices > 1 else "auto",
-        precision=precision_of(options.precision, device),  # type: ignore[arg-type]  # Fabric's own words
+        precision=precision_of(options.precision, device),
     )
     if devices == 1:
         _train(fabric, run_folder, workflow, catalogue, report, show)
@@ -225,7 +225,7 @@ def _leave(
 
 
 def _row(row: Row) -> dict[str, Any]:
-    return {name: getattr(row, name) for name in Row.__slots__}  # type: ignore[attr-defined]
+    return {name: getattr(row, name) for name in Row.__slots__}
 
 
 def _network_spacing(plan: Plan) -> tuple[float, ...]:

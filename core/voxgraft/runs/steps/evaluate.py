@@ -1,4 +1,4 @@
-"""The step `evaluate`: segment the held-out scans with the package, exactly as `voxgraft segment` does, and score them."""
+"""The step `evaluate`: segment the held-out scans as `voxgraft segment` does, and score them."""
 
 from __future__ import annotations
 
@@ -72,7 +72,9 @@ class Evaluate:
         mean = scores.document()["summary"][metric]["mean"]
         if mean["mean"] is not None:
             low, high = mean["ci95"]
-            run.progress.say(f"evaluate: {metric} {mean['mean']:.4f} (95 % interval {low:.4f} to {high:.4f}), n {mean['n']}")
+            run.progress.say(
+                f"evaluate: {metric} {mean['mean']:.4f} (95 % interval {low:.4f} to {high:.4f}), n {mean['n']}"
+            )
 
 
 def _segment(case: Case, predictor: Predictor, run: Run) -> tuple[Volume, Prediction, Volume]:

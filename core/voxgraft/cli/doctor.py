@@ -1,0 +1,93 @@
+"""`voxgraft doctor`: what works on this machine."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+
+@click.command()
+@click.option("--json", "as_json", is_flag=True, help="One JSON document on standard output.")
+def doctor(as_json: bool) -> None:
+    """Show what works here: Python, GPU, memory, plugins, registry."""
+    document = examine()
+    if as_json:
+        import json
+
+        click.echo(json.dumps(document, indent=2))
+    else:
+        for name, value in document.items():
+            for line in value if isinstance(value, list) else [value]:
+                click.echo(f"{name:10}  {line}")
+    if document["troubles"]:
+        click.get_current_context().exit(1)
+
+
+def examine() -> dict[str, Any]:
+    """Facts as plain values; `troubles` lists what does not work."""
+    import os
+    import platform
+    import shutil
+    from importlib.metadata import version
+    from pathlib import Path
+
+    import psutil
+
+    from ..catalogue import discover
+    from ..hookspecs import KINDS
+
+    catalogue = discover()
+    memory, disk = psutil.virtual_memory(), shutil.disk_usage(Path.cwd())
+    troubles = [str(failure) for failure in catalogue.failures]
+    devices, trouble = _devices()
+    troubles += trouble
+    for module, use in _PARTS.items():
+        if (reason := _imports(module)) is not None:
+            troubles.append(f"{module} cannot be imported ({reason}): {use} will not work")
+    registry = os.environ.get("MLFLOW_TRACKING_URI") or (
+        "sqlite:///voxgraft.db" if Path("voxgraft.db").exists() else "none yet in this folder"
+    )
+    return {
+        "voxgraft": version("voxgraft"),
+        "python": f"{platform.python_version()} on {platform.system()} {platform.machine()}",
+        "processor": f"{os.cpu_count()} cores",
+        "memory": f"{memory.available / 2**30:.1f} of {memory.total / 2**30:.1f} GiB free",
+        "disk": f"{disk.free / 2**30:.0f} GiB free here",
+        "devices": devices,
+        "plugins": f"{len(catalogue.origins)} plugins, {sum(1 for k in KINDS for _ in catalogue.of(k))} components",
+        "registry": registry,
+        "troubles": [*troubles, *map(str, catalogue.conflicts)],
+    }
+
+
+_PARTS = {
+    "nibabel": "NIfTI",
+    "pydicom": "DICOM",
+    "highdicom": "writing DICOM SEG",
+    "SimpleITK": "convert --reference",
+    "safetensors": "model packages",
+    "mlflow": "tracking and the registry",
+    "lightning_fabric": "training",
+}
+
+
+def _imports(module: str) -> str | None:
+    from importlib.util import find_spec
+
+    try:
+        return None if find_spec(module) else "it is not installed"
+    except Exception as error:
+        return type(error).__name__
+
+
+def _devices() -> tuple[list[str], list[str]]:
+    try:
+        import torch
+    except Exception as error:
+        return [], [f"torch cannot be imported ({type(error).__name__}): nothing can be trained or segmented"]
+    found = [f"cpu, torch {torch.__version__}, {torch.get_num_threads()} threads"]
+    for index in range(torch.cuda.device_count()):
+        facts = torch.cuda.get_device_properties(index)
+        found.append(f"cuda:{index}, {facts.name}, {facts.total_memory / 2**30:.0f} GiB")
+    return found, []
