@@ -48,11 +48,12 @@ class Series:
 def write_series(volume: Volume, folder: Path, series: Series) -> None:
     """Write one file for each index k of a volume of shape (i, j, k), whole or not at all.
 
-    Index i runs along a slice's rows, j down its columns, and k along the normal of the slices, so that readers which sort
-    slices along that normal give the same indices back. File names and instance numbers follow k.
+    Index i runs along a slice's rows, j down its columns, and k along the normal of the slices, so that readers which
+    sort slices along that normal give the same indices back. File names and instance numbers follow k.
 
     Raises:
-        DataError: The volume has no orthogonal, right-handed axes or no whole numbers from 0 to 65535; or the disk is full.
+        DataError: The axes are not orthogonal or left-handed, voxels are no whole numbers from 0 to 65535, or the
+            disk is full.
     """
     geometry = _checked_geometry(volume)
     with whole(folder) as beside:

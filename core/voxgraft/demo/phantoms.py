@@ -44,9 +44,11 @@ class Template:
 
     @property
     def centre(self) -> Array:
-        """The middle of the maps, in RAS millimetres."""
-        middle: Array = self.affine[:3, :3] @ ((np.array(self.maps.shape[1:]) - 1) / 2) + self.affine[:3, 3]
-        return middle
+        """The middle of the box around the brain, in RAS millimetres."""
+        inside = np.nonzero(self.maps[0, ::2, ::2, ::2] > 0.1)
+        middle = np.array([along.min() + along.max() for along in inside], dtype=np.float64)
+        centre: Array = self.affine[:3, :3] @ middle + self.affine[:3, 3]
+        return centre
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +120,7 @@ def read_template(folder: Path | None = None) -> Template:
         except FileNotFoundError:
             raise DataError(f"{path.name} is not there; {MEDICINE}") from None
         except Exception as error:  # nibabel, gzip and zlib have no common base class
-            raise DataError(f"{path.name} is damaged ({type(error).__name__}); {MEDICINE}") from None
+            raise DataError(f"{path.name} is damaged ({type(error).__name__}); {MEDICINE}") from error
         maps.append(gaussian_filter(voxels / 255.0, sigma=1.1))
         affine = np.asarray(image.affine, dtype=np.float64)
     return Template(np.stack(maps), affine)
@@ -146,8 +148,8 @@ def draw_head(rng: Generator) -> Head:
 def scan(template: Template, head: Head, grid: Grid, rng: Generator) -> tuple[Volume, Volume]:
     """An MR image of a head and its true mask, both in the grid's voxels.
 
-    The image (int16, 0 to about 1000) has the receive coil's bias field and Rician noise of its own; the mask (uint8) is
-    the likelier of background, grey matter (1) and white matter (2) at the middle of each voxel.
+    The image (int16, 0 to about 1000) has the receive coil's bias field and Rician noise of its own; the mask (uint8)
+    is the likeliest of background, grey matter (1) and white matter (2) at the middle of each voxel.
     """
     t1, grey, white = _sample(template, head, grid)
     mask = np.argmax(np.stack([1.0 - grey - white, grey, white]), axis=0).astype(np.uint8)
@@ -182,7 +184,8 @@ def _bias(shape: tuple[int, int, int], rng: Generator) -> Floats:
     knots = rng.normal(0.0, 0.15, (4, 4, 4))
     axes = [np.linspace(0.5, 2.5, n) for n in shape]
     field = map_coordinates(knots, np.meshgrid(*axes, indexing="ij"), order=3, mode="nearest")
-    return np.exp(field).astype(np.float32)
+    bias: Floats = np.exp(field).astype(np.float32)
+    return bias
 
 
 def _rotation(degrees: tuple[float, ...]) -> Array:

@@ -1,0 +1,156 @@
+"""The demo: its heads look like heads, its DICOM series lie where its volumes lie, and its job reports truthfully."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pydicom
+import pytest
+import SimpleITK
+
+from voxgraft.demo.dicom import Series, write_series
+from voxgraft.demo.phantoms import Grid, Head, Template, draw_head, read_template, scan
+from voxgraft.errors import DataError
+from voxgraft.volume import Volume
+
+LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
+
+
+@pytest.fixture(scope="module")
+def template() -> Template:
+    pytest.importorskip("nilearn", reason="the MNI152 template of the nilearn package is not installed")
+    return read_template()
+
+
+def person(seed: int) -> tuple[Head, np.random.Generator]:
+    rng = np.random.default_rng(seed)
+    return draw_head(rng), rng
+
+
+def coarse(axes: str = "RAS", tilt: tuple[float, float, float] = (0.0, 0.0, 0.0)) -> Grid:
+    return Grid(axes, (40, 44, 42), (5.0, 5.0, 5.0), tilt)
+
+
+class TestHeads:
+    def test_have_the_tissue_volumes_of_adults(self, template: Template) -> None:
+        head, rng = person(1)
+        _, mask = scan(template, head, coarse(), rng)
+        grey, white = (float((mask.array == value).sum()) * mask.voxel_ml for value in (1, 2))
+        assert 700 < grey < 1700 and 350 < white < 1000
+
+    def test_are_brighter_in_white_matter_than_in_grey_and_dark_outside(self, template: Template) -> None:
+        head, rng = person(2)
+        image, mask = scan(template, head, coarse(), rng)
+        air, grey, white = (float(np.median(image.array[mask.array == value])) for value in (0, 1, 2))
+        assert air < 0.2 * grey < grey < white < 1200
+        assert image.array.dtype == np.int16 and mask.array.dtype == np.uint8
+
+    def test_are_the_same_for_the_same_seed_and_differ_for_another(self, template: Template) -> None:
+        def masks_and_images(seed: int) -> tuple[Volume, Volume]:
+            head, rng = person(seed)
+            return scan(template, head, coarse(), rng)
+
+        (image, mask), (again, mask_again), (other, mask_other) = (masks_and_images(seed) for seed in (3, 3, 4))
+        assert np.array_equal(image.array, again.array) and np.array_equal(mask.array, mask_again.array)
+        assert (mask.array != mask_other.array).mean() > 0.03 and not np.array_equal(image.array, other.array)
+
+    def test_are_never_folded(self) -> None:
+        """A deformation whose Jacobian is positive everywhere keeps the anatomy's neighbourhoods."""
+        for seed in range(6):
+            head, _ = person(seed)
+            slopes = np.stack([np.stack(np.gradient(part, 8.0)) for part in head.field])
+            jacobian = head.linear[..., None, None, None] + slopes
+            assert np.linalg.det(np.moveaxis(jacobian, (0, 1), (-2, -1))).min() > 0.1
+
+    def test_lie_at_one_place_whatever_the_grid(self, template: Template) -> None:
+        """The same head in another scanner's grid: the middle of each tissue is the same point in millimetres."""
+        head, rng = person(5)
+        middles = []
+        for grid in (coarse(), coarse("PIR", (3.0, -2.0, 4.0)), coarse("LPS", (18.0, 0.0, 8.0))):
+            _, mask = scan(template, head, grid, rng)
+            for value in (1, 2):
+                indices = np.argwhere(mask.array == value).mean(0)
+                middles.append(mask.affine[:3, :3] @ indices + mask.affine[:3, 3])
+        assert np.abs(np.array(middles[0::2]) - middles[0]).max() < 1.0
+        assert np.abs(np.array(middles[1::2]) - middles[1]).max() < 1.0
+
+    def test_a_missing_template_is_said_with_its_mend(self, tmp_path: Path) -> None:
+        with pytest.raises(DataError, match=r"pip install 'voxgraft\[demo\]'"):
+            read_template(tmp_path)
+
+    def test_a_damaged_template_is_said_with_its_mend(self, tmp_path: Path) -> None:
+        (tmp_path / "mni_icbm152_t1_tal_nlin_sym_09a_converted.nii.gz").write_bytes(b"\x1f\x8b\x08 not gzip")
+        with pytest.raises(DataError, match=r"t1.*damaged.*pip install"):
+            read_template(tmp_path)
+
+
+class TestSeries:
+    GRIDS = (
+        Grid("LPS", (9, 7, 5), (2.0, 3.0, 4.0)),
+        Grid("PIR", (9, 7, 5), (2.0, 3.0, 4.0), (3.0, -2.0, 4.0), (10.0, -20.0, 30.0)),
+        Grid("LIP", (9, 7, 5), (1.7, 1.7, 4.0)),
+        Grid("LPS", (9, 7, 5), (2.0, 3.0, 4.0), (18.0, 0.0, 8.0)),
+    )
+
+    @staticmethod
+    def volume(grid: Grid) -> Volume:
+        return Volume(np.arange(np.prod(grid.shape), dtype=np.int16).reshape(grid.shape), grid.affine)
+
+    @pytest.mark.parametrize("grid", GRIDS, ids=lambda grid: f"{grid.axes}{grid.tilt}")
+    def test_lie_where_the_volume_lies_as_another_library_sees_them(self, grid: Grid, tmp_path: Path) -> None:
+        volume = self.volume(grid)
+        write_series(volume, tmp_path / "s", Series("DEMO-001", "7/DEMO-001", 2, "T1"))
+        reader = SimpleITK.ImageSeriesReader()
+        reader.SetFileNames(reader.GetGDCMSeriesFileNames(str(tmp_path / "s")))
+        read = reader.Execute()
+        assert np.array_equal(SimpleITK.GetArrayFromImage(read).transpose(2, 1, 0), volume.array)
+        for index in ((0, 0, 0), (8, 0, 0), (0, 6, 0), (0, 0, 4), (8, 6, 4)):
+            place = LPS @ volume.affine @ [*index, 1.0]
+            assert np.allclose(read.TransformIndexToPhysicalPoint(index), place[:3], atol=1e-4)
+
+    def test_have_unique_instances_and_equal_identifiers_on_every_machine(self, tmp_path: Path) -> None:
+        volume = self.volume(self.GRIDS[0])
+        for folder, series in {
+            "a": Series("DEMO-001", "7/DEMO-001", 1, "localizer"),
+            "b": Series("DEMO-001", "7/DEMO-001", 2, "T1"),
+            "c": Series("DEMO-002", "7/DEMO-002", 2, "T1"),
+            "again": Series("DEMO-002", "7/DEMO-002", 2, "T1"),
+        }.items():
+            write_series(volume, tmp_path / folder, series)
+        read = {part: [pydicom.dcmread(f) for f in sorted((tmp_path / part).iterdir())] for part in ("a", "b", "c")}
+        instances = [one.SOPInstanceUID for series in read.values() for one in series]
+        assert len(set(instances)) == len(instances) == 15
+        assert len({one.SeriesInstanceUID for series in read.values() for one in series}) == 3
+        assert read["a"][0].StudyInstanceUID == read["b"][0].StudyInstanceUID != read["c"][0].StudyInstanceUID
+        assert read["a"][0].FrameOfReferenceUID == read["b"][0].FrameOfReferenceUID
+        for file in (tmp_path / "c").iterdir():
+            assert file.read_bytes() == (tmp_path / "again" / file.name).read_bytes()
+
+    def test_hold_what_a_dicom_segmentation_copies_from_its_source(self, tmp_path: Path) -> None:
+        import highdicom
+        from pydicom.sr.codedict import codes
+
+        grid = self.GRIDS[3]
+        write_series(self.volume(grid), tmp_path / "s", Series("DEMO-001", "7/DEMO-001", 2, "T1"))
+        slices = [pydicom.dcmread(file) for file in sorted((tmp_path / "s").iterdir())]
+        kind, brain = codes.cid7162.ArtificialIntelligence, codes.SCT.Brain
+        content = highdicom.content.AlgorithmIdentificationSequence("demo", kind, "1")
+        description = highdicom.seg.SegmentDescription(1, "brain", brain, brain, "AUTOMATIC", content)
+        pixels = np.ones((5, 7, 9), dtype=np.uint8)
+        seg = highdicom.seg.Segmentation(
+            slices, pixels, "BINARY", [description], highdicom.UID(), 3, highdicom.UID(), 1, "V", "M", "1", "1"
+        )
+        assert (seg.PatientID, seg.NumberOfFrames, seg.Rows) == ("DEMO-001", 5, 7)
+
+    def test_are_refused_for_what_a_series_cannot_hold(self, tmp_path: Path) -> None:
+        series = Series("DEMO-001", "7/DEMO-001", 2, "T1")
+        left_handed = self.volume(Grid("RPS", (9, 7, 5), (2.0, 3.0, 4.0)))
+        with pytest.raises(DataError, match="normal"):
+            write_series(left_handed, tmp_path / "s", series)
+        negative = self.volume(self.GRIDS[0])
+        with pytest.raises(DataError, match="whole numbers"):
+            write_series(negative.with_array(negative.array - 1), tmp_path / "s", series)
+        with pytest.raises(DataError, match="three axes"):
+            write_series(Volume(np.zeros((4, 5), np.int16), np.eye(4)), tmp_path / "s", series)
+        assert not (tmp_path / "s").exists() and not list(tmp_path.iterdir())
