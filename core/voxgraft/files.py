@@ -7,7 +7,7 @@ import json
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +33,7 @@ def whole(target: Path) -> Iterator[Path]:
         _settle(beside)
         _replace(beside, target)
     except OSError as error:
-        if error.filename and Path(os.fsdecode(error.filename)) not in (target, beside) and error.errno not in _DISK:
+        if error.errno not in _DISK and not _concerns(error, target.parent):
             raise
         raise DataError(f"{target}: cannot be written: {error.strerror or error}") from error
     finally:
@@ -45,7 +45,8 @@ def remove(path: Path) -> None:
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path, ignore_errors=True)
     else:
-        path.unlink(missing_ok=True)
+        with suppress(FileNotFoundError, NotADirectoryError):
+            path.unlink()
 
 
 def write_json(target: Path, document: Any) -> None:
@@ -83,6 +84,10 @@ def _plain(value: Any) -> Any:
 
 
 _DISK = {28, 122, 27, 30}  # ENOSPC, EDQUOT, EFBIG, EROFS
+
+
+def _concerns(error: OSError, folder: Path) -> bool:
+    return error.filename is not None and Path(os.fsdecode(error.filename)).is_relative_to(folder)
 
 
 def _settle(path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The command line. A command's module is imported when the command is called, and imports what it needs when it runs."""
+"""The command line. A command is imported when it is called, and imports what it needs when it runs."""
 
 from __future__ import annotations
 

@@ -24,9 +24,7 @@ def resample_image(array: Array, shape: Sequence[int]) -> NDArray[np.float32]:
     image = torch.from_numpy(np.ascontiguousarray(array, dtype=np.float32))
     if tuple(image.shape[1:]) == tuple(shape):
         return image.numpy()
-    reduced = tuple(
-        max(new, -(-old // 2)) if old > 2 * new else old for old, new in zip(image.shape[1:], shape, strict=True)
-    )
+    reduced = tuple(new if old > 2 * new else old for old, new in zip(image.shape[1:], shape, strict=True))
     if reduced != tuple(image.shape[1:]):
         image = functional.interpolate(image[None], reduced, mode="area")[0]
     done = functional.interpolate(image[None], tuple(shape), mode=MODES[len(shape)], align_corners=False)[0]

@@ -1,0 +1,95 @@
+"""Discovery: good plugins are found, broken ones are set aside with a reason, conflicts are named."""
+
+from __future__ import annotations
+
+import sys
+from importlib.metadata import EntryPoint
+from pathlib import Path
+
+import pytest
+
+from voxgraft.catalogue import discover
+from voxgraft.errors import ComponentConflict, UnknownComponent
+from voxgraft.hookspecs import KINDS, Hooks
+
+GOOD = """
+from voxgraft import MetricSpec, hookimpl
+
+@hookimpl
+def voxgraft_metrics():
+    return [MetricSpec(name="{name}", summary="s", higher_is_better=True, config=lambda: None, build=lambda c: None)]
+"""
+HOSTILE = {
+    "imports_what_is_not_there": "import no_such_module",
+    "has_a_syntax_error": "def (:",
+    "exits": "raise SystemExit(3)",
+    "asks_for_a_wrong_argument": (
+        "from voxgraft import hookimpl\n@hookimpl\ndef voxgraft_metrics(no_such_argument):\n    return []"
+    ),
+    "knows_no_such_hook": "from voxgraft import hookimpl\n@hookimpl\ndef voxgraft_no_such_hook():\n    return []",
+    "raises": "from voxgraft import hookimpl\n@hookimpl\ndef voxgraft_metrics():\n    raise RuntimeError('no')",
+    "gives_the_wrong_kind": "from voxgraft import hookimpl\n@hookimpl\ndef voxgraft_metrics():\n    return ['dice']",
+    "gives_nothing_iterable": "from voxgraft import hookimpl\n@hookimpl\ndef voxgraft_metrics():\n    return 3",
+}
+
+
+@pytest.fixture
+def plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Makes an entry point to a module of the given source."""
+    monkeypatch.syspath_prepend(tmp_path)
+    made: list[str] = []
+
+    def make(name: str, source: str) -> EntryPoint:
+        (tmp_path / f"plugin_{name}.py").write_text(source)
+        made.append(f"plugin_{name}")
+        return EntryPoint(name, f"plugin_{name}", "voxgraft")
+
+    yield make
+    for name in made:
+        sys.modules.pop(name, None)
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_a_broken_plugin_is_set_aside_and_the_rest_works(plugin, name) -> None:
+    catalogue = discover([plugin(name, HOSTILE[name]), plugin("good", GOOD.format(name="mine"))])
+    assert [failure.plugin for failure in catalogue.failures] == [name]
+    assert catalogue.failures[0].reason
+    assert [spec.name for _, spec in catalogue.of("metric")] == ["mine"]
+
+
+def test_two_plugins_of_one_name_conflict_only_when_it_is_used(plugin) -> None:
+    catalogue = discover([plugin("one", GOOD.format(name="same")), plugin("two", GOOD.format(name="same"))])
+    assert [(c.kind, c.name) for c in catalogue.conflicts] == [("metric", "same")]
+    with pytest.raises(ComponentConflict, match=r"one and two|two and one"):
+        catalogue.get("metric", "same")
+
+
+def test_a_plugin_can_be_left_out(plugin) -> None:
+    entries = [plugin("one", GOOD.format(name="same")), plugin("two", GOOD.format(name="same"))]
+    assert discover(entries, without=["two"]).get("metric", "same").name == "same"
+
+
+def test_an_unknown_name_gets_a_suggestion_and_the_plugins_set_aside(plugin) -> None:
+    catalogue = discover([plugin("good", GOOD.format(name="surface")), plugin("raises", HOSTILE["raises"])])
+    with pytest.raises(UnknownComponent, match=r"did you mean 'surface'(.|\n)*'raises' was set aside"):
+        catalogue.get("metric", "surfce")
+
+
+def test_every_builtin_plugin_loads_and_every_kind_but_sources_is_offered(catalogue) -> None:
+    assert catalogue.failures == [] and catalogue.conflicts == []
+    offered = {kind for kind in KINDS if any(True for _ in catalogue.of(kind))}
+    assert offered == set(KINDS) - {"source"}
+
+
+def test_every_card_gives_documented_options(catalogue) -> None:
+    for kind in KINDS:
+        for _, spec in catalogue.of(kind):
+            model = spec.config()
+            assert model.__doc__, spec.name
+            for name, field in model.model_fields.items():
+                assert field.description, f"{spec.name}.{name} says nothing"
+
+
+def test_every_kind_has_a_hook_that_says_what_it_is_for() -> None:
+    for hook in KINDS.values():
+        assert getattr(Hooks, hook).__doc__

@@ -1,0 +1,75 @@
+"""Files appear whole or not at all."""
+
+from __future__ import annotations
+
+import errno
+from pathlib import Path
+
+import pytest
+
+from voxgraft.errors import DataError
+from voxgraft.files import digest, whole, write_json
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_a_file_appears_when_it_is_complete(tmp_path) -> None:
+    target = tmp_path / "new" / "a.nii.gz"
+    with whole(target) as beside:
+        beside.write_text("half")
+        assert not target.exists() and beside.name.endswith("a.nii.gz")
+    assert target.read_text() == "half" and names(target.parent) == ["a.nii.gz"]
+
+
+def test_a_failure_leaves_the_old_file_and_nothing_else(tmp_path) -> None:
+    target = tmp_path / "a.txt"
+    target.write_text("old")
+    with pytest.raises(RuntimeError), whole(target) as beside:
+        beside.write_text("new")
+        raise RuntimeError
+    assert target.read_text() == "old" and names(tmp_path) == ["a.txt"]
+
+
+def test_a_folder_replaces_the_one_that_was_there(tmp_path) -> None:
+    target = tmp_path / "folder"
+    for text in ("one", "two"):
+        with whole(target) as beside:
+            beside.mkdir()
+            (beside / text).write_text(text)
+    assert names(target) == ["two"] and names(tmp_path) == ["folder"]
+
+
+def test_a_full_disk_is_said_in_a_sentence(tmp_path) -> None:
+    with (
+        pytest.raises(DataError, match=r"a\.txt: cannot be written: No space left"),
+        whole(tmp_path / "a.txt") as beside,
+    ):
+        beside.write_text("half")
+        raise OSError(errno.ENOSPC, "No space left on device")
+    assert names(tmp_path) == []
+
+
+def test_a_real_full_disk_leaves_nothing(tmp_path) -> None:
+    """/dev/full answers every write as a full disk does."""
+    if not Path("/dev/full").exists():
+        pytest.skip("this system has no /dev/full")
+    with (
+        pytest.raises(DataError, match="No space left"),
+        whole(tmp_path / "a.txt"),
+        Path("/dev/full").open("w") as file,
+    ):
+        file.write("x" * 100_000)
+    assert names(tmp_path) == []
+
+
+def test_a_place_that_may_not_be_written_is_said_in_a_sentence(tmp_path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(DataError, match="cannot be written"):
+        write_json(tmp_path / "file" / "below.json", {})
+
+
+def test_digests_do_not_depend_on_the_order_of_keys() -> None:
+    assert digest({"a": 1, "b": [2.5, "x"]}) == digest({"b": [2.5, "x"], "a": 1})
+    assert digest({"a": 1}) != digest({"a": 2})

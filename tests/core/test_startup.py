@@ -1,0 +1,45 @@
+"""The command line starts fast because nothing heavy is imported to list plugins or to show help."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+HEAVY = {
+    "torch",
+    "monai",
+    "mlflow",
+    "numpy",
+    "nibabel",
+    "pydicom",
+    "timm",
+    "SimpleITK",
+    "highdicom",
+    "pydantic",
+    "rich",
+}
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "from voxgraft.catalogue import discover; discover()",
+        "import voxgraft",
+        "from voxgraft.cli import main; main(['--help'], standalone_mode=False)",
+        "from voxgraft.cli import main; main(['plugins', 'list'], standalone_mode=False)",
+    ],
+)
+def test_nothing_heavy_is_imported(code, repo_path) -> None:
+    script = f"import sys\n{code}\nprint('modules:', *sys.modules)"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, env=repo_path)
+    assert not HEAVY & set(done.stdout.split("modules:")[1].split())
+
+
+def test_the_public_names_are_all_there() -> None:
+    import voxgraft
+
+    assert sorted(voxgraft.__all__) == voxgraft.__all__
+    for name in voxgraft.__all__:
+        assert getattr(voxgraft, name) is not None
