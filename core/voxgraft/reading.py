@@ -58,12 +58,13 @@ def read(source: Path | str | ImageRef, catalogue: Catalogue, series: str | None
         DataError: There is none, or there are several; the message names them.
         BadImage: It is damaged, or its geometry must not be trusted.
     """
-    if isinstance(source, ImageRef):
-        source, series = source.path, series or source.series
-    items = scan(source, catalogue, series)
+    reference = source if isinstance(source, ImageRef) else ImageRef(Path(source))
+    items = scan(reference.path, catalogue, series or reference.series)
     if len(items) > 1:
         names = "; ".join(_name(item) for item in items[:10]) + ("; ..." if len(items) > 10 else "")
-        raise DataError(f"{source}: {len(items)} images lie here, name the one that is meant by its series or file: {names}")
+        raise DataError(
+            f"{source}: {len(items)} images lie here, name the one that is meant by its series or file: {names}"
+        )
     return read_item(items[0], catalogue)
 
 
@@ -172,6 +173,7 @@ def _scan_files(spec: AnySpec, files: list[Path], catalogue: Catalogue) -> list[
 
 
 def _reader(name: str, catalogue: Catalogue) -> Chosen[Any]:
+    catalogue.get("reader", name)  # two plugins that offer it are an error of the engine's own kind
     return choose(catalogue, "reader", {"use": name})
 
 

@@ -36,7 +36,7 @@ def write(
         UsageError: No writer answers to the target's suffix.
         DataError: The volume cannot be written in this format, or the disk refuses it.
     """
-    spec: Any = catalogue.get("writer", writer) if writer else choose_writer(target, catalogue)
+    spec: Any = catalogue.get("writer", writer or choose_writer(target, catalogue).name)
     if labels is not None and not spec.labels:
         raise DataError(f"{target}: the writer {spec.name!r} writes images, not masks")
     if spec.needs != "any" and (volume.item is None or volume.item.reader != spec.needs):
