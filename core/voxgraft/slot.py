@@ -55,10 +55,12 @@ class Slot:
 
     Attributes:
         default: The component that is used when the mapping has no key `use`.
+        optional: Null is allowed and means no component.
     """
 
     kind: str
     default: str | None = None
+    optional: bool = False
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         return core_schema.with_info_plain_validator_function(self._choose)
@@ -66,8 +68,8 @@ class Slot:
     def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
         return {"title": self.kind, "x-slot": self.kind}
 
-    def _choose(self, value: Any, info: ValidationInfo) -> Chosen[Any]:
-        if isinstance(value, Chosen):
+    def _choose(self, value: Any, info: ValidationInfo) -> Chosen[Any] | None:
+        if isinstance(value, Chosen) or (value is None and self.optional):
             return value
         if isinstance(value, str):
             value = {"use": value}

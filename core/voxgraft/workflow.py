@@ -160,9 +160,7 @@ class Training(Config):
     device: str = "auto"
     """`auto`, `cpu`, `cuda`, `cuda:1`, or a number of devices such as `cuda*2`."""
 
-    loss: Annotated[Chosen[Loss] | None, Slot("loss", default="dice-ce")] = Field(
-        default="dice-ce", validate_default=True
-    )
+    loss: Annotated[Chosen[Loss], Slot("loss", default="dice-ce")] = Field(default="dice-ce", validate_default=True)
     """What is made small."""
 
     optimiser: Optimiser = Optimiser()
@@ -248,7 +246,7 @@ class Workflow(Config):
     training: Training = Training.model_construct()
     inference: Inference = Inference()
     evaluation: Evaluation = Evaluation.model_construct()
-    tracking: Annotated[Chosen[Tracker] | None, Slot("tracker", default="mlflow")] = Field(
+    tracking: Annotated[Chosen[Tracker] | None, Slot("tracker", default="mlflow", optional=True)] = Field(
         default="mlflow", validate_default=True
     )
     registry: Registry | None = None

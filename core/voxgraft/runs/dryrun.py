@@ -12,7 +12,6 @@ from torch import nn
 
 from ..catalogue import Catalogue
 from ..data.plan import Plan
-from ..errors import DataError
 from ..infer.build import network_of
 from ..infer.device import choose_device
 from ..interfaces import Loss
@@ -42,10 +41,7 @@ def dry_run(workflow: Workflow, catalogue: Catalogue) -> dict[str, Any]:
     device = choose_device(workflow.training.device)
     network = network_of(workflow.model, plan).to(device)
     weights = workflow.model.encoder.build().weights()
-    loss = workflow.training.loss
-    if loss is None:
-        raise DataError("training.loss is missing")
-    seconds, memory = _measure(network, loss.build(), plan, device)
+    seconds, memory = _measure(network, workflow.training.loss.build(), plan, device)
     budget = workflow.training.budget
     if budget.unit == "minutes":
         length = f"{budget.amount:g} min, about {60 * budget.amount / seconds:.0f} steps"

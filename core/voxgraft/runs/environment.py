@@ -59,7 +59,9 @@ def components_of(workflow: Workflow) -> Iterable[Chosen[Any]]:
     yield from workflow.transfer
     yield from workflow.evaluation.metrics
     yield from workflow.steps
-    yield from (one for one in (workflow.training.loss, workflow.tracking) if one is not None)
+    yield workflow.training.loss
+    if workflow.tracking is not None:
+        yield workflow.tracking
 
 
 def _hash_of(module: str) -> str:

@@ -91,7 +91,6 @@ def _train(
     validation = [load_prepared(name, cache / folders[name]) for name in split["validation"]]
     validation = validation[: workflow.training.validation_cases]
     options = workflow.training
-    assert options.loss is not None
     job = Job(
         network=network,
         pretrained=pretrained,

@@ -1,0 +1,19 @@
+"""Options of the example plugin."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+from voxgraft.config import Config
+
+
+class RawGridConfig(Config):
+    """Options of the rawgrid reader: it has none."""
+
+
+class MicroConfig(Config):
+    """Options of the micro modality."""
+
+    offset: Annotated[float, Field(ge=0)] = 1.0
+    """Added to the counts before the logarithm is taken."""
