@@ -32,10 +32,10 @@ PACKAGES = (
 def environment(workflow: Workflow, catalogue: Catalogue) -> dict[str, Any]:
     """A JSON document; it names no user, no host and no absolute path."""
     return {
-        "voxgraft": _version("voxgraft"),
-        "python": platform.python_version(),
+        "voxgraft": version_of("voxgraft"),
+        "python": platform.pythonversion_of(),
         "system": f"{platform.system()} {platform.machine()}",
-        "packages": {name: _version(name) for name in PACKAGES},
+        "packages": {name: version_of(name) for name in PACKAGES},
         "plugins": plugins_of(workflow, catalogue),
     }
 
@@ -78,7 +78,8 @@ def _hash_of(module: str) -> str:
     return total.hexdigest()
 
 
-def _version(name: str) -> str:
+def version_of(name: str) -> str:
+    """The installed version of a distribution, or that it is not installed."""
     if name == "python":
         return sys.version.split()[0]
     try:
