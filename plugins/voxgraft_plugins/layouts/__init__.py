@@ -1,0 +1,73 @@
+"""Layouts: how the folders people have become cases."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from voxgraft import LayoutSpec, hookimpl
+
+if TYPE_CHECKING:
+    from .config import DecathlonConfig, DicomConfig, PairsConfig
+    from .decathlon import DecathlonLayout
+    from .dicom import DicomLayout
+    from .pairs import PairsLayout
+
+
+@hookimpl
+def voxgraft_layouts() -> list[LayoutSpec[Any]]:
+    return [
+        LayoutSpec(
+            name="decathlon",
+            summary="A folder with dataset.json: Medical Segmentation Decathlon or nnU-Net raw",
+            config=_decathlon_config,
+            build=_decathlon,
+        ),
+        LayoutSpec(
+            name="pairs",
+            summary="Images and masks that are matched by their file names",
+            config=_pairs_config,
+            build=_pairs,
+        ),
+        LayoutSpec(
+            name="dicom",
+            summary="A tree of DICOM series, with masks in a folder beside it",
+            config=_dicom_config,
+            build=_dicom,
+        ),
+    ]
+
+
+def _decathlon_config() -> type[DecathlonConfig]:
+    from .config import DecathlonConfig
+
+    return DecathlonConfig
+
+
+def _pairs_config() -> type[PairsConfig]:
+    from .config import PairsConfig
+
+    return PairsConfig
+
+
+def _dicom_config() -> type[DicomConfig]:
+    from .config import DicomConfig
+
+    return DicomConfig
+
+
+def _decathlon(config: DecathlonConfig) -> DecathlonLayout:
+    from .decathlon import DecathlonLayout
+
+    return DecathlonLayout(config)
+
+
+def _pairs(config: PairsConfig) -> PairsLayout:
+    from .pairs import PairsLayout
+
+    return PairsLayout(config)
+
+
+def _dicom(config: DicomConfig) -> DicomLayout:
+    from .dicom import DicomLayout
+
+    return DicomLayout(config)

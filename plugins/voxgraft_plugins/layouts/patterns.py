@@ -1,0 +1,81 @@
+"""Patterns of file names with named places, such as `images/{case}_0000.nii.gz`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+_PLACE = re.compile(r"\{([A-Za-z_]+)\}|(\*)|([{}])")
+_MOST = 4
+"""Places in one name; matching takes time that grows with this power of the name's length."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pattern:
+    """A path relative to some folder, in which `{name}` stands for one or more letters and `*` for any.
+
+    Raises:
+        ValueError: A brace is not closed, the path leaves its folder, or there are too many places to match quickly.
+    """
+
+    text: str
+
+    def __post_init__(self) -> None:
+        path = PurePosixPath(self.text)
+        if not self.text or path.is_absolute() or ".." in path.parts:
+            raise ValueError(f"the pattern {self.text!r} must be a path below the data set's folder")
+        for part in path.parts:
+            found = list(_PLACE.finditer(part))
+            if any(match[3] for match in found):
+                raise ValueError(f"the pattern {self.text!r} has a brace that is no place such as {{case}}")
+            if len(found) > _MOST:
+                raise ValueError(f"the pattern {self.text!r} has more than {_MOST} places in one name")
+
+    @property
+    def places(self) -> tuple[str, ...]:
+        return tuple(match[1] for match in _PLACE.finditer(self.text) if match[1])
+
+    def match(self, name: str) -> dict[str, str] | None:
+        """What stands in the places of a name that fits; a place that occurs twice must hold the same."""
+        found = _regex(self.text).fullmatch(name)
+        return found.groupdict() if found else None
+
+    def find(self, folder: Path) -> Iterator[tuple[Path, dict[str, str]]]:
+        """Everything below a folder that fits, in the order of names, with what stands in its places."""
+        yield from _find(folder, PurePosixPath(self.text).parts, {})
+
+
+def _find(folder: Path, parts: tuple[str, ...], known: dict[str, str]) -> Iterator[tuple[Path, dict[str, str]]]:
+    if not parts:
+        yield folder, known
+        return
+    part, rest = parts[0], parts[1:]
+    if not _PLACE.search(part):
+        if (folder / part).exists():
+            yield from _find(folder / part, rest, known)
+        return
+    if not folder.is_dir():
+        return
+    for child in sorted(folder.iterdir()):
+        found = None if child.name.startswith(".") else _regex(part).fullmatch(child.name)
+        if found and all(known.get(name, text) == text for name, text in found.groupdict().items()):
+            yield from _find(child, rest, {**known, **found.groupdict()})
+
+
+def _regex(text: str) -> re.Pattern[str]:
+    pieces: list[str] = []
+    seen: set[str] = set()
+    end = 0
+    for match in _PLACE.finditer(text):
+        pieces.append(re.escape(text[end : match.start()]))
+        end = match.end()
+        if match[2]:
+            pieces.append("[^/]*?")
+        elif match[1] in seen:
+            pieces.append(f"(?P={match[1]})")
+        else:
+            seen.add(match[1])
+            pieces.append(f"(?P<{match[1]}>[^/]+?)")
+    return re.compile("".join(pieces) + re.escape(text[end:]))
