@@ -96,7 +96,7 @@ def test_confidence_is_the_mean_probability_of_the_winner() -> None:
 
 
 def test_memory_does_not_grow_with_the_length_of_the_scan(repo_path) -> None:
-    """40 classes on 128x128 rows: 2.6 MB of logits a row. Three times the rows cost the image and the labels, no more."""
+    """40 classes on 128x128 rows: 2.6 MB of logits a row; three times the rows cost image and labels, no more."""
     script = """
 import resource
 import torch

@@ -28,7 +28,9 @@ def voxgraft_readers() -> list[ReaderSpec[RawGridConfig]]:
 
 @hookimpl
 def voxgraft_modalities() -> list[ModalitySpec[MicroConfig]]:
-    return [ModalitySpec(name="micro", summary="Counts of the laboratory's scanner", config=_micro_config, build=_micro)]
+    return [
+        ModalitySpec(name="micro", summary="Counts of the laboratory's scanner", config=_micro_config, build=_micro)
+    ]
 
 
 def _reader_config() -> type[RawGridConfig]:

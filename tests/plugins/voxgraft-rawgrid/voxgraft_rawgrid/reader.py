@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+
 from voxgraft.errors import BadImage
 from voxgraft.volume import Item, Problem, Volume
 
