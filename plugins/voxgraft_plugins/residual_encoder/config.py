@@ -1,0 +1,31 @@
+"""Options of the residual encoder."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, Field
+
+from voxgraft.config import Config
+from voxgraft.model.pretrained import weights_option
+
+Width = Annotated[int, Field(ge=8, le=4096, multiple_of=8)]
+
+
+class ResidualConfig(Config):
+    """Options of the residual encoder."""
+
+    weights: Annotated[str, AfterValidator(weights_option("none"))] = "none"
+    """Start values: `none`, `file:PATH`, or `models:/NAME@ALIAS` for the encoder of a registered model."""
+
+    width: Width = 16
+    """Channels of the first level; each deeper level has twice as many."""
+
+    max_width: Width | None = None
+    """At most so many channels; by default 128 in 3D and 512 in 2D."""
+
+    blocks: Annotated[int, Field(ge=1, le=16)] = 1
+    """Residual blocks on each level below the first; the first has a plain convolution in place of one."""
+
+    norm: Literal["group", "instance", "batch"] = "group"
+    """The normalisation; group is the fastest on a CPU and works with small batches."""

@@ -1,0 +1,118 @@
+"""A residual encoder (He et al. 2016) with average pooling on its short cuts (ResNet-D, He et al. 2019)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from torch import Tensor, nn
+
+from voxgraft.errors import ModelError
+from voxgraft.model.blocks import SLOPE, Norm, conv_norm_act, convolution, normalisation
+from voxgraft.model.pretrained import named_weights
+from voxgraft.model.weights import Weights
+
+from .config import ResidualConfig
+
+MAX_WIDTH = {2: 512, 3: 128}
+
+
+class ResidualEncoder:
+    """Makes `ResidualLevels` as deep as the plan proposes."""
+
+    def __init__(self, config: ResidualConfig) -> None:
+        self._config = config
+
+    def make(self, dims: int, channels: int, strides: Sequence[Sequence[int]]) -> ResidualLevels:
+        """The module; see `voxgraft.interfaces.Encoder`.
+
+        Raises:
+            ModelError: The plan's strides are no strides of levels that follow each other.
+        """
+        most = self._config.max_width or MAX_WIDTH[dims]
+        widths = [min(most, self._config.width * 2**level) for level in range(len(strides))]
+        return ResidualLevels(dims, channels, widths, strides, blocks=self._config.blocks, norm=self._config.norm)
+
+    def weights(self) -> Weights | None:
+        return named_weights(self._config.weights)
+
+
+class ResidualLevels(nn.Module):
+    """One map for each level, fine to coarse; the size of a level is that of the image over its stride, rounded up.
+
+    Args:
+        widths: Channels of each level.
+        strides: How much coarser than the image each level is along each axis.
+    """
+
+    def __init__(
+        self,
+        dims: int,
+        channels: int,
+        widths: Sequence[int],
+        strides: Sequence[Sequence[int]],
+        *,
+        blocks: int,
+        norm: Norm,
+    ) -> None:
+        super().__init__()
+        self.channels = tuple(widths)
+        self.strides = tuple(tuple(level) for level in strides)
+        self.stages = [[f"levels.{level}"] for level in range(len(widths))]
+        factors = _factors(dims, self.strides)
+        first: list[nn.Module] = [conv_norm_act(dims, channels, widths[0], stride=factors[0], norm=norm)]
+        first += [ResidualBlock(dims, widths[0], widths[0], norm=norm) for _ in range(blocks - 1)]
+        levels = [nn.Sequential(*first)]
+        for inside, outside, factor in zip(widths, widths[1:], factors[1:], strict=False):
+            level = [ResidualBlock(dims, inside, outside, stride=factor, norm=norm)]
+            level += [ResidualBlock(dims, outside, outside, norm=norm) for _ in range(blocks - 1)]
+            levels.append(nn.Sequential(*level))
+        self.levels = nn.ModuleList(levels)
+
+    def forward(self, image: Tensor) -> list[Tensor]:
+        """Maps (batch, channel, *spatial), fine to coarse, from an image (batch, channel, *spatial)."""
+        maps = []
+        for level in self.levels:
+            image = level(image)
+            maps.append(image)
+        return maps
+
+
+class ResidualBlock(nn.Module):
+    """Two convolutions and a short cut; a stride is done by the first convolution and by pooling the short cut."""
+
+    def __init__(
+        self, dims: int, inside: int, outside: int, *, stride: Sequence[int] = (), norm: Norm = "group"
+    ) -> None:
+        super().__init__()
+        stride = tuple(stride) or (1,) * dims
+        self.body = nn.Sequential(
+            conv_norm_act(dims, inside, outside, stride=stride, norm=norm),
+            convolution(dims, outside, outside),
+            normalisation(norm, dims, outside),
+        )
+        self.shortcut = nn.Sequential()
+        if any(step > 1 for step in stride):
+            pool: Any = nn.AvgPool2d if dims == 2 else nn.AvgPool3d
+            self.shortcut.append(pool(stride, ceil_mode=True))
+        if inside != outside:
+            self.shortcut.append(convolution(dims, inside, outside, kernel=1))
+            self.shortcut.append(normalisation(norm, dims, outside))
+        self.activation = nn.LeakyReLU(SLOPE, inplace=True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = self.activation(self.body(x) + self.shortcut(x))
+        return y
+
+
+def _factors(dims: int, strides: Sequence[Sequence[int]]) -> list[tuple[int, ...]]:
+    """How much coarser each level is than the one before, along each axis."""
+    factors, before = [], (1,) * dims
+    for level in strides:
+        if len(level) != dims or any(now < 1 or now % last for now, last in zip(level, before, strict=True)):
+            raise ModelError(f"plan: strides {[list(stride) for stride in strides]} are no levels of a {dims}D network")
+        factors.append(tuple(now // last for now, last in zip(level, before, strict=True)))
+        before = tuple(level)
+    if not factors:
+        raise ModelError("plan: it proposes no levels for the network")
+    return factors
