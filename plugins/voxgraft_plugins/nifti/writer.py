@@ -1,0 +1,151 @@
+"""The NIfTI writer: one gzip member, geometry in sform and qform, read back before the file takes its name."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+import numpy as np
+
+from voxgraft.errors import DataError
+from voxgraft.files import whole
+from voxgraft.volume import Array, Volume
+
+from .config import NiftiWriterConfig
+from .header import HeaderError, parse_header
+from .voxels import read_head
+
+if TYPE_CHECKING:
+    from voxgraft.data.cases import Labels
+
+SLAB = 1 << 24
+SCANNER = 1
+TOLERANCE = 1e-3
+"""Millimetres by which a voxel may lie off its place after writing."""
+MILLIMETRES, WITH_SECONDS = 2, 8
+
+
+class NiftiWriter:
+    """Writes `.nii` and `.nii.gz`; equal volumes give equal bytes."""
+
+    def __init__(self, config: NiftiWriterConfig) -> None:
+        self._level = config.level
+
+    def write(self, volume: Volume, target: Path, *, labels: Labels | None = None, facts: Mapping[str, str]) -> None:
+        """Write a volume as it stands; channels become the fourth axis.
+
+        Images keep their dtype (bool becomes uint8, float16 float32). Masks become uint8, or uint16 where a value is
+        above 255.
+
+        Raises:
+            DataError: The voxels fit no NIfTI datatype, or what was written does not lie where the volume lies.
+        """
+        array = _as_mask(volume.array, labels, target) if labels is not None else _as_image(volume.array, target)
+        header = _header(volume, array.dtype)
+        with whole(target) as path:
+            with path.open("wb") as file:
+                if target.name.lower().endswith(".gz"):
+                    self._write_gzip(file, header, array, volume.dims)
+                else:
+                    _write_plain(file, header, array, volume.dims)
+            _check(path, target, volume, array.dtype)
+
+    def _write_gzip(self, file: BinaryIO, header: bytes, array: Array, dims: int) -> None:
+        from isal import igzip
+
+        # No name and no time in the gzip header: they would make equal masks differ in their hashes.
+        with igzip.IGzipFile(filename="", mode="wb", compresslevel=self._level, fileobj=file, mtime=0) as stream:
+            stream.write(header)
+            for part in _parts(array, dims):
+                stream.write(part)
+
+
+def _write_plain(file: BinaryIO, header: bytes, array: Array, dims: int) -> None:
+    file.write(header)
+    for part in _parts(array, dims):
+        file.write(part)
+
+
+def _as_mask(array: Array, labels: Labels | None, target: Path) -> Array:
+    """The labels as uint8 or uint16."""
+    if array.dtype == np.bool_:
+        return array.view(np.uint8)
+    if array.dtype.kind not in "iu":
+        raise DataError(f"{target}: a mask holds whole numbers, this one is of type {array.dtype}")
+    lowest, highest = (int(array.min()), int(array.max())) if array.size else (0, 0)
+    if lowest < 0 or highest > 65535:
+        raise DataError(
+            f"{target}: a mask holds values from 0 to 65535, this one has {lowest if lowest < 0 else highest}"
+        )
+    highest = max(highest, *labels.values) if labels and labels.values else highest
+    return array.astype(np.uint8 if highest < 256 else np.uint16, copy=False)
+
+
+def _as_image(array: Array, target: Path) -> Array:
+    """The voxels in a dtype that every NIfTI reader knows."""
+    if array.dtype == np.bool_:
+        return array.view(np.uint8)
+    if array.dtype == np.float16:
+        return array.astype(np.float32)
+    if array.dtype in (np.int64, np.uint64):
+        lowest, highest = (int(array.min()), int(array.max())) if array.size else (0, 0)
+        if not -(1 << 31) <= lowest <= highest < 1 << 31:
+            raise DataError(f"{target}: values from {lowest} to {highest} fit no integer type that NIfTI readers share")
+        return array.astype(np.int32)
+    if array.dtype.kind not in "iuf" or array.dtype.itemsize > 8:
+        raise DataError(f"{target}: voxels of type {array.dtype} have no NIfTI datatype")
+    return array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))
+
+
+def _header(volume: Volume, dtype: np.dtype[Any]) -> bytes:
+    """The 352 bytes before the voxels (544 where an axis is longer than NIfTI-1 can say)."""
+    from nibabel.nifti1 import Nifti1Header
+    from nibabel.nifti2 import Nifti2Header
+
+    shape = volume.shape
+    if volume.channels > 1:
+        shape = (*(*shape, 1)[:3], volume.channels)
+    header = Nifti1Header() if max(shape) < 1 << 15 else Nifti2Header()
+    header.set_data_dtype(dtype)
+    header.set_data_shape(shape)
+    known = volume.item.facts.get("code", 0) if volume.item and volume.item.reader == "nifti" else 0
+    code = int(known) if 0 < int(known) <= 5 else SCANNER
+    header.set_sform(volume.affine, code)
+    header.set_qform(volume.affine, code)
+    header["scl_slope"], header["scl_inter"] = 1, 0
+    header["xyzt_units"] = MILLIMETRES | WITH_SECONDS if volume.channels > 1 else MILLIMETRES
+    size = len(header.binaryblock) + 4
+    header["vox_offset"] = size
+    header["magic"] = b"n+1" if size == 352 else b"n+2\0\r\n\x1a\n"
+    return bytes(header.binaryblock) + b"\0\0\0\0"
+
+
+def _parts(array: Array, dims: int) -> Iterator[memoryview]:
+    """The voxels in the file's order, first spatial axis fastest, in pieces of some megabytes."""
+    for channel in array if array.ndim > dims else (array,):
+        planes = channel.T
+        step = max(1, SLAB // max(1, planes[:1].nbytes))
+        for start in range(0, len(planes), step):
+            yield np.ascontiguousarray(planes[start : start + step]).reshape(-1).view(np.uint8).data
+
+
+def _check(path: Path, target: Path, volume: Volume, dtype: np.dtype[Any]) -> None:
+    """Read the header back and hold it against the volume.
+
+    Raises:
+        DataError: The file says another shape, dtype or place (places may differ by `TOLERANCE`, for rounding).
+    """
+    try:
+        header = parse_header(read_head(path))
+    except HeaderError as error:
+        raise DataError(f"{target}: what was written cannot be read back: {error}") from None
+    expected = volume.shape if volume.channels == 1 else (*volume.shape, 1)[:3]
+    if header.shape != expected or header.volumes != volume.channels or header.dtype != dtype or header.affine is None:
+        raise DataError(f"{target}: the shape or type that was written is not the volume's")
+    corner = np.array([*(n - 1 for n in (*volume.shape, 1)[:3]), 1.0])
+    off = float((np.abs(header.affine - volume.affine)[:3] @ corner).max())
+    if off > TOLERANCE:
+        raise DataError(
+            f"{target}: its voxels would lie up to {off:.3g} mm off; the affine does not fit NIfTI's numbers"
+        )
