@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from dicom_series import make_series
 from pydantic import ValidationError
 
+from dicom_series import make_series
 from voxgraft.catalogue import Catalogue
 from voxgraft.data.cases import Dataset
 from voxgraft.errors import DataError
