@@ -1,0 +1,64 @@
+"""Metrics of voxel counts, for images of two and of three axes; the rules for empty masks are in `evaluate.pair`."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+from voxgraft.evaluate.pair import MaskPair
+from voxgraft.interfaces import Metric
+
+
+def dice(pair: MaskPair) -> float:
+    """2 TP / (2 TP + FP + FN)."""
+    counts = pair.counts
+    return _ratio(2 * counts.tp, 2 * counts.tp + counts.fp + counts.fn)
+
+
+def iou(pair: MaskPair) -> float:
+    """TP / (TP + FP + FN), the Jaccard index."""
+    counts = pair.counts
+    return _ratio(counts.tp, counts.tp + counts.fp + counts.fn)
+
+
+def accuracy(pair: MaskPair) -> float:
+    """(TP + TN) / all voxels; near 1 for every small structure, whatever was found."""
+    counts = pair.counts
+    return _ratio(counts.tp + counts.tn, counts.tp + counts.tn + counts.fp + counts.fn)
+
+
+def precision(pair: MaskPair) -> float:
+    """TP / (TP + FP), the positive predictive value."""
+    return _ratio(pair.counts.tp, pair.counts.predicted)
+
+
+def recall(pair: MaskPair) -> float:
+    """TP / (TP + FN), the sensitivity."""
+    return _ratio(pair.counts.tp, pair.counts.referred)
+
+
+def specificity(pair: MaskPair) -> float:
+    """TN / (TN + FP)."""
+    return _ratio(pair.counts.tn, pair.counts.tn + pair.counts.fp)
+
+
+def volume_difference(pair: MaskPair) -> float:
+    """Millilitres by which the volumes differ, without the sign; NaN for images of two axes, which have areas."""
+    if len(pair.spacing) != 3:
+        return math.nan
+    return abs(pair.counts.predicted - pair.counts.referred) * math.prod(pair.spacing) / 1000.0
+
+
+METRICS: Mapping[str, Metric] = {
+    "dice": dice,
+    "iou": iou,
+    "accuracy": accuracy,
+    "precision": precision,
+    "recall": recall,
+    "specificity": specificity,
+    "volume-difference": volume_difference,
+}
+
+
+def _ratio(part: int, whole: int) -> float:
+    return part / whole if whole else math.nan
