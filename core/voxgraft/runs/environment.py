@@ -33,7 +33,7 @@ def environment(workflow: Workflow, catalogue: Catalogue) -> dict[str, Any]:
     """A JSON document; it names no user, no host and no absolute path."""
     return {
         "voxgraft": version_of("voxgraft"),
-        "python": platform.pythonversion_of(),
+        "python": platform.python_version(),
         "system": f"{platform.system()} {platform.machine()}",
         "packages": {name: version_of(name) for name in PACKAGES},
         "plugins": plugins_of(workflow, catalogue),

@@ -89,18 +89,18 @@ def fit(job: Job, fabric: Fabric) -> tuple[SegmentationNetwork, State]:
     for name, module in job.extra.items():
         named.update({f"{name}.{key}": parameter for key, parameter in module.named_parameters()})
     optimiser = make_optimiser(job.rows, named, options.optimiser)
+    _channels_last(job.network)
+    _channels_last(average.network)
     forward, optimiser = fabric.setup(job.network, optimiser)
     for module in job.extra.values():
         module.to(fabric.device)
-    _channels_last(job.network)
-    _channels_last(average.network)
     state = _resume(job, average, optimiser, fabric)
     clock = _Clock(state.seconds)
     saved = state.seconds
     stream = job.batches.stream(state.step)
     try:
         for raw in stream:
-            progress = _progress(options, state.step, clock.seconds, job.batches)
+            progress = _agreed(fabric, _progress(options, state.step, clock.seconds, job.batches))
             if progress >= 1 or _out_of_patience(options, state):
                 break
             context.step, context.progress = state.step, progress
@@ -114,7 +114,7 @@ def fit(job: Job, fabric: Fabric) -> tuple[SegmentationNetwork, State]:
             average.update(job.network)
             state.step += 1
             state.seconds = clock.seconds
-            progress = _progress(options, state.step, state.seconds, job.batches)
+            progress = _agreed(fabric, _progress(options, state.step, state.seconds, job.batches))
             if state.step % 10 == 0 or progress >= 1:
                 numbers = {name: float(value) for name, value in terms.items()}
                 job.report(
@@ -214,6 +214,11 @@ def _progress(options: Training, step: int, seconds: float, batches: Batches) ->
         return seconds / (60 * budget.amount)
     steps = budget.amount * (batches.epoch_steps if budget.unit == "epochs" else 1)
     return step / steps
+
+
+def _agreed(fabric: Fabric, progress: float) -> float:
+    """The first process's clock counts for all: else one would stop a step before the others and leave them waiting."""
+    return progress if fabric.world_size == 1 else float(fabric.broadcast(progress))
 
 
 def _out_of_patience(options: Training, state: State) -> bool:
