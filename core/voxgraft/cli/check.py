@@ -28,9 +28,16 @@ def check(target: Path, overrides: tuple[str, ...], as_json: bool) -> None:
     A folder may hold dataset.json, images/ beside labels/, or any tree of images.
     """
     from ..catalogue import discover
+    from ..data.case_check import CaseProblem
+    from ..errors import DataError
     from ..progress import Progress
 
-    cases, problems = _check(target, overrides, discover(), Progress(quiet=as_json))
+    try:
+        cases, problems = _check(target, overrides, discover(), Progress(quiet=as_json))
+    except DataError as error:
+        if not as_json:
+            raise
+        cases, problems = 0, [CaseProblem("layout", "error", None, str(error))]
     ok = not any(problem.severity == "error" for problem in problems)
     if as_json:
         import json
@@ -46,15 +53,16 @@ def check(target: Path, overrides: tuple[str, ...], as_json: bool) -> None:
 def _check(
     target: Path, overrides: tuple[str, ...], catalogue: Catalogue, progress: Progress
 ) -> tuple[int, list[CaseProblem]]:
-    """The number of cases and the problems; a layout that cannot be read is a problem as well.
+    """The number of cases and the problems.
 
     Raises:
+        DataError: The data set's layout cannot be read.
         UsageError: There is neither a folder nor a workflow file, or the workflow does not fit.
     """
     from ..data.case_check import CaseProblem
     from ..data.check import check_dataset, check_path
     from ..data.dataset import find_dataset
-    from ..errors import DataError, TrainingError, UsageError
+    from ..errors import TrainingError, UsageError
     from ..model.needs import check_transfer
     from ..workflow import read
 
@@ -62,21 +70,17 @@ def _check(
         raise UsageError("--set changes a workflow; a folder has nothing to be changed")
     if not target.exists():
         raise UsageError(f"{target}: there is no such workflow file or folder")
-    workflow = None if target.is_dir() else read(target, catalogue, overrides)
-    problems: list[CaseProblem] = []
+    if target.is_dir():
+        dataset, problems = check_path(target, catalogue, progress)
+        return len(dataset.cases), problems
+    workflow = read(target, catalogue, overrides)
+    problems = []
     try:
-        if workflow is None:
-            dataset, problems = check_path(target, catalogue, progress)
-        else:
-            try:
-                check_transfer(workflow)
-            except TrainingError as error:
-                problems.append(CaseProblem("transfer", "error", None, str(error)))
-            dataset = find_dataset(workflow)
-            problems += check_dataset(dataset, catalogue, workflow, progress)
-    except DataError as error:
-        return 0, [*problems, CaseProblem("layout", "error", None, str(error))]
-    return len(dataset.cases), problems
+        check_transfer(workflow)
+    except TrainingError as error:
+        problems.append(CaseProblem("transfer", "error", None, str(error)))
+    dataset = find_dataset(workflow)
+    return len(dataset.cases), [*problems, *check_dataset(dataset, catalogue, workflow, progress)]
 
 
 def _show(target: Path, cases: int, problems: Sequence[CaseProblem]) -> None:

@@ -153,11 +153,11 @@ def _compare_grids(look: Look, image: Volume, label: Volume) -> None:
         return
     apart = corners_apart(image, label)
     if apart > TOLERANCE * min(image.spacing):
-        grids = f"spacing {_spacing(image)} and {_spacing(label)} mm"
-        mend = "give it the image's geometry if it was drawn on this image"
-        look.add(
-            "geometry-mismatch", "error", f"the label lies up to {apart:.3g} mm beside the image ({grids}); {mend}"
+        message = (
+            f"the label lies up to {apart:.3g} mm beside the image (spacings {_spacing(image)}, {_spacing(label)}); "
+            "give it the image's geometry if it was drawn on this image"
         )
+        look.add("geometry-mismatch", "error", message)
 
 
 def values_in(array: Array) -> list[int]:

@@ -121,7 +121,7 @@ def _missing(looks: Sequence[Look], workflow: Workflow | None) -> Iterable[CaseP
 
 
 def _labels(dataset: Dataset, looks: Sequence[Look]) -> Iterable[CaseProblem]:
-    readable = [look for look in labelled if look.values is not None]
+    readable = [look for look in looks if look.values is not None]
     found: set[int] = set().union(*(look.values or () for look in readable)) - {0}
     if readable and not found:
         yield CaseProblem("no-foreground", "error", None, "every label is empty: there is nothing to learn")

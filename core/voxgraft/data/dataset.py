@@ -60,8 +60,9 @@ def _complain_of_missing_folder(layout: Chosen[Layout]) -> None:
         raise DataError(f"data.layout.path: there is no folder {path}")
     there = next((parent for parent in path.parents if parent.exists()), Path())
     looked = "the working directory" if there == Path() else repr(there.as_posix())
+    first = path.relative_to(there).parts[0]
     raise DataError(
-        f"data.layout.path: there is no folder {path.as_posix()!r}; {looked} has no {path.relative_to(there).parts[0]!r} "
+        f"data.layout.path: there is no folder {path.as_posix()!r}; {looked} has no {first!r} "
         f"(relative paths start at the working directory, now {Path.cwd().name!r})"
     )
 
