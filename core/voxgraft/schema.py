@@ -41,5 +41,10 @@ def _use(component: AnySpec, defs: dict[str, Any]) -> dict[str, Any]:
 def _fill(node: Any) -> None:
     for child in node.values() if isinstance(node, dict) else node if isinstance(node, list) else ():
         if isinstance(child, dict) and (kind := child.pop("x-slot", None)):
-            child["$ref"] = f"#/$defs/{kind}"
+            offers: list[dict[str, Any]] = [{"$ref": f"#/$defs/{kind}"}]
+            if default := child.pop("x-default", None):
+                offers.append({"type": "object", "not": {"required": ["use"]}, "description": f"options of {default}"})
+            if child.pop("x-optional", False):
+                offers.append({"type": "null"})
+            child["anyOf"] = offers
         _fill(child)

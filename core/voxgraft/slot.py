@@ -66,7 +66,7 @@ class Slot:
         return core_schema.with_info_plain_validator_function(self._choose)
 
     def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
-        return {"title": self.kind, "x-slot": self.kind}
+        return {"title": self.kind, "x-slot": self.kind, "x-default": self.default, "x-optional": self.optional}
 
     def _choose(self, value: Any, info: ValidationInfo) -> Chosen[Any] | None:
         if isinstance(value, Chosen) or (value is None and self.optional):

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from annotated_types import Ge, Gt, Le, Lt, MinLen
-from pydantic import BeforeValidator, Field, PlainSerializer, ValidationError, model_validator
+from pydantic import BeforeValidator, Field, PlainSerializer, ValidationError, WithJsonSchema, model_validator
 
 from .catalogue import Catalogue
 from .config import Config
@@ -144,7 +144,9 @@ class Training(Config):
         Budget,
         BeforeValidator(_budget),
         PlainSerializer(str, return_type=str),
-        Field(json_schema_extra={"type": "string"}),
+        WithJsonSchema(
+            {"type": "string", "pattern": r"^\s*[0-9]+(\.[0-9]+)?\s*(steps?|epochs?|min|minutes?|h|hours?)\s*$"}
+        ),
     ] = Budget(amount=1000, unit="steps")
     """How long: '500 steps', '20 epochs', '10 min' or '2 h'."""
 
@@ -308,7 +310,7 @@ def read(path: Path, catalogue: Catalogue, overrides: Iterable[str] = ()) -> Wor
         document, lines = load(path)
     except (FileNotFoundError, IsADirectoryError):
         raise WorkflowError(f"{path}: there is no such workflow file") from None
-    except (OSError, UnicodeDecodeError) as error:
+    except OSError as error:
         raise WorkflowError(f"{path}: cannot be read as a text file: {error}") from None
     overridden = [_override(document, text) for text in overrides]
     try:

@@ -98,6 +98,8 @@ def load(path: Path) -> tuple[Any, Lines]:
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
         raise WorkflowError(f"{path}:{line}: {error.problem}") from None
+    except UnicodeDecodeError:
+        raise WorkflowError(f"{path}: cannot be read as a text file: it is not UTF-8") from None
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise WorkflowError(f"{path}: cannot be read as YAML: {type(error).__name__}") from None
     finally:

@@ -9,7 +9,8 @@ from typing import Any
 
 from ...data.cases import Case
 from ...errors import DataError
-from ...evaluate.scores import Scores, score_case
+from ...evaluate.case import score_case
+from ...evaluate.scores import Scores
 from ...infer.predictor import Prediction, Predictor
 from ...package import amend_package, read_package
 from ...reading import read, stack
@@ -51,7 +52,8 @@ class Evaluate:
             if len(found) <= PICTURES:
                 _picture(run, case, scan, prediction)
         patients = {case.id: case.patient for case in held_out}
-        scores = Scores.of(found, patients)
+        options = {one.name: one.options.model_dump(mode="json") for one in run.workflow.evaluation.metrics}
+        scores = Scores.of(found, patients, metrics=options)
         run.write("evaluate/scores.json", scores.document())
         scores.write_csv(run.folder / "evaluate" / "scores.csv")
         facts = {**package.facts, "scores": scores.document()["summary"]}
