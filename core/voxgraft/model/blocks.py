@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 from .network import CONVOLUTION
 
@@ -19,14 +20,21 @@ SLOPE = 0.01
 
 
 def normalisation(norm: Norm, dims: int, channels: int) -> nn.Module:
-    """A normalisation with a learnt scale and shift for each channel.
-
-    InstanceNorm is GroupNorm with a group for each channel: the same numbers, and maps of one voxel are no error.
-    """
+    """A normalisation with a learnt scale and shift for each channel."""
     if norm == "batch":
         return nn.BatchNorm2d(channels) if dims == 2 else nn.BatchNorm3d(channels)
     groups = channels if norm == "instance" else next(n for n in (GROUPS, 4, 2, 1) if channels % n == 0)
-    return nn.GroupNorm(groups, channels)
+    return GroupNorm(groups, channels)
+
+
+class GroupNorm(nn.GroupNorm):
+    """torch's own, which refuses a group of a single value; here that becomes the shift alone.
+
+    Small images do shrink to one voxel at coarse levels. With a group for each channel it is InstanceNorm.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.group_norm(x, self.num_groups, self.weight, self.bias, self.eps)
 
 
 def convolution(

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from torch import Tensor, nn
+from torch.nn import functional
 
 from voxgraft.errors import ModelError
 from voxgraft.model.blocks import SLOPE, Norm, conv_norm_act, convolution, normalisation
@@ -93,8 +93,7 @@ class ResidualBlock(nn.Module):
         )
         self.shortcut = nn.Sequential()
         if any(step > 1 for step in stride):
-            pool: Any = nn.AvgPool2d if dims == 2 else nn.AvgPool3d
-            self.shortcut.append(pool(stride, ceil_mode=True))
+            self.shortcut.append(Pool(stride))
         if inside != outside:
             self.shortcut.append(convolution(dims, inside, outside, kernel=1))
             self.shortcut.append(normalisation(norm, dims, outside))
@@ -103,6 +102,19 @@ class ResidualBlock(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         y: Tensor = self.activation(self.body(x) + self.shortcut(x))
         return y
+
+
+class Pool(nn.Module):
+    """Average pooling over blocks of voxels; at the far ends, over those that are there."""
+
+    def __init__(self, step: Sequence[int]) -> None:
+        super().__init__()
+        self.step = tuple(step)
+
+    def forward(self, x: Tensor) -> Tensor:
+        pool = functional.avg_pool2d if len(self.step) == 2 else functional.avg_pool3d
+        kernel = [min(step, size) for step, size in zip(self.step, x.shape[2:], strict=True)]
+        return pool(x, kernel, self.step, ceil_mode=True)
 
 
 def _factors(dims: int, strides: Sequence[Sequence[int]]) -> list[tuple[int, ...]]:

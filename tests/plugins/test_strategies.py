@@ -1,0 +1,467 @@
+"""Laws of the strategies, each shown to fail on sabotaged versions: a test that passes on those proves nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import pytest
+import torch
+from pydantic import ValidationError
+from torch import Tensor, nn
+from torch.nn import functional
+
+from voxgraft.catalogue import Catalogue
+from voxgraft.errors import TrainingError
+from voxgraft.model.network import SegmentationNetwork, build_network
+from voxgraft.model.transfer import Context, Row, Stack, TransferStrategy, parameter_table
+from voxgraft.slot import choose
+from voxgraft.train.optimise import make_optimiser
+from voxgraft.workflow import Optimiser
+from voxgraft_plugins.transfer.config import FineTuneConfig, FreezeConfig, LayerDecayConfig
+from voxgraft_plugins.transfer.strategies import FineTune, Freeze, LayerDecay
+
+Make = Callable[[], TransferStrategy]
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+class Stages(nn.Module):
+    """Three stages with all that behaves differently in training: BatchNorm and dropout."""
+
+    channels = (8, 8, 8)
+    strides = ((1, 1), (2, 2), (4, 4))
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stages = [["stem", "stem_norm"], ["middle"], ["deep.conv.weight", "deep.conv.bias", "deep.norm"]]
+        self.stem = nn.Conv2d(1, 8, 3, 1, 1)
+        self.stem_norm = nn.BatchNorm2d(8)
+        self.middle = nn.Sequential(nn.Conv2d(8, 8, 3, 2, 1), nn.BatchNorm2d(8), nn.ReLU(), nn.Dropout(0.5))
+        self.deep = nn.ModuleDict({"conv": nn.Conv2d(8, 8, 3, 2, 1), "norm": nn.BatchNorm2d(8)})
+
+    def forward(self, image: Tensor) -> list[Tensor]:
+        a = self.stem_norm(self.stem(image))
+        b = self.middle(a)
+        return [a, b, self.deep["norm"](self.deep["conv"](b))]
+
+
+class Sum(nn.Module):
+    """A decoder with a BatchNorm of its own."""
+
+    channels = (8,)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.norm = nn.BatchNorm2d(8)
+
+    def forward(self, maps: Sequence[Tensor]) -> list[Tensor]:
+        return [self.norm(sum(functional.interpolate(one, maps[0].shape[2:]) for one in maps))]
+
+
+def network() -> SegmentationNetwork:
+    torch.manual_seed(0)
+    return SegmentationNetwork(Stages(), Sum(), 2, 2)
+
+
+def batches(count: int) -> list[tuple[Tensor, Tensor]]:
+    draw = torch.Generator().manual_seed(1)
+    return [
+        (torch.randn(3, 1, 16, 16, generator=draw) * 2 + 1, torch.randint(0, 2, (3, 16, 16), generator=draw))
+        for _ in range(count)
+    ]
+
+
+class Trainer:
+    """The order of calls that `voxgraft.train` keeps, and nothing else."""
+
+    def __init__(
+        self, net: SegmentationNetwork, *strategies: TransferStrategy, lr: float = 1e-2, **options: Any
+    ) -> None:
+        pretrained = frozenset(name for name, _ in net.named_parameters() if name.startswith("encoder."))
+        self.net, self.stack = net, Stack(strategies)
+        self.context = Context(net, options.pop("pretrained", pretrained))
+        self.stack.prepare(self.context)
+        rows = parameter_table(net, lr, options.pop("weight_decay", 0.1), self.context.pretrained)
+        self.rows = {row.name: row for row in self.stack.edit(rows, self.context)}
+        parameters = dict(net.named_parameters())
+        for row in self.rows.values():
+            parameters[row.name].requires_grad_(row.train)
+        self.optimiser = make_optimiser(list(self.rows.values()), parameters, Optimiser(**options))
+
+    def mode(self) -> None:
+        self.net.train()
+        self.stack.train_mode(self.context)
+
+    def fit(self, steps: int, total: int, first: int = 0) -> Trainer:
+        for step, (image, target) in enumerate(batches(total)[first : first + steps], start=first):
+            self.context.step, self.context.progress = step, step / total
+            self.stack.before_step(self.context)
+            self.mode()
+            self.optimiser.zero_grad()
+            functional.cross_entropy(self.net(image).logits, target).backward()
+            self.optimiser.step()
+            self.stack.after_step(self.context)
+        return self
+
+
+def state(net: nn.Module, start: str = "") -> dict[str, Tensor]:
+    return {name: value.clone() for name, value in net.state_dict().items() if name.startswith(start)}
+
+
+def moved(before: Mapping[str, Tensor], net: nn.Module) -> set[str]:
+    after = net.state_dict()
+    return {name for name, value in before.items() if not torch.equal(value, after[name])}
+
+
+# ---------------------------------------------------------------------------------------------- what freezing means
+
+
+def check_frozen_values(make: Make) -> None:
+    """Weights and statistics of the encoder stay bit-identical, also under weight decay; the rest learns."""
+    trainer = Trainer(network(), make())
+    before = state(trainer.net)
+    trainer.fit(3, 3)
+    names = moved(before, trainer.net)
+    assert not {name for name in names if name.startswith("encoder.")}
+    assert {"heads.0.weight", "decoder.norm.weight", "decoder.norm.running_mean"} <= names
+
+
+def check_frozen_behaviour(make: Make) -> None:
+    """The encoder gives in training what it gives in prediction."""
+    trainer = Trainer(network(), make()).fit(1, 1)
+    image = batches(1)[0][0]
+    with torch.no_grad():
+        trainer.mode()
+        training = trainer.net.encoder(image)
+        trainer.net.eval()
+        prediction = trainer.net.encoder(image)
+    assert all(torch.equal(a, b) for a, b in zip(training, prediction, strict=True))
+
+
+def check_thaw(make: Make) -> None:
+    """Frozen for the first half; then weights and statistics move, and batch statistics and dropout are used."""
+    trainer = Trainer(network(), make())
+    before = state(trainer.net, "encoder.")
+    trainer.fit(2, 4)
+    assert not moved(before, trainer.net)
+    trainer.fit(2, 4, first=2)
+    learnt = {name for name, _ in trainer.net.named_parameters() if name.startswith("encoder.")}
+    shared = {"encoder.stem.bias", "encoder.middle.0.bias", "encoder.deep.conv.bias"}  # BatchNorm takes them out again
+    names = moved(before, trainer.net)
+    assert learnt - shared <= names
+    assert {"encoder.stem_norm.running_mean", "encoder.deep.norm.running_var"} <= names
+    assert all(module.training for module in trainer.net.encoder.modules())
+
+
+def freeze(**options: Any) -> Make:
+    return lambda: Freeze(FreezeConfig(**options))
+
+
+class WithoutEvaluation(Freeze):
+    def train_mode(self, context: Context) -> None: ...
+
+
+class WithoutStatistics(Freeze):
+    """As Lightning's freeze_module does: buffers stay, but training normalises by the batch."""
+
+    def prepare(self, context: Context) -> Mapping[str, nn.Module]:
+        for module in context.network.encoder.modules():
+            if isinstance(module, nn.BatchNorm2d):
+                module.track_running_stats = False
+        return super().prepare(context)
+
+    def train_mode(self, context: Context) -> None: ...
+
+
+class OnlyNorms(Freeze):
+    """BatchNorm is held, dropout is not."""
+
+    def train_mode(self, context: Context) -> None:
+        for module in context.network.encoder.modules():
+            if isinstance(module, nn.BatchNorm2d):
+                module.eval()
+
+
+class TinyRate(TransferStrategy):
+    def edit(self, rows: Sequence[Row], context: Context) -> list[Row]:
+        return [row.but(lr=1e-9) if row.name.startswith("encoder.") else row for row in rows]
+
+    def train_mode(self, context: Context) -> None:
+        context.network.encoder.eval()
+
+
+class Everything(Freeze):
+    def prepare(self, context: Context) -> Mapping[str, nn.Module]:
+        super().prepare(context)
+        self._prefixes = ["encoder", "decoder", "heads"]
+        return {}
+
+
+class ForgetsModes(Freeze):
+    """Thaws the weights, and leaves the encoder in evaluation mode."""
+
+    def train_mode(self, context: Context) -> None:
+        context.network.encoder.eval()
+
+
+def test_frozen_values_do_not_move() -> None:
+    check_frozen_values(freeze())
+    check_frozen_values(freeze(stages=3))
+    check_frozen_values(freeze(until="100%"))
+
+
+@pytest.mark.parametrize("sabotage", [WithoutEvaluation, Everything])
+def test_the_law_of_values_sees_sabotage(sabotage: type[Freeze]) -> None:
+    with pytest.raises((AssertionError, RuntimeError)):
+        check_frozen_values(lambda: sabotage(FreezeConfig()))
+
+
+@pytest.mark.parametrize("sabotage", [TinyRate, TransferStrategy])
+def test_the_law_of_values_sees_what_does_not_freeze(sabotage: type[TransferStrategy]) -> None:
+    with pytest.raises(AssertionError):
+        check_frozen_values(sabotage)
+
+
+def test_what_is_frozen_behaves_as_in_prediction() -> None:
+    check_frozen_behaviour(freeze())
+    check_frozen_behaviour(freeze(until=1.0))
+
+
+@pytest.mark.parametrize("sabotage", [WithoutEvaluation, WithoutStatistics, OnlyNorms])
+def test_the_law_of_behaviour_sees_sabotage(sabotage: type[Freeze]) -> None:
+    with pytest.raises(AssertionError):
+        check_frozen_behaviour(lambda: sabotage(FreezeConfig()))
+
+
+def test_the_law_of_values_alone_would_not_do() -> None:
+    """Switching statistics off keeps every value and still trains on features that prediction never sees."""
+    check_frozen_values(lambda: WithoutStatistics(FreezeConfig()))
+
+
+def test_freezing_ends_when_it_should() -> None:
+    check_thaw(freeze(until="50%"))
+    check_thaw(freeze(until=0.5, stages=3))
+
+
+@pytest.mark.parametrize(
+    "sabotage", [freeze(), freeze(until="100%"), TransferStrategy, lambda: ForgetsModes(FreezeConfig(until=0.5))]
+)
+def test_the_law_of_thawing_sees_sabotage(sabotage: Make) -> None:
+    with pytest.raises(AssertionError):
+        check_thaw(sabotage)
+
+
+def test_shallow_stages_alone_can_be_frozen() -> None:
+    trainer = Trainer(network(), Freeze(FreezeConfig(stages=2)))
+    before = state(trainer.net, "encoder.")
+    trainer.fit(3, 3)
+    names = moved(before, trainer.net)
+    assert names
+    assert all(name.startswith("encoder.deep.") for name in names)
+    trainer.mode()
+    assert not trainer.net.encoder.middle[3].training
+    assert trainer.net.encoder.deep["norm"].training
+
+
+def test_a_frozen_parameter_has_no_gradient_and_keeps_its_place_in_the_optimiser() -> None:
+    trainer = Trainer(network(), Freeze(FreezeConfig(until="50%")))
+    registered = {name for group in trainer.optimiser.param_groups for name in group["names"]}
+    assert registered == {name for name, _ in trainer.net.named_parameters()}
+    trainer.fit(1, 4)
+    assert all(parameter.grad is None for parameter in trainer.net.encoder.parameters())
+    assert all(trainer.rows[name].train for name in registered), "it is trained later: the table says so"
+    assert not any(
+        row.train
+        for name, row in Trainer(network(), Freeze(FreezeConfig())).rows.items()
+        if name.startswith("encoder.")
+    )
+
+
+@pytest.mark.parametrize("first", [1, 2, 3])
+def test_a_resumed_training_freezes_and_thaws_alike(first: int) -> None:
+    """The strategy keeps nothing: what it does follows from the progress."""
+    straight = Trainer(network(), Freeze(FreezeConfig(until="50%")), use="sgd").fit(4, 4)
+    broken = Trainer(network(), Freeze(FreezeConfig(until="50%")), use="sgd").fit(first, 4)
+    torch.manual_seed(0)
+    resumed = Trainer(network(), Freeze(FreezeConfig(until="50%")), use="sgd")
+    resumed.net.load_state_dict(broken.net.state_dict())
+    resumed.optimiser.load_state_dict(broken.optimiser.state_dict())
+    resumed.stack.load_state_dict(broken.stack.state_dict())
+    before = state(resumed.net, "encoder.")
+    resumed.fit(1, 4, first=first)
+    assert bool(moved(before, resumed.net)) == (first >= 2)
+    assert bool(moved(before, straight.net))
+
+
+@pytest.mark.parametrize("order", [(0, 1), (1, 0)])
+def test_thawing_leaves_alone_what_another_strategy_holds(order: tuple[int, int]) -> None:
+    pair = (Freeze(FreezeConfig(until="50%")), FineTune(FineTuneConfig(from_stage=2)))
+    trainer = Trainer(network(), *(pair[place] for place in order))
+    before = state(trainer.net, "encoder.")
+    trainer.fit(2, 4)
+    assert not moved(before, trainer.net)
+    trainer.fit(2, 4, first=2)
+    names = moved(before, trainer.net)
+    assert "encoder.deep.conv.weight" in names
+    assert all(name.startswith("encoder.deep.") for name in names)
+
+
+# ------------------------------------------------------------------------------------------------- learning rates
+
+
+def check_rates(make: Make, decay: float = 0.75) -> None:
+    """lr * decay ** (3 - stage) in the table; lr for the decoder and the head."""
+    trainer = Trainer(network(), make(), lr=1e-3)
+    assert set(trainer.rows) == {name for name, _ in trainer.net.named_parameters()}
+    stage = {"stem": 0, "stem_norm": 0, "middle": 1, "deep": 2}
+    for name, row in trainer.rows.items():
+        part = name.split(".")
+        wanted = 1e-3 * decay ** (3 - stage[part[1]]) if part[0] == "encoder" else 1e-3
+        assert abs(row.lr - wanted) < 1e-12, name
+    groups = {name: group["lr"] for group in trainer.optimiser.param_groups for name in group["names"]}
+    assert groups == {name: row.lr for name, row in trainer.rows.items()}
+
+
+def check_realised_rates(make: Make, decay: float = 0.75) -> None:
+    """What plain gradient descent really does in its first step."""
+    net = network()
+    trainer = Trainer(net, make(), lr=1e-3, weight_decay=0.0, use="sgd", momentum=0.0)
+    before = state(net)
+    trainer.fit(1, 1)
+    parameters = dict(net.named_parameters())
+    for name, steps in {"encoder.stem.weight": 3, "encoder.middle.0.weight": 2, "encoder.deep.conv.weight": 1}.items():
+        parameter = parameters[name]
+        rate = float((before[name] - parameter.detach()).norm() / parameter.grad.norm())
+        assert rate == pytest.approx(1e-3 * decay**steps, rel=2e-3), name
+
+
+def decays(decay: float) -> Make:
+    return lambda: LayerDecay(LayerDecayConfig(decay=decay))
+
+
+@pytest.mark.parametrize("check", [check_rates, check_realised_rates])
+def test_rates_fall_with_the_distance_from_the_decoder(check: Callable[[Make], None]) -> None:
+    check(decays(0.75))
+    for wrong in (TransferStrategy, decays(1.0), decays(0.5), lambda: FineTune(FineTuneConfig())):
+        with pytest.raises(AssertionError):
+            check(wrong)
+
+
+def test_parameters_that_were_not_pretrained_learn_at_the_full_rate() -> None:
+    for strategy in (LayerDecay(LayerDecayConfig()), FineTune(FineTuneConfig())):
+        trainer = Trainer(network(), strategy, lr=1e-3, pretrained=frozenset({"encoder.stem.weight"}))
+        slow = {name for name, row in trainer.rows.items() if row.lr < 1e-3}
+        assert slow == {"encoder.stem.weight"}
+
+
+def test_fine_tuning_slows_the_encoder_and_holds_shallow_stages() -> None:
+    trainer = Trainer(network(), FineTune(FineTuneConfig(encoder_lr=0.1, from_stage=1)), lr=1e-3)
+    held = {"encoder.stem.weight", "encoder.stem.bias", "encoder.stem_norm.weight", "encoder.stem_norm.bias"}
+    assert {name for name, row in trainer.rows.items() if not row.train} == held
+    for name, row in trainer.rows.items():
+        if name not in held:
+            assert row.lr == pytest.approx(1e-4 if name.startswith("encoder.") else 1e-3)
+    before = state(trainer.net, "encoder.")
+    trainer.fit(2, 2)
+    names = moved(before, trainer.net)
+    assert "encoder.middle.0.weight" in names
+    assert not {name for name in names if name.startswith("encoder.stem")}
+
+
+def test_keep_norm_holds_statistics_and_lets_weights_learn() -> None:
+    for keep in (True, False):
+        trainer = Trainer(network(), FineTune(FineTuneConfig(keep_norm=keep)))
+        before = state(trainer.net)
+        trainer.fit(2, 2)
+        names = moved(before, trainer.net)
+        statistics = {name for name in before if name.startswith("encoder.") and "running" in name}
+        assert names & statistics == (set() if keep else statistics)
+        assert {"encoder.stem.weight", "encoder.stem_norm.weight", "decoder.norm.running_mean"} <= names
+
+
+def test_strategies_stack() -> None:
+    stack = (
+        Freeze(FreezeConfig(until="50%")),
+        LayerDecay(LayerDecayConfig()),
+        FineTune(FineTuneConfig(encoder_lr=0.5)),
+    )
+    trainer = Trainer(network(), *stack, lr=1e-3)
+    assert trainer.rows["encoder.stem.weight"].lr == pytest.approx(1e-3 * 0.75**3 * 0.5)
+    assert trainer.rows["heads.0.weight"].lr == 1e-3
+    assert trainer.stack.needs == {"pretrained"}
+    trainer.fit(4, 4)
+
+
+# --------------------------------------------------------------------------------------- with the real components
+
+
+def test_real_pretrained_encoders_obey_the_laws(catalogue: Catalogue) -> None:
+    for use, dims in (("efficientnet-lite0", 2), ("deepbet", 3)):
+        net = build_network(
+            choose(catalogue, "encoder", {"use": use}).build(),
+            choose(catalogue, "decoder", {"use": "unet"}).build(),
+            dims=dims,
+            channels=1,
+            classes=2,
+            strides=[],
+        )
+        freezing = choose(catalogue, "strategy", {"use": "freeze", "until": "20%"}).build().make()
+        decay = choose(catalogue, "strategy", {"use": "layer-decay", "decay": 0.75}).build().make()
+        trainer = Trainer(net, freezing, decay, lr=1e-3)
+        for name, row in trainer.rows.items():
+            assert (row.lr < 1e-3) == name.startswith("encoder."), name
+        assert min(row.lr for row in trainer.rows.values()) == pytest.approx(1e-3 * 0.75**5)
+        image = torch.randn(2, 1, *(32, 32, 32)[:dims])
+        trainer.stack.before_step(trainer.context)
+        trainer.mode()
+        assert not any(parameter.requires_grad for parameter in net.encoder.parameters())
+        with torch.no_grad():
+            training = net.encoder(image)
+            prediction = net.eval().encoder(image)
+        assert all(torch.equal(a, b) for a, b in zip(training, prediction, strict=True))
+
+
+def test_a_built_strategy_is_made_anew_for_each_training(catalogue: Catalogue) -> None:
+    for use in ("freeze", "fine-tune", "layer-decay"):
+        chosen = choose(catalogue, "strategy", {"use": use})
+        assert chosen.component.needs == {"pretrained"} == chosen.build().make().needs
+        built = chosen.build()
+        assert built.make() is not built.make()
+
+
+@pytest.mark.parametrize(
+    ("strategy", "said"),
+    [
+        (Freeze(FreezeConfig(stages=4)), "freeze.stages is 4, but the encoder has 3 stages"),
+        (FineTune(FineTuneConfig(from_stage=9)), "fine-tune.from_stage is 9, but the encoder has 3 stages"),
+    ],
+)
+def test_stages_that_are_not_there_are_refused(strategy: TransferStrategy, said: str) -> None:
+    with pytest.raises(TrainingError, match=said):
+        Trainer(network(), strategy)
+
+
+def test_an_encoder_without_stages_is_refused() -> None:
+    net = network()
+    net.encoder.stages = []
+    with pytest.raises(TrainingError, match="the encoder Stages does not name its stages"):
+        Trainer(net, LayerDecay(LayerDecayConfig()))
+
+
+@pytest.mark.parametrize("value", ["20", "0%", "150%", "half", "nan%", 0, 20, -0.1, True, [0.2]])
+def test_a_share_that_is_none_is_refused(value: Any) -> None:
+    with pytest.raises(ValidationError, match=r"no share of the budget: write it as '20%' or 0\.2"):
+        FreezeConfig(until=value)
+
+
+def test_a_share_may_be_written_either_way() -> None:
+    assert FreezeConfig(until=" 20% ").until == pytest.approx(0.2) == FreezeConfig(until=0.2).until
+    written = FreezeConfig(until="12.5%", stages=2)
+    assert FreezeConfig.model_validate(written.model_dump(mode="json")) == written
