@@ -218,7 +218,7 @@ def test_prediction_lies_on_the_scan_whatever_its_orientation(tmp_path, data_set
     predictor = Predictor(read_package(run.package), catalogue)
     source = nib.load(data_set / "imagesTr" / "box_000.nii.gz")
     nib.save(source, tmp_path / "one.nii.gz")
-    nib.save(source.slicer[::-1, :, ::-1], tmp_path / "turned.nii.gz")
+    nib.save(source.as_reoriented(np.array([[0, -1], [1, 1], [2, -1]])), tmp_path / "turned.nii.gz")
     turned = nib.as_closest_canonical(nib.load(tmp_path / "turned.nii.gz"))
     permuted = nib.Nifti1Image(np.asarray(source.dataobj).transpose(2, 0, 1), source.affine[:, [2, 0, 1, 3]])
     nib.save(permuted, tmp_path / "permuted.nii.gz")

@@ -77,7 +77,7 @@ def derive_plan(
         patch=patch,
         batch=batch,
         strides=strides,
-        contract=_contract(cases, workflow),
+        contract=_contract(cases, dataset, workflow),
     )
 
 
@@ -129,7 +129,7 @@ def _fit(patch: Sequence[int], coarsest: Sequence[int]) -> tuple[int, ...]:
     return tuple(-(-n // stride) * stride for n, stride in zip(patch, coarsest, strict=True))
 
 
-def _contract(cases: Sequence[Mapping[str, Any]], workflow: Workflow) -> dict[str, Any]:
+def _contract(cases: Sequence[Mapping[str, Any]], dataset: Dataset, workflow: Workflow) -> dict[str, Any]:
     """What incoming scans are compared with: the ranges seen in training."""
     spacing = np.array([case["spacing"] for case in cases], dtype=float)
     size = spacing * np.array([case["shape"] for case in cases], dtype=float)
@@ -137,7 +137,7 @@ def _contract(cases: Sequence[Mapping[str, Any]], workflow: Workflow) -> dict[st
     codes |= set(getattr(workflow.data.modality.component, "dicom", ()))
     return {
         "modality": sorted(codes),
-        "channels": len(cases[0].get("channels", [1])),
+        "channels": len(dataset.channels),
         "spacing_mm": _ranges(spacing),
         "size_mm": _ranges(size),
     }

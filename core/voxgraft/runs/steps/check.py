@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ...data.check import check_dataset
+from ...data.check import CaseProblem, check_dataset
 from ...errors import DataError
 from ...model.needs import check_transfer
 from ..run import Run
@@ -31,12 +31,16 @@ class Check:
         ]
         run.write("check.json", {"ok": not errors, "cases": len(run.dataset.cases), "problems": rows})
         for problem in problems[:5]:
-            run.progress.say(f"check: {problem.severity}: {problem.message}")
+            run.progress.say(f"check: {problem.severity}: {_named(problem)}")
         if len(problems) > 5:
             run.progress.say(f"check: and {len(problems) - 5} more, in {run.folder / 'check.json'}")
         if errors:
             run.folder.joinpath("steps", "check.json").unlink(missing_ok=True)
             raise DataError(
-                f"the data set has {len(errors)} errors, the first: {errors[0].message} "
+                f"the data set has {len(errors)} errors, the first: {_named(errors[0])} "
                 f"(all are in {run.folder / 'check.json'})"
             )
+
+
+def _named(problem: CaseProblem) -> str:
+    return f"{problem.case}: {problem.message}" if problem.case else problem.message
