@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ...data.check import CaseProblem, check_dataset
+from ...data.case_check import CaseProblem
+from ...data.check import check_dataset
 from ...errors import DataError
 from ...model.needs import check_transfer
 from ..run import Run
