@@ -69,6 +69,17 @@ def test_the_finest_map_depends_on_every_map_and_every_weight(catalogue: Catalog
         assert all(float(one.grad.abs().sum()) > 0 for one in given)
 
 
+def test_a_voxel_stays_in_its_place_when_sizes_are_odd(catalogue: Catalogue) -> None:
+    """A coarse voxel covers the fine voxels it was made of, from the near end on."""
+    up = decoder(catalogue, 2, (8, 8), [(1, 1), (2, 2)]).ups[0]
+    with torch.no_grad():
+        up.convolution.weight.fill_(1 / 8)
+        up.convolution.bias.zero_()
+        coarse = torch.arange(12.0).reshape(1, 1, 3, 4).expand(-1, 8, -1, -1)
+        fine = up(coarse, (5, 7))
+    assert torch.allclose(fine[0, 0], coarse[0, 0].repeat_interleave(2, 0).repeat_interleave(2, 1)[:5, :7])
+
+
 def test_batches_of_one_with_maps_of_one_voxel_can_be_trained_on(catalogue: Catalogue) -> None:
     channels, strides, sizes = SHAPES["one voxel"]
     for norm in ("group", "instance"):

@@ -128,6 +128,17 @@ def test_strides_that_are_no_levels_are_refused(catalogue: Catalogue, strides: l
         encoder(catalogue, use="residual").make(3, 1, strides)
 
 
+@pytest.mark.parametrize("case", ["efficientnet-lite0", "resnet18", "swin"])
+def test_an_image_of_odd_size_is_extended_at_its_far_ends(catalogue: Catalogue, case: str) -> None:
+    """So a voxel lies at the same place in every map, whatever the image's size."""
+    net = module(catalogue, case).eval()
+    image = torch.randn(1, 1, 33, 47)
+    with torch.no_grad():
+        odd, extended = net(image), net(functional.pad(image, (0, 17, 0, 31)))
+    for one, other in zip(odd, extended, strict=True):
+        assert torch.equal(one, other[:, :, : one.shape[2], : one.shape[3]])
+
+
 def test_lite0_computes_what_the_reference_implementation_computes(catalogue: Catalogue) -> None:
     options = {"use": "efficientnet-lite0", "weights": "imagenet", "full_resolution": False}
     made = encoder(catalogue, **options)

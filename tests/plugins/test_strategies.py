@@ -19,6 +19,7 @@ from voxgraft.slot import choose
 from voxgraft.train.optimise import make_optimiser
 from voxgraft.workflow import Optimiser
 from voxgraft_plugins.transfer.config import FineTuneConfig, FreezeConfig, LayerDecayConfig
+from voxgraft_plugins.transfer.stages import stage_of
 from voxgraft_plugins.transfer.strategies import FineTune, Freeze, LayerDecay
 
 Make = Callable[[], TransferStrategy]
@@ -446,6 +447,16 @@ def test_a_built_strategy_is_made_anew_for_each_training(catalogue: Catalogue) -
 def test_stages_that_are_not_there_are_refused(strategy: TransferStrategy, said: str) -> None:
     with pytest.raises(TrainingError, match=said):
         Trainer(network(), strategy)
+
+
+def test_a_stage_is_no_other_whose_name_begins_alike() -> None:
+    stages = [["encoder.layer1"], ["encoder.layer10", "encoder.token"]]
+    assert stage_of("encoder.layer1.weight", stages) == 0
+    assert stage_of("encoder.layer10.weight", stages) == 1
+    assert stage_of("encoder.token", stages) == 1
+    assert stage_of("encoder.forgotten.weight", stages) == 1
+    assert stage_of("decoder.layer1.weight", stages) is None
+    assert stage_of("encoders.weight", stages) is None
 
 
 def test_an_encoder_without_stages_is_refused() -> None:

@@ -61,7 +61,6 @@ class Freeze(TransferStrategy):
             for name, parameter in context.network.named_parameters():
                 if parameter.requires_grad and belongs(name, self._prefixes):
                     parameter.requires_grad_(False)
-                    parameter.grad = None
                     self._held.append(parameter)
         else:
             for parameter in self._held:
