@@ -2,9 +2,9 @@
 
     python benchmarks/batch_masks.py MODEL [--out benchmarks/results/batch_masks.json]
 
-MODEL is a package or `models:/hippocampus-mr@champion`. The study of three series and 20 NIfTI cases of the data folder are
-segmented twice (the second call must do nothing); each mask's grid is compared with its scan as SimpleITK reads both, an
-independent reader; NIfTI masks are scored against their references.
+MODEL is a package or `models:/hippocampus-mr@champion`. The study of three series and 20 NIfTI cases of the data folder
+are segmented twice (the second call must do nothing); each mask's grid is compared with its scan as SimpleITK, an
+independent reader, reads both; NIfTI masks are scored against their references.
 """
 
 from __future__ import annotations
