@@ -1,0 +1,303 @@
+"""Laws of the data-set check: every fault is named with its case, none hides another, and sound data pass."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from datasets import boxes, workflow
+
+from voxgraft.catalogue import Catalogue
+from voxgraft.cli import main
+from voxgraft.component import LayoutSpec
+from voxgraft.config import Config
+from voxgraft.data import check as check_module
+from voxgraft.data.cases import Case, Dataset, ImageRef, Labels
+from voxgraft.data.check import check_dataset, check_path
+from voxgraft.data.dataset import find_dataset, read_layout
+from voxgraft.errors import BrokenPlugin, DataError, UsageError
+from voxgraft.slot import Chosen
+from voxgraft.workflow import Workflow, read
+
+
+@pytest.fixture
+def data_set(tmp_path: Path) -> Path:
+    return boxes(tmp_path / "data", cases=4)
+
+
+def flow(folder: Path, data: Path, catalogue: Catalogue, **changes: str) -> Workflow:
+    return read(workflow(folder, data, **changes), catalogue)
+
+
+def codes(problems: Any, *severities: str) -> set[tuple[str, str | None]]:
+    return {(one.code, one.case) for one in problems if one.severity in (severities or ("error", "warning"))}
+
+
+def respoil(path: Path, spoil: Callable[[Any], Any], affine: Any = None) -> None:
+    """Write a NIfTI file again with other voxels or another affine."""
+    image = nib.load(path)
+    voxels = spoil(np.asarray(image.dataobj))
+    nib.save(nib.Nifti1Image(voxels, image.affine if affine is None else affine(image.affine.copy())), path)
+
+
+def test_sound_data_have_no_problems(data_set: Path, tmp_path: Path, catalogue: Catalogue) -> None:
+    checked = flow(tmp_path, data_set, catalogue)
+    assert check_dataset(find_dataset(checked), catalogue, checked) == []
+
+
+def nan_voxels(array: Any) -> Any:
+    array = array.astype(np.float32)
+    array[0, 0, :3] = np.nan
+    return array
+
+
+IMAGE = {
+    "nan-voxels": (nan_voxels, "warning", "3 voxels"),
+    "constant-image": (lambda a: np.full_like(a, 7), "warning", "is 7"),
+    "shape-mismatch": (lambda a: a[:-1], "error", "19x18x16 and 20x18x16"),
+    "channel-count": (lambda a: np.stack([a, a], -1), "error", "2 channels"),
+    "mixed-dimensions": (lambda a: a[:, :, 0], "error", "two axes"),
+}
+LABEL = {
+    "unnamed-label": (lambda a: np.where(a == 1, 9, a).astype(np.uint8), "error", "holds 9,"),
+    "label-not-whole": (lambda a: a.astype(np.float32) * 0.5, "error", "whole"),
+    "label-out-of-range": (lambda a: a.astype(np.int16) * -2, "error", "-2"),
+    "empty-label": (lambda a: a * 0, "warning", "empty"),
+    "label-channels": (lambda a: np.stack([a, a], -1), "error", "2 channels"),
+}
+
+
+@pytest.mark.parametrize("code", [*IMAGE, *LABEL])
+def test_a_fault_is_named_with_its_case(code: str, data_set: Path, tmp_path: Path, catalogue: Catalogue) -> None:
+    spoil, severity, word = {**IMAGE, **LABEL}[code]
+    respoil(data_set / ("imagesTr" if code in IMAGE else "labelsTr") / "box_001.nii.gz", spoil)
+    checked = flow(tmp_path, data_set, catalogue)
+    problems = check_dataset(find_dataset(checked), catalogue, checked)
+    found = [one for one in problems if one.code == code]
+    assert len(found) == 1 and found[0].severity == severity and word in found[0].message, problems
+    assert found[0].case == (None if code == "mixed-dimensions" else "box_001")
+    assert {one.case for one in problems} <= {None, "box_001"}
+
+
+def test_a_label_beside_its_image_is_refused_and_the_distance_said(
+    data_set: Path, tmp_path: Path, catalogue: Catalogue
+) -> None:
+    def shift(affine: Any) -> Any:
+        affine[0, 3] += 2.5
+        return affine
+
+    respoil(data_set / "labelsTr" / "box_002.nii.gz", lambda a: a, shift)
+    checked = flow(tmp_path, data_set, catalogue)
+    (problem,) = check_dataset(find_dataset(checked), catalogue, checked)
+    assert (problem.code, problem.severity, problem.case) == ("geometry-mismatch", "error", "box_002")
+    assert "2.5 mm" in problem.message
+
+
+def test_rounding_in_the_affine_is_no_fault(data_set: Path, tmp_path: Path, catalogue: Catalogue) -> None:
+    respoil(data_set / "labelsTr" / "box_002.nii.gz", lambda a: a, lambda affine: affine + 1e-5 * (affine != 0))
+    checked = flow(tmp_path, data_set, catalogue)
+    assert check_dataset(find_dataset(checked), catalogue, checked) == []
+
+
+def test_one_bad_case_does_not_hide_the_others(data_set: Path, tmp_path: Path, catalogue: Catalogue) -> None:
+    whole = (data_set / "imagesTr" / "box_000.nii.gz").read_bytes()
+    (data_set / "imagesTr" / "box_000.nii.gz").write_bytes(whole[: len(whole) // 2])
+    (data_set / "labelsTr" / "box_001.nii.gz").write_bytes(b"no image at all")
+    respoil(data_set / "labelsTr" / "box_003.nii.gz", LABEL["unnamed-label"][0])
+    checked = flow(tmp_path, data_set, catalogue)
+    problems = check_dataset(find_dataset(checked), catalogue, checked)
+    assert ("unnamed-label", "box_003") in codes(problems, "error")
+    assert {one.case for one in problems if one.severity == "error"} == {"box_000", "box_001", "box_003"}
+    assert all(str(tmp_path) not in one.message for one in problems)
+
+
+def test_copies_under_other_names_are_found(data_set: Path, tmp_path: Path, catalogue: Catalogue) -> None:
+    source = data_set / "imagesTr" / "box_000.nii.gz"
+    nib.save(nib.load(source), data_set / "imagesTr" / "box_003.nii.gz")  # other bytes: gzip writes the time
+    checked = flow(tmp_path, data_set, catalogue)
+    (problem,) = check_dataset(find_dataset(checked), catalogue, checked)
+    assert (problem.code, problem.severity) == ("same-image", "error")
+    assert "box_000, box_003" in problem.message
+    cases = find_dataset(checked).cases
+    one_patient = Dataset(tuple(Case(c.id, "p", c.images, c.label) for c in cases), labels=Labels.of({"box": 1}))
+    assert codes(check_dataset(one_patient, catalogue), "warning") == {("same-image", "box_000")}
+
+
+def test_a_structure_that_nobody_drew_is_named(data_set: Path, tmp_path: Path, catalogue: Catalogue) -> None:
+    document = json.loads((data_set / "dataset.json").read_text())
+    document["labels"]["2"] = "lesion"
+    (data_set / "dataset.json").write_text(json.dumps(document))
+    checked = flow(tmp_path, data_set, catalogue)
+    (problem,) = check_dataset(find_dataset(checked), catalogue, checked)
+    assert (problem.code, problem.severity, problem.case) == ("absent-label", "warning", None)
+    assert "'lesion'" in problem.message
+
+
+def test_only_empty_labels_are_an_error(data_set: Path, tmp_path: Path, catalogue: Catalogue) -> None:
+    for path in (data_set / "labelsTr").iterdir():
+        respoil(path, LABEL["empty-label"][0])
+    checked = flow(tmp_path, data_set, catalogue)
+    assert ("no-foreground", None) in codes(check_dataset(find_dataset(checked), catalogue, checked), "error")
+
+
+def test_a_spacing_far_from_the_others_is_asked_about(data_set: Path, tmp_path: Path, catalogue: Catalogue) -> None:
+    for part in ("imagesTr", "labelsTr"):
+        respoil(data_set / part / "box_001.nii.gz", lambda a: a, lambda affine: affine @ np.diag([1, 1, 10, 1]))
+    checked = flow(tmp_path, data_set, catalogue)
+    (problem,) = check_dataset(find_dataset(checked), catalogue, checked)
+    assert (problem.code, problem.severity, problem.case) == ("odd-spacing", "warning", "box_001")
+    assert "1x1x15" in problem.message and "1x1x1.5" in problem.message
+
+
+def test_too_few_patients_for_the_split_is_an_error(data_set: Path, tmp_path: Path, catalogue: Catalogue) -> None:
+    checked = flow(tmp_path, data_set, catalogue, **{"folds: 3": "folds: 9"})
+    assert codes(check_dataset(find_dataset(checked), catalogue, checked)) == {("few-patients", None)}
+
+
+def test_little_disk_and_little_memory_are_said(
+    data_set: Path, tmp_path: Path, catalogue: Catalogue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checked = flow(tmp_path, data_set, catalogue)
+    monkeypatch.setattr(check_module, "COPIES", 10**12)
+    monkeypatch.setattr(check_module.shutil, "disk_usage", lambda _: type("Usage", (), {"free": 1000}))
+    found = codes(check_dataset(find_dataset(checked), catalogue, checked), "warning")
+    assert {code for code, _ in found} == {"little-disk", "little-memory"}
+
+
+def test_the_workflow_names_the_labels(data_set: Path, tmp_path: Path, catalogue: Catalogue) -> None:
+    checked = flow(tmp_path, data_set, catalogue, **{"modality: mr": "modality: mr\n  labels: {kidney: 1, cyst: 2}"})
+    found = find_dataset(checked)
+    assert found.labels is not None and found.labels.names == ("kidney", "cyst")
+    broken = flow(tmp_path, data_set, catalogue, **{"modality: mr": "modality: mr\n  labels: {kidney: 1, cyst: 1}"})
+    with pytest.raises(DataError, match="one value"):
+        find_dataset(broken)
+
+
+def test_a_missing_folder_is_told_from_where_it_was_looked_for(
+    tmp_path: Path, catalogue: Catalogue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "place").mkdir()
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(DataError, match=rf"'place/data/x'; 'place' has no 'data'.*now '{tmp_path.name}'") as raised:
+        find_dataset(flow(tmp_path, Path("place/data/x"), catalogue))
+    assert str(tmp_path) not in str(raised.value)
+
+
+class FakeConfig(Config):
+    """No options."""
+
+
+@pytest.mark.parametrize(
+    ("dataset", "word"),
+    [
+        (Dataset(()), "no cases"),
+        (Dataset((Case("a", "p", (ImageRef(Path("x")),)),) * 2), "'a'"),
+        (Dataset((Case("a/b", "p", (ImageRef(Path("x")),)),)), "cannot name a folder"),
+        (Dataset((Case("..", "p", (ImageRef(Path("x")),)),)), "cannot name a folder"),
+        (Dataset((Case("a", "p", (ImageRef(Path("x")),) * 2),), channels=("1", "2", "3")), "3 channels"),
+        (
+            Dataset(
+                (Case("a", "p", (ImageRef(Path("x")),)), Case("b", "p", (ImageRef(Path("x")),) * 2)),
+                channels=("1", "2"),
+            ),
+            "case 'a' has 1 image files and case 'b' has 2",
+        ),
+        (ZeroDivisionError("plugin"), "ZeroDivisionError"),
+        (PermissionError(13, "Permission denied", "secret"), "secret: cannot be read"),
+    ],
+)
+def test_what_a_layout_gives_is_not_trusted(dataset: Any, word: str) -> None:
+    class Fake:
+        def read(self) -> Dataset:
+            if isinstance(dataset, Exception):
+                raise dataset
+            assert isinstance(dataset, Dataset)
+            return dataset
+
+    spec = LayoutSpec(name="fake", summary="", config=lambda: FakeConfig, build=lambda _: Fake())
+    with pytest.raises(BrokenPlugin if isinstance(dataset, ZeroDivisionError) else DataError, match=word):
+        read_layout(Chosen(spec, FakeConfig(), "fake"))
+
+
+def test_a_folder_tells_its_layout_by_itself(data_set: Path, tmp_path: Path, catalogue: Catalogue) -> None:
+    dataset, problems = check_path(data_set, catalogue)
+    assert len(dataset.cases) == 4 and problems == [] and dataset.labels is not None
+    pairs = tmp_path / "pairs"
+    pairs.mkdir()
+    (data_set / "imagesTr").rename(pairs / "images")
+    (data_set / "labelsTr").rename(pairs / "labels")
+    (pairs / "labels" / "box_002.nii.gz").unlink()
+    dataset, problems = check_path(pairs, catalogue)
+    assert len(dataset.cases) == 4 and codes(problems) == {("missing-label", "box_002")}
+    assert problems[0].severity == "error"
+    dataset, problems = check_path(pairs / "images", catalogue)
+    assert [case.id for case in dataset.cases] == [f"box_00{n}.nii.gz" for n in range(4)]
+    assert codes(problems) == set() and codes(problems, "note") == {("no-labels", None)}
+
+
+def test_a_folder_that_is_not_there_or_empty_is_refused(tmp_path: Path, catalogue: Catalogue) -> None:
+    with pytest.raises(UsageError, match="no such folder"):
+        check_path(tmp_path / "none", catalogue)
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(DataError, match="empty"):
+        check_path(tmp_path / "empty", catalogue)
+
+
+def call(*args: object) -> Any:
+    return CliRunner().invoke(main, ["check", *map(str, args)])
+
+
+def test_the_command_prints_one_document_and_tells_the_outcome_by_its_code(data_set: Path, tmp_path: Path) -> None:
+    good = call(workflow(tmp_path, data_set), "--json")
+    assert good.exit_code == 0 and json.loads(good.stdout) == {"ok": True, "cases": 4, "problems": []}
+    respoil(data_set / "labelsTr" / "box_001.nii.gz", LABEL["unnamed-label"][0])
+    bad = call(data_set, "--json")
+    document = json.loads(bad.stdout)
+    assert bad.exit_code == 1 and document["ok"] is False and document["cases"] == 4
+    (problem,) = document["problems"]
+    assert set(problem) == {"code", "severity", "case", "message"} and problem["case"] == "box_001"
+    plain = call(data_set)
+    assert plain.exit_code == 1 and "error: box_001: the label holds 9" in plain.stdout and "1 error" in plain.stdout
+
+
+def test_a_warning_alone_is_no_failure(data_set: Path) -> None:
+    respoil(data_set / "labelsTr" / "box_001.nii.gz", LABEL["empty-label"][0])
+    done = call(data_set)
+    assert done.exit_code == 0 and "4 cases, 0 errors, 1 warning" in done.stdout
+
+
+def test_a_workflow_is_checked_with_its_changes(data_set: Path, tmp_path: Path) -> None:
+    path = workflow(tmp_path, data_set)
+    freeze = call(path, "--set", "transfer=[{use: freeze, until: 20%}]", "--json")
+    assert freeze.exit_code == 1
+    assert [one["code"] for one in json.loads(freeze.stdout)["problems"]] == ["transfer"]
+    gone = call(path, "--set", "data.layout.path=nowhere/at/all", "--json")
+    assert gone.exit_code == 1 and json.loads(gone.stdout)["problems"][0]["code"] == "layout"
+
+
+@pytest.mark.parametrize("target", ["none", "none.yaml", "bad.yaml"])
+def test_a_wrong_call_has_code_2(target: str, tmp_path: Path) -> None:
+    (tmp_path / "bad.yaml").write_text("voxgraft: 1\nname: x\n")
+    for extra in ([], ["--json"]):
+        done = call(tmp_path / target, *extra)
+        assert done.exit_code == 2 and done.stdout == "" and target in done.stderr and "Traceback" not in done.stderr
+
+
+def test_an_empty_folder_is_a_plain_error(tmp_path: Path) -> None:
+    done = call(tmp_path)
+    assert done.exit_code == 1 and done.stdout == "" and len(done.stderr.splitlines()) == 1
+    assert json.loads(call(tmp_path, "--json").stdout)["ok"] is False
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root reads everything")
+def test_a_file_that_may_not_be_read_is_the_problem_of_its_case(data_set: Path, catalogue: Catalogue) -> None:
+    (data_set / "imagesTr" / "box_001.nii.gz").chmod(0)
+    _, problems = check_path(data_set, catalogue)
+    assert codes(problems) == {("unreadable-image", "box_001")}
