@@ -1,0 +1,231 @@
+"""Compare runs case by case: is one of them better, or is there no evidence?
+
+The difference of two runs is taken in each case that both scored, and averaged. Its 95 % interval comes from the
+paired bootstrap over patients. Its p-value comes from the paired randomisation test over patients (Fisher's sign flips:
+if the runs were alike, each patient's difference could as well have the other sign), because a bootstrap of few
+patients calls equal runs different far too often. Several comparisons are corrected by Holm (Scandinavian Journal of
+Statistics 6, 1979).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from itertools import combinations
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .errors import DataError
+from .evaluate.bootstrap import SEED, mean_intervals
+from .evaluate.scores import MEAN, Scores, mean_of
+
+if TYPE_CHECKING:
+    from .catalogue import Catalogue
+
+ALPHA = 0.05
+REPLICATES = 10000
+EXACT = 13
+"""Up to so many patients every combination of signs is tried; beyond, random ones."""
+
+Verdict = Literal["better", "worse", "no evidence"]
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """One run against another. Means are over the cases; in each, over the structures defined for both runs.
+
+    Attributes:
+        mean, against_mean: The means over the cases that are compared.
+        difference: Mean of `run` minus mean of `against`.
+        ci95: 95 % interval of the difference, not corrected for several comparisons; NaN with fewer than two patients.
+        p: Of the randomisation test; `p_holm` is corrected for all comparisons made together.
+        n: Cases in which the metric is defined for both runs.
+        undefined: Values left out because the metric is defined for the other run only: not for `run`, not for
+            `against`. A run that misses a structure has no distance there; this number tells it.
+        verdict: `better` or `worse` where `p_holm` is below 0.05, otherwise `no evidence`.
+    """
+
+    run: str
+    against: str
+    mean: float
+    against_mean: float
+    difference: float
+    ci95: tuple[float, float]
+    p: float
+    p_holm: float
+    n: int
+    patients: int
+    undefined: tuple[int, int]
+    verdict: Verdict
+
+    def document(self) -> dict[str, Any]:
+        """Plain values; null for a number that does not exist."""
+        return {key: _plain(value) for key, value in asdict(self).items()}
+
+
+def read_run(path: Path) -> Scores:
+    """The scores of a run's folder, or of a file that `voxgraft evaluate --out` wrote.
+
+    Raises:
+        DataError: There are none.
+    """
+    if not path.exists():
+        raise DataError(f"{path}: there is no such run")
+    if path.is_file():
+        return Scores.from_json(path)
+    if not (path / "evaluate" / "scores.json").is_file():
+        raise DataError(f"{path}: this run has no evaluate/scores.json; run its step `evaluate` first")
+    return Scores.from_json(path / "evaluate" / "scores.json")
+
+
+def compare_runs(
+    runs: Mapping[str, Scores],
+    metric: str,
+    higher_is_better: bool,
+    structure: str = MEAN,
+    *,
+    every_pair: bool = False,
+) -> list[Comparison]:
+    """Compare each run with the first one, or every run with every other.
+
+    Args:
+        structure: A structure's name; by default the mean over the structures that are defined for both runs.
+
+    Raises:
+        DataError: There are fewer than two runs, one lacks the metric or the structure, its options differ between
+            them, or no case is common to two runs and defined in both.
+    """
+    names = list(runs)
+    if len(names) < 2:
+        raise DataError("a comparison needs at least two different runs")
+    _check(runs, metric, structure)
+    pairs = list(combinations(names, 2)) if every_pair else [(names[0], name) for name in names[1:]]
+    found = [_compare(run, runs[run], against, runs[against], metric, structure) for against, run in pairs]
+    corrected = holm([one.p for one in found])
+    return [_judged(one, p, higher_is_better) for one, p in zip(found, corrected, strict=True)]
+
+
+def direction(runs: Mapping[str, Scores], metric: str, catalogue: Catalogue) -> bool:
+    """Whether more of a metric is better, by the card of the metric.
+
+    Raises:
+        UnknownComponent: No installed plugin offers the metric.
+    """
+    named = (scores.metrics[metric].get("use") for scores in runs.values() if metric in scores.metrics)
+    card = catalogue.get("metric", str(next(named, metric)))
+    return bool(getattr(card, "higher_is_better", True))
+
+
+def holm(p: Sequence[float]) -> list[float]:
+    """P-values corrected for being looked at together, in the order they were given."""
+    corrected, largest = [0.0] * len(p), 0.0
+    for rank, place in enumerate(sorted(range(len(p)), key=lambda index: p[index])):
+        largest = max(largest, min(1.0, p[place] * (len(p) - rank)))
+        corrected[place] = largest
+    return corrected
+
+
+def randomisation_p(sums: NDArray[np.float64], seed: int = SEED) -> float:
+    """The share of sign flips after which the sum of differences is as far from 0 as it is.
+
+    Args:
+        sums: The sum of the differences of each patient's cases.
+    """
+    patients = len(sums)
+    observed = abs(sums.sum())
+    slack = 1e-9 * np.abs(sums).sum()
+    if patients <= EXACT:
+        bits = np.arange(2**patients)[:, None] >> np.arange(patients) & 1
+        return float((np.abs((1 - 2 * bits) @ sums) >= observed - slack).mean())
+    signs = np.random.default_rng(seed).integers(0, 2, size=(REPLICATES, patients), dtype=np.int8) * 2 - 1
+    return float(((np.abs(signs @ sums) >= observed - slack).sum() + 1) / (REPLICATES + 1))
+
+
+def _check(runs: Mapping[str, Scores], metric: str, structure: str) -> None:
+    options: dict[str, dict[str, Any]] = {}
+    for name, scores in runs.items():
+        known = scores.summary
+        if metric not in known:
+            raise DataError(f"{name}: has no scores of the metric {metric!r}; it has {', '.join(known) or 'none'}")
+        if structure not in known[metric]:
+            raise DataError(f"{name}: has no structure {structure!r}; it has {', '.join(known[metric])}")
+        if metric in scores.metrics:
+            options[name] = scores.metrics[metric]
+    (first, wanted), *rest = list(options.items()) or [("", {})]
+    for name, found in rest:
+        if found != wanted:
+            raise DataError(f"{metric} was measured with other options in {name} ({found}) than in {first} ({wanted})")
+
+
+def _compare(run: str, one: Scores, against: str, other: Scores, metric: str, structure: str) -> Comparison:
+    common = [case for case in one.cases if case in other.cases]
+    if not common:
+        raise DataError(f"{run} and {against} have no scored case in common")
+    table = {case: _values(one, other, case, metric, structure) for case in common}
+    both = {case: [pair for pair in pairs if np.isfinite(pair).all()] for case, pairs in table.items()}
+    cases = [case for case in common if both[case]]
+    if not cases:
+        raise DataError(f"{metric} is defined for both {run} and {against} in none of their {len(common)} common cases")
+    values = np.array([np.mean(both[case], axis=0) for case in cases])
+    defined = np.array([np.isfinite(pair) for pairs in table.values() for pair in pairs]).reshape(-1, 2)
+    groups = _patients(cases, one, other)
+    differences = values[:, :1] - values[:, 1:]
+    patients = max(groups) + 1
+    sums = np.zeros(patients)
+    np.add.at(sums, groups, differences[:, 0])
+    low, high = mean_intervals(differences, groups, REPLICATES)[0]
+    return Comparison(
+        run=run,
+        against=against,
+        mean=mean_of(values[:, 0].tolist()),
+        against_mean=mean_of(values[:, 1].tolist()),
+        difference=mean_of(differences[:, 0].tolist()),
+        ci95=(float(low), float(high)),
+        p=randomisation_p(sums),
+        p_holm=math.nan,
+        n=len(cases),
+        patients=patients,
+        undefined=(int((~defined[:, 0] & defined[:, 1]).sum()), int((defined[:, 0] & ~defined[:, 1]).sum())),
+        verdict="no evidence",
+    )
+
+
+def _values(one: Scores, other: Scores, case: str, metric: str, structure: str) -> list[tuple[float, float]]:
+    """The values of a case for both runs: of one structure, or of each."""
+    first, second = (scores.cases[case].get(metric, {}) for scores in (one, other))
+    names = [structure] if structure != MEAN else [name for name in dict.fromkeys([*first, *second]) if name != MEAN]
+    return [(first.get(name, math.nan), second.get(name, math.nan)) for name in names]
+
+
+def _patients(cases: Sequence[str], one: Scores, other: Scores) -> list[int]:
+    """The number of each case's patient; cases that either run knows to be of one patient are of one."""
+    above: dict[tuple[int, int], tuple[int, int]] = {}
+
+    def top(node: tuple[int, int]) -> tuple[int, int]:
+        while above.setdefault(node, node) != node:
+            above[node] = above[above[node]]
+            node = above[node]
+        return node
+
+    for case in cases:
+        above[top((0, one.groups[case]))] = top((1, other.groups[case]))
+    tops = [top((0, one.groups[case])) for case in cases]
+    numbers = {node: number for number, node in enumerate(dict.fromkeys(tops))}
+    return [numbers[node] for node in tops]
+
+
+def _judged(one: Comparison, p: float, higher_is_better: bool) -> Comparison:
+    verdict: Verdict = "no evidence"
+    if p < ALPHA:
+        verdict = "better" if (one.difference > 0) == higher_is_better else "worse"
+    return replace(one, p_holm=p, verdict=verdict)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, tuple):
+        return [_plain(part) for part in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

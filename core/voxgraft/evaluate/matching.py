@@ -1,0 +1,109 @@
+"""Which prediction belongs to which reference: by file name, in folders of masks and in what a batch leaves."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..errors import DataError
+
+if TYPE_CHECKING:
+    from ..catalogue import Catalogue
+
+MASK = "mask"
+"""The name, without its ending, of a mask in a batch's folder of one scan."""
+
+
+@dataclass(frozen=True, slots=True)
+class Matches:
+    """Predictions and references of the same name.
+
+    Attributes:
+        pairs: CASE -> (prediction, reference).
+        missing: CASE -> why it cannot be scored: its prediction is not there, or two files have its name.
+        unmatched: Names of predictions without a reference.
+    """
+
+    pairs: dict[str, tuple[Path, Path]]
+    missing: dict[str, str]
+    unmatched: tuple[str, ...]
+
+
+def match(predictions: Path, references: Path, catalogue: Catalogue) -> Matches:
+    """Match two files, or the masks of two folders by their names without endings such as `.nii.gz`.
+
+    A folder holds masks, or, as a batch leaves them, a folder `CASE` for each scan with its `mask.nii.gz`.
+
+    Raises:
+        DataError: A path is not there, one is a file and the other a folder, or no name is in both.
+    """
+    for path in (predictions, references):
+        if not path.exists():
+            raise DataError(f"{path}: there is no such file or folder")
+    if predictions.is_file() and references.is_file():
+        return Matches({_stem(references, catalogue): (predictions, references)}, {}, ())
+    if predictions.is_file() or references.is_file():
+        file, folder = (predictions, references) if predictions.is_file() else (references, predictions)
+        raise DataError(f"{file} is a file and {folder} a folder; name two files, or two folders")
+    found, wanted = _masks(predictions, catalogue), _masks(references, catalogue)
+    if not wanted:
+        raise DataError(f"{references}: there is no mask in this folder that a reader knows")
+    if not found.keys() & wanted.keys():
+        some = f"{predictions} holds {_some(found)}, {references} holds {_some(wanted)}"
+        raise DataError(f"no prediction has the name of a reference: {some}")
+    pairs, missing = {}, {}
+    for case, files in wanted.items():
+        here = found.get(case, [])
+        if len(files) == 1 and len(here) == 1:
+            pairs[case] = (here[0], files[0])
+        elif not here:
+            missing[case] = f"{predictions}: there is no prediction for {files[0].name if len(files) == 1 else case}"
+        else:
+            names = " and ".join(file.name for file in (files if len(files) > 1 else here))
+            missing[case] = f"{references if len(files) > 1 else predictions}: {names} have one name"
+    return Matches(pairs, missing, tuple(case for case in found if case not in wanted))
+
+
+def _masks(folder: Path, catalogue: Catalogue) -> dict[str, list[Path]]:
+    """CASE -> its masks, in the order of names."""
+    masks: dict[str, list[Path]] = {}
+    for entry in sorted(folder.iterdir(), key=lambda path: path.name):
+        if entry.name.startswith("."):
+            continue
+        if entry.is_dir():
+            of_batch = [file for file in _readable(entry, catalogue) if _stem(file, catalogue) == MASK]
+            if of_batch:
+                masks.setdefault(entry.name, []).append(min(of_batch, key=_preference))
+        elif _suffix(entry, catalogue):
+            masks.setdefault(_stem(entry, catalogue), []).append(entry)
+    return masks
+
+
+def _readable(folder: Path, catalogue: Catalogue) -> Iterator[Path]:
+    for file in sorted(folder.iterdir(), key=lambda path: path.name):
+        if file.is_file() and _suffix(file, catalogue):
+            yield file
+
+
+def _preference(mask: Path) -> bool:
+    """A batch leaves one mask in several formats; the NIfTI file is in the scan's own grid."""
+    return not mask.name.lower().endswith((".nii.gz", ".nii"))
+
+
+def _stem(file: Path, catalogue: Catalogue) -> str:
+    suffix = _suffix(file, catalogue) or file.suffix
+    return file.name[: len(file.name) - len(suffix)] or file.name
+
+
+def _suffix(file: Path, catalogue: Catalogue) -> str:
+    """The longest ending that a reader claims; nothing where none does."""
+    name = file.name.lower()
+    suffixes = (suffix for _, spec in catalogue.of("reader") for suffix in getattr(spec, "suffixes", ()))
+    return max((suffix for suffix in suffixes if name.endswith(suffix)), key=len, default="")
+
+
+def _some(masks: dict[str, list[Path]]) -> str:
+    names = list(masks)
+    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "") if names else "no mask"

@@ -1,0 +1,219 @@
+"""Runs are compared case by case, and difference is not claimed without evidence."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from voxgraft.cli import main
+from voxgraft.compare import compare_runs, holm, randomisation_p, read_run
+from voxgraft.errors import DataError
+from voxgraft.evaluate.scores import Scores
+from voxgraft.files import write_json
+
+
+def run_of(values: Any, metric: str = "dice", **changes: Any) -> Scores:
+    """A run with a case for each value; a row of two values is for the structures `a` and `b`."""
+    cases = {
+        f"case_{n:02}": {metric: dict(zip("ab", np.atleast_1d(row).tolist(), strict=False))}
+        for n, row in enumerate(values)
+    }
+    return Scores.of(cases, **changes)
+
+
+def one(first: Scores, second: Scores, metric: str = "dice", higher: bool = True, **options: Any) -> Any:
+    (comparison,) = compare_runs({"base": first, "new": second}, metric, higher, **options)
+    return comparison
+
+
+BASE = np.linspace(0.7, 0.9, 12)
+NOISE = np.random.default_rng(0).normal(0, 0.01, 12)
+
+
+def test_a_run_that_is_better_in_every_case_is_better_and_the_other_worse() -> None:
+    base, new = run_of(BASE), run_of(BASE + 0.02 + NOISE / 4)
+    found, turned = one(base, new), one(new, base)
+    assert (found.verdict, turned.verdict) == ("better", "worse")
+    assert found.difference == pytest.approx(np.mean(0.02 + NOISE / 4)) == pytest.approx(-turned.difference)
+    assert found.ci95[0] > 0 and found.ci95[0] < found.difference < found.ci95[1]
+    assert (found.n, found.patients) == (12, 12)
+    assert found.p == pytest.approx(2 / 2**12)
+
+
+def test_lower_is_better_where_the_metric_says_so() -> None:
+    base, new = run_of(BASE * 10, "hd95"), run_of(BASE * 10 - 1, "hd95")
+    assert one(base, new, "hd95", higher=False).verdict == "better"
+
+
+def test_a_run_against_itself_shows_nothing() -> None:
+    found = one(run_of(BASE), run_of(BASE))
+    assert (found.difference, found.p, found.verdict, found.ci95) == (0.0, 1.0, "no evidence", (0.0, 0.0))
+
+
+def test_the_pairing_is_used() -> None:
+    """The gain is small beside the spread of cases, and large beside the spread of differences."""
+    assert one(run_of(BASE), run_of(BASE + 0.005 + NOISE / 10)).verdict == "better"
+    shuffled = np.random.default_rng(4).permutation(BASE)
+    assert one(run_of(BASE), run_of(shuffled + 0.005)).verdict == "no evidence"
+
+
+def test_few_patients_are_no_evidence_however_clear_they_look() -> None:
+    assert one(run_of(BASE[:5]), run_of(BASE[:5] + 0.1)).p == pytest.approx(2 / 32)
+    assert one(run_of(BASE[:5]), run_of(BASE[:5] + 0.1)).verdict == "no evidence"
+    assert one(run_of(BASE[:6]), run_of(BASE[:6] + 0.1)).verdict == "better"
+    assert math.isnan(one(run_of(BASE[:1]), run_of(BASE[:1] + 0.1)).ci95[0])
+
+
+def test_many_scans_of_one_patient_are_one_patient() -> None:
+    patients = {f"case_{n:02}": n // 4 for n in range(12)}
+    base, new = run_of(BASE, patients=patients), run_of(BASE + 0.1)
+    for found in (one(base, new), one(new, base)):
+        assert found.patients == 3 and found.verdict == "no evidence"
+    other = {f"case_{n:02}": (n + 2) // 4 for n in range(12)}
+    assert one(base, run_of(BASE + 0.1, patients=other)).patients == 1
+
+
+def test_only_common_cases_and_defined_values_count() -> None:
+    base, new = BASE.copy(), BASE + 0.02
+    base[0] = new[1] = new[2] = math.nan
+    found = one(run_of(base), run_of(new[:10]))
+    assert (found.n, found.undefined) == (7, (2, 1))
+    assert found.against_mean == pytest.approx(BASE[3:10].mean())
+
+
+def test_a_structure_that_one_run_missed_does_not_raise_its_mean() -> None:
+    """Without pairing the structures, `new` would seem better by leaving out the difficult one."""
+    base = [[2.0, 20.0 + n / 10] for n in range(8)]
+    new = [[2.0, math.nan] for _ in range(8)]
+    found = one(run_of(base, "hd95"), run_of(new, "hd95"), "hd95", higher=False)
+    assert (found.difference, found.verdict, found.undefined) == (0.0, "no evidence", (8, 0))
+
+
+def test_a_structure_can_be_compared_alone() -> None:
+    base, new = np.stack([BASE, BASE], 1), np.stack([BASE + 0.02, BASE], 1)
+    assert one(run_of(base), run_of(new), structure="a").verdict == "better"
+    assert one(run_of(base), run_of(new), structure="b").verdict == "no evidence"
+
+
+def test_several_comparisons_need_more_evidence() -> None:
+    """p is 2/64 alone, which is enough; beside four others it is not."""
+    runs = {"base": run_of(BASE[:6]), "up": run_of(BASE[:6] + 0.01)}
+    assert compare_runs(runs, "dice", True)[0].verdict == "better"
+    runs |= {f"same {n}": run_of(BASE[:6]) for n in range(4)}
+    found = compare_runs(runs, "dice", True)
+    assert [comparison.verdict for comparison in found] == ["no evidence"] * 5
+    assert found[0].p == pytest.approx(2 / 64) and found[0].p_holm == pytest.approx(10 / 64)
+
+
+def test_every_pair_is_every_pair() -> None:
+    runs = {name: run_of(BASE) for name in "xyz"}
+    assert [(c.against, c.run) for c in compare_runs(runs, "dice", True)] == [("x", "y"), ("x", "z")]
+    pairs = compare_runs(runs, "dice", True, every_pair=True)
+    assert [(c.against, c.run) for c in pairs] == [("x", "y"), ("x", "z"), ("y", "z")]
+
+
+def test_holm_is_what_the_textbook_says() -> None:
+    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert holm([0.6, 0.5]) == [1.0, 1.0] and holm([]) == []
+
+
+def test_the_randomisation_test_agrees_with_scipy() -> None:
+    from scipy.stats import permutation_test
+
+    sums = np.random.default_rng(9).normal(0.3, 1, 9)
+    exact = permutation_test((sums,), np.mean, permutation_type="samples", n_resamples=np.inf).pvalue
+    assert randomisation_p(sums) == pytest.approx(float(exact))
+    many = np.random.default_rng(9).normal(0.3, 1, 30)
+    drawn = permutation_test((many,), np.mean, permutation_type="samples", n_resamples=20000, rng=1).pvalue
+    assert randomisation_p(many) == pytest.approx(float(drawn), abs=0.02)
+
+
+@pytest.mark.parametrize("patients", [6, 10])
+def test_equal_runs_are_rarely_called_different(patients) -> None:
+    differences = np.random.default_rng(patients).standard_normal((400, patients))
+    wrong = np.mean([randomisation_p(row) < 0.05 for row in differences])
+    assert wrong < 0.08
+
+
+@pytest.mark.parametrize(
+    ("runs", "complaint"),
+    [
+        ({"x": run_of(BASE)}, "at least two"),
+        ({"x": run_of(BASE), "y": run_of(BASE, "iou")}, "y: has no scores of the metric 'dice'; it has iou"),
+        ({"x": run_of(BASE), "y": Scores.of({"other": {"dice": {"a": 1.0}}})}, "no scored case in common"),
+        ({"x": run_of(BASE), "y": run_of(BASE * math.nan)}, "none of their 12 common cases"),
+        (
+            {
+                "x": run_of(BASE, metrics={"dice": {"use": "dice", "tolerance": 1}}),
+                "y": run_of(BASE, metrics={"dice": {"use": "dice", "tolerance": 2}}),
+            },
+            "other options in y",
+        ),
+    ],
+)
+def test_what_cannot_be_compared_is_refused(runs, complaint) -> None:
+    with pytest.raises(DataError, match=complaint):
+        compare_runs(runs, "dice", True)
+    with pytest.raises(DataError, match="no structure 'z'"):
+        compare_runs({"x": run_of(BASE), "y": run_of(BASE)}, "dice", True, "z")
+
+
+class TestCommand:
+    @pytest.fixture
+    def runs(self, tmp_path: Path) -> tuple[Path, Path]:
+        """A run's folder, and a file that `evaluate --out` wrote."""
+        write_json(tmp_path / "base" / "evaluate" / "scores.json", run_of(BASE).document())
+        write_json(tmp_path / "new.json", run_of(BASE + 0.02).document())
+        return tmp_path / "base", tmp_path / "new.json"
+
+    def call(self, *arguments: Any) -> Any:
+        return CliRunner().invoke(main, ["compare", *map(str, arguments)])
+
+    def test_the_verdict_is_printed(self, runs) -> None:
+        done = self.call(*runs)
+        assert done.exit_code == 0, done.output
+        assert f"{runs[1]}: better than {runs[0]}" in done.stdout
+        assert "difference +0.0200, 95 % interval +0.0200 to +0.0200, p 0.0005 (Holm)" in done.stdout
+        assert f"{runs[0]}: worse than {runs[1]}" in self.call(*runs[::-1]).stdout
+
+    def test_json_is_one_document(self, runs) -> None:
+        document = json.loads(self.call(*runs, "--json").stdout)
+        (comparison,) = document["comparisons"]
+        assert document["higher_is_better"] is True
+        assert (comparison["verdict"], comparison["n"], comparison["against"]) == ("better", 12, str(runs[0]))
+
+    def test_less_distance_is_better(self, tmp_path) -> None:
+        for name, change in (("x", 0.0), ("y", 1.0)):
+            write_json(tmp_path / f"{name}.json", run_of(BASE + change, "hd95").document())
+        done = self.call(tmp_path / "x.json", tmp_path / "y.json", "--metric", "hd95")
+        assert "y.json: worse than" in done.stdout
+
+    @pytest.mark.parametrize(
+        ("arguments", "code", "words"),
+        [
+            (["base"], 2, "two or more different runs"),
+            (["base", "base"], 2, "two or more different runs"),
+            (["base", "nowhere"], 1, "nowhere: there is no such run"),
+            (["base", "empty"], 1, "no evaluate/scores.json"),
+            (["base", "new.json", "--metric", "dicee"], 2, "did you mean 'dice'"),
+            (["base", "new.json", "--metric", "iou"], 1, "no scores of the metric 'iou'"),
+        ],
+    )
+    def test_what_is_wrong_is_said_in_a_sentence(self, runs, tmp_path, monkeypatch, arguments, code, words) -> None:
+        (tmp_path / "empty").mkdir()
+        monkeypatch.chdir(tmp_path)
+        done = self.call(*arguments)
+        assert done.exit_code == code and words in done.stderr
+        assert len(done.stderr.strip().splitlines()) == 1
+
+
+def test_a_damaged_file_of_scores_is_named(tmp_path) -> None:
+    (tmp_path / "scores.json").write_text("{")
+    with pytest.raises(DataError, match=r"scores\.json: does not hold scores"):
+        read_run(tmp_path / "scores.json")
