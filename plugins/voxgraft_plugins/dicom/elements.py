@@ -1,0 +1,129 @@
+"""Walk through the data elements of a DICOM file without making objects of them (PS3.5, chapter 7).
+
+Only little endian files are walked, explicit or implicit; anything odd is left to pydicom, which knows how to
+forgive.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from struct import Struct, error
+
+PREAMBLE = 128
+MAGIC = b"DICM"
+PIXEL_DATA = 0x7FE00010
+UNDEFINED = 0xFFFFFFFF
+IMPLICIT, EXPLICIT = "1.2.840.10008.1.2", "1.2.840.10008.1.2.1"
+DEFLATED, BIG_ENDIAN, GE_PRIVATE = "1.2.840.10008.1.2.1.99", "1.2.840.10008.1.2.2", "1.2.840.113619.5.2"
+SYNTAX = 0x00020010
+
+_TAG = Struct("<HH").unpack_from
+_SHORT = Struct("<HH2sH").unpack_from
+_LENGTH = Struct("<I").unpack_from
+_ITEM = Struct("<HHI").unpack_from
+_LONG_VRS = frozenset(b"OB OW OF OD OL OV SQ UC UN UR UT SV UV".split())
+_SHORT_VRS = frozenset(b"AE AS AT CS DA DS DT FL FD IS LO LT PN SH SL SS ST TM UI UL US".split())
+
+
+class Odd(ValueError):
+    """The file is not written as this walk expects."""
+
+
+class Short(ValueError):
+    """The walk needs more bytes than it was given."""
+
+
+@dataclass(frozen=True, slots=True)
+class Walk:
+    """What a walk found.
+
+    Attributes:
+        values: The bytes of the wanted elements, by tag.
+        syntax: The transfer syntax UID.
+        pixels: Where the value of the pixel data begins; -1 where the walk met none.
+        length: The length of that value; -1 where it is not defined (compressed pixels).
+        complete: The walk reached the pixel data, or the end of the file between two elements.
+    """
+
+    values: dict[int, bytes]
+    syntax: str
+    pixels: int
+    length: int
+    complete: bool
+
+
+def walk(data: bytes, size: int, wanted: frozenset[int]) -> Walk:
+    """Go through the elements up to the pixel data.
+
+    Args:
+        data: The first bytes of the file.
+        size: The size of the whole file.
+        wanted: The tags, as group * 65536 + element, whose values are kept.
+
+    Raises:
+        Short: The pixel data begin beyond `data`.
+        Odd: The file is deflated, big endian, without preamble, or broken.
+    """
+    if data[PREAMBLE : PREAMBLE + 4] != MAGIC:
+        raise Odd("no preamble")
+    values: dict[int, bytes] = {}
+    syntax, implicit, at = "", False, PREAMBLE + 4
+    try:
+        while at < len(data):
+            group, element = _TAG(data, at)
+            if group != 2 and not syntax:
+                syntax = values.get(SYNTAX, b"").rstrip(b"\0 ").decode("ascii", "replace")
+                if syntax in ("", DEFLATED, BIG_ENDIAN, GE_PRIVATE):
+                    raise Odd(syntax)
+                implicit = syntax == IMPLICIT
+            tag = group << 16 | element
+            start, length, unknown = _value(data, at, implicit and group != 2)
+            if tag == PIXEL_DATA:
+                return Walk(values, syntax, start, -1 if length == UNDEFINED else length, True)
+            end = _after_items(data, start, implicit or unknown) if length == UNDEFINED else start + length
+            if tag in wanted:
+                if end > len(data):
+                    break
+                values[tag] = data[start:end]
+            at = end
+    except error:
+        at = len(data) + 1
+    except RecursionError:
+        raise Odd("sequences within sequences without end") from None
+    if len(data) < size:
+        raise Short
+    return Walk(values, syntax, -1, -1, at == size)
+
+
+def _value(data: bytes, at: int, implicit: bool) -> tuple[int, int, bool]:
+    """Where the value of the element at `at` starts, its length, and whether it is of the unknown VR."""
+    if implicit:
+        return at + 8, _LENGTH(data, at + 4)[0], False
+    _, _, vr, short = _SHORT(data, at)
+    if vr in _SHORT_VRS:
+        return at + 8, short, False
+    if vr in _LONG_VRS:
+        return at + 12, _LENGTH(data, at + 8)[0], vr == b"UN"
+    raise Odd("an unknown VR")
+
+
+def _after_items(data: bytes, at: int, implicit: bool) -> int:
+    """The offset behind a sequence of undefined length."""
+    while True:
+        group, element, length = _ITEM(data, at)
+        at += 8
+        if (group, element) == (0xFFFE, 0xE0DD):
+            return at
+        if (group, element) != (0xFFFE, 0xE000):
+            raise Odd("a sequence without items")
+        at = _after_item(data, at, implicit) if length == UNDEFINED else at + length
+
+
+def _after_item(data: bytes, at: int, implicit: bool) -> int:
+    """The offset behind an item of undefined length."""
+    while True:
+        if _TAG(data, at) == (0xFFFE, 0xE00D):
+            return at + 8
+        start, length, unknown = _value(data, at, implicit)
+        # A value of unknown VR and undefined length is a sequence written implicitly (PS3.5, 6.2.2).
+        at = _after_items(data, start, implicit or unknown) if length == UNDEFINED else start + length
