@@ -50,7 +50,7 @@ def train(run_folder: Path, workflow: Workflow, catalogue: Catalogue, report: Re
     fabric = Fabric(
         accelerator=device.type,
         devices=devices if devices > 1 or device.index is None else [device.index],
-        strategy="ddp_spawn" if devices > 1 else "auto",
+        strategy=_strategy(devices, workflow),
         precision=precision_of(options.precision, device),
     )
     if devices == 1:
@@ -61,6 +61,15 @@ def train(run_folder: Path, workflow: Workflow, catalogue: Catalogue, report: Re
             report({name: value for name, value in row.items() if name != "step"}, int(row["step"]))
     summary: dict[str, Any] = json.loads((run_folder / "train" / "summary.json").read_text())
     return summary
+
+
+def _strategy(devices: int, workflow: Workflow) -> Any:
+    """One process, or one for each device; strategies that freeze for a while leave parameters without a gradient."""
+    if devices == 1:
+        return "auto"
+    from lightning_fabric.strategies import DDPStrategy
+
+    return DDPStrategy(start_method="spawn", find_unused_parameters=bool(workflow.transfer))
 
 
 def _train_elsewhere(fabric: Fabric, run_folder: Path, document: dict[str, Any]) -> None:
