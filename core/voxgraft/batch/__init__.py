@@ -1,1 +1,1 @@
-"""Batch segmentation: ledger, outputs, previews, report."""
+"""Batch segmentation: which scans, the ledger, the work, what is left for a person to look at."""

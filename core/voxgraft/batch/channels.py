@@ -1,0 +1,112 @@
+"""Scans of several channels that lie in files or series of their own, brought together by their names.
+
+A name says its channel by a word of it (`case_flair.nii.gz`, the description `T1c post`), or by the channel's number
+in four digits at its end (`case_0001.nii.gz`). Files of one folder with one image for each channel are one scan;
+otherwise the rest of the name says which images belong together.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from ..data.plan import Plan
+from ..volume import Item
+from .contract import Level, Verdict, judge
+from .naming import stem
+
+
+@dataclass(slots=True)
+class Combined:
+    """Images of one folder or study, brought together.
+
+    Attributes:
+        complete: Case name to its images, in the order of the plan's channels.
+        broken: Case name to the images that are there, and what is wrong.
+        unnamed: Images whose name says no channel.
+    """
+
+    complete: dict[str, tuple[Item, ...]] = field(default_factory=dict)
+    broken: dict[str, tuple[tuple[Item, ...], str]] = field(default_factory=dict)
+    unnamed: list[Item] = field(default_factory=list)
+
+
+def combine(items: Sequence[Item], plan: Plan) -> Combined:
+    """Bring the images of one folder, or of one study, together into scans."""
+    found = Combined()
+    placed: list[tuple[int, str, Item]] = []
+    for item in items:
+        place = channel_of(_text(item), plan.channels)
+        if place is None:
+            found.unnamed.append(item)
+        else:
+            placed.append((*place, item))
+    indices = [index for index, _, _ in placed]
+    if len(set(indices)) == len(indices):
+        placed = [(index, items[0].path.parent.name, item) for index, _, item in placed]
+    for name in dict.fromkeys(rest for _, rest, _ in placed):
+        _gather(name, [(index, item) for index, rest, item in placed if rest == name], plan, found)
+    return found
+
+
+def _gather(name: str, parts: list[tuple[int, Item]], plan: Plan, found: Combined) -> None:
+    by_channel = dict(parts)
+    present = tuple(item for _, item in parts)
+    missing = [channel for index, channel in enumerate(plan.channels) if index not in by_channel]
+    if len(by_channel) < len(parts):
+        double = next(plan.channels[index] for index in by_channel if [i for i, _ in parts].count(index) > 1)
+        found.broken[name] = (
+            present,
+            f"several images are named as the channel {double}; a CSV worklist can say which",
+        )
+    elif missing:
+        found.broken[name] = (present, f"the channel {' and '.join(missing)} is missing")
+    else:
+        found.complete[name] = tuple(by_channel[index] for index in range(len(plan.channels)))
+
+
+def channel_of(text: str, names: Sequence[str]) -> tuple[int, str] | None:
+    """The channel that a name says, and the rest of the name; None where it says none.
+
+    The longest of several that fit is meant: `T1 post` is the channel `T1 post` before `T1`.
+    """
+    words = _words(text)
+    if words and (index := re.fullmatch(r"0*(\d+)", words[-1])) and len(words[-1]) == 4:
+        number = int(index[1])
+        return (number, "-".join(words[:-1])) if number < len(names) else None
+    best: tuple[int, int, int] | None = None
+    for number, name in enumerate(names):
+        wanted = _words(name)
+        for start in range(len(words) - len(wanted) + 1):
+            if wanted and words[start : start + len(wanted)] == wanted and (best is None or len(wanted) > best[1]):
+                best = (number, len(wanted), start)
+    if best is None:
+        return None
+    number, length, start = best
+    return number, "-".join(words[:start] + words[start + length :])
+
+
+def judged(items: Sequence[Item], plan: Plan) -> Verdict:
+    """The worst verdict on the channels of a scan, with the reasons of all."""
+    verdicts = [judge(item, plan, channels=1) for item in items if item.shape]
+    reasons = dict.fromkeys(reason for verdict in verdicts for reason in verdict.reasons)
+    return Verdict(max((verdict.level for verdict in verdicts), default=Level.FITS), tuple(reasons))
+
+
+def decided(items: Sequence[Item], verdict: Verdict, force: bool) -> str:
+    """Why a scan is refused; empty where it is taken. A damaged one is taken, to fail by itself."""
+    if verdict.level <= (Level.UNFIT if force else Level.DOUBTFUL) or any(item.errors for item in items):
+        return ""
+    mend = " (--ignore-contract segments it all the same)" if verdict.level == Level.UNFIT else ""
+    return f"does not fit the model: {verdict}{mend}"
+
+
+def _text(item: Item) -> str:
+    if item.series is None:
+        return stem(item.path)
+    return item.description or item.path.name
+
+
+def _words(text: str) -> list[str]:
+    return [word for word in re.split(r"[^a-z0-9]+", text.lower()) if word]

@@ -1,0 +1,183 @@
+"""Which scans a model takes: the judgement of an image's header by what the model was trained on.
+
+What a radiologist expects of it:
+
+- A study holds many series; the model takes the ones it was made for and says of each other one why not. That is
+  nothing that went wrong: those series are `left-out`.
+- A scan that differs a little from the training data (another scanner's spacing, a larger field of view) is
+  segmented, and flagged so that it stands high in the worklist.
+- A scan that differs so much that a mask would only look like a result (another modality, slices more than twice as
+  thick as any in training, another number of channels) is refused with the reasons; it has failed, because a patient
+  is without a mask. Naming a series (`--series`) or `--ignore-contract` is a person's word and outweighs the refusal,
+  as far as the network can take the image at all; the flag remains.
+- A series that is of the right kind but damaged fails, and is not passed over: somebody has to send it again.
+
+Finer spacing than in training and another size are never reasons to refuse: images are resampled, and the network
+walks over any size. Coarser spacing is, beyond a factor of two: what was not recorded cannot be resampled.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from enum import IntEnum
+from typing import Any
+
+from ..data.grid import orientation_of
+from ..data.plan import Plan
+from ..volume import Item
+
+SLACK = {"spacing_mm": 0.05, "size_mm": 0.1}
+"""By how much a value may lie outside the range of training and still count as inside."""
+
+TOO_COARSE = 2.0
+"""So many times the coarsest spacing of training is refused."""
+
+AXES = {2: ("left to right", "top to bottom"), 3: ("left to right", "back to front", "foot to head")}
+
+
+class Level(IntEnum):
+    """How an image stands to the contract, best first."""
+
+    FITS = 0
+    DOUBTFUL = 1
+    UNFIT = 2
+    IMPOSSIBLE = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """How an image stands to the contract, and why it is not better."""
+
+    level: Level = Level.FITS
+    reasons: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        return "; ".join(self.reasons) or "fits"
+
+
+@dataclass(slots=True)
+class Selection:
+    """What is taken of the images that belong together (the series of a study, or one file).
+
+    Attributes:
+        taken: Images to segment; a verdict that is not FITS becomes a flag.
+        left_out: Images not to segment, and why.
+        refused: Why none is taken; then the other two are empty.
+    """
+
+    taken: list[tuple[Item, Verdict]] = field(default_factory=list)
+    left_out: list[tuple[Item, str]] = field(default_factory=list)
+    refused: str = ""
+
+
+def judge(item: Item, plan: Plan, *, channels: int | None = None) -> Verdict:
+    """Compare an image's header with the plan and its contract; what the header does not say is not held against it.
+
+    Args:
+        channels: What the image must have; by default what the network takes.
+    """
+    found = list(_differences(item, plan, len(plan.channels) if channels is None else channels))
+    return Verdict(max((level for level, _ in found), default=Level.FITS), tuple(reason for _, reason in found))
+
+
+def select(items: Sequence[Item], plan: Plan, *, wanted: str | None = None, force: bool = False) -> Selection:
+    """Choose among images that belong together.
+
+    Args:
+        wanted: The SeriesInstanceUID or description that a person named (`--series`); images without a name are not
+            concerned by it.
+        force: Take all that the network can take.
+    """
+    verdicts = [(item, judge(item, plan) if item.shape else Verdict()) for item in items]
+    if wanted is not None and any(item.series is not None for item in items):
+        return _named(verdicts, wanted)
+    if force:
+        return _best(verdicts, Level.UNFIT, everything=True)
+    sound = [verdict.level for item, verdict in verdicts if not item.errors]
+    best = min(sound, default=None)
+    if best is not None and best <= Level.DOUBTFUL:
+        return _best(verdicts, best)
+    return _best(verdicts, Level.DOUBTFUL)
+
+
+def _named(verdicts: Sequence[tuple[Item, Verdict]], wanted: str) -> Selection:
+    chosen = [pair for pair in verdicts if is_called(pair[0], wanted)]
+    if not chosen:
+        names = "; ".join(_name(item) for item, _ in verdicts[:10])
+        return Selection(refused=f"has no series {wanted!r} (found: {names})")
+    selection = _best(chosen, Level.UNFIT, everything=True)
+    if not selection.refused:
+        others = [item for item, _ in verdicts if not is_called(item, wanted)]
+        selection.left_out += [(item, f"is not the series asked for ({wanted})") for item in others]
+    return selection
+
+
+def _best(verdicts: Sequence[tuple[Item, Verdict]], worst: Level, *, everything: bool = False) -> Selection:
+    """Take the images up to a level. A damaged image is taken, to fail by itself, where it fits as well as the rest."""
+    selection = Selection()
+    for item, verdict in verdicts:
+        alone = len(verdicts) == 1
+        if item.errors and not alone and not (everything or (item.shape and verdict.level == Level.FITS)):
+            selection.left_out.append((item, "; ".join(problem.message for problem in item.errors)))
+        elif verdict.level <= worst or (item.errors and alone and not item.shape):
+            selection.taken.append((item, verdict))
+        else:
+            selection.left_out.append((item, str(verdict) if verdict.reasons else "another series fits better"))
+    if not selection.taken:
+        forceable = any(worst < verdict.level < Level.IMPOSSIBLE for _, verdict in verdicts)
+        return Selection(refused=_refusal(selection.left_out, forceable))
+    return selection
+
+
+def is_called(item: Item, wanted: str) -> bool:
+    """Whether a person who says `wanted` means this image."""
+    return wanted in (item.series, item.description)
+
+
+def _refusal(left_out: Sequence[tuple[Item, str]], forceable: bool) -> str:
+    if len(left_out) == 1:
+        mend = " (--ignore-contract segments it all the same)" if forceable else ""
+        return f"does not fit the model: {left_out[0][1]}{mend}"
+    reasons = "; ".join(f"{_name(item)}: {reason}" for item, reason in left_out[:10])
+    mend = ". --series NAME or --ignore-contract segments them all the same" if forceable else ""
+    return f"none of its {len(left_out)} series fits the model ({reasons}){mend}"
+
+
+def _name(item: Item) -> str:
+    return item.description or item.series or item.path.name
+
+
+def _differences(item: Item, plan: Plan, channels: int) -> Iterator[tuple[Level, str]]:
+    if len(item.shape) != plan.image_dims:
+        yield Level.IMPOSSIBLE, f"it has {len(item.shape)} axes, the model takes images of {plan.image_dims}"
+        return
+    if item.channels != channels:
+        yield Level.IMPOSSIBLE, f"it has {item.channels} channels, the model takes {channels}"
+    codes = plan.contract.get("modality") or []
+    if codes and item.modality and item.modality not in codes:
+        yield Level.UNFIT, f"it is {item.modality}, the model was trained on {' and '.join(codes)}"
+    order = orientation_of(item.affine, len(item.shape)).order
+    spacing = [item.spacing[axis] for axis in order]
+    size = [item.spacing[axis] * item.shape[axis] for axis in order]
+    for axis, value, (low, high) in _outside("spacing_mm", spacing, plan.contract):
+        level = Level.UNFIT if value > TOO_COARSE * high else Level.DOUBTFUL
+        yield level, f"its voxels are {value:.3g} mm apart from {axis}, in training {_range(low, high)} mm"
+    for axis, value, (low, high) in _outside("size_mm", size, plan.contract):
+        yield Level.DOUBTFUL, f"it is {value:.3g} mm long from {axis}, in training {_range(low, high)} mm"
+
+
+def _outside(
+    key: str, values: Sequence[float], contract: dict[str, Any]
+) -> Iterator[tuple[str, float, tuple[float, float]]]:
+    """The axes along which a value lies outside what was seen in training."""
+    ranges = contract.get(key) or []
+    if len(ranges) != len(values):
+        return
+    for axis, value, (low, high) in zip(AXES[len(values)], values, ranges, strict=True):
+        if not low * (1 - SLACK[key]) <= value <= high * (1 + SLACK[key]):
+            yield axis, value, (low, high)
+
+
+def _range(low: float, high: float) -> str:
+    return f"{low:.3g}" if low == high else f"{low:.3g} to {high:.3g}"

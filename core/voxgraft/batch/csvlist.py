@@ -1,0 +1,81 @@
+"""CSV worklists: one scan a row, in a column `path` or in a column for each channel."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..errors import UsageError
+
+LARGEST = 64 * 2**20
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """One row: the paths (one for each channel, or one for all), and what the row says besides."""
+
+    paths: tuple[Path, ...]
+    case: str = ""
+    series: str | None = None
+
+
+def read_worklist(path: Path, channels: Sequence[str]) -> list[Listed]:
+    """The rows of a CSV worklist.
+
+    The columns are `path`, or one for each channel by its name; `case` and `series` may stand beside them, and other
+    columns are passed over. Columns are parted by commas, semicolons or tabs. Paths are relative to the worklist.
+
+    Raises:
+        UsageError: It is no such file; the message names the line.
+    """
+    rows = _rows(path)
+    if not rows:
+        raise UsageError(f"{path}: the worklist is empty")
+    head = [name.strip().lower() for name in rows[0][1]]
+    columns = _columns(path, head, channels)
+    found = []
+    lines: dict[str, int] = {}
+    for line, row in rows[1:]:
+        if len(row) != len(head):
+            raise UsageError(f"{path}:{line}: has {len(row)} columns, the first line has {len(head)}")
+        values = dict(zip(head, (cell.strip() for cell in row), strict=True))
+        if not all(values[column] for column in columns):
+            raise UsageError(f"{path}:{line}: the column {next(c for c in columns if not values[c])!r} is empty")
+        case = values.get("case", "")
+        if case and lines.setdefault(case.casefold(), line) != line:
+            raise UsageError(f"{path}:{line}: the case {case!r} stands in line {lines[case.casefold()]} already")
+        paths = tuple(path.parent / values[column] for column in columns)
+        found.append(Listed(paths, case, values.get("series") or None))
+    if not found:
+        raise UsageError(f"{path}: the worklist names no scan")
+    return found
+
+
+def _rows(path: Path) -> list[tuple[int, list[str]]]:
+    """Every line that is not empty, with its number."""
+    try:
+        if path.stat().st_size > LARGEST:
+            raise UsageError(f"{path}: is larger than any worklist")
+        text = path.read_text(encoding="utf-8-sig")
+        first = text.lstrip().split("\n", 1)[0]
+        delimiter = max(",;\t", key=first.count)
+        reader = csv.reader(text.splitlines(), delimiter=delimiter, strict=True)
+        return [(reader.line_num, row) for row in reader if any(cell.strip() for cell in row)]
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be read: {error.strerror or error}") from error
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise UsageError(f"{path}: is no CSV worklist: {error}") from None
+
+
+def _columns(path: Path, head: Sequence[str], channels: Sequence[str]) -> list[str]:
+    if len(set(head)) != len(head):
+        raise UsageError(f"{path}:1: a column stands twice")
+    names = [channel.lower() for channel in channels]
+    if all(name in head for name in names):
+        return names
+    if "path" in head:
+        return ["path"]
+    wanted = f" or {', '.join(channels)}" if len(channels) > 1 else ""
+    raise UsageError(f"{path}:1: has no column 'path'{wanted}; its columns are {', '.join(head)}")

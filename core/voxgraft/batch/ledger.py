@@ -1,0 +1,227 @@
+"""The ledger of a batch: one row a scan, in SQLite, right whenever the process is killed.
+
+A row goes from `waiting` over `running` to `done` or `failed`; a series that the model's contract does not choose is
+`left-out`. Only the process that holds the batch's folder (see `lock`) writes. A row that is `running` when the
+ledger is opened therefore belongs to a process that has ended, and waits again; the try it took stays counted, so that
+a scan which takes the process down with it is put aside like one that fails.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from ..errors import DataError
+
+LEDGER = "ledger.sqlite"
+FORMAT = 1
+INTERRUPTED = "interrupted"
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS scans (
+    "case" TEXT PRIMARY KEY,
+    input TEXT NOT NULL,                    -- path of the scan, relative to the batch's folder
+    series TEXT NOT NULL DEFAULT '',        -- which image of that path
+    state TEXT NOT NULL CHECK (state IN ('waiting', 'running', 'done', 'failed', 'left-out')),
+    tries INTEGER NOT NULL DEFAULT 0,       -- of this input with this model
+    input_stat TEXT NOT NULL DEFAULT '',    -- names, sizes and times of the input's files
+    input_hash TEXT NOT NULL DEFAULT '',    -- their bytes
+    model TEXT NOT NULL DEFAULT '',         -- name and version, for people
+    model_hash TEXT NOT NULL DEFAULT '',
+    options_hash TEXT NOT NULL DEFAULT '',
+    outputs TEXT NOT NULL DEFAULT '{}',     -- JSON: file in the case's folder -> SHA-256
+    structures TEXT NOT NULL DEFAULT '{}',  -- JSON: what was found, as in report.json
+    seconds TEXT NOT NULL DEFAULT '{}',     -- JSON: read, predict, write
+    peak_mb REAL,                           -- highest memory of the process while the scan was predicted
+    flags TEXT NOT NULL DEFAULT '[]',       -- JSON: what a person should look at
+    error_code TEXT NOT NULL DEFAULT '',
+    error TEXT NOT NULL DEFAULT '',
+    created TEXT NOT NULL,
+    started TEXT NOT NULL DEFAULT '',
+    finished TEXT NOT NULL DEFAULT '',
+    UNIQUE (input, series)
+)
+"""
+_JSON = ("outputs", "structures", "seconds", "flags")
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """What the ledger knows of one scan; the columns are explained in the schema."""
+
+    case: str
+    input: str
+    series: str = ""
+    state: str = "waiting"
+    tries: int = 0
+    input_stat: str = ""
+    input_hash: str = ""
+    model: str = ""
+    model_hash: str = ""
+    options_hash: str = ""
+    outputs: Mapping[str, str] = field(default_factory=dict)
+    structures: Mapping[str, Any] = field(default_factory=dict)
+    seconds: Mapping[str, float] = field(default_factory=dict)
+    peak_mb: float | None = None
+    flags: Sequence[Mapping[str, Any]] = ()
+    error_code: str = ""
+    error: str = ""
+    created: str = ""
+    started: str = ""
+    finished: str = ""
+
+    @property
+    def interrupted(self) -> bool:
+        """A process ended while this scan was under way."""
+        return self.error_code == INTERRUPTED
+
+    @property
+    def confidence(self) -> float | None:
+        """The lowest of its structures' confidences."""
+        known = [one["confidence"] for one in self.structures.values() if one.get("confidence") is not None]
+        return min(known, default=None)
+
+
+class Ledger:
+    """The open ledger of a batch; its methods may be called from several threads.
+
+    Raises:
+        DataError: The file is damaged, of a later VoxGraft, or the disk is full; this holds for every method.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / LEDGER
+        self._mutex = threading.Lock()
+        with self._plainly():
+            self._connection = sqlite3.connect(self.path, timeout=30, isolation_level=None, check_same_thread=False)
+            self._connection.row_factory = sqlite3.Row
+            try:
+                self._prepare()
+            except BaseException:
+                self._connection.close()
+                raise
+
+    def _prepare(self) -> None:
+        version = self._connection.execute("PRAGMA user_version").fetchone()[0]
+        if version not in (0, FORMAT):
+            raise DataError(f"{self.path}: is the ledger of another VoxGraft (format {version}); choose another folder")
+        self._connection.execute("PRAGMA journal_mode = WAL")
+        self._connection.execute("PRAGMA synchronous = NORMAL")
+        self._connection.execute(_SCHEMA)
+        self._connection.execute(f"PRAGMA user_version = {FORMAT}")
+        self._connection.execute(
+            "UPDATE scans SET state = 'waiting', error_code = ?, error = ? WHERE state = 'running'",
+            (INTERRUPTED, "the process ended while this scan was under way"),
+        )
+
+    def __enter__(self) -> Ledger:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        with self._mutex:
+            self._connection.close()
+
+    def rows(self) -> list[Row]:
+        """Every scan, in the order in which they were first met."""
+        with self._plainly(), self._mutex:
+            found = self._connection.execute("SELECT * FROM scans ORDER BY rowid").fetchall()
+        return [_row(one) for one in found]
+
+    def get(self, case: str) -> Row:
+        with self._plainly(), self._mutex:
+            return _row(self._connection.execute('SELECT * FROM scans WHERE "case" = ?', (case,)).fetchone())
+
+    def put(self, row: Row) -> None:
+        """Enter a scan, or everything anew about one that is known; `created` is kept."""
+        values = {**asdict(row), "created": _now()}
+        values |= {name: json.dumps(values[name], sort_keys=True) for name in _JSON}
+        columns = ", ".join(f'"{name}"' for name in values)
+        places = ", ".join(f":{name}" for name in values)
+        changes = ", ".join(f'"{name}" = excluded."{name}"' for name in values if name not in ("case", "created"))
+        self._run(
+            f'INSERT INTO scans ({columns}) VALUES ({places}) ON CONFLICT ("case") DO UPDATE SET {changes}', values
+        )
+
+    def begin(self, case: str) -> None:
+        """A try begins."""
+        self._run(
+            "UPDATE scans SET state = 'running', tries = tries + 1, error_code = '', error = '', flags = '[]',"
+            " outputs = '{}', structures = '{}', seconds = '{}', peak_mb = NULL, started = :now, finished = ''"
+            ' WHERE "case" = :case',
+            {"case": case, "now": _now()},
+        )
+
+    def note_hash(self, case: str, input_hash: str) -> None:
+        """The bytes of the input have been read."""
+        self._run('UPDATE scans SET input_hash = :hash WHERE "case" = :case', {"case": case, "hash": input_hash})
+
+    def finish(
+        self,
+        case: str,
+        *,
+        outputs: Mapping[str, str],
+        structures: Mapping[str, Any],
+        seconds: Mapping[str, float],
+        peak_mb: float | None,
+        flags: Sequence[Mapping[str, Any]],
+    ) -> None:
+        """The outputs of a scan are in place."""
+        self._run(
+            "UPDATE scans SET state = 'done', outputs = :outputs, structures = :structures, seconds = :seconds,"
+            ' peak_mb = :peak, flags = :flags, finished = :now WHERE "case" = :case',
+            {
+                "case": case,
+                "outputs": json.dumps(outputs, sort_keys=True),
+                "structures": json.dumps(structures),
+                "seconds": json.dumps(seconds),
+                "peak": peak_mb,
+                "flags": json.dumps(flags),
+                "now": _now(),
+            },
+        )
+
+    def fail(self, case: str, code: str, message: str, seconds: Mapping[str, float] | None = None) -> None:
+        """A try has failed."""
+        self._run(
+            "UPDATE scans SET state = 'failed', error_code = :code, error = :message, seconds = :seconds,"
+            ' finished = :now WHERE "case" = :case',
+            {"case": case, "code": code, "message": message, "seconds": json.dumps(seconds or {}), "now": _now()},
+        )
+
+    def release(self) -> None:
+        """Let the scans under way wait again; the try they took does not count, for nobody is to blame."""
+        self._run("UPDATE scans SET state = 'waiting', tries = tries - 1 WHERE state = 'running'", {})
+
+    def _run(self, statement: str, values: Mapping[str, Any]) -> None:
+        with self._plainly(), self._mutex:
+            self._connection.execute(statement, values)
+
+    @contextmanager
+    def _plainly(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.OperationalError as error:
+            raise DataError(f"{self.path}: the ledger cannot be used: {error}") from error
+        except sqlite3.DatabaseError as error:
+            raise DataError(
+                f"{self.path}: is no ledger, or is damaged ({error}); move it away to begin anew"
+            ) from error
+
+
+def _row(found: sqlite3.Row) -> Row:
+    values = dict(found)
+    return Row(**{**values, **{name: json.loads(values[name]) for name in _JSON}})
+
+
+def _now() -> str:
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -1,0 +1,202 @@
+"""What is left of one scan: its masks, its picture, its report, all in one folder that appears whole or not at all."""
+
+from __future__ import annotations
+
+import errno
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..errors import DataError, UsageError, VoxGraftError
+from ..files import remove, sha256, whole, write_json
+from ..package import Package
+from ..slot import choose
+from ..volume import Volume
+from ..writing import write
+from .preview import preview
+from .proof import NoReader, prove
+from .quality import Flag, Structure, flags_of, measure
+from .worklist import Entry
+
+if TYPE_CHECKING:
+    from ..catalogue import Catalogue
+    from ..interfaces import Modality
+
+USUAL = ("nifti", "dicom-seg")
+"""The writers that are used unless others are asked for."""
+
+PREVIEW, REPORT = "preview.png", "report.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """The folder of a scan, in place.
+
+    Attributes:
+        hashes: SHA-256 of each file in it.
+    """
+
+    hashes: dict[str, str]
+    structures: dict[str, dict[str, Any]]
+    flags: list[dict[str, Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What prediction says besides the mask."""
+
+    confidence: Mapping[str, float]
+    seconds: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """Writes the folders of a batch.
+
+    A writer that was asked for by name and fits the scan must succeed. Of the usual ones only the first must: without
+    the DICOM object a mask is still there to look at, and a flag says what is missing.
+
+    Attributes:
+        writers: Names that were asked for; None for the usual ones.
+
+    Raises:
+        UsageError: A writer that is asked for is not there, or writes no masks.
+    """
+
+    out: Path
+    package: Package
+    catalogue: Catalogue
+    writers: tuple[str, ...] | None = None
+
+    def __post_init__(self) -> None:
+        for name in self.writers or USUAL[:1]:
+            spec: Any = self.catalogue.get("writer", name)
+            if not spec.labels:
+                raise UsageError(f"the writer {name!r} writes images, not masks")
+        if self.writers == ():
+            raise UsageError("--writers names no writer")
+
+    def write(self, entry: Entry, scan: Volume, mask: Volume, found: Found) -> Written:
+        """Write masks, picture and report of a scan, and prove the masks.
+
+        Args:
+            scan: What was predicted on; shape (i, j[, k]) or (channel, i, j[, k]).
+            mask: Label values, in the same grid.
+
+        Raises:
+            DataError: A file cannot be written, or came back otherwise than it was written.
+        """
+        structures = measure(mask, self.package.labels, found.confidence)
+        flags = [*entry.flags, *flags_of(mask, self.package.labels, structures)]
+        folder = self.out / entry.case
+        with whole(folder) as beside:
+            beside.mkdir(parents=True)
+            files = self._masks(beside, mask, structures, flags)
+            flags += self._picture(scan, mask, beside / PREVIEW)
+            report = self._report(entry, scan, structures, flags, files, found.seconds)
+            write_json(beside / REPORT, report)
+            hashes = {path.name: sha256(path) for path in sorted(beside.iterdir())}
+        return Written(hashes, report["structures"], report["flags"])
+
+    def _masks(self, folder: Path, mask: Volume, structures: Mapping[str, Structure], flags: list[Flag]) -> list[str]:
+        """Write each mask that fits the scan, and prove it; the names of the files."""
+        files = []
+        for spec, needed in self._fitting(mask):
+            target = folder / spec.filename
+            try:
+                write(mask, target, self.catalogue, self.package.labels, self._facts, writer=spec.name)
+                prove(target, mask, self.package.labels, structures, self.catalogue)
+            except NoReader as error:
+                flags.append(Flag("unproved", f"{error}; nobody has checked where it lies"))
+            except VoxGraftError as error:
+                if needed or _is_full(error):
+                    raise
+                remove(target)
+                flags.append(Flag("no-" + spec.name, f"{spec.filename} is missing: {_without(error, folder)}"))
+                continue
+            files.append(spec.filename)
+        return files
+
+    def _fitting(self, mask: Volume) -> list[tuple[Any, bool]]:
+        """The writers for a scan, and whether each must succeed."""
+        specs: dict[str, Any] = {spec.name: spec for _, spec in self.catalogue.of("writer")}
+        names = USUAL if self.writers is None else self.writers
+        reader = mask.item.reader if mask.item else ""
+        fitting = [specs[name] for name in names if name in specs and specs[name].needs in ("any", reader)]
+        if not fitting:
+            raise DataError(
+                f"none of the writers {', '.join(names)} fits a scan that was read as {reader or 'nothing'}"
+            )
+        return [(spec, self.writers is not None or spec.name == USUAL[0]) for spec in fitting]
+
+    def _picture(self, scan: Volume, mask: Volume, target: Path) -> list[Flag]:
+        """A scan does not fail for want of its picture, unless the disk is full."""
+        names = {label.value: label.name for label in self.package.labels.items}
+        try:
+            preview(scan, mask, self._modality, target, names)
+        except Exception as error:
+            if _is_full(error):
+                raise
+            return [
+                Flag("no-preview", f"there is no picture: {type(error).__name__}: {_without(error, target.parent)}")
+            ]
+        return []
+
+    def _report(
+        self,
+        entry: Entry,
+        scan: Volume,
+        structures: Mapping[str, Structure],
+        flags: Sequence[Flag],
+        files: Sequence[str],
+        seconds: Mapping[str, float],
+    ) -> dict[str, Any]:
+        """The document of `report.json`."""
+        return {
+            "case": entry.case,
+            "input": entry.input,
+            "series": entry.series or None,
+            "description": entry.description or None,
+            "shape": list(scan.shape),
+            "spacing_mm": [round(step, 6) for step in scan.spacing],
+            "structures": {name: one.document() for name, one in structures.items()},
+            "flags": [flag.document() for flag in flags],
+            "masks": list(files),
+            "model": {key: self._facts[key] for key in ("model", "version", "hash")},
+            "software": self._facts["software"],
+            "written": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+            "seconds": {name: round(value, 3) for name, value in seconds.items()},
+        }
+
+    @cached_property
+    def _facts(self) -> dict[str, str]:
+        return {
+            "model": self.package.name,
+            "version": str(self.package.facts.get("version", "")),
+            "hash": self.package.hash,
+            "software": f"voxgraft {version('voxgraft')}",
+        }
+
+    @cached_property
+    def _modality(self) -> Modality | None:
+        """The modality that the model was trained on, for its display window; without it percentiles serve."""
+        try:
+            self.catalogue.get("modality", self.package.plan.modality)
+            modality: Modality = choose(self.catalogue, "modality", {"use": self.package.plan.modality}).build()
+        except Exception:  # options it cannot do without, or a broken plugin: prediction has its own
+            return None
+        return modality
+
+
+def _is_full(error: BaseException) -> bool:
+    """Whether the disk was full: then nothing of the scan can be kept."""
+    causes = (error, error.__cause__)
+    return any(isinstance(one, OSError) and one.errno in (errno.ENOSPC, errno.EDQUOT) for one in causes)
+
+
+def _without(error: BaseException, folder: Path) -> str:
+    return str(error).replace(f"{folder}/", "")

@@ -1,0 +1,217 @@
+"""The work on the scans of a batch: the next one is read and the last one written while one is predicted.
+
+Reading and writing are tasks of the executor; predicting happens in the thread that asks for the results, for the
+model is there once. Both kinds of task are handed over lazily, so that only a few scans are in memory at a time. What
+goes wrong with a scan is a row in the ledger, and the others go on.
+"""
+
+from __future__ import annotations
+
+import re
+import resource
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from ..errors import BrokenPlugin, DataError, ModelError, VoxGraftError
+from ..files import digest, sha256
+from ..reading import read_item, stack
+from ..volume import Volume
+from .ledger import Ledger
+from .outputs import Found, Outputs
+from .worklist import Entry
+
+if TYPE_CHECKING:
+    from ..catalogue import Catalogue
+    from ..interfaces import Executor
+
+
+class Prediction(Protocol):
+    """What a predictor says of a scan; see `voxgraft.infer.predictor.Prediction`."""
+
+    @property
+    def labels(self) -> Volume: ...
+
+    @property
+    def confidence(self) -> dict[str, float]: ...
+
+
+class Predictor(Protocol):
+    """A model, ready; see `voxgraft.infer.predictor.Predictor`."""
+
+    def predict(self, volume: Volume) -> Prediction: ...
+
+
+@dataclass(slots=True)
+class Job:
+    """A scan on its way through the stages.
+
+    Attributes:
+        ended: Nothing is left to do: it is done, or has failed.
+    """
+
+    entry: Entry
+    scan: Volume | None = None
+    mask: Volume | None = None
+    confidence: dict[str, float] = field(default_factory=dict)
+    seconds: dict[str, float] = field(default_factory=dict)
+    peak_mb: float | None = None
+    ended: bool = False
+
+
+class Pipeline:
+    """The three stages of a batch.
+
+    Args:
+        load: Makes the model ready; called once, when the first scan has been read.
+    """
+
+    def __init__(self, catalogue: Catalogue, ledger: Ledger, outputs: Outputs, load: Callable[[], Predictor]) -> None:
+        self._catalogue, self._ledger, self._outputs = catalogue, ledger, outputs
+        self._load = load
+        self._predictor: Predictor | None = None
+
+    def run(self, entries: Sequence[Entry], executor: Executor) -> Iterator[Entry]:
+        """Work through entries; gives each when its row is `done` or `failed`.
+
+        Raises:
+            ModelError: The model cannot be used; the scans under way wait again.
+            DataError: The ledger cannot be written.
+        """
+        loaded = iter(executor.run(self._read, entries))
+        written = iter(executor.run(self._write, self._predicted(loaded)))
+        try:
+            for job in written:
+                yield _checked(job).entry
+        finally:
+            for stage in (written, loaded):  # wait for the threads of both, whatever ended the work
+                if isinstance(stage, Iterator) and hasattr(stage, "close"):
+                    stage.close()
+
+    def _predicted(self, loaded: Iterator[Any]) -> Iterator[Job]:
+        for job in loaded:
+            if not _checked(job).ended and self._predictor is None:
+                self._predictor = self._load()
+            yield self._stage(job, "predict", self._predict)
+
+    def _read(self, entry: Entry) -> Job:
+        self._ledger.begin(entry.case)
+        return self._stage(Job(entry), "read", self._load_scan)
+
+    def _write(self, job: Job) -> Job:
+        return self._stage(job, "write", self._save)
+
+    def _stage(self, job: Job, name: str, work: Callable[[Job], None]) -> Job:
+        if job.ended:
+            return job
+        start = time.monotonic()
+        try:
+            work(job)
+        except Exception as error:
+            job.ended, job.scan, job.mask = True, None, None
+            message = plain(error, job.entry, self._outputs.out)
+            self._ledger.fail(job.entry.case, code_of(error, name), message, job.seconds)
+        job.seconds[name] = round(time.monotonic() - start, 3)
+        return job
+
+    def _load_scan(self, job: Job) -> None:
+        self._ledger.note_hash(job.entry.case, hash_of(job.entry))
+        volumes = [read_item(item, self._catalogue) for item in job.entry.items]
+        job.scan = stack(volumes)
+
+    def _predict(self, job: Job) -> None:
+        assert self._predictor is not None and job.scan is not None
+        _reset_peak()
+        prediction = self._predictor.predict(job.scan)
+        job.peak_mb = _peak_mb()
+        job.mask, job.confidence = prediction.labels, dict(prediction.confidence)
+        if job.mask.shape != job.scan.shape:
+            raise DataError(f"the model gave a mask of {job.mask.shape} voxels for a scan of {job.scan.shape}")
+
+    def _save(self, job: Job) -> None:
+        assert job.scan is not None and job.mask is not None
+        start = time.monotonic()
+        written = self._outputs.write(job.entry, job.scan, job.mask, Found(job.confidence, job.seconds))
+        self._ledger.finish(
+            job.entry.case,
+            outputs=written.hashes,
+            structures=written.structures,
+            seconds={**job.seconds, "write": round(time.monotonic() - start, 3)},
+            peak_mb=job.peak_mb,
+            flags=written.flags,
+        )
+        job.ended, job.scan, job.mask = True, None, None
+
+
+def _checked(job: Any) -> Job:
+    """A job; an executor gives in its place what a stage could not put into the ledger."""
+    if isinstance(job, BaseException):
+        raise job
+    assert isinstance(job, Job)
+    return job
+
+
+def stat_of(entry: Entry) -> str:
+    """Names, sizes and times of an entry's files: while they are the same, so are the bytes."""
+    found = []
+    for file in entry.files:
+        with suppress(OSError):
+            status = file.stat()
+            found.append([file.name, status.st_size, status.st_mtime_ns])
+    return digest(found)
+
+
+def hash_of(entry: Entry) -> str:
+    """A fingerprint of the bytes that a scan is read from."""
+    found = []
+    for file in entry.files:
+        with suppress(OSError):  # a file that cannot be opened fails where it is read, with its reason
+            found.append(sha256(file))
+    return digest(found)
+
+
+CODES = {"read": "bad-image", "predict": "prediction", "write": "cannot-write"}
+
+
+def code_of(error: Exception, stage: str) -> str:
+    """A stable word for what went wrong."""
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        return "out-of-memory"
+    if isinstance(error, BrokenPlugin):
+        return "plugin"
+    if isinstance(error, ModelError):
+        return "model"
+    return CODES[stage] if isinstance(error, VoxGraftError) else "unexpected"
+
+
+def plain(error: Exception, entry: Entry, out: Path) -> str:
+    """One sentence for the ledger and the report: no absolute path, no temporary name."""
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        return "the scan does not fit into the memory that is free"
+    text = str(error) if isinstance(error, VoxGraftError) else f"{type(error).__name__}: {error}"
+    text = re.sub(re.escape(f"{out}/") + r"(?:\.tmp-\d+-[^/]+/)*", "", text)
+    paths = {path for item in entry.items for path in (*item.files, item.path)} | {entry.given, entry.root}
+    for path in sorted(paths, key=lambda path: -len(str(path))):
+        if path.is_absolute() and len(path.parts) > 2:
+            text = text.replace(f"{path}", path.name)
+    return " ".join(text.split())[:1000]
+
+
+def _reset_peak() -> None:
+    """Let the kernel's high-water mark of this process begin anew (Linux; elsewhere it is that of the whole run)."""
+    with suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5")
+
+
+def _peak_mb() -> float:
+    """The highest memory of this process since `_reset_peak`, in MB."""
+    with suppress(OSError):
+        found = re.search(r"VmHWM:\s*(\d+) kB", Path("/proc/self/status").read_text())
+        if found:
+            return round(int(found[1]) * 1024 / 1e6, 1)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return round(peak / 1e6 if sys.platform == "darwin" else peak * 1024 / 1e6, 1)

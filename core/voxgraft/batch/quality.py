@@ -1,0 +1,157 @@
+"""What was found in a scan, in millilitres, and what about it a person should look at."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from ..data.cases import Labels
+from ..volume import Array, Volume
+
+LOW_CONFIDENCE = 0.7
+"""Mean probability of the winning class inside a structure below which a person should look."""
+
+BORDER_SHARE, BORDER_VOXELS = 0.01, 5
+"""A structure is cut off by the edge of the scan where more than this share of it, and this many voxels, lie there."""
+
+TINY_SHARE, TINY_PIECES = 0.05, 5
+"""Pieces below this share of the largest are tiny; so many of them look like noise."""
+
+
+@dataclass(frozen=True, slots=True)
+class Flag:
+    """Something a person should look at.
+
+    Attributes:
+        code: A stable word to script against.
+        message: One plain sentence.
+        structure: The structure it is about, where it is about one.
+    """
+
+    code: str
+    message: str
+    structure: str | None = None
+
+    def document(self) -> dict[str, Any]:
+        return {name: value for name, value in asdict(self).items() if value is not None}
+
+
+@dataclass(frozen=True, slots=True)
+class Structure:
+    """One structure of one scan.
+
+    Attributes:
+        ml: Its volume; None in an image of two axes.
+        mm2: Its area in an image of two axes.
+        centroid: RAS millimetres; None where nothing was found.
+        confidence: Mean probability of the winning class inside it.
+    """
+
+    value: int
+    voxels: int
+    ml: float | None
+    mm2: float | None
+    centroid: tuple[float, float, float] | None
+    confidence: float | None = None
+
+    def document(self) -> dict[str, Any]:
+        return {
+            "value": self.value,
+            "voxels": self.voxels,
+            **({"ml": self.ml} if self.mm2 is None else {"mm2": self.mm2}),
+            "centroid_mm": [round(c, 3) for c in self.centroid] if self.centroid else None,
+            "confidence": self.confidence,
+        }
+
+
+def measure(mask: Volume, labels: Labels, confidence: Mapping[str, float] | None = None) -> dict[str, Structure]:
+    """Voxels, volume and centroid of each structure, found or not.
+
+    Memory: one byte for each voxel of a structure's bounding box.
+
+    Args:
+        mask: Values of `labels`, shape (i, j[, k]).
+    """
+    certain = confidence or {}
+    found = {}
+    for label, box, inside in _each(mask, labels):
+        voxels = int(np.count_nonzero(inside))
+        size = voxels * abs(float(np.linalg.det(mask.affine[:3, :3])))
+        found[label.name] = Structure(
+            value=label.value,
+            voxels=voxels,
+            ml=round(size / 1000, 4) if mask.dims == 3 else None,
+            mm2=round(voxels * float(np.prod(mask.spacing)), 3) if mask.dims == 2 else None,
+            centroid=_centroid(inside, box, mask) if voxels else None,
+            confidence=certain.get(label.name) if voxels else None,
+        )
+    return found
+
+
+def flags_of(mask: Volume, labels: Labels, structures: Mapping[str, Structure]) -> list[Flag]:
+    """What the mask itself gives reason to look at."""
+    missing = [name for name, one in structures.items() if not one.voxels]
+    if len(missing) == len(structures):
+        flags = [Flag("nothing-found", "none of the structures was found")]
+    else:
+        flags = [Flag("empty-structure", f"{name} was not found", name) for name in missing]
+    for name, one in structures.items():
+        if one.confidence is not None and one.confidence < LOW_CONFIDENCE:
+            flags.append(Flag("low-confidence", f"{name}: the model is only {one.confidence:.0%} sure", name))
+    return [*flags, *_shape_flags(mask, labels)] if mask.dims == 3 else flags
+
+
+def _shape_flags(mask: Volume, labels: Labels) -> Iterator[Flag]:
+    for label, box, inside in _each(mask, labels):
+        voxels = int(np.count_nonzero(inside))
+        if not voxels:
+            continue
+        edge = max(_on_edges(inside, box, mask.shape))
+        if edge >= BORDER_VOXELS and edge > BORDER_SHARE * voxels:
+            yield Flag("touches-border", f"{label.name} reaches the edge of the scan and may be cut off", label.name)
+        tiny = _tiny_pieces(inside)
+        if tiny >= TINY_PIECES:
+            yield Flag("tiny-components", f"{label.name} has {tiny} tiny pieces beside its main one", label.name)
+
+
+def _each(mask: Volume, labels: Labels) -> Iterator[tuple[Any, tuple[slice, ...], Array]]:
+    """For each label its bounding box and where in that box it is; an empty array where it is nowhere."""
+    from scipy.ndimage import find_objects
+
+    array = mask.array.reshape(mask.shape)
+    boxes = find_objects(array) if array.size else []
+    for label in labels.items:
+        box = boxes[label.value - 1] if label.value <= len(boxes) else None
+        if box is None:
+            empty = (slice(0, 0),) * mask.dims
+            yield label, empty, np.zeros((0,) * mask.dims, bool)
+        else:
+            yield label, box, array[box] == label.value
+
+
+def _centroid(inside: Array, box: tuple[slice, ...], mask: Volume) -> tuple[float, float, float]:
+    index = np.zeros(4)
+    index[3] = 1
+    for axis, part in enumerate(box):
+        profile = np.count_nonzero(inside, axis=tuple(a for a in range(mask.dims) if a != axis))
+        index[axis] = part.start + float((profile * np.arange(len(profile))).sum() / profile.sum())
+    x, y, z = (float(v) for v in (mask.affine @ index)[:3])
+    return x, y, z
+
+
+def _on_edges(inside: Array, box: tuple[slice, ...], shape: tuple[int, ...]) -> Iterator[int]:
+    """Voxels of a structure on each face of the scan."""
+    for axis, (part, length) in enumerate(zip(box, shape, strict=True)):
+        yield int(np.count_nonzero(inside.take(0, axis))) if part.start == 0 else 0
+        yield int(np.count_nonzero(inside.take(-1, axis))) if part.stop == length else 0
+
+
+def _tiny_pieces(inside: Array) -> int:
+    import cc3d
+
+    pieces = cc3d.connected_components(np.ascontiguousarray(inside), connectivity=26)
+    sizes = np.asarray(cc3d.statistics(pieces)["voxel_counts"])[1:]
+    return int((sizes < TINY_SHARE * sizes.max()).sum())

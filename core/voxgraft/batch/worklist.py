@@ -1,0 +1,271 @@
+"""From what the caller named to the scans of a batch: files, series folders, DICOM trees, CSV worklists.
+
+Each scan that is taken, left out or refused becomes one entry with a case id of its own. Images that belong together,
+the series of one study, are chosen among by the model's contract (see `contract`); files of other formats stand each
+for itself. A model of several channels gets them from one file, from the columns of a CSV worklist, or from files and
+series whose names hold the names of its channels (see `channels`).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..data.plan import Plan
+from ..errors import UsageError, VoxGraftError
+from ..files import digest
+from ..reading import scan
+from ..volume import Item
+from . import channels
+from .contract import Selection, Verdict, is_called, select
+from .quality import Flag
+
+if TYPE_CHECKING:
+    from ..catalogue import Catalogue
+    from .csvlist import Listed
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One scan of a batch, before anything is done with it.
+
+    Attributes:
+        items: The images to read, one for each channel or one with all; none where there is nothing to read.
+        given: The scan's path as the caller would write it.
+        input: The same path relative to the batch's folder: the scan's identity, with `series`.
+        root: The INPUT below which it was found.
+        case: The name of its folder and of its row; until ids are given, only what a CSV worklist calls it.
+        hint: What it might be called, where its files have a name in common.
+        state: `waiting`, `left-out` or `failed`.
+    """
+
+    items: tuple[Item, ...]
+    given: Path
+    input: str
+    series: str = ""
+    root: Path = Path()
+    case: str = ""
+    hint: str = ""
+    description: str = ""
+    state: str = "waiting"
+    code: str = ""
+    reason: str = ""
+    flags: tuple[Flag, ...] = ()
+
+    @property
+    def key(self) -> tuple[str, str]:
+        return self.input, self.series
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """Every file the scan is read from."""
+        found = [file for item in self.items for file in (item.files or (item.path,))]
+        return tuple(file for file in found or [self.given] if file.is_file())
+
+
+@dataclass(frozen=True, slots=True)
+class Finder:
+    """Turns inputs into entries.
+
+    Attributes:
+        wanted: The series a person named.
+        force: Take scans that do not fit the contract too.
+        ours: Names of folders in `out` that hold results: nothing in them is a scan.
+    """
+
+    catalogue: Catalogue
+    plan: Plan
+    out: Path
+    wanted: str | None = None
+    force: bool = False
+    ours: frozenset[str] = frozenset()
+
+    def check(self, inputs: Sequence[Path]) -> None:
+        """See whether a call makes sense, before anything is begun.
+
+        Raises:
+            UsageError: An input is not there, or a CSV worklist cannot be understood.
+        """
+        from .csvlist import read_worklist
+
+        if not inputs:
+            raise UsageError("no input is named: what is to be segmented?")
+        if self.out.exists() and not self.out.is_dir():
+            raise UsageError(f"{self.out}: is a file; the results need a folder")
+        for path in inputs:
+            if not path.exists():
+                raise UsageError(f"{path}: there is no such file or folder")
+            if _is_worklist(path):
+                read_worklist(path, self.plan.channels)
+
+    def find(self, inputs: Sequence[Path], say: Callable[[str], None] = lambda _: None) -> list[Entry]:
+        """Every scan of the inputs, once, in their order; the ids are still to be given.
+
+        Raises:
+            UsageError: No input holds a scan, or none holds the series that was named.
+        """
+        entries: list[Entry] = []
+        loose: list[tuple[Item, Path]] = []
+        for path in inputs:
+            if path.is_dir():
+                say(f"looking at {path}")
+            if _is_worklist(path):
+                entries += self._from_csv(path)
+            else:
+                try:
+                    found = scan(path, self.catalogue)
+                except VoxGraftError as error:
+                    entries.append(self._failed(path, path, "bad-input", str(error)))
+                else:
+                    loose += [(item, path) for item in found if not self._is_ours(item.path)]
+        once: dict[tuple[str, str], Entry] = {}
+        for entry in (*entries, *self._grouped(loose)):
+            once.setdefault(entry.key, entry)
+        if not once:
+            raise UsageError(f"{', '.join(map(str, inputs))}: there is no scan to segment")
+        return list(once.values()) if self.wanted is None else self._heeded(list(once.values()))
+
+    def _grouped(self, loose: Sequence[tuple[Item, Path]]) -> Iterator[Entry]:
+        roots = {id(item): root for item, root in loose}
+        whole: dict[object, list[Item]] = {}
+        single: dict[object, list[Item]] = {}
+        for item, _ in loose:
+            by_channel = len(self.plan.channels) > 1 and item.channels == 1 and not (item.errors and not item.shape)
+            groups = single if by_channel else whole
+            unit = item.path.parent if by_channel and item.series is None else unit_of(item)
+            groups.setdefault((roots[id(item)], unit), []).append(item)
+        for items in whole.values():
+            yield from self._selected(select(items, self.plan, wanted=self.wanted, force=self.force), items, roots)
+        for items in single.values():
+            yield from self._combined(items, roots)
+
+    def _selected(self, selection: Selection, items: Sequence[Item], roots: dict[int, Path]) -> Iterator[Entry]:
+        root = roots[id(items[0])]
+        if selection.refused:
+            yield self._refused(items, root, selection.refused)
+        several = len(selection.taken) > 1 and self.wanted is None and not self.force
+        for item, verdict in selection.taken:
+            flags = list(_flags(verdict, [item]))
+            if several:
+                flags.append(Flag("several-series", f"{len(selection.taken)} series of this study fit the model"))
+            yield self._entry((item,), root, flags=tuple(flags))
+        for item, reason in selection.left_out:
+            yield self._entry((item,), root, state="left-out", code="left-out", reason=reason)
+
+    def _combined(self, items: Sequence[Item], roots: dict[int, Path]) -> Iterator[Entry]:
+        """Scans whose channels lie in files or series of their own."""
+        root = roots[id(items[0])]
+        found = channels.combine(items, self.plan)
+        for item in found.unnamed:
+            reason = f"its name says none of the channels {', '.join(self.plan.channels)}"
+            yield self._entry((item,), root, state="left-out", code="left-out", reason=reason)
+        for name, parts in found.complete.items():
+            verdict = channels.judged(parts, self.plan)
+            selection = channels.decided(parts, verdict, self.force)
+            entry = self._entry(parts, root, flags=tuple(_flags(verdict, parts)))
+            entry = replace(entry, hint=name)
+            yield replace(entry, state="failed", code="contract", reason=selection) if selection else entry
+        for name, (parts, reason) in found.broken.items():
+            yield replace(self._entry(parts, root, state="failed", code="channels", reason=reason), hint=name)
+
+    def _from_csv(self, path: Path) -> Iterator[Entry]:
+        from .csvlist import read_worklist
+
+        for listed in read_worklist(path, self.plan.channels):
+            try:
+                yield from self._listed(listed)
+            except VoxGraftError as error:
+                yield replace(self._failed(listed.paths[0], path.parent, "bad-input", str(error)), case=listed.case)
+
+    def _listed(self, listed: Listed) -> Iterator[Entry]:
+        """The scans of one row of a CSV worklist."""
+        root = listed.paths[0].parent
+        series = listed.series or self.wanted
+        if len(listed.paths) == 1:
+            items = scan(listed.paths[0], self.catalogue)
+            selection = select(items, self.plan, wanted=series, force=self.force)
+            found = list(self._selected(selection, items, {id(item): root for item in items}))
+            named = [entry for entry in found if entry.state != "left-out"]
+            yield from (replace(entry, case=listed.case) if [entry] == named else entry for entry in found)
+            return
+        parts = []
+        for path in listed.paths:
+            items = scan(path, self.catalogue, listed.series)
+            if len(items) != 1:
+                raise UsageError(f"{path}: {len(items)} images lie here; name the one that is the channel")
+            parts.append(items[0])
+        verdict = channels.judged(parts, self.plan)
+        entry = replace(self._entry(tuple(parts), root, flags=tuple(_flags(verdict, parts))), case=listed.case)
+        refused = channels.decided(parts, verdict, self.force)
+        yield replace(entry, state="failed", code="contract", reason=refused) if refused else entry
+
+    def _heeded(self, entries: list[Entry]) -> list[Entry]:
+        """What a named series means for the studies that do not hold it.
+
+        A description is looked for in every study, and a study without it is without its result. A UID names one
+        series of one study, and the other studies are not meant.
+        """
+        wanted = self.wanted or ""
+        waiting = [item for entry in entries if entry.state == "waiting" for item in entry.items]
+        if not waiting and not any(is_called(item, wanted) for entry in entries for item in entry.items):
+            reasons = [f"{entry.given} {entry.reason}" for entry in entries if entry.code == "contract"]
+            raise UsageError(f"--series {wanted}: no input has this series" + "".join(f"; {r}" for r in reasons[:3]))
+        if any(item.series == wanted for item in waiting):
+            return [replace(entry, state="left-out") if entry.code == "contract" else entry for entry in entries]
+        return entries
+
+    def _entry(self, items: Sequence[Item], root: Path, **changes: object) -> Entry:
+        paths = list(dict.fromkeys(item.path for item in items))
+        entry = Entry(
+            items=tuple(items),
+            given=paths[0],
+            input=" + ".join(self._relative(path) for path in paths),
+            series=" + ".join(item.series for item in items if item.series),
+            root=root,
+            description=" + ".join(item.description for item in items if item.description),
+        )
+        return replace(entry, **changes)  # type: ignore[arg-type]
+
+    def _refused(self, items: Sequence[Item], root: Path, reason: str) -> Entry:
+        if len(items) == 1:
+            return self._entry(items, root, state="failed", code="contract", reason=reason)
+        folder = Path(os.path.commonpath([item.path for item in items]))
+        entry = self._failed(folder, root, "contract", reason)
+        return replace(entry, series=f"study {digest(sorted(item.series or '' for item in items))[:12]}")
+
+    def _failed(self, path: Path, root: Path, code: str, reason: str) -> Entry:
+        return Entry((), path, self._relative(path), root=root, state="failed", code=code, reason=reason)
+
+    def _relative(self, path: Path) -> str:
+        return Path(os.path.relpath(os.path.realpath(path), os.path.realpath(self.out))).as_posix()
+
+    def _is_ours(self, path: Path) -> bool:
+        parts = Path(self._relative(path)).parts
+        return bool(parts) and parts[0] in self.ours
+
+
+def _is_worklist(path: Path) -> bool:
+    return path.is_file() and path.suffix.lower() == ".csv"
+
+
+def unit_of(item: Item) -> object:
+    """What images are chosen among together: those of one study, or of one file; other files stand for themselves."""
+    if item.series is None:
+        return item.path, id(item)
+    study = item.facts.get("study")
+    if study:
+        return study
+    return item.path if item.path.is_file() else (item.patient, item.path.parent)
+
+
+def _flags(verdict: Verdict, items: Iterable[Item]) -> Iterator[Flag]:
+    """What is worth a look before any voxel is read."""
+    if verdict.reasons:
+        yield Flag("out-of-contract", str(verdict))
+    for item in items:
+        for problem in item.problems:
+            if problem.severity != "error":
+                yield Flag(problem.code, problem.message)

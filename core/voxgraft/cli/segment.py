@@ -1,0 +1,99 @@
+"""`voxgraft segment`: segment scans in bulk with a trained model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from ..batch.segment import Batch
+    from ..catalogue import Catalogue
+    from ..package import Package
+
+
+@click.command()
+@click.argument("model")
+@click.argument("inputs", metavar="INPUT...", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--out", required=True, type=click.Path(path_type=Path), help="The folder for the results.")
+@click.option(
+    "--writers", help="Formats of the masks, as in nifti,dicom-seg; by default these two, the second for DICOM scans."
+)
+@click.option(
+    "--workers", type=click.IntRange(min=1), default=1, show_default=True, help="Scans read ahead, and written behind."
+)
+@click.option(
+    "--executor", default="local", show_default=True, help="What spreads the work: local, ray, ray://HOST:PORT."
+)
+@click.option("--series", help="Only the series with this UID or description.")
+@click.option("--ignore-contract", is_flag=True, help="Segment scans that do not fit the model too; they are flagged.")
+@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:1.")
+@click.option(
+    "--overlap", type=click.FloatRange(0, 1, max_open=True), help="Of neighbouring windows; by default the model's."
+)
+@click.option("--mirror/--no-mirror", default=None, help="Average over mirrored images; by default as the model says.")
+@click.option("--retry", is_flag=True, help="Try scans again that have failed three times.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON document on standard output.")
+def segment(
+    model: str, inputs: tuple[Path, ...], out: Path, writers: str | None, as_json: bool, **options: Any
+) -> None:
+    """Segment scans with MODEL: a package folder or file, models:/NAME@ALIAS, models:/NAME/VERSION or runs:/ID.
+
+    INPUT is a file, a series folder, a DICOM tree, or a CSV worklist with a column `path` or one column for each
+    channel. Of a study with several series the model takes those it was made for, and says why not the others. A
+    second call does only what is missing.
+    """
+    import json
+
+    from ..batch.segment import segment as segment_scans
+    from ..catalogue import discover
+    from ..progress import Progress
+
+    catalogue = discover()
+    names = None if writers is None else tuple(name.strip() for name in writers.split(",") if name.strip())
+    with _ending_gently():
+        batch = segment_scans(
+            _package(model, catalogue), inputs, out, catalogue, writers=names, progress=Progress(), **options
+        )
+    click.echo(json.dumps(batch.document(), indent=2, ensure_ascii=False) if as_json else _summary(batch))
+    click.get_current_context().exit(batch.exit_code)
+
+
+def _package(model: str, catalogue: Catalogue) -> Package:
+    """The package of a reference; without it the call makes no sense."""
+    from ..batch.segment import resolved
+    from ..errors import ModelError, UsageError
+
+    try:
+        return resolved(model, catalogue)
+    except ModelError as error:
+        raise UsageError(str(error)) from error
+
+
+def _summary(batch: Batch) -> str:
+    counts = [(batch.done, "done"), (batch.skipped, "skipped (done before)"), (batch.failed, "failed")]
+    counts.append((batch.left_out, "left out"))
+    look = sum(bool(scan.flags) for scan in batch.scans if scan.state in ("done", "skipped"))
+    said = ", ".join(f"{number} {text}" for number, text in counts if number) or "nothing to do"
+    return f"{said}; {look} to look at first\n{batch.report}"
+
+
+def _ending_gently() -> Any:
+    """Let a request to end (SIGTERM, from a job scheduler say) do what Ctrl-C does: the ledger is left in order."""
+    import signal
+    import threading
+    from contextlib import contextmanager
+
+    @contextmanager
+    def handler() -> Any:
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+        try:
+            yield
+        finally:
+            signal.signal(signal.SIGTERM, before)
+
+    return handler()

@@ -1,0 +1,47 @@
+"""The local executor: a few threads, and never more tasks at once than they can hold."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from typing import Any
+
+from .config import LocalConfig
+
+
+class LocalExecutor:
+    """Runs tasks in threads. Tasks are taken from their source one by one, as places become free."""
+
+    def __init__(self, config: LocalConfig) -> None:
+        self._workers = config.workers
+
+    def run(self, work: Callable[[Any], Any], tasks: Iterable[Any]) -> Iterator[Any]:
+        """Yield the outcome of each task in the order they end; for a task that raises, its exception.
+
+        One task more than there are workers is under way or waiting for its outcome to be taken: while the caller
+        deals with one outcome, every worker has something to do. Closing the iterator lets begun tasks end.
+        """
+        pool = ThreadPoolExecutor(self._workers, thread_name_prefix="voxgraft")
+        pending: set[Future[Any]] = set()
+        try:
+            for task in tasks:
+                pending.add(pool.submit(work, task))
+                if len(pending) > self._workers:
+                    yield _outcome(_next(pending))
+            while pending:
+                yield _outcome(_next(pending))
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _next(pending: set[Future[Any]]) -> Future[Any]:
+    """Take one ended task out of those that are pending."""
+    ended, _ = wait(pending, return_when=FIRST_COMPLETED)
+    future = next(iter(ended))
+    pending.remove(future)
+    return future
+
+
+def _outcome(future: Future[Any]) -> Any:
+    error = future.exception()
+    return future.result() if error is None else error
