@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
 import pydicom
 import pytest
 import SimpleITK
+from click.testing import CliRunner
 
+from voxgraft.catalogue import Catalogue
+from voxgraft.cli import main
+from voxgraft.demo.dataset import DemoData, make_data
+from voxgraft.demo.demo import run_demo, write_workflow
 from voxgraft.demo.dicom import Series, write_series
 from voxgraft.demo.phantoms import Grid, Head, Template, draw_head, read_template, scan
-from voxgraft.errors import DataError
+from voxgraft.errors import DataError, UsageError
+from voxgraft.progress import Progress
+from voxgraft.reading import read
 from voxgraft.volume import Volume
+from voxgraft.workflow import read as read_workflow
 
 LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 
@@ -154,3 +163,78 @@ class TestSeries:
         with pytest.raises(DataError, match="three axes"):
             write_series(Volume(np.zeros((4, 5), np.int16), np.eye(4)), tmp_path / "s", series)
         assert not (tmp_path / "s").exists() and not list(tmp_path.iterdir())
+
+
+class TestData:
+    @pytest.fixture(scope="class")
+    def made(self, template: Template, catalogue: Catalogue, tmp_path_factory: pytest.TempPathFactory) -> DemoData:
+        return make_data(tmp_path_factory.mktemp("demo") / "data", catalogue, Progress(quiet=True), labelled=3)
+
+    def test_are_a_decathlon_data_set_with_a_mask_for_each_image(self, made: DemoData, catalogue: Catalogue) -> None:
+        document = json.loads((made.labelled / "dataset.json").read_text())
+        assert document["labels"] == {"0": "background", "1": "grey matter", "2": "white matter"}
+        assert len(document["training"]) == len(made.cases) == 3
+        for pair in document["training"]:
+            image, mask = (read(made.labelled / pair[part], catalogue) for part in ("image", "label"))
+            assert image.shape == mask.shape and np.allclose(image.affine, mask.affine)
+            assert set(np.unique(mask.array)) == {0, 1, 2}
+            assert np.allclose(image.spacing, 3.0, atol=0.11)
+
+    def test_hold_no_head_twice(self, made: DemoData, catalogue: Catalogue) -> None:
+        volumes = [read(made.labelled / "labelsTr" / f"{case}.nii.gz", catalogue) for case in made.cases]
+        volumes += [read(made.folder / one.truth, catalogue) for one in made.scans if one.truth]
+        litres = [float((volume.array > 0).sum()) * volume.voxel_ml for volume in volumes]
+        assert len(litres) == 7 and len({round(v) for v in litres}) == 7
+
+    def test_have_the_truth_in_the_grid_of_the_series_as_the_reader_sees_it(
+        self, made: DemoData, catalogue: Catalogue
+    ) -> None:
+        for one in made.scans:
+            if one.truth is not None:
+                image, truth = read(made.folder / one.folder, catalogue), read(made.folder / one.truth, catalogue)
+                assert image.item is not None and image.item.series == one.series and not image.item.problems
+                assert image.shape == truth.shape and np.allclose(image.affine, truth.affine, atol=1e-3)
+                air, grey, white = (float(np.median(image.array[truth.array == value])) for value in (0, 1, 2))
+                assert air < 0.2 * grey < grey < white
+
+    def test_are_found_again_and_made_again_where_a_file_is_lost(self, made: DemoData, catalogue: Catalogue) -> None:
+        def again() -> DemoData:
+            return make_data(made.folder, catalogue, Progress(quiet=True), labelled=3)
+
+        lost = made.labelled / "imagesTr" / "demo_001.nii.gz"
+        content, stamp = lost.read_bytes(), (made.folder / "made.json").stat().st_mtime_ns
+        assert again() == made and (made.folder / "made.json").stat().st_mtime_ns == stamp
+        lost.unlink()
+        assert again() == made and lost.read_bytes() == content
+        assert not [path for path in made.folder.parent.iterdir() if path.name.startswith(".tmp")]
+
+
+class TestFolder:
+    def test_is_refused_where_it_holds_what_the_demo_would_overwrite(
+        self, tmp_path: Path, catalogue: Catalogue
+    ) -> None:
+        (tmp_path / "data").mkdir()
+        (tmp_path / "data" / "mine.txt").write_text("years of work")
+        with pytest.raises(UsageError, match=r"data.*did not make.*--out"):
+            run_demo(tmp_path, 1.0, catalogue, Progress(quiet=True))
+        assert (tmp_path / "data" / "mine.txt").read_text() == "years of work"
+        assert [path.name for path in tmp_path.iterdir()] == ["data"]
+
+    def test_that_cannot_be_made_is_said_in_a_sentence(self, tmp_path: Path) -> None:
+        (tmp_path / "file").write_text("")
+        for out in (tmp_path / "file", tmp_path / "file" / "below", Path("/proc/voxgraft-demo")):
+            done = CliRunner().invoke(main, ["demo", "--out", str(out)])
+            assert done.exit_code == 1 and done.stderr.count("\n") == 1 and "--out" in done.stderr, done.output
+
+    def test_names_with_quotes_and_spaces_make_a_good_workflow_file(self, tmp_path: Path, catalogue: Catalogue) -> None:
+        folder = tmp_path / 'O\'Brien: "my" #1 scans'
+        folder.mkdir()
+        write_workflow(folder, 0.5)
+        workflow = read_workflow(folder / "workflow.yaml", catalogue)
+        assert Path(workflow.document()["data"]["layout"]["path"]) == folder / "data" / "labelled"
+        assert str(workflow.training.budget) == "0.5 min"
+
+    @pytest.mark.parametrize("minutes", ["0", "-1", "nan", "1e9", "two"])
+    def test_a_budget_that_is_none_is_a_usage_error(self, minutes: str, tmp_path: Path) -> None:
+        done = CliRunner().invoke(main, ["demo", "--out", str(tmp_path / "o"), "--minutes", minutes])
+        assert done.exit_code == 2 and not (tmp_path / "o").exists()

@@ -97,7 +97,9 @@ def make_data(folder: Path, catalogue: Catalogue, progress: Progress, *, labelle
         scans: list[NewScan] = []
         for number in progress.track(range(len(_NEW)), "new patients"):
             scans += _new_patient(beside, template, number, labelled + 1 + number, catalogue)
-        write_json(beside / MADE, {"recipe": recipe, "cases": cases, "scans": [asdict(one) for one in scans]})
+        files = sorted(path.relative_to(beside).as_posix() for path in beside.rglob("*") if path.is_file())
+        rows = [asdict(one) for one in scans]
+        write_json(beside / MADE, {"recipe": recipe, "cases": cases, "scans": rows, "files": files})
     return DemoData(folder, tuple(cases), tuple(scans))
 
 
@@ -110,9 +112,9 @@ def covering(axes: str, spacing: float, tilt: tuple[float, float, float] = (0.0,
 def _found(folder: Path, recipe: dict[str, int]) -> DemoData | None:
     try:
         document = json.loads((folder / MADE).read_text(encoding="utf-8"))
-        if document["recipe"] != recipe:
-            return None
-        return DemoData(folder, tuple(document["cases"]), tuple(NewScan(**scan) for scan in document["scans"]))
+        same = document["recipe"] == recipe and all((folder / file).is_file() for file in document["files"])
+        scans = tuple(NewScan(**scan) for scan in document["scans"])
+        return DemoData(folder, tuple(document["cases"]), scans) if same else None
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
@@ -139,7 +141,7 @@ def _new_patient(folder: Path, template: Template, kind: int, number: int, catal
     _write_mask(mask, folder / truth, catalogue)
     if kind == len(_NEW) - 1:
         image, _ = scan(template, head, _LOCALIZER, rng)
-        yield _store(folder, image, Series(patient, study, 1, "localizer", ("LOCALIZER",)), None)
+        yield _store(folder, image, Series(patient, study, 1, "localizer", ("OTHER", "LOCALIZER")), None)
 
 
 def _store(folder: Path, image: Volume, series: Series, truth: str | None) -> NewScan:

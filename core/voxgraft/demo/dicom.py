@@ -27,14 +27,14 @@ class Series:
         study: A text that is the same for all series of one study; UIDs follow from it, on every machine.
         number: The series number, different for each series of a study.
         description: What the scanner calls the series.
-        kind: The last values of Image Type: `("M", "ND")`, or `("LOCALIZER",)`.
+        kind: The last values of Image Type: `("OTHER",)`, or `("OTHER", "LOCALIZER")`.
     """
 
     patient: str
     study: str
     number: int
     description: str
-    kind: tuple[str, ...] = ("M", "ND")
+    kind: tuple[str, ...] = ("OTHER",)
 
     @property
     def study_uid(self) -> str:
@@ -108,7 +108,7 @@ def _describe(dataset: Dataset, series: Series) -> None:
     dataset.ReferringPhysicianName, dataset.AccessionNumber = "", ""
     dataset.Modality, dataset.SeriesInstanceUID = "MR", series.uid
     dataset.SeriesNumber, dataset.SeriesDescription = series.number, series.description
-    dataset.BodyPartExamined, dataset.PatientPosition, dataset.Laterality = "BRAIN", "HFS", ""
+    dataset.BodyPartExamined, dataset.PatientPosition = "BRAIN", "HFS"
     dataset.FrameOfReferenceUID, dataset.PositionReferenceIndicator = _uid(series.study, "frame"), ""
     dataset.Manufacturer, dataset.ManufacturerModelName = "VoxGraft", "Phantom"
     dataset.ImageType = ["DERIVED", "PRIMARY", *series.kind]
@@ -118,7 +118,7 @@ def _acquire(dataset: Dataset) -> None:
     """How an MR scanner would have made such an image."""
     dataset.ScanningSequence, dataset.SequenceVariant, dataset.ScanOptions = "GR", "SP", ""
     dataset.MRAcquisitionType, dataset.EchoTrainLength = "3D", 1
-    dataset.RepetitionTime, dataset.EchoTime, dataset.InversionTime, dataset.FlipAngle = 2300.0, 3.0, 900.0, 9.0
+    dataset.RepetitionTime, dataset.EchoTime, dataset.FlipAngle = 25.0, 3.0, 30.0
     dataset.MagneticFieldStrength = 3.0
 
 

@@ -1,0 +1,30 @@
+"""`voxgraft demo`: the main job, start to end, on data that it makes itself."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+
+@click.command()
+@click.option("--out", type=click.Path(path_type=Path), default="voxgraft-demo", show_default=True, help="The folder.")
+@click.option("--minutes", type=float, default=2.0, show_default=True, help="How long to train.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON document on standard output.")
+def demo(out: Path, minutes: float, as_json: bool) -> None:
+    """Train on labelled heads that it makes, register the model, segment new patients' DICOM series, show the scores.
+
+    Everything stays in one folder. A second call passes over what is there; another number of minutes trains again and
+    registers another version. The heads are variations of one brain: they show that everything works here, not how
+    well it does on patients.
+    """
+    import json
+
+    from ..catalogue import discover
+    from ..demo.demo import run_demo, table
+    from ..progress import Progress
+
+    outcome = run_demo(out, minutes, discover(), Progress())
+    click.echo(json.dumps(outcome.document(), indent=2, ensure_ascii=False) if as_json else table(outcome))
+    if outcome.failed:
+        click.get_current_context().exit(3)
