@@ -442,6 +442,13 @@ class TestFolders:
         scores = evaluate_paths(*folders, ["dice"], catalogue, LABELS)
         assert list(scores.cases) == ["plain", "scan_0", "scan_1", "scan_2"]
 
+    def test_hidden_files_are_no_masks(self, folders, catalogue) -> None:
+        for folder in folders:
+            (folder / "._scan_0.nii.gz").write_bytes(b"what a file system leaves")
+        (folders[1] / "._scan_9.nii.gz").write_bytes(b"")
+        scores = evaluate_paths(*folders, ["dice"], catalogue, LABELS)
+        assert len(scores.cases) == 3 and not scores.failed
+
     def test_one_bad_case_fails_alone(self, folders, catalogue) -> None:
         predictions, references = folders
         whole = (predictions / "scan_0.nii.gz").read_bytes()

@@ -205,6 +205,12 @@ def test_surface_distances_agree_with_a_distance_transform_of_the_whole_image(ma
     assert np.allclose(np.sort(surfaces.reference), np.sort(far[0][edges[1]]), atol=1e-5)
 
 
+def test_beyond_the_array_is_outside() -> None:
+    solid = np.ones((4, 5, 6), bool)
+    assert surface(solid).sum() == 4 * 5 * 6 - 2 * 3 * 4 and not surface(solid)[1:-1, 1:-1, 1:-1].any()
+    assert surface(np.ones((1, 3), bool)).all()
+
+
 def test_concentric_spheres_are_apart_by_the_difference_of_their_radii(metrics) -> None:
     spacing = (1.0, 1.0, 2.0)
     place = np.indices((64, 64, 32)) * np.array(spacing)[:, None, None, None]
