@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import zipfile
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +28,9 @@ MEMBERS = ("model.safetensors", "plan.json", "workflow.yaml", "labels.json", "ca
 MANIFEST = "manifest.json"
 SUFFIX = ".voxgraft.zip"
 LARGEST = 32 * 2**30
+LARGEST_MANIFEST = 64 * 2**20
+DENSEST = 100
+"""How many times smaller than its content an archive may be; weights do not shrink, a zip bomb does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,27 +100,14 @@ def read_package(path: Path) -> Package:
     Raises:
         ModelError: It is no package, a file is missing, or a file is not what the manifest says.
     """
-    manifest = path / MANIFEST
-    try:
-        document = json.loads(manifest.read_text(encoding="utf-8"))
-        files: dict[str, dict[str, Any]] = document["files"]
-        facts: dict[str, Any] = document["facts"]
-        version = document["format"]
-    except (FileNotFoundError, NotADirectoryError):
-        raise ModelError(f"{path}: is no model package: it has no {MANIFEST}") from None
-    except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError):
-        raise ModelError(f"{manifest}: is damaged") from None
-    if version != FORMAT:
-        raise ModelError(f"{path}: has package format {version}; this VoxGraft reads format {FORMAT}")
+    files, facts = _read_manifest(path)
     for name in MEMBERS:
-        if name not in files:
-            raise ModelError(f"{manifest}: does not name {name}")
-    for name, entry in files.items():
-        member = path / name
-        if Path(name).name != name or not member.is_file() or member.is_symlink():
+        member, entry = path / name, files[name]
+        if not member.is_file() or member.is_symlink():
             raise ModelError(f"{path}: the package lacks its file {name}")
         if member.stat().st_size != entry.get("size") or sha256(member) != entry.get("sha256"):
             raise ModelError(f"{member}: is not the file the manifest names (its hash differs)")
+    _check_weights(path / "model.safetensors")
     return Package(
         folder=path,
         plan=read_plan(path / "plan.json"),
@@ -141,22 +132,68 @@ def unpack(archive: Path, folder: Path) -> Package:
     Raises:
         ModelError: It is no package archive.
     """
+    if not archive.is_file():
+        raise ModelError(f"{archive}: there is no such package file")
     try:
         with whole(folder) as beside, zipfile.ZipFile(archive) as file:
             beside.mkdir(parents=True)
-            names = [info.filename for info in file.infolist()]
-            if set(names) != {*MEMBERS, MANIFEST} or len(names) != len(set(names)):
-                raise ModelError(f"{archive}: is no model package: it holds {', '.join(sorted(set(names))[:8])}")
-            if sum(info.file_size for info in file.infolist()) > LARGEST:
-                raise ModelError(f"{archive}: is larger than any model package")
-            for name in names:
+            for name in _members(archive, file):
                 with file.open(name) as source, (beside / name).open("wb") as sink:
                     while chunk := source.read(1 << 20):
                         sink.write(chunk)
-            read_package(beside)
-    except (zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError) as error:
+            try:
+                read_package(beside)
+            except ModelError as error:
+                raise ModelError(str(error).replace(str(beside), str(archive))) from None
+    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, UnicodeError) as error:
         raise ModelError(f"{archive}: is no readable zip file: {error}") from None
     return read_package(folder)
+
+
+def _members(archive: Path, file: zipfile.ZipFile) -> list[str]:
+    """The names in an archive, if they are those of a package and not more than one can hold."""
+    names = [info.filename for info in file.infolist()]
+    if set(names) != {*MEMBERS, MANIFEST} or len(names) != len(set(names)):
+        raise ModelError(f"{archive}: is no model package: it holds {', '.join(sorted(set(names))[:8]) or 'nothing'}")
+    size = sum(info.file_size for info in file.infolist())
+    if size > LARGEST or size > max(LARGEST_MANIFEST, DENSEST * archive.stat().st_size):
+        raise ModelError(f"{archive}: would unpack to {size} bytes, which is larger than any such package")
+    return names
+
+
+def _read_manifest(path: Path) -> tuple[dict[str, dict[str, Any]], dict[str, Any]]:
+    """What a package's manifest says of its files, and the facts in it."""
+    manifest = path / MANIFEST
+    try:
+        if manifest.stat().st_size > LARGEST_MANIFEST:
+            raise ModelError(f"{manifest}: is larger than any manifest")
+        document = json.loads(manifest.read_text(encoding="utf-8"))
+        files, facts, version = document["files"], document["facts"], document["format"]
+    except (FileNotFoundError, NotADirectoryError):
+        raise ModelError(f"{path}: is no model package: it has no {MANIFEST}") from None
+    except (ValueError, KeyError, TypeError, IsADirectoryError, RecursionError):
+        raise ModelError(f"{manifest}: is damaged") from None
+    if version != FORMAT:
+        raise ModelError(f"{path}: has package format {version}; this VoxGraft reads format {FORMAT}")
+    if not isinstance(files, dict) or not isinstance(facts, dict):
+        raise ModelError(f"{manifest}: is damaged")
+    if lacking := [name for name in MEMBERS if not isinstance(files.get(name), dict)]:
+        raise ModelError(f"{manifest}: does not name {lacking[0]}")
+    if strange := sorted(set(files) - set(MEMBERS)):
+        raise ModelError(f"{manifest}: names {strange[0]!r}, which is no part of a package")
+    return files, facts
+
+
+def _check_weights(path: Path) -> None:
+    """Read the header of the weights: a file of another kind, such as a pickle, is refused before anything loads it.
+
+    The format is eight bytes with the header's length, then that many bytes of JSON, then numbers.
+    """
+    with path.open("rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+        start = file.read(1)
+    if start != b"{" or length + 8 > path.stat().st_size:
+        raise ModelError(f"{path}: holds no tensors in the safetensors format")
 
 
 def _write_manifest(folder: Path, facts: Mapping[str, Any]) -> None:

@@ -1,0 +1,260 @@
+"""Packages: what is written is read back, and whatever is not exactly a package is refused."""
+
+from __future__ import annotations
+
+import json
+import pickle
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from voxgraft.data.cases import Label, Labels
+from voxgraft.data.plan import Plan
+from voxgraft.errors import ModelError
+from voxgraft.files import sha256
+from voxgraft.package import MANIFEST, MEMBERS, amend_package, pack, read_package, unpack, write_package
+
+PLAN = Plan(
+    dims=3,
+    image_dims=3,
+    channels=("ct",),
+    labels=((1, "liver"),),
+    modality="ct",
+    normalisation=({"mean": 1.0},),
+    spacing=(1.0, 1.0, 3.0),
+    patch=(16, 16, 8),
+    batch=2,
+    strides=((1, 1, 1),),
+)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    target = tmp_path / "package"
+    write_package(
+        target,
+        tensors={"weight": torch.arange(24.0).reshape(2, 3, 4).transpose(0, 1)},
+        plan=PLAN,
+        workflow="voxgraft: 1\n",
+        labels=Labels((Label(1, "liver", ("10200004", "SCT", "Liver")),)),
+        card="# liver\n",
+        facts={"name": "liver", "data": {"hash": "abc"}},
+    )
+    return target
+
+
+def change_manifest(folder: Path, change: Callable[[dict], object]) -> None:
+    document = json.loads((folder / MANIFEST).read_text())
+    change(document)
+    (folder / MANIFEST).write_text(json.dumps(document))
+
+
+def rename_in_manifest(folder: Path, member: str) -> None:
+    """Let the manifest agree with a member that was exchanged, as somebody would who wants it to be loaded."""
+    path = folder / member
+    entry = {"size": path.stat().st_size, "sha256": sha256(path)}
+    change_manifest(folder, lambda document: document["files"].update({member: entry}))
+
+
+def test_what_is_written_is_read_back(folder: Path) -> None:
+    from safetensors.torch import load_file
+
+    package = read_package(folder)
+    assert package.plan == PLAN and package.name == "liver" and package.facts["data"] == {"hash": "abc"}
+    assert package.labels.items[0].code == ("10200004", "SCT", "Liver")
+    assert torch.equal(load_file(package.weights)["weight"], torch.arange(24.0).reshape(2, 3, 4).transpose(0, 1))
+    assert {path.name for path in folder.iterdir()} == {*MEMBERS, MANIFEST}
+
+
+def test_another_card_is_the_same_model_and_other_weights_are_another(folder: Path, tmp_path: Path) -> None:
+    before = read_package(folder)
+    after = amend_package(folder, card="# better words\n", facts={"scores": {"dice": 1}})
+    assert after.hash == before.hash and after.facts["scores"] == {"dice": 1} and after.facts["name"] == "liver"
+    other = write_package(
+        tmp_path / "other",
+        tensors={"weight": torch.zeros(3)},
+        plan=PLAN,
+        workflow="voxgraft: 1\n",
+        labels=before.labels,
+        card="# liver\n",
+        facts={},
+    )
+    assert other.hash != before.hash
+
+
+@pytest.mark.parametrize("member", MEMBERS)
+def test_one_flipped_bit_is_found(folder: Path, member: str) -> None:
+    content = bytearray((folder / member).read_bytes())
+    content[len(content) // 2] ^= 1
+    (folder / member).write_bytes(content)
+    with pytest.raises(ModelError, match=f"{member}.*hash differs"):
+        read_package(folder)
+
+
+@pytest.mark.parametrize("member", MEMBERS)
+def test_a_missing_file_is_named(folder: Path, member: str) -> None:
+    (folder / member).unlink()
+    with pytest.raises(ModelError, match=f"lacks its file {member}"):
+        read_package(folder)
+
+
+def test_a_longer_file_of_the_same_beginning_is_found(folder: Path) -> None:
+    with (folder / "card.md").open("a") as file:
+        file.write("x")
+    with pytest.raises(ModelError, match=r"card\.md.*hash differs"):
+        read_package(folder)
+
+
+def test_a_link_is_no_member(folder: Path, tmp_path: Path) -> None:
+    (folder / "card.md").rename(tmp_path / "card.md")
+    (folder / "card.md").symlink_to(tmp_path / "card.md")
+    with pytest.raises(ModelError, match=r"lacks its file card\.md"):
+        read_package(folder)
+
+
+@pytest.mark.parametrize("name", ["../outside.txt", "/etc/passwd", "code.py", "weights.pkl", "a/b"])
+def test_a_manifest_names_the_members_and_nothing_else(folder: Path, name: str) -> None:
+    change_manifest(folder, lambda document: document["files"].update({name: document["files"]["card.md"]}))
+    with pytest.raises(ModelError, match="no part of a package"):
+        read_package(folder)
+
+
+def test_files_that_the_manifest_does_not_name_are_left_alone(folder: Path, tmp_path: Path) -> None:
+    before = read_package(folder).hash
+    (folder / "python_model.pkl").write_bytes(pickle.dumps({"a": 1}))
+    assert read_package(folder).hash == before
+    with zipfile.ZipFile(pack(folder, tmp_path / "p.voxgraft.zip")) as archive:
+        assert set(archive.namelist()) == {*MEMBERS, MANIFEST}
+
+
+def test_a_pickle_under_the_name_of_weights_is_refused(folder: Path) -> None:
+    for content in (pickle.dumps({"weight": [1.0]}), b"", b"\xff" * 64, (2**60).to_bytes(8, "little") + b"{}"):
+        (folder / "model.safetensors").write_bytes(content)
+        rename_in_manifest(folder, "model.safetensors")
+        with pytest.raises(ModelError, match="no tensors in the safetensors format"):
+            read_package(folder)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("{", "damaged"),
+        ("[]", "damaged"),
+        ('{"files": {}, "facts": {}}', "damaged"),
+        ('{"format": 1, "files": [], "facts": {}}', "damaged"),
+        ('{"format": 1, "files": {}, "facts": null}', "damaged"),
+        ('{"format": 1, "files": {}, "facts": {}}', "does not name"),
+        ('{"format": 1, "files": {"model.safetensors": "abc"}, "facts": {}}', "does not name"),
+        ('{"format": 2, "files": {}, "facts": {}}', "format 2"),
+        ("[" * 100_000, "damaged"),
+        ("\udcff", "damaged"),
+    ],
+)
+def test_a_wrong_manifest_is_refused(folder: Path, text: str, words: str) -> None:
+    (folder / MANIFEST).write_bytes(text.encode("utf-8", "surrogateescape"))
+    with pytest.raises(ModelError, match=words):
+        read_package(folder)
+
+
+def test_a_plan_or_labels_that_are_none_are_refused(folder: Path) -> None:
+    for member, text in (("plan.json", '{"dims": 7}'), ("labels.json", '{"labels": [1]}')):
+        before = (folder / member).read_bytes()
+        (folder / member).write_text(text)
+        rename_in_manifest(folder, member)
+        with pytest.raises(ModelError, match=member):
+            read_package(folder)
+        (folder / member).write_bytes(before)
+        rename_in_manifest(folder, member)
+    read_package(folder)
+
+
+def test_what_is_no_package_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x")
+    for path in (tmp_path, tmp_path / "nothing", tmp_path / "file"):
+        with pytest.raises(ModelError, match="no model package"):
+            read_package(path)
+
+
+def test_packing_and_unpacking_gives_the_same_package(folder: Path, tmp_path: Path) -> None:
+    archive = pack(folder, tmp_path / "liver.voxgraft.zip")
+    back = unpack(archive, tmp_path / "back")
+    assert back.hash == read_package(folder).hash
+    assert all((tmp_path / "back" / name).read_bytes() == (folder / name).read_bytes() for name in (*MEMBERS, MANIFEST))
+
+
+def test_a_damaged_folder_is_not_packed(folder: Path, tmp_path: Path) -> None:
+    (folder / "card.md").write_text("changed")
+    with pytest.raises(ModelError):
+        pack(folder, tmp_path / "liver.voxgraft.zip")
+    assert list(tmp_path.iterdir()) == [folder]
+
+
+def hostile(folder: Path, target: Path, change: Callable[[zipfile.ZipFile], object], without: str = "") -> Path:
+    with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name in (*MEMBERS, MANIFEST):
+            if name != without:
+                archive.write(folder / name, name)
+        change(archive)
+    return target
+
+
+@pytest.mark.parametrize("name", ["../evil.txt", "/tmp/evil.txt", "a/../../evil.txt", "evil.py", "..\\evil.txt"])
+def test_an_archive_with_a_foreign_member_writes_nothing(folder: Path, tmp_path: Path, name: str) -> None:
+    archive = hostile(folder, tmp_path / "evil.zip", lambda file: file.writestr(name, "boo"))
+    with pytest.raises(ModelError, match="no model package"):
+        unpack(archive, tmp_path / "in" / "here")
+    assert not [path for path in tmp_path.rglob("*evil*") if path != archive]
+    assert not list((tmp_path / "in").rglob("*"))
+
+
+@pytest.mark.filterwarnings("ignore:Duplicate name")
+def test_an_archive_with_a_member_twice_or_one_missing_is_refused(folder: Path, tmp_path: Path) -> None:
+    for archive in (
+        hostile(folder, tmp_path / "twice.zip", lambda file: file.writestr("card.md", "another")),
+        hostile(folder, tmp_path / "less.zip", lambda file: None, without="card.md"),
+        hostile(folder, tmp_path / "no_manifest.zip", lambda file: None, without=MANIFEST),
+    ):
+        with pytest.raises(ModelError, match="no model package"):
+            unpack(archive, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_link_in_an_archive_is_not_followed(folder: Path, tmp_path: Path) -> None:
+    secret = tmp_path / "secret.txt"
+    secret.write_text("secret")
+    link = zipfile.ZipInfo("card.md")
+    link.external_attr = 0o120777 << 16
+    archive = hostile(folder, tmp_path / "l.zip", lambda file: file.writestr(link, str(secret)), without="card.md")
+    with pytest.raises(ModelError, match=r"l\.zip/card\.md.*hash differs"):
+        unpack(archive, tmp_path / "out")
+
+
+def test_a_zip_bomb_is_refused_before_it_is_unpacked(folder: Path, tmp_path: Path) -> None:
+    def bomb(file: zipfile.ZipFile) -> None:
+        with file.open("model.safetensors", "w", force_zip64=True) as sink:
+            for _ in range(80):
+                sink.write(bytes(1 << 20))
+
+    archive = hostile(folder, tmp_path / "bomb.zip", bomb, without="model.safetensors")
+    assert archive.stat().st_size < 1 << 20
+    with pytest.raises(ModelError, match="larger than any such package"):
+        unpack(archive, tmp_path / "out")
+
+
+def test_a_damaged_archive_is_refused_wherever_it_is_damaged(folder: Path, tmp_path: Path) -> None:
+    whole = pack(folder, tmp_path / "whole.zip").read_bytes()
+    for place in (0, len(whole) // 4, len(whole) // 2, len(whole) - 10):
+        for content in (whole[:place], whole[:place] + b"\x5a" * 8 + whole[place + 8 :]):
+            damaged = tmp_path / "damaged.zip"
+            damaged.write_bytes(content)
+            with pytest.raises(ModelError):
+                unpack(damaged, tmp_path / "out")
+            assert not (tmp_path / "out").exists()
+
+
+def test_an_archive_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match=r"none\.zip: there is no such package file"):
+        unpack(tmp_path / "none.zip", tmp_path / "out")
