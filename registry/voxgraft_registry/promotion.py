@@ -1,0 +1,111 @@
+"""Whether a new version is worse than the champion, judged on the held-out cases that both were scored on.
+
+The rule, `if-not-worse`: a new version becomes champion unless it is shown to be worse. It is worse when the 95 %
+bootstrap interval of the mean difference over the common cases lies wholly on the worse side of zero. With fewer
+than six common cases an interval says nothing: there, and where no case is common, the means are compared, and a lower
+one is worse. A case is common when its id and, where both know it, the hash of its files are the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+FEWEST = 6
+"""Common cases from which on an interval decides."""
+
+RESAMPLES = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """The outcome of a comparison.
+
+    Attributes:
+        difference: Mean of new minus champion, in the metric's unit; None where there is nothing to compare.
+        ci95: Of the mean difference; None where an interval says nothing.
+        cases: How many cases are common.
+    """
+
+    worse: bool
+    reason: str
+    difference: float | None = None
+    ci95: tuple[float, float] | None = None
+    cases: int = 0
+
+    def document(self) -> dict[str, Any]:
+        """Plain values, as the run keeps them."""
+        return {name: getattr(self, name) for name in self.__slots__}
+
+
+def held_out(scores: Mapping[str, Any], hashes: Mapping[str, str]) -> dict[str, dict[str, Any]]:
+    """What a package keeps of a run's scores so that a later version can be compared with it.
+
+    Args:
+        scores: The document `evaluate/scores.json`.
+        hashes: The hash of each case's files.
+
+    Returns:
+        For each case the hash of its files, and for each metric the mean over the structures where it is defined.
+    """
+    kept: dict[str, dict[str, Any]] = {}
+    for case, metrics in scores["cases"].items():
+        means = {metric: _mean(structures) for metric, structures in metrics.items()}
+        known = {metric: mean for metric, mean in means.items() if mean is not None}
+        kept[case] = {"data": hashes.get(case, ""), "scores": known}
+    return kept
+
+
+def compare(
+    new: Mapping[str, Any], champion: Mapping[str, Any], metric: str, *, higher_is_better: bool, seed: int = 7
+) -> Verdict:
+    """Compare two packages by the facts of their manifests.
+
+    A champion that was never scored with this metric cannot be compared with; a person must then decide.
+    """
+    better = 1.0 if higher_is_better else -1.0
+    pairs = _pairs(new.get("held_out", {}), champion.get("held_out", {}), metric)
+    if not pairs:
+        return _by_summary(new, champion, metric, better)
+    differences = np.array([mine - theirs for mine, theirs in pairs])
+    mean = float(differences.mean())
+    said = f"{metric} {mean:+.4f} on {len(pairs)} common cases"
+    if len(pairs) < FEWEST:
+        worse = better * mean < 0
+        return Verdict(worse, f"{said} (too few for an interval)", mean, None, len(pairs))
+    draws = np.random.default_rng(seed).integers(0, len(pairs), (RESAMPLES, len(pairs)))
+    low, high = (float(bound) for bound in np.percentile(differences[draws].mean(1), [2.5, 97.5]))
+    worse = high < 0 if higher_is_better else low > 0
+    return Verdict(worse, f"{said} (95 % interval {low:+.4f} to {high:+.4f})", mean, (low, high), len(pairs))
+
+
+def _by_summary(new: Mapping[str, Any], champion: Mapping[str, Any], metric: str, better: float) -> Verdict:
+    """Compare means over different cases, for want of common ones."""
+    mine, theirs = (facts.get("scores", {}).get(metric, {}).get("mean", {}).get("mean") for facts in (new, champion))
+    if mine is None or theirs is None:
+        whose = "this version" if mine is None else "the champion"
+        return Verdict(True, f"{whose} has no score in {metric}, so the two cannot be compared")
+    difference = float(mine) - float(theirs)
+    return Verdict(better * difference < 0, f"{metric} {difference:+.4f}, but no held-out case is common", difference)
+
+
+def _pairs(new: Mapping[str, Any], champion: Mapping[str, Any], metric: str) -> list[tuple[float, float]]:
+    pairs = []
+    for case, mine in new.items():
+        theirs = champion.get(case)
+        if theirs is None or (mine.get("data") and theirs.get("data") and mine["data"] != theirs["data"]):
+            continue
+        scores = mine["scores"].get(metric), theirs["scores"].get(metric)
+        if None not in scores:
+            pairs.append((float(scores[0]), float(scores[1])))
+    return pairs
+
+
+def _mean(structures: Mapping[str, Any]) -> float | None:
+    """Over the structures in which a metric is defined; a mean that stands among them is not counted again."""
+    values = [float(value) for name, value in structures.items() if value is not None and name != "mean"]
+    finite = [value for value in values if np.isfinite(value)]
+    return float(np.mean(finite)) if finite else None

@@ -1,0 +1,128 @@
+"""The step `register`: keep the run's package as a version, and judge whether it becomes champion."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from voxgraft.errors import DataError, ModelError
+from voxgraft.models import CHALLENGER, CHAMPION, Version
+from voxgraft.package import Package, amend_package, read_package
+from voxgraft.runs.run import Run
+from voxgraft.workflow import Registry
+
+from .config import MlflowStoreConfig, MlflowTrackerConfig
+from .connection import Address, address, default_address
+from .promotion import Verdict, compare, held_out
+from .store import MlflowStore
+from .tracker import IDENTITY
+
+
+class Register:
+    """Leaves `register.json`: the version, whether it became champion, and why."""
+
+    def inputs(self, run: Run) -> Mapping[str, Any]:
+        at = _address(run)
+        return {
+            "model": read_package(run.package).hash,
+            "scores": _scores(run),
+            "registry": run.workflow.document()["registry"],
+            "uri": at.uri,
+            "there": at.database.exists() if at.database else True,
+        }
+
+    def outputs(self, run: Run) -> Sequence[Path]:
+        return [run.folder / "register.json"]
+
+    def do(self, run: Run) -> None:
+        wanted = run.workflow.registry
+        assert wanted is not None, "a workflow with this step has the section `registry`"
+        at = _address(run)
+        store = MlflowStore(MlflowStoreConfig(uri=at.uri, create=True))
+        package = _with_scores(run)
+        version = store.register(package, wanted.name, run=run.identity.get(IDENTITY, ""))
+        before = _champion(store, wanted.name)
+        verdict = self._judge(run, store, package, version, before)
+        already = before is not None and before.version == version.version
+        champion = already or _is_promoted(wanted, verdict)
+        if not already:
+            version = store.promote(wanted.name, version.version, CHAMPION if champion else CHALLENGER)
+        run.write("register.json", _outcome(version, champion, before, verdict, at))
+        role = f"is now {CHAMPION}" if champion else f"is {CHALLENGER}, not {CHAMPION}"
+        run.progress.say(f"register: {wanted.name} version {version.version} {role}: {_reason(wanted, verdict)}")
+
+    def _judge(
+        self, run: Run, store: MlflowStore, package: Package, version: Version, before: Version | None
+    ) -> Verdict | None:
+        """Compare with the champion, where there is another one."""
+        if before is None or before.version == version.version:
+            return None
+        metric = run.workflow.evaluation.metrics[0]
+        higher = bool(getattr(metric.component, "higher_is_better", True))
+        try:
+            champion = read_package(store.fetch(before.reference))
+            return compare(package.facts, champion.facts, metric.name, higher_is_better=higher)
+        except ModelError as error:
+            return Verdict(False, f"the champion could not be read ({error})")
+
+
+def _outcome(
+    version: Version, champion: bool, before: Version | None, verdict: Verdict | None, at: Address
+) -> dict[str, Any]:
+    return {
+        "name": version.name,
+        "version": version.version,
+        "reference": version.reference,
+        "hash": version.hash,
+        "champion": champion,
+        "previous": before.version if before and before.version != version.version else None,
+        "comparison": verdict.document() if verdict else None,
+        "registry": at.shown,
+        "run": version.run,
+    }
+
+
+def _is_promoted(wanted: Registry, verdict: Verdict | None) -> bool:
+    if wanted.promote == "if-not-worse":
+        return verdict is None or not verdict.worse
+    return wanted.promote == "always"
+
+
+def _reason(wanted: Registry, verdict: Verdict | None) -> str:
+    compared = f"against the champion, {verdict.reason}" if verdict else "there was no other champion"
+    return compared if wanted.promote == "if-not-worse" else f"promote is {wanted.promote!r}; {compared}"
+
+
+def _champion(store: MlflowStore, name: str) -> Version | None:
+    try:
+        return store.version(f"models:/{name}@{CHAMPION}")
+    except ModelError:
+        return None
+
+
+def _with_scores(run: Run) -> Package:
+    """The run's package; the scores of its held-out cases are put into its manifest, for later comparisons."""
+    package = read_package(run.package)
+    scores = _scores(run)
+    if scores is None:
+        return package
+    hashes = {case: facts["hash"] for case, facts in run.read("fingerprint.json")["cases"].items()}
+    card = (run.package / "card.md").read_text(encoding="utf-8")
+    return amend_package(run.package, card=card, facts={"held_out": held_out(scores, hashes)})
+
+
+def _scores(run: Run) -> Any:
+    """The scores of the held-out cases, if this workflow evaluates."""
+    try:
+        return run.read("evaluate/scores.json")
+    except DataError:
+        return None
+
+
+def _address(run: Run) -> Address:
+    """Where the workflow's tracker keeps runs; the registry is there too."""
+    tracking = run.workflow.tracking
+    if tracking is not None and isinstance(tracking.options, MlflowTrackerConfig) and tracking.options.uri:
+        return address(tracking.options.uri)
+    return default_address()

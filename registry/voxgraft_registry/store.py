@@ -1,0 +1,276 @@
+"""The store of model versions in an MLflow registry.
+
+A version's files are a package and the file `MLmodel`. Only the package's own files are ever fetched, and nothing of
+them is run: MLflow's loaders are not used.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
+
+from voxgraft.errors import ModelError
+from voxgraft.files import sha256, write_text
+from voxgraft.models import CHAMPION, Version
+from voxgraft.package import MANIFEST, MEMBERS, Package
+
+from .aliases import demoted, promoted
+from .artifacts import fetch_package
+from .config import MlflowStoreConfig
+from .connection import Address, absent, address, answers, connect, existing_address
+from .mlmodel import FLAVOUR, mlmodel
+from .references import check_name, parse
+from .tracker import experiment_id
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities.model_registry import ModelVersion, RegisteredModel
+
+HASH, FILES, METRIC = "voxgraft.hash", "voxgraft.manifest", "metric."
+"""Tags of a version: the model's identity, the hash of its manifest, and before each metric's name its mean."""
+
+EXPERIMENT = "voxgraft"
+"""Where versions that no run of this registry made are kept."""
+
+
+class MlflowStore:
+    """Models by name and version. The connection is made at the first use."""
+
+    def __init__(self, config: MlflowStoreConfig) -> None:
+        self._config = config
+        self._at: Address | None = None
+        self._connected: MlflowClient | None = None
+
+    def fetch(self, reference: str) -> Path:
+        """The folder of the package that a reference names: in the registry itself, or a verified copy in the cache.
+
+        Raises:
+            ModelError: There is no such model, or its package is damaged or not the one that was registered.
+            TrackingError: The registry does not answer.
+        """
+        client, at = self._client()
+        with answers(at):
+            found = self._find(reference)
+            place = client.get_model_version_download_uri(found.name, found.version)
+            if place.startswith("models:/m-"):
+                place = client.get_logged_model(place.removeprefix("models:/")).artifact_location
+            package = fetch_package(place, at, f"models:/{found.name}/{found.version}")
+        if (wanted := found.tags.get(HASH)) and wanted != package.hash:
+            raise ModelError(f"{reference}: its package is not the one that was registered (its hash differs)")
+        return package.folder
+
+    def models(self) -> dict[str, list[Version]]:
+        """Every model's versions, the newest first."""
+        client, at = self._client()
+        with answers(at):
+            models = _pages(client.search_registered_models)
+            return {model.name: self._versions(model) for model in sorted(models, key=lambda one: str(one.name))}
+
+    def version(self, reference: str) -> Version:
+        """The version that a reference names.
+
+        Raises:
+            ModelError: There is none; the message names those that there are.
+        """
+        client, at = self._client()
+        with answers(at):
+            found = self._find(reference)
+            return _version(found, client.get_registered_model(found.name).aliases)
+
+    def register(self, package: Package, name: str, *, run: str = "", note: Mapping[str, str] | None = None) -> Version:
+        """Keep a package as a new version; no alias moves. The same package of the same run gives the version it has.
+
+        Args:
+            run: The id of the run in MLflow that made it; without one a run is made to hold it.
+            note: More tags of the version.
+
+        Raises:
+            ModelError: The name cannot be a model's name.
+            TrackingError: The registry does not answer, or refuses.
+        """
+        check_name(name)
+        client, at = self._client()
+        with answers(at):
+            try:
+                known = self._versions(client.get_registered_model(name), package, run)
+            except Exception as error:
+                if not absent(error):
+                    raise
+                client.create_registered_model(name)
+                known = []
+            if known:
+                return known[0]
+            made = self._keep(client, at, package, name, run, dict(note or {}))
+            return _version(made, {})
+
+    def promote(self, name: str, version: str, alias: str = CHAMPION) -> Version:
+        """Let an alias point to a version; the one that was champion before is remembered.
+
+        Raises:
+            ModelError: There is no such version, or the alias is none that MLflow takes.
+        """
+        client, at = self._client()
+        with answers(at):
+            self._find(f"models:/{name}/{version}")
+            promoted(client, client.get_registered_model(name), version, alias)
+        return self.version(f"models:/{name}/{version}")
+
+    def rollback(self, name: str) -> Version:
+        """Let `champion` point to the version that was champion before.
+
+        Raises:
+            ModelError: There is no such model, or no earlier champion.
+        """
+        client, at = self._client()
+        with answers(at):
+            model = self._model(name)
+            there = {one.version for one in self._versions(model)}
+            version = demoted(client, model, there)
+        return self.version(f"models:/{name}/{version}")
+
+    def _client(self) -> tuple[MlflowClient, Address]:
+        if self._connected is None or self._at is None:
+            self._at = address(self._config.uri) if self._config.uri else existing_address()
+            self._connected = connect(self._at, create=self._config.create)
+        return self._connected, self._at
+
+    def _model(self, name: str) -> RegisteredModel:
+        client, _ = self._client()
+        try:
+            return client.get_registered_model(name)
+        except Exception as error:
+            if not absent(error):
+                raise
+            names = sorted(str(model.name) for model in _pages(client.search_registered_models))
+            raise ModelError(f"no model is called {name!r}; there are {', '.join(names) or 'none'}") from None
+
+    def _find(self, reference: str) -> ModelVersion:
+        client, _ = self._client()
+        wanted = parse(reference)
+        if wanted.run:
+            found = _pages(client.search_model_versions, f"run_id = '{wanted.run}'")
+            if not found:
+                raise ModelError(f"{reference}: no version of a model was registered by this run")
+            return max(found, key=lambda one: int(one.creation_timestamp))
+        model = self._model(wanted.name)
+        aliases: Mapping[str, Any] = model.aliases
+        if wanted.alias and wanted.alias not in aliases:
+            known = ", ".join(f"{alias} (version {version})" for alias, version in sorted(aliases.items()))
+            raise ModelError(f"{reference}: the model has no such alias; it has {known or 'none'}")
+        number = str(aliases[wanted.alias]) if wanted.alias else wanted.version
+        try:
+            return client.get_model_version(wanted.name, number)
+        except Exception as error:
+            if not absent(error):
+                raise
+            known = ", ".join(sorted((one.version for one in self._versions(model)), key=int))
+            raise ModelError(f"{reference}: there is no version {number}; there are {known or 'none'}") from None
+
+    def _versions(self, model: RegisteredModel, package: Package | None = None, run: str = "") -> list[Version]:
+        """A model's versions, the newest first; of all, or of one package and run."""
+        client, _ = self._client()
+        quote = '"' if "'" in model.name else "'"
+        found = _pages(client.search_model_versions, f"name = {quote}{model.name}{quote}")
+        if package is not None:
+            ours = sha256(package.folder / MANIFEST)
+            found = [one for one in found if one.tags.get(FILES) == ours and run in ("", one.run_id)]
+        found.sort(key=lambda one: int(one.version), reverse=True)
+        return [_version(one, model.aliases) for one in found]
+
+    def _keep(
+        self, client: MlflowClient, at: Address, package: Package, name: str, run: str, note: dict[str, str]
+    ) -> ModelVersion:
+        """Log the package as a model of a run, then make a version of it.
+
+        The version's source is the place of the files and never `models:/ID`: resolving that, MLflow would fall back
+        on its global tracking URI.
+        """
+        own = "" if run else self._own_run(client, at, package, name)
+        experiment = client.get_run(run or own).info.experiment_id
+        tags = {**note, HASH: package.hash, FILES: sha256(package.folder / MANIFEST), **_facts(package)}
+        logged = client.create_logged_model(
+            experiment, name.replace(".", "-"), run or own, tags=tags, model_type=FLAVOUR
+        )
+        try:
+            self._send(client, package, run or own, logged.model_id)
+        except BaseException:
+            client.finalize_logged_model(logged.model_id, "FAILED")
+            raise
+        client.finalize_logged_model(logged.model_id, "READY")
+        if own:
+            client.set_terminated(own, "FINISHED")
+        source = logged.artifact_location
+        return client.create_model_version(name, source, run or own, tags=tags, model_id=logged.model_id)
+
+    def _send(self, client: MlflowClient, package: Package, run: str, model: str) -> None:
+        from mlflow import __version__
+
+        for member in (*MEMBERS, MANIFEST):
+            client.log_model_artifact(model, str(package.folder / member))
+        with TemporaryDirectory(prefix="voxgraft-") as scratch:
+            path = Path(scratch) / "MLmodel"
+            write_text(path, mlmodel(package, run=run, model=model, mlflow=__version__))
+            client.log_model_artifact(model, str(path))
+
+    def _own_run(self, client: MlflowClient, at: Address, package: Package, name: str) -> str:
+        """A run that stands for one of another place, with what the package says of it."""
+        made = client.create_run(experiment_id(client, at, EXPERIMENT), run_name=name, tags=_facts(package))
+        for metric, mean in _means(package).items():
+            client.log_metric(made.info.run_id, metric, mean, step=0)
+        return str(made.info.run_id)
+
+
+def _version(found: ModelVersion, aliases: Mapping[str, Any]) -> Version:
+    metrics = {key.removeprefix(METRIC): _number(value) for key, value in found.tags.items() if key.startswith(METRIC)}
+    return Version(
+        name=str(found.name),
+        version=str(found.version),
+        aliases=tuple(sorted(alias for alias, version in aliases.items() if str(version) == str(found.version))),
+        run=found.run_id or "",
+        metrics={name: value for name, value in metrics.items() if value is not None},
+        hash=found.tags.get(HASH, ""),
+        created=datetime.fromtimestamp(int(found.creation_timestamp) / 1000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+    )
+
+
+def _facts(package: Package) -> dict[str, str]:
+    """What of a package is worth a tag."""
+    facts = package.facts
+    tags = {f"{METRIC}{metric}": f"{mean:.6g}" for metric, mean in _means(package).items()}
+    data = facts.get("data")
+    if isinstance(data, dict) and data.get("hash"):
+        tags["voxgraft.data"] = str(data["hash"])
+    return {**tags, "voxgraft.version": str(facts.get("voxgraft", "unknown"))}
+
+
+def _means(package: Package) -> dict[str, float]:
+    """The mean of each metric that the package was scored with."""
+    means = {}
+    scores = package.facts.get("scores")
+    for metric, structures in scores.items() if isinstance(scores, dict) else ():
+        mean = structures.get("mean", {}).get("mean") if isinstance(structures, dict) else None
+        if isinstance(mean, (int, float)):
+            means[str(metric)] = float(mean)
+    return means
+
+
+def _number(text: str) -> float | None:
+    try:
+        return float(text)
+    except ValueError:
+        return None
+
+
+def _pages(search: Any, query: str | None = None) -> list[Any]:
+    """All results of one of MLflow's searches, page by page."""
+    found: list[Any] = []
+    token = None
+    while True:
+        page = search(filter_string=query, max_results=100, page_token=token)
+        found += page
+        token = page.token
+        if not token:
+            return found

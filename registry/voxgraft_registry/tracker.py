@@ -1,0 +1,253 @@
+"""The tracker: what a run was made from, its curves, files and pictures, in MLflow."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
+
+from voxgraft.errors import TrackingError, VoxGraftError
+from voxgraft.files import digest, write_text
+from voxgraft.runs.run import Run
+from voxgraft.runs.state import data_state
+from voxgraft.yamlfile import dump
+
+from .config import MlflowTrackerConfig
+from .connection import Address, absent, address, answers, connect, default_address, patience
+from .outbox import Outbox, Point
+from .parameters import flat, without_places
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import Run as MlflowRun
+
+IDENTITY = "mlflow_run"
+"""The key in `run.json` under which a run's id in MLflow is kept."""
+
+DOCUMENTS = (
+    "environment.json",
+    "fingerprint.json",
+    "split.json",
+    "plan.json",
+    "train/parameters.json",
+    "train/summary.json",
+    "register.json",
+)
+"""Files of a run's folder that go to MLflow, those that are there, as soon as they are."""
+
+DECIDING = ("name", "data", "model", "transfer", "training")
+"""Sections of a workflow; a run with others is another run in MLflow."""
+
+BATCH = 100
+"""Parameters or tags in one call; ten times as many points."""
+
+
+class MlflowTracker:
+    """Keeps a run in MLflow.
+
+    A run that was interrupted goes on as the same run in MLflow: its id is kept in `run.json`. It is another one
+    when the data, the network or the training are others. No name of a user or of a host and no absolute path is sent.
+    Once training goes on, a server that is away does not stop it: what it missed is sent when it answers again.
+    """
+
+    def __init__(self, config: MlflowTrackerConfig) -> None:
+        self._config = config
+
+    def start(self, run: Run) -> None:
+        """Begin a run in MLflow, or go on with the one that this run's folder belongs to.
+
+        Raises:
+            TrackingError: Nothing answers at the address, or it refuses.
+        """
+        self._run = run
+        self._at: Address = address(self._config.uri) if self._config.uri else default_address()
+        self._client: MlflowClient = connect(self._at, create=True)
+        with answers(self._at), patience(seconds=20, retries=1):
+            found = self._resumed()
+            known = self._known(found) if found else set()
+            self._id = found.info.run_id if found else self._begun()
+            self._describe(found)
+        run.identity[IDENTITY] = self._id
+        run.write("run.json", run.identity)
+        self._outbox = Outbox(self._send, run.progress.say, run.folder / "unsent.jsonl", known)
+        self._sent: dict[str, tuple[int, int]] = {}
+        self._missed: list[tuple[Path, str]] = []
+        self._said: set[str] = set()
+        self._outbox.flush()
+        self._documents()
+
+    def params(self, values: Mapping[str, Any]) -> None:
+        """Keep settings; one that is there already keeps its value."""
+
+        def send() -> None:
+            have = self._client.get_run(self._id).data.params
+            self._log_params({key: text for key, text in flat(without_places(values)).items() if key not in have})
+
+        self._attempt(send, "parameters were not kept")
+
+    def metrics(self, values: Mapping[str, float], step: int) -> None:
+        """Add a point to each curve."""
+        self._outbox.add(values, step)
+        self._documents()
+
+    def file(self, path: Path, folder: str = "") -> None:
+        """Keep a file; one that could not be sent is tried again at the end of the run."""
+        if not self._upload(path, folder):
+            self._missed.append((path, folder))
+
+    def finish(self, status: str) -> None:
+        """End the run: `FINISHED`, `FAILED` or `KILLED`. A server that is away is named, and is no failure."""
+        self._outbox.flush()
+        missed, self._missed = self._missed, []
+        for path, folder in missed:
+            self.file(path, folder)
+        self._documents()
+        self._attempt(lambda: self._client.set_terminated(self._id, status), "the end of the run could not be told")
+        if self._outbox.waiting or self._missed:
+            self._run.progress.say(
+                f"tracking: {self._outbox.waiting} points (kept in unsent.jsonl) and {len(self._missed)} files "
+                "could not be sent; the next call of this run sends the points"
+            )
+
+    def _attempt(self, doing: Callable[[], object], lost: str) -> bool:
+        """Do what a server that is away may refuse, without stopping the run for it."""
+        if self._outbox.away:
+            return False
+        try:
+            with answers(self._at), patience(seconds=20, retries=1):
+                doing()
+        except TrackingError as error:
+            self._outbox.pause()
+            if lost not in self._said:
+                self._run.progress.say(f"tracking: {lost}: {error}")
+            self._said.add(lost)
+            return False
+        return True
+
+    def _upload(self, path: Path, folder: str) -> bool:
+        send = partial(self._client.log_artifact, self._id, str(path), folder or None)
+        return self._attempt(send, f"{path.name} was not kept")
+
+    def _resumed(self) -> MlflowRun | None:
+        """This folder's run in MLflow, if it is there and of the same training on the same data."""
+        if IDENTITY not in self._run.identity:
+            return None
+        from mlflow.exceptions import MlflowException
+
+        try:
+            found = self._client.get_run(self._run.identity[IDENTITY])
+        except MlflowException as error:
+            if absent(error):
+                return None
+            raise
+        tags, ours = found.data.tags, self._state()
+        same = tags.get("voxgraft.training") == ours["voxgraft.training"]
+        same_data = ours["voxgraft.files"] in ("", tags.get("voxgraft.files"))
+        if found.info.lifecycle_stage != "active" or not same or not same_data:
+            return None
+        self._client.update_run(found.info.run_id, status="RUNNING")
+        return found
+
+    def _begun(self) -> str:
+        tags = {key: value for key, value in self._state().items() if value}
+        return str(self._client.create_run(self._experiment(), tags=tags, run_name=self._run.workflow.name).info.run_id)
+
+    def _experiment(self) -> str:
+        name = self._config.experiment or self._run.workflow.name
+        return experiment_id(self._client, self._at, name, self._config.artifacts)
+
+    def _state(self) -> dict[str, str]:
+        """Fingerprints of what decides the training, and of the files it reads where they can be listed."""
+        document = self._run.workflow.document()
+        try:
+            files = data_state(self._run.dataset)
+        except VoxGraftError:  # the check step says why; without training, the data are not needed
+            files = ""
+        return {"voxgraft.training": digest([document[name] for name in DECIDING]), "voxgraft.files": files}
+
+    def _known(self, found: MlflowRun) -> set[tuple[str, int]]:
+        """The key and step of every point that MLflow has."""
+        client, run_id = self._client, found.info.run_id
+        return {(key, point.step) for key in found.data.metrics for point in client.get_metric_history(run_id, key)}
+
+    def _describe(self, found: MlflowRun | None) -> None:
+        from mlflow.entities import RunTag
+
+        environment = self._run.read("environment.json")
+        tags = {"voxgraft.version": environment["voxgraft"], "voxgraft.python": environment["python"]}
+        for name, plugin in environment["plugins"].items():
+            tags[f"voxgraft.plugin.{name}"] = f"{plugin['version']} sha256:{plugin['sha256'][:16]}"
+        rows = [RunTag(key, value) for key, value in tags.items()]
+        for start in range(0, len(rows), BATCH):
+            self._client.log_batch(self._id, tags=rows[start : start + BATCH])
+        have = found.data.params if found else {}
+        document = {name: part for name, part in self._run.workflow.document().items() if name != "tracking"}
+        self._log_params({key: text for key, text in flat(without_places(document)).items() if key not in have})
+
+    def _log_params(self, values: Mapping[str, str]) -> None:
+        from mlflow.entities import Param
+
+        rows = [Param(key, value) for key, value in values.items()]
+        for start in range(0, len(rows), BATCH):
+            self._client.log_batch(self._id, params=rows[start : start + BATCH])
+
+    def _send(self, points: Sequence[Point]) -> None:
+        from mlflow.entities import Metric
+
+        with answers(self._at), patience(seconds=5, retries=0):
+            rows = [Metric(point.key, point.value, point.time, point.step) for point in points]
+            for start in range(0, len(rows), 10 * BATCH):
+                self._client.log_batch(self._id, metrics=rows[start : start + 10 * BATCH])
+
+    def _documents(self) -> None:
+        """Send the run's documents that are new or have changed; they appear while steps are done."""
+        for name in ("workflow.yaml", *DOCUMENTS):
+            path = self._run.folder / name
+            state = path.stat() if path.is_file() else None
+            stamp = (state.st_mtime_ns, state.st_size) if state else None
+            if stamp is None or self._sent.get(name) == stamp:
+                continue
+            folder = "" if "/" not in name else name.partition("/")[0]
+            sent = self._workflow() if name == "workflow.yaml" else self._upload(path, folder)
+            if sent and name == "fingerprint.json":
+                sent = self._tag_data(self._run.read(name))
+            if sent:
+                self._sent[name] = stamp
+
+    def _tag_data(self, fingerprint: Mapping[str, Any]) -> bool:
+        """Name the data by their content, as the package does."""
+        value = digest({case: facts["hash"] for case, facts in fingerprint["cases"].items()})
+        return self._attempt(partial(self._client.set_tag, self._id, "voxgraft.data", value), "a tag was not kept")
+
+    def _workflow(self) -> bool:
+        """Send the resolved workflow, without the places of this machine."""
+        with TemporaryDirectory(prefix="voxgraft-") as scratch:
+            path = Path(scratch) / "workflow.yaml"
+            write_text(path, dump(without_places(self._run.workflow.document())))
+            return self._upload(path, "")
+
+
+def experiment_id(client: MlflowClient, at: Address, name: str, artifacts: str | None = None) -> str:
+    """The experiment of a name; a new one keeps its files beside the SQLite file, or where the server wants them.
+
+    Raises:
+        TrackingError: It was deleted, or nothing says where its files should go.
+    """
+    from mlflow.exceptions import MlflowException
+
+    found = client.get_experiment_by_name(name)
+    if found is None:
+        if not artifacts and not at.database and not at.uri.startswith("http"):
+            raise TrackingError(f"{at.shown}: a database keeps no files; say where they go with tracking.artifacts")
+        place = Path(artifacts).absolute().as_uri() if artifacts and "://" not in artifacts else artifacts
+        try:
+            return str(client.create_experiment(name, artifact_location=place or at.artifacts))
+        except MlflowException as error:
+            found = client.get_experiment_by_name(name)  # another run may have made it meanwhile
+            if found is None:
+                raise error
+    if found.lifecycle_stage != "active":
+        raise TrackingError(f"{at.shown}: the experiment {name!r} was deleted; restore it, or choose another name")
+    return str(found.experiment_id)
