@@ -61,10 +61,12 @@ class Labels:
         """From names and values; background, if it is named, is left out.
 
         Raises:
-            DataError: A value stands twice or is not a whole number from 1 to 65535.
+            DataError: A value stands twice or is not a whole number from 1 to 65535, or a name is kept for something else.
         """
         found = [Label(value, name) for name, value in names.items() if value != 0]
         for label in found:
+            if label.name == "mean":
+                raise DataError("a label is called 'mean', the name that scores give to their average; rename it")
             if not 0 < label.value <= 65535:
                 raise DataError(f"label {label.name!r} has the value {label.value}; values go from 1 to 65535")
         if len({label.value for label in found}) != len(found):

@@ -9,7 +9,7 @@ from typing import Any
 
 from ...data.cases import Case
 from ...errors import DataError
-from ...evaluate.case import score_case
+from ...evaluate.case import named_metrics, score_case
 from ...evaluate.scores import Scores
 from ...infer.predictor import Prediction, Predictor
 from ...package import amend_package, read_package
@@ -52,7 +52,7 @@ class Evaluate:
             if len(found) <= PICTURES:
                 _picture(run, case, scan, prediction)
         patients = {case.id: case.patient for case in held_out}
-        options = {one.name: one.options.model_dump(mode="json") for one in run.workflow.evaluation.metrics}
+        options = {name: one.document() for name, one in named_metrics(run.workflow.evaluation.metrics).items()}
         scores = Scores.of(found, patients, metrics=options)
         run.write("evaluate/scores.json", scores.document())
         scores.write_csv(run.folder / "evaluate" / "scores.csv")
@@ -70,13 +70,12 @@ class Evaluate:
         if run.tracker is not None:
             for name in ("scores.json", "scores.csv"):
                 run.tracker.file(run.folder / "evaluate" / name, "evaluate")
-        metric = run.workflow.evaluation.metrics[0].name
-        mean = scores.document()["summary"][metric]["mean"]
+        metric, structures = next(iter(scores.document()["summary"].items()))
+        mean = structures["mean"]
         if mean["mean"] is not None:
             low, high = mean["ci95"]
-            run.progress.say(
-                f"evaluate: {metric} {mean['mean']:.4f} (95 % interval {low:.4f} to {high:.4f}), n {mean['n']}"
-            )
+            interval = "" if low is None else f" (95 % interval {low:.4f} to {high:.4f})"
+            run.progress.say(f"evaluate: {metric} {mean['mean']:.4f}{interval}, n {mean['n']}")
 
 
 def _segment(case: Case, predictor: Predictor, run: Run) -> tuple[Volume, Prediction, Volume]:
