@@ -176,7 +176,7 @@ def _by_pydicom(path: Path, size: int) -> Header | None:
     import pydicom
 
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), pydicom.config.disable_value_validation():
             warnings.simplefilter("ignore")  # they quote values, and what they warn of is checked here anyway
             dataset = pydicom.dcmread(path, force=True, defer_size=WINDOW)
             meta = dataset.file_meta

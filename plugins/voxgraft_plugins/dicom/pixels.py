@@ -48,9 +48,10 @@ def missing_pixels(header: Header) -> str:
 
 
 def stored_bytes(header: Header) -> int:
-    """The length of one uncompressed frame."""
-    values = header.whole("Rows"), header.whole("Columns"), max(1, header.whole("SamplesPerPixel", 1))
-    return values[0] * values[1] * values[2] * header.whole("BitsAllocated") // 8
+    """The length of one uncompressed frame; two neighbouring pixels share their colour in the forms named 422."""
+    shared = "422" in header.text("PhotometricInterpretation")
+    samples = 2 if shared else max(1, header.whole("SamplesPerPixel", 1))
+    return header.whole("Rows") * header.whole("Columns") * samples * header.whole("BitsAllocated") // 8
 
 
 def _fragments_end(header: Header) -> bool:
@@ -165,7 +166,7 @@ def _decode_into(plane: Array, header: Header) -> None:
 def _by_pydicom(header: Header) -> Array:
     import pydicom
 
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), pydicom.config.disable_value_validation():
         warnings.simplefilter("ignore")
         dataset = pydicom.dcmread(header.path, force=True)
         if "TransferSyntaxUID" not in dataset.file_meta:

@@ -13,7 +13,7 @@ from voxgraft.volume import Item, Problem, Volume
 from .geometry import plane_of, stacked
 from .header import Header, read_header
 from .pixels import missing_pixels, read_pixels
-from .series import describe, is_image, series_of, unnamed
+from .series import describe, is_image, is_nameless, may_belong, series_of
 
 
 class DicomReader:
@@ -23,26 +23,19 @@ class DicomReader:
         """Group files into series and describe each; objects that hold no image are left out.
 
         A file that breaks off before it names its series, or is no DICOM at all in spite of its name, counts against
-        every series that has files in the same folder, for it may be one of their slices.
+        every series of the same folder that it may be a slice of.
         """
         headers: list[Header] = []
-        damaged: list[Path] = []
+        damaged: dict[Path, Header | None] = {}
         for file in files:
             header = _header(file)
-            if header is None:
-                damaged.append(file)
+            if header is None or (is_image(header) and is_nameless(header)):
+                damaged[file] = header
             elif is_image(header):
                 headers.append(header)
-        named = []
-        for series in series_of(headers):
-            if unnamed(series):
-                damaged.append(series[0].path)
-            else:
-                named.append(series)
         items, blamed = [], set()
-        for series in named:
-            folders = {header.path.parent for header in series}
-            beside = [file for file in damaged if file.parent in folders]
+        for series in series_of(headers):
+            beside = [file for file, rest in damaged.items() if may_belong(file, rest, series)]
             blamed.update(beside)
             items += describe(series, beside)
         return items + [_unreadable(file) for file in damaged if file not in blamed]

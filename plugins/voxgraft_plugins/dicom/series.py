@@ -33,33 +33,41 @@ NO_IMAGE = tuple(
 """Beginnings of SOP classes that hold no image of a patient, though some hold pixels: segmentations, plans, doses."""
 
 
+STORAGE = "1.2.840.10008.5.1.4.1.1."
+DIRECTORY = "1.2.840.10008.1.3.10"
+
+
 def is_image(header: Header) -> bool:
-    """Whether the file holds, or once held, an image."""
-    if header.sop_class.startswith(NO_IMAGE) or header.sop_class == "1.2.840.10008.1.3.10":
+    """Whether the file holds, or should hold, an image: one without pixels may be what is left of a slice."""
+    if header.sop_class.startswith((*NO_IMAGE, DIRECTORY)):
         return False
-    return header.has_pixels or bool(header.text("Rows")) or not header.complete
+    told = header.has_pixels or header.text("Rows") or not header.complete
+    return bool(told) or not header.sop_class or header.sop_class.startswith(STORAGE)
 
 
 def series_of(headers: Iterable[Header]) -> list[list[Header]]:
-    """Part headers into series: by study and series UID, or where that is blank, by folder and kind.
-
-    A file that breaks off before it names its series stands alone.
-    """
+    """Part headers into series: by study and series UID, or where that is blank, by folder and kind."""
     found: dict[tuple[str, ...], list[Header]] = {}
     for header in headers:
         key: tuple[str, ...] = (header.text("StudyInstanceUID"), header.text("SeriesInstanceUID"))
         if not key[1]:
             names = ("Modality", "SeriesDescription", "FrameOfReferenceUID")
             key = (str(header.path.parent), header.sop_class, *map(header.text, names))
-            if not header.complete:
-                key = (str(header.path),)
         found.setdefault(key, []).append(header)
     return list(found.values())
 
 
-def unnamed(headers: Sequence[Header]) -> bool:
-    """Whether this is a file that breaks off before it names its series."""
-    return len(headers) == 1 and not headers[0].complete and not headers[0].text("SeriesInstanceUID")
+def is_nameless(header: Header) -> bool:
+    """Whether the file breaks off before it names its series."""
+    return not header.has_pixels and not header.text("SeriesInstanceUID")
+
+
+def may_belong(file: Path, rest: Header | None, series: Sequence[Header]) -> bool:
+    """Whether a damaged file may be a slice of a series: it lies beside its files, and what it still says agrees."""
+    if all(file.parent != header.path.parent for header in series):
+        return False
+    names = ("MediaStorageSOPClassUID", "Modality", "SeriesDescription", "PatientID", "StudyInstanceUID")
+    return rest is None or all(rest.text(name) in ("", series[0].text(name)) for name in names)
 
 
 def describe(headers: Sequence[Header], damaged: Sequence[Path]) -> list[Item]:
