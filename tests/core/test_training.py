@@ -84,12 +84,12 @@ def test_a_damaged_checkpoint_is_said_in_a_sentence(tmp_path, damage) -> None:
 def test_sigkill_leaves_a_whole_checkpoint_and_the_rest_goes_on(tmp_path, repo_path) -> None:
     """A real process, really killed, at a moment it does not choose."""
     script = (
-        "import sys; sys.path.insert(0, {tests!r})\n"
+        f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r})\n"
         "from pathlib import Path\nfrom lightning_fabric import Fabric\nfrom training import tiny_job\n"
         "from voxgraft.train import loop\nloop.SAVE_EVERY = 0.0\n"
-        "job = tiny_job(Path({folder!r}), {{'budget': '100000 steps'}})\n"
+        f"job = tiny_job(Path({str(tmp_path)!r}), {{'budget': '100000 steps'}})\n"
         "loop.fit(job, Fabric(accelerator='cpu', devices=1))\n"
-    ).format(tests=str(Path(__file__).parent), folder=str(tmp_path))
+    )
     process = subprocess.Popen([sys.executable, "-c", script], env=repo_path, stderr=subprocess.DEVNULL)
     try:
         patience = time.monotonic() + 60

@@ -61,7 +61,7 @@ class Labels:
         """From names and values; background, if it is named, is left out.
 
         Raises:
-            DataError: A value stands twice or is not a whole number from 1 to 65535, or a name is kept for something else.
+            DataError: A value stands twice or is not a whole number from 1 to 65535, or a label is called `mean`.
         """
         found = [Label(value, name) for name, value in names.items() if value != 0]
         for label in found:

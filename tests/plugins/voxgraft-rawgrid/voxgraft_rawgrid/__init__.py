@@ -1,4 +1,4 @@
-"""An example of a plugin in a project of its own: the `.rawgrid` files of a laboratory scanner, and how to read them."""
+"""An example of a plugin in a project of its own: a reader of a laboratory's `.rawgrid` files, and a modality."""
 
 from __future__ import annotations
 
