@@ -67,7 +67,7 @@ def compare(
     A champion that was never scored with this metric cannot be compared with; a person must then decide.
     """
     better = 1.0 if higher_is_better else -1.0
-    pairs = _pairs(new.get("held_out", {}), champion.get("held_out", {}), metric)
+    pairs = _pairs(new.get("held_out"), champion.get("held_out"), metric)
     if not pairs:
         return _by_summary(new, champion, metric, better)
     differences = np.array([mine - theirs for mine, theirs in pairs])
@@ -84,24 +84,33 @@ def compare(
 
 def _by_summary(new: Mapping[str, Any], champion: Mapping[str, Any], metric: str, better: float) -> Verdict:
     """Compare means over different cases, for want of common ones."""
-    mine, theirs = (facts.get("scores", {}).get(metric, {}).get("mean", {}).get("mean") for facts in (new, champion))
-    if mine is None or theirs is None:
-        whose = "this version" if mine is None else "the champion"
+    mine, theirs = (_inside(facts, "scores", metric, "mean", "mean") for facts in (new, champion))
+    if not _is_number(mine) or not _is_number(theirs):
+        whose = "the champion" if _is_number(mine) else "this version"
         return Verdict(True, f"{whose} has no score in {metric}, so the two cannot be compared")
     difference = float(mine) - float(theirs)
     return Verdict(better * difference < 0, f"{metric} {difference:+.4f}, but no held-out case is common", difference)
 
 
-def _pairs(new: Mapping[str, Any], champion: Mapping[str, Any], metric: str) -> list[tuple[float, float]]:
+def _pairs(new: Any, champion: Any, metric: str) -> list[tuple[float, float]]:
     pairs = []
-    for case, mine in new.items():
-        theirs = champion.get(case)
-        if theirs is None or (mine.get("data") and theirs.get("data") and mine["data"] != theirs["data"]):
-            continue
-        scores = mine["scores"].get(metric), theirs["scores"].get(metric)
-        if None not in scores:
-            pairs.append((float(scores[0]), float(scores[1])))
+    for case in new if isinstance(new, Mapping) else ():
+        mine, theirs = (_inside(cases, case, "scores", metric) for cases in (new, champion))
+        data = [_inside(cases, case, "data") for cases in (new, champion)]
+        if _is_number(mine) and _is_number(theirs) and (not all(data) or data[0] == data[1]):
+            pairs.append((float(mine), float(theirs)))
     return pairs
+
+
+def _inside(document: Any, *keys: str) -> Any:
+    """A value of nested mappings that come from a manifest; None where it is not there."""
+    for key in keys:
+        document = document.get(key) if isinstance(document, Mapping) else None
+    return document
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and bool(np.isfinite(value))
 
 
 def _mean(structures: Mapping[str, Any]) -> float | None:
