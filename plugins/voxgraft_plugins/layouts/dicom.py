@@ -59,7 +59,7 @@ class DicomLayout:
             text = (item.description or "").casefold()
             if not fnmatchcase(text, config.description.casefold()):
                 return False
-        return len(item.files) >= config.min_slices or config.min_slices <= 1 or item.shape[-1] >= config.min_slices
+        return len(item.files) >= config.min_slices
 
     def _ids(self, items: Sequence[Item]) -> list[str]:
         keys = [f"{item.series or ''}@{_below(item.path, self._config.path)}" for item in items]

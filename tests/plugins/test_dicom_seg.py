@@ -1,0 +1,366 @@
+"""Laws of the DICOM SEG writer: every voxel where it was, in the scan's study, and never a file that lies elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from pydicom import dcmread
+from pydicom.dataset import Dataset
+
+from dicom_series import make_series
+from voxgraft.catalogue import Catalogue
+from voxgraft.data.cases import Label, Labels
+from voxgraft.errors import BadImage, DataError
+from voxgraft.reading import read_item, scan
+from voxgraft.volume import Item, Volume
+from voxgraft.writing import write
+from voxgraft_plugins.dicom_seg import codes, proof, writer
+
+LABELS = Labels((Label(1, "Left kidney"), Label(4, "mystery"), Label(300, "Tumour")))
+FACTS = {"model": "kidney-ct", "version": "3", "hash": "ab" * 32, "software": "voxgraft 0.1.0"}
+LPS = np.array([-1.0, -1.0, 1.0])
+
+
+def turned(*angles: float, spacing: tuple[float, float, float] = (0.9, 0.8, 2.5)) -> Any:
+    """An affine of axes that are turned around x, y and z by these angles in degrees."""
+    rotation = np.eye(3)
+    for axis, angle in enumerate(np.radians(angles)):
+        one = np.eye(3)
+        a, b = [other for other in range(3) if other != axis]
+        one[a, a] = one[b, b] = np.cos(angle)
+        one[a, b], one[b, a] = -np.sin(angle), np.sin(angle)
+        rotation = rotation @ one
+    affine = np.eye(4)
+    affine[:3, :3] = rotation * spacing
+    affine[:3, 3] = [31.4, -27.1, 8.2]
+    return affine
+
+
+def series(folder: Path, affine: Any = None, shape: tuple[int, int, int] = (19, 14, 9), **changes: Any) -> None:
+    array = np.arange(np.prod(shape), dtype=np.int16).reshape(shape)
+    make_series(folder, array, turned(0, 0, 0) if affine is None else affine, **changes)
+
+
+def only(path: Path, catalogue: Catalogue) -> Item:
+    (item,) = scan(path, catalogue)
+    assert item.errors == ()
+    return item
+
+
+def blobs(item: Item, seed: int = 3) -> Volume:
+    """A mask with every label, without any symmetry; some slices stay empty."""
+    rng = np.random.default_rng(seed)
+    mask = np.zeros(item.shape, np.uint16, order="F")
+    for value in LABELS.values:
+        for _ in range(3):
+            low = [int(rng.integers(0, max(1, n - 3))) for n in item.shape]
+            mask[tuple(slice(a, a + int(rng.integers(2, 5))) for a in low)] = value
+    mask[:, :, 0] = 0
+    mask[1, 2, -1] = 4
+    assert set(np.unique(mask)) == {0, *LABELS.values}
+    return Volume(mask, item.affine, item=item)
+
+
+def voxels(mask: Volume, value: int) -> Any:
+    """The places of a label's voxels in RAS millimetres, in order."""
+    found = np.argwhere(mask.array == value) @ mask.affine[:3, :3].T + mask.affine[:3, 3]
+    return found[np.lexsort(found.round(2).T)]
+
+
+def voxels_in(path: Path, number: int) -> Any:
+    """The same of a segment, as highdicom reads it."""
+    import highdicom
+
+    volume = highdicom.seg.segread(path).get_volume(segment_numbers=[number], combine_segments=False)
+    index = np.argwhere(volume.array[..., 0])
+    found = (index @ volume.affine[:3, :3].T + volume.affine[:3, 3]) * LPS
+    return found[np.lexsort(found.round(2).T)]
+
+
+def same_places(path: Path, mask: Volume) -> None:
+    for number, value in enumerate(LABELS.values, start=1):
+        there, wanted = voxels_in(path, number), voxels(mask, value)
+        assert there.shape == wanted.shape
+        assert np.allclose(there, wanted, atol=0.02)
+
+
+def matched(path: Path, item: Item) -> Any:
+    """The segment numbers in the grid of the series, (column, row, slice) in the order of the item's files."""
+    import highdicom
+
+    slices = [dcmread(file) for file in item.files]
+    for one in slices:
+        one.setdefault("SliceThickness", 1.0)
+    volume = highdicom.get_volume_from_series(slices)
+    found = highdicom.seg.segread(path).get_volume(combine_segments=True).match_geometry(volume).array.T
+    first = np.array(dcmread(item.files[0]).ImagePositionPatient, dtype=float)
+    return found if np.allclose(volume.affine[:3, 3], first, atol=1e-3) else found[:, :, ::-1]
+
+
+@pytest.mark.parametrize("name", ["12-T1post-05670", "36459-FLAIRreg-76244", "13_HCropVolume"])
+def test_a_real_series_gets_every_voxel_back(name: str, data: Path, tmp_path: Path, catalogue: Catalogue) -> None:
+    item = only(data / "dicom_study" / name, catalogue)
+    mask = blobs(item)
+    write(mask, tmp_path / "mask.dcm", catalogue, LABELS, FACTS)
+    same_places(tmp_path / "mask.dcm", mask)
+    numbers = np.zeros(301, int)
+    numbers[list(LABELS.values)] = [1, 2, 3]
+    assert np.array_equal(matched(tmp_path / "mask.dcm", item), numbers[mask.array])
+
+
+@pytest.mark.parametrize(
+    "affine",
+    [
+        turned(0, 0, 0),
+        turned(0, 0, 180),
+        turned(20, -35, 12),
+        turned(0, 90, 0) @ np.diag([1, -1, 1, 1]),
+        turned(90, 0, 0) @ np.diag([-1, 1, 1, 1]),
+        turned(4, 88, 3, spacing=(1.0, 1.0, 1.0)),
+    ],
+    ids=["axial", "turned", "double-oblique", "sagittal", "coronal", "nearly-sagittal"],
+)
+def test_any_orientation_gets_every_voxel_back(affine: Any, tmp_path: Path, catalogue: Catalogue) -> None:
+    series(tmp_path / "s", affine)
+    item = only(tmp_path / "s", catalogue)
+    mask = blobs(item)
+    write(mask, tmp_path / "mask.dcm", catalogue, LABELS, FACTS)
+    same_places(tmp_path / "mask.dcm", mask)
+    numbers = np.zeros(301, int)
+    numbers[list(LABELS.values)] = [1, 2, 3]
+    assert np.array_equal(matched(tmp_path / "mask.dcm", item), numbers[mask.array])
+
+
+def test_the_object_says_what_it_is_and_where_it_belongs(tmp_path: Path, catalogue: Catalogue) -> None:
+    series(tmp_path / "s", PatientName="Müller^Änne", SpecificCharacterSet="ISO_IR 100", SeriesNumber=7)
+    item = only(tmp_path / "s", catalogue)
+    labels = Labels((*LABELS.items, Label(5, "Größe\\x" + "y" * 80, ("10200004", "SCT", "Liver"))))
+    write(blobs(item), tmp_path / "mask.dcm", catalogue, labels, FACTS)
+    seg, source = dcmread(tmp_path / "mask.dcm"), dcmread(item.files[0])
+    assert (seg.Modality, seg.SegmentationType, seg.file_meta.TransferSyntaxUID) == (
+        "SEG",
+        "BINARY",
+        "1.2.840.10008.1.2.1",
+    )
+    for name in ("StudyInstanceUID", "PatientID", "FrameOfReferenceUID", "PatientName", "StudyDate"):
+        assert str(getattr(seg, name)) == str(getattr(source, name)), name
+    assert seg.SeriesInstanceUID != source.SeriesInstanceUID and seg.SeriesNumber == 9007
+    assert seg.ReferencedSeriesSequence[0].SeriesInstanceUID == source.SeriesInstanceUID
+    referred = {one.ReferencedSOPInstanceUID for one in seg.ReferencedSeriesSequence[0].ReferencedInstanceSequence}
+    assert referred == {dcmread(file).SOPInstanceUID for file in item.files}
+    kidney, mystery, tumour, own = seg.SegmentSequence
+    kind = kidney.SegmentedPropertyTypeCodeSequence[0]
+    assert (kidney.SegmentLabel, kind.CodeValue) == ("Left kidney", "64033007")
+    assert kind.SegmentedPropertyTypeModifierCodeSequence[0].CodeMeaning == "Left"
+    assert mystery.SegmentedPropertyTypeCodeSequence[0].CodeMeaning == "Anatomical Structure"
+    assert tumour.SegmentedPropertyCategoryCodeSequence[0].CodeValue == "49755003"
+    assert own.SegmentLabel == "Größe x" + "y" * 57 and own.SegmentedPropertyTypeCodeSequence[0].CodeValue == "10200004"
+    made = kidney.SegmentationAlgorithmIdentificationSequence[0]
+    assert (made.AlgorithmName, made.AlgorithmVersion) == ("kidney-ct", "3") and "ab" * 32 in made.AlgorithmParameters
+
+
+def test_the_same_model_replaces_and_another_stands_beside(tmp_path: Path, catalogue: Catalogue) -> None:
+    series(tmp_path / "s")
+    series(tmp_path / "t")
+    one, two = (blobs(only(tmp_path / name, catalogue)) for name in "st")
+
+    def uids(mask: Volume, **facts: str) -> tuple[str, str]:
+        write(mask, tmp_path / "mask.dcm", catalogue, LABELS, {**FACTS, **facts})
+        seg = dcmread(tmp_path / "mask.dcm", stop_before_pixels=True)
+        return str(seg.SeriesInstanceUID), str(seg.SOPInstanceUID)
+
+    found = uids(one)
+    assert uids(one) == found and len(set(found)) == 2
+    assert not set(uids(one, hash="cd" * 32)) & set(found)
+    assert not set(uids(two)) & set(found)
+
+
+def test_nothing_found_is_a_file_of_its_own(tmp_path: Path, catalogue: Catalogue) -> None:
+    import highdicom
+
+    series(tmp_path / "s")
+    item = only(tmp_path / "s", catalogue)
+    write(Volume(np.zeros(item.shape, np.uint8), item.affine, item=item), tmp_path / "m.dcm", catalogue, LABELS, FACTS)
+    seg = highdicom.seg.segread(tmp_path / "m.dcm")
+    assert [one.SegmentLabel for one in seg.SegmentSequence] == list(LABELS.names)
+    assert (matched(tmp_path / "m.dcm", item) == 0).all() and matched(tmp_path / "m.dcm", item).shape == item.shape
+    assert [place.voxels for place in proof.places_in_file(tmp_path / "m.dcm").values()] == [0, 0, 0]
+
+
+@pytest.mark.parametrize("k", [0, 4, 8])
+def test_a_finding_in_one_slice_keeps_its_place(k: int, tmp_path: Path, catalogue: Catalogue) -> None:
+    series(tmp_path / "s", turned(20, -35, 12))
+    item = only(tmp_path / "s", catalogue)
+    array = np.zeros(item.shape, np.uint8)
+    array[4:9, 2:5, k] = 4
+    write(Volume(array, item.affine, item=item), tmp_path / "m.dcm", catalogue, LABELS, FACTS)
+    assert np.array_equal(matched(tmp_path / "m.dcm", item), array // 2)
+
+
+def test_a_structure_that_was_not_found_keeps_its_segment(tmp_path: Path, catalogue: Catalogue) -> None:
+    series(tmp_path / "s")
+    mask = blobs(only(tmp_path / "s", catalogue))
+    mask = mask.with_array(np.where(mask.array == 4, 0, mask.array))
+    write(mask, tmp_path / "m.dcm", catalogue, LABELS, FACTS)
+    found = {number: place.voxels for number, place in proof.places_in_file(tmp_path / "m.dcm").items()}
+    assert found[2] == 0 and found[1] == (mask.array == 1).sum() and found[3] == (mask.array == 300).sum()
+
+
+def test_a_series_with_blank_uids_and_compressed_pixels(data: Path, tmp_path: Path, catalogue: Catalogue) -> None:
+    item = only(data / "ct" / "dicom_jpeg2000", catalogue)
+    assert not dcmread(item.files[0], stop_before_pixels=True).SOPInstanceUID
+    mask = blobs(item)
+    write(mask, tmp_path / "mask.dcm", catalogue, LABELS, FACTS)
+    same_places(tmp_path / "mask.dcm", mask)
+    seg = dcmread(tmp_path / "mask.dcm", stop_before_pixels=True)
+    meta = [str(dcmread(file, stop_before_pixels=True).file_meta.MediaStorageSOPInstanceUID) for file in item.files]
+    references = seg.ReferencedSeriesSequence[0].ReferencedInstanceSequence
+    assert {str(one.ReferencedSOPInstanceUID) for one in references} == set(meta)
+    assert seg.StudyInstanceUID and seg.FrameOfReferenceUID
+    write(mask, tmp_path / "again.dcm", catalogue, LABELS, FACTS)
+    assert dcmread(tmp_path / "again.dcm", stop_before_pixels=True).StudyInstanceUID == seg.StudyInstanceUID
+
+
+def strip(k: int, dataset: Dataset) -> None:
+    for name in ("FrameOfReferenceUID", "SliceThickness", "PatientBirthDate", "StudyID", "ReferringPhysicianName"):
+        delattr(dataset, name)
+    dataset.StudyInstanceUID = ""
+
+
+def jitter(k: int, dataset: Dataset) -> None:
+    dataset.ImageOrientationPatient = [float(v) + (-1) ** k * 2e-5 for v in dataset.ImageOrientationPatient]
+    dataset.PixelSpacing = [float(v) + (-1) ** k * 1e-5 for v in dataset.PixelSpacing]
+    x, y, z = (float(v) for v in dataset.ImagePositionPatient)
+    dataset.ImagePositionPatient = [x, y, z + (-1) ** k * 0.004]
+
+
+@pytest.mark.parametrize("edit", [strip, jitter])
+def test_headers_as_archives_leave_them_are_filled_in(
+    edit: Callable[[int, Dataset], None], tmp_path: Path, catalogue: Catalogue
+) -> None:
+    series(tmp_path / "s", turned(5, 10, 15), edit=edit)
+    before = {file: file.read_bytes() for file in (tmp_path / "s").iterdir()}
+    mask = blobs(only(tmp_path / "s", catalogue))
+    write(mask, tmp_path / "mask.dcm", catalogue, LABELS, FACTS)
+    same_places(tmp_path / "mask.dcm", mask)
+    assert before == {file: file.read_bytes() for file in (tmp_path / "s").iterdir()}
+    measures = dcmread(tmp_path / "mask.dcm").SharedFunctionalGroupsSequence[0].PixelMeasuresSequence[0]
+    assert float(measures.SliceThickness) == pytest.approx(2.5, abs=1e-3)
+
+
+def test_one_slice_is_a_series_too(tmp_path: Path, catalogue: Catalogue) -> None:
+    series(tmp_path / "s", shape=(21, 13, 1))
+    item = only(tmp_path / "s", catalogue)
+    array = np.zeros(item.shape, np.uint8)
+    array[3:9, 2:4] = 1
+    array[20, 12] = 4
+    mask = Volume(array, item.affine, dims=3, item=item)
+    write(mask, tmp_path / "mask.dcm", catalogue, LABELS, FACTS)
+    assert len(voxels_in(tmp_path / "mask.dcm", 1)) == 12
+    assert np.allclose(voxels_in(tmp_path / "mask.dcm", 2), voxels(mask, 4), atol=0.01)
+
+
+@pytest.mark.parametrize(
+    ("change", "word"),
+    [
+        (lambda m: m.with_array(np.where(m.array == 4, 77, m.array)), "77"),
+        (lambda m: m.with_array(m.array.astype(np.float32)), "float32"),
+        (lambda m: m.with_array(m.array.astype(np.int32) - 1), "-1"),
+        (lambda m: m.with_array(m.array[:, :, 1:]), "19x14x8"),
+        (lambda m: m.with_array(m.array[1:]), "18x14x9"),
+        (lambda m: Volume(np.stack([m.array] * 2), m.affine, item=m.item), "three axes|mask"),
+        (lambda m: Volume(m.array, m.affine), "dicom"),
+    ],
+)
+def test_what_is_no_mask_of_the_series_is_refused(
+    change: Callable[[Volume], Volume], word: str, tmp_path: Path, catalogue: Catalogue
+) -> None:
+    series(tmp_path / "s")
+    mask = change(blobs(only(tmp_path / "s", catalogue)))
+    with pytest.raises(DataError, match=word):
+        write(mask, tmp_path / "out" / "mask.dcm", catalogue, LABELS, FACTS)
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_image_is_refused(tmp_path: Path, catalogue: Catalogue) -> None:
+    series(tmp_path / "s")
+    image = read_item(only(tmp_path / "s", catalogue), catalogue)
+    with pytest.raises(DataError, match="named structures"):
+        write(image, tmp_path / "mask.dcm", catalogue, None, {})
+
+
+def test_slices_that_changed_since_the_scan_are_refused(tmp_path: Path, catalogue: Catalogue) -> None:
+    series(tmp_path / "s")
+    mask = blobs(only(tmp_path / "s", catalogue))
+    (tmp_path / "s" / "0003.dcm").write_bytes(b"something else")
+    with pytest.raises(BadImage, match=r"0003\.dcm"):
+        write(mask, tmp_path / "mask.dcm", catalogue, LABELS, FACTS)
+    (tmp_path / "s" / "0003.dcm").unlink()
+    with pytest.raises(BadImage, match="gone"):
+        write(mask, tmp_path / "mask.dcm", catalogue, LABELS, FACTS)
+    assert not (tmp_path / "mask.dcm").exists()
+
+
+@pytest.mark.parametrize("wrong", ["order", "row"])
+def test_a_mask_in_the_wrong_place_is_never_kept(
+    wrong: str, tmp_path: Path, catalogue: Catalogue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Sabotage between the array and the file: slices in reverse, or positions that are off by a row."""
+    series(tmp_path / "s", turned(20, -35, 12))
+    right = writer.read_sources
+
+    def wrongly(item: Item, thickness: float) -> list[Any]:
+        slices = right(item, thickness)
+        if wrong == "order":
+            return slices[::-1]
+        for one in slices:
+            step = np.array(one.ImageOrientationPatient[3:], dtype=float) * 0.8
+            one.ImagePositionPatient = [round(float(v), 6) for v in np.array(one.ImagePositionPatient) + step]
+        return slices
+
+    monkeypatch.setattr(writer, "read_sources", wrongly)
+    with pytest.raises(DataError, match="mm beside the mask"):
+        write(blobs(only(tmp_path / "s", catalogue)), tmp_path / "out" / "mask.dcm", catalogue, LABELS, FACTS)
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_lost_voxels_are_noticed() -> None:
+    expected = {1: proof.Place(10, (0.0, 0.0, 0.0)), 2: proof.Place(0, None)}
+    proof.compare(expected, expected, ("a", "b"), 0.1)
+    with pytest.raises(DataError, match="'a' has 9 voxels, the mask has 10"):
+        proof.compare({**expected, 1: proof.Place(9, (0.0, 0.0, 0.0))}, expected, ("a", "b"), 0.1)
+    with pytest.raises(DataError, match=r"'a' lies 3\.00 mm"):
+        proof.compare({**expected, 1: proof.Place(10, (0.0, 3.0, 0.0))}, expected, ("a", "b"), 0.1)
+
+
+def test_coded_terms_are_those_of_the_standard() -> None:
+    from pydicom.sr import _concepts_dict
+
+    known = {value: meaning for rows in _concepts_dict.concepts["SCT"].values() for value, meaning in rows.items()}
+    terms = {code for term in codes._BY_NAME.values() for code in (term.category, term.type)}
+    assert all(value in known for value, _, _ in {*terms, *codes.SIDES.values()})
+    spelt = {(value, row[0]) for rows in _concepts_dict.concepts["SCT"].values() for value, row in rows.items()}
+    assert all((value, meaning) in spelt for value, _, meaning in terms)
+
+
+@pytest.mark.parametrize(
+    ("name", "meaning", "side"),
+    [
+        ("Hippocampus", "Hippocampus", None),
+        ("left_kidney", "Kidney", "Left"),
+        ("Kidney (right)", "Kidney", "Right"),
+        ("left atrium", "Left atrium", None),
+        ("grey matter", "Gray Matter", None),
+        ("TUMOUR", "Neoplasm", None),
+        ("Anterior", "Anatomical Structure", None),
+        ("left thing", "Anatomical Structure", "Left"),
+        ("label 1", "Anatomical Structure", None),
+    ],
+)
+def test_a_name_finds_its_term_or_none(name: str, meaning: str, side: str | None) -> None:
+    term = codes.term_of(Label(1, name))
+    assert term.type[2] == meaning and (term.side[2] if term.side else None) == side
