@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -136,6 +139,12 @@ class TestSeries:
         for file in (tmp_path / "c").iterdir():
             assert file.read_bytes() == (tmp_path / "again" / file.name).read_bytes()
 
+    @pytest.mark.skipif(shutil.which("dciodvfy") is None, reason="dciodvfy (Debian: dicom3tools) is not installed")
+    def test_are_without_fault_to_a_validator(self, tmp_path: Path) -> None:
+        write_series(self.volume(self.GRIDS[3]), tmp_path / "s", Series("DEMO-001", "7/DEMO-001", 2, "T1"))
+        done = subprocess.run(["dciodvfy", tmp_path / "s" / "0002.dcm"], capture_output=True, text=True)
+        assert [line for line in done.stderr.splitlines() if line.startswith(("Error", "Warning"))] == []
+
     def test_hold_what_a_dicom_segmentation_copies_from_its_source(self, tmp_path: Path) -> None:
         import highdicom
         from pydicom.sr.codedict import codes
@@ -238,3 +247,67 @@ class TestFolder:
     def test_a_budget_that_is_none_is_a_usage_error(self, minutes: str, tmp_path: Path) -> None:
         done = CliRunner().invoke(main, ["demo", "--out", str(tmp_path / "o"), "--minutes", minutes])
         assert done.exit_code == 2 and not (tmp_path / "o").exists()
+
+
+class TestJob:
+    """One whole run with three seconds of training: a bad model, but every part is there."""
+
+    @staticmethod
+    def demo(folder: Path, environment: dict[str, str], *options: str) -> subprocess.CompletedProcess[str]:
+        """Call the command from another folder, which it must leave as it is."""
+        elsewhere = folder / "elsewhere"
+        elsewhere.mkdir(exist_ok=True)
+        done = subprocess.run(
+            [sys.executable, "-c", "from voxgraft.cli import main; main()", "demo", "--out", "../out", *options],
+            cwd=elsewhere,
+            env={**environment, "VOXGRAFT_CACHE": str(folder / "cache"), "OMP_WAIT_POLICY": "PASSIVE"},
+            capture_output=True,
+            text=True,
+            timeout=500,
+        )
+        assert list(elsewhere.iterdir()) == []
+        return done
+
+    def test_is_done_once_told_truly_and_fails_for_a_bad_scan_alone(
+        self, tmp_path: Path, repo_path: dict[str, str], catalogue: Catalogue
+    ) -> None:
+        pytest.importorskip("nilearn", reason="the MNI152 template of the nilearn package is not installed")
+        first = self.demo(tmp_path, repo_path, "--minutes", "0.05")
+        assert first.returncode == 0, first.stderr
+        self.says_what_it_found(first.stdout)
+        dice = self.scores_are_those_of_the_masks(tmp_path / "out", catalogue)
+        stamps = {path: path.stat().st_mtime_ns for path in (tmp_path / "out" / "batch").rglob("mask.nii.gz")}
+
+        again = self.demo(tmp_path, repo_path, "--minutes", "0.05", "--json")
+        assert again.returncode == 0 and json.loads(again.stdout)["dice"] == dice
+        assert "train: unchanged" in again.stderr
+        assert len(stamps) == 4 and {path: path.stat().st_mtime_ns for path in stamps} == stamps
+
+        series = tmp_path / "out" / "data" / "dicom" / "DEMO-011" / "02_axial_T1"
+        (series / "0030.dcm").write_bytes((series / "0029.dcm").read_bytes())
+        broken = self.demo(tmp_path, repo_path, "--minutes", "0.05", "--json")
+        document = json.loads(broken.stdout)
+        assert broken.returncode == 3 and document["failed"] == 1
+        assert document["cases"]["new patients, from DICOM"] == 3
+
+    @staticmethod
+    def says_what_it_found(text: str) -> None:
+        for word in ("held-out heads (2)", "new patients, from DICOM (4)", "grey matter", "ONE brain", "mlflow"):
+            assert word in text
+        (left_out,) = [line for line in text.splitlines() if line.startswith("left out: ")]
+        assert "localizer" in left_out and "30" in left_out
+
+    @staticmethod
+    def scores_are_those_of_the_masks(out: Path, catalogue: Catalogue) -> dict[str, dict[str, float]]:
+        dice: dict[str, dict[str, float]] = json.loads((out / "demo.json").read_text())["dice"]
+        found = []
+        for one in json.loads((out / "data" / "made.json").read_text())["scans"]:
+            if one["truth"] is not None:
+                mask = read(out / "batch" / Path(one["folder"]).name / "mask.nii.gz", catalogue)
+                truth = read(out / "data" / one["truth"], catalogue)
+                assert mask.shape == truth.shape and np.allclose(mask.affine, truth.affine, atol=1e-3)
+                mine, true = mask.array == 1, truth.array == 1
+                found.append(2.0 * float((mine & true).sum()) / float(mine.sum() + true.sum()))
+        assert len(found) == 4
+        assert dice["new patients, from DICOM"]["grey matter"] == pytest.approx(float(np.mean(found)), abs=1e-6)
+        return dice

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
+import shutil
+import sys
+import textwrap
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -57,6 +61,7 @@ class Outcome:
         left_out: Scans that were not segmented, and why.
         failed: How many scans failed.
         version: The version of the model that segmented them.
+        masks: The names that masks have in a scan's folder.
     """
 
     folder: Path
@@ -66,6 +71,7 @@ class Outcome:
     left_out: list[str] = field(default_factory=list)
     failed: int = 0
     version: str = ""
+    masks: list[str] = field(default_factory=list)
 
     @property
     def seconds(self) -> float:
@@ -76,10 +82,10 @@ class Outcome:
         """Where the results are, and how to look at them."""
         return {
             "worklist": str(self.folder / "batch" / "report.html"),
-            "masks": str(self.folder / "batch" / "*" / "mask.nii.gz"),
+            "masks": " and ".join(str(self.folder / "batch" / "*" / name) for name in self.masks),
             "model": f"{MODEL}, version {self.version} (this run's: {self.folder / 'run' / 'package'})",
             "workflow": str(self.folder / "workflow.yaml"),
-            "MLflow page": f"mlflow ui --backend-store-uri {tracking_uri(self.folder)}",
+            "MLflow page": shlex.join([_mlflow(), "ui", "--backend-store-uri", tracking_uri(self.folder)]),
         }
 
     def document(self) -> dict[str, Any]:
@@ -117,8 +123,9 @@ def run_demo(out: Path, minutes: float, catalogue: Catalogue, progress: Progress
         raise UsageError(f"--minutes {minutes:g}: train for {SHORTEST:g} to {LONGEST:g} minutes")
     folder = _claim(out)
     outcome = Outcome(folder)
-    workflow = read(write_workflow(folder, minutes), catalogue)
-    workflow.model.encoder.build().weights()  # complain at once where they are not installed
+    with _timed(outcome, "look for what is needed", progress):
+        workflow = read(write_workflow(folder, minutes), catalogue)
+        workflow.model.encoder.build().weights()  # complain at once where they are not installed
     with _timed(outcome, "make the data", progress):
         data = make_data(folder / "data", catalogue, progress)
     with _timed(outcome, f"train on {len(data.cases)} labelled heads, measure, register", progress):
@@ -129,6 +136,9 @@ def run_demo(out: Path, minutes: float, catalogue: Catalogue, progress: Progress
         outcome.version = store.version(MODEL).version
         batch = segment(store.fetch(MODEL), [data.dicom], folder / "batch", catalogue, progress=progress)
     outcome.failed = batch.failed
+    outcome.masks = sorted(
+        {path.name for scan in batch.scans for path in scan.outputs if path.name.startswith("mask.")}
+    )
     outcome.left_out = [f"{scan.case}: {scan.error}" for scan in batch.scans if scan.state == "left-out"]
     with _timed(outcome, "score their masks", progress):
         scores = _score(data, batch, workflow, catalogue)
@@ -187,6 +197,13 @@ def _timed(outcome: Outcome, name: str, progress: Progress) -> Iterator[None]:
     outcome.parts.append(Part(name, time.monotonic() - clock, _cpu() - cpu))
 
 
+def _mlflow() -> str:
+    """The command `mlflow`, by its path where the shell would not find this environment's."""
+    beside = Path(sys.executable).with_name("mlflow")
+    found = shutil.which("mlflow")
+    return str(beside) if beside.exists() and (found is None or Path(found) != beside) else "mlflow"
+
+
 def _cpu() -> float:
     """Seconds of processor time of this process and of the workers that it waited for."""
     return sum(os.times()[:4])
@@ -206,10 +223,14 @@ def table(outcome: Outcome) -> str:
     times.append(["all", f"{outcome.seconds:.1f}", f"{sum(part.cpu for part in outcome.parts):.1f}"])
     blocks = [_columns([head, *rows]), _columns([["part", "seconds", "of processor time"], *times])]
     if outcome.left_out:
-        blocks.append("\n".join(f"left out: {line}" for line in outcome.left_out))
+        blocks.append("\n".join(_wrapped(f"left out: {line}") for line in outcome.left_out))
     width = max(map(len, outcome.places))
     blocks.append("\n".join(f"{name:{width}}  {place}" for name, place in outcome.places.items()))
-    return "\n\n".join([*blocks, CAUTION])
+    return "\n\n".join([*blocks, _wrapped(CAUTION)])
+
+
+def _wrapped(text: str) -> str:
+    return textwrap.fill(text, 110, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)
 
 
 def _number(value: float | None) -> str:

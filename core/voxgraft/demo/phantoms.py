@@ -181,7 +181,7 @@ def _bias(shape: tuple[int, int, int], rng: Generator) -> Floats:
     """A smooth field around 1 that varies by some tens of per cent over the head, as a receive coil's does."""
     from scipy.ndimage import map_coordinates
 
-    knots = rng.normal(0.0, 0.15, (4, 4, 4))
+    knots = rng.normal(0.0, 0.1, (4, 4, 4))
     axes = [np.linspace(0.5, 2.5, n) for n in shape]
     field = map_coordinates(knots, np.meshgrid(*axes, indexing="ij"), order=3, mode="nearest")
     bias: Floats = np.exp(field).astype(np.float32)
