@@ -1,0 +1,172 @@
+"""`inspect` and `convert` as a script sees them: one JSON document, exit codes, and voxels that stay in their place."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+import pytest
+import SimpleITK as sitk
+from click.testing import CliRunner, Result
+
+from dicom_series import make_series
+from voxgraft.catalogue import Catalogue
+from voxgraft.cli import main
+from voxgraft.data.regrid import resample_onto
+from voxgraft.errors import DataError
+from voxgraft.volume import Volume
+
+ARRAY = np.random.default_rng(0).integers(-900, 1100, (7, 6, 5)).astype(np.int16)
+AFFINE = np.diag([-1.0, -1.0, 2.0, 1.0])
+TURNED = np.array([[0.0, -0.36, 1.6, 4.0], [0.8, 0.0, 0.0, -2.0], [0.0, 0.48, 1.2, 7.0], [0.0, 0.0, 0.0, 1.0]])
+
+
+@pytest.fixture(autouse=True)
+def own_catalogue(monkeypatch: pytest.MonkeyPatch, catalogue: Catalogue) -> None:
+    """The built-in plugins, whatever else is installed."""
+    monkeypatch.setattr("voxgraft.catalogue.discover", lambda: catalogue)
+
+
+def call(*arguments: object, code: int = 0) -> Result:
+    result = CliRunner().invoke(main, [str(one) for one in arguments])
+    assert result.exit_code == code, result.output
+    assert "Traceback" not in result.output
+    return result
+
+
+def nifti(path: Path, array: Any = ARRAY, affine: Any = AFFINE) -> Path:
+    nib.save(nib.Nifti1Image(array, affine), path)
+    return path
+
+
+def test_inspect_prints_one_json_document_and_nothing_else(tmp_path: Path) -> None:
+    make_series(tmp_path / "ct", ARRAY, AFFINE, SeriesInstanceUID="1.2.3", SeriesDescription="thin")
+    nifti(tmp_path / "image.nii.gz", np.stack([ARRAY, ARRAY], axis=-1))
+    (tmp_path / "bad.nii.gz").write_bytes(b"not gzip")
+    items = json.loads(call("inspect", tmp_path, "--json").stdout)["items"]
+    keys = {"path", "reader", "modality", "shape", "spacing", "affine", "series", "description", "problems"}
+    assert all(keys <= item.keys() for item in items)
+    bad, ct, image = items
+    assert ct["path"] == str(tmp_path / "ct") and ct["modality"] == "CT" and ct["series"] == "1.2.3"
+    assert (ct["shape"], ct["spacing"], ct["description"]) == ([7, 6, 5], [1, 1, 2], "thin")
+    np.testing.assert_allclose(ct["affine"], AFFINE)
+    assert (image["shape"], image["channels"], image["modality"]) == ([7, 6, 5], 2, None)
+    assert bad["affine"] is None and [one["code"] for one in bad["problems"]] == ["unreadable"]
+
+
+def test_inspect_says_in_words_what_is_wrong(tmp_path: Path) -> None:
+    files = make_series(tmp_path / "ct", ARRAY, AFFINE, SeriesDescription="thin")
+    files[2].unlink()
+    output = call("inspect", tmp_path).output
+    assert "7x6x4 voxels" in output and "(thin)" in output and "[missing-slice]" in output and "P1" not in output
+    assert "1 of them not to be read" in output
+
+
+def test_inspect_of_nothing_is_an_error_of_one_line(tmp_path: Path) -> None:
+    result = call("inspect", tmp_path / "nothing", "--json", code=1)
+    assert result.stdout == "" and len(result.stderr.strip().splitlines()) == 1 and "nothing" in result.stderr
+
+
+@pytest.mark.parametrize("name", ["out.nii.gz", "deep/folder/out.nii"])
+def test_convert_keeps_every_voxel_in_its_place(tmp_path: Path, name: str) -> None:
+    make_series(tmp_path / "ct", ARRAY, TURNED)
+    call("convert", tmp_path / "ct", tmp_path / name)
+    image = nib.load(tmp_path / name)
+    back = np.linalg.inv(TURNED) @ image.affine
+    for index in [(0, 0, 0), (6, 0, 0), (0, 5, 0), (0, 0, 4), (3, 2, 1)]:
+        was = np.rint((back @ [*index, 1])[:3]).astype(int)
+        assert image.dataobj[index] == ARRAY[tuple(was)]
+    assert image.get_data_dtype() == np.int16
+
+
+def test_convert_takes_the_series_that_is_named(tmp_path: Path) -> None:
+    make_series(tmp_path / "a", ARRAY, AFFINE, SeriesInstanceUID="1.2.3")
+    make_series(tmp_path / "b", ARRAY + 1, AFFINE, SeriesInstanceUID="1.2.4")
+    result = call("convert", tmp_path, tmp_path / "out.nii.gz", code=1)
+    assert "1.2.3" in result.stderr and "1.2.4" in result.stderr and not (tmp_path / "out.nii.gz").exists()
+    call("convert", tmp_path, tmp_path / "out.nii.gz", "--series", "1.2.4")
+    assert np.asarray(nib.load(tmp_path / "out.nii.gz").dataobj).max() == ARRAY.max() + 1
+
+
+def test_convert_to_an_unknown_format_starts_nothing(tmp_path: Path) -> None:
+    result = call("convert", tmp_path / "not-even-there", tmp_path / "out.xyz", code=2)
+    assert "out.xyz" in result.stderr and ".nii.gz" in result.stderr
+
+
+@pytest.mark.parametrize("length", [0, 100, 300, -9])
+def test_convert_of_a_truncated_file_leaves_nothing(tmp_path: Path, length: int) -> None:
+    source = nifti(tmp_path / "cut.nii.gz")
+    source.write_bytes(source.read_bytes()[:length])
+    result = call("convert", source, tmp_path / "out" / "o.nii.gz", code=1)
+    assert "cut.nii.gz" in result.stderr and list((tmp_path).iterdir()) == [source]
+
+
+def test_convert_onto_itself_is_safe(tmp_path: Path) -> None:
+    source = nifti(tmp_path / "a.nii.gz")
+    call("convert", source, source)
+    np.testing.assert_array_equal(np.asarray(nib.load(source).dataobj), ARRAY)
+
+
+def test_convert_onto_a_reference_gives_its_grid(tmp_path: Path) -> None:
+    source = nifti(tmp_path / "s.nii.gz", (ARRAY > 0).astype(np.uint8) * 3)
+    reference = nifti(tmp_path / "r.nii.gz", np.zeros((4, 9, 8), np.float32), TURNED)
+    result = call("convert", source, tmp_path / "o.nii.gz", "--reference", reference, "--interpolation", "nearest")
+    image = nib.load(tmp_path / "o.nii.gz")
+    assert image.shape == (4, 9, 8) and set(np.unique(image.dataobj)) <= {0, 3} and "note" not in result.stderr
+    np.testing.assert_allclose(image.affine, TURNED, atol=1e-6)
+    result = call("convert", source, tmp_path / "o.nii.gz", "--reference", reference)
+    assert "--interpolation nearest" in result.stderr
+
+
+@pytest.mark.parametrize(
+    "affine", [AFFINE, TURNED, TURNED @ np.array([[1, 0.2, 0, 0], [0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]])]
+)
+def test_resampling_a_ramp_gives_the_ramp_wherever_the_grid_lies(affine: np.ndarray[Any, Any]) -> None:
+    """Linear interpolation is exact for a function that is linear in space; sheared grids are no exception."""
+    shape = (12, 13, 14)
+    grid = np.stack(np.meshgrid(*map(np.arange, shape), [1], indexing="ij"), -1)[:, :, :, 0]
+    ramp = ((grid @ affine.T)[..., :3] @ [0.3, -0.7, 1.1]).astype(np.float32)
+    inner = np.eye(4) * [0.5, 0.5, 0.5, 1]
+    inner[:3, 3] = [3, 3.25, 4]
+    target = Volume(np.zeros((9, 8, 7), np.uint8), affine @ inner)
+    places = np.stack(np.meshgrid(*map(np.arange, target.shape), [1], indexing="ij"), -1)[:, :, :, 0]
+    truth = (places @ target.affine.T)[..., :3] @ [0.3, -0.7, 1.1]
+    done = resample_onto(Volume(ramp, affine), target, "linear")
+    np.testing.assert_allclose(done.array, truth, atol=1e-3)
+    np.testing.assert_array_equal(done.affine, target.affine)
+
+
+def test_resampling_onto_its_own_grid_changes_nothing() -> None:
+    for volume in (Volume(ARRAY, TURNED), Volume(np.stack([ARRAY, -ARRAY]), TURNED), Volume(ARRAY[:, :, 0], AFFINE)):
+        for how in ("linear", "nearest"):
+            done = resample_onto(volume, volume, how)  # type: ignore[arg-type]
+            np.testing.assert_array_equal(done.array, volume.array)
+            assert (done.array.dtype, done.dims) == (np.int16, volume.dims)
+
+
+def test_what_is_not_covered_is_zero_or_the_lowest_value() -> None:
+    far = AFFINE.copy()
+    far[:3, 3] = 500
+    for array, outside in [(ARRAY, ARRAY.min()), (np.abs(ARRAY) + 5, 0)]:
+        assert (resample_onto(Volume(array, AFFINE), Volume(ARRAY, far), "linear").array == outside).all()
+
+
+def test_an_image_of_two_axes_is_not_brought_onto_three() -> None:
+    with pytest.raises(DataError, match="2 axes"):
+        resample_onto(Volume(ARRAY[:, :, 0], AFFINE), Volume(ARRAY, AFFINE), "linear")
+
+
+def test_the_converted_study_lies_where_simpleitk_puts_it(tmp_path: Path, data: Path) -> None:
+    folder = data / "dicom_study" / "13_HCropVolume"
+    call("convert", data / "dicom_study", tmp_path / "o.nii.gz", "--series", "HippoCrop")
+    reader = sitk.ImageSeriesReader()
+    reader.SetFileNames(reader.GetGDCMSeriesFileNames(str(folder)))
+    truth, ours = reader.Execute(), sitk.ReadImage(str(tmp_path / "o.nii.gz"))
+    np.testing.assert_array_equal(sitk.GetArrayFromImage(ours), sitk.GetArrayFromImage(truth))
+    for index in [(0, 0, 0), (34, 50, 31), (7, 9, 11)]:
+        np.testing.assert_allclose(
+            ours.TransformIndexToPhysicalPoint(index), truth.TransformIndexToPhysicalPoint(index), atol=1e-3
+        )
