@@ -14,6 +14,7 @@ import pytest
 from click.testing import CliRunner
 from datasets import boxes, workflow
 
+from dicom_series import make_series
 from voxgraft.catalogue import Catalogue
 from voxgraft.cli import main
 from voxgraft.component import LayoutSpec
@@ -301,3 +302,35 @@ def test_a_file_that_may_not_be_read_is_the_problem_of_its_case(data_set: Path, 
     (data_set / "imagesTr" / "box_001.nii.gz").chmod(0)
     _, problems = check_path(data_set, catalogue)
     assert codes(problems) == {("unreadable-image", "box_001")}
+
+
+def dicom_tree(folder: Path, labels: Path) -> None:
+    """Three sound CT series with masks, one of which a slice is taken from afterwards."""
+    affine = np.diag([-1.0, -1.0, 2.0, 1.0])
+    labels.mkdir()
+    for index in range(3):
+        array = np.random.default_rng(index).integers(0, 99, (12, 10, 8)).astype(np.int16)
+        files = make_series(folder / f"s{index}", array, affine, PatientID=f"MRN-{index}", Modality="CT")
+        mask = np.zeros(array.shape, np.uint8)
+        mask[2:6, 3:7, 2:5] = 1
+        nib.save(nib.Nifti1Image(mask, affine), labels / f"s{index}.nii.gz")
+    files[4].unlink()
+
+
+def test_a_broken_series_is_named_by_its_own_code_and_no_patient(tmp_path: Path, catalogue: Catalogue) -> None:
+    dicom_tree(tmp_path / "tree", tmp_path / "masks")
+    layout = f"{{use: dicom, path: {tmp_path}/tree, labels: {tmp_path}/masks}}"
+    changes = {f"{{use: decathlon, path: {tmp_path}}}": layout, "modality: mr": "modality: mr\n  labels: {box: 1}"}
+    checked = flow(tmp_path, tmp_path, catalogue, **changes)
+    problems = check_dataset(find_dataset(checked), catalogue, checked)
+    assert {code for code, _ in codes(problems, "error")} == {"missing-slice"}
+    assert len([one for one in problems if one.code == "other-modality"]) == 2
+    assert not any(word in one.message + str(one.case) for one in problems for word in ("MRN", "Test^Case"))
+
+
+def test_no_label_at_all_is_said_once(tmp_path: Path, catalogue: Catalogue) -> None:
+    dicom_tree(tmp_path / "tree", tmp_path / "masks")
+    layout = f"{{use: dicom, path: {tmp_path}/tree}}"
+    checked = flow(tmp_path, tmp_path, catalogue, **{f"{{use: decathlon, path: {tmp_path}}}": layout})
+    problems = check_dataset(find_dataset(checked), catalogue, checked)
+    assert [one.code for one in problems if "label" in one.code] == ["few-labels"]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -326,6 +328,17 @@ def test_a_mask_in_the_wrong_place_is_never_kept(
     with pytest.raises(DataError, match="mm beside the mask"):
         write(blobs(only(tmp_path / "s", catalogue)), tmp_path / "out" / "mask.dcm", catalogue, LABELS, FACTS)
     assert list((tmp_path / "out").iterdir()) == []
+
+
+@pytest.mark.skipif(shutil.which("dciodvfy") is None, reason="dciodvfy (Debian's dicom3tools) is not installed")
+@pytest.mark.parametrize("empty", [False, True])
+def test_a_strict_checker_finds_no_error(empty: bool, tmp_path: Path, catalogue: Catalogue) -> None:
+    series(tmp_path / "s", turned(20, -35, 12))
+    mask = blobs(only(tmp_path / "s", catalogue))
+    write(mask.with_array(mask.array * (not empty)), tmp_path / "m.dcm", catalogue, LABELS, FACTS)
+    done = subprocess.run(["dciodvfy", str(tmp_path / "m.dcm")], capture_output=True, text=True, check=False)
+    said = (done.stdout + done.stderr).splitlines()
+    assert any("Segmentation" in line for line in said) and [line for line in said if line.startswith("Error")] == []
 
 
 def test_lost_voxels_are_noticed() -> None:

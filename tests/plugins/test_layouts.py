@@ -243,6 +243,14 @@ def test_dicom_names_give_no_patient_away(catalogue: Catalogue, tmp_path: Path) 
     assert named.id == "DOE-JANE-MRN-777"
 
 
+def test_dicom_cases_keep_their_names_when_folders_move(catalogue: Catalogue, tmp_path: Path) -> None:
+    series(tmp_path / "a" / "s", "1")
+    (before,) = read(catalogue, "dicom", path=tmp_path / "a").cases
+    (tmp_path / "a").rename(tmp_path / "b")
+    (after,) = read(catalogue, "dicom", path=tmp_path).cases
+    assert before.id == after.id and before.patient == after.patient
+
+
 def test_dicom_finds_masks_by_series_uid_and_by_case(catalogue: Catalogue, tmp_path: Path) -> None:
     series(tmp_path / "tree/a", "1")
     series(tmp_path / "tree/b", "2")

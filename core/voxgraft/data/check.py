@@ -112,8 +112,9 @@ def _hash(text: str) -> str:
 def _missing(looks: Sequence[Look], workflow: Workflow | None) -> Iterable[CaseProblem]:
     """Images without a label: kept on purpose where a workflow's layout lets them through, forgotten otherwise."""
     missing = [look.case.id for look in looks if look.case.label is None]
-    if workflow is None and len(missing) == len(looks):
-        yield CaseProblem("no-labels", "note", None, "no case has a label: the images alone were checked")
+    if len(missing) == len(looks):
+        if workflow is None:
+            yield CaseProblem("no-labels", "note", None, "no case has a label: the images alone were checked")
         return
     for name in missing:
         severity: Severity = "error" if workflow is None else "warning"

@@ -62,7 +62,12 @@ class DicomLayout:
         return len(item.files) >= config.min_slices
 
     def _ids(self, items: Sequence[Item]) -> list[str]:
-        keys = [f"{item.series or ''}@{_below(item.path, self._config.path)}" for item in items]
+        twice = Counter(item.series for item in items)
+        places = [_below(item.path, self._config.path) for item in items]
+        keys = [
+            str(item.series) if item.series and twice[item.series] == 1 else f"{item.series}@{place}"
+            for item, place in zip(items, places, strict=True)
+        ]
         if self._config.ids == "hash":
             return [
                 f"{(item.modality or 'image').lower()}-{short_hash(key)}" for item, key in zip(items, keys, strict=True)
