@@ -52,7 +52,7 @@ def derive_plan(
     if dims > image_dims:
         raise DataError("the images have two axes: set model.dims to 2")
     spacing = _target_spacing(cases, workflow, image_dims)
-    slice_axis = int(np.argmax(spacing)) if image_dims == 3 else 2
+    slice_axis = _slice_axis(spacing)
     seen = [axis for axis in range(image_dims) if image_dims == dims or axis != slice_axis]
     shapes = np.array([shape_at(case["shape"], case["spacing"], spacing) for case in cases])
     median = [int(v) for v in np.median(shapes[:, seen], axis=0).round()]
@@ -93,6 +93,12 @@ def network_strides(patch: Sequence[int], spacing: Sequence[float], levels: int)
         size, step = np.ceil(size / factor), step * factor
         strides.append(strides[-1] * factor)
     return tuple(tuple(int(v) for v in level) for level in strides)
+
+
+def _slice_axis(spacing: Sequence[float]) -> int:
+    """Slices are cut across the coarsest axis; where the axes are alike, from foot to head."""
+    coarsest = int(np.argmax(spacing))
+    return coarsest if spacing[coarsest] > 1.2 * spacing[-1] else 2
 
 
 def _target_spacing(cases: Sequence[Mapping[str, Any]], workflow: Workflow, image_dims: int) -> list[float]:
