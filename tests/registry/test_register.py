@@ -1,0 +1,164 @@
+"""The step `register`: a version for each model, and a champion that is only replaced by one that is not worse."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fake_run import do_steps, said
+
+from voxgraft.errors import TrackingError
+from voxgraft.package import read_package
+from voxgraft.runs.run import Run
+from voxgraft_registry.config import MlflowStoreConfig
+from voxgraft_registry.register import Register
+from voxgraft_registry.store import MlflowStore
+
+NewRun = Callable[..., Run]
+GOOD = {f"case{index}": 0.90 + index / 1000 for index in range(10)}
+BAD = {case: value - 0.05 + (index % 3) / 100 for index, (case, value) in enumerate(GOOD.items())}
+
+
+def registered(run: Run, dice: dict[str, float], seed: int) -> dict[str, Any]:
+    """Do the step with its tracker, and give what it left."""
+    assert run.workflow.tracking is not None
+    run.tracker = run.workflow.tracking.build()
+    run.tracker.start(run)
+    do_steps(run, dice, seed)
+    step = Register()
+    step.do(run)
+    run.tracker.finish("FINISHED")
+    assert [path.is_file() for path in step.outputs(run)] == [True]
+    outcome: dict[str, Any] = run.read("register.json")
+    return outcome
+
+
+def store(uri: str) -> MlflowStore:
+    return MlflowStore(MlflowStoreConfig(uri=uri))
+
+
+def test_the_first_version_is_champion(new_run: NewRun, uri: str) -> None:
+    run = new_run()
+    outcome = registered(run, GOOD, 1)
+    assert outcome["reference"] == "models:/brain/1" and outcome["champion"] and outcome["previous"] is None
+    assert outcome["run"] == run.identity["mlflow_run"] and outcome["registry"] == uri
+    version = store(uri).version("models:/brain@champion")
+    assert (version.version, version.run) == ("1", run.identity["mlflow_run"])
+    assert version.metrics["dice"] == pytest.approx(0.9045)
+    assert said(run).count("\n") == 1 and "brain version 1 is now champion" in said(run)
+    package = read_package(store(uri).fetch("models:/brain@champion"))
+    assert package.hash == outcome["hash"] == read_package(run.package).hash
+    assert package.facts["held_out"]["case0"]["scores"]["dice"] == pytest.approx(0.90)
+
+
+def test_a_worse_version_is_challenger_and_a_better_one_champion(new_run: NewRun, uri: str) -> None:
+    registered(new_run("a"), GOOD, 1)
+    run = new_run("b")
+    outcome = registered(run, BAD, 2)
+    assert not outcome["champion"] and outcome["previous"] == "1"
+    assert outcome["comparison"]["worse"] and outcome["comparison"]["cases"] == 10
+    assert outcome["comparison"]["ci95"][1] < 0
+    assert "brain version 2 is challenger, not champion: against the champion, dice -0.04" in said(run)
+    assert store(uri).version("models:/brain@champion").version == "1"
+    assert store(uri).version("models:/brain@challenger").version == "2"
+    better = registered(new_run("c"), {case: value + 0.01 for case, value in GOOD.items()}, 3)
+    assert better["champion"] and better["previous"] == "1"
+    assert store(uri).version("models:/brain@champion").version == "3"
+    assert store(uri).version("models:/brain@challenger").version == "2"
+    assert store(uri).rollback("brain").version == "1"
+
+
+def test_a_rolled_back_champion_is_what_the_next_version_is_compared_with(new_run: NewRun, uri: str) -> None:
+    registered(new_run("a"), BAD, 1)
+    registered(new_run("b"), GOOD, 2)
+    store(uri).rollback("brain")
+    outcome = registered(new_run("c"), BAD, 3)
+    assert outcome["previous"] == "1" and outcome["comparison"]["difference"] == 0 and outcome["champion"]
+
+
+@pytest.mark.parametrize(("rule", "dice", "champion"), [("always", BAD, True), ("never", GOOD, False)])
+def test_a_rule_can_decide_without_scores(
+    new_run: NewRun, uri: str, rule: str, dice: dict[str, float], champion: bool
+) -> None:
+    registered(new_run("a"), GOOD, 1)
+    run = new_run("b", registry={"name": "brain", "promote": rule})
+    outcome = registered(run, dice, 2)
+    assert outcome["champion"] is champion and f"promote is {rule!r}" in said(run)
+    assert store(uri).version("models:/brain@champion").version == ("2" if champion else "1")
+
+
+def test_the_first_version_under_never_is_no_champion(new_run: NewRun, uri: str) -> None:
+    outcome = registered(new_run(registry={"name": "brain", "promote": "never"}), GOOD, 1)
+    assert not outcome["champion"]
+    assert store(uri).version("models:/brain/1").aliases == ("challenger",)
+
+
+def test_doing_the_step_again_makes_no_second_version(new_run: NewRun, uri: str) -> None:
+    run = new_run()
+    first = registered(run, GOOD, 1)
+    assert registered(new_run(), GOOD, 1) == {**first, "previous": None}
+    assert len(store(uri).models()["brain"]) == 1
+
+
+def test_without_scores_only_the_first_becomes_champion(new_run: NewRun, uri: str) -> None:
+    for name, seed in (("a", 1), ("b", 2)):
+        run = new_run(name)
+        assert run.workflow.tracking is not None
+        run.tracker = run.workflow.tracking.build()
+        run.tracker.start(run)
+        do_steps(run, GOOD, seed)
+        (run.folder / "evaluate" / "scores.json").unlink()
+        from voxgraft.package import amend_package
+
+        amend_package(run.package, card="# x\n", facts={"scores": {}})
+        Register().do(run)
+    assert "cannot be compared" in said(run)
+    assert store(uri).version("models:/brain@champion").version == "1"
+
+
+def test_a_champion_whose_files_are_damaged_is_replaced_and_named(new_run: NewRun, uri: str) -> None:
+    registered(new_run("a"), GOOD, 1)
+    (store(uri).fetch("models:/brain@champion") / "card.md").write_text("changed")
+    run = new_run("b")
+    assert registered(run, BAD, 2)["champion"] and "the champion could not be read" in said(run)
+
+
+def test_inputs_change_with_the_model_its_scores_the_name_and_the_place(
+    new_run: NewRun, uri: str, tmp_path: Path
+) -> None:
+    run = new_run("a")
+    do_steps(run, GOOD, 1)
+    seen = [dict(Register().inputs(run))]
+    do_steps(run, GOOD, 2)
+    seen.append(dict(Register().inputs(run)))
+    do_steps(run, BAD, 2)
+    seen.append(dict(Register().inputs(run)))
+    for sections in (
+        {"registry": {"name": "other"}},
+        {"tracking": {"uri": f"sqlite:///{tmp_path}/none.db"}},
+        {"registry": {"name": "brain", "promote": "never"}},
+    ):
+        other = new_run("a", **sections)
+        seen.append(dict(Register().inputs(other)))
+    assert all(one != two for index, one in enumerate(seen) for two in seen[:index])
+    assert dict(Register().inputs(new_run("a"))) == seen[2]
+
+
+def test_without_a_tracker_the_version_has_a_run_of_its_own(
+    new_run: NewRun, uri: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    run = new_run(tracking=None)
+    do_steps(run, GOOD, 1)
+    Register().do(run)
+    assert len(store(uri).version("models:/brain@champion").run) == 32
+
+
+def test_a_registry_that_does_not_answer_leaves_no_outcome(new_run: NewRun) -> None:
+    run = new_run(tracking={"uri": "http://127.0.0.1:9"})
+    do_steps(run, GOOD, 1)
+    with pytest.raises(TrackingError, match="nothing answers"):
+        Register().do(run)
+    assert not (run.folder / "register.json").exists()
