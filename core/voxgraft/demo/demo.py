@@ -39,6 +39,7 @@ RESULT = "demo.json"
 SHORTEST, LONGEST = 0.05, 24 * 60.0
 """Minutes of training."""
 
+WIDTH = 110
 OURS = ("data", "run", "batch", "workflow.yaml", "voxgraft.db")
 
 
@@ -160,6 +161,8 @@ def _claim(out: Path) -> Path:
         folder.mkdir(parents=True, exist_ok=True)
         marked = (folder / RESULT).is_file()
         taken = [name for name in OURS if (folder / name).exists()]
+    except (FileExistsError, NotADirectoryError):
+        raise DataError(f"{out}: a file stands where the folder would be; choose another with --out") from None
     except OSError as error:
         raise DataError(
             f"{out}: cannot be made or read: {error.strerror or error}; choose another with --out"
@@ -226,11 +229,11 @@ def table(outcome: Outcome) -> str:
         blocks.append("\n".join(_wrapped(f"left out: {line}") for line in outcome.left_out))
     width = max(map(len, outcome.places))
     blocks.append("\n".join(f"{name:{width}}  {place}" for name, place in outcome.places.items()))
-    return "\n\n".join([*blocks, _wrapped(CAUTION)])
+    return "\n\n".join([*blocks, textwrap.fill(CAUTION, WIDTH)])
 
 
 def _wrapped(text: str) -> str:
-    return textwrap.fill(text, 110, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)
+    return textwrap.fill(text, WIDTH, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)
 
 
 def _number(value: float | None) -> str:
