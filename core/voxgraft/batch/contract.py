@@ -14,6 +14,8 @@ What a radiologist expects of it:
 
 Finer spacing than in training and another size are never reasons to refuse: images are resampled, and the network
 walks over any size. Coarser spacing is, beyond a factor of two: what was not recorded cannot be resampled.
+
+Lengths are given from left to right, from back to front and from foot to head, as the plan has them.
 """
 
 from __future__ import annotations
@@ -22,6 +24,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Any
+
+import numpy as np
 
 from ..data.grid import orientation_of
 from ..data.plan import Plan
@@ -32,8 +36,6 @@ SLACK = {"spacing_mm": 0.05, "size_mm": 0.1}
 
 TOO_COARSE = 2.0
 """So many times the coarsest spacing of training is refused."""
-
-AXES = {2: ("left to right", "top to bottom"), 3: ("left to right", "back to front", "foot to head")}
 
 
 class Level(IntEnum):
@@ -118,7 +120,8 @@ def _best(verdicts: Sequence[tuple[Item, Verdict]], worst: Level, *, everything:
     selection = Selection()
     for item, verdict in verdicts:
         alone = len(verdicts) == 1
-        if item.errors and not alone and not (everything or (item.shape and verdict.level == Level.FITS)):
+        known_to_fit = verdict.level == Level.FITS and _has_geometry(item)
+        if item.errors and not alone and not (everything or known_to_fit):
             selection.left_out.append((item, "; ".join(problem.message for problem in item.errors)))
         elif verdict.level <= worst or (item.errors and alone and not item.shape):
             selection.taken.append((item, verdict))
@@ -128,6 +131,11 @@ def _best(verdicts: Sequence[tuple[Item, Verdict]], worst: Level, *, everything:
         forceable = any(worst < verdict.level < Level.IMPOSSIBLE for _, verdict in verdicts)
         return Selection(refused=_refusal(selection.left_out, forceable))
     return selection
+
+
+def _has_geometry(item: Item) -> bool:
+    """Whether a damaged image still says where it lies; readers give the identity where it does not."""
+    return bool(item.shape) and not np.array_equal(item.affine, np.eye(4))
 
 
 def is_called(item: Item, wanted: str) -> bool:
@@ -160,24 +168,27 @@ def _differences(item: Item, plan: Plan, channels: int) -> Iterator[tuple[Level,
     order = orientation_of(item.affine, len(item.shape)).order
     spacing = [item.spacing[axis] for axis in order]
     size = [item.spacing[axis] * item.shape[axis] for axis in order]
-    for axis, value, (low, high) in _outside("spacing_mm", spacing, plan.contract):
-        level = Level.UNFIT if value > TOO_COARSE * high else Level.DOUBTFUL
-        yield level, f"its voxels are {value:.3g} mm apart from {axis}, in training {_range(low, high)} mm"
-    for axis, value, (low, high) in _outside("size_mm", size, plan.contract):
-        yield Level.DOUBTFUL, f"it is {value:.3g} mm long from {axis}, in training {_range(low, high)} mm"
+    coarsest = [high for _, high in plan.contract.get("spacing_mm") or []]
+    if seen := _outside("spacing_mm", spacing, plan.contract):
+        coarse = any(step > TOO_COARSE * most for step, most in zip(spacing, coarsest, strict=True))
+        yield Level.UNFIT if coarse else Level.DOUBTFUL, f"its voxels are {_times(spacing)} mm, in training {seen} mm"
+    if seen := _outside("size_mm", size, plan.contract):
+        yield Level.DOUBTFUL, f"it is {_times(size)} mm large, in training {seen} mm"
 
 
-def _outside(
-    key: str, values: Sequence[float], contract: dict[str, Any]
-) -> Iterator[tuple[str, float, tuple[float, float]]]:
-    """The axes along which a value lies outside what was seen in training."""
+def _outside(key: str, values: Sequence[float], contract: dict[str, Any]) -> str:
+    """The ranges seen in training, where a value lies outside them; empty where all lie inside or none are known."""
     ranges = contract.get(key) or []
-    if len(ranges) != len(values):
-        return
-    for axis, value, (low, high) in zip(AXES[len(values)], values, ranges, strict=True):
-        if not low * (1 - SLACK[key]) <= value <= high * (1 + SLACK[key]):
-            yield axis, value, (low, high)
+    inside = all(
+        low * (1 - SLACK[key]) <= value <= high * (1 + SLACK[key])
+        for value, (low, high) in zip(values, ranges, strict=False)
+    )
+    return "" if inside or len(ranges) != len(values) else " x ".join(_range(low, high) for low, high in ranges)
+
+
+def _times(values: Sequence[float]) -> str:
+    return " x ".join(f"{value:.3g}" for value in values)
 
 
 def _range(low: float, high: float) -> str:
-    return f"{low:.3g}" if low == high else f"{low:.3g} to {high:.3g}"
+    return f"{low:.3g}" if low == high else f"{low:.3g}-{high:.3g}"

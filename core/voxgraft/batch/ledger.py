@@ -45,8 +45,7 @@ CREATE TABLE IF NOT EXISTS scans (
     error TEXT NOT NULL DEFAULT '',
     created TEXT NOT NULL,
     started TEXT NOT NULL DEFAULT '',
-    finished TEXT NOT NULL DEFAULT '',
-    UNIQUE (input, series)
+    finished TEXT NOT NULL DEFAULT ''
 )
 """
 _JSON = ("outputs", "structures", "seconds", "flags")

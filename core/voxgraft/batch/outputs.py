@@ -166,7 +166,7 @@ class Outputs:
             "structures": {name: one.document() for name, one in structures.items()},
             "flags": [flag.document() for flag in flags],
             "masks": list(files),
-            "model": {key: self._facts[key] for key in ("model", "version", "hash")},
+            "model": {"name": self._facts["model"], "version": self._facts["version"], "hash": self._facts["hash"]},
             "software": self._facts["software"],
             "written": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
             "seconds": {name: round(value, 3) for name, value in seconds.items()},

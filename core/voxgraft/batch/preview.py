@@ -35,8 +35,8 @@ COLOURS = (
 """Contours of the first, second ... structure, from the ninth on the first again."""
 
 SLICES = 6
-TILE = 300
-"""Pixels of the longer side of one slice."""
+TILE, CONTOUR = 280, 2
+"""Pixels of the longer side of one slice, and of the width of a contour, which lies inside the structure."""
 
 SAMPLES = 500_000
 """Voxels by which the display window is chosen."""
@@ -77,7 +77,7 @@ def preview(
         tiles = [_tile(image, labels, axis, index, window, colours) for index in worth_a_glance(labels.array, axis)]
     picture = _montage(tiles, [(name, colours[value], value in values) for value, name in (names or {}).items()])
     with whole(target) as path:
-        picture.save(path, "PNG", optimize=True)
+        picture.save(path, "PNG", compress_level=3)
 
 
 def worth_a_glance(labels: Array, axis: int, most: int = SLICES) -> list[int]:
@@ -125,7 +125,11 @@ def _window(image: Volume, modality: Modality | None) -> tuple[float, float]:
     channel = image.array.reshape(image.channels, *image.shape)[0]
     step = max(1, round((channel.size / SAMPLES) ** (1 / channel.ndim)))
     some = channel[(slice(None, None, step),) * channel.ndim]
-    low, high = modality.window(some) if modality else np.nanpercentile(some.astype(np.float32), (1, 99))
+    if not np.isfinite(some).all():
+        some = some[np.isfinite(some)]
+    if not some.size:
+        return 0.0, 1.0
+    low, high = modality.window(some) if modality else np.percentile(some.astype(np.float32), (1, 99))
     return float(low), float(high if high > low else low + 1)
 
 
@@ -160,8 +164,8 @@ def _flat_tile(
 
 def _grey(plane: Array, window: tuple[float, float]) -> Array:
     low, high = window
-    scaled = (np.nan_to_num(plane.astype(np.float32), nan=low, posinf=high, neginf=low) - low) * (255 / (high - low))
-    grey: Array = scaled.clip(0, 255).astype(np.uint8)
+    finite = np.nan_to_num(plane.astype(np.float32), nan=low, posinf=high, neginf=low)
+    grey: Array = ((finite.clip(low, high) - low) * (255 / (high - low))).astype(np.uint8)
     return grey
 
 
@@ -184,12 +188,15 @@ def _drawn(colour: Array, mask: Array, steps: Sequence[float], colours: Mapping[
 
 
 def _outline(inside: Array) -> Array:
-    """The pixels of a region that touch what is outside it."""
-    core = inside.copy()
-    core[1:] &= inside[:-1]
-    core[:-1] &= inside[1:]
-    core[:, 1:] &= inside[:, :-1]
-    core[:, :-1] &= inside[:, 1:]
+    """The pixels of a region that are so near to what is outside it."""
+    core = inside
+    for _ in range(CONTOUR):
+        less = core.copy()
+        less[1:] &= core[:-1]
+        less[:-1] &= core[1:]
+        less[:, 1:] &= core[:, :-1]
+        less[:, :-1] &= core[:, 1:]
+        core = less
     outline: Array = inside & ~core
     return outline
 

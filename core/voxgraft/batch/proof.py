@@ -22,8 +22,9 @@ if TYPE_CHECKING:
 SEGMENTATION = ("1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.66.7")
 """SOP classes of DICOM segmentations: the usual one, and label maps."""
 
-NEAREST_MM, NEAREST_VOXELS = 0.01, 0.01
-"""A centroid may lie so far off: what single precision and decimal strings in headers cost."""
+NEAREST = {"one affine": (0.01, 0.01), "a place for each frame": (0.05, 0.02)}
+"""A centroid may lie so many millimetres and so many voxels off: what single precision and decimal strings cost, and
+where each frame has the place of its own slice, what the slices are off the grid that the reader accepted."""
 
 SAME_VOLUME = 1e-3
 
@@ -42,15 +43,17 @@ def prove(path: Path, mask: Volume, labels: Labels, structures: Mapping[str, Str
         NoReader: No installed reader knows the file.
         DataError: It is not the mask that was to be written; it must not leave this place.
     """
+    millimetres, voxels = NEAREST["one affine"]
     if path.suffix.lower() == ".dcm":
         found = _segments(path, labels)
+        millimetres, voxels = NEAREST["a place for each frame"]
     else:
         try:
             items = scan(path, catalogue)
         except BadImage as error:
             raise NoReader(f"{path.name}: was written, but {error.reason}") from None
         found = measure(_checked(read_item(items[0], catalogue), mask, path), labels)
-    reach = max(NEAREST_MM, NEAREST_VOXELS * min(mask.spacing))
+    reach = millimetres + voxels * max(mask.spacing)
     for name, meant in structures.items():
         _compare(path.name, name, meant, found[name], reach)
 
@@ -141,7 +144,7 @@ def _numbers(seg: Dataset, labels: Labels) -> dict[str, int]:
     """The segment number of each structure: by its label, else, where there are as many, by its place in the list."""
     called = {str(one.SegmentLabel).strip(): int(one.SegmentNumber) for one in seg.SegmentSequence}
     exact = {name: called[name.strip()[:64]] for name in labels.names if name.strip()[:64] in called}
-    if exact or len(called) != len(labels.items):
+    if len(exact) == len(labels.items) or len(called) != len(labels.items):
         return exact
     return dict(zip(labels.names, sorted(called.values()), strict=True))
 

@@ -108,14 +108,17 @@ def _row(rank: int, row: Row, package: Package) -> str:
     kind = {"failed": "bad", "done": "look" if row.flags else "good"}.get(row.state, "wait")
     seconds = sum(row.seconds.values())
     confidence = row.confidence
-    cells = [
-        f'<td class="picture">{_picture(row)}</td>',
-        f'<td><div class="case">{escape(row.case)}</div>{_where(row)}<div class="small">{_links(row)}</div></td>',
-        f"<td>{_why(row, kind, package)}</td>",
-        f"<td>{_found(row)}</td>",
-        f'<td class="number">{"" if confidence is None else f"{confidence:.0%}"}</td>',
-        f'<td class="number">{f"{seconds:.1f}" if seconds else ""}</td>',
-    ]
+    scan = f'<td><div class="case">{escape(row.case)}</div>{_where(row)}<div class="small">{_links(row)}</div></td>'
+    cells = [f'<td class="picture">{_picture(row)}</td>', scan]
+    if row.state == "done":
+        cells += [
+            f"<td>{_why(row, kind, package)}</td>",
+            f"<td>{_found(row)}</td>",
+            f'<td class="number">{"" if confidence is None else f"{confidence:.0%}"}</td>',
+            f'<td class="number">{seconds:.1f}</td>',
+        ]
+    else:
+        cells.append(f'<td colspan="4">{_why(row, kind, package)}</td>')
     sort = f'data-rank="{rank}" data-confidence="{2 if confidence is None else confidence}" data-seconds="{seconds}"'
     return f'<tr class="{kind}" {sort}>{"".join(cells)}</tr>'
 
@@ -136,7 +139,9 @@ def _links(row: Row) -> str:
 
 
 def _where(row: Row) -> str:
-    return f'<div class="small soft path">{escape(row.input)}</div>'
+    """The end of the path says enough; the whole of it, relative to this page, is shown on pointing at it."""
+    short = " + ".join("/".join(Path(path).parts[-3:]).removeprefix("../") for path in row.input.split(" + "))
+    return f'<div class="small soft path" title="{escape(row.input)}">{escape(short)}</div>'
 
 
 def _why(row: Row, kind: str, package: Package) -> str:
@@ -151,8 +156,6 @@ def _why(row: Row, kind: str, package: Package) -> str:
 
 
 def _found(row: Row) -> str:
-    if row.state != "done":
-        return ""
     lines = []
     for name, one in row.structures.items():
         size = f"{one['ml']:.2f} mL" if "ml" in one else f"{one['mm2']:.1f} mm<sup>2</sup>"

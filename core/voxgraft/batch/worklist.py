@@ -20,7 +20,7 @@ from ..files import digest
 from ..reading import scan
 from ..volume import Item
 from . import channels
-from .contract import Selection, Verdict, is_called, select
+from .contract import Level, Selection, Verdict, is_called, select
 from .quality import Flag
 
 if TYPE_CHECKING:
@@ -149,6 +149,7 @@ class Finder:
         several = len(selection.taken) > 1 and self.wanted is None and not self.force
         for item, verdict in selection.taken:
             flags = list(_flags(verdict, [item]))
+            flags += _damaged_beside(selection, verdict)
             if several:
                 flags.append(Flag("several-series", f"{len(selection.taken)} series of this study fit the model"))
             yield self._entry((item,), root, flags=tuple(flags))
@@ -259,6 +260,14 @@ def unit_of(item: Item) -> object:
     if study:
         return study
     return item.path if item.path.is_file() else (item.patient, item.path.parent)
+
+
+def _damaged_beside(selection: Selection, verdict: Verdict) -> Iterator[Flag]:
+    """Where nothing fits well, the series that was meant may be the one that is damaged."""
+    damaged = [item for item, _ in selection.left_out if item.errors]
+    if verdict.level != Level.FITS and damaged:
+        names = ", ".join(item.description or item.path.name for item in damaged[:3])
+        yield Flag("damaged-series", f"a series of this study is damaged and may be the one that was meant: {names}")
 
 
 def _flags(verdict: Verdict, items: Iterable[Item]) -> Iterator[Flag]:

@@ -22,10 +22,10 @@ class LocalExecutor:
         deals with one outcome, every worker has something to do. Closing the iterator lets begun tasks end.
         """
         pool = ThreadPoolExecutor(self._workers, thread_name_prefix="voxgraft")
-        pending: set[Future[Any]] = set()
+        pending: list[Future[Any]] = []
         try:
             for task in tasks:
-                pending.add(pool.submit(work, task))
+                pending.append(pool.submit(work, task))
                 if len(pending) > self._workers:
                     yield _outcome(_next(pending))
             while pending:
@@ -34,12 +34,10 @@ class LocalExecutor:
             pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _next(pending: set[Future[Any]]) -> Future[Any]:
-    """Take one ended task out of those that are pending."""
+def _next(pending: list[Future[Any]]) -> Future[Any]:
+    """Take an ended task out of those that are pending: the one that was begun first."""
     ended, _ = wait(pending, return_when=FIRST_COMPLETED)
-    future = next(iter(ended))
-    pending.remove(future)
-    return future
+    return pending.pop(next(place for place, future in enumerate(pending) if future in ended))
 
 
 def _outcome(future: Future[Any]) -> Any:

@@ -1,0 +1,104 @@
+"""A small model and small scans for the tests of batches: balls in noise, found by their brightness."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+
+from voxgraft.data.cases import Label, Labels
+from voxgraft.data.plan import Plan
+from voxgraft.package import Package
+from voxgraft.volume import Volume
+
+AFFINE = np.array([[-1.0, 0, 0, 12], [0, 1.0, 0, -9], [0, 0, 1.5, 30], [0, 0, 0, 1]])
+SHAPE = (26, 24, 14)
+CONTRACT = {
+    "modality": ["MR"],
+    "channels": 1,
+    "spacing_mm": [[1.0, 1.0], [1.0, 1.0], [1.0, 1.5]],
+    "size_mm": [[20.0, 30.0], [20.0, 30.0], [15.0, 30.0]],
+}
+
+
+def model(folder: Path, **changes: Any) -> Package:
+    """A package without weights: what a batch needs to know of a model."""
+    folder.mkdir(parents=True, exist_ok=True)
+    values: dict[str, Any] = {
+        "dims": 3,
+        "image_dims": 3,
+        "channels": ("image",),
+        "labels": ((1, "ball"), (2, "core")),
+        "modality": "mr",
+        "normalisation": ({},),
+        "spacing": (1.0, 1.0, 1.0),
+        "patch": (16, 16, 16),
+        "batch": 1,
+        "strides": ((1, 1, 1),),
+        "contract": CONTRACT,
+    }
+    facts = {"name": "balls", "version": "3", "voxgraft": "0", **changes.pop("facts", {})}
+    identity = changes.pop("hash", "a" * 64)
+    plan = Plan(**{**values, **changes})
+    return Package(folder, plan, Labels(tuple(Label(value, name) for value, name in plan.labels)), facts, identity)
+
+
+def ball(shape: tuple[int, int, int] = SHAPE, centre: tuple[float, ...] | None = None, radius: float = 5) -> Any:
+    """A bright ball with a brighter core in dark noise: int16 of shape (i, j, k)."""
+    middle = centre or tuple((n - 1) / 2 for n in shape)
+    place = np.stack(np.meshgrid(*(np.arange(n) for n in shape), indexing="ij"), -1)
+    distance = np.sqrt(((place - middle) ** 2).sum(-1))
+    noise = np.random.default_rng(3).integers(0, 40, shape)
+    return (noise + 120 * (distance < radius) + 80 * (distance < radius / 2)).astype(np.int16)
+
+
+def write_scan(path: Path, array: Any = None, affine: Any = AFFINE) -> Path:
+    """A NIfTI file of a ball, or of another array."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    nib.save(nib.Nifti1Image(ball() if array is None else array, affine), path)
+    return path
+
+
+@dataclass
+class Found:
+    """What a predictor says."""
+
+    labels: Volume
+    confidence: dict[str, float]
+    seconds: float = 0.0
+
+
+@dataclass
+class Brightness:
+    """A predictor that knows balls by their brightness, and what it was asked.
+
+    Attributes:
+        slow: Seconds that each scan takes.
+        fails: Raised for scans of these names.
+    """
+
+    slow: float = 0.0
+    confidence: float = 0.95
+    fails: dict[str, BaseException] = field(default_factory=dict)
+    seen: list[str] = field(default_factory=list)
+    loaded: int = 0
+
+    def __call__(self, package: Package) -> Brightness:
+        self.loaded += 1
+        return self
+
+    def predict(self, volume: Volume) -> Found:
+        name = volume.item.path.name if volume.item else ""
+        self.seen.append(name)
+        if name in self.fails:
+            raise self.fails[name]
+        time.sleep(self.slow)
+        first = volume.array.reshape(volume.channels, *volume.shape)[0]
+        mask = (first > 100).astype(np.uint8) + (first > 200).astype(np.uint8)
+        return Found(
+            Volume(mask, volume.affine, dims=volume.dims, item=volume.item), {"ball": self.confidence, "core": 0.99}
+        )

@@ -1,0 +1,634 @@
+"""Batches: what is done, what is not done again, what is left when something goes wrong, what a person sees."""
+
+from __future__ import annotations
+
+import errno
+import html
+import json
+import os
+import re
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from html.parser import HTMLParser
+from importlib.metadata import EntryPoint
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+import pytest
+from batch_scans import AFFINE, SHAPE, Brightness, ball, model, write_scan
+
+from dicom_series import make_series
+from voxgraft.batch.ledger import Ledger, Row
+from voxgraft.batch.lock import sole_owner
+from voxgraft.batch.proof import prove
+from voxgraft.batch.quality import flags_of, measure
+from voxgraft.batch.segment import Batch, segment
+from voxgraft.batch.worklist import Finder
+from voxgraft.catalogue import Catalogue, Origin, discover
+from voxgraft.component import WriterSpec
+from voxgraft.config import Config
+from voxgraft.data.cases import Labels
+from voxgraft.errors import DataError, ModelError, UnknownComponent, UsageError
+from voxgraft.files import sha256
+from voxgraft.progress import Progress
+from voxgraft.volume import Volume
+from voxgraft_plugins.executors.config import LocalConfig
+from voxgraft_plugins.executors.local import LocalExecutor
+
+
+def run(tmp_path: Path, catalogue: Catalogue, *inputs: Path, predictor: Any = None, **options: Any) -> Batch:
+    package = options.pop("package", None) or model(tmp_path / "model")
+    return segment(
+        package, inputs, tmp_path / "out", catalogue, predictor=predictor or Brightness(), **{"workers": 1, **options}
+    )
+
+
+def states(batch: Batch) -> dict[str, str]:
+    return {scan.case: scan.state for scan in batch.scans}
+
+
+def rows(tmp_path: Path) -> dict[str, Row]:
+    with Ledger(tmp_path / "out") as ledger:
+        return {row.case: row for row in ledger.rows()}
+
+
+def stamps(tmp_path: Path) -> dict[str, int]:
+    """When each mask was written; a folder that is not whole yet has a temporary name."""
+    masks = (tmp_path / "out").glob("[!.]*/mask.nii.gz")
+    return {path.parent.name: path.stat().st_mtime_ns for path in masks}
+
+
+def three(tmp_path: Path) -> list[Path]:
+    return [write_scan(tmp_path / "in" / f"{name}.nii.gz") for name in "abc"]
+
+
+def broken(tmp_path: Path) -> Path:
+    path = write_scan(tmp_path / "in" / "broken.nii.gz")
+    path.write_bytes(path.read_bytes()[:300])
+    return path
+
+
+class FakeWriter:
+    """A writer that does what a test says."""
+
+    def __init__(self, work: Any) -> None:
+        self.work = work
+
+    def write(self, volume: Volume, target: Path, *, labels: Labels | None = None, facts: Mapping[str, str]) -> None:
+        self.work(volume, target)
+
+
+class NoOptions(Config):
+    """None."""
+
+
+def with_writer(entries: list[EntryPoint], name: str, filename: str, work: Any, needs: str = "any") -> Catalogue:
+    """The built-in components, and a writer that does what a test says in the place of one that is called so."""
+    catalogue = discover([entry for entry in entries if entry.name != name])
+    spec = WriterSpec(
+        name=name,
+        summary="",
+        suffixes=(filename,),
+        filename=filename,
+        needs=needs,
+        config=lambda: NoOptions,
+        build=lambda _: FakeWriter(work),
+    )
+    catalogue.add("test", spec)
+    catalogue.origins["test"] = Origin("test", "test", "test", "1")
+    return catalogue
+
+
+def full(volume: Volume, target: Path) -> None:
+    target.write_bytes(b"half")
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(target))
+
+
+def refuse(volume: Volume, target: Path) -> None:
+    target.write_bytes(b"half")
+    raise DataError(f"{target}: this scan cannot be written so")
+
+
+# What is done, and not done again
+
+
+def test_every_scan_gets_a_folder_and_one_bad_scan_fails_alone(tmp_path: Path, catalogue: Catalogue) -> None:
+    predictor = Brightness()
+    batch = run(tmp_path, catalogue, *three(tmp_path), broken(tmp_path), predictor=predictor)
+    assert states(batch) == {"a": "done", "b": "done", "c": "done", "broken": "failed"}
+    assert (batch.done, batch.failed, batch.skipped, batch.exit_code) == (3, 1, 0, 3)
+    assert predictor.loaded == 1
+    out = tmp_path / "out"
+    for case in "abc":
+        assert {p.name for p in (out / case).iterdir()} == {"mask.nii.gz", "preview.png", "report.json"}
+    assert sorted(p.name for p in out.iterdir()) == [".lock", "a", "b", "c", "ledger.sqlite", "report.html"]
+    row = rows(tmp_path)["broken"]
+    assert (row.error_code, row.tries) == ("bad-image", 1) and "truncated" in row.error
+
+
+def test_masks_lie_exactly_on_their_scans(tmp_path: Path, catalogue: Catalogue) -> None:
+    oblique = np.array([[0.9, -0.3, 0.1, 5], [0.3, 0.9, 0.2, -40], [-0.2, -0.1, 1.4, 7], [0, 0, 0, 1]])
+    run(tmp_path, catalogue, write_scan(tmp_path / "a.nii.gz", affine=oblique), ignore_contract=True)
+    mask = nib.load(tmp_path / "out" / "a" / "mask.nii.gz")
+    expected = (ball() > 100).astype(int) + (ball() > 200)
+    assert np.allclose(mask.affine, oblique, atol=1e-5) and np.array_equal(np.asarray(mask.dataobj), expected)
+
+
+def test_a_second_call_skips_what_is_done_and_tries_again_what_failed(tmp_path: Path, catalogue: Catalogue) -> None:
+    inputs = [*three(tmp_path), broken(tmp_path)]
+    run(tmp_path, catalogue, *inputs)
+    before, predictor = stamps(tmp_path), Brightness()
+    again = run(tmp_path, catalogue, *inputs, predictor=predictor)
+    assert (again.done, again.failed, again.skipped, again.exit_code) == (0, 1, 3, 3)
+    assert stamps(tmp_path) == before and predictor.loaded == 0
+    assert rows(tmp_path)["broken"].tries == 2
+    assert [len(scan.outputs) for scan in again.scans] == [3, 3, 3, 0]
+
+
+def test_a_touched_input_of_the_same_bytes_is_not_done_again(tmp_path: Path, catalogue: Catalogue) -> None:
+    (scan,) = [write_scan(tmp_path / "a.nii.gz")]
+    run(tmp_path, catalogue, scan)
+    os.utime(scan, (1, 1))
+    assert run(tmp_path, catalogue, scan).skipped == 1
+
+
+@pytest.mark.parametrize("change", ["input", "model", "options", "missing", "writers"])
+def test_a_scan_is_done_again_when_anything_has_changed(tmp_path: Path, catalogue: Catalogue, change: str) -> None:
+    scan = write_scan(tmp_path / "a.nii.gz")
+    run(tmp_path, catalogue, scan)
+    options: dict[str, Any] = {}
+    if change == "input":
+        write_scan(scan, ball(radius=7))
+    elif change == "model":
+        options = {"package": model(tmp_path / "model", hash="b" * 64)}
+    elif change == "options":
+        options = {"overlap": 0.25}
+    elif change == "writers":
+        options = {"writers": ("nifti",)}
+    else:
+        (tmp_path / "out" / "a" / "mask.nii.gz").unlink()
+    assert run(tmp_path, catalogue, scan, **options).done == 1
+    assert run(tmp_path, catalogue, scan, **options).skipped == 1
+
+
+def test_the_mask_of_a_changed_input_does_not_stay_when_the_new_one_fails(tmp_path: Path, catalogue: Catalogue) -> None:
+    scan = write_scan(tmp_path / "in" / "a.nii.gz")
+    run(tmp_path, catalogue, scan)
+    scan.write_bytes(scan.read_bytes()[:300])
+    assert run(tmp_path, catalogue, scan).failed == 1
+    assert not (tmp_path / "out" / "a").exists()
+
+
+def test_a_mask_that_somebody_edited_is_kept_beside_the_new_one(tmp_path: Path, catalogue: Catalogue) -> None:
+    scan = write_scan(tmp_path / "a.nii.gz")
+    run(tmp_path, catalogue, scan)
+    mask = tmp_path / "out" / "a" / "mask.nii.gz"
+    mask.write_bytes(b"edited by hand")
+    assert run(tmp_path, catalogue, scan).done == 1
+    assert (tmp_path / "out" / ".changed" / "a-1" / "mask.nii.gz").read_bytes() == b"edited by hand"
+    assert nib.load(mask).shape == SHAPE
+
+
+def test_a_scan_that_failed_three_times_is_put_aside_until_retry(tmp_path: Path, catalogue: Catalogue) -> None:
+    scan = write_scan(tmp_path / "a.nii.gz")
+    bad = Brightness(fails={"a.nii.gz": ValueError("no")})
+    for _ in range(3):
+        assert run(tmp_path, catalogue, scan, predictor=bad).failed == 1
+    fourth = run(tmp_path, catalogue, scan, predictor=bad)
+    assert bad.seen == ["a.nii.gz"] * 3 and fourth.exit_code == 1
+    assert "put aside; --retry" in str(fourth.scans[0].error)
+    assert run(tmp_path, catalogue, scan, package=model(tmp_path / "m", hash="b" * 64)).done == 1, "another model may"
+    for _ in range(3):
+        run(tmp_path, catalogue, scan, predictor=bad)
+    assert run(tmp_path, catalogue, scan, retry=True).done == 1
+
+
+def test_results_inside_the_input_folder_are_no_scans(tmp_path: Path, catalogue: Catalogue) -> None:
+    three(tmp_path)
+    package = model(tmp_path / "model")
+    for expected in ("done", "skipped"):
+        batch = segment(package, [tmp_path / "in"], tmp_path / "in" / "out", catalogue, predictor=Brightness())
+        assert states(batch) == dict.fromkeys("abc", expected)
+
+
+def test_a_folder_of_somebody_elses_is_not_replaced(tmp_path: Path, catalogue: Catalogue) -> None:
+    notes = tmp_path / "out" / "a" / "notes.txt"
+    notes.parent.mkdir(parents=True)
+    notes.write_text("mine")
+    batch = run(tmp_path, catalogue, write_scan(tmp_path / "a.nii.gz"))
+    assert notes.read_text() == "mine" and batch.done == 1 and batch.scans[0].case != "a"
+
+
+# What goes wrong
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [(ValueError("x"), "unexpected"), (MemoryError(), "out-of-memory"), (DataError("no"), "prediction")],
+)
+def test_a_scan_that_cannot_be_predicted_fails_alone(
+    tmp_path: Path, catalogue: Catalogue, error: Exception, code: str
+) -> None:
+    batch = run(tmp_path, catalogue, *three(tmp_path), predictor=Brightness(fails={"b.nii.gz": error}))
+    assert states(batch) == {"a": "done", "b": "failed", "c": "done"}
+    assert rows(tmp_path)["b"].error_code == code and not (tmp_path / "out" / "b").exists()
+
+
+def test_a_model_that_cannot_be_loaded_leaves_the_scans_waiting(tmp_path: Path, catalogue: Catalogue) -> None:
+    def load(_: Any) -> Any:
+        raise ModelError("the weights do not fit")
+
+    with pytest.raises(ModelError, match="do not fit"):
+        run(tmp_path, catalogue, *three(tmp_path), predictor=load)
+    assert {(row.state, row.tries) for row in rows(tmp_path).values()} == {("waiting", 0)}
+
+
+def test_ctrl_c_leaves_the_ledger_in_order_and_the_next_call_goes_on(tmp_path: Path, catalogue: Catalogue) -> None:
+    inputs = three(tmp_path)
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path, catalogue, *inputs, predictor=Brightness(fails={"b.nii.gz": KeyboardInterrupt()}))
+    kept = rows(tmp_path)
+    assert (kept["a"].state, kept["b"].state, kept["b"].tries, kept["b"].interrupted) == ("done", "waiting", 0, False)
+    assert (tmp_path / "out" / "report.html").exists()
+    again = run(tmp_path, catalogue, *inputs)
+    assert states(again) == {"a": "skipped", "b": "done", "c": "done"}
+
+
+def test_a_full_disk_fails_the_scan_and_leaves_nothing_half_written(
+    tmp_path: Path, builtin_entries: list[EntryPoint]
+) -> None:
+    catalogue = with_writer(builtin_entries, "odd", "mask.odd", full)
+    batch = run(tmp_path, catalogue, *three(tmp_path), writers=("nifti", "odd"))
+    assert batch.failed == 3 and batch.exit_code == 1
+    assert batch.scans[0].error == "mask.odd: cannot be written: No space left on device"
+    assert rows(tmp_path)["a"].error_code == "cannot-write"
+    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == [".lock", "ledger.sqlite", "report.html"]
+
+
+def test_a_usual_writer_that_fails_leaves_the_mask_and_a_flag(
+    tmp_path: Path, builtin_entries: list[EntryPoint]
+) -> None:
+    catalogue = with_writer(builtin_entries, "dicom-seg", "mask.dcm", refuse, needs="dicom")
+    make_series(tmp_path / "s", ball(), AFFINE, Modality="MR")
+    batch = run(tmp_path, catalogue, tmp_path / "s")
+    assert batch.done == 1 and batch.scans[0].flags == ("no-dicom-seg",)
+    assert {p.name for p in (tmp_path / "out" / "s").iterdir()} == {"mask.nii.gz", "preview.png", "report.json"}
+    asked = run(tmp_path, catalogue, tmp_path / "s", writers=("nifti", "dicom-seg"))
+    assert asked.failed == 1 and asked.scans[0].error == "mask.dcm: this scan cannot be written so"
+
+
+def test_a_full_disk_under_a_usual_writer_is_no_mere_flag(tmp_path: Path, builtin_entries: list[EntryPoint]) -> None:
+    catalogue = with_writer(builtin_entries, "dicom-seg", "mask.dcm", full, needs="dicom")
+    make_series(tmp_path / "s", ball(), AFFINE, Modality="MR")
+    assert run(tmp_path, catalogue, tmp_path / "s").failed == 1
+
+
+def test_a_mask_that_comes_back_elsewhere_is_not_delivered(tmp_path: Path, builtin_entries: list[EntryPoint]) -> None:
+    def shifted(volume: Volume, target: Path) -> None:
+        affine = volume.affine.copy()
+        affine[0, 3] += 0.2
+        nib.save(nib.Nifti1Image(volume.array, affine), target)
+
+    catalogue = with_writer(builtin_entries, "odd", "odd.nii.gz", shifted)
+    batch = run(tmp_path, catalogue, write_scan(tmp_path / "a.nii.gz"), writers=("odd",))
+    assert batch.failed == 1 and "0.2 mm away from where it was written" in str(batch.scans[0].error)
+    assert not (tmp_path / "out" / "a").exists()
+
+
+def test_a_writer_whose_files_nothing_reads_is_flagged(tmp_path: Path, builtin_entries: list[EntryPoint]) -> None:
+    catalogue = with_writer(builtin_entries, "odd", "mask.odd", lambda _, target: target.write_text("contours"))
+    batch = run(tmp_path, catalogue, write_scan(tmp_path / "a.nii.gz"), writers=("nifti", "odd"))
+    assert batch.done == 1 and batch.scans[0].flags == ("unproved",)
+
+
+def test_writers_that_do_not_fit_a_scan_are_passed_over(tmp_path: Path, catalogue: Catalogue) -> None:
+    scan = write_scan(tmp_path / "a.nii.gz")
+    assert run(tmp_path, catalogue, scan, writers=("nifti", "dicom-seg")).done == 1
+    alone = run(tmp_path, catalogue, scan, writers=("dicom-seg",))
+    assert alone.failed == 1 and "none of the writers dicom-seg fits" in str(alone.scans[0].error)
+
+
+def test_a_wrong_call_starts_nothing(tmp_path: Path, catalogue: Catalogue) -> None:
+    scan = write_scan(tmp_path / "a.nii.gz")
+    with pytest.raises(UnknownComponent, match="no writer is called 'nifty'; did you mean 'nifti'"):
+        run(tmp_path, catalogue, scan, writers=("nifty",))
+    with pytest.raises(UnknownComponent, match="no executor is called 'ray'"):
+        run(tmp_path, catalogue, scan, executor="ray://head:10001")
+    with pytest.raises(UsageError, match="workers"):
+        run(tmp_path, catalogue, scan, workers=0)
+    with pytest.raises(UsageError, match=r"none\.nii\.gz: there is no such file"):
+        run(tmp_path, catalogue, scan, tmp_path / "none.nii.gz")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_folder_in_use_is_said_and_left_alone(tmp_path: Path, catalogue: Catalogue) -> None:
+    scan = write_scan(tmp_path / "a.nii.gz")
+    with sole_owner(tmp_path / "out"), pytest.raises(DataError, match="another voxgraft is segmenting"):
+        run(tmp_path, catalogue, scan)
+    assert run(tmp_path, catalogue, scan).done == 1
+
+
+# Killed
+
+
+KILLED = """
+import sys
+from pathlib import Path
+from batch_scans import Brightness, model
+from voxgraft.batch.segment import segment
+from voxgraft.catalogue import discover
+root = Path(sys.argv[1])
+segment(model(root / "model"), [root / "in"], root / "out", discover(), predictor=Brightness(slow=0.5), workers=1)
+"""
+
+
+def test_a_killed_batch_goes_on_where_it_was_and_leaves_nothing_half_written(
+    tmp_path: Path, catalogue: Catalogue, repo_path: dict[str, str]
+) -> None:
+    names = [f"s{number}" for number in range(6)]
+    for name in names:
+        write_scan(tmp_path / "in" / f"{name}.nii.gz")
+    path = os.pathsep.join([repo_path["PYTHONPATH"], str(Path(__file__).parent)])
+    child = subprocess.Popen([sys.executable, "-c", KILLED, str(tmp_path)], env={**repo_path, "PYTHONPATH": path})
+    deadline = time.monotonic() + 60
+    while len(stamps(tmp_path)) < 2 and time.monotonic() < deadline and child.poll() is None:
+        time.sleep(0.02)
+    os.kill(child.pid, signal.SIGKILL)
+    assert child.wait() == -signal.SIGKILL, "it was killed in the middle"
+    finished = stamps(tmp_path)
+    assert 2 <= len(finished) < 6
+    for case in finished:
+        assert nib.load(tmp_path / "out" / case / "mask.nii.gz").get_fdata().any()
+        assert json.loads((tmp_path / "out" / case / "report.json").read_text())["case"] == case
+    done = {case for case, row in rows(tmp_path).items() if row.state == "done"}
+    predictor = Brightness()
+    batch = run(tmp_path, catalogue, tmp_path / "in", predictor=predictor)
+    assert set(states(batch)) == set(names) and batch.failed == 0 and batch.skipped == len(done)
+    assert {name.split(".")[0] for name in predictor.seen} == set(names) - done
+    assert {case: stamp for case, stamp in stamps(tmp_path).items() if case in done} == {
+        case: stamp for case, stamp in finished.items() if case in done
+    }
+    assert not list((tmp_path / "out").rglob(".tmp*"))
+
+
+def test_what_a_killed_process_left_half_written_is_swept_away(tmp_path: Path, catalogue: Catalogue) -> None:
+    half = tmp_path / "out" / ".tmp-99999-a"
+    half.mkdir(parents=True)
+    (half / "mask.nii.gz").write_bytes(b"half")
+    run(tmp_path, catalogue, write_scan(tmp_path / "a.nii.gz"))
+    assert not half.exists()
+
+
+def interrupted(tmp_path: Path, case: str, tries: int) -> None:
+    """As if the process had been killed so often while this scan was under way."""
+    with sqlite3.connect(tmp_path / "out" / "ledger.sqlite") as connection:
+        connection.execute("UPDATE scans SET state = 'running', tries = ? WHERE \"case\" = ?", (tries, case))
+
+
+def test_scans_under_way_when_a_process_ended_come_last_and_alone(tmp_path: Path, catalogue: Catalogue) -> None:
+    inputs = three(tmp_path)
+    run(tmp_path, catalogue, *inputs)
+    for case in "ab":
+        interrupted(tmp_path, case, 1)
+    (tmp_path / "out" / "c" / "mask.nii.gz").unlink()
+    predictor = Brightness()
+    assert run(tmp_path, catalogue, *inputs, predictor=predictor).done == 3
+    assert predictor.seen == ["c.nii.gz", "a.nii.gz", "b.nii.gz"]
+
+
+def test_a_scan_that_takes_the_process_down_three_times_is_put_aside(tmp_path: Path, catalogue: Catalogue) -> None:
+    inputs = three(tmp_path)
+    run(tmp_path, catalogue, *inputs)
+    interrupted(tmp_path, "a", 3)
+    predictor = Brightness()
+    batch = run(tmp_path, catalogue, *inputs, predictor=predictor)
+    assert states(batch)["a"] == "failed" and predictor.seen == []
+    assert "the process ended 3 times" in str(batch.scans[0].error)
+    assert rows(tmp_path)["a"].error_code == "crashed"
+    assert run(tmp_path, catalogue, *inputs, retry=True).done == 1
+
+
+# Threads and memory
+
+
+def test_the_local_executor_takes_no_more_tasks_than_it_can_hold() -> None:
+    taken: list[int] = []
+
+    def tasks() -> Any:
+        for number in range(10):
+            taken.append(number)
+            yield number
+
+    ahead = [len(taken) - done for done, _ in enumerate(LocalExecutor(LocalConfig(workers=2)).run(abs, tasks()))]
+    assert len(ahead) == 10 and max(ahead) == 3
+
+
+def test_a_task_that_raises_stops_no_other() -> None:
+    outcomes = list(LocalExecutor(LocalConfig()).run(lambda n: 1 // n, [1, 0, 1]))
+    assert outcomes[0] == outcomes[2] == 1 and isinstance(outcomes[1], ZeroDivisionError)
+
+
+def test_closing_the_executor_waits_for_what_has_begun() -> None:
+    ended: list[int] = []
+
+    def work(number: int) -> int:
+        time.sleep(0.05)
+        ended.append(number)
+        return number
+
+    outcomes = LocalExecutor(LocalConfig(workers=2)).run(work, range(100))
+    next(outcomes)
+    outcomes.close()
+    count = len(ended)
+    time.sleep(0.2)
+    assert len(ended) == count <= 4
+
+
+def test_only_a_few_scans_are_in_memory_and_the_next_is_read_while_one_is_predicted(
+    tmp_path: Path, catalogue: Catalogue
+) -> None:
+    inputs = [write_scan(tmp_path / "in" / f"{n}.nii.gz") for n in range(6)]
+    running: list[set[str]] = []
+
+    class Watching(Brightness):
+        def predict(self, volume: Volume) -> Any:
+            time.sleep(0.1)
+            with sqlite3.connect(tmp_path / "out" / "ledger.sqlite") as connection:
+                found = connection.execute("SELECT \"case\" FROM scans WHERE state = 'running'").fetchall()
+            running.append({case for (case,) in found})
+            return super().predict(volume)
+
+    assert run(tmp_path, catalogue, *inputs, predictor=Watching()).done == 6
+    assert max(map(len, running)) <= 4 and "1" in running[0], "one read ahead, one predicted, at most two written"
+
+
+# What a person gets to see
+
+
+def test_the_report_of_a_scan_says_what_was_found_by_whom(tmp_path: Path, catalogue: Catalogue) -> None:
+    run(tmp_path, catalogue, write_scan(tmp_path / "in" / "a.nii.gz"))
+    report = json.loads((tmp_path / "out" / "a" / "report.json").read_text())
+    mask = nib.load(tmp_path / "out" / "a" / "mask.nii.gz")
+    voxels = int((np.asarray(mask.dataobj) == 1).sum())
+    found = report["structures"]["ball"]
+    assert (found["voxels"], found["value"], found["confidence"]) == (voxels, 1, 0.95)
+    assert found["ml"] == pytest.approx(voxels * 1.5 / 1000)
+    assert report["input"] == "../in/a.nii.gz" and report["masks"] == ["mask.nii.gz"] and report["flags"] == []
+    assert report["model"] == {"name": "balls", "version": "3", "hash": "a" * 64}
+    row = rows(tmp_path)["a"]
+    assert row.outputs == {p.name: sha256(p) for p in (tmp_path / "out" / "a").iterdir()}
+    assert set(row.seconds) == {"read", "predict", "write"} and row.peak_mb is not None and row.peak_mb > 20
+    assert len(row.input_hash) == 64 and row.model_hash == "a" * 64
+
+
+def test_nothing_found_is_a_result_with_files_of_its_own(tmp_path: Path, catalogue: Catalogue) -> None:
+    make_series(tmp_path / "s", np.zeros(SHAPE, np.int16), AFFINE, Modality="MR")
+    batch = run(tmp_path, catalogue, tmp_path / "s")
+    assert batch.done == 1 and batch.scans[0].flags == ("nothing-found",)
+    names = {p.name for p in (tmp_path / "out" / "s").iterdir()}
+    assert names == {"mask.nii.gz", "mask.dcm", "preview.png", "report.json"}
+
+
+def test_a_dicom_scan_gets_a_segmentation_that_is_proved(tmp_path: Path, catalogue: Catalogue) -> None:
+    make_series(tmp_path / "s", ball(), AFFINE, Modality="MR")
+    package = model(tmp_path / "model")
+    assert run(tmp_path, catalogue, tmp_path / "s").done == 1
+    array = (ball() > 100).astype(np.uint8) + (ball() > 200)
+    (entry,) = Finder(catalogue, package.plan, tmp_path / "out").find([tmp_path / "s"])
+    mask = Volume(array, entry.items[0].affine, item=entry.items[0])
+    target = tmp_path / "out" / "s" / "mask.dcm"
+    written = Volume(np.asarray(nib.load(target.with_name("mask.nii.gz")).dataobj), mask.affine)
+    for right, volume in ((True, written), (False, written.with_array(np.roll(written.array, 1, 0)))):
+        structures = measure(volume, package.labels)
+        if right:
+            prove(target, volume, package.labels, structures, catalogue)
+        else:
+            with pytest.raises(DataError, match=r"mask\.dcm: ball came back 1 mm away"):
+                prove(target, volume, package.labels, structures, catalogue)
+
+
+def test_no_file_of_a_batch_names_the_patient(tmp_path: Path, catalogue: Catalogue) -> None:
+    make_series(tmp_path / "s", ball(), AFFINE, Modality="MR", PatientName="Avasarala^Chrisjen", PatientID="PGBM-002")
+    assert run(tmp_path, catalogue, tmp_path / "s", writers=("nifti",)).done == 1
+    for path in (tmp_path / "out").rglob("*"):
+        if path.is_file():
+            assert not re.search(rb"Avasarala|PGBM-002", path.read_bytes()), path
+
+
+def test_paths_in_the_ledger_and_the_page_are_relative(tmp_path: Path, catalogue: Catalogue) -> None:
+    batch = run(tmp_path, catalogue, *three(tmp_path), broken(tmp_path))
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert str(tmp_path) not in page
+    assert all(str(tmp_path) not in json.dumps([row.input, row.error]) for row in rows(tmp_path).values())
+    assert batch.scans[0].input == str(tmp_path / "in" / "a.nii.gz"), "the caller is told as the caller said it"
+
+
+class Page(HTMLParser):
+    """The rows of the worklist, and every address that the page asks for."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.kinds: list[str] = []
+        self.addresses: list[str] = []
+        self.open: list[str] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        values = dict(attrs)
+        self.addresses += [str(values[name]) for name in ("src", "href") if name in values]
+        if tag == "tr" and "data-rank" in values:
+            self.kinds.append(str(values["class"]))
+        if tag not in ("meta", "img", "input"):
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+
+def test_the_page_shows_doubtful_scans_first_and_needs_nothing_else(tmp_path: Path, catalogue: Catalogue) -> None:
+    class Doubtful(Brightness):
+        def predict(self, volume: Volume) -> Any:
+            self.confidence = 0.4 if volume.item and "b" in volume.item.path.name else 0.9
+            return super().predict(volume)
+
+    study = tmp_path / "in" / "study"
+    make_series(study / "fits", ball(), AFFINE, Modality="MR", StudyInstanceUID="1.2")
+    make_series(study / "scout", ball(), AFFINE, Modality="CT", StudyInstanceUID="1.2", SeriesInstanceUID="1.2.3.4")
+    run(tmp_path, catalogue, *three(tmp_path), study, broken(tmp_path), predictor=Doubtful())
+    text = (tmp_path / "out" / "report.html").read_text()
+    page = Page(text)
+    assert page.open == [] and page.kinds == ["bad", "look", "good", "good", "good"]
+    assert page.addresses and all((tmp_path / "out" / address).is_file() for address in page.addresses)
+    assert "http://" not in text.replace("http-equiv", "") and "https://" not in text
+    order = [text.index(f'<div class="case">{case}</div>') for case in ("broken", "b", "a", "scout")]
+    assert order == sorted(order), "failed, doubtful, fine, left out"
+    assert "it is CT, the model was trained on MR" in text and "the model is only 40% sure" in text
+    assert "balls, version 3" in text and "aaaaaaaaaaaaaaaa" in text
+
+
+def test_the_page_escapes_what_files_say(tmp_path: Path, catalogue: Catalogue) -> None:
+    evil = "<script>alert(1)</script>"
+    make_series(tmp_path / "in" / "s", ball(), AFFINE, Modality="MR", SeriesDescription="x")
+    package = model(tmp_path / "model", labels=((1, evil), (2, 'a"b')), facts={"name": evil})
+    (tmp_path / "out").mkdir()
+    with Ledger(tmp_path / "out") as ledger:
+        ledger.put(Row("odd", f"../{evil}", state="failed", error=evil))
+    run(tmp_path, catalogue, tmp_path / "in", package=package, writers=("nifti",))
+    text = (tmp_path / "out" / "report.html").read_text()
+    assert evil not in text and text.count(html.escape(evil)) >= 3
+
+
+def test_the_page_keeps_the_scans_of_earlier_calls(tmp_path: Path, catalogue: Catalogue) -> None:
+    a, b, _ = three(tmp_path)
+    run(tmp_path, catalogue, a)
+    run(tmp_path, catalogue, b, package=model(tmp_path / "model", hash="b" * 64))
+    text = (tmp_path / "out" / "report.html").read_text()
+    assert len(Page(text).kinds) == 2 and "made by another model: balls 3, aaaaaaaaaaaaaaaa" in text
+
+
+def test_what_is_left_out_or_failed_is_said_on_the_way(
+    tmp_path: Path, catalogue: Catalogue, capsys: pytest.CaptureFixture[str]
+) -> None:
+    make_series(tmp_path / "st" / "mr", ball(), AFFINE, Modality="MR", StudyInstanceUID="1.2")
+    make_series(tmp_path / "st" / "ct", ball(), AFFINE, Modality="CT", StudyInstanceUID="1.2", SeriesInstanceUID="1.9")
+    run(tmp_path, catalogue, tmp_path / "st", broken(tmp_path), progress=Progress())
+    said = capsys.readouterr()
+    assert "left out: ct: it is CT" in said.err and "failed: broken: " in said.err and said.out == ""
+
+
+def labelled(array: Any) -> list[str]:
+    volume, labels = Volume(array.astype(np.uint8), np.eye(4)), Labels.of({"ball": 1, "core": 2})
+    confidence = {"ball": 0.9, "core": 0.9}
+    return [flag.code for flag in flags_of(volume, labels, measure(volume, labels, confidence))]
+
+
+def test_flags_say_what_a_mask_gives_reason_to_look_at() -> None:
+    good = (ball() > 100).astype(int) + (ball() > 200)
+    assert labelled(good) == []
+    assert labelled(np.zeros(SHAPE)) == ["nothing-found"]
+    assert labelled(good * (good == 1)) == ["empty-structure"]
+    cut = np.roll(good, 8, 0)
+    cut[:5] = 0
+    assert labelled(cut) == ["touches-border"]
+    noisy = good.copy()
+    noisy[1:20:3, 1, 1] = 1
+    assert labelled(noisy) == ["tiny-components"]
+    two = np.concatenate([good, good], 0)
+    assert labelled(two) == [], "two kidneys are no noise"
+
+
+def test_volumes_and_centroids_are_those_of_the_patient() -> None:
+    array = np.zeros((10, 10, 10), np.uint8)
+    array[2:4, 5, 6:9] = 300 % 256
+    affine = np.array([[0, -2.0, 0, 10], [1.0, 0, 0, -5], [0, 0, 3.0, 1], [0, 0, 0, 1]])
+    found = measure(Volume(array, affine), Labels.of({"x": 44}))["x"]
+    assert found.voxels == 6 and found.ml == pytest.approx(0.036)
+    assert found.centroid == pytest.approx((0.0, -2.5, 22.0))
+    flat = measure(Volume(array[:, 5], np.diag([0.5, 2, 1, 1])), Labels.of({"x": 44}))["x"]
+    assert flat.ml is None and flat.mm2 == pytest.approx(6.0)

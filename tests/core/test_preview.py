@@ -1,0 +1,163 @@
+"""Previews: the right slices, the right way round, in true proportions, with contours where the mask is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from voxgraft.batch.preview import COLOURS, TILE, preview, worth_a_glance
+from voxgraft.errors import DataError
+from voxgraft.volume import Volume
+
+RAS = np.diag([1.0, 1.0, 1.0, 1.0])
+
+
+class Window:
+    """A modality that shows 0 to 100."""
+
+    augmentation: dict[str, float] = {}  # noqa: RUF012
+
+    def window(self, array: Any) -> tuple[float, float]:
+        return 0.0, 100.0
+
+
+def drawn(scan: Volume, mask: Volume, target: Path, **options: Any) -> Any:
+    preview(scan, mask, Window(), target, **options)  # type: ignore[arg-type]
+    return np.asarray(Image.open(target).convert("RGB")).astype(int)
+
+
+def volume(array: Any, affine: Any = RAS) -> Volume:
+    return Volume(np.asarray(array), affine)
+
+
+def bright(picture: Any) -> tuple[float, float]:
+    """Where the white block is, as shares of height and width."""
+    rows, columns = np.nonzero((picture > 245).all(-1))
+    return rows.mean() / picture.shape[0], columns.mean() / picture.shape[1]
+
+
+def one_slice(affine: Any = RAS, axis: int = 2) -> tuple[Volume, Volume]:
+    """A dark scan of one thick slice with a white block at the patient's right front (or right top)."""
+    shape = [40, 40, 40]
+    shape[axis] = 1
+    array = np.zeros(shape, np.int16)
+    block: list[Any] = [slice(28, 36)] * 3
+    block[axis] = slice(None)
+    array[tuple(block)] = 100
+    thick = np.array(affine, float)
+    thick[:3, axis] *= 8
+    return volume(array, thick), volume(np.zeros(shape, np.uint8), thick)
+
+
+@pytest.mark.parametrize("axis", [1, 2])
+def test_the_patients_right_is_on_the_left_and_front_or_head_is_up(tmp_path: Path, axis: int) -> None:
+    row, column = bright(drawn(*one_slice(axis=axis), tmp_path / "p.png"))
+    assert row < 0.4 and column < 0.4
+
+
+def test_a_sagittal_slice_has_the_front_on_the_left(tmp_path: Path) -> None:
+    row, column = bright(drawn(*one_slice(axis=0), tmp_path / "p.png"))
+    assert row < 0.4 and column < 0.4
+
+
+def test_the_order_of_the_scans_axes_does_not_matter(tmp_path: Path) -> None:
+    scan, mask = one_slice()
+    picture = drawn(scan, mask, tmp_path / "ras.png")
+    turned = np.diag([-1.0, -1.0, 1.0, 1.0]) @ scan.affine
+    turned[:3, 3] = [39, 39, 0]
+    flipped = drawn(
+        volume(scan.array[::-1, ::-1], turned), volume(mask.array[::-1, ::-1], turned), tmp_path / "lps.png"
+    )
+    swapped = scan.affine[:, [2, 0, 1, 3]]
+    moved = drawn(
+        volume(scan.array.transpose(2, 0, 1), swapped),
+        volume(mask.array.transpose(2, 0, 1), swapped),
+        tmp_path / "s.png",
+    )
+    assert np.array_equal(picture, flipped) and np.array_equal(picture, moved)
+
+
+def test_slices_lie_across_the_thick_axis_and_keep_their_proportions(tmp_path: Path) -> None:
+    array = np.full((20, 10, 30), 50, np.int16)
+    affine = np.diag([1.0, 5.0, 1.0, 1.0])
+    picture = drawn(volume(array, affine), volume(np.zeros_like(array, np.uint8), affine), tmp_path / "p.png")
+    grey = (abs(picture - 127) < 3).all(-1)
+    rows, columns = np.nonzero(grey)
+    first = grey[rows.min(), columns.min() :]
+    width = int(np.argmin(first)) if not first.all() else len(first)
+    assert width == pytest.approx(TILE * 20 / 30, abs=2), "20 x 30 mm of the plane across the 5 mm axis"
+
+
+def test_contours_lie_on_the_edge_of_the_mask(tmp_path: Path) -> None:
+    scan, mask = one_slice()
+    labels = mask.array.copy()
+    labels[10:20, 10:20] = 1
+    picture = drawn(scan, mask.with_array(labels), tmp_path / "p.png", names={1: "liver"})
+    painted = (picture[:TILE] == COLOURS[0]).all(-1)
+    rows, columns = np.nonzero(painted)
+    scale = TILE / 40
+    assert np.ptp(rows) == pytest.approx(10 * scale, abs=scale) and np.ptp(columns) == pytest.approx(
+        10 * scale, abs=scale
+    )
+    inside = painted[rows.min() + 8 : rows.max() - 8, columns.min() + 8 : columns.max() - 8]
+    assert inside.size and not inside.any()
+    assert rows.mean() / TILE > 0.5 and columns.mean() / TILE > 0.5, "left and behind: right and below in the picture"
+
+
+def test_the_slice_where_a_structure_is_largest_is_shown() -> None:
+    labels = np.zeros((20, 20, 40), np.uint8)
+    labels[5:8, 5:8, 10:30] = 1
+    labels[2:18, 2:18, 23] = 1
+    labels[9:12, 9:12, 12] = 2
+    chosen = worth_a_glance(labels, 2)
+    assert {12, 23} <= set(chosen) and len(chosen) <= 6 and min(chosen) >= 10 and max(chosen) <= 29
+    assert chosen == sorted(chosen)
+
+
+def test_more_structures_than_pictures_give_six() -> None:
+    labels = np.zeros((10, 10, 40), np.uint8)
+    for value in range(1, 20):
+        labels[2:5, 2:5, 2 * value] = value
+    assert len(worth_a_glance(labels, 2)) == 6
+
+
+def test_nothing_found_is_shown_as_slices_through_the_scan(tmp_path: Path) -> None:
+    empty = np.zeros((12, 12, 30), np.uint8)
+    assert worth_a_glance(empty, 2) == [4, 8, 12, 17, 21, 25]
+    picture = drawn(volume(empty.astype(np.int16)), volume(empty), tmp_path / "p.png", names={1: "liver"})
+    assert (picture == COLOURS[0]).all(-1).sum() < 200, "no contour, only the legend"
+
+
+@pytest.mark.parametrize("fill", [np.nan, np.inf, 0.0])
+def test_absurd_intensities_still_give_a_picture(tmp_path: Path, fill: float) -> None:
+    array = np.full((9, 8, 7), fill, np.float32)
+    preview(volume(array), volume(np.zeros((9, 8, 7), np.uint8)), None, tmp_path / "p.png")
+    assert Image.open(tmp_path / "p.png").width > 100
+
+
+def test_an_image_of_two_axes_is_one_picture_as_it_lies_on_the_screen(tmp_path: Path) -> None:
+    colour = np.zeros((3, 40, 20), np.uint8)
+    colour[:, :10, :5] = 255  # the left upper corner of a photograph: i to the right, j down
+    screen = np.diag([-1.0, -1.0, 1.0, 1.0])
+    scan, mask = Volume(colour, screen, dims=2), Volume(np.zeros((40, 20), np.uint8), screen, dims=2)
+    picture = drawn(scan, mask, tmp_path / "p.png")
+    assert bright(picture) == pytest.approx((0.125, 0.125), abs=0.05)
+    assert picture.shape[1] > 1.7 * picture.shape[0]
+
+
+def test_a_channel_image_shows_its_first(tmp_path: Path) -> None:
+    scan, mask = one_slice()
+    several = Volume(np.stack([scan.array, np.full_like(scan.array, 100)]), scan.affine)
+    assert np.array_equal(drawn(several, mask, tmp_path / "two.png"), drawn(scan, mask, tmp_path / "one.png"))
+
+
+def test_a_picture_that_cannot_be_written_leaves_nothing(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    scan, mask = one_slice()
+    with pytest.raises(DataError, match=r"p\.png: cannot be written"):
+        preview(scan, mask, None, tmp_path / "file" / "p.png")
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
