@@ -91,9 +91,22 @@ def test_what_is_kept_of_scores_is_each_case_s_mean_over_structures() -> None:
         "cases": {
             "a": {"dice": {"left": 0.8, "right": 0.6, "mean": 0.7}, "hd95": {"left": None, "right": float("nan")}},
             "b": {"dice": {"left": 1.0, "right": None}},
-        }
+        },
+        "groups": {"a": 3},
     }
     assert held_out(scores, {"a": "hash"}) == {
-        "a": {"data": "hash", "scores": {"dice": pytest.approx(0.7)}},
-        "b": {"data": "", "scores": {"dice": 1.0}},
+        "a": {"data": "hash", "patient": 3, "scores": {"dice": pytest.approx(0.7)}},
+        "b": {"data": "", "patient": None, "scores": {"dice": 1.0}},
     }
+
+
+def test_the_scans_of_one_patient_count_as_one() -> None:
+    """Thirty scans of three patients are no thirty proofs."""
+    new, old = facts(many(0.85)), facts(many(0.9, seed=1))
+    for index, case in enumerate(new["held_out"].values()):
+        case["patient"] = index % 3
+    verdict = compare(new, old, "dice", higher_is_better=True)
+    assert verdict.cases == 30 and verdict.ci95 is None
+    for index, case in enumerate(new["held_out"].values()):
+        case["patient"] = index % 10
+    assert compare(new, old, "dice", higher_is_better=True).ci95 is not None
