@@ -193,6 +193,18 @@ def test_nothing_found_is_a_file_of_its_own(tmp_path: Path, catalogue: Catalogue
     assert [place.voxels for place in proof.places_in_file(tmp_path / "m.dcm").values()] == [0, 0, 0]
 
 
+def test_a_mask_of_one_structure_gets_every_voxel_back(tmp_path: Path, catalogue: Catalogue) -> None:
+    """The writer then says once, for all frames, which structure they show."""
+    series(tmp_path / "s", turned(20, -35, 12))
+    item = only(tmp_path / "s", catalogue)
+    array = np.zeros(item.shape, np.uint8)
+    array[4:9, 2:5, 3:7] = 1
+    labels = Labels((Label(1, "Left kidney"),))
+    write(Volume(array, item.affine, item=item), tmp_path / "m.dcm", catalogue, labels, FACTS)
+    assert np.array_equal(matched(tmp_path / "m.dcm", item), array)
+    assert proof.places_in_file(tmp_path / "m.dcm")[1].voxels == array.sum()
+
+
 @pytest.mark.parametrize("k", [0, 4, 8])
 def test_a_finding_in_one_slice_keeps_its_place(k: int, tmp_path: Path, catalogue: Catalogue) -> None:
     series(tmp_path / "s", turned(20, -35, 12))

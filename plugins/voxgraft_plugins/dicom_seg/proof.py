@@ -39,7 +39,7 @@ def places_in_file(path: Path) -> dict[int, Place]:
         bits = _frame(packed, index, rows * columns).reshape(rows, columns)
         voxels = int(bits.sum())
         if voxels:
-            number = int(frame.SegmentIdentificationSequence[0].ReferencedSegmentNumber)
+            number = int(_group(frame, shared, "SegmentIdentificationSequence").ReferencedSegmentNumber)
             down = float(bits.sum(1) @ np.arange(rows)) / voxels
             across = float(bits.sum(0) @ np.arange(columns)) / voxels
             count[number] += voxels
@@ -91,15 +91,16 @@ def _frame(packed: Array, index: int, size: int) -> Array:
     return np.unpackbits(part, bitorder="little")[start % 8 : start % 8 + size]
 
 
+def _group(frame: Any, shared: Any, name: str) -> Any:
+    """A functional group of a frame; what all frames have in common stands with the shared ones."""
+    return (frame if name in frame else shared)[name].value[0]
+
+
 def _point(frame: Any, shared: Any, across: float, down: float) -> Array:
     """A point of a frame in RAS millimetres; `across` counts columns and `down` rows."""
-
-    def group(name: str) -> Any:
-        return (frame if name in frame else shared)[name].value[0]
-
-    position = np.array(group("PlanePositionSequence").ImagePositionPatient, dtype=float)
-    cosines = np.array(group("PlaneOrientationSequence").ImageOrientationPatient, dtype=float)
-    spacing = np.array(group("PixelMeasuresSequence").PixelSpacing, dtype=float)
+    position = np.array(_group(frame, shared, "PlanePositionSequence").ImagePositionPatient, dtype=float)
+    cosines = np.array(_group(frame, shared, "PlaneOrientationSequence").ImageOrientationPatient, dtype=float)
+    spacing = np.array(_group(frame, shared, "PixelMeasuresSequence").PixelSpacing, dtype=float)
     return np.asarray(RAS * (position + across * spacing[1] * cosines[:3] + down * spacing[0] * cosines[3:]))
 
 
