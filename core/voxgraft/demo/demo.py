@@ -86,7 +86,8 @@ class Outcome:
             "masks": " and ".join(str(self.folder / "batch" / "*" / name) for name in self.masks),
             "model": f"{MODEL}, version {self.version} (this run's: {self.folder / 'run' / 'package'})",
             "workflow": str(self.folder / "workflow.yaml"),
-            "MLflow page": shlex.join([_mlflow(), "ui", "--backend-store-uri", tracking_uri(self.folder)]),
+            "MLflow page": "MLFLOW_DISABLE_TELEMETRY=true "
+            + shlex.join([_mlflow(), "ui", "--backend-store-uri", tracking_uri(self.folder)]),
         }
 
     def document(self) -> dict[str, Any]:
