@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 from urllib.request import getproxies, proxy_bypass
@@ -131,6 +132,8 @@ def connect(at: Address, *, create: bool) -> MlflowClient:
             logging.getLogger(name).setLevel(logging.ERROR)
         if not at.uri.startswith(("sqlite:", "http")):
             _try_database(at.uri)
+        if at.database is not None and not at.database.exists():
+            _make(at.database)
         client = MlflowClient(at.uri, at.uri)
         client.search_experiments(max_results=1)
     return client
@@ -221,6 +224,23 @@ def _check_file(at: Address, create: bool) -> None:
         raise TrackingError(f"{at.shown}: cannot be opened: {error.strerror or error}") from error
     if database.is_dir() or not os.access(database if there else database.parent, os.W_OK):
         raise TrackingError(f"{at.shown}: cannot be written to")
+
+
+def _make(database: Path) -> None:
+    """Make MLflow's tables in a file of another name first: a process that is killed leaves no half of a database, and
+    of two that start together the second takes the first one's.
+    """
+    from mlflow import MlflowClient
+
+    with TemporaryDirectory(prefix=".tmp-", dir=database.parent) as scratch:
+        new = Path(scratch) / database.name
+        MlflowClient(f"sqlite:///{new}", f"sqlite:///{new}").search_experiments(max_results=1)
+        try:
+            os.link(new, database)
+        except FileExistsError:
+            return
+        except OSError:  # a file system without links
+            new.rename(database)
 
 
 def _try_database(uri: str) -> None:

@@ -32,8 +32,9 @@ class Outbox:
     Args:
         send: Sends points, or raises a TrackingError.
         say: Tells the user that the server is away, or back.
-        known: The key and step of every point that is already there; such a point is not sent again. A training that
-            goes on from its checkpoint repeats the steps since then.
+        known: The points that are already there, by key and step; they are not sent again. A training that goes on from
+            its checkpoint repeats the steps since then, with other times. What stands at step 0 belongs to no curve:
+            it is a single number, which is sent again when it has changed.
     """
 
     def __init__(
@@ -41,7 +42,7 @@ class Outbox:
         send: Callable[[Sequence[Point]], None],
         say: Callable[[str], None],
         file: Path,
-        known: set[tuple[str, int]],
+        known: dict[tuple[str, int], float],
     ) -> None:
         self._send, self._say, self._file, self._known = send, say, file, known
         self._waiting: list[Point] = []
@@ -97,8 +98,9 @@ class Outbox:
 
     def _take(self, points: Iterable[Point]) -> None:
         for point in points:
-            if (point.key, point.step) not in self._known:
-                self._known.add((point.key, point.step))
+            place = (point.key, point.step)
+            if place not in self._known or (point.step == 0 and self._known[place] != point.value):
+                self._known[place] = point.value
                 self._waiting.append(point)
 
     def _keep(self) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 from voxgraft.errors import DataError, ModelError
 from voxgraft.models import CHALLENGER, CHAMPION, Version
 from voxgraft.package import Package, amend_package, read_package
+from voxgraft.places import without_places
 from voxgraft.runs.run import Run
 from voxgraft.workflow import Registry
 
@@ -78,7 +79,7 @@ def _outcome(
         "champion": champion,
         "previous": before.version if before and before.version != version.version else None,
         "comparison": verdict.document() if verdict else None,
-        "registry": at.shown,
+        "registry": without_places(at.shown),
         "run": version.run,
     }
 

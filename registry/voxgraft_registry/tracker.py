@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from voxgraft.errors import TrackingError, VoxGraftError
 from voxgraft.files import digest, write_text
+from voxgraft.places import without_places
 from voxgraft.runs.run import Run
 from voxgraft.runs.state import data_state
 from voxgraft.yamlfile import dump
@@ -17,7 +18,7 @@ from voxgraft.yamlfile import dump
 from .config import MlflowTrackerConfig
 from .connection import Address, absent, address, answers, connect, default_address, patience
 from .outbox import Outbox, Point
-from .parameters import flat, without_places
+from .parameters import flat
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -66,7 +67,7 @@ class MlflowTracker:
         self._client: MlflowClient = connect(self._at, create=True)
         with answers(self._at), patience(seconds=20, retries=1):
             found = self._resumed()
-            known = self._known(found) if found else set()
+            known = self._known(found) if found else {}
             self._id = found.info.run_id if found else self._begun()
             self._describe(found)
         run.identity[IDENTITY] = self._id
@@ -167,10 +168,12 @@ class MlflowTracker:
             files = ""
         return {"voxgraft.training": digest([document[name] for name in DECIDING]), "voxgraft.files": files}
 
-    def _known(self, found: MlflowRun) -> set[tuple[str, int]]:
-        """The key and step of every point that MLflow has."""
+    def _known(self, found: MlflowRun) -> dict[tuple[str, int], float]:
+        """The points that MLflow has: the latest value by key and step."""
         client, run_id = self._client, found.info.run_id
-        return {(key, point.step) for key in found.data.metrics for point in client.get_metric_history(run_id, key)}
+        points = [point for key in found.data.metrics for point in client.get_metric_history(run_id, key)]
+        points.sort(key=lambda point: int(point.timestamp))
+        return {(point.key, point.step): point.value for point in points}
 
     def _describe(self, found: MlflowRun | None) -> None:
         from mlflow.entities import RunTag

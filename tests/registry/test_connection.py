@@ -5,6 +5,8 @@ from __future__ import annotations
 import http.server
 import os
 import socket
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -155,3 +157,23 @@ def test_making_a_registry_is_silent_and_private(tmp_path: Path, capfd: pytest.C
 def test_an_error_of_our_own_code_is_not_taken_for_one_of_mlflow(tmp_path: Path) -> None:
     with pytest.raises(ZeroDivisionError), answers(address(f"sqlite:///{tmp_path}/x.db")):
         raise ZeroDivisionError
+
+
+def test_two_processes_that_make_one_registry_at_once_both_work(tmp_path: Path, repo_path: dict[str, str]) -> None:
+    code = """
+import sys, time
+from voxgraft_registry.connection import address, connect
+import mlflow
+time.sleep(max(0.0, float(sys.argv[2]) - time.time()))
+connect(address(sys.argv[1]), create=True).create_experiment(sys.argv[3])
+"""
+    uri, start = f"sqlite:///{tmp_path}/voxgraft.db", str(time.time() + 4)
+    both = [
+        subprocess.Popen([sys.executable, "-c", code, uri, start, name], env=repo_path, stderr=subprocess.PIPE)
+        for name in ("one", "two")
+    ]
+    for process in both:
+        assert process.wait(60) == 0, process.stderr and process.stderr.read()
+    found = connect(address(uri), create=False).search_experiments()
+    assert {one.name for one in found} == {"Default", "one", "two"}
+    assert [path.name for path in tmp_path.iterdir()] == ["voxgraft.db"]

@@ -26,8 +26,8 @@ class Server:
             raise TrackingError("nobody answers")
         self.got += points
 
-    def box(self, folder: Path, known: set[tuple[str, int]] | None = None) -> Outbox:
-        return Outbox(self.send, self.said.append, folder / "unsent.jsonl", known or set())
+    def box(self, folder: Path, known: dict[tuple[str, int], float] | None = None) -> Outbox:
+        return Outbox(self.send, self.said.append, folder / "unsent.jsonl", known or {})
 
     @property
     def points(self) -> list[tuple[str, int, float]]:
@@ -45,11 +45,20 @@ def test_points_are_sent_at_once(tmp_path: Path) -> None:
 
 def test_a_point_that_is_there_is_not_sent_again(tmp_path: Path) -> None:
     server = Server()
-    box = server.box(tmp_path, {("loss", 10)})
+    box = server.box(tmp_path, {("loss", 10): 1.0})
     box.add({"loss": 1.0}, 10)
     box.add({"loss": 0.5}, 20)
     box.add({"loss": 0.4}, 20)
     assert server.points == [("loss", 20, 0.5)]
+
+
+def test_a_single_number_is_sent_again_when_it_has_changed(tmp_path: Path) -> None:
+    server = Server()
+    box = server.box(tmp_path, {("test_dice", 0): 0.8, ("loss", 10): 1.0})
+    box.add({"test_dice": 0.8}, 0)
+    box.add({"test_dice": 0.9}, 0)
+    box.add({"loss": 2.0}, 10)
+    assert server.points == [("test_dice", 0, 0.9)]
 
 
 def test_what_is_not_finite_is_left_out(tmp_path: Path) -> None:

@@ -43,7 +43,7 @@ def test_the_first_version_is_champion(new_run: NewRun, uri: str) -> None:
     run = new_run()
     outcome = registered(run, GOOD, 1)
     assert outcome["reference"] == "models:/brain/1" and outcome["champion"] and outcome["previous"] is None
-    assert outcome["run"] == run.identity["mlflow_run"] and outcome["registry"] == uri
+    assert outcome["run"] == run.identity["mlflow_run"] and outcome["registry"] == "sqlite:///voxgraft.db"
     version = store(uri).version("models:/brain@champion")
     assert (version.version, version.run) == ("1", run.identity["mlflow_run"])
     assert version.metrics["dice"] == pytest.approx(0.9045)

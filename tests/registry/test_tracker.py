@@ -20,6 +20,7 @@ from voxgraft.errors import TrackingError
 from voxgraft.files import digest
 from voxgraft.runs.run import Run
 from voxgraft_registry.config import MlflowTrackerConfig
+from voxgraft_registry.register import Register
 from voxgraft_registry.tracker import MlflowTracker
 
 NewRun = Callable[..., Run]
@@ -98,11 +99,17 @@ def test_files_lie_beside_the_database_and_nothing_in_the_working_directory(new_
 
 def test_no_place_and_no_name_of_a_user_is_kept(new_run: NewRun, uri: str, tmp_path: Path) -> None:
     run = new_run()
-    started(run).finish("FINISHED")
+    tracker = started(run)
+    do_steps(run, {"case_1": 0.9})
+    Register().do(run)
+    tracker.finish("FINISHED")
     found = client(uri).get_run(run.identity["mlflow_run"])
     kept = [*found.data.params.values(), *found.data.tags.values()]
-    (workflow,) = tmp_path.rglob("mlartifacts/**/workflow.yaml")
+    (workflow,) = tmp_path.rglob(f"mlartifacts/{found.info.run_id}/**/workflow.yaml")
+    kept += [path.read_text() for path in tmp_path.rglob("mlartifacts/**/*.json")]
+    kept += [path.read_text() for path in tmp_path.rglob("mlartifacts/**/MLmodel")]
     kept.append(workflow.read_text())
+    assert any("models:/brain/1" in text for text in kept)
     assert yaml.safe_load(workflow.read_text())["tracking"]["uri"] == "sqlite:///voxgraft.db"
     assert not [
         text for text in kept if str(tmp_path) in text or "/root" in text or os.environ.get("USER", "?") in text
@@ -126,6 +133,17 @@ def test_a_resumed_run_is_the_same_run_without_a_gap_or_a_double(new_run: NewRun
     assert curve(uri, run_id, "loss") == [(step, 1 / step) for step in (10, 20, 30, 40)]
     assert [step for step, _ in curve(uri, run_id, "minutes")] == [10, 20, 30, 40]
     assert client(uri).get_run(run_id).info.status == "FINISHED"
+
+
+def test_a_new_evaluation_of_the_same_training_changes_its_scores_in_the_same_run(new_run: NewRun, uri: str) -> None:
+    for dice in (0.8, 0.8, 0.9):
+        run = new_run()
+        tracker = started(run)
+        tracker.metrics({"test_dice_mean": dice}, 0)
+        tracker.finish("FINISHED")
+    found = client(uri).get_run(run.identity["mlflow_run"])
+    assert found.data.metrics["test_dice_mean"] == 0.9
+    assert curve(uri, found.info.run_id, "test_dice_mean") == [(0, 0.8), (0, 0.9)]
 
 
 def test_another_training_or_other_data_are_another_run(new_run: NewRun, uri: str, tmp_path: Path) -> None:
