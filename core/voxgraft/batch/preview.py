@@ -87,17 +87,17 @@ def worth_a_glance(labels: Array, axis: int, most: int = SLICES) -> list[int]:
         labels: Shape (i, j, k).
     """
     others = tuple(a for a in range(3) if a != axis)
-    length = labels.shape[axis]
-    found = np.flatnonzero(labels.any(axis=others))
-    if not len(found):
-        return _evenly(0, length - 1, min(most, length))
-    peaks: list[int] = []
-    for value, box in _boxes(labels).items():
+    boxes = _boxes(labels)
+    if not boxes:
+        return _evenly(0, labels.shape[axis] - 1, min(most, labels.shape[axis]))
+    peaks = []
+    for value, box in boxes.items():
         area = np.count_nonzero(labels[box] == value, axis=others)
         peaks.append(box[axis].start + int(area.argmax()))
+    first, last = min(box[axis].start for box in boxes.values()), max(box[axis].stop for box in boxes.values()) - 1
     chosen = list(dict.fromkeys(peaks))[:most]
-    for index in _evenly(int(found[0]), int(found[-1]), most):
-        near = max(1, (int(found[-1]) - int(found[0])) // (2 * most))
+    near = max(1, (last - first) // (2 * most))
+    for index in _evenly(first, last, most):
         if len(chosen) < most and all(abs(index - other) >= near for other in chosen):
             chosen.append(index)
     return sorted(chosen)
@@ -142,9 +142,11 @@ def _tile(
     colours: Mapping[int, tuple[int, int, int]],
 ) -> Image:
     """One slice: index of `axis`, in RAS order of axes."""
-    grey = _grey(image.array.reshape(image.channels, *image.shape)[0].take(index, axis), window)
+    grey = _grey(np.moveaxis(image.array.reshape(image.channels, *image.shape)[0], axis, 0)[index], window)
     steps = [step for a, step in enumerate(image.spacing) if a != axis]
-    tile = _drawn(np.stack([grey] * 3, -1), labels.array.reshape(labels.shape).take(index, axis), steps, colours)
+    tile = _drawn(
+        np.stack([grey] * 3, -1), np.moveaxis(labels.array.reshape(labels.shape), axis, 0)[index], steps, colours
+    )
     _marks(tile, MARKS[axis], f"{index + 1} of {image.shape[axis]}")
     return tile
 

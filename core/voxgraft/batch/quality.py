@@ -145,8 +145,8 @@ def _centroid(inside: Array, box: tuple[slice, ...], mask: Volume) -> tuple[floa
 def _on_edges(inside: Array, box: tuple[slice, ...], shape: tuple[int, ...]) -> Iterator[int]:
     """Voxels of a structure on each face of the scan."""
     for axis, (part, length) in enumerate(zip(box, shape, strict=True)):
-        yield int(np.count_nonzero(inside.take(0, axis))) if part.start == 0 else 0
-        yield int(np.count_nonzero(inside.take(-1, axis))) if part.stop == length else 0
+        yield int(np.count_nonzero(np.moveaxis(inside, axis, 0)[0])) if part.start == 0 else 0
+        yield int(np.count_nonzero(np.moveaxis(inside, axis, 0)[-1])) if part.stop == length else 0
 
 
 def _tiny_pieces(inside: Array) -> int:
