@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from voxgraft.catalogue import Catalogue, discover
+from voxgraft.discovery import Catalogue, discover
 
 ROOT = Path(__file__).parents[1]
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")

@@ -7,12 +7,12 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .catalogue import Catalogue, discover
+from .discovery import Catalogue, discover
 
 if TYPE_CHECKING:
     from .batch.segment import Batch
-    from .evaluate.scores import Scores
     from .runs.run import Run
+    from .scoring.scores import Scores
     from .volume import Volume
 
 
@@ -58,6 +58,6 @@ def segment(model: str | Path, inputs: str | Path | Iterable[str | Path], out: s
 
 def evaluate(predictions: str | Path, references: str | Path, metrics: Sequence[str] = ("dice", "iou")) -> Scores:
     """Compare masks with references: two files, or two folders."""
-    from .evaluate.paths import evaluate_paths
+    from .scoring.paths import evaluate_paths
 
     return evaluate_paths(Path(predictions), Path(references), list(metrics), catalogue())

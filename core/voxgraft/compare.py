@@ -20,11 +20,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .errors import DataError
-from .evaluate.bootstrap import SEED, mean_intervals
-from .evaluate.scores import MEAN, Scores, mean_of
+from .scoring.bootstrap import SEED, mean_intervals
+from .scoring.scores import MEAN, Scores, mean_of
 
 if TYPE_CHECKING:
-    from .catalogue import Catalogue
+    from .discovery import Catalogue
 
 ALPHA = 0.05
 REPLICATES = 10000

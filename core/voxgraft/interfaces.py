@@ -11,10 +11,10 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from .data.cases import Dataset, Labels
-    from .evaluate.pair import MaskPair
     from .model.transfer import TransferStrategy
     from .model.weights import Weights
     from .runs.run import Run
+    from .scoring.pair import MaskPair
     from .volume import Item, Volume
 
 
@@ -137,7 +137,7 @@ class Metric(Protocol):
     """Compare a predicted mask with its reference, for one structure."""
 
     def __call__(self, pair: MaskPair) -> float:
-        """The score; NaN where the metric is not defined (see `voxgraft.evaluate.pair` for the rules)."""
+        """The score; NaN where the metric is not defined (see `voxgraft.scoring.pair` for the rules)."""
         ...
 
 

@@ -9,8 +9,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
-from .catalogue import Catalogue
 from .component import AnySpec, StoreSpec
+from .discovery import Catalogue
 from .errors import ModelError, PluginError
 from .interfaces import Store
 from .package import Package, read_package

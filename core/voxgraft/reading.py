@@ -16,8 +16,8 @@ from .slot import Chosen, choose
 from .volume import Item, Volume
 
 if TYPE_CHECKING:
-    from .catalogue import Catalogue
     from .component import AnySpec
+    from .discovery import Catalogue
 
 HEAD = 1024
 """Bytes at the beginning of a file in which a reader's magic is looked for."""

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from .catalogue import Catalogue
 from .component import AnySpec
+from .discovery import Catalogue
 from .hookspecs import KINDS
 from .workflow import Workflow
 

@@ -8,9 +8,9 @@ from typing import Any, Generic, TypeVar
 from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler, ValidationInfo
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
-from .catalogue import Catalogue
 from .component import Component
 from .config import Config
+from .discovery import Catalogue
 from .errors import BrokenPlugin, ComponentConflict, UnknownComponent
 
 T = TypeVar("T")

@@ -10,8 +10,8 @@ from typing import Annotated, Any, Literal
 from annotated_types import Ge, Gt, Le, Lt, MinLen
 from pydantic import BeforeValidator, Field, PlainSerializer, ValidationError, WithJsonSchema, model_validator
 
-from .catalogue import Catalogue
 from .config import Config
+from .discovery import Catalogue
 from .errors import UsageError, WorkflowError
 from .interfaces import Decoder, Encoder, Layout, Loss, Metric, Modality, Step, Strategy, Tracker
 from .slot import Chosen, Slot

@@ -10,9 +10,9 @@ from .errors import BrokenPlugin, DataError, UsageError, VoxGraftError
 from .slot import choose
 
 if TYPE_CHECKING:
-    from .catalogue import Catalogue
     from .component import AnySpec
     from .data.cases import Labels
+    from .discovery import Catalogue
     from .volume import Volume
 
 

@@ -15,8 +15,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from voxgraft.evaluate.bootstrap import mean_intervals
-from voxgraft.evaluate.scores import MEAN, mean_of
+from voxgraft.scoring.bootstrap import mean_intervals
+from voxgraft.scoring.scores import MEAN, mean_of
 
 FEWEST = 6
 """Common patients from which on an interval decides."""

@@ -30,10 +30,10 @@ from voxgraft.batch.proof import prove
 from voxgraft.batch.quality import flags_of, measure
 from voxgraft.batch.segment import Batch, segment
 from voxgraft.batch.worklist import Finder
-from voxgraft.catalogue import Catalogue, Origin, discover
 from voxgraft.component import WriterSpec
 from voxgraft.config import Config
 from voxgraft.data.cases import Labels
+from voxgraft.discovery import Catalogue, Origin, discover
 from voxgraft.errors import DataError, ModelError, UnknownComponent, UsageError
 from voxgraft.files import sha256
 from voxgraft.progress import Progress
@@ -342,7 +342,7 @@ import sys
 from pathlib import Path
 from batch_scans import Brightness, model
 from voxgraft.batch.segment import segment
-from voxgraft.catalogue import discover
+from voxgraft.discovery import discover
 root = Path(sys.argv[1])
 segment(model(root / "model"), [root / "in"], root / "out", discover(), predictor=Brightness(slow=0.5), workers=1)
 """

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from voxgraft.catalogue import discover
+from voxgraft.discovery import discover
 from voxgraft.errors import ComponentConflict, UnknownComponent
 from voxgraft.hookspecs import KINDS, Hooks
 

@@ -15,7 +15,6 @@ from click.testing import CliRunner
 from datasets import boxes, workflow
 
 from dicom_series import make_series
-from voxgraft.catalogue import Catalogue
 from voxgraft.cli import main
 from voxgraft.component import LayoutSpec
 from voxgraft.config import Config
@@ -23,6 +22,7 @@ from voxgraft.data import check as check_module
 from voxgraft.data.cases import Case, Dataset, ImageRef, Labels
 from voxgraft.data.check import check_dataset, check_path
 from voxgraft.data.dataset import find_dataset, read_layout
+from voxgraft.discovery import Catalogue
 from voxgraft.errors import BrokenPlugin, DataError, UsageError
 from voxgraft.slot import Chosen
 from voxgraft.workflow import Workflow, read

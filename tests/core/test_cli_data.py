@@ -13,9 +13,9 @@ import SimpleITK as sitk
 from click.testing import CliRunner, Result
 
 from dicom_series import make_series
-from voxgraft.catalogue import Catalogue
 from voxgraft.cli import main
 from voxgraft.data.regrid import resample_onto
+from voxgraft.discovery import Catalogue
 from voxgraft.errors import DataError
 from voxgraft.volume import Volume
 
@@ -27,7 +27,7 @@ TURNED = np.array([[0.0, -0.36, 1.6, 4.0], [0.8, 0.0, 0.0, -2.0], [0.0, 0.48, 1.
 @pytest.fixture(autouse=True)
 def own_catalogue(monkeypatch: pytest.MonkeyPatch, catalogue: Catalogue) -> None:
     """The built-in plugins, whatever else is installed."""
-    monkeypatch.setattr("voxgraft.catalogue.discover", lambda: catalogue)
+    monkeypatch.setattr("voxgraft.discovery.discover", lambda: catalogue)
 
 
 def call(*arguments: object, code: int = 0) -> Result:

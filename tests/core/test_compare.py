@@ -14,8 +14,8 @@ from click.testing import CliRunner
 from voxgraft.cli import main
 from voxgraft.compare import compare_runs, holm, randomisation_p, read_run
 from voxgraft.errors import DataError
-from voxgraft.evaluate.scores import Scores
 from voxgraft.files import write_json
+from voxgraft.scoring.scores import Scores
 
 
 def run_of(values: Any, metric: str = "dice", **changes: Any) -> Scores:

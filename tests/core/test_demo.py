@@ -14,12 +14,12 @@ import pytest
 import SimpleITK
 from click.testing import CliRunner
 
-from voxgraft.catalogue import Catalogue
 from voxgraft.cli import main
 from voxgraft.demo.dataset import DemoData, make_data
 from voxgraft.demo.demo import run_demo, write_workflow
 from voxgraft.demo.dicom import Series, write_series
 from voxgraft.demo.phantoms import Grid, Head, Template, draw_head, read_template, scan
+from voxgraft.discovery import Catalogue
 from voxgraft.errors import DataError, UsageError
 from voxgraft.progress import Progress
 from voxgraft.reading import read

@@ -17,16 +17,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from voxgraft.catalogue import Catalogue, discover
 from voxgraft.cli import main
 from voxgraft.data.cases import Label, Labels
+from voxgraft.discovery import Catalogue, discover
 from voxgraft.errors import DataError, UnknownComponent, UsageError
-from voxgraft.evaluate.bootstrap import mean_intervals
-from voxgraft.evaluate.confusion import confusion, count
-from voxgraft.evaluate.crops import Crops
-from voxgraft.evaluate.naming import read_labels
-from voxgraft.evaluate.paths import choose_metrics, evaluate_paths
-from voxgraft.evaluate.scores import Scores, score_case
+from voxgraft.scoring.bootstrap import mean_intervals
+from voxgraft.scoring.confusion import confusion, count
+from voxgraft.scoring.crops import Crops
+from voxgraft.scoring.naming import read_labels
+from voxgraft.scoring.paths import choose_metrics, evaluate_paths
+from voxgraft.scoring.scores import Scores, score_case
 from voxgraft.slot import Chosen, choose
 from voxgraft.volume import Volume
 
@@ -187,7 +187,7 @@ class TestScoreCase:
         ("labels", "complaint"),
         [
             (Labels(), "no structure to score"),
-            (Labels.of({"mean": 1, "a": 2}), "called 'mean'"),
+            (Labels((Label(1, "mean"), Label(2, "a"))), "called 'mean'"),
             (Labels((Label(1, "a"), Label(2, "a"))), "two structures are called 'a'"),
         ],
     )

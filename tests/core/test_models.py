@@ -10,10 +10,10 @@ import pytest
 import torch
 
 from voxgraft import StoreSpec
-from voxgraft.catalogue import Catalogue, Origin, discover
 from voxgraft.config import Config
 from voxgraft.data.cases import Label, Labels
 from voxgraft.data.plan import Plan
+from voxgraft.discovery import Catalogue, Origin, discover
 from voxgraft.errors import BrokenPlugin, ModelError, PluginError
 from voxgraft.models import cache_folder, registry, resolve
 from voxgraft.package import Package, pack, write_package

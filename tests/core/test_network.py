@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from voxgraft.catalogue import Catalogue
+from voxgraft.discovery import Catalogue
 from voxgraft.model.network import SegmentationNetwork, build_network
 from voxgraft.slot import choose
 

@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 
 from dicom_series import make_series
-from voxgraft.catalogue import Catalogue, Origin
 from voxgraft.component import ReaderSpec, WriterSpec
 from voxgraft.config import Config
 from voxgraft.data.cases import ImageRef, Labels
+from voxgraft.discovery import Catalogue, Origin
 from voxgraft.errors import BadImage, BrokenPlugin, ComponentConflict, DataError, UsageError
 from voxgraft.reading import choose_reader, read, read_item, scan, stack
 from voxgraft.volume import Item, Problem, Volume

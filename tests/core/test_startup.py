@@ -25,7 +25,7 @@ HEAVY = {
 @pytest.mark.parametrize(
     "code",
     [
-        "from voxgraft.catalogue import discover; discover()",
+        "from voxgraft.discovery import discover; discover()",
         "import voxgraft",
         "from voxgraft.cli import main; main(['--help'], standalone_mode=False)",
         "from voxgraft.cli import main; main(['plugins', 'list'], standalone_mode=False)",

@@ -13,8 +13,8 @@ from dicom_series import make_series
 from voxgraft.batch.contract import Level, judge, select
 from voxgraft.batch.naming import with_ids
 from voxgraft.batch.worklist import Entry, Finder
-from voxgraft.catalogue import Catalogue
 from voxgraft.data.plan import Plan
+from voxgraft.discovery import Catalogue
 from voxgraft.errors import UsageError
 from voxgraft.volume import Item, Problem
 

@@ -10,7 +10,7 @@ import torch
 from pydantic import ValidationError
 from torch import Tensor, nn
 
-from voxgraft.catalogue import Catalogue
+from voxgraft.discovery import Catalogue
 from voxgraft.errors import ModelError
 from voxgraft.slot import choose
 

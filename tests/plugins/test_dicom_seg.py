@@ -14,8 +14,8 @@ from pydicom import dcmread
 from pydicom.dataset import Dataset
 
 from dicom_series import make_series
-from voxgraft.catalogue import Catalogue
 from voxgraft.data.cases import Label, Labels
+from voxgraft.discovery import Catalogue
 from voxgraft.errors import BadImage, DataError
 from voxgraft.reading import read_item, scan
 from voxgraft.volume import Item, Volume

@@ -17,7 +17,7 @@ from pydantic import ValidationError
 from torch import Tensor, nn
 from torch.nn import functional
 
-from voxgraft.catalogue import Catalogue
+from voxgraft.discovery import Catalogue
 from voxgraft.errors import ModelError
 from voxgraft.interfaces import Encoder
 from voxgraft.model.pretrained import packaged_file

@@ -11,8 +11,8 @@ import pytest
 from pydantic import ValidationError
 
 from dicom_series import make_series
-from voxgraft.catalogue import Catalogue
 from voxgraft.data.cases import Dataset
+from voxgraft.discovery import Catalogue
 from voxgraft.errors import DataError
 from voxgraft.slot import choose
 

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from torch import Tensor
 from torch.nn import functional
 
-from voxgraft.catalogue import Catalogue
+from voxgraft.discovery import Catalogue
 from voxgraft.errors import TrainingError
 from voxgraft.interfaces import Loss
 from voxgraft.slot import choose

@@ -13,15 +13,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from voxgraft.catalogue import Catalogue
 from voxgraft.data.cases import Labels
+from voxgraft.discovery import Catalogue
 from voxgraft.errors import BrokenPlugin, DataError
-from voxgraft.evaluate.confusion import confusion
-from voxgraft.evaluate.crops import Crops
-from voxgraft.evaluate.pair import Counts, MaskPair
-from voxgraft.evaluate.scores import score_case
-from voxgraft.evaluate.surface import surface
 from voxgraft.interfaces import Metric
+from voxgraft.scoring.confusion import confusion
+from voxgraft.scoring.crops import Crops
+from voxgraft.scoring.pair import Counts, MaskPair
+from voxgraft.scoring.scores import score_case
+from voxgraft.scoring.surface import surface
 from voxgraft.slot import choose
 from voxgraft.volume import Volume
 

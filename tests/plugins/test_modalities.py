@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from voxgraft.catalogue import Catalogue
+from voxgraft.discovery import Catalogue
 from voxgraft.interfaces import Modality
 from voxgraft.slot import choose
 from voxgraft.train.augment import augment

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from torch import Tensor, nn
 from torch.nn import functional
 
-from voxgraft.catalogue import Catalogue
+from voxgraft.discovery import Catalogue
 from voxgraft.errors import TrainingError
 from voxgraft.model.network import SegmentationNetwork, build_network
 from voxgraft.model.transfer import Context, Row, Stack, TransferStrategy, parameter_table

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from fake_run import make_run, stub_catalogue
 
-from voxgraft.catalogue import Catalogue
+from voxgraft.discovery import Catalogue
 from voxgraft.runs.run import Run
 
 

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from voxgraft import DecoderSpec, EncoderSpec, LayoutSpec, LossSpec, MetricSpec, ModalitySpec, StepSpec
-from voxgraft.catalogue import Catalogue, Origin, discover
 from voxgraft.config import Config
 from voxgraft.data.cases import Case, Dataset, ImageRef, Label, Labels
 from voxgraft.data.plan import Plan
+from voxgraft.discovery import Catalogue, Origin, discover
 from voxgraft.files import digest, write_json, write_text
 from voxgraft.package import Package, write_package
 from voxgraft.progress import Progress

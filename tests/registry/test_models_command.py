@@ -11,8 +11,8 @@ import pytest
 from click.testing import CliRunner, Result
 from fake_run import scores_document, small_package
 
-from voxgraft.catalogue import Catalogue
 from voxgraft.cli import main
+from voxgraft.discovery import Catalogue
 from voxgraft.package import read_package
 
 Call = Callable[..., Result]
@@ -22,7 +22,7 @@ Call = Callable[..., Result]
 def call(uri: str, stubs: Catalogue, monkeypatch: pytest.MonkeyPatch) -> Call:
     """Calls the command; the registry is the one of the environment."""
     monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
-    monkeypatch.setattr("voxgraft.catalogue.discover", lambda: stubs)
+    monkeypatch.setattr("voxgraft.discovery.discover", lambda: stubs)
 
     def do(*args: object, code: int = 0) -> Result:
         done = CliRunner().invoke(main, ["models", *map(str, args)])

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from fake_run import do_steps, make_run, said, small_package
 
-from voxgraft.catalogue import Catalogue
+from voxgraft.discovery import Catalogue
 from voxgraft.errors import ModelError
 from voxgraft.package import MANIFEST, MEMBERS, read_package
 from voxgraft_registry.config import MlflowStoreConfig

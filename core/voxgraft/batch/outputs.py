@@ -23,7 +23,7 @@ from .quality import Flag, Structure, flags_of, measure
 from .worklist import Entry
 
 if TYPE_CHECKING:
-    from ..catalogue import Catalogue
+    from ..discovery import Catalogue
     from ..interfaces import Modality
 
 USUAL = ("nifti", "dicom-seg")

@@ -26,7 +26,7 @@ from .outputs import Found, Outputs
 from .worklist import Entry
 
 if TYPE_CHECKING:
-    from ..catalogue import Catalogue
+    from ..discovery import Catalogue
     from ..interfaces import Executor
 
 

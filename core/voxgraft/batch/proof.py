@@ -17,7 +17,7 @@ from .quality import Structure, measure
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
 
-    from ..catalogue import Catalogue
+    from ..discovery import Catalogue
 
 SEGMENTATION = ("1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.66.7")
 """SOP classes of DICOM segmentations: the usual one, and label maps."""

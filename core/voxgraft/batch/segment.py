@@ -26,7 +26,7 @@ from .result import Batch, Scan
 from .worklist import Finder
 
 if TYPE_CHECKING:
-    from ..catalogue import Catalogue
+    from ..discovery import Catalogue
     from ..interfaces import Executor
 
 __all__ = ["Batch", "Scan", "executor_of", "resolved", "segment"]

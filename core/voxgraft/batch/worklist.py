@@ -24,7 +24,7 @@ from .contract import Level, Selection, Verdict, is_called, select
 from .quality import Flag
 
 if TYPE_CHECKING:
-    from ..catalogue import Catalogue
+    from ..discovery import Catalogue
     from .csvlist import Listed
 
 

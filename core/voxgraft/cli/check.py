@@ -11,8 +11,8 @@ import click
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from ..catalogue import Catalogue
     from ..data.case_check import CaseProblem
+    from ..discovery import Catalogue
     from ..progress import Progress
 
 COLOURS = {"error": "red", "warning": "yellow", "repair": "cyan", "note": "white"}
@@ -27,8 +27,8 @@ def check(target: Path, overrides: tuple[str, ...], as_json: bool) -> None:
 
     A folder may hold dataset.json, images/ beside labels/, or any tree of images.
     """
-    from ..catalogue import discover
     from ..data.case_check import CaseProblem
+    from ..discovery import discover
     from ..errors import DataError
     from ..progress import Progress
 

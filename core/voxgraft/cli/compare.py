@@ -28,8 +28,8 @@ def compare(runs: tuple[Path, ...], metric: str, structure: str, every_pair: boo
     """
     import json
 
-    from ..catalogue import discover
     from ..compare import compare_runs, direction, read_run
+    from ..discovery import discover
     from ..errors import UsageError
 
     if len({path.resolve() for path in runs}) != len(runs) or len(runs) < 2:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 @click.option("--json", "as_json", is_flag=True, help="One JSON document on standard output.")
 def inspect(path: Path, as_json: bool) -> None:
     """Show what the readers see in a file, a folder or a tree: series, geometry, modality, problems."""
-    from ..catalogue import discover
+    from ..discovery import discover
     from ..reading import scan
 
     items = scan(path, discover())
@@ -50,7 +50,7 @@ def convert(
     source: Path, target: Path, reference: Path | None, series: str | None, interpolation: Interpolation
 ) -> None:
     """Convert SOURCE, in any format that is read, to TARGET, in the format that its name says."""
-    from ..catalogue import discover
+    from ..discovery import discover
     from ..reading import read
     from ..writing import choose_writer, write
 

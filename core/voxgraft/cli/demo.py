@@ -20,8 +20,8 @@ def demo(out: Path, minutes: float, as_json: bool) -> None:
     """
     import json
 
-    from ..catalogue import discover
     from ..demo.demo import run_demo, table
+    from ..discovery import discover
     from ..progress import Progress
 
     outcome = run_demo(out, minutes, discover(), Progress())

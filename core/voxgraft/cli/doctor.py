@@ -34,7 +34,7 @@ def examine() -> dict[str, Any]:
 
     import psutil
 
-    from ..catalogue import discover
+    from ..discovery import discover
     from ..hookspecs import KINDS
 
     catalogue = discover()

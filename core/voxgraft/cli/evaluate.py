@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
-    from ..catalogue import Catalogue
-    from ..evaluate.scores import Scores
+    from ..discovery import Catalogue
+    from ..scoring.scores import Scores
 
 
 @click.command()
@@ -34,12 +34,12 @@ def evaluate(
     """
     import json
 
-    from ..catalogue import discover
+    from ..discovery import discover
     from ..errors import UsageError
-    from ..evaluate.naming import read_labels
-    from ..evaluate.paths import evaluate_paths
     from ..files import write_json
     from ..progress import Progress
+    from ..scoring.naming import read_labels
+    from ..scoring.paths import evaluate_paths
 
     if out is not None and out.suffix.lower() not in (".json", ".csv"):
         raise UsageError(f"--out {out}: the file's name must end in .json or .csv")

@@ -88,7 +88,7 @@ def show(model: str, tracking: str | None, as_json: bool) -> None:
 @tracking_option
 def register(package: Path, name: str | None, tracking: str | None) -> None:
     """Keep PACKAGE, a package's folder or file, as a new version. No alias moves."""
-    from ..catalogue import discover
+    from ..discovery import discover
     from ..models import registry, resolve
 
     catalogue = discover()
@@ -143,7 +143,7 @@ def import_(file: Path, name: str | None, expected: str | None, tracking: str | 
     """Keep the package FILE of another place as a new version, after checking every part of it. No alias moves."""
     from tempfile import TemporaryDirectory
 
-    from ..catalogue import discover
+    from ..discovery import discover
     from ..errors import ModelError
     from ..models import registry
     from ..package import unpack
@@ -161,7 +161,7 @@ _LINEAGE = ("created", "voxgraft", "packages", "plugins", "split", "training", "
 
 
 def _registry(tracking: str | None) -> Registry:
-    from ..catalogue import discover
+    from ..discovery import discover
     from ..models import registry
 
     return registry(discover(), tracking)

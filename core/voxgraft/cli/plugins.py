@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
-    from ..catalogue import Catalogue
     from ..component import AnySpec
+    from ..discovery import Catalogue
 
 
 @click.group()
@@ -21,7 +21,7 @@ def plugins() -> None:
 @click.option("--kind", help="Only components of this kind.")
 def list_(as_json: bool, kind: str | None) -> None:
     """List every component, and the plugins that were set aside."""
-    from ..catalogue import discover
+    from ..discovery import discover
     from ..errors import UsageError
     from ..hookspecs import KINDS
 
@@ -52,7 +52,7 @@ def list_(as_json: bool, kind: str | None) -> None:
 @click.option("--json", "as_json", is_flag=True, help="One JSON document on standard output.")
 def show(name: str, as_json: bool) -> None:
     """Show a component and its options; NAME is `unet` or, where kinds share a name, `decoder:unet`."""
-    from ..catalogue import discover
+    from ..discovery import discover
     from ..errors import UnknownComponent
     from ..hookspecs import KINDS
 

@@ -31,7 +31,7 @@ def run(
     """
     import json
 
-    from ..catalogue import discover
+    from ..discovery import discover
     from ..workflow import read
 
     catalogue = discover()

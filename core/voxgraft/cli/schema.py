@@ -10,7 +10,7 @@ def schema() -> None:
     """Print the JSON Schema of workflow files, for editors."""
     import json
 
-    from ..catalogue import discover
+    from ..discovery import discover
     from ..schema import workflow_schema
 
     click.echo(json.dumps(workflow_schema(discover()), indent=2))

@@ -9,7 +9,7 @@ import click
 
 if TYPE_CHECKING:
     from ..batch.segment import Batch
-    from ..catalogue import Catalogue
+    from ..discovery import Catalogue
     from ..package import Package
 
 
@@ -47,7 +47,7 @@ def segment(
     import json
 
     from ..batch.segment import segment as segment_scans
-    from ..catalogue import discover
+    from ..discovery import discover
     from ..progress import Progress
 
     catalogue = discover()

@@ -9,7 +9,7 @@ from typing import Literal
 
 import numpy as np
 
-from ..catalogue import Catalogue
+from ..discovery import Catalogue
 from ..errors import BadImage, VoxGraftError
 from ..reading import read_item, scan, stack
 from ..volume import Array, Volume

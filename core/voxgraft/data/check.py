@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..catalogue import Catalogue
+from ..discovery import Catalogue
 from ..errors import DataError, UsageError
 from ..progress import Progress
 from ..reading import scan

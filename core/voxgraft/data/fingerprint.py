@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ..catalogue import Catalogue
+from ..discovery import Catalogue
 from ..errors import BadImage, DataError
 from ..files import sha256
 from ..reading import read, stack

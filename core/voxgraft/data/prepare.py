@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..catalogue import Catalogue
+from ..discovery import Catalogue
 from ..errors import DataError
 from ..files import TEMPORARY, digest, remove, whole
 from ..interfaces import Modality

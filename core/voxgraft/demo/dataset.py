@@ -18,7 +18,7 @@ from .phantoms import LABELS, Grid, Head, Template, draw_head, read_template, sc
 if TYPE_CHECKING:
     from numpy.random import Generator
 
-    from ..catalogue import Catalogue
+    from ..discovery import Catalogue
     from ..volume import Volume
 
 VERSION = 1

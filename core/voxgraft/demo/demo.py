@@ -26,8 +26,8 @@ from .phantoms import LABELS
 
 if TYPE_CHECKING:
     from ..batch.segment import Batch
-    from ..catalogue import Catalogue
-    from ..evaluate.scores import Scores
+    from ..discovery import Catalogue
+    from ..scoring.scores import Scores
     from ..workflow import Workflow
 
 CAUTION = (
@@ -252,9 +252,9 @@ def _columns(rows: list[list[str]]) -> str:
 
 def _score(data: DemoData, batch: Batch, workflow: Workflow, catalogue: Catalogue) -> Scores:
     """Compare the masks of the new scans with the truth, which only the demo knows."""
-    from ..evaluate.case import score_case
-    from ..evaluate.scores import Scores
     from ..reading import read
+    from ..scoring.case import score_case
+    from ..scoring.scores import Scores
 
     folders = {Path(scan.input).resolve(): scan for scan in batch.scans if scan.state in ("done", "skipped")}
     found, patients = {}, {}

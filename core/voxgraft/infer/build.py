@@ -6,9 +6,9 @@ from typing import Annotated
 
 from pydantic import ValidationError
 
-from ..catalogue import Catalogue
 from ..config import Config
 from ..data.plan import Plan
+from ..discovery import Catalogue
 from ..errors import ModelError, WorkflowError
 from ..interfaces import Modality
 from ..model.network import SegmentationNetwork, build_network

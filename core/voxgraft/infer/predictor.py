@@ -15,10 +15,10 @@ from safetensors.torch import load_file
 from torch import Tensor
 from torch.nn import functional
 
-from ..catalogue import Catalogue
 from ..data.grid import reoriented
 from ..data.plan import Plan
 from ..data.prepare import network_image
+from ..discovery import Catalogue
 from ..errors import BadImage, ModelError
 from ..interfaces import Modality
 from ..model.network import SegmentationNetwork

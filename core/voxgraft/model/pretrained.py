@@ -105,7 +105,7 @@ def _file_weights(path: Path) -> Weights:
 
 
 def _model_weights(reference: str) -> Weights:
-    from ..catalogue import discover
+    from ..discovery import discover
     from ..files import sha256
     from ..models import resolve
     from .weights import Weights, read_tensors

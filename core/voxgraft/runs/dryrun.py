@@ -10,8 +10,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from ..catalogue import Catalogue
 from ..data.plan import Plan
+from ..discovery import Catalogue
 from ..infer.build import network_of
 from ..infer.device import choose_device
 from ..interfaces import Loss

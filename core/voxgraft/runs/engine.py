@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from ..catalogue import Catalogue
+from ..discovery import Catalogue
 from ..errors import UsageError, VoxGraftError
 from ..files import digest, remove, sha256, write_json, write_text
 from ..interfaces import Step

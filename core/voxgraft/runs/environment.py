@@ -11,7 +11,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from ..catalogue import Catalogue
+from ..discovery import Catalogue
 from ..slot import Chosen
 from ..workflow import Workflow
 
@@ -65,12 +65,13 @@ def components_of(workflow: Workflow) -> Iterable[Chosen[Any]]:
 
 
 def _hash_of(module: str) -> str:
-    """SHA-256 over the names and bytes of a module's source files, in the order of their names."""
+    """SHA-256 over the names and bytes of the source files of a module and of its package, in the order of names."""
     spec = find_spec(module)
     if spec is None or spec.origin is None:
         return ""
     root = Path(spec.origin)
-    files = sorted(root.parent.rglob("*.py")) if root.name == "__init__.py" else [root]
+    packaged = root.name == "__init__.py" or "." in module
+    files = sorted(root.parent.rglob("*.py")) if packaged else [root]
     total = hashlib.sha256()
     for file in files:
         total.update(file.relative_to(root.parent).as_posix().encode())

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..catalogue import Catalogue
+from ..discovery import Catalogue
 from ..errors import DataError
 from ..files import write_json
 from ..progress import Progress

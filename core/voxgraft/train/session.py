@@ -13,9 +13,9 @@ import numpy as np
 import torch
 from lightning_fabric import Fabric
 
-from ..catalogue import Catalogue, discover
 from ..data.plan import Plan, read_plan
 from ..data.prepare import Prepared, load_prepared
+from ..discovery import Catalogue, discover
 from ..errors import TrainingError
 from ..files import digest, write_json
 from ..infer.build import network_of

@@ -111,7 +111,7 @@ class DicomLayout:
 
 
 def _series(path: Path) -> list[Item]:
-    from voxgraft.catalogue import discover
+    from voxgraft.discovery import discover
     from voxgraft.reading import scan
 
     if not path.is_dir():

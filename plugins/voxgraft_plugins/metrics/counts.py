@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
-from voxgraft.evaluate.pair import MaskPair
 from voxgraft.interfaces import Metric
+from voxgraft.scoring.pair import MaskPair
 
 
 def dice(pair: MaskPair) -> float:

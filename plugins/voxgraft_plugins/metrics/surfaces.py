@@ -7,8 +7,8 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from voxgraft.evaluate.pair import MaskPair
 from voxgraft.interfaces import Metric
+from voxgraft.scoring.pair import MaskPair
 
 from .config import SurfaceDiceConfig
 

@@ -9,11 +9,11 @@ from typing import Any
 
 from ...data.cases import Case
 from ...errors import DataError
-from ...evaluate.case import named_metrics, score_case
-from ...evaluate.scores import Scores
 from ...infer.predictor import Prediction, Predictor
 from ...package import amend_package, read_package
 from ...reading import read, stack
+from ...scoring.case import named_metrics, score_case
+from ...scoring.scores import Scores
 from ...volume import Volume
 from ...writing import write
 from ..card import model_card

@@ -9,6 +9,7 @@ from typing import Any
 
 from ...files import digest
 from ...package import write_package
+from ...places import without_places
 from ...yamlfile import dump
 from ..card import model_card
 from ..run import Run
@@ -48,7 +49,7 @@ class Train:
             run.package,
             tensors=_tensors(run),
             plan=run.plan,
-            workflow=dump(run.workflow.document()),
+            workflow=dump(without_places(run.workflow.document())),
             labels=labels_of_run(run),
             card=model_card(facts, run.plan),
             facts=facts,

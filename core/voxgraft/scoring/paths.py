@@ -22,7 +22,7 @@ from .matching import match
 from .scores import Scores
 
 if TYPE_CHECKING:
-    from ..catalogue import Catalogue
+    from ..discovery import Catalogue
     from ..interfaces import Metric
 
 Grid = tuple[int, tuple[float, ...]]
@@ -41,7 +41,7 @@ def evaluate_paths(
 
     Args:
         predictions: A mask, a folder of masks, or what a batch leaves.
-        references: The same; cases are matched by name (see `voxgraft.evaluate.matching`).
+        references: The same; cases are matched by name (see `voxgraft.scoring.matching`).
         metrics: Names, with options behind colons: `nsd:tolerance=2`.
         labels: The structures; by default every value that stands in a mask is one, named by its number.
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from ..errors import DataError
 
 if TYPE_CHECKING:
-    from ..catalogue import Catalogue
+    from ..discovery import Catalogue
 
 MASK = "mask"
 """The name, without its ending, of a mask in a batch's folder of one scan."""
