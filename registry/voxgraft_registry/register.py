@@ -11,7 +11,7 @@ from voxgraft.models import CHALLENGER, CHAMPION, Version
 from voxgraft.package import Package, amend_package, read_package
 from voxgraft.places import without_places
 from voxgraft.runs.run import Run
-from voxgraft.workflow import Registry
+from voxgraft.sections import Registry
 
 from .config import MlflowStoreConfig, MlflowTrackerConfig
 from .connection import Address, address, default_address

@@ -16,12 +16,12 @@ from training import blobs, tiny_job, tiny_network, tiny_plan
 
 from voxgraft.errors import TrainingError
 from voxgraft.infer.predictor import segment_array
+from voxgraft.sections import Schedule
 from voxgraft.train import loop
 from voxgraft.train.augment import augment, middle
 from voxgraft.train.batches import OUTSIDE, Batches
 from voxgraft.train.checkpoint import load_checkpoint
 from voxgraft.train.optimise import Average, rate_factor
-from voxgraft.workflow import Schedule
 
 CPU = {"accelerator": "cpu", "devices": 1}
 

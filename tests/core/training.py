@@ -14,11 +14,11 @@ from voxgraft.data.plan import Plan
 from voxgraft.data.prepare import Prepared
 from voxgraft.model.network import SegmentationNetwork
 from voxgraft.model.transfer import Context, Stack, TransferStrategy, parameter_table
+from voxgraft.sections import Training
 from voxgraft.slot import Chosen
 from voxgraft.train.batches import Batches
 from voxgraft.train.loop import Job
 from voxgraft.train.optimise import highest_rate
-from voxgraft.workflow import Training
 
 
 class TinyEncoder(nn.Module):

@@ -15,9 +15,9 @@ from voxgraft.discovery import Catalogue
 from voxgraft.errors import TrainingError
 from voxgraft.model.network import SegmentationNetwork, build_network
 from voxgraft.model.transfer import Context, Row, Stack, TransferStrategy, parameter_table
+from voxgraft.sections import Optimiser
 from voxgraft.slot import choose
 from voxgraft.train.optimise import make_optimiser
-from voxgraft.workflow import Optimiser
 from voxgraft_plugins.transfer.config import FineTuneConfig, FreezeConfig, LayerDecayConfig
 from voxgraft_plugins.transfer.stages import stage_of
 from voxgraft_plugins.transfer.strategies import FineTune, Freeze, LayerDecay

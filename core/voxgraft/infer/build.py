@@ -13,8 +13,8 @@ from ..errors import ModelError, WorkflowError
 from ..interfaces import Modality
 from ..model.network import SegmentationNetwork, build_network
 from ..package import Package
+from ..sections import Inference, Model
 from ..slot import Chosen, Slot
-from ..workflow import Inference, Model
 from ..yamlfile import load
 
 

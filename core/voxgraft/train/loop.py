@@ -17,7 +17,7 @@ from ..errors import TrainingError
 from ..interfaces import Loss
 from ..model.network import SegmentationNetwork
 from ..model.transfer import Context, Row, Stack
-from ..workflow import Training
+from ..sections import Training
 from .augment import augment
 from .batches import Batches, RawBatch
 from .checkpoint import load_checkpoint, save_checkpoint

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from ..model.transfer import Row
-from ..workflow import Optimiser, Schedule
+from ..sections import Optimiser, Schedule
 
 LR = {"adamw": 2e-3, "sgd": 1e-2}
 

@@ -1,0 +1,225 @@
+"""The sections of a workflow file, one model each: what may stand in them, and what it means."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from annotated_types import Ge, Gt, Le, Lt, MinLen
+from pydantic import BeforeValidator, Field, PlainSerializer, WithJsonSchema, model_validator
+
+from .config import Config
+from .interfaces import Decoder, Encoder, Layout, Loss, Metric, Modality
+from .slot import Chosen, Slot
+
+
+class Budget(Config):
+    """How long training goes on."""
+
+    amount: Annotated[float, Gt(0)]
+    unit: Literal["steps", "epochs", "minutes"]
+
+    def __str__(self) -> str:
+        amount = int(self.amount) if self.amount == int(self.amount) else self.amount
+        return f"{amount} {'min' if self.unit == 'minutes' else self.unit}"
+
+
+def _budget(value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    match = re.fullmatch(r"\s*([0-9]+(?:\.[0-9]+)?)\s*(steps?|epochs?|min|minutes?|h|hours?)\s*", value)
+    if not match:
+        raise ValueError("expected an amount and a unit, such as '500 steps', '20 epochs', '10 min' or '2 h'")
+    amount, unit = float(match[1]), match[2]
+    if unit.startswith("h"):
+        return Budget(amount=amount * 60, unit="minutes")
+    if unit.startswith(("min", "minute")):
+        return Budget(amount=amount, unit="minutes")
+    if amount != int(amount):
+        raise ValueError(f"{unit} are counted in whole numbers")
+    return Budget(amount=amount, unit="steps" if unit.startswith("step") else "epochs")
+
+
+class Split(Config):
+    """How patients are dealt into training and validation."""
+
+    folds: Annotated[int, Ge(2)] = 5
+    """The number of parts; one of them is for validation."""
+
+    fold: Annotated[int, Ge(0)] = 0
+    """The part that is for validation, counted from 0."""
+
+    seed: int = 7
+    """Another seed gives another deal."""
+
+    @model_validator(mode="after")
+    def _fold_exists(self) -> Split:
+        if self.fold >= self.folds:
+            raise ValueError(f"fold {self.fold} does not exist: {self.folds} folds are counted from 0")
+        return self
+
+
+class Data(Config):
+    """The images and their labels."""
+
+    layout: Annotated[Chosen[Layout], Slot("layout")]
+    """How the folder on disk becomes cases."""
+
+    modality: Annotated[Chosen[Modality], Slot("modality")]
+    """How the images are normalised, augmented and shown."""
+
+    labels: dict[str, int] | None = None
+    """Names and values of the structures; by default what the layout says."""
+
+    split: Split = Split()
+
+    spacing: tuple[Annotated[float, Gt(0)], ...] | None = None
+    """Millimetres between voxels that the network sees; by default the median of the training cases."""
+
+    cache: Path | None = None
+    """Where prepared arrays are kept; by default in the run's folder."""
+
+    limit: Annotated[int, Ge(2)] | None = None
+    """Use only so many of the training cases (for learning curves); validation keeps all of its cases."""
+
+
+class Model(Config):
+    """The network."""
+
+    dims: Literal[2, 3] = 3
+    """Slices or whole volumes."""
+
+    encoder: Annotated[Chosen[Encoder], Slot("encoder")]
+    """The pretrained part of the network."""
+
+    decoder: Annotated[Chosen[Decoder], Slot("decoder")]
+    """The part that is new."""
+
+    deep_supervision: bool = True
+    """Coarser decoded maps are compared with the labels as well while training."""
+
+
+class Optimiser(Config):
+    """How weights are changed."""
+
+    use: Literal["adamw", "sgd"] = "adamw"
+    lr: Annotated[float, Gt(0)] | None = None
+    """The highest learning rate; by default 2e-3 for AdamW and 1e-2 for SGD."""
+
+    weight_decay: Annotated[float, Ge(0)] = 0.01
+    """Applies to weights of more than one axis; biases and norms are left alone."""
+
+    momentum: Annotated[float, Ge(0), Lt(1)] = 0.99
+    """For SGD, with Nesterov's rule."""
+
+
+class Schedule(Config):
+    """How the learning rate changes while training goes on."""
+
+    use: Literal["cosine", "poly", "step", "exponential", "constant"] = "poly"
+    warmup: Annotated[float, Ge(0), Lt(1)] = 0.05
+    """The share of the budget in which the rate rises from zero."""
+
+    power: Annotated[float, Gt(0)] = 0.9
+    """For poly."""
+
+    factor: Annotated[float, Gt(0), Lt(1)] = 0.1
+    """For step: what the rate is multiplied with at each milestone. For exponential: what is left of it at the end."""
+
+    milestones: tuple[Annotated[float, Gt(0), Lt(1)], ...] = (0.5, 0.75)
+    """For step: shares of the budget."""
+
+
+class Training(Config):
+    """How the network learns."""
+
+    budget: Annotated[
+        Budget,
+        BeforeValidator(_budget),
+        PlainSerializer(str, return_type=str),
+        WithJsonSchema(
+            {"type": "string", "pattern": r"^\s*[0-9]+(\.[0-9]+)?\s*(steps?|epochs?|min|minutes?|h|hours?)\s*$"}
+        ),
+    ] = Budget(amount=1000, unit="steps")
+    """How long: '500 steps', '20 epochs', '10 min' or '2 h'."""
+
+    batch: Annotated[int, Ge(1)] | Literal["auto"] = "auto"
+    """Patches in one step."""
+
+    patch: tuple[Annotated[int, Ge(8)], ...] | Literal["auto"] = "auto"
+    """Voxels of a patch along each axis."""
+
+    precision: Literal["auto", "32", "bf16", "16"] = "auto"
+    """Mixed precision where the device has it."""
+
+    device: str = "auto"
+    """`auto`, `cpu`, `cuda`, `cuda:1`, or a number of devices such as `cuda*2`."""
+
+    loss: Annotated[Chosen[Loss], Slot("loss", default="dice-ce")] = Field(default="dice-ce", validate_default=True)
+    """What is made small."""
+
+    optimiser: Optimiser = Optimiser()
+    schedule: Schedule = Schedule()
+
+    ema: Annotated[float, Ge(0), Lt(1)] = 0.99
+    """The exponential moving average of the weights that is kept as the model; 0 keeps the last weights."""
+
+    clip: Annotated[float, Gt(0)] = 12.0
+    """The largest norm of the gradient."""
+
+    augment: Annotated[float, Ge(0), Le(2)] = 1.0
+    """How strong the modality's augmentation is; 0 switches it off."""
+
+    foreground: Annotated[float, Ge(0), Le(1)] = 0.33
+    """The share of patches that are centred on a labelled voxel."""
+
+    validate_every: Annotated[float, Gt(0), Le(1)] = 0.25
+    """The share of the budget between two looks at the validation cases."""
+
+    validation_cases: Annotated[int, Ge(1)] = 8
+    """At most so many validation cases are looked at while training; `evaluate` takes them all."""
+
+    patience: Annotated[int, Ge(1)] | None = None
+    """Stop after so many looks without a better validation score."""
+
+    seed: int = 7
+
+    @model_validator(mode="after")
+    def _budget_allows_patience(self) -> Training:
+        if self.patience is not None and self.patience * self.validate_every >= 1:
+            raise ValueError("patience can never run out within the budget: look more often (validate_every)")
+        return self
+
+
+class Inference(Config):
+    """How a trained model is applied."""
+
+    overlap: Annotated[float, Ge(0), Lt(1)] = 0.5
+    """The share by which neighbouring windows overlap."""
+
+    mirror: bool = False
+    """Average over mirrored copies of the image: slower, sometimes better."""
+
+    batch: Annotated[int, Ge(1)] = 1
+    """Windows in one pass."""
+
+    device: str = "auto"
+
+
+class Evaluation(Config):
+    """How masks are compared with references."""
+
+    metrics: Annotated[list[Annotated[Chosen[Metric], Slot("metric")]], MinLen(1)] = Field(
+        default=["dice", "iou", "accuracy", "precision", "recall"],
+        validate_default=True,
+    )
+    """The first one decides about promotion."""
+
+
+class Registry(Config):
+    """The name under which versions of the model are kept."""
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+    promote: Literal["if-not-worse", "always", "never"] = "if-not-worse"
+    """When a new version becomes `champion`."""
