@@ -82,6 +82,8 @@ def test_a_second_run_passes_over_everything_and_a_change_redoes_what_depends_on
     stamp = (run.package / "model.safetensors").stat().st_mtime_ns
     _, text = untracked(path)
     assert text.count("unchanged, passed over") == 5
+    _, text = untracked(path, steps=["evaluate"])
+    assert text.count("unchanged, passed over") == 1 and "done in" not in text
     assert (run.package / "model.safetensors").stat().st_mtime_ns == stamp
     _, text = untracked(path, "evaluation.metrics=[dice]")
     assert text.count("unchanged, passed over") == 4 and "evaluate: done" in text

@@ -31,7 +31,7 @@ def run_workflow(
 ) -> Run:
     """Do a workflow's steps in a folder.
 
-    A step is passed over when its inputs, and the outputs of all steps before it, are those of the last time, and its
+    A step is passed over when its inputs (what earlier steps left is among them) are those of the last time, and its
     own outputs are still what it left.
 
     Args:
@@ -60,11 +60,10 @@ def run_workflow(
 def _do(run: Run, chosen: Iterable[Chosen[Step]]) -> None:
     tracked = False
     status = "FAILED"
-    before = ""
     try:
         for one in chosen:
             step = one.build()
-            key = digest({"step": one.document(), "inputs": dict(step.inputs(run)), "before": before})
+            key = digest({"step": one.document(), "inputs": dict(step.inputs(run))})
             if _is_done(run, one.name, key, step):
                 run.progress.say(f"{one.name}: unchanged, passed over")
             else:
@@ -73,7 +72,6 @@ def _do(run: Run, chosen: Iterable[Chosen[Step]]) -> None:
                 start = time.monotonic()
                 step.do(run)
                 _note(run, one.name, key, step, time.monotonic() - start)
-            before = digest({"before": before, "name": one.name, "key": key})
         status = "FINISHED"
     except KeyboardInterrupt:
         status = "KILLED"
