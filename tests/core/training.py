@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,6 @@ import torch
 from torch import Tensor, nn
 
 from voxgraft.data.plan import Plan
-from voxgraft.data.prepare import Prepared
 from voxgraft.model.network import SegmentationNetwork
 from voxgraft.model.transfer import Context, Stack, TransferStrategy, parameter_table
 from voxgraft.sections import Training
@@ -69,7 +69,21 @@ def tiny_plan() -> Plan:
     )
 
 
-def blobs(number: int = 4) -> list[Prepared]:
+@dataclass(frozen=True)
+class Held:
+    """A prepared case in memory."""
+
+    case: str
+    image: np.ndarray
+    label: np.ndarray
+    places: np.ndarray
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.label.shape
+
+
+def blobs(number: int = 4) -> list[Held]:
     """Bright boxes on noise."""
     rng = np.random.default_rng(0)
     cases = []
@@ -81,8 +95,8 @@ def blobs(number: int = 4) -> list[Prepared]:
         label[box] = 1
         image[0][box] += 2
         places = np.argwhere(label == 1)
-        places = np.concatenate([np.ones((len(places), 1), int), places], 1).astype(np.int32)
-        cases.append(Prepared(f"case{index}", image, label, places))
+        places = np.concatenate([np.ones((len(places), 1), int), places], 1).astype(np.int16)
+        cases.append(Held(f"case{index}", image, label, places))
     return cases
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,25 +24,55 @@ from .grid import shape_at
 from .plan import Plan
 from .resample import resample_image, resample_labels
 
-FORMAT = 2
+FORMAT = 3
 PLACES = 2000
-"""Remembered voxels of each class, for patches that are centred on a structure."""
+"""Remembered voxels of a class, at most, for patches that are centred on a structure."""
+
+
+class Prepared(Protocol):
+    """One case as the network sees it.
+
+    Attributes:
+        shape: Voxels along each axis.
+        image: float32 (channel, *spatial), normalised, at the plan's spacing, axes in RAS order.
+        label: uint8 class indices (*spatial), None for an unlabelled case.
+        places: int16 (n, 1 + axes): class index and voxel, classes in order.
+    """
+
+    @property
+    def case(self) -> str: ...
+
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+
+    @property
+    def image(self) -> NDArray[np.float32]: ...
+
+    @property
+    def label(self) -> NDArray[np.uint8] | None: ...
+
+    @property
+    def places(self) -> NDArray[np.int16]: ...
 
 
 @dataclass(frozen=True)
-class Prepared:
-    """One case as the network sees it; arrays are memory-mapped.
-
-    Attributes:
-        image: float32 (channel, *spatial), normalised, at the plan's spacing, axes in RAS order.
-        label: uint8 class indices (*spatial), None for an unlabelled case.
-        places: int32 (n, 1 + axes): class index and voxel, classes in order.
-    """
+class Stored:
+    """A prepared case in the cache. Its arrays are mapped when they are asked for and not held: a mapped file counts
+    as an open one, and a data set may have more cases than a process may have open files."""
 
     case: str
-    image: NDArray[np.float32]
-    label: NDArray[np.uint8] | None
-    places: NDArray[np.int32]
+    folder: Path
+    shape: tuple[int, ...]
+    labelled: bool
+    places: NDArray[np.int16]
+
+    @property
+    def image(self) -> NDArray[np.float32]:
+        return _mapped(self.folder / "image.npy", self.case)
+
+    @property
+    def label(self) -> NDArray[np.uint8] | None:
+        return _mapped(self.folder / "label.npy", self.case) if self.labelled else None
 
 
 def prepared_folder(cache: Path, content: str, plan: Plan) -> Path:
@@ -87,23 +117,29 @@ def network_image(array: Array, spacing: tuple[float, ...], plan: Plan, modality
     return resample_image(normalised, shape_at(array.shape[1:], spacing, plan.spacing))
 
 
-def load_prepared(case: str, folder: Path) -> Prepared:
+def load_prepared(case: str, folder: Path) -> Stored:
     """Open a case's arrays without reading them.
 
     Raises:
         DataError: They are not there or damaged.
     """
+    image = _mapped(folder / "image.npy", case)
+    labelled = (folder / "label.npy").exists()
+    places = np.zeros((0, image.ndim), np.int16)
+    if labelled:
+        _mapped(folder / "label.npy", case)
+        places = np.array(_mapped(folder / "places.npy", case))
+    return Stored(case, folder, image.shape[1:], labelled, places)
+
+
+def _mapped(path: Path, case: str) -> NDArray[Any]:
     try:
-        image = np.load(folder / "image.npy", mmap_mode="r", allow_pickle=False)
-        label, places = None, np.zeros((0, image.ndim), np.int32)
-        if (folder / "label.npy").exists():
-            label = np.load(folder / "label.npy", mmap_mode="r", allow_pickle=False)
-            places = np.load(folder / "places.npy", allow_pickle=False)
+        array: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError) as error:
         raise DataError(
-            f"{folder.name}: the prepared arrays of case {case!r} are damaged; remove that folder of the cache"
+            f"{path.parent.name}: the prepared arrays of case {case!r} are damaged; remove that folder of the cache"
         ) from error
-    return Prepared(case, image, label, places)
+    return array
 
 
 def sweep(cache: Path) -> None:
@@ -121,11 +157,13 @@ def _classes(label: Array, shape: tuple[int, ...], plan: Plan) -> NDArray[np.uin
     return resample_labels(table[label], shape, plan.classes)
 
 
-def _places(classes: NDArray[np.uint8], structures: int) -> NDArray[np.int32]:
-    found: list[NDArray[Any]] = [np.zeros((0, classes.ndim + 1), np.int32)]
+def _places(classes: NDArray[np.uint8], structures: int) -> NDArray[np.int16]:
+    """Evenly drawn voxels of each class, so few that those of many cases and classes fit into memory."""
+    most = max(200, min(PLACES, 10 * PLACES // max(1, structures)))
+    found: list[NDArray[Any]] = [np.zeros((0, classes.ndim + 1), np.int16)]
     for index in range(1, structures + 1):
         voxels = np.flatnonzero(classes == index)
-        voxels = voxels[:: max(1, voxels.size // PLACES)]
+        voxels = voxels[:: max(1, -(-voxels.size // most))]
         where = np.stack(np.unravel_index(voxels, classes.shape), 1)
-        found.append(np.concatenate([np.full((len(where), 1), index), where], 1).astype(np.int32))
+        found.append(np.concatenate([np.full((len(where), 1), index), where], 1).astype(np.int16))
     return np.concatenate(found)

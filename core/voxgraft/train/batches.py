@@ -72,7 +72,7 @@ class Batches:
         """Steps in which as many samples are drawn as there are cases (slices, for slice-wise networks)."""
         samples = len(self.cases)
         if self._sliced:
-            samples = sum(case.image.shape[1 + self.plan.slice_axis] for case in self.cases)
+            samples = sum(case.shape[self.plan.slice_axis] for case in self.cases)
         return max(1, -(-samples // (self.batch * self.world)))
 
     def draw(self, step: int) -> RawBatch:
@@ -123,7 +123,7 @@ class Batches:
     def _block(
         self, case: Prepared, rng: np.random.Generator, centred: bool
     ) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
-        shape = np.array(case.image.shape[1:])
+        shape = np.array(case.shape)
         block = np.array(self.block)
         patch = np.array(self.plan.patch if not self._sliced else np.insert(self.plan.patch, self.plan.slice_axis, 1))
         if centred and len(case.places):
@@ -135,14 +135,14 @@ class Batches:
             centre = rng.uniform(0, 1, len(shape)) * shape
         low, high = np.minimum(patch / 2, shape / 2), np.maximum(shape - patch / 2, shape / 2)
         start = np.floor(np.clip(centre, low, high) - block / 2 + 0.5).astype(int)
-        image = np.empty((case.image.shape[0], *block), np.float32)
+        stored, known = case.image, case.label
         label = np.full(tuple(block), OUTSIDE, np.uint8)
         inside = tuple(slice(max(0, -s), min(b, n - s)) for s, b, n in zip(start, block, shape, strict=True))
         source = tuple(slice(max(0, s), min(n, s + b)) for s, b, n in zip(start, block, shape, strict=True))
         pads = [(part.start, int(b) - part.stop) for part, b in zip(inside, block, strict=True)]
-        image[:] = np.pad(case.image[(slice(None), *source)], [(0, 0), *pads], mode="edge")
-        if case.label is not None:
-            label[inside] = case.label[source]
+        image = np.pad(stored[(slice(None), *source)], [(0, 0), *pads], mode="edge")
+        if known is not None:
+            label[inside] = known[source]
         if self._sliced:
             axis = self.plan.slice_axis
             return image.squeeze(1 + axis), label.squeeze(axis)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -174,19 +174,20 @@ def table(
 
 
 def validation_dice(
-    network: SegmentationNetwork, cases: list[Prepared], plan: Plan, overlap: float
+    network: SegmentationNetwork, cases: Sequence[Prepared], plan: Plan, overlap: float
 ) -> dict[str, float]:
     """Mean Dice of the foreground classes over validation cases, on the network's grid."""
     network.eval()
     scores: list[list[float]] = []
     for case in cases:
-        if case.label is None:
+        label = case.label
+        if label is None:
             continue
         image = torch.from_numpy(np.array(case.image))
-        found, _ = segment_array(network, image, case.label.shape, plan, overlap=overlap)
+        found, _ = segment_array(network, image, label.shape, plan, overlap=overlap)
         row = []
         for index in range(1, plan.classes):
-            mine, truth = found == index, case.label == index
+            mine, truth = found == index, label == index
             both = int(mine.sum()) + int(truth.sum())
             row.append(2.0 * int((mine & truth).sum()) / both if both else float("nan"))
         scores.append(row)

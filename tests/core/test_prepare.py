@@ -1,0 +1,122 @@
+"""Prepared arrays: whole or not there, keyed by all that decides them, shared, and never too many files open."""
+
+from __future__ import annotations
+
+import os
+import resource
+from pathlib import Path
+
+import numpy as np
+import pytest
+from datasets import boxes
+from training import tiny_plan
+
+from voxgraft.data.cases import Case, ImageRef
+from voxgraft.data.fingerprint import measure
+from voxgraft.data.prepare import load_prepared, prepare, prepared_folder, sweep
+from voxgraft.errors import BadImage, DataError
+from voxgraft.slot import choose
+
+
+@pytest.fixture
+def case(tmp_path) -> Case:
+    data = boxes(tmp_path / "data", cases=2)
+    return Case(
+        "box_000",
+        "p",
+        (ImageRef(data / "imagesTr" / "box_000.nii.gz"),),
+        ImageRef(data / "labelsTr" / "box_000.nii.gz"),
+    )
+
+
+@pytest.fixture
+def modality(catalogue):
+    return choose(catalogue, "modality", {"use": "mr"}).build()
+
+
+NUMBERS = {"clip": 0.0, "stripped": 1 / 3}
+PLAN = tiny_plan().model_copy(update={"spacing": (1.0, 1.0, 0.75), "normalisation": (NUMBERS,)})
+
+
+def test_arrays_are_in_the_plans_grid_and_order(tmp_path, case, modality, catalogue) -> None:
+    folder = tmp_path / "cache" / "one"
+    assert prepare(case, folder, PLAN, modality, catalogue) is True
+    stored = load_prepared("box_000", folder)
+    assert stored.image.shape == (1, 20, 18, 32) and stored.label.shape == stored.shape == (20, 18, 32)
+    assert stored.image.dtype == np.float32 and stored.label.dtype == np.uint8
+    assert set(np.unique(stored.label)) == {0, 1}
+    assert 6 * 6 * 11 <= (stored.label == 1).sum() <= 6 * 6 * 13  # six voxels of 1.5 mm are twelve of 0.75 mm
+    assert stored.image[0][stored.label == 1].mean() > 1.5 > stored.image[0][stored.label == 0].mean()
+    assert all(stored.label[tuple(place[1:])] == place[0] for place in stored.places) and len(stored.places) > 100
+
+
+def test_what_is_there_is_not_made_again(tmp_path, case, modality, catalogue) -> None:
+    folder = tmp_path / "cache" / "one"
+    prepare(case, folder, PLAN, modality, catalogue)
+    stamp = (folder / "image.npy").stat().st_mtime_ns
+    assert prepare(case, folder, PLAN, modality, catalogue) is False
+    assert (folder / "image.npy").stat().st_mtime_ns == stamp
+
+
+def test_the_key_is_all_that_decides_and_no_more() -> None:
+    base = prepared_folder(Path("c"), "hash", PLAN)
+    assert prepared_folder(Path("c"), "other", PLAN) != base
+    for changed in (
+        {"spacing": (1.0, 1.0, 1.0)},
+        {"modality": "ct"},
+        {"labels": ((2, "b"),)},
+        {"normalisation": ({"a": 1.0},)},
+    ):
+        assert prepared_folder(Path("c"), "hash", PLAN.model_copy(update=changed)) != base
+    for same in ({"patch": (16, 16, 16)}, {"batch": 9}, {"labels": ((1, "another name"),)}):
+        assert prepared_folder(Path("c"), "hash", PLAN.model_copy(update=same)) == base
+
+
+def test_the_content_of_files_decides_not_their_names(tmp_path, case, catalogue) -> None:
+    one = measure(case, catalogue, [1])["hash"]
+    moved = case.images[0].path.rename(case.images[0].path.with_name("other.nii.gz"))
+    other = Case("x", "y", (ImageRef(moved),), case.label)
+    assert measure(other, catalogue, [1])["hash"] == one
+    neighbour = ImageRef(case.images[0].path.with_name("box_001.nii.gz"))
+    with pytest.raises(DataError, match="no name"):
+        measure(other, catalogue, [2])
+    assert measure(Case("x", "y", (neighbour,), case.label), catalogue, [1])["hash"] != one
+
+
+def test_a_failure_leaves_nothing_behind(tmp_path, case, modality, catalogue) -> None:
+    victim = case.images[0].path
+    victim.write_bytes(victim.read_bytes()[:500])
+    with pytest.raises(BadImage):
+        prepare(case, tmp_path / "cache" / "one", PLAN, modality, catalogue)
+    assert not list((tmp_path / "cache").glob("*"))
+
+
+def test_leftovers_of_dead_processes_are_swept_and_those_of_the_living_stay(tmp_path) -> None:
+    dead, living = tmp_path / ".tmp-99999999-a", tmp_path / f".tmp-{os.getpid()}-b"
+    dead.mkdir()
+    living.mkdir()
+    sweep(tmp_path)
+    assert not dead.exists() and living.exists()
+
+
+@pytest.mark.parametrize("name", ["image.npy", "label.npy"])
+def test_a_damaged_array_is_named(tmp_path, case, modality, catalogue, name) -> None:
+    folder = tmp_path / "cache" / "one"
+    prepare(case, folder, PLAN, modality, catalogue)
+    (folder / name).write_bytes(b"damaged")
+    with pytest.raises(DataError, match=r"'box_000' are damaged; remove that folder"):
+        load_prepared("box_000", folder)
+
+
+def test_a_data_set_may_have_more_cases_than_open_files_are_allowed(tmp_path, case, modality, catalogue) -> None:
+    folder = tmp_path / "cache" / "one"
+    prepare(case, folder, PLAN, modality, catalogue)
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (128, hard))
+    try:
+        stored = [load_prepared(f"case{i}", folder) for i in range(300)]
+        assert sum(float(one.image[0, 0, 0, 0]) for one in stored) == pytest.approx(
+            300 * stored[0].image[0, 0, 0, 0], rel=1e-3
+        )
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
