@@ -124,7 +124,8 @@ def _note(run: Run, name: str, key: str, step: Step, seconds: float) -> None:
 
 
 class _Lock:
-    """Keeps two processes out of one run's folder; the lock of a process that died is taken over."""
+    """Keeps two processes out of one run's folder. The lock goes with its process; the file stays, since removing it
+    would let a third process lock another file of the same name."""
 
     def __init__(self, folder: Path) -> None:
         self._path = folder / ".lock"
@@ -145,4 +146,3 @@ class _Lock:
     def __exit__(self, *_: object) -> None:
         if self._file is not None:
             self._file.close()
-            self._path.unlink(missing_ok=True)
