@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
@@ -24,3 +25,19 @@ def test_links_between_pages_lead_somewhere() -> None:
     for page in (root / "README.md", *DOCS.glob("*.md")):
         for target in re.findall(r"\]\((?!http)([^)#]+)", page.read_text()):
             assert (page.parent / target).exists(), f"{page.name}: {target}"
+
+
+def test_the_figures_of_the_results_are_those_of_the_benchmark() -> None:
+    text = (DOCS / "results.md").read_text()
+    result = json.loads((DOCS.parent / "benchmarks" / "results" / "hippocampus.json").read_text())
+    curve = re.findall(r"^\| (\d+\.\d\d) \| (0\.\d{4}) \|", text, re.M)
+    assert curve == [(f"{row['minutes']:.2f}", f"{row['dice']:.4f}") for row in result["curve"]]
+    rows = re.findall(r"^\| (\w+) \| (0\.\d{4}) \| (0\.\d{4}) to (0\.\d{4}) \|", text, re.M)
+    wanted = [
+        (name, *(f"{value:.4f}" for value in (one["mean"], *one["ci95"])))
+        for name, one in result["summary"]["dice"].items()
+    ]
+    assert rows == wanted
+    for metric in ("hd95", "nsd"):
+        assert f"{result['summary'][metric]['mean']['mean']:.3f}" in text
+    assert f"{result['training']['steps']:,} steps" in text and f"{result['training']['seconds']:.0f} s" in text
