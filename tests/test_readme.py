@@ -76,7 +76,7 @@ def test_the_commands_of_the_readme_work(project) -> None:
         assert done.returncode == 0, f"{block}\n{done.stderr[-3000:]}"
     assert (clone / "batch" / "report.html").exists()
     masks = list((clone / "batch").rglob("mask.nii.gz"))
-    assert len(masks) > 5
+    assert len(masks) == 5  # four NIfTI files, and the one series of three that the model was made for
 
 
 def without_budget(words: list[str]) -> list[str]:
@@ -94,5 +94,5 @@ def test_every_command_of_the_command_line_is_in_its_help() -> None:
     from voxgraft.cli import COMMANDS
 
     text = (ROOT / "README.md").read_text()
-    named = set(re.findall(r"voxgraft ([a-z]+)", text)) - {"is", "and"}
+    named = set(re.findall(r"(?:^|[`/])voxgraft ([a-z]+)", text, re.M))
     assert named <= set(COMMANDS), named - set(COMMANDS)
