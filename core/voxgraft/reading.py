@@ -13,7 +13,7 @@ import numpy as np
 from .data.cases import ImageRef
 from .errors import BadImage, BrokenPlugin, DataError, VoxGraftError
 from .slot import Chosen, choose
-from .volume import Item, Volume
+from .volume import Item, Volume, millimetres_apart
 
 if TYPE_CHECKING:
     from .component import AnySpec
@@ -110,7 +110,7 @@ def stack(volumes: Sequence[Volume]) -> Volume:
             raise DataError(f"{name}: it has {volume.channels} channels itself and cannot be one channel of an image")
         if volume.shape != first.shape:
             raise DataError(f"{name}: it has {_times(volume.shape)} voxels and the first channel {_times(first.shape)}")
-        apart = _corners_apart(first, volume)
+        apart = millimetres_apart(first.affine, volume.affine, first.shape)
         if apart > max(0.01, 0.01 * min(first.spacing)):
             raise DataError(f"{name}: its grid lies up to {apart:.3g} mm off the grid of the first channel")
     # Readers give arrays whose first axis is contiguous; the same order here makes every copy a straight one.
@@ -225,11 +225,3 @@ def _known(catalogue: Catalogue) -> str:
 
 def _times(shape: Sequence[int]) -> str:
     return "x".join(map(str, shape))
-
-
-def _corners_apart(one: Volume, two: Volume) -> float:
-    """The largest distance in millimetres between the same corner of two grids of one shape."""
-    ends = [(0, n - 1) for n in one.shape] + [(0,)] * (3 - one.dims)
-    corners = np.stack(np.meshgrid(*ends, [1], indexing="ij"), axis=-1).reshape(-1, 4).astype(np.float64)
-    difference = corners @ (one.affine - two.affine)[:3].T
-    return float(np.sqrt((difference**2).sum(1)).max())

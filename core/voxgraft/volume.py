@@ -141,3 +141,10 @@ def spacing_of(affine: Array) -> tuple[float, float, float]:
     """Millimetres between neighbouring voxels along i, j and k: the lengths of the affine's columns."""
     x, y, z = (float(v) for v in np.sqrt((np.asarray(affine, dtype=np.float64)[:3, :3] ** 2).sum(0)))
     return x, y, z
+
+
+def millimetres_apart(one: Array, other: Array, shape: tuple[int, ...]) -> float:
+    """The largest distance between corresponding corner voxels of two grids of one shape, given by their affines."""
+    ends = [(0, n - 1) for n in (*shape, 1)[:3]]
+    corners = np.stack(np.meshgrid(*ends, [1], indexing="ij"), axis=-1).reshape(-1, 4).astype(np.float64)
+    return float(np.linalg.norm(corners @ (one - other)[:3].T, axis=1).max())

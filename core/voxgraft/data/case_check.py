@@ -12,9 +12,9 @@ import numpy as np
 from ..discovery import Catalogue
 from ..errors import BadImage, VoxGraftError
 from ..reading import read_item, scan, stack
-from ..volume import Array, Volume
+from ..volume import Array, Volume, millimetres_apart
 from .cases import Case, ImageRef
-from .fingerprint import TOLERANCE, corners_apart, whole_numbers
+from .fingerprint import TOLERANCE, whole_numbers
 from .grid import reoriented
 
 HIGHEST = 65535
@@ -151,7 +151,7 @@ def _compare_grids(look: Look, image: Volume, label: Volume) -> None:
         shapes = " and ".join("x".join(map(str, shape)) for shape in (image.shape, label.shape))
         look.add("shape-mismatch", "error", f"image and label have different shapes, {shapes} voxels")
         return
-    apart = corners_apart(image, label)
+    apart = millimetres_apart(image.affine, label.affine, image.shape)
     if apart > TOLERANCE * min(image.spacing):
         message = (
             f"the label lies up to {apart:.3g} mm beside the image (spacings {_spacing(image)}, {_spacing(label)}); "

@@ -13,7 +13,7 @@ from ..discovery import Catalogue
 from ..errors import BadImage, DataError
 from ..files import sha256
 from ..reading import read, stack
-from ..volume import Array, Volume
+from ..volume import Array, Volume, millimetres_apart
 from .cases import Case, ImageRef
 from .grid import reoriented
 
@@ -36,7 +36,7 @@ def read_case(case: Case, catalogue: Catalogue) -> tuple[Volume, Volume | None]:
     label, _ = reoriented(read(case.label, catalogue))
     if label.channels != 1:
         raise BadImage(case.label, f"a label has one channel, this one has {label.channels}")
-    apart = corners_apart(image, label)
+    apart = millimetres_apart(image.affine, label.affine, image.shape)
     if image.shape != label.shape or apart > TOLERANCE * min(image.spacing):
         raise BadImage(
             case.label,
@@ -57,13 +57,6 @@ def whole_numbers(array: Array, name: object) -> Array:
     if not np.isfinite(array).all() or np.abs(array - rounded).max(initial=0.0) > 1e-3:
         raise BadImage(name, "the label holds values that are not whole numbers")
     return rounded.astype(np.int32)
-
-
-def corners_apart(one: Volume, other: Volume) -> float:
-    """The largest distance in millimetres between corresponding corners of two grids."""
-    axes = [(0, n - 1) for n in (*one.shape, 1)[:3]]
-    corners = np.array([(*corner, 1.0) for corner in np.stack(np.meshgrid(*axes), -1).reshape(-1, 3)])
-    return float(np.linalg.norm(corners @ (one.affine - other.affine).T, axis=1).max())
 
 
 def measure(case: Case, catalogue: Catalogue, labelled: Iterable[int]) -> dict[str, Any]:

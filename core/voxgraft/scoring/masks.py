@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ..errors import DataError
-from ..volume import Volume
+from ..volume import Volume, millimetres_apart
 from .confusion import Integers, count
 
 MOST_VALUES = 1024
@@ -46,7 +46,7 @@ def check_grids(prediction: Volume, reference: Volume) -> None:
     if prediction.shape != reference.shape:
         found, wanted = ("x".join(map(str, volume.shape)) for volume in (prediction, reference))
         raise DataError(f"the prediction has {found} voxels and the reference {wanted}; {_MEND}")
-    apart = _corners_apart(prediction, reference)
+    apart = millimetres_apart(prediction.affine, reference.affine, reference.shape)
     if apart > max(0.01, 0.01 * min(reference.spacing)):
         raise DataError(f"the grids of prediction and reference lie up to {apart:.3g} mm apart; {_MEND}")
 
@@ -64,10 +64,3 @@ def values_in(prediction: Volume, reference: Volume) -> tuple[int, ...]:
     if len(values) > MOST_VALUES:
         raise DataError(f"the files hold {len(values)} different values: are they images and not masks?")
     return values
-
-
-def _corners_apart(one: Volume, two: Volume) -> float:
-    """The largest distance in millimetres between the same corner of two grids of one shape."""
-    ends = [(0, n - 1) for n in one.shape] + [(0,)] * (3 - one.dims)
-    corners = np.stack(np.meshgrid(*ends, [1], indexing="ij"), axis=-1).reshape(-1, 4).astype(np.float64)
-    return float(np.sqrt(((corners @ (one.affine - two.affine)[:3].T) ** 2).sum(1)).max())

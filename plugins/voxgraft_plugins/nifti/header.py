@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from voxgraft.volume import Array
+from voxgraft.volume import Array, millimetres_apart
 
 NIFTI1, NIFTI2 = 348, 540
 HEADER_BYTES = NIFTI2 + 4
@@ -224,7 +224,8 @@ def _affine(
     if abs(np.linalg.det(affine[:3, :3])) < 1e-12:
         return None, source, code, (), f"the affine of its {source} is singular: its axes do not span space"
     if scode > 0 and qcode > 0:
-        apart = _apart(affine, _qform(raw), shape)
+        qform = _qform(raw)
+        apart = millimetres_apart(affine, qform, shape) if np.isfinite(qform).all() else None
         if apart is None or apart > max(0.1, 0.05 * float(np.sqrt((affine[:3, :3] ** 2).sum(0)).min())):
             by = "is damaged" if apart is None else f"lies up to {apart:.3g} mm off"
             warnings.append(("sform-qform", f"its sform is used; its qform {by}"))
@@ -279,12 +280,3 @@ def _from_sizes(raw: dict[str, Any], shape: tuple[int, ...]) -> Array:
     affine = np.diag([*sizes, 1.0])
     affine[:3, 3] = -sizes * middle
     return affine
-
-
-def _apart(one: Array, two: Array, shape: tuple[int, ...]) -> float | None:
-    """The largest distance between the same corner under two affines; None where the second is not finite."""
-    if not np.isfinite(two).all():
-        return None
-    ends = [np.array([0, n - 1], dtype=np.float64) for n in (*shape, 1)[:3]]
-    corners = np.stack(np.meshgrid(*ends, [1.0], indexing="ij"), axis=-1).reshape(-1, 4)
-    return float(np.sqrt(((corners @ (one - two)[:3].T) ** 2).sum(1)).max())
