@@ -50,7 +50,9 @@ class Bar:
 
     def __init__(self, progress: Progress, what: str, total: float | None) -> None:
         self._progress, self._what, self._total = progress, what, total
-        self._done, self._start, self._last = 0.0, time.monotonic(), time.monotonic()
+        self._done, self._last = 0.0, time.monotonic()
+        self._first: tuple[float, float] | None = None
+        """Where the work stood when it was first told, and when: resumed work does not begin at nothing."""
         self._rich: RichProgress | None = None
 
     def __enter__(self) -> Bar:
@@ -72,6 +74,8 @@ class Bar:
     def reach(self, done: float, note: str = "") -> None:
         """Say how much is done in all."""
         self._done = done
+        if self._first is None:
+            self._first = done, time.monotonic()
         if self._rich is not None:
             task = self._rich.task_ids[0]
             self._rich.update(task, completed=done, description=f"{self._what} {note}".rstrip())
@@ -88,6 +92,9 @@ class Bar:
     def _share(self) -> str:
         if not self._total:
             return f"{self._done:g} done"
-        spent = time.monotonic() - self._start
-        left = spent * (self._total - self._done) / self._done if self._done else 0.0
-        return f"{self._done:.4g} of {self._total:.4g}, about {left:.0f} s left"
+        begun, since = self._first or (0.0, time.monotonic())
+        text = f"{self._done:.4g} of {self._total:.4g}"
+        if self._done <= begun:
+            return text
+        left = (time.monotonic() - since) * (self._total - self._done) / (self._done - begun)
+        return f"{text}, about {left:.0f} s left"
