@@ -41,3 +41,14 @@ def test_the_figures_of_the_results_are_those_of_the_benchmark() -> None:
     for metric in ("hd95", "nsd"):
         assert f"{result['summary'][metric]['mean']['mean']:.3f}" in text
     assert f"{result['training']['steps']:,} steps" in text and f"{result['training']['seconds']:.0f} s" in text
+
+
+def test_the_figures_of_the_batch_are_those_of_the_benchmark() -> None:
+    text = (DOCS / "results.md").read_text()
+    result = json.loads((DOCS.parent / "benchmarks" / "results" / "batch_masks.json").read_text())
+    states = [scan["state"] for scan in result["scans"]]
+    assert f"| masks written | {states.count('done')} |" in text
+    assert f"| seconds | {result['seconds']:.1f} |" in text
+    assert f"(mm) | {result['largest_distance_mm']:.1f} |" in text
+    assert f"| done by a second call | {result['second_call']['done']} |" in text
+    assert f"| series left out, with the reason | {states.count('left-out')} |" in text
