@@ -178,7 +178,8 @@ class Training(Config):
     """The share of the budget between two looks at the validation cases."""
 
     validation_cases: Annotated[int, Ge(1)] = 8
-    """At most so many validation cases are looked at while training; `evaluate` takes them all."""
+    """At most so many validation cases are looked at while training, of large scans a block around the structures;
+    `evaluate` takes all cases, whole."""
 
     patience: Annotated[int, Ge(1)] | None = None
     """Stop after so many looks without a better validation score."""

@@ -9,10 +9,11 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from lightning_fabric import Fabric
-from training import blobs, tiny_job, tiny_network, tiny_plan
+from training import Held, blobs, tiny_job, tiny_network, tiny_plan
 
 from voxgraft.errors import TrainingError
 from voxgraft.infer.predictor import segment_array
@@ -22,6 +23,7 @@ from voxgraft.train.augment import augment, middle
 from voxgraft.train.batches import OUTSIDE, Batches
 from voxgraft.train.checkpoint import load_checkpoint
 from voxgraft.train.optimise import Average, rate_factor
+from voxgraft.train.session import block_to_look_at
 
 CPU = {"accelerator": "cpu", "devices": 1}
 
@@ -247,3 +249,20 @@ def test_augmentation_turns_image_and_label_together_and_repeats_by_its_seed() -
     assert torch.equal(turned, again) and not torch.equal(turned, other)
     assert ((turned[:, 0] > 0.5) == (classes == 1)).float().mean() > 0.97
     assert not torch.allclose(turned, middle(image, (16, 16, 16)), atol=0.1)
+
+
+def test_a_look_costs_the_same_whatever_the_size_of_the_scan() -> None:
+    plan = tiny_plan()
+    small = blobs(1)[0]
+    assert [part.stop - part.start for part in block_to_look_at(small, plan)] == [14, 12, 13]
+    label = np.zeros((200, 90, 12), np.uint8)
+    label[150:160, 2:6, 3:9] = 1
+    places = np.concatenate([np.ones((240, 1), int), np.argwhere(label == 1)], 1)
+    large = Held("large", np.zeros((1, *label.shape), np.float32), label, places.astype(np.int16))
+    block = block_to_look_at(large, plan)
+    assert [part.stop - part.start for part in block] == [16, 16, 12]
+    assert (label[block] == 1).sum() == (label == 1).sum()
+    empty = Held("empty", large.image, label * 0, places[:0].astype(np.int16))
+    assert block_to_look_at(empty, plan)[0] == slice(92, 108)
+    sliced = plan.model_copy(update={"dims": 2, "patch": (8, 8), "slice_axis": 0})
+    assert [part.stop - part.start for part in block_to_look_at(large, sliced)] == [16, 16, 12]
