@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import zipfile
 import zlib
 from collections.abc import Mapping
@@ -87,11 +88,27 @@ def write_package(
 
 
 def amend_package(folder: Path, *, card: str, facts: Mapping[str, Any]) -> Package:
-    """Give a package another card and more facts, such as its scores; weights and plan stay untouched."""
+    """Give a package another card and more facts, such as its scores; weights and plan stay untouched.
+
+    The whole folder is replaced: a card and a manifest that do not belong together would make the package useless.
+    """
     package = read_package(folder)
-    write_text(folder / "card.md", card)
-    _write_manifest(folder, {**package.facts, **facts})
+    with whole(folder) as beside:
+        beside.mkdir(parents=True)
+        for name in MEMBERS:
+            if name != "card.md":
+                _link(folder / name, beside / name)
+        write_text(beside / "card.md", card)
+        _write_manifest(beside, {**package.facts, **facts})
     return read_package(folder)
+
+
+def _link(source: Path, target: Path) -> None:
+    """The same file under another name, or a copy where the file system has no such links."""
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copyfile(source, target)
 
 
 def read_package(path: Path) -> Package:

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from voxgraft import package
 from voxgraft.data.cases import Label, Labels
 from voxgraft.data.plan import Plan
 from voxgraft.errors import ModelError
@@ -83,6 +84,26 @@ def test_another_card_is_the_same_model_and_other_weights_are_another(folder: Pa
         facts={},
     )
     assert other.hash != before.hash
+
+
+@pytest.mark.parametrize("killed_at", ["card.md", MANIFEST])
+def test_a_death_while_a_card_is_changed_leaves_the_package_as_it_was(
+    folder: Path, killed_at: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A new card beside an old manifest would be a package that nothing opens."""
+    before = read_package(folder)
+    real = package.write_text if killed_at == "card.md" else package.write_json
+
+    def dies(target: Path, content: object) -> None:
+        real(target, content)
+        if target.name == killed_at:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(package, "write_text" if killed_at == "card.md" else "write_json", dies)
+    with pytest.raises(KeyboardInterrupt):
+        amend_package(folder, card="# other words\n", facts={"scores": {"dice": 1}})
+    monkeypatch.undo()
+    assert read_package(folder) == before
 
 
 @pytest.mark.parametrize("member", MEMBERS)

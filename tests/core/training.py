@@ -124,7 +124,6 @@ def tiny_job(
         parameters[row.name].requires_grad_(row.train)
     return Job(
         network=network,
-        pretrained=pretrained,
         stack=stack,
         rows=rows,
         context=context,

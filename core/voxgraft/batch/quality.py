@@ -79,11 +79,10 @@ def measure(mask: Volume, labels: Labels, confidence: Mapping[str, float] | None
     found = {}
     for label, box, inside in _each(mask, labels):
         voxels = int(np.count_nonzero(inside))
-        size = voxels * abs(float(np.linalg.det(mask.affine[:3, :3])))
         found[label.name] = Structure(
             value=label.value,
             voxels=voxels,
-            ml=round(size / 1000, 4) if mask.dims == 3 else None,
+            ml=round(voxels * mask.voxel_ml, 4) if mask.dims == 3 else None,
             mm2=round(voxels * float(np.prod(mask.spacing)), 3) if mask.dims == 2 else None,
             centroid=_centroid(inside, box, mask) if voxels else None,
             confidence=certain.get(label.name) if voxels else None,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -131,8 +130,3 @@ def _samples(channel: Array, foreground: Array | None) -> list[float]:
     voxels = channel[foreground] if foreground is not None and foreground.any() else channel.ravel()
     step = max(1, voxels.size // SAMPLES)
     return [float(value) for value in voxels[::step].astype(np.float32)]
-
-
-def relative(path: Path) -> str:
-    """A path that says nothing of whose machine it is on."""
-    return path.name if path.is_absolute() else path.as_posix()

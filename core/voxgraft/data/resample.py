@@ -10,9 +10,8 @@ import torch
 from numpy.typing import NDArray
 from torch.nn import functional
 
+from ..model.words import LINEAR
 from ..volume import Array
-
-MODES = {2: "bilinear", 3: "trilinear"}
 
 
 def resample_image(array: Array, shape: Sequence[int]) -> NDArray[np.float32]:
@@ -27,7 +26,7 @@ def resample_image(array: Array, shape: Sequence[int]) -> NDArray[np.float32]:
     reduced = tuple(new if old > 2 * new else old for old, new in zip(image.shape[1:], shape, strict=True))
     if reduced != tuple(image.shape[1:]):
         image = functional.interpolate(image[None], reduced, mode="area")[0]
-    done = functional.interpolate(image[None], tuple(shape), mode=MODES[len(shape)], align_corners=False)[0]
+    done = functional.interpolate(image[None], tuple(shape), mode=LINEAR[len(shape)], align_corners=False)[0]
     result: NDArray[np.float32] = done.numpy()
     return result
 
@@ -44,7 +43,7 @@ def resample_labels(array: Array, shape: Sequence[int], classes: int) -> NDArray
     result = torch.zeros(tuple(shape), dtype=torch.uint8)
     for value in range(classes):
         mask = (labels == value).float()[None, None]
-        share = functional.interpolate(mask, tuple(shape), mode=MODES[len(shape)], align_corners=False)[0, 0]
+        share = functional.interpolate(mask, tuple(shape), mode=LINEAR[len(shape)], align_corners=False)[0, 0]
         wins = share > best
         result[wins] = value
         best = torch.maximum(best, share)

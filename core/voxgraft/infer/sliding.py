@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-MEMORY = {2: torch.channels_last, 3: torch.channels_last_3d}
+from ..model.words import CHANNELS_LAST
 
 
 def sliding_window(
@@ -130,11 +130,6 @@ def gaussian(size: int, sigma: float = 1 / 8) -> Tensor:
     return (bell / bell.max()).clamp_min(1e-3).float()
 
 
-def count_windows(shape: Sequence[int], roi: Sequence[int], overlap: float) -> int:
-    """How many windows an image takes."""
-    return int(np.prod([len(_starts(max(n, r), r, overlap)) for n, r in zip(shape, roi, strict=True)]))
-
-
 def _starts(size: int, roi: int, overlap: float) -> list[int]:
     """Evenly spread first voxels of windows that cover an axis with at least the overlap."""
     if size <= roi:
@@ -189,7 +184,7 @@ def _forward(network: nn.Module | Callable[[Tensor], Tensor], windows: Tensor, m
     for flip in flips:
         turned = [axis for part in flip for axis in part] if mirror else []
         flipped = windows.flip(turned) if turned else windows
-        output = network(flipped.contiguous(memory_format=MEMORY[windows.ndim - 2]))
+        output = network(flipped.contiguous(memory_format=CHANNELS_LAST[windows.ndim - 2]))
         logits: Tensor = getattr(output, "logits", output).float()
         logits = logits.flip(turned) if turned else logits
         total = logits if total is None else total + logits

@@ -9,9 +9,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ..interfaces import Decoder, Encoder
+from .words import LINEAR
 
 CONVOLUTION: dict[int, type[nn.Conv2d] | type[nn.Conv3d]] = {2: nn.Conv2d, 3: nn.Conv3d}
-LINEAR = {2: "bilinear", 3: "trilinear"}
 
 
 class Output(NamedTuple):

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from ..model.words import LINEAR
 from .batches import OUTSIDE
 
-MODES = {2: "bilinear", 3: "trilinear"}
 PLANES = {2: ((0, 1),), 3: ((0, 1), (0, 2), (1, 2))}
 
 
@@ -80,7 +80,7 @@ def _space(
     bend = strengths.get("elastic", 0.0) * strength
     if bend > 0:
         coarse = torch.randn(batch, dims, *[min(n, 4) for n in patch], generator=draw) * bend
-        field = functional.interpolate(coarse.to(device), tuple(patch), mode=MODES[dims], align_corners=True)
+        field = functional.interpolate(coarse.to(device), tuple(patch), mode=LINEAR[dims], align_corners=True)
         moved = moved + field.flatten(2).transpose(1, 2)
     half = torch.tensor([n / 2 for n in image.shape[2:]], device=device)
     grid = (moved / half).flip(-1).reshape(batch, *patch, dims)
@@ -134,7 +134,7 @@ def _intensities(image: Tensor, strengths: Mapping[str, float], strength: float,
         factor = float(_uniform(draw, max(0.5, 1 - coarseness), 1.0, 1))
         size = [max(1, round(n * factor)) for n in image.shape[2:]]
         coarse = functional.interpolate(image, size, mode="nearest")
-        image = functional.interpolate(coarse, image.shape[2:], mode=MODES[dims], align_corners=False)
+        image = functional.interpolate(coarse, image.shape[2:], mode=LINEAR[dims], align_corners=False)
     if (blur := amount("blur")) > 0 and float(torch.rand((), generator=draw)) < 0.2:
         image = _blurred(image, float(_uniform(draw, 0.3, max(0.31, blur), 1)))
     if (contrast := amount("contrast")) > 0:

@@ -17,6 +17,7 @@ from ..errors import TrainingError
 from ..interfaces import Loss
 from ..model.network import SegmentationNetwork
 from ..model.transfer import Context, Row, Stack
+from ..model.words import CHANNELS_LAST
 from ..sections import Training
 from .augment import augment
 from .batches import Batches, RawBatch
@@ -40,7 +41,6 @@ class Job:
     """
 
     network: SegmentationNetwork
-    pretrained: frozenset[str]
     stack: Stack
     rows: Sequence[Row]
     context: Context
@@ -165,7 +165,7 @@ def _accumulate(
     image = torch.from_numpy(raw.image).to(fabric.device, non_blocking=True)
     label = torch.from_numpy(raw.label).to(fabric.device, non_blocking=True)
     image, target = augment(image, label, plan.patch, job.spacing, job.strengths, raw.seed, options.augment)
-    image = image.contiguous(memory_format=_MEMORY[plan.dims])
+    image = image.contiguous(memory_format=CHANNELS_LAST[plan.dims])
     optimiser.zero_grad()
     totals: dict[str, Tensor] = {}
     parts = list(zip(image.chunk(micro), target.chunk(micro), strict=True))
@@ -272,12 +272,8 @@ def _resume(job: Job, average: Average[SegmentationNetwork], optimiser: Any, fab
     return State(**saved["state"])
 
 
-_MEMORY = {2: torch.channels_last, 3: torch.channels_last_3d}
-
-
 def _channels_last(network: SegmentationNetwork) -> None:
-    """Convolutions read channels fastest: about 1.4 times the speed on a CPU, and what tensor cores want."""
-    network.to(memory_format=_MEMORY[network.dims])  # type: ignore[call-overload]
+    network.to(memory_format=CHANNELS_LAST[network.dims])  # type: ignore[call-overload]
 
 
 class _Clock:

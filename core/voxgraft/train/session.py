@@ -102,7 +102,6 @@ def _train(
     options = workflow.training
     job = Job(
         network=network,
-        pretrained=pretrained,
         stack=stack,
         rows=rows,
         context=context,

@@ -11,7 +11,7 @@ from torch.nn import functional
 
 from voxgraft.errors import ModelError
 from voxgraft.model.blocks import Norm, conv_norm_act
-from voxgraft.model.network import LINEAR
+from voxgraft.model.words import LINEAR
 
 from .config import UNetConfig
 
