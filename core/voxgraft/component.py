@@ -61,6 +61,7 @@ class ReaderSpec(Component[C, Reader]):
         suffixes: Lower-case endings such as `.nii.gz`; the longest that fits decides.
         magic: Pairs of (offset, bytes) found in the first kilobyte of its files.
         series: Files of one folder tree belong together (DICOM): they are scanned in one call.
+        structures: It builds a `StructureReader`; a reader of the kind `series` may hand its items to it by name.
     """
 
     kind = "reader"
@@ -68,6 +69,7 @@ class ReaderSpec(Component[C, Reader]):
     suffixes: tuple[str, ...]
     magic: tuple[tuple[int, bytes], ...] = ()
     series: bool = False
+    structures: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

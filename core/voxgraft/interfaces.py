@@ -37,6 +37,18 @@ class Reader(Protocol):
         ...
 
 
+class StructureReader(Reader, Protocol):
+    """A reader of objects that hold named, perhaps overlapping structures of another image (DICOM SEG, RTSTRUCT)."""
+
+    def structures(self, item: Item, like: Volume) -> dict[str, np.ndarray[Any, Any]]:
+        """Each structure by its name as a bool array in the grid of `like`, of shape `like.shape`.
+
+        Raises:
+            BadImage: The object is damaged, or does not lie in this grid; the message says how far off it is.
+        """
+        ...
+
+
 class Writer(Protocol):
     """Write images or masks in one format."""
 

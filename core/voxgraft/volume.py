@@ -45,6 +45,8 @@ class Item:
         patient: An identifier of the patient as the file states it; never logged.
         files: The files to read, in the order of the slices.
         facts: What the reader wants to find again when it reads (plain values only).
+        kind: `image`, or `structures` for an object that holds named structures of another image (DICOM SEG,
+            RTSTRUCT); it is never segmented, and is read as masks through `StructureReader.structures`.
     """
 
     path: Path
@@ -59,6 +61,7 @@ class Item:
     problems: tuple[Problem, ...] = ()
     files: tuple[Path, ...] = ()
     facts: Mapping[str, Any] = field(default_factory=dict)
+    kind: Literal["image", "structures"] = "image"
 
     @property
     def spacing(self) -> tuple[float, ...]:

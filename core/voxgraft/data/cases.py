@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -29,12 +29,14 @@ class Case:
     Attributes:
         images: One reference for each channel, in the order of `Dataset.channels`.
         label: The mask; None where there is none.
+        facts: What is known of the patient and the scan for tables of subgroups: `site`, `scanner`, `sex`, `age` ...
     """
 
     id: str
     patient: str
     images: tuple[ImageRef, ...]
     label: ImageRef | None = None
+    facts: Mapping[str, str | float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
