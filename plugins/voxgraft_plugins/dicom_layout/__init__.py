@@ -1,0 +1,1 @@
+"""A tree of DICOM series as a data set."""

@@ -1,0 +1,1 @@
+"""Write measurement reports as DICOM structured reports (TID 1500)."""

@@ -1,0 +1,1 @@
+"""Read and write NRRD, MetaImage, MINC and Analyze images through SimpleITK."""

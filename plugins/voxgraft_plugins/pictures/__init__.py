@@ -1,0 +1,1 @@
+"""Read and write pictures: PNG, JPEG, BMP, TIFF, GIF."""
