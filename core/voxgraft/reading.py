@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from .data.align import Align, aligned
 from .data.cases import ImageRef
 from .errors import BadImage, BrokenPlugin, DataError, VoxGraftError
 from .slot import Chosen, choose
@@ -51,6 +52,36 @@ def scan(path: Path | str, catalogue: Catalogue, series: str | None = None) -> l
     return items if series is None else _of_series(path, items, series)
 
 
+def find(reference: ImageRef, catalogue: Catalogue) -> list[Item]:
+    """The images that a reference may mean: of its files alone, where it names them.
+
+    Raises:
+        DataError: See `scan`.
+    """
+    if not reference.files:
+        return scan(reference.path, catalogue, reference.series)
+    items = scan_files(reference.files, catalogue)
+    if not items:
+        raise BadImage(reference.path, "its files are not what they were when they were looked at")
+    return [item for item in items if item.series == reference.series] or items
+
+
+def scan_files(files: Iterable[Path], catalogue: Catalogue) -> list[Item]:
+    """Describe the images in these files; those that no reader knows are left out.
+
+    Raises:
+        DataError: Two readers claim a file.
+        BadImage: A file cannot be opened.
+    """
+    found: dict[str, tuple[AnySpec, list[Path]]] = {}
+    for file in files:
+        spec = choose_reader(file, catalogue)
+        if spec is not None:
+            found.setdefault(spec.name, (spec, []))[1].append(file)
+    items = [item for spec, group in found.values() for item in _scan_group(spec, group, catalogue)]
+    return sorted(items, key=lambda item: (str(item.path), item.series or ""))
+
+
 def read(source: Path | str | ImageRef, catalogue: Catalogue, series: str | None = None) -> Volume:
     """Read exactly one image.
 
@@ -58,14 +89,14 @@ def read(source: Path | str | ImageRef, catalogue: Catalogue, series: str | None
         DataError: There is none, or there are several; the message names them.
         BadImage: It is damaged, or its geometry must not be trusted.
     """
-    reference = source if isinstance(source, ImageRef) else ImageRef(Path(source))
-    items = scan(reference.path, catalogue, series or reference.series)
+    reference = source if isinstance(source, ImageRef) else ImageRef(Path(source), series)
+    items = find(replace(reference, series=series or reference.series), catalogue)
     if len(items) > 1:
         names = "; ".join(_name(item) for item in items[:10]) + ("; ..." if len(items) > 10 else "")
         raise DataError(
             f"{source}: {len(items)} images lie here, name the one that is meant by its series or file: {names}"
         )
-    return read_item(items[0], catalogue)
+    return items[0]
 
 
 def read_item(item: Item, catalogue: Catalogue) -> Volume:
@@ -91,19 +122,24 @@ def read_item(item: Item, catalogue: Catalogue) -> Volume:
     return volume if volume.item is item else replace(volume, item=item)
 
 
-def stack(volumes: Sequence[Volume]) -> Volume:
+def stack(volumes: Sequence[Volume], align: Align | None = None) -> Volume:
     """Join one-channel volumes of one grid into a volume of shape (channel, *spatial), in their order.
 
     The grids count as equal where no corner is further apart than 1 % of the smallest spacing, or 0.01 mm.
+
+    Args:
+        align: Bring channels on other grids onto the grid of one of them; by default all must lie on one grid.
 
     Raises:
         DataError: There is none, one has several channels already, or the grids differ; the message says by how much.
     """
     if not volumes:
         raise DataError("there are no channels to join")
-    first = volumes[0]
     if len(volumes) == 1:
-        return first
+        return volumes[0]
+    if align is not None:
+        volumes = aligned(volumes, align)
+    first = volumes[align.onto if align is not None else 0]
     for number, volume in enumerate(volumes, 1):
         name = volume.item.path if volume.item else f"channel {number}"
         if volume.channels != 1:
@@ -143,13 +179,7 @@ def choose_reader(file: Path, catalogue: Catalogue) -> AnySpec | None:
 
 
 def _scan_folder(folder: Path, catalogue: Catalogue) -> list[Item]:
-    found: dict[str, tuple[AnySpec, list[Path]]] = {}
-    for file in _walk(folder):
-        spec = choose_reader(file, catalogue)
-        if spec is not None:
-            found.setdefault(spec.name, (spec, []))[1].append(file)
-    items = [item for spec, files in found.values() for item in _scan_group(spec, files, catalogue)]
-    return sorted(items, key=lambda item: (str(item.path), item.series or ""))
+    return scan_files(walk(folder), catalogue)
 
 
 def _scan_group(spec: AnySpec, files: list[Path], catalogue: Catalogue) -> Iterator[Item]:
@@ -177,7 +207,7 @@ def _reader(name: str, catalogue: Catalogue) -> Chosen[Any]:
     return choose(catalogue, "reader", {"use": name})
 
 
-def _walk(folder: Path) -> Iterator[Path]:
+def walk(folder: Path) -> Iterator[Path]:
     """Every file below a folder in the order of names, without hidden ones; links may not lead round in circles."""
     seen: set[tuple[int, int]] = set()
     for root, folders, files in os.walk(folder, followlinks=True):

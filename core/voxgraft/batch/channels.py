@@ -89,7 +89,10 @@ def channel_of(text: str, names: Sequence[str]) -> tuple[int, str] | None:
 
 def judged(items: Sequence[Item], plan: Plan) -> Verdict:
     """The worst verdict on the channels of a scan, with the reasons of all."""
-    verdicts = [judge(item, plan, channels=1) for item in items if item.shape]
+    onto = plan.align.onto if plan.align is not None else None  # the others may be coarser: they are interpolated
+    verdicts = [
+        judge(item, plan, channels=1, grid=onto in (None, number)) for number, item in enumerate(items) if item.shape
+    ]
     reasons = dict.fromkeys(reason for verdict in verdicts for reason in verdict.reasons)
     return Verdict(max((verdict.level for verdict in verdicts), default=Level.FITS), tuple(reasons))
 

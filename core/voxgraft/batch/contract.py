@@ -73,13 +73,14 @@ class Selection:
     refused: str = ""
 
 
-def judge(item: Item, plan: Plan, *, channels: int | None = None) -> Verdict:
+def judge(item: Item, plan: Plan, *, channels: int | None = None, grid: bool = True) -> Verdict:
     """Compare an image's header with the plan and its contract; what the header does not say is not held against it.
 
     Args:
         channels: What the image must have; by default what the network takes.
+        grid: Judge its spacing and size too; not where it is brought onto the grid of another channel.
     """
-    found = list(_differences(item, plan, len(plan.channels) if channels is None else channels))
+    found = list(_differences(item, plan, len(plan.channels) if channels is None else channels, grid))
     return Verdict(max((level for level, _ in found), default=Level.FITS), tuple(reason for _, reason in found))
 
 
@@ -156,7 +157,7 @@ def _name(item: Item) -> str:
     return item.description or item.series or item.path.name
 
 
-def _differences(item: Item, plan: Plan, channels: int) -> Iterator[tuple[Level, str]]:
+def _differences(item: Item, plan: Plan, channels: int, grid: bool) -> Iterator[tuple[Level, str]]:
     if len(item.shape) != plan.image_dims:
         yield Level.IMPOSSIBLE, f"it has {len(item.shape)} axes, the model takes images of {plan.image_dims}"
         return
@@ -165,6 +166,8 @@ def _differences(item: Item, plan: Plan, channels: int) -> Iterator[tuple[Level,
     codes = plan.contract.get("modality") or []
     if codes and item.modality and item.modality not in codes:
         yield Level.UNFIT, f"it is {item.modality}, the model was trained on {' and '.join(codes)}"
+    if not grid:
+        return
     order = orientation_of(item.affine, len(item.shape)).order
     spacing = [item.spacing[axis] for axis in order]
     size = [item.spacing[axis] * item.shape[axis] for axis in order]

@@ -26,6 +26,7 @@ from .outputs import Found, Outputs
 from .worklist import Entry
 
 if TYPE_CHECKING:
+    from ..data.align import Align
     from ..discovery import Catalogue
     from ..interfaces import Executor
 
@@ -68,11 +69,19 @@ class Pipeline:
 
     Args:
         load: Makes the model ready; called once, when the first scan has been read.
+        align: How the channels of a scan come onto one grid, as in training.
     """
 
-    def __init__(self, catalogue: Catalogue, ledger: Ledger, outputs: Outputs, load: Callable[[], Predictor]) -> None:
+    def __init__(
+        self,
+        catalogue: Catalogue,
+        ledger: Ledger,
+        outputs: Outputs,
+        load: Callable[[], Predictor],
+        align: Align | None = None,
+    ) -> None:
         self._catalogue, self._ledger, self._outputs = catalogue, ledger, outputs
-        self._load = load
+        self._load, self._align = load, align
         self._predictor: Predictor | None = None
 
     def run(self, entries: Sequence[Entry], executor: Executor) -> Iterator[Entry]:
@@ -121,7 +130,7 @@ class Pipeline:
     def _load_scan(self, job: Job) -> None:
         self._ledger.note_hash(job.entry.case, hash_of(job.entry))
         volumes = [read_item(item, self._catalogue) for item in job.entry.items]
-        job.scan = stack(volumes)
+        job.scan = stack(volumes, self._align)
 
     def _predict(self, job: Job) -> None:
         assert self._predictor is not None and job.scan is not None

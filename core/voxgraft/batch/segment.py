@@ -84,7 +84,7 @@ def segment(
         desk = Desk(folder, package, ledger, options, retry, teller)
         desk.sort(finder.find(paths, teller.say))
         try:
-            pipeline = Pipeline(catalogue, ledger, outputs, load)
+            pipeline = Pipeline(catalogue, ledger, outputs, load, package.plan.align)
             desk.work(lambda group: pipeline.run(group, chosen))
         finally:
             ledger.release()

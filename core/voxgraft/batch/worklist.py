@@ -120,7 +120,9 @@ class Finder:
                 except VoxGraftError as error:
                     entries.append(self._failed(path, path, "bad-input", str(error)))
                 else:
-                    loose += [(item, path) for item in found if not self._is_ours(item.path)]
+                    found = [item for item in found if not self._is_ours(item.path)]
+                    loose += [(item, path) for item in found if item.kind == "image"]
+                    entries += [self._structures(item, path) for item in found if item.kind != "image"]
         once: dict[tuple[str, str], Entry] = {}
         for entry in (*entries, *self._grouped(loose)):
             once.setdefault(entry.key, entry)
@@ -186,15 +188,19 @@ class Finder:
         root = listed.paths[0].parent
         series = listed.series or self.wanted
         if len(listed.paths) == 1:
-            items = scan(listed.paths[0], self.catalogue)
+            found = scan(listed.paths[0], self.catalogue)
+            items = [item for item in found if item.kind == "image"]
+            yield from (self._structures(item, root) for item in found if item.kind != "image")
+            if not items:
+                return
             selection = select(items, self.plan, wanted=series, force=self.force)
-            found = list(self._selected(selection, items, {id(item): root for item in items}))
-            named = [entry for entry in found if entry.state != "left-out"]
-            yield from (replace(entry, case=listed.case) if [entry] == named else entry for entry in found)
+            entries = list(self._selected(selection, items, {id(item): root for item in items}))
+            named = [entry for entry in entries if entry.state != "left-out"]
+            yield from (replace(entry, case=listed.case) if [entry] == named else entry for entry in entries)
             return
         parts = []
         for path in listed.paths:
-            items = scan(path, self.catalogue, listed.series)
+            items = [item for item in scan(path, self.catalogue, listed.series) if item.kind == "image"]
             if len(items) != 1:
                 raise UsageError(f"{path}: {len(items)} images lie here; name the one that is the channel")
             parts.append(items[0])
@@ -229,6 +235,11 @@ class Finder:
             description=" + ".join(item.description for item in items if item.description),
         )
         return replace(entry, **changes)  # type: ignore[arg-type]
+
+    def _structures(self, item: Item, root: Path) -> Entry:
+        """What is no scan: structures that were drawn on one."""
+        reason = "it holds structures that were drawn on an image, and is none itself"
+        return self._entry((item,), root, state="left-out", code="structures", reason=reason)
 
     def _refused(self, items: Sequence[Item], root: Path, reason: str) -> Entry:
         if len(items) == 1:

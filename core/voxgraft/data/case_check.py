@@ -11,7 +11,7 @@ import numpy as np
 
 from ..discovery import Catalogue
 from ..errors import BadImage, VoxGraftError
-from ..reading import read_item, scan, stack
+from ..reading import find, read_item, stack
 from ..volume import Array, Volume, millimetres_apart
 from .cases import Case, ImageRef
 from .fingerprint import TOLERANCE, whole_numbers
@@ -84,7 +84,7 @@ def _image(look: Look, catalogue: Catalogue) -> Volume | None:
     if not found or len(found) < len(volumes):
         return None
     try:
-        whole = stack(found)
+        whole = stack(found, look.case.align)
     except VoxGraftError as error:
         look.add("channel-mismatch", "error", _reason(error))
         return None
@@ -100,7 +100,7 @@ def _volume(look: Look, ref: ImageRef, what: str, catalogue: Catalogue) -> Volum
     """Read one image; its header's problems, and the failure to read it, are noted."""
     called = f"the {what}" if ref.series else f"the {what} {ref.path.name}"
     try:
-        items = scan(ref.path, catalogue, ref.series)
+        items = find(ref, catalogue)
         for problem in (problem for item in items for problem in item.problems):
             look.add(problem.code, problem.severity, f"{called}: {problem.message}")
         if len(items) > 1:

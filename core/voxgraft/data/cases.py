@@ -6,20 +6,56 @@ import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from ..errors import DataError
+
+Source = int | str
+"""What a structure is called in masks: a value of a label map, or the name of a segment or contour."""
+from ..volume import Problem
+from .align import Align
 
 
 @dataclass(frozen=True, slots=True)
 class ImageRef:
-    """Where an image is: a file or a folder, and which of the images in it."""
+    """Where an image is: a file or a folder, and which of the images in it.
+
+    Attributes:
+        files: The files it is read from, where they are known: nothing else in the folder is then looked at. Several
+            objects that hold structures are read together.
+        structures: For a mask whose structures have names of their own (DICOM SEG, RTSTRUCT): pairs of a name in the
+            object and the name of the data set's label it stands for; structures without a pair are left out.
+    """
 
     path: Path
     series: str | None = None
+    files: tuple[Path, ...] = ()
+    structures: tuple[tuple[str, str], ...] = ()
 
     def __str__(self) -> str:
         return f"{self.path}#{self.series}" if self.series else str(self.path)
+
+    @property
+    def parts(self) -> tuple[ImageRef, ...]:
+        """Everything that is read: itself, or the parts of a mask that lies in several files."""
+        return (self,)
+
+
+@dataclass(frozen=True, slots=True)
+class MaskRef(ImageRef):
+    """A mask that lies in several files; `path` is the folder or the first of them, for messages.
+
+    Attributes:
+        named: The parts by the name of a structure or of a rater.
+        rule: What the parts are: one structure each, or raters' masks that are brought together by a rule.
+    """
+
+    named: tuple[tuple[str, ImageRef], ...] = ()
+    rule: Literal["structures", "majority", "staple"] = "structures"
+
+    @property
+    def parts(self) -> tuple[ImageRef, ...]:
+        return tuple(reference for _, reference in self.named)
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +66,7 @@ class Case:
         images: One reference for each channel, in the order of `Dataset.channels`.
         label: The mask; None where there is none.
         facts: What is known of the patient and the scan for tables of subgroups: `site`, `scanner`, `sex`, `age` ...
+        align: How its channels come onto one grid; None where they must lie on one.
     """
 
     id: str
@@ -37,6 +74,7 @@ class Case:
     images: tuple[ImageRef, ...]
     label: ImageRef | None = None
     facts: Mapping[str, str | float] = field(default_factory=dict)
+    align: Align | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,18 +83,51 @@ class Label:
 
     Attributes:
         code: (value, scheme, meaning), such as ("10200004", "SCT", "Liver").
+        sources: The values and names in masks that make this structure, where they are not its own.
     """
 
     value: int
     name: str
     code: tuple[str, str, str] | None = None
+    sources: tuple[Source, ...] = ()
+
+    @property
+    def made_of(self) -> tuple[Source, ...]:
+        """The values and names in masks that make this structure."""
+        return self.sources or (self.value, self.name)
+
+
+@dataclass(frozen=True, slots=True)
+class Region:
+    """What one sigmoid output of a network finds: the union of structures.
+
+    Attributes:
+        members: The values of the structures.
+    """
+
+    name: str
+    members: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Labels:
-    """The structures of a data set; 0 is background and has no entry."""
+    """The structures of a data set, and how masks are read as such; 0 is background and has no entry.
+
+    Attributes:
+        others: What becomes of values and names in masks that no structure is made of.
+        ignore: The values and names in masks that mark voxels which count neither in training nor in scores.
+        overlap: What becomes of voxels in two structures: an error, the higher value wins, or both are kept.
+        regions: Where they are given, the network finds these, each by itself; structures may then overlap.
+        paint: The value with which each region is painted over those before it, to make one label map of them; empty
+            where predictions keep a channel for each region.
+    """
 
     items: tuple[Label, ...] = ()
+    others: Literal["error", "background", "ignore"] = "error"
+    ignore: tuple[Source, ...] = ()
+    overlap: Literal["error", "higher", "keep"] = "error"
+    regions: tuple[Region, ...] = ()
+    paint: tuple[int, ...] = ()
 
     @classmethod
     def of(cls, names: dict[str, int]) -> Labels:
@@ -99,6 +170,13 @@ class Labels:
     def names(self) -> tuple[str, ...]:
         return tuple(label.name for label in self.items)
 
+    @property
+    def ignored(self) -> int | None:
+        """The value of voxels that count nowhere, in masks as `voxgraft.masks.read_mask` gives them."""
+        if not self.ignore and self.others != "ignore":
+            return None
+        return 255 if max(self.values, default=0) < 255 else 65535
+
 
 @dataclass(frozen=True, slots=True)
 class Dataset:
@@ -107,12 +185,19 @@ class Dataset:
     Attributes:
         labels: None where the layout does not say; they then come from the workflow or the masks.
         notes: What a user should know, such as files that no case uses.
+        problems: What is wrong with images that became no case, such as a study in which two series fit one rule.
     """
 
     cases: tuple[Case, ...]
     channels: tuple[str, ...] = ("image",)
     labels: Labels | None = None
     notes: tuple[str, ...] = field(default=())
+    problems: tuple[Problem, ...] = ()
+
+    @property
+    def align(self) -> Align | None:
+        """How the channels of its cases come onto one grid; a layout gives all cases the same."""
+        return self.cases[0].align if self.cases else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -47,6 +47,7 @@ def check_dataset(
     what = f"checking {len(dataset.cases)} cases"
     looks = in_threads(partial(look_at, catalogue=catalogue), dataset.cases, progress, what)
     problems = [CaseProblem("note", "note", None, note) for note in dataset.notes]
+    problems += [CaseProblem(one.code, one.severity, None, one.message) for one in dataset.problems]
     problems += _missing(looks, workflow)
     problems += _labels(dataset, looks)
     problems += _channels(dataset, looks, workflow)

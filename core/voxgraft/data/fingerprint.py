@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -29,7 +30,7 @@ def read_case(case: Case, catalogue: Catalogue) -> tuple[Volume, Volume | None]:
     Raises:
         DataError: Image and label lie on different grids, or the label holds no whole numbers.
     """
-    image, _ = reoriented(stack([read(ref, catalogue) for ref in case.images]))
+    image, _ = reoriented(stack([read(ref, catalogue) for ref in case.images], case.align))
     if case.label is None:
         return image, None
     label, _ = reoriented(read(case.label, catalogue))
@@ -93,10 +94,17 @@ def content_hash(refs: Sequence[ImageRef]) -> str:
     """A fingerprint of the bytes of all files that a case is read from."""
     total = hashlib.sha256()
     for ref in refs:
-        for file in [ref.path] if ref.path.is_file() else sorted(p for p in ref.path.rglob("*") if p.is_file()):
+        for file in files_of(ref):
             total.update(sha256(file).encode())
         total.update((ref.series or "").encode())
     return total.hexdigest()
+
+
+def files_of(ref: ImageRef) -> list[Path]:
+    """The files that an image is read from, as far as they are known, in the order of names."""
+    if ref.files:
+        return sorted(ref.files)
+    return [ref.path] if ref.path.is_file() else sorted(part for part in ref.path.rglob("*") if part.is_file())
 
 
 def summarise(cases: dict[str, dict[str, Any]], training: Sequence[str]) -> dict[str, Any]:

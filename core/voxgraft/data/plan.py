@@ -9,6 +9,7 @@ from pydantic import Field, ValidationError
 
 from ..config import Config
 from ..errors import ModelError
+from .align import Align
 
 
 class Plan(Config):
@@ -47,6 +48,9 @@ class Plan(Config):
     batch: int
     strides: tuple[tuple[int, ...], ...]
     """For each level of the network, how much coarser than the image it is along each axis."""
+
+    align: Align | None = None
+    """How channels from files or series of their own come onto one grid; None where they must lie on one."""
 
     contract: dict[str, Any] = Field(default={})
     """What incoming scans are compared with: modality codes, ranges of spacing and size seen in training."""

@@ -77,6 +77,7 @@ def derive_plan(
         patch=patch,
         batch=batch,
         strides=strides,
+        align=dataset.align,
         contract=_contract(cases, dataset, workflow),
     )
 

@@ -85,6 +85,8 @@ def prepared_folder(cache: Path, content: str, plan: Plan) -> Path:
         "spacing": plan.spacing,
         "labels": [value for value, _ in plan.labels],
     }
+    if plan.align is not None:
+        decides["align"] = [plan.align.onto, plan.align.across]
     return cache / digest(decides)[:24]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ..data.cases import Dataset, ImageRef
+from ..data.fingerprint import files_of
 from ..files import digest
 
 
@@ -16,6 +17,6 @@ def data_state(dataset: Dataset) -> str:
 
 
 def _files(ref: ImageRef) -> list[list[object]]:
-    files = sorted(part for part in ref.path.rglob("*") if part.is_file()) if ref.path.is_dir() else [ref.path]
+    files = files_of(ref) if ref.files or ref.path.is_dir() else [ref.path]
     stats = [(file, file.stat()) for file in files if file.exists()]
     return [[file.as_posix(), stat.st_size, stat.st_mtime_ns] for file, stat in stats]

@@ -79,7 +79,7 @@ class Evaluate:
 
 
 def _segment(case: Case, predictor: Predictor, run: Run) -> tuple[Volume, Prediction, Volume]:
-    scan = stack([read(ref, run.catalogue) for ref in case.images])
+    scan = stack([read(ref, run.catalogue) for ref in case.images], case.align)
     if case.label is None:
         raise DataError(f"case {case.id} has no label to compare with")
     return scan, predictor.predict(scan), read(case.label, run.catalogue)
