@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ..errors import DataError
+from ..volume import Problem
+from .align import Align
 
 Source = int | str
 """What a structure is called in masks: a value of a label map, or the name of a segment or contour."""
-from ..volume import Problem
-from .align import Align
 
 
 @dataclass(frozen=True, slots=True)
