@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -83,7 +83,7 @@ def scan_files(files: Iterable[Path], catalogue: Catalogue) -> list[Item]:
 
 
 def read(source: Path | str | ImageRef, catalogue: Catalogue, series: str | None = None) -> Volume:
-    """Read exactly one image.
+    """Read exactly one image; objects that hold structures of an image are none and are passed over beside one.
 
     Raises:
         DataError: There is none, or there are several; the message names them.
@@ -91,6 +91,15 @@ def read(source: Path | str | ImageRef, catalogue: Catalogue, series: str | None
     """
     reference = source if isinstance(source, ImageRef) else ImageRef(Path(source), series)
     items = find(replace(reference, series=series or reference.series), catalogue)
+    return read_item(only([item for item in items if item.kind == "image"] or items, source), catalogue)
+
+
+def only(items: Sequence[Item], source: object) -> Item:
+    """The one item of a list.
+
+    Raises:
+        DataError: There are several; the message names them.
+    """
     if len(items) > 1:
         names = "; ".join(_name(item) for item in items[:10]) + ("; ..." if len(items) > 10 else "")
         raise DataError(

@@ -63,18 +63,32 @@ class Case:
     """What one training or prediction item needs.
 
     Attributes:
-        images: One reference for each channel, in the order of `Dataset.channels`.
-        label: The mask; None where there is none.
+        images: One reference for each channel, in the order of `Dataset.channels`; None for an optional channel that
+            this case does not have.
+        label: The mask; None where there is none. It is read by `voxgraft.masks.read_mask`.
         facts: What is known of the patient and the scan for tables of subgroups: `site`, `scanner`, `sex`, `age` ...
         align: How its channels come onto one grid; None where they must lie on one.
+        raters: The masks of several people by their names, where the layout finds them; `data.raters` then says what
+            becomes `label`.
     """
 
     id: str
     patient: str
-    images: tuple[ImageRef, ...]
+    images: tuple[ImageRef | None, ...]
     label: ImageRef | None = None
     facts: Mapping[str, str | float] = field(default_factory=dict)
     align: Align | None = None
+    raters: Mapping[str, ImageRef] = field(default_factory=dict)
+
+    @property
+    def present(self) -> tuple[ImageRef, ...]:
+        """The images of the channels that are there."""
+        return tuple(reference for reference in self.images if reference is not None)
+
+    @property
+    def references(self) -> tuple[ImageRef, ...]:
+        """Everything that the case is read from: its images, then its mask."""
+        return (*self.present, *(self.label.parts if self.label else ()))
 
 
 @dataclass(frozen=True, slots=True)
