@@ -6,7 +6,7 @@ calls late: `config` when a workflow is checked, `build` when it runs.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
@@ -28,6 +28,8 @@ from .interfaces import (
 )
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from .config import Config
 
 C = TypeVar("C", bound="Config")
@@ -92,9 +94,16 @@ class WriterSpec(Component[C, Writer]):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LayoutSpec(Component[C, Layout]):
-    """A way in which data sets lie on disk."""
+    """A way in which data sets lie on disk.
+
+    Attributes:
+        guess: The options with which it reads a folder whose layout nobody named, None where the folder does not look
+            like one of its own. It looks at names and at most at one small file, and raises nothing.
+    """
 
     kind = "layout"
+
+    guess: Callable[[Path], Mapping[str, Any] | None] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
