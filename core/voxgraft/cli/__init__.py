@@ -20,7 +20,7 @@ COMMANDS = {
     "compare": ("compare", "Compare runs, case by case, with confidence intervals."),
     "segment": ("segment", "Segment scans in bulk with a trained model."),
     "models": ("models", "List, show, promote, roll back and move registered models."),
-    "plugins": ("plugins", "Show what the installed plugins offer."),
+    "plugins": ("plugins", "Show and test what the installed plugins offer."),
     "schema": ("schema", "Print the JSON Schema of workflow files, for editors."),
     "doctor": ("doctor", "Show what works here: Python, GPU, memory, plugins, registry."),
 }

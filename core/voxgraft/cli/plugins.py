@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
 
 @click.group()
 def plugins() -> None:
-    """Show what the installed plugins offer."""
+    """Show and test what the installed plugins offer."""
 
 
 @plugins.command("list")
@@ -53,21 +54,9 @@ def list_(as_json: bool, kind: str | None) -> None:
 def show(name: str, as_json: bool) -> None:
     """Show a component and its options; NAME is `unet` or, where kinds share a name, `decoder:unet`."""
     from ..discovery import discover
-    from ..errors import UnknownComponent
-    from ..hookspecs import KINDS
 
     catalogue = discover()
-    wanted, _, bare = name.rpartition(":")
-    found = [
-        (plugin, spec)
-        for kind in KINDS
-        if wanted in ("", kind)
-        for plugin, spec in catalogue.of(kind)
-        if spec.name == bare
-    ]
-    if not found:
-        known = {spec.name for kind in KINDS for _, spec in catalogue.of(kind)}
-        raise UnknownComponent(wanted or "component", bare, known, map(str, catalogue.failures))
+    found = _named(catalogue, name)
     documents: list[dict[str, Any]] = [
         {**_row(catalogue, plugin, spec), "plugin": plugin, "options": _options(spec)} for plugin, spec in found
     ]
@@ -82,6 +71,84 @@ def show(name: str, as_json: bool) -> None:
         for option, field in document["options"].items():
             default = f" [default: {field['default']}]" if "default" in field else " (needed)"
             click.echo(f"  {option}: {field.get('description', '')}{default}")
+
+
+@plugins.command()
+@click.argument("name")
+@click.option("--option", "options", multiple=True, metavar="KEY=VALUE", help="An option of the component.")
+@click.option(
+    "--file",
+    "files",
+    multiple=True,
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    help="For readers: a real file, copies of which are damaged in every way.",
+)
+@click.option("--json", "as_json", is_flag=True, help="One JSON document on standard output.")
+def test(name: str, options: tuple[str, ...], files: tuple[Path, ...], as_json: bool) -> None:
+    """Try the laws of its kind on a component; NAME is `nifti` or, where kinds share a name, `reader:nifti`."""
+    import json
+    import tempfile
+
+    from ..discovery import discover
+    from ..errors import UsageError
+    from ..testing import Subject, try_laws
+
+    catalogue = discover()
+    found = _named(catalogue, name)
+    document: list[dict[str, Any]] = []
+    for _, spec in found:
+        try:
+            subject = Subject.of(spec.kind, spec.name, options=_values(options), catalogue=catalogue, files=files)
+        except ValueError as error:
+            raise UsageError(f"the options of {spec.kind} {spec.name!r} do not fit: {_reason(error)}") from None
+        with tempfile.TemporaryDirectory() as folder:
+            outcomes = try_laws(subject, Path(folder))
+        laws = [{"law": one.law, "state": one.state, "reason": one.reason} for one in outcomes]
+        document.append({"kind": spec.kind, "name": spec.name, "laws": laws})
+        for one in () if as_json else outcomes:
+            colour = {"kept": "green", "broken": "red", "not tried": "yellow"}[one.state]
+            state = click.style(f"{one.state:9}", fg=colour)
+            click.echo(
+                f"{state} {spec.kind} {spec.name}: {one.law}" + (f"\n          {one.reason}" if one.reason else "")
+            )
+    if as_json:
+        click.echo(json.dumps({"components": document}, indent=2))
+    if any(law["state"] == "broken" for component in document for law in component["laws"]):
+        click.get_current_context().exit(1)
+
+
+def _named(catalogue: Catalogue, name: str) -> list[tuple[str, AnySpec]]:
+    """The components of a name, of any kind or of the kind before the colon.
+
+    Raises:
+        UnknownComponent: There is none.
+    """
+    from ..errors import UnknownComponent
+    from ..hookspecs import KINDS
+
+    wanted, _, bare = name.rpartition(":")
+    kinds = [kind for kind in KINDS if wanted in ("", kind)]
+    found = [(plugin, spec) for kind in kinds for plugin, spec in catalogue.of(kind) if spec.name == bare]
+    if not found:
+        known = {spec.name for kind in KINDS for _, spec in catalogue.of(kind)}
+        raise UnknownComponent(wanted or "component", bare, known, map(str, catalogue.failures))
+    return found
+
+
+def _values(options: tuple[str, ...]) -> dict[str, Any]:
+    from ..errors import UsageError
+    from ..yamlfile import parse
+
+    pairs = [option.partition("=") for option in options]
+    for key, equals, _ in pairs:
+        if not key or not equals:
+            raise UsageError(f"--option {key!r}: expected KEY=VALUE")
+    return {key: parse(value) for key, _, value in pairs}
+
+
+def _reason(error: ValueError) -> str:
+    errors = getattr(error, "errors", None)
+    return "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in errors()) if errors else str(error)
 
 
 def _row(catalogue: Catalogue, plugin: str, spec: AnySpec) -> dict[str, str]:

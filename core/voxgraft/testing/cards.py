@@ -1,0 +1,61 @@
+"""Laws of cards: what every component tells about itself, whatever its kind."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+from .law import Law, Subject, require
+
+HEAVY = ("torch", "monai", "mlflow", "numpy", "pydantic", "pydicom", "nibabel", "SimpleITK", "scipy")
+
+
+def _its_name_can_stand_in_a_workflow(subject: Subject, folder: Path) -> None:
+    spec = subject.spec
+    require(re.fullmatch(r"[a-z0-9]([a-z0-9._-]*[a-z0-9])?", spec.name), f"{spec.name!r} is no lower-case word")
+    require(
+        0 < len(spec.summary) <= 120 and "\n" not in spec.summary, "its summary is not one line of 1 to 120 characters"
+    )
+    endings = getattr(spec, "suffixes", ())
+    require(
+        all(ending == ending.lower() and ending.startswith(".") for ending in endings),
+        f"its suffixes {endings} are not lower-case endings with a dot",
+    )
+
+
+def _its_options_are_described(subject: Subject, folder: Path) -> None:
+    from pydantic import ValidationError
+
+    model = subject.spec.config()
+    for name, option in model.model_json_schema().get("properties", {}).items():
+        require(
+            "description" in option or "$ref" in option or "allOf" in option, f"the option {name!r} has no description"
+        )
+    try:
+        model.model_validate({"no_such_option_of_anything": 1})
+    except ValidationError as error:
+        kinds = {one["type"] for one in error.errors()}
+        require("extra_forbidden" in kinds, "it accepts an option that it does not know")
+    else:
+        raise AssertionError("it accepts an option that it does not know")
+
+
+def _its_card_is_light(subject: Subject, folder: Path) -> None:
+    module = subject.catalogue.origin(subject.spec).module
+    code = (
+        f"import sys; sys.path[:0] = {sys.path!r}; import {module}; print(*[m for m in {HEAVY!r} if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=False)
+    require(done.returncode == 0, f"importing {module} fails: {done.stderr.strip()[-200:]}")
+    require(not done.stdout.strip(), f"importing {module} imports {done.stdout.strip()}")
+
+
+LAWS = {
+    "card": [
+        Law("its name and summary can stand in a workflow and in a list", _its_name_can_stand_in_a_workflow),
+        Law("its options are described, and unknown ones are refused", _its_options_are_described),
+        Law("importing its card imports nothing heavy", _its_card_is_light),
+    ]
+}

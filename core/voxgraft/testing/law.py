@@ -1,0 +1,101 @@
+"""What a law is, what it is tried on, and what came of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from ..discovery import Catalogue
+    from ..slot import Chosen
+    from ..volume import Volume
+
+Sample = Callable[[Path, "Volume"], Path]
+"""Writes a volume into an empty folder by means other than the component under test, and gives the path to scan.
+
+It raises `NotApplicable` for a volume that the format cannot hold.
+"""
+
+
+class NotApplicable(Exception):
+    """A law does not concern this component, or cannot be tried here; the text says why."""
+
+
+@dataclass(frozen=True)
+class Subject:
+    """The component on which laws are tried.
+
+    Attributes:
+        chosen: The component with its options.
+        sample: For readers: how files of known content come about. By default a writer that answers to one of the
+            reader's suffixes.
+        files: For readers: real files on which the laws about damage are tried as well.
+    """
+
+    chosen: Chosen[Any]
+    catalogue: Catalogue
+    sample: Sample | None = None
+    files: tuple[Path, ...] = ()
+
+    @classmethod
+    def of(
+        cls,
+        kind: str,
+        name: str,
+        *,
+        options: Mapping[str, Any] | None = None,
+        catalogue: Catalogue | None = None,
+        sample: Sample | None = None,
+        files: tuple[Path, ...] = (),
+    ) -> Subject:
+        """The installed component of that kind and name.
+
+        Raises:
+            UnknownComponent: There is none.
+        """
+        from ..discovery import discover
+        from ..slot import choose
+
+        catalogue = catalogue or discover()
+        catalogue.get(kind, name)
+        return cls(choose(catalogue, kind, {"use": name, **(options or {})}), catalogue, sample, files)
+
+    @property
+    def spec(self) -> Any:
+        return self.chosen.component
+
+    def build(self) -> Any:
+        return self.chosen.build()
+
+
+@dataclass(frozen=True, slots=True)
+class Law:
+    """One thing that every component of a kind does.
+
+    Attributes:
+        text: The law as a sentence.
+        check: Tries it, with an empty folder to write to; raises AssertionError where it is broken.
+    """
+
+    text: str
+    check: Callable[[Subject, Path], None] = field(repr=False)
+
+    def __str__(self) -> str:
+        return self.text
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What came of trying a law."""
+
+    law: str
+    state: Literal["kept", "broken", "not tried"]
+    reason: str = ""
+
+
+def require(holds: Any, message: str) -> None:
+    """Raise where something does not hold; unlike `assert`, in optimised Python too."""
+    if not holds:
+        raise AssertionError(message)

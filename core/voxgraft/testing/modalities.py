@@ -1,0 +1,75 @@
+"""Laws of modalities: normalised voxels are finite single-precision numbers, whatever the scan."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from ..volume import Array
+from .law import Law, Subject, require
+
+
+def _normalised_voxels_are_finite(subject: Subject, folder: Path) -> None:
+    dice = np.random.default_rng(0)
+    scans = {
+        "noise": dice.normal(100, 40, (1, 12, 10, 8)),
+        "Hounsfield units": dice.integers(-1024, 3071, (1, 12, 10, 8)),
+        "a constant": np.full((1, 6, 5, 4), 7),
+        "one bright voxel": np.eye(25).reshape(1, 5, 5, 25) * 1e6,
+    }
+    for name, one in scans.items():
+        component = subject.build()
+        scan = np.repeat(one, _channels(subject), axis=0)
+        params = component.plan([_measured(channel) for channel in scan])
+        for dtype in (np.int16, np.uint16, np.float32) if name != "one bright voxel" else (np.float32,):
+            if dtype is np.uint16 and scan.min() < 0:
+                continue
+            array = scan.astype(dtype)
+            before = array.copy()
+            out = component.normalise(array, params)
+            require(out.dtype == np.float32 and out.shape == scan.shape, f"{name}: gives {out.dtype} of {out.shape}")
+            require(np.isfinite(out).all(), f"{name} as {np.dtype(dtype)}: gives values that are not finite")
+            require(np.array_equal(before, array), f"{name}: changes the scan itself")
+            low, high = component.window(array[0])
+            require(np.isfinite([low, high]).all() and low <= high, f"{name}: its window is {low} to {high}")
+
+
+def _channels(subject: Subject) -> int:
+    """1, or 3 for a modality of colours."""
+    for count in (1, 3):
+        component = subject.build()
+        try:
+            component.normalise(np.ones((count, 4, 4), np.uint8), component.plan([_measured(np.arange(9))] * count))
+        except Exception:  # it says that it wants another number of channels
+            continue
+        return count
+    raise AssertionError("it normalises neither one channel nor three")
+
+
+def _measured(channel: Array) -> dict[str, float]:
+    """What a fingerprint says of one channel."""
+    low, middle, high = np.percentile(channel, [0.5, 50, 99.5])
+    values = {"min": channel.min(), "max": channel.max(), "mean": channel.mean(), "std": channel.std()}
+    return {name: float(value) for name, value in (values | {"p00_5": low, "p50": middle, "p99_5": high}).items()}
+
+
+def _strengths_of_augmentation_are_known(subject: Subject, folder: Path) -> None:
+    strengths = dict(subject.build().augmentation)
+    unknown = sorted(set(strengths) - KNOWN)
+    require(not unknown, f"augmentation does not know {', '.join(unknown)}")
+    require(all(value >= 0 for value in strengths.values()), "a strength is negative")
+
+
+KNOWN = frozenset(
+    ("rotation", "scale", "shift", "elastic", "mirror", "gamma", "brightness", "contrast", "noise", "blur", "lowres")
+)
+"""What `voxgraft.train.augment` can do."""
+
+
+LAWS = {
+    "modality": [
+        Law("normalised voxels are finite float32, for constant scans too", _normalised_voxels_are_finite),
+        Law("its strengths of augmentation are known ones", _strengths_of_augmentation_are_known),
+    ]
+}

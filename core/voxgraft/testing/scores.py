@@ -1,0 +1,105 @@
+"""Laws of losses and metrics: the right answer is better than a wrong one, whatever the image."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import numpy as np
+
+from ..data.cases import Label, Labels
+from ..volume import Array, Volume
+from .law import Law, Subject, require
+
+LABELS = Labels((Label(1, "one"), Label(2, "two")))
+
+
+def _a_loss_falls_toward_the_truth(subject: Subject, folder: Path) -> None:
+    import torch
+    from torch.nn import functional
+
+    torch.manual_seed(0)
+    for shape in ((2, 9, 7), (1, 6, 5, 4)):
+        target = torch.randint(0, 3, shape)
+        right = functional.one_hot(target, 3).movedim(-1, 1).float()
+        losses = [float(subject.build()(sharpness * right, target)) for sharpness in (-4.0, 0.0, 4.0, 20.0)]
+        require(np.isfinite(losses).all(), f"it gives {losses}")
+        require(
+            losses == sorted(losses, reverse=True) and losses[0] > losses[-1], f"nearer the truth it gives {losses}"
+        )
+
+
+def _a_loss_has_a_finite_gradient(subject: Subject, folder: Path) -> None:
+    import torch
+
+    torch.manual_seed(0)
+    for target in (torch.zeros(2, 8, 8, dtype=torch.int64), torch.randint(0, 3, (2, 8, 8))):
+        for scale in (0.0, 1.0, 1e4):
+            logits = (scale * torch.randn(2, 3, 8, 8)).requires_grad_()
+            subject.build()(logits, target).backward()
+            require(logits.grad is not None and bool(torch.isfinite(logits.grad).all()), "its gradient is not finite")
+
+
+def _a_metric_is_best_for_the_reference_itself(subject: Subject, folder: Path) -> None:
+    reference = _boxes((14, 12, 10))
+    best = _score(subject, reference, reference)
+    spoiled = {"moved": np.roll(reference, 4, 0), "grown": _boxes((14, 12, 10), 1), "missing": _boxes((14, 12, 10), -2)}
+    sign = 1 if subject.spec.higher_is_better else -1
+    for label, top in best.items():
+        scores = {name: _score(subject, one, reference)[label] for name, one in spoiled.items()}
+        for name, value in scores.items():
+            require(
+                not sign * value > sign * top, f"{label}: {value} for the {name} mask, {top} for the reference itself"
+            )
+        seen = any(sign * value < sign * top for value in scores.values())
+        require(seen, f"{label}: {top} for the reference itself and for every spoiled mask")
+
+
+def _a_metric_does_not_care_how_the_volume_lies(subject: Subject, folder: Path) -> None:
+    reference, prediction = _boxes((14, 12, 10)), _boxes((14, 12, 10), 1)
+    spacing = (1.0, 0.5, 3.0)
+    plain = _score(subject, prediction, reference, spacing)
+    turned = _score(subject, prediction.transpose(2, 0, 1)[::-1], reference.transpose(2, 0, 1)[::-1], (3.0, 1.0, 0.5))
+    for label, value in plain.items():
+        require(math.isclose(value, turned[label], rel_tol=1e-6), f"{label}: {value}, and {turned[label]} when turned")
+
+
+def _a_metric_of_nothing_is_a_number_or_not_defined(subject: Subject, folder: Path) -> None:
+    full, empty = np.ones((5, 4, 3), np.uint8), np.zeros((5, 4, 3), np.uint8)
+    single = empty.copy()
+    single[2, 2, 1] = 1
+    for prediction in (full, empty, single):
+        for reference in (full, empty, single):
+            for label, value in _score(subject, prediction, reference).items():
+                require(not math.isinf(value), f"{label}: it is infinite")
+
+
+def _score(
+    subject: Subject, prediction: Array, reference: Array, spacing: tuple[float, ...] = (1, 1, 1)
+) -> dict[str, float]:
+    from ..scoring.case import score_case
+
+    affine = np.diag([*spacing, 1.0])
+    one, other = (Volume(np.ascontiguousarray(array), affine) for array in (prediction, reference))
+    (values,) = score_case(one, other, LABELS, [subject.chosen]).values()
+    return values
+
+
+def _boxes(shape: tuple[int, ...], more: int = 0) -> Array:
+    array = np.zeros(shape, np.uint8)
+    array[2:6, 2 : 7 + more, 2:5] = 1
+    array[8:11, 4:9, 4 : 8 + more] = 2
+    return array
+
+
+LAWS = {
+    "loss": [
+        Law("it falls on the way to the truth", _a_loss_falls_toward_the_truth),
+        Law("its gradient is finite, for empty targets and huge logits too", _a_loss_has_a_finite_gradient),
+    ],
+    "metric": [
+        Law("it is best for the reference itself", _a_metric_is_best_for_the_reference_itself),
+        Law("it does not care in which order the axes lie", _a_metric_does_not_care_how_the_volume_lies),
+        Law("for empty and full masks it is a number or not defined", _a_metric_of_nothing_is_a_number_or_not_defined),
+    ],
+}
