@@ -21,12 +21,16 @@ class ImageRef:
     """Where an image is: a file or a folder, and which of the images in it.
 
     Attributes:
-        files: The files it is read from, where they are known: nothing else in the folder is then looked at.
+        files: The files it is read from, where they are known: nothing else in the folder is then looked at. Several
+            objects that hold structures are read together.
+        structures: For a mask whose structures have names of their own (DICOM SEG, RTSTRUCT): pairs of a name in the
+            object and the name of the data set's label it stands for; structures without a pair are left out.
     """
 
     path: Path
     series: str | None = None
     files: tuple[Path, ...] = ()
+    structures: tuple[tuple[str, str], ...] = ()
 
     def __str__(self) -> str:
         return f"{self.path}#{self.series}" if self.series else str(self.path)
