@@ -128,7 +128,7 @@ def read_item(item: Item, catalogue: Catalogue) -> Volume:
         raise BadImage(item.path, f"it cannot be read: {error.strerror or error}") from error
     except Exception as error:
         raise BrokenPlugin(chosen.plugin, f"reading {item.path}", error) from error
-    return volume if volume.item is item else replace(volume, item=item)
+    return volume if volume.item is not None else replace(volume, item=item)
 
 
 def stack(volumes: Sequence[Volume], align: Align | None = None) -> Volume:

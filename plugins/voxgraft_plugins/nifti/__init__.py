@@ -17,8 +17,9 @@ def voxgraft_readers() -> list[ReaderSpec[NiftiReaderConfig]]:
     return [
         ReaderSpec(
             name="nifti",
-            summary="NIfTI-1 and NIfTI-2 images of 2, 3 and 4 axes, gzipped or not",
-            suffixes=(".nii", ".nii.gz"),
+            summary="NIfTI-1, NIfTI-2 and Analyze 7.5 images of 2, 3 and 4 axes, in one file or two, gzipped or not",
+            suffixes=(".nii", ".nii.gz", ".hdr", ".hdr.gz", ".img", ".img.gz"),
+            series=True,  # a header and its voxels may be two files of one folder
             magic=((344, b"n+1\0"), (344, b"ni1\0"), (4, b"n+2\0"), (4, b"ni2\0")),
             config=_reader_config,
             build=_reader,

@@ -1,8 +1,6 @@
-"""The NIfTI header: its 348 or 540 bytes, checked, and the affine that they mean.
+"""The NIfTI header: its 348 or 540 bytes, checked to describe an image; and its forerunner, the Analyze 7.5 header.
 
-Layout and rules are those of nifti1.h and nifti2.h (nifti.nimh.nih.gov). The affine follows nibabel: the sform where
-its code is above 0, else the qform where its code is above 0, else voxel sizes around the centre of the image with the
-first axis running from right to left.
+Layout and rules are those of nifti1.h and nifti2.h (nifti.nimh.nih.gov); what the affine is, is said in `affine`.
 """
 
 from __future__ import annotations
@@ -12,13 +10,16 @@ from typing import Any
 
 import numpy as np
 
-from voxgraft.volume import Array, millimetres_apart
+from voxgraft.volume import Array
+
+from .affine import affine_of
 
 NIFTI1, NIFTI2 = 348, 540
 HEADER_BYTES = NIFTI2 + 4
 _FIELDS = {
     NIFTI1: {
         "dim": ("8i2", 40),
+        "intent": ("i2", 68),
         "datatype": ("i2", 70),
         "pixdim": ("8f4", 76),
         "vox_offset": ("f4", 108),
@@ -46,7 +47,18 @@ _FIELDS = {
         "qoffset": ("3f8", 376),
         "srow": ("(3,4)f8", 400),
         "xyzt_units": ("i4", 500),
+        "intent": ("i4", 504),
     },
+}
+_ANALYZE = {
+    "dim": ("8i2", 40),
+    "datatype": ("i2", 70),
+    "pixdim": ("8f4", 76),
+    "vox_offset": ("f4", 108),
+    "scl_slope": ("f4", 112),  # SPM's; unused and 0 in other files
+    "orient": ("u1", 252),
+    "origin": ("3i2", 253),  # SPM's
+    "magic": ("S4", 344),
 }
 DATATYPES = {
     2: "u1",
@@ -60,9 +72,18 @@ DATATYPES = {
     1024: "i8",
     1280: "u8",
 }
+_SPM_DATATYPES = {130: "i1", 132: "u2", 136: "u4"}
+_REFUSED = {
+    1: "single bits",
+    32: "complex numbers",
+    1536: "128-bit floats",
+    1792: "complex numbers",
+    2048: "complex numbers",
+}
 COLOURS = {128: 3, 2304: 4}
 """Datatypes whose voxels are several bytes, red, green, blue (and alpha), side by side."""
-_MILLIMETRES = {1: 1000.0, 2: 1.0, 3: 0.001}
+_VECTORS = {1006, 1007, 2003, 2004}
+"""Intents of images whose fifth axis holds the parts of one voxel: displacements, vectors, RGB, RGBA."""
 _LONGEST_AXIS = 1 << 31
 
 
@@ -82,7 +103,7 @@ class Header:
         offset: The byte at which the voxels begin.
         slope, inter: stored * slope + inter is the intensity; (1, 0) where nothing is to be scaled.
         affine: From voxel indices to RAS millimetres; None where no usable one is given.
-        source: Where the affine comes from: `sform`, `qform` or `voxel sizes`.
+        source: Where the affine comes from: `sform`, `qform`, `voxel sizes` or `analyze`.
         warnings: Pairs of (code, sentence).
         fault: Why there is no affine, as one sentence.
         pair: The voxels are in a second file, `.img`.
@@ -111,27 +132,28 @@ class Header:
         return total
 
 
-def parse_header(data: bytes) -> Header:
+def parse_header(data: bytes, *, analyze: bool = False) -> Header:
     """Read a header from the first bytes of a file.
+
+    Args:
+        analyze: A header without NIfTI's magic is taken for Analyze 7.5; the file's name must say so.
 
     Raises:
         HeaderError: They are no NIfTI header, or one that means no image.
     """
-    raw = _fields(data)
-    shape, volumes = _shape(raw["dim"])
+    raw = _fields(data, analyze)
+    shape, volumes = _shape(raw["dim"], int(raw["intent"]))
     datatype = int(raw["datatype"])
     if datatype in COLOURS and volumes > 1:
         raise HeaderError(f"it has {volumes} volumes of colour, which is not read")
-    if datatype not in DATATYPES and datatype not in COLOURS:
-        raise HeaderError(f"its voxels are of NIfTI datatype {datatype}, which is not read (integers, floats, RGB are)")
-    dtype = np.dtype("u1" if datatype in COLOURS else DATATYPES[datatype]).newbyteorder(raw["order"])
+    dtype = _dtype(datatype, "origin" in raw).newbyteorder(raw["order"])
     pair = raw["magic"].startswith(b"ni")
     offset = float(raw["vox_offset"])
     lowest = 0 if pair else raw["size"]
     if not (offset == 0 or lowest <= offset < 1 << 40):
         raise HeaderError(f"its voxels are said to begin at byte {offset:g}, inside the header or nowhere")
     slope, inter = _scaling(float(raw["scl_slope"]), float(raw["scl_inter"]))
-    affine, source, code, warnings, fault = _affine(raw, shape)
+    affine, source, code, warnings, fault = affine_of(raw, shape)
     return Header(
         shape=shape,
         volumes=volumes,
@@ -149,7 +171,17 @@ def parse_header(data: bytes) -> Header:
     )
 
 
-def _fields(data: bytes) -> dict[str, Any]:
+def _dtype(datatype: int, spm: bool) -> np.dtype[Any]:
+    if datatype in COLOURS:
+        return np.dtype("u1")
+    known = DATATYPES | _SPM_DATATYPES if spm else DATATYPES
+    if datatype not in known:
+        what = f" ({_REFUSED[datatype]})" if datatype in _REFUSED else ""
+        raise HeaderError(f"its voxels are of NIfTI datatype {datatype}{what}; integers, floats and RGB are read")
+    return np.dtype(known[datatype])
+
+
+def _fields(data: bytes, analyze: bool) -> dict[str, Any]:
     """The raw fields, with `size` (of the header) and `order` (of its bytes) beside them."""
     if len(data) < NIFTI1:
         raise HeaderError(f"it ends after {len(data)} bytes, inside the header" if data else "it is empty")
@@ -157,23 +189,28 @@ def _fields(data: bytes) -> dict[str, Any]:
         size = int(np.frombuffer(data, f"{order}i4", 1)[0])
         if size not in _FIELDS or len(data) < size:
             continue
-        fields = _FIELDS[size]
-        layout = np.dtype(
-            {
-                "names": list(fields),
-                "formats": [f"{shape}{order}{kind}" for shape, kind in map(_split, (f for f, _ in fields.values()))],
-                "offsets": [offset for _, offset in fields.values()],
-                "itemsize": size,
-            }
-        )
-        record = np.frombuffer(data, layout, 1)[0]
+        record = _record(data, _FIELDS[size], order, size)
         magic = bytes(record["magic"])
-        if magic[:3] not in ((b"n+1", b"ni1") if size == NIFTI1 else (b"n+2", b"ni2")):
-            raise HeaderError(
-                "it has no NIfTI magic (an Analyze 7.5 header says nothing of orientation and is not read)"
-            )
-        return {name: record[name] for name in fields} | {"size": size, "order": order, "magic": magic}
+        known = magic[:3] in ((b"n+1", b"ni1") if size == NIFTI1 else (b"n+2", b"ni2"))
+        if not known and not (analyze and size == NIFTI1):
+            raise HeaderError("it has no NIfTI magic (Analyze 7.5 images are read from their .hdr file)")
+        if not known:
+            record = _record(data, _ANALYZE, order, size) | {"magic": b"ni1", "intent": 0, "scl_inter": 0.0}
+        return record | {"size": size, "order": order}
     raise HeaderError("it does not begin with a NIfTI header")
+
+
+def _record(data: bytes, fields: dict[str, tuple[str, int]], order: str, size: int) -> dict[str, Any]:
+    layout = np.dtype(
+        {
+            "names": list(fields),
+            "formats": [f"{shape}{order}{kind}" for shape, kind in map(_split, (f for f, _ in fields.values()))],
+            "offsets": [offset for _, offset in fields.values()],
+            "itemsize": size,
+        }
+    )
+    record = np.frombuffer(data, layout, 1)[0]
+    return {name: record[name] for name in fields}
 
 
 def _split(form: str) -> tuple[str, str]:
@@ -181,8 +218,11 @@ def _split(form: str) -> tuple[str, str]:
     return form[:-2], form[-2:]
 
 
-def _shape(dim: Array) -> tuple[tuple[int, ...], int]:
-    """The spatial shape, and the number of volumes."""
+def _shape(dim: Array, intent: int) -> tuple[tuple[int, ...], int]:
+    """The spatial shape, and the number of volumes.
+
+    A vector image (fifth axis) whose third and fourth axes are 1 has two axes, as SimpleITK writes and reads it.
+    """
     axes = int(dim[0])
     if not 1 <= axes <= 7:
         raise HeaderError(f"its header says that it has {axes} axes; NIfTI allows 1 to 7")
@@ -194,7 +234,8 @@ def _shape(dim: Array) -> tuple[tuple[int, ...], int]:
     several = [n for n in sizes[3:] if n > 1]
     if len(several) > 1:
         raise HeaderError(f"it has the shape {tuple(sizes)}; at most one axis beyond the third may be longer than 1")
-    return tuple(sizes[:3]), several[0] if several else 1
+    flat = intent in _VECTORS and axes == 5 and sizes[2:4] == [1, 1] and sizes[4] > 1
+    return tuple(sizes[: 2 if flat else 3]), several[0] if several else 1
 
 
 def _scaling(slope: float, inter: float) -> tuple[float, float]:
@@ -203,80 +244,3 @@ def _scaling(slope: float, inter: float) -> tuple[float, float]:
     if not np.isfinite(inter):
         raise HeaderError("the intercept of its intensities is not a finite number")
     return slope, inter
-
-
-def _affine(
-    raw: dict[str, Any], shape: tuple[int, ...]
-) -> tuple[Array | None, str, int, tuple[tuple[str, str], ...], str]:
-    """The affine, where it comes from and its code, what to warn of, and what is wrong with it."""
-    warnings: list[tuple[str, str]] = []
-    qcode, scode = int(raw["qform_code"]), int(raw["sform_code"])
-    if scode > 0:
-        affine, source, code = _sform(raw), "sform", scode
-    elif qcode > 0:
-        affine, source, code = _qform(raw), "qform", qcode
-    else:
-        affine, source, code = _from_sizes(raw, shape), "voxel sizes", 0
-        text = "its header says nothing of orientation; the axes are taken to run to the left, to the front and upwards"
-        warnings.append(("no-orientation", text))
-    if not np.isfinite(affine).all():
-        return None, source, code, (), f"the affine of its {source} holds values that are not finite numbers"
-    if abs(np.linalg.det(affine[:3, :3])) < 1e-12:
-        return None, source, code, (), f"the affine of its {source} is singular: its axes do not span space"
-    if scode > 0 and qcode > 0:
-        qform = _qform(raw)
-        apart = millimetres_apart(affine, qform, shape) if np.isfinite(qform).all() else None
-        if apart is None or apart > max(0.1, 0.05 * float(np.sqrt((affine[:3, :3] ** 2).sum(0)).min())):
-            by = "is damaged" if apart is None else f"lies up to {apart:.3g} mm off"
-            warnings.append(("sform-qform", f"its sform is used; its qform {by}"))
-    unit = _MILLIMETRES.get(int(raw["xyzt_units"]) & 7, 1.0)
-    if unit != 1.0:
-        affine = np.diag([unit, unit, unit, 1.0]) @ affine
-        name = "metres" if unit > 1 else "micrometres"
-        warnings.append(("units", f"its lengths are in {name} and were turned into millimetres"))
-    return affine, source, code, tuple(warnings), ""
-
-
-def _sform(raw: dict[str, Any]) -> Array:
-    affine = np.eye(4)
-    affine[:3] = raw["srow"]
-    if int(raw["dim"][0]) == 2 and not affine[:3, 2].any():  # a flat image needs no third axis, an affine does
-        affine[:3, 2] = np.cross(affine[:3, 0], affine[:3, 1])
-        affine[:3, 2] /= np.sqrt((affine[:3, 2] ** 2).sum()) or 1.0
-    return affine
-
-
-def _qform(raw: dict[str, Any]) -> Array:
-    """The affine of a unit quaternion, voxel sizes and an offset; the sign in pixdim[0] turns the third axis round."""
-    affine = np.full((4, 4), np.nan)
-    b, c, d = (float(v) for v in raw["quatern"])
-    rest = 1.0 - (b * b + c * c + d * d)
-    if not rest > -1e-5:
-        return affine
-    a = np.sqrt(max(rest, 0.0))
-    norm = np.sqrt(a * a + b * b + c * c + d * d)
-    a, b, c, d = a / norm, b / norm, c / norm, d / norm
-    rotation = np.array(
-        [
-            [a * a + b * b - c * c - d * d, 2 * (b * c - a * d), 2 * (b * d + a * c)],
-            [2 * (b * c + a * d), a * a + c * c - b * b - d * d, 2 * (c * d - a * b)],
-            [2 * (b * d - a * c), 2 * (c * d + a * b), a * a + d * d - b * b - c * c],
-        ]
-    )
-    sizes = np.abs(np.asarray(raw["pixdim"][1:4], dtype=np.float64))
-    sizes[2] *= -1.0 if float(raw["pixdim"][0]) == -1.0 else 1.0
-    affine[:3, :3] = rotation * sizes
-    affine[:3, 3] = raw["qoffset"]
-    affine[3] = [0, 0, 0, 1]
-    return affine
-
-
-def _from_sizes(raw: dict[str, Any], shape: tuple[int, ...]) -> Array:
-    sizes = np.abs(np.asarray(raw["pixdim"][1:4], dtype=np.float64))
-    if len(shape) == 2:
-        sizes[2] = 1.0
-    sizes[0] *= -1.0
-    middle = (np.array((*shape, 1)[:3], dtype=np.float64) - 1) / 2
-    affine = np.diag([*sizes, 1.0])
-    affine[:3, 3] = -sizes * middle
-    return affine

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,15 +12,19 @@ from voxgraft.errors import BadImage
 from voxgraft.volume import Array, Item, Problem, Volume
 
 from .header import Header, HeaderError, parse_header
-from .voxels import DAMAGED, data_file, read_head, read_voxels, shortfall
+from .voxels import DAMAGED, PADDING, data_file, header_file, of_analyze, read_head, read_voxels, room_for
 
 
 class NiftiReader:
     """Reads a NIfTI file as it is: axes in the file's order (i, j, k), integers kept, scaled voxels as float32."""
 
     def scan(self, files: Sequence[Path]) -> list[Item]:
-        """Describe each file from its header; a fourth axis becomes channels."""
-        return [_describe(file) for file in files]
+        """Describe each file from its header; a fourth axis becomes channels.
+
+        The two files of a pair, `.hdr` and `.img`, are one item.
+        """
+        found = {header.path: header for header in map(_describe, files)}
+        return list(found.values())
 
     def read(self, item: Item) -> Volume:
         """Read the voxels: (i, j[, k]), or (channel, i, j[, k]); the first spatial axis is contiguous in memory.
@@ -30,7 +35,7 @@ class NiftiReader:
         if item.errors:
             raise BadImage(item.path, item.errors[0].message)
         try:
-            header = parse_header(read_head(item.path))
+            header = parse_header(read_head(item.path), analyze=of_analyze(item.path))
             if header.shape != item.shape or header.affine is None:
                 raise HeaderError("it has changed since it was looked at")
             voxels = read_voxels(data_file(item.path, header), header)
@@ -40,14 +45,19 @@ class NiftiReader:
             raise BadImage(item.path, _damage(error)) from error
         except OSError as error:
             raise BadImage(item.path, f"it cannot be read: {error.strerror or error}") from error
-        return Volume(_arranged(voxels, header), header.affine, dims=len(header.shape), item=item)
+        array = _arranged(voxels, header)
+        if problem := _not_finite(array):
+            item = replace(item, problems=(*item.problems, problem))
+        return Volume(array, header.affine, dims=len(header.shape), item=item)
 
 
 def _describe(file: Path) -> Item:
     """The item of one file; what is wrong with it is among its problems."""
     try:
-        header = parse_header(read_head(file))
-        short = shortfall(data_file(file, header), header)
+        file = header_file(file)
+        header = parse_header(read_head(file), analyze=of_analyze(file))
+        data = data_file(file, header)
+        room = room_for(data, header)
     except HeaderError as error:
         return _unreadable(file, str(error))
     except DAMAGED as error:
@@ -57,8 +67,11 @@ def _describe(file: Path) -> Item:
     problems = [Problem(code, message, "warning") for code, message in header.warnings]
     if header.fault:
         problems.append(Problem("bad-affine", header.fault))
-    if short:
-        problems.append(Problem("truncated", short))
+    if room.short:
+        problems.append(Problem("truncated", room.short))
+    if room.surplus >= PADDING:
+        text = "bytes lie behind the voxels that its header promises; see that the header is right"
+        problems.append(Problem("surplus", f"{room.surplus} or more {text}", "warning"))
     return Item(
         path=file,
         reader="nifti",
@@ -66,13 +79,21 @@ def _describe(file: Path) -> Item:
         affine=np.eye(4) if header.affine is None else header.affine,
         channels=header.volumes * header.colours,
         problems=tuple(problems),
-        files=(file,),
+        files=(file, data) if header.pair else (file,),
         facts={"affine": header.source, "code": header.code, "dtype": header.dtype.name},
     )
 
 
 def _unreadable(file: Path, reason: str) -> Item:
     return Item(file, "nifti", (), np.eye(4), problems=(Problem("unreadable", reason),), files=(file,))
+
+
+def _not_finite(array: Array) -> Problem | None:
+    """What to say of voxels that are no numbers; the sum of an image tells quickly that there are none."""
+    if array.dtype.kind != "f" or np.isfinite(array.sum(dtype=np.float64)):
+        return None
+    wrong = array.size - int(np.count_nonzero(np.isfinite(array)))
+    return Problem("not-finite", f"{wrong} of its voxels are not finite numbers", "warning") if wrong else None
 
 
 def _damage(error: BaseException) -> str:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import gzip
+import re
+from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +19,8 @@ from .header import HEADER_BYTES, Header, HeaderError
 
 GZIP = b"\x1f\x8b"
 BLOCK = 1 << 24
+PADDING = 4096
+"""More bytes than this behind the voxels are worth a word."""
 DEFLATE_LIMIT = 1040
 """No deflate stream unpacks to more than about 1032 times its length."""
 DAMAGED: Any = (EOFError, gzip.BadGzipFile, isal_zlib.error)
@@ -23,19 +28,55 @@ DAMAGED: Any = (EOFError, gzip.BadGzipFile, isal_zlib.error)
 
 def read_head(file: Path) -> bytes:
     """The first bytes of a file, unpacked."""
-    with _opened(file) as stream:
-        return bytes(stream.read(HEADER_BYTES))
+    if not _is_gzip(file):
+        with file.open("rb") as stream:
+            return stream.read(HEADER_BYTES)
+    head = b""
+    for block in _unpacked(file):
+        head += block[:HEADER_BYTES]
+        if len(head) >= HEADER_BYTES:
+            break
+    return head[:HEADER_BYTES]
+
+
+def header_file(file: Path) -> Path:
+    """The header of an image: the file itself, or the `.hdr` beside an `.img`.
+
+    Raises:
+        HeaderError: There is none beside it.
+    """
+    if not (part := _PAIR.search(file.name)) or part["kind"].lower() != "img":
+        return file
+    return _beside(file, "hdr", "its header is in a second file")
 
 
 def data_file(file: Path, header: Header) -> Path:
-    """Where the voxels are: the file itself, or the `.img` beside a `.hdr`."""
-    if not header.pair:
-        return file
-    stem = file.name[: -len(".hdr")] if file.name.lower().endswith(".hdr") else file.stem
-    for name in (f"{stem}.img", f"{stem}.img.gz"):
-        if file.with_name(name).is_file():
-            return file.with_name(name)
-    raise HeaderError(f"its voxels are in a second file {stem}.img, which is not beside it")
+    """Where the voxels are: the file itself, or the `.img` beside a `.hdr`.
+
+    Raises:
+        HeaderError: There is none beside it.
+    """
+    return _beside(file, "img", "its voxels are in a second file") if header.pair else file
+
+
+def of_analyze(file: Path) -> bool:
+    """Whether the name of a header may be that of an Analyze image."""
+    return _PAIR.search(file.name) is not None
+
+
+_PAIR = re.compile(r"\.(?P<kind>hdr|img)(\.gz)?$", re.IGNORECASE)
+
+
+def _beside(file: Path, kind: str, what: str) -> Path:
+    """The other file of a pair, whatever the case of its ending."""
+    stem = _PAIR.sub("", file.name) if _PAIR.search(file.name) else file.stem
+    endings = (f".{kind}", f".{kind}.gz")
+    found = sorted(one for one in file.parent.iterdir() if one.name.startswith(stem))
+    for ending in endings:
+        for one in found:
+            if one.name[len(stem) :].lower() == ending and one.is_file():
+                return one
+    raise HeaderError(f"{what} {stem}.{kind}, which is not beside it")
 
 
 def _is_gzip(file: Path) -> bool:
@@ -43,12 +84,41 @@ def _is_gzip(file: Path) -> bool:
         return stream.read(2) == GZIP
 
 
-def _opened(file: Path) -> Any:
-    return igzip.open(file, "rb") if _is_gzip(file) else file.open("rb")
+def _unpacked(file: Path) -> Iterator[bytes]:
+    """What a gzip file holds, in blocks; bytes behind its last member that are no gzip end it.
+
+    Raises:
+        DAMAGED: A member is damaged or ends too early.
+    """
+    with file.open("rb") as stream:
+        data = stream.read(BLOCK)
+        while data[:2] == GZIP:
+            member = isal_zlib.decompressobj(wbits=31)
+            while not member.eof:
+                yield member.decompress(member.unconsumed_tail or data, BLOCK)
+                if not member.unconsumed_tail and not member.eof:
+                    data = stream.read(BLOCK)
+                    if not data:
+                        raise EOFError
+            data = member.unused_data
+            data += stream.read(2) if len(data) < 2 else b""
 
 
-def shortfall(file: Path, header: Header) -> str:
-    """Why the file cannot hold the voxels that its header promises; empty where it can.
+@dataclass(frozen=True, slots=True)
+class Room:
+    """Whether a file holds the voxels that its header promises.
+
+    Attributes:
+        short: Why it cannot hold them; empty where it can.
+        surplus: Bytes behind the voxels, as far as was looked.
+    """
+
+    short: str = ""
+    surplus: int = 0
+
+
+def room_for(file: Path, header: Header) -> Room:
+    """Compare a file's length with what its header promises, without reading the voxels where that can be.
 
     A gzip file ends with the length of what it holds. Only where that is not the length expected (a truncated file, but
     also one of several members or with something behind the voxels) is it unpacked to see.
@@ -56,18 +126,24 @@ def shortfall(file: Path, header: Header) -> str:
     size = file.stat().st_size
     needed = header.offset + header.voxel_bytes
     if not _is_gzip(file):
-        return "" if size >= needed else f"it has {size} bytes and its header promises {needed}; the file is truncated"
+        if size >= needed:
+            return Room(surplus=size - needed)
+        return Room(f"it has {size} bytes and its header promises {needed}; the file is truncated")
     if needed > size * DEFLATE_LIMIT + BLOCK:
-        return f"its header promises {needed} bytes, which {size} bytes of gzip cannot hold"
+        return Room(f"its header promises {needed} bytes, which {size} bytes of gzip cannot hold")
     with file.open("rb") as stream:
         stream.seek(max(0, size - 4))
         if int.from_bytes(stream.read(4), "little") == needed % (1 << 32):
-            return ""
+            return Room()
     length = 0
-    with _opened(file) as unpacked, suppress(*DAMAGED):
-        while length < needed and (block := unpacked.read(min(BLOCK, needed - length))):
+    with suppress(*DAMAGED):
+        for block in _unpacked(file):
             length += len(block)
-    return "" if length >= needed else f"its gzip stream ends after {length} of {needed} bytes; the file is truncated"
+            if length >= needed + PADDING:
+                break
+    if length >= needed:
+        return Room(surplus=length - needed)
+    return Room(f"its gzip stream ends after {length} of {needed} bytes; the file is truncated")
 
 
 def read_voxels(file: Path, header: Header) -> Array:
@@ -85,18 +161,38 @@ def read_voxels(file: Path, header: Header) -> Array:
             raise HeaderError("it became shorter while it was read")
         return flat
     flat = np.empty(count, header.dtype)
+    try:
+        _fill(flat, file, header.offset)
+    except gzip.BadGzipFile as error:  # the fast way takes bytes behind the last member for damage; they are common
+        if "Not a gzipped file" not in str(error):
+            raise
+        _fill_in_blocks(flat, file, header.offset)
+    return flat
+
+
+def _fill(flat: Array, file: Path, offset: int) -> None:
+    """Unpack straight into the array, without a copy."""
     room = flat.view(np.uint8).data
     with igzip.open(file, "rb") as stream:
-        _skip(stream, header.offset)
+        _skip(stream, offset)
         done = 0
         while done < len(room):
             got = stream.readinto(room[done : done + BLOCK])
             if not got:
                 raise HeaderError(f"its gzip stream ends after {done} of {len(room)} bytes of voxels")
             done += got
-        # Reading to the end is what makes gzip compare its checksum; a little padding is common, more is not looked at.
-        stream.read(BLOCK)
-    return flat
+        stream.read(BLOCK)  # reading to the end is what makes gzip compare its checksum; much more is not looked at
+
+
+def _fill_in_blocks(flat: Array, file: Path, offset: int) -> None:
+    room = flat.view(np.uint8)
+    done = -offset
+    for block in _unpacked(file):
+        part = np.frombuffer(block, np.uint8)[max(0, -done) :][: len(room) - max(0, done)]
+        room[max(0, done) : max(0, done) + len(part)] = part
+        done += len(block)
+    if done < len(room):
+        raise HeaderError(f"its gzip stream ends after {max(0, done)} of {len(room)} bytes of voxels")
 
 
 def _claim(file: Path, header: Header) -> str:
