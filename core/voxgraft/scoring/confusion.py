@@ -14,24 +14,62 @@ from .pair import Counts
 
 LARGEST = 65535
 """The largest value that a structure can have in a mask."""
-SLAB = 1 << 17
-"""Voxels that are counted at a time: their joint codes and numpy's copy of them stay in the processor's cache."""
+MOST_VALUES = 1024
+"""Masks hold no more different values than this; images do."""
+SLAB = 1 << 19
+"""Bytes of either array that are counted at a time: what is made of them stays in the processor's cache."""
+CROWDED = 0.4
+"""Where the labels change at so many of the words of eight voxels, voxels are counted one by one."""
+PIECE = 1 << 17
+"""Voxels that are counted one by one at a time."""
+ONES = np.uint64(0x0101010101010101)
 
 Integers = NDArray[np.integer[Any]] | NDArray[np.bool_]
+Bytes = NDArray[np.uint8]
 
 
 @dataclass(frozen=True, slots=True)
-class Histogram:
-    """How often each value stands in two label arrays, and in both at the same voxel; by value."""
+class Joint:
+    """How often each pair of values stands at one voxel of two label arrays.
 
-    prediction: NDArray[np.int64]
-    reference: NDArray[np.int64]
-    both: NDArray[np.int64]
+    Attributes:
+        found: The values that stand in either array, in rising order.
+        table: Shape (value of the reference, value of the prediction), both in the order of `found`.
+        voxels: Of the whole array.
+    """
+
+    found: NDArray[np.int64]
+    table: NDArray[np.int64]
+    voxels: int
 
     @property
     def values(self) -> tuple[int, ...]:
         """The values that stand in either array, 0 left out."""
-        return tuple(int(value) for value in np.flatnonzero(self.prediction + self.reference) if value)
+        return tuple(int(value) for value in self.found if value)
+
+    def counts(self, values: Sequence[int]) -> Counts:
+        """The counts of the structure that is made of all these values."""
+        places = np.flatnonzero(np.isin(self.found, values))
+        tp = int(self.table[np.ix_(places, places)].sum())
+        predicted, referred = int(self.table[:, places].sum()), int(self.table[places].sum())
+        return Counts(tp, predicted - tp, referred - tp, self.voxels - predicted - referred + tp)
+
+    def check(self, values: Sequence[int]) -> None:
+        """Refuse values that are none of these, nor 0.
+
+        Raises:
+            DataError: There are some.
+        """
+        for name, axis in (("prediction", 0), ("reference", 1)):
+            strange = sorted(set(self.found[self.table.any(axis)].tolist()) - {0, *values})
+            if strange:
+                those = ", ".join(map(str, strange[:5])) + (", ..." if len(strange) > 5 else "")
+                known = ", ".join(map(str, values[:20])) + (", ..." if len(values) > 20 else "")
+                what = "the value" if len(strange) == 1 else "the values"
+                raise DataError(
+                    f"the {name} holds {what} {those}, which no structure has (they have {known}); "
+                    "name the structure, or correct the mask"
+                )
 
 
 def confusion(prediction: Integers, reference: Integers, values: Sequence[int]) -> dict[int, Counts]:
@@ -45,29 +83,20 @@ def confusion(prediction: Integers, reference: Integers, values: Sequence[int]) 
     Raises:
         DataError: The shapes differ, or an array holds a value that is none of `values`.
     """
-    histogram = count(prediction, reference)
-    _check(histogram.prediction, values, "prediction")
-    _check(histogram.reference, values, "reference")
-    size = len(histogram.both)
-    result = {}
-    for value in values:
-        found, wanted, tp = (
-            (int(counts[value]) for counts in (histogram.prediction, histogram.reference, histogram.both))
-            if value < size
-            else (0, 0, 0)
-        )
-        result[value] = Counts(tp, found - tp, wanted - tp, prediction.size - found - wanted + tp)
-    return result
+    joint = count(prediction, reference)
+    joint.check(values)
+    return {value: joint.counts([value]) for value in values}
 
 
-def count(prediction: Integers, reference: Integers) -> Histogram:
+def count(prediction: Integers, reference: Integers) -> Joint:
     """Count the values of two label arrays, together.
 
-    Values below 256 are counted by their joint code of 16 bits, a slab at a time; larger ones in three counts, whose
-    memory does not grow with the square of the largest value.
+    Voxels are looked at in words of eight: a run of equal words of one value each is counted with one addition, so
+    only words in which the labels change are taken apart. Values above 255 are numbered first.
 
     Raises:
-        DataError: The shapes differ, there are no voxels, or a value is not from 0 to 65535.
+        DataError: The shapes differ, there are no voxels, a value is not from 0 to 65535, or there are more different
+            values than a mask has.
     """
     if prediction.shape != reference.shape:
         found, wanted = (_times(array.shape) for array in (prediction, reference))
@@ -75,33 +104,86 @@ def count(prediction: Integers, reference: Integers) -> Histogram:
     if not prediction.size:
         raise DataError("the masks have no voxels")
     largest = max(_largest(prediction, "prediction"), _largest(reference, "reference"))
+    numbers = np.arange(256) if largest < 256 else _present(prediction, reference, largest)
+    number_of = None
     if largest > 255:
-        return _count_wide(prediction, reference, largest + 1)
-    joint = np.zeros(1 << 16, np.int64)
-    for part, truth in _slabs(prediction, reference):
-        code = truth.astype(np.uint16)
-        code <<= 8
-        code |= part.astype(np.uint8, copy=False)
-        tally = np.bincount(code)
+        if len(numbers) > MOST_VALUES:
+            raise DataError(f"the files hold {len(numbers)} different values: are they images and not masks?")
+        number_of = np.zeros(largest + 1, np.uint16)
+        number_of[numbers] = np.arange(len(numbers))
+    size = max(256, len(numbers))
+    joint = np.zeros(size * size, np.int64)
+    for pieces in _slabs(prediction, reference):
+        if number_of is not None:
+            pieces = (number_of[pieces[0]], number_of[pieces[1]])
+        if size > 256:
+            joint += np.bincount(pieces[1].astype(np.int64) * size + pieces[0], minlength=size * size)
+        else:
+            part, truth = (piece.astype(np.uint8, copy=False) for piece in pieces)
+            _add(joint, part, truth)
+    table = joint.reshape(size, size)[: len(numbers), : len(numbers)]
+    there = np.flatnonzero(table.any(0) | table.any(1))
+    return Joint(numbers[there].astype(np.int64), table[np.ix_(there, there)], prediction.size)
+
+
+def _add(joint: NDArray[np.int64], part: Bytes, truth: Bytes) -> None:
+    """Add the joint codes (reference << 8 | prediction) of two flat arrays of bytes to a table of 65536."""
+    even = len(part) // 8 * 8
+    if even:
+        found, wanted = part[:even].view(np.uint64), truth[:even].view(np.uint64)
+        change = found[1:] != found[:-1]
+        change |= wanted[1:] != wanted[:-1]
+        if np.count_nonzero(change) > CROWDED * len(found):
+            even = 0
+        else:
+            starts = np.concatenate([[0], np.flatnonzero(change) + 1])
+            _add_runs(joint, found[starts], wanted[starts], np.diff(starts, append=len(found)))
+    for begin in range(even, len(part), PIECE):
+        tally = np.bincount(_codes(part[begin : begin + PIECE], truth[begin : begin + PIECE]))
         joint[: len(tally)] += tally
-    table = joint.reshape(256, 256)
-    return Histogram(table.sum(0), table.sum(1), table.diagonal().copy())
 
 
-def _count_wide(prediction: Integers, reference: Integers, size: int) -> Histogram:
-    counts = np.zeros((3, size), np.int64)
-    for found, wanted in _slabs(prediction, reference):
-        found, wanted = found.astype(np.int64), wanted.astype(np.int64)
-        for tally, labels in zip(counts, (found, wanted, wanted[found == wanted]), strict=True):
-            tally += np.bincount(labels, minlength=size)
-    return Histogram(*counts)
+def _add_runs(
+    joint: NDArray[np.int64], found: NDArray[np.uint64], wanted: NDArray[np.uint64], lengths: NDArray[np.intp]
+) -> None:
+    """Add runs of equal words of eight voxels. Sums of lengths are exact as doubles."""
+    one, other = found & np.uint64(255), wanted & np.uint64(255)
+    plain = (found == one * ONES) & (wanted == other * ONES)
+    codes = (other[plain] << np.uint64(8) | one[plain]).astype(np.intp)
+    tally = np.bincount(codes, weights=lengths[plain] * 8.0)
+    joint[: len(tally)] += tally.astype(np.int64)
+    mixed = ~plain
+    many = mixed & (lengths > 1)
+    for chosen, weights in ((mixed & ~many, None), (many, np.repeat(lengths[many], 8))):
+        codes = _codes(found[chosen].view(np.uint8), wanted[chosen].view(np.uint8)).astype(np.intp)
+        tally = np.bincount(codes, weights=weights)
+        joint[: len(tally)] += tally.astype(np.int64)
+
+
+def _codes(part: Bytes, truth: Bytes) -> NDArray[np.uint16]:
+    code = truth.astype(np.uint16)
+    code <<= 8
+    code |= part
+    return code
+
+
+def _present(prediction: Integers, reference: Integers, largest: int) -> NDArray[np.int64]:
+    """The values that stand in either array, and 0."""
+    there = np.zeros(largest + 1, np.bool_)
+    there[0] = True
+    for pieces in _slabs(prediction, reference):
+        for piece in pieces:
+            there[piece] = True
+    return np.flatnonzero(there)
 
 
 def _slabs(prediction: Integers, reference: Integers) -> Iterator[tuple[Integers, Integers]]:
     """Flat pieces of both arrays in step, walking through memory as the reference lies in it."""
     order = sorted(range(reference.ndim), key=lambda axis: -abs(reference.strides[axis]))
     found, wanted = prediction.transpose(order), reference.transpose(order)
-    planes = max(1, SLAB // wanted[0].size)
+    if found.flags.c_contiguous and wanted.flags.c_contiguous:
+        found, wanted = found.ravel(), wanted.ravel()
+    planes = max(1, SLAB // max(1, wanted[0].size))
     for start in range(0, len(wanted), planes):
         yield found[start : start + planes].ravel(), wanted[start : start + planes].ravel()
 
@@ -109,22 +191,12 @@ def _slabs(prediction: Integers, reference: Integers) -> Iterator[tuple[Integers
 def _largest(array: Integers, name: str) -> int:
     if array.dtype.kind not in "bui":
         raise DataError(f"the {name} holds values of type {array.dtype}, not whole numbers")
+    if array.dtype in (np.bool_, np.uint8):
+        return 255
     low, high = int(array.min()), int(array.max())
     if low < 0 or high > LARGEST:
         raise DataError(f"the {name} holds the value {low if low < 0 else high}; labels go from 0 to {LARGEST}")
     return high
-
-
-def _check(counts: NDArray[np.int64], values: Sequence[int], name: str) -> None:
-    strange = sorted(set(np.flatnonzero(counts).tolist()) - {0, *values})
-    if strange:
-        those = ", ".join(map(str, strange[:5])) + (", ..." if len(strange) > 5 else "")
-        known = ", ".join(map(str, values[:20])) + (", ..." if len(values) > 20 else "")
-        what = "the value" if len(strange) == 1 else "the values"
-        raise DataError(
-            f"the {name} holds {what} {those}, which no structure has (they have {known}); "
-            "name the structure, or correct the mask"
-        )
 
 
 def _times(shape: Sequence[int]) -> str:
