@@ -11,7 +11,7 @@ import pytest
 from datasets import boxes
 from training import tiny_plan
 
-from voxgraft.data.cases import Case, ImageRef
+from voxgraft.data.cases import Case, ImageRef, Labels
 from voxgraft.data.fingerprint import measure
 from voxgraft.data.prepare import load_prepared, prepare, prepared_folder, sweep
 from voxgraft.errors import BadImage, DataError
@@ -73,14 +73,14 @@ def test_the_key_is_all_that_decides_and_no_more() -> None:
 
 
 def test_the_content_of_files_decides_not_their_names(tmp_path, case, catalogue) -> None:
-    one = measure(case, catalogue, [1])["hash"]
+    one = measure(case, catalogue, Labels.of({"box": 1}))["hash"]
     moved = case.images[0].path.rename(case.images[0].path.with_name("other.nii.gz"))
     other = Case("x", "y", (ImageRef(moved),), case.label)
-    assert measure(other, catalogue, [1])["hash"] == one
+    assert measure(other, catalogue, Labels.of({"box": 1}))["hash"] == one
     neighbour = ImageRef(case.images[0].path.with_name("box_001.nii.gz"))
     with pytest.raises(DataError, match="no name"):
-        measure(other, catalogue, [2])
-    assert measure(Case("x", "y", (neighbour,), case.label), catalogue, [1])["hash"] != one
+        measure(other, catalogue, Labels.of({"other": 2}))
+    assert measure(Case("x", "y", (neighbour,), case.label), catalogue, Labels.of({"box": 1}))["hash"] != one
 
 
 def test_a_failure_leaves_nothing_behind(tmp_path, case, modality, catalogue) -> None:

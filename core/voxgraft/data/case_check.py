@@ -11,10 +11,10 @@ import numpy as np
 
 from ..discovery import Catalogue
 from ..errors import BadImage, VoxGraftError
+from ..masks import TOLERANCE, whole_numbers
 from ..reading import find, read_item, stack
 from ..volume import Array, Volume, millimetres_apart
 from .cases import Case, ImageRef
-from .fingerprint import TOLERANCE, whole_numbers
 from .grid import reoriented
 
 HIGHEST = 65535
@@ -79,7 +79,7 @@ def look_at(case: Case, catalogue: Catalogue) -> Look:
 
 
 def _image(look: Look, catalogue: Catalogue) -> Volume | None:
-    volumes = [_volume(look, ref, "image", catalogue) for ref in look.case.images]
+    volumes = [_volume(look, ref, "image", catalogue) for ref in look.case.present]
     found = [volume for volume in volumes if volume is not None]
     if not found or len(found) < len(volumes):
         return None

@@ -3,82 +3,56 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ..discovery import Catalogue
-from ..errors import BadImage, DataError
+from ..errors import DataError
 from ..files import sha256
+from ..masks import read_mask
 from ..reading import read, stack
-from ..volume import Array, Volume, millimetres_apart
-from .cases import Case, ImageRef
+from ..volume import Array, Volume
+from .cases import Case, ImageRef, Labels
 from .grid import reoriented
+from .labelmaps import HIGHEST, some
 
 SAMPLES = 20_000
 """Voxels of one case and channel that stand for its intensities."""
 
-TOLERANCE = 0.01
-"""By how many voxels the corners of an image and of its label may lie apart."""
 
-
-def read_case(case: Case, catalogue: Catalogue) -> tuple[Volume, Volume | None]:
-    """The image of a case, its channels on one grid, and its label where it has one; both in RAS order of axes.
+def read_case(case: Case, catalogue: Catalogue, labels: Labels | None = None) -> tuple[Volume, Volume | None]:
+    """The image of a case, its channels on one grid, and its mask where it has one; both in RAS order of axes.
 
     Raises:
-        DataError: Image and label lie on different grids, or the label holds no whole numbers.
+        DataError: Image and mask lie on different grids, or the mask holds what `labels` does not know.
     """
-    image, _ = reoriented(stack([read(ref, catalogue) for ref in case.images], case.align))
+    image = stack([read(ref, catalogue) for ref in case.present], case.align)
+    turned, orientation = reoriented(image)
     if case.label is None:
-        return image, None
-    label, _ = reoriented(read(case.label, catalogue))
-    if label.channels != 1:
-        raise BadImage(case.label, f"a label has one channel, this one has {label.channels}")
-    apart = millimetres_apart(image.affine, label.affine, image.shape)
-    if image.shape != label.shape or apart > TOLERANCE * min(image.spacing):
-        raise BadImage(
-            case.label,
-            f"the label's grid {label.shape} is not the image's {image.shape}, or lies {apart:.2f} mm beside it",
-        )
-    return image, label.with_array(whole_numbers(label.array.reshape(label.shape), case.label))
+        return turned, None
+    mask = read_mask(case.label, image, labels, catalogue)
+    return turned, Volume(orientation.apply(mask.array), turned.affine, dims=turned.dims, item=mask.item)
 
 
-def whole_numbers(array: Array, name: object) -> Array:
-    """Label values as integers.
-
-    Raises:
-        BadImage: They are none.
-    """
-    if array.dtype.kind in "iub":
-        return array
-    rounded = np.rint(array)
-    if not np.isfinite(array).all() or np.abs(array - rounded).max(initial=0.0) > 1e-3:
-        raise BadImage(name, "the label holds values that are not whole numbers")
-    return rounded.astype(np.int32)
-
-
-def measure(case: Case, catalogue: Catalogue, labelled: Iterable[int]) -> dict[str, Any]:
+def measure(case: Case, catalogue: Catalogue, labels: Labels | None) -> dict[str, Any]:
     """What one case adds to the fingerprint: shape and spacing (RAS order), intensities, label volumes, content hash.
+
+    Args:
+        labels: What masks hold; None where every value above 0 is a structure.
 
     Raises:
         DataError: The case cannot be read, or its label holds values that nothing names.
     """
-    image, label = read_case(case, catalogue)
-    known = {0, *labelled}
+    image, label = read_case(case, catalogue, labels)
     counts: dict[str, int] = {}
     foreground = None
     if label is not None:
-        values, voxels = np.unique(label.array, return_counts=True)
-        strange = [int(value) for value in values if int(value) not in known]
-        if strange:
-            raise DataError(
-                f"{case.label}: holds the label values {strange}, which have no name; "
-                "name them under data.labels in the workflow, or mend the file"
-            )
-        counts = {str(int(value)): int(n) for value, n in zip(values, voxels, strict=True)}
-        foreground = label.array > 0
+        left_out = labels.ignored if labels is not None else None
+        foreground = _foreground(label, left_out)
+        counts = _counts(label, labels)
     channels = image.array.reshape(image.channels, *image.shape)
     return {
         "shape": list(image.shape),
@@ -86,8 +60,32 @@ def measure(case: Case, catalogue: Catalogue, labelled: Iterable[int]) -> dict[s
         "modality": image.item.modality if image.item else None,
         "labels": counts,
         "samples": [_samples(channel, foreground) for channel in channels],
-        "hash": content_hash([*case.images, *([case.label] if case.label else [])]),
+        "hash": content_hash(case.references),
     }
+
+
+def _foreground(mask: Volume, left_out: int | None) -> Array:
+    """Where any structure is: bool (i, j[, k])."""
+    inside: Array = (mask.array > 0) if left_out is None else (mask.array > 0) & (mask.array != left_out)
+    if mask.array.ndim > mask.dims:
+        inside = np.logical_or.reduce(inside, axis=0)
+    return inside
+
+
+def _counts(mask: Volume, labels: Labels | None) -> dict[str, int]:
+    """Voxels of each value, background included; of each structure by its value, where they may overlap.
+
+    Raises:
+        DataError: The mask has values that no label may have.
+    """
+    if mask.array.ndim > mask.dims and labels is not None:
+        rows = zip(labels.values, mask.array, strict=True)
+        return {str(value): int((channel == 1).sum()) for value, channel in rows}
+    values, voxels = np.unique(mask.array, return_counts=True)
+    if len(values) and not 0 <= int(values[0]) <= int(values[-1]) <= HIGHEST:
+        name = mask.item.path if mask.item else "the mask"
+        raise DataError(f"{name}: holds the label values {some(map(int, values))}; labels go from 1 to {HIGHEST}")
+    return {str(int(value)): int(n) for value, n in zip(values, voxels, strict=True)}
 
 
 def content_hash(refs: Sequence[ImageRef]) -> str:

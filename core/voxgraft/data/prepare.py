@@ -18,7 +18,7 @@ from ..errors import DataError
 from ..files import TEMPORARY, digest, remove, whole
 from ..interfaces import Modality
 from ..volume import Array
-from .cases import Case
+from .cases import Case, Labels
 from .fingerprint import read_case
 from .grid import shape_at
 from .plan import Plan
@@ -90,7 +90,9 @@ def prepared_folder(cache: Path, content: str, plan: Plan) -> Path:
     return cache / digest(decides)[:24]
 
 
-def prepare(case: Case, folder: Path, plan: Plan, modality: Modality, catalogue: Catalogue) -> bool:
+def prepare(
+    case: Case, folder: Path, plan: Plan, modality: Modality, catalogue: Catalogue, labels: Labels | None = None
+) -> bool:
     """Make a case's arrays, unless they are there.
 
     Returns:
@@ -101,7 +103,7 @@ def prepare(case: Case, folder: Path, plan: Plan, modality: Modality, catalogue:
     """
     if folder.is_dir():
         return False
-    image, label = read_case(case, catalogue)
+    image, label = read_case(case, catalogue, labels)
     voxels = network_image(image.array.reshape(image.channels, *image.shape), image.spacing, plan, modality)
     classes = None if label is None else _classes(label.array, voxels.shape[1:], plan)
     with whole(folder) as beside:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
+
 from ..data.cases import Dataset, ImageRef
 from ..data.fingerprint import files_of
 from ..files import digest
@@ -11,9 +13,9 @@ def data_state(dataset: Dataset) -> str:
     """A fingerprint of the names, sizes and times of all files that the cases are read from."""
     rows = []
     for case in dataset.cases:
-        for ref in (*case.images, *([case.label] if case.label else [])):
+        for ref in case.references:
             rows.append([case.id, case.patient, ref.series, _files(ref)])
-    return digest([rows, list(dataset.channels), dataset.labels.document() if dataset.labels else None])
+    return digest([rows, list(dataset.channels), asdict(dataset.labels) if dataset.labels else None])
 
 
 def _files(ref: ImageRef) -> list[list[object]]:

@@ -10,6 +10,7 @@ from typing import Any
 from ...data.cases import Case
 from ...errors import DataError
 from ...infer.predictor import Prediction, Predictor
+from ...masks import read_mask
 from ...package import amend_package, read_package
 from ...reading import read, stack
 from ...scoring.case import named_metrics, score_case
@@ -79,10 +80,10 @@ class Evaluate:
 
 
 def _segment(case: Case, predictor: Predictor, run: Run) -> tuple[Volume, Prediction, Volume]:
-    scan = stack([read(ref, run.catalogue) for ref in case.images], case.align)
+    scan = stack([read(ref, run.catalogue) for ref in case.present], case.align)
     if case.label is None:
         raise DataError(f"case {case.id} has no label to compare with")
-    return scan, predictor.predict(scan), read(case.label, run.catalogue)
+    return scan, predictor.predict(scan), read_mask(case.label, scan, run.dataset.labels, run.catalogue)
 
 
 def _picture(run: Run, case: Case, scan: Volume, prediction: Prediction) -> None:

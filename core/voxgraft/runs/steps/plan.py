@@ -40,9 +40,8 @@ class PlanStep:
         split = limited(split, labelled, options.limit, options.split.seed)
         used = [case for case in labelled if case.id in {*split.train, *split.validation}]
         labels = dataset.labels
-        values = labels.values if labels is not None else range(1, 65536)
         measured = in_threads(
-            lambda case: measure(case, run.catalogue, values), used, run.progress, f"measuring {len(used)} cases"
+            lambda case: measure(case, run.catalogue, labels), used, run.progress, f"measuring {len(used)} cases"
         )
         cases = {case.id: result for case, result in zip(used, measured, strict=True)}
         labels = labels or _found(cases)

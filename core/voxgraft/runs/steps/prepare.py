@@ -33,7 +33,7 @@ class Prepare:
         folders = {case.id: prepared_folder(cache, measured[case.id]["hash"], plan) for case in used}
 
         def work(case: Case) -> bool:
-            return prepare(case, folders[case.id], plan, modality, run.catalogue)
+            return prepare(case, folders[case.id], plan, modality, run.catalogue, run.dataset.labels)
 
         made = in_threads(work, used, run.progress, f"preparing {len(used)} cases")
         where = {"": str(cache.resolve())} if run.workflow.data.cache else {}

@@ -1,0 +1,176 @@
+"""From the values and names that masks hold to the values that a data set's labels say."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from ..errors import DataError
+from ..volume import Array, Problem, Volume
+from .cases import Labels, Source
+
+HIGHEST = 65535
+"""The largest value of a label."""
+
+CHUNK = 1 << 24
+"""Voxels that are looked at together, so that a mask of a whole body needs no copy eight times its size."""
+
+
+def values_in(array: Array) -> list[int]:
+    """The different values of an integer array, in order."""
+    if array.size == 0:
+        return []
+    low, high = int(array.min()), int(array.max())
+    if low < 0 or high > HIGHEST:
+        return [int(value) for value in np.unique(array)]
+    flat, present = array.ravel(order="K"), np.zeros(high + 1, bool)
+    for start in range(0, flat.size, CHUNK):
+        present[flat[start : start + CHUNK].astype(np.intp)] = True
+    return [int(value) for value in np.flatnonzero(present)]
+
+
+def unknown_values(values: Iterable[int], labels: Labels) -> list[int]:
+    """The values that nothing stands for; none where the labels say what becomes of others."""
+    if labels.others != "error":
+        return []
+    known = {0, *_table(labels)}
+    return sorted(value for value in values if value not in known)
+
+
+def mend_for(values: Sequence[int], labels: Labels) -> str:
+    """What a user can do about values that no structure is made of."""
+    if set(values) == {0, 255} and len(labels.items) == 1:
+        name, value = labels.items[0].name, labels.items[0].value
+        return f"it has only 0 and 255, so write labels: {{{name}: {{value: {value}, from: [255]}}}} under data"
+    return "name them under data.labels in the workflow, say data.others, or mend the file"
+
+
+IGNORED = -1
+"""Stands for voxels that count nowhere in tables of values."""
+
+
+def _table(labels: Labels) -> dict[Source, int]:
+    """What each value and name in masks becomes."""
+    table: dict[Source, int] = {source: label.value for label in labels.items for source in label.made_of}
+    table.update(dict.fromkeys(labels.ignore, IGNORED))
+    return table
+
+
+def of_values(mask: Volume, labels: Labels, name: object) -> Volume:
+    """A label map with the values of `labels`; the same array where nothing changes."""
+    values = values_in(mask.array)
+    strange = unknown_values(values, labels)
+    if strange:
+        raise DataError(
+            f"{name}: holds the label values {some(strange)}, which have no name; {mend_for(values, labels)}"
+        )
+    rest = IGNORED if labels.others == "ignore" else 0
+    table = _table(labels)
+    wanted = {value: 0 if value == 0 else table.get(value, rest) for value in values}
+    wanted = {value: labels.ignored or 0 if target == IGNORED else target for value, target in wanted.items()}
+    if all(value == target for value, target in wanted.items()):
+        return mask
+    kind = np.uint8 if max(wanted.values()) < 256 else np.uint16
+    straight = mask.array.T if mask.array.flags.f_contiguous else mask.array
+    if values[0] >= 0 and values[-1] <= HIGHEST:
+        lookup = np.zeros(values[-1] + 1, kind)
+        lookup[values] = list(wanted.values())
+        changed = lookup[straight]
+    else:
+        changed = np.array(list(wanted.values()), kind)[np.searchsorted(values, straight)]
+    array = changed.T if mask.array.flags.f_contiguous else changed
+    left_out = [value for value in values if value and wanted[value] == 0]
+    return noted(mask.with_array(array), left_out)
+
+
+def named(found: Mapping[Any, Array], grid: Volume, labels: Labels | None, name: object) -> Volume:
+    """Structures by what they are called, each bool (i, j[, k]), as one mask."""
+    if labels is None:
+        raise DataError(f"{name}: holds the structures {some(found)}; name them with their values under data.labels")
+    target = _matched(list(found), labels, name)
+    strange = [one for one in found if one not in target]
+    if strange and labels.others == "error":
+        raise DataError(
+            f"{name}: holds the structures {some(strange)}, which are not in data.labels "
+            f"({', '.join(labels.names)}); name them there, or say data.others: background"
+        )
+    by_value: dict[int, Array] = {}
+    for one, where in found.items():
+        value = target.get(one, IGNORED if labels.others == "ignore" else 0)
+        by_value[value] = by_value[value] | where if value in by_value else where
+    ignored = by_value.pop(IGNORED, None)
+    by_value.pop(0, None)
+    array = _stacked(by_value, grid, labels) if labels.overlap == "keep" else _painted(by_value, grid, labels, name)
+    if ignored is not None and labels.ignored is not None:
+        array[..., ignored] = labels.ignored
+    mask = Volume(array, grid.affine, dims=grid.dims, item=grid.item)
+    return noted(mask, strange)
+
+
+def _matched(names: Sequence[Source], labels: Labels, name: object) -> dict[Source, int]:
+    """The value of each structure that labels know, by its exact name, else by its name without spaces and case.
+
+    Raises:
+        DataError: Two structures are the same label, and neither by its exact name.
+    """
+    table = _table(labels)
+    target = {one: table[one] for one in names if one in table}
+    folded = {_folded(source): value for source, value in table.items() if isinstance(source, str)}
+    for one in names:
+        value = folded.get(_folded(one)) if isinstance(one, str) and one not in target else None
+        if value is None:
+            continue
+        other = next((key for key, taken in target.items() if taken == value), None)
+        if other is not None:
+            called = next((label.name for label in labels.items if label.value == value), "left out")
+            raise DataError(
+                f"{name}: the structures {other!r} and {one!r} may both be {called!r}; "
+                f"write labels: {{{called}: {{value: {value}, from: [NAME]}}}} with the one that is meant"
+            )
+        target[one] = value
+    return target
+
+
+def _folded(name: Source) -> str:
+    return "".join(str(name).replace("_", " ").casefold().split())
+
+
+def _stacked(by_value: Mapping[int, Array], grid: Volume, labels: Labels) -> Array:
+    array = np.zeros((len(labels.items), *grid.shape), np.uint8 if (labels.ignored or 0) < 256 else np.uint16)
+    for channel, label in zip(array, labels.items, strict=True):
+        if label.value in by_value:
+            channel[...] = by_value[label.value]
+    return array
+
+
+def _painted(by_value: Mapping[int, Array], grid: Volume, labels: Labels, name: object) -> Array:
+    """One label map, lower values first."""
+    highest = max((*labels.values, labels.ignored or 0), default=0)
+    array = np.zeros(grid.shape, np.uint8 if highest < 256 else np.uint16, order="F")
+    for value in sorted(by_value):
+        where = by_value[value]
+        if labels.overlap == "error" and (shared := array[where]).any():
+            other = int(shared[shared > 0][0])
+            called = {label.value: label.name for label in labels.items}
+            raise DataError(
+                f"{name}: {called[value]!r} and {called[other]!r} overlap in {int((shared > 0).sum())} voxels; say "
+                "data.overlap: higher (the higher value wins), or data.regions: each (both are learnt)"
+            )
+        array[where] = value
+    return array
+
+
+def noted(mask: Volume, left_out: Sequence[Source]) -> Volume:
+    if not left_out or mask.item is None:
+        return mask
+    note = Problem("left-out-labels", f"{some(left_out)} in the mask became background, as data.others says", "repair")
+    return replace(mask, item=replace(mask.item, problems=(*mask.item.problems, note)))
+
+
+def some(names: Iterable[Source]) -> str:
+    """At most ten names for a message."""
+    listed = sorted(names, key=lambda name: (isinstance(name, str), name))
+    return str(listed) if len(listed) <= 10 else f"{listed[:10]} and {len(listed) - 10} more"

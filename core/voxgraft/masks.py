@@ -1,0 +1,193 @@
+"""Masks of any kind as label maps in the grid of their image: files of values, one file a structure, SEG, RTSTRUCT."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from .data.cases import ImageRef, Labels, MaskRef, Source
+from .data.grid import orientation_of, reoriented
+from .data.labelmaps import HIGHEST, named, of_values, some, values_in
+from .errors import BadImage, BrokenPlugin, DataError, VoxGraftError
+from .reading import find, only, read_item
+from .slot import choose
+from .volume import Array, Item, Problem, Volume, millimetres_apart
+
+if TYPE_CHECKING:
+    from .discovery import Catalogue
+
+TOLERANCE = 0.01
+"""By how many voxels the corners of an image and of its mask may lie apart."""
+
+
+def read_mask(reference: ImageRef, like: Volume | None, labels: Labels | None, catalogue: Catalogue) -> Volume:
+    """The mask that a reference means, in the grid of its image.
+
+    Args:
+        like: The image; the mask has its shape and order of axes. None for a mask by itself, which needs values.
+        labels: What values and names in masks stand for. None gives the values as they are.
+
+    Returns:
+        A label map of whole numbers (i, j[, k]) with the values of `labels`, and `labels.ignored` where voxels count
+        nowhere. Where `labels.overlap` is `keep` and the mask can hold overlapping structures: uint8 0 and 1 of shape
+        (structure, i, j[, k]) in the order of `labels.items`, and `labels.ignored` in all of them where voxels count
+        nowhere. What was left out stands in the problems of its item.
+
+    Raises:
+        BadImage: It is damaged, lies elsewhere, or holds what is no mask.
+        DataError: It holds values or names that `labels` does not know, or structures overlap that must not.
+    """
+    if isinstance(reference, MaskRef):
+        if reference.rule != "structures":
+            return _agreed(reference, like, labels, catalogue)
+        found = {name: _structure(part, like, catalogue) for name, part in reference.named}
+        grid = like if like is not None else next(iter(found.values()))
+        return named({name: volume.array != 0 for name, volume in found.items()}, grid, labels, reference)
+    items = find(reference, catalogue)
+    structures = [item for item in items if item.kind == "structures"]
+    if structures:
+        return _of_objects(reference, structures, like, labels, catalogue)
+    volume = read_item(only(items, reference), catalogue)
+    if volume.channels > 1:
+        return _of_channels(reference, volume, like, labels)
+    array = whole_numbers(volume.array.reshape(volume.shape), reference)
+    volume = in_grid_of(replace(volume, array=array), like, reference)
+    return volume if labels is None else of_values(volume, labels, reference)
+
+
+def whole_numbers(array: Array, name: object) -> Array:
+    """Label values as integers; bool becomes uint8.
+
+    Raises:
+        BadImage: They are none.
+    """
+    if array.dtype.kind == "b":
+        return array.view(np.uint8)
+    if array.dtype.kind in "iu":
+        return array
+    if array.dtype.kind != "f":
+        raise BadImage(name, f"the label holds values of type {array.dtype}, which are no whole numbers")
+    rounded = np.rint(array)
+    if not np.isfinite(array).all() or np.abs(array - rounded).max(initial=0.0) > 1e-3:
+        raise BadImage(name, "the label holds values that are not whole numbers")
+    if np.abs(rounded).max(initial=0.0) > 2**31 - 1:
+        raise BadImage(name, f"the label holds values beyond {HIGHEST}, the largest there may be")
+    return rounded.astype(np.int32)
+
+
+def in_grid_of(mask: Volume, like: Volume | None, name: object) -> Volume:
+    """A mask with the order of axes of its image, after a comparison of their grids.
+
+    Raises:
+        BadImage: It has another shape, or lies more than a hundredth of a voxel beside the image.
+    """
+    if like is None:
+        return mask
+    lead = mask.array.ndim - mask.dims
+    if mask.dims != like.dims:
+        raise BadImage(name, f"the label has {mask.dims} axes and the image {like.dims}")
+    turned, _ = reoriented(mask)
+    straight, _ = reoriented(like.with_array(like.array.reshape(-1, *like.shape)[0]))
+    apart = millimetres_apart(straight.affine, turned.affine, straight.shape)
+    if turned.shape != straight.shape or apart > TOLERANCE * min(straight.spacing):
+        shapes = [("x".join(map(str, shape))) for shape in (turned.shape, straight.shape)]
+        raise BadImage(
+            name,
+            f"the label's grid of {shapes[0]} voxels is not the image's {shapes[1]}, or lies {apart:.3g} mm beside it",
+        )
+    array = orientation_of(like.affine, like.dims).undo(turned.array)
+    assert array.ndim == lead + like.dims
+    return Volume(array, like.affine, dims=like.dims, item=mask.item)
+
+
+def ignored_in(mask: Volume, labels: Labels | None) -> Array | None:
+    """Where voxels count nowhere: bool (i, j[, k]); None where there are none of them."""
+    if labels is None or labels.ignored is None:
+        return None
+    first = mask.array.reshape(-1, *mask.shape)[0]
+    where: Array = first == labels.ignored
+    return where if where.any() else None
+
+
+def _of_channels(reference: ImageRef, volume: Volume, like: Volume | None, labels: Labels | None) -> Volume:
+    """A picture whose colours are all the same is a map of values; else each channel, from 1, holds one structure."""
+    first = volume.array[0]
+    if all(np.array_equal(first, channel) for channel in volume.array[1:]):
+        array = whole_numbers(np.asarray(first), reference)
+        single = in_grid_of(replace(volume, array=array), like, reference)
+        return single if labels is None else of_values(single, labels, reference)
+    masks = whole_numbers(volume.array, reference)
+    for channel in masks:
+        if set(values_in(channel)) - {0, int(channel.max(initial=0))}:
+            raise BadImage(
+                reference, f"a label has one channel, or 0 and 1 in a channel for each structure; it has {len(masks)}"
+            )
+    if labels is None:
+        raise BadImage(
+            reference,
+            f"the label has {len(masks)} channels, a structure each; name them 1 to {len(masks)} in data.labels",
+        )
+    turned = in_grid_of(replace(volume, array=masks), like, reference)
+    found: dict[Source, Array] = {number: channel != 0 for number, channel in enumerate(turned.array, 1)}
+    return named(found, turned, labels, reference)
+
+
+def _of_objects(
+    reference: ImageRef, items: Sequence[Item], like: Volume | None, labels: Labels | None, catalogue: Catalogue
+) -> Volume:
+    """The structures of one or more SEG or RTSTRUCT objects."""
+    if like is None:
+        raise DataError(
+            f"{reference}: holds structures of another image, and can only be read together with that image"
+        )
+    found: dict[Source, Array] = {}
+    notes: list[Problem] = []
+    for item in items if reference.files else [only(items, reference)]:
+        notes += item.problems
+        for name, where in _structures(item, like, catalogue).items():
+            if name in found:
+                raise DataError(f"{reference}: two of its objects hold a structure {name!r}; keep one of them")
+            found[name] = where
+    item = replace(items[0], problems=tuple(notes))
+    return named(found, replace(like, item=item), labels, reference)
+
+
+def _structures(item: Item, like: Volume, catalogue: Catalogue) -> dict[str, Array]:
+    if item.errors:
+        raise BadImage(item.path, "; ".join(problem.message for problem in item.errors))
+    chosen = choose(catalogue, "reader", {"use": item.reader})
+    try:
+        found: dict[str, Array] = chosen.build().structures(item, like)
+    except VoxGraftError:
+        raise
+    except OSError as error:
+        raise BadImage(item.path, f"it cannot be read: {error.strerror or error}") from error
+    except Exception as error:
+        raise BrokenPlugin(chosen.plugin, f"reading the structures of {item.path}", error) from error
+    return found
+
+
+def _structure(part: ImageRef, like: Volume | None, catalogue: Catalogue) -> Volume:
+    """One structure in a file of its own."""
+    mask = read_mask(part, like, None, catalogue)
+    values = values_in(mask.array)
+    if len(values) > 2 or (len(values) == 2 and values[0] != 0):
+        raise BadImage(part, f"a file of one structure holds 0 and one other value, this one holds {some(values)}")
+    return mask
+
+
+def _agreed(reference: MaskRef, like: Volume | None, labels: Labels | None, catalogue: Catalogue) -> Volume:
+    """The masks of several raters brought together."""
+    from .data.raters import majority, staple
+
+    masks = [read_mask(part, like, labels, catalogue) for part in reference.parts]
+    for part, mask in zip(reference.parts, masks, strict=True):
+        in_grid_of(mask, masks[0], part)
+        if mask.array.shape != masks[0].array.shape:
+            raise BadImage(part, "some raters' masks hold overlapping structures and some do not")
+    fuse = majority if reference.rule == "majority" else staple
+    left_out = None if labels is None else labels.ignored
+    return masks[0].with_array(fuse([mask.array for mask in masks], masks[0].dims, left_out))
