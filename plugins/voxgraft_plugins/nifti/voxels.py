@@ -32,7 +32,7 @@ def read_head(file: Path) -> bytes:
         with file.open("rb") as stream:
             return stream.read(HEADER_BYTES)
     head = b""
-    for block in _unpacked(file):
+    for block in _unpacked(file, 4096):
         head += block[:HEADER_BYTES]
         if len(head) >= HEADER_BYTES:
             break
@@ -84,20 +84,20 @@ def _is_gzip(file: Path) -> bool:
         return stream.read(2) == GZIP
 
 
-def _unpacked(file: Path) -> Iterator[bytes]:
+def _unpacked(file: Path, size: int = BLOCK) -> Iterator[bytes]:
     """What a gzip file holds, in blocks; bytes behind its last member that are no gzip end it.
 
     Raises:
         DAMAGED: A member is damaged or ends too early.
     """
     with file.open("rb") as stream:
-        data = stream.read(BLOCK)
+        data = stream.read(size)
         while data[:2] == GZIP:
             member = isal_zlib.decompressobj(wbits=31)
             while not member.eof:
-                yield member.decompress(member.unconsumed_tail or data, BLOCK)
+                yield member.decompress(member.unconsumed_tail or data, size)
                 if not member.unconsumed_tail and not member.eof:
-                    data = stream.read(BLOCK)
+                    data = stream.read(size)
                     if not data:
                         raise EOFError
             data = member.unused_data

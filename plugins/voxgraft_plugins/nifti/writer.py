@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
+from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -12,14 +13,15 @@ from voxgraft.errors import DataError
 from voxgraft.files import whole
 from voxgraft.volume import Array, Volume
 
+from .compress import write_gzip
 from .config import NiftiWriterConfig
 from .header import HeaderError, parse_header
+from .order import in_file_order
 from .voxels import read_head
 
 if TYPE_CHECKING:
     from voxgraft.data.cases import Labels
 
-SLAB = 1 << 24
 SCANNER = 1
 TOLERANCE = 1e-3
 """Millimetres by which a voxel may lie off its place after writing."""
@@ -33,7 +35,7 @@ class NiftiWriter:
         self._level = config.level
 
     def write(self, volume: Volume, target: Path, *, labels: Labels | None = None, facts: Mapping[str, str]) -> None:
-        """Write a volume as it stands; channels become the fourth axis.
+        """Write a volume as it stands; channels become the fourth axis, of an image of two axes the vector axis.
 
         Images keep their dtype (bool becomes uint8, float16 float32). Masks become uint8, or uint16 where a value is
         above 255.
@@ -45,32 +47,22 @@ class NiftiWriter:
         header = _header(volume, array.dtype)
         with whole(target) as path:
             with path.open("wb") as file:
+                parts = chain([memoryview(header)], in_file_order(array, volume.dims))
                 if target.name.lower().endswith(".gz"):
-                    self._write_gzip(file, header, array, volume.dims)
+                    write_gzip(file, parts, self._level)
                 else:
-                    _write_plain(file, header, array, volume.dims)
+                    for part in parts:
+                        file.write(part)
             _check(path, target, volume, array.dtype)
-
-    def _write_gzip(self, file: BinaryIO, header: bytes, array: Array, dims: int) -> None:
-        from isal import igzip
-
-        # No name and no time in the gzip header: they would make equal masks differ in their hashes.
-        with igzip.IGzipFile(filename="", mode="wb", compresslevel=self._level, fileobj=file, mtime=0) as stream:
-            stream.write(header)
-            for part in _parts(array, dims):
-                stream.write(part)
-
-
-def _write_plain(file: BinaryIO, header: bytes, array: Array, dims: int) -> None:
-    file.write(header)
-    for part in _parts(array, dims):
-        file.write(part)
 
 
 def _as_mask(array: Array, labels: Labels | None, target: Path) -> Array:
     """The labels as uint8 or uint16."""
     if array.dtype == np.bool_:
         return array.view(np.uint8)
+    if array.dtype == np.uint8:
+        wide = labels is not None and max(labels.values, default=0) > 255
+        return array.astype(np.uint16) if wide else array
     if array.dtype.kind not in "iu":
         raise DataError(f"{target}: a mask holds whole numbers, this one is of type {array.dtype}")
     lowest, highest = (int(array.min()), int(array.max())) if array.size else (0, 0)
@@ -104,8 +96,8 @@ def _header(volume: Volume, dtype: np.dtype[Any]) -> bytes:
     from nibabel.nifti2 import Nifti2Header
 
     shape = volume.shape
-    if volume.channels > 1:
-        shape = (*(*shape, 1)[:3], volume.channels)
+    if volume.channels > 1:  # the fourth axis of a volume; the vector axis of an image of two axes
+        shape = (*shape, volume.channels) if volume.dims == 3 else (*shape, 1, 1, volume.channels)
     header = Nifti1Header() if max(shape) < 1 << 15 else Nifti2Header()
     header.set_data_dtype(dtype)
     header.set_data_shape(shape)
@@ -113,21 +105,14 @@ def _header(volume: Volume, dtype: np.dtype[Any]) -> bytes:
     code = int(known) if 0 < int(known) <= 5 else SCANNER
     header.set_sform(volume.affine, code)
     header.set_qform(volume.affine, code)
+    if len(shape) == 5:
+        header.set_intent("vector")
     header["scl_slope"], header["scl_inter"] = 1, 0
     header["xyzt_units"] = MILLIMETRES | WITH_SECONDS if volume.channels > 1 else MILLIMETRES
     size = len(header.binaryblock) + 4
     header["vox_offset"] = size
     header["magic"] = b"n+1" if size == 352 else b"n+2\0\r\n\x1a\n"
     return bytes(header.binaryblock) + b"\0\0\0\0"
-
-
-def _parts(array: Array, dims: int) -> Iterator[memoryview]:
-    """The voxels in the file's order, first spatial axis fastest, in pieces of some megabytes."""
-    for channel in array if array.ndim > dims else (array,):
-        planes = channel.T
-        step = max(1, SLAB // max(1, planes[:1].nbytes))
-        for start in range(0, len(planes), step):
-            yield np.ascontiguousarray(planes[start : start + step]).reshape(-1).view(np.uint8).data
 
 
 def _check(path: Path, target: Path, volume: Volume, dtype: np.dtype[Any]) -> None:
@@ -140,8 +125,12 @@ def _check(path: Path, target: Path, volume: Volume, dtype: np.dtype[Any]) -> No
         header = parse_header(read_head(path))
     except HeaderError as error:
         raise DataError(f"{target}: what was written cannot be read back: {error}") from None
-    expected = volume.shape if volume.channels == 1 else (*volume.shape, 1)[:3]
-    if header.shape != expected or header.volumes != volume.channels or header.dtype != dtype or header.affine is None:
+    if (
+        header.shape != volume.shape
+        or header.volumes != volume.channels
+        or header.dtype != dtype
+        or header.affine is None
+    ):
         raise DataError(f"{target}: the shape or type that was written is not the volume's")
     corner = np.array([*(n - 1 for n in (*volume.shape, 1)[:3]), 1.0])
     off = float((np.abs(header.affine - volume.affine)[:3] @ corner).max())
