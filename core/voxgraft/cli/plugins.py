@@ -1,4 +1,4 @@
-"""`voxgraft plugins`: what is installed, and what was set aside."""
+"""`voxgraft plugins`: what is installed, what was set aside, whether it keeps its laws, and a start for new ones."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 @click.group()
 def plugins() -> None:
-    """Show and test what the installed plugins offer."""
+    """Show and test what the installed plugins offer, and start new ones."""
 
 
 @plugins.command("list")
@@ -115,6 +115,19 @@ def test(name: str, options: tuple[str, ...], files: tuple[Path, ...], as_json: 
         click.echo(json.dumps({"components": document}, indent=2))
     if any(law["state"] == "broken" for component in document for law in component["laws"]):
         click.get_current_context().exit(1)
+
+
+@plugins.command()
+@click.argument("name")
+@click.option("--kind", default="reader", show_default=True, help="reader, modality, metric, loss or decoder.")
+@click.option("--out", type=click.Path(path_type=Path), default=".", help="Where the project's folder is made.")
+def new(name: str, kind: str, out: Path) -> None:
+    """Start a plugin: a project voxgraft-NAME that installs, works, and keeps the laws of its kind."""
+    from ..scaffold import start
+
+    for path in start(name, kind, out):
+        click.echo(str(path))
+    click.echo(f"next: pip install -e {out / f'voxgraft-{name}'}; voxgraft plugins test {kind}:{name}")
 
 
 def _named(catalogue: Catalogue, name: str) -> list[tuple[str, AnySpec]]:
