@@ -374,8 +374,8 @@ class TestMetricTexts:
         found = choose_metrics(["dice", "nsd", "nsd:tolerance=2"], catalogue)
         assert {name: one.document() for name, one in found.items()} == {
             "dice": {"use": "dice"},
-            "nsd": {"use": "nsd", "tolerance": 1.0},
-            "nsd_tolerance_2.0": {"use": "nsd", "tolerance": 2.0},
+            "nsd": {"use": "nsd", "tolerance": 1.0, "surface": "voxel"},
+            "nsd_tolerance_2.0": {"use": "nsd", "tolerance": 2.0, "surface": "voxel"},
         }
 
     @pytest.mark.parametrize(

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from functools import partial
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..errors import BrokenPlugin, DataError, VoxGraftError
-from .confusion import confusion
-from .crops import Crops
-from .masks import check_grids, label_array
+from .calibration import Binning, Reliability, Watch
+from .masks import CaseMasks, check_grids
 from .pair import Counts, MaskPair
+from .structures import MEAN, Regions, Structure, structures_of
 
 if TYPE_CHECKING:
     from ..data.cases import Labels
@@ -21,32 +21,99 @@ if TYPE_CHECKING:
     from ..slot import Chosen
     from ..volume import Volume
 
-MEAN = "mean"
-"""The name under which the average over a case's defined structures stands beside them."""
+__all__ = ["MEAN", "Measured", "check_names", "measure_case", "named_metrics", "score_case", "watch_case"]
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """What was found of one case.
+
+    Attributes:
+        values: METRIC -> structure -> value, NaN where it is not defined.
+        counts: Structure -> its voxel counts.
+        reliability: Structure -> how its probabilities fell into bins, where a metric looked at them.
+    """
+
+    values: dict[str, dict[str, float]]
+    counts: dict[str, Counts] = field(default_factory=dict)
+    reliability: dict[str, Reliability] = field(default_factory=dict)
 
 
 def score_case(
-    prediction: Volume, reference: Volume, labels: Labels, metrics: Sequence[Chosen[Metric]]
+    prediction: Volume,
+    reference: Volume,
+    labels: Labels,
+    metrics: Sequence[Chosen[Metric]],
+    regions: Regions | None = None,
 ) -> dict[str, dict[str, float]]:
     """Compare a mask with its reference: METRIC -> structure -> value, NaN where it is not defined.
+
+    Raises:
+        DataError: As `measure_case`.
+        BrokenPlugin: A metric failed.
+    """
+    return measure_case(prediction, reference, labels, metrics, regions).values
+
+
+def measure_case(
+    prediction: Volume,
+    reference: Volume,
+    labels: Labels,
+    metrics: Sequence[Chosen[Metric]],
+    regions: Regions | None = None,
+    watch: Watch | None = None,
+) -> Measured:
+    """Compare a mask with its reference.
+
+    Args:
+        prediction: A label map (i, j[, k]), or 0 and 1 of shape (structure, i, j[, k]) where structures overlap: a
+            channel for each structure, or for each region where `labels.regions` says what the network finds.
+        reference: The same, as `voxgraft.masks.read_mask` gives it. Voxels of the value `labels.ignored` are outside
+            every mask and count nowhere.
+        regions: Unions that are scored beside the structures.
+        watch: What saw the probabilities of the prediction (`watch_case`).
 
     Raises:
         DataError: The grids differ, a mask holds fractions or a value that `labels` does not name, or a structure has
             a name that two structures have or that is kept for their mean.
         BrokenPlugin: A metric failed.
     """
-    check_names(labels)
+    structures = scored(labels, regions)
     check_grids(prediction, reference)
-    found, wanted = label_array(prediction, "prediction"), label_array(reference, "reference")
-    counts = confusion(found, wanted, labels.values)
-    crops = Crops(found, wanted, labels.values)
-    return score_pairs(
-        (
-            (label.name, MaskPair(counts[label.value], reference.spacing, partial(crops.masks, label.value)))
-            for label in labels.items
-        ),
-        metrics,
-    )
+    masks = CaseMasks(prediction, reference, labels)
+    pairs = [(one.name, masks.pair(one, watch)) for one in structures if masks.has(one)]
+    values = score_pairs(pairs, metrics)
+    seen = {}
+    if watch is not None:
+        for how in binnings(metrics)[:1]:
+            found = {name: watch.reliability(name, how) for name, _ in pairs}
+            seen = {name: one for name, one in found.items() if one is not None}
+    return Measured(values, {name: pair.counts for name, pair in pairs}, seen)
+
+
+def watch_case(
+    reference: Volume, labels: Labels, metrics: Sequence[Chosen[Metric]], regions: Regions | None = None
+) -> Watch | None:
+    """What has to see the probabilities of a prediction before `measure_case`; None where no metric asks for them."""
+    how = binnings(metrics)
+    if not how:
+        return None
+    masks = CaseMasks(reference, reference, labels)
+    return Watch(masks.truth, reference.spacing, scored(labels, regions), how, masks.ignored)
+
+
+def scored(labels: Labels, regions: Regions | None = None) -> tuple[Structure, ...]:
+    """What is scored: the regions that the network finds, or else the structures; then the regions asked for."""
+    if not labels.regions:
+        return structures_of(labels, regions)
+    found = {region.name: region.members for region in labels.regions}
+    return structures_of(labels, {**found, **(regions or {})})[len(labels.items) :]
+
+
+def binnings(metrics: Sequence[Chosen[Metric]]) -> list[Binning]:
+    """How the metrics that look at probabilities want them gathered, each way once."""
+    found = (getattr(chosen.build(), "binning", None) for chosen in metrics)
+    return list(dict.fromkeys(how for how in found if isinstance(how, Binning)))
 
 
 def score_absent(
@@ -61,20 +128,20 @@ def score_absent(
 def score_pairs(
     pairs: Iterator[tuple[str, MaskPair]] | Sequence[tuple[str, MaskPair]], metrics: Sequence[Chosen[Metric]]
 ) -> dict[str, dict[str, float]]:
-    """Apply metrics to structures, one structure after the other: only one keeps its distances in memory."""
+    """Apply metrics to structures, one structure after the other."""
     built = {name: (chosen, chosen.build()) for name, chosen in named_metrics(metrics).items()}
     scores: dict[str, dict[str, float]] = {name: {} for name in built}
     for structure, pair in pairs:
         for name, (chosen, metric) in built.items():
-            scores[name][structure] = _value(chosen, metric, pair)
+            scores[name][structure] = value_of(chosen, metric, pair)
     return scores
 
 
 def named_metrics(metrics: Sequence[Chosen[Metric]]) -> dict[str, Chosen[Metric]]:
     """Metrics by the names under which their scores stand.
 
-    That is the metric's own name. A second one of that name, with other options, is told apart by them: `nsd` and
-    `nsd_tolerance_2.0`.
+    That is the metric's own name. A second one of that name is told apart by those of its options that are not the
+    usual ones: `nsd` and `nsd_tolerance_2.0`.
 
     Raises:
         DataError: A metric stands twice with the same options.
@@ -83,30 +150,28 @@ def named_metrics(metrics: Sequence[Chosen[Metric]]) -> dict[str, Chosen[Metric]
     for chosen in metrics:
         name = chosen.name
         if name in named:
-            options = chosen.options.model_dump(mode="json")
-            name = "_".join([name, *(f"{key}_{value}" for key, value in options.items())])
+            name = "_".join([name, *(f"{key}_{value}" for key, value in _unusual(chosen).items())])
         if name in named or chosen.document() in [other.document() for other in named.values()]:
             raise DataError(f"the metric {chosen.name!r} stands twice with the same options; leave one out")
         named[name] = chosen
     return named
 
 
-def check_names(labels: Labels) -> None:
+def check_names(labels: Labels, regions: Regions | None = None) -> None:
     """Refuse names of structures under which scores could not be told apart.
 
     Raises:
         DataError: There is no structure, a name stands twice, or one is the name of their mean.
     """
-    if not labels.items:
-        raise DataError("there is no structure to score: the masks hold background only, or no structure is named")
-    for name in labels.names:
-        if name == MEAN:
-            raise DataError(f"a structure is called {MEAN!r}, which is kept for the mean over structures; rename it")
-        if labels.names.count(name) > 1:
-            raise DataError(f"two structures are called {name!r}; rename one")
+    scored(labels, regions)
 
 
-def _value(chosen: Chosen[Metric], metric: Metric, pair: MaskPair) -> float:
+def value_of(chosen: Chosen[Metric], metric: Metric, pair: MaskPair) -> float:
+    """What a metric says of a structure; NaN for what is no finite number.
+
+    Raises:
+        BrokenPlugin: It failed.
+    """
     try:
         value = float(metric(pair))
     except (VoxGraftError, MemoryError):
@@ -114,3 +179,9 @@ def _value(chosen: Chosen[Metric], metric: Metric, pair: MaskPair) -> float:
     except Exception as error:
         raise BrokenPlugin(chosen.plugin, f"computing the metric {chosen.name!r}", error) from error
     return value if math.isfinite(value) else math.nan
+
+
+def _unusual(chosen: Chosen[Metric]) -> dict[str, Any]:
+    options = chosen.options.model_dump(mode="json")
+    usual = {key: one.get_default() for key, one in type(chosen.options).model_fields.items()}
+    return {key: value for key, value in options.items() if value != usual.get(key)} or options

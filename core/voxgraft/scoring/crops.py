@@ -23,12 +23,12 @@ class Crops:
 
     def __init__(self, prediction: Integers, reference: Integers, values: Sequence[int]) -> None:
         self._arrays = tuple(_numbers(array) for array in (prediction, reference))
-        self._values = tuple(values)
+        self._highest = max(values)
 
-    def masks(self, value: int) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-        """The masks of one structure (prediction, reference), with a margin of one voxel that is outside both."""
-        box = _union([boxes[value - 1] for boxes in self._boxes])
-        prediction, reference = (_cut(array, box, value) for array in self._arrays)
+    def masks(self, *values: int) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+        """The masks (prediction, reference) of what has any of these values, with a margin of one voxel."""
+        box = _union([boxes[value - 1] for boxes in self._boxes for value in values])
+        prediction, reference = (self._cut(array, box, values) for array in self._arrays)
         return prediction, reference
 
     @cached_property
@@ -36,7 +36,19 @@ class Crops:
         """For both arrays the box of each value from 1 on; None where the value is not there."""
         from scipy.ndimage import find_objects
 
-        return [find_objects(array, max_label=max(self._values)) for array in self._arrays]
+        return [find_objects(array, max_label=self._highest) for array in self._arrays]
+
+    def _cut(self, array: NDArray[Any], box: Box | None, values: Sequence[int]) -> NDArray[np.bool_]:
+        """The margin is made here, not cut out: a structure may touch the border of the image."""
+        if box is None:
+            inside = np.zeros((0,) * array.ndim, np.bool_)
+        elif len(values) == 1:
+            inside = array[box] == values[0]
+        else:
+            inside = np.isin(array[box], values)
+        mask = np.zeros(tuple(n + 2 for n in inside.shape), np.bool_)
+        mask[(slice(1, -1),) * array.ndim] = inside
+        return mask
 
 
 def _numbers(array: Integers) -> NDArray[Any]:
@@ -50,11 +62,3 @@ def _union(boxes: Sequence[Box | None]) -> Box | None:
     return tuple(
         slice(min(part.start for part in axis), max(part.stop for part in axis)) for axis in zip(*there, strict=True)
     )
-
-
-def _cut(array: NDArray[Any], box: Box | None, value: int) -> NDArray[np.bool_]:
-    """The margin is made here, not cut out: a structure may touch the border of the image."""
-    inside = array[box] == value if box else np.zeros((0,) * array.ndim, np.bool_)
-    mask = np.zeros(tuple(n + 2 for n in inside.shape), np.bool_)
-    mask[(slice(1, -1),) * array.ndim] = inside
-    return mask

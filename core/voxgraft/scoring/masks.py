@@ -1,12 +1,117 @@
-"""Masks as arrays of whole numbers, in grids that have been compared."""
+"""The two masks of a case: label maps, or channels of overlapping structures, in grids that have been compared."""
 
 from __future__ import annotations
 
+from functools import cached_property, partial
+from typing import TYPE_CHECKING, Any
+
 import numpy as np
+from numpy.typing import NDArray
 
 from ..errors import DataError
 from ..volume import Volume, millimetres_apart
-from .confusion import Integers, count
+from .confusion import Integers, Joint, count
+from .crops import Crops
+from .pair import Counts, MaskPair
+from .structures import Structure
+from .surface import SurfaceDistances, label_surface_distances
+
+if TYPE_CHECKING:
+    from ..data.cases import Labels
+    from .calibration import Watch
+
+Mask = NDArray[np.bool_]
+
+
+class CaseMasks:
+    """A prediction and a reference in one grid, from which the pair of each structure is cut.
+
+    Args:
+        prediction: Label map, or channels: one for each structure, or for each region that `labels` names.
+        reference: Label map, or channels: one for each structure.
+
+    Raises:
+        DataError: A mask holds fractions, or has channels for other structures than `labels` names.
+    """
+
+    def __init__(self, prediction: Volume, reference: Volume, labels: Labels) -> None:
+        self.labels, self.spacing = labels, reference.spacing
+        self.by_region = bool(labels.regions) and prediction.channels == len(labels.regions) > 1
+        wanted = _whole(reference, "reference")
+        found = _whole(prediction, "prediction")
+        self.ignored = _ignored(wanted, labels.ignored, reference.dims)
+        self._channels = tuple(array.ndim > reference.dims for array in (found, wanted))
+        for name, array, by_region in (("prediction", found, self.by_region), ("reference", wanted, False)):
+            if array.ndim > reference.dims and not by_region and len(array) != len(labels.items):
+                raise DataError(
+                    f"the {name} has {len(array)} channels; a mask has one, with a value for each structure, "
+                    f"or a channel for each of the {len(labels.items)} structures"
+                )
+        if self.ignored is not None:
+            found, wanted = (np.where(self.ignored, array.dtype.type(0), array) for array in (found, wanted))
+        self._found, self._wanted = found, wanted
+        if not any(self._channels):
+            self._joint.check(labels.values)
+
+    def has(self, structure: Structure) -> bool:
+        """Whether the prediction can tell it: channels of regions hold these regions only."""
+        return not self.by_region or self._region(structure) is not None
+
+    def pair(self, structure: Structure, watch: Watch | None = None) -> MaskPair:
+        """A structure or region in both masks."""
+        calibrated = None if watch is None else partial(watch.reliability, structure.name)
+        left_out = 0 if self.ignored is None else int(np.count_nonzero(self.ignored))
+        if any(self._channels):
+            found, wanted = self._mask(self._found, structure, self.by_region), self.truth(structure)
+            counts = count(found, wanted).counts([1])
+            cut = partial(Crops(found, wanted, [1]).masks, 1)
+            return MaskPair(_without(counts, left_out), self.spacing, cut, calibrated=calibrated)
+        measured = partial(self._distances, structure.values[0]) if len(structure.values) == 1 else None
+        return MaskPair(
+            _without(self._joint.counts(structure.values), left_out),
+            self.spacing,
+            partial(self._crops.masks, *structure.values),
+            measured,
+            calibrated,
+        )
+
+    def truth(self, structure: Structure) -> Mask:
+        """A structure or region in the reference, shape (i, j[, k])."""
+        return self._mask(self._wanted, structure, False)
+
+    def _mask(self, array: Integers, structure: Structure, by_region: bool) -> Mask:
+        if array.ndim == len(self.spacing):
+            one = structure.values[0] if len(structure.values) == 1 else None
+            return np.asarray(np.isin(array, structure.values) if one is None else array == one)
+        if by_region:
+            place = self._region(structure)
+            assert place is not None, "asked for what the prediction has not"
+            return np.asarray(array[place] != 0)
+        places = [self.labels.values.index(value) for value in structure.values]
+        return np.asarray((array[places] != 0).any(0))
+
+    def _region(self, structure: Structure) -> int | None:
+        members = [tuple(sorted(set(region.members))) for region in self.labels.regions]
+        return members.index(structure.values) if structure.values in members else None
+
+    @cached_property
+    def _joint(self) -> Joint:
+        return count(self._found, self._wanted)
+
+    @cached_property
+    def _crops(self) -> Crops:
+        return Crops(self._found, self._wanted, self.labels.values)
+
+    def _distances(self, value: int) -> SurfaceDistances | None:
+        return self._surfaces.get(value)
+
+    @cached_property
+    def _surfaces(self) -> dict[int, SurfaceDistances]:
+        """Of all structures together: one pass over the masks."""
+        kind = np.uint8 if max(self.labels.values) < 256 else np.uint16
+        found, wanted = (array.astype(kind, copy=False) for array in (self._found, self._wanted))
+        return label_surface_distances(found, wanted, self.spacing)
+
 
 def label_array(volume: Volume, name: str) -> Integers:
     """The labels of a mask, shape (i, j[, k]); whole numbers that are stored as fractions are accepted.
@@ -19,16 +124,7 @@ def label_array(volume: Volume, name: str) -> Integers:
     """
     if volume.channels != 1:
         raise DataError(f"the {name} has {volume.channels} channels; a mask has one, with a value for each structure")
-    array = volume.array.reshape(volume.shape)
-    if array.dtype.kind in "bui":
-        return array
-    if array.dtype.kind != "f":
-        raise DataError(f"the {name} holds values of type {array.dtype}; a mask holds whole numbers")
-    with np.errstate(invalid="ignore"):
-        labels = array.astype(np.int32)
-    if not (labels == array).all():
-        raise DataError(f"the {name} holds values that are no whole numbers; is it an image or a map of probabilities?")
-    return labels
+    return _whole(volume, name)
 
 
 def check_grids(prediction: Volume, reference: Volume) -> None:
@@ -57,3 +153,30 @@ def values_in(prediction: Volume, reference: Volume) -> tuple[int, ...]:
         DataError: They cannot be masks.
     """
     return count(label_array(prediction, "prediction"), label_array(reference, "reference")).values
+
+
+def _whole(volume: Volume, name: str) -> NDArray[Any]:
+    """Whole numbers of shape (i, j[, k]), or (channel, i, j[, k]) where there are several."""
+    array = volume.array.reshape(volume.shape) if volume.channels == 1 else volume.array
+    if array.dtype.kind in "bui":
+        return array
+    if array.dtype.kind != "f":
+        raise DataError(f"the {name} holds values of type {array.dtype}; a mask holds whole numbers")
+    with np.errstate(invalid="ignore"):
+        labels = array.astype(np.int32)
+    if not (labels == array).all():
+        raise DataError(f"the {name} holds values that are no whole numbers; is it an image or a map of probabilities?")
+    return labels
+
+
+def _ignored(reference: NDArray[Any], value: int | None, dims: int) -> Mask | None:
+    """Where voxels count nowhere; in channels the value stands in all of them."""
+    if value is None:
+        return None
+    first = reference if reference.ndim == dims else reference[0]
+    where: Mask = first == value
+    return where if where.any() else None
+
+
+def _without(counts: Counts, voxels: int) -> Counts:
+    return Counts(counts.tp, counts.fp, counts.fn, counts.tn - voxels)

@@ -3,10 +3,12 @@
 The rules for empty structures, stated once. A metric that is not defined for a case is NaN there: the case is left out
 of that structure's mean, and counted beside it as undefined.
 
-- Both masks empty: there is nothing to find and nothing was found. Every overlap metric (Dice, IoU, precision, recall),
-  every distance and the surface Dice are NaN.
-- Only the prediction empty: Dice, IoU, recall and surface Dice are 0; precision is 0/0, so NaN; distances are NaN.
-- Only the reference empty: Dice, IoU, precision and surface Dice are 0; recall is 0/0, so NaN; distances are NaN.
+- Both masks empty: there is nothing to find and nothing was found. Every overlap metric (Dice, IoU, F-beta, precision,
+  recall), every distance, the surface Dice and the metrics of lesions are NaN.
+- Only the prediction empty: Dice, IoU, F-beta, recall and surface Dice are 0, of lesions recall and F1; precision is
+  0/0, so NaN; distances are NaN.
+- Only the reference empty: Dice, IoU, F-beta, precision and surface Dice are 0, of lesions precision and F1; recall is
+  0/0, so NaN; distances and the relative difference of volumes are NaN.
 - Accuracy and the difference of volumes are always defined; specificity is NaN where the reference fills the image.
 
 A distance to a mask that is not there has no value, and a made-up one (the image's diagonal, infinity) would decide
@@ -16,13 +18,18 @@ the mean: read distances beside Dice and beside the number of cases where they a
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .surface import SurfaceDistances, surface_distances
+
+if TYPE_CHECKING:
+    from .calibration import Binning, Reliability
+    from .lesions import Lesions
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,22 +53,51 @@ class Counts:
 
 @dataclass(frozen=True)
 class MaskPair:
-    """One structure of one case.
+    """One structure of one case. What several metrics need is worked out once, when the first of them asks for it.
 
     Attributes:
         counts: Voxel counts, made once for all structures of the case.
         spacing: Millimetres along each axis.
         masks: Gives the two boolean masks (prediction, reference), cropped to where either is, with a margin of one
-            voxel that is outside both; only metrics of surfaces call it.
+            voxel that is outside both; only metrics of surfaces and of lesions call it.
+        measured: Gives the distances between the surfaces where they were measured for all structures of the case
+            together.
+        calibrated: Gives how the probabilities of the structure fall into bins; None where there are none.
     """
 
     counts: Counts
     spacing: tuple[float, ...]
     masks: Callable[[], tuple[NDArray[np.bool_], NDArray[np.bool_]]]
+    measured: Callable[[], SurfaceDistances | None] | None = None
+    calibrated: Callable[[Binning], Reliability | None] | None = None
+    _lesions: dict[tuple[int, float], Lesions] = field(default_factory=dict, compare=False, repr=False)
+
+    @property
+    def empty(self) -> bool:
+        """Whether either mask is empty, so that there are no distances."""
+        return not self.counts.predicted or not self.counts.referred
 
     @cached_property
     def surfaces(self) -> SurfaceDistances | None:
-        """The distances between the two surfaces, measured once for all metrics; None where a mask is empty."""
-        if not self.counts.predicted or not self.counts.referred:
+        """The distances between the voxels of the two surfaces; None where a mask is empty."""
+        if self.empty:
             return None
+        if self.measured is not None:
+            return self.measured()
         return surface_distances(*self.masks(), self.spacing)
+
+    @cached_property
+    def areas(self) -> SurfaceDistances | None:
+        """The same with surfaces as elements that have an area (`voxgraft.scoring.area`)."""
+        from .area import area_distances
+
+        return None if self.empty else area_distances(*self.masks(), self.spacing)
+
+    def lesions(self, connectivity: int = 26, smallest: float = 0.0) -> Lesions:
+        """The connected parts of both masks (see `voxgraft.scoring.lesions.find_lesions`)."""
+        from .lesions import find_lesions
+
+        key = connectivity, smallest
+        if key not in self._lesions:
+            self._lesions[key] = find_lesions(*self.masks(), self.spacing, connectivity, smallest)
+        return self._lesions[key]

@@ -7,7 +7,7 @@ transform.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -139,7 +139,7 @@ class _Points:
 
 
 def _surface(labels: NDArray[Any], pads: int | Sequence[int]) -> NDArray[Any]:
-    """The labels of voxels that share a face with a voxel of another label, 0 elsewhere; wider by `pads` at each end."""
+    """The labels of voxels that share a face with another label, 0 elsewhere; wider by `pads` at each end."""
     pads = (pads,) * labels.ndim if isinstance(pads, int) else tuple(pads)
     result = np.zeros(tuple(n + 2 * pad for n, pad in zip(labels.shape, pads, strict=True)), labels.dtype)
     inner = result[tuple(slice(pad, pad + n) for pad, n in zip(pads, labels.shape, strict=True))]
@@ -169,7 +169,7 @@ def _box(arrays: Sequence[NDArray[Any]]) -> tuple[slice, ...] | None:
     for axis in range(arrays[0].ndim):
         cut = [array[tuple(box)] for array in arrays]
         others = tuple(other for other in range(cut[0].ndim) if other != axis)
-        there = np.flatnonzero(np.logical_or(*(part.any(axis=others) for part in cut)))
+        there = np.flatnonzero(np.any([part.any(axis=others) for part in cut], axis=0))
         if not len(there):
             return None
         box.append(slice(int(there[0]), int(there[-1]) + 1))
@@ -202,9 +202,7 @@ def _neighbours(
     return tuple(shells)
 
 
-def _near(
-    points: _Points, other: NDArray[Any], shells: Sequence[tuple[float, Sequence[int]]]
-) -> NDArray[np.float64]:
+def _near(points: _Points, other: NDArray[Any], shells: Sequence[tuple[float, Sequence[int]]]) -> NDArray[np.float64]:
     """The distance of each point to the nearest element of its own label, infinite where none was found near."""
     result = np.full(len(points.places), np.inf)
     flat = other.ravel()
@@ -216,7 +214,7 @@ def _near(
             hit = flat[places + offsets[0]] == kinds
             for offset in offsets[1:]:
                 hit |= flat[places + offset] == kinds
-            hits = np.count_nonzero(hit)
+            hits = int(np.count_nonzero(hit))
             credit += WORTH * hits - len(left) * len(offsets)
             if hits:
                 result[left[hit]] = distance
@@ -262,4 +260,5 @@ def _by_transform(
     away = np.ones(shape, np.bool_)
     away[tuple(end.T)] = False
     squares: NDArray[Any] = edt.edtsq(away, anisotropy=tuple(spacing), parallel=1)
-    return np.sqrt(squares[tuple(start.T)].astype(np.float64))
+    distances: NDArray[np.float64] = np.sqrt(squares[tuple(start.T)].astype(np.float64))
+    return distances

@@ -1,100 +1,134 @@
-"""Metrics of overlap, of volume and of surfaces."""
+"""Metrics of overlap, of volume, of surfaces, of lesions and of probabilities."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from voxgraft import MetricSpec, hookimpl
 
 if TYPE_CHECKING:
+    from voxgraft.config import Config
     from voxgraft.interfaces import Metric
 
-    from .config import CountConfig, DistanceConfig, SurfaceDiceConfig
+    from .config import AverageConfig, DistanceConfig, LesionConfig
 
 
 @hookimpl
 def voxgraft_metrics() -> list[MetricSpec[Any]]:
     return [
-        _of_counts("dice", "Dice overlap: 2 TP / (2 TP + FP + FN)", higher_is_better=True),
-        _of_counts("iou", "Intersection over union: TP / (TP + FP + FN)", higher_is_better=True),
-        _of_counts("accuracy", "Voxels labelled rightly: (TP + TN) / all", higher_is_better=True),
-        _of_counts("precision", "How much of what was found is right: TP / (TP + FP)", higher_is_better=True),
-        _of_counts("recall", "How much of the reference was found: TP / (TP + FN)", higher_is_better=True),
-        _of_counts("specificity", "How much of the rest was left alone: TN / (TN + FP)", higher_is_better=True),
-        _of_counts("volume-difference", "Difference of the volumes, without its sign", unit="mL"),
-        _of_distances("hd95", "Hausdorff distance, 95th percentile"),
-        _of_distances("hd", "Hausdorff distance: the largest distance between the surfaces"),
-        _of_distances("assd", "Average symmetric surface distance"),
-        MetricSpec(
-            name="nsd",
-            summary="Normalised surface Dice: the part of both surfaces that agrees within a tolerance",
+        _of_counts("dice", "Dice overlap: 2 TP / (2 TP + FP + FN)"),
+        _of_counts("iou", "Intersection over union: TP / (TP + FP + FN)"),
+        _of_counts("accuracy", "Voxels labelled rightly: (TP + TN) / all"),
+        _of_counts("precision", "How much of what was found is right: TP / (TP + FP)"),
+        _of_counts("recall", "How much of the reference was found: TP / (TP + FN)"),
+        _of_counts("specificity", "How much of the rest was left alone: TN / (TN + FP)"),
+        _spec(
+            "f-beta",
+            "F measure: recall weighs beta times as much as precision",
+            "FBetaConfig",
+            _f_beta,
             higher_is_better=True,
-            config=_surface_dice_config,
-            build=_surface_dice,
+        ),
+        _of_counts("volume-difference", "Difference of the volumes, without its sign", unit="mL"),
+        _spec(
+            "relative-volume-difference",
+            "Difference of the volumes as a part of the reference's",
+            "RelativeVolumeConfig",
+            _relative,
+        ),
+        _spec("hd95", "Hausdorff distance, 95th percentile", "PercentileConfig", _hd95, unit="mm"),
+        _spec("hd", "Hausdorff distance: the largest distance between the surfaces", "DistanceConfig", _hd, unit="mm"),
+        _spec("assd", "Average symmetric surface distance", "AverageConfig", _assd, unit="mm"),
+        _spec(
+            "nsd",
+            "Normalised surface Dice: the part of both surfaces that agrees within a tolerance",
+            "SurfaceDiceConfig",
+            _nsd,
+            higher_is_better=True,
+        ),
+        _of_lesions("lesion-precision", "How many of the lesions that were found are lesions"),
+        _of_lesions("lesion-recall", "How many of the reference's lesions were found"),
+        _of_lesions("lesion-f1", "The harmonic mean of lesion-precision and lesion-recall"),
+        _spec(
+            "ece",
+            "Expected calibration error: how far probabilities are from how often they are right",
+            "CalibrationConfig",
+            _ece,
         ),
     ]
 
 
-def _of_counts(name: str, summary: str, *, higher_is_better: bool = False, unit: str = "") -> MetricSpec[CountConfig]:
+def _spec(
+    name: str, summary: str, config: str, build: Any, *, higher_is_better: bool = False, unit: str = ""
+) -> MetricSpec[Any]:
+    """A card; `config` names the model of its options in this plugin's `config`."""
+
+    def options() -> type[Config]:
+        from . import config as models
+
+        model: type[Config] = getattr(models, config)
+        return model
+
     return MetricSpec(
-        name=name,
-        summary=summary,
-        higher_is_better=higher_is_better,
-        unit=unit,
-        config=_count_config,
-        build=_count_metric(name),
+        name=name, summary=summary, higher_is_better=higher_is_better, unit=unit, config=options, build=build
     )
 
 
-def _of_distances(name: str, summary: str) -> MetricSpec[DistanceConfig]:
-    return MetricSpec(
-        name=name,
-        summary=summary,
-        higher_is_better=False,
-        unit="mm",
-        config=_distance_config,
-        build=_distance_metric(name),
-    )
-
-
-def _count_config() -> type[CountConfig]:
-    from .config import CountConfig
-
-    return CountConfig
-
-
-def _distance_config() -> type[DistanceConfig]:
-    from .config import DistanceConfig
-
-    return DistanceConfig
-
-
-def _surface_dice_config() -> type[SurfaceDiceConfig]:
-    from .config import SurfaceDiceConfig
-
-    return SurfaceDiceConfig
-
-
-def _count_metric(name: str) -> Callable[[CountConfig], Metric]:
-    def build(config: CountConfig) -> Metric:
+def _of_counts(name: str, summary: str, unit: str = "") -> MetricSpec[Any]:
+    def build(config: Any) -> Metric:
         from .counts import METRICS
 
         return METRICS[name]
 
-    return build
+    return _spec(name, summary, "CountConfig", build, higher_is_better=not unit, unit=unit)
 
 
-def _distance_metric(name: str) -> Callable[[DistanceConfig], Metric]:
-    def build(config: DistanceConfig) -> Metric:
-        from .surfaces import METRICS
+def _of_lesions(name: str, summary: str) -> MetricSpec[Any]:
+    def build(config: LesionConfig) -> Metric:
+        from .lesions import LesionMetric
 
-        return METRICS[name]
+        return LesionMetric(config, name)
 
-    return build
+    return _spec(name, summary, "LesionConfig", build, higher_is_better=True)
 
 
-def _surface_dice(config: SurfaceDiceConfig) -> Metric:
+def _f_beta(config: Any) -> Metric:
+    from .counts import FBeta
+
+    return FBeta(config)
+
+
+def _relative(config: Any) -> Metric:
+    from .counts import RelativeVolumeDifference
+
+    return RelativeVolumeDifference(config)
+
+
+def _hd95(config: DistanceConfig) -> Metric:
+    from .surfaces import Hausdorff
+
+    return Hausdorff(config, 95.0)
+
+
+def _hd(config: DistanceConfig) -> Metric:
+    from .surfaces import Hausdorff
+
+    return Hausdorff(config, 100.0)
+
+
+def _assd(config: AverageConfig) -> Metric:
+    from .surfaces import AverageDistance
+
+    return AverageDistance(config)
+
+
+def _nsd(config: Any) -> Metric:
     from .surfaces import SurfaceDice
 
     return SurfaceDice(config)
+
+
+def _ece(config: Any) -> Metric:
+    from .calibration import CalibrationError
+
+    return CalibrationError(config)

@@ -1,4 +1,4 @@
-"""Metrics of voxel counts, for images of two and of three axes; the rules for empty masks are in `evaluate.pair`."""
+"""Metrics of voxel counts, for images of two and of three axes; the rules for empty masks are in `scoring.pair`."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from collections.abc import Mapping
 
 from voxgraft.interfaces import Metric
 from voxgraft.scoring.pair import MaskPair
+
+from .config import FBetaConfig, RelativeVolumeConfig
 
 
 def dice(pair: MaskPair) -> float:
@@ -49,6 +51,29 @@ def volume_difference(pair: MaskPair) -> float:
     return abs(pair.counts.predicted - pair.counts.referred) * math.prod(pair.spacing) / 1000.0
 
 
+class FBeta:
+    """(1 + b2) TP / ((1 + b2) TP + b2 FN + FP), van Rijsbergen's F measure; b2 is the square of beta."""
+
+    def __init__(self, config: FBetaConfig) -> None:
+        self.square = config.beta**2
+
+    def __call__(self, pair: MaskPair) -> float:
+        counts = pair.counts
+        right = (1 + self.square) * counts.tp
+        return _ratio(right, right + self.square * counts.fn + counts.fp)
+
+
+class RelativeVolumeDifference:
+    """By what part of the reference's volume (in images of two axes: area) the prediction is larger or smaller."""
+
+    def __init__(self, config: RelativeVolumeConfig) -> None:
+        self.signed = config.signed
+
+    def __call__(self, pair: MaskPair) -> float:
+        value = _ratio(pair.counts.predicted - pair.counts.referred, pair.counts.referred)
+        return value if self.signed else abs(value)
+
+
 METRICS: Mapping[str, Metric] = {
     "dice": dice,
     "iou": iou,
@@ -60,5 +85,5 @@ METRICS: Mapping[str, Metric] = {
 }
 
 
-def _ratio(part: int, whole: int) -> float:
+def _ratio(part: float, whole: float) -> float:
     return part / whole if whole else math.nan

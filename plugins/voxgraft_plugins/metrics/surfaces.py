@@ -1,64 +1,95 @@
-"""Metrics of surfaces, in millimetres; a surface is made of the mask's voxels that share a face with its outside."""
+"""Metrics of surfaces, in millimetres; what a surface is made of is an option (see docs/metrics.md)."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 
 import numpy as np
+from numpy.typing import NDArray
 
-from voxgraft.interfaces import Metric
 from voxgraft.scoring.pair import MaskPair
+from voxgraft.scoring.surface import SurfaceDistances
 
-from .config import SurfaceDiceConfig
+from .config import AverageConfig, DistanceConfig, PercentileConfig, SurfaceDiceConfig
 
 ROUNDING = 1e-4
 """Millimetres that distances may be too long by rounding; no tolerance is meant more exactly."""
 
+Part = tuple[NDArray[np.float64], NDArray[np.float64] | None]
+"""Distances, and the area of the element at each."""
 
-def hd95(pair: MaskPair) -> float:
-    """The larger of the two 95th percentiles: prediction to reference, reference to prediction.
 
-    As MONAI has it; other programs take the percentile of both sets together, which is mostly smaller.
+class Hausdorff:
+    """The longest way from one surface to the other, or the 95th percentile of the ways.
+
+    A percentile is the larger one of the two directions, as MONAI has it, or that of both directions together
+    (`pooled`), as MedPy has it. By area it is the smallest distance within which that share of the area lies, as the
+    package surface-distance has it.
     """
-    return _hausdorff(pair, 95.0)
+
+    def __init__(self, config: DistanceConfig | PercentileConfig, percentile: float) -> None:
+        self.surface, self.percentile = config.surface, percentile
+        self.pooled = isinstance(config, PercentileConfig) and config.pooled
+
+    def __call__(self, pair: MaskPair) -> float:
+        surfaces = _surfaces(pair, self.surface)
+        if surfaces is None:
+            return math.nan
+        parts = [_both(surfaces)] if self.pooled else _directions(surfaces)
+        return max(_percentile(part, self.percentile) for part in parts)
 
 
-def hd(pair: MaskPair) -> float:
-    """The Hausdorff distance: the longest way from a voxel of one surface to the other surface."""
-    return _hausdorff(pair, 100.0)
+class AverageDistance:
+    """The average symmetric surface distance: the mean over both surfaces, or of the means of the two directions."""
 
+    def __init__(self, config: AverageConfig) -> None:
+        self.surface, self.pooled = config.surface, config.pooled
 
-def assd(pair: MaskPair) -> float:
-    """The average symmetric surface distance: the mean over the voxels of both surfaces."""
-    surfaces = pair.surfaces
-    if surfaces is None:
-        return math.nan
-    return float(np.concatenate([surfaces.prediction, surfaces.reference]).mean())
+    def __call__(self, pair: MaskPair) -> float:
+        surfaces = _surfaces(pair, self.surface)
+        if surfaces is None:
+            return math.nan
+        parts = [_both(surfaces)] if self.pooled else _directions(surfaces)
+        return float(np.mean([np.average(distances, weights=sizes) for distances, sizes in parts]))
 
 
 class SurfaceDice:
-    """The part of the voxels of both surfaces that is no further than a tolerance from the other surface.
+    """The part of both surfaces that is no further than a tolerance from the other surface.
 
-    The normalised surface Dice of Nikolov et al. (arXiv 1809.04430) with surfaces counted in voxels.
+    The normalised surface Dice of Nikolov et al. (arXiv 1809.04430), with surfaces counted in voxels, or by area.
     """
 
     def __init__(self, config: SurfaceDiceConfig) -> None:
-        self.tolerance = config.tolerance
+        self.surface, self.tolerance = config.surface, config.tolerance
 
     def __call__(self, pair: MaskPair) -> float:
-        surfaces = pair.surfaces
+        surfaces = _surfaces(pair, self.surface)
         if surfaces is None:
             return 0.0 if pair.counts.predicted or pair.counts.referred else math.nan
-        distances = np.concatenate([surfaces.prediction, surfaces.reference])
-        return float((distances <= self.tolerance + ROUNDING).mean())
+        distances, sizes = _both(surfaces)
+        return float(np.average(distances <= self.tolerance + ROUNDING, weights=sizes))
 
 
-METRICS: Mapping[str, Metric] = {"hd95": hd95, "hd": hd, "assd": assd}
+def _surfaces(pair: MaskPair, kind: str) -> SurfaceDistances | None:
+    return pair.areas if kind == "area" else pair.surfaces
 
 
-def _hausdorff(pair: MaskPair, percentile: float) -> float:
-    surfaces = pair.surfaces
-    if surfaces is None:
-        return math.nan
-    return float(max(np.percentile(part, percentile) for part in (surfaces.prediction, surfaces.reference)))
+def _directions(surfaces: SurfaceDistances) -> list[Part]:
+    return [(surfaces.prediction, surfaces.prediction_sizes), (surfaces.reference, surfaces.reference_sizes)]
+
+
+def _both(surfaces: SurfaceDistances) -> Part:
+    sizes = None
+    if surfaces.prediction_sizes is not None and surfaces.reference_sizes is not None:
+        sizes = np.concatenate([surfaces.prediction_sizes, surfaces.reference_sizes])
+    return np.concatenate([surfaces.prediction, surfaces.reference]), sizes
+
+
+def _percentile(part: Part, percentile: float) -> float:
+    distances, sizes = part
+    if sizes is None or percentile == 100.0:
+        return float(np.percentile(distances, percentile))
+    order = np.argsort(distances, kind="stable")
+    shares = np.cumsum(sizes[order]) / sizes.sum()
+    place = min(int(np.searchsorted(shares, percentile / 100.0)), len(order) - 1)
+    return float(distances[order[place]])

@@ -1,0 +1,142 @@
+"""Whether probabilities mean what they say: how often voxels of each probability are the structure."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .structures import Structure
+
+SLAB = 1 << 20
+"""Voxels that are put into bins at a time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Binning:
+    """How voxels are gathered.
+
+    Attributes:
+        bins: Bins of equal width from 0 to 1; each holds its lower edge, the last both.
+        margin: Millimetres around the structure's box in the reference within which voxels count; None for the whole
+            image. Where the reference does not have the structure, nothing counts.
+    """
+
+    bins: int = 15
+    margin: float | None = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Reliability:
+    """What each bin holds, shape (bin,).
+
+    Attributes:
+        voxels: How many.
+        confidence: The sum of their probabilities.
+        true: How many of them are the structure in the reference.
+    """
+
+    voxels: NDArray[np.int64]
+    confidence: NDArray[np.float64]
+    true: NDArray[np.int64]
+
+    @classmethod
+    def nothing(cls, bins: int) -> Reliability:
+        return cls(np.zeros(bins, np.int64), np.zeros(bins), np.zeros(bins, np.int64))
+
+    @property
+    def ece(self) -> float:
+        """The expected calibration error: |mean probability - share that is true|, averaged over the voxels."""
+        total = int(self.voxels.sum())
+        return float(np.abs(self.confidence - self.true).sum() / total) if total else math.nan
+
+    def add(self, probability: NDArray[Any], truth: NDArray[np.bool_]) -> None:
+        """Put voxels into their bins, in place."""
+        bins = len(self.voxels)
+        flat, true = probability.ravel(), truth.ravel()
+        for start in range(0, flat.size, SLAB):
+            some = np.clip(flat[start : start + SLAB].astype(np.float64), 0.0, 1.0)
+            place = np.minimum((some * bins).astype(np.intp), bins - 1)
+            self.voxels[:] += np.bincount(place, minlength=bins)
+            self.confidence[:] += np.bincount(place, some, bins)
+            self.true[:] += np.bincount(place[true[start : start + SLAB]], minlength=bins)
+
+    def document(self) -> dict[str, Any]:
+        """Plain values."""
+        return {
+            "voxels": self.voxels.tolist(),
+            "confidence": self.confidence.tolist(),
+            "true": self.true.tolist(),
+        }
+
+
+class Watch:
+    """Puts the probabilities of a case into bins as they are computed, a part of the scan at a time.
+
+    Args:
+        truth: Gives the boolean mask of a structure in the reference, shape (i, j[, k]).
+        spacing: Millimetres along each axis.
+        structures: What is scored.
+        binnings: What the metrics ask for.
+        ignored: Voxels that do not count, or None.
+    """
+
+    def __init__(
+        self,
+        truth: Callable[[Structure], NDArray[np.bool_]],
+        spacing: Sequence[float],
+        structures: Sequence[Structure],
+        binnings: Sequence[Binning],
+        ignored: NDArray[np.bool_] | None = None,
+    ) -> None:
+        self._truth, self._ignored = truth, ignored
+        self._found = {(one.name, how): Reliability.nothing(how.bins) for one in structures for how in binnings}
+        self._structures = tuple(structures)
+        self._boxes = {
+            (one.name, how): _within(truth(one), how.margin, spacing) for one in structures for how in set(binnings)
+        }
+
+    def see(self, part: tuple[slice, ...], probability: Callable[[Structure], NDArray[Any]]) -> None:
+        """Take in the probabilities of one part of the scan.
+
+        Args:
+            part: Where it lies, a slice for each axis.
+            probability: Gives the probabilities of a structure in that part.
+        """
+        for one in self._structures:
+            wanted = [(how, box) for (name, how), box in self._boxes.items() if name == one.name and box is not None]
+            if not wanted:
+                continue
+            values, truth = probability(one), self._truth(one)
+            for how, box in wanted:
+                both = tuple(slice(max(a.start, b.start), min(a.stop, b.stop)) for a, b in zip(part, box, strict=True))
+                if any(one.start >= one.stop for one in both):
+                    continue
+                inner = tuple(slice(b.start - a.start, b.stop - a.start) for a, b in zip(part, both, strict=True))
+                some, true = values[inner], truth[both]
+                if self._ignored is not None:
+                    counts = ~self._ignored[both]
+                    some, true = some[counts], true[counts]
+                self._found[one.name, how].add(some, true)
+
+    def reliability(self, name: str, how: Binning) -> Reliability | None:
+        """What was seen of a structure; None where the reference does not have it, or nothing was seen."""
+        found = self._found.get((name, how))
+        return found if found is not None and found.voxels.any() else None
+
+
+def _within(truth: NDArray[np.bool_], margin: float | None, spacing: Sequence[float]) -> tuple[slice, ...] | None:
+    """The box of a mask, so many millimetres wider at each end."""
+    box = []
+    for axis, (step, length) in enumerate(zip(spacing, truth.shape, strict=True)):
+        others = tuple(other for other in range(truth.ndim) if other != axis)
+        there = np.flatnonzero(truth.any(axis=others))
+        if not len(there):
+            return None
+        more = length if margin is None else math.ceil(margin / step - 1e-9)
+        box.append(slice(max(0, int(there[0]) - more), min(length, int(there[-1]) + 1 + more)))
+    return tuple(box)

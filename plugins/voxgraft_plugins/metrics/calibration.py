@@ -1,0 +1,24 @@
+"""Whether probabilities mean what they say."""
+
+from __future__ import annotations
+
+import math
+
+from voxgraft.scoring.calibration import Binning
+from voxgraft.scoring.pair import MaskPair
+
+from .config import CalibrationConfig
+
+
+class CalibrationError:
+    """The expected calibration error of a structure against the rest (Naeini et al., AAAI 2015), over voxels.
+
+    NaN where the prediction came without probabilities, or the reference does not have the structure.
+    """
+
+    def __init__(self, config: CalibrationConfig) -> None:
+        self.binning = Binning(config.bins, config.margin)
+
+    def __call__(self, pair: MaskPair) -> float:
+        found = None if pair.calibrated is None else pair.calibrated(self.binning)
+        return math.nan if found is None else found.ece
