@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from annotated_types import Ge, Gt, Le, Lt, MinLen
 from pydantic import BeforeValidator, Field, PlainSerializer, WithJsonSchema, model_validator
 
 from .config import Config
-from .interfaces import Decoder, Encoder, Layout, Loss, Metric, Modality
+from .interfaces import Decoder, Encoder, Loss, Metric
 from .slot import Chosen, Slot
 
 
@@ -39,49 +38,6 @@ def _budget(value: Any) -> Any:
     if amount != int(amount):
         raise ValueError(f"{unit} are counted in whole numbers")
     return Budget(amount=amount, unit="steps" if unit.startswith("step") else "epochs")
-
-
-class Split(Config):
-    """How patients are dealt into training and validation."""
-
-    folds: Annotated[int, Ge(2)] = 5
-    """The number of parts; one of them is for validation."""
-
-    fold: Annotated[int, Ge(0)] = 0
-    """The part that is for validation, counted from 0."""
-
-    seed: int = 7
-    """Another seed gives another deal."""
-
-    @model_validator(mode="after")
-    def _fold_exists(self) -> Split:
-        if self.fold >= self.folds:
-            raise ValueError(f"fold {self.fold} does not exist: {self.folds} folds are counted from 0")
-        return self
-
-
-class Data(Config):
-    """The images and their labels."""
-
-    layout: Annotated[Chosen[Layout], Slot("layout")]
-    """How the folder on disk becomes cases."""
-
-    modality: Annotated[Chosen[Modality], Slot("modality")]
-    """How the images are normalised, augmented and shown."""
-
-    labels: dict[str, int] | None = None
-    """Names and values of the structures; by default what the layout says."""
-
-    split: Split = Split()
-
-    spacing: tuple[Annotated[float, Gt(0)], ...] | None = None
-    """Millimetres between voxels that the network sees; by default the median of the training cases."""
-
-    cache: Path | None = None
-    """Where prepared arrays are kept; by default in the run's folder."""
-
-    limit: Annotated[int, Ge(2)] | None = None
-    """Use only so many of the training cases (for learning curves); validation keeps all of its cases."""
 
 
 class Model(Config):

@@ -10,10 +10,11 @@ from annotated_types import MinLen
 from pydantic import Field, ValidationError, model_validator
 
 from .config import Config
+from .data.section import Data
 from .discovery import Catalogue
 from .errors import UsageError, WorkflowError
 from .interfaces import Step, Strategy, Tracker
-from .sections import Budget, Data, Evaluation, Inference, Model, Registry, Training
+from .sections import Budget, Evaluation, Inference, Model, Registry, Training
 from .slot import Chosen, Slot
 from .yamlfile import Lines, Loc, load, parse
 
@@ -79,7 +80,10 @@ def _document(value: Any) -> Any:
     if isinstance(value, Budget):
         return str(value)
     if isinstance(value, Config):
-        return {name: _document(getattr(value, name)) for name in type(value).model_fields}
+        fields = type(value).model_fields
+        return {field.alias or name: _document(getattr(value, name)) for name, field in fields.items()}
+    if isinstance(value, dict):
+        return {name: _document(part) for name, part in value.items()}
     if isinstance(value, (list, tuple)):
         return [_document(part) for part in value]
     return value.as_posix() if isinstance(value, Path) else value

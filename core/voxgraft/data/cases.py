@@ -15,6 +15,9 @@ from .align import Align
 Source = int | str
 """What a structure is called in masks: a value of a label map, or the name of a segment or contour."""
 
+MOST_REGIONS = 23
+"""Regions of one network, at most: a voxel's regions are bits of one number that float32 holds exactly."""
+
 
 @dataclass(frozen=True, slots=True)
 class ImageRef:
@@ -200,6 +203,8 @@ class Dataset:
         labels: None where the layout does not say; they then come from the workflow or the masks.
         notes: What a user should know, such as files that no case uses.
         problems: What is wrong with images that became no case, such as a study in which two series fit one rule.
+        optional: The channels that a case may lack.
+        splits: The splits that come with the data set, one for each fold.
     """
 
     cases: tuple[Case, ...]
@@ -207,6 +212,8 @@ class Dataset:
     labels: Labels | None = None
     notes: tuple[str, ...] = field(default=())
     problems: tuple[Problem, ...] = ()
+    optional: tuple[str, ...] = ()
+    splits: tuple[Split, ...] = ()
 
     @property
     def align(self) -> Align | None:

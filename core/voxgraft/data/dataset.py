@@ -3,26 +3,111 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 from ..errors import BrokenPlugin, DataError, VoxGraftError
 from ..interfaces import Layout
 from ..slot import Chosen
 from ..workflow import Workflow
-from .cases import Dataset, Label, Labels
+from .cases import Case, Dataset, MaskRef, Split, split_by_patient
+from .labelling import labels_of
+from .section import Data
+from .section import Split as SplitOptions
 
 
 def find_dataset(workflow: Workflow) -> Dataset:
-    """The cases that a workflow names, with its names of labels.
+    """The cases that a workflow names, with what it says of labels, raters and channels.
 
     Raises:
         DataError: The folder is not there or has another layout, holds no case, or its cases do not fit together.
     """
-    dataset = read_layout(workflow.data.layout)
-    if workflow.data.labels is not None:
-        dataset = replace(dataset, labels=_renamed(Labels.of(workflow.data.labels), dataset.labels))
-    return dataset
+    data = workflow.data
+    dataset = read_layout(data.layout)
+    dataset = replace(dataset, labels=labels_of(data, dataset.labels), optional=_optional_of(data, dataset))
+    return replace(dataset, cases=tuple(with_rater(case, data.raters) for case in dataset.cases))
+
+
+def with_rater(case: Case, wanted: str | None) -> Case:
+    """The case with the mask of one rater, or with those of all brought together.
+
+    Raises:
+        DataError: There are several raters and none is chosen, or the one that is chosen is not there.
+    """
+    if not case.raters:
+        return case
+    names = ", ".join(sorted(case.raters))
+    if wanted is None:
+        if len(case.raters) == 1:
+            return replace(case, label=next(iter(case.raters.values())))
+        raise DataError(
+            f"case {case.id!r} has masks of several raters ({names}): say data.raters: majority, staple or one of them"
+        )
+    if wanted in case.raters:
+        return replace(case, label=case.raters[wanted])
+    if wanted not in ("majority", "staple"):
+        raise DataError(f"case {case.id!r} has no mask of the rater {wanted!r} that data.raters names; it has {names}")
+    parts = tuple(sorted(case.raters.items()))
+    if len(parts) == 1:
+        return replace(case, label=parts[0][1])
+    rule: Literal["majority", "staple"] = "majority" if wanted == "majority" else "staple"
+    return replace(case, label=MaskRef(parts[0][1].path.parent, named=parts, rule=rule))
+
+
+def split_of(dataset: Dataset, labelled: Sequence[Case], options: SplitOptions) -> Split:
+    """Which labelled cases are for training and which for validation; no patient is in both.
+
+    Raises:
+        DataError: There are too few patients, or the data set gives no such split or one that divides a patient.
+    """
+    if options.by == "patient":
+        return split_by_patient(labelled, options.folds, options.fold, options.seed)
+    if not dataset.splits:
+        raise DataError("data.split: the data set gives no split; say by: patient")
+    if options.fold >= len(dataset.splits):
+        raise DataError(f"data.split.fold: the data set gives {len(dataset.splits)} splits, counted from 0")
+    given = dataset.splits[options.fold]
+    patients = {case.id: case.patient for case in labelled}
+    split = Split(*(tuple(name for name in part if name in patients) for part in (given.train, given.validation)))
+    if not split.train or not split.validation:
+        raise DataError("data.split: the split of the data set leaves no labelled case for training or for validation")
+    both = {patients[name] for name in split.train} & {patients[name] for name in split.validation}
+    if both:
+        raise DataError(
+            f"data.split: the split of the data set has {len(both)} patients both in training and in validation; "
+            "scores would be too good; say by: patient"
+        )
+    return split
+
+
+def _optional(channels: Mapping[str, str] | None) -> list[str]:
+    return [name for name, need in (channels or {}).items() if need == "optional"]
+
+
+def _optional_of(data: Data, dataset: Dataset) -> tuple[str, ...]:
+    """The channels that a case may lack, by workflow and layout.
+
+    Raises:
+        DataError: The workflow names a channel that the data set does not have.
+    """
+    for name in data.channels or {}:
+        if name not in dataset.channels:
+            raise DataError(f"data.channels: there is no channel {name!r}; there are {', '.join(dataset.channels)}")
+    wanted = _optional(data.channels)
+    required = [name for name, need in (data.channels or {}).items() if need == "required"]
+    found = tuple(
+        name for name in dataset.channels if name in wanted or (name in dataset.optional and name not in required)
+    )
+    for place, name in enumerate(dataset.channels):
+        without = [case.id for case in dataset.cases if len(case.images) > 1 and case.images[place] is None]
+        if without and name not in found:
+            raise DataError(
+                f"{len(without)} cases lack the channel {name!r}, {without[0]!r} for one; add the files, or say "
+                f"data.channels: {{{name}: optional}}"
+            )
+    return found
 
 
 def read_layout(layout: Chosen[Layout]) -> Dataset:
@@ -43,12 +128,6 @@ def read_layout(layout: Chosen[Layout]) -> Dataset:
         raise BrokenPlugin(layout.plugin, f"reading the layout {layout.name!r}", error) from error
     _complain_of_cases(dataset, layout.name)
     return dataset
-
-
-def _renamed(wanted: Labels, known: Labels | None) -> Labels:
-    """The workflow's labels, with the coded terms of the layout's where names agree."""
-    codes = {label.name: label.code for label in known.items} if known else {}
-    return Labels(tuple(Label(label.value, label.name, codes.get(label.name)) for label in wanted.items))
 
 
 def _complain_of_missing_folder(layout: Chosen[Layout]) -> None:
@@ -80,6 +159,8 @@ def _complain_of_cases(dataset: Dataset, layout: str) -> None:
     if len(counts) > 1:
         (few, one), (many, other) = sorted(counts.items())[:2]
         raise DataError(f"case {one!r} has {few} image files and case {other!r} has {many}; all cases need the same")
+    if bare := next((case.id for case in dataset.cases if not case.present), None):
+        raise DataError(f"case {bare!r} has no image at all")
     files = next(iter(counts))
     if files not in (1, len(dataset.channels)):
         raise DataError(f"the cases have {files} image files each for {len(dataset.channels)} channels")

@@ -13,9 +13,10 @@ from ..discovery import Catalogue
 from ..errors import DataError
 from ..files import sha256
 from ..masks import read_mask
-from ..reading import read, stack
+from ..reading import read
 from ..volume import Array, Volume
 from .cases import Case, ImageRef, Labels
+from .channels import missing_in, stack_channels
 from .grid import reoriented
 from .labelmaps import HIGHEST, some
 
@@ -29,7 +30,8 @@ def read_case(case: Case, catalogue: Catalogue, labels: Labels | None = None) ->
     Raises:
         DataError: Image and mask lie on different grids, or the mask holds what `labels` does not know.
     """
-    image = stack([read(ref, catalogue) for ref in case.present], case.align)
+    volumes = [None if ref is None else read(ref, catalogue) for ref in case.images]
+    image = stack_channels(volumes, case.align)
     turned, orientation = reoriented(image)
     if case.label is None:
         return turned, None
@@ -54,12 +56,16 @@ def measure(case: Case, catalogue: Catalogue, labels: Labels | None) -> dict[str
         foreground = _foreground(label, left_out)
         counts = _counts(label, labels)
     channels = image.array.reshape(image.channels, *image.shape)
+    missing = missing_in(case.images)
     return {
         "shape": list(image.shape),
         "spacing": [round(float(step), 6) for step in image.spacing],
         "modality": image.item.modality if image.item else None,
         "labels": counts,
-        "samples": [_samples(channel, foreground) for channel in channels],
+        "samples": [
+            [] if place in missing else _samples(channel, foreground) for place, channel in enumerate(channels)
+        ],
+        **({"missing": list(missing)} if missing else {}),
         "hash": content_hash(case.references),
     }
 
@@ -106,11 +112,17 @@ def files_of(ref: ImageRef) -> list[Path]:
 
 
 def summarise(cases: dict[str, dict[str, Any]], training: Sequence[str]) -> dict[str, Any]:
-    """The fingerprint of a data set, a JSON document; intensities are those of the training cases alone."""
+    """The fingerprint of a data set, a JSON document; intensities are those of the training cases alone.
+
+    Raises:
+        DataError: No training case has a channel.
+    """
     channels = len(next(iter(cases.values()))["samples"])
     intensities = []
     for channel in range(channels):
         voxels = np.concatenate([np.asarray(cases[name]["samples"][channel]) for name in training])
+        if not voxels.size:
+            raise DataError(f"no training case has channel {channel + 1}; leave the channel out of the layout")
         voxels = voxels[np.isfinite(voxels)] if np.isfinite(voxels).any() else np.zeros(1)
         low, middle, high = np.percentile(voxels, [0.5, 50, 99.5])
         intensities.append(

@@ -10,6 +10,7 @@ from pydantic import Field, ValidationError
 from ..config import Config
 from ..errors import ModelError
 from .align import Align
+from .cases import Region
 
 
 class Plan(Config):
@@ -30,7 +31,25 @@ class Plan(Config):
     """Names of the input channels."""
 
     labels: tuple[tuple[int, str], ...]
-    """Value in masks and name of each structure, by class: class 0 is background, class 1 the first of these."""
+    """Value in masks and name of each structure, by class: class 0 is background, class 1 the first of these. Of a
+    network of regions: what each region is painted with, or its place from 1, and its name."""
+
+    regions: tuple[Region, ...] = ()
+    """Where there are any, the network has a sigmoid output for each of them, and no background; they may overlap.
+    Their members are values of `structures`."""
+
+    structures: tuple[int, ...] = ()
+    """The values in the masks of the training data that regions are made of, in their order."""
+
+    paint: tuple[int, ...] = ()
+    """The value with which each region is painted over those before it; where there are none, predictions hold a
+    channel for each region."""
+
+    ignored: int | None = None
+    """The value in masks of voxels that counted neither in training nor in scores."""
+
+    optional: tuple[str, ...] = ()
+    """The channels that a scan may lack."""
 
     modality: str
     normalisation: tuple[dict[str, float], ...]
@@ -57,7 +76,8 @@ class Plan(Config):
 
     @property
     def classes(self) -> int:
-        return len(self.labels) + 1
+        """Outputs of the network."""
+        return len(self.labels) + (0 if self.regions else 1)
 
     @property
     def values(self) -> tuple[int, ...]:

@@ -69,7 +69,12 @@ def derive_plan(
         dims=dims,
         image_dims=image_dims,  # type: ignore[arg-type]  # 2 or 3: checked above
         channels=dataset.channels,
-        labels=tuple((label.value, label.name) for label in labels.items),
+        labels=_outputs(labels),
+        regions=labels.regions,
+        structures=labels.values if labels.regions else (),
+        paint=labels.paint,
+        ignored=labels.ignored,
+        optional=dataset.optional,
         modality=workflow.data.modality.name,
         normalisation=tuple(modality.plan(fingerprint["intensities"])),
         spacing=tuple(spacing),
@@ -94,6 +99,14 @@ def network_strides(patch: Sequence[int], spacing: Sequence[float], levels: int)
         size, step = np.ceil(size / factor), step * factor
         strides.append(strides[-1] * factor)
     return tuple(tuple(int(v) for v in level) for level in strides)
+
+
+def _outputs(labels: Labels) -> tuple[tuple[int, str], ...]:
+    """Value and name of each output of the network but background."""
+    if not labels.regions:
+        return tuple((label.value, label.name) for label in labels.items)
+    values = labels.paint or range(1, len(labels.regions) + 1)
+    return tuple((value, region.name) for value, region in zip(values, labels.regions, strict=True))
 
 
 def _slice_axis(spacing: Sequence[float]) -> int:

@@ -1,12 +1,14 @@
 """Prepared arrays: what the network trains on, in a cache that is memory-mapped, shared and safe to interrupt.
 
 One folder a case, named by everything that decides its content: `image.npy` (float32, channel first), `label.npy`
-(uint8 class indices) and `places.npy` (where each class is). A folder appears whole or not at all, and never changes.
+(see `voxgraft.data.coding`) and `places.npy` (where each structure is). A folder appears whole or not at all, and
+never changes.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -19,10 +21,12 @@ from ..files import TEMPORARY, digest, remove, whole
 from ..interfaces import Modality
 from ..volume import Array
 from .cases import Case, Labels
+from .channels import missing_in
+from .coding import coded, places_of
 from .fingerprint import read_case
 from .grid import shape_at
 from .plan import Plan
-from .resample import resample_image, resample_labels
+from .resample import resample_image
 
 FORMAT = 3
 PLACES = 2000
@@ -35,8 +39,8 @@ class Prepared(Protocol):
     Attributes:
         shape: Voxels along each axis.
         image: float32 (channel, *spatial), normalised, at the plan's spacing, axes in RAS order.
-        label: uint8 class indices (*spatial), None for an unlabelled case.
-        places: int16 (n, 1 + axes): class index and voxel, classes in order.
+        label: Class indices or bits of regions (*spatial), see `voxgraft.data.coding`; None for an unlabelled case.
+        places: int16 (n, 1 + axes): structure, counted from 1, and voxel, structures in order.
     """
 
     @property
@@ -49,7 +53,7 @@ class Prepared(Protocol):
     def image(self) -> NDArray[np.float32]: ...
 
     @property
-    def label(self) -> NDArray[np.uint8] | None: ...
+    def label(self) -> NDArray[Any] | None: ...
 
     @property
     def places(self) -> NDArray[np.int16]: ...
@@ -71,11 +75,11 @@ class Stored:
         return _mapped(self.folder / "image.npy", self.case)
 
     @property
-    def label(self) -> NDArray[np.uint8] | None:
+    def label(self) -> NDArray[Any] | None:
         return _mapped(self.folder / "label.npy", self.case) if self.labelled else None
 
 
-def prepared_folder(cache: Path, content: str, plan: Plan) -> Path:
+def prepared_folder(cache: Path, content: str, plan: Plan, labels: Labels | None = None) -> Path:
     """Where a case's arrays are, by the hash of its files and of what the plan does to them."""
     decides = {
         "format": FORMAT,
@@ -85,6 +89,10 @@ def prepared_folder(cache: Path, content: str, plan: Plan) -> Path:
         "spacing": plan.spacing,
         "labels": [value for value, _ in plan.labels],
     }
+    if labels is not None and (
+        plan.regions or labels != Labels.of(dict(zip(labels.names, labels.values, strict=True)))
+    ):
+        decides["masks"] = [asdict(labels), [asdict(region) for region in plan.regions]]
     if plan.align is not None:
         decides["align"] = [plan.align.onto, plan.align.across]
     return cache / digest(decides)[:24]
@@ -104,20 +112,30 @@ def prepare(
     if folder.is_dir():
         return False
     image, label = read_case(case, catalogue, labels)
-    voxels = network_image(image.array.reshape(image.channels, *image.shape), image.spacing, plan, modality)
-    classes = None if label is None else _classes(label.array, voxels.shape[1:], plan)
+    array = image.array.reshape(image.channels, *image.shape)
+    voxels = network_image(array, image.spacing, plan, modality, missing_in(case.images))
+    classes = None if label is None else coded(label.array, voxels.shape[1:], plan)
     with whole(folder) as beside:
         beside.mkdir(parents=True)
         np.save(beside / "image.npy", voxels)
         if classes is not None:
             np.save(beside / "label.npy", classes)
-            np.save(beside / "places.npy", _places(classes, len(plan.labels)))
+            np.save(beside / "places.npy", _places(classes, plan))
     return True
 
 
-def network_image(array: Array, spacing: tuple[float, ...], plan: Plan, modality: Modality) -> NDArray[np.float32]:
-    """Normalise and resample (channel, *spatial), axes in RAS order: the one path for training and for prediction."""
+def network_image(
+    array: Array, spacing: tuple[float, ...], plan: Plan, modality: Modality, missing: Sequence[int] = ()
+) -> NDArray[np.float32]:
+    """Normalise and resample (channel, *spatial), axes in RAS order: the one path for training and for prediction.
+
+    Args:
+        missing: The channels that are not there; the network sees zeros in them, the mean of what is.
+    """
     normalised = modality.normalise(array, plan.normalisation)
+    if missing:
+        normalised = np.array(normalised)
+        normalised[list(missing)] = 0
     return resample_image(normalised, shape_at(array.shape[1:], spacing, plan.spacing))
 
 
@@ -154,20 +172,14 @@ def sweep(cache: Path) -> None:
             remove(leftover)
 
 
-def _classes(label: Array, shape: tuple[int, ...], plan: Plan) -> NDArray[np.uint8]:
-    table = np.zeros(max(int(label.max()), *plan.values) + 1, np.uint8)
-    for index, value in enumerate(plan.values):
-        table[value] = index
-    return resample_labels(table[label], shape, plan.classes)
-
-
-def _places(classes: NDArray[np.uint8], structures: int) -> NDArray[np.int16]:
-    """Evenly drawn voxels of each class, so few that those of many cases and classes fit into memory."""
+def _places(label: NDArray[Any], plan: Plan) -> NDArray[np.int16]:
+    """Evenly drawn voxels of each structure, so few that those of many cases and structures fit into memory."""
+    structures = len(plan.labels)
     most = max(200, min(PLACES, 10 * PLACES // max(1, structures)))
-    found: list[NDArray[Any]] = [np.zeros((0, classes.ndim + 1), np.int16)]
+    found: list[NDArray[Any]] = [np.zeros((0, label.ndim + 1), np.int16)]
     for index in range(1, structures + 1):
-        voxels = np.flatnonzero(classes == index)
+        voxels = places_of(label, index, plan)
         voxels = voxels[:: max(1, -(-voxels.size // most))]
-        where = np.stack(np.unravel_index(voxels, classes.shape), 1)
+        where = np.stack(np.unravel_index(voxels, label.shape), 1)
         found.append(np.concatenate([np.full((len(where), 1), index), where], 1).astype(np.int16))
     return np.concatenate(found)

@@ -31,21 +31,36 @@ def resample_image(array: Array, shape: Sequence[int]) -> NDArray[np.float32]:
     return result
 
 
-def resample_labels(array: Array, shape: Sequence[int], classes: int) -> NDArray[np.uint8]:
+def resample_labels(array: Array, shape: Sequence[int], classes: int, left_out: int | None = None) -> NDArray[np.uint8]:
     """Class indices (*spatial) on another grid: each class is interpolated linearly and the strongest wins.
 
     Ties go to the lower class. Classes are done one after another, so memory does not grow with their number.
+
+    Args:
+        left_out: One more index beside those of the classes.
     """
     if array.shape == tuple(shape):
         return np.ascontiguousarray(array, dtype=np.uint8)
     labels = torch.from_numpy(np.ascontiguousarray(array))
     best = torch.full(tuple(shape), -1.0)
     result = torch.zeros(tuple(shape), dtype=torch.uint8)
-    for value in range(classes):
-        mask = (labels == value).float()[None, None]
-        share = functional.interpolate(mask, tuple(shape), mode=LINEAR[len(shape)], align_corners=False)[0, 0]
+    for value in (*range(classes), *([] if left_out is None else [left_out])):
+        share = _share(labels == value, shape)
         wins = share > best
         result[wins] = value
         best = torch.maximum(best, share)
     done: NDArray[Any] = result.numpy()
     return done
+
+
+def resample_shares(inside: Array, shape: Sequence[int]) -> NDArray[np.bool_]:
+    """A bool mask (*spatial) on another grid: it is where its linear interpolation is more than a half."""
+    if inside.shape == tuple(shape):
+        return np.asarray(inside, dtype=np.bool_)
+    done: NDArray[np.bool_] = (_share(torch.from_numpy(np.ascontiguousarray(inside)), shape) > 0.5).numpy()
+    return done
+
+
+def _share(inside: torch.Tensor, shape: Sequence[int]) -> torch.Tensor:
+    mask = inside.float()[None, None]
+    return functional.interpolate(mask, tuple(shape), mode=LINEAR[len(shape)], align_corners=False)[0, 0]

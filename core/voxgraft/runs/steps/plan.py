@@ -6,8 +6,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ...data.cases import Case, Labels, Split, draw, split_by_patient
+from ...data.cases import Case, Label, Labels, Split, draw
+from ...data.dataset import split_of
 from ...data.fingerprint import measure, summarise
+from ...data.labelling import network_labels
 from ...data.planning import derive_plan
 from ...errors import DataError
 from ..run import Run
@@ -36,7 +38,7 @@ class PlanStep:
         labelled = [case for case in dataset.cases if case.label is not None]
         if len(labelled) < 2:
             raise DataError(f"{len(labelled)} of {len(dataset.cases)} cases have a label; training needs at least two")
-        split = split_by_patient(labelled, options.split.folds, options.split.fold, options.split.seed)
+        split = split_of(dataset, labelled, options.split)
         split = limited(split, labelled, options.limit, options.split.seed)
         used = [case for case in labelled if case.id in {*split.train, *split.validation}]
         labels = dataset.labels
@@ -76,11 +78,12 @@ def limited(split: Split, cases: Sequence[Case], limit: int | None, seed: int) -
 
 
 def labels_of_run(run: Run) -> Labels:
-    """The structures of the plan, with the coded terms that the data set gives them."""
+    """The structures of predictions, with the coded terms that the data set gives them."""
+    if run.plan.regions and run.dataset.labels is not None:
+        return network_labels(run.dataset.labels)
     known = run.dataset.labels or Labels()
-    codes = {label.value: label for label in known.items}
-    named = Labels.of({name: value for value, name in run.plan.labels})
-    return Labels(tuple(codes.get(label.value, label) for label in named.items))
+    codes = {label.value: label.code for label in known.items}
+    return Labels(tuple(Label(value, name, codes.get(value)) for value, name in run.plan.labels))
 
 
 def _found(cases: Mapping[str, Mapping[str, Any]]) -> Labels:

@@ -30,10 +30,11 @@ class Prepare:
         modality = run.workflow.data.modality.build()
         cases = {case.id: case for case in run.dataset.cases}
         used = [cases[name] for name in (*split.train, *split.validation)]
-        folders = {case.id: prepared_folder(cache, measured[case.id]["hash"], plan) for case in used}
+        labels = run.dataset.labels
+        folders = {case.id: prepared_folder(cache, measured[case.id]["hash"], plan, labels) for case in used}
 
         def work(case: Case) -> bool:
-            return prepare(case, folders[case.id], plan, modality, run.catalogue, run.dataset.labels)
+            return prepare(case, folders[case.id], plan, modality, run.catalogue, labels)
 
         made = in_threads(work, used, run.progress, f"preparing {len(used)} cases")
         where = {"": str(cache.resolve())} if run.workflow.data.cache else {}

@@ -1,0 +1,150 @@
+"""The section `data` of a workflow: which images, what their masks mean, and how the cases are split."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from annotated_types import Ge, Gt, Le, MinLen
+from pydantic import BeforeValidator, Field, StringConstraints, field_validator, model_validator
+
+from ..config import Config
+from ..interfaces import Layout, Modality
+from ..slot import Chosen, Slot
+from .cases import MOST_REGIONS, Source
+
+Name = Annotated[str, StringConstraints(min_length=1)]
+Value = Annotated[int, Ge(1), Le(65535)]
+
+
+def _listed(value: Any) -> Any:
+    return (value,) if isinstance(value, (int, str)) and not isinstance(value, bool) else value
+
+
+Sources = Annotated[tuple[Value | Name, ...], MinLen(1), BeforeValidator(_listed)]
+"""One value or name in masks, or several."""
+
+
+class Structure(Config):
+    """A structure that is made of other values or names than its own."""
+
+    value: Value
+    """The value that it has in training and in predictions."""
+
+    sources: Sources = Field(alias="from")
+    """The values of label maps, and the names of segments, contours or labels of the data set, that make it."""
+
+
+class Split(Config):
+    """How patients are dealt into training and validation."""
+
+    by: Literal["patient", "dataset"] = "patient"
+    """`patient` deals the patients out; `dataset` takes the split that comes with the data set, fold by fold."""
+
+    folds: Annotated[int, Ge(2)] = 5
+    """The number of parts; one of them is for validation."""
+
+    fold: Annotated[int, Ge(0)] = 0
+    """The part that is for validation, counted from 0."""
+
+    seed: int = 7
+    """Another seed gives another deal."""
+
+    @model_validator(mode="after")
+    def _fold_exists(self) -> Split:
+        if self.by == "patient" and self.fold >= self.folds:
+            raise ValueError(f"fold {self.fold} does not exist: {self.folds} folds are counted from 0")
+        return self
+
+
+class Data(Config):
+    """The images and their labels."""
+
+    layout: Annotated[Chosen[Layout], Slot("layout")]
+    """How the folder on disk becomes cases."""
+
+    modality: Annotated[Chosen[Modality], Slot("modality")]
+    """How the images are normalised, augmented and shown."""
+
+    labels: dict[Name, Annotated[int, Ge(0), Le(65535)] | Structure] | None = None
+    """Names and values of the structures; by default what the layout says. `{value: 1, from: [2, 3, spleen]}` makes a
+    structure of several values or names in the masks."""
+
+    others: Literal["error", "background", "ignore"] | None = None
+    """What becomes of values and names in masks that no structure is made of: refuse the data set, count them as
+    background, or leave their voxels out; by default an error."""
+
+    ignore: Sources | None = None
+    """The value or name in masks that marks voxels which count neither in training nor in scores."""
+
+    overlap: Literal["error", "higher"] | None = None
+    """What becomes of voxels in two structures of a mask: refuse it, or the structure with the higher value wins; by
+    default an error. With `regions` both are kept."""
+
+    regions: dict[Name, Sources] | Literal["each"] | None = None
+    """What the network finds, each by an output of its own, so that regions may overlap: a name for the union of some
+    structures (by value or name); `each` makes every structure a region."""
+
+    paint: tuple[Value, ...] | None = None
+    """The value with which each region is painted over those before it, so that predictions are one label map; without
+    it they hold a channel for each region."""
+
+    raters: Name | None = None
+    """Where several people drew masks: `majority`, `staple`, or the name of one of them."""
+
+    channels: dict[Name, Literal["required", "optional"]] | None = None
+    """Which channels a case may lack; by default none."""
+
+    split: Split = Split()
+
+    spacing: tuple[Annotated[float, Gt(0)], ...] | None = None
+    """Millimetres between voxels that the network sees; by default the median of the training cases."""
+
+    cache: Path | None = None
+    """Where prepared arrays are kept; by default in the run's folder."""
+
+    limit: Annotated[int, Ge(2)] | None = None
+    """Use only so many of the training cases (for learning curves); validation keeps all of its cases."""
+
+    @field_validator("labels")
+    @classmethod
+    def _each_source_once(cls, labels: dict[str, int | Structure] | None) -> dict[str, int | Structure] | None:
+        values: dict[int, str] = {}
+        sources: dict[Source, str] = {}
+        for name, one in (labels or {}).items():
+            if one == 0:
+                continue
+            if name == "mean":
+                raise ValueError("a label is called 'mean', the name that scores give to their average; rename it")
+            value, made_of = (one, (one, name)) if isinstance(one, int) else (one.value, one.sources)
+            if values.setdefault(value, name) != name:
+                raise ValueError(f"the labels {values[value]!r} and {name!r} have one value, {value}")
+            for source in made_of:
+                if sources.setdefault(source, name) != name:
+                    raise ValueError(f"{source!r} in masks is both {sources[source]!r} and {name!r}")
+        if labels and not values:
+            raise ValueError("there is background only; name at least one structure")
+        return labels
+
+    @field_validator("regions")
+    @classmethod
+    def _few_regions(cls, regions: Any) -> Any:
+        if isinstance(regions, dict):
+            if not regions or len(regions) > MOST_REGIONS:
+                raise ValueError(f"there are {len(regions)} regions; there may be 1 to {MOST_REGIONS}")
+            if "mean" in regions:
+                raise ValueError("a region is called 'mean', the name that scores give to their average; rename it")
+        return regions
+
+    @model_validator(mode="after")
+    def _labels_fit(self) -> Data:
+        if self.paint is not None:
+            if not isinstance(self.regions, dict):
+                raise ValueError("paint: needs regions, which it gives values to")
+            if len(self.paint) != len(self.regions) or len(set(self.paint)) != len(self.paint):
+                raise ValueError(f"paint: give each of the {len(self.regions)} regions a value of its own, in order")
+        if self.overlap is not None and self.regions is not None:
+            raise ValueError("overlap: regions keep both structures where two overlap; leave one of the two keys out")
+        if self.channels is not None and "required" not in self.channels.values():
+            raise ValueError("channels: at least one must be required")
+        return self
