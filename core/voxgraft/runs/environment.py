@@ -48,7 +48,7 @@ def plugins_of(workflow: Workflow, catalogue: Catalogue) -> dict[str, dict[str, 
         found[origin.plugin] = {
             "distribution": origin.distribution,
             "version": origin.version,
-            "sha256": _hash_of(origin.module),
+            "sha256": source_hash(origin.module),
         }
     return dict(sorted(found.items()))
 
@@ -64,7 +64,7 @@ def components_of(workflow: Workflow) -> Iterable[Chosen[Any]]:
         yield workflow.tracking
 
 
-def _hash_of(module: str) -> str:
+def source_hash(module: str) -> str:
     """SHA-256 over the names and bytes of the source files of a module and of its package, in the order of names."""
     spec = find_spec(module)
     if spec is None or spec.origin is None:

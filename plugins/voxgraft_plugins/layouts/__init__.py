@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING, Any
 from voxgraft import LayoutSpec, hookimpl
 
 if TYPE_CHECKING:
-    from .config import DecathlonConfig, DicomConfig, PairsConfig
+    from .config import DecathlonConfig, PairsConfig
     from .decathlon import DecathlonLayout
-    from .dicom import DicomLayout
     from .pairs import PairsLayout
 
 
@@ -28,12 +27,6 @@ def voxgraft_layouts() -> list[LayoutSpec[Any]]:
             config=_pairs_config,
             build=_pairs,
         ),
-        LayoutSpec(
-            name="dicom",
-            summary="A tree of DICOM series, with masks in a folder beside it",
-            config=_dicom_config,
-            build=_dicom,
-        ),
     ]
 
 
@@ -49,12 +42,6 @@ def _pairs_config() -> type[PairsConfig]:
     return PairsConfig
 
 
-def _dicom_config() -> type[DicomConfig]:
-    from .config import DicomConfig
-
-    return DicomConfig
-
-
 def _decathlon(config: DecathlonConfig) -> DecathlonLayout:
     from .decathlon import DecathlonLayout
 
@@ -65,9 +52,3 @@ def _pairs(config: PairsConfig) -> PairsLayout:
     from .pairs import PairsLayout
 
     return PairsLayout(config)
-
-
-def _dicom(config: DicomConfig) -> DicomLayout:
-    from .dicom import DicomLayout
-
-    return DicomLayout(config)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from annotated_types import MinLen
 from pydantic import AfterValidator, model_validator
@@ -68,38 +68,3 @@ class PairsConfig(Config):
         if several and self.channels is not None:
             raise ValueError("channels are named twice: under 'images' and under 'channels'")
         return self
-
-
-class DicomConfig(Config):
-    """Options of the layout `dicom`: every series that the rules let through is a case."""
-
-    path: Path
-    """The folder below which the series lie, in whatever tree."""
-
-    modality: tuple[str, ...] | None = None
-    """Only series of these DICOM modalities, such as [CT]."""
-
-    description: str | None = None
-    """Only series whose description fits, such as '*T1*'; `*` stands for any letters, case does not matter."""
-
-    min_slices: int = 1
-    """Only series of at least so many slices: leaves out scouts."""
-
-    patient: Literal["id", "folder"] = "id"
-    """What tells patients apart: PatientID, or the first folder below `path`."""
-
-    ids: Literal["hash", "folder"] = "hash"
-    """Names of cases: from a hash of the series, or from its folder (folders of an export may hold patients' names)."""
-
-    labels: Path | None = None
-    """A folder of masks, each a file named by SeriesInstanceUID, by the series' folder, or by the case."""
-
-    unlabelled: Literal["error", "keep"] = "keep"
-    """What becomes of series without a mask: refuse the data set, or keep them as unlabelled cases."""
-
-    @model_validator(mode="before")
-    @classmethod
-    def _one_modality(cls, document: Any) -> Any:
-        if isinstance(document, dict) and isinstance(document.get("modality"), str):
-            return {**document, "modality": (document["modality"],)}
-        return document

@@ -1,0 +1,281 @@
+"""The layout `dicom`: series that fit the rules become cases, with the labels that refer to them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence, Set
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from voxgraft.data.align import Align
+from voxgraft.data.cases import Case, Dataset, ImageRef
+from voxgraft.errors import DataError
+from voxgraft.volume import Item, Problem
+
+from .config import DicomConfig, LabelRules
+from .names import Naming, count, listed, masks_in
+from .pick import Ambiguous, Picked, channels_of, series_of, studies, taken
+from .rules import misfit
+from .structures import Drawn, Matcher
+
+if TYPE_CHECKING:
+    from voxgraft.discovery import Catalogue
+
+FACTS = ("site", "scanner", "sex", "age")
+"""What the reader knows of a patient and a scan that tables of subgroups are made by."""
+WHY = {
+    "modality": "another modality",
+    "description": "another description",
+    "slices": "too few or too many slices",
+    "size": "another number of rows or columns",
+    "orientation": "another orientation",
+    "spacing": "another spacing",
+    "exclude": "named under exclude",
+}
+
+
+class DicomLayout:
+    """A case for every series that the rules let through, or for every study with its channels.
+
+    Names of cases and patients are hashes unless folders are asked for: neither PatientID nor UIDs leave this place.
+    """
+
+    def __init__(self, config: DicomConfig) -> None:
+        self._config = config
+        self._naming = Naming(config.key)
+        self._often: Counter[str | None] = Counter()
+        self._patients: Counter[str | None] = Counter()
+        self._notes: list[str] = []
+        self._problems: list[Problem] = []
+
+    def read(self) -> Dataset:
+        """Find the cases.
+
+        Raises:
+            DataError: The folder is not there, no series in it fits, or a series lacks its label and must not.
+        """
+        config = self._config
+        self._notes, self._problems = [], []
+        items = self._items()
+        images = [item for item in items if item.kind == "image"]
+        objects = [item for item in items if item.kind != "image"]
+        self._notes.append(_summary(items))
+        self._count_names(images)
+        cases = self._cases(self._fitting(images))
+        labels = config.labels
+        if labels is None:
+            found = Drawn()
+            if objects:
+                kinds = ", ".join(f"{n} {kind}" for kind, n in sorted(_kinds(objects).items()))
+                self._notes.append(f"{kinds} with structures not used; labels: {{source: auto}} takes them for labels")
+        elif labels.source == "nifti":
+            found = self._masks(labels, cases)
+        else:
+            found = Matcher(labels, images, config.align == "any").match(objects, cases)
+            self._notes += _counted(found.notes)
+            self._problems += found.problems
+        sound = [case for case in cases if case.id not in found.refused]
+        kept = self._labelled(sound, found.masks.keys() | found.raters.keys())
+        if not kept:
+            said = "; ".join(problem.message for problem in self._problems[:3])
+            raise DataError(f"{config.path}: no case is left" + (f": {said}" if said else ""))
+        return self._dataset(kept, found)
+
+    def _items(self) -> list[Item]:
+        """Everything in the tree that a reader of series knows, patients' identifiers as fingerprints."""
+        from voxgraft.discovery import discover
+
+        from .headers import headers_of
+
+        if not self._config.path.is_dir():
+            raise DataError(f"{self._config.path}: there is no such folder")
+        catalogue: Catalogue = discover()
+        items, notes = headers_of(self._config, catalogue)
+        self._notes += notes
+        if not items:
+            raise DataError(f"{self._config.path}: holds no DICOM series")
+        return items
+
+    def _fitting(self, images: Sequence[Item]) -> list[Item]:
+        """The series that fit the rules; the notes say why the others don't."""
+        found, reasons = [], Counter[str]()
+        unreadable: list[Item] = []
+        for item in images:
+            wrong = misfit(item, self._config)
+            if not wrong and item.errors and self._config.damaged == "skip":
+                unreadable.append(item)
+            elif not wrong:
+                found.append(item)
+            elif item.errors and not item.shape:
+                unreadable.append(item)
+            else:
+                reasons[wrong] += 1
+        total = count(len(images), "series")
+        if reasons:
+            why = ", ".join(f"{n} {WHY[reason]}" for reason, n in reasons.most_common())
+            self._notes.append(f"{reasons.total()} of {total} left out by the rules: {why}")
+        if unreadable:
+            names = self._ids(unreadable[:3])
+            why = "; ".join(f"{name}: {item.errors[0].message}" for name, item in zip(names, unreadable, strict=False))
+            more = "; ..." if len(unreadable) > 3 else ""
+            self._notes.append(f"{len(unreadable)} of {total} left out, they cannot be read: {why}{more}")
+        if not found:
+            kinds = ", ".join(f"{n} {kind}" for kind, n in _kinds(images).items())
+            raise DataError(
+                f"{self._config.path}: none of its {len(images)} series ({kinds}) fits the rules of the layout"
+            )
+        return found
+
+    def _cases(self, fitting: Sequence[Item]) -> list[Picked]:
+        config = self._config
+        if config.channels is None and config.take in (None, "all"):
+            return [Picked(name, (item,), item) for item, name in zip(fitting, self._ids(fitting), strict=True)]
+        cases, elsewhere = [], 0
+        troubled: list[str] = []
+        for items in studies(fitting).values():
+            try:
+                found = self._of_study(items)
+            except Ambiguous as error:
+                troubled.append(f"study {self._study(items[0])}: {error}")
+            else:
+                cases += found
+                elsewhere += not found
+        if elsewhere:
+            self._notes.append(f"{count(elsewhere, 'study')} without any of the channels")
+        if config.incomplete == "skip":
+            self._notes += [f"left out: {text}" for text in troubled]
+        else:
+            self._problems += [Problem("ambiguous-study", text) for text in troubled]
+        if not cases and troubled:
+            raise DataError(f"{config.path}: no study can be a case: {'; '.join(troubled[:3])}")
+        return cases
+
+    def _of_study(self, items: Sequence[Item]) -> list[Picked]:
+        config = self._config
+        if config.channels is None:
+            chosen = taken(items, config.take or "all")
+            return [Picked(name, (item,), item) for item, name in zip(chosen, self._ids(chosen), strict=True)]
+        found = channels_of(items, config)
+        if found is None:
+            return []
+        names = tuple(config.channels)
+        grid = found[names.index(config.grid or names[0])]
+        assert grid is not None, "the options do not let it be optional"
+        name = f"study-{self._study(items[0])}"
+        if config.ids == "folder":
+            name = self._ids([grid])[0]
+        return [Picked(name, found, grid, names)]
+
+    def _labelled(self, cases: Sequence[Picked], marked: Set[str]) -> list[Picked]:
+        """The cases that remain once those without a label are treated as the options say."""
+        labels = self._config.labels
+        missing = [case.id for case in cases if case.id not in marked]
+        rule = (labels.missing if labels is not None else None) or self._config.unlabelled
+        if labels is None or not missing or rule == "keep":
+            return list(cases)
+        if rule == "error":
+            raise DataError(
+                f"{labels.path or self._config.path}: {listed(missing, 'case')} of {len(cases)} without a mask"
+            )
+        self._notes.append(f"{count(len(missing), 'case')} left out without a mask")
+        return [case for case in cases if case.id in marked]
+
+    def _dataset(self, cases: Sequence[Picked], drawn: Drawn) -> Dataset:
+        config = self._config
+        names = tuple(config.channels) if config.channels is not None else ("image",)
+        align = Align(names.index(config.grid or names[0]), config.align) if len(names) > 1 else None
+        if config.patient == "id" and any(not case.grid.patient for case in cases):
+            self._notes.append("some series have no PatientID: their first folder is taken for the patient")
+        found = tuple(
+            Case(
+                id=case.id,
+                patient=self._patient(case.grid),
+                images=tuple(None if item is None else _reference(item) for item in case.items),
+                label=drawn.masks.get(case.id),
+                facts={name: case.grid.facts[name] for name in FACTS if case.grid.facts.get(name) not in (None, "")},
+                align=align,
+                raters=drawn.raters.get(case.id, {}),
+            )
+            for case in cases
+        )
+        return Dataset(found, names, drawn.labels, tuple(self._notes), tuple(self._problems), optional=config.optional)
+
+    def _ids(self, items: Sequence[Item]) -> list[str]:
+        keys = [self._key(item) for item in items]
+        if self._config.ids == "hash":
+            kinds = [(item.modality or "image").lower() for item in items]
+            return [f"{kind}-{self._naming.of(key)}" for kind, key in zip(kinds, keys, strict=True)]
+        often = Counter(item.path for item in items)
+        names = [
+            _below(item.path, self._config.path) + ("" if often[item.path] == 1 else f"-{self._naming.of(key)}")
+            for item, key in zip(items, keys, strict=True)
+        ]
+        ids = self._naming.safe_ids(names)
+        return [ids[name] for name in names]
+
+    def _key(self, item: Item) -> str:
+        """What names a series wherever it lies; its place too, where several images have its name."""
+        if item.series and self._often[item.series] == 1:
+            return str(item.series)
+        place = f"{item.series}@{_below(item.path, self._config.path)}"
+        return place if self._often[place] == 1 else f"{place}/{item.files[0].name if item.files else ''}"
+
+    def _count_names(self, images: Sequence[Item]) -> None:
+        self._often = Counter(item.series for item in images)
+        self._often.update(f"{item.series}@{_below(item.path, self._config.path)}" for item in images)
+        self._patients = Counter(study for _, study in {(item.patient, item.facts.get("study")) for item in images})
+
+    def _study(self, item: Item) -> str:
+        """What names a study wherever it lies; its patient too, where several have a study of this name."""
+        study = str(item.facts.get("study") or "") or f"@{_below(item.path.parent, self._config.path)}"
+        return self._naming.of(study if self._patients[study] == 1 else f"{study}@{item.patient}")
+
+    def _patient(self, item: Item) -> str:
+        if self._config.patient == "folder" or not item.patient:
+            return f"folder-{self._naming.of(_below(item.path, self._config.path).split('/')[0])}"
+        return f"patient-{self._naming.of_mark(item.patient)}"
+
+    def _masks(self, labels: LabelRules, cases: Sequence[Picked]) -> Drawn:
+        """Masks from a folder beside the tree."""
+        assert labels.path is not None, "the options say so"
+        masks = masks_in(labels.path)
+        found = Drawn()
+        for case in cases:
+            folder = case.grid.path if case.grid.path.is_dir() else case.grid.path.parent
+            names = (case.grid.series, series_of(case.grid), case.id, folder.name)
+            name = next((name for name in names if name in masks), None)
+            if name is not None:
+                found.masks[case.id] = ImageRef(masks[name])
+        used = Counter(ref.path for ref in found.masks.values())
+        if len(used) < len(masks):
+            self._notes.append(f"{len(masks) - len(used)} of {len(masks)} masks belong to no series")
+        if any(often > 1 for often in used.values()):
+            self._notes.append("one mask serves several series: name the masks by SeriesInstanceUID")
+        return found
+
+
+def _reference(item: Item) -> ImageRef:
+    """A damaged series is looked for in its folder, so that whoever reads it finds what is wrong with it."""
+    return ImageRef(item.path, item.series, () if item.errors else item.files)
+
+
+def _summary(items: Sequence[Item]) -> str:
+    """How many patients, studies and series there are, by modality."""
+    patients = {item.patient for item in items if item.patient}
+    found = {(item.patient, item.facts["study"]) for item in items if item.facts.get("study")}
+    kinds = ", ".join(f"{n} {kind}" for kind, n in sorted(_kinds(items).items()))
+    parts = (count(len(patients), "patient"), count(len(found), "study"), count(len(items), "series"))
+    return f"{', '.join(parts)}: {kinds}"
+
+
+def _kinds(items: Sequence[Item]) -> Counter[str]:
+    return Counter(item.modality or "other" for item in items)
+
+
+def _counted(notes: Sequence[str]) -> list[str]:
+    """Each note once, with how often it stands there."""
+    return [text if often == 1 else f"{often} times: {text}" for text, often in Counter(notes).items()]
+
+
+def _below(path: Path, root: Path) -> str:
+    return path.relative_to(root).as_posix() if path.is_relative_to(root) and path != root else path.name
