@@ -16,7 +16,7 @@ def voxgraft_readers() -> list[ReaderSpec[DicomConfig]]:
     return [
         ReaderSpec(
             name="dicom",
-            summary="DICOM series of single-frame images, sorted and checked strictly",
+            summary="DICOM images, classic and enhanced, sorted and checked strictly",
             suffixes=(".dcm", ".dicom", ".ima"),
             magic=((128, b"DICM"),),
             series=True,
@@ -35,4 +35,4 @@ def _config() -> type[DicomConfig]:
 def _build(config: DicomConfig) -> DicomReader:
     from .reader import DicomReader
 
-    return DicomReader()
+    return DicomReader(config)

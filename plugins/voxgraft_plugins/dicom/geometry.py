@@ -16,7 +16,8 @@ import numpy as np
 
 from voxgraft.volume import Array, Problem
 
-from .header import Header
+from .channels import Parted, differing, parted
+from .frames import Frame
 
 SAME_DIRECTION = 1e-3
 SAME_PIXEL = 1e-3
@@ -33,12 +34,14 @@ class Stack:
     """Slices in their order.
 
     Attributes:
+        frames: The slices of the first channel, then those of the next.
         affine: From (column, row, slice) to RAS millimetres; of the first slices where there are errors.
     """
 
-    slices: tuple[Header, ...]
+    frames: tuple[Frame, ...]
     affine: Array
     problems: tuple[Problem, ...]
+    parted: Parted | None = None
 
 
 @dataclass(frozen=True)
@@ -56,11 +59,11 @@ class Plane:
         return np.cross(self.along_row, self.along_column)
 
 
-def plane_of(header: Header) -> Plane | None:
+def plane_of(frame: Frame) -> Plane | None:
     """The plane of a slice; None where the file does not say it, or says nonsense."""
-    position = header.numbers("ImagePositionPatient", 3)
-    cosines = header.numbers("ImageOrientationPatient", 6)
-    spacing = header.numbers("PixelSpacing", 2)
+    position = frame.numbers("ImagePositionPatient", 3)
+    cosines = frame.numbers("ImageOrientationPatient", 6)
+    spacing = frame.numbers("PixelSpacing", 2)
     if position is None or cosines is None or spacing is None or min(spacing) <= 0:
         return None
     row, column = np.array(cosines[:3]), np.array(cosines[3:])
@@ -70,27 +73,66 @@ def plane_of(header: Header) -> Plane | None:
     return Plane(np.array(position), row / lengths[0], column / lengths[1], spacing[1], spacing[0])
 
 
-def stacked(slices: Sequence[Header]) -> Stack:
-    """Sort slices that agree in size and direction, and check that they make up a volume.
+def unplaced(frames: Sequence[Frame]) -> str:
+    """The attributes in which frames do not say, or say wrongly, where they lie, for a message."""
+    needed = {"ImagePositionPatient": 3, "ImageOrientationPatient": 6, "PixelSpacing": 2}
+    lacking = [name for name, count in needed.items() if any(frame.numbers(name, count) is None for frame in frames)]
+    return ", ".join(lacking) or "ImageOrientationPatient, PixelSpacing"
+
+
+def stacked(frames: Sequence[Frame]) -> Stack:
+    """Sort slices that agree in size and direction, and check that they make up a volume, or several channels of one.
 
     The third axis of the affine runs from the first slice to the last, in the direction of the normal (row x column).
     """
-    planes = {id(one): plane for one in slices if (plane := plane_of(one)) is not None}
-    normal = planes[id(slices[0])].normal
-    place = {id(one): float(planes[id(one)].position @ normal) for one in slices}
-    ordered = tuple(sorted(slices, key=lambda one: (place[id(one)], one.whole("InstanceNumber"), str(one.path))))
-    places = np.array([place[id(one)] for one in ordered])
-    first = planes[id(ordered[0])]
-    if len(ordered) == 1:
-        thickness, problems = _thickness(ordered[0])
-        return Stack(ordered, _affine(first, normal * thickness), problems)
-    problems = _repeated(ordered, places)
-    run = planes[id(ordered[-1])].position - first.position
-    if not problems:
-        problems = (*_off_grid(places), *_leaning(np.stack([planes[id(one)].position for one in ordered]), normal))
-    # Where slices repeat, there is no regular step; the extent divided by the steps keeps the affine invertible.
-    step = run / (len(ordered) - 1) if run @ normal > 1e-6 else normal
-    return Stack(ordered, _affine(first, step), problems)
+    planes = {id(one): plane for one in frames if (plane := plane_of(one)) is not None}
+    normal = planes[id(frames[0])].normal
+    height = {id(one): float(planes[id(one)].position @ normal) for one in frames}
+    ordered = sorted(frames, key=lambda one: (height[id(one)], one.order))
+    places = _places(ordered, np.array([height[id(one)] for one in ordered]))
+    channels: tuple[Sequence[Frame], ...] = (ordered,)
+    found, problems = None, _repeated(places, height)
+    if problems and len({len(place) for place in places}) == 1:
+        found = parted(places)
+        if found is not None:
+            channels = found.channels
+            problems = _apart(np.array([[planes[id(one)].position for one in channel] for channel in channels]), normal)
+    positions = np.stack([planes[id(one)].position for one in channels[0]])
+    if not problems and len(positions) > 1:
+        problems = (
+            *_off_grid((positions - positions[0]) @ normal, positions[0] @ normal),
+            *_leaning(positions, normal),
+        )
+    first, steps = planes[id(channels[0][0])], len(positions) - 1
+    run = positions[-1] - positions[0]
+    if len(places) == 1 and not problems:
+        thickness, problems = _thickness(channels[0][0])
+        step = normal * thickness
+    else:
+        # Where slices repeat, there is no regular step; the extent divided by the steps keeps the affine invertible.
+        step = run / steps if run @ normal > 1e-6 else normal
+    return Stack(tuple(one for channel in channels for one in channel), _affine(first, step), problems, found)
+
+
+def _places(ordered: Sequence[Frame], heights: Array) -> list[Sequence[Frame]]:
+    """Part sorted frames into those that lie in one place each."""
+    steps = np.diff(heights)
+    starts = np.flatnonzero(np.concatenate([[True], steps > max(1e-3, 0.01 * _usual(steps))]))
+    return [ordered[a:b] for a, b in zip(starts, [*starts[1:], len(ordered)], strict=True)]
+
+
+def _usual(steps: Array) -> float:
+    return float(np.median(steps[steps > 1e-3])) if (steps > 1e-3).any() else 1.0
+
+
+def _apart(positions: Array, normal: Array) -> tuple[Problem, ...]:
+    """Volumes of one series that do not lie on one grid; positions (channel, slice, 3)."""
+    spacing = _usual(np.diff(positions[0] @ normal))
+    distance = float(np.sqrt(((positions - positions[0]) ** 2).sum(-1)).max())
+    if distance <= max(1e-3, 0.01 * spacing):
+        return ()
+    text = f"it holds {len(positions)} volumes whose slices lie up to {distance:.2f} mm apart; a volume has one grid"
+    return (Problem("several-volumes", text),)
 
 
 def _affine(first: Plane, step: Array) -> Array:
@@ -103,39 +145,28 @@ def _affine(first: Plane, step: Array) -> Array:
     return RAS @ lps
 
 
-def _thickness(header: Header) -> tuple[float, tuple[Problem, ...]]:
+def _thickness(header: Frame) -> tuple[float, tuple[Problem, ...]]:
     for name in ("SliceThickness", "SpacingBetweenSlices"):
         if (value := abs(header.number(name, 0.0))) > 0:
             return value, ()
     return 1.0, (Problem("no-thickness", "its one slice has no thickness; 1 mm is assumed", "warning"),)
 
 
-def _repeated(ordered: Sequence[Header], places: Array) -> tuple[Problem, ...]:
+def _repeated(places: Sequence[Sequence[Frame]], height: dict[int, float]) -> tuple[Problem, ...]:
     """Several slices in one place: several volumes, or single slices that stand twice."""
-    nearest = np.diff(places)
-    usual = float(np.median(nearest[nearest > 1e-3])) if (nearest > 1e-3).any() else 1.0
-    starts = np.flatnonzero(np.concatenate([[True], nearest > max(1e-3, 0.01 * usual)]))
-    counts = np.diff(np.append(starts, len(places)))
-    if counts.max() == 1:
+    counts = [len(place) for place in places]
+    if max(counts) == 1:
         return ()
-    if counts.min() == counts.max():
-        text = f"it holds {counts[0]} volumes of {len(counts)} slices in the same place{_differing(ordered, counts[0])}"
-        return (Problem("several-volumes", f"{text}; a reader of series takes one"),)
-    where = ", ".join(f"{places[start]:.2f} mm" for start, n in zip(starts, counts, strict=True) if n > 1)[:120]
-    twice = int((counts > 1).sum())
-    text = f"{twice} of its {len(counts)} places hold more than one slice (along the normal at {where})"
+    if min(counts) == max(counts):
+        text = f"it holds {counts[0]} volumes of {len(counts)} slices in the same place{differing(places)}"
+        return (Problem("several-volumes", text),)
+    twice = [place for place in places if len(place) > 1]
+    where = ", ".join(f"{height[id(place[0])]:.2f} mm" for place in twice)[:120]
+    text = f"{len(twice)} of its {len(counts)} places hold more than one slice (along the normal at {where})"
     return (Problem("duplicate-slice", text),)
 
 
-def _differing(ordered: Sequence[Header], volumes: int) -> str:
-    names = ("EchoTime", "TemporalPositionIdentifier", "TriggerTime", "AcquisitionNumber", "ImageType")
-    for name in names:
-        if len({one.text(name) for one in ordered}) == volumes:
-            return f", which differ in {name}"
-    return ""
-
-
-def _off_grid(places: Array) -> tuple[Problem, ...]:
+def _off_grid(places: Array, start: float) -> tuple[Problem, ...]:
     steps = np.diff(places)
     usual = float(np.median(steps))
     gaps = np.flatnonzero(steps > GAP * usual)
@@ -143,8 +174,8 @@ def _off_grid(places: Array) -> tuple[Problem, ...]:
         at = int(gaps[0])
         lost = int(sum(max(1, round(float(steps[gap]) / usual) - 1) for gap in gaps))
         text = (
-            f"between its slices {at + 1} and {at + 2} (at {places[at]:.2f} and {places[at + 1]:.2f} mm along the "
-            f"normal) lie {steps[at]:.2f} mm, elsewhere {usual:.2f} mm; slices that are missing: {lost}"
+            f"between its slices {at + 1} and {at + 2} (at {start + places[at]:.2f} and {start + places[at + 1]:.2f} "
+            f"mm along the normal) lie {steps[at]:.2f} mm, elsewhere {usual:.2f} mm; slices that are missing: {lost}"
         )
         return (Problem("missing-slice", text),)
     spacing = (places[-1] - places[0]) / len(steps)
@@ -174,20 +205,20 @@ def _leaning(positions: Array, normal: Array) -> tuple[Problem, ...]:
     return (Problem("gantry-tilt", text),)
 
 
-def grouped(headers: Sequence[Header], same: Callable[[Header, Header], bool]) -> list[list[Header]]:
+def grouped(frames: Sequence[Frame], same: Callable[[Frame, Frame], bool]) -> list[list[Frame]]:
     """Part slices into groups that agree with the first of their group; the largest group comes first."""
-    groups: list[list[Header]] = []
-    for header in headers:
+    groups: list[list[Frame]] = []
+    for frame in frames:
         for group in groups:
-            if same(group[0], header):
-                group.append(header)
+            if same(group[0], frame):
+                group.append(frame)
                 break
         else:
-            groups.append([header])
+            groups.append([frame])
     return sorted(groups, key=len, reverse=True)
 
 
-def same_direction(one: Header, two: Header) -> bool:
+def same_direction(one: Frame, two: Frame) -> bool:
     a, b = plane_of(one), plane_of(two)
     if a is None or b is None:
         return a is b
@@ -195,7 +226,7 @@ def same_direction(one: Header, two: Header) -> bool:
     return max(float(np.abs(difference).max()) for difference in differences) <= SAME_DIRECTION
 
 
-def same_size(one: Header, two: Header) -> bool:
+def same_size(one: Frame, two: Frame) -> bool:
     a, b = one.numbers("PixelSpacing", 2), two.numbers("PixelSpacing", 2)
     if (one.text("Rows"), one.text("Columns")) != (two.text("Rows"), two.text("Columns")):
         return False

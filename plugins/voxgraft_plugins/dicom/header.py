@@ -2,68 +2,26 @@
 
 from __future__ import annotations
 
-import math
 import os
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from struct import unpack_from
 from typing import Any
 
-from .elements import EXPLICIT, IMPLICIT, Odd, Short, walk
+from .attributes import DOUBLES, NAMES, PRESENCE, PRIVATE, TAGS, WANTED, WHOLE_NUMBERS, Attributes
+from .elements import BIG_ENDIAN, DEFLATED, EXPLICIT, IMPLICIT, Odd, Short, walk
 
-TAGS = {
-    "MediaStorageSOPClassUID": 0x00020002,
-    "MediaStorageSOPInstanceUID": 0x00020003,
-    "TransferSyntaxUID": 0x00020010,
-    "SpecificCharacterSet": 0x00080005,
-    "ImageType": 0x00080008,
-    "SOPClassUID": 0x00080016,
-    "SOPInstanceUID": 0x00080018,
-    "Modality": 0x00080060,
-    "SeriesDescription": 0x0008103E,
-    "PatientID": 0x00100020,
-    "SliceThickness": 0x00180050,
-    "EchoTime": 0x00180081,
-    "SpacingBetweenSlices": 0x00180088,
-    "TriggerTime": 0x00181060,
-    "ImagerPixelSpacing": 0x00181164,
-    "StudyInstanceUID": 0x0020000D,
-    "SeriesInstanceUID": 0x0020000E,
-    "AcquisitionNumber": 0x00200012,
-    "InstanceNumber": 0x00200013,
-    "ImagePositionPatient": 0x00200032,
-    "ImageOrientationPatient": 0x00200037,
-    "FrameOfReferenceUID": 0x00200052,
-    "TemporalPositionIdentifier": 0x00200100,
-    "SamplesPerPixel": 0x00280002,
-    "PhotometricInterpretation": 0x00280004,
-    "NumberOfFrames": 0x00280008,
-    "Rows": 0x00280010,
-    "Columns": 0x00280011,
-    "PixelSpacing": 0x00280030,
-    "BitsAllocated": 0x00280100,
-    "BitsStored": 0x00280101,
-    "HighBit": 0x00280102,
-    "PixelRepresentation": 0x00280103,
-    "RescaleIntercept": 0x00281052,
-    "RescaleSlope": 0x00281053,
-    "LossyImageCompression": 0x00282110,
-    "ModalityLUTSequence": 0x00283000,
-    "PerFrameFunctionalGroupsSequence": 0x52009230,
-}
-WANTED = frozenset(TAGS.values())
-NAMES = {tag: name for name, tag in TAGS.items()}
-WHOLE_NUMBERS = frozenset(
-    {"SamplesPerPixel", "Rows", "Columns", "BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation"}
-)
-"""Attributes of VR US: two bytes, not text."""
-PRESENCE = frozenset({"ModalityLUTSequence", "PerFrameFunctionalGroupsSequence"})
+NATIVE = frozenset({IMPLICIT, EXPLICIT, BIG_ENDIAN, DEFLATED})
+"""Transfer syntaxes whose pixels are not compressed."""
 WINDOW = 1 << 14
 """Bytes that are read first; most headers end before."""
 
 
 @dataclass(frozen=True, slots=True)
-class Header:
+class Header(Attributes):
     """What one file says.
 
     Attributes:
@@ -83,26 +41,6 @@ class Header:
     complete: bool
     plain: bool
     has_pixels: bool
-
-    def text(self, name: str) -> str:
-        return self.values.get(name, "")
-
-    def numbers(self, name: str, count: int) -> tuple[float, ...] | None:
-        """The values of a numeric attribute; None where they are missing, no finite numbers, or of another count."""
-        try:
-            values = tuple(float(part) for part in self.values[name].split("\\"))
-        except (KeyError, ValueError):
-            return None
-        return values if len(values) == count and all(map(math.isfinite, values)) else None
-
-    def number(self, name: str, default: float) -> float:
-        values = self.numbers(name, 1)
-        return values[0] if values else default
-
-    def whole(self, name: str, default: int = 0) -> int:
-        """A whole number; -1 where something else stands there."""
-        text = self.values.get(name, str(default))
-        return int(text) if text.isdecimal() else -1
 
     @property
     def sop_class(self) -> str:
@@ -138,7 +76,7 @@ def read_header(path: Path) -> Header | None:
             else:
                 break
     raw = {NAMES[tag]: value for tag, value in found.values.items()}
-    values = {name: text for name, value in raw.items() if (text := _text(name, value, raw))}
+    values = _own({name: text for name, value in raw.items() if (text := _text(name, value, raw))})
     return Header(
         path=path,
         size=size,
@@ -153,10 +91,15 @@ def read_header(path: Path) -> Header | None:
 
 
 def _text(name: str, value: bytes, raw: dict[str, bytes]) -> str:
-    if name in WHOLE_NUMBERS:
+    if name in WHOLE_NUMBERS or (name == "SiemensMosaicCount" and len(value) == 2):
         return str(unpack_from("<H", value)[0]) if len(value) >= 2 else ""
     if name in PRESENCE:
         return "present"
+    if name in DOUBLES:
+        return "\\".join(map(repr, unpack_from(f"<{len(value) // 8}d", value)))
+    if name == "PixelPaddingValue":
+        signed = raw.get("PixelRepresentation", b"\0")[:1] == b"\1"
+        return str(unpack_from("<h" if signed else "<H", value)[0]) if len(value) == 2 else ""
     if value.isascii():
         return value.decode("ascii").strip(" \0")
     from pydicom.charset import convert_encodings, decode_bytes
@@ -169,19 +112,29 @@ def _text(name: str, value: bytes, raw: dict[str, bytes]) -> str:
         return value.decode("latin-1").strip(" \0")
 
 
+def _own(values: dict[str, str]) -> dict[str, str]:
+    """Without private attributes that stand under another maker's name."""
+    siemens = values.get("SiemensCreator") == "SIEMENS MR HEADER"
+    general_electric = values.get("GECreator", "").startswith("GEMS_PARM")
+    for name in PRIVATE & values.keys():
+        if not (siemens if name.startswith("Siemens") else general_electric):
+            del values[name]
+    return values
+
+
 def _by_pydicom(path: Path, size: int) -> Header | None:
     """Read what the walk would not: deflated, big endian, without preamble, with wrong VRs."""
-    import warnings
-
     import pydicom
 
     try:
-        with warnings.catch_warnings(), pydicom.config.disable_value_validation():
-            warnings.simplefilter("ignore")  # they quote values, and what they warn of is checked here anyway
-            dataset = pydicom.dcmread(path, force=True, defer_size=WINDOW)
+        with forgiving():
+            dataset = pydicom.dcmread(path, force=True)
             meta = dataset.file_meta
-            values = {name: _plain(meta if tag >> 16 == 2 else dataset, name) for name, tag in TAGS.items()}
+            values = {name: _plain(meta if tag >> 16 == 2 else dataset, name, tag) for name, tag in TAGS.items()}
             has_pixels = "PixelData" in dataset
+            syntax = values["TransferSyntaxUID"] or _syntax_of(dataset)
+            native = has_pixels and syntax in NATIVE
+            length = len(dataset.PixelData) if native else -1
     except Exception:  # pydicom fails in many ways on what is no DICOM
         return None
     if not (values["SOPClassUID"] or values["MediaStorageSOPClassUID"]) and not values["Rows"]:
@@ -189,21 +142,43 @@ def _by_pydicom(path: Path, size: int) -> Header | None:
     return Header(
         path=path,
         size=size,
-        values={name: text for name, text in values.items() if text},
-        syntax=values["TransferSyntaxUID"],
+        values=_own({name: text for name, text in values.items() if text}),
+        syntax=syntax,
         pixels=-1,
-        length=-1,
+        length=length,
         complete=True,
         plain=False,
         has_pixels=has_pixels,
     )
 
 
-def _plain(dataset: Any, name: str) -> str:
+@contextmanager
+def forgiving() -> Iterator[None]:
+    """Let pydicom read odd values in silence: its warnings quote them, and what they warn of is checked here anyway."""
+    import pydicom
+
+    with warnings.catch_warnings(), pydicom.config.disable_value_validation():
+        warnings.simplefilter("ignore")
+        yield
+
+
+def _syntax_of(dataset: Any) -> str:
+    """How a file without a meta header is written, as pydicom guessed it from the first element."""
+    implicit, little = dataset.original_encoding
+    if little is False:
+        return BIG_ENDIAN
+    return IMPLICIT if implicit else EXPLICIT
+
+
+def _plain(dataset: Any, name: str, tag: int) -> str:
     value = dataset.get(name)
+    if name in PRIVATE:
+        value = dataset[tag].value if tag in dataset else None
     if value is None:
         return ""
     if name in PRESENCE:
         return "present"
-    several = not isinstance(value, (str, bytes)) and hasattr(value, "__iter__")
+    if isinstance(value, bytes):
+        return value.decode("ascii", "replace").strip(" \0")
+    several = not isinstance(value, str) and hasattr(value, "__iter__")
     return "\\".join(map(str, value)) if several else str(value).strip()

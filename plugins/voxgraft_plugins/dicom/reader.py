@@ -10,26 +10,39 @@ import numpy as np
 from voxgraft.errors import BadImage
 from voxgraft.volume import Item, Problem, Volume
 
-from .geometry import plane_of, stacked
+from .beside import unclaimed
+from .config import DicomConfig
 from .header import Header, read_header
-from .pixels import missing_pixels, read_pixels
-from .series import describe, is_image, is_nameless, may_belong, series_of
+from .items import Found
+from .kinds import STRUCTURES, is_image
+from .series import describe, is_nameless, may_belong, series_of
+from .structures import structures_item
+from .voxels import read_voxels
+
+CHANGED = "its files have changed since they were looked at"
 
 
 class DicomReader:
-    """Reads series of single-frame images; arrays are (column, row, slice), affines lead to RAS millimetres."""
+    """Reads DICOM images; arrays are (column, row, slice), with channels or colours first; affines lead to RAS."""
+
+    def __init__(self, config: DicomConfig | None = None) -> None:
+        self._config = config or DicomConfig()
 
     def scan(self, files: Sequence[Path]) -> list[Item]:
-        """Group files into series and describe each; objects that hold no image are left out.
+        """Group files into series and describe each image in them; objects that hold no image are left out.
 
         A file that breaks off before it names its series, or is no DICOM at all in spite of its name, counts against
-        every series of the same folder that it may be a slice of.
+        every series of the same folder that it may be a slice of. SEG and RTSTRUCT objects become items of the kind
+        `structures`, for other readers to read.
         """
         headers: list[Header] = []
+        structures: list[Header] = []
         damaged: dict[Path, Header | None] = {}
-        for file in files:
+        for file in (*files, *unclaimed(files)):
             header = _header(file)
-            if header is None or (is_image(header) and is_nameless(header)):
+            if header is not None and header.sop_class in STRUCTURES:
+                structures.append(header)
+            elif header is None or (is_image(header) and is_nameless(header)):
                 damaged[file] = header
             elif is_image(header):
                 headers.append(header)
@@ -37,14 +50,17 @@ class DicomReader:
         for series in series_of(headers):
             beside = [file for file, rest in damaged.items() if may_belong(file, rest, series)]
             blamed.update(beside)
-            items += describe(series, beside)
+            items += [found.item for found in describe(series, beside, self._config)]
+        items += [structures_item(header) for header in structures]
         return items + [_unreadable(file) for file in damaged if file not in blamed]
 
     def read(self, item: Item) -> Volume:
-        """Read the voxels; the first axis is contiguous in memory.
+        """Read the voxels; the first spatial axis is contiguous in memory.
 
-        Intensities are rescaled: whole numbers stay integers (int16 where they fit), others become float32. Colours
-        become channels, and MONOCHROME1 is left as it is.
+        Intensities are rescaled by the modality transformation of each frame, and by nothing else (private scale
+        factors and real world value maps are left alone; PET: see the options): whole numbers stay integers (int16
+        where they fit), others become float32. Colours and told-apart volumes of a series become channels;
+        MONOCHROME1 is left as it is.
 
         Raises:
             BadImage: A file is damaged, cannot be decoded, or has changed since the scan.
@@ -52,16 +68,46 @@ class DicomReader:
         if item.errors:
             raise BadImage(item.path, item.errors[0].message)
         try:
-            headers = [header for file in item.files if (header := read_header(file)) is not None]
-            _unchanged(item, headers)
-            pixels = read_pixels(headers)
+            found = self._again(item)
+            pixels = read_voxels(found.frames, found.factor)
         except OSError as error:
             raise BadImage(item.path, f"it cannot be read: {error.strerror or error}") from error
         dims = len(item.shape)
-        array = pixels.transpose(*range(pixels.ndim - 1, -1, -1)) if dims == 3 else pixels[0].T
-        if pixels.ndim == 4 and dims == 2:
-            array = pixels[0].transpose(2, 1, 0)
+        if pixels.ndim == 4:  # (slice, row, column, colour)
+            array = pixels.transpose(3, 2, 1, 0) if dims == 3 else pixels[0].transpose(2, 1, 0)
+        elif dims == 2:
+            array = pixels[0].T
+        elif item.channels > 1:
+            array = pixels.reshape(item.channels, -1, *pixels.shape[1:]).transpose(0, 3, 2, 1)
+        else:
+            array = pixels.transpose(2, 1, 0)
         return Volume(array, item.affine, dims=dims, item=item)
+
+    def _again(self, item: Item) -> Found:
+        """Look at the item's files once more, and find it in them.
+
+        Raises:
+            BadImage: They are not the same any more.
+            OSError: A file cannot be read.
+        """
+        headers = [header for file in item.files if (header := read_header(file)) is not None]
+        if len(headers) < len(item.files):
+            raise BadImage(item.path, CHANGED)
+        images = [found for series in series_of(headers) for found in describe(series, (), self._config)]
+        same = [one for one in images if _is_same(one.item, item)]
+        found = next((one for one in same if one.item.series == item.series), same[0] if len(same) == 1 else None)
+        if found is not None:
+            return found
+        for one in images:
+            for problem in one.item.errors:
+                raise BadImage(item.path, f"{CHANGED}: {problem.message}")
+        raise BadImage(item.path, CHANGED)
+
+
+def _is_same(now: Item, then: Item) -> bool:
+    if now.errors or (now.files, now.shape, now.channels) != (then.files, then.shape, then.channels):
+        return False
+    return np.allclose(now.affine, then.affine, atol=1e-6)
 
 
 def _header(file: Path) -> Header | None:
@@ -69,27 +115,6 @@ def _header(file: Path) -> Header | None:
         return read_header(file)
     except OSError:
         return None
-
-
-def _unchanged(item: Item, headers: Sequence[Header]) -> None:
-    """Hold the files against what the scan saw.
-
-    Raises:
-        BadImage: They are not the same any more.
-    """
-    for header in headers:
-        if (header.whole("Columns"), header.whole("Rows")) != item.shape[:2] or not header.complete:
-            raise BadImage(header.path, "it has changed since it was looked at")
-        if reason := missing_pixels(header):
-            raise BadImage(header.path, reason)
-    if len(headers) != len(item.files):
-        raise BadImage(item.path, "some of its files have changed since they were looked at")
-    if len(item.shape) == 3:
-        if any(plane_of(header) is None for header in headers):
-            raise BadImage(item.path, "some of its files have changed since they were looked at")
-        stack = stacked(headers)
-        if list(stack.slices) != list(headers) or not np.allclose(stack.affine, item.affine, atol=1e-6):
-            raise BadImage(item.path, "some of its files have changed since they were looked at")
 
 
 def _unreadable(file: Path) -> Item:

@@ -1,48 +1,22 @@
-"""From headers to items: which files belong together, and what is wrong with them."""
+"""From headers to images: which files belong together, and what kind of image they hold."""
 
 from __future__ import annotations
 
-import os
-from collections import Counter
 from collections.abc import Iterable, Sequence
-from filecmp import cmp
 from pathlib import Path
 
-import numpy as np
+from voxgraft.volume import Problem
 
-from voxgraft.volume import Array, Item, Problem
-
-from .geometry import grouped, plane_of, same_direction, same_size, stacked
+from .config import DicomConfig
+from .enhanced import Inconsistent, frames_of, is_enhanced
+from .frames import Frame, single
+from .geometry import plane_of
 from .header import Header
-from .pixels import missing_pixels, pixel_problems
-
-TOMOGRAPHIC = {
-    "1.2.840.10008.5.1.4.1.1.2": "CT",
-    "1.2.840.10008.5.1.4.1.1.4": "MR",
-    "1.2.840.10008.5.1.4.1.1.128": "PT",
-}
-"""SOP classes of single slices: without a place in the patient they are of no use."""
-ENHANCED = frozenset(
-    f"1.2.840.10008.5.1.4.1.1.{tail}"
-    for tail in ("2.1", "2.2", "4.1", "4.3", "4.4", "128.1", "130", "12.1.1", "12.2.1", "13.1.1", "13.1.2", "13.1.3")
-)
-NO_IMAGE = tuple(
-    f"1.2.840.10008.5.1.4.1.1.{tail}"
-    for tail in ("66", "88.", "11.", "9.", "104.", "481.", "30", "67", "68.", "45", "79")
-)
-"""Beginnings of SOP classes that hold no image of a patient, though some hold pixels: segmentations, plans, doses."""
-
-
-STORAGE = "1.2.840.10008.5.1.4.1.1."
-DIRECTORY = "1.2.840.10008.1.3.10"
-
-
-def is_image(header: Header) -> bool:
-    """Whether the file holds, or should hold, an image: one without pixels may be what is left of a slice."""
-    if header.sop_class.startswith((*NO_IMAGE, DIRECTORY)):
-        return False
-    told = header.has_pixels or header.text("Rows") or not header.complete
-    return bool(told) or not header.sop_class or header.sop_class.startswith(STORAGE)
+from .items import Found, Problems, flat, refused
+from .kinds import TOMOGRAPHIC
+from .mosaic import Unplaced, is_mosaic, tiles_of
+from .pixels import missing_pixels
+from .volumes import volumes
 
 
 def series_of(headers: Iterable[Header]) -> list[list[Header]]:
@@ -64,33 +38,131 @@ def is_nameless(header: Header) -> bool:
 
 def may_belong(file: Path, rest: Header | None, series: Sequence[Header]) -> bool:
     """Whether a damaged file may be a slice of a series: it lies beside its files, and what it still says agrees."""
-    if all(file.parent != header.path.parent for header in series):
+    if all(file.parent != header.path.parent for header in series) or len(_alone(series)) == len(series):
         return False
     names = ("MediaStorageSOPClassUID", "Modality", "SeriesDescription", "PatientID", "StudyInstanceUID")
     return rest is None or all(rest.text(name) in ("", series[0].text(name)) for name in names)
 
 
-def describe(headers: Sequence[Header], damaged: Sequence[Path]) -> list[Item]:
-    """The items of one series: one volume, or one item for each image that has no place in the patient.
+def describe(headers: Sequence[Header], damaged: Sequence[Path], config: DicomConfig) -> list[Found]:
+    """The images of one series: a volume, several that are whole by themselves, or pictures without a place.
 
     Args:
         damaged: Files beside them that cannot be understood and may belong to this series.
     """
-    reasons = [(header, _breaks_off(header)) for header in headers]
-    broken = tuple(Problem("truncated", f"{header.path.name}: {reason}") for header, reason in reasons if reason)
-    if damaged:
-        text = f"{damaged[0].name}: it is no readable DICOM file, and may be a slice of this series"
-        more = f" (and {len(damaged) - 1} more)" if len(damaged) > 1 else ""
-        broken += (Problem("truncated", text + more),)
-    whole = [header for header, reason in reasons if not reason]
-    if not whole:
-        return [_item(headers, _shape(headers), broken[:1])]
-    problems = broken[:1] + _kind(whole)
-    if any(problem.severity == "error" for problem in problems):
-        return [_item(headers, _shape(whole), problems)]
-    if not any(header.text("ImagePositionPatient") for header in whole) and whole[0].sop_class not in TOMOGRAPHIC:
-        return [_flat(header, len(whole) > 1, problems) for header in whole]
-    return [_volume(whole, problems)]
+    alone = _alone(headers)
+    paths = {header.path for header in alone}
+    slices = [header for header in headers if header.path not in paths]
+    several = len(headers) > 1
+    found = [one for header in alone for one in _pictures(header, several, config)]
+    if slices:
+        found += _slices(slices, damaged, config)
+    return found
+
+
+def _alone(headers: Sequence[Header]) -> list[Header]:
+    """Those that are images by themselves: pictures without a place in the patient, and films."""
+    placed = [header for header in headers if header.text("ImagePositionPatient") or is_enhanced(header)]
+    classes = {header.sop_class for header in placed}
+
+    def is_picture(header: Header) -> bool:
+        if header.text("ImagePositionPatient") or is_enhanced(header) or header.sop_class in classes:
+            return False
+        return header.sop_class not in TOMOGRAPHIC and (header.complete or not placed)
+
+    pictures = [header for header in headers if is_picture(header)]
+    if not any(header.complete for header in pictures):
+        pictures = []
+    paths = {header.path for header in pictures}
+    return [header for header in headers if header.path in paths or _is_film(header)]
+
+
+def _is_film(header: Header) -> bool:
+    return header.complete and header.sop_class not in TOMOGRAPHIC and _has_frames(header)
+
+
+def _has_frames(header: Header) -> bool:
+    """Whether it holds several frames without saying where each lies."""
+    return header.whole("NumberOfFrames", 1) != 1 and not is_enhanced(header)
+
+
+def _pictures(header: Header, several: bool, config: DicomConfig) -> list[Found]:
+    """An image that stands by itself, or the frames of a film."""
+    if reason := _breaks_off(header):
+        return [refused([header], (Problem("truncated", f"{header.path.name}: {reason}"),))]
+    count = header.whole("NumberOfFrames", 1)
+    if count < 1:
+        return [refused([header], (Problem("multi-frame", "its NumberOfFrames is no number of frames"),))]
+    frames = [Frame(header, header.values, number) for number in range(count)]
+    name = header.instance if several else ""
+    return [flat(frames[0], (), name)] if count == 1 else _film(frames, name, config)
+
+
+def _film(frames: Sequence[Frame], name: str, config: DicomConfig) -> list[Found]:
+    """A film of pictures: they follow each other in time, which is no axis of a volume."""
+    header = frames[0].header
+    if config.films == "frames":
+        name = name or header.text("SeriesInstanceUID") or header.instance
+        return [flat(frame, (), f"{name}-frame{frame.index + 1}") for frame in frames]
+    text = f"its {len(frames)} frames have no places in the patient: a film or a set of pictures, not a volume"
+    return [refused([header], (Problem("multi-frame", text),), frames)]
+
+
+def _slices(headers: Sequence[Header], damaged: Sequence[Path], config: DicomConfig) -> list[Found]:
+    """The volumes of files that hold slices."""
+    broken = _damage(headers, damaged)
+    whole = [header for header in headers if not _breaks_off(header)]
+    if broken:
+        return [refused(whole or headers, broken)]
+    if any(map(_has_frames, whole)):
+        most = max(header.whole("NumberOfFrames", 1) for header in whole)
+        text = f"its files hold up to {most} frames each and do not say where they lie"
+        return [refused(headers, (Problem("multi-frame", text),))]
+    found: list[Found] = []
+    classic = [header for header in whole if not is_enhanced(header)]
+    try:
+        if len(classic) < len(whole):
+            found += _enhanced([header for header in whole if is_enhanced(header)], config)
+        if classic:
+            mosaics = [frame for header in classic if is_mosaic(header) for frame in tiles_of(header)]
+            frames = [*mosaics, *(single(header) for header in classic if not is_mosaic(header))]
+            found += volumes(frames, (), config)
+    except Inconsistent as reason:
+        return [refused(headers, (Problem("multi-frame", f"it is an enhanced multi-frame object; {reason}"),))]
+    except Unplaced as reason:
+        text = f"its slices lie side by side in one picture (Siemens mosaic), and {reason}"
+        return [refused(headers, (Problem("mosaic", text),))]
+    return found
+
+
+def _enhanced(headers: Sequence[Header], config: DicomConfig) -> list[Found]:
+    """The images of enhanced objects: frames with places are slices, those without any are pictures.
+
+    Raises:
+        Inconsistent: An object does not describe its frames.
+    """
+    found: list[Found] = []
+    slices: list[Frame] = []
+    for header in headers:
+        frames = frames_of(header)
+        if any(plane_of(frame) is not None for frame in frames) or header.sop_class.rsplit(".", 1)[0] in TOMOGRAPHIC:
+            slices += frames
+        else:
+            name = header.instance if len(headers) > 1 else ""
+            found += [flat(frames[0], (), name)] if len(frames) == 1 else _film(frames, name, config)
+    return found + (volumes(slices, (), config) if slices else [])
+
+
+def _damage(headers: Sequence[Header], damaged: Sequence[Path]) -> Problems:
+    """The first damage in the files of a series, and beside them."""
+    for header in headers:
+        if reason := _breaks_off(header):
+            return (Problem("truncated", f"{header.path.name}: {reason}"),)
+    if not damaged:
+        return ()
+    text = f"{damaged[0].name}: it is no readable DICOM file, and may be a slice of this series"
+    more = f" (and {len(damaged) - 1} more)" if len(damaged) > 1 else ""
+    return (Problem("truncated", text + more),)
 
 
 def _breaks_off(header: Header) -> str:
@@ -99,140 +171,3 @@ def _breaks_off(header: Header) -> str:
     if not header.has_pixels:
         return "it has no pixel data; the file is truncated, copy it again"
     return missing_pixels(header)
-
-
-def _kind(headers: Sequence[Header]) -> tuple[Problem, ...]:
-    """What cannot be read for the kind of image that it is."""
-    if any(header.sop_class in ENHANCED or header.text("PerFrameFunctionalGroupsSequence") for header in headers):
-        return (Problem("multi-frame", "it is an enhanced multi-frame object, which is not read yet"),)
-    frames = {header.whole("NumberOfFrames", 1) for header in headers}
-    if frames != {1}:
-        return (Problem("multi-frame", f"its files hold up to {max(frames)} frames each, which is not read yet"),)
-    if any("MOSAIC" in header.text("ImageType").split("\\") for header in headers):
-        return (
-            Problem("mosaic", "its slices lie side by side in one picture (Siemens mosaic), which is not read yet"),
-        )
-    return ()
-
-
-def _flat(header: Header, one_of_many: bool, problems: tuple[Problem, ...]) -> Item:
-    """An image of two axes without a place in the patient; its axes run as on the screen, to the left and the back."""
-    spacing = header.numbers("PixelSpacing", 2) or header.numbers("ImagerPixelSpacing", 2)
-    if spacing is None or min(spacing) <= 0:
-        spacing = (1.0, 1.0)
-        problems = (
-            *problems,
-            Problem("no-spacing", "it does not say how large a pixel is; 1 mm is assumed", "warning"),
-        )
-    problems = (*problems, *pixel_problems([header]))
-    affine = np.diag([-spacing[1], -spacing[0], 1.0, 1.0])
-    name = header.instance if one_of_many else None
-    return _item([header], _shape([header])[:2], problems, affine, name)
-
-
-def _volume(headers: Sequence[Header], problems: tuple[Problem, ...]) -> Item:
-    headers, left_out = _without_localizers(headers)
-    headers, dropped = _without_copies(headers)
-    problems = (*problems, *left_out, *dropped, *pixel_problems(headers))
-    nowhere = [header for header in headers if plane_of(header) is None]
-    if nowhere:
-        text = f"{len(nowhere)} of its {len(headers)} files do not say, or say wrongly, where in the patient they lie"
-        return _item(headers, _shape(headers), (*problems, Problem("no-geometry", text)))
-    uneven = (*_uneven_sizes(headers), *_uneven_directions(headers))
-    if uneven:
-        return _item(headers, _shape(headers), (*problems, *uneven))
-    stack = stacked(headers)
-    return _item(stack.slices, _shape(headers), (*problems, *stack.problems), stack.affine)
-
-
-def _without_localizers(headers: Sequence[Header]) -> tuple[Sequence[Header], tuple[Problem, ...]]:
-    """Leave out the scout images that some scanners file with the slices."""
-    kept = [header for header in headers if not _is_localizer(header)]
-    if not kept or len(kept) == len(headers):
-        return headers, ()
-    text = f"{len(headers) - len(kept)} localizer image(s) in the series were left out"
-    return kept, (Problem("localizer", text, "repair"),)
-
-
-def _is_localizer(header: Header) -> bool:
-    return "LOCALIZER" in header.text("ImageType").upper().split("\\")
-
-
-def _without_copies(headers: Sequence[Header]) -> tuple[Sequence[Header], tuple[Problem, ...]]:
-    """Leave out files that are the same, byte for byte, as another of the series."""
-    kept: dict[tuple[str, str, int], list[Header]] = {}
-    for header in headers:
-        same = kept.setdefault((header.instance, header.text("ImagePositionPatient"), header.size), [])
-        if not any(cmp(header.path, other.path, shallow=False) for other in same):
-            same.append(header)
-    unique = [header for same in kept.values() for header in same]
-    if len(unique) == len(headers):
-        return headers, ()
-    text = f"{len(headers) - len(unique)} file(s) stand twice, byte for byte, and were taken once"
-    return unique, (Problem("duplicate-file", text, "repair"),)
-
-
-def _uneven_sizes(headers: Sequence[Header]) -> tuple[Problem, ...]:
-    groups = grouped(headers, same_size)
-    if len(groups) == 1:
-        return ()
-    parts = [f"{len(g)} of {'x'.join(map(str, _shape(g)[:2]))} at {g[0].text('PixelSpacing')} mm" for g in groups]
-    return (Problem("mixed-size", f"its slices differ in size: {', '.join(parts[:4])}".replace("\\", "x")),)
-
-
-def _uneven_directions(headers: Sequence[Header]) -> tuple[Problem, ...]:
-    groups = grouped(headers, same_direction)
-    if len(groups) == 1:
-        return ()
-    parts = [f"{len(group)} {_plane_name(group[0])}" for group in groups]
-    what = "it is a set of localizers" if all(map(_is_localizer, headers)) else "its slices lie in different directions"
-    return (Problem("mixed-orientation", f"{what}: {', '.join(parts[:6])}"),)
-
-
-def _plane_name(header: Header) -> str:
-    plane = plane_of(header)
-    assert plane is not None, "slices without a plane were refused before"
-    name = ("sagittal", "coronal", "axial")[int(np.abs(plane.normal).argmax())]
-    return name if np.abs(plane.normal).max() > 0.999 else f"oblique (nearly {name})"
-
-
-def _shape(headers: Sequence[Header]) -> tuple[int, ...]:
-    """(columns, rows, slices) of most of the files; () where they do not say."""
-    sizes = Counter((header.whole("Columns"), header.whole("Rows")) for header in headers)
-    (columns, rows), _ = sizes.most_common(1)[0]
-    return (columns, rows, len(headers)) if columns > 0 and rows > 0 else ()
-
-
-def _item(
-    headers: Sequence[Header],
-    shape: tuple[int, ...],
-    problems: tuple[Problem, ...],
-    affine: Array | None = None,
-    name: str | None = None,
-) -> Item:
-    first = next((header for header in headers if header.complete), headers[0])
-    files = tuple(header.path for header in headers)
-    path = files[0] if len(files) == 1 else Path(os.path.commonpath([file.parent for file in files]))
-    return Item(
-        path=path,
-        reader="dicom",
-        shape=shape,
-        affine=np.eye(4) if affine is None else affine,
-        channels=3 if first.whole("SamplesPerPixel", 1) == 3 else 1,
-        modality=first.text("Modality") or TOMOGRAPHIC.get(first.sop_class),
-        series=name or first.text("SeriesInstanceUID") or files[0].parent.name,
-        description=first.text("SeriesDescription") or None,
-        patient=first.text("PatientID") or None,
-        problems=problems,
-        files=files,
-        facts={
-            "study": first.text("StudyInstanceUID"),
-            "series": first.text("SeriesInstanceUID"),
-            "frame_of_reference": first.text("FrameOfReferenceUID"),
-            "sop_class": first.sop_class,
-            "instances": [header.instance for header in headers],
-            "syntax": first.syntax,
-            "slice_thickness": first.number("SliceThickness", 0.0) or None,
-            "photometric": first.text("PhotometricInterpretation"),
-        },
-    )

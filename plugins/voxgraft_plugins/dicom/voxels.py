@@ -1,0 +1,113 @@
+"""From files to voxels: straight into their place in the volume where the pixels are not compressed; then rescaled."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from voxgraft.errors import BadImage
+from voxgraft.volume import Array
+
+from .decode import decoded, without_unused_bits
+from .frames import Frame, by_file
+from .header import Header
+from .pixels import channels_of
+
+
+def read_voxels(frames: Sequence[Frame], factor: float = 1.0) -> Array:
+    """The intensities of frames of one form: (frame, row, column), or (frame, row, column, colour).
+
+    Whole numbers stay whole (int16 where they fit), others become float32; colours stay as they are stored.
+
+    Args:
+        factor: What to multiply all intensities by.
+
+    Raises:
+        BadImage: A file is damaged, or no decoder for it is installed.
+        OSError: A file cannot be read.
+    """
+    first = frames[0].header
+    kind = "u" if first.whole("PixelRepresentation") == 0 else "i"
+    stored = np.dtype(f"<{kind}{first.whole('BitsAllocated') // 8}")
+    palette = first.text("PhotometricInterpretation") == "PALETTE COLOR"
+    colours = (3,) if channels_of(first) == 3 else ()
+    stack = np.empty((len(frames), frames[0].rows, frames[0].columns, *colours), np.uint8 if palette else stored)
+    for header, pairs in by_file(frames):
+        if header.native and not colours:
+            _read_native(stack, header, pairs)
+            continue
+        numbers = list(dict.fromkeys(frame.index for _, frame in pairs))
+        pictures = zip(numbers, decoded(header, numbers, stored), strict=True)
+        for number, picture in pictures:
+            for place, frame in pairs:
+                if frame.index == number:
+                    row, column = frame.corner
+                    stack[place] = picture[row : row + frame.rows, column : column + frame.columns]
+    if colours:
+        return stack.astype(stack.dtype.newbyteorder("="), copy=False)
+    return _rescaled(stack.astype(stack.dtype.newbyteorder("="), copy=False), frames, factor)
+
+
+def _read_native(stack: Array, header: Header, pairs: Sequence[tuple[int, Frame]]) -> None:
+    """Read uncompressed frames of one file into their places of a stack (frame, row, column)."""
+    whole = (header.whole("Rows"), header.whole("Columns"))
+    size = whole[0] * whole[1] * stack.dtype.itemsize
+    with header.path.open("rb", buffering=0) as file:
+        for number, together in _by_number(pairs):
+            start = header.pixels + number * size
+            if (together[0][1].rows, together[0][1].columns) == whole:
+                for place, _ in together:
+                    _read_into(stack[place], file.fileno(), start, header)
+                continue
+            picture = np.empty(whole, stack.dtype)
+            _read_into(picture, file.fileno(), start, header)
+            for place, frame in together:
+                row, column = frame.corner
+                stack[place] = picture[row : row + frame.rows, column : column + frame.columns]
+
+
+def _by_number(pairs: Sequence[tuple[int, Frame]]) -> Iterator[tuple[int, list[tuple[int, Frame]]]]:
+    found: dict[int, list[tuple[int, Frame]]] = {}
+    for pair in pairs:
+        found.setdefault(pair[1].index, []).append(pair)
+    yield from found.items()
+
+
+def _read_into(plane: Array, file: int, start: int, header: Header) -> None:
+    room = plane.reshape(-1).view(np.uint8).data
+    done = 0
+    while done < len(room):
+        got = os.preadv(file, [room[done:]], start + done)
+        if not got:
+            raise BadImage(header.path, f"it ends after {done} of {len(room)} bytes of pixel data")
+        done += got
+    without_unused_bits(plane, header)
+
+
+def _rescaled(stack: Array, frames: Sequence[Frame], factor: float) -> Array:
+    """Intensities from stored values: whole numbers stay whole where they fit, int16 if possible; else float32."""
+    slopes = [frame.number("RescaleSlope", 1.0) * factor for frame in frames]
+    intercepts = [frame.number("RescaleIntercept", 0.0) * factor for frame in frames]
+    if any(slope != 1 for slope in slopes) or any(not value.is_integer() for value in intercepts):
+        scaled = np.empty(stack.shape, np.float32)
+        for plane, target, slope, intercept in zip(stack, scaled, slopes, intercepts, strict=True):
+            # In double precision, rounded once: the nearest that single precision has.
+            np.add(np.multiply(plane, slope, dtype=np.float64), intercept, out=target, casting="same_kind")
+        return scaled
+    shifts = [int(value) for value in intercepts]
+    if stack.dtype.itemsize == 1 and not any(shifts):
+        return stack
+    lowest = min(int(plane.min()) + shift for plane, shift in zip(stack, shifts, strict=True))
+    highest = max(int(plane.max()) + shift for plane, shift in zip(stack, shifts, strict=True))
+    kinds = (np.int16, np.uint16, np.int32, np.uint32)
+    fitting = [kind for kind in kinds if np.iinfo(kind).min <= lowest and highest <= np.iinfo(kind).max]
+    if not fitting:
+        return stack.astype(np.float32)
+    same_size = np.dtype(fitting[0]).itemsize == stack.dtype.itemsize
+    result = stack.view(fitting[0]) if same_size else stack.astype(fitting[0])
+    for plane, shift in zip(result, shifts, strict=True):
+        if shift:  # modulo 2 to the bits of the type, which is exact, for the sums are known to fit
+            np.add(plane, np.array(shift).astype(plane.dtype), out=plane)
+    return result
