@@ -64,6 +64,8 @@ class ReaderSpec(Component[C, Reader]):
         magic: Pairs of (offset, bytes) found in the first kilobyte of its files.
         series: Files of one folder tree belong together (DICOM): they are scanned in one call.
         structures: It builds a `StructureReader`; a reader of the kind `series` may hand its items to it by name.
+        illustrates: Its files (photographs, icons) also lie beside scans as illustrations: in a folder they count only
+            where no other image lies in it.
     """
 
     kind = "reader"
@@ -72,6 +74,7 @@ class ReaderSpec(Component[C, Reader]):
     magic: tuple[tuple[int, bytes], ...] = ()
     series: bool = False
     structures: bool = False
+    illustrates: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

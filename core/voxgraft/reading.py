@@ -188,7 +188,11 @@ def choose_reader(file: Path, catalogue: Catalogue) -> AnySpec | None:
 
 
 def _scan_folder(folder: Path, catalogue: Catalogue) -> list[Item]:
-    return scan_files(walk(folder), catalogue)
+    items = scan_files(walk(folder), catalogue)
+    specs: list[Any] = [spec for _, spec in catalogue.of("reader")]
+    pictures = {spec.name for spec in specs if spec.illustrates}
+    scans = [item for item in items if item.reader not in pictures]
+    return scans or items
 
 
 def _scan_group(spec: AnySpec, files: list[Path], catalogue: Catalogue) -> Iterator[Item]:

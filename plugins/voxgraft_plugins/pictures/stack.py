@@ -1,0 +1,139 @@
+"""The TIFF reader: pictures, stacks of slices and channels, with the sizes that microscopes write."""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from voxgraft.errors import BadImage
+from voxgraft.volume import Item, Problem, Volume
+
+from .config import TiffConfig
+from .layers import Layers, layers_of
+from .pages import read_pages
+from .sizes import affine_of
+
+if TYPE_CHECKING:
+    from tifffile import TiffFile
+
+_BOMB = 3000
+"""No compression of TIFF that is read unpacks to more than about so many times its length."""
+
+
+class TiffReader:
+    """Reads a TIFF as an image of two axes (i to the right, j downwards) or, from its slices, of three.
+
+    Pages of one size are the slices of a volume, unless OME or ImageJ say that they are channels or time points;
+    these, and colours, become channels. Transparency is left out.
+    """
+
+    def __init__(self, config: TiffConfig) -> None:
+        self._limit = config.voxels
+
+    def scan(self, files: Sequence[Path]) -> list[Item]:
+        """Describe each file from its tags."""
+        return [self._describe(file) for file in files]
+
+    def read(self, item: Item) -> Volume:
+        """Read the voxels: (i, j[, k]) or (channel, i, j[, k]); the first spatial axis is contiguous in memory.
+
+        Raises:
+            BadImage: The file is damaged, or has changed since it was scanned.
+        """
+        if item.errors:
+            raise BadImage(item.path, item.errors[0].message)
+        try:
+            with opened(item.path) as file:
+                layers = self._checked(file, item.path)
+                affine, _ = affine_of(file, layers)
+                rows = read_pages(file, layers, item.path)
+        except _damaged() as error:
+            raise BadImage(item.path, _reason(error)) from error
+        array = layers.arranged(rows)
+        if (layers.shape, layers.channels) != (item.shape, item.channels) or affine is None:
+            raise BadImage(item.path, "it has changed since it was looked at")
+        return Volume(array, affine, dims=len(layers.shape), item=item)
+
+    def _describe(self, path: Path) -> Item:
+        try:
+            with opened(path) as file:
+                layers = self._checked(file, path)
+                affine, problems = affine_of(file, layers)
+        except _damaged() as error:
+            fault = Problem("unreadable", _reason(error))
+            return Item(path, "tiff", (), np.eye(4), problems=(fault,), files=(path,))
+        if affine is None:
+            problems = (Problem("bad-affine", "its voxels are said to have a size that cannot be"),)
+        return Item(
+            path=path,
+            reader="tiff",
+            shape=layers.shape,
+            affine=np.eye(4) if affine is None else affine,
+            channels=layers.channels,
+            problems=(*layers.problems, *problems),
+            files=(path,),
+            facts={"dtype": layers.dtype.name, **({"palette": layers.palette} if layers.palette else {})},
+        )
+
+    def _checked(self, file: TiffFile, path: Path) -> Layers:
+        layers = layers_of(file)
+        size = path.stat().st_size
+        count = layers.channels * int(np.prod([int(n) for n in layers.shape], dtype=object))
+        if count > self._limit:
+            raise ValueError(f"it unpacks to {count} voxels, more than the {self._limit} that are read")
+        if count * layers.dtype.itemsize > size * _BOMB + (1 << 20):
+            raise ValueError(f"its tags promise {count} voxels, which {size} bytes cannot hold")
+        for page in layers.pages:
+            ends = [at + length for at, length in zip(page.dataoffsets, page.databytecounts, strict=True)]
+            if not ends or 0 in page.databytecounts or max(ends) > size:
+                raise ValueError("parts of its pixels are not in the file; it is truncated, copy it again")
+        return layers
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[TiffFile]:
+    """The file by tifffile, which never follows an OME header to other files."""
+    import logging
+
+    from tifffile import TiffFile
+
+    logging.getLogger("tifffile").setLevel(logging.CRITICAL)  # what it would say becomes a problem or an error here
+    with TiffFile(path, _multifile=False) as file:
+        yield file
+
+
+def _damaged() -> tuple[type[BaseException], ...]:
+    from tifffile import TiffFileError
+
+    of_python = (
+        OSError,
+        ValueError,
+        KeyError,
+        IndexError,
+        TypeError,
+        AttributeError,
+        EOFError,
+        struct.error,
+        zlib.error,
+    )
+    return (TiffFileError, RuntimeError, ArithmeticError, AssertionError, SyntaxError, *of_python)
+
+
+def _reason(error: BaseException) -> str:
+    """One sentence of what went wrong."""
+    text = " ".join(str(error).split())
+    if text.startswith(("it ", "its ", "parts ")) and text.isprintable():
+        return text
+    if isinstance(error, OSError) and error.strerror:
+        return f"it cannot be read: {error.strerror}"
+    if "requires the 'imagecodecs'" in text or isinstance(error, NotImplementedError):
+        return "its pixels are packed in a way that is not read; save it uncompressed or with deflate"
+    if "not a TIFF file" in text:
+        return "it is no TIFF file, or its beginning is damaged"
+    return "it is damaged; copy the file again"
