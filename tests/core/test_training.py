@@ -15,12 +15,13 @@ import torch
 from lightning_fabric import Fabric
 from training import Held, blobs, tiny_job, tiny_network, tiny_plan
 
+from voxgraft.data.coding import OUTSIDE
 from voxgraft.errors import TrainingError
 from voxgraft.infer.predictor import segment_array
 from voxgraft.sections import Schedule
 from voxgraft.train import loop
 from voxgraft.train.augment import augment, middle
-from voxgraft.train.batches import OUTSIDE, Batches
+from voxgraft.train.batches import Batches
 from voxgraft.train.checkpoint import load_checkpoint
 from voxgraft.train.optimise import Average, rate_factor
 from voxgraft.train.session import block_to_look_at

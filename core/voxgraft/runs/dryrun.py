@@ -19,7 +19,7 @@ from ..model.needs import check_transfer
 from ..model.network import SegmentationNetwork
 from ..model.words import CHANNELS_LAST
 from ..progress import Progress
-from ..train.loop import deep_loss
+from ..train.targets import deep_loss
 from ..workflow import Workflow
 from .run import Run
 from .steps.plan import PlanStep
@@ -81,7 +81,7 @@ def _measure(network: SegmentationNetwork, loss: Loss, plan: Plan, device: torch
         image = torch.randn(plan.batch, len(plan.channels), *plan.patch, device=device)
         target = torch.zeros(plan.batch, *plan.patch, dtype=torch.long, device=device)
         output = network(image.contiguous(memory_format=memory))
-        torch.autograd.backward(deep_loss(loss, output.logits, output.deep, target))
+        torch.autograd.backward(deep_loss(loss, output.logits, output.deep, target, plan))
         if device.type == "cuda":
             torch.cuda.synchronize(device)
         times.append(time.monotonic() - start)

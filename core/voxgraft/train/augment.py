@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from ..data.coding import OUTSIDE
 from ..model.words import LINEAR
-from .batches import OUTSIDE
 
 PLANES = {2: ((0, 1),), 3: ((0, 1), (0, 2), (1, 2))}
 
@@ -24,20 +24,22 @@ def augment(
     strengths: Mapping[str, float],
     seed: int,
     strength: float = 1.0,
+    outside: int | None = OUTSIDE,
 ) -> tuple[Tensor, Tensor]:
     """A patch for each block of a batch.
 
     Args:
         image: (batch, channel, *block), float32.
-        label: (batch, *block), uint8 class indices.
+        label: (batch, *block), class indices or bits of regions, see `voxgraft.data.coding`.
         patch: Voxels of the result along each axis, at most those of the block.
         spacing: Millimetres along each axis; rotations are rotations in millimetres.
         strengths: `rotation` in degrees, `scale`, `shift` as a share of the patch, `elastic` in voxels, `mirror`,
             `gamma`, `brightness`, `contrast`, `noise`, `blur`, `lowres`; what is missing is not done.
         strength: Multiplies all of them; with 0 the middle of each block is cut out as it is.
+        outside: The class index of voxels beyond the image; None where labels are bits.
 
     Returns:
-        The image (batch, channel, *patch) and int64 class indices (batch, *patch); voxels beyond the image are 0.
+        The image (batch, channel, *patch) and the label as int64 (batch, *patch); voxels beyond the image are 0.
     """
     draw = torch.Generator().manual_seed(seed)
     if strength > 0:
@@ -45,7 +47,7 @@ def augment(
         image = _intensities(image, strengths, strength, draw)
     else:
         image, label = middle(image, patch), middle(label, patch)
-    return image, label.masked_fill(label == OUTSIDE, 0).long()
+    return image, (label if outside is None else label.masked_fill(label == outside, 0)).long()
 
 
 def middle(block: Tensor, patch: Sequence[int]) -> Tensor:
@@ -85,9 +87,9 @@ def _space(
     half = torch.tensor([n / 2 for n in image.shape[2:]], device=device)
     grid = (moved / half).flip(-1).reshape(batch, *patch, dims)
     turned = functional.grid_sample(image, grid, mode="bilinear", padding_mode="border", align_corners=False)
-    label = label.to(torch.float32)[:, None]
-    classes = functional.grid_sample(label, grid, mode="nearest", padding_mode="border", align_corners=False)
-    return turned, classes[:, 0].to(torch.uint8)
+    kind, numbers = label.dtype, label.to(torch.float32)[:, None]
+    classes = functional.grid_sample(numbers, grid, mode="nearest", padding_mode="border", align_corners=False)
+    return turned, classes[:, 0].to(kind)
 
 
 def _matrices(

@@ -7,18 +7,17 @@ from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from queue import Queue
 from threading import Event, Thread
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ..data.coding import OUTSIDE, bit_type
 from ..data.plan import Plan
 from ..data.prepare import Prepared
 
 MARGIN = 1.35
 """How much larger than a patch the block is that augmentation turns and stretches."""
-
-OUTSIDE = 255
-"""The class index of voxels beyond the image, before augmentation makes them background."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,12 +26,12 @@ class RawBatch:
 
     Attributes:
         image: float32 (batch, channel, *block).
-        label: uint8 (batch, *block).
+        label: Class indices or bits of regions (batch, *block), see `voxgraft.data.coding`.
         seed: What augmentation draws from.
     """
 
     image: NDArray[np.float32]
-    label: NDArray[np.uint8]
+    label: NDArray[Any]
     seed: int
     cases: tuple[str, ...]
 
@@ -122,7 +121,7 @@ class Batches:
 
     def _block(
         self, case: Prepared, rng: np.random.Generator, centred: bool
-    ) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
+    ) -> tuple[NDArray[np.float32], NDArray[Any]]:
         shape = np.array(case.shape)
         block = np.array(self.block)
         patch = np.array(self.plan.patch if not self._sliced else np.insert(self.plan.patch, self.plan.slice_axis, 1))
@@ -136,7 +135,7 @@ class Batches:
         low, high = np.minimum(patch / 2, shape / 2), np.maximum(shape - patch / 2, shape / 2)
         start = np.floor(np.clip(centre, low, high) - block / 2 + 0.5).astype(int)
         stored, known = case.image, case.label
-        label = np.full(tuple(block), OUTSIDE, np.uint8)
+        label = self._nothing(tuple(block))
         inside = tuple(slice(max(0, -s), min(b, n - s)) for s, b, n in zip(start, block, shape, strict=True))
         source = tuple(slice(max(0, s), min(n, s + b)) for s, b, n in zip(start, block, shape, strict=True))
         pads = [(part.start, int(b) - part.stop) for part, b in zip(inside, block, strict=True)]
@@ -147,3 +146,9 @@ class Batches:
             axis = self.plan.slice_axis
             return image.squeeze(1 + axis), label.squeeze(axis)
         return image, label
+
+    def _nothing(self, shape: tuple[int, ...]) -> NDArray[Any]:
+        """The label of voxels beyond the image."""
+        if self.plan.regions:
+            return np.zeros(shape, bit_type(self.plan))
+        return np.full(shape, OUTSIDE, np.uint8)

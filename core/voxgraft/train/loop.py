@@ -12,6 +12,7 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
+from ..data.coding import OUTSIDE
 from ..data.plan import Plan
 from ..errors import TrainingError
 from ..interfaces import Loss
@@ -23,6 +24,7 @@ from .augment import augment
 from .batches import Batches, RawBatch
 from .checkpoint import load_checkpoint, save_checkpoint
 from .optimise import Average, make_optimiser, rate_factor, set_rate
+from .targets import deep_loss, unpacked
 
 SAVE_EVERY = 30.0
 """Seconds between two checkpoints."""
@@ -164,15 +166,16 @@ def _accumulate(
     plan, options = job.plan, job.options
     image = torch.from_numpy(raw.image).to(fabric.device, non_blocking=True)
     label = torch.from_numpy(raw.label).to(fabric.device, non_blocking=True)
-    image, target = augment(image, label, plan.patch, job.spacing, job.strengths, raw.seed, options.augment)
+    outside = None if plan.regions else OUTSIDE
+    image, target = augment(image, label, plan.patch, job.spacing, job.strengths, raw.seed, options.augment, outside)
     image = image.contiguous(memory_format=CHANNELS_LAST[plan.dims])
     optimiser.zero_grad()
     totals: dict[str, Tensor] = {}
     parts = list(zip(image.chunk(micro), target.chunk(micro), strict=True))
     for part, truth in parts:
         output = forward(part)
-        batch = {"image": part, "target": truth}
-        terms = {"segmentation": deep_loss(job.loss, output.logits, output.deep, truth)}
+        batch = {"image": part, "target": unpacked(truth, plan)[0]}
+        terms = {"segmentation": deep_loss(job.loss, output.logits, output.deep, truth, plan)}
         terms.update(job.stack.losses(job.context, batch, output))
         loss = job.stack.combine(job.context, terms)
         if not bool(torch.isfinite(loss)):
@@ -187,25 +190,6 @@ def _accumulate(
     fabric.clip_gradients(forward, optimiser, max_norm=options.clip, error_if_nonfinite=False)
     optimiser.step()
     return totals
-
-
-def deep_loss(loss: Loss, logits: Tensor, deep: Sequence[Tensor], target: Tensor) -> Tensor:
-    """The loss at full resolution and, with smaller weights, at each coarser level (Lee et al. 2015)."""
-    total = loss(logits, target)
-    weight, weights = 0.25, 1.0
-    for coarse in deep:
-        total = total + weight * loss(coarse, _coarser(target, coarse.shape[2:]))
-        weights, weight = weights + weight, weight / 2
-    return total / weights
-
-
-def _coarser(target: Tensor, shape: Sequence[int]) -> Tensor:
-    """Class indices (batch, *spatial) of the voxels nearest to a coarser grid's centres."""
-    for axis, size in enumerate(shape, start=1):
-        have = target.shape[axis]
-        index = ((torch.arange(size, device=target.device) + 0.5) * (have / size)).long().clamp_max(have - 1)
-        target = target.index_select(axis, index)
-    return target
 
 
 def _progress(options: Training, step: int, seconds: float, batches: Batches) -> float:

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from lightning_fabric import Fabric
 
+from ..data.coding import counted, masks_of
 from ..data.plan import Plan, read_plan
 from ..data.prepare import Prepared, load_prepared
 from ..discovery import Catalogue, discover
@@ -175,7 +176,7 @@ def table(
 def validation_dice(
     network: SegmentationNetwork, cases: Sequence[Prepared], plan: Plan, overlap: float
 ) -> dict[str, float]:
-    """Mean Dice of the foreground classes over validation cases, on the network's grid.
+    """Mean Dice of the structures over validation cases, on the network's grid.
 
     Of a large scan a block around its structures is looked at, so that looks cost the same whatever the size of scans.
     """
@@ -189,9 +190,12 @@ def validation_dice(
         label = np.array(label[block])
         image = torch.from_numpy(np.array(case.image[(slice(None), *block)]))
         found, _ = segment_array(network, image, label.shape, plan, overlap=overlap)
+        counts = counted(label, plan)
         row = []
-        for index in range(1, plan.classes):
-            mine, truth = found == index, label == index
+        for index in range(1, len(plan.labels) + 1):
+            mine, truth = masks_of(found, index, plan), masks_of(label, index, plan)
+            if counts is not None:
+                mine, truth = mine & counts, truth & counts
             both = int(mine.sum()) + int(truth.sum())
             row.append(2.0 * int((mine & truth).sum()) / both if both else float("nan"))
         scores.append(row)

@@ -24,8 +24,9 @@ class DiceConfig(Config):
 class CrossEntropyConfig(Config):
     """Options of cross-entropy."""
 
-    class_weights: Annotated[tuple[Weight, ...], Field(min_length=2)] | None = None
-    """A weight for each class, background first; by default all voxels count alike."""
+    class_weights: Annotated[tuple[Weight, ...], Field(min_length=1)] | None = None
+    """A weight for each class, background first (for each region, where the network finds regions); by default all
+    voxels count alike."""
 
 
 class DiceCEConfig(DiceConfig, CrossEntropyConfig):

@@ -1,6 +1,7 @@
-"""Soft Dice and cross-entropy from one logarithm of the softmax, in float32 whatever precision the network has.
+"""Soft Dice and cross-entropy from one logarithm of the softmax, in float32 whatever precision the network has; and the
+same of regions that may overlap, each a sigmoid of its own.
 
-No one-hot array is made: the probability of each voxel's true class is gathered, and summed by class.
+No one-hot array of classes is made: the probability of each voxel's true class is gathered, and summed by class.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from torch import Tensor
 from voxgraft.errors import TrainingError
 
 from .config import CrossEntropyConfig, DiceCEConfig, DiceConfig
+from .regions import region_cross_entropy, region_dice
 
 
 class Dice:
@@ -22,11 +24,14 @@ class Dice:
     def __init__(self, config: DiceConfig) -> None:
         self._config = config
 
-    def __call__(self, logits: Tensor, target: Tensor) -> Tensor:
-        """The loss from logits (batch, class, *spatial) and int64 classes (batch, *spatial)."""
+    def __call__(self, logits: Tensor, target: Tensor, counted: Tensor | None = None) -> Tensor:
+        """The loss from logits (batch, class, *spatial) and a target; see `voxgraft.interfaces.Loss`."""
+        config = self._config
         with torch.autocast(logits.device.type, enabled=False):
+            if target.ndim == logits.ndim:
+                return region_dice(_precise(logits), target, counted, config.smooth, config.batch)
             logs = _log_probabilities(logits)
-            return soft_dice(logs, _of_truth(logs, target), target, self._config.smooth, self._config.batch)
+            return soft_dice(logs, _of_truth(logs, target), target, config.smooth, config.batch, counted)
 
 
 class CrossEntropy:
@@ -35,15 +40,17 @@ class CrossEntropy:
     def __init__(self, config: CrossEntropyConfig) -> None:
         self._weights = config.class_weights
 
-    def __call__(self, logits: Tensor, target: Tensor) -> Tensor:
-        """The loss from logits (batch, class, *spatial) and int64 classes (batch, *spatial).
+    def __call__(self, logits: Tensor, target: Tensor, counted: Tensor | None = None) -> Tensor:
+        """The loss from logits (batch, class, *spatial) and a target; see `voxgraft.interfaces.Loss`.
 
         Raises:
             TrainingError: There is not one class weight for each class.
         """
         with torch.autocast(logits.device.type, enabled=False):
+            if target.ndim == logits.ndim:
+                return region_cross_entropy(_precise(logits), target, counted, self._weights)
             logs = _log_probabilities(logits)
-            return cross_entropy(_of_truth(logs, target), target, self._weights, logs.shape[1])
+            return cross_entropy(_of_truth(logs, target), target, self._weights, logs.shape[1], counted)
 
 
 class DiceCE:
@@ -52,53 +59,77 @@ class DiceCE:
     def __init__(self, config: DiceCEConfig) -> None:
         self._config = config
 
-    def __call__(self, logits: Tensor, target: Tensor) -> Tensor:
-        """The loss from logits (batch, class, *spatial) and int64 classes (batch, *spatial).
+    def __call__(self, logits: Tensor, target: Tensor, counted: Tensor | None = None) -> Tensor:
+        """The loss from logits (batch, class, *spatial) and a target; see `voxgraft.interfaces.Loss`.
 
         Raises:
             TrainingError: There is not one class weight for each class.
         """
         config = self._config
         with torch.autocast(logits.device.type, enabled=False):
-            logs = _log_probabilities(logits)
-            truth = _of_truth(logs, target)
-            dice = soft_dice(logs, truth, target, config.smooth, config.batch)
-            entropy = cross_entropy(truth, target, config.class_weights, logs.shape[1])
+            if target.ndim == logits.ndim:
+                precise = _precise(logits)
+                dice = region_dice(precise, target, counted, config.smooth, config.batch)
+                entropy = region_cross_entropy(precise, target, counted, config.class_weights)
+            else:
+                logs = _log_probabilities(logits)
+                truth = _of_truth(logs, target)
+                dice = soft_dice(logs, truth, target, config.smooth, config.batch, counted)
+                entropy = cross_entropy(truth, target, config.class_weights, logs.shape[1], counted)
             return config.dice * dice + config.cross_entropy * entropy
 
 
-def soft_dice(logs: Tensor, truth: Tensor, target: Tensor, smooth: float, batch: bool) -> Tensor:
+def soft_dice(
+    logs: Tensor, truth: Tensor, target: Tensor, smooth: float, batch: bool, counted: Tensor | None = None
+) -> Tensor:
     """The loss from log-probabilities (batch, class, *spatial) and those of the true classes (batch, *spatial).
 
     Overlaps are added up in float64: float32 stops counting at some ten million voxels.
+
+    Args:
+        counted: bool (batch, *spatial), the voxels that count; None where all do.
     """
     samples, classes = logs.shape[:2]
     place = torch.arange(samples, device=target.device) * classes
     bins = (target.flatten(1) + place[:, None]).flatten()
+    probabilities, right = logs.exp(), truth.exp()
+    if counted is not None:
+        right, probabilities = right * counted, probabilities * counted[:, None]
     overlap = torch.zeros(samples * classes, dtype=torch.float64, device=logs.device)
-    overlap = overlap.index_add(0, bins, truth.exp().flatten().double()).reshape(samples, classes)
-    true = torch.bincount(bins, minlength=samples * classes).reshape(samples, classes)
-    predicted = logs.exp().flatten(2).sum(2).double()
+    overlap = overlap.index_add(0, bins, right.flatten().double()).reshape(samples, classes)
+    weights = None if counted is None else counted.flatten().double()
+    true = torch.bincount(bins, weights, minlength=samples * classes).reshape(samples, classes)
+    predicted = probabilities.flatten(2).sum(2).double()
     if batch:
         overlap, true, predicted = overlap.sum(0), true.sum(0), predicted.sum(0)
     dice = (2 * overlap + smooth) / (predicted + true + smooth)
     return 1 - dice[..., 1:].mean().to(logs.dtype)
 
 
-def cross_entropy(truth: Tensor, target: Tensor, weights: Sequence[float] | None, classes: int) -> Tensor:
-    """The loss from the log-probabilities of the true classes (batch, *spatial)."""
-    if weights is None:
+def cross_entropy(
+    truth: Tensor, target: Tensor, weights: Sequence[float] | None, classes: int, counted: Tensor | None = None
+) -> Tensor:
+    """The loss from the log-probabilities of the true classes (batch, *spatial); 0 where no voxel counts."""
+    if weights is None and counted is None:
         return -truth.mean()
-    if len(weights) != classes:
+    if weights is not None and len(weights) != classes:
         raise TrainingError(
             f"training.loss: class_weights has {len(weights)} numbers for {classes} classes (background is the first)"
         )
-    each = torch.tensor(weights, dtype=truth.dtype, device=truth.device)[target]
+    each = torch.ones_like(truth)
+    if weights is not None:
+        each = torch.tensor(weights, dtype=truth.dtype, device=truth.device)[target]
+    if counted is not None:
+        each = each * counted
     return -(each * truth).sum() / each.sum().clamp_min(torch.finfo(truth.dtype).tiny)
 
 
+def _precise(logits: Tensor) -> Tensor:
+    return logits if logits.dtype == torch.float64 else logits.float()
+
+
 def _log_probabilities(logits: Tensor) -> Tensor:
-    return (logits if logits.dtype == torch.float64 else logits.float()).log_softmax(1)
+    return _precise(logits).log_softmax(1)
 
 
 def _of_truth(logs: Tensor, target: Tensor) -> Tensor:
