@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from .frames import Frame
 
@@ -112,7 +113,7 @@ def _by_rank(places: Sequence[Sequence[Frame]], names: Key) -> Parted | None:
     channels = tuple(zip(*ranked, strict=True))
     if names[-1] not in CYCLIC:
         times = [[_numbers(_key(frame, names)) for frame in channel] for channel in channels]
-        if any(max(one) >= min(two) for one, two in zip(times, times[1:], strict=False)):
+        if any(max(one) >= min(two) for one, two in pairwise(times)):
             return None
     values = tuple(" ".join(filter(None, _key(channel[0], names))) for channel in channels)
     return Parted(" and ".join(names), values, channels)

@@ -10,6 +10,7 @@ import numpy as np
 from voxgraft.errors import BadImage
 from voxgraft.volume import Array
 
+from .elements import BIG_ENDIAN
 from .header import NATIVE, Header, forgiving
 from .pixels import CODECS
 
@@ -36,6 +37,9 @@ def decoded(header: Header, numbers: Sequence[int], stored: np.dtype[Any]) -> It
         dataset = _dataset(header)
     except Exception as error:  # pydicom fails in many ways on what is badly written
         raise BadImage(header.path, "it cannot be read; the file is damaged, or has changed") from error
+    palette = header.text("PhotometricInterpretation") == "PALETTE COLOR"
+    if palette and header.syntax == BIG_ENDIAN:
+        _swap_tables(dataset)
     colours = header.whole("SamplesPerPixel", 1) == 3
     shape = (header.whole("Rows"), header.whole("Columns"), *((3,) if colours else ()))
     for number in numbers:
@@ -54,10 +58,12 @@ def decoded(header: Header, numbers: Sequence[int], stored: np.dtype[Any]) -> It
         if header.syntax in NATIVE or header.syntax == RLE:
             pixels = np.array(pixels)
             without_unused_bits(pixels, header)
-        yield expanded(pixels, dataset) if header.text("PhotometricInterpretation") == "PALETTE COLOR" else pixels
+        yield (
+            expanded(pixels, header, dataset) if header.text("PhotometricInterpretation") == "PALETTE COLOR" else pixels
+        )
 
 
-def expanded(pixels: Array, dataset: Any) -> Array:
+def expanded(pixels: Array, header: Header, dataset: Any) -> Array:
     """The colours that pixels of a palette stand for, (row, column, colour), in 8 bits a colour.
 
     Raises:
@@ -69,11 +75,19 @@ def expanded(pixels: Array, dataset: Any) -> Array:
         with forgiving():
             colours: Array = apply_color_lut(pixels, dataset)[..., :3]
     except Exception as error:  # pydicom fails in many ways on a broken palette
-        raise BadImage(getattr(dataset, "filename", "?"), "its palette of colours is missing or broken") from error
+        raise BadImage(header.path, "its palette of colours is missing or broken") from error
     if colours.dtype.itemsize == 1:
         return colours
     # Tables of 16 bits hold 8-bit colours times 256 or 257; the upper byte is what a screen shows.
     return (colours >> 8).astype(np.uint8)
+
+
+def _swap_tables(dataset: Any) -> None:
+    """Put the words of colour tables into the order that pydicom takes for granted (3.0; segmented ones it turns)."""
+    for colour in ("Red", "Green", "Blue"):
+        name = f"{colour}PaletteColorLookupTableData"
+        if name in dataset and dataset.get(f"{colour}PaletteColorLookupTableDescriptor")[2] == 16:
+            dataset[name].value = np.frombuffer(dataset[name].value, ">u2").astype("<u2").tobytes()
 
 
 def _dataset(header: Header) -> Any:

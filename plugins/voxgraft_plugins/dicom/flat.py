@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from voxgraft.volume import Array, Problem
 
 from .header import Header, forgiving
@@ -22,18 +24,15 @@ def pixel_size(header: Header) -> tuple[tuple[float, float], tuple[Problem, ...]
     if (spacing := _positive(header, "NominalScannedPixelSpacing")) is not None:
         text = "its pixel size is that of the scanned film (NominalScannedPixelSpacing)"
         return spacing, (Problem("scanned-spacing", text, "warning"),)
-    if header.text("Modality") in ("US", "IVUS") or "1.1.6" in header.sop_class:
-        if (spacing := _of_regions(header)) is not None:
-            text = "its pixel size is that of its ultrasound regions, and true inside these only"
-            return spacing, (Problem("region-spacing", text, "warning"),)
+    if header.text("Modality") in ("US", "IVUS") and (spacing := _of_regions(header)) is not None:
+        text = "its pixel size is that of its ultrasound regions, and true inside these only"
+        return spacing, (Problem("region-spacing", text, "warning"),)
     text = "it does not say how large a pixel is; 1 mm is assumed"
     return (1.0, 1.0), (Problem("no-spacing", text, "warning"),)
 
 
 def flat_affine(spacing: tuple[float, float]) -> Array:
-    """4x4 from (column, row) to RAS millimetres, the axes as on a screen: to the left and to the back of the patient."""
-    import numpy as np
-
+    """4x4 from (column, row) to RAS millimetres, the axes as on a screen: to the patient's left and back."""
     return np.diag([-spacing[1], -spacing[0], 1.0, 1.0])
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TypeVar
 
 import numpy as np
@@ -118,7 +119,7 @@ def _places(ordered: Sequence[Frame], heights: Array) -> list[Sequence[Frame]]:
     """Part sorted frames into those that lie in one place each."""
     steps = np.diff(heights)
     starts = np.flatnonzero(np.concatenate([[True], steps > max(1e-3, 0.01 * _usual(steps))]))
-    return [ordered[a:b] for a, b in zip(starts, [*starts[1:], len(ordered)], strict=True)]
+    return [ordered[a:b] for a, b in pairwise([*map(int, starts), len(ordered)])]
 
 
 def _usual(steps: Array) -> float:

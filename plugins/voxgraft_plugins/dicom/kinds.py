@@ -10,8 +10,8 @@ TOMOGRAPHIC = {STORAGE + "2": "CT", STORAGE + "4": "MR", STORAGE + "128": "PT"}
 """Single slices: without a place in the patient they are of no use."""
 STRUCTURES = {STORAGE + "66.4": "dicom-seg", STORAGE + "66.7": "dicom-seg", STORAGE + "481.3": "dicom-rtstruct"}
 """Objects that hold structures of an image, with the readers that understand them."""
-_IMAGES = frozenset("1 2 3 4 5 6 7 12 13 14 20 77 128 130".split())
-_NO_IMAGES = frozenset("8 9 10 11 30 66 67 68 78 79 80 88 90 91 104 129 131 200 201 481".split())
+_IMAGES = frozenset({"1", "2", "3", "4", "5", "6", "7", "12", "13", "14", "20", "77", "128", "130"})
+_NO_IMAGES = frozenset(map(str, (*range(8, 12), 30, 66, 67, 68, 78, 79, 80, 88, 90, 91, 104, 129, 131, 200, 201, 481)))
 _NO_IMAGES_BY_NAME = frozenset({STORAGE + "4.2", STORAGE + "77.1.5.3", STORAGE + "501.3"})
 
 

@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 
-
 from .frames import Frame
 from .header import Header, forgiving
 

@@ -1,4 +1,4 @@
-"""Standardised uptake values by body weight, from PET (the vendor-neutral rules of QIBA's PET profile and PS3.3, C.8.9).
+"""Standardised uptake values by body weight, from PET: the vendor-neutral rules of QIBA, and PS3.3, C.8.9.
 
 SUV = concentration [Bq/ml] x weight [g] / dose [Bq], the dose decayed from the injection to the time that the scanner
 corrected the images to: the beginning of the scan (DecayCorrection START), or the injection itself (ADMIN).

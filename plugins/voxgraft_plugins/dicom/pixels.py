@@ -28,15 +28,14 @@ CODECS = {
     "1.2.840.10008.1.2.5": "RLE",
 }
 """The compressed transfer syntaxes that are read."""
-COLOURS = frozenset("RGB YBR_FULL YBR_FULL_422 YBR_ICT YBR_RCT".split())
+COLOURS = frozenset({"RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT"})
 TRUNCATED = "the file is truncated, copy it again"
 
 
 def missing_pixels(header: Header) -> str:
     """Why the file cannot hold the pixels that its header promises; empty where it can, or where only reading tells."""
     if header.length < 0:
-        there = not header.plain or _fragments_end(header)
-        return "" if there else f"its compressed pixel data break off; {TRUNCATED}"
+        return "" if not header.plain or _fragments_end(header) else f"its compressed pixel data break off; {TRUNCATED}"
     needed = stored_bytes(header)
     there = min(header.length, header.size - header.pixels) if header.plain else header.length
     if there >= needed:

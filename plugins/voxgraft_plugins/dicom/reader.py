@@ -26,7 +26,7 @@ class DicomReader:
     """Reads DICOM images; arrays are (column, row, slice), with channels or colours first; affines lead to RAS."""
 
     def __init__(self, config: DicomConfig | None = None) -> None:
-        self._config = config or DicomConfig()
+        self._config = config or DicomConfig(pet="suv", films="refuse")
 
     def scan(self, files: Sequence[Path]) -> list[Item]:
         """Group files into series and describe each image in them; objects that hold no image are left out.
