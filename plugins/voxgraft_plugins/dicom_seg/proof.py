@@ -1,111 +1,86 @@
-"""The proof that a written mask lies where it should: the file's own numbers against the array that was written.
-
-The file is read with pydicom and plain arithmetic, not with the library that wrote it.
-"""
+"""The proof that a written mask lies where it should: the file, read back as anyone's would be, against the mask."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from voxgraft.errors import DataError
-from voxgraft.volume import Array
+from voxgraft.errors import BadImage, DataError
+from voxgraft.volume import Array, Volume
 
-RAS = np.array([-1.0, -1.0, 1.0])
+from .masks import Segments
+from .objects import Segmentation, read_object
+from .placing import RAS, Place, places_of, window
 
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """How many voxels a segment has, and where their middle lies in RAS millimetres (None where it has none)."""
-
-    voxels: int
-    centroid: tuple[float, float, float] | None
+OFF_MILLIMETRES, OFF_VOXELS = 0.05, 0.02
+"""By how much a frame may lie beside the mask: what decimal strings cost, and what slices are off an even grid."""
 
 
-def places_in_file(path: Path) -> dict[int, Place]:
-    """What each segment of a DICOM SEG file holds, by its number."""
-    from pydicom import dcmread
-
-    dataset = dcmread(path)
-    rows, columns = int(dataset.Rows), int(dataset.Columns)
-    packed = np.frombuffer(dataset.PixelData, np.uint8)
-    count = {int(segment.SegmentNumber): 0 for segment in dataset.SegmentSequence}
-    total = {number: np.zeros(3) for number in count}
-    shared = dataset.SharedFunctionalGroupsSequence[0]
-    for index, frame in enumerate(dataset.PerFrameFunctionalGroupsSequence):
-        bits = _frame(packed, index, rows * columns).reshape(rows, columns)
-        voxels = int(bits.sum())
-        if voxels:
-            number = int(_group(frame, shared, "SegmentIdentificationSequence").ReferencedSegmentNumber)
-            down = float(bits.sum(1) @ np.arange(rows)) / voxels
-            across = float(bits.sum(0) @ np.arange(columns)) / voxels
-            count[number] += voxels
-            total[number] += voxels * _point(frame, shared, across, down)
-    return {number: _place(voxels, total[number]) for number, voxels in count.items()}
-
-
-def places_in_array(numbers: Array, segments: int, affine: Array) -> dict[int, Place]:
-    """The same of an array of segment numbers, shape (column, row, slice), with its affine to RAS millimetres."""
-    count = np.zeros(segments + 1, np.int64)
-    index = np.zeros((segments + 1, 3))
-    for k in range(numbers.shape[2]):
-        plane = numbers[:, :, k]
-        i, j = np.nonzero(plane)
-        found = plane[i, j].astype(np.intp)
-        here = np.bincount(found, minlength=segments + 1)
-        count += here
-        index[:, 0] += np.bincount(found, i, minlength=segments + 1)
-        index[:, 1] += np.bincount(found, j, minlength=segments + 1)
-        index[:, 2] += here * k
-    places = {}
-    for number in range(1, segments + 1):
-        voxels = int(count[number])
-        places[number] = _place(voxels, affine[:3, :3] @ index[number] + voxels * affine[:3, 3])
-    return places
-
-
-def compare(written: dict[int, Place], expected: dict[int, Place], names: tuple[str, ...], tolerance: float) -> None:
-    """Refuse a file that does not hold what was to be written.
+def prove(path: Path, segments: Segments, mask: Volume, names: tuple[str, ...]) -> None:
+    """Read a written object back and compare every voxel of every segment, at its place in the patient.
 
     Raises:
-        DataError: A segment's voxels are not as many, or their middle lies elsewhere.
+        DataError: A segment's voxels are not as many, or lie elsewhere.
     """
-    for number, name in enumerate(names, start=1):
-        there, wanted = written.get(number, Place(0, None)), expected[number]
-        if there.voxels != wanted.voxels:
-            raise DataError(f"the written segment {name!r} has {there.voxels} voxels, the mask has {wanted.voxels}")
-        if there.centroid is None or wanted.centroid is None:
+    seg = read_object(path)
+    tolerance = min(0.5, OFF_VOXELS + OFF_MILLIMETRES / min(mask.spacing))
+    try:
+        places = places_of(seg, mask, tolerance)
+    except BadImage as error:
+        raise DataError(f"the written object does not lie on the mask: {error.reason}") from None
+    left = segments.found.copy()
+    for frame, plane in seg.planes(0.5):
+        if not plane.any():
             continue
-        off = float(np.linalg.norm(np.subtract(there.centroid, wanted.centroid)))
-        if off > tolerance:
-            raise DataError(f"the written segment {name!r} lies {off:.2f} mm beside the mask")
+        for number in [frame.segment] if frame.segment is not None else np.unique(plane[plane > 0]).tolist():
+            bits = plane != 0 if frame.segment is not None else plane == number
+            k = _matching(segments, number, bits, places[frame.index])
+            if k is None or not left[number - 1, k]:
+                raise DataError(_difference(seg, segments, mask, number, names[number - 1]))
+            left[number - 1, k] = False
+    for number in np.flatnonzero(left.any(axis=1)) + 1:
+        raise DataError(_difference(seg, segments, mask, int(number), names[number - 1]))
 
 
-def _frame(packed: Array, index: int, size: int) -> Array:
-    """The bits of one frame; frames follow each other without padding to whole bytes."""
-    start = index * size
-    part = packed[start // 8 : -(-(start + size) // 8)]
-    return np.unpackbits(part, bitorder="little")[start % 8 : start % 8 + size]
+def _matching(segments: Segments, number: int, bits: Array, place: Place) -> int | None:
+    """The slice of the mask that the bits of a frame are; None where they are none."""
+    if not 1 <= number <= segments.count:
+        return None
+    there = window(place, bits, segments.array.shape[-3:])
+    if there is None or not isinstance(there[0][2], int) or there[1].shape != segments.array.shape[-3:-1]:
+        return None
+    k = there[0][2]
+    return k if np.array_equal(there[1].T, segments.plane(number, k)) else None
 
 
-def _group(frame: Any, shared: Any, name: str) -> Any:
-    """A functional group of a frame; what all frames have in common stands with the shared ones."""
-    return (frame if name in frame else shared)[name].value[0]
+def _difference(seg: Segmentation, segments: Segments, mask: Volume, number: int, name: str) -> str:
+    """How a written segment differs from the mask: in its count of voxels, or by how far it lies beside it."""
+    written, wanted = _sum_of_file(seg, number), _sum_of_mask(segments, number, mask.affine)
+    if written[3] != wanted[3]:
+        return f"the written segment {name!r} has {written[3]:.0f} voxels, the mask has {wanted[3]:.0f}"
+    off = float(np.linalg.norm((written - wanted)[:3])) / max(float(wanted[3]), 1.0)
+    return f"the written segment {name!r} lies {off:.2f} mm beside the mask, or has another shape"
 
 
-def _point(frame: Any, shared: Any, across: float, down: float) -> Array:
-    """A point of a frame in RAS millimetres; `across` counts columns and `down` rows."""
-    position = np.array(_group(frame, shared, "PlanePositionSequence").ImagePositionPatient, dtype=float)
-    cosines = np.array(_group(frame, shared, "PlaneOrientationSequence").ImageOrientationPatient, dtype=float)
-    spacing = np.array(_group(frame, shared, "PixelMeasuresSequence").PixelSpacing, dtype=float)
-    return np.asarray(RAS * (position + across * spacing[1] * cosines[:3] + down * spacing[0] * cosines[3:]))
+def _sum_of_file(seg: Segmentation, number: int) -> Array:
+    """The places of a segment's voxels added up in RAS millimetres, and their count."""
+    total = np.zeros(4)
+    for frame, plane in seg.planes(0.5):
+        bits = plane != 0 if frame.segment is not None else plane == number
+        if frame.segment not in (None, number) or not bits.any():
+            continue
+        rows, columns = np.nonzero(bits)
+        if frame.origin is not None and frame.across is not None and frame.down is not None:
+            place = len(rows) * frame.origin + columns.sum() * frame.across + rows.sum() * frame.down
+            total[:3] += RAS * place
+        total[3] += len(rows)
+    return total
 
 
-def _place(voxels: int, total: Array) -> Place:
-    if voxels == 0:
-        return Place(0, None)
-    x, y, z = (float(value) / voxels for value in total)
-    return Place(voxels, (x, y, z))
+def _sum_of_mask(segments: Segments, number: int, affine: Array) -> Array:
+    total = np.zeros(4)
+    for k in np.flatnonzero(segments.found[number - 1]):
+        rows, columns = np.nonzero(segments.plane(number, int(k)))
+        total += affine @ (columns.sum(), rows.sum(), len(rows) * int(k), len(rows))
+    return total
