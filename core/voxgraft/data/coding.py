@@ -47,6 +47,16 @@ def coded(mask: Array, shape: tuple[int, ...], plan: Plan) -> NDArray[Any]:
     return resample_labels(table[mask], shape, plan.classes, LEFT_OUT)
 
 
+def regridded(label: NDArray[Any], shape: tuple[int, ...], plan: Plan) -> NDArray[Any]:
+    """Class indices or bits on another grid over the same extent."""
+    if not plan.regions:
+        return resample_labels(label, shape, plan.classes)
+    result = np.zeros(shape, label.dtype)
+    for index in range(plan.classes):
+        result[resample_shares(masks_of(label, index + 1, plan), shape)] |= 1 << index
+    return result
+
+
 def places_of(label: NDArray[Any], index: int, plan: Plan) -> NDArray[Any]:
     """Where a structure is: flat indices of its voxels. Structures are counted from 1."""
     if not plan.regions:

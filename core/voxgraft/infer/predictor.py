@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,8 +13,8 @@ import torch
 from numpy.typing import NDArray
 from safetensors.torch import load_file
 from torch import Tensor
-from torch.nn import functional
 
+from ..data.coding import bit_type, regridded
 from ..data.grid import reoriented
 from ..data.plan import Plan
 from ..data.prepare import network_image
@@ -25,7 +25,9 @@ from ..model.network import SegmentationNetwork
 from ..package import Package
 from ..volume import Volume
 from .build import network_of, recipe_of
+from .decide import Tally, decided, mask_of
 from .device import choose_device
+from .interpolation import Interpolation, resize_rest
 from .sliding import logits_by_slab
 
 SHARE_OF_MEMORY = 0.25
@@ -37,8 +39,9 @@ class Prediction:
     """What was found in a scan.
 
     Attributes:
-        labels: The values the package's labels name, in the scan's own grid; `labels.item` is the scan's.
-        confidence: For each structure found, the mean probability of the winning class inside it (0 to 1).
+        labels: The values the package's labels name, in the scan's own grid; `labels.item` is the scan's. Of regions
+            that nothing is painted with: 0 and 1 (region, i, j[, k]), in the order of the package's labels.
+        confidence: For each structure found, the mean probability of it inside it (0 to 1).
         seconds: Of computing, without reading and writing.
     """
 
@@ -81,20 +84,24 @@ class Predictor:
             raise ModelError(f"{package.folder}: the weights do not fit the network it describes") from error
         self.network.to(self.device).eval()
 
-    def predict(self, volume: Volume, progress: Callable[[float], None] | None = None) -> Prediction:
+    def predict(
+        self, volume: Volume, progress: Callable[[float], None] | None = None, missing: Sequence[int] = ()
+    ) -> Prediction:
         """Labels in the scan's own grid.
 
         Args:
             volume: One scan, (channel, i, j[, k]) or (i, j[, k]), in any orientation and spacing.
+            missing: The optional channels that the scan lacks; what `volume` holds in their place is not looked at.
 
         Raises:
-            BadImage: It has another number of channels or axes than the model was trained on.
+            BadImage: It has another number of channels or axes than the model was trained on, or lacks a channel that
+                the model cannot do without.
         """
         start = time.monotonic()
-        _check(volume, self.plan)
+        _check(volume, self.plan, missing)
         image, orientation = reoriented(volume)
         voxels = network_image(
-            image.array.reshape(image.channels, *image.shape), image.spacing, self.plan, self.modality
+            image.array.reshape(image.channels, *image.shape), image.spacing, self.plan, self.modality, missing
         )
         classes, confidence = segment_array(
             self.network,
@@ -107,13 +114,18 @@ class Predictor:
             device=self.device,
             progress=progress,
         )
-        kind = np.uint8 if max(self.plan.values) < 256 else np.uint16
-        values = np.array(self.plan.values, dtype=kind)
-        labels = np.ascontiguousarray(orientation.undo(values[classes]))
-        names = [name for _, name in self.plan.labels]
-        found = {name: round(confidence[i + 1], 4) for i, name in enumerate(names) if confidence[i + 1] > 0}
+        labels = np.ascontiguousarray(orientation.undo(mask_of(classes, self.plan)))
+        first = 0 if self.plan.regions else 1
+        names = self._names
+        found = {name: round(confidence[i + first], 4) for i, name in enumerate(names) if confidence[i + first] > 0}
         result = Volume(labels, volume.affine, dims=volume.dims, item=volume.item)
         return Prediction(result, found, time.monotonic() - start)
+
+    @property
+    def _names(self) -> list[str]:
+        """The structure of each output, background left out; a region that is painted has its colour's name."""
+        called = {label.value: label.name for label in self.package.labels.items}
+        return [called.get(value, name) for value, name in self.plan.labels]
 
 
 def segment_array(
@@ -127,8 +139,8 @@ def segment_array(
     batch: int = 1,
     device: torch.device | None = None,
     progress: Callable[[float], None] | None = None,
-) -> tuple[NDArray[np.uint8], list[float]]:
-    """Class indices of a network image, on a grid of another number of voxels over the same extent.
+) -> tuple[NDArray[Any], list[float]]:
+    """What is found in a network image, on a grid of another number of voxels over the same extent.
 
     Memory: the network image and the result, and the logits of one slab of rows; where those are too many for the
     machine, the slab is done in columns.
@@ -138,7 +150,8 @@ def segment_array(
         shape: Voxels of the result.
 
     Returns:
-        Class indices (*shape), and for each class the mean probability where it won (0 where it did not).
+        Class indices or bits (*shape), see `voxgraft.data.coding`; and for each output of the network the mean
+        probability where it won, or where the region is (0 where that is nowhere).
     """
     options: dict[str, Any] = {
         "overlap": overlap,
@@ -149,27 +162,27 @@ def segment_array(
     }
     if plan.dims != plan.image_dims:
         return _by_slice(network, image, shape, plan, options)
-    result = np.zeros(shape, np.uint8)
-    tally = _Tally(plan.classes)
+    result = np.zeros(shape, bit_type(plan) if plan.regions else np.uint8)
+    tally = Tally(plan.classes)
     for columns in _columns(tuple(image.shape[1:]), plan):
         _fill(result, tally, network, image, plan, columns, options)
     return result, tally.means()
 
 
 def _fill(
-    result: NDArray[np.uint8],
-    tally: _Tally,
+    result: NDArray[Any],
+    tally: Tally,
     network: SegmentationNetwork,
     image: Tensor,
     plan: Plan,
     columns: tuple[int, int],
     options: dict[str, Any],
 ) -> None:
-    """Resample each slab of logits to the result's grid and keep the winning class; two slabs share a row."""
+    """Resample each slab of logits to the result's grid and keep what was found; two slabs share a row."""
     source = tuple(int(n) for n in image.shape[1:])
     reach = (max(0, columns[0] - 2), min(source[1], columns[1] + 2))
-    rows = _Interpolation(source[0], result.shape[0])
-    cols = _Interpolation(source[1], result.shape[1])
+    rows = Interpolation(source[0], result.shape[0])
+    cols = Interpolation(source[1], result.shape[1])
     first_col, last_col = cols.targets(columns[0], columns[1], source[1])
     held: Tensor | None = None
     for start, slab in logits_by_slab(network, image, plan.patch, columns=reach, **options):
@@ -180,89 +193,28 @@ def _fill(
         if low < high:
             logits = rows.take(held, 1, low, high, begin)
             logits = cols.take(logits, 2, first_col, last_col, reach[0])
-            logits = _resize_rest(logits, result.shape[2:])
-            best, classes = logits.softmax(0).max(0)
-            tally.add(classes, best)
-            result[low:high, first_col:last_col] = classes.to(torch.uint8).cpu().numpy()
+            logits = resize_rest(logits, result.shape[2:])
+            result[low:high, first_col:last_col] = decided(logits, plan, tally).cpu().numpy()
         held = held[:, -2:]
 
 
 def _by_slice(
     network: SegmentationNetwork, image: Tensor, shape: tuple[int, ...], plan: Plan, options: dict[str, Any]
-) -> tuple[NDArray[np.uint8], list[float]]:
+) -> tuple[NDArray[Any], list[float]]:
     """A 2D network on a volume: each slice by itself, resampled in its plane, then along the slices' axis."""
-    from ..data.resample import resample_labels
-
     axis = plan.slice_axis
     flat = tuple(n for a, n in enumerate(shape) if a != axis)
-    tally = _Tally(plan.classes)
+    tally = Tally(plan.classes)
     slices = []
     for index in range(image.shape[1 + axis]):
-        part = np.zeros(flat, np.uint8)
+        part = np.zeros(flat, bit_type(plan) if plan.regions else np.uint8)
         one = image.select(1 + axis, index)
         _fill(part, tally, network, one, plan, (0, int(one.shape[2])), {**options, "progress": None})
         slices.append(part)
         progress = options["progress"]
         if callable(progress):
             progress((index + 1) / image.shape[1 + axis])
-    return resample_labels(np.stack(slices, axis), shape, plan.classes), tally.means()
-
-
-class _Interpolation:
-    """Linear interpolation along one axis between grids over the same extent, a part at a time."""
-
-    def __init__(self, source: int, target: int) -> None:
-        place = (torch.arange(target, dtype=torch.float64) + 0.5) * (source / target) - 0.5
-        place = place.clamp(0, source - 1)
-        self.low = place.floor().long()
-        self.high = (self.low + 1).clamp_max(source - 1)
-        self.share = (place - self.low).float()
-
-    def targets(self, begin: int, end: int, source: int) -> tuple[int, int]:
-        """The target positions that belong to source positions begin..end, and can be made of them.
-
-        Each target belongs to exactly one of consecutive parts that overlap by their last position.
-        """
-        low = 0 if begin == 0 else int((self.low < begin).sum())
-        high = len(self.low) if end >= source else int((self.low < end - 1).sum())
-        return low, max(low, high)
-
-    def take(self, values: Tensor, axis: int, low: int, high: int, begin: int) -> Tensor:
-        """Target positions low..high of an axis whose first position is `begin` of the source."""
-        lower, upper = self.low[low:high] - begin, self.high[low:high] - begin
-        share = self.share[low:high]
-        if not share.any() and torch.equal(lower, torch.arange(values.shape[axis])):
-            return values
-        share = share.to(values.device).reshape([-1 if a == axis else 1 for a in range(values.ndim)])
-        one = values.index_select(axis, lower.to(values.device))
-        other = values.index_select(axis, upper.to(values.device))
-        return torch.lerp(one, other, share)
-
-
-class _Tally:
-    """Mean probability of the winning class, class by class, over parts of a scan."""
-
-    def __init__(self, classes: int) -> None:
-        self.sums = torch.zeros(classes, dtype=torch.float64)
-        self.voxels = torch.zeros(classes, dtype=torch.float64)
-
-    def add(self, classes: Tensor, best: Tensor) -> None:
-        flat = classes.flatten()
-        number = len(self.sums)
-        self.sums += torch.bincount(flat, best.flatten().double(), minlength=number).cpu()
-        self.voxels += torch.bincount(flat, minlength=number).double().cpu()
-
-    def means(self) -> list[float]:
-        return [float(s / n) if n else 0.0 for s, n in zip(self.sums, self.voxels, strict=True)]
-
-
-def _resize_rest(logits: Tensor, shape: tuple[int, ...]) -> Tensor:
-    """Linear interpolation of the last axes of (class, rows, columns, *rest)."""
-    if tuple(logits.shape[3:]) == shape:
-        return logits
-    flat = logits.flatten(0, 2)[:, None]
-    done = functional.interpolate(flat, shape, mode="linear", align_corners=False)
-    return done.reshape(*logits.shape[:3], *shape)
+    return regridded(np.stack(slices, axis), shape, plan), tally.means()
 
 
 def _columns(source: tuple[int, ...], plan: Plan) -> Iterator[tuple[int, int]]:
@@ -280,7 +232,7 @@ def _columns(source: tuple[int, ...], plan: Plan) -> Iterator[tuple[int, int]]:
         start = end - 1
 
 
-def _check(volume: Volume, plan: Plan) -> None:
+def _check(volume: Volume, plan: Plan, missing: Sequence[int]) -> None:
     name = volume.item.path.name if volume.item else "the scan"
     if volume.dims != plan.image_dims:
         raise BadImage(name, f"has {volume.dims} axes; the model was trained on images of {plan.image_dims}")
@@ -289,3 +241,6 @@ def _check(volume: Volume, plan: Plan) -> None:
         raise BadImage(name, f"has {volume.channels} channels; the model needs {len(plan.channels)}: {wanted}")
     if min(volume.shape) < 1 or not np.isfinite(volume.spacing).all():
         raise BadImage(name, "has no voxels")
+    for place in missing:
+        if plan.channels[place] not in plan.optional:
+            raise BadImage(name, f"lacks the channel {plan.channels[place]}, which the model cannot do without")
