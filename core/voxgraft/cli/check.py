@@ -11,11 +11,14 @@ import click
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from ..data.case_check import CaseProblem
+    from ..data.check import Findings
+    from ..data.checks.problem import CaseProblem
     from ..discovery import Catalogue
     from ..progress import Progress
 
 COLOURS = {"error": "red", "warning": "yellow", "repair": "cyan", "note": "white"}
+SHOWN = 3
+"""Cases of one kind of problem that are shown one by one; --json has them all."""
 
 
 @click.command()
@@ -25,42 +28,42 @@ COLOURS = {"error": "red", "warning": "yellow", "repair": "cyan", "note": "white
 def check(target: Path, overrides: tuple[str, ...], as_json: bool) -> None:
     """Say what is wrong with a workflow and its data, or with a folder of images, before any hour is spent.
 
-    A folder may hold dataset.json, images/ beside labels/, or any tree of images.
+    A folder may have the layout of any installed plugin (see `voxgraft plugins list`), or be any tree of images. Ends
+    with code 1 where there are errors.
     """
-    from ..data.case_check import CaseProblem
+    from ..data.check import Findings
+    from ..data.checks.problem import CaseProblem
     from ..discovery import discover
     from ..errors import DataError
     from ..progress import Progress
 
     try:
-        cases, problems = _check(target, overrides, discover(), Progress(quiet=as_json))
+        findings = _check(target, overrides, discover(), Progress(quiet=as_json))
     except DataError as error:
         if not as_json:
             raise
-        cases, problems = 0, [CaseProblem("layout", "error", None, str(error))]
-    ok = not any(problem.severity == "error" for problem in problems)
+        findings = Findings(0, (CaseProblem("layout", "error", None, str(error)),))
     if as_json:
         import json
 
-        rows = [{"code": p.code, "severity": p.severity, "case": p.case, "message": p.message} for p in problems]
-        click.echo(json.dumps({"ok": ok, "cases": cases, "problems": rows}, indent=2))
+        click.echo(json.dumps(findings.document(), indent=2))
     else:
-        _show(target, cases, problems)
-    if not ok:
+        _show(target, findings)
+    if not findings.ok:
         click.get_current_context().exit(1)
 
 
-def _check(
-    target: Path, overrides: tuple[str, ...], catalogue: Catalogue, progress: Progress
-) -> tuple[int, list[CaseProblem]]:
-    """The number of cases and the problems.
+def _check(target: Path, overrides: tuple[str, ...], catalogue: Catalogue, progress: Progress) -> Findings:
+    """Judge a workflow with its data, or a folder.
 
     Raises:
         DataError: The data set's layout cannot be read.
         UsageError: There is neither a folder nor a workflow file, or the workflow does not fit.
     """
-    from ..data.case_check import CaseProblem
+    from dataclasses import replace
+
     from ..data.check import check_dataset, check_path
+    from ..data.checks.problem import CaseProblem
     from ..data.dataset import find_dataset
     from ..errors import TrainingError, UsageError
     from ..model.needs import check_transfer
@@ -71,38 +74,65 @@ def _check(
     if not target.exists():
         raise UsageError(f"{target}: there is no such workflow file or folder")
     if target.is_dir():
-        dataset, problems = check_path(target, catalogue, progress)
-        return len(dataset.cases), problems
+        return check_path(target, catalogue, progress)[1]
     workflow = read(target, catalogue, overrides)
-    problems = []
+    first: tuple[CaseProblem, ...] = ()
     try:
         check_transfer(workflow)
     except TrainingError as error:
-        problems.append(CaseProblem("transfer", "error", None, str(error)))
-    dataset = find_dataset(workflow)
-    return len(dataset.cases), [*problems, *check_dataset(dataset, catalogue, workflow, progress)]
+        first = (CaseProblem("transfer", "error", None, str(error)),)
+    findings = check_dataset(find_dataset(workflow), catalogue, workflow, progress)
+    return replace(findings, problems=(*first, *findings.problems))
 
 
-def _show(target: Path, cases: int, problems: Sequence[CaseProblem]) -> None:
-    """A table on a terminal, plain lines elsewhere; then one line that sums up."""
-    if problems and sys.stdout.isatty():
+def _show(target: Path, findings: Findings) -> None:
+    """A table on a terminal, plain lines elsewhere, the worst first; then the verdict."""
+    groups = _grouped(findings.problems)
+    if groups and sys.stdout.isatty():
         from rich.console import Console
         from rich.table import Table
         from rich.text import Text
 
-        table = Table("severity", "case", "problem", "code")
-        for problem in problems:
+        table = Table("severity", "case", "problem", "what to do", "code", show_lines=True)
+        for problem, cases in groups:
             severity = Text(problem.severity, style=COLOURS[problem.severity])
-            table.add_row(severity, Text(problem.case or ""), Text(problem.message), Text(problem.code))
+            cells = [Text(text) for text in (cases, problem.message, problem.mend, problem.code)]
+            table.add_row(severity, *cells)
         Console().print(table)
     else:
-        for problem in problems:
-            case = f"{problem.case}: " if problem.case else ""
-            click.echo(f"{problem.severity}: {case}{problem.message} [{problem.code}]")
-    errors = sum(problem.severity == "error" for problem in problems)
-    warnings = sum(problem.severity == "warning" for problem in problems)
-    click.echo(f"{target}: {_count(cases, 'case')}, {_count(errors, 'error')}, {_count(warnings, 'warning')}")
+        for problem, cases in groups:
+            where, mend = f"{cases}: " if cases else "", f" -> {problem.mend}" if problem.mend else ""
+            click.echo(f"{problem.severity}: {where}{problem.message} [{problem.code}]{mend}")
+    click.echo(f"{target}: {_verdict(findings)}")
 
 
-def _count(number: int, what: str) -> str:
-    return f"{number} {what}{'' if number == 1 else 's'}"
+def _grouped(problems: Sequence[CaseProblem]) -> list[tuple[CaseProblem, str]]:
+    """Each problem with its case; many of one kind are told by the first of them."""
+    from ..data.checks.problem import listed
+
+    alike: dict[tuple[str, str], list[CaseProblem]] = {}
+    for problem in problems:
+        alike.setdefault((problem.severity, problem.code), []).append(problem)
+    rows: list[tuple[CaseProblem, str]] = []
+    for group in alike.values():
+        single = [one for one in group if one.case is None]
+        named = [one for one in group if one.case is not None]
+        rows += [(one, "") for one in single]
+        cases = list(dict.fromkeys(one.case or "" for one in named))
+        if len(cases) <= SHOWN:
+            rows += [(one, one.case or "") for one in named]
+        else:
+            rows.append((named[0], f"{len(cases)} cases ({listed(cases, 4)}), the first"))
+    return rows
+
+
+def _verdict(findings: Findings) -> str:
+    from ..data.checks.problem import counted
+
+    severities = [problem.severity for problem in findings.problems]
+    counts = ", ".join(counted(severities.count(name), name) for name in ("error", "warning"))
+    notes = severities.count("note")
+    end = "ready" if findings.ok and "warning" not in severities else "ready, but look at the warnings"
+    end = end if findings.ok else "not ready: mend the errors first"
+    more = f", {counted(notes, 'note')}" if notes else ""
+    return f"{counted(findings.cases, 'case')}, {counts}{more}; {end}"

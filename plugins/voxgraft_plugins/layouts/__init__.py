@@ -7,6 +7,9 @@ from typing import TYPE_CHECKING, Any
 from voxgraft import LayoutSpec, hookimpl
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
     from .config import DecathlonConfig, PairsConfig
     from .decathlon import DecathlonLayout
     from .pairs import PairsLayout
@@ -20,12 +23,14 @@ def voxgraft_layouts() -> list[LayoutSpec[Any]]:
             summary="A folder with dataset.json: Medical Segmentation Decathlon or nnU-Net raw",
             config=_decathlon_config,
             build=_decathlon,
+            guess=_guess_decathlon,
         ),
         LayoutSpec(
             name="pairs",
             summary="Images and masks that are matched by their file names",
             config=_pairs_config,
             build=_pairs,
+            guess=_guess_pairs,
         ),
     ]
 
@@ -52,3 +57,15 @@ def _pairs(config: PairsConfig) -> PairsLayout:
     from .pairs import PairsLayout
 
     return PairsLayout(config)
+
+
+def _guess_decathlon(folder: Path) -> Mapping[str, Any] | None:
+    from .guess import decathlon
+
+    return decathlon(folder)
+
+
+def _guess_pairs(folder: Path) -> Mapping[str, Any] | None:
+    from .guess import pairs
+
+    return pairs(folder)

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ...data.case_check import CaseProblem
 from ...data.check import check_dataset
+from ...data.checks.problem import CaseProblem
 from ...errors import DataError
 from ...model.needs import check_transfer
 from ..run import Run
@@ -15,7 +15,7 @@ from ..state import data_state
 
 
 class Check:
-    """Judge the data set; errors stop the run, warnings are kept."""
+    """Judge the data set; errors stop the run, warnings and notes are kept."""
 
     def inputs(self, run: Run) -> Mapping[str, Any]:
         return {"data": run.workflow.document()["data"], "files": data_state(run.dataset)}
@@ -25,20 +25,17 @@ class Check:
 
     def do(self, run: Run) -> None:
         check_transfer(run.workflow)
-        problems = check_dataset(run.dataset, run.catalogue, run.workflow, run.progress)
-        errors = [problem for problem in problems if problem.severity == "error"]
-        rows = [
-            {"code": one.code, "severity": one.severity, "case": one.case, "message": one.message} for one in problems
-        ]
-        run.write("check.json", {"ok": not errors, "cases": len(run.dataset.cases), "problems": rows})
-        for problem in problems[:5]:
+        findings = check_dataset(run.dataset, run.catalogue, run.workflow, run.progress)
+        run.write("check.json", findings.document())
+        told = [problem for problem in findings.problems if problem.severity != "note"]
+        for problem in told[:5]:
             run.progress.say(f"check: {problem.severity}: {_named(problem)}")
-        if len(problems) > 5:
-            run.progress.say(f"check: and {len(problems) - 5} more, in {run.folder / 'check.json'}")
-        if errors:
+        if len(told) > 5:
+            run.progress.say(f"check: and {len(told) - 5} more, in {run.folder / 'check.json'}")
+        if not findings.ok:
             run.folder.joinpath("steps", "check.json").unlink(missing_ok=True)
             raise DataError(
-                f"the data set has {len(errors)} errors, the first: {_named(errors[0])} "
+                f"the data set has {len(findings.errors)} errors, the first: {_named(findings.errors[0])} "
                 f"(all are in {run.folder / 'check.json'})"
             )
 

@@ -1,0 +1,187 @@
+"""Text that may tell who a patient is: only where it stands is said, never what it says."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from ...volume import Item
+from ..cases import Dataset
+from .problem import CaseProblem, counted, listed
+
+if TYPE_CHECKING:
+    from .look import Look
+
+HEAD = 1 << 16
+"""Bytes at the beginning of a file in which a text header is looked at."""
+
+DICOM = (
+    "PatientName",
+    "PatientID",
+    "PatientBirthDate",
+    "OtherPatientIDs",
+    "OtherPatientNames",
+    "PatientAddress",
+    "PatientTelephoneNumbers",
+    "PatientComments",
+    "ReferringPhysicianName",
+    "PerformingPhysicianName",
+    "OperatorsName",
+    "InstitutionName",
+    "InstitutionAddress",
+    "AccessionNumber",
+)
+"""Attributes that name people or lead to them."""
+
+DRAWN_ON = ("SC", "US", "ES", "XC", "OT")
+"""Modalities in whose pictures names are often drawn into the pixels."""
+
+_UID = re.compile(r"\d+(?:\.\d+){3,}")
+_SIGNS = {
+    "a date": re.compile(
+        r"(?<![\d.])(?:(?:19|20)\d\d([-_./]?)(?:0[1-9]|1[0-2])\1(?:0[1-9]|[12]\d|3[01])"
+        r"|(?:0[1-9]|[12]\d|3[01])([-_./])(?:0[1-9]|1[0-2])\2(?:19|20)\d\d)(?!\d)"
+    ),
+    "a person's name": re.compile(r"[^\W\d_]{2,}\^[^\W\d_]{2,}|(?:^|[/\s])[A-Z][a-z]{2,}, ?[A-Z][a-z]{2,}"),
+    "a patient's number": re.compile(
+        r"(?i)(?:mrn|patient_?id|pat_?id|(?<![a-z])pid)[-_ :#=]*\d{4,}|(?<![\d.])\d{7,10}(?![\d.])"
+    ),
+}
+
+
+class Trace(NamedTuple):
+    """A place where a file may tell who the patient is.
+
+    Attributes:
+        code: The code of the problem.
+        place: The name of the header's field, or the kind of file name.
+        kind: What its text looks like; empty where that goes without saying.
+    """
+
+    code: str
+    place: str
+    kind: str = ""
+
+
+def signs(text: str) -> Iterator[str]:
+    """What a text looks like that tells of a person: a date, a name, a number; nothing for harmless ones."""
+    plain = _UID.sub(" ", text)
+    for kind, pattern in _SIGNS.items():
+        found = pattern.search(plain)
+        if found:
+            yield kind
+            plain = pattern.sub(" ", plain)
+
+
+def traces(item: Item) -> set[Trace]:
+    """Where the header of an image may tell who the patient is; nothing for headers that cannot be read."""
+    file = item.files[0] if item.files else item.path
+    name = file.name.lower()
+    try:
+        if item.reader.startswith("dicom"):
+            return set(_dicom(file))
+        if name.endswith((".nii", ".nii.gz", ".hdr", ".img")):
+            return set(_nifti(file))
+        if name.endswith((".nrrd", ".nhdr", ".mha", ".mhd")):
+            return set(_text(file))
+    except Exception:  # whatever a damaged header raises: the reader itself says what is wrong with the file
+        return set()
+    return set()
+
+
+def _dicom(file: Path) -> Iterator[Trace]:
+    from pydicom import dcmread
+
+    wanted = [*DICOM, "Modality", "BurnedInAnnotation", "PatientIdentityRemoved"]
+    header = dcmread(file, stop_before_pixels=True, specific_tags=wanted, force=True)
+    removed = str(header.get("PatientIdentityRemoved", "")).upper() == "YES"
+    for field in () if removed else DICOM:
+        if str(header.get(field) or "").strip(" ^"):
+            yield Trace("names-in-header", field)
+    burned = str(header.get("BurnedInAnnotation", "")).upper()
+    if burned == "YES":
+        yield Trace("burned-in", "BurnedInAnnotation", "YES")
+    elif burned != "NO" and header.get("Modality") in DRAWN_ON:
+        yield Trace("burned-in", "Modality", str(header.Modality))
+
+
+def _nifti(file: Path) -> Iterator[Trace]:
+    import nibabel
+
+    header: Any = nibabel.load(file).header
+    fields = {"descrip": False, "aux_file": False, "intent_name": False, "db_name": True}
+    for field, always in fields.items():
+        text = bytes(header[field].tobytes()).split(b"\0")[0].decode("latin-1").strip() if field in header else ""
+        kinds = list(signs(text)) or (["text"] if always and text else [])
+        for kind in kinds:
+            yield Trace("text-in-header", field, kind)
+    for extension in getattr(header, "extensions", ()):
+        if extension.get_code() == 2:
+            yield Trace("text-in-header", "extension", "a DICOM header")
+            continue
+        content = extension.get_content()
+        text = content.decode("latin-1") if isinstance(content, bytes) else str(content)
+        for kind in signs(text[:HEAD]):
+            if (
+                kind != "a date" or extension.get_code() == 6
+            ):  # programs note there when they wrote; people comment in 6
+                yield Trace("text-in-header", "extension", kind)
+
+
+def _text(file: Path) -> Iterator[Trace]:
+    """Keys and values at the beginning of NRRD and MetaImage files."""
+    with file.open("rb") as stream:
+        head = stream.read(HEAD)
+    for row in re.split(rb"\r?\n", head):
+        key, found, value = row.decode("latin-1").partition(":=" if b":=" in row else "=")
+        key, value = key.strip(), value.strip()
+        if key == "ElementDataFile" or not row:
+            return
+        if not found or not value or not key.isprintable() or len(key) > 64:
+            continue
+        personal = "0010" in key.replace("|", " ").split() or re.search(r"(?i)patient|subject|birth", key)
+        for kind in ["text"] if personal else signs(value):
+            yield Trace("text-in-header", "of the patient" if personal else "of the file", kind)
+
+
+def judge_identity(dataset: Dataset, looks: Sequence[Look]) -> Iterator[CaseProblem]:
+    """Headers, pictures and file names that may tell who the patients are."""
+    where = Counter(trace for look in looks for trace in look.traces)
+    fields = [trace.place for trace, _ in where.most_common() if trace.code == "names-in-header"]
+    if fields:
+        cases = sum(any(trace.code == "names-in-header" for trace in look.traces) for look in looks)
+        message = f"the DICOM headers of {cases} of {counted(len(looks), 'case')} hold text in {listed(fields, 20)}"
+        yield CaseProblem("names-in-header", "note", None, message)
+    for trace, cases in sorted(where.items()):
+        if trace.code == "burned-in" and trace.kind == "YES":
+            message = f"{counted(cases, 'case')} say that text is burned into their pictures (BurnedInAnnotation)"
+            yield CaseProblem("burned-in", "warning", None, message)
+        elif trace.code == "burned-in":
+            message = (
+                f"{counted(cases, 'case')} are of modality {trace.kind}, where names are often drawn into the pixels"
+            )
+            yield CaseProblem("burned-in", "note", None, message)
+        elif trace.code == "text-in-header":
+            first = next(look.case.id for look in looks if trace in look.traces)
+            message = f"the header field {trace.place} of {counted(cases, 'case')} holds what looks like {trace.kind}"
+            yield CaseProblem("text-in-header", "note", first if cases == 1 else None, message)
+    yield from _names(dataset)
+
+
+def _names(dataset: Dataset) -> Iterator[CaseProblem]:
+    paths = [ref.path.absolute() for case in dataset.cases for ref in case.references]
+    if not paths:
+        return
+    root = Path(os.path.commonpath([path.parent for path in paths]))
+    kinds = Counter(
+        kind for path in set(paths) for kind in {sign for part in path.relative_to(root).parts for sign in signs(part)}
+    )
+    for kind, files in sorted(kinds.items()):
+        message = (
+            f"{files} of {counted(len(set(paths)), 'path')} below the data set's folder hold what looks like {kind}"
+        )
+        yield CaseProblem("telling-name", "note", None, message)

@@ -1,0 +1,194 @@
+"""One case under the magnifying glass: read once, measured, and judged by itself."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...discovery import Catalogue
+from ...errors import BadImage, VoxGraftError
+from ...masks import read_mask, whole_numbers
+from ...reading import find, read_item, stack
+from ...volume import Item, Volume
+from ..cases import Case, ImageRef, Labels, MaskRef
+from ..grid import Orientation, reoriented
+from ..labelmaps import HIGHEST, of_values, some, unknown_values, values_in
+from .geometry import disagreement
+from .identity import Trace, traces
+from .masks import Mask, measure_mask
+from .problem import CaseProblem, Severity
+from .values import unknown_message, why_not_whole
+from .voxels import Channel, measure_channel, thumbnail
+
+
+@dataclass(slots=True)
+class Look:
+    """What one case showed.
+
+    Attributes:
+        shape: Voxels along each axis in RAS order; empty where the image could not be read.
+        spacing: Millimetres along the same axes.
+        channels: What the voxels of each channel are like.
+        modality: The DICOM modality, where the file says it.
+        mask: None where there is no mask that could be read.
+        thumbnail: A small picture of the first channel; empty where there is none.
+        traces: Where its files may tell who the patient is.
+    """
+
+    case: Case
+    problems: list[CaseProblem] = field(default_factory=list)
+    shape: tuple[int, ...] = ()
+    spacing: tuple[float, ...] = ()
+    channels: tuple[Channel, ...] = ()
+    modality: str | None = None
+    mask: Mask | None = None
+    thumbnail: NDArray[np.float32] = field(default_factory=lambda: np.zeros(0, np.float32))
+    traces: set[Trace] = field(default_factory=set)
+
+    @property
+    def size(self) -> tuple[float, ...]:
+        """Millimetres that the image covers along each axis."""
+        return tuple(n * step for n, step in zip(self.shape, self.spacing, strict=True))
+
+    def add(self, code: str, severity: Severity, message: str) -> None:
+        self.problems.append(CaseProblem(code, severity, self.case.id, message))
+
+
+def look_at(case: Case, catalogue: Catalogue, labels: Labels | None) -> Look:
+    """Read a case, measure it, and note everything that is wrong with it by itself."""
+    look = Look(case)
+    try:
+        image = _image(look, catalogue)
+        if case.label is not None:
+            _mask(look, case.label, image, labels, catalogue)
+    except MemoryError:
+        look.add("unreadable-image", "error", "the case does not fit into this machine's memory")
+    return look
+
+
+def _image(look: Look, catalogue: Catalogue) -> Volume | None:
+    """The image as it was read, all channels on one grid; None where it cannot be used."""
+    volumes = [_volume(look, ref, "image", catalogue) for ref in look.case.present]
+    found = [volume for volume in volumes if volume is not None]
+    if not found or len(found) < len(volumes):
+        return None
+    if look.case.align is None:
+        for number, volume in enumerate(found[1:], 2):
+            apart = disagreement(found[0], volume, f"channel {number}")
+            if apart is not None:
+                look.add("channel-mismatch", "error", apart[1])
+                return None
+    try:
+        image = stack(found, look.case.align)
+    except VoxGraftError as error:
+        look.add("channel-mismatch", "error", _reason(error))
+        return None
+    if image.array.dtype.kind not in "biuf" or image.array.size == 0:
+        look.add("unreadable-image", "error", f"the image's {image.array.size} voxels are of type {image.array.dtype}")
+        return None
+    turned, _ = reoriented(image)
+    look.shape, look.spacing = turned.shape, turned.spacing
+    look.modality = found[0].item.modality if found[0].item else None
+    channels = image.array.reshape(image.channels, *image.shape)
+    look.channels = tuple(measure_channel(channel) for channel in channels)
+    look.thumbnail = thumbnail(turned.array.reshape(image.channels, *turned.shape)[0])
+    return image
+
+
+def _volume(look: Look, ref: ImageRef, what: str, catalogue: Catalogue) -> Volume | None:
+    """Read one image or mask by itself; its header's problems, and the failure to read it, are noted."""
+    called = _called(ref, what)
+    try:
+        items = find(ref, catalogue)
+        items = [item for item in items if item.kind == "image"] or items
+        _heard(look, items, called)
+        if len(items) > 1:
+            look.add(f"several-{what}s", "error", f"{called}: {len(items)} images lie there, and one is needed")
+        if len(items) > 1 or items[0].errors:
+            return None
+        return read_item(items[0], catalogue)
+    except MemoryError:
+        look.add(f"unreadable-{what}", "error", f"{called}: does not fit into this machine's memory")
+    except VoxGraftError as error:
+        look.add(f"unreadable-{what}", "error", f"{called}: {_reason(error)}")
+    return None
+
+
+def _heard(look: Look, items: list[Item], called: str) -> None:
+    for item in items:
+        look.traces |= traces(item)
+        for problem in item.problems:
+            look.add(problem.code, problem.severity, f"{called}: {problem.message}")
+
+
+def _mask(look: Look, ref: ImageRef, image: Volume | None, labels: Labels | None, catalogue: Catalogue) -> None:
+    """Read the mask: plain label maps step by step, for exact messages; all others by `read_mask` alone."""
+    try:
+        items = [] if isinstance(ref, MaskRef) else find(ref, catalogue)
+    except VoxGraftError as error:
+        look.add("unreadable-label", "error", f"{_called(ref, 'label')}: {_reason(error)}")
+        return
+    plain = len(items) > 0 and all(item.kind == "image" for item in items)
+    volume = _volume(look, ref, "label", catalogue) if plain else None
+    if plain and volume is None:
+        return
+    if volume is not None and volume.channels == 1:
+        _label_map(look, ref, volume, image, labels)
+        return
+    _heard(look, items if not plain else [], _called(ref, "label"))
+    if image is None:
+        return
+    try:
+        mask = read_mask(ref, image, labels, catalogue)
+    except VoxGraftError as error:
+        look.add("unusable-label", "error", f"{_called(ref, 'label')}: {_reason(error)}")
+        return
+    turned = reoriented(image)[1].apply(mask.array)
+    look.mask = measure_mask(turned, mask.dims, labels)
+    _judge_emptiness(look)
+
+
+def _label_map(look: Look, ref: ImageRef, label: Volume, image: Volume | None, labels: Labels | None) -> None:
+    """A mask of one value a voxel."""
+    if image is not None:
+        apart = disagreement(image, label)
+        if apart is not None:
+            look.add(apart[0], "error", apart[1] if apart[0] != "geometry-mismatch" else f"{apart[1]}")
+    array = label.array.reshape(label.shape)
+    try:
+        array = whole_numbers(array, "label")
+    except BadImage as error:
+        look.add("label-not-whole", "error", f"{error.reason}{why_not_whole(array)}")
+        return
+    values = values_in(array)
+    strange = [value for value in values if not 0 <= value <= HIGHEST]
+    if strange:
+        look.add("label-out-of-range", "error", f"the label holds {some(strange)}; values go from 0 to {HIGHEST}")
+    unknown = unknown_values(values, labels) if labels is not None else []
+    if unknown and labels is not None:
+        look.add("unnamed-label", "error", unknown_message(array, values, unknown, labels))
+    if not strange and not unknown and labels is not None:
+        label = of_values(replace(label, array=array), labels, ref)
+        array = label.array
+    if strange:
+        look.mask = Mask(size=array.size, values=frozenset(values), covered=int(np.count_nonzero(array)))
+        return
+    orientation: Orientation = reoriented(label)[1]
+    look.mask = measure_mask(orientation.apply(array), label.dims, labels)
+    look.mask.values = frozenset(values)
+    _judge_emptiness(look)
+
+
+def _judge_emptiness(look: Look) -> None:
+    if look.mask is not None and not look.mask.structures:
+        look.add("empty-label", "warning", "the label is empty: no structure is marked")
+
+
+def _called(ref: ImageRef, what: str) -> str:
+    return f"the {what}" if ref.series else f"the {what} {ref.path.name}"
+
+
+def _reason(error: VoxGraftError) -> str:
+    return str(error.reason) if isinstance(error, BadImage) else str(error)

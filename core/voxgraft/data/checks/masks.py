@@ -1,0 +1,131 @@
+"""One pass over the voxels of a mask: how large each structure is, in how many parts, and whether it is cut off."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+from itertools import product
+
+import numpy as np
+
+from ...volume import Array
+from ..cases import Labels
+
+CHUNK = 1 << 22
+FACES = (("left", "right"), ("posterior", "anterior"), ("inferior", "superior"))
+"""The two ends of each axis in RAS order."""
+
+
+@dataclass(slots=True)
+class Structure:
+    """One structure in one mask.
+
+    Attributes:
+        parts: Connected pieces, counting neighbours across corners.
+        smallest: Voxels of the smallest piece.
+        faces: The ends of the scan that it reaches.
+    """
+
+    voxels: int
+    parts: int = 0
+    smallest: int = 0
+    faces: tuple[str, ...] = ()
+
+
+@dataclass(slots=True)
+class Mask:
+    """What a mask showed.
+
+    Attributes:
+        values: The values in the file, 0 included, before they are matched with the names of labels; None for objects
+            whose structures have names.
+        structures: By the value that the data set's labels give them.
+        size: All voxels.
+        covered: Those in any structure.
+        ignored: Those that count nowhere.
+        rim: The share of the scan's outermost voxels that are in any structure.
+        content: A fingerprint of the values and their places.
+    """
+
+    size: int
+    values: frozenset[int] | None = None
+    structures: dict[int, Structure] = field(default_factory=dict)
+    covered: int = 0
+    ignored: int = 0
+    rim: float = 0.0
+    content: str = ""
+
+
+def measure_mask(array: Array, dims: int, labels: Labels | None) -> Mask:
+    """Look at a mask as `read_mask` gives it, with its axes in RAS order.
+
+    Args:
+        array: A label map (i, j[, k]) of whole numbers from 0 to 65535, or 0 and 1 for each structure
+            (structure, i, j[, k]).
+    """
+    array = array if array.dtype == np.uint8 else array.astype(np.uint16)  # no byte orders or signs from here on
+    ignored = labels.ignored if labels is not None else None
+    mask = Mask(size=int(np.prod(array.shape[-dims:])))
+    maps = [array] if array.ndim == dims else list(array)
+    values = [0] if array.ndim == dims or labels is None else list(labels.values)
+    anywhere = np.zeros(array.shape[-dims:], bool) if len(maps) > 1 else None
+    total = hashlib.sha256(str(array.shape).encode())
+    for value, one in zip(values, maps, strict=True):
+        for start in range(0, one.size, CHUNK):
+            flat = one.ravel(order="K")[start : start + CHUNK]
+            total.update(np.ascontiguousarray(flat, dtype=np.uint16).data)
+        if ignored is not None and (one == ignored).any():
+            mask.ignored = int((one == ignored).sum())
+            one = np.where(one == ignored, 0, one)
+        found = _structures(one)
+        mask.structures.update({value: found[1]} if value and 1 in found else found if not value else {})
+        if anywhere is not None:
+            anywhere |= one != 0
+    shown = anywhere if anywhere is not None else maps[0]
+    mask.covered = int(np.count_nonzero(shown)) - (mask.ignored if anywhere is None else 0)
+    mask.rim = _rim(shown)
+    mask.content = total.hexdigest()
+    return mask
+
+
+def _structures(array: Array) -> dict[int, Structure]:
+    """The structures of a label map by their values."""
+    import cc3d
+
+    box = _box(array)
+    if box is None:
+        return {}
+    inside = np.asfortranarray(array[box])
+    pieces = cc3d.connected_components(inside, connectivity=26 if array.ndim == 3 else 8)
+    flat, values = pieces.ravel(order="F"), inside.ravel(order="F")
+    sizes = np.bincount(flat)
+    of_piece = np.zeros(len(sizes), np.int64)
+    of_piece[flat] = values
+    found = {}
+    for value in np.unique(of_piece[1:]).tolist():
+        own = sizes[1:][of_piece[1:] == value]
+        found[value] = Structure(int(own.sum()), len(own), int(own.min()))
+    if array.ndim == 3:
+        for axis, names in enumerate(FACES):
+            for end, name in zip((0, -1), names, strict=True):
+                for value in np.unique(array.take(end, axis)).tolist():
+                    if value:
+                        found[value].faces = (*found[value].faces, name)
+    return found
+
+
+def _box(array: Array) -> tuple[slice, ...] | None:
+    """The smallest box around all that is not 0."""
+    where = array != 0
+    box = []
+    for axis in range(array.ndim):
+        along = np.flatnonzero(where.any(axis=tuple(other for other in range(array.ndim) if other != axis)))
+        if not along.size:
+            return None
+        box.append(slice(int(along[0]), int(along[-1]) + 1))
+    return tuple(box)
+
+
+def _rim(array: Array) -> float:
+    faces = [array.take(end, axis) for axis, end in product(range(array.ndim), (0, -1)) if array.shape[axis] > 2]
+    return float(np.mean([np.count_nonzero(face) / face.size for face in faces])) if faces else 0.0

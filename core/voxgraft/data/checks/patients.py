@@ -1,0 +1,102 @@
+"""Patients: are they told apart, are two names one patient, does the split work for every structure."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from ...errors import DataError
+from ..cases import Case, Dataset, Split, split_by_patient
+from .problem import CaseProblem, counted, listed
+
+if TYPE_CHECKING:
+    from ...workflow import Workflow
+    from .look import Look
+
+FEW = 3
+"""Patients that a validation should have at least."""
+
+_VISIT = re.compile(
+    r"[-_. ](?:ses|session|visit|scan|tp|time|timepoint|v|t|rep|repeat|run|day|week|month|fu|followup|pre|post|"
+    r"baseline|slice|slc|z|left|right|l|r|a|b|copy|new|old)?[-_]?\d{0,4}$"
+)
+
+
+def judge_patients(cases: Sequence[Case]) -> Iterator[CaseProblem]:
+    """Names of patients that may be one patient's; a layout that tells no patients at all."""
+    own = [case for case in cases if case.patient == case.id]
+    if len(cases) > 1 and len(own) == len(cases):
+        message = "nothing tells the patients apart, so each case counts as a patient of its own"
+        yield CaseProblem("no-patients", "note", None, message)
+    first = {case.patient: case.id for case in reversed(cases)}
+    told: set[str] = set()
+    for group in _same(list(first), _plain):
+        told.update(group)
+        names = listed(first[patient] for patient in group)
+        message = f"the patients of the cases {names} have names that differ only in case, zeros or marks: one patient?"
+        yield CaseProblem("similar-patients", "warning", first[group[0]], message)
+    stems = {patient: _VISIT.sub("", patient.casefold()) for patient in first}
+    known = {patient.casefold() for patient in first}
+    groups = _same([patient for patient in first if stems[patient]], lambda patient: stems[patient])
+    groups = [group for group in groups if not set(group) <= told and re.search(r"\d", stems[group[0]])]
+    for group in groups:
+        stem = stems[group[0]]
+        several = len(groups) > 1 and len(group) <= 6 and len(first) >= 1.2 * len(set(stems.values()))
+        if stem not in known and not several:
+            continue
+        names = listed(first[patient] for patient in group)
+        message = f"the patients of the cases {names} have names that differ only in their ending: one patient?"
+        yield CaseProblem("similar-patients", "warning" if stem in known else "note", first[group[0]], message)
+
+
+def _same(patients: Sequence[str], key: object) -> list[list[str]]:
+    groups: dict[str, list[str]] = {}
+    assert callable(key)
+    for patient in patients:
+        groups.setdefault(key(patient), []).append(patient)
+    return [sorted(group) for group in groups.values() if len(group) > 1]
+
+
+def _plain(name: str) -> str:
+    """A name without case, marks and leading zeros of numbers; numbers stay apart."""
+    parts = re.findall(r"\d+|[^\W\d_]+", name.casefold())
+    return " ".join(part.lstrip("0") or "0" if part.isdigit() else part for part in parts)
+
+
+def find_split(dataset: Dataset, workflow: Workflow | None) -> tuple[Split | None, list[CaseProblem]]:
+    """The split that training would make, and why it could make none."""
+    if workflow is None:
+        return None, []
+    labelled = [case for case in dataset.cases if case.label is not None]
+    if len(labelled) < 2:
+        message = f"{len(labelled)} of {len(dataset.cases)} cases have a label; training needs at least two"
+        return None, [CaseProblem("few-labels", "error", None, message)]
+    options = workflow.data.split
+    try:
+        split = split_by_patient(labelled, options.folds, options.fold, options.seed)
+    except DataError as error:
+        return None, [CaseProblem("few-patients", "error", None, f"data.split: {error}")]
+    return split, []
+
+
+def judge_split(dataset: Dataset, looks: Sequence[Look], split: Split) -> Iterator[CaseProblem]:
+    """Is there enough in each part of the split, and every structure in both."""
+    patients = {case.id: case.patient for case in dataset.cases}
+    held_out = len({patients[name] for name in split.validation})
+    if held_out < FEW:
+        message = f"{counted(held_out, 'patient')} would validate: the figures will depend on who that is"
+        yield CaseProblem("small-validation", "note", None, message)
+    parts: dict[str, Counter[int]] = {"train": Counter(), "validation": Counter()}
+    train = set(split.train)
+    for look in looks:
+        if look.mask is not None:
+            parts["train" if look.case.id in train else "validation"].update(look.mask.structures.keys())
+    for label in dataset.labels.items if dataset.labels else ():
+        seen = [name for name, found in parts.items() if found[label.value]]
+        if len(seen) == 1:
+            where = "be learnt" if seen == ["validation"] else "be judged"
+            lacking = "training" if seen == ["validation"] else "validation"
+            message = f"the structure {label.name!r} is in no {lacking} case of this fold, and cannot {where}"
+            yield CaseProblem("one-sided-structure", "warning", None, message)

@@ -1,0 +1,121 @@
+"""A problem of a data set, and what a user can do about each kind."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal
+
+Severity = Literal["error", "warning", "repair", "note"]
+
+ORDER: dict[Severity, int] = {"error": 0, "warning": 1, "repair": 2, "note": 3}
+"""The worst first."""
+
+
+@dataclass(frozen=True, slots=True)
+class CaseProblem:
+    """Something wrong with a data set.
+
+    Attributes:
+        code: A stable word to script against, such as `unnamed-label`.
+        severity: An `error` is what training would stop at, or what would make its figures false; a `repair` was done
+            while reading; a `note` is worth knowing and may be as it should be.
+        case: The id of the case; None where it concerns the data set as a whole.
+        message: One plain sentence.
+    """
+
+    code: str
+    severity: Severity
+    case: str | None
+    message: str
+
+    @property
+    def mend(self) -> str:
+        """What to do about it; empty where the message says all there is to say."""
+        return MENDS.get(self.code, "")
+
+
+def counted(number: int, what: str) -> str:
+    """A number and a noun in the form that goes with it."""
+    return f"{number} {what}{'' if number == 1 else 's'}"
+
+
+def listed(names: Iterable[str], most: int = 5) -> str:
+    """The first names, and how many there are beyond them."""
+    every = list(names)
+    return ", ".join(every[:most]) + (f" and {len(every) - most} more" if len(every) > most else "")
+
+
+def millimetres(lengths: Iterable[float]) -> str:
+    return "x".join(f"{length:.4g}" for length in lengths)
+
+
+MENDS: dict[str, str] = {
+    # reading
+    "layout": "mend the folder or the options of data.layout",
+    "transfer": "name weights under model.encoder, or leave the strategy out",
+    "unreadable-image": "export or copy the file again, or leave the case out",
+    "unreadable-label": "export or copy the file again, or leave the case out",
+    "unusable-label": "mend the mask, or say under data.labels what it holds",
+    "several-images": "name the one that is meant by its series, or put each into a file of its own",
+    "several-labels": "name the one that is meant by its series, or put each into a file of its own",
+    "missing-label": "draw the mask, or leave the image out",
+    "no-labels": "nothing, if only images were meant",
+    "few-labels": "label more cases",
+    "note": "",
+    # geometry
+    "shape-mismatch": "voxgraft convert MASK NEW --reference IMAGE --interpolation nearest, and look at the outcome",
+    "geometry-mismatch": "give it the image's geometry if it was drawn on these voxels; else resample it onto it",
+    "channel-mismatch": "bring the channels onto one grid: data.layout.align, or voxgraft convert --reference",
+    "channel-count": "leave the case out, or name its channels in the layout",
+    "same-channels": "put the right file in the place of one channel",
+    "mixed-dimensions": "train on one kind at a time",
+    "dims": "set model.dims to 2",
+    "flat-image": "set model.dims to 2, or export the whole series",
+    "odd-spacing": "compare with the scanner's protocol; a wrong header ruins sizes and volumes",
+    "odd-size": "look whether it is another body part or a part of a scan",
+    # voxels
+    "nan-voxels": "replace them by air or background, or export again",
+    "constant-image": "export again, or leave the case out",
+    "clipped-image": "go back to the scanner's own values if you have them",
+    "not-hounsfield": "export with rescale slope and intercept, or add the offset",
+    "other-modality": "choose the modality of the images under data.modality, or leave those cases out",
+    "odd-intensity": "nothing for MR, which is normalised image by image; for CT look at the export",
+    # labels
+    "label-not-whole": "draw it again or resample the original mask with nearest neighbour",
+    "label-out-of-range": "give the structures values from 1 to 65535",
+    "unnamed-label": "name the values under data.labels, or mend the file",
+    "absent-label": "take the name out, or find out where the masks of it are",
+    "absent-region": "mend the members of the region",
+    "no-foreground": "look whether the right files are taken as masks",
+    "empty-label": "nothing, if there is nothing to mark in this scan",
+    "missing-structure": "look whether it was forgotten or is outside the scan",
+    "ignored-label": "nothing, if it is meant; such voxels count nowhere",
+    "tiny-label": "look at it: a slip of the mouse, or nearly forgotten",
+    "odd-volume": "look at the mask beside its image",
+    "fragmented-label": "look for stray voxels; voxgraft review shows them",
+    "full-label": "look whether the right file is taken as the mask",
+    "inverted-label": "swap background and structure",
+    "at-border": "take volumes of these cases with care",
+    "rare-structure": "raise training.foreground, and give it time",
+    # copies, patients, split
+    "same-image": "remove all but one, or give them one patient",
+    "turned-image": "remove all but one, or give them one patient",
+    "near-duplicate": "look at them side by side; give them one patient if it is one",
+    "same-label": "put the right mask in the place of the copy",
+    "similar-patients": "tell the patients with data.layout.patient, such as '{patient}_{rest}'",
+    "no-patients": "tell the patients with data.layout.patient if some were scanned more than once",
+    "few-patients": "lower data.split.folds, or add patients",
+    "small-validation": "take fewer folds, or read the figures of all folds together",
+    "one-sided-structure": "choose another data.split.seed",
+    # people
+    "names-in-header": "voxgraft deidentify before the data leave the house",
+    "text-in-header": "blank the field before the data leave the house",
+    "telling-name": "rename the files before the data leave the house",
+    "burned-in": "look at the pictures; names may be drawn into the pixels",
+    # room
+    "little-disk": "free the disk, or point data.cache to another one",
+    "little-memory": "take a larger machine, a coarser data.spacing or smaller images",
+    "little-gpu-memory": "lower training.batch or training.patch, or train on the CPU",
+}
+"""What to do about each kind of problem. Readers have codes of their own for broken series and headers."""

@@ -1,0 +1,108 @@
+"""Do the images serve the workflow: channels, axes, modality, and numbers that the modality stands on."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from ..cases import Dataset
+from .problem import CaseProblem, counted
+
+if TYPE_CHECKING:
+    from ...workflow import Workflow
+    from .look import Look
+    from .voxels import Channel
+
+NAMES = {"ct": "CT", "mr": "MR", "mri": "MR", "t1": "MR", "t2": "MR", "flair": "MR", "pet": "PT", "us": "US"}
+"""Names that data sets give to channels, and the DICOM modality they mean."""
+
+
+def judge_channels(dataset: Dataset, looks: Sequence[Look], named: bool) -> Iterator[CaseProblem]:
+    """Against the names of channels where the layout gives them, else against what most images have."""
+    read = [look for look in looks if look.channels]
+    if not read:
+        return
+    usual = Counter(len(look.channels) for look in read).most_common(1)[0][0]
+    expected, where = (len(dataset.channels), "the data set names") if named else (usual, "most images have")
+    optional = any(None in look.case.images for look in looks)
+    for look in read:
+        if len(look.channels) != expected and not optional:
+            message = f"the image has {counted(len(look.channels), 'channel')}, and {where} {expected}"
+            yield CaseProblem("channel-count", "error", look.case.id, message)
+
+
+def judge_voxels(look: Look, codes: Sequence[str]) -> Iterator[CaseProblem]:
+    """What is wrong with the numbers of an image.
+
+    Args:
+        codes: The DICOM modalities that the workflow is for; empty where none is known.
+    """
+    several = len(look.channels) > 1
+    flat = len(look.shape) == 3 and min(look.shape, default=2) == 1
+    if flat:
+        yield CaseProblem("flat-image", "warning", look.case.id, "the volume is one slice thick")
+    for number, channel in enumerate(look.channels, 1):
+        which = f"channel {number} of the image" if several else "the image"
+        if channel.bad:
+            share = f"{channel.bad} voxels of {which} ({channel.bad / channel.size:.2%}) are no finite numbers"
+            yield CaseProblem("nan-voxels", "warning", look.case.id, share)
+        if channel.constant:
+            message = f"every voxel of {which} is {channel.least:g}"
+            yield CaseProblem("constant-image", "warning", look.case.id, message)
+            continue
+        hounsfield = look.modality == "CT" or (look.modality is None and tuple(codes) == ("CT",))
+        why = _not_hounsfield(channel) if hounsfield else ""
+        if why:
+            yield CaseProblem("not-hounsfield", "warning", look.case.id, f"{which} is no CT in Hounsfield units: {why}")
+        elif _clipped(channel) and not (several and len(look.shape) == 2):
+            share = f"{channel.at_most:.1%} of the voxels of {which}"
+            message = f"{share} have its greatest value {channel.greatest:g}: it is clipped"
+            yield CaseProblem("clipped-image", "warning", look.case.id, message)
+        if look.modality is None and codes and "CT" not in codes and _like_hounsfield(channel):
+            message = (
+                f"{which} holds what looks like Hounsfield units, and the workflow is for {' or '.join(codes[:3])}"
+            )
+            yield CaseProblem("other-modality", "warning", look.case.id, message)
+
+
+def judge_modality(dataset: Dataset, looks: Sequence[Look], workflow: Workflow) -> Iterator[CaseProblem]:
+    """Axes and modality against the workflow's."""
+    if workflow.model.dims == 3 and any(len(look.shape) == 2 for look in looks):
+        yield CaseProblem("dims", "error", None, "the images have two axes: set model.dims to 2")
+    codes = codes_of(workflow)
+    name = workflow.data.modality.name
+    for look in looks:
+        if codes and look.modality is not None and look.modality not in codes:
+            message = f"the image is of modality {look.modality}, the workflow is for {name!r}"
+            yield CaseProblem("other-modality", "warning", look.case.id, message)
+    meant = {NAMES[channel.casefold()] for channel in dataset.channels if channel.casefold() in NAMES}
+    if codes and meant and not meant & set(codes) and name != "image":
+        message = f"the data set calls its channels {', '.join(dataset.channels[:4])}, the workflow is for {name!r}"
+        yield CaseProblem("other-modality", "warning", None, message)
+
+
+def codes_of(workflow: Workflow | None) -> tuple[str, ...]:
+    """The DICOM modalities that a workflow's modality stands for."""
+    return () if workflow is None else tuple(getattr(workflow.data.modality.component, "dicom", ()))
+
+
+def _not_hounsfield(channel: Channel) -> str:
+    """Why a channel is no CT in Hounsfield units; empty where it may well be one."""
+    low, high = channel.least, channel.greatest
+    if low >= 0 and high <= 255:
+        return f"its values go from {low:g} to {high:g}, as a picture's"
+    if max(abs(low), abs(high)) < 30:
+        return f"its values go from {low:.3g} to {high:.3g}, as if it had been normalised"
+    if low >= 0:
+        return f"no value is below 0 (greatest {high:g}), and air is -1000: subtract 1024 if it is stored unsigned"
+    return ""
+
+
+def _clipped(channel: Channel) -> bool:
+    return channel.distinct > 16 and channel.at_most > 0.01
+
+
+def _like_hounsfield(channel: Channel) -> bool:
+    """Air near -1000 and whole numbers: no other modality looks like it."""
+    return channel.whole and -1100 <= channel.low <= -900 and channel.high > 100
