@@ -197,7 +197,9 @@ def _compare(run: str, one: Scores, against: str, other: Scores, metric: str, st
 def _values(one: Scores, other: Scores, case: str, metric: str, structure: str) -> list[tuple[float, float]]:
     """The values of a case for both runs: of one structure, or of each."""
     first, second = (scores.cases[case].get(metric, {}) for scores in (one, other))
-    names = [structure] if structure != MEAN else [name for name in dict.fromkeys([*first, *second]) if name != MEAN]
+    every = dict.fromkeys([*first, *second])
+    apart = {MEAN, *one.regions, *other.regions}
+    names = [structure] if structure != MEAN else [name for name in every if name not in apart]
     return [(first.get(name, math.nan), second.get(name, math.nan)) for name in names]
 
 

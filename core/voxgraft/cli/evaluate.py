@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 if TYPE_CHECKING:
+    from ..data.cases import Labels
     from ..discovery import Catalogue
     from ..scoring.scores import Scores
+
+ENDINGS = (".json", ".csv", ".html")
 
 
 @click.command()
@@ -21,42 +24,116 @@ if TYPE_CHECKING:
     "--metrics", default="dice,iou,hd95,nsd", show_default=True, help="Names; options follow: nsd:tolerance=2."
 )
 @click.option("--labels", "names", metavar="FILE.json|NAME=VALUE,...", help="The structures; by default every value.")
-@click.option("--out", type=click.Path(path_type=Path), metavar="FILE.json|.csv", help="Write every value to a file.")
+@click.option("--regions", metavar="NAME=1+2,...", help="Unions of structures that are scored beside them.")
+@click.option("--groups", type=click.Path(path_type=Path), metavar="FILE.csv", help="Facts for tables of subgroups.")
+@click.option("--images", type=click.Path(path_type=Path), metavar="PATH", help="Scans, for pictures of worst cases.")
+@click.option("--probabilities", type=click.Path(path_type=Path), metavar="PATH", help="Maps, for the metric ece.")
+@click.option(
+    "--out",
+    "outs",
+    type=click.Path(path_type=Path),
+    multiple=True,
+    metavar="FILE.json|.csv|.html",
+    help="Write every value to a file, or a page to look at; may be given several times.",
+)
 @click.option("--json", "as_json", is_flag=True, help="One JSON document on standard output.")
 def evaluate(
-    predictions: Path, references: Path, metrics: str, names: str | None, out: Path | None, as_json: bool
+    predictions: Path,
+    references: Path,
+    metrics: str,
+    names: str | None,
+    regions: str | None,
+    groups: Path | None,
+    images: Path | None,
+    probabilities: Path | None,
+    outs: tuple[Path, ...],
+    as_json: bool,
 ) -> None:
     """Compare PREDICTIONS with REFERENCES: two masks, or two folders whose files have the same names.
 
     PREDICTIONS may be what `voxgraft segment` left: a folder with a mask for each scan. Means come with 95 % intervals
-    (bootstrap); `undefined` counts the cases for which a metric has no value, such as a distance to an empty mask.
+    (bootstrap over patients); `undefined` counts the cases for which a metric has no value, such as a distance to an
+    empty mask. FILE.csv of --groups has a column `case`, perhaps `patient`, and one for each fact: site, sex, age.
     Exit code 3: some cases could not be scored, or a reference has no prediction.
     """
     import json
 
     from ..discovery import discover
     from ..errors import UsageError
-    from ..files import write_json
     from ..progress import Progress
     from ..scoring.naming import read_labels
-    from ..scoring.paths import evaluate_paths
+    from ..scoring.paths import Extras, evaluate_paths
+    from ..scoring.structures import read_regions
+    from ..scoring.subgroups import read_facts
 
-    if out is not None and out.suffix.lower() not in (".json", ".csv"):
-        raise UsageError(f"--out {out}: the file's name must end in .json or .csv")
+    for out in outs:
+        if out.suffix.lower() not in ENDINGS:
+            raise UsageError(f"--out {out}: the file's name must end in {', '.join(ENDINGS[:-1])} or {ENDINGS[-1]}")
     labels = read_labels(names) if names is not None else None
+    extras = Extras(
+        regions=read_regions(regions, labels) if regions is not None else None,
+        facts=read_facts(groups) if groups is not None else None,
+        probabilities=probabilities,
+    )
     wanted = [metric for metric in metrics.split(",") if metric.strip()]
     catalogue, progress = discover(), Progress(quiet=as_json)
-    scores = evaluate_paths(predictions, references, wanted, catalogue, labels, progress)
-    if out is not None and out.suffix.lower() == ".csv":
-        scores.write_csv(out)
-    elif out is not None:
-        write_json(out, scores.document())
+    scores = evaluate_paths(predictions, references, wanted, catalogue, labels, progress, extras)
+    for out in outs:
+        _write(out, scores, catalogue, lambda: _pictures(scores, predictions, references, images, labels, catalogue))
     if as_json:
         click.echo(json.dumps(scores.document(), indent=2, ensure_ascii=False))
     else:
         _show(scores, _units(catalogue))
+        if extras.facts is not None and not scores.subgroups:
+            click.echo(f"note: no column of {groups} makes subgroups of these cases", err=True)
     if scores.failed:
         click.get_current_context().exit(3 if scores.cases else 1)
+
+
+def _write(out: Path, scores: Scores, catalogue: Catalogue, pictures: Callable[[], Mapping[str, bytes]]) -> None:
+    from ..files import write_json
+    from ..scoring.page.page import about, write_page
+
+    if out.suffix.lower() == ".csv":
+        scores.write_csv(out)
+    elif out.suffix.lower() == ".json":
+        write_json(out, scores.document())
+    else:
+        write_page(out, scores, about(scores, catalogue), f"Scores of {len(scores.cases)} cases", pictures())
+
+
+def _pictures(
+    scores: Scores,
+    predictions: Path,
+    references: Path,
+    images: Path | None,
+    labels: Labels | None,
+    catalogue: Catalogue,
+) -> dict[str, bytes]:
+    """The worst slice of the worst cases, from files that were read a moment ago."""
+    from ..errors import VoxGraftError
+    from ..reading import read
+    from ..scoring.masks import check_grids
+    from ..scoring.matching import files_of, match
+    from ..scoring.page.page import about, worst_cases
+    from ..scoring.page.pictures import worst_slice
+    from ..scoring.paths import read_pair
+
+    pairs = match(predictions, references, catalogue).pairs
+    worst = [case for case in worst_cases(scores, about(scores, catalogue)) if case in pairs]
+    scans = files_of(images, worst, catalogue) if images is not None and worst else {}
+    found = {}
+    for case in worst:
+        prediction, reference = read_pair(pairs[case], labels, catalogue)
+        scan = read(scans[case], catalogue) if case in scans else None
+        try:
+            if scan is not None:
+                check_grids(scan, reference)
+        except VoxGraftError as error:
+            click.echo(f"note: {scans[case]}: not shown, {error}", err=True)
+            scan = None
+        found[case] = worst_slice(prediction, reference, scan)
+    return found
 
 
 def _show(scores: Scores, units: Mapping[str, str]) -> None:
@@ -66,17 +143,36 @@ def _show(scores: Scores, units: Mapping[str, str]) -> None:
         shown = f"{metric} ({unit})" if unit else metric
         rows += [(shown, name, *_cells(one)) for name, one in structures.items()]
     if scores.cases:
-        widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-        for row in rows:
-            cells = (
-                cell.ljust(w) if i < 2 else cell.rjust(w) for i, (cell, w) in enumerate(zip(row, widths, strict=True))
-            )
-            click.echo("  ".join(cells).rstrip())
+        _print_table(rows, 2)
     click.echo(f"{len(scores.cases)} cases scored, {len(scores.failed)} failed")
+    _show_subgroups(scores)
     for case, reason in scores.failed.items():
         click.echo(f"failed: {case}: {reason}", err=True)
     for case in scores.unmatched:
         click.echo(f"note: the prediction {case} has no reference", err=True)
+
+
+def _show_subgroups(scores: Scores) -> None:
+    """The mean over structures of the first metric in each subgroup."""
+    metric = next(iter(scores.summary), "")
+    for column, groups in scores.subgroups.items():
+        rows: list[tuple[str, ...]] = [(column, "cases", "patients", f"{metric} mean", "95 % interval", "n", "")]
+        for group, one in groups.items():
+            mean = one["summary"][metric]["mean"]
+            few = "few patients" if one["few"] else ""
+            rows.append((group, str(one["cases"]), str(one["patients"]), *_cells(mean)[:2], str(mean["n"]), few))
+        click.echo("")
+        _print_table(rows, 1)
+
+
+def _print_table(rows: list[tuple[str, ...]], texts: int) -> None:
+    """Columns as wide as their longest cell, the first ones left-aligned."""
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    for row in rows:
+        cells = (
+            cell.ljust(w) if i < texts else cell.rjust(w) for i, (cell, w) in enumerate(zip(row, widths, strict=True))
+        )
+        click.echo("  ".join(cells).rstrip())
 
 
 def _units(catalogue: Catalogue) -> dict[str, str]:

@@ -37,8 +37,7 @@ def mean_intervals(
     generator = np.random.default_rng(seed)
     for start in range(0, replicates if patients else 0, _AT_A_TIME):
         rows = slice(start, min(start + _AT_A_TIME, replicates))
-        drawn = generator.multinomial(patients, np.full(patients, 1 / patients), size=rows.stop - rows.start)
-        weights = drawn.astype(np.float64)
+        weights = _draw(generator, patients, rows.stop - rows.start).astype(np.float64)
         n = weights @ numbers
         means[rows] = np.divide(weights @ sums, n, out=np.full(n.shape, np.nan), where=n > 0)
     known = (numbers > 0).sum(0) >= 2
@@ -47,6 +46,15 @@ def mean_intervals(
     if known.any():
         result[known] = np.nanpercentile(means[:, known], (tail, 100 - tail), axis=0).T
     return result
+
+
+def draws(patients: int, replicates: int, seed: int = SEED) -> NDArray[np.int64]:
+    """How often each patient is in each resample: shape (replicate, patient)."""
+    return _draw(np.random.default_rng(seed), patients, replicates)
+
+
+def _draw(generator: np.random.Generator, patients: int, number: int) -> NDArray[np.int64]:
+    return generator.multinomial(patients, np.full(patients, 1 / patients), size=number)
 
 
 def _by_patient(values: NDArray[Any], groups: Sequence[int], patients: int) -> NDArray[np.float64]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -64,6 +64,30 @@ def match(predictions: Path, references: Path, catalogue: Catalogue) -> Matches:
             names = " and ".join(file.name for file in (files if len(files) > 1 else here))
             missing[case] = f"{references if len(files) > 1 else predictions}: {names} have one name"
     return Matches(pairs, missing, tuple(case for case in found if case not in wanted))
+
+
+def files_of(path: Path, cases: Sequence[str], catalogue: Catalogue) -> dict[str, Path]:
+    """The file of each case in a folder of images or maps; a file by itself belongs to the only case there is.
+
+    Raises:
+        DataError: There is no such path, or it holds no file with a case's name.
+    """
+    if not path.exists():
+        raise DataError(f"{path}: there is no such file or folder")
+    if path.is_file():
+        if len(cases) != 1:
+            raise DataError(f"{path}: is one file, and there are {len(cases)} cases; name a folder")
+        return {cases[0]: path}
+    there = {file_name(file, catalogue): file for file in sorted(path.iterdir()) if not file.name.startswith(".")}
+    found = {case: there[name] for case in cases for name in (case, f"{case}_0000") if name in there}
+    if not found:
+        raise DataError(f"{path}: holds no file with the name of a case, such as {cases[0]}")
+    return found
+
+
+def file_name(file: Path, catalogue: Catalogue) -> str:
+    """A file's name without the ending that a reader claims."""
+    return _stem(file, catalogue)
 
 
 def _masks(folder: Path, catalogue: Catalogue) -> dict[str, list[Path]]:

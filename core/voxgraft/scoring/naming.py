@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ..data.cases import Labels
+from ..data.cases import Labels, Region
 from ..errors import DataError, UsageError
 
 
@@ -15,7 +16,8 @@ def read_labels(text: str) -> Labels:
 
     Args:
         text: `name=value,name=value`, or the path of a JSON file: a package's `labels.json`, the `dataset.json` of
-            Decathlon (`"1": "liver"`) or of nnU-Net (`"liver": 1`), or a mapping of names to values.
+            Decathlon (`"1": "liver"`) or of nnU-Net (`"liver": 1`; lists of values are regions, and `ignore` marks
+            voxels that count nowhere), or a mapping of names to values.
 
     Raises:
         UsageError: It is neither.
@@ -51,7 +53,27 @@ def _labels(document: Any) -> Labels:
         return _distinct([(str(row["name"]), _whole(row["value"])) for row in document])
     if all(isinstance(value, str) and key.isdigit() for key, value in document.items()):
         return _distinct([(name, int(value)) for value, name in document.items()])
+    if any(isinstance(value, list) for value in document.values()) or "ignore" in document:
+        return _of_nnunet(document)
     return _distinct([(str(name), _whole(value)) for name, value in document.items()])
+
+
+def _of_nnunet(document: dict[str, Any]) -> Labels:
+    """Names of single values and of regions; a value without a name of its own is called by its number."""
+    members = {
+        str(name): tuple(sorted({_whole(one) for one in (value if isinstance(value, list) else [value])}))
+        for name, value in document.items()
+    }
+    ignore = members.pop("ignore", ())
+    single = {values[0]: name for name, values in members.items() if len(values) == 1 and values != (0,)}
+    every = sorted({value for values in members.values() for value in values if value})
+    labels = _distinct([(single.get(value, str(value)), value) for value in every])
+    if len(ignore) > 1 or any(not values for values in members.values()):
+        raise ValueError
+    regions: tuple[Region, ...] = ()
+    if any(len(values) > 1 for values in members.values()):
+        regions = tuple(Region(name, values) for name, values in members.items() if values != (0,))
+    return replace(labels, ignore=ignore, regions=regions, paint=tuple(every) if regions else ())
 
 
 def _distinct(names: list[tuple[str, int]]) -> Labels:
@@ -61,7 +83,7 @@ def _distinct(names: list[tuple[str, int]]) -> Labels:
 
 
 def _whole(value: Any) -> int:
-    """A whole number; a list, by which nnU-Net makes one structure of several values, is none."""
+    """A whole number, which a list or a truth value is not."""
     if isinstance(value, bool) or int(value) != float(value):
         raise ValueError
     return int(value)

@@ -2,31 +2,53 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 from pydantic_core import PydanticCustomError
 
-from ..data.cases import Label, Labels
+from ..data.cases import ImageRef, Label, Labels
 from ..errors import DataError, UsageError, VoxGraftError
+from ..masks import read_mask
 from ..progress import Progress
-from ..reading import read
+from ..reading import find, read
 from ..slot import Chosen, choose
 from ..volume import Volume
 from ..yamlfile import parse
-from .case import check_names, named_metrics, score_absent, score_case
+from .case import Measured, binnings, check_names, measure_case, named_metrics, score_absent, watch_case
 from .masks import check_grids, values_in
-from .matching import match
+from .matching import files_of, match
+from .pair import Counts
 from .scores import Scores
+from .structures import Regions
+from .subgroups import Facts
+from .tables import gathered
 
 if TYPE_CHECKING:
     from ..discovery import Catalogue
     from ..interfaces import Metric
+    from .calibration import Watch
 
 Grid = tuple[int, tuple[float, ...]]
 """What a metric needs to know of a case without a structure: the number of voxels, and millimetres between them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Extras:
+    """What an evaluation may know beside the masks.
+
+    Attributes:
+        regions: Unions of structures that are scored too.
+        facts: What is known of each case, for tables of subgroups; `patient` says which cases are drawn together.
+        probabilities: A file or folder of maps with a channel for each structure, or for background and each.
+    """
+
+    regions: Regions | None = None
+    facts: Facts | None = None
+    probabilities: Path | None = None
 
 
 def evaluate_paths(
@@ -36,6 +58,7 @@ def evaluate_paths(
     catalogue: Catalogue,
     labels: Labels | None = None,
     progress: Progress | None = None,
+    extras: Extras | None = None,
 ) -> Scores:
     """Score predictions against references. A case that cannot be scored fails alone and is named in the result.
 
@@ -50,31 +73,32 @@ def evaluate_paths(
         DataError: A path is not there, nothing matches, or the names of structures are no good.
         BrokenPlugin: A metric cannot be made.
     """
+    extras = extras or Extras()
     chosen = choose_metrics(metrics, catalogue)
     if labels is not None:
-        check_names(labels)
+        check_names(labels, extras.regions)
+    if extras.probabilities is not None and labels is None:
+        raise UsageError("maps of probabilities need the names of the structures, in the order of their channels")
+    if extras.probabilities is not None and not binnings(list(chosen.values())):
+        raise UsageError("none of the metrics looks at probabilities; ask for ece")
     matches = match(predictions, references, catalogue)
+    maps = files_of(extras.probabilities, list(matches.pairs), catalogue) if extras.probabilities else {}
+    work = _Work(labels, list(chosen.values()), catalogue, extras.regions, maps)
     progress = progress or Progress(quiet=True)
-    cases: dict[str, dict[str, dict[str, float]]] = {}
+    found: dict[str, Measured] = {}
     grids: dict[str, Grid] = {}
     failed = dict(matches.missing)
     for case, pair in progress.track(matches.pairs.items(), "evaluating", total=len(matches.pairs)):
         try:
-            prediction, reference = (read(path, catalogue) for path in pair)
-            cases[case] = _score(prediction, reference, labels, list(chosen.values()))
-            grids[case] = (reference.array.size, reference.spacing)
+            found[case], grids[case] = work.measure(case, pair)
         except MemoryError:
             failed[case] = f"{pair[1]}: the case does not fit into this machine's memory"
         except VoxGraftError as error:
             failed[case] = str(error) if str(pair[0]) in str(error) or str(pair[1]) in str(error) else _at(pair, error)
     if labels is None:
-        _add_absent(cases, grids, list(chosen.values()))
-    return Scores.of(
-        cases,
-        failed=dict(sorted(failed.items())),
-        unmatched=matches.unmatched,
-        metrics={name: one.document() for name, one in chosen.items()},
-    )
+        _add_absent(found, grids, list(chosen.values()), tuple(extras.regions or ()))
+    scores = gathered(found, list(chosen.values()), extras.facts, regions=tuple(extras.regions or ()))
+    return replace(scores, failed=dict(sorted(failed.items())), unmatched=matches.unmatched)
 
 
 def choose_metrics(texts: Sequence[str], catalogue: Catalogue) -> dict[str, Chosen[Metric]]:
@@ -89,6 +113,81 @@ def choose_metrics(texts: Sequence[str], catalogue: Catalogue) -> dict[str, Chos
         return named_metrics([_choose(text, catalogue) for text in texts])
     except DataError as error:
         raise UsageError(str(error)) from None
+
+
+def read_pair(pair: tuple[Path, Path], labels: Labels | None, catalogue: Catalogue) -> tuple[Volume, Volume]:
+    """A prediction and its reference; either may be a DICOM object of structures in the grid of the other.
+
+    Raises:
+        DataError: Both are such objects, or one cannot be read.
+    """
+    objects = [any(item.kind == "structures" for item in find(ImageRef(path), catalogue)) for path in pair]
+    if all(objects):
+        raise DataError("both hold structures of another image, and neither has a grid; convert one to NIfTI")
+    if objects[0]:
+        reference = _reference(pair[1], None, labels, catalogue)
+        return read_mask(ImageRef(pair[0]), reference, labels, catalogue), reference
+    prediction = read(pair[0], catalogue)
+    if objects[1]:
+        return prediction, read_mask(ImageRef(pair[1]), _grid(prediction), labels, catalogue)
+    return prediction, _reference(pair[1], prediction, labels, catalogue)
+
+
+@dataclass(frozen=True, slots=True)
+class _Work:
+    labels: Labels | None
+    metrics: list[Chosen[Metric]]
+    catalogue: Catalogue
+    regions: Regions | None
+    maps: Mapping[str, Path]
+
+    def measure(self, case: str, pair: tuple[Path, Path]) -> tuple[Measured, Grid]:
+        prediction, reference = read_pair(pair, self.labels, self.catalogue)
+        grid = int(reference.array[0].size if reference.channels > 1 else reference.array.size), reference.spacing
+        labels = self.labels
+        if labels is None:
+            check_grids(prediction, reference)
+            values = {*values_in(prediction, reference), *(v for part in (self.regions or {}).values() for v in part)}
+            if not values:
+                return Measured({name: {} for name in named_metrics(self.metrics)}), grid
+            labels = Labels(tuple(Label(value, str(value)) for value in sorted(values)))
+        watch = self._watched(case, reference, labels)
+        return measure_case(prediction, reference, labels, self.metrics, self.regions, watch), grid
+
+    def _watched(self, case: str, reference: Volume, labels: Labels) -> Watch | None:
+        """What has seen the whole map of probabilities of a case."""
+        path = self.maps.get(case)
+        watch = watch_case(reference, labels, self.metrics, self.regions) if path is not None else None
+        if path is None or watch is None:
+            return None
+        found = read(path, self.catalogue)
+        check_grids(found, reference)
+        channels = found.array.reshape(-1, *found.shape)
+        more = len(channels) - len(labels.items)
+        if more not in (0, 1):
+            raise DataError(
+                f"{path}: has {len(channels)} channels; {len(labels.items)} structures have a channel each, "
+                "perhaps after one for background"
+            )
+        if not channels.dtype.kind == "f" or not (channels.min() >= -1e-3 and channels.max() <= 1.001):
+            raise DataError(f"{path}: holds values that are no probabilities from 0 to 1")
+        places = {value: place + more for place, value in enumerate(labels.values)}
+        watch.see(
+            tuple(slice(0, n) for n in found.shape),
+            lambda one: sum(channels[places[value]] for value in one.values),
+        )
+        return watch
+
+
+def _reference(path: Path, prediction: Volume | None, labels: Labels | None, catalogue: Catalogue) -> Volume:
+    if labels is not None and labels.ignored is not None:
+        return read_mask(ImageRef(path), None, labels, catalogue)
+    return read(path, catalogue)
+
+
+def _grid(volume: Volume) -> Volume:
+    """A mask of overlapping structures as an image of one channel in its grid."""
+    return volume if volume.channels == 1 else volume.with_array(volume.array[0])
 
 
 def _choose(text: str, catalogue: Catalogue) -> Chosen[Metric]:
@@ -109,30 +208,20 @@ def _choose(text: str, catalogue: Catalogue) -> Chosen[Metric]:
         raise UsageError(f"metric {text!r}: {error.message()}") from None
 
 
-def _score(
-    prediction: Volume, reference: Volume, labels: Labels | None, metrics: Sequence[Chosen[Metric]]
-) -> dict[str, dict[str, float]]:
-    if labels is None:
-        check_grids(prediction, reference)
-        values = values_in(prediction, reference)
-        if not values:
-            return {name: {} for name in named_metrics(metrics)}
-        labels = Labels(tuple(Label(value, str(value)) for value in values))
-    return score_case(prediction, reference, labels, metrics)
-
-
 def _add_absent(
-    cases: dict[str, dict[str, dict[str, float]]], grids: dict[str, Grid], metrics: Sequence[Chosen[Metric]]
+    found: dict[str, Measured], grids: dict[str, Grid], metrics: Sequence[Chosen[Metric]], regions: Sequence[str]
 ) -> None:
     """Score, in each case, the structures that only other cases have, as if they had been named from the start."""
-    names = sorted({name for scores in cases.values() for values in scores.values() for name in values}, key=int)
-    for case, scores in cases.items():
-        absent = score_absent(
-            *grids[case], [name for name in names if name not in next(iter(scores.values()))], metrics
-        )
+    every = {name for one in found.values() for values in one.values.values() for name in values}
+    names = [*sorted(every - set(regions), key=int), *(name for name in regions if name in every)]
+    for case, one in found.items():
+        voxels, spacing = grids[case]
+        missing = [name for name in names if name not in next(iter(one.values.values()))]
+        absent = score_absent(voxels, spacing, missing, metrics)
         for metric, values in absent.items():
-            merged = {**scores[metric], **values}
-            scores[metric] = {name: merged[name] for name in names}
+            merged = {**one.values[metric], **values}
+            one.values[metric] = {name: merged[name] for name in names}
+        one.counts.update({name: Counts(0, 0, 0, voxels) for name in missing})
 
 
 def _at(pair: tuple[Path, Path], error: VoxGraftError) -> str:

@@ -6,7 +6,7 @@ import csv
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from ..errors import DataError
 from ..files import whole
 from .bootstrap import mean_intervals
 from .case import MEAN, score_case
+from .pair import Counts
 
 __all__ = ["MEAN", "CaseScores", "Scores", "mean_of", "score_case"]
 
@@ -35,6 +36,11 @@ class Scores:
         failed: Cases that could not be scored, each with its reason.
         unmatched: Predictions without a reference.
         metrics: The options of each metric, where they are known.
+        regions: Names that stand beside the structures and do not go into `mean`.
+        counts: CASE -> structure -> voxel counts, where they are known.
+        micro: METRIC -> structure -> `value` and `ci95` of the counts of all cases together.
+        subgroups: COLUMN -> group -> its cases, patients and summary.
+        calibration: Structure -> what each bin of its probabilities holds, over all cases.
     """
 
     cases: dict[str, dict[str, dict[str, float]]]
@@ -42,6 +48,11 @@ class Scores:
     failed: dict[str, str] = field(default_factory=dict)
     unmatched: tuple[str, ...] = ()
     metrics: dict[str, dict[str, Any]] = field(default_factory=dict)
+    regions: tuple[str, ...] = ()
+    counts: dict[str, dict[str, Counts]] = field(default_factory=dict)
+    micro: dict[str, dict[str, dict[str, Any]]] = field(default_factory=dict)
+    subgroups: dict[str, dict[str, Any]] = field(default_factory=dict)
+    calibration: dict[str, dict[str, list[Any]]] = field(default_factory=dict)
 
     @classmethod
     def of(
@@ -52,21 +63,38 @@ class Scores:
         failed: Mapping[str, str] | None = None,
         unmatched: Sequence[str] = (),
         metrics: Mapping[str, Mapping[str, Any]] | None = None,
+        regions: Sequence[str] = (),
+        counts: Mapping[str, Mapping[str, Counts]] | None = None,
     ) -> Scores:
         """From the scores of single cases; the order of cases does not matter.
 
         Args:
             patients: The patient of each case; a case that is not named is a patient of its own.
+            regions: Names that do not go into `mean`.
         """
         ordered = sorted(cases)
         patient = {case: ("patient", patients[case]) if patients and case in patients else (case,) for case in ordered}
         numbers = {one: number for number, one in enumerate(dict.fromkeys(patient.values()))}
         return cls(
-            cases={case: {metric: _with_mean(values) for metric, values in cases[case].items()} for case in ordered},
+            cases={
+                case: {metric: _with_mean(values, regions) for metric, values in cases[case].items()}
+                for case in ordered
+            },
             groups={case: numbers[patient[case]] for case in ordered},
             failed=dict(failed or {}),
             unmatched=tuple(unmatched),
             metrics={name: dict(options) for name, options in (metrics or {}).items()},
+            regions=tuple(regions),
+            counts={case: dict(counts[case]) for case in ordered if case in counts} if counts else {},
+        )
+
+    def only(self, cases: Sequence[str]) -> Scores:
+        """The scores of some cases; what is worked out over all of them is left out."""
+        return Scores(
+            cases={case: self.cases[case] for case in cases},
+            groups={case: self.groups[case] for case in cases},
+            metrics=self.metrics,
+            regions=self.regions,
         )
 
     @cached_property
@@ -77,7 +105,8 @@ class Scores:
         columns = self._columns()
         table = np.array([[self._value(case, *column) for column in columns] for case in self.cases], dtype=np.float64)
         table = table.reshape(len(self.cases), len(columns))
-        intervals = mean_intervals(table, [self.groups[case] for case in self.cases])
+        numbers = {group: place for place, group in enumerate(dict.fromkeys(self.groups[case] for case in self.cases))}
+        intervals = mean_intervals(table, [numbers[self.groups[case]] for case in self.cases])
         result: dict[str, dict[str, dict[str, Any]]] = {}
         for (metric, structure), values, interval in zip(columns, table.T, intervals, strict=True):
             result.setdefault(metric, {})[structure] = _summarised(values, interval.tolist())
@@ -92,19 +121,37 @@ class Scores:
             "failed": self.failed,
             "unmatched": list(self.unmatched),
             "metrics": self.metrics,
+            **{key: value for key, value in self._more().items() if value},
         }
         plain: dict[str, Any] = _without_nan(document)
         return plain
 
+    def _more(self) -> dict[str, Any]:
+        counts = {
+            case: {name: [one.tp, one.fp, one.fn, one.tn] for name, one in found.items()}
+            for case, found in self.counts.items()
+        }
+        return {
+            "regions": list(self.regions),
+            "micro": self.micro,
+            "subgroups": self.subgroups,
+            "calibration": self.calibration,
+            "counts": counts,
+        }
+
     def write_csv(self, target: Path) -> None:
-        """Write a row (case, metric, label, value) for each value; empty where it is not defined."""
+        """Write a row (case, metric, label, value) for each value; empty where it is not defined.
+
+        A name that a spreadsheet would take for a formula has an apostrophe before it.
+        """
         with whole(target) as path, path.open("w", newline="", encoding="utf-8") as file:
             writer = csv.writer(file, lineterminator="\n")
             writer.writerow(["case", "metric", "label", "value"])
             for case, metrics in self.cases.items():
                 for metric, values in metrics.items():
                     for label, value in values.items():
-                        writer.writerow([case, metric, label, repr(value) if math.isfinite(value) else ""])
+                        names = (_cell(case), _cell(metric), _cell(label))
+                        writer.writerow([*names, repr(value) if math.isfinite(value) else ""])
 
     @classmethod
     def from_json(cls, path: Path) -> Scores:
@@ -135,12 +182,24 @@ class Scores:
             for case, metrics in document["cases"].items()
         }
         groups = {str(case): int(group) for case, group in document.get("groups", {}).items()}
-        return cls.of(
+        counts = {
+            str(case): {str(name): Counts(*map(int, numbers)) for name, numbers in found.items()}
+            for case, found in document.get("counts", {}).items()
+        }
+        read = cls.of(
             cases,
             groups,
             failed={str(case): str(reason) for case, reason in document.get("failed", {}).items()},
             unmatched=[str(name) for name in document.get("unmatched", [])],
             metrics={str(name): dict(options) for name, options in document.get("metrics", {}).items()},
+            regions=[str(name) for name in document.get("regions", [])],
+            counts=counts,
+        )
+        return replace(
+            read,
+            micro=dict(document.get("micro", {})),
+            subgroups=dict(document.get("subgroups", {})),
+            calibration=dict(document.get("calibration", {})),
         )
 
     def _columns(self) -> list[tuple[str, str]]:
@@ -163,9 +222,14 @@ def mean_of(values: Sequence[float]) -> float:
     return math.fsum(defined) / len(defined) if defined else math.nan
 
 
-def _with_mean(values: Mapping[str, float]) -> dict[str, float]:
-    structures = {name: value for name, value in values.items() if name != MEAN}
-    return {**structures, MEAN: mean_of(list(structures.values()))}
+def _with_mean(values: Mapping[str, float], regions: Sequence[str]) -> dict[str, float]:
+    named = {name: value for name, value in values.items() if name != MEAN}
+    return {**named, MEAN: mean_of([value for name, value in named.items() if name not in regions])}
+
+
+def _cell(text: str) -> str:
+    """A spreadsheet calculates what begins with one of these; an apostrophe makes it a text."""
+    return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r")) else text
 
 
 def _summarised(values: np.ndarray[Any, Any], interval: list[float]) -> dict[str, Any]:

@@ -1,0 +1,118 @@
+"""Micro averages: a metric of the voxel counts of all cases together, as if they were one image.
+
+A macro average (the mean of `summary`) counts every case alike, a micro average every voxel; large structures and
+large patients decide it. Only metrics of counts have one: distances and lesions of different patients cannot be pooled.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .bootstrap import CONFIDENCE, SEED, draws
+from .case import named_metrics, value_of
+from .pair import Counts, MaskPair
+
+if TYPE_CHECKING:
+    from ..interfaces import Metric
+    from ..slot import Chosen
+
+REPLICATES = 1000
+POOLED = "all"
+"""The name under which the structures' counts added up stand, where there are several."""
+
+
+class _NoMasksError(Exception):
+    """A metric asked for more than counts."""
+
+
+def micro_averages(
+    counts: Mapping[str, Mapping[str, Counts]],
+    groups: Mapping[str, int],
+    metrics: Sequence[Chosen[Metric]],
+    apart: Sequence[str] = (),
+) -> dict[str, dict[str, dict[str, Any]]]:
+    """METRIC -> structure -> `value`, `ci95` (percentile bootstrap over patients), for metrics of counts.
+
+    Args:
+        counts: CASE -> structure -> counts.
+        groups: The number of each case's patient.
+        apart: Structures (regions) that do not go into `all`.
+    """
+    names = list(dict.fromkeys(name for one in counts.values() for name in one))
+    if not names:
+        return {}
+    table = _by_patient(counts, groups, names)
+    inside = [index for index, name in enumerate(names) if name not in apart]
+    if len(inside) > 1:
+        names = [*names, POOLED]
+        table = np.concatenate([table, table[:, inside].sum(1, keepdims=True)], axis=1)
+    drawn = draws(len(table), REPLICATES, SEED)
+    result: dict[str, dict[str, dict[str, Any]]] = {}
+    for name, chosen in named_metrics(metrics).items():
+        metric = chosen.build()
+        if not _of_counts(chosen, metric):
+            continue
+        for place, structure in enumerate(names):
+            sums = table[:, place]
+            value = _value(chosen, metric, sums.sum(0))
+            low, high = (
+                _interval([_value(chosen, metric, row) for row in drawn @ sums])
+                if len(table) > 1
+                else (
+                    math.nan,
+                    math.nan,
+                )
+            )
+            result.setdefault(name, {})[structure] = {"value": value, "ci95": [low, high]}
+    return result
+
+
+def _by_patient(
+    counts: Mapping[str, Mapping[str, Counts]], groups: Mapping[str, int], names: Sequence[str]
+) -> NDArray[np.int64]:
+    """Shape (patient, structure, 4): tp, fp, fn, tn."""
+    numbers = {group: place for place, group in enumerate(dict.fromkeys(groups[case] for case in counts))}
+    table = np.zeros((len(numbers), len(names), 4), np.int64)
+    for case, found in counts.items():
+        for place, name in enumerate(names):
+            if (one := found.get(name)) is not None:
+                table[numbers[groups[case]], place] += (one.tp, one.fp, one.fn, one.tn)
+    return table
+
+
+def _of_counts(chosen: Chosen[Metric], metric: Metric) -> bool:
+    """Whether it needs nothing but counts, nor the size of a voxel, which differs between cases."""
+
+    def refuse() -> Any:
+        raise _NoMasksError
+
+    values = []
+    for spacing in ((1.0, 1.0, 1.0), (2.0, 2.0, 2.0)):
+        try:
+            values.append(float(metric(MaskPair(Counts(3, 2, 1, 5), spacing, refuse))))
+        except Exception:  # whatever it needed was not there
+            return False
+    return math.isfinite(values[0]) and values[0] == values[1]
+
+
+def _value(chosen: Chosen[Metric], metric: Metric, row: NDArray[Any]) -> float:
+    tp, fp, fn, tn = (int(number) for number in row)
+    return value_of(chosen, metric, MaskPair(Counts(tp, fp, fn, tn), (1.0, 1.0, 1.0), _nothing))
+
+
+def _nothing() -> Any:
+    raise _NoMasksError
+
+
+def _interval(values: Sequence[float]) -> tuple[float, float]:
+    defined = [value for value in values if math.isfinite(value)]
+    if not defined:
+        return math.nan, math.nan
+    tail = 100 * (1 - CONFIDENCE) / 2
+    low, high = np.percentile(defined, (tail, 100 - tail))
+    return float(low), float(high)

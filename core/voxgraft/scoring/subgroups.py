@@ -1,0 +1,158 @@
+"""Tables of subgroups: the scores of each site, scanner, sex or age band.
+
+Numbers are cut into bands: ages into those below, other numbers at the thirds of the cases. Words with too many
+different values (identifiers, dates) make no groups and are left out. The intervals of subgroups are not corrected for
+their number; a group of few patients is marked.
+"""
+
+from __future__ import annotations
+
+import csv
+import math
+import re
+from bisect import bisect_right
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..errors import DataError, UsageError
+from .scores import Scores
+
+AGES = (0, 18, 40, 65, 80)
+"""Where age bands begin, in years."""
+FEW = 10
+"""A group of fewer patients is marked: its interval is wide and its mean may be one unusual patient's."""
+MOST_GROUPS = 12
+"""A column of more different words is no grouping."""
+FEW_NUMBERS = 5
+"""A column of so few different numbers (field strengths, grades) is taken as words."""
+UNKNOWN = "not known"
+DICOM_AGE = re.compile(r"(\d{3})([YMWD])")
+
+Facts = Mapping[str, Mapping[str, str | float]]
+"""CASE -> what is known of it."""
+
+
+def subgroups(scores: Scores, facts: Facts) -> dict[str, Any]:
+    """COLUMN -> group -> `cases`, `patients`, `few`, `summary` (METRIC -> structure -> mean, ci95, n ...).
+
+    A column in which all cases agree, or that makes too many groups, is left out.
+    """
+    names = list(dict.fromkeys(column for case in scores.cases for column in facts.get(case, {})))
+    result: dict[str, Any] = {}
+    for column in names:
+        values = {case: facts.get(case, {}).get(column, "") for case in scores.cases}
+        groups = group_of(column, values)
+        if groups is None:
+            continue
+        result[column] = {
+            name: _group(scores, [case for case, one in groups.items() if one == name]) for name in _ordered(groups)
+        }
+    return result
+
+
+def group_of(column: str, values: Mapping[str, str | float]) -> dict[str, str] | None:
+    """CASE -> the name of its group; None where the column makes no groups."""
+    numbers = {case: number for case, value in values.items() if (number := _number(value)) is not None}
+    words = {case: str(value).strip() for case, value in values.items() if case not in numbers}
+    known = {word for word in words.values() if word}
+    if numbers and not known:
+        if column.lower() in ("age", "patient_age", "patientage"):
+            named = {case: _age_band(number) for case, number in numbers.items()}
+        elif len(set(numbers.values())) <= FEW_NUMBERS:
+            named = {case: f"{number:g}" for case, number in numbers.items()}
+        else:
+            edges = sorted(set(np.quantile(list(numbers.values()), (1 / 3, 2 / 3)).tolist()))
+            named = {case: _band(number, edges) for case, number in numbers.items()}
+    else:
+        named = {case: str(value).strip() for case, value in values.items() if str(value).strip()}
+    groups = {case: named.get(case, UNKNOWN) for case in values}
+    return groups if 2 <= len(set(named.values())) <= MOST_GROUPS else None
+
+
+def read_facts(path: Path) -> dict[str, dict[str, str | float]]:
+    """What a table says of cases: a column `case` (or `id`), and a column for each thing that is known.
+
+    Raises:
+        UsageError: There is no such file, or it has no column `case`.
+        DataError: It is no table, or a case stands twice.
+    """
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except FileNotFoundError:
+        raise UsageError(f"--groups {path}: there is no such file") from None
+    except (OSError, UnicodeError) as error:
+        raise DataError(f"{path}: cannot be read as a table ({error})") from None
+    first = text.splitlines()[0] if text.strip() else ""
+    delimiter = max(",;\t", key=first.count)
+    try:
+        rows = list(csv.reader(text.splitlines(), delimiter=delimiter, strict=True))
+    except csv.Error as error:
+        raise DataError(f"{path}: is no table ({error})") from None
+    head = [name.strip() for name in rows[0]] if rows else []
+    keys = [place for place, name in enumerate(head) if name.lower() in ("case", "id")]
+    if not keys or len(head) < 2:
+        raise UsageError(f"--groups {path}: expected a first line with `case` and at least one other column")
+    if len(set(head)) != len(head):
+        raise DataError(f"{path}: two columns have one name")
+    found: dict[str, dict[str, str | float]] = {}
+    for number, row in enumerate(rows[1:], 2):
+        if not any(cell.strip() for cell in row):
+            continue
+        if len(row) != len(head):
+            raise DataError(f"{path}: line {number} has {len(row)} cells, the first line {len(head)}")
+        case = row[keys[0]].strip()
+        if case in found:
+            raise DataError(f"{path}: line {number}: the case {case!r} stands twice")
+        found[case] = {
+            name: cell.strip() for place, (name, cell) in enumerate(zip(head, row, strict=True)) if place not in keys
+        }
+    return found
+
+
+def _group(scores: Scores, cases: Sequence[str]) -> dict[str, Any]:
+    part = scores.only(cases)
+    patients = len({scores.groups[case] for case in cases})
+    return {"cases": len(cases), "patients": patients, "few": patients < FEW, "summary": part.summary}
+
+
+def _number(value: str | float) -> float | None:
+    """A number, or an age as DICOM writes it (`045Y`, `006M`) in years."""
+    if isinstance(value, str) and (age := DICOM_AGE.fullmatch(value.strip())):
+        return int(age[1]) / {"Y": 1.0, "M": 12.0, "W": 52.18, "D": 365.25}[age[2]]
+    try:
+        number = float(value)
+    except ValueError:
+        return None
+    return number if math.isfinite(number) else None
+
+
+def _age_band(age: float) -> str:
+    place = bisect_right(AGES, age)
+    if place == 0:
+        return f"below {AGES[0]}"
+    if place == len(AGES):
+        return f"{AGES[-1]} and over"
+    return f"{AGES[place - 1]} to {AGES[place] - 1}"
+
+
+def _band(number: float, edges: Sequence[float]) -> str:
+    place = bisect_right(edges, number)
+    if place == 0:
+        return f"below {edges[0]:.4g}"
+    if place == len(edges):
+        return f"{edges[-1]:.4g} and over"
+    return f"{edges[place - 1]:.4g} to below {edges[place]:.4g}"
+
+
+def _ordered(groups: Mapping[str, str]) -> list[str]:
+    """Bands by their numbers, words by the alphabet, what is not known last."""
+
+    def key(name: str) -> tuple[bool, float, str]:
+        first = name.removeprefix("below ").split()[0] if name.split() else ""
+        number = _number(first)
+        return name == UNKNOWN, math.inf if number is None else number - 1e-9 * name.startswith("below"), name
+
+    return sorted(set(groups.values()), key=key)
