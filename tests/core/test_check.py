@@ -18,9 +18,10 @@ from dicom_series import make_series
 from voxgraft.cli import main
 from voxgraft.component import LayoutSpec
 from voxgraft.config import Config
-from voxgraft.data import check as check_module
 from voxgraft.data.cases import Case, Dataset, ImageRef, Labels
 from voxgraft.data.check import check_dataset, check_path
+from voxgraft.data.checks import room
+from voxgraft.data.checks.problem import CaseProblem
 from voxgraft.data.dataset import find_dataset, read_layout
 from voxgraft.discovery import Catalogue
 from voxgraft.errors import BrokenPlugin, DataError, UsageError, WorkflowError
@@ -37,6 +38,12 @@ def flow(folder: Path, data: Path, catalogue: Catalogue, **changes: str) -> Work
     return read(workflow(folder, data, **changes), catalogue)
 
 
+def judged(checked: Workflow, catalogue: Catalogue) -> list[CaseProblem]:
+    """What the check says of a workflow's data, without what is only worth knowing."""
+    findings = check_dataset(find_dataset(checked), catalogue, checked)
+    return [problem for problem in findings.problems if problem.severity != "note"]
+
+
 def codes(problems: Any, *severities: str) -> set[tuple[str, str | None]]:
     return {(one.code, one.case) for one in problems if one.severity in (severities or ("error", "warning"))}
 
@@ -50,7 +57,7 @@ def respoil(path: Path, spoil: Callable[[Any], Any], affine: Any = None) -> None
 
 def test_sound_data_have_no_problems(data_set: Path, tmp_path: Path, catalogue: Catalogue) -> None:
     checked = flow(tmp_path, data_set, catalogue)
-    assert check_dataset(find_dataset(checked), catalogue, checked) == []
+    assert judged(checked, catalogue) == []
 
 
 def nan_voxels(array: Any) -> Any:
@@ -71,7 +78,7 @@ LABEL = {
     "label-not-whole": (lambda a: a.astype(np.float32) * 0.5, "error", "whole"),
     "label-out-of-range": (lambda a: a.astype(np.int16) * -2, "error", "-2"),
     "empty-label": (lambda a: a * 0, "warning", "empty"),
-    "label-channels": (lambda a: np.stack([a, a], -1), "error", "2 channels"),
+    "unusable-label": (lambda a: np.stack([a, 1 - a], -1), "error", "which are not in data.labels"),
 }
 
 
@@ -80,7 +87,7 @@ def test_a_fault_is_named_with_its_case(code: str, data_set: Path, tmp_path: Pat
     spoil, severity, word = {**IMAGE, **LABEL}[code]
     respoil(data_set / ("imagesTr" if code in IMAGE else "labelsTr") / "box_001.nii.gz", spoil)
     checked = flow(tmp_path, data_set, catalogue)
-    problems = check_dataset(find_dataset(checked), catalogue, checked)
+    problems = judged(checked, catalogue)
     found = [one for one in problems if one.code == code]
     assert len(found) == 1 and found[0].severity == severity and word in found[0].message, problems
     assert found[0].case == (None if code == "mixed-dimensions" else "box_001")
@@ -96,7 +103,7 @@ def test_a_label_beside_its_image_is_refused_and_the_distance_said(
 
     respoil(data_set / "labelsTr" / "box_002.nii.gz", lambda a: a, shift)
     checked = flow(tmp_path, data_set, catalogue)
-    (problem,) = check_dataset(find_dataset(checked), catalogue, checked)
+    (problem,) = judged(checked, catalogue)
     assert (problem.code, problem.severity, problem.case) == ("geometry-mismatch", "error", "box_002")
     assert "2.5 mm" in problem.message
 
@@ -104,7 +111,7 @@ def test_a_label_beside_its_image_is_refused_and_the_distance_said(
 def test_rounding_in_the_affine_is_no_fault(data_set: Path, tmp_path: Path, catalogue: Catalogue) -> None:
     respoil(data_set / "labelsTr" / "box_002.nii.gz", lambda a: a, lambda affine: affine + 1e-5 * (affine != 0))
     checked = flow(tmp_path, data_set, catalogue)
-    assert check_dataset(find_dataset(checked), catalogue, checked) == []
+    assert judged(checked, catalogue) == []
 
 
 def test_one_bad_case_does_not_hide_the_others(data_set: Path, tmp_path: Path, catalogue: Catalogue) -> None:
@@ -113,7 +120,7 @@ def test_one_bad_case_does_not_hide_the_others(data_set: Path, tmp_path: Path, c
     (data_set / "labelsTr" / "box_001.nii.gz").write_bytes(b"no image at all")
     respoil(data_set / "labelsTr" / "box_003.nii.gz", LABEL["unnamed-label"][0])
     checked = flow(tmp_path, data_set, catalogue)
-    problems = check_dataset(find_dataset(checked), catalogue, checked)
+    problems = judged(checked, catalogue)
     assert ("unnamed-label", "box_003") in codes(problems, "error")
     assert {one.case for one in problems if one.severity == "error"} == {"box_000", "box_001", "box_003"}
     assert all(str(tmp_path) not in one.message for one in problems)
@@ -123,12 +130,12 @@ def test_copies_under_other_names_are_found(data_set: Path, tmp_path: Path, cata
     source = data_set / "imagesTr" / "box_000.nii.gz"
     nib.save(nib.load(source), data_set / "imagesTr" / "box_003.nii.gz")  # other bytes: gzip writes the time
     checked = flow(tmp_path, data_set, catalogue)
-    (problem,) = check_dataset(find_dataset(checked), catalogue, checked)
+    (problem,) = judged(checked, catalogue)
     assert (problem.code, problem.severity) == ("same-image", "error")
     assert "box_000, box_003" in problem.message
     cases = find_dataset(checked).cases
     one_patient = Dataset(tuple(Case(c.id, "p", c.images, c.label) for c in cases), labels=Labels.of({"box": 1}))
-    assert codes(check_dataset(one_patient, catalogue), "warning") == {("same-image", "box_000")}
+    assert codes(check_dataset(one_patient, catalogue).problems, "warning") == {("same-image", "box_000")}
 
 
 def test_a_structure_that_nobody_drew_is_named(data_set: Path, tmp_path: Path, catalogue: Catalogue) -> None:
@@ -136,7 +143,7 @@ def test_a_structure_that_nobody_drew_is_named(data_set: Path, tmp_path: Path, c
     document["labels"]["2"] = "lesion"
     (data_set / "dataset.json").write_text(json.dumps(document))
     checked = flow(tmp_path, data_set, catalogue)
-    (problem,) = check_dataset(find_dataset(checked), catalogue, checked)
+    (problem,) = judged(checked, catalogue)
     assert (problem.code, problem.severity, problem.case) == ("absent-label", "warning", None)
     assert "'lesion'" in problem.message
 
@@ -145,30 +152,30 @@ def test_only_empty_labels_are_an_error(data_set: Path, tmp_path: Path, catalogu
     for path in (data_set / "labelsTr").iterdir():
         respoil(path, LABEL["empty-label"][0])
     checked = flow(tmp_path, data_set, catalogue)
-    assert ("no-foreground", None) in codes(check_dataset(find_dataset(checked), catalogue, checked), "error")
+    assert ("no-foreground", None) in codes(judged(checked, catalogue), "error")
 
 
 def test_a_spacing_far_from_the_others_is_asked_about(data_set: Path, tmp_path: Path, catalogue: Catalogue) -> None:
     for part in ("imagesTr", "labelsTr"):
         respoil(data_set / part / "box_001.nii.gz", lambda a: a, lambda affine: affine @ np.diag([1, 1, 10, 1]))
     checked = flow(tmp_path, data_set, catalogue)
-    (problem,) = check_dataset(find_dataset(checked), catalogue, checked)
+    (problem,) = judged(checked, catalogue)
     assert (problem.code, problem.severity, problem.case) == ("odd-spacing", "warning", "box_001")
     assert "1x1x15" in problem.message and "1x1x1.5" in problem.message
 
 
 def test_too_few_patients_for_the_split_is_an_error(data_set: Path, tmp_path: Path, catalogue: Catalogue) -> None:
     checked = flow(tmp_path, data_set, catalogue, **{"folds: 3": "folds: 9"})
-    assert codes(check_dataset(find_dataset(checked), catalogue, checked)) == {("few-patients", None)}
+    assert codes(judged(checked, catalogue)) == {("few-patients", None)}
 
 
 def test_little_disk_and_little_memory_are_said(
     data_set: Path, tmp_path: Path, catalogue: Catalogue, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     checked = flow(tmp_path, data_set, catalogue)
-    monkeypatch.setattr(check_module, "COPIES", 10**12)
-    monkeypatch.setattr(check_module.shutil, "disk_usage", lambda _: type("Usage", (), {"free": 1000}))
-    found = codes(check_dataset(find_dataset(checked), catalogue, checked), "warning")
+    monkeypatch.setattr(room, "COPIES", 10**12)
+    monkeypatch.setattr(room.shutil, "disk_usage", lambda _: type("Usage", (), {"free": 1000}))
+    found = codes(judged(checked, catalogue), "warning")
     assert {code for code, _ in found} == {"little-disk", "little-memory"}
 
 
@@ -227,19 +234,21 @@ def test_what_a_layout_gives_is_not_trusted(dataset: Any, word: str) -> None:
 
 
 def test_a_folder_tells_its_layout_by_itself(data_set: Path, tmp_path: Path, catalogue: Catalogue) -> None:
-    dataset, problems = check_path(data_set, catalogue)
-    assert len(dataset.cases) == 4 and problems == [] and dataset.labels is not None
+    dataset, findings = check_path(data_set, catalogue)
+    assert len(dataset.cases) == 4 and codes(findings.problems) == set() and dataset.labels is not None
+    assert findings.figures["layout"] == "decathlon"
     pairs = tmp_path / "pairs"
     pairs.mkdir()
     (data_set / "imagesTr").rename(pairs / "images")
     (data_set / "labelsTr").rename(pairs / "labels")
     (pairs / "labels" / "box_002.nii.gz").unlink()
-    dataset, problems = check_path(pairs, catalogue)
-    assert len(dataset.cases) == 4 and codes(problems) == {("missing-label", "box_002")}
-    assert problems[0].severity == "error"
-    dataset, problems = check_path(pairs / "images", catalogue)
+    dataset, findings = check_path(pairs, catalogue)
+    assert len(dataset.cases) == 4 and codes(findings.problems) == {("missing-label", "box_002")}
+    assert findings.problems[0].severity == "error" and findings.figures["layout"] == "pairs"
+    dataset, findings = check_path(pairs / "images", catalogue)
     assert [case.id for case in dataset.cases] == [f"box_00{n}.nii.gz" for n in range(4)]
-    assert codes(problems) == set() and codes(problems, "note") == {("no-labels", None)}
+    assert codes(findings.problems) == set() and findings.figures["layout"] is None
+    assert codes(findings.problems, "note") == {("no-labels", None), ("no-patients", None)}
 
 
 def test_a_folder_that_is_not_there_or_empty_is_refused(tmp_path: Path, catalogue: Catalogue) -> None:
@@ -256,13 +265,15 @@ def call(*args: object) -> Any:
 
 def test_the_command_prints_one_document_and_tells_the_outcome_by_its_code(data_set: Path, tmp_path: Path) -> None:
     good = call(workflow(tmp_path, data_set), "--json")
-    assert good.exit_code == 0 and json.loads(good.stdout) == {"ok": True, "cases": 4, "problems": []}
+    document = json.loads(good.stdout)
+    assert good.exit_code == 0 and document["ok"] is True and document["cases"] == 4
+    assert {one["severity"] for one in document["problems"]} == {"note"}
     respoil(data_set / "labelsTr" / "box_001.nii.gz", LABEL["unnamed-label"][0])
     bad = call(data_set, "--json")
     document = json.loads(bad.stdout)
     assert bad.exit_code == 1 and document["ok"] is False and document["cases"] == 4
-    (problem,) = document["problems"]
-    assert set(problem) == {"code", "severity", "case", "message"} and problem["case"] == "box_001"
+    (problem,) = [one for one in document["problems"] if one["severity"] != "note"]
+    assert set(problem) == {"code", "severity", "case", "message", "mend"} and problem["case"] == "box_001"
     plain = call(data_set)
     assert plain.exit_code == 1 and "error: box_001: the label holds 9" in plain.stdout and "1 error" in plain.stdout
 
@@ -277,7 +288,7 @@ def test_a_workflow_is_checked_with_its_changes(data_set: Path, tmp_path: Path) 
     path = workflow(tmp_path, data_set)
     freeze = call(path, "--set", "transfer=[{use: freeze, until: 20%}]", "--json")
     assert freeze.exit_code == 1
-    assert [one["code"] for one in json.loads(freeze.stdout)["problems"]] == ["transfer"]
+    assert [one["code"] for one in json.loads(freeze.stdout)["problems"] if one["severity"] == "error"] == ["transfer"]
     gone = call(path, "--set", "data.layout.path=nowhere/at/all", "--json")
     assert gone.exit_code == 1 and json.loads(gone.stdout)["problems"][0]["code"] == "layout"
 
@@ -299,8 +310,8 @@ def test_an_empty_folder_is_a_plain_error(tmp_path: Path) -> None:
 @pytest.mark.skipif(os.geteuid() == 0, reason="root reads everything")
 def test_a_file_that_may_not_be_read_is_the_problem_of_its_case(data_set: Path, catalogue: Catalogue) -> None:
     (data_set / "imagesTr" / "box_001.nii.gz").chmod(0)
-    _, problems = check_path(data_set, catalogue)
-    assert codes(problems) == {("unreadable-image", "box_001")}
+    _, findings = check_path(data_set, catalogue)
+    assert codes(findings.problems) == {("unreadable-image", "box_001")}
 
 
 def dicom_tree(folder: Path, labels: Path) -> None:
@@ -321,7 +332,7 @@ def test_a_broken_series_is_named_by_its_own_code_and_no_patient(tmp_path: Path,
     layout = f"{{use: dicom, path: {tmp_path}/tree, labels: {tmp_path}/masks}}"
     changes = {f"{{use: decathlon, path: {tmp_path}}}": layout, "modality: mr": "modality: mr\n  labels: {box: 1}"}
     checked = flow(tmp_path, tmp_path, catalogue, **changes)
-    problems = check_dataset(find_dataset(checked), catalogue, checked)
+    problems = judged(checked, catalogue)
     assert {code for code, _ in codes(problems, "error")} == {"missing-slice"}
     assert len([one for one in problems if one.code == "other-modality"]) == 2
     assert not any(word in one.message + str(one.case) for one in problems for word in ("MRN", "Test^Case"))
@@ -331,5 +342,5 @@ def test_no_label_at_all_is_said_once(tmp_path: Path, catalogue: Catalogue) -> N
     dicom_tree(tmp_path / "tree", tmp_path / "masks")
     layout = f"{{use: dicom, path: {tmp_path}/tree}}"
     checked = flow(tmp_path, tmp_path, catalogue, **{f"{{use: decathlon, path: {tmp_path}}}": layout})
-    problems = check_dataset(find_dataset(checked), catalogue, checked)
+    problems = judged(checked, catalogue)
     assert [one.code for one in problems if "label" in one.code] == ["few-labels"]

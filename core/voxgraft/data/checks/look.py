@@ -14,11 +14,11 @@ from ...reading import find, read_item, stack
 from ...volume import Item, Volume
 from ..cases import Case, ImageRef, Labels, MaskRef
 from ..grid import Orientation, reoriented
-from ..labelmaps import HIGHEST, of_values, some, unknown_values, values_in
+from ..labelmaps import HIGHEST, of_values, unknown_values, values_in
 from .geometry import disagreement
 from .identity import Trace, traces
 from .masks import Mask, measure_mask
-from .problem import CaseProblem, Severity
+from .problem import CaseProblem, Severity, listed
 from .values import unknown_message, why_not_whole
 from .voxels import Channel, measure_channel, thumbnail
 
@@ -155,7 +155,7 @@ def _label_map(look: Look, ref: ImageRef, label: Volume, image: Volume | None, l
     if image is not None:
         apart = disagreement(image, label)
         if apart is not None:
-            look.add(apart[0], "error", apart[1] if apart[0] != "geometry-mismatch" else f"{apart[1]}")
+            look.add(apart[0], "error", apart[1])
     array = label.array.reshape(label.shape)
     try:
         array = whole_numbers(array, "label")
@@ -165,7 +165,11 @@ def _label_map(look: Look, ref: ImageRef, label: Volume, image: Volume | None, l
     values = values_in(array)
     strange = [value for value in values if not 0 <= value <= HIGHEST]
     if strange:
-        look.add("label-out-of-range", "error", f"the label holds {some(strange)}; values go from 0 to {HIGHEST}")
+        look.add(
+            "label-out-of-range",
+            "error",
+            f"the label holds {listed(map(str, strange), 10)}; values go from 0 to {HIGHEST}",
+        )
     unknown = unknown_values(values, labels) if labels is not None else []
     if unknown and labels is not None:
         look.add("unnamed-label", "error", unknown_message(array, values, unknown, labels))

@@ -69,7 +69,7 @@ def judge_grids(looks: Sequence[Look]) -> Iterator[CaseProblem]:
 
 def judge_intensities(looks: Sequence[Look]) -> Iterator[CaseProblem]:
     """Images whose range of intensities is far from that of the others."""
-    read = [look for look in looks if look.channels]
+    read = [look for look in looks if look.channels and None not in look.case.images]
     for channel in range(min((len(look.channels) for look in read), default=0)):
         some = [look for look in read if look.channels[channel].high > look.channels[channel].low]
         if len(some) < ENOUGH:

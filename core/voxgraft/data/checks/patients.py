@@ -74,6 +74,8 @@ def find_split(dataset: Dataset, workflow: Workflow | None) -> tuple[Split | Non
         message = f"{len(labelled)} of {len(dataset.cases)} cases have a label; training needs at least two"
         return None, [CaseProblem("few-labels", "error", None, message)]
     options = workflow.data.split
+    if options.fold < len(dataset.splits):
+        return dataset.splits[options.fold], []
     try:
         split = split_by_patient(labelled, options.folds, options.fold, options.seed)
     except DataError as error:
@@ -84,7 +86,13 @@ def find_split(dataset: Dataset, workflow: Workflow | None) -> tuple[Split | Non
 def judge_split(dataset: Dataset, looks: Sequence[Look], split: Split) -> Iterator[CaseProblem]:
     """Is there enough in each part of the split, and every structure in both."""
     patients = {case.id: case.patient for case in dataset.cases}
-    held_out = len({patients[name] for name in split.validation})
+    patients = {name: patients[name] for name in (*split.train, *split.validation) if name in patients}
+    validating = {patients[name] for name in split.validation if name in patients}
+    both = [name for name in split.train if patients.get(name) in validating]
+    if both:
+        message = f"the split of the data set trains on {listed(both)}, whose patients validate as well"
+        yield CaseProblem("patient-in-both", "error", None, message)
+    held_out = len(validating)
     if held_out < FEW:
         message = f"{counted(held_out, 'patient')} would validate: the figures will depend on who that is"
         yield CaseProblem("small-validation", "note", None, message)

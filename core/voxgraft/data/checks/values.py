@@ -9,8 +9,8 @@ import numpy as np
 
 from ...volume import Array
 from ..cases import Dataset, Labels
-from ..labelmaps import mend_for, some
-from .problem import CaseProblem
+from ..labelmaps import mend_for
+from .problem import CaseProblem, Severity, listed
 
 if TYPE_CHECKING:
     from .look import Look
@@ -38,7 +38,7 @@ def why_not_whole(array: Array) -> str:
 
 def unknown_message(array: Array, values: Sequence[int], unknown: Sequence[int], labels: Labels) -> str:
     """The sentence about values that nothing stands for."""
-    start = f"the label holds {some(unknown)}, which no name stands for"
+    start = f"the label holds {listed(map(str, unknown), 10)}, which no name stands for"
     if len(unknown) > MANY:
         return f"{start}; so many values come from lossy compression or interpolation of a mask: export it again"
     between = _seam(array, unknown, labels)
@@ -77,10 +77,10 @@ def judge_values(dataset: Dataset, looks: Sequence[Look]) -> Iterator[CaseProble
     yield from _lacking(labels, looks)
     ignored = sum(mask.ignored for _, mask in masks) / max(1, sum(mask.size for _, mask in masks))
     if ignored:
-        severity = "warning" if ignored > 0.5 else "note"
+        severity: Severity = "warning" if ignored > 0.5 else "note"
         cases = sum(mask.ignored > 0 for _, mask in masks)
         message = f"{ignored:.3g} of all voxels of the masks, in {cases} of {len(masks)}, are marked to count nowhere"
-        yield CaseProblem("ignored-label", severity, None, message)  # type: ignore[arg-type]  # one of two literals
+        yield CaseProblem("ignored-label", severity, None, message)
 
 
 def _lacking(labels: Labels, looks: Sequence[Look]) -> Iterator[CaseProblem]:

@@ -100,10 +100,8 @@ def thumbnail(array: Array) -> NDArray[np.float32]:
     resolution, scale of intensities or file format.
     """
     grain = GRAIN[array.ndim]
-    drawn = array
-    for axis, length in enumerate(array.shape):
-        places = (np.arange(4 * grain) + 0.5) * length / (4 * grain)
-        drawn = drawn.take(places.astype(np.intp), axis) if length > 4 * grain else drawn
+    places = [(np.arange(4 * grain) + 0.5) * n // (4 * grain) if n > 4 * grain else np.arange(n) for n in array.shape]
+    drawn = array[np.ix_(*(place.astype(np.intp) for place in places))]
     small: NDArray[Any] = drawn.astype(np.float32)
     if min(small.shape) < 2 or not np.isfinite(small).all():
         return np.zeros(0, np.float32)
@@ -112,8 +110,7 @@ def thumbnail(array: Array) -> NDArray[np.float32]:
         counts = np.diff(edges).reshape([-1 if other == axis else 1 for other in range(array.ndim)])
         small = np.add.reduceat(small, edges[:-1], axis) / counts.astype(np.float32)
     if min(small.shape) < grain:
-        places = [(np.arange(grain) * n // grain) for n in small.shape]
-        small = small[np.ix_(*places)]
+        small = small[np.ix_(*(np.arange(grain) * n // grain for n in small.shape))]
     flat = (small - small.mean()).ravel()
     length = float(np.linalg.norm(flat))
     result: NDArray[np.float32] = (flat / length).astype(np.float32) if length > 0 else np.zeros(0, np.float32)
