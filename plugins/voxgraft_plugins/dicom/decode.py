@@ -14,7 +14,7 @@ from .elements import BIG_ENDIAN
 from .header import NATIVE, Header, forgiving
 from .pixels import CODECS
 
-RLE = "1.2.840.10008.1.2.5"
+RLE, EXTENDED = "1.2.840.10008.1.2.5", "1.2.840.10008.1.2.4.51"
 PREFERRED = {
     "1.2.840.10008.1.2.4.57": "gdcm",
     "1.2.840.10008.1.2.4.70": "gdcm",
@@ -22,7 +22,7 @@ PREFERRED = {
     "1.2.840.10008.1.2.4.81": "pyjpegls",
     "1.2.840.10008.1.2.4.90": "pylibjpeg",
     "1.2.840.10008.1.2.4.91": "pylibjpeg",
-    "1.2.840.10008.1.2.5": "pylibjpeg",
+    RLE: "pylibjpeg",
 }
 """The plugin of pydicom that is tried first; then all others that are there."""
 
@@ -43,14 +43,7 @@ def decoded(header: Header, numbers: Sequence[int], stored: np.dtype[Any]) -> It
     colours = header.whole("SamplesPerPixel", 1) == 3
     shape = (header.whole("Rows"), header.whole("Columns"), *((3,) if colours else ()))
     for number in numbers:
-        try:
-            pixels = _by_pydicom(header, dataset, number)
-        except Exception:  # whatever a decoder says of a damaged or unknown stream, another may manage
-            try:
-                pixels = _by_simpleitk(header, stored, number)
-            except Exception as error:
-                name = CODECS.get(header.syntax, "not compressed")
-                raise BadImage(header.path, f"its pixels cannot be decoded ({name}); the file is damaged") from error
+        pixels = _decode(header, dataset, stored, number)
         if pixels.shape != shape:
             raise BadImage(header.path, f"it decodes to the shape {pixels.shape}, its header promises {shape}")
         if pixels.dtype.itemsize > stored.itemsize or pixels.dtype.kind not in "iu":
@@ -58,9 +51,20 @@ def decoded(header: Header, numbers: Sequence[int], stored: np.dtype[Any]) -> It
         if header.syntax in NATIVE or header.syntax == RLE:
             pixels = np.array(pixels)
             without_unused_bits(pixels, header)
-        yield (
-            expanded(pixels, header, dataset) if header.text("PhotometricInterpretation") == "PALETTE COLOR" else pixels
-        )
+        yield expanded(pixels, header, dataset) if palette else pixels
+
+
+def _decode(header: Header, dataset: Any, stored: np.dtype[Any], number: int) -> Array:
+    try:
+        if header.syntax == EXTENDED and stored.itemsize == 2:
+            return _by_simpleitk(header, stored, number)  # of 12 bits, which pydicom's plugins do not know
+        return _by_pydicom(header, dataset, number)
+    except Exception:  # whatever a decoder says of a damaged or unknown stream, another may manage
+        try:
+            return _by_simpleitk(header, stored, number)
+        except Exception as error:
+            name = CODECS.get(header.syntax, "not compressed")
+            raise BadImage(header.path, f"its pixels cannot be decoded ({name}); the file is damaged") from error
 
 
 def expanded(pixels: Array, header: Header, dataset: Any) -> Array:

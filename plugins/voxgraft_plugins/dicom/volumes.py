@@ -68,10 +68,9 @@ def _parts(frames: Sequence[Frame]) -> list[Part]:
     """
     stacks = _by(frames, lambda frame: frame.text("StackID"))
     if len(stacks) > 1 and min(map(len, stacks)) > 1:
-        numbered = sorted(stacks, key=lambda stack: min(frame.order for frame in stack))
         return [
-            Part(part.stack, f"-stack{number}{part.name}")
-            for number, stack in enumerate(numbered, 1)
+            Part(part.stack, f"-stack{stack[0].text('StackID')}{part.name}")
+            for stack in sorted(stacks, key=lambda stack: stack[0].text("StackID"))
             for part in _of_stack(stack)
         ]
     return _of_stack(frames)
@@ -103,7 +102,14 @@ def _whole(groups: Sequence[Sequence[Frame]]) -> list[Part] | None:
         return None
     numbered = sorted(groups, key=lambda group: min(frame.order for frame in group))
     parts = [Part(stacked(group), f"-{number}") for number, group in enumerate(numbered, 1)]
-    return None if any(part.stack.problems for part in parts) else parts
+    whole = not any(part.stack.problems or part.stack.parted for part in parts)
+    return parts if whole and not _could_be_copies(groups) else None
+
+
+def _could_be_copies(groups: Sequence[Sequence[Frame]]) -> bool:
+    """Whether frames of one SOP instance stand in several groups."""
+    names = [{(frame.header.instance, frame.index) for frame in group} for group in groups]
+    return sum(map(len, names)) > len(set().union(*names))
 
 
 def _by(frames: Sequence[Frame], key: Callable[[Frame], str]) -> list[list[Frame]]:
