@@ -15,7 +15,7 @@ from ..files import sha256
 from ..masks import read_mask
 from ..reading import read
 from ..volume import Array, Volume
-from .cases import Case, ImageRef, Labels
+from .cases import Case, ImageRef, Labels, MaskRef
 from .channels import missing_in, stack_channels
 from .grid import reoriented
 from .labelmaps import HIGHEST, some
@@ -66,7 +66,7 @@ def measure(case: Case, catalogue: Catalogue, labels: Labels | None) -> dict[str
             [] if place in missing else _samples(channel, foreground) for place, channel in enumerate(channels)
         ],
         **({"missing": list(missing)} if missing else {}),
-        "hash": content_hash(case.references),
+        "hash": content_hash(case.references, case.label.rule if isinstance(case.label, MaskRef) else ""),
     }
 
 
@@ -94,9 +94,9 @@ def _counts(mask: Volume, labels: Labels | None) -> dict[str, int]:
     return {str(int(value)): int(n) for value, n in zip(values, voxels, strict=True)}
 
 
-def content_hash(refs: Sequence[ImageRef]) -> str:
-    """A fingerprint of the bytes of all files that a case is read from."""
-    total = hashlib.sha256()
+def content_hash(refs: Sequence[ImageRef], rule: str = "") -> str:
+    """A fingerprint of the bytes of all files that a case is read from, and of how masks are brought together."""
+    total = hashlib.sha256(rule.encode())
     for ref in refs:
         for file in files_of(ref):
             total.update(sha256(file).encode())

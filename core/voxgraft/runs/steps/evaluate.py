@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from ...data.cases import Case
+from ...data.channels import missing_in, stack_channels
 from ...errors import DataError
 from ...infer.predictor import Prediction, Predictor
 from ...masks import read_mask
 from ...package import amend_package, read_package
-from ...reading import read, stack
+from ...reading import read
 from ...scoring.case import named_metrics, score_case
 from ...scoring.scores import Scores
 from ...volume import Volume
@@ -34,6 +35,7 @@ class Evaluate:
             "evaluation": document["evaluation"],
             "inference": document["inference"],
             "split": run.read("split.json"),
+            "prepared": run.read("prepared.json"),
         }
 
     def outputs(self, run: Run) -> Sequence[Path]:
@@ -49,7 +51,8 @@ class Evaluate:
             scan, prediction, reference = _segment(case, predictor, run)
             mask = run.folder / "evaluate" / "masks" / f"{case.id}.nii.gz"
             write(prediction.labels, mask, run.catalogue, labels=package.labels, facts={"model": package.name})
-            found[case.id] = score_case(prediction.labels, reference, package.labels, run.workflow.evaluation.metrics)
+            labels = run.dataset.labels or package.labels
+            found[case.id] = score_case(prediction.labels, reference, labels, run.workflow.evaluation.metrics)
             if len(found) <= PICTURES:
                 _picture(run, case, scan, prediction)
         patients = {case.id: case.patient for case in held_out}
@@ -80,10 +83,12 @@ class Evaluate:
 
 
 def _segment(case: Case, predictor: Predictor, run: Run) -> tuple[Volume, Prediction, Volume]:
-    scan = stack([read(ref, run.catalogue) for ref in case.present], case.align)
+    volumes = [None if ref is None else read(ref, run.catalogue) for ref in case.images]
+    scan = stack_channels(volumes, case.align)
     if case.label is None:
         raise DataError(f"case {case.id} has no label to compare with")
-    return scan, predictor.predict(scan), read_mask(case.label, scan, run.dataset.labels, run.catalogue)
+    prediction = predictor.predict(scan, missing=missing_in(case.images))
+    return scan, prediction, read_mask(case.label, scan, run.dataset.labels, run.catalogue)
 
 
 def _picture(run: Run, case: Case, scan: Volume, prediction: Prediction) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,14 @@ class Prepare:
 
     def inputs(self, run: Run) -> Mapping[str, Any]:
         cache = run.workflow.data.cache
-        return {"plan": run.read("plan.json"), "split": run.read("split.json"), "cache": str(cache or "")}
+        measured = run.read("fingerprint.json")["cases"]
+        return {
+            "plan": run.read("plan.json"),
+            "split": run.read("split.json"),
+            "cache": str(cache or ""),
+            "cases": {name: case["hash"] for name, case in measured.items()},
+            "labels": asdict(run.dataset.labels) if run.dataset.labels else None,
+        }
 
     def outputs(self, run: Run) -> Sequence[Path]:
         return [run.folder / "prepared.json"]
