@@ -126,10 +126,9 @@ def _summary(name: str, scores: Scores) -> str:
     head = ["Structure", "Mean", "95 % interval", "SD", "Median", "n", "Undefined", *(["Micro"] if micro else [])]
     lines = []
     for structure, one in scores.summary[name].items():
-        label = "mean over structures" if structure == MEAN else structure
         mark = ' <span class="tag wait">region</span>' if structure in scores.regions else ""
         cells = [
-            f"<td>{escape(label)}{mark}</td>",
+            f"<td>{escape(structure)}{mark}</td>",
             *(_number_cell(text) for text in (_number(one["mean"]), _interval(one["ci95"]), _number(one["sd"]))),
             _number_cell(_number(one["median"])),
             _number_cell(str(one["n"])),
@@ -140,7 +139,7 @@ def _summary(name: str, scores: Scores) -> str:
             title = escape(_interval(pooled.get("ci95", (math.nan, math.nan))), quote=True)
             cells.append(f'<td class="number" title="95 % interval {title}">{_number(pooled.get("value"))}</td>')
         lines.append(f"<tr{' class=total' if structure == MEAN else ''}>{''.join(cells)}</tr>")
-    return f"<table>{_head(head)}<tbody>{''.join(lines)}</tbody></table>"
+    return f'<table class="numbers">{_head(head)}<tbody>{"".join(lines)}</tbody></table>'
 
 
 def _calibration(scores: Scores) -> str:
@@ -177,7 +176,9 @@ def _subgroups(scores: Scores, cards: Mapping[str, About]) -> str:
                     f"n {mean.get('n', 0)}</span></td>"
                 )
             lines.append(f"<tr>{''.join(cells)}</tr>")
-        tables.append(f'<div class="scroll"><table>{_head(head)}<tbody>{"".join(lines)}</tbody></table></div>')
+        tables.append(
+            f'<div class="scroll"><table class="numbers">{_head(head)}<tbody>{"".join(lines)}</tbody></table></div>'
+        )
     note = (
         f"Means over structures with 95 % intervals (bootstrap over patients), not corrected for the number of groups. "
         f"“few”: fewer than {FEW} patients; don't read much into it. Ages are cut at {', '.join(map(str, AGES[1:]))} "
@@ -223,7 +224,7 @@ def _cases(scores: Scores, cards: Mapping[str, About]) -> str:
     return (
         '<section><div class="bar"><h2>All cases <span class="soft small">means over structures</span></h2>'
         '<label class="small soft">Find <input id="find" type="search" placeholder="case"></label></div>'
-        f'<div class="scroll"><table id="cases"><thead><tr><th>Case</th>{head}</tr></thead>'
+        f'<div class="scroll"><table id="cases" class="numbers"><thead><tr><th>Case</th>{head}</tr></thead>'
         f"<tbody>{''.join(lines)}</tbody></table></div></section>"
     )
 

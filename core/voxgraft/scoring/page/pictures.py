@@ -115,7 +115,7 @@ def _drawn(found: Array, wanted: Array, grey: Array | None, spacing: tuple[float
         canvas = np.stack([np.array(Image.fromarray(turned).resize((width, height), Image.Resampling.BICUBIC))] * 3, -1)
     rows = (np.arange(height) * (found.shape[1] / height)).astype(int)
     columns = (np.arange(width) * (found.shape[0] / width)).astype(int)
-    for plane, colour, wide in ((wanted, REFERENCE, 3), (found, PREDICTION, 1)):
+    for plane, colour, wide in ((wanted, REFERENCE, 4), (found, PREDICTION, 2)):
         large = plane[::-1, ::-1].T[np.ix_(rows, columns)]
         canvas[_outline(large, wide)] = colour
     stream = BytesIO()
