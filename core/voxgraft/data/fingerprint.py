@@ -101,6 +101,7 @@ def content_hash(refs: Sequence[ImageRef], rule: str = "") -> str:
         for file in files_of(ref):
             total.update(sha256(file).encode())
         total.update((ref.series or "").encode())
+        total.update("".join(f"{name}\0{label}\0" for name, label in ref.structures).encode())
     return total.hexdigest()
 
 

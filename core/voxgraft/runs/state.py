@@ -14,7 +14,7 @@ def data_state(dataset: Dataset) -> str:
     rows = []
     for case in dataset.cases:
         for ref in case.references:
-            rows.append([case.id, case.patient, ref.series, _files(ref)])
+            rows.append([case.id, case.patient, ref.series, _files(ref), *ref.structures])
     return digest([rows, list(dataset.channels), asdict(dataset.labels) if dataset.labels else None])
 
 
