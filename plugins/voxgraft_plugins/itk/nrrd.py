@@ -1,0 +1,237 @@
+"""The NRRD header, as teem.sourceforge.net/nrrd/format.html has it, and the segments that 3D Slicer adds."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from voxgraft.volume import Array, Problem
+
+from .header import (
+    LONGEST_HEADER,
+    LPS,
+    Body,
+    Header,
+    HeaderError,
+    affine_of,
+    beside,
+    checked_sizes,
+    checked_space,
+    numbers,
+)
+
+_TYPES = {
+    "i1": ("signed char", "int8", "int8_t"),
+    "u1": ("uchar", "unsigned char", "uint8", "uint8_t"),
+    "i2": ("short", "short int", "signed short", "signed short int", "int16", "int16_t"),
+    "u2": ("ushort", "unsigned short", "unsigned short int", "uint16", "uint16_t"),
+    "i4": ("int", "signed int", "int32", "int32_t"),
+    "u4": ("uint", "unsigned int", "uint32", "uint32_t"),
+    "i8": ("longlong", "long long", "long long int", "signed long long", "signed long long int", "int64", "int64_t"),
+    "u8": ("ulonglong", "unsigned long long", "unsigned long long int", "uint64", "uint64_t"),
+    "f4": ("float",),
+    "f8": ("double",),
+}
+_DTYPES = {name: code for code, names in _TYPES.items() for name in names}
+_PACKINGS = {
+    "raw": "raw",
+    "gzip": "gzip",
+    "gz": "gzip",
+    "bzip2": "bzip2",
+    "bz2": "bzip2",
+    "text": "text",
+    "txt": "text",
+    "ascii": "text",
+}
+_SPACES = {
+    "left-posterior-superior": LPS,
+    "lps": LPS,
+    "right-anterior-superior": np.eye(3),
+    "ras": np.eye(3),
+    "left-anterior-superior": np.diag([-1.0, 1.0, 1.0]),
+    "las": np.diag([-1.0, 1.0, 1.0]),
+}
+_IN_SPACE = {"domain", "space"}
+_UNITS = {"mm": 1.0, "um": 1e-3, "µm": 1e-3, "cm": 10.0, "m": 1000.0}
+_SEGMENT = re.compile(r"Segment(\d{1,4})_(Name|LabelValue|Layer)")
+
+
+def parse_nrrd(path: Path) -> Header:
+    """Read a header.
+
+    Raises:
+        HeaderError: It is none, or means no image that is read.
+    """
+    fields, keys, end = _lines(path)
+    axes = int(_one(fields, "dimension", int))
+    sizes = checked_sizes(numbers(_needed(fields, "sizes"), int), axes)
+    code = _DTYPES.get(fields.get("type", "").lower())
+    if code is None:
+        raise HeaderError(f"its voxels are of type {fields.get('type', 'unknown')[:40]!r}, which is not read")
+    little = fields.get("endian", "little").lower() != "big"
+    if code[1] != "1" and "endian" not in fields and fields.get("encoding", "").lower() in ("raw", "gzip", "gz"):
+        raise HeaderError("its header does not say the order of bytes")
+    packing = _PACKINGS.get(fields.get("encoding", "").lower())
+    if packing is None:
+        raise HeaderError(f"its voxels are packed as {fields.get('encoding', 'unknown')[:40]!r}, which is not read")
+    file, offset = _data(path, fields, end)
+    skip = (int(_one(fields, "line skip", int, 0)), int(_one(fields, "byte skip", int, 0)))
+    if skip[1] == -1 and packing == "raw":
+        offset, skip = -1, (0, 0)
+    if min(skip) < 0:
+        raise HeaderError("its header leaves out a negative number of lines or bytes")
+    space, affine, problems = _geometry(fields, axes, sizes)
+    return Header(
+        body=Body(file, offset, packing, np.dtype(code).newbyteorder("<" if little else ">"), sizes, skip),
+        space=space,
+        affine=affine,
+        problems=problems,
+        facts=_segments(keys),
+    )
+
+
+def _lines(path: Path) -> tuple[dict[str, str], dict[str, str], int]:
+    """The fields, the keys that programs add, and the byte behind the header."""
+    with path.open("rb") as stream:
+        head = stream.read(LONGEST_HEADER)
+    if not head.startswith(b"NRRD000"):
+        raise HeaderError("it is empty" if not head else "it does not begin as a NRRD does")
+    gap = re.search(rb"\r?\n\r?\n", head)
+    if gap is None and len(head) == LONGEST_HEADER:
+        raise HeaderError("its header has no end")
+    fields: dict[str, str] = {}
+    keys: dict[str, str] = {}
+    for line in head[: gap.start() if gap else None].decode("utf-8", "replace").splitlines()[1:]:
+        at, add = line.find(": "), line.find(":=")
+        if line.startswith("#"):
+            continue
+        if add > 0 and not 0 < at < add:
+            keys[line[:add].strip()] = line[add + 2 :].strip()
+        elif ":" in line:
+            name, _, value = line.partition(":")
+            name = {"datafile": "data file", "lineskip": "line skip", "byteskip": "byte skip"}.get(
+                name.strip().lower(), name.strip().lower()
+            )
+            if name in fields:
+                raise HeaderError(f"its header has the field {name[:40]!r} twice")
+            fields[name] = value.strip()
+    return fields, keys, gap.end() if gap else len(head)
+
+
+def _data(path: Path, fields: dict[str, str], end: int) -> tuple[Path, int]:
+    """The file that holds the voxels, and where in it."""
+    name = fields.get("data file")
+    if name is None:
+        return path, end
+    if name.upper().startswith("LIST") or "%" in name:
+        raise HeaderError("its voxels are in several files, which is not read; save it as one file")
+    return beside(path, name), 0
+
+
+def _geometry(
+    fields: dict[str, str], axes: int, sizes: tuple[int, ...]
+) -> tuple[tuple[int, ...], Array, tuple[Problem, ...]]:
+    """The axes in space, the affine, and what is doubtful."""
+    kinds = fields.get("kinds", "").lower().split()
+    if "complex" in kinds:
+        raise HeaderError("its voxels are complex numbers, which are not read")
+    directions = _vectors(fields["space directions"]) if "space directions" in fields else None
+    if directions is not None:
+        if len(directions) != axes:
+            raise HeaderError(f"its header gives {len(directions)} directions for {axes} axes")
+        space = checked_space([axis for axis, vector in enumerate(directions) if vector is not None], sizes)
+        steps = [vector for vector in directions if vector is not None]
+    else:
+        space = checked_space(_plain_axes(kinds, axes, fields), sizes)
+        spacings = numbers(fields.get("spacings", " ".join(["1"] * axes)))
+        if len(spacings) != axes:
+            raise HeaderError(f"its header gives {len(spacings)} spacings for {axes} axes")
+        steps = [[float(row == n) * abs(spacings[axis]) for row in range(len(space))] for n, axis in enumerate(space)]
+    origins = _vectors(fields.get("space origin", "none"))
+    origin = origins[0] if origins and origins[0] is not None else [0.0] * len(space)
+    dims = len(space)
+    if any(len(vector) not in (dims, 3) for vector in (*steps, origin)):
+        raise HeaderError("its directions have not as many parts as the image has axes")
+    columns, place = np.eye(3), np.zeros(3)
+    for n, vector in enumerate(steps):
+        columns[:, n] = 0.0
+        columns[: len(vector), n] = vector
+    if dims == 2 and len(steps[0]) == 3:
+        columns[:, 2] = np.cross(columns[:, 0], columns[:, 1])
+        columns[:, 2] /= np.sqrt((columns[:, 2] ** 2).sum()) or 1.0
+    place[: len(origin)] = origin
+    if not (np.isfinite(columns).all() and np.isfinite(place).all()):
+        raise HeaderError("its header places the voxels by values that are not finite numbers")
+    turn = _SPACES.get(fields.get("space", "").lower().removesuffix("-time").removesuffix("t"))
+    problems: tuple[Problem, ...] = ()
+    if turn is None and dims == 2:  # a picture, which has no place in a patient
+        turn = LPS
+    if turn is None:
+        text = "its header does not say how its space lies in the patient; left, back and up are taken for x, y and z"
+        problems, turn = (Problem("no-orientation", text, "warning"),), LPS
+    factor, doubt = _unit(fields.get("space units", ""))
+    affine, sheared = affine_of(factor * (turn @ columns), factor * (turn @ place), dims)
+    return space, affine, (*problems, *doubt, *sheared)
+
+
+def _unit(text: str) -> tuple[float, tuple[Problem, ...]]:
+    names = {name.lower() for name in re.findall(r'"([^"]*)"', text)} - {"", "none", "???", "s", "ms"}
+    if not names or names == {"mm"}:
+        return 1.0, ()
+    if len(names) == 1 and (factor := _UNITS.get(next(iter(names)))) is not None:
+        return factor, (Problem("units", "its lengths were turned into millimetres", "warning"),)
+    return 1.0, (Problem("units", "its units of length are not known; millimetres are assumed", "warning"),)
+
+
+def _plain_axes(kinds: list[str], axes: int, fields: dict[str, str]) -> list[int]:
+    """The axes in space of a header without directions: by kinds, else by spacings, else the first three."""
+    if len(kinds) == axes and all(kind in _IN_SPACE for kind in kinds) and axes <= 3:
+        return list(range(axes))
+    if len(kinds) == axes and any(kind in _IN_SPACE for kind in kinds):
+        return [axis for axis, kind in enumerate(kinds) if kind in _IN_SPACE][:3]
+    spacings = numbers(fields.get("spacings", ""))
+    if len(spacings) == axes and any(np.isnan(spacings)):
+        return [axis for axis, step in enumerate(spacings) if not np.isnan(step)]
+    return list(range(min(axes, 3)))
+
+
+def _vectors(text: str) -> list[list[float] | None]:
+    """The vectors of a field: `(1,0,0)` or `none`."""
+    found = re.findall(r"\(([^)]*)\)|(none)", text, re.IGNORECASE)
+    vectors = [None if none else numbers(inside) for inside, none in found]
+    # A vector of no numbers is how some programs say that an axis is not in space.
+    return [None if vector is None or np.isnan(vector).all() else vector for vector in vectors]
+
+
+def _segments(keys: dict[str, str]) -> dict[str, Any]:
+    """The segments of a segmentation by 3D Slicer: names, values and layers, in their order."""
+    rows: dict[int, dict[str, str]] = {}
+    for key, value in keys.items():
+        if part := _SEGMENT.fullmatch(key):
+            rows.setdefault(int(part[1]), {})[part[2]] = value
+    segments = []
+    for number, row in sorted(rows.items()):
+        value, layer = row.get("LabelValue", str(number + 1)), row.get("Layer", "0")
+        if not (value.isdecimal() and layer.isdecimal() and len(value) < 9 and len(layer) < 5):
+            raise HeaderError("one of its segments has no proper value or layer")
+        name = row.get("Name") or f"segment {number + 1}"
+        segments.append({"name": name, "value": int(value), "layer": int(layer)})
+    return {"names": [one["name"] for one in segments], "segments": segments} if segments else {}
+
+
+def _needed(fields: dict[str, str], name: str) -> str:
+    if name not in fields:
+        raise HeaderError(f"its header does not say its {name}")
+    return fields[name]
+
+
+def _one(fields: dict[str, str], name: str, kind: type, default: Any = None) -> Any:
+    if default is not None and name not in fields:
+        return default
+    found = numbers(_needed(fields, name), kind)
+    if len(found) != 1:
+        raise HeaderError(f"its header has {len(found)} values for {name!r}")
+    return found[0]
