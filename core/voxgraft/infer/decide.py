@@ -48,6 +48,12 @@ def decided(logits: Tensor, plan: Plan, tally: Tally) -> Tensor:
     return bits
 
 
+def shares(logits: Tensor, plan: Plan) -> NDArray[np.float32]:
+    """The probability of each output of the network, background among them unless it finds regions."""
+    found: NDArray[np.float32] = (logits.sigmoid() if plan.regions else logits.softmax(0)).float().cpu().numpy()
+    return found
+
+
 def mask_of(found: NDArray[Any], plan: Plan) -> NDArray[Any]:
     """What is written of class indices or bits (*spatial).
 

@@ -25,10 +25,13 @@ from ..model.network import SegmentationNetwork
 from ..package import Package
 from ..volume import Volume
 from .build import network_of, recipe_of
-from .decide import Tally, decided, mask_of
+from .decide import Tally, decided, mask_of, shares
 from .device import choose_device
 from .interpolation import Interpolation, resize_rest
 from .sliding import logits_by_slab
+
+See = Callable[[tuple[slice, ...], NDArray[np.float32]], None]
+"""Is shown where a part of the scan lies, and the probabilities of the network's outputs there: (output, *part)."""
 
 SHARE_OF_MEMORY = 0.25
 """Of the memory that is free, what the logits of one slab may take."""
@@ -85,13 +88,19 @@ class Predictor:
         self.network.to(self.device).eval()
 
     def predict(
-        self, volume: Volume, progress: Callable[[float], None] | None = None, missing: Sequence[int] = ()
+        self,
+        volume: Volume,
+        progress: Callable[[float], None] | None = None,
+        missing: Sequence[int] = (),
+        see: See | None = None,
     ) -> Prediction:
         """Labels in the scan's own grid.
 
         Args:
             volume: One scan, (channel, i, j[, k]) or (i, j[, k]), in any orientation and spacing.
             missing: The optional channels that the scan lacks; what `volume` holds in their place is not looked at.
+            see: Is shown the probabilities, a part of the scan at a time, each voxel once, in RAS order of axes. A 2D
+                network on slices that had to be resampled shows nothing: its masks are resampled, not probabilities.
 
         Raises:
             BadImage: It has another number of channels or axes than the model was trained on, or lacks a channel that
@@ -113,6 +122,7 @@ class Predictor:
             batch=self.batch,
             device=self.device,
             progress=progress,
+            see=see,
         )
         labels = np.ascontiguousarray(orientation.undo(mask_of(classes, self.plan)))
         first = 0 if self.plan.regions else 1
@@ -139,6 +149,7 @@ def segment_array(
     batch: int = 1,
     device: torch.device | None = None,
     progress: Callable[[float], None] | None = None,
+    see: See | None = None,
 ) -> tuple[NDArray[Any], list[float]]:
     """What is found in a network image, on a grid of another number of voxels over the same extent.
 
@@ -161,11 +172,11 @@ def segment_array(
         "progress": progress,
     }
     if plan.dims != plan.image_dims:
-        return _by_slice(network, image, shape, plan, options)
+        return _by_slice(network, image, shape, plan, options, see)
     result = np.zeros(shape, bit_type(plan) if plan.regions else np.uint8)
     tally = Tally(plan.classes)
     for columns in _columns(tuple(image.shape[1:]), plan):
-        _fill(result, tally, network, image, plan, columns, options)
+        _fill(result, tally, network, image, plan, columns, options, see)
     return result, tally.means()
 
 
@@ -177,6 +188,7 @@ def _fill(
     plan: Plan,
     columns: tuple[int, int],
     options: dict[str, Any],
+    see: See | None,
 ) -> None:
     """Resample each slab of logits to the result's grid and keep what was found; two slabs share a row."""
     source = tuple(int(n) for n in image.shape[1:])
@@ -194,12 +206,20 @@ def _fill(
             logits = rows.take(held, 1, low, high, begin)
             logits = cols.take(logits, 2, first_col, last_col, reach[0])
             logits = resize_rest(logits, result.shape[2:])
+            if see is not None:
+                rest = (slice(0, n) for n in result.shape[2:])
+                see((slice(low, high), slice(first_col, last_col), *rest), shares(logits, plan))
             result[low:high, first_col:last_col] = decided(logits, plan, tally).cpu().numpy()
         held = held[:, -2:]
 
 
 def _by_slice(
-    network: SegmentationNetwork, image: Tensor, shape: tuple[int, ...], plan: Plan, options: dict[str, Any]
+    network: SegmentationNetwork,
+    image: Tensor,
+    shape: tuple[int, ...],
+    plan: Plan,
+    options: dict[str, Any],
+    see: See | None,
 ) -> tuple[NDArray[Any], list[float]]:
     """A 2D network on a volume: each slice by itself, resampled in its plane, then along the slices' axis."""
     axis = plan.slice_axis
@@ -209,12 +229,22 @@ def _by_slice(
     for index in range(image.shape[1 + axis]):
         part = np.zeros(flat, bit_type(plan) if plan.regions else np.uint8)
         one = image.select(1 + axis, index)
-        _fill(part, tally, network, one, plan, (0, int(one.shape[2])), {**options, "progress": None})
+        watching = _in_slice(see, axis, index) if see and image.shape[1 + axis] == shape[axis] else None
+        _fill(part, tally, network, one, plan, (0, int(one.shape[2])), {**options, "progress": None}, watching)
         slices.append(part)
         progress = options["progress"]
         if callable(progress):
             progress((index + 1) / image.shape[1 + axis])
     return regridded(np.stack(slices, axis), shape, plan), tally.means()
+
+
+def _in_slice(see: See, axis: int, index: int) -> See:
+    """Shows the probabilities of one slice as a part of the volume."""
+
+    def show(part: tuple[slice, ...], found: NDArray[np.float32]) -> None:
+        see((*part[:axis], slice(index, index + 1), *part[axis:]), np.expand_dims(found, 1 + axis))
+
+    return show
 
 
 def _columns(source: tuple[int, ...], plan: Plan) -> Iterator[tuple[int, int]]:
