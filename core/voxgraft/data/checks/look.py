@@ -13,6 +13,7 @@ from ...masks import read_mask, whole_numbers
 from ...reading import find, read_item, stack
 from ...volume import Item, Volume
 from ..cases import Case, ImageRef, Labels, MaskRef
+from ..channels import among_present
 from ..grid import Orientation, reoriented
 from ..labelmaps import HIGHEST, of_values, unknown_values, values_in
 from .geometry import disagreement
@@ -81,7 +82,7 @@ def _image(look: Look, catalogue: Catalogue) -> Volume | None:
                 look.add("channel-mismatch", "error", apart[1])
                 return None
     try:
-        image = stack(found, look.case.align)
+        image = stack(found, among_present(look.case.align, look.case.images))
     except VoxGraftError as error:
         look.add("channel-mismatch", "error", _reason(error))
         return None
