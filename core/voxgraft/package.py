@@ -81,7 +81,7 @@ def write_package(
         save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, beside / "model.safetensors")
         write_json(beside / "plan.json", plan.model_dump(mode="json"))
         write_text(beside / "workflow.yaml", workflow)
-        write_json(beside / "labels.json", {"labels": labels.document()})
+        write_json(beside / "labels.json", _label_document(plan, labels))
         write_text(beside / "card.md", card)
         _write_manifest(beside, facts)
     return read_package(folder)
@@ -219,6 +219,17 @@ def _write_manifest(folder: Path, facts: Mapping[str, Any]) -> None:
         for name in MEMBERS
     }
     write_json(folder / MANIFEST, {"format": FORMAT, "files": files, "facts": dict(facts)})
+
+
+def _label_document(plan: Plan, labels: Labels) -> dict[str, Any]:
+    """The structures, and for people and other programs how the network finds them; the plan says it to the engine."""
+    document: dict[str, Any] = {"labels": labels.document(), "kind": "sigmoid" if plan.regions else "softmax"}
+    if plan.regions:
+        document["regions"] = {region.name: list(region.members) for region in plan.regions}
+        document["paint"] = list(plan.paint)
+    if plan.ignored is not None:
+        document["ignored"] = True
+    return document
 
 
 def _labels(path: Path) -> Labels:

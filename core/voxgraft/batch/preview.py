@@ -58,7 +58,7 @@ def preview(
 
     Args:
         scan: The image, of which the first channel is shown (three channels of an image of two axes are colours).
-        mask: Label values in the same grid.
+        mask: Label values in the same grid; or 0 and 1 (structure, i, j[, k]), of which the n-th has the value n.
         modality: Says which intensities are black and white; without one, the 1st and 99th percentile are.
         names: Structures by value, for the legend.
 
@@ -66,7 +66,7 @@ def preview(
         DataError: It cannot be written.
     """
     image, _ = reoriented(scan)
-    labels, _ = reoriented(mask)
+    labels, _ = reoriented(_one_map(mask))
     window = _window(image, modality)
     values = list(_boxes(labels.array.reshape(labels.shape)))
     colours = {value: COLOURS[index % len(COLOURS)] for index, value in enumerate(sorted({*values, *(names or {})}))}
@@ -78,6 +78,17 @@ def preview(
     picture = _montage(tiles, [(name, colours[value], value in values) for value, name in (names or {}).items()])
     with whole(target) as path:
         picture.save(path, "PNG", compress_level=3)
+
+
+def _one_map(mask: Volume) -> Volume:
+    """One value a voxel, the smaller of structures that overlap above the larger, so that all can be seen."""
+    if mask.array.ndim == mask.dims:
+        return mask
+    sizes = [int(np.count_nonzero(channel)) for channel in mask.array]
+    values = np.zeros(mask.shape, np.uint8)
+    for place in sorted(range(len(sizes)), key=lambda place: -sizes[place]):
+        values[mask.array[place] != 0] = place + 1
+    return mask.with_array(values)
 
 
 def worth_a_glance(labels: Array, axis: int, most: int = SLICES) -> list[int]:

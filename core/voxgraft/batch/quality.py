@@ -73,7 +73,7 @@ def measure(mask: Volume, labels: Labels, confidence: Mapping[str, float] | None
     Memory: one byte for each voxel of a structure's bounding box.
 
     Args:
-        mask: Values of `labels`, shape (i, j[, k]).
+        mask: Values of `labels`, shape (i, j[, k]); or 0 and 1 (structure, i, j[, k]) in their order.
     """
     certain = confidence or {}
     found = {}
@@ -120,15 +120,20 @@ def _each(mask: Volume, labels: Labels) -> Iterator[tuple[Any, tuple[slice, ...]
     """For each label its bounding box and where in that box it is; an empty array where it is nowhere."""
     from scipy.ndimage import find_objects
 
-    array = mask.array.reshape(mask.shape)
-    boxes = find_objects(array) if array.size else []
-    for label in labels.items:
-        box = boxes[label.value - 1] if label.value <= len(boxes) else None
+    several = mask.array.ndim > mask.dims
+    array = mask.array
+    boxes = find_objects(array) if array.size and not several else []
+    for place, label in enumerate(labels.items):
+        value = 1 if several else label.value
+        if several:
+            array = mask.array[place]
+            boxes = find_objects(array)
+        box = boxes[value - 1] if value <= len(boxes) else None
         if box is None:
             empty = (slice(0, 0),) * mask.dims
             yield label, empty, np.zeros((0,) * mask.dims, bool)
         else:
-            yield label, box, array[box] == label.value
+            yield label, box, array[box] == value
 
 
 def _centroid(inside: Array, box: tuple[slice, ...], mask: Volume) -> tuple[float, float, float]:

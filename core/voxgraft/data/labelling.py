@@ -43,7 +43,10 @@ def labels_of(data: Data, known: Labels | None) -> Labels | None:
         labels = replace(labels, regions=(), paint=())
     elif labels.regions:
         labels = replace(labels, overlap="keep")
-    return _checked(labels)
+    labels = _checked(labels)
+    if len(labels.regions) == 1 and not labels.paint:
+        return replace(labels, paint=labels.regions[0].members[:1])  # one region is one map, whatever it is made of
+    return labels
 
 
 def network_labels(labels: Labels) -> Labels:
@@ -60,6 +63,8 @@ def network_labels(labels: Labels) -> Labels:
             overlap="keep",
         )
     known = {label.value: label for label in labels.items}
+    if len(labels.regions) == 1:
+        known = {}
     painted = [
         Label(value, known[value].name, known[value].code) if value in known else Label(value, region.name)
         for value, region in zip(labels.paint, labels.regions, strict=True)

@@ -106,8 +106,11 @@ def scored(labels: Labels, regions: Regions | None = None) -> tuple[Structure, .
     """What is scored: the regions that the network finds, or else the structures; then the regions asked for."""
     if not labels.regions:
         return structures_of(labels, regions)
-    found = {region.name: region.members for region in labels.regions}
-    return structures_of(labels, {**found, **(regions or {})})[len(labels.items) :]
+    asked = structures_of(labels, regions)[len(labels.items) :]
+    found = tuple(Structure(region.name, region.members) for region in labels.regions)
+    if both := {one.name for one in asked} & {one.name for one in found}:
+        raise DataError(f"two regions are called {min(both)!r}; rename one")
+    return (*found, *asked)
 
 
 def binnings(metrics: Sequence[Chosen[Metric]]) -> list[Binning]:
