@@ -27,11 +27,7 @@ def stack_channels(volumes: Sequence[Volume | None], align: Align | None = None)
         return stack(present, align)
     if not present:
         raise DataError("none of the channels is there")
-    if align is not None and align.onto < len(volumes):
-        if volumes[align.onto] is None:
-            raise DataError(f"channel {align.onto + 1} gives the grid and is not there")
-        align = replace(align, onto=sum(volume is not None for volume in volumes[: align.onto]))
-    joined = stack(present, align)
+    joined = stack(present, among_present(align, volumes))
     rows = joined.array.reshape(len(present), *joined.shape)
     array = np.zeros((len(volumes), *reversed(joined.shape)), joined.array.dtype).transpose(
         0, *range(joined.dims, 0, -1)
@@ -40,6 +36,19 @@ def stack_channels(volumes: Sequence[Volume | None], align: Align | None = None)
     for place, row in zip(places, rows, strict=True):
         array[place] = row
     return Volume(array, joined.affine, dims=joined.dims, item=joined.item)
+
+
+def among_present(align: Align | None, channels: Sequence[object | None]) -> Align | None:
+    """The same, with the channel that gives the grid counted among those that are there.
+
+    Raises:
+        DataError: It is not there.
+    """
+    if align is None or align.onto >= len(channels):
+        return align
+    if channels[align.onto] is None:
+        raise DataError(f"channel {align.onto + 1} gives the grid and is not there")
+    return replace(align, onto=sum(channel is not None for channel in channels[: align.onto]))
 
 
 def missing_in(images: Sequence[object | None]) -> tuple[int, ...]:
