@@ -7,15 +7,25 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ...data.cases import Case
+import numpy as np
+from numpy.typing import NDArray
+
+from ...data.cases import Case, Labels
 from ...data.channels import missing_in, stack_channels
+from ...data.grid import reoriented
+from ...data.plan import Plan
 from ...errors import DataError
-from ...infer.predictor import Prediction, Predictor
+from ...infer.predictor import Prediction, Predictor, See
 from ...masks import read_mask
 from ...package import amend_package, read_package
 from ...reading import read
-from ...scoring.case import named_metrics, score_case
+from ...scoring.calibration import Watch
+from ...scoring.case import Measured, measure_case, watch_case
+from ...scoring.page.page import about, worst_cases, write_page
+from ...scoring.page.pictures import worst_slice
 from ...scoring.scores import Scores
+from ...scoring.structures import Structure
+from ...scoring.tables import gathered
 from ...volume import Volume
 from ...writing import write
 from ..card import model_card
@@ -23,10 +33,11 @@ from ..run import Run
 
 PICTURES = 4
 """Validation cases whose pictures go to the tracker."""
+FILES = ("scores.json", "scores.csv", "scores.html")
 
 
 class Evaluate:
-    """Leaves `evaluate/scores.json`, `evaluate/scores.csv`, the masks, and a package whose card names its scores."""
+    """Leaves `evaluate/scores.json`, `.csv` and `.html`, the masks, and a package whose card names its scores."""
 
     def inputs(self, run: Run) -> Mapping[str, Any]:
         document = run.workflow.document()
@@ -39,27 +50,32 @@ class Evaluate:
         }
 
     def outputs(self, run: Run) -> Sequence[Path]:
-        return [run.folder / "evaluate" / name for name in ("scores.json", "scores.csv")]
+        return [run.folder / "evaluate" / name for name in FILES]
 
     def do(self, run: Run) -> None:
         package = read_package(run.package)
         predictor = Predictor(package, run.catalogue, device=run.workflow.inference.device)
         cases = {case.id: case for case in run.dataset.cases}
         held_out = [cases[name] for name in run.split.validation]
-        found: dict[str, Any] = {}
+        labels = run.dataset.labels or package.labels
+        found: dict[str, Measured] = {}
         for case in run.progress.track(held_out, f"evaluating {len(held_out)} held-out cases"):
-            scan, prediction, reference = _segment(case, predictor, run)
-            mask = run.folder / "evaluate" / "masks" / f"{case.id}.nii.gz"
+            scan, reference = _read(case, run)
+            watch = watch_case(reoriented(reference)[0], labels, run.workflow.evaluation.metrics)
+            see = None if watch is None else _shown(watch, labels, package.plan)
+            prediction = predictor.predict(scan, missing=missing_in(case.images), see=see)
+            mask = _mask(run, case.id)
             write(prediction.labels, mask, run.catalogue, labels=package.labels, facts={"model": package.name})
-            labels = run.dataset.labels or package.labels
-            found[case.id] = score_case(prediction.labels, reference, labels, run.workflow.evaluation.metrics)
+            metrics = run.workflow.evaluation.metrics
+            found[case.id] = measure_case(prediction.labels, reference, labels, metrics, watch=watch)
             if len(found) <= PICTURES:
                 _picture(run, case, scan, prediction)
+        facts_of = {case.id: case.facts for case in held_out}
         patients = {case.id: case.patient for case in held_out}
-        options = {name: one.document() for name, one in named_metrics(run.workflow.evaluation.metrics).items()}
-        scores = Scores.of(found, patients, metrics=options)
+        scores = gathered(found, run.workflow.evaluation.metrics, facts_of, patients)
         run.write("evaluate/scores.json", scores.document())
         scores.write_csv(run.folder / "evaluate" / "scores.csv")
+        _write_page(run, scores)
         facts = {**package.facts, "scores": scores.document()["summary"]}
         amend_package(run.package, card=model_card(facts, package.plan), facts={"scores": facts["scores"]})
         self._tell(run, scores)
@@ -70,9 +86,13 @@ class Evaluate:
             for name, one in structures.items():
                 if one["mean"] is not None and math.isfinite(one["mean"]):
                     numbers[f"test_{metric}_{name}".replace(" ", "_")] = float(one["mean"])
+        for metric, structures in scores.micro.items():
+            for name, one in structures.items():
+                if math.isfinite(one["value"]):
+                    numbers[f"test_micro_{metric}_{name}".replace(" ", "_")] = float(one["value"])
         run.log(numbers, 0)
         if run.tracker is not None:
-            for name in ("scores.json", "scores.csv"):
+            for name in FILES:
                 run.tracker.file(run.folder / "evaluate" / name, "evaluate")
         metric, structures = next(iter(scores.document()["summary"].items()))
         mean = structures["mean"]
@@ -82,13 +102,46 @@ class Evaluate:
             run.progress.say(f"evaluate: {metric} {mean['mean']:.4f}{interval}, n {mean['n']}")
 
 
-def _segment(case: Case, predictor: Predictor, run: Run) -> tuple[Volume, Prediction, Volume]:
+def _read(case: Case, run: Run) -> tuple[Volume, Volume]:
+    """The scan and its reference."""
     volumes = [None if ref is None else read(ref, run.catalogue) for ref in case.images]
     scan = stack_channels(volumes, case.align)
     if case.label is None:
         raise DataError(f"case {case.id} has no label to compare with")
-    prediction = predictor.predict(scan, missing=missing_in(case.images))
-    return scan, prediction, read_mask(case.label, scan, run.dataset.labels, run.catalogue)
+    return scan, read_mask(case.label, scan, run.dataset.labels, run.catalogue)
+
+
+def _mask(run: Run, case: str) -> Path:
+    return run.folder / "evaluate" / "masks" / f"{case}.nii.gz"
+
+
+def _shown(watch: Watch, labels: Labels, plan: Plan) -> See:
+    """What a watch sees of the network's outputs: those of a structure's values, or of the region that it is."""
+    places: dict[tuple[int, ...], list[int]] = {(value,): [place] for place, value in enumerate(plan.values)}
+    if labels.regions:
+        places = {tuple(sorted(set(region.members))): [place] for place, region in enumerate(labels.regions)}
+
+    def see(part: tuple[slice, ...], outputs: NDArray[np.float32]) -> None:
+        def probability(one: Structure) -> NDArray[Any]:
+            wanted = places.get(one.values) or [place for value in one.values for place in places.get((value,), [])]
+            return np.asarray(outputs[wanted[0]] if len(wanted) == 1 else outputs[wanted].sum(0))
+
+        watch.see(part, probability)
+
+    return see
+
+
+def _write_page(run: Run, scores: Scores) -> None:
+    """The scores to look at, with the worst cases as they were written."""
+    cards = about(scores, run.catalogue)
+    cases = {case.id: case for case in run.dataset.cases}
+    modality = run.workflow.data.modality.build()
+    pictures = {}
+    for name in worst_cases(scores, cards):
+        scan, reference = _read(cases[name], run)
+        pictures[name] = worst_slice(read(_mask(run, name), run.catalogue), reference, scan, modality)
+    title = f"Held-out cases of {run.workflow.name}"
+    write_page(run.folder / "evaluate" / "scores.html", scores, cards, title, pictures)
 
 
 def _picture(run: Run, case: Case, scan: Volume, prediction: Prediction) -> None:
