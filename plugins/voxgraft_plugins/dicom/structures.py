@@ -11,6 +11,7 @@ from voxgraft.volume import Item, Problem
 
 from .header import Header, forgiving
 from .kinds import STRUCTURES
+from .pixels import TRUNCATED, missing_pixels
 
 MODALITIES = {"dicom-seg": "SEG", "dicom-rtstruct": "RTSTRUCT"}
 
@@ -24,8 +25,8 @@ def structures_item(header: Header) -> Item:
     except Exception:  # pydicom fails in many ways on what is badly written; an OSError is no better
         found = {"frame": header.text("FrameOfReferenceUID"), "references": [], "instances": [], "names": []}
         problems = (Problem("truncated", f"{header.path.name}: its header cannot be read to the end"),)
-    if reader == "dicom-seg" and not header.has_pixels:
-        problems = (Problem("truncated", f"{header.path.name}: it has no pixel data; the file is truncated"),)
+    if not header.complete or (reader == "dicom-seg" and not (header.has_pixels and not missing_pixels(header))):
+        problems = (Problem("truncated", f"{header.path.name}: it breaks off; {TRUNCATED}"),)
     return Item(
         path=header.path,
         reader=reader,
@@ -64,8 +65,18 @@ def _of_segmentation(dataset: Any) -> dict[str, Any]:
         "frame": _text(dataset, "FrameOfReferenceUID"),
         "references": _each_once(_text(one, "SeriesInstanceUID") for one in series),
         "instances": _each_once(instances),
-        "names": [_name(one, "SegmentLabel", "SegmentNumber") for one in dataset.get("SegmentSequence") or []],
+        "names": _segments(dataset),
     }
+
+
+def _segments(dataset: Any) -> list[str]:
+    """The names of the segments; the background of a label map is none."""
+    found = []
+    for one in dataset.get("SegmentSequence") or []:
+        number = one.get("SegmentNumber")
+        if number and not (_text(dataset, "SegmentationType") == "LABELMAP" and number == dataset.get("PixelPaddingValue")):
+            found.append(_text(one, "SegmentLabel") or f"Segment {number}")
+    return _each_once(found)
 
 
 def _of_rtstruct(dataset: Any) -> dict[str, Any]:
