@@ -14,33 +14,56 @@ if TYPE_CHECKING:
     from .look import Look
 
 ALIKE = 0.999
-"""The correlation of two thumbnails from which on they show one scan. Different patients of crops that were made alike
-reach about 0.9 (hippocampus, left atrium); a copy at half the resolution stays above 0.999."""
+"""The correlation of two thumbnails from which on they show one scan. Different patients in crops that were made alike
+reach about 0.9 (hippocampus, left atrium); a copy with another scale and some noise stays above 0.999."""
+
+SIZES = 0.1
+"""By what share the extents of two scans may differ for their thumbnails to be compared."""
 
 DISTINCT = 64
-"""Values that an image must have at least to be recognised by how often each occurs."""
+"""Values that an image must have at least to be recognised by how often each occurs, or by its thumbnail."""
 
 LEAST = 100
 """Voxels that a mask must mark at least to be recognised in another place."""
 
 ROWS = 512
+"""Thumbnails that are compared with all others at once."""
+
+
+class Same:
+    """Which cases are known to show one scan: sets that are joined pair by pair."""
+
+    def __init__(self) -> None:
+        self._above: dict[str, str] = {}
+
+    def first(self, case: str) -> str:
+        """The case that stands for all of its set."""
+        while case in self._above:
+            case = self._above[case]
+        return case
+
+    def join(self, one: str, other: str) -> bool:
+        """Put two cases into one set; whether they were apart."""
+        one, other = self.first(one), self.first(other)
+        if one != other:
+            self._above[other] = one
+        return one != other
 
 
 def judge_copies(looks: Sequence[Look], split: Split | None) -> Iterator[CaseProblem]:
     """Images and masks that stand in several cases, with what it means for the split."""
     read = [look for look in looks if look.channels and not all(channel.constant for channel in look.channels)]
-    told: set[frozenset[str]] = set()
-    for group in _groups(read, lambda look: " ".join(channel.content for channel in look.channels)):
-        told |= _pairs(group)
-        yield _copied("same-image", "hold the same image", group, split)
     rich = [look for look in read if all(channel.distinct >= DISTINCT for channel in look.channels)]
+    same = Same()
+    for group in _groups(read, lambda look: " ".join(channel.content for channel in look.channels)):
+        _join(group, same)
+        yield _copied("same-image", "hold the same image", group, split)
     for group in _groups(rich, lambda look: " ".join(channel.turned for channel in look.channels)):
-        if not _pairs(group) <= told:
-            told |= _pairs(group)
+        if _join(group, same):
             yield _copied("turned-image", "hold the same voxels, turned, mirrored or with other axes", group, split)
-    yield from _near(read, told, split)
+    yield from _near(rich, same, split)
     yield from _same_channels(read)
-    yield from _same_masks(looks, told)
+    yield from _same_masks(looks, same)
 
 
 def _groups(looks: Sequence[Look], key: Callable[[Look], str]) -> list[list[Look]]:
@@ -50,72 +73,74 @@ def _groups(looks: Sequence[Look], key: Callable[[Look], str]) -> list[list[Look
     return [group for group in groups.values() if len(group) > 1]
 
 
+def _join(group: Sequence[Look], same: Same) -> bool:
+    """Put the cases of a group into one set; whether any were apart."""
+    return sum(same.join(group[0].case.id, look.case.id) for look in group[1:]) > 0
+
+
 def _copied(code: str, what: str, group: Sequence[Look], split: Split | None) -> CaseProblem:
     names = listed(look.case.id for look in group)
     message = f"{len(group)} cases {what}: {names}"
-    masks = {look.mask.content for look in group if look.mask is not None}
-    if len(masks) > 1:
+    if len({look.mask.content for look in group if look.mask is not None}) > 1:
         message += "; their masks differ"
     if len({look.case.patient for look in group}) == 1:
         return CaseProblem(code, "warning", group[0].case.id, message)
-    return CaseProblem(code, "error", group[0].case.id, f"{message}; {_leak(group, split)}")
+    severity: Severity = "warning" if code == "near-duplicate" else "error"
+    return CaseProblem(code, severity, group[0].case.id, f"{message}; {_leak(group, split)}")
 
 
 def _leak(group: Sequence[Look], split: Split | None) -> str:
     """What it means that cases of different patients are one."""
     if split is not None:
-        train = [look.case.id for look in group if look.case.id in set(split.train)]
-        held_out = [look.case.id for look in group if look.case.id in set(split.validation)]
-        if train and held_out:
-            return f"they count as different patients, and {train[0]} is trained on while {held_out[0]} validates"
+        train, validation = set(split.train), set(split.validation)
+        trained = [look.case.id for look in group if look.case.id in train]
+        held_out = [look.case.id for look in group if look.case.id in validation]
+        if trained and held_out:
+            return f"they count as different patients, and {trained[0]} is trained on while {held_out[0]} validates"
     return "they count as different patients, so training and validation may share it"
 
 
-def _near(looks: Sequence[Look], told: set[frozenset[str]], split: Split | None) -> Iterator[CaseProblem]:
-    """Pairs of images of different patients whose thumbnails are all but equal."""
+def _near(looks: Sequence[Look], same: Same, split: Split | None) -> Iterator[CaseProblem]:
+    """Images of different patients whose thumbnails are all but equal."""
     by_axes: dict[int, list[Look]] = {}
     for look in looks:
-        if look.thumbnail.size and look.channels[0].distinct >= DISTINCT:
+        if look.thumbnail.size:
             by_axes.setdefault(look.thumbnail.size, []).append(look)
-    for same in by_axes.values():
-        pictures = np.stack([look.thumbnail for look in same])
-        for start in range(0, len(same), ROWS):
-            alike = pictures[start : start + ROWS] @ pictures.T
-            for row, column in np.argwhere(alike > ALIKE).tolist():
-                one, other = same[start + row], same[column]
-                pair = frozenset({one.case.id, other.case.id})
-                if start + row >= column or pair in told or one.case.patient == other.case.patient:
-                    continue
-                if not np.allclose(one.size, other.size, rtol=0.1):
-                    continue
-                told.add(pair)
-                message = (
-                    f"the images of {one.case.id} and {other.case.id} are all but equal (their thumbnails correlate by "
-                    f"{alike[row, column]:.5f}); {_leak([one, other], split)}"
-                )
-                yield CaseProblem("near-duplicate", "warning", one.case.id, message)
+    for alike in by_axes.values():
+        near = Same()
+        for one, other in _alike(alike):
+            apart = one.case.patient != other.case.patient and same.first(one.case.id) != same.first(other.case.id)
+            if apart and np.allclose(one.size, other.size, rtol=SIZES):
+                near.join(one.case.id, other.case.id)
+        for group in _groups(alike, lambda look, near=near: near.first(look.case.id)):  # type: ignore[misc]
+            _join(group, same)
+            yield _copied("near-duplicate", "show all but the same image", group, split)
+
+
+def _alike(looks: Sequence[Look]) -> Iterator[tuple[Look, Look]]:
+    """Pairs whose thumbnails correlate, the earlier case first."""
+    pictures = np.stack([look.thumbnail for look in looks])
+    for start in range(0, len(looks), ROWS):
+        for row, column in np.argwhere(pictures[start : start + ROWS] @ pictures.T > ALIKE).tolist():
+            if start + row < column:
+                yield looks[start + row], looks[column]
 
 
 def _same_channels(looks: Sequence[Look]) -> Iterator[CaseProblem]:
+    """One image in two files of a case; grey photographs are often stored as three equal colours in one file."""
     for look in looks:
         contents = [channel.content for channel in look.channels]
         for number, content in enumerate(contents, 1):
             first = contents.index(content) + 1
-            # grey photographs are often stored as three equal colours
             if first < number and len(look.case.present) > 1 and not look.channels[number - 1].constant:
                 message = f"channels {first} and {number} hold the same image"
-                severity: Severity = "error"
-                yield CaseProblem("same-channels", severity, look.case.id, message)
+                yield CaseProblem("same-channels", "error", look.case.id, message)
 
 
-def _same_masks(looks: Sequence[Look], told: set[frozenset[str]]) -> Iterator[CaseProblem]:
+def _same_masks(looks: Sequence[Look], same: Same) -> Iterator[CaseProblem]:
     masks = [look for look in looks if look.mask is not None and look.mask.covered >= LEAST and look.channels]
     for group in _groups(masks, lambda look: look.mask.content if look.mask else ""):
-        if not _pairs(group) <= told:
-            message = f"{len(group)} cases with different images hold the same mask: {listed(x.case.id for x in group)}"
+        if len({same.first(look.case.id) for look in group}) > 1:
+            names = listed(look.case.id for look in group)
+            message = f"{len(group)} cases with different images hold the same mask: {names}"
             yield CaseProblem("same-label", "warning", group[0].case.id, message)
-
-
-def _pairs(group: Sequence[Look]) -> set[frozenset[str]]:
-    """Each case of a group with the first."""
-    return {frozenset({group[0].case.id, look.case.id}) for look in group[1:]}

@@ -171,7 +171,8 @@ def _label_map(look: Look, ref: ImageRef, label: Volume, image: Volume | None, l
             "error",
             f"the label holds {listed(map(str, strange), 10)}; values go from 0 to {HIGHEST}",
         )
-    unknown = unknown_values(values, labels) if labels is not None else []
+    known = [value for value in values if value not in strange]
+    unknown = unknown_values(known, labels) if labels is not None else []
     if unknown and labels is not None:
         look.add("unnamed-label", "error", unknown_message(array, values, unknown, labels))
     if not strange and not unknown and labels is not None:
