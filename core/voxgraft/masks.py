@@ -147,12 +147,30 @@ def _of_objects(
     notes: list[Problem] = []
     for item in items if reference.files else [only(items, reference)]:
         notes += item.problems
-        for name, where in _structures(item, like, catalogue).items():
+        for name, where in _chosen(reference, item, _structures(item, like, catalogue)).items():
             if name in found:
                 raise DataError(f"{reference}: two of its objects hold a structure {name!r}; keep one of them")
             found[name] = where
     item = replace(items[0], problems=tuple(notes))
     return named(found, replace(like, item=item), labels, reference)
+
+
+def _chosen(reference: ImageRef, item: Item, found: dict[str, Array]) -> dict[str, Array]:
+    """The structures of an object that the reference chose, under the names of labels; all where it chose none.
+
+    Raises:
+        BadImage: It holds a structure that its header, by which they were chosen, does not name.
+    """
+    if not reference.structures:
+        return found
+    told = {str(name) for name in item.facts.get("names") or ()}
+    if strange := sorted({*found} - told):
+        raise BadImage(item.path, f"its header does not name the structure {strange[0]!r} that it holds")
+    chosen: dict[str, Array] = {}
+    for name, label in reference.structures:
+        if name in found:  # one without a contour is not there
+            chosen[label] = chosen[label] | found[name] if label in chosen else found[name]
+    return chosen
 
 
 def _structures(item: Item, like: Volume, catalogue: Catalogue) -> dict[str, Array]:

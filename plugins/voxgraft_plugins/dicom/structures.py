@@ -74,7 +74,9 @@ def _segments(dataset: Any) -> list[str]:
     found = []
     for one in dataset.get("SegmentSequence") or []:
         number = one.get("SegmentNumber")
-        if number and not (_text(dataset, "SegmentationType") == "LABELMAP" and number == dataset.get("PixelPaddingValue")):
+        if number and not (
+            _text(dataset, "SegmentationType") == "LABELMAP" and number == dataset.get("PixelPaddingValue")
+        ):
             found.append(_text(one, "SegmentLabel") or f"Segment {number}")
     return _each_once(found)
 
