@@ -8,9 +8,8 @@ from typing import Any
 import numpy as np
 
 from voxgraft.derived.header import concept
+from voxgraft.derived.segments import Segments
 from voxgraft.derived.sources import Plane, Sources
-
-from .masks import Segments
 
 Frame = tuple[int, int]
 """Segment number and slice; number 0 in a label map, whose frames show all segments."""

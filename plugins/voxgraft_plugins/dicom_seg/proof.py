@@ -6,10 +6,10 @@ from pathlib import Path
 
 import numpy as np
 
+from voxgraft.derived.segments import Segments
 from voxgraft.errors import BadImage, DataError
 from voxgraft.volume import Array, Volume
 
-from .masks import Segments
 from .objects import Segmentation, read_object
 from .placing import RAS, Place, places_of, window
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from voxgraft.derived.header import algorithm, concept, derived_dataset, private_scheme, series_number
 from voxgraft.derived.identity import Maker, derived_uid, long_string, object_uids
+from voxgraft.derived.segments import Segments, segments_of
 from voxgraft.derived.sources import Sources, read_sources
 from voxgraft.derived.terms import term_of
 from voxgraft.errors import DataError
@@ -21,7 +22,6 @@ from voxgraft.volume import Volume
 
 from .config import SegConfig
 from .frames import dimensions, even, frames_of, numbered, packed, per_frame, shared_groups
-from .masks import Segments, segments_of
 from .proof import prove
 
 if TYPE_CHECKING:

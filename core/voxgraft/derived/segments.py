@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from voxgraft.errors import DataError
-from voxgraft.volume import Array, Volume
+from ..errors import DataError
+from ..volume import Array, Volume
 
 if TYPE_CHECKING:
-    from voxgraft.data.cases import Labels
+    from ..data.cases import Labels
 
 
 @dataclass(frozen=True, slots=True)

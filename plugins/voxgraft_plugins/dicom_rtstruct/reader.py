@@ -1,0 +1,183 @@
+"""The RTSTRUCT reader: contours of any planning system, filled on the slices of their scan."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from voxgraft.errors import BadImage
+from voxgraft.volume import Array, Item, Problem, Volume
+
+from .config import RtstructReaderConfig
+from .filling import combined
+from .gaps import filled_gaps
+from .objects import Contour, Region, StructureSet, read_structure_set
+
+RAS = np.array([-1.0, -1.0, 1.0])
+FLAT = 0.01
+"""How far, in slices, the points of a contour on slices along the last axis may lie from each other along it."""
+
+Slices = dict[int, list[tuple[Array, bool]]]
+"""For each slice its contours: corners (n, 2) in voxel coordinates, and whether they combine by exclusive or."""
+
+
+class RtstructReader:
+    """Fills the contours of structure sets; voxels count whose centres lie inside."""
+
+    def __init__(self, config: RtstructReaderConfig) -> None:
+        self._config = config
+
+    def scan(self, files: Sequence[Path]) -> list[Item]:
+        """Describe the structure sets in these files; what is damaged or no structure set has an error."""
+        return [_item(path) for path in files]
+
+    def read(self, item: Item) -> Volume:
+        """Contours have no voxels of their own.
+
+        Raises:
+            BadImage: Always; the message names the way out.
+        """
+        raise BadImage(item.path, "contours have no voxels of their own; read them together with the scan they lie on")
+
+    def structures(self, item: Item, like: Volume) -> dict[str, Array]:
+        """Each structure by its name as a bool array in the grid of `like`, of shape `like.shape`.
+
+        A voxel counts where its centre lies inside the contours of its slice. Slices without a contour are empty, also
+        between slices that have one, unless the option `gaps` says otherwise. Points and open lines enclose nothing
+        and are left out. Regions of one name are parts of one structure; a region of another frame of reference is left
+        out where others lie in the scan's.
+
+        Raises:
+            BadImage: The object is damaged, or a contour does not lie on a slice of this scan; the message says how far
+                off it is.
+        """
+        if item.errors:
+            raise BadImage(item.path, item.errors[0].message)
+        if like.dims != 3:
+            raise BadImage(item.path, "contours lie in the patient, and this picture has no place there")
+        try:
+            found = read_structure_set(item.files[0] if item.files else item.path)
+        except OSError as error:
+            raise BadImage(item.path, f"it cannot be read: {error.strerror or error}") from error
+        named: dict[str, Array] = {}
+        for region in _of_frame(found, item, like):
+            mask = self.filled(region, found.path, like)
+            named[region.name] = named[region.name] | mask if region.name in named else mask
+        return named
+
+    def filled(self, region: Region, path: Path, like: Volume) -> Array:
+        """One region as a bool array (i, j, k)."""
+        mask = np.zeros(like.shape, bool, order="F")
+        inverse = np.linalg.inv(like.affine)
+        axis, slices = -1, Slices()
+        for contour in region.contours(path):
+            place = self._on_slice(contour, region.name, path, inverse, like.shape)
+            if place is None:
+                continue
+            through, level, corners = place
+            if axis not in (-1, through):
+                raise BadImage(path, f"the contours of {region.name!r} lie in several orientations")
+            axis = through
+            slices.setdefault(level, []).append((corners, contour.exclusive))
+        if axis < 0:
+            return mask
+        view = np.moveaxis(mask, axis, 0)
+        for level, polygons in slices.items():
+            view[level] = combined(polygons, (view.shape[1], view.shape[2]), self._config.boundary == "inside")
+        if self._config.gaps == "interpolate":
+            spacing = [step for number, step in enumerate(like.spacing) if number != axis]
+            filled_gaps(view, sorted(slices), spacing)
+        return mask
+
+    def _on_slice(
+        self, contour: Contour, name: str, path: Path, inverse: Array, shape: tuple[int, ...]
+    ) -> tuple[int, int, Array] | None:
+        """The axis through the contour, the slice that it lies on, and its corners there; None beyond the scan."""
+        voxels = (contour.points * RAS) @ inverse[:3, :3].T + inverse[:3, 3]
+        spread = np.ptp(voxels, axis=0)
+        axis = 2 if spread[2] <= FLAT else int(spread.argmin())
+        if spread[axis] > self._config.tolerance:
+            raise BadImage(
+                path,
+                f"a contour of {name!r} lies in no plane of the scan: it leaves its slice by {spread[axis]:.2g} slices",
+            )
+        at = float(voxels[:, axis].mean())
+        level = round(at)
+        if abs(at - level) > self._config.tolerance and -0.5 < at < shape[axis] - 0.5:
+            step = float(np.linalg.norm(np.linalg.inv(inverse[:3, :3])[:, axis]))
+            raise BadImage(
+                path, f"a contour of {name!r} lies between slices, {abs(at - level) * step:.2g} mm from the nearest"
+            )
+        corners = np.delete(voxels, axis, axis=1)
+        edge = np.delete(np.array(shape), axis) - 0.5
+        beyond = (corners.min(axis=0) >= edge).any() or (corners.max(axis=0) <= -0.5).any()
+        if beyond or not 0 <= level < shape[axis]:
+            if self._config.outside == "refuse":
+                raise BadImage(path, f"a contour of {name!r} lies beyond the edge of the scan")
+            return None
+        return axis, level, corners
+
+
+def _of_frame(found: StructureSet, item: Item, like: Volume) -> list[Region]:
+    """The regions that lie in the scan's frame of reference, or in one that is not known.
+
+    Raises:
+        BadImage: All lie in others, and the object does not refer to the series of the scan.
+    """
+    scan = like.item
+    here = str(scan.facts.get("frame") or "") if scan is not None else ""
+    if scan is None or not here or (scan.series is not None and scan.series in _facts(found)["references"]):
+        return list(found.regions)
+    regions = [region for region in found.regions if region.frame in ("", here)]
+    if not regions:
+        raise BadImage(item.path, "it has another frame of reference than the scan, and does not refer to its series")
+    return regions
+
+
+def _item(path: Path) -> Item:
+    try:
+        found = read_structure_set(path)
+    except (BadImage, OSError) as error:
+        reason = error.reason if isinstance(error, BadImage) else "it cannot be read"
+        problem = Problem("damaged", reason)
+        return Item(path, "dicom-rtstruct", (), np.eye(4), problems=(problem,), files=(path,), kind="structures")
+    problems = []
+    for region in found.regions:
+        if region.left_out:
+            text = f"{region.left_out} contours of {region.name!r} are points or open lines, which enclose nothing"
+            problems.append(Problem("open-contour", text, "warning"))
+    dataset = found.dataset
+    return Item(
+        path=path,
+        reader="dicom-rtstruct",
+        shape=(),
+        affine=np.eye(4),
+        modality="RTSTRUCT",
+        series=str(dataset.get("SeriesInstanceUID") or "") or None,
+        description=str(dataset.get("SeriesDescription") or dataset.get("StructureSetLabel") or "") or None,
+        patient=str(dataset.get("PatientID") or "") or None,
+        problems=tuple(problems),
+        files=(path,),
+        facts=_facts(found),
+        kind="structures",
+    )
+
+
+def _facts(found: StructureSet) -> dict[str, Any]:
+    frames = list(found.dataset.get("ReferencedFrameOfReferenceSequence") or [])
+    studies = [study for frame in frames for study in frame.get("RTReferencedStudySequence") or []]
+    series = [one for study in studies for one in study.get("RTReferencedSeriesSequence") or []]
+    images = [image for one in series for image in one.get("ContourImageSequence") or []]
+    own = str(found.dataset.get("FrameOfReferenceUID") or "")
+    stated = [region.frame for region in found.regions if region.frame]
+    stated += [str(frame.get("FrameOfReferenceUID") or "") for frame in frames]
+    return {
+        "study": str(found.dataset.get("StudyInstanceUID") or ""),
+        "frame": own or next(iter(stated), ""),
+        "references": [str(one.get("SeriesInstanceUID") or "") for one in series],
+        "instances": [str(image.get("ReferencedSOPInstanceUID") or "") for image in images],
+        "names": [region.name for region in found.regions],
+    }
