@@ -46,10 +46,7 @@ REFUSED = {
 """Files that must not be read, by the code of the reason."""
 DAMAGED = {"JPEG2000-embedded-sequence-delimiter"}
 """Files of which no decoder makes an image."""
-LEFT_OUT = set(
-    "ExplVR_BigEndNoMeta ExplVR_LitEndNoMeta DICOMDIR badVR no_meta_group_length reportsi rtdose rtplan test-SR "
-    "waveform_ecg".split()
-)
+LEFT_OUT = ("ExplVR_", "DICOMDIR", "badVR", "no_meta_group", "reportsi", "rtdose", "rtplan", "test-SR", "waveform_ecg")
 """Beginnings of the names of plans, doses, reports, waveforms and directories."""
 STRUCTURES = {"liver": "dicom-seg", "rtstruct": "dicom-rtstruct"}
 BY_PYDICOM = {
@@ -96,7 +93,7 @@ def by_pydicom(file: Path, volume: Volume) -> Any:
 def test_every_file_is_right_or_refused(file: Path) -> None:
     sitk.ProcessObject.SetGlobalWarningDisplay(False)
     items, name = DicomReader().scan([file]), file.stem
-    if is_directory_entry(file) or (name.startswith(tuple(LEFT_OUT)) and "data" not in file.parent.name):
+    if is_directory_entry(file) or (name.startswith(LEFT_OUT) and "data" not in file.parent.name):
         assert items == []
         return
     (item,) = items
