@@ -46,7 +46,19 @@ REFUSED = {
 """Files that must not be read, by the code of the reason."""
 DAMAGED = {"JPEG2000-embedded-sequence-delimiter"}
 """Files of which no decoder makes an image."""
-LEFT_OUT = ("ExplVR_", "DICOMDIR", "badVR", "no_meta_group", "reportsi", "rtdose", "rtplan", "test-SR", "waveform_ecg")
+LEFT_OUT = (
+    *(
+        "ExplVR_BigEndNoMeta",
+        "ExplVR_LitEndNoMeta",
+        "DICOMDIR",
+        "badVR",
+        "no_meta_group",
+        "reportsi",
+        "rtdose",
+        "rtplan",
+    ),
+    *("test-SR", "waveform_ecg"),
+)
 """Beginnings of the names of plans, doses, reports, waveforms and directories."""
 STRUCTURES = {"liver": "dicom-seg", "rtstruct": "dicom-rtstruct"}
 BY_PYDICOM = {
