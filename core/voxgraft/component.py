@@ -85,6 +85,7 @@ class WriterSpec(Component[C, Writer]):
         filename: The name of its file in a batch's folder of one scan, such as `mask.nii.gz`.
         needs: What the scan must be: `any`, or `dicom` for objects that refer to DICOM instances.
         labels: It writes masks; otherwise images only.
+        dims: How many axes in space its images may have.
     """
 
     kind = "writer"
@@ -93,6 +94,7 @@ class WriterSpec(Component[C, Writer]):
     filename: str
     needs: str = "any"
     labels: bool = True
+    dims: frozenset[int] = frozenset({2, 3})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

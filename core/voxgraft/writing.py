@@ -41,6 +41,8 @@ def write(
         raise DataError(f"{target}: the writer {spec.name!r} writes images, not masks")
     if spec.needs != "any" and (volume.item is None or volume.item.reader != spec.needs):
         raise DataError(f"{target}: the writer {spec.name!r} needs a scan that was read by the reader {spec.needs!r}")
+    if volume.dims not in spec.dims:
+        raise DataError(f"{target}: the writer {spec.name!r} does not write images of {volume.dims} axes")
     chosen = choose(catalogue, "writer", {"use": spec.name})
     try:
         chosen.build().write(volume, target, labels=labels, facts=facts or {})

@@ -46,6 +46,7 @@ def voxgraft_writers() -> list[WriterSpec[PngWriterConfig] | WriterSpec[TiffWrit
             summary="PNG of 8 or 16 bits, grey or RGB, of images of two axes",
             suffixes=(".png",),
             filename="mask.png",
+            dims=frozenset({2}),
             config=_png_writer_config,
             build=_png_writer,
         ),

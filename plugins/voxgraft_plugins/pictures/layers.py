@@ -53,9 +53,7 @@ class Layers:
 
     def arranged(self, stored: Array) -> Array:
         """(i, j[, k]) or (channel, i, j[, k]) from the array as it is in the file."""
-        if self.photometric == MINISWHITE and stored.dtype == np.bool_:
-            stored = ~stored
-        elif self.photometric == MINISWHITE and stored.dtype.kind == "u":
+        if self.photometric == MINISWHITE and stored.dtype.kind == "u":
             stored = np.asarray(stored.dtype.type((1 << self.bits) - 1) - stored)
         axes = self.axes
         if self.palette is not None:
@@ -68,7 +66,8 @@ class Layers:
         slices = [at for at, letter in enumerate(axes) if letter in _SLICES]
         rows = np.ascontiguousarray(stored.transpose(*several, *slices, axes.index("Y"), axes.index("X")))
         rows = rows.astype(np.float32) if rows.dtype in (np.float16, np.float64) else rows
-        rows = rows.view(np.uint8) if rows.dtype == np.bool_ else rows
+        if rows.dtype == np.bool_:  # Pillow's have bytes of 255
+            rows = (rows.view(np.uint8) != 0).view(np.uint8)
         rows = rows if rows.dtype.isnative else rows.astype(rows.dtype.newbyteorder("="))
         lead = 1 if several else 0
         array = rows.transpose(*range(lead), *range(rows.ndim - 1, lead - 1, -1))
@@ -104,6 +103,10 @@ def layers_of(file: TiffFile) -> Layers:
     if len(several) + (colours > 1) > 1 or len(slices) > 1:
         raise ValueError(f"it has the axes {axes} of {stored}; one axis of channels and one of slices are read")
     palette = _palette(first)
+    if int(first.photometric) == MINISWHITE and first.dtype == np.bool_:
+        # Programs of science write masks so and mean 1 by true; others would turn black and white round.
+        text = "it says that 0 is white; its values are given as they are stored, 0 and 1"
+        problems = (*problems, Problem("white-is-zero", text, "warning"))
     lengths = dict(kept)
     if not slices and _written_as_volume(file):
         slices = [1]

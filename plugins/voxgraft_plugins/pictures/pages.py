@@ -54,6 +54,8 @@ def _as_stored(rows: Array, mode: str, layers: Layers) -> Array:
     """What Pillow makes of a page, turned back into the values in the file."""
     if layers.photometric == PALETTE and mode != "P":
         raise ValueError("its palette is packed in a way that is not read; save it uncompressed or with deflate")
+    if layers.bits == 1:
+        rows = rows.astype(np.bool_)
     if layers.photometric == MINISWHITE and mode in ("1", "L"):
         rows = ~rows  # Pillow has turned black and white round already
     wanted = layers.stored[layers.axes.index("S")] if "S" in layers.axes else 1

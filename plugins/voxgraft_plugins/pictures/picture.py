@@ -74,8 +74,9 @@ class PictureReader:
             raise BadImage(item.path, _reason(error)) from error
         if (head.shape, head.channels) != (item.shape, item.channels):
             raise BadImage(item.path, "it has changed since it was looked at")
-        rows = np.ascontiguousarray(upright(rows, head.orientation))
-        array = rows.T if rows.ndim == 2 else np.moveaxis(rows, 2, 0).swapaxes(1, 2)
+        rows = upright(rows, head.orientation)
+        planes = np.ascontiguousarray(rows if rows.ndim == 2 else np.moveaxis(rows, 2, 0))
+        array = planes.swapaxes(-1, -2)
         return Volume(array, head.affine, dims=2, item=item)
 
     def _describe(self, file: Path) -> Item:
@@ -173,9 +174,9 @@ def _rows(file: Path, picture: Image, head: _Head) -> Array:
         return np.array(picture.convert("RGB"))
     if picture.mode in ("P", "PA", "LA", "La"):
         return np.array(picture.convert("L"))
-    array = np.array(picture)
+    array: Array = np.array(picture)
     if array.dtype == np.bool_:
-        return array.astype(np.uint8)
+        return np.asarray(array.view(np.uint8) != 0).view(np.uint8)  # Pillow's have bytes of 255
     if head.kind == 0 and head.bits in (2, 4):
         return np.asarray(array // (255 // ((1 << head.bits) - 1)))
     return array.astype(array.dtype.newbyteorder("=")) if not array.dtype.isnative else array

@@ -82,6 +82,7 @@ class TiffReader:
         )
 
     def _checked(self, file: TiffFile, path: Path) -> Layers:
+        _check_tags(file)
         layers = layers_of(file)
         size = path.stat().st_size
         count = layers.channels * int(np.prod([int(n) for n in layers.shape], dtype=object))
@@ -108,6 +109,19 @@ def opened(path: Path) -> Iterator[TiffFile]:
         yield file
 
 
+def _check_tags(file: TiffFile) -> None:
+    """Refuse a first page of which tags are lost: tifffile would leave them out and take values for them.
+
+    Raises:
+        ValueError: Some are.
+    """
+    first = file.pages.first
+    file.filehandle.seek(first.offset)
+    count = file.filehandle.read(file.tiff.tagnosize)
+    if struct.unpack(file.tiff.tagnoformat, count)[0] != len(first.tags):
+        raise ValueError("some of its tags cannot be read; it is truncated or damaged, copy it again")
+
+
 def _damaged() -> tuple[type[BaseException], ...]:
     from tifffile import TiffFileError
 
@@ -128,7 +142,7 @@ def _damaged() -> tuple[type[BaseException], ...]:
 def _reason(error: BaseException) -> str:
     """One sentence of what went wrong."""
     text = " ".join(str(error).split())
-    if text.startswith(("it ", "its ", "parts ")) and text.isprintable():
+    if text.startswith(("it ", "its ", "parts ", "some ")) and text.isprintable():
         return text
     if isinstance(error, OSError) and error.strerror:
         return f"it cannot be read: {error.strerror}"
