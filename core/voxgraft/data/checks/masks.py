@@ -71,9 +71,9 @@ def measure_mask(array: Array, dims: int, labels: Labels | None) -> Mask:
     anywhere = np.zeros(array.shape[-dims:], bool) if len(maps) > 1 else None
     total = hashlib.sha256(str(array.shape).encode())
     for value, one in zip(values, maps, strict=True):
-        for start in range(0, one.size, CHUNK):
-            flat = one.ravel(order="K")[start : start + CHUNK]
-            total.update(np.ascontiguousarray(flat, dtype=np.uint16).data)
+        flat = one.ravel(order="K")
+        for start in range(0, flat.size, CHUNK):
+            total.update(flat[start : start + CHUNK].astype(np.uint16).data)
         if ignored is not None and (one == ignored).any():
             mask.ignored = int((one == ignored).sum())
             one = np.where(one == ignored, 0, one)
@@ -108,7 +108,7 @@ def _structures(array: Array) -> dict[int, Structure]:
     if array.ndim == 3:
         for axis, names in enumerate(FACES):
             for end, name in zip((0, -1), names, strict=True):
-                for value in np.unique(array.take(end, axis)).tolist():
+                for value in np.unique(_face(array, axis, end)).tolist():
                     if value:
                         found[value].faces = (*found[value].faces, name)
     return found
@@ -126,6 +126,12 @@ def _box(array: Array) -> tuple[slice, ...] | None:
     return tuple(box)
 
 
+def _face(array: Array, axis: int, end: int) -> Array:
+    """The outermost voxels at one end of an axis, a view."""
+    face: Array = array[(slice(None),) * axis + (end,)]
+    return face
+
+
 def _rim(array: Array) -> float:
-    faces = [array.take(end, axis) for axis, end in product(range(array.ndim), (0, -1)) if array.shape[axis] > 2]
+    faces = [_face(array, axis, end) for axis, end in product(range(array.ndim), (0, -1)) if array.shape[axis] > 2]
     return float(np.mean([np.count_nonzero(face) / face.size for face in faces])) if faces else 0.0

@@ -1,0 +1,39 @@
+"""Laws of the check's words: each code is in the source, in the table of mends and in the documentation."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from voxgraft.data import check, checks
+from voxgraft.data.checks.problem import MENDS
+
+ROOT = Path(__file__).parents[2]
+ROW = re.compile(r"^\| `([a-z-]+)` \| (.*?) \| (.*?) \| (.*?) \|$", re.MULTILINE)
+CODE = re.compile(r'"((?:[a-z]+-)+[a-z]+|note|layout|transfer|dims)"')
+WORDS = {"inferior-superior", "left-right", "posterior-anterior", "latin-1", "nvidia-smi"}
+
+
+def sources() -> list[Path]:
+    folder = Path(str(checks.__file__)).parent
+    return [*folder.glob("*.py"), Path(str(check.__file__)), ROOT / "core/voxgraft/cli/check.py"]
+
+
+def test_each_code_of_the_source_has_a_mend_and_each_mend_a_code() -> None:
+    made = set()
+    for path in sources():
+        text = path.read_text()
+        if path.name == "problem.py":
+            continue
+        made |= set(CODE.findall(text))
+        if 'f"unreadable-{what}"' in text and 'f"several-{what}s"' in text:  # `what` is image or label
+            made |= {"unreadable-image", "unreadable-label", "several-images", "several-labels"}
+    assert made - WORDS == set(MENDS)
+
+
+def test_the_documentation_has_a_row_for_each_code_with_its_mend() -> None:
+    rows = ROW.findall((ROOT / "docs" / "check.md").read_text())
+    assert {code: mend for code, _, _, mend in rows} == MENDS
+    assert len(rows) == len(MENDS)
+    for code, severity, meaning, _ in rows:
+        assert re.match(r"(error|warning|note)", severity) and meaning.endswith("."), code
