@@ -1,0 +1,59 @@
+"""The proof of a report: the file, read back, must say of each structure what was measured."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from voxgraft.errors import DataError
+
+from .measure import Measured
+
+TRACKING, VOLUME, AREA = "112039", "118565006", "42798000"
+
+
+def prove(path: Path, found: Sequence[Measured], names: Sequence[str]) -> None:
+    """Compare the volumes and areas in a written report with what was measured.
+
+    Raises:
+        DataError: One is missing or another.
+    """
+    told = sizes_in(path)
+    if len(told) != len(found):
+        raise DataError(f"the written report has {len(told)} structures, {len(found)} were measured")
+    for (name, size), one, wanted in zip(told, found, names, strict=True):
+        meant = one.ml if one.ml is not None else one.mm2
+        if name != wanted or size is None or meant is None or abs(size - meant) > 1e-6 * max(1.0, meant):
+            raise DataError(f"the written report says {size} of {wanted!r}, {meant} was measured")
+
+
+def sizes_in(path: Path) -> list[tuple[str, float | None]]:
+    """The name of each structure in a report, and its volume in mL or area in mm2."""
+    from pydicom import dcmread
+
+    return [_size(group) for group in _groups(dcmread(path))]
+
+
+def _groups(item: Any) -> list[Any]:
+    """The measurement groups of a report: the containers that have a tracking identifier."""
+    groups = []
+    for child in item.get("ContentSequence") or []:
+        codes = [_code(one) for one in child.get("ContentSequence") or []]
+        groups += [child] if TRACKING in codes else _groups(child)
+    return groups
+
+
+def _size(group: Any) -> tuple[str, float | None]:
+    name, size = "", None
+    for item in group.ContentSequence:
+        if _code(item) == TRACKING:
+            name = str(item.TextValue)
+        elif _code(item) in (VOLUME, AREA):
+            size = float(item.MeasuredValueSequence[0].NumericValue)
+    return name, size
+
+
+def _code(item: Any) -> str:
+    codes = item.get("ConceptNameCodeSequence") or []
+    return str(codes[0].get("CodeValue", "")) if codes else ""
