@@ -3,8 +3,9 @@
 The difference of two runs is taken in each case that both scored, and averaged. Its 95 % interval comes from the
 paired bootstrap over patients. Its p-value comes from the paired randomisation test over patients (Fisher's sign flips:
 if the runs were alike, each patient's difference could as well have the other sign), because a bootstrap of few
-patients calls equal runs different far too often. Several comparisons are corrected by Holm (Scandinavian Journal of
-Statistics 6, 1979).
+patients calls equal runs different far too often; or from the signed-rank test (Wilcoxon, Biometrics Bulletin 1, 1945)
+of the patients' mean differences. Comparisons made together are corrected by Holm (Scandinavian Journal of Statistics
+6, 1979) and by Benjamini and Hochberg (Journal of the Royal Statistical Society B 57, 1995); one of them decides.
 """
 
 from __future__ import annotations
@@ -32,6 +33,8 @@ EXACT = 13
 """Up to so many patients every combination of signs is tried; beyond, random ones."""
 
 Verdict = Literal["better", "worse", "no evidence"]
+Test = Literal["randomisation", "wilcoxon"]
+Correction = Literal["holm", "bh"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,21 +45,24 @@ class Comparison:
         mean, against_mean: The means over the cases that are compared.
         difference: Mean of `run` minus mean of `against`.
         ci95: 95 % interval of the difference, not corrected for several comparisons; NaN with fewer than two patients.
-        p: Of the randomisation test; `p_holm` is corrected for all comparisons made together.
+        p: Of the test; `p_holm` and `p_bh` are corrected for all comparisons made together.
         n: Cases in which the metric is defined for both runs.
         undefined: Values left out because the metric is defined for the other run only: not for `run`, not for
             `against`. A run that misses a structure has no distance there; this number tells it.
-        verdict: `better` or `worse` where `p_holm` is below 0.05, otherwise `no evidence`.
+        verdict: `better` or `worse` where the corrected p-value that decides is below 0.05, else `no evidence`.
     """
 
     run: str
     against: str
+    metric: str
+    structure: str
     mean: float
     against_mean: float
     difference: float
     ci95: tuple[float, float]
     p: float
     p_holm: float
+    p_bh: float
     n: int
     patients: int
     undefined: tuple[int, int]
@@ -89,11 +95,34 @@ def compare_runs(
     structure: str = MEAN,
     *,
     every_pair: bool = False,
+    test: Test = "randomisation",
+    correction: Correction = "holm",
 ) -> list[Comparison]:
-    """Compare each run with the first one, or every run with every other.
+    """Compare each run with the first one, or every run with every other, in one metric and structure.
+
+    Raises:
+        DataError: See `compare_all`.
+    """
+    metrics = {metric: higher_is_better}
+    return compare_all(runs, metrics, [structure], every_pair=every_pair, test=test, correction=correction)
+
+
+def compare_all(
+    runs: Mapping[str, Scores],
+    metrics: Mapping[str, bool],
+    structures: Sequence[str] = (MEAN,),
+    *,
+    every_pair: bool = False,
+    test: Test = "randomisation",
+    correction: Correction = "holm",
+) -> list[Comparison]:
+    """Compare each run with the first one, or every run with every other, and correct for all of it together.
 
     Args:
-        structure: A structure's name; by default the mean over the structures that are defined for both runs.
+        metrics: METRIC -> whether higher is better.
+        structures: Names; `mean` is the mean over the structures that are defined for both runs.
+        test: Where the p-values come from.
+        correction: Which corrected p-value decides.
 
     Raises:
         DataError: There are fewer than two runs, one lacks the metric or the structure, its options differ between
@@ -102,11 +131,18 @@ def compare_runs(
     names = list(runs)
     if len(names) < 2:
         raise DataError("a comparison needs at least two different runs")
-    _check(runs, metric, structure)
+    wanted = [(metric, structure) for metric in metrics for structure in structures]
+    for metric, structure in wanted:
+        _check(runs, metric, structure)
     pairs = list(combinations(names, 2)) if every_pair else [(names[0], name) for name in names[1:]]
-    found = [_compare(run, runs[run], against, runs[against], metric, structure) for against, run in pairs]
-    corrected = holm([one.p for one in found])
-    return [_judged(one, p, higher_is_better) for one, p in zip(found, corrected, strict=True)]
+    found = [
+        _compare(run, runs[run], against, runs[against], metric, structure, test)
+        for metric, structure in wanted
+        for against, run in pairs
+    ]
+    corrected = zip(holm([one.p for one in found]), benjamini_hochberg([one.p for one in found]), strict=True)
+    judged = [replace(one, p_holm=by_holm, p_bh=by_bh) for one, (by_holm, by_bh) in zip(found, corrected, strict=True)]
+    return [_judged(one, one.p_holm if correction == "holm" else one.p_bh, metrics[one.metric]) for one in judged]
 
 
 def direction(runs: Mapping[str, Scores], metric: str, catalogue: Catalogue) -> bool:
@@ -127,6 +163,31 @@ def holm(p: Sequence[float]) -> list[float]:
         largest = max(largest, min(1.0, p[place] * (len(p) - rank)))
         corrected[place] = largest
     return corrected
+
+
+def benjamini_hochberg(p: Sequence[float]) -> list[float]:
+    """P-values under which a verdict has at most that chance of being one of the false ones, in their order."""
+    corrected, least = [0.0] * len(p), 1.0
+    order = sorted(range(len(p)), key=lambda index: p[index])
+    for rank in range(len(p), 0, -1):
+        place = order[rank - 1]
+        least = min(least, p[place] * len(p) / rank)
+        corrected[place] = least
+    return corrected
+
+
+def wilcoxon_p(means: NDArray[np.float64]) -> float:
+    """Of the signed-rank test, two-sided; patients without a difference are left out, ties share their ranks.
+
+    Exact for up to 50 patients where there are no ties, as SciPy decides, otherwise by the normal approximation.
+
+    Args:
+        means: The mean difference of each patient's cases.
+    """
+    from scipy.stats import wilcoxon
+
+    rounded = np.where(np.abs(means) <= 1e-12, 0.0, means)
+    return float(wilcoxon(rounded).pvalue) if rounded.any() else 1.0
 
 
 def randomisation_p(sums: NDArray[np.float64], seed: int = SEED) -> float:
@@ -157,11 +218,12 @@ def _check(runs: Mapping[str, Scores], metric: str, structure: str) -> None:
             options[name] = scores.metrics[metric]
     (first, wanted), *rest = list(options.items()) or [("", {})]
     for name, found in rest:
-        if found != wanted:
+        # an option that only one of them knows came with a later version, whose default is what was done before
+        if any(found[key] != wanted[key] for key in found.keys() & wanted.keys()):
             raise DataError(f"{metric} was measured with other options in {name} ({found}) than in {first} ({wanted})")
 
 
-def _compare(run: str, one: Scores, against: str, other: Scores, metric: str, structure: str) -> Comparison:
+def _compare(run: str, one: Scores, against: str, other: Scores, metric: str, structure: str, test: Test) -> Comparison:
     common = [case for case in one.cases if case in other.cases]
     if not common:
         raise DataError(f"{run} and {against} have no scored case in common")
@@ -177,16 +239,20 @@ def _compare(run: str, one: Scores, against: str, other: Scores, metric: str, st
     patients = max(groups) + 1
     sums = np.zeros(patients)
     np.add.at(sums, groups, differences[:, 0])
+    p = randomisation_p(sums) if test == "randomisation" else wilcoxon_p(sums / np.bincount(groups))
     low, high = mean_intervals(differences, groups, REPLICATES)[0]
     return Comparison(
         run=run,
         against=against,
+        metric=metric,
+        structure=structure,
         mean=mean_of(values[:, 0].tolist()),
         against_mean=mean_of(values[:, 1].tolist()),
         difference=mean_of(differences[:, 0].tolist()),
         ci95=(float(low), float(high)),
-        p=randomisation_p(sums),
+        p=p,
         p_holm=math.nan,
+        p_bh=math.nan,
         n=len(cases),
         patients=patients,
         undefined=(int((~defined[:, 0] & defined[:, 1]).sum()), int((defined[:, 0] & ~defined[:, 1]).sum())),
@@ -224,7 +290,7 @@ def _judged(one: Comparison, p: float, higher_is_better: bool) -> Comparison:
     verdict: Verdict = "no evidence"
     if p < ALPHA:
         verdict = "better" if (one.difference > 0) == higher_is_better else "worse"
-    return replace(one, p_holm=p, verdict=verdict)
+    return replace(one, verdict=verdict)
 
 
 def _plain(value: Any) -> Any:

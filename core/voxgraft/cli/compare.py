@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -14,54 +14,75 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="RUN RUN...")
-@click.option("--metric", default="dice", show_default=True, help="The metric to compare.")
-@click.option("--structure", default="mean", show_default=True, help="A structure, or the mean over all.")
+@click.option("--metric", default="dice", show_default=True, help="The metric to compare, or several: dice,hd95.")
+@click.option("--structure", default="mean", show_default=True, help="Structures, or the mean over all: mean,liver.")
 @click.option("--every-pair", is_flag=True, help="Compare every two runs, not each with the first.")
+@click.option("--test", type=click.Choice(["randomisation", "wilcoxon"]), default="randomisation", show_default=True)
+@click.option("--correction", type=click.Choice(["holm", "bh"]), default="holm", show_default=True)
 @click.option("--json", "as_json", is_flag=True, help="One JSON document on standard output.")
-def compare(runs: tuple[Path, ...], metric: str, structure: str, every_pair: bool, as_json: bool) -> None:
+def compare(
+    runs: tuple[Path, ...],
+    metric: str,
+    structure: str,
+    every_pair: bool,
+    test: Any,
+    correction: Any,
+    as_json: bool,
+) -> None:
     """Compare each RUN with the first, over the cases that both scored.
 
     A RUN is the folder of a run, or a file that `voxgraft evaluate --out FILE.json` wrote. For each comparison this
-    prints the mean difference, its 95 % interval (paired bootstrap over patients), the p-value of a paired
-    randomisation test, corrected for the number of comparisons (Holm), and a verdict: `better` or `worse` than the
-    other run where that p-value is below 0.05, otherwise `no evidence`.
+    prints the mean difference, its 95 % interval (paired bootstrap over patients), the p-value of a paired test over
+    patients, corrected for the number of comparisons (by Holm, or by Benjamini and Hochberg), and a verdict: `better`
+    or `worse` than the other run where that p-value is below 0.05, otherwise `no evidence`.
     """
     import json
 
-    from ..compare import compare_runs, direction, read_run
+    from ..compare import compare_all, direction, read_run
     from ..discovery import discover
     from ..errors import UsageError
 
     if len({path.resolve() for path in runs}) != len(runs) or len(runs) < 2:
         raise UsageError("compare needs two or more different runs; the first is what the others are compared with")
+    names, structures = (list(dict.fromkeys(filter(None, text.split(",")))) for text in (metric, structure))
+    if not names or not structures:
+        raise UsageError("compare needs the name of a metric and of a structure (or mean)")
     scores = {str(path): read_run(path) for path in runs}
-    higher = direction(scores, metric, discover())
-    comparisons = compare_runs(scores, metric, higher, structure, every_pair=every_pair)
+    catalogue = discover()
+    higher = {name: direction(scores, name, catalogue) for name in names}
+    comparisons = compare_all(scores, higher, structures, every_pair=every_pair, test=test, correction=correction)
     if as_json:
         document = {
             "metric": metric,
             "structure": structure,
-            "higher_is_better": higher,
+            "higher_is_better": higher[names[0]] if len(names) == 1 else higher,
+            "test": test,
+            "correction": correction,
             "comparisons": [one.document() for one in comparisons],
         }
         click.echo(json.dumps(document, indent=2, ensure_ascii=False))
         return
-    what = structure if structure != "mean" else "mean over structures"
-    click.echo(f"{metric}, {what}; {'higher' if higher else 'lower'} is better")
+    shown: tuple[str, str] | None = None
     for one in comparisons:
-        click.echo("\n" + "\n".join(_lines(one)))
+        if shown != (one.metric, one.structure):
+            what = one.structure if one.structure != "mean" else "mean over structures"
+            better = "higher" if higher[one.metric] else "lower"
+            click.echo(("\n" if shown else "") + f"{one.metric}, {what}; {better} is better")
+            shown = one.metric, one.structure
+        click.echo("\n" + "\n".join(_lines(one, correction)))
 
 
-def _lines(one: Comparison) -> list[str]:
+def _lines(one: Comparison, correction: str) -> list[str]:
     low, high = one.ci95
     interval = (
         f"95 % interval {low:+.4f} to {high:+.4f}" if math.isfinite(low) else "no interval (fewer than 2 patients)"
     )
+    p, by = (one.p_holm, "Holm") if correction == "holm" else (one.p_bh, "Benjamini-Hochberg")
     lines = [
         f"{one.run}: {one.verdict} {'of a difference from' if one.verdict == 'no evidence' else 'than'} {one.against}",
         f"  {one.mean:.4f} against {one.against_mean:.4f} of {one.against}, over {one.n} common cases "
         f"of {one.patients} patients",
-        f"  difference {one.difference:+.4f}, {interval}, p {one.p_holm:.4f} (Holm)",
+        f"  difference {one.difference:+.4f}, {interval}, p {p:.4f} ({by})",
     ]
     if any(one.undefined):
         lines.append(

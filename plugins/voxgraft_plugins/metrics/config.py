@@ -49,7 +49,7 @@ class AverageConfig(DistanceConfig):
     """Options of assd."""
 
     pooled: bool = True
-    """Average over both surfaces together (MONAI), not over the averages of the two directions (MedPy)."""
+    """Average over both surfaces together (MONAI, MedPy), not over the averages of the two directions."""
 
 
 class SurfaceDiceConfig(DistanceConfig):
