@@ -16,6 +16,7 @@ COMMANDS = {
     "check": ("check", "Say what is wrong with a data set or a workflow, before any hour is spent."),
     "inspect": ("data", "Show what the readers see: series, geometry, modality, problems."),
     "convert": ("data", "Convert an image from any format that is read to any that is written."),
+    "deidentify": ("deidentify", "Take what identifies the patients out of a DICOM tree."),
     "evaluate": ("evaluate", "Compare masks with references."),
     "compare": ("compare", "Compare runs, case by case, with confidence intervals."),
     "segment": ("segment", "Segment scans in bulk with a trained model."),

@@ -1,0 +1,188 @@
+"""Clean one data set in place, sequences within sequences included."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from pydicom.datadict import dictionary_VR
+
+from . import rules
+from .key import Key
+from .options import Options
+from .rules import Action
+from .tokens import well_known
+from .values import DUMMY_TEXT, capped_age, dummy, shifted
+from .words import cleaned
+
+if TYPE_CHECKING:
+    from pydicom.dataelem import DataElement
+    from pydicom.dataset import Dataset
+
+DEEPEST = 24
+"""Sequences within sequences; the deepest of the standard (structured reports) need about ten."""
+
+_TEMPORAL = ("DA", "DT", "TM")
+_PATIENT_NAME, _PATIENT_ID = 0x00100010, 0x00100020
+
+
+class TooDeep(ValueError):
+    """Sequences within sequences without end."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cleaner:
+    """Cleans the files of one patient.
+
+    Attributes:
+        pseudonym: The patient's new name and id.
+        days: By how many days dates are shifted.
+        forbidden: Words of this file that no cleaned description may hold, in lower case.
+    """
+
+    key: Key
+    options: Options
+    pseudonym: str
+    days: int
+    forbidden: frozenset[str] = frozenset()
+    _kept: frozenset[int] = field(init=False)
+
+    def __post_init__(self) -> None:
+        kept = (rules.RETAINED[name] for name in self.options.retain if name in rules.RETAINED)
+        object.__setattr__(self, "_kept", frozenset().union(*kept))
+
+    def clean(self, dataset: Dataset, depth: int = 0) -> None:
+        """Do with every element what the profile and the options say.
+
+        Raises:
+            TooDeep: More sequences within sequences than any object of the standard has.
+        """
+        if depth > DEEPEST:
+            raise TooDeep
+        safe = _safe_private(dataset) if "private" in self.options.retain else frozenset()
+        for tag in list(dataset.keys()):
+            if tag.is_private:
+                if tag not in safe:
+                    del dataset[tag]
+            elif tag in (_PATIENT_NAME, _PATIENT_ID):
+                dataset[tag].value = self.pseudonym
+            else:
+                self._element(dataset, int(tag), depth)
+
+    def uid(self, original: str) -> str:
+        """The new UID of an old one; those of the standard and empty ones stay."""
+        return original if well_known(original) else self.key.uid(original)
+
+    def _element(self, dataset: Dataset, tag: int, depth: int) -> None:
+        action = self._action(tag)
+        if action is Action.REMOVE:
+            del dataset[tag]
+            return
+        element = dataset[tag]
+        if element.VR == "SQ":
+            self._sequence(element, action, depth)
+        elif tag in rules.DESCRIPTORS:
+            self._descriptor(dataset, element, action)
+        elif _is_date(tag):
+            self._date(element, action)
+        elif action is Action.UID:
+            element.value = [self.uid(uid) for uid in element.value] if element.VM > 1 else self.uid(str(element.value))
+        elif action is Action.EMPTY:
+            element.value = None if element.VR in ("UN", "OB", "OW") else ""
+        elif action is Action.DUMMY and not element.is_empty:
+            element.value = dummy(str(element.VR))
+        elif element.VR == "UN":
+            del dataset[tag]  # a known attribute would have been given its representation: this is anything
+        elif element.VR == "AS" and not element.is_empty:
+            element.value = capped_age(str(element.value))
+
+    def _action(self, tag: int) -> Action:
+        action = rules.action(tag)
+        if tag in self._kept and not (action is Action.UID and dictionary_VR(tag) == "SQ"):
+            return Action.KEEP
+        if action is Action.REMOVE and tag not in rules.BIRTH:
+            if _is_date(tag) and self.options.dates != "remove":
+                return Action.KEEP
+            if tag in rules.DESCRIPTORS and self.options.descriptors != "remove":
+                return Action.KEEP
+        return action
+
+    def _sequence(self, element: DataElement, action: Action, depth: int) -> None:
+        if action is Action.EMPTY:
+            element.value = []
+            return
+        for item in element.value or ():
+            self.clean(item, depth + 1)
+            if action is Action.DUMMY:
+                _hollow(item)
+
+    def _date(self, element: DataElement, action: Action) -> None:
+        """A date, a time, or the zone that both are in."""
+        if element.is_empty:
+            return
+        tag, vr = int(element.tag), dictionary_VR(int(element.tag))
+        if tag in rules.BIRTH:
+            element.value = ""
+        elif self.options.dates == "remove":
+            if action is not Action.KEEP:
+                element.value = dummy(vr) if action is Action.DUMMY else ""
+        elif self.options.dates == "shift" and vr in ("DA", "DT"):
+            texts = element.value if element.VM > 1 else [element.value]
+            new = [shifted(vr, str(text), self.days) for text in texts]
+            element.value = new if all(new) and len(new) > 1 else new[0]
+            if element.is_empty and action is Action.DUMMY:
+                element.value = dummy(vr)
+
+    def _descriptor(self, dataset: Dataset, element: DataElement, action: Action) -> None:
+        label = int(element.tag) == rules.SEGMENT_LABEL
+        if element.is_empty or self.options.descriptors == "keep":
+            return
+        if self.options.descriptors == "clean" or label:
+            texts = element.value if element.VM > 1 else [element.value]
+            element.value = " ".join(filter(None, (cleaned(str(text), self.forbidden) for text in texts)))
+        elif action is not Action.KEEP:
+            element.value = ""
+        if element.is_empty and label:
+            element.value = f"Segment {dataset.get('SegmentNumber', '')}".strip()
+        elif element.is_empty and action is Action.DUMMY:
+            element.value = DUMMY_TEXT
+
+
+def _is_date(tag: int) -> bool:
+    return tag == rules.TIMEZONE or dictionary_VR(tag) in _TEMPORAL
+
+
+def _hollow(item: Dataset) -> None:
+    """Put dummies for all values of an item that had to stay."""
+    for element in item:
+        if element.VR == "SQ":
+            for inner in element.value or ():
+                _hollow(inner)
+        elif element.VR != "UI" and not element.is_empty:
+            element.value = dummy(str(element.VR))
+
+
+def _safe_private(dataset: Dataset) -> frozenset[int]:
+    """The private elements that are known to hold numbers only, and the creators of their blocks."""
+    safe: set[int] = set()
+    for (group, creator), wanted in rules.SAFE_PRIVATE.items():
+        for block in range(0x10, 0x100):
+            place = group << 16 | block
+            if place in dataset and str(dataset[place].value).strip() == creator:
+                inside = {group << 16 | block << 8 | number for number in wanted}
+                kept = {tag for tag in inside if tag in dataset and _is_number(dataset[tag])}
+                safe |= kept | ({place} if kept else set())
+    return frozenset(safe)
+
+
+def _is_number(element: DataElement) -> bool:
+    """Numbers, in a representation of numbers, or in bytes that a writer of implicit VR left unnamed."""
+    if element.VR in ("DS", "IS", "FL", "FD", "SS", "US", "SL", "UL"):
+        return True
+    if not isinstance(element.value, bytes):
+        text = element.value if isinstance(element.value, str) else "x"
+        return element.VR == "SH" and not text.strip(" 0123456789.:+-eE\\")
+    if element.VR not in ("UN", "OB"):
+        return False
+    value = element.value
+    return not value.strip(b" \0" + b"0123456789.+-eE\\") or (len(value) in (2, 4, 8) and not value.isalnum())
