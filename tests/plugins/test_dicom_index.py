@@ -339,6 +339,17 @@ def test_records_that_are_none_are_read_anew(catalogue: Catalogue, tmp_path: Pat
         assert plain(looked(root, place, catalogue)) == right
 
 
+def test_names_of_folders_may_hold_any_bytes(
+    catalogue: Catalogue, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = forest(tmp_path / "tree")
+    (root / "p0").rename(os.fsdecode(os.fsencode(root) + b"/M\xfcller"))
+    fresh = plain(looked(root, None, catalogue))
+    assert plain(looked(root, tmp_path / "index", catalogue)) == fresh
+    read = count_reads(monkeypatch)
+    assert plain(looked(root, tmp_path / "index", catalogue)) == fresh and read == []
+
+
 def test_a_file_that_goes_while_the_tree_is_walked_is_no_error(catalogue: Catalogue, tmp_path: Path) -> None:
     root = forest(tmp_path / "tree")
     tree = Tree(root)

@@ -82,6 +82,8 @@ def images_in(tree: Tree, catalogue: Catalogue, store: Store | None, progress: P
         Unusable: The index cannot be read or written.
     """
     if store is None:
+        if tree.size >= LONG:
+            progress.say(f"reading the headers of {tree.size} files")
         files = [file for folder in tree.folders.values() for file in folder.files]
         return _ordered(_scanned(files, tree.root, catalogue))
     known = store.known()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping
@@ -14,8 +15,8 @@ MINE = 0x56474958
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS folders (
-    tree TEXT NOT NULL,     -- the tree's place
-    folder TEXT NOT NULL,   -- relative to it; several folders over which series are spread, as a hash
+    tree TEXT NOT NULL,     -- JSON: the tree's place
+    folder TEXT NOT NULL,   -- JSON: relative to it; several folders over which series are spread, as a hash
     readers TEXT NOT NULL,  -- fingerprint of the code that read the headers
     state TEXT NOT NULL,    -- fingerprint of the names, sizes and times of the files
     items TEXT NOT NULL,    -- JSON: the images, without any patient's identifier
@@ -40,7 +41,7 @@ class Store:
     """
 
     def __init__(self, place: Path, tree: str, readers: str) -> None:
-        self._tree, self._readers, self._place = tree, readers, place
+        self._tree, self._readers = _text(tree), readers
         with self._plainly():
             place.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             os.close(os.open(place, os.O_RDWR | os.O_CREAT, 0o600))
@@ -74,18 +75,18 @@ class Store:
         query = "SELECT folder, state, items FROM folders WHERE tree = ? AND readers = ?"
         with self._plainly():
             rows = self._connection.execute(query, (self._tree, self._readers)).fetchall()
-        return {folder: (state, items) for folder, state, items in rows}
+        return {json.loads(folder): (state, items) for folder, state, items in rows}
 
     def put(self, found: Mapping[str, tuple[str, str]]) -> None:
         """Remember state and items of folders, all or none."""
-        rows = [(self._tree, folder, self._readers, state, items) for folder, (state, items) in found.items()]
+        rows = [(self._tree, _text(folder), self._readers, state, items) for folder, (state, items) in found.items()]
         with self._plainly(), self._connection:
             self._connection.execute("BEGIN IMMEDIATE")
             self._connection.executemany("INSERT OR REPLACE INTO folders VALUES (?, ?, ?, ?, ?)", rows)
 
     def forget(self, folders: Iterable[str]) -> None:
         """Forget folders that are gone."""
-        rows = [(self._tree, folder) for folder in folders]
+        rows = [(self._tree, _text(folder)) for folder in folders]
         with self._plainly(), self._connection:
             self._connection.execute("BEGIN IMMEDIATE")
             self._connection.executemany("DELETE FROM folders WHERE tree = ? AND folder = ?", rows)
@@ -117,6 +118,11 @@ def open_store(place: Path, tree: str, readers: str, *, own: bool) -> Store:
     for name in (place.name, f"{place.name}-wal", f"{place.name}-shm"):
         place.with_name(name).unlink(missing_ok=True)
     return Store(place, tree, readers)
+
+
+def _text(name: str) -> str:
+    """A name that SQLite takes, whatever bytes a file system allows."""
+    return json.dumps(name)
 
 
 def _damaged(error: sqlite3.DatabaseError) -> bool:
