@@ -131,17 +131,18 @@ def read_layout(layout: Chosen[Layout]) -> Dataset:
 
 
 def _complain_of_missing_folder(layout: Chosen[Layout]) -> None:
-    """Options called `path` are folders, in every layout that has such an option."""
+    """Options called `path` are folders or tables, in every layout that has such an option."""
     path = getattr(layout.options, "path", None)
     if not isinstance(path, Path) or path.exists():
         return
+    what = "file" if path.suffix.lower() in (".csv", ".tsv", ".txt") else "folder"
     if path.is_absolute():
-        raise DataError(f"data.layout.path: there is no folder {path}")
+        raise DataError(f"data.layout.path: there is no {what} {path}")
     there = next((parent for parent in path.parents if parent.exists()), Path())
     looked = "the working directory" if there == Path() else repr(there.as_posix())
     first = path.relative_to(there).parts[0]
     raise DataError(
-        f"data.layout.path: there is no folder {path.as_posix()!r}; {looked} has no {first!r} "
+        f"data.layout.path: there is no {what} {path.as_posix()!r}; {looked} has no {first!r} "
         f"(relative paths start at the working directory, now {Path.cwd().name!r})"
     )
 

@@ -10,9 +10,12 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from .config import DecathlonConfig, PairsConfig
+    from .bids import BidsLayout
+    from .config import BidsConfig, CsvConfig, DecathlonConfig, NnunetConfig, PairsConfig
     from .decathlon import DecathlonLayout
+    from .nnunet import NnunetLayout
     from .pairs import PairsLayout
+    from .table import CsvLayout
 
 
 @hookimpl
@@ -20,10 +23,30 @@ def voxgraft_layouts() -> list[LayoutSpec[Any]]:
     return [
         LayoutSpec(
             name="decathlon",
-            summary="A folder with dataset.json: Medical Segmentation Decathlon or nnU-Net raw",
+            summary="A folder of the Medical Segmentation Decathlon: dataset.json lists the cases",
             config=_decathlon_config,
             build=_decathlon,
             guess=_guess_decathlon,
+        ),
+        LayoutSpec(
+            name="nnunet",
+            summary="A raw data set of nnU-Net: one file a channel, regions, an ignore label",
+            config=_nnunet_config,
+            build=_nnunet,
+            guess=_guess_nnunet,
+        ),
+        LayoutSpec(
+            name="bids",
+            summary="A BIDS data set: subjects, sessions, masks among the derivatives",
+            config=_bids_config,
+            build=_bids,
+            guess=_guess_bids,
+        ),
+        LayoutSpec(
+            name="csv",
+            summary="A table with a row for each case: images, masks of one or more raters, patient, split, facts",
+            config=_csv_config,
+            build=_csv,
         ),
         LayoutSpec(
             name="pairs",
@@ -47,6 +70,42 @@ def _pairs_config() -> type[PairsConfig]:
     return PairsConfig
 
 
+def _nnunet_config() -> type[NnunetConfig]:
+    from .config import NnunetConfig
+
+    return NnunetConfig
+
+
+def _nnunet(config: NnunetConfig) -> NnunetLayout:
+    from .nnunet import NnunetLayout
+
+    return NnunetLayout(config)
+
+
+def _bids_config() -> type[BidsConfig]:
+    from .config import BidsConfig
+
+    return BidsConfig
+
+
+def _bids(config: BidsConfig) -> BidsLayout:
+    from .bids import BidsLayout
+
+    return BidsLayout(config)
+
+
+def _csv_config() -> type[CsvConfig]:
+    from .config import CsvConfig
+
+    return CsvConfig
+
+
+def _csv(config: CsvConfig) -> CsvLayout:
+    from .table import CsvLayout
+
+    return CsvLayout(config)
+
+
 def _decathlon(config: DecathlonConfig) -> DecathlonLayout:
     from .decathlon import DecathlonLayout
 
@@ -63,6 +122,18 @@ def _guess_decathlon(folder: Path) -> Mapping[str, Any] | None:
     from .guess import decathlon
 
     return decathlon(folder)
+
+
+def _guess_nnunet(folder: Path) -> Mapping[str, Any] | None:
+    from .guess import nnunet
+
+    return nnunet(folder)
+
+
+def _guess_bids(folder: Path) -> Mapping[str, Any] | None:
+    from .guess import bids
+
+    return bids(folder)
 
 
 def _guess_pairs(folder: Path) -> Mapping[str, Any] | None:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from annotated_types import MinLen
-from pydantic import AfterValidator, model_validator
+from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
 from voxgraft.config import Config
 
@@ -19,6 +19,8 @@ def _readable(text: str) -> str:
 
 
 PatternText = Annotated[str, AfterValidator(_readable)]
+Word = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9]+$")]
+"""A key or a value of a BIDS name."""
 
 
 class DecathlonConfig(Config):
@@ -29,6 +31,74 @@ class DecathlonConfig(Config):
 
     patient: PatternText | None = None
     """How a case's name tells the patient, such as '{patient}_{rest}'; by default each case is a patient of its own."""
+
+
+class NnunetConfig(Config):
+    """Options of the layout `nnunet`."""
+
+    path: Path
+    """The folder of the data set, which holds dataset.json."""
+
+    patient: PatternText | None = None
+    """How a case's name tells the patient, such as '{patient}_{rest}'; by default each case is a patient of its own."""
+
+    splits: Path | None = None
+    """A file of splits as nnU-Net writes it; by default splits_final.json in the folder, where it is there. It is used
+    where data.split says by: dataset."""
+
+
+class BidsConfig(Config):
+    """Options of the layout `bids`: each subject and session is a case, each subject a patient."""
+
+    path: Path
+    """The folder of the data set, which holds the folders sub-*."""
+
+    suffixes: Annotated[tuple[Word, ...], MinLen(1)] = ("T1w",)
+    """The suffixes of the images, one for each channel, such as [T1w, FLAIR]."""
+
+    datatype: Word = "anat"
+    """The folder of the images in that of a subject or session."""
+
+    entities: dict[Word, Word] = Field(default={})
+    """What the images' names must have, such as {acq: mprage, run: "1"}."""
+
+    masks: Path | None = Path("derivatives")
+    """The folder below which masks lie, in whatever tree; relative to the data set. Null where there are none."""
+
+    mask_suffix: Literal["dseg", "mask", "any"] = "any"
+    """Label maps (dseg), or one structure a file (mask)."""
+
+    mask_entities: dict[Word, Word] = Field(default={})
+    """What the masks' names must have, such as {desc: manual, space: orig}."""
+
+    unlabelled: Literal["error", "keep"] = "error"
+    """What becomes of images without a mask: refuse the data set, or keep them as unlabelled cases."""
+
+
+class CsvConfig(Config):
+    """Options of the layout `csv`: a table with a row for each case.
+
+    Paths in it are relative to the folder of the table. The columns `case`, `patient` and `split` are known by name;
+    what else stands there and is no path is told of the case (site, scanner, sex, age ...).
+    """
+
+    path: Path
+    """The table; comma, semicolon or tab between columns."""
+
+    images: Annotated[tuple[str, ...], MinLen(1)] | None = None
+    """The columns of the images, one for each channel; by default `image`, or all columns that begin with `image_`."""
+
+    labels: Annotated[tuple[str, ...], MinLen(1)] | None = None
+    """The columns of the masks, one for each rater; by default `label`, or all columns that begin with `label_`."""
+
+    channels: tuple[str, ...] | None = None
+    """Names of the channels; by default those of the columns, without `image_`."""
+
+    root: Path | None = None
+    """The folder that relative paths start from; by default that of the table."""
+
+    unlabelled: Literal["error", "keep"] = "error"
+    """What becomes of rows without a mask: refuse the data set, or keep them as unlabelled cases."""
 
 
 class PairsConfig(Config):
@@ -45,7 +115,8 @@ class PairsConfig(Config):
     """A folder or a pattern with {case}; for several channels in files of their own, a name and a pattern of each."""
 
     labels: str | None = "labels"
-    """A folder or a pattern with {case}; null where there are no labels."""
+    """A folder or a pattern with {case}; null where there are no labels. With a place {rater} in it, several people's
+    masks; with a place {structure}, a file for each structure."""
 
     channels: tuple[str, ...] | None = None
     """Names of the channels where one file holds several."""
@@ -65,6 +136,8 @@ class PairsConfig(Config):
             places = Pattern(text).places
             if "case" not in places and (place in several or places or "*" in text):
                 raise ValueError(f"the pattern of {place}, {text!r}, needs a place {{case}}")
+        if isinstance(self.labels, str) and {"rater", "structure"} <= set(Pattern(self.labels).places):
+            raise ValueError("the pattern of labels has both {rater} and {structure}; only one of them can be read")
         if several and self.channels is not None:
             raise ValueError("channels are named twice: under 'images' and under 'channels'")
         return self

@@ -11,8 +11,38 @@ PAIRS = (("images", "labels"), ("images", "masks"), ("imagesTr", "labelsTr"), ("
 
 
 def decathlon(folder: Path) -> Mapping[str, Any] | None:
-    """A folder with dataset.json."""
-    return {"path": folder} if (folder / "dataset.json").is_file() else None
+    """A folder with dataset.json, unless that is nnU-Net's."""
+    return {"path": folder} if (folder / "dataset.json").is_file() and not _is_nnunet(folder) else None
+
+
+def nnunet(folder: Path) -> Mapping[str, Any] | None:
+    """A folder whose dataset.json lists no cases and says how image files end."""
+    return {"path": folder} if _is_nnunet(folder) else None
+
+
+def bids(folder: Path) -> Mapping[str, Any] | None:
+    """Folders of subjects beside a description; masks, where there are any, need not be complete."""
+    subjects = any(path.is_dir() and path.name.startswith("sub-") for path in folder.iterdir())
+    if not subjects or not (folder / "dataset_description.json").is_file():
+        return None
+    masks = "derivatives" if (folder / "derivatives").is_dir() else None
+    return {"path": folder, "masks": masks, "unlabelled": "keep"}
+
+
+def _is_nnunet(folder: Path) -> bool:
+    from voxgraft.errors import DataError
+
+    from .datasetjson import load_json
+
+    try:
+        document = load_json(folder / "dataset.json")
+    except DataError:
+        return False
+    return (
+        isinstance(document, dict)
+        and "training" not in document
+        and ("file_ending" in document or "dataset" in document)
+    )
 
 
 def pairs(folder: Path) -> Mapping[str, Any] | None:

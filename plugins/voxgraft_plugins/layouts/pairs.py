@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeVar
 
-from voxgraft.data.cases import Case, Dataset, ImageRef
+from voxgraft.data.cases import Case, Dataset, ImageRef, MaskRef
 from voxgraft.errors import DataError
 
 from .config import PairsConfig
@@ -16,11 +17,22 @@ from .patterns import Pattern
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What one folder or pattern gave: a file for each case, what stood in the places of its name, and leftovers."""
+    """What one folder or pattern gave: a file for each case, what stood in the places of its name, and leftovers.
+
+    Attributes:
+        parts: For each case the files of its raters or structures by their names; `files` then holds the first.
+    """
 
     files: Mapping[str, Path]
     places: Mapping[str, Mapping[str, str]]
     others: tuple[Path, ...] = ()
+    parts: Mapping[str, tuple[tuple[str, ImageRef], ...]] = field(default_factory=dict)
+
+    @property
+    def masks(self) -> dict[str, ImageRef]:
+        """The mask of each case: one file, or one for each structure."""
+        several = {case: MaskRef(parts[0][1].path.parent, named=parts) for case, parts in self.parts.items()}
+        return {**{case: ImageRef(path) for case, path in self.files.items()}, **several}
 
 
 class PairsLayout:
@@ -33,7 +45,7 @@ class PairsLayout:
         """Find the cases.
 
         Raises:
-            DataError: A folder is not there, a case lacks a channel or a mask, or names are ambiguous.
+            DataError: A folder is not there, a case lacks a mask, or names are ambiguous.
         """
         config, folder = self._config, self._config.path
         if not folder.is_dir():
@@ -41,20 +53,18 @@ class PairsLayout:
         several = config.images if isinstance(config.images, dict) else {"image": config.images}
         channels = {name: find(folder, text) for name, text in several.items()}
         names = sorted({case for found in channels.values() for case in found.files})
-        for channel, found in channels.items():
-            missing = [name for name in names if name not in found.files]
-            if missing:
-                raise DataError(f"{folder}: {listed(missing, 'case')} without the channel {channel!r}")
-        labels = find(folder, config.labels) if config.labels is not None else Found({}, {})
+        labels = find_masks(folder, config.labels) if config.labels is not None else Found({}, {})
         self._complain_of_unlabelled(names, labels)
         places = {name: found.places[name] for found in channels.values() for name in found.places}
         whose, ids = patients(names, config.patient, places), safe_ids(names)
+        by_raters = config.labels is not None and "rater" in Pattern(config.labels).places
         cases = tuple(
             Case(
                 id=ids[name],
                 patient=whose[name],
-                images=tuple(ImageRef(found.files[name]) for found in channels.values()),
-                label=ImageRef(labels.files[name]) if name in labels.files else None,
+                images=tuple(_reference(found.files.get(name)) for found in channels.values()),
+                label=None if by_raters else labels.masks.get(name),
+                raters=dict(labels.parts.get(name, ())) if by_raters else {},
             )
             for name in names
         )
@@ -76,6 +86,7 @@ class PairsLayout:
         if orphans:
             notes.append(f"{listed(orphans, 'mask')} without an image")
         used = {path for found in (*channels.values(), labels) for path in found.files.values()}
+        used |= {reference.path for parts in labels.parts.values() for _, reference in parts}
         others = {path for found in (*channels.values(), labels) for path in found.others} - used
         if others:
             names = sorted({path.name for path in others})
@@ -96,10 +107,46 @@ def find(folder: Path, text: str) -> Found:
     found: dict[str, Path] = {}
     places: dict[str, Mapping[str, str]] = {}
     for path, values in pattern.find(folder):
-        other = found.setdefault(values["case"], path)
-        if other is not path:
-            here, there = (one.relative_to(folder).as_posix() for one in (path, other))
-            raise DataError(f"{folder}: {there} and {here} both fit {text!r} for the case {values['case']!r}")
+        _once(found, values["case"], path, folder, text, f"the case {values['case']!r}")
         places[values["case"]] = values
-    beside = [path for parent in {path.parent for path in found.values()} for path in parent.iterdir()]
-    return Found(found, places, tuple(path for path in beside if path.is_file() and not path.name.startswith(".")))
+    return Found(found, places, _beside(found.values()))
+
+
+def find_masks(folder: Path, text: str) -> Found:
+    """The masks of a folder or pattern; with {rater} or {structure} in it, several for each case.
+
+    Raises:
+        DataError: There is no such folder, or two files belong to one case, rater or structure.
+    """
+    pattern = Pattern(text)
+    kind = next((place for place in ("rater", "structure") if place in pattern.places), None)
+    if kind is None:
+        return find(folder, text)
+    found: dict[tuple[str, str], Path] = {}
+    for path, values in pattern.find(folder):
+        who = (values["case"], values[kind])
+        _once(found, who, path, folder, text, f"the {kind} {who[1]!r} of the case {who[0]!r}")
+    parts: dict[str, list[tuple[str, ImageRef]]] = {}
+    for (case, name), path in sorted(found.items()):
+        parts.setdefault(case, []).append((name, ImageRef(path)))
+    files = {case: several[0][1].path for case, several in parts.items()}
+    return Found(files, {}, _beside(found.values()), {case: tuple(several) for case, several in parts.items()})
+
+
+K = TypeVar("K")
+
+
+def _once(found: dict[K, Path], key: K, path: Path, folder: Path, text: str, what: str) -> None:
+    other = found.setdefault(key, path)
+    if other is not path:
+        here, there = (one.relative_to(folder).as_posix() for one in (path, other))
+        raise DataError(f"{folder}: {there} and {here} both fit {text!r} for {what}")
+
+
+def _beside(files: Iterable[Path]) -> tuple[Path, ...]:
+    beside = [path for parent in {path.parent for path in files} for path in parent.iterdir()]
+    return tuple(path for path in beside if path.is_file() and not path.name.startswith("."))
+
+
+def _reference(path: Path | None) -> ImageRef | None:
+    return None if path is None else ImageRef(path)

@@ -1,0 +1,142 @@
+"""A table with a row for each case: paths of images and masks, patient, split, and facts."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from voxgraft.data.cases import Case, Dataset, ImageRef, Split
+from voxgraft.errors import DataError
+
+from .config import CsvConfig
+from .names import listed, safe_ids, stem
+from .tables import MISSING, Table, facts_of, read_table
+
+PARTS = {
+    **dict.fromkeys(("train", "training", "tr"), "train"),
+    **dict.fromkeys(("validation", "valid", "val", "dev"), "validation"),
+    **dict.fromkeys(("test", "testing", "ts"), "test"),
+}
+"""What a column `split` may say, whatever its case."""
+
+
+class CsvLayout:
+    """A case for each row."""
+
+    def __init__(self, config: CsvConfig) -> None:
+        self._config = config
+
+    def read(self) -> Dataset:
+        """Find the cases.
+
+        Raises:
+            DataError: The table is no good, lacks a column, or names files that are not there; all are counted.
+        """
+        config = self._config
+        table = read_table(config.path)
+        images = self._columns(table, config.images, "image")
+        labels = self._columns(table, config.labels, "label")
+        if not images:
+            raise DataError(f"{config.path}: has no column 'image'; say under images which columns hold the images")
+        channels = config.channels or tuple(column.removeprefix("image_") for column in images)
+        if len(images) > 1 and len(channels) != len(images):
+            raise DataError(f"{config.path}: {len(channels)} channels are named for {len(images)} columns of images")
+        rows = [
+            {column: self._path(row[column], number) for column in (*images, *labels)}
+            for number, row in enumerate(table.rows, start=2)
+        ]
+        self._complain(rows, images, labels)
+        ids = self._ids(table, rows, images)
+        known = {*images, *labels, "case", "patient", "split"}
+        cases = tuple(
+            _case(name, row, paths, images, labels, facts_of(row, known))
+            for name, row, paths in zip(ids, table.rows, rows, strict=True)
+        )
+        splits, notes = self._splits(table, ids)
+        return Dataset(cases, channels, None, (*table.notes, *notes), splits=splits)
+
+    def _columns(self, table: Table, wanted: Sequence[str] | None, usual: str) -> tuple[str, ...]:
+        if wanted is None:
+            return (usual,) if usual in table.columns else tuple(c for c in table.columns if c.startswith(f"{usual}_"))
+        if missing := [column for column in wanted if column not in table.columns]:
+            raise DataError(
+                f"{self._config.path}: has no column {missing[0]!r}; its columns are {', '.join(table.columns)}"
+            )
+        return tuple(wanted)
+
+    def _path(self, text: str, number: int) -> Path | None:
+        """A path in a cell; a Windows path is read as one where nothing is called so."""
+        if text.casefold() in MISSING:
+            return None
+        if "\0" in text:
+            raise DataError(f"{self._config.path}: line {number} has a path that is none: it holds a NUL character")
+        root = self._config.root or self._config.path.parent
+        path = root / text
+        return path if "\\" not in text or path.exists() else root / text.replace("\\", "/")
+
+    def _complain(
+        self, rows: Sequence[Mapping[str, Path | None]], images: Sequence[str], labels: Sequence[str]
+    ) -> None:
+        path = self._config.path
+        missing = sorted({f"{one}" for row in rows for one in row.values() if one is not None and not one.exists()})
+        if missing:
+            more = ", ".join(missing[:10]) + (f" and {len(missing) - 10} more" if len(missing) > 10 else "")
+            raise DataError(f"{path}: {len(missing)} of the files it names are not there: {more}")
+        bare = [str(number) for number, row in enumerate(rows, start=2) if not any(row[one] for one in images)]
+        if bare:
+            raise DataError(f"{path}: {listed(bare, 'row')} without any image")
+        without = [str(number) for number, row in enumerate(rows, start=2) if not any(row[one] for one in labels)]
+        if labels and without and self._config.unlabelled == "error":
+            raise DataError(f"{path}: {listed(without, 'row')} without a mask; add them, or say unlabelled: keep")
+
+    def _ids(self, table: Table, rows: Sequence[Mapping[str, Path | None]], images: Sequence[str]) -> list[str]:
+        named = "case" in table.columns
+        names = [
+            row["case"] if named else stem(next(path for path in map(paths.get, images) if path is not None))
+            for row, paths in zip(table.rows, rows, strict=True)
+        ]
+        if named and (twice := [name for name, often in Counter(names).items() if often > 1 or not name]):
+            raise DataError(
+                f"{self._config.path}: the column 'case' must name each row by itself; {twice[0]!r} does not"
+            )
+        if not named:
+            often = Counter(names)
+            names = [name if often[name] == 1 else f"{name} row {n}" for n, name in enumerate(names, start=2)]
+        ids = safe_ids(names)
+        return [ids[name] for name in names]
+
+    def _splits(self, table: Table, ids: Sequence[str]) -> tuple[tuple[Split, ...], list[str]]:
+        if "split" not in table.columns:
+            return (), []
+        parts: dict[str, list[str]] = {"train": [], "validation": [], "test": [], "": []}
+        for number, (name, row) in enumerate(zip(ids, table.rows, strict=True), start=2):
+            text = row["split"].casefold()
+            if text not in PARTS and text not in MISSING:
+                raise DataError(
+                    f"{self._config.path}: line {number} says {row['split']!r} under 'split'; it may say train, "
+                    "validation or test"
+                )
+            parts[PARTS.get(text, "")].append(name)
+        out = len(parts["test"]) + len(parts[""])
+        notes = [f"{out} rows belong neither to training nor to validation by the column 'split'"] if out else []
+        return (Split(tuple(parts["train"]), tuple(parts["validation"])),), notes
+
+
+def _case(
+    name: str,
+    row: Mapping[str, str],
+    paths: Mapping[str, Path | None],
+    images: Sequence[str],
+    labels: Sequence[str],
+    facts: Mapping[str, str | float],
+) -> Case:
+    masks = {one.removeprefix("label_"): ImageRef(path) for one in labels if (path := paths[one]) is not None}
+    return Case(
+        id=name,
+        patient=row.get("patient") or name,
+        images=tuple(None if (path := paths[one]) is None else ImageRef(path) for one in images),
+        label=next(iter(masks.values()), None) if len(labels) == 1 else None,
+        facts=facts,
+        raters=masks if len(labels) > 1 else {},
+    )
