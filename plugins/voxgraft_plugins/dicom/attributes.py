@@ -87,6 +87,11 @@ PRIVATE = frozenset({"SiemensCreator", "SiemensMosaicCount", "SiemensBValue", "G
 """Attributes of one maker; they mean something only under their creator's name."""
 
 
+def shown(text: str) -> str:
+    """A value from a file as a message may show it: short, and on one line."""
+    return "".join(letter if letter.isprintable() else "?" for letter in text[:40])
+
+
 class Attributes:
     """Attributes as text by keyword, several values parted by a backslash; blank ones are left out."""
 

@@ -1,8 +1,10 @@
-"""Frames through a decoder: pydicom with the codecs that fit best, SimpleITK where they fail."""
+"""Frames through a decoder: pydicom with the codecs that fit best, SimpleITK for what they do not know."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -10,21 +12,30 @@ import numpy as np
 from voxgraft.errors import BadImage
 from voxgraft.volume import Array
 
+from .attributes import WHOLE_NUMBERS
 from .elements import BIG_ENDIAN
 from .header import NATIVE, Header, forgiving
+from .jpeg import fits
 from .pixels import CODECS
 
-RLE, EXTENDED = "1.2.840.10008.1.2.5", "1.2.840.10008.1.2.4.51"
-PREFERRED = {
-    "1.2.840.10008.1.2.4.57": "gdcm",
-    "1.2.840.10008.1.2.4.70": "gdcm",
-    "1.2.840.10008.1.2.4.80": "pyjpegls",
-    "1.2.840.10008.1.2.4.81": "pyjpegls",
-    "1.2.840.10008.1.2.4.90": "pylibjpeg",
-    "1.2.840.10008.1.2.4.91": "pylibjpeg",
-    RLE: "pylibjpeg",
+RLE = "1.2.840.10008.1.2.5"
+PLUGINS = {
+    "1.2.840.10008.1.2.4.50": ("pillow", "gdcm", "SimpleITK"),
+    "1.2.840.10008.1.2.4.51": ("SimpleITK", "pillow", "gdcm"),
+    "1.2.840.10008.1.2.4.57": ("gdcm", "SimpleITK"),
+    "1.2.840.10008.1.2.4.70": ("gdcm", "SimpleITK"),
+    "1.2.840.10008.1.2.4.80": ("pyjpegls",),
+    "1.2.840.10008.1.2.4.81": ("pyjpegls",),
+    "1.2.840.10008.1.2.4.90": ("pylibjpeg",),
+    "1.2.840.10008.1.2.4.91": ("pylibjpeg",),
+    "1.2.840.10008.1.2.4.201": ("pylibjpeg",),
+    "1.2.840.10008.1.2.4.202": ("pylibjpeg",),
+    "1.2.840.10008.1.2.4.203": ("pylibjpeg",),
+    RLE: ("pylibjpeg", "pydicom"),
 }
-"""The plugin of pydicom that is tried first; then all others that are there."""
+"""The decoders of each transfer syntax in the order of trial: pydicom's plugins, and SimpleITK."""
+FRAGILE = frozenset({"gdcm", "SimpleITK"})
+"""Decoders that end the process on a stream of another size than they were told."""
 
 
 def decoded(header: Header, numbers: Sequence[int], stored: np.dtype[Any]) -> Iterator[Array]:
@@ -55,16 +66,31 @@ def decoded(header: Header, numbers: Sequence[int], stored: np.dtype[Any]) -> It
 
 
 def _decode(header: Header, dataset: Any, stored: np.dtype[Any], number: int) -> Array:
-    try:
-        if header.syntax == EXTENDED and stored.itemsize == 2:
-            return _by_simpleitk(header, stored, number)  # of 12 bits, which pydicom's plugins do not know
-        return _by_pydicom(header, dataset, number)
-    except Exception:  # whatever a decoder says of a damaged or unknown stream, another may manage
+    failure: BaseException | None = None
+    for name in PLUGINS.get(header.syntax, ("",)):
         try:
-            return _by_simpleitk(header, stored, number)
-        except Exception as error:
-            name = CODECS.get(header.syntax, "not compressed")
-            raise BadImage(header.path, f"its pixels cannot be decoded ({name}); the file is damaged") from error
+            if name in FRAGILE and not fits(stream := _stream(header, dataset, number), header):
+                continue
+            return (
+                _by_simpleitk(header, stream, stored)
+                if name == "SimpleITK"
+                else _by_pydicom(header, dataset, number, name)
+            )
+        except BaseException as error:
+            # A decoder written in Rust panics on damaged streams, with an exception that is none of the usual.
+            if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
+                raise
+            failure = error
+    name = CODECS.get(header.syntax, "not compressed")
+    raise BadImage(header.path, f"its pixels cannot be decoded ({name}); the file is damaged") from failure
+
+
+def _stream(header: Header, dataset: Any, number: int) -> bytes:
+    """The compressed bytes of one frame."""
+    from pydicom.encaps import get_frame
+
+    frame: bytes = get_frame(dataset.PixelData, number, number_of_frames=max(1, header.whole("NumberOfFrames", 1)))
+    return frame
 
 
 def expanded(pixels: Array, header: Header, dataset: Any) -> Array:
@@ -117,44 +143,45 @@ def _usual(header: Header) -> dict[str, Any]:
     }
 
 
-def _by_pydicom(header: Header, dataset: Any, number: int) -> Array:
+def _by_pydicom(header: Header, dataset: Any, number: int, plugin: str) -> Array:
     from pydicom.pixels import get_decoder
 
     several = header.whole("NumberOfFrames", 1) > 1
     with forgiving():
         decoder = get_decoder(header.syntax)
-        plugin = PREFERRED.get(header.syntax, "")
-        for name in (plugin, "") if plugin in decoder.available_plugins else ("",):
-            try:
-                options = {"decoding_plugin": name} if decoder.is_encapsulated else {}
-                pixels, meta = decoder.as_array(dataset, index=number if several else None, **options)
-            except Exception:
-                if not name:
-                    raise
-            else:
-                break
+        options = {"decoding_plugin": plugin} if plugin else {}
+        pixels, meta = decoder.as_array(dataset, index=number if several else None, **options)
     if pixels.ndim == 3 and meta["photometric_interpretation"] != "RGB":
         raise ValueError(f"colours come out as {meta['photometric_interpretation']}")
-    decoded_pixels: Array = pixels
-    return decoded_pixels
+    found: Array = pixels
+    return found
 
 
-def _by_simpleitk(header: Header, stored: np.dtype[Any], number: int) -> Array:
-    """Decode what pydicom cannot; SimpleITK rescales, which is undone here."""
+def _by_simpleitk(header: Header, stream: bytes, stored: np.dtype[Any]) -> Array:
+    """Decode one frame out of a file that holds nothing else, for SimpleITK reads files alone."""
     import SimpleITK as sitk
+    from pydicom.dataset import FileDataset, FileMetaDataset
+    from pydicom.encaps import encapsulate
 
-    sitk.ProcessObject.SetGlobalWarningDisplay(False)
-    pixels: Array = sitk.GetArrayFromImage(sitk.ReadImage(str(header.path)))
-    colours = header.whole("SamplesPerPixel", 1) == 3
-    if pixels.ndim > 2 + colours:
-        pixels = pixels[number]
-    if colours:
-        return pixels
-    slope, intercept = header.number("RescaleSlope", 1.0), header.number("RescaleIntercept", 0.0)
-    values = np.rint((pixels.astype(np.float64) - intercept) / slope)
-    if values.min() < np.iinfo(stored).min or values.max() > np.iinfo(stored).max:
+    meta = FileMetaDataset()
+    meta.TransferSyntaxUID = header.syntax
+    meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID = "1.2.840.10008.5.1.4.1.1.7", "1.2.3"
+    alone = FileDataset("", {}, file_meta=meta, preamble=bytes(128))
+    alone.SOPClassUID, alone.SOPInstanceUID = meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID
+    for name in WHOLE_NUMBERS:
+        if header.text(name):
+            setattr(alone, name, header.whole(name))
+    alone.PhotometricInterpretation = header.text("PhotometricInterpretation").replace("MONOCHROME1", "MONOCHROME2")
+    alone.PlanarConfiguration = 0
+    alone.add_new("PixelData", "OB", encapsulate([stream]))
+    with TemporaryDirectory() as folder:
+        file = Path(folder, "frame.dcm")
+        alone.save_as(file, implicit_vr=False, little_endian=True)
+        sitk.ProcessObject.SetGlobalWarningDisplay(False)
+        pixels: Array = sitk.GetArrayFromImage(sitk.ReadImage(str(file)))[0]
+    if pixels.min() < np.iinfo(stored).min or pixels.max() > np.iinfo(stored).max:
         raise ValueError(f"decoded values do not fit {stored}")
-    return values.astype(stored)
+    return pixels.astype(stored)
 
 
 def without_unused_bits(plane: Array, header: Header) -> None:

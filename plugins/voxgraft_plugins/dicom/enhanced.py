@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from .attributes import shown
 from .channels import INDEX
 from .frames import Frame
 from .header import Header, forgiving
@@ -77,7 +78,7 @@ def _frames(header: Header, dataset: Any) -> list[Frame]:
     shared_groups = dataset.get("SharedFunctionalGroupsSequence") or []
     if count < 1 or (groups and len(groups) != count) or (not groups and count > 1):
         raise Inconsistent(
-            f"it is said to hold {header.text('NumberOfFrames') or 1} frames and describes {len(groups)}"
+            f"it is said to hold {shown(header.text('NumberOfFrames')) or 1} frames and describes {len(groups)}"
         )
     pointers = [_pointer(item) for item in dataset.get("DimensionIndexSequence") or []]
     common = dict(header.values)

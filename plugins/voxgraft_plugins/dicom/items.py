@@ -12,6 +12,7 @@ import numpy as np
 
 from voxgraft.volume import Array, Item, Problem
 
+from .attributes import shown
 from .config import DicomConfig
 from .facts import facts_of
 from .flat import flat_affine, pixel_size
@@ -58,7 +59,7 @@ def volume(stack: Stack, problems: Problems, name: str, config: DicomConfig) -> 
     channels = len(found.channels) if found is not None else 1
     problems = (*problems, *stack.problems)
     if found is not None and not any(one.severity == "error" for one in stack.problems):
-        values = ", ".join(found.values[:MANY]) + (", ..." if channels > MANY else "")
+        values = ", ".join(map(shown, found.values[:MANY])) + (", ..." if channels > MANY else "")
         each = len(frames) // channels
         text = f"it holds {channels} volumes of {each} slices, told apart by {found.name} ({values}): its channels"
         problems = (*problems, Problem("channels", text, "repair"))

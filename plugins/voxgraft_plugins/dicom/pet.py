@@ -13,6 +13,7 @@ from typing import Any
 
 from voxgraft.volume import Problem
 
+from .attributes import shown
 from .header import Header, forgiving
 
 LONGEST = timedelta(hours=24)
@@ -52,7 +53,7 @@ def uptake_of(headers: Sequence[Header], wanted: str) -> Uptake:
             raise Missing("its slices have different units")
         factor, how = _factor(headers, units)
     except (Missing, OSError) as reason:
-        text = f"its values stay in {units or 'units it does not name'}, for SUVs cannot be computed: {reason}"
+        text = f"its values stay in {shown(units) or 'units it does not name'}, for SUVs cannot be computed: {reason}"
         return Uptake(1.0, units, (Problem("no-suv", text, "warning"),))
     text = f"its values were multiplied by {factor:.6g} to be standardised uptake values by body weight ({how})"
     return Uptake(factor, "g/ml", (Problem("suv", text, "repair"),))
@@ -69,7 +70,7 @@ def _factor(headers: Sequence[Header], units: str) -> tuple[float, str]:
             raise Missing("its units are counts and there is no factor (7053,1000) or (7053,1009)")
         before = to_activity
     elif units != "BQML":
-        raise Missing(f"its units are {units}" if units else "Units is missing")
+        raise Missing(f"its units are {shown(units)}" if units else "Units is missing")
     corrected = set(headers[0].parts("CorrectedImage"))
     for name, meaning in (("ATTN", "attenuation"), ("DECY", "decay")):
         if name not in corrected:
@@ -85,7 +86,7 @@ def _factor(headers: Sequence[Header], units: str) -> tuple[float, str]:
     if correction == "ADMIN":
         return before * weight * 1000 / dose, "dose at the injection"
     if correction != "START":
-        raise Missing(f"DecayCorrection is {correction or 'missing'}")
+        raise Missing(f"DecayCorrection is {shown(correction) or 'missing'}")
     waited = _waited(headers, dataset, sequence[0])
     return before * weight * 1000 / (dose * 2 ** (-waited.total_seconds() / half_life)), "dose decayed to the scan"
 

@@ -8,6 +8,7 @@ from struct import error, unpack
 
 from voxgraft.volume import Problem
 
+from .attributes import shown
 from .elements import UNDEFINED
 from .frames import Frame, headers_of
 from .header import NATIVE, Header
@@ -96,12 +97,14 @@ def _unreadable(headers: Sequence[Header]) -> Problem | None:
         return Problem("pixel-form", f"pixels of {samples} samples with {bits} bits are not read")
     unknown = {header.syntax for header in headers} - CODECS.keys() - NATIVE
     if unknown:
-        return Problem("transfer-syntax", f"its pixels are written in a way that is not read ({min(unknown)})")
+        return Problem("transfer-syntax", f"its pixels are written in a way that is not read ({shown(min(unknown))})")
     photometric = {header.text("PhotometricInterpretation") for header in headers}
     if "PALETTE COLOR" in photometric and (samples != 1 or len(photometric) > 1):
         return Problem("palette", "its pixels are numbers of colours in a palette, but not in all of its files")
     if samples == 3 and not photometric <= COLOURS:
-        return Problem("pixel-form", f"colours of the kind {min(photometric - COLOURS) or 'unknown'} are not read")
+        return Problem(
+            "pixel-form", f"colours of the kind {shown(min(photometric - COLOURS)) or 'unknown'} are not read"
+        )
     if any(header.whole("Rows") < 1 or header.whole("Columns") < 1 for header in headers):
         return Problem("pixel-form", "its header gives no number of rows and columns")
     if any(not _bits_fit(header) for header in headers):

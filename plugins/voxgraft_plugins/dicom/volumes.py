@@ -10,6 +10,7 @@ import numpy as np
 
 from voxgraft.volume import Problem
 
+from .attributes import shown
 from .config import DicomConfig
 from .frames import Frame, headers_of
 from .geometry import Stack, grouped, plane_of, same_direction, same_size, stacked, unplaced
@@ -123,7 +124,7 @@ def _uneven(frames: Sequence[Frame]) -> tuple[Problem | None, list[list[Frame]]]
     """What differs between frames that should be of one volume, and the groups that agree."""
     groups = grouped(frames, same_size)
     if len(groups) > 1:
-        parts = [f"{len(g)} of {g[0].columns}x{g[0].rows} at {g[0].text('PixelSpacing')} mm" for g in groups]
+        parts = [f"{len(g)} of {g[0].columns}x{g[0].rows} at {shown(g[0].text('PixelSpacing'))} mm" for g in groups]
         text = f"its slices differ in size: {', '.join(parts[:4])}".replace("\\", "x")
         return Problem("mixed-size", text), groups
     groups = grouped(frames, same_direction)
