@@ -86,6 +86,7 @@ class WriterSpec(Component[C, Writer]):
         needs: What the scan must be: `any`, or `dicom` for objects that refer to DICOM instances.
         labels: It writes masks; otherwise images only.
         dims: How many axes in space its images may have.
+        proves: It reads back what it wrote, and compares it with the mask, before the file takes its name.
     """
 
     kind = "writer"
@@ -95,6 +96,7 @@ class WriterSpec(Component[C, Writer]):
     needs: str = "any"
     labels: bool = True
     dims: frozenset[int] = frozenset({2, 3})
+    proves: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

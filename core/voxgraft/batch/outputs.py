@@ -109,7 +109,8 @@ class Outputs:
             target = folder / spec.filename
             try:
                 write(mask, target, self.catalogue, self.package.labels, self._facts, writer=spec.name)
-                prove(target, mask, self.package.labels, structures, self.catalogue)
+                if not spec.proves:
+                    prove(target, mask, self.package.labels, structures, self.catalogue)
             except NoReader as error:
                 flags.append(Flag("unproved", f"{error}; nobody has checked where it lies"))
             except VoxGraftError as error:
@@ -126,7 +127,8 @@ class Outputs:
         specs: dict[str, Any] = {spec.name: spec for _, spec in self.catalogue.of("writer")}
         names = USUAL if self.writers is None else self.writers
         reader = mask.item.reader if mask.item else ""
-        fitting = [specs[name] for name in names if name in specs and specs[name].needs in ("any", reader)]
+        known = [specs[name] for name in names if name in specs]
+        fitting = [spec for spec in known if spec.needs in ("any", reader) and mask.dims in spec.dims]
         if not fitting:
             raise DataError(
                 f"none of the writers {', '.join(names)} fits a scan that was read as {reader or 'nothing'}"

@@ -21,6 +21,8 @@ def voxgraft_writers() -> list[WriterSpec[RtstructConfig]]:
             suffixes=(".rtstruct.dcm",),
             filename="rtstruct.dcm",
             needs="dicom",
+            proves=True,
+            dims=frozenset({3}),
             config=_config,
             build=_build,
         )

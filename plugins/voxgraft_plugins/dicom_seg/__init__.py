@@ -21,6 +21,7 @@ def voxgraft_writers() -> list[WriterSpec[SegConfig]]:
             suffixes=(".dcm",),
             filename="mask.dcm",
             needs="dicom",
+            proves=True,
             config=_config,
             build=_build,
         )

@@ -20,6 +20,7 @@ def voxgraft_writers() -> list[WriterSpec[ReportConfig]]:
             suffixes=(".sr.dcm",),
             filename="report.dcm",
             needs="dicom",
+            proves=True,
             config=_config,
             build=_build,
         )
