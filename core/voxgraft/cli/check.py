@@ -93,11 +93,11 @@ def _show(target: Path, findings: Findings) -> None:
         from rich.table import Table
         from rich.text import Text
 
-        table = Table("severity", "case", "problem", "what to do", "code", show_lines=True)
+        table = Table("severity", "case", "problem, and what to do", "code", show_lines=True)
         for problem, cases in groups:
             severity = Text(problem.severity, style=COLOURS[problem.severity])
-            cells = [Text(text) for text in (cases, problem.message, problem.mend, problem.code)]
-            table.add_row(severity, *cells)
+            message = Text(problem.message).append(f"\n-> {problem.mend}" if problem.mend else "", style="dim")
+            table.add_row(severity, Text(cases), message, Text(problem.code))
         Console().print(table)
     else:
         for problem, cases in groups:
@@ -122,7 +122,7 @@ def _grouped(problems: Sequence[CaseProblem]) -> list[tuple[CaseProblem, str]]:
         if len(cases) <= SHOWN:
             rows += [(one, one.case or "") for one in named]
         else:
-            rows.append((named[0], f"{len(cases)} cases ({listed(cases, 4)}), the first"))
+            rows.append((named[0], f"{cases[0]} and {len(cases) - 1} more ({listed(cases[1:], 4)})"))
     return rows
 
 

@@ -78,6 +78,10 @@ def _other_shape(image: Volume, label: Volume) -> str:
         )
     if np.allclose(image.spacing, label.spacing, rtol=1e-3) and _angle(image.affine, label.affine, image.dims) < 0.05:
         start = np.linalg.solve(image.affine, label.affine[:, 3])[: image.dims]
+        if np.abs(start - np.rint(start)).max() > 0.05:
+            return (
+                f"the first voxels lie {', '.join(f'{step:.3g}' for step in start)} voxels apart; are they of one scan?"
+            )
         inside = (start > -0.5).all() and (start + label.shape < np.asarray(image.shape) + 0.5).all()
         part = "the mask is a part cut out of the image's grid" if inside else "one of them was cut or padded"
         return f"{part}, {', '.join(f'{step:.3g}' for step in start)} voxels from its first voxel"

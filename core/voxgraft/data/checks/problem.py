@@ -32,7 +32,7 @@ class CaseProblem:
     @property
     def mend(self) -> str:
         """What to do about it; empty where the message says all there is to say."""
-        return MENDS.get(self.code, "")
+        return MENDS.get(self.code, UNREADABLE if self.severity == "error" else "")
 
 
 def counted(number: int, what: str) -> str:
@@ -50,12 +50,15 @@ def millimetres(lengths: Iterable[float]) -> str:
     return "x".join(f"{length:.4g}" for length in lengths)
 
 
+UNREADABLE = "export or copy the file again, or leave the case out"
+"""What to do about errors for which readers have codes of their own."""
+
 MENDS: dict[str, str] = {
     # reading
     "layout": "mend the folder or the options of data.layout",
     "transfer": "name weights under model.encoder, or leave the strategy out",
-    "unreadable-image": "export or copy the file again, or leave the case out",
-    "unreadable-label": "export or copy the file again, or leave the case out",
+    "unreadable-image": UNREADABLE,
+    "unreadable-label": UNREADABLE,
     "unusable-label": "mend the mask, or say under data.labels what it holds",
     "several-images": "name the one that is meant by its series, or put each into a file of its own",
     "several-labels": "name the one that is meant by its series, or put each into a file of its own",
