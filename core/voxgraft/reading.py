@@ -66,8 +66,11 @@ def find(reference: ImageRef, catalogue: Catalogue) -> list[Item]:
     return [item for item in items if item.series == reference.series] or items
 
 
-def scan_files(files: Iterable[Path], catalogue: Catalogue) -> list[Item]:
+def scan_files(files: Iterable[Path], catalogue: Catalogue, *, series_only: bool = False) -> list[Item]:
     """Describe the images in these files; those that no reader knows are left out.
+
+    Args:
+        series_only: Leave out what is read by readers of single files, too.
 
     Raises:
         DataError: Two readers claim a file.
@@ -76,7 +79,7 @@ def scan_files(files: Iterable[Path], catalogue: Catalogue) -> list[Item]:
     found: dict[str, tuple[AnySpec, list[Path]]] = {}
     for file in files:
         spec = choose_reader(file, catalogue)
-        if spec is not None:
+        if spec is not None and (not series_only or getattr(spec, "series", False)):
             found.setdefault(spec.name, (spec, []))[1].append(file)
     items = [item for spec, group in found.values() for item in _scan_group(spec, group, catalogue)]
     return sorted(items, key=lambda item: (str(item.path), item.series or ""))

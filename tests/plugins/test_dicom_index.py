@@ -80,9 +80,9 @@ def count_reads(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
     read: list[Path] = []
     scan = index.scan_files
 
-    def counted(files: list[Path], catalogue: Catalogue) -> list[Item]:
+    def counted(files: list[Path], catalogue: Catalogue, **options: bool) -> list[Item]:
         read.extend(files)
-        return scan(files, catalogue)
+        return scan(files, catalogue, **options)
 
     monkeypatch.setattr(index, "scan_files", counted)
     return read
@@ -245,11 +245,11 @@ from voxgraft_plugins.dicom_layout.index import Tree, images_in, readers_hash
 from voxgraft_plugins.dicom_layout.store import Store
 index.YOUNG, index.BATCH = -1e9, 10
 scan, left = index.scan_files, [int(sys.argv[3])]
-def mortal(files, catalogue):
+def mortal(files, catalogue, **options):
     left[0] -= 1
     if left[0] < 0:
         os.kill(os.getpid(), signal.SIGKILL)
-    return scan(files, catalogue)
+    return scan(files, catalogue, **options)
 index.scan_files = mortal
 catalogue = discover()
 store = Store(Path(sys.argv[2]), sys.argv[1], readers_hash(catalogue))

@@ -21,7 +21,7 @@ from pathlib import Path
 from voxgraft.discovery import Catalogue
 from voxgraft.files import digest
 from voxgraft.progress import Progress
-from voxgraft.reading import choose_reader, scan_files, walk
+from voxgraft.reading import scan_files, walk
 from voxgraft.runs.environment import source_hash, version_of
 from voxgraft.volume import Item
 
@@ -158,12 +158,8 @@ def _read(
 
 def _scanned(files: Sequence[Path], root: Path, catalogue: Catalogue) -> list[Item]:
     """The images of series in these files, as the index would give them back."""
-    wanted = []
-    for file in files:
-        spec = choose_reader(file, catalogue)
-        if getattr(spec, "series", False):
-            wanted.append(file)
-    return decode(encode([nameless(item) for item in scan_files(wanted, catalogue)], root), root)
+    items = scan_files(files, catalogue, series_only=True)
+    return decode(encode([nameless(item) for item in items], root), root)
 
 
 def _together(found: Mapping[str, Sequence[Item]]) -> Iterator[list[str]]:
