@@ -112,13 +112,22 @@ def test_convert_onto_itself_is_safe(tmp_path: Path) -> None:
 
 def test_convert_onto_a_reference_gives_its_grid(tmp_path: Path) -> None:
     source = nifti(tmp_path / "s.nii.gz", (ARRAY > 0).astype(np.uint8) * 3)
-    reference = nifti(tmp_path / "r.nii.gz", np.zeros((4, 9, 8), np.float32), TURNED)
+    grid = AFFINE @ np.array([[0, 0.7, 0, 0], [0.9, 0, 0, 0.3], [0, 0, 0.6, 0.1], [0, 0, 0, 1]])
+    reference = nifti(tmp_path / "r.nii.gz", np.zeros((4, 9, 8), np.float32), grid)
     result = call("convert", source, tmp_path / "o.nii.gz", "--reference", reference, "--interpolation", "nearest")
     image = nib.load(tmp_path / "o.nii.gz")
     assert image.shape == (4, 9, 8) and set(np.unique(image.dataobj)) <= {0, 3} and "note" not in result.stderr
-    np.testing.assert_allclose(image.affine, TURNED, atol=1e-6)
-    result = call("convert", source, tmp_path / "o.nii.gz", "--reference", reference)
-    assert "--interpolation nearest" in result.stderr
+    np.testing.assert_allclose(image.affine, grid, atol=1e-6)
+    result = call("convert", source, tmp_path / "p.nii.gz", "--reference", reference)
+    assert "taken for a mask" in result.stderr
+    np.testing.assert_array_equal(nib.load(tmp_path / "p.nii.gz").dataobj, image.dataobj)
+    call("convert", source, tmp_path / "q.nii.gz", "--reference", reference, "--interpolation", "linear")
+    assert len(np.unique(nib.load(tmp_path / "q.nii.gz").dataobj)) > 2
+    linear = ("--labels", "a=3", "--interpolation", "linear")
+    assert (
+        "--labels"
+        not in call("convert", source, tmp_path / "r.nii.gz", "--reference", reference, *linear, code=2).output
+    )
 
 
 @pytest.mark.parametrize(
@@ -170,3 +179,106 @@ def test_the_converted_study_lies_where_simpleitk_puts_it(tmp_path: Path, data: 
         np.testing.assert_allclose(
             ours.TransformIndexToPhysicalPoint(index), truth.TransformIndexToPhysicalPoint(index), atol=1e-3
         )
+
+
+MASK = np.zeros(ARRAY.shape, np.uint8)
+MASK[1:5, 1:4, 1:4], MASK[3:6, 2:5, 2:5] = 1, 2
+NAMES = "liver=1,left kidney=2"
+
+
+def dicom_mask(folder: Path, target: str, affine: Any = TURNED, *options: str) -> tuple[Path, Path]:
+    """A series, and a mask of it as the DICOM object that the target's name says."""
+    make_series(folder / "ct", ARRAY, affine, SeriesInstanceUID="1.2.3")
+    mask = nifti(folder / "mask.nii.gz", MASK, affine)
+    call("convert", mask, folder / target, "--reference", folder / "ct", "--labels", NAMES, *options)
+    return folder / "ct", folder / target
+
+
+@pytest.mark.parametrize("target", ["mask.dcm", "mask.rtstruct.dcm"])
+@pytest.mark.parametrize("affine", [AFFINE, TURNED])
+def test_a_mask_goes_to_dicom_and_back_without_loss(tmp_path: Path, target: str, affine: Any) -> None:
+    series, written = dicom_mask(tmp_path, target, affine)
+    result = call("convert", written, tmp_path / "back.seg.nrrd", "--reference", series)
+    assert "liver=1" in result.stderr and "left kidney=2" in result.stderr
+    (item,) = json.loads(call("inspect", tmp_path / "back.seg.nrrd", "--json").stdout)["items"]
+    assert item["names"] == ["liver", "left kidney"]
+    call("convert", tmp_path / "back.seg.nrrd", tmp_path / "back.nii.gz", "--reference", tmp_path / "mask.nii.gz")
+    np.testing.assert_array_equal(nib.load(tmp_path / "back.nii.gz").dataobj, MASK)
+    np.testing.assert_allclose(nib.load(tmp_path / "back.nii.gz").affine, affine, atol=1e-5)
+
+
+def test_a_segmentation_by_itself_has_its_own_grid_and_contours_have_none(tmp_path: Path) -> None:
+    _, seg = dicom_mask(tmp_path, "mask.dcm")
+    call("convert", seg, tmp_path / "own.nii.gz")
+    call("convert", tmp_path / "own.nii.gz", tmp_path / "back.nii.gz", "--reference", tmp_path / "mask.nii.gz")
+    np.testing.assert_array_equal(nib.load(tmp_path / "back.nii.gz").dataobj, MASK)
+    (tmp_path / "rt").mkdir()
+    series, contours = dicom_mask(tmp_path / "rt", "mask.rtstruct.dcm")
+    result = call("convert", contours, tmp_path / "no.nii.gz", code=1)
+    assert "--reference" in result.stderr and not (tmp_path / "no.nii.gz").exists()
+    contours.rename(series / "structures.dcm")  # beside its scan it finds it; the image alone is not meant
+    (item,) = [one for one in json.loads(call("inspect", series, "--json").stdout)["items"] if one["kind"] != "image"]
+    call("convert", series, tmp_path / "rt.nii.gz", "--series", item["series"])
+    assert set(np.unique(nib.load(tmp_path / "rt.nii.gz").dataobj)) == {0, 1, 2}
+    assert item["names"] == ["liver", "left kidney"] and item["references"] == ["1.2.3"]
+
+
+def test_values_by_name_and_structures_that_are_left_out(tmp_path: Path) -> None:
+    series, seg = dicom_mask(tmp_path, "mask.dcm", AFFINE)
+    labels = tmp_path / "labels.json"
+    labels.write_text(json.dumps({"Left Kidney": 7}))
+    call("convert", seg, tmp_path / "o.nii.gz", "--reference", series, "--labels", labels)
+    back = call("convert", tmp_path / "o.nii.gz", tmp_path / "b.nii.gz", "--reference", tmp_path / "mask.nii.gz")
+    np.testing.assert_array_equal(nib.load(tmp_path / "b.nii.gz").dataobj, np.where(MASK == 2, 7, 0))
+    assert "taken for a mask" in back.stderr or back.stderr == ""
+
+
+def test_a_dicom_target_needs_its_scan_and_names(tmp_path: Path) -> None:
+    mask = nifti(tmp_path / "mask.nii.gz", MASK)
+    make_series(tmp_path / "ct", ARRAY, AFFINE)
+    assert "--reference" in call("convert", mask, tmp_path / "o.dcm", code=2).stderr
+    assert "--labels" in call("convert", mask, tmp_path / "o.dcm", "--reference", tmp_path / "ct", code=2).stderr
+    wrong = ("--reference", tmp_path / "ct", "--labels", "liver=1")
+    assert "2" in call("convert", mask, tmp_path / "o.dcm", *wrong, code=1).stderr
+    assert "two" in call("convert", mask, tmp_path / "o.dcm", "--labels", "a=1,b=1", code=1).stderr
+    far = AFFINE.copy()
+    far[:3, 3] = 900
+    moved = nifti(tmp_path / "far.nii.gz", MASK, far)
+    given = ("--reference", tmp_path / "ct", "--labels", NAMES)
+    assert "nothing of this mask" in call("convert", moved, tmp_path / "o.dcm", *given, code=1).stderr
+    assert not (tmp_path / "o.dcm").exists()
+
+
+def test_other_masks_of_one_scan_do_not_replace_each_other(tmp_path: Path) -> None:
+    import pydicom
+
+    series, one = dicom_mask(tmp_path, "one.dcm", AFFINE)
+    other = nifti(tmp_path / "other.nii.gz", MASK // 2)
+    for name in ("two.dcm", "three.dcm"):
+        call("convert", other, tmp_path / name, "--reference", series, "--labels", "left kidney=1")
+    uids = [pydicom.dcmread(tmp_path / name).SOPInstanceUID for name in ("one.dcm", "two.dcm", "three.dcm")]
+    assert uids[0] != uids[1] == uids[2] and one.exists()
+
+
+def test_a_picture_goes_through_every_format_and_back(tmp_path: Path) -> None:
+    from PIL import Image
+
+    picture = np.random.default_rng(1).integers(0, 256, (9, 12, 3)).astype(np.uint8)
+    Image.fromarray(picture).save(tmp_path / "a.png")
+    path = tmp_path / "a.png"
+    for name in ("b.nii.gz", "c.nrrd", "d.tif", "e.mha", "f.png"):
+        call("convert", path, tmp_path / name)
+        path = tmp_path / name
+        (item,) = json.loads(call("inspect", path, "--json").stdout)["items"]
+        assert (item["shape"], item["channels"], item["spacing"]) == ([12, 9], 3, [1, 1])
+    np.testing.assert_array_equal(np.asarray(Image.open(path)), picture)
+    assert "3 axes" in call("convert", nifti(tmp_path / "v.nii.gz"), tmp_path / "v.png", code=1).stderr
+
+
+def test_a_volume_goes_through_every_format_and_back(tmp_path: Path) -> None:
+    path = nifti(tmp_path / "a.nii.gz", ARRAY, TURNED)
+    for name in ("c.nrrd", "d.tif", "e.mha", "f.nii"):
+        call("convert", path, tmp_path / name)
+        path = tmp_path / name
+    np.testing.assert_array_equal(nib.load(path).dataobj, ARRAY)
+    np.testing.assert_allclose(nib.load(path).affine, TURNED, atol=1e-6)

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 if TYPE_CHECKING:
+    from ..conversion import Overlap
     from ..data.regrid import Interpolation
-    from ..volume import Item, Volume
+    from ..volume import Item
 
 
 @click.command()
@@ -20,18 +24,19 @@ def inspect(path: Path, as_json: bool) -> None:
     from ..discovery import discover
     from ..reading import scan
 
-    items = scan(path, discover())
+    with _patience(f"looking at {path}"):
+        items = scan(path, discover())
     if as_json:
         import json
 
         click.echo(json.dumps({"items": [_document(item) for item in items]}, indent=2, allow_nan=False))
         return
-    for item in items:
-        _show(item)
-    bad = sum(bool(item.errors) for item in items)
-    click.echo(
-        f"{len(items)} image{'s' * (len(items) != 1)}, {bad} of them not to be read" if bad else f"{len(items)} ok"
-    )
+    if len(items) > 1 and sys.stdout.isatty():
+        _show_table(path, items)
+    else:
+        for item in items:
+            _show(item)
+    click.echo(_summary(items))
 
 
 @click.command()
@@ -40,32 +45,71 @@ def inspect(path: Path, as_json: bool) -> None:
 @click.option("--reference", type=click.Path(path_type=Path), help="Resample onto the grid of this image.")
 @click.option("--series", help="Which series of SOURCE: its UID, or its description.")
 @click.option(
+    "--labels",
+    metavar="FILE|NAME=VALUE,...",
+    help="The structures of a mask: a JSON file, or liver=1,spleen=2.",
+)
+@click.option(
     "--interpolation",
     type=click.Choice(["linear", "nearest"]),
-    default="linear",
-    show_default=True,
-    help="How to resample; masks need `nearest`.",
+    help="How to resample; by default nearest for masks and linear for images.",
 )
+@click.option(
+    "--overlap",
+    type=click.Choice(["error", "higher", "keep"]),
+    default="error",
+    show_default=True,
+    help="Structures that share voxels: refuse, let the higher value win, or keep a channel of each.",
+)
+@click.option("--writer", help="The writer, where the name of TARGET does not say which.")
 def convert(
-    source: Path, target: Path, reference: Path | None, series: str | None, interpolation: Interpolation
+    source: Path,
+    target: Path,
+    reference: Path | None,
+    series: str | None,
+    labels: str | None,
+    interpolation: Interpolation | None,
+    overlap: Overlap,
+    writer: str | None,
 ) -> None:
-    """Convert SOURCE, in any format that is read, to TARGET, in the format that its name says."""
+    """Convert SOURCE, in any format that is read, to TARGET, in the format that its name says.
+
+    A DICOM SEG or RTSTRUCT becomes a mask on the grid of its scan (--reference, or the scan in the same folder); a mask
+    becomes a SEG (.dcm) or RTSTRUCT (.rtstruct.dcm) of the series that --reference names, with the names in --labels.
+    """
+    from ..conversion import Wish
+    from ..conversion import convert as converted
     from ..discovery import discover
-    from ..reading import read
-    from ..writing import choose_writer, write
+    from ..scoring.naming import read_labels
 
-    catalogue = discover()
-    choose_writer(target, catalogue)
-    volume = read(source, catalogue, series)
-    _note_problems(volume)
-    if reference is not None:
-        from ..data.regrid import resample_onto
+    wish = Wish(
+        reference=reference,
+        series=series,
+        labels=read_labels(labels) if labels is not None else None,
+        interpolation=interpolation,
+        overlap=overlap,
+        writer=writer,
+    )
+    with _patience(f"converting {source}"):
+        made = converted(source, target, wish, discover())
+    for note in made.notes:
+        click.echo(note, err=True)
+    click.echo(f"{target}: {_size(made.volume.shape, made.volume.spacing, made.volume.channels)}")
 
-        if interpolation == "linear" and _looks_like_a_mask(volume):
-            click.echo("note: the source looks like a mask; --interpolation nearest keeps its labels whole", err=True)
-        volume = resample_onto(volume, read(reference, catalogue), interpolation)
-    write(volume, target, catalogue)
-    click.echo(f"{target}: {_size(volume.shape, volume.spacing, volume.channels)}")
+
+@contextmanager
+def _patience(what: str) -> Iterator[None]:
+    """Shows on a terminal that work is going on, and for how long."""
+    if not sys.stderr.isatty():
+        yield
+        return
+    from rich.console import Console
+    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+    columns = (SpinnerColumn(), TextColumn("{task.description}", markup=False), TimeElapsedColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        progress.add_task(what, total=None)
+        yield
 
 
 def _document(item: Item) -> dict[str, Any]:
@@ -74,13 +118,16 @@ def _document(item: Item) -> dict[str, Any]:
     return {
         "path": item.path.as_posix(),
         "reader": item.reader,
+        "kind": item.kind,
         "modality": item.modality,
         "shape": list(item.shape),
-        "spacing": [round(step, 6) for step in item.spacing],
+        "spacing": [float(f"{step:.6g}") for step in item.spacing],
         "affine": item.affine.tolist() if item.shape else None,
         "channels": item.channels,
         "series": item.series,
         "description": item.description,
+        "names": [str(name) for name in item.facts.get("names") or ()],
+        "references": [str(name) for name in item.facts.get("references") or ()],
         "files": len(item.files),
         "problems": problems,
     }
@@ -92,8 +139,43 @@ def _show(item: Item) -> None:
     click.echo(f"  {', '.join(fact for fact in facts if fact)}")
     if item.series:
         click.echo(f"  series {item.series}{f' ({item.description})' if item.description else ''}")
+    if names := _names(item):
+        click.echo(f"  structures: {names}")
     for problem in item.problems:
         click.secho(f"  {problem.severity}: {problem.message} [{problem.code}]", fg=_COLOURS[problem.severity])
+
+
+def _show_table(root: Path, items: Sequence[Item]) -> None:
+    """A line for each image, then what is wrong."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table("image", "kind", "voxels", "mm", "series", box=None, pad_edge=False)
+    for item in items:
+        name = item.path.relative_to(root) if item.path.is_relative_to(root) and item.path != root else item.path
+        voxels = "x".join(map(str, item.shape)) + (f", {item.channels} channels" if item.channels > 1 else "")
+        spacing = "x".join(f"{step:.4g}" for step in item.spacing)
+        kind = " ".join(part for part in (item.reader, item.modality or "") if part)
+        series = item.description or item.series or ""
+        table.add_row(*(Text(cell) for cell in (str(name), kind, voxels, spacing, _names(item) or series)))
+    Console().print(table)
+    for item in items:
+        for problem in item.problems:
+            text = f"{item.path}: {problem.severity}: {problem.message} [{problem.code}]"
+            click.secho(text, fg=_COLOURS[problem.severity])
+
+
+def _names(item: Item, most: int = 8) -> str:
+    names = [str(name) for name in item.facts.get("names") or ()]
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
+
+
+def _summary(items: Sequence[Item]) -> str:
+    bad = sum(bool(item.errors) for item in items)
+    if not bad:
+        return f"{len(items)} ok"
+    return f"{len(items)} image{'s' * (len(items) != 1)}, {bad} of them not to be read"
 
 
 _COLOURS = {"error": "red", "warning": "yellow", "repair": "yellow"}
@@ -102,17 +184,3 @@ _COLOURS = {"error": "red", "warning": "yellow", "repair": "yellow"}
 def _size(shape: tuple[int, ...], spacing: tuple[float, ...], channels: int) -> str:
     size = f"{'x'.join(map(str, shape))} voxels of {'x'.join(f'{step:.4g}' for step in spacing)} mm"
     return size if channels == 1 else f"{size}, {channels} channels"
-
-
-def _note_problems(volume: Volume) -> None:
-    for problem in volume.item.problems if volume.item else ():
-        click.echo(f"{problem.severity}: {problem.message}", err=True)
-
-
-def _looks_like_a_mask(volume: Volume) -> bool:
-    """Whole numbers of which no more than 64 differ, none below 0."""
-    import numpy as np
-
-    if volume.array.dtype.kind not in "iub" or volume.array.min() < 0 or volume.array.max() > 65535:
-        return False
-    return int(np.count_nonzero(np.bincount(volume.array.ravel(order="K")))) <= 64
