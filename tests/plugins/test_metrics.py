@@ -27,10 +27,14 @@ from voxgraft.volume import Volume
 
 DOCUMENT = (Path(__file__).parents[2] / "docs" / "metrics.md").read_text(encoding="utf-8")
 NAMES = (
-    *("dice", "iou", "accuracy", "precision", "recall", "specificity", "volume-difference"),
-    *("hd95", "hd", "assd", "nsd"),
+    *("dice", "iou", "accuracy", "precision", "recall", "specificity", "f-beta"),
+    *("volume-difference", "relative-volume-difference", "hd95", "hd", "assd", "nsd"),
+    *("lesion-precision", "lesion-recall", "lesion-f1"),
 )
-OVERLAP = ("dice", "iou", "accuracy", "precision", "recall", "specificity", "nsd")
+OVERLAP = (
+    *("dice", "iou", "accuracy", "precision", "recall", "specificity", "nsd", "f-beta"),
+    *("lesion-precision", "lesion-recall", "lesion-f1"),
+)
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +66,7 @@ def rows(heading: str, columns: int) -> list[list[str]]:
 def test_every_metric_is_offered_and_documented(catalogue: Catalogue) -> None:
     cards = {spec.name: spec for _, spec in catalogue.of("metric")}
     documented = {name: (unit, better) for name, _, unit, better in rows("Definitions", 4)}
-    assert set(documented) == set(NAMES) <= set(cards)
+    assert set(documented) == {*NAMES, "ece"} <= set(cards)
     for name, (unit, better) in documented.items():
         assert (cards[name].unit, cards[name].higher_is_better) == (unit, better == "higher"), name
 
@@ -119,9 +123,10 @@ def test_overlap_obeys_its_laws(metrics, prediction, data) -> None:
     found = {name: metric(pair) for name, metric in metrics.items()}
     for name in OVERLAP:
         assert math.isnan(found[name]) or 0 <= found[name] <= 1, name
-    for name in ("dice", "iou", "accuracy", "volume-difference", "hd95", "hd", "assd", "nsd"):
+    for name in ("dice", "iou", "accuracy", "volume-difference", "hd95", "hd", "assd", "nsd", "lesion-f1"):
         assert found[name] == pytest.approx(metrics[name](turned), nan_ok=True), name
-    assert found["precision"] == pytest.approx(metrics["recall"](turned), nan_ok=True)
+    for one, other in (("precision", "recall"), ("lesion-precision", "lesion-recall")):
+        assert found[one] == pytest.approx(metrics[other](turned), nan_ok=True)
     if not math.isnan(found["iou"]):
         assert found["dice"] == pytest.approx(2 * found["iou"] / (1 + found["iou"]))
         assert (found["dice"] == 1.0) == bool((prediction == reference).all())
