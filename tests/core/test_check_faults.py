@@ -367,8 +367,8 @@ def test_one_image_under_two_names_is_found(name: str, copy: Path, tmp_path: Pat
     (problem,) = told(copy, catalogue)
     assert (problem.code, problem.severity, problem.case) == (code, severity, "P01")
     assert "P01" in problem.message and "P07" in problem.message
-    checked = flow(tmp_path, copy, catalogue)
     apart = (Split(("P01",), ("P07",)), Split(("P01", "P07"), ("P02", "P03", "P04")))
+    checked = flow(tmp_path, copy, catalogue, **{"folds: 3": "by: dataset"})
     (problem,) = [one for one in judged(checked, catalogue, splits=apart) if one.code == code]
     assert "P01 is trained on while P07 validates" in problem.message
     (problem,) = [one for one in judged(checked, catalogue, splits=apart[::-1]) if one.code == code]
@@ -404,12 +404,15 @@ def test_names_that_may_be_one_patient_are_found(names: tuple[str, ...], severit
 def test_what_a_split_cannot_do_is_said(copy: Path, tmp_path: Path, catalogue: Catalogue) -> None:
     checked = flow(tmp_path, copy, catalogue, **{"folds: 3": "folds: 12"})
     assert found(judged(checked, catalogue)) == {("small-validation", "note", None)}
-    checked = flow(tmp_path, copy, catalogue)
+    checked = flow(tmp_path, copy, catalogue, **{"folds: 3": "by: dataset"})
+    assert found(judged(checked, catalogue)) == {("unusable-split", "error", None)}
     dataset = find_dataset(checked)
     twins = tuple(replace(case, patient="twin") if case.id in ("P01", "P07") else case for case in dataset.cases)
     names = [case.id for case in dataset.cases]
     split = (Split(tuple(names[:6]), tuple(names[6:])),)
     assert found(judged(checked, catalogue, cases=twins, splits=split)) == {("patient-in-both", "error", None)}
+    assert judged(flow(tmp_path, copy, catalogue), catalogue, cases=twins, splits=split) == []
+    checked = flow(tmp_path, copy, catalogue, **{"folds: 3": "by: dataset"})
     for path in (copy / "labels").iterdir():
         if path.name != "P00.nii.gz":
             spoil(path, lambda a: np.minimum(a, 1))
@@ -546,3 +549,39 @@ def test_labels_that_nobody_names_are_counted_by_their_values(copy: Path, catalo
     dataset, findings = check_path(copy, catalogue)
     assert dataset.labels is None and {row["value"] for row in findings.figures["structures"]} == {1, 2}
     assert all(row["masks"] == 12 and 0 < row["share"] < 0.1 for row in findings.figures["structures"])
+
+
+def test_a_table_of_two_raters_is_known_and_checked_as_what_most_say(
+    copy: Path, tmp_path: Path, catalogue: Catalogue
+) -> None:
+    (copy / "dataset.json").unlink()
+    (copy / "images").rename(copy / "scans")
+    rows = [f"scans/{name}.nii.gz,labels/{name}.nii.gz,labels/{name}.nii.gz" for name in ("P00", "P01", "P02")]
+    (copy / "cases.csv").write_text("\n".join(["image,label_ann,label_bob", *rows]))
+    dataset, findings = check_path(copy / ".", catalogue)
+    assert findings.figures["layout"] == "csv" and len(dataset.cases) == 3
+    assert {one.code for one in findings.problems} <= {"note", "no-patients"}
+    assert any("several raters" in one.message for one in findings.problems)
+    assert {row["value"] for row in findings.figures["structures"]} == {1, 2}
+
+
+def test_raw_data_of_nnunet_and_bids_are_known(copy: Path, catalogue: Catalogue) -> None:
+    nnunet, bids = copy / "nnunet", copy / "bids"
+    for part in (nnunet / "imagesTr", nnunet / "labelsTr"):
+        part.mkdir(parents=True)
+    for name in ("P00", "P01"):
+        shutil.copy(image(copy, name), nnunet / "imagesTr" / f"{name}_0000.nii.gz")
+        shutil.copy(label(copy, name), nnunet / "labelsTr" / f"{name}.nii.gz")
+        (bids / f"sub-{name}" / "anat").mkdir(parents=True)
+        shutil.copy(image(copy, name), bids / f"sub-{name}" / "anat" / f"sub-{name}_T1w.nii.gz")
+    document = {
+        "channel_names": {"0": "T1"},
+        "labels": {"background": 0, "wall": 1, "core": 2},
+        "numTraining": 2,
+        "file_ending": ".nii.gz",
+    }
+    (nnunet / "dataset.json").write_text(json.dumps(document))
+    (bids / "dataset_description.json").write_text(json.dumps({"Name": "x", "BIDSVersion": "1.9.0"}))
+    for folder, layout in ((nnunet, "nnunet"), (bids, "bids")):
+        dataset, findings = check_path(folder, catalogue)
+        assert findings.figures["layout"] == layout and len(dataset.cases) == 2 and findings.ok

@@ -47,6 +47,7 @@ def voxgraft_layouts() -> list[LayoutSpec[Any]]:
             summary="A table with a row for each case: images, masks of one or more raters, patient, split, facts",
             config=_csv_config,
             build=_csv,
+            guess=_guess_csv,
         ),
         LayoutSpec(
             name="pairs",
@@ -134,6 +135,12 @@ def _guess_bids(folder: Path) -> Mapping[str, Any] | None:
     from .guess import bids
 
     return bids(folder)
+
+
+def _guess_csv(folder: Path) -> Mapping[str, Any] | None:
+    from .guess import csv
+
+    return csv(folder)
 
 
 def _guess_pairs(folder: Path) -> Mapping[str, Any] | None:

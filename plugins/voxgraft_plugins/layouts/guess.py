@@ -29,6 +29,23 @@ def bids(folder: Path) -> Mapping[str, Any] | None:
     return {"path": folder, "masks": masks, "unlabelled": "keep"}
 
 
+def csv(folder: Path) -> Mapping[str, Any] | None:
+    """A folder with one table that has a column of images."""
+    from voxgraft.errors import DataError
+
+    from .tables import read_table
+
+    found = []
+    for path in sorted(path for path in folder.iterdir() if path.suffix.lower() in (".csv", ".tsv") and path.is_file()):
+        try:
+            columns = read_table(path).columns
+        except DataError:
+            continue
+        if any(column == "image" or column.startswith("image_") for column in columns):
+            found.append(path)
+    return {"path": found[0], "unlabelled": "keep"} if len(found) == 1 else None
+
+
 def _is_nnunet(folder: Path) -> bool:
     from voxgraft.errors import DataError
 

@@ -19,7 +19,7 @@ from ...reading import scan
 from ...slot import Chosen, choose
 from ...volume import Item
 from ..cases import Case, Dataset, ImageRef
-from ..dataset import read_layout
+from ..dataset import read_layout, with_rater
 
 
 def guess_dataset(path: Path, catalogue: Catalogue) -> tuple[str, Dataset]:
@@ -45,10 +45,18 @@ def guess_dataset(path: Path, catalogue: Catalogue) -> tuple[str, Dataset]:
         if others:
             note = f"read as {chosen.name!r}; the folder also looks like {', '.join(map(repr, others))}"
             dataset = replace(dataset, notes=(*dataset.notes, note))
-        return chosen.name, dataset
+        return chosen.name, _with_masks(dataset)
     if failure is not None:
         raise failure
     return "", loose(path, scan(path, catalogue))
+
+
+def _with_masks(dataset: Dataset) -> Dataset:
+    """Where several people drew masks and nobody says whose are meant, what most of them say."""
+    several = sum(len(case.raters) > 1 for case in dataset.cases)
+    cases = tuple(with_rater(case, None if len(case.raters) == 1 else "majority") for case in dataset.cases)
+    note = f"{several} cases have masks of several raters, brought together by majority for this check"
+    return replace(dataset, cases=cases, notes=(*dataset.notes, *([note] if several else [])))
 
 
 def _fitting(path: Path, catalogue: Catalogue) -> Iterator[Chosen[Layout]]:

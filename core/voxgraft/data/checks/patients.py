@@ -8,7 +8,8 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from ...errors import DataError
-from ..cases import Case, Dataset, Split, split_by_patient
+from ..cases import Case, Dataset, Split
+from ..dataset import split_of
 from .problem import CaseProblem, counted, listed
 
 if TYPE_CHECKING:
@@ -68,38 +69,44 @@ def _plain(name: str) -> str:
 def find_split(dataset: Dataset, workflow: Workflow | None) -> tuple[Split | None, list[CaseProblem]]:
     """The split that training would make, and why it could make none."""
     if workflow is None:
-        return None, []
+        return None, list(judge_given_splits(dataset))
     labelled = [case for case in dataset.cases if case.label is not None]
     if len(labelled) < 2:
         message = f"{len(labelled)} of {len(dataset.cases)} cases have a label; training needs at least two"
         return None, [CaseProblem("few-labels", "error", None, message)]
     options = workflow.data.split
-    if options.fold < len(dataset.splits):
-        return dataset.splits[options.fold], []
+    divided = [] if options.by == "patient" else list(judge_given_splits(dataset))
+    if divided:
+        return None, divided
     try:
-        split = split_by_patient(labelled, options.folds, options.fold, options.seed)
+        return split_of(dataset, labelled, options), []
     except DataError as error:
-        return None, [CaseProblem("few-patients", "error", None, f"data.split: {error}")]
-    return split, []
+        code, where = ("few-patients", "data.split: ") if options.by == "patient" else ("unusable-split", "")
+        return None, [CaseProblem(code, "error", None, f"{where}{error}")]
+
+
+def judge_given_splits(dataset: Dataset) -> Iterator[CaseProblem]:
+    """Patients that the splits of a data set divide."""
+    patients = {case.id: case.patient for case in dataset.cases}
+    for fold, split in enumerate(dataset.splits):
+        validating = {patients[name] for name in split.validation if name in patients}
+        both = [name for name in split.train if patients.get(name) in validating]
+        if both:
+            message = f"split {fold} of the data set trains on {listed(both)}, whose patients validate as well"
+            yield CaseProblem("patient-in-both", "error", None, message)
 
 
 def judge_split(dataset: Dataset, looks: Sequence[Look], split: Split) -> Iterator[CaseProblem]:
     """Is there enough in each part of the split, and every structure in both."""
     patients = {case.id: case.patient for case in dataset.cases}
-    patients = {name: patients[name] for name in (*split.train, *split.validation) if name in patients}
-    validating = {patients[name] for name in split.validation if name in patients}
-    both = [name for name in split.train if patients.get(name) in validating]
-    if both:
-        message = f"the split of the data set trains on {listed(both)}, whose patients validate as well"
-        yield CaseProblem("patient-in-both", "error", None, message)
-    held_out = len(validating)
+    held_out = len({patients[name] for name in split.validation})
     if held_out < FEW:
         message = f"{counted(held_out, 'patient')} would validate: the figures will depend on who that is"
         yield CaseProblem("small-validation", "note", None, message)
     parts: dict[str, Counter[int]] = {"train": Counter(), "validation": Counter()}
-    train = set(split.train)
+    train, validation = set(split.train), set(split.validation)
     for look in looks:
-        if look.mask is not None:
+        if look.mask is not None and look.case.id in train | validation:
             parts["train" if look.case.id in train else "validation"].update(look.mask.structures.keys())
     for label in dataset.labels.items if dataset.labels else ():
         seen = [name for name, found in parts.items() if found[label.value]]

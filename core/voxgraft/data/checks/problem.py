@@ -108,6 +108,7 @@ MENDS: dict[str, str] = {
     "same-label": "put the right mask in the place of the copy",
     "similar-patients": "tell the patients with data.layout.patient, such as '{patient}_{rest}'",
     "no-patients": "tell the patients with data.layout.patient if some were scanned more than once",
+    "unusable-split": "say data.split.by: patient, or mend the split",
     "patient-in-both": "give each patient to one part of the split",
     "few-patients": "lower data.split.folds, or add patients",
     "small-validation": "take fewer folds, or read the figures of all folds together",
