@@ -311,3 +311,31 @@ def test_a_folder_of_dicom_files_is_known_by_its_names_and_first_file(catalogue:
     assert guess(tmp_path / "tree") == {"path": tmp_path / "tree", "labels": {"source": "auto"}}
     touch(tmp_path, "tree/a/mask.nii.gz", "empty/1.dcm")
     assert guess(tmp_path / "tree") is None and guess(tmp_path / "empty") is None and guess(tmp_path / "none") is None
+
+
+def test_studies_in_one_folder_have_names_of_their_own(catalogue: Catalogue, tmp_path: Path) -> None:
+    for study in (1, 2):
+        for place, name in enumerate(("T1", "FLAIR")):
+            uids = {"StudyInstanceUID": f"1.2.{study}", "SeriesInstanceUID": f"1.2.{study}.{place + 1}"}
+            stack(tmp_path / "flat", name=f"{study}{place}{{:03d}}", SeriesDescription=name, **uids)
+    for ids in ("hash", "folder"):
+        found = read(catalogue, path=tmp_path / "flat", channels=CHANNELS, ids=ids)
+        assert len({case.id for case in found.cases}) == 2
+
+
+def test_options_written_out_give_the_same_options(catalogue: Catalogue) -> None:
+    options = {
+        "path": "x",
+        "spacing": {"slice": [None, 2], "x": {"min": 1}},
+        "exclude": [{"description": "scout", "orientation": "oblique"}],
+        "channels": {"t1": {"modality": "MR", "exclude": [{"min_slices": 3}]}},
+        "labels": {"names": {"b": "B*", "a": []}},
+        "index": "some/where.sqlite",
+    }
+    chosen = choose(catalogue, "layout", {"use": "dicom", **options})
+    again = choose(catalogue, "layout", chosen.document())
+    assert again.options == chosen.options and list(again.options.labels.names) == ["b", "a"]
+    assert (
+        choose(catalogue, "layout", {"use": "dicom", "path": "x", "labels": "masks"}).document()["labels"]["path"]
+        == "masks"
+    )

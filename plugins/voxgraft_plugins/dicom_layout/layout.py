@@ -127,18 +127,20 @@ class DicomLayout:
         return found
 
     def _cases(self, fitting: Sequence[Item]) -> list[Picked]:
+        """The series that are cases, with their names."""
         config = self._config
-        if config.channels is None and config.take in (None, "all"):
-            return [Picked(name, (item,), item) for item, name in zip(fitting, self._ids(fitting), strict=True)]
-        cases, elsewhere = [], 0
+        names = tuple(config.channels) if config.channels is not None else ("image",)
+        grid = names.index(config.grid) if config.grid is not None else 0
+        picked: list[tuple[Item | None, ...]] = []
         troubled: list[str] = []
+        elsewhere = 0
         for items in studies(fitting).values():
             try:
                 found = self._of_study(items)
             except Ambiguous as error:
                 troubled.append(f"study {self._study(items[0])}: {error}")
             else:
-                cases += found
+                picked += found
                 elsewhere += not found
         if elsewhere:
             self._notes.append(f"{count(elsewhere, 'study')} without any of the channels")
@@ -146,25 +148,21 @@ class DicomLayout:
             self._notes += [f"left out: {text}" for text in troubled]
         else:
             self._problems += [Problem("ambiguous-study", text) for text in troubled]
-        if not cases and troubled:
-            raise DataError(f"{config.path}: no study can be a case: {'; '.join(troubled[:3])}")
-        return cases
+        if not picked:
+            said = f": {'; '.join(troubled[:3])}" if troubled else ""
+            raise DataError(f"{config.path}: no study can be a case{said}")
+        grids = [item for items in picked if (item := items[grid]) is not None]
+        ids = self._ids(grids)
+        if config.channels is not None and config.ids == "hash":
+            ids = [f"study-{self._study(item)}" for item in grids]
+        return [Picked(*one, names) for one in zip(ids, picked, grids, strict=True)]
 
-    def _of_study(self, items: Sequence[Item]) -> list[Picked]:
-        config = self._config
-        if config.channels is None:
-            chosen = taken(items, config.take or "all")
-            return [Picked(name, (item,), item) for item, name in zip(chosen, self._ids(chosen), strict=True)]
-        found = channels_of(items, config)
-        if found is None:
-            return []
-        names = tuple(config.channels)
-        grid = found[names.index(config.grid or names[0])]
-        assert grid is not None, "the options do not let it be optional"
-        name = f"study-{self._study(items[0])}"
-        if config.ids == "folder":
-            name = self._ids([grid])[0]
-        return [Picked(name, found, grid, names)]
+    def _of_study(self, items: Sequence[Item]) -> list[tuple[Item | None, ...]]:
+        """The series of each case of one study."""
+        if self._config.channels is None:
+            return [(item,) for item in taken(items, self._config.take or "all")]
+        found = channels_of(items, self._config)
+        return [] if found is None else [found]
 
     def _labelled(self, cases: Sequence[Picked], marked: Set[str]) -> list[Picked]:
         """The cases that remain once those without a label are treated as the options say."""

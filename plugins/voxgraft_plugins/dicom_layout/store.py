@@ -48,6 +48,7 @@ class Store:
             self._connection = sqlite3.connect(place, timeout=60, isolation_level=None)
             try:
                 self._prepare()
+                place.chmod(0o600)
             except BaseException:
                 self._connection.close()
                 raise
