@@ -22,12 +22,14 @@ class Combined:
     """Images of one folder or study, brought together.
 
     Attributes:
-        complete: Case name to its images, in the order of the plan's channels.
+        complete: Case name to its images, in the order of the plan's channels; optional ones may not be there.
+        missing: Case name to the numbers of the optional channels that are not there.
         broken: Case name to the images that are there, and what is wrong.
         unnamed: Images whose name says no channel.
     """
 
     complete: dict[str, tuple[Item, ...]] = field(default_factory=dict)
+    missing: dict[str, tuple[int, ...]] = field(default_factory=dict)
     broken: dict[str, tuple[tuple[Item, ...], str]] = field(default_factory=dict)
     unnamed: list[Item] = field(default_factory=list)
 
@@ -43,8 +45,11 @@ def combine(items: Sequence[Item], plan: Plan) -> Combined:
         else:
             placed.append((*place, item))
     indices = [index for index, _, _ in placed]
-    if len(set(indices)) == len(indices):
-        placed = [(index, items[0].path.parent.name, item) for index, _, item in placed]
+    folder = items[0].path.parent.name if items else ""
+    whole = len(indices) == len(plan.channels) or not plan.optional
+    if len(set(indices)) == len(indices) and whole:
+        placed = [(index, folder, item) for index, _, item in placed]
+    placed = [(index, rest or folder, item) for index, rest, item in placed]
     for name in dict.fromkeys(rest for _, rest, _ in placed):
         _gather(name, [(index, item) for index, rest, item in placed if rest == name], plan, found)
     return found
@@ -53,7 +58,8 @@ def combine(items: Sequence[Item], plan: Plan) -> Combined:
 def _gather(name: str, parts: list[tuple[int, Item]], plan: Plan, found: Combined) -> None:
     by_channel = dict(parts)
     present = tuple(item for _, item in parts)
-    missing = [channel for index, channel in enumerate(plan.channels) if index not in by_channel]
+    absent = tuple(index for index in range(len(plan.channels)) if index not in by_channel)
+    missing = [plan.channels[index] for index in absent if plan.channels[index] not in plan.optional]
     if len(by_channel) < len(parts):
         double = next(plan.channels[index] for index in by_channel if [i for i, _ in parts].count(index) > 1)
         found.broken[name] = (
@@ -63,7 +69,9 @@ def _gather(name: str, parts: list[tuple[int, Item]], plan: Plan, found: Combine
     elif missing:
         found.broken[name] = (present, f"the channel {' and '.join(missing)} is missing")
     else:
-        found.complete[name] = tuple(by_channel[index] for index in range(len(plan.channels)))
+        found.complete[name] = tuple(by_channel[index] for index in sorted(by_channel))
+        if absent:
+            found.missing[name] = absent
 
 
 def channel_of(text: str, names: Sequence[str]) -> tuple[int, str] | None:
@@ -87,11 +95,14 @@ def channel_of(text: str, names: Sequence[str]) -> tuple[int, str] | None:
     return number, "-".join(words[:start] + words[start + length :])
 
 
-def judged(items: Sequence[Item], plan: Plan) -> Verdict:
-    """The worst verdict on the channels of a scan, with the reasons of all."""
+def judged(items: Sequence[Item], plan: Plan, missing: Sequence[int] = ()) -> Verdict:
+    """The worst verdict on the channels of a scan that are there, with the reasons of all."""
     onto = plan.align.onto if plan.align is not None else None  # the others may be coarser: they are interpolated
+    numbers = [number for number in range(len(plan.channels)) if number not in missing]
     verdicts = [
-        judge(item, plan, channels=1, grid=onto in (None, number)) for number, item in enumerate(items) if item.shape
+        judge(item, plan, channels=1, grid=onto in (None, number))
+        for number, item in zip(numbers, items, strict=False)
+        if item.shape
     ]
     reasons = dict.fromkeys(reason for verdict in verdicts for reason in verdict.reasons)
     return Verdict(max((verdict.level for verdict in verdicts), default=Level.FITS), tuple(reasons))

@@ -14,18 +14,26 @@ LARGEST = 64 * 2**20
 
 @dataclass(frozen=True, slots=True)
 class Listed:
-    """One row: the paths (one for each channel, or one for all), and what the row says besides."""
+    """One row: the paths (one for each channel that is there, or one for all), and what the row says besides.
+
+    Attributes:
+        missing: The numbers of the optional channels that the row does not name.
+    """
 
     paths: tuple[Path, ...]
     case: str = ""
     series: str | None = None
+    missing: tuple[int, ...] = ()
 
 
-def read_worklist(path: Path, channels: Sequence[str]) -> list[Listed]:
+def read_worklist(path: Path, channels: Sequence[str], optional: Sequence[str] = ()) -> list[Listed]:
     """The rows of a CSV worklist.
 
     The columns are `path`, or one for each channel by its name; `case` and `series` may stand beside them, and other
     columns are passed over. Columns are parted by commas, semicolons or tabs. Paths are relative to the worklist.
+
+    Args:
+        optional: Channels whose column, or whose cell in a row, may be missing.
 
     Raises:
         UsageError: It is no such file; the message names the line.
@@ -34,20 +42,23 @@ def read_worklist(path: Path, channels: Sequence[str]) -> list[Listed]:
     if not rows:
         raise UsageError(f"{path}: the worklist is empty")
     head = [name.strip().lower() for name in rows[0][1]]
-    columns = _columns(path, head, channels)
+    columns = _columns(path, head, channels, optional)
+    may_lack = {channel.lower() for channel in optional} if columns != ["path"] else set()
     found = []
     lines: dict[str, int] = {}
     for line, row in rows[1:]:
         if len(row) != len(head):
             raise UsageError(f"{path}:{line}: has {len(row)} columns, the first line has {len(head)}")
         values = dict(zip(head, (cell.strip() for cell in row), strict=True))
-        if not all(values[column] for column in columns):
-            raise UsageError(f"{path}:{line}: the column {next(c for c in columns if not values[c])!r} is empty")
+        empty = [column for column in columns if not values.get(column)]
+        if bare := next((column for column in empty if column not in may_lack), None):
+            raise UsageError(f"{path}:{line}: the column {bare!r} is empty")
         case = values.get("case", "")
         if case and lines.setdefault(case.casefold(), line) != line:
             raise UsageError(f"{path}:{line}: the case {case!r} stands in line {lines[case.casefold()]} already")
-        paths = tuple(path.parent / values[column] for column in columns)
-        found.append(Listed(paths, case, values.get("series") or None))
+        paths = tuple(path.parent / values[column] for column in columns if column not in empty)
+        missing = tuple(place for place, column in enumerate(columns) if column in empty)
+        found.append(Listed(paths, case, values.get("series") or None, missing))
     if not found:
         raise UsageError(f"{path}: the worklist names no scan")
     return found
@@ -69,11 +80,11 @@ def _rows(path: Path) -> list[tuple[int, list[str]]]:
         raise UsageError(f"{path}: is no CSV worklist: {error}") from None
 
 
-def _columns(path: Path, head: Sequence[str], channels: Sequence[str]) -> list[str]:
+def _columns(path: Path, head: Sequence[str], channels: Sequence[str], optional: Sequence[str]) -> list[str]:
     if len(set(head)) != len(head):
         raise UsageError(f"{path}:1: a column stands twice")
     names = [channel.lower() for channel in channels]
-    if all(name in head for name in names):
+    if all(name in head for name in names if name not in {channel.lower() for channel in optional}):
         return names
     if "path" in head:
         return ["path"]

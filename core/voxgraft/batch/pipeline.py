@@ -17,9 +17,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from ..data.channels import stack_channels
 from ..errors import BrokenPlugin, DataError, ModelError, VoxGraftError
 from ..files import digest, sha256
-from ..reading import read_item, stack
+from ..reading import read_item
 from ..volume import Volume
 from .ledger import Ledger
 from .outputs import Found, Outputs
@@ -44,7 +45,7 @@ class Prediction(Protocol):
 class Predictor(Protocol):
     """A model, ready; see `voxgraft.infer.predictor.Predictor`."""
 
-    def predict(self, volume: Volume) -> Prediction: ...
+    def predict(self, volume: Volume, *, missing: Sequence[int] = ()) -> Prediction: ...
 
 
 @dataclass(slots=True)
@@ -129,13 +130,17 @@ class Pipeline:
 
     def _load_scan(self, job: Job) -> None:
         self._ledger.note_hash(job.entry.case, hash_of(job.entry))
-        volumes = [read_item(item, self._catalogue) for item in job.entry.items]
-        job.scan = stack(volumes, self._align)
+        volumes: list[Volume | None] = [read_item(item, self._catalogue) for item in job.entry.items]
+        for number in job.entry.missing:  # in rising order: each finds its place among those before it
+            volumes.insert(number, None)
+        job.scan = stack_channels(volumes, self._align)
 
     def _predict(self, job: Job) -> None:
         assert self._predictor is not None and job.scan is not None
         _reset_peak()
-        prediction = self._predictor.predict(job.scan)
+        missing = job.entry.missing
+        predict = self._predictor.predict
+        prediction = predict(job.scan, missing=missing) if missing else predict(job.scan)
         job.peak_mb = _peak_mb()
         job.mask, job.confidence = prediction.labels, dict(prediction.confidence)
         if job.mask.shape != job.scan.shape:

@@ -33,13 +33,15 @@ class Entry:
     """One scan of a batch, before anything is done with it.
 
     Attributes:
-        items: The images to read, one for each channel or one with all; none where there is nothing to read.
+        items: The images to read, one for each channel that is there or one with all; none where there is nothing to
+            read.
         given: The scan's path as the caller would write it.
         input: The same path relative to the batch's folder: the scan's identity, with `series`.
         root: The INPUT below which it was found.
         case: The name of its folder and of its row; until ids are given, only what a CSV worklist calls it.
         hint: What it might be called, where its files have a name in common.
         state: `waiting`, `left-out` or `failed`.
+        missing: The numbers of the optional channels that are not there.
     """
 
     items: tuple[Item, ...]
@@ -54,6 +56,7 @@ class Entry:
     code: str = ""
     reason: str = ""
     flags: tuple[Flag, ...] = ()
+    missing: tuple[int, ...] = ()
 
     @property
     def key(self) -> tuple[str, str]:
@@ -99,7 +102,7 @@ class Finder:
             if not path.exists():
                 raise UsageError(f"{path}: there is no such file or folder")
             if _is_worklist(path):
-                read_worklist(path, self.plan.channels)
+                read_worklist(path, self.plan.channels, self.plan.optional)
 
     def find(self, inputs: Sequence[Path], say: Callable[[str], None] = lambda _: None) -> list[Entry]:
         """Every scan of the inputs, once, in their order; the ids are still to be given.
@@ -166,10 +169,11 @@ class Finder:
             reason = f"its name says none of the channels {', '.join(self.plan.channels)}"
             yield self._entry((item,), root, state="left-out", code="left-out", reason=reason)
         for name, parts in found.complete.items():
-            verdict = channels.judged(parts, self.plan)
+            missing = found.missing.get(name, ())
+            verdict = channels.judged(parts, self.plan, missing)
             selection = channels.decided(parts, verdict, self.force)
-            entry = self._entry(parts, root, flags=tuple(_flags(verdict, parts)))
-            entry = replace(entry, hint=name)
+            flags = (*_flags(verdict, parts), *self._lacking(missing))
+            entry = self._entry(parts, root, flags=flags, missing=missing, hint=name)
             yield replace(entry, state="failed", code="contract", reason=selection) if selection else entry
         for name, (parts, reason) in found.broken.items():
             yield replace(self._entry(parts, root, state="failed", code="channels", reason=reason), hint=name)
@@ -177,7 +181,7 @@ class Finder:
     def _from_csv(self, path: Path) -> Iterator[Entry]:
         from .csvlist import read_worklist
 
-        for listed in read_worklist(path, self.plan.channels):
+        for listed in read_worklist(path, self.plan.channels, self.plan.optional):
             try:
                 yield from self._listed(listed)
             except VoxGraftError as error:
@@ -187,7 +191,7 @@ class Finder:
         """The scans of one row of a CSV worklist."""
         root = listed.paths[0].parent
         series = listed.series or self.wanted
-        if len(listed.paths) == 1:
+        if len(listed.paths) == 1 and not listed.missing:
             found = scan(listed.paths[0], self.catalogue)
             items = [item for item in found if item.kind == "image"]
             yield from (self._structures(item, root) for item in found if item.kind != "image")
@@ -204,8 +208,9 @@ class Finder:
             if len(items) != 1:
                 raise UsageError(f"{path}: {len(items)} images lie here; name the one that is the channel")
             parts.append(items[0])
-        verdict = channels.judged(parts, self.plan)
-        entry = replace(self._entry(tuple(parts), root, flags=tuple(_flags(verdict, parts))), case=listed.case)
+        verdict = channels.judged(parts, self.plan, listed.missing)
+        flags = (*_flags(verdict, parts), *self._lacking(listed.missing))
+        entry = self._entry(tuple(parts), root, flags=flags, missing=listed.missing, case=listed.case)
         refused = channels.decided(parts, verdict, self.force)
         yield replace(entry, state="failed", code="contract", reason=refused) if refused else entry
 
@@ -235,6 +240,10 @@ class Finder:
             description=" + ".join(item.description for item in items if item.description),
         )
         return replace(entry, **changes)  # type: ignore[arg-type]
+
+    def _lacking(self, missing: Sequence[int]) -> Iterator[Flag]:
+        for number in missing:
+            yield Flag("missing-channel", f"the optional channel {self.plan.channels[number]} is not there")
 
     def _structures(self, item: Item, root: Path) -> Entry:
         """What is no scan: structures that were drawn on one."""
