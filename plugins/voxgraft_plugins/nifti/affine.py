@@ -15,6 +15,8 @@ import numpy as np
 from voxgraft.volume import Array, millimetres_apart, spacing_of
 
 _MILLIMETRES = {1: ("metres", 1000.0), 3: ("micrometres", 0.001)}
+_LAST_CODE = 5
+"""The highest code of an sform or qform that has a meaning."""
 _SQUARE = 0.002
 """The cosine up to which two axes count as at right angles (0.1 degrees)."""
 _PLAUSIBLE = (1e-4, 200.0)
@@ -38,6 +40,8 @@ def affine_of(
         warnings.append(("no-orientation", f"its header says nothing of orientation; {_ASSUMED}"))
     if fault := _fault(affine, source, int(raw.get("orient", 0))):
         return None, source, code, (), fault
+    if code > _LAST_CODE:
+        warnings.append(("unknown-code", f"the code of its {source} is {code}, which means nothing; it is used"))
     if source == "sform" and int(raw["qform_code"]) > 0:
         warnings.extend(_contradiction(affine, _qform(raw), shape))
     units = int(raw.get("xyzt_units", 0)) & 7
