@@ -49,7 +49,9 @@ class Comparison:
         n: Cases in which the metric is defined for both runs.
         undefined: Values left out because the metric is defined for the other run only: not for `run`, not for
             `against`. A run that misses a structure has no distance there; this number tells it.
-        verdict: `better` or `worse` where the corrected p-value that decides is below 0.05, else `no evidence`.
+        mixed: The signed ranks point one way and the mean difference the other (one patient outweighs many).
+        verdict: `better` or `worse` where the corrected p-value that decides is below 0.05 and the evidence is not
+            mixed, else `no evidence`.
     """
 
     run: str
@@ -66,6 +68,7 @@ class Comparison:
     n: int
     patients: int
     undefined: tuple[int, int]
+    mixed: bool
     verdict: Verdict
 
     def document(self) -> dict[str, Any]:
@@ -190,6 +193,13 @@ def wilcoxon_p(means: NDArray[np.float64]) -> float:
     return float(wilcoxon(rounded).pvalue) if rounded.any() else 1.0
 
 
+def rank_sum(means: NDArray[np.float64]) -> float:
+    """The signed-rank statistic: the ranks of the sizes, each with the sign of its difference, added up."""
+    from scipy.stats import rankdata
+
+    return float((rankdata(np.abs(means)) * np.sign(means)).sum())
+
+
 def randomisation_p(sums: NDArray[np.float64], seed: int = SEED) -> float:
     """The share of sign flips after which the sum of differences is as far from 0 as it is.
 
@@ -239,7 +249,10 @@ def _compare(run: str, one: Scores, against: str, other: Scores, metric: str, st
     patients = max(groups) + 1
     sums = np.zeros(patients)
     np.add.at(sums, groups, differences[:, 0])
-    p = randomisation_p(sums) if test == "randomisation" else wilcoxon_p(sums / np.bincount(groups))
+    p, mixed = randomisation_p(sums), False
+    if test == "wilcoxon":
+        means = sums / np.bincount(groups)
+        p, mixed = wilcoxon_p(means), rank_sum(means) * float(differences.mean()) < 0
     low, high = mean_intervals(differences, groups, REPLICATES)[0]
     return Comparison(
         run=run,
@@ -256,6 +269,7 @@ def _compare(run: str, one: Scores, against: str, other: Scores, metric: str, st
         n=len(cases),
         patients=patients,
         undefined=(int((~defined[:, 0] & defined[:, 1]).sum()), int((defined[:, 0] & ~defined[:, 1]).sum())),
+        mixed=mixed,
         verdict="no evidence",
     )
 
@@ -288,7 +302,7 @@ def _patients(cases: Sequence[str], one: Scores, other: Scores) -> list[int]:
 
 def _judged(one: Comparison, p: float, higher_is_better: bool) -> Comparison:
     verdict: Verdict = "no evidence"
-    if p < ALPHA:
+    if p < ALPHA and not one.mixed:
         verdict = "better" if (one.difference > 0) == higher_is_better else "worse"
     return replace(one, verdict=verdict)
 

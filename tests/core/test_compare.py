@@ -12,7 +12,15 @@ import pytest
 from click.testing import CliRunner
 
 from voxgraft.cli import main
-from voxgraft.compare import compare_runs, holm, randomisation_p, read_run
+from voxgraft.compare import (
+    benjamini_hochberg,
+    compare_all,
+    compare_runs,
+    holm,
+    randomisation_p,
+    read_run,
+    wilcoxon_p,
+)
 from voxgraft.errors import DataError
 from voxgraft.files import write_json
 from voxgraft.scoring.scores import Scores
@@ -123,6 +131,66 @@ def test_holm_is_what_the_textbook_says() -> None:
     assert holm([0.6, 0.5]) == [1.0, 1.0] and holm([]) == []
 
 
+def test_benjamini_and_hochberg_is_what_scipy_says() -> None:
+    from scipy.stats import false_discovery_control
+
+    p = [0.01, 0.04, 0.03, 0.005, 0.9, 0.04]
+    assert benjamini_hochberg(p) == pytest.approx(false_discovery_control(p).tolist())
+    assert benjamini_hochberg([]) == []
+
+
+def test_the_signed_rank_test_is_wilcoxons() -> None:
+    """1 to 6 with one sign: 2/64; with the smallest turned round: sums of ranks 1 and 20, 4/64."""
+    assert wilcoxon_p(np.arange(1.0, 7.0)) == pytest.approx(2 / 64)
+    assert wilcoxon_p(np.array([-1.0, 2, 3, 4, 5, 6])) == pytest.approx(4 / 64)
+    assert wilcoxon_p(np.zeros(6)) == 1.0
+    assert one(run_of(BASE), run_of(BASE + 0.01 + NOISE / 4), test="wilcoxon").verdict == "better"
+
+
+def test_ranks_that_contradict_the_mean_are_no_evidence() -> None:
+    """Eleven patients gain a little, one loses all: the ranks say better, the mean says worse."""
+    new = run_of(np.append(BASE[:-1] + 0.01, 0.0))
+    found = one(run_of(BASE), new, test="wilcoxon")
+    assert found.p < 0.05 and found.difference < 0 and found.mixed and found.verdict == "no evidence"
+    assert one(run_of(BASE), new).p > 0.05
+
+
+def test_metrics_and_structures_are_corrected_together() -> None:
+    """Twelve comparisons, of which three are real: Holm and Benjamini-Hochberg judge by all of them."""
+    generator = np.random.default_rng(3)
+    base = np.stack([BASE, BASE], 1)
+    new = base + np.stack([0.01 + NOISE / 20, generator.normal(0, 0.01, 12)], 1)
+    cases = lambda values: {  # noqa: E731 - two metrics with the same values
+        f"case_{n:02}": {metric: dict(zip("ab", row.tolist(), strict=True)) for metric in ("dice", "iou")}
+        for n, row in enumerate(values)
+    }
+    runs = {"base": Scores.of(cases(base)), "new": Scores.of(cases(new))}
+    found = compare_all(runs, {"dice": True, "iou": True}, ["a", "b", "mean"])
+    assert [(c.metric, c.structure) for c in found] == [(m, s) for m in ("dice", "iou") for s in ("a", "b", "mean")]
+    assert [c.p_holm for c in found] == pytest.approx(holm([c.p for c in found]))
+    assert [c.p_bh for c in found] == pytest.approx(benjamini_hochberg([c.p for c in found]))
+    assert all(c.p <= c.p_bh <= c.p_holm for c in found)
+    assert found[0].verdict == "better" and found[1].verdict == "no evidence"
+
+
+def test_the_correction_that_is_asked_for_decides() -> None:
+    """Four comparisons with p 1/64 x 2 = 0.031 each: Holm sees 0.125, Benjamini-Hochberg 0.031."""
+    runs = {"base": run_of(BASE[:6]), **{f"up {n}": run_of(BASE[:6] + 0.01 * n) for n in range(1, 5)}}
+    assert {c.verdict for c in compare_runs(runs, "dice", True)} == {"no evidence"}
+    assert {c.verdict for c in compare_runs(runs, "dice", True, correction="bh")} == {"better"}
+
+
+def test_regions_are_not_in_the_mean_that_is_compared() -> None:
+    def run(change: float) -> Scores:
+        return Scores.of(
+            {f"{n:02}": {"dice": {"a": v, "whole": v + change}} for n, v in enumerate(BASE.tolist())},
+            regions=["whole"],
+        )
+
+    assert one(run(0.0), run(0.1)).difference == 0.0
+    assert one(run(0.0), run(0.1), structure="whole").difference == pytest.approx(0.1)
+
+
 def test_the_randomisation_test_agrees_with_scipy() -> None:
     from scipy.stats import permutation_test
 
@@ -187,6 +255,19 @@ class TestCommand:
         (comparison,) = document["comparisons"]
         assert document["higher_is_better"] is True
         assert (comparison["verdict"], comparison["n"], comparison["against"]) == ("better", 12, str(runs[0]))
+
+    def test_several_metrics_in_one_call(self, tmp_path) -> None:
+        for name, change in (("x", 0.0), ("y", 0.02)):
+            values = {f"{n:02}": {m: {"a": v + change} for m in ("dice", "hd95")} for n, v in enumerate(BASE.tolist())}
+            write_json(tmp_path / f"{name}.json", Scores.of(values).document())
+        options = ("--metric", "dice,hd95", "--structure", "a,mean", "--test", "wilcoxon", "--correction", "bh")
+        done = self.call(tmp_path / "x.json", tmp_path / "y.json", *options)
+        assert done.exit_code == 0, done.output
+        assert "dice, a; higher is better" in done.stdout and "hd95, mean over structures; lower" in done.stdout
+        assert done.stdout.count("y.json: better than") == 2 and done.stdout.count("y.json: worse than") == 2
+        assert done.stdout.count("(Benjamini-Hochberg)") == 4
+        document = json.loads(self.call(tmp_path / "x.json", tmp_path / "y.json", *options, "--json").stdout)
+        assert document["higher_is_better"] == {"dice": True, "hd95": False} and len(document["comparisons"]) == 4
 
     def test_less_distance_is_better(self, tmp_path) -> None:
         for name, change in (("x", 0.0), ("y", 1.0)):

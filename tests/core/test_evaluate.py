@@ -356,7 +356,8 @@ class TestNames:
             read_labels(text)
 
     @pytest.mark.parametrize(
-        "content", ["{", "3", '{"labels": {"a": [1, "b"]}}', '{"labels": {"a": []}}', '{"labels": {"a": true}}', '{"a": 1.5}']
+        "content",
+        ["{", "3", '{"labels": {"a": [1, "b"]}}', '{"labels": {"a": []}}', '{"labels": {"a": true}}', '{"a": 1.5}'],
     )
     def test_a_file_that_names_nothing_is_refused(self, tmp_path, content) -> None:
         path = tmp_path / "labels.json"

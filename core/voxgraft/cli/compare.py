@@ -84,6 +84,8 @@ def _lines(one: Comparison, correction: str) -> list[str]:
         f"of {one.patients} patients",
         f"  difference {one.difference:+.4f}, {interval}, p {p:.4f} ({by})",
     ]
+    if one.mixed:
+        lines.append("  mixed: most patients differ one way, the mean the other way; look at the worst cases")
     if any(one.undefined):
         lines.append(
             f"  left out, not defined: {one.undefined[0]} values of {one.run}, {one.undefined[1]} of {one.against}"

@@ -1,0 +1,552 @@
+"""Regions, channels, ignored voxels, micro averages, subgroups, calibration, and the page that shows them."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+import re
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any, ClassVar
+
+import nibabel as nib
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from voxgraft.cli import main
+from voxgraft.data.cases import Labels, Region
+from voxgraft.discovery import Catalogue, discover
+from voxgraft.errors import DataError, UsageError
+from voxgraft.scoring.calibration import Binning, Reliability, Watch
+from voxgraft.scoring.case import measure_case, watch_case
+from voxgraft.scoring.confusion import count
+from voxgraft.scoring.micro import micro_averages
+from voxgraft.scoring.naming import read_labels
+from voxgraft.scoring.page.page import about, page, worst_cases
+from voxgraft.scoring.page.pictures import worst_slice
+from voxgraft.scoring.page.plots import box_plot
+from voxgraft.scoring.pair import Counts
+from voxgraft.scoring.paths import Extras, evaluate_paths
+from voxgraft.scoring.scores import Scores
+from voxgraft.scoring.structures import Structure, read_regions
+from voxgraft.scoring.subgroups import group_of, read_facts, subgroups
+from voxgraft.scoring.tables import gathered
+from voxgraft.slot import Chosen, choose
+from voxgraft.volume import Volume
+
+AFFINE = np.diag([1.0, 1.5, 2.0, 1.0])
+LABELS = Labels.of({"a": 1, "b": 2, "c": 3})
+NAMES = ("dice", "recall", "specificity", "hd95", "nsd", "assd", "lesion-recall")
+
+
+@pytest.fixture(scope="module")
+def metrics(catalogue: Catalogue) -> list[Chosen[Any]]:
+    return [choose(catalogue, "metric", {"use": name}) for name in NAMES]
+
+
+def labels_of(seed: int, shape: tuple[int, ...] = (9, 8, 7), values: int = 4) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, values, shape).astype(np.uint8)
+
+
+def volume(array: np.ndarray, dims: int = 0) -> Volume:
+    return Volume(array, AFFINE, dims=dims)
+
+
+def close(one: dict[str, float], other: dict[str, float]) -> bool:
+    return one == pytest.approx(other, nan_ok=True)
+
+
+class TestRegions:
+    def test_a_region_is_the_union_of_its_structures(self, metrics) -> None:
+        found, wanted = labels_of(1), labels_of(2)
+        scored = measure_case(volume(found), volume(wanted), LABELS, metrics, {"whole": (1, 2, 3), "core": (3, 2)})
+        for name, values in (("whole", (1, 2, 3)), ("core", (2, 3)), ("b", (2,))):
+            one, other = (np.isin(array, values).astype(np.uint8) for array in (found, wanted))
+            alone = measure_case(volume(one), volume(other), Labels.of({name: 1}), metrics)
+            assert scored.counts[name] == alone.counts[name]
+            for metric in NAMES:
+                assert close({name: scored.values[metric][name]}, {name: alone.values[metric][name]}), metric
+
+    def test_they_stand_beside_the_mean(self, metrics) -> None:
+        found, wanted = labels_of(1), labels_of(2)
+        one = measure_case(volume(found), volume(wanted), LABELS, metrics, {"whole": (1, 2, 3)})
+        dice = gathered({"x": one}, metrics, regions=["whole"]).cases["x"]["dice"]
+        assert dice["mean"] == pytest.approx(np.mean([dice["a"], dice["b"], dice["c"]]))
+        assert list(dice) == ["a", "b", "c", "whole", "mean"]
+
+    def test_what_the_network_finds_is_what_is_scored(self, metrics) -> None:
+        regions = (Region("whole", (1, 2, 3)), Region("core", (2, 3)))
+        labels = replace(LABELS, regions=regions, paint=(1, 2))
+        scored = measure_case(volume(labels_of(1)), volume(labels_of(2)), labels, metrics)
+        assert list(scored.counts) == ["whole", "core"]
+
+    def test_a_network_that_keeps_a_channel_for_each_region_is_scored_alike(self, metrics) -> None:
+        found, wanted = labels_of(1), labels_of(2)
+        painted = replace(LABELS, regions=(Region("whole", (1, 2, 3)), Region("core", (2, 3))), paint=(1, 2))
+        channels = np.stack([found > 0, found > 1]).astype(np.uint8)
+        one = measure_case(volume(found), volume(wanted), painted, metrics)
+        other = measure_case(volume(channels), volume(wanted), replace(painted, paint=()), metrics)
+        assert one.counts == other.counts
+        assert all(close(one.values[name], other.values[name]) for name in NAMES)
+
+    def test_texts_name_them_by_value_or_by_structure(self) -> None:
+        assert read_regions("whole=1+2+3, core = b + 3", LABELS) == {"whole": (1, 2, 3), "core": (2, 3)}
+
+    @pytest.mark.parametrize("text", ["", "whole", "=1", "w=", "w=1+x", "w=0", "w=1,w=2", "w=1++2", "w=99999"])
+    def test_a_text_that_names_none_is_refused(self, text) -> None:
+        with pytest.raises(UsageError, match="--regions"):
+            read_regions(text, LABELS)
+
+    @pytest.mark.parametrize(
+        ("regions", "complaint"),
+        [({"x": (1, 9)}, "the value 9, which no structure"), ({"a": (1, 2)}, "called 'a'"), ({"mean": (1,)}, "'mean'")],
+    )
+    def test_a_region_that_cannot_be_is_refused(self, metrics, regions, complaint) -> None:
+        with pytest.raises(DataError, match=complaint):
+            measure_case(volume(labels_of(1)), volume(labels_of(2)), LABELS, metrics, regions)
+
+    def test_nnunets_files_name_regions_and_what_is_ignored(self, tmp_path) -> None:
+        document = {"labels": {"background": 0, "whole": [1, 2, 3], "core": [2, 3], "enhancing": 3, "ignore": 4}}
+        (tmp_path / "dataset.json").write_text(json.dumps(document))
+        labels = read_labels(str(tmp_path / "dataset.json"))
+        assert labels.names == ("1", "2", "enhancing") and labels.ignore == (4,)
+        assert [(one.name, one.members) for one in labels.regions] == [
+            ("whole", (1, 2, 3)),
+            ("core", (2, 3)),
+            ("enhancing", (3,)),
+        ]
+
+
+class TestChannels:
+    @settings(max_examples=25, deadline=None)
+    @given(data=st.data(), shape=st.tuples(*[st.integers(1, 5)] * 3) | st.tuples(*[st.integers(1, 6)] * 2))
+    def test_each_overlapping_structure_is_scored_by_itself(self, metrics, data, shape) -> None:
+        found, wanted = (data.draw(arrays(np.uint8, (3, *shape), elements=st.integers(0, 1))) for _ in range(2))
+        dims = len(shape)
+        scored = measure_case(volume(found, dims), volume(wanted, dims), LABELS, metrics)
+        for channel, name in enumerate("abc"):
+            alone = measure_case(
+                volume(found[channel], dims), volume(wanted[channel], dims), Labels.of({name: 1}), metrics
+            )
+            assert scored.counts[name] == alone.counts[name]
+            assert all(close({name: scored.values[m][name]}, alone.values[m]) for m in NAMES)
+
+    def test_a_label_map_and_channels_meet(self, metrics) -> None:
+        found, wanted = labels_of(1), labels_of(2)
+        channels = np.stack([wanted == value for value in (1, 2, 3)]).astype(np.uint8)
+        one = measure_case(volume(found), volume(wanted), LABELS, metrics)
+        other = measure_case(volume(found), volume(channels), LABELS, metrics)
+        assert one.counts == other.counts
+
+    def test_another_number_of_channels_is_refused(self, metrics) -> None:
+        with pytest.raises(DataError, match=r"the prediction has 2 channels; .* each of the 3 structures"):
+            measure_case(volume(np.zeros((2, 3, 3, 3), np.uint8)), volume(labels_of(1, (3, 3, 3))), LABELS, metrics)
+
+
+class TestIgnore:
+    labels = replace(LABELS, ignore=(9,))
+
+    def test_ignored_voxels_count_nowhere(self, metrics) -> None:
+        found, wanted = labels_of(1), labels_of(2)
+        wanted[2:5] = self.labels.ignored
+        scored = measure_case(volume(found), volume(wanted), self.labels, metrics)
+        other = found.copy()
+        other[2:5] = 3
+        again = measure_case(volume(other), volume(wanted), self.labels, metrics)
+        assert scored.counts == again.counts and all(close(scored.values[m], again.values[m]) for m in NAMES)
+        kept = np.r_[0:2, 5:9]
+        alone = measure_case(volume(found[kept]), volume(wanted[kept]), self.labels, metrics)
+        assert scored.counts == alone.counts
+        assert close(scored.values["dice"], alone.values["dice"])
+
+    def test_a_structure_ends_at_them_in_both_masks(self, metrics) -> None:
+        wanted, found = np.zeros((12, 8, 8), np.uint8), np.zeros((12, 8, 8), np.uint8)
+        wanted[2:6, 2:6, 2:6] = 1
+        wanted[6:] = self.labels.ignored
+        found[2:11, 2:6, 2:6] = 1
+        scored = measure_case(volume(found), volume(wanted), self.labels, metrics)
+        assert scored.values["dice"]["a"] == 1.0 and scored.values["hd95"]["a"] == 0.0
+
+    def test_they_stand_in_all_channels_of_overlapping_structures(self, metrics) -> None:
+        wanted = np.stack([labels_of(2) == value for value in (1, 2, 3)]).astype(np.uint8)
+        plain = np.argmax(np.concatenate([np.ones((1, 9, 8, 7)) * 0.5, wanted]), 0).astype(np.uint8)
+        wanted[:, 3:5], plain[3:5] = self.labels.ignored, self.labels.ignored
+        found = labels_of(1)
+        one = measure_case(volume(found), volume(wanted), self.labels, metrics)
+        other = measure_case(volume(found), volume(plain), self.labels, metrics)
+        assert one.counts == other.counts
+
+    def test_files_mark_them_by_the_value_that_labels_name(self, tmp_path, catalogue) -> None:
+        (tmp_path / "labels.json").write_text(json.dumps({"labels": {"a": 1, "ignore": 4}}))
+        wanted, found = np.zeros((6, 6, 6), np.uint8), np.zeros((6, 6, 6), np.uint8)
+        wanted[:2], wanted[2:4], found[:4] = 1, 4, 1
+        paths = []
+        for name, array in (("p", found), ("r", wanted)):
+            nib.save(nib.Nifti1Image(array, AFFINE), tmp_path / f"{name}.nii.gz")
+            paths.append(tmp_path / f"{name}.nii.gz")
+        labels = read_labels(str(tmp_path / "labels.json"))
+        scores = evaluate_paths(*paths, ["dice"], catalogue, labels)
+        assert scores.cases["r"]["dice"]["a"] == 1.0 and scores.counts["r"]["a"] == Counts(72, 0, 0, 72)
+
+
+class TestJoint:
+    @pytest.mark.parametrize("kind", [bool, np.uint8, np.int16, np.uint16, np.int64])
+    @pytest.mark.parametrize("length", [1, 7, 8, 9, 64, 1000])
+    def test_runs_and_single_voxels_are_counted_alike(self, kind, length) -> None:
+        generator = np.random.default_rng(length)
+        for repeats in (1, 3, 40):
+            arrays_ = [np.repeat(generator.integers(0, 2, length), repeats)[:length].astype(kind) for _ in range(2)]
+            joint = count(*arrays_)
+            for value in (0, 1):
+                counts = joint.counts([value])
+                p, r = (array.astype(int) == value for array in arrays_)
+                assert (counts.tp, counts.fp, counts.fn, counts.tn) == (
+                    (p & r).sum(),
+                    (p & ~r).sum(),
+                    (~p & r).sum(),
+                    (~p & ~r).sum(),
+                )
+
+    def test_many_values_are_counted_and_too_many_refused(self) -> None:
+        some = np.arange(1000, dtype=np.uint16) * 60
+        assert count(some, some).counts([60, 120]) == Counts(2, 0, 0, 998)
+        with pytest.raises(DataError, match="images and not masks"):
+            count(np.arange(3000, dtype=np.uint16), np.arange(3000, dtype=np.uint16))
+
+
+class TestMicro:
+    counts: ClassVar[dict[str, dict[str, Counts]]] = {
+        "x": {"a": Counts(90, 10, 10, 890), "b": Counts(1, 9, 9, 981)},
+        "y": {"a": Counts(1, 1, 1, 97), "b": Counts(0, 0, 0, 100)},
+    }
+
+    def test_counts_are_added_up_before_the_metric(self, metrics) -> None:
+        micro = micro_averages(self.counts, {"x": 0, "y": 1}, metrics)
+        assert set(micro) == {"dice", "recall", "specificity"}
+        assert micro["dice"]["a"]["value"] == pytest.approx(2 * 91 / (2 * 91 + 22))
+        assert micro["dice"]["all"]["value"] == pytest.approx(2 * 92 / (2 * 92 + 40))
+        low, high = micro["dice"]["a"]["ci95"]
+        assert (low, high) == (pytest.approx(0.5), pytest.approx(0.9))
+
+    def test_regions_do_not_count_twice_and_one_patient_has_no_interval(self, metrics) -> None:
+        micro = micro_averages(self.counts, {"x": 4, "y": 4}, metrics, apart=["b"])
+        assert "all" not in micro["dice"] and math.isnan(micro["dice"]["a"]["ci95"][0])
+
+    def test_metrics_that_need_more_than_counts_have_none(self, catalogue) -> None:
+        chosen = [choose(catalogue, "metric", {"use": name}) for name in ("volume-difference", "ece", "hd", "f-beta")]
+        assert set(micro_averages(self.counts, {"x": 0, "y": 1}, chosen)) == {"f-beta"}
+
+
+class TestCalibration:
+    def test_bins_hold_what_the_documentation_says(self) -> None:
+        found = Reliability.nothing(4)
+        found.add(np.array([0.0, 0.25, 0.3, 0.6, 1.0]), np.array([False, False, True, True, True]))
+        assert found.voxels.tolist() == [1, 2, 1, 1] and found.true.tolist() == [0, 1, 1, 1]
+        assert found.ece == pytest.approx((0 + abs(0.55 - 1) + 0.4 + 0) / 5)
+        assert math.isnan(Reliability.nothing(4).ece)
+
+    def test_it_agrees_with_a_loop_over_bins(self) -> None:
+        generator = np.random.default_rng(1)
+        p = generator.random(5000)
+        truth = generator.random(5000) < p**2
+        found = Reliability.nothing(15)
+        found.add(p, truth)
+        place = np.minimum((p * 15).astype(int), 14)
+        loop = sum((place == b).mean() * abs(p[place == b].mean() - truth[place == b].mean()) for b in range(15))
+        assert found.ece == pytest.approx(loop)
+
+    @settings(max_examples=20, deadline=None)
+    @given(cut=st.integers(1, 8), margin=st.none() | st.floats(0, 6))
+    def test_parts_of_a_scan_add_up_to_the_whole(self, cut, margin) -> None:
+        truth, p = labels_of(3, values=2) == 1, np.random.default_rng(3).random((9, 8, 7))
+        truth[:, :, :3] = False
+        structure, how = Structure("a", (1,)), Binning(10, margin)
+        whole, parts = (Watch(lambda _: truth, (1.0, 1.5, 2.0), [structure], [how]) for _ in range(2))
+        whole.see((slice(0, 9), slice(0, 8), slice(0, 7)), lambda _: p)
+        for start, end in ((0, cut), (cut, 9)):
+            parts.see((slice(start, end), slice(0, 8), slice(0, 7)), lambda _, s=start, e=end: p[s:e])
+        one, other = whole.reliability("a", how), parts.reliability("a", how)
+        assert one is not None and other is not None
+        assert one.voxels.tolist() == other.voxels.tolist() and one.ece == pytest.approx(other.ece)
+        more = 7 if margin is None else math.ceil(margin / 2 - 1e-9)
+        assert one.voxels.sum() == 9 * 8 * (7 - max(0, 3 - more))
+
+    def test_perfect_and_hopeless_probabilities(self, catalogue) -> None:
+        chosen = [choose(catalogue, "metric", {"use": "ece", "margin": None})]
+        wanted, labels = labels_of(1, values=2), Labels.of({"a": 1})
+        for p, expected in ((wanted, 0.0), (1 - wanted, 1.0), (np.full(wanted.shape, wanted.mean()), 0.0)):
+            watch = watch_case(volume(wanted), labels, chosen)
+            assert watch is not None
+            watch.see(tuple(slice(0, n) for n in wanted.shape), lambda _, p=p: p.astype(float))
+            scored = measure_case(volume(wanted), volume(wanted), labels, chosen, watch=watch)
+            assert scored.values["ece"]["a"] == pytest.approx(expected, abs=1e-9)
+            assert scored.reliability["a"].voxels.sum() == wanted.size
+
+    def test_without_probabilities_or_without_the_structure_it_is_undefined(self, catalogue) -> None:
+        chosen = [choose(catalogue, "metric", {"use": "ece"})]
+        wanted = labels_of(1, values=2)
+        watch = watch_case(volume(wanted), Labels.of({"a": 1, "b": 2}), chosen)
+        assert watch is not None
+        watch.see(tuple(slice(0, n) for n in wanted.shape), lambda _: wanted.astype(float))
+        labels = Labels.of({"a": 1, "b": 2})
+        scored = measure_case(volume(wanted), volume(wanted), labels, chosen, watch=watch)
+        assert scored.values["ece"]["a"] == 0.0 and math.isnan(scored.values["ece"]["b"])
+        assert math.isnan(measure_case(volume(wanted), volume(wanted), labels, chosen).values["ece"]["a"])
+        assert watch_case(volume(wanted), labels, [choose(catalogue, "metric", {"use": "dice"})]) is None
+
+
+class TestSubgroups:
+    @pytest.mark.parametrize(
+        ("column", "values", "groups"),
+        [
+            ("sex", ["M", "F", "", "F"], ["M", "F", "not known", "F"]),
+            ("age", [17.9, "18", "80", "065Y"], ["0 to 17", "18 to 39", "80 and over", "65 to 79"]),
+            ("age", ["006M", "-1", "44", ""], ["0 to 17", "below 0", "40 to 64", "not known"]),
+            ("field", [1.5, 3, "3.0", 1.5], ["1.5", "3", "3", "1.5"]),
+            ("site", ["A", "A", "A", ""], None),
+            ("one", [1, 1, 1, 1], None),
+            ("none", ["", "", "", ""], None),
+        ],
+    )
+    def test_columns_become_groups(self, column, values, groups) -> None:
+        found = group_of(column, {str(n): value for n, value in enumerate(values)})
+        assert (list(found.values()) if found else found) == groups
+
+    def test_numbers_are_cut_at_the_thirds(self) -> None:
+        found = group_of("bmi", {str(n): n for n in range(9)})
+        assert found is not None
+        sizes = [list(found.values()).count(name) for name in dict.fromkeys(found.values())]
+        assert sizes == [3, 3, 3] and found["0"].startswith("below 2.6")
+
+    def test_identifiers_make_no_groups(self) -> None:
+        assert group_of("name", {str(n): f"patient {n}" for n in range(30)}) is None
+
+    def test_each_group_has_the_scores_of_its_cases(self) -> None:
+        values = np.linspace(0.5, 0.9, 24)
+        scores = Scores.of(
+            {f"{n:02}": {"dice": {"a": value}} for n, value in enumerate(values.tolist())},
+            {f"{n:02}": n // 2 for n in range(24)},
+        )
+        facts = {f"{n:02}": {"site": "B" if n < 20 else "A"} for n in range(24)}
+        tables = subgroups(scores, facts)
+        assert list(tables["site"]) == ["A", "B"]
+        one = tables["site"]["B"]
+        assert (one["cases"], one["patients"], one["few"]) == (20, 10, False) and tables["site"]["A"]["few"]
+        assert one["summary"]["dice"]["mean"]["mean"] == pytest.approx(values[:20].mean())
+        low, high = one["summary"]["dice"]["a"]["ci95"]
+        assert low < values[:20].mean() < high
+
+    @pytest.mark.parametrize("text", ["case;site\nx;A\n", "\ufeffsite,Case\nA,x\n", "id\tsite\nx\tA\n\n"])
+    def test_tables_of_every_habit_are_read(self, tmp_path, text) -> None:
+        (tmp_path / "facts.csv").write_text(text, encoding="utf-8")
+        assert read_facts(tmp_path / "facts.csv") == {"x": {"site": "A"}}
+
+    @pytest.mark.parametrize(
+        ("text", "complaint"),
+        [
+            ("", "expected a first line"),
+            ("name,site\nx,A", "expected a first line"),
+            ("case\nx", "expected a first line"),
+            ("case,site\nx,A\nx,B", "stands twice"),
+            ("case,site,site\nx,A,B", "two columns"),
+            ("case,site\nx,A,B", "line 2 has 3 cells"),
+        ],
+    )
+    def test_a_table_that_is_none_is_refused(self, tmp_path, text, complaint) -> None:
+        (tmp_path / "facts.csv").write_text(text)
+        with pytest.raises((DataError, UsageError), match=complaint):
+            read_facts(tmp_path / "facts.csv")
+
+
+HOSTILE = '<script>alert("x")</script>&\'"'
+
+
+class Names(HTMLParser):
+    """Collects the tags and the addresses of a page."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.addresses: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.addresses += [value or "" for name, value in attrs if name in ("src", "href", "xlink:href")]
+
+
+class TestPage:
+    @pytest.fixture
+    def scores(self, metrics) -> Scores:
+        found = {
+            f"{HOSTILE}{n}": measure_case(volume(labels_of(n)), volume(labels_of(n + 50)), LABELS, metrics)
+            for n in range(4)
+        }
+        facts = {case: {HOSTILE: "AB"[n % 2], "patient": str(n)} for n, case in enumerate(found)}
+        scores = gathered(found, metrics, facts)
+        bins = {"voxels": [3, 0, 2], "confidence": [0.3, 0.0, 1.9], "true": [0, 0, 2]}
+        return replace(scores, failed={HOSTILE: HOSTILE}, unmatched=(HOSTILE,), calibration={HOSTILE: bins})
+
+    def test_it_is_one_file_that_escapes_everything(self, scores) -> None:
+        cards = about(scores, discover())
+        pictures = dict.fromkeys(worst_cases(scores, cards), b"\x89PNG")
+        text = page(scores, cards, HOSTILE, pictures)
+        names = Names()
+        names.feed(text)
+        assert names.tags.count("script") == 1 and "alert(" in text and "<script>alert" not in text
+        assert all(address.startswith(("data:image/png;base64,", "#")) for address in names.addresses)
+        assert not re.search(r"https?://", text) and "$" not in re.sub(r"<script>.*?</script>", "", text, flags=re.S)
+        assert text.count("data:image/png") == 4 and "nan" not in re.sub(r"<style>.*?</style>", "", text, flags=re.S)
+        assert names.tags.count("svg") == len(NAMES) + 1
+
+    def test_scores_without_any_value_have_a_page_too(self, scores) -> None:
+        empty = Scores.of({"x": {"dice": {"a": math.nan}}})
+        assert "No case has a value" in page(empty, {}, "x", {})
+        assert page(Scores.of({}), {}, "x", {})
+
+    def test_the_worst_come_first(self) -> None:
+        scores = Scores.of(
+            {case: {"hd": {"a": value}} for case, value in zip("pqrs", (1, math.nan, 9, 4), strict=True)}
+        )
+        assert worst_cases(scores, about(scores, discover())) == ["r", "s", "p"]
+        dice = Scores.of({case: {"dice": {"a": value}} for case, value in zip("pqr", (0.5, 0.0, 0.7), strict=True)})
+        assert worst_cases(dice, about(dice, discover()), 2) == ["q", "p"]
+
+    @pytest.mark.parametrize("values", [[0.5], [0.5, 0.5], [-3.0, 1e6], [1e-9, 2e-9], [0.0]])
+    def test_boxes_of_odd_values_are_drawn_inside(self, values) -> None:
+        text = box_plot({"a": dict(enumerate_cases(values))}, None, "mm")
+        places = [float(x) for x in re.findall(r'cx="([-\d.]+)"', text)]
+        assert len(places) == len(values) and all(189 <= place <= 661 for place in places)
+
+    @pytest.mark.parametrize("shape", [(9, 8, 7), (12, 10), (1, 1, 1), (1, 5), (40, 3, 3)])
+    @pytest.mark.parametrize("with_scan", [True, False])
+    def test_a_picture_is_drawn_of_any_case(self, shape, with_scan) -> None:
+        from io import BytesIO
+
+        from PIL import Image
+
+        dims = len(shape)
+        scan = volume(np.random.default_rng(0).normal(0, 1, shape).astype(np.float32), dims) if with_scan else None
+        found, wanted = labels_of(1, shape), labels_of(2, shape)
+        for one in (found, np.zeros_like(found)):
+            picture = Image.open(BytesIO(worst_slice(volume(one, dims), volume(wanted, dims), scan)))
+            assert max(picture.size) == 420 and min(picture.size) >= 8
+
+    def test_the_slice_with_most_wrong_voxels_is_shown(self) -> None:
+        from io import BytesIO
+
+        from PIL import Image
+
+        wanted, found = np.zeros((30, 30, 12), np.uint8), np.zeros((30, 30, 12), np.uint8)
+        wanted[10:20, 10:20, 2:10] = 1
+        found[10:20, 10:20, 2:10] = 1
+        found[:, :, 7] = 1
+        picture = np.array(Image.open(BytesIO(worst_slice(volume(found), volume(wanted)))))
+        orange = (picture == (255, 140, 40)).all(-1)
+        assert not orange.any() and (picture == (64, 196, 255)).all(-1).any()
+        found[:, :, 7] = 0
+        found[5:25, 5:25, 7] = 1
+        picture = np.array(Image.open(BytesIO(worst_slice(volume(found), volume(wanted)))))
+        assert (picture == (255, 140, 40)).all(-1).any() and (picture == (64, 196, 255)).all(-1).any()
+
+
+def enumerate_cases(values: list[float]) -> list[tuple[str, float]]:
+    return [(str(number), value) for number, value in enumerate(values)]
+
+
+class TestFiles:
+    @pytest.fixture
+    def folders(self, tmp_path: Path) -> Path:
+        for n in range(3):
+            for name, seed in (("p", n), ("r", n + 9)):
+                (tmp_path / name).mkdir(exist_ok=True)
+                nib.save(nib.Nifti1Image(labels_of(seed), AFFINE), tmp_path / name / f"=case {n}.nii.gz")
+            p = np.random.default_rng(n).dirichlet(np.ones(4), (9, 8, 7)).astype(np.float32)
+            (tmp_path / "maps").mkdir(exist_ok=True)
+            nib.save(nib.Nifti1Image(p, AFFINE), tmp_path / "maps" / f"=case {n}.nii.gz")
+            (tmp_path / "scans").mkdir(exist_ok=True)
+            scan = np.random.default_rng(n).normal(0, 1, (9, 8, 7)).astype(np.float32)
+            nib.save(nib.Nifti1Image(scan, AFFINE), tmp_path / "scans" / f"=case {n}_0000.nii.gz")
+        lines = ["case,patient,site", *(f"=case {n},p{n // 2},{'AB'[n % 2]}" for n in range(3))]
+        (tmp_path / "facts.csv").write_text("\n".join(lines))
+        return tmp_path
+
+    def call(self, folder: Path, *more: Any) -> Any:
+        arguments = ["evaluate", folder / "p", folder / "r", *more]
+        return CliRunner().invoke(main, list(map(str, arguments)))
+
+    def test_everything_at_once(self, folders) -> None:
+        done = self.call(
+            folders,
+            *("--labels", "a=1,b=2,c=3", "--regions", "whole=1+2+c", "--metrics", "dice,hd95,ece:bins=5"),
+            *("--groups", folders / "facts.csv", "--images", folders / "scans"),
+            *("--probabilities", folders / "maps", "--json"),
+            *(option for end in ("json", "csv", "html") for option in ("--out", folders / f"s.{end}")),
+        )
+        assert done.exit_code == 0, done.output
+        document = json.loads(done.stdout)
+        assert json.loads((folders / "s.json").read_text()) == document
+        assert document["regions"] == ["whole"] and document["groups"] == {"=case 0": 0, "=case 1": 0, "=case 2": 1}
+        assert set(document["micro"]) == {"dice"} and set(document["subgroups"]) == {"site"}
+        assert all(value > 0 for value in document["cases"]["=case 0"]["ece"].values())
+        assert len(document["calibration"]["whole"]["voxels"]) == 5
+        again = Scores.from_json(folders / "s.json")
+        assert again.document() == document
+        with (folders / "s.csv").open(newline="") as file:
+            rows = list(csv.DictReader(file))
+        assert len(rows) == 3 * 3 * 5 and {row["case"] for row in rows} == {f"'=case {n}" for n in range(3)}
+        assert (folders / "s.html").read_text().count("data:image/png") == 3
+
+    def test_regions_without_names_of_structures(self, folders) -> None:
+        document = json.loads(self.call(folders, "--regions", "low=1+2,odd=1+77", "--json").stdout)
+        assert list(document["summary"]["dice"]) == ["1", "2", "3", "77", "low", "odd", "mean"]
+
+    @pytest.mark.parametrize(
+        ("wrong", "code", "words"),
+        [
+            (("--probabilities", "maps", "--metrics", "ece"), 2, "need the names of the structures"),
+            (("--probabilities", "maps", "--labels", "a=1,b=2,c=3"), 2, "ask for ece"),
+            (
+                ("--probabilities", "scans", "--labels", "a=1,b=2,c=3", "--metrics", "ece"),
+                1,
+                "1 channels; 3 structures",
+            ),
+            (("--probabilities", "none", "--labels", "a=1,b=2,c=3", "--metrics", "ece"), 1, "no such file or folder"),
+            (("--groups", "none.csv"), 2, "no such file"),
+            (("--regions", "x"), 2, "expected name=1"),
+            (("--out", "x.pdf"), 2, "must end in .json, .csv or .html"),
+        ],
+    )
+    def test_a_wrong_call_is_said_in_a_sentence(self, folders, wrong, code, words) -> None:
+        paths = ("maps", "scans", "none", "none.csv")
+        done = self.call(folders, *(folders / one if one in paths else one for one in wrong))
+        assert done.exit_code == code and words in done.stderr, done.output
+
+    def test_probabilities_that_are_none_are_refused(self, folders, catalogue) -> None:
+        for n in range(3):
+            path = folders / "maps" / f"=case {n}.nii.gz"
+            array = np.asanyarray(nib.load(path).dataobj) * 3
+            nib.save(nib.Nifti1Image(array, AFFINE), path)
+        extras = Extras(probabilities=folders / "maps")
+        scores = evaluate_paths(folders / "p", folders / "r", ["ece"], catalogue, LABELS, extras=extras)
+        assert len(scores.failed) == 3 and "no probabilities from 0 to 1" in next(iter(scores.failed.values()))
+
+    def test_a_scan_of_another_grid_is_not_shown(self, folders) -> None:
+        nib.save(nib.Nifti1Image(np.zeros((3, 3, 3), np.float32), AFFINE), folders / "scans" / "=case 1_0000.nii.gz")
+        done = self.call(folders, "--images", folders / "scans", "--out", folders / "s.html")
+        assert done.exit_code == 0 and "not shown" in done.stderr
+        assert (folders / "s.html").read_text().count("data:image/png") == 3
+
+    def test_one_voxel_is_a_case(self, tmp_path, catalogue) -> None:
+        for name in ("p", "r"):
+            nib.save(nib.Nifti1Image(np.ones((1, 1, 1), np.uint8), AFFINE), tmp_path / f"{name}.nii")
+        every = ["dice", "hd95", "hd95:surface=area", "nsd", "lesion-f1", "specificity"]
+        scores = evaluate_paths(tmp_path / "p.nii", tmp_path / "r.nii", every, catalogue)
+        assert [scores.cases["r"][name]["1"] for name in ("dice", "hd95", "nsd", "lesion-f1")] == [1.0, 0.0, 1.0, 1.0]
+        assert scores.cases["r"]["hd95_surface_area"]["1"] == 0.0
+        assert math.isnan(scores.cases["r"]["specificity"]["1"])
