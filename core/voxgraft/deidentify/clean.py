@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from pydicom.datadict import dictionary_VR
+from pydicom.datadict import dictionary_has_tag, dictionary_VR
 
 from . import rules
 from .key import Key
@@ -149,7 +149,7 @@ class Cleaner:
 
 
 def _is_date(tag: int) -> bool:
-    return tag == rules.TIMEZONE or dictionary_VR(tag) in _TEMPORAL
+    return tag == rules.TIMEZONE or (dictionary_has_tag(tag) and dictionary_VR(tag) in _TEMPORAL)
 
 
 def _hollow(item: Dataset) -> None:

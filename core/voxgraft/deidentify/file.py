@@ -52,11 +52,13 @@ class Job:
         path: The file.
         mark: Its name in the report, which only the holder of the key can connect with it.
         suffix: Behind the name of the result, where several files of the source call themselves the same instance.
+        folder: The name of its folder in the report; it stands in for UIDs that are blank.
     """
 
     path: Path
     mark: str
     suffix: str = ""
+    folder: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +129,7 @@ def _process(job: Job, settings: Settings) -> Outcome:
     old = str(source.get("PatientID") or "").strip()
     pseudonym = settings.pseudonyms.get(old) or settings.key.name(patient)
     days = settings.key.days(patient, settings.options.shift_days)
-    cleaner = Cleaner(settings.key, settings.options, pseudonym, days, identifying.forbidden)
+    cleaner = Cleaner(settings.key, settings.options, pseudonym, days, identifying.names)
     name = _name(source, cleaner, job)
     outcome = Outcome(job.mark, "written", name, notes=said, patient=(old, pseudonym))
     if rule is not None:
@@ -221,7 +223,7 @@ def _length(source: Dataset) -> int | None:
 def _name(source: Dataset, cleaner: Cleaner, job: Job) -> str:
     """The path of the result within the target: patient, study, series and instance by their new names."""
     study, series = (
-        cleaner.uid(str(source.get(keyword) or "")) or cleaner.key.mark(keyword, job.path.parent)
+        cleaner.uid(str(source.get(keyword) or "")) or cleaner.key.mark(keyword, job.folder)
         for keyword in ("StudyInstanceUID", "SeriesInstanceUID")
     )
     return f"{cleaner.pseudonym}/{study}/{series}/{cleaner.uid(str(source.SOPInstanceUID))}{job.suffix}.dcm"

@@ -51,7 +51,7 @@ _OWN = {
     ),
     Action.DUMMY: tags("TextValue"),
     Action.REMOVE: tags(
-        "GraphicAnnotationSequence RetrieveURL RetrieveURI StoredInstanceBaseURI FolderAccessURI FileAccessURI "
+        "ReferencedStudySequence GraphicAnnotationSequence RetrieveURL RetrieveURI StoredInstanceBaseURI FolderAccessURI FileAccessURI "
         "FilenameInContainer PixelDataProviderURL StorageURL ContactURI EncryptedAttributesSequence "
         "SegmentDescription"
     ),

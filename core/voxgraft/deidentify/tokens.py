@@ -63,7 +63,7 @@ _TEXTS = frozenset(["AE", "LO", "LT", "PN", "SH", "ST", "UC", "UR", "UT"])
 _BYTES = frozenset(["OB", "OW", "UN", "OL", "OD", "OF", "OV"])
 _PIXELS = frozenset((0x7FE00010, 0x7FE00008, 0x7FE00009))
 _OWN = rules.tags("DeidentificationMethod PatientIdentityRemoved LongitudinalTemporalInformationModified")
-_PATIENT_ID = 0x00100020
+_IDS = rules.tags("PatientID OtherPatientIDs")
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,9 +74,10 @@ class Tokens:
         words: Looked for as whole words, in texts and codes; of letters and figures, in lower case, one space between.
         parts: Looked for within words too, in texts; five letters at least.
         runs: Looked for with all spaces and punctuation taken out; six letters or figures at least.
-        values: Short numbers, which mean something only where they are a whole value.
+        values: Patient ids of up to three figures, which mean something only where they are a whole value.
         uids: The UIDs of the source that name one thing.
         raw: Looked for in the bytes of the pixel data, where an encoder may have left a comment.
+        names: The parts of all names; no cleaned description may hold one, be it a word that descriptions are made of.
     """
 
     words: frozenset[str]
@@ -85,32 +86,31 @@ class Tokens:
     values: frozenset[str]
     uids: frozenset[str]
     raw: frozenset[bytes]
-
-    @property
-    def forbidden(self) -> frozenset[str]:
-        """Single words that no cleaned description may hold."""
-        return frozenset(word for words in self.words for word in words.split())
+    names: frozenset[str]
 
 
 def identifying(source: Dataset, options: Options) -> Tokens:
     """Everything in a file that says whose it is: names, numbers, places, dates of birth, UIDs."""
     texts: set[str] = set()
+    names: set[str] = set()
+    ids: set[str] = set()
     uids: set[str] = set()
     kept = frozenset().union(*(rules.RETAINED[name] for name in options.retain if name in rules.RETAINED))
     for element in elements(source, forgiving=True):
         tag = int(element.tag)
         if element.VR == "PN":
             for value in _values(element):
-                texts |= _name(str(value))
+                names |= _name(str(value))
         elif tag in _WHOLE and tag not in kept:
             for value in _values(element):
+                ids |= {str(value)} if tag in _IDS else set()
                 texts |= {str(value), *(part for part in re.split(r"[,;\n]", str(value)) if len(part.strip()) > 4)}
         elif tag in rules.BIRTH and element.VR == "DA":
             for value in _values(element):
                 texts |= _birth(str(value))
         elif element.VR == "UI" and not element.tag.is_private and tag not in rules.CLASSES:
             uids |= {str(value) for value in _values(element) if not well_known(str(value))}
-    return _tokens(texts, frozenset(uids))
+    return _tokens(texts | names, frozenset(map(normal, ids)), frozenset(uids), frozenset(map(normal, names)))
 
 
 def found(tokens: Tokens, result: Dataset, pseudonym: str) -> str | None:
@@ -186,7 +186,7 @@ def _birth(text: str) -> set[str]:
     return {digits, f"{year} {month} {day}", f"{day} {month} {year}", f"{month} {day} {year}", f"{day}{month}{year}"}
 
 
-def _tokens(texts: set[str], uids: frozenset[str]) -> Tokens:
+def _tokens(texts: set[str], ids: frozenset[str], uids: frozenset[str], names: frozenset[str]) -> Tokens:
     normals = {normal(text) for text in texts} - {""} - _EMPTY_WORDS
     normals = {text for text in normals if not _of_the_trade(text)}
     short = {text for text in normals if text.isdigit() and len(text) < 4}
@@ -197,9 +197,10 @@ def _tokens(texts: set[str], uids: frozenset[str]) -> Tokens:
         words=frozenset(words),
         parts=frozenset(text for text in words if (len(text) > 4 and not text.isdigit()) or not text.isascii()),
         runs=frozenset(runs),
-        values=frozenset(short),
+        values=short & ids,
         uids=uids,
         raw=frozenset(text for text in raw if normal(text.decode()) in words),
+        names=names,
     )
 
 

@@ -188,7 +188,7 @@ def _jobs(source: Path, key: Key, result: Result, known: Mapping[str, Mapping[st
             result.directories += 1
             continue
         uids.setdefault(uid, []).append(len(jobs))
-        jobs.append(Job(path, mark))
+        jobs.append(Job(path, mark, folder=key.mark("folder", path.parent.relative_to(root).as_posix())))
     twins = [indices for uid, indices in uids.items() if uid and len(indices) > 1]
     return _told_apart(jobs, twins, result, known)
 

@@ -7,7 +7,7 @@ from collections.abc import Collection
 from functools import lru_cache
 from importlib.resources import files
 
-_WORD = re.compile(r"[^\W_]+(?:[.,]\d+)?")
+_WORD = re.compile(r"[^\W_]+(?:[.,]\d+[^\W_]*)?")
 _NUMBER = re.compile(r"(?:[tlcsb])?\d{1,3}(?:[.,]\d{1,2})?(?:mm|cm|ms|kv|d)?")
 """Up to three digits: a thickness, a phase, a vertebra; longer ones may be the number of a patient or a date."""
 
