@@ -16,11 +16,12 @@ from checked_data import SHAPE, as_decathlon, balls, save, spoil
 from datasets import workflow
 
 from dicom_series import make_series
-from voxgraft.data.cases import Case, Dataset, ImageRef, Region, Split
+from voxgraft.data.cases import Case, Dataset, ImageRef, Labels, Region, Split
 from voxgraft.data.check import check_dataset, check_path
 from voxgraft.data.checks import room
 from voxgraft.data.checks.guess import guess_dataset
 from voxgraft.data.checks.identity import signs
+from voxgraft.data.checks.masks import measure_mask
 from voxgraft.data.checks.problem import CaseProblem
 from voxgraft.data.dataset import find_dataset
 from voxgraft.discovery import Catalogue
@@ -563,6 +564,45 @@ def test_a_table_of_two_raters_is_known_and_checked_as_what_most_say(
     assert {one.code for one in findings.problems} <= {"note", "no-patients"}
     assert any("several raters" in one.message for one in findings.problems)
     assert {row["value"] for row in findings.figures["structures"]} == {1, 2}
+
+
+def test_masks_of_one_structure_a_file_are_judged_like_label_maps(
+    copy: Path, tmp_path: Path, catalogue: Catalogue
+) -> None:
+    (copy / "dataset.json").unlink()
+    for path in list((copy / "labels").iterdir()):
+        array = np.asarray(nib.load(path).dataobj)
+        folder = copy / "labels" / path.name.removesuffix(".nii.gz")
+        folder.mkdir()
+        save(folder / "wall.nii.gz", (array == 1).astype(np.uint8))
+        save(folder / "core.nii.gz", (array == 2).astype(np.uint8))
+        path.unlink()
+    layout = f"{{use: pairs, path: {copy}, labels: 'labels/{{case}}/{{structure}}.nii.gz'}}"
+    changes = {
+        f"{{use: decathlon, path: {copy}}}": layout,
+        "modality: mr": "modality: mr\n  labels: {wall: 1, core: 2}",
+    }
+    checked = flow(tmp_path, copy, catalogue, **changes)
+    assert judged(checked, catalogue) == []
+    spoil(copy / "labels" / CASE / "wall.nii.gz", strays(12))
+    assert found(judged(checked, catalogue)) == {("fragmented-label", "warning", CASE)}
+    spoil(copy / "labels" / CASE / "core.nii.gz", affine=moved(0, 0, 9))
+    (problem,) = judged(checked, catalogue)
+    assert (problem.code, problem.severity, problem.case) == ("unusable-label", "error", CASE)
+    assert "9 mm" in problem.message
+
+
+def test_overlapping_structures_are_measured_each_by_itself() -> None:
+    labels = replace(Labels.of({"whole": 1, "part": 2}), ignore=(9,), overlap="keep")
+    whole, part = np.zeros((2, 9, 8, 7), np.uint8)
+    whole[2:6, 2:6, 2:6], part[3:5, 3:5, :2] = 1, 1
+    left_out = labels.ignored
+    assert left_out is not None
+    whole[8], part[8] = left_out, left_out
+    mask = measure_mask(np.stack([whole, part]), 3, labels)
+    assert {value: (one.voxels, one.parts) for value, one in mask.structures.items()} == {1: (64, 1), 2: (8, 1)}
+    assert mask.structures[2].faces == ("inferior",) and not mask.structures[1].faces
+    assert (mask.covered, mask.ignored, mask.size) == (72, 56, 504)
 
 
 def test_raw_data_of_nnunet_and_bids_are_known(copy: Path, catalogue: Catalogue) -> None:

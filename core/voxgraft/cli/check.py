@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from ..data.check import Findings
     from ..data.checks.problem import CaseProblem
@@ -103,6 +103,8 @@ def _show(target: Path, findings: Findings) -> None:
         for problem, cases in groups:
             where, mend = f"{cases}: " if cases else "", f" -> {problem.mend}" if problem.mend else ""
             click.echo(f"{problem.severity}: {where}{problem.message} [{problem.code}]{mend}")
+    for line in _figures(findings):
+        click.echo(line)
     click.echo(f"{target}: {_verdict(findings)}")
 
 
@@ -124,6 +126,25 @@ def _grouped(problems: Sequence[CaseProblem]) -> list[tuple[CaseProblem, str]]:
         else:
             rows.append((named[0], f"{cases[0]} and {len(cases) - 1} more ({listed(cases[1:], 4)})"))
     return rows
+
+
+def _figures(findings: Findings) -> Iterator[str]:
+    """What was measured: how the structures are balanced, and what a run needs."""
+    from ..data.checks.problem import listed
+    from ..data.checks.room import gigabytes
+
+    rows = findings.figures.get("structures") or ()
+    if rows:
+        shares = (f"{row['name'] or row['value']} {row['share']:.2%} in {row['masks']}" for row in rows)
+        yield f"structures (share of voxels, masks): {listed(shares, 6)}"
+    room = findings.figures.get("room") or {}
+    needs = [
+        f"{gigabytes(room[what])} of {name} ({gigabytes(room[f'{what}_free'])} free)"
+        for what, name in (("memory", "memory"), ("disk", "disk"))
+        if what in room
+    ]
+    if needs:
+        yield f"preparing takes about {' and '.join(needs)}"
 
 
 def _verdict(findings: Findings) -> str:

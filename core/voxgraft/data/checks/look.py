@@ -118,9 +118,13 @@ def _volume(look: Look, ref: ImageRef, what: str, catalogue: Catalogue) -> Volum
 
 
 def _heard(look: Look, items: list[Item], called: str) -> None:
+    """Note what headers tell; what was said of the image is not said again of its mask."""
+    said = {(one.code, one.severity) for one in look.problems if one.severity != "error"}
     for item in items:
         look.traces |= traces(item)
         for problem in item.problems:
+            if (problem.code, problem.severity) in said:
+                continue
             look.add(problem.code, problem.severity, f"{called}: {problem.message}")
 
 

@@ -70,7 +70,7 @@ MENDS: dict[str, str] = {
     "shape-mismatch": "voxgraft convert MASK NEW --reference IMAGE --interpolation nearest, and look at the outcome",
     "geometry-mismatch": "give it the image's geometry if it was drawn on these voxels; else resample it onto it",
     "channel-mismatch": "bring the channels onto one grid: data.layout.align, or voxgraft convert --reference",
-    "channel-count": "leave the case out, or name its channels in the layout",
+    "channel-count": "name every channel (data.layout.channels: [red, green, blue] for colours), or leave the case out",
     "same-channels": "put the right file in the place of one channel",
     "mixed-dimensions": "train on one kind at a time",
     "dims": "set model.dims to 2",
