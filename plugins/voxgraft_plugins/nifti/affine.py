@@ -114,7 +114,9 @@ def _qform(raw: dict[str, Any]) -> Array:
     rest = 1.0 - (b * b + c * c + d * d)
     if not rest > -1e-5:
         return affine
-    a = np.sqrt(max(rest, 0.0))
+    # Near half a turn the scalar part would be made of rounding errors: nifti1.h and nibabel take it for 0.
+    rounding = 3 * float(np.finfo(raw["quatern"].dtype).eps)
+    a = np.sqrt(rest) if rest > rounding else 0.0
     norm = np.sqrt(a * a + b * b + c * c + d * d)
     a, b, c, d = a / norm, b / norm, c / norm, d / norm
     rotation = np.array(
