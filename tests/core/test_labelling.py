@@ -199,7 +199,6 @@ def labels_from(tmp_path: Path, catalogue: Any, say: str, data: Path | None = No
         ("paint: [1]", "paint: needs regions"),
         ("regions: {a: 1, b: 2}\n  paint: [1, 1]", "value of its own"),
         ("regions: {a: 1}\n  overlap: higher", "leave one of the two"),
-        ("channels: {MRI: optional}", "at least one must be required"),
     ],
 )
 def test_wrong_words_are_told_with_their_line(tmp_path, catalogue, say, message) -> None:
@@ -215,6 +214,7 @@ def test_wrong_words_are_told_with_their_line(tmp_path, catalogue, say, message)
         ("regions: {a: [1, oedema]}", "no label 'oedema'"),
         ("regions: {a: [2, 3], b: 1}\n  paint: [1, 2]", "1 paints the region 'a'"),
         ("labels: {a: 1}\n  ignore: 1", "is what the label 'a' is made of"),
+        ("channels: {MRI: optional}", "at least one must be required"),
         ("channels: {T9: optional, MRI: required}", "no channel 'T9'; there are MRI"),
         ("split: {by: dataset}", "gives no split"),
     ],

@@ -100,6 +100,8 @@ def _optional_of(data: Data, dataset: Dataset) -> tuple[str, ...]:
     found = tuple(
         name for name in dataset.channels if name in wanted or (name in dataset.optional and name not in required)
     )
+    if len(found) == len(dataset.channels):
+        raise DataError("data.channels: every channel is optional; at least one must be required")
     for place, name in enumerate(dataset.channels):
         without = [case.id for case in dataset.cases if len(case.images) > 1 and case.images[place] is None]
         if without and name not in found:

@@ -145,6 +145,4 @@ class Data(Config):
                 raise ValueError(f"paint: give each of the {len(self.regions)} regions a value of its own, in order")
         if self.overlap is not None and self.regions is not None:
             raise ValueError("overlap: regions keep both structures where two overlap; leave one of the two keys out")
-        if self.channels is not None and "required" not in self.channels.values():
-            raise ValueError("channels: at least one must be required")
         return self
