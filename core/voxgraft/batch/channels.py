@@ -2,7 +2,7 @@
 
 A name says its channel by a word of it (`case_flair.nii.gz`, the description `T1c post`), or by the channel's number
 in four digits at its end (`case_0001.nii.gz`). Files of one folder with one image for each channel are one scan;
-otherwise the rest of the name says which images belong together.
+otherwise, and for files wherever a channel may be missing, the rest of the name says which images belong together.
 """
 
 from __future__ import annotations
@@ -46,8 +46,9 @@ def combine(items: Sequence[Item], plan: Plan) -> Combined:
             placed.append((*place, item))
     indices = [index for index, _, _ in placed]
     folder = items[0].path.parent.name if items else ""
-    whole = len(indices) == len(plan.channels) or not plan.optional
-    if len(set(indices)) == len(indices) and whole:
+    # Where a channel may be missing, files of two scans could look like one: only a study is sure to belong together.
+    study = len(indices) == len(plan.channels) and all(item.series is not None for item in items)
+    if len(set(indices)) == len(indices) and (study or not plan.optional):
         placed = [(index, folder, item) for index, _, item in placed]
     placed = [(index, rest or folder, item) for index, rest, item in placed]
     for name in dict.fromkeys(rest for _, rest, _ in placed):
