@@ -20,10 +20,10 @@ from .pixels import CODECS
 
 RLE = "1.2.840.10008.1.2.5"
 PLUGINS = {
-    "1.2.840.10008.1.2.4.50": ("pillow", "gdcm", "SimpleITK"),
-    "1.2.840.10008.1.2.4.51": ("SimpleITK", "pillow", "gdcm"),
-    "1.2.840.10008.1.2.4.57": ("gdcm", "SimpleITK"),
-    "1.2.840.10008.1.2.4.70": ("gdcm", "SimpleITK"),
+    "1.2.840.10008.1.2.4.50": ("pillow", "SimpleITK"),
+    "1.2.840.10008.1.2.4.51": ("SimpleITK", "pillow"),
+    "1.2.840.10008.1.2.4.57": ("SimpleITK",),
+    "1.2.840.10008.1.2.4.70": ("SimpleITK",),
     "1.2.840.10008.1.2.4.80": ("pyjpegls",),
     "1.2.840.10008.1.2.4.81": ("pyjpegls",),
     "1.2.840.10008.1.2.4.90": ("pylibjpeg",),
@@ -34,8 +34,6 @@ PLUGINS = {
     RLE: ("pylibjpeg", "pydicom"),
 }
 """The decoders of each transfer syntax in the order of trial: pydicom's plugins, and SimpleITK."""
-FRAGILE = frozenset({"gdcm", "SimpleITK"})
-"""Decoders that end the process on a stream of another size than they were told."""
 
 
 def decoded(header: Header, numbers: Sequence[int], stored: np.dtype[Any]) -> Iterator[Array]:
@@ -69,13 +67,9 @@ def _decode(header: Header, dataset: Any, stored: np.dtype[Any], number: int) ->
     failure: BaseException | None = None
     for name in PLUGINS.get(header.syntax, ("",)):
         try:
-            if name in FRAGILE and not fits(stream := _stream(header, dataset, number), header):
-                continue
-            return (
-                _by_simpleitk(header, stream, stored)
-                if name == "SimpleITK"
-                else _by_pydicom(header, dataset, number, name)
-            )
+            if name == "SimpleITK":
+                return _by_simpleitk(header, _stream(header, dataset, number), stored)
+            return _by_pydicom(header, dataset, number, name)
         except BaseException as error:
             # A decoder written in Rust panics on damaged streams, with an exception that is none of the usual.
             if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
@@ -158,11 +152,16 @@ def _by_pydicom(header: Header, dataset: Any, number: int, plugin: str) -> Array
 
 
 def _by_simpleitk(header: Header, stream: bytes, stored: np.dtype[Any]) -> Array:
-    """Decode one frame out of a file that holds nothing else, for SimpleITK reads files alone."""
+    """Decode one frame out of a file that holds nothing else, for SimpleITK reads files alone.
+
+    python-gdcm has the same decoder, but ends the whole process where a stream is damaged.
+    """
     import SimpleITK as sitk
     from pydicom.dataset import FileDataset, FileMetaDataset
     from pydicom.encaps import encapsulate
 
+    if not fits(stream, header):
+        raise ValueError("the stream is not whole, or of another size than the header says")
     meta = FileMetaDataset()
     meta.TransferSyntaxUID = header.syntax
     meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID = "1.2.840.10008.5.1.4.1.1.7", "1.2.3"

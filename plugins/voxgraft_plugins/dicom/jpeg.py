@@ -1,7 +1,7 @@
 """What a JPEG stream says of itself (ITU-T T.81, annex B): a decoder is given only what fits its header.
 
-GDCM, which alone decodes lossless JPEG and JPEG of 12 bits, ends the whole process on streams that are larger than
-the header says; so they are measured first.
+Decoders of lossless JPEG and of JPEG with 12 bits trust the file's header more than they should; so streams are
+measured first.
 """
 
 from __future__ import annotations
