@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import warnings
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -94,19 +95,20 @@ def traces(item: Item) -> set[Trace]:
 
 
 def _dicom(file: Path) -> Iterator[Trace]:
-    from pydicom import dcmread
+    from pydicom import config, dcmread
 
     wanted = [*DICOM, "Modality", "BurnedInAnnotation", "PatientIdentityRemoved"]
-    header = dcmread(file, stop_before_pixels=True, specific_tags=wanted, force=True)
-    removed = str(header.get("PatientIdentityRemoved", "")).upper() == "YES"
-    for field in () if removed else DICOM:
-        if str(header.get(field) or "").strip(" ^"):
-            yield Trace("names-in-header", field)
-    burned = str(header.get("BurnedInAnnotation", "")).upper()
+    with warnings.catch_warnings(), config.disable_value_validation():
+        warnings.simplefilter("ignore")  # pydicom's warnings quote the values
+        header = dcmread(file, stop_before_pixels=True, specific_tags=wanted, force=True)
+        texts = {field: str(header.get(field) or "").strip(" ^") for field in wanted}
+    if texts["PatientIdentityRemoved"].upper() != "YES":
+        yield from (Trace("names-in-header", field) for field in DICOM if texts[field])
+    burned = texts["BurnedInAnnotation"].upper()
     if burned == "YES":
         yield Trace("burned-in", "BurnedInAnnotation", "YES")
-    elif burned != "NO" and header.get("Modality") in DRAWN_ON:
-        yield Trace("burned-in", "Modality", str(header.Modality))
+    elif burned != "NO" and texts["Modality"] in DRAWN_ON:
+        yield Trace("burned-in", "Modality", texts["Modality"])
 
 
 def _nifti(file: Path) -> Iterator[Trace]:

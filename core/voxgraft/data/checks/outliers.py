@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ..cases import Dataset
-from .problem import CaseProblem, counted, listed, millimetres
+from .problem import CaseProblem, Severity, counted, listed, millimetres
 
 if TYPE_CHECKING:
     from .look import Look
@@ -49,7 +49,8 @@ def judge_grids(looks: Sequence[Look]) -> Iterator[CaseProblem]:
     axes = Counter(len(look.shape) for look in read)
     if len(axes) > 1:
         message = f"{axes[2]} images have two axes and {axes[3]} have three; train on one kind at a time"
-        yield CaseProblem("mixed-dimensions", "error", None, message)
+        severity: Severity = "error" if any(look.case.label is not None for look in looks) else "warning"
+        yield CaseProblem("mixed-dimensions", severity, None, message)
         return
     if len(read) < 3:
         return

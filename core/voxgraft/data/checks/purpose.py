@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from ..cases import Dataset
-from .problem import CaseProblem, counted
+from .problem import CaseProblem, Severity, counted
 
 if TYPE_CHECKING:
     from ...workflow import Workflow
@@ -25,11 +25,13 @@ def judge_channels(dataset: Dataset, looks: Sequence[Look], named: bool) -> Iter
         return
     usual = Counter(len(look.channels) for look in read).most_common(1)[0][0]
     expected, where = (len(dataset.channels), "the data set names") if named else (usual, "most images have")
+    used = named or any(look.case.label is not None for look in looks)
+    severity: Severity = "error" if used else "warning"  # a pile of images need not be of one kind
     for look in read:
         lacking = look.case.images.count(None)  # channels that a case may lack
         if len(look.channels) != expected - lacking and (named or not lacking):
             message = f"the image has {counted(len(look.channels), 'channel')}, and {where} {expected}"
-            yield CaseProblem("channel-count", "error", look.case.id, message)
+            yield CaseProblem("channel-count", severity, look.case.id, message)
 
 
 def judge_voxels(look: Look, codes: Sequence[str]) -> Iterator[CaseProblem]:
