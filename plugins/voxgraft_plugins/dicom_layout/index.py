@@ -32,6 +32,9 @@ YOUNG = 2.0
 """Seconds that a file's last change must lie back; the clocks of some file systems tick that slowly."""
 BATCH = 1000
 """Files after which what was found is put into the index."""
+NOBODY = Path(".nobody", "nobody.dcm")
+"""No file has this name. The reader takes a single file for one that a person named, and then does not look whether
+others beside it are cut short; with this one beside it, a folder is looked at as a part of its tree is."""
 LONG = 2000
 """Files whose reading is worth a progress bar."""
 
@@ -158,7 +161,8 @@ def _read(
 
 def _scanned(files: Sequence[Path], root: Path, catalogue: Catalogue) -> list[Item]:
     """The images of series in these files, as the index would give them back."""
-    items = scan_files(files, catalogue, series_only=True)
+    nobody = root / NOBODY
+    items = [item for item in scan_files([*files, nobody], catalogue, series_only=True) if item.files != (nobody,)]
     return decode(encode([nameless(item) for item in items], root), root)
 
 
