@@ -23,6 +23,7 @@ from voxgraft.data.checks.guess import guess_dataset
 from voxgraft.data.checks.identity import signs
 from voxgraft.data.checks.masks import measure_mask
 from voxgraft.data.checks.problem import CaseProblem
+from voxgraft.data.checks.sides import pairs
 from voxgraft.data.dataset import find_dataset
 from voxgraft.discovery import Catalogue
 from voxgraft.workflow import Workflow, read
@@ -590,6 +591,54 @@ def test_masks_of_one_structure_a_file_are_judged_like_label_maps(
     (problem,) = judged(checked, catalogue)
     assert (problem.code, problem.severity, problem.case) == ("unusable-label", "error", CASE)
     assert "9 mm" in problem.message
+
+
+@pytest.mark.parametrize(
+    ("names", "found"),
+    [
+        (["left kidney", "right kidney"], [(1, 2)]),
+        (["lung_upper_lobe_left", "Lung_Upper_Lobe_Right"], [(1, 2)]),
+        (["hippocampus_l", "hippocampus_r"], [(1, 2)]),
+        (["right", "left"], [(2, 1)]),
+        (["left atrium", "right ventricle"], []),
+        (["cleft", "cright"], []),
+    ],
+)
+def test_structures_of_two_sides_are_known_by_their_names(names: list[str], found: list[tuple[int, int]]) -> None:
+    assert pairs(Labels.of({name: place for place, name in enumerate(names, 1)})) == found
+
+
+@pytest.mark.parametrize("swapped", [False, True])
+def test_structures_on_the_wrong_side_are_named(swapped: bool, tmp_path: Path, catalogue: Catalogue) -> None:
+    folder = balls(tmp_path / "data", cases=3)
+    for path in (folder / "labels").iterdir():
+
+        def split(array: Any) -> Any:
+            half = np.arange(SHAPE[0])[:, None, None] < SHAPE[0] // 2  # the first axis of the files grows to the left
+            return np.where(array > 0, np.where(half, 2, 1), 0).astype(np.uint8)
+
+        spoil(path, split)
+    names = {"left": 2, "right": 1} if swapped else {"left": 1, "right": 2}
+    problems = told(as_decathlon(folder, **names), catalogue)
+    assert {one.code for one in problems} == ({"sides-swapped"} if swapped else set())
+    assert not swapped or ("'left' lies" in problems[0].message and len(problems) == 3)
+
+
+def test_mutated_files_never_stop_the_check(tmp_path: Path, catalogue: Catalogue) -> None:
+    folder = balls(tmp_path / "data", cases=2)
+    rng = np.random.default_rng(1)
+    for part in ("images", "labels"):
+        whole = nib.load(folder / part / "P00.nii.gz").to_bytes()
+        for number in range(60):
+            changed = bytearray(whole)
+            for place in rng.integers(0, 352, rng.integers(1, 6)):
+                changed[place] = rng.integers(0, 256)
+            (folder / part / f"M{number:02d}.nii").write_bytes(changed[: rng.choice([len(whole), 352, 5000])])
+    findings = check_path(folder, catalogue)[1]
+    assert findings.cases == 62 and not findings.ok
+    assert {one.case for one in findings.problems if one.code in ("unreadable", "truncated")} <= {
+        f"M{number:02d}" for number in range(60)
+    }
 
 
 def test_overlapping_structures_are_measured_each_by_itself() -> None:

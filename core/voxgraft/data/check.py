@@ -22,6 +22,7 @@ from .checks.patients import find_split, judge_patients, judge_split
 from .checks.problem import ORDER, CaseProblem, Severity
 from .checks.purpose import codes_of, judge_channels, judge_modality, judge_voxels
 from .checks.room import judge_room, needs
+from .checks.sides import judge_sides
 from .checks.values import judge_values
 
 if TYPE_CHECKING:
@@ -136,6 +137,7 @@ def _judge(
     yield from judge_grids(looks)
     yield from judge_intensities(looks)
     yield from judge_structures(dataset, looks)
+    yield from judge_sides(dataset, looks)
     yield from judge_copies(looks, split)
     yield from judge_patients(dataset.cases)
     yield from judge_identity(dataset, looks)

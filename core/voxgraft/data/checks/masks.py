@@ -10,6 +10,7 @@ import numpy as np
 
 from ...volume import Array
 from ..cases import Labels
+from .sides import pairs
 
 CHUNK = 1 << 22
 FACES = (("left", "right"), ("posterior", "anterior"), ("inferior", "superior"))
@@ -24,12 +25,14 @@ class Structure:
         parts: Connected pieces, counting neighbours across corners.
         smallest: Voxels of the smallest piece.
         faces: The ends of the scan that it reaches.
+        across: The middle of its extent along the first axis, in voxels; only where it has a fellow on the other side.
     """
 
     voxels: int
     parts: int = 0
     smallest: int = 0
     faces: tuple[str, ...] = ()
+    across: float | None = None
 
 
 @dataclass(slots=True)
@@ -70,6 +73,7 @@ def measure_mask(array: Array, dims: int, labels: Labels | None) -> Mask:
     values = [0] if array.ndim == dims or labels is None else list(labels.values)
     anywhere = np.zeros(array.shape[-dims:], bool) if len(maps) > 1 else None
     total = hashlib.sha256(str(array.shape).encode())
+    sided = {value for pair in pairs(labels) for value in pair}
     for value, one in zip(values, maps, strict=True):
         flat = one.ravel(order="K")
         for start in range(0, flat.size, CHUNK):
@@ -77,7 +81,7 @@ def measure_mask(array: Array, dims: int, labels: Labels | None) -> Mask:
         if ignored is not None and (one == ignored).any():
             mask.ignored = int((one == ignored).sum())
             one = np.where(one == ignored, 0, one)
-        found = _structures(one)
+        found = _structures(one, sided if not value else {1} if value in sided else set())
         mask.structures.update({value: found[1]} if value and 1 in found else found if not value else {})
         if anywhere is not None:
             anywhere |= one != 0
@@ -88,8 +92,8 @@ def measure_mask(array: Array, dims: int, labels: Labels | None) -> Mask:
     return mask
 
 
-def _structures(array: Array) -> dict[int, Structure]:
-    """The structures of a label map by their values."""
+def _structures(array: Array, sided: set[int]) -> dict[int, Structure]:
+    """The structures of a label map by their values; how far across those lie that are named after a side."""
     import cc3d
 
     box = _box(array)
@@ -106,6 +110,9 @@ def _structures(array: Array) -> dict[int, Structure]:
         own = sizes[1:][of_piece[1:] == value]
         found[value] = Structure(int(own.sum()), len(own), int(own.min()))
     if array.ndim == 3:
+        for value in sided & found.keys():
+            along = np.flatnonzero((inside == value).any(axis=(1, 2)))
+            found[value].across = float(box[0].start + (along[0] + along[-1]) / 2)
         for axis, names in enumerate(FACES):
             for end, name in zip((0, -1), names, strict=True):
                 for value in np.unique(_face(array, axis, end)).tolist():

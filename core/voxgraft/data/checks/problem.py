@@ -99,6 +99,7 @@ MENDS: dict[str, str] = {
     "fragmented-label": "look for stray voxels; voxgraft review shows them",
     "full-label": "look whether the right file is taken as the mask",
     "inverted-label": "swap background and structure",
+    "sides-swapped": "compare with the scanner; a mirrored image or swapped names train a model that mistakes sides",
     "at-border": "take volumes of these cases with care",
     "rare-structure": "raise training.foreground, and give it time",
     # copies, patients, split
