@@ -92,16 +92,16 @@ def combined(polygons: Sequence[tuple[Array, bool]], shape: tuple[int, int], bou
     found = np.zeros(shape, bool)
     rims = np.zeros(shape, bool)
     parts = [(*filled(polygon, shape), exclusive, polygon) for polygon, exclusive in polygons]
-    done: list[Array] = []
+    done: set[bytes] = set()
     for inside, on, (i, j), exclusive, polygon in sorted(parts, key=lambda part: -_extent(part[4])):
         window = (slice(i, i + inside.shape[0]), slice(j, j + inside.shape[1]))
         rims[window] |= on
         if exclusive:
             found[window] ^= inside
             continue
-        if any(_same(polygon, other) for other in done):
+        if (points := polygon.tobytes()) in done:
             continue
-        done.append(polygon)
+        done.add(points)
         if inside.any() and found[window][inside].all():
             found[window] &= ~inside
         else:
@@ -112,7 +112,3 @@ def combined(polygons: Sequence[tuple[Array, bool]], shape: tuple[int, int], bou
 def _extent(polygon: Array) -> float:
     x, y = (polygon - polygon[0]).T
     return abs(float(np.dot(x, np.roll(y, -1)) - np.dot(y, np.roll(x, -1))))
-
-
-def _same(one: Array, other: Array) -> bool:
-    return one.shape == other.shape and bool(np.allclose(one, other, atol=NEAR))

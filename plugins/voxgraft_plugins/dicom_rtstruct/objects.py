@@ -90,11 +90,27 @@ def read_structure_set(path: Path) -> StructureSet:
             dataset = dcmread(path, force=True)
             if str(dataset.get("SOPClassUID") or dataset.file_meta.get("MediaStorageSOPClassUID")) != STRUCTURE_SET:
                 raise BadImage(path, "it is no RTSTRUCT object")
+            _whole(path, dataset)
             return StructureSet(path, dataset, _regions(path, dataset))
     except (BadImage, OSError, MemoryError):
         raise
     except Exception as error:  # pydicom fails in many ways on what is damaged
         raise BadImage(path, f"its header cannot be understood: {type(error).__name__}") from error
+
+
+def _whole(path: Path, dataset: Any) -> None:
+    """Refuse a file that breaks off: pydicom gives what it found, and structures would be missing in silence.
+
+    Raises:
+        BadImage: An element is shorter than it says, or the contours are not there at all.
+    """
+    for tag in dataset.keys():  # noqa: SIM118 - iterating over a data set would convert its elements
+        raw = dataset.get_item(tag)
+        length = getattr(raw, "length", None)
+        if isinstance(raw.value, bytes) and length not in (None, 0xFFFFFFFF) and len(raw.value) < length:
+            raise BadImage(path, "it is truncated")
+    if "ROIContourSequence" not in dataset or "StructureSetROISequence" not in dataset:
+        raise BadImage(path, "it has no regions of interest; it may be truncated")
 
 
 def _regions(path: Path, dataset: Any) -> tuple[Region, ...]:

@@ -20,6 +20,9 @@ CLASSES = ("1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.66.7")
 PLAIN = ("1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.1.99")
 """Transfer syntaxes whose pixels are there as they are, little endian; the last was inflated by pydicom."""
 
+FARTHEST = 1e5
+"""Millimetres from the origin beyond which no patient reaches."""
+
 
 @dataclass(frozen=True, slots=True)
 class Frame:
@@ -191,7 +194,7 @@ def _frame(path: Path, index: int, groups: tuple[Any, Any], kind: str, names: di
     position = _numbers(place["PlanePositionSequence"], "ImagePositionPatient", 3)
     cosines = _numbers(place["PlaneOrientationSequence"], "ImageOrientationPatient", 6)
     spacing = _numbers(place["PixelMeasuresSequence"], "PixelSpacing", 2)
-    if position is None or cosines is None or spacing is None or min(spacing) <= 0:
+    if position is None or cosines is None or spacing is None or min(spacing) <= 0 or abs(position).max() > FARTHEST:
         raise BadImage(path, f"frame {index + 1} does not say where it lies (position, orientation and pixel spacing)")
     if abs(np.linalg.norm(np.cross(cosines[:3], cosines[3:])) - 1) > 0.01:
         raise BadImage(path, f"the rows and columns of frame {index + 1} are not at right angles")

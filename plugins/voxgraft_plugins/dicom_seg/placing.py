@@ -13,6 +13,8 @@ from .objects import Frame, Segmentation
 
 RAS = np.array([-1.0, -1.0, 1.0])
 MOST_SLICES = 1 << 15
+FARTHEST = 2.0**31
+"""Voxels beyond which nothing lies; larger numbers fit no index."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +86,7 @@ def place_of(frame: Frame, rows: int, columns: int, affine: Array) -> Place:
     inverse = np.linalg.inv(affine)
     start = inverse[:3, :3] @ (RAS * frame.origin) + inverse[:3, 3]
     across, down = inverse[:3, :3] @ (RAS * frame.across), inverse[:3, :3] @ (RAS * frame.down)
-    whole = [np.rint(part) for part in (start, across, down)]
+    whole = [np.rint(np.clip(part, -FARTHEST, FARTHEST)) for part in (start, across, down)]
     corners = np.array([(1, c, r) for c in (0, columns - 1) for r in (0, rows - 1)], dtype=float)
     beside = corners @ (np.stack([start, across, down]) - np.stack(whole))
     millimetres = float(np.linalg.norm(beside @ affine[:3, :3].T, axis=1).max())
