@@ -173,3 +173,22 @@ def test_objects_beside_images_are_no_scans(tmp_path: Path, catalogue: Catalogue
     assert {item.kind for entry in waiting for item in entry.items} == {"image"} and len(waiting) == 2
     left = [entry for entry in entries if entry.code == "structures"]
     assert len(left) == 2 and all(entry.state == "left-out" and "structures" in entry.reason for entry in left)
+
+
+def test_prediction_knows_channels_by_the_descriptions_of_training(tmp_path: Path, catalogue: Catalogue) -> None:
+    study(tmp_path / "tree")
+    described = [{"takes": ["*T1*"], "leaves": ["*post*"]}, {"takes": ["fl*"], "leaves": []}]
+    changes = {"channels": ("mprage", "dark fluid"), "align": Align()}
+    silent = model(tmp_path / "silent", contract={}, **changes).plan
+    plan = model(tmp_path / "model", contract={"described": described}, **changes).plan
+    unknown, known = (Finder(catalogue, one, tmp_path / "out").find([tmp_path / "tree"]) for one in (silent, plan))
+    assert all(entry.state == "left-out" for entry in unknown)
+    (entry,) = known
+    assert entry.state == "waiting" and [item.description for item in entry.items] == ["T1", "FLAIR"]
+    same = {"Modality": "MR", "StudyInstanceUID": "1.2.3", "FrameOfReferenceUID": "1.2.4"}
+    array = np.ones((6, 5, 4), np.int16)
+    make_series(tmp_path / "tree/c", array, COARSE, SeriesDescription="T1 post", SeriesInstanceUID="1.2.3.3", **same)
+    states = {
+        entry.description: entry.state for entry in Finder(catalogue, plan, tmp_path / "out").find([tmp_path / "tree"])
+    }
+    assert states == {"T1 + FLAIR": "waiting", "T1 post": "left-out"}

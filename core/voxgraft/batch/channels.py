@@ -1,7 +1,8 @@
 """Scans of several channels that lie in files or series of their own, brought together by their names.
 
 A name says its channel by a word of it (`case_flair.nii.gz`, the description `T1c post`), or by the channel's number
-in four digits at its end (`case_0001.nii.gz`). Files of one folder with one image for each channel are one scan;
+in four digits at its end (`case_0001.nii.gz`). Where training chose series by patterns of their descriptions, the same
+patterns say which series is which channel. Files of one folder with one image for each channel are one scan;
 otherwise, and for files wherever a channel may be missing, the rest of the name says which images belong together.
 """
 
@@ -11,6 +12,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from ..data.cases import Described
 from ..data.plan import Plan
 from ..volume import Item
 from .contract import Level, Verdict, judge
@@ -39,7 +41,7 @@ def combine(items: Sequence[Item], plan: Plan) -> Combined:
     found = Combined()
     placed: list[tuple[int, str, Item]] = []
     for item in items:
-        place = channel_of(_text(item), plan.channels)
+        place = _place(item, plan)
         if place is None:
             found.unnamed.append(item)
         else:
@@ -54,6 +56,19 @@ def combine(items: Sequence[Item], plan: Plan) -> Combined:
     for name in dict.fromkeys(rest for _, rest, _ in placed):
         _gather(name, [(index, item) for index, rest, item in placed if rest == name], plan, found)
     return found
+
+
+def _place(item: Item, plan: Plan) -> tuple[int, str] | None:
+    """The channel that an image is, and the rest of its name; None where nothing says one.
+
+    A series whose description training knew one channel by is that channel; names say the others.
+    """
+    described = plan.contract.get("described") or []
+    if item.series is not None and described:
+        known = [Described(tuple(one["takes"]), tuple(one["leaves"])) for one in described]
+        fitting = [number for number, one in enumerate(known) if one.fits(item.description)]
+        return (fitting[0], "") if len(fitting) == 1 else None
+    return channel_of(_text(item), plan.channels)
 
 
 def _gather(name: str, parts: list[tuple[int, Item]], plan: Plan, found: Combined) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, Literal
 
@@ -196,6 +197,24 @@ class Labels:
 
 
 @dataclass(frozen=True, slots=True)
+class Described:
+    """The descriptions of series by which a channel is chosen, in training and in prediction alike.
+
+    Attributes:
+        takes: Patterns, of which a description fits one; `*` stands for any letters, case does not matter.
+        leaves: Patterns, of which it fits none.
+    """
+
+    takes: tuple[str, ...]
+    leaves: tuple[str, ...] = ()
+
+    def fits(self, description: str | None) -> bool:
+        text = (description or "").strip().casefold()
+        fits = [any(fnmatchcase(text, one.strip().casefold()) for one in part) for part in (self.takes, self.leaves)]
+        return fits[0] and not fits[1]
+
+
+@dataclass(frozen=True, slots=True)
 class Dataset:
     """The cases of a data set, its channels, and the structures that are labelled.
 
@@ -205,6 +224,7 @@ class Dataset:
         problems: What is wrong with images that became no case, such as a study in which two series fit one rule.
         optional: The channels that a case may lack.
         splits: The splits that come with the data set, one for each fold.
+        described: By which descriptions of series each channel was chosen; empty where they were not.
     """
 
     cases: tuple[Case, ...]
@@ -214,6 +234,7 @@ class Dataset:
     problems: tuple[Problem, ...] = ()
     optional: tuple[str, ...] = ()
     splits: tuple[Split, ...] = ()
+    described: tuple[Described, ...] = ()
 
     @property
     def align(self) -> Align | None:

@@ -155,11 +155,13 @@ def _contract(cases: Sequence[Mapping[str, Any]], dataset: Dataset, workflow: Wo
     size = spacing * np.array([case["shape"] for case in cases], dtype=float)
     codes = {case["modality"] for case in cases if case.get("modality")}
     codes |= set(getattr(workflow.data.modality.component, "dicom", ()))
+    described = [{"takes": list(one.takes), "leaves": list(one.leaves)} for one in dataset.described]
     return {
         "modality": sorted(codes),
         "channels": len(dataset.channels),
         "spacing_mm": _ranges(spacing),
         "size_mm": _ranges(size),
+        **({"described": described} if described else {}),
     }
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from voxgraft.data.align import Align
-from voxgraft.data.cases import Case, Dataset, ImageRef
+from voxgraft.data.cases import Case, Dataset, Described, ImageRef
 from voxgraft.errors import DataError
 from voxgraft.volume import Item, Problem
 
@@ -196,7 +196,15 @@ class DicomLayout:
             )
             for case in cases
         )
-        return Dataset(found, names, drawn.labels, tuple(self._notes), tuple(self._problems), optional=config.optional)
+        return Dataset(
+            found,
+            names,
+            drawn.labels,
+            tuple(self._notes),
+            tuple(self._problems),
+            optional=config.optional,
+            described=_described(config),
+        )
 
     def _ids(self, items: Sequence[Item]) -> list[str]:
         keys = [self._key(item) for item in items]
@@ -255,6 +263,16 @@ class DicomLayout:
 def _reference(item: Item) -> ImageRef:
     """A damaged series is looked for in its folder, so that whoever reads it finds what is wrong with it."""
     return ImageRef(item.path, item.series, () if item.errors else item.files)
+
+
+def _described(config: DicomConfig) -> tuple[Described, ...]:
+    """By which descriptions each channel is chosen, for prediction; empty where one is chosen by other things alone."""
+    found = []
+    for rule in (config.channels or {}).values():
+        wrong = [one for one in (*rule.exclude, *config.exclude) if one.model_fields_set <= {"description"}]
+        leaves = tuple(text for one in wrong for text in one.description or ())
+        found.append(Described(rule.description or (), leaves))
+    return tuple(found) if all(one.takes for one in found) else ()
 
 
 def _summary(items: Sequence[Item]) -> str:
