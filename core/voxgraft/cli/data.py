@@ -146,7 +146,7 @@ def _show(item: Item) -> None:
 
 
 def _show_table(root: Path, items: Sequence[Item]) -> None:
-    """A line for each image, then what is wrong."""
+    """A line for each image, then what is wrong, each problem once."""
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
@@ -160,10 +160,13 @@ def _show_table(root: Path, items: Sequence[Item]) -> None:
         series = item.description or item.series or ""
         table.add_row(*(Text(cell) for cell in (str(name), kind, voxels, spacing, _names(item) or series)))
     Console().print(table)
+    told: dict[tuple[str, str, str], list[Item]] = {}
     for item in items:
-        for problem in item.problems:
-            text = f"{item.path}: {problem.severity}: {problem.message} [{problem.code}]"
-            click.secho(text, fg=_COLOURS[problem.severity])
+        for one in item.problems:
+            told.setdefault((one.severity, one.message, one.code), []).append(item)
+    for (severity, message, code), where in told.items():
+        place = str(where[0].path) + (f" and {len(where) - 1} more" if len(where) > 1 else "")
+        click.secho(f"{severity}: {message} [{code}]: {place}", fg=_COLOURS[severity])
 
 
 def _names(item: Item, most: int = 8) -> str:
