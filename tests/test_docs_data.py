@@ -1,0 +1,53 @@
+"""The page on data sets: every tree in it can be read by its layout, and every piece of a workflow is one."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from voxgraft.data.cases import Dataset
+from voxgraft.discovery import Catalogue
+from voxgraft.slot import choose
+from voxgraft.workflow import from_document
+
+PAGE = (Path(__file__).parents[1] / "docs" / "data.md").read_text()
+LAYOUTS = dict(re.findall(r"^### `(\w+)`\n(.*?)(?=^##)", PAGE, re.M | re.S))
+PIECES = re.findall(r"^```yaml\n(.*?)^```", PAGE, re.M | re.S)
+
+
+def blocks(text: str) -> dict[str, str]:
+    return dict(re.findall(r"^```(\w+)\n(.*?)^```", text, re.M | re.S))
+
+
+@pytest.mark.parametrize("name", LAYOUTS)
+def test_each_tree_is_read_by_its_layout(catalogue: Catalogue, tmp_path: Path, monkeypatch: Any, name: str) -> None:
+    monkeypatch.chdir(tmp_path)
+    found = blocks(LAYOUTS[name])
+    paths = [Path(line) for line in found["text"].splitlines()]
+    for path in paths:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    if "json" in found:
+        (paths[0].parent / "dataset.json").write_text(found["json"])
+    if "csv" in found:
+        Path(paths[0].parts[0], "cases.csv").write_text(found["csv"])
+    options = yaml.safe_load(found["yaml"])["layout"]
+    assert options["use"] == name
+    dataset: Dataset = choose(catalogue, "layout", options).build().read()
+    assert len(dataset.cases) == 1 and (dataset.cases[0].label or dataset.cases[0].raters)
+
+
+def test_all_layouts_are_told(catalogue: Catalogue) -> None:
+    assert {*LAYOUTS, "dicom"} >= {spec.name for _, spec in catalogue.of("layout")}
+
+
+@pytest.mark.parametrize("piece", PIECES)
+def test_each_piece_is_one_of_a_workflow(catalogue: Catalogue, piece: str) -> None:
+    data = {"layout": {"use": "decathlon", "path": "x"}, "modality": "mr", **yaml.safe_load(piece)}
+    model = {"encoder": {"use": "residual", "weights": "none"}, "decoder": "unet"}
+    flow = from_document({"name": "x", "data": data, "model": model, "tracking": None}, catalogue)
+    assert from_document(flow.document(), catalogue).document() == flow.document()
