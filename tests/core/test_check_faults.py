@@ -12,7 +12,7 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 import pytest
-from checked_data import SHAPE, as_decathlon, balls, save, spoil
+from checked_data import AFFINE, SHAPE, as_decathlon, balls, save, spoil
 from datasets import workflow
 
 from dicom_series import make_series
@@ -460,6 +460,27 @@ def test_where_headers_and_names_tell_of_patients_is_said_but_not_what(copy: Pat
     problems = told(as_decathlon(copy, wall=1, core=2), catalogue)
     assert found(problems) == {("telling-name", "note", None)} and len(problems) == 2
     assert not any(word in one.message for one in problems for word in ("Doe", "DOE", "1961"))
+
+
+@pytest.mark.parametrize("kind", [nib.Nifti1Image, nib.Nifti2Image])
+@pytest.mark.parametrize(
+    ("code", "text", "said"),
+    [
+        (2, b"\x08\x00\x00\x00", "a DICOM header"),
+        (6, b"seen 17.03.2024 by Roe^Ann", "a date"),
+        (44, b"written 17.03.2024", ""),
+        (44, b"<x>Roe^Ann</x>", "a person's name"),
+    ],
+)
+def test_extensions_of_nifti_headers_are_looked_at(
+    kind: Any, code: int, text: bytes, said: str, copy: Path, catalogue: Catalogue
+) -> None:
+    changed = kind(np.asarray(nib.load(image(copy)).dataobj), AFFINE)
+    changed.header.extensions.append(nib.nifti1.Nifti1Extension(code, text))
+    nib.save(changed, image(copy))
+    problems = [one for one in told(copy, catalogue) if one.code == "text-in-header"]
+    assert any(said in one.message for one in problems) if said else not problems
+    assert all("extension of 1 case" in one.message and "Roe" not in one.message for one in problems)
 
 
 def test_dicom_headers_with_names_are_counted(tmp_path: Path, catalogue: Catalogue) -> None:

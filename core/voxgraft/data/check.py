@@ -67,19 +67,24 @@ class Findings:
 
 
 def check_dataset(
-    dataset: Dataset, catalogue: Catalogue, workflow: Workflow | None = None, progress: Progress | None = None
+    dataset: Dataset,
+    catalogue: Catalogue,
+    workflow: Workflow | None = None,
+    progress: Progress | None = None,
+    folder: Path | None = None,
 ) -> Findings:
     """Read every case and say all that is wrong; a bad case does not keep the others from being looked at.
 
     Args:
         workflow: What the data set is to be used for; without it only the data set itself is judged.
+        folder: Where the run will be; by default the working directory.
     """
     begun = time.monotonic()
     work = partial(look_at, catalogue=catalogue, labels=dataset.labels)
     what = f"checking {len(dataset.cases)} cases"
     looks = in_threads(work, dataset.cases, progress or Progress(quiet=True), what)
     split, problems = find_split(dataset, workflow)
-    room = needs(looks, workflow)
+    room = needs(looks, workflow, folder)
     problems += _judge(dataset, looks, workflow, split)
     problems += judge_room(room, workflow)
     for look in looks:

@@ -31,8 +31,11 @@ GPU = 6 << 30
 """Bytes of a GPU that the plan's own choice of patch and batch needs."""
 
 
-def needs(looks: Sequence[Look], workflow: Workflow | None) -> dict[str, Any]:
+def needs(looks: Sequence[Look], workflow: Workflow | None, folder: Path | None = None) -> dict[str, Any]:
     """Bytes that a run needs, and bytes that are free; empty where no image could be read.
+
+    Args:
+        folder: The run's, where prepared arrays go unless the workflow says otherwise.
 
     Returns:
         `memory` (the largest images that are worked on together), `memory_free`, `largest` (the case), and with a
@@ -53,7 +56,7 @@ def needs(looks: Sequence[Look], workflow: Workflow | None) -> dict[str, Any]:
         "largest": read[int(work.argmax())].case.id,
     }
     if workflow is not None:
-        folder = (workflow.data.cache or Path()).absolute()
+        folder = (workflow.data.cache or folder or Path()).absolute()
         found["disk"] = int(prepared.sum()) + PACKAGE
         found["disk_free"] = shutil.disk_usage(next(one for one in (folder, *folder.parents) if one.exists())).free
     return found

@@ -18,14 +18,16 @@ class Check:
     """Judge the data set; errors stop the run, warnings and notes are kept."""
 
     def inputs(self, run: Run) -> Mapping[str, Any]:
-        return {"data": run.workflow.document()["data"], "files": data_state(run.dataset)}
+        document = run.workflow.document()
+        wanted = {"data": document["data"], "dims": document["model"]["dims"], "transfer": document["transfer"]}
+        return {**wanted, "files": data_state(run.dataset)}
 
     def outputs(self, run: Run) -> Sequence[Path]:
         return [run.folder / "check.json"]
 
     def do(self, run: Run) -> None:
         check_transfer(run.workflow)
-        findings = check_dataset(run.dataset, run.catalogue, run.workflow, run.progress)
+        findings = check_dataset(run.dataset, run.catalogue, run.workflow, run.progress, run.folder)
         run.write("check.json", findings.document())
         told = [problem for problem in findings.problems if problem.severity != "note"]
         for problem in told[:5]:
