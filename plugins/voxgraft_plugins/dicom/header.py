@@ -107,8 +107,9 @@ def _text(name: str, value: bytes, raw: dict[str, bytes]) -> str:
 
     codes = raw.get("SpecificCharacterSet", b"").decode("ascii", "replace").strip(" \0").split("\\")
     try:
-        return str(decode_bytes(value, convert_encodings(codes), TEXT_VR_DELIMS)).strip(" \0")
-    except (LookupError, UnicodeError):
+        with forgiving():
+            return str(decode_bytes(value, convert_encodings(codes), TEXT_VR_DELIMS)).strip(" \0")
+    except (LookupError, ValueError):
         return value.decode("latin-1").strip(" \0")
 
 
