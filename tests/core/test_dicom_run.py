@@ -29,7 +29,7 @@ COARSE = np.array([[-2.0, 0, 0, 29.5], [0, -2.0, 0, 39.5], [0, 0, 3.0, -9.25], [
 LAYOUTS = {
     "seg": "{{use: dicom, path: {tree}, description: T1, labels: {{source: seg, names: {{box: 'BOX*'}}}}}}",
     "rtstruct": "{{use: dicom, path: {tree}, description: T1, labels: {{source: rtstruct, names: {{box: 'BOX*'}}}}}}",
-    "channels": "{{use: dicom, path: {tree}, channels: {{anatomy: {{description: T1}}, fluid: {{description: FLAIR}}}}, "
+    "channels": "{{use: dicom, path: {tree}, channels: {{anatomy: {{description: T1}}, dark: {{description: FLAIR}}}}, "
     "labels: {{source: auto, names: {{box: 'BOX*'}}}}}}",
 }
 
@@ -92,7 +92,7 @@ def test_a_dump_becomes_a_model_that_segments_it(tmp_path: Path, dump: Path, cat
     scores = json.loads((run.folder / "evaluate" / "scores.json").read_text())
     assert set(scores["cases"]) == set(run.split.validation)
     if kind == "channels":
-        assert package.plan.channels == ("anatomy", "fluid") and package.plan.align == Align(0, "frame")
+        assert package.plan.channels == ("anatomy", "dark") and package.plan.align == Align(0, "frame")
         assert package.labels.items[0].code == ("10200001", "SCT", "Structure 1")
     batch = segment(package, [dump], tmp_path / "out", catalogue=catalogue, writers=["nifti"], device="cpu")
     done = [scan for scan in batch.scans if scan.state == "done"]

@@ -14,8 +14,13 @@ from pydicom.dataset import Dataset as Header
 from dicom_series import make_series
 from dicom_structures import make_rtstruct, make_seg
 from voxgraft.data.cases import Case, Dataset
+from voxgraft.data.dataset import with_rater
+from voxgraft.data.fingerprint import content_hash
 from voxgraft.discovery import Catalogue
 from voxgraft.errors import DataError
+from voxgraft.masks import read_mask
+from voxgraft.reading import read as read_image
+from voxgraft.runs.state import data_state
 from voxgraft.slot import choose
 
 SHAPE = (12, 10, 8)
@@ -252,3 +257,51 @@ def test_objects_that_nobody_asked_for_are_told(catalogue: Catalogue, tmp_path: 
     layout = choose(catalogue, "layout", {"use": "dicom", "path": tmp_path})
     found: Dataset = layout.build().read()
     assert found.cases[0].label is None and any("1 SEG with structures not used" in note for note in found.notes)
+
+
+def values(found: Dataset, case: Case, catalogue: Catalogue) -> np.ndarray[Any, Any]:
+    """The label map of a case in the grid of its image."""
+    assert case.label is not None and case.images[0] is not None
+    array: np.ndarray[Any, Any] = read_mask(
+        case.label, read_image(case.images[0], catalogue), found.labels, catalogue
+    ).array
+    return array
+
+
+def test_voxels_of_several_objects_and_names_come_together(catalogue: Catalogue, tmp_path: Path) -> None:
+    files = series(tmp_path / "a")
+    third = (slice(0, 2), slice(0, 2), slice(6, 8))
+    make_seg(tmp_path / "x.dcm", files, {"Liver left": mask(), "couch": mask()})
+    make_seg(tmp_path / "y.dcm", files, {"SPLEEN": mask(third), "couch": mask(OTHER)})
+    names = {"spleen": [], "liver": "liver*"}
+    found = read(catalogue, tmp_path, {"names": names})
+    array = values(found, found.cases[0], catalogue)
+    assert np.array_equal(array, np.where(mask(), 2, np.where(mask(third), 1, 0)))
+    shutil.rmtree(tmp_path / "a")
+    files = series(tmp_path / "a")
+    make_rtstruct(tmp_path / "z.dcm", files, {"Liver left": BOX, "Liver right": OTHER, "empty": third, "BODY": BOX})
+    joined = read(catalogue, tmp_path, {"source": "rtstruct", "names": {"empty": [], "liver": "liver*"}})
+    array = values(joined, joined.cases[0], catalogue)
+    assert np.array_equal(array, np.where(mask() | mask(OTHER), 2, np.where(mask(third), 1, 0)))
+
+
+def test_raters_are_brought_together_by_the_workflow_s_rule(catalogue: Catalogue, tmp_path: Path) -> None:
+    files = series(tmp_path / "a")
+    for number, box in enumerate((BOX, BOX, OTHER), 1):
+        make_seg(tmp_path / f"{number}.dcm", files, {"Liver": mask(box)}, description=f"Reader {number}")
+    found = read(catalogue, tmp_path, {"several": "raters"})
+    agreed = with_rater(found.cases[0], "majority")
+    assert np.array_equal(values(found, agreed, catalogue), mask().astype(int))
+    third = with_rater(found.cases[0], "Reader 3")
+    assert np.array_equal(values(found, third, catalogue), mask(OTHER).astype(int))
+
+
+def test_another_choice_of_structures_is_another_state_and_another_content(
+    catalogue: Catalogue, tmp_path: Path
+) -> None:
+    files = series(tmp_path / "a")
+    make_seg(tmp_path / "x.dcm", files, {"A": mask(), "B": mask(OTHER)})
+    one, two = (read(catalogue, tmp_path, {"names": {"x": name}}) for name in "AB")
+    assert one.labels is not None and two.labels is not None and one.labels.names == two.labels.names
+    assert data_state(one) != data_state(two)
+    assert content_hash(one.cases[0].references) != content_hash(two.cases[0].references)
