@@ -122,6 +122,9 @@ def read_pair(pair: tuple[Path, Path], labels: Labels | None, catalogue: Catalog
         DataError: Both are such objects, or one cannot be read.
     """
     objects = [any(item.kind == "structures" for item in find(ImageRef(path), catalogue)) for path in pair]
+    if any(objects) and labels is None:
+        path = pair[0] if objects[0] else pair[1]
+        raise DataError(f"{path}: holds structures by name; say which values they have with --labels NAME=VALUE,...")
     if all(objects):
         raise DataError("both hold structures of another image, and neither has a grid; convert one to NIfTI")
     if objects[0]:
