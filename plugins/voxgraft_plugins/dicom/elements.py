@@ -70,14 +70,17 @@ def walk(data: bytes, size: int, wanted: frozenset[int]) -> Walk:
     syntax, implicit, at = "", False, PREAMBLE + 4
     try:
         while at < len(data):
-            group, element = _TAG(data, at)
+            group, element, vr, length = _SHORT(data, at) if len(data) - at >= 8 else (*_TAG(data, at), b"", 0)
             if group != 2 and not syntax:
                 syntax = values.get(SYNTAX, b"").rstrip(b"\0 ").decode("ascii", "replace")
                 if syntax in ("", DEFLATED, BIG_ENDIAN, GE_PRIVATE):
                     raise Odd(syntax)
                 implicit = syntax == IMPLICIT
             tag = group << 16 | element
-            start, length, unknown = _value(data, at, implicit and group != 2)
+            if vr in _SHORT_VRS and not (implicit and group != 2):  # most elements; the call below would say the same
+                start, unknown = at + 8, False
+            else:
+                start, length, unknown = _value(data, at, implicit and group != 2)
             if tag == PIXEL_DATA:
                 return Walk(values, syntax, start, -1 if length == UNDEFINED else length, True)
             end = _after_items(data, start, implicit or unknown) if length == UNDEFINED else start + length

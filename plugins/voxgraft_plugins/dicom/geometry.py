@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import pairwise
 from typing import TypeVar
 
@@ -62,16 +63,24 @@ class Plane:
 
 def plane_of(frame: Frame) -> Plane | None:
     """The plane of a slice; None where the file does not say it, or says nonsense."""
-    position = frame.numbers("ImagePositionPatient", 3)
-    cosines = frame.numbers("ImageOrientationPatient", 6)
-    spacing = frame.numbers("PixelSpacing", 2)
-    if position is None or cosines is None or spacing is None or min(spacing) <= 0:
+    position, spacing = frame.numbers("ImagePositionPatient", 3), frame.numbers("PixelSpacing", 2)
+    directions = _directions(frame.text("ImageOrientationPatient"))
+    if position is None or directions is None or spacing is None or min(spacing) <= 0:
         return None
-    row, column = np.array(cosines[:3]), np.array(cosines[3:])
+    return Plane(np.array(position), *directions, spacing[1], spacing[0])
+
+
+@lru_cache(maxsize=1024)
+def _directions(text: str) -> tuple[Array, Array] | None:
+    """Unit vectors along rows and columns; the slices of a volume all say the same text."""
+    try:
+        row, column = np.array([float(part) for part in text.split("\\")]).reshape(2, 3)
+    except ValueError:
+        return None
     lengths = np.sqrt([row @ row, column @ column])
-    if np.abs(lengths - 1).max() > 0.01 or abs(row @ column) > 0.01:
+    if not np.abs(lengths - 1).max() <= 0.01 or not abs(row @ column) <= 0.01:
         return None
-    return Plane(np.array(position), row / lengths[0], column / lengths[1], spacing[1], spacing[0])
+    return row / lengths[0], column / lengths[1]
 
 
 def unplaced(frames: Sequence[Frame]) -> str:
@@ -220,17 +229,19 @@ def grouped(frames: Sequence[Frame], same: Callable[[Frame, Frame], bool]) -> li
 
 
 def same_direction(one: Frame, two: Frame) -> bool:
-    a, b = plane_of(one), plane_of(two)
-    if a is None or b is None:
+    a, b = (_directions(frame.text("ImageOrientationPatient")) for frame in (one, two))
+    if a is None or b is None or a is b:
         return a is b
-    differences = (a.along_row - b.along_row, a.along_column - b.along_column)
+    differences = (a[0] - b[0], a[1] - b[1])
     return max(float(np.abs(difference).max()) for difference in differences) <= SAME_DIRECTION
 
 
 def same_size(one: Frame, two: Frame) -> bool:
-    a, b = one.numbers("PixelSpacing", 2), two.numbers("PixelSpacing", 2)
     if (one.text("Rows"), one.text("Columns")) != (two.text("Rows"), two.text("Columns")):
         return False
+    if one.text("PixelSpacing") == two.text("PixelSpacing"):
+        return True
+    a, b = one.numbers("PixelSpacing", 2), two.numbers("PixelSpacing", 2)
     if a is None or b is None:
         return a is b
     return all(abs(x - y) <= SAME_PIXEL * x for x, y in zip(a, b, strict=True))

@@ -115,6 +115,8 @@ def _text(name: str, value: bytes, raw: dict[str, bytes]) -> str:
 
 def _own(values: dict[str, str]) -> dict[str, str]:
     """Without private attributes that stand under another maker's name."""
+    if not PRIVATE & values.keys():
+        return values
     siemens = values.get("SiemensCreator") == "SIEMENS MR HEADER"
     general_electric = values.get("GECreator", "").startswith("GEMS_PARM")
     for name in PRIVATE & values.keys():

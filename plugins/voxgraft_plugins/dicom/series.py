@@ -110,8 +110,9 @@ def _film(frames: Sequence[Frame], name: str, config: DicomConfig) -> list[Found
 
 def _slices(headers: Sequence[Header], damaged: Sequence[Path], config: DicomConfig) -> list[Found]:
     """The volumes of files that hold slices."""
-    broken = _damage(headers, damaged)
-    whole = [header for header in headers if not _breaks_off(header)]
+    reasons = [_breaks_off(header) for header in headers]
+    broken = _damage(headers, reasons, damaged)
+    whole = [header for header, reason in zip(headers, reasons, strict=True) if not reason]
     if broken:
         return [refused(whole or headers, broken)]
     if any(map(_has_frames, whole)):
@@ -153,10 +154,10 @@ def _enhanced(headers: Sequence[Header], config: DicomConfig) -> list[Found]:
     return found + (volumes(slices, (), config) if slices else [])
 
 
-def _damage(headers: Sequence[Header], damaged: Sequence[Path]) -> Problems:
+def _damage(headers: Sequence[Header], reasons: Sequence[str], damaged: Sequence[Path]) -> Problems:
     """The first damage in the files of a series, and beside them."""
-    for header in headers:
-        if reason := _breaks_off(header):
+    for header, reason in zip(headers, reasons, strict=True):
+        if reason:
             return (Problem("truncated", f"{header.path.name}: {reason}"),)
     if not damaged:
         return ()
