@@ -1,0 +1,217 @@
+"""Read DICOM series beside the peers: 400 uncompressed slices, 60 in JPEG 2000, and sorting by headers alone.
+
+    python benchmarks/read_dicom.py [--slices 400] [--rounds 5] [--out benchmarks/results/read_dicom.json]
+
+The series are generated in a temporary folder, so no data are needed. Each contender reads a whole folder into a volume
+in Hounsfield units; the voxels are held against each other before anything is timed. Rounds are interleaved, and the
+ratios are medians of wall time in one run. Contenders that are not installed are left out and named.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import sys
+import tempfile
+import time
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import SimpleITK as sitk
+from hippocampus import ROOT, machine
+
+import voxgraft as vg
+from voxgraft.reading import scan
+
+sys.path.insert(0, str(ROOT / "tests"))
+from dicom_series import make_series
+
+AFFINE = np.diag([-0.7, -0.7, 1.0, 1.0])
+J2K = "1.2.840.10008.1.2.4.90"
+Contender = Callable[[Path], Any]
+
+
+def patient(slices: int) -> np.ndarray[Any, Any]:
+    """A round body with noise in stored values, (i, j, k) of 512 x 512 pixels; compressible as a CT is."""
+    random = np.random.default_rng(0)
+    x, y = np.meshgrid(*(np.linspace(-1, 1, 512),) * 2, indexing="ij")
+    body = np.where((x / 0.8) ** 2 + (y / 0.6) ** 2 < 1, 1060, 24)
+    return np.stack([body + random.integers(-12, 12, body.shape) for _ in range(slices)], axis=-1).astype(np.int16)
+
+
+def by_voxgraft(folder: Path) -> Any:
+    return vg.read(folder).array
+
+
+def by_simpleitk(folder: Path) -> Any:
+    reader = sitk.ImageSeriesReader()
+    reader.SetFileNames(reader.GetGDCMSeriesFileNames(str(folder)))
+    return sitk.GetArrayFromImage(reader.Execute()).T
+
+
+def by_pydicom(folder: Path) -> Any:
+    import pydicom
+
+    slices = [pydicom.dcmread(file) for file in folder.iterdir()]
+    slices.sort(key=lambda one: float(one.ImagePositionPatient[2]))
+    volume = np.stack([one.pixel_array for one in slices])
+    return (volume + np.int16(slices[0].RescaleIntercept)).T
+
+
+def by_monai(reader: str) -> Contender:
+    def read(folder: Path) -> Any:
+        from monai.transforms import LoadImage
+
+        return np.asarray(LoadImage(reader=reader, image_only=True)(folder))
+
+    return read
+
+
+def by_dicom2nifti(reorient: bool, ending: str) -> Contender:
+    def read(folder: Path) -> Any:
+        import dicom2nifti
+
+        with tempfile.TemporaryDirectory() as out:
+            dicom2nifti.dicom_series_to_nifti(str(folder), str(Path(out, f"image{ending}")), reorient_nifti=reorient)
+
+    return read
+
+
+READERS: dict[str, Contender] = {
+    "VoxGraft": by_voxgraft,
+    "SimpleITK ImageSeriesReader": by_simpleitk,
+    "pydicom, sorted by hand": by_pydicom,
+    "MONAI LoadImage (ITKReader)": by_monai("ITKReader"),
+    "MONAI LoadImage (PydicomReader)": by_monai("PydicomReader"),
+    "dicom2nifti to .nii": by_dicom2nifti(False, ".nii"),
+    "dicom2nifti to .nii.gz, reoriented": by_dicom2nifti(True, ".nii.gz"),
+}
+
+
+def sorted_by_voxgraft(folder: Path) -> list[str]:
+    (item,) = scan(folder, vg.catalogue())
+    return [file.name for file in item.files]
+
+
+def sorted_by_simpleitk(folder: Path) -> list[str]:
+    return [Path(name).name for name in sitk.ImageSeriesReader.GetGDCMSeriesFileNames(str(folder))]
+
+
+def sorted_by_pydicom(tags: list[str] | None) -> Contender:
+    def read(folder: Path) -> list[str]:
+        import pydicom
+
+        found = [
+            (
+                float(pydicom.dcmread(file, stop_before_pixels=True, specific_tags=tags).ImagePositionPatient[2]),
+                file.name,
+            )
+            for file in folder.iterdir()
+        ]
+        return [name for _, name in sorted(found)]
+
+    return read
+
+
+SORTERS: dict[str, Contender] = {
+    "VoxGraft": sorted_by_voxgraft,
+    "SimpleITK GetGDCMSeriesFileNames": sorted_by_simpleitk,
+    "pydicom, all tags": sorted_by_pydicom(None),
+    "pydicom, the tags that matter": sorted_by_pydicom(["ImagePositionPatient", "ImageOrientationPatient"]),
+}
+
+
+def installed(contenders: dict[str, Contender], folder: Path) -> tuple[dict[str, Contender], dict[str, Any]]:
+    """The contenders that can be run, and what each reads."""
+    runnable, results = {}, {}
+    for name, contender in contenders.items():
+        try:
+            results[name] = contender(folder)
+        except Exception as error:  # a peer may be missing or fail in its own way; it is named and left out
+            print(f"left out: {name}: {type(error).__name__}: {error}")
+        else:
+            runnable[name] = contender
+    return runnable, results
+
+
+def assert_equal(results: dict[str, Any], truth: np.ndarray[Any, Any]) -> None:
+    """Each volume holds the same intensities; axes and directions are each reader's own affair."""
+    for name, array in results.items():
+        if array is None:  # it wrote a file
+            continue
+        found = np.asarray(array).reshape(np.asarray(array).shape[-3:])
+        ways = (found[:, ::y, ::z][::x] for x in (1, -1) for y in (1, -1) for z in (1, -1))
+        same = any(np.array_equal(way, truth) or np.array_equal(way.transpose(1, 0, 2), truth) for way in ways)
+        assert same, f"{name} reads other voxels"
+
+
+def race(contenders: dict[str, Contender], folder: Path, rounds: int) -> dict[str, dict[str, float]]:
+    """Medians of wall and processor seconds over interleaved rounds, with the ratio to the first contender."""
+    wall: dict[str, list[float]] = {name: [] for name in contenders}
+    processor: dict[str, list[float]] = {name: [] for name in contenders}
+    for _ in range(rounds):
+        for name, contender in contenders.items():
+            start, busy = time.perf_counter(), time.process_time()
+            contender(folder)
+            wall[name].append(time.perf_counter() - start)
+            processor[name].append(time.process_time() - busy)
+    first = statistics.median(wall[next(iter(contenders))])
+    return {
+        name: {
+            "median_s": round(statistics.median(times), 4),
+            "min_s": round(min(times), 4),
+            "cpu_s": round(statistics.median(processor[name]), 4),
+            "times_voxgraft": round(statistics.median(times) / first, 2),
+        }
+        for name, times in wall.items()
+    }
+
+
+def show(title: str, table: dict[str, dict[str, float]]) -> None:
+    print(f"\n{title}\n{'':36s}{'median s':>10s}{'min s':>9s}{'cpu s':>9s}{'x':>8s}")
+    for name, row in table.items():
+        print(f"{name:36s}{row['median_s']:10.3f}{row['min_s']:9.3f}{row['cpu_s']:9.3f}{row['times_voxgraft']:8.2f}")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--slices", type=int, default=400)
+    parser.add_argument("--compressed", type=int, default=60)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--out", type=Path, default=ROOT / "benchmarks" / "results" / "read_dicom.json")
+    options = parser.parse_args()
+    warnings.simplefilter("ignore")
+    tables: dict[str, Any] = {}
+    with tempfile.TemporaryDirectory() as scratch:
+        kinds = {"plain": (options.slices, "1.2.840.10008.1.2.1"), "jpeg2000": (options.compressed, J2K)}
+        for kind, (slices, syntax) in kinds.items():
+            folder, stored = Path(scratch, kind), patient(slices)
+            make_series(folder, stored, AFFINE, syntax=syntax, RescaleIntercept=-1024)
+            contenders, results = installed(READERS, folder)
+            assert_equal(results, stored - 1024)
+            del results
+            tables[kind] = race(contenders, folder, options.rounds)
+            show(f"{slices} slices of 512 x 512, {kind}", tables[kind])
+        folder = Path(scratch, "plain")
+        contenders, results = installed(SORTERS, folder)
+        assert len({tuple(names) for names in results.values()}) == 1, "the orders differ"
+        tables["sorting"] = race(contenders, folder, options.rounds)
+        show(f"sorting {options.slices} files by their headers", tables["sorting"])
+    result = {
+        "command": "python benchmarks/read_dicom.py " + " ".join(sys.argv[1:]),
+        "machine": {**machine(), "load": os.getloadavg()[0]},
+        "rounds": options.rounds,
+        "slices": {"plain": options.slices, "jpeg2000": options.compressed},
+        "tables": tables,
+    }
+    options.out.parent.mkdir(parents=True, exist_ok=True)
+    options.out.write_text(json.dumps(result, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()
