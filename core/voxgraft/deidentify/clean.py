@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from pydicom.datadict import dictionary_has_tag, dictionary_VR
 
 from . import rules
+from .form import fits, harmless, strange
 from .key import Key
 from .options import Options
 from .rules import Action
@@ -28,6 +29,10 @@ _PATIENT_NAME, _PATIENT_ID = 0x00100010, 0x00100020
 
 class TooDeep(ValueError):
     """Sequences within sequences without end."""
+
+
+class Misfit(ValueError):
+    """A value that is to stay has not the form of its representation."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +60,7 @@ class Cleaner:
         """Do with every element what the profile and the options say.
 
         Raises:
+            Misfit: A value has not the form of its representation, so that it may hide others.
             TooDeep: More sequences within sequences than any object of the standard has.
         """
         if depth > DEEPEST:
@@ -64,10 +70,16 @@ class Cleaner:
             if tag.is_private:
                 if tag not in safe:
                     del dataset[tag]
+                elif not fits(dataset[tag]):
+                    raise Misfit(rules.keyword(int(tag)))
             elif tag in (_PATIENT_NAME, _PATIENT_ID):
                 dataset[tag].value = self.pseudonym
             else:
                 self._element(dataset, int(tag), depth)
+                if tag in dataset and not fits(dataset[tag]):
+                    if not harmless(dataset[tag]):
+                        raise Misfit(rules.keyword(int(tag)))
+                    dataset[tag].value = ""
 
     def uid(self, original: str) -> str:
         """The new UID of an old one; those of the standard and empty ones stay."""
@@ -79,7 +91,9 @@ class Cleaner:
             del dataset[tag]
             return
         element = dataset[tag]
-        if element.VR == "SQ":
+        if strange(element):
+            del dataset[tag]
+        elif element.VR == "SQ":
             self._sequence(element, action, depth)
         elif tag in rules.DESCRIPTORS:
             self._descriptor(dataset, element, action)

@@ -15,9 +15,10 @@ import pydicom
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
+from ..errors import VoxGraftError
 from ..files import whole
 from . import tokens
-from .clean import Cleaner, TooDeep
+from .clean import Cleaner, Misfit, TooDeep
 from .key import Key
 from .options import Options
 from .risk import held_back, notes
@@ -88,12 +89,20 @@ class Outcome:
 
 
 def process(job: Job, settings: Settings) -> Outcome:
-    """De-identify a file. Whatever is wrong with it is told in the outcome."""
+    """De-identify a file. Whatever is wrong with it is told in the outcome.
+
+    Raises:
+        DataError: The target cannot be written.
+    """
     with _silence():
         try:
             return _process(job, settings)
+        except VoxGraftError:
+            raise  # the target's disk is full, or the like: not this file's fault
         except Unfit as error:
             reason = str(error)
+        except Misfit as error:
+            reason = f"has a value in {error} that is not what it should be, and may hide others"
         except (TooDeep, RecursionError):
             reason = "has sequences within sequences without end"
         except MemoryError:
@@ -112,11 +121,11 @@ def instance(path: Path) -> tuple[str, bool]:
     with _silence():
         try:
             found = pydicom.dcmread(path, stop_before_pixels=True, force=True, specific_tags=["SOPInstanceUID"])
+            meta = found.file_meta
+            uid = str(found.get("SOPInstanceUID") or meta.get("MediaStorageSOPInstanceUID") or "")
+            return uid, str(meta.get("MediaStorageSOPClassUID", "")) == "1.2.840.10008.1.3.10"
         except Exception:  # what is wrong with it is told when its turn comes
             return "", False
-        meta = found.file_meta
-        uid = str(found.get("SOPInstanceUID") or meta.get("MediaStorageSOPInstanceUID") or "")
-        return uid, str(meta.get("MediaStorageSOPClassUID", "")) == "1.2.840.10008.1.3.10"
 
 
 def _process(job: Job, settings: Settings) -> Outcome:

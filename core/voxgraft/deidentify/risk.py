@@ -15,6 +15,7 @@ _CAPTURE_MODALITIES = ("US", "IVUS", "SC", "ES", "XC", "OP", "GM", "SM", "OT", "
 _SLICES = ("CT", "MR", "PT", "NM", "CR", "DX", "MG")
 _RAW = ("Raw Data",)
 _DERIVED_BY_NATURE = ("Segmentation", "Parametric Map", "Registration", "Fiducials", "Real World Value")
+_OVERLAY_BITS = tuple(0x60000102 + (group << 16) for group in range(0, 0x20, 2))
 _MEASUREMENT_REPORT = "1500"
 
 
@@ -72,6 +73,8 @@ def _suspect_pixels(source: Dataset, kind: str, modality: str) -> tuple[str, str
     clear = natural or _text(source, "BurnedInAnnotation") == "NO"
     if not clear and image_type and image_type[0] not in ("ORIGINAL", ""):
         return "not-original", "Image Type (0008,0008) is not ORIGINAL: derived images may show names in the pixels"
+    if any(source[tag].value for tag in _OVERLAY_BITS if tag in source):
+        return "overlay-in-pixels", "an overlay lies in unused bits of the pixels, which are not changed"
     if source.get("SamplesPerPixel") == 3 and modality in _SLICES and not natural:
         return "colour", "a colour image of a scanner is usually a saved screen"
     return None

@@ -51,7 +51,8 @@ _OWN = {
     ),
     Action.DUMMY: tags("TextValue"),
     Action.REMOVE: tags(
-        "ReferencedStudySequence GraphicAnnotationSequence RetrieveURL RetrieveURI StoredInstanceBaseURI FolderAccessURI FileAccessURI "
+        "ReferencedStudySequence "  # of one item at least, where it is there at all
+        "GraphicAnnotationSequence RetrieveURL RetrieveURI StoredInstanceBaseURI FolderAccessURI FileAccessURI "
         "FilenameInContainer PixelDataProviderURL StorageURL ContactURI EncryptedAttributesSequence "
         "SegmentDescription"
     ),

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from . import rules
+from .form import TEXTS
 from .words import vocabulary
 
 if TYPE_CHECKING:
@@ -59,7 +60,6 @@ _EMPTY_WORDS = frozenset(
 )
 """Words in the place of a name that name nobody."""
 
-_TEXTS = frozenset(["AE", "LO", "LT", "PN", "SH", "ST", "UC", "UR", "UT"])
 _BYTES = frozenset(["OB", "OW", "UN", "OL", "OD", "OF", "OV"])
 _PIXELS = frozenset((0x7FE00010, 0x7FE00008, 0x7FE00009))
 _OWN = rules.tags("DeidentificationMethod PatientIdentityRemoved LongitudinalTemporalInformationModified")
@@ -108,6 +108,8 @@ def identifying(source: Dataset, options: Options) -> Tokens:
         elif tag in rules.BIRTH and element.VR == "DA":
             for value in _values(element):
                 texts |= _birth(str(value))
+        elif element.VR in ("DA", "DT") and options.dates != "keep":
+            texts |= {found[0] for value in _values(element) if (found := re.match(r"\d{8}", str(value)))}
         elif element.VR == "UI" and not element.tag.is_private and tag not in rules.CLASSES:
             uids |= {str(value) for value in _values(element) if not well_known(str(value))}
     return _tokens(texts | names, frozenset(map(normal, ids)), frozenset(uids), frozenset(map(normal, names)))
@@ -197,7 +199,7 @@ def _tokens(texts: set[str], ids: frozenset[str], uids: frozenset[str], names: f
         words=frozenset(words),
         parts=frozenset(text for text in words if (len(text) > 4 and not text.isdigit()) or not text.isascii()),
         runs=frozenset(runs),
-        values=short & ids,
+        values=frozenset(short & ids),
         uids=uids,
         raw=frozenset(text for text in raw if normal(text.decode()) in words),
         names=names,
@@ -213,7 +215,7 @@ def _hit(tokens: Tokens, vr: str, value: str) -> bool:
     if vr == "UI":
         return value in tokens.uids
     text = normal(value)
-    if vr not in _TEXTS and vr != "CS":  # numbers: an identifier is a whole value, not a part of a measure
+    if vr not in TEXTS and vr != "CS":  # numbers: an identifier is a whole value, not a part of a measure
         return len(text) > 4 and text in tokens.words
     if vr == "CS" and len(text) < 3:
         return False
