@@ -46,30 +46,39 @@ def components(*kinds: str) -> list[tuple[str, str]]:
 
 
 def nifti(folder: Path, truth: Volume) -> Path:
+    if truth.dims == 2:
+        raise NotApplicable("a plane in space is one slice here")
     path = folder / "scan.nii.gz"
     nib.save(nib.Nifti1Image(truth.array, truth.affine), path)
     return path
 
 
-def itk(folder: Path, truth: Volume) -> Path:
+def itk(folder: Path, truth: Volume, ending: str = ".nrrd") -> Path:
+    if truth.dims == 2:
+        raise NotApplicable("a plane in space is one slice here")
     lps = np.diag([-1.0, -1.0, 1.0, 1.0]) @ truth.affine
     picture = sitk.GetImageFromArray(np.ascontiguousarray(truth.array.T))
     picture.SetSpacing([float(v) for v in truth.spacing])
     picture.SetOrigin([float(v) for v in lps[:3, 3]])
     picture.SetDirection([float(v) for v in (lps[:3, :3] / np.asarray(truth.spacing)).ravel()])
-    path = folder / "scan.nrrd"
+    path = folder / f"scan{ending}"
     sitk.WriteImage(picture, str(path), useCompression=True)
     return path
 
 
 def dicom(folder: Path, truth: Volume) -> Path:
-    if np.linalg.det(truth.affine[:3, :3]) < 0:
+    if truth.dims == 2 or np.linalg.det(truth.affine[:3, :3]) < 0:
         raise NotApplicable("the slices of a DICOM series lie along the normal of their plane")
     make_series(folder, truth.array, truth.affine)
     return folder
 
 
-SAMPLES: dict[str, Callable[[Path, Volume], Path]] = {"nifti": nifti, "dicom": dicom, "itk": itk}
+SAMPLES: dict[str, Callable[[Path, Volume], Path]] = {
+    "nifti": nifti,
+    "dicom": dicom,
+    "nrrd": itk,
+    "metaimage": lambda folder, truth: itk(folder, truth, ".mha"),
+}
 
 
 @pytest.mark.parametrize(("kind", "name"), components(*WITH_LAWS), ids=lambda value: str(value))

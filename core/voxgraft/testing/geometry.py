@@ -60,12 +60,18 @@ def image(directions: Array, shape: tuple[int, ...] = (11, 9, 7), dtype: str = "
     return Volume(array, affine(directions))
 
 
+def flat(directions: Array, shape: tuple[int, int] = (13, 9)) -> Volume:
+    """An image of two axes, all of whose pixels differ; its third axis in space follows from the affine alone."""
+    array = (np.arange(shape[0] * shape[1]).reshape(shape) % 251).astype(np.uint8)
+    return Volume(array, affine(directions), dims=2)
+
+
 def mask(like: Volume, values: tuple[int, ...] = (1, 2)) -> Volume:
-    """A mask of boxes without symmetry, one for each value, in the grid of a volume of three axes."""
+    """A mask of boxes without symmetry, one for each value, in the grid of a volume."""
     array = np.zeros(like.shape, np.uint8 if max(values, default=0) < 256 else np.uint16)
     for number, value in enumerate(values):
-        low = [1 + number, 1, 1]
+        low = [1 + number, 1, 1][: like.dims]
         high = [min(n - 1, low[axis] + 3 - axis + number) for axis, n in enumerate(like.shape)]
         array[tuple(slice(a, max(b, a + 1)) for a, b in zip(low, high, strict=True))] = value
-        array[low[0], min(low[1] + 4, like.shape[1] - 1), low[2]] = value
+        array[(low[0], min(low[1] + 4, like.shape[1] - 1), *low[2:])] = value
     return like.with_array(array)

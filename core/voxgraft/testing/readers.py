@@ -24,16 +24,15 @@ def _every_voxel_is_at_its_place(subject: Subject, folder: Path) -> None:
     tried, reasons = 0, set()
     ways = [*geometry.orientations(), ("oblique", geometry.oblique()), ("oblique LPS", -geometry.oblique())]
     for name, directions in ways:
-        truth = geometry.image(directions)
-        try:
-            path = _sample(subject, folder / name, truth)
-        except NotApplicable as reason:
-            reasons.add(str(reason))
-            continue
-        volume = _read(subject, _only(subject, path))
-        fault = misplaced(volume, truth)
-        require(fault is None, f"orientation {name}: {fault}")
-        tried += 1
+        for truth in (geometry.image(directions), geometry.flat(directions)):
+            try:
+                path = _sample(subject, folder / f"{name}-{truth.dims}", truth)
+            except NotApplicable as reason:
+                reasons.add(str(reason))
+                continue
+            fault = misplaced(_read(subject, _only(subject, path)), truth)
+            require(fault is None, f"orientation {name}, {truth.dims} axes: {fault}")
+            tried += 1
     if not tried:
         raise NotApplicable("; ".join(sorted(reasons)))
 
@@ -55,7 +54,7 @@ def _the_header_says_what_is_read(subject: Subject, folder: Path) -> None:
 
 
 def _reading_changes_nothing(subject: Subject, folder: Path) -> None:
-    path = _sample(subject, folder / "one", _plain())
+    path, _ = _plain(subject, folder / "one")
     before = {file: (_hash(file), file.stat().st_mtime_ns) for file in _files(folder)}
     first = _read(subject, _only(subject, path)).array.copy()
     second = _read(subject, _only(subject, path)).array
@@ -65,8 +64,7 @@ def _reading_changes_nothing(subject: Subject, folder: Path) -> None:
 
 
 def _any_path_will_do(subject: Subject, folder: Path) -> None:
-    truth = _plain()
-    path = _sample(subject, folder / "Bilder der Häuser 画像 (1)", truth)
+    path, truth = _plain(subject, folder / "Bilder der Häuser 画像 (1)")
     relative = Path(os.path.relpath(path))
     for one in (path, relative):
         fault = misplaced(_read(subject, _only(subject, one)), truth)
@@ -74,12 +72,12 @@ def _any_path_will_do(subject: Subject, folder: Path) -> None:
 
 
 def _threads_do_not_disturb_each_other(subject: Subject, folder: Path) -> None:
-    ways = geometry.right_handed()[:4]
-    truths = [geometry.image(directions) for _, directions in ways]
-    paths = [_sample(subject, folder / str(number), truth) for number, truth in enumerate(truths)]
+    samples = [
+        _plain(subject, folder / str(number), way) for number, (_, way) in enumerate(geometry.right_handed()[:4])
+    ]
     with ThreadPoolExecutor(4) as pool:
-        volumes = list(pool.map(lambda path: _read(subject, _only(subject, path)), paths * 3))
-    for volume, truth in zip(volumes, truths * 3, strict=True):
+        volumes = list(pool.map(lambda sample: _read(subject, _only(subject, sample[0])), samples * 3))
+    for volume, (_, truth) in zip(volumes, samples * 3, strict=True):
         require(misplaced(volume, truth) is None, "read by several threads at once, voxels differ")
 
 
@@ -148,8 +146,15 @@ def _millimetres(affine: Array, indices: Array) -> Array:
     return moved
 
 
-def _plain() -> Volume:
-    return geometry.image(np.diag([-1.0, -1.0, 1.0]))
+def _plain(subject: Subject, folder: Path, directions: Array | None = None) -> tuple[Path, Volume]:
+    """A sample of three axes or, where the format holds none, of two; and what is in it."""
+    directions = np.diag([-1.0, -1.0, 1.0]) if directions is None else directions
+    truth = geometry.image(directions)
+    try:
+        return _sample(subject, folder, truth), truth
+    except NotApplicable:
+        truth = geometry.flat(directions)
+        return _sample(subject, folder, truth), truth
 
 
 def _paths(subject: Subject, folder: Path) -> Iterator[Path]:
@@ -157,7 +162,7 @@ def _paths(subject: Subject, folder: Path) -> Iterator[Path]:
     found = False
     if subject.sample is not None or subject.spec.name == "dicom" or _own_writer(subject) is not None:
         found = True
-        yield _sample(subject, folder / "sample", _plain())
+        yield _plain(subject, folder / "sample")[0]
     for number, file in enumerate(subject.files):
         found = True
         place = folder / f"file-{number}"
@@ -170,7 +175,7 @@ def _paths(subject: Subject, folder: Path) -> Iterator[Path]:
 
 
 def _sample(subject: Subject, folder: Path, truth: Volume) -> Path:
-    folder.mkdir(parents=True)
+    folder.mkdir(parents=True, exist_ok=True)
     if subject.sample is not None:
         return subject.sample(folder, truth)
     if subject.spec.name == "dicom":

@@ -143,7 +143,7 @@ def _refuses(subject: Subject, volume: Volume, target: Path, what: str) -> None:
 
 def _source(subject: Subject, folder: Path, directions: Array) -> Volume:
     """A scan in whose grid masks are written: a DICOM series where the writer needs one."""
-    truth = geometry.image(directions)
+    truth = geometry.image(directions) if 3 in subject.spec.dims else geometry.flat(directions)
     if subject.spec.needs == "any":
         return truth
     if subject.spec.needs != "dicom":
