@@ -11,18 +11,22 @@ import numpy as np
 import pytest
 import torch
 from datasets import boxes, workflow
+from training import tiny_plan
 
+from voxgraft.batch.segment import segment
 from voxgraft.data.cases import Labels
 from voxgraft.data.dataset import find_dataset
 from voxgraft.data.labelling import labels_of, network_labels
-from voxgraft.data.plan import read_plan
+from voxgraft.data.plan import Plan, read_plan
 from voxgraft.data.prepare import load_prepared
-from voxgraft.errors import DataError, WorkflowError
+from voxgraft.errors import DataError, TrainingError, WorkflowError
 from voxgraft.infer.predictor import Predictor
 from voxgraft.package import read_package
 from voxgraft.progress import Progress
 from voxgraft.reading import read
+from voxgraft.runs.dryrun import dry_run
 from voxgraft.runs.engine import run_workflow
+from voxgraft.train.session import check_loss
 from voxgraft.train.targets import deep_loss, unpacked
 from voxgraft.workflow import read as read_workflow
 
@@ -120,6 +124,9 @@ def test_a_voxel_in_two_structures_is_found_in_both(tmp_path, catalogue) -> None
     mask = Predictor(package, catalogue, device="cpu").predict(scan).labels
     truth = np.moveaxis(np.asarray(nib.load(data / "labelsTr" / "case_0.nii.gz").dataobj), -1, 0)
     assert mask.array.shape == (2, 16, 16, 16) and package.labels.names == ("tumour", "lesion")
+    batch = segment(str(folder / "package"), [data / "imagesTr" / "case_0.nii.gz"], tmp_path / "out", catalogue)
+    written = nib.load(tmp_path / "out" / batch.scans[0].case / "mask.nii.gz")
+    assert np.array_equal(np.moveaxis(np.asarray(written.dataobj), -1, 0), mask.array)
     both = truth.all(0)
     assert mask.array[:, both].all(0).mean() > 0.8 and (mask.array == truth).mean() > 0.95
 
@@ -166,6 +173,33 @@ def test_every_loss_leaves_voxels_out(catalogue, name, regions) -> None:
     assert (gradient.abs().sum(1)[counted] > 0).all()
     assert torch.allclose(loss(logits, target, torch.ones_like(counted)), loss(logits, target))
     assert torch.isfinite(loss(logits, target, torch.zeros_like(counted)))
+
+
+def test_a_loss_that_cannot_leave_voxels_out_is_refused(tmp_path, catalogue) -> None:
+    from dataclasses import replace
+
+    flow = read_workflow(workflow(tmp_path, tmp_path), catalogue)
+    plan = Plan.model_validate({**tiny_plan().model_dump(), "ignored": 255})
+    check_loss(flow, plan)
+    loss = flow.training.loss
+    plain = replace(loss, component=replace(loss.component, build=lambda options: Plain()))
+    other = flow.model_copy(update={"training": flow.training.model_copy(update={"loss": plain})})
+    check_loss(other, tiny_plan())
+    with pytest.raises(TrainingError, match="'dice-ce' cannot leave voxels out"):
+        check_loss(other, plan)
+
+
+class Plain:
+    """A loss of somebody who knows nothing of voxels that are left out."""
+
+    def __call__(self, logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        return logits.sum()
+
+
+def test_a_dry_run_tells_of_regions(tmp_path, catalogue) -> None:
+    text = {"modality: mr": f"modality: mr\n  {PAINTED}", "{folds: 3": "{folds: 2"}
+    flow = read_workflow(workflow(tmp_path, nested(tmp_path / "data"), **text), catalogue)
+    assert dry_run(flow, catalogue)["labels"] == "whole (1), core (2), enhancing (3)"
 
 
 def test_a_structure_may_be_made_of_names_and_values(tmp_path, catalogue) -> None:

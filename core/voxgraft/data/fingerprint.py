@@ -18,7 +18,7 @@ from ..volume import Array, Volume
 from .cases import Case, ImageRef, Labels, MaskRef
 from .channels import missing_in, stack_channels
 from .grid import reoriented
-from .labelmaps import HIGHEST, some
+from .labelmaps import HIGHEST, counts_in, some
 
 SAMPLES = 20_000
 """Voxels of one case and channel that stand for its intensities."""
@@ -87,11 +87,11 @@ def _counts(mask: Volume, labels: Labels | None) -> dict[str, int]:
     if mask.array.ndim > mask.dims and labels is not None:
         rows = zip(labels.values, mask.array, strict=True)
         return {str(value): int((channel == 1).sum()) for value, channel in rows}
-    values, voxels = np.unique(mask.array, return_counts=True)
-    if len(values) and not 0 <= int(values[0]) <= int(values[-1]) <= HIGHEST:
+    found = counts_in(mask.array)
+    if not all(0 <= value <= HIGHEST for value in found):
         name = mask.item.path if mask.item else "the mask"
-        raise DataError(f"{name}: holds the label values {some(map(int, values))}; labels go from 1 to {HIGHEST}")
-    return {str(int(value)): int(n) for value, n in zip(values, voxels, strict=True)}
+        raise DataError(f"{name}: holds the label values {some(found)}; labels go from 1 to {HIGHEST}")
+    return {str(value): n for value, n in found.items()}
 
 
 def content_hash(refs: Sequence[ImageRef], rule: str = "") -> str:

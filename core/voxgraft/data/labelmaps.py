@@ -21,15 +21,21 @@ CHUNK = 1 << 24
 
 def values_in(array: Array) -> list[int]:
     """The different values of an integer array, in order."""
+    return list(counts_in(array))
+
+
+def counts_in(array: Array) -> dict[int, int]:
+    """How often each value of an integer array stands in it, in the order of values."""
     if array.size == 0:
-        return []
+        return {}
     low, high = int(array.min()), int(array.max())
     if low < 0 or high > HIGHEST:
-        return [int(value) for value in np.unique(array)]
-    flat, present = array.ravel(order="K"), np.zeros(high + 1, bool)
+        values, voxels = np.unique(array, return_counts=True)
+        return {int(value): int(n) for value, n in zip(values, voxels, strict=True)}
+    flat, total = array.ravel(order="K"), np.zeros(high + 1, np.int64)
     for start in range(0, flat.size, CHUNK):
-        present[flat[start : start + CHUNK].astype(np.intp)] = True
-    return [int(value) for value in np.flatnonzero(present)]
+        total += np.bincount(flat[start : start + CHUNK], minlength=high + 1)
+    return {int(value): int(total[value]) for value in np.flatnonzero(total)}
 
 
 def unknown_values(values: Iterable[int], labels: Labels) -> list[int]:

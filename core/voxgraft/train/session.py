@@ -6,6 +6,7 @@ import json
 import logging
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -84,6 +85,7 @@ def _train(
     fabric: Fabric, run_folder: Path, workflow: Workflow, catalogue: Catalogue, report: Report, show: Show
 ) -> None:
     plan = read_plan(run_folder / "plan.json")
+    check_loss(workflow, plan)
     split = json.loads((run_folder / "split.json").read_text())
     folders = json.loads((run_folder / "prepared.json").read_text())["folders"]
     cache = Path(folders.pop("", run_folder / "cache"))
@@ -137,6 +139,21 @@ def start_network(workflow: Workflow, plan: Plan) -> tuple[SegmentationNetwork, 
     network = network_of(workflow.model, plan)
     weights = workflow.model.encoder.build().weights()
     return network, load_weights(network.encoder, weights) if weights is not None else None
+
+
+def check_loss(workflow: Workflow, plan: Plan) -> None:
+    """Refuse to start with a loss that cannot leave voxels out, where some are to be left out.
+
+    Raises:
+        TrainingError: It takes logits and target only.
+    """
+    takes = signature(workflow.training.loss.build().__call__).parameters.values()
+    several = sum(one.kind in (one.POSITIONAL_ONLY, one.POSITIONAL_OR_KEYWORD) for one in takes)
+    if plan.ignored is not None and several < 3 and not any(one.kind == one.VAR_POSITIONAL for one in takes):
+        raise TrainingError(
+            f"training.loss: {workflow.training.loss.name!r} cannot leave voxels out, as data.ignore or data.others "
+            "asks; choose another loss"
+        )
 
 
 def check_needs(stack: Stack, weights: LoadReport | None) -> None:
