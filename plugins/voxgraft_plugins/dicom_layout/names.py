@@ -94,7 +94,7 @@ def _stem(path: Path) -> str:
 def listed(names: Sequence[str], what: str) -> str:
     """How many there are and what the first are called, for a message: `3 cases (a, b, c)`."""
     shown = ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
-    return f"{what} {shown}" if len(names) == 1 else f"{len(names)} {what}s ({shown})"
+    return f"{what} {shown}" if len(names) == 1 else f"{count(len(names), what)} ({shown})"
 
 
 def count(number: int, what: str) -> str:

@@ -66,6 +66,13 @@ MENDS: dict[str, str] = {
     "no-labels": "nothing, if only images were meant",
     "few-labels": "label more cases",
     "note": "",
+    # a tree of DICOM files
+    "ambiguous-study": "narrow the rules of data.layout, say take, or incomplete: skip",
+    "ambiguous-structures": "take the other series out with the rules of data.layout, or the object out of the tree",
+    "several-masks": "",
+    "other-frame": "",
+    "other-grid": "",
+    "damaged-structures": "export the object again, or take it out of the tree",
     # geometry
     "shape-mismatch": "voxgraft convert MASK NEW --reference IMAGE --interpolation nearest, and look at the outcome",
     "geometry-mismatch": "give it the image's geometry if it was drawn on these voxels; else resample it onto it",
