@@ -220,6 +220,40 @@ class TestJoint:
             count(np.arange(3000, dtype=np.uint16), np.arange(3000, dtype=np.uint16))
 
 
+class TestLaws:
+    """What must not matter does not."""
+
+    @settings(max_examples=25, deadline=None)
+    @given(data=st.data(), shape=st.tuples(*[st.integers(1, 6)] * 3))
+    def test_names_borders_and_directions_do_not_matter(self, metrics, data, shape) -> None:
+        found, wanted = (data.draw(arrays(np.uint8, shape, elements=st.integers(0, 3))) for _ in range(2))
+        first = measure_case(volume(found), volume(wanted), LABELS, metrics)
+        swap = np.array([0, 3, 1, 2], np.uint8)
+        renamed = Labels.of({"a": 3, "b": 1, "c": 2})
+        around = [np.pad(array, ((1, 2), (0, 3), (4, 0))) for array in (found, wanted)]
+        turned = [array[::-1, :, ::-1] for array in (found, wanted)]
+        for one, other, labels, changed in (
+            (swap[found], swap[wanted], renamed, ()),
+            (*around, LABELS, ("specificity",)),
+            (*turned, LABELS, ()),
+            (np.asfortranarray(found).astype(np.int32), wanted.astype(np.float64), LABELS, ()),
+        ):
+            again = measure_case(volume(one), volume(other), labels, metrics)
+            for metric in set(NAMES) - set(changed):
+                assert close(first.values[metric], again.values[metric]), metric
+
+    @settings(max_examples=25, deadline=None)
+    @given(mask=arrays(np.uint8, st.tuples(*[st.integers(1, 6)] * 3), elements=st.integers(0, 3)))
+    def test_a_mask_is_like_itself(self, metrics, mask) -> None:
+        best = dict(zip(NAMES, (1.0, 1.0, 1.0, 0.0, 1.0, 0.0, 1.0), strict=True))
+        for metric, values in measure_case(volume(mask), volume(mask.copy()), LABELS, metrics).values.items():
+            for label, name in enumerate("abc", 1):
+                if metric == "specificity":
+                    assert values[name] == 1.0 or (mask == label).all()
+                else:
+                    assert values[name] == best[metric] if (mask == label).any() else math.isnan(values[name])
+
+
 class TestMicro:
     counts: ClassVar[dict[str, dict[str, Counts]]] = {
         "x": {"a": Counts(90, 10, 10, 890), "b": Counts(1, 9, 9, 981)},
@@ -267,7 +301,9 @@ class TestCalibration:
         truth, p = labels_of(3, values=2) == 1, np.random.default_rng(3).random((9, 8, 7))
         truth[:, :, :3] = False
         structure, how = Structure("a", (1,)), Binning(10, margin)
-        whole, parts = (Watch(lambda _: truth, (1.0, 1.5, 2.0), [structure], [how]) for _ in range(2))
+        whole, parts = (
+            Watch(lambda _, part: truth[part], truth.shape, (1.0, 1.5, 2.0), [structure], [how]) for _ in range(2)
+        )
         whole.see((slice(0, 9), slice(0, 8), slice(0, 7)), lambda _: p)
         for start, end in ((0, cut), (cut, 9)):
             parts.see((slice(start, end), slice(0, 8), slice(0, 7)), lambda _, s=start, e=end: p[s:e])
@@ -422,6 +458,11 @@ class TestPage:
         text = box_plot({"a": dict(enumerate_cases(values))}, None, "mm")
         places = [float(x) for x in re.findall(r'cx="([-\d.]+)"', text)]
         assert len(places) == len(values) and all(189 <= place <= 661 for place in places)
+
+    def test_of_many_cases_only_the_odd_ones_have_dots(self) -> None:
+        values = {str(n): 0.8 + 0.001 * (n % 50) for n in range(5000)} | {"odd": 0.1}
+        text = box_plot({"a": values}, (0, 1), "")
+        assert text.count("<circle") == 1 and "odd: 0.1" in text
 
     @pytest.mark.parametrize("shape", [(9, 8, 7), (12, 10), (1, 1, 1), (1, 5), (40, 3, 3)])
     @pytest.mark.parametrize("with_scan", [True, False])

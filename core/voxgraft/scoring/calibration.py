@@ -78,7 +78,8 @@ class Watch:
     """Puts the probabilities of a case into bins as they are computed, a part of the scan at a time.
 
     Args:
-        truth: Gives the boolean mask of a structure in the reference, shape (i, j[, k]).
+        truth: Gives the boolean mask of a structure in a part of the reference.
+        shape: Of the reference, (i, j[, k]).
         spacing: Millimetres along each axis.
         structures: What is scored.
         binnings: What the metrics ask for.
@@ -87,7 +88,8 @@ class Watch:
 
     def __init__(
         self,
-        truth: Callable[[Structure], NDArray[np.bool_]],
+        truth: Callable[[Structure, tuple[slice, ...]], NDArray[np.bool_]],
+        shape: tuple[int, ...],
         spacing: Sequence[float],
         structures: Sequence[Structure],
         binnings: Sequence[Binning],
@@ -96,9 +98,11 @@ class Watch:
         self._truth, self._ignored = truth, ignored
         self._found = {(one.name, how): Reliability.nothing(how.bins) for one in structures for how in binnings}
         self._structures = tuple(structures)
-        self._boxes = {
-            (one.name, how): _within(truth(one), how.margin, spacing) for one in structures for how in set(binnings)
-        }
+        self._boxes: dict[tuple[str, Binning], tuple[slice, ...] | None] = {}
+        for one in structures:
+            mask = truth(one, tuple(slice(0, n) for n in shape))
+            for how in set(binnings):
+                self._boxes[one.name, how] = _within(mask, how.margin, spacing)
 
     def see(self, part: tuple[slice, ...], probability: Callable[[Structure], NDArray[Any]]) -> None:
         """Take in the probabilities of one part of the scan.
@@ -111,13 +115,13 @@ class Watch:
             wanted = [(how, box) for (name, how), box in self._boxes.items() if name == one.name and box is not None]
             if not wanted:
                 continue
-            values, truth = probability(one), self._truth(one)
+            values = probability(one)
             for how, box in wanted:
                 both = tuple(slice(max(a.start, b.start), min(a.stop, b.stop)) for a, b in zip(part, box, strict=True))
                 if any(one.start >= one.stop for one in both):
                     continue
                 inner = tuple(slice(b.start - a.start, b.stop - a.start) for a, b in zip(part, both, strict=True))
-                some, true = values[inner], truth[both]
+                some, true = values[inner], self._truth(one, both)
                 if self._ignored is not None:
                     counts = ~self._ignored[both]
                     some, true = some[counts], true[counts]

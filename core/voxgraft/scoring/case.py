@@ -99,7 +99,7 @@ def watch_case(
     if not how:
         return None
     masks = CaseMasks(reference, reference, labels)
-    return Watch(masks.truth, reference.spacing, scored(labels, regions), how, masks.ignored)
+    return Watch(masks.truth, reference.shape, reference.spacing, scored(labels, regions), how, masks.ignored)
 
 
 def scored(labels: Labels, regions: Regions | None = None) -> tuple[Structure, ...]:

@@ -75,9 +75,10 @@ class CaseMasks:
             calibrated,
         )
 
-    def truth(self, structure: Structure) -> Mask:
-        """A structure or region in the reference, shape (i, j[, k])."""
-        return self._mask(self._wanted, structure, False)
+    def truth(self, structure: Structure, part: tuple[slice, ...] = ()) -> Mask:
+        """A structure or region in the reference, shape (i, j[, k]), or in a part of it."""
+        lead = (slice(None),) * (self._wanted.ndim - len(self.spacing))
+        return self._mask(self._wanted[(*lead, *part)], structure, False)
 
     def _mask(self, array: Integers, structure: Structure, by_region: bool) -> Mask:
         if array.ndim == len(self.spacing):

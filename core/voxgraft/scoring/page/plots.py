@@ -11,6 +11,8 @@ import numpy as np
 
 ROW, LEFT, WIDTH, TOP, BOTTOM = 26, 190, 470, 6, 30
 """Pixels: the height of one structure's box, the room for its name, the plot's width, and the room above and below."""
+DOTS = 200
+"""So many cases have a dot each; of more only those beyond the whiskers, the furthest first."""
 LONGEST = 26
 """Letters of a name that fit before a box; the whole of it is shown on pointing at it."""
 COLOURS = ("#2457a6", "#c2571a", "#1f7a54", "#8a3fa0", "#8a6d00", "#b3261e", "#357a8f", "#6b6f76")
@@ -105,7 +107,11 @@ def _box(cases: Mapping[str, float], middle: float, low: float, high: float) -> 
         'class="box"/>',
         f'<line x1="{x(median):.1f}" x2="{x(median):.1f}" y1="{middle - 7:.1f}" y2="{middle + 7:.1f}" class="median"/>',
     ]
-    for case, value in cases.items():
+    shown = list(cases.items())
+    if len(shown) > DOTS:
+        beyond = [(case, value) for case, value in shown if value < start or value > end]
+        shown = sorted(beyond, key=lambda pair: -abs(pair[1] - median))[:DOTS]
+    for case, value in shown:
         away = " out" if value < first - reach or value > third + reach else ""
         parts.append(
             f'<circle cx="{x(value):.1f}" cy="{middle:.1f}" r="2.2" class="dot{away}">'
