@@ -14,8 +14,9 @@ if TYPE_CHECKING:
     from .look import Look
 
 ALIKE = 0.999
-"""The correlation of two thumbnails from which on they show one scan. Different patients in crops that were made alike
-reach about 0.9 (hippocampus, left atrium); a copy with another scale and some noise stays above 0.999."""
+"""The correlation of two thumbnails from which on they show one scan. Different patients reach 0.83 in crops of the
+hippocampus, 0.86 of the left atrium and 0.993 in photographs of the eye's fundus; a copy in 8 bits or with noise of a
+twentieth of its deviation stays above 0.9998."""
 
 SIZES = 0.1
 """By what share the extents of two scans may differ for their thumbnails to be compared."""

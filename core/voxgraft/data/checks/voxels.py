@@ -97,7 +97,7 @@ def thumbnail(array: Array) -> NDArray[np.float32]:
     """A small picture of a channel with its axes in RAS order, of mean 0 and length 1; empty where there is none.
 
     Each of its parts is the mean of evenly drawn voxels, so two pictures of one scan are alike whatever was done to its
-    resolution, scale of intensities or file format.
+    scale of intensities or file format.
     """
     grain = GRAIN[array.ndim]
     places = [(np.arange(4 * grain) + 0.5) * n // (4 * grain) if n > 4 * grain else np.arange(n) for n in array.shape]
