@@ -126,7 +126,8 @@ class Matcher:
             self._refuse(item, by_case, "other-frame", text)
             return None
         if image is not case.grid:
-            text = f"it was drawn on the channel {case.channel_of(image)!r}, and another gives the grid; the option grid says which"
+            drawn = f"it was drawn on the channel {case.channel_of(image)!r}"
+            text = f"{drawn}, and another gives the grid; the option grid says which"
             self._refuse(item, by_case, "other-grid", text)
             return None
         return case
