@@ -59,10 +59,7 @@ def regridded(label: NDArray[Any], shape: tuple[int, ...], plan: Plan) -> NDArra
 
 def places_of(label: NDArray[Any], index: int, plan: Plan) -> NDArray[Any]:
     """Where a structure is: flat indices of its voxels. Structures are counted from 1."""
-    if not plan.regions:
-        return np.flatnonzero(label == index)
-    bits = np.ravel(label)
-    return np.flatnonzero(((bits >> (index - 1)) & 1).astype(bool) & (bits & left_out_bit(plan) == 0))
+    return np.flatnonzero(masks_of(label, index, plan))
 
 
 def masks_of(label: NDArray[Any], index: int, plan: Plan) -> NDArray[np.bool_]:
