@@ -189,8 +189,8 @@ def by_rt_utils(path: Path, mask: Volume, series: Path) -> dict[str, Any]:
         for label in LABELS.items:
             if not (mask.array == label.value).any():
                 continue
-            rows_first = built.get_roi_mask_by_name(label.name).transpose(1, 0, 2)
-            options = (rows_first, rows_first[:, :, ::-1])  # its slices may go the other way
+            filled = built.get_roi_mask_by_name(label.name)
+            options = (filled, filled[:, :, ::-1])  # its slices may go the other way
             found[label.name] = max(options, key=lambda one, v=label.value: dice(one, mask.array == v))
     except Exception as error:  # a peer may fail in any way; that is part of the result
         return {"failed": f"{type(error).__name__}: {str(error)[:120]}"}

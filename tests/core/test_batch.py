@@ -495,6 +495,45 @@ def test_nothing_found_is_a_result_with_files_of_its_own(tmp_path: Path, catalog
     assert names == {"mask.nii.gz", "mask.dcm", "preview.png", "report.json"}
 
 
+def test_every_dicom_object_of_a_scan_is_written_and_tells_the_same(tmp_path: Path, catalogue: Catalogue) -> None:
+    from pydicom import dcmread
+
+    make_series(tmp_path / "s", ball(), AFFINE, Modality="MR")
+    writers = ["nifti", "dicom-seg", "dicom-rtstruct", "dicom-sr"]
+    batch = run(tmp_path, catalogue, tmp_path / "s", writers=writers)
+    assert batch.done == 1 and batch.scans[0].flags == ()
+    folder = tmp_path / "out" / "s"
+    names = ["mask.nii.gz", "mask.dcm", "rtstruct.dcm", "report.dcm"]
+    assert {p.name for p in folder.iterdir()} == {*names, "preview.png", "report.json"}
+    report = json.loads((folder / "report.json").read_text())
+    assert report["masks"] == names
+    (entry,) = Finder(catalogue, model(tmp_path / "model").plan, tmp_path / "out").find([tmp_path / "s"])
+    image = entry.items[0]
+    mask = Volume(np.asarray(nib.load(folder / "mask.nii.gz").dataobj), image.affine, item=image)
+    labels = model(tmp_path / "model").labels
+    for name in ("mask.dcm", "rtstruct.dcm"):
+        prove(folder / name, mask, labels, measure(mask, labels), catalogue)
+        with pytest.raises(DataError, match=r"ball came back with \d+ voxels"):
+            less = mask.with_array(np.where(np.arange(SHAPE[2]) == 7, 0, mask.array))
+            prove(folder / name, less, labels, measure(less, labels), catalogue)
+    objects = [dcmread(folder / name, stop_before_pixels=True) for name in names[1:]]
+    assert len({one.StudyInstanceUID for one in objects}) == 1 and len({one.SeriesInstanceUID for one in objects}) == 3
+    assert objects[0].SOPInstanceUID in str(objects[2])
+    again = run(tmp_path / "again", catalogue, tmp_path / "s", writers=writers)
+    assert again.done == 1
+    for one, name in zip(objects, names[1:], strict=True):
+        other = dcmread(tmp_path / "again" / "out" / "s" / name, stop_before_pixels=True)
+        assert other.SOPInstanceUID == one.SOPInstanceUID, "a second run replaces the first"
+
+
+def test_writers_that_do_not_fit_a_scan_are_left_out(tmp_path: Path, catalogue: Catalogue) -> None:
+    """DICOM objects of a scan that is no DICOM."""
+    batch = run(tmp_path, catalogue, write_scan(tmp_path / "a.nii.gz"), writers=["nifti", "dicom-seg", "dicom-sr"])
+    assert batch.done == 1
+    names = {p.name for p in (tmp_path / "out" / "a").iterdir()}
+    assert names == {"mask.nii.gz", "preview.png", "report.json"}
+
+
 def test_a_dicom_scan_gets_a_segmentation_that_is_proved(tmp_path: Path, catalogue: Catalogue) -> None:
     make_series(tmp_path / "s", ball(), AFFINE, Modality="MR")
     package = model(tmp_path / "model")

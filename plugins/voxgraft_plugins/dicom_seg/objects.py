@@ -106,19 +106,25 @@ class Segmentation:
     def _compressed(self) -> Iterator[Array]:
         from pydicom.pixels import iter_pixels
 
-        count = 0
-        try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")
-                for plane in iter_pixels(self.dataset, raw=True):
-                    if plane.shape != (self.rows, self.columns):
-                        raise BadImage(self.path, f"frame {count + 1} has a shape of its own")
-                    count += 1
-                    yield plane
-        except (BadImage, MemoryError):
-            raise
-        except Exception as error:  # decoders fail in many ways on damaged data
-            raise BadImage(self.path, f"frame {count + 1} cannot be decoded: {type(error).__name__}") from error
+        decoded, count = iter_pixels(self.dataset, raw=True), 0
+        while True:
+            try:
+                with warnings.catch_warnings():
+                    warnings.simplefilter("ignore")
+                    plane = next(decoded, None)
+            except MemoryError:
+                raise
+            except Exception as error:  # decoders fail in many ways on damaged data
+                text = f"frame {count + 1} cannot be decoded: {type(error).__name__}"
+                raise BadImage(self.path, text) from error
+            if plane is None:
+                break
+            if plane.shape != (self.rows, self.columns):
+                raise BadImage(self.path, f"frame {count + 1} has a shape of its own")
+            count += 1
+            if count > len(self.frames):
+                break
+            yield plane
         if count != len(self.frames):
             raise BadImage(self.path, f"it has {count} frames of pixels and describes {len(self.frames)}")
 

@@ -36,14 +36,19 @@ class Measured:
     slices: tuple[int, ...]
 
 
-def quantity_of(scan: Volume) -> tuple[Code, Code] | None:
-    """What the values of a scan are and their unit, where they have one."""
+def quantity_of(scan: Volume, uptake: str) -> tuple[Code, Code] | None:
+    """What the values of a scan are and their unit, where they have one.
+
+    Args:
+        uptake: The kind of SUV that the header names (SUVType); body weight where it is blank.
+    """
     item = scan.item
     if item is None or scan.channels != 1:
         return None
     if item.modality == "CT":
         return HOUNSFIELD
-    return SUV if item.modality == "PT" and str(item.facts.get("units", "")).upper().startswith("SUV") else None
+    in_suv = item.modality == "PT" and item.facts.get("units") == "g/ml" and uptake.upper() in ("", "BW")
+    return SUV if in_suv else None
 
 
 def measured(segments: Segments, mask: Volume, scan: Array | None) -> Sequence[Measured]:

@@ -55,7 +55,7 @@ class ReportWriter:
         segments = segments_of(volume, labels, target)
         sources = read_sources(volume, target)
         scan = self._scan(sources)
-        quantity = quantity_of(scan) if scan is not None else None
+        quantity = quantity_of(scan, sources.text("SUVType")) if scan is not None else None
         found = measured(segments, volume, scan.array if scan is not None and quantity else None)
         with whole(target) as path:
             try:
