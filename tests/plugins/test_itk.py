@@ -227,6 +227,8 @@ def test_a_nrrd_without_a_space_is_read_with_a_warning(tmp_path: Path) -> None:
     path = nrrd(tmp_path / "a.nrrd", "space: ", "space directions: ", "spacings: 2 3 4")
     assert scan(path).spacing == (2, 3, 4)
     assert [(one.code, one.severity) for one in scan(path).problems] == [("no-orientation", "warning")]
+    nrrd(path, "space directions: ", "spacings: 2 3 4")
+    assert [one.code for one in scan(path).problems] == ["no-orientation"]
 
 
 def test_micrometres_become_millimetres_and_slanted_axes_are_told(tmp_path: Path) -> None:
@@ -348,6 +350,7 @@ def test_voxels_beside_a_header_are_found_and_missed(tmp_path: Path) -> None:
         ("kinds: complex domain domain", "complex"),
         ("data file: a%03d.raw 1 20 1", "several files"),
         ("byte skip: -7", "negative"),
+        ("space directi0ns: (1,0,0) (0,1,0) (0,0,1)", "does not have"),
     ],
 )
 def test_an_absurd_nrrd_is_said_in_one_sentence(tmp_path: Path, line: str, words: str) -> None:

@@ -166,6 +166,13 @@ def spoilt(path: Path, *changes: tuple[int, bytes]) -> Path:
     return path
 
 
+def test_where_voxels_begin_is_said_or_told(tmp_path: Path) -> None:
+    path = spoilt(tmp_path / "a.nii", (108, struct.pack("<f", 0.0)))
+    assert codes(path) == ["no-offset"]
+    np.testing.assert_array_equal(read(path).array, voxels((5, 6, 7)))
+    assert "magic" in scan(spoilt(tmp_path / "a.nii", (347, b"\xff"))).errors[0].message
+
+
 def test_slanted_axes_are_read_with_a_warning(tmp_path: Path) -> None:
     slanted = OBLIQUE @ np.array([[1, 0.3, 0, 0], [0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]])
     made = nib.Nifti1Image(voxels((5, 6, 7)), slanted)

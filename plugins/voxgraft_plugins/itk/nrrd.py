@@ -54,6 +54,13 @@ _SPACES = {
     "left-anterior-superior": np.diag([-1.0, 1.0, 1.0]),
     "las": np.diag([-1.0, 1.0, 1.0]),
 }
+_FIELDS = {
+    "dimension", "type", "block size", "blocksize", "encoding", "endian", "content", "old min", "oldmin", "old max",
+    "oldmax", "min", "max", "data file", "line skip", "byte skip", "number", "sample units", "sampleunits", "sizes",
+    "spacings", "thicknesses", "axis mins", "axismins", "axis maxs", "axismaxs", "centers", "centerings", "labels",
+    "units", "kinds", "space", "space dimension", "space units", "space origin", "space directions",
+    "measurement frame",
+}  # fmt: skip
 _IN_SPACE = {"domain", "space"}
 _UNITS = {"mm": 1.0, "um": 1e-3, "µm": 1e-3, "cm": 10.0, "m": 1000.0}
 _SEGMENT = re.compile(r"Segment(\d{1,4})_(Name|LabelValue|Layer)")
@@ -115,6 +122,8 @@ def _lines(path: Path) -> tuple[dict[str, str], dict[str, str], int]:
             name = {"datafile": "data file", "lineskip": "line skip", "byteskip": "byte skip"}.get(
                 name.strip().lower(), name.strip().lower()
             )
+            if name not in _FIELDS:
+                raise HeaderError("its header has a field that NRRD does not have; it may be damaged")
             if name in fields:
                 raise HeaderError(f"its header has the field {name[:40]!r} twice")
             fields[name] = value.strip()
@@ -167,10 +176,12 @@ def _geometry(
         raise HeaderError("its header places the voxels by values that are not finite numbers")
     turn = _SPACES.get(fields.get("space", "").lower().removesuffix("-time").removesuffix("t"))
     problems: tuple[Problem, ...] = ()
+    if directions is None and turn is not None:
+        turn = None  # a space without directions says nothing of where the axes run
     if turn is None and dims == 2:  # a picture, which has no place in a patient
         turn = LPS
     if turn is None:
-        text = "its header does not say how its space lies in the patient; left, back and up are taken for x, y and z"
+        text = "its header does not say how its axes lie in the patient; left, back and up are taken for x, y and z"
         problems, turn = (Problem("no-orientation", text, "warning"),), LPS
     factor, doubt = _unit(fields.get("space units", ""))
     affine, sheared = affine_of(factor * (turn @ columns), factor * (turn @ place), dims)

@@ -154,6 +154,9 @@ def parse_header(data: bytes, *, analyze: bool = False) -> Header:
         raise HeaderError(f"its voxels are said to begin at byte {offset:g}, inside the header or nowhere")
     slope, inter = _scaling(float(raw["scl_slope"]), float(raw["scl_inter"]))
     affine, source, code, warnings, fault = affine_of(raw, shape)
+    if offset == 0 and not pair:
+        text = "its header does not say where its voxels begin; they are taken to follow the header"
+        warnings = (*warnings, ("no-offset", text))
     return Header(
         shape=shape,
         volumes=volumes,
@@ -190,8 +193,8 @@ def _fields(data: bytes, analyze: bool) -> dict[str, Any]:
         if size not in _FIELDS or len(data) < size:
             continue
         record = _record(data, _FIELDS[size], order, size)
-        magic = bytes(record["magic"])
-        known = magic[:3] in ((b"n+1", b"ni1") if size == NIFTI1 else (b"n+2", b"ni2"))
+        at = 344 if size == NIFTI1 else 4
+        known = data[at : at + 4] in ((b"n+1\0", b"ni1\0") if size == NIFTI1 else (b"n+2\0", b"ni2\0"))
         if not known and not (analyze and size == NIFTI1):
             raise HeaderError("it has no NIfTI magic (Analyze 7.5 images are read from their .hdr file)")
         if not known:
