@@ -11,6 +11,7 @@ from voxgraft.data.checks.problem import MENDS
 ROOT = Path(__file__).parents[2]
 ROW = re.compile(r"^\| `([a-z-]+)` \| (.*?) \| (.*?) \| (.*?) \|$", re.MULTILINE)
 CODE = re.compile(r'"((?:[a-z]+-)+[a-z]+|note|layout|transfer|dims)"')
+OPEN = "(the message says)"
 WORDS = {"inferior-superior", "left-right", "posterior-anterior", "latin-1", "nvidia-smi"}
 
 
@@ -28,12 +29,14 @@ def test_each_code_of_the_source_has_a_mend_and_each_mend_a_code() -> None:
         made |= set(CODE.findall(text))
         if 'f"unreadable-{what}"' in text and 'f"several-{what}s"' in text:  # `what` is image or label
             made |= {"unreadable-image", "unreadable-label", "several-images", "several-labels"}
-    assert made - WORDS == set(MENDS)
+    layout = "\n".join(path.read_text() for path in (ROOT / "plugins/voxgraft_plugins/dicom_layout").glob("*.py"))
+    of_layout = {code for code in MENDS if f'"{code}"' in layout}
+    assert (made - WORDS) | of_layout == set(MENDS)
 
 
 def test_the_documentation_has_a_row_for_each_code_with_its_mend() -> None:
     rows = ROW.findall((ROOT / "docs" / "check.md").read_text())
-    assert {code: mend for code, _, _, mend in rows} == MENDS
+    assert {code: mend for code, _, _, mend in rows} == {code: mend or OPEN for code, mend in MENDS.items()}
     assert len(rows) == len(MENDS)
     for code, severity, meaning, _ in rows:
         assert re.match(r"(error|warning|note)", severity) and meaning.endswith("."), code
