@@ -28,7 +28,7 @@ def make_series(
     *,
     edit: Callable[[int, Dataset], None] | None = None,
     name: str = "{:04d}.dcm",
-    syntax: str = ExplicitVRLittleEndian,
+    syntax: str | None = ExplicitVRLittleEndian,
     **changes: Any,
 ) -> list[Path]:
     """Write each slice of `array` as a classic single-frame file, and return the files in the order of the slices.
@@ -38,7 +38,8 @@ def make_series(
         affine: 4x4 from voxel indices to RAS millimetres. Any affine is written as it is, tilted ones too.
         edit: Called with (k, dataset) before a slice is written, to spoil it; it may set `dataset.file_meta` too.
         name: The name of the k-th file.
-        syntax: The transfer syntax; little endian explicit, implicit, or a compressed one that pydicom can write.
+        syntax: The transfer syntax; little endian explicit, implicit, or a compressed one that pydicom can write;
+            None where `edit` has put in compressed pixels and their syntax.
         changes: Attributes of every slice, such as `Modality="MR"` or `SeriesInstanceUID="1.2.3"`; None removes one.
     """
     folder.mkdir(parents=True, exist_ok=True)
@@ -82,7 +83,7 @@ def _write(
     k: int,
     shared: dict[str, Any],
     edit: Callable[[int, Dataset], None] | None,
-    syntax: str,
+    syntax: str | None,
 ) -> Path:
     """Write one slice; `plane` has shape (columns, rows), `position` is in LPS millimetres."""
     storage = STORAGE.get(str(shared["Modality"]), CTImageStorage)
@@ -104,9 +105,9 @@ def _write(
     dataset.add_new("PixelData", "OB" if bits == 8 else "OW", plane.T.astype(plane.dtype.newbyteorder("<")).tobytes())
     if edit is not None:
         edit(k, dataset)
-    if syntax not in (ExplicitVRLittleEndian, "1.2.840.10008.1.2"):
+    if syntax is not None and syntax not in (ExplicitVRLittleEndian, "1.2.840.10008.1.2"):
         dataset.compress(syntax, generate_instance_uid=False)
-    else:
+    elif syntax is not None:
         dataset.file_meta.TransferSyntaxUID = syntax
     dataset.save_as(path, implicit_vr=syntax == "1.2.840.10008.1.2", little_endian=True, enforce_file_format=True)
     return path

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import importlib
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import pydicom
 import pytest
 import SimpleITK as sitk
 
+from dicom_series import make_series
 from voxgraft.errors import BadImage
 from voxgraft.volume import Item, Volume
 from voxgraft_plugins.dicom.reader import DicomReader
@@ -182,3 +184,50 @@ def test_trees_of_many_series_are_told_apart() -> None:
     for item in items:
         if not item.errors:
             assert DicomReader().read(item).shape == item.shape
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.int16])
+@pytest.mark.parametrize("syntax", ["1.2.840.10008.1.2.4.57", "1.2.840.10008.1.2.4.70"])
+def test_lossless_jpeg_gives_the_voxels_that_gdcm_compressed(tmp_path: Path, dtype: Any, syntax: str) -> None:
+    gdcm = pytest.importorskip("gdcm", reason="python-gdcm, which compresses for this test, is not installed")
+    low = -900 if dtype == np.int16 else 0
+    array = np.random.default_rng(2).integers(low, 250, (34, 36, 3)).astype(dtype)
+    files = make_series(tmp_path, array, np.diag([-1.0, -1.0, 2.0, 1.0]))
+    for file in files:
+        reader, change, writer = gdcm.ImageReader(), gdcm.ImageChangeTransferSyntax(), gdcm.ImageWriter()
+        reader.SetFileName(str(file))
+        assert reader.Read()
+        change.SetTransferSyntax(gdcm.TransferSyntax(gdcm.TransferSyntax.GetTSType(syntax)))
+        change.SetInput(reader.GetImage())
+        assert change.Change()
+        writer.SetFile(reader.GetFile())
+        writer.SetImage(change.GetOutput())
+        writer.SetFileName(str(file))
+        assert writer.Write()
+        assert pydicom.dcmread(file).file_meta.TransferSyntaxUID == syntax
+    volume = DicomReader().read(DicomReader().scan(files)[0])
+    np.testing.assert_array_equal(volume.array, array)
+
+
+HTJ2K = (
+    r"|4;u>04YEK0000W0000W00000000000000W0000W0000000000009pH0sl|{2mk^A000XAQUDA90ssL31q1{@0smY86Cj9?kdTm&"
+    r"kdTm&kdTmwh=~7W02crOPjF>!N>E53R%LP^FfKASE;BCwkN^q*00000u>b-8lfVEbv;74JbO68r6F>kH07(7<2Xp{P{sISd0Kfnf"
+    r"KmZefA|e5TbO0hn{s3cC0KfnhFaQNm5C{bFs&N8!0FV#}<iH^T?6v^F02R;x1)_#w7=~dO=gN9|aDsRMM#C@+!!Z8+gdltN5P|Hv"
+    r"0Kfn(SO5jC?(XjH?(XjH`Tqc?r>Cc<r>DYw0N&l*-QC^Y-T!!JC%=52{qlSF$?U%X|Je"
+)
+"""A picture of 32 x 32 pixels compressed by OpenJPH; pixel (row, column) is 16 * ((row + column) % 200)."""
+
+
+@pytest.mark.parametrize("tail", ["201", "202", "203"])
+def test_high_throughput_jpeg_2000_is_read(tmp_path: Path, tail: str) -> None:
+    def edit(_: int, slice_: pydicom.Dataset) -> None:
+        slice_.PixelData = pydicom.encaps.encapsulate([base64.b85decode(HTJ2K)])
+        slice_["PixelData"].VR, slice_["PixelData"].is_undefined_length = "OB", True
+        slice_.file_meta.TransferSyntaxUID = f"1.2.840.10008.1.2.4.{tail}"
+
+    files = make_series(
+        tmp_path, np.zeros((32, 32, 3), np.uint16), np.diag([-1.0, -1.0, 2.0, 1.0]), edit=edit, syntax=None
+    )
+    volume = DicomReader().read(DicomReader().scan(files)[0])
+    expected = 16 * (np.add.outer(np.arange(32), np.arange(32)) % 200)
+    np.testing.assert_array_equal(volume.array, np.stack([expected] * 3, axis=-1))

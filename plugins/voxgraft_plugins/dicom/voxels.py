@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
@@ -34,9 +34,12 @@ def read_voxels(frames: Sequence[Frame], factor: float = 1.0) -> Array:
     palette = first.text("PhotometricInterpretation") == "PALETTE COLOR"
     colours = (3,) if channels_of(first) == 3 else ()
     stack = np.empty((len(frames), frames[0].rows, frames[0].columns, *colours), np.uint8 if palette else stored)
+    extremes: dict[int, tuple[int, int]] = {}
     for header, pairs in by_file(frames):
         if header.native and not colours:
             _read_native(stack, header, pairs)
+            # Looked for at once, while the plane is still in the processor's cache.
+            extremes |= {place: (int(stack[place].min()), int(stack[place].max())) for place, _ in pairs}
             continue
         numbers = list(dict.fromkeys(frame.index for _, frame in pairs))
         pictures = zip(numbers, decoded(header, numbers, stored), strict=True)
@@ -47,7 +50,9 @@ def read_voxels(frames: Sequence[Frame], factor: float = 1.0) -> Array:
                     stack[place] = picture[row : row + frame.rows, column : column + frame.columns]
     if colours:
         return stack.astype(stack.dtype.newbyteorder("="), copy=False)
-    return _rescaled(stack.astype(stack.dtype.newbyteorder("="), copy=False), frames, factor)
+    for place in set(range(len(stack))) - extremes.keys():
+        extremes[place] = int(stack[place].min()), int(stack[place].max())
+    return _rescaled(stack.astype(stack.dtype.newbyteorder("="), copy=False), frames, factor, extremes)
 
 
 def _read_native(stack: Array, header: Header, pairs: Sequence[tuple[int, Frame]]) -> None:
@@ -86,8 +91,12 @@ def _read_into(plane: Array, file: int, start: int, header: Header) -> None:
     without_unused_bits(plane, header)
 
 
-def _rescaled(stack: Array, frames: Sequence[Frame], factor: float) -> Array:
-    """Intensities from stored values: whole numbers stay whole where they fit, int16 if possible; else float32."""
+def _rescaled(stack: Array, frames: Sequence[Frame], factor: float, extremes: Mapping[int, tuple[int, int]]) -> Array:
+    """Intensities from stored values: whole numbers stay whole where they fit, int16 if possible; else float32.
+
+    Args:
+        extremes: The lowest and the highest stored value of each plane.
+    """
     slopes = [frame.number("RescaleSlope", 1.0) * factor for frame in frames]
     intercepts = [frame.number("RescaleIntercept", 0.0) * factor for frame in frames]
     if any(slope != 1 for slope in slopes) or any(not value.is_integer() for value in intercepts):
@@ -99,8 +108,8 @@ def _rescaled(stack: Array, frames: Sequence[Frame], factor: float) -> Array:
     shifts = [int(value) for value in intercepts]
     if stack.dtype.itemsize == 1 and not any(shifts):
         return stack
-    lowest = min(int(plane.min()) + shift for plane, shift in zip(stack, shifts, strict=True))
-    highest = max(int(plane.max()) + shift for plane, shift in zip(stack, shifts, strict=True))
+    lowest = min(extremes[place][0] + shift for place, shift in enumerate(shifts))
+    highest = max(extremes[place][1] + shift for place, shift in enumerate(shifts))
     kinds = (np.int16, np.uint16, np.int32, np.uint32)
     fitting = [kind for kind in kinds if np.iinfo(kind).min <= lowest and highest <= np.iinfo(kind).max]
     if not fitting:
