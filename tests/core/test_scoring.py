@@ -583,6 +583,16 @@ class TestFiles:
         assert done.exit_code == 0 and "not shown" in done.stderr
         assert (folders / "s.html").read_text().count("data:image/png") == 3
 
+    @pytest.mark.parametrize("mode", ["L", "RGB", "RGBA"])
+    def test_pictures_are_masks_in_whatever_colours_they_were_saved(self, tmp_path, catalogue, mode) -> None:
+        from PIL import Image
+
+        grey = Image.fromarray(labels_of(1, (12, 10)) * 60)
+        grey.save(tmp_path / "p.png")
+        grey.convert(mode).save(tmp_path / "r.png")
+        scores = evaluate_paths(tmp_path / "p.png", tmp_path / "r.png", ["dice"], catalogue)
+        assert scores.cases["r"]["dice"] == {"60": 1.0, "120": 1.0, "180": 1.0, "mean": 1.0}
+
     def test_one_voxel_is_a_case(self, tmp_path, catalogue) -> None:
         for name in ("p", "r"):
             nib.save(nib.Nifti1Image(np.ones((1, 1, 1), np.uint8), AFFINE), tmp_path / f"{name}.nii")

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from pydantic import ValidationError
 from pydantic_core import PydanticCustomError
 
@@ -130,7 +131,7 @@ def read_pair(pair: tuple[Path, Path], labels: Labels | None, catalogue: Catalog
     if objects[0]:
         reference = _reference(pair[1], None, labels, catalogue)
         return read_mask(ImageRef(pair[0]), reference, labels, catalogue), reference
-    prediction = read(pair[0], catalogue)
+    prediction = _single(read(pair[0], catalogue), labels)
     if objects[1]:
         return prediction, read_mask(ImageRef(pair[1]), _grid(prediction), labels, catalogue)
     return prediction, _reference(pair[1], prediction, labels, catalogue)
@@ -185,7 +186,16 @@ class _Work:
 def _reference(path: Path, prediction: Volume | None, labels: Labels | None, catalogue: Catalogue) -> Volume:
     if labels is not None and labels.ignored is not None:
         return read_mask(ImageRef(path), None, labels, catalogue)
-    return read(path, catalogue)
+    return _single(read(path, catalogue), labels)
+
+
+def _single(volume: Volume, labels: Labels | None) -> Volume:
+    """A grey picture that was saved in colours as one map of values; opacity is no structure."""
+    colours = volume.array[:3] if volume.channels in (3, 4) else volume.array[:0]
+    if volume.dims != 2 or not len(colours) or (labels is not None and len(labels.items) == volume.channels):
+        return volume
+    grey = all(np.array_equal(colours[0], one) for one in colours[1:])
+    return volume.with_array(colours[0]) if grey else volume
 
 
 def _grid(volume: Volume) -> Volume:
