@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import gzip
 import json
 import os
 import re
@@ -637,6 +638,38 @@ def test_a_full_disk_ends_the_call_and_is_blamed_on_no_file(tmp_path: Path, monk
 
     monkeypatch.setattr("voxgraft.deidentify.file.whole", full)
     assert "No space left" in call(tmp_path / "in", tmp_path / "out", code=1)["error"]
+
+
+@pytest.mark.parametrize("suffix", [".nii", ".nii.gz"])
+@pytest.mark.parametrize("version", [1, 2])
+def test_nifti_loses_its_texts_and_keeps_its_voxels(suffix: str, version: int, tmp_path: Path) -> None:
+    import nibabel
+
+    rng = np.random.default_rng(3)
+    kind = nibabel.Nifti1Image if version == 1 else nibabel.Nifti2Image
+    affine = np.array([[0.9, 0.1, 0, -3], [-0.1, 0.9, 0, 5], [0, 0, 2.5, 7], [0, 0, 0, 1]])
+    for part in ("images", "labels"):
+        image = kind(rng.integers(-99, 99, (5, 4, 3)).astype(np.int16), affine)
+        for name in ("descrip", "aux_file", "intent_name"):
+            image.header[name] = b"Doe Wilhelmina"
+        image.header.extensions.append(nibabel.nifti1.Nifti1Extension("comment", b"Doe MRN-778"))
+        image.header.set_slope_inter(2.0, 1.0)
+        (tmp_path / "in" / part).mkdir(parents=True)
+        nibabel.save(image, tmp_path / "in" / part / f"Doe_W{suffix}")
+    (tmp_path / "in" / f"broken{suffix}").write_bytes(b"hello")
+    told = call(tmp_path / "in", tmp_path / "out", "--nifti", code=3)
+    assert (told["written"], told["failed"]) == (2, 1)
+    files = sorted((tmp_path / "out" / "nifti").rglob(f"*{suffix}"))
+    assert len({path.name for path in files}) == 1 and len({path.parent for path in files}) == 2
+    old = {np.asanyarray(nibabel.load(path).dataobj).tobytes() for path in (tmp_path / "in").rglob(f"Doe*{suffix}")}
+    assert {np.asanyarray(nibabel.load(path).dataobj).tobytes() for path in files} == old
+    for path in files:
+        found = nibabel.load(path)
+        assert np.array_equal(found.affine, nibabel.load(tmp_path / "in" / "images" / f"Doe_W{suffix}").affine)
+        raw = gzip.decompress(path.read_bytes()) if suffix == ".nii.gz" else path.read_bytes()
+        assert b"Doe" not in raw and b"Doe" not in path.read_bytes() and not found.header.extensions
+    plain = call(tmp_path / "in", tmp_path / "plain", code=1)
+    assert "no DICOM" in plain["error"]
 
 
 def test_folders_that_would_mix_are_refused(tmp_path: Path) -> None:

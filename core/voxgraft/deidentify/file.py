@@ -54,12 +54,14 @@ class Job:
         mark: Its name in the report, which only the holder of the key can connect with it.
         suffix: Behind the name of the result, where several files of the source call themselves the same instance.
         folder: The name of its folder in the report; it stands in for UIDs that are blank.
+        nifti: It is a NIfTI file.
     """
 
     path: Path
     mark: str
     suffix: str = ""
     folder: str = ""
+    nifti: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,7 @@ from typing import Any
 from ..errors import DataError, UsageError
 from ..files import TEMPORARY, sha256
 from ..progress import Progress
+from . import nifti
 from .file import Job, Outcome, Settings, instance, process
 from .key import Key
 from .report import REPORT, Journal, Report
@@ -89,6 +90,7 @@ def deidentify(
     *,
     quarantine: Path | None = None,
     resumable: bool = True,
+    with_nifti: bool = False,
     workers: int | None = None,
     progress: Progress | None = None,
 ) -> Result:
@@ -98,6 +100,7 @@ def deidentify(
         target: Where the results go; nothing is written where `settings.target` is None.
         quarantine: A folder for copies of the files that are held back; by default they are only listed.
         resumable: The key is kept, so that a later call can go on.
+        with_nifti: Clean NIfTI files too, which are not copied otherwise.
         workers: Processes; by default one for each core, eight at most.
 
     Raises:
@@ -110,7 +113,7 @@ def deidentify(
     if report is not None and report.files and not resumable:
         raise UsageError(f"{target}: holds results made with a key; give it with --key, or choose an empty folder")
     result = Result()
-    jobs = _jobs(source, settings.key, result, report.files if report is not None else {})
+    jobs = _jobs(source, settings.key, result, report.files if report is not None else {}, with_nifti=with_nifti)
     if not jobs and not result.outcomes and not result.directories:
         raise DataError(f"{source}: holds no DICOM files")
     todo = []
@@ -160,7 +163,9 @@ def check_places(source: Path, target: Path, quarantine: Path | None) -> None:
                 )
 
 
-def _jobs(source: Path, key: Key, result: Result, known: Mapping[str, Mapping[str, Any]]) -> list[Job]:
+def _jobs(
+    source: Path, key: Key, result: Result, known: Mapping[str, Mapping[str, Any]], *, with_nifti: bool
+) -> list[Job]:
     """The DICOM files of a tree, in the order of their names; the others are counted."""
     jobs: list[Job] = []
     uids: dict[str, list[int]] = {}
@@ -176,6 +181,11 @@ def _jobs(source: Path, key: Key, result: Result, known: Mapping[str, Mapping[st
             result.outcomes.append(Outcome(mark, "failed", reason=f"cannot be read ({error.strerror})"))
             continue
         mark = key.mark("file", relative, state.st_size, state.st_mtime_ns)
+        if with_nifti and nifti.is_nifti(path):
+            result.paths[mark] = path
+            folder = key.mark("folder", path.parent.relative_to(root).as_posix())
+            jobs.append(Job(path, mark, folder=folder, nifti=True))
+            continue
         if not plain and path.suffix.lower() not in _NAMES:
             result.other += 1
             continue
@@ -236,7 +246,7 @@ def _outcomes(jobs: Sequence[Job], settings: Settings, workers: int | None) -> I
     workers = min(workers or min(os.cpu_count() or 1, 8), max(1, len(jobs) // (MANY // 2)))
     if workers == 1:
         for job in jobs:
-            yield process(job, settings)
+            yield _one(job, settings)
         return
     with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
         waiting = {pool.submit(_several, jobs[i : i + 16], settings) for i in range(0, len(jobs), 16)}
@@ -249,7 +259,11 @@ def _outcomes(jobs: Sequence[Job], settings: Settings, workers: int | None) -> I
 
 
 def _several(jobs: Sequence[Job], settings: Settings) -> list[Outcome]:
-    return [process(job, settings) for job in jobs]
+    return [_one(job, settings) for job in jobs]
+
+
+def _one(job: Job, settings: Settings) -> Outcome:
+    return nifti.process(job, settings) if job.nifti else process(job, settings)
 
 
 def _set_aside(result: Result, source: Path, folder: Path) -> None:
