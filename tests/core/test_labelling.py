@@ -312,3 +312,42 @@ def test_what_overlaps_is_measured_structure_by_structure() -> None:
     found = measure(Volume(array, np.eye(4)), Labels.of({"tumour": 1, "lesion": 2}))
     assert (found["tumour"].voxels, found["lesion"].voxels) == (216, 8)
     assert found["lesion"].centroid == (3.5, 3.5, 3.5)
+
+
+def test_a_raw_data_set_of_nnunet_needs_no_words(tmp_path, catalogue) -> None:
+    """Its regions, its order of painting, its ignore label, and its own split."""
+    data = nested(tmp_path / "data", ignore=True)
+    for path in (data / "imagesTr").iterdir():
+        path.rename(path.with_name(path.name.replace(".nii.gz", "_0000.nii.gz")))
+    labels = {"background": 0, "whole": [1, 2, 3], "core": [2, 3], "enhancing": 3, "ignore": 9}
+    document = {"channel_names": {"0": "MR"}, "labels": labels, "regions_class_order": [1, 2, 3]}
+    (data / "dataset.json").write_text(json.dumps({**document, "file_ending": ".nii.gz"}))
+    names = [f"case_{index}" for index in range(4)]
+    (data / "splits_final.json").write_text(json.dumps([{"train": names[1:], "val": names[:1]}]))
+    text = {"use: decathlon": "use: nnunet", "{folds: 3, fold: 0, seed: 7}": "{by: dataset}", **QUICK}
+    flow = read_workflow(workflow(tmp_path, data, **text), catalogue, ["tracking=null"])
+    folder = run_workflow(flow, catalogue, tmp_path / "run", progress=Progress(quiet=True)).folder
+    assert json.loads((folder / "split.json").read_text()) == {"train": names[1:], "validation": names[:1]}
+    assert json.loads((folder / "check.json").read_text())["ok"]
+    plan = read_plan(folder / "plan.json")
+    assert plan.paint == (1, 2, 3) and plan.ignored == 255
+    scores = mean_dice(folder)
+    assert set(scores) == {"whole", "core", "enhancing", "mean"} and min(scores.values()) > 0.6
+
+
+def test_a_split_that_divides_a_patient_is_refused(tmp_path, catalogue) -> None:
+    from voxgraft.data.cases import Case, Dataset, ImageRef, Split
+    from voxgraft.data.dataset import split_of
+    from voxgraft.data.section import Split as Options
+
+    image = (ImageRef(tmp_path),)
+    cases = tuple(Case(name, name[0], image, ImageRef(tmp_path)) for name in ("a1", "a2", "b1"))
+    options = Options.model_validate({"by": "dataset"})
+    good = Dataset(cases, splits=(Split(("a1", "a2", "gone"), ("b1",)),))
+    assert split_of(good, cases, options) == Split(("a1", "a2"), ("b1",))
+    with pytest.raises(DataError, match="1 patients both in training and in validation"):
+        split_of(Dataset(cases, splits=(Split(("a1", "b1"), ("a2",)),)), cases, options)
+    with pytest.raises(DataError, match="leaves no labelled case"):
+        split_of(Dataset(cases, splits=(Split(("a1",), ("gone",)),)), cases, options)
+    with pytest.raises(DataError, match="gives 1 splits"):
+        split_of(good, cases, Options.model_validate({"by": "dataset", "fold": 1}))
