@@ -601,3 +601,76 @@ class TestFiles:
         assert [scores.cases["r"][name]["1"] for name in ("dice", "hd95", "nsd", "lesion-f1")] == [1.0, 0.0, 1.0, 1.0]
         assert scores.cases["r"]["hd95_surface_area"]["1"] == 0.0
         assert math.isnan(scores.cases["r"]["specificity"]["1"])
+
+
+class TestHostile:
+    """What comes from outside is bad at times; that is said in a sentence, and nothing else happens."""
+
+    @settings(max_examples=80, deadline=None)
+    @given(data=st.data(), shape=st.tuples(*[st.integers(1, 4)] * 3) | st.tuples(*[st.integers(1, 5)] * 2))
+    def test_any_two_arrays_are_scored_or_refused(self, metrics, data, shape) -> None:
+        kinds = st.sampled_from([np.bool_, np.uint8, np.int8, np.int16, np.uint16, np.int64, np.float32, np.float64])
+        volumes = []
+        for _ in range(2):
+            array = data.draw(arrays(data.draw(kinds), shape))
+            if data.draw(st.booleans()):
+                array = np.nan_to_num(array.astype(np.float64)).clip(0, 1e6).astype(np.int64) % 4
+            if data.draw(st.integers(0, 9)) == 0:
+                array = np.stack([array] * 3)
+            volumes.append(volume(array, len(shape)))
+        try:
+            scored = measure_case(*volumes, LABELS, metrics)
+        except DataError as error:
+            assert str(error)
+        else:
+            for metric, values in scored.values.items():
+                assert set(values) == {"a", "b", "c"}
+                assert all(math.isnan(value) or 0 <= value < 100 for value in values.values()), metric
+
+    @settings(max_examples=150, deadline=None)
+    @given(text=st.text(st.sampled_from('case,id;\t\n"x1 \x00é='), max_size=60))
+    def test_any_text_is_a_table_of_facts_or_is_refused(self, tmp_path_factory, text) -> None:
+        path = tmp_path_factory.getbasetemp() / "facts.csv"
+        path.write_text(text, encoding="utf-8")
+        try:
+            facts = read_facts(path)
+        except (DataError, UsageError):
+            return
+        assert all(isinstance(one, dict) for one in facts.values())
+
+    @settings(max_examples=150, deadline=None)
+    @given(
+        document=st.recursive(
+            st.none() | st.booleans() | st.integers(-3, 70000) | st.floats() | st.sampled_from(["a", "1", "mean", ""]),
+            lambda inner: (
+                st.lists(inner, max_size=3)
+                | st.dictionaries(st.sampled_from(["labels", "a", "b", "1", "name", "value", "ignore", "mean"]), inner)
+            ),
+            max_leaves=8,
+        )
+    )
+    def test_any_file_names_structures_or_is_refused(self, tmp_path_factory, document) -> None:
+        path = tmp_path_factory.getbasetemp() / "labels.json"
+        path.write_text(json.dumps(document))
+        try:
+            labels = read_labels(str(path))
+        except (DataError, UsageError):
+            return
+        assert all(0 < value <= 65535 for value in labels.values)
+
+    @settings(max_examples=100, deadline=None)
+    @given(
+        part=st.sampled_from(["cases", "groups", "failed", "unmatched", "metrics", "micro", "counts", "regions"]),
+        value=st.none()
+        | st.integers()
+        | st.floats()
+        | st.lists(st.integers())
+        | st.just({"x": {"dice": {"a": 1e400}}}),
+    )
+    def test_any_file_holds_scores_or_is_refused(self, tmp_path_factory, part, value) -> None:
+        path = tmp_path_factory.getbasetemp() / "scores.json"
+        path.write_text(json.dumps({"cases": {"x": {"dice": {"a": 0.5}}}, part: value}))
+        try:
+            assert Scores.from_json(path).summary is not None
+        except DataError:
+            return

@@ -34,7 +34,7 @@ def read_labels(text: str) -> Labels:
         raise UsageError(f"--labels {text}: is no JSON file") from None
     try:
         return _labels(document["labels"] if isinstance(document, dict) and "labels" in document else document)
-    except (AttributeError, LookupError, TypeError, ValueError):
+    except (AttributeError, ArithmeticError, LookupError, TypeError, ValueError):
         raise UsageError(
             f"--labels {text}: does not name structures with one value each, as in "
             '{"labels": {"liver": 1, "spleen": 2}}'

@@ -165,7 +165,7 @@ class Scores:
             return cls._from_document(document)
         except FileNotFoundError:
             raise DataError(f"{path}: there is no such file of scores") from None
-        except (OSError, ValueError, TypeError, AttributeError, LookupError, RecursionError) as error:
+        except (OSError, ArithmeticError, ValueError, TypeError, AttributeError, LookupError, RecursionError) as error:
             raise DataError(f"{path}: does not hold scores as `voxgraft evaluate` writes them ({error})") from None
 
     @classmethod
