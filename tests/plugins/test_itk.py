@@ -70,6 +70,7 @@ def nrrd(path: Path, *lines: str, data: bytes = bytes(range(24))) -> Path:
         "space": "left-posterior-superior",
         "sizes": "2 3 4",
         "space directions": "(1,0,0) (0,1,0) (0,0,1)",
+        "space origin": "(0,0,0)",
         "encoding": "raw",
     }
     for line in lines:
@@ -350,6 +351,7 @@ def test_voxels_beside_a_header_are_found_and_missed(tmp_path: Path) -> None:
         ("kinds: complex domain domain", "complex"),
         ("data file: a%03d.raw 1 20 1", "several files"),
         ("byte skip: -7", "negative"),
+        ("space origin: (1,2,3", "vectors belong"),
         ("space directi0ns: (1,0,0) (0,1,0) (0,0,1)", "does not have"),
     ],
 )

@@ -113,19 +113,18 @@ def _lines(path: Path) -> tuple[dict[str, str], dict[str, str], int]:
     keys: dict[str, str] = {}
     for line in head[: gap.start() if gap else None].decode("utf-8", "replace").splitlines()[1:]:
         at, add = line.find(": "), line.find(":=")
-        if line.startswith("#"):
+        if line.startswith("#") or not line.strip():
             continue
         if add > 0 and not 0 < at < add:
             keys[line[:add].strip()] = line[add + 2 :].strip()
-        elif ":" in line:
-            name, _, value = line.partition(":")
-            name = {"datafile": "data file", "lineskip": "line skip", "byteskip": "byte skip"}.get(
-                name.strip().lower(), name.strip().lower()
-            )
-            if name not in _FIELDS:
+        else:
+            name, colon, value = line.partition(":")
+            name = name.strip().lower()
+            name = {"datafile": "data file", "lineskip": "line skip", "byteskip": "byte skip"}.get(name, name)
+            if not colon or name not in _FIELDS:
                 raise HeaderError("its header has a field that NRRD does not have; it may be damaged")
             if name in fields:
-                raise HeaderError(f"its header has the field {name[:40]!r} twice")
+                raise HeaderError(f"its header has the field {name!r} twice")
             fields[name] = value.strip()
     return fields, keys, gap.end() if gap else len(head)
 
@@ -144,21 +143,7 @@ def _geometry(
     fields: dict[str, str], axes: int, sizes: tuple[int, ...]
 ) -> tuple[tuple[int, ...], Array, tuple[Problem, ...]]:
     """The axes in space, the affine, and what is doubtful."""
-    kinds = fields.get("kinds", "").lower().split()
-    if "complex" in kinds:
-        raise HeaderError("its voxels are complex numbers, which are not read")
-    directions = _vectors(fields["space directions"]) if "space directions" in fields else None
-    if directions is not None:
-        if len(directions) != axes:
-            raise HeaderError(f"its header gives {len(directions)} directions for {axes} axes")
-        space = checked_space([axis for axis, vector in enumerate(directions) if vector is not None], sizes)
-        steps = [vector for vector in directions if vector is not None]
-    else:
-        space = checked_space(_plain_axes(kinds, axes, fields), sizes)
-        spacings = numbers(fields.get("spacings", " ".join(["1"] * axes)))
-        if len(spacings) != axes:
-            raise HeaderError(f"its header gives {len(spacings)} spacings for {axes} axes")
-        steps = [[float(row == n) * abs(spacings[axis]) for row in range(len(space))] for n, axis in enumerate(space)]
+    space, steps = _steps(fields, axes, sizes)
     origins = _vectors(fields.get("space origin", "none"))
     origin = origins[0] if origins and origins[0] is not None else [0.0] * len(space)
     dims = len(space)
@@ -174,18 +159,42 @@ def _geometry(
     place[: len(origin)] = origin
     if not (np.isfinite(columns).all() and np.isfinite(place).all()):
         raise HeaderError("its header places the voxels by values that are not finite numbers")
-    turn = _SPACES.get(fields.get("space", "").lower().removesuffix("-time").removesuffix("t"))
     problems: tuple[Problem, ...] = ()
-    if directions is None and turn is not None:
+    turn = _SPACES.get(fields.get("space", "").lower().removesuffix("-time").removesuffix("t"))
+    given = "space directions" in fields
+    if given and "space origin" not in fields:
+        text = "its header does not say where its first voxel lies; the origin is taken"
+        problems = (Problem("no-origin", text, "warning"),)
+    if not given:
         turn = None  # a space without directions says nothing of where the axes run
     if turn is None and dims == 2:  # a picture, which has no place in a patient
         turn = LPS
     if turn is None:
         text = "its header does not say how its axes lie in the patient; left, back and up are taken for x, y and z"
-        problems, turn = (Problem("no-orientation", text, "warning"),), LPS
+        problems, turn = (*problems, Problem("no-orientation", text, "warning")), LPS
     factor, doubt = _unit(fields.get("space units", ""))
     affine, sheared = affine_of(factor * (turn @ columns), factor * (turn @ place), dims)
     return space, affine, (*problems, *doubt, *sheared)
+
+
+def _steps(fields: dict[str, str], axes: int, sizes: tuple[int, ...]) -> tuple[tuple[int, ...], list[list[float]]]:
+    """The axes in space, and for each the step from one sample to the next."""
+    kinds = fields.get("kinds", "").lower().split()
+    if "complex" in kinds:
+        raise HeaderError("its voxels are complex numbers, which are not read")
+    directions = _vectors(fields["space directions"]) if "space directions" in fields else None
+    if directions is not None:
+        if len(directions) != axes:
+            raise HeaderError(f"its header gives {len(directions)} directions for {axes} axes")
+        space = checked_space([axis for axis, vector in enumerate(directions) if vector is not None], sizes)
+        steps = [vector for vector in directions if vector is not None]
+    else:
+        space = checked_space(_plain_axes(kinds, axes, fields), sizes)
+        spacings = numbers(fields.get("spacings", " ".join(["1"] * axes)))
+        if len(spacings) != axes:
+            raise HeaderError(f"its header gives {len(spacings)} spacings for {axes} axes")
+        steps = [[float(row == n) * abs(spacings[axis]) for row in range(len(space))] for n, axis in enumerate(space)]
+    return space, steps
 
 
 def _unit(text: str) -> tuple[float, tuple[Problem, ...]]:
@@ -211,6 +220,8 @@ def _plain_axes(kinds: list[str], axes: int, fields: dict[str, str]) -> list[int
 
 def _vectors(text: str) -> list[list[float] | None]:
     """The vectors of a field: `(1,0,0)` or `none`."""
+    if not re.fullmatch(r"\s*(?:(?:\([^()]*\)|none)\s*)+", text, re.IGNORECASE):
+        raise HeaderError("its header has something else where vectors belong")
     found = re.findall(r"\(([^)]*)\)|(none)", text, re.IGNORECASE)
     vectors = [None if none else numbers(inside) for inside, none in found]
     # A vector of no numbers is how some programs say that an axis is not in space.
