@@ -252,7 +252,10 @@ def _mark(dataset: Dataset, options: Options) -> None:
     keeps_less = options.dates == "keep" and before in ("REMOVED", "MODIFIED")
     dataset.PatientIdentityRemoved = "YES"
     dataset.DeidentificationMethod = options.method
-    dataset.DeidentificationMethodCodeSequence = codes
+    if codes:
+        dataset.DeidentificationMethodCodeSequence = codes
+    elif "DeidentificationMethodCodeSequence" in dataset:
+        del dataset.DeidentificationMethodCodeSequence
     dataset.LongitudinalTemporalInformationModified = before if keeps_less else options.temporal
     meta = FileMetaDataset()
     meta.MediaStorageSOPClassUID = dataset.SOPClassUID
