@@ -37,7 +37,7 @@ from voxgraft.slot import choose
 from voxgraft.volume import Item, Volume
 
 sys.path.insert(0, str(ROOT / "tests"))
-from dicom_masks import ORIENTATIONS
+from dicom_masks import ORIENTATIONS, turned
 from dicom_series import make_series
 
 LABELS = Labels((Label(1, "Liver"), Label(2, "Ring"), Label(3, "Dots"), Label(4, "Nothing")))
@@ -74,7 +74,8 @@ def mask_of(item: Item) -> Volume:
 def series_of(folder: Path, data: Path) -> Iterator[tuple[str, Path]]:
     """The series of the measurement by their names."""
     rng = np.random.default_rng(0)
-    for name, affine in ORIENTATIONS.items():
+    square = turned(0, 0, 180, spacing=(0.9, 0.9, 2.5))  # rt-utils takes the spacing of rows for that of columns
+    for name, affine in {**ORIENTATIONS, "axial, square pixels": square}.items():
         array = rng.integers(0, 1000, (96, 96, 24)).astype(np.int16)
         make_series(folder / name, array, affine, SeriesDescription=name)
         yield name, folder / name
@@ -139,15 +140,18 @@ def dice(one: np.ndarray[Any, Any], other: np.ndarray[Any, Any]) -> float:
 
 
 def compared(mask: Volume, found: dict[str, np.ndarray[Any, Any]]) -> dict[str, Any]:
-    """Bool arrays in the mask's grid against it: voxels that differ, change of volume, Dice."""
-    rows = [(mask.array == label.value, found[label.name]) for label in LABELS.items if label.name in found]
-    rows = [(meant, other) for meant, other in rows if meant.any()]
-    return {
-        "structures": len(rows),
-        "voxels_differing": max(int((meant != other).sum()) for meant, other in rows),
-        "volume_percent": round(max((abs(int(o.sum()) / int(m.sum()) - 1) for m, o in rows), default=0.0) * 100, 3),
-        "dice": round(min(dice(meant, other) for meant, other in rows), 4),
-    }
+    """Bool arrays in the mask's grid against it: voxels that differ, change of volume in percent, Dice."""
+    rows = {}
+    for label in LABELS.items:
+        meant, other = mask.array == label.value, found.get(label.name)
+        if other is not None and meant.any():
+            rows[label.name] = {
+                "voxels": int(meant.sum()),
+                "differing": int((meant != other).sum()),
+                "volume_percent": round(100 * (int(other.sum()) / int(meant.sum()) - 1), 3),
+                "dice": round(dice(meant, other), 4),
+            }
+    return rows
 
 
 def by_plastimatch(path: Path, mask: Volume, series: Path) -> dict[str, Any]:
@@ -189,7 +193,7 @@ def by_rt_utils(path: Path, mask: Volume, series: Path) -> dict[str, Any]:
         for label in LABELS.items:
             if not (mask.array == label.value).any():
                 continue
-            filled = built.get_roi_mask_by_name(label.name)
+            filled = built.get_roi_mask_by_name(label.name).transpose(1, 0, 2)  # (row, column, slice)
             options = (filled, filled[:, :, ::-1])  # its slices may go the other way
             found[label.name] = max(options, key=lambda one, v=label.value: dice(one, mask.array == v))
     except Exception as error:  # a peer may fail in any way; that is part of the result
@@ -272,20 +276,26 @@ def summary(series: dict[str, Any]) -> dict[str, Any]:
                 values.append(of(one))
         return best(values) if values else None
 
-    peers = {}
+    peers: dict[str, Any] = {}
     for holes in ("keyhole", "xor"):
         for peer in ("own", "plastimatch", "rt-utils"):
-            peers[f"{peer}, {holes}"] = {
-                "series": sum("dice" in one["dicom-rtstruct"][holes][peer] for one in series.values()),
-                "dice": over("dicom-rtstruct", holes, peer, "dice", best=min),
-                "volume_percent": over("dicom-rtstruct", holes, peer, "volume_percent"),
-            }
+            row = peers[f"{peer}, {holes}"] = {}
+            for label in LABELS.items[:3]:
+                keys = ("dicom-rtstruct", holes, peer, label.name)
+                row[label.name] = {
+                    "dice": over(*keys, "dice", best=min),
+                    "volume_percent": over(*keys, "volume_percent", of=abs),
+                    "exact": sum(
+                        one["dicom-rtstruct"][holes][peer].get(label.name, {}).get("differing") == 0
+                        for one in series.values()
+                    ),
+                }
     return {
         "series": len(series),
         "seg_by_dcmqi": {
             "centroid_mm": over("dicom-seg", "dcmqi", "centroid_mm"), "voxels": over("dicom-seg", "dcmqi", "voxels")
         },
-        "seg_by_own": over("dicom-seg", "own", "voxels_differing"),
+        "seg_by_own": max(over("dicom-seg", "own", label.name, "differing") or 0 for label in LABELS.items),
         "sr_by_dcmqi_ml": over("dicom-sr", "dcmqi", "worst_ml"),
         "rtstruct": peers,
         "dciodvfy_errors": {name: over(name, "dciodvfy", "errors", of=len) for name in CLASSES},
