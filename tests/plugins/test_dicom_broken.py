@@ -162,3 +162,37 @@ def test_a_file_that_changes_between_the_looks_is_refused(tmp_path: Path) -> Non
     make_series(tmp_path, ARRAY, AFFINE, RescaleSlope=0)
     with pytest.raises(BadImage, match="changed"):
         DicomReader().read(item)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "usual", "code"),
+    [
+        ("RescaleIntercept", -1024, 0, "bad-rescale"),
+        ("RescaleSlope", 2, 1, "bad-rescale"),
+        ("PhotometricInterpretation", "MONOCHROME1", "MONOCHROME2", "mixed-pixels"),
+    ],
+)
+def test_one_slice_of_another_scale_spoils_the_volume(
+    tmp_path: Path, name: str, value: Any, usual: Any, code: str
+) -> None:
+    def edit(k: int, slice_: Dataset) -> None:
+        setattr(slice_, name, value)
+        if k == 2 and name.startswith("Rescale"):
+            delattr(slice_, name)
+        elif k == 2:
+            setattr(slice_, name, usual)
+
+    assert codes(scan(make_series(tmp_path / "a", ARRAY, AFFINE, edit=edit))) == [code]
+    value = usual
+    assert codes(scan(make_series(tmp_path / "b", ARRAY, AFFINE, edit=edit))) == [], "what is left out means the usual"
+
+
+@pytest.mark.parametrize(("name", "values"), [("ConvolutionKernel", ["B30f", "B70f"]), ("SliceThickness", [2.5, 5])])
+def test_two_reconstructions_in_one_series_are_two_images(tmp_path: Path, name: str, values: list[Any]) -> None:
+    files = []
+    for n, value in enumerate(values):
+        files += make_series(tmp_path / str(n), ARRAY + n, AFFINE, SeriesInstanceUID="1.2.3", **{name: value})
+    items = DicomReader().scan(files)
+    assert [codes(item) for item in items] == [["split-series"]] * 2
+    for item in items:
+        np.testing.assert_array_equal(DicomReader().read(item).array, ARRAY + int(item.path.name))

@@ -35,6 +35,7 @@ TAGS = {
     "SpacingBetweenSlices": 0x00180088,
     "TriggerTime": 0x00181060,
     "ImagerPixelSpacing": 0x00181164,
+    "ConvolutionKernel": 0x00181210,
     "NominalScannedPixelSpacing": 0x00182010,
     "DiffusionBValue": 0x00189087,
     "DiffusionGradientOrientation": 0x00189089,

@@ -75,6 +75,10 @@ def pixel_problems(frames: Sequence[Frame]) -> tuple[Problem, ...]:
         return (wrong,)
     if any(_bad_scaling(frame) for frame in frames):
         return (Problem("bad-rescale", "its rescale slope or intercept is zero or no number"),)
+    for name, usual in (("RescaleSlope", 1.0), ("RescaleIntercept", 0.0)):
+        lacking = sum(not frame.text(name) for frame in frames)
+        if 0 < lacking < len(frames) and any(frame.number(name, usual) != usual for frame in frames):
+            return (Problem("bad-rescale", f"{lacking} of its {len(frames)} slices lack the {name} of the others"),)
     problems = []
     if first.text("PhotometricInterpretation") == "MONOCHROME1":
         text = "it is MONOCHROME1: low values are meant to be shown bright; the values are left as they are"
@@ -101,6 +105,8 @@ def _unreadable(headers: Sequence[Header]) -> Problem | None:
     photometric = {header.text("PhotometricInterpretation") for header in headers}
     if "PALETTE COLOR" in photometric and (samples != 1 or len(photometric) > 1):
         return Problem("palette", "its pixels are numbers of colours in a palette, but not in all of its files")
+    if samples == 1 and len(photometric) > 1:
+        return Problem("mixed-pixels", f"in its slices high values mean different things ({_listed(photometric)})")
     if samples == 3 and not photometric <= COLOURS:
         return Problem(
             "pixel-form", f"colours of the kind {shown(min(photometric - COLOURS)) or 'unknown'} are not read"
@@ -110,6 +116,10 @@ def _unreadable(headers: Sequence[Header]) -> Problem | None:
     if any(not _bits_fit(header) for header in headers):
         return Problem("pixel-form", f"it does not say which of the {bits} bits of a pixel are used")
     return None
+
+
+def _listed(words: set[str]) -> str:
+    return ", ".join(shown(word) or "not said" for word in sorted(words))
 
 
 def _bits_fit(header: Header) -> bool:

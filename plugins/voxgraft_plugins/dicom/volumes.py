@@ -21,7 +21,10 @@ from .pixels import pixel_problems
 FEWEST = 3
 """A part of a series stands for a volume only with so many slices: fewer are regular whatever is missing."""
 REPEATED = frozenset({"several-volumes", "duplicate-slice"})
-PARTING = ("AcquisitionNumber", "ImageType", "EchoTime", "TemporalPositionIdentifier")
+PARTING = (
+    *("AcquisitionNumber", "ConvolutionKernel", "SliceThickness"),
+    *("ImageType", "EchoTime", "TemporalPositionIdentifier"),
+)
 """Attributes by which a series may be parted into volumes that lie in the same place with different slices."""
 
 
