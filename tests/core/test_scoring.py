@@ -82,18 +82,36 @@ class TestRegions:
 
     def test_what_the_network_finds_is_what_is_scored(self, metrics) -> None:
         regions = (Region("whole", (1, 2, 3)), Region("core", (2, 3)))
-        labels = replace(LABELS, regions=regions, paint=(1, 2))
+        labels = replace(LABELS, regions=regions)
         scored = measure_case(volume(labels_of(1)), volume(labels_of(2)), labels, metrics)
         assert list(scored.counts) == ["whole", "core"]
 
     def test_a_network_that_keeps_a_channel_for_each_region_is_scored_alike(self, metrics) -> None:
         found, wanted = labels_of(1), labels_of(2)
-        painted = replace(LABELS, regions=(Region("whole", (1, 2, 3)), Region("core", (2, 3))), paint=(1, 2))
+        labels = replace(LABELS, regions=(Region("whole", (1, 2, 3)), Region("core", (2, 3))))
         channels = np.stack([found > 0, found > 1]).astype(np.uint8)
-        one = measure_case(volume(found), volume(wanted), painted, metrics)
-        other = measure_case(volume(channels), volume(wanted), replace(painted, paint=()), metrics)
+        one = measure_case(volume(found), volume(wanted), labels, metrics)
+        other = measure_case(volume(channels), volume(wanted), labels, metrics)
         assert one.counts == other.counts
         assert all(close(one.values[name], other.values[name]) for name in NAMES)
+
+    @pytest.mark.parametrize("paint", [(1, 2), (5, 9), (2, 1)])
+    def test_painted_regions_are_known_by_their_colours(self, metrics, paint) -> None:
+        found, wanted = labels_of(1), labels_of(2)
+        labels = replace(LABELS, regions=(Region("whole", (1, 2, 3)), Region("core", (2, 3))), paint=paint)
+        painted = np.array([0, paint[0], paint[1], paint[1]], np.uint8)[found]
+        one = measure_case(volume(painted), volume(wanted), labels, metrics)
+        for name, members in (("whole", (1, 2, 3)), ("core", (2, 3))):
+            p, r = (np.isin(array, members).astype(np.uint8) for array in (found, wanted))
+            assert one.counts[name] == measure_case(volume(p), volume(r), Labels.of({name: 1}), metrics).counts[name]
+        with pytest.raises(DataError, match="the value 77, which no region is painted with"):
+            measure_case(volume(np.where(painted == 0, 77, painted)), volume(wanted), labels, metrics)
+
+    def test_one_region_in_a_channel_is_that_region(self, metrics) -> None:
+        labels = replace(LABELS, regions=(Region("core", (2, 3)),))
+        wanted = labels_of(2)
+        found = Volume((wanted > 1).astype(np.uint8)[None], AFFINE, dims=3)
+        assert measure_case(found, volume(wanted), labels, metrics).values["dice"]["core"] == 1.0
 
     def test_texts_name_them_by_value_or_by_structure(self) -> None:
         assert read_regions("whole=1+2+3, core = b + 3", LABELS) == {"whole": (1, 2, 3), "core": (2, 3)}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -98,7 +98,7 @@ def watch_case(
     how = binnings(metrics)
     if not how:
         return None
-    masks = CaseMasks(reference, reference, labels)
+    masks = CaseMasks(reference, reference, replace(labels, regions=(), paint=()))
     return Watch(masks.truth, reference.shape, reference.spacing, scored(labels, regions), how, masks.ignored)
 
 

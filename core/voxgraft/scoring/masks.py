@@ -36,9 +36,13 @@ class CaseMasks:
 
     def __init__(self, prediction: Volume, reference: Volume, labels: Labels) -> None:
         self.labels, self.spacing = labels, reference.spacing
-        self.by_region = bool(labels.regions) and prediction.channels == len(labels.regions) > 1
-        wanted = _whole(reference, "reference")
-        found = _whole(prediction, "prediction")
+        wanted, found = _whole(reference, "reference"), _whole(prediction, "prediction")
+        several = prediction.array.ndim > prediction.dims and prediction.channels == len(labels.regions)
+        self.by_region = bool(labels.regions) and (bool(labels.paint) or several)
+        if self.by_region and labels.paint:
+            found = _unpainted(found, labels)
+        elif self.by_region:
+            found = found.reshape(len(labels.regions), *prediction.shape)
         self.ignored = _ignored(wanted, labels.ignored, reference.dims)
         self._channels = tuple(array.ndim > reference.dims for array in (found, wanted))
         for name, array, by_region in (("prediction", found, self.by_region), ("reference", wanted, False)):
@@ -168,6 +172,23 @@ def _whole(volume: Volume, name: str) -> NDArray[Any]:
     if not (labels == array).all():
         raise DataError(f"the {name} holds values that are no whole numbers; is it an image or a map of probabilities?")
     return labels
+
+
+def _unpainted(found: NDArray[Any], labels: Labels) -> NDArray[np.bool_]:
+    """The regions of a label map in which each was painted over those before it: shape (region, i, j[, k]).
+
+    A voxel of a region's colour is in that region, and in those before it that hold all of its structures.
+    """
+    strange = sorted(set(np.unique(found).tolist()) - {0, *labels.paint})
+    if strange:
+        colours = ", ".join(map(str, labels.paint))
+        raise DataError(f"the prediction holds the value {strange[0]}, which no region is painted with ({colours})")
+    masks = []
+    for place, region in enumerate(labels.regions):
+        later = zip(labels.paint[place:], labels.regions[place:], strict=True)
+        colours_of = [colour for colour, one in later if set(one.members) <= set(region.members)]
+        masks.append(np.isin(found, colours_of))
+    return np.stack(masks)
 
 
 def _ignored(reference: NDArray[Any], value: int | None, dims: int) -> Mask | None:

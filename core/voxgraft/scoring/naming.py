@@ -73,7 +73,7 @@ def _of_nnunet(document: dict[str, Any]) -> Labels:
     regions: tuple[Region, ...] = ()
     if any(len(values) > 1 for values in members.values()):
         regions = tuple(Region(name, values) for name, values in members.items() if values != (0,))
-    return replace(labels, ignore=ignore, regions=regions, paint=tuple(every) if regions else ())
+    return replace(labels, ignore=ignore, regions=regions)
 
 
 def _distinct(names: list[tuple[str, int]]) -> Labels:
