@@ -227,6 +227,7 @@ def labels_from(tmp_path: Path, catalogue: Any, say: str, data: Path | None = No
         ("labels: {a: 1, b: {value: 2, from: [1]}}", r"workflow\.yaml:6: data\.labels: 1 in masks is both 'a' and 'b'"),
         ("labels: {a: 1, b: 1}", "have one value"),
         ("labels: {mean: 1}", "called 'mean'"),
+        ("labels: {1: liver, 2: lesion}", r"workflow\.yaml:6: data\.labels: names come first: write {liver: 1}"),
         ("labels: {background: 0}", "background only"),
         ("others: drop", r"workflow\.yaml:6: data\.others"),
         ("regions: {}", "there are 0 regions"),

@@ -106,6 +106,14 @@ class Data(Config):
     limit: Annotated[int, Ge(2)] | None = None
     """Use only so many of the training cases (for learning curves); validation keeps all of its cases."""
 
+    @field_validator("labels", mode="before")
+    @classmethod
+    def _names_come_first(cls, labels: Any) -> Any:
+        if isinstance(labels, dict) and labels and all(isinstance(key, int) for key in labels):
+            value, name = next(iter(labels.items()))
+            raise ValueError(f"names come first: write {{{name}: {value}}}, not {{{value}: {name}}}")
+        return labels
+
     @field_validator("labels")
     @classmethod
     def _each_source_once(cls, labels: dict[str, int | Structure] | None) -> dict[str, int | Structure] | None:

@@ -19,7 +19,7 @@ def model_card(facts: Mapping[str, Any], plan: Plan) -> str:
         f"# {facts['name']}",
         "",
         f"Segments {', '.join(name for _, name in plan.labels)} in {plan.modality.upper()} images "
-        f"({', '.join(plan.channels)}).",
+        f"({', '.join(_channel(name, plan) for name in plan.channels)}).",
         "",
         "**For research. Not a medical device: every mask needs a person's review.**",
         "",
@@ -37,6 +37,10 @@ def model_card(facts: Mapping[str, Any], plan: Plan) -> str:
         *_scores(facts),
     ]
     return "\n".join(lines)
+
+
+def _channel(name: str, plan: Plan) -> str:
+    return f"{name}, may be missing" if name in plan.optional else name
 
 
 def _scores(facts: Mapping[str, Any]) -> list[str]:
