@@ -196,3 +196,13 @@ def test_two_reconstructions_in_one_series_are_two_images(tmp_path: Path, name: 
     assert [codes(item) for item in items] == [["split-series"]] * 2
     for item in items:
         np.testing.assert_array_equal(DicomReader().read(item).array, ARRAY + int(item.path.name))
+
+
+def test_a_number_of_frames_that_nobody_can_hold_is_no_trap(tmp_path: Path) -> None:
+    folder = Path(pydicom.__file__).parent / "data" / "test_files"
+    for name in ("SC_rgb_rle_2frame.dcm", "SC_rgb_rle.dcm"):
+        dataset = pydicom.dcmread(folder / name)
+        dataset.NumberOfFrames = 2_000_000_000
+        dataset.save_as(tmp_path / name)
+        item = scan([tmp_path / name])
+        assert codes(item) == ["truncated"] and "2000000000 frames" in item.problems[0].message

@@ -36,7 +36,13 @@ TRUNCATED = "the file is truncated, copy it again"
 def missing_pixels(header: Header) -> str:
     """Why the file cannot hold the pixels that its header promises; empty where it can, or where only reading tells."""
     if header.length < 0:
-        return "" if not header.plain or _fragments_end(header) else f"its compressed pixel data break off; {TRUNCATED}"
+        if not header.plain:
+            return ""
+        fragments, frames = _fragments(header), header.whole("NumberOfFrames", 1)
+        if fragments < 1:
+            return f"its compressed pixel data break off; {TRUNCATED}"
+        few = fragments < frames and header.syntax in CODECS  # each frame has a fragment of its own; films may have one
+        return f"it has {fragments} compressed pieces for {frames} frames; {TRUNCATED}" if few else ""
     needed = stored_bytes(header)
     there = min(header.length, header.size - header.pixels) if header.plain else header.length
     if there >= needed:
@@ -52,19 +58,19 @@ def stored_bytes(header: Header) -> int:
     return (pixels * samples * header.whole("BitsAllocated") + 7) // 8
 
 
-def _fragments_end(header: Header) -> bool:
-    """Whether the fragments of compressed pixel data are all there, up to the delimiter behind them."""
+def _fragments(header: Header) -> int:
+    """The number of fragments of compressed pixel data; -1 where they break off before the delimiter behind them."""
     at, several = header.pixels, 0
     with header.path.open("rb", buffering=0) as file:
         while True:
             try:
                 group, element, length = unpack("<HHI", os.pread(file.fileno(), 8, at))
             except error:
-                return False
+                return -1
             if (group, element) == (0xFFFE, 0xE0DD):
-                return several > 1  # the first is the table of offsets
+                return several - 1  # the first is the table of offsets
             if (group, element) != (0xFFFE, 0xE000) or length == UNDEFINED:
-                return False
+                return -1
             at, several = at + 8 + length, several + 1
 
 

@@ -93,19 +93,18 @@ def _pictures(header: Header, several: bool, config: DicomConfig) -> list[Found]
     count = header.whole("NumberOfFrames", 1)
     if count < 1:
         return [refused([header], (Problem("multi-frame", "its NumberOfFrames is no number of frames"),))]
-    frames = [Frame(header, header.values, number) for number in range(count)]
     name = header.instance if several else ""
-    return [flat(frames[0], (), name)] if count == 1 else _film(frames, name, config)
+    return [flat(single(header), (), name)] if count == 1 else _film(header, count, name, config)
 
 
-def _film(frames: Sequence[Frame], name: str, config: DicomConfig) -> list[Found]:
+def _film(header: Header, count: int, name: str, config: DicomConfig) -> list[Found]:
     """A film of pictures: they follow each other in time, which is no axis of a volume."""
-    header = frames[0].header
-    if config.films == "frames":
+    if config.films == "frames" and (header.plain or header.length >= 0):  # elsewhere nobody has counted the frames
         name = name or header.text("SeriesInstanceUID") or header.instance
+        frames = (Frame(header, header.values, number) for number in range(count))
         return [flat(frame, (), f"{name}-frame{frame.index + 1}") for frame in frames]
-    text = f"its {len(frames)} frames have no places in the patient: a film or a set of pictures, not a volume"
-    return [refused([header], (Problem("multi-frame", text),), frames)]
+    text = f"its {count} frames have no places in the patient: a film or a set of pictures, not a volume"
+    return [refused([header], (Problem("multi-frame", text),))]
 
 
 def _slices(headers: Sequence[Header], damaged: Sequence[Path], config: DicomConfig) -> list[Found]:
@@ -150,7 +149,7 @@ def _enhanced(headers: Sequence[Header], config: DicomConfig) -> list[Found]:
             slices += frames
         else:
             name = header.instance if len(headers) > 1 else ""
-            found += [flat(frames[0], (), name)] if len(frames) == 1 else _film(frames, name, config)
+            found += [flat(frames[0], (), name)] if len(frames) == 1 else _film(header, len(frames), name, config)
     return found + (volumes(slices, (), config) if slices else [])
 
 
