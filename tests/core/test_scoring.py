@@ -26,6 +26,7 @@ from voxgraft.errors import DataError, UsageError
 from voxgraft.scoring.calibration import Binning, Reliability, Watch
 from voxgraft.scoring.case import measure_case, watch_case
 from voxgraft.scoring.confusion import count
+from voxgraft.scoring.masks import comparable
 from voxgraft.scoring.micro import micro_averages
 from voxgraft.scoring.naming import read_labels
 from voxgraft.scoring.page.page import about, page, worst_cases
@@ -106,6 +107,17 @@ class TestRegions:
             assert one.counts[name] == measure_case(volume(p), volume(r), Labels.of({name: 1}), metrics).counts[name]
         with pytest.raises(DataError, match="the value 77, which no region is painted with"):
             measure_case(volume(np.where(painted == 0, 77, painted)), volume(wanted), labels, metrics)
+
+    @pytest.mark.parametrize("paint", [(), (1, 2)])
+    def test_pictures_compare_like_with_like(self, paint) -> None:
+        labels = replace(LABELS, regions=(Region("whole", (1, 2, 3)), Region("core", (2, 3))), paint=paint, ignore=(9,))
+        wanted = labels_of(2)
+        found = (
+            np.array([0, 1, 2, 2], np.uint8)[wanted] if paint else np.stack([wanted > 0, wanted > 1]).astype(np.uint8)
+        )
+        wanted[4:] = labels.ignored
+        one, other = comparable(volume(found), volume(wanted), labels)
+        assert np.array_equal(one.array, other.array) and one.array[:, :4].any() and not one.array[:, 4:].any()
 
     def test_one_region_in_a_channel_is_that_region(self, metrics) -> None:
         labels = replace(LABELS, regions=(Region("core", (2, 3)),))

@@ -113,7 +113,7 @@ def _pictures(
     """The worst slice of the worst cases, from files that were read a moment ago."""
     from ..errors import VoxGraftError
     from ..reading import read
-    from ..scoring.masks import check_grids
+    from ..scoring.masks import check_grids, comparable
     from ..scoring.matching import files_of, match
     from ..scoring.page.page import about, worst_cases
     from ..scoring.page.pictures import worst_slice
@@ -132,6 +132,8 @@ def _pictures(
         except VoxGraftError as error:
             click.echo(f"note: {scans[case]}: not shown, {error}", err=True)
             scan = None
+        if labels is not None:
+            prediction, reference = comparable(prediction, reference, labels)
         found[case] = worst_slice(prediction, reference, scan)
     return found
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
@@ -84,6 +85,14 @@ class CaseMasks:
         lead = (slice(None),) * (self._wanted.ndim - len(self.spacing))
         return self._mask(self._wanted[(*lead, *part)], structure, False)
 
+    def arrays(self, structures: Sequence[Structure]) -> tuple[NDArray[Any], NDArray[Any]]:
+        """Prediction and reference as label maps where both are, else as 0 and 1 of shape (structure, i, j[, k])."""
+        if not any(self._channels) and not self.by_region:
+            return self._found, self._wanted
+        pairs = [(self._mask(self._found, one, self.by_region), self.truth(one)) for one in structures]
+        found, wanted = (np.stack(masks).astype(np.uint8) for masks in zip(*pairs, strict=True))
+        return found, wanted
+
     def _mask(self, array: Integers, structure: Structure, by_region: bool) -> Mask:
         if array.ndim == len(self.spacing):
             one = structure.values[0] if len(structure.values) == 1 else None
@@ -116,6 +125,19 @@ class CaseMasks:
         kind = np.uint8 if max(self.labels.values) < 256 else np.uint16
         found, wanted = (array.astype(kind, copy=False) for array in (self._found, self._wanted))
         return label_surface_distances(found, wanted, self.spacing)
+
+
+def comparable(prediction: Volume, reference: Volume, labels: Labels) -> tuple[Volume, Volume]:
+    """Both masks in one way of writing, for pictures: label maps where both are, else a channel for each structure or
+    region; what counts nowhere is empty in both.
+    """
+    masks = CaseMasks(prediction, reference, labels)
+    if masks.by_region:
+        every = [Structure(one.name, tuple(sorted(set(one.members)))) for one in labels.regions]
+    else:
+        every = [Structure(one.name, (one.value,)) for one in labels.items]
+    found, wanted = masks.arrays(every)
+    return prediction.with_array(found), reference.with_array(wanted)
 
 
 def label_array(volume: Volume, name: str) -> Integers:

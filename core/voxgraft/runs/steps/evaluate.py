@@ -21,6 +21,7 @@ from ...package import amend_package, read_package
 from ...reading import read
 from ...scoring.calibration import Watch
 from ...scoring.case import Measured, measure_case, watch_case
+from ...scoring.masks import comparable
 from ...scoring.page.page import about, worst_cases, write_page
 from ...scoring.page.pictures import worst_slice
 from ...scoring.scores import Scores
@@ -75,7 +76,7 @@ class Evaluate:
         scores = gathered(found, run.workflow.evaluation.metrics, facts_of, patients)
         run.write("evaluate/scores.json", scores.document())
         scores.write_csv(run.folder / "evaluate" / "scores.csv")
-        _write_page(run, scores)
+        _write_page(run, scores, labels)
         facts = {**package.facts, "scores": scores.document()["summary"]}
         amend_package(run.package, card=model_card(facts, package.plan), facts={"scores": facts["scores"]})
         self._tell(run, scores)
@@ -131,7 +132,7 @@ def _shown(watch: Watch, labels: Labels, plan: Plan) -> See:
     return see
 
 
-def _write_page(run: Run, scores: Scores) -> None:
+def _write_page(run: Run, scores: Scores, labels: Labels) -> None:
     """The scores to look at, with the worst cases as they were written."""
     cards = about(scores, run.catalogue)
     cases = {case.id: case for case in run.dataset.cases}
@@ -139,7 +140,8 @@ def _write_page(run: Run, scores: Scores) -> None:
     pictures = {}
     for name in worst_cases(scores, cards):
         scan, reference = _read(cases[name], run)
-        pictures[name] = worst_slice(read(_mask(run, name), run.catalogue), reference, scan, modality)
+        masks = comparable(read(_mask(run, name), run.catalogue), reference, labels)
+        pictures[name] = worst_slice(*masks, scan, modality)
     title = f"Held-out cases of {run.workflow.name}"
     write_page(run.folder / "evaluate" / "scores.html", scores, cards, title, pictures)
 
