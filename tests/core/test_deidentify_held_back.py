@@ -176,3 +176,11 @@ def test_a_value_that_swallowed_the_names_behind_it_fails_its_file(tmp_path: Pat
     told = run(tmp_path / "in", tmp_path / "out")
     (one,) = told["files"]
     assert one["state"] == "failed" and "SliceThickness" in one["reason"] and "Doe" not in json.dumps(told)
+
+
+def test_a_file_that_names_no_patient_at_all_is_not_taken_for_clean(tmp_path: Path) -> None:
+    planted(tmp_path / "in" / "none", lambda _, d: [d.pop(tag) for tag in (0x00100010, 0x00100020)] and None, n=1)
+    planted(tmp_path / "in" / "empty", lambda _, d: d.update({"PatientName": "", "PatientID": ""}), n=1)
+    told = run(tmp_path / "in", tmp_path / "out")
+    reasons = [one["reason"] for one in told["files"] if one["state"] == "failed"]
+    assert len(reasons) == 1 and "neither" in reasons[0]

@@ -13,7 +13,7 @@ from typing import Any
 
 import pydicom
 from pydicom.dataset import Dataset, FileMetaDataset
-from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
+from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian, UID_dictionary
 
 from ..errors import VoxGraftError
 from ..files import whole
@@ -184,6 +184,10 @@ def _read(path: Path) -> Dataset:
         implicit, little = source.original_encoding
         explicit = ExplicitVRLittleEndian if little else ExplicitVRBigEndian
         meta.TransferSyntaxUID = ImplicitVRLittleEndian if implicit else explicit
+    if meta.TransferSyntaxUID not in UID_dictionary:
+        raise Unfit("has a transfer syntax that the standard does not know")
+    if "PatientName" not in source and "PatientID" not in source:
+        raise Unfit("has neither a patient's name nor an id, so that nobody can tell whether they are gone")
     return source
 
 
