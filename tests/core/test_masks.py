@@ -12,7 +12,9 @@ from voxgraft.data.cases import ImageRef, Label, Labels, MaskRef
 from voxgraft.data.raters import majority, staple
 from voxgraft.errors import BadImage, DataError
 from voxgraft.masks import read_mask
+from voxgraft.reading import read, scan
 from voxgraft.volume import Volume
+from voxgraft.writing import write
 
 SHAPE = (6, 5, 4)
 AFFINE = np.diag([1.0, 2.0, 3.0, 1.0])
@@ -123,6 +125,36 @@ def test_structures_without_a_label_are_left_out_only_when_said(tmp_path, catalo
     assert mask.array.sum() == 60
     with pytest.raises(DataError, match="name them with their values"):
         read_mask(reference, LIKE, None, catalogue)
+
+
+@pytest.mark.parametrize("overlap", ["higher", "keep"])
+def test_what_is_ignored_hides_structures_only_where_it_is_named(tmp_path, catalogue, overlap) -> None:
+    """A contour of the whole body that nobody asked for must not swallow the organs in it."""
+    reference = structures(tmp_path)
+    others = Labels(Labels.of({"left lung": 1}).items, others="ignore", overlap=overlap)
+    mask = read_mask(reference, LIKE, others, catalogue)
+    assert (mask.array == 1).sum() == 60 and (mask.array == 255).sum() == 3
+    unsure = Labels(Labels.of({"left lung": 1}).items, ignore=("lesion",), overlap=overlap)
+    mask = read_mask(reference, LIKE, unsure, catalogue)
+    assert (mask.array == 1).sum() == 59 and (mask.array == 255).sum() == 4
+
+
+@pytest.mark.parametrize(("writer", "file"), [("dicom-seg", "mask.dcm"), ("dicom-rtstruct", "contours.dcm")])
+def test_objects_with_names_are_read_in_the_grid_of_their_series(tmp_path, data, catalogue, writer, file) -> None:
+    series = next(item for item in scan(data / "dicom_study", catalogue) if item.description == "HippoCrop")
+    image = read(ImageRef(series.path, series.series), catalogue)
+    array = np.zeros((2, *image.shape), np.uint8)
+    array[0, 5:25, 8:30, 4:20], array[1, 10:30, 12:22, 8:12] = 1, 1
+    both = Labels(Labels.of({"Tumour": 1, "Old Lesion": 2}).items, overlap="keep")
+    write(Volume(array, image.affine, item=image.item), tmp_path / file, catalogue, both, {}, writer=writer)
+    assert np.array_equal(read_mask(ImageRef(tmp_path / file), image, both, catalogue).array, array)
+    lower = Labels(Labels.of({"tumour": 1, "oldlesion": 7}).items, overlap="higher")
+    mask = read_mask(ImageRef(tmp_path / file), image, lower, catalogue).array
+    assert np.array_equal(mask == 7, array[1] == 1) and np.array_equal(mask == 1, (array[0] == 1) & (array[1] == 0))
+    with pytest.raises(DataError, match="overlap in"):
+        read_mask(ImageRef(tmp_path / file), image, Labels.of({"tumour": 1, "old lesion": 2}), catalogue)
+    with pytest.raises(DataError, match="can only be read together with that image"):
+        read_mask(ImageRef(tmp_path / file), None, both, catalogue)
 
 
 def test_two_names_that_may_be_one_structure_are_refused(tmp_path, catalogue) -> None:

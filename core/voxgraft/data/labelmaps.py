@@ -54,8 +54,8 @@ def mend_for(values: Sequence[int], labels: Labels) -> str:
     return "name them under data.labels in the workflow, say data.others, or mend the file"
 
 
-IGNORED = -1
-"""Stands for voxels that count nowhere in tables of values."""
+IGNORED, OTHER = -1, -2
+"""What stands in tables of values for voxels that count nowhere, and for what no structure is made of."""
 
 
 def _table(labels: Labels) -> dict[Source, int]:
@@ -88,8 +88,8 @@ def of_values(mask: Volume, labels: Labels, name: object) -> Volume:
     else:
         changed = np.array(list(wanted.values()), kind)[np.searchsorted(values, straight)]
     array = changed.T if mask.array.flags.f_contiguous else changed
-    left_out = [value for value in values if value and wanted[value] == 0]
-    return noted(mask.with_array(array), left_out)
+    known = set(_table(labels))
+    return noted(mask.with_array(array), [value for value in values if value and value not in known], labels)
 
 
 def named(found: Mapping[Any, Array], grid: Volume, labels: Labels | None, name: object) -> Volume:
@@ -105,15 +105,17 @@ def named(found: Mapping[Any, Array], grid: Volume, labels: Labels | None, name:
         )
     by_value: dict[int, Array] = {}
     for one, where in found.items():
-        value = target.get(one, IGNORED if labels.others == "ignore" else 0)
+        value = target.get(one, OTHER)
         by_value[value] = by_value[value] | where if value in by_value else where
     ignored = by_value.pop(IGNORED, None)
-    by_value.pop(0, None)
+    other = by_value.pop(OTHER, None)
     array = _stacked(by_value, grid, labels) if labels.overlap == "keep" else _painted(by_value, grid, labels, name)
+    if other is not None and labels.others == "ignore":  # where a structure is as well, that is what is known
+        array[..., other & ~(array > 0).any(tuple(range(array.ndim - grid.dims)))] = labels.ignored
     if ignored is not None and labels.ignored is not None:
         array[..., ignored] = labels.ignored
     mask = Volume(array, grid.affine, dims=grid.dims, item=grid.item)
-    return noted(mask, strange)
+    return noted(mask, strange, labels)
 
 
 def _matched(names: Sequence[Source], labels: Labels, name: object) -> dict[Source, int]:
@@ -169,10 +171,12 @@ def _painted(by_value: Mapping[int, Array], grid: Volume, labels: Labels, name: 
     return array
 
 
-def noted(mask: Volume, left_out: Sequence[Source]) -> Volume:
+def noted(mask: Volume, left_out: Sequence[Source], labels: Labels) -> Volume:
+    """The mask with a note on what in it no structure is made of."""
     if not left_out or mask.item is None:
         return mask
-    note = Problem("left-out-labels", f"{some(left_out)} in the mask became background, as data.others says", "repair")
+    became = "counts nowhere" if labels.others == "ignore" else "became background"
+    note = Problem("left-out-labels", f"{some(left_out)} in the mask {became}, as data.others says", "repair")
     return replace(mask, item=replace(mask.item, problems=(*mask.item.problems, note)))
 
 
