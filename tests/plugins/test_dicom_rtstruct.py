@@ -342,6 +342,25 @@ def test_a_file_cut_anywhere_is_refused_or_whole(mask: Volume, tmp_path: Path) -
             READER.structures(item, mask)
 
 
+def test_random_bytes_never_crash(mask: Volume, tmp_path: Path) -> None:
+    item = written(mask, tmp_path / "m.dcm")
+    whole = (tmp_path / "m.dcm").read_bytes()
+    rng = np.random.default_rng(0)
+    refused = 0
+    for _ in range(90):
+        spoilt = bytearray(whole)
+        for place in rng.integers(0, len(whole), 4):
+            spoilt[place] = int(rng.integers(0, 256))
+        (tmp_path / "m.dcm").write_bytes(spoilt)
+        (again,) = READER.scan([tmp_path / "m.dcm"])
+        try:
+            found = READER.structures(replace(item, problems=again.problems), mask)
+            assert all(bits.shape == mask.shape for bits in found.values())
+        except BadImage:
+            refused += 1
+    assert refused > 10
+
+
 def test_another_frame_of_reference_is_refused_unless_it_names_the_series(mask: Volume, tmp_path: Path) -> None:
     item = written(mask, tmp_path / "m.dcm")
     assert mask.item is not None

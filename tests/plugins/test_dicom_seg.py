@@ -284,6 +284,8 @@ def test_headers_as_archives_leave_them_are_filled_in(
     assert before == {file: file.read_bytes() for file in (tmp_path / "s").iterdir()}
     measures = dcmread(tmp_path / "mask.dcm").SharedFunctionalGroupsSequence[0].PixelMeasuresSequence[0]
     assert float(measures.SliceThickness) == pytest.approx(2.5, abs=1e-3)
+    remark = dcmread(tmp_path / "mask.dcm").get("ImageComments", "")
+    assert ("no StudyInstanceUID, FrameOfReferenceUID, SliceThickness;" in remark) == (edit is strip)
 
 
 def test_one_slice_is_a_series_too(tmp_path: Path, catalogue: Catalogue) -> None:

@@ -73,6 +73,11 @@ class Sources:
         """SOP instance UIDs of the files, in the order of the slices."""
         return tuple(dict.fromkeys(plane.instance[1] for plane in self.planes))
 
+    @property
+    def remark(self) -> str:
+        """One sentence on what was made up, for whoever reads the derived object."""
+        return f"The scan gives no {', '.join(self.filled)}; derived from its instances and positions."
+
     def text(self, name: str) -> str:
         """An attribute of the first slice as text; empty where it is not there."""
         value = self.first.get(name)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,25 @@ CLOSED = {"CLOSED_PLANAR": False, "CLOSEDPLANAR": False, "CLOSEDPLANAR_XOR": Tru
 """Kinds of contours that enclose an area, and whether those of a slice are combined by exclusive or."""
 FARTHEST = 1e5
 """Millimetres from the origin beyond which no patient reaches."""
+
+
+@contextmanager
+def understanding(path: Path) -> Iterator[None]:
+    """Maps what pydicom raises on damaged elements, which it looks at late, in many ways.
+
+    Raises:
+        BadImage: Something could not be understood.
+    """
+    from pydicom import config
+
+    try:
+        with warnings.catch_warnings(), config.disable_value_validation():
+            warnings.simplefilter("ignore")
+            yield
+    except (BadImage, OSError, MemoryError):
+        raise
+    except Exception as error:
+        raise BadImage(path, f"its header cannot be understood: {type(error).__name__}") from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,11 +75,11 @@ class Region:
             BadImage: The points of one are no numbers.
         """
         for place, item in enumerate(self.items, start=1):
-            kind = str(item.get("ContourGeometricType") or "").strip().upper()
-            if kind in CLOSED:
-                points = _points(item, f"{path}", f"contour {place} of {self.name!r}")
-                if len(points) >= 3:
-                    yield Contour(points, CLOSED[kind])
+            with understanding(path):
+                kind = str(item.get("ContourGeometricType") or "").strip().upper()
+                points = _points(item, path, f"contour {place} of {self.name!r}") if kind in CLOSED else ()
+            if len(points) >= 3:
+                yield Contour(np.asarray(points), CLOSED[kind])
 
     @property
     def left_out(self) -> int:
@@ -82,20 +102,14 @@ def read_structure_set(path: Path) -> StructureSet:
     Raises:
         BadImage: It is damaged, or another kind of object.
     """
-    from pydicom import config, dcmread
+    from pydicom import dcmread
 
-    try:
-        with warnings.catch_warnings(), config.disable_value_validation():
-            warnings.simplefilter("ignore")
-            dataset = dcmread(path, force=True)
-            if str(dataset.get("SOPClassUID") or dataset.file_meta.get("MediaStorageSOPClassUID")) != STRUCTURE_SET:
-                raise BadImage(path, "it is no RTSTRUCT object")
-            _whole(path, dataset)
-            return StructureSet(path, dataset, _regions(path, dataset))
-    except (BadImage, OSError, MemoryError):
-        raise
-    except Exception as error:  # pydicom fails in many ways on what is damaged
-        raise BadImage(path, f"its header cannot be understood: {type(error).__name__}") from error
+    with understanding(path):
+        dataset = dcmread(path, force=True)
+        if str(dataset.get("SOPClassUID") or dataset.file_meta.get("MediaStorageSOPClassUID")) != STRUCTURE_SET:
+            raise BadImage(path, "it is no RTSTRUCT object")
+        _whole(path, dataset)
+        return StructureSet(path, dataset, _regions(path, dataset))
 
 
 def _whole(path: Path, dataset: Any) -> None:
@@ -142,7 +156,7 @@ def _number(path: Path, value: Any) -> int:
         raise BadImage(path, "a region of interest has no number") from None
 
 
-def _points(item: Any, path: str, which: str) -> Array:
+def _points(item: Any, path: Path, which: str) -> Array:
     """The points of a contour, (n, 3) in LPS millimetres; text is understood at once, not number by number."""
     raw = item.get_item(CONTOUR_DATA)
     if raw is None or raw.value is None:

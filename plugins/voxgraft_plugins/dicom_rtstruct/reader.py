@@ -14,7 +14,7 @@ from voxgraft.volume import Array, Item, Problem, Volume
 from .config import RtstructReaderConfig
 from .filling import combined
 from .gaps import filled_gaps
-from .objects import Contour, Region, StructureSet, read_structure_set
+from .objects import Contour, Region, StructureSet, read_structure_set, understanding
 
 RAS = np.array([-1.0, -1.0, 1.0])
 FLAT = 0.01
@@ -129,7 +129,9 @@ def _of_frame(found: StructureSet, item: Item, like: Volume) -> list[Region]:
     """
     scan = like.item
     here = str(scan.facts.get("frame") or "") if scan is not None else ""
-    if scan is None or not here or (scan.series is not None and scan.series in _facts(found)["references"]):
+    with understanding(found.path):
+        references = _facts(found)["references"] if here else []
+    if scan is None or not here or (scan.series is not None and scan.series in references):
         return list(found.regions)
     regions = [region for region in found.regions if region.frame in ("", here)]
     if not regions:
@@ -139,11 +141,15 @@ def _of_frame(found: StructureSet, item: Item, like: Volume) -> list[Region]:
 
 def _item(path: Path) -> Item:
     try:
-        found = read_structure_set(path)
+        with understanding(path):
+            return _described(read_structure_set(path))
     except (BadImage, OSError) as error:
         reason = error.reason if isinstance(error, BadImage) else "it cannot be read"
         problem = Problem("damaged", reason)
         return Item(path, "dicom-rtstruct", (), np.eye(4), problems=(problem,), files=(path,), kind="structures")
+
+
+def _described(found: StructureSet) -> Item:
     problems = []
     for region in found.regions:
         if region.left_out:
@@ -151,7 +157,7 @@ def _item(path: Path) -> Item:
             problems.append(Problem("open-contour", text, "warning"))
     dataset = found.dataset
     return Item(
-        path=path,
+        path=found.path,
         reader="dicom-rtstruct",
         shape=(),
         affine=np.eye(4),
@@ -160,7 +166,7 @@ def _item(path: Path) -> Item:
         description=str(dataset.get("SeriesDescription") or dataset.get("StructureSetLabel") or "") or None,
         patient=str(dataset.get("PatientID") or "") or None,
         problems=tuple(problems),
-        files=(path,),
+        files=(found.path,),
         facts=_facts(found),
         kind="structures",
     )

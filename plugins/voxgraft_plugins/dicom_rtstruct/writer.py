@@ -98,7 +98,8 @@ class RtstructWriter:
                 delattr(dataset, name)
             dataset.OperatorsName, dataset.ApprovalStatus = "", "UNAPPROVED"
             dataset.StructureSetLabel, dataset.StructureSetName = maker.model[:16], maker.model
-            dataset.StructureSetDescription = f"by {maker.model} {maker.version}, {maker.software}"
+            about = f"by {maker.model} {maker.version}, {maker.software}"
+            dataset.StructureSetDescription = f"{about}. {sources.remark}" if sources.filled else about
             dataset.StructureSetDate, dataset.StructureSetTime = (
                 dataset.InstanceCreationDate, dataset.InstanceCreationTime
             )  # fmt: skip

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -74,7 +75,8 @@ class Segmentation:
         """
         least = 1
         if self.kind == "FRACTIONAL":
-            highest = _whole(self.dataset.get("MaximumFractionalValue"), 255)
+            with understanding(self.path):
+                highest = _whole(self.dataset.get("MaximumFractionalValue"), 255)
             if highest < 1:
                 raise BadImage(self.path, "it does not say which value stands for the whole of a voxel")
             least = max(1, math.ceil(threshold * highest - 1e-9))
@@ -87,10 +89,11 @@ class Segmentation:
         return str(self.dataset.file_meta.get("TransferSyntaxUID", PLAIN[0]))
 
     def _plain(self) -> Iterator[Array]:
-        bits, size = _whole(self.dataset.get("BitsAllocated"), 0), self.rows * self.columns
+        with understanding(self.path):
+            bits, size = _whole(self.dataset.get("BitsAllocated"), 0), self.rows * self.columns
+            data = np.frombuffer(self.dataset.PixelData, np.uint8)
         if bits not in (1, 8, 16):
             raise BadImage(self.path, f"its pixels have {bits} bits; 1, 8 or 16 are known")
-        data = np.frombuffer(self.dataset.PixelData, np.uint8)
         wanted = -(-len(self.frames) * size * bits // 8)
         if len(data) < wanted:
             raise BadImage(self.path, f"it is truncated: {len(data)} bytes of pixels instead of {wanted}")
@@ -135,18 +138,31 @@ def read_object(path: Path) -> Segmentation:
     Raises:
         BadImage: It is damaged, or another kind of object.
     """
-    from pydicom import config, dcmread
+    from pydicom import dcmread
+
+    with understanding(path):
+        dataset = dcmread(path, force=True)
+        if str(dataset.get("SOPClassUID") or dataset.file_meta.get("MediaStorageSOPClassUID")) not in CLASSES:
+            raise BadImage(path, "it is no DICOM segmentation object")
+        return _understood(path, dataset)
+
+
+@contextmanager
+def understanding(path: Path) -> Iterator[None]:
+    """Maps what pydicom raises on damaged elements, which it looks at late, in many ways.
+
+    Raises:
+        BadImage: Something could not be understood.
+    """
+    from pydicom import config
 
     try:
         with warnings.catch_warnings(), config.disable_value_validation():
             warnings.simplefilter("ignore")
-            dataset = dcmread(path, force=True)
-            if str(dataset.get("SOPClassUID") or dataset.file_meta.get("MediaStorageSOPClassUID")) not in CLASSES:
-                raise BadImage(path, "it is no DICOM segmentation object")
-            return _understood(path, dataset)
+            yield
     except (BadImage, OSError, MemoryError):
         raise
-    except Exception as error:  # pydicom fails in many ways on what is damaged
+    except Exception as error:
         raise BadImage(path, f"its header cannot be understood: {type(error).__name__}") from error
 
 

@@ -12,7 +12,7 @@ from voxgraft.errors import BadImage
 from voxgraft.volume import Array, Item, Problem, Volume
 
 from .config import SegReaderConfig
-from .objects import Segmentation, read_object
+from .objects import Segmentation, read_object, understanding
 from .placing import own_grid, places_of, window
 
 
@@ -122,11 +122,14 @@ class SegReader:
 
     def _item(self, path: Path) -> Item:
         try:
-            seg = read_object(path)
+            with understanding(path):
+                return self._described(path, read_object(path))
         except (BadImage, OSError) as error:
             reason = error.reason if isinstance(error, BadImage) else "it cannot be read"
             problem = Problem("damaged", reason)
             return Item(path, "dicom-seg", (), np.eye(4), problems=(problem,), files=(path,), kind="structures")
+
+    def _described(self, path: Path, seg: Segmentation) -> Item:
         problems: tuple[Problem, ...] = ()
         if seg.kind == "FRACTIONAL":
             text = (

@@ -93,6 +93,8 @@ class SegWriter:
             dataset.ContentLabel = "SEGMENTATION"
             dataset.ContentDescription = long_string(f"by {maker.model} {maker.version}")
             dataset.ContentCreatorName = ""
+            if sources.filled:
+                dataset.ImageComments = sources.remark
             dataset.ReferencedSeriesSequence = [_series(sources)]
             self._describe(dataset, labels, maker, segments.overlap)
             frames = frames_of(segments, labelmap)
