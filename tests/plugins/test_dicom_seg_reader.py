@@ -489,3 +489,22 @@ def test_another_frame_of_reference_is_refused_unless_it_names_the_series(tmp_pa
     assert same(READER.structures(item, replace(mask, item=other)), wanted(mask))
     with pytest.raises(BadImage, match="another frame of reference"):
         READER.structures(item, replace(mask, item=replace(other, series="1.2.4")))
+
+
+def test_a_series_of_several_times_gets_its_mask_once(tmp_path: Path, catalogue: Catalogue) -> None:
+    """The slices of the first time stand for their places."""
+    for time in (1, 2):
+        series(
+            tmp_path / "s",
+            name=f"{time}-{{:04d}}.dcm",
+            Modality="MR",
+            TemporalPositionIdentifier=time,
+            SeriesInstanceUID="1.2.3",
+            AcquisitionNumber=time,
+        )
+    found = [item for item in scan(tmp_path / "s", catalogue) if not item.errors]
+    for image in found:
+        mask = blobs(image)
+        item = written(mask, tmp_path / "m.dcm")
+        assert same(READER.structures(item, mask), wanted(mask))
+    assert [(item.shape, item.channels, len(item.files)) for item in found] == [((19, 14, 9), 2, 18)]

@@ -154,11 +154,13 @@ def _scan_of(volume: Volume, target: Path) -> Item:
 def _planes(volume: Volume, item: Item, headers: Sequence[Any]) -> tuple[Plane, ...]:
     """The slice behind each index of the last axis."""
     slices = volume.shape[2] if volume.dims == 3 else 1
-    if all(int(header.get("NumberOfFrames") or 1) == 1 and not _groups(header) for header in headers):
-        if slices != len(headers):
-            raise BadImage(item.path, f"the mask has {slices} slices and the series {len(headers)} files")
-        return tuple(Plane(header, None, _numbers(header.get("ImagePositionPatient"), 3)) for header in headers)
-    frames = [plane for header in headers for plane in _frames(header)]
+    single = all(int(header.get("NumberOfFrames") or 1) == 1 and not _groups(header) for header in headers)
+    if single:
+        frames = [Plane(header, None, _numbers(header.get("ImagePositionPatient"), 3)) for header in headers]
+        if slices == len(headers):
+            return tuple(frames)
+    else:
+        frames = [plane for header in headers for plane in _frames(header)]
     if volume.dims == 2:
         if len(frames) != 1:
             raise BadImage(
