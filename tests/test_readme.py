@@ -40,7 +40,7 @@ def project(tmp_path_factory, data) -> tuple[Path, dict[str, str]]:
     (scratch / "shared" / "data").symlink_to(data)
     bin_ = scratch / "bin"
     bin_.mkdir()
-    script = f"#!{sys.executable}\nfrom voxgraft.cli import main\nmain()\n"
+    script = f"#!{sys.executable}\nfrom voxgraft.cli import main\nif __name__ == '__main__':\n    main()\n"
     (bin_ / "voxgraft").write_text(script)
     (bin_ / "voxgraft").chmod(0o755)
     offline = f"-q --no-deps --no-build-isolation --no-index --target {scratch}/site"
