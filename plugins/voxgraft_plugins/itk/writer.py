@@ -84,8 +84,8 @@ class MetaImageWriter:
         array = _values(volume.array, labels, target)
         dims = volume.dims
         lps = LPS @ volume.affine[:3]
-        if dims == 2 and np.abs(lps[2, :2]).max() > 1e-9:
-            raise DataError(f"{target}: an image of two axes that is turned in space fits no MetaImage; write NIfTI")
+        if dims == 2 and max(np.abs(lps[2, :2]).max(), abs(lps[2, 3])) > 1e-9:
+            raise DataError(f"{target}: a picture with a place in space fits no MetaImage of two axes; write NIfTI")
         spacing = np.array(volume.spacing)
         packed = _packed(array, dims, self._level, 15)
         lines = {
