@@ -50,9 +50,14 @@ class SegmentationNetwork(nn.Module):
         levels = channels if deep_supervision else channels[:1]
         self.heads = nn.ModuleList(CONVOLUTION[dims](width, classes, 1) for width in levels)
 
-    def forward(self, image: Tensor) -> Output:
-        """Logits from an image (batch, channel, *spatial) of any size."""
-        features = self.encoder(image)
+    def forward(self, image: Tensor, features: Sequence[Tensor] | None = None) -> Output:
+        """Logits from an image (batch, channel, *spatial) of any size.
+
+        Args:
+            features: The encoder's maps of this image, where they are known already.
+        """
+        if features is None:
+            features = self.encoder(image)
         maps = self.decoder(features)
         heads = list(self.heads) if self.training else list(self.heads)[:1]
         logits, *deep = (head(decoded) for head, decoded in zip(heads, maps, strict=False))

@@ -8,12 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from itertools import permutations
+from typing import TYPE_CHECKING, Any, Literal
 
 from torch import Tensor, nn
 
 from ..errors import TrainingError
 from .network import Output, SegmentationNetwork
+
+if TYPE_CHECKING:
+    from ..data.plan import Plan
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +43,9 @@ class Context:
         pretrained: Names of the parameters of `network` whose start values were loaded.
         step: The step about to be done, counted from 0; `total` is the planned number, by the budget's own estimate.
         progress: 0 at the start, 1 at the end of the budget.
+        factor: What the schedule multiplies every learning rate with in the step about to be done.
+        plan: What the network sees; None where a strategy is tried without one.
+        rows: The parameter table, after every strategy has edited it.
     """
 
     network: SegmentationNetwork
@@ -47,12 +54,29 @@ class Context:
     total: int = 0
     progress: float = 0.0
     extra: dict[str, nn.Module] = field(default_factory=dict)
+    factor: float = 1.0
+    plan: Plan | None = None
+    rows: tuple[Row, ...] = ()
+
+
+Crop = tuple[int, int]
+"""A patch that is the same each time it comes: the case's number and the patch's number within the case."""
 
 
 class TransferStrategy:
     """The base of every strategy; each hook does nothing unless overridden."""
 
     needs: frozenset[str] = frozenset()
+
+    name: str = ""
+    """What a workflow calls it."""
+
+    crops: int | None = None
+    """Train on so many fixed patches of each case, each with its own fixed augmentation; None draws without end."""
+
+    def conflict(self, other: TransferStrategy) -> str | None:
+        """Why this strategy cannot stand in one stack with another, as the end of a sentence; None where it can."""
+        return None
 
     def prepare(self, context: Context) -> Mapping[str, nn.Module]:
         """Wrap or attach; the returned modules are optimised, moved and checkpointed by the trainer."""
@@ -65,8 +89,20 @@ class TransferStrategy:
     def before_step(self, context: Context) -> None:
         """Called before each step: unfreezing, ramps."""
 
+    def schedule(self, progress: float) -> float:
+        """How far the schedule of the learning rate is, when so much of the budget is used up."""
+        return progress
+
     def train_mode(self, context: Context) -> None:
         """Called right after `network.train()`, to put parts back into evaluation mode."""
+
+    def inputs(self, context: Context, image: Tensor, seed: int) -> Tensor:
+        """The images of a step (batch, channel, *spatial) as the network is to see them; `seed` is the step's own."""
+        return image
+
+    def features(self, context: Context, image: Tensor, crops: Sequence[Crop]) -> Sequence[Tensor] | None:
+        """The encoder's maps of these images where they are known already, so that the encoder is not run again."""
+        return None
 
     def losses(self, context: Context, batch: Mapping[str, Tensor], output: Output) -> Mapping[str, Tensor]:
         """More terms of the loss, already weighted, each under the name it is logged by."""
@@ -92,7 +128,7 @@ class Stack:
     """Strategies applied in order.
 
     Raises:
-        TrainingError: Two of them want to combine the losses.
+        TrainingError: Two of them want to combine the losses, or cannot stand together for a reason of their own.
     """
 
     def __init__(self, strategies: Sequence[TransferStrategy]) -> None:
@@ -102,6 +138,13 @@ class Stack:
             names = " and ".join(type(owner).__name__ for owner in owners)
             raise TrainingError(f"transfer: {names} both want to weigh the losses; keep one of them")
         self._owner = owners[0] if owners else None
+        for one, other in permutations(self.strategies, 2):
+            if reason := one.conflict(other):
+                raise TrainingError(f"transfer: {title(one)} and {title(other)} cannot stand together: {reason}")
+        crops = {strategy.crops for strategy in self.strategies} - {None}
+        if len(crops) > 1:
+            raise TrainingError(f"transfer: the strategies want {sorted(map(str, crops))} fixed patches of a case")
+        self.crops: int | None = next(iter(crops), None)
 
     @property
     def needs(self) -> frozenset[str]:
@@ -114,18 +157,47 @@ class Stack:
         rows = list(rows)
         for strategy in self.strategies:
             rows = strategy.edit(rows, context)
+        context.rows = tuple(rows)
         return rows
 
     def before_step(self, context: Context) -> None:
         for strategy in self.strategies:
             strategy.before_step(context)
 
+    def schedule(self, progress: float) -> float:
+        for strategy in self.strategies:
+            progress = strategy.schedule(progress)
+        return progress
+
+    def inputs(self, context: Context, image: Tensor, seed: int) -> Tensor:
+        for strategy in self.strategies:
+            image = strategy.inputs(context, image, seed)
+        return image
+
+    def features(self, context: Context, image: Tensor, crops: Sequence[Crop]) -> Sequence[Tensor] | None:
+        for strategy in self.strategies:
+            known = strategy.features(context, image, crops)
+            if known is not None:
+                return known
+        return None
+
     def train_mode(self, context: Context) -> None:
         for strategy in self.strategies:
             strategy.train_mode(context)
 
     def losses(self, context: Context, batch: Mapping[str, Tensor], output: Output) -> dict[str, Tensor]:
-        return {name: term for one in self.strategies for name, term in one.losses(context, batch, output).items()}
+        """Every strategy's terms.
+
+        Raises:
+            TrainingError: Two strategies give a term one name: one of the two would be lost.
+        """
+        terms: dict[str, Tensor] = {}
+        for strategy in self.strategies:
+            for name, term in strategy.losses(context, batch, output).items():
+                if name in terms:
+                    raise TrainingError(f"transfer: two strategies give a term of the loss the name {name!r}")
+                terms[name] = term
+        return terms
 
     def combine(self, context: Context, terms: Mapping[str, Tensor]) -> Tensor:
         if self._owner is not None and self._owner.combine is not None:
@@ -147,6 +219,11 @@ class Stack:
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         for place, strategy in enumerate(self.strategies):
             strategy.load_state_dict(state[str(place)])
+
+
+def title(strategy: TransferStrategy) -> str:
+    """How messages call a strategy."""
+    return repr(strategy.name) if strategy.name else type(strategy).__name__
 
 
 def parameter_table(

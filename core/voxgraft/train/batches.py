@@ -28,12 +28,15 @@ class RawBatch:
         image: float32 (batch, channel, *block).
         label: Class indices or bits of regions (batch, *block), see `voxgraft.data.coding`.
         seed: What augmentation draws from.
+        crops: Of fixed patches, the case's number and the patch's number within it: they are augmented already and as
+            large as the network's patch.
     """
 
     image: NDArray[np.float32]
     label: NDArray[Any]
     seed: int
     cases: tuple[str, ...]
+    crops: tuple[tuple[int, int], ...] = ()
 
 
 class Batches:

@@ -107,7 +107,8 @@ def fit(job: Job, fabric: Fabric) -> tuple[SegmentationNetwork, State]:
                 break
             context.step, context.progress = state.step, progress
             torch.manual_seed(options.seed * 1_000_003 + state.step)
-            set_rate(optimiser, rate_factor(progress, options.schedule))
+            context.factor = rate_factor(stack.schedule(progress), options.schedule)
+            set_rate(optimiser, context.factor)
             stack.before_step(context)
             job.network.train()
             stack.train_mode(context)
@@ -167,13 +168,20 @@ def _accumulate(
     image = torch.from_numpy(raw.image).to(fabric.device, non_blocking=True)
     label = torch.from_numpy(raw.label).to(fabric.device, non_blocking=True)
     outside = None if plan.regions else OUTSIDE
-    image, target = augment(image, label, plan.patch, job.spacing, job.strengths, raw.seed, options.augment, outside)
+    target = label.long()
+    if not raw.crops:
+        image, target = augment(
+            image, label, plan.patch, job.spacing, job.strengths, raw.seed, options.augment, outside
+        )
+    image = job.stack.inputs(job.context, image, raw.seed)
     image = image.contiguous(memory_format=CHANNELS_LAST[plan.dims])
+    with fabric.autocast():
+        known = job.stack.features(job.context, image, raw.crops)
     optimiser.zero_grad()
     totals: dict[str, Tensor] = {}
-    parts = list(zip(image.chunk(micro), target.chunk(micro), strict=True))
-    for part, truth in parts:
-        output = forward(part)
+    features = [None] * micro if known is None else list(zip(*(one.chunk(micro) for one in known), strict=True))
+    for part, truth, maps in zip(image.chunk(micro), target.chunk(micro), features, strict=False):
+        output = forward(part) if maps is None else forward(part, maps)
         batch = {"image": part, "target": unpacked(truth, plan)[0]}
         terms = {"segmentation": deep_loss(job.loss, output.logits, output.deep, truth, plan)}
         terms.update(job.stack.losses(job.context, batch, output))

@@ -26,8 +26,10 @@ from ..infer.predictor import segment_array
 from ..model.network import SegmentationNetwork
 from ..model.transfer import Context, Row, Stack, parameter_table
 from ..model.weights import LoadReport, load_weights
+from ..sections import Training
 from ..workflow import Workflow, from_document
 from .batches import Batches
+from .crops import FixedCrops
 from .loop import Job, State, fit
 from .optimise import highest_rate
 
@@ -94,7 +96,7 @@ def _train(
     pretrained = frozenset(f"encoder.{name}" for name in weights.pretrained) if weights else frozenset()
     stack = Stack([chosen.build().make() for chosen in workflow.transfer])
     check_needs(stack, weights)
-    context = Context(network=network, pretrained=pretrained)
+    context = Context(network=network, pretrained=pretrained, plan=plan)
     extra = stack.prepare(context)
     context.extra = extra
     rows = table(network, extra, stack, context, workflow)
@@ -109,14 +111,7 @@ def _train(
         rows=rows,
         context=context,
         extra=extra,
-        batches=Batches(
-            training,
-            plan,
-            seed=options.seed,
-            foreground=options.foreground,
-            rank=fabric.global_rank,
-            world=fabric.world_size,
-        ),
+        batches=_batches(training, plan, stack, modality.augmentation, options, fabric),
         plan=plan,
         spacing=_network_spacing(plan),
         loss=options.loss.build(),
@@ -132,6 +127,31 @@ def _train(
     if fabric.is_global_zero:
         _leave(run_folder / "train", network, rows, weights, state, fabric, workflow)
     fabric.barrier()
+
+
+def _batches(
+    cases: Sequence[Prepared],
+    plan: Plan,
+    stack: Stack,
+    strengths: Mapping[str, float],
+    options: Training,
+    fabric: Fabric,
+) -> Batches:
+    """Patches drawn without end, or a fixed number of each case where a strategy asks for it."""
+    place = {"rank": fabric.global_rank, "world": fabric.world_size}
+    if stack.crops is None:
+        return Batches(cases, plan, seed=options.seed, foreground=options.foreground, **place)
+    return FixedCrops(
+        cases,
+        plan,
+        seed=options.seed,
+        foreground=options.foreground,
+        crops=stack.crops,
+        spacing=_network_spacing(plan),
+        strengths=strengths,
+        strength=options.augment,
+        **place,
+    )
 
 
 def start_network(workflow: Workflow, plan: Plan) -> tuple[SegmentationNetwork, LoadReport | None]:
