@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tomllib
 from collections.abc import Callable
 from dataclasses import replace
 from importlib.metadata import EntryPoint
@@ -16,7 +17,7 @@ import SimpleITK as sitk
 
 from dicom_series import make_series
 from voxgraft.config import Config
-from voxgraft.discovery import Catalogue
+from voxgraft.discovery import Catalogue, discover
 from voxgraft.errors import BadImage, VoxGraftError
 from voxgraft.reading import read_item, scan
 from voxgraft.slot import Chosen
@@ -34,12 +35,8 @@ WITH_LAWS = ("reader", "writer", "modality", "encoder", "decoder", "loss", "metr
 
 
 def components(*kinds: str) -> list[tuple[str, str]]:
-    import tomllib
-
-    from conftest import ROOT  # the same entry points as the fixture `catalogue`, needed before fixtures exist
-    from voxgraft.discovery import discover
-
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    """Those of pyproject.toml, as the fixture `catalogue` has them, before there are fixtures."""
+    project = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text())["project"]
     entries = [EntryPoint(name, value, "voxgraft") for name, value in project["entry-points"]["voxgraft"].items()]
     found = discover(entries)
     return [(kind, spec.name) for kind in kinds for _, spec in found.of(kind)]
