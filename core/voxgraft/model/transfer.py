@@ -71,6 +71,9 @@ class TransferStrategy:
     name: str = ""
     """What a workflow calls it."""
 
+    replaces_network: bool = False
+    """`export` gives another network than it was handed, such as a teacher."""
+
     crops: int | None = None
     """Train on so many fixed patches of each case, each with its own fixed augmentation; None draws without end."""
 
@@ -138,6 +141,11 @@ class Stack:
             names = " and ".join(type(owner).__name__ for owner in owners)
             raise TrainingError(f"transfer: {names} both want to weigh the losses; keep one of them")
         self._owner = owners[0] if owners else None
+        kept = [strategy for strategy in self.strategies if strategy.replaces_network]
+        if len(kept) > 1:
+            raise TrainingError(
+                f"transfer: {' and '.join(map(title, kept))} each keep another network; keep one of them"
+            )
         for one, other in permutations(self.strategies, 2):
             if reason := one.conflict(other):
                 raise TrainingError(f"transfer: {title(one)} and {title(other)} cannot stand together: {reason}")
@@ -209,7 +217,9 @@ class Stack:
             strategy.after_step(context)
 
     def export(self, context: Context, network: SegmentationNetwork) -> SegmentationNetwork:
-        for strategy in self.strategies:
+        """The network to keep. Where a strategy gives another one, those that keep the one they are handed (merging,
+        masks, bounds) come after it: what is kept shows no trace of any of them, in whatever order they stand."""
+        for strategy in sorted(self.strategies, key=lambda one: not one.replaces_network):
             network = strategy.export(context, network)
         return network
 

@@ -1,76 +1,80 @@
-"""Ways of transferring: freeze the encoder, fine-tune it gently, let its learning rate fall with depth."""
+"""Ways of transferring that act on one network's parameters: freeze, tune, hold near the start, adapt, prune."""
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from voxgraft import StrategySpec, hookimpl
 
 if TYPE_CHECKING:
-    from .config import FineTuneConfig, FreezeConfig, LayerDecayConfig
-    from .strategies import Made
+    from .own import Made
 
 PRETRAINED = frozenset({"pretrained"})
+
+CARDS = (
+    (
+        "freeze",
+        "strategies",
+        "Freeze",
+        PRETRAINED,
+        "Keep the encoder as it is, for good or for the first part of the budget",
+    ),
+    (
+        "fine-tune",
+        "strategies",
+        "FineTune",
+        PRETRAINED,
+        "Train the pretrained encoder with a smaller learning rate, from a stage on",
+    ),
+    (
+        "lp-ft",
+        "unfreezing",
+        "LpFt",
+        PRETRAINED,
+        "Train the new part first and then everything, each with a schedule of its own",
+    ),
+    ("gradual", "unfreezing", "Gradual", PRETRAINED, "Unfreeze the encoder stage by stage, the deepest first"),
+    (
+        "layer-decay",
+        "strategies",
+        "LayerDecay",
+        PRETRAINED,
+        "Give shallow stages of the encoder smaller learning rates than deep ones",
+    ),
+    ("bn-only", "norms", "BnOnly", PRETRAINED, "Train nothing of the encoder but its normalisation"),
+    ("l2-sp", "start", "L2SP", PRETRAINED, "Pull pretrained weights towards their start, new ones towards zero"),
+    ("delta", "delta", "Delta", PRETRAINED, "Pull the encoder's maps towards those it started with"),
+    ("lora", "lora", "Lora", PRETRAINED, "Add trained low-rank factors to the fixed weights of the encoder"),
+    ("clip", "start", "Clip", PRETRAINED, "Bound how far each pretrained weight may go from its start"),
+    ("prune", "pruning", "Prune", frozenset[str](), "Set the smallest weights to zero and train the others on"),
+    ("init", "fresh", "Init", frozenset[str](), "Draw new layers by He or Xavier"),
+    (
+        "channel-dropout",
+        "missing",
+        "ChannelDropout",
+        frozenset[str](),
+        "Leave optional channels out at random in training",
+    ),
+)
+"""Name, room, class, needs and summary of each."""
 
 
 @hookimpl
 def voxgraft_strategies() -> list[StrategySpec[Any]]:
-    return [
-        StrategySpec(
-            name="freeze",
-            summary="Keep the encoder as it is, for good or for the first part of the budget",
-            needs=PRETRAINED,
-            config=_freeze_config,
-            build=_freeze,
-        ),
-        StrategySpec(
-            name="fine-tune",
-            summary="Train the pretrained encoder with a smaller learning rate, from a stage on",
-            needs=PRETRAINED,
-            config=_fine_tune_config,
-            build=_fine_tune,
-        ),
-        StrategySpec(
-            name="layer-decay",
-            summary="Give shallow stages of the encoder smaller learning rates than deep ones",
-            needs=PRETRAINED,
-            config=_layer_decay_config,
-            build=_layer_decay,
-        ),
-    ]
+    return [_card(*card) for card in CARDS]
 
 
-def _freeze_config() -> type[FreezeConfig]:
-    from .config import FreezeConfig
+def _card(name: str, room: str, strategy: str, needs: frozenset[str], summary: str) -> StrategySpec[Any]:
+    """A card whose options and class are imported when they are asked for."""
 
-    return FreezeConfig
+    def config() -> Any:
+        return getattr(import_module(f"{__name__}.config"), f"{strategy}Config")
 
+    def build(options: Any) -> Made:
+        from .own import Made
 
-def _fine_tune_config() -> type[FineTuneConfig]:
-    from .config import FineTuneConfig
+        made = getattr(import_module(f"{__name__}.{room}"), strategy)
+        return Made(lambda: made(options))
 
-    return FineTuneConfig
-
-
-def _layer_decay_config() -> type[LayerDecayConfig]:
-    from .config import LayerDecayConfig
-
-    return LayerDecayConfig
-
-
-def _freeze(config: FreezeConfig) -> Made:
-    from .strategies import Freeze, Made
-
-    return Made(lambda: Freeze(config))
-
-
-def _fine_tune(config: FineTuneConfig) -> Made:
-    from .strategies import FineTune, Made
-
-    return Made(lambda: FineTune(config))
-
-
-def _layer_decay(config: LayerDecayConfig) -> Made:
-    from .strategies import LayerDecay, Made
-
-    return Made(lambda: LayerDecay(config))
+    return StrategySpec(name=name, summary=summary, needs=needs, config=config, build=build)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Callable, Iterator, Sequence
 
 from torch import nn
 
@@ -10,6 +11,7 @@ from voxgraft.errors import TrainingError
 from voxgraft.model.network import SegmentationNetwork
 
 ENCODER = "encoder"
+_ADAPTED = re.compile(r"\.parametrizations\.(\w+)\.(?:original|\d+\..+)$")
 
 
 def encoder_stages(network: SegmentationNetwork) -> list[list[str]]:
@@ -36,9 +38,15 @@ def shallow_stages(network: SegmentationNetwork, count: int, option: str) -> lis
     return [prefix for prefixes in stages[:count] for prefix in prefixes]
 
 
+def plain_name(name: str) -> str:
+    """The name of a parameter before `lora` took it apart: `a.parametrizations.weight.original` is `a.weight`."""
+    return _ADAPTED.sub(r".\1", name)
+
+
 def belongs(name: str, prefixes: Sequence[str]) -> bool:
     """Whether a parameter or module is named by one of the prefixes, or lies within one of them."""
-    return any(name == prefix or name.startswith(f"{prefix}.") for prefix in prefixes)
+    plain = plain_name(name)
+    return any(plain == prefix.rstrip(".") or plain.startswith(f"{prefix.rstrip('.')}.") for prefix in prefixes)
 
 
 def stage_of(name: str, stages: Sequence[Sequence[str]]) -> int | None:
@@ -49,8 +57,31 @@ def stage_of(name: str, stages: Sequence[Sequence[str]]) -> int | None:
     return len(stages) - 1 if belongs(name, [ENCODER]) else None
 
 
-def modules_in(network: nn.Module, prefixes: Sequence[str]) -> Iterator[nn.Module]:
-    """The modules that the prefixes name and all within them."""
-    for name, module in network.named_modules():
-        if belongs(name, prefixes):
-            yield module
+def modules_in(network: nn.Module, prefixes: Sequence[str], start: str = "") -> Iterator[nn.Module]:
+    """The modules that the prefixes name and all within them; also those whose parameters they name one by one."""
+    for name, module in network.named_children():
+        full = f"{start}{name}"
+        owned = [f"{full}.{key}" for key, _ in module.named_parameters()]
+        if belongs(full, prefixes) or (owned and all(belongs(key, prefixes) for key in owned)):
+            yield from module.modules()
+        else:
+            yield from modules_in(module, prefixes, f"{full}.")
+
+
+class Holder:
+    """Keeps parameters from learning for a while, and lets go of exactly those.
+
+    What another strategy holds for good is left to it, in whatever order the two stand.
+    """
+
+    def __init__(self) -> None:
+        self._held: dict[str, nn.Parameter] = {}
+
+    def hold(self, network: nn.Module, wanted: Callable[[str], bool]) -> None:
+        """Of what would learn, hold exactly the parameters whose names are wanted."""
+        for name in [name for name in self._held if not wanted(name)]:
+            self._held.pop(name).requires_grad_(True)
+        for name, parameter in network.named_parameters():
+            if parameter.requires_grad and wanted(name):
+                parameter.requires_grad_(False)
+                self._held[name] = parameter

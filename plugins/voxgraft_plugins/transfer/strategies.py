@@ -7,38 +7,54 @@ miss; it is done by putting the modules into evaluation mode again after every `
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from voxgraft.model.transfer import Context, Row, TransferStrategy
+from voxgraft.model.transfer import Context, Crop, Row, TransferStrategy
+from voxgraft.model.words import CHANNELS_LAST
 
 from .config import FineTuneConfig, FreezeConfig, LayerDecayConfig
-from .stages import ENCODER, belongs, encoder_stages, modules_in, shallow_stages, stage_of
+from .own import OwnStrategy
+from .stages import ENCODER, Holder, belongs, encoder_stages, modules_in, shallow_stages, stage_of
+
+PRETRAINED = frozenset({"pretrained"})
+TUNES = frozenset({"fine-tune", "lp-ft", "gradual", "layer-decay", "bn-only", "delta", "lora", "clip"})
+"""Strategies that are about how the encoder learns."""
 
 
-@dataclass(frozen=True, slots=True)
-class Made:
-    """What a card builds: a strategy is made anew for each training."""
+class Freeze(OwnStrategy):
+    """Nothing of the frozen stages changes: feature extraction, for good or for a share of the budget.
 
-    make: Callable[[], TransferStrategy]
-
-
-class Freeze(TransferStrategy):
-    """Nothing of the frozen stages changes: feature extraction (for good) or linear probing first, then fine-tuning
-    (Kumar et al. 2022), when it ends after a share of the budget.
-
-    Every parameter stays registered with the optimiser; a frozen one has no gradient and is passed over.
+    Every parameter stays registered with the optimiser; a frozen one has no gradient and is passed over. With `cache`
+    training goes over fixed patches, and what the encoder makes of each is computed once.
     """
 
-    needs = frozenset({"pretrained"})
+    name = "freeze"
+    needs = PRETRAINED
+    once = False
 
     def __init__(self, config: FreezeConfig) -> None:
         self._until, self._stages = config.until, config.stages
         self._prefixes: list[str] = []
-        self._held: list[nn.Parameter] = []
+        self._holder = Holder()
+        self.crops = config.crops if config.cache else None
+        self._memory = config.memory * 2**30
+        self._known: dict[Crop, list[Tensor]] = {}
+
+    @property
+    def for_good(self) -> bool:
+        """Whether the whole encoder stays frozen."""
+        return self._until is None and self._stages == "all"
+
+    def conflict(self, other: TransferStrategy) -> str | None:
+        if self.for_good and other.name in TUNES:
+            return "the encoder is frozen for good; give freeze 'until' or 'stages', or leave one of the two out"
+        if self.crops is not None and type(other).inputs is not TransferStrategy.inputs:
+            return "features of images that are changed at every step cannot be kept; set freeze.cache to false"
+        return super().conflict(other)
 
     def prepare(self, context: Context) -> Mapping[str, nn.Module]:
         self._prefixes = [ENCODER]
@@ -53,33 +69,43 @@ class Freeze(TransferStrategy):
         return [row.but(train=False) if belongs(row.name, self._prefixes) else row for row in rows]
 
     def before_step(self, context: Context) -> None:
-        """Hold what would be trained; when the time has come, let go of exactly that.
-
-        What another strategy holds for good is left to it, in whatever order the two stand.
-        """
-        if self._frozen(context):
-            for name, parameter in context.network.named_parameters():
-                if parameter.requires_grad and belongs(name, self._prefixes):
-                    parameter.requires_grad_(False)
-                    self._held.append(parameter)
-        else:
-            for parameter in self._held:
-                parameter.requires_grad_(True)
-            self._held.clear()
+        frozen = self._frozen(context)
+        self._holder.hold(context.network, lambda name: frozen and belongs(name, self._prefixes))
 
     def train_mode(self, context: Context) -> None:
         if self._frozen(context):
             for module in modules_in(context.network, self._prefixes):
                 module.training = False
 
+    def features(self, context: Context, image: Tensor, crops: Sequence[Crop]) -> Sequence[Tensor] | None:
+        """The encoder's maps of fixed patches: kept ones, and those of the others, which are kept from now on."""
+        if self.crops is None or not crops:
+            return None
+        new = [place for place, crop in enumerate(crops) if crop not in self._known]
+        made: dict[Crop, list[Tensor]] = {}
+        if new:
+            with torch.no_grad():
+                maps = context.network.encoder(image[new])
+            made = {crops[place]: [one[number] for one in maps] for number, place in enumerate(new)}
+        each = [made.get(crop) or self._known[crop] for crop in crops]
+        for crop, maps in made.items():
+            size = sum(one.numel() * one.element_size() for one in maps)
+            if size <= self._memory:
+                self._memory -= size
+                self._known[crop] = [one.clone() for one in maps]
+        memory = CHANNELS_LAST[context.network.dims]
+        return [torch.stack(level).contiguous(memory_format=memory) for level in zip(*each, strict=True)]
+
     def _frozen(self, context: Context) -> bool:
         return self._until is None or context.progress < self._until
 
 
-class FineTune(TransferStrategy):
+class FineTune(OwnStrategy):
     """The pretrained part learns more slowly than the new part, its shallow stages perhaps not at all."""
 
-    needs = frozenset({"pretrained"})
+    name = "fine-tune"
+    needs = PRETRAINED
+    once = False
 
     def __init__(self, config: FineTuneConfig) -> None:
         self._factor, self._from_stage, self._keep_norm = config.encoder_lr, config.from_stage, config.keep_norm
@@ -109,11 +135,12 @@ class FineTune(TransferStrategy):
         return row
 
 
-class LayerDecay(TransferStrategy):
+class LayerDecay(OwnStrategy):
     """The learning rate of the pretrained stage i of n is `lr * decay ** (n - i)`, the decoder's is `lr` (Howard and
     Ruder 2018; Bao et al. 2022). Parameters of the encoder that were not pretrained learn at the full rate."""
 
-    needs = frozenset({"pretrained"})
+    name = "layer-decay"
+    needs = PRETRAINED
 
     def __init__(self, config: LayerDecayConfig) -> None:
         self._decay = config.decay

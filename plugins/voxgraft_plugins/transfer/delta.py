@@ -1,0 +1,99 @@
+"""DELTA: stay near the pretrained encoder in what it computes rather than in its weights."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from copy import deepcopy
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from voxgraft.model.network import Output
+from voxgraft.model.transfer import Context
+
+from .config import DeltaConfig
+from .own import OwnStrategy
+from .stages import ENCODER, modules_in
+from .strategies import PRETRAINED
+
+
+class Delta(OwnStrategy):
+    """The distance between the encoder's maps and those of a frozen copy of it as it started (Li et al. 2019):
+    `weight * sum over levels of the mean over images and voxels of sum over channels a_c (F_c - F0_c)^2`.
+
+    The encoder computes with its pretrained statistics and without dropout, in training as in prediction: only then is
+    the distance zero at the start and about weights alone. With measured channels `a_c` is proportional to how much the
+    cross-entropy rises when channel c is put out, to first order (`-g F`, summed over voxels, where it is positive),
+    and 1 on average; until it is measured it is 1.
+    """
+
+    name = "delta"
+    needs = PRETRAINED
+
+    def __init__(self, config: DeltaConfig) -> None:
+        self._weight, self._measures, self._until = config.weight, config.channels == "measured", config.measure
+        self._copy: nn.Module | None = None
+        self._gains: list[Tensor] = []
+        self._attention: list[Tensor] = []
+
+    def prepare(self, context: Context) -> Mapping[str, nn.Module]:
+        self._copy = deepcopy(context.network.encoder).eval().requires_grad_(False)
+        return {}
+
+    def before_step(self, context: Context) -> None:
+        if self._measures and not self._attention and self._gains and context.progress >= self._until:
+            self._attention = [gain / gain.mean().clamp_min(1e-12) for gain in self._gains]
+
+    def train_mode(self, context: Context) -> None:
+        for module in modules_in(context.network, [ENCODER]):
+            module.training = False
+
+    def losses(self, context: Context, batch: Mapping[str, Tensor], output: Output) -> Mapping[str, Tensor]:
+        image = batch["image"]
+        copy = self._reference(image.device)
+        with torch.no_grad():
+            wanted = copy(image)
+        if self._measures and not self._attention:
+            self._measure(batch["target"], output)
+        distance = image.new_zeros(())
+        for level, (mine, start) in enumerate(zip(output.features, wanted, strict=True)):
+            square = (mine - start).pow(2).flatten(2).mean(2)
+            if self._attention:
+                square = square * self._attention[level].to(square)
+            distance = distance + square.sum(1).mean()
+        return {"delta": self._weight * distance}
+
+    def state_dict(self) -> dict[str, Any]:
+        copy = {} if self._copy is None else self._copy.state_dict()
+        return {"copy": copy, "gains": self._gains, "attention": self._attention}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        if self._copy is not None:
+            self._copy.load_state_dict(state["copy"])
+        self._gains, self._attention = list(state["gains"]), list(state["attention"])
+
+    def _reference(self, device: torch.device) -> nn.Module:
+        if self._copy is None:
+            raise RuntimeError("delta: prepare() comes first")
+        self._copy = self._copy.to(device)
+        return self._copy
+
+    def _measure(self, target: Tensor, output: Output) -> None:
+        """Add up what putting out each channel would cost, by the gradient of the cross-entropy at this batch."""
+        maps = [one for one in output.features if one.requires_grad]
+        slopes = iter(torch.autograd.grad(_entropy(output.logits, target), maps, retain_graph=True, allow_unused=True))
+        gains = []
+        for one in output.features:
+            slope = next(slopes) if one.requires_grad else None
+            loss = torch.zeros_like(one) if slope is None else -slope * one.detach()
+            gains.append(loss.flatten(2).sum(2).clamp_min(0).sum(0).double().cpu())
+        self._gains = [a + b for a, b in zip(self._gains, gains, strict=True)] if self._gains else gains
+
+
+def _entropy(logits: Tensor, target: Tensor) -> Tensor:
+    """Cross-entropy for class indices, binary cross-entropy for regions."""
+    if target.is_floating_point():
+        return functional.binary_cross_entropy_with_logits(logits, target)
+    return functional.cross_entropy(logits, target)

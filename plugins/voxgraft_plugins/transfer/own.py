@@ -1,0 +1,35 @@
+"""What the strategies of this plugin share: what a card builds, and which of them cannot stand together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from voxgraft.model.transfer import TransferStrategy
+
+AGAINST: dict[frozenset[str], str] = {
+    frozenset({"lora", "prune"}): "merging the low-rank factors would fill what was pruned",
+    frozenset({"lora", "clip"}): "lora keeps fixed what clip would hold near its start",
+    frozenset({"lora", "bn-only"}): "each says which parameters of the encoder learn, and they differ",
+    frozenset({"clip", "prune"}): "prune sets weights to zero, clip would bring them back to their start",
+}
+"""Why two strategies cannot stand in one stack."""
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """What a card builds: a strategy is made anew for each training."""
+
+    make: Callable[[], TransferStrategy]
+
+
+class OwnStrategy(TransferStrategy):
+    """A strategy that knows which others of this plugin it cannot stand with."""
+
+    once: bool = True
+    """It stands at most once in a stack."""
+
+    def conflict(self, other: TransferStrategy) -> str | None:
+        if self.once and other.name == self.name:
+            return "it is the same strategy twice"
+        return AGAINST.get(frozenset({self.name, other.name}))

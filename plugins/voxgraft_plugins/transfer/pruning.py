@@ -1,0 +1,92 @@
+"""Magnitude pruning with re-training."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from voxgraft.model.network import SegmentationNetwork
+from voxgraft.model.transfer import Context, TransferStrategy
+
+from .config import PruneConfig
+from .own import OwnStrategy
+from .stages import belongs
+from .strategies import Freeze
+
+PARTS = {"network": ["encoder", "decoder"], "encoder": ["encoder"], "decoder": ["decoder"]}
+
+
+class Prune(OwnStrategy):
+    """After a share of the budget the smallest weights become zero and stay zero, the others go on learning (Han et
+    al. 2015). Of n weights exactly `round(amount * n)` are pruned; norms, biases and heads are left alone.
+
+    The masks are kept with checkpoints, and hold for the running average as well, so that what is kept is sparse.
+    """
+
+    name = "prune"
+
+    def __init__(self, config: PruneConfig) -> None:
+        self._amount, self._at, self._parts = config.amount, config.at, PARTS[config.part]
+        self._layerwise = config.by == "layer"
+        self._masks: dict[str, Tensor] = {}
+
+    def conflict(self, other: TransferStrategy) -> str | None:
+        if "encoder" in self._parts and isinstance(other, Freeze) and other.for_good:
+            return "pruning would change the encoder that is frozen for good; set prune.part to decoder"
+        return super().conflict(other)
+
+    def before_step(self, context: Context) -> None:
+        if not self._masks and context.progress >= self._at:
+            self._choose(context.network)
+            self._apply(context.network)
+
+    def after_step(self, context: Context) -> None:
+        self._apply(context.network)
+
+    def export(self, context: Context, network: SegmentationNetwork) -> SegmentationNetwork:
+        """A training that ended before its time to prune is pruned now."""
+        if not self._masks:
+            self._choose(network)
+        self._apply(network)
+        return network
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"masks": self._masks}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self._masks = dict(state["masks"])
+
+    @torch.no_grad()
+    def _choose(self, network: nn.Module) -> None:
+        """Masks that are true where a weight is kept."""
+        weights = {
+            name: parameter.detach().abs()
+            for name, parameter in network.named_parameters()
+            if parameter.ndim > 1 and belongs(name, self._parts)
+        }
+        if self._layerwise:
+            self._masks = {
+                name: _kept(weight.flatten(), self._amount).view(weight.shape) for name, weight in weights.items()
+            }
+            return
+        kept = _kept(torch.cat([weight.flatten() for weight in weights.values()]), self._amount)
+        pieces = torch.split(kept, [weight.numel() for weight in weights.values()])
+        self._masks = {
+            name: piece.view(weight.shape) for (name, weight), piece in zip(weights.items(), pieces, strict=True)
+        }
+
+    @torch.no_grad()
+    def _apply(self, network: nn.Module) -> None:
+        parameters = dict(network.named_parameters())
+        for name, mask in self._masks.items():
+            parameters[name].masked_fill_(~mask.to(parameters[name].device), 0.0)
+
+
+def _kept(magnitudes: Tensor, amount: float) -> Tensor:
+    """True for all but the `round(amount * n)` smallest; among equal ones the first go first."""
+    kept = torch.ones_like(magnitudes, dtype=torch.bool)
+    kept[magnitudes.argsort(stable=True)[: round(amount * magnitudes.numel())]] = False
+    return kept

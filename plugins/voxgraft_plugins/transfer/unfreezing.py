@@ -1,0 +1,91 @@
+"""Unfreezing with time: first the new part and then everything, or one stage after another."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from torch import nn
+
+from voxgraft.errors import TrainingError
+from voxgraft.model.transfer import Context, Row
+
+from .config import FineTuneConfig, FreezeConfig, GradualConfig, LpFtConfig
+from .own import OwnStrategy
+from .stages import ENCODER, Holder, encoder_stages, modules_in, stage_of
+from .strategies import PRETRAINED, FineTune, Freeze
+
+
+class LpFt(Freeze):
+    """A linear probe, then fine-tuning (Kumar et al. 2022): the encoder is frozen for the first part of the budget; the
+    schedule of the learning rate is gone through once before and once again after."""
+
+    name = "lp-ft"
+    once = True
+
+    def __init__(self, config: LpFtConfig) -> None:
+        super().__init__(FreezeConfig(until=config.probe))
+        self._probe = config.probe
+        self._tuning = FineTune(FineTuneConfig(encoder_lr=config.encoder_lr))
+
+    def edit(self, rows: Sequence[Row], context: Context) -> list[Row]:
+        return self._tuning.edit(rows, context)
+
+    def schedule(self, progress: float) -> float:
+        if progress < self._probe:
+            return progress / self._probe
+        return (progress - self._probe) / (1 - self._probe)
+
+
+class Gradual(OwnStrategy):
+    """Gradual unfreezing (Howard and Ruder 2018): the deepest stage learns first, the shallowest last.
+
+    Every parameter is registered with the optimiser from the start; until its stage's time has come it has no gradient,
+    and the optimiser keeps nothing for it.
+    """
+
+    name = "gradual"
+    needs = PRETRAINED
+
+    def __init__(self, config: GradualConfig) -> None:
+        self._config = config
+        self._stages: list[list[str]] = []
+        self._due: list[float] = []
+        """The share of the budget from which each stage learns, shallow to deep; one that never does has infinity."""
+
+        self._holder = Holder()
+
+    def prepare(self, context: Context) -> Mapping[str, nn.Module]:
+        self._stages = encoder_stages(context.network)
+        count, config = len(self._stages), self._config
+        if config.at is None:
+            each = [config.start + (config.end - config.start) * step / max(1, count - 1) for step in range(count)]
+        elif len(config.at) > count:
+            raise TrainingError(f"transfer: gradual.at has {len(config.at)} shares, the encoder has {count} stages")
+        else:
+            each = [*config.at, *[float("inf")] * (count - len(config.at))]
+        self._due = each[::-1]
+        return {}
+
+    def edit(self, rows: Sequence[Row], context: Context) -> list[Row]:
+        """Stages that never learn are not trained."""
+        return [row.but(train=False) if self._due_at(row.name) == float("inf") else row for row in rows]
+
+    def before_step(self, context: Context) -> None:
+        self._holder.hold(context.network, lambda name: self._due_at(name) > context.progress)
+
+    def train_mode(self, context: Context) -> None:
+        waiting = [
+            prefix
+            for prefixes, due in zip(self._stages, self._due, strict=True)
+            if due > context.progress
+            for prefix in prefixes
+        ]
+        if min(self._due) > context.progress:
+            waiting = [ENCODER]
+        for module in modules_in(context.network, waiting):
+            module.training = False
+
+    def _due_at(self, name: str) -> float:
+        """From when a parameter learns; those of the decoder do at once."""
+        stage = stage_of(name, self._stages)
+        return 0.0 if stage is None else self._due[stage]
