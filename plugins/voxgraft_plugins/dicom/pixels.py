@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from struct import error, unpack
 
 from voxgraft.volume import Problem
@@ -13,6 +13,7 @@ from .elements import UNDEFINED
 from .frames import Frame, headers_of
 from .header import NATIVE, Header
 
+KNOWN = frozenset({"MONOCHROME1", "MONOCHROME2", "PALETTE COLOR"})
 FORM = ("BitsAllocated", "PixelRepresentation", "SamplesPerPixel")
 CODECS = {
     "1.2.840.10008.1.2.4.50": "JPEG baseline",
@@ -86,6 +87,9 @@ def pixel_problems(frames: Sequence[Frame]) -> tuple[Problem, ...]:
         if 0 < lacking < len(frames) and any(frame.number(name, usual) != usual for frame in frames):
             return (Problem("bad-rescale", f"{lacking} of its {len(frames)} slices lack the {name} of the others"),)
     problems = []
+    if assumed := sorted({name for header in headers for name in _not_said(header)}):
+        text = f"its header does not give, or not in known words: {', '.join(assumed)}; the usual is assumed"
+        problems.append(Problem("assumed", text, "warning"))
     if first.text("PhotometricInterpretation") == "MONOCHROME1":
         text = "it is MONOCHROME1: low values are meant to be shown bright; the values are left as they are"
         problems.append(Problem("monochrome1", text, "warning"))
@@ -122,6 +126,15 @@ def _unreadable(headers: Sequence[Header]) -> Problem | None:
     if any(not _bits_fit(header) for header in headers):
         return Problem("pixel-form", f"it does not say which of the {bits} bits of a pixel are used")
     return None
+
+
+def _not_said(header: Header) -> Iterator[str]:
+    """What the standard demands of every image and this one lacks; its pixels are taken as they usually are."""
+    for name in ("TransferSyntaxUID", "SamplesPerPixel", "BitsStored", "PixelRepresentation"):
+        if not header.text(name):
+            yield name
+    if header.text("PhotometricInterpretation") not in KNOWN | COLOURS:
+        yield "PhotometricInterpretation"
 
 
 def _listed(words: set[str]) -> str:

@@ -92,7 +92,7 @@ class TiffReader:
             raise ValueError(f"its tags promise {count} voxels, which {size} bytes cannot hold")
         for page in layers.pages:
             ends = [at + length for at, length in zip(page.dataoffsets, page.databytecounts, strict=True)]
-            if not ends or 0 in page.databytecounts or max(ends) > size:
+            if not ends or 0 in page.databytecounts or min(page.dataoffsets) < 8 or max(ends) > size:
                 raise ValueError("parts of its pixels are not in the file; it is truncated, copy it again")
         return layers
 
