@@ -89,7 +89,7 @@ class Lora(OwnStrategy):
         for module in list(network.modules()):
             lists = getattr(module, "parametrizations", {})
             if "weight" in lists and any(isinstance(one, LowRank) for one in lists["weight"].children()):
-                parametrize.remove_parametrizations(module, "weight", leave_parametrized=True)
+                _merge(module, lists["weight"]())
         return network
 
 
@@ -98,3 +98,15 @@ def _takes(module: nn.Module) -> bool:
     if not isinstance(module, KINDS) or parametrize.is_parametrized(module):
         return False
     return isinstance(module, nn.Linear) or module.groups == 1 or set(module.kernel_size) == {1}
+
+
+@torch.no_grad()
+def _merge(module: nn.Module, weight: Tensor) -> None:
+    """Make an adapted layer the plain layer that it computes as.
+
+    torch's `remove_parametrizations` would take the weight from the class that this layer shares with its copies: those
+    (the live network beside its average) could not be used any more.
+    """
+    del module.parametrizations
+    module.__class__ = type(module).__bases__[0]
+    module.weight = nn.Parameter(weight.clone(), requires_grad=False)

@@ -1,0 +1,112 @@
+"""A training of two-dimensional strategies in the real loop that takes a second."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+from torch.nn import functional
+
+from strategy_trainer import network
+from voxgraft.data.plan import Plan
+from voxgraft.model.network import SegmentationNetwork
+from voxgraft.model.transfer import Context, Stack, TransferStrategy
+from voxgraft.sections import Training
+from voxgraft.slot import Chosen
+from voxgraft.train.batches import Batches
+from voxgraft.train.crops import FixedCrops
+from voxgraft.train.loop import Job
+from voxgraft.train.session import table
+
+STRENGTHS = {"rotation": 15.0, "scale": 0.1, "noise": 0.1, "gamma": 0.2}
+
+
+@dataclass(frozen=True)
+class Held:
+    """A prepared case in memory."""
+
+    case: str
+    image: np.ndarray
+    label: np.ndarray
+    places: np.ndarray
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.label.shape
+
+
+def squares(number: int = 3) -> list[Held]:
+    """Bright squares on noise."""
+    rng = np.random.default_rng(0)
+    cases = []
+    for index in range(number):
+        image = rng.normal(0, 0.3, (1, 24, 26)).astype(np.float32)
+        label = np.zeros((24, 26), np.uint8)
+        label[4 + index : 12 + index, 5:14] = 1
+        image[0][label == 1] += 2
+        places = np.argwhere(label == 1)
+        cases.append(Held(f"case{index}", image, label, np.concatenate([np.ones((len(places), 1), int), places], 1)))
+    return cases
+
+
+def plan() -> Plan:
+    return Plan(
+        dims=2,
+        image_dims=2,
+        channels=("mr",),
+        labels=((1, "square"),),
+        modality="mr",
+        normalisation=({},),
+        spacing=(1.0, 1.0),
+        patch=(16, 16),
+        batch=4,
+        strides=((1, 1), (2, 2), (4, 4)),
+    )
+
+
+def cross_entropy(logits: Tensor, target: Tensor) -> Tensor:
+    return functional.cross_entropy(logits, target)
+
+
+def job(
+    folder: Path,
+    strategies: Sequence[TransferStrategy],
+    look: Callable[[SegmentationNetwork], dict[str, float]] = lambda network: {"dice": 0.5},
+    **options: Any,
+) -> Job:
+    """What `voxgraft.train.session` puts together, from cases in memory."""
+    training = Training.model_validate({"device": "cpu", "loss": Chosen(None, None), "budget": "4 steps", **options})
+    net = network()
+    pretrained = frozenset(name for name, _ in net.named_parameters() if name.startswith("encoder."))
+    stack = Stack(strategies)
+    context = Context(net, pretrained, plan=plan())
+    extra = context.extra = stack.prepare(context)
+    rows = table(net, extra, stack, context, SimpleNamespace(training=training))  # type: ignore[arg-type]
+    draws: dict[str, Any] = {"seed": training.seed, "foreground": 0.5}
+    batches = Batches(squares(), plan(), **draws)
+    if stack.crops is not None:
+        fixed = {"spacing": (1.0, 1.0), "strengths": STRENGTHS, "strength": training.augment}
+        batches = FixedCrops(squares(), plan(), crops=stack.crops, **fixed, **draws)
+    return Job(
+        network=net,
+        stack=stack,
+        rows=rows,
+        context=context,
+        extra=extra,
+        batches=batches,
+        plan=plan(),
+        spacing=(1.0, 1.0),
+        loss=cross_entropy,
+        strengths=STRENGTHS,
+        options=training,
+        folder=folder,
+        identity="squares",
+        look=look,
+        report=lambda numbers, step: None,
+        show=lambda share, note: None,
+    )
