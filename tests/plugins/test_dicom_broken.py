@@ -212,3 +212,10 @@ def test_a_number_of_frames_that_nobody_can_hold_is_no_trap(tmp_path: Path) -> N
         dataset.save_as(tmp_path / name)
         item = scan([tmp_path / name])
         assert codes(item) == ["truncated"] and "2000000000 frames" in item.problems[0].message
+
+
+def test_slices_of_different_bits_are_read_each_by_its_own_and_said(tmp_path: Path) -> None:
+    def edit(k: int, dataset: Dataset) -> None:
+        dataset.BitsStored, dataset.HighBit = (16, 15) if k else (12, 11)
+
+    assert codes(scan(make_series(tmp_path, ARRAY, AFFINE, edit=edit))) == ["mixed-bits"]

@@ -90,6 +90,9 @@ def pixel_problems(frames: Sequence[Frame]) -> tuple[Problem, ...]:
     if assumed := sorted({name for header in headers for name in _not_said(header)}):
         text = f"its header does not give, or not in known words: {', '.join(assumed)}; the usual is assumed"
         problems.append(Problem("assumed", text, "warning"))
+    if len(bits := {header.text("BitsStored") for header in headers}) > 1:
+        text = f"its slices use different numbers of bits ({_listed(bits)}); each is read by its own"
+        problems.append(Problem("mixed-bits", text, "warning"))
     if first.text("PhotometricInterpretation") == "MONOCHROME1":
         text = "it is MONOCHROME1: low values are meant to be shown bright; the values are left as they are"
         problems.append(Problem("monochrome1", text, "warning"))
