@@ -341,7 +341,7 @@ def test_a_file_of_a_whole_network_gives_its_encoder(catalogue: Catalogue, tmp_p
 def test_cards_and_options_import_neither_torch_nor_timm(repo_path: dict[str, str]) -> None:
     code = """
 import sys
-names = ["residual_encoder", "timm_encoder", "deepbet_encoder", "unet_decoder", "transfer", "losses"]
+names = ["residual_encoder", "timm_encoder", "deepbet_encoder", "decoders", "transfer", "losses"]
 modules = [__import__(f"voxgraft_plugins.{name}", fromlist=["x"]) for name in names]
 cards = [card for m in modules for name in dir(m) if name.startswith("voxgraft_") for card in getattr(m, name)()]
 heavy = {"torch", "timm", "numpy"}
@@ -350,7 +350,7 @@ options = [card.config() for card in cards]
 print(all(model.__doc__ for model in options), sorted(heavy & set(sys.modules)))
 """
     done = subprocess.run([sys.executable, "-c", code], env=repo_path, capture_output=True, text=True, check=False)
-    assert done.stdout.splitlines() == ["11 []", "True []"], done.stderr
+    assert done.stdout.splitlines() == ["31 []", "True []"], done.stderr
 
 
 def test_pooling_a_constant_gives_the_constant_at_every_size() -> None:

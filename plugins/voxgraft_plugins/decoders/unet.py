@@ -3,21 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
-from voxgraft.errors import ModelError
 from voxgraft.model.blocks import Norm, conv_norm_act
-from voxgraft.model.words import LINEAR
 
 from .config import UNetConfig
-
-MAX_WIDTH = {2: 256, 3: 128}
-STEP = 8
-"""Widths are multiples of this, for the groups of GroupNorm."""
+from .parts import Upsample, check_maps, level_widths
 
 
 class UNetDecoder:
@@ -28,9 +21,7 @@ class UNetDecoder:
 
     def make(self, dims: int, channels: Sequence[int], strides: Sequence[Sequence[int]]) -> UNetLevels:
         """The module; see `voxgraft.interfaces.Decoder`."""
-        most = self._config.max_width or max(MAX_WIDTH[dims], self._config.width)
-        levels = channels[:-1] or channels
-        widths = [min(most, max(self._config.width, -(-width // STEP) * STEP)) for width in levels]
+        widths = level_widths(dims, channels, self._config)
         return UNetLevels(dims, channels, strides, widths, convs=self._config.convs, norm=self._config.norm)
 
 
@@ -42,6 +33,8 @@ class UNetLevels(nn.Module):
         strides: How much coarser than the image they are along each axis.
         widths: Channels of the decoded maps, fine to coarse.
     """
+
+    name = "unet"
 
     def __init__(
         self,
@@ -67,40 +60,19 @@ class UNetLevels(nn.Module):
             steps += [conv_norm_act(dims, width, width, norm=norm) for _ in range(convs - 1)]
             self.levels.append(nn.Sequential(*steps))
 
+    def skip(self, level: int, fine: Tensor, below: Tensor) -> Tensor:
+        """What of the encoder's map is joined on this level; `below` is the decoded map of the level below."""
+        return fine
+
     def forward(self, maps: Sequence[Tensor]) -> list[Tensor]:
         """Decoded maps from the encoder's; both are lists of (batch, channel, *spatial), fine to coarse."""
-        if len(maps) != len(self.ups) + 1:
-            raise ModelError(f"unet: made for {len(self.ups) + 1} maps of an encoder, got {len(maps)}")
+        check_maps(self.name, maps, len(self.ups) + 1)
         if not self.ups:
             return [self.levels[0](maps[0])]
         decoded: list[Tensor] = []
         x = maps[-1]
         for level in reversed(range(len(self.levels))):
             fine = maps[level]
-            x = self.levels[level](torch.cat([self.ups[level](x, fine.shape[2:]), fine], 1))
+            x = self.levels[level](torch.cat([self.ups[level](x, fine.shape[2:]), self.skip(level, fine, x)], 1))
             decoded.insert(0, x)
         return decoded
-
-
-class Upsample(nn.Module):
-    """A transposed convolution whose kernel is its stride, then a cut to the size that is wanted.
-
-    It keeps channels-last memory, which interpolation does not, and is the fastest on a CPU of those measured. Sizes
-    that a network with unpadded convolutions gives are reached by interpolation.
-    """
-
-    def __init__(self, dims: int, inside: int, outside: int, factor: Sequence[float]) -> None:
-        super().__init__()
-        self._mode = LINEAR[dims]
-        step = tuple(max(1, round(value)) for value in factor)
-        transposed: Any = nn.ConvTranspose2d if dims == 2 else nn.ConvTranspose3d
-        self.convolution = transposed(inside, outside, step, step)
-
-    def forward(self, x: Tensor, size: Sequence[int]) -> Tensor:
-        """The map (batch, channel, *size)."""
-        x = self.convolution(x)
-        if any(have < want for have, want in zip(x.shape[2:], size, strict=True)):
-            return functional.interpolate(x, tuple(size), mode=self._mode, align_corners=False)
-        for axis, want in enumerate(size, start=2):
-            x = x.narrow(axis, 0, want)
-        return x

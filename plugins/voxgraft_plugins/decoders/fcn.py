@@ -1,0 +1,55 @@
+"""The fully convolutional network (Long et al. 2015): scores of the coarsest maps, enlarged and added."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+from torch import Tensor, nn
+
+from .config import FCNConfig
+from .parts import check_maps, enlarged, pointwise, ratio
+
+
+class FCNDecoder:
+    """Makes `SummedScores` for an encoder."""
+
+    def __init__(self, config: FCNConfig) -> None:
+        self._config = config
+
+    def make(self, dims: int, channels: Sequence[int], strides: Sequence[Sequence[int]]) -> SummedScores:
+        """The module; see `voxgraft.interfaces.Decoder`."""
+        return SummedScores(dims, channels, strides, self._config.width, self._config.levels)
+
+
+class SummedScores(nn.Module):
+    """`s(n) = score(n)`, `s(i) = score(i) + U(s(i + 1))`; the finest s, enlarged, is the only decoded map.
+
+    Every part is linear and so is the head that follows, which makes classes of the scores: together they are the
+    paper's scores of classes. Enlargement is linear interpolation, as which the paper's starts.
+
+    Args:
+        width: Channels of the scores.
+        levels: So many of the coarsest maps are scored.
+    """
+
+    def __init__(
+        self, dims: int, channels: Sequence[int], strides: Sequence[Sequence[int]], width: int, levels: int
+    ) -> None:
+        super().__init__()
+        self.channels = (width,)
+        self._maps = len(channels)
+        self._first = max(0, len(channels) - levels)
+        chosen = strides[self._first :]
+        self._factors = [ratio(fine, coarse) for fine, coarse in pairwise(chosen)]
+        self._last = ratio(strides[0], chosen[0])
+        self.scores = nn.ModuleList(pointwise(dims, inside, width) for inside in channels[self._first :])
+
+    def forward(self, maps: Sequence[Tensor]) -> list[Tensor]:
+        """The decoded map from the encoder's; both are lists of (batch, channel, *spatial)."""
+        check_maps("fcn", maps, self._maps)
+        chosen = maps[self._first :]
+        total: Tensor = self.scores[-1](chosen[-1])
+        for level in reversed(range(len(chosen) - 1)):
+            total = self.scores[level](chosen[level]) + enlarged(total, chosen[level].shape[2:], self._factors[level])
+        return [enlarged(total, maps[0].shape[2:], self._last)]

@@ -1,0 +1,81 @@
+"""MONAI's U-Net decoder, that of its FlexibleUNet, over maps of any size."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from voxgraft.model.blocks import GROUPS, conv_norm_act
+
+from .config import MonaiUNetConfig
+from .parts import check_maps, enlarged, level_widths
+
+NORMS: dict[str, Any] = {
+    "group": ("group", {"num_groups": GROUPS}),
+    "instance": ("instance", {"affine": True}),
+    "batch": ("batch", {}),
+}
+"""MONAI's words for the norms."""
+
+
+class MonaiUNetDecoder:
+    """Makes `MonaiLevels` for an encoder."""
+
+    def __init__(self, config: MonaiUNetConfig) -> None:
+        self._config = config
+
+    def make(self, dims: int, channels: Sequence[int], strides: Sequence[Sequence[int]]) -> MonaiLevels:
+        """The module; see `voxgraft.interfaces.Decoder`."""
+        return MonaiLevels(dims, channels, level_widths(dims, channels, self._config), self._config)
+
+
+class MonaiLevels(nn.Module):
+    """The blocks of MONAI's decoder; its own loop pads by one voxel at most and takes doubled strides only.
+
+    MONAI's last block, which enlarges beyond the finest map without a skip, is left out.
+    """
+
+    def __init__(self, dims: int, channels: Sequence[int], widths: Sequence[int], config: MonaiUNetConfig) -> None:
+        super().__init__()
+        self.channels, self._maps = tuple(widths), len(channels)
+        if len(channels) == 1:
+            self.blocks = nn.ModuleList([conv_norm_act(dims, channels[0], widths[0], norm=config.norm)])
+            return
+        from monai.networks.nets.flexible_unet import UNetDecoder
+
+        decoder = UNetDecoder(
+            spatial_dims=dims,
+            encoder_channels=[1, *channels],
+            decoder_channels=[*reversed(widths), widths[0]],
+            act=("relu", {"inplace": True}),
+            norm=NORMS[config.norm],
+            dropout=0.0,
+            bias=False,
+            upsample=config.upsample,
+            pre_conv="default",
+            interp_mode="nearest",
+            align_corners=None,
+            is_pad=True,
+        )
+        self.blocks = decoder.blocks[:-1]
+
+    def forward(self, maps: Sequence[Tensor]) -> list[Tensor]:
+        """Decoded maps from the encoder's; both are lists of (batch, channel, *spatial)."""
+        check_maps("monai-unet", maps, self._maps)
+        if self._maps == 1:
+            return [self.blocks[0](maps[0])]
+        decoded: list[Tensor] = []
+        x = maps[-1]
+        for block, fine in zip(self.blocks, reversed(maps[:-1]), strict=True):
+            x = block.upsample(x)  # type: ignore[operator]
+            size = fine.shape[2:]
+            if any(have - want not in (0, 1) for have, want in zip(x.shape[2:], size, strict=True)):
+                x = enlarged(x, size, (1,) * len(size))
+            for axis, want in enumerate(size, start=2):
+                x = x.narrow(axis, 0, want)
+            x = block.convs(torch.cat([fine, x], 1))  # type: ignore[operator]
+            decoded.insert(0, x)
+        return decoded

@@ -1,0 +1,123 @@
+"""What several decoders are made of: widths, ways to enlarge a map, the residual block, the bridge to an added skip."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from torch import Tensor, nn
+from torch.nn import functional
+
+from voxgraft.errors import ModelError
+from voxgraft.model.blocks import SLOPE, Norm, conv_norm_act, convolution, normalisation
+from voxgraft.model.network import CONVOLUTION
+from voxgraft.model.words import LINEAR
+
+from .config import FlatConfig, LevelsConfig
+
+MAX_WIDTH = {2: 256, 3: 128}
+FLAT_WIDTH = {2: 64, 3: 32}
+STEP = 8
+"""Widths are multiples of this, for the groups of GroupNorm."""
+
+
+def level_widths(dims: int, channels: Sequence[int], config: LevelsConfig) -> list[int]:
+    """Channels of the decoded maps, fine to coarse: one for each of the encoder's maps but the coarsest."""
+    most = config.max_width or max(MAX_WIDTH[dims], config.width)
+    return [min(most, max(config.width, -(-width // STEP) * STEP)) for width in channels[:-1] or channels]
+
+
+def flat_width(dims: int, config: FlatConfig) -> int:
+    """Channels of a decoder whose maps are all of one width."""
+    return config.width or FLAT_WIDTH[dims]
+
+
+def check_maps(name: str, maps: Sequence[Tensor], count: int) -> None:
+    """Refuse another number of maps than the decoder was made for.
+
+    Raises:
+        ModelError: There are more or fewer.
+    """
+    if len(maps) != count:
+        raise ModelError(f"{name}: made for {count} maps of an encoder, got {len(maps)}")
+
+
+def ratio(fine: Sequence[int], coarse: Sequence[int]) -> tuple[int, ...]:
+    """How many times coarser one map is than another, along each axis, from their strides."""
+    return tuple(max(1, round(big / small)) for small, big in zip(fine, coarse, strict=True))
+
+
+def enlarged(x: Tensor, size: Sequence[int], factor: Sequence[int], *, nearest: bool = False) -> Tensor:
+    """A map (batch, channel, *spatial) at a finer map's size, linearly between voxels or from the nearest.
+
+    It is enlarged by the factor and cut at its far ends, so that every voxel covers the finer ones it was made of,
+    whatever the size. Sizes that networks with unpadded convolutions give are reached by interpolation.
+    """
+    if tuple(x.shape[2:]) == tuple(size):
+        return x
+    grown = [have * step for have, step in zip(x.shape[2:], factor, strict=True)]
+    if any(have < want for have, want in zip(grown, size, strict=True)):
+        grown = list(size)
+    if nearest:
+        x = functional.interpolate(x, grown, mode="nearest")
+    else:
+        x = functional.interpolate(x, grown, mode=LINEAR[x.ndim - 2], align_corners=False)
+    for axis, want in enumerate(size, start=2):
+        x = x.narrow(axis, 0, want)
+    return x
+
+
+class Upsample(nn.Module):
+    """A transposed convolution whose kernel is its stride, then a cut to the size that is wanted.
+
+    It keeps channels-last memory, which interpolation does not, and is the fastest on a CPU of those measured. Sizes
+    that a network with unpadded convolutions gives are reached by interpolation.
+    """
+
+    def __init__(self, dims: int, inside: int, outside: int, factor: Sequence[float]) -> None:
+        super().__init__()
+        self._mode = LINEAR[dims]
+        step = tuple(max(1, round(value)) for value in factor)
+        transposed: Any = nn.ConvTranspose2d if dims == 2 else nn.ConvTranspose3d
+        self.convolution = transposed(inside, outside, step, step)
+
+    def forward(self, x: Tensor, size: Sequence[int]) -> Tensor:
+        """The map (batch, channel, *size)."""
+        x = self.convolution(x)
+        if any(have < want for have, want in zip(x.shape[2:], size, strict=True)):
+            return functional.interpolate(x, tuple(size), mode=self._mode, align_corners=False)
+        for axis, want in enumerate(size, start=2):
+            x = x.narrow(axis, 0, want)
+        return x
+
+
+class ResidualBlock(nn.Module):
+    """Two convolutions, each with its norm, and a short cut that is a convolution where the width changes."""
+
+    def __init__(self, dims: int, inside: int, outside: int, *, norm: Norm) -> None:
+        super().__init__()
+        self.body = nn.Sequential(
+            conv_norm_act(dims, inside, outside, norm=norm),
+            convolution(dims, outside, outside),
+            normalisation(norm, dims, outside),
+        )
+        self.shortcut: nn.Module = nn.Identity()
+        if inside != outside:
+            self.shortcut = nn.Sequential(
+                convolution(dims, inside, outside, kernel=1), normalisation(norm, dims, outside)
+            )
+        self.activation = nn.LeakyReLU(SLOPE, inplace=True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = self.activation(self.body(x) + self.shortcut(x))
+        return y
+
+
+def pointwise(dims: int, inside: int, outside: int, *, bias: bool = True) -> nn.Module:
+    """A 1x1(x1) convolution."""
+    return CONVOLUTION[dims](inside, outside, 1, bias=bias)
+
+
+def bridge(dims: int, inside: int, outside: int) -> nn.Module:
+    """What makes an encoder's map as wide as the decoded map it is added to: nothing, where it is already."""
+    return nn.Identity() if inside == outside else pointwise(dims, inside, outside)
