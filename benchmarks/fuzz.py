@@ -1,6 +1,6 @@
 """Spoil real files and read them: no crash, no hang, and no volume that an independent reader does not confirm.
 
-    python benchmarks/fuzz.py                 20,000 spoiled files, half a minute
+    python benchmarks/fuzz.py                 110,000 spoiled files, two minutes
     python benchmarks/fuzz.py --count 200     a quick look
 
 Each file is copied, spoiled by `voxgraft.testing.damage.mutations` (up to eight bytes changed, inserted or removed, or
@@ -347,7 +347,7 @@ KINDS = [
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--count", type=int, default=20_000, help="spoiled files in all")
+    parser.add_argument("--count", type=int, default=110_000, help="spoiled files in all")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--kinds", nargs="*", help="only these kinds of files")
     parser.add_argument("--out", type=Path, help="where to write the figures, as JSON")

