@@ -1,0 +1,170 @@
+"""Encoders under decoders: any pair is a network, and a workflow file trains it.
+
+Here every decoder meets two encoders of each dimension, and every encoder two decoders; `benchmarks/pairs.py` goes
+through all of them.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from voxgraft.discovery import Catalogue
+from voxgraft.progress import Progress
+from voxgraft.runs.engine import run_workflow
+from voxgraft.slot import choose
+from voxgraft.testing.pairs import check_pair
+from voxgraft.workflow import read
+
+RESULTS = Path(__file__).parents[2] / "benchmarks" / "results" / "pairs.json"
+SIZES = {2: (45, 67), 3: (21, 37, 19)}
+"""No multiples of anything."""
+
+DECODERS = (
+    "attention-unet",
+    "deeplabv3",
+    "deeplabv3plus",
+    "fcn",
+    "fpn",
+    "linknet",
+    "monai-unet",
+    "segresnet",
+    "unet",
+    "unetplusplus",
+    "unetr",
+)
+BACKBONES = (
+    "vgg11_bn",
+    "densenet121",
+    "tf_efficientnet_lite0",
+    "mobilenetv3_small_050",
+    "convnext_atto",
+    "swin_tiny_patch4_window7_224",
+    "inception_v3",
+)
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    yield
+    torch.set_num_threads(before)
+
+
+def rows() -> Iterator[tuple[str, dict[str, Any], int, str]]:
+    """Encoder, options, dimensions, decoder."""
+    for decoder in DECODERS:
+        yield "residual", {}, 3, decoder
+        yield "deepbet", {"weights": "none"}, 3, decoder
+        yield "timm", {"model": "resnet18"}, 2, decoder
+        yield "residual", {}, 2, decoder
+    for number, backbone in enumerate(BACKBONES):
+        for decoder in (DECODERS[number % 11], DECODERS[(number * 3 + 5) % 11]):
+            yield "timm", {"model": backbone, "full_resolution": number % 2 == 0}, 2, decoder
+
+
+@pytest.mark.parametrize(("encoder", "options", "dims", "decoder"), rows())
+def test_a_pair_gives_the_images_size_and_trains_from_head_to_stem(
+    catalogue: Catalogue, encoder: str, options: dict[str, Any], dims: int, decoder: str
+) -> None:
+    chosen = choose(catalogue, "encoder", {"use": encoder, **options})
+    size = (83, 101) if options.get("model") == "inception_v3" else SIZES[dims]  # unpadded, it takes none smaller
+    check_pair(chosen, choose(catalogue, "decoder", {"use": decoder}), dims, size)
+
+
+def test_every_decoder_is_among_the_pairs(catalogue: Catalogue) -> None:
+    assert {spec.name for _, spec in catalogue.of("decoder")} == set(DECODERS)
+
+
+def test_the_kept_figures_are_of_every_pair_and_none_is_broken(catalogue: Catalogue) -> None:
+    document = json.loads(RESULTS.read_text())
+    assert document["pairs"] == len(document["rows"]) == document["holds"] + document["refused"]
+    assert document["broken"] == 0 and document["holds"] >= 240
+    assert {row["decoder"] for row in document["rows"]} == set(DECODERS)
+
+
+WORKFLOW = """\
+voxgraft: 1
+name: decoders
+data:
+  layout: {{use: pairs, path: {data}{layout}}}
+  modality: {modality}
+  split: {{folds: 2, fold: 0, seed: 7}}
+{labels}model:
+  dims: {dims}
+  encoder: {encoder}
+  decoder: {decoder}
+training: {{budget: 10 steps, batch: 2, patch: {patch}, device: cpu}}
+evaluation: {{metrics: [dice]}}
+tracking: null
+steps: [check, plan, prepare, train, evaluate]
+"""
+
+
+def folder_of(target: Path, images: list[Path], labels: list[Path]) -> Path:
+    for name, files in (("images", images), ("labels", labels)):
+        (target / name).mkdir(parents=True)
+        for number, file in enumerate(files):
+            (target / name / f"case{number}{''.join(file.suffixes)}").symlink_to(file)
+    return target
+
+
+@pytest.mark.parametrize(
+    ("decoder", "dims", "encoder"),
+    [
+        ("{use: segresnet}", 3, "{use: residual, width: 8}"),
+        ("{use: unetplusplus, max_width: 64}", 2, "{use: efficientnet-lite0, weights: none}"),
+    ],
+)
+def test_a_workflow_trains_it_on_hippocampi(
+    catalogue: Catalogue, data: Path, tmp_path: Path, decoder: str, dims: int, encoder: str
+) -> None:
+    images = sorted((data / "hippocampus" / "imagesTr").glob("*.nii.gz"))[:4]
+    folder = folder_of(tmp_path / "data", images, [data / "hippocampus" / "labelsTr" / one.name for one in images])
+    trained(
+        catalogue,
+        tmp_path,
+        data=folder,
+        layout="",
+        modality="mr",
+        labels="  labels: {front: 1, back: 2}\n",
+        dims=dims,
+        encoder=encoder,
+        decoder=decoder,
+        patch="[24, 32, 24]" if dims == 3 else "[48, 48]",
+    )
+
+
+def test_a_workflow_trains_deeplab_on_vessels(catalogue: Catalogue, data: Path, tmp_path: Path) -> None:
+    images, labels = (sorted((data / "drive" / name).iterdir())[:4] for name in ("images", "1st_manual"))
+    trained(
+        catalogue,
+        tmp_path,
+        data=folder_of(tmp_path / "data", images, labels),
+        layout=", channels: [red, green, blue]",
+        modality="rgb",
+        labels="",
+        dims=2,
+        encoder="{use: timm, model: resnet18}",
+        decoder="{use: deeplabv3plus, low_stride: 2, width: 32}",
+        patch="[128, 128]",
+    )
+
+
+def trained(catalogue: Catalogue, folder: Path, **parts: Any) -> None:
+    """Ten steps through a workflow file, after which the validation cases are segmented and scored."""
+    path = folder / "workflow.yaml"
+    path.write_text(WORKFLOW.format(**parts))
+    run = run_workflow(read(path, catalogue), catalogue, folder / "run", progress=Progress(stream=io.StringIO()))
+    scores = json.loads((run.folder / "evaluate" / "scores.json").read_text())
+    assert set(scores["cases"]) == set(run.split.validation) and len(scores["cases"]) == 2
+    table = json.loads((run.folder / "train" / "parameters.json").read_text())
+    assert any(row["name"].startswith("decoder.") and row["train"] for row in table)
