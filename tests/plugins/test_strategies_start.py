@@ -260,3 +260,22 @@ def test_measured_channels_weigh_by_what_putting_them_out_costs() -> None:
     again.prepare(Context(network()))
     again.load_state_dict(strategy.state_dict())
     assert all(torch.equal(a, b) for a, b in zip(again._attention, strategy._attention, strict=True))
+
+
+def test_voxels_that_are_left_out_do_not_measure_channels() -> None:
+    """Whatever stands in them, indices or regions."""
+    for regions in (False, True):
+        gains = []
+        for other in (0, 1):
+            trainer = Trainer(network(), Delta(DeltaConfig(channels="measured")))
+            image, target = batches(1)[0]
+            counted = torch.ones_like(target, dtype=torch.bool)
+            counted[:, :8] = False
+            target[:, :8] = other
+            trainer.mode()
+            truth = torch.stack([target, 1 - target], 1).float() if regions else target
+            batch = {"image": image, "target": truth, "counted": counted}
+            trainer.stack.losses(trainer.context, batch, trainer.net(image))
+            gains.append(trainer.stack.strategies[0]._gains)
+        assert all(torch.equal(a, b) for a, b in zip(*gains, strict=True))
+        assert any(bool(gain.any()) for gain in gains[0])

@@ -56,7 +56,7 @@ class Delta(OwnStrategy):
         with torch.no_grad():
             wanted = copy(image)
         if self._measures and not self._attention:
-            self._measure(batch["target"], output)
+            self._measure(_entropy(output.logits, batch["target"], batch.get("counted")), output)
         distance = image.new_zeros(())
         for level, (mine, start) in enumerate(zip(output.features, wanted, strict=True)):
             square = (mine - start).pow(2).flatten(2).mean(2)
@@ -80,10 +80,10 @@ class Delta(OwnStrategy):
         self._copy = self._copy.to(device)
         return self._copy
 
-    def _measure(self, target: Tensor, output: Output) -> None:
-        """Add up what putting out each channel would cost, by the gradient of the cross-entropy at this batch."""
+    def _measure(self, entropy: Tensor, output: Output) -> None:
+        """Add up what putting out each channel would cost, by the gradient of the cross-entropy of this batch."""
         maps = [one for one in output.features if one.requires_grad]
-        slopes = iter(torch.autograd.grad(_entropy(output.logits, target), maps, retain_graph=True, allow_unused=True))
+        slopes = iter(torch.autograd.grad(entropy, maps, retain_graph=True, allow_unused=True))
         gains = []
         for one in output.features:
             slope = next(slopes) if one.requires_grad else None
@@ -92,8 +92,10 @@ class Delta(OwnStrategy):
         self._gains = [a + b for a, b in zip(self._gains, gains, strict=True)] if self._gains else gains
 
 
-def _entropy(logits: Tensor, target: Tensor) -> Tensor:
-    """Cross-entropy for class indices, binary cross-entropy for regions."""
+def _entropy(logits: Tensor, target: Tensor, counted: Tensor | None) -> Tensor:
+    """Cross-entropy for class indices, binary cross-entropy for regions: the mean over the voxels that count."""
     if target.is_floating_point():
-        return functional.binary_cross_entropy_with_logits(logits, target)
-    return functional.cross_entropy(logits, target)
+        each = functional.binary_cross_entropy_with_logits(logits, target, reduction="none").mean(1)
+    else:
+        each = functional.cross_entropy(logits, target, reduction="none")
+    return each.mean() if counted is None else (each * counted).sum() / counted.sum().clamp_min(1)
