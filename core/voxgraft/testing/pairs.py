@@ -32,12 +32,12 @@ def check_pair(encoder: Chosen[Any], decoder: Chosen[Any], dims: int, size: Sequ
         require(bool(torch.isfinite(one).all()), "its logits are not finite")
     require(len(output.deep) == len(net.heads) - 1, f"{len(output.deep)} of {len(net.heads) - 1} coarser heads answer")
     require(tuple(output.logits.shape) == (2, 3, *size), f"{tuple(output.logits.shape)} for an image of {tuple(size)}")
-    output.logits.square().mean().backward(retain_graph=len(output.deep) > 0)
+    torch.autograd.backward(output.logits.square().mean(), retain_graph=bool(output.deep))
     coarse = {name for name, _ in net.named_parameters() if name.startswith("heads.") and name.split(".")[1] != "0"}
     unused = [name for name, one in net.named_parameters() if one.grad is None and name not in coarse]
     require(not unused, f"no gradient reaches {', '.join(unused[:5])}")
     if output.deep:
-        torch.stack([one.square().mean() for one in output.deep]).sum().backward()
+        torch.autograd.backward(torch.stack([one.square().mean() for one in output.deep]).sum())
         unused = [name for name, one in net.named_parameters() if one.grad is None]
         require(not unused, f"no gradient reaches {', '.join(unused[:5])}")
     stem: Any = next(one for one in net.encoder.parameters() if one.ndim > 2)
