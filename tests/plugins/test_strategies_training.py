@@ -446,3 +446,20 @@ def test_every_registered_strategy_is_in_the_documentation(catalogue: Catalogue)
         name, options = card.name, set(card.config().model_fields)
         assert name in rows, f"docs/strategies.md does not tell of {name}"
         assert options <= set(re.findall(r"`([a-z_]+)`", rows[name])), f"docs/strategies.md lacks options of {name}"
+
+
+def test_the_loop_follows_the_schedule_that_strategies_bend(catalogue: Catalogue, tmp_path: Path) -> None:
+    """Each parameter's own rate times the schedule, which lp-ft goes through twice."""
+    (strategy,) = made(catalogue, "lp-ft")
+    work = job(tmp_path, [strategy], budget="8 steps", schedule={"use": "cosine", "warmup": 0.5}, ema=0.0)
+    seen: list[float] = []
+    after = work.stack.after_step
+
+    def note(context: Context) -> None:
+        seen.append(context.factor)
+        after(context)
+
+    work.stack.after_step = note  # type: ignore[method-assign]
+    loop.fit(work, Fabric(**CPU))
+    once = [1e-3, 0.5, 1.0, 0.5]
+    assert seen == pytest.approx(once + once, abs=1e-9)
