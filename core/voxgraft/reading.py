@@ -77,8 +77,9 @@ def scan_files(files: Iterable[Path], catalogue: Catalogue, *, series_only: bool
         BadImage: A file cannot be opened.
     """
     found: dict[str, tuple[AnySpec, list[Path]]] = {}
+    specs = _specs(catalogue)
     for file in files:
-        spec = choose_reader(file, catalogue)
+        spec = _claiming(file, specs)
         if spec is not None and (not series_only or getattr(spec, "series", False)):
             found.setdefault(spec.name, (spec, []))[1].append(file)
     items = [item for spec, group in found.values() for item in _scan_group(spec, group, catalogue)]
@@ -176,7 +177,15 @@ def choose_reader(file: Path, catalogue: Catalogue) -> AnySpec | None:
     Raises:
         DataError: Two readers claim it with equal right.
     """
-    specs: dict[str, Any] = {spec.name: spec for _, spec in catalogue.of("reader")}
+    return _claiming(file, _specs(catalogue))
+
+
+def _specs(catalogue: Catalogue) -> dict[str, Any]:
+    return {spec.name: spec for _, spec in catalogue.of("reader")}
+
+
+def _claiming(file: Path, specs: dict[str, Any]) -> AnySpec | None:
+    """See `choose_reader`."""
     name = file.name.lower()
     fits = {spec.name: max((len(s) for s in spec.suffixes if name.endswith(s)), default=0) for spec in specs.values()}
     longest = max(fits.values(), default=0)

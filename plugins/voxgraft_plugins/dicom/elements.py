@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from struct import Struct, error
 
+from .stretches import Memory, Step
+
 PREAMBLE = 128
 MAGIC = b"DICM"
 PIXEL_DATA = 0x7FE00010
@@ -52,13 +54,14 @@ class Walk:
     complete: bool
 
 
-def walk(data: bytes, size: int, wanted: frozenset[int]) -> Walk:
+def walk(data: bytes, size: int, wanted: frozenset[int], memory: Memory) -> Walk:
     """Go through the elements up to the pixel data.
 
     Args:
         data: The first bytes of the file.
         size: The size of the whole file.
         wanted: The tags, as group * 65536 + element, whose values are kept.
+        memory: What the files walked before for the same tags share; it learns from this one.
 
     Raises:
         Short: The pixel data begin beyond `data`.
@@ -67,27 +70,37 @@ def walk(data: bytes, size: int, wanted: frozenset[int]) -> Walk:
     if data[PREAMBLE : PREAMBLE + 4] != MAGIC:
         raise Odd("no preamble")
     values: dict[int, bytes] = {}
-    syntax, implicit, at = "", False, PREAMBLE + 4
+    syntax, implicit, at, last = "", False, PREAMBLE + 4, len(data) - 8
+    steps: list[Step] = []
+    known = memory.explicit
     try:
-        while at < len(data):
-            group, element, vr, length = _SHORT(data, at) if len(data) - at >= 8 else (*_TAG(data, at), b"", 0)
+        while at <= last + 7:
+            stretch = known.get(data[at : at + 8]) if syntax else None
+            if stretch is not None and data.startswith(stretch[0], at):
+                values.update(stretch[1])
+                at += len(stretch[0])
+                continue
+            group, element, vr, length = _SHORT(data, at) if at <= last else (*_TAG(data, at), b"", 0)
             if group != 2 and not syntax:
                 syntax = values.get(SYNTAX, b"").rstrip(b"\0 ").decode("ascii", "replace")
                 if syntax in ("", DEFLATED, BIG_ENDIAN, GE_PRIVATE):
                     raise Odd(syntax)
                 implicit = syntax == IMPLICIT
+                known = memory.implicit if implicit else memory.explicit
             tag = group << 16 | element
             if vr in _SHORT_VRS and not (implicit and group != 2):  # most elements; the call below would say the same
                 start, unknown = at + 8, False
             else:
                 start, length, unknown = _value(data, at, implicit and group != 2)
             if tag == PIXEL_DATA:
+                memory.learn(data, steps, implicit, wanted)
                 return Walk(values, syntax, start, -1 if length == UNDEFINED else length, True)
             end = _after_items(data, start, implicit or unknown) if length == UNDEFINED else start + length
             if tag in wanted:
                 if end > len(data):
                     break
                 values[tag] = data[start:end]
+            steps.append((tag, at, start, end))
             at = end
     except error:
         at = len(data) + 1

@@ -7,12 +7,14 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from struct import unpack_from
 from typing import Any
 
 from .attributes import DOUBLES, NAMES, PRESENCE, PRIVATE, TAGS, WANTED, WHOLE_NUMBERS, Attributes
 from .elements import BIG_ENDIAN, DEFLATED, EXPLICIT, IMPLICIT, Odd, Short, walk
+from .stretches import Memory
 
 NATIVE = frozenset({IMPLICIT, EXPLICIT, BIG_ENDIAN, DEFLATED})
 """Transfer syntaxes whose pixels are not compressed."""
@@ -56,19 +58,22 @@ class Header(Attributes):
         return self.plain and self.syntax in (IMPLICIT, EXPLICIT) and self.length >= 0
 
 
-def read_header(path: Path) -> Header | None:
+def read_header(path: Path, memory: Memory | None = None) -> Header | None:
     """Read a file's header; None where it is no DICOM file at all.
+
+    Args:
+        memory: What the headers read before share with this one; whoever reads a series passes one to all of them.
 
     Raises:
         OSError: The file cannot be read.
     """
-    window = WINDOW
+    window, memory = WINDOW, Memory() if memory is None else memory
     with path.open("rb", buffering=0) as file:
         size = os.fstat(file.fileno()).st_size
         while True:
             data = os.pread(file.fileno(), window, 0)
             try:
-                found = walk(data, size, WANTED)
+                found = walk(data, size, WANTED, memory)
             except Short:
                 window *= 8
             except Odd:
@@ -101,7 +106,7 @@ def _text(name: str, value: bytes, raw: dict[str, bytes]) -> str:
         signed = raw.get("PixelRepresentation", b"\0")[:1] == b"\1"
         return str(unpack_from("<h" if signed else "<H", value)[0]) if len(value) == 2 else ""
     if value.isascii():
-        return value.decode("ascii").strip(" \0")
+        return _ascii(value)
     from pydicom.charset import convert_encodings, decode_bytes
     from pydicom.valuerep import TEXT_VR_DELIMS
 
@@ -111,6 +116,12 @@ def _text(name: str, value: bytes, raw: dict[str, bytes]) -> str:
             return str(decode_bytes(value, convert_encodings(codes), TEXT_VR_DELIMS)).strip(" \0")
     except (LookupError, ValueError):
         return value.decode("latin-1").strip(" \0")
+
+
+@lru_cache(maxsize=1024)
+def _ascii(value: bytes) -> str:
+    """Text of plain letters; most of it is the same in all files of a series, and then hashed once."""
+    return value.decode("ascii").strip(" \0")
 
 
 def _own(values: dict[str, str]) -> dict[str, str]:

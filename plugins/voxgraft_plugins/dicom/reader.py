@@ -16,6 +16,7 @@ from .header import Header, read_header
 from .items import Found
 from .kinds import STRUCTURES, is_image
 from .series import describe, is_nameless, may_belong, series_of
+from .stretches import Memory
 from .structures import structures_item
 from .voxels import read_voxels
 
@@ -38,8 +39,9 @@ class DicomReader:
         headers: list[Header] = []
         structures: list[Header] = []
         damaged: dict[Path, Header | None] = {}
+        memory = Memory()
         for file in (*files, *unclaimed(files)):
-            header = _header(file)
+            header = _header(file, memory)
             if header is not None and header.sop_class in STRUCTURES:
                 structures.append(header)
             elif header is None or (is_image(header) and is_nameless(header)):
@@ -90,7 +92,8 @@ class DicomReader:
             BadImage: They are not the same any more.
             OSError: A file cannot be read.
         """
-        headers = [header for file in item.files if (header := read_header(file)) is not None]
+        memory = Memory()
+        headers = [header for file in item.files if (header := read_header(file, memory)) is not None]
         if len(headers) < len(item.files):
             raise BadImage(item.path, CHANGED)
         images = [found for series in series_of(headers) for found in describe(series, (), self._config)]
@@ -110,9 +113,9 @@ def _is_same(now: Item, then: Item) -> bool:
     return np.allclose(now.affine, then.affine, atol=1e-6)
 
 
-def _header(file: Path) -> Header | None:
+def _header(file: Path, memory: Memory) -> Header | None:
     try:
-        return read_header(file)
+        return read_header(file, memory)
     except OSError:
         return None
 
