@@ -1,7 +1,7 @@
 """Model packages: a trained model as data only, every file named in a manifest with its SHA-256.
 
 A package is a folder (or a zip of it) of `model.safetensors`, `plan.json`, `workflow.yaml`, `labels.json`, `card.md`
-and `manifest.json`. It holds no pickle and no code, and reading one runs none.
+and `manifest.json`; an ensemble has `members.json` besides. It holds no pickle and no code, and reading one runs none.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import os
 import shutil
 import zipfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 FORMAT = 1
 MEMBERS = ("model.safetensors", "plan.json", "workflow.yaml", "labels.json", "card.md")
+OPTIONAL = ("members.json",)
+"""Of an ensemble: the plan of each of its networks, whose tensors are `0.NAME`, `1.NAME` and so on."""
 MANIFEST = "manifest.json"
 SUFFIX = ".voxgraft.zip"
 LARGEST = 32 * 2**30
@@ -41,6 +43,7 @@ class Package:
     Attributes:
         facts: The rest of the manifest: VoxGraft's version, plugins with versions and hashes, data hashes, scores.
         hash: One fingerprint of all files: the identity of the model.
+        members: Of an ensemble, the plan of each network; empty where there is one network, which follows `plan`.
     """
 
     folder: Path
@@ -48,6 +51,7 @@ class Package:
     labels: Labels
     facts: Mapping[str, Any]
     hash: str
+    members: tuple[Plan, ...] = ()
 
     @property
     def weights(self) -> Path:
@@ -67,10 +71,12 @@ def write_package(
     labels: Labels,
     card: str,
     facts: Mapping[str, Any],
+    members: Sequence[Plan] = (),
 ) -> Package:
     """Write a package, whole or not at all.
 
     Args:
+        members: Of an ensemble, the plan of each network.
         workflow: The resolved workflow as YAML.
         card: What a person should know of the model, as Markdown.
     """
@@ -83,6 +89,8 @@ def write_package(
         write_text(beside / "workflow.yaml", workflow)
         write_json(beside / "labels.json", _label_document(plan, labels))
         write_text(beside / "card.md", card)
+        if members:
+            write_json(beside / "members.json", [member.model_dump(mode="json") for member in members])
         _write_manifest(beside, facts)
     return read_package(folder)
 
@@ -95,8 +103,8 @@ def amend_package(folder: Path, *, card: str, facts: Mapping[str, Any]) -> Packa
     package = read_package(folder)
     with whole(folder) as beside:
         beside.mkdir(parents=True)
-        for name in MEMBERS:
-            if name != "card.md":
+        for name in files_of(folder):
+            if name not in ("card.md", MANIFEST):
                 _link(folder / name, beside / name)
         write_text(beside / "card.md", card)
         _write_manifest(beside, {**package.facts, **facts})
@@ -118,7 +126,7 @@ def read_package(path: Path) -> Package:
         ModelError: It is no package, a file is missing, or a file is not what the manifest says.
     """
     files, facts = _read_manifest(path)
-    for name in MEMBERS:
+    for name in files:
         member, entry = path / name, files[name]
         if not member.is_file() or member.is_symlink():
             raise ModelError(f"{path}: the package lacks its file {name}")
@@ -131,14 +139,20 @@ def read_package(path: Path) -> Package:
         labels=_labels(path / "labels.json"),
         facts=facts,
         hash=_identity(files),
+        members=_plans(path / "members.json") if "members.json" in files else (),
     )
+
+
+def files_of(folder: Path) -> tuple[str, ...]:
+    """The names of a package's files: an ensemble has one more."""
+    return (*MEMBERS, *(name for name in OPTIONAL if (folder / name).is_file()), MANIFEST)
 
 
 def pack(folder: Path, target: Path) -> Path:
     """Write a package folder as one zip file."""
     read_package(folder)
     with whole(target) as beside, zipfile.ZipFile(beside, "w", zipfile.ZIP_STORED) as archive:
-        for name in (*MEMBERS, MANIFEST):
+        for name in files_of(folder):
             archive.write(folder / name, name)
     return target
 
@@ -170,7 +184,7 @@ def unpack(archive: Path, folder: Path) -> Package:
 def _members(archive: Path, file: zipfile.ZipFile) -> list[str]:
     """The names in an archive, if they are those of a package and not more than one can hold."""
     names = [info.filename for info in file.infolist()]
-    if set(names) != {*MEMBERS, MANIFEST} or len(names) != len(set(names)):
+    if set(names) - set(OPTIONAL) != {*MEMBERS, MANIFEST} or len(names) != len(set(names)):
         raise ModelError(f"{archive}: is no model package: it holds {', '.join(sorted(set(names))[:8]) or 'nothing'}")
     size = sum(info.file_size for info in file.infolist())
     if size > LARGEST or size > max(LARGEST_MANIFEST, DENSEST * archive.stat().st_size):
@@ -196,8 +210,10 @@ def _read_manifest(path: Path) -> tuple[dict[str, dict[str, Any]], dict[str, Any
         raise ModelError(f"{manifest}: is damaged")
     if lacking := [name for name in MEMBERS if not isinstance(files.get(name), dict)]:
         raise ModelError(f"{manifest}: does not name {lacking[0]}")
-    if strange := sorted(set(files) - set(MEMBERS)):
+    if strange := sorted(set(files) - {*MEMBERS, *OPTIONAL}):
         raise ModelError(f"{manifest}: names {strange[0]!r}, which is no part of a package")
+    if not all(isinstance(entry, dict) for entry in files.values()):
+        raise ModelError(f"{manifest}: is damaged")
     return files, facts
 
 
@@ -216,7 +232,8 @@ def _check_weights(path: Path) -> None:
 def _write_manifest(folder: Path, facts: Mapping[str, Any]) -> None:
     files = {
         name: {"size": os.path.getsize(folder / name), "sha256": sha256(folder / name)}  # noqa: PTH202
-        for name in MEMBERS
+        for name in files_of(folder)
+        if name != MANIFEST
     }
     write_json(folder / MANIFEST, {"format": FORMAT, "files": files, "facts": dict(facts)})
 
@@ -239,6 +256,18 @@ def _labels(path: Path) -> Labels:
         raise ModelError(f"{path}: is damaged") from None
 
 
+def _plans(path: Path) -> tuple[Plan, ...]:
+    try:
+        rows = json.loads(path.read_text(encoding="utf-8"))
+        plans = tuple(Plan.model_validate(row) for row in rows)
+    except (ValueError, TypeError, RecursionError):
+        raise ModelError(f"{path}: is damaged") from None
+    if not plans:
+        raise ModelError(f"{path}: is damaged: an ensemble has networks")
+    return plans
+
+
 def _identity(files: Mapping[str, Mapping[str, Any]]) -> str:
     """Weights, plan and labels make the model; its card and workflow text may be amended."""
-    return digest({name: files[name]["sha256"] for name in ("model.safetensors", "plan.json", "labels.json")})
+    makes = ("model.safetensors", "plan.json", "labels.json", *OPTIONAL)
+    return digest({name: files[name]["sha256"] for name in makes if name in files})

@@ -174,9 +174,20 @@ class Evaluation(Config):
     """The first one decides about promotion."""
 
 
+class Guard(Config):
+    """A second network beside the run, trained from scratch on the same data in the same order: does transfer help?"""
+
+    use: Literal["twin"] = "twin"
+    metric: str | None = None
+    """What decides; by default the first metric of the evaluation."""
+
+    lr: Annotated[float, Gt(0)] | None = None
+    """The twin's highest learning rate; by default the run's. A network from scratch often wants a larger one."""
+
+
 class Registry(Config):
     """The name under which versions of the model are kept."""
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
     promote: Literal["if-not-worse", "always", "never"] = "if-not-worse"
-    """When a new version becomes `champion`."""
+    """When a new version becomes `champion`. `if-not-worse` keeps back, besides, a version whose guard says `hurts`."""

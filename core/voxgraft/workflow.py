@@ -14,7 +14,7 @@ from .data.section import Data
 from .discovery import Catalogue
 from .errors import UsageError, WorkflowError
 from .interfaces import Step, Strategy, Tracker
-from .sections import Budget, Evaluation, Inference, Model, Registry, Training
+from .sections import Budget, Evaluation, Guard, Inference, Model, Registry, Training
 from .slot import Chosen, Slot
 from .yamlfile import Lines, Loc, load, parse
 
@@ -42,6 +42,9 @@ class Workflow(Config):
         default="mlflow", validate_default=True
     )
     registry: Registry | None = None
+    guard: Guard | None = None
+    """Whether transfer helps is found out as well, after `evaluate`; `guard: twin` is enough."""
+
     steps: Annotated[list[Annotated[Chosen[Step], Slot("step")]], MinLen(1)] = Field(
         default=list(STEPS[:-1]),
         validate_default=True,
@@ -52,7 +55,7 @@ class Workflow(Config):
     @classmethod
     def _fill_sections(cls, document: Any) -> Any:
         if isinstance(document, dict):
-            return {"training": {}, "evaluation": {}, **document}
+            return {"training": {}, "evaluation": {}, **_with_guard(document)}
         return document
 
     @model_validator(mode="after")
@@ -64,6 +67,15 @@ class Workflow(Config):
                     raise ValueError(f"steps: {step.name!r} must come after {before!r}")
         if "register" in names and self.registry is None:
             raise ValueError("steps: 'register' needs a section 'registry' with a name")
+        if "guard" in names and self.guard is None:
+            raise ValueError("steps: 'guard' needs a section 'guard', such as guard: twin")
+        if self.guard is not None:
+            metrics = [metric.name for metric in self.evaluation.metrics]
+            if self.guard.metric not in (None, *metrics):
+                raise ValueError(f"guard: metric {self.guard.metric!r} is not among evaluation.metrics")
+            weights = getattr(self.model.encoder.options, "weights", None)
+            if weights in (None, "none") and not self.transfer:
+                raise ValueError("guard: nothing is transferred here; name weights or a strategy, or leave guard out")
         dims = getattr(self.model.encoder.component, "dims", frozenset({2, 3}))
         if self.model.dims not in dims:
             raise ValueError(f"model: the encoder {self.model.encoder.name!r} has no {self.model.dims}D form")
@@ -72,6 +84,20 @@ class Workflow(Config):
     def document(self) -> dict[str, Any]:
         """Plain values with every default written out; reading them again gives the same workflow."""
         return {name: _document(getattr(self, name)) for name in type(self).model_fields}
+
+
+def _with_guard(document: dict[str, Any]) -> dict[str, Any]:
+    """The word `twin` written out, and the step `guard` after `evaluate` where the workflow has a guard."""
+    guard = document.get("guard")
+    if guard is None:
+        return document
+    steps = document.get("steps", list(STEPS[:-1]))
+    if isinstance(steps, list):
+        names = [step.get("use") if isinstance(step, dict) else step for step in steps]
+        if "guard" not in names and "evaluate" in names:
+            place = names.index("evaluate") + 1
+            steps = [*steps[:place], "guard", *steps[place:]]
+    return {**document, "guard": {"use": guard} if isinstance(guard, str) else guard, "steps": steps}
 
 
 def _document(value: Any) -> Any:

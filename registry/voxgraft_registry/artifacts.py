@@ -8,7 +8,7 @@ from urllib.parse import unquote, urlsplit
 from voxgraft.errors import ModelError
 from voxgraft.files import digest, whole
 from voxgraft.models import cache_folder
-from voxgraft.package import LARGEST, MANIFEST, MEMBERS, Package, read_package
+from voxgraft.package import LARGEST, MANIFEST, MEMBERS, OPTIONAL, Package, read_package
 
 from .connection import Address
 
@@ -55,9 +55,10 @@ def _download(place: str, at: Address, target: Path, name: str) -> None:
 
     listed = list_artifacts(artifact_uri=place, tracking_uri=at.uri)
     sizes = {str(file.path).rpartition("/")[2]: int(file.file_size or 0) for file in listed if not file.is_dir}
-    wanted = (*MEMBERS, MANIFEST)
+    wanted: tuple[str, ...] = (*MEMBERS, MANIFEST)
     if lacking := [member for member in wanted if member not in sizes]:
         raise ModelError(f"{name}: is no VoxGraft package: it has no {lacking[-1]}")
+    wanted = (*wanted, *(member for member in OPTIONAL if member in sizes))
     if sum(sizes[member] for member in wanted) > LARGEST:
         raise ModelError(f"{name}: is larger than any model package")
     with whole(target) as beside:

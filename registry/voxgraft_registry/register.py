@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from voxgraft.errors import DataError, ModelError
+from voxgraft.guard import HURTS
 from voxgraft.models import CHALLENGER, CHAMPION, Version
 from voxgraft.package import Package, amend_package, read_package
 from voxgraft.places import without_places
@@ -28,6 +29,7 @@ class Register:
         return {
             "model": read_package(run.package).hash,
             "scores": _scores(run),
+            "guard": _guard(run),
             "registry": run.workflow.document()["registry"],
             "uri": at.uri,
             "there": at.database.exists() if at.database else True,
@@ -45,13 +47,14 @@ class Register:
         version = store.register(package, wanted.name, run=run.identity.get(IDENTITY, ""))
         before = _champion(store, wanted.name)
         verdict = self._judge(run, store, package, version, before)
+        hurts = _guard(run) == HURTS
         already = before is not None and before.version == version.version
-        champion = already or _is_promoted(wanted, verdict)
+        champion = already or _is_promoted(wanted, verdict, hurts)
         if not already:
             version = store.promote(wanted.name, version.version, CHAMPION if champion else CHALLENGER)
         run.write("register.json", _outcome(version, champion, before, verdict, at))
         role = f"is now {CHAMPION}" if champion else f"is {CHALLENGER}, not {CHAMPION}"
-        run.progress.say(f"register: {wanted.name} version {version.version} {role}: {_reason(wanted, verdict)}")
+        run.progress.say(f"register: {wanted.name} version {version.version} {role}: {_reason(wanted, verdict, hurts)}")
 
     def _judge(
         self, run: Run, store: MlflowStore, package: Package, version: Version, before: Version | None
@@ -84,15 +87,27 @@ def _outcome(
     }
 
 
-def _is_promoted(wanted: Registry, verdict: Verdict | None) -> bool:
+def _is_promoted(wanted: Registry, verdict: Verdict | None, hurts: bool) -> bool:
     if wanted.promote == "if-not-worse":
-        return verdict is None or not verdict.worse
+        return not hurts and (verdict is None or not verdict.worse)
     return wanted.promote == "always"
 
 
-def _reason(wanted: Registry, verdict: Verdict | None) -> str:
+def _reason(wanted: Registry, verdict: Verdict | None, hurts: bool) -> str:
     compared = f"against the champion, {verdict.reason}" if verdict else "there was no other champion"
+    if hurts:
+        compared = f"the guard says that transfer hurts, a network from scratch is better; {compared}"
     return compared if wanted.promote == "if-not-worse" else f"promote is {wanted.promote!r}; {compared}"
+
+
+def _guard(run: Run) -> str | None:
+    """What the run's guard said, if it has one."""
+    if run.workflow.guard is None:
+        return None
+    try:
+        return str(run.read("guard.json")["verdict"])
+    except DataError:
+        return None
 
 
 def _champion(store: MlflowStore, name: str) -> Version | None:

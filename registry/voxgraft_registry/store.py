@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from voxgraft.errors import ModelError
 from voxgraft.files import sha256, write_text
 from voxgraft.models import CHAMPION, Version
-from voxgraft.package import MANIFEST, MEMBERS, Package
+from voxgraft.package import MANIFEST, Package, files_of
 
 from .aliases import demoted, promoted
 from .artifacts import fetch_package
@@ -208,7 +208,7 @@ class MlflowStore:
     def _send(self, client: MlflowClient, package: Package, run: str, model: str) -> None:
         from mlflow import __version__
 
-        for member in (*MEMBERS, MANIFEST):
+        for member in files_of(package.folder):
             client.log_model_artifact(model, str(package.folder / member))
         with TemporaryDirectory(prefix="voxgraft-") as scratch:
             path = Path(scratch) / "MLmodel"

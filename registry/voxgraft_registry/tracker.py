@@ -34,6 +34,8 @@ DOCUMENTS = (
     "plan.json",
     "train/parameters.json",
     "train/summary.json",
+    "guard.json",
+    "evaluate/members.json",
     "register.json",
 )
 """Files of a run's folder that go to MLflow, those that are there, as soon as they are."""
@@ -87,6 +89,15 @@ class MlflowTracker:
             self._log_params({key: text for key, text in flat(without_places(values)).items() if key not in have})
 
         self._attempt(send, "parameters were not kept")
+
+    def tags(self, values: Mapping[str, str]) -> None:
+        """Name the run, such as by its guard's verdict."""
+
+        def send() -> None:
+            for key, value in values.items():
+                self._client.set_tag(self._id, key, value)
+
+        self._attempt(send, "tags were not kept")
 
     def metrics(self, values: Mapping[str, float], step: int) -> None:
         """Add a point to each curve."""

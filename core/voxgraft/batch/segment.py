@@ -54,7 +54,7 @@ def segment(
 
     Args:
         model: A package, its folder or file, or a reference that a store answers to.
-        predictor: Makes the model ready, once; by default `voxgraft.infer.predictor.Predictor`.
+        predictor: Makes the model ready, once; by default `voxgraft.infer.ensemble.predictor_of`.
 
     Raises:
         UsageError: An input, writer or executor is not there, or the inputs hold no scan.
@@ -72,9 +72,9 @@ def segment(
     def load() -> Predictor:
         if predictor is not None:
             return predictor(package)
-        from ..infer.predictor import Predictor as Trained
+        from ..infer.ensemble import predictor_of
 
-        return Trained(package, catalogue, device=device, overlap=overlap, mirror=mirror)
+        return predictor_of(package, catalogue, device=device, overlap=overlap, mirror=mirror)
 
     teller = progress or Progress(quiet=True)
     with sole_owner(folder) as locked, Ledger(folder) as ledger:

@@ -12,7 +12,7 @@ from ..errors import BrokenPlugin, DataError, VoxGraftError
 from ..interfaces import Layout
 from ..slot import Chosen
 from ..workflow import Workflow
-from .cases import Case, Dataset, MaskRef, Split, split_by_patient
+from .cases import Case, Dataset, MaskRef, Split, drawn, split_by_patient
 from .labelling import labels_of
 from .section import Data
 from .section import Split as SplitOptions
@@ -59,16 +59,26 @@ def with_rater(case: Case, wanted: str | None) -> Case:
 def split_of(dataset: Dataset, labelled: Sequence[Case], options: SplitOptions) -> Split:
     """Which labelled cases are for training and which for validation; no patient is in both.
 
+    Where the options stand for all folds or repeats, this is the first one.
+
     Raises:
         DataError: There are too few patients, or the data set gives no such split or one that divides a patient.
     """
+    fold, repeat = (0 if one == "all" else one for one in (options.fold, options.repeat))
     if options.by == "patient":
-        return split_by_patient(labelled, options.folds, options.fold, options.seed)
+        split = split_by_patient(labelled, options.folds, fold, options.seed)
+    else:
+        split = _given(dataset, labelled, fold)
+    return split if options.labelled is None else drawn(split, labelled, options.labelled, repeat, options.seed)
+
+
+def _given(dataset: Dataset, labelled: Sequence[Case], fold: int) -> Split:
+    """The split that comes with the data set."""
     if not dataset.splits:
         raise DataError("data.split: the data set gives no split; say by: patient")
-    if options.fold >= len(dataset.splits):
+    if fold >= len(dataset.splits):
         raise DataError(f"data.split.fold: the data set gives {len(dataset.splits)} splits, counted from 0")
-    given = dataset.splits[options.fold]
+    given = dataset.splits[fold]
     patients = {case.id: case.patient for case in labelled}
     split = Split(*(tuple(name for name in part if name in patients) for part in (given.train, given.validation)))
     if not split.train or not split.validation:

@@ -44,17 +44,44 @@ class Split(Config):
     folds: Annotated[int, Ge(2)] = 5
     """The number of parts; one of them is for validation."""
 
-    fold: Annotated[int, Ge(0)] = 0
-    """The part that is for validation, counted from 0."""
+    fold: Annotated[int, Ge(0)] | Literal["all"] = 0
+    """The part that is for validation, counted from 0. `all` is cross-validation: each part in turn, in its own run."""
+
+    labelled: Annotated[int, Ge(1)] | None = None
+    """Learn from so many patients of the training part only, drawn by seed and repeat; the rest counts as unlabelled.
+    Held-out cases stay the same, and a smaller number draws some of those that a larger one draws."""
+
+    repeats: Annotated[int, Ge(1)] = 1
+    """With `labelled`: so many different draws, each a run of its own."""
+
+    repeat: Annotated[int, Ge(0)] | Literal["all"] = "all"
+    """One of the draws, counted from 0; by default all of them."""
 
     seed: int = 7
     """Another seed gives another deal."""
 
+    @model_validator(mode="before")
+    @classmethod
+    def _all_folds(cls, document: Any) -> Any:
+        """`folds: all` is short for every one of the usual number of folds."""
+        if isinstance(document, dict) and document.get("folds") == "all":
+            return {**{key: value for key, value in document.items() if key != "folds"}, "fold": "all"}
+        return document
+
     @model_validator(mode="after")
-    def _fold_exists(self) -> Split:
-        if self.by == "patient" and self.fold >= self.folds:
+    def _parts_exist(self) -> Split:
+        if self.by == "patient" and self.fold != "all" and self.fold >= self.folds:
             raise ValueError(f"fold {self.fold} does not exist: {self.folds} folds are counted from 0")
+        if self.labelled is None and (self.repeats != 1 or self.repeat not in (0, "all")):
+            raise ValueError("repeats are draws of labelled patients: say how many with labelled")
+        if self.repeat != "all" and self.repeat >= self.repeats:
+            raise ValueError(f"repeat {self.repeat} does not exist: {self.repeats} repeats are counted from 0")
         return self
+
+    @property
+    def many(self) -> bool:
+        """Whether this stands for several splits, each for a run of its own."""
+        return self.fold == "all" or (self.repeats > 1 and self.repeat == "all")
 
 
 class Data(Config):
@@ -65,6 +92,13 @@ class Data(Config):
 
     modality: Annotated[Chosen[Modality], Slot("modality")]
     """How the images are normalised, augmented and shown."""
+
+    source: Annotated[Chosen[Layout] | None, Slot("layout", optional=True)] = None
+    """Labelled scans from elsewhere. They are learnt from with their labels, and the layout's training cases only by
+    strategies that learn from unlabelled scans; held out and scored are cases of the layout."""
+
+    unlabelled: Annotated[Chosen[Layout] | None, Slot("layout", optional=True)] = None
+    """More scans for strategies that learn from unlabelled ones; masks that lie there are not looked at."""
 
     labels: dict[Name, Annotated[int, Ge(0), Le(65535)] | Structure] | None = None
     """Names and values of the structures; by default what the layout says. `{value: 1, from: [2, 3, spleen]}` makes a
@@ -151,6 +185,8 @@ class Data(Config):
                 raise ValueError("paint: needs regions, which it gives values to")
             if len(self.paint) != len(self.regions) or len(set(self.paint)) != len(self.paint):
                 raise ValueError(f"paint: give each of the {len(self.regions)} regions a value of its own, in order")
+        if self.limit is not None and self.split.labelled is not None:
+            raise ValueError("limit: split.labelled says already how many are learnt from; leave one of the two out")
         if self.overlap is not None and self.regions is not None:
             raise ValueError("overlap: regions keep both structures where two overlap; leave one of the two keys out")
         return self

@@ -107,7 +107,7 @@ class Predictor:
                 the model cannot do without.
         """
         start = time.monotonic()
-        _check(volume, self.plan, missing)
+        check_scan(volume, self.plan, missing)
         image, orientation = reoriented(volume)
         voxels = network_image(
             image.array.reshape(image.channels, *image.shape), image.spacing, self.plan, self.modality, missing
@@ -126,16 +126,16 @@ class Predictor:
         )
         labels = np.ascontiguousarray(orientation.undo(mask_of(classes, self.plan)))
         first = 0 if self.plan.regions else 1
-        names = self._names
+        names = output_names(self.package)
         found = {name: round(confidence[i + first], 4) for i, name in enumerate(names) if confidence[i + first] > 0}
         result = Volume(labels, volume.affine, dims=volume.dims, item=volume.item)
         return Prediction(result, found, time.monotonic() - start)
 
-    @property
-    def _names(self) -> list[str]:
-        """The structure of each output, background left out; a region that is painted has its colour's name."""
-        called = {label.value: label.name for label in self.package.labels.items}
-        return [called.get(value, name) for value, name in self.plan.labels]
+
+def output_names(package: Package) -> list[str]:
+    """The structure of each output, background left out; a region that is painted has its colour's name."""
+    called = {label.value: label.name for label in package.labels.items}
+    return [called.get(value, name) for value, name in package.plan.labels]
 
 
 def segment_array(
@@ -210,7 +210,7 @@ def _fill(
                 rest = (slice(0, n) for n in result.shape[2:])
                 see((slice(low, high), slice(first_col, last_col), *rest), shares(logits, plan))
             result[low:high, first_col:last_col] = decided(logits, plan, tally).cpu().numpy()
-        held = held[:, -2:]
+        held = held[:, -1:]
 
 
 def _by_slice(
@@ -262,7 +262,12 @@ def _columns(source: tuple[int, ...], plan: Plan) -> Iterator[tuple[int, int]]:
         start = end - 1
 
 
-def _check(volume: Volume, plan: Plan, missing: Sequence[int]) -> None:
+def check_scan(volume: Volume, plan: Plan, missing: Sequence[int]) -> None:
+    """Refuse a scan that the model is not for.
+
+    Raises:
+        BadImage: It has another number of channels or axes, or lacks a channel that the model cannot do without.
+    """
     name = volume.item.path.name if volume.item else "the scan"
     if volume.dims != plan.image_dims:
         raise BadImage(name, f"has {volume.dims} axes; the model was trained on images of {plan.image_dims}")

@@ -6,11 +6,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..data.plan import Plan
+from ..guard import said
 
 
 def model_card(facts: Mapping[str, Any], plan: Plan) -> str:
     """The card of a package."""
     training, split = facts["training"], facts["split"]
+    members = facts.get("members", 0)
     size = " x ".join(f"{low:g} to {high:g}" for low, high in plan.contract.get("size_mm", []))
     spacing = " x ".join(f"{low:g} to {high:g}" for low, high in plan.contract.get("spacing_mm", []))
     weights = facts.get("weights") or {}
@@ -34,6 +36,8 @@ def model_card(facts: Mapping[str, Any], plan: Plan) -> str:
         f"{training['parameters']:,} parameters",
         f"- VoxGraft {facts['voxgraft']}, {facts['created']}",
         "",
+        *(_ensemble(facts) if members else []),
+        *_guard(facts),
         *_scores(facts),
     ]
     return "\n".join(lines)
@@ -41,6 +45,21 @@ def model_card(facts: Mapping[str, Any], plan: Plan) -> str:
 
 def _channel(name: str, plan: Plan) -> str:
     return f"{name}, may be missing" if name in plan.optional else name
+
+
+def _ensemble(facts: Mapping[str, Any]) -> list[str]:
+    return [
+        f"## An ensemble of {facts['members']} networks",
+        "",
+        "Their probabilities are averaged; it takes the time of each. The scores below are those of the networks, each "
+        "on cases that it did not learn from; the average itself was scored on none.",
+        "",
+    ]
+
+
+def _guard(facts: Mapping[str, Any]) -> list[str]:
+    verdict: Mapping[str, Any] = facts.get("guard", {})
+    return ["## Does transfer help?", "", f"{said(verdict)}.", ""] if verdict else []
 
 
 def _scores(facts: Mapping[str, Any]) -> list[str]:

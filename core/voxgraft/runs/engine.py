@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,9 @@ def run_workflow(
 ) -> Run:
     """Do a workflow's steps in a folder.
 
+    A workflow that stands for several splits (all folds, repeated draws) is done as one run for each of them, each in a
+    folder of its own below `members/`; what they left is then put together.
+
     A step is passed over when its inputs (what earlier steps left is among them) are those of the last time, and its
     own outputs are still what it left.
 
@@ -46,7 +49,7 @@ def run_workflow(
     folder.mkdir(parents=True, exist_ok=True)
     with _Lock(folder):
         if fresh:
-            for name in ("steps", "train", "package", "evaluate", "run.json"):
+            for name in ("steps", "train", "package", "evaluate", "members", "twin", "guard.json", "run.json"):
                 remove(folder / name)
         write_text(folder / "workflow.yaml", dump(workflow.document()))
         write_json(folder / "environment.json", environment(workflow, catalogue))
@@ -57,21 +60,19 @@ def run_workflow(
     return run
 
 
-def _do(run: Run, chosen: Iterable[Chosen[Step]]) -> None:
-    tracked = False
+def _do(run: Run, chosen: Sequence[Chosen[Step]]) -> None:
     status = "FAILED"
     try:
-        for one in chosen:
-            step = one.build()
-            key = digest({"step": one.document(), "inputs": dict(step.inputs(run))})
-            if _is_done(run, one.name, key, step):
-                run.progress.say(f"{one.name}: unchanged, passed over")
+        for name, document, step in _steps(run, chosen):
+            key = digest({"step": document, "inputs": dict(step.inputs(run))})
+            if _is_done(run, name, key, step):
+                run.progress.say(f"{name}: unchanged, passed over")
             else:
-                if not tracked:
-                    tracked = _track(run)
+                if run.tracker is None:
+                    _track(run)
                 start = time.monotonic()
                 step.do(run)
-                _note(run, one.name, key, step, time.monotonic() - start)
+                _note(run, name, key, step, time.monotonic() - start)
         status = "FINISHED"
     except KeyboardInterrupt:
         status = "KILLED"
@@ -81,13 +82,27 @@ def _do(run: Run, chosen: Iterable[Chosen[Step]]) -> None:
             run.tracker.finish(status)
 
 
-def _track(run: Run) -> bool:
+def _steps(run: Run, chosen: Sequence[Chosen[Step]]) -> Iterator[tuple[str, Any, Step]]:
+    """Name, document and step, one after the other; those of a run of many splits, once its members are done."""
+    if not run.workflow.data.split.many:
+        for one in chosen:
+            yield one.name, one.document(), one.build()
+        return
+    from .many import do_members, together
+
+    do_members(run, [one.name for one in chosen])
+    for one in chosen:
+        step = together(one)
+        if step is not None:
+            yield one.name, one.document(), step
+
+
+def _track(run: Run) -> None:
     """Start the tracker once there is something to do, before any hour is spent."""
     if run.workflow.tracking is not None:
         tracker = run.workflow.tracking.build()
         tracker.start(run)
         run.tracker = tracker
-    return True
 
 
 def _chosen(workflow: Workflow, steps: Sequence[str] | None) -> list[Chosen[Step]]:

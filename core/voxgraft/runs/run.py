@@ -58,7 +58,7 @@ class Run:
         from ..data.cases import Split
 
         document = self.read("split.json")
-        return Split(tuple(document["train"]), tuple(document["validation"]))
+        return Split(*(tuple(document.get(part, ())) for part in ("train", "validation", "unlabelled")))
 
     @property
     def plan(self) -> Plan:
@@ -81,6 +81,12 @@ class Run:
         """Leave a JSON document in the run's folder."""
         write_json(self.folder / name, document)
         return self.folder / name
+
+    def tag(self, values: Mapping[str, str]) -> None:
+        """Name the run in the tracker, where there is one that knows names."""
+        tags = getattr(self.tracker, "tags", None)
+        if tags is not None:
+            tags(values)
 
     def log(self, values: Mapping[str, float], step: int) -> None:
         """Send numbers to the tracker, where there is one."""

@@ -1,4 +1,4 @@
-"""The steps of a workflow: check, plan, prepare, train, evaluate."""
+"""The steps of a workflow: check, plan, prepare, train, evaluate, guard."""
 
 from __future__ import annotations
 
@@ -49,6 +49,13 @@ def voxgraft_steps() -> list[StepSpec[StepConfig]]:
             build=_evaluate,
             after=("train",),
         ),
+        StepSpec(
+            name="guard",
+            summary="Train a twin from scratch, and judge whether transfer helps",
+            config=_config,
+            build=_guard,
+            after=("evaluate",),
+        ),
     ]
 
 
@@ -86,3 +93,9 @@ def _evaluate(config: StepConfig) -> Step:
     from voxgraft.runs.steps.evaluate import Evaluate
 
     return Evaluate()
+
+
+def _guard(config: StepConfig) -> Step:
+    from voxgraft.runs.steps.guard import GuardStep
+
+    return GuardStep()

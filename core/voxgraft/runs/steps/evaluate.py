@@ -15,7 +15,8 @@ from ...data.channels import missing_in, stack_channels
 from ...data.grid import reoriented
 from ...data.plan import Plan
 from ...errors import DataError
-from ...infer.predictor import Prediction, Predictor, See
+from ...infer.ensemble import predictor_of
+from ...infer.predictor import Prediction, See
 from ...masks import read_mask
 from ...package import amend_package, read_package
 from ...reading import read
@@ -55,7 +56,7 @@ class Evaluate:
 
     def do(self, run: Run) -> None:
         package = read_package(run.package)
-        predictor = Predictor(package, run.catalogue, device=run.workflow.inference.device)
+        predictor = predictor_of(package, run.catalogue, device=run.workflow.inference.device)
         cases = {case.id: case for case in run.dataset.cases}
         held_out = [cases[name] for name in run.split.validation]
         labels = run.dataset.labels or package.labels

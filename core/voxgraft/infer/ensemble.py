@@ -1,0 +1,203 @@
+"""Several networks as one model: the probabilities that each gives a voxel, averaged, decide.
+
+Every network sees a scan through its own plan (spacing, normalisation), since each was planned for from its own
+training cases; so the average is taken on the scan's own grid. Time is that of one network times their number. Memory
+is that of all weights, of one network's pass, and one number for each output and voxel of the scan, whatever the number
+of networks; where that is too much, it lies in a file.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import psutil
+import torch
+from numpy.typing import NDArray
+from safetensors.torch import load_file
+from torch import Tensor
+
+from ..data.coding import bit_type
+from ..data.grid import reoriented
+from ..data.plan import Plan
+from ..data.prepare import network_image
+from ..discovery import Catalogue
+from ..errors import ModelError
+from ..interfaces import Modality
+from ..model.network import SegmentationNetwork
+from ..package import Package
+from ..volume import Volume
+from .build import network_of, recipe_of
+from .decide import Tally, mask_of
+from .device import choose_device
+from .interpolation import Interpolation
+from .predictor import SHARE_OF_MEMORY, Prediction, Predictor, See, check_scan, output_names, segment_array
+
+AT_A_TIME = 16
+"""Rows of a scan that are decided together."""
+
+
+def predictor_of(
+    package: Package,
+    catalogue: Catalogue,
+    *,
+    device: str = "auto",
+    overlap: float | None = None,
+    mirror: bool | None = None,
+) -> Predictor | Ensemble:
+    """What applies a package: one network, or several as one.
+
+    Raises:
+        ModelError: See `Predictor`.
+    """
+    kind = Ensemble if package.members else Predictor
+    return kind(package, catalogue, device=device, overlap=overlap, mirror=mirror)
+
+
+class Ensemble:
+    """The networks of a package as one model; takes the place of a `Predictor`.
+
+    Raises:
+        ModelError: The weights do not fit the networks that the package describes, or a plugin it needs is missing.
+    """
+
+    def __init__(
+        self,
+        package: Package,
+        catalogue: Catalogue,
+        *,
+        device: str = "auto",
+        overlap: float | None = None,
+        mirror: bool | None = None,
+    ) -> None:
+        recipe = recipe_of(package, catalogue)
+        self.package, self.plan = package, package.plan
+        self.overlap = recipe.inference.overlap if overlap is None else overlap
+        self.mirror = recipe.inference.mirror if mirror is None else mirror
+        self.batch = recipe.inference.batch
+        self.device = choose_device(device)
+        self.modality: Modality = recipe.modality.build()
+        self.networks = [network_of(recipe.model, plan) for plan in package.members]
+        try:
+            tensors = load_file(package.weights)
+            for number, network in enumerate(self.networks):
+                network.load_state_dict(_own(tensors, number))
+                network.to(self.device).eval()
+        except Exception as error:
+            raise ModelError(f"{package.folder}: the weights do not fit the networks it describes") from error
+
+    def predict(
+        self,
+        volume: Volume,
+        progress: Callable[[float], None] | None = None,
+        missing: Sequence[int] = (),
+        see: See | None = None,
+    ) -> Prediction:
+        """Labels in the scan's own grid; see `Predictor.predict`.
+
+        Raises:
+            BadImage: The scan does not fit the model.
+        """
+        start = time.monotonic()
+        check_scan(volume, self.plan, missing)
+        image, orientation = reoriented(volume)
+        with tempfile.TemporaryDirectory(prefix="voxgraft-") as scratch:
+            means = _room((self.plan.classes, *image.shape), scratch)
+            for number, (network, plan) in enumerate(zip(self.networks, self.package.members, strict=True)):
+                shown = None if progress is None else _part(progress, number, len(self.networks))
+                self._add(means, network, plan, image, missing, shown)
+            found, confidence = self._decide(means, see)
+            del means
+        labels = np.ascontiguousarray(orientation.undo(mask_of(found, self.plan)))
+        first = 0 if self.plan.regions else 1
+        names = output_names(self.package)
+        known = {name: round(confidence[i + first], 4) for i, name in enumerate(names) if confidence[i + first] > 0}
+        result = Volume(labels, volume.affine, dims=volume.dims, item=volume.item)
+        return Prediction(result, known, time.monotonic() - start)
+
+    def _add(
+        self,
+        means: NDArray[np.float32],
+        network: SegmentationNetwork,
+        plan: Plan,
+        image: Volume,
+        missing: Sequence[int],
+        progress: Callable[[float], None] | None,
+    ) -> None:
+        """Add one network's share of the mean probabilities (output, *spatial), axes in RAS order."""
+        array = image.array.reshape(image.channels, *image.shape)
+        voxels = network_image(array, image.spacing, plan, self.modality, missing)
+        share = 1.0 / len(self.networks)
+        shape = list(image.shape)
+        sliced = plan.dims != plan.image_dims
+        if sliced:  # slices are seen where the network sees them; probabilities are resampled along their axis below
+            shape[plan.slice_axis] = voxels.shape[1 + plan.slice_axis]
+        here = means if tuple(shape) == image.shape else np.zeros((plan.classes, *shape), np.float32)
+
+        def add(part: tuple[slice, ...], found: NDArray[np.float32]) -> None:
+            here[(slice(None), *part)] += share * found
+
+        segment_array(
+            network,
+            torch.from_numpy(np.ascontiguousarray(voxels)),
+            tuple(shape),
+            plan,
+            overlap=self.overlap,
+            mirror=self.mirror,
+            batch=self.batch,
+            device=self.device,
+            progress=progress,
+            see=add,
+        )
+        if here is not means:
+            axis = 1 + plan.slice_axis
+            along = Interpolation(here.shape[axis], means.shape[axis])
+            means += along.take(torch.from_numpy(here), axis, 0, means.shape[axis], 0).numpy()
+
+    def _decide(self, means: NDArray[np.float32], see: See | None) -> tuple[NDArray[Any], list[float]]:
+        """What the mean probabilities say, some rows at a time; and the mean of them where each output won."""
+        plan = self.plan
+        shape: tuple[int, ...] = means.shape[1:]
+        found: NDArray[Any] = np.zeros(shape, bit_type(plan) if plan.regions else np.uint8)
+        tally = Tally(plan.classes)
+        for start in range(0, shape[0], AT_A_TIME):
+            rows = slice(start, min(shape[0], start + AT_A_TIME))
+            part = np.ascontiguousarray(means[:, rows])
+            if see is not None:
+                see((rows, *(slice(0, n) for n in shape[1:])), part)
+            found[rows] = _decided(torch.from_numpy(part), plan, tally).numpy()
+        return found, tally.means()
+
+
+def _own(tensors: dict[str, Tensor], number: int) -> dict[str, Tensor]:
+    prefix = f"{number}."
+    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
+
+
+def _decided(probabilities: Tensor, plan: Plan, tally: Tally) -> Tensor:
+    """The most probable class of each voxel, or a bit for each region that is more likely there than not."""
+    if not plan.regions:
+        best, classes = probabilities.max(0)
+        tally.add(classes, best)
+        return classes.to(torch.uint8)
+    bits = torch.zeros(probabilities.shape[1:], dtype=torch.int32)
+    for index, one in enumerate(probabilities):
+        inside = one > 0.5
+        bits |= inside.int() << index
+        tally.add_region(index, one, inside)
+    return bits
+
+
+def _room(shape: tuple[int, ...], scratch: str) -> NDArray[np.float32]:
+    """Zeros, in a file where memory is short."""
+    if 4 * np.prod(shape, dtype=np.float64) <= SHARE_OF_MEMORY * psutil.virtual_memory().available:
+        return np.zeros(shape, np.float32)
+    return np.memmap(f"{scratch}/means.npy", np.float32, "w+", shape=shape)
+
+
+def _part(progress: Callable[[float], None], number: int, of: int) -> Callable[[float], None]:
+    """Shows the progress of one network as a part of the whole."""
+    return lambda share: progress((number + share) / of)

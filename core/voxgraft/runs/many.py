@@ -1,0 +1,125 @@
+"""A run of several splits: cross-validation, repeated draws of labelled patients, or both.
+
+Each split is a run of its own below `members/`, resumable by itself. What they leave is put together: one package in
+which their networks vote, the scores of every held-out case (each once), and how much scores differ between members.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..data.cases import Split, check_folds
+from ..data.dataset import split_of
+from ..errors import DataError
+from ..interfaces import Step
+from ..slot import Chosen
+from ..workflow import Workflow, from_document
+from .run import Run
+
+APART = frozenset({"register"})
+"""Steps that are done once, with what the members leave; every other step is done by each member."""
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """One of the runs.
+
+    Attributes:
+        name: Of its folder, such as `fold_0`, `repeat_2` or `fold_0_repeat_2`.
+    """
+
+    name: str
+    fold: int
+    repeat: int
+    split: Split
+
+
+def members_of(run: Run) -> list[Member]:
+    """The members of a run, in order: repeats within folds.
+
+    Raises:
+        DataError: A patient would be learnt from and held out, or be held out by two folds.
+    """
+    options, dataset = run.workflow.data.split, run.dataset
+    labelled = [case for case in dataset.cases if case.label is not None]
+    number = options.folds if options.by == "patient" else len(dataset.splits)
+    folds = list(range(max(1, number))) if options.fold == "all" else [options.fold]
+    repeats = list(range(options.repeats)) if options.repeat == "all" else [options.repeat]
+    members = []
+    for fold in folds:
+        for repeat in repeats:
+            parts = [f"fold_{fold}"] if options.fold == "all" else []
+            parts += [f"repeat_{repeat}"] if len(repeats) > 1 else []
+            split = split_of(dataset, labelled, options.model_copy(update={"fold": fold, "repeat": repeat}))
+            members.append(Member("_".join(parts), fold, repeat, split))
+    for repeat in repeats:
+        check_folds([member.split for member in members if member.repeat == repeat], labelled)
+    return members
+
+
+def folder_of(run: Run, member: Member) -> Path:
+    return run.folder / "members" / member.name
+
+
+def member_workflow(run: Run, member: Member) -> Workflow:
+    """The workflow of a member: one split, prepared arrays shared with the others, nothing registered."""
+    document = run.workflow.document()
+    document["name"] = f"{run.workflow.name} {member.name.replace('_', ' ')}"
+    document["data"]["split"].update(fold=member.fold, repeat=member.repeat)
+    document["data"]["cache"] = (run.workflow.data.cache or run.folder / "cache").as_posix()
+    document["steps"] = [step for step in document["steps"] if step["use"] not in APART]
+    document["registry"] = None
+    return from_document(document, run.catalogue, f"{member.name} of {run.workflow.name}")
+
+
+def do_members(run: Run, steps: Sequence[str]) -> None:
+    """Do the steps of each member, one after the other; what is done already is passed over.
+
+    Raises:
+        DataError: See `members_of`.
+    """
+    from .engine import run_workflow
+
+    members = members_of(run)
+    wanted = [name for name in steps if name not in APART]
+    for place, member in enumerate(members, start=1):
+        if wanted:
+            run.progress.say(f"{member.name.replace('_', ' ')} ({place} of {len(members)})")
+            workflow = member_workflow(run, member)
+            run_workflow(workflow, run.catalogue, folder_of(run, member), steps=wanted, progress=run.progress)
+
+
+def together(chosen: Chosen[Step]) -> Step | None:
+    """What is done with the members' results of a step; None where nothing is."""
+    from .steps.together import Pool, PoolGuard, Vote
+
+    if chosen.name in APART:
+        return chosen.build()
+    found: dict[str, Step] = {"train": Vote(), "evaluate": Pool(), "guard": PoolGuard()}
+    return found.get(chosen.name)
+
+
+def read_member(run: Run, member: Member, name: str) -> Any:
+    """A document that a member left.
+
+    Raises:
+        DataError: It is not there: the member's steps must be done again.
+    """
+    return run.read(f"members/{member.name}/{name}")
+
+
+def merged_documents(run: Run, members: Sequence[Member]) -> dict[str, Any]:
+    """What was measured of all cases, and which member holds out which."""
+    measured: dict[str, Any] = {}
+    for member in members:
+        measured.update(read_member(run, member, "fingerprint.json")["cases"])
+    known = {name for member in members for name in (*member.split.train, *member.split.validation)}
+    if missing := sorted(known - set(measured)):
+        raise DataError(f"{run.folder}: case {missing[0]!r} was measured by no member; run the earlier steps again")
+    splits: Mapping[str, Any] = {member.name: member.split.document() for member in members}
+    held_out = sorted({name for member in members for name in member.split.validation})
+    train = sorted({name for member in members for name in member.split.train})
+    return {"cases": measured, "split": {"train": train, "validation": held_out, "members": splits}}

@@ -1,0 +1,98 @@
+"""The step `guard`: train a twin from scratch on the same data in the same order, and judge whether transfer helps."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ...compare import direction, read_run
+from ...files import remove
+from ...guard import judge, overtaken, said
+from ...package import amend_package, read_package
+from ...workflow import Workflow, from_document
+from ..card import model_card
+from ..run import Run
+
+SHARED = ("plan.json", "split.json", "fingerprint.json", "prepared.json")
+"""What the twin takes from its run, so that it sees exactly the same."""
+
+
+class GuardStep:
+    """Leaves `twin/` (a run of its own) and `guard.json`, and names the verdict on the package's card."""
+
+    def inputs(self, run: Run) -> Mapping[str, Any]:
+        document = run.workflow.document()
+        return {
+            "model": read_package(run.package).hash,
+            "scores": run.read("evaluate/scores.json")["cases"],
+            "twin": {name: document[name] for name in ("model", "training", "inference", "evaluation", "guard")},
+            **{name: run.read(name) for name in SHARED},
+        }
+
+    def outputs(self, run: Run) -> Sequence[Path]:
+        return [run.folder / "guard.json", run.folder / "twin" / "evaluate" / "scores.json"]
+
+    def do(self, run: Run) -> None:
+        from ..engine import run_workflow
+
+        summary = run.read("train/summary.json")
+        workflow = twin_of(run.workflow, run, int(summary["steps"]))
+        folder = run.folder / "twin"
+        for name in SHARED:
+            run.write(f"twin/{name}", _shared(run, name))
+        run.progress.say("guard: a twin from scratch, on the same data in the same order")
+        twin = run_workflow(workflow, run.catalogue, folder, steps=["train", "evaluate"], progress=run.progress)
+        remove(folder / "train" / "last.pt")  # as large as the network three times over, and never gone on from
+        verdict = verdict_of(run, run.folder, folder)
+        verdict["reached"] = overtaken(summary["curve"], twin.read("train/summary.json")["curve"])
+        keep_verdict(run, verdict)
+
+
+def twin_of(workflow: Workflow, run: Run, steps: int) -> Workflow:
+    """The same workflow without pretrained weights and without strategies, for as many steps."""
+    document = workflow.document()
+    assert workflow.guard is not None, "a workflow with this step has the section `guard`"
+    document["name"] = f"{workflow.name} twin"
+    document["model"]["encoder"]["weights"] = "none"
+    document["transfer"] = []
+    if workflow.training.budget.unit == "minutes":
+        document["training"]["budget"] = f"{steps} steps"
+    if workflow.guard.lr is not None:
+        document["training"]["optimiser"]["lr"] = workflow.guard.lr
+    document.update(guard=None, registry=None, steps=["check", "plan", "prepare", "train", "evaluate"])
+    return from_document(document, run.catalogue, f"the twin of {workflow.name}")
+
+
+def verdict_of(run: Run, folder: Path, twin: Path) -> dict[str, Any]:
+    """What the scores in two runs' folders say."""
+    assert run.workflow.guard is not None, "a workflow with this step has the section `guard`"
+    metric = run.workflow.guard.metric or run.workflow.evaluation.metrics[0].name
+    scores = {"run": read_run(folder), "twin": read_run(twin)}
+    return judge(scores["run"], scores["twin"], metric, direction(scores, metric, run.catalogue))
+
+
+def keep_verdict(run: Run, verdict: Mapping[str, Any]) -> None:
+    """Write the verdict into the run, its package and card, and its tags."""
+    run.write("guard.json", verdict)
+    package = read_package(run.package)
+    facts = {**package.facts, "guard": dict(verdict)}
+    amend_package(run.package, card=model_card(facts, package.plan), facts={"guard": facts["guard"]})
+    run.tag({f"voxgraft.guard{key}": value for key, value in _tags(verdict).items()})
+    if verdict["difference"] is not None:
+        run.log({"guard_difference": float(verdict["difference"])}, 0)
+    run.progress.say(f"guard: {said(verdict)}")
+
+
+def _tags(verdict: Mapping[str, Any]) -> dict[str, str]:
+    each = {f".{name}".replace(" ", "_"): str(one["verdict"]) for name, one in verdict["structures"].items()}
+    return {"": str(verdict["verdict"]), **each}
+
+
+def _shared(run: Run, name: str) -> Any:
+    """A document of the run; of the prepared arrays, with the folder that they are in."""
+    document = run.read(name)
+    if name == "prepared.json":
+        cache = run.workflow.data.cache or run.folder / "cache"
+        return {"folders": {"": str(cache.resolve()), **document["folders"]}}
+    return document
