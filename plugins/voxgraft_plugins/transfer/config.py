@@ -49,7 +49,7 @@ class FreezeConfig(Config):
     """How many of the encoder's stages are frozen, counted from the image; by default all."""
 
     cache: bool = False
-    """Train on a fixed set of patches, each augmented once, and compute the encoder's maps of each only once: much
+    """Train on a fixed set of patches, each augmented once, and compute the encoder's maps of each only once:
     faster, less varied. Only where the whole encoder is frozen for good."""
 
     crops: Annotated[int, Field(ge=1)] = 16
