@@ -19,6 +19,7 @@ COMMANDS = {
     "deidentify": ("deidentify", "Take what identifies the patients out of a DICOM tree."),
     "evaluate": ("evaluate", "Compare masks with references."),
     "compare": ("compare", "Compare runs, case by case, with confidence intervals."),
+    "advise": ("advise", "Find out which encoder and strategy suits the data, with the evidence."),
     "segment": ("segment", "Segment scans in bulk with a trained model."),
     "models": ("models", "List, show, promote, roll back and move registered models."),
     "plugins": ("plugins", "Show and test what the installed plugins offer."),

@@ -1,0 +1,43 @@
+"""`voxgraft advise`: which encoder and which way of transfer, with the evidence."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+
+@click.command()
+@click.argument("workflow", type=click.Path(path_type=Path))
+@click.option(
+    "--minutes", type=click.FloatRange(min=0.05), default=10.0, show_default=True, help="It ends within these."
+)
+@click.option("--model", "models", multiple=True, metavar="REF", help="Try the encoder of models:/NAME@ALIAS as well.")
+@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change a value of the workflow.")
+@click.option("--out", type=click.Path(path_type=Path), help="Where the report goes; by default runs/NAME-advice.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON document on standard output.")
+def advise(
+    workflow: Path, minutes: float, models: tuple[str, ...], overrides: tuple[str, ...], out: Path | None, as_json: bool
+) -> None:
+    """Find out which pretrained encoder and way of transfer suits the data of WORKFLOW.
+
+    Probes every stage of each encoder whose weights are at hand against two random initialisations, then lets a few
+    train for a short time beside a twin from scratch. Says "no evidence" where that is the truth. Leaves advice.json,
+    advice.html and a proposed workflow.yaml.
+    """
+    import json
+
+    from ..advise.advise import advise as find_out
+    from ..discovery import discover
+    from ..workflow import read
+
+    catalogue = discover()
+    checked = read(workflow, catalogue, overrides)
+    folder = out or Path("runs") / f"{checked.name}-advice"
+    found = find_out(checked, catalogue, folder, minutes, models, lambda text: click.echo(text, err=True))
+    if as_json:
+        click.echo(json.dumps(found, indent=2))
+        return
+    for row in found["tournament"]:
+        click.echo(f"round {row['round']}  Dice {row['dice']:.3f}  {row['steps']:>5} steps  {row['arm']}")
+    click.echo(f"{found['advice']}\n{folder / 'advice.html'}: the evidence; {folder / 'workflow.yaml'}: the proposal")
