@@ -298,3 +298,17 @@ def test_a_damaged_file_of_scores_is_named(tmp_path) -> None:
     (tmp_path / "scores.json").write_text("{")
     with pytest.raises(DataError, match=r"scores\.json: does not hold scores"):
         read_run(tmp_path / "scores.json")
+
+
+def test_the_page_holds_the_table_and_the_curves_of_every_fold(tmp_path: Path) -> None:
+    for name, values in (("one", BASE), ("<two>", BASE + 0.02 + NOISE / 4)):
+        write_json(tmp_path / name / "evaluate" / "scores.json", run_of(values).document())
+    curve = [{"step": 10, "seconds": 30, "dice": 0.4}, {"step": 20, "seconds": 60, "dice": 0.8}]
+    write_json(tmp_path / "one" / "train" / "summary.json", {"curve": curve})
+    for fold in range(2):
+        write_json(tmp_path / "<two>" / "members" / f"fold_{fold}" / "train" / "summary.json", {"curve": curve})
+    arguments = ["compare", str(tmp_path / "one"), str(tmp_path / "<two>"), "--out", str(tmp_path / "page.html")]
+    assert CliRunner().invoke(main, arguments).exit_code == 0
+    page = (tmp_path / "page.html").read_text()
+    assert page.count("<polyline") == 2 * 3 and "fold_1" in page and ">better<" in page
+    assert "<two>" not in page and "&lt;two&gt;" in page and "src=" not in page

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 @click.option("--every-pair", is_flag=True, help="Compare every two runs, not each with the first.")
 @click.option("--test", type=click.Choice(["randomisation", "wilcoxon"]), default="randomisation", show_default=True)
 @click.option("--correction", type=click.Choice(["holm", "bh"]), default="holm", show_default=True)
+@click.option(
+    "--out", type=click.Path(path_type=Path), help="Write a page with the table and the curves: compare.html."
+)
 @click.option("--json", "as_json", is_flag=True, help="One JSON document on standard output.")
 def compare(
     runs: tuple[Path, ...],
@@ -27,6 +30,7 @@ def compare(
     every_pair: bool,
     test: Any,
     correction: Any,
+    out: Path | None,
     as_json: bool,
 ) -> None:
     """Compare each RUN with the first, over the cases that both scored.
@@ -51,6 +55,14 @@ def compare(
     catalogue = discover()
     higher = {name: direction(scores, name, catalogue) for name in names}
     comparisons = compare_all(scores, higher, structures, every_pair=every_pair, test=test, correction=correction)
+    if out is not None:
+        from ..files import write_text
+        from ..scoring.page.comparison import comparison_page, curves_of
+
+        how = (
+            f"Paired {test} test over patients, corrected by {correction}; intervals by paired bootstrap over patients."
+        )
+        write_text(out, comparison_page(comparisons, {str(path): curves_of(path) for path in runs}, how))
     if as_json:
         document = {
             "metric": metric,
