@@ -6,7 +6,8 @@ import re
 from typing import Annotated, Any, Literal
 
 from annotated_types import Ge, Gt, Le, Lt, MinLen
-from pydantic import BeforeValidator, Field, PlainSerializer, WithJsonSchema, model_validator
+from pydantic import BeforeValidator, Field, GetJsonSchemaHandler, PlainSerializer, WithJsonSchema, model_validator
+from pydantic_core import CoreSchema
 
 from .config import Config
 from .interfaces import Decoder, Encoder, Loss, Metric
@@ -183,6 +184,11 @@ class Guard(Config):
 
     lr: Annotated[float, Gt(0)] | None = None
     """The twin's highest learning rate; by default the run's. A network from scratch often wants a larger one."""
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        """The word `twin` alone is enough; the workflow writes it out."""
+        return {"anyOf": [handler(schema), {"const": "twin"}]}
 
 
 class Registry(Config):

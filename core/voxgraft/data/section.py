@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from annotated_types import Ge, Gt, Le, MinLen
-from pydantic import BeforeValidator, Field, StringConstraints, field_validator, model_validator
+from pydantic import BeforeValidator, Field, StringConstraints, WithJsonSchema, field_validator, model_validator
 
 from ..config import Config
 from ..interfaces import Layout, Modality
@@ -41,8 +41,8 @@ class Split(Config):
     by: Literal["patient", "dataset"] = "patient"
     """`patient` deals the patients out; `dataset` takes the split that comes with the data set, fold by fold."""
 
-    folds: Annotated[int, Ge(2)] = 5
-    """The number of parts; one of them is for validation."""
+    folds: Annotated[int, Ge(2), WithJsonSchema({"anyOf": [{"type": "integer", "minimum": 2}, {"const": "all"}]})] = 5
+    """The number of parts; one of them is for validation. `all` is short for the usual number with `fold: all`."""
 
     fold: Annotated[int, Ge(0)] | Literal["all"] = 0
     """The part that is for validation, counted from 0. `all` is cross-validation: each part in turn, in its own run."""

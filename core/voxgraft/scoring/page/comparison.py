@@ -27,7 +27,7 @@ WIDTH, HEIGHT, LEFT, BOTTOM = 480, 240, 44, 34
 
 def curves_of(path: Path) -> dict[str, Curve]:
     """The validation curves that a run left: its own, or those of its folds and draws by name; none of a file."""
-    found = {}
+    found: dict[str, Curve] = {}
     for summary in sorted([*path.glob("train/summary.json"), *path.glob("members/*/train/summary.json")]):
         try:
             curve = json.loads(summary.read_text(encoding="utf-8"))["curve"]
