@@ -32,20 +32,19 @@ TIMM = (
 )
 """A small backbone of each family."""
 
-MONAI = ("resnet", "segresnet", "swinunetr", "densenet")
 SIZES = {2: (75, 101), 3: (37, 45, 29)}
 
 
 def encoders(catalogue: Catalogue) -> Iterator[tuple[str, dict[str, Any], int]]:
     """Name, options and dimensions of each encoder that is tried."""
     for _, spec in catalogue.of("encoder"):
-        rows: list[dict[str, Any]] = [{}]
-        if spec.name == "timm":
-            rows = [{"model": model, "full_resolution": whole} for model in TIMM for whole in (True, False)]
-        elif "full_resolution" in spec.config().model_fields:
-            rows = [{"full_resolution": whole} for whole in (True, False)]
-        for row in rows:
-            for dims in sorted(spec.dims):
+        for dims in sorted(spec.dims):
+            rows: list[dict[str, Any]] = [{}]
+            if spec.name == "timm" and dims == 2:
+                rows = [{"model": model, "full_resolution": whole} for model in TIMM for whole in (True, False)]
+            elif "full_resolution" in spec.config().model_fields:
+                rows = [{"full_resolution": whole} for whole in ((True, False) if dims == 3 else (True,))]
+            for row in rows:
                 yield spec.name, row, dims
 
 
