@@ -41,14 +41,20 @@ Say = Callable[[str], None]
 
 
 def advise(
-    workflow: Workflow, catalogue: Catalogue, folder: Path, minutes: float, models: Sequence[str] = (), say: Say = print
+    workflow: Workflow,
+    catalogue: Catalogue,
+    folder: Path,
+    minutes: float,
+    models: Sequence[str] = (),
+    say: Say = print,
+    since: float | None = None,
 ) -> dict[str, Any]:
     """Find out what to use, within so many minutes; leave `advice.json`, `advice.html` and `workflow.yaml` in a folder.
 
     Raises:
         DataError: The data set cannot be planned for.
     """
-    clock = Clock(minutes * 0.95)
+    clock = Clock(minutes * 0.85, since)  # the rest is for the step under way and for writing
     found: dict[str, Any] = {"workflow": workflow.name, "minutes": minutes, "ended": "all done"}
     found.update(facts={}, probes=[], tournament=[], verdict="no evidence", advice="")
     chosen: dict[str, Any] | None = None
@@ -223,6 +229,7 @@ def _arm(
 ) -> tuple[dict[str, Any], dict[str, dict[str, float]]]:
     """Train one pair, and score it on the held-out volumes."""
     clock.check()
+    seconds = min(seconds, 0.8 * clock.left)
     budget = f"{max(seconds, 1.0) / 60:.6f} min" if steps is None else f"{max(1, steps)} steps"
     workflow = _with(run, arm["encoder"], arm["transfer"], budget=budget, validate_every=1.0, validation_cases=1)
     folder = run.folder / name

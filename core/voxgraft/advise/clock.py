@@ -15,12 +15,13 @@ class Clock:
     """Counts down.
 
     Args:
-        minutes: All of the time, from now.
+        minutes: All of the time.
+        since: When it began, by `time.monotonic`; by default now.
     """
 
-    def __init__(self, minutes: float) -> None:
+    def __init__(self, minutes: float, since: float | None = None) -> None:
         self.total = 60 * minutes
-        self._start = time.monotonic()
+        self._start = time.monotonic() if since is None else since
 
     @property
     def used(self) -> float:

@@ -26,7 +26,9 @@ def advise(
     advice.html and a proposed workflow.yaml.
     """
     import json
+    import time
 
+    since = time.monotonic()  # loading counts too
     from ..advise.advise import advise as find_out
     from ..discovery import discover
     from ..workflow import read
@@ -34,7 +36,7 @@ def advise(
     catalogue = discover()
     checked = read(workflow, catalogue, overrides)
     folder = out or Path("runs") / f"{checked.name}-advice"
-    found = find_out(checked, catalogue, folder, minutes, models, lambda text: click.echo(text, err=True))
+    found = find_out(checked, catalogue, folder, minutes, models, lambda text: click.echo(text, err=True), since)
     if as_json:
         click.echo(json.dumps(found, indent=2))
         return
