@@ -1,7 +1,7 @@
 """Encoders under decoders: any pair is a network, and a workflow file trains it.
 
-Here every decoder meets two encoders of each dimension, and every backbone one or two decoders; `benchmarks/pairs.py` goes
-through all of them.
+Here every decoder meets two encoders of each dimension, and every backbone one or two decoders;
+`benchmarks/pairs.py` goes through all of them.
 """
 
 from __future__ import annotations
