@@ -2,25 +2,58 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from ..errors import TrainingError
+from ..interfaces import Strategy
+from ..slot import Chosen
 from ..workflow import Workflow
+
+
+def needs_of(workflow: Workflow, only: Chosen[Strategy] | None = None) -> frozenset[str]:
+    """What the strategies of a workflow need, by their cards and by the options they were given; or one of them."""
+    found: set[str] = set()
+    for strategy in workflow.transfer if only is None else (only,):
+        found |= _asked(strategy.component) | _asked(strategy.options)
+    return frozenset(found)
+
+
+def is_supervised(workflow: Workflow) -> bool:
+    """Whether the network learns from labels; a strategy's options may say `supervised` False."""
+    return all(getattr(strategy.options, "supervised", True) for strategy in workflow.transfer)
+
+
+def _asked(owner: Any) -> frozenset[str]:
+    needs = getattr(owner, "needs", None)
+    return needs if isinstance(needs, frozenset) else frozenset()
 
 
 def check_transfer(workflow: Workflow) -> None:
     """Refuse a stack of strategies that cannot work with this workflow.
 
     Raises:
-        TrainingError: A strategy needs pretrained weights, and the encoder is to have none; or two strategies cannot
-            stand together.
+        TrainingError: A strategy needs pretrained weights, and the encoder is to have none; or a second data set, and
+            none is named; or two strategies cannot stand together.
+        ModelError: A strategy needs a teacher that is not there.
     """
     weights = getattr(workflow.model.encoder.options, "weights", None)
     for strategy in workflow.transfer:
-        needs: frozenset[str] = getattr(strategy.component, "needs", frozenset())
+        needs = needs_of(workflow, strategy)
         if "pretrained" in needs and weights in (None, "none"):
             raise TrainingError(
                 f"transfer: {strategy.name!r} works on pretrained weights, but model.encoder.weights is 'none'; "
                 "name weights, or leave the strategy out"
             )
+        if "source" in needs and workflow.data.source is None and workflow.data.unlabelled is None:
+            raise TrainingError(
+                f"transfer: {strategy.name!r} brings two data sets together: name data.source (labelled scans from "
+                "elsewhere), or data.unlabelled (scans like those to be segmented)"
+            )
+        if "teacher" in needs:
+            from ..discovery import discover
+            from ..models import resolve
+
+            resolve(getattr(strategy.options, "teacher", ""), discover())
     if len(workflow.transfer) > 1:
         from .transfer import Stack  # imports torch
 

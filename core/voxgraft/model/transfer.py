@@ -46,6 +46,8 @@ class Context:
         factor: What the schedule multiplies every learning rate with in the step about to be done.
         plan: What the network sees; None where a strategy is tried without one.
         rows: The parameter table, after every strategy has edited it.
+        another: Makes a second network like the first, its new parts drawn from a seed; None outside a training.
+        criterion: The supervised loss of an output and a batch's `coded` labels; None outside a training.
     """
 
     network: SegmentationNetwork
@@ -57,6 +59,8 @@ class Context:
     factor: float = 1.0
     plan: Plan | None = None
     rows: tuple[Row, ...] = ()
+    another: Callable[[int], SegmentationNetwork] | None = None
+    criterion: Callable[[Output, Tensor], Tensor] | None = None
 
 
 Crop = tuple[int, int]
@@ -74,6 +78,9 @@ class TransferStrategy:
     replaces_network: bool = False
     """`export` gives another network than it was handed, such as a teacher."""
 
+    supervised: bool = True
+    """The network learns from labels; otherwise they are not looked at, and the strategy gives every term."""
+
     crops: int | None = None
     """Train on so many fixed patches of each case, each with its own fixed augmentation; None draws without end."""
 
@@ -87,6 +94,10 @@ class TransferStrategy:
 
     def edit(self, rows: Sequence[Row], context: Context) -> list[Row]:
         """Change learning rates, weight decay or what is trained."""
+        return list(rows)
+
+    def edit_own(self, rows: Sequence[Row], context: Context) -> list[Row]:
+        """Change the rows of the modules that strategies brought, each under its name in `context.extra`."""
         return list(rows)
 
     def before_step(self, context: Context) -> None:
@@ -108,7 +119,13 @@ class TransferStrategy:
         return None
 
     def losses(self, context: Context, batch: Mapping[str, Tensor], output: Output) -> Mapping[str, Tensor]:
-        """More terms of the loss, already weighted, each under the name it is logged by."""
+        """More terms of the loss, already weighted, each under the name it is logged by.
+
+        Args:
+            batch: `image`, `target` as losses take it, `coded` labels, and `counted` where voxels are left out. Where a
+                strategy of the stack needs unlabelled scans also `unlabelled` (batch, channel, *spatial) and `inside`,
+                bool (batch, *spatial): the voxels of these that lie in their scan.
+        """
         return {}
 
     combine: Callable[[Context, Mapping[str, Tensor]], Tensor] | None = None
@@ -158,6 +175,10 @@ class Stack:
     def needs(self) -> frozenset[str]:
         return frozenset().union(*(strategy.needs for strategy in self.strategies))
 
+    @property
+    def supervised(self) -> bool:
+        return all(strategy.supervised for strategy in self.strategies)
+
     def prepare(self, context: Context) -> dict[str, nn.Module]:
         return {name: module for one in self.strategies for name, module in one.prepare(context).items()}
 
@@ -166,6 +187,12 @@ class Stack:
         for strategy in self.strategies:
             rows = strategy.edit(rows, context)
         context.rows = tuple(rows)
+        return rows
+
+    def edit_own(self, rows: Sequence[Row], context: Context) -> list[Row]:
+        rows = list(rows)
+        for strategy in self.strategies:
+            rows = strategy.edit_own(rows, context)
         return rows
 
     def before_step(self, context: Context) -> None:

@@ -4,7 +4,7 @@ be drawn again without those before it; that is what makes a resumed training eq
 from __future__ import annotations
 
 from collections.abc import Generator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from queue import Queue
 from threading import Event, Thread
 from typing import Any
@@ -30,6 +30,7 @@ class RawBatch:
         seed: What augmentation draws from.
         crops: Of fixed patches, the case's number and the patch's number within it: they are augmented already and as
             large as the network's patch.
+        beside: Blocks of unlabelled cases, where a strategy learns from them as well.
     """
 
     image: NDArray[np.float32]
@@ -37,6 +38,7 @@ class RawBatch:
     seed: int
     cases: tuple[str, ...]
     crops: tuple[tuple[int, int], ...] = ()
+    beside: RawBatch | None = None
 
 
 class Batches:
@@ -68,6 +70,7 @@ class Batches:
             block.insert(plan.slice_axis, 1)
         self.block = tuple(block)
         self._sliced = sliced
+        self.beside: Batches | None = None
 
     @property
     def epoch_steps(self) -> int:
@@ -99,7 +102,8 @@ class Batches:
             step = start
             try:
                 while not stop.is_set():
-                    queue.put(self.draw(step))
+                    raw = self.draw(step)
+                    queue.put(raw if self.beside is None else replace(raw, beside=self.beside.draw(step)))
                     step += 1
             except BaseException as error:  # handed to the reader of the stream, which raises it
                 queue.put(error)
@@ -137,21 +141,37 @@ class Batches:
             centre = rng.uniform(0, 1, len(shape)) * shape
         low, high = np.minimum(patch / 2, shape / 2), np.maximum(shape - patch / 2, shape / 2)
         start = np.floor(np.clip(centre, low, high) - block / 2 + 0.5).astype(int)
-        stored, known = case.image, case.label
+        stored, known = case.image, self._known(case)
         label = self._nothing(tuple(block))
         inside = tuple(slice(max(0, -s), min(b, n - s)) for s, b, n in zip(start, block, shape, strict=True))
         source = tuple(slice(max(0, s), min(n, s + b)) for s, b, n in zip(start, block, shape, strict=True))
         pads = [(part.start, int(b) - part.stop) for part, b in zip(inside, block, strict=True)]
         image = np.pad(stored[(slice(None), *source)], [(0, 0), *pads], mode="edge")
-        if known is not None:
-            label[inside] = known[source]
+        label[inside] = 0 if known is None else known[source]
         if self._sliced:
             axis = self.plan.slice_axis
             return image.squeeze(1 + axis), label.squeeze(axis)
         return image, label
 
+    def _known(self, case: Prepared) -> NDArray[Any] | None:
+        return case.label
+
     def _nothing(self, shape: tuple[int, ...]) -> NDArray[Any]:
         """The label of voxels beyond the image."""
         if self.plan.regions:
             return np.zeros(shape, bit_type(self.plan))
+        return np.full(shape, OUTSIDE, np.uint8)
+
+
+class Unlabelled(Batches):
+    """Blocks of images alone: what stands for their label says which voxels lie in the image (0) and which beyond it
+    (`OUTSIDE`). Drawn by seeds of their own, so that labelled blocks are those that they would be without them."""
+
+    def __init__(self, cases: Sequence[Prepared], plan: Plan, *, seed: int, **options: Any) -> None:
+        super().__init__(cases, plan, seed=seed + 1_000_003, foreground=0.0, **options)
+
+    def _known(self, case: Prepared) -> NDArray[Any] | None:
+        return None
+
+    def _nothing(self, shape: tuple[int, ...]) -> NDArray[Any]:
         return np.full(shape, OUTSIDE, np.uint8)

@@ -85,6 +85,7 @@ def fit(job: Job, fabric: Fabric) -> tuple[SegmentationNetwork, State]:
         TrainingError: The loss is no finite number, or the device's memory cannot hold one sample.
     """
     options, context, stack = job.options, job.context, job.stack
+    context.criterion = lambda output, coded: deep_loss(job.loss, output.logits, output.deep, coded, job.plan)
     average = Average(job.network, options.ema)
     average.network.to(fabric.device)
     named = {**dict(job.network.named_parameters())}
@@ -177,14 +178,19 @@ def _accumulate(
     image = image.contiguous(memory_format=CHANNELS_LAST[plan.dims])
     with fabric.autocast():
         known = job.stack.features(job.context, image, raw.crops)
+    beside, inside = _unlabelled(job, raw, fabric)
     optimiser.zero_grad()
     totals: dict[str, Tensor] = {}
     features = [None] * micro if known is None else list(zip(*(one.chunk(micro) for one in known), strict=True))
-    for part, truth, maps in zip(image.chunk(micro), target.chunk(micro), features, strict=False):
+    others = [{}] * micro if beside is None else _chunks(beside, inside, micro)
+    for part, truth, maps, other in zip(image.chunk(micro), target.chunk(micro), features, others, strict=False):
         output = forward(part) if maps is None else forward(part, maps)
-        batch = {"image": part, "target": unpacked(truth, plan)[0]}
-        terms = {"segmentation": deep_loss(job.loss, output.logits, output.deep, truth, plan)}
-        terms.update(job.stack.losses(job.context, batch, output))
+        batch = {"image": part, "coded": truth, **_target(truth, plan), **other}
+        terms: dict[str, Tensor] = {}
+        if job.stack.supervised:
+            terms["segmentation"] = deep_loss(job.loss, output.logits, output.deep, truth, plan)
+        with fabric.autocast():
+            terms.update(job.stack.losses(job.context, batch, output))
         loss = job.stack.combine(job.context, terms)
         if not bool(torch.isfinite(loss)):
             raise TrainingError(
@@ -195,9 +201,44 @@ def _accumulate(
         fabric.backward(loss * share)
         for name, term in terms.items():
             totals[name] = totals.get(name, torch.zeros((), device=term.device)) + term.detach() * share
+    _agree_on_gradients(job, fabric)
     fabric.clip_gradients(forward, optimiser, max_norm=options.clip, error_if_nonfinite=False)
     optimiser.step()
     return totals
+
+
+def _target(truth: Tensor, plan: Plan) -> dict[str, Tensor]:
+    target, counts = unpacked(truth, plan)
+    return {"target": target} if counts is None else {"target": target, "counted": counts}
+
+
+def _unlabelled(job: Job, raw: RawBatch, fabric: Fabric) -> tuple[Tensor | None, Tensor | None]:
+    """Augmented patches of unlabelled cases, where a strategy learns from them, and which of their voxels lie in the
+    scan: (batch, channel, *patch) and bool (batch, *patch)."""
+    if raw.beside is None:
+        return None, None
+    image = torch.from_numpy(raw.beside.image).to(fabric.device, non_blocking=True)
+    place = torch.from_numpy(raw.beside.label).to(fabric.device, non_blocking=True)
+    strengths, strength = job.strengths, job.options.augment
+    image, place = augment(image, place, job.plan.patch, job.spacing, strengths, raw.beside.seed, strength, None)
+    image = job.stack.inputs(job.context, image, raw.beside.seed)
+    return image.contiguous(memory_format=CHANNELS_LAST[job.plan.dims]), place != OUTSIDE
+
+
+def _chunks(image: Tensor, inside: Tensor | None, micro: int) -> list[dict[str, Tensor]]:
+    assert inside is not None
+    pairs = zip(image.chunk(micro), inside.chunk(micro), strict=True)
+    return [{"unlabelled": part, "inside": where} for part, where in pairs]
+
+
+def _agree_on_gradients(job: Job, fabric: Fabric) -> None:
+    """Modules that strategies brought are not wrapped for several devices: their gradients are averaged here."""
+    if fabric.world_size == 1:
+        return
+    for module in job.extra.values():
+        for parameter in module.parameters():
+            if parameter.grad is not None:
+                parameter.grad.copy_(fabric.all_reduce(parameter.grad, reduce_op="mean"))
 
 
 def _progress(options: Training, step: int, seconds: float, batches: Batches) -> float:

@@ -28,7 +28,7 @@ from ..model.transfer import Context, Row, Stack, parameter_table
 from ..model.weights import LoadReport, load_weights
 from ..sections import Training
 from ..workflow import Workflow, from_document
-from .batches import Batches
+from .batches import Batches, Unlabelled
 from .crops import FixedCrops
 from .loop import Job, State, fit
 from .optimise import highest_rate
@@ -96,12 +96,15 @@ def _train(
     pretrained = frozenset(f"encoder.{name}" for name in weights.pretrained) if weights else frozenset()
     stack = Stack([chosen.build().make() for chosen in workflow.transfer])
     check_needs(stack, weights)
-    context = Context(network=network, pretrained=pretrained, plan=plan)
+    context = Context(
+        network=network, pretrained=pretrained, plan=plan, another=lambda seed: another_network(workflow, plan, seed)
+    )
     extra = stack.prepare(context)
     context.extra = extra
     rows = table(network, extra, stack, context, workflow)
     modality = workflow.data.modality.build()
     training = [load_prepared(name, cache / folders[name]) for name in split["train"]]
+    unlabelled = [load_prepared(name, cache / folders[name]) for name in split.get("unlabelled", ()) if name in folders]
     validation = [load_prepared(name, cache / folders[name]) for name in split["validation"]]
     validation = validation[: workflow.training.validation_cases]
     options = workflow.training
@@ -111,7 +114,7 @@ def _train(
         rows=rows,
         context=context,
         extra=extra,
-        batches=_batches(training, plan, stack, modality.augmentation, options, fabric),
+        batches=_batches(training, unlabelled, plan, stack, modality.augmentation, options, fabric),
         plan=plan,
         spacing=_network_spacing(plan),
         loss=options.loss.build(),
@@ -119,7 +122,9 @@ def _train(
         options=options,
         folder=run_folder / "train",
         identity=_identity(run_folder, workflow),
-        look=lambda network: validation_dice(network, validation, plan, workflow.inference.overlap),
+        look=lambda network: (
+            validation_dice(network, validation, plan, workflow.inference.overlap) if stack.supervised else {}
+        ),
         report=report if fabric.is_global_zero else lambda numbers, step: None,
         show=show if fabric.is_global_zero else lambda share, note: None,
     )
@@ -131,14 +136,32 @@ def _train(
 
 def _batches(
     cases: Sequence[Prepared],
+    unlabelled: Sequence[Prepared],
     plan: Plan,
     stack: Stack,
     strengths: Mapping[str, float],
     options: Training,
     fabric: Fabric,
 ) -> Batches:
-    """Patches drawn without end, or a fixed number of each case where a strategy asks for it."""
+    """Patches drawn without end, or a fixed number of each case where a strategy asks for it; beside each batch one of
+    unlabelled patches, where a strategy needs them. Where labels are not looked at, all cases are unlabelled."""
     place = {"rank": fabric.global_rank, "world": fabric.world_size}
+    if not stack.supervised:
+        return Unlabelled(unlabelled, plan, seed=options.seed, **place)
+    batches = _labelled(cases, plan, stack, strengths, options, place)
+    if "unlabelled" in stack.needs:
+        batches.beside = Unlabelled(unlabelled, plan, seed=options.seed, **place)
+    return batches
+
+
+def _labelled(
+    cases: Sequence[Prepared],
+    plan: Plan,
+    stack: Stack,
+    strengths: Mapping[str, float],
+    options: Training,
+    place: Mapping[str, int],
+) -> Batches:
     if stack.crops is None:
         return Batches(cases, plan, seed=options.seed, foreground=options.foreground, **place)
     return FixedCrops(
@@ -159,6 +182,13 @@ def start_network(workflow: Workflow, plan: Plan) -> tuple[SegmentationNetwork, 
     network = network_of(workflow.model, plan)
     weights = workflow.model.encoder.build().weights()
     return network, load_weights(network.encoder, weights) if weights is not None else None
+
+
+def another_network(workflow: Workflow, plan: Plan, seed: int) -> SegmentationNetwork:
+    """A second network with the same pretrained tensors, its new parts drawn anew; later draws are not disturbed."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return start_network(workflow, plan)[0]
 
 
 def check_loss(workflow: Workflow, plan: Plan) -> None:
@@ -201,8 +231,14 @@ def table(
     options = workflow.training.optimiser
     rows = parameter_table(network, highest_rate(options), options.weight_decay, context.pretrained)
     rows = stack.edit(rows, context)
+    own: list[Row] = []
     for name, module in extra.items():
-        rows += [row.but(name=f"{name}.{row.name}") for row in parameter_table(module, highest_rate(options), 0.0)]
+        decay, started = 0.0, frozenset[str]()
+        if isinstance(module, SegmentationNetwork):  # a second network learns as the first does
+            decay, started = options.weight_decay, context.pretrained
+        brought = parameter_table(module, highest_rate(options), decay, started)
+        own += [row.but(name=f"{name}.{row.name}") for row in brought]
+    rows += stack.edit_own(own, context)
     parameters = dict(network.named_parameters())
     for row in rows:
         if row.name in parameters:

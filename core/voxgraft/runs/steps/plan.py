@@ -6,12 +6,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from ...data.beside import cases_by_key, deal, labels_together, other_sets
 from ...data.cases import Case, Label, Labels, Split, draw
 from ...data.dataset import split_of
 from ...data.fingerprint import measure, summarise
 from ...data.labelling import network_labels
+from ...data.plan import Plan
 from ...data.planning import derive_plan
 from ...errors import DataError
+from ...model.needs import is_supervised, needs_of
 from ..run import Run
 from ..state import data_state
 from ..threads import in_threads
@@ -26,6 +29,8 @@ class PlanStep:
         return {
             "data": {name: value for name, value in document["data"].items() if name != "cache"},
             "files": data_state(run.dataset),
+            "beside": {name: data_state(other) for name, other in other_sets(run.workflow).items()},
+            "roles": [sorted(needs_of(run.workflow)), is_supervised(run.workflow)],
             "dims": document["model"]["dims"],
             "training": [training["batch"], training["patch"], _device_kind(training["device"])],
         }
@@ -35,31 +40,61 @@ class PlanStep:
 
     def do(self, run: Run) -> None:
         dataset, options = run.dataset, run.workflow.data
-        labelled = [case for case in dataset.cases if case.label is not None]
-        if len(labelled) < 2:
-            raise DataError(f"{len(labelled)} of {len(dataset.cases)} cases have a label; training needs at least two")
-        split = split_of(dataset, labelled, options.split)
-        split = limited(split, labelled, options.limit, options.split.seed)
-        used = [case for case in labelled if case.id in {*split.train, *split.validation}]
-        labels = dataset.labels
-        measured = in_threads(
-            lambda case: measure(case, run.catalogue, labels), used, run.progress, f"measuring {len(used)} cases"
+        others = other_sets(run.workflow)
+        split = deal(run.workflow, dataset, others, self._split(run))
+        cases = cases_by_key(dataset, others, split)
+        labels = labels_together(dataset, others)
+        measured = dict(
+            zip(
+                cases,
+                in_threads(
+                    lambda case: measure(case, run.catalogue, labels),
+                    list(cases.values()),
+                    run.progress,
+                    f"measuring {len(cases)} cases",
+                ),
+                strict=True,
+            )
         )
-        cases = {case.id: result for case, result in zip(used, measured, strict=True)}
-        labels = labels or _found(cases)
-        fingerprint = summarise(cases, split.train)
+        learnt = split.train or split.unlabelled
+        seen = {name: measured[name] for name in (*learnt, *split.validation)}
+        labels = labels or (_found(seen) if is_supervised(run.workflow) else Labels())
+        fingerprint = summarise(seen, learnt)
         device = _device_kind(run.workflow.training.device)
         modality = options.modality.build()
         plan = derive_plan(fingerprint, dataset, labels, run.workflow, modality, device)
+        unlabelled = {name: measured[name] for name in split.unlabelled}
+        _complain_of_axes(unlabelled, plan)
+        fingerprint["cases"] |= summarise(unlabelled, split.unlabelled)["cases"] if unlabelled else {}
         run.write("fingerprint.json", fingerprint)
         run.write("split.json", split.document())
         run.write("plan.json", plan.model_dump(mode="json"))
         size = "x".join(map(str, plan.patch))
+        beside = f"{len(split.unlabelled)} without labels, " if split.unlabelled else ""
         run.progress.say(
-            f"plan: {len(split.train)} cases to train on, {len(split.validation)} held out; "
+            f"plan: {len(split.train)} cases to train on, {beside}{len(split.validation)} held out; "
             f"spacing {'x'.join(f'{v:g}' for v in plan.spacing)} mm, patch {size}, batch {plan.batch}, "
             f"{len(plan.strides)} levels"
         )
+
+    def _split(self, run: Run) -> Split:
+        """The layout's labelled cases in their parts; none where labels are not looked at and there are too few."""
+        dataset, options = run.dataset, run.workflow.data
+        labelled = [case for case in dataset.cases if case.label is not None]
+        if len(labelled) < 2:
+            if not is_supervised(run.workflow):
+                return Split((), ())
+            raise DataError(f"{len(labelled)} of {len(dataset.cases)} cases have a label; training needs at least two")
+        split = split_of(dataset, labelled, options.split)
+        return limited(split, labelled, options.limit, options.split.seed)
+
+
+def _complain_of_axes(unlabelled: Mapping[str, Mapping[str, Any]], plan: Plan) -> None:
+    for name, case in unlabelled.items():
+        if len(case["shape"]) != plan.image_dims:
+            raise DataError(
+                f"the unlabelled case {name!r} has {len(case['shape'])} axes, labelled images have {plan.image_dims}"
+            )
 
 
 def limited(split: Split, cases: Sequence[Case], limit: int | None, seed: int) -> Split:

@@ -7,7 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from ...data.cases import Case
+from ...data.beside import cases_by_key, labels_together, other_sets
 from ...data.prepare import prepare, prepared_folder, sweep
 from ..run import Run
 from ..threads import in_threads
@@ -19,12 +19,13 @@ class Prepare:
     def inputs(self, run: Run) -> Mapping[str, Any]:
         cache = run.workflow.data.cache
         measured = run.read("fingerprint.json")["cases"]
+        labels = labels_together(run.dataset, other_sets(run.workflow))
         return {
             "plan": run.read("plan.json"),
             "split": run.read("split.json"),
             "cache": str(cache or ""),
             "cases": {name: case["hash"] for name, case in measured.items()},
-            "labels": asdict(run.dataset.labels) if run.dataset.labels else None,
+            "labels": asdict(labels) if labels else None,
         }
 
     def outputs(self, run: Run) -> Sequence[Path]:
@@ -36,15 +37,18 @@ class Prepare:
         sweep(cache)
         measured = run.read("fingerprint.json")["cases"]
         modality = run.workflow.data.modality.build()
-        cases = {case.id: case for case in run.dataset.cases}
-        used = [cases[name] for name in (*split.train, *split.validation)]
-        labels = run.dataset.labels
-        folders = {case.id: prepared_folder(cache, measured[case.id]["hash"], plan, labels) for case in used}
+        others = other_sets(run.workflow)
+        labels = labels_together(run.dataset, others)
+        cases = cases_by_key(run.dataset, others, split)
+        folders = {
+            name: prepared_folder(cache, measured[name]["hash"], plan, None if name in split.unlabelled else labels)
+            for name in cases
+        }
 
-        def work(case: Case) -> bool:
-            return prepare(case, folders[case.id], plan, modality, run.catalogue, labels)
+        def work(name: str) -> bool:
+            return prepare(cases[name], folders[name], plan, modality, run.catalogue, labels)
 
-        made = in_threads(work, used, run.progress, f"preparing {len(used)} cases")
+        made = in_threads(work, list(cases), run.progress, f"preparing {len(cases)} cases")
         where = {"": str(cache.resolve())} if run.workflow.data.cache else {}
         names = {name: folder.name for name, folder in folders.items()}
         run.write("prepared.json", {"folders": {**where, **names}})

@@ -1,0 +1,140 @@
+"""Distillation: learn the outputs and the maps of a larger or older model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from voxgraft.errors import TrainingError
+from voxgraft.model.network import CONVOLUTION, Output, SegmentationNetwork
+from voxgraft.model.transfer import Context
+from voxgraft.model.words import LINEAR
+
+from .config import DistilConfig
+from .own import Teaching, has_regions, levels_of, map_at
+from .soft import divergence
+
+if TYPE_CHECKING:
+    from voxgraft.data.plan import Plan
+
+ADAPTER = "distil_adapter"
+SCALES = frozenset({"low", "high", "mean", "std", "white"})
+
+
+class Distil(Teaching):
+    """Distillation (Hinton et al. 2015): `weight * T^2 KL(teacher_T || student_T)`, summed over classes and averaged
+    over the voxels that count. FitNets (Romero et al. 2015): `features` times the mean squared difference of a map of
+    the teacher and the student's, brought to the same number of channels by a learnt 1x1 convolution.
+
+    The teacher computes as in prediction and without gradient, on the same patches; where the two plans scale
+    intensities by other numbers, it sees them in its own.
+    """
+
+    name = "distil"
+    needs = frozenset({"teacher"})
+
+    def __init__(self, config: DistilConfig) -> None:
+        self._config = config
+        self.teacher: SegmentationNetwork | None = None
+        self._plans: tuple[Plan, Plan] | None = None
+
+    def prepare(self, context: Context) -> Mapping[str, nn.Module]:
+        if self.teacher is None:
+            self.teacher, theirs = trained(self._config.teacher)
+            if context.plan is not None:
+                complain_of_difference(self._config.teacher, theirs, context.plan)
+                self._plans = (context.plan, theirs)
+        self.teacher.eval().requires_grad_(False)
+        if self._config.features == 0:
+            return {}
+        mine, its = (
+            map_at(levels_of(network), self._config.level, "distil.level")
+            for network in (context.network, self.teacher)
+        )
+        return {ADAPTER: CONVOLUTION[context.network.dims](mine, its, 1)}
+
+    def losses(self, context: Context, batch: Mapping[str, Tensor], output: Output) -> Mapping[str, Tensor]:
+        image = batch["image"]
+        if self.teacher is None:
+            raise TrainingError("transfer: 'distil' has no teacher")
+        self.teacher = self.teacher.to(image.device).eval()
+        with torch.no_grad():
+            if self._plans is not None:
+                image = rescaled(image, *self._plans)
+            theirs: Output = self.teacher(image)
+        terms = {}
+        if self._config.weight > 0:
+            heat, regions = self._config.temperature, has_regions(context)
+            kl = divergence(output.logits, theirs.logits, heat, regions, batch.get("counted"))
+            terms["distil"] = self._config.weight * kl
+        if self._config.features > 0:
+            wanted = theirs.features[self._config.level].float()
+            mine = context.extra[ADAPTER](output.features[self._config.level]).float()
+            if mine.shape[2:] != wanted.shape[2:]:
+                mode = LINEAR[context.network.dims]
+                wanted = functional.interpolate(wanted, mine.shape[2:], mode=mode, align_corners=False)
+            terms["distil_features"] = self._config.features * functional.mse_loss(mine, wanted)
+        return terms
+
+
+def trained(reference: str) -> tuple[SegmentationNetwork, Plan]:
+    """The network of a package, and the plan it was trained by.
+
+    Raises:
+        ModelError: There is no such model, or it cannot be used here.
+    """
+    from voxgraft.discovery import discover
+    from voxgraft.infer.predictor import Predictor
+    from voxgraft.models import resolve
+
+    catalogue = discover()
+    package = resolve(reference, catalogue)
+    return Predictor(package, catalogue, device="cpu").network, package.plan
+
+
+def complain_of_difference(reference: str, teacher: Plan, student: Plan) -> None:
+    """Both must see the same patches and find the same structures.
+
+    Raises:
+        TrainingError: They do not; the message says in what they differ.
+    """
+    pairs: dict[str, tuple[Any, Any]] = {
+        "axes (model.dims)": (teacher.dims, student.dims),
+        "channels": (teacher.channels, student.channels),
+        "structures (data.labels)": (teacher.labels, student.labels),
+        "regions (data.regions)": (teacher.regions, student.regions),
+        "modality (data.modality)": (teacher.modality, student.modality),
+    }
+    if student.dims != student.image_dims:
+        pairs["axis that is cut across"] = (teacher.slice_axis, student.slice_axis)
+    for what, (its, mine) in pairs.items():
+        if its != mine:
+            raise TrainingError(f"transfer: the teacher {reference} has other {what}: {its}, this run has {mine}")
+    if any(abs(a - b) > 0.01 * b for a, b in zip(teacher.spacing, student.spacing, strict=True)):
+        raise TrainingError(
+            f"transfer: the teacher {reference} sees voxels of {list(teacher.spacing)} mm, this run of "
+            f"{list(student.spacing)} mm; set data.spacing: {list(teacher.spacing)}"
+        )
+    unknown = {key for plan in (teacher, student) for numbers in plan.normalisation for key in numbers} - SCALES
+    if teacher.normalisation != student.normalisation and unknown:
+        raise TrainingError(
+            f"transfer: the teacher {reference} was trained on intensities scaled in another way "
+            f"({', '.join(sorted(unknown))}), which cannot be undone"
+        )
+
+
+def rescaled(image: Tensor, mine: Plan, its: Plan) -> Tensor:
+    """Patches (batch, channel, *spatial) as a teacher's plan scales intensities, from the student's scale."""
+    if mine.normalisation == its.normalisation:
+        return image
+    channels = []
+    for place, (own, other) in enumerate(zip(mine.normalisation, its.normalisation, strict=True)):
+        values = (image[:, place] * own.get("std", 1.0) + own.get("mean", 0.0)) * own.get("white", 1.0)
+        values = values / other.get("white", 1.0)
+        values = values.clamp(other.get("low", -torch.inf), other.get("high", torch.inf))
+        channels.append((values - other.get("mean", 0.0)) / other.get("std", 1.0))
+    return torch.stack(channels, 1)

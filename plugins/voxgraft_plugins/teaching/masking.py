@@ -1,0 +1,77 @@
+"""Self-supervised pretraining: fill in what is masked of a scan; no label is looked at."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from voxgraft.errors import TrainingError
+from voxgraft.model.network import CONVOLUTION, Output
+from voxgraft.model.transfer import Context, Crop
+from voxgraft.model.words import LINEAR
+
+from .config import SelfSupervisedConfig
+from .own import Teaching
+
+HEAD = "reconstruction"
+
+
+class SelfSupervised(Teaching):
+    """Masked reconstruction (SimMIM, Xie et al. 2022): a share of the blocks of each patch is set to 0, the mean of a
+    normalised image, and a 1x1 convolution on the decoder's finest map predicts the image; the term is the mean
+    absolute error over masked voxels alone. The package it leaves has a trained encoder and decoder, and a head that
+    has learnt nothing."""
+
+    name = "self-supervised"
+    supervised = False
+
+    def __init__(self, config: SelfSupervisedConfig) -> None:
+        self._config = config
+        self._whole: Tensor | None = None
+        self._masked: Tensor | None = None
+        self._done = 0
+
+    def prepare(self, context: Context) -> Mapping[str, nn.Module]:
+        channels = 1 if context.plan is None else len(context.plan.channels)
+        width = int(context.network.decoder.channels[0])  # type: ignore[index]
+        return {HEAD: CONVOLUTION[context.network.dims](width, channels, 1)}
+
+    def inputs(self, context: Context, image: Tensor, seed: int) -> Tensor:
+        self._whole = image
+        self._masked = masks(image.shape, self._config.block, self._config.ratio, seed).to(image.device)
+        self._done = 0
+        return image.masked_fill(self._masked[:, None], 0.0)
+
+    def features(self, context: Context, image: Tensor, crops: Sequence[Crop]) -> Sequence[Tensor] | None:
+        return None
+
+    def losses(self, context: Context, batch: Mapping[str, Tensor], output: Output) -> Mapping[str, Tensor]:
+        if self._whole is None or self._masked is None:
+            raise TrainingError("transfer: 'self-supervised' has seen no image")
+        part = slice(self._done, self._done + batch["image"].shape[0])
+        self._done = part.stop
+        whole, masked = self._whole[part], self._masked[part]
+        found = context.extra[HEAD](output.maps[0]).float()
+        if found.shape[2:] != whole.shape[2:]:
+            mode = LINEAR[context.network.dims]
+            found = functional.interpolate(found, whole.shape[2:], mode=mode, align_corners=False)
+        error = (found - whole).abs().mean(1)
+        return {"reconstruction": (error * masked).sum() / masked.sum().clamp_min(1)}
+
+
+def masks(shape: Sequence[int], block: int, ratio: float, seed: int) -> Tensor:
+    """Of images (batch, channel, *spatial), bool (batch, *spatial): whole blocks, in each image the same number, at
+    least one and never all."""
+    draw = torch.Generator().manual_seed(seed)
+    spatial = shape[2:]
+    blocks = [-(-size // block) for size in spatial]
+    number = int(torch.tensor(blocks).prod())
+    few = min(max(1, round(ratio * number)), max(1, number - 1))
+    order = torch.rand(shape[0], number, generator=draw).argsort(1)
+    masked = (order < few).reshape(shape[0], *blocks)
+    for axis in range(len(spatial)):
+        masked = masked.repeat_interleave(block, axis + 1).narrow(axis + 1, 0, spatial[axis])
+    return masked

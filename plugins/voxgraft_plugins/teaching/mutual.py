@@ -1,0 +1,71 @@
+"""Co-training: two networks of one shape with different new parts, each learning from the other."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from torch import Tensor, nn
+
+from voxgraft.errors import TrainingError
+from voxgraft.model.network import Output
+from voxgraft.model.transfer import Context
+
+from .config import CoTrainingConfig
+from .own import Statistics, Teaching, has_regions, ramp, unlabelled_of
+from .soft import decisions, divergence, hard_entropy
+
+PEER = "peer"
+
+
+class CoTraining(Teaching):
+    """Deep mutual learning (Zhang et al. 2018): both networks learn from the labels, and each makes
+    `T^2 KL(other || itself)` small. Cross pseudo supervision (Chen et al. 2021): on unlabelled patches each takes the
+    other's decision for the label. No gradient reaches the one that is learnt from. The first network is kept.
+
+    The second has the same pretrained tensors; its new parts, or all of it from scratch, are drawn from another seed.
+    """
+
+    name = "co-training"
+
+    def __init__(self, config: CoTrainingConfig) -> None:
+        self._config = config
+        self.needs = config.needs
+        self._mutual, self._pseudo = config.form != "pseudo", config.form != "mutual"
+        self.follows = config.statistics if self._pseudo else None
+        self._statistics = [Statistics(config.statistics), Statistics(config.statistics)]
+
+    def prepare(self, context: Context) -> Mapping[str, nn.Module]:
+        if context.another is None:
+            raise TrainingError("transfer: 'co-training' needs a training that can make a second network")
+        return {PEER: context.another(1_000 + self._config.seed)}
+
+    def train_mode(self, context: Context) -> None:
+        context.extra[PEER].train()
+        if self._pseudo:
+            for one, network in zip(self._statistics, (context.network, context.extra[PEER]), strict=True):
+                one.hold(network)
+
+    def losses(self, context: Context, batch: Mapping[str, Tensor], output: Output) -> Mapping[str, Tensor]:
+        if context.criterion is None:
+            raise TrainingError("transfer: 'co-training' needs a training with a loss")
+        peer, regions = context.extra[PEER], has_regions(context)
+        weight = self._config.weight * ramp(context.progress, self._config.ramp)
+        theirs: Output = peer(batch["image"])
+        terms = {"peer_segmentation": context.criterion(theirs, batch["coded"])}
+        if self._mutual:
+            mine, other, heat, counts = output.logits, theirs.logits, self._config.temperature, batch.get("counted")
+            terms["from_peer"] = weight * divergence(mine, other, heat, regions, counts)
+            terms["to_peer"] = weight * divergence(other, mine, heat, regions, counts)
+        if self._pseudo:
+            image, inside = unlabelled_of(batch)
+            with self._statistics[0].unlabelled(context.network):
+                mine = context.network(image).logits
+            with self._statistics[1].unlabelled(peer):
+                other = peer(image).logits
+            terms["pseudo_from_peer"] = weight * hard_entropy(mine, decisions(other, regions), regions, inside)
+            terms["pseudo_to_peer"] = weight * hard_entropy(other, decisions(mine, regions), regions, inside)
+        return terms
+
+    def after_step(self, context: Context) -> None:
+        for one in self._statistics:
+            one.release()

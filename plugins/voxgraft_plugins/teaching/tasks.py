@@ -1,0 +1,163 @@
+"""Multi-task branches: what is predicted besides the segmentation, from the same encoder and decoder."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from voxgraft.errors import TrainingError
+from voxgraft.model.network import CONVOLUTION, Output
+from voxgraft.model.transfer import Context, Row
+from voxgraft.model.words import LINEAR
+
+from .config import MultiTaskConfig
+from .own import Teaching, has_regions, levels_of
+from .weighing import Rates, Uncertainties, without_conflicts
+
+BRANCH = "branch_"
+UNCERTAINTIES = "uncertainties"
+
+
+class MultiTask(Teaching):
+    """Branches on the decoder's finest map, or on the encoder's coarsest: `boundary`, the signed distance to each
+    structure's border in units of `reach`, cut at -1 and 1 and positive inside (mean absolute error); `reconstruction`
+    of the image (mean squared error); `presence`, whether each structure is in the patch (cross-entropy).
+
+    Weighting of segmentation and branches: `equal`; `uncertainty`, `sum_i exp(-s_i) L_i / 2 + s_i / 2` with learnt s_i
+    between -5 and 5 and no weight decay (Kendall et al. 2018); `dwa`, `K softmax(r / T)` of the rates at which losses
+    fell between the last two intervals (Liu et al. 2019); `pcgrad`, each task's gradient without its part against
+    another's, in random order (Yu et al. 2020). Terms of other strategies are added as they are.
+    """
+
+    name = "multi-task"
+
+    def __init__(self, config: MultiTaskConfig) -> None:
+        self._config = config
+        self._tasks = ("segmentation", *config.branches)
+        self._rates = Rates(self._tasks, config.temperature, config.interval)
+        if config.weighting != "equal":
+            self.combine = self._combined
+
+    def prepare(self, context: Context) -> Mapping[str, nn.Module]:
+        network, dims = context.network, context.network.dims
+        fine = int(network.decoder.channels[0])  # type: ignore[index]
+        structures = network.classes if has_regions(context) else network.classes - 1
+        channels = 1 if context.plan is None else len(context.plan.channels)
+        made: dict[str, nn.Module] = {}
+        for branch in self._config.branches:
+            if branch == "presence":
+                made[BRANCH + branch] = nn.Linear(levels_of(network)[-1], structures)
+            else:
+                width = structures if branch == "boundary" else channels
+                made[BRANCH + branch] = CONVOLUTION[dims](fine, width, 1)
+        if self._config.weighting == "uncertainty":
+            made[UNCERTAINTIES] = Uncertainties(self._tasks)
+        return made
+
+    def edit_own(self, rows: Sequence[Row], context: Context) -> list[Row]:
+        start = f"{UNCERTAINTIES}."
+        return [row.but(lr=self._config.lr, weight_decay=0.0) if row.name.startswith(start) else row for row in rows]
+
+    def losses(self, context: Context, batch: Mapping[str, Tensor], output: Output) -> Mapping[str, Tensor]:
+        made = {branch: getattr(self, f"_{branch}")(context, batch, output) for branch in self._config.branches}
+        return {branch: self._config.weight * term for branch, term in made.items()}
+
+    def after_step(self, context: Context) -> None:
+        self._rates.end_of_step()
+        if UNCERTAINTIES in context.extra:
+            with torch.no_grad():
+                context.extra[UNCERTAINTIES].log_variance.clamp_(-5.0, 5.0)  # type: ignore[operator]
+
+    def state_dict(self) -> dict[str, Any]:
+        return self._rates.state_dict()
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self._rates.load_state_dict(state)
+
+    def _combined(self, context: Context, terms: Mapping[str, Tensor]) -> Tensor:
+        tasks = {name: terms[name] for name in self._tasks if name in terms}
+        rest = [term for name, term in terms.items() if name not in tasks]
+        if self._config.weighting == "uncertainty":
+            module = context.extra[UNCERTAINTIES]
+            if not isinstance(module, Uncertainties):
+                raise TrainingError("transfer: two strategies bring a module called 'uncertainties'")
+            total = module(tasks)
+        elif self._config.weighting == "dwa":
+            total = self._rates.weighed(tasks)
+        else:
+            shared = [parameter for parameter in context.network.parameters() if parameter.requires_grad]
+            total = without_conflicts(list(tasks.values()), shared)
+        return sum(rest, start=total)
+
+    def _boundary(self, context: Context, batch: Mapping[str, Tensor], output: Output) -> Tensor:
+        found = self._fine(context, output, "boundary", batch["image"].shape[2:])
+        wanted = distances(_masks(context, batch["target"]), _spacing(context), self._config.reach).to(found.device)
+        error = (found - wanted).abs()
+        counts = batch.get("counted")
+        if counts is None:
+            return error.mean()
+        return (error * counts[:, None]).sum() / (counts.sum() * error.shape[1]).clamp_min(1)
+
+    def _reconstruction(self, context: Context, batch: Mapping[str, Tensor], output: Output) -> Tensor:
+        found = self._fine(context, output, "reconstruction", batch["image"].shape[2:])
+        return functional.mse_loss(found, batch["image"].float())
+
+    def _presence(self, context: Context, batch: Mapping[str, Tensor], output: Output) -> Tensor:
+        found = context.extra[f"{BRANCH}presence"](output.features[-1].flatten(2).mean(2)).float()
+        there = _masks(context, batch["target"]).flatten(2).any(2).float()
+        return functional.binary_cross_entropy_with_logits(found, there)
+
+    def _fine(self, context: Context, output: Output, branch: str, shape: Sequence[int]) -> Tensor:
+        found: Tensor = context.extra[BRANCH + branch](output.maps[0]).float()
+        if found.shape[2:] == tuple(shape):
+            return found
+        mode = LINEAR[context.network.dims]
+        return functional.interpolate(found, tuple(shape), mode=mode, align_corners=False)
+
+
+def distances(masks: Tensor, spacing: Sequence[float], reach: float) -> Tensor:
+    """Signed distances to the border of each structure in units of `reach`, positive inside, cut at -1 and 1.
+
+    The border lies between voxels: the nearest voxel of the other kind is counted up to half a voxel before its middle
+    along the finest axis. A structure that is not there is -1 away, one that fills the patch 1.
+
+    Args:
+        masks: bool (batch, structure, *spatial).
+        spacing: Millimetres along each axis.
+    """
+    from edt import edt
+
+    masked = masks.cpu().numpy()
+    result = np.empty(masked.shape, np.float32)
+    half = 0.5 * min(spacing)
+    for place in np.ndindex(masked.shape[:2]):
+        inside = np.ascontiguousarray(masked[place])
+        if inside.all() or not inside.any():
+            result[place] = 1.0 if inside.any() else -1.0
+            continue
+        within, without = (edt(np.ascontiguousarray(part), anisotropy=tuple(spacing)) for part in (inside, ~inside))
+        signed = np.where(inside, within - half, half - without)
+        result[place] = np.clip(signed / reach, -1.0, 1.0)
+    return torch.from_numpy(result)
+
+
+def _masks(context: Context, target: Tensor) -> Tensor:
+    """bool (batch, structure, *spatial) from a target as losses take it."""
+    if target.is_floating_point():
+        return target > 0.5
+    classes = torch.arange(1, context.network.classes, device=target.device)
+    return target[:, None] == classes.reshape(-1, *[1] * (target.ndim - 1))
+
+
+def _spacing(context: Context) -> tuple[float, ...]:
+    if context.plan is None:
+        return (1.0,) * context.network.dims
+    plan = context.plan
+    if plan.dims == plan.image_dims:
+        return tuple(plan.spacing)
+    return tuple(step for axis, step in enumerate(plan.spacing) if axis != plan.slice_axis)

@@ -1,0 +1,293 @@
+"""Whole runs with strategies that learn from more than the labelled batch: roles of scans, resume, what is left."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+import pytest
+import torch
+from lightning_fabric import Fabric
+
+from strategy_jobs import job, plan, squares
+from strategy_trainer import Stages, Sum
+from voxgraft.discovery import Catalogue
+from voxgraft.errors import DataError, TrainingError
+from voxgraft.model.network import SegmentationNetwork
+from voxgraft.package import read_package
+from voxgraft.progress import Progress
+from voxgraft.runs.engine import run_workflow
+from voxgraft.slot import choose
+from voxgraft.train import loop
+from voxgraft.train.batches import Unlabelled
+from voxgraft.train.session import table
+from voxgraft.workflow import from_document
+
+torch.set_num_threads(1)
+CPU: dict[str, Any] = {"accelerator": "cpu", "devices": 1}
+
+
+class Killed(BaseException):
+    """Stands for a signal that nothing catches."""
+
+
+def other(seed: int) -> SegmentationNetwork:
+    torch.manual_seed(seed)
+    return SegmentationNetwork(Stages(), Sum(), 2, 2)
+
+
+def teaching_job(folder: Path, catalogue: Catalogue, options: dict[str, Any], **more: Any) -> loop.Job:
+    """A training of one strategy, with unlabelled scans beside."""
+    strategy = choose(catalogue, "strategy", options).build().make()
+    if strategy.name == "co-training":
+        strategy.prepare = lambda context: {"peer": other(7)}  # type: ignore[method-assign]
+    made = job(folder, [strategy], **more)
+    made.context.another = other
+    made.batches.beside = Unlabelled(squares(2), plan(), seed=3)
+    return made
+
+
+STRAIGHT = [
+    {"use": "mean-teacher", "threshold": True, "passes": 2},
+    {"use": "co-training", "form": "both"},
+    {"use": "adversarial", "level": "features", "width": 4},
+    {"use": "adversarial", "level": "entropy", "width": 4},
+    {"use": "multi-task", "branches": ["boundary", "presence"], "weighting": "uncertainty"},
+    {"use": "multi-task", "branches": ["boundary"], "weighting": "dwa", "interval": 1},
+    {"use": "multi-task", "branches": ["reconstruction"], "weighting": "pcgrad"},
+    {"use": "self-supervised", "block": 4},
+]
+
+
+@pytest.mark.parametrize("options", STRAIGHT, ids=lambda one: "-".join(map(str, list(one.values())[:2])))
+def test_two_and_two_steps_are_four(tmp_path: Path, catalogue: Catalogue, monkeypatch: Any, options: Any) -> None:
+    monkeypatch.setattr(loop, "SAVE_EVERY", 0.0)
+    straight, _ = loop.fit(teaching_job(tmp_path / "a", catalogue, options), Fabric(**CPU))
+    first = teaching_job(tmp_path / "b", catalogue, options)
+    real, done = loop._save, []
+
+    def save(*args: Any) -> None:
+        real(*args)
+        done.append(1)
+        if len(done) == 2:
+            raise Killed
+
+    monkeypatch.setattr(loop, "_save", save)
+    with pytest.raises(Killed):
+        loop.fit(first, Fabric(**CPU))
+    monkeypatch.setattr(loop, "_save", real)
+    torch.manual_seed(99)
+    second = teaching_job(tmp_path / "b", catalogue, options)
+    resumed, state = loop.fit(second, Fabric(**CPU))
+    assert state.step == 4 and second.context.step == 3
+    mine, its = straight.state_dict(), resumed.state_dict()
+    assert mine.keys() == its.keys() and all(torch.equal(mine[name], its[name]) for name in mine)
+    start = dict(other(0).named_parameters())
+    assert not torch.equal(start["encoder.stem.weight"], dict(straight.named_parameters())["encoder.stem.weight"])
+    assert set(mine) == set(other(0).state_dict()), "nothing of the strategy is left in the network"
+
+
+def test_unlabelled_batches_disturb_no_labelled_one(tmp_path: Path) -> None:
+    alone, beside = job(tmp_path, []).batches, job(tmp_path, []).batches
+    beside.beside = Unlabelled(squares(2), plan(), seed=7)
+    one, both = alone.stream(2), beside.stream(2)
+    mine, its = next(one), next(both)
+    one.close()
+    both.close()
+    assert (mine.image == its.image).all() and mine.seed == its.seed and mine.beside is None
+    assert its.beside is not None and its.beside.seed != its.seed
+    again = Unlabelled(squares(2), plan(), seed=7).draw(2)
+    assert (again.image == its.beside.image).all() and set(np.unique(again.label)) <= {0, 255}
+    assert 255 in Unlabelled(squares(2), plan(), seed=7).draw(0).label, "beyond the image"
+
+
+def test_what_strategies_bring_is_in_the_table(tmp_path: Path, catalogue: Catalogue) -> None:
+    made = teaching_job(tmp_path, catalogue, {"use": "adversarial", "lr": 3e-5, "width": 4})
+    rows = {row.name: row for row in made.rows}
+    assert rows["discriminator.0.weight"].lr == 3e-5 and rows["discriminator.0.weight"].weight_decay == 0
+    peer = teaching_job(tmp_path, catalogue, {"use": "co-training"})
+    rows = {row.name: row for row in peer.rows}
+    assert rows["peer.encoder.stem.weight"].weight_decay == rows["encoder.stem.weight"].weight_decay > 0
+    assert rows["peer.encoder.stem.weight"].origin == "pretrained"
+    training: Any = SimpleNamespace(training=made.options)
+    found = table(made.network, {}, made.stack, made.context, training)
+    assert len(found) == len(dict(made.network.named_parameters()))
+
+
+# ------------------------------------------------------------------------------------------------------- whole runs
+
+
+def scans(folder: Path, count: int, *, labelled: bool = True, invert: bool = False, start: int = 0) -> Path:
+    """Slices with a bright, or dark, square."""
+    rng = np.random.default_rng(5 + start)
+    for part in ("images", "labels"):
+        (folder / part).mkdir(parents=True)
+    for index in range(count):
+        label = np.zeros((20, 20, 4), np.uint8)
+        label[4 + index : 12 + index, 5:13] = 1
+        image = rng.normal(100, 10, label.shape) + (-80.0 if invert else 80.0) * label
+        name = f"scan{start + index}.nii.gz"
+        nib.save(nib.Nifti1Image(image.astype(np.float32), np.eye(4)), folder / "images" / name)
+        if labelled:
+            nib.save(nib.Nifti1Image(label, np.eye(4)), folder / "labels" / name)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def sets(tmp_path_factory: Any) -> dict[str, Path]:
+    root = tmp_path_factory.mktemp("sets")
+    return {
+        "site": scans(root / "site", 6),
+        "more": scans(root / "more", 3, labelled=False, start=20),
+        "elsewhere": scans(root / "elsewhere", 3, invert=True, start=40),
+    }
+
+
+def document(sets: dict[str, Path], transfer: list[Any], **data: Any) -> dict[str, Any]:
+    return {
+        "name": "squares",
+        "data": {
+            "layout": {"use": "pairs", "path": str(sets["site"])},
+            "modality": "mr",
+            "labels": {"square": 1},
+            "split": {"folds": 3},
+            **data,
+        },
+        "model": {"dims": 2, "encoder": {"use": "residual", "weights": "none", "width": 8}, "decoder": "unet"},
+        "transfer": transfer,
+        "training": {"budget": "3 steps", "batch": 2, "patch": [16, 16], "device": "cpu", "validate_every": 1.0},
+        "tracking": None,
+    }
+
+
+def run(folder: Path, catalogue: Catalogue, written: dict[str, Any], **options: Any) -> Any:
+    workflow = from_document(written, catalogue)
+    return run_workflow(workflow, catalogue, folder, progress=Progress(quiet=True), **options)
+
+
+def unlabelled(path: Path) -> dict[str, Any]:
+    return {"unlabelled": {"use": "pairs", "path": str(path), "labels": None}}
+
+
+RUNS: list[tuple[list[Any], str]] = [
+    ([{"use": "mean-teacher"}], "more"),
+    ([{"use": "co-training", "form": "both"}], "more"),
+    ([{"use": "adversarial", "width": 4}], "source"),
+    ([{"use": "adversarial", "level": "entropy", "width": 4}, {"use": "multi-task", "weighting": "pcgrad"}], "more"),
+    ([{"use": "multi-task", "branches": ["boundary", "reconstruction", "presence"], "weighting": "dwa"}], ""),
+]
+
+
+@pytest.mark.parametrize(("transfer", "data"), RUNS, ids=lambda one: one[0]["use"] if isinstance(one, list) else one)
+def test_a_whole_run_leaves_a_plain_network(
+    tmp_path: Path, catalogue: Catalogue, sets: dict[str, Path], transfer: list[Any], data: str
+) -> None:
+    places: dict[str, Any] = {"": {}, "more": unlabelled(sets["more"])}.get(data, {})
+    if data == "source":
+        places = {"source": {"use": "pairs", "path": str(sets["elsewhere"])}}
+    done = run(tmp_path / "run", catalogue, document(sets, transfer, **places))
+    split = done.read("split.json")
+    held_out = set(split["validation"])
+    assert len(held_out) == 2 and not held_out & {*split["train"], *split.get("unlabelled", ())}
+    if data == "more":
+        assert [name for name in split["unlabelled"] if name.startswith("unlabelled/")] == [
+            f"unlabelled/scan{n}" for n in (20, 21, 22)
+        ]
+    if data == "source":
+        assert split["train"] == [f"source/scan{n}" for n in (40, 41, 42)] and len(split["unlabelled"]) == 4
+        folders = done.read("prepared.json")["folders"]
+        for name in split["unlabelled"]:
+            assert not (done.folder / "cache" / folders[name] / "label.npy").exists(), "no label is prepared"
+    plain = run(tmp_path / "plain", catalogue, document(sets, []))
+    from safetensors.torch import load_file
+
+    mine, its = (load_file(one.package / "model.safetensors") for one in (done, plain))
+    assert {k: v.shape for k, v in mine.items()} == {k: v.shape for k, v in its.items()}
+    rows = json.loads((done.folder / "train" / "parameters.json").read_text())
+    brought = {row["name"].split(".")[0] for row in rows} - {"encoder", "decoder", "heads"}
+    wanted = {"co-training": {"peer"}, "adversarial": {"discriminator"}}.get(transfer[0]["use"], set())
+    assert wanted <= brought
+    assert (done.folder / "evaluate" / "scores.json").is_file()
+
+
+def test_labels_that_are_not_drawn_count_as_unlabelled(tmp_path: Path, catalogue: Catalogue, sets: Any) -> None:
+    written = document(sets, [{"use": "mean-teacher"}], limit=2)
+    split = run(tmp_path / "run", catalogue, written, steps=["check", "plan"]).read("split.json")
+    assert len(split["train"]) == 2 and len(split["unlabelled"]) == 2 and len(split["validation"]) == 2
+
+
+def test_a_student_learns_from_a_package(tmp_path: Path, catalogue: Catalogue, sets: dict[str, Path]) -> None:
+    teacher = run(tmp_path / "teacher", catalogue, document(sets, []), steps=["check", "plan", "prepare", "train"])
+    options = {"use": "distil", "teacher": str(teacher.package), "features": 0.5}
+    written = document(sets, [options])
+    written["model"]["encoder"]["width"] = 16
+    student = run(tmp_path / "student", catalogue, written)
+    rows = json.loads((student.folder / "train" / "parameters.json").read_text())
+    assert any(row["name"] == "distil_adapter.weight" for row in rows)
+    with pytest.raises(TrainingError, match=r"other structures \(data.labels\)"):
+        run(tmp_path / "c", catalogue, document(sets, [options], labels={"box": 1}))
+
+
+def test_pretraining_without_labels_gives_an_encoder_to_start_from(
+    tmp_path: Path, catalogue: Catalogue, sets: dict[str, Path]
+) -> None:
+    steps = ["check", "plan", "prepare", "train"]
+    written = document(sets, [{"use": "self-supervised", "block": 4}], **unlabelled(sets["more"]))
+    first = run(tmp_path / "pretrain", catalogue, written, steps=steps)
+    split = first.read("split.json")
+    assert split["train"] == [] and len(split["unlabelled"]) == 7
+    from safetensors.torch import load_file
+
+    weights = load_file(read_package(first.package).weights)
+    start = document(sets, [{"use": "fine-tune"}])
+    start["model"]["encoder"]["weights"] = f"file:{first.package / 'model.safetensors'}"
+    second = run(tmp_path / "tune", catalogue, start, steps=steps)
+    report = json.loads((second.folder / "train" / "summary.json").read_text())["weights"]
+    assert report["share"] == 1.0 and any(name.startswith("encoder.") for name in weights)
+
+
+@pytest.mark.parametrize(
+    ("transfer", "error", "said"),
+    [
+        ([{"use": "mean-teacher"}], DataError, "'mean-teacher' learns from unlabelled scans, and there are none"),
+        ([{"use": "adversarial"}], TrainingError, "'adversarial' brings two data sets together: name data.source"),
+        ([{"use": "co-training", "form": "pseudo"}], DataError, "'co-training' learns from unlabelled scans"),
+    ],
+)
+def test_what_is_needed_is_said_before_training(
+    tmp_path: Path, catalogue: Catalogue, sets: Any, transfer: Any, error: Any, said: str
+) -> None:
+    with pytest.raises(error, match=said):
+        run(tmp_path / "run", catalogue, document(sets, transfer))
+    assert not (tmp_path / "run" / "train").exists()
+
+
+def test_a_teacher_that_is_not_there_is_said_before_training(tmp_path: Path, catalogue: Catalogue, sets: Any) -> None:
+    from voxgraft.errors import ModelError
+
+    with pytest.raises(ModelError, match="nowhere"):
+        run(tmp_path / "run", catalogue, document(sets, [{"use": "distil", "teacher": str(tmp_path / "nowhere")}]))
+    assert not (tmp_path / "run" / "prepared.json").exists()
+
+
+def test_mean_teacher_on_real_scans(tmp_path: Path, catalogue: Catalogue, data: Path) -> None:
+    """Ten steps on slices of the left atrium, with scans of which no label is read."""
+    atrium = data / "la2018"
+    if not atrium.is_dir():
+        pytest.skip("the left atrium is not in the folder of real data")
+    for part in ("images", "labels"):
+        (tmp_path / "few" / part).mkdir(parents=True)
+        for number in range(3):
+            (tmp_path / "few" / part / f"la_{number:03d}.nii.gz").symlink_to(atrium / part / f"la_{number:03d}.nii.gz")
+    (tmp_path / "rest" / "images").mkdir(parents=True)
+    (tmp_path / "rest" / "images" / "la_008.nii.gz").symlink_to(atrium / "images" / "la_008.nii.gz")
+    written = document({"site": tmp_path / "few"}, [{"use": "mean-teacher"}], **unlabelled(tmp_path / "rest"))
+    written["data"] |= {"labels": {"left atrium": 1}, "spacing": [2.5, 2.5, 5.0]}
+    written["training"] |= {"budget": "10 steps", "patch": [32, 32]}
+    done = run(tmp_path / "run", catalogue, written, steps=["check", "plan", "prepare", "train"])
+    summary = json.loads((done.folder / "train" / "summary.json").read_text())
+    assert summary["steps"] == 10 and done.read("split.json")["unlabelled"] == ["unlabelled/la_008"]
