@@ -30,6 +30,14 @@ OPTIONS: dict[tuple[str, str], dict[str, Any]] = {
     ("encoder", "timm"): {"model": "resnet18", "weights": "none"},
     ("encoder", "efficientnet-lite0"): {"weights": "none"},
     ("encoder", "deepbet"): {"weights": "none"},
+    ("encoder", "resnet"): {"variant": 18, "slicewise": 1},
+    ("encoder", "vgg"): {"variant": 11, "slicewise": 0},
+    ("encoder", "inception"): {"slicewise": 0},
+    ("encoder", "convnext"): {"variant": "atto"},
+    ("encoder", "mobilenet"): {"variant": "v3_small"},
+    ("encoder", "resnet3d"): {"variant": 10},
+    ("encoder", "segresnet"): {"width": 8, "blocks": [1, 1, 1]},
+    ("encoder", "swinunetr"): {"width": 12},
 }
 WITH_LAWS = ("reader", "writer", "modality", "encoder", "decoder", "loss", "metric")
 

@@ -1,15 +1,17 @@
-"""Pretrained tensors that a workflow names: a file, a registered model, a file of an installed package.
+"""Pretrained tensors that a workflow names: a file, a registered model, a repository, a file of an installed package.
 
 Importing this costs no torch, so that the options of encoders can use it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..config import Config
 from ..errors import ModelError
 
 if TYPE_CHECKING:
@@ -19,7 +21,21 @@ if TYPE_CHECKING:
 
 FILE = "file:"
 MODELS = ("models:/", "runs:/")
+HUB = "hf:"
 ENCODER = "encoder."
+HUB_FILES = ("model.safetensors", "pytorch_model.bin")
+"""What a repository's weights are called, where no file is named."""
+
+
+class StartValues(Config):
+    """How strictly start values are taken; the base of the options of every encoder."""
+
+    allow_partial: bool = False
+    """Train even where the weights hold less than 90 % of the encoder's parameters; the rest starts at random."""
+
+    def finish(self, weights: Weights | None) -> Weights | None:
+        """Start values as these options want them taken."""
+        return weights.but(at_least=0.0) if weights is not None and self.allow_partial else weights
 
 
 def weights_option(*own: str) -> Callable[[str], str]:
@@ -32,15 +48,21 @@ def weights_option(*own: str) -> Callable[[str], str]:
     def check(value: str) -> str:
         if value in own or any(value.startswith(start) and value != start for start in (FILE, *MODELS)):
             return value
-        raise ValueError(f"weights {value!r} are not known: write {', '.join(own)}, file:PATH or models:/NAME@ALIAS")
+        if value.startswith(HUB) and all(_hub_parts(value)[:1]):
+            return value
+        raise ValueError(
+            f"weights {value!r} are not known: write {', '.join(own)}, file:PATH or models:/NAME@ALIAS, "
+            "or hf:OWNER/REPOSITORY[/FILE] to have them fetched"
+        )
 
     return check
 
 
 def named_weights(reference: str) -> Weights | None:
-    """The encoder's tensors of `file:PATH` or of a registered model; None for `none`.
+    """The encoder's tensors of `file:PATH`, of a registered model or of a repository; None for `none`.
 
-    A file of a whole network is fine: then the tensors under `encoder.` are taken.
+    A file of a whole network is fine: then the tensors under `encoder.` are taken. `hf:` names what is to be fetched,
+    so it is fetched; nothing else is.
 
     Raises:
         ModelError: There is no such file or model, or it holds no tensors of an encoder.
@@ -49,6 +71,10 @@ def named_weights(reference: str) -> Weights | None:
         return None
     if reference.startswith(FILE):
         return _file_weights(Path(reference.removeprefix(FILE)).expanduser())
+    if reference.startswith(HUB):
+        repository, file = _hub_parts(reference)
+        path = _first_of(repository, [file] if file else HUB_FILES)
+        return _file_weights(path).but(origin=reference, licence=f"see the page of {repository}")
     return _model_weights(reference)
 
 
@@ -77,6 +103,31 @@ def packaged_file(package: str, ending: str, extra: str) -> tuple[Path, str]:
     raise ModelError(f"the package {package!r} {found.version} has no file {ending} here: install it anew")
 
 
+def hub_file(repository: str, file: str, *, download: bool) -> Path:
+    """A file of a repository on the Hugging Face hub, or of this computer's cache of them.
+
+    Args:
+        download: It may be fetched; otherwise only the cache is asked.
+
+    Raises:
+        ModelError: It is not here and must not be fetched, or cannot be.
+    """
+    from huggingface_hub import hf_hub_download
+
+    try:
+        return Path(hf_hub_download(repository, file, local_files_only=not download))
+    except Exception as error:  # of requests, httpx, the hub and the file system
+        if download:
+            raise ModelError(
+                f"hf:{repository}/{file}: cannot be fetched ({type(error).__name__}); "
+                "fetch it elsewhere and give file:PATH"
+            ) from error
+        raise ModelError(
+            f"the weights hf:{repository}/{file} are not on this computer: write `download: true` "
+            "to have them fetched, or give file:PATH"
+        ) from None
+
+
 def check_sha256(path: Path, known: str) -> str:
     """The SHA-256 of a file, when it is the one that is known.
 
@@ -102,6 +153,25 @@ def _file_weights(path: Path) -> Weights:
     if any(name.startswith(ENCODER) for name in tensors):
         tensors = _encoder_part(tensors)
     return Weights(tensors, origin=path.name, sha256=sha256(path))
+
+
+def _hub_parts(reference: str) -> tuple[str, str]:
+    """The repository and the file of `hf:OWNER/REPOSITORY[/FILE]`; both empty where it is none."""
+    owner, _, rest = reference.removeprefix(HUB).partition("/")
+    repository, _, file = rest.partition("/")
+    parts = [owner, repository, *(file.split("/") if file else [])]
+    return (
+        (f"{owner}/{repository}", file) if all(re.fullmatch(r"[\w.-]*\w[\w.-]*", part) for part in parts) else ("", "")
+    )
+
+
+def _first_of(repository: str, files: Sequence[str]) -> Path:
+    for file in files[:-1]:
+        try:
+            return hub_file(repository, file, download=True)
+        except ModelError:
+            continue
+    return hub_file(repository, files[-1], download=True)
 
 
 def _model_weights(reference: str) -> Weights:

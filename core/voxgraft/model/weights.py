@@ -2,14 +2,45 @@
 
 from __future__ import annotations
 
+import zipfile
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from ..errors import ModelError
+from .inflate import inflated
+from .inflation import Inflation
+
+ENOUGH = 0.9
+"""The share of an encoder's parameters that start values must hold, unless a workflow says otherwise."""
+
+LARGEST = 32 * 2**30
+"""Bytes of the largest file of weights that is opened, packed or unpacked."""
+
+NESTS = ("state_dict", "model_state_dict", "model", "network_weights", "teacher", "params", "net")
+"""Under these names checkpoints of other programs keep their tensors."""
+
+
+@dataclass(frozen=True, slots=True)
+class InputContract:
+    """What an encoder was trained to see; its module brings images into this form by itself.
+
+    Attributes:
+        mean, std: Of each channel of brightness 0..1, as the pretraining subtracted and divided by.
+        channels: Of the images of the pretraining.
+        smallest: Voxels along an edge, below which images are extended.
+        multiple: Images are extended with zeros at their far ends to a multiple of this.
+    """
+
+    mean: tuple[float, ...] = ()
+    std: tuple[float, ...] = ()
+    channels: int = 0
+    smallest: int = 1
+    multiple: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,12 +50,19 @@ class Weights:
     Attributes:
         origin: Where they come from, for the load report: a package and version, a file's name, a model reference.
         sha256: Of the file they were read from.
+        contract: What they were trained to see, where that is known.
+        at_least: The share of the encoder's parameters that must be found in them.
     """
 
     tensors: Mapping[str, Tensor]
     origin: str
     licence: str = ""
     sha256: str = ""
+    contract: InputContract | None = None
+    at_least: float = ENOUGH
+
+    def but(self, **changes: Any) -> Weights:
+        return replace(self, **changes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +71,8 @@ class LoadReport:
 
     Attributes:
         loaded: Taken as they are.
-        adapted: Taken after the first convolution was fitted to the number of channels.
+        adapted: Taken in another shape: the first convolution fitted to the number of channels, a convolution inflated,
+            a position embedding resampled.
         new: Parameters and buffers of the module that the weights do not hold, or hold in another shape.
         dropped: Tensors that the module has no place for.
     """
@@ -46,6 +85,7 @@ class LoadReport:
     new: tuple[str, ...] = ()
     dropped: tuple[str, ...] = ()
     share: float = 0.0
+    contract: InputContract | None = None
 
     def __str__(self) -> str:
         return (
@@ -56,7 +96,8 @@ class LoadReport:
 
     def document(self) -> dict[str, Any]:
         """Plain values, as the run keeps them."""
-        return {name: getattr(self, name) for name in self.__slots__}
+        plain = {name: getattr(self, name) for name in self.__slots__}
+        return {**plain, "contract": asdict(self.contract) if self.contract else None}
 
     @property
     def pretrained(self) -> frozenset[str]:
@@ -70,37 +111,48 @@ class _Fate:
     new: list[str] = field(default_factory=list)
 
 
-def load_weights(module: nn.Module, weights: Weights, at_least: float = 0.9) -> LoadReport:
+def load_weights(module: nn.Module, weights: Weights, at_least: float | None = None) -> LoadReport:
     """Put pretrained tensors into a module, and say what became of each.
 
-    A first convolution of another number of input channels is fitted: one channel is the sum over the pretrained ones
-    (exactly what a grey image fed to each of them gives), more are repeated and scaled.
+    Tensors of another shape are fitted where that is exact or usual, see `fitted`; a module says how its convolutions
+    are inflated by its attribute `inflation`.
 
     Args:
-        at_least: The share of the module's parameters, counted in numbers, below which nothing counts as pretrained.
+        at_least: The share of the module's parameters, counted in numbers, below which nothing counts as pretrained;
+            by default what the weights themselves ask for.
 
     Raises:
-        ModelError: Less than `at_least` of the parameters could be loaded.
+        ModelError: Less than `at_least` of the parameters could be loaded, or one of them is no number.
     """
+    at_least = weights.at_least if at_least is None else at_least
     state = module.state_dict()
     fate = _Fate()
     matched = 0
     parameters = dict(module.named_parameters())
+    first = next((name for name, one in parameters.items() if one.ndim >= 4), "")
+    mode: Inflation = getattr(module, "inflation", "centre")
+    taken = {}
     for name, value in state.items():
         source = weights.tensors.get(name)
-        if source is not None and source.shape == value.shape:
-            value.copy_(source)
-            fate.loaded.append(name)
-        elif source is not None and _is_first_convolution(source, value):
-            value.copy_(fit_channels(source, value.shape[1]))
-            fate.adapted.append(name)
-        else:
+        fit = None if source is None else fitted(source, value.shape, first=name == first, mode=mode)
+        if source is None or fit is None:
             fate.new.append(name)
             continue
+        if not bool(torch.isfinite(fit).all()):
+            raise ModelError(f"weights {weights.origin}: {name} holds values that are no numbers; the file is damaged")
+        (fate.loaded if source.shape == value.shape else fate.adapted).append(name)
+        taken[name] = fit
         matched += parameters[name].numel() if name in parameters else 0
     total = sum(parameter.numel() for parameter in parameters.values())
     share = matched / total if total else 1.0
-    report = LoadReport(
+    if share < at_least:
+        raise ModelError(
+            f"weights {weights.origin}: only {share:.0%} of the encoder's parameters were found in them, "
+            f"{at_least:.0%} are needed; they are not for this encoder (first missing: {', '.join(fate.new[:3])})"
+        )
+    for name, fit in taken.items():
+        state[name].copy_(fit)
+    return LoadReport(
         origin=weights.origin,
         licence=weights.licence,
         sha256=weights.sha256,
@@ -109,48 +161,99 @@ def load_weights(module: nn.Module, weights: Weights, at_least: float = 0.9) -> 
         new=tuple(fate.new),
         dropped=tuple(name for name in weights.tensors if name not in state),
         share=share,
+        contract=weights.contract,
     )
-    if share < at_least:
-        raise ModelError(
-            f"weights {weights.origin}: only {share:.0%} of the encoder's parameters were found in them, "
-            f"{at_least:.0%} are needed; they are not for this encoder (first missing: {', '.join(fate.new[:3])})"
-        )
-    return report
+
+
+def fitted(source: Tensor, shape: torch.Size, *, first: bool, mode: Inflation = "centre") -> Tensor | None:
+    """A pretrained tensor in the shape of a module's; None where it does not belong there.
+
+    Args:
+        first: It is the weight of the first convolution, which may have another number of input channels.
+        mode: How a convolution of planes becomes one of volumes.
+    """
+    if source.shape == shape:
+        return source
+    if source.is_complex() or not source.is_floating_point():
+        return None
+    if source.ndim == 2 and len(shape) > 2 and source.shape == shape[:2] and set(shape[2:]) == {1}:
+        return source.reshape(shape)  # a layer over channels, written as a convolution of one pixel
+    if source.ndim == len(shape) == 3 and source.shape[0] == shape[0] == 1 and source.shape[2] == shape[2]:
+        return _resampled_places(source, shape[1])
+    inside = source.shape[1] if source.ndim > 1 else 0
+    if first and source.ndim >= 4 and len(shape) >= 4 and inside != shape[1] and source.shape[0] == shape[0]:
+        source = fit_channels(source, shape[1])
+    if source.ndim == 4 and len(shape) == 5 and source.shape == shape[:2] + shape[3:]:
+        source = inflated(source, shape[2], mode)
+    return source if source.shape == shape else None
 
 
 def fit_channels(weight: Tensor, channels: int) -> Tensor:
-    """A first convolution's weight (out, in, *kernel) for another number of input channels."""
+    """A first convolution's weight (out, in, *kernel) for another number of input channels.
+
+    One channel is the sum over the pretrained ones: exactly what a grey image fed to each of them gives. More are
+    repeated and scaled by in / channels; where the last repetition is not whole, its channels are the mean over the
+    pretrained ones. So any number of equal channels gives exactly what the pretrained network gives for a grey image.
+    """
+    inside = weight.shape[1]
     if channels == 1:
         return weight.sum(1, keepdim=True)
-    repeated = weight.repeat(1, -(-channels // weight.shape[1]), *[1] * (weight.ndim - 2))[:, :channels]
-    return repeated * (weight.shape[1] / channels)
+    whole = channels // inside
+    parts = [weight] * whole + [weight.mean(1, keepdim=True)] * (channels - whole * inside)
+    return torch.cat(parts, 1) * (inside / channels)
 
 
-def _is_first_convolution(source: Tensor, value: Tensor) -> bool:
-    same = source.ndim == value.ndim and source.ndim >= 4
-    others = source.shape[0] == value.shape[0] and source.shape[2:] == value.shape[2:]
-    return same and others and source.shape[1] in (1, 3)
+def _resampled_places(source: Tensor, places: int) -> Tensor | None:
+    """A position embedding (1, tokens, width) of a square of patches for another square, bicubic; the few tokens that
+    stand before the patches (class, registers) are kept."""
+    for before in range(6):
+        old, new = (source.shape[1] - before) ** 0.5, (places - before) ** 0.5
+        if old > 1 and new > 1 and old == int(old) and new == int(new):
+            grid = source[:, before:].float().reshape(1, int(old), int(old), -1).permute(0, 3, 1, 2)
+            size = (int(new), int(new))
+            grid = nn.functional.interpolate(grid, size, mode="bicubic", antialias=True, align_corners=False)
+            return torch.cat([source[:, :before].float(), grid.flatten(2).transpose(1, 2)], 1)
+    return None
 
 
 def read_tensors(path: Any) -> dict[str, Tensor]:
     """Tensors of a `.safetensors` or a `.pth`/`.pt` file, read as data only.
 
     Raises:
-        ModelError: It is damaged, or holds anything but tensors.
+        ModelError: It is damaged, or absurdly large, or holds anything but tensors.
     """
     try:
+        _refuse_huge(Path(path))
         if str(path).endswith(".safetensors"):
             from safetensors.torch import load_file
 
             return load_file(path)
         state = torch.load(path, map_location="cpu", weights_only=True)
+    except ModelError:
+        raise
     except FileNotFoundError:
         raise ModelError(f"{path}: there is no such file of weights") from None
     except Exception as error:
         raise ModelError(f"{path}: cannot be read as weights without running code: {type(error).__name__}") from error
-    for key in ("state_dict", "model", "network_weights"):
-        if isinstance(state, dict) and isinstance(state.get(key), dict):
-            state = state[key]
-    if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
+    for _ in NESTS:
+        inner = next(
+            (state[key] for key in NESTS if isinstance(state, dict) and isinstance(state.get(key), dict)), None
+        )
+        state = state if inner is None else inner
+    if not isinstance(state, dict) or not all(isinstance(name, str) and _plain(one) for name, one in state.items()):
         raise ModelError(f"{path}: does not hold a plain dictionary of tensors")
     return dict(state)
+
+
+def _plain(value: Any) -> bool:
+    return isinstance(value, Tensor) and value.layout is torch.strided and not value.is_quantized and not value.is_meta
+
+
+def _refuse_huge(path: Path) -> None:
+    """Weights do not shrink when they are packed: an archive that claims more than there is memory for is hostile."""
+    size = path.stat().st_size
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            size = max(size, sum(member.file_size for member in archive.infolist()))
+    if size > LARGEST:
+        raise ModelError(f"{path}: would take {size / 2**30:.0f} GiB, more than any file of weights that is read here")

@@ -6,11 +6,10 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field
 
-from voxgraft.config import Config
-from voxgraft.model.pretrained import weights_option
+from voxgraft.model.pretrained import StartValues, weights_option
 
 
-class DeepbetConfig(Config):
+class DeepbetConfig(StartValues):
     """Options of the deepbet encoder."""
 
     weights: Annotated[str, AfterValidator(weights_option("none", "bundled"))] = "none"

@@ -33,7 +33,9 @@ class DeepbetEncoder:
         return LinkNetMaps(channels, self._config.levels, full_resolution=self._config.full_resolution)
 
     def weights(self) -> Weights | None:
-        return bundled_weights() if self._config.weights == "bundled" else named_weights(self._config.weights)
+        if self._config.weights == "bundled":
+            return self._config.finish(bundled_weights())
+        return self._config.finish(named_weights(self._config.weights))
 
 
 class LinkNetMaps(nn.Module):

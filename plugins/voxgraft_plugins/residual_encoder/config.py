@@ -6,13 +6,12 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
-from voxgraft.config import Config
-from voxgraft.model.pretrained import weights_option
+from voxgraft.model.pretrained import StartValues, weights_option
 
 Width = Annotated[int, Field(ge=8, le=4096, multiple_of=8)]
 
 
-class ResidualConfig(Config):
+class ResidualConfig(StartValues):
     """Options of the residual encoder."""
 
     weights: Annotated[str, AfterValidator(weights_option("none"))] = "none"

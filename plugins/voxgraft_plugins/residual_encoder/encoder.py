@@ -34,7 +34,7 @@ class ResidualEncoder:
         return ResidualLevels(dims, channels, widths, strides, blocks=self._config.blocks, norm=self._config.norm)
 
     def weights(self) -> Weights | None:
-        return named_weights(self._config.weights)
+        return self._config.finish(named_weights(self._config.weights))
 
 
 class ResidualLevels(nn.Module):

@@ -1,49 +1,61 @@
-"""Encoders of timm: any two-dimensional backbone, and EfficientNet-Lite0 with ImageNet weights that need no network."""
+"""Encoders of timm: families by name, any other backbone, and EfficientNet-Lite0 whose weights need no network."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from voxgraft import EncoderSpec, hookimpl
 
 if TYPE_CHECKING:
-    from .config import LiteConfig, TimmConfig
+    from .config import BackboneConfig
     from .encoder import TimmEncoder
+
+CARDS = [
+    ("timm", "TimmConfig", "Any backbone of timm that gives feature maps"),
+    ("efficientnet-lite0", "LiteConfig", "EfficientNet-Lite0, with ImageNet weights from an installed package"),
+    ("resnet", "ResNetConfig", "ResNet-18 to 152"),
+    ("vgg", "VggConfig", "VGG-11 to 19 with BatchNorm"),
+    ("inception", "InceptionConfig", "Inception v3, v4 and Inception-ResNet v2"),
+    ("densenet", "DenseNetConfig", "DenseNet-121 to 201"),
+    ("efficientnet", "EfficientNetConfig", "EfficientNet-B0 to B7"),
+    ("mobilenet", "MobileNetConfig", "MobileNet v2 and v3"),
+    ("convnext", "ConvNeXtConfig", "ConvNeXt, atto to large"),
+    ("swin", "SwinConfig", "Swin transformer"),
+    ("vit", "VitConfig", "Plain vision transformer with a feature pyramid"),
+]
+"""Name, options and summary of each encoder."""
+
+SLICES = frozenset({"swin", "vit"})
+"""Those that work slice by slice in 3D; the others are inflated."""
 
 
 @hookimpl
 def voxgraft_encoders() -> list[EncoderSpec[Any]]:
     return [
         EncoderSpec(
-            name="timm",
-            summary="Any backbone of timm that gives maps at several resolutions (2D)",
-            dims=frozenset({2}),
-            config=_config,
+            name=name,
+            summary=f"{summary} (2D; 3D {'slice by slice' if name in SLICES else 'inflated or slice by slice'})",
+            config=_config(options),
             build=_build,
-        ),
-        EncoderSpec(
-            name="efficientnet-lite0",
-            summary="EfficientNet-Lite0, with ImageNet weights from an installed package (2D)",
-            dims=frozenset({2}),
-            config=_lite_config,
-            build=_build,
-        ),
+        )
+        for name, options, summary in CARDS
     ]
 
 
-def _config() -> type[TimmConfig]:
-    from .config import TimmConfig
-
-    return TimmConfig
+def _config(options: str) -> Callable[[], type[BackboneConfig]]:
+    return partial(_load, options)
 
 
-def _lite_config() -> type[LiteConfig]:
-    from .config import LiteConfig
+def _load(options: str) -> type[BackboneConfig]:
+    from . import config
 
-    return LiteConfig
+    model: type[BackboneConfig] = getattr(config, options)
+    return model
 
 
-def _build(config: LiteConfig) -> TimmEncoder:
+def _build(config: BackboneConfig) -> TimmEncoder:
     from .encoder import TimmEncoder
 
     return TimmEncoder(config)

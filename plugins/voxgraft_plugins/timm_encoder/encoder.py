@@ -1,54 +1,87 @@
-"""Maps of a timm backbone, with the sizes and the order of axes that the decoders count on."""
+"""Maps of a timm backbone, with the sizes and the order of axes that the decoders count on, in 2D and 3D."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from difflib import get_close_matches
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from voxgraft.errors import ModelError
-from voxgraft.model.pretrained import named_weights
-from voxgraft.model.weights import Weights
+from voxgraft.model.inflate import Fold, inflate, slice_axis
+from voxgraft.model.inflation import Inflation
+from voxgraft.model.names import match_names
+from voxgraft.model.pretrained import hub_file, named_weights
+from voxgraft.model.stages import stages_of
+from voxgraft.model.weights import InputContract, Weights, read_tensors
 
-from .config import LiteConfig
+from .backbone import (
+    TRIAL,
+    Frame,
+    Pyramid,
+    contract_of,
+    frame_of,
+    hub_place,
+    is_flat,
+    make_backbone,
+    own_names,
+    try_out,
+)
+from .config import LITE0, BackboneConfig
 from .imagenet import imagenet_weights
-from .imports import import_timm
 
-TRIAL = 128
-"""Pixels along an edge of the image with which a backbone is tried."""
+MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+GREY = (0.449, 0.226)
+"""The units in which images come: brightness 0..1 less this mean, over this deviation."""
 
 
 class TimmEncoder:
-    """Makes `TimmMaps`; never downloads anything."""
+    """Makes `TimmMaps`; downloads nothing unless the options say so."""
 
-    def __init__(self, config: LiteConfig) -> None:
+    def __init__(self, config: BackboneConfig) -> None:
         self._config = config
 
     def make(self, dims: int, channels: int, strides: Sequence[Sequence[int]]) -> TimmMaps:
-        """The module; see `voxgraft.interfaces.Encoder`. A backbone has its own strides: the plan's are ignored.
+        """The module; see `voxgraft.interfaces.Encoder`. A backbone has its own strides; of the plan's only the axis
+        across the slices is taken, in 3D.
 
         Raises:
-            ModelError: timm has no such backbone, or it gives no maps at several resolutions.
+            ModelError: timm has no such backbone, or it gives no feature maps, or it cannot be inflated.
         """
-        backbone = make_backbone(self._config.backbone, channels)
-        return TimmMaps(backbone, channels, full_resolution=self._config.full_resolution)
+        config = self._config
+        fold = Fold(slice_axis(strides), config.slicewise or 0) if dims == 3 else None
+        inside = channels * (2 * fold.neighbours + 1) if fold else channels
+        net = TimmMaps(
+            make_backbone(config.backbone, inside),
+            channels,
+            full_resolution=config.full_resolution,
+            contract=contract_of(config.backbone),
+            fold=fold,
+        )
+        if fold is not None and config.slicewise is None:
+            net.inflate(config.inflate, f"timm: {config.backbone}")
+        return net
 
     def weights(self) -> Weights | None:
-        """The tensors under the names of `TimmMaps`; files may use timm's own names."""
-        if self._config.weights == "imagenet":
-            weights = imagenet_weights()
-        else:
-            named = named_weights(self._config.weights)
-            if named is None:
-                return None
-            weights = named
-        wanted = make_backbone(self._config.backbone, 3).state_dict()
-        tensors = {f"net.{_own_name(name, wanted)}": value for name, value in weights.tensors.items()}
-        return Weights(tensors, weights.origin, weights.licence, weights.sha256)
+        """The tensors under the names of `TimmMaps`, as the 2D network has them; files may use timm's own names."""
+        found = self._imagenet() if self._config.weights == "imagenet" else named_weights(self._config.weights)
+        if found is None:
+            return None
+        names = own_names(make_backbone(self._config.backbone, 3).state_dict())
+        tensors = {
+            f"net.{names[name]}" if name in names else name: value
+            for name, value in match_names(found.tensors, names).items()
+        }
+        return self._config.finish(found.but(tensors=tensors, contract=contract_of(self._config.backbone)))
+
+    def _imagenet(self) -> Weights:
+        name = self._config.backbone
+        if name == LITE0:
+            return imagenet_weights()
+        repository, file, licence = hub_place(name)
+        path = hub_file(repository, file, download=self._config.download)
+        return Weights(read_tensors(path), origin=f"hf:{repository}", licence=licence)
 
 
 class TimmMaps(nn.Module):
@@ -56,130 +89,127 @@ class TimmMaps(nn.Module):
 
     An image whose size is no multiple of the coarsest stride is padded with zeros at its far ends (zero is the mean of
     a normalised image), and the maps are cut again: a voxel lies at the same place in every map for every size.
+    Backbones without padding (Inception) see zeros on all sides, so that their maps cover the whole image.
+
+    Images are expected in ImageNet's units; for a backbone that was trained in others they are converted here.
+
+    Args:
+        channels: Of the image.
+        fold: In 3D, how volumes are taken apart into the slices that the backbone sees.
     """
 
-    def __init__(self, net: nn.Module, channels: int, *, full_resolution: bool) -> None:
+    inflation: Inflation = "centre"
+    scale: Tensor | None
+    shift: Tensor | None
+
+    def __init__(
+        self,
+        net: nn.Module,
+        channels: int,
+        *,
+        full_resolution: bool,
+        contract: InputContract,
+        fold: Fold | None = None,
+    ) -> None:
         super().__init__()
         self.net = net
+        self._fold = fold
+        self.contract = contract
         info: Any = net.feature_info
         self._channels_last = str(getattr(net, "output_fmt", "NCHW")).rsplit(".", 1)[-1] == "NHWC"
+        inside = channels * (2 * fold.neighbours + 1) if fold else channels
+        self._convert(channels, inside)
         reductions = [int(reduction) for reduction in info.reduction()]
+        widths = [int(width) for width in info.channels()]
+        self.pyramid: Pyramid | None = None
+        if is_flat(net):
+            self.pyramid = Pyramid(widths[-1], reductions[-1])
+            widths, reductions = self.pyramid.channels, self.pyramid.reductions
+        size, sizes = try_out(net, inside, max(reductions), contract)
+        self._frame = Frame(max(reductions) if size == TRIAL else size)
+        if self.pyramid is None and sizes != [-(-size // step) for step in reductions]:
+            self._frame = frame_of(net, inside, reductions, size)
+        self._reductions = reductions
         self._adds_image = full_resolution and reductions[0] > 1
-        own = [1] if self._adds_image else []
-        self.channels = (*([channels] if own else []), *(int(width) for width in info.channels()))
-        self.strides = tuple((step, step) for step in own + reductions)
-        self._multiple = max(reductions)
-        self.stages = self._find_stages(channels)
+        steps = [1, *reductions] if self._adds_image else reductions
+        self.channels = (*([channels] if self._adds_image else []), *widths)
+        self.strides = tuple(self._stride(step) for step in steps)
+        self.stages = self._find_stages(inside, size)
+
+    def inflate(self, mode: Inflation, name: str) -> None:
+        """Let the convolutions see neighbouring slices; see `voxgraft.model.inflate`."""
+        assert self._fold is not None
+        inflate(self.net, mode, self._fold, name)
+        self.inflation = mode
 
     def forward(self, image: Tensor) -> list[Tensor]:
-        """Maps (batch, channel, y, x), fine to coarse; the image is (batch, channel, y, x)."""
-        size = image.shape[2:]
-        missing = [-n % self._multiple for n in size]
-        padded = functional.pad(image, (0, missing[1], 0, missing[0])) if any(missing) else image
-        maps = list(self.net(padded))
-        if self._channels_last:
-            maps = [one.permute(0, 3, 1, 2).contiguous() for one in maps]
-        if any(missing):
-            maps = [_cut(one, size, step) for one, step in zip(maps, self.strides[-len(maps) :], strict=True)]
+        """Maps (batch, channel, *spatial), fine to coarse; the image is (batch, channel, *spatial)."""
+        planes = self._fold.fold(image) if self._fold else image
+        if self.scale is not None and self.shift is not None:
+            planes = planes * self.scale + self.shift
+        maps = self._plane_maps(planes)
+        if self._fold:
+            maps = [self._fold.unfold(one) for one in maps]
         return [image, *maps] if self._adds_image else maps
 
-    def _find_stages(self, channels: int) -> list[list[str]]:
-        """Parameter-name prefixes of each stage: a parameter belongs to the finest map that depends on it."""
-        training = self.net.training
-        self.net.eval()
+    def _plane_maps(self, planes: Tensor) -> list[Tensor]:
+        height, width = planes.shape[2:]
+        before, after = self._frame.padding(height), self._frame.padding(width)
+        pad = (*after, *before)
+        maps = list(self.net(functional.pad(planes, pad) if any(pad) else planes))
+        if self._channels_last:
+            maps = [one.permute(0, 3, 1, 2).contiguous() for one in maps]
+        if self.pyramid is not None:
+            maps = self.pyramid(maps[-1])
+        if any(pad):
+            starts = self._frame.starts or (0,) * len(maps)
+            maps = [
+                one[:, :, start : start - (-height // step), start : start - (-width // step)]
+                for one, step, start in zip(maps, self._reductions, starts, strict=True)
+            ]
+        return maps
+
+    def _stride(self, step: int) -> tuple[int, ...]:
+        if self._fold is None:
+            return (step, step)
+        steps = [step, step]
+        steps.insert(self._fold.axis, 1)
+        return tuple(steps)
+
+    def _convert(self, channels: int, inside: int) -> None:
+        """Factors and terms from ImageNet's units to those of the pretraining; None where they are the same."""
+        self.register_buffer("scale", None, persistent=False)
+        self.register_buffer("shift", None, persistent=False)
+        mean, deviation = self.contract.mean, self.contract.std
+        if not mean or (mean, deviation) == (MEAN, DEVIATION):
+            return
+        if channels == len(mean) == 3:
+            each = [(s / d, (m - n) / d) for m, s, n, d in zip(MEAN, DEVIATION, mean, deviation, strict=True)]
+        else:
+            middle, spread = sum(mean) / len(mean), sum(deviation) / len(deviation)
+            each = [(GREY[1] / spread, (GREY[0] - middle) / spread)] * channels
+        factors = torch.tensor(each).repeat(inside // channels, 1)[:, :, None, None]
+        self.register_buffer("scale", factors[:, 0].clone(), persistent=False)
+        self.register_buffer("shift", factors[:, 1].clone(), persistent=False)
+
+    def _find_stages(self, inside: int, size: int) -> list[list[str]]:
+        """Stages by the maps; of a plain transformer by its blocks, since each of its maps depends on all of them."""
+        if self.pyramid is not None:
+            return self._block_stages()
+        training = self.training
+        self.eval()
         with torch.enable_grad():
-            try:
-                maps = list(self.net(torch.zeros(1, channels, TRIAL, TRIAL)))
-            except (RuntimeError, AssertionError) as error:
-                raise ModelError(
-                    f"timm: {type(self.net).__name__} cannot take images of {TRIAL}x{TRIAL} pixels: {error}"
-                ) from None
-        self.net.train(training)
-        names = {id(parameter): name for name, parameter in self.net.named_parameters()}
-        stage_of: dict[str, int] = {}
-        seen: set[Any] = set()
-        for stage, one in enumerate(maps):
-            for parameter in _leaves(one.grad_fn, seen):
-                stage_of[names[id(parameter)]] = stage
-        for name in names.values():
-            stage_of.setdefault(name, len(maps) - 1)
-        stages: list[list[str]] = [[] for _ in maps]
-        _shorten(self.net, "", stage_of, stages)
-        return [[f"net.{prefix}" for prefix in prefixes] for prefixes in stages if prefixes]
+            stages = stages_of(self, self._plane_maps(torch.zeros(1, inside, size, size)))
+        self.train(training)
+        return stages
 
-
-def make_backbone(name: str, channels: int) -> nn.Module:
-    """A backbone with freshly drawn weights.
-
-    Raises:
-        ModelError: timm has no such backbone, or it gives no maps at several resolutions.
-    """
-    timm = import_timm()
-    known = timm.list_models()
-    if name.split(".")[0] not in known:
-        near = get_close_matches(name, known, n=1)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
-        raise ModelError(f"timm has no backbone {name!r}{hint}")
-    facts = timm.models.get_pretrained_cfg(name.split(".")[0])
-    any_size = {"strict_img_size": False} if getattr(facts, "fixed_input_size", False) else {}
-    try:
-        net = _create(timm, name, channels, any_size)
-    except (RuntimeError, TypeError, AssertionError, AttributeError, IndexError, ValueError) as error:
-        raise ModelError(f"timm: {name} cannot be used as an encoder: {error}") from None
-    info: Any = net.feature_info
-    if len(set(info.reduction())) == 1 and len(info.reduction()) > 1:
-        raise ModelError(
-            f"timm: {name} gives all its maps at one resolution, as plain vision transformers do; "
-            "choose a backbone with several, such as resnet18, convnext_tiny or swin_tiny_patch4_window7_224"
-        )
-    return net
-
-
-def _create(timm: Any, name: str, channels: int, any_size: dict[str, bool]) -> nn.Module:
-    """The backbone; for images of any size where it has such an option."""
-    try:
-        net: nn.Module = timm.create_model(name, pretrained=False, features_only=True, in_chans=channels, **any_size)
-    except TypeError:
-        if not any_size:
-            raise
-        net = timm.create_model(name, pretrained=False, features_only=True, in_chans=channels)
-    return net
-
-
-def _own_name(name: str, wanted: Iterable[str]) -> str:
-    """A tensor's name in the backbone, where its first two parts may be joined (`stages_0` for `stages.0`)."""
-    plain = name.removeprefix("net.")
-    flat = plain.replace(".", "_", 1)
-    return flat if plain not in wanted and flat in wanted else plain
-
-
-def _cut(one: Tensor, size: Sequence[int], step: Sequence[int]) -> Tensor:
-    """The part of a map that an image of this size covers."""
-    return one[:, :, : -(-size[0] // step[0]), : -(-size[1] // step[1])]
-
-
-def _leaves(node: Any, seen: set[Any]) -> list[Any]:
-    """Parameters in the graph of a result, without those already seen."""
-    found, waiting = [], [node]
-    while waiting:
-        node = waiting.pop()
-        if node is None or node in seen:
-            continue
-        seen.add(node)
-        if hasattr(node, "variable"):
-            found.append(node.variable)
-        waiting.extend(following for following, _ in node.next_functions)
-    return found
-
-
-def _shorten(module: nn.Module, prefix: str, stage_of: dict[str, int], stages: list[list[str]]) -> None:
-    """Name whole modules where all their parameters belong to one stage."""
-    start = f"{prefix}." if prefix else ""
-    for name, _ in module.named_parameters(recurse=False):
-        stages[stage_of[start + name]].append(start + name)
-    for name, child in module.named_children():
-        within = {stage_of[full] for full, _ in child.named_parameters(f"{start}{name}") if full in stage_of}
-        if len(within) == 1:
-            stages[within.pop()].append(start + name)
-        elif within:
-            _shorten(child, start + name, stage_of, stages)
+    def _block_stages(self) -> list[list[str]]:
+        names = [name for name, _ in self.named_parameters()]
+        blocks = sorted({name.split(".blocks.")[1].split(".")[0] for name in names if ".blocks." in name}, key=int)
+        if not blocks:
+            return [["net"], ["pyramid"]]
+        first = [name for name in names if name.startswith("net.") and ".blocks." not in name]
+        start = next(name for name in names if ".blocks." in name).split(".blocks.")[0]
+        quarter = -(-len(blocks) // 4)
+        parts = [blocks[n : n + quarter] for n in range(0, len(blocks), quarter)]
+        return [first, *([f"{start}.blocks.{block}" for block in part] for part in parts), ["pyramid"]]
