@@ -47,7 +47,8 @@ def strategies_for(labelled: int, workflow: Workflow) -> list[list[dict[str, Any
     usual: list[list[dict[str, Any]]] = [[{"use": "fine-tune", "encoder_lr": 0.3}], [{"use": "freeze"}]]
     if labelled <= 4:
         usual.reverse()
-    return [own, *usual] if own else usual
+    others = [stack for stack in usual if [one["use"] for one in stack] != [one["use"] for one in own]]
+    return [own, *others] if own else usual
 
 
 def label_of(encoder: dict[str, Any], transfer: Sequence[dict[str, Any]]) -> str:
