@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import sys
 import tomllib
+from collections.abc import Iterator
 from importlib.metadata import EntryPoint
 from pathlib import Path
 
@@ -42,3 +44,12 @@ def catalogue(builtin_entries: list[EntryPoint]) -> Catalogue:
 def repo_path() -> dict[str, str]:
     """An environment in which the source roots come first, so that tests need no install."""
     return {**os.environ, "PYTHONPATH": os.pathsep.join(str(ROOT / part) for part in ("core", "plugins", "registry"))}
+
+
+@pytest.fixture(autouse=True)
+def _threads_as_they_were() -> Iterator[None]:
+    """Give each test the number of threads that torch starts with: sums, and so weights, depend on it."""
+    before = sys.modules["torch"].get_num_threads() if "torch" in sys.modules else None
+    yield
+    if before is not None:
+        sys.modules["torch"].set_num_threads(before)

@@ -35,7 +35,7 @@ def call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
         return Brightness()
 
     monkeypatch.setattr("voxgraft.models.resolve", resolve)
-    monkeypatch.setitem(sys.modules, "voxgraft.infer.predictor", type("Module", (), {"Predictor": trained}))
+    monkeypatch.setitem(sys.modules, "voxgraft.infer.ensemble", type("Module", (), {"predictor_of": trained}))
 
     def invoke(*args: Any, out: Path | None = None) -> Result:
         return CliRunner().invoke(main, ["segment", *map(str, args), "--out", str(out or tmp_path / "out")])
@@ -142,7 +142,7 @@ import voxgraft.infer
 from batch_scans import Brightness, model
 root = Path(sys.argv[1])
 voxgraft.models.resolve = lambda reference, catalogue: model(root / "model")
-sys.modules["voxgraft.infer.predictor"] = type("M", (), {"Predictor": lambda *a, **o: Brightness(slow=0.5)})
+sys.modules["voxgraft.infer.ensemble"] = type("M", (), {"predictor_of": lambda *a, **o: Brightness(slow=0.5)})
 from voxgraft.cli import main
 main(["segment", "balls", str(root / "in"), "--out", str(root / "out"), "--json"])
 """

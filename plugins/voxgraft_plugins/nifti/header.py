@@ -207,7 +207,7 @@ def _record(data: bytes, fields: dict[str, tuple[str, int]], order: str, size: i
     layout = np.dtype(
         {
             "names": list(fields),
-            "formats": [f"{shape}{order}{kind}" for shape, kind in map(_split, (f for f, _ in fields.values()))],
+            "formats": [_format(form, order) for form, _ in fields.values()],
             "offsets": [offset for _, offset in fields.values()],
             "itemsize": size,
         }
@@ -216,9 +216,11 @@ def _record(data: bytes, fields: dict[str, tuple[str, int]], order: str, size: i
     return {name: record[name] for name in fields}
 
 
-def _split(form: str) -> tuple[str, str]:
-    """Part a numpy format such as `8i2` into its shape and its kind."""
-    return form[:-2], form[-2:]
+def _format(form: str, order: str) -> Any:
+    """A format such as `8i2` in this byte order, its count apart: numpy parses counts in strings by `ast`, which
+    Python 3.11 must not do in several threads at once (CPython issue 106905)."""
+    count, kind = form[:-2].strip("()"), order + form[-2:]
+    return (kind, tuple(map(int, count.split(",")))) if count else kind
 
 
 def _shape(dim: Array, intent: int) -> tuple[tuple[int, ...], int]:

@@ -191,6 +191,7 @@ class InitConfig(Config):
     """The variance: 2 / fan-in, or 2 / (fan-in + fan-out)."""
 
     distribution: Literal["normal", "uniform"] = "normal"
+    """What new weights are drawn from, with that variance."""
 
 
 class ChannelDropoutConfig(Config):
