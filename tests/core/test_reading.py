@@ -134,7 +134,7 @@ def test_what_is_not_there_or_not_known_is_said(tmp_path: Path, catalogue: Catal
     with pytest.raises(DataError, match="no file in this folder"):
         scan(tmp_path, catalogue)
     (tmp_path / "a.txt").write_text("x")
-    with pytest.raises(BadImage, match="known: dicom, .*nifti, nrrd"):
+    with pytest.raises(BadImage, match=r"known: dicom, .*nifti, nrrd"):
         scan(tmp_path / "a.txt", catalogue)
     with pytest.raises(DataError, match="no file in this folder"):
         scan(tmp_path, catalogue)
