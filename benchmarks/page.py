@@ -1,6 +1,6 @@
 """Write docs/speed.md from the figures in benchmarks/results, so that no figure is typed by hand.
 
-    python benchmarks/page.py
+python benchmarks/page.py
 """
 
 from __future__ import annotations
@@ -23,13 +23,15 @@ def render() -> str:
 def _head() -> Iterator[str]:
     yield "# Speed and exactness, measured side by side"
     yield ""
-    yield "Written by `python benchmarks/page.py` from the files in `benchmarks/results/`, each of which names its command, the"
-    yield "machine and the versions. Ways are timed in turns within one run, files in the page cache; the figures are medians,"
-    yield "the ratio says how many times as long as VoxGraft a way took. All ways must give equal results, or the run fails."
+    yield "Written by `python benchmarks/page.py` from the files in `benchmarks/results/`, each of which names its"
+    yield "command, the machine and the versions. Ways are timed in turns within one run, files in the page cache; the"
+    yield "figures are medians, the ratio says how many times as long as VoxGraft a way took. All ways must give equal"
+    yield "results, or the run fails."
     machine = _load("read_nifti")["machine"]
     packages = ", ".join(f"{name} {version}" for name, version in machine["packages"].items() if name in _SHOWN)
     yield ""
-    yield f"Machine: {machine['cores']} cores of {machine['processor']}, no GPU; Python {machine['python']}, {packages}."
+    yield f"Machine: {machine['cores']} cores of {machine['processor']}, no GPU."
+    yield f"Python {machine['python']}, {packages}."
 
 
 _SHOWN = ("numpy", "torch", "monai", "nibabel", "pydicom", "SimpleITK", "highdicom")
@@ -45,9 +47,15 @@ def _reading() -> Iterator[str]:
 def _series() -> Iterator[str]:
     document = _load("read_dicom")
     yield from _section("Reading DICOM", document)
-    for job in document["jobs"]:
-        yield f"{_sentence(job['job'])}; {job['rounds']} rounds."
-        yield from _times(job["times"], job["times_as_long"], "VoxGraft")
+    plain, packed = document["slices"]["plain"], document["slices"]["jpeg2000"]
+    titles = {
+        "plain": f"{plain} files of 512x512 pixels, uncompressed, with headers of {document['elements']} elements",
+        "jpeg2000": f"{packed} files of 512x512 pixels in JPEG 2000",
+        "sorting": f"Sorting {plain} files by their headers alone",
+    }
+    for name, table in document["tables"].items():
+        yield f"{titles[name]}; {document['rounds']} rounds."
+        yield from _times(table, {way: row["times_voxgraft"] for way, row in table.items()}, "VoxGraft")
 
 
 def _writing() -> Iterator[str]:
@@ -73,16 +81,18 @@ def _scoring() -> Iterator[str]:
                 figures = f"{row['seconds']:.3f} | {row['cpu_seconds']:.3f} | {row['times_ours']:.1f} | {row['rounds']}"
                 yield f"| {name} | {figures} |"
         yield ""
-    yield "The masks are ellipsoids and a prediction two voxels aside with a frayed border (near), or far aside (far). On labels"
-    yield "that look like noise all over the volume the gain over nnU-Net's overlap counts is smaller (38 times, seen once)."
+    yield "The masks are ellipsoids and a prediction two voxels aside with a frayed border (near), or far aside (far)."
+    yield "On labels that look like noise all over the volume the gain over nnU-Net's overlap counts is smaller (38"
+    yield "times, seen once)."
     yield ""
 
 
 def _spoiled() -> Iterator[str]:
     document = _load("fuzz")
     yield from _section("Spoiled files", document)
-    yield f"{document['files']:,} files were spoiled and read, in {document['seconds']:.0f} s: {document['faults']} crashes, hangs, wrong"
-    yield "volumes or messages that are no sentence. Confirmed: an independent reader of the same bytes gives the same."
+    files, seconds, faults = document["files"], document["seconds"], document["faults"]
+    yield f"{files:,} files were spoiled and read, in {seconds:.0f} s. Crashes, hangs, wrong volumes and messages that"
+    yield f"are no sentence: {faults}. Confirmed: an independent reader of the same bytes gives the same."
     yield ""
     columns = ["refused", "as before", "confirmed", "read with a warning", "read here alone"]
     yield f"| kind | {' | '.join(columns)} |"
@@ -96,8 +106,10 @@ def _round_trips() -> Iterator[str]:
     document = _load("roundtrip")["summary"]
     yield "## Masks through DICOM objects and back"
     yield ""
-    yield f"`python benchmarks/roundtrip.py`: masks on {document['series']} series (axial, sagittal, coronal, oblique, real ones), written as DICOM"
-    yield "SEG, RTSTRUCT and TID 1500 report, read back by others. More in [the page on DICOM objects](dicom_objects.md)."
+    series = document["series"]
+    yield f"`python benchmarks/roundtrip.py`: masks on {series} series (axial, sagittal, coronal, oblique, real ones),"
+    yield "written as DICOM SEG, RTSTRUCT and TID 1500 report, read back by others. More in [the page on DICOM"
+    yield "objects](dicom_objects.md)."
     yield ""
     yield "| what | found |"
     yield "| --- | --- |"
@@ -106,8 +118,8 @@ def _round_trips() -> Iterator[str]:
     yield f"| SEG read by dcmqi: largest difference of voxel counts | {seg['voxels']:.0f} |"
     yield f"| SEG read by VoxGraft: voxels that differ | {document['seg_by_own']} |"
     yield f"| report read by dcmqi: largest difference of volumes (mL) | {document['sr_by_dcmqi_ml']:.4f} |"
-    errors = document["dciodvfy_errors"]
-    yield f"| errors that dciodvfy finds in SEG, RTSTRUCT, report | {', '.join(str(count) for count in errors.values())} |"
+    errors = ", ".join(str(count) for count in document["dciodvfy_errors"].values())
+    yield f"| errors that dciodvfy finds in SEG, RTSTRUCT, report | {errors} |"
 
 
 def _section(title: str, document: Mapping[str, Any]) -> Iterator[str]:

@@ -103,8 +103,8 @@ def test_register_needs_a_name(workflow, catalogue) -> None:
 
 
 def test_an_encoder_without_that_many_axes_is_refused(workflow, catalogue) -> None:
-    path = workflow(("use: residual, weights: none", "use: efficientnet-lite0, weights: none"))
-    with pytest.raises(WorkflowError, match="has no 3D form"):
+    path = workflow(("dims: 3", "dims: 2"), ("use: residual, weights: none", "use: densenet3d, weights: none"))
+    with pytest.raises(WorkflowError, match="has no 2D form"):
         read(path, catalogue)
 
 

@@ -33,7 +33,10 @@ from voxgraft_plugins.teaching.mutual import CoTraining
 from voxgraft_plugins.teaching.own import Statistics, ramp
 from voxgraft_plugins.teaching.tasks import MultiTask, distances
 
-torch.set_num_threads(1)
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> None:
+    torch.set_num_threads(1)
 
 
 def other(seed: int) -> SegmentationNetwork:

@@ -27,7 +27,12 @@ from voxgraft.train.batches import Unlabelled
 from voxgraft.train.session import table
 from voxgraft.workflow import from_document
 
-torch.set_num_threads(1)
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> None:
+    torch.set_num_threads(1)
+
+
 CPU: dict[str, Any] = {"accelerator": "cpu", "devices": 1}
 
 
