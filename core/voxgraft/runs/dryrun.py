@@ -17,7 +17,7 @@ from ..infer.device import choose_device
 from ..interfaces import Loss
 from ..model.needs import check_transfer
 from ..model.network import SegmentationNetwork
-from ..model.words import CHANNELS_LAST
+from ..model.words import CHANNELS_LAST, channels_last
 from ..progress import Progress
 from ..train.targets import deep_loss
 from ..workflow import Workflow
@@ -72,7 +72,7 @@ def dry_run(workflow: Workflow, catalogue: Catalogue) -> dict[str, Any]:
 def _measure(network: SegmentationNetwork, loss: Loss, plan: Plan, device: torch.device) -> tuple[float, float]:
     """Seconds and bytes of one step of training at the plan's batch: the fastest of a few after the first."""
     memory = CHANNELS_LAST[plan.dims]
-    network.to(memory_format=memory)  # type: ignore[call-overload]  # a format of modules
+    channels_last(network)
     held = _Activations(network)
     times = []
     for _ in range(4):

@@ -18,7 +18,7 @@ from ..errors import TrainingError
 from ..interfaces import Loss
 from ..model.network import SegmentationNetwork
 from ..model.transfer import Context, Row, Stack
-from ..model.words import CHANNELS_LAST
+from ..model.words import CHANNELS_LAST, channels_last
 from ..sections import Training
 from .augment import augment
 from .batches import Batches, RawBatch
@@ -92,8 +92,8 @@ def fit(job: Job, fabric: Fabric) -> tuple[SegmentationNetwork, State]:
     for name, module in job.extra.items():
         named.update({f"{name}.{key}": parameter for key, parameter in module.named_parameters()})
     optimiser = make_optimiser(job.rows, named, options.optimiser)
-    _channels_last(job.network)
-    _channels_last(average.network)
+    channels_last(job.network)
+    channels_last(average.network)
     forward, optimiser = fabric.setup(job.network, optimiser)
     for module in job.extra.values():
         module.to(fabric.device)
@@ -303,10 +303,6 @@ def _resume(job: Job, average: Average[SegmentationNetwork], optimiser: Any, fab
     optimiser.load_state_dict(saved["optimiser"])
     job.stack.load_state_dict(saved["stack"])
     return State(**saved["state"])
-
-
-def _channels_last(network: SegmentationNetwork) -> None:
-    network.to(memory_format=CHANNELS_LAST[network.dims])  # type: ignore[call-overload]
 
 
 class _Clock:
