@@ -53,3 +53,22 @@ def _threads_as_they_were() -> Iterator[None]:
     yield
     if before is not None:
         sys.modules["torch"].set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def one_thread() -> Iterator[None]:
+    """Let torch sum in one order, and leave the other cores alone."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture
+def seeded() -> None:
+    """Draw the same random numbers whichever tests ran before."""
+    import torch
+
+    torch.manual_seed(0)

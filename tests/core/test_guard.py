@@ -69,13 +69,7 @@ def test_the_step_at_which_the_twin_is_overtaken() -> None:
     assert overtaken([], twin) is None
 
 
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    """Sums are made in one order, here and in processes of their own."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="module")

@@ -33,12 +33,7 @@ from voxgraft.workflow import read as read_workflow
 QUICK = {"budget: 12 steps, batch: 2": "budget: 60 steps, batch: 2, augment: 0, optimiser: {lr: 0.01}, foreground: 0.9"}
 
 
-@pytest.fixture(autouse=True)
-def _one_thread() -> Any:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def nested(folder: Path, shape: tuple[int, int, int] = (16, 16, 16), cases: int = 4, ignore: bool = False) -> Path:

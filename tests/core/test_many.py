@@ -10,7 +10,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from datasets import boxes, workflow
 
 from voxgraft.data.cases import Case, Split, check_folds, drawn, split_by_patient
@@ -30,13 +29,7 @@ FOLDS = "data.split={folds: 3, fold: all}"
 QUICK = ("tracking=null", "training.budget=4 steps", "evaluation.metrics=[dice]")
 
 
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    """Sums are made in one order, here and in processes of their own."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="module")

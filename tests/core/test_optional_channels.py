@@ -10,7 +10,6 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 import pytest
-import torch
 
 from voxgraft.batch.segment import segment
 from voxgraft.data.cases import MaskRef
@@ -46,12 +45,7 @@ steps: [plan, prepare, train, evaluate]
 BOTH = "{t1: 'img/{case}_t1.nii', flair: 'img/{case}_flair.nii'}"
 
 
-@pytest.fixture(autouse=True)
-def _one_thread() -> Any:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def made(folder: Path, cases: int = 4) -> Path:

@@ -23,13 +23,7 @@ if find_spec("segmentation_models_pytorch") is None:
 MODELS = ("unet", "unetplusplus", "manet", "linknet", "fpn", "upernet", "segformer")
 
 
-@pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    torch.manual_seed(0)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread", "seeded")
 
 
 @pytest.fixture(scope="module")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import pytest
@@ -20,13 +20,7 @@ from voxgraft_plugins.transfer.config import FineTuneConfig, FreezeConfig, Layer
 from voxgraft_plugins.transfer.stages import stage_of
 from voxgraft_plugins.transfer.strategies import FineTune, Freeze, LayerDecay
 
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 # ---------------------------------------------------------------------------------------------- what freezing means

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pytest
@@ -17,13 +17,7 @@ from voxgraft_plugins.transfer.config import ClipConfig, DeltaConfig, L2SPConfig
 from voxgraft_plugins.transfer.delta import Delta
 from voxgraft_plugins.transfer.start import L2SP, Clip
 
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def perturb(net: nn.Module, size: float = 0.01) -> dict[str, Tensor]:

@@ -33,10 +33,7 @@ from voxgraft_plugins.teaching.mutual import CoTraining
 from voxgraft_plugins.teaching.own import Statistics, ramp
 from voxgraft_plugins.teaching.tasks import MultiTask, distances
 
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> None:
-    torch.set_num_threads(1)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def other(seed: int) -> SegmentationNetwork:

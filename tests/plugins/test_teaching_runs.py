@@ -27,10 +27,7 @@ from voxgraft.train.batches import Unlabelled
 from voxgraft.train.session import table
 from voxgraft.workflow import from_document
 
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> None:
-    torch.set_num_threads(1)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 CPU: dict[str, Any] = {"accelerator": "cpu", "devices": 1}
