@@ -97,11 +97,12 @@ class Grid:
         return affine
 
 
-def read_template(folder: Path | None = None) -> Template:
+def read_template(folder: Path | None = None, smoothing: float = 1.1) -> Template:
     """The MNI152 template, smoothed to what voxels of about 3 mm can show.
 
     Args:
         folder: Where the three files are; by default in the installed nilearn package, which is not imported.
+        smoothing: Deviation of the Gaussian in millimetres; 0 leaves the template's own resolution of about 1 mm.
 
     Raises:
         DataError: The package or a file of it is missing or damaged.
@@ -121,7 +122,7 @@ def read_template(folder: Path | None = None) -> Template:
             raise DataError(f"{path.name} is not there; {MEDICINE}") from None
         except Exception as error:  # nibabel, gzip and zlib have no common base class
             raise DataError(f"{path.name} is damaged ({type(error).__name__}); {MEDICINE}") from error
-        maps.append(gaussian_filter(voxels / 255.0, sigma=1.1))
+        maps.append(gaussian_filter(voxels / 255.0, sigma=smoothing))
         affine = np.asarray(image.affine, dtype=np.float64)
     return Template(np.stack(maps), affine)
 
