@@ -7,9 +7,10 @@ A plugin that fails is set aside with its reason, and the rest carry on.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from importlib.metadata import EntryPoint, entry_points
+from typing import Any
 
 from pluggy import PluginManager
 
@@ -42,11 +43,21 @@ class Origin:
 
 @dataclass(slots=True)
 class Catalogue:
-    """Every component on offer, by kind and name."""
+    """Every component on offer, by kind and name.
+
+    Attributes:
+        options: What takes the place of a component's own defaults wherever it is chosen, by kind and name.
+    """
 
     _offers: dict[tuple[str, str], dict[str, AnySpec]] = field(default_factory=dict)
     origins: dict[str, Origin] = field(default_factory=dict)
     failures: list[Failure] = field(default_factory=list)
+    options: Mapping[tuple[str, str], Mapping[str, Any]] = field(default_factory=dict)
+
+    def with_options(self, kind: str, options: Mapping[str, Mapping[str, Any]]) -> Catalogue:
+        """The same offers, with other defaults for the components of one kind that are named; they must fit."""
+        named = {(kind, name): dict(given) for name, given in options.items()}
+        return replace(self, options={**self.options, **named})
 
     def add(self, plugin: str, spec: AnySpec) -> None:
         self._offers.setdefault((spec.kind, spec.name), {})[plugin] = spec

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     import numpy as np
@@ -75,6 +75,15 @@ class Layout(Protocol):
         Raises:
             DataError: The folder does not have this layout; the message names the place.
         """
+        ...
+
+
+@runtime_checkable
+class LooksAtImages(Layout, Protocol):
+    """A layout that looks at images through their readers, such as a tree of DICOM files."""
+
+    def use_readers(self, options: Mapping[str, Mapping[str, Any]]) -> None:
+        """Look at them with these options, by the names of readers; called before `read`, where there are any."""
         ...
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,7 +12,7 @@ import numpy as np
 
 from .data.align import Align, aligned
 from .data.cases import ImageRef
-from .errors import BadImage, BrokenPlugin, DataError, VoxGraftError
+from .errors import BadImage, BrokenPlugin, DataError, ModelError, VoxGraftError
 from .slot import Chosen, choose
 from .volume import Item, Volume, millimetres_apart
 
@@ -225,6 +225,29 @@ def _scan_files(spec: AnySpec, files: list[Path], catalogue: Catalogue) -> list[
         raise BadImage(files[0], f"it cannot be read: {error.strerror or error}") from error
     except Exception as error:
         raise BrokenPlugin(chosen.plugin, f"looking at {files[0]}", error) from error
+
+
+def as_in_training(options: Mapping[str, Mapping[str, Any]], catalogue: Catalogue) -> Catalogue:
+    """The catalogue whose readers have the options that a model's training data were read with.
+
+    Args:
+        options: Of readers by their names, as a plan keeps them.
+
+    Raises:
+        ModelError: A reader is not installed here, or does not know an option.
+    """
+    from pydantic import ValidationError
+
+    for name, given in options.items():
+        try:
+            choose(catalogue, "reader", {"use": name, **given})
+        except ValueError as error:
+            reason = error.errors()[0]["msg"] if isinstance(error, ValidationError) else str(error)
+            raise ModelError(
+                f"the model was trained on scans that the reader {name!r} read with options of its own, "
+                f"which it does not take here: {reason}"
+            ) from None
+    return catalogue.with_options("reader", options)
 
 
 def _reader(name: str, catalogue: Catalogue) -> Chosen[Any]:

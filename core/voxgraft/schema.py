@@ -23,7 +23,7 @@ def workflow_schema(catalogue: Catalogue) -> dict[str, Any]:
                 continue
         names = {"enum": [offer["properties"]["use"]["const"] for offer in offers]}
         result["$defs"][kind] = {"anyOf": [*offers, names]} if offers else {}
-    _fill(result)
+    _fill(result, result["$defs"])
     return result
 
 
@@ -38,8 +38,11 @@ def _use(component: AnySpec, defs: dict[str, Any]) -> dict[str, Any]:
     return options
 
 
-def _fill(node: Any) -> None:
+def _fill(node: Any, defs: dict[str, Any]) -> None:
     for child in node.values() if isinstance(node, dict) else node if isinstance(node, list) else ():
+        if isinstance(child, dict) and (kind := child.pop("x-by-name", None)):
+            child["properties"] = {name: options for name, options in map(_named, defs[kind].get("anyOf", [])) if name}
+            child["additionalProperties"] = False
         if isinstance(child, dict) and (kind := child.pop("x-slot", None)):
             offers: list[dict[str, Any]] = [{"$ref": f"#/$defs/{kind}"}]
             if default := child.pop("x-default", None):
@@ -47,4 +50,14 @@ def _fill(node: Any) -> None:
             if child.pop("x-optional", False):
                 offers.append({"type": "null"})
             child["anyOf"] = offers
-        _fill(child)
+        _fill(child, defs)
+
+
+def _named(offer: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+    """The name and the options of one component; no name for what is a list of names."""
+    properties = dict(offer.get("properties", {}))
+    use = properties.pop("use", {})
+    required = [name for name in offer.get("required", ()) if name != "use"]
+    options = {**offer, "properties": properties, "description": use.get("description", "")}
+    options.pop("required", None)
+    return use.get("const", ""), {**options, "required": required} if required else options

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from difflib import get_close_matches
 from typing import Any, Generic, TypeVar
 
-from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler, ValidationInfo
-from pydantic_core import CoreSchema, PydanticCustomError, core_schema
+from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler, ValidationError, ValidationInfo
+from pydantic_core import CoreSchema, InitErrorDetails, PydanticCustomError, core_schema
 
 from .component import Component
 from .config import Config
@@ -80,14 +81,44 @@ class Slot:
         return choose(_catalogue(info), self.kind, value)
 
 
+@dataclass(frozen=True, slots=True)
+class ByName:
+    """Where components of one kind stand by their names, each with a mapping of options: `{dicom: {pet: stored}}`."""
+
+    kind: str
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.no_info_before_validator_function(self._named, handler(source))
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        return {"type": "object", "x-by-name": self.kind}
+
+    def _named(self, value: Any) -> Any:
+        if not isinstance(value, dict):
+            return value
+        for name, options in value.items():
+            if not isinstance(options, (dict, Chosen)) or (isinstance(options, dict) and "use" in options):
+                raise PydanticCustomError(
+                    "no_options",
+                    "{name}: expected a mapping of options, without the key 'use'",
+                    {"name": name},
+                )
+        return {
+            name: {"use": name, **options} if isinstance(options, dict) else options for name, options in value.items()
+        }
+
+
 def choose(catalogue: Catalogue, kind: str, value: dict[str, Any]) -> Chosen[Any]:
     """The component that a mapping with the key `use` names, its options validated.
+
+    Options that are not given are the catalogue's, where it has some for this component, or else its own defaults.
 
     Raises:
         PydanticCustomError: There is no such component, or several plugins offer it.
         pydantic.ValidationError: The options do not fit.
     """
-    options = {key: option for key, option in value.items() if key != "use"}
+    usual = catalogue.options.get((kind, value["use"]), {})
+    options = {**usual, **{key: option for key, option in value.items() if key != "use"}}
     try:
         component = catalogue.get(kind, value["use"])
     except (UnknownComponent, ComponentConflict) as error:
@@ -98,7 +129,27 @@ def choose(catalogue: Catalogue, kind: str, value: dict[str, Any]) -> Chosen[Any
     except Exception as error:
         broken = BrokenPlugin(plugin, f"giving the options of {value['use']!r}", error)
         raise PydanticCustomError("component", "{reason}", {"reason": str(broken)}) from None
-    return Chosen(component, model.model_validate(options), plugin)
+    try:
+        return Chosen(component, model.model_validate(options), plugin)
+    except ValidationError as error:
+        keys = [field.alias or name for name, field in model.model_fields.items()]
+        raise ValidationError.from_exception_data(error.title, [_told(one, keys) for one in error.errors()]) from None
+
+
+def _told(error: Any, keys: list[str]) -> InitErrorDetails:
+    """What is wrong with an option; one that does not exist is told with those that do."""
+    kind, message = error["type"], error["msg"]
+    if kind == "extra_forbidden" and len(error["loc"]) == 1:
+        unknown = str(error["loc"][0])
+        near = get_close_matches(unknown, keys, n=1)
+        there = f"the options here are {', '.join(keys)}" if keys else "there are no options here"
+        kind, message = (
+            "no_option",
+            f"there is no key {unknown!r} here; " + (f"did you mean {near[0]!r}?" if near else there),
+        )
+    return InitErrorDetails(
+        type=PydanticCustomError(kind, "{message}", {"message": message}), loc=error["loc"], input=error["input"]
+    )
 
 
 def _catalogue(info: ValidationInfo) -> Catalogue:

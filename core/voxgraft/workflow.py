@@ -109,7 +109,10 @@ def _document(value: Any) -> Any:
         fields = type(value).model_fields
         return {field.alias or name: _document(getattr(value, name)) for name, field in fields.items()}
     if isinstance(value, dict):
-        return {name: _document(part) for name, part in value.items()}
+        by_name = {
+            name: part.options.model_dump(mode="json") for name, part in value.items() if isinstance(part, Chosen)
+        }
+        return {name: by_name[name] if name in by_name else _document(part) for name, part in value.items()}
     if isinstance(value, (list, tuple)):
         return [_document(part) for part in value]
     return value.as_posix() if isinstance(value, Path) else value

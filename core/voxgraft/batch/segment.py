@@ -17,6 +17,7 @@ from ..errors import UsageError, VoxGraftError
 from ..files import TEMPORARY, digest, remove, sha256
 from ..package import Package
 from ..progress import Progress
+from ..reading import as_in_training
 from .desk import Desk, is_result
 from .ledger import Ledger
 from .lock import sole_owner
@@ -62,6 +63,7 @@ def segment(
         DataError: The folder is in use, or its ledger cannot be written.
     """
     package = model if isinstance(model, Package) else resolved(str(model), catalogue)
+    catalogue = as_in_training(package.plan.readers, catalogue)
     folder, paths = Path(out), [Path(path) for path in inputs]
     outputs = Outputs(folder, package, catalogue, None if writers is None else tuple(writers))
     chosen = executor_of(executor, workers, catalogue)

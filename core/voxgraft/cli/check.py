@@ -81,7 +81,8 @@ def _check(target: Path, overrides: tuple[str, ...], catalogue: Catalogue, progr
         check_transfer(workflow)
     except TrainingError as error:
         first = (CaseProblem("transfer", "error", None, str(error)),)
-    findings = check_dataset(find_dataset(workflow), catalogue, workflow, progress)
+    readers = catalogue.with_options("reader", workflow.data.reader_options)
+    findings = check_dataset(find_dataset(workflow), readers, workflow, progress)
     return replace(findings, problems=(*first, *findings.problems))
 
 

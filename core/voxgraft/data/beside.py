@@ -26,11 +26,11 @@ def other_sets(workflow: Workflow) -> dict[str, Dataset]:
     """
     data, found = workflow.data, {}
     if data.source is not None:
-        dataset = read_layout(data.source)
+        dataset = read_layout(data.source, data.reader_options)
         cases = tuple(with_rater(case, data.raters) for case in dataset.cases)
         found[SOURCE] = replace(dataset, cases=cases, labels=labels_of(data, dataset.labels))
     if data.unlabelled is not None:
-        found[UNLABELLED] = read_layout(data.unlabelled)
+        found[UNLABELLED] = read_layout(data.unlabelled, data.reader_options)
     return found
 
 

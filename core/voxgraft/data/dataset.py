@@ -6,10 +6,10 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from ..errors import BrokenPlugin, DataError, VoxGraftError
-from ..interfaces import Layout
+from ..interfaces import Layout, LooksAtImages
 from ..slot import Chosen
 from ..workflow import Workflow
 from .cases import Case, Dataset, MaskRef, Split, drawn, split_by_patient
@@ -25,7 +25,7 @@ def find_dataset(workflow: Workflow) -> Dataset:
         DataError: The folder is not there or has another layout, holds no case, or its cases do not fit together.
     """
     data = workflow.data
-    dataset = read_layout(data.layout)
+    dataset = read_layout(data.layout, data.reader_options)
     dataset = replace(dataset, labels=labels_of(data, dataset.labels), optional=_optional_of(data, dataset))
     return replace(dataset, cases=tuple(with_rater(case, data.raters) for case in dataset.cases))
 
@@ -122,8 +122,11 @@ def _optional_of(data: Data, dataset: Dataset) -> tuple[str, ...]:
     return found
 
 
-def read_layout(layout: Chosen[Layout]) -> Dataset:
+def read_layout(layout: Chosen[Layout], readers: Mapping[str, Mapping[str, Any]] | None = None) -> Dataset:
     """The cases that a layout finds, after a look at whether they can be cases of one data set.
+
+    Args:
+        readers: Options of readers by their names, for layouts that look at images themselves.
 
     Raises:
         DataError: See `find_dataset`.
@@ -131,6 +134,8 @@ def read_layout(layout: Chosen[Layout]) -> Dataset:
     _complain_of_missing_folder(layout)
     reader = layout.build()
     try:
+        if readers and isinstance(reader, LooksAtImages):
+            reader.use_readers(readers)
         dataset = reader.read()
     except VoxGraftError:
         raise

@@ -51,6 +51,9 @@ class Plan(Config):
     optional: tuple[str, ...] = ()
     """The channels that a scan may lack."""
 
+    readers: dict[str, dict[str, Any]] = Field(default={})
+    """Options of readers by their names, with which the training data were read; scans to segment are read so too."""
+
     modality: str
     normalisation: tuple[dict[str, float], ...]
     """The modality's numbers, by channel."""

@@ -75,6 +75,7 @@ def derive_plan(
         paint=labels.paint,
         ignored=labels.ignored,
         optional=dataset.optional,
+        readers=workflow.data.reader_options,
         modality=workflow.data.modality.name,
         normalisation=tuple(modality.plan(fingerprint["intensities"])),
         spacing=tuple(spacing),

@@ -95,6 +95,8 @@ def prepared_folder(cache: Path, content: str, plan: Plan, labels: Labels | None
         decides["masks"] = [asdict(labels), [asdict(region) for region in plan.regions]]
     if plan.align is not None:
         decides["align"] = [plan.align.onto, plan.align.across]
+    if plan.readers:
+        decides["readers"] = plan.readers
     return cache / digest(decides)[:24]
 
 

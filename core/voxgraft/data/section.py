@@ -9,8 +9,8 @@ from annotated_types import Ge, Gt, Le, MinLen
 from pydantic import BeforeValidator, Field, StringConstraints, WithJsonSchema, field_validator, model_validator
 
 from ..config import Config
-from ..interfaces import Layout, Modality
-from ..slot import Chosen, Slot
+from ..interfaces import Layout, Modality, Reader
+from ..slot import ByName, Chosen, Slot
 from .cases import MOST_REGIONS, Source
 
 Name = Annotated[str, StringConstraints(min_length=1)]
@@ -100,6 +100,10 @@ class Data(Config):
     unlabelled: Annotated[Chosen[Layout] | None, Slot("layout", optional=True)] = None
     """More scans for strategies that learn from unlabelled ones; masks that lie there are not looked at."""
 
+    readers: Annotated[dict[Name, Annotated[Chosen[Reader], Slot("reader")]], ByName("reader")] = Field(default={})
+    """Options of readers by their names, such as `{dicom: {pet: stored}}`. They hold wherever a scan or a mask of this
+    run is read, travel with the model, and hold for what it segments."""
+
     labels: dict[Name, Annotated[int, Ge(0), Le(65535)] | Structure] | None = None
     """Names and values of the structures; by default what the layout says. `{value: 1, from: [2, 3, spleen]}` makes a
     structure of several values or names in the masks."""
@@ -139,6 +143,11 @@ class Data(Config):
 
     limit: Annotated[int, Ge(2)] | None = None
     """Use only so many of the training cases (for learning curves); validation keeps all of its cases."""
+
+    @property
+    def reader_options(self) -> dict[str, dict[str, Any]]:
+        """Plain values: every option of the readers that `readers` names."""
+        return {name: chosen.options.model_dump(mode="json") for name, chosen in self.readers.items()}
 
     @field_validator("labels", mode="before")
     @classmethod

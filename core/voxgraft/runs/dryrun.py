@@ -36,7 +36,8 @@ def dry_run(workflow: Workflow, catalogue: Catalogue) -> dict[str, Any]:
     """
     check_transfer(workflow)
     with tempfile.TemporaryDirectory(prefix="voxgraft-") as scratch:
-        run = Run(Path(scratch), workflow, catalogue, Progress(quiet=True))
+        readers = catalogue.with_options("reader", workflow.data.reader_options)
+        run = Run(Path(scratch), workflow, readers, Progress(quiet=True))
         PlanStep().do(run)
         plan, split = run.plan, run.split
     device = choose_device(workflow.training.device)

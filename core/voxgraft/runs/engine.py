@@ -53,7 +53,8 @@ def run_workflow(
                 remove(folder / name)
         write_text(folder / "workflow.yaml", dump(workflow.document()))
         write_json(folder / "environment.json", environment(workflow, catalogue))
-        run = Run(folder, workflow, catalogue, progress or Progress())
+        readers = catalogue.with_options("reader", workflow.data.reader_options)
+        run = Run(folder, workflow, readers, progress or Progress())
         if (folder / "run.json").exists():
             run.identity.update(run.read("run.json"))
         _do(run, chosen)

@@ -56,6 +56,7 @@ def plugins_of(workflow: Workflow, catalogue: Catalogue) -> dict[str, dict[str, 
 def components_of(workflow: Workflow) -> Iterable[Chosen[Any]]:
     """Every component that a workflow names."""
     yield from (workflow.data.layout, workflow.data.modality, workflow.model.encoder, workflow.model.decoder)
+    yield from workflow.data.readers.values()
     yield from workflow.transfer
     yield from workflow.evaluation.metrics
     yield from workflow.steps

@@ -13,12 +13,12 @@ class DicomConfig(Config):
     """What to make of values and films; what counts as a regular series is not a matter of taste."""
 
     pet: Literal["suv", "stored"] = Field(
-        "suv",
+        default="suv",
         description="PET in standardised uptake values by body weight (g/ml), the same unit for every patient; where "
         "the header lacks what they need, and with `stored`, in the units of the file",
     )
     films: Literal["refuse", "frames"] = Field(
-        "refuse",
+        default="refuse",
         description="Films of ultrasound or fluoroscopy, which have time where a volume has depth: refused, or each "
         "frame an image of its own",
     )

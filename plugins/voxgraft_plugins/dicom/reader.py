@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,8 @@ from .stretches import Memory
 from .structures import structures_item
 from .voxels import read_voxels
 
+OPTIONS = "options"
+"""Where an item's facts keep the options of the reader that found it."""
 CHANGED = "its files have changed since they were looked at"
 
 
@@ -27,7 +30,7 @@ class DicomReader:
     """Reads DICOM images; arrays are (column, row, slice), with channels or colours first; affines lead to RAS."""
 
     def __init__(self, config: DicomConfig | None = None) -> None:
-        self._config = config or DicomConfig(pet="suv", films="refuse")
+        self._config = config or DicomConfig()
 
     def scan(self, files: Sequence[Path]) -> list[Item]:
         """Group files into series and describe each image in them; objects that hold no image are left out.
@@ -52,7 +55,7 @@ class DicomReader:
         for series in series_of(headers):
             beside = [file for file, rest in damaged.items() if may_belong(file, rest, series)]
             blamed.update(beside)
-            items += [found.item for found in describe(series, beside, self._config)]
+            items += [self._remembered(found.item) for found in describe(series, beside, self._config)]
         items += [structures_item(header) for header in structures]
         return items + [_unreadable(file) for file in damaged if file not in blamed]
 
@@ -62,7 +65,8 @@ class DicomReader:
         Intensities are rescaled by the modality transformation of each frame, and by nothing else (private scale
         factors and real world value maps are left alone; PET: see the options): whole numbers stay integers (int16
         where they fit), others become float32. Colours and told-apart volumes of a series become channels;
-        MONOCHROME1 is left as it is.
+        MONOCHROME1 is left as it is. An item is read with the options of the reader that found it, whichever reader
+        reads it: its facts say what its voxels mean.
 
         Raises:
             BadImage: A file is damaged, cannot be decoded, or has changed since the scan.
@@ -85,6 +89,11 @@ class DicomReader:
             array = pixels.transpose(2, 1, 0)
         return Volume(array, item.affine, dims=dims, item=item)
 
+    def _remembered(self, item: Item) -> Item:
+        """The item with the options that it was found with, where they are not the usual ones."""
+        options = self._config.model_dump(exclude_defaults=True)
+        return replace(item, facts={**item.facts, OPTIONS: options}) if options else item
+
     def _again(self, item: Item) -> Found:
         """Look at the item's files once more, and find it in them.
 
@@ -96,7 +105,8 @@ class DicomReader:
         headers = [header for file in item.files if (header := read_header(file, memory)) is not None]
         if len(headers) < len(item.files):
             raise BadImage(item.path, CHANGED)
-        images = [found for series in series_of(headers) for found in describe(series, (), self._config)]
+        config = DicomConfig.model_validate(item.facts.get(OPTIONS, {}))
+        images = [found for series in series_of(headers) for found in describe(series, (), config)]
         same = [one for one in images if _is_same(one.item, item)]
         found = next((one for one in same if one.item.series == item.series), same[0] if len(same) == 1 else None)
         if found is not None:

@@ -118,11 +118,12 @@ def images_in(tree: Tree, catalogue: Catalogue, store: Store | None, progress: P
 
 
 def readers_hash(catalogue: Catalogue) -> str:
-    """A fingerprint of the code of all readers, and of this: an index made by other code is not used."""
+    """A fingerprint of all readers' code and options, and of the code here: what others found is not used."""
     plugins = {plugin for plugin, _ in catalogue.of("reader")}
     modules = sorted({catalogue.origins[plugin].module for plugin in plugins if plugin in catalogue.origins})
     parts = [[module, source_hash(module)] for module in (*modules, __package__)]
-    return digest([*parts, version_of("voxgraft"), version_of("pydicom")])
+    options = sorted([*key, dict(given)] for key, given in catalogue.options.items())
+    return digest([*parts, *options, version_of("voxgraft"), version_of("pydicom")])
 
 
 def _remembered(row: tuple[str, str] | None, state: str, root: Path) -> list[Item] | None:

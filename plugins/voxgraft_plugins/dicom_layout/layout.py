@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence, Set
+from collections.abc import Mapping, Sequence, Set
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from voxgraft.data.align import Align
 from voxgraft.data.cases import Case, Dataset, Described, ImageRef
@@ -42,11 +42,16 @@ class DicomLayout:
 
     def __init__(self, config: DicomConfig) -> None:
         self._config = config
+        self._readers: Mapping[str, Mapping[str, Any]] = {}
         self._naming = Naming(config.key)
         self._often: Counter[str | None] = Counter()
         self._patients: Counter[str | None] = Counter()
         self._notes: list[str] = []
         self._problems: list[Problem] = []
+
+    def use_readers(self, options: Mapping[str, Mapping[str, Any]]) -> None:
+        """Look at the series with these options of readers, by their names."""
+        self._readers = options
 
     def read(self) -> Dataset:
         """Find the cases.
@@ -89,7 +94,7 @@ class DicomLayout:
 
         if not self._config.path.is_dir():
             raise DataError(f"{self._config.path}: there is no such folder")
-        catalogue: Catalogue = discover()
+        catalogue: Catalogue = discover().with_options("reader", self._readers)
         items, notes = headers_of(self._config, catalogue)
         self._notes += notes
         if not items:
