@@ -113,7 +113,9 @@ class Encoder(Protocol):
         """A module that turns (batch, channel, *spatial) into a list of feature maps, fine to coarse.
 
         The module has `channels` (a tuple of int) and `strides` (a tuple of tuples: how much coarser than the image
-        each map is along each axis), and `stages`: lists of parameter-name prefixes, shallow to deep.
+        each map is along each axis), and `stages`: lists of parameter-name prefixes, shallow to deep. It may have
+        `contract`, an `InputContract`. Where maps have weights of their own it has `keep(places)`, which is called
+        with the places of the maps that the decoder reads; zeros may stand for the others.
 
         Args:
             strides: What the plan proposes for each level, cumulative; an encoder of fixed shape ignores it.
@@ -135,7 +137,8 @@ class Decoder(Protocol):
     def make(self, dims: int, channels: Sequence[int], strides: Sequence[Sequence[int]]) -> nn.Module:
         """A module that turns the encoder's feature maps into a list of decoded maps, fine to coarse.
 
-        The module has `channels`: the number of channels of each decoded map.
+        The module has `channels`: the number of channels of each decoded map. Where it does not use the values of all
+        of the encoder's maps it has `reads`: the places of those that it does use.
         """
         ...
 

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from voxgraft.discovery import Catalogue
+from voxgraft.errors import ModelError
 from voxgraft.model.network import SegmentationNetwork, build_network
 from voxgraft.slot import choose
 
@@ -66,6 +67,20 @@ def test_without_deep_supervision_there_is_one_head(catalogue: Catalogue) -> Non
     assert output.deep == ()
     output.logits.sum().backward()
     assert all(parameter.grad is not None for parameter in net.parameters())
+
+
+def test_a_norm_over_a_single_value_is_refused_in_a_sentence(catalogue: Catalogue) -> None:
+    net = network(catalogue, "timm", "unet", 2)
+    image = torch.randn(1, 1, 32, 20)
+    with pytest.raises(ModelError, match=r"a batch of 1 with 32x20 voxels .* training\.patch, or training\.batch to 2"):
+        net.train()(image)
+    assert net.eval()(image).logits.shape == (1, 3, 32, 20)
+    assert net.train()(image.expand(2, -1, -1, -1)).logits.shape == (2, 3, 32, 20)
+
+
+def test_other_errors_of_a_network_are_not_renamed(catalogue: Catalogue) -> None:
+    with pytest.raises(RuntimeError, match="channels"):
+        network(catalogue, "residual", "unet", 2)(torch.randn(1, 3, 8, 8))
 
 
 def test_the_same_seed_gives_the_same_network(catalogue: Catalogue) -> None:

@@ -139,7 +139,8 @@ def test_a_file_gives_its_encoder_and_its_fingerprint(tmp_path: Path) -> None:
 
 def test_a_registered_model_gives_its_encoder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "model.safetensors"
-    package = SimpleNamespace(weights=path, hash="0123456789abcdef", facts={"licence": "CC0"})
+    plan = SimpleNamespace(modality="ct", channels=("plain", "contrast"))
+    package = SimpleNamespace(weights=path, hash="0123456789abcdef", facts={"licence": "CC0"}, plan=plan)
     asked: list[str] = []
     models = ModuleType("voxgraft.models")
     models.resolve = lambda reference, catalogue: asked.append(reference) or package  # type: ignore[attr-defined]
@@ -150,6 +151,8 @@ def test_a_registered_model_gives_its_encoder(tmp_path: Path, monkeypatch: pytes
     assert asked == ["models:/liver@champion"]
     assert list(weights.tensors) == ["a"]
     assert (weights.origin, weights.licence) == ("models:/liver@champion (0123456789ab)", "CC0")
+    assert weights.contract is not None
+    assert (weights.contract.channels, weights.contract.seen[:28]) == (2, "CT images (plain, contrast),")
     save_file({"heads.0.weight": torch.ones(2)}, path)
     with pytest.raises(ModelError, match="no model with an encoder"):
         named_weights("models:/liver@champion")

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from voxgraft.discovery import Catalogue
 from voxgraft.progress import Progress
@@ -69,8 +70,42 @@ def test_a_pair_gives_the_images_size_and_trains_from_head_to_stem(
     catalogue: Catalogue, encoder: str, options: dict[str, Any], dims: int, decoder: str
 ) -> None:
     chosen = choose(catalogue, "encoder", {"use": encoder, **options})
-    size = (83, 101) if options.get("model") == "inception_v3" else SIZES[dims]  # unpadded, it takes none smaller
-    check_pair(chosen, choose(catalogue, "decoder", {"use": decoder}), dims, size)
+    check_pair(chosen, choose(catalogue, "decoder", {"use": decoder}), dims, SIZES[dims])
+
+
+def test_inception_takes_images_smaller_than_its_smallest(catalogue: Catalogue) -> None:
+    """It has no padding of its own: below 75 pixels its last map would have no pixel."""
+    chosen = choose(catalogue, "encoder", {"use": "inception", "full_resolution": False})
+    assert chosen.build().make(2, 1, []).contract.smallest == 75
+    check_pair(chosen, choose(catalogue, "decoder", {"use": "fcn"}), 2, (7, 5))
+
+
+@pytest.mark.parametrize("dims", [2, 3])
+@pytest.mark.parametrize("whole", [True, False])
+@pytest.mark.parametrize("decoder", ["fcn", "deeplabv3", "deeplabv3plus", "fpn"])
+def test_levels_that_a_decoder_leaves_unread_have_no_weights(
+    catalogue: Catalogue, decoder: str, whole: bool, dims: int
+) -> None:
+    options = {"finest": 8} if decoder == "fpn" else {}
+    chosen = choose(catalogue, "encoder", {"use": "vit", "full_resolution": whole})
+    check_pair(chosen, choose(catalogue, "decoder", {"use": decoder, **options}), dims, (45, 35, 3)[:dims])
+
+
+def test_unread_levels_change_nothing_in_what_is_decoded(catalogue: Catalogue) -> None:
+    """Zeros of the same size stand for them, so that a map's place stays what it was."""
+    whole, thin = (choose(catalogue, "encoder", {"use": "vit"}).build().make(2, 1, []).eval() for _ in range(2))
+    decoder = choose(catalogue, "decoder", {"use": "fcn"}).build().make(2, whole.channels, whole.strides)
+    thin.keep(decoder.reads)
+    missing, unknown = thin.load_state_dict(whole.state_dict(), strict=False)
+    assert missing == [] and {name.split(".")[2] for name in unknown} == {"0"}
+    image = torch.randn(1, 1, 45, 67)
+    with torch.no_grad():
+        maps, fewer = whole(image), thin(image)
+        assert [one.shape for one in fewer] == [one.shape for one in maps]
+        assert [bool(one.any()) for one in fewer] == [True, False, True, True, True]
+        assert torch.equal(decoder(maps)[0], decoder(fewer)[0])
+    names = [name for name, _ in thin.named_parameters()]
+    assert all(sum(name.startswith(tuple(stage)) for stage in thin.stages) == 1 for name in names)
 
 
 def test_every_decoder_is_among_the_pairs(catalogue: Catalogue) -> None:

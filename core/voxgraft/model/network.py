@@ -8,10 +8,14 @@ from typing import NamedTuple
 from torch import Tensor, nn
 from torch.nn import functional
 
+from ..errors import ModelError
 from ..interfaces import Decoder, Encoder
 from .words import LINEAR
 
 CONVOLUTION: dict[int, type[nn.Conv2d] | type[nn.Conv3d]] = {2: nn.Conv2d, 3: nn.Conv3d}
+
+SINGLE_VALUE = "Expected more than 1"
+"""How torch's norms begin when they complain that a channel has one value only."""
 
 
 class Output(NamedTuple):
@@ -55,7 +59,22 @@ class SegmentationNetwork(nn.Module):
 
         Args:
             features: The encoder's maps of this image, where they are known already.
+
+        Raises:
+            ModelError: A norm is to be taken over a single value.
         """
+        try:
+            return self._output(image, features)
+        except ValueError as error:
+            if not str(error).startswith(SINGLE_VALUE):
+                raise
+            size = "x".join(str(n) for n in image.shape[2:])
+            raise ModelError(
+                f"model: a batch of {image.shape[0]} with {size} voxels leaves a norm a single value on a coarse map; "
+                "set a larger training.patch, or training.batch to 2 or more"
+            ) from None
+
+    def _output(self, image: Tensor, features: Sequence[Tensor] | None) -> Output:
         if features is None:
             features = self.encoder(image)
         maps = self.decoder(features)
@@ -76,11 +95,14 @@ def build_network(
     strides: Sequence[Sequence[int]],
     deep_supervision: bool = True,
 ) -> SegmentationNetwork:
-    """A network from what the two factories make.
+    """A network from what the two factories make; what the encoder has for maps that the decoder leaves unread is left
+    out, so that every weight is trained.
 
     Args:
         strides: The plan's proposal for the levels, cumulative, fine to coarse.
     """
     body = encoder.make(dims, channels, strides)
     top = decoder.make(dims, body.channels, body.strides)  # type: ignore[arg-type]
+    if hasattr(body, "keep") and hasattr(top, "reads"):
+        body.keep(top.reads)  # type: ignore[operator]
     return SegmentationNetwork(body, top, dims, classes, deep_supervision=deep_supervision)

@@ -178,15 +178,21 @@ def _model_weights(reference: str) -> Weights:
     from ..discovery import discover
     from ..files import sha256
     from ..models import resolve
-    from .weights import Weights, read_tensors
+    from .weights import InputContract, Weights, read_tensors
 
     package = resolve(reference, discover())
     tensors = _encoder_part(read_tensors(package.weights))
     if not tensors:
         raise ModelError(f"{reference}: holds no tensors under {ENCODER!r}; it is no model with an encoder")
     licence = str(package.facts.get("licence", ""))
+    plan = package.plan
+    seen = f"{plan.modality.upper()} images ({', '.join(plan.channels)}), normalised as that model's plan says"
     return Weights(
-        tensors, origin=f"{reference} ({package.hash[:12]})", licence=licence, sha256=sha256(package.weights)
+        tensors,
+        origin=f"{reference} ({package.hash[:12]})",
+        licence=licence,
+        sha256=sha256(package.weights),
+        contract=InputContract(channels=len(plan.channels), seen=seen),
     )
 
 

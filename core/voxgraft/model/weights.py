@@ -30,10 +30,12 @@ class InputContract:
     """What an encoder was trained to see; its module brings images into this form by itself.
 
     Attributes:
-        mean, std: Of each channel of brightness 0..1, as the pretraining subtracted and divided by.
-        channels: Of the images of the pretraining.
-        smallest: Voxels along an edge, below which images are extended.
+        mean, std: Of each channel of brightness 0..1, as the pretraining subtracted and divided by; empty where images
+            are taken as they come, normalised as the plan says.
+        channels: Of the images of the pretraining; 0 where it is not known.
+        smallest: Voxels along an edge, below which images are extended with zeros.
         multiple: Images are extended with zeros at their far ends to a multiple of this.
+        seen: What the images of the pretraining showed; empty where it is not known.
     """
 
     mean: tuple[float, ...] = ()
@@ -41,6 +43,13 @@ class InputContract:
     channels: int = 0
     smallest: int = 1
     multiple: int = 1
+    seen: str = ""
+
+    def given(self, other: InputContract | None) -> InputContract:
+        """This contract of a module, with what is known of the weights that were loaded into it."""
+        if other is None:
+            return self
+        return replace(self, channels=other.channels or self.channels, seen=other.seen or self.seen)
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,7 +170,7 @@ def load_weights(module: nn.Module, weights: Weights, at_least: float | None = N
         new=tuple(fate.new),
         dropped=tuple(name for name in weights.tensors if name not in state),
         share=share,
-        contract=weights.contract,
+        contract=getattr(module, "contract", InputContract()).given(weights.contract),
     )
 
 

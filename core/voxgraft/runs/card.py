@@ -32,6 +32,7 @@ def model_card(facts: Mapping[str, Any], plan: Plan) -> str:
         f"- image size {size or 'not recorded'} mm, spacing {spacing or 'not recorded'} mm, axes right, anterior, "
         "superior; scans outside these ranges are flagged",
         f"- start values of the encoder: {origin}",
+        *_seen(weights),
         f"- {training['steps']} steps in {training['seconds']:g} s on {training['device']}, "
         f"{training['parameters']:,} parameters",
         f"- VoxGraft {facts['voxgraft']}, {facts['created']}",
@@ -45,6 +46,21 @@ def model_card(facts: Mapping[str, Any], plan: Plan) -> str:
 
 def _channel(name: str, plan: Plan) -> str:
     return f"{name}, may be missing" if name in plan.optional else name
+
+
+def _seen(weights: Mapping[str, Any]) -> list[str]:
+    contract: Mapping[str, Any] = weights.get("contract") or {}
+    if not contract:
+        return []
+    units = "as they come"
+    if contract["mean"]:
+        means, deviations = (", ".join(f"{one:g}" for one in contract[key]) for key in ("mean", "std"))
+        units = f"as brightness from 0 to 1 less {means}, over {deviations}"
+    return [
+        f"- these had seen {contract['seen'] or 'images that are not recorded'} of "
+        f"{contract['channels'] or 'an unknown number of'} channels; the encoder takes images {units}, and extends to "
+        f"{contract['smallest']} voxels along an edge those that are smaller"
+    ]
 
 
 def _ensemble(facts: Mapping[str, Any]) -> list[str]:

@@ -36,6 +36,12 @@ def _a_gradient_reaches_every_parameter_and_every_map(subject: Subject, folder: 
         unused = [name for name, one in module.named_parameters() if one.grad is None]
         require(not unused, f"{place}: no gradient reaches {', '.join(unused[:5])}")
         require(leaves[-1].grad is not None, f"{place}: it does not use the coarsest map")
+        said, used = (set(places) for places in (getattr(module, "reads", range(len(leaves))), _used(leaves)))
+        require(used <= said, f"{place}: it uses the maps {sorted(used)} and says {sorted(said)}")
+
+
+def _used(leaves: Any) -> list[int]:
+    return [level for level, one in enumerate(leaves) if one.grad is not None and bool(one.grad.abs().max() > 0)]
 
 
 def _inputs() -> Any:
@@ -64,7 +70,8 @@ LAWS = {
             _the_first_map_is_the_finest,
         ),
         Law(
-            "a gradient reaches every parameter and the coarsest map", _a_gradient_reaches_every_parameter_and_every_map
+            "a gradient reaches every parameter and the coarsest map, and no map that it says it leaves unread",
+            _a_gradient_reaches_every_parameter_and_every_map,
         ),
     ]
 }

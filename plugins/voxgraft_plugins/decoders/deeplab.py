@@ -87,6 +87,7 @@ class DeepLab(nn.Module):
         super().__init__()
         self.name, self.channels = name, (width,)
         self._maps, self._deep, self._low = len(channels), deep, low
+        self.reads = tuple(sorted({*range(deep, len(channels)), *([] if low is None else [low])}))
         self._joined = [ratio(strides[deep], stride) for stride in strides[deep:]]
         self._to_detail = ratio(strides[low or 0], strides[deep])
         self._last = ratio(strides[0], strides[low or 0])

@@ -40,6 +40,7 @@ class SummedScores(nn.Module):
         self.channels = (width,)
         self._maps = len(channels)
         self._first = max(0, len(channels) - levels)
+        self.reads = tuple(range(self._first, len(channels)))
         chosen = strides[self._first :]
         self._factors = [ratio(fine, coarse) for fine, coarse in pairwise(chosen)]
         self._last = ratio(strides[0], chosen[0])

@@ -56,6 +56,7 @@ class FeaturePyramid(nn.Module):
         half = max(8, width // 2)
         self.channels = (half,)
         self._maps, self._first = len(channels), first
+        self.reads = tuple(range(first, len(channels)))
         self._factors = [
             ratio(fine, coarse) for fine, coarse in zip(strides[first:], strides[first + 1 :], strict=False)
         ]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import warnings
 
 from voxgraft.model.pretrained import check_sha256, packaged_file
-from voxgraft.model.weights import Weights
+from voxgraft.model.weights import InputContract, Weights
 
 PACKAGE = "deepbet"
 FILE = "data/models/model.pt"
@@ -31,4 +31,10 @@ def bundled_weights() -> Weights:
         warnings.simplefilter("ignore", DeprecationWarning)
         archive = torch.jit.load(str(path), map_location="cpu")  # type: ignore[no-untyped-call]
         tensors = dict(archive.state_dict())
-    return Weights(tensors, origin=f"{PACKAGE} {version}", licence=LICENCE, sha256=known)
+    return Weights(
+        tensors,
+        origin=f"{PACKAGE} {version}",
+        licence=LICENCE,
+        sha256=known,
+        contract=InputContract(channels=1, seen="T1-weighted MR images of heads of healthy adults"),
+    )

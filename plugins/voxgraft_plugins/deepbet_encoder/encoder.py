@@ -1,7 +1,8 @@
 """The encoder of deepbet's LinkNet3d (Fisch et al. 2024): a ResNet-18 in three dimensions, 16 to 128 channels wide.
 
-Its norm is InstanceNorm without parameters, so all that is pretrained is convolutions. The maps are bit-equal to those
-inside deepbet's own network.
+Its norm is InstanceNorm without parameters, so all that is pretrained is convolutions. Images come with zero mean and
+unit deviation and are brought into deepbet's own units here, which shows at borders only: the maps are then bit-equal
+to those inside deepbet's own network.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from voxgraft.model.pretrained import named_weights
-from voxgraft.model.weights import Weights
+from voxgraft.model.weights import InputContract, Weights
 
 from .bundled import bundled_weights
 from .config import DeepbetConfig
@@ -20,6 +21,8 @@ from .config import DeepbetConfig
 WIDTHS = (16, 16, 32, 64, 128)
 STRIDES = (2, 4, 8, 16, 32)
 EPSILON = 1e-5
+MEAN, DEVIATION = 0.449, 0.226
+"""deepbet sees brightness itself: images of zero mean and unit deviation get this mean and this deviation first."""
 
 
 class DeepbetEncoder:
@@ -47,6 +50,8 @@ class LinkNetMaps(nn.Module):
         full_resolution: The image itself stands before them.
     """
 
+    contract = InputContract(mean=(0.0,), std=(1.0,), channels=1)
+
     def __init__(self, channels: int, levels: int = 5, *, full_resolution: bool = False) -> None:
         super().__init__()
         self.init = nn.Sequential(
@@ -67,7 +72,7 @@ class LinkNetMaps(nn.Module):
     def forward(self, image: Tensor) -> list[Tensor]:
         """Maps (batch, channel, x, y, z), fine to coarse; the image is (batch, channel, x, y, z)."""
         maps = [image] if self._adds_image else []
-        maps.append(self.init(image))
+        maps.append(self.init(image * DEVIATION + MEAN))
         x = self.pool(maps[-1]) if self._downs else maps[-1]
         for name in self._downs:
             x = self.get_submodule(name)(x)

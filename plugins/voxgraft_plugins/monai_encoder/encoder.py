@@ -13,7 +13,7 @@ from voxgraft.errors import ModelError
 from voxgraft.model.names import match_names
 from voxgraft.model.pretrained import named_weights
 from voxgraft.model.stages import stages_of
-from voxgraft.model.weights import Weights
+from voxgraft.model.weights import InputContract, Weights
 
 from .config import (
     DenseNet3dConfig,
@@ -70,6 +70,7 @@ class MonaiMaps(nn.Module):
             maps = net(torch.zeros(1, channels, TRIAL, TRIAL, TRIAL))
         self.net.train()
         self._steps = [TRIAL // one.shape[2] for one in maps]
+        self.contract = InputContract(smallest=self._steps[-1], multiple=self._steps[-1])
         self._adds_image = full_resolution and self._steps[0] > 1
         own = [(channels, 1)] if self._adds_image else []
         self.channels = (*(width for width, _ in own), *(int(one.shape[1]) for one in maps))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -71,8 +71,7 @@ def contract_of(name: str) -> InputContract:
     facts = import_timm().models.get_pretrained_cfg(name, allow_unregistered=True)
     if name == LITE0 or facts is None:
         return InputContract(mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225), channels=3)
-    size = facts.min_input_size or (3, 1, 1)
-    return InputContract(tuple(facts.mean), tuple(facts.std), int(facts.input_size[0]), smallest=int(size[-1]))
+    return InputContract(tuple(facts.mean), tuple(facts.std), int(facts.input_size[0]))
 
 
 def hub_place(name: str) -> tuple[str, str, str]:
@@ -140,6 +139,11 @@ class Frame:
     def starts(self) -> tuple[int, ...]:
         return tuple(start for _, start, _ in self.needed)
 
+    @property
+    def smallest(self) -> int:
+        """Pixels along an edge of the smallest image that needs no extension for the maps to have a pixel."""
+        return max((least for _, _, least in self.needed), default=self.multiple)
+
     def padding(self, size: int) -> tuple[int, int]:
         """Zeros before and after an axis of so many pixels."""
         if not self.needed:
@@ -199,9 +203,28 @@ class Pyramid(nn.Module):
         self.reductions = [reduction for _, reduction, _ in levels]
         self.levels = nn.ModuleList(level for _, _, level in levels)
 
+    def keep(self, places: Collection[int]) -> None:
+        """Leave out the weights of all other levels; zeros stand for them."""
+        step = self.reductions[-1] // 2
+        for place, level in enumerate(self.levels):
+            if place not in places and any(True for _ in level.parameters()):
+                self.levels[place] = Unread(self.channels[place], step // self.reductions[place])
+
     def forward(self, one: Tensor) -> list[Tensor]:
         """Maps, fine to coarse, from (batch, width, y, x)."""
         return [level(one) for level in self.levels]
+
+
+class Unread(nn.Module):
+    """Stands for a level that is not read: zeros of its size, which take no memory."""
+
+    def __init__(self, channels: int, factor: int) -> None:
+        super().__init__()
+        self._channels, self._factor = channels, factor
+
+    def forward(self, one: Tensor) -> Tensor:
+        batch, _, height, width = one.shape
+        return one.new_zeros(()).expand(batch, self._channels, height * self._factor, width * self._factor)
 
 
 def _finer(inside: int, outside: int) -> nn.Module:

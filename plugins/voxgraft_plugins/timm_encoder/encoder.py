@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from voxgraft.files import sha256
 from voxgraft.model.inflate import Fold, inflate, slice_axis
 from voxgraft.model.inflation import Inflation
 from voxgraft.model.names import match_names
@@ -34,6 +36,8 @@ from .imagenet import imagenet_weights
 MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 GREY = (0.449, 0.226)
 """The units in which images come: brightness 0..1 less this mean, over this deviation."""
+
+PHOTOGRAPHS = "colour photographs (ImageNet)"
 
 
 class TimmEncoder:
@@ -73,15 +77,17 @@ class TimmEncoder:
             f"net.{names[name]}" if name in names else name: value
             for name, value in match_names(found.tensors, names).items()
         }
-        return self._config.finish(found.but(tensors=tensors, contract=contract_of(self._config.backbone)))
+        return self._config.finish(found.but(tensors=tensors))
 
     def _imagenet(self) -> Weights:
         name = self._config.backbone
         if name == LITE0:
-            return imagenet_weights()
-        repository, file, licence = hub_place(name)
-        path = hub_file(repository, file, download=self._config.download)
-        return Weights(read_tensors(path), origin=f"hf:{repository}", licence=licence)
+            found = imagenet_weights()
+        else:
+            repository, file, licence = hub_place(name)
+            path = hub_file(repository, file, download=self._config.download)
+            found = Weights(read_tensors(path), origin=f"hf:{repository}", licence=licence, sha256=sha256(path))
+        return found.but(contract=InputContract(channels=contract_of(name).channels, seen=PHOTOGRAPHS))
 
 
 class TimmMaps(nn.Module):
@@ -114,11 +120,10 @@ class TimmMaps(nn.Module):
         super().__init__()
         self.net = net
         self._fold = fold
-        self.contract = contract
         info: Any = net.feature_info
         self._channels_last = str(getattr(net, "output_fmt", "NCHW")).rsplit(".", 1)[-1] == "NHWC"
         inside = channels * (2 * fold.neighbours + 1) if fold else channels
-        self._convert(channels, inside)
+        self._convert(channels, inside, contract)
         reductions = [int(reduction) for reduction in info.reduction()]
         widths = [int(width) for width in info.channels()]
         self.pyramid: Pyramid | None = None
@@ -129,6 +134,7 @@ class TimmMaps(nn.Module):
         self._frame = Frame(max(reductions) if size == TRIAL else size)
         if self.pyramid is None and sizes != [-(-size // step) for step in reductions]:
             self._frame = frame_of(net, inside, reductions, size)
+        self.contract = replace(contract, smallest=self._frame.smallest, multiple=self._frame.multiple)
         self._reductions = reductions
         self._adds_image = full_resolution and reductions[0] > 1
         steps = [1, *reductions] if self._adds_image else reductions
@@ -141,6 +147,12 @@ class TimmMaps(nn.Module):
         assert self._fold is not None
         inflate(self.net, mode, self._fold, name)
         self.inflation = mode
+
+    def keep(self, places: Collection[int]) -> None:
+        """Leave out the weights of a pyramid's levels that are not read; other maps have none of their own."""
+        if self.pyramid is not None:
+            self.pyramid.keep({place - int(self._adds_image) for place in places})
+            self.stages = self._block_stages()
 
     def forward(self, image: Tensor) -> list[Tensor]:
         """Maps (batch, channel, *spatial), fine to coarse; the image is (batch, channel, *spatial)."""
@@ -176,11 +188,11 @@ class TimmMaps(nn.Module):
         steps.insert(self._fold.axis, 1)
         return tuple(steps)
 
-    def _convert(self, channels: int, inside: int) -> None:
+    def _convert(self, channels: int, inside: int, contract: InputContract) -> None:
         """Factors and terms from ImageNet's units to those of the pretraining; None where they are the same."""
         self.register_buffer("scale", None, persistent=False)
         self.register_buffer("shift", None, persistent=False)
-        mean, deviation = self.contract.mean, self.contract.std
+        mean, deviation = contract.mean, contract.std
         if not mean or (mean, deviation) == (MEAN, DEVIATION):
             return
         if channels == len(mean) == 3:
@@ -206,10 +218,11 @@ class TimmMaps(nn.Module):
     def _block_stages(self) -> list[list[str]]:
         names = [name for name, _ in self.named_parameters()]
         blocks = sorted({name.split(".blocks.")[1].split(".")[0] for name in names if ".blocks." in name}, key=int)
+        last = [["pyramid"]] if any(name.startswith("pyramid.") for name in names) else []
         if not blocks:
-            return [["net"], ["pyramid"]]
+            return [["net"], *last]
         first = [name for name in names if name.startswith("net.") and ".blocks." not in name]
         start = next(name for name in names if ".blocks." in name).split(".blocks.")[0]
         quarter = -(-len(blocks) // 4)
         parts = [blocks[n : n + quarter] for n in range(0, len(blocks), quarter)]
-        return [first, *([f"{start}.blocks.{block}" for block in part] for part in parts), ["pyramid"]]
+        return [first, *([f"{start}.blocks.{block}" for block in part] for part in parts), *last]

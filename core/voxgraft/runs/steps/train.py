@@ -74,7 +74,9 @@ def package_facts(run: Run, summary: Mapping[str, Any]) -> dict[str, Any]:
         "split": run.read("split.json"),
         "training": {name: value for name, value in summary.items() if name not in ("curve", "weights")},
         "weights": {
-            k: v for k, v in (summary["weights"] or {}).items() if k in ("origin", "licence", "sha256", "share")
+            k: v
+            for k, v in (summary["weights"] or {}).items()
+            if k in ("origin", "licence", "sha256", "share", "contract")
         },
     }
 
