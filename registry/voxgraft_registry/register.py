@@ -101,13 +101,11 @@ def _reason(wanted: Registry, verdict: Verdict | None, hurts: bool) -> str:
 
 
 def _guard(run: Run) -> str | None:
-    """What the run's guard said, if it has one."""
+    """What the run's guard said of this very package: one that was trained anew has no verdict until it is judged."""
     if run.workflow.guard is None:
         return None
-    try:
-        return str(run.read("guard.json")["verdict"])
-    except DataError:
-        return None
+    verdict: str | None = read_package(run.package).facts.get("guard", {}).get("verdict")
+    return verdict
 
 
 def _champion(store: MlflowStore, name: str) -> Version | None:

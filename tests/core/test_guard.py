@@ -16,7 +16,10 @@ from voxgraft.progress import Progress
 from voxgraft.runs.engine import run_workflow
 from voxgraft.scoring.scores import Scores
 from voxgraft.workflow import read
+from voxgraft_registry.config import MlflowStoreConfig
+from voxgraft_registry.store import MlflowStore
 
+STEPS = "[check, plan, prepare, train, evaluate, register]"
 QUICK = ("tracking=null", "evaluation.metrics=[dice]", "data.split.folds=2", "training.augment=0")
 
 
@@ -104,15 +107,31 @@ def harmful(tmp_path_factory, data_set, catalogue) -> Path:
     return folder / "harmful.safetensors"
 
 
+def logged(folder: Path, identity: str) -> dict[str, str]:
+    """The tags of a run, read with MLflow's own client."""
+    from mlflow.tracking import MlflowClient
+
+    return dict(MlflowClient(tracking_uri=f"sqlite:///{folder}/mlflow.db").get_run(identity).data.tags)
+
+
 def test_a_harmful_start_is_flagged_from_end_to_end(tmp_path, data_set, harmful, catalogue) -> None:
-    path = workflow(tmp_path, data_set, **{"weights: none": f"weights: 'file:{harmful}'"})
-    changes = ["training.budget=30 steps", "training.ema=0", "guard=twin", "transfer=[{use: freeze}]"]
-    run = run_workflow(
-        read(path, catalogue, [*QUICK, *changes]), catalogue, tmp_path / "run", progress=Progress(quiet=True)
-    )
+    """The version is kept but does not become champion, though there is none; the run is tagged, the card says why."""
+    path = workflow(tmp_path, data_set, STEPS, **{"weights: none": f"weights: 'file:{harmful}'"})
+    changes = [*QUICK[1:], "training.budget=30 steps", "training.ema=0", "guard=twin", "transfer=[{use: freeze}]"]
+    checked = read(path, catalogue, changes)
+    run = run_workflow(checked, catalogue, tmp_path / "run", progress=Progress(quiet=True))
     found = json.loads((run.folder / "guard.json").read_text())
     assert found["verdict"] == "hurts" and found["patients"] == 7
-    assert "transfer hurts" in (run.package / "card.md").read_text()
+    store = MlflowStore(MlflowStoreConfig(uri=f"sqlite:///{tmp_path}/mlflow.db"))
+    version = store.version("models:/boxes/1")
+    assert version.aliases == ("challenger",) and version.run == run.identity["mlflow_run"]
+    card = (store.fetch("models:/boxes/1") / "card.md").read_text()
+    assert "## Does transfer help?" in card and "transfer hurts: dice" in card
+    tags = logged(tmp_path, run.identity["mlflow_run"])
+    assert tags["voxgraft.guard"] == tags["voxgraft.guard.box"] == "hurts"
+    insists = read(path, catalogue, [*changes, "registry.promote=always"])
+    run_workflow(insists, catalogue, tmp_path / "run", progress=Progress(quiet=True))
+    assert store.version("models:/boxes@champion").version == "1"
     table = json.loads((run.folder / "twin" / "train" / "parameters.json").read_text())
     assert {row["origin"] for row in table} == {"new"} and all(row["train"] for row in table)
     for name in ("plan.json", "split.json"):

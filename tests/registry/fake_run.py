@@ -9,7 +9,7 @@ from importlib.metadata import EntryPoint
 from pathlib import Path
 from typing import Any
 
-from voxgraft import DecoderSpec, EncoderSpec, LayoutSpec, LossSpec, MetricSpec, ModalitySpec, StepSpec
+from voxgraft import DecoderSpec, EncoderSpec, LayoutSpec, LossSpec, MetricSpec, ModalitySpec, StepSpec, StrategySpec
 from voxgraft.config import Config
 from voxgraft.data.cases import Case, Dataset, ImageRef, Label, Labels
 from voxgraft.data.plan import Plan
@@ -41,12 +41,12 @@ def stub_catalogue() -> Catalogue:
     assert not catalogue.failures
     catalogue.origins["stub"] = Origin("stub", "json", "stub", "1.0")
     common: dict[str, Any] = {"summary": "nothing", "config": lambda: Stub, "build": _nothing}
-    for card in (LayoutSpec, ModalitySpec, EncoderSpec, DecoderSpec):
+    for card in (LayoutSpec, ModalitySpec, EncoderSpec, DecoderSpec, StrategySpec):
         catalogue.add("stub", card(name="stub", **common))
     catalogue.add("stub", LossSpec(name="dice-ce", **common))
     for name, higher in (("dice", True), ("hd95", False)):
         catalogue.add("stub", MetricSpec(name=name, higher_is_better=higher, **common))
-    for name in ("plan", "train", "evaluate"):
+    for name in ("plan", "train", "evaluate", "guard"):
         catalogue.add("stub", StepSpec(name=name, **common))
     return catalogue
 

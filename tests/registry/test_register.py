@@ -10,7 +10,7 @@ import pytest
 from fake_run import do_steps, said
 
 from voxgraft.errors import TrackingError
-from voxgraft.package import read_package
+from voxgraft.package import amend_package, read_package
 from voxgraft.runs.run import Run
 from voxgraft_registry.config import MlflowStoreConfig
 from voxgraft_registry.register import Register
@@ -110,8 +110,6 @@ def test_without_scores_only_the_first_becomes_champion(new_run: NewRun, uri: st
         run.tracker.start(run)
         do_steps(run, GOOD, seed)
         (run.folder / "evaluate" / "scores.json").unlink()
-        from voxgraft.package import amend_package
-
         amend_package(run.package, card="# x\n", facts={"scores": {}})
         Register().do(run)
     assert "cannot be compared" in said(run)
@@ -162,3 +160,47 @@ def test_a_registry_that_does_not_answer_leaves_no_outcome(new_run: NewRun) -> N
     with pytest.raises(TrackingError, match="nothing answers"):
         Register().do(run)
     assert not (run.folder / "register.json").exists()
+
+
+def judged(run: Run, dice: dict[str, float], seed: int, verdict: str) -> dict[str, Any]:
+    """As `registered`, after the guard has put its verdict into the package."""
+    assert run.workflow.tracking is not None
+    run.tracker = run.workflow.tracking.build()
+    run.tracker.start(run)
+    do_steps(run, dice, seed)
+    amend_package(run.package, card="# brain\n", facts={"guard": {"verdict": verdict}})
+    Register().do(run)
+    run.tracker.finish("FINISHED")
+    outcome: dict[str, Any] = run.read("register.json")
+    return outcome
+
+
+BETTER = {case: value + 0.01 for case, value in GOOD.items()}
+
+
+@pytest.mark.parametrize(
+    ("verdict", "rule", "champion"),
+    [
+        ("hurts", "if-not-worse", False),
+        ("hurts", "always", True),
+        ("no evidence", "if-not-worse", True),
+        ("helps", "if-not-worse", True),
+        ("helps", "never", False),
+    ],
+)
+def test_a_version_whose_transfer_hurts_is_held_back(
+    new_run: NewRun, uri: str, verdict: str, rule: str, champion: bool
+) -> None:
+    """Though it is better than the champion: a network from scratch would be better still."""
+    registered(new_run("a"), GOOD, 1)
+    run = new_run("b", guard="twin", transfer=["stub"], registry={"name": "brain", "promote": rule})
+    assert judged(run, BETTER, 2, verdict)["champion"] is champion
+    assert store(uri).version("models:/brain@champion").version == ("2" if champion else "1")
+    assert ("the guard says that transfer hurts" in said(run)) == (verdict == "hurts")
+
+
+def test_a_verdict_about_another_model_holds_nothing_back(new_run: NewRun, uri: str) -> None:
+    """What an earlier training left in guard.json is not about the package that is registered."""
+    run = new_run("a", guard="twin", transfer=["stub"])
+    run.write("guard.json", {"verdict": "hurts"})
+    assert registered(run, GOOD, 1)["champion"]
