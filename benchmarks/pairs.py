@@ -2,7 +2,8 @@
 
     python benchmarks/pairs.py
 
-It prints a line for each pair that breaks the law of `voxgraft.testing.pairs`, and writes results/pairs.json.
+It prints a line for each encoder and for each pair that breaks the law of `voxgraft.testing.pairs`, and writes
+results/pairs.json.
 """
 
 from __future__ import annotations
@@ -19,31 +20,32 @@ from voxgraft.errors import ModelError
 from voxgraft.slot import choose
 from voxgraft.testing.pairs import check_pair
 
-TIMM = (
-    "resnet18",
-    "vgg11_bn",
-    "densenet121",
-    "tf_efficientnet_lite0",
-    "mobilenetv3_small_050",
-    "convnext_atto",
-    "swin_tiny_patch4_window7_224",
-    "vit_tiny_patch16_224",
-    "inception_v3",
-)
-"""A small backbone of each family."""
+SMALLEST: dict[str, dict[str, Any]] = {
+    "resnet": {"variant": 18},
+    "vgg": {"variant": 11},
+    "mobilenet": {"variant": "v3_small"},
+    "convnext": {"variant": "atto"},
+    "resnet3d": {"variant": 10},
+    "segresnet": {"width": 8},
+    "swinunetr": {"width": 12},
+}
+"""The smallest of each family, where that is not what one gets without options."""
 
-SIZES = {2: (75, 101), 3: (37, 45, 29)}
+SIZES = {2: (75, 101), 3: (21, 37, 19)}
 
 
 def encoders(catalogue: Catalogue) -> Iterator[tuple[str, dict[str, Any], int]]:
-    """Name, options and dimensions of each encoder that is tried."""
+    """Name, options and dimensions of each encoder that is tried: with and without the image as finest map; in 3D
+    inflated, and slice by slice with a neighbour on each side as well."""
     for _, spec in catalogue.of("encoder"):
+        fields, own = spec.config().model_fields, SMALLEST.get(spec.name, {})
         for dims in sorted(spec.dims):
-            rows: list[dict[str, Any]] = [{}]
-            if spec.name == "timm" and dims == 2:
-                rows = [{"model": model, "full_resolution": whole} for model in TIMM for whole in (True, False)]
-            elif "full_resolution" in spec.config().model_fields:
-                rows = [{"full_resolution": whole} for whole in ((True, False) if dims == 3 else (True,))]
+            rows: list[dict[str, Any]] = [own]
+            if "full_resolution" in fields and (dims == 2 or 2 not in spec.dims):
+                rows = [{**own, "full_resolution": whole} for whole in (True, False)]
+            if dims == 3 and "slicewise" in fields:
+                ways = [0, 1] if fields["slicewise"].default == 0 else [None, 1]
+                rows = [{**own, "slicewise": way} for way in ways]
             for row in rows:
                 yield spec.name, row, dims
 
@@ -71,8 +73,9 @@ def main() -> None:
             except (AssertionError, RuntimeError, ValueError) as error:
                 row |= {"state": "broken", "reason": f"{type(error).__name__}: {error}"}
             if row["state"] != "holds":
-                print(row)
+                print(row, flush=True)
             rows.append(row)
+        print(f"{time.monotonic() - start:5.0f} s {name} {options} {dims}D", flush=True)
     states = [row["state"] for row in rows]
     counts = {state: states.count(state) for state in ("holds", "refused", "broken")}
     document = {

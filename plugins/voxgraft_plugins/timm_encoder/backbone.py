@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+from bisect import bisect_right
 from collections.abc import Collection, Iterable, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from difflib import get_close_matches
+from functools import cache
 from typing import Any
 
 import torch
@@ -159,14 +161,17 @@ def frame_of(net: nn.Module, channels: int, reductions: Sequence[int], size: int
     `before` is chosen so that elements lie as near as possible to the middle of the blocks that they stand for.
     """
     copy = deepcopy(net).to("meta").eval()
-    counts = []
-    with torch.no_grad():
-        for edge in range(size, size + max(reductions) + 1):
-            counts.append([int(one.shape[2]) for one in copy(torch.empty(1, channels, edge, edge, device="meta"))])
+
+    @cache
+    def counts(edge: int) -> list[int]:
+        with torch.no_grad():
+            return [int(one.shape[2]) for one in copy(torch.empty(1, channels, edge, edge, device="meta"))]
+
     least = []
     for level, step in enumerate(reductions):
-        grows = next(n for n in range(1, len(counts)) if counts[n][level] > counts[n - 1][level])
-        least.append(size + grows - step * (counts[grows][level] - 1))
+        now = counts(size)[level]
+        grows = bisect_right(range(step), now, key=lambda more, level=level: counts(size + more)[level])  # type: ignore[misc]
+        least.append(size + grows - step * now)
 
     def places(before: int) -> list[float]:
         """The element, as a fraction, that stands for the image's first block."""
