@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -23,6 +25,9 @@ REGISTRY = "mlflow"
 """The store that keeps versions, unless another is named."""
 
 CHAMPION, CHALLENGER = "champion", "challenger"
+
+_PLACE: ContextVar[str | None] = ContextVar("tracking URI of the workflow at hand", default=None)
+"""Set by `looked_up_at` alone. Encoders and strategies name models deep below the workflow that says where they are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +96,16 @@ class Registry(Store, Protocol):
         ...
 
 
+@contextmanager
+def looked_up_at(uri: str | None) -> Iterator[None]:
+    """Within it, references such as `models:/NAME@ALIAS` are looked up at a tracking URI; None changes nothing."""
+    token = _PLACE.set(uri or _PLACE.get())
+    try:
+        yield
+    finally:
+        _PLACE.reset(token)
+
+
 def resolve(reference: str | Path, catalogue: Catalogue) -> Package:
     """The package that a reference names: a folder, a file, or what a store answers to, such as `models:/NAME@ALIAS`.
 
@@ -138,5 +153,7 @@ def _store_for(reference: str, catalogue: Catalogue) -> Store:
 
 
 def _build(card: AnySpec, catalogue: Catalogue) -> Store:
-    store: Store = Chosen(card, card.config()(), catalogue.origin(card).plugin).build()
+    place = _PLACE.get()
+    options = {"uri": place} if place and "uri" in card.config().model_fields else {}
+    store: Store = Chosen(card, card.config()(**options), catalogue.origin(card).plugin).build()
     return store

@@ -51,6 +51,11 @@ class Workflow(Config):
     )
     """What is done, in this order."""
 
+    @property
+    def place(self) -> str | None:
+        """The tracking URI, where the tracker has one: runs go there, and models are looked up there."""
+        return getattr(self.tracking.options, "uri", None) if self.tracking is not None else None
+
     @model_validator(mode="before")
     @classmethod
     def _fill_sections(cls, document: Any) -> Any:

@@ -13,8 +13,9 @@ import numpy as np
 import pytest
 from fake_run import scores_document, small_package
 
+from voxgraft.discovery import Catalogue
 from voxgraft.errors import ModelError, TrackingError
-from voxgraft.models import Registry
+from voxgraft.models import Registry, looked_up_at, resolve
 from voxgraft.package import MANIFEST, MEMBERS, Package, read_package
 from voxgraft_registry.config import MlflowStoreConfig
 from voxgraft_registry.references import parse
@@ -47,6 +48,17 @@ def test_what_is_registered_is_fetched(store: MlflowStore, package: Package, cap
     assert back.hash == package.hash and back.plan == package.plan and back.labels == package.labels
     assert not list(Path.cwd().iterdir())
     assert capfd.readouterr() == ("", "")
+
+
+def test_models_are_looked_up_where_the_workflow_at_hand_tracks(
+    store: MlflowStore, package: Package, uri: str, catalogue: Catalogue
+) -> None:
+    store.register(package, "brain")
+    with looked_up_at(uri), looked_up_at(None):
+        assert resolve("models:/brain/1", catalogue).hash == package.hash
+    with pytest.raises(TrackingError, match="no registry here"):
+        resolve("models:/brain/1", catalogue)
+    assert not list(Path.cwd().iterdir())
 
 
 def test_every_form_of_reference_leads_to_its_version(store: MlflowStore, tmp_path: Path) -> None:

@@ -31,12 +31,14 @@ def advise(
     since = time.monotonic()  # loading counts too
     from ..advise.advise import advise as find_out
     from ..discovery import discover
+    from ..models import looked_up_at
     from ..workflow import read
 
     catalogue = discover()
     checked = read(workflow, catalogue, overrides)
     folder = out or Path("runs") / f"{checked.name}-advice"
-    found = find_out(checked, catalogue, folder, minutes, models, lambda text: click.echo(text, err=True), since)
+    with looked_up_at(checked.place):
+        found = find_out(checked, catalogue, folder, minutes, models, lambda text: click.echo(text, err=True), since)
     if as_json:
         click.echo(json.dumps(found, indent=2))
         return

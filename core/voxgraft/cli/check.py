@@ -67,6 +67,7 @@ def _check(target: Path, overrides: tuple[str, ...], catalogue: Catalogue, progr
     from ..data.dataset import find_dataset
     from ..errors import TrainingError, UsageError
     from ..model.needs import check_transfer
+    from ..models import looked_up_at
     from ..workflow import read
 
     if target.is_dir() and overrides:
@@ -78,7 +79,8 @@ def _check(target: Path, overrides: tuple[str, ...], catalogue: Catalogue, progr
     workflow = read(target, catalogue, overrides)
     first: tuple[CaseProblem, ...] = ()
     try:
-        check_transfer(workflow)
+        with looked_up_at(workflow.place):
+            check_transfer(workflow)
     except TrainingError as error:
         first = (CaseProblem("transfer", "error", None, str(error)),)
     readers = catalogue.with_options("reader", workflow.data.reader_options)

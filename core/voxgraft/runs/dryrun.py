@@ -18,6 +18,7 @@ from ..interfaces import Loss
 from ..model.needs import check_transfer
 from ..model.network import SegmentationNetwork
 from ..model.words import CHANNELS_LAST, channels_last
+from ..models import looked_up_at
 from ..progress import Progress
 from ..train.targets import deep_loss
 from ..workflow import Workflow
@@ -34,6 +35,11 @@ def dry_run(workflow: Workflow, catalogue: Catalogue) -> dict[str, Any]:
     Raises:
         DataError: The data set cannot be planned for.
     """
+    with looked_up_at(workflow.place):
+        return _estimated(workflow, catalogue)
+
+
+def _estimated(workflow: Workflow, catalogue: Catalogue) -> dict[str, Any]:
     check_transfer(workflow)
     with tempfile.TemporaryDirectory(prefix="voxgraft-") as scratch:
         readers = catalogue.with_options("reader", workflow.data.reader_options)

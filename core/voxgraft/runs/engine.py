@@ -12,6 +12,7 @@ from ..discovery import Catalogue
 from ..errors import UsageError, VoxGraftError
 from ..files import digest, remove, sha256, write_json, write_text
 from ..interfaces import Step
+from ..models import looked_up_at
 from ..progress import Progress
 from ..slot import Chosen
 from ..workflow import Workflow
@@ -47,7 +48,7 @@ def run_workflow(
     """
     chosen = _chosen(workflow, steps)
     folder.mkdir(parents=True, exist_ok=True)
-    with _Lock(folder):
+    with _Lock(folder), looked_up_at(workflow.place):
         if fresh:
             for name in ("steps", "train", "package", "evaluate", "members", "twin", "guard.json", "run.json"):
                 remove(folder / name)
