@@ -10,13 +10,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from datasets import boxes, workflow
 
+from voxgraft.cli import main
 from voxgraft.data.cases import Case, Split, check_folds, drawn, split_by_patient
-from voxgraft.errors import DataError, WorkflowError
+from voxgraft.errors import DataError, ModelError, WorkflowError
 from voxgraft.files import sha256
 from voxgraft.infer.ensemble import Ensemble, predictor_of
 from voxgraft.infer.predictor import Predictor
+from voxgraft.model.pretrained import named_weights
+from voxgraft.models import resolve
 from voxgraft.package import pack, read_package, unpack
 from voxgraft.progress import Progress
 from voxgraft.reading import read as read_image
@@ -100,10 +104,38 @@ def test_the_package_is_the_mean_of_its_networks(crossed, data_set, catalogue, t
     )
 
 
+def test_an_ensemble_is_registered_and_segments_from_the_registry(crossed, data_set, catalogue, tmp_path, monkeypatch):
+    """`models:/NAME@champion` gives the mask of the networks together; start values of one encoder it has none."""
+    steps = "[check, plan, prepare, train, evaluate, register]"
+    checked = read(workflow(tmp_path, data_set, steps), catalogue, [*QUICK[1:], FOLDS])
+    again = run_workflow(checked, catalogue, crossed.folder, progress=Progress(quiet=True))
+    assert json.loads((again.folder / "register.json").read_text())["reference"] == "models:/boxes/1"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
+    monkeypatch.setenv("VOXGRAFT_CACHE", str(tmp_path / "cache"))
+    package = resolve("models:/boxes@champion", catalogue)
+    assert package.hash == read_package(crossed.package).hash and len(package.members) == 3
+    scan = data_set / "imagesTr" / "box_001.nii.gz"
+    called = [
+        "segment",
+        "models:/boxes@champion",
+        str(scan),
+        "--out",
+        str(tmp_path / "out"),
+        "--device",
+        "cpu",
+        "--json",
+    ]
+    result = CliRunner().invoke(main, called)
+    assert result.exit_code == 0, result.output
+    (mask,) = (tmp_path / "out").glob("*/mask.nii.gz")
+    wanted = predictor_of(package, catalogue, device="cpu").predict(read_image(scan, catalogue)).labels.array
+    assert np.array_equal(read_image(mask, catalogue).array, wanted) and wanted.any()
+    with pytest.raises(ModelError, match="holds no tensors under 'encoder.'"):
+        named_weights("models:/boxes@champion")
+
+
 def test_a_damaged_member_list_is_refused(crossed, tmp_path) -> None:
     import shutil
-
-    from voxgraft.errors import ModelError
 
     copy = tmp_path / "package"
     shutil.copytree(crossed.package, copy)

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 from lightning_fabric import Fabric
+from safetensors.torch import load_file
 
 from strategy_jobs import job, plan, squares
 from strategy_trainer import Stages, Sum
@@ -24,12 +25,13 @@ from voxgraft.runs.engine import run_workflow
 from voxgraft.slot import choose
 from voxgraft.train import loop
 from voxgraft.train.batches import Unlabelled
-from voxgraft.train.session import table
+from voxgraft.train.session import start_network, table
 from voxgraft.workflow import from_document
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 
+TRAIN = ["check", "plan", "prepare", "train"]
 CPU: dict[str, Any] = {"accelerator": "cpu", "devices": 1}
 
 
@@ -205,8 +207,6 @@ def test_a_whole_run_leaves_a_plain_network(
         for name in split["unlabelled"]:
             assert not (done.folder / "cache" / folders[name] / "label.npy").exists(), "no label is prepared"
     plain = run(tmp_path / "plain", catalogue, document(sets, []))
-    from safetensors.torch import load_file
-
     mine, its = (load_file(one.package / "model.safetensors") for one in (done, plain))
     assert {k: v.shape for k, v in mine.items()} == {k: v.shape for k, v in its.items()}
     rows = json.loads((done.folder / "train" / "parameters.json").read_text())
@@ -223,7 +223,7 @@ def test_labels_that_are_not_drawn_count_as_unlabelled(tmp_path: Path, catalogue
 
 
 def test_a_student_learns_from_a_package(tmp_path: Path, catalogue: Catalogue, sets: dict[str, Path]) -> None:
-    teacher = run(tmp_path / "teacher", catalogue, document(sets, []), steps=["check", "plan", "prepare", "train"])
+    teacher = run(tmp_path / "teacher", catalogue, document(sets, []), steps=TRAIN)
     options = {"use": "distil", "teacher": str(teacher.package), "features": 0.5}
     written = document(sets, [options])
     written["model"]["encoder"]["width"] = 16
@@ -235,21 +235,41 @@ def test_a_student_learns_from_a_package(tmp_path: Path, catalogue: Catalogue, s
 
 
 def test_pretraining_without_labels_gives_an_encoder_to_start_from(
-    tmp_path: Path, catalogue: Catalogue, sets: dict[str, Path]
+    tmp_path: Path, catalogue: Catalogue, sets: dict[str, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    steps = ["check", "plan", "prepare", "train"]
+    """Pretrain on all scans that are not held out, register, start from `models:/NAME@champion`, tune: the encoder is
+    the pretrained one bit for bit, decoder and head are new, and the origin is on the record."""
+    uri = f"sqlite:///{tmp_path}/mlflow.db"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    monkeypatch.setenv("VOXGRAFT_CACHE", str(tmp_path / "cache"))
     written = document(sets, [{"use": "self-supervised", "block": 4}], **unlabelled(sets["more"]))
-    first = run(tmp_path / "pretrain", catalogue, written, steps=steps)
+    written |= {"tracking": {"uri": uri}, "registry": {"name": "squares-encoder"}}
+    first = run(tmp_path / "pretrain", catalogue, {**written, "steps": [*TRAIN, "register"]})
     split = first.read("split.json")
     assert split["train"] == [] and len(split["unlabelled"]) == 7
-    from safetensors.torch import load_file
-
-    weights = load_file(read_package(first.package).weights)
-    start = document(sets, [{"use": "fine-tune"}])
-    start["model"]["encoder"]["weights"] = f"file:{first.package / 'model.safetensors'}"
-    second = run(tmp_path / "tune", catalogue, start, steps=steps)
-    report = json.loads((second.folder / "train" / "summary.json").read_text())["weights"]
-    assert report["share"] == 1.0 and any(name.startswith("encoder.") for name in weights)
+    assert first.read("register.json")["champion"]
+    start = document(sets, [{"use": "freeze", "until": "50%"}, {"use": "fine-tune"}])
+    start["model"]["encoder"]["weights"] = "models:/squares-encoder@champion"
+    started = from_document(start, catalogue)
+    torch.manual_seed(0)
+    network, report = start_network(started, first.plan)
+    kept = load_file(read_package(first.package).weights)
+    mine = network.state_dict()
+    encoder = {name for name in mine if name.startswith("encoder.")}
+    assert report is not None and report.share == 1.0 and report.dropped == ()
+    assert all(torch.equal(mine[name], kept[name]) for name in encoder)
+    new = [name for name in mine if name not in encoder and mine[name].ndim > 1]
+    assert new and not any(torch.equal(mine[name], kept[name]) for name in new)
+    second = run(tmp_path / "tune", catalogue, start)
+    weights = second.read("train/summary.json")["weights"]
+    assert weights["share"] == 1.0 and weights["origin"].startswith("models:/squares-encoder@champion (")
+    assert weights["origin"] in (second.package / "card.md").read_text()
+    rows = second.read("train/parameters.json")
+    assert {row["origin"] for row in rows if row["name"].startswith("encoder.")} == {"pretrained"}
+    assert {row["origin"] for row in rows if not row["name"].startswith("encoder.")} == {"new"}
+    tuned = load_file(read_package(second.package).weights)
+    assert not torch.equal(tuned["heads.0.weight"], mine["heads.0.weight"])
+    assert second.read("evaluate/scores.json")["cases"]
 
 
 @pytest.mark.parametrize(
@@ -290,6 +310,6 @@ def test_mean_teacher_on_real_scans(tmp_path: Path, catalogue: Catalogue, data: 
     written = document({"site": tmp_path / "few"}, [{"use": "mean-teacher"}], **unlabelled(tmp_path / "rest"))
     written["data"] |= {"labels": {"left atrium": 1}, "spacing": [2.5, 2.5, 5.0]}
     written["training"] |= {"budget": "10 steps", "patch": [32, 32]}
-    done = run(tmp_path / "run", catalogue, written, steps=["check", "plan", "prepare", "train"])
+    done = run(tmp_path / "run", catalogue, written, steps=TRAIN)
     summary = json.loads((done.folder / "train" / "summary.json").read_text())
     assert summary["steps"] == 10 and done.read("split.json")["unlabelled"] == ["unlabelled/la_008"]
