@@ -21,33 +21,29 @@ import sys
 import tempfile
 from dataclasses import dataclass, replace
 from pathlib import Path
-from statistics import mean
 from typing import Any
 
 import numpy as np
-from hippocampus import machine
+from arms import ROOT, keep, options_of, pooled_arms, told, train
 from numpy.random import Generator
-from strategies import SCRATCH, train
+from strategies import ARMS, SCRATCH
 
 from voxgraft.api import catalogue
-from voxgraft.compare import Comparison, compare_all, read_run
+from voxgraft.compare import compare_all, read_run
 from voxgraft.demo.phantoms import Floats, Grid, Template, draw_head, read_template, scan
 from voxgraft.errors import DataError
-from voxgraft.scoring.scores import MEAN, Scores
+from voxgraft.scoring.scores import MEAN
 from voxgraft.volume import Volume
 from voxgraft.writing import write
 
-ROOT = Path(__file__).parents[1]
 SEED = 2024
 POOL, TUNING, EVALUATED = 8, 4, 16
 """Subjects that labelled ones are drawn from, that rates are chosen on, and that the figures are about."""
 
 CHOSEN = (SCRATCH, "freeze", "lp-ft", "layer-decay")
 RATES = (3e-4, 1e-3, 3e-3)
-LABELLED = (1, 2, 4)
-DRAWS = (0, 1)
-TUNED_WITH = (2, 0)
-"""Labelled subjects and draw with which the learning rates are chosen; they hold for all."""
+TUNED_WITH = 2
+"""Labelled subjects with which the learning rates are chosen, in the first draw of them; they hold for all."""
 
 STRUCTURES = (MEAN, "grey matter", "white matter")
 SHAPE = (64, 80, 64)
@@ -133,71 +129,51 @@ def make(folder: Path) -> None:
 
 
 def run(arm: str, rate: float, labelled: int, draw: int, table: str, options: argparse.Namespace) -> Path:
-    """Train one arm, or take the run that is there; the folder of the run."""
-    every = argparse.Namespace(**vars(options))
-    every.set = [
-        f"data.layout.path={options.folder / table}.csv",
-        f"data.split.labelled={labelled}",
-        f"data.split.repeats={len(DRAWS)}",
-        f"data.split.repeat={draw}",
-        f"data.cache={options.folder / 'cache'}",
-        f"training.optimiser.lr={rate:g}",
-        *options.set,
-    ]
-    return train(arm, 7 + draw, every, options.folder / f"{table}-{labelled}-{draw}-{rate:g}")
+    """Train one arm, or take the run that is there; the folder of the run.
+
+    Args:
+        draw: Which set of labelled subjects; with each goes one of the seeds.
+    """
+    folder, seeds = options.folder, [int(seed) for seed in options.seeds.split(",")]
+    changes: dict[str, Any] = {
+        "data.layout.path": (folder / f"{table}.csv").as_posix(),
+        "data.split.labelled": labelled,
+        "data.split.repeats": len(seeds),
+        "data.split.repeat": draw,
+        "training.optimiser.lr": rate,
+        "transfer": ARMS[arm],
+    }
+    if arm == SCRATCH:
+        changes["model.encoder.weights"] = "none"
+    return train(options.workflow, folder / f"{table}-{labelled}-{draw}-{arm}-{rate:g}", changes, seeds[draw], options)
 
 
 def tune(arm: str, options: argparse.Namespace) -> dict[float, float]:
     """Mean Dice of the tuning subjects with each learning rate."""
-    scores = {rate: read_run(run(arm, rate, *TUNED_WITH, "tuning", options)) for rate in RATES}
+    scores = {rate: read_run(run(arm, rate, TUNED_WITH, 0, "tuning", options)) for rate in RATES}
     return {rate: one.summary["dice"][MEAN]["mean"] for rate, one in scores.items()}
-
-
-def over_draws(runs: list[Path]) -> Scores:
-    """One value for each subject and structure: the mean over the draws of labelled subjects."""
-    every = [read_run(one) for one in runs]
-    cases = {
-        case: {"dice": {name: mean(one.cases[case]["dice"][name] for one in every) for name in STRUCTURES[1:]}}
-        for case in every[0].cases
-    }
-    return Scores.of(cases, metrics=every[0].metrics)
-
-
-def told(arm: str, rate: float, labelled: int, draw: int, folder: Path) -> dict[str, Any]:
-    """What one run did and scored."""
-    summary, scores = json.loads((folder / "train" / "summary.json").read_text()), read_run(folder)
-    return {
-        "arm": arm,
-        "rate": rate,
-        "labelled": labelled,
-        "draw": draw,
-        "learnt_from": json.loads((folder / "split.json").read_text())["train"],
-        "steps": summary["steps"],
-        "seconds": summary["seconds"],
-        "dice": {name: scores.summary["dice"][name] for name in STRUCTURES},
-        "cases": {case: {name: one["dice"][name] for name in STRUCTURES} for case, one in scores.cases.items()},
-    }
 
 
 def compare(options: argparse.Namespace) -> dict[str, Any]:
     """Choose each arm's rate, train every arm on each draw, and compare with scratch subject by subject."""
-    tuned = {arm: tune(arm, options) for arm in CHOSEN}
+    arms = options.arms.split(",")
+    tuned = {arm: tune(arm, options) for arm in arms}
     rates = {arm: max(found, key=lambda rate: found[rate]) for arm, found in tuned.items()}
     rows: list[dict[str, Any]] = []
     means: list[dict[str, Any]] = []
     compared: list[dict[str, Any]] = []
-    for labelled in LABELLED:
-        runs = {
-            arm: {draw: run(arm, rates[arm], labelled, draw, "subjects", options) for draw in DRAWS} for arm in CHOSEN
-        }
-        rows += [told(arm, rates[arm], labelled, draw, one) for arm in CHOSEN for draw, one in runs[arm].items()]
-        scores = {arm: over_draws(list(runs[arm].values())) for arm in CHOSEN}
+    for labelled in map(int, options.labelled.split(",")):
+        pairs = [(arm, draw) for arm in arms for draw, _ in enumerate(options.seeds.split(","))]
+        runs = {(arm, draw): run(arm, rates[arm], labelled, draw, "subjects", options) for arm, draw in pairs}
+        for (arm, draw), one in runs.items():
+            learnt = json.loads((one / "split.json").read_text())["train"]
+            rows.append({"labelled": labelled, "arm": arm, "draw": draw, "learnt_from": learnt, **told(one)})
+        scores = pooled_arms(runs)
         for arm, one in scores.items():
-            means.append(
-                {"labelled": labelled, "arm": arm, "dice": {name: one.summary["dice"][name] for name in STRUCTURES}}
-            )
-        found: list[Comparison] = compare_all(scores, {"dice": True}, STRUCTURES)
-        compared += [{"labelled": labelled, **one.document()} for one in found]
+            found = one.document()["summary"]["dice"]
+            means.append({"labelled": labelled, "arm": arm, "dice": {name: found[name] for name in STRUCTURES}})
+        against = compare_all(scores, {"dice": True}, STRUCTURES)
+        compared += [{"labelled": labelled, **one.document()} for one in against]
     return {
         "tuned": {arm: {f"{rate:g}": dice for rate, dice in found.items()} for arm, found in tuned.items()},
         "rates": rates,
@@ -229,11 +205,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--make", type=Path, metavar="FOLDER", help="make the data here, and do nothing else")
     parser.add_argument("--workflow", type=Path, default=ROOT / "workflows" / "brain_tissue_deepbet.yaml")
-    parser.add_argument("--steps", type=int, default=120)
-    parser.add_argument("--device", default="auto")
-    parser.add_argument("--folder", type=Path, help="keep data and runs here, and go on with those that are here")
-    parser.add_argument("--out", type=Path, default=ROOT / "benchmarks" / "results" / "brain_tissue.json")
-    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
+    parser.add_argument(
+        "--arms", default=",".join(CHOSEN), help="the first is compared with; of benchmarks/strategies.py"
+    )
+    parser.add_argument("--labelled", default="1,2,4", help="numbers of labelled subjects")
+    options_of(parser, "brain_tissue", steps=120, seeds="7,8")
     options = parser.parse_args()
     try:
         if options.make:
@@ -246,10 +222,7 @@ def main() -> None:
             document = compare(options)
     except DataError as error:
         sys.exit(f"brain_tissue: {error}")
-    shown = ["--steps", str(options.steps), *(part for pair in options.set for part in ("--set", pair))]
-    document = {"command": " ".join(["python benchmarks/brain_tissue.py", *shown]), "machine": machine(), **document}
-    options.out.parent.mkdir(parents=True, exist_ok=True)
-    options.out.write_text(json.dumps(document, indent=2) + "\n")
+    keep(options.out, document)
     show(document)
 
 
