@@ -130,7 +130,7 @@ def test_an_ensemble_is_registered_and_segments_from_the_registry(crossed, data_
     (mask,) = (tmp_path / "out").glob("*/mask.nii.gz")
     wanted = predictor_of(package, catalogue, device="cpu").predict(read_image(scan, catalogue)).labels.array
     assert np.array_equal(read_image(mask, catalogue).array, wanted) and wanted.any()
-    with pytest.raises(ModelError, match="holds no tensors under 'encoder.'"):
+    with pytest.raises(ModelError, match=r"holds no tensors under 'encoder\.'"):
         named_weights("models:/boxes@champion")
 
 
