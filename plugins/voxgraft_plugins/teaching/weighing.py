@@ -41,8 +41,9 @@ class Rates:
         if len(self._means) < 2:
             return (1.0,) * len(self._tasks)
         before, last = self._means[-2:]
-        rates = torch.tensor([now / max(then, 1e-12) for now, then in zip(last, before, strict=True)]).double()
-        return tuple((len(self._tasks) * (rates / self._temperature).softmax(0)).tolist())
+        rates = [now / max(then, 1e-12) for now, then in zip(last, before, strict=True)]
+        shares = (torch.tensor(rates, dtype=torch.float64) / self._temperature).softmax(0)
+        return tuple((len(self._tasks) * shares).tolist())
 
     def weighed(self, terms: Mapping[str, Tensor]) -> Tensor:
         self._calls += 1
