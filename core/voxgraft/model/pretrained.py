@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from ..config import Config
 from ..errors import ModelError
+from ..files import sha256
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -25,6 +26,17 @@ HUB = "hf:"
 ENCODER = "encoder."
 HUB_FILES = ("model.safetensors", "pytorch_model.bin")
 """What a repository's weights are called, where no file is named."""
+
+REASONS = {
+    "GatedRepoError": "its makers want their terms accepted; do that on its page and log in with `hf auth login`",
+    "RepositoryNotFoundError": "there is no such repository, or it is not public; check the name",
+    "LocalEntryNotFoundError": "the hub cannot be reached; try again with a connection and without HF_HUB_OFFLINE",
+    "EntryNotFoundError": "the repository has no such file; name one as hf:OWNER/REPOSITORY/FILE",
+    "HfHubHTTPError": "the hub refuses; try again later",
+    "OSError": "what comes is not the whole file, or cannot be kept here; try again",
+}
+"""Why a file of the hub does not come and what mends it, by the names of the hub's errors, the particular before the
+general."""
 
 
 class StartValues(Config):
@@ -115,17 +127,38 @@ def hub_file(repository: str, file: str, *, download: bool) -> Path:
     from huggingface_hub import hf_hub_download
 
     try:
-        return Path(hf_hub_download(repository, file, local_files_only=not download))
-    except Exception as error:  # of requests, httpx, the hub and the file system
+        path = Path(hf_hub_download(repository, file, local_files_only=not download))
+    except Exception as error:  # of the hub, what carries it, and the file system
         if download:
-            raise ModelError(
-                f"hf:{repository}/{file}: cannot be fetched ({type(error).__name__}); "
-                "fetch it elsewhere and give file:PATH"
+            names = [kind.__name__ for kind in type(error).__mro__]
+            known = (reason for name, reason in REASONS.items() if name in names)
+            reason = next(known, f"it breaks off ({names[0]})")
+            raise _Unfetched(
+                f"hf:{repository}/{file}: cannot be fetched: {reason}; or fetch it elsewhere and give file:PATH",
+                missing="EntryNotFoundError" in names and "LocalEntryNotFoundError" not in names,
             ) from error
         raise ModelError(
             f"the weights hf:{repository}/{file} are not on this computer: write `download: true` "
             "to have them fetched, or give file:PATH"
         ) from None
+    kept = path.resolve()
+    if re.fullmatch(r"[0-9a-f]{64}", kept.name) and kept.name != sha256(kept):  # large files are kept by their SHA-256
+        raise ModelError(
+            f"hf:{repository}/{file}: what is kept of it is not the file that its repository lists; remove {kept}"
+        )
+    return path
+
+
+class _Unfetched(ModelError):
+    """A file of the hub that did not come.
+
+    Attributes:
+        missing: Its repository is there and has no such file.
+    """
+
+    def __init__(self, message: str, *, missing: bool) -> None:
+        super().__init__(message)
+        self.missing = missing
 
 
 def check_sha256(path: Path, known: str) -> str:
@@ -134,7 +167,6 @@ def check_sha256(path: Path, known: str) -> str:
     Raises:
         ModelError: It is another file.
     """
-    from ..files import sha256
 
     found = sha256(path)
     if found != known:
@@ -146,7 +178,6 @@ def check_sha256(path: Path, known: str) -> str:
 
 
 def _file_weights(path: Path) -> Weights:
-    from ..files import sha256
     from .weights import Weights, read_tensors
 
     tensors = read_tensors(path)
@@ -169,14 +200,14 @@ def _first_of(repository: str, files: Sequence[str]) -> Path:
     for file in files[:-1]:
         try:
             return hub_file(repository, file, download=True)
-        except ModelError:
-            continue
+        except _Unfetched as error:
+            if not error.missing:
+                raise
     return hub_file(repository, files[-1], download=True)
 
 
 def _model_weights(reference: str) -> Weights:
     from ..discovery import discover
-    from ..files import sha256
     from ..models import resolve
     from .weights import InputContract, Weights, read_tensors
 

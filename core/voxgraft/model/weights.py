@@ -143,10 +143,13 @@ def load_weights(module: nn.Module, weights: Weights, at_least: float | None = N
     taken = {}
     for name, value in state.items():
         source = weights.tensors.get(name)
-        fit = None if source is None else fitted(source, value.shape, first=name == first, mode=mode)
+        fit = None
+        if source is not None and source.is_floating_point() == value.is_floating_point():
+            fit = fitted(source, value.shape, first=name == first, mode=mode)
         if source is None or fit is None:
             fate.new.append(name)
             continue
+        fit = fit.to(value.dtype)
         if not bool(torch.isfinite(fit).all()):
             raise ModelError(f"weights {weights.origin}: {name} holds values that are no numbers; the file is damaged")
         (fate.loaded if source.shape == value.shape else fate.adapted).append(name)
@@ -183,8 +186,6 @@ def fitted(source: Tensor, shape: torch.Size, *, first: bool, mode: Inflation = 
     """
     if source.shape == shape:
         return source
-    if source.is_complex() or not source.is_floating_point():
-        return None
     if source.ndim == 2 and len(shape) > 2 and source.shape == shape[:2] and set(shape[2:]) == {1}:
         return source.reshape(shape)  # a layer over channels, written as a convolution of one pixel
     if source.ndim == len(shape) == 3 and source.shape[0] == shape[0] == 1 and source.shape[2] == shape[2]:
@@ -255,7 +256,10 @@ def read_tensors(path: Any) -> dict[str, Tensor]:
 
 
 def _plain(value: Any) -> bool:
-    return isinstance(value, Tensor) and value.layout is torch.strided and not value.is_quantized and not value.is_meta
+    """Whether it is a tensor with all its elements in the file: one that repeats some can claim any number."""
+    if not isinstance(value, Tensor) or value.layout is not torch.strided or value.is_quantized or value.is_meta:
+        return False
+    return not value.is_complex() and value.numel() * value.element_size() <= value.untyped_storage().nbytes()
 
 
 def _refuse_huge(path: Path) -> None:
