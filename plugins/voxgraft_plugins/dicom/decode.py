@@ -1,10 +1,15 @@
-"""Frames through a decoder: pydicom with the codecs that fit best, SimpleITK for what they do not know."""
+"""Frames through a decoder: pydicom with the codecs that fit best, SimpleITK for what they do not know.
+
+SimpleITK leaves the interpreter's lock while it decodes; pydicom's plugins (pylibjpeg, pyjpegls, Pillow) hold it. So
+JPEG 2000, whose decoding takes longest, goes to SimpleITK where that gives the same values."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable
+from functools import cached_property
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -16,6 +21,7 @@ from .attributes import WHOLE_NUMBERS
 from .elements import BIG_ENDIAN
 from .header import NATIVE, Header, forgiving
 from .jpeg import fits
+from .jpeg2000 import exact
 from .pixels import CODECS
 
 RLE = "1.2.840.10008.1.2.5"
@@ -26,32 +32,44 @@ PLUGINS = {
     "1.2.840.10008.1.2.4.70": ("SimpleITK",),
     "1.2.840.10008.1.2.4.80": ("pyjpegls",),
     "1.2.840.10008.1.2.4.81": ("pyjpegls",),
-    "1.2.840.10008.1.2.4.90": ("pylibjpeg",),
-    "1.2.840.10008.1.2.4.91": ("pylibjpeg",),
+    "1.2.840.10008.1.2.4.90": ("SimpleITK", "pylibjpeg"),
+    "1.2.840.10008.1.2.4.91": ("SimpleITK", "pylibjpeg"),
     "1.2.840.10008.1.2.4.201": ("pylibjpeg",),
     "1.2.840.10008.1.2.4.202": ("pylibjpeg",),
     "1.2.840.10008.1.2.4.203": ("pylibjpeg",),
     RLE: ("pylibjpeg", "pydicom"),
 }
 """The decoders of each transfer syntax in the order of trial: pydicom's plugins, and SimpleITK."""
+SAFE: dict[str, Callable[[bytes, Header], bool]] = {
+    "1.2.840.10008.1.2.4.90": exact,
+    "1.2.840.10008.1.2.4.91": exact,
+}
+"""What a stream must be to be given to SimpleITK; of JPEG it must be `fits`."""
 
 
-def decoded(header: Header, numbers: Sequence[int], stored: np.dtype[Any]) -> Iterator[Array]:
-    """The stored values of a file's frames: (row, column), or (row, column, colour) as RGB.
+class Packed:
+    """A file whose frames must be decoded; several threads may ask for them at once. It is opened when they first do.
 
-    Raises:
-        BadImage: They cannot be decoded, or do not come out as the header promises.
+    Args:
+        stored: The type of its stored values.
     """
-    try:
-        dataset = _dataset(header)
-    except Exception as error:  # pydicom fails in many ways on what is badly written
-        raise BadImage(header.path, "it cannot be read; the file is damaged, or has changed") from error
-    palette = header.text("PhotometricInterpretation") == "PALETTE COLOR"
-    if palette and header.syntax == BIG_ENDIAN:
-        _swap_tables(dataset)
-    colours = header.whole("SamplesPerPixel", 1) == 3
-    shape = (header.whole("Rows"), header.whole("Columns"), *((3,) if colours else ()))
-    for number in numbers:
+
+    def __init__(self, header: Header, stored: np.dtype[Any]) -> None:
+        self._header, self._stored = header, stored
+        self._palette = header.text("PhotometricInterpretation") == "PALETTE COLOR"
+        self._opening = Lock()
+
+    def frame(self, number: int) -> Array:
+        """The stored values of one frame: (row, column), or (row, column, colour) as RGB.
+
+        Raises:
+            BadImage: It cannot be decoded, or does not come out as the header promises.
+        """
+        header, stored = self._header, self._stored
+        with self._opening:
+            dataset = self._dataset
+        colours = header.whole("SamplesPerPixel", 1) == 3
+        shape = (header.whole("Rows"), header.whole("Columns"), *((3,) if colours else ()))
         pixels = _decode(header, dataset, stored, number)
         if pixels.shape != shape:
             raise BadImage(header.path, f"it decodes to the shape {pixels.shape}, its header promises {shape}")
@@ -60,7 +78,17 @@ def decoded(header: Header, numbers: Sequence[int], stored: np.dtype[Any]) -> It
         if header.syntax in NATIVE or header.syntax == RLE:
             pixels = np.array(pixels)
             without_unused_bits(pixels, header)
-        yield expanded(pixels, header, dataset) if palette else pixels
+        return expanded(pixels, header, dataset) if self._palette else pixels
+
+    @cached_property
+    def _dataset(self) -> Any:
+        try:
+            dataset = _dataset(self._header)
+        except Exception as error:  # pydicom fails in many ways on what is badly written
+            raise BadImage(self._header.path, "it cannot be read; the file is damaged, or has changed") from error
+        if self._palette and self._header.syntax == BIG_ENDIAN:
+            _swap_tables(dataset)
+        return dataset
 
 
 def _decode(header: Header, dataset: Any, stored: np.dtype[Any], number: int) -> Array:
@@ -160,7 +188,7 @@ def _by_simpleitk(header: Header, stream: bytes, stored: np.dtype[Any]) -> Array
     from pydicom.dataset import FileDataset, FileMetaDataset
     from pydicom.encaps import encapsulate
 
-    if not fits(stream, header):
+    if not SAFE.get(header.syntax, fits)(stream, header):
         raise ValueError("the stream is not whole, or of another size than the header says")
     meta = FileMetaDataset()
     meta.TransferSyntaxUID = header.syntax

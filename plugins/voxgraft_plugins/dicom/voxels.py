@@ -1,19 +1,25 @@
-"""From files to voxels: straight into their place in the volume where the pixels are not compressed; then rescaled."""
+"""From files to voxels: straight into their place where pixels are not compressed, else decoded by several threads."""
 
 from __future__ import annotations
 
 import os
+from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
 
 import numpy as np
 
 from voxgraft.errors import BadImage
 from voxgraft.volume import Array
 
-from .decode import decoded, without_unused_bits
+from .decode import Packed, without_unused_bits
 from .frames import Frame, by_file
-from .header import Header
+from .header import Header, forgiving
 from .pixels import channels_of
+
+MOST = 4
+"""Threads that decode one image; some decoders have more threads of their own."""
 
 
 def read_voxels(frames: Sequence[Frame], factor: float = 1.0) -> Array:
@@ -35,19 +41,15 @@ def read_voxels(frames: Sequence[Frame], factor: float = 1.0) -> Array:
     colours = (3,) if channels_of(first) == 3 else ()
     stack = np.empty((len(frames), frames[0].rows, frames[0].columns, *colours), np.uint8 if palette else stored)
     extremes: dict[int, tuple[int, int]] = {}
+    packed: list[tuple[Header, Sequence[tuple[int, Frame]]]] = []
     for header, pairs in by_file(frames):
         if header.native and not colours:
             _read_native(stack, header, pairs)
             # Looked for at once, while the plane is still in the processor's cache.
             extremes |= {place: (int(stack[place].min()), int(stack[place].max())) for place, _ in pairs}
             continue
-        numbers = list(dict.fromkeys(frame.index for _, frame in pairs))
-        pictures = zip(numbers, decoded(header, numbers, stored), strict=True)
-        for number, picture in pictures:
-            for place, frame in pairs:
-                if frame.index == number:
-                    row, column = frame.corner
-                    stack[place] = picture[row : row + frame.rows, column : column + frame.columns]
+        packed.append((header, pairs))
+    _read_packed(stack, packed, stored)
     if colours:
         return stack.astype(stack.dtype.newbyteorder("="), copy=False)
     for place in set(range(len(stack))) - extremes.keys():
@@ -68,9 +70,52 @@ def _read_native(stack: Array, header: Header, pairs: Sequence[tuple[int, Frame]
                 continue
             picture = np.empty(whole, stack.dtype)
             _read_into(picture, file.fileno(), start, header)
-            for place, frame in together:
-                row, column = frame.corner
-                stack[place] = picture[row : row + frame.rows, column : column + frame.columns]
+            _cut(stack, picture, together)
+
+
+def _cut(stack: Array, picture: Array, together: Sequence[tuple[int, Frame]]) -> None:
+    """Put one picture, or the planes that lie side by side in it, into their places of a stack."""
+    for place, frame in together:
+        row, column = frame.corner
+        stack[place] = picture[row : row + frame.rows, column : column + frame.columns]
+
+
+def _read_packed(
+    stack: Array, packed: Sequence[tuple[Header, Sequence[tuple[int, Frame]]]], stored: np.dtype[Any]
+) -> None:
+    """Decode the frames of files into their places of a stack.
+
+    As many threads as there are cores, at most `MOST`, take a frame each. Beside the stack a decoded frame for each
+    thread is in memory, and the compressed files of two frames for each thread. What is raised is what would be if the
+    frames were taken one by one.
+    """
+
+    def tasks() -> Iterator[tuple[Packed, int, Sequence[tuple[int, Frame]]]]:
+        for header, pairs in packed:
+            file = Packed(header, stored)  # open for as long as one of its frames is under way
+            for number, together in _by_number(pairs):
+                yield file, number, together
+
+    def work(file: Packed, number: int, together: Sequence[tuple[int, Frame]]) -> None:
+        _cut(stack, file.frame(number), together)
+
+    workers = min(MOST, os.cpu_count() or 1, len(stack))
+    if workers < 2 or not packed:
+        for task in tasks():
+            work(*task)
+        return
+    waiting: deque[Future[None]] = deque()
+    with forgiving(), ThreadPoolExecutor(workers) as pool:
+        try:
+            for task in tasks():
+                if len(waiting) == 2 * workers:
+                    waiting.popleft().result()
+                waiting.append(pool.submit(work, *task))
+            while waiting:
+                waiting.popleft().result()
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
 
 
 def _by_number(pairs: Sequence[tuple[int, Frame]]) -> Iterator[tuple[int, list[tuple[int, Frame]]]]:
