@@ -78,7 +78,7 @@ def whole_numbers(array: Array, name: object) -> Array:
     return rounded.astype(np.int32)
 
 
-def in_grid_of(mask: Volume, like: Volume | None, name: object) -> Volume:
+def in_grid_of(mask: Volume, like: Volume | None, name: object, what: str = "the label") -> Volume:
     """A mask with the order of axes of its image, after a comparison of their grids.
 
     Raises:
@@ -88,7 +88,7 @@ def in_grid_of(mask: Volume, like: Volume | None, name: object) -> Volume:
         return mask
     lead = mask.array.ndim - mask.dims
     if mask.dims != like.dims:
-        raise BadImage(name, f"the label has {mask.dims} axes and the image {like.dims}")
+        raise BadImage(name, f"{what} has {mask.dims} axes and the image {like.dims}")
     turned, _ = reoriented(mask)
     straight, _ = reoriented(like.with_array(like.array.reshape(-1, *like.shape)[0]))
     apart = millimetres_apart(straight.affine, turned.affine, straight.shape)
@@ -96,7 +96,7 @@ def in_grid_of(mask: Volume, like: Volume | None, name: object) -> Volume:
         shapes = [("x".join(map(str, shape))) for shape in (turned.shape, straight.shape)]
         raise BadImage(
             name,
-            f"the label's grid of {shapes[0]} voxels is not the image's {shapes[1]}, or lies {apart:.3g} mm beside it",
+            f"{what}'s grid of {shapes[0]} voxels is not the image's {shapes[1]}, or lies {apart:.3g} mm beside it",
         )
     array = orientation_of(like.affine, like.dims).undo(turned.array)
     assert array.ndim == lead + like.dims

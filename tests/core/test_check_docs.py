@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[2]
 ROW = re.compile(r"^\| `([a-z-]+)` \| (.*?) \| (.*?) \| (.*?) \|$", re.MULTILINE)
 CODE = re.compile(r'"((?:[a-z]+-)+[a-z]+|note|layout|transfer|dims)"')
 OPEN = "(the message says)"
-WORDS = {"inferior-superior", "left-right", "posterior-anterior", "latin-1", "nvidia-smi"}
+WORDS = {"inferior-superior", "left-right", "posterior-anterior", "latin-1", "nvidia-smi", "valid-region"}
 
 
 def sources() -> list[Path]:
@@ -27,8 +27,9 @@ def test_each_code_of_the_source_has_a_mend_and_each_mend_a_code() -> None:
         if path.name == "problem.py":
             continue
         made |= set(CODE.findall(text))
-        if 'f"unreadable-{what}"' in text and 'f"several-{what}s"' in text:  # `what` is image or label
-            made |= {"unreadable-image", "unreadable-label", "several-images", "several-labels"}
+        if 'f"unreadable-{what}"' in text and 'f"several-{what}s"' in text:
+            for what in ("image", "label", "valid-region"):
+                made |= {f"unreadable-{what}", f"several-{what}s"}
     layout = "\n".join(path.read_text() for path in (ROOT / "plugins/voxgraft_plugins/dicom_layout").glob("*.py"))
     of_layout = {code for code in MENDS if f'"{code}"' in layout}
     assert (made - WORDS) | of_layout == set(MENDS)

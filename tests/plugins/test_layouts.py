@@ -184,6 +184,8 @@ def test_pairs_leaves_a_place_for_a_channel_that_is_not_there(catalogue: Catalog
         ({"patient": "{patient"}, "brace"),
         ({"images": {"a": "{case}.nii"}, "channels": ["a"]}, "twice"),
         ({"images": {}}, "at least 1"),
+        ({"valid": "mask/*.nii"}, "needs a place"),
+        ({"valid": "mask", "labels": None}, "name them under labels"),
         ({"unlabeled": "keep"}, "unlabeled"),
     ],
 )

@@ -292,6 +292,37 @@ class TestCsv:
             read(catalogue, "csv", path=table(tmp_path, "image\nimg/a.nii\n"), images=["scan"])
 
 
+class TestValid:
+    def test_each_case_with_a_mask_has_its_file(self, catalogue: Catalogue, tmp_path: Path) -> None:
+        touch(tmp_path, *(f"{part}/{case}.nii" for part in ("images", "labels") for case in "ab"), "images/c.nii")
+        touch(tmp_path, "images/a_fov.gif", "images/b_fov.gif")
+        options = {"images": "images/{case}.nii", "unlabelled": "keep"}
+        found = read(catalogue, "pairs", path=tmp_path, valid="images/{case}_fov.gif", **options)
+        names = [case.valid.path.name if case.valid else None for case in found.cases]
+        assert names == ["a_fov.gif", "b_fov.gif", None] and found.bounded and found.notes == ()
+        assert [len(case.references) for case in found.cases] == [3, 3, 1]
+        (tmp_path / "images" / "b_fov.gif").unlink()
+        with pytest.raises(
+            DataError, match=r"case b of 2 without a file of where it counts in 'images/\{case\}_fov.gif'"
+        ):
+            read(catalogue, "pairs", path=tmp_path, valid="images/{case}_fov.gif", **options)
+        with pytest.raises(DataError, match="there is no such folder"):
+            read(catalogue, "pairs", path=tmp_path, valid="nowhere", **options)
+        assert not read(catalogue, "pairs", path=tmp_path, **options).bounded
+
+    def test_a_column_of_a_table_names_the_files(self, catalogue: Catalogue, tmp_path: Path) -> None:
+        text = "image,label,valid,site\nimg/a.nii,seg/a.nii,seg/a2.nii,x\nimg/b.nii,seg/b.nii,,y\n"
+        found = read(catalogue, "csv", path=table(tmp_path, text))
+        assert [case.valid.path.name if case.valid else None for case in found.cases] == ["a2.nii", None]
+        assert [dict(case.facts) for case in found.cases] == [{"site": "x"}, {"site": "y"}]
+        other = table(tmp_path, text.replace("valid", "fov"))
+        assert read(catalogue, "csv", path=other, valid="fov").cases[0].valid == found.cases[0].valid
+        with pytest.raises(DataError, match="no column 'where'; its columns are image"):
+            read(catalogue, "csv", path=other, valid="where")
+        with pytest.raises(DataError, match=r"1 of the files it names are not there: .*gone\.nii"):
+            read(catalogue, "csv", path=table(tmp_path, text.replace("seg/a2.nii", "gone.nii")))
+
+
 class TestPairs:
     def test_raters_and_structures_are_places_of_a_pattern(self, catalogue: Catalogue, tmp_path: Path) -> None:
         touch(tmp_path, "images/a.nii", "images/b.nii", *(f"masks/{who}/{case}.nii" for who in "xy" for case in "ab"))

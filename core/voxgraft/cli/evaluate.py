@@ -27,6 +27,7 @@ ENDINGS = (".json", ".csv", ".html")
 @click.option("--regions", metavar="NAME=1+2,...", help="Unions of structures that are scored beside them.")
 @click.option("--groups", type=click.Path(path_type=Path), metavar="FILE.csv", help="Facts for tables of subgroups.")
 @click.option("--images", type=click.Path(path_type=Path), metavar="PATH", help="Scans, for pictures of worst cases.")
+@click.option("--valid", type=click.Path(path_type=Path), metavar="PATH", help="Masks of where cases count, else 0.")
 @click.option("--probabilities", type=click.Path(path_type=Path), metavar="PATH", help="Maps, for the metric ece.")
 @click.option(
     "--out",
@@ -45,6 +46,7 @@ def evaluate(
     regions: str | None,
     groups: Path | None,
     images: Path | None,
+    valid: Path | None,
     probabilities: Path | None,
     outs: tuple[Path, ...],
     as_json: bool,
@@ -74,12 +76,14 @@ def evaluate(
         regions=read_regions(regions, labels) if regions is not None else None,
         facts=read_facts(groups) if groups is not None else None,
         probabilities=probabilities,
+        valid=valid,
     )
     wanted = [metric for metric in metrics.split(",") if metric.strip()]
     catalogue, progress = discover(), Progress(quiet=as_json)
     scores = evaluate_paths(predictions, references, wanted, catalogue, labels, progress, extras)
+    beside = {"images": images, "valid": valid}
     for out in outs:
-        _write(out, scores, catalogue, lambda: _pictures(scores, predictions, references, images, labels, catalogue))
+        _write(out, scores, catalogue, lambda: _pictures(scores, predictions, references, beside, labels, catalogue))
     if as_json:
         click.echo(json.dumps(scores.document(), indent=2, ensure_ascii=False))
     else:
@@ -106,25 +110,35 @@ def _pictures(
     scores: Scores,
     predictions: Path,
     references: Path,
-    images: Path | None,
+    beside: Mapping[str, Path | None],
     labels: Labels | None,
     catalogue: Catalogue,
 ) -> dict[str, bytes]:
-    """The worst slice of the worst cases, from files that were read a moment ago."""
+    """The worst slice of the worst cases, from files that were read a moment ago.
+
+    Args:
+        beside: Files or folders of `images`, the scans, and of `valid`, where cases count.
+    """
+    from ..data.cases import ImageRef
     from ..errors import VoxGraftError
     from ..reading import read
     from ..scoring.masks import check_grids, comparable
     from ..scoring.matching import files_of, match
     from ..scoring.page.page import about, worst_cases
     from ..scoring.page.pictures import worst_slice
-    from ..scoring.paths import read_pair
+    from ..scoring.paths import read_pair, within
+    from ..valid import valid_in
 
     pairs = match(predictions, references, catalogue).pairs
     worst = [case for case in worst_cases(scores, about(scores, catalogue)) if case in pairs]
-    scans = files_of(images, worst, catalogue) if images is not None and worst else {}
+    files = {what: files_of(path, worst, catalogue) if path and worst else {} for what, path in beside.items()}
+    scans, valid = files["images"], files["valid"]
     found = {}
     for case in worst:
         prediction, reference = read_pair(pairs[case], labels, catalogue)
+        if case in valid:
+            inside = valid_in(ImageRef(valid[case]), reference, catalogue, case)
+            prediction, reference = within(prediction, inside), within(reference, inside)
         scan = read(scans[case], catalogue) if case in scans else None
         try:
             if scan is not None:

@@ -28,7 +28,7 @@ def other_sets(workflow: Workflow) -> dict[str, Dataset]:
     if data.source is not None:
         dataset = read_layout(data.source, data.reader_options)
         cases = tuple(with_rater(case, data.raters) for case in dataset.cases)
-        found[SOURCE] = replace(dataset, cases=cases, labels=labels_of(data, dataset.labels))
+        found[SOURCE] = replace(dataset, cases=cases, labels=labels_of(data, dataset.labels, dataset.bounded))
     if data.unlabelled is not None:
         found[UNLABELLED] = read_layout(data.unlabelled, data.reader_options)
     return found
@@ -78,7 +78,7 @@ def cases_by_key(dataset: Dataset, others: Mapping[str, Dataset], split: Split) 
     for name, other in others.items():
         known.update({f"{name}/{case.id}": case for case in other.cases})
     cases = {key: known[key] for key in (*split.train, *split.validation)}
-    return {**cases, **{key: replace(known[key], label=None, raters={}) for key in split.unlabelled}}
+    return {**cases, **{key: replace(known[key], label=None, raters={}, valid=None) for key in split.unlabelled}}
 
 
 def labels_together(dataset: Dataset, others: Mapping[str, Dataset]) -> Labels | None:
@@ -95,7 +95,7 @@ def labels_together(dataset: Dataset, others: Mapping[str, Dataset]) -> Labels |
         raise DataError(
             f"data.source: its structures are {its}, those of data.layout are {mine}; they must be the same"
         )
-    return dataset.labels
+    return replace(dataset.labels, bounded=dataset.labels.bounded or source.bounded)
 
 
 def _complain_of_difference(name: str, other: Dataset, dataset: Dataset) -> None:

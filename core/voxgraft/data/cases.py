@@ -74,6 +74,8 @@ class Case:
         align: How its channels come onto one grid; None where they must lie on one.
         raters: The masks of several people by their names, where the layout finds them; `data.raters` then says what
             becomes `label`.
+        valid: A file beside the mask that is 0 where the case counts neither in training nor in scores, such as a field
+            of view; None where all voxels count. It is read by `voxgraft.valid`.
     """
 
     id: str
@@ -83,6 +85,7 @@ class Case:
     facts: Mapping[str, str | float] = field(default_factory=dict)
     align: Align | None = None
     raters: Mapping[str, ImageRef] = field(default_factory=dict)
+    valid: ImageRef | None = None
 
     @property
     def present(self) -> tuple[ImageRef, ...]:
@@ -91,8 +94,8 @@ class Case:
 
     @property
     def references(self) -> tuple[ImageRef, ...]:
-        """Everything that the case is read from: its images, then its mask."""
-        return (*self.present, *(self.label.parts if self.label else ()))
+        """Everything that the case is read from: its images, then its mask, then the file of where it counts."""
+        return (*self.present, *(self.label.parts if self.label else ()), *((self.valid,) if self.valid else ()))
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +141,7 @@ class Labels:
         regions: Where they are given, the network finds these, each by itself; structures may then overlap.
         paint: The value with which each region is painted over those before it, to make one label map of them; empty
             where predictions keep a channel for each region.
+        bounded: Cases may have a file that says where they count; voxels elsewhere are ignored as well.
     """
 
     items: tuple[Label, ...] = ()
@@ -146,6 +150,7 @@ class Labels:
     overlap: Literal["error", "higher", "keep"] = "error"
     regions: tuple[Region, ...] = ()
     paint: tuple[int, ...] = ()
+    bounded: bool = False
 
     @classmethod
     def of(cls, names: dict[str, int]) -> Labels:
@@ -191,7 +196,7 @@ class Labels:
     @property
     def ignored(self) -> int | None:
         """The value of voxels that count nowhere, in masks as `voxgraft.masks.read_mask` gives them."""
-        if not self.ignore and self.others != "ignore":
+        if not (self.ignore or self.bounded) and self.others != "ignore":
             return None
         return 255 if max(self.values, default=0) < 255 else 65535
 
@@ -240,6 +245,11 @@ class Dataset:
     def align(self) -> Align | None:
         """How the channels of its cases come onto one grid; a layout gives all cases the same."""
         return self.cases[0].align if self.cases else None
+
+    @property
+    def bounded(self) -> bool:
+        """Whether any case has a file that says where it counts."""
+        return any(case.valid is not None for case in self.cases)
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,8 +12,8 @@ import numpy as np
 from ..discovery import Catalogue
 from ..errors import DataError
 from ..files import sha256
-from ..masks import read_mask
 from ..reading import read
+from ..valid import read_label
 from ..volume import Array, Volume
 from .cases import Case, ImageRef, Labels, MaskRef
 from .channels import missing_in, stack_channels
@@ -35,7 +35,7 @@ def read_case(case: Case, catalogue: Catalogue, labels: Labels | None = None) ->
     turned, orientation = reoriented(image)
     if case.label is None:
         return turned, None
-    mask = read_mask(case.label, image, labels, catalogue)
+    mask = read_label(case, image, labels, catalogue)
     return turned, Volume(orientation.apply(mask.array), turned.affine, dims=turned.dims, item=mask.item)
 
 
@@ -66,8 +66,14 @@ def measure(case: Case, catalogue: Catalogue, labels: Labels | None) -> dict[str
             [] if place in missing else _samples(channel, foreground) for place, channel in enumerate(channels)
         ],
         **({"missing": list(missing)} if missing else {}),
-        "hash": content_hash(case.references, case.label.rule if isinstance(case.label, MaskRef) else ""),
+        "hash": content_hash(case.references, _rule(case)),
     }
+
+
+def _rule(case: Case) -> str:
+    """How the files of a case are brought together, where their order alone does not tell."""
+    rule = case.label.rule if isinstance(case.label, MaskRef) else ""
+    return f"{rule} in valid" if case.valid is not None else rule
 
 
 def _foreground(mask: Volume, left_out: int | None) -> Array:

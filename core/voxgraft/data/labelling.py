@@ -11,11 +11,12 @@ from .cases import MOST_REGIONS, Label, Labels, Region, Source
 from .section import Data, Structure
 
 
-def labels_of(data: Data, known: Labels | None) -> Labels | None:
+def labels_of(data: Data, known: Labels | None, bounded: bool = False) -> Labels | None:
     """The structures to train on, and how masks are read as such; None where neither workflow nor layout says.
 
     Args:
         known: What the layout says.
+        bounded: Whether any case has a file that says where it counts.
 
     Raises:
         DataError: A name or value is not known, or two words contradict each other; the message says where.
@@ -36,7 +37,7 @@ def labels_of(data: Data, known: Labels | None) -> Labels | None:
             raise DataError(f"data.ignore: {_text(data.ignore)} is what the label {lost!r} is made of")
         items = kept
     labels = replace(labels, items=items, ignore=ignore, others=data.others or labels.others)
-    labels = replace(labels, overlap=data.overlap or labels.overlap)
+    labels = replace(labels, overlap=data.overlap or labels.overlap, bounded=bounded)
     if data.regions is not None:
         labels = replace(labels, regions=_regions(data, labels), paint=data.paint or (), overlap="keep")
     elif labels.regions and data.labels is not None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import ValidationError
 from pydantic_core import PydanticCustomError
 
@@ -17,6 +18,7 @@ from ..masks import read_mask
 from ..progress import Progress
 from ..reading import find, read
 from ..slot import Chosen, choose
+from ..valid import marked, valid_in
 from ..volume import Volume
 from ..yamlfile import parse
 from .case import Measured, binnings, check_names, measure_case, named_metrics, score_absent, watch_case
@@ -45,11 +47,13 @@ class Extras:
         regions: Unions of structures that are scored too.
         facts: What is known of each case, for tables of subgroups; `patient` says which cases are drawn together.
         probabilities: A file or folder of maps with a channel for each structure, or for background and each.
+        valid: A file or folder of files that are 0 where a case does not count, such as fields of view.
     """
 
     regions: Regions | None = None
     facts: Facts | None = None
     probabilities: Path | None = None
+    valid: Path | None = None
 
 
 def evaluate_paths(
@@ -84,7 +88,8 @@ def evaluate_paths(
         raise UsageError("none of the metrics looks at probabilities; ask for ece")
     matches = match(predictions, references, catalogue)
     maps = files_of(extras.probabilities, list(matches.pairs), catalogue) if extras.probabilities else {}
-    work = _Work(labels, list(chosen.values()), catalogue, extras.regions, maps)
+    valid = files_of(extras.valid, list(matches.pairs), catalogue) if extras.valid else None
+    work = _Work(labels, list(chosen.values()), catalogue, extras.regions, maps, valid)
     progress = progress or Progress(quiet=True)
     found: dict[str, Measured] = {}
     grids: dict[str, Grid] = {}
@@ -144,19 +149,36 @@ class _Work:
     catalogue: Catalogue
     regions: Regions | None
     maps: Mapping[str, Path]
+    valid: Mapping[str, Path] | None
 
     def measure(self, case: str, pair: tuple[Path, Path]) -> tuple[Measured, Grid]:
         prediction, reference = read_pair(pair, self.labels, self.catalogue)
-        grid = int(reference.array[0].size if reference.channels > 1 else reference.array.size), reference.spacing
+        inside = self._inside(case, reference)
+        voxels = int(np.prod(reference.shape)) if inside is None else int(inside.sum())
+        grid = voxels, reference.spacing
         labels = self.labels
+        if inside is not None:
+            check_grids(prediction, reference)
+            prediction, reference = (within(one, inside) for one in (prediction, reference))
         if labels is None:
             check_grids(prediction, reference)
             values = {*values_in(prediction, reference), *(v for part in (self.regions or {}).values() for v in part)}
             if not values:
                 return Measured({name: {} for name in named_metrics(self.metrics)}), grid
             labels = Labels(tuple(Label(value, str(value)) for value in sorted(values)))
+        if inside is not None:
+            labels = replace(labels, bounded=True)
+            reference = _bounded(reference, inside, labels)
         watch = self._watched(case, reference, labels)
         return measure_case(prediction, reference, labels, self.metrics, self.regions, watch), grid
+
+    def _inside(self, case: str, reference: Volume) -> NDArray[np.bool_] | None:
+        """Where the case counts; None where nothing says so."""
+        if self.valid is None:
+            return None
+        if case not in self.valid:
+            raise DataError(f"case {case!r}: there is no file that says where it counts")
+        return valid_in(ImageRef(self.valid[case]), reference, self.catalogue, case)
 
     def _watched(self, case: str, reference: Volume, labels: Labels) -> Watch | None:
         """What has seen the whole map of probabilities of a case."""
@@ -181,6 +203,20 @@ class _Work:
             lambda one: sum(channels[places[value]] for value in one.values),
         )
         return watch
+
+
+def within(mask: Volume, inside: NDArray[np.bool_]) -> Volume:
+    """A mask that is empty where nothing counts."""
+    return mask.with_array(marked(mask.array, inside, 0))
+
+
+def _bounded(reference: Volume, inside: NDArray[np.bool_], labels: Labels) -> Volume:
+    """The reference with the value of ignored voxels where nothing counts."""
+    value = labels.ignored
+    assert value is not None, "labels that are bounded have such a value"
+    if not labels.ignore and labels.others != "ignore" and (reference.array == value).any():
+        raise DataError(f"the reference holds the value {value}, which no structure has")
+    return reference.with_array(marked(reference.array, inside, value))
 
 
 def _reference(path: Path, prediction: Volume | None, labels: Labels | None, catalogue: Catalogue) -> Volume:

@@ -78,8 +78,8 @@ class BidsConfig(Config):
 class CsvConfig(Config):
     """Options of the layout `csv`: a table with a row for each case.
 
-    Paths in it are relative to the folder of the table. The columns `case`, `patient` and `split` are known by name;
-    what else stands there and is no path is told of the case (site, scanner, sex, age ...).
+    Paths in it are relative to the folder of the table. The columns `case`, `patient`, `split` and `valid` are known by
+    name; what else stands there and is no path is told of the case (site, scanner, sex, age ...).
     """
 
     path: Path
@@ -90,6 +90,10 @@ class CsvConfig(Config):
 
     labels: Annotated[tuple[str, ...], MinLen(1)] | None = None
     """The columns of the masks, one for each rater; by default `label`, or all columns that begin with `label_`."""
+
+    valid: str | None = None
+    """The column of files that are 0 where a case counts neither in training nor in scores, such as fields of view; by
+    default `valid`, where there is one. Where a row has none, all of its voxels count."""
 
     channels: tuple[str, ...] | None = None
     """Names of the channels; by default those of the columns, without `image_`."""
@@ -118,6 +122,10 @@ class PairsConfig(Config):
     """A folder or a pattern with {case}; null where there are no labels. With a place {rater} in it, several people's
     masks; with a place {structure}, a file for each structure."""
 
+    valid: str | None = None
+    """A folder or a pattern with {case} of files that are 0 where a case counts neither in training nor in scores, such
+    as a field of view: 'mask/{case}_training_mask.gif'. Every case with a mask needs one."""
+
     channels: tuple[str, ...] | None = None
     """Names of the channels where one file holds several."""
 
@@ -131,13 +139,16 @@ class PairsConfig(Config):
     def _patterns_name_cases(self) -> PairsConfig:
         several = self.images if isinstance(self.images, dict) else {}
         single = {"images": self.images} if isinstance(self.images, str) else {}
-        texts = {**single, **several, **({"labels": self.labels} if self.labels is not None else {})}
+        beside = {"labels": self.labels, "valid": self.valid}
+        texts = {**single, **several, **{place: text for place, text in beside.items() if text is not None}}
         for place, text in texts.items():
             places = Pattern(text).places
             if "case" not in places and (place in several or places or "*" in text):
                 raise ValueError(f"the pattern of {place}, {text!r}, needs a place {{case}}")
         if isinstance(self.labels, str) and {"rater", "structure"} <= set(Pattern(self.labels).places):
             raise ValueError("the pattern of labels has both {rater} and {structure}; only one of them can be read")
+        if self.valid is not None and self.labels is None:
+            raise ValueError("valid says where masks count, and there are none: name them under labels")
         if several and self.channels is not None:
             raise ValueError("channels are named twice: under 'images' and under 'channels'")
         return self

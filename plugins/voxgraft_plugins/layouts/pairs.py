@@ -55,6 +55,8 @@ class PairsLayout:
         names = sorted({case for found in channels.values() for case in found.files})
         labels = find_masks(folder, config.labels) if config.labels is not None else Found({}, {})
         self._complain_of_unlabelled(names, labels)
+        valid = find(folder, config.valid) if config.valid is not None else Found({}, {})
+        self._complain_of_unbounded([name for name in names if name in labels.files], valid)
         places = {name: found.places[name] for found in channels.values() for name in found.places}
         whose, ids = patients(names, config.patient, places), safe_ids(names)
         by_raters = config.labels is not None and "rater" in Pattern(config.labels).places
@@ -65,10 +67,11 @@ class PairsLayout:
                 images=tuple(_reference(found.files.get(name)) for found in channels.values()),
                 label=None if by_raters else labels.masks.get(name),
                 raters=dict(labels.parts.get(name, ())) if by_raters else {},
+                valid=_reference(valid.files.get(name)),
             )
             for name in names
         )
-        return Dataset(cases, config.channels or tuple(channels), None, self._notes(names, channels, labels))
+        return Dataset(cases, config.channels or tuple(channels), None, self._notes(names, channels, labels, valid))
 
     def _complain_of_unlabelled(self, names: list[str], labels: Found) -> None:
         missing = [name for name in names if name not in labels.files]
@@ -80,12 +83,20 @@ class PairsLayout:
                 "'labels/{case}_seg.nii.gz', or say unlabelled: keep"
             )
 
-    def _notes(self, cases: list[str], channels: Mapping[str, Found], labels: Found) -> tuple[str, ...]:
+    def _complain_of_unbounded(self, names: list[str], valid: Found) -> None:
+        missing = [name for name in names if name not in valid.files]
+        if missing and self._config.valid is not None:
+            raise DataError(
+                f"{self._config.path}: {listed(missing, 'case')} of {len(names)} without a file of where it counts in "
+                f"{self._config.valid!r}; add the files, or mend the option 'valid'"
+            )
+
+    def _notes(self, cases: list[str], channels: Mapping[str, Found], labels: Found, valid: Found) -> tuple[str, ...]:
         notes = []
         orphans = [labels.files[case].name for case in sorted(labels.files.keys() - set(cases))]
         if orphans:
             notes.append(f"{listed(orphans, 'mask')} without an image")
-        used = {path for found in (*channels.values(), labels) for path in found.files.values()}
+        used = {path for found in (*channels.values(), labels, valid) for path in found.files.values()}
         used |= {reference.path for parts in labels.parts.values() for _, reference in parts}
         others = {path for found in (*channels.values(), labels) for path in found.others} - used
         if others:

@@ -20,6 +20,9 @@ PARTS = {
 }
 """What a column `split` may say, whatever its case."""
 
+VALID = "valid"
+"""The usual column of files that say where cases count."""
+
 
 class CsvLayout:
     """A case for each row."""
@@ -37,20 +40,22 @@ class CsvLayout:
         table = read_table(config.path)
         images = self._columns(table, config.images, "image")
         labels = self._columns(table, config.labels, "label")
+        usual = [VALID] if VALID in table.columns else []
+        valid = self._columns(table, usual if config.valid is None else [config.valid], VALID)
         if not images:
             raise DataError(f"{config.path}: has no column 'image'; say under images which columns hold the images")
         channels = config.channels or tuple(column.removeprefix("image_") for column in images)
         if len(images) > 1 and len(channels) != len(images):
             raise DataError(f"{config.path}: {len(channels)} channels are named for {len(images)} columns of images")
         rows = [
-            {column: self._path(row[column], number) for column in (*images, *labels)}
+            {column: self._path(row[column], number) for column in (*images, *labels, *valid)}
             for number, row in enumerate(table.rows, start=2)
         ]
         self._complain(rows, images, labels)
         ids = self._ids(table, rows, images)
-        known = {*images, *labels, "case", "patient", "split"}
+        known = {*images, *labels, *valid, "case", "patient", "split"}
         cases = tuple(
-            _case(name, row, paths, images, labels, facts_of(row, known))
+            _case(name, row, paths, (images, labels, valid), facts_of(row, known))
             for name, row, paths in zip(ids, table.rows, rows, strict=True)
         )
         splits, notes = self._splits(table, ids)
@@ -127,10 +132,12 @@ def _case(
     name: str,
     row: Mapping[str, str],
     paths: Mapping[str, Path | None],
-    images: Sequence[str],
-    labels: Sequence[str],
+    columns: tuple[Sequence[str], Sequence[str], Sequence[str]],
     facts: Mapping[str, str | float],
 ) -> Case:
+    """The case of a row; the columns are those of images, of masks, and of the file of where it counts."""
+    images, labels, valid = columns
+    where = next((path for one in valid if (path := paths[one]) is not None), None)
     masks = {one.removeprefix("label_"): ImageRef(path) for one in labels if (path := paths[one]) is not None}
     return Case(
         id=name,
@@ -139,4 +146,5 @@ def _case(
         label=next(iter(masks.values()), None) if len(labels) == 1 else None,
         facts=facts,
         raters=masks if len(labels) > 1 else {},
+        valid=None if where is None else ImageRef(where),
     )

@@ -11,7 +11,8 @@ from ...discovery import Catalogue
 from ...errors import BadImage, VoxGraftError
 from ...masks import read_mask, whole_numbers
 from ...reading import find, read_item, stack
-from ...volume import Item, Volume
+from ...valid import REGION, marked, one_channel, truth
+from ...volume import Array, Item, Volume
 from ..cases import Case, ImageRef, Labels, MaskRef
 from ..channels import among_present
 from ..grid import Orientation, reoriented
@@ -22,6 +23,9 @@ from .masks import Mask, measure_mask
 from .problem import CaseProblem, Severity, listed
 from .values import unknown_message, why_not_whole
 from .voxels import Channel, measure_channel, thumbnail
+
+STRAY = 0.01
+"""The share of structures outside the region that counts, from which on it is told of: a border is never exact."""
 
 
 @dataclass(slots=True)
@@ -62,8 +66,9 @@ def look_at(case: Case, catalogue: Catalogue, labels: Labels | None) -> Look:
     look = Look(case)
     try:
         image = _image(look, catalogue)
+        valid = None if case.valid is None else _valid(look, case.valid, image, catalogue)
         if case.label is not None:
-            _mask(look, case.label, image, labels, catalogue)
+            _mask(look, case.label, image, labels, catalogue, valid)
     except MemoryError:
         look.add("unreadable-image", "error", "the case does not fit into this machine's memory")
     return look
@@ -128,7 +133,53 @@ def _heard(look: Look, items: list[Item], called: str) -> None:
             look.add(problem.code, problem.severity, f"{called}: {problem.message}")
 
 
-def _mask(look: Look, ref: ImageRef, image: Volume | None, labels: Labels | None, catalogue: Catalogue) -> None:
+def _valid(look: Look, ref: ImageRef, image: Volume | None, catalogue: Catalogue) -> NDArray[np.bool_] | None:
+    """Where the case counts, axes in RAS order; None where that cannot be told."""
+    volume = _volume(look, ref, "valid-region", catalogue)
+    if volume is None:
+        return None
+    apart = None if image is None else disagreement(image, volume, REGION)
+    if apart is not None:
+        look.add("valid-region-mismatch", "error", apart[1])
+        return None
+    try:
+        volume = one_channel(volume, ref.path.name)
+        inside = truth(volume)
+    except BadImage as error:
+        look.add("unusable-valid-region", "error", f"{_called(ref, 'valid-region')}: {error.reason}")
+        return None
+    if not inside.any():
+        look.add("empty-valid-region", "error", f"{_called(ref, 'valid-region')} is 0 everywhere: nothing would count")
+        return None
+    if len(found := np.unique(volume.array)) > 2:
+        message = f"{_called(ref, 'valid-region')} holds {len(found)} different values; all but 0 count"
+        look.add("odd-valid-region", "warning", message)
+    turned: NDArray[np.bool_] = reoriented(volume)[1].apply(inside)
+    return turned
+
+
+def _within(look: Look, mask: Array, labels: Labels | None, valid: NDArray[np.bool_] | None) -> Array:
+    """A mask, axes in RAS order, with what lies outside the valid region ignored; what is marked there is noted."""
+    if valid is None or mask.shape[-valid.ndim :] != valid.shape:
+        return mask
+    ignored = (labels.ignored if labels is not None else None) or 0
+    structures = (mask != 0) & (mask != ignored) if ignored else mask != 0
+    inside, outside = (int(np.count_nonzero(structures & where)) for where in (valid, ~valid))
+    share = outside / max(1, inside + outside)
+    if share > STRAY:
+        message = f"{share:.2g} of the structures' voxels lie outside {REGION} and count nowhere"
+        look.add("outside-valid-region", "warning" if share > 0.5 else "note", message)
+    return marked(mask, valid, ignored)
+
+
+def _mask(
+    look: Look,
+    ref: ImageRef,
+    image: Volume | None,
+    labels: Labels | None,
+    catalogue: Catalogue,
+    valid: NDArray[np.bool_] | None,
+) -> None:
     """Read the mask: plain label maps step by step, for exact messages; all others by `read_mask` alone."""
     try:
         items = [] if isinstance(ref, MaskRef) else find(ref, catalogue)
@@ -140,7 +191,7 @@ def _mask(look: Look, ref: ImageRef, image: Volume | None, labels: Labels | None
     if plain and volume is None:
         return
     if volume is not None and volume.channels == 1:
-        _label_map(look, ref, volume, image, labels)
+        _label_map(look, ref, volume, image, labels, valid)
         return
     _heard(look, items if not plain else [], _called(ref, "label"))
     if image is None:
@@ -150,12 +201,19 @@ def _mask(look: Look, ref: ImageRef, image: Volume | None, labels: Labels | None
     except VoxGraftError as error:
         look.add("unusable-label", "error", f"{_called(ref, 'label')}: {_reason(error)}")
         return
-    turned = reoriented(image)[1].apply(mask.array)
+    turned = _within(look, reoriented(image)[1].apply(mask.array), labels, valid)
     look.mask = measure_mask(turned, mask.dims, labels)
     _judge_emptiness(look)
 
 
-def _label_map(look: Look, ref: ImageRef, label: Volume, image: Volume | None, labels: Labels | None) -> None:
+def _label_map(
+    look: Look,
+    ref: ImageRef,
+    label: Volume,
+    image: Volume | None,
+    labels: Labels | None,
+    valid: NDArray[np.bool_] | None,
+) -> None:
     """A mask of one value a voxel."""
     if image is not None:
         apart = disagreement(image, label)
@@ -186,7 +244,7 @@ def _label_map(look: Look, ref: ImageRef, label: Volume, image: Volume | None, l
         look.mask = Mask(size=array.size, values=frozenset(values), covered=int(np.count_nonzero(array)))
         return
     orientation: Orientation = reoriented(label)[1]
-    look.mask = measure_mask(orientation.apply(array), label.dims, labels)
+    look.mask = measure_mask(_within(look, orientation.apply(array), labels, valid), label.dims, labels)
     look.mask.values = frozenset(values)
     _judge_emptiness(look)
 
@@ -197,7 +255,8 @@ def _judge_emptiness(look: Look) -> None:
 
 
 def _called(ref: ImageRef, what: str) -> str:
-    return f"the {what}" if ref.series else f"the {what} {ref.path.name}"
+    name = what.replace("-", " ")
+    return f"the {name}" if ref.series else f"the {name} {ref.path.name}"
 
 
 def _reason(error: VoxGraftError) -> str:

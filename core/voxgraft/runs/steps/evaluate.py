@@ -14,10 +14,8 @@ from ...data.cases import Case, Labels
 from ...data.channels import missing_in, stack_channels
 from ...data.grid import reoriented
 from ...data.plan import Plan
-from ...errors import DataError
 from ...infer.ensemble import predictor_of
 from ...infer.predictor import Prediction, See
-from ...masks import read_mask
 from ...package import amend_package, read_package
 from ...reading import read
 from ...scoring.calibration import Watch
@@ -28,6 +26,7 @@ from ...scoring.page.pictures import worst_slice
 from ...scoring.scores import Scores
 from ...scoring.structures import Structure
 from ...scoring.tables import gathered
+from ...valid import read_label
 from ...volume import Volume
 from ...writing import write
 from ..card import model_card
@@ -108,9 +107,7 @@ def _read(case: Case, run: Run) -> tuple[Volume, Volume]:
     """The scan and its reference."""
     volumes = [None if ref is None else read(ref, run.catalogue) for ref in case.images]
     scan = stack_channels(volumes, case.align)
-    if case.label is None:
-        raise DataError(f"case {case.id} has no label to compare with")
-    return scan, read_mask(case.label, scan, run.dataset.labels, run.catalogue)
+    return scan, read_label(case, scan, run.dataset.labels, run.catalogue)
 
 
 def _mask(run: Run, case: str) -> Path:
