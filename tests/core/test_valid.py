@@ -302,3 +302,13 @@ def test_the_value_of_ignored_voxels_is_not_taken_for_one(masks: Path) -> None:
     options = ("--valid", masks / "where", "--labels", "box=1,other=2")
     failed = json.loads(evaluated(masks / "found", masks / "truth", *options).output)["failed"]
     assert "the reference holds the value 255, which no structure has" in failed["m0"]
+
+
+@pytest.mark.parametrize("name", ["drive_crossvalidation", "drive_deeplab"])
+def test_the_fields_of_view_of_drive_are_heeded(name: str, data: Path, catalogue: Catalogue) -> None:
+    workflow = Path(__file__).parents[2] / "workflows" / f"{name}.yaml"
+    dataset = find_dataset(read(workflow, catalogue, [f"data.layout.path={(data / 'drive').as_posix()}"]))
+    assert len(dataset.cases) == 20 and all(case.valid for case in dataset.cases)
+    counts = measure(dataset.cases[0], catalogue, dataset.labels)["labels"]
+    assert counts["255"] / (565 * 584) == pytest.approx(0.31, abs=0.02)  # the camera sees a disc of 540 pixels
+    assert counts["1"] / (counts["0"] + counts["1"]) == pytest.approx(0.11, abs=0.02)
