@@ -16,10 +16,11 @@ from pydicom.encaps import encapsulate
 from pydicom.uid import JPEG2000, JPEG2000Lossless, JPEGLSLossless, RLELossless
 
 from dicom_series import make_enhanced, make_series
+from voxgraft.derived.forgiving import forgiving
 from voxgraft.errors import BadImage
 from voxgraft.volume import Array
 from voxgraft_plugins.dicom import decode, voxels
-from voxgraft_plugins.dicom.header import forgiving, read_header
+from voxgraft_plugins.dicom.header import read_header
 from voxgraft_plugins.dicom.jpeg2000 import exact
 from voxgraft_plugins.dicom.reader import DicomReader
 

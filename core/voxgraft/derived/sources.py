@@ -11,6 +11,7 @@ import numpy as np
 
 from ..errors import BadImage, DataError
 from ..volume import Item, Volume, spacing_of
+from .forgiving import forgiving
 
 RAS = np.array([-1.0, -1.0, 1.0])
 """From LPS, DICOM's axes, to RAS and back."""
@@ -218,14 +219,11 @@ def _numbers(value: Any, count: int) -> tuple[float, ...] | None:
 
 
 def _header(path: Path) -> Any:
-    import warnings
-
-    from pydicom import config, dcmread
+    from pydicom import dcmread
     from pydicom.errors import InvalidDicomError
 
     try:
-        with warnings.catch_warnings(), config.disable_value_validation():
-            warnings.simplefilter("ignore")
+        with forgiving():
             dataset = dcmread(path, stop_before_pixels=True, force=True)
             dataset.file_meta  # noqa: B018 - absent from damaged files
             if not len(dataset):

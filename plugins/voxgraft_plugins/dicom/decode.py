@@ -14,12 +14,13 @@ from typing import Any
 
 import numpy as np
 
+from voxgraft.derived.forgiving import forgiving
 from voxgraft.errors import BadImage
 from voxgraft.volume import Array
 
 from .attributes import WHOLE_NUMBERS
 from .elements import BIG_ENDIAN
-from .header import NATIVE, Header, forgiving
+from .header import NATIVE, Header
 from .jpeg import fits
 from .jpeg2000 import exact
 from .pixels import CODECS

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from voxgraft.derived.forgiving import forgiving
+
 from .attributes import shown
 from .channels import INDEX
 from .frames import Frame
-from .header import Header, forgiving
+from .header import Header
 
 _CLASSIC = (
     "ImageType EchoTime EchoNumbers InversionTime TemporalPositionIdentifier TriggerTime AcquisitionNumber "

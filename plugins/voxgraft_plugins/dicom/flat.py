@@ -6,9 +6,10 @@ from typing import Any
 
 import numpy as np
 
+from voxgraft.derived.forgiving import forgiving
 from voxgraft.volume import Array, Problem
 
-from .header import Header, forgiving
+from .header import Header
 
 CENTIMETRES, TISSUE = 3, 1
 """Of ultrasound regions: the unit of their axes, and the format of a cut through tissue (PS3.3, C.8.5.5)."""

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import os
-import warnings
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from struct import unpack_from
-from threading import Lock
 from typing import Any
+
+from voxgraft.derived.forgiving import forgiving
 
 from .attributes import DOUBLES, NAMES, PRESENCE, PRIVATE, TAGS, WANTED, WHOLE_NUMBERS, Attributes
 from .elements import BIG_ENDIAN, DEFLATED, EXPLICIT, IMPLICIT, Odd, Short, walk
@@ -165,45 +163,6 @@ def _by_pydicom(path: Path, size: int) -> Header | None:
         plain=False,
         has_pixels=has_pixels,
     )
-
-
-class _Forgiving:
-    """What `forgiving` has changed, and for how many callers; Python and pydicom keep it for the whole process."""
-
-    def __init__(self) -> None:
-        self._lock, self._callers, self._changes = Lock(), 0, ExitStack()
-
-    def enter(self) -> None:
-        import pydicom
-
-        with self._lock:
-            if not self._callers:
-                self._changes.enter_context(warnings.catch_warnings())
-                self._changes.enter_context(pydicom.config.disable_value_validation())
-                warnings.simplefilter("ignore")
-            self._callers += 1
-
-    def leave(self) -> None:
-        with self._lock:
-            self._callers -= 1
-            if not self._callers:
-                self._changes.close()
-
-
-_FORGIVING = _Forgiving()
-
-
-@contextmanager
-def forgiving() -> Iterator[None]:
-    """Let pydicom read odd values in silence: its warnings quote them, and what they warn of is checked here anyway.
-
-    Several threads may ask for it at once; the last to leave puts things as they were before the first.
-    """
-    _FORGIVING.enter()
-    try:
-        yield
-    finally:
-        _FORGIVING.leave()
 
 
 def _syntax_of(dataset: Any) -> str:

@@ -13,8 +13,10 @@ from typing import Any
 
 import numpy as np
 
+from voxgraft.derived.forgiving import forgiving
+
 from .frames import Frame
-from .header import Header, forgiving
+from .header import Header
 
 
 class Unplaced(ValueError):

@@ -11,10 +11,11 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
+from voxgraft.derived.forgiving import forgiving
 from voxgraft.volume import Problem
 
 from .attributes import shown
-from .header import Header, forgiving
+from .header import Header
 
 LONGEST = timedelta(hours=24)
 """A dose that was given longer ago than this was not given for this scan, or a date is wrong."""

@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 
+from voxgraft.derived.forgiving import forgiving
 from voxgraft.volume import Item, Problem
 
-from .header import Header, forgiving
+from .header import Header
 from .kinds import STRUCTURES
 from .pixels import TRUNCATED, missing_pixels
 

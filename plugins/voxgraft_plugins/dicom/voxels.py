@@ -10,12 +10,13 @@ from typing import Any
 
 import numpy as np
 
+from voxgraft.derived.forgiving import forgiving
 from voxgraft.errors import BadImage
 from voxgraft.volume import Array
 
 from .decode import Packed, without_unused_bits
 from .frames import Frame, by_file
-from .header import Header, forgiving
+from .header import Header
 from .pixels import channels_of
 
 MOST = 4

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from voxgraft.derived.forgiving import forgiving
 from voxgraft.volume import Item
 
 from .config import DicomConfig, Selection
@@ -115,8 +115,7 @@ def _time(item: Item) -> tuple[str, str, float]:
     tags = ["AcquisitionDate", "AcquisitionTime", "SeriesDate", "SeriesTime", "SeriesNumber"]
     files: Sequence[Path] = item.files or (item.path,)
     try:
-        with warnings.catch_warnings(), pydicom.config.disable_value_validation():
-            warnings.simplefilter("ignore")
+        with forgiving():
             header = pydicom.dcmread(files[0], stop_before_pixels=True, specific_tags=tags, force=True)
             date = str(header.get("AcquisitionDate") or header.get("SeriesDate") or "")
             time = str(header.get("AcquisitionTime") or header.get("SeriesTime") or "")

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import warnings
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from voxgraft.data.cases import Label, Labels
+from voxgraft.derived.forgiving import forgiving
 from voxgraft.errors import DataError
 from voxgraft.volume import Item
 
@@ -94,8 +94,7 @@ def _codes(item: Item) -> dict[str, Code]:
 
     found: dict[str, Code] = {}
     try:
-        with warnings.catch_warnings(), pydicom.config.disable_value_validation():
-            warnings.simplefilter("ignore")
+        with forgiving():
             dataset = pydicom.dcmread(item.path, stop_before_pixels=True, specific_tags=["SegmentSequence"])
             for segment in dataset.get("SegmentSequence") or ():
                 term = (segment.get("SegmentedPropertyTypeCodeSequence") or [{}])[0]

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from voxgraft.derived.forgiving import understanding
 from voxgraft.errors import BadImage
 from voxgraft.volume import Array
 
@@ -20,25 +19,6 @@ CLOSED = {"CLOSED_PLANAR": False, "CLOSEDPLANAR": False, "CLOSEDPLANAR_XOR": Tru
 """Kinds of contours that enclose an area, and whether those of a slice are combined by exclusive or."""
 FARTHEST = 1e5
 """Millimetres from the origin beyond which no patient reaches."""
-
-
-@contextmanager
-def understanding(path: Path) -> Iterator[None]:
-    """Maps what pydicom raises on damaged elements, which it looks at late, in many ways.
-
-    Raises:
-        BadImage: Something could not be understood.
-    """
-    from pydicom import config
-
-    try:
-        with warnings.catch_warnings(), config.disable_value_validation():
-            warnings.simplefilter("ignore")
-            yield
-    except (BadImage, OSError, MemoryError):
-        raise
-    except Exception as error:
-        raise BadImage(path, f"its header cannot be understood: {type(error).__name__}") from error
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,13 +8,14 @@ from typing import Any
 
 import numpy as np
 
+from voxgraft.derived.forgiving import understanding
 from voxgraft.errors import BadImage
 from voxgraft.volume import Array, Item, Problem, Volume
 
 from .config import RtstructReaderConfig
 from .filling import combined
 from .gaps import filled_gaps
-from .objects import Contour, Region, StructureSet, read_structure_set, understanding
+from .objects import Contour, Region, StructureSet, read_structure_set
 
 RAS = np.array([-1.0, -1.0, 1.0])
 FLAT = 0.01

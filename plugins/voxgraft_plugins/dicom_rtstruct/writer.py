@@ -5,13 +5,13 @@ Volumes belong to the mask and to DICOM SEG; contours are for planning systems, 
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from voxgraft.derived.forgiving import forgiving
 from voxgraft.derived.header import algorithm, concept, derived_dataset, private_scheme, series_number
 from voxgraft.derived.identity import Maker, long_string, object_uids
 from voxgraft.derived.segments import Segments, segments_of
@@ -78,10 +78,7 @@ class RtstructWriter:
     def _save(
         self, path: Path, segments: Segments, sources: Sources, affine: Array, labels: Labels, maker: Maker
     ) -> None:
-        from pydicom import config
-
-        with warnings.catch_warnings(), config.disable_value_validation():
-            warnings.simplefilter("ignore")  # remarks on values that the scan itself brought along
+        with forgiving():  # of values that the scan itself brought along
             dataset = derived_dataset(
                 sources,
                 maker,

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from voxgraft.derived.forgiving import forgiving, understanding
 from voxgraft.errors import BadImage
 from voxgraft.volume import Array
 
@@ -112,8 +111,7 @@ class Segmentation:
         decoded, count = iter_pixels(self.dataset, raw=True), 0
         while True:
             try:
-                with warnings.catch_warnings():
-                    warnings.simplefilter("ignore")
+                with forgiving():
                     plane = next(decoded, None)
             except MemoryError:
                 raise
@@ -145,25 +143,6 @@ def read_object(path: Path) -> Segmentation:
         if str(dataset.get("SOPClassUID") or dataset.file_meta.get("MediaStorageSOPClassUID")) not in CLASSES:
             raise BadImage(path, "it is no DICOM segmentation object")
         return _understood(path, dataset)
-
-
-@contextmanager
-def understanding(path: Path) -> Iterator[None]:
-    """Maps what pydicom raises on damaged elements, which it looks at late, in many ways.
-
-    Raises:
-        BadImage: Something could not be understood.
-    """
-    from pydicom import config
-
-    try:
-        with warnings.catch_warnings(), config.disable_value_validation():
-            warnings.simplefilter("ignore")
-            yield
-    except (BadImage, OSError, MemoryError):
-        raise
-    except Exception as error:
-        raise BadImage(path, f"its header cannot be understood: {type(error).__name__}") from error
 
 
 def _understood(path: Path, dataset: Any) -> Segmentation:

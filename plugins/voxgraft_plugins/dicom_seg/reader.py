@@ -8,11 +8,12 @@ from typing import Any
 
 import numpy as np
 
+from voxgraft.derived.forgiving import understanding
 from voxgraft.errors import BadImage
 from voxgraft.volume import Array, Item, Problem, Volume
 
 from .config import SegReaderConfig
-from .objects import Segmentation, read_object, understanding
+from .objects import Segmentation, read_object
 from .placing import own_grid, places_of, window
 
 

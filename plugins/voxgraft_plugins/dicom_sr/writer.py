@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from voxgraft.derived.forgiving import forgiving
 from voxgraft.derived.header import BLANK, private_scheme, series_number
 from voxgraft.derived.identity import Maker, derived_uid, long_string, object_uids
 from voxgraft.derived.segments import Segments, segments_of
@@ -87,11 +87,9 @@ class ReportWriter:
         maker: Maker,
     ) -> None:
         from highdicom.sr import Comprehensive3DSR, MeasurementReport
-        from pydicom import config
 
         segmentation = _segmentation(KINDS[self._config.segmentation], self._config.segmentation, sources, maker)
-        with warnings.catch_warnings(), config.disable_value_validation():
-            warnings.simplefilter("ignore")  # remarks on values that the scan itself brought along
+        with forgiving():  # of values that the scan itself brought along
             groups = [
                 _group(number, label, one, quantity, segmentation, sources, maker)
                 for number, (label, one) in enumerate(zip(labels.items, found, strict=True), start=1)

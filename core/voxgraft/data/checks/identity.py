@@ -6,12 +6,12 @@ import gzip
 import os
 import re
 import struct
-import warnings
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from ...derived.forgiving import forgiving
 from ...volume import Item
 from ..cases import Dataset
 from .problem import CaseProblem, counted, listed
@@ -103,11 +103,10 @@ def traces(item: Item) -> set[Trace]:
 
 
 def _dicom(file: Path) -> Iterator[Trace]:
-    from pydicom import config, dcmread
+    from pydicom import dcmread
 
     wanted = [*DICOM, "Modality", "BurnedInAnnotation", "PatientIdentityRemoved"]
-    with warnings.catch_warnings(), config.disable_value_validation():
-        warnings.simplefilter("ignore")  # pydicom's warnings quote the values
+    with forgiving():  # pydicom's warnings quote the values
         header = dcmread(file, stop_before_pixels=True, specific_tags=wanted, force=True)
         texts = {field: str(header.get(field) or "").strip(" ^") for field in wanted}
     if texts["PatientIdentityRemoved"].upper() != "YES":
