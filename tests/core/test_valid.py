@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -276,11 +277,21 @@ def test_masks_on_disk_are_scored_where_they_count(masks: Path, more: tuple[str,
     assert without["2"] == 0
 
 
-def test_pictures_of_the_worst_cases_show_what_counts(masks: Path) -> None:
+def pictures(masks: Path, *more: object) -> list[str]:
+    """The pictures of the page of scores."""
     page = masks / "page.html"
-    options = ("--valid", masks / "where", "--labels", "box=1,other=2", "--out", page)
-    assert evaluated(masks / "found", masks / "truth", *options).exit_code == 0
-    assert page.stat().st_size > 1000
+    options = ("--labels", "box=1,other=2", "--out", page, *more)
+    result = evaluated(masks / "found", masks / "truth", *options)
+    assert result.exit_code == 0, result.output
+    return re.findall(r"data:image/png;base64,([^\"']+)", page.read_text())
+
+
+def test_pictures_of_the_worst_cases_show_what_counts(masks: Path) -> None:
+    """As if nothing had been drawn elsewhere."""
+    everything, shown = pictures(masks), pictures(masks, "--valid", masks / "where")
+    for path in (*(masks / "found").iterdir(), *(masks / "truth").iterdir()):
+        save(path, np.where(disc() > 0, np.asarray(nib.load(path).dataobj), 0).astype(np.uint8))
+    assert shown == pictures(masks) != everything and len(shown) == 2
 
 
 def test_a_bad_region_fails_its_case_alone(masks: Path) -> None:
