@@ -231,10 +231,10 @@ class PrunesOnce(Prune):
 class ByThreshold(Prune):
     """Equal weights go together: more or fewer than asked for."""
 
-    def _choose(self, network: nn.Module) -> None:
+    def _chosen(self, network: nn.Module) -> dict[str, Tensor]:
         everything = torch.cat([weight.flatten().abs() for weight in weights_of(network).values()])
         edge = everything.kthvalue(round(self._amount * everything.numel())).values
-        self._masks = {name: weight.abs() > edge for name, weight in weights_of(network).items()}
+        return {name: weight.abs() > edge for name, weight in weights_of(network).items()}
 
 
 class ForgetsAverage(Prune):

@@ -135,8 +135,16 @@ class TransferStrategy:
         """Called after the optimiser: averaging, clipping, masks."""
 
     def export(self, context: Context, network: SegmentationNetwork) -> SegmentationNetwork:
-        """The network to keep, without a trace of the strategy."""
+        """The network to keep, without a trace of the strategy: the one handed in, changed, or a new one.
+
+        It is called at every look at validation cases, with a copy of the network, and at the end: it changes nothing
+        that training goes on with.
+        """
         return network
+
+    def settled(self, context: Context) -> bool:
+        """Whether all that the strategy does at a set time of the budget is done; patience doesn't run out before."""
+        return True
 
     def state_dict(self) -> dict[str, Any]:
         return {}
@@ -249,6 +257,9 @@ class Stack:
         for strategy in sorted(self.strategies, key=lambda one: not one.replaces_network):
             network = strategy.export(context, network)
         return network
+
+    def settled(self, context: Context) -> bool:
+        return all(strategy.settled(context) for strategy in self.strategies)
 
     def state_dict(self) -> dict[str, Any]:
         return {str(place): strategy.state_dict() for place, strategy in enumerate(self.strategies)}

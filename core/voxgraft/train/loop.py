@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from copy import deepcopy
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -38,7 +39,8 @@ class Job:
         strengths: The modality's augmentation.
         spacing: Millimetres along the network's axes.
         identity: A fingerprint of everything that decides the outcome; only its own checkpoint is gone on from.
-        look: Scores the averaged network on validation cases; the first number decides about patience.
+        look: Scores a network on validation cases, the one that would be kept at that moment; the first number decides
+            about patience.
         report: Called with numbers and the step they belong to.
     """
 
@@ -134,12 +136,12 @@ def fit(job: Job, fabric: Fabric) -> tuple[SegmentationNetwork, State]:
                 saved = state.seconds
     finally:
         stream.close()
-    network = average.network if options.ema > 0 else job.network
-    if options.patience is not None and (job.folder / "best.pt").is_file():
+    network = stack.export(context, average.network if options.ema > 0 else job.network).eval()
+    if options.patience is not None and state.best > float("-inf"):
         best = load_checkpoint(job.folder / "best.pt", job.identity)
         if best is not None:
             network.load_state_dict(best["network"])
-    return stack.export(context, network).eval(), state
+    return network, state
 
 
 def _step(
@@ -259,17 +261,23 @@ def _out_of_patience(options: Training, state: State) -> bool:
 
 
 def _look(job: Job, average: Average[SegmentationNetwork], state: State, clock: _Clock) -> None:
-    """Score the averaged network on validation cases, and remember it if it is the best so far."""
-    scores = job.look(average.network)
+    """Score what would be kept now on validation cases, and remember it if it is the best so far.
+
+    Every strategy's `export` is applied to a copy first: a pruned network is scored pruned, a teacher that is kept is
+    scored itself, and what patience goes back to is what was scored. Patience waits for what is done at set times.
+    """
+    kept = job.stack.export(job.context, deepcopy(average.network)).eval()
+    scores = job.look(kept)
     state.looks += 1
     state.seconds = clock.seconds
-    score = next(iter(scores.values()), 0.0)
-    state.without_better = 0 if score > state.best else state.without_better + 1
-    if score > state.best:
-        state.best = score
+    score = next(iter(scores.values()), None)
+    if score is not None and score > state.best:
+        state.best, state.without_better = score, 0
         if job.options.patience is not None:
-            weights = {name: tensor.cpu() for name, tensor in average.network.state_dict().items()}
+            weights = {name: tensor.cpu() for name, tensor in kept.state_dict().items()}
             save_checkpoint(job.folder / "best.pt", {"identity": job.identity, "network": weights})
+    elif score is not None and job.stack.settled(job.context):
+        state.without_better += 1
     state.curve.append({"step": state.step, "seconds": round(state.seconds, 2), **scores})
     job.report({**scores, "minutes": state.seconds / 60}, state.step)
 

@@ -72,7 +72,8 @@ class MeanTeacher(Teaching):
             kept.copy_(new)
 
     def export(self, context: Context, network: SegmentationNetwork) -> SegmentationNetwork:
-        return self._ready(context) if self.replaces_network else network
+        """A copy of the teacher, since others of the stack may mask or merge it while training goes on."""
+        return deepcopy(self._ready(context)) if self.replaces_network else network
 
     def state_dict(self) -> dict[str, Any]:
         return {"updates": self._updates, "teacher": {} if self.teacher is None else self.teacher.state_dict()}

@@ -40,18 +40,19 @@ class Prune(OwnStrategy):
 
     def before_step(self, context: Context) -> None:
         if not self._masks and context.progress >= self._at:
-            self._choose(context.network)
-            self._apply(context.network)
+            self._masks = self._chosen(context.network)
+            _apply(self._masks, context.network)
 
     def after_step(self, context: Context) -> None:
-        self._apply(context.network)
+        _apply(self._masks, context.network)
 
     def export(self, context: Context, network: SegmentationNetwork) -> SegmentationNetwork:
-        """A training that ended before its time to prune is pruned now."""
-        if not self._masks:
-            self._choose(network)
-        self._apply(network)
+        """What is kept before the time to prune has come is pruned as it is."""
+        _apply(self._masks or self._chosen(network), network)
         return network
+
+    def settled(self, context: Context) -> bool:
+        return bool(self._masks)
 
     def state_dict(self) -> dict[str, Any]:
         return {"masks": self._masks}
@@ -60,7 +61,7 @@ class Prune(OwnStrategy):
         self._masks = dict(state["masks"])
 
     @torch.no_grad()
-    def _choose(self, network: nn.Module) -> None:
+    def _chosen(self, network: nn.Module) -> dict[str, Tensor]:
         """Masks that are true where a weight is kept."""
         weights = {
             name: parameter.detach().abs()
@@ -68,21 +69,17 @@ class Prune(OwnStrategy):
             if parameter.ndim > 1 and belongs(name, self._parts)
         }
         if self._layerwise:
-            self._masks = {
-                name: _kept(weight.flatten(), self._amount).view(weight.shape) for name, weight in weights.items()
-            }
-            return
+            return {name: _kept(weight.flatten(), self._amount).view(weight.shape) for name, weight in weights.items()}
         kept = _kept(torch.cat([weight.flatten() for weight in weights.values()]), self._amount)
         pieces = torch.split(kept, [weight.numel() for weight in weights.values()])
-        self._masks = {
-            name: piece.view(weight.shape) for (name, weight), piece in zip(weights.items(), pieces, strict=True)
-        }
+        return {name: piece.view(weight.shape) for (name, weight), piece in zip(weights.items(), pieces, strict=True)}
 
-    @torch.no_grad()
-    def _apply(self, network: nn.Module) -> None:
-        parameters = dict(network.named_parameters())
-        for name, mask in self._masks.items():
-            parameters[name].masked_fill_(~mask.to(parameters[name].device), 0.0)
+
+@torch.no_grad()
+def _apply(masks: Mapping[str, Tensor], network: nn.Module) -> None:
+    parameters = dict(network.named_parameters())
+    for name, mask in masks.items():
+        parameters[name].masked_fill_(~mask.to(parameters[name].device), 0.0)
 
 
 def _kept(magnitudes: Tensor, amount: float) -> Tensor:

@@ -96,6 +96,9 @@ class Freeze(OwnStrategy):
         memory = CHANNELS_LAST[context.network.dims]
         return [torch.stack(level).contiguous(memory_format=memory) for level in zip(*each, strict=True)]
 
+    def settled(self, context: Context) -> bool:
+        return self._until is None or not self._frozen(context)
+
     def _frozen(self, context: Context) -> bool:
         return self._until is None or context.progress < self._until
 

@@ -85,6 +85,9 @@ class Gradual(OwnStrategy):
         for module in modules_in(context.network, waiting):
             module.training = False
 
+    def settled(self, context: Context) -> bool:
+        return all(due <= context.progress or due == float("inf") for due in self._due)
+
     def _due_at(self, name: str) -> float:
         """From when a parameter learns; those of the decoder do at once."""
         stage = stage_of(name, self._stages)
