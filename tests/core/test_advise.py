@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import time
 from pathlib import Path
 
@@ -12,8 +13,12 @@ import pytest
 from click.testing import CliRunner
 from datasets import boxes, workflow
 
+from voxgraft.advise.advise import _conclude
+from voxgraft.advise.clock import Clock, TimeUp
 from voxgraft.advise.probe import probe_dice
+from voxgraft.advise.tournament import Arm
 from voxgraft.cli import main
+from voxgraft.train import loop
 
 MINUTES = 0.3
 
@@ -51,6 +56,63 @@ def test_advice_on_noise_is_no_evidence_and_comes_in_time(tmp_path, noise) -> No
     assert found["verdict"] == "no evidence" and "no evidence" in found["advice"]
     assert all(row["verdict"] != "better than random" for row in found["probes"])
     assert "no evidence" in (tmp_path / "out" / "advice.html").read_text()
+    rounds = [row["round"] for row in found["tournament"]]
+    assert rounds == sorted(rounds, reverse=True)
+    evidence = [row["evidence"] for row in found["tournament"] if "scratch" not in row["arm"]]
+    assert set(evidence) <= {"no evidence"}, "five volumes or fewer are never evidence"
+    assert not list((tmp_path / "out" / "work").glob("round*")), "what the arms left is not kept"
     assert (
         CliRunner().invoke(main, ["run", str(tmp_path / "out" / "workflow.yaml"), "--steps", "nothing"]).exit_code == 2
     )
+
+
+def test_one_slow_step_does_not_keep_advice_from_ending(tmp_path, noise, monkeypatch) -> None:
+    """What was found before stands, and the verdict is that nothing is known."""
+    monkeypatch.setattr(loop, "_accumulate", lambda *args: time.sleep(600))
+    start = time.monotonic()
+    arguments = ["advise", str(workflow(tmp_path, noise)), "--minutes", str(MINUTES), "--out", str(tmp_path / "out")]
+    result = CliRunner().invoke(main, arguments)
+    assert time.monotonic() - start < 60 * MINUTES + 30, "not 600, and a busy machine may be slow to write"
+    assert result.exit_code == 0
+    assert "no evidence: time was up before the best pair had met its twin" in result.stdout
+    found = json.loads((tmp_path / "out" / "advice.json").read_text())
+    assert found["tournament"] == [] and found["verdict"] == "no evidence"
+
+
+def test_an_alarm_that_was_set_before_is_set_again() -> None:
+    seen: list[int] = []
+    before = signal.signal(signal.SIGALRM, lambda number, frame: seen.append(number))
+    kept = signal.setitimer(signal.ITIMER_REAL, 0.3)
+    try:
+        with pytest.raises(TimeUp), Clock(0.05 / 60).alarm():
+            time.sleep(60)
+        time.sleep(0.4)
+        assert seen == [signal.SIGALRM]
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, *kept)
+        signal.signal(signal.SIGALRM, before)
+
+
+@pytest.mark.parametrize(
+    ("verdict", "chosen", "said"),
+    [
+        ("helps", True, "use net imagenet, freeze: after so short a training transfer helps (difference in Dice +0.1"),
+        ("hurts", True, "train from scratch: after so short a training net imagenet, freeze hurts"),
+        ("no evidence", False, "no evidence that net imagenet, freeze does better than the same network from scratch"),
+    ],
+)
+def test_the_advice_is_one_sentence_with_its_evidence(verdict: str, chosen: bool, said: str) -> None:
+    arm = Arm({"use": "net", "weights": "imagenet"}, [{"use": "freeze"}])
+    final = {"difference": 0.1, "ci95": [0.05, 0.15], "patients": 8}
+    found = {"verdict": verdict, "final": final, "tournament": [{"arm": arm.label, "steps": 200}]}
+    _conclude(found, arm if chosen else None)
+    assert found["advice"].startswith(said) and "8 held-out patients" in found["advice"]
+    found["tournament"][0]["steps"] = 5
+    _conclude(found, None)
+    assert found["advice"].startswith("no evidence: there was time for 5 steps only")
+
+
+def test_without_weights_at_hand_there_is_no_evidence() -> None:
+    found: dict[str, object] = {"verdict": "no evidence", "ended": "all was done"}
+    _conclude(found, None)
+    assert str(found["advice"]).startswith("no evidence: no pretrained encoder is at hand")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,25 +17,23 @@ from ..data.prepare import Prepared, load_prepared
 from ..discovery import Catalogue
 from ..errors import DataError, VoxGraftError
 from ..files import write_json, write_text
-from ..guard import judge
 from ..infer.build import network_of
 from ..model.weights import load_weights
 from ..runs.engine import run_workflow
 from ..runs.run import Run
-from ..scoring.scores import Scores
-from ..train.session import train, validation_dice
 from ..workflow import Workflow, from_document
 from ..yamlfile import dump
-from .candidates import encoders_at_hand, label_of, strategies_for
+from .candidates import Document, encoders_at_hand
 from .clock import Clock, TimeUp, Watched
 from .page import page
 from .probe import probe_dice, stage_features, views_of
+from .tournament import FEWEST, Arm, Tournament
 
 VOLUMES = 8
 """Training volumes that are probed, and validation volumes that are scored, at most."""
 FOR_PROBES = 0.35
 """The share of the time after which probing stops."""
-ARMS = 4
+DONE = "all was done"
 
 Say = Callable[[str], None]
 
@@ -55,16 +53,12 @@ def advise(
         DataError: The data set cannot be planned for.
     """
     clock = Clock(minutes * 0.85, since)  # the rest is for the step under way and for writing
-    found: dict[str, Any] = {"workflow": workflow.name, "minutes": minutes, "ended": "all done"}
+    found: dict[str, Any] = {"workflow": workflow.name, "minutes": minutes, "ended": DONE}
     found.update(facts={}, probes=[], tournament=[], verdict="no evidence", advice="")
-    chosen: dict[str, Any] | None = None
+    chosen: Arm | None = None
     try:
-        run = _planned(workflow, catalogue, folder, clock)
-        found["facts"] = _facts(run)
-        encoders = encoders_at_hand(workflow, catalogue, models)
-        say(f"advise: {len(encoders)} pretrained encoders are at hand")
-        found["probes"] = _probes(run, encoders, clock, say)
-        chosen = _tournament(run, _ranked(encoders, found["probes"]), clock, found, say)
+        with clock.alarm():
+            chosen = _look(workflow, catalogue, folder, clock, models, found, say)
     except TimeUp:
         found["ended"] = "time was up; what is missing was not looked at"
     _conclude(found, chosen)
@@ -73,6 +67,34 @@ def advise(
     write_text(folder / "advice.html", page(found))
     write_text(folder / "workflow.yaml", dump(_proposal(workflow, chosen)))
     return found
+
+
+def _look(
+    workflow: Workflow,
+    catalogue: Catalogue,
+    folder: Path,
+    clock: Clock,
+    models: Sequence[str],
+    found: dict[str, Any],
+    say: Say,
+) -> Arm | None:
+    """Fill in what is found, one thing after the other; what the evidence is for.
+
+    Raises:
+        TimeUp: Before all was done.
+    """
+    run = _planned(workflow, catalogue, folder, clock)
+    found["facts"] = _facts(run)
+    encoders, found["probes"] = encoders_at_hand(workflow, catalogue, models)
+    say(f"advise: {len(encoders)} pretrained encoders are at hand")
+    for row in found["probes"]:
+        say(f"advise: {row['encoder']['use']} {row['encoder']['weights']} is not usable: {row['error']}")
+    _probe_all(run, encoders, clock, found["probes"], say)
+    ranked = _ranked(encoders, found["probes"])
+    if not ranked:
+        return None
+    held_out = _cases(run, run.split.validation)
+    return Tournament(run, held_out, clock, _with, say).play(ranked, found)
 
 
 def _planned(workflow: Workflow, catalogue: Catalogue, folder: Path, clock: Clock) -> Run:
@@ -106,15 +128,14 @@ def _cases(run: Run, names: Sequence[str]) -> list[Prepared]:
     return [load_prepared(name, cache / folders[name]) for name in list(names)[:VOLUMES]]
 
 
-def _probes(run: Run, encoders: Sequence[dict[str, Any]], clock: Clock, say: Say) -> list[dict[str, Any]]:
-    """Every stage of every candidate, beside two random initialisations of the same network."""
+def _probe_all(run: Run, encoders: Sequence[Document], clock: Clock, rows: list[dict[str, Any]], say: Say) -> None:
+    """Every stage of every candidate, beside two random initialisations of the same network; the rows are added."""
     plan = run.plan
     volumes = [views_of(case, plan, number) for number, case in enumerate(_cases(run, run.split.train))]
     volumes = [views for views in volumes if views]
     classes = [np.concatenate([view[2] for view in views]) for views in volumes]
     if len(volumes) < 3:
-        return []
-    rows: list[dict[str, Any]] = []
+        return
 
     def check() -> None:
         clock.check()
@@ -129,11 +150,15 @@ def _probes(run: Run, encoders: Sequence[dict[str, Any]], clock: Clock, say: Say
             break
         except (VoxGraftError, RuntimeError) as error:
             rows.append({"encoder": document, "error": str(error).splitlines()[0], "verdict": "not usable"})
+        _judge(rows)
+
+
+def _judge(rows: Sequence[dict[str, Any]]) -> None:
+    """Correct the p-values of all probes so far for being looked at together."""
     done = [row for row in rows if "p" in row]
     for row, p in zip(done, holm([row["p"] for row in done]), strict=True):
         row["p_holm"] = p
         row["verdict"] = "better than random" if p < 0.05 and row["difference"] > 0 else "no evidence"
-    return rows
 
 
 class _Enough(Exception):
@@ -186,99 +211,47 @@ def _network(run: Run, encoder: dict[str, Any], plan: Plan) -> Any:
     return network_of(_with(run, encoder).model, plan)
 
 
-def _ranked(encoders: Sequence[dict[str, Any]], probes: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+def _ranked(encoders: Sequence[Document], probes: Sequence[dict[str, Any]]) -> list[Document]:
     """The encoders by what their probes gained over random ones; those that could not be probed come last."""
     gain = {str(row["encoder"]): row.get("difference", -math.inf) for row in probes}
     usable = [one for one in encoders if not any("error" in row and row["encoder"] == one for row in probes)]
     return sorted(usable, key=lambda one: -gain.get(str(one), -math.inf))
 
 
-def _tournament(
-    run: Run, encoders: Sequence[dict[str, Any]], clock: Clock, found: dict[str, Any], say: Say
-) -> dict[str, Any] | None:
-    """A few pairs for a short time each, then the best of them against the twin from scratch for twice as long."""
-    if not encoders:
-        return None
-    stacks = strategies_for(len(run.split.train), run.workflow)
-    pairs = [(encoders[0], stack) for stack in stacks[:2]] + [(one, stacks[0]) for one in encoders[1:2]]
-    arms: list[dict[str, Any]] = [{"encoder": encoder, "transfer": stack} for encoder, stack in pairs][: ARMS - 1]
-    share = max(1.0, 0.8 * clock.left) / (len(arms) + 4)
-    rows: list[dict[str, Any]] = []
-    for number, arm in enumerate(arms):
-        row, _ = _arm(run, arm, share, f"round1_{number}", clock)
-        rows.append({"round": 1, **row})
-        found["tournament"] = rows
-        say(f"advise: round 1, {row['arm']}: Dice {row['dice']:.3f} after {row['steps']} steps")
-    best: dict[str, Any] = max(zip(rows, arms, strict=True), key=lambda pair: pair[0]["dice"])[1]
-    twin: dict[str, Any] = {"encoder": {**best["encoder"], "weights": "none"}, "transfer": []}
-    row, mine = _arm(run, best, 2 * share, "round2_best", clock)
-    rows.append({"round": 2, **row})
-    # as many steps as the other arm did, so that the two differ in nothing but what was transferred
-    row, theirs = _arm(run, twin, 2 * share, "round2_scratch", clock, steps=row["steps"])
-    rows.append({"round": 2, **row})
-    names = [name for _, name in run.plan.labels]
-    patients = {case.id: case.patient for case in run.dataset.cases}
-    verdict = judge(_scores(mine, names, patients), _scores(theirs, names, patients), "dice", True)
-    found["final"] = verdict
-    found["verdict"] = verdict["verdict"]
-    return best if verdict["verdict"] == "helps" else twin if verdict["verdict"] == "hurts" else None
-
-
-def _arm(
-    run: Run, arm: dict[str, Any], seconds: float, name: str, clock: Clock, steps: int | None = None
-) -> tuple[dict[str, Any], dict[str, dict[str, float]]]:
-    """Train one pair, and score it on the held-out volumes."""
-    clock.check()
-    seconds = min(seconds, 0.8 * clock.left)
-    budget = f"{max(seconds, 1.0) / 60:.6f} min" if steps is None else f"{max(1, steps)} steps"
-    workflow = _with(run, arm["encoder"], arm["transfer"], budget=budget, validate_every=1.0, validation_cases=1)
-    folder = run.folder / name
-    for document in ("plan.json", "split.json"):
-        write_json(folder / document, run.read(document))
-    folders = run.read("prepared.json")["folders"]
-    write_json(folder / "prepared.json", {"folders": {"": str((run.folder / "cache").resolve()), **folders}})
-    summary = train(folder, workflow, run.catalogue, lambda numbers, step: clock.check(), lambda share, note: None)
-    from safetensors.torch import load_file
-
-    plan = run.plan
-    network = network_of(workflow.model, plan)
-    network.load_state_dict(load_file(folder / "train" / "weights.safetensors"))
-    scores: dict[str, dict[str, float]] = {}
-    for case in _cases(run, run.split.validation):
-        clock.check()
-        scores[case.case] = validation_dice(network, [case], plan, 0.25)
-    dice = float(np.nanmean([one["dice"] for one in scores.values()]))
-    label = label_of(arm["encoder"], arm["transfer"])
-    return {"arm": label, "dice": dice, "steps": summary["steps"], "seconds": summary["seconds"]}, scores
-
-
-def _scores(rows: dict[str, dict[str, float]], names: Sequence[str], patients: dict[str, str]) -> Scores:
-    cases = {case: {"dice": {name: row[f"dice_{name}"] for name in names}} for case, row in rows.items()}
-    return Scores.of(cases, patients)
-
-
-def _conclude(found: dict[str, Any], chosen: dict[str, Any] | None) -> None:
+def _conclude(found: dict[str, Any], chosen: Arm | None) -> None:
     """One sentence, with the words "no evidence" where that is the truth."""
-    if found["verdict"] == "no evidence" or chosen is None:
-        found["advice"] = (
-            "no evidence that any pretrained encoder helps here; the workflow stays as it is. Few held-out patients "
-            "or a short time show large differences only: try more minutes, or run it with guard: twin"
-        )
+    final = found.get("final")
+    if final is None:
+        found["advice"] = f"no evidence: {_why_none(found)}; the workflow stays as it is"
         return
-    final = found["final"]
     low, high = final["ci95"]
-    word = "helps" if found["verdict"] == "helps" else "hurts: train from scratch"
-    found["advice"] = (
-        f"{label_of(chosen['encoder'], chosen['transfer'])}: transfer {word} (difference {final['difference']:+.3f}, "
-        f"95 % interval {low:+.3f} to {high:+.3f}, {final['patients']} held-out patients); at this short budget"
-    )
+    interval = "" if low is None else f", 95 % interval {low:+.3f} to {high:+.3f}"
+    by = f"difference in Dice {final['difference']:+.3f}{interval}, {final['patients']} held-out patients"
+    arm, steps = found["tournament"][0]["arm"], found["tournament"][0]["steps"]
+    if steps < FEWEST:
+        found["advice"] = f"no evidence: there was time for {steps} steps only; give it more minutes"
+    elif chosen is None:
+        found["advice"] = (
+            f"no evidence that {arm} does better than the same network from scratch ({by}); the workflow stays as it "
+            "is. Few held-out patients or a short time show large differences only: try more minutes, or guard: twin"
+        )
+    elif found["verdict"] == "helps":
+        found["advice"] = f"use {arm}: after so short a training transfer helps ({by})"
+    else:
+        found["advice"] = f"train from scratch: after so short a training {arm} hurts ({by})"
 
 
-def _proposal(workflow: Workflow, chosen: dict[str, Any] | None) -> dict[str, Any]:
+def _why_none(found: Mapping[str, Any]) -> str:
+    if found["ended"] != DONE:
+        return "time was up before the best pair had met its twin from scratch; give it more minutes"
+    return "no pretrained encoder is at hand for this workflow; install weights, or name a model with --model"
+
+
+def _proposal(workflow: Workflow, chosen: Arm | None) -> dict[str, Any]:
     """The workflow with what was chosen, and a guard wherever something is transferred."""
     document = workflow.document()
     if chosen is not None:
-        document["model"]["encoder"], document["transfer"] = chosen["encoder"], chosen["transfer"]
+        document["model"]["encoder"], document["transfer"] = chosen.encoder, chosen.transfer
     transfers = document["model"]["encoder"].get("weights", "none") != "none" or bool(document["transfer"])
     document["guard"] = {"use": "twin"} if transfers else None
     document["steps"] = [step for step in document["steps"] if step["use"] != "guard"]

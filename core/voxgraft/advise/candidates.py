@@ -3,55 +3,82 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..discovery import Catalogue
 from ..errors import VoxGraftError
+from ..model.needs import is_supervised
+from ..models import resolve
 from ..slot import choose
 from ..workflow import Workflow
+from ..yamlfile import load
 
 OFFLINE = ("imagenet", "bundled")
 """What encoders call weights that come with an installed package."""
 
+Document = dict[str, Any]
+"""An encoder or a strategy as a workflow writes it."""
 
-def encoders_at_hand(workflow: Workflow, catalogue: Catalogue, models: Sequence[str] = ()) -> list[dict[str, Any]]:
-    """Documents of encoders with weights that load here: the workflow's own first, then the catalogue's.
+
+def encoders_at_hand(
+    workflow: Workflow, catalogue: Catalogue, models: Sequence[str] = ()
+) -> tuple[list[Document], list[Document]]:
+    """Encoders with weights that load here: the workflow's own first, then those of models, then the catalogue's.
 
     Args:
-        models: References of registered models, whose encoders are tried where they fit the workflow's own encoder.
+        models: References of registered models, each with the encoder that it was trained with.
+
+    Returns:
+        The encoders; and, of those that were asked for and cannot be had, `encoder`, `error` and `verdict`.
     """
     own = workflow.model.encoder.document()
-    wanted = [own] if own.get("weights", "none") != "none" else []
-    wanted += [{**own, "weights": reference} for reference in models]
-    for _, card in catalogue.of("encoder"):
-        if workflow.model.dims in getattr(card, "dims", (2, 3)):
-            wanted += [{"use": card.name, "weights": word} for word in OFFLINE]
-    found: list[dict[str, Any]] = []
+    asked: list[Document] = [own] if own.get("weights", "none") != "none" else []
+    asked += [{**own, "weights": reference} for reference in models]
+    guessed = [
+        {"use": card.name, "weights": word}
+        for _, card in catalogue.of("encoder")
+        for word in OFFLINE
+        if workflow.model.dims in getattr(card, "dims", (2, 3))
+    ]
+    found: list[Document] = []
+    unusable: list[Document] = []
     known: set[str] = set()
-    for document in wanted:
+    for place, document in enumerate(asked + guessed):
         try:
+            if document["weights"] in models:
+                document = _as_trained(document, catalogue)
             chosen = choose(catalogue, "encoder", copy.deepcopy(document))
             weights = chosen.build().weights()
-        except (VoxGraftError, ValueError):  # no such weights for this encoder, or not installed
-            continue
+        except (VoxGraftError, ValueError) as error:
+            if place < len(asked):
+                unusable.append({"encoder": document, "error": str(error).splitlines()[0], "verdict": "not usable"})
+            continue  # a guess: no such weights for this encoder, or not installed
         if weights is not None and (weights.sha256 or weights.origin) not in known:
             known.add(weights.sha256 or weights.origin)
             found.append(chosen.document())
-    return found
+    return found, unusable
 
 
-def strategies_for(labelled: int, workflow: Workflow) -> list[list[dict[str, Any]]]:
-    """Stacks worth trying with so many labelled cases; the workflow's own first."""
-    own = [one.document() for one in workflow.transfer]
-    usual: list[list[dict[str, Any]]] = [[{"use": "fine-tune", "encoder_lr": 0.3}], [{"use": "freeze"}]]
+def _as_trained(document: Document, catalogue: Catalogue) -> Document:
+    """The encoder of a registered model with the options that it was trained with; else as it is."""
+    written, _ = load(resolve(document["weights"], catalogue).folder / "workflow.yaml")
+    model = written.get("model") if isinstance(written, Mapping) else None
+    encoder = model.get("encoder") if isinstance(model, Mapping) else None
+    return {**encoder, "weights": document["weights"]} if isinstance(encoder, Mapping) else document
+
+
+def strategies_for(labelled: int, workflow: Workflow) -> list[list[Document]]:
+    """Stacks worth trying with so many labelled cases; the workflow's own first, where it learns from labels."""
+    own = [one.document() for one in workflow.transfer] if is_supervised(workflow) else []
+    usual: list[list[Document]] = [[{"use": "fine-tune", "encoder_lr": 0.3}], [{"use": "freeze"}]]
     if labelled <= 4:
         usual.reverse()
     others = [stack for stack in usual if [one["use"] for one in stack] != [one["use"] for one in own]]
     return [own, *others] if own else usual
 
 
-def label_of(encoder: dict[str, Any], transfer: Sequence[dict[str, Any]]) -> str:
+def label_of(encoder: Mapping[str, Any], transfer: Sequence[Mapping[str, Any]]) -> str:
     """How a pair is called in tables."""
     if encoder.get("weights", "none") == "none":
         return f"{encoder['use']}, scratch"

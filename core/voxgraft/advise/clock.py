@@ -1,10 +1,18 @@
-"""The time that advice may take: asked inside every loop, so that it ends when it was told to."""
+"""The time that advice may take: asked inside every loop, and an alarm for what has none, so that it ends in time."""
 
 from __future__ import annotations
 
+import signal
+import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, NoReturn
 
 from ..progress import Bar, Progress
+
+AGAIN = 1.0
+"""Seconds after which the alarm rings again, should something have swallowed it."""
 
 
 class TimeUp(Exception):
@@ -37,6 +45,30 @@ class Clock:
         """
         if self.left <= 0:
             raise TimeUp
+
+    @contextmanager
+    def alarm(self) -> Iterator[None]:
+        """Raise TimeUp when time is up, wherever the work is: one slow step would be over long after the clock is asked
+        again. Only where the system has such alarms (not on Windows), and in the main thread; another alarm that was
+        set before is set again afterwards.
+        """
+        if not hasattr(signal, "setitimer") or threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        began = time.monotonic()
+        before = signal.signal(signal.SIGALRM, _ring)
+        due, interval = signal.setitimer(signal.ITIMER_REAL, max(1e-3, self.left), AGAIN)
+        try:
+            yield
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            signal.signal(signal.SIGALRM, before)
+            if due > 0:
+                signal.setitimer(signal.ITIMER_REAL, max(1e-3, due - (time.monotonic() - began)), interval)
+
+
+def _ring(number: int, frame: Any) -> NoReturn:
+    raise TimeUp
 
 
 class Watched(Progress):

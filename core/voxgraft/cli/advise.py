@@ -30,6 +30,7 @@ def advise(
 
     since = time.monotonic()  # loading counts too
     from ..advise.advise import advise as find_out
+    from ..advise.page import ARMS, PROBES, arm_rows, probe_rows
     from ..discovery import discover
     from ..models import looked_up_at
     from ..workflow import read
@@ -42,6 +43,14 @@ def advise(
     if as_json:
         click.echo(json.dumps(found, indent=2))
         return
-    for row in found["tournament"]:
-        click.echo(f"round {row['round']}  Dice {row['dice']:.3f}  {row['steps']:>5} steps  {row['arm']}")
+    for heads, rows in ((PROBES[:-1], [row[:-1] for row in probe_rows(found)]), (ARMS, arm_rows(found))):
+        if rows:
+            click.echo(_aligned([list(heads), *rows]) + "\n")
     click.echo(f"{found['advice']}\n{folder / 'advice.html'}: the evidence; {folder / 'workflow.yaml'}: the proposal")
+
+
+def _aligned(rows: list[list[str]]) -> str:
+    widths = [max(len(row[place]) for row in rows) for place in range(len(rows[0]))]
+    return "\n".join(
+        "  ".join(f"{cell:{width}}" for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
+    )

@@ -1,0 +1,172 @@
+"""The tournament of advice: pairs of encoder and strategy, and the same network from scratch, trained for a short time.
+
+In the first round every arm has the same time. In the second the best pair and its twin from scratch take the same
+number of steps, so that they differ in nothing but what was transferred; only this gives the verdict. Differences are
+over the held-out volumes, by the guard's tests; those of the first round are corrected for being looked at together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from ..compare import compare_all
+from ..data.prepare import Prepared
+from ..files import remove, write_json
+from ..guard import judge
+from ..infer.build import network_of
+from ..runs.run import Run
+from ..scoring.scores import MEAN, Scores
+from ..train.session import train, validation_dice
+from ..workflow import Workflow
+from .candidates import Document, label_of, strategies_for
+from .clock import Clock
+
+PAIRS = 3
+FEWEST = 30
+"""Steps below which a training has hardly begun, and its scores are no evidence of anything."""
+
+TRAINING = 0.8
+"""The share of the time left that is planned for; evaluation and what cannot be foreseen have the rest."""
+
+Change = Callable[..., Workflow]
+"""The workflow with another encoder, transfer and training."""
+
+
+@dataclass(frozen=True, slots=True)
+class Arm:
+    """One way to train; from scratch where the encoder has no weights."""
+
+    encoder: Document
+    transfer: list[Document]
+
+    @property
+    def label(self) -> str:
+        return label_of(self.encoder, self.transfer)
+
+    @property
+    def twin(self) -> Arm:
+        return Arm({**self.encoder, "weights": "none"}, [])
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """An arm that was trained: a row of the table, its scores, and seconds beside those of training."""
+
+    arm: Arm
+    row: dict[str, Any]
+    scores: Scores
+    beside: float
+
+
+class Tournament:
+    """What the rounds share.
+
+    Args:
+        held_out: The volumes that arms are scored on.
+        change: Makes an arm's workflow.
+    """
+
+    def __init__(
+        self, run: Run, held_out: Sequence[Prepared], clock: Clock, change: Change, say: Callable[[str], None]
+    ) -> None:
+        self._run, self._held_out, self._clock, self._change, self._say = run, held_out, clock, change, say
+
+    def play(self, encoders: Sequence[Document], found: dict[str, Any]) -> Arm | None:
+        """Fill in `tournament`, `verdict` and `final` of what was found, as far as time allows.
+
+        Returns:
+            The arm that the evidence is for: the best pair, or the twin from scratch; None where there is none.
+
+        Raises:
+            TimeUp: Time was up before the verdict.
+        """
+        stacks = strategies_for(len(self._run.split.train), self._run.workflow)
+        pairs = [Arm(encoders[0], stack) for stack in stacks[:2]] + [Arm(one, stacks[0]) for one in encoders[1:2]]
+        arms = [pairs[0], pairs[0].twin, *pairs[1:PAIRS]]
+        share = max(1.0, TRAINING * self._clock.left) / (len(arms) + 4)
+        trials: list[Trial] = []
+        for number, arm in enumerate(arms):
+            trials.append(self._trial(arm, f"round1_{number}", f"{share / 60:.6f} min"))
+            found["tournament"] = _ranked([one.row for one in trials], trials)
+            self._say(f"advise: round 1, {arm.label}: Dice {trials[-1].row['dice']:.3f}")
+        scratch = trials.pop(1)
+        best = max(trials, key=lambda one: float(one.row["dice"]))
+        steps = self._affordable(best, scratch)
+        first = found["tournament"]
+        mine, twin = (
+            self._trial(arm, f"round2_{name}", f"{steps} steps")
+            for name, arm in (("best", best.arm), ("scratch", best.arm.twin))
+        )
+        verdict = judge(mine.scores, twin.scores, "dice", True)
+        if steps < FEWEST:
+            verdict["verdict"] = "no evidence"
+        both = [{**mine.row, "evidence": verdict["verdict"], "against_scratch": verdict}, twin.row]
+        found["tournament"] = [{**row, "round": 2} for row in both] + first
+        found.update(final=verdict, verdict=verdict["verdict"])
+        chosen = {"helps": best.arm, "hurts": best.arm.twin}
+        return chosen.get(verdict["verdict"])
+
+    def _affordable(self, one: Trial, other: Trial) -> int:
+        """How many steps both can take in the time that is left, by what a step of each has taken."""
+        left = TRAINING * self._clock.left - 1.5 * (one.beside + other.beside)
+        each = sum(float(trial.row["seconds"]) / max(1, int(trial.row["steps"])) for trial in (one, other))
+        return max(1, int(left / max(each, 1e-6)))
+
+    def _trial(self, arm: Arm, name: str, budget: str) -> Trial:
+        """Train one arm, and score it on the held-out volumes."""
+        self._clock.check()
+        begun = self._clock.used
+        training = {"budget": budget, "validate_every": 1.0, "validation_cases": 1, "patience": None}
+        workflow = self._change(self._run, arm.encoder, arm.transfer, **training)
+        folder = self._run.folder / name
+        remove(folder)  # of an earlier advice
+        for document in ("plan.json", "split.json"):
+            write_json(folder / document, self._run.read(document))
+        cache = self._run.workflow.data.cache or self._run.folder / "cache"
+        folders = self._run.read("prepared.json")["folders"]
+        write_json(folder / "prepared.json", {"folders": {"": str(cache.resolve()), **folders}})
+        check = self._clock.check
+        summary = train(folder, workflow, self._run.catalogue, lambda numbers, step: check(), lambda share, note: None)
+        scores = self._scores(workflow, folder)
+        remove(folder)
+        row = {
+            "round": 1,
+            "arm": arm.label,
+            "dice": float(scores.summary["dice"][MEAN]["mean"]),
+            "volumes": len(scores.cases),
+            "steps": summary["steps"],
+            "seconds": summary["seconds"],
+        }
+        return Trial(arm, row, scores, max(0.0, self._clock.used - begun - float(summary["seconds"])))
+
+    def _scores(self, workflow: Workflow, folder: Path) -> Scores:
+        from safetensors.torch import load_file
+
+        plan = self._run.plan
+        network = network_of(workflow.model, plan)
+        network.load_state_dict(load_file(folder / "train" / "weights.safetensors"))
+        rows: dict[str, dict[str, dict[str, float]]] = {}
+        for case in self._held_out:
+            self._clock.check()
+            found = validation_dice(network, [case], plan, 0.25)
+            rows[case.case] = {"dice": {name: found[f"dice_{name}"] for _, name in plan.labels}}
+        return Scores.of(rows, {case.id: case.patient for case in self._run.dataset.cases})
+
+
+def _ranked(rows: Sequence[Mapping[str, Any]], trials: Sequence[Trial]) -> list[dict[str, Any]]:
+    """The rows of the first round, best first, each with its difference from the arm from scratch."""
+    against = {trials[1].row["arm"]: trials[1].scores} if len(trials) > 1 else {}
+    others = {one.row["arm"]: one.scores for one in trials if one.row["arm"] not in against}
+    compared = compare_all({**against, **others}, {"dice": True}) if against else []
+    known = {one.run: one for one in compared}
+    found: list[dict[str, Any]] = []
+    for row in sorted(rows, key=lambda row: -float(row["dice"])):
+        one = known.get(str(row["arm"]))
+        if one is not None and trials[1].row["steps"] < FEWEST:
+            one = replace(one, verdict="no evidence")
+        more = {} if one is None else {"evidence": one.verdict, "against_scratch": one.document()}
+        found.append({**row, **more})
+    return found
