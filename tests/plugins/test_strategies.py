@@ -249,10 +249,26 @@ def decays(decay: float) -> Make:
     return lambda: LayerDecay(LayerDecayConfig(decay=decay))
 
 
+class ScalesNobodyReads(LayerDecay):
+    """As timm's groups: the scale of each layer is written down, and plain optimisers do not look at it."""
+
+    def edit(self, rows: Sequence[Row], context: Context) -> list[Row]:
+        self.scales = {row.name: row.lr for row in super().edit(rows, context)}
+        return list(rows)
+
+
+class OneLayer(LayerDecay):
+    """All of the encoder counts as one layer, as where nobody says what its layers are."""
+
+    def edit(self, rows: Sequence[Row], context: Context) -> list[Row]:
+        return [row.but(lr=row.lr * 0.75) if row.name.startswith("encoder.") else row for row in rows]
+
+
 @pytest.mark.parametrize("check", [check_rates, check_realised_rates])
 def test_rates_fall_with_the_distance_from_the_decoder(check: Callable[[Make], None]) -> None:
     check(decays(0.75))
-    for wrong in (TransferStrategy, decays(1.0), decays(0.5), lambda: FineTune(FineTuneConfig())):
+    sabotaged = [lambda kind=kind: kind(LayerDecayConfig(decay=0.75)) for kind in (ScalesNobodyReads, OneLayer)]
+    for wrong in (*sabotaged, TransferStrategy, decays(1.0), decays(0.5), lambda: FineTune(FineTuneConfig())):
         with pytest.raises(AssertionError):
             check(wrong)
 
@@ -264,18 +280,62 @@ def test_parameters_that_were_not_pretrained_learn_at_the_full_rate() -> None:
         assert slow == {"encoder.stem.weight"}
 
 
-def test_fine_tuning_slows_the_encoder_and_holds_shallow_stages() -> None:
-    trainer = Trainer(network(), FineTune(FineTuneConfig(encoder_lr=0.1, from_stage=1)), lr=1e-3)
+def fine_tune(kind: type[FineTune] = FineTune, **options: Any) -> Make:
+    return lambda: kind(FineTuneConfig(**options))
+
+
+def check_fine_tune(make: Make) -> None:
+    """A tenth of the rate for the encoder, whose first stage neither learns nor behaves as in training; the table says
+    so, and plain gradient descent does it."""
+    trainer = Trainer(network(), make(), lr=1e-3, weight_decay=0.0, use="sgd", momentum=0.0)
     held = {"encoder.stem.weight", "encoder.stem.bias", "encoder.stem_norm.weight", "encoder.stem_norm.bias"}
     assert {name for name, row in trainer.rows.items() if not row.train} == held
     for name, row in trainer.rows.items():
         if name not in held:
             assert row.lr == pytest.approx(1e-4 if name.startswith("encoder.") else 1e-3)
-    before = state(trainer.net, "encoder.")
-    trainer.fit(2, 2)
+    before = state(trainer.net)
+    trainer.fit(1, 1)
     names = moved(before, trainer.net)
-    assert "encoder.middle.0.weight" in names
+    assert {"encoder.middle.0.weight", "encoder.middle.1.running_mean"} <= names
     assert not {name for name in names if name.startswith("encoder.stem")}
+    parameters = dict(trainer.net.named_parameters())
+    for name, rate in {"encoder.deep.conv.weight": 1e-4, "heads.0.weight": 1e-3}.items():
+        step = (before[name] - parameters[name].detach()).norm() / parameters[name].grad.norm()
+        assert float(step) == pytest.approx(rate, rel=2e-3), name
+
+
+class SlowsEverything(FineTune):
+    """The new part learns slowly as well."""
+
+    def edit(self, rows: Sequence[Row], context: Context) -> list[Row]:
+        return [row.but(lr=1e-4) if row.train else row for row in super().edit(rows, context)]
+
+
+class HoldsWeightsOnly(FineTune):
+    """Statistics of the stages that are held follow the new images."""
+
+    def train_mode(self, context: Context) -> None: ...
+
+
+class SaysOnly(FineTune):
+    """The table is right, and what is done is not."""
+
+    def after_step(self, context: Context) -> None:
+        with torch.no_grad():
+            for name, parameter in context.network.named_parameters():
+                if name.startswith("encoder.") and parameter.grad is not None:
+                    parameter.sub_(parameter.grad, alpha=9e-4)
+
+
+def test_fine_tuning_slows_the_encoder_and_holds_shallow_stages() -> None:
+    options = {"encoder_lr": 0.1, "from_stage": 1}
+    check_fine_tune(fine_tune(**options))
+    for sabotage in (SlowsEverything, HoldsWeightsOnly, SaysOnly):
+        with pytest.raises(AssertionError):
+            check_fine_tune(fine_tune(sabotage, **options))
+    for wrong in (fine_tune(encoder_lr=0.1), fine_tune(encoder_lr=0.2, from_stage=1), TransferStrategy):
+        with pytest.raises(AssertionError):
+            check_fine_tune(wrong)
 
 
 def test_keep_norm_holds_statistics_and_lets_weights_learn() -> None:

@@ -6,8 +6,10 @@ import math
 from copy import deepcopy
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from scipy import ndimage
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -295,8 +297,11 @@ def test_what_is_kept_is_stated() -> None:
     for keep in ("teacher", "student"):
         strategy = MeanTeacher(MeanTeacherConfig(keep=keep))
         context = ready(strategy)
+        strategy.teacher.load_state_dict(other(6).state_dict())
         kept = Stack([strategy]).export(context, context.network)
-        assert (kept is strategy.teacher) == (keep == "teacher") and (kept is context.network) == (keep == "student")
+        wanted = strategy.teacher if keep == "teacher" else context.network
+        assert all(torch.equal(a, b) for a, b in zip(kept.parameters(), wanted.parameters(), strict=True))
+        assert kept is not strategy.teacher, "what is kept may be masked or merged; the teacher goes on"
 
 
 @pytest.mark.parametrize("follows", ["labelled", "unlabelled"])
@@ -535,6 +540,62 @@ def test_distances_are_signed_and_cut() -> None:
     assert found[0, 0, 4, 4] == pytest.approx(1.5 / 2) and found[0, 0, 3, 4] == pytest.approx(0.5 / 2)
     assert found[0, 0, 2, 4] == pytest.approx(-0.5 / 2) and found[0, 0, 4, 2] == pytest.approx(-1.5 / 2)
     assert found[0, 0, 0, 0] == -1 and (found[0, 1] == -1).all()
+
+
+def check_branches(kind: type[MultiTask]) -> None:
+    """Each branch against its formula, written again: distances (also of voxels that do not count), the image, what is
+    there."""
+    strategy = kind(MultiTaskConfig(branches=("boundary", "reconstruction", "presence"), weight=0.5, reach=3.0))
+    context, data = ready(strategy), batch()
+    data["target"][0] = 0
+    data["target"][1:, 2:9, 3:12] = 1
+    counted = data["counted"] = torch.ones_like(data["target"], dtype=torch.bool)
+    counted[2, :, 8:] = False
+    output = context.network(data["image"])
+    terms = strategy.losses(context, data, output)
+    found = context.extra["branch_boundary"](output.maps[0])[:, 0]
+    inside = data["target"].bool().numpy()
+    wanted = np.full(inside.shape, -1.0)
+    for place in (1, 2):
+        near = ndimage.distance_transform_edt(inside[place]) - ndimage.distance_transform_edt(~inside[place])
+        wanted[place] = np.clip((near - 0.5 * np.sign(near)) / 3.0, -1, 1)
+    error = (found - torch.from_numpy(wanted).float()).abs()[counted].mean()
+    torch.testing.assert_close(terms["boundary"], 0.5 * error)
+    image = context.extra["branch_reconstruction"](output.maps[0])
+    torch.testing.assert_close(terms["reconstruction"], 0.5 * (image - data["image"]).square().mean())
+    there = context.extra["branch_presence"](output.features[-1].mean((2, 3)))
+    truth = torch.tensor([[0.0], [1.0], [1.0]])
+    entropy = -(truth * functional.logsigmoid(there) + (1 - truth) * functional.logsigmoid(-there)).mean()
+    torch.testing.assert_close(terms["presence"], 0.5 * entropy)
+
+
+class Unsigned(MultiTask):
+    """Within and without are alike: the branch cannot tell one side of a border from the other."""
+
+    def _boundary(self, context: Context, batch: Any, output: Any) -> Tensor:
+        found = context.extra["branch_boundary"](output.maps[0])
+        wanted = distances((batch["target"] == 1)[:, None], (1.0, 1.0), 3.0).abs()
+        counts = batch["counted"]
+        return ((found - wanted).abs() * counts[:, None]).sum() / counts.sum()
+
+
+class CountsEveryVoxel(MultiTask):
+    def _boundary(self, context: Context, batch: Any, output: Any) -> Tensor:
+        return super()._boundary(context, {**batch, "counted": torch.ones_like(batch["counted"])}, output)
+
+
+class SeesTheAnswer(MultiTask):
+    """What is there is read off the finest map's mean, not the encoder's coarsest."""
+
+    def _presence(self, context: Context, batch: Any, output: Any) -> Tensor:
+        return super()._presence(context, batch, output._replace(features=output.features[:1]))
+
+
+def test_branches_are_their_formulas() -> None:
+    check_branches(MultiTask)
+    for sabotage in (Unsigned, CountsEveryVoxel, SeesTheAnswer):
+        with pytest.raises(AssertionError):
+            check_branches(sabotage)
 
 
 @pytest.mark.parametrize("weighting", ["equal", "uncertainty", "dwa", "pcgrad"])

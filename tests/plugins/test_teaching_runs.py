@@ -16,6 +16,7 @@ from safetensors.torch import load_file
 
 from strategy_jobs import job, plan, squares
 from strategy_trainer import Stages, Sum
+from voxgraft.advise.candidates import encoders_at_hand
 from voxgraft.discovery import Catalogue
 from voxgraft.errors import DataError, TrainingError
 from voxgraft.model.network import SegmentationNetwork
@@ -27,6 +28,7 @@ from voxgraft.train import loop
 from voxgraft.train.batches import Unlabelled
 from voxgraft.train.session import start_network, table
 from voxgraft.workflow import from_document
+from voxgraft_plugins.teaching import CARDS
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -44,18 +46,30 @@ def other(seed: int) -> SegmentationNetwork:
     return SegmentationNetwork(Stages(), Sum(), 2, 2)
 
 
-def teaching_job(folder: Path, catalogue: Catalogue, options: dict[str, Any], **more: Any) -> loop.Job:
-    """A training of one strategy, with unlabelled scans beside."""
-    strategy = choose(catalogue, "strategy", options).build().make()
-    if strategy.name == "co-training":
-        strategy.prepare = lambda context: {"peer": other(7)}  # type: ignore[method-assign]
-    made = job(folder, [strategy], **more)
+def teaching_job(folder: Path, catalogue: Catalogue, *options: dict[str, Any], **more: Any) -> loop.Job:
+    """A training of a stack of strategies, with unlabelled scans beside."""
+    strategies = [choose(catalogue, "strategy", dict(one)).build().make() for one in options]
+    for strategy in strategies:
+        if strategy.name == "co-training":
+            strategy.prepare = lambda context: {"peer": other(7)}
+        if strategy.name == "distil":
+            strategy.teacher = other(5)
+    made = job(folder, strategies, **more)
     made.context.another = other
     made.batches.beside = Unlabelled(squares(2), plan(), seed=3)
     return made
 
 
-STRAIGHT = [
+STACK: list[dict[str, Any]] = [
+    {"use": "freeze", "until": "20%"},
+    {"use": "layer-decay", "decay": 0.5},
+    {"use": "l2-sp"},
+    {"use": "mean-teacher"},
+]
+STRAIGHT: list[dict[str, Any] | list[dict[str, Any]]] = [
+    STACK,
+    [{"use": "lora"}, {"use": "mean-teacher"}],
+    {"use": "distil", "teacher": "other", "features": 0.5},
     {"use": "mean-teacher", "threshold": True, "passes": 2},
     {"use": "co-training", "form": "both"},
     {"use": "adversarial", "level": "features", "width": 4},
@@ -67,11 +81,22 @@ STRAIGHT = [
 ]
 
 
-@pytest.mark.parametrize("options", STRAIGHT, ids=lambda one: "-".join(map(str, list(one.values())[:2])))
+def called(one: Any) -> str:
+    stack = one if isinstance(one, list) else [one]
+    return "+".join("-".join(map(str, list(options.values())[:2])) for options in stack)
+
+
+def test_every_teaching_strategy_is_killed_and_resumed() -> None:
+    used = {one["use"] for entry in STRAIGHT for one in (entry if isinstance(entry, list) else [entry])}
+    assert {name for name, *_ in CARDS} <= used
+
+
+@pytest.mark.parametrize("options", STRAIGHT, ids=called)
 def test_two_and_two_steps_are_four(tmp_path: Path, catalogue: Catalogue, monkeypatch: Any, options: Any) -> None:
+    options = options if isinstance(options, list) else [options]
     monkeypatch.setattr(loop, "SAVE_EVERY", 0.0)
-    straight, _ = loop.fit(teaching_job(tmp_path / "a", catalogue, options), Fabric(**CPU))
-    first = teaching_job(tmp_path / "b", catalogue, options)
+    straight, _ = loop.fit(teaching_job(tmp_path / "a", catalogue, *options), Fabric(**CPU))
+    first = teaching_job(tmp_path / "b", catalogue, *options)
     real, done = loop._save, []
 
     def save(*args: Any) -> None:
@@ -85,7 +110,7 @@ def test_two_and_two_steps_are_four(tmp_path: Path, catalogue: Catalogue, monkey
         loop.fit(first, Fabric(**CPU))
     monkeypatch.setattr(loop, "_save", real)
     torch.manual_seed(99)
-    second = teaching_job(tmp_path / "b", catalogue, options)
+    second = teaching_job(tmp_path / "b", catalogue, *options)
     resumed, state = loop.fit(second, Fabric(**CPU))
     assert state.step == 4 and second.context.step == 3
     mine, its = straight.state_dict(), resumed.state_dict()
@@ -120,6 +145,25 @@ def test_what_strategies_bring_is_in_the_table(tmp_path: Path, catalogue: Catalo
     training: Any = SimpleNamespace(training=made.options)
     found = table(made.network, {}, made.stack, made.context, training)
     assert len(found) == len(dict(made.network.named_parameters()))
+
+
+def test_the_table_of_a_stack_says_what_each_strategy_decided(tmp_path: Path, catalogue: Catalogue) -> None:
+    """Every parameter of [freeze for a while, layer-decay, l2-sp, mean-teacher], in any order of the four: the teacher
+    has no row, what thaws later counts as trained, and decay of another kind is off."""
+    rate, stages = 2e-3, {"stem": 0, "stem_norm": 0, "middle": 1, "deep": 2}
+    for stack in (STACK, STACK[::-1]):
+        made = teaching_job(tmp_path, catalogue, *stack, optimiser={"lr": rate})
+        rows = {row.name: row for row in made.rows}
+        assert len(rows) == len(made.rows) and set(rows) == {name for name, _ in made.network.named_parameters()}
+        for name, parameter in made.network.named_parameters():
+            part = name.split(".")
+            row = rows[name]
+            mine = rate * 0.5 ** (3 - stages[part[1]]) if part[0] == "encoder" else rate
+            assert (row.shape, row.train) == (tuple(parameter.shape), True)
+            assert row.lr == pytest.approx(mine, rel=1e-12) and row.weight_decay == 0.0
+            assert row.origin == ("pretrained" if part[0] == "encoder" else "new")
+    plain = teaching_job(tmp_path, catalogue, STACK[3], optimiser={"lr": rate})
+    assert {row.weight_decay > 0 for row in plain.rows if len(row.shape) > 1} == {True}
 
 
 # ------------------------------------------------------------------------------------------------------- whole runs
@@ -270,6 +314,12 @@ def test_pretraining_without_labels_gives_an_encoder_to_start_from(
     tuned = load_file(read_package(second.package).weights)
     assert not torch.equal(tuned["heads.0.weight"], mine["heads.0.weight"])
     assert second.read("evaluate/scores.json")["cases"]
+    asked = document(sets, [])
+    asked["model"]["encoder"]["width"] = 16
+    models = ["models:/squares-encoder@champion", "models:/squares@champion"]
+    found, unusable = encoders_at_hand(from_document(asked, catalogue), catalogue, models)
+    assert found[0]["weights"] == models[0] and found[0]["width"] == 8, "as it was trained"
+    assert [row["encoder"]["weights"] for row in unusable] == models[1:] and "squares" in unusable[0]["error"]
 
 
 @pytest.mark.parametrize(
