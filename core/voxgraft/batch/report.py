@@ -14,6 +14,7 @@ from urllib.parse import quote
 
 from ..files import write_text
 from ..package import Package
+from ..pages import style
 from .ledger import Row
 from .outputs import PREVIEW
 from .quality import LOW_CONFIDENCE
@@ -37,6 +38,7 @@ def page(rows: Sequence[Row], package: Package, name: str) -> str:
     work = by_doubt(row for row in rows if row.state != "left-out")
     written = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime())
     return template.substitute(
+        style=style(),
         title=f"Worklist {escape(name)}",
         written=f"{len(work)} scans, written {written}",
         counts=_counts(rows),

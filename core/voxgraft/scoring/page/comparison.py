@@ -9,6 +9,7 @@ from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ...pages import style
 from .plots import COLOURS, legend
 
 if TYPE_CHECKING:
@@ -17,11 +18,11 @@ if TYPE_CHECKING:
 Curve = Sequence[Mapping[str, float]]
 
 STYLE = (
-    "body{font:15px/1.5 system-ui,sans-serif;max-width:64rem;margin:2rem auto;padding:0 1rem;color:#1d2733}"
-    "table{border-collapse:collapse}td,th{padding:.3rem .8rem;border-bottom:1px solid #d8dee6;text-align:left}"
-    "svg{width:100%;max-width:32rem}svg text{font-size:11px;fill:#5c6773}.key{margin-right:1rem}"
-    ".key i{display:inline-block;width:.8em;height:.8em;margin-right:.3em}.better{color:#1f7a54}.worse{color:#b3261e}"
+    "svg{width:100%;max-width:32rem}svg text{font-size:11px;fill:var(--soft)}.key{margin-right:1rem}"
+    ".key i{display:inline-block;width:.8em;height:.8em;margin-right:.3em}"
+    ".better{color:var(--good)}.worse{color:var(--bad)}"
 )
+"""What this page has beside the rules of all pages."""
 WIDTH, HEIGHT, LEFT, BOTTOM = 480, 240, 44, 34
 
 
@@ -67,8 +68,9 @@ def comparison_page(comparisons: Sequence[Comparison], curves: Mapping[str, Mapp
     shown = f"<h2>Validation Dice</h2><p>{legend(list(curves))}</p>{plots}" if plots else ""
     return (
         '<!doctype html><html lang="en"><meta charset="utf-8"><title>Comparison of runs</title>'
-        f"<style>{STYLE}</style><h1>Comparison of runs</h1>"
-        f"<table><tr>{''.join(f'<th>{one}</th>' for one in heads)}</tr>{rows}</table><p>{escape(how)}</p>{shown}</html>"
+        f"<style>{style()}{STYLE}</style><header><div><h1>Comparison of runs</h1>"
+        f'<p class="soft">{escape(how)}</p></div></header><main><div class="scroll"><table>'
+        f"<tr>{''.join(f'<th>{one}</th>' for one in heads)}</tr>{rows}</table></div>{shown}</main></html>"
     )
 
 

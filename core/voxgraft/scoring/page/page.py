@@ -15,6 +15,7 @@ from string import Template
 from typing import TYPE_CHECKING, Any
 
 from ...files import write_text
+from ...pages import style
 from ..micro import POOLED
 from ..scores import MEAN, Scores
 from ..subgroups import AGES, FEW
@@ -88,6 +89,7 @@ def page(scores: Scores, cards: Mapping[str, About], title: str, pictures: Mappi
         ("look", len(scores.unmatched), "predictions without a reference"),
     ]
     return template.substitute(
+        style=style(),
         title=escape(title),
         written=time.strftime("Written %Y-%m-%d %H:%M UTC", time.gmtime()),
         counts="".join(f'<span class="count {kind}"><b>{n}</b> {text}</span>' for kind, n, text in counts if n),
