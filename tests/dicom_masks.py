@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,8 @@ import pytest
 from dicom_series import make_series
 from voxgraft.data.cases import Label, Labels
 from voxgraft.discovery import Catalogue
+from voxgraft.errors import BadImage
+from voxgraft.interfaces import StructureReader
 from voxgraft.reading import scan
 from voxgraft.volume import Item, Volume
 
@@ -92,6 +95,34 @@ def wanted(mask: Volume, labels: Labels = LABELS) -> dict[str, Any]:
 def same(found: dict[str, Any], meant: dict[str, Any]) -> bool:
     """Whether the structures are the same, voxel by voxel."""
     return found.keys() == meant.keys() and all(np.array_equal(found[name], meant[name]) for name in meant)
+
+
+def refused_when_spoilt(reader: StructureReader, item: Item, mask: Volume, times: int, bytes_each: int) -> int:
+    """How often an object with some random bytes is refused; else it must give bits in the mask's grid."""
+    whole = item.path.read_bytes()
+    rng = np.random.default_rng(0)
+    refused = 0
+    for _ in range(times):
+        spoilt = bytearray(whole)
+        for place in rng.integers(0, len(whole), bytes_each):
+            spoilt[place] = int(rng.integers(0, 256))
+        item.path.write_bytes(spoilt)
+        (again,) = reader.scan([item.path])
+        try:
+            found = reader.structures(replace(item, problems=again.problems), mask)
+            assert all(bits.shape == mask.shape for bits in found.values())
+        except BadImage:
+            refused += 1
+    return refused
+
+
+def check_other_frames(reader: StructureReader, item: Item, mask: Volume) -> None:
+    """Another frame of reference is refused, unless the object names the series."""
+    assert mask.item is not None
+    other = replace(mask.item, facts={**mask.item.facts, "frame": "1.2.3"})
+    assert same(reader.structures(item, replace(mask, item=other)), wanted(mask))
+    with pytest.raises(BadImage, match="another frame of reference"):
+        reader.structures(item, replace(mask, item=replace(other, series="1.2.4")))
 
 
 def complaints(path: Path) -> list[str]:

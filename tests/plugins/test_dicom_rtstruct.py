@@ -5,7 +5,6 @@ from __future__ import annotations
 import shutil
 import subprocess
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +21,11 @@ from dicom_masks import (
     LABELS,
     ORIENTATIONS,
     blobs,
+    check_other_frames,
     complaints,
     only,
     overlapping,
+    refused_when_spoilt,
     same,
     series,
     turned,
@@ -344,30 +345,12 @@ def test_a_file_cut_anywhere_is_refused_or_whole(mask: Volume, tmp_path: Path) -
 
 def test_random_bytes_never_crash(mask: Volume, tmp_path: Path) -> None:
     item = written(mask, tmp_path / "m.dcm")
-    whole = (tmp_path / "m.dcm").read_bytes()
-    rng = np.random.default_rng(0)
-    refused = 0
-    for _ in range(90):
-        spoilt = bytearray(whole)
-        for place in rng.integers(0, len(whole), 4):
-            spoilt[place] = int(rng.integers(0, 256))
-        (tmp_path / "m.dcm").write_bytes(spoilt)
-        (again,) = READER.scan([tmp_path / "m.dcm"])
-        try:
-            found = READER.structures(replace(item, problems=again.problems), mask)
-            assert all(bits.shape == mask.shape for bits in found.values())
-        except BadImage:
-            refused += 1
-    assert refused > 10
+    assert refused_when_spoilt(READER, item, mask, times=90, bytes_each=4) > 10
 
 
 def test_another_frame_of_reference_is_refused_unless_it_names_the_series(mask: Volume, tmp_path: Path) -> None:
     item = written(mask, tmp_path / "m.dcm")
-    assert mask.item is not None
-    other = replace(mask.item, facts={**mask.item.facts, "frame": "1.2.3"})
-    assert same(READER.structures(item, replace(mask, item=other)), wanted(mask))
-    with pytest.raises(BadImage, match="another frame of reference"):
-        READER.structures(item, replace(mask, item=replace(other, series="1.2.4")))
+    check_other_frames(READER, item, mask)
 
 
 def test_contours_in_the_wrong_place_are_never_kept(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 from collections.abc import Callable
 from dataclasses import replace
@@ -14,46 +13,25 @@ import pytest
 from pydicom import dcmread
 from pydicom.dataset import Dataset
 
+from dicom_masks import DCIODVFY, FACTS, only, turned
 from dicom_series import make_series
 from voxgraft.data.cases import Label, Labels
 from voxgraft.derived import sources, terms
 from voxgraft.discovery import Catalogue
 from voxgraft.errors import BadImage, DataError
-from voxgraft.reading import read_item, scan
+from voxgraft.reading import read_item
 from voxgraft.volume import Item, Volume
 from voxgraft.writing import write
 from voxgraft_plugins.dicom_seg import writer
 from voxgraft_plugins.dicom_seg.objects import read_object
 
 LABELS = Labels((Label(1, "Left kidney"), Label(4, "mystery"), Label(300, "Tumour")))
-FACTS = {"model": "kidney-ct", "version": "3", "hash": "ab" * 32, "software": "voxgraft 0.1.0"}
 LPS = np.array([-1.0, -1.0, 1.0])
-
-
-def turned(*angles: float, spacing: tuple[float, float, float] = (0.9, 0.8, 2.5)) -> Any:
-    """An affine of axes that are turned around x, y and z by these angles in degrees."""
-    rotation = np.eye(3)
-    for axis, angle in enumerate(np.radians(angles)):
-        one = np.eye(3)
-        a, b = [other for other in range(3) if other != axis]
-        one[a, a] = one[b, b] = np.cos(angle)
-        one[a, b], one[b, a] = -np.sin(angle), np.sin(angle)
-        rotation = rotation @ one
-    affine = np.eye(4)
-    affine[:3, :3] = rotation * spacing
-    affine[:3, 3] = [31.4, -27.1, 8.2]
-    return affine
 
 
 def series(folder: Path, affine: Any = None, shape: tuple[int, int, int] = (19, 14, 9), **changes: Any) -> None:
     array = np.arange(np.prod(shape), dtype=np.int16).reshape(shape)
     make_series(folder, array, turned(0, 0, 0) if affine is None else affine, **changes)
-
-
-def only(path: Path, catalogue: Catalogue) -> Item:
-    (item,) = scan(path, catalogue)
-    assert item.errors == ()
-    return item
 
 
 def blobs(item: Item, seed: int = 3) -> Volume:
@@ -363,7 +341,7 @@ def test_a_mask_in_the_wrong_place_is_never_kept(
     assert list((tmp_path / "out").iterdir()) == []
 
 
-@pytest.mark.skipif(shutil.which("dciodvfy") is None, reason="dciodvfy (Debian's dicom3tools) is not installed")
+@DCIODVFY
 @pytest.mark.parametrize("empty", [False, True])
 def test_a_strict_checker_finds_no_error(empty: bool, tmp_path: Path, catalogue: Catalogue) -> None:
     series(tmp_path / "s", turned(20, -35, 12))

@@ -9,21 +9,10 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from voxgraft.data.cases import Dataset
+from layout_folders import read, touch
 from voxgraft.discovery import Catalogue
 from voxgraft.errors import DataError
 from voxgraft.slot import choose
-
-
-def read(catalogue: Catalogue, use: str, **options: Any) -> Dataset:
-    found: Dataset = choose(catalogue, "layout", {"use": use, **options}).build().read()
-    return found
-
-
-def touch(folder: Path, *names: str) -> None:
-    for name in names:
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_bytes(b"")
 
 
 def decathlon(folder: Path, **changes: Any) -> Path:

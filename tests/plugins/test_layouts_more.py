@@ -8,22 +8,10 @@ from typing import Any
 
 import pytest
 
-from voxgraft.data.cases import Dataset, MaskRef, Region, Split
+from layout_folders import read, touch
+from voxgraft.data.cases import MaskRef, Region, Split
 from voxgraft.discovery import Catalogue
 from voxgraft.errors import DataError
-from voxgraft.slot import choose
-
-
-def read(catalogue: Catalogue, use: str, **options: Any) -> Dataset:
-    found: Dataset = choose(catalogue, "layout", {"use": use, **options}).build().read()
-    return found
-
-
-def touch(folder: Path, *names: str) -> None:
-    for name in names:
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_bytes(b"")
-
 
 BRATS = {"background": 0, "whole tumor": [1, 2, 3], "tumor core": [2, 3], "enhancing": [3], "ignore": 4}
 

@@ -11,10 +11,9 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
+from mask_pairs import blobs, noise, pair_of
 from voxgraft.interfaces import Metric
 from voxgraft.scoring.area import area_distances
-from voxgraft.scoring.confusion import confusion
-from voxgraft.scoring.crops import Crops
 from voxgraft.scoring.lesions import find_lesions
 from voxgraft.scoring.pair import MaskPair
 from voxgraft.scoring.surface import label_surface_distances, surface, surface_distances
@@ -29,29 +28,6 @@ def metric(catalogue: Any) -> Any:
         return choose(catalogue, "metric", {"use": name, **options}).build()
 
     return make
-
-
-def pair_of(prediction: Any, reference: Any, spacing: tuple[float, ...]) -> MaskPair:
-    prediction, reference = (np.asarray(mask, bool) for mask in (prediction, reference))
-    crops = Crops(prediction, reference, [1])
-    return MaskPair(confusion(prediction, reference, [1])[1], spacing, lambda: crops.masks(1))
-
-
-def blobs(seed: int, shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
-    """Two smooth masks that resemble each other, touch the border of the image, and hold a few specks."""
-    from scipy.ndimage import gaussian_filter
-
-    generator = np.random.default_rng(seed)
-    field = gaussian_filter(generator.standard_normal(shape), 3)
-    other = field + gaussian_filter(generator.standard_normal(shape), 2) * 0.6
-    prediction, reference = other > other.std() * 0.5, field > field.std() * 0.5
-    prediction[tuple(generator.integers(0, n, 3) for n in shape)] = True
-    return prediction, reference
-
-
-def noise(seed: int, shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
-    generator = np.random.default_rng(seed)
-    return generator.random(shape) < 0.3, generator.random(shape) < 0.5
 
 
 def cubes(seed: int, shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:

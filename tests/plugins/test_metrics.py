@@ -13,12 +13,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
+from mask_pairs import blobs, noise, pair_of
 from voxgraft.data.cases import Labels
 from voxgraft.discovery import Catalogue
 from voxgraft.errors import BrokenPlugin, DataError
 from voxgraft.interfaces import Metric
-from voxgraft.scoring.confusion import confusion
-from voxgraft.scoring.crops import Crops
 from voxgraft.scoring.pair import Counts, MaskPair
 from voxgraft.scoring.scores import score_case
 from voxgraft.scoring.surface import surface
@@ -40,13 +39,6 @@ OVERLAP = (
 @pytest.fixture(scope="module")
 def metrics(catalogue: Catalogue) -> dict[str, Metric]:
     return {name: choose(catalogue, "metric", {"use": name}).build() for name in NAMES}
-
-
-def pair_of(prediction: Any, reference: Any, spacing: tuple[float, ...] | None = None) -> MaskPair:
-    prediction, reference = (np.asarray(mask, bool) for mask in (prediction, reference))
-    counts = confusion(prediction, reference, [1])[1]
-    crops = Crops(prediction, reference, [1])
-    return MaskPair(counts, spacing or (1.0,) * prediction.ndim, lambda: crops.masks(1))
 
 
 def cube(start: tuple[int, ...], size: int = 4, shape: tuple[int, ...] = (10, 10, 10)) -> np.ndarray:
@@ -147,23 +139,6 @@ def test_turning_both_masks_over_changes_nothing(metrics, prediction, data) -> N
     for name, metric in metrics.items():
         assert metric(pair) == pytest.approx(metric(flipped), nan_ok=True), name
         assert metric(pair) == pytest.approx(metric(swapped), nan_ok=True), name
-
-
-def blobs(seed: int, shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
-    """Two smooth masks that resemble each other, touch the border of the image, and hold a few specks."""
-    from scipy.ndimage import gaussian_filter
-
-    generator = np.random.default_rng(seed)
-    field = gaussian_filter(generator.standard_normal(shape), 3)
-    other = field + gaussian_filter(generator.standard_normal(shape), 2) * 0.6
-    prediction, reference = other > other.std() * 0.5, field > field.std() * 0.5
-    prediction[tuple(generator.integers(0, n, 3) for n in shape)] = True
-    return prediction, reference
-
-
-def noise(seed: int, shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
-    generator = np.random.default_rng(seed)
-    return generator.random(shape) < 0.3, generator.random(shape) < 0.5
 
 
 @pytest.mark.parametrize("make", [blobs, noise])

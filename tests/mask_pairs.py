@@ -1,0 +1,36 @@
+"""Pairs of masks for tests of metrics: smooth ones that resemble each other, and noise."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from voxgraft.scoring.confusion import confusion
+from voxgraft.scoring.crops import Crops
+from voxgraft.scoring.pair import MaskPair
+
+
+def pair_of(prediction: Any, reference: Any, spacing: tuple[float, ...] | None = None) -> MaskPair:
+    """What metrics are given; without a spacing voxels are 1 mm wide."""
+    prediction, reference = (np.asarray(mask, bool) for mask in (prediction, reference))
+    counts = confusion(prediction, reference, [1])[1]
+    crops = Crops(prediction, reference, [1])
+    return MaskPair(counts, spacing or (1.0,) * prediction.ndim, lambda: crops.masks(1))
+
+
+def blobs(seed: int, shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
+    """Two smooth masks that resemble each other, touch the border of the image, and hold a few specks."""
+    from scipy.ndimage import gaussian_filter
+
+    generator = np.random.default_rng(seed)
+    field = gaussian_filter(generator.standard_normal(shape), 3)
+    other = field + gaussian_filter(generator.standard_normal(shape), 2) * 0.6
+    prediction, reference = other > other.std() * 0.5, field > field.std() * 0.5
+    prediction[tuple(generator.integers(0, n, 3) for n in shape)] = True
+    return prediction, reference
+
+
+def noise(seed: int, shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
+    generator = np.random.default_rng(seed)
+    return generator.random(shape) < 0.3, generator.random(shape) < 0.5
