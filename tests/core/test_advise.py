@@ -6,6 +6,7 @@ import json
 import signal
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import nibabel as nib
 import numpy as np
@@ -16,8 +17,9 @@ from datasets import boxes, workflow
 from voxgraft.advise.advise import _conclude
 from voxgraft.advise.clock import Clock, TimeUp
 from voxgraft.advise.probe import probe_dice
-from voxgraft.advise.tournament import Arm
+from voxgraft.advise.tournament import Arm, Tournament, Trial
 from voxgraft.cli import main
+from voxgraft.scoring.scores import Scores
 from voxgraft.train import loop
 
 MINUTES = 0.3
@@ -116,3 +118,52 @@ def test_without_weights_at_hand_there_is_no_evidence() -> None:
     found: dict[str, object] = {"verdict": "no evidence", "ended": "all was done"}
     _conclude(found, None)
     assert str(found["advice"]).startswith("no evidence: no pretrained encoder is at hand")
+
+
+def played(monkeypatch, gain: float, seconds: float = 0.01, volumes: int = 8):
+    """A tournament whose trainings are made up: transfer gains so much over scratch, a step takes so long."""
+    workflow = SimpleNamespace(transfer=[])
+    run = SimpleNamespace(workflow=workflow, split=SimpleNamespace(train=["a"] * 8))
+    game = Tournament(run, [], Clock(1.0), lambda *args, **more: None, lambda text: None)
+    asked = []
+
+    def trial(arm, name, budget):
+        asked.append((name, arm.label, budget))
+        steps = int(budget.split()[0]) if "steps" in budget else max(1, int(float(budget.split()[0]) * 60 / seconds))
+        mean = 0.6 + (gain if arm.encoder["weights"] != "none" else 0) - 0.01 * (arm.transfer == [{"use": "freeze"}])
+        scores = Scores.of({f"v{n}": {"dice": {"box": mean + 0.01 * (n % 3)}} for n in range(volumes)})
+        return Trial(arm, {"arm": arm.label, "dice": mean, "steps": steps, "seconds": steps * seconds}, scores, 0.1)
+
+    monkeypatch.setattr(game, "_trial", trial)
+    found: dict = {}
+    chosen = game.play([{"use": "net", "weights": "imagenet"}, {"use": "other", "weights": "bundled"}], found)
+    return chosen, found, asked
+
+
+def test_the_best_pair_meets_its_twin_with_as_many_steps_as_both_can_afford(monkeypatch) -> None:
+    chosen, found, asked = played(monkeypatch, 0.1)
+    assert [name for name, *_ in asked] == [*(f"round1_{n}" for n in range(4)), "round2_best", "round2_scratch"]
+    assert [label for _, label, _ in asked[-2:]] == ["net imagenet, fine-tune", "net, scratch"]
+    assert asked[-1][2] == asked[-2][2] and 1000 < int(asked[-1][2].split()[0]) < 60 / 0.01 / 2
+    assert chosen.label == "net imagenet, fine-tune" and found["verdict"] == "helps"
+    assert [row["round"] for row in found["tournament"][:2]] == [2, 2]
+    first = [(row["arm"], row.get("evidence")) for row in found["tournament"][2:]]
+    assert first[-1] == ("net, scratch", None) and {said for _, said in first[:-1]} == {"better"}
+
+
+@pytest.mark.parametrize(
+    ("gain", "seconds", "volumes", "verdict", "chosen"),
+    [
+        (-0.1, 0.01, 8, "hurts", "net, scratch"),
+        (0.0, 0.01, 8, "no evidence", None),
+        (0.1, 0.01, 5, "no evidence", None),  # too few volumes
+        (0.1, 2.0, 8, "no evidence", None),  # too few steps
+    ],
+)
+def test_the_verdict_is_no_evidence_where_that_is_the_truth(
+    monkeypatch, gain, seconds, volumes, verdict, chosen
+) -> None:
+    arm, found, _ = played(monkeypatch, gain, seconds, volumes)
+    assert found["verdict"] == verdict and (arm.label if arm else None) == chosen
+    if verdict == "no evidence":
+        assert not {row.get("evidence") for row in found["tournament"]} & {"better", "helps", "hurts"}
