@@ -6,11 +6,10 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
-STYLE = (
-    "body{font:15px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem;color:#1d2733}"
-    "table{border-collapse:collapse;margin:1rem 0}td,th{padding:.3rem .8rem;border-bottom:1px solid #d8dee6;"
-    "text-align:left}.say{padding:1rem;background:#eef3fa;border-left:4px solid #2457a6}"
-)
+from ..pages import style
+
+STYLE = ".say{margin-top:14px;padding:14px 18px;background:var(--ground);border-left:4px solid var(--accent)}"
+"""What this page has beside the rules of all pages."""
 
 ABOUT_ARMS = (
     "Short trainings, scored by Dice on the held-out volumes. In round 1 every arm had the same time; in round 2 the "
@@ -78,12 +77,12 @@ def page(found: Mapping[str, Any]) -> str:
     facts = [[name.replace("_", " "), ", ".join(map(str, _listed(value)))] for name, value in found["facts"].items()]
     return (
         f'<!doctype html><html lang="en"><meta charset="utf-8"><title>Advice for {escape(found["workflow"])}</title>'
-        f"<style>{STYLE}</style><h1>Advice for {escape(found['workflow'])}</h1>"
-        f'<p class="say">{escape(found["advice"])}</p>'
-        f"<p>{found['minutes_used']:.2f} of {found['minutes']:g} minutes; {escape(found['ended'])}.</p>"
+        f"<style>{style()}{STYLE}</style><header><div><h1>Advice for {escape(found['workflow'])}</h1>"
+        f'<p class="soft">{found["minutes_used"]:.2f} of {found["minutes"]:g} minutes; {escape(found["ended"])}.</p>'
+        f'<p class="say">{escape(found["advice"])}</p></div></header><main>'
         f"<h2>Tournament</h2><p>{ABOUT_ARMS}</p>{_table(ARMS, arm_rows(found))}"
         f"<h2>Probes</h2><p>{ABOUT_PROBES}</p>{_table(PROBES, probe_rows(found))}"
-        f"<h2>The data</h2>{_table(['', ''], facts)}</html>"
+        f"<h2>The data</h2>{_table(['', ''], facts)}</main></html>"
     )
 
 
@@ -96,4 +95,4 @@ def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
         return "<p>Nothing was looked at.</p>"
     head = "".join(f"<th>{escape(one)}</th>" for one in heads)
     body = "".join(f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in row)}</tr>" for row in rows)
-    return f"<table><tr>{head}</tr>{body}</table>"
+    return f'<div class="scroll"><table><tr>{head}</tr>{body}</table></div>'
