@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
-from torch import Tensor
-from torch.nn import functional
 
+from held_cases import Held, cross_entropy
 from strategy_trainer import network
 from voxgraft.data.plan import Plan
 from voxgraft.model.network import SegmentationNetwork
@@ -24,20 +22,6 @@ from voxgraft.train.loop import Job
 from voxgraft.train.session import table
 
 STRENGTHS = {"rotation": 15.0, "scale": 0.1, "noise": 0.1, "gamma": 0.2}
-
-
-@dataclass(frozen=True)
-class Held:
-    """A prepared case in memory."""
-
-    case: str
-    image: np.ndarray
-    label: np.ndarray
-    places: np.ndarray
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        return self.label.shape
 
 
 def squares(number: int = 3) -> list[Held]:
@@ -67,10 +51,6 @@ def plan() -> Plan:
         batch=4,
         strides=((1, 1), (2, 2), (4, 4)),
     )
-
-
-def cross_entropy(logits: Tensor, target: Tensor) -> Tensor:
-    return functional.cross_entropy(logits, target)
 
 
 def job(

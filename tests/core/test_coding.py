@@ -8,13 +8,14 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor
-from training import Held, tiny_plan
+from training import tiny_plan
 
+from held_cases import Held
 from voxgraft.data.cases import Region
 from voxgraft.data.coding import LEFT_OUT, bit_type, coded, counted, left_out_bit, masks_of, places_of, regridded
 from voxgraft.data.plan import Plan
+from voxgraft.infer.array import segment_array
 from voxgraft.infer.decide import mask_of
-from voxgraft.infer.predictor import segment_array
 from voxgraft.train.augment import augment
 from voxgraft.train.batches import Batches
 from voxgraft.train.targets import unpacked

@@ -14,8 +14,8 @@ from torch.nn import functional
 from training import tiny_plan
 
 from voxgraft.data.plan import Plan
-from voxgraft.infer import predictor
-from voxgraft.infer.predictor import segment_array
+from voxgraft.infer import array as arrays
+from voxgraft.infer.array import segment_array
 from voxgraft.infer.sliding import sliding_window
 
 
@@ -61,15 +61,15 @@ def test_columns_change_nothing(shape, monkeypatch) -> None:
     image = torch.randn(1, 23, 33, 17)
     plan = plan_of(3, (8, 8, 8))
     whole, confidence = segment_array(network, image, shape, plan)
-    monkeypatch.setattr(predictor, "_columns", lambda source, plan: iter([(0, 9), (8, 21), (20, 33)]))
+    monkeypatch.setattr(arrays, "_columns", lambda source, plan: iter([(0, 9), (8, 21), (20, 33)]))
     parts, again = segment_array(network, image, shape, plan)
     assert (whole != parts).mean() < 1e-3
     assert again == pytest.approx(confidence, abs=1e-3)
 
 
 def test_columns_cover_the_axis_and_share_their_border(monkeypatch) -> None:
-    monkeypatch.setattr(predictor.psutil, "virtual_memory", lambda: type("M", (), {"available": 40_000_000})())
-    parts = list(predictor._columns((100, 500, 100), plan_of(3, (32, 32, 32))))
+    monkeypatch.setattr(arrays.psutil, "virtual_memory", lambda: type("M", (), {"available": 40_000_000})())
+    parts = list(arrays._columns((100, 500, 100), plan_of(3, (32, 32, 32))))
     assert len(parts) > 1 and parts[0][0] == 0 and parts[-1][1] == 500
     assert all(one[1] - 1 == other[0] for one, other in pairwise(parts))
 
@@ -102,7 +102,7 @@ import resource
 import torch
 from torch import nn
 from voxgraft.data.plan import Plan
-from voxgraft.infer.predictor import segment_array
+from voxgraft.infer.array import segment_array
 torch.set_num_threads(1)
 plan = Plan(dims=3, image_dims=3, channels=("a",), labels=tuple((v, str(v)) for v in range(1, 40)), modality="mr",
     normalisation=({},), spacing=(1, 1, 1), patch=(16, 128, 128), batch=1, strides=((1, 1, 1),))

@@ -13,11 +13,12 @@ import numpy as np
 import pytest
 import torch
 from lightning_fabric import Fabric
-from training import Held, blobs, tiny_job, tiny_network, tiny_plan
+from training import blobs, tiny_job, tiny_network, tiny_plan
 
+from held_cases import Held
 from voxgraft.data.coding import OUTSIDE
 from voxgraft.errors import TrainingError
-from voxgraft.infer.predictor import segment_array
+from voxgraft.infer.array import segment_array
 from voxgraft.sections import Schedule
 from voxgraft.train import loop
 from voxgraft.train.augment import augment, middle

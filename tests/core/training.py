@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from held_cases import Held, cross_entropy
 from voxgraft.data.plan import Plan
 from voxgraft.model.network import SegmentationNetwork
 from voxgraft.model.transfer import Context, Stack, TransferStrategy, parameter_table
@@ -69,20 +69,6 @@ def tiny_plan() -> Plan:
     )
 
 
-@dataclass(frozen=True)
-class Held:
-    """A prepared case in memory."""
-
-    case: str
-    image: np.ndarray
-    label: np.ndarray
-    places: np.ndarray
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        return self.label.shape
-
-
 def blobs(number: int = 4) -> list[Held]:
     """Bright boxes on noise."""
     rng = np.random.default_rng(0)
@@ -98,10 +84,6 @@ def blobs(number: int = 4) -> list[Held]:
         places = np.concatenate([np.ones((len(places), 1), int), places], 1).astype(np.int16)
         cases.append(Held(f"case{index}", image, label, places))
     return cases
-
-
-def cross_entropy(logits: Tensor, target: Tensor) -> Tensor:
-    return nn.functional.cross_entropy(logits, target)
 
 
 def tiny_job(

@@ -11,7 +11,7 @@ from __future__ import annotations
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 import psutil
@@ -23,64 +23,40 @@ from torch import Tensor
 from ..data.coding import bit_type
 from ..data.grid import reoriented
 from ..data.plan import Plan
-from ..data.prepare import network_image
 from ..discovery import Catalogue
 from ..errors import ModelError
-from ..interfaces import Modality
 from ..model.network import SegmentationNetwork
 from ..package import Package
 from ..volume import Volume
-from .build import network_of, recipe_of
-from .decide import Tally, mask_of
-from .device import choose_device
+from .array import SHARE_OF_MEMORY, See
+from .build import network_of
+from .decide import Tally
 from .interpolation import Interpolation
-from .predictor import SHARE_OF_MEMORY, Prediction, Predictor, See, check_scan, output_names, segment_array
+from .predictor import Applied, How, Prediction, Predictor, check_scan
 
 AT_A_TIME = 16
 """Rows of a scan that are decided together."""
 
 
-def predictor_of(
-    package: Package,
-    catalogue: Catalogue,
-    *,
-    device: str = "auto",
-    overlap: float | None = None,
-    mirror: bool | None = None,
-) -> Predictor | Ensemble:
+def predictor_of(package: Package, catalogue: Catalogue, **how: Unpack[How]) -> Predictor | Ensemble:
     """What applies a package: one network, or several as one.
 
     Raises:
         ModelError: See `Predictor`.
     """
-    kind = Ensemble if package.members else Predictor
-    return kind(package, catalogue, device=device, overlap=overlap, mirror=mirror)
+    return Ensemble(package, catalogue, **how) if package.members else Predictor(package, catalogue, **how)
 
 
-class Ensemble:
+class Ensemble(Applied):
     """The networks of a package as one model; takes the place of a `Predictor`.
 
     Raises:
         ModelError: The weights do not fit the networks that the package describes, or a plugin it needs is missing.
     """
 
-    def __init__(
-        self,
-        package: Package,
-        catalogue: Catalogue,
-        *,
-        device: str = "auto",
-        overlap: float | None = None,
-        mirror: bool | None = None,
-    ) -> None:
-        recipe = recipe_of(package, catalogue)
-        self.package, self.plan = package, package.plan
-        self.overlap = recipe.inference.overlap if overlap is None else overlap
-        self.mirror = recipe.inference.mirror if mirror is None else mirror
-        self.batch = recipe.inference.batch
-        self.device = choose_device(device)
-        self.modality: Modality = recipe.modality.build()
-        self.networks = [network_of(recipe.model, plan) for plan in package.members]
+    def __init__(self, package: Package, catalogue: Catalogue, **how: Unpack[How]) -> None:
+        super().__init__(package, catalogue, **how)
+        self.networks = [network_of(self.model, plan) for plan in package.members]
         try:
             tensors = load_file(package.weights)
             for number, network in enumerate(self.networks):
@@ -111,12 +87,7 @@ class Ensemble:
                 self._add(means, network, plan, image, missing, shown)
             found, confidence = self._decide(means, see)
             del means
-        labels = np.ascontiguousarray(orientation.undo(mask_of(found, self.plan)))
-        first = 0 if self.plan.regions else 1
-        names = output_names(self.package)
-        known = {name: round(confidence[i + first], 4) for i, name in enumerate(names) if confidence[i + first] > 0}
-        result = Volume(labels, volume.affine, dims=volume.dims, item=volume.item)
-        return Prediction(result, known, time.monotonic() - start)
+        return self._told(volume, orientation, found, confidence, start)
 
     def _add(
         self,
@@ -128,30 +99,18 @@ class Ensemble:
         progress: Callable[[float], None] | None,
     ) -> None:
         """Add one network's share of the mean probabilities (output, *spatial), axes in RAS order."""
-        array = image.array.reshape(image.channels, *image.shape)
-        voxels = network_image(array, image.spacing, plan, self.modality, missing)
+        seen = self._seen(image, plan, missing)
         share = 1.0 / len(self.networks)
         shape = list(image.shape)
         sliced = plan.dims != plan.image_dims
         if sliced:  # slices are seen where the network sees them; probabilities are resampled along their axis below
-            shape[plan.slice_axis] = voxels.shape[1 + plan.slice_axis]
+            shape[plan.slice_axis] = seen.shape[1 + plan.slice_axis]
         here = means if tuple(shape) == image.shape else np.zeros((plan.classes, *shape), np.float32)
 
         def add(part: tuple[slice, ...], found: NDArray[np.float32]) -> None:
             here[(slice(None), *part)] += share * found
 
-        segment_array(
-            network,
-            torch.from_numpy(np.ascontiguousarray(voxels)),
-            tuple(shape),
-            plan,
-            overlap=self.overlap,
-            mirror=self.mirror,
-            batch=self.batch,
-            device=self.device,
-            progress=progress,
-            see=add,
-        )
+        self._segmented(network, seen, tuple(shape), plan, progress, add)
         if here is not means:
             axis = 1 + plan.slice_axis
             along = Interpolation(here.shape[axis], means.shape[axis])

@@ -14,8 +14,9 @@ from ...data.cases import Case, Labels
 from ...data.channels import missing_in, stack_channels
 from ...data.grid import reoriented
 from ...data.plan import Plan
+from ...infer.array import See
 from ...infer.ensemble import predictor_of
-from ...infer.predictor import Prediction, See
+from ...infer.predictor import Prediction
 from ...package import amend_package, read_package
 from ...reading import read
 from ...scoring.calibration import Watch
