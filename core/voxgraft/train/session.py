@@ -20,9 +20,9 @@ from ..data.prepare import Prepared, load_prepared
 from ..discovery import Catalogue, discover
 from ..errors import TrainingError
 from ..files import digest, write_json
+from ..infer.array import segment_array
 from ..infer.build import network_of
 from ..infer.device import choose_device, device_count, precision_of
-from ..infer.array import segment_array
 from ..model.network import SegmentationNetwork
 from ..model.transfer import Context, Row, Stack, parameter_table
 from ..model.weights import LoadReport, load_weights
