@@ -1,6 +1,6 @@
 """Every encoder under every decoder, in 2D and 3D: tried on odd images, counted, kept as JSON.
 
-    python benchmarks/pairs.py
+    python benchmarks/pairs.py [ENCODER ...]
 
 It prints a line for each encoder and for each pair that breaks the law of `voxgraft.testing.pairs`, and writes
 results/pairs.json.
@@ -28,15 +28,16 @@ SMALLEST: dict[str, dict[str, Any]] = {
     "resnet3d": {"variant": 10},
     "segresnet": {"width": 8},
     "swinunetr": {"width": 12},
+    "timm": {"model": "regnetx_002"},
 }
-"""The smallest of each family, where that is not what one gets without options."""
+"""The smallest of each family, where that is not what one gets without options; of timm one that has no card."""
 
-SIZES = {2: (75, 101), 3: (21, 37, 19)}
+SIZES = {2: (45, 67), 3: (21, 29, 11)}
 
 
 def encoders(catalogue: Catalogue) -> Iterator[tuple[str, dict[str, Any], int]]:
     """Name, options and dimensions of each encoder that is tried: with and without the image as finest map; in 3D
-    inflated, and slice by slice with a neighbour on each side as well."""
+    inflated, and slice by slice those that cannot be, with neighbours and without, and one that can."""
     for _, spec in catalogue.of("encoder"):
         fields, own = spec.config().model_fields, SMALLEST.get(spec.name, {})
         for dims in sorted(spec.dims):
@@ -44,49 +45,65 @@ def encoders(catalogue: Catalogue) -> Iterator[tuple[str, dict[str, Any], int]]:
             if "full_resolution" in fields and (dims == 2 or 2 not in spec.dims):
                 rows = [{**own, "full_resolution": whole} for whole in (True, False)]
             if dims == 3 and "slicewise" in fields:
-                ways = [0, 1] if fields["slicewise"].default == 0 else [None, 1]
+                ways = [0, 1] if fields["slicewise"].default == 0 else [None, 1] if spec.name == "timm" else [None]
                 rows = [{**own, "slicewise": way} for way in ways]
             for row in rows:
                 yield spec.name, row, dims
 
 
+def tried(catalogue: Catalogue, name: str, options: dict[str, Any], dims: int) -> Iterator[dict[str, Any]]:
+    """A row for the encoder with each decoder."""
+    import torch
+
+    for _, spec in catalogue.of("decoder"):
+        torch.manual_seed(0)
+        row = {"encoder": name, **options, "dims": dims, "decoder": spec.name, "state": "holds"}
+        try:
+            encoder = choose(catalogue, "encoder", {"use": name, **options})
+            decoder = choose(catalogue, "decoder", {"use": spec.name})
+            row["decoder_parameters"] = check_pair(encoder, decoder, dims, SIZES[dims])
+        except ModelError as error:
+            row |= {"state": "refused", "reason": str(error)}
+        except (AssertionError, RuntimeError, ValueError) as error:
+            row |= {"state": "broken", "reason": f"{type(error).__name__}: {error}"}
+        yield row
+
+
+def kept(place: Path, rows: list[dict[str, Any]]) -> dict[str, Any]:
+    """Write the rows, with what they come to, and give it."""
+    states = [row["state"] for row in rows]
+    document = {
+        "pairs": len(rows),
+        **{state: states.count(state) for state in ("holds", "refused", "broken")},
+        "sizes": {str(dims): list(size) for dims, size in SIZES.items()},
+        "rows": sorted(rows, key=lambda row: (row["encoder"], row["dims"])),
+    }
+    place.write_text(json.dumps(document, indent=1) + "\n")
+    return document
+
+
 def main() -> None:
-    """Try all pairs."""
+    """Try all pairs, or those of the encoders named; the rows of other encoders are left as they are."""
     import torch
 
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("encoders", nargs="*", help="only these, by name")
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "pairs.json")
-    place = parser.parse_args().out
+    chosen = parser.parse_args()
     torch.set_num_threads(1)
-    catalogue, rows, start = discover(), [], time.monotonic()
-    for name, options, dims in encoders(catalogue):
-        for _, spec in catalogue.of("decoder"):
-            torch.manual_seed(0)
-            row = {"encoder": name, **options, "dims": dims, "decoder": spec.name, "state": "holds"}
-            try:
-                encoder = choose(catalogue, "encoder", {"use": name, **options})
-                row["decoder_parameters"] = check_pair(
-                    encoder, choose(catalogue, "decoder", {"use": spec.name}), dims, SIZES[dims]
-                )
-            except ModelError as error:
-                row |= {"state": "refused", "reason": str(error)}
-            except (AssertionError, RuntimeError, ValueError) as error:
-                row |= {"state": "broken", "reason": f"{type(error).__name__}: {error}"}
+    catalogue, start = discover(), time.monotonic()
+    todo = [one for one in encoders(catalogue) if one[0] in chosen.encoders or not chosen.encoders]
+    names = {name for name, _, _ in todo}
+    rows = json.loads(chosen.out.read_text())["rows"] if chosen.encoders and chosen.out.exists() else []
+    rows = [row for row in rows if row["encoder"] not in names]
+    for name, options, dims in todo:
+        for row in tried(catalogue, name, options, dims):
+            rows.append(row)
             if row["state"] != "holds":
                 print(row, flush=True)
-            rows.append(row)
         print(f"{time.monotonic() - start:5.0f} s {name} {options} {dims}D", flush=True)
-    states = [row["state"] for row in rows]
-    counts = {state: states.count(state) for state in ("holds", "refused", "broken")}
-    document = {
-        "pairs": len(rows),
-        **counts,
-        "seconds": round(time.monotonic() - start, 1),
-        "sizes": SIZES,
-        "rows": rows,
-    }
-    place.write_text(json.dumps(document, indent=1) + "\n")
-    print(counts, place)
+        document = kept(chosen.out, rows)
+    print({key: document[key] for key in ("pairs", "holds", "refused", "broken")}, chosen.out)
 
 
 if __name__ == "__main__":

@@ -6,11 +6,20 @@ import re
 from typing import Annotated, Any, Literal
 
 from annotated_types import Ge, Gt, Le, Lt, MinLen
-from pydantic import BeforeValidator, Field, GetJsonSchemaHandler, PlainSerializer, WithJsonSchema, model_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    GetJsonSchemaHandler,
+    PlainSerializer,
+    WithJsonSchema,
+    model_validator,
+)
 from pydantic_core import CoreSchema
 
 from .config import Config
 from .interfaces import Decoder, Encoder, Loss, Metric
+from .model.pretrained import whole_option
 from .slot import Chosen, Slot
 
 
@@ -53,8 +62,27 @@ class Model(Config):
     decoder: Annotated[Chosen[Decoder], Slot("decoder")]
     """The part that is new."""
 
+    start: Annotated[str, AfterValidator(whole_option)] = "none"
+    """Start values of the whole network: `models:/NAME@ALIAS`. What does not fit, such as heads of other classes, is
+    drawn anew; `none` leaves the start to the encoder's weights."""
+
     deep_supervision: bool = True
     """Coarser decoded maps are compared with the labels as well while training."""
+
+    @property
+    def pretrained(self) -> bool:
+        """Whether start values are named, for the encoder or for the whole network."""
+        return self.start != "none" or self._weights not in (None, "none")
+
+    @property
+    def _weights(self) -> Any:
+        return getattr(self.encoder.options, "weights", None)
+
+    @model_validator(mode="after")
+    def _one_start(self) -> Model:
+        if self.start != "none" and self._weights not in (None, "none"):
+            raise ValueError("start and encoder.weights both name start values; leave one of them out")
+        return self
 
 
 class Optimiser(Config):

@@ -78,8 +78,7 @@ class Workflow(Config):
             metrics = [metric.name for metric in self.evaluation.metrics]
             if self.guard.metric not in (None, *metrics):
                 raise ValueError(f"guard: metric {self.guard.metric!r} is not among evaluation.metrics")
-            weights = getattr(self.model.encoder.options, "weights", None)
-            if weights in (None, "none") and not self.transfer:
+            if not self.model.pretrained and not self.transfer:
                 raise ValueError("guard: nothing is transferred here; name weights or a strategy, or leave guard out")
         dims = getattr(self.model.encoder.component, "dims", frozenset({2, 3}))
         if self.model.dims not in dims:

@@ -201,7 +201,7 @@ def _probe(
 
 def _with(run: Run, encoder: dict[str, Any], transfer: Sequence[dict[str, Any]] = (), **training: Any) -> Workflow:
     document = copy.deepcopy(run.workflow.document())
-    document["model"]["encoder"] = dict(encoder)
+    document["model"]["encoder"], document["model"]["start"] = dict(encoder), "none"
     document["transfer"] = [dict(one) for one in transfer]
     document["training"].update(training)
     return from_document(document, run.catalogue, "advise")
@@ -252,6 +252,7 @@ def _proposal(workflow: Workflow, chosen: Arm | None) -> dict[str, Any]:
     document = workflow.document()
     if chosen is not None:
         document["model"]["encoder"], document["transfer"] = chosen.encoder, chosen.transfer
+        document["model"]["start"] = "none"
     transfers = document["model"]["encoder"].get("weights", "none") != "none" or bool(document["transfer"])
     document["guard"] = {"use": "twin"} if transfers else None
     document["steps"] = [step for step in document["steps"] if step["use"] != "guard"]

@@ -36,10 +36,9 @@ def check_transfer(workflow: Workflow) -> None:
             none is named; or two strategies cannot stand together.
         ModelError: A strategy needs a teacher that is not there.
     """
-    weights = getattr(workflow.model.encoder.options, "weights", None)
     for strategy in workflow.transfer:
         needs = needs_of(workflow, strategy)
-        if "pretrained" in needs and weights in (None, "none"):
+        if "pretrained" in needs and not workflow.model.pretrained:
             raise TrainingError(
                 f"transfer: {strategy.name!r} works on pretrained weights, but model.encoder.weights is 'none'; "
                 "name weights, or leave the strategy out"

@@ -70,6 +70,13 @@ def weights_option(*own: str) -> Callable[[str], str]:
     return check
 
 
+def whole_option(value: str) -> str:
+    """A check for the option that names a whole network's start values, for pydantic's AfterValidator."""
+    if value == "none" or any(value.startswith(start) and value != start for start in MODELS):
+        return value
+    raise ValueError(f"{value!r} is no registered model: write none or models:/NAME@ALIAS")
+
+
 def named_weights(reference: str) -> Weights | None:
     """The encoder's tensors of `file:PATH`, of a registered model or of a repository; None for `none`.
 
@@ -206,25 +213,34 @@ def _first_of(repository: str, files: Sequence[str]) -> Path:
     return hub_file(repository, files[-1], download=True)
 
 
-def _model_weights(reference: str) -> Weights:
+def whole_weights(reference: str) -> Weights:
+    """All tensors of a registered model, under the names of its network.
+
+    Raises:
+        ModelError: There is no such model, or its package is damaged.
+    """
     from ..discovery import discover
     from ..models import resolve
     from .weights import InputContract, Weights, read_tensors
 
     package = resolve(reference, discover())
-    tensors = _encoder_part(read_tensors(package.weights))
-    if not tensors:
-        raise ModelError(f"{reference}: holds no tensors under {ENCODER!r}; it is no model with an encoder")
-    licence = str(package.facts.get("licence", ""))
     plan = package.plan
     seen = f"{plan.modality.upper()} images ({', '.join(plan.channels)}), normalised as that model's plan says"
     return Weights(
-        tensors,
+        read_tensors(package.weights),
         origin=f"{reference} ({package.hash[:12]})",
-        licence=licence,
+        licence=str(package.facts.get("licence", "")),
         sha256=sha256(package.weights),
         contract=InputContract(channels=len(plan.channels), seen=seen),
     )
+
+
+def _model_weights(reference: str) -> Weights:
+    found = whole_weights(reference)
+    tensors = _encoder_part(found.tensors)
+    if not tensors:
+        raise ModelError(f"{reference}: holds no tensors under {ENCODER!r}; it is no model with an encoder")
+    return found.but(tensors=tensors)
 
 
 def _encoder_part(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

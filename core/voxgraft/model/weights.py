@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from ..errors import ModelError
 from .inflate import inflated
 from .inflation import Inflation
+from .pretrained import ENCODER
 
 ENOUGH = 0.9
 """The share of an encoder's parameters that start values must hold, unless a workflow says otherwise."""
@@ -21,7 +22,7 @@ ENOUGH = 0.9
 LARGEST = 32 * 2**30
 """Bytes of the largest file of weights that is opened, packed or unpacked."""
 
-NESTS = ("state_dict", "model_state_dict", "model", "network_weights", "teacher", "params", "net")
+NESTS = ("state_dict_ema", "state_dict", "model_state_dict", "model", "network_weights", "teacher", "params", "net")
 """Under these names checkpoints of other programs keep their tensors."""
 
 
@@ -84,6 +85,7 @@ class LoadReport:
             a position embedding resampled.
         new: Parameters and buffers of the module that the weights do not hold, or hold in another shape.
         dropped: Tensors that the module has no place for.
+        part: What stands before these names in the network; nothing, where the whole was loaded.
     """
 
     origin: str
@@ -95,12 +97,13 @@ class LoadReport:
     dropped: tuple[str, ...] = ()
     share: float = 0.0
     contract: InputContract | None = None
+    part: str = ENCODER
 
     def __str__(self) -> str:
         return (
             f"weights {self.origin} ({self.licence or 'licence not stated'}): {len(self.loaded)} tensors loaded, "
             f"{len(self.adapted)} adapted, {len(self.new)} new, {len(self.dropped)} dropped; "
-            f"{self.share:.1%} of the encoder's parameters are pretrained"
+            f"{self.share:.1%} of the {'encoder' if self.part else 'network'}'s parameters are pretrained"
         )
 
     def document(self) -> dict[str, Any]:
@@ -111,6 +114,11 @@ class LoadReport:
     @property
     def pretrained(self) -> frozenset[str]:
         return frozenset(self.loaded) | frozenset(self.adapted)
+
+    @property
+    def started(self) -> frozenset[str]:
+        """Names in the network of the parameters and buffers that are pretrained."""
+        return frozenset(f"{self.part}{name}" for name in self.pretrained)
 
 
 @dataclass(slots=True)
@@ -174,6 +182,34 @@ def load_weights(module: nn.Module, weights: Weights, at_least: float | None = N
         dropped=tuple(name for name in weights.tensors if name not in state),
         share=share,
         contract=getattr(module, "contract", InputContract()).given(weights.contract),
+    )
+
+
+def load_whole(network: nn.Module, weights: Weights) -> LoadReport:
+    """Put the tensors of a registered model into a network: what has the same name and fits, in decoder and heads too.
+
+    Args:
+        network: It has an `encoder`, whose parameters must be found in the weights as `load_weights` says.
+
+    Raises:
+        ModelError: They are not for this encoder.
+    """
+    own = {name.removeprefix(ENCODER): one for name, one in weights.tensors.items() if name.startswith(ENCODER)}
+    encoder = load_weights(network.encoder, weights.but(tensors=own))  # type: ignore[arg-type]
+    rest = {name: one for name, one in weights.tensors.items() if not name.startswith(ENCODER)}
+    report = load_weights(network, weights.but(tensors=rest), at_least=0.0)
+    loaded, adapted = (tuple(f"{ENCODER}{name}" for name in names) for names in (encoder.loaded, encoder.adapted))
+    found = {*report.loaded, *report.adapted, *loaded, *adapted}
+    sizes = {name: one.numel() for name, one in network.named_parameters()}
+    return replace(
+        report,
+        loaded=loaded + report.loaded,
+        adapted=adapted + report.adapted,
+        new=tuple(name for name in report.new if name not in found),
+        dropped=tuple(f"{ENCODER}{name}" for name in encoder.dropped) + report.dropped,
+        share=sum(size for name, size in sizes.items() if name in found) / sum(sizes.values()),
+        contract=encoder.contract,
+        part="",
     )
 
 
@@ -244,7 +280,10 @@ def read_tensors(path: Any) -> dict[str, Tensor]:
     except FileNotFoundError:
         raise ModelError(f"{path}: there is no such file of weights") from None
     except Exception as error:
-        raise ModelError(f"{path}: cannot be read as weights without running code: {type(error).__name__}") from error
+        raise ModelError(
+            f"{path}: cannot be read as weights without running code ({type(error).__name__}); where it was made, save "
+            "its tensors alone, best as .safetensors"
+        ) from error
     for _ in NESTS:
         inner = next(
             (state[key] for key in NESTS if isinstance(state, dict) and isinstance(state.get(key), dict)), None

@@ -24,8 +24,9 @@ from ..infer.array import segment_array
 from ..infer.build import network_of
 from ..infer.device import choose_device, device_count, precision_of
 from ..model.network import SegmentationNetwork
+from ..model.pretrained import whole_weights
 from ..model.transfer import Context, Row, Stack, parameter_table
-from ..model.weights import LoadReport, load_weights
+from ..model.weights import LoadReport, load_weights, load_whole
 from ..sections import Training
 from ..workflow import Workflow, from_document
 from .batches import Batches, Unlabelled
@@ -93,7 +94,7 @@ def _train(
     cache = Path(folders.pop("", run_folder / "cache"))
     torch.manual_seed(workflow.training.seed)
     network, weights = start_network(workflow, plan)
-    pretrained = frozenset(f"encoder.{name}" for name in weights.pretrained) if weights else frozenset()
+    pretrained = weights.started if weights else frozenset()
     stack = Stack([chosen.build().make() for chosen in workflow.transfer])
     check_needs(stack, weights)
     context = Context(
@@ -180,6 +181,8 @@ def _labelled(
 def start_network(workflow: Workflow, plan: Plan) -> tuple[SegmentationNetwork, LoadReport | None]:
     """The network with its start values, and what became of the pretrained tensors."""
     network = network_of(workflow.model, plan)
+    if workflow.model.start != "none":
+        return network, load_whole(network, whole_weights(workflow.model.start))
     weights = workflow.model.encoder.build().weights()
     return network, load_weights(network.encoder, weights) if weights is not None else None
 

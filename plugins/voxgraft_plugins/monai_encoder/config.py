@@ -30,6 +30,10 @@ class ResNet3dConfig(MonaiConfig):
     """Short cuts between levels: `A` pads with zeros, `B` convolves; `auto` as MedicalNet's weights have it (A for 18
     and 34 layers)."""
 
+    dilated: bool = False
+    """The two deepest levels stay at stride 8 and are dilated instead, as in the networks that MedicalNet's weights are
+    from; without it these weights see the same in coarser steps, which is cheaper."""
+
 
 class SegResNetConfig(MonaiConfig):
     """Options of SegResNet's encoder (Myronenko 2018)."""

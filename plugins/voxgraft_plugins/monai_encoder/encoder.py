@@ -101,7 +101,7 @@ def walk_of(config: MonaiConfig, channels: int) -> nn.Module:
         shortcut = config.shortcut
         if shortcut == "auto":
             shortcut = "A" if config.variant in (18, 34) else "B"
-        return ResNetWalk(config.variant, channels, shortcut)
+        return ResNetWalk(config.variant, channels, shortcut, dilated=config.dilated)
     if isinstance(config, SegResNetConfig):
         return SegResNetWalk(config.width, config.blocks, channels)
     if isinstance(config, DenseNet3dConfig):

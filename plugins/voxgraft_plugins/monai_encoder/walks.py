@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 from monai.networks import nets
 from torch import Tensor, nn
+from torch.nn import functional
 
 
 class ResNetWalk(nn.Module):
-    """Five maps at strides 2 to 32; names are those of MONAI and of MedicalNet."""
+    """Five maps at strides 2 to 32, or 2, 4, 8, 8, 8 where it is dilated; names are MONAI's and MedicalNet's."""
 
-    def __init__(self, layers: int, channels: int, shortcut: str) -> None:
+    def __init__(self, layers: int, channels: int, shortcut: str, *, dilated: bool = False) -> None:
         super().__init__()
         whole: Any = getattr(nets, f"resnet{layers}")(
             spatial_dims=3,
@@ -24,6 +26,11 @@ class ResNetWalk(nn.Module):
         )
         self.conv1, self.bn1, self.act, self.maxpool = whole.conv1, whole.bn1, whole.act, whole.maxpool
         self.layer1, self.layer2, self.layer3, self.layer4 = whole.layer1, whole.layer2, whole.layer3, whole.layer4
+        for layer in (self.layer1, self.layer2, self.layer3, self.layer4):
+            _let_gradients_pass(layer)
+        if dilated:
+            _dilate(self.layer3, 2)
+            _dilate(self.layer4, 4)
 
     def forward(self, x: Tensor) -> list[Tensor]:
         maps = [self.act(self.bn1(self.conv1(x)))]
@@ -32,6 +39,38 @@ class ResNetWalk(nn.Module):
             x = layer(x)
             maps.append(x)
         return maps
+
+
+class PaddedShortcut(nn.Module):
+    """A short cut without weights: every so many voxels, and channels of zeros (He et al. 2016, option A)."""
+
+    def __init__(self, planes: int, stride: int) -> None:
+        super().__init__()
+        self.planes, self.stride = planes, stride
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = x[:, :, :: self.stride, :: self.stride, :: self.stride]
+        return functional.pad(x, (0, 0, 0, 0, 0, 0, 0, self.planes - x.shape[1]))
+
+
+def _let_gradients_pass(layer: nn.Module) -> None:
+    """MONAI's short cuts without weights, as MedicalNet's, stop the gradient; these compute the same and do not."""
+    for block in layer.children():
+        if isinstance(block.downsample, partial):
+            words = block.downsample.keywords
+            del block.downsample
+            block.downsample = PaddedShortcut(words["planes"], words["stride"])
+
+
+def _dilate(layer: nn.Module, by: int) -> None:
+    """Dilation in the place of a layer's stride, as MedicalNet has it."""
+    for module in layer.modules():
+        if isinstance(module, PaddedShortcut):
+            module.stride = 1
+        elif isinstance(module, nn.Conv3d):
+            module.stride = (1, 1, 1)
+            if module.kernel_size == (3, 3, 3):
+                module.dilation = module.padding = (by, by, by)
 
 
 class SegResNetWalk(nn.Module):

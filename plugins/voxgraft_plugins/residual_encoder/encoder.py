@@ -10,9 +10,10 @@ from torch.nn import functional
 from voxgraft.errors import ModelError
 from voxgraft.model.blocks import SLOPE, Norm, conv_norm_act, convolution, normalisation
 from voxgraft.model.pretrained import named_weights
-from voxgraft.model.weights import Weights
+from voxgraft.model.weights import InputContract, Weights
 
 from .config import ResidualConfig
+from .names import own_names
 
 MAX_WIDTH = {2: 512, 3: 128}
 
@@ -31,10 +32,14 @@ class ResidualEncoder:
         """
         most = self._config.max_width or MAX_WIDTH[dims]
         widths = [min(most, self._config.width * 2**level) for level in range(len(strides))]
-        return ResidualLevels(dims, channels, widths, strides, blocks=self._config.blocks, norm=self._config.norm)
+        given = self._config.blocks
+        each = (given,) if isinstance(given, int) else given
+        blocks = [each[min(level, len(each) - 1)] for level in range(len(strides))]
+        return ResidualLevels(dims, channels, widths, strides, blocks=blocks, norm=self._config.norm)
 
     def weights(self) -> Weights | None:
-        return self._config.finish(named_weights(self._config.weights))
+        found = named_weights(self._config.weights)
+        return self._config.finish(None if found is None else found.but(tensors=own_names(found.tensors)))
 
 
 class ResidualLevels(nn.Module):
@@ -43,7 +48,10 @@ class ResidualLevels(nn.Module):
     Args:
         widths: Channels of each level.
         strides: How much coarser than the image each level is along each axis.
+        blocks: Residual blocks of each level; the first has a plain convolution in place of one.
     """
+
+    contract = InputContract()
 
     def __init__(
         self,
@@ -52,7 +60,7 @@ class ResidualLevels(nn.Module):
         widths: Sequence[int],
         strides: Sequence[Sequence[int]],
         *,
-        blocks: int,
+        blocks: Sequence[int],
         norm: Norm,
     ) -> None:
         super().__init__()
@@ -61,11 +69,11 @@ class ResidualLevels(nn.Module):
         self.stages = [[f"levels.{level}"] for level in range(len(widths))]
         factors = _factors(dims, self.strides)
         first: list[nn.Module] = [conv_norm_act(dims, channels, widths[0], stride=factors[0], norm=norm)]
-        first += [ResidualBlock(dims, widths[0], widths[0], norm=norm) for _ in range(blocks - 1)]
+        first += [ResidualBlock(dims, widths[0], widths[0], norm=norm) for _ in range(blocks[0] - 1)]
         levels = [nn.Sequential(*first)]
-        for inside, outside, factor in zip(widths, widths[1:], factors[1:], strict=False):
+        for inside, outside, factor, count in zip(widths, widths[1:], factors[1:], blocks[1:], strict=False):
             level = [ResidualBlock(dims, inside, outside, stride=factor, norm=norm)]
-            level += [ResidualBlock(dims, outside, outside, norm=norm) for _ in range(blocks - 1)]
+            level += [ResidualBlock(dims, outside, outside, norm=norm) for _ in range(count - 1)]
             levels.append(nn.Sequential(*level))
         self.levels = nn.ModuleList(levels)
 

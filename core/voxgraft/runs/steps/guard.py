@@ -54,7 +54,7 @@ def twin_of(workflow: Workflow, run: Run, steps: int) -> Workflow:
     document = workflow.document()
     assert workflow.guard is not None, "a workflow with this step has the section `guard`"
     document["name"] = f"{workflow.name} twin"
-    document["model"]["encoder"]["weights"] = "none"
+    document["model"]["start"] = document["model"]["encoder"]["weights"] = "none"
     document["transfer"] = []
     if workflow.training.budget.unit == "minutes":
         document["training"]["budget"] = f"{steps} steps"
