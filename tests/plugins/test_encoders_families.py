@@ -28,7 +28,11 @@ def encoder(catalogue: Catalogue, **options: Any) -> Encoder:
 
 
 def lively(net: nn.Module) -> nn.Module:
-    """Norms with statistics of their own, so that a norm left out or swapped shows."""
+    """Norms with statistics of their own, so that a norm left out or swapped shows; and branches that count from the
+    start, which ConvNeXt begins with a millionth."""
+    for name, parameter in net.named_parameters():
+        if name.endswith(".gamma"):
+            nn.init.constant_(parameter, 0.5)
     for module in net.modules():
         if isinstance(module, nn.BatchNorm2d | nn.BatchNorm3d):
             nn.init.uniform_(module.running_mean, -0.2, 0.2)
@@ -52,6 +56,7 @@ def loaded(made: Encoder, dims: int, channels: int, at_least: float | None = Non
 FAMILIES = [
     ({"use": "resnet", "variant": 18}, "resnet18"),
     ({"use": "vgg", "variant": 11}, "vgg11_bn"),
+    ({"use": "densenet"}, "densenet121"),
     ({"use": "efficientnet"}, "tf_efficientnet_b0"),
     ({"use": "mobilenet", "variant": "v3_small"}, "mobilenetv3_small_100"),
     ({"use": "convnext", "variant": "atto"}, "convnext_atto"),
@@ -158,9 +163,15 @@ def test_inflation_by_the_centre_is_the_2d_network_on_every_slice(
             for mine, theirs in zip(maps[1:], flat(plane)[1:], strict=True):
                 assert error(mine.select(2 + axis, place), theirs) < 1e-5
     first = next(one for one in deep.parameters() if one.ndim == 5)
-    first.data[:, :, 0] = first.data[:, :, first.shape[2] // 2]
+    middle = first.shape[2] // 2
+    other = volume.clone()
+    other.select(2 + axis, 1).normal_()
     with torch.no_grad():
-        assert error(deep(volume)[1], maps[1]) > 1e-9, "an inflated network that never sees its neighbours"
+        alone = deep(other)[1]
+        assert error(alone.select(2 + axis, 2), maps[1].select(2 + axis, 2)) < 1e-5, "it sees slice 1 from slice 2"
+        first.data[:, :, middle - 1] = first.data[:, :, middle]
+        one, two = (deep(image)[1].select(2 + axis, 2) for image in (volume, other))
+        assert error(two, one) > 1e-3, "an inflated network that never sees its neighbours"
 
 
 def test_inflation_by_the_mean_is_the_2d_network_on_equal_slices(catalogue: Catalogue, tmp_path: Path) -> None:
@@ -208,6 +219,56 @@ def test_equal_channels_give_what_a_grey_image_gives(catalogue: Catalogue, tmp_p
         theirs = colour(grey.expand(-1, 3, -1, -1))[1:]
         for mine, one in zip(net(grey.expand(-1, channels, -1, -1))[1:], theirs, strict=True):
             assert error(mine, one) < 1e-5
+
+
+GREY = [
+    {"use": "vgg", "variant": 11},
+    {"use": "inception"},
+    {"use": "densenet"},
+    {"use": "efficientnet"},
+    {"use": "mobilenet", "variant": "v3_small"},
+    {"use": "convnext", "variant": "atto"},
+    {"use": "swin"},
+    {"use": "vit"},
+]
+
+
+@pytest.mark.parametrize("options", GREY, ids=lambda options: str(options["use"]))
+def test_a_grey_photograph_gives_what_its_colour_copy_gives(
+    catalogue: Catalogue, tmp_path: Path, options: dict[str, Any]
+) -> None:
+    """In every family, whatever units it was trained in: the first convolution is fitted exactly."""
+    colour = lively(encoder(catalogue, **options).make(2, 3, []))
+    save_file(colour.state_dict(), tmp_path / "w.safetensors")
+    grey = loaded(encoder(catalogue, **options, weights=f"file:{tmp_path / 'w.safetensors'}"), 2, 1)
+    brightness = torch.rand(1, 1, 64, 64)
+    mean, deviation = (torch.tensor(v)[:, None, None] for v in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)))
+    one = (brightness - 0.449) / 0.226
+    three = one.expand(-1, 3, -1, -1) if colour.scale is None else (brightness - mean) / deviation
+    with torch.no_grad():
+        maps = zip(grey(one)[1:], colour(three)[1:], strict=True)
+        assert max(error(mine, theirs) for mine, theirs in maps) < 1e-4
+
+
+DEEP = ["residual", "deepbet", "resnet3d", "segresnet", "densenet3d", "efficientnet3d"]
+
+
+@pytest.mark.parametrize("name", DEEP)
+def test_equal_channels_of_a_volume_give_what_one_channel_gives(
+    catalogue: Catalogue, tmp_path: Path, name: str
+) -> None:
+    own = {"resnet3d": {"variant": 10}, "segresnet": {"width": 8, "blocks": [1, 1]}}.get(name, {})
+    single = lively(encoder(catalogue, use=name, **own).make(3, 1, [(1, 1, 1), (2, 2, 2)]))
+    save_file(single.state_dict(), tmp_path / "w.safetensors")
+    made = encoder(catalogue, use=name, **own, weights=f"file:{tmp_path / 'w.safetensors'}")
+    double, weights = made.make(3, 2, [(1, 1, 1), (2, 2, 2)]).eval(), made.weights()
+    assert weights is not None
+    assert len(load_weights(double, weights).adapted) == 1
+    volume = torch.randn(1, 1, 16, 16, 16)
+    with torch.no_grad():
+        mine, theirs = double(volume.expand(-1, 2, -1, -1, -1)), single(volume)
+        pairs = [(a, b) for a, b in zip(mine, theirs, strict=True) if a.shape == b.shape and b.shape[2] > 1]
+        assert pairs and max(error(a, b) for a, b in pairs) < 1e-4  # a norm over one voxel leaves rounding alone
 
 
 def test_images_are_brought_into_the_units_of_the_pretraining(catalogue: Catalogue) -> None:

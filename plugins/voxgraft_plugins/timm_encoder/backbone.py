@@ -92,12 +92,16 @@ def hub_place(name: str) -> tuple[str, str, str]:
 
 
 def own_names(state: Iterable[str]) -> dict[str, str]:
-    """A backbone's tensor names by the names that files may use: its own, and those of the whole network in timm."""
+    """A backbone's tensor names by the names that files may use: its own, and those of the whole network in timm.
+
+    timm writes `features_conv0` and `stem_0` for the parts of a sequence that are `features.conv0` and `stem.0` there.
+    """
     names = {}
     for name in state:
         names[name.removeprefix("model.")] = name
         first, dot, rest = name.partition(".")
-        names[re.sub(r"_(\d+)$", r".\1", first) + dot + rest] = name
+        for place in re.finditer("_", first):
+            names[f"{first[: place.start()]}.{first[place.end() :]}{dot}{rest}"] = name
     return names | {name: name for name in state}
 
 

@@ -42,7 +42,8 @@ class Train:
         if summary["weights"]:
             weights = summary["weights"]
             run.progress.say(
-                f"train: start values from {weights['origin']}: {weights['share']:.0%} of the encoder's parameters"
+                f"train: start values from {weights['origin']}: {weights['share']:.0%} of the "
+                f"{'encoder' if weights['part'] else 'network'}'s parameters"
             )
         facts = package_facts(run, summary)
         write_package(
