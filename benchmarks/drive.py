@@ -1,11 +1,11 @@
 """Train workflows/drive_crossvalidation.yaml and drive_deeplab.yaml, each with twins from scratch; F1 of each image.
 
-    python benchmarks/drive.py [--decoders unet,deeplabv3plus] [--steps 100] [--longer 200] [--folder DIR]
+    python benchmarks/drive.py [--decoders unet,deeplabv3plus] [--steps 100] [--longer 200 --folds 2] [--folder DIR]
 
 Five-fold cross-validation on the twenty training images of DRIVE: each is scored once, within the field of view, by the
-network that did not learn from it. F1 is the Dice coefficient of the vessels' pixels. The first decoder is trained with
-a longer budget, too: a short one favours the start that learns faster. Prints a table and writes JSON with machine and
-versions. The official test images are others: figures of the literature are not of the same split.
+network that did not learn from it. F1 is the Dice coefficient of the vessels' pixels. Some folds of the first decoder
+are trained with a longer budget, too: a short one favours the start that learns faster. Prints tables and writes JSON
+with machine and versions. The official test images are others: figures of the literature are not of the same split.
 """
 
 from __future__ import annotations
@@ -13,26 +13,31 @@ from __future__ import annotations
 import argparse
 import json
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from arms import ROOT, keep, options_of, train
+from arms import ROOT, compared, keep, options_of, train
 
 from voxgraft.compare import read_run
 from voxgraft.runs.steps.together import pooled
+from voxgraft.scoring.scores import Scores
 
 WORKFLOWS = {"unet": "drive_crossvalidation", "deeplabv3plus": "drive_deeplab"}
 STARTS = {"imagenet": ".", "scratch": "twin"}
-"""Where the runs of a start lie in the folder of a fold."""
+"""Where the run of a start lies in the folder of a fold."""
 
 
-def told(run: Path, decoder: str, start: str) -> dict[str, Any]:
-    """What the five networks of one decoder and start did, and scored on the images that each held out."""
-    folds = [path / STARTS[start] for path in sorted((run / "members").iterdir())]
-    summaries = [json.loads((fold / "train" / "summary.json").read_text()) for fold in folds]
-    scores = pooled([read_run(fold) for fold in folds], {})
-    return {
+def told(folds: Sequence[Path], decoder: str, start: str) -> tuple[dict[str, Any], Scores]:
+    """What the networks of one decoder and start did, and scored on the images that each held out.
+
+    Args:
+        folds: The folders of their runs.
+    """
+    runs = [fold / STARTS[start] for fold in folds]
+    summaries = [json.loads((run / "train" / "summary.json").read_text()) for run in runs]
+    scores = pooled([read_run(run) for run in runs], {})
+    row = {
         "decoder": decoder,
         "start": start,
         "steps": summaries[0]["steps"],
@@ -41,54 +46,63 @@ def told(run: Path, decoder: str, start: str) -> dict[str, Any]:
         **{metric: found["mean"] for metric, found in scores.document()["summary"].items()},
         "f1": {case: round(one["dice"]["mean"], 4) for case, one in sorted(scores.cases.items())},
     }
+    return row, scores
 
 
-def gathered(runs: Mapping[tuple[str, int], Path]) -> dict[str, Any]:
-    """What the runs by decoder and steps gave: `arms`, and of each run the guard's verdict over all images."""
-    arms = [told(run, decoder, start) for (decoder, _), run in runs.items() for start in STARTS]
-    guards = [
-        {"decoder": decoder, "steps": steps, **json.loads((run / "guard.json").read_text())}
-        for (decoder, steps), run in runs.items()
-    ]
-    return {"arms": arms, "guard": guards}
+def gathered(runs: Mapping[str, Path]) -> dict[str, Any]:
+    """What cross-validations by decoder gave: `arms`, and the guard's verdicts over all images."""
+    arms = []
+    for decoder, run in runs.items():
+        folds = sorted((run / "members").iterdir())
+        arms += [told(folds, decoder, start)[0] for start in STARTS]
+    return {"arms": arms, "guard": {name: json.loads((run / "guard.json").read_text()) for name, run in runs.items()}}
 
 
-def show(found: Mapping[str, Any]) -> None:
-    """Print what `gathered` gave."""
-    print(f"{'decoder':14} {'start':9} {'steps':>5} {'F1':>7} {'95 % interval':>17} {'precision':>9} {'recall':>7}")
-    for one in found["arms"]:
+def longer(folds: Sequence[Path], decoder: str) -> dict[str, Any]:
+    """The same with some folds alone: `arms`, and the difference of the starts on their held-out images."""
+    found = {start: told(folds, decoder, start) for start in ("scratch", "imagenet")}
+    rows = [row for row, _ in reversed(found.values())]
+    return {"arms": rows, "difference": compared({start: scores for start, (_, scores) in found.items()})[0]}
+
+
+def show(arms: Sequence[Mapping[str, Any]], differences: Mapping[str, Mapping[str, Any]]) -> None:
+    """Print a table of arms, and what each pair of starts differs by."""
+    print(f"{'decoder':14} {'start':9} {'steps':>5} {'F1':>7} {'95 % interval':>17} {'precision':>9} {'recall':>7}   n")
+    for one in arms:
         low, high = one["dice"]["ci95"]
         print(
             f"{one['decoder']:14} {one['start']:9} {one['steps']:5} {one['dice']['mean']:7.4f} {low:8.4f} {high:8.4f} "
-            f"{one['precision']['mean']:9.4f} {one['recall']['mean']:7.4f}"
+            f"{one['precision']['mean']:9.4f} {one['recall']['mean']:7.4f} {len(one['f1']):3}"
         )
-    for one in found["guard"]:
+    for name, one in differences.items():
         low, high = one["ci95"]
-        print(
-            f"{one['decoder']}, {one['steps']} steps: imagenet - scratch {one['difference']:+.4f} ({low:+.4f} to "
-            f"{high:+.4f}), p {one['p']:.4f}: {one['verdict']}; by fold {', '.join(one['members'].values())}"
-        )
+        gain = f"{one['difference']:+.4f} ({low:+.4f} to {high:+.4f})"
+        print(f"{name}: imagenet - scratch {gain}, p {one['p']:.4f}: {one['verdict']}")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--decoders", default=",".join(WORKFLOWS))
-    parser.add_argument("--longer", type=int, default=200, metavar="STEPS", help="0 leaves the longer budget out")
+    parser.add_argument("--longer", type=int, default=200, metavar="STEPS", help="of the first decoder once more")
+    parser.add_argument("--folds", type=int, default=2, help="so many folds of that; 0 leaves it out")
     options_of(parser, "drive", steps=100, seeds="7")
     options = parser.parse_args()
-    decoders = options.decoders.split(",")
-    wanted = [(decoder, options.steps) for decoder in decoders]
-    wanted += [(decoders[0], options.longer)] if options.longer else []
-    runs = {}
+    more = argparse.Namespace(**{**vars(options), "steps": options.longer})
+    decoders, seed = options.decoders.split(","), int(options.seeds)
+    files = {decoder: ROOT / "workflows" / f"{WORKFLOWS[decoder]}.yaml" for decoder in decoders}
     with tempfile.TemporaryDirectory() as scratch:
         folder = options.folder or Path(scratch)
-        for decoder, steps in wanted:
-            workflow = ROOT / "workflows" / f"{WORKFLOWS[decoder]}.yaml"
-            budget = argparse.Namespace(**{**vars(options), "steps": steps})
-            runs[decoder, steps] = train(workflow, folder / f"{decoder}-{steps}", {}, int(options.seeds), budget)
-        found = gathered(runs)
-    keep(options.out, found)
-    show(found)
+        document = gathered({name: train(file, folder / name, {}, seed, options) for name, file in files.items()})
+        first, file = next(iter(files.items()))
+        folds = [
+            train(file, folder / f"{first}-{options.longer}-{fold}", {"data.split.fold": fold}, seed, more)
+            for fold in range(options.folds)
+        ]
+        document["longer"] = longer(folds, first) if folds else None
+    keep(options.out, document)
+    show(document["arms"], document["guard"])
+    if document["longer"]:
+        show(document["longer"]["arms"], {f"{first}, {options.longer} steps": document["longer"]["difference"]})
 
 
 if __name__ == "__main__":
