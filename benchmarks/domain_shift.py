@@ -29,8 +29,8 @@ LABELLED, UNLABELLED, HELD_OUT = range(8), range(8, 20), range(20, 40)
 SHIFTS = ("invert", "warp")
 ARMS: dict[str, list[dict[str, Any]]] = {
     "source-only": [],
-    "statistics": [{"use": "mean-teacher", "weight": 1e-9, "statistics": "unlabelled", "keep": "student"}],
-    "mean-teacher": [{"use": "mean-teacher", "ramp": 0.5, "statistics": "unlabelled"}],
+    "statistics": [{"use": "mean-teacher", "weight": 1e-9, "statistics": "unlabelled"}],
+    "mean-teacher": [{"use": "mean-teacher", "ramp": 0.5, "statistics": "unlabelled", "keep": "teacher"}],
     "features": [{"use": "adversarial", "level": "features"}],
     "entropy": [{"use": "adversarial", "level": "entropy"}],
 }

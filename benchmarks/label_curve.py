@@ -1,6 +1,6 @@
 """Dice of the hippocampus over the number of labelled patients, for several ways of using scans without labels.
 
-    python benchmarks/label_curve.py [--labels 4,8,16,32] [--repeats 0,1] [--steps 300] [--arms scratch,...]
+    python benchmarks/label_curve.py [--labels 4,8,16,32] [--repeats 0,1] [--steps 800] [--arms scratch,...]
 
 First workflows/hippocampus_pretrain.yaml learns from the 160 training scans without labels (--pretraining steps) and is
 registered; then workflows/hippocampus_few_labels.yaml is trained with each number of labels, draw of patients and arm.
@@ -21,14 +21,18 @@ from arms import ROOT, keep, options_of, show, table_of, train
 import voxgraft as vg
 
 PRETRAINED = "models:/hippocampus-pretrained@champion"
+MEAN_TEACHER = {"use": "mean-teacher", "weight": 0.1, "ramp": 0.5, "threshold": True}
 ARMS: dict[str, tuple[str, list[dict[str, Any]]]] = {
     "scratch": ("none", []),
     "self-supervised": (PRETRAINED, [{"use": "fine-tune", "encoder_lr": 1.0}]),
     "l2-sp": (PRETRAINED, [{"use": "l2-sp", "alpha": 0.001, "beta": 0.0001}]),
     "lora": (PRETRAINED, [{"use": "lora", "r": 4}]),
-    "mean-teacher": ("none", [{"use": "mean-teacher", "weight": 0.1, "ramp": 0.5, "threshold": True}]),
+    "mean-teacher": ("none", [MEAN_TEACHER]),
+    "teacher-kept": ("none", [{**MEAN_TEACHER, "keep": "teacher"}]),
 }
 """Start values and strategies. L2-SP and LoRA start from the self-supervised encoder."""
+
+COMPARED = [arm for arm in ARMS if arm != "teacher-kept"]
 
 
 def pretrain(folder: Path, store: str, options: argparse.Namespace) -> dict[str, Any]:
@@ -51,10 +55,10 @@ def main() -> None:
     parser.add_argument("--workflow", type=Path, default=ROOT / "workflows" / "hippocampus_few_labels.yaml")
     parser.add_argument("--labels", default="4,8,16,32")
     parser.add_argument("--repeats", default="0,1", help="draws of labelled patients")
-    parser.add_argument("--arms", default=",".join(ARMS), help="the first is compared with")
-    parser.add_argument("--pretraining", type=int, default=800, metavar="STEPS")
+    parser.add_argument("--arms", default=",".join(COMPARED), help="the first is compared with")
+    parser.add_argument("--pretraining", type=int, default=2400, metavar="STEPS")
     parser.add_argument("--fold", type=int, default=0, help="which fifth of the patients is held out")
-    options_of(parser, "label_curve", steps=300, seeds="7")
+    options_of(parser, "label_curve", steps=800, seeds="7")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
         folder = options.folder or Path(scratch)

@@ -88,7 +88,7 @@ def test_a_damaged_checkpoint_is_said_in_a_sentence(tmp_path, damage) -> None:
 def test_sigkill_leaves_a_whole_checkpoint_and_the_rest_goes_on(tmp_path, repo_path) -> None:
     """A real process, really killed, at a moment it does not choose."""
     script = (
-        f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r})\n"
+        f"import sys; sys.path[:0] = {[str(folder) for folder in Path(__file__).parents[:2]]!r}\n"
         "from pathlib import Path\nfrom lightning_fabric import Fabric\nfrom training import tiny_job\n"
         "from voxgraft.train import loop\nloop.SAVE_EVERY = 0.0\n"
         f"job = tiny_job(Path({str(tmp_path)!r}), {{'budget': '100000 steps'}})\n"

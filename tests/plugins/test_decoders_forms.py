@@ -386,7 +386,7 @@ def test_a_voxel_stays_in_its_place_when_sizes_are_odd(catalogue: Catalogue, nam
     ("name", "options", "said"),
     [
         ("segresnet", {"width": 64, "max_width": 32}, "smaller than width"),
-        ("fcn", {"norm": "group"}, "Extra inputs"),
+        ("fcn", {"norm": "group"}, "there is no key"),
         ("deeplabv3", {"rates": [6, 12]}, "Field required"),
         ("fpn", {"finest": 0}, "greater"),
         ("monai-unet", {"upsample": "bilinear"}, "deconv"),

@@ -122,16 +122,10 @@ class Tournament:
         training = {"budget": budget, "validate_every": 1.0, "validation_cases": 1, "patience": None}
         workflow = self._change(self._run, arm.encoder, arm.transfer, **training)
         folder = self._run.folder / name
-        remove(folder)  # of an earlier advice
-        for document in ("plan.json", "split.json"):
-            write_json(folder / document, self._run.read(document))
-        cache = self._run.workflow.data.cache or self._run.folder / "cache"
-        folders = self._run.read("prepared.json")["folders"]
-        write_json(folder / "prepared.json", {"folders": {"": str(cache.resolve()), **folders}})
-        check = self._clock.check
-        summary = train(folder, workflow, self._run.catalogue, lambda numbers, step: check(), lambda share, note: None)
-        scores = self._scores(workflow, folder)
-        remove(folder)
+        try:
+            summary, scores = self._trained(workflow, folder)
+        finally:
+            remove(folder)  # also where the time is up in the middle of a training
         row = {
             "round": 1,
             "arm": arm.label,
@@ -141,6 +135,18 @@ class Tournament:
             "seconds": summary["seconds"],
         }
         return Trial(arm, row, scores, max(0.0, self._clock.used - begun - float(summary["seconds"])))
+
+    def _trained(self, workflow: Workflow, folder: Path) -> tuple[dict[str, Any], Scores]:
+        """The training's summary and its scores on the held-out volumes."""
+        remove(folder)  # of an earlier advice that was killed
+        for document in ("plan.json", "split.json"):
+            write_json(folder / document, self._run.read(document))
+        cache = self._run.workflow.data.cache or self._run.folder / "cache"
+        folders = self._run.read("prepared.json")["folders"]
+        write_json(folder / "prepared.json", {"folders": {"": str(cache.resolve()), **folders}})
+        check = self._clock.check
+        summary = train(folder, workflow, self._run.catalogue, lambda numbers, step: check(), lambda share, note: None)
+        return summary, self._scores(workflow, folder)
 
     def _scores(self, workflow: Workflow, folder: Path) -> Scores:
         from safetensors.torch import load_file

@@ -61,8 +61,9 @@ class MeanTeacherConfig(Config):
     passes: Annotated[int, Field(ge=1)] = 8
     """With threshold: the noisy passes of the teacher whose mean says how uncertain it is."""
 
-    keep: Literal["teacher", "student"] = "teacher"
-    """Which of the two becomes the model; the student is what training keeps without this strategy."""
+    keep: Literal["teacher", "student"] = "student"
+    """Which of the two becomes the model. The student is kept as without this strategy, with the running average of
+    its weights; the teacher remembers a short training's first steps for longer."""
 
     statistics: Follows = "labelled"
     """Which scans BatchNorm's statistics follow."""
