@@ -319,6 +319,26 @@ def test_statistics_follow_one_kind_of_scans(follows: str) -> None:
     assert all(m.momentum == 0.1 for m in net.modules() if isinstance(m, nn.BatchNorm2d))
 
 
+def test_statistics_follow_one_kind_of_scans_where_two_strategies_ask_for_it() -> None:
+    """In the first step, once, and in every later one as well."""
+    net, data = network().train(), batch()
+    alone = deepcopy(net)
+    two = Statistics("unlabelled"), Statistics("unlabelled")
+    for _ in range(3):
+        for one in two:
+            one.hold(net)
+        net(data["image"])
+        for one in two:
+            with one.unlabelled(net):
+                net(data["unlabelled"])
+        for one in two:
+            one.release()
+        alone(data["unlabelled"])
+        assert all(m.momentum == 0.1 for m in net.modules() if isinstance(m, nn.BatchNorm2d))
+    torch.testing.assert_close(net.encoder.stem_norm.running_mean, alone.encoder.stem_norm.running_mean)
+    torch.testing.assert_close(net.encoder.stem_norm.running_var, alone.encoder.stem_norm.running_var)
+
+
 # ------------------------------------------------------------------------------------------------------- co-training
 
 
