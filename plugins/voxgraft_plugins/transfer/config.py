@@ -148,7 +148,7 @@ class DeltaConfig(Config):
     """All channels count alike, or by how much the segmentation needs them."""
 
     measure: Share = 0.1
-    """With measured channels: the share of the budget in which this is measured."""
+    """With measured channels: the share of the budget in which this is measured, from when the encoder learns on."""
 
 
 class LoraConfig(Config):
