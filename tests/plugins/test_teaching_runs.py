@@ -68,9 +68,9 @@ STACK: list[dict[str, Any]] = [
 ]
 STRAIGHT: list[dict[str, Any] | list[dict[str, Any]]] = [
     STACK,
-    [{"use": "lora"}, {"use": "mean-teacher"}],
+    [{"use": "lora"}, {"use": "mean-teacher", "keep": "teacher"}],
     {"use": "distil", "teacher": "other", "features": 0.5},
-    {"use": "mean-teacher", "threshold": True, "passes": 2},
+    {"use": "mean-teacher", "keep": "teacher", "threshold": True, "passes": 2},
     {"use": "co-training", "form": "both"},
     {"use": "adversarial", "level": "features", "width": 4},
     {"use": "adversarial", "level": "entropy", "width": 4},

@@ -49,6 +49,11 @@ class Freeze(OwnStrategy):
         """Whether the whole encoder stays frozen."""
         return self._until is None and self._stages == "all"
 
+    @property
+    def until(self) -> float:
+        """The share of the budget after which all that is to learn does."""
+        return self._until or 0.0
+
     def conflict(self, other: TransferStrategy) -> str | None:
         if self.for_good and other.name in TUNES:
             return "the encoder is frozen for good; give freeze 'until' or 'stages', or leave one of the two out"
