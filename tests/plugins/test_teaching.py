@@ -374,6 +374,15 @@ class Twins(CoTraining):
         return {"peer": deepcopy(context.network)}
 
 
+def test_two_equal_networks_are_refused() -> None:
+    """Where all start values are given, what the second draws is overwritten."""
+    net = network()
+    names = frozenset(name for name, _ in net.named_parameters())
+    with pytest.raises(TrainingError, match="would begin with two equal networks"):
+        CoTraining(CoTrainingConfig()).prepare(Context(net, names, plan=plan(), another=other))
+    CoTraining(CoTrainingConfig()).prepare(Context(net, names - {"heads.0.weight"}, plan=plan(), another=other))
+
+
 @pytest.mark.parametrize("form", ["mutual", "pseudo"])
 def test_each_direction_leaves_its_giver_alone(form: str) -> None:
     check_mutual(CoTraining, form)

@@ -26,7 +26,7 @@ from voxgraft.runs.engine import run_workflow
 from voxgraft.slot import choose
 from voxgraft.train import loop
 from voxgraft.train.batches import Unlabelled
-from voxgraft.train.session import start_network, table
+from voxgraft.train.session import another_network, start_network, table
 from voxgraft.workflow import from_document
 from voxgraft_plugins.teaching import CARDS
 
@@ -276,6 +276,19 @@ def test_a_student_learns_from_a_package(tmp_path: Path, catalogue: Catalogue, s
     assert any(row["name"] == "distil_adapter.weight" for row in rows)
     with pytest.raises(TrainingError, match=r"other structures \(data.labels\)"):
         run(tmp_path / "c", catalogue, document(sets, [options], labels={"box": 1}))
+
+
+def test_the_second_network_starts_elsewhere_whatever_the_seeds(catalogue: Catalogue, sets: dict[str, Path]) -> None:
+    heads = []
+    for seed in (7, 1001):
+        written = document(sets, [{"use": "co-training"}])
+        written["training"]["seed"] = seed
+        workflow = from_document(written, catalogue)
+        torch.manual_seed(seed)
+        heads.append(start_network(workflow, plan())[0].heads[0].weight)
+        for own in (1, 7, -7, 10**40):
+            heads.append(another_network(workflow, plan(), own).heads[0].weight)
+    assert len({tuple(head.flatten().tolist()) for head in heads}) == len(heads) == 10
 
 
 def test_pretraining_without_labels_gives_an_encoder_to_start_from(

@@ -188,9 +188,13 @@ def start_network(workflow: Workflow, plan: Plan) -> tuple[SegmentationNetwork, 
 
 
 def another_network(workflow: Workflow, plan: Plan, seed: int) -> SegmentationNetwork:
-    """A second network with the same pretrained tensors, its new parts drawn anew; later draws are not disturbed."""
+    """A second network with the same pretrained tensors, its new parts drawn anew; later draws are not disturbed.
+
+    Args:
+        seed: Beside that of the training: draws differ from those of the first network whatever the two are.
+    """
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+        torch.manual_seed(int(digest({"training": workflow.training.seed, "another": seed})[:15], 16))
         return start_network(workflow, plan)[0]
 
 
