@@ -426,6 +426,19 @@ def test_strategies_that_contradict_each_other_are_refused(stack: list[Any], sai
     assert all(repr(one["use"]) in str(caught.value) for one in named)
 
 
+def test_a_network_that_is_no_numbers_in_the_end_is_not_kept(tmp_path: Path) -> None:
+    """The last step can spoil what every loss before it was finite with."""
+
+    class Spoils(TransferStrategy):
+        def after_step(self, context: Context) -> None:
+            if context.step == 3:
+                with torch.no_grad():
+                    context.network.heads[0].bias.fill_(torch.inf)
+
+    with pytest.raises(TrainingError, match="after 4 steps the network holds values that are no finite numbers"):
+        loop.fit(job(tmp_path, [Spoils()]), Fabric(**CPU))
+
+
 def test_terms_of_one_name_are_refused() -> None:
     class Term(TransferStrategy):
         def losses(self, context: Context, batch: Any, output: Any) -> dict[str, Tensor]:

@@ -694,6 +694,13 @@ def test_only_masked_voxels_count_and_none_of_them_is_seen() -> None:
             check_masking(sabotage)
 
 
+def test_a_patch_of_one_block_is_refused() -> None:
+    """All of it would be masked."""
+    with pytest.raises(TrainingError, match=r"self-supervised\.block is 16, but a patch has 16x16 voxels"):
+        SelfSupervised(SelfSupervisedConfig(block=16)).prepare(Context(network(), plan=plan()))
+    SelfSupervised(SelfSupervisedConfig(block=15)).prepare(Context(network(), plan=plan()))
+
+
 def test_learning_without_labels_stands_alone() -> None:
     assert not Stack([SelfSupervised(SelfSupervisedConfig())]).supervised
     with pytest.raises(TrainingError, match="a workflow of its own"):

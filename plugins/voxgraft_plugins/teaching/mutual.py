@@ -39,7 +39,7 @@ class CoTraining(Teaching):
             raise TrainingError("transfer: 'co-training' needs a training that can make a second network")
         if all(name in context.pretrained for name, _ in context.network.named_parameters()):
             raise TrainingError(
-                "transfer: 'co-training' would begin with two equal networks, which learn nothing from each other, since "
+                "transfer: 'co-training' would begin with two equal networks, which learn nothing from each other: "
                 "model.start gives every parameter; name model.encoder.weights instead"
             )
         return {PEER: context.another(self._config.seed)}
