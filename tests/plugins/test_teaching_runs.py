@@ -335,6 +335,16 @@ def test_pretraining_without_labels_gives_an_encoder_to_start_from(
     assert [row["encoder"]["weights"] for row in unusable] == models[1:] and "squares" in unusable[0]["error"]
 
 
+def test_pretraining_needs_no_label_at_all(tmp_path: Path, catalogue: Catalogue, sets: dict[str, Path]) -> None:
+    """A site's own scans, of which none was ever labelled; a network that learns from labels is refused them."""
+    written = document(sets, [{"use": "self-supervised", "block": 4}])
+    written["data"] |= {"layout": {"use": "pairs", "path": str(sets["more"]), "labels": None}, "labels": None}
+    split = run(tmp_path / "run", catalogue, written, steps=TRAIN).read("split.json")
+    assert split["train"] == split["validation"] == [] and len(split["unlabelled"]) == 3
+    with pytest.raises(DataError, match="0 of 3 cases have a label"):
+        run(tmp_path / "other", catalogue, written | {"transfer": []}, steps=TRAIN)
+
+
 @pytest.mark.parametrize(
     ("transfer", "error", "said"),
     [
