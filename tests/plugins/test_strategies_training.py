@@ -409,6 +409,7 @@ def test_the_table_holds_modules_that_strategies_bring(tmp_path: Path) -> None:
         ([{"use": "freeze", "until": "60%"}, "prune"], "set prune.at to 0.6 or later"),
         ([{"use": "prune", "at": "20%"}, "gradual"], "set prune.at to 0.5 or later"),
         ([{"use": "prune", "at": "20%"}, {"use": "gradual", "at": ["10%", "30%"]}], "set prune.at to 0.3 or later"),
+        (["freeze", "adversarial"], "set adversarial.level to entropy"),
         (["lora", "prune"], "merging the low-rank factors would fill what was pruned"),
         (["prune", "lora"], "merging the low-rank factors would fill what was pruned"),
         (["clip", "lora"], "lora keeps fixed what clip would hold near its start"),

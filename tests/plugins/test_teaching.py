@@ -541,7 +541,11 @@ def test_dynamic_weights_are_their_formula() -> None:
 def check_projection(project: Any) -> None:
     w, own = nn.Parameter(torch.tensor([1.0, 2.0, -1.0])), nn.Parameter(torch.tensor(3.0))
     g1, g2 = torch.tensor([1.0, 0.5, 0.0]), torch.tensor([-1.0, 1.0, 0.3])
-    losses = [(g1 * w).sum(), (g2 * w).sum() + 5 * own]
+
+    def made() -> list[Tensor]:
+        return [(g1 * w).sum(), (g2 * w).sum() + 5 * own]
+
+    losses = made()
     total = project(losses, [w])
     assert float(total) == pytest.approx(float(sum(losses)))
     total.backward()
@@ -550,6 +554,14 @@ def check_projection(project: Any) -> None:
     torch.testing.assert_close(w.grad, p1 + p2)
     assert float(own.grad) == 5, "a branch keeps its own gradient"
     assert w.grad @ g1 >= -1e-6 and w.grad @ g2 >= -1e-6
+    w.grad = own.grad = None
+    project(made(), [w, own]).backward()
+    torch.testing.assert_close(w.grad, p1 + p2)
+    assert float(own.grad) == 5, "what one task has alone counts in no projection"
+    w.grad = own.grad = None
+    project([made()[0], 5 * own], [w, own]).backward()
+    torch.testing.assert_close(w.grad, g1)
+    assert float(own.grad) == 5
     w.grad = None
     friends = [(g1 * w).sum(), (2 * g1 * w).sum()]
     project(friends, [w]).backward()
