@@ -16,7 +16,7 @@ from pydantic import ValidationError
 from torch import Tensor, nn
 
 from strategy_jobs import job
-from strategy_trainer import Trainer, batches, network
+from strategy_trainer import Stages, Sum, Trainer, batches, network
 from voxgraft.discovery import Catalogue
 from voxgraft.errors import TrainingError
 from voxgraft.model.network import SegmentationNetwork
@@ -275,6 +275,29 @@ def test_kept_features_change_nothing_but_the_time(tmp_path: Path) -> None:
     for sabotage in (Mixes, Forgets, InTrainingMode):
         with pytest.raises(AssertionError):
             check_cache(tmp_path / sabotage.__name__, sabotage)
+
+
+class Alone(Stages):
+    """Sums that depend on how many images there are, as convolutions of a CPU have them in their last bits."""
+
+    def forward(self, image: Tensor) -> list[Tensor]:
+        return [one + 1e-3 * len(image) for one in super().forward(image)]
+
+
+def test_kept_features_do_not_depend_on_what_else_was_new() -> None:
+    """After a resume all are new together: nothing may differ, not even in the last bits."""
+    image = torch.randn(3, 1, 16, 16)
+    crops = [(0, 0), (0, 1), (1, 0)]
+    found = []
+    for known in ([], [1], [0, 2]):
+        torch.manual_seed(0)
+        context = Context(SegmentationNetwork(Alone(), Sum(), 2, 2).eval())
+        strategy = Freeze(FreezeConfig(cache=True))
+        if known:
+            strategy.features(context, image[known], [crops[place] for place in known])
+        found.append(strategy.features(context, image, crops))
+    for one in found[1:]:
+        assert all(torch.equal(a, b) for a, b in zip(found[0], one, strict=True))
 
 
 def test_fixed_patches_come_again_and_are_augmented_once(tmp_path: Path) -> None:
