@@ -96,10 +96,12 @@ class Prune(OwnStrategy):
 
 
 @torch.no_grad()
-def _apply(masks: Mapping[str, Tensor], network: nn.Module) -> None:
+def _apply(masks: dict[str, Tensor], network: nn.Module) -> None:
+    """A mask is brought to where the weights are once, not in every step."""
     parameters = dict(network.named_parameters())
     for name, mask in masks.items():
-        parameters[name].masked_fill_(~mask.to(parameters[name].device), 0.0)
+        masks[name] = mask.to(parameters[name].device)
+        parameters[name].masked_fill_(~masks[name], 0.0)
 
 
 def _kept(magnitudes: Tensor, amount: float) -> Tensor:
