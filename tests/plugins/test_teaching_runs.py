@@ -142,6 +142,11 @@ def test_what_strategies_bring_is_in_the_table(tmp_path: Path, catalogue: Catalo
     rows = {row.name: row for row in peer.rows}
     assert rows["peer.encoder.stem.weight"].weight_decay == rows["encoder.stem.weight"].weight_decay > 0
     assert rows["peer.encoder.stem.weight"].origin == "pretrained"
+    slower = teaching_job(tmp_path, catalogue, {"use": "layer-decay"}, {"use": "co-training"}, {"use": "lora"})
+    rows = {row.name: row for row in slower.rows}
+    assert rows["peer.encoder.stem_norm.weight"].lr == rows["encoder.stem_norm.weight"].lr < rows["heads.0.weight"].lr
+    assert {row.origin for row in slower.rows if row.name.startswith("peer.encoder.")} == {"pretrained"}
+    assert {row.origin for row in slower.rows if row.name.startswith("peer.decoder.")} == {"new"}
     training: Any = SimpleNamespace(training=made.options)
     found = table(made.network, {}, made.stack, made.context, training)
     assert len(found) == len(dict(made.network.named_parameters()))

@@ -240,11 +240,11 @@ def table(
     rows = stack.edit(rows, context)
     own: list[Row] = []
     for name, module in extra.items():
-        decay, started = 0.0, frozenset[str]()
-        if isinstance(module, SegmentationNetwork):  # a second network learns as the first does
-            decay, started = options.weight_decay, context.pretrained
+        decay, started, rates = 0.0, frozenset[str](), dict[str, float]()
+        if isinstance(module, SegmentationNetwork):  # a second network learns at the rates of the first
+            decay, started, rates = options.weight_decay, context.pretrained, {row.name: row.lr for row in rows}
         brought = parameter_table(module, highest_rate(options), decay, started)
-        own += [row.but(name=f"{name}.{row.name}") for row in brought]
+        own += [row.but(name=f"{name}.{row.name}", lr=rates.get(row.name, row.lr)) for row in brought]
     rows += stack.edit_own(own, context)
     parameters = dict(network.named_parameters())
     for row in rows:
