@@ -92,16 +92,8 @@ def _train(
     split = json.loads((run_folder / "split.json").read_text())
     folders = json.loads((run_folder / "prepared.json").read_text())["folders"]
     cache = Path(folders.pop("", run_folder / "cache"))
-    torch.manual_seed(workflow.training.seed)
-    network, weights = start_network(workflow, plan)
-    pretrained = weights.started if weights else frozenset()
-    stack = Stack([chosen.build().make() for chosen in workflow.transfer])
-    check_needs(stack, weights)
-    context = Context(
-        network=network, pretrained=pretrained, plan=plan, another=lambda seed: another_network(workflow, plan, seed)
-    )
-    extra = stack.prepare(context)
-    context.extra = extra
+    stack, context, weights = grafted(workflow, plan)
+    network, extra = context.network, context.extra
     rows = table(network, extra, stack, context, workflow)
     modality = workflow.data.modality.build()
     training = [load_prepared(name, cache / folders[name]) for name in split["train"]]
@@ -133,6 +125,27 @@ def _train(
     if fabric.is_global_zero:
         _leave(run_folder / "train", network, rows, weights, state, fabric, workflow)
     fabric.barrier()
+
+
+def grafted(workflow: Workflow, plan: Plan) -> tuple[Stack, Context, LoadReport | None]:
+    """The strategies, the network with its start values as they have prepared it, and what became of the tensors.
+
+    Raises:
+        TrainingError: A strategy lacks what it works with, or finds no part of the network to work on.
+        ModelError: The weights are not for this encoder.
+    """
+    torch.manual_seed(workflow.training.seed)
+    network, weights = start_network(workflow, plan)
+    stack = Stack([chosen.build().make() for chosen in workflow.transfer])
+    check_needs(stack, weights)
+    context = Context(
+        network=network,
+        pretrained=weights.started if weights else frozenset(),
+        plan=plan,
+        another=lambda seed: another_network(workflow, plan, seed),
+    )
+    context.extra = stack.prepare(context)
+    return stack, context, weights
 
 
 def _batches(
