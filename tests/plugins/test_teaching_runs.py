@@ -18,7 +18,7 @@ from strategy_jobs import job, plan, squares
 from strategy_trainer import Stages, Sum
 from voxgraft.advise.candidates import encoders_at_hand
 from voxgraft.discovery import Catalogue
-from voxgraft.errors import DataError, TrainingError
+from voxgraft.errors import DataError, TrainingError, WorkflowError
 from voxgraft.model.network import SegmentationNetwork
 from voxgraft.package import read_package
 from voxgraft.progress import Progress
@@ -348,6 +348,18 @@ def test_pretraining_needs_no_label_at_all(tmp_path: Path, catalogue: Catalogue,
     assert split["train"] == split["validation"] == [] and len(split["unlabelled"]) == 3
     with pytest.raises(DataError, match="0 of 3 cases have a label"):
         run(tmp_path / "other", catalogue, written | {"transfer": []}, steps=TRAIN)
+    with pytest.raises(DataError, match="no case with a label is held out"):
+        run(tmp_path / "run", catalogue, written, steps=["evaluate"])
+
+
+def test_a_pretraining_is_not_scored(tmp_path: Path, catalogue: Catalogue, sets: dict[str, Path]) -> None:
+    """Its head has learnt nothing: scores of it would say nothing, and decide about promotion."""
+    written = document(sets, [{"use": "self-supervised", "block": 4}])
+    done = run(tmp_path / "run", catalogue, written)
+    assert done.package.is_dir() and not (done.folder / "evaluate").exists()
+    assert "scores" not in read_package(done.package).facts
+    with pytest.raises(WorkflowError, match="guard: a pretraining looks at no labels"):
+        from_document({**written, "guard": {}}, catalogue)
 
 
 @pytest.mark.parametrize(
