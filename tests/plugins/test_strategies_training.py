@@ -440,6 +440,8 @@ def test_the_table_holds_modules_that_strategies_bring(tmp_path: Path) -> None:
         (["clip", "prune"], "clip would bring them back"),
         (["delta", "bn-only"], "set bn-only.statistics to keep"),
         (["l2-sp", "l2-sp"], "it is the same strategy twice"),
+        (["fine-tune", "fine-tune"], "it is the same strategy twice"),
+        (["multi-task", "multi-task"], "it is the same strategy twice"),
         ([{"use": "freeze", "cache": True}, "channel-dropout"], "set freeze.cache to false"),
     ],
 )

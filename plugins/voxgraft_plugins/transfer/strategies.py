@@ -117,7 +117,6 @@ class FineTune(OwnStrategy):
 
     name = "fine-tune"
     needs = PRETRAINED
-    once = False
 
     def __init__(self, config: FineTuneConfig) -> None:
         self._factor, self._from_stage, self._keep_norm = config.encoder_lr, config.from_stage, config.keep_norm
