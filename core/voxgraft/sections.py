@@ -89,10 +89,10 @@ class Optimiser(Config):
     """How weights are changed."""
 
     use: Literal["adamw", "sgd"] = "adamw"
-    lr: Annotated[float, Gt(0)] | None = None
+    lr: Annotated[float, Gt(0), Le(1e3)] | None = None
     """The highest learning rate; by default 2e-3 for AdamW and 1e-2 for SGD."""
 
-    weight_decay: Annotated[float, Ge(0)] = 0.01
+    weight_decay: Annotated[float, Ge(0), Le(1e3)] = 0.01
     """Applies to weights of more than one axis; biases and norms are left alone."""
 
     momentum: Annotated[float, Ge(0), Lt(1)] = 0.99
@@ -169,7 +169,7 @@ class Training(Config):
     patience: Annotated[int, Ge(1)] | None = None
     """Stop after so many looks without a better validation score."""
 
-    seed: int = 7
+    seed: Annotated[int, Ge(0), Lt(2**32)] = 7
 
     @model_validator(mode="after")
     def _budget_allows_patience(self) -> Training:
@@ -210,7 +210,7 @@ class Guard(Config):
     metric: str | None = None
     """What decides; by default the first metric of the evaluation."""
 
-    lr: Annotated[float, Gt(0)] | None = None
+    lr: Annotated[float, Gt(0), Le(1e3)] | None = None
     """The twin's highest learning rate; by default the run's. A network from scratch often wants a larger one."""
 
     @classmethod

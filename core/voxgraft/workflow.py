@@ -80,6 +80,11 @@ class Workflow(Config):
                 raise ValueError(f"guard: metric {self.guard.metric!r} is not among evaluation.metrics")
             if not self.model.pretrained and not self.transfer:
                 raise ValueError("guard: nothing is transferred here; name weights or a strategy, or leave guard out")
+            if not all(getattr(strategy.options, "supervised", True) for strategy in self.transfer):
+                raise ValueError(
+                    "guard: a pretraining looks at no labels and has no scores to judge; put the guard into the "
+                    "workflow that starts from its model"
+                )
         dims = getattr(self.model.encoder.component, "dims", frozenset({2, 3}))
         if self.model.dims not in dims:
             raise ValueError(f"model: the encoder {self.model.encoder.name!r} has no {self.model.dims}D form")

@@ -68,6 +68,21 @@ def test_advice_on_noise_is_no_evidence_and_comes_in_time(tmp_path, noise) -> No
     )
 
 
+def test_a_pretraining_is_advised_on_by_its_labels(tmp_path, noise) -> None:
+    """They are there; the pretraining itself looks at none."""
+    path = workflow(tmp_path, noise)
+    arguments = ["advise", str(path), "--minutes", "0.1", "--out", str(tmp_path / "out")]
+    result = CliRunner().invoke(main, [*arguments, "--set", "transfer=[{use: self-supervised, block: 4}]"])
+    assert result.exit_code == 0, result.stderr
+    assert json.loads((tmp_path / "out" / "advice.json").read_text())["facts"]["labelled"] > 0
+
+
+@pytest.mark.parametrize("minutes", ["nan", "inf", "1e12", "0", "-1", "many"])
+def test_minutes_that_are_none_are_refused(minutes: str, tmp_path: Path, noise: Path) -> None:
+    result = CliRunner().invoke(main, ["advise", str(workflow(tmp_path, noise)), "--minutes", minutes])
+    assert result.exit_code == 2 and "--minutes" in result.stderr
+
+
 def test_one_slow_step_does_not_keep_advice_from_ending(tmp_path, noise, monkeypatch) -> None:
     """What was found before stands, and the verdict is that nothing is known."""
     monkeypatch.setattr(loop, "_accumulate", lambda *args: time.sleep(600))

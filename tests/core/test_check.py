@@ -289,6 +289,14 @@ def test_a_workflow_is_checked_with_its_changes(data_set: Path, tmp_path: Path) 
     freeze = call(path, "--set", "transfer=[{use: freeze, until: 20%}]", "--json")
     assert freeze.exit_code == 1
     assert [one["code"] for one in json.loads(freeze.stdout)["problems"] if one["severity"] == "error"] == ["transfer"]
+    teacher = ("--set", "transfer=[{use: mean-teacher}]", "--json")
+    alone = call(path, *teacher)
+    (problem,) = [one for one in json.loads(alone.stdout)["problems"] if one["severity"] == "error"]
+    assert alone.exit_code == 1 and problem["code"] == "transfer" and problem["mend"] == ""
+    assert "'mean-teacher' learns from unlabelled scans, and there are none: name some" in problem["message"]
+    assert call(path, *teacher, "--set", "data.split={folds: 4, labelled: 2}").exit_code == 0, (
+        "those left over are without labels"
+    )
     gone = call(path, "--set", "data.layout.path=nowhere/at/all", "--json")
     assert gone.exit_code == 1 and json.loads(gone.stdout)["problems"][0]["code"] == "layout"
 

@@ -13,9 +13,10 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import pytest
+import torch
 from datasets import boxes, workflow
 
-from voxgraft.errors import DataError, UsageError, VoxGraftError
+from voxgraft.errors import DataError, ModelError, TrainingError, UsageError, VoxGraftError
 from voxgraft.files import sha256
 from voxgraft.infer.predictor import Predictor
 from voxgraft.package import read_package
@@ -212,6 +213,15 @@ def test_a_dry_run_estimates_and_writes_nothing(tmp_path, data_set, catalogue) -
     assert document["patch"] == "16x16x16, batch 2" and "4 cases to train on, 2 held out" in document["data"]
     assert "about" in document["training"] and "GiB" in document["memory"]
     assert sorted(p for p in tmp_path.rglob("*") if p != path) == before
+
+
+def test_a_dry_run_refuses_what_training_would_refuse(tmp_path, data_set, catalogue) -> None:
+    path = workflow(tmp_path, data_set)
+    with pytest.raises(TrainingError, match="channel-dropout finds no channel that a scan may lack"):
+        dry_run(read(path, catalogue, ["transfer=[channel-dropout]"]), catalogue)
+    torch.save({"other.weight": torch.zeros(3)}, tmp_path / "other.pth")
+    with pytest.raises(ModelError, match="only 0% of the encoder's parameters were found"):
+        dry_run(read(path, catalogue, [f"model.encoder.weights=file:{tmp_path}/other.pth"]), catalogue)
 
 
 def test_prediction_lies_on_the_scan_whatever_its_orientation(tmp_path, data_set, untracked, catalogue) -> None:

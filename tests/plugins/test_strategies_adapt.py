@@ -20,11 +20,23 @@ from voxgraft.model.network import SegmentationNetwork, build_network
 from voxgraft.model.transfer import Context, Row, TransferStrategy
 from voxgraft.slot import choose
 from voxgraft_plugins.transfer import lora as lora_room
-from voxgraft_plugins.transfer.config import ChannelDropoutConfig, InitConfig, LoraConfig, PruneConfig
+from voxgraft_plugins.transfer.config import (
+    BnOnlyConfig,
+    ChannelDropoutConfig,
+    FineTuneConfig,
+    FreezeConfig,
+    InitConfig,
+    L2SPConfig,
+    LoraConfig,
+    PruneConfig,
+)
 from voxgraft_plugins.transfer.fresh import Init
 from voxgraft_plugins.transfer.lora import Lora, LowRank
 from voxgraft_plugins.transfer.missing import ChannelDropout
+from voxgraft_plugins.transfer.norms import BnOnly
 from voxgraft_plugins.transfer.pruning import Prune
+from voxgraft_plugins.transfer.start import L2SP
+from voxgraft_plugins.transfer.strategies import FineTune, Freeze
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -231,7 +243,7 @@ class PrunesOnce(Prune):
 class ByThreshold(Prune):
     """Equal weights go together: more or fewer than asked for."""
 
-    def _chosen(self, network: nn.Module) -> dict[str, Tensor]:
+    def _chosen(self, context: Context, network: nn.Module) -> dict[str, Tensor]:
         everything = torch.cat([weight.flatten().abs() for weight in weights_of(network).values()])
         edge = everything.kthvalue(round(self._amount * everything.numel())).values
         return {name: weight.abs() > edge for name, weight in weights_of(network).items()}
@@ -258,6 +270,42 @@ def test_layers_and_parts_can_be_pruned_by_themselves() -> None:
     trainer.fit(1, 1)
     for name, weight in weights_of(net).items():
         assert int((weight == 0).sum()) == (round(0.25 * weight.numel()) if name.startswith("encoder.") else 0)
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_what_is_pruned_stays_so_whatever_else_moves_weights_after_a_step(first: bool) -> None:
+    """The pull of l2-sp past the optimiser moves zeros too: no step may be made with them."""
+    both = [Prune(PruneConfig(amount=0.3, at=0.25)), L2SP(L2SPConfig(alpha=1.0, decoupled=True))]
+    trainer = Trainer(network(), *(both if first else both[::-1]))
+    seen: list[int] = []
+    forward = trainer.net.register_forward_pre_hook(
+        lambda net, given: seen.append(sum(int((weight == 0).sum()) for weight in weights_of(net).values()))
+    )
+    trainer.fit(4, 4)
+    forward.remove()
+    count = sum(weight.numel() for weight in weights_of(trainer.net).values())
+    assert seen == [0, *[round(0.3 * count)] * 3]
+
+
+@pytest.mark.parametrize("also", [Freeze(FreezeConfig(stages=2)), FineTune(FineTuneConfig(from_stage=1))])
+def test_what_is_not_trained_is_not_pruned(also: TransferStrategy) -> None:
+    """The parameter table says that it stays as it was loaded."""
+    net = network()
+    before = weights_of(deepcopy(net))
+    trainer = Trainer(net, Prune(PruneConfig(amount=0.3, at=0.25)), also).fit(4, 4)
+    fixed = {name for name in before if not trainer.rows[name].train}
+    assert fixed and all(torch.equal(weights_of(net)[name], before[name]) for name in fixed)
+    count = sum(weight.numel() for name, weight in before.items() if name not in fixed)
+    assert sum(int((weight == 0).sum()) for weight in weights_of(net).values()) == round(0.3 * count)
+    early = Trainer(network(), Prune(PruneConfig(at=0.9)), Freeze(FreezeConfig(stages=2))).fit(1, 4)
+    kept = early.stack.export(early.context, deepcopy(early.net))
+    assert torch.equal(weights_of(kept)["encoder.stem.weight"], before["encoder.stem.weight"])
+
+
+def test_where_nothing_is_trained_nothing_can_be_pruned() -> None:
+    trainer = Trainer(network(), Prune(PruneConfig(part="encoder")), BnOnly(BnOnlyConfig()))
+    with pytest.raises(TrainingError, match="prune finds no weights that are trained in the encoder"):
+        trainer.fit(1, 4)
 
 
 def test_masks_are_kept_with_the_state() -> None:

@@ -31,11 +31,11 @@ STACKS: dict[str, list[dict[str, Any]]] = {
     "prune late": [{"use": "prune", "at": "80%", "by": "layer"}],
     "lora": [{"use": "lora"}],
     "clip": [{"use": "clip", "c": 1e-3}],
-    "teacher": [{"use": "mean-teacher", "decay": 0.5}],
+    "teacher": [{"use": "mean-teacher", "keep": "teacher", "decay": 0.5}],
     "student": [{"use": "mean-teacher", "keep": "student"}],
-    "teacher and prune": [{"use": "mean-teacher"}, {"use": "prune", "at": "50%"}],
-    "prune and teacher": [{"use": "prune", "at": "50%"}, {"use": "mean-teacher"}],
-    "teacher and lora": [{"use": "mean-teacher"}, {"use": "lora"}],
+    "teacher and prune": [{"use": "mean-teacher", "keep": "teacher"}, {"use": "prune", "at": "50%"}],
+    "prune and teacher": [{"use": "prune", "at": "50%"}, {"use": "mean-teacher", "keep": "teacher"}],
+    "teacher and lora": [{"use": "mean-teacher", "keep": "teacher"}, {"use": "lora"}],
 }
 Make = Callable[[], Sequence[TransferStrategy]]
 
@@ -109,7 +109,7 @@ class ChoosesWhenLookedAt(Prune):
     """The first look decides what is pruned, long before its time."""
 
     def export(self, context: Context, network: SegmentationNetwork) -> SegmentationNetwork:
-        self._masks = self._masks or self._chosen(network)
+        self._masks = self._masks or self._chosen(context, network)
         return super().export(context, network)
 
 
@@ -145,7 +145,7 @@ class LastTeacher(TransferStrategy):
 
 def test_the_laws_see_sabotage(tmp_path: Path) -> None:
     late = PruneConfig.model_validate({"at": 0.6})
-    teacher = MeanTeacherConfig()
+    teacher = MeanTeacherConfig(keep="teacher")
     disturbed: list[Make] = [
         lambda: [ChoosesWhenLookedAt(late)],
         lambda: [GivesItselfAway(teacher), Prune(late)],
@@ -177,7 +177,7 @@ def steps_until_out_of_patience(folder: Path, catalogue: Catalogue, stack: Seque
         ([{"use": "lp-ft", "probe": "50%"}], 12),
         ([{"use": "gradual", "at": ["10%", "50%"]}], 12),
         ([{"use": "prune", "at": "50%"}], 12),
-        ([{"use": "prune", "at": "25%"}, {"use": "lp-ft", "probe": "50%"}], 12),
+        ([{"use": "prune", "at": "50%"}, {"use": "lp-ft", "probe": "25%"}], 12),
     ],
 )
 def test_patience_waits_for_what_is_done_at_a_set_time(

@@ -13,9 +13,10 @@ from torch.nn import functional
 from strategy_trainer import Make, Trainer, batches, network
 from voxgraft.model.network import SegmentationNetwork
 from voxgraft.model.transfer import Context, Row, TransferStrategy
-from voxgraft_plugins.transfer.config import ClipConfig, DeltaConfig, L2SPConfig
+from voxgraft_plugins.transfer.config import ClipConfig, DeltaConfig, FreezeConfig, L2SPConfig
 from voxgraft_plugins.transfer.delta import Delta
 from voxgraft_plugins.transfer.start import L2SP, Clip
+from voxgraft_plugins.transfer.strategies import Freeze
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -254,6 +255,24 @@ def test_measured_channels_weigh_by_what_putting_them_out_costs() -> None:
     again.prepare(Context(network()))
     again.load_state_dict(strategy.state_dict())
     assert all(torch.equal(a, b) for a, b in zip(again._attention, strategy._attention, strict=True))
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_channels_are_measured_once_the_encoder_learns(first: bool) -> None:
+    """Not while it is frozen, nor for less long than without freezing; a map that never learns counts as it did."""
+    measured = Delta(DeltaConfig(channels="measured", measure=0.25))
+    late = Freeze(FreezeConfig(until=0.5))
+    trainer = Trainer(network(), *([measured, late] if first else [late, measured]))
+    trainer.fit(4, 8)
+    assert not measured._gains and not measured._attention
+    trainer.fit(2, 8, first=4)
+    assert measured._gains and not measured._attention
+    trainer.fit(1, 8, first=6)
+    assert all(bool(one.any()) and float(one.mean()) == pytest.approx(1.0) for one in measured._attention)
+    shallow = Delta(DeltaConfig(channels="measured", measure=0.25))
+    Trainer(network(), shallow, Freeze(FreezeConfig(stages=1))).fit(3, 4)
+    assert torch.equal(shallow._attention[0], torch.ones(8, dtype=torch.float64))
+    assert not torch.equal(shallow._attention[1], torch.ones(8, dtype=torch.float64))
 
 
 def test_voxels_that_are_left_out_do_not_measure_channels() -> None:

@@ -16,7 +16,7 @@ from pydantic import ValidationError
 from torch import Tensor, nn
 
 from strategy_jobs import job
-from strategy_trainer import Trainer, batches, network
+from strategy_trainer import Stages, Sum, Trainer, batches, network
 from voxgraft.discovery import Catalogue
 from voxgraft.errors import TrainingError
 from voxgraft.model.network import SegmentationNetwork
@@ -277,6 +277,29 @@ def test_kept_features_change_nothing_but_the_time(tmp_path: Path) -> None:
             check_cache(tmp_path / sabotage.__name__, sabotage)
 
 
+class Alone(Stages):
+    """Sums that depend on how many images there are, as convolutions of a CPU have them in their last bits."""
+
+    def forward(self, image: Tensor) -> list[Tensor]:
+        return [one + 1e-3 * len(image) for one in super().forward(image)]
+
+
+def test_kept_features_do_not_depend_on_what_else_was_new() -> None:
+    """After a resume all are new together: nothing may differ, not even in the last bits."""
+    image = torch.randn(3, 1, 16, 16)
+    crops = [(0, 0), (0, 1), (1, 0)]
+    found = []
+    for known in ([], [1], [0, 2]):
+        torch.manual_seed(0)
+        context = Context(SegmentationNetwork(Alone(), Sum(), 2, 2).eval())
+        strategy = Freeze(FreezeConfig(cache=True))
+        if known:
+            strategy.features(context, image[known], [crops[place] for place in known])
+        found.append(strategy.features(context, image, crops))
+    for one in found[1:]:
+        assert all(torch.equal(a, b) for a, b in zip(found[0], one, strict=True))
+
+
 def test_fixed_patches_come_again_and_are_augmented_once(tmp_path: Path) -> None:
     drawn = job(tmp_path, [Freeze(FreezeConfig(cache=True, crops=2))]).batches
     first: dict[tuple[int, int], Any] = {}
@@ -406,6 +429,10 @@ def test_the_table_holds_modules_that_strategies_bring(tmp_path: Path) -> None:
         (["lora", "freeze"], "the encoder is frozen for good"),
         (["freeze", "lp-ft"], "the encoder is frozen for good"),
         (["freeze", "prune"], "set prune.part to decoder"),
+        ([{"use": "freeze", "until": "60%"}, "prune"], "set prune.at to 0.6 or later"),
+        ([{"use": "prune", "at": "20%"}, "gradual"], "set prune.at to 0.5 or later"),
+        ([{"use": "prune", "at": "20%"}, {"use": "gradual", "at": ["10%", "30%"]}], "set prune.at to 0.3 or later"),
+        (["freeze", "adversarial"], "set adversarial.level to entropy"),
         (["lora", "prune"], "merging the low-rank factors would fill what was pruned"),
         (["prune", "lora"], "merging the low-rank factors would fill what was pruned"),
         (["clip", "lora"], "lora keeps fixed what clip would hold near its start"),
@@ -413,6 +440,8 @@ def test_the_table_holds_modules_that_strategies_bring(tmp_path: Path) -> None:
         (["clip", "prune"], "clip would bring them back"),
         (["delta", "bn-only"], "set bn-only.statistics to keep"),
         (["l2-sp", "l2-sp"], "it is the same strategy twice"),
+        (["fine-tune", "fine-tune"], "it is the same strategy twice"),
+        (["multi-task", "multi-task"], "it is the same strategy twice"),
         ([{"use": "freeze", "cache": True}, "channel-dropout"], "set freeze.cache to false"),
     ],
 )
@@ -421,6 +450,19 @@ def test_strategies_that_contradict_each_other_are_refused(stack: list[Any], sai
     with pytest.raises(TrainingError, match=f"cannot stand together: .*{re.escape(said)}") as caught:
         Stack([choose(catalogue, "strategy", one).build().make() for one in named])
     assert all(repr(one["use"]) in str(caught.value) for one in named)
+
+
+def test_a_network_that_is_no_numbers_in_the_end_is_not_kept(tmp_path: Path) -> None:
+    """The last step can spoil what every loss before it was finite with."""
+
+    class Spoils(TransferStrategy):
+        def after_step(self, context: Context) -> None:
+            if context.step == 3:
+                with torch.no_grad():
+                    context.network.heads[0].bias.fill_(torch.inf)
+
+    with pytest.raises(TrainingError, match="after 4 steps the network holds values that are no finite numbers"):
+        loop.fit(job(tmp_path, [Spoils()]), Fabric(**CPU))
 
 
 def test_terms_of_one_name_are_refused() -> None:

@@ -319,6 +319,26 @@ def test_statistics_follow_one_kind_of_scans(follows: str) -> None:
     assert all(m.momentum == 0.1 for m in net.modules() if isinstance(m, nn.BatchNorm2d))
 
 
+def test_statistics_follow_one_kind_of_scans_where_two_strategies_ask_for_it() -> None:
+    """In the first step, once, and in every later one as well."""
+    net, data = network().train(), batch()
+    alone = deepcopy(net)
+    two = Statistics("unlabelled"), Statistics("unlabelled")
+    for _ in range(3):
+        for one in two:
+            one.hold(net)
+        net(data["image"])
+        for one in two:
+            with one.unlabelled(net):
+                net(data["unlabelled"])
+        for one in two:
+            one.release()
+        alone(data["unlabelled"])
+        assert all(m.momentum == 0.1 for m in net.modules() if isinstance(m, nn.BatchNorm2d))
+    torch.testing.assert_close(net.encoder.stem_norm.running_mean, alone.encoder.stem_norm.running_mean)
+    torch.testing.assert_close(net.encoder.stem_norm.running_var, alone.encoder.stem_norm.running_var)
+
+
 # ------------------------------------------------------------------------------------------------------- co-training
 
 
@@ -352,6 +372,15 @@ class Leaks(CoTraining):
 class Twins(CoTraining):
     def prepare(self, context: Context) -> Any:
         return {"peer": deepcopy(context.network)}
+
+
+def test_two_equal_networks_are_refused() -> None:
+    """Where all start values are given, what the second draws is overwritten."""
+    net = network()
+    names = frozenset(name for name, _ in net.named_parameters())
+    with pytest.raises(TrainingError, match="would begin with two equal networks"):
+        CoTraining(CoTrainingConfig()).prepare(Context(net, names, plan=plan(), another=other))
+    CoTraining(CoTrainingConfig()).prepare(Context(net, names - {"heads.0.weight"}, plan=plan(), another=other))
 
 
 @pytest.mark.parametrize("form", ["mutual", "pseudo"])
@@ -512,7 +541,11 @@ def test_dynamic_weights_are_their_formula() -> None:
 def check_projection(project: Any) -> None:
     w, own = nn.Parameter(torch.tensor([1.0, 2.0, -1.0])), nn.Parameter(torch.tensor(3.0))
     g1, g2 = torch.tensor([1.0, 0.5, 0.0]), torch.tensor([-1.0, 1.0, 0.3])
-    losses = [(g1 * w).sum(), (g2 * w).sum() + 5 * own]
+
+    def made() -> list[Tensor]:
+        return [(g1 * w).sum(), (g2 * w).sum() + 5 * own]
+
+    losses = made()
     total = project(losses, [w])
     assert float(total) == pytest.approx(float(sum(losses)))
     total.backward()
@@ -521,6 +554,14 @@ def check_projection(project: Any) -> None:
     torch.testing.assert_close(w.grad, p1 + p2)
     assert float(own.grad) == 5, "a branch keeps its own gradient"
     assert w.grad @ g1 >= -1e-6 and w.grad @ g2 >= -1e-6
+    w.grad = own.grad = None
+    project(made(), [w, own]).backward()
+    torch.testing.assert_close(w.grad, p1 + p2)
+    assert float(own.grad) == 5, "what one task has alone counts in no projection"
+    w.grad = own.grad = None
+    project([made()[0], 5 * own], [w, own]).backward()
+    torch.testing.assert_close(w.grad, g1)
+    assert float(own.grad) == 5
     w.grad = None
     friends = [(g1 * w).sum(), (2 * g1 * w).sum()]
     project(friends, [w]).backward()
@@ -663,6 +704,13 @@ def test_only_masked_voxels_count_and_none_of_them_is_seen() -> None:
     for sabotage in (Everywhere, Peeks):
         with pytest.raises(AssertionError):
             check_masking(sabotage)
+
+
+def test_a_patch_of_one_block_is_refused() -> None:
+    """All of it would be masked."""
+    with pytest.raises(TrainingError, match=r"self-supervised\.block is 16, but a patch has 16x16 voxels"):
+        SelfSupervised(SelfSupervisedConfig(block=16)).prepare(Context(network(), plan=plan()))
+    SelfSupervised(SelfSupervisedConfig(block=15)).prepare(Context(network(), plan=plan()))
 
 
 def test_learning_without_labels_stands_alone() -> None:

@@ -18,7 +18,7 @@ from strategy_jobs import job, plan, squares
 from strategy_trainer import Stages, Sum
 from voxgraft.advise.candidates import encoders_at_hand
 from voxgraft.discovery import Catalogue
-from voxgraft.errors import DataError, TrainingError
+from voxgraft.errors import DataError, TrainingError, WorkflowError
 from voxgraft.model.network import SegmentationNetwork
 from voxgraft.package import read_package
 from voxgraft.progress import Progress
@@ -26,7 +26,7 @@ from voxgraft.runs.engine import run_workflow
 from voxgraft.slot import choose
 from voxgraft.train import loop
 from voxgraft.train.batches import Unlabelled
-from voxgraft.train.session import start_network, table
+from voxgraft.train.session import another_network, start_network, table
 from voxgraft.workflow import from_document
 from voxgraft_plugins.teaching import CARDS
 
@@ -68,9 +68,9 @@ STACK: list[dict[str, Any]] = [
 ]
 STRAIGHT: list[dict[str, Any] | list[dict[str, Any]]] = [
     STACK,
-    [{"use": "lora"}, {"use": "mean-teacher"}],
+    [{"use": "lora"}, {"use": "mean-teacher", "keep": "teacher"}],
     {"use": "distil", "teacher": "other", "features": 0.5},
-    {"use": "mean-teacher", "threshold": True, "passes": 2},
+    {"use": "mean-teacher", "keep": "teacher", "threshold": True, "passes": 2},
     {"use": "co-training", "form": "both"},
     {"use": "adversarial", "level": "features", "width": 4},
     {"use": "adversarial", "level": "entropy", "width": 4},
@@ -142,6 +142,11 @@ def test_what_strategies_bring_is_in_the_table(tmp_path: Path, catalogue: Catalo
     rows = {row.name: row for row in peer.rows}
     assert rows["peer.encoder.stem.weight"].weight_decay == rows["encoder.stem.weight"].weight_decay > 0
     assert rows["peer.encoder.stem.weight"].origin == "pretrained"
+    slower = teaching_job(tmp_path, catalogue, {"use": "layer-decay"}, {"use": "co-training"}, {"use": "lora"})
+    rows = {row.name: row for row in slower.rows}
+    assert rows["peer.encoder.stem_norm.weight"].lr == rows["encoder.stem_norm.weight"].lr < rows["heads.0.weight"].lr
+    assert {row.origin for row in slower.rows if row.name.startswith("peer.encoder.")} == {"pretrained"}
+    assert {row.origin for row in slower.rows if row.name.startswith("peer.decoder.")} == {"new"}
     training: Any = SimpleNamespace(training=made.options)
     found = table(made.network, {}, made.stack, made.context, training)
     assert len(found) == len(dict(made.network.named_parameters()))
@@ -278,6 +283,19 @@ def test_a_student_learns_from_a_package(tmp_path: Path, catalogue: Catalogue, s
         run(tmp_path / "c", catalogue, document(sets, [options], labels={"box": 1}))
 
 
+def test_the_second_network_starts_elsewhere_whatever_the_seeds(catalogue: Catalogue, sets: dict[str, Path]) -> None:
+    heads = []
+    for seed in (7, 1001):
+        written = document(sets, [{"use": "co-training"}])
+        written["training"]["seed"] = seed
+        workflow = from_document(written, catalogue)
+        torch.manual_seed(seed)
+        heads.append(start_network(workflow, plan())[0].heads[0].weight)
+        for own in (1, 7, -7, 10**40):
+            heads.append(another_network(workflow, plan(), own).heads[0].weight)
+    assert len({tuple(head.flatten().tolist()) for head in heads}) == len(heads) == 10
+
+
 def test_pretraining_without_labels_gives_an_encoder_to_start_from(
     tmp_path: Path, catalogue: Catalogue, sets: dict[str, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -320,6 +338,28 @@ def test_pretraining_without_labels_gives_an_encoder_to_start_from(
     found, unusable = encoders_at_hand(from_document(asked, catalogue), catalogue, models)
     assert found[0]["weights"] == models[0] and found[0]["width"] == 8, "as it was trained"
     assert [row["encoder"]["weights"] for row in unusable] == models[1:] and "squares" in unusable[0]["error"]
+
+
+def test_pretraining_needs_no_label_at_all(tmp_path: Path, catalogue: Catalogue, sets: dict[str, Path]) -> None:
+    """A site's own scans, of which none was ever labelled; a network that learns from labels is refused them."""
+    written = document(sets, [{"use": "self-supervised", "block": 4}])
+    written["data"] |= {"layout": {"use": "pairs", "path": str(sets["more"]), "labels": None}, "labels": None}
+    split = run(tmp_path / "run", catalogue, written, steps=TRAIN).read("split.json")
+    assert split["train"] == split["validation"] == [] and len(split["unlabelled"]) == 3
+    with pytest.raises(DataError, match="0 of 3 cases have a label"):
+        run(tmp_path / "other", catalogue, written | {"transfer": []}, steps=TRAIN)
+    with pytest.raises(DataError, match="no case with a label is held out"):
+        run(tmp_path / "run", catalogue, written, steps=["evaluate"])
+
+
+def test_a_pretraining_is_not_scored(tmp_path: Path, catalogue: Catalogue, sets: dict[str, Path]) -> None:
+    """Its head has learnt nothing: scores of it would say nothing, and decide about promotion."""
+    written = document(sets, [{"use": "self-supervised", "block": 4}])
+    done = run(tmp_path / "run", catalogue, written)
+    assert done.package.is_dir() and not (done.folder / "evaluate").exists()
+    assert "scores" not in read_package(done.package).facts
+    with pytest.raises(WorkflowError, match="guard: a pretraining looks at no labels"):
+        from_document({**written, "guard": {}}, catalogue)
 
 
 @pytest.mark.parametrize(

@@ -6,11 +6,13 @@ from pathlib import Path
 
 import click
 
+from .numbers import Amount
+
 
 @click.command()
 @click.argument("workflow", type=click.Path(path_type=Path))
 @click.option(
-    "--minutes", type=click.FloatRange(min=0.05), default=10.0, show_default=True, help="It ends within these."
+    "--minutes", type=Amount(min=0.05, max=10_000), default=10.0, show_default=True, help="It ends within these."
 )
 @click.option("--model", "models", multiple=True, metavar="REF", help="Try the encoder of models:/NAME@ALIAS as well.")
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change a value of the workflow.")

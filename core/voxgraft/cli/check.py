@@ -62,12 +62,15 @@ def _check(target: Path, overrides: tuple[str, ...], catalogue: Catalogue, progr
     """
     from dataclasses import replace
 
+    from ..data.beside import deal, other_sets
     from ..data.check import check_dataset, check_path
+    from ..data.checks.patients import find_split
     from ..data.checks.problem import CaseProblem
     from ..data.dataset import find_dataset
-    from ..errors import TrainingError, UsageError
+    from ..errors import DataError, TrainingError, UsageError
     from ..model.needs import check_transfer
     from ..models import looked_up_at
+    from ..runs.steps.plan import limited
     from ..workflow import read
 
     if target.is_dir() and overrides:
@@ -77,14 +80,20 @@ def _check(target: Path, overrides: tuple[str, ...], catalogue: Catalogue, progr
     if target.is_dir():
         return check_path(target, catalogue, progress)[1]
     workflow = read(target, catalogue, overrides)
+    dataset = find_dataset(workflow)
+    split, _ = find_split(dataset, workflow)
     first: tuple[CaseProblem, ...] = ()
     try:
         with looked_up_at(workflow.place):
             check_transfer(workflow)
-    except TrainingError as error:
+        if split is not None:
+            labelled = [case for case in dataset.cases if case.label is not None]
+            split = limited(split, labelled, workflow.data.limit, workflow.data.split.seed)
+            deal(workflow, dataset, other_sets(workflow), split)
+    except (DataError, TrainingError) as error:
         first = (CaseProblem("transfer", "error", None, str(error)),)
     readers = catalogue.with_options("reader", workflow.data.reader_options)
-    findings = check_dataset(find_dataset(workflow), readers, workflow, progress)
+    findings = check_dataset(dataset, readers, workflow, progress)
     return replace(findings, problems=(*first, *findings.problems))
 
 

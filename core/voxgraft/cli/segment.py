@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from .numbers import Amount
+
 if TYPE_CHECKING:
     from ..batch.segment import Batch
     from ..discovery import Catalogue
@@ -29,9 +31,7 @@ if TYPE_CHECKING:
 @click.option("--series", help="Only the series with this UID or description.")
 @click.option("--ignore-contract", is_flag=True, help="Segment scans that do not fit the model too; they are flagged.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:1.")
-@click.option(
-    "--overlap", type=click.FloatRange(0, 1, max_open=True), help="Of neighbouring windows; by default the model's."
-)
+@click.option("--overlap", type=Amount(0, 1, max_open=True), help="Of neighbouring windows; by default the model's.")
 @click.option("--mirror/--no-mirror", default=None, help="Average over mirrored images; by default as the model says.")
 @click.option("--retry", is_flag=True, help="Try scans again that have failed three times.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON document on standard output.")

@@ -51,7 +51,7 @@ class Split(Config):
     """Learn from so many patients of the training part only, drawn by seed and repeat; the rest counts as unlabelled.
     Held-out cases stay the same, and a smaller number draws some of those that a larger one draws."""
 
-    repeats: Annotated[int, Ge(1)] = 1
+    repeats: Annotated[int, Ge(1), Le(1000)] = 1
     """With `labelled`: so many different draws, each a run of its own."""
 
     repeat: Annotated[int, Ge(0)] | Literal["all"] = "all"

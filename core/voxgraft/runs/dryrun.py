@@ -12,7 +12,6 @@ from torch import nn
 
 from ..data.plan import Plan
 from ..discovery import Catalogue
-from ..infer.build import network_of
 from ..infer.device import choose_device
 from ..interfaces import Loss
 from ..model.needs import check_transfer
@@ -20,6 +19,7 @@ from ..model.network import SegmentationNetwork
 from ..model.words import CHANNELS_LAST, channels_last
 from ..models import looked_up_at
 from ..progress import Progress
+from ..train.session import grafted
 from ..train.targets import deep_loss
 from ..workflow import Workflow
 from .run import Run
@@ -34,6 +34,7 @@ def dry_run(workflow: Workflow, catalogue: Catalogue) -> dict[str, Any]:
 
     Raises:
         DataError: The data set cannot be planned for.
+        TrainingError, ModelError: Training would refuse to start.
     """
     with looked_up_at(workflow.place):
         return _estimated(workflow, catalogue)
@@ -47,8 +48,8 @@ def _estimated(workflow: Workflow, catalogue: Catalogue) -> dict[str, Any]:
         PlanStep().do(run)
         plan, split = run.plan, run.split
     device = choose_device(workflow.training.device)
-    network = network_of(workflow.model, plan).to(device)
-    weights = workflow.model.encoder.build().weights()
+    _, context, weights = grafted(workflow, plan)
+    network = context.network.to(device)
     seconds, memory = _measure(network, workflow.training.loss.build(), plan, device)
     budget = workflow.training.budget
     if budget.unit == "minutes":
@@ -67,7 +68,7 @@ def _estimated(workflow: Workflow, catalogue: Catalogue) -> dict[str, Any]:
         "patch": f"{shape}, batch {plan.batch}",
         "network": f"{workflow.model.encoder.name} + {workflow.model.decoder.name}, {plan.dims}D, "
         f"{len(plan.strides)} levels, {parameters:,} parameters",
-        "weights": weights.origin if weights else "none: from scratch",
+        "weights": f"{weights.origin}, {weights.share:.1%} of the parameters" if weights else "none: from scratch",
         "transfer": ", ".join(one.name for one in workflow.transfer) or "none",
         "device": str(device),
         "training": length,

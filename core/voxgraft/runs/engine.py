@@ -12,6 +12,7 @@ from ..discovery import Catalogue
 from ..errors import UsageError, VoxGraftError
 from ..files import digest, remove, sha256, write_json, write_text
 from ..interfaces import Step
+from ..model.needs import is_supervised
 from ..models import looked_up_at
 from ..progress import Progress
 from ..slot import Chosen
@@ -19,6 +20,9 @@ from ..workflow import Workflow
 from ..yamlfile import dump
 from .environment import environment
 from .run import Run
+
+SCORES = "evaluate"
+"""The step that has nothing to do where labels are not looked at."""
 
 
 def run_workflow(
@@ -39,7 +43,7 @@ def run_workflow(
     own outputs are still what it left.
 
     Args:
-        steps: Only these, in the workflow's order.
+        steps: Only these, in the workflow's order; by default all, without scores where labels are not looked at.
         fresh: Forget what was done in the folder before.
 
     Raises:
@@ -47,6 +51,7 @@ def run_workflow(
         VoxGraftError: A step failed; what was done before it stays done.
     """
     chosen = _chosen(workflow, steps)
+    scored = steps is not None or is_supervised(workflow)
     folder.mkdir(parents=True, exist_ok=True)
     with _Lock(folder), looked_up_at(workflow.place):
         if fresh:
@@ -58,7 +63,9 @@ def run_workflow(
         run = Run(folder, workflow, readers, progress or Progress())
         if (folder / "run.json").exists():
             run.identity.update(run.read("run.json"))
-        _do(run, chosen)
+        if not scored and any(one.name == SCORES for one in chosen):
+            run.progress.say(f"{SCORES}: passed over, a pretraining looks at no labels and has learnt nothing to score")
+        _do(run, [one for one in chosen if scored or one.name != SCORES])
     return run
 
 

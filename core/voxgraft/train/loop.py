@@ -84,7 +84,7 @@ def fit(job: Job, fabric: Fabric) -> tuple[SegmentationNetwork, State]:
         The network to keep: the running average of the weights, through every strategy's `export`; and the state.
 
     Raises:
-        TrainingError: The loss is no finite number, or the device's memory cannot hold one sample.
+        TrainingError: The loss or what is kept is no finite number, or the device's memory cannot hold one sample.
     """
     options, context, stack = job.options, job.context, job.stack
     context.criterion = lambda output, coded: deep_loss(job.loss, output.logits, output.deep, coded, job.plan)
@@ -141,6 +141,11 @@ def fit(job: Job, fabric: Fabric) -> tuple[SegmentationNetwork, State]:
         best = load_checkpoint(job.folder / "best.pt", job.identity)
         if best is not None:
             network.load_state_dict(best["network"])
+    if not all(bool(torch.isfinite(tensor).all()) for tensor in network.state_dict().values()):
+        raise TrainingError(
+            f"after {state.step} steps the network holds values that are no finite numbers; "
+            "set a smaller training.optimiser.lr, or weaker strategies"
+        )
     return network, state
 
 

@@ -92,16 +92,8 @@ def _train(
     split = json.loads((run_folder / "split.json").read_text())
     folders = json.loads((run_folder / "prepared.json").read_text())["folders"]
     cache = Path(folders.pop("", run_folder / "cache"))
-    torch.manual_seed(workflow.training.seed)
-    network, weights = start_network(workflow, plan)
-    pretrained = weights.started if weights else frozenset()
-    stack = Stack([chosen.build().make() for chosen in workflow.transfer])
-    check_needs(stack, weights)
-    context = Context(
-        network=network, pretrained=pretrained, plan=plan, another=lambda seed: another_network(workflow, plan, seed)
-    )
-    extra = stack.prepare(context)
-    context.extra = extra
+    stack, context, weights = grafted(workflow, plan)
+    network, extra = context.network, context.extra
     rows = table(network, extra, stack, context, workflow)
     modality = workflow.data.modality.build()
     training = [load_prepared(name, cache / folders[name]) for name in split["train"]]
@@ -133,6 +125,27 @@ def _train(
     if fabric.is_global_zero:
         _leave(run_folder / "train", network, rows, weights, state, fabric, workflow)
     fabric.barrier()
+
+
+def grafted(workflow: Workflow, plan: Plan) -> tuple[Stack, Context, LoadReport | None]:
+    """The strategies, the network with its start values as they have prepared it, and what became of the tensors.
+
+    Raises:
+        TrainingError: A strategy lacks what it works with, or finds no part of the network to work on.
+        ModelError: The weights are not for this encoder.
+    """
+    torch.manual_seed(workflow.training.seed)
+    network, weights = start_network(workflow, plan)
+    stack = Stack([chosen.build().make() for chosen in workflow.transfer])
+    check_needs(stack, weights)
+    context = Context(
+        network=network,
+        pretrained=weights.started if weights else frozenset(),
+        plan=plan,
+        another=lambda seed: another_network(workflow, plan, seed),
+    )
+    context.extra = stack.prepare(context)
+    return stack, context, weights
 
 
 def _batches(
@@ -188,9 +201,13 @@ def start_network(workflow: Workflow, plan: Plan) -> tuple[SegmentationNetwork, 
 
 
 def another_network(workflow: Workflow, plan: Plan, seed: int) -> SegmentationNetwork:
-    """A second network with the same pretrained tensors, its new parts drawn anew; later draws are not disturbed."""
+    """A second network with the same pretrained tensors, its new parts drawn anew; later draws are not disturbed.
+
+    Args:
+        seed: Beside that of the training: draws differ from those of the first network whatever the two are.
+    """
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+        torch.manual_seed(int(digest({"training": workflow.training.seed, "another": seed})[:15], 16))
         return start_network(workflow, plan)[0]
 
 
@@ -236,11 +253,11 @@ def table(
     rows = stack.edit(rows, context)
     own: list[Row] = []
     for name, module in extra.items():
-        decay, started = 0.0, frozenset[str]()
-        if isinstance(module, SegmentationNetwork):  # a second network learns as the first does
-            decay, started = options.weight_decay, context.pretrained
+        decay, started, rates = 0.0, frozenset[str](), dict[str, float]()
+        if isinstance(module, SegmentationNetwork):  # a second network learns at the rates of the first
+            decay, started, rates = options.weight_decay, context.pretrained, {row.name: row.lr for row in rows}
         brought = parameter_table(module, highest_rate(options), decay, started)
-        own += [row.but(name=f"{name}.{row.name}") for row in brought]
+        own += [row.but(name=f"{name}.{row.name}", lr=rates.get(row.name, row.lr)) for row in brought]
     rows += stack.edit_own(own, context)
     parameters = dict(network.named_parameters())
     for row in rows:

@@ -9,8 +9,10 @@ from pydantic import Field, model_validator
 
 from voxgraft.config import Config
 
-Positive = Annotated[float, Field(gt=0)]
-Weight = Annotated[float, Field(ge=0)]
+Positive = Annotated[float, Field(gt=0, le=1e6)]
+Weight = Annotated[float, Field(ge=0, le=1e6)]
+Rate = Annotated[float, Field(gt=0, le=1e3)]
+Temperature = Annotated[float, Field(ge=0.01, le=1e3)]
 Share = Annotated[float, Field(gt=0, le=1)]
 Follows = Literal["labelled", "unlabelled"]
 
@@ -24,7 +26,7 @@ class DistilConfig(Config):
     weight: Weight = 1.0
     """Weighs the divergence of the outputs."""
 
-    temperature: Positive = 2.0
+    temperature: Temperature = 2.0
     """Outputs are softened by it; the term is multiplied with its square."""
 
     features: Weight = 0.0
@@ -58,7 +60,7 @@ class MeanTeacherConfig(Config):
     threshold: bool = False
     """Leave out voxels of which the teacher is uncertain (UA-MT): entropy above 0.75 to 1 times its largest value."""
 
-    passes: Annotated[int, Field(ge=1)] = 8
+    passes: Annotated[int, Field(ge=1, le=1000)] = 8
     """With threshold: the noisy passes of the teacher whose mean says how uncertain it is."""
 
     keep: Literal["teacher", "student"] = "student"
@@ -82,7 +84,7 @@ class CoTrainingConfig(Config):
     ramp: Share = 0.25
     """The share of the budget in which the weight rises, by exp(-5 (1 - t)^2)."""
 
-    temperature: Positive = 1.0
+    temperature: Temperature = 1.0
     """For mutual: probabilities are softened by it; the term is multiplied with its square."""
 
     seed: int = 1
@@ -109,10 +111,10 @@ class AdversarialConfig(Config):
     """What the reversed gradient is multiplied with at the end of its ramp; by default 0.1 for features and 0.001 for
     entropy."""
 
-    width: Annotated[int, Field(ge=1)] = 64
+    width: Annotated[int, Field(ge=1, le=4096)] = 64
     """Channels of the classifier's first convolution."""
 
-    lr: Positive = 1e-4
+    lr: Rate = 1e-4
     """The classifier's highest learning rate."""
 
     statistics: Follows = "unlabelled"
@@ -135,13 +137,13 @@ class MultiTaskConfig(Config):
     reach: Positive = 10.0
     """For boundary: millimetres from the border beyond which distances count as one."""
 
-    temperature: Positive = 2.0
+    temperature: Temperature = 2.0
     """For dwa: how even the weights are."""
 
-    interval: Annotated[int, Field(ge=1)] = 20
+    interval: Annotated[int, Field(ge=1, le=10**6)] = 20
     """For dwa: steps whose mean losses are compared with those of as many before."""
 
-    lr: Positive = 1e-2
+    lr: Rate = 1e-2
     """For uncertainty: the highest learning rate of the learnt uncertainties."""
 
     @model_validator(mode="after")
@@ -157,7 +159,7 @@ class SelfSupervisedConfig(Config):
     ratio: Annotated[float, Field(gt=0, lt=1)] = 0.6
     """The share of the blocks that are masked."""
 
-    block: Annotated[int, Field(ge=1)] = 8
+    block: Annotated[int, Field(ge=1, le=1024)] = 8
     """Voxels of a block along each axis."""
 
     @property

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from voxgraft.model.network import CONVOLUTION, Output
-from voxgraft.model.transfer import Context, Row
+from voxgraft.model.transfer import Context, Row, TransferStrategy
 
 from .config import AdversarialConfig
 from .own import Statistics, Teaching, has_regions, levels_of, map_at, unlabelled_of
@@ -62,6 +62,11 @@ class Adversarial(Teaching):
         self.follows = config.statistics
         self._strength = config.strength or STRENGTH[config.level]
         self._statistics = Statistics(config.statistics)
+
+    def conflict(self, other: TransferStrategy) -> str | None:
+        if self._config.level == "features" and getattr(other, "for_good", False):
+            return "the encoder is frozen for good, its maps cannot become alike; set adversarial.level to entropy"
+        return super().conflict(other)
 
     def prepare(self, context: Context) -> Mapping[str, nn.Module]:
         dims, width = context.network.dims, self._config.width

@@ -35,6 +35,17 @@ class SelfSupervised(Teaching):
         self._done = 0
 
     def prepare(self, context: Context) -> Mapping[str, nn.Module]:
+        """Bring the convolution that predicts the image.
+
+        Raises:
+            TrainingError: A patch is one block: nothing would be left to see.
+        """
+        if context.plan is not None and all(n <= self._config.block for n in context.plan.patch):
+            size = "x".join(map(str, context.plan.patch))
+            raise TrainingError(
+                f"transfer: self-supervised.block is {self._config.block}, but a patch has {size} voxels: all would "
+                "be masked; set a smaller block or a larger training.patch"
+            )
         channels = 1 if context.plan is None else len(context.plan.channels)
         width = int(context.network.decoder.channels[0])  # type: ignore[index]
         return {HEAD: CONVOLUTION[context.network.dims](width, channels, 1)}

@@ -37,7 +37,12 @@ class CoTraining(Teaching):
     def prepare(self, context: Context) -> Mapping[str, nn.Module]:
         if context.another is None:
             raise TrainingError("transfer: 'co-training' needs a training that can make a second network")
-        return {PEER: context.another(1_000 + self._config.seed)}
+        if all(name in context.pretrained for name, _ in context.network.named_parameters()):
+            raise TrainingError(
+                "transfer: 'co-training' would begin with two equal networks, which learn nothing from each other: "
+                "model.start gives every parameter; name model.encoder.weights instead"
+            )
+        return {PEER: context.another(self._config.seed)}
 
     def train_mode(self, context: Context) -> None:
         context.extra[PEER].train()

@@ -101,10 +101,13 @@ class Statistics:
 
 
 def _held(network: nn.Module) -> list[tuple[_BatchNorm, float | None]]:
-    """With a momentum of 0 a BatchNorm normalises by its batch and leaves its running statistics as they are."""
+    """With a momentum of 0 a BatchNorm normalises by its batch and leaves its running statistics as they are.
+
+    One that another strategy of the stack holds already is left to it: to give it back is not for both of them.
+    """
     held = []
     for module in network.modules():
-        if isinstance(module, _BatchNorm):
+        if isinstance(module, _BatchNorm) and module.momentum != 0.0:
             held.append((module, module.momentum))
             module.momentum = 0.0
     return held

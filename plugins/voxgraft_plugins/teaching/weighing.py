@@ -71,11 +71,19 @@ def without_conflicts(losses: Sequence[Tensor], shared: Sequence[nn.Parameter]) 
     """A number with the value of the sum, whose gradient at shared parameters is PCGrad's (Yu et al. 2020): from each
     task's gradient its part against each other task's is taken, those in random order, and the rest is added up.
 
-    Parameters that only one task has, such as a branch of its own, keep that task's gradient.
+    Parameters that only one task has, such as the heads or a branch of its own, keep that task's gradient, and count in
+    no projection.
+
+    Args:
+        shared: Those that several tasks may have; which ones they do is found out.
     """
-    gradients = [
-        _flat(torch.autograd.grad(loss, shared, retain_graph=True, allow_unused=True), shared) for loss in losses
-    ]
+    found = [torch.autograd.grad(loss, list(shared), retain_graph=True, allow_unused=True) for loss in losses]
+    several = [place for place in range(len(shared)) if sum(one[place] is not None for one in found) > 1]
+    total = torch.stack([loss.float() for loss in losses]).sum()
+    if not several:
+        return total
+    shared = [shared[place] for place in several]
+    gradients = [_flat([one[place] for place in several], shared) for one in found]
     projected = []
     for place, gradient in enumerate(gradients):
         mine = gradient.clone()
@@ -86,7 +94,6 @@ def without_conflicts(losses: Sequence[Tensor], shared: Sequence[nn.Parameter]) 
                 mine -= product / against.pow(2).sum().clamp_min(1e-30) * against
         projected.append(mine)
     correction = torch.stack(projected).sum(0) - torch.stack(gradients).sum(0)
-    total = torch.stack([loss.float() for loss in losses]).sum()
     done = 0
     for parameter in shared:
         change = correction[done : done + parameter.numel()].reshape(parameter.shape).to(parameter.dtype)

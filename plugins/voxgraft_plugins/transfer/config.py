@@ -37,6 +37,8 @@ WRITTEN = {"type": ["number", "string"]}
 Share = Annotated[float, BeforeValidator(_share), Field(gt=0, le=1, json_schema_extra=WRITTEN)]
 Moment = Annotated[float, BeforeValidator(_moment), Field(ge=0, lt=1, json_schema_extra=WRITTEN)]
 Factor = Annotated[float, Field(gt=0, le=1)]
+Weight = Annotated[float, Field(ge=0, le=1e6)]
+Positive = Annotated[float, Field(gt=0, le=1e6)]
 
 
 class FreezeConfig(Config):
@@ -52,10 +54,10 @@ class FreezeConfig(Config):
     """Train on a fixed set of patches, each augmented once, and compute the encoder's maps of each only once:
     faster, less varied. Only where the whole encoder is frozen for good."""
 
-    crops: Annotated[int, Field(ge=1)] = 16
+    crops: Annotated[int, Field(ge=1, le=10**6)] = 16
     """With cache: the number of patches of each case."""
 
-    memory: Annotated[float, Field(ge=0)] = 2.0
+    memory: Annotated[float, Field(ge=0, le=1e6)] = 2.0
     """With cache: GiB of maps that are kept; those beyond are computed each time."""
 
     @model_validator(mode="after")
@@ -128,10 +130,10 @@ class BnOnlyConfig(Config):
 class L2SPConfig(Config):
     """Options of l2-sp. In the paper's notation, with a half before each sum, they are twice as large."""
 
-    alpha: Annotated[float, Field(ge=0)] = 0.05
+    alpha: Weight = 0.05
     """Weighs the squared distance of pretrained parameters from their start."""
 
-    beta: Annotated[float, Field(ge=0)] = 0.005
+    beta: Weight = 0.005
     """Weighs the squared size of new weights."""
 
     decoupled: bool = False
@@ -141,30 +143,30 @@ class L2SPConfig(Config):
 class DeltaConfig(Config):
     """Options of delta."""
 
-    weight: Annotated[float, Field(gt=0)] = 0.01
+    weight: Positive = 0.01
     """Weighs the distance of the encoder's maps from those it started with."""
 
     channels: Literal["equal", "measured"] = "equal"
     """All channels count alike, or by how much the segmentation needs them."""
 
     measure: Share = 0.1
-    """With measured channels: the share of the budget in which this is measured."""
+    """With measured channels: the share of the budget in which this is measured, from when the encoder learns on."""
 
 
 class LoraConfig(Config):
     """Options of lora."""
 
-    r: Annotated[int, Field(ge=1)] = 4
+    r: Annotated[int, Field(ge=1, le=65536)] = 4
     """The rank of what is added to each weight."""
 
-    alpha: Annotated[float, Field(gt=0)] | None = None
+    alpha: Positive | None = None
     """What is added is multiplied with alpha / r; by default alpha is 2 r."""
 
 
 class ClipConfig(Config):
     """Options of clip."""
 
-    c: Annotated[float, Field(gt=0)] = 0.05
+    c: Positive = 0.05
     """How far from its start a pretrained parameter may go."""
 
 

@@ -26,7 +26,8 @@ class Delta(OwnStrategy):
     The encoder computes with its pretrained statistics and without dropout, in training as in prediction: only then is
     the distance zero at the start and about weights alone. With measured channels `a_c` is proportional to how much the
     cross-entropy rises when channel c is put out, to first order (`-g F`, summed over voxels, where it is positive),
-    and 1 on average; until it is measured it is 1.
+    and 1 on average; until it is measured it is 1. Measuring begins with the first step in which the encoder learns;
+    a map that does not learn by the end of it keeps 1.
     """
 
     name = "delta"
@@ -35,6 +36,9 @@ class Delta(OwnStrategy):
     def __init__(self, config: DeltaConfig) -> None:
         self._weight, self._measures, self._until = config.weight, config.channels == "measured", config.measure
         self._copy: nn.Module | None = None
+        self._since = 0.0
+        """How much of the budget was used up when measuring began."""
+
         self._gains: list[Tensor] = []
         self._attention: list[Tensor] = []
 
@@ -43,8 +47,8 @@ class Delta(OwnStrategy):
         return {}
 
     def before_step(self, context: Context) -> None:
-        if self._measures and not self._attention and self._gains and context.progress >= self._until:
-            self._attention = [gain / gain.mean().clamp_min(1e-12) for gain in self._gains]
+        if self._measures and not self._attention and self._gains and context.progress >= self._since + self._until:
+            self._attention = [gain / gain.mean() if gain.any() else torch.ones_like(gain) for gain in self._gains]
 
     def train_mode(self, context: Context) -> None:
         for module in modules_in(context.network, [ENCODER]):
@@ -55,7 +59,8 @@ class Delta(OwnStrategy):
         copy = self._reference(image.device)
         with torch.no_grad():
             wanted = copy(image)
-        if self._measures and not self._attention:
+        if self._measures and not self._attention and any(one.requires_grad for one in output.features):
+            self._since = self._since if self._gains else context.progress
             self._measure(_entropy(output.logits, batch["target"], batch.get("counted")), output)
         distance = image.new_zeros(())
         for level, (mine, start) in enumerate(zip(output.features, wanted, strict=True)):
@@ -67,11 +72,12 @@ class Delta(OwnStrategy):
 
     def state_dict(self) -> dict[str, Any]:
         copy = {} if self._copy is None else self._copy.state_dict()
-        return {"copy": copy, "gains": self._gains, "attention": self._attention}
+        return {"copy": copy, "since": self._since, "gains": self._gains, "attention": self._attention}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         if self._copy is not None:
             self._copy.load_state_dict(state["copy"])
+        self._since = float(state["since"])
         self._gains, self._attention = list(state["gains"]), list(state["attention"])
 
     def _reference(self, device: torch.device) -> nn.Module:

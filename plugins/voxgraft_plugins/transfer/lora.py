@@ -55,7 +55,7 @@ class Lora(OwnStrategy):
         self._r, self._alpha = config.r, 2.0 * config.r if config.alpha is None else config.alpha
 
     def prepare(self, context: Context) -> Mapping[str, nn.Module]:
-        """Take the weights apart; the names of the pretrained ones change with it.
+        """Take the weights apart; the pretrained ones have other names as well from then on.
 
         Raises:
             TrainingError: The encoder has no layer that could be adapted.
@@ -70,8 +70,7 @@ class Lora(OwnStrategy):
         for module in adapted.values():
             weight = module.get_parameter("weight")
             parametrize.register_parametrization(module, "weight", LowRank(weight, self._r, self._alpha))
-        renamed = {f"{name}.weight": f"{name}.parametrizations.weight.original" for name in adapted}
-        context.pretrained = frozenset(renamed.get(name, name) for name in context.pretrained)
+        context.pretrained |= {f"{name}.parametrizations.weight.original" for name in adapted}
         return {}
 
     def edit(self, rows: Sequence[Row], context: Context) -> list[Row]:

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from voxgraft.errors import TrainingError
 from voxgraft.model.network import SegmentationNetwork
 from voxgraft.model.transfer import Context, TransferStrategy
 
@@ -15,13 +16,15 @@ from .config import PruneConfig
 from .own import OwnStrategy
 from .stages import belongs
 from .strategies import Freeze
+from .unfreezing import Gradual
 
 PARTS = {"network": ["encoder", "decoder"], "encoder": ["encoder"], "decoder": ["decoder"]}
 
 
 class Prune(OwnStrategy):
     """After a share of the budget the smallest weights become zero and stay zero, the others go on learning (Han et
-    al. 2015). Of n weights exactly `round(amount * n)` are pruned; norms, biases and heads are left alone.
+    al. 2015). Of n weights exactly `round(amount * n)` are pruned; norms, biases and heads are left alone, and so is
+    what the parameter table says is not trained.
 
     The masks are kept with checkpoints, and hold for the running average as well, so that what is kept is sparse.
     """
@@ -29,26 +32,39 @@ class Prune(OwnStrategy):
     name = "prune"
 
     def __init__(self, config: PruneConfig) -> None:
-        self._amount, self._at, self._parts = config.amount, config.at, PARTS[config.part]
+        self._amount, self._at, self._part, self._parts = config.amount, config.at, config.part, PARTS[config.part]
         self._layerwise = config.by == "layer"
         self._masks: dict[str, Tensor] = {}
 
     def conflict(self, other: TransferStrategy) -> str | None:
-        if "encoder" in self._parts and isinstance(other, Freeze) and other.for_good:
-            return "pruning would change the encoder that is frozen for good; set prune.part to decoder"
+        if "encoder" in self._parts:
+            if isinstance(other, Freeze) and other.for_good:
+                return "pruning would change the encoder that is frozen for good; set prune.part to decoder"
+            if isinstance(other, (Freeze, Gradual)) and other.until > self._at:
+                return f"pruning would change the encoder while it is frozen; set prune.at to {other.until:g} or later"
         return super().conflict(other)
 
     def before_step(self, context: Context) -> None:
+        """Masks are applied before the step as well as after it: others of the stack may move weights after that.
+
+        Raises:
+            TrainingError: Nothing that could be pruned is trained.
+        """
+        if not self._candidates(context, context.network):
+            raise TrainingError(
+                f"transfer: prune finds no weights that are trained in the {self._part}; choose another prune.part, or "
+                "leave prune out"
+            )
         if not self._masks and context.progress >= self._at:
-            self._masks = self._chosen(context.network)
-            _apply(self._masks, context.network)
+            self._masks = self._chosen(context, context.network)
+        _apply(self._masks, context.network)
 
     def after_step(self, context: Context) -> None:
         _apply(self._masks, context.network)
 
     def export(self, context: Context, network: SegmentationNetwork) -> SegmentationNetwork:
         """What is kept before the time to prune has come is pruned as it is."""
-        _apply(self._masks or self._chosen(network), network)
+        _apply(self._masks or self._chosen(context, network), network)
         return network
 
     def settled(self, context: Context) -> bool:
@@ -60,14 +76,18 @@ class Prune(OwnStrategy):
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         self._masks = dict(state["masks"])
 
-    @torch.no_grad()
-    def _chosen(self, network: nn.Module) -> dict[str, Tensor]:
-        """Masks that are true where a weight is kept."""
-        weights = {
-            name: parameter.detach().abs()
+    def _candidates(self, context: Context, network: nn.Module) -> dict[str, nn.Parameter]:
+        fixed = {row.name for row in context.rows if not row.train}
+        return {
+            name: parameter
             for name, parameter in network.named_parameters()
-            if parameter.ndim > 1 and belongs(name, self._parts)
+            if parameter.ndim > 1 and belongs(name, self._parts) and name not in fixed
         }
+
+    @torch.no_grad()
+    def _chosen(self, context: Context, network: nn.Module) -> dict[str, Tensor]:
+        """Masks that are true where a weight is kept."""
+        weights = {name: one.detach().abs() for name, one in self._candidates(context, network).items()}
         if self._layerwise:
             return {name: _kept(weight.flatten(), self._amount).view(weight.shape) for name, weight in weights.items()}
         kept = _kept(torch.cat([weight.flatten() for weight in weights.values()]), self._amount)
@@ -76,10 +96,12 @@ class Prune(OwnStrategy):
 
 
 @torch.no_grad()
-def _apply(masks: Mapping[str, Tensor], network: nn.Module) -> None:
+def _apply(masks: dict[str, Tensor], network: nn.Module) -> None:
+    """A mask is brought to where the weights are once, not in every step."""
     parameters = dict(network.named_parameters())
     for name, mask in masks.items():
-        parameters[name].masked_fill_(~mask.to(parameters[name].device), 0.0)
+        masks[name] = mask.to(parameters[name].device)
+        parameters[name].masked_fill_(~masks[name], 0.0)
 
 
 def _kept(magnitudes: Tensor, amount: float) -> Tensor:

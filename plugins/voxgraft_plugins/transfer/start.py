@@ -42,7 +42,13 @@ class FromStart(OwnStrategy):
         """Every pretrained parameter of a network with its start value."""
         for name, parameter in network.named_parameters():
             if name in self._start:
-                yield parameter, self._start[name].to(parameter.device)
+                yield parameter, self._start_of(name, parameter)
+
+    def _start_of(self, name: str, parameter: nn.Parameter) -> Tensor:
+        """The start value where the parameter is: it is brought there once, not in every step."""
+        if self._start[name].device != parameter.device:
+            self._start[name] = self._start[name].to(parameter.device)
+        return self._start[name]
 
 
 class L2SP(FromStart):
@@ -76,7 +82,7 @@ class L2SP(FromStart):
         rates = {row.name: row.lr * context.factor for row in context.rows}
         for name, parameter in context.network.named_parameters():
             if name in self._start and parameter.requires_grad:
-                start = self._start[name].to(parameter.device)
+                start = self._start_of(name, parameter)
                 parameter.sub_(parameter - start, alpha=2 * self._alpha * rates[name])
         for name, parameter in self._new(context.network):
             parameter.mul_(1 - 2 * self._beta * rates[name])

@@ -49,6 +49,11 @@ class Freeze(OwnStrategy):
         """Whether the whole encoder stays frozen."""
         return self._until is None and self._stages == "all"
 
+    @property
+    def until(self) -> float:
+        """The share of the budget after which all that is to learn does."""
+        return self._until or 0.0
+
     def conflict(self, other: TransferStrategy) -> str | None:
         if self.for_good and other.name in TUNES:
             return "the encoder is frozen for good; give freeze 'until' or 'stages', or leave one of the two out"
@@ -82,11 +87,15 @@ class Freeze(OwnStrategy):
         if self.crops is None or not crops:
             return None
         new = [place for place, crop in enumerate(crops) if crop not in self._known]
+        # One by one on a CPU: its sums differ in the last bits with the number of images, and after a resume other
+        # patches are new together.
+        size = 1 if image.device.type == "cpu" else max(1, len(new))
         made: dict[Crop, list[Tensor]] = {}
-        if new:
+        for start in range(0, len(new), size):
+            part = new[start : start + size]
             with torch.no_grad():
-                maps = context.network.encoder(image[new])
-            made = {crops[place]: [one[number] for one in maps] for number, place in enumerate(new)}
+                maps = context.network.encoder(image[part])
+            made.update({crops[place]: [one[number] for one in maps] for number, place in enumerate(part)})
         each = [made.get(crop) or self._known[crop] for crop in crops]
         for crop, maps in made.items():
             size = sum(one.numel() * one.element_size() for one in maps)
@@ -108,7 +117,6 @@ class FineTune(OwnStrategy):
 
     name = "fine-tune"
     needs = PRETRAINED
-    once = False
 
     def __init__(self, config: FineTuneConfig) -> None:
         self._factor, self._from_stage, self._keep_norm = config.encoder_lr, config.from_stage, config.keep_norm

@@ -54,6 +54,11 @@ class Gradual(OwnStrategy):
 
         self._holder = Holder()
 
+    @property
+    def until(self) -> float:
+        """The share of the budget after which all that is to learn does."""
+        return self._config.end if self._config.at is None else self._config.at[-1]
+
     def prepare(self, context: Context) -> Mapping[str, nn.Module]:
         self._stages = encoder_stages(context.network)
         count, config = len(self._stages), self._config

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from ...errors import DataError
+from ...model.needs import is_supervised
 from ..cases import Case, Dataset, Split
 from ..dataset import split_of
 from .problem import CaseProblem, counted, listed
@@ -67,10 +68,12 @@ def _plain(name: str) -> str:
 
 
 def find_split(dataset: Dataset, workflow: Workflow | None) -> tuple[Split | None, list[CaseProblem]]:
-    """The split that training would make, and why it could make none."""
+    """The split that training would make, and why not; labels are not missed where none is looked at."""
     if workflow is None:
         return None, list(judge_given_splits(dataset))
     labelled = [case for case in dataset.cases if case.label is not None]
+    if len(labelled) < 2 and not is_supervised(workflow):
+        return None, []
     if len(labelled) < 2:
         message = f"{len(labelled)} of {len(dataset.cases)} cases have a label; training needs at least two"
         return None, [CaseProblem("few-labels", "error", None, message)]

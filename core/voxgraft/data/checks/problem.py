@@ -56,7 +56,7 @@ UNREADABLE = "export or copy the file again, or leave the case out"
 MENDS: dict[str, str] = {
     # reading
     "layout": "mend the folder or the options of data.layout",
-    "transfer": "name weights under model.encoder, or leave the strategy out",
+    "transfer": "",  # each message says it
     "unreadable-image": UNREADABLE,
     "unreadable-label": UNREADABLE,
     "unusable-label": "mend the mask, or say under data.labels what it holds",
