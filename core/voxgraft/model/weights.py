@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 import zipfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
@@ -15,6 +16,7 @@ from ..errors import ModelError
 from .inflate import inflated
 from .inflation import Inflation
 from .pretrained import ENCODER
+from .unreadable import why_unreadable
 
 ENOUGH = 0.9
 """The share of an encoder's parameters that start values must hold, unless a workflow says otherwise."""
@@ -274,16 +276,15 @@ def read_tensors(path: Any) -> dict[str, Tensor]:
             from safetensors.torch import load_file
 
             return load_file(path)
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about how a file was pickled, which nobody here can change
+            state = torch.load(path, map_location="cpu", weights_only=True)
     except ModelError:
         raise
     except FileNotFoundError:
         raise ModelError(f"{path}: there is no such file of weights") from None
     except Exception as error:
-        raise ModelError(
-            f"{path}: cannot be read as weights without running code ({type(error).__name__}); where it was made, save "
-            "its tensors alone, best as .safetensors"
-        ) from error
+        raise ModelError(f"{path}: {why_unreadable(Path(path), error)}") from error
     for _ in NESTS:
         inner = next(
             (state[key] for key in NESTS if isinstance(state, dict) and isinstance(state.get(key), dict)), None
