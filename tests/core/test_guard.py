@@ -143,7 +143,7 @@ def test_the_twin_of_a_start_that_is_its_own_is_no_evidence(tmp_path, data_set, 
     from safetensors.torch import save_file
 
     from voxgraft.data.plan import read_plan
-    from voxgraft.train.session import start_network
+    from voxgraft.train.begin import start_network
 
     path = workflow(tmp_path, data_set)
     plain = read(path, catalogue, [*QUICK, "training.budget=6 steps"])

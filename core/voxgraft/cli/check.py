@@ -65,8 +65,8 @@ def _check(target: Path, overrides: tuple[str, ...], catalogue: Catalogue, progr
     from ..data.check import check_dataset, check_path
     from ..data.checks.problem import CaseProblem
     from ..data.dataset import find_dataset
-    from ..errors import TrainingError, UsageError
-    from ..model.needs import check_transfer
+    from ..errors import ModelError, TrackingError, TrainingError, UsageError
+    from ..model.needs import check_start, check_transfer
     from ..models import looked_up_at
     from ..workflow import read
 
@@ -77,12 +77,13 @@ def _check(target: Path, overrides: tuple[str, ...], catalogue: Catalogue, progr
     if target.is_dir():
         return check_path(target, catalogue, progress)[1]
     workflow = read(target, catalogue, overrides)
-    first: tuple[CaseProblem, ...] = ()
-    try:
-        with looked_up_at(workflow.place):
-            check_transfer(workflow)
-    except TrainingError as error:
-        first = (CaseProblem("transfer", "error", None, str(error)),)
+    first: list[CaseProblem] = []
+    with looked_up_at(workflow.place):
+        for code, judge in (("transfer", check_transfer), ("weights", check_start)):
+            try:
+                judge(workflow)
+            except (TrainingError, ModelError, TrackingError) as error:
+                first.append(CaseProblem(code, "error", None, str(error)))
     readers = catalogue.with_options("reader", workflow.data.reader_options)
     findings = check_dataset(find_dataset(workflow), readers, workflow, progress)
     return replace(findings, problems=(*first, *findings.problems))

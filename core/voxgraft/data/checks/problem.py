@@ -56,7 +56,8 @@ UNREADABLE = "export or copy the file again, or leave the case out"
 MENDS: dict[str, str] = {
     # reading
     "layout": "mend the folder or the options of data.layout",
-    "transfer": "name weights under model.encoder, or leave the strategy out",
+    "transfer": "",
+    "weights": "",
     "unreadable-image": UNREADABLE,
     "unreadable-label": UNREADABLE,
     "unusable-label": "mend the mask, or say under data.labels what it holds",
