@@ -86,6 +86,8 @@ def read_run(path: Path) -> Scores:
         raise DataError(f"{path}: there is no such run")
     if path.is_file():
         return Scores.from_json(path)
+    if not (path / "environment.json").is_file() and not (path / "evaluate").is_dir():
+        raise DataError(f"{path}: this is not the folder of a run; give one that `voxgraft run` made")
     if not (path / "evaluate" / "scores.json").is_file():
         raise DataError(f"{path}: this run has no evaluate/scores.json; run its step `evaluate` first")
     return Scores.from_json(path / "evaluate" / "scores.json")

@@ -281,13 +281,15 @@ class TestCommand:
             (["base"], 2, "two or more different runs"),
             (["base", "base"], 2, "two or more different runs"),
             (["base", "nowhere"], 1, "nowhere: there is no such run"),
-            (["base", "empty"], 1, "no evaluate/scores.json"),
+            (["base", "empty"], 1, "empty: this is not the folder of a run"),
+            (["base", "unscored"], 1, "no evaluate/scores.json"),
             (["base", "new.json", "--metric", "dicee"], 2, "did you mean 'dice'"),
             (["base", "new.json", "--metric", "iou"], 1, "no scores of the metric 'iou'"),
         ],
     )
     def test_what_is_wrong_is_said_in_a_sentence(self, runs, tmp_path, monkeypatch, arguments, code, words) -> None:
         (tmp_path / "empty").mkdir()
+        write_json(tmp_path / "unscored" / "environment.json", {})
         monkeypatch.chdir(tmp_path)
         done = self.call(*arguments)
         assert done.exit_code == code and words in done.stderr
