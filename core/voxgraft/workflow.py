@@ -83,8 +83,8 @@ class Workflow(Config):
         dims = getattr(self.model.encoder.component, "dims", frozenset({2, 3}))
         if self.model.dims not in dims:
             raise ValueError(
-                f"model: the encoder {self.model.encoder.name!r} has no {self.model.dims}D form; choose another, or set "
-                f"model.dims to {min(dims)}"
+                f"model: the encoder {self.model.encoder.name!r} has no {self.model.dims}D form; choose another, or "
+                f"set model.dims to {min(dims)}"
             )
         patch = self.training.patch
         if patch != "auto" and len(patch) != self.model.dims:
