@@ -32,6 +32,9 @@ REPLICATES = 10000
 EXACT = 13
 """Up to so many patients every combination of signs is tried; beyond, random ones."""
 
+FEWEST = 6
+"""Patients; neither test can give a p below 0.05 over fewer, however they differ."""
+
 Verdict = Literal["better", "worse", "no evidence"]
 Test = Literal["randomisation", "wilcoxon"]
 Correction = Literal["holm", "bh"]

@@ -12,13 +12,11 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
-from .compare import Comparison, compare_all
+from .compare import FEWEST, Comparison, compare_all
 from .scoring.scores import MEAN, Scores
 
 Verdict = Literal["helps", "hurts", "no evidence"]
 HURTS: Verdict = "hurts"
-FEWEST = 6
-"""Patients; the randomisation test over fewer cannot give a p below 0.05, however they differ."""
 
 
 def judge(run: Scores, twin: Scores, metric: str, higher_is_better: bool) -> dict[str, Any]:

@@ -250,6 +250,13 @@ class TestCommand:
         assert "difference +0.0200, 95 % interval +0.0200 to +0.0200, p 0.0005 (Holm)" in done.stdout
         assert f"{runs[0]}: worse than {runs[1]}" in self.call(*runs[::-1]).stdout
 
+    def test_an_interval_of_few_patients_is_told_to_be_no_evidence(self, tmp_path) -> None:
+        for name, change in (("x", 0.0), ("y", 0.02)):
+            write_json(tmp_path / f"{name}.json", run_of(BASE[:5] + change).document())
+        done = self.call(tmp_path / "x.json", tmp_path / "y.json")
+        assert "y.json: no evidence of" in done.stdout and "interval +0.0200 to +0.0200" in done.stdout
+        assert "of 5 patients (fewer than 6 are never evidence)" in done.stdout
+
     def test_json_is_one_document(self, runs) -> None:
         document = json.loads(self.call(*runs, "--json").stdout)
         (comparison,) = document["comparisons"]
