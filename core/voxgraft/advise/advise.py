@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from ..compare import holm, randomisation_p
+from ..data.checks.problem import counted
 from ..data.plan import Plan
 from ..data.prepare import Prepared, load_prepared
 from ..discovery import Catalogue
@@ -93,7 +94,7 @@ def _look(
     run = _planned(workflow, catalogue, folder, clock)
     found["facts"] = _facts(run)
     encoders, found["probes"] = encoders_at_hand(workflow, catalogue, models)
-    say(f"advise: {len(encoders)} pretrained encoders are at hand")
+    say(f"advise: {counted(len(encoders), 'pretrained encoder')} at hand")
     for row in found["probes"]:
         say(f"advise: {row['encoder']['use']} {row['encoder']['weights']} is not usable: {row['error']}")
     _probe_all(run, encoders, clock, found["probes"], say)
