@@ -17,9 +17,9 @@ from voxgraft.model.transfer import Context, Stack, TransferStrategy
 from voxgraft.sections import Training
 from voxgraft.slot import Chosen
 from voxgraft.train.batches import Batches
+from voxgraft.train.begin import table
 from voxgraft.train.crops import FixedCrops
 from voxgraft.train.loop import Job
-from voxgraft.train.session import table
 
 STRENGTHS = {"rotation": 15.0, "scale": 0.1, "noise": 0.1, "gamma": 0.2}
 

@@ -32,6 +32,9 @@ REPLICATES = 10000
 EXACT = 13
 """Up to so many patients every combination of signs is tried; beyond, random ones."""
 
+FEWEST = 6
+"""Patients; neither test can give a p below 0.05 over fewer, however they differ."""
+
 Verdict = Literal["better", "worse", "no evidence"]
 Test = Literal["randomisation", "wilcoxon"]
 Correction = Literal["holm", "bh"]
@@ -86,6 +89,8 @@ def read_run(path: Path) -> Scores:
         raise DataError(f"{path}: there is no such run")
     if path.is_file():
         return Scores.from_json(path)
+    if not (path / "environment.json").is_file() and not (path / "evaluate").is_dir():
+        raise DataError(f"{path}: this is not the folder of a run; give one that `voxgraft run` made")
     if not (path / "evaluate" / "scores.json").is_file():
         raise DataError(f"{path}: this run has no evaluate/scores.json; run its step `evaluate` first")
     return Scores.from_json(path / "evaluate" / "scores.json")

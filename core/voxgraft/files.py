@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from .errors import DataError
+from .errors import DataError, VoxGraftError
 
 TEMPORARY = ".tmp"
 
@@ -32,8 +32,12 @@ def whole(target: Path) -> Iterator[Path]:
         yield beside
         _settle(beside)
         _replace(beside, target)
-    except OSError as error:
-        if error.errno not in _DISK and not _concerns(error, target.parent):
+    except VoxGraftError:
+        raise
+    except Exception as error:  # libraries have errors of their own for a disk that is full
+        if _is_full(target.parent):
+            raise DataError(f"{target}: cannot be written: no space is left on the disk; make room there") from error
+        if not isinstance(error, OSError) or (error.errno not in _DISK and not _concerns(error, target.parent)):
             raise
         raise DataError(f"{target}: cannot be written: {error.strerror or error}") from error
     finally:
@@ -84,6 +88,17 @@ def _plain(value: Any) -> Any:
 
 
 _DISK = {28, 122, 27, 30}  # ENOSPC, EDQUOT, EFBIG, EROFS
+
+
+_ROOM = 2**20
+"""Bytes: where fewer are free, what failed to be written failed for that."""
+
+
+def _is_full(folder: Path) -> bool:
+    try:
+        return shutil.disk_usage(folder).free < _ROOM
+    except OSError:
+        return False
 
 
 def _concerns(error: OSError, folder: Path) -> bool:

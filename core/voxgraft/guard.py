@@ -12,7 +12,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
-from .compare import Comparison, compare_all
+from .compare import FEWEST, Comparison, compare_all
 from .scoring.scores import MEAN, Scores
 
 Verdict = Literal["helps", "hurts", "no evidence"]
@@ -64,9 +64,10 @@ def said(verdict: Mapping[str, Any]) -> str:
     words = {"helps": "transfer helps", "hurts": "transfer hurts", "no evidence": "no evidence that transfer helps"}
     parts = [f"{name} {one['verdict']}" for name, one in verdict["structures"].items()]
     each = f"; {', '.join(parts)}" if len(parts) > 1 else ""
+    few = f" (fewer than {FEWEST} are never evidence)" if verdict["patients"] < FEWEST else ""
     return (
         f"{words[verdict['verdict']]}: {verdict['metric']} {verdict['mean']:.4f} against {verdict['twin_mean']:.4f} "
-        f"from scratch, difference {verdict['difference']:+.4f}{interval}, {verdict['patients']} patients{each}"
+        f"from scratch, difference {verdict['difference']:+.4f}{interval}, {verdict['patients']} patients{few}{each}"
     )
 
 

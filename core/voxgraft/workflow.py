@@ -87,7 +87,16 @@ class Workflow(Config):
                 )
         dims = getattr(self.model.encoder.component, "dims", frozenset({2, 3}))
         if self.model.dims not in dims:
-            raise ValueError(f"model: the encoder {self.model.encoder.name!r} has no {self.model.dims}D form")
+            raise ValueError(
+                f"model: the encoder {self.model.encoder.name!r} has no {self.model.dims}D form; choose another, or "
+                f"set model.dims to {min(dims)}"
+            )
+        patch = self.training.patch
+        if patch != "auto" and len(patch) != self.model.dims:
+            raise ValueError(
+                f"training.patch has {len(patch)} numbers, a network of {self.model.dims}D needs {self.model.dims}; "
+                "change one of the two, or leave training.patch out"
+            )
         return self
 
     def document(self) -> dict[str, Any]:
@@ -186,7 +195,10 @@ def _override(document: Any, text: str) -> Loc:
 
 def _complaints(path: Path, error: ValidationError, lines: Lines, overridden: list[Loc]) -> list[str]:
     complaints = []
+    faults = [one["loc"] for one in error.errors()]
     for one in error.errors():
+        if any(len(loc) > len(one["loc"]) and loc[: len(one["loc"])] == one["loc"] for loc in faults):
+            continue  # it only says that something inside it is wrong
         loc = one["loc"]
         source = f"{path}:{lines.at(loc)}"
         if any(loc[: len(place)] == place for place in overridden):
@@ -206,6 +218,10 @@ def _say(error: Any) -> str:
 
         near = get_close_matches(str(error["loc"][-1]), _keys_near(error["loc"]), n=1)
         return f"there is no key {error['loc'][-1]!r} here" + (f"; did you mean {near[0]!r}?" if near else "")
+    if error["type"] == "list_type":
+        return (
+            "a list is needed here, such as [{use: NAME}]" if error["loc"] == ("transfer",) else "a list is needed here"
+        )
     if error["type"] == "missing":
         return "this key is needed and is not there"
     return message[:1].lower() + message[1:] if message[1:2].islower() else message

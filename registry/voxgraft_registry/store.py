@@ -138,14 +138,16 @@ class MlflowStore:
         return self._connected, self._at
 
     def _model(self, name: str) -> RegisteredModel:
-        client, _ = self._client()
+        client, at = self._client()
         try:
             return client.get_registered_model(name)
         except Exception as error:
             if not absent(error):
                 raise
             names = sorted(str(model.name) for model in _pages(client.search_registered_models))
-            raise ModelError(f"no model is called {name!r}; there are {', '.join(names) or 'none'}") from None
+            raise ModelError(
+                f"no model is called {name!r}; there are {', '.join(names) or 'none'} in {at.shown}"
+            ) from None
 
     def _find(self, reference: str) -> ModelVersion:
         client, _ = self._client()

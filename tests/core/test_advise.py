@@ -14,6 +14,7 @@ import pytest
 from click.testing import CliRunner
 from datasets import boxes, workflow
 
+import voxgraft.advise.advise as advising
 from voxgraft.advise.advise import _conclude
 from voxgraft.advise.clock import Clock, TimeUp
 from voxgraft.advise.probe import probe_dice
@@ -94,6 +95,20 @@ def test_one_slow_step_does_not_keep_advice_from_ending(tmp_path, noise, monkeyp
     assert "no evidence: time was up before the best pair had met its twin" in result.stdout
     found = json.loads((tmp_path / "out" / "advice.json").read_text())
     assert found["tournament"] == [] and found["verdict"] == "no evidence"
+
+
+def test_advice_that_is_stopped_by_hand_leaves_what_was_found(tmp_path, noise, monkeypatch) -> None:
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(advising, "_probe_all", stop)
+    arguments = ["advise", str(workflow(tmp_path, noise)), "--minutes", "1", "--out", str(tmp_path / "out")]
+    result = CliRunner().invoke(main, arguments)
+    assert result.exit_code == 1
+    assert result.stderr.endswith("voxgraft: stopped by hand; what was found until then is in its report\n")
+    found = json.loads((tmp_path / "out" / "advice.json").read_text())
+    assert found["facts"]["labelled"] == 6 and found["ended"].startswith("stopped by hand")
+    assert "no evidence: it was stopped before" in found["advice"]
 
 
 def test_an_alarm_that_was_set_before_is_set_again() -> None:

@@ -10,7 +10,7 @@ from voxgraft.data.checks.problem import MENDS
 
 ROOT = Path(__file__).parents[2]
 ROW = re.compile(r"^\| `([a-z-]+)` \| (.*?) \| (.*?) \| (.*?) \|$", re.MULTILINE)
-CODE = re.compile(r'"((?:[a-z]+-)+[a-z]+|note|layout|transfer|dims)"')
+CODE = re.compile(r'"((?:[a-z]+-)+[a-z]+|note|layout|transfer|weights|dims)"')
 OPEN = "(the message says)"
 WORDS = {"inferior-superior", "left-right", "posterior-anterior", "latin-1", "nvidia-smi", "valid-region"}
 

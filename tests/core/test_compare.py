@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from pathlib import Path
 from typing import Any
 
@@ -250,6 +251,13 @@ class TestCommand:
         assert "difference +0.0200, 95 % interval +0.0200 to +0.0200, p 0.0005 (Holm)" in done.stdout
         assert f"{runs[0]}: worse than {runs[1]}" in self.call(*runs[::-1]).stdout
 
+    def test_an_interval_of_few_patients_is_told_to_be_no_evidence(self, tmp_path) -> None:
+        for name, change in (("x", 0.0), ("y", 0.02)):
+            write_json(tmp_path / f"{name}.json", run_of(BASE[:5] + change).document())
+        done = self.call(tmp_path / "x.json", tmp_path / "y.json")
+        assert "y.json: no evidence of" in done.stdout and "interval +0.0200 to +0.0200" in done.stdout
+        assert "of 5 patients (fewer than 6 are never evidence)" in done.stdout
+
     def test_json_is_one_document(self, runs) -> None:
         document = json.loads(self.call(*runs, "--json").stdout)
         (comparison,) = document["comparisons"]
@@ -281,13 +289,15 @@ class TestCommand:
             (["base"], 2, "two or more different runs"),
             (["base", "base"], 2, "two or more different runs"),
             (["base", "nowhere"], 1, "nowhere: there is no such run"),
-            (["base", "empty"], 1, "no evaluate/scores.json"),
+            (["base", "empty"], 1, "empty: this is not the folder of a run"),
+            (["base", "unscored"], 1, "no evaluate/scores.json"),
             (["base", "new.json", "--metric", "dicee"], 2, "did you mean 'dice'"),
             (["base", "new.json", "--metric", "iou"], 1, "no scores of the metric 'iou'"),
         ],
     )
     def test_what_is_wrong_is_said_in_a_sentence(self, runs, tmp_path, monkeypatch, arguments, code, words) -> None:
         (tmp_path / "empty").mkdir()
+        write_json(tmp_path / "unscored" / "environment.json", {})
         monkeypatch.chdir(tmp_path)
         done = self.call(*arguments)
         assert done.exit_code == code and words in done.stderr
@@ -311,4 +321,6 @@ def test_the_page_holds_the_table_and_the_curves_of_every_fold(tmp_path: Path) -
     assert CliRunner().invoke(main, arguments).exit_code == 0
     page = (tmp_path / "page.html").read_text()
     assert page.count("<polyline") == 2 * 3 and "fold_1" in page and ">better<" in page
+    heads = re.findall(r"<th>(.*?)</th>", page)
+    assert heads.index("Verdict") == 1 and len(heads) == page.split("</tr>")[1].count("<td"), "seen on a narrow screen"
     assert "<two>" not in page and "&lt;two&gt;" in page and "src=" not in page

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import shutil
 from pathlib import Path
 
 import pytest
@@ -49,6 +50,23 @@ def test_a_full_disk_is_said_in_a_sentence(tmp_path) -> None:
         beside.write_text("half")
         raise OSError(errno.ENOSPC, "No space left on device")
     assert names(tmp_path) == []
+
+
+def test_a_full_disk_is_said_whatever_a_library_calls_it(tmp_path, monkeypatch) -> None:
+    """NumPy, torch and safetensors have errors of their own for it, without the system's number."""
+    full = shutil.disk_usage(tmp_path)._replace(free=0)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: full)
+    for error in (OSError("2254560 requested and 423904 written"), RuntimeError("PytorchStreamWriter failed")):
+        told = r"a\.txt: cannot be written: no space is left on the disk; make room"
+        with pytest.raises(DataError, match=told), whole(tmp_path / "a.txt") as beside:
+            beside.write_text("half")
+            raise error
+        assert names(tmp_path) == []
+
+
+def test_another_failure_of_a_library_stays_its_own(tmp_path) -> None:
+    with pytest.raises(RuntimeError, match="its own"), whole(tmp_path / "a.txt"):
+        raise RuntimeError("its own")
 
 
 def test_a_real_full_disk_leaves_nothing(tmp_path) -> None:

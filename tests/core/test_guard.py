@@ -37,7 +37,10 @@ def test_a_gain_in_every_patient_helps_and_its_mirror_hurts() -> None:
     assert (found["verdict"], turned["verdict"]) == ("helps", "hurts")
     assert found["difference"] == pytest.approx(-turned["difference"]) and found["ci95"][0] > 0
     assert judge(better, scores(TWIN), "dice", False)["verdict"] == "hurts"
-    assert "transfer helps: dice" in said(found) and "12 patients" in said(found)
+    assert "transfer helps: dice" in said(found) and said(found).split("; ")[0].endswith("12 patients")
+    few = judge(scores(TWIN[:2] + 0.05), scores(TWIN[:2]), "dice", True)
+    assert few["verdict"] == "no evidence" and few["ci95"][0] > 0, "an interval alone would have said helps"
+    assert "2 patients (fewer than 6 are never evidence)" in said(few)
 
 
 def test_a_structure_that_loses_is_named_though_the_mean_gains() -> None:
@@ -143,7 +146,7 @@ def test_the_twin_of_a_start_that_is_its_own_is_no_evidence(tmp_path, data_set, 
     from safetensors.torch import save_file
 
     from voxgraft.data.plan import read_plan
-    from voxgraft.train.session import start_network
+    from voxgraft.train.begin import start_network
 
     path = workflow(tmp_path, data_set)
     plain = read(path, catalogue, [*QUICK, "training.budget=6 steps"])

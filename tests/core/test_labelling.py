@@ -26,7 +26,7 @@ from voxgraft.progress import Progress
 from voxgraft.reading import read
 from voxgraft.runs.dryrun import dry_run
 from voxgraft.runs.engine import run_workflow
-from voxgraft.train.session import check_loss
+from voxgraft.train.begin import check_loss
 from voxgraft.train.targets import deep_loss, unpacked
 from voxgraft.workflow import read as read_workflow
 

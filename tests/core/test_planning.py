@@ -11,7 +11,7 @@ from datasets import workflow as workflow_file
 from voxgraft.data.cases import Case, Dataset, ImageRef, Labels
 from voxgraft.data.plan import Plan, read_plan
 from voxgraft.data.planning import derive_plan, network_strides
-from voxgraft.errors import DataError, ModelError, TrainingError
+from voxgraft.errors import DataError, ModelError, TrainingError, WorkflowError
 from voxgraft.workflow import Workflow, read
 
 LABELS = Labels.of({"organ": 3, "tumour": 7})
@@ -88,8 +88,8 @@ def test_images_of_two_axes_need_a_network_of_two(workflow) -> None:
 
 def test_numbers_that_do_not_fit_are_refused(workflow) -> None:
     found = fingerprint((35, 50, 36), (1, 1, 1))
-    with pytest.raises(TrainingError, match="2 numbers, the network has 3 axes"):
-        plan_for(found, workflow("training.patch=[32, 32]"))
+    with pytest.raises(WorkflowError, match="patch has 2 numbers, a network of 3D needs 3; change one of the two"):
+        workflow("training.patch=[32, 32]")
     with pytest.raises(TrainingError, match="2 numbers, the images have 3 axes"):
         plan_for(found, workflow("data.spacing=[1, 1]"))
     assert plan_for(found, workflow("data.spacing=[2, 2, 2]")).patch[0] < 40

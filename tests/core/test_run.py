@@ -14,8 +14,10 @@ import nibabel as nib
 import numpy as np
 import pytest
 import torch
+from click.testing import CliRunner
 from datasets import boxes, workflow
 
+from voxgraft.cli import main
 from voxgraft.errors import DataError, ModelError, TrainingError, UsageError, VoxGraftError
 from voxgraft.files import sha256
 from voxgraft.infer.predictor import Predictor
@@ -137,6 +139,26 @@ def test_two_runs_in_one_folder_are_refused(tmp_path, data_set, untracked) -> No
         fcntl.flock(file, fcntl.LOCK_EX)
         with pytest.raises(UsageError, match="another voxgraft run is at work"):
             untracked(workflow(tmp_path, data_set))
+
+
+def test_a_file_in_the_place_of_a_runs_folder_is_a_wrong_call(tmp_path, data_set) -> None:
+    path = workflow(tmp_path, data_set)
+    for out in (path, path / "below"):
+        result = CliRunner().invoke(main, ["run", str(path), "--set", "tracking=null", "--out", str(out)])
+        assert result.exit_code == 2, result.stderr
+        told = ": cannot be made the folder of a run: a file has that name; name another with --out\n"
+        assert result.stderr.endswith(told)
+
+
+@pytest.mark.parametrize("command", ["run", "check"])
+def test_what_is_stopped_by_hand_says_whether_it_goes_on(tmp_path, data_set, monkeypatch, command) -> None:
+    def stop(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("voxgraft.workflow.read", stop)
+    result = CliRunner().invoke(main, [command, str(workflow(tmp_path, data_set))])
+    assert result.exit_code == 1 and result.stderr.startswith("voxgraft: stopped by hand")
+    assert ("the same command goes on from there" in result.stderr) == (command == "run")
 
 
 def test_only_the_steps_asked_for_are_done(tmp_path, data_set, untracked) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -219,6 +220,7 @@ def test_without_a_network_it_says_so(hub: Hub, monkeypatch: pytest.MonkeyPatch)
     )
     with pytest.raises(ModelError, match="the hub cannot be reached; try again with a connection"):
         named_weights("hf:site/net")
+    assert not logging.getLogger("huggingface_hub.utils").isEnabledFor(logging.WARNING), "its tries are not told"
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     with pytest.raises(ModelError, match="without HF_HUB_OFFLINE"):
         hub_file("site/net", "model.safetensors", download=True)

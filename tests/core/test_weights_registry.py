@@ -19,7 +19,7 @@ from voxgraft.model.weights import load_weights
 from voxgraft.models import registry
 from voxgraft.package import write_package
 from voxgraft.sections import Model
-from voxgraft.train.session import start_network
+from voxgraft.train.begin import start_network
 from voxgraft.workflow import from_document
 
 pytestmark = pytest.mark.usefixtures("one_thread")

@@ -104,8 +104,18 @@ def test_register_needs_a_name(workflow, catalogue) -> None:
 
 def test_an_encoder_without_that_many_axes_is_refused(workflow, catalogue) -> None:
     path = workflow(("dims: 3", "dims: 2"), ("use: residual, weights: none", "use: densenet3d, weights: none"))
-    with pytest.raises(WorkflowError, match="has no 2D form"):
+    with pytest.raises(WorkflowError, match=r"has no 2D form; choose another, or set model\.dims to 3"):
         read(path, catalogue)
+
+
+def test_one_fault_is_told_once_and_a_strategy_alone_is_told_how_it_is_written(workflow, catalogue) -> None:
+    for given, told in (
+        ("[{use: multi-task, branches: [foo]}]", "transfer.0.branches.0: input should be 'boundary'"),
+        ("{use: freeze}", "transfer: a list is needed here, such as [{use: NAME}]"),
+    ):
+        with pytest.raises(WorkflowError) as caught:
+            read(workflow(), catalogue, [f"transfer={given}"])
+        assert str(caught.value).startswith(f"--set: {told}") and "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize(

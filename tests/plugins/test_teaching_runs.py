@@ -26,7 +26,7 @@ from voxgraft.runs.engine import run_workflow
 from voxgraft.slot import choose
 from voxgraft.train import loop
 from voxgraft.train.batches import Unlabelled
-from voxgraft.train.session import another_network, start_network, table
+from voxgraft.train.begin import another_network, start_network, table
 from voxgraft.workflow import from_document
 from voxgraft_plugins.teaching import CARDS
 

@@ -119,7 +119,7 @@ def test_a_page_holds_a_hundred_and_all_pages_are_read(store: MlflowStore) -> No
 @pytest.mark.parametrize(
     ("reference", "words"),
     [
-        ("models:/brian@champion", "no model is called 'brian'; there are brain"),
+        ("models:/brian@champion", "no model is called 'brian'; there are brain in sqlite:"),
         ("models:/brain@champion", "no such alias; it has live .version 1."),
         ("models:/brain/7", "there is no version 7; there are 1"),
         ("models:/brain", "write models:/NAME@ALIAS"),

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from ..compare import holm, randomisation_p
+from ..data.checks.problem import counted
 from ..data.plan import Plan
 from ..data.prepare import Prepared, load_prepared
 from ..discovery import Catalogue
@@ -35,6 +36,7 @@ VOLUMES = 8
 FOR_PROBES = 0.35
 """The share of the time after which probing stops."""
 DONE = "all was done"
+STOPPED = "stopped by hand; what is missing was not looked at"
 
 Say = Callable[[str], None]
 
@@ -52,21 +54,27 @@ def advise(
 
     Raises:
         DataError: The data set cannot be planned for.
+        KeyboardInterrupt: It was stopped by hand; what was found until then is left all the same.
     """
     clock = Clock(minutes * 0.85, since)  # the rest is for the step under way and for writing
     found: dict[str, Any] = {"workflow": workflow.name, "minutes": minutes, "ended": DONE}
     found.update(facts={}, probes=[], tournament=[], verdict="no evidence", advice="")
     chosen: Arm | None = None
+    stopped: KeyboardInterrupt | None = None
     try:
         with clock.alarm():
             chosen = _look(workflow, catalogue, folder, clock, models, found, say)
     except TimeUp:
         found["ended"] = "time was up; what is missing was not looked at"
+    except KeyboardInterrupt as error:
+        found["ended"], stopped = STOPPED, error
     _conclude(found, chosen)
     found["minutes_used"] = round(clock.used / 60, 3)
     write_json(folder / "advice.json", found)
     write_text(folder / "advice.html", page(found))
     write_text(folder / "workflow.yaml", dump(_proposal(workflow, chosen)))
+    if stopped is not None:
+        raise stopped
     return found
 
 
@@ -87,7 +95,7 @@ def _look(
     run = _planned(workflow, catalogue, folder, clock)
     found["facts"] = _facts(run)
     encoders, found["probes"] = encoders_at_hand(workflow, catalogue, models)
-    say(f"advise: {len(encoders)} pretrained encoders are at hand")
+    say(f"advise: {counted(len(encoders), 'pretrained encoder')} at hand")
     for row in found["probes"]:
         say(f"advise: {row['encoder']['use']} {row['encoder']['weights']} is not usable: {row['error']}")
     _probe_all(run, encoders, clock, found["probes"], say)
@@ -244,6 +252,8 @@ def _conclude(found: dict[str, Any], chosen: Arm | None) -> None:
 
 
 def _why_none(found: Mapping[str, Any]) -> str:
+    if found["ended"] == STOPPED:
+        return "it was stopped before the best pair had met its twin from scratch"
     if found["ended"] != DONE:
         return "time was up before the best pair had met its twin from scratch; give it more minutes"
     return "no pretrained encoder is at hand for this workflow; install weights, or name a model with --model"

@@ -82,7 +82,7 @@ def page(found: Mapping[str, Any]) -> str:
         f'<p class="say">{escape(found["advice"])}</p></div></header><main>'
         f"<h2>Tournament</h2><p>{ABOUT_ARMS}</p>{_table(ARMS, arm_rows(found))}"
         f"<h2>Probes</h2><p>{ABOUT_PROBES}</p>{_table(PROBES, probe_rows(found))}"
-        f"<h2>The data</h2>{_table(['', ''], facts)}</main></html>"
+        f"<h2>The data</h2>{_table(['what', 'value'], facts)}</main></html>"
     )
 
 

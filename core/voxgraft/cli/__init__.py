@@ -28,6 +28,15 @@ COMMANDS = {
 }
 """Each command, the module of this package that holds it, and its line in the help."""
 
+GOES_ON = "what was done is kept, and the same command goes on from there"
+STOPPED = {
+    "run": GOES_ON,
+    "demo": GOES_ON,
+    "segment": GOES_ON,
+    "advise": "what was found until then is in its report",
+}
+"""What a command leaves when it is stopped by hand."""
+
 
 class _Commands(click.Group):
     """A group whose commands are imported when they are called, and whose errors are one sentence each."""
@@ -68,7 +77,11 @@ class _Commands(click.Group):
         except BrokenPipeError:
             sys.stderr.close()
             ctx.exit(1)
-        except (click.exceptions.Exit, click.ClickException, click.Abort, KeyboardInterrupt):
+        except KeyboardInterrupt:
+            left = STOPPED.get(ctx.invoked_subcommand or "", "")
+            click.echo(f"voxgraft: stopped by hand{left and '; '}{left}", err=True)
+            ctx.exit(1)
+        except (click.exceptions.Exit, click.ClickException, click.Abort):
             raise
         except Exception as error:
             if ctx.params.get("debug"):

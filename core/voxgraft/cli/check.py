@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,10 +12,12 @@ import click
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from ..data.cases import Dataset
     from ..data.check import Findings
     from ..data.checks.problem import CaseProblem
     from ..discovery import Catalogue
     from ..progress import Progress
+    from ..workflow import Workflow
 
 COLOURS = {"error": "red", "warning": "yellow", "repair": "cyan", "note": "white"}
 SHOWN = 3
@@ -62,15 +65,12 @@ def _check(target: Path, overrides: tuple[str, ...], catalogue: Catalogue, progr
     """
     from dataclasses import replace
 
-    from ..data.beside import deal, other_sets
     from ..data.check import check_dataset, check_path
-    from ..data.checks.patients import find_split
     from ..data.checks.problem import CaseProblem
     from ..data.dataset import find_dataset
-    from ..errors import DataError, TrainingError, UsageError
-    from ..model.needs import check_transfer
+    from ..errors import DataError, ModelError, TrackingError, TrainingError, UsageError
+    from ..model.needs import check_start, check_transfer
     from ..models import looked_up_at
-    from ..runs.steps.plan import limited
     from ..workflow import read
 
     if target.is_dir() and overrides:
@@ -81,20 +81,38 @@ def _check(target: Path, overrides: tuple[str, ...], catalogue: Catalogue, progr
         return check_path(target, catalogue, progress)[1]
     workflow = read(target, catalogue, overrides)
     dataset = find_dataset(workflow)
-    split, _ = find_split(dataset, workflow)
-    first: tuple[CaseProblem, ...] = ()
-    try:
-        with looked_up_at(workflow.place):
-            check_transfer(workflow)
-        if split is not None:
-            labelled = [case for case in dataset.cases if case.label is not None]
-            split = limited(split, labelled, workflow.data.limit, workflow.data.split.seed)
-            deal(workflow, dataset, other_sets(workflow), split)
-    except (DataError, TrainingError) as error:
-        first = (CaseProblem("transfer", "error", None, str(error)),)
+    first: list[CaseProblem] = []
+    judges = (("transfer", check_transfer), ("weights", check_start), ("transfer", partial(_check_beside, dataset)))
+    with looked_up_at(workflow.place):
+        for code, judge in judges:
+            try:
+                judge(workflow)
+            except (DataError, TrainingError, ModelError, TrackingError) as error:
+                first.append(CaseProblem(code, "error", None, str(error)))
     readers = catalogue.with_options("reader", workflow.data.reader_options)
     findings = check_dataset(dataset, readers, workflow, progress)
     return replace(findings, problems=(*first, *findings.problems))
+
+
+def _check_beside(dataset: Dataset, workflow: Workflow) -> None:
+    """Refuse a workflow whose strategies learn from scans that are not there.
+
+    Raises:
+        DataError: There are no scans without labels, no source, or another data set cannot be read.
+    """
+    from ..data.beside import deal, other_sets
+    from ..data.checks.patients import find_split
+    from ..runs.steps.plan import limited
+
+    split, _ = find_split(dataset, workflow)
+    if split is not None:
+        labelled = [case for case in dataset.cases if case.label is not None]
+        deal(
+            workflow,
+            dataset,
+            other_sets(workflow),
+            limited(split, labelled, workflow.data.limit, workflow.data.split.seed),
+        )
 
 
 def _show(target: Path, findings: Findings) -> None:

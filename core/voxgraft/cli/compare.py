@@ -85,15 +85,18 @@ def compare(
 
 
 def _lines(one: Comparison, correction: str) -> list[str]:
+    from ..compare import FEWEST
+
     low, high = one.ci95
     interval = (
         f"95 % interval {low:+.4f} to {high:+.4f}" if math.isfinite(low) else "no interval (fewer than 2 patients)"
     )
     p, by = (one.p_holm, "Holm") if correction == "holm" else (one.p_bh, "Benjamini-Hochberg")
+    few = f" (fewer than {FEWEST} are never evidence)" if one.patients < FEWEST else ""
     lines = [
         f"{one.run}: {one.verdict} {'of a difference from' if one.verdict == 'no evidence' else 'than'} {one.against}",
         f"  {one.mean:.4f} against {one.against_mean:.4f} of {one.against}, over {one.n} common cases "
-        f"of {one.patients} patients",
+        f"of {one.patients} patients{few}",
         f"  difference {one.difference:+.4f}, {interval}, p {p:.4f} ({by})",
     ]
     if one.mixed:

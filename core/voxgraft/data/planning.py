@@ -135,8 +135,6 @@ def _target_spacing(cases: Sequence[Mapping[str, Any]], workflow: Workflow, imag
 def _patch(median: Sequence[int], spacing: Sequence[float], most: int, workflow: Workflow) -> tuple[int, ...]:
     wanted = workflow.training.patch
     if wanted != "auto":
-        if len(wanted) != len(median):
-            raise TrainingError(f"training.patch has {len(wanted)} numbers, the network has {len(median)} axes")
         return tuple(wanted)
     patch = np.array(median, dtype=float)
     while patch.prod() > most:

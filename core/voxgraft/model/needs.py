@@ -57,3 +57,19 @@ def check_transfer(workflow: Workflow) -> None:
         from .transfer import Stack  # imports torch
 
         Stack([strategy.build().make() for strategy in workflow.transfer])
+
+
+def check_start(workflow: Workflow) -> None:
+    """Refuse start values that cannot be had. Whether they fit the network is seen once there is a plan.
+
+    Raises:
+        ModelError: There is no such file, model or repository, or it is damaged.
+    """
+    if not workflow.model.pretrained:
+        return
+    if workflow.model.start != "none":
+        from .pretrained import whole_weights
+
+        whole_weights(workflow.model.start)
+    else:
+        workflow.model.encoder.build().weights()

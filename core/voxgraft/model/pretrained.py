@@ -5,6 +5,7 @@ Importing this costs no torch, so that the options of encoders can use it.
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, distribution
@@ -133,6 +134,7 @@ def hub_file(repository: str, file: str, *, download: bool) -> Path:
     """
     from huggingface_hub import hf_hub_download
 
+    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # each of its tries again is a warning
     try:
         path = Path(hf_hub_download(repository, file, local_files_only=not download))
     except Exception as error:  # of the hub, what carries it, and the file system

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import warnings
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from ..errors import ModelError
 from .inflate import inflated
 from .inflation import Inflation
 from .pretrained import ENCODER
+from .unreadable import why_unreadable
 
 ENOUGH = 0.9
 """The share of an encoder's parameters that start values must hold, unless a workflow says otherwise."""
@@ -101,15 +103,22 @@ class LoadReport:
 
     def __str__(self) -> str:
         return (
-            f"weights {self.origin} ({self.licence or 'licence not stated'}): {len(self.loaded)} tensors loaded, "
-            f"{len(self.adapted)} adapted, {len(self.new)} new, {len(self.dropped)} dropped; "
-            f"{self.share:.1%} of the {'encoder' if self.part else 'network'}'s parameters are pretrained"
+            f"{self.origin} ({self.licence or 'licence not stated'}): {self.share:.0%} of the "
+            f"{'encoder' if self.part else 'network'}'s parameters; {len(self.loaded)} tensors loaded, "
+            f"{len(self.adapted)} adapted{self._shown(self.adapted)}, {len(self.new)} new{self._shown(self.new)}, "
+            f"{len(self.dropped)} dropped"
         )
 
+    @staticmethod
+    def _shown(names: Sequence[str]) -> str:
+        """A name or two, so that it is seen what these are."""
+        more = ", ..." if len(names) > 2 else ""
+        return f" ({', '.join(names[:2])}{more})" if names else ""
+
     def document(self) -> dict[str, Any]:
-        """Plain values, as the run keeps them."""
+        """Plain values, as the run keeps them; under `said` what people are told."""
         plain = {name: getattr(self, name) for name in self.__slots__}
-        return {**plain, "contract": asdict(self.contract) if self.contract else None}
+        return {"said": str(self), **plain, "contract": asdict(self.contract) if self.contract else None}
 
     @property
     def pretrained(self) -> frozenset[str]:
@@ -168,7 +177,8 @@ def load_weights(module: nn.Module, weights: Weights, at_least: float | None = N
     if share < at_least:
         raise ModelError(
             f"weights {weights.origin}: only {share:.0%} of the encoder's parameters were found in them, "
-            f"{at_least:.0%} are needed; they are not for this encoder (first missing: {', '.join(fate.new[:3])})"
+            f"{at_least:.0%} are needed; they are not for this encoder (first missing: {', '.join(fate.new[:3])}): "
+            + _mend(weights, fate, share)
         )
     for name, fit in taken.items():
         state[name].copy_(fit)
@@ -183,6 +193,16 @@ def load_weights(module: nn.Module, weights: Weights, at_least: float | None = N
         share=share,
         contract=getattr(module, "contract", InputContract()).given(weights.contract),
     )
+
+
+def _mend(weights: Weights, fate: _Fate, share: float) -> str:
+    """What to do about weights that do not fit: another variant, another family, or a part."""
+    sizes = [name for name in fate.new if name in weights.tensors]
+    if sizes:
+        return f"{len(sizes)} tensors have the right name and another size; choose the variant they were made for"
+    if share == 0:
+        return f"they hold {', '.join(list(weights.tensors)[:2]) or 'nothing'}; choose the encoder they were made for"
+    return "choose the encoder they were made for, or take what is there with allow_partial: true"
 
 
 def load_whole(network: nn.Module, weights: Weights) -> LoadReport:
@@ -274,16 +294,15 @@ def read_tensors(path: Any) -> dict[str, Tensor]:
             from safetensors.torch import load_file
 
             return load_file(path)
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about how a file was pickled, which nobody here can change
+            state = torch.load(path, map_location="cpu", weights_only=True)
     except ModelError:
         raise
     except FileNotFoundError:
         raise ModelError(f"{path}: there is no such file of weights") from None
     except Exception as error:
-        raise ModelError(
-            f"{path}: cannot be read as weights without running code ({type(error).__name__}); where it was made, save "
-            "its tensors alone, best as .safetensors"
-        ) from error
+        raise ModelError(f"{path}: {why_unreadable(Path(path), error)}") from error
     for _ in NESTS:
         inner = next(
             (state[key] for key in NESTS if isinstance(state, dict) and isinstance(state.get(key), dict)), None

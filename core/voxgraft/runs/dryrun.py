@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import tempfile
 import time
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from ..data.cases import Dataset
 from ..data.plan import Plan
 from ..discovery import Catalogue
 from ..infer.device import choose_device
@@ -19,7 +21,7 @@ from ..model.network import SegmentationNetwork
 from ..model.words import CHANNELS_LAST, channels_last
 from ..models import looked_up_at
 from ..progress import Progress
-from ..train.session import grafted
+from ..train.begin import begin
 from ..train.targets import deep_loss
 from ..workflow import Workflow
 from .run import Run
@@ -48,8 +50,8 @@ def _estimated(workflow: Workflow, catalogue: Catalogue) -> dict[str, Any]:
         PlanStep().do(run)
         plan, split = run.plan, run.split
     device = choose_device(workflow.training.device)
-    _, context, weights = grafted(workflow, plan)
-    network = context.network.to(device)
+    begun = begin(workflow, plan)
+    network = begun.network.to(device)
     seconds, memory = _measure(network, workflow.training.loss.build(), plan, device)
     budget = workflow.training.budget
     if budget.unit == "minutes":
@@ -58,6 +60,7 @@ def _estimated(workflow: Workflow, catalogue: Catalogue) -> dict[str, Any]:
         steps = budget.amount * (max(1, -(-len(split.train) // plan.batch)) if budget.unit == "epochs" else 1)
         length = f"{budget}, about {steps * seconds / 60:.1f} min"
     parameters = sum(parameter.numel() for parameter in network.parameters())
+    learning = sum(math.prod(row.shape) for row in begun.rows if row.train)
     shape = "x".join(map(str, plan.patch))
     return {
         "workflow": workflow.name,
@@ -68,13 +71,26 @@ def _estimated(workflow: Workflow, catalogue: Catalogue) -> dict[str, Any]:
         "patch": f"{shape}, batch {plan.batch}",
         "network": f"{workflow.model.encoder.name} + {workflow.model.decoder.name}, {plan.dims}D, "
         f"{len(plan.strides)} levels, {parameters:,} parameters",
-        "weights": f"{weights.origin}, {weights.share:.1%} of the parameters" if weights else "none: from scratch",
+        "weights": str(begun.weights) if begun.weights else "none: from scratch",
         "transfer": ", ".join(one.name for one in workflow.transfer) or "none",
+        "learning": f"{learning:,} of {sum(math.prod(row.shape) for row in begun.rows):,} parameters",
         "device": str(device),
-        "training": length,
+        "training": length + _times(workflow, run.dataset),
         "memory": f"about {memory / 2**30:.2f} GiB while training",
         "steps": ", ".join(step.name for step in workflow.steps),
     }
+
+
+def _times(workflow: Workflow, dataset: Dataset) -> str:
+    """How many trainings it is, where it is more than one: members of a cross-validation, draws, twins."""
+    options, count = workflow.data.split, 1
+    if options.fold == "all":
+        count *= max(1, options.folds if options.by == "patient" else len(dataset.splits))
+    if options.repeat == "all":
+        count *= options.repeats
+    twins = ", each with a twin from scratch" if count > 1 else ", and as long for its twin from scratch"
+    runs = f", in each of {count} runs" if count > 1 else ""
+    return runs + (twins if workflow.guard is not None else "")
 
 
 def _measure(network: SegmentationNetwork, loss: Loss, plan: Plan, device: torch.device) -> tuple[float, float]:

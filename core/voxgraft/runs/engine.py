@@ -47,12 +47,17 @@ def run_workflow(
         fresh: Forget what was done in the folder before.
 
     Raises:
-        UsageError: A step is asked for that the workflow does not have, or another process works in the folder.
+        UsageError: A step is asked for that the workflow does not have, or the folder cannot be written, or another
+            process works in it.
         VoxGraftError: A step failed; what was done before it stays done.
     """
     chosen = _chosen(workflow, steps)
     scored = steps is not None or is_supervised(workflow)
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        reason = "a file has that name" if isinstance(error, FileExistsError | NotADirectoryError) else error.strerror
+        raise UsageError(f"{folder}: cannot be made the folder of a run: {reason}; name another with --out") from None
     with _Lock(folder), looked_up_at(workflow.place):
         if fresh:
             for name in ("steps", "train", "package", "evaluate", "members", "twin", "guard.json", "run.json"):
@@ -160,7 +165,10 @@ class _Lock:
         except ImportError:  # not on this system; two runs in one folder are then the user's care
             self._file = None
             return
-        self._file = self._path.open("w")
+        try:
+            self._file = self._path.open("w")
+        except OSError as error:
+            raise UsageError(f"{self._path.parent}: cannot be written: {error.strerror}; name another folder") from None
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:

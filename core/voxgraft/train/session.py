@@ -6,7 +6,6 @@ import json
 import logging
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -18,21 +17,18 @@ from ..data.coding import counted, masks_of
 from ..data.plan import Plan, read_plan
 from ..data.prepare import Prepared, load_prepared
 from ..discovery import Catalogue, discover
-from ..errors import TrainingError
 from ..files import digest, write_json
 from ..infer.array import segment_array
-from ..infer.build import network_of
 from ..infer.device import choose_device, device_count, precision_of
 from ..model.network import SegmentationNetwork
-from ..model.pretrained import whole_weights
-from ..model.transfer import Context, Row, Stack, parameter_table
-from ..model.weights import LoadReport, load_weights, load_whole
+from ..model.transfer import Row, Stack
+from ..model.weights import LoadReport
 from ..sections import Training
 from ..workflow import Workflow, from_document
 from .batches import Batches, Unlabelled
+from .begin import begin
 from .crops import FixedCrops
 from .loop import Job, State, fit
-from .optimise import highest_rate
 
 Report = Callable[[Mapping[str, float], int], None]
 Show = Callable[[float, str], None]
@@ -88,13 +84,11 @@ def _train(
     fabric: Fabric, run_folder: Path, workflow: Workflow, catalogue: Catalogue, report: Report, show: Show
 ) -> None:
     plan = read_plan(run_folder / "plan.json")
-    check_loss(workflow, plan)
     split = json.loads((run_folder / "split.json").read_text())
     folders = json.loads((run_folder / "prepared.json").read_text())["folders"]
     cache = Path(folders.pop("", run_folder / "cache"))
-    stack, context, weights = grafted(workflow, plan)
-    network, extra = context.network, context.extra
-    rows = table(network, extra, stack, context, workflow)
+    begun = begin(workflow, plan)
+    stack = begun.stack
     modality = workflow.data.modality.build()
     training = [load_prepared(name, cache / folders[name]) for name in split["train"]]
     unlabelled = [load_prepared(name, cache / folders[name]) for name in split.get("unlabelled", ()) if name in folders]
@@ -102,11 +96,11 @@ def _train(
     validation = validation[: workflow.training.validation_cases]
     options = workflow.training
     job = Job(
-        network=network,
+        network=begun.network,
         stack=stack,
-        rows=rows,
-        context=context,
-        extra=extra,
+        rows=begun.rows,
+        context=begun.context,
+        extra=begun.extra,
         batches=_batches(training, unlabelled, plan, stack, modality.augmentation, options, fabric),
         plan=plan,
         spacing=_network_spacing(plan),
@@ -123,29 +117,8 @@ def _train(
     )
     network, state = fit(job, fabric)
     if fabric.is_global_zero:
-        _leave(run_folder / "train", network, rows, weights, state, fabric, workflow)
+        _leave(run_folder / "train", network, begun.rows, begun.weights, state, fabric, workflow)
     fabric.barrier()
-
-
-def grafted(workflow: Workflow, plan: Plan) -> tuple[Stack, Context, LoadReport | None]:
-    """The strategies, the network with its start values as they have prepared it, and what became of the tensors.
-
-    Raises:
-        TrainingError: A strategy lacks what it works with, or finds no part of the network to work on.
-        ModelError: The weights are not for this encoder.
-    """
-    torch.manual_seed(workflow.training.seed)
-    network, weights = start_network(workflow, plan)
-    stack = Stack([chosen.build().make() for chosen in workflow.transfer])
-    check_needs(stack, weights)
-    context = Context(
-        network=network,
-        pretrained=weights.started if weights else frozenset(),
-        plan=plan,
-        another=lambda seed: another_network(workflow, plan, seed),
-    )
-    context.extra = stack.prepare(context)
-    return stack, context, weights
 
 
 def _batches(
@@ -189,81 +162,6 @@ def _labelled(
         strength=options.augment,
         **place,
     )
-
-
-def start_network(workflow: Workflow, plan: Plan) -> tuple[SegmentationNetwork, LoadReport | None]:
-    """The network with its start values, and what became of the pretrained tensors."""
-    network = network_of(workflow.model, plan)
-    if workflow.model.start != "none":
-        return network, load_whole(network, whole_weights(workflow.model.start))
-    weights = workflow.model.encoder.build().weights()
-    return network, load_weights(network.encoder, weights) if weights is not None else None
-
-
-def another_network(workflow: Workflow, plan: Plan, seed: int) -> SegmentationNetwork:
-    """A second network with the same pretrained tensors, its new parts drawn anew; later draws are not disturbed.
-
-    Args:
-        seed: Beside that of the training: draws differ from those of the first network whatever the two are.
-    """
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(int(digest({"training": workflow.training.seed, "another": seed})[:15], 16))
-        return start_network(workflow, plan)[0]
-
-
-def check_loss(workflow: Workflow, plan: Plan) -> None:
-    """Refuse to start with a loss that cannot leave voxels out, where some are to be left out.
-
-    Raises:
-        TrainingError: It takes logits and target only.
-    """
-    takes = signature(workflow.training.loss.build().__call__).parameters.values()
-    several = sum(one.kind in (one.POSITIONAL_ONLY, one.POSITIONAL_OR_KEYWORD) for one in takes)
-    if plan.ignored is not None and several < 3 and not any(one.kind == one.VAR_POSITIONAL for one in takes):
-        raise TrainingError(
-            f"training.loss: {workflow.training.loss.name!r} cannot leave voxels out, as data.ignore or data.others "
-            "asks; choose another loss"
-        )
-
-
-def check_needs(stack: Stack, weights: LoadReport | None) -> None:
-    """Refuse to start when a strategy lacks what it works with.
-
-    Raises:
-        TrainingError: A strategy needs pretrained weights and the encoder has none.
-    """
-    if "pretrained" in stack.needs and weights is None:
-        names = ", ".join(type(one).__name__ for one in stack.strategies if "pretrained" in one.needs)
-        raise TrainingError(
-            f"transfer: {names} works on pretrained weights, but model.encoder.weights is none; "
-            "name weights, or leave the strategy out"
-        )
-
-
-def table(
-    network: SegmentationNetwork,
-    extra: Mapping[str, torch.nn.Module],
-    stack: Stack,
-    context: Context,
-    workflow: Workflow,
-) -> list[Row]:
-    """The audit record: every parameter with its learning rate, decay, whether it is trained, and its origin."""
-    options = workflow.training.optimiser
-    rows = parameter_table(network, highest_rate(options), options.weight_decay, context.pretrained)
-    rows = stack.edit(rows, context)
-    own: list[Row] = []
-    for name, module in extra.items():
-        decay, started, rates = 0.0, frozenset[str](), dict[str, float]()
-        if isinstance(module, SegmentationNetwork):  # a second network learns at the rates of the first
-            decay, started, rates = options.weight_decay, context.pretrained, {row.name: row.lr for row in rows}
-        brought = parameter_table(module, highest_rate(options), decay, started)
-        own += [row.but(name=f"{name}.{row.name}", lr=rates.get(row.name, row.lr)) for row in brought]
-    rows += stack.edit_own(own, context)
-    parameters = dict(network.named_parameters())
-    for row in rows:
-        if row.name in parameters:
-            parameters[row.name].requires_grad_(row.train)
-    return rows
 
 
 def validation_dice(

@@ -57,6 +57,7 @@ MENDS: dict[str, str] = {
     # reading
     "layout": "mend the folder or the options of data.layout",
     "transfer": "",  # each message says it
+    "weights": "",
     "unreadable-image": UNREADABLE,
     "unreadable-label": UNREADABLE,
     "unusable-label": "mend the mask, or say under data.labels what it holds",

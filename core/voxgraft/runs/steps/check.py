@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from ...data.check import check_dataset
-from ...data.checks.problem import CaseProblem
+from ...data.checks.problem import CaseProblem, counted
 from ...errors import DataError
-from ...model.needs import check_transfer
+from ...model.needs import check_start, check_transfer
 from ..run import Run
 from ..state import data_state
 
@@ -27,6 +27,7 @@ class Check:
 
     def do(self, run: Run) -> None:
         check_transfer(run.workflow)
+        check_start(run.workflow)
         findings = check_dataset(run.dataset, run.catalogue, run.workflow, run.progress, run.folder)
         run.write("check.json", findings.document())
         told = [problem for problem in findings.problems if problem.severity != "note"]
@@ -36,8 +37,10 @@ class Check:
             run.progress.say(f"check: and {len(told) - 5} more, in {run.folder / 'check.json'}")
         if not findings.ok:
             run.folder.joinpath("steps", "check.json").unlink(missing_ok=True)
+            first = findings.errors[0]
+            mend = f"; {first.mend}" if first.mend else ""
             raise DataError(
-                f"the data set has {len(findings.errors)} errors, the first: {_named(findings.errors[0])} "
+                f"the data set has {counted(len(findings.errors), 'error')}, the first: {_named(first)}{mend} "
                 f"(all are in {run.folder / 'check.json'})"
             )
 

@@ -33,6 +33,10 @@ class Prepare:
 
     def do(self, run: Run) -> None:
         plan, split = run.plan, run.split
+        if any(step.name == "train" for step in run.workflow.steps):
+            from ...train.begin import begin
+
+            begin(run.workflow, plan)  # arrays take long: what training cannot start from is said before
         cache = run.workflow.data.cache or run.folder / "cache"
         sweep(cache)
         measured = run.read("fingerprint.json")["cases"]

@@ -40,11 +40,7 @@ class Train:
         with run.progress.bar("training", 1.0) as bar:
             summary = train(run.folder, run.workflow, run.catalogue, run.log, bar.reach)
         if summary["weights"]:
-            weights = summary["weights"]
-            run.progress.say(
-                f"train: start values from {weights['origin']}: {weights['share']:.0%} of the "
-                f"{'encoder' if weights['part'] else 'network'}'s parameters"
-            )
+            run.progress.say(f"train: start values from {summary['weights']['said']}")
         facts = package_facts(run, summary)
         write_package(
             run.package,
@@ -56,7 +52,7 @@ class Train:
             facts=facts,
         )
         last = summary["curve"][-1] if summary["curve"] else {}
-        score = f", validation Dice {last['dice']:.3f}" if "dice" in last else ""
+        score = f", validation Dice {last['dice']:.3f} near the structures" if "dice" in last else ""
         run.progress.say(f"train: {summary['steps']} steps in {summary['seconds']:.0f} s{score}")
 
 

@@ -50,6 +50,7 @@ def comparison_page(comparisons: Sequence[Comparison], curves: Mapping[str, Mapp
     rows = "".join(_row(one) for one in comparisons)
     heads = (
         "Run",
+        "Verdict",
         "Against",
         "Metric",
         "Structure",
@@ -58,7 +59,6 @@ def comparison_page(comparisons: Sequence[Comparison], curves: Mapping[str, Mapp
         "95 % interval",
         "p",
         "Patients",
-        "Verdict",
     )
     plots = "".join(
         f"<h3>over {what}</h3>{_plot(curves, key, scale)}"
@@ -75,9 +75,11 @@ def comparison_page(comparisons: Sequence[Comparison], curves: Mapping[str, Mapp
 
 
 def _row(one: Comparison) -> str:
+    """The verdict stands beside the run: what comes first is seen on a narrow screen."""
+    from ...compare import FEWEST
+
     low, high = one.ci95
     cells = (
-        one.run,
         one.against,
         one.metric,
         one.structure,
@@ -85,10 +87,11 @@ def _row(one: Comparison) -> str:
         f"{one.difference:+.4f}",
         f"{low:+.4f} to {high:+.4f}" if math.isfinite(low) else "–",
         f"{one.p:.4f} (Holm {one.p_holm:.4f}, BH {one.p_bh:.4f})",
-        str(one.patients),
+        f"{one.patients}" + (f" (fewer than {FEWEST} are never evidence)" if one.patients < FEWEST else ""),
     )
     kind = one.verdict if one.verdict != "no evidence" else ""
-    return f'<tr>{"".join(f"<td>{escape(cell)}</td>" for cell in cells)}<td class="{kind}">{one.verdict}</td></tr>'
+    rest = "".join(f"<td>{escape(cell)}</td>" for cell in cells)
+    return f'<tr><td>{escape(one.run)}</td><td class="{kind}">{one.verdict}</td>{rest}</tr>'
 
 
 def _plot(curves: Mapping[str, Mapping[str, Curve]], key: str, scale: float) -> str:
