@@ -85,7 +85,7 @@ class Freeze(OwnStrategy):
         new = [name for name in names if not is_loaded(name, context)]
         if self.crops is not None and new:
             raise TrainingError(
-                f"transfer: freeze.cache cannot keep what the encoder makes, since {len(new)} of its parameters are not "
+                f"transfer: freeze.cache cannot keep what the encoder makes, as {len(new)} of its parameters are not "
                 f"in the weights and learn ({new[0]}); set cache to false"
             )
         return {}
