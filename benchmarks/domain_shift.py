@@ -33,7 +33,10 @@ ARMS: dict[str, list[dict[str, Any]]] = {
     "mean-teacher": [{"use": "mean-teacher", "ramp": 0.5, "statistics": "unlabelled", "keep": "teacher"}],
     "features": [{"use": "adversarial", "level": "features"}],
     "entropy": [{"use": "adversarial", "level": "entropy"}],
+    "turned-over": [],
 }
+MODALITIES = {"turned-over": {"use": "mr", "augmentation": {"invert": 0.5}}}
+"""Augmentation of arms that know what the site's scans may look like, and see none of them; `mr` as it is elsewhere."""
 
 
 def shifted(array: np.ndarray, shift: str) -> np.ndarray:
@@ -95,6 +98,7 @@ def main() -> None:
                     changes = {
                         "data.layout.path": str(site / "site.csv"),
                         "data.source.path": str(site / "source.csv"),
+                        "data.modality": MODALITIES.get(arm, {"use": "mr"}),
                         "transfer": ARMS[arm],
                     }
                     run = train(options.workflow, folder / f"{shift}-{arm}-{seed}", changes, seed, options)

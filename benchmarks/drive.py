@@ -1,6 +1,6 @@
 """Train workflows/drive_crossvalidation.yaml and drive_deeplab.yaml, each with twins from scratch; F1 of each image.
 
-    python benchmarks/drive.py [--decoders unet,deeplabv3plus] [--steps 100] [--longer 200 --folds 2] [--folder DIR]
+    python benchmarks/drive.py [--decoders unet,deeplabv3plus] [--steps 100] [--longer 300 --folds 5] [--folder DIR]
 
 Five-fold cross-validation on the twenty training images of DRIVE: each is scored once, within the field of view, by the
 network that did not learn from it. F1 is the Dice coefficient of the vessels' pixels. Some folds of the first decoder
@@ -83,8 +83,8 @@ def show(arms: Sequence[Mapping[str, Any]], differences: Mapping[str, Mapping[st
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--decoders", default=",".join(WORKFLOWS))
-    parser.add_argument("--longer", type=int, default=200, metavar="STEPS", help="of the first decoder once more")
-    parser.add_argument("--folds", type=int, default=2, help="so many folds of that; 0 leaves it out")
+    parser.add_argument("--longer", type=int, default=300, metavar="STEPS", help="of the first decoder once more")
+    parser.add_argument("--folds", type=int, default=5, help="so many folds of that; 0 leaves it out")
     options_of(parser, "drive", steps=100, seeds="7")
     options = parser.parse_args()
     more = argparse.Namespace(**{**vars(options), "steps": options.longer})

@@ -239,6 +239,16 @@ def test_no_augmentation_is_the_middle_of_the_block() -> None:
     assert OUTSIDE not in classes and classes.dtype == torch.int64
 
 
+def test_a_share_of_the_samples_has_its_contrast_turned_over() -> None:
+    image, label = torch.randn(400, 2, 8, 8), torch.zeros(400, 8, 8, dtype=torch.uint8)
+    same, _ = augment(image, label, (8, 8), (1, 1), {}, 5)
+    turned, _ = augment(image, label, (8, 8), (1, 1), {"invert": 0.3}, 5)
+    over = torch.isclose(turned, -same, atol=1e-6).flatten(1).all(1)
+    assert torch.equal(turned[~over], same[~over]) and 0.2 < over.float().mean() < 0.4
+    every, _ = augment(image, label, (8, 8), (1, 1), {"invert": 1.0}, 5)
+    assert torch.equal(every, -same)
+
+
 def test_augmentation_turns_image_and_label_together_and_repeats_by_its_seed() -> None:
     """A label that is the thresholded image stays so, up to the voxels at its border."""
     image = torch.zeros(3, 1, 24, 24, 24)

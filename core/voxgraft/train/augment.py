@@ -34,7 +34,8 @@ def augment(
         patch: Voxels of the result along each axis, at most those of the block.
         spacing: Millimetres along each axis; rotations are rotations in millimetres.
         strengths: `rotation` in degrees, `scale`, `shift` as a share of the patch, `elastic` in voxels, `mirror`,
-            `gamma`, `brightness`, `contrast`, `noise`, `blur`, `lowres`; what is missing is not done.
+            `gamma`, `brightness`, `contrast`, `noise`, `blur`, `lowres`, and `invert`: the share of samples whose
+            normalised intensities are negated; what is missing is not done.
         strength: Multiplies all of them; with 0 the middle of each block is cut out as it is.
         outside: The class index of voxels beyond the image; None where labels are bits.
 
@@ -121,7 +122,7 @@ def _matrices(
 
 
 def _intensities(image: Tensor, strengths: Mapping[str, float], strength: float, draw: torch.Generator) -> Tensor:
-    """Blur, contrast, brightness, gamma and noise, each sample and channel by itself."""
+    """Blur, contrast, brightness, inversion, gamma and noise, each sample and channel by itself."""
     batch, channels = image.shape[:2]
     dims = image.ndim - 2
     shape = (batch, channels, *[1] * dims)
@@ -144,6 +145,8 @@ def _intensities(image: Tensor, strengths: Mapping[str, float], strength: float,
         image = image * stretch
     if (brightness := amount("brightness")) > 0:
         image = image + _uniform(draw, -brightness, brightness, *shape).to(image.device)
+    if (inverted := amount("invert")) > 0:
+        image = torch.where(some(inverted), -image, image)
     if (gamma := amount("gamma")) > 0:
         exponent = torch.exp(_uniform(draw, -gamma, gamma, *shape)).to(image.device)
         axes = tuple(range(2, image.ndim))

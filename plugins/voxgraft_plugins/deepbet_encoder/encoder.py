@@ -1,8 +1,8 @@
 """The encoder of deepbet's LinkNet3d (Fisch et al. 2024): a ResNet-18 in three dimensions, 16 to 128 channels wide.
 
 Its norm is InstanceNorm without parameters, so all that is pretrained is convolutions. Images come with zero mean and
-unit deviation and are brought into deepbet's own units here, which shows at borders only: the maps are then bit-equal
-to those inside deepbet's own network.
+unit deviation and are brought into deepbet's own units here, so that the zeros that convolutions pad with mean what
+they meant there: the maps are then bit-equal to those inside deepbet's own network.
 """
 
 from __future__ import annotations

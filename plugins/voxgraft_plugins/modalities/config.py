@@ -11,7 +11,18 @@ from pydantic import AfterValidator, Field
 from voxgraft.config import Config
 
 Way = Literal[
-    "rotation", "scale", "shift", "elastic", "gamma", "noise", "brightness", "contrast", "blur", "lowres", "mirror"
+    "rotation",
+    "scale",
+    "shift",
+    "elastic",
+    "gamma",
+    "noise",
+    "brightness",
+    "contrast",
+    "invert",
+    "blur",
+    "lowres",
+    "mirror",
 ]
 Strengths = dict[Way, Annotated[float, Ge(0)]]
 
@@ -30,8 +41,9 @@ class Augmented(Config):
 
     augmentation: Strengths = Field(default_factory=dict)
     """Strengths that replace the modality's own: rotation (degrees), scale (share), shift (share of the patch),
-    elastic (voxels), gamma, noise, brightness, contrast (of deviations 1), blur (voxels), lowres (share), and mirror
-    (1 where left and right do not matter)."""
+    elastic (voxels), gamma, noise, brightness, contrast (of deviations 1), invert (the share of samples whose contrast
+    is turned over, for sequences that differ so), blur (voxels), lowres (share), and mirror (1 where left and right do
+    not matter)."""
 
     def strengths(self, own: Mapping[str, float]) -> dict[str, float]:
         """A modality's own strengths, with what the user changed."""
