@@ -244,6 +244,9 @@ def test_a_dry_run_refuses_what_training_would_refuse(tmp_path, data_set, catalo
     torch.save({"other.weight": torch.zeros(3)}, tmp_path / "other.pth")
     with pytest.raises(ModelError, match="only 0% of the encoder's parameters were found"):
         dry_run(read(path, catalogue, [f"model.encoder.weights=file:{tmp_path}/other.pth"]), catalogue)
+    partial = [f"model.encoder.weights=file:{tmp_path}/other.pth", "model.encoder.allow_partial=true"]
+    with pytest.raises(TrainingError, match=r"none of the tensors of other\.pth fits the encoder"):
+        dry_run(read(path, catalogue, [*partial, "transfer=[freeze]"]), catalogue)
 
 
 def test_prediction_lies_on_the_scan_whatever_its_orientation(tmp_path, data_set, untracked, catalogue) -> None:

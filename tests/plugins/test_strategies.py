@@ -16,9 +16,10 @@ from voxgraft.errors import TrainingError
 from voxgraft.model.network import build_network
 from voxgraft.model.transfer import Context, Row, TransferStrategy
 from voxgraft.slot import choose
-from voxgraft_plugins.transfer.config import FineTuneConfig, FreezeConfig, LayerDecayConfig
+from voxgraft_plugins.transfer.config import FineTuneConfig, FreezeConfig, GradualConfig, LayerDecayConfig, LpFtConfig
 from voxgraft_plugins.transfer.stages import stage_of
 from voxgraft_plugins.transfer.strategies import FineTune, Freeze, LayerDecay
+from voxgraft_plugins.transfer.unfreezing import Gradual, LpFt
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -101,10 +102,8 @@ class TinyRate(TransferStrategy):
 
 
 class Everything(Freeze):
-    def prepare(self, context: Context) -> Mapping[str, nn.Module]:
-        super().prepare(context)
-        self._prefixes = ["encoder", "decoder", "heads"]
-        return {}
+    def _is_frozen(self, name: str, context: Context) -> bool:
+        return True
 
 
 class ForgetsModes(Freeze):
@@ -438,3 +437,33 @@ def test_a_share_may_be_written_either_way() -> None:
     assert FreezeConfig(until=" 20% ").until == pytest.approx(0.2) == FreezeConfig(until=0.2).until
     written = FreezeConfig(until="12.5%", stages=2)
     assert FreezeConfig.model_validate(written.model_dump(mode="json")) == written
+
+
+@pytest.mark.parametrize(
+    "strategy",
+    [
+        Freeze(FreezeConfig()),
+        Freeze(FreezeConfig(stages=2)),
+        FineTune(FineTuneConfig(from_stage=2)),
+        LpFt(LpFtConfig(probe=0.9)),
+        Gradual(GradualConfig(at=(0.9,))),
+    ],
+    ids=lambda one: one.name,
+)
+def test_what_was_not_loaded_is_not_held_at_random_values(strategy: TransferStrategy) -> None:
+    """Such as the pyramid of a plain ViT, which stands in the encoder and is in no file of weights."""
+    net = network()
+    before = state(net)
+    new = {f"encoder.middle.{name}" for name, _ in net.encoder.middle.named_parameters()}
+    loaded = frozenset(name for name, _ in net.named_parameters() if name.startswith("encoder.")) - new
+    trainer = Trainer(net, strategy, pretrained=loaded).fit(2, 4)
+    gone = moved(before, net)
+    assert new <= gone and "encoder.middle.1.running_mean" in gone, "its norm follows what it is given"
+    assert not {name for name in gone if name.startswith(("encoder.stem.", "encoder.stem_norm."))}
+    assert all(trainer.rows[name].train for name in new)
+
+
+def test_maps_that_learn_are_not_kept() -> None:
+    net = network()
+    with pytest.raises(TrainingError, match="10 of its parameters are not in the weights and learn"):
+        Freeze(FreezeConfig(cache=True)).prepare(Context(net, frozenset({"encoder.stem.weight", "encoder.stem.bias"})))

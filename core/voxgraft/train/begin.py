@@ -103,13 +103,17 @@ def check_needs(stack: Stack, weights: LoadReport | None) -> None:
     """Refuse to start when a strategy lacks what it works with.
 
     Raises:
-        TrainingError: A strategy needs pretrained weights and the encoder has none.
+        TrainingError: A strategy needs pretrained weights and the encoder has none, or none of them fits it.
     """
     if "pretrained" in stack.needs and weights is None:
         names = ", ".join(title(one) for one in stack.strategies if "pretrained" in one.needs)
         raise TrainingError(
             f"transfer: {names} works on pretrained weights, but model.encoder.weights is none; "
             "name weights, or leave the strategy out"
+        )
+    if "pretrained" in stack.needs and weights is not None and not weights.pretrained:
+        raise TrainingError(
+            f"transfer: none of the tensors of {weights.origin} fits the encoder: nothing is pretrained"
         )
 
 

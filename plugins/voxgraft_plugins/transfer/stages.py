@@ -9,6 +9,7 @@ from torch import nn
 
 from voxgraft.errors import TrainingError
 from voxgraft.model.network import SegmentationNetwork
+from voxgraft.model.transfer import Context
 
 ENCODER = "encoder"
 _ADAPTED = re.compile(r"\.parametrizations\.(\w+)\.(?:original|\d+\..+)$")
@@ -41,6 +42,23 @@ def shallow_stages(network: SegmentationNetwork, count: int, option: str) -> lis
 def plain_name(name: str) -> str:
     """The name of a parameter before `lora` took it apart: `a.parametrizations.weight.original` is `a.weight`."""
     return _ADAPTED.sub(r".\1", name)
+
+
+def is_loaded(name: str, context: Context) -> bool:
+    """Whether a parameter has its start from the weights; low-rank factors count as the weight that they are beside.
+
+    What an encoder has besides, such as the feature pyramid of a plain ViT, begins at random: held there it would spoil
+    what the decoder sees, so it learns as the decoder does.
+    """
+    return name in context.pretrained or plain_name(name) in context.pretrained
+
+
+def loaded_modules(network: nn.Module, prefixes: Sequence[str], context: Context) -> Iterator[nn.Module]:
+    """The modules that the prefixes name and all within them, but for those with parameters that were not loaded."""
+    new = {id(parameter) for name, parameter in network.named_parameters() if not is_loaded(name, context)}
+    for module in modules_in(network, prefixes):
+        if not any(id(parameter) in new for parameter in module.parameters(recurse=False)):
+            yield module
 
 
 def belongs(name: str, prefixes: Sequence[str]) -> bool:

@@ -13,12 +13,23 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from voxgraft.errors import TrainingError
 from voxgraft.model.transfer import Context, Crop, Row, TransferStrategy
 from voxgraft.model.words import CHANNELS_LAST
 
 from .config import FineTuneConfig, FreezeConfig, LayerDecayConfig
 from .own import OwnStrategy
-from .stages import ENCODER, Holder, belongs, encoder_stages, modules_in, shallow_stages, stage_of
+from .stages import (
+    ENCODER,
+    Holder,
+    belongs,
+    encoder_stages,
+    is_loaded,
+    loaded_modules,
+    modules_in,
+    shallow_stages,
+    stage_of,
+)
 
 PRETRAINED = frozenset({"pretrained"})
 TUNES = frozenset({"fine-tune", "lp-ft", "gradual", "layer-decay", "bn-only", "delta", "lora", "clip"})
@@ -26,7 +37,7 @@ TUNES = frozenset({"fine-tune", "lp-ft", "gradual", "layer-decay", "bn-only", "d
 
 
 class Freeze(OwnStrategy):
-    """Nothing of the frozen stages changes: feature extraction, for good or for a share of the budget.
+    """Nothing that was loaded into the frozen stages changes: feature extraction, for good or for a part of the budget.
 
     Every parameter stays registered with the optimiser; a frozen one has no gradient and is passed over. With `cache`
     training goes over fixed patches, and what the encoder makes of each is computed once.
@@ -62,24 +73,36 @@ class Freeze(OwnStrategy):
         return super().conflict(other)
 
     def prepare(self, context: Context) -> Mapping[str, nn.Module]:
+        """Find what is frozen.
+
+        Raises:
+            TrainingError: There are no such stages; or maps are to be kept that change while training goes on.
+        """
         self._prefixes = [ENCODER]
         if self._stages != "all":
             self._prefixes = shallow_stages(context.network, self._stages, "freeze.stages")
+        names = [name for name, _ in context.network.named_parameters() if belongs(name, self._prefixes)]
+        new = [name for name in names if not is_loaded(name, context)]
+        if self.crops is not None and new:
+            raise TrainingError(
+                f"transfer: freeze.cache cannot keep what the encoder makes, as {len(new)} of its parameters are not "
+                f"in the weights and learn ({new[0]}); set cache to false"
+            )
         return {}
 
     def edit(self, rows: Sequence[Row], context: Context) -> list[Row]:
         """Frozen for good is not trained; frozen for a while is."""
         if self._until is not None:
             return list(rows)
-        return [row.but(train=False) if belongs(row.name, self._prefixes) else row for row in rows]
+        return [row.but(train=False) if self._is_frozen(row.name, context) else row for row in rows]
 
     def before_step(self, context: Context) -> None:
         frozen = self._frozen(context)
-        self._holder.hold(context.network, lambda name: frozen and belongs(name, self._prefixes))
+        self._holder.hold(context.network, lambda name: frozen and self._is_frozen(name, context))
 
     def train_mode(self, context: Context) -> None:
         if self._frozen(context):
-            for module in modules_in(context.network, self._prefixes):
+            for module in loaded_modules(context.network, self._prefixes, context):
                 module.training = False
 
     def features(self, context: Context, image: Tensor, crops: Sequence[Crop]) -> Sequence[Tensor] | None:
@@ -108,6 +131,9 @@ class Freeze(OwnStrategy):
     def settled(self, context: Context) -> bool:
         return self._until is None or not self._frozen(context)
 
+    def _is_frozen(self, name: str, context: Context) -> bool:
+        return belongs(name, self._prefixes) and is_loaded(name, context)
+
     def _frozen(self, context: Context) -> bool:
         return self._until is None or context.progress < self._until
 
@@ -128,18 +154,18 @@ class FineTune(OwnStrategy):
         return {}
 
     def edit(self, rows: Sequence[Row], context: Context) -> list[Row]:
-        return [self._edited(row) for row in rows]
+        return [self._edited(row, context) for row in rows]
 
     def train_mode(self, context: Context) -> None:
-        for module in modules_in(context.network, self._frozen):
+        for module in loaded_modules(context.network, self._frozen, context):
             module.training = False
         if self._keep_norm:
             for module in modules_in(context.network, [ENCODER]):
                 if isinstance(module, _BatchNorm):
                     module.training = False
 
-    def _edited(self, row: Row) -> Row:
-        if belongs(row.name, self._frozen):
+    def _edited(self, row: Row, context: Context) -> Row:
+        if belongs(row.name, self._frozen) and is_loaded(row.name, context):
             return row.but(train=False)
         if belongs(row.name, [ENCODER]) and row.origin == "pretrained":
             return row.but(lr=row.lr * self._factor)

@@ -11,7 +11,7 @@ from voxgraft.model.transfer import Context, Row
 
 from .config import FineTuneConfig, FreezeConfig, GradualConfig, LpFtConfig
 from .own import OwnStrategy
-from .stages import ENCODER, Holder, encoder_stages, modules_in, stage_of
+from .stages import ENCODER, Holder, encoder_stages, is_loaded, loaded_modules, stage_of
 from .strategies import PRETRAINED, FineTune, Freeze
 
 
@@ -73,10 +73,10 @@ class Gradual(OwnStrategy):
 
     def edit(self, rows: Sequence[Row], context: Context) -> list[Row]:
         """Stages that never learn are not trained."""
-        return [row.but(train=False) if self._due_at(row.name) == float("inf") else row for row in rows]
+        return [row.but(train=False) if self._due_at(row.name, context) == float("inf") else row for row in rows]
 
     def before_step(self, context: Context) -> None:
-        self._holder.hold(context.network, lambda name: self._due_at(name) > context.progress)
+        self._holder.hold(context.network, lambda name: self._due_at(name, context) > context.progress)
 
     def train_mode(self, context: Context) -> None:
         waiting = [
@@ -87,13 +87,13 @@ class Gradual(OwnStrategy):
         ]
         if min(self._due) > context.progress:
             waiting = [ENCODER]
-        for module in modules_in(context.network, waiting):
+        for module in loaded_modules(context.network, waiting, context):
             module.training = False
 
     def settled(self, context: Context) -> bool:
         return all(due <= context.progress or due == float("inf") for due in self._due)
 
-    def _due_at(self, name: str) -> float:
-        """From when a parameter learns; those of the decoder do at once."""
+    def _due_at(self, name: str, context: Context) -> float:
+        """From when a parameter learns; those of the decoder, and whatever else was not loaded, do at once."""
         stage = stage_of(name, self._stages)
-        return 0.0 if stage is None else self._due[stage]
+        return 0.0 if stage is None or not is_loaded(name, context) else self._due[stage]
