@@ -214,7 +214,9 @@ def _check_file(at: Address, create: bool) -> None:
     try:
         there = database.is_file() and database.stat().st_size > 0
         if not there and not create:
-            raise TrackingError(f"{at.shown}: there is no registry: this file does not exist")
+            raise TrackingError(
+                f"{at.shown}: there is no registry: this file does not exist; name the one that is meant"
+            )
         if there:
             with database.open("rb") as file:
                 if file.read(16) != b"SQLite format 3\0":

@@ -69,6 +69,14 @@ def test_weights_of_another_width_are_told_from_those_of_another_network(
         checked_run(tmp_path, data_set, catalogue, f"model.encoder.weights=file:{tmp_path}/other.safetensors")
 
 
+def test_weights_of_volumes_for_a_network_of_slices_are_told_so(
+    tmp_path: Path, data_set: Path, catalogue: Catalogue, trained: Path
+) -> None:
+    slices = ("model.dims=2", "training.patch=[16, 16]", f"model.encoder.weights=file:{trained}")
+    with pytest.raises(ModelError, match=r"of a 3D network and this one is 2D; set model\.dims to 3"):
+        checked_run(tmp_path, data_set, catalogue, *slices)
+
+
 def test_a_strategy_that_asks_for_a_stage_too_many_stops_the_run_before_arrays_are_prepared(
     tmp_path: Path, data_set: Path, catalogue: Catalogue, trained: Path
 ) -> None:

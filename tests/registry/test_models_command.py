@@ -65,7 +65,8 @@ def test_an_empty_registry_is_an_empty_list_and_none_is_an_error(call: Call, tmp
     assert document(call("list", "--json")) == {"models": []}
     gone = f"sqlite:///{tmp_path}/none.db"
     done = call("list", "--json", "--tracking", gone, code=1)
-    assert done.stdout == "" and done.stderr == f"voxgraft: {gone}: there is no registry: this file does not exist\n"
+    said = f"voxgraft: {gone}: there is no registry: this file does not exist; name the one that is meant\n"
+    assert done.stdout == "" and done.stderr == said
     assert not (tmp_path / "none.db").exists()
 
 

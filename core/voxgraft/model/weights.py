@@ -178,7 +178,7 @@ def load_weights(module: nn.Module, weights: Weights, at_least: float | None = N
         raise ModelError(
             f"weights {weights.origin}: only {share:.0%} of the encoder's parameters were found in them, "
             f"{at_least:.0%} are needed; they are not for this encoder (first missing: {', '.join(fate.new[:3])}): "
-            + _mend(weights, fate, share)
+            + _mend(weights, fate, state, share)
         )
     for name, fit in taken.items():
         state[name].copy_(fit)
@@ -195,9 +195,11 @@ def load_weights(module: nn.Module, weights: Weights, at_least: float | None = N
     )
 
 
-def _mend(weights: Weights, fate: _Fate, share: float) -> str:
-    """What to do about weights that do not fit: another variant, another family, or a part."""
+def _mend(weights: Weights, fate: _Fate, state: Mapping[str, Tensor], share: float) -> str:
+    """What to do about weights that do not fit: of volumes, another variant, another family, or a part."""
     sizes = [name for name in fate.new if name in weights.tensors]
+    if any(weights.tensors[name].ndim == 5 and state[name].ndim == 4 for name in sizes):
+        return "they are of a 3D network and this one is 2D; set model.dims to 3"
     if sizes:
         return f"{len(sizes)} tensors have the right name and another size; choose the variant they were made for"
     if share == 0:
