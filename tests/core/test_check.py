@@ -55,6 +55,25 @@ def respoil(path: Path, spoil: Callable[[Any], Any], affine: Any = None) -> None
     nib.save(nib.Nifti1Image(voxels, image.affine if affine is None else affine(image.affine.copy())), path)
 
 
+def test_a_case_that_is_left_out_is_nowhere(data_set: Path, tmp_path: Path, catalogue: Catalogue) -> None:
+    (data_set / "imagesTr" / "box_001.nii.gz").write_bytes(b"no scan")
+    path = workflow(tmp_path, data_set)
+    assert ("unreadable", "box_001") in codes(judged(read(path, catalogue), catalogue))
+    without = read(path, catalogue, ["data.leave_out=box_001"])
+    assert judged(without, catalogue) == []
+    assert [case.id for case in find_dataset(without).cases] == ["box_000", "box_002", "box_003"]
+
+
+def test_only_cases_that_are_there_can_be_left_out_and_not_all(
+    data_set: Path, tmp_path: Path, catalogue: Catalogue
+) -> None:
+    path = workflow(tmp_path, data_set)
+    with pytest.raises(DataError, match="there is no case 'box_01'; did you mean 'box_001'"):
+        find_dataset(read(path, catalogue, ["data.leave_out=[box_01]"]))
+    with pytest.raises(DataError, match="no case would be left"):
+        find_dataset(read(path, catalogue, ["data.leave_out=[box_000, box_001, box_002, box_003]"]))
+
+
 def test_sound_data_have_no_problems(data_set: Path, tmp_path: Path, catalogue: Catalogue) -> None:
     checked = flow(tmp_path, data_set, catalogue)
     assert judged(checked, catalogue) == []
@@ -319,7 +338,7 @@ def test_an_empty_folder_is_a_plain_error(tmp_path: Path) -> None:
 def test_a_file_that_may_not_be_read_is_the_problem_of_its_case(data_set: Path, catalogue: Catalogue) -> None:
     (data_set / "imagesTr" / "box_001.nii.gz").chmod(0)
     _, findings = check_path(data_set, catalogue)
-    assert codes(findings.problems) == {("unreadable-image", "box_001")}
+    assert codes(findings.problems) == {("unreadable", "box_001")}
 
 
 def dicom_tree(folder: Path, labels: Path) -> None:

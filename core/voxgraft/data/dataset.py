@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal
 
@@ -26,12 +27,31 @@ def find_dataset(workflow: Workflow) -> Dataset:
         DataError: The folder is not there or has another layout, holds no case, or its cases do not fit together.
     """
     data = workflow.data
-    dataset = read_layout(data.layout, data.reader_options)
+    dataset = without(read_layout(data.layout, data.reader_options), data.leave_out)
     labels = labels_of(data, dataset.labels, dataset.bounded)
     if labels is None and dataset.bounded and is_supervised(workflow):
         raise DataError("data.labels: name the structures; the layout has files that say where cases count")
     dataset = replace(dataset, labels=labels, optional=_optional_of(data, dataset))
     return replace(dataset, cases=tuple(with_rater(case, data.raters) for case in dataset.cases))
+
+
+def without(dataset: Dataset, names: Sequence[str]) -> Dataset:
+    """The data set without some of its cases.
+
+    Raises:
+        DataError: There is no case of one of the names, or no case would be left.
+    """
+    there = {case.id for case in dataset.cases}
+    for name in names:
+        if name not in there:
+            near = get_close_matches(name, there, n=1)
+            raise DataError(
+                f"data.leave_out: there is no case {name!r}; " + (f"did you mean {near[0]!r}?" if near else "see check")
+            )
+    left = tuple(case for case in dataset.cases if case.id not in set(names))
+    if not left:
+        raise DataError("data.leave_out: no case would be left")
+    return replace(dataset, cases=left)
 
 
 def with_rater(case: Case, wanted: str | None) -> Case:

@@ -141,6 +141,9 @@ class Data(Config):
     cache: Path | None = None
     """Where prepared arrays are kept; by default in the run's folder."""
 
+    leave_out: Annotated[tuple[Name, ...], BeforeValidator(_listed)] = ()
+    """Cases, by the names that check gives them, that are neither learnt from nor scored nor read."""
+
     limit: Annotated[int, Ge(2)] | None = None
     """Use only so many of the training cases (for learning curves); validation keeps all of its cases."""
 

@@ -50,7 +50,7 @@ def millimetres(lengths: Iterable[float]) -> str:
     return "x".join(f"{length:.4g}" for length in lengths)
 
 
-UNREADABLE = "export or copy the file again, or leave the case out"
+UNREADABLE = "export or copy the file again, or name the case in data.leave_out"
 """What to do about errors for which readers have codes of their own."""
 
 MENDS: dict[str, str] = {
@@ -82,7 +82,7 @@ MENDS: dict[str, str] = {
     "geometry-mismatch": "give it the image's geometry if it was drawn on these voxels; else resample it onto it",
     "valid-region-mismatch": "draw it on the image's own voxels, or resample it: voxgraft convert --reference",
     "channel-mismatch": "bring the channels onto one grid: data.layout.align, or voxgraft convert --reference",
-    "channel-count": "name every channel (data.layout.channels: [red, green, blue] for colours), or leave the case out",
+    "channel-count": "name every channel (data.layout.channels: [red, green, blue]), or name the case in data.leave_out",
     "same-channels": "put the right file in the place of one channel",
     "mixed-dimensions": "train on one kind at a time",
     "dims": "set model.dims to 2",
@@ -91,7 +91,7 @@ MENDS: dict[str, str] = {
     "odd-size": "look whether it is another body part or a part of a scan",
     # voxels
     "nan-voxels": "replace them by air or background, or export again",
-    "constant-image": "export again, or leave the case out",
+    "constant-image": "export again, or name the case in data.leave_out",
     "clipped-image": "go back to the scanner's own values if you have them",
     "not-hounsfield": "export with rescale slope and intercept, or add the offset",
     "other-modality": "choose the modality of the images under data.modality, or leave those cases out",
