@@ -82,7 +82,7 @@ MENDS: dict[str, str] = {
     "geometry-mismatch": "give it the image's geometry if it was drawn on these voxels; else resample it onto it",
     "valid-region-mismatch": "draw it on the image's own voxels, or resample it: voxgraft convert --reference",
     "channel-mismatch": "bring the channels onto one grid: data.layout.align, or voxgraft convert --reference",
-    "channel-count": "name every channel (data.layout.channels: [red, green, blue]), or name the case in data.leave_out",
+    "channel-count": "name all channels (data.layout.channels: [red, green, blue]), or name the case in data.leave_out",
     "same-channels": "put the right file in the place of one channel",
     "mixed-dimensions": "train on one kind at a time",
     "dims": "set model.dims to 2",
