@@ -181,6 +181,13 @@ def test_the_best_pair_meets_its_twin_with_as_many_steps_as_both_can_afford(monk
     assert first[-1] == ("net, scratch", None) and {said for _, said in first[:-1]} == {"better"}
 
 
+def test_the_verdict_allows_for_the_choice_among_pairs(monkeypatch) -> None:
+    """With six volumes two-sided p is 2 / 64 at the least, which would be evidence of a pair that was not chosen."""
+    chosen, found, _ = played(monkeypatch, 0.1, volumes=6)
+    assert found["final"]["p"] == pytest.approx(2 / 64) and found["final"]["p_chosen"] == pytest.approx(6 / 64)
+    assert chosen is None and found["verdict"] == "no evidence"
+
+
 @pytest.mark.parametrize(
     ("gain", "seconds", "volumes", "verdict", "chosen"),
     [

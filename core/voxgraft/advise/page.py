@@ -15,7 +15,7 @@ ABOUT_ARMS = (
     "Short trainings, scored by Dice on the held-out volumes. In round 1 every arm had the same time; in round 2 the "
     "best pair and the same network from scratch took the same number of steps, and only this gives the verdict. "
     "Differences are means over volumes with 95 % intervals; after a few steps they are no evidence. "
-    "The pair was chosen on the same volumes, which flatters it."
+    "The pair was chosen on the same volumes: the verdict allows for that, the difference is a little too large."
 )
 ABOUT_PROBES = (
     "How well the maps of each stage, as they are, tell the structures apart: Dice of a ridge regression on volumes "

@@ -2,7 +2,8 @@
 
 In the first round every arm has the same time. In the second the best pair and its twin from scratch take the same
 number of steps, so that they differ in nothing but what was transferred; only this gives the verdict. Differences are
-over the held-out volumes, by the guard's tests; those of the first round are corrected for being looked at together.
+over the held-out volumes, by the guard's tests; those of the first round are corrected for being looked at together,
+the verdict for the choice among pairs on the same volumes.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from ..compare import compare_all
+from ..compare import ALPHA, compare_all
 from ..data.prepare import Prepared
 from ..files import remove, write_json
 from ..guard import judge
@@ -101,7 +102,8 @@ class Tournament:
             for name, arm in (("best", best.arm), ("scratch", best.arm.twin))
         )
         verdict = judge(mine.scores, twin.scores, "dice", True)
-        if steps < FEWEST:
+        verdict["p_chosen"] = min(1.0, len(trials) * float(verdict["p"]))  # Bonferroni: any of them could be the best
+        if steps < FEWEST or verdict["p_chosen"] >= ALPHA:
             verdict["verdict"] = "no evidence"
         both = [{**mine.row, "evidence": verdict["verdict"], "against_scratch": verdict}, twin.row]
         found["tournament"] = [{**row, "round": 2} for row in both] + first
