@@ -202,6 +202,11 @@ def test_slice_by_slice_takes_neighbours_as_channels(catalogue: Catalogue, tmp_p
                 assert error(mine[..., place], theirs) < 1e-5
 
 
+def test_a_network_of_single_slices_has_no_neighbours(catalogue: Catalogue) -> None:
+    with pytest.raises(ModelError, match=r"sees one slice at a time; set model.dims to 3"):
+        encoder(catalogue, use="resnet", variant=18, slicewise=1).make(2, 1, [])
+
+
 @pytest.mark.parametrize("name", ["swin_tiny_patch4_window7_224", "vit_tiny_patch16_224", "maxvit_nano_rw_256"])
 def test_attention_is_not_inflated(catalogue: Catalogue, name: str) -> None:
     with pytest.raises(ModelError, match=r"cannot be inflated, its attention .*slicewise"):

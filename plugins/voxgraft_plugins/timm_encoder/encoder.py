@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from voxgraft.errors import ModelError
 from voxgraft.files import sha256
 from voxgraft.model.inflate import Fold, inflate, slice_axis
 from voxgraft.model.inflation import Inflation
@@ -51,9 +52,15 @@ class TimmEncoder:
         across the slices is taken, in 3D.
 
         Raises:
-            ModelError: timm has no such backbone, or it gives no feature maps, or it cannot be inflated.
+            ModelError: timm has no such backbone, or it gives no feature maps, or cannot be inflated, or is to see
+                neighbouring slices in a network of single slices.
         """
         config = self._config
+        if dims == 2 and config.slicewise:
+            raise ModelError(
+                f"model.encoder.slicewise: {config.slicewise}: a network with dims: 2 sees one slice at a time; "
+                "set model.dims to 3, or leave slicewise out"
+            )
         fold = Fold(slice_axis(strides), config.slicewise or 0) if dims == 3 else None
         inside = channels * (2 * fold.neighbours + 1) if fold else channels
         net = TimmMaps(
