@@ -78,8 +78,8 @@ def _kept() -> Iterator[str]:
     document = _load("kept_features")
     yield from _section("Kept features", document)
     yield from _said(
-        f"Seconds of processor time for a step of {document['patches'].replace(' of', ' patches of')} (left atrium), on "
-        "the same fixed patches: all of the network trained, the encoder frozen, and frozen with its maps kept."
+        f"Seconds of processor time for a step of {document['patches'].replace(' of', ' patches of')} (left atrium), "
+        "on the same fixed patches: all of the network trained, the encoder frozen, and frozen with its maps kept."
     )
     yield ""
     yield "| encoder | decoder | all trained | frozen | maps kept | times frozen | times all trained |"
@@ -122,9 +122,9 @@ def _curve() -> Iterator[str]:
     gained = many["arms"][0]["dice"]["mean"] - few["arms"][0]["dice"]["mean"]
     yield from _said(
         f"A null. From scratch {many['labels']} labels have {gained:+.4f} over {few['labels']}: the scans are crops "
-        "around the structure, and so little is there to be gained. Intervals are over patients; that the same training "
-        "with another seed or draw comes out otherwise is not in them, so differences of a few thousandths say nothing. "
-        "A step of the mean teacher took several times as long."
+        "around the structure, and so little is there to be gained. Intervals are over patients; that the same "
+        "training with another seed or draw comes out otherwise is not in them, so differences of a few thousandths say "
+        "nothing. A step of the mean teacher took several times as long."
     )
     short = _load("label_curve_300")
     rows = [(table["labels"], one) for table in short["curve"] for one in table["comparisons"]]
