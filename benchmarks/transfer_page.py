@@ -123,8 +123,8 @@ def _curve() -> Iterator[str]:
     yield from _said(
         f"A null. From scratch {many['labels']} labels have {gained:+.4f} over {few['labels']}: the scans are crops "
         "around the structure, and so little is there to be gained. Intervals are over patients; that the same "
-        "training with another seed or draw comes out otherwise is not in them, so differences of a few thousandths say "
-        "nothing. A step of the mean teacher took several times as long."
+        "training with another seed or draw comes out otherwise is not in them, so differences of a few thousandths "
+        "say nothing. A step of the mean teacher took several times as long."
     )
     short = _load("label_curve_300")
     rows = [(table["labels"], one) for table in short["curve"] for one in table["comparisons"]]
