@@ -30,7 +30,7 @@ OPTIONS: dict[tuple[str, str], dict[str, Any]] = {
     ("encoder", "timm"): {"model": "resnet18", "weights": "none"},
     ("encoder", "efficientnet-lite0"): {"weights": "none"},
     ("encoder", "deepbet"): {"weights": "none"},
-    ("encoder", "resnet"): {"variant": 18, "slicewise": 1},
+    ("encoder", "resnet"): {"variant": 18, "slicewise": 0},
     ("encoder", "vgg"): {"variant": 11, "slicewise": 0},
     ("encoder", "inception"): {"slicewise": 0},
     ("encoder", "convnext"): {"variant": "atto"},
