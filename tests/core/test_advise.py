@@ -135,10 +135,11 @@ def test_an_alarm_that_was_set_before_is_set_again() -> None:
 )
 def test_the_advice_is_one_sentence_with_its_evidence(verdict: str, chosen: bool, said: str) -> None:
     arm = Arm({"use": "net", "weights": "imagenet"}, [{"use": "freeze"}])
-    final = {"difference": 0.1, "ci95": [0.05, 0.15], "patients": 8}
+    final = {"difference": 0.1, "ci95": [0.05, 0.15], "patients": 8, "p_chosen": 0.0234}
     found = {"verdict": verdict, "final": final, "tournament": [{"arm": arm.label, "steps": 200}]}
     _conclude(found, arm if chosen else None)
-    assert found["advice"].startswith(said) and "8 held-out patients" in found["advice"]
+    assert found["advice"].startswith(said)
+    assert "8 held-out patients, p 0.023 with the choice among pairs allowed for" in found["advice"]
     found["tournament"][0]["steps"] = 5
     _conclude(found, None)
     assert found["advice"].startswith("no evidence: there was time for 5 steps only")

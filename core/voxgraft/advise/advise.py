@@ -236,7 +236,8 @@ def _conclude(found: dict[str, Any], chosen: Arm | None) -> None:
         return
     low, high = final["ci95"]
     interval = "" if low is None else f", 95 % interval {low:+.3f} to {high:+.3f}"
-    by = f"difference in Dice {final['difference']:+.3f}{interval}, {final['patients']} held-out patients"
+    by = f"difference in Dice {final['difference']:+.3f}{interval}, {final['patients']} held-out patients, p "
+    by += f"{final['p_chosen']:.2g} with the choice among pairs allowed for"
     arm, steps = found["tournament"][0]["arm"], found["tournament"][0]["steps"]
     if steps < FEWEST:
         found["advice"] = f"no evidence: there was time for {steps} steps only; give it more minutes"
