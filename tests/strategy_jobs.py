@@ -66,7 +66,7 @@ def job(
     stack = Stack(strategies)
     context = Context(net, pretrained, plan=plan())
     extra = context.extra = stack.prepare(context)
-    rows = table(net, extra, stack, context, SimpleNamespace(training=training))  # type: ignore[arg-type]
+    rows = table(stack, context, SimpleNamespace(training=training))  # type: ignore[arg-type]
     draws: dict[str, Any] = {"seed": training.seed, "foreground": 0.5}
     batches = Batches(squares(), plan(), **draws)
     if stack.crops is not None:

@@ -166,11 +166,16 @@ class MetricSpec(Component[C, Metric]):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepSpec(Component[C, Step]):
-    """A step of a workflow, and the steps that must have been done before it."""
+    """A step of a workflow, and the steps that must have been done before it.
+
+    Attributes:
+        labelled: It has nothing to do where the network looks at no labels, and is passed over there.
+    """
 
     kind = "step"
 
     after: tuple[str, ...] = ()
+    labelled: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -80,7 +80,7 @@ class Workflow(Config):
                 raise ValueError(f"guard: metric {self.guard.metric!r} is not among evaluation.metrics")
             if not self.model.pretrained and not self.transfer:
                 raise ValueError("guard: nothing is transferred here; name weights or a strategy, or leave guard out")
-            if not all(getattr(strategy.options, "supervised", True) for strategy in self.transfer):
+            if not self.supervised:
                 raise ValueError(
                     "guard: a pretraining looks at no labels and has no scores to judge; put the guard into the "
                     "workflow that starts from its model"
@@ -98,6 +98,11 @@ class Workflow(Config):
                 "change one of the two, or leave training.patch out"
             )
         return self
+
+    @property
+    def supervised(self) -> bool:
+        """Whether the network learns from labels; a strategy's options may say `supervised` False."""
+        return all(getattr(strategy.options, "supervised", True) for strategy in self.transfer)
 
     def document(self) -> dict[str, Any]:
         """Plain values with every default written out; reading them again gives the same workflow."""

@@ -19,7 +19,6 @@ from ..discovery import Catalogue
 from ..errors import DataError, VoxGraftError
 from ..files import write_json, write_text
 from ..infer.build import network_of
-from ..model.needs import is_supervised
 from ..model.weights import load_weights
 from ..runs.engine import run_workflow
 from ..runs.run import Run
@@ -109,7 +108,7 @@ def _look(
 def _planned(workflow: Workflow, catalogue: Catalogue, folder: Path, clock: Clock) -> Run:
     """Plan and prepare the first split, as a run of its own; pretraining without labels is no way to use them."""
     document = workflow.document()
-    document["transfer"] = document["transfer"] if is_supervised(workflow) else []
+    document["transfer"] = document["transfer"] if workflow.supervised else []
     split = document["data"]["split"]
     split.update(fold=0 if split["fold"] == "all" else split["fold"])
     split.update(repeat=0 if split["repeat"] == "all" else split["repeat"])

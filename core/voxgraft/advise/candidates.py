@@ -8,7 +8,6 @@ from typing import Any
 
 from ..discovery import Catalogue
 from ..errors import VoxGraftError
-from ..model.needs import is_supervised
 from ..models import resolve
 from ..slot import choose
 from ..workflow import Workflow
@@ -70,7 +69,7 @@ def _as_trained(document: Document, catalogue: Catalogue) -> Document:
 
 def strategies_for(labelled: int, workflow: Workflow) -> list[list[Document]]:
     """Stacks worth trying with so many labelled cases; the workflow's own first, where it learns from labels."""
-    own = [one.document() for one in workflow.transfer] if is_supervised(workflow) else []
+    own = [one.document() for one in workflow.transfer] if workflow.supervised else []
     usual: list[list[Document]] = [[{"use": "fine-tune", "encoder_lr": 0.3}], [{"use": "freeze"}]]
     if labelled <= 4:
         usual.reverse()

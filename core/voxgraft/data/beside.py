@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from ..errors import DataError
-from ..model.needs import is_supervised, needs_of
+from ..model.needs import needs_of
 from ..workflow import Workflow
 from .cases import Case, Dataset, Labels, Split
 from .dataset import read_layout, with_rater
@@ -45,7 +45,7 @@ def deal(workflow: Workflow, dataset: Dataset, others: Mapping[str, Dataset], sp
     """
     for name, other in others.items():
         _complain_of_difference(name, other, dataset)
-    if not needs_of(workflow) & {"unlabelled"} and SOURCE not in others and is_supervised(workflow):
+    if not needs_of(workflow) & {"unlabelled"} and SOURCE not in others and workflow.supervised:
         return Split(split.train, split.validation, split.unlabelled)
     held_out = {case.patient for case in dataset.cases if case.id in set(split.validation)}
     train = split.train
@@ -61,7 +61,7 @@ def deal(workflow: Workflow, dataset: Dataset, others: Mapping[str, Dataset], sp
             raise DataError("data.source: there is no labelled case of a patient who is not held out")
     more = others[UNLABELLED].cases if UNLABELLED in others else ()
     left += [f"{UNLABELLED}/{case.id}" for case in more if case.patient not in held_out]
-    if not is_supervised(workflow):
+    if not workflow.supervised:
         return Split((), split.validation, (*train, *left))
     if "unlabelled" in needs_of(workflow) and not left:
         names = ", ".join(repr(one.name) for one in workflow.transfer if "unlabelled" in needs_of(workflow, one))

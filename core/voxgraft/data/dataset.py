@@ -11,7 +11,6 @@ from typing import Any, Literal
 
 from ..errors import BrokenPlugin, DataError, VoxGraftError
 from ..interfaces import Layout, LooksAtImages
-from ..model.needs import is_supervised
 from ..slot import Chosen
 from ..workflow import Workflow
 from .cases import Case, Dataset, MaskRef, Split, drawn, split_by_patient
@@ -29,7 +28,7 @@ def find_dataset(workflow: Workflow) -> Dataset:
     data = workflow.data
     dataset = without(read_layout(data.layout, data.reader_options), data.leave_out)
     labels = labels_of(data, dataset.labels, dataset.bounded)
-    if labels is None and dataset.bounded and is_supervised(workflow):
+    if labels is None and dataset.bounded and workflow.supervised:
         raise DataError("data.labels: name the structures; the layout has files that say where cases count")
     dataset = replace(dataset, labels=labels, optional=_optional_of(data, dataset))
     return replace(dataset, cases=tuple(with_rater(case, data.raters) for case in dataset.cases))

@@ -18,11 +18,6 @@ def needs_of(workflow: Workflow, only: Chosen[Strategy] | None = None) -> frozen
     return frozenset(found)
 
 
-def is_supervised(workflow: Workflow) -> bool:
-    """Whether the network learns from labels; a strategy's options may say `supervised` False."""
-    return all(getattr(strategy.options, "supervised", True) for strategy in workflow.transfer)
-
-
 def _asked(owner: Any) -> frozenset[str]:
     needs = getattr(owner, "needs", None)
     return needs if isinstance(needs, frozenset) else frozenset()

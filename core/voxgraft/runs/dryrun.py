@@ -51,7 +51,7 @@ def _estimated(workflow: Workflow, catalogue: Catalogue) -> dict[str, Any]:
         plan, split = run.plan, run.split
     device = choose_device(workflow.training.device)
     begun = begin(workflow, plan)
-    network = begun.network.to(device)
+    network = begun.context.network.to(device)
     seconds, memory = _measure(network, workflow.training.loss.build(), plan, device)
     budget = workflow.training.budget
     if budget.unit == "minutes":

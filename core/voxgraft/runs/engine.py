@@ -12,7 +12,6 @@ from ..discovery import Catalogue
 from ..errors import UsageError, VoxGraftError
 from ..files import digest, remove, sha256, write_json, write_text
 from ..interfaces import Step
-from ..model.needs import is_supervised
 from ..models import looked_up_at
 from ..progress import Progress
 from ..slot import Chosen
@@ -20,9 +19,6 @@ from ..workflow import Workflow
 from ..yamlfile import dump
 from .environment import environment
 from .run import Run
-
-SCORES = "evaluate"
-"""The step that has nothing to do where labels are not looked at."""
 
 
 def run_workflow(
@@ -40,10 +36,10 @@ def run_workflow(
     folder of its own below `members/`; what they left is then put together.
 
     A step is passed over when its inputs (what earlier steps left is among them) are those of the last time, and its
-    own outputs are still what it left.
+    own outputs are still what it left; one that needs labels also where the network looks at none.
 
     Args:
-        steps: Only these, in the workflow's order; by default all, without scores where labels are not looked at.
+        steps: Only these, in the workflow's order; by default all.
         fresh: Forget what was done in the folder before.
 
     Raises:
@@ -52,7 +48,6 @@ def run_workflow(
         VoxGraftError: A step failed; what was done before it stays done.
     """
     chosen = _chosen(workflow, steps)
-    scored = steps is not None or is_supervised(workflow)
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -68,9 +63,10 @@ def run_workflow(
         run = Run(folder, workflow, readers, progress or Progress())
         if (folder / "run.json").exists():
             run.identity.update(run.read("run.json"))
-        if not scored and any(one.name == SCORES for one in chosen):
-            run.progress.say(f"{SCORES}: passed over, a pretraining looks at no labels and has learnt nothing to score")
-        _do(run, [one for one in chosen if scored or one.name != SCORES])
+        for one in chosen:
+            if _has_no_labels(one, workflow):
+                run.progress.say(f"{one.name}: passed over, a pretraining looks at no labels")
+        _do(run, [one for one in chosen if not _has_no_labels(one, workflow)])
     return run
 
 
@@ -127,6 +123,10 @@ def _chosen(workflow: Workflow, steps: Sequence[str] | None) -> list[Chosen[Step
         if step not in names:
             raise UsageError(f"the workflow has no step {step!r}; its steps are {', '.join(names)}")
     return [one for one in workflow.steps if one.name in steps]
+
+
+def _has_no_labels(step: Chosen[Step], workflow: Workflow) -> bool:
+    return getattr(step.component, "labelled", False) and not workflow.supervised
 
 
 def _is_done(run: Run, name: str, key: str, step: Step) -> bool:

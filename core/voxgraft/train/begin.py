@@ -5,7 +5,6 @@ It is made before arrays are prepared too, so that what cannot work is said befo
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from inspect import signature
 
@@ -28,16 +27,14 @@ class Begun:
     """A training before its first step.
 
     Attributes:
+        context: Of the strategies; the network is in it, and the modules that they brought.
         weights: What became of the pretrained tensors; None from scratch.
-        extra: Modules that strategies brought, by name.
-        rows: The table of parameters, those of `extra` among them.
+        rows: The table of parameters, those of the strategies' modules among them.
     """
 
-    network: SegmentationNetwork
-    weights: LoadReport | None
     stack: Stack
     context: Context
-    extra: Mapping[str, torch.nn.Module]
+    weights: LoadReport | None
     rows: list[Row]
 
 
@@ -59,9 +56,8 @@ def begin(workflow: Workflow, plan: Plan) -> Begun:
         plan=plan,
         another=lambda seed: another_network(workflow, plan, seed),
     )
-    extra = stack.prepare(context)
-    context.extra = extra
-    return Begun(network, weights, stack, context, extra, table(network, extra, stack, context, workflow))
+    context.extra = stack.prepare(context)
+    return Begun(stack, context, weights, table(stack, context, workflow))
 
 
 def start_network(workflow: Workflow, plan: Plan) -> tuple[SegmentationNetwork, LoadReport | None]:
@@ -117,26 +113,20 @@ def check_needs(stack: Stack, weights: LoadReport | None) -> None:
         )
 
 
-def table(
-    network: SegmentationNetwork,
-    extra: Mapping[str, torch.nn.Module],
-    stack: Stack,
-    context: Context,
-    workflow: Workflow,
-) -> list[Row]:
+def table(stack: Stack, context: Context, workflow: Workflow) -> list[Row]:
     """The audit record: every parameter with its learning rate, decay, whether it is trained, and its origin."""
     options = workflow.training.optimiser
-    rows = parameter_table(network, highest_rate(options), options.weight_decay, context.pretrained)
+    rows = parameter_table(context.network, highest_rate(options), options.weight_decay, context.pretrained)
     rows = stack.edit(rows, context)
     own: list[Row] = []
-    for name, module in extra.items():
+    for name, module in context.extra.items():
         decay, started, rates = 0.0, frozenset[str](), dict[str, float]()
         if isinstance(module, SegmentationNetwork):  # a second network learns at the rates of the first
             decay, started, rates = options.weight_decay, context.pretrained, {row.name: row.lr for row in rows}
         brought = parameter_table(module, highest_rate(options), decay, started)
         own += [row.but(name=f"{name}.{row.name}", lr=rates.get(row.name, row.lr)) for row in brought]
     rows += stack.edit_own(own, context)
-    parameters = dict(network.named_parameters())
+    parameters = dict(context.network.named_parameters())
     for row in rows:
         if row.name in parameters:
             parameters[row.name].requires_grad_(row.train)

@@ -96,11 +96,11 @@ def _train(
     validation = validation[: workflow.training.validation_cases]
     options = workflow.training
     job = Job(
-        network=begun.network,
+        network=begun.context.network,
         stack=stack,
         rows=begun.rows,
         context=begun.context,
-        extra=begun.extra,
+        extra=begun.context.extra,
         batches=_batches(training, unlabelled, plan, stack, modality.augmentation, options, fabric),
         plan=plan,
         spacing=_network_spacing(plan),

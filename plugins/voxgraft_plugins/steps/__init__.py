@@ -48,6 +48,7 @@ def voxgraft_steps() -> list[StepSpec[StepConfig]]:
             config=_config,
             build=_evaluate,
             after=("train",),
+            labelled=True,
         ),
         StepSpec(
             name="guard",

@@ -8,7 +8,6 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from ...errors import DataError
-from ...model.needs import is_supervised
 from ..cases import Case, Dataset, Split
 from ..dataset import split_of
 from .problem import CaseProblem, counted, listed
@@ -72,7 +71,7 @@ def find_split(dataset: Dataset, workflow: Workflow | None) -> tuple[Split | Non
     if workflow is None:
         return None, list(judge_given_splits(dataset))
     labelled = [case for case in dataset.cases if case.label is not None]
-    if len(labelled) < 2 and not is_supervised(workflow):
+    if len(labelled) < 2 and not workflow.supervised:
         return None, []
     if len(labelled) < 2:
         message = f"{len(labelled)} of {len(dataset.cases)} cases have a label; training needs at least two"

@@ -14,7 +14,6 @@ from ...data.cases import Case, Labels
 from ...data.channels import missing_in, stack_channels
 from ...data.grid import reoriented
 from ...data.plan import Plan
-from ...errors import DataError
 from ...infer.array import See
 from ...infer.ensemble import predictor_of
 from ...infer.predictor import Prediction
@@ -60,8 +59,6 @@ class Evaluate:
         predictor = predictor_of(package, run.catalogue, device=run.workflow.inference.device)
         cases = {case.id: case for case in run.dataset.cases}
         held_out = [cases[name] for name in run.split.validation]
-        if not held_out:
-            raise DataError("evaluate: no case with a label is held out, so there is nothing to score")
         labels = run.dataset.labels or package.labels
         found: dict[str, Measured] = {}
         for case in run.progress.track(held_out, f"evaluating {len(held_out)} held-out cases"):

@@ -14,7 +14,7 @@ from ...data.labelling import network_labels
 from ...data.plan import Plan
 from ...data.planning import derive_plan
 from ...errors import DataError
-from ...model.needs import is_supervised, needs_of
+from ...model.needs import needs_of
 from ..run import Run
 from ..state import data_state
 from ..threads import in_threads
@@ -30,7 +30,7 @@ class PlanStep:
             "data": {name: value for name, value in document["data"].items() if name != "cache"},
             "files": data_state(run.dataset),
             "beside": {name: data_state(other) for name, other in other_sets(run.workflow).items()},
-            "roles": [sorted(needs_of(run.workflow)), is_supervised(run.workflow)],
+            "roles": [sorted(needs_of(run.workflow)), run.workflow.supervised],
             "dims": document["model"]["dims"],
             "training": [training["batch"], training["patch"], _device_kind(training["device"])],
         }
@@ -58,7 +58,7 @@ class PlanStep:
         )
         learnt = split.train or split.unlabelled
         seen = {name: measured[name] for name in (*learnt, *split.validation)}
-        labels = labels or (_found(seen) if is_supervised(run.workflow) else Labels())
+        labels = labels or (_found(seen) if run.workflow.supervised else Labels())
         fingerprint = summarise(seen, learnt)
         device = _device_kind(run.workflow.training.device)
         modality = options.modality.build()
@@ -82,7 +82,7 @@ class PlanStep:
         dataset, options = run.dataset, run.workflow.data
         labelled = [case for case in dataset.cases if case.label is not None]
         if len(labelled) < 2:
-            if not is_supervised(run.workflow):
+            if not run.workflow.supervised:
                 return Split((), ())
             raise DataError(f"{len(labelled)} of {len(dataset.cases)} cases have a label; training needs at least two")
         split = split_of(dataset, labelled, options.split)
