@@ -14,7 +14,7 @@ from .data.align import Align, aligned
 from .data.cases import ImageRef
 from .errors import BadImage, BrokenPlugin, DataError, ModelError, VoxGraftError
 from .slot import Chosen, choose
-from .volume import Item, Volume, millimetres_apart
+from .volume import Array, Item, Problem, Volume, millimetres_apart
 
 if TYPE_CHECKING:
     from .component import AnySpec
@@ -115,8 +115,10 @@ def only(items: Sequence[Item], source: object) -> Item:
 def read_item(item: Item, catalogue: Catalogue) -> Volume:
     """Read the voxels of an image that `scan` found.
 
+    What is seen in the voxels alone, such as some that are no finite numbers, joins the problems of the volume's item.
+
     Raises:
-        BadImage: It has a problem of severity `error`, or is damaged.
+        BadImage: It has a problem of severity `error`, is damaged, or none of its voxels is a finite number.
     """
     if item.errors:
         raise BadImage(item.path, "; ".join(problem.message for problem in item.errors))
@@ -132,13 +134,32 @@ def read_item(item: Item, catalogue: Catalogue) -> Volume:
         raise BadImage(item.path, f"it cannot be read: {error.strerror or error}") from error
     except Exception as error:
         raise BrokenPlugin(chosen.plugin, f"reading {item.path}", error) from error
-    return volume if volume.item is not None else replace(volume, item=item)
+    problem = _not_finite(volume.array)
+    if problem is not None and problem.severity == "error":
+        raise BadImage(item.path, problem.message)
+    own = volume.item or item
+    if problem is not None and problem not in own.problems:
+        own = replace(own, problems=(*own.problems, problem))
+    return volume if volume.item is own else replace(volume, item=own)
+
+
+def _not_finite(array: Array) -> Problem | None:
+    """What to say of voxels that are no finite numbers; the sum of an image tells quickly that there are none."""
+    if array.dtype.kind != "f" or np.isfinite(array.sum(dtype=np.float64)):
+        return None
+    wrong = array.size - int(np.count_nonzero(np.isfinite(array)))
+    if wrong == array.size:
+        return Problem("not-finite", "none of its voxels is a finite number")
+    are = "1 of its voxels is not a finite number" if wrong == 1 else f"{wrong} of its voxels are not finite numbers"
+    return Problem("not-finite", are, "warning") if wrong else None
 
 
 def stack(volumes: Sequence[Volume], align: Align | None = None) -> Volume:
     """Join one-channel volumes of one grid into a volume of shape (channel, *spatial), in their order.
 
     The grids count as equal where no corner is further apart than 1 % of the smallest spacing, or 0.01 mm.
+
+    The item is that of the first, or of the one whose grid the others were brought onto, with the problems of all.
 
     Args:
         align: Bring channels on other grids onto the grid of one of them; by default all must lie on one grid.
@@ -168,7 +189,15 @@ def stack(volumes: Sequence[Volume], align: Align | None = None) -> Volume:
     array = joined.transpose(0, *range(first.dims, 0, -1))
     for channel, volume in zip(array, volumes, strict=True):
         channel[...] = volume.array.reshape(first.shape)
-    return Volume(array, first.affine, dims=first.dims, item=first.item)
+    return Volume(array, first.affine, dims=first.dims, item=_of_all(first, volumes))
+
+
+def _of_all(first: Volume, volumes: Sequence[Volume]) -> Item | None:
+    """The item of one volume with the problems of all, each once."""
+    if first.item is None:
+        return None
+    told = dict.fromkeys(problem for volume in volumes if volume.item for problem in volume.item.problems)
+    return replace(first.item, problems=tuple(told))
 
 
 def choose_reader(file: Path, catalogue: Catalogue) -> AnySpec | None:

@@ -271,16 +271,41 @@ def test_a_full_disk_fails_the_scan_and_leaves_nothing_half_written(
     assert sorted(p.name for p in (tmp_path / "out").iterdir()) == [".lock", "ledger.sqlite", "report.html"]
 
 
-def test_a_usual_writer_that_fails_leaves_the_mask_and_a_flag(
+def crash(volume: Volume, target: Path) -> None:
+    target.write_bytes(b"half")
+    raise ZeroDivisionError
+
+
+@pytest.mark.parametrize("asked", [None, ("nifti", "dicom-seg"), ("dicom-seg", "nifti")])
+@pytest.mark.parametrize(("work", "reason"), [(refuse, "this scan cannot be written so"), (crash, "ZeroDivisionError")])
+def test_a_writer_that_fails_takes_nothing_with_it(
+    tmp_path: Path, builtin_entries: list[EntryPoint], work: Any, reason: str, asked: tuple[str, ...] | None
+) -> None:
+    catalogue = with_writer(builtin_entries, "dicom-seg", "mask.dcm", work, needs="dicom")
+    make_series(tmp_path / "s", ball(), AFFINE, Modality="MR")
+    batch = run(tmp_path, catalogue, tmp_path / "s", writers=asked)
+    assert batch.done == 1 and batch.scans[0].flags == ("no-dicom-seg",) and batch.exit_code == 0
+    assert {p.name for p in (tmp_path / "out" / "s").iterdir()} == {"mask.nii.gz", "preview.png", "report.json"}
+    report = json.loads((tmp_path / "out" / "s" / "report.json").read_text())
+    assert report["masks"] == ["mask.nii.gz"] and reason in report["flags"][0]["message"]
+    assert reason in (tmp_path / "out" / "report.html").read_text()
+
+
+def test_the_first_writer_that_fails_does_not_take_the_second_with_it(
     tmp_path: Path, builtin_entries: list[EntryPoint]
 ) -> None:
+    catalogue = with_writer(builtin_entries, "nifti", "mask.nii.gz", refuse)
+    make_series(tmp_path / "s", ball(), AFFINE, Modality="MR")
+    batch = run(tmp_path, catalogue, tmp_path / "s", writers=("nifti", "dicom-seg"))
+    assert batch.done == 1 and batch.scans[0].flags == ("no-nifti",)
+    assert {p.name for p in (tmp_path / "out" / "s").iterdir()} == {"mask.dcm", "preview.png", "report.json"}
+
+
+def test_a_scan_of_which_no_writer_succeeds_has_failed(tmp_path: Path, builtin_entries: list[EntryPoint]) -> None:
     catalogue = with_writer(builtin_entries, "dicom-seg", "mask.dcm", refuse, needs="dicom")
     make_series(tmp_path / "s", ball(), AFFINE, Modality="MR")
-    batch = run(tmp_path, catalogue, tmp_path / "s")
-    assert batch.done == 1 and batch.scans[0].flags == ("no-dicom-seg",)
-    assert {p.name for p in (tmp_path / "out" / "s").iterdir()} == {"mask.nii.gz", "preview.png", "report.json"}
-    asked = run(tmp_path, catalogue, tmp_path / "s", writers=("nifti", "dicom-seg"))
-    assert asked.failed == 1 and asked.scans[0].error == "mask.dcm: this scan cannot be written so"
+    batch = run(tmp_path, catalogue, tmp_path / "s", writers=("dicom-seg",))
+    assert batch.failed == 1 and batch.scans[0].error == "mask.dcm: this scan cannot be written so"
 
 
 def test_a_full_disk_under_a_usual_writer_is_no_mere_flag(tmp_path: Path, builtin_entries: list[EntryPoint]) -> None:

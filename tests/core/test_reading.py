@@ -209,6 +209,47 @@ def test_a_truncated_file_in_a_folder_fails_alone(tmp_path: Path, catalogue: Cat
         read(bad, catalogue)
 
 
+def write_floats(path: Path, array: Any) -> Path:
+    """One image of float32 in the format that its name says."""
+    if path.name.endswith(".nii.gz"):
+        nib.save(nib.Nifti1Image(array, AFFINE), path)
+    elif path.suffix == ".tif":
+        from PIL import Image
+
+        Image.fromarray(array[:, :, 0]).save(path)
+    else:
+        import SimpleITK as sitk
+
+        sitk.WriteImage(sitk.GetImageFromArray(array), str(path))
+    return path
+
+
+@pytest.mark.parametrize("name", ["a.nii.gz", "a.nrrd", "a.mha", "a.tif"])
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_voxels_that_are_no_numbers_are_a_problem_in_every_format(
+    tmp_path: Path, catalogue: Catalogue, name: str, bad: float
+) -> None:
+    array = ARRAY.astype(np.float32)
+    array[2, 3, 0] = bad
+    volume = read(write_floats(tmp_path / name, array), catalogue)
+    assert volume.item is not None
+    found = [problem for problem in volume.item.problems if problem.code == "not-finite"]
+    assert found == [Problem("not-finite", "1 of its voxels is not a finite number", "warning")]
+    assert np.count_nonzero(~np.isfinite(volume.array)) == 1
+    with pytest.raises(BadImage, match="none of its voxels is a finite number"):
+        read(write_floats(tmp_path / name, np.full_like(array, bad)), catalogue)
+
+
+def test_the_problems_of_every_channel_are_those_of_the_stack() -> None:
+    def volume(*problems: Problem) -> Volume:
+        item = Item(Path("a"), "fake", ARRAY.shape, AFFINE, problems=problems)
+        return Volume(ARRAY, AFFINE, item=item)
+
+    one, other = Problem("a", "a", "warning"), Problem("not-finite", "b", "warning")
+    joined = stack([volume(one), volume(one, other)])
+    assert joined.item is not None and joined.item.problems == (one, other)
+
+
 def test_channels_of_one_grid_are_stacked_in_order() -> None:
     one, two = Volume(np.asfortranarray(ARRAY), AFFINE), Volume(ARRAY.astype(np.float32) / 2, AFFINE + 1e-4)
     joined = stack([one, two])

@@ -57,8 +57,8 @@ class Found:
 class Outputs:
     """Writes the folders of a batch.
 
-    A writer that was asked for by name and fits the scan must succeed. Of the usual ones only the first must: without
-    the DICOM object a mask is still there to look at, and a flag says what is missing.
+    A writer that fails takes nothing with it: what the others wrote stays, and a flag with the reason says what is
+    missing. Only where none of them succeeds, or the disk is full, has the scan failed.
 
     Attributes:
         writers: Names that were asked for; None for the usual ones.
@@ -103,9 +103,13 @@ class Outputs:
         return Written(hashes, report["structures"], report["flags"])
 
     def _masks(self, folder: Path, mask: Volume, structures: Mapping[str, Structure], flags: list[Flag]) -> list[str]:
-        """Write each mask that fits the scan, and prove it; the names of the files."""
-        files = []
-        for spec, needed in self._fitting(mask):
+        """Write each mask that fits the scan, and prove it; the names of the files.
+
+        Raises:
+            DataError: None could be written; the message gives the reason of the first.
+        """
+        files, failures = [], []
+        for spec in self._fitting(mask):
             target = folder / spec.filename
             try:
                 write(mask, target, self.catalogue, self.package.labels, self._facts, writer=spec.name)
@@ -114,16 +118,19 @@ class Outputs:
             except NoReader as error:
                 flags.append(Flag("unproved", f"{error}; nobody has checked where it lies"))
             except VoxGraftError as error:
-                if needed or _is_full(error):
+                if _is_full(error):
                     raise
                 remove(target)
+                failures.append(error)
                 flags.append(Flag("no-" + spec.name, f"{spec.filename} is missing: {_without(error, folder)}"))
                 continue
             files.append(spec.filename)
+        if not files:
+            raise failures[0]
         return files
 
-    def _fitting(self, mask: Volume) -> list[tuple[Any, bool]]:
-        """The writers for a scan, and whether each must succeed."""
+    def _fitting(self, mask: Volume) -> list[Any]:
+        """The writers for a scan."""
         specs: dict[str, Any] = {spec.name: spec for _, spec in self.catalogue.of("writer")}
         names = USUAL if self.writers is None else self.writers
         reader = mask.item.reader if mask.item else ""
@@ -133,7 +140,7 @@ class Outputs:
             raise DataError(
                 f"none of the writers {', '.join(names)} fits a scan that was read as {reader or 'nothing'}"
             )
-        return [(spec, self.writers is not None or spec.name == USUAL[0]) for spec in fitting]
+        return fitting
 
     def _picture(self, scan: Volume, mask: Volume, target: Path) -> list[Flag]:
         """A scan does not fail for want of its picture, unless the disk is full."""

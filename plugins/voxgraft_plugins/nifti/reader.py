@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -45,10 +44,7 @@ class NiftiReader:
             raise BadImage(item.path, _damage(error)) from error
         except OSError as error:
             raise BadImage(item.path, f"it cannot be read: {error.strerror or error}") from error
-        array = _arranged(voxels, header)
-        if problem := _not_finite(array):
-            item = replace(item, problems=(*item.problems, problem))
-        return Volume(array, header.affine, dims=len(header.shape), item=item)
+        return Volume(_arranged(voxels, header), header.affine, dims=len(header.shape), item=item)
 
 
 def _describe(file: Path) -> Item:
@@ -86,14 +82,6 @@ def _describe(file: Path) -> Item:
 
 def _unreadable(file: Path, reason: str) -> Item:
     return Item(file, "nifti", (), np.eye(4), problems=(Problem("unreadable", reason),), files=(file,))
-
-
-def _not_finite(array: Array) -> Problem | None:
-    """What to say of voxels that are no numbers; the sum of an image tells quickly that there are none."""
-    if array.dtype.kind != "f" or np.isfinite(array.sum(dtype=np.float64)):
-        return None
-    wrong = array.size - int(np.count_nonzero(np.isfinite(array)))
-    return Problem("not-finite", f"{wrong} of its voxels are not finite numbers", "warning") if wrong else None
 
 
 def _damage(error: BaseException) -> str:
