@@ -12,10 +12,20 @@ from training import tiny_plan
 
 from held_cases import Held
 from voxgraft.data.cases import Region
-from voxgraft.data.coding import LEFT_OUT, bit_type, coded, counted, left_out_bit, masks_of, places_of, regridded
+from voxgraft.data.coding import (
+    coded,
+    coded_type,
+    counted,
+    left_out,
+    left_out_bit,
+    masks_of,
+    outside,
+    places_of,
+    regridded,
+)
 from voxgraft.data.plan import Plan
 from voxgraft.infer.array import segment_array
-from voxgraft.infer.decide import mask_of
+from voxgraft.infer.decide import Tally, decided, mask_of
 from voxgraft.train.augment import augment
 from voxgraft.train.batches import Batches
 from voxgraft.train.targets import unpacked
@@ -50,7 +60,7 @@ def test_structures_come_back_as_they_went(regions: int, ignored: int | None) ->
     if ignored is not None:
         mask[:, 0] = ignored
     label = coded(mask, SHAPE, plan)
-    assert label.dtype == bit_type(plan)
+    assert label.dtype == coded_type(plan)
     counts = counted(label, plan)
     target, seen = unpacked(torch.from_numpy(label)[None].long(), plan)
     for index in range(regions):
@@ -108,7 +118,44 @@ def test_left_out_voxels_are_a_class_of_their_own_on_another_grid() -> None:
     mask = np.zeros((8, 8, 8), np.uint8)
     mask[:3], mask[3:6], mask[6:] = 255, 5, 7
     label = coded(mask, (16, 16, 16), plan)
-    assert (label[:6] == LEFT_OUT).all() and (label[6:12] == 1).all() and (label[12:] == 2).all()
+    assert (label[:6] == left_out(plan)).all() and (label[6:12] == 1).all() and (label[12:] == 2).all()
+
+
+@pytest.mark.parametrize("structures", [250, 252, 253, 254, 255, 256, 300])
+@pytest.mark.parametrize("ignored", [None, 65535])
+@pytest.mark.parametrize("scale", [1, 2])
+def test_codes_meet_no_class_however_many_there_are(structures: int, ignored: int | None, scale: int) -> None:
+    """Values up to 255 and beyond, through the prepared label, a block at the border and augmentation."""
+    values = tuple(range(1, structures + 1))
+    names = tuple((value, str(value)) for value in values)
+    plan = Plan.model_validate({**tiny_plan().model_dump(), "labels": names, "ignored": ignored})
+    mask = np.zeros((8, 8, 8), np.uint16)
+    mask.ravel()[1 : structures + 1] = values
+    mask[7, 7] = 0 if ignored is None else ignored
+    label = coded(mask, mask.shape, plan)
+    assert np.array_equal(np.where(mask == ignored, left_out(plan), mask), label)
+    assert len({*range(plan.classes), left_out(plan), outside(plan)}) == plan.classes + 2
+    fine = coded(mask, (8 * scale,) * 3, plan)
+    assert set(np.unique(fine)) <= set(np.unique(label))
+    places = np.array([[1, 0, 0, 0]], np.int16)
+    case = Held("c", np.ones((1, 8, 8, 8), np.float32), label, places)
+    batch = Batches([case], plan, seed=1, foreground=1.0, batch=1).draw(0)
+    assert set(np.unique(batch.label)) <= {*np.unique(label), outside(plan)} and outside(plan) in batch.label
+    whole = torch.from_numpy(label)[None]
+    _, same = augment(torch.zeros(1, 1, 8, 8, 8), whole, (8, 8, 8), (1, 1, 1), {}, 3, outside=outside(plan))
+    target, seen = unpacked(same, plan)
+    assert (seen is None) == (ignored is None)
+    assert np.array_equal(target[0].numpy(), np.where(mask == ignored, 0, mask))
+
+
+def test_what_is_found_of_many_classes_keeps_its_values() -> None:
+    names = tuple((value, str(value)) for value in range(200, 500))
+    plan = Plan.model_validate({**tiny_plan().model_dump(), "labels": names})
+    logits = torch.full((301, 2, 2, 2), -1.0)
+    logits[300, 0], logits[256, 1] = 1.0, 1.0
+    found = decided(logits, plan, Tally(plan.classes)).numpy()
+    assert np.array_equal(np.unique(mask_of(found, plan)[0]), [499])
+    assert np.array_equal(np.unique(mask_of(found, plan)[1]), [455])
 
 
 class Voxels(torch.nn.Module):

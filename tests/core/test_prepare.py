@@ -13,7 +13,8 @@ from training import tiny_plan
 
 from voxgraft.data.cases import Case, ImageRef, Labels
 from voxgraft.data.fingerprint import measure
-from voxgraft.data.prepare import load_prepared, prepare, prepared_folder, sweep
+from voxgraft.data.plan import Plan
+from voxgraft.data.prepare import load_prepared, prepare, prepared_folder, structure_places, sweep
 from voxgraft.errors import BadImage, DataError
 from voxgraft.slot import choose
 
@@ -120,3 +121,14 @@ def test_a_data_set_may_have_more_cases_than_open_files_are_allowed(tmp_path, ca
         )
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+@pytest.mark.parametrize("shape", [(40_000, 2), (3, 70_000), (2, 2, 33_000)])
+def test_positions_on_long_axes_hold(shape: tuple[int, ...]) -> None:
+    """int16 ends at 32,767."""
+    plan = Plan.model_validate({**tiny_plan().model_dump(), "labels": ((1, "a"),)})
+    label = np.zeros(shape, np.uint8)
+    label[tuple(n - 1 for n in shape)] = 1
+    assert structure_places(label, plan).tolist() == [[1, *(n - 1 for n in shape)]]
+    label = np.ones((4, 4), np.uint8)
+    assert structure_places(label, plan).dtype == np.int16

@@ -16,7 +16,6 @@ from lightning_fabric import Fabric
 from training import blobs, tiny_job, tiny_network, tiny_plan
 
 from held_cases import Held
-from voxgraft.data.coding import OUTSIDE
 from voxgraft.errors import TrainingError
 from voxgraft.infer.array import segment_array
 from voxgraft.sections import Schedule
@@ -232,11 +231,11 @@ def test_centred_blocks_hold_the_structure_in_their_patch() -> None:
 def test_no_augmentation_is_the_middle_of_the_block() -> None:
     raw = Batches(blobs(), tiny_plan(), seed=1, foreground=0.0).draw(0)
     image, label = torch.from_numpy(raw.image), torch.from_numpy(raw.label)
-    same_image, same_label = augment(image, label, (8, 8, 8), (1, 1, 1), {"rotation": 30.0}, 5, strength=0.0)
+    same_image, same_label = augment(image, label, (8, 8, 8), (1, 1, 1), {"rotation": 30.0}, 5, 0.0, outside=255)
     assert torch.equal(same_image, middle(image, (8, 8, 8)))
-    still, classes = augment(image, label, (8, 8, 8), (1, 1, 1), {}, 5)
+    still, classes = augment(image, label, (8, 8, 8), (1, 1, 1), {}, 5, outside=255)
     assert torch.allclose(still, same_image, atol=1e-5) and torch.equal(classes, same_label)
-    assert OUTSIDE not in classes and classes.dtype == torch.int64
+    assert 255 not in classes and classes.dtype == torch.int64
 
 
 def test_a_share_of_the_samples_has_its_contrast_turned_over() -> None:

@@ -16,6 +16,9 @@ from .align import Align
 Source = int | str
 """What a structure is called in masks: a value of a label map, or the name of a segment or contour."""
 
+MOST_STRUCTURES = 1000
+"""Structures of one network, at most: their indices and two codes fit into int16, and scores can count them."""
+
 MOST_REGIONS = 23
 """Regions of one network, at most: a voxel's regions are bits of one number that float32 holds exactly."""
 
@@ -198,7 +201,9 @@ class Labels:
         """The value of voxels that count nowhere, in masks as `voxgraft.masks.read_mask` gives them."""
         if not (self.ignore or self.bounded) and self.others != "ignore":
             return None
-        return 255 if max(self.values, default=0) < 255 else 65535
+        if max(self.values, default=0) < 255:
+            return 255
+        return next(value for value in range(65535, 0, -1) if value not in self.values)
 
 
 @dataclass(frozen=True, slots=True)

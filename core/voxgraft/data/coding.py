@@ -14,11 +14,23 @@ from ..volume import Array
 from .plan import Plan
 from .resample import resample_labels, resample_shares
 
-OUTSIDE = 255
-"""The class index of voxels beyond the image, before augmentation makes them background."""
 
-LEFT_OUT = 254
-"""The class index of voxels that count neither in the loss nor in scores."""
+def coded_type(plan: Plan) -> type[np.uint8] | type[np.int16] | type[np.int32]:
+    """The smallest type of class indices with their two codes, or of bits, that training and its libraries take."""
+    if plan.regions:
+        return np.uint8 if plan.classes + (plan.ignored is not None) <= 8 else np.int32
+    return np.uint8 if plan.classes <= 254 else np.int16
+
+
+def outside(plan: Plan) -> int | None:
+    """The class index of voxels beyond the image, before augmentation makes them background; None where each region
+    has a bit. It is the largest number of the type, which no class has."""
+    return None if plan.regions else int(np.iinfo(coded_type(plan)).max)
+
+
+def left_out(plan: Plan) -> int:
+    """The class index of voxels that count neither in the loss nor in scores: the largest number but one."""
+    return int(np.iinfo(coded_type(plan)).max) - 1
 
 
 def left_out_bit(plan: Plan) -> int:
@@ -33,18 +45,18 @@ def coded(mask: Array, shape: tuple[int, ...], plan: Plan) -> NDArray[Any]:
         mask: Values (*spatial), or 0 and 1 (structure, *spatial) in the order of `plan.structures`.
 
     Returns:
-        uint8 class indices (*shape), `LEFT_OUT` where voxels count nowhere; or, for regions, bits as uint8 or int32.
+        Class indices (*shape), `left_out` where voxels count nowhere; or, for regions, bits; of `coded_type`.
     """
     if plan.regions:
         return _bits(mask, shape, plan)
     highest = max(int(mask.max(initial=0)), *plan.values, plan.ignored or 0)
-    table = np.zeros(highest + 1, np.uint8)
+    table = np.zeros(highest + 1, coded_type(plan))
     for index, value in enumerate(plan.values):
         table[value] = index
     if plan.ignored is None:
         return resample_labels(table[mask], shape, plan.classes)
-    table[plan.ignored] = LEFT_OUT
-    return resample_labels(table[mask], shape, plan.classes, LEFT_OUT)
+    table[plan.ignored] = left_out(plan)
+    return resample_labels(table[mask], shape, plan.classes, left_out(plan))
 
 
 def regridded(label: NDArray[Any], shape: tuple[int, ...], plan: Plan) -> NDArray[Any]:
@@ -73,25 +85,19 @@ def counted(label: NDArray[Any], plan: Plan) -> NDArray[np.bool_] | None:
     """Where voxels count; None where all do."""
     if plan.ignored is None:
         return None
-    return np.asarray(label & left_out_bit(plan) == 0 if plan.regions else label != LEFT_OUT)
-
-
-def bit_type(plan: Plan) -> type[np.uint8] | type[np.int32]:
-    """The smallest type of bits that training and its libraries take."""
-    return np.uint8 if plan.classes + (plan.ignored is not None) <= 8 else np.int32
+    return np.asarray(label & left_out_bit(plan) == 0 if plan.regions else label != left_out(plan))
 
 
 def _bits(mask: Array, shape: tuple[int, ...], plan: Plan) -> NDArray[Any]:
     """Each region is interpolated linearly, and is where its share is more than half."""
-    result = np.zeros(shape, bit_type(plan))
+    result = np.zeros(shape, coded_type(plan))
     several = mask.ndim > len(shape)
     for index, region in enumerate(plan.regions):
         inside = resample_shares(_union(mask, region.members, plan, several), shape)
         result[inside] |= 1 << index
     if plan.ignored is not None:
         first = mask[0] if several else mask
-        left_out = resample_shares(first == plan.ignored, shape)
-        result[left_out] = left_out_bit(plan)
+        result[resample_shares(first == plan.ignored, shape)] = left_out_bit(plan)
     return result
 
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 from difflib import get_close_matches
 
 from ..errors import DataError
-from .cases import MOST_REGIONS, Label, Labels, Region, Source
+from .cases import MOST_REGIONS, MOST_STRUCTURES, Label, Labels, Region, Source
 from .section import Data, Structure
 
 
@@ -151,8 +151,8 @@ def _checked(labels: Labels) -> Labels:
         raise DataError(f"data.labels: {_text(twice)} in masks is of two structures")
     if both := set(sources) & set(labels.ignore):
         raise DataError(f"data.ignore: {_text(both)} is of a structure and left out as well")
-    if labels.ignored in labels.values:
-        raise DataError(f"data.labels: the value {labels.ignored} is kept for voxels that are left out")
+    if len(labels.items) > MOST_STRUCTURES:
+        raise DataError(f"data.labels: there are {len(labels.items)} structures; there may be {MOST_STRUCTURES}")
     if len(labels.regions) > MOST_REGIONS:
         raise DataError(f"data.regions: there are {len(labels.regions)} regions; there may be {MOST_REGIONS}")
     for region, value in zip(labels.regions, labels.paint, strict=False):

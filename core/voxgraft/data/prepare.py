@@ -28,7 +28,7 @@ from .grid import shape_at
 from .plan import Plan
 from .resample import resample_image
 
-FORMAT = 3
+FORMAT = 4
 PLACES = 2000
 """Remembered voxels of a class, at most, for patches that are centred on a structure."""
 
@@ -40,7 +40,7 @@ class Prepared(Protocol):
         shape: Voxels along each axis.
         image: float32 (channel, *spatial), normalised, at the plan's spacing, axes in RAS order.
         label: Class indices or bits of regions (*spatial), see `voxgraft.data.coding`; None for an unlabelled case.
-        places: int16 (n, 1 + axes): structure, counted from 1, and voxel, structures in order.
+        places: int16, or int32 for long axes (n, 1 + axes): structure, counted from 1, and voxel, structures in order.
     """
 
     @property
@@ -56,7 +56,7 @@ class Prepared(Protocol):
     def label(self) -> NDArray[Any] | None: ...
 
     @property
-    def places(self) -> NDArray[np.int16]: ...
+    def places(self) -> NDArray[Any]: ...
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ class Stored:
     folder: Path
     shape: tuple[int, ...]
     labelled: bool
-    places: NDArray[np.int16]
+    places: NDArray[Any]
 
     @property
     def image(self) -> NDArray[np.float32]:
@@ -122,7 +122,7 @@ def prepare(
         np.save(beside / "image.npy", voxels)
         if classes is not None:
             np.save(beside / "label.npy", classes)
-            np.save(beside / "places.npy", _places(classes, plan))
+            np.save(beside / "places.npy", structure_places(classes, plan))
     return True
 
 
@@ -174,14 +174,16 @@ def sweep(cache: Path) -> None:
             remove(leftover)
 
 
-def _places(label: NDArray[Any], plan: Plan) -> NDArray[np.int16]:
-    """Evenly drawn voxels of each structure, so few that those of many cases and structures fit into memory."""
+def structure_places(label: NDArray[Any], plan: Plan) -> NDArray[Any]:
+    """Evenly drawn voxels of each structure, so few that those of many cases and structures fit into memory, in the
+    smallest type that holds every position."""
     structures = len(plan.labels)
     most = max(200, min(PLACES, 10 * PLACES // max(1, structures)))
-    found: list[NDArray[Any]] = [np.zeros((0, label.ndim + 1), np.int16)]
+    kind = np.int16 if max(*label.shape, structures) < 1 << 15 else np.int32
+    found: list[NDArray[Any]] = [np.zeros((0, label.ndim + 1), kind)]
     for index in range(1, structures + 1):
         voxels = places_of(label, index, plan)
         voxels = voxels[:: max(1, -(-voxels.size // most))]
         where = np.stack(np.unravel_index(voxels, label.shape), 1)
-        found.append(np.concatenate([np.full((len(where), 1), index), where], 1).astype(np.int16))
+        found.append(np.concatenate([np.full((len(where), 1), index), where], 1).astype(kind))
     return np.concatenate(found)

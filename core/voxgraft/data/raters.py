@@ -17,7 +17,8 @@ def majority(masks: Sequence[Array], dims: int, ignored: int | None = None) -> A
         dims: Spatial axes of a mask.
         ignored: The value of voxels that count nowhere; a voxel that any rater left out stays left out.
     """
-    best = np.zeros(masks[0].shape, np.result_type(*(mask.dtype for mask in masks)))
+    kinds = [mask.dtype for mask in masks] + ([] if ignored is None else [np.min_scalar_type(ignored)])
+    best = np.zeros(masks[0].shape, np.result_type(*kinds))
     most = np.full(masks[0].shape, -1, np.int16)
     left_out = _left_out(masks, ignored)
     for value in sorted({0, *(int(value) for mask in masks for value in np.unique(mask))} - {ignored}):
@@ -48,16 +49,18 @@ def staple(masks: Sequence[Array], dims: int, ignored: int | None = None) -> Arr
     left_out = _left_out(masks, ignored)
     by_vote = majority(masks, dims, ignored)
     clean = [np.where(mask == ignored, 0, mask) if left_out is not None else mask for mask in masks]
-    highest = max(int(mask.max(initial=0)) for mask in clean)
-    if highest == 0 or len(masks) < 2:
+    values = np.unique(np.concatenate([[0], *(np.unique(mask) for mask in clean)]))  # their places take less memory
+    if len(values) == 1 or len(masks) < 2:
         return by_vote
-    images = [sitk.GetImageFromArray(np.ascontiguousarray(mask.T.astype(np.uint16))) for mask in clean]
+    numbered = [np.searchsorted(values, mask).astype(np.uint16) for mask in clean]
+    images = [sitk.GetImageFromArray(np.ascontiguousarray(mask.T)) for mask in numbered]
     fusion = sitk.MultiLabelSTAPLEImageFilter()
-    undecided = highest + 1
+    undecided = len(values)
     fusion.SetLabelForUndecidedPixels(undecided)
     fusion.SetNumberOfThreads(1)  # sums in one order: the same result on every machine
     found: Array = sitk.GetArrayFromImage(fusion.Execute(images)).T
-    result = np.where(found == undecided, by_vote, found).astype(by_vote.dtype)
+    known = found < undecided
+    result = np.where(known, values[np.where(known, found, 0)], by_vote).astype(by_vote.dtype)
     if left_out is not None:
         result[left_out] = ignored
     return result

@@ -31,19 +31,20 @@ def resample_image(array: Array, shape: Sequence[int]) -> NDArray[np.float32]:
     return result
 
 
-def resample_labels(array: Array, shape: Sequence[int], classes: int, left_out: int | None = None) -> NDArray[np.uint8]:
+def resample_labels(array: Array, shape: Sequence[int], classes: int, left_out: int | None = None) -> NDArray[Any]:
     """Class indices (*spatial) on another grid: each class is interpolated linearly and the strongest wins.
 
     Ties go to the lower class. Classes are done one after another, so memory does not grow with their number.
 
     Args:
+        array: uint8 or int16; the result is of the same type.
         left_out: One more index beside those of the classes.
     """
     if array.shape == tuple(shape):
-        return np.ascontiguousarray(array, dtype=np.uint8)
+        return np.ascontiguousarray(array)
     labels = torch.from_numpy(np.ascontiguousarray(array))
     best = torch.full(tuple(shape), -1.0)
-    result = torch.zeros(tuple(shape), dtype=torch.uint8)
+    result = torch.zeros(tuple(shape), dtype=labels.dtype)
     for value in (*range(classes), *([] if left_out is None else [left_out])):
         share = _share(labels == value, shape)
         wins = share > best

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..data.coding import bit_type, regridded
+from ..data.coding import coded_type, regridded
 from ..data.plan import Plan
 from ..model.network import SegmentationNetwork
 from .decide import Tally, decided, shares
@@ -60,7 +60,7 @@ def segment_array(
     }
     if plan.dims != plan.image_dims:
         return _by_slice(network, image, shape, plan, options, see)
-    result = np.zeros(shape, bit_type(plan) if plan.regions else np.uint8)
+    result = np.zeros(shape, coded_type(plan))
     tally = Tally(plan.classes)
     for columns in _columns(tuple(image.shape[1:]), plan):
         _fill(result, tally, network, image, plan, columns, options, see)
@@ -114,7 +114,7 @@ def _by_slice(
     tally = Tally(plan.classes)
     slices = []
     for index in range(image.shape[1 + axis]):
-        part = np.zeros(flat, bit_type(plan) if plan.regions else np.uint8)
+        part = np.zeros(flat, coded_type(plan))
         one = image.select(1 + axis, index)
         watching = _in_slice(see, axis, index) if see and image.shape[1 + axis] == shape[axis] else None
         _fill(part, tally, network, one, plan, (0, int(one.shape[2])), {**options, "progress": None}, watching)

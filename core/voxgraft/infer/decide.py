@@ -39,7 +39,7 @@ def decided(logits: Tensor, plan: Plan, tally: Tally) -> Tensor:
     if not plan.regions:
         best, classes = logits.softmax(0).max(0)
         tally.add(classes, best)
-        return classes.to(torch.uint8)
+        return classes.short()
     bits = torch.zeros(logits.shape[1:], dtype=torch.int32, device=logits.device)
     for index, one in enumerate(logits):
         inside = one > 0

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from safetensors.torch import load_file
 from torch import Tensor
 
-from ..data.coding import bit_type
+from ..data.coding import coded_type
 from ..data.grid import reoriented
 from ..data.plan import Plan
 from ..discovery import Catalogue
@@ -120,7 +120,7 @@ class Ensemble(Applied):
         """What the mean probabilities say, some rows at a time; and the mean of them where each output won."""
         plan = self.plan
         shape: tuple[int, ...] = means.shape[1:]
-        found: NDArray[Any] = np.zeros(shape, bit_type(plan) if plan.regions else np.uint8)
+        found: NDArray[Any] = np.zeros(shape, coded_type(plan))
         tally = Tally(plan.classes)
         for start in range(0, shape[0], AT_A_TIME):
             rows = slice(start, min(shape[0], start + AT_A_TIME))
@@ -141,7 +141,7 @@ def _decided(probabilities: Tensor, plan: Plan, tally: Tally) -> Tensor:
     if not plan.regions:
         best, classes = probabilities.max(0)
         tally.add(classes, best)
-        return classes.to(torch.uint8)
+        return classes.short()
     bits = torch.zeros(probabilities.shape[1:], dtype=torch.int32)
     for index, one in enumerate(probabilities):
         inside = one > 0.5

@@ -10,7 +10,6 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from ..data.coding import OUTSIDE
 from ..model.words import LINEAR
 
 PLANES = {2: ((0, 1),), 3: ((0, 1), (0, 2), (1, 2))}
@@ -24,7 +23,7 @@ def augment(
     strengths: Mapping[str, float],
     seed: int,
     strength: float = 1.0,
-    outside: int | None = OUTSIDE,
+    outside: int | None = None,
 ) -> tuple[Tensor, Tensor]:
     """A patch for each block of a batch.
 

@@ -12,9 +12,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..data.coding import OUTSIDE, bit_type
+from ..data.coding import coded_type, outside
 from ..data.plan import Plan
 from ..data.prepare import Prepared
+
+BEYOND = 255
+"""What stands for a voxel beyond the image, where no label is looked at."""
 
 MARGIN = 1.35
 """How much larger than a patch the block is that augmentation turns and stretches."""
@@ -158,14 +161,12 @@ class Batches:
 
     def _nothing(self, shape: tuple[int, ...]) -> NDArray[Any]:
         """The label of voxels beyond the image."""
-        if self.plan.regions:
-            return np.zeros(shape, bit_type(self.plan))
-        return np.full(shape, OUTSIDE, np.uint8)
+        return np.full(shape, outside(self.plan) or 0, coded_type(self.plan))
 
 
 class Unlabelled(Batches):
     """Blocks of images alone: what stands for their label says which voxels lie in the image (0) and which beyond it
-    (`OUTSIDE`). Drawn by seeds of their own, so that labelled blocks are those that they would be without them."""
+    (`BEYOND`). Drawn by seeds of their own, so that labelled blocks are those that they would be without them."""
 
     def __init__(self, cases: Sequence[Prepared], plan: Plan, *, seed: int, **options: Any) -> None:
         super().__init__(cases, plan, seed=seed + 1_000_003, foreground=0.0, **options)
@@ -174,4 +175,4 @@ class Unlabelled(Batches):
         return None
 
     def _nothing(self, shape: tuple[int, ...]) -> NDArray[Any]:
-        return np.full(shape, OUTSIDE, np.uint8)
+        return np.full(shape, BEYOND, np.uint8)

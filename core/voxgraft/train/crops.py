@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ..data.coding import OUTSIDE
+from ..data.coding import outside
 from ..data.plan import Plan
 from ..data.prepare import Prepared
 from .augment import augment
@@ -71,7 +71,7 @@ class FixedCrops(Batches):
             self._strengths,
             int(rng.integers(2**62)),
             self._strength,
-            None if self.plan.regions else OUTSIDE,
+            outside(self.plan),
         )
         made = image[0].numpy(), label[0].numpy().astype(coded.dtype)
         size = made[0].nbytes + made[1].nbytes

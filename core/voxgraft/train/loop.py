@@ -13,7 +13,7 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
-from ..data.coding import OUTSIDE
+from ..data.coding import outside
 from ..data.plan import Plan
 from ..errors import TrainingError
 from ..interfaces import Loss
@@ -22,7 +22,7 @@ from ..model.transfer import Context, Row, Stack
 from ..model.words import CHANNELS_LAST, channels_last
 from ..sections import Training
 from .augment import augment
-from .batches import Batches, RawBatch
+from .batches import BEYOND, Batches, RawBatch
 from .checkpoint import load_checkpoint, save_checkpoint
 from .optimise import Average, make_optimiser, rate_factor, set_rate
 from .targets import deep_loss, unpacked
@@ -175,11 +175,10 @@ def _accumulate(
     plan, options = job.plan, job.options
     image = torch.from_numpy(raw.image).to(fabric.device, non_blocking=True)
     label = torch.from_numpy(raw.label).to(fabric.device, non_blocking=True)
-    outside = None if plan.regions else OUTSIDE
     target = label.long()
     if not raw.crops:
         image, target = augment(
-            image, label, plan.patch, job.spacing, job.strengths, raw.seed, options.augment, outside
+            image, label, plan.patch, job.spacing, job.strengths, raw.seed, options.augment, outside(plan)
         )
     image = job.stack.inputs(job.context, image, raw.seed)
     image = image.contiguous(memory_format=CHANNELS_LAST[plan.dims])
@@ -229,7 +228,7 @@ def _unlabelled(job: Job, raw: RawBatch, fabric: Fabric) -> tuple[Tensor | None,
     strengths, strength = job.strengths, job.options.augment
     image, place = augment(image, place, job.plan.patch, job.spacing, strengths, raw.beside.seed, strength, None)
     image = job.stack.inputs(job.context, image, raw.beside.seed)
-    return image.contiguous(memory_format=CHANNELS_LAST[job.plan.dims]), place != OUTSIDE
+    return image.contiguous(memory_format=CHANNELS_LAST[job.plan.dims]), place != BEYOND
 
 
 def _chunks(image: Tensor, inside: Tensor | None, micro: int) -> list[dict[str, Tensor]]:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from ..data.coding import LEFT_OUT, left_out_bit
+from ..data.coding import left_out, left_out_bit
 from ..data.plan import Plan
 from ..interfaces import Loss
 
@@ -28,7 +28,7 @@ def unpacked(coded: Tensor, plan: Plan) -> tuple[Tensor, Tensor | None]:
         return ((coded[:, None] >> bits) & 1).float(), counted
     if plan.ignored is None:
         return coded, None
-    counted = coded != LEFT_OUT
+    counted = coded != left_out(plan)
     return coded.masked_fill(~counted, 0), counted
 
 
