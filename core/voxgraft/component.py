@@ -19,7 +19,6 @@ from .interfaces import (
     Metric,
     Modality,
     Reader,
-    Source,
     Step,
     Store,
     Strategy,
@@ -192,13 +191,6 @@ class StoreSpec(Component[C, Store]):
     kind = "store"
 
     schemes: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SourceSpec(Component[C, Source]):
-    """A place that studies are fetched from."""
-
-    kind = "source"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

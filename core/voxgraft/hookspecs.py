@@ -21,7 +21,6 @@ from .component import (
     MetricSpec,
     ModalitySpec,
     ReaderSpec,
-    SourceSpec,
     StepSpec,
     StoreSpec,
     StrategySpec,
@@ -47,7 +46,6 @@ KINDS = {
     "step": "voxgraft_steps",
     "tracker": "voxgraft_trackers",
     "store": "voxgraft_stores",
-    "source": "voxgraft_sources",
     "executor": "voxgraft_executors",
 }
 """Each kind of component, and the hook that offers it."""
@@ -114,11 +112,6 @@ class Hooks(Protocol):
     @hookspec
     def voxgraft_stores(self) -> Iterable[StoreSpec[Any]]:
         """Offer places that keep model packages."""
-        ...
-
-    @hookspec
-    def voxgraft_sources(self) -> Iterable[SourceSpec[Any]]:
-        """Offer places that studies are fetched from."""
         ...
 
     @hookspec

@@ -215,14 +215,6 @@ class Store(Protocol):
         ...
 
 
-class Source(Protocol):
-    """Finds and fetches studies that are not on this disk."""
-
-    def find(self, query: Mapping[str, str]) -> list[Mapping[str, str]]: ...
-
-    def fetch(self, study: str, target: Path) -> Path: ...
-
-
 class Executor(Protocol):
     """Runs the scans of a batch."""
 

@@ -78,7 +78,7 @@ def test_an_unknown_name_gets_a_suggestion_and_the_plugins_set_aside(plugin) -> 
 def test_every_builtin_plugin_loads_and_every_kind_but_sources_is_offered(catalogue) -> None:
     assert catalogue.failures == [] and catalogue.conflicts == []
     offered = {kind for kind in KINDS if any(True for _ in catalogue.of(kind))}
-    assert offered == set(KINDS) - {"source"}
+    assert offered == set(KINDS)
 
 
 def test_every_card_gives_documented_options(catalogue) -> None:
