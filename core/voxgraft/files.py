@@ -1,11 +1,13 @@
-"""Files that appear whole or not at all, and their fingerprints."""
+"""Files that appear whole or not at all, their fingerprints, and documents that are bounded before they are read."""
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
 import shutil
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -14,6 +16,12 @@ from typing import Any
 from .errors import DataError, VoxGraftError
 
 TEMPORARY = ".tmp"
+LARGEST_TEXT = 64 * 2**20
+"""Bytes of the longest table or JSON document that is read."""
+MOST_VALUES = 5_000_000
+"""Values of the largest such document that is read: in memory each takes up to a hundred times its bytes."""
+CELLS = (b",", b";", b"\t", b"\n")
+"""What stands between the cells of a table."""
 
 
 @contextmanager
@@ -63,6 +71,59 @@ def write_text(target: Path, text: str) -> None:
     """Write a text file, whole or not at all."""
     with whole(target) as path:
         path.write_text(text, encoding="utf-8")
+
+
+def check_regular(path: Path) -> None:
+    """Refuse what is neither a file nor a folder: opening a pipe waits for a writer, and a device has no end.
+
+    Raises:
+        OSError: It is such a thing, or cannot be looked at.
+    """
+    mode = path.stat().st_mode
+    if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
+        raise OSError(errno.EINVAL, "it is no regular file, but a pipe, a socket or a device", str(path))
+
+
+def read_bytes(path: Path, most: int = LARGEST_TEXT, marks: tuple[bytes, ...] = ()) -> bytes:
+    """What a regular file holds, if that is not more than so many bytes.
+
+    Args:
+        marks: What stands between values; more than `MOST_VALUES` of them are refused.
+
+    Raises:
+        OSError: It is larger, is no regular file, or cannot be read.
+    """
+    check_regular(path)
+    with path.open("rb") as file:
+        data = file.read(most + 1)
+    if len(data) > most:
+        raise OSError(errno.EFBIG, f"it is larger than the {most} bytes of any such file", str(path))
+    if sum(map(data.count, marks)) > MOST_VALUES:
+        raise OSError(errno.EFBIG, f"it holds more than the {MOST_VALUES} values of any such file", str(path))
+    return data
+
+
+def read_json(path: Path, most: int = LARGEST_TEXT) -> Any:
+    """One JSON document, bounded in bytes, values and depth before it is built; no key may stand twice in an object.
+
+    Raises:
+        OSError: See `read_bytes`.
+        ValueError: It is no such document, as json.JSONDecodeError where a place can be named.
+    """
+    data = read_bytes(path, most, (b",", b"[", b"{"))
+    try:
+        return json.loads(data.decode("utf-8-sig"), object_pairs_hook=_object)
+    except RecursionError:
+        raise ValueError("its values are nested too deeply") from None
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        seen: set[str] = set()
+        twice = next(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]
+        raise ValueError(f"key {twice!r} stands twice")
+    return found
 
 
 def sha256(path: Path) -> str:

@@ -6,7 +6,6 @@ and `manifest.json`; an ensemble has `members.json` besides. It holds no pickle 
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import zipfile
@@ -19,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from .data.cases import Labels
 from .data.plan import Plan, read_plan
 from .errors import ModelError
-from .files import digest, sha256, whole, write_json, write_text
+from .files import digest, read_json, sha256, whole, write_json, write_text
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -31,7 +30,10 @@ OPTIONAL = ("members.json",)
 MANIFEST = "manifest.json"
 SUFFIX = ".voxgraft.zip"
 LARGEST = 32 * 2**30
-LARGEST_MANIFEST = 64 * 2**20
+LARGEST_DOCUMENT = 64 * 2**20
+"""Bytes of the longest file of a package beside its weights."""
+LONGEST_HEADER = 100_000_000
+"""Bytes of the longest header of a safetensors file that its makers read."""
 DENSEST = 100
 """How many times smaller than its content an archive may be; weights do not shrink, a zip bomb does."""
 
@@ -130,6 +132,8 @@ def read_package(path: Path) -> Package:
         member, entry = path / name, files[name]
         if not member.is_file() or member.is_symlink():
             raise ModelError(f"{path}: the package lacks its file {name}")
+        if member.stat().st_size > _most(name):
+            raise ModelError(f"{member}: is larger than the {_most(name)} bytes of any such file")
         if member.stat().st_size != entry.get("size") or sha256(member) != entry.get("sha256"):
             raise ModelError(f"{member}: is not the file the manifest names (its hash differs)")
     _check_weights(path / "model.safetensors")
@@ -186,23 +190,31 @@ def _members(archive: Path, file: zipfile.ZipFile) -> list[str]:
     names = [info.filename for info in file.infolist()]
     if set(names) - set(OPTIONAL) != {*MEMBERS, MANIFEST} or len(names) != len(set(names)):
         raise ModelError(f"{archive}: is no model package: it holds {', '.join(sorted(set(names))[:8]) or 'nothing'}")
+    if any(info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED) for info in file.infolist()):
+        raise ModelError(f"{archive}: is packed in a way that packages are not; write it with `voxgraft models export`")
     size = sum(info.file_size for info in file.infolist())
-    if size > LARGEST or size > max(LARGEST_MANIFEST, DENSEST * archive.stat().st_size):
+    if size > LARGEST or size > max(LARGEST_DOCUMENT, DENSEST * archive.stat().st_size):
         raise ModelError(f"{archive}: would unpack to {size} bytes, which is larger than any such package")
+    if large := [info.filename for info in file.infolist() if info.file_size > _most(info.filename)]:
+        raise ModelError(f"{archive}: its member {large[0]} would unpack to more than {LARGEST_DOCUMENT} bytes")
     return names
+
+
+def _most(name: str) -> int:
+    return LARGEST if name == MEMBERS[0] else LARGEST_DOCUMENT
 
 
 def _read_manifest(path: Path) -> tuple[dict[str, dict[str, Any]], dict[str, Any]]:
     """What a package's manifest says of its files, and the facts in it."""
     manifest = path / MANIFEST
     try:
-        if manifest.stat().st_size > LARGEST_MANIFEST:
-            raise ModelError(f"{manifest}: is larger than any manifest")
-        document = json.loads(manifest.read_text(encoding="utf-8"))
+        document = read_json(manifest, LARGEST_DOCUMENT)
         files, facts, version = document["files"], document["facts"], document["format"]
     except (FileNotFoundError, NotADirectoryError):
         raise ModelError(f"{path}: is no model package: it has no {MANIFEST}") from None
-    except (ValueError, KeyError, TypeError, IsADirectoryError, RecursionError):
+    except OSError as error:
+        raise ModelError(f"{manifest}: cannot be read: {error.strerror}") from None
+    except (ValueError, KeyError, TypeError):
         raise ModelError(f"{manifest}: is damaged") from None
     if version != FORMAT:
         raise ModelError(f"{path}: has package format {version}; this VoxGraft reads format {FORMAT}")
@@ -225,7 +237,7 @@ def _check_weights(path: Path) -> None:
     with path.open("rb") as file:
         length = int.from_bytes(file.read(8), "little")
         start = file.read(1)
-    if start != b"{" or length + 8 > path.stat().st_size:
+    if start != b"{" or length > LONGEST_HEADER or length + 8 > path.stat().st_size:
         raise ModelError(f"{path}: holds no tensors in the safetensors format")
 
 
@@ -251,16 +263,15 @@ def _label_document(plan: Plan, labels: Labels) -> dict[str, Any]:
 
 def _labels(path: Path) -> Labels:
     try:
-        return Labels.from_document(json.loads(path.read_text(encoding="utf-8"))["labels"])
-    except (json.JSONDecodeError, KeyError, TypeError, ValueError):
+        return Labels.from_document(read_json(path)["labels"])
+    except (OSError, KeyError, TypeError, ValueError, AttributeError):
         raise ModelError(f"{path}: is damaged") from None
 
 
 def _plans(path: Path) -> tuple[Plan, ...]:
     try:
-        rows = json.loads(path.read_text(encoding="utf-8"))
-        plans = tuple(Plan.model_validate(row) for row in rows)
-    except (ValueError, TypeError, RecursionError):
+        plans = tuple(Plan.model_validate(row) for row in read_json(path))
+    except (OSError, ValueError, TypeError):
         raise ModelError(f"{path}: is damaged") from None
     if not plans:
         raise ModelError(f"{path}: is damaged: an ensemble has networks")

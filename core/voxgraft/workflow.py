@@ -156,7 +156,7 @@ def read(path: Path, catalogue: Catalogue, overrides: Iterable[str] = ()) -> Wor
     except (FileNotFoundError, IsADirectoryError):
         raise WorkflowError(f"{path}: there is no such workflow file") from None
     except OSError as error:
-        raise WorkflowError(f"{path}: cannot be read as a text file: {error}") from None
+        raise WorkflowError(f"{path}: cannot be read as a text file: {error.strerror}") from None
     overridden = [_override(document, text) for text in overrides]
     try:
         return Workflow.model_validate(document, context=catalogue)

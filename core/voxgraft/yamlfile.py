@@ -9,8 +9,19 @@ from typing import Any
 import yaml
 
 from .errors import WorkflowError
+from .files import read_bytes
 
 Loc = tuple[int | str, ...]
+
+LARGEST = 2**20
+"""Bytes of the longest document."""
+MOST_VALUES = 50_000
+"""Keys and values of the largest document, aliases and merges written out."""
+DEEPEST = 60
+"""Mappings and lists in each other."""
+
+_CORE = "tag:yaml.org,2002:"
+_CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]")
 
 _SCALARS = {
     "null": (r"~|null|", ["~", "n", ""]),
@@ -25,21 +36,100 @@ _SCALARS = {
 
 
 class _Loader(yaml.SafeLoader):
-    """PyYAML speaks YAML 1.1, where 1e-3 is a string, `no` is false and 0012 is ten."""
+    """PyYAML speaks YAML 1.1, where 1e-3 is a string, `no` is false and 0012 is ten; this one counts as it reads."""
 
     yaml_implicit_resolvers: dict[str, Any] = {}  # noqa: RUF012
 
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        seen: set[str] = set()
-        for key, _ in node.value:
-            if key.value in seen:
-                raise yaml.constructor.ConstructorError(None, None, f"key {key.value!r} stands twice", key.start_mark)
-            seen.add(key.value)
-        return super().construct_mapping(node, deep)
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self._depth = self._nodes = 0
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+        mark = self.peek_event().start_mark  # type: ignore[no-untyped-call]
+        self._depth, self._nodes = self._depth + 1, self._nodes + 1
+        if self._depth > DEEPEST:
+            raise _fault(f"values are nested more than {DEEPEST} deep", mark)
+        if self._nodes > MOST_VALUES:
+            raise _fault(f"there are more than {MOST_VALUES} values", mark)
+        try:
+            return super().compose_node(parent, index)
+        finally:
+            self._depth -= 1
+
+    def checked_node(self) -> yaml.Node | None:
+        """The root of the document, after everything that constructing it would do is known to be bounded."""
+        root = self.get_single_node()
+        if root is not None:
+            _weigh(root, {})
+        return root
 
 
 for _tag, (_pattern, _first) in _SCALARS.items():
-    _Loader.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(f"^(?:{_pattern})$"), _first)
+    _Loader.add_implicit_resolver(f"{_CORE}{_tag}", re.compile(f"^(?:{_pattern})$"), _first)
+
+
+def _fault(text: str, mark: yaml.Mark) -> yaml.MarkedYAMLError:
+    return yaml.MarkedYAMLError(problem=text, problem_mark=mark)
+
+
+def _weigh(node: yaml.Node, known: dict[int, tuple[int, int] | None]) -> tuple[int, int]:
+    """How many values a node holds and how deep it is, once aliases and merges are written out.
+
+    Args:
+        known: Of the nodes that were weighed before, by their ids; None while one is being weighed.
+
+    Raises:
+        yaml.MarkedYAMLError: It is too large, holds itself, or holds a key or a scalar that no workflow has.
+    """
+    if id(node) in known:
+        if (weight := known[id(node)]) is None:
+            raise _fault("a value holds itself by its anchor", node.start_mark)
+        return weight
+    known[id(node)] = None
+    if isinstance(node, yaml.MappingNode):
+        _check_keys(node)
+        parts = [part for pair in node.value for part in pair]
+    elif isinstance(node, yaml.SequenceNode):
+        parts = node.value
+    else:
+        assert isinstance(node, yaml.ScalarNode)
+        _check_scalar(node)
+        parts = []
+    if parts and node.tag not in (f"{_CORE}map", f"{_CORE}seq"):
+        raise _fault(f"the tag {_shown(node.tag)} is not known here", node.start_mark)
+    weights = [_weigh(part, known) for part in parts]
+    count, depth = 1 + sum(one for one, _ in weights), 1 + max((one for _, one in weights), default=0)
+    if count > MOST_VALUES or depth > DEEPEST:
+        text = f"aliases and merges make this more than {MOST_VALUES} values, or more than {DEEPEST} deep"
+        raise _fault(text, node.start_mark)
+    known[id(node)] = count, depth
+    return count, depth
+
+
+def _check_keys(node: yaml.MappingNode) -> None:
+    seen: set[str] = set()
+    for key, _ in node.value:
+        if not isinstance(key, yaml.ScalarNode) or key.tag.removeprefix(_CORE) not in ("str", "int", "merge"):
+            raise _fault("a key must be a word or a whole number; write other words in quotes", key.start_mark)
+        _check_scalar(key)
+        name = str(int(key.value)) if key.tag == f"{_CORE}int" else key.value
+        if name in seen:
+            raise _fault(f"key {name!r} stands twice", key.start_mark)
+        seen.add(name)
+
+
+def _check_scalar(node: yaml.ScalarNode) -> None:
+    kind = node.tag.removeprefix(_CORE)
+    if kind != "str" and (kind not in _SCALARS or not re.fullmatch(_SCALARS[kind][0], node.value)):
+        raise _fault(f"the tag {_shown(node.tag)} is not known here, or does not fit its value", node.start_mark)
+    if kind == "int" and (len(node.value) > 20 or not -(1 << 63) <= int(node.value) < 1 << 63):
+        raise _fault("a whole number has more than 18 digits; write names in quotes", node.start_mark)
+    if kind == "str" and _CONTROL.search(node.value):
+        raise _fault("a text holds a control character, such as NUL", node.start_mark)
+
+
+def _shown(tag: str) -> str:
+    return repr(tag.replace(_CORE, "!!")[:40])
 
 
 class _Dumper(yaml.SafeDumper):
@@ -72,13 +162,10 @@ class Lines:
 
 def parse(text: str) -> Any:
     """One YAML value from a text, as `--set KEY=VALUE` gives it; what is no YAML is the text itself."""
-    loader = _Loader(text)
     try:
-        return loader.get_single_data()
-    except yaml.YAMLError:
+        return _document(text)[0]
+    except (yaml.YAMLError, RecursionError):
         return text
-    finally:
-        loader.dispose()
 
 
 def dump(document: Any) -> str:
@@ -87,21 +174,43 @@ def dump(document: Any) -> str:
 
 
 def load(path: Path) -> tuple[Any, Lines]:
-    """Read one YAML document, and where its values stand."""
-    loader = None
+    """Read one YAML document, and where its values stand.
+
+    It is bounded before it is built: in bytes, in values once aliases and merges are written out, and in depth.
+
+    Raises:
+        WorkflowError: It is no such document; the message names the line.
+        OSError: The file is not there, is none, is too large or cannot be read.
+    """
     try:
-        loader = _Loader(path.read_text(encoding="utf-8"))
-        node = loader.get_single_node()
-        if node is None:
-            raise WorkflowError(f"{path}: the file is empty")
-        return loader.construct_document(node), Lines(node)
+        text = read_bytes(path, LARGEST).decode("utf-8")
+        document, node = _document(text)
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
         raise WorkflowError(f"{path}:{line}: {error.problem}") from None
     except UnicodeDecodeError:
         raise WorkflowError(f"{path}: cannot be read as a text file: it is not UTF-8") from None
+    except yaml.reader.ReaderError as error:
+        line = text.count("\n", 0, error.position) + 1
+        raise WorkflowError(f"{path}:{line}: a character stands here that no text file has") from None
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise WorkflowError(f"{path}: cannot be read as YAML: {type(error).__name__}") from None
+    if node is None:
+        raise WorkflowError(f"{path}: the file is empty")
+    return document, Lines(node)
+
+
+def _document(text: str) -> tuple[Any, yaml.Node | None]:
+    """A document and its root, None where there is none.
+
+    Raises:
+        yaml.YAMLError: It is no YAML, or beyond the bounds.
+    """
+    if len(text) > LARGEST:
+        raise yaml.YAMLError(f"longer than {LARGEST} bytes")
+    loader = _Loader(text)
+    try:
+        node = loader.checked_node()
+        return (None if node is None else loader.construct_document(node)), node
     finally:
-        if loader is not None:
-            loader.dispose()
+        loader.dispose()

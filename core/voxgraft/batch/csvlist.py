@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import UsageError
-
-LARGEST = 64 * 2**20
+from ..files import CELLS, read_bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,9 +66,7 @@ def read_worklist(path: Path, channels: Sequence[str], optional: Sequence[str] =
 def _rows(path: Path) -> list[tuple[int, list[str]]]:
     """Every line that is not empty, with its number."""
     try:
-        if path.stat().st_size > LARGEST:
-            raise UsageError(f"{path}: is larger than any worklist")
-        text = path.read_text(encoding="utf-8-sig")
+        text = read_bytes(path, marks=CELLS).decode("utf-8-sig")
         first = text.lstrip().split("\n", 1)[0]
         delimiter = max(",;\t", key=first.count)
         reader = csv.reader(text.splitlines(), delimiter=delimiter, strict=True)

@@ -9,6 +9,7 @@ from pydantic import Field, ValidationError
 
 from ..config import Config
 from ..errors import ModelError
+from ..files import read_bytes
 from .align import Align
 from .cases import Region
 
@@ -95,9 +96,11 @@ def read_plan(path: Path) -> Plan:
         ModelError: It is not there, or is no plan.
     """
     try:
-        return Plan.model_validate_json(path.read_bytes())
+        return Plan.model_validate_json(read_bytes(path))
     except FileNotFoundError:
         raise ModelError(f"{path}: there is no plan") from None
+    except OSError as error:
+        raise ModelError(f"{path}: is no plan: {error.strerror}") from None
     except ValidationError as error:
         first = error.errors()[0]
         raise ModelError(f"{path}: is no plan: {'.'.join(map(str, first['loc']))}: {first['msg']}") from None

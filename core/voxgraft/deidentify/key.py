@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..errors import UsageError
+from ..files import read_bytes
 
 _FIRST = "voxgraft-deidentify-key-1 "
 _BYTES = 32
@@ -72,7 +73,7 @@ def _made(path: Path) -> Key:
 
 def _read(path: Path) -> Key:
     try:
-        text = path.read_text(encoding="ascii")
+        text = read_bytes(path, 1 << 10).decode("ascii")
         others = path.stat().st_mode & 0o077
     except FileNotFoundError:
         raise UsageError(f"{path}: there is no such key; --new-key makes it") from None

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import csv
+import io
 import re
 from pathlib import Path
 
 from ..errors import UsageError
+from ..files import CELLS, read_bytes
 
 COLUMNS = ("patient_id", "pseudonym")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}[A-Za-z0-9]|[A-Za-z0-9]")
@@ -19,8 +21,8 @@ def read_pseudonyms(path: Path) -> dict[str, str]:
         UsageError: It cannot be read, a name cannot be that of a folder, or two patients share one.
     """
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            rows = list(csv.DictReader(file))
+        text = read_bytes(path, marks=CELLS).decode("utf-8-sig")
+        rows = list(csv.DictReader(io.StringIO(text, newline="")))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise UsageError(f"{path}: cannot be read as a CSV file ({type(error).__name__})") from error
     table: dict[str, str] = {}

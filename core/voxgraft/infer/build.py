@@ -50,7 +50,11 @@ def recipe_of(package: Package, catalogue: Catalogue) -> Recipe:
         document, _ = load(path)
         needed = {"modality": document["data"]["modality"], "model": document["model"]}
         return Recipe.model_validate({**needed, "inference": document.get("inference", {})}, context=catalogue)
-    except (WorkflowError, KeyError, TypeError):
+    except WorkflowError as error:
+        raise ModelError(f"{error}; the package is damaged") from None
+    except OSError as error:
+        raise ModelError(f"{path}: is damaged: {error.strerror}") from None
+    except (KeyError, TypeError):
         raise ModelError(f"{path}: is damaged") from None
     except ValidationError as error:
         first = error.errors()[0]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..discovery import Catalogue
 from ..errors import DataError
-from ..files import write_json
+from ..files import read_json, write_json
 from ..progress import Progress
 from ..workflow import Workflow
 
@@ -73,8 +72,8 @@ class Run:
             DataError: It is not there or damaged: the step must be done again.
         """
         try:
-            return json.loads((self.folder / name).read_text(encoding="utf-8"))
-        except (FileNotFoundError, json.JSONDecodeError):
+            return read_json(self.folder / name)
+        except (OSError, ValueError):
             raise DataError(f"{self.folder / name}: is missing or damaged; run the earlier steps again") from None
 
     def write(self, name: str, document: Any) -> Path:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from ..data.cases import Labels, Region
 from ..errors import DataError, UsageError
+from ..files import read_json
 
 
 def read_labels(text: str) -> Labels:
@@ -27,11 +27,13 @@ def read_labels(text: str) -> Labels:
         return Labels.of(dict(_assignment(part, text) for part in text.split(",") if part.strip()))
     path = Path(text)
     try:
-        document = json.loads(path.read_text(encoding="utf-8"))
+        document = read_json(path)
     except (FileNotFoundError, IsADirectoryError):
         raise UsageError(f"--labels {text}: there is no such file; give a JSON file or name=value,name=value") from None
-    except (OSError, ValueError, RecursionError):
-        raise UsageError(f"--labels {text}: is no JSON file") from None
+    except OSError as error:
+        raise UsageError(f"--labels {text[:200]}: is no JSON file: {error.strerror}") from None
+    except ValueError as error:
+        raise UsageError(f"--labels {text}: is no JSON file: {error}") from None
     try:
         return _labels(document["labels"] if isinstance(document, dict) and "labels" in document else document)
     except (AttributeError, ArithmeticError, LookupError, TypeError, ValueError):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -14,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import DataError
-from ..files import whole
+from ..files import read_json, whole
 from .bootstrap import mean_intervals
 from .case import MEAN, score_case
 from .pair import Counts
@@ -161,7 +160,7 @@ class Scores:
             DataError: It is not there, or does not hold scores.
         """
         try:
-            document = json.loads(path.read_text(encoding="utf-8"))
+            document = read_json(path)
             return cls._from_document(document)
         except FileNotFoundError:
             raise DataError(f"{path}: there is no such file of scores") from None

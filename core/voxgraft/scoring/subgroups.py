@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import DataError, UsageError
+from ..files import CELLS, read_bytes
 from .scores import Scores
 
 AGES = (0, 18, 40, 65, 80)
@@ -80,11 +81,13 @@ def read_facts(path: Path) -> dict[str, dict[str, str | float]]:
         DataError: It is no table, or a case stands twice.
     """
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        text = read_bytes(path, marks=CELLS).decode("utf-8-sig")
     except FileNotFoundError:
         raise UsageError(f"--groups {path}: there is no such file") from None
-    except (OSError, UnicodeError) as error:
-        raise DataError(f"{path}: cannot be read as a table ({error})") from None
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read as a table: {error.strerror}") from None
+    except UnicodeError:
+        raise DataError(f"{path}: cannot be read as a table: it is not UTF-8") from None
     first = text.splitlines()[0] if text.strip() else ""
     delimiter = max(",;\t", key=first.count)
     try:

@@ -8,6 +8,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from voxgraft.errors import DataError
+from voxgraft.files import read_json
 
 from .names import listed
 
@@ -31,11 +32,11 @@ def load_json(path: Path, need: str = "") -> Any:
         DataError: It is not there, or is no readable JSON.
     """
     try:
-        return json.loads(path.read_text(encoding="utf-8-sig"))
+        return read_json(path)
     except (FileNotFoundError, NotADirectoryError):
         raise DataError(f"{path}: there is no such file{need}") from None
-    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
-        place = f" (line {error.lineno})" if isinstance(error, json.JSONDecodeError) else ""
+    except ValueError as error:
+        place = f" (line {error.lineno})" if isinstance(error, json.JSONDecodeError) else f" ({error})"
         raise DataError(f"{path}: is no readable JSON document{place}") from None
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror}") from None

@@ -8,11 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from voxgraft.errors import DataError
+from voxgraft.files import CELLS, read_bytes
 
 MISSING = ("", "n/a", "na", "nan", "null", "none")
 """What stands in a table for nothing, whatever its case."""
-
-LARGEST = 64 * 2**20
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,9 +86,7 @@ def number_or_text(cell: str) -> str | float:
 
 def _text(path: Path) -> tuple[str, tuple[str, ...]]:
     try:
-        if path.is_file() and path.stat().st_size > LARGEST:
-            raise DataError(f"{path}: is larger than any such table")
-        raw = path.read_bytes()
+        raw = read_bytes(path, marks=CELLS)
     except FileNotFoundError:
         raise DataError(f"{path}: there is no such file") from None
     except OSError as error:
