@@ -6,9 +6,10 @@ import errno
 import hashlib
 import json
 import os
+import secrets
 import shutil
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -23,13 +24,19 @@ MOST_VALUES = 5_000_000
 CELLS = (b",", b";", b"\t", b"\n")
 """What stands between the cells of a table."""
 
+REPLACED = ".tmp.replaced"
+"""How a folder is called between being replaced and being removed."""
+
 
 @contextmanager
-def whole(target: Path) -> Iterator[Path]:
+def whole(target: Path, discard: Callable[[Path], None] | None = None) -> Iterator[Path]:
     """Give a path beside `target` to write to; on success it becomes `target`, on failure it is removed.
 
     The temporary name keeps the ending of the target, for libraries that choose a format by it. Files and folders are
     both fine; a folder replaces the one that was there.
+
+    Args:
+        discard: What becomes of a folder that was replaced; by default it is removed.
 
     Raises:
         DataError: The disk is full, or the folder may not be written.
@@ -39,7 +46,7 @@ def whole(target: Path) -> Iterator[Path]:
         target.parent.mkdir(parents=True, exist_ok=True)
         yield beside
         _settle(beside)
-        _replace(beside, target)
+        _replace(beside, target, discard or remove)
     except VoxGraftError:
         raise
     except Exception as error:  # libraries have errors of their own for a disk that is full
@@ -174,11 +181,17 @@ def _settle(path: Path) -> None:
                 os.fsync(file.fileno())
 
 
-def _replace(beside: Path, target: Path) -> None:
+def _replace(beside: Path, target: Path, discard: Callable[[Path], None]) -> None:
     if beside.is_dir() and target.exists():
-        old = target.with_name(f"{TEMPORARY}-{os.getpid()}-old-{target.name}")
+        old = target.with_name(f"{REPLACED}-{secrets.token_hex(4)}-{target.name}")
         target.rename(old)
         beside.rename(target)
-        remove(old)
+        discard(old)
     else:
         beside.replace(target)
+
+
+def replaced(folder: Path) -> Iterator[tuple[Path, Path]]:
+    """Folders that were being replaced when a process ended, each with the path that it had."""
+    for old in folder.glob(f"{REPLACED}-*"):
+        yield old, folder / old.name.removeprefix(f"{REPLACED}-").split("-", 1)[-1]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import gzip
 import html
 import json
 import os
@@ -24,12 +25,14 @@ import pytest
 from batch_scans import AFFINE, SHAPE, Brightness, ball, model, write_scan
 
 from dicom_series import make_series
+from voxgraft.batch.corrections import KEPT, Corrections
 from voxgraft.batch.ledger import Ledger, Row
 from voxgraft.batch.lock import sole_owner
+from voxgraft.batch.outputs import Found, Outputs
 from voxgraft.batch.proof import prove
 from voxgraft.batch.quality import flags_of, measure
 from voxgraft.batch.segment import Batch, segment
-from voxgraft.batch.worklist import Finder
+from voxgraft.batch.worklist import Entry, Finder
 from voxgraft.component import WriterSpec
 from voxgraft.config import Config
 from voxgraft.data.cases import Labels
@@ -37,6 +40,7 @@ from voxgraft.discovery import Catalogue, Origin, discover
 from voxgraft.errors import DataError, ModelError, UnknownComponent, UsageError
 from voxgraft.files import sha256
 from voxgraft.progress import Progress
+from voxgraft.reading import read
 from voxgraft.volume import Volume
 from voxgraft_plugins.executors.config import LocalConfig
 from voxgraft_plugins.executors.local import LocalExecutor
@@ -185,14 +189,117 @@ def test_the_mask_of_a_changed_input_does_not_stay_when_the_new_one_fails(tmp_pa
     assert not (tmp_path / "out" / "a").exists()
 
 
-def test_a_mask_that_somebody_edited_is_kept_beside_the_new_one(tmp_path: Path, catalogue: Catalogue) -> None:
+EDITED = b"edited by hand"
+
+
+def corrected(tmp_path: Path, catalogue: Catalogue) -> tuple[Path, Path]:
+    """A scan whose mask a person has corrected in the batch's folder."""
     scan = write_scan(tmp_path / "a.nii.gz")
     run(tmp_path, catalogue, scan)
     mask = tmp_path / "out" / "a" / "mask.nii.gz"
-    mask.write_bytes(b"edited by hand")
-    assert run(tmp_path, catalogue, scan).done == 1
-    assert (tmp_path / "out" / ".changed" / "a-1" / "mask.nii.gz").read_bytes() == b"edited by hand"
-    assert nib.load(mask).shape == SHAPE
+    mask.write_bytes(EDITED)
+    return scan, mask
+
+
+@pytest.mark.parametrize(
+    "change",
+    ["nothing", "model", "options", "retry", "recompressed", "input", "lost", "row", "deleted", "killed", "cut-off"],
+)
+def test_a_corrected_mask_is_kept_beside_the_new_one(
+    tmp_path: Path, catalogue: Catalogue, capsys: pytest.CaptureFixture[str], change: str
+) -> None:
+    scan, mask = corrected(tmp_path, catalogue)
+    ledger = tmp_path / "out" / "ledger.sqlite"
+    options: dict[str, Any] = {}
+    if change == "model":
+        options = {"package": model(tmp_path / "model", hash="b" * 64)}
+    elif change == "options":
+        options = {"overlap": 0.25}
+    elif change == "retry":
+        options = {"retry": True}
+    elif change == "recompressed":
+        scan.write_bytes(gzip.compress(gzip.decompress(scan.read_bytes()), 1))
+    elif change == "input":
+        write_scan(scan, ball(radius=7))
+    elif change == "lost":
+        ledger.unlink()
+    elif change == "row":
+        with sqlite3.connect(ledger) as connection:
+            connection.execute("DELETE FROM scans")
+            connection.execute("DELETE FROM written")
+    elif change == "deleted":
+        (mask.parent / "report.json").unlink()
+    elif change == "killed":
+        interrupted(tmp_path, "a", 1)
+    elif change == "cut-off":
+        mask.parent.rename(tmp_path / "out" / ".tmp.replaced-0-a")
+    batch = run(tmp_path, catalogue, scan, progress=Progress(), **options)
+    kept = mask.parent / "mask.corrected-1.nii.gz"
+    assert batch.done == 1 and kept.read_bytes() == EDITED and nib.load(mask).shape == SHAPE
+    assert KEPT in batch.scans[0].flags and "mask.corrected-1.nii.gz" in capsys.readouterr().err
+    flags = json.loads((mask.parent / "report.json").read_text())["flags"]
+    assert any(flag["code"] == KEPT and kept.name in flag["message"] for flag in flags)
+    assert kept.name not in rows(tmp_path)["a"].outputs
+    assert run(tmp_path, catalogue, scan, **{**options, "retry": False}).skipped == 1
+
+
+def test_every_correction_has_a_name_of_its_own_and_other_files_keep_theirs(
+    tmp_path: Path, catalogue: Catalogue
+) -> None:
+    scan, mask = corrected(tmp_path, catalogue)
+    (mask.parent / "notes.txt").write_text("look at slice 4")
+    (mask.parent / "drawn").mkdir()
+    (mask.parent / "drawn" / "a.nrrd").write_text("outline")
+    run(tmp_path, catalogue, scan)
+    mask.write_bytes(b"edited again")
+    for _ in range(2):
+        run(tmp_path, catalogue, scan, package=model(tmp_path / "model", hash="b" * 64))
+        run(tmp_path, catalogue, scan)
+    found = {path.name: path.read_bytes() for path in mask.parent.iterdir() if "corrected" in path.name}
+    assert found == {"mask.corrected-1.nii.gz": EDITED, "mask.corrected-2.nii.gz": b"edited again"}
+    assert (mask.parent / "notes.txt").read_text() == "look at slice 4"
+    assert (mask.parent / "drawn" / "a.nrrd").read_text() == "outline"
+
+
+def test_a_correction_outlives_a_scan_that_fails_now(tmp_path: Path, catalogue: Catalogue) -> None:
+    scan, mask = corrected(tmp_path, catalogue)
+    scan.write_bytes(scan.read_bytes()[:300])
+    assert run(tmp_path, catalogue, scan).failed == 1
+    assert {path.name: path.read_bytes() for path in mask.parent.iterdir()} == {"mask.corrected-1.nii.gz": EDITED}
+
+
+def test_a_mask_corrected_while_its_folder_is_replaced_is_kept(
+    tmp_path: Path, builtin_entries: list[EntryPoint]
+) -> None:
+    scan, mask = corrected(tmp_path, discover(builtin_entries))
+
+    class Late(Corrections):
+        def carry(self, case: str, new: Path) -> Any:
+            flags = super().carry(case, new)
+            mask.write_bytes(b"corrected at the last moment")
+            return flags
+
+    with Ledger(tmp_path / "out") as ledger:
+        package = model(tmp_path / "model")
+        outputs = Outputs(tmp_path / "out", package, discover(builtin_entries))
+        entry = Entry((), scan, "a.nii.gz", case="a")
+        volume = read(scan, outputs.catalogue)
+        labels = volume.with_array((volume.array > 100).astype(np.uint8))
+        written = outputs.write(entry, volume, labels, Found({}, {}), Late(outputs.out, ledger, outputs.names))
+    names = {path.name: path.read_bytes() for path in mask.parent.iterdir() if "corrected" in path.name}
+    assert names == {"mask.corrected-1.nii.gz": EDITED, "mask.corrected-2.nii.gz": b"corrected at the last moment"}
+    assert [flag["code"] for flag in written.flags].count(KEPT) == 2
+    assert sha256(mask.parent / "report.json") == written.hashes["report.json"]
+    assert not list((tmp_path / "out").glob(".tmp*"))
+
+
+def test_another_models_batch_in_the_folder_is_named(
+    tmp_path: Path, catalogue: Catalogue, capsys: pytest.CaptureFixture[str]
+) -> None:
+    scan = write_scan(tmp_path / "a.nii.gz")
+    run(tmp_path, catalogue, scan)
+    run(tmp_path, catalogue, scan, package=model(tmp_path / "model", hash="b" * 64), progress=Progress())
+    assert "holds 1 scans that another model segmented (balls 3)" in capsys.readouterr().err
 
 
 def test_a_scan_that_failed_three_times_is_put_aside_until_retry(tmp_path: Path, catalogue: Catalogue) -> None:

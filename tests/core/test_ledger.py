@@ -100,17 +100,31 @@ def test_released_scans_wait_and_their_try_does_not_count(tmp_path: Path) -> Non
     assert states == {"a": ("waiting", 0, False), "b": ("done", 1, False)}
 
 
-def test_a_damaged_ledger_is_said_in_a_sentence(tmp_path: Path) -> None:
-    (tmp_path / LEDGER).write_bytes(b"this is no database, whatever its name says" * 40)
-    with pytest.raises(DataError, match=r"ledger\.sqlite: is no ledger"):
-        Ledger(tmp_path)
-
-
-def test_the_ledger_of_a_later_voxgraft_is_left_alone(tmp_path: Path) -> None:
-    with sqlite3.connect(tmp_path / LEDGER) as connection:
-        connection.execute("PRAGMA user_version = 99")
-    with pytest.raises(DataError, match="format 99"):
-        Ledger(tmp_path)
+@pytest.mark.parametrize("damage", ["garbage", "cut", "overwritten", "row", "older", "foreign", "later"])
+def test_a_damaged_ledger_is_said_in_a_sentence_that_says_what_to_do(tmp_path: Path, damage: str) -> None:
+    path = tmp_path / LEDGER
+    with Ledger(tmp_path) as ledger:
+        for number in range(100):
+            ledger.put(Row(f"case-{number}", "x" * 400))
+    whole = path.read_bytes()
+    if damage == "garbage":
+        path.write_bytes(b"this is no database, whatever its name says" * 40)
+    elif damage == "cut":
+        path.write_bytes(whole[: len(whole) // 2])
+    elif damage == "overwritten":
+        path.write_bytes(whole[:8192] + b"\xff" * (len(whole) - 8192))
+    else:
+        with sqlite3.connect(path) as connection:
+            if damage == "row":
+                connection.execute("UPDATE scans SET outputs = '{cut'")
+            elif damage == "foreign":
+                connection.executescript("DROP TABLE scans; CREATE TABLE scans (x); PRAGMA user_version = 0")
+            else:
+                connection.execute(f"PRAGMA user_version = {1 if damage == 'older' else 99}")
+    sentence = r"ledger\.sqlite: is .*; .*move it away to begin anew"
+    with pytest.raises(DataError, match=sentence) as caught, Ledger(tmp_path) as ledger:
+        ledger.rows()
+    assert "\n" not in str(caught.value)
 
 
 def test_a_full_disk_is_said_in_a_sentence(tmp_path: Path) -> None:

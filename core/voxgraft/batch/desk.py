@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from ..errors import DataError, UsageError
-from ..files import remove, sha256
+from ..files import sha256
 from ..package import Package
 from ..progress import Progress
-from .ledger import INTERRUPTED, Ledger, Row
+from .corrections import KEPT, Corrections
+from .ledger import INTERRUPTED, Row
 from .naming import with_ids
 from .outputs import REPORT
 from .pipeline import hash_of, plain, stat_of
@@ -25,17 +27,15 @@ TRIES = 3
 REPORT_EVERY = 30.0
 """Seconds between two versions of the report while a batch is under way."""
 
-CHANGED = ".changed"
-"""Where folders go whose files somebody has changed, before the scan is done again."""
-
 
 class Desk:
     """Decides what is to be done with each scan of a call, and keeps what became of it."""
 
     def __init__(
-        self, out: Path, package: Package, ledger: Ledger, options: str, retry: bool, progress: Progress
+        self, corrections: Corrections, package: Package, options: str, retry: bool, progress: Progress
     ) -> None:
-        self._out, self._package, self._ledger = out, package, ledger
+        self._corrections, self._package = corrections, package
+        self._out, self._ledger = corrections.out, corrections.ledger
         self._options, self._retry, self._progress = options, retry, progress
         self._entries: list[Entry] = []
         self._scans: dict[str, Scan] = {}
@@ -45,6 +45,7 @@ class Desk:
     def sort(self, found: Sequence[Entry]) -> None:
         """Enter every scan into the ledger, and find those that are to be done."""
         rows = {row.case: row for row in self._ledger.rows()}
+        self._name_other_models(rows.values())
         known = {(row.input, row.series): row.case for row in rows.values()}
         taken = [path.name for path in self._out.iterdir() if path.name not in rows and not is_result(path)]
         self._entries = with_ids(found, known, taken)
@@ -70,6 +71,9 @@ class Desk:
                     self._scans[entry.case] = self._scan(entry, row, row.state)
                     if row.state == "failed":
                         self._progress.say(f"failed: {entry.case}: {row.error}")
+                    for flag in row.flags:
+                        if flag["code"] == KEPT:
+                            self._progress.say(f"{entry.case}: {flag['message']}")
                     bar.advance(note=entry.case)
                     if time.monotonic() - last > REPORT_EVERY:
                         self.report()
@@ -85,6 +89,15 @@ class Desk:
     def batch(self) -> Batch:
         return Batch(self._out, tuple(self._scans[entry.case] for entry in self._entries))
 
+    def _name_other_models(self, rows: Iterable[Row]) -> None:
+        """Say that the folder holds what other models made, before any of it is made again."""
+        others = Counter(row.model for row in rows if row.state == "done" and row.model_hash != self._package.hash)
+        for model, number in others.items():
+            self._progress.say(
+                f"{self._out}: holds {number} scans that another model segmented ({model}); those that are named in "
+                "this call are segmented again"
+            )
+
     def _set_aside(self, entry: Entry, row: Row | None) -> None:
         """A scan that is left out or refused; a result that it has from another call stays."""
         reason = plain(UsageError(entry.reason), entry, self._out)
@@ -99,19 +112,17 @@ class Desk:
         stat = stat_of(entry)
         same_input = row is not None and self._same_input(entry, row, stat)
         same = same_input and row is not None and row.model_hash == self._package.hash
-        if row is not None and same and row.state == "done" and row.options_hash == self._options:
-            state = verify(self._out / entry.case, row.outputs)
-            if state == "whole":
-                self._scans[entry.case] = self._scan(entry, row, "skipped")
-                return
-            if state == "changed":
-                self._keep(entry.case)
+        done = row is not None and same and row.state == "done" and row.options_hash == self._options
+        if row is not None and done and is_whole(self._out / entry.case, row.outputs):
+            self._scans[entry.case] = self._scan(entry, row, "skipped")
+            return
         tries = row.tries if row is not None and same and row.state != "done" and not self._retry else 0
         if row is not None and tries >= TRIES:
             self._quarantine(entry, row)
             return
         if row is not None and not same_input:
-            remove(self._out / entry.case)  # a mask of other voxels than these
+            for flag in self._corrections.clear(entry.case):  # a mask of other voxels than these
+                self._progress.say(f"{entry.case}: {flag.message}")
         interrupted = row is not None and row.interrupted and tries > 0
         input_hash = row.input_hash if row is not None and same_input else ""
         code = INTERRUPTED if interrupted else ""
@@ -150,20 +161,11 @@ class Desk:
         flags = tuple(dict.fromkeys(str(flag["code"]) for flag in row.flags))
         return Scan(entry.case, str(entry.given), state, row.error or None, row.error_code or None, files, flags)
 
-    def _keep(self, case: str) -> None:
-        """Somebody has changed a result, perhaps by hand and for good reason: it is moved, not overwritten."""
-        shelf = self._out / CHANGED
-        shelf.mkdir(exist_ok=True)
-        number = 1 + sum(path.name.startswith(f"{case}-") for path in shelf.iterdir())
-        (self._out / case).rename(shelf / f"{case}-{number}")
-        self._progress.say(f"{case}: its files were changed; they are kept in {CHANGED}/{case}-{number}")
 
-
-def verify(folder: Path, outputs: Mapping[str, str]) -> Literal["whole", "missing", "changed"]:
-    """Compare a scan's files with their hashes in the ledger."""
-    if not outputs or not all((folder / name).is_file() for name in outputs):
-        return "missing"
-    return "whole" if all(sha256(folder / name) == known for name, known in outputs.items()) else "changed"
+def is_whole(folder: Path, outputs: Mapping[str, str]) -> bool:
+    """Whether a scan's files are those whose hashes stand in the ledger."""
+    files = {folder / name: content for name, content in outputs.items()}
+    return bool(files) and all(path.is_file() and sha256(path) == content for path, content in files.items())
 
 
 def is_result(path: Path) -> bool:

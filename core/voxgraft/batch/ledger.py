@@ -21,8 +21,9 @@ from typing import Any
 from ..errors import DataError
 
 LEDGER = "ledger.sqlite"
-FORMAT = 1
+FORMAT = 2
 INTERRUPTED = "interrupted"
+_ANEW = "move it away to begin anew (masks that stand in the folder are kept)"
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS scans (
@@ -46,6 +47,14 @@ CREATE TABLE IF NOT EXISTS scans (
     created TEXT NOT NULL,
     started TEXT NOT NULL DEFAULT '',
     finished TEXT NOT NULL DEFAULT ''
+)
+"""
+_WRITTEN = """
+CREATE TABLE IF NOT EXISTS written (        -- every file that may stand in a scan's folder because it was put there
+    "case" TEXT NOT NULL,
+    file TEXT NOT NULL,
+    sha256 TEXT NOT NULL,
+    PRIMARY KEY ("case", file, sha256)
 )
 """
 _JSON = ("outputs", "structures", "seconds", "flags")
@@ -109,11 +118,18 @@ class Ledger:
 
     def _prepare(self) -> None:
         version = self._connection.execute("PRAGMA user_version").fetchone()[0]
-        if version not in (0, FORMAT):
-            raise DataError(f"{self.path}: is the ledger of another VoxGraft (format {version}); choose another folder")
+        tables = self._connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()
+        if version != FORMAT and (version or tables):
+            raise DataError(
+                f"{self.path}: is the ledger of another VoxGraft (format {version}); choose another folder with --out, "
+                f"or {_ANEW}"
+            )
+        if (state := self._connection.execute("PRAGMA quick_check(1)").fetchone()[0]) != "ok":
+            raise sqlite3.DatabaseError(state)
         self._connection.execute("PRAGMA journal_mode = WAL")
         self._connection.execute("PRAGMA synchronous = NORMAL")
         self._connection.execute(_SCHEMA)
+        self._connection.execute(_WRITTEN)
         self._connection.execute(f"PRAGMA user_version = {FORMAT}")
         self._connection.execute(
             "UPDATE scans SET state = 'waiting', error_code = ?, error = ? WHERE state = 'running'",
@@ -134,7 +150,7 @@ class Ledger:
         """Every scan, in the order in which they were first met."""
         with self._plainly(), self._mutex:
             found = self._connection.execute("SELECT * FROM scans ORDER BY rowid").fetchall()
-        return [_row(one) for one in found]
+            return [_row(row) for row in found]
 
     def get(self, case: str) -> Row:
         with self._plainly(), self._mutex:
@@ -164,6 +180,20 @@ class Ledger:
         """The bytes of the input have been read."""
         self._run('UPDATE scans SET input_hash = :hash WHERE "case" = :case', {"case": case, "hash": input_hash})
 
+    def written(self, case: str) -> dict[str, set[str]]:
+        """The files that this batch has put into a scan's folder: name to every SHA-256 that it may have."""
+        query = 'SELECT file, sha256 FROM written WHERE "case" = ?'
+        with self._plainly(), self._mutex:
+            found: dict[str, set[str]] = {}
+            for file, content in self._connection.execute(query, (case,)):
+                found.setdefault(file, set()).add(content)
+        return found
+
+    def expect(self, case: str, outputs: Mapping[str, str]) -> None:
+        """Note what is about to be put into a scan's folder, so that it is known whenever the process is killed."""
+        for file, content in outputs.items():
+            self._run("INSERT OR IGNORE INTO written VALUES (?, ?, ?)", (case, file, content))
+
     def finish(
         self,
         case: str,
@@ -175,6 +205,10 @@ class Ledger:
         flags: Sequence[Mapping[str, Any]],
     ) -> None:
         """The outputs of a scan are in place."""
+        kept = json.dumps(list(outputs.values()))
+        self._run(
+            'DELETE FROM written WHERE "case" = ? AND sha256 NOT IN (SELECT value FROM json_each(?))', (case, kept)
+        )
         self._run(
             "UPDATE scans SET state = 'done', outputs = :outputs, structures = :structures, seconds = :seconds,"
             ' peak_mb = :peak, flags = :flags, finished = :now WHERE "case" = :case',
@@ -201,7 +235,7 @@ class Ledger:
         """Let the scans under way wait again; the try they took does not count, for nobody is to blame."""
         self._run("UPDATE scans SET state = 'waiting', tries = tries - 1 WHERE state = 'running'", {})
 
-    def _run(self, statement: str, values: Mapping[str, Any]) -> None:
+    def _run(self, statement: str, values: Mapping[str, Any] | Sequence[Any]) -> None:
         with self._plainly(), self._mutex:
             self._connection.execute(statement, values)
 
@@ -213,8 +247,10 @@ class Ledger:
             raise DataError(f"{self.path}: the ledger cannot be used: {error}") from error
         except sqlite3.DatabaseError as error:
             raise DataError(
-                f"{self.path}: is no ledger, or is damaged ({error}); move it away to begin anew"
+                f"{self.path}: is no ledger, or is damaged ({' '.join(str(error).split())}); {_ANEW}"
             ) from error
+        except ValueError as error:  # a row whose JSON is none
+            raise DataError(f"{self.path}: is damaged ({error}); {_ANEW}") from error
 
 
 def _row(found: sqlite3.Row) -> Row:

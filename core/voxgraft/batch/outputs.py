@@ -17,6 +17,7 @@ from ..package import Package
 from ..slot import choose
 from ..volume import Volume
 from ..writing import write
+from .corrections import Corrections
 from .preview import preview
 from .proof import NoReader, prove
 from .quality import Flag, Structure, flags_of, measure
@@ -80,8 +81,14 @@ class Outputs:
         if self.writers == ():
             raise UsageError("--writers names no writer")
 
-    def write(self, entry: Entry, scan: Volume, mask: Volume, found: Found) -> Written:
-        """Write masks, picture and report of a scan, and prove the masks.
+    @property
+    def names(self) -> frozenset[str]:
+        """The files that any installed writer makes of a mask."""
+        specs: list[Any] = [spec for _, spec in self.catalogue.of("writer")]
+        return frozenset(spec.filename for spec in specs if spec.labels)
+
+    def write(self, entry: Entry, scan: Volume, mask: Volume, found: Found, corrections: Corrections) -> Written:
+        """Write masks, picture and report of a scan, and prove the masks; what a person corrected stays beside them.
 
         Args:
             scan: What was predicted on; shape (i, j[, k]) or (channel, i, j[, k]).
@@ -93,13 +100,21 @@ class Outputs:
         structures = measure(mask, self.package.labels, found.confidence)
         flags = [*entry.flags, *flags_of(mask, self.package.labels, structures)]
         folder = self.out / entry.case
-        with whole(folder) as beside:
+        late: list[Flag] = []
+        with whole(folder, lambda old: late.extend(corrections.rescue(entry.case, old))) as beside:
             beside.mkdir(parents=True)
             files = self._masks(beside, mask, structures, flags)
             flags += self._picture(scan, mask, beside / PREVIEW)
+            made = [path.name for path in beside.iterdir()]
+            flags += corrections.carry(entry.case, beside)
             report = self._report(entry, scan, structures, flags, files, found.seconds)
             write_json(beside / REPORT, report)
-            hashes = {path.name: sha256(path) for path in sorted(beside.iterdir())}
+            hashes = {name: sha256(beside / name) for name in sorted([*made, REPORT])}
+            corrections.ledger.expect(entry.case, hashes)
+        if late:
+            report = {**report, "flags": [*report["flags"], *(flag.document() for flag in late)]}
+            write_json(folder / REPORT, report)
+            hashes[REPORT] = sha256(folder / REPORT)
         return Written(hashes, report["structures"], report["flags"])
 
     def _masks(self, folder: Path, mask: Volume, structures: Mapping[str, Structure], flags: list[Flag]) -> list[str]:

@@ -22,7 +22,7 @@ from ..errors import BrokenPlugin, DataError, ModelError, VoxGraftError
 from ..files import digest, sha256
 from ..reading import read_item
 from ..volume import Volume
-from .ledger import Ledger
+from .corrections import Corrections
 from .outputs import Found, Outputs
 from .worklist import Entry
 
@@ -76,12 +76,13 @@ class Pipeline:
     def __init__(
         self,
         catalogue: Catalogue,
-        ledger: Ledger,
+        corrections: Corrections,
         outputs: Outputs,
         load: Callable[[], Predictor],
         align: Align | None = None,
     ) -> None:
-        self._catalogue, self._ledger, self._outputs = catalogue, ledger, outputs
+        self._catalogue, self._outputs = catalogue, outputs
+        self._corrections, self._ledger = corrections, corrections.ledger
         self._load, self._align = load, align
         self._predictor: Predictor | None = None
 
@@ -149,7 +150,9 @@ class Pipeline:
     def _save(self, job: Job) -> None:
         assert job.scan is not None and job.mask is not None
         start = time.monotonic()
-        written = self._outputs.write(job.entry, job.scan, job.mask, Found(job.confidence, job.seconds))
+        written = self._outputs.write(
+            job.entry, job.scan, job.mask, Found(job.confidence, job.seconds), self._corrections
+        )
         self._ledger.finish(
             job.entry.case,
             outputs=written.hashes,

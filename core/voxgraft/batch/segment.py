@@ -18,6 +18,7 @@ from ..files import TEMPORARY, digest, remove, sha256
 from ..package import Package
 from ..progress import Progress
 from ..reading import as_in_training
+from .corrections import Corrections
 from .desk import Desk, is_result
 from .ledger import Ledger
 from .lock import sole_owner
@@ -82,11 +83,14 @@ def segment(
     with sole_owner(folder) as locked, Ledger(folder) as ledger:
         if not locked:
             teller.say(f"{folder}: this file system has no locks; see to it that only one process works here")
+        corrections = Corrections(folder, ledger, outputs.names)
+        for flag in corrections.restore():
+            teller.say(f"{folder}: {flag.message}")
         _sweep(folder)
-        desk = Desk(folder, package, ledger, options, retry, teller)
+        desk = Desk(corrections, package, options, retry, teller)
         desk.sort(finder.find(paths, teller.say))
         try:
-            pipeline = Pipeline(catalogue, ledger, outputs, load, package.plan.align)
+            pipeline = Pipeline(catalogue, corrections, outputs, load, package.plan.align)
             desk.work(lambda group: pipeline.run(group, chosen))
         finally:
             ledger.release()
