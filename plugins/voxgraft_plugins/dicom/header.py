@@ -183,5 +183,5 @@ def _plain(dataset: Any, name: str, tag: int) -> str:
         return "present"
     if isinstance(value, bytes):
         return value.decode("ascii", "replace").strip(" \0")
-    several = not isinstance(value, str) and hasattr(value, "__iter__")
+    several = not isinstance(value, str) and hasattr(value, "__iter__") and name != "PatientName"
     return "\\".join(map(str, value)) if several else str(value).strip()

@@ -53,7 +53,7 @@ class DicomReader:
                 headers.append(header)
         items, blamed = [], set()
         for series in series_of(headers):
-            beside = [file for file, rest in damaged.items() if may_belong(file, rest, series)]
+            beside = [file for file, rest in damaged.items() if may_belong(file, rest, series.headers)]
             blamed.update(beside)
             items += [self._remembered(found.item) for found in describe(series, beside, self._config)]
         items += [structures_item(header) for header in structures]

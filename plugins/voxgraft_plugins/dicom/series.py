@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from voxgraft.volume import Problem
@@ -15,20 +17,21 @@ from .header import Header
 from .items import Found, Problems, flat, refused
 from .kinds import TOMOGRAPHIC
 from .mosaic import Unplaced, is_mosaic, tiles_of
+from .people import Series, of_people
 from .pixels import missing_pixels
 from .volumes import volumes
 
 
-def series_of(headers: Iterable[Header]) -> list[list[Header]]:
-    """Part headers into series: by study and series UID, or where that is blank, by folder and kind."""
+def series_of(headers: Iterable[Header]) -> list[Series]:
+    """Part headers into series: by UID, or where that is blank, by folder and kind; then by study and patient."""
     found: dict[tuple[str, ...], list[Header]] = {}
     for header in headers:
-        key: tuple[str, ...] = (header.text("StudyInstanceUID"), header.text("SeriesInstanceUID"))
-        if not key[1]:
+        key: tuple[str, ...] = (header.text("SeriesInstanceUID"),)
+        if not key[0]:
             names = ("Modality", "SeriesDescription", "FrameOfReferenceUID")
             key = (str(header.path.parent), header.sop_class, *map(header.text, names))
         found.setdefault(key, []).append(header)
-    return list(found.values())
+    return [part for group in found.values() for part in of_people(group)]
 
 
 def is_nameless(header: Header) -> bool:
@@ -37,19 +40,39 @@ def is_nameless(header: Header) -> bool:
 
 
 def may_belong(file: Path, rest: Header | None, series: Sequence[Header]) -> bool:
-    """Whether a damaged file may be a slice of a series: it lies beside its files, and what it still says agrees."""
-    if all(file.parent != header.path.parent for header in series) or len(_alone(series)) == len(series):
+    """Whether a damaged file may be a slice of a series: it lies beside its files, and what it still says agrees.
+
+    Beside the files of a series that is spread over folders is a folder beside theirs, too.
+    """
+    folders = {header.path.parent for header in series}
+    if file.parent not in folders and (len(folders) < 2 or file.parent.parent not in {one.parent for one in folders}):
+        return False
+    if len(_alone(series)) == len(series):
         return False
     names = ("MediaStorageSOPClassUID", "Modality", "SeriesDescription", "PatientID", "StudyInstanceUID")
     return rest is None or all(rest.text(name) in ("", series[0].text(name)) for name in names)
 
 
-def describe(headers: Sequence[Header], damaged: Sequence[Path], config: DicomConfig) -> list[Found]:
+def describe(series: Series, damaged: Sequence[Path], config: DicomConfig) -> list[Found]:
     """The images of one series: a volume, several that are whole by themselves, or pictures without a place.
 
     Args:
         damaged: Files beside them that cannot be understood and may belong to this series.
     """
+    if any(problem.severity == "error" for problem in series.problems):
+        return [refused(series.headers, series.problems)]
+    return [_named(found, series) for found in _described(series.headers, damaged, config)]
+
+
+def _named(found: Found, series: Series) -> Found:
+    if not series.problems:
+        return found
+    item = found.item
+    name = f"{item.series or ''}{series.suffix}"
+    return replace(found, item=replace(item, series=name, problems=(*series.problems, *item.problems)))
+
+
+def _described(headers: Sequence[Header], damaged: Sequence[Path], config: DicomConfig) -> list[Found]:
     alone = _alone(headers)
     paths = {header.path for header in alone}
     slices = [header for header in headers if header.path not in paths]
@@ -113,7 +136,7 @@ def _slices(headers: Sequence[Header], damaged: Sequence[Path], config: DicomCon
     broken = _damage(headers, reasons, damaged)
     whole = [header for header, reason in zip(headers, reasons, strict=True) if not reason]
     if broken:
-        return [refused(whole or headers, broken)]
+        return [_beside(refused(headers, broken), damaged)]
     if any(map(_has_frames, whole)):
         most = max(header.whole("NumberOfFrames", 1) for header in whole)
         text = f"its files hold up to {most} frames each and do not say where they lie"
@@ -133,6 +156,14 @@ def _slices(headers: Sequence[Header], damaged: Sequence[Path], config: DicomCon
         text = f"its slices lie side by side in one picture (Siemens mosaic), and {reason}"
         return [refused(headers, (Problem("mosaic", text),))]
     return found
+
+
+def _beside(found: Found, damaged: Sequence[Path]) -> Found:
+    """A refused image whose path holds the damaged files too, so that whoever looks there again finds them."""
+    if not damaged:
+        return found
+    folders = [file.parent for file in (*found.item.files, *damaged)]
+    return replace(found, item=replace(found.item, path=Path(os.path.commonpath(folders))))
 
 
 def _enhanced(headers: Sequence[Header], config: DicomConfig) -> list[Found]:

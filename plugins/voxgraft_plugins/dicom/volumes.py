@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from filecmp import cmp
-
-import numpy as np
+from dataclasses import dataclass, replace
 
 from voxgraft.volume import Problem
 
-from .attributes import shown
+from .agreement import is_localizer, uneven
 from .config import DicomConfig
+from .copies import are_copies, shared_names, without_copies, without_same_slices
 from .frames import Frame, headers_of
-from .geometry import Stack, grouped, plane_of, same_direction, same_size, stacked, unplaced
-from .header import Header
+from .geometry import Stack, plane_of, stacked, unplaced
 from .items import Found, Problems, refused, volume
 from .pixels import pixel_problems
 
 FEWEST = 3
 """A part of a series stands for a volume only with so many slices: fewer are regular whatever is missing."""
+DOUBTFUL = frozenset(
+    {"ImageType", "AcquisitionNumber", "AcquisitionDateTime", "AcquisitionDate and AcquisitionTime", "InstanceNumber"}
+)
+"""Attributes that a scanner or an archive may change when it sends slices again."""
 REPEATED = frozenset({"several-volumes", "duplicate-slice"})
 PARTING = (
     *("AcquisitionNumber", "ConvolutionKernel", "SliceThickness"),
@@ -47,8 +48,8 @@ class Uneven(ValueError):
 def volumes(frames: Sequence[Frame], problems: Problems, config: DicomConfig) -> list[Found]:
     """The images that the frames of one series make up; one that is refused where they make up none."""
     frames, left_out = _without_localizers(frames)
-    frames, dropped = _without_copies(frames)
-    problems = (*problems, *left_out, *dropped, *_shared_names(frames), *pixel_problems(frames))
+    frames, dropped = without_copies(frames)
+    problems = (*problems, *left_out, *dropped, *shared_names(frames), *pixel_problems(frames))
     nowhere = [frame for frame in frames if plane_of(frame) is None]
     if nowhere:
         what = f"{len(nowhere)} of its {len(frames)} slices do not say, or say wrongly, where in the patient they lie"
@@ -56,8 +57,8 @@ def volumes(frames: Sequence[Frame], problems: Problems, config: DicomConfig) ->
         return [refused(headers_of(frames), (*problems, problem), frames)]
     try:
         parts = _parts(frames)
-    except Uneven as uneven:
-        return [refused(headers_of(frames), (*problems, uneven.problem), frames)]
+    except Uneven as error:
+        return [refused(headers_of(frames), (*problems, error.problem), frames)]
     if len(parts) > 1:
         text = f"its series holds {len(parts)} volumes, each whole by itself, which are images of their own"
         problems = (*problems, Problem("split-series", text, "repair"))
@@ -81,13 +82,15 @@ def _parts(frames: Sequence[Frame]) -> list[Part]:
 
 
 def _of_stack(frames: Sequence[Frame]) -> list[Part]:
-    problem, groups = _uneven(frames)
+    problem, groups = uneven(frames)
     if problem is not None:
-        parts = _whole(groups) if not any(map(_is_localizer, frames)) else None
+        parts = _whole(groups) if not any(map(is_localizer, frames)) else None
         if parts is None:
             raise Uneven(problem)
         return parts
     stack = stacked(frames)
+    if (part := _without_repeats(stack)) is not None:
+        return [part]
     if any(one.code in REPEATED for one in stack.problems):
         keys: list[Callable[[Frame], str]] = [lambda frame, name=name: frame.text(name) for name in PARTING]  # type: ignore[misc]
         if any(frame.index for frame in frames):
@@ -98,6 +101,27 @@ def _of_stack(frames: Sequence[Frame]) -> list[Part]:
             if parts is not None:
                 return parts
     return [Part(stack)]
+
+
+def _without_repeats(stack: Stack) -> Part | None:
+    """The volume that is left where slices were sent again as new instances; None where that is not what happened.
+
+    Volumes that only the names or times of their acquisition tell apart could be such copies; one place of them is
+    enough to see that they are none.
+    """
+    if stack.parted is not None:
+        channels = stack.parted.channels
+        if stack.parted.name not in DOUBTFUL or not are_copies(one[len(one) // 2] for one in channels):
+            return None
+    elif not any(one.code in REPEATED for one in stack.problems):
+        return None
+    frames, problems = without_same_slices(stack.frames)
+    if len(frames) == len(stack.frames):
+        return None
+    left = stacked(frames)
+    if left.parted is not None or any(one.code in REPEATED for one in left.problems):
+        return None
+    return Part(replace(left, problems=(*problems, *left.problems)))
 
 
 def _whole(groups: Sequence[Sequence[Frame]]) -> list[Part] | None:
@@ -123,68 +147,10 @@ def _by(frames: Sequence[Frame], key: Callable[[Frame], str]) -> list[list[Frame
     return list(found.values())
 
 
-def _uneven(frames: Sequence[Frame]) -> tuple[Problem | None, list[list[Frame]]]:
-    """What differs between frames that should be of one volume, and the groups that agree."""
-    groups = grouped(frames, same_size)
-    if len(groups) > 1:
-        parts = [f"{len(g)} of {g[0].columns}x{g[0].rows} at {shown(g[0].text('PixelSpacing'))} mm" for g in groups]
-        text = f"its slices differ in size: {', '.join(parts[:4])}".replace("\\", "x")
-        return Problem("mixed-size", text), groups
-    groups = grouped(frames, same_direction)
-    if len(groups) > 1:
-        what = "its slices lie in different directions"
-        if all(map(_is_localizer, frames)):
-            what = "it is a set of localizers"
-        parts = [f"{len(group)} {_plane_name(group[0])}" for group in groups]
-        return Problem("mixed-orientation", f"{what}: {', '.join(parts[:6])}"), groups
-    groups = _by(frames, lambda frame: frame.text("FrameOfReferenceUID"))
-    if len(groups) > 1:
-        parts = [str(len(group)) for group in sorted(groups, key=len, reverse=True)]
-        text = f"its slices lie in {len(groups)} frames of reference ({', '.join(parts[:6])}), between which none moves"
-        return Problem("mixed-frame", text), groups
-    return None, groups
-
-
-def _plane_name(frame: Frame) -> str:
-    plane = plane_of(frame)
-    assert plane is not None, "slices without a plane were refused before"
-    name = ("sagittal", "coronal", "axial")[int(np.abs(plane.normal).argmax())]
-    return name if np.abs(plane.normal).max() > 0.999 else f"oblique (nearly {name})"
-
-
 def _without_localizers(frames: Sequence[Frame]) -> tuple[Sequence[Frame], Problems]:
     """Leave out the scout images that some scanners file with the slices."""
-    kept = [frame for frame in frames if not _is_localizer(frame)]
+    kept = [frame for frame in frames if not is_localizer(frame)]
     if not kept or len(kept) == len(frames):
         return frames, ()
     text = f"{len(frames) - len(kept)} localizer image(s) in the series were left out"
     return kept, (Problem("localizer", text, "repair"),)
-
-
-def _is_localizer(frame: Frame) -> bool:
-    return "LOCALIZER" in frame.parts("ImageType")
-
-
-def _without_copies(frames: Sequence[Frame]) -> tuple[Sequence[Frame], Problems]:
-    """Leave out files that are the same, byte for byte, as another of the series."""
-    kept: dict[tuple[str, str, int], list[Header]] = {}
-    headers = headers_of(frames)
-    for header in headers:
-        same = kept.setdefault((header.instance, header.text("ImagePositionPatient"), header.size), [])
-        if not any(cmp(header.path, other.path, shallow=False) for other in same):
-            same.append(header)
-    unique = {header.path for same in kept.values() for header in same}
-    if len(unique) == len(headers):
-        return frames, ()
-    text = f"{len(headers) - len(unique)} file(s) stand twice, byte for byte, and were taken once"
-    return [frame for frame in frames if frame.header.path in unique], (Problem("duplicate-file", text, "repair"),)
-
-
-def _shared_names(frames: Sequence[Frame]) -> Problems:
-    """Different files under one SOPInstanceUID: fine where they lie in places of their own, yet nobody can name one."""
-    headers = headers_of(frames)
-    twice = len(headers) - len({header.instance for header in headers})
-    if not twice:
-        return ()
-    text = f"{twice} of its {len(headers)} files bear the SOPInstanceUID of another, so that none can be referred to"
-    return (Problem("repeated-uid", text, "warning"),)

@@ -3,7 +3,8 @@
 The index knows for each folder the names, sizes and times of its files, and what the reader said of them. A folder in
 which anything differs is read again as a whole. Folders over which one series is spread are read together, for only
 so can the reader judge it. This gives the same as reading the whole tree at once, because the reader parts files into
-series by what their headers say, and damaged files count only against series with files in the same folder.
+series by what their headers say, and damaged files count only against series with files in the same folder, or in
+several folders beside it.
 
 A file may change twice within the tick of a file system's clock; a folder with a file so young is read, but not
 remembered.
@@ -14,6 +15,7 @@ from __future__ import annotations
 import hashlib
 import os
 import time
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -32,7 +34,7 @@ YOUNG = 2.0
 """Seconds that a file's last change must lie back; the clocks of some file systems tick that slowly."""
 BATCH = 1000
 """Files after which what was found is put into the index."""
-NOBODY = Path(".nobody", "nobody.dcm")
+NOBODY = Path(".nobody", "nowhere", "nobody.dcm")
 """No file has this name. The reader takes a single file for one that a person named, and then does not look whether
 others beside it are cut short; with this one beside it, a folder is looked at as a part of its tree is."""
 LONG = 2000
@@ -182,6 +184,15 @@ def _together(found: Mapping[str, Sequence[Item]]) -> Iterator[list[str]]:
         for key in {key for item in items for key in _keys(item)}:
             other = first.setdefault(key, name)
             if top(other) != top(name):
+                parent[top(name)] = top(other)
+    often = Counter(map(top, found))
+    beside: dict[str, set[str]] = {}
+    for name in found:
+        if often[top(name)] > 1:
+            beside.setdefault(os.path.dirname(name), set()).add(name)  # noqa: PTH120 - names in a tree, not paths
+    for name, items in found.items():
+        if any(item.errors and item.series is None for item in items):  # it may be a slice of a series spread beside it
+            for other in beside.get(os.path.dirname(name), ()):  # noqa: PTH120
                 parent[top(name)] = top(other)
     groups: dict[str, list[str]] = {}
     for name in found:

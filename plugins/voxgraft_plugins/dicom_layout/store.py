@@ -54,8 +54,9 @@ class Store:
                 raise
 
     def _prepare(self) -> None:
-        whose = self._connection.execute("PRAGMA application_id").fetchone()[0]
+        # In this order: another process that begins the index at the same time marks it before it makes the table.
         empty = not self._connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
+        whose = self._connection.execute("PRAGMA application_id").fetchone()[0]
         if whose != MINE and not empty:
             raise Unusable("it is a file of something else")
         version = self._connection.execute("PRAGMA user_version").fetchone()[0]

@@ -92,7 +92,7 @@ def loose(path: Path, items: Sequence[Item]) -> Dataset:
         taken[name] += 1
         name = name if taken[name] == 1 else f"{name}-{taken[name]}"
         patient = _hash(item.patient) if item.patient else name
-        cases.append(Case(name, patient, (ImageRef(item.path, item.series, item.files),)))
+        cases.append(Case(name, patient, (ImageRef(item.path, item.series, () if item.errors else item.files),)))
     return Dataset(tuple(cases))
 
 
