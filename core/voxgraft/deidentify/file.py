@@ -15,7 +15,8 @@ import pydicom
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian, UID_dictionary
 
-from ..errors import VoxGraftError
+from ..derived.deflated import read_dicom
+from ..errors import BadImage, VoxGraftError
 from ..files import whole
 from . import tokens
 from .clean import Cleaner, Misfit, TooDeep
@@ -99,6 +100,8 @@ def process(job: Job, settings: Settings) -> Outcome:
     with _silence():
         try:
             return _process(job, settings)
+        except BadImage as error:
+            reason = error.reason
         except VoxGraftError:
             raise  # the target's disk is full, or the like: not this file's fault
         except Unfit as error:
@@ -122,7 +125,7 @@ def instance(path: Path) -> tuple[str, bool]:
     """The SOP instance UID of a file as it says itself ("" unknown), and whether it is a DICOMDIR."""
     with _silence():
         try:
-            found = pydicom.dcmread(path, stop_before_pixels=True, force=True, specific_tags=["SOPInstanceUID"])
+            found = read_dicom(path, pixels=False, specific_tags=["SOPInstanceUID"])
             meta = found.file_meta
             uid = str(found.get("SOPInstanceUID") or meta.get("MediaStorageSOPInstanceUID") or "")
             return uid, str(meta.get("MediaStorageSOPClassUID", "")) == "1.2.840.10008.1.3.10"
@@ -170,7 +173,7 @@ class _Withheld(Exception):
 
 
 def _read(path: Path) -> Dataset:
-    source = pydicom.dcmread(path, force=True)
+    source = read_dicom(path)
     meta = source.file_meta
     if not source.get("SOPClassUID"):
         if not meta.get("MediaStorageSOPClassUID"):

@@ -11,6 +11,7 @@ import numpy as np
 
 from ..errors import BadImage, DataError
 from ..volume import Item, Volume, spacing_of
+from .deflated import read_dicom
 from .forgiving import forgiving
 
 RAS = np.array([-1.0, -1.0, 1.0])
@@ -219,12 +220,11 @@ def _numbers(value: Any, count: int) -> tuple[float, ...] | None:
 
 
 def _header(path: Path) -> Any:
-    from pydicom import dcmread
     from pydicom.errors import InvalidDicomError
 
     try:
         with forgiving():
-            dataset = dcmread(path, stop_before_pixels=True, force=True)
+            dataset = read_dicom(path, pixels=False)
             dataset.file_meta  # noqa: B018 - absent from damaged files
             if not len(dataset):
                 raise BadImage(path, "it is no DICOM file any more")

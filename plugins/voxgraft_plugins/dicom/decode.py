@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from voxgraft.derived.deflated import read_dicom
 from voxgraft.derived.forgiving import forgiving
 from voxgraft.errors import BadImage
 from voxgraft.volume import Array
@@ -85,6 +86,8 @@ class Packed:
     def _dataset(self) -> Any:
         try:
             dataset = _dataset(self._header)
+        except BadImage:
+            raise
         except Exception as error:  # pydicom fails in many ways on what is badly written
             raise BadImage(self._header.path, "it cannot be read; the file is damaged, or has changed") from error
         if self._palette and self._header.syntax == BIG_ENDIAN:
@@ -144,10 +147,8 @@ def _swap_tables(dataset: Any) -> None:
 
 
 def _dataset(header: Header) -> Any:
-    import pydicom
-
     with forgiving():
-        dataset = pydicom.dcmread(header.path, force=True)
+        dataset = read_dicom(header.path)
         if not dataset.file_meta.get("TransferSyntaxUID"):
             dataset.file_meta.TransferSyntaxUID = header.syntax
         for name in ("SamplesPerPixel", "PhotometricInterpretation", "PixelRepresentation", "BitsStored"):

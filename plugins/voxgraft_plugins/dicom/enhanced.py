@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from voxgraft.derived.deflated import read_dicom
 from voxgraft.derived.forgiving import forgiving
 
 from .attributes import shown
@@ -62,11 +63,9 @@ def frames_of(header: Header) -> list[Frame]:
     Raises:
         Inconsistent: Its functional groups cannot be read, or are not as many as its frames.
     """
-    import pydicom
-
     try:
         with forgiving():
-            dataset = pydicom.dcmread(header.path, stop_before_pixels=True, force=True)
+            dataset = read_dicom(header.path, pixels=False)
             return _frames(header, dataset)
     except (Inconsistent, OSError):
         raise

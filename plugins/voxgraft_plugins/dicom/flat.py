@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from voxgraft.derived.deflated import read_dicom
 from voxgraft.derived.forgiving import forgiving
 from voxgraft.volume import Array, Problem
 
@@ -44,11 +45,9 @@ def _positive(header: Header, name: str) -> tuple[float, float] | None:
 
 def _of_regions(header: Header) -> tuple[float, float] | None:
     """The pixel size that all cuts through tissue of an ultrasound image share."""
-    import pydicom
-
     try:
         with forgiving():
-            dataset = pydicom.dcmread(header.path, stop_before_pixels=True, force=True)
+            dataset = read_dicom(header.path, pixels=False)
             regions = [one for one in dataset.get("SequenceOfUltrasoundRegions") or [] if _is_tissue(one)]
             sizes = [(abs(float(one.PhysicalDeltaY)) * 10, abs(float(one.PhysicalDeltaX)) * 10) for one in regions]
     except Exception:  # pydicom fails in many ways on what is badly written; the size is then not known

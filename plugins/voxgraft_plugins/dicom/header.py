@@ -9,7 +9,9 @@ from pathlib import Path
 from struct import unpack_from
 from typing import Any
 
+from voxgraft.derived.deflated import read_head
 from voxgraft.derived.forgiving import forgiving
+from voxgraft.errors import BadImage
 
 from .attributes import DOUBLES, NAMES, PRESENCE, PRIVATE, TAGS, WANTED, WHOLE_NUMBERS, Attributes
 from .elements import BIG_ENDIAN, DEFLATED, EXPLICIT, IMPLICIT, Odd, Short, walk
@@ -64,6 +66,7 @@ def read_header(path: Path, memory: Memory | None = None) -> Header | None:
         memory: What the headers read before share with this one; whoever reads a series passes one to all of them.
 
     Raises:
+        BadImage: It is deflated, and unpacks to more than its header promises.
         OSError: The file cannot be read.
     """
     window, memory = WINDOW, Memory() if memory is None else memory
@@ -137,17 +140,15 @@ def _own(values: dict[str, str]) -> dict[str, str]:
 
 def _by_pydicom(path: Path, size: int) -> Header | None:
     """Read what the walk would not: deflated, big endian, without preamble, with wrong VRs."""
-    import pydicom
-
     try:
         with forgiving():
-            dataset = pydicom.dcmread(path, force=True)
+            dataset, length = read_head(path)
             meta = dataset.file_meta
             values = {name: _plain(meta if tag >> 16 == 2 else dataset, name, tag) for name, tag in TAGS.items()}
-            has_pixels = "PixelData" in dataset
+            has_pixels = length >= 0
             syntax = values["TransferSyntaxUID"] or _syntax_of(dataset)
-            native = has_pixels and syntax in NATIVE
-            length = len(dataset.PixelData) if native else -1
+    except BadImage:
+        raise
     except Exception:  # pydicom fails in many ways on what is no DICOM
         return None
     if not (values["SOPClassUID"] or values["MediaStorageSOPClassUID"]) and not values["Rows"]:
@@ -158,7 +159,7 @@ def _by_pydicom(path: Path, size: int) -> Header | None:
         values=_own({name: text for name, text in values.items() if text}),
         syntax=syntax,
         pixels=-1,
-        length=length,
+        length=length if syntax in NATIVE else -1,
         complete=True,
         plain=False,
         has_pixels=has_pixels,

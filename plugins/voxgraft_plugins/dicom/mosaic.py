@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from voxgraft.derived.deflated import read_dicom
 from voxgraft.derived.forgiving import forgiving
 
 from .frames import Frame
@@ -70,13 +71,11 @@ def tiles_of(header: Header) -> list[Frame]:
 
 
 def _csa(header: Header) -> Any:
-    import pydicom
-
     try:
         with forgiving():
             from nibabel.nicom.csareader import get_csa_header
 
-            csa = get_csa_header(pydicom.dcmread(header.path, stop_before_pixels=True, force=True), "image")
+            csa = get_csa_header(read_dicom(header.path, pixels=False), "image")
     except OSError:
         raise
     except Exception as error:  # nibabel fails in many ways on a damaged private header

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
+from voxgraft.derived.deflated import read_dicom
 from voxgraft.derived.forgiving import forgiving
 from voxgraft.volume import Problem
 
@@ -129,11 +130,9 @@ def _moment(date: str, time: str) -> datetime | None:
 
 
 def _dataset(header: Header) -> Any:
-    import pydicom
-
     try:
         with forgiving():
-            return pydicom.dcmread(header.path, stop_before_pixels=True, force=True)
+            return read_dicom(header.path, pixels=False)
     except OSError:
         raise
     except Exception as error:  # pydicom fails in many ways on what is badly written

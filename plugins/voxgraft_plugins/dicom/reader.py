@@ -23,6 +23,7 @@ from .voxels import read_voxels
 
 OPTIONS = "options"
 """Where an item's facts keep the options of the reader that found it."""
+UNREADABLE = "it is no readable DICOM file; it is truncated, or of another kind than its name says"
 CHANGED = "its files have changed since they were looked at"
 
 
@@ -43,8 +44,12 @@ class DicomReader:
         structures: list[Header] = []
         damaged: dict[Path, Header | None] = {}
         memory = Memory()
+        reasons: dict[Path, str] = {}
         for file in (*files, *unclaimed(files)):
-            header = _header(file, memory)
+            try:
+                header = _header(file, memory)
+            except BadImage as error:
+                header, reasons[file] = None, error.reason
             if header is not None and header.sop_class in STRUCTURES:
                 structures.append(header)
             elif header is None or (is_image(header) and is_nameless(header)):
@@ -57,7 +62,7 @@ class DicomReader:
             blamed.update(beside)
             items += [self._remembered(found.item) for found in describe(series, beside, self._config)]
         items += [structures_item(header) for header in structures]
-        return items + [_unreadable(file) for file in damaged if file not in blamed]
+        return items + [_unreadable(file, reasons.get(file, UNREADABLE)) for file in damaged if file not in blamed]
 
     def read(self, item: Item) -> Volume:
         """Read the voxels; the first spatial axis is contiguous in memory.
@@ -130,6 +135,5 @@ def _header(file: Path, memory: Memory) -> Header | None:
         return None
 
 
-def _unreadable(file: Path) -> Item:
-    text = "it is no readable DICOM file; it is truncated, or of another kind than its name says"
+def _unreadable(file: Path, text: str) -> Item:
     return Item(file, "dicom", (), np.eye(4), problems=(Problem("truncated", text),), files=(file,))

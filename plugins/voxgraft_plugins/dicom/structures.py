@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from voxgraft.derived.deflated import read_dicom
 from voxgraft.derived.forgiving import forgiving
 from voxgraft.volume import Item, Problem
 
@@ -45,10 +46,8 @@ def structures_item(header: Header) -> Item:
 
 
 def _facts(header: Header) -> dict[str, Any]:
-    import pydicom
-
     with forgiving():
-        dataset = pydicom.dcmread(header.path, stop_before_pixels=True, force=True)
+        dataset = read_dicom(header.path, pixels=False)
         return _of_rtstruct(dataset) if header.sop_class.endswith("481.3") else _of_segmentation(dataset)
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from voxgraft.derived.deflated import read_dicom
 from voxgraft.derived.forgiving import forgiving
 from voxgraft.volume import Item
 
@@ -110,13 +111,11 @@ def _called(items: Sequence[Item]) -> list[str]:
 
 def _time(item: Item) -> tuple[str, str, float]:
     """When it was acquired, as its first file says: date, time, number of the series."""
-    import pydicom
-
     tags = ["AcquisitionDate", "AcquisitionTime", "SeriesDate", "SeriesTime", "SeriesNumber"]
     files: Sequence[Path] = item.files or (item.path,)
     try:
         with forgiving():
-            header = pydicom.dcmread(files[0], stop_before_pixels=True, specific_tags=tags, force=True)
+            header = read_dicom(files[0], pixels=False, specific_tags=tags)
             date = str(header.get("AcquisitionDate") or header.get("SeriesDate") or "")
             time = str(header.get("AcquisitionTime") or header.get("SeriesTime") or "")
             return date, time, float(header.get("SeriesNumber") or 0)

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from voxgraft.data.cases import Label, Labels
+from voxgraft.derived.deflated import read_dicom
 from voxgraft.derived.forgiving import forgiving
 from voxgraft.errors import DataError
 from voxgraft.volume import Item
@@ -90,12 +91,10 @@ class Terms:
 
 def _codes(item: Item) -> dict[str, Code]:
     """The coded term of each segment; of an object that cannot be read none: whoever reads its voxels will say so."""
-    import pydicom
-
     found: dict[str, Code] = {}
     try:
         with forgiving():
-            dataset = pydicom.dcmread(item.path, stop_before_pixels=True, specific_tags=["SegmentSequence"])
+            dataset = read_dicom(item.path, pixels=False, specific_tags=["SegmentSequence"])
             for segment in dataset.get("SegmentSequence") or ():
                 term = (segment.get("SegmentedPropertyTypeCodeSequence") or [{}])[0]
                 code = [str(term.get(name) or "") for name in ("CodeValue", "CodingSchemeDesignator", "CodeMeaning")]

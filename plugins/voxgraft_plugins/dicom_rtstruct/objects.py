@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from voxgraft.derived.deflated import read_dicom
 from voxgraft.derived.forgiving import understanding
 from voxgraft.errors import BadImage
 from voxgraft.volume import Array
@@ -82,10 +83,8 @@ def read_structure_set(path: Path) -> StructureSet:
     Raises:
         BadImage: It is damaged, or another kind of object.
     """
-    from pydicom import dcmread
-
     with understanding(path):
-        dataset = dcmread(path, force=True)
+        dataset = read_dicom(path)
         if str(dataset.get("SOPClassUID") or dataset.file_meta.get("MediaStorageSOPClassUID")) != STRUCTURE_SET:
             raise BadImage(path, "it is no RTSTRUCT object")
         _whole(path, dataset)

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from voxgraft.derived.deflated import read_dicom
 from voxgraft.derived.forgiving import forgiving, understanding
 from voxgraft.errors import BadImage
 from voxgraft.volume import Array
@@ -18,7 +19,7 @@ CLASSES = ("1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.66.7")
 """SOP classes of segmentations: the usual one, and label maps."""
 
 PLAIN = ("1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.1.99")
-"""Transfer syntaxes whose pixels are there as they are, little endian; the last was inflated by pydicom."""
+"""Transfer syntaxes whose pixels are there as they are, little endian; the last is inflated when it is read."""
 
 FARTHEST = 1e5
 """Millimetres from the origin beyond which no patient reaches."""
@@ -136,10 +137,8 @@ def read_object(path: Path) -> Segmentation:
     Raises:
         BadImage: It is damaged, or another kind of object.
     """
-    from pydicom import dcmread
-
     with understanding(path):
-        dataset = dcmread(path, force=True)
+        dataset = read_dicom(path)
         if str(dataset.get("SOPClassUID") or dataset.file_meta.get("MediaStorageSOPClassUID")) not in CLASSES:
             raise BadImage(path, "it is no DICOM segmentation object")
         return _understood(path, dataset)

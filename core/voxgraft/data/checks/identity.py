@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from ...derived.deflated import read_dicom
 from ...derived.forgiving import forgiving
 from ...volume import Item
 from ..cases import Dataset
@@ -103,11 +104,9 @@ def traces(item: Item) -> set[Trace]:
 
 
 def _dicom(file: Path) -> Iterator[Trace]:
-    from pydicom import dcmread
-
     wanted = [*DICOM, "Modality", "BurnedInAnnotation", "PatientIdentityRemoved"]
     with forgiving():  # pydicom's warnings quote the values
-        header = dcmread(file, stop_before_pixels=True, specific_tags=wanted, force=True)
+        header = read_dicom(file, pixels=False, specific_tags=wanted)
         texts = {field: str(header.get(field) or "").strip(" ^") for field in wanted}
     if texts["PatientIdentityRemoved"].upper() != "YES":
         yield from (Trace("names-in-header", field) for field in DICOM if texts[field])
