@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from .model.weights import Weights
     from .runs.run import Run
     from .scoring.pair import MaskPair
-    from .volume import Item, Volume
+    from .volume import Item, Problem, Volume
 
 
 class Reader(Protocol):
@@ -40,8 +40,13 @@ class Reader(Protocol):
 class StructureReader(Reader, Protocol):
     """A reader of objects that hold named, perhaps overlapping structures of another image (DICOM SEG, RTSTRUCT)."""
 
-    def structures(self, item: Item, like: Volume) -> dict[str, np.ndarray[Any, Any]]:
+    def structures(
+        self, item: Item, like: Volume, say: Callable[[Problem], None] = lambda _: None
+    ) -> dict[str, np.ndarray[Any, Any]]:
         """Each structure by its name as a bool array in the grid of `like`, of shape `like.shape`.
+
+        Args:
+            say: Is told what a person should know of what was read, such as a structure of which nothing is left.
 
         Raises:
             BadImage: The object is damaged, or does not lie in this grid; the message says how far off it is.

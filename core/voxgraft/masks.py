@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -147,11 +147,11 @@ def _of_objects(
     notes: list[Problem] = []
     for item in items if reference.files else [only(items, reference)]:
         notes += item.problems
-        for name, where in _chosen(reference, item, _structures(item, like, catalogue)).items():
+        for name, where in _chosen(reference, item, _structures(item, like, catalogue, notes.append)).items():
             if name in found:
                 raise DataError(f"{reference}: two of its objects hold a structure {name!r}; keep one of them")
             found[name] = where
-    item = replace(items[0], problems=tuple(notes))
+    item = replace(items[0], problems=tuple(dict.fromkeys(notes)))
     return named(found, replace(like, item=item), labels, reference)
 
 
@@ -173,12 +173,12 @@ def _chosen(reference: ImageRef, item: Item, found: dict[str, Array]) -> dict[st
     return chosen
 
 
-def _structures(item: Item, like: Volume, catalogue: Catalogue) -> dict[str, Array]:
+def _structures(item: Item, like: Volume, catalogue: Catalogue, say: Callable[[Problem], None]) -> dict[str, Array]:
     if item.errors:
         raise BadImage(item.path, "; ".join(problem.message for problem in item.errors))
     chosen = choose(catalogue, "reader", {"use": item.reader})
     try:
-        found: dict[str, Array] = chosen.build().structures(item, like)
+        found: dict[str, Array] = chosen.build().structures(item, like, say)
     except VoxGraftError:
         raise
     except OSError as error:

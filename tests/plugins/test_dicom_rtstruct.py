@@ -36,7 +36,7 @@ from voxgraft.data.cases import Label, Labels
 from voxgraft.discovery import Catalogue
 from voxgraft.errors import BadImage, DataError
 from voxgraft.reading import read_item, scan
-from voxgraft.volume import Item, Volume
+from voxgraft.volume import Item, Problem, Volume
 from voxgraft_plugins.dicom_rtstruct import writer
 from voxgraft_plugins.dicom_rtstruct.config import RtstructConfig, RtstructReaderConfig
 from voxgraft_plugins.dicom_rtstruct.filling import combined
@@ -230,6 +230,88 @@ def test_holes_islands_and_overlaps_of_contours(mask: Volume, tmp_path: Path) ->
     assert READER.structures(exclusive, mask)["Tumour"].sum() == 42
     twice = by_hand(mask, tmp_path / "m.dcm", [square(0.5, 5.5, 3)] * 2)
     assert READER.structures(twice, mask)["Tumour"].sum() == 25
+
+
+def box(low: float, high: float) -> Any:
+    return np.array([(low, low), (high, low), (high, high), (low, high)])
+
+
+def disc(radius: float, corners: int = 60, aside: float = 0.0) -> Any:
+    angles = 2 * np.pi * np.arange(corners) / corners
+    return 20 + np.stack([aside + radius * np.cos(angles), 0.5 + radius * np.sin(angles)], axis=1)
+
+
+OUTER, HOLE, ISLAND = box(4.5, 24.5), box(8.5, 16.5), box(10.5, 12.5)
+KEYHOLE = np.concatenate([OUTER[:1], HOLE, HOLE[:1], OUTER])
+
+CONTOURS: dict[str, tuple[list[Any], int]] = {
+    "one": ([OUTER], 400),
+    "hole": ([OUTER, HOLE], 336),
+    "island": ([OUTER, HOLE, ISLAND], 340),
+    "twice": ([OUTER, OUTER], 400),
+    "three times": ([OUTER, OUTER, OUTER], 400),
+    "other start": ([OUTER, np.roll(OUTER, 1, axis=0)], 400),
+    "other direction": ([OUTER, OUTER[::-1]], 400),
+    "closed by its first point": ([OUTER, np.concatenate([OUTER, OUTER[:1]])], 400),
+    "points between corners": (
+        [OUTER, np.stack([OUTER, (2 * OUTER + np.roll(OUTER, -1, 0)) / 3], 1).reshape(-1, 2)],
+        400,
+    ),
+    "other points": ([disc(8), disc(8, 120)], 196),
+    "few points": ([disc(8), disc(8, 40)], 196),
+    "a hair aside": ([disc(8), disc(8, aside=0.0004)], 196),
+    "a hundredth aside": ([disc(8), disc(8, aside=0.01)], 196),
+    "hole twice": ([OUTER, HOLE, HOLE[::-1]], 336),
+    "hole and outline twice": ([OUTER, HOLE, np.roll(HOLE, 2, axis=0), OUTER[::-1] + 3e-4], 336),
+    "hole at the edge, a hair beyond it": ([OUTER, box(4.4997, 12.5)], 336),
+    "keyhole": ([KEYHOLE], 336),
+    "keyhole twice": ([KEYHOLE, KEYHOLE[::-1]], 336),
+    "keyhole and outline": ([KEYHOLE, OUTER], 400),
+    "island in a keyhole": ([KEYHOLE, ISLAND], 340),
+    "overlap": ([box(4.5, 14.5), box(9.5, 19.5)], 175),
+    "overlap of one size and form": ([disc(8), disc(8, aside=1)], 212),
+    "two holes that overlap": ([OUTER, box(8.5, 14.5), box(12.5, 18.5)], 400 - 68),
+    "hole in two that overlap": ([box(4.5, 14.5), box(7.5, 17.5), box(9.5, 11.5)], 151 - 4),
+    "ring of a voxel": ([OUTER, box(5.5, 23.5)], 400 - 324),
+    "tiny hole": ([OUTER, box(9.7, 9.82), box(12.1, 12.9)], 400),
+}
+
+
+@pytest.mark.parametrize("name", CONTOURS)
+def test_contours_of_a_slice_are_combined_by_their_places_alone(name: str, seeded: None) -> None:
+    contours, count = CONTOURS[name]
+    random = np.random.default_rng(0)
+    first = combined([(contour, False) for contour in contours], (40, 40), True)
+    assert first.sum() == count
+    for _ in range(6):
+        changed = []
+        for number in random.permutation(len(contours)):
+            contour = np.roll(contours[number], random.integers(9), axis=0)
+            contour = contour[:: random.choice([-1, 1])] + random.uniform(-4e-4, 4e-4, contour.shape)
+            changed.append((contour, False))
+        assert np.array_equal(combined(changed, (40, 40), True), first)
+    small = combined([(contour, False) for contour in contours], (40, 40), True, (0.05, 0.05))
+    assert small.sum() == count  # a grid of a twentieth of a millimetre
+
+
+@pytest.mark.parametrize("contours", [[square(0.5, 5.5, 3)] * 2, [square(3.6, 3.9, 3)]])
+def test_a_structure_of_which_nothing_is_left_is_named(contours: Any, mask: Volume, tmp_path: Path) -> None:
+    told: list[Problem] = []
+    kind = "CLOSEDPLANAR_XOR" if len(contours) == 2 else "CLOSED_PLANAR"
+    item = by_hand(mask, tmp_path / "m.dcm", contours, kind)
+    assert not READER.structures(item, mask, told.append)["Tumour"].any()
+    assert [one.code for one in told] == ["empty-structure"] and "'Tumour'" in told[0].message
+    told.clear()
+    some = by_hand(mask, tmp_path / "m.dcm", [*contours, square(0.5, 5.5, 4)], kind)
+    assert READER.structures(some, mask, told.append)["Tumour"].sum() == 25
+    assert [one.code for one in told] == ["empty-structure"] * (len(contours) - 1)
+
+
+def test_contours_on_every_second_slice_are_named(mask: Volume, tmp_path: Path) -> None:
+    told: list[Problem] = []
+    item = by_hand(mask, tmp_path / "m.dcm", [square(0.5, 5.5, k) for k in (1, 3, 5)])
+    READER.structures(item, mask, told.append)
+    assert [one.code for one in told] == ["sparse-contours"] and "every second slice" in told[0].message
 
 
 def test_a_contour_through_the_centres_of_voxels_counts_them_or_not(mask: Volume, tmp_path: Path) -> None:

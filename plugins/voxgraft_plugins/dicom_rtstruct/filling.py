@@ -8,8 +8,10 @@ import numpy as np
 
 from voxgraft.volume import Array
 
-NEAR = 1e-3
-"""In voxels: a centre no further from a contour counts as lying on it."""
+from .nesting import levels
+
+NEAR = 1e-2
+"""In voxels: a centre no further from a contour counts as lying on it, for many programs round to 0.01 mm."""
 
 CROSSINGS = 1 << 20
 """Crossings of edges and lines that are worked on together."""
@@ -78,37 +80,42 @@ def _touch(on: Array, x0: Array, y0: Array, x1: Array, y1: Array) -> None:
     on[corner[level].astype(np.int64), line[level].astype(np.int64)] = True
 
 
-def combined(polygons: Sequence[tuple[Array, bool]], shape: tuple[int, int], boundary: bool) -> Array:
+def combined(
+    polygons: Sequence[tuple[Array, bool]],
+    shape: tuple[int, int],
+    boundary: bool,
+    spacing: Sequence[float] = (1.0, 1.0),
+) -> Array:
     """The voxels inside the contours of one structure in one slice.
 
-    Contours that are marked for it are combined by exclusive or. Of the others, one that lies inside what larger ones
-    enclose is a hole in it, one inside that hole an island, and so on; contours that overlap in part are joined, and
-    one that stands twice counts once.
+    Contours on the same outline count once. One that lies inside another is a hole in it, one inside that hole an
+    island, and so on; contours whose outlines cross are joined, two holes to one hole as well. Contours that are marked
+    for it (CLOSEDPLANAR_XOR, PS3.3, C.8.8.6.3) are combined with the rest and with each other by exclusive or. The
+    order of contours does not matter.
 
     Args:
         polygons: Corners (n, 2) in voxel coordinates, and whether the contour is to be combined by exclusive or.
         boundary: Whether voxels count whose centres lie on a contour.
+        spacing: Millimetres from voxel to voxel along both axes of the slice.
     """
     found = np.zeros(shape, bool)
     rims = np.zeros(shape, bool)
-    parts = [(*filled(polygon, shape), exclusive, polygon) for polygon, exclusive in polygons]
-    done: set[bytes] = set()
-    for inside, on, (i, j), exclusive, polygon in sorted(parts, key=lambda part: -_extent(part[4])):
-        window = (slice(i, i + inside.shape[0]), slice(j, j + inside.shape[1]))
-        rims[window] |= on
+    for depth, level in enumerate(levels([polygon for polygon, exclusive in polygons if not exclusive], spacing)):
+        joined = np.zeros(shape, bool)
+        for polygon in level:
+            window, inside = _window(polygon, shape, rims)
+            joined[window] |= inside
+        found = found & ~joined if depth % 2 else found | joined
+    for polygon, exclusive in polygons:
         if exclusive:
+            window, inside = _window(polygon, shape, rims)
             found[window] ^= inside
-            continue
-        if (points := polygon.tobytes()) in done:
-            continue
-        done.add(points)
-        if inside.any() and found[window][inside].all():
-            found[window] &= ~inside
-        else:
-            found[window] |= inside
     return found | rims if boundary else found & ~rims
 
 
-def _extent(polygon: Array) -> float:
-    x, y = (polygon - polygon[0]).T
-    return abs(float(np.dot(x, np.roll(y, -1)) - np.dot(y, np.roll(x, -1))))
+def _window(polygon: Array, shape: tuple[int, int], rims: Array) -> tuple[tuple[slice, slice], Array]:
+    """Where a contour lies in a slice and what is inside it there; the centres that lie on it are put into `rims`."""
+    inside, on, (i, j) = filled(polygon, shape)
+    window = (slice(i, i + inside.shape[0]), slice(j, j + inside.shape[1]))
+    rims[window] |= on
+    return window, inside

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from voxgraft.volume import Array, Item, Problem, Volume
 from .config import RtstructReaderConfig
 from .filling import combined
 from .gaps import filled_gaps
+from .nesting import area
 from .objects import Contour, Region, StructureSet, read_structure_set
 
 RAS = np.array([-1.0, -1.0, 1.0])
@@ -43,13 +44,16 @@ class RtstructReader:
         """
         raise BadImage(item.path, "contours have no voxels of their own; read them together with the scan they lie on")
 
-    def structures(self, item: Item, like: Volume) -> dict[str, Array]:
+    def structures(self, item: Item, like: Volume, say: Callable[[Problem], None] = lambda _: None) -> dict[str, Array]:
         """Each structure by its name as a bool array in the grid of `like`, of shape `like.shape`.
 
         A voxel counts where its centre lies inside the contours of its slice. Slices without a contour are empty, also
         between slices that have one, unless the option `gaps` says otherwise. Points and open lines enclose nothing
         and are left out. Regions of one name are parts of one structure; a region of another frame of reference is left
         out where others lie in the scan's.
+
+        Args:
+            say: Is told of regions that are left out, and of contours of which nothing is left.
 
         Raises:
             BadImage: The object is damaged, or a contour does not lie on a slice of this scan; the message says how far
@@ -64,14 +68,34 @@ class RtstructReader:
         except OSError as error:
             raise BadImage(item.path, f"it cannot be read: {error.strerror or error}") from error
         named: dict[str, Array] = {}
-        for region in _of_frame(found, item, like):
-            mask = self.filled(region, found.path, like)
+        for region in _of_frame(found, item, like, say):
+            mask = self.filled(region, found.path, like, say)
             named[region.name] = named[region.name] | mask if region.name in named else mask
         return named
 
-    def filled(self, region: Region, path: Path, like: Volume) -> Array:
+    def filled(
+        self, region: Region, path: Path, like: Volume, say: Callable[[Problem], None] = lambda _: None
+    ) -> Array:
         """One region as a bool array (i, j, k)."""
         mask = np.zeros(like.shape, bool, order="F")
+        axis, slices = self._slices(region, path, like)
+        if axis >= 0:
+            view = np.moveaxis(mask, axis, 0)
+            spacing = [step for number, step in enumerate(like.spacing) if number != axis]
+            for level, polygons in slices.items():
+                inside = self._config.boundary == "inside"
+                view[level] = combined(polygons, (view.shape[1], view.shape[2]), inside, spacing)
+            for problem in doubts(region.name, slices, view):
+                say(problem)
+            if self._config.gaps == "interpolate":
+                filled_gaps(view, sorted(slices), spacing)
+        if region.items and not mask.any():
+            text = f"nothing is left of {region.name!r}: its contours enclose the centre of no voxel"
+            say(Problem("empty-structure", text, "warning"))
+        return mask
+
+    def _slices(self, region: Region, path: Path, like: Volume) -> tuple[int, Slices]:
+        """The axis through the contours of a region, -1 where there are none, and its contours slice by slice."""
         inverse = np.linalg.inv(like.affine)
         axis, slices = -1, Slices()
         for contour in region.contours(path):
@@ -83,15 +107,7 @@ class RtstructReader:
                 raise BadImage(path, f"the contours of {region.name!r} lie in several orientations")
             axis = through
             slices.setdefault(level, []).append((corners, contour.exclusive))
-        if axis < 0:
-            return mask
-        view = np.moveaxis(mask, axis, 0)
-        for level, polygons in slices.items():
-            view[level] = combined(polygons, (view.shape[1], view.shape[2]), self._config.boundary == "inside")
-        if self._config.gaps == "interpolate":
-            spacing = [step for number, step in enumerate(like.spacing) if number != axis]
-            filled_gaps(view, sorted(slices), spacing)
-        return mask
+        return axis, slices
 
     def _on_slice(
         self, contour: Contour, name: str, path: Path, inverse: Array, shape: tuple[int, ...]
@@ -122,7 +138,32 @@ class RtstructReader:
         return axis, level, corners
 
 
-def _of_frame(found: StructureSet, item: Item, like: Volume) -> list[Region]:
+def doubts(name: str, slices: Slices, mask: Array) -> Iterator[Problem]:
+    """What a person should know of the contours of a structure that do not give what they seem to.
+
+    Args:
+        mask: What they were filled to, (slice, x, y).
+    """
+    lost = [level for level, polygons in slices.items() if not mask[level].any() and _large(polygons)]
+    if lost and len(lost) < len(slices):
+        text = f"contours of {name!r} leave nothing on {len(lost)} of its {len(slices)} slices, for they cancel out"
+        yield Problem("empty-structure", text, "warning")
+    steps = np.diff(sorted(slices))
+    if len(steps) > 1 and steps.min() > 1:
+        text = f"{name!r} has contours on every {_ordinal(int(steps.min()))} slice at most; those between stay empty"
+        yield Problem("sparse-contours", text, "warning")
+
+
+def _large(polygons: Sequence[tuple[Array, bool]]) -> bool:
+    """Whether one of the contours encloses the area of a voxel or more."""
+    return any(area(polygon) >= 1 for polygon, _ in polygons)
+
+
+def _ordinal(number: int) -> str:
+    return {2: "second", 3: "third"}.get(number, f"{number}th")
+
+
+def _of_frame(found: StructureSet, item: Item, like: Volume, say: Callable[[Problem], None]) -> list[Region]:
     """The regions that lie in the scan's frame of reference, or in one that is not known.
 
     Raises:
@@ -137,6 +178,11 @@ def _of_frame(found: StructureSet, item: Item, like: Volume) -> list[Region]:
     regions = [region for region in found.regions if region.frame in ("", here)]
     if not regions:
         raise BadImage(item.path, "it has another frame of reference than the scan, and does not refer to its series")
+    kept = {region.number for region in regions}
+    for region in found.regions:
+        if region.number not in kept and region.items:
+            text = f"{region.name!r} is left out, for its contours lie in another frame of reference than the scan"
+            say(Problem("other-frame", text, "warning"))
     return regions
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -51,17 +51,22 @@ class SegReader:
                 view[part != 0] = number
         return Volume(numbers, affine, item=item)
 
-    def structures(self, item: Item, like: Volume) -> dict[str, Array]:
+    def structures(self, item: Item, like: Volume, say: Callable[[Problem], None] = lambda _: None) -> dict[str, Array]:
         """Each structure by its name as a bool array in the grid of `like`, of shape `like.shape`.
 
         Voxels go where they lie in the patient: frames may be turned, cropped or in another order. Frames that are not
         there are empty. Segments of one name are parts of one structure.
+
+        Args:
+            say: Is told what was made of the object's pixels: probabilities read as a mask, padding left out.
 
         Raises:
             BadImage: The object is damaged, or does not lie in this grid; the message says how far off it is.
         """
         seg = _object_of(item)
         _same_frame(item, like)
+        for problem in self._notes(seg):
+            say(problem)
         try:
             if self._config.resample and not self._fits(seg, like):
                 found = self._resampled(item, seg, like)
@@ -130,13 +135,14 @@ class SegReader:
             problem = Problem("damaged", reason)
             return Item(path, "dicom-seg", (), np.eye(4), problems=(problem,), files=(path,), kind="structures")
 
+    def _notes(self, seg: Segmentation) -> tuple[Problem, ...]:
+        """What was made of the object's pixels."""
+        if seg.kind != "FRACTIONAL":
+            return ()
+        text = f"its segments are fractional; voxels of at least {self._config.threshold:g} of the highest value count"
+        return (Problem("fractional", text, "repair"),)
+
     def _described(self, path: Path, seg: Segmentation) -> Item:
-        problems: tuple[Problem, ...] = ()
-        if seg.kind == "FRACTIONAL":
-            text = (
-                f"its segments are fractional; voxels of at least {self._config.threshold:g} of the highest value count"
-            )
-            problems = (Problem("fractional", text, "repair"),)
         try:
             affine, shape = own_grid(seg)
         except BadImage:
@@ -151,7 +157,7 @@ class SegReader:
             series=str(dataset.get("SeriesInstanceUID") or "") or None,
             description=str(dataset.get("SeriesDescription") or "") or None,
             patient=str(dataset.get("PatientID") or "") or None,
-            problems=problems,
+            problems=self._notes(seg),
             files=(path,),
             facts=_facts(seg),
             kind="structures",

@@ -201,6 +201,7 @@ def _mask(
     except VoxGraftError as error:
         look.add("unusable-label", "error", f"{_called(ref, 'label')}: {_reason(error)}")
         return
+    _heard(look, [mask.item] if mask.item is not None and not plain else [], _called(ref, "label"))
     turned = _within(look, reoriented(image)[1].apply(mask.array), labels, valid)
     look.mask = measure_mask(turned, mask.dims, labels)
     _judge_emptiness(look)
