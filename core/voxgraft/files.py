@@ -77,7 +77,7 @@ def write_json(target: Path, document: Any) -> None:
 def write_text(target: Path, text: str) -> None:
     """Write a text file, whole or not at all."""
     with whole(target) as path:
-        path.write_text(text, encoding="utf-8")
+        path.write_text(text, encoding="utf-8", errors="backslashreplace")
 
 
 def check_regular(path: Path) -> None:

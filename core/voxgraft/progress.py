@@ -7,6 +7,8 @@ import time
 from collections.abc import Iterable, Iterator, Sized
 from typing import TYPE_CHECKING, TextIO, TypeVar
 
+from .texts import legible
+
 if TYPE_CHECKING:
     from rich.progress import Progress as RichProgress
 
@@ -30,7 +32,7 @@ class Progress:
     def say(self, text: str) -> None:
         """One line for the user."""
         if not self.quiet:
-            print(text, file=self.stream, flush=True)
+            print("\n".join(map(legible, text.split("\n"))), file=self.stream, flush=True)
 
     def track(self, items: Iterable[T], what: str, total: int | None = None) -> Iterator[T]:
         """Go through items, showing how many are done and how long the rest will take."""

@@ -332,6 +332,53 @@ def test_a_folder_of_somebody_elses_is_not_replaced(tmp_path: Path, catalogue: C
     assert notes.read_text() == "mine" and batch.done == 1 and batch.scans[0].case != "a"
 
 
+NAMES = [
+    b"M\xfcller.nii.gz",
+    b"new\nline.nii.gz",
+    b"tab\there.nii.gz",
+    b"a" * 248 + b".nii.gz",
+    b"=1+1.nii.gz",
+    b"red\x1b[31m.nii.gz",
+    b"back\\slash.nii.gz",
+    "turned\u202eround.nii.gz".encode(),
+    b'q"uote<b>.nii.gz',
+]
+
+
+def test_names_of_any_bytes_are_segmented_and_reported_in_valid_text(
+    tmp_path: Path, catalogue: Catalogue, capsys: pytest.CaptureFixture[str]
+) -> None:
+    scan = write_scan(tmp_path / "scan.nii.gz")
+    (tmp_path / "in").mkdir()
+    for name in NAMES:
+        Path(os.fsdecode(os.fsencode(tmp_path / "in") + b"/" + name)).write_bytes(scan.read_bytes())
+    broken = tmp_path / "in" / os.fsdecode(b"br\xf6ken\n.nii.gz")
+    broken.write_bytes(scan.read_bytes()[:300])
+    batch = run(tmp_path, catalogue, tmp_path / "in", progress=Progress())
+    assert (batch.done, batch.failed) == (len(NAMES), 1)
+    document = json.loads(json.dumps(batch.document(), ensure_ascii=False).encode())
+    assert str(tmp_path / "in" / "new\nline.nii.gz") in {scan["input"] for scan in document["scans"]}
+    assert r"br\xf6ken\n.nii.gz" in capsys.readouterr().err
+    kept = rows(tmp_path)
+    assert {r"../in/M\xfcller.nii.gz", r"../in/new\nline.nii.gz"} <= {row.input for row in kept.values()}
+    for path in (tmp_path / "out").rglob("report.*"):
+        text = path.read_bytes().decode()
+        assert "\x1b" not in text and "\u202e" not in text
+    assert run(tmp_path, catalogue, tmp_path / "in").skipped == len(NAMES)
+
+
+def test_a_worklist_names_files_of_any_bytes(tmp_path: Path, catalogue: Catalogue) -> None:
+    scan = write_scan(tmp_path / "scan.nii.gz")
+    for name in (b"M\xfcller.nii.gz", b"new\nline.nii.gz"):
+        Path(os.fsdecode(os.fsencode(tmp_path) + b"/" + name)).write_bytes(scan.read_bytes())
+    worklist = tmp_path / "list.csv"
+    worklist.write_bytes(b'case,path\nfirst,M\xfcller.nii.gz\nsecond,"new\nline.nii.gz"\n')
+    assert states(run(tmp_path, catalogue, worklist)) == {"first": "done", "second": "done"}
+    worklist.write_text("case,path\na,scan.nii.gz\n", encoding="utf-16")
+    with pytest.raises(UsageError, match="is no CSV worklist in UTF-8"):
+        run(tmp_path, catalogue, worklist)
+
+
 # What goes wrong
 
 

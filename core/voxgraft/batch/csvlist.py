@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import csv
+import io
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import UsageError
 from ..files import CELLS, read_bytes
+
+_CONTROL = re.compile(rb"[\x00-\x08\x0e-\x1f]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,14 +70,17 @@ def read_worklist(path: Path, channels: Sequence[str], optional: Sequence[str] =
 def _rows(path: Path) -> list[tuple[int, list[str]]]:
     """Every line that is not empty, with its number."""
     try:
-        text = read_bytes(path, marks=CELLS).decode("utf-8-sig")
+        data = read_bytes(path, marks=CELLS)
+        if b"\0" in data or _CONTROL.search(data.split(b"\n", 1)[0]):
+            raise UsageError(f"{path}: is no CSV worklist in UTF-8: it holds bytes that stand in no text")
+        text = data.decode("utf-8-sig", "surrogateescape")  # paths may be of any bytes
         first = text.lstrip().split("\n", 1)[0]
         delimiter = max(",;\t", key=first.count)
-        reader = csv.reader(text.splitlines(), delimiter=delimiter, strict=True)
+        reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
         return [(reader.line_num, row) for row in reader if any(cell.strip() for cell in row)]
     except OSError as error:
         raise UsageError(f"{path}: cannot be read: {error.strerror or error}") from error
-    except (UnicodeDecodeError, csv.Error) as error:
+    except csv.Error as error:
         raise UsageError(f"{path}: is no CSV worklist: {error}") from None
 
 

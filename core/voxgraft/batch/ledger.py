@@ -249,13 +249,14 @@ class Ledger:
             raise DataError(
                 f"{self.path}: is no ledger, or is damaged ({' '.join(str(error).split())}); {_ANEW}"
             ) from error
-        except ValueError as error:  # a row whose JSON is none
-            raise DataError(f"{self.path}: is damaged ({error}); {_ANEW}") from error
 
 
 def _row(found: sqlite3.Row) -> Row:
     values = dict(found)
-    return Row(**{**values, **{name: json.loads(values[name]) for name in _JSON}})
+    try:
+        return Row(**{**values, **{name: json.loads(values[name]) for name in _JSON}})
+    except ValueError as error:
+        raise sqlite3.DatabaseError(f"the row of {values['case']}: {error}") from None
 
 
 def _now() -> str:

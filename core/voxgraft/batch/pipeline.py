@@ -21,6 +21,7 @@ from ..data.channels import stack_channels
 from ..errors import BrokenPlugin, DataError, ModelError, VoxGraftError
 from ..files import digest, sha256
 from ..reading import read_item
+from ..texts import legible
 from ..volume import Volume
 from .corrections import Corrections
 from .outputs import Found, Outputs
@@ -214,8 +215,8 @@ def plain(error: Exception, entry: Entry, out: Path) -> str:
     paths = {path for item in entry.items for path in (*item.files, item.path)} | {entry.given, entry.root}
     for path in sorted(paths, key=lambda path: -len(str(path))):
         if path.is_absolute() and len(path.parts) > 2:
-            text = text.replace(f"{path}", path.name)
-    return " ".join(text.split())[:1000]
+            text = text.replace(f"{path}", legible(path.name))
+    return legible(" ".join(text.split()))[:1000]
 
 
 def _reset_peak() -> None:

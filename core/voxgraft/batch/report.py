@@ -15,6 +15,7 @@ from urllib.parse import quote
 from ..files import write_text
 from ..package import Package
 from ..pages import style
+from ..texts import legible
 from .ledger import Row
 from .outputs import PREVIEW
 from .quality import LOW_CONFIDENCE
@@ -29,7 +30,7 @@ def write_report(out: Path, rows: Sequence[Row], package: Package) -> None:
     Raises:
         DataError: The disk is full.
     """
-    write_text(out / REPORT, page(rows, package, out.resolve().name))
+    write_text(out / REPORT, page(rows, package, legible(out.resolve().name)))
 
 
 def page(rows: Sequence[Row], package: Package, name: str) -> str:

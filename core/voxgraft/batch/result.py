@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ..texts import encodable
+
 
 @dataclass(frozen=True, slots=True)
 class Scan:
@@ -69,14 +71,14 @@ class Batch:
         scans = [
             {
                 "case": scan.case,
-                "input": scan.input,
+                "input": encodable(scan.input),
                 "state": scan.state,
                 "error": scan.error,
                 "code": scan.code,
-                "outputs": [str(path) for path in scan.outputs],
+                "outputs": [encodable(str(path)) for path in scan.outputs],
                 "flags": list(scan.flags),
             }
             for scan in self.scans
         ]
         counts = {"done": self.done, "failed": self.failed, "skipped": self.skipped, "left_out": self.left_out}
-        return {**counts, "report": str(self.report), "scans": scans}
+        return {**counts, "report": encodable(str(self.report)), "scans": scans}

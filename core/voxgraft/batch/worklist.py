@@ -18,6 +18,7 @@ from ..data.plan import Plan
 from ..errors import UsageError, VoxGraftError
 from ..files import digest
 from ..reading import scan
+from ..texts import escaped, legible
 from ..volume import Item
 from . import channels
 from .contract import Level, Selection, Verdict, is_called, select
@@ -235,9 +236,9 @@ class Finder:
             items=tuple(items),
             given=paths[0],
             input=" + ".join(self._relative(path) for path in paths),
-            series=" + ".join(item.series for item in items if item.series),
+            series=legible(" + ".join(item.series for item in items if item.series)),
             root=root,
-            description=" + ".join(item.description for item in items if item.description),
+            description=legible(" + ".join(item.description for item in items if item.description)),
         )
         return replace(entry, **changes)  # type: ignore[arg-type]
 
@@ -261,7 +262,7 @@ class Finder:
         return Entry((), path, self._relative(path), root=root, state="failed", code=code, reason=reason)
 
     def _relative(self, path: Path) -> str:
-        return Path(os.path.relpath(os.path.realpath(path), os.path.realpath(self.out))).as_posix()
+        return escaped(Path(os.path.relpath(os.path.realpath(path), os.path.realpath(self.out))).as_posix())
 
     def _is_ours(self, path: Path) -> bool:
         parts = Path(self._relative(path)).parts

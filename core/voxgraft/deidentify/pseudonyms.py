@@ -9,6 +9,7 @@ from pathlib import Path
 
 from ..errors import UsageError
 from ..files import CELLS, read_bytes
+from ..texts import as_written, write_rows
 
 COLUMNS = ("patient_id", "pseudonym")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}[A-Za-z0-9]|[A-Za-z0-9]")
@@ -28,7 +29,7 @@ def read_pseudonyms(path: Path) -> dict[str, str]:
     table: dict[str, str] = {}
     owners: dict[str, str] = {}
     for line, row in enumerate(rows, start=2):
-        patient, name = ((row.get(column) or "").strip() for column in COLUMNS)
+        patient, name = (as_written((row.get(column) or "").strip()) for column in COLUMNS)
         if not patient or not name:
             raise UsageError(f"{path}:{line}: needs the columns {' and '.join(COLUMNS)}, both filled")
         if not _NAME.fullmatch(name):
@@ -51,8 +52,6 @@ def write_pseudonyms(path: Path, table: dict[str, str]) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with private_file(path) as file:
-            writer = csv.writer(file)
-            writer.writerow(COLUMNS)
-            writer.writerows(sorted(table.items()))
+            write_rows(file, [COLUMNS, *sorted(table.items())])
     except OSError as error:
         raise UsageError(f"{path}: cannot be written: {error.strerror or error}") from error

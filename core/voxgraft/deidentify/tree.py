@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import os
 import shutil
 from collections import Counter
@@ -17,6 +16,7 @@ from typing import Any
 from ..errors import DataError, UsageError
 from ..files import TEMPORARY, sha256
 from ..progress import Progress
+from ..texts import write_rows
 from . import nifti
 from .file import Job, Outcome, Settings, instance, process
 from .key import Key
@@ -279,11 +279,10 @@ def _set_aside(result: Result, source: Path, folder: Path) -> None:
             shutil.copyfile(path, copy)
             copy.chmod(0o600)
         with private_file(folder / "reasons.csv") as file:
-            writer = csv.writer(file)
-            writer.writerow(("file", "rule", "reason"))
+            write_rows(file, [("file", "rule", "reason")])
             for outcome in held:
                 where = Path(outcome.rule) / result.paths[outcome.mark].relative_to(root)
-                writer.writerow((where.as_posix(), outcome.rule, outcome.reason))
+                write_rows(file, [(where.as_posix(), outcome.rule, outcome.reason)])
     except OSError as error:
         raise DataError(f"{folder}: cannot be written: {error.strerror or error}") from error
 

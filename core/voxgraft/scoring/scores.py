@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -14,6 +13,7 @@ import numpy as np
 
 from ..errors import DataError
 from ..files import read_json, whole
+from ..texts import write_rows
 from .bootstrap import mean_intervals
 from .case import MEAN, score_case
 from .pair import Counts
@@ -144,13 +144,10 @@ class Scores:
         A name that a spreadsheet would take for a formula has an apostrophe before it.
         """
         with whole(target) as path, path.open("w", newline="", encoding="utf-8") as file:
-            writer = csv.writer(file, lineterminator="\n")
-            writer.writerow(["case", "metric", "label", "value"])
+            write_rows(file, [("case", "metric", "label", "value")])
             for case, metrics in self.cases.items():
                 for metric, values in metrics.items():
-                    for label, value in values.items():
-                        names = (_cell(case), _cell(metric), _cell(label))
-                        writer.writerow([*names, repr(value) if math.isfinite(value) else ""])
+                    write_rows(file, [(case, metric, label, float(value)) for label, value in values.items()])
 
     @classmethod
     def from_json(cls, path: Path) -> Scores:
@@ -224,11 +221,6 @@ def mean_of(values: Sequence[float]) -> float:
 def _with_mean(values: Mapping[str, float], regions: Sequence[str]) -> dict[str, float]:
     named = {name: value for name, value in values.items() if name != MEAN}
     return {**named, MEAN: mean_of([value for name, value in named.items() if name not in regions])}
-
-
-def _cell(text: str) -> str:
-    """A spreadsheet calculates what begins with one of these; an apostrophe makes it a text."""
-    return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r")) else text
 
 
 def _summarised(values: np.ndarray[Any, Any], interval: list[float]) -> dict[str, Any]:

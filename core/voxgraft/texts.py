@@ -1,0 +1,71 @@
+"""Texts as other programs can take them: names of files in any bytes, and cells that a spreadsheet would calculate."""
+
+from __future__ import annotations
+
+import csv
+import math
+import os
+import re
+from collections.abc import Iterable, Sequence
+from typing import TextIO
+
+_UNREADABLE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+"""Control characters, those that turn the direction of writing round, and bytes of a name that are no UTF-8."""
+
+_SHORT = {"\n": r"\n", "\r": r"\r", "\t": r"\t"}
+
+_FORMULA = "=+-@\uff1d\uff0b\uff0d\uff20"
+_NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?")
+
+
+def legible(text: str) -> str:
+    r"""A text of one line in valid UTF-8, for people: what cannot be shown is written as `\n`, `\xfc` or `\u202e`."""
+    return _UNREADABLE.sub(lambda match: _escape(match[0]), text)
+
+
+def escaped(name: str) -> str:
+    """The name of a file as a legible text; two names never give the same text."""
+    return legible(name if os.sep == "\\" else name.replace("\\", "\\\\"))
+
+
+def encodable(text: str) -> str:
+    """A text as it is where UTF-8 can hold it, as in JSON; escaped otherwise."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return escaped(text)
+    return text
+
+
+def _escape(character: str) -> str:
+    code = ord(character)
+    if 0xDC80 <= code <= 0xDCFF:  # a byte that Python kept aside (PEP 383)
+        return f"\\x{code - 0xDC00:02x}"
+    return _SHORT.get(character, f"\\u{code:04x}")
+
+
+def write_rows(file: TextIO, rows: Iterable[Sequence[object]]) -> None:
+    """Write rows of a CSV table.
+
+    Numbers stay what they are, and are empty where they are not finite. Before a text that a spreadsheet would take
+    for a formula stands an apostrophe.
+    """
+    csv.writer(file, lineterminator="\n").writerows([_cell(value) for value in row] for row in rows)
+
+
+def _cell(value: object) -> object:
+    if isinstance(value, float):
+        return repr(value) if math.isfinite(value) else ""
+    if not isinstance(value, str):
+        return value
+    text = encodable(value)
+    return f"'{text}" if _is_formula(text) and not _NUMBER.fullmatch(text) else text
+
+
+def as_written(cell: str) -> str:
+    """The text of a cell that `write_rows` wrote."""
+    return cell[1:] if cell.startswith("'") and _is_formula(cell[1:]) else cell
+
+
+def _is_formula(text: str) -> bool:
+    return text.startswith(("\t", "\r")) or text.lstrip().startswith(tuple(_FORMULA))
