@@ -135,9 +135,17 @@ def checked_affine(affine: ArrayLike) -> Array:
         raise ValueError(f"the affine has shape {matrix.shape}, not (4, 4)")
     if not np.isfinite(matrix).all():
         raise ValueError("the affine holds values that are not finite numbers")
-    if abs(np.linalg.det(matrix[:3, :3])) < 1e-12:
+    if not spans_space(matrix):
         raise ValueError("the affine is singular: its axes do not span space")
     return matrix
+
+
+def spans_space(affine: Array) -> bool:
+    """Whether the axes of a finite affine have lengths and do not lie in one plane, however small voxels are."""
+    lengths = np.array(spacing_of(affine))
+    if lengths.min() < 1e-9:  # a picometre is no voxel
+        return False
+    return abs(float(np.linalg.det(affine[:3, :3] / lengths))) > 1e-6
 
 
 def spacing_of(affine: Array) -> tuple[float, float, float]:

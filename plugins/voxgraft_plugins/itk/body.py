@@ -48,10 +48,10 @@ def read_values(body: Body) -> Array:
             stream.seek(body.skip[1], 1)
             flat = np.fromfile(stream, body.dtype, body.bytes // body.dtype.itemsize)
             return _whole(flat, body)
+        _skip_lines(stream, body.skip[0])
         if body.packing == "text":
+            stream.seek(body.skip[1], 1)
             return _of_text(stream.read(), body)
-        if body.skip[0]:
-            _skip_lines(stream, body.skip[0])
         return _unpacked(stream, body)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from voxgraft.volume import Array, Problem, spacing_of
+from voxgraft.volume import Array, Problem, spacing_of, spans_space
 
 LONGEST_HEADER = 1 << 20
 LPS = np.diag([-1.0, -1.0, 1.0])
@@ -109,7 +109,7 @@ def affine_of(columns: Array, origin: Array, dims: int) -> tuple[Array, tuple[Pr
     affine[:3, :3], affine[:3, 3] = columns, origin
     if not np.isfinite(affine).all():
         raise HeaderError("its header places the voxels by values that are not finite numbers")
-    if abs(np.linalg.det(affine[:3, :3])) < 1e-12:
+    if not spans_space(affine):
         raise HeaderError("its axes do not span space, or its voxels have no size")
     unit = affine[:3, :3] / np.array(spacing_of(affine))
     cosine = float(np.abs(np.triu(unit.T @ unit, 1))[:dims, :dims].max())

@@ -22,6 +22,8 @@ from .header import (
     checked_space,
     numbers,
 )
+from .lengths import check_directions, check_lengths, factors, lengths_of
+from .segments import segments_of
 
 _TYPES = {
     "i1": ("signed char", "int8", "int8_t"),
@@ -62,8 +64,9 @@ _FIELDS = {
     "measurement frame",
 }  # fmt: skip
 _IN_SPACE = {"domain", "space"}
-_UNITS = {"mm": 1.0, "um": 1e-3, "µm": 1e-3, "cm": 10.0, "m": 1000.0}
-_SEGMENT = re.compile(r"Segment(\d{1,4})_(Name|LabelValue|Layer)")
+_UNPLACED = {"", "scanner-xyz", "scannerxyz", "3d-right-handed", "3d-left-handed"}
+"""Spaces that do not say how axes lie in the patient, without the word for time."""
+_NO_COLOURS = {"hsv-color": "HSV", "xyz-color": "XYZ"}
 
 
 def parse_nrrd(path: Path) -> Header:
@@ -78,26 +81,44 @@ def parse_nrrd(path: Path) -> Header:
     code = _DTYPES.get(fields.get("type", "").lower())
     if code is None:
         raise HeaderError(f"its voxels are of type {fields.get('type', 'unknown')[:40]!r}, which is not read")
-    little = fields.get("endian", "little").lower() != "big"
-    if code[1] != "1" and "endian" not in fields and fields.get("encoding", "").lower() in ("raw", "gzip", "gz"):
-        raise HeaderError("its header does not say the order of bytes")
     packing = _PACKINGS.get(fields.get("encoding", "").lower())
     if packing is None:
         raise HeaderError(f"its voxels are packed as {fields.get('encoding', 'unknown')[:40]!r}, which is not read")
+    little = _little(fields, code[1] == "1" or packing == "text")
     file, offset = _data(path, fields, end)
     skip = (int(_one(fields, "line skip", int, 0)), int(_one(fields, "byte skip", int, 0)))
     if skip[1] == -1 and packing == "raw":
         offset, skip = -1, (0, 0)
     if min(skip) < 0:
         raise HeaderError("its header leaves out a negative number of lines or bytes")
+    _kinds(fields, axes)
+    check_lengths(fields, axes)
     space, affine, problems = _geometry(fields, axes, sizes)
+    layers = int(np.prod([n for axis, n in enumerate(sizes) if axis not in space], dtype=np.int64))
     return Header(
         body=Body(file, offset, packing, np.dtype(code).newbyteorder("<" if little else ">"), sizes, skip),
         space=space,
         affine=affine,
         problems=problems,
-        facts=_segments(keys),
+        facts=segments_of(keys, layers),
     )
+
+
+def _little(fields: dict[str, str], same: bool) -> bool:
+    """Whether the first byte of a value is its lowest.
+
+    Args:
+        same: It does not matter how the bytes of a value are ordered.
+
+    Raises:
+        HeaderError: It matters, and the header does not say it.
+    """
+    order = fields.get("endian", "little" if same else "").lower()
+    if not order:
+        raise HeaderError("its header does not say the order of bytes")
+    if order not in ("little", "big"):
+        raise HeaderError(f"its header gives the order of bytes as {order[:20]!r}; NRRD has little and big")
+    return order == "little"
 
 
 def _lines(path: Path) -> tuple[dict[str, str], dict[str, str], int]:
@@ -143,25 +164,13 @@ def _geometry(
     fields: dict[str, str], axes: int, sizes: tuple[int, ...]
 ) -> tuple[tuple[int, ...], Array, tuple[Problem, ...]]:
     """The axes in space, the affine, and what is doubtful."""
-    space, steps = _steps(fields, axes, sizes)
-    origins = _vectors(fields.get("space origin", "none"))
-    origin = origins[0] if origins and origins[0] is not None else [0.0] * len(space)
+    given = "space directions" in fields
+    space, columns, place, units = (_directed if given else _spaced)(fields, axes, sizes)
     dims = len(space)
-    if any(len(vector) not in (dims, 3) for vector in (*steps, origin)):
-        raise HeaderError("its directions have not as many parts as the image has axes")
-    columns, place = np.eye(3), np.zeros(3)
-    for n, vector in enumerate(steps):
-        columns[:, n] = 0.0
-        columns[: len(vector), n] = vector
-    if dims == 2 and len(steps[0]) == 3:
-        columns[:, 2] = np.cross(columns[:, 0], columns[:, 1])
-        columns[:, 2] /= np.sqrt((columns[:, 2] ** 2).sum()) or 1.0
-    place[: len(origin)] = origin
     if not (np.isfinite(columns).all() and np.isfinite(place).all()):
         raise HeaderError("its header places the voxels by values that are not finite numbers")
     problems: tuple[Problem, ...] = ()
-    turn = _SPACES.get(fields.get("space", "").lower().removesuffix("-time").removesuffix("t"))
-    given = "space directions" in fields
+    turn = _turn(fields.get("space", ""))
     if given and "space origin" not in fields:
         text = "its header does not say where its first voxel lies; the origin is taken"
         problems = (Problem("no-origin", text, "warning"),)
@@ -172,38 +181,80 @@ def _geometry(
     if turn is None:
         text = "its header does not say how its axes lie in the patient; left, back and up are taken for x, y and z"
         problems, turn = (*problems, Problem("no-orientation", text, "warning")), LPS
-    factor, doubt = _unit(fields.get("space units", ""))
-    affine, sheared = affine_of(factor * (turn @ columns), factor * (turn @ place), dims)
-    return space, affine, (*problems, *doubt, *sheared)
+    affine, sheared = affine_of(turn @ columns, turn @ place, dims)
+    return space, affine, (*problems, *units, *sheared)
 
 
-def _steps(fields: dict[str, str], axes: int, sizes: tuple[int, ...]) -> tuple[tuple[int, ...], list[list[float]]]:
-    """The axes in space, and for each the step from one sample to the next."""
+def _turn(space: str) -> Array | None:
+    """From a space to RAS; None where it does not say how it lies in the patient."""
+    name = space.lower().removesuffix("-time")
+    name = name if name in _SPACES else name.removesuffix("t")
+    if name not in _SPACES and name not in _UNPLACED:
+        raise HeaderError(f"its header names the space {space[:40]!r}, which NRRD does not have")
+    return _SPACES.get(name)
+
+
+_Placed = tuple[tuple[int, ...], Array, Array, tuple[Problem, ...]]
+"""The axes in space, their steps as columns and the first voxel in millimetres of the file's space, and notes."""
+
+
+def _directed(fields: dict[str, str], axes: int, sizes: tuple[int, ...]) -> _Placed:
+    """Where the voxels are by `space directions` and `space origin`."""
+    directions = _vectors(fields["space directions"])
+    if len(directions) != axes:
+        raise HeaderError(f"its header gives {len(directions)} directions for {axes} axes")
+    space = checked_space([axis for axis, vector in enumerate(directions) if vector is not None], sizes)
+    steps = [vector for vector in directions if vector is not None]
+    parts = len(steps[0])
+    origins = _vectors(fields.get("space origin", "none"))
+    origin = origins[0] if origins and origins[0] is not None else [0.0] * parts
+    if parts not in (len(space), 3) or any(len(vector) != parts for vector in (*steps, origin)):
+        raise HeaderError("its directions have not as many parts as the image has axes")
+    if "space dimension" in fields and _one(fields, "space dimension", int) != parts:
+        raise HeaderError("its directions have not as many parts as its space has dimensions")
+    check_directions(fields, axes, directions)
+    factor, problems = factors(fields.get("space units", ""), parts, "space units")
+    columns, place = np.eye(3), np.zeros(3)
+    for n, vector in enumerate(steps):
+        columns[:, n] = 0.0
+        columns[:parts, n] = np.multiply(vector, factor)
+    if len(space) == 2 and parts == 3:
+        columns[:, 2] = np.cross(columns[:, 0], columns[:, 1])
+        columns[:, 2] /= np.sqrt((columns[:, 2] ** 2).sum()) or 1.0
+    place[:parts] = np.multiply(origin, factor)
+    return space, columns, place, problems
+
+
+def _spaced(fields: dict[str, str], axes: int, sizes: tuple[int, ...]) -> _Placed:
+    """Where the voxels are without directions: each axis by itself."""
+    space = checked_space(_plain_axes(_kinds(fields, axes), axes, fields), sizes)
+    lengths, problems = lengths_of(fields, sizes, space)
+    columns, place = np.eye(3), np.zeros(3)
+    columns[range(len(space)), range(len(space))] = lengths.steps
+    place[: len(space)] = lengths.starts
+    origin = _vectors(fields.get("space origin", "none"))[0]
+    if origin is not None and (any(lengths.starts) or len(origin) not in (len(space), 3)):
+        raise HeaderError("its header has an origin in space that its axes do not fit")
+    if origin is not None:
+        place[: len(origin)] = np.multiply(origin, (*lengths.units, 1.0)[: len(origin)])
+    return space, columns, place, problems
+
+
+def _kinds(fields: dict[str, str], axes: int) -> list[str]:
+    """What each axis is; nothing where the header does not say.
+
+    Raises:
+        HeaderError: There are not so many, or one is of no kind that is read.
+    """
     kinds = fields.get("kinds", "").lower().split()
+    if kinds and len(kinds) != axes:
+        raise HeaderError(f"its header gives {len(kinds)} kinds for {axes} axes")
     if "complex" in kinds:
         raise HeaderError("its voxels are complex numbers, which are not read")
-    directions = _vectors(fields["space directions"]) if "space directions" in fields else None
-    if directions is not None:
-        if len(directions) != axes:
-            raise HeaderError(f"its header gives {len(directions)} directions for {axes} axes")
-        space = checked_space([axis for axis, vector in enumerate(directions) if vector is not None], sizes)
-        steps = [vector for vector in directions if vector is not None]
-    else:
-        space = checked_space(_plain_axes(kinds, axes, fields), sizes)
-        spacings = numbers(fields.get("spacings", " ".join(["1"] * axes)))
-        if len(spacings) != axes:
-            raise HeaderError(f"its header gives {len(spacings)} spacings for {axes} axes")
-        steps = [[float(row == n) * abs(spacings[axis]) for row in range(len(space))] for n, axis in enumerate(space)]
-    return space, steps
-
-
-def _unit(text: str) -> tuple[float, tuple[Problem, ...]]:
-    names = {name.lower() for name in re.findall(r'"([^"]*)"', text)} - {"", "none", "???", "s", "ms"}
-    if not names or names == {"mm"}:
-        return 1.0, ()
-    if len(names) == 1 and (factor := _UNITS.get(next(iter(names)))) is not None:
-        return factor, (Problem("units", "its lengths were turned into millimetres", "warning"),)
-    return 1.0, (Problem("units", "its units of length are not known; millimetres are assumed", "warning"),)
+    for kind in kinds:
+        if kind in _NO_COLOURS:
+            raise HeaderError(f"its colours are {_NO_COLOURS[kind]}, which is not read; save it in RGB")
+    return kinds
 
 
 def _plain_axes(kinds: list[str], axes: int, fields: dict[str, str]) -> list[int]:
@@ -226,22 +277,6 @@ def _vectors(text: str) -> list[list[float] | None]:
     vectors = [None if none else numbers(inside) for inside, none in found]
     # A vector of no numbers is how some programs say that an axis is not in space.
     return [None if vector is None or np.isnan(vector).all() else vector for vector in vectors]
-
-
-def _segments(keys: dict[str, str]) -> dict[str, Any]:
-    """The segments of a segmentation by 3D Slicer: names, values and layers, in their order."""
-    rows: dict[int, dict[str, str]] = {}
-    for key, value in keys.items():
-        if part := _SEGMENT.fullmatch(key):
-            rows.setdefault(int(part[1]), {})[part[2]] = value
-    segments = []
-    for number, row in sorted(rows.items()):
-        value, layer = row.get("LabelValue", str(number + 1)), row.get("Layer", "0")
-        if not (value.isdecimal() and layer.isdecimal() and len(value) < 9 and len(layer) < 5):
-            raise HeaderError("one of its segments has no proper value or layer")
-        name = row.get("Name") or f"segment {number + 1}"
-        segments.append({"name": name, "value": int(value), "layer": int(layer)})
-    return {"names": [one["name"] for one in segments], "segments": segments} if segments else {}
 
 
 def _needed(fields: dict[str, str], name: str) -> str:

@@ -78,8 +78,7 @@ def _channels(header: Header) -> int:
 
 def _layered(header: Header) -> bool:
     """Whether it is a segmentation whose segments lie in several layers."""
-    segments = header.facts.get("segments", ())
-    return header.channels > 1 and bool(segments) and all(one["layer"] < header.channels for one in segments)
+    return header.channels > 1 and bool(header.facts.get("segments"))
 
 
 def _arranged(flat: Array, header: Header) -> Array:
@@ -91,8 +90,12 @@ def _arranged(flat: Array, header: Header) -> Array:
     array: Array = flat.reshape(sizes, order="F")
     others = [axis for axis in range(len(sizes)) if axis not in header.space]
     array = array.transpose(*others, *header.space).reshape((header.channels, *header.shape), order="A")
+    segments = header.facts.get("segments", ())
+    if _layered(header) and len(segments) == 1:  # a map of values as it were alone
+        value = segments[0]["value"]
+        return np.where(array[segments[0]["layer"]] == value, array.dtype.type(value), array.dtype.type(0))
     if _layered(header):
-        return np.stack([array[one["layer"]] == one["value"] for one in header.facts["segments"]]).view(np.uint8)
+        return np.stack([array[one["layer"]] == one["value"] for one in segments]).view(np.uint8)
     if header.channels == 1:
         return np.asarray(array[0])
     # Colours lie beside each other in the file; each channel is wanted whole.
