@@ -37,6 +37,19 @@ class Reader(Protocol):
         ...
 
 
+@runtime_checkable
+class PaletteReader(Reader, Protocol):
+    """A reader of pictures that may hold numbers of colours in a palette."""
+
+    def numbers(self, item: Item) -> Volume:
+        """Read the numbers as they are stored, (i, j[, k]), of an item that has a palette.
+
+        Raises:
+            BadImage: The file is damaged.
+        """
+        ...
+
+
 class StructureReader(Reader, Protocol):
     """A reader of objects that hold named, perhaps overlapping structures of another image (DICOM SEG, RTSTRUCT)."""
 

@@ -11,6 +11,7 @@ import numpy as np
 from .data.cases import ImageRef, Labels, MaskRef, Source
 from .data.grid import orientation_of, reoriented
 from .data.labelmaps import HIGHEST, named, of_values, some, values_in
+from .data.palettes import check_background
 from .errors import BadImage, BrokenPlugin, DataError, VoxGraftError
 from .reading import find, only, read_item
 from .slot import choose
@@ -50,12 +51,40 @@ def read_mask(reference: ImageRef, like: Volume | None, labels: Labels | None, c
     structures = [item for item in items if item.kind == "structures"]
     if structures:
         return _of_objects(reference, structures, like, labels, catalogue)
-    volume = read_item(only(items, reference), catalogue)
+    volume = read_mask_item(only(items, reference), catalogue)
     if volume.channels > 1:
         return _of_channels(reference, volume, like, labels)
     array = whole_numbers(volume.array.reshape(volume.shape), reference)
     volume = in_grid_of(replace(volume, array=array), like, reference)
     return volume if labels is None else of_values(volume, labels, reference)
+
+
+def read_mask_item(item: Item, catalogue: Catalogue) -> Volume:
+    """Read the voxels of a mask that `scan` found: of a picture with a palette its numbers, else as they are.
+
+    Returns:
+        Where it has a palette, the volume's item keeps the colours of the numbers that stand in it.
+
+    Raises:
+        BadImage: See `voxgraft.reading.read_item`; or its palette is not read, or makes another number than 0 black.
+    """
+    if item.palette is None:
+        return read_item(item, catalogue)
+    volume = read_item(item, catalogue, numbers=True)
+    used = set(values_in(volume.array))
+    palette = {number: colour for number, colour in item.palette.items() if number in used}
+    check_background(palette, item.path)
+    return replace(volume, item=replace(volume.item or item, palette=palette, channels=1, colours=False))
+
+
+def read_map(reference: ImageRef, catalogue: Catalogue) -> Volume:
+    """Read exactly one image as `voxgraft.reading.read` does, but of a picture with a palette its numbers.
+
+    Raises:
+        DataError: There is none, or there are several; or see `read_mask_item`.
+    """
+    items = find(reference, catalogue)
+    return read_mask_item(only([item for item in items if item.kind == "image"] or items, reference), catalogue)
 
 
 def whole_numbers(array: Array, name: object) -> Array:
@@ -115,6 +144,8 @@ def ignored_in(mask: Volume, labels: Labels | None) -> Array | None:
 def _of_channels(reference: ImageRef, volume: Volume, like: Volume | None, labels: Labels | None) -> Volume:
     """A picture whose colours are all the same is a map of values; else each channel, from 1, holds one structure."""
     first = volume.array[0]
+    if volume.item is not None and volume.item.colours:
+        _check_colours(volume, labels, reference)
     if all(np.array_equal(first, channel) for channel in volume.array[1:]):
         array = whole_numbers(np.asarray(first), reference)
         single = in_grid_of(replace(volume, array=array), like, reference)
@@ -133,6 +164,25 @@ def _of_channels(reference: ImageRef, volume: Volume, like: Volume | None, label
     turned = in_grid_of(replace(volume, array=masks), like, reference)
     found: dict[Source, Array] = {number: channel != 0 for number, channel in enumerate(turned.array, 1)}
     return named(found, turned, labels, reference)
+
+
+def _check_colours(volume: Volume, labels: Labels | None, name: object) -> None:
+    """Refuse a mask in colours, unless they are greys, 0 and 1, or kept as structures that overlap.
+
+    Raises:
+        BadImage: It is one; the message names some of its colours.
+    """
+    array = volume.array.reshape(len(volume.array), -1)
+    plain = all(np.array_equal(array[0], channel) for channel in array[1:])
+    if plain or array.max(initial=0) <= 1 or (labels is not None and labels.overlap == "keep"):
+        return
+    places = np.flatnonzero((array != array[:1]).any(0))[:: max(1, array.shape[1] // 10_000)]
+    some_colours = sorted({tuple(int(part) for part in array[:, place]) for place in places})
+    raise BadImage(
+        name,
+        f"the mask is in colours, such as {some_colours[0]}, and a colour is no structure; save it as a grey picture "
+        "with a value for each structure, or say data.regions: each where red, green and blue are a structure each",
+    )
 
 
 def _of_objects(

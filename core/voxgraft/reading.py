@@ -12,7 +12,9 @@ import numpy as np
 
 from .data.align import Align, aligned
 from .data.cases import ImageRef
+from .data.palettes import WHAT_TO_DO
 from .errors import BadImage, BrokenPlugin, DataError, ModelError, VoxGraftError
+from .interfaces import PaletteReader
 from .slot import Chosen, choose
 from .volume import Array, Item, Problem, Volume, millimetres_apart
 
@@ -112,19 +114,24 @@ def only(items: Sequence[Item], source: object) -> Item:
     return items[0]
 
 
-def read_item(item: Item, catalogue: Catalogue) -> Volume:
+def read_item(item: Item, catalogue: Catalogue, numbers: bool = False) -> Volume:
     """Read the voxels of an image that `scan` found.
 
     What is seen in the voxels alone, such as some that are no finite numbers, joins the problems of the volume's item.
 
+    Args:
+        numbers: Of a picture with a palette what it stores, not the colours.
+
     Raises:
-        BadImage: It has a problem of severity `error`, is damaged, or none of its voxels is a finite number.
+        BadImage: It has a problem of severity `error`, is damaged, or none of its voxels is a finite number; or
+            numbers are asked for that its reader does not give.
     """
     if item.errors:
         raise BadImage(item.path, "; ".join(problem.message for problem in item.errors))
     chosen = _reader(item.reader, catalogue)
     try:
-        volume: Volume = chosen.build().read(item)
+        reader = chosen.build()
+        volume: Volume = _numbers(reader, item) if numbers else reader.read(item)
     except VoxGraftError:
         raise
     except MemoryError:
@@ -141,6 +148,14 @@ def read_item(item: Item, catalogue: Catalogue) -> Volume:
     if problem is not None and problem not in own.problems:
         own = replace(own, problems=(*own.problems, problem))
     return volume if volume.item is own else replace(volume, item=own)
+
+
+def _numbers(reader: Any, item: Item) -> Volume:
+    """What a picture with a palette stores."""
+    if not isinstance(reader, PaletteReader):
+        text = f"its voxels are numbers of colours in a palette, which is not read as a mask; {WHAT_TO_DO}"
+        raise BadImage(item.path, text)
+    return reader.numbers(item)
 
 
 def _not_finite(array: Array) -> Problem | None:

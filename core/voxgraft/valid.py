@@ -10,8 +10,7 @@ from numpy.typing import NDArray
 
 from .data.cases import Case, ImageRef, Labels
 from .errors import BadImage, DataError
-from .masks import in_grid_of, read_mask
-from .reading import read
+from .masks import in_grid_of, read_map, read_mask
 from .volume import Array, Volume
 
 if TYPE_CHECKING:
@@ -45,7 +44,7 @@ def valid_in(reference: ImageRef, like: Volume, catalogue: Catalogue, case: str)
         DataError: The file cannot be read, lies on another grid than the image, or is 0 everywhere.
     """
     try:
-        volume = one_channel(read(reference, catalogue), reference)
+        volume = one_channel(read_map(reference, catalogue), reference)
         inside = truth(volume)
         inside = in_grid_of(volume.with_array(inside), like, reference, REGION).array
     except DataError as error:

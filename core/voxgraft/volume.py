@@ -13,6 +13,9 @@ from numpy.typing import ArrayLike, NDArray
 
 Array = NDArray[Any]
 
+Colour = tuple[int, int, int]
+"""Red, green and blue, from 0 to 255."""
+
 
 @dataclass(frozen=True, slots=True)
 class Problem:
@@ -47,6 +50,10 @@ class Item:
         facts: What the reader wants to find again when it reads (plain values only).
         kind: `image`, or `structures` for an object that holds named structures of another image (DICOM SEG,
             RTSTRUCT); it is never segmented, and is read as masks through `StructureReader.structures`.
+        palette: Where the file holds numbers of colours, these colours by their numbers (none where the reader cannot
+            say them); None for all others. As an image it is read in colours or greys, as a mask by its numbers,
+            through `PaletteReader.numbers`.
+        colours: Its channels are red, green and blue.
     """
 
     path: Path
@@ -62,6 +69,8 @@ class Item:
     files: tuple[Path, ...] = ()
     facts: Mapping[str, Any] = field(default_factory=dict)
     kind: Literal["image", "structures"] = "image"
+    palette: Mapping[int, Colour] | None = None
+    colours: bool = False
 
     @property
     def spacing(self) -> tuple[float, ...]:

@@ -125,7 +125,7 @@ def test_a_palette_of_greys_gives_greys_and_one_of_colours_colours(tmp_path: Pat
         table = np.array(colours).reshape(3, 3)
         if suffix == ".tif" or channels == 3:
             np.testing.assert_array_equal(rows(volume).reshape(20, 30, -1), table[GREY % 3][..., : volume.channels])
-            assert item.facts["palette"][1] == list(table[1])
+            assert item.palette is not None and item.palette[1] == tuple(table[1])
         else:
             np.testing.assert_array_equal(rows(volume), table[GREY % 3][..., 0])
 

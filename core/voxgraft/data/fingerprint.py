@@ -19,6 +19,7 @@ from .cases import Case, ImageRef, Labels, MaskRef
 from .channels import missing_in, stack_channels
 from .grid import reoriented
 from .labelmaps import HIGHEST, counts_in, some
+from .palettes import check_alike
 
 SAMPLES = 20_000
 """Voxels of one case and channel that stand for its intensities."""
@@ -66,8 +67,15 @@ def measure(case: Case, catalogue: Catalogue, labels: Labels | None) -> dict[str
             [] if place in missing else _samples(channel, foreground) for place, channel in enumerate(channels)
         ],
         **({"missing": list(missing)} if missing else {}),
+        **_palette(label),
         "hash": content_hash(case.references, _rule(case)),
     }
+
+
+def _palette(mask: Volume | None) -> dict[str, Any]:
+    """The colours of the values in a mask that is a picture with a palette."""
+    palette = mask.item.palette if mask is not None and mask.item is not None else None
+    return {"palette": {str(number): list(colour) for number, colour in palette.items()}} if palette else {}
 
 
 def _rule(case: Case) -> str:
@@ -122,8 +130,9 @@ def summarise(cases: dict[str, dict[str, Any]], training: Sequence[str]) -> dict
     """The fingerprint of a data set, a JSON document; intensities are those of the training cases alone.
 
     Raises:
-        DataError: No training case has a channel.
+        DataError: No training case has a channel, or the palettes of masks differ.
     """
+    check_alike((name, case["palette"]) for name, case in cases.items() if "palette" in case)
     channels = len(next(iter(cases.values()))["samples"])
     intensities = []
     for channel in range(channels):

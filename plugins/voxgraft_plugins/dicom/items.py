@@ -122,6 +122,8 @@ def _item(
         problems=problems,
         files=files,
         facts=facts_of(frames, first, 1 if len(shape) < 3 or not shape[2] else max(1, len(frames) // shape[2])),
+        palette={} if first.text("PhotometricInterpretation") == "PALETTE COLOR" else None,
+        colours=first.whole("SamplesPerPixel", 1) == 3,
     )
 
 

@@ -93,7 +93,7 @@ def _arranged(flat: Array, header: Header) -> Array:
     segments = header.facts.get("segments", ())
     if _layered(header) and len(segments) == 1:  # a map of values as it were alone
         value = segments[0]["value"]
-        return np.where(array[segments[0]["layer"]] == value, array.dtype.type(value), array.dtype.type(0))
+        return np.asarray(np.where(array[segments[0]["layer"]] == value, array.dtype.type(value), array.dtype.type(0)))
     if _layered(header):
         return np.stack([array[one["layer"]] == one["value"] for one in segments]).view(np.uint8)
     if header.channels == 1:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from voxgraft.volume import Array, Problem
+from voxgraft.volume import Array, Colour, Problem
 
 from .place import DIMS
 
@@ -34,7 +34,7 @@ class Layers:
         stored: The shape as it is in the file.
         pages: The pages that hold it, in their order.
         photometric: The code of what values mean: 0 white is the lowest, 2 RGB, 3 palette ...
-        palette: Red, green and blue by index; None where there is none, or only greys.
+        palette: The colours by their numbers; None where there is none, or its colours are those greys themselves.
         bits: Of one sample.
         keep: How many of the last axis `S` are colours.
     """
@@ -48,16 +48,21 @@ class Layers:
     photometric: int
     bits: int
     keep: int
-    palette: list[list[int]] | None = None
+    palette: dict[int, Colour] | None = None
     problems: tuple[Problem, ...] = field(default=())
 
-    def arranged(self, stored: Array) -> Array:
-        """(i, j[, k]) or (channel, i, j[, k]) from the array as it is in the file."""
+    def arranged(self, stored: Array, numbers: bool = False) -> Array:
+        """(i, j[, k]) or (channel, i, j[, k]) from the array as it is in the file.
+
+        Args:
+            numbers: The numbers of a palette instead of their colours.
+        """
         if self.photometric == MINISWHITE and stored.dtype.kind == "u":
             stored = np.asarray(stored.dtype.type((1 << self.bits) - 1) - stored)
         axes = self.axes
-        if self.palette is not None:
-            stored, axes = np.array(self.palette, np.uint8)[stored], axes + "S"
+        if self.palette is not None and not numbers:
+            table = np.array([self.palette[number] for number in range(len(self.palette))], np.uint8)
+            stored, axes = table[stored], axes + "S"
         if "S" in axes:
             stored = np.take(stored, range(self.keep), axis=axes.index("S"))
             if self.keep == 1:
@@ -155,10 +160,12 @@ def _colours(page: TiffPage, samples: int) -> tuple[int, tuple[Problem, ...]]:
     return colours, (Problem("alpha", "its transparency was left out", "repair"),)
 
 
-def _palette(page: TiffPage) -> list[list[int]] | None:
-    """The colours of a palette in 8 bits; None where there is none, or its colours are those greys themselves."""
+def _palette(page: TiffPage) -> dict[int, Colour] | None:
+    """The colours of a palette by number, in 8 bits; None where there is none, or it gives each number its grey."""
     if int(page.photometric) != PALETTE or page.colormap is None:
         return None
     colours = (np.asarray(page.colormap) >> 8).T
     plain = np.arange(len(colours))[:, None]
-    return None if len(colours) == 256 and (colours == plain).all() else [[int(v) for v in row] for row in colours]
+    if len(colours) == 256 and (colours == plain).all():
+        return None
+    return {number: (int(red), int(green), int(blue)) for number, (red, green, blue) in enumerate(colours)}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 import warnings
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from voxgraft.errors import BadImage
-from voxgraft.volume import Array, Item, Problem, Volume
+from voxgraft.volume import Array, Colour, Item, Problem, Volume
 
 from .config import PictureConfig
 from .place import KEY, dots, no_spacing, screen_affine, turned, upright, written_affine
@@ -42,13 +42,14 @@ class _Head:
     orientation: int
     affine: Array
     problems: tuple[Problem, ...]
+    palette: dict[int, Colour] | None
 
 
 class PictureReader:
     """Reads pictures as images of two axes (i to the right, j downwards), or (channel, i, j) in the order R, G, B.
 
     Values are those stored: 1-bit pictures give 0 and 1, grey of 2 and 4 bits is not stretched. A palette of greys
-    gives greys, one of colours gives colours, and the palette stands in the facts of the item.
+    gives greys, one of colours gives colours; the item holds the palette, and `numbers` reads what is stored.
     """
 
     def __init__(self, config: PictureConfig) -> None:
@@ -64,15 +65,26 @@ class PictureReader:
         Raises:
             BadImage: The file is damaged, or has changed since it was scanned.
         """
+        return self._read(item, _rows)
+
+    def numbers(self, item: Item) -> Volume:
+        """Read the numbers that a picture with a palette stores.
+
+        Raises:
+            BadImage: The file is damaged, or has changed since it was scanned.
+        """
+        return self._read(item, _indices)
+
+    def _read(self, item: Item, work: Callable[[Path, Image, _Head], Array]) -> Volume:
         if item.errors:
             raise BadImage(item.path, item.errors[0].message)
         try:
             with _opened(item.path) as picture:
                 head = _head(item.path, picture)
-                rows = _rows(item.path, picture, head)
+                rows = work(item.path, picture, head)
         except _DAMAGED as error:
             raise BadImage(item.path, _reason(error)) from error
-        if (head.shape, head.channels) != (item.shape, item.channels):
+        if (head.shape, head.channels, head.palette) != (item.shape, item.channels, item.palette):
             raise BadImage(item.path, "it has changed since it was looked at")
         rows = upright(rows, head.orientation)
         planes = np.ascontiguousarray(rows if rows.ndim == 2 else np.moveaxis(rows, 2, 0))
@@ -84,7 +96,7 @@ class PictureReader:
             with _opened(file) as picture:
                 head = _head(file, picture)
                 frames = int(getattr(picture, "n_frames", 1))
-                facts = {"mode": picture.mode, "bits": head.bits, **_palette(picture)}
+                facts = {"mode": picture.mode, "bits": head.bits}
                 kind = picture.format
         except _DAMAGED as error:
             return _unreadable(file, "unreadable", _reason(error))
@@ -103,6 +115,8 @@ class PictureReader:
             problems=tuple(problems),
             files=(file,),
             facts=facts,
+            palette=head.palette,
+            colours=head.channels == 3,
         )
 
 
@@ -135,14 +149,15 @@ def _head(file: Path, picture: Image) -> _Head:
     width, height = picture.size
     if orientation > 4:
         width, height = height, width
-    grey = picture.mode in _GREY or bool(_palette(picture).get("grey"))
+    palette = _palette(picture)
+    grey = picture.mode in _GREY or (palette is not None and all(r == g == b for r, g, b in palette.values()))
     spacing, affine = _spacing(picture)
     problems = [*turned(orientation), *no_spacing(None if affine is None and spacing is None else (1.0,))]
     if picture.mode in _ALPHA or "transparency" in picture.info:
         problems.append(Problem("alpha", "its transparency was left out", "repair"))
     if affine is None:
         affine = screen_affine((spacing or (1.0, 1.0))[:: -1 if orientation > 4 else 1])
-    return _Head((width, height), 1 if grey else 3, bits, kind, orientation, affine, tuple(problems))
+    return _Head((width, height), 1 if grey else 3, bits, kind, orientation, affine, tuple(problems), palette)
 
 
 def _spacing(picture: Image) -> tuple[tuple[float, float] | None, Array | None]:
@@ -154,13 +169,25 @@ def _spacing(picture: Image) -> tuple[tuple[float, float] | None, Array | None]:
     return (dots(float(density[0]), float(density[1])) if density else None), affine
 
 
-def _palette(picture: Image) -> dict[str, Any]:
-    """The colours of a palette by index, and whether they are greys."""
+def _palette(picture: Image) -> dict[int, Colour] | None:
+    """The colours of a palette by number; None where the picture has none."""
     if picture.mode not in ("P", "PA"):
-        return {}
+        return None
     flat = picture.getpalette("RGB") or []
-    colours = [flat[at : at + 3] for at in range(0, len(flat) - 2, 3)]
-    return {"palette": colours, "grey": all(r == g == b for r, g, b in colours)}
+    return {at // 3: (flat[at], flat[at + 1], flat[at + 2]) for at in range(0, len(flat) - 2, 3)}
+
+
+def _indices(file: Path, picture: Image, head: _Head) -> Array:
+    """The numbers (y, x) that a picture with a palette stores.
+
+    Raises:
+        ValueError: The file is damaged, or a number has no colour.
+    """
+    picture.load()
+    if picture.format == "PNG":
+        _check_png(file)
+    rows: Array = np.array(picture)
+    return rows[..., 0] if rows.ndim == 3 else rows
 
 
 def _rows(file: Path, picture: Image, head: _Head) -> Array:

@@ -15,7 +15,7 @@ from voxgraft.errors import BadImage
 from voxgraft.volume import Item, Problem, Volume
 
 from .config import TiffConfig
-from .layers import Layers, layers_of
+from .layers import RGB, YCBCR, Layers, layers_of
 from .pages import read_pages
 from .sizes import affine_of
 
@@ -46,6 +46,17 @@ class TiffReader:
         Raises:
             BadImage: The file is damaged, or has changed since it was scanned.
         """
+        return self._read(item, False)
+
+    def numbers(self, item: Item) -> Volume:
+        """Read the numbers that a TIFF with a palette stores, (i, j[, k]).
+
+        Raises:
+            BadImage: The file is damaged, or has changed since it was scanned.
+        """
+        return self._read(item, True)
+
+    def _read(self, item: Item, numbers: bool) -> Volume:
         if item.errors:
             raise BadImage(item.path, item.errors[0].message)
         try:
@@ -55,7 +66,7 @@ class TiffReader:
                 rows = read_pages(file, layers, item.path)
         except _damaged() as error:
             raise BadImage(item.path, _reason(error)) from error
-        array = layers.arranged(rows)
+        array = layers.arranged(rows, numbers)
         if (layers.shape, layers.channels) != (item.shape, item.channels) or affine is None:
             raise BadImage(item.path, "it has changed since it was looked at")
         return Volume(array, affine, dims=len(layers.shape), item=item)
@@ -78,7 +89,9 @@ class TiffReader:
             channels=layers.channels,
             problems=(*layers.problems, *problems),
             files=(path,),
-            facts={"dtype": layers.dtype.name, **({"palette": layers.palette} if layers.palette else {})},
+            facts={"dtype": layers.dtype.name},
+            palette=layers.palette,
+            colours=layers.palette is not None or layers.photometric in (RGB, YCBCR),
         )
 
     def _checked(self, file: TiffFile, path: Path) -> Layers:

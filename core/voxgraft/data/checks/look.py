@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from ...discovery import Catalogue
 from ...errors import BadImage, VoxGraftError
-from ...masks import read_mask, whole_numbers
+from ...masks import read_mask, read_mask_item, whole_numbers
 from ...reading import find, read_item, stack
 from ...valid import REGION, marked, one_channel, truth
 from ...volume import Array, Item, Volume
@@ -114,7 +114,7 @@ def _volume(look: Look, ref: ImageRef, what: str, catalogue: Catalogue) -> Volum
             look.add(f"several-{what}s", "error", f"{called}: {len(items)} images lie there, and one is needed")
         if len(items) > 1 or items[0].errors:
             return None
-        return read_item(items[0], catalogue)
+        return read_item(items[0], catalogue) if what == "image" else read_mask_item(items[0], catalogue)
     except MemoryError:
         look.add(f"unreadable-{what}", "error", f"{called}: does not fit into this machine's memory")
     except VoxGraftError as error:
@@ -247,6 +247,7 @@ def _label_map(
     orientation: Orientation = reoriented(label)[1]
     look.mask = measure_mask(_within(look, orientation.apply(array), labels, valid), label.dims, labels)
     look.mask.values = frozenset(values)
+    look.mask.palette = dict((label.item.palette if label.item else None) or {})
     _judge_emptiness(look)
 
 

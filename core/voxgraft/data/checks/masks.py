@@ -8,7 +8,7 @@ from itertools import product
 
 import numpy as np
 
-from ...volume import Array
+from ...volume import Array, Colour
 from ..cases import Labels
 from .sides import pairs
 
@@ -48,6 +48,7 @@ class Mask:
         ignored: Those that count nowhere.
         rim: The share of the scan's outermost voxels that are in any structure.
         content: A fingerprint of the values and their places.
+        palette: The colours of the values in the file, where it is a picture with a palette.
     """
 
     size: int
@@ -57,6 +58,7 @@ class Mask:
     ignored: int = 0
     rim: float = 0.0
     content: str = ""
+    palette: dict[int, Colour] = field(default_factory=dict)
 
 
 def measure_mask(array: Array, dims: int, labels: Labels | None) -> Mask:

@@ -100,6 +100,7 @@ MENDS: dict[str, str] = {
     "label-not-whole": "draw it again or resample the original mask with nearest neighbour",
     "label-out-of-range": "give the structures values from 1 to 65535",
     "unnamed-label": "name the values under data.labels, or mend the file",
+    "palettes-differ": "",
     "absent-label": "take the name out, or find out where the masks of it are",
     "absent-region": "mend the members of the region",
     "no-foreground": "look whether the right files are taken as masks",

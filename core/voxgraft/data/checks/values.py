@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ...errors import DataError
 from ...volume import Array
 from ..cases import Dataset, Labels
 from ..labelmaps import mend_for
+from ..palettes import check_alike
 from .problem import CaseProblem, Severity, listed
 
 if TYPE_CHECKING:
@@ -62,6 +64,10 @@ def judge_values(dataset: Dataset, looks: Sequence[Look]) -> Iterator[CaseProble
     found = {value for _, mask in masks for value in mask.structures}
     if masks and not found and not any(mask.covered for _, mask in masks):
         yield CaseProblem("no-foreground", "error", None, "every label is empty: there is nothing to learn")
+    try:
+        check_alike((look.case.id, mask.palette) for look, mask in masks)
+    except DataError as error:
+        yield CaseProblem("palettes-differ", "error", None, str(error))
     labels = dataset.labels
     if labels is None or not masks:
         return
