@@ -61,6 +61,7 @@ class ReaderSpec(Component[C, Reader]):
     Attributes:
         suffixes: Lower-case endings such as `.nii.gz`; the longest that fits decides.
         magic: Pairs of (offset, bytes) found in the first kilobyte of its files.
+        by_content: Its files bear any name, also with an ending of another kind: its magic comes before all suffixes.
         series: Files of one folder tree belong together (DICOM): they are scanned in one call.
         structures: It builds a `StructureReader`; a reader of the kind `series` may hand its items to it by name.
         illustrates: Its files (photographs, icons) also lie beside scans as illustrations: in a folder they count only
@@ -71,6 +72,7 @@ class ReaderSpec(Component[C, Reader]):
 
     suffixes: tuple[str, ...]
     magic: tuple[tuple[int, bytes], ...] = ()
+    by_content: bool = False
     series: bool = False
     structures: bool = False
     illustrates: bool = False

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .archives import is_archive, told
 from .data.align import Align, aligned
 from .data.cases import ImageRef
 from .data.palettes import WHAT_TO_DO
@@ -41,9 +42,12 @@ def scan(path: Path | str, catalogue: Catalogue, series: str | None = None) -> l
     if path.is_dir():
         items = _scan_folder(path, catalogue)
         if not items:
-            raise DataError(f"{path}: no file in this folder is of a kind that a reader knows ({_known(catalogue)})")
+            text = f"{path}: no file in this folder is of a kind that a reader knows ({_known(catalogue)})"
+            raise DataError("; ".join([text, *(one.message for one in told(archives_in(path, catalogue)))]))
     elif path.exists():
         spec = choose_reader(path, catalogue)
+        if spec is None and is_archive(path):
+            raise BadImage(path, "it is an archive or a packed file; unpack it and name what was in it")
         if spec is None:
             raise BadImage(path, f"no reader knows this kind of file (known: {_known(catalogue)})")
         items = _scan_files(spec, [path], catalogue)
@@ -86,6 +90,12 @@ def scan_files(files: Iterable[Path], catalogue: Catalogue, *, series_only: bool
             found.setdefault(spec.name, (spec, []))[1].append(file)
     items = [item for spec, group in found.values() for item in _scan_group(spec, group, catalogue)]
     return sorted(items, key=lambda item: (str(item.path), item.series or ""))
+
+
+def archives_in(path: Path, catalogue: Catalogue) -> list[Path]:
+    """The archives and packed files in a folder that no reader claims; none for a file."""
+    files = filter(is_archive, walk(path)) if path.is_dir() else ()
+    return [file for file in files if choose_reader(file, catalogue) is None]
 
 
 def read(source: Path | str | ImageRef, catalogue: Catalogue, series: str | None = None) -> Volume:
@@ -218,6 +228,8 @@ def _of_all(first: Volume, volumes: Sequence[Volume]) -> Item | None:
 def choose_reader(file: Path, catalogue: Catalogue) -> AnySpec | None:
     """The reader of a file: the one with the longest fitting suffix, else the one whose magic bytes are in it.
 
+    The magic bytes of files that bear any name (DICOM) come before every suffix: see `ReaderSpec.by_content`.
+
     Raises:
         DataError: Two readers claim it with equal right.
     """
@@ -234,10 +246,10 @@ def _claiming(file: Path, specs: dict[str, Any]) -> AnySpec | None:
     fits = {spec.name: max((len(s) for s in spec.suffixes if name.endswith(s)), default=0) for spec in specs.values()}
     longest = max(fits.values(), default=0)
     claims = [one for one, length in fits.items() if length == longest] if longest else []
-    if len(claims) != 1:
+    if len(claims) != 1 or not specs[claims[0]].by_content:
         head = _head(file)
-        by_magic = [one for one in claims or specs if _has_magic(head, specs[one])]
-        claims = by_magic or claims
+        sure = [one for one, spec in specs.items() if spec.by_content and _has_magic(head, spec)]
+        claims = sure or [one for one in claims or specs if _has_magic(head, specs[one])] or claims
     if len(claims) > 1:
         raise DataError(f"{file}: the readers {' and '.join(map(repr, claims))} both claim this file; leave one out")
     return specs[claims[0]] if claims else None

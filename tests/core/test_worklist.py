@@ -328,3 +328,21 @@ def test_one_file_may_hold_all_channels(tmp_path: Path, catalogue: Catalogue) ->
     write_scan(tmp_path / "both.nii.gz", np.stack([ball(), ball()], -1))
     (entry,) = found(tmp_path, catalogue, tmp_path / "both.nii.gz", plan=plan_of(tmp_path, **TWO))
     assert entry.state == "waiting" and entry.case == "both"
+
+
+def test_patients_that_share_every_uid_are_scans_of_their_own(tmp_path: Path, catalogue: Catalogue) -> None:
+    same = {"Modality": "MR", "StudyInstanceUID": "1.2", "SeriesInstanceUID": "1.2.3"}
+    for number in range(2):
+        make_series(tmp_path / "in" / str(number), ball() + number, AFFINE, PatientID=f"P{number}", **same)
+    entries = found(tmp_path, catalogue, tmp_path / "in")
+    assert [entry.state for entry in entries] == ["waiting"] * 2 and len({entry.case for entry in entries}) == 2
+    assert len({entry.key for entry in entries}) == 2
+    assert all([flag.code for flag in entry.flags] == ["shared-uid"] for entry in entries)
+
+
+def test_archives_beside_scans_are_left_out_by_name(tmp_path: Path, catalogue: Catalogue) -> None:
+    write_scan(tmp_path / "in" / "a.nii.gz")
+    (tmp_path / "in" / "b.dcm.gz").write_bytes(b"\x1f\x8b\x08")
+    entries = {entry.given.name: entry for entry in found(tmp_path, catalogue, tmp_path / "in")}
+    assert entries["a.nii.gz"].state == "waiting" and entries["b.dcm.gz"].state == "left-out"
+    assert entries["b.dcm.gz"].code == "archive" and "unpack" in entries["b.dcm.gz"].reason

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from ..data.plan import Plan
 from ..errors import UsageError, VoxGraftError
 from ..files import digest
-from ..reading import scan
+from ..reading import archives_in, scan
 from ..texts import escaped, legible
 from ..volume import Item
 from . import channels
@@ -127,6 +127,7 @@ class Finder:
                     found = [item for item in found if not self._is_ours(item.path)]
                     loose += [(item, path) for item in found if item.kind == "image"]
                     entries += [self._structures(item, path) for item in found if item.kind != "image"]
+                    entries += self._archives(path)
         once: dict[tuple[str, str], Entry] = {}
         for entry in (*entries, *self._grouped(loose)):
             once.setdefault(entry.key, entry)
@@ -251,6 +252,13 @@ class Finder:
         reason = "it holds structures that were drawn on an image, and is none itself"
         return self._entry((item,), root, state="left-out", code="structures", reason=reason)
 
+    def _archives(self, root: Path) -> Iterator[Entry]:
+        """What may hold scans and is not looked into."""
+        reason = "it is an archive or a packed file, which is not looked into; unpack it if it holds scans"
+        for path in archives_in(root, self.catalogue):
+            if not self._is_ours(path):
+                yield replace(self._failed(path, root, "archive", reason), state="left-out")
+
     def _refused(self, items: Sequence[Item], root: Path, reason: str) -> Entry:
         if len(items) == 1:
             return self._entry(items, root, state="failed", code="contract", reason=reason)
@@ -279,7 +287,7 @@ def unit_of(item: Item) -> object:
         return item.path, id(item)
     study = item.facts.get("study")
     if study:
-        return study
+        return item.patient, study  # one UID may have been given to the studies of two patients
     return item.path if item.path.is_file() else (item.patient, item.path.parent)
 
 

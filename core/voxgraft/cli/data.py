@@ -13,7 +13,7 @@ import click
 if TYPE_CHECKING:
     from ..conversion import Overlap
     from ..data.regrid import Interpolation
-    from ..volume import Item
+    from ..volume import Item, Problem
 
 
 @click.command()
@@ -21,21 +21,27 @@ if TYPE_CHECKING:
 @click.option("--json", "as_json", is_flag=True, help="One JSON document on standard output.")
 def inspect(path: Path, as_json: bool) -> None:
     """Show what the readers see in a file, a folder or a tree: series, geometry, modality, problems."""
+    from ..archives import told
     from ..discovery import discover
-    from ..reading import scan
+    from ..reading import archives_in, scan
 
+    catalogue = discover()
     with _patience(f"looking at {path}"):
-        items = scan(path, discover())
+        items = scan(path, catalogue)
+        problems = told(archives_in(path, catalogue))
     if as_json:
         import json
 
-        click.echo(json.dumps({"items": [_document(item) for item in items]}, indent=2, allow_nan=False))
+        found = {"items": [_document(item) for item in items], "problems": [_problem(one) for one in problems]}
+        click.echo(json.dumps(found, indent=2, allow_nan=False))
         return
     if len(items) > 1 and sys.stdout.isatty():
         _show_table(path, items)
     else:
         for item in items:
             _show(item)
+    for one in problems:
+        click.secho(f"{one.severity}: {one.message} [{one.code}]", fg=_COLOURS[one.severity])
     click.echo(_summary(items))
 
 
@@ -114,7 +120,6 @@ def _patience(what: str) -> Iterator[None]:
 
 def _document(item: Item) -> dict[str, Any]:
     """What `inspect --json` says of one image; the affine is null where the header could not be understood."""
-    problems = [{"code": one.code, "message": one.message, "severity": one.severity} for one in item.problems]
     return {
         "path": item.path.as_posix(),
         "reader": item.reader,
@@ -129,8 +134,12 @@ def _document(item: Item) -> dict[str, Any]:
         "names": [str(name) for name in item.facts.get("names") or ()],
         "references": [str(name) for name in item.facts.get("references") or ()],
         "files": len(item.files),
-        "problems": problems,
+        "problems": [_problem(one) for one in item.problems],
     }
+
+
+def _problem(problem: Problem) -> dict[str, str]:
+    return {"code": problem.code, "message": problem.message, "severity": problem.severity}
 
 
 def _show(item: Item) -> None:

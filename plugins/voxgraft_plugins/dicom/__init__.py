@@ -19,6 +19,7 @@ def voxgraft_readers() -> list[ReaderSpec[DicomConfig]]:
             summary="DICOM images, classic and enhanced, sorted and checked strictly",
             suffixes=(".dcm", ".dicom", ".ima"),
             magic=((128, b"DICM"),),
+            by_content=True,
             series=True,
             config=_config,
             build=_build,

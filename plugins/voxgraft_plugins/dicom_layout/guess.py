@@ -8,6 +8,8 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from voxgraft.archives import is_archive
+
 from .names import SIDECARS
 
 NAMES = (".dcm", ".dicom", ".ima", "")
@@ -17,16 +19,29 @@ MOST = 5000
 
 
 def guess(folder: Path) -> Mapping[str, Any] | None:
-    """The options for a folder in which everything that is no sidecar is called as DICOM files are, and one is such."""
-    found = [file for file in islice(_files(folder), MOST) if file.suffix.lower() not in SIDECARS]
-    if not found or not all(file.suffix.lower() in NAMES or file.suffix[1:].isdigit() for file in found):
+    """The options for a folder in which everything that is no sidecar is DICOM by its name or content, and one is."""
+    found = [file for file in islice(_files(folder), MOST) if not _is_sidecar(file)]
+    if not found or not all(_is_named(file) or _is_dicom(file) for file in found) or not _is_dicom(found[0]):
         return None
+    return {"path": folder, "labels": {"source": "auto"}}
+
+
+def _is_sidecar(file: Path) -> bool:
+    inside = Path(file.stem).suffix.lower()  # `.nii.gz` is an image of another kind
+    packed = is_archive(file) and (file.suffix.lower() != ".gz" or inside in (*NAMES, ".tar"))
+    return (file.suffix.lower() in SIDECARS or packed) and not _is_dicom(file)
+
+
+def _is_named(file: Path) -> bool:
+    return file.suffix.lower() in NAMES or file.suffix[1:].isdigit()
+
+
+def _is_dicom(file: Path) -> bool:
     try:
-        with found[0].open("rb") as stream:
-            head = stream.read(132)
+        with file.open("rb") as stream:
+            return stream.read(132)[128:] == b"DICM"
     except OSError:
-        return None
-    return {"path": folder, "labels": {"source": "auto"}} if head[128:] == b"DICM" else None
+        return False
 
 
 def _files(folder: Path) -> Iterator[Path]:

@@ -7,9 +7,11 @@ from collections.abc import Mapping, Sequence, Set
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from voxgraft.archives import told
 from voxgraft.data.align import Align
 from voxgraft.data.cases import Case, Dataset, Described, ImageRef
 from voxgraft.errors import DataError
+from voxgraft.reading import archives_in
 from voxgraft.volume import Item, Problem
 
 from .config import DicomConfig, LabelRules
@@ -97,6 +99,7 @@ class DicomLayout:
         catalogue: Catalogue = discover().with_options("reader", self._readers)
         items, notes = headers_of(self._config, catalogue)
         self._notes += notes
+        self._problems += told(archives_in(self._config.path, catalogue))
         if not items:
             raise DataError(f"{self._config.path}: holds no DICOM series")
         return items

@@ -11,11 +11,12 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from ...archives import told
 from ...component import LayoutSpec
 from ...discovery import Catalogue
 from ...errors import BrokenPlugin, DataError, UsageError
 from ...interfaces import Layout
-from ...reading import scan
+from ...reading import archives_in, scan
 from ...slot import Chosen, choose
 from ...volume import Item
 from ..cases import Case, Dataset, ImageRef
@@ -48,7 +49,8 @@ def guess_dataset(path: Path, catalogue: Catalogue) -> tuple[str, Dataset]:
         return chosen.name, _with_masks(dataset)
     if failure is not None:
         raise failure
-    return "", loose(path, scan(path, catalogue))
+    dataset = loose(path, scan(path, catalogue))
+    return "", replace(dataset, problems=told(archives_in(path, catalogue)))
 
 
 def _with_masks(dataset: Dataset) -> Dataset:

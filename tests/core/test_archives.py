@@ -1,0 +1,77 @@
+"""DICOM by its content before its name, and archives that are named where nobody looks into them."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import shutil
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from dicom_series import make_series
+from voxgraft.cli import main
+from voxgraft.data.checks.guess import guess_dataset
+from voxgraft.discovery import Catalogue
+from voxgraft.errors import DataError
+from voxgraft.reading import choose_reader, read, scan
+from voxgraft.slot import choose
+
+ARRAY = np.arange(8 * 6 * 5, dtype=np.int16).reshape(8, 6, 5)
+AFFINE = np.diag([-1.0, -1.0, 2.5, 1.0])
+ENDINGS = ("", ".img", ".hdr", ".nii", ".nii.gz", ".png", ".jpg", ".tif", ".mha", ".txt", ".dat", ".001", ".zip")
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_dicom_is_known_by_its_content_whatever_it_is_called(tmp_path: Path, catalogue: Catalogue, ending: str) -> None:
+    files = make_series(tmp_path / "scan", ARRAY, AFFINE, name="011-{:04d}" + ending)
+    assert {spec.name for file in files if (spec := choose_reader(file, catalogue)) is not None} == {"dicom"}
+    (item,) = scan(tmp_path, catalogue)
+    assert (item.reader, item.shape, item.problems) == ("dicom", (8, 6, 5), ())
+    np.testing.assert_array_equal(read(tmp_path, catalogue).array, ARRAY)
+    for case in (
+        guess_dataset(tmp_path, catalogue)[1].cases,
+        choose(catalogue, "layout", {"use": "dicom", "path": tmp_path}).build().read().cases,
+    ):
+        assert len(case) == 1 and len(case[0].images[0].files) == 5  # type: ignore[union-attr]
+
+
+def test_a_tree_of_dicom_with_foreign_endings_is_guessed_to_be_one(tmp_path: Path, catalogue: Catalogue) -> None:
+    make_series(tmp_path / "scan", ARRAY, AFFINE, name="{:04d}.img")
+    assert guess_dataset(tmp_path, catalogue)[0] == "dicom"
+
+
+def packed(folder: Path) -> None:
+    """A series, a packed slice and two archives beside it, and a packed text, which is no scan."""
+    files = make_series(folder / "scan", ARRAY, AFFINE)
+    (folder / "more.dcm.gz").write_bytes(gzip.compress(files[0].read_bytes()))
+    (folder / "notes.json.gz").write_bytes(gzip.compress(b"{}"))
+    with zipfile.ZipFile(folder / "old.zip", "w") as archive:
+        archive.write(files[1], "0001.dcm")
+    shutil.make_archive(str(folder / "older"), "gztar", folder / "scan")
+
+
+NAMES = ("more.dcm.gz", "old.zip", "older.tar.gz")
+
+
+def test_archives_are_named_by_inspect_and_check(tmp_path: Path, catalogue: Catalogue) -> None:
+    packed(tmp_path)
+    for call in (["inspect", str(tmp_path)], ["check", str(tmp_path)]):
+        found = CliRunner().invoke(main, call)
+        assert found.exit_code == 0 and "3 archives or packed files" in found.output, found.output
+        assert all(name in found.output for name in NAMES) and "notes.json" not in found.output
+    document = json.loads(CliRunner().invoke(main, ["inspect", str(tmp_path), "--json"]).output)
+    assert [one["code"] for one in document["problems"]] == ["archive"] and len(document["items"]) == 1
+    _, dataset = guess_dataset(tmp_path, catalogue)
+    assert [(one.code, one.severity) for one in dataset.problems] == [("archive", "warning")]
+
+
+def test_a_folder_of_archives_alone_says_so(tmp_path: Path, catalogue: Catalogue) -> None:
+    (tmp_path / "scan.7z").write_bytes(b"7z\xbc\xaf\x27\x1c")
+    with pytest.raises(DataError, match=r"scan\.7z"):
+        scan(tmp_path, catalogue)
+    with pytest.raises(DataError, match="unpack"):
+        scan(tmp_path / "scan.7z", catalogue)
