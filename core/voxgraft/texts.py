@@ -58,7 +58,7 @@ def _cell(value: object) -> object:
         return repr(value) if math.isfinite(value) else ""
     if not isinstance(value, str):
         return value
-    text = encodable(value)
+    text = encodable(value).replace("\r", "\\r")  # csv.writer quotes it only where it ends lines
     return f"'{text}" if _is_formula(text) and not _NUMBER.fullmatch(text) else text
 
 
@@ -68,4 +68,4 @@ def as_written(cell: str) -> str:
 
 
 def _is_formula(text: str) -> bool:
-    return text.startswith(("\t", "\r")) or text.lstrip().startswith(tuple(_FORMULA))
+    return text.startswith("\t") or text.lstrip().startswith(tuple(_FORMULA))

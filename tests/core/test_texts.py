@@ -39,7 +39,7 @@ def test_json_keeps_what_utf_8_can_hold() -> None:
     assert encodable("two\nlines\\") == "two\nlines\\" and encodable("M\udcfcller\\") == r"M\xfcller\\"
 
 
-CALCULATED = ["=1+1", "+1+1", "-1+1", "@SUM(A1)", "\t=1", "\r=1", " =1", "\uff1d1+1", "=cmd|' /C calc'!A0", "-", "-x"]
+CALCULATED = ["=1+1", "+1+1", "-1+1", "@SUM(A1)", "\t=1", " =1", "\uff1d1+1", "=cmd|' /C calc'!A0", "-", "-x"]
 
 
 @pytest.mark.parametrize("text", CALCULATED)
@@ -56,6 +56,12 @@ def test_numbers_are_not_spoiled(number: str) -> None:
     write_rows(file, [(number, float(number), -3, math.nan, -math.inf)])
     (row,) = csv.reader(io.StringIO(file.getvalue()))
     assert row == [number, repr(float(number)), "-3", "", ""]
+
+
+def test_a_carriage_return_breaks_no_row() -> None:
+    file = io.StringIO()
+    write_rows(file, [("a\r=1", "b")])
+    assert list(csv.reader(io.StringIO(file.getvalue(), newline=""))) == [[r"a\r=1", "b"]]
 
 
 def test_an_apostrophe_of_the_users_own_stays() -> None:
