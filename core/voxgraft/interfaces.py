@@ -11,8 +11,10 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from .data.cases import Dataset, Labels
+    from .discovery import Catalogue
     from .model.transfer import TransferStrategy
     from .model.weights import Weights
+    from .models import Resolver
     from .runs.run import Run
     from .scoring.pair import MaskPair
     from .volume import Item, Problem, Volume
@@ -97,11 +99,11 @@ class Layout(Protocol):
 
 
 @runtime_checkable
-class LooksAtImages(Layout, Protocol):
-    """A layout that looks at images through their readers, such as a tree of DICOM files."""
+class ReadsImages(Protocol):
+    """A layout or a writer that reads images itself, such as a tree of DICOM files or a report with measurements."""
 
-    def use_readers(self, options: Mapping[str, Mapping[str, Any]]) -> None:
-        """Look at them with these options, by the names of readers; called before `read`, where there are any."""
+    def use_readers(self, catalogue: Catalogue) -> None:
+        """Read them with these readers, which have the options of the workflow; called before anything else."""
         ...
 
 
@@ -140,8 +142,11 @@ class Encoder(Protocol):
         """
         ...
 
-    def weights(self) -> Weights | None:
+    def weights(self, models: Resolver | None = None) -> Weights | None:
         """The pretrained tensors under the names of `make`'s module; None to train from scratch.
+
+        Args:
+            models: Where registered models are looked up; a workflow's own registry, in every process.
 
         Raises:
             ModelError: The weights that the options name are not here; the message says how to get them.

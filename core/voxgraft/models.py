@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from contextvars import ContextVar
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -25,9 +23,6 @@ REGISTRY = "mlflow"
 """The store that keeps versions, unless another is named."""
 
 CHAMPION, CHALLENGER = "champion", "challenger"
-
-_PLACE: ContextVar[str | None] = ContextVar("tracking URI of the workflow at hand", default=None)
-"""Set by `looked_up_at` alone. Encoders and strategies name models deep below the workflow that says where they are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,24 +91,27 @@ class Registry(Store, Protocol):
         ...
 
 
-@contextmanager
-def looked_up_at(uri: str | None) -> Iterator[None]:
-    """Within it, references such as `models:/NAME@ALIAS` are looked up at a tracking URI; None changes nothing."""
-    token = _PLACE.set(uri or _PLACE.get())
-    try:
-        yield
-    finally:
-        _PLACE.reset(token)
+@dataclass(frozen=True, slots=True)
+class Resolver:
+    """Finds the packages that references name; it is handed to whatever names a model, to worker processes too.
 
-
-def resolve(reference: str | Path, catalogue: Catalogue) -> Package:
-    """The package that a reference names: a folder, a file, or what a store answers to, such as `models:/NAME@ALIAS`.
-
-    Raises:
-        ModelError: There is no such model, or its package is damaged.
+    Attributes:
+        catalogue: What is installed, its readers with the options of the workflow.
+        uri: The tracking URI at which `models:/NAME@ALIAS` is looked up; None means `MLFLOW_TRACKING_URI`, or
+            `voxgraft.db` in the working directory.
     """
-    text = str(reference)
-    return read_package(_store_for(text, catalogue).fetch(text))
+
+    catalogue: Catalogue
+    uri: str | None = None
+
+    def resolve(self, reference: str | Path) -> Package:
+        """The package of a folder, of a file, or of what a store answers to, such as `models:/NAME@ALIAS`.
+
+        Raises:
+            ModelError: There is no such model, or its package is damaged.
+        """
+        text = str(reference)
+        return read_package(_build(_store_for(text, self.catalogue), self).fetch(text))
 
 
 def registry(catalogue: Catalogue, uri: str | None = None, *, create: bool = False) -> Registry:
@@ -138,8 +136,8 @@ def cache_folder() -> Path:
     return (Path(home) if home else Path.home() / ".cache") / "voxgraft"
 
 
-def _store_for(reference: str, catalogue: Catalogue) -> Store:
-    """Build the store that answers to a reference: by its scheme, or the one of paths."""
+def _store_for(reference: str, catalogue: Catalogue) -> AnySpec:
+    """The store that answers to a reference: by its scheme, or the one of paths."""
     cards = [card for _, card in catalogue.of("store") if isinstance(card, StoreSpec)]
     found = [card for card in cards if any(reference.startswith(scheme) for scheme in card.schemes)]
     if len(found) > 1:
@@ -149,11 +147,10 @@ def _store_for(reference: str, catalogue: Catalogue) -> Store:
         raise ModelError(
             f"{reference}: no store answers to this; known are paths, {', '.join(known) or 'nothing else'}"
         )
-    return _build(found[0] if found else catalogue.get("store", FOLDERS), catalogue)
+    return found[0] if found else catalogue.get("store", FOLDERS)
 
 
-def _build(card: AnySpec, catalogue: Catalogue) -> Store:
-    place = _PLACE.get()
-    options = {"uri": place} if place and "uri" in card.config().model_fields else {}
-    store: Store = Chosen(card, card.config()(**options), catalogue.origin(card).plugin).build()
+def _build(card: AnySpec, resolver: Resolver) -> Store:
+    options = {"uri": resolver.uri} if resolver.uri and "uri" in card.config().model_fields else {}
+    store: Store = Chosen(card, card.config()(**options), resolver.catalogue.origin(card).plugin).build()
     return store

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .errors import BrokenPlugin, DataError, UsageError, VoxGraftError
+from .interfaces import ReadsImages, Writer
 from .slot import choose
 
 if TYPE_CHECKING:
@@ -45,7 +46,10 @@ def write(
         raise DataError(f"{target}: the writer {spec.name!r} does not write images of {volume.dims} axes")
     chosen = choose(catalogue, "writer", {"use": spec.name})
     try:
-        chosen.build().write(volume, target, labels=labels, facts=facts or {})
+        made: Writer = chosen.build()
+        if isinstance(made, ReadsImages):
+            made.use_readers(catalogue)
+        made.write(volume, target, labels=labels, facts=facts or {})
     except VoxGraftError:
         raise
     except OSError as error:

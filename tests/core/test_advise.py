@@ -153,7 +153,7 @@ def test_without_weights_at_hand_there_is_no_evidence() -> None:
 
 def played(monkeypatch, gain: float, seconds: float = 0.01, volumes: int = 8):
     """A tournament whose trainings are made up: transfer gains so much over scratch, a step takes so long."""
-    workflow = SimpleNamespace(transfer=[])
+    workflow = SimpleNamespace(transfer=[], supervised=True)
     run = SimpleNamespace(workflow=workflow, split=SimpleNamespace(train=["a"] * 8))
     game = Tournament(run, [], Clock(1.0), lambda *args, **more: None, lambda text: None)
     asked = []

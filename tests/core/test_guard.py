@@ -145,14 +145,13 @@ def test_the_twin_of_a_start_that_is_its_own_is_no_evidence(tmp_path, data_set, 
     """Weights that are what the twin draws by itself: both networks are the same one."""
     from safetensors.torch import save_file
 
-    from voxgraft.data.plan import read_plan
     from voxgraft.train.begin import start_network
 
     path = workflow(tmp_path, data_set)
     plain = read(path, catalogue, [*QUICK, "training.budget=6 steps"])
     run = run_workflow(plain, catalogue, tmp_path / "plain", steps=["plan"], progress=Progress(quiet=True))
     torch.manual_seed(plain.training.seed)
-    network, _ = start_network(plain, read_plan(run.folder / "plan.json"))
+    network, _ = start_network(plain, run.plan, run.models)
     save_file(dict(network.state_dict()), tmp_path / "own.safetensors")
     own = f"model.encoder.weights='file:{tmp_path / 'own.safetensors'}'"
     checked = read(path, catalogue, [*QUICK, "training.budget=6 steps", "guard=twin", own])

@@ -20,7 +20,7 @@ from voxgraft.files import sha256
 from voxgraft.infer.ensemble import Ensemble, predictor_of
 from voxgraft.infer.predictor import Predictor
 from voxgraft.model.pretrained import named_weights
-from voxgraft.models import resolve
+from voxgraft.models import Resolver
 from voxgraft.package import pack, read_package, unpack
 from voxgraft.progress import Progress
 from voxgraft.reading import read as read_image
@@ -112,7 +112,7 @@ def test_an_ensemble_is_registered_and_segments_from_the_registry(crossed, data_
     assert json.loads((again.folder / "register.json").read_text())["reference"] == "models:/boxes/1"
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
     monkeypatch.setenv("VOXGRAFT_CACHE", str(tmp_path / "cache"))
-    package = resolve("models:/boxes@champion", catalogue)
+    package = Resolver(catalogue).resolve("models:/boxes@champion")
     assert package.hash == read_package(crossed.package).hash and len(package.members) == 3
     scan = data_set / "imagesTr" / "box_001.nii.gz"
     called = [
@@ -131,7 +131,7 @@ def test_an_ensemble_is_registered_and_segments_from_the_registry(crossed, data_
     wanted = predictor_of(package, catalogue, device="cpu").predict(read_image(scan, catalogue)).labels.array
     assert np.array_equal(read_image(mask, catalogue).array, wanted) and wanted.any()
     with pytest.raises(ModelError, match=r"holds no tensors under 'encoder\.'"):
-        named_weights("models:/boxes@champion")
+        named_weights("models:/boxes@champion", Resolver(catalogue))
 
 
 def test_a_damaged_member_list_is_refused(crossed, tmp_path) -> None:

@@ -15,7 +15,7 @@ from voxgraft.data.cases import Label, Labels
 from voxgraft.data.plan import Plan
 from voxgraft.discovery import Catalogue, Origin, discover
 from voxgraft.errors import BrokenPlugin, ModelError, PluginError
-from voxgraft.models import cache_folder, registry, resolve
+from voxgraft.models import Resolver, cache_folder, registry
 from voxgraft.package import Package, pack, write_package
 
 
@@ -76,43 +76,43 @@ def test_a_folder_a_run_s_folder_and_a_file_are_the_same_model(
 ) -> None:
     archive = pack(package.folder, tmp_path / "liver.voxgraft.zip")
     for reference in (package.folder, package.folder.parent, archive, str(archive)):
-        assert resolve(reference, own).hash == package.hash
+        assert Resolver(own).resolve(reference).hash == package.hash
 
 
 def test_a_file_is_unpacked_once_and_again_when_the_copy_is_damaged(
     own: Catalogue, package: Package, tmp_path: Path
 ) -> None:
     archive = pack(package.folder, tmp_path / "liver.voxgraft.zip")
-    folder = resolve(archive, own).folder
+    folder = Resolver(own).resolve(archive).folder
     assert folder.is_relative_to(cache_folder())
     stamp = (folder / "card.md").stat().st_mtime_ns
-    assert resolve(archive, own).folder == folder and (folder / "card.md").stat().st_mtime_ns == stamp
+    assert Resolver(own).resolve(archive).folder == folder and (folder / "card.md").stat().st_mtime_ns == stamp
     (folder / "model.safetensors").write_bytes(b"x")
-    assert resolve(archive, own).hash == package.hash
+    assert Resolver(own).resolve(archive).hash == package.hash
 
 
 def test_a_store_of_another_plugin_answers_to_its_scheme(own: Catalogue, package: Package) -> None:
     offer(own, package.folder)
-    assert resolve("shelf:liver", own).hash == package.hash
+    assert Resolver(own).resolve("shelf:liver").hash == package.hash
 
 
 def test_two_stores_of_one_scheme_are_named(own: Catalogue, package: Package) -> None:
     offer(own, package.folder)
     offer(own, package.folder, "other", "rack")
     with pytest.raises(PluginError, match="rack and shelf both answer"):
-        resolve("shelf:liver", own)
+        Resolver(own).resolve("shelf:liver")
 
 
 def test_what_a_store_gives_is_verified(own: Catalogue, tmp_path: Path) -> None:
     offer(own, tmp_path)
     with pytest.raises(ModelError, match="no model package"):
-        resolve("shelf:liver", own)
+        Resolver(own).resolve("shelf:liver")
 
 
 def test_a_store_that_breaks_is_named(own: Catalogue) -> None:
     offer(own, lambda config: 1 / 0)
     with pytest.raises(BrokenPlugin, match="'shelf'"):
-        resolve("shelf:liver", own)
+        Resolver(own).resolve("shelf:liver")
 
 
 @pytest.mark.parametrize(
@@ -128,13 +128,13 @@ def test_what_is_not_there_is_said(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     with pytest.raises(ModelError, match=words):
-        resolve(reference, own)
+        Resolver(own).resolve(reference)
 
 
 def test_a_file_that_is_no_package_is_named(own: Catalogue, tmp_path: Path) -> None:
     (tmp_path / "weights.pth").write_bytes(b"\x80\x04.")
     with pytest.raises(ModelError, match=r"weights\.pth: is no readable zip file"):
-        resolve(tmp_path / "weights.pth", own)
+        Resolver(own).resolve(tmp_path / "weights.pth")
 
 
 def test_a_store_without_versions_is_no_registry(package: Package) -> None:

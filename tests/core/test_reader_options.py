@@ -182,10 +182,12 @@ def test_a_dry_run_measures_with_the_options(flow: FlowOf, catalogue: Catalogue,
 def test_a_layout_that_looks_at_images_looks_with_the_options(
     flow: FlowOf, catalogue: Catalogue, asked: set[str]
 ) -> None:
-    assert len(find_dataset(flow(STORED)).cases) == 3 and asked == {"stored"}
+    assert len(find_dataset(flow(STORED), catalogue).cases) == 3 and asked == {"stored"}
     asked.clear()
     beside = flow(STORED, f"data.unlabelled={json.dumps(flow().document()['data']['layout'])}")
-    assert len(other_sets(beside)["unlabelled"].cases) == 3 and asked == {"stored"}
+    assert len(
+        other_sets(beside, catalogue.with_options("reader", beside.data.reader_options))["unlabelled"].cases
+    ) == 3 and asked == {"stored"}
 
 
 def test_an_index_is_for_the_options_it_was_made_with(catalogue: Catalogue) -> None:

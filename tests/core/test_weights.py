@@ -6,7 +6,7 @@ import os
 import pickle
 import sys
 from pathlib import Path
-from types import ModuleType, SimpleNamespace
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -138,16 +138,14 @@ def test_a_file_gives_its_encoder_and_its_fingerprint(tmp_path: Path) -> None:
     assert named_weights("none") is None
 
 
-def test_a_registered_model_gives_its_encoder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_registered_model_gives_its_encoder(tmp_path: Path) -> None:
     path = tmp_path / "model.safetensors"
     plan = SimpleNamespace(modality="ct", channels=("plain", "contrast"))
     package = SimpleNamespace(weights=path, hash="0123456789abcdef", facts={"licence": "CC0"}, plan=plan)
     asked: list[str] = []
-    models = ModuleType("voxgraft.models")
-    models.resolve = lambda reference, catalogue: asked.append(reference) or package  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "voxgraft.models", models)
+    models = SimpleNamespace(resolve=lambda reference: asked.append(reference) or package)
     save_file({"encoder.a": torch.ones(2), "heads.0.weight": torch.ones(2)}, path)
-    weights = named_weights("models:/liver@champion")
+    weights = named_weights("models:/liver@champion", models)
     assert weights is not None
     assert asked == ["models:/liver@champion"]
     assert list(weights.tensors) == ["a"]
@@ -156,7 +154,7 @@ def test_a_registered_model_gives_its_encoder(tmp_path: Path, monkeypatch: pytes
     assert (weights.contract.channels, weights.contract.seen[:28]) == (2, "CT images (plain, contrast),")
     save_file({"heads.0.weight": torch.ones(2)}, path)
     with pytest.raises(ModelError, match="no model with an encoder"):
-        named_weights("models:/liver@champion")
+        named_weights("models:/liver@champion", models)
 
 
 def test_files_of_packages_are_found_without_importing_them() -> None:

@@ -16,7 +16,7 @@ from voxgraft.errors import ModelError
 from voxgraft.infer.build import network_of
 from voxgraft.model.network import SegmentationNetwork
 from voxgraft.model.weights import load_weights
-from voxgraft.models import registry
+from voxgraft.models import Resolver, registry
 from voxgraft.package import write_package
 from voxgraft.sections import Model
 from voxgraft.train.begin import start_network
@@ -104,7 +104,7 @@ def test_a_registered_model_gives_its_encoder_or_all_of_itself(
 ) -> None:
     for name, dims in (("volumes", 3), ("slices", 2), ("encoder", 3)):
         model = model_of(catalogue, dims, weights=f"models:/{name}@champion")
-        net, weights = network(catalogue, dims, 9), model.encoder.build().weights()
+        net, weights = network(catalogue, dims, 9), model.encoder.build().weights(Resolver(catalogue))
         assert weights is not None
         report = load_weights(net.encoder, weights)
         assert (report.share, report.dropped, report.licence) == (1.0, (), "CC0")
@@ -127,7 +127,7 @@ def test_a_registered_model_gives_its_encoder_or_all_of_itself(
             assert torch.equal(net(image).logits, registered["volumes"](image).logits) is whole
 
 
-def job(catalogue: Catalogue, start: str, dims: int, classes: int = 2) -> tuple[Any, Plan]:
+def job(catalogue: Catalogue, start: str, dims: int, classes: int = 2) -> tuple[Any, Plan, Resolver]:
     """What a training is started from."""
     document = {
         "voxgraft": 1,
@@ -135,7 +135,7 @@ def job(catalogue: Catalogue, start: str, dims: int, classes: int = 2) -> tuple[
         "data": {"layout": {"use": "pairs", "path": "."}, "modality": "mr"},
         "model": {"dims": dims, "encoder": ENCODER, "decoder": {"use": "unet"}, "start": start},
     }
-    return from_document(document, catalogue), plan_of(dims, classes)
+    return from_document(document, catalogue), plan_of(dims, classes), Resolver(catalogue)
 
 
 @pytest.mark.parametrize(
@@ -151,7 +151,7 @@ def test_what_is_not_there_or_does_not_fit_is_one_sentence(
     catalogue: Catalogue, registered: dict[str, SegmentationNetwork], reference: str, dims: int, said: str
 ) -> None:
     def encoder_alone() -> None:
-        weights = model_of(catalogue, dims, weights=reference).encoder.build().weights()
+        weights = model_of(catalogue, dims, weights=reference).encoder.build().weights(Resolver(catalogue))
         assert weights is not None
         load_weights(network(catalogue, dims, 9).encoder, weights)
 

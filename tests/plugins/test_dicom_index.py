@@ -21,6 +21,7 @@ import voxgraft_plugins.dicom_layout.index as index
 from dicom_series import make_series
 from dicom_structures import make_seg
 from voxgraft.data.cases import Dataset
+from voxgraft.data.dataset import read_layout
 from voxgraft.discovery import Catalogue, discover
 from voxgraft.errors import DataError
 from voxgraft.progress import Progress
@@ -286,7 +287,7 @@ def test_several_processes_may_index_one_tree_at_once(catalogue: Catalogue, tmp_
 
 
 def layout(catalogue: Catalogue, path: Path, **options: Any) -> Dataset:
-    found: Dataset = choose(catalogue, "layout", {"use": "dicom", "path": path, **options}).build().read()
+    found: Dataset = read_layout(choose(catalogue, "layout", {"use": "dicom", "path": path, **options}), catalogue)
     return found
 
 

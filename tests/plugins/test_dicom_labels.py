@@ -14,7 +14,7 @@ from pydicom.dataset import Dataset as Header
 from dicom_series import make_series
 from dicom_structures import make_rtstruct, make_seg
 from voxgraft.data.cases import Case, Dataset
-from voxgraft.data.dataset import with_rater
+from voxgraft.data.dataset import read_layout, with_rater
 from voxgraft.data.fingerprint import content_hash
 from voxgraft.discovery import Catalogue
 from voxgraft.errors import DataError
@@ -30,7 +30,7 @@ OTHER = (slice(7, 10), slice(3, 7), slice(2, 5))
 
 def read(catalogue: Catalogue, path: Path, labels: Any = None, **options: Any) -> Dataset:
     rules = {"use": "dicom", "path": path, "labels": labels or {"source": "auto"}, **options}
-    found: Dataset = choose(catalogue, "layout", rules).build().read()
+    found: Dataset = read_layout(choose(catalogue, "layout", rules), catalogue)
     return found
 
 
@@ -255,7 +255,7 @@ def test_a_damaged_object_is_told_and_the_rest_goes_on(catalogue: Catalogue, tmp
 def test_objects_that_nobody_asked_for_are_told(catalogue: Catalogue, tmp_path: Path) -> None:
     seg(tmp_path / "x.dcm", series(tmp_path / "a"))
     layout = choose(catalogue, "layout", {"use": "dicom", "path": tmp_path})
-    found: Dataset = layout.build().read()
+    found: Dataset = read_layout(layout, catalogue)
     assert found.cases[0].label is None and any("1 SEG with structures not used" in note for note in found.notes)
 
 

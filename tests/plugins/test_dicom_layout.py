@@ -14,6 +14,7 @@ from pydicom.uid import generate_uid
 from dicom_series import make_series
 from voxgraft.data.align import Align
 from voxgraft.data.cases import Dataset
+from voxgraft.data.dataset import read_layout
 from voxgraft.discovery import Catalogue
 from voxgraft.errors import DataError
 from voxgraft.reading import read as read_image
@@ -21,7 +22,7 @@ from voxgraft.slot import choose
 
 
 def read(catalogue: Catalogue, **options: Any) -> Dataset:
-    found: Dataset = choose(catalogue, "layout", {"use": "dicom", **options}).build().read()
+    found: Dataset = read_layout(choose(catalogue, "layout", {"use": "dicom", **options}), catalogue)
     return found
 
 

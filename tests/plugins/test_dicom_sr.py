@@ -15,7 +15,7 @@ from pydicom import dcmread
 from pydicom.dataset import Dataset
 
 from dicom_masks import DCIODVFY, FACTS, LABELS, ORIENTATIONS, blobs, complaints, only, overlapping, series, wanted
-from voxgraft.discovery import Catalogue
+from voxgraft.discovery import Catalogue, discover
 from voxgraft.errors import DataError
 from voxgraft.reading import read_item
 from voxgraft.volume import Volume
@@ -27,7 +27,9 @@ from voxgraft_plugins.dicom_sr.writer import ReportWriter
 
 
 def written(mask: Volume, path: Path, **options: Any) -> Dataset:
-    ReportWriter(ReportConfig(**options)).write(mask, path, labels=LABELS, facts=FACTS)
+    made = ReportWriter(ReportConfig(**options))
+    made.use_readers(discover())
+    made.write(mask, path, labels=LABELS, facts=FACTS)
     return dcmread(path)
 
 

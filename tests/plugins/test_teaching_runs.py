@@ -21,6 +21,7 @@ from voxgraft.advise.candidates import encoders_at_hand
 from voxgraft.discovery import Catalogue
 from voxgraft.errors import DataError, TrainingError, WorkflowError
 from voxgraft.model.network import SegmentationNetwork
+from voxgraft.models import Resolver
 from voxgraft.package import read_package
 from voxgraft.progress import Progress
 from voxgraft.runs.engine import run_workflow
@@ -291,9 +292,9 @@ def test_the_second_network_starts_elsewhere_whatever_the_seeds(catalogue: Catal
         written["training"]["seed"] = seed
         workflow = from_document(written, catalogue)
         torch.manual_seed(seed)
-        heads.append(start_network(workflow, plan())[0].heads[0].weight)
+        heads.append(start_network(workflow, plan(), Resolver(catalogue))[0].heads[0].weight)
         for own in (1, 7, -7, 10**40):
-            heads.append(another_network(workflow, plan(), own).heads[0].weight)
+            heads.append(another_network(workflow, plan(), own, Resolver(catalogue)).heads[0].weight)
     assert len({tuple(head.flatten().tolist()) for head in heads}) == len(heads) == 10
 
 
@@ -315,7 +316,7 @@ def test_pretraining_without_labels_gives_an_encoder_to_start_from(
     start["model"]["encoder"]["weights"] = "models:/squares-encoder@champion"
     started = from_document(start, catalogue)
     torch.manual_seed(0)
-    network, report = start_network(started, first.plan)
+    network, report = start_network(started, first.plan, Resolver(catalogue, uri))
     kept = load_file(read_package(first.package).weights)
     mine = network.state_dict()
     encoder = {name for name in mine if name.startswith("encoder.")}

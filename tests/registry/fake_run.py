@@ -15,6 +15,7 @@ from voxgraft.data.cases import Case, Dataset, ImageRef, Label, Labels
 from voxgraft.data.plan import Plan
 from voxgraft.discovery import Catalogue, Origin, discover
 from voxgraft.files import digest, write_json, write_text
+from voxgraft.models import Resolver
 from voxgraft.package import Package, write_package
 from voxgraft.progress import Progress
 from voxgraft.runs.run import Run
@@ -118,7 +119,9 @@ def make_run(folder: Path, uri: str, catalogue: Catalogue, **sections: Any) -> R
     write_text(folder / "workflow.yaml", dump(workflow.document()))
     plugins = {"stub": {"distribution": "stub", "version": "1.0", "sha256": "a" * 64}}
     write_json(folder / "environment.json", {"voxgraft": "0.1.0", "python": "3.11", "plugins": plugins})
-    run = Run(folder, workflow, catalogue, Progress(stream=io.StringIO()), _dataset=Dataset(tuple(cases)))
+    run = Run(
+        folder, workflow, Resolver(catalogue, uri), Progress(stream=io.StringIO()), _dataset=Dataset(tuple(cases))
+    )
     if (folder / "run.json").exists():
         run.identity.update(json.loads((folder / "run.json").read_text()))
     return run

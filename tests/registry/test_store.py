@@ -15,7 +15,7 @@ from fake_run import scores_document, small_package
 
 from voxgraft.discovery import Catalogue
 from voxgraft.errors import ModelError, TrackingError
-from voxgraft.models import Registry, looked_up_at, resolve
+from voxgraft.models import Registry, Resolver
 from voxgraft.package import MANIFEST, MEMBERS, Package, read_package
 from voxgraft_registry.config import MlflowStoreConfig
 from voxgraft_registry.references import parse
@@ -54,10 +54,9 @@ def test_models_are_looked_up_where_the_workflow_at_hand_tracks(
     store: MlflowStore, package: Package, uri: str, catalogue: Catalogue
 ) -> None:
     store.register(package, "brain")
-    with looked_up_at(uri), looked_up_at(None):
-        assert resolve("models:/brain/1", catalogue).hash == package.hash
+    assert Resolver(catalogue, uri).resolve("models:/brain/1").hash == package.hash
     with pytest.raises(TrackingError, match="no registry here"):
-        resolve("models:/brain/1", catalogue)
+        Resolver(catalogue).resolve("models:/brain/1")
     assert not list(Path.cwd().iterdir())
 
 

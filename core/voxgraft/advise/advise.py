@@ -93,7 +93,7 @@ def _look(
     """
     run = _planned(workflow, catalogue, folder, clock)
     found["facts"] = _facts(run)
-    encoders, found["probes"] = encoders_at_hand(workflow, catalogue, models)
+    encoders, found["probes"] = encoders_at_hand(workflow, run.models, models)
     say(f"advise: {counted(len(encoders), 'pretrained encoder')} at hand")
     for row in found["probes"]:
         say(f"advise: {row['encoder']['use']} {row['encoder']['weights']} is not usable: {row['error']}")
@@ -114,7 +114,8 @@ def _planned(workflow: Workflow, catalogue: Catalogue, folder: Path, clock: Cloc
     split.update(repeat=0 if split["repeat"] == "all" else split["repeat"])
     document.update(tracking=None, registry=None, guard=None, steps=["check", "plan", "prepare"])
     checked = from_document(document, catalogue, workflow.name)
-    return run_workflow(checked, catalogue, folder / "work", steps=["plan", "prepare"], progress=Watched(clock))
+    steps, folder = ["plan", "prepare"], folder / "work"
+    return run_workflow(checked, catalogue, folder, steps=steps, progress=Watched(clock), registry=workflow.place)
 
 
 def _facts(run: Run) -> dict[str, Any]:
@@ -187,7 +188,7 @@ def _probe(
         torch.manual_seed(seed or 0)
         encoder = _network(run, document, plan).encoder
         if seed is None:
-            weights = _with(run, document).model.encoder.build().weights()
+            weights = _with(run, document).model.encoder.build().weights(run.models)
             assert weights is not None, "a candidate has weights"
             load_weights(encoder, weights)
         stages = stage_features(encoder, volumes, check, settle=seed is not None)

@@ -6,9 +6,8 @@ import copy
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ..discovery import Catalogue
 from ..errors import VoxGraftError
-from ..models import resolve
+from ..models import Resolver
 from ..slot import choose
 from ..workflow import Workflow
 from ..yamlfile import load
@@ -21,11 +20,12 @@ Document = dict[str, Any]
 
 
 def encoders_at_hand(
-    workflow: Workflow, catalogue: Catalogue, models: Sequence[str] = ()
+    workflow: Workflow, resolver: Resolver, models: Sequence[str] = ()
 ) -> tuple[list[Document], list[Document]]:
     """Encoders with weights that load here: the workflow's own first, then those of models, then the catalogue's.
 
     Args:
+        resolver: Where models are looked up.
         models: References of registered models, each with the encoder that it was trained with.
 
     Returns:
@@ -34,6 +34,7 @@ def encoders_at_hand(
     own = workflow.model.encoder.document()
     asked: list[Document] = [own] if own.get("weights", "none") != "none" else []
     asked += [{**own, "weights": reference} for reference in models]
+    catalogue = resolver.catalogue
     guessed = [
         {"use": card.name, "weights": word}
         for _, card in catalogue.of("encoder")
@@ -46,9 +47,9 @@ def encoders_at_hand(
     for place, document in enumerate(asked + guessed):
         try:
             if document["weights"] in models:
-                document = _as_trained(document, catalogue)
+                document = _as_trained(document, resolver)
             chosen = choose(catalogue, "encoder", copy.deepcopy(document))
-            weights = chosen.build().weights()
+            weights = chosen.build().weights(resolver)
         except (VoxGraftError, ValueError) as error:
             if place < len(asked):
                 unusable.append({"encoder": document, "error": str(error).splitlines()[0], "verdict": "not usable"})
@@ -59,9 +60,9 @@ def encoders_at_hand(
     return found, unusable
 
 
-def _as_trained(document: Document, catalogue: Catalogue) -> Document:
+def _as_trained(document: Document, resolver: Resolver) -> Document:
     """The encoder of a registered model with the options that it was trained with; else as it is."""
-    written, _ = load(resolve(document["weights"], catalogue).folder / "workflow.yaml")
+    written, _ = load(resolver.resolve(document["weights"]).folder / "workflow.yaml")
     model = written.get("model") if isinstance(written, Mapping) else None
     encoder = model.get("encoder") if isinstance(model, Mapping) else None
     return {**encoder, "weights": document["weights"]} if isinstance(encoder, Mapping) else document

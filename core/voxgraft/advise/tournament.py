@@ -147,7 +147,7 @@ class Tournament:
         folders = self._run.read("prepared.json")["folders"]
         write_json(folder / "prepared.json", {"folders": {"": str(cache.resolve()), **folders}})
         check = self._clock.check
-        summary = train(folder, workflow, self._run.catalogue, lambda numbers, step: check(), lambda share, note: None)
+        summary = train(folder, workflow, self._run.models, lambda numbers, step: check(), lambda share, note: None)
         return summary, self._scores(workflow, folder)
 
     def _scores(self, workflow: Workflow, folder: Path) -> Scores:

@@ -125,9 +125,9 @@ def resolved(reference: str, catalogue: Catalogue) -> Package:
     Raises:
         ModelError: There is no such model, or its package is damaged.
     """
-    from ..models import registry, resolve
+    from ..models import Resolver, registry
 
-    package = resolve(reference, catalogue)
+    package = Resolver(catalogue).resolve(reference)
     facts: dict[str, Any] = {**package.facts, "reference": reference}
     if reference.startswith("models:/"):
         with suppress(VoxGraftError):  # a store of somebody else's, without versions

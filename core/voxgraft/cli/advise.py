@@ -34,14 +34,12 @@ def advise(
     from ..advise.advise import advise as find_out
     from ..advise.page import ARMS, PROBES, arm_rows, probe_rows
     from ..discovery import discover
-    from ..models import looked_up_at
     from ..workflow import read
 
     catalogue = discover()
     checked = read(workflow, catalogue, overrides)
     folder = out or Path("runs") / f"{checked.name}-advice"
-    with looked_up_at(checked.place):
-        found = find_out(checked, catalogue, folder, minutes, models, lambda text: click.echo(text, err=True), since)
+    found = find_out(checked, catalogue, folder, minutes, models, lambda text: click.echo(text, err=True), since)
     if as_json:
         click.echo(json.dumps(found, indent=2))
         return

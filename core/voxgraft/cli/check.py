@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from ..data.check import Findings
     from ..data.checks.problem import CaseProblem
     from ..discovery import Catalogue
+    from ..models import Resolver
     from ..progress import Progress
     from ..workflow import Workflow
 
@@ -70,7 +71,7 @@ def _check(target: Path, overrides: tuple[str, ...], catalogue: Catalogue, progr
     from ..data.dataset import find_dataset
     from ..errors import DataError, ModelError, TrackingError, TrainingError, UsageError
     from ..model.needs import check_start, check_transfer
-    from ..models import looked_up_at
+    from ..models import Resolver
     from ..workflow import read
 
     if target.is_dir() and overrides:
@@ -80,21 +81,21 @@ def _check(target: Path, overrides: tuple[str, ...], catalogue: Catalogue, progr
     if target.is_dir():
         return check_path(target, catalogue, progress)[1]
     workflow = read(target, catalogue, overrides)
-    dataset = find_dataset(workflow)
+    readers = catalogue.with_options("reader", workflow.data.reader_options)
+    models = Resolver(readers, workflow.place)
+    dataset = find_dataset(workflow, readers)
     first: list[CaseProblem] = []
     judges = (("transfer", check_transfer), ("weights", check_start), ("transfer", partial(_check_beside, dataset)))
-    with looked_up_at(workflow.place):
-        for code, judge in judges:
-            try:
-                judge(workflow)
-            except (DataError, TrainingError, ModelError, TrackingError) as error:
-                first.append(CaseProblem(code, "error", None, str(error)))
-    readers = catalogue.with_options("reader", workflow.data.reader_options)
+    for code, judge in judges:
+        try:
+            judge(workflow, models)
+        except (DataError, TrainingError, ModelError, TrackingError) as error:
+            first.append(CaseProblem(code, "error", None, str(error)))
     findings = check_dataset(dataset, readers, workflow, progress)
     return replace(findings, problems=(*first, *findings.problems))
 
 
-def _check_beside(dataset: Dataset, workflow: Workflow) -> None:
+def _check_beside(dataset: Dataset, workflow: Workflow, models: Resolver) -> None:
     """Refuse a workflow whose strategies learn from scans that are not there.
 
     Raises:
@@ -110,7 +111,7 @@ def _check_beside(dataset: Dataset, workflow: Workflow) -> None:
         deal(
             workflow,
             dataset,
-            other_sets(workflow),
+            other_sets(workflow, models.catalogue),
             limited(split, labelled, workflow.data.limit, workflow.data.split.seed),
         )
 

@@ -89,10 +89,10 @@ def show(model: str, tracking: str | None, as_json: bool) -> None:
 def register(package: Path, name: str | None, tracking: str | None) -> None:
     """Keep PACKAGE, a package's folder or file, as a new version. No alias moves."""
     from ..discovery import discover
-    from ..models import registry, resolve
+    from ..models import Resolver, registry
 
     catalogue = discover()
-    found = resolve(package, catalogue)
+    found = Resolver(catalogue, tracking).resolve(package)
     version = registry(catalogue, tracking, create=True).register(found, name or found.name)
     _say_kept(version)
 

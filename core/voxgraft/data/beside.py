@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
+from ..discovery import Catalogue
 from ..errors import DataError
 from ..model.needs import needs_of
 from ..workflow import Workflow
@@ -18,19 +19,22 @@ from .labelling import labels_of
 SOURCE, UNLABELLED = "source", "unlabelled"
 
 
-def other_sets(workflow: Workflow) -> dict[str, Dataset]:
+def other_sets(workflow: Workflow, catalogue: Catalogue) -> dict[str, Dataset]:
     """The data sets that `data.source` and `data.unlabelled` name, by these words.
+
+    Args:
+        catalogue: With the options of the workflow's readers.
 
     Raises:
         DataError: A folder is not there or has another layout.
     """
     data, found = workflow.data, {}
     if data.source is not None:
-        dataset = read_layout(data.source, data.reader_options)
+        dataset = read_layout(data.source, catalogue)
         cases = tuple(with_rater(case, data.raters) for case in dataset.cases)
         found[SOURCE] = replace(dataset, cases=cases, labels=labels_of(data, dataset.labels, dataset.bounded))
     if data.unlabelled is not None:
-        found[UNLABELLED] = read_layout(data.unlabelled, data.reader_options)
+        found[UNLABELLED] = read_layout(data.unlabelled, catalogue)
     return found
 
 

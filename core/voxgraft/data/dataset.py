@@ -7,10 +7,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
+from ..discovery import Catalogue
 from ..errors import BrokenPlugin, DataError, VoxGraftError
-from ..interfaces import Layout, LooksAtImages
+from ..interfaces import Layout, ReadsImages
 from ..slot import Chosen
 from ..workflow import Workflow
 from .cases import Case, Dataset, MaskRef, Split, drawn, split_by_patient
@@ -19,14 +20,18 @@ from .section import Data
 from .section import Split as SplitOptions
 
 
-def find_dataset(workflow: Workflow) -> Dataset:
+def find_dataset(workflow: Workflow, catalogue: Catalogue) -> Dataset:
     """The cases that a workflow names, with what it says of labels, raters and channels.
+
+    Args:
+        catalogue: For layouts that read images; the workflow's options of readers are put into it.
 
     Raises:
         DataError: The folder is not there or has another layout, holds no case, or its cases do not fit together.
     """
     data = workflow.data
-    dataset = without(read_layout(data.layout, data.reader_options), data.leave_out)
+    readers = catalogue.with_options("reader", data.reader_options)
+    dataset = without(read_layout(data.layout, readers), data.leave_out)
     labels = labels_of(data, dataset.labels, dataset.bounded)
     if labels is None and dataset.bounded and workflow.supervised:
         raise DataError("data.labels: name the structures; the layout has files that say where cases count")
@@ -145,11 +150,11 @@ def _optional_of(data: Data, dataset: Dataset) -> tuple[str, ...]:
     return found
 
 
-def read_layout(layout: Chosen[Layout], readers: Mapping[str, Mapping[str, Any]] | None = None) -> Dataset:
+def read_layout(layout: Chosen[Layout], catalogue: Catalogue) -> Dataset:
     """The cases that a layout finds, after a look at whether they can be cases of one data set.
 
     Args:
-        readers: Options of readers by their names, for layouts that look at images themselves.
+        catalogue: For layouts that read images themselves.
 
     Raises:
         DataError: See `find_dataset`.
@@ -157,8 +162,8 @@ def read_layout(layout: Chosen[Layout], readers: Mapping[str, Mapping[str, Any]]
     _complain_of_missing_folder(layout)
     reader = layout.build()
     try:
-        if readers and isinstance(reader, LooksAtImages):
-            reader.use_readers(readers)
+        if isinstance(reader, ReadsImages):
+            reader.use_readers(catalogue)
         dataset = reader.read()
     except VoxGraftError:
         raise

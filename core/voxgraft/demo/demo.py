@@ -117,7 +117,7 @@ def run_demo(out: Path, minutes: float, catalogue: Catalogue, progress: Progress
         VoxGraftError: A part failed; the message says why.
     """
     from ..batch.segment import segment
-    from ..models import registry
+    from ..models import Resolver, registry
     from ..runs.engine import run_workflow
     from ..workflow import read
 
@@ -127,7 +127,9 @@ def run_demo(out: Path, minutes: float, catalogue: Catalogue, progress: Progress
     outcome = Outcome(folder)
     with _timed(outcome, "look for what is needed", progress):
         workflow = read(write_workflow(folder, minutes), catalogue)
-        workflow.model.encoder.build().weights()  # complain at once where they are not installed
+        workflow.model.encoder.build().weights(
+            Resolver(catalogue, workflow.place)
+        )  # complain at once where they are not installed
     with _timed(outcome, "make the data", progress):
         data = make_data(folder / "data", catalogue, progress)
     with _timed(outcome, f"train on {len(data.cases)} labelled heads, measure, register", progress):

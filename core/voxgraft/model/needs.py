@@ -6,6 +6,7 @@ from typing import Any
 
 from ..errors import TrainingError
 from ..interfaces import Strategy
+from ..models import Resolver
 from ..slot import Chosen
 from ..workflow import Workflow
 
@@ -23,7 +24,7 @@ def _asked(owner: Any) -> frozenset[str]:
     return needs if isinstance(needs, frozenset) else frozenset()
 
 
-def check_transfer(workflow: Workflow) -> None:
+def check_transfer(workflow: Workflow, models: Resolver) -> None:
     """Refuse a stack of strategies that cannot work with this workflow.
 
     Raises:
@@ -44,17 +45,14 @@ def check_transfer(workflow: Workflow) -> None:
                 "elsewhere), or data.unlabelled (scans like those to be segmented)"
             )
         if "teacher" in needs:
-            from ..discovery import discover
-            from ..models import resolve
-
-            resolve(getattr(strategy.options, "teacher", ""), discover())
+            models.resolve(getattr(strategy.options, "teacher", ""))
     if len(workflow.transfer) > 1:
         from .transfer import Stack  # imports torch
 
         Stack([strategy.build().make() for strategy in workflow.transfer])
 
 
-def check_start(workflow: Workflow) -> None:
+def check_start(workflow: Workflow, models: Resolver) -> None:
     """Refuse start values that cannot be had. Whether they fit the network is seen once there is a plan.
 
     Raises:
@@ -65,6 +63,6 @@ def check_start(workflow: Workflow) -> None:
     if workflow.model.start != "none":
         from .pretrained import whole_weights
 
-        whole_weights(workflow.model.start)
+        whole_weights(workflow.model.start, models)
     else:
-        workflow.model.encoder.build().weights()
+        workflow.model.encoder.build().weights(models)

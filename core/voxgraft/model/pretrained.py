@@ -19,6 +19,7 @@ from ..files import sha256
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from ..models import Resolver
     from .weights import Weights
 
 FILE = "file:"
@@ -78,11 +79,14 @@ def whole_option(value: str) -> str:
     raise ValueError(f"{value!r} is no registered model: write none or models:/NAME@ALIAS")
 
 
-def named_weights(reference: str) -> Weights | None:
+def named_weights(reference: str, models: Resolver | None = None) -> Weights | None:
     """The encoder's tensors of `file:PATH`, of a registered model or of a repository; None for `none`.
 
     A file of a whole network is fine: then the tensors under `encoder.` are taken. `hf:` names what is to be fetched,
     so it is fetched; nothing else is.
+
+    Args:
+        models: Where registered models are looked up; without it none can be named.
 
     Raises:
         ModelError: There is no such file or model, or it holds no tensors of an encoder.
@@ -95,7 +99,7 @@ def named_weights(reference: str) -> Weights | None:
         repository, file = _hub_parts(reference)
         path = _first_of(repository, [file] if file else HUB_FILES)
         return _file_weights(path).but(origin=reference, licence=f"see the page of {repository}")
-    return _model_weights(reference)
+    return _model_weights(reference, models)
 
 
 def packaged_file(package: str, ending: str, extra: str) -> tuple[Path, str]:
@@ -215,17 +219,17 @@ def _first_of(repository: str, files: Sequence[str]) -> Path:
     return hub_file(repository, files[-1], download=True)
 
 
-def whole_weights(reference: str) -> Weights:
+def whole_weights(reference: str, models: Resolver | None) -> Weights:
     """All tensors of a registered model, under the names of its network.
 
     Raises:
         ModelError: There is no such model, or its package is damaged.
     """
-    from ..discovery import discover
-    from ..models import resolve
     from .weights import InputContract, Weights, read_tensors
 
-    package = resolve(reference, discover())
+    if models is None:
+        raise ModelError(f"{reference}: no registry is at hand to look this model up in; name one with tracking.uri")
+    package = models.resolve(reference)
     plan = package.plan
     seen = f"{plan.modality.upper()} images ({', '.join(plan.channels)}), normalised as that model's plan says"
     return Weights(
@@ -237,8 +241,8 @@ def whole_weights(reference: str) -> Weights:
     )
 
 
-def _model_weights(reference: str) -> Weights:
-    found = whole_weights(reference)
+def _model_weights(reference: str, models: Resolver | None) -> Weights:
+    found = whole_weights(reference, models)
     tensors = _encoder_part(found.tensors)
     if not tensors:
         raise ModelError(f"{reference}: holds no tensors under {ENCODER!r}; it is no model with an encoder")

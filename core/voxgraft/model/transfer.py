@@ -18,6 +18,7 @@ from .network import Output, SegmentationNetwork
 
 if TYPE_CHECKING:
     from ..data.plan import Plan
+    from ..models import Resolver
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +49,7 @@ class Context:
         rows: The parameter table, after every strategy has edited it.
         another: Makes a second network like the first, its new parts drawn from a seed; None outside a training.
         criterion: The supervised loss of an output and a batch's `coded` labels; None outside a training.
+        models: Where registered models, such as teachers, are looked up; None outside a training.
     """
 
     network: SegmentationNetwork
@@ -61,6 +63,7 @@ class Context:
     rows: tuple[Row, ...] = ()
     another: Callable[[int], SegmentationNetwork] | None = None
     criterion: Callable[[Output, Tensor], Tensor] | None = None
+    models: Resolver | None = None
 
 
 Crop = tuple[int, int]

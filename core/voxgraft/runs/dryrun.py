@@ -19,7 +19,7 @@ from ..interfaces import Loss
 from ..model.needs import check_transfer
 from ..model.network import SegmentationNetwork
 from ..model.words import CHANNELS_LAST, channels_last
-from ..models import looked_up_at
+from ..models import Resolver
 from ..progress import Progress
 from ..train.begin import begin
 from ..train.targets import deep_loss
@@ -38,19 +38,14 @@ def dry_run(workflow: Workflow, catalogue: Catalogue) -> dict[str, Any]:
         DataError: The data set cannot be planned for.
         TrainingError, ModelError: Training would refuse to start.
     """
-    with looked_up_at(workflow.place):
-        return _estimated(workflow, catalogue)
-
-
-def _estimated(workflow: Workflow, catalogue: Catalogue) -> dict[str, Any]:
-    check_transfer(workflow)
+    models = Resolver(catalogue.with_options("reader", workflow.data.reader_options), workflow.place)
+    check_transfer(workflow, models)
     with tempfile.TemporaryDirectory(prefix="voxgraft-") as scratch:
-        readers = catalogue.with_options("reader", workflow.data.reader_options)
-        run = Run(Path(scratch), workflow, readers, Progress(quiet=True))
+        run = Run(Path(scratch), workflow, models, Progress(quiet=True))
         PlanStep().do(run)
         plan, split = run.plan, run.split
     device = choose_device(workflow.training.device)
-    begun = begin(workflow, plan)
+    begun = begin(workflow, plan, models)
     network = begun.context.network.to(device)
     seconds, memory = _measure(network, workflow.training.loss.build(), plan, device)
     budget = workflow.training.budget

@@ -12,7 +12,7 @@ from ..discovery import Catalogue
 from ..errors import UsageError, VoxGraftError
 from ..files import digest, remove, sha256, write_json, write_text
 from ..interfaces import Step
-from ..models import looked_up_at
+from ..models import Resolver
 from ..progress import Progress
 from ..slot import Chosen
 from ..workflow import Workflow
@@ -29,6 +29,7 @@ def run_workflow(
     steps: Sequence[str] | None = None,
     fresh: bool = False,
     progress: Progress | None = None,
+    registry: str | None = None,
 ) -> Run:
     """Do a workflow's steps in a folder.
 
@@ -41,6 +42,7 @@ def run_workflow(
     Args:
         steps: Only these, in the workflow's order; by default all.
         fresh: Forget what was done in the folder before.
+        registry: The tracking URI at which models are looked up, where the workflow names none.
 
     Raises:
         UsageError: A step is asked for that the workflow does not have, or the folder cannot be written, or another
@@ -53,14 +55,15 @@ def run_workflow(
     except OSError as error:
         reason = "a file has that name" if isinstance(error, FileExistsError | NotADirectoryError) else error.strerror
         raise UsageError(f"{folder}: cannot be made the folder of a run: {reason}; name another with --out") from None
-    with _Lock(folder), looked_up_at(workflow.place):
+    with _Lock(folder):
         if fresh:
             for name in ("steps", "train", "package", "evaluate", "members", "twin", "guard.json", "run.json"):
                 remove(folder / name)
         write_text(folder / "workflow.yaml", dump(workflow.document()))
         write_json(folder / "environment.json", environment(workflow, catalogue))
         readers = catalogue.with_options("reader", workflow.data.reader_options)
-        run = Run(folder, workflow, readers, progress or Progress())
+        models = Resolver(readers, workflow.place or registry)
+        run = Run(folder, workflow, models, progress or Progress())
         if (folder / "run.json").exists():
             run.identity.update(run.read("run.json"))
         for one in chosen:

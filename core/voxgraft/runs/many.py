@@ -89,7 +89,8 @@ def do_members(run: Run, steps: Sequence[str]) -> None:
         if wanted:
             run.progress.say(f"{member.name.replace('_', ' ')} ({place} of {len(members)})")
             workflow = member_workflow(run, member)
-            run_workflow(workflow, run.catalogue, folder_of(run, member), steps=wanted, progress=run.progress)
+            folder = folder_of(run, member)
+            run_workflow(workflow, run.catalogue, folder, steps=wanted, progress=run.progress, registry=run.models.uri)
 
 
 def together(chosen: Chosen[Step]) -> Step | None:

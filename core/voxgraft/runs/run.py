@@ -7,15 +7,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..discovery import Catalogue
 from ..errors import DataError
 from ..files import read_json, write_json
+from ..models import Resolver
 from ..progress import Progress
 from ..workflow import Workflow
 
 if TYPE_CHECKING:
     from ..data.cases import Dataset, Split
     from ..data.plan import Plan
+    from ..discovery import Catalogue
     from ..interfaces import Tracker
 
 
@@ -30,13 +31,18 @@ class Run:
 
     folder: Path
     workflow: Workflow
-    catalogue: Catalogue
+    models: Resolver
     progress: Progress
     tracker: Tracker | None = None
     identity: dict[str, str] = field(default_factory=dict)
     """References other systems gave this run, such as `mlflow` -> run id; kept in `run.json`."""
 
     _dataset: Dataset | None = None
+
+    @property
+    def catalogue(self) -> Catalogue:
+        """What is installed, its readers with the options of the workflow."""
+        return self.models.catalogue
 
     @property
     def package(self) -> Path:
@@ -48,7 +54,7 @@ class Run:
         if self._dataset is None:
             from ..data.dataset import find_dataset
 
-            self._dataset = find_dataset(self.workflow)
+            self._dataset = find_dataset(self.workflow, self.catalogue)
         return self._dataset
 
     @property

@@ -18,6 +18,7 @@ from ..model.network import SegmentationNetwork
 from ..model.pretrained import whole_weights
 from ..model.transfer import Context, Row, Stack, parameter_table, title
 from ..model.weights import LoadReport, load_weights, load_whole
+from ..models import Resolver
 from ..workflow import Workflow
 from .optimise import highest_rate
 
@@ -38,7 +39,7 @@ class Begun:
     rows: list[Row]
 
 
-def begin(workflow: Workflow, plan: Plan) -> Begun:
+def begin(workflow: Workflow, plan: Plan, models: Resolver) -> Begun:
     """Make all of it from the workflow's seed.
 
     Raises:
@@ -47,29 +48,30 @@ def begin(workflow: Workflow, plan: Plan) -> Begun:
     """
     check_loss(workflow, plan)
     torch.manual_seed(workflow.training.seed)
-    network, weights = start_network(workflow, plan)
+    network, weights = start_network(workflow, plan, models)
     stack = Stack([chosen.build().make() for chosen in workflow.transfer])
     check_needs(stack, weights)
     context = Context(
         network=network,
         pretrained=weights.started if weights else frozenset(),
         plan=plan,
-        another=lambda seed: another_network(workflow, plan, seed),
+        another=lambda seed: another_network(workflow, plan, seed, models),
+        models=models,
     )
     context.extra = stack.prepare(context)
     return Begun(stack, context, weights, table(stack, context, workflow))
 
 
-def start_network(workflow: Workflow, plan: Plan) -> tuple[SegmentationNetwork, LoadReport | None]:
+def start_network(workflow: Workflow, plan: Plan, models: Resolver) -> tuple[SegmentationNetwork, LoadReport | None]:
     """The network with its start values, and what became of the pretrained tensors."""
     network = network_of(workflow.model, plan)
     if workflow.model.start != "none":
-        return network, load_whole(network, whole_weights(workflow.model.start))
-    weights = workflow.model.encoder.build().weights()
+        return network, load_whole(network, whole_weights(workflow.model.start, models))
+    weights = workflow.model.encoder.build().weights(models)
     return network, load_weights(network.encoder, weights) if weights is not None else None
 
 
-def another_network(workflow: Workflow, plan: Plan, seed: int) -> SegmentationNetwork:
+def another_network(workflow: Workflow, plan: Plan, seed: int, models: Resolver) -> SegmentationNetwork:
     """A second network with the same pretrained tensors, its new parts drawn anew; later draws are not disturbed.
 
     Args:
@@ -77,7 +79,7 @@ def another_network(workflow: Workflow, plan: Plan, seed: int) -> SegmentationNe
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(int(digest({"training": workflow.training.seed, "another": seed})[:15], 16))
-        return start_network(workflow, plan)[0]
+        return start_network(workflow, plan, models)[0]
 
 
 def check_loss(workflow: Workflow, plan: Plan) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import pickle
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -16,13 +17,14 @@ from lightning_fabric import Fabric
 from ..data.coding import counted, masks_of
 from ..data.plan import Plan, read_plan
 from ..data.prepare import Prepared, load_prepared
-from ..discovery import Catalogue, discover
+from ..errors import TrainingError
 from ..files import digest, write_json
 from ..infer.array import segment_array
 from ..infer.device import choose_device, device_count, precision_of
 from ..model.network import SegmentationNetwork
 from ..model.transfer import Row, Stack
 from ..model.weights import LoadReport
+from ..models import Resolver
 from ..sections import Training
 from ..workflow import Workflow, from_document
 from .batches import Batches, Unlabelled
@@ -34,7 +36,7 @@ Report = Callable[[Mapping[str, float], int], None]
 Show = Callable[[float, str], None]
 
 
-def train(run_folder: Path, workflow: Workflow, catalogue: Catalogue, report: Report, show: Show) -> dict[str, Any]:
+def train(run_folder: Path, workflow: Workflow, models: Resolver, report: Report, show: Show) -> dict[str, Any]:
     """Train what the run's plan and prepared arrays describe; weights and curve are left in `train/`.
 
     Returns:
@@ -55,9 +57,9 @@ def train(run_folder: Path, workflow: Workflow, catalogue: Catalogue, report: Re
         precision=precision_of(options.precision, device),
     )
     if devices == 1:
-        _train(fabric, run_folder, workflow, catalogue, report, show)
+        _train(fabric, run_folder, workflow, models, report, show)
     else:
-        fabric.launch(_train_elsewhere, run_folder, workflow.document())
+        fabric.launch(_train_elsewhere, run_folder, workflow.document(), _packed(models))
         for row in json.loads((run_folder / "train" / "summary.json").read_text())["curve"]:
             report({name: value for name, value in row.items() if name != "step"}, int(row["step"]))
     summary: dict[str, Any] = json.loads((run_folder / "train" / "summary.json").read_text())
@@ -73,21 +75,36 @@ def _strategy(devices: int, workflow: Workflow) -> Any:
     return DDPStrategy(start_method="spawn", find_unused_parameters=bool(workflow.transfer))
 
 
-def _train_elsewhere(fabric: Fabric, run_folder: Path, document: dict[str, Any]) -> None:
-    """In a process of its own: nothing that cannot be pickled came along."""
-    catalogue = discover()
-    workflow = from_document(document, catalogue)
-    _train(fabric, run_folder, workflow, catalogue, lambda numbers, step: None, lambda share, note: None)
+def _packed(models: Resolver) -> bytes:
+    """The very catalogue and registry of this process, for those of other devices.
+
+    Raises:
+        TrainingError: A plugin made a spec of something that cannot be sent to another process.
+    """
+    import cloudpickle  # plain pickle takes no function that was made within another, as many specs hold
+
+    try:
+        packed: bytes = cloudpickle.dumps(models)
+    except Exception as error:  # whatever a plugin put into its spec
+        raise TrainingError(
+            f"training.device: what the plugins offer cannot be sent to the processes of several devices: {error}"
+        ) from error
+    return packed
 
 
-def _train(
-    fabric: Fabric, run_folder: Path, workflow: Workflow, catalogue: Catalogue, report: Report, show: Show
-) -> None:
+def _train_elsewhere(fabric: Fabric, run_folder: Path, document: dict[str, Any], packed: bytes) -> None:
+    """In a process of its own, with what came along from the first."""
+    models: Resolver = pickle.loads(packed)
+    workflow = from_document(document, models.catalogue)
+    _train(fabric, run_folder, workflow, models, lambda numbers, step: None, lambda share, note: None)
+
+
+def _train(fabric: Fabric, run_folder: Path, workflow: Workflow, models: Resolver, report: Report, show: Show) -> None:
     plan = read_plan(run_folder / "plan.json")
     split = json.loads((run_folder / "split.json").read_text())
     folders = json.loads((run_folder / "prepared.json").read_text())["folders"]
     cache = Path(folders.pop("", run_folder / "cache"))
-    begun = begin(workflow, plan)
+    begun = begin(workflow, plan, models)
     stack = begun.stack
     modality = workflow.data.modality.build()
     training = [load_prepared(name, cache / folders[name]) for name in split["train"]]

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from voxgraft.model.pretrained import named_weights
 from voxgraft.model.weights import InputContract, Weights
+from voxgraft.models import Resolver
 
 from .bundled import bundled_weights
 from .config import DeepbetConfig
@@ -35,10 +36,10 @@ class DeepbetEncoder:
         """The module; see `voxgraft.interfaces.Encoder`. Its strides are its own: the plan's are ignored."""
         return LinkNetMaps(channels, self._config.levels, full_resolution=self._config.full_resolution)
 
-    def weights(self) -> Weights | None:
+    def weights(self, models: Resolver | None = None) -> Weights | None:
         if self._config.weights == "bundled":
             return self._config.finish(bundled_weights())
-        return self._config.finish(named_weights(self._config.weights))
+        return self._config.finish(named_weights(self._config.weights, models))
 
 
 class LinkNetMaps(nn.Module):

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Sequence, Set
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from voxgraft.archives import told
 from voxgraft.data.align import Align
@@ -44,16 +44,16 @@ class DicomLayout:
 
     def __init__(self, config: DicomConfig) -> None:
         self._config = config
-        self._readers: Mapping[str, Mapping[str, Any]] = {}
+        self._readers: Catalogue | None = None
         self._naming = Naming(config.key)
         self._often: Counter[str | None] = Counter()
         self._patients: Counter[str | None] = Counter()
         self._notes: list[str] = []
         self._problems: list[Problem] = []
 
-    def use_readers(self, options: Mapping[str, Mapping[str, Any]]) -> None:
-        """Look at the series with these options of readers, by their names."""
-        self._readers = options
+    def use_readers(self, catalogue: Catalogue) -> None:
+        """Look at the series with these readers."""
+        self._readers = catalogue
 
     def read(self) -> Dataset:
         """Find the cases.
@@ -90,14 +90,12 @@ class DicomLayout:
 
     def _items(self) -> list[Item]:
         """Everything in the tree that a reader of series knows, patients' identifiers as fingerprints."""
-        from voxgraft.discovery import discover
-
         from .headers import headers_of
 
         if not self._config.path.is_dir():
             raise DataError(f"{self._config.path}: there is no such folder")
-        catalogue: Catalogue = discover().with_options("reader", self._readers)
-        items, notes = headers_of(self._config, catalogue)
+        assert self._readers is not None, "the engine hands the readers to a layout that reads images"
+        items, notes = headers_of(self._config, self._readers)
         self._notes += notes
         self._problems += told(archives_in(self._config.path, catalogue))
         if not items:

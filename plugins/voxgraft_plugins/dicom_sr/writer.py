@@ -22,6 +22,7 @@ from .proof import prove
 
 if TYPE_CHECKING:
     from voxgraft.data.cases import Label, Labels
+    from voxgraft.discovery import Catalogue
 
 SEGMENTATION = {"binary": "1.2.840.10008.5.1.4.1.1.66.4", "labelmap": "1.2.840.10008.5.1.4.1.1.66.7"}
 KINDS = {"binary": "segmentation", "labelmap": "labelmap"}
@@ -37,6 +38,11 @@ class ReportWriter:
 
     def __init__(self, config: ReportConfig) -> None:
         self._config = config
+        self._readers: Catalogue | None = None
+
+    def use_readers(self, catalogue: Catalogue) -> None:
+        """Read the scan that is measured with these readers."""
+        self._readers = catalogue
 
     def write(self, volume: Volume, target: Path, *, labels: Labels | None = None, facts: Mapping[str, str]) -> None:
         """Write one file; it takes its name only after it was read back and says what was measured.
@@ -71,10 +77,10 @@ class ReportWriter:
         """The voxels of the scan, where they may have a unit."""
         if not self._config.intensities or sources.item.modality not in ("CT", "PT"):
             return None
-        from voxgraft.discovery import discover
         from voxgraft.reading import read_item
 
-        return read_item(sources.item, discover())
+        assert self._readers is not None, "the engine hands the readers to a writer that reads images"
+        return read_item(sources.item, self._readers)
 
     def _save(
         self,

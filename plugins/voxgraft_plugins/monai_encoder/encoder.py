@@ -14,6 +14,7 @@ from voxgraft.model.names import match_names
 from voxgraft.model.pretrained import named_weights
 from voxgraft.model.stages import stages_of
 from voxgraft.model.weights import InputContract, Weights
+from voxgraft.models import Resolver
 
 from .config import (
     DenseNet3dConfig,
@@ -43,9 +44,9 @@ class MonaiEncoder:
         """
         return MonaiMaps(walk_of(self._config, channels), channels, full_resolution=self._config.full_resolution)
 
-    def weights(self) -> Weights | None:
+    def weights(self, models: Resolver | None = None) -> Weights | None:
         """The tensors under the names of `MonaiMaps`; files may use the names of MONAI and of MedicalNet."""
-        found = named_weights(self._config.weights)
+        found = named_weights(self._config.weights, models)
         if found is None:
             return None
         names = {_bare(name): name for name in walk_of(self._config, 1).state_dict()}

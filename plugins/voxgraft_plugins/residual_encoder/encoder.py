@@ -11,6 +11,7 @@ from voxgraft.errors import ModelError
 from voxgraft.model.blocks import SLOPE, Norm, conv_norm_act, convolution, normalisation
 from voxgraft.model.pretrained import named_weights
 from voxgraft.model.weights import InputContract, Weights
+from voxgraft.models import Resolver
 
 from .config import ResidualConfig
 from .names import own_names
@@ -37,8 +38,8 @@ class ResidualEncoder:
         blocks = [each[min(level, len(each) - 1)] for level in range(len(strides))]
         return ResidualLevels(dims, channels, widths, strides, blocks=blocks, norm=self._config.norm)
 
-    def weights(self) -> Weights | None:
-        found = named_weights(self._config.weights)
+    def weights(self, models: Resolver | None = None) -> Weights | None:
+        found = named_weights(self._config.weights, models)
         return self._config.finish(None if found is None else found.but(tensors=own_names(found.tensors)))
 
 

@@ -20,6 +20,7 @@ from .soft import divergence
 
 if TYPE_CHECKING:
     from voxgraft.data.plan import Plan
+    from voxgraft.models import Resolver
 
 ADAPTER = "distil_adapter"
 SCALES = frozenset({"low", "high", "mean", "std", "white"})
@@ -44,7 +45,7 @@ class Distil(Teaching):
 
     def prepare(self, context: Context) -> Mapping[str, nn.Module]:
         if self.teacher is None:
-            self.teacher, theirs = trained(self._config.teacher)
+            self.teacher, theirs = trained(self._config.teacher, context.models)
             if context.plan is not None:
                 complain_of_difference(self._config.teacher, theirs, context.plan)
                 self._plans = (context.plan, theirs)
@@ -81,19 +82,18 @@ class Distil(Teaching):
         return terms
 
 
-def trained(reference: str) -> tuple[SegmentationNetwork, Plan]:
+def trained(reference: str, models: Resolver | None) -> tuple[SegmentationNetwork, Plan]:
     """The network of a package, and the plan it was trained by.
 
     Raises:
         ModelError: There is no such model, or it cannot be used here.
     """
-    from voxgraft.discovery import discover
     from voxgraft.infer.predictor import Predictor
-    from voxgraft.models import resolve
 
-    catalogue = discover()
-    package = resolve(reference, catalogue)
-    return Predictor(package, catalogue, device="cpu").network, package.plan
+    if models is None:
+        raise TrainingError(f"transfer: the teacher {reference} can be looked up within a training only")
+    package = models.resolve(reference)
+    return Predictor(package, models.catalogue, device="cpu").network, package.plan
 
 
 def complain_of_difference(reference: str, teacher: Plan, student: Plan) -> None:

@@ -18,6 +18,7 @@ from voxgraft.model.names import match_names
 from voxgraft.model.pretrained import hub_file, named_weights
 from voxgraft.model.stages import stages_of
 from voxgraft.model.weights import InputContract, Weights, read_tensors
+from voxgraft.models import Resolver
 
 from .backbone import (
     TRIAL,
@@ -74,9 +75,9 @@ class TimmEncoder:
             net.inflate(config.inflate, f"timm: {config.backbone}")
         return net
 
-    def weights(self) -> Weights | None:
+    def weights(self, models: Resolver | None = None) -> Weights | None:
         """The tensors under the names of `TimmMaps`, as the 2D network has them; files may use timm's own names."""
-        found = self._imagenet() if self._config.weights == "imagenet" else named_weights(self._config.weights)
+        found = self._imagenet() if self._config.weights == "imagenet" else named_weights(self._config.weights, models)
         if found is None:
             return None
         names = own_names(make_backbone(self._config.backbone, 3).state_dict())

@@ -38,7 +38,7 @@ def guess_dataset(path: Path, catalogue: Catalogue) -> tuple[str, Dataset]:
     failure: DataError | None = None
     for chosen in fitting:
         try:
-            dataset = read_layout(chosen)
+            dataset = read_layout(chosen, catalogue)
         except DataError as error:
             failure = failure or error
             continue

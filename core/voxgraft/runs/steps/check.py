@@ -26,8 +26,8 @@ class Check:
         return [run.folder / "check.json"]
 
     def do(self, run: Run) -> None:
-        check_transfer(run.workflow)
-        check_start(run.workflow)
+        check_transfer(run.workflow, run.models)
+        check_start(run.workflow, run.models)
         findings = check_dataset(run.dataset, run.catalogue, run.workflow, run.progress, run.folder)
         run.write("check.json", findings.document())
         told = [problem for problem in findings.problems if problem.severity != "note"]

@@ -42,7 +42,10 @@ class GuardStep:
         for name in SHARED:
             run.write(f"twin/{name}", _shared(run, name))
         run.progress.say("guard: a twin from scratch, on the same data in the same order")
-        twin = run_workflow(workflow, run.catalogue, folder, steps=["train", "evaluate"], progress=run.progress)
+        wanted = ["train", "evaluate"]
+        twin = run_workflow(
+            workflow, run.catalogue, folder, steps=wanted, progress=run.progress, registry=run.models.uri
+        )
         remove(folder / "train" / "last.pt")  # as large as the network three times over, and never gone on from
         verdict = verdict_of(run, run.folder, folder)
         verdict["reached"] = overtaken(summary["curve"], twin.read("train/summary.json")["curve"])

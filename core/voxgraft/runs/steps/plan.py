@@ -29,7 +29,7 @@ class PlanStep:
         return {
             "data": {name: value for name, value in document["data"].items() if name != "cache"},
             "files": data_state(run.dataset),
-            "beside": {name: data_state(other) for name, other in other_sets(run.workflow).items()},
+            "beside": {name: data_state(other) for name, other in other_sets(run.workflow, run.catalogue).items()},
             "roles": [sorted(needs_of(run.workflow)), run.workflow.supervised],
             "dims": document["model"]["dims"],
             "training": [training["batch"], training["patch"], _device_kind(training["device"])],
@@ -40,7 +40,7 @@ class PlanStep:
 
     def do(self, run: Run) -> None:
         dataset, options = run.dataset, run.workflow.data
-        others = other_sets(run.workflow)
+        others = other_sets(run.workflow, run.catalogue)
         split = deal(run.workflow, dataset, others, self._split(run))
         cases = cases_by_key(dataset, others, split)
         labels = labels_together(dataset, others)

@@ -19,7 +19,7 @@ class Prepare:
     def inputs(self, run: Run) -> Mapping[str, Any]:
         cache = run.workflow.data.cache
         measured = run.read("fingerprint.json")["cases"]
-        labels = labels_together(run.dataset, other_sets(run.workflow))
+        labels = labels_together(run.dataset, other_sets(run.workflow, run.catalogue))
         return {
             "plan": run.read("plan.json"),
             "split": run.read("split.json"),
@@ -36,12 +36,12 @@ class Prepare:
         if any(step.name == "train" for step in run.workflow.steps):
             from ...train.begin import begin
 
-            begin(run.workflow, plan)  # arrays take long: what training cannot start from is said before
+            begin(run.workflow, plan, run.models)  # arrays take long: what training cannot start from is said before
         cache = run.workflow.data.cache or run.folder / "cache"
         sweep(cache)
         measured = run.read("fingerprint.json")["cases"]
         modality = run.workflow.data.modality.build()
-        others = other_sets(run.workflow)
+        others = other_sets(run.workflow, run.catalogue)
         labels = labels_together(run.dataset, others)
         cases = cases_by_key(run.dataset, others, split)
         folders = {

@@ -38,7 +38,7 @@ class Train:
         from ...train.session import train
 
         with run.progress.bar("training", 1.0) as bar:
-            summary = train(run.folder, run.workflow, run.catalogue, run.log, bar.reach)
+            summary = train(run.folder, run.workflow, run.models, run.log, bar.reach)
         if summary["weights"]:
             run.progress.say(f"train: start values from {summary['weights']['said']}")
         facts = package_facts(run, summary)
