@@ -86,7 +86,7 @@ def test_dicom_finds_masks_by_series_uid_and_by_case(catalogue: Catalogue, tmp_p
 
 
 def test_dicom_refuses_when_nothing_fits(catalogue: Catalogue, tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="no such folder"):
+    with pytest.raises(DataError, match="there is no folder"):
         read(catalogue, path=tmp_path / "none")
     series(tmp_path / "a", "1", Modality="MR")
     with pytest.raises(DataError, match=r"none of its 1 series \(1 MR\)"):

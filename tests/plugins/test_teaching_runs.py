@@ -337,7 +337,7 @@ def test_pretraining_without_labels_gives_an_encoder_to_start_from(
     asked = document(sets, [])
     asked["model"]["encoder"]["width"] = 16
     models = ["models:/squares-encoder@champion", "models:/squares@champion"]
-    found, unusable = encoders_at_hand(from_document(asked, catalogue), catalogue, models)
+    found, unusable = encoders_at_hand(from_document(asked, catalogue), Resolver(catalogue), models)
     assert found[0]["weights"] == models[0] and found[0]["width"] == 8, "as it was trained"
     assert [row["encoder"]["weights"] for row in unusable] == models[1:] and "squares" in unusable[0]["error"]
 
