@@ -97,7 +97,7 @@ class DicomLayout:
         assert self._readers is not None, "the engine hands the readers to a layout that reads images"
         items, notes = headers_of(self._config, self._readers)
         self._notes += notes
-        self._problems += told(archives_in(self._config.path, catalogue))
+        self._problems += told(archives_in(self._config.path, self._readers))
         if not items:
             raise DataError(f"{self._config.path}: holds no DICOM series")
         return items
