@@ -6,6 +6,9 @@ if the runs were alike, each patient's difference could as well have the other s
 patients calls equal runs different far too often; or from the signed-rank test (Wilcoxon, Biometrics Bulletin 1, 1945)
 of the patients' mean differences. Comparisons made together are corrected by Holm (Scandinavian Journal of Statistics
 6, 1979) and by Benjamini and Hochberg (Journal of the Royal Statistical Society B 57, 1995); one of them decides.
+
+Both runs are compared on the same cases and structures. Where the reference does not hold a structure, a run that finds
+none there has no Dice, and one that finds some has 0: against it the first counts as right, with 1.
 """
 
 from __future__ import annotations
@@ -21,6 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .errors import DataError
+from .files import without_nan
 from .scoring.bootstrap import SEED, mean_intervals
 from .scoring.scores import MEAN, Scores, mean_of
 
@@ -32,10 +36,10 @@ REPLICATES = 10000
 EXACT = 13
 """Up to so many patients every combination of signs is tried; beyond, random ones."""
 
-FEWEST = 6
-"""Patients; neither test can give a p below 0.05 over fewer, however they differ."""
+TOO_FEW: Literal["too few patients to tell"] = "too few patients to tell"
+"""Said where not even a difference in every patient could pass the test after correction."""
 
-Verdict = Literal["better", "worse", "no evidence"]
+Verdict = Literal["better", "worse", "no evidence", "too few patients to tell"]
 Test = Literal["randomisation", "wilcoxon"]
 Correction = Literal["holm", "bh"]
 
@@ -53,8 +57,9 @@ class Comparison:
         undefined: Values left out because the metric is defined for the other run only: not for `run`, not for
             `against`. A run that misses a structure has no distance there; this number tells it.
         mixed: The signed ranks point one way and the mean difference the other (one patient outweighs many).
-        verdict: `better` or `worse` where the corrected p-value that decides is below 0.05 and the evidence is not
-            mixed, else `no evidence`.
+        verdict: `better` or `worse` where the corrected p-value that decides is below 0.05, the evidence is not mixed,
+            and the run that seems better does not have more values left out than the other; `too few patients to tell`
+            where the smallest p-values that so many patients can give would not pass; else `no evidence`.
     """
 
     run: str
@@ -76,7 +81,8 @@ class Comparison:
 
     def document(self) -> dict[str, Any]:
         """Plain values; null for a number that does not exist."""
-        return {key: _plain(value) for key, value in asdict(self).items()}
+        plain: dict[str, Any] = without_nan(asdict(self))
+        return plain
 
 
 def read_run(path: Path) -> Scores:
@@ -150,7 +156,12 @@ def compare_all(
     ]
     corrected = zip(holm([one.p for one in found]), benjamini_hochberg([one.p for one in found]), strict=True)
     judged = [replace(one, p_holm=by_holm, p_bh=by_bh) for one, (by_holm, by_bh) in zip(found, corrected, strict=True)]
-    return [_judged(one, one.p_holm if correction == "holm" else one.p_bh, metrics[one.metric]) for one in judged]
+    correct = holm if correction == "holm" else benjamini_hochberg
+    least = correct([smallest_p(one.patients) for one in found])
+    return [
+        _judged(one, one.p_holm if correction == "holm" else one.p_bh, floor, metrics[one.metric])
+        for one, floor in zip(judged, least, strict=True)
+    ]
 
 
 def direction(runs: Mapping[str, Scores], metric: str, catalogue: Catalogue) -> bool:
@@ -221,6 +232,15 @@ def randomisation_p(sums: NDArray[np.float64], seed: int = SEED) -> float:
     return float(((np.abs(signs @ sums) >= observed - slack).sum() + 1) / (REPLICATES + 1))
 
 
+def smallest_p(patients: int) -> float:
+    """The smallest p-value that either test gives over so many patients: all differ in one direction.
+
+    Two of the 2^n combinations of signs are as extreme, for the randomisation and the signed-rank test alike; of
+    10000 random combinations there may be none, which gives 1 / 10001.
+    """
+    return min(1.0, 2.0 ** (1 - patients)) if patients <= EXACT else 1.0 / (REPLICATES + 1)
+
+
 def _check(runs: Mapping[str, Scores], metric: str, structure: str) -> None:
     options: dict[str, dict[str, Any]] = {}
     for name, scores in runs.items():
@@ -285,7 +305,21 @@ def _values(one: Scores, other: Scores, case: str, metric: str, structure: str) 
     every = dict.fromkeys([*first, *second])
     apart = {MEAN, *one.regions, *other.regions}
     names = [structure] if structure != MEAN else [name for name in every if name not in apart]
-    return [(first.get(name, math.nan), second.get(name, math.nan)) for name in names]
+    pairs = [(first.get(name, math.nan), second.get(name, math.nan)) for name in names]
+    return [_where_absent(pair, _is_absent(name, case, one, other)) for name, pair in zip(names, pairs, strict=True)]
+
+
+def _is_absent(structure: str, case: str, *runs: Scores) -> bool:
+    """Whether the reference of a case does not hold a structure, as far as voxel counts are known."""
+    counts = (scores.counts.get(case, {}).get(structure) for scores in runs)
+    return next((one.referred == 0 for one in counts if one is not None), False)
+
+
+def _where_absent(pair: tuple[float, float], absent: bool) -> tuple[float, float]:
+    """A pair of values; where the reference lacks the structure, one run has 0 and the other none, the other has 1."""
+    if absent and 0.0 in pair and not np.isfinite(pair).all():
+        return (1.0, 0.0) if pair[1] == 0.0 else (0.0, 1.0)
+    return pair
 
 
 def _patients(cases: Sequence[str], one: Scores, other: Scores) -> list[int]:
@@ -305,14 +339,10 @@ def _patients(cases: Sequence[str], one: Scores, other: Scores) -> list[int]:
     return [numbers[node] for node in tops]
 
 
-def _judged(one: Comparison, p: float, higher_is_better: bool) -> Comparison:
-    verdict: Verdict = "no evidence"
+def _judged(one: Comparison, p: float, least: float, higher_is_better: bool) -> Comparison:
+    verdict: Verdict = TOO_FEW if least >= ALPHA else "no evidence"
     if p < ALPHA and not one.mixed:
-        verdict = "better" if (one.difference > 0) == higher_is_better else "worse"
+        seems: Verdict = "better" if (one.difference > 0) == higher_is_better else "worse"
+        mine, its = one.undefined
+        verdict = "no evidence" if (mine > its if seems == "better" else its > mine) else seems
     return replace(one, verdict=verdict)
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, tuple):
-        return [_plain(part) for part in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import json
+import math
 import os
 import secrets
 import shutil
@@ -69,9 +70,29 @@ def remove(path: Path) -> None:
 
 
 def write_json(target: Path, document: Any) -> None:
-    """Write one JSON document, whole or not at all."""
+    """Write one JSON document, whole or not at all; see `json_text`."""
     with whole(target) as path:
-        path.write_text(json.dumps(document, indent=2, ensure_ascii=False, default=_plain) + "\n", encoding="utf-8")
+        path.write_text(json_text(document) + "\n", encoding="utf-8")
+
+
+def json_text(document: Any, indent: int | None = 2) -> str:
+    """A document as JSON (RFC 8259), which has no NaN and no infinity: a number that is not defined is null."""
+    return json.dumps(
+        without_nan(document),
+        indent=indent,
+        ensure_ascii=False,
+        allow_nan=False,
+        default=lambda value: without_nan(_plain(value)),
+    )
+
+
+def without_nan(document: Any) -> Any:
+    """The same plain values with None for each number that is not finite."""
+    if isinstance(document, dict):
+        return {key: without_nan(part) for key, part in document.items()}
+    if isinstance(document, (list, tuple)):
+        return [without_nan(part) for part in document]
+    return None if isinstance(document, float) and not math.isfinite(document) else document
 
 
 def write_text(target: Path, text: str) -> None:

@@ -1,9 +1,10 @@
 """The guard's verdict: does transfer help, by the scores of a run and of its twin from scratch on the same cases?
 
 `helps` and `hurts` are said where the 95 % interval of the mean difference (paired bootstrap over patients) leaves out
-zero and the paired randomisation test over patients agrees (p below 0.05); anything else is `no evidence`. The test
-stands beside the interval because a bootstrap of few patients calls equal runs different far too often; with fewer than
-six patients it never agrees. The mean over structures decides; the structures by themselves are corrected by Holm.
+zero and the paired randomisation test over patients agrees (p below 0.05). It is `too few patients to tell` where
+so few could never make it agree, and `too early to tell` after fewer than 30 steps or while both networks have learnt
+next to nothing; otherwise `no evidence`. The test stands beside the interval because a bootstrap of few
+patients calls equal runs different far too often. The mean over structures decides; structures are corrected by Holm.
 """
 
 from __future__ import annotations
@@ -12,19 +13,28 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
-from .compare import FEWEST, Comparison, compare_all
+from .compare import TOO_FEW, Comparison, compare_all
 from .scoring.scores import MEAN, Scores
+from .scoring.worth import learnt_nothing, never_found
 
-Verdict = Literal["helps", "hurts", "no evidence"]
+Verdict = Literal["helps", "hurts", "no evidence", "too few patients to tell", "too early to tell"]
 HURTS: Verdict = "hurts"
+TOO_EARLY: Verdict = "too early to tell"
+
+FEWEST_STEPS = 30
+"""Steps below which a training has hardly begun, and its scores are no evidence of anything."""
 
 
-def judge(run: Scores, twin: Scores, metric: str, higher_is_better: bool) -> dict[str, Any]:
+def judge(run: Scores, twin: Scores, metric: str, higher_is_better: bool, steps: int | None = None) -> dict[str, Any]:
     """What the guard says, as plain values.
 
+    Args:
+        steps: How many each of the two was trained for, where that is known.
+
     Returns:
-        `verdict` with `difference` (run minus twin), `ci95`, `p`, `mean`, `twin_mean`, `n`, `patients`; and the same
-        under `structures` for each structure.
+        `verdict` with `difference` (run minus twin), `ci95`, `p`, `mean`, `twin_mean`, `n`, `patients`; the same under
+        `structures` for each structure; `early`, why it is too early to tell; and under `never_found` the structures
+        that references hold and neither network predicts anywhere.
 
     Raises:
         DataError: The two have no case in common, or no value of the metric.
@@ -34,12 +44,23 @@ def judge(run: Scores, twin: Scores, metric: str, higher_is_better: bool) -> dic
     names = [name for name in run.summary[metric] if name != MEAN and name in twin.summary.get(metric, {})]
     defined = [name for name in names if _is_defined(run, twin, metric, name)]
     parts = compare_all(both, {metric: higher_is_better}, defined) if defined else []
+    early = _early(run, twin, steps)
     return {
         "metric": metric,
         "higher_is_better": higher_is_better,
-        **_row(whole, higher_is_better),
-        "structures": {one.structure: _row(one, higher_is_better) for one in parts},
+        **_row(whole, higher_is_better, early),
+        "structures": {one.structure: _row(one, higher_is_better, early) for one in parts},
+        "early": early,
+        "never_found": never_found(run, twin),
     }
+
+
+def _early(run: Scores, twin: Scores, steps: int | None) -> str | None:
+    if steps is not None and steps < FEWEST_STEPS:
+        return f"{steps} steps are fewer than {FEWEST_STEPS}"
+    if learnt_nothing(run) and learnt_nothing(twin):
+        return "both networks have learnt next to nothing; give them a longer budget"
+    return None
 
 
 def overtaken(curve: Sequence[Mapping[str, float]], twin: Sequence[Mapping[str, float]]) -> dict[str, Any] | None:
@@ -62,23 +83,28 @@ def said(verdict: Mapping[str, Any]) -> str:
     low, high = verdict["ci95"]
     interval = "" if low is None else f", 95 % interval {low:+.4f} to {high:+.4f}"
     words = {"helps": "transfer helps", "hurts": "transfer hurts", "no evidence": "no evidence that transfer helps"}
+    words |= {TOO_FEW: f"{TOO_FEW} whether transfer helps", TOO_EARLY: f"too early to tell: {verdict['early']}"}
     parts = [f"{name} {one['verdict']}" for name, one in verdict["structures"].items()]
     each = f"; {', '.join(parts)}" if len(parts) > 1 else ""
-    few = f" (fewer than {FEWEST} are never evidence)" if verdict["patients"] < FEWEST else ""
+    lost = ", ".join(map(repr, verdict["never_found"]))
+    never = f"; neither network ever finds {lost}" if lost else ""
     return (
         f"{words[verdict['verdict']]}: {verdict['metric']} {verdict['mean']:.4f} against {verdict['twin_mean']:.4f} "
-        f"from scratch, difference {verdict['difference']:+.4f}{interval}, {verdict['patients']} patients{few}{each}"
+        f"from scratch, difference {verdict['difference']:+.4f}{interval}, {verdict['patients']} patients{each}{never}"
     )
 
 
-def _row(one: Comparison, higher_is_better: bool) -> dict[str, Any]:
+def _row(one: Comparison, higher_is_better: bool, early: str | None) -> dict[str, Any]:
     document = one.document()
     row = {key: document[key] for key in ("difference", "ci95", "p", "p_holm", "mean", "n", "patients", "undefined")}
-    return {"verdict": _verdict(one, higher_is_better), **row, "twin_mean": document["against_mean"]}
+    verdict = TOO_EARLY if early else _verdict(one, higher_is_better)
+    return {"verdict": verdict, **row, "twin_mean": document["against_mean"]}
 
 
 def _verdict(one: Comparison, higher_is_better: bool) -> Verdict:
     low, high = one.ci95 if higher_is_better else (-one.ci95[1], -one.ci95[0])
+    if one.verdict == TOO_FEW:
+        return TOO_FEW
     if one.verdict == "better" and low > 0:
         return "helps"
     return "hurts" if one.verdict == "worse" and high < 0 else "no evidence"

@@ -20,10 +20,12 @@ from voxgraft.compare import (
     holm,
     randomisation_p,
     read_run,
+    smallest_p,
     wilcoxon_p,
 )
 from voxgraft.errors import DataError
 from voxgraft.files import write_json
+from voxgraft.scoring.pair import Counts
 from voxgraft.scoring.scores import Scores
 
 
@@ -74,7 +76,7 @@ def test_the_pairing_is_used() -> None:
 
 def test_few_patients_are_no_evidence_however_clear_they_look() -> None:
     assert one(run_of(BASE[:5]), run_of(BASE[:5] + 0.1)).p == pytest.approx(2 / 32)
-    assert one(run_of(BASE[:5]), run_of(BASE[:5] + 0.1)).verdict == "no evidence"
+    assert one(run_of(BASE[:5]), run_of(BASE[:5] + 0.1)).verdict == "too few patients to tell"
     assert one(run_of(BASE[:6]), run_of(BASE[:6] + 0.1)).verdict == "better"
     assert math.isnan(one(run_of(BASE[:1]), run_of(BASE[:1] + 0.1)).ci95[0])
 
@@ -83,7 +85,7 @@ def test_many_scans_of_one_patient_are_one_patient() -> None:
     patients = {f"case_{n:02}": n // 4 for n in range(12)}
     base, new = run_of(BASE, patients=patients), run_of(BASE + 0.1)
     for found in (one(base, new), one(new, base)):
-        assert found.patients == 3 and found.verdict == "no evidence"
+        assert found.patients == 3 and found.verdict == "too few patients to tell"
     other = {f"case_{n:02}": (n + 2) // 4 for n in range(12)}
     assert one(base, run_of(BASE + 0.1, patients=other)).patients == 1
 
@@ -104,6 +106,48 @@ def test_a_structure_that_one_run_missed_does_not_raise_its_mean() -> None:
     assert (found.difference, found.verdict, found.undefined) == (0.0, "no evidence", (8, 0))
 
 
+@pytest.mark.parametrize(
+    ("patients", "comparisons", "enough"), [(5, 1, False), (6, 1, True), (6, 2, False), (7, 3, True)]
+)
+def test_the_word_is_too_few_where_no_difference_could_pass(patients, comparisons, enough) -> None:
+    """All n patients gain: p is 2 / 2^n, and Holm multiplies the smallest of k by k."""
+    runs = {"base": run_of(BASE[:patients])}
+    runs |= {f"up {n}": run_of(BASE[:patients] + 0.1) for n in range(comparisons)}
+    words = {found.verdict for found in compare_runs(runs, "dice", True)}
+    assert words == ({"better"} if enough else {"too few patients to tell"})
+    assert smallest_p(patients) == pytest.approx(randomisation_p(np.ones(patients)))
+    assert smallest_p(patients) == pytest.approx(wilcoxon_p(np.arange(1.0, patients + 1)))
+
+
+def with_counts(values: Any, referred: int = 10, predicted: Any = None, metric: str = "dice") -> Scores:
+    """A case with one structure for each value; of the reference and of the prediction so many voxels."""
+    cases = {f"case_{n:02}": {metric: {"a": value}} for n, value in enumerate(values)}
+    found = predicted or [0 if math.isnan(value) else 10 for value in values]
+    counts = {
+        f"case_{n:02}": {"a": Counts(0, voxels, 0, 90) if not referred else Counts(0, voxels, referred, 90)}
+        for n, voxels in enumerate(found)
+    }
+    return Scores.of(cases, counts=counts)
+
+
+def test_a_run_that_finds_nothing_where_there_is_nothing_is_right_against_one_that_finds_something() -> None:
+    """No reference holds the structure: the first run has no Dice, the second 0; both are judged on the same cases."""
+    silent, noisy = with_counts([math.nan] * 8, referred=0), with_counts([0.0] * 8, referred=0)
+    found = one(noisy, silent)
+    assert (found.n, found.mean, found.against_mean, found.verdict) == (8, 1.0, 0.0, "better")
+    assert found.undefined == (0, 0) and one(silent, noisy).verdict == "worse"
+    with pytest.raises(DataError, match="none of their 8 common cases"):
+        one(silent, silent)
+
+
+def test_a_run_is_not_better_by_missing_structures() -> None:
+    """Distances: the new run is better where both find the structure, and misses it in two patients."""
+    base, new = with_counts([3.0] * 10, metric="hd95"), with_counts([1.0] * 8 + [math.nan] * 2, metric="hd95")
+    found = one(base, new, "hd95", higher=False)
+    assert found.p < 0.05 and found.undefined == (2, 0) and found.verdict == "no evidence"
+    assert one(base, with_counts([1.0] * 10, metric="hd95"), "hd95", higher=False).verdict == "better"
+
+
 def test_a_structure_can_be_compared_alone() -> None:
     base, new = np.stack([BASE, BASE], 1), np.stack([BASE + 0.02, BASE], 1)
     assert one(run_of(base), run_of(new), structure="a").verdict == "better"
@@ -111,12 +155,12 @@ def test_a_structure_can_be_compared_alone() -> None:
 
 
 def test_several_comparisons_need_more_evidence() -> None:
-    """p is 2/64 alone, which is enough; beside four others it is not."""
+    """p is 2/64 alone, which is enough; beside four others it is not, and no p of six patients could be."""
     runs = {"base": run_of(BASE[:6]), "up": run_of(BASE[:6] + 0.01)}
     assert compare_runs(runs, "dice", True)[0].verdict == "better"
     runs |= {f"same {n}": run_of(BASE[:6]) for n in range(4)}
     found = compare_runs(runs, "dice", True)
-    assert [comparison.verdict for comparison in found] == ["no evidence"] * 5
+    assert [comparison.verdict for comparison in found] == ["too few patients to tell"] * 5
     assert found[0].p == pytest.approx(2 / 64) and found[0].p_holm == pytest.approx(10 / 64)
 
 
@@ -177,7 +221,7 @@ def test_metrics_and_structures_are_corrected_together() -> None:
 def test_the_correction_that_is_asked_for_decides() -> None:
     """Four comparisons with p 1/64 x 2 = 0.031 each: Holm sees 0.125, Benjamini-Hochberg 0.031."""
     runs = {"base": run_of(BASE[:6]), **{f"up {n}": run_of(BASE[:6] + 0.01 * n) for n in range(1, 5)}}
-    assert {c.verdict for c in compare_runs(runs, "dice", True)} == {"no evidence"}
+    assert {c.verdict for c in compare_runs(runs, "dice", True)} == {"too few patients to tell"}
     assert {c.verdict for c in compare_runs(runs, "dice", True, correction="bh")} == {"better"}
 
 
@@ -255,8 +299,8 @@ class TestCommand:
         for name, change in (("x", 0.0), ("y", 0.02)):
             write_json(tmp_path / f"{name}.json", run_of(BASE[:5] + change).document())
         done = self.call(tmp_path / "x.json", tmp_path / "y.json")
-        assert "y.json: no evidence of" in done.stdout and "interval +0.0200 to +0.0200" in done.stdout
-        assert "of 5 patients (fewer than 6 are never evidence)" in done.stdout
+        assert "y.json: too few patients to tell it from" in done.stdout and "of 5 patients" in done.stdout
+        assert "interval +0.0200 to +0.0200" in done.stdout
 
     def test_json_is_one_document(self, runs) -> None:
         document = json.loads(self.call(*runs, "--json").stdout)

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import errno
+import json
+import math
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from voxgraft.errors import DataError
@@ -86,6 +89,18 @@ def test_a_place_that_may_not_be_written_is_said_in_a_sentence(tmp_path) -> None
     (tmp_path / "file").write_text("")
     with pytest.raises(DataError, match="cannot be written"):
         write_json(tmp_path / "file" / "below.json", {})
+
+
+def test_json_holds_null_where_a_number_is_not_defined(tmp_path) -> None:
+    """Python's and NumPy's, in lists and tuples; other parsers refuse a file with the word NaN."""
+    document = {"a": math.nan, "b": [math.inf, 1.5, (-math.inf,)], "c": np.float64("nan"), "d": np.array([1.0, np.nan])}
+    write_json(tmp_path / "a.json", document | {"e": np.float32("inf")})
+
+    def refuse(word: str) -> None:
+        raise AssertionError(word)
+
+    found = json.loads((tmp_path / "a.json").read_text(), parse_constant=refuse)
+    assert found == {"a": None, "b": [None, 1.5, [None]], "c": None, "d": [1.0, None], "e": None}
 
 
 def test_digests_do_not_depend_on_the_order_of_keys() -> None:

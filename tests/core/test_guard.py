@@ -14,6 +14,7 @@ from voxgraft.errors import WorkflowError
 from voxgraft.guard import judge, overtaken, said
 from voxgraft.progress import Progress
 from voxgraft.runs.engine import run_workflow
+from voxgraft.scoring.pair import Counts
 from voxgraft.scoring.scores import Scores
 from voxgraft.workflow import read
 from voxgraft_registry.config import MlflowStoreConfig
@@ -39,8 +40,8 @@ def test_a_gain_in_every_patient_helps_and_its_mirror_hurts() -> None:
     assert judge(better, scores(TWIN), "dice", False)["verdict"] == "hurts"
     assert "transfer helps: dice" in said(found) and said(found).split("; ")[0].endswith("12 patients")
     few = judge(scores(TWIN[:2] + 0.05), scores(TWIN[:2]), "dice", True)
-    assert few["verdict"] == "no evidence" and few["ci95"][0] > 0, "an interval alone would have said helps"
-    assert "2 patients (fewer than 6 are never evidence)" in said(few)
+    assert few["verdict"] == "too few patients to tell" and few["ci95"][0] > 0, "an interval would have said helps"
+    assert said(few).startswith("too few patients to tell whether transfer helps") and "2 patients" in said(few)
 
 
 def test_a_structure_that_loses_is_named_though_the_mean_gains() -> None:
@@ -53,7 +54,35 @@ def test_a_structure_that_loses_is_named_though_the_mean_gains() -> None:
 def test_a_run_against_itself_and_few_patients_are_no_evidence() -> None:
     assert judge(scores(TWIN), scores(TWIN), "dice", True)["verdict"] == "no evidence"
     few = judge(scores(TWIN[:5] + 0.3), scores(TWIN[:5]), "dice", True)
-    assert few["ci95"][0] > 0 and few["verdict"] == "no evidence"
+    assert few["ci95"][0] > 0 and few["verdict"] == "too few patients to tell"
+
+
+def counted(dice: float, cases: int = 12, **others: Counts) -> Scores:
+    """Cases whose structure `a` has this Dice, by 100 voxels in each mask of 10,000; other structures as given."""
+    both = round(100 * dice)
+    counts = {"a": Counts(both, 100 - both, 100 - both, 9800 + both), **others}
+    row = {"a": dice, **dict.fromkeys(others, 0.0)}
+    names = [f"c{number:02}" for number in range(cases)]
+    return Scores.of({name: {"dice": dict(row)} for name in names}, counts=dict.fromkeys(names, counts))
+
+
+def test_the_guard_says_nothing_too_early() -> None:
+    assert judge(counted(0.7), counted(0.5), "dice", True)["verdict"] == "helps"
+    short = judge(counted(0.7), counted(0.5), "dice", True, steps=29)
+    assert short["verdict"] == "too early to tell" and "29 steps are fewer than 30" in said(short)
+    assert {row["verdict"] for row in short["structures"].values()} == {"too early to tell"}
+    assert judge(counted(0.7), counted(0.5), "dice", True, steps=30)["verdict"] == "helps"
+    nothing = judge(counted(0.04), counted(0.01), "dice", True, steps=500)
+    assert nothing["verdict"] == "too early to tell" and "have learnt next to nothing" in said(nothing)
+    assert judge(counted(0.04), counted(0.5), "dice", True, steps=500)["verdict"] == "hurts"
+
+
+def test_a_structure_that_neither_network_finds_is_named() -> None:
+    lost = counted(0.7, b=Counts(0, 0, 50, 9950))
+    verdict = judge(lost, counted(0.5, b=Counts(0, 0, 50, 9950)), "dice", True, steps=500)
+    assert verdict["never_found"] == ["b"] and said(verdict).endswith("neither network ever finds 'b'")
+    found = counted(0.5, b=Counts(0, 7, 50, 9943))
+    assert judge(lost, found, "dice", True)["never_found"] == []
 
 
 def test_alike_runs_are_called_different_about_as_rarely_as_promised() -> None:
@@ -154,7 +183,7 @@ def test_the_twin_of_a_start_that_is_its_own_is_no_evidence(tmp_path, data_set, 
     network, _ = start_network(plain, run.plan, run.models)
     save_file(dict(network.state_dict()), tmp_path / "own.safetensors")
     own = f"model.encoder.weights='file:{tmp_path / 'own.safetensors'}'"
-    checked = read(path, catalogue, [*QUICK, "training.budget=6 steps", "guard=twin", own])
+    checked = read(path, catalogue, [*QUICK, "training.budget=30 steps", "guard=twin", own])
     run = run_workflow(checked, catalogue, tmp_path / "run", progress=Progress(quiet=True))
     found = json.loads((run.folder / "guard.json").read_text())
     assert found["verdict"] == "no evidence" and found["difference"] == 0.0 and found["ci95"] == [0.0, 0.0]

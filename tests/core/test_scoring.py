@@ -63,6 +63,29 @@ def close(one: dict[str, float], other: dict[str, float]) -> bool:
     return one == pytest.approx(other, nan_ok=True)
 
 
+class TestUndefined:
+    """Undefined scores are neither bad nor good ones."""
+
+    def test_a_missed_structure_makes_the_mean_of_its_case_undefined(self, metrics) -> None:
+        """The structure b is found nowhere: no distance to it, so no mean of distances either, and n says so."""
+        truth = np.zeros((9, 8, 7), np.uint8)
+        truth[1:4, 1:4, 1:4], truth[5:8, 5:8, 4:6] = 1, 2
+        found = np.where(truth == 1, truth, 0).astype(np.uint8)
+        labels = Labels.of({"a": 1, "b": 2, "c": 3})
+        scores = gathered({"x": measure_case(volume(found), volume(truth), labels, metrics)}, metrics)
+        row = scores.cases["x"]
+        assert row["hd95"]["a"] == 0.0 and math.isnan(row["hd95"]["b"]) and math.isnan(row["hd95"]["mean"])
+        assert row["dice"]["mean"] == 0.5, "c is in neither mask and in no mean"
+        assert scores.summary["hd95"]["mean"]["n"] == 0 and scores.summary["hd95"]["mean"]["undefined"] == 1
+        assert Scores.from_document(scores.document()).document()["summary"] == scores.document()["summary"]
+
+    def test_what_is_in_neither_mask_leaves_the_mean_alone(self, metrics) -> None:
+        truth = np.zeros((9, 8, 7), np.uint8)
+        truth[1:4, 1:4, 1:4] = 1
+        scores = gathered({"x": measure_case(volume(truth), volume(truth), LABELS, metrics)}, metrics)
+        assert scores.cases["x"]["hd95"]["mean"] == 0.0 and scores.cases["x"]["dice"]["mean"] == 1.0
+
+
 class TestRegions:
     def test_a_region_is_the_union_of_its_structures(self, metrics) -> None:
         found, wanted = labels_of(1), labels_of(2)

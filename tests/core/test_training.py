@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import os
 import signal
 import subprocess
 import sys
 import time
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +26,7 @@ from voxgraft.train.augment import augment, middle
 from voxgraft.train.batches import Batches
 from voxgraft.train.checkpoint import load_checkpoint
 from voxgraft.train.optimise import Average, rate_factor
-from voxgraft.train.session import block_to_look_at
+from voxgraft.train.session import block_to_look_at, validation_dice
 
 CPU = {"accelerator": "cpu", "devices": 1}
 
@@ -118,6 +120,38 @@ def test_patience_ends_a_training_and_keeps_the_best_weights(tmp_path) -> None:
     kept, state = loop.fit(tiny_job(tmp_path, options, look=look), Fabric(**CPU))
     assert state.looks == 4 and state.step == 40 and state.best == 0.8
     assert same(weights(kept), seen[1])
+
+
+@pytest.mark.parametrize("look", [{}, {"dice": math.nan}])
+def test_patience_does_not_run_out_where_nothing_is_scored(tmp_path, look) -> None:
+    """No validation case holds a structure: there is no score, and certainly no bad one."""
+    options = {"budget": "20 steps", "patience": 2, "validate_every": 0.1, "ema": 0}
+    job = tiny_job(tmp_path, options, look=lambda network: dict(look))
+    network, state = loop.fit(job, Fabric(**CPU))
+    assert state.step == 20 and len(state.curve) == 10
+    assert all(set(row) == {"step", "seconds"} for row in state.curve)
+    for mine, last in zip(network.parameters(), job.network.parameters(), strict=True):
+        assert torch.equal(mine, last), "the last weights are kept"
+
+
+def test_a_look_scores_structures_that_a_case_holds_and_no_others() -> None:
+    """Without a warning of NumPy: of two structures one is in no case, and of two cases one holds none."""
+    plan = tiny_plan().model_copy(update={"labels": ((1, "blob"), (2, "absent"))})
+    held, empty = blobs(1)[0], Held("empty", blobs(1)[0].image, np.zeros((14, 12, 13), np.uint8), np.zeros((0, 4), int))
+
+    class Bright(torch.nn.Module):
+        """Finds what is bright, and the absent structure in the first corner."""
+
+        def forward(self, image):
+            logits = torch.cat([0.5 - image, image - 0.5, torch.full_like(image, -9.0)], 1)
+            logits[:, 2, 0, 0, 0] = 99.0
+            return logits
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        found = validation_dice(Bright(), [held, empty], plan, 0.0)
+        assert validation_dice(Bright(), [empty], plan, 0.0) == {}
+    assert set(found) == {"dice", "dice_blob"} and found["dice"] == found["dice_blob"] > 0.3
 
 
 def test_a_loss_that_is_no_number_ends_in_a_sentence(tmp_path) -> None:

@@ -11,24 +11,26 @@ from typing import Any
 import numpy as np
 import torch
 
-from ..compare import holm, randomisation_p
+from ..compare import TOO_FEW, holm, randomisation_p
 from ..data.checks.problem import counted
 from ..data.plan import Plan
 from ..data.prepare import Prepared, load_prepared
 from ..discovery import Catalogue
-from ..errors import DataError, VoxGraftError
+from ..errors import DataError, TrainingError, VoxGraftError
 from ..files import write_json, write_text
+from ..guard import FEWEST_STEPS, TOO_EARLY
 from ..infer.build import network_of
 from ..model.weights import load_weights
 from ..runs.engine import run_workflow
 from ..runs.run import Run
+from ..scoring.scores import mean_of
 from ..workflow import Workflow, from_document
 from ..yamlfile import dump
 from .candidates import Document, encoders_at_hand
 from .clock import Clock, TimeUp, Watched
 from .page import page
 from .probe import probe_dice, stage_features, views_of
-from .tournament import FEWEST, Arm, Tournament
+from .tournament import Arm, Tournament
 
 VOLUMES = 8
 """Training volumes that are probed, and validation volumes that are scored, at most."""
@@ -193,10 +195,12 @@ def _probe(
             load_weights(encoder, weights)
         stages = stage_features(encoder, volumes, check, settle=seed is not None)
         tables.append(np.array([probe_dice(stage, classes) for stage in stages]))
-    means = [np.nanmean(table, 1) for table in tables]
-    best = int(means[0].argmax())
-    null = max(tables[1:], key=lambda table: float(np.nanmean(table, 1).max()))
-    paired = tables[0][best] - null[int(np.nanmean(null, 1).argmax())]
+    means = [np.array([mean_of(stage) for stage in table.tolist()]) for table in tables]
+    if not all(np.isfinite(one).any() for one in means):
+        raise TrainingError("no volume holds a structure that could be probed")
+    best = int(np.nanargmax(means[0]))
+    null = max((1, 2), key=lambda number: float(np.nanmax(means[number])))
+    paired = tables[0][best] - tables[null][int(np.nanargmax(means[null]))]
     paired = paired[np.isfinite(paired)]
     return {
         "encoder": document,
@@ -239,8 +243,11 @@ def _conclude(found: dict[str, Any], chosen: Arm | None) -> None:
     by = f"difference in Dice {final['difference']:+.3f}{interval}, {final['patients']} held-out patients, p "
     by += f"{final['p_chosen']:.2g} with the choice among pairs allowed for"
     arm, steps = found["tournament"][0]["arm"], found["tournament"][0]["steps"]
-    if steps < FEWEST:
+    if steps < FEWEST_STEPS:
         found["advice"] = f"no evidence: there was time for {steps} steps only; give it more minutes"
+    elif found["verdict"] in (TOO_EARLY, TOO_FEW):
+        why = f": {final['early']}" if final["early"] else f" whether {arm} does better than from scratch"
+        found["advice"] = f"{found['verdict']}{why} ({by}); the workflow stays as it is"
     elif chosen is None:
         found["advice"] = (
             f"no evidence that {arm} does better than the same network from scratch ({by}); the workflow stays as it "

@@ -13,22 +13,20 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from ..compare import ALPHA, compare_all
+from ..compare import ALPHA, TOO_FEW, compare_all, smallest_p
 from ..data.prepare import Prepared
 from ..files import remove, write_json
-from ..guard import judge
+from ..guard import FEWEST_STEPS, judge
 from ..infer.build import network_of
 from ..runs.run import Run
+from ..scoring.pair import Counts
 from ..scoring.scores import MEAN, Scores
-from ..train.session import train, validation_dice
+from ..train.session import dice_of, look_at, train
 from ..workflow import Workflow
 from .candidates import Document, label_of, strategies_for
 from .clock import Clock
 
 PAIRS = 3
-FEWEST = 30
-"""Steps below which a training has hardly begun, and its scores are no evidence of anything."""
-
 TRAINING = 0.8
 """The share of the time left that is planned for; evaluation and what cannot be foreseen have the rest."""
 
@@ -101,10 +99,11 @@ class Tournament:
             self._trial(arm, f"round2_{name}", f"{steps} steps")
             for name, arm in (("best", best.arm), ("scratch", best.arm.twin))
         )
-        verdict = judge(mine.scores, twin.scores, "dice", True)
+        verdict = judge(mine.scores, twin.scores, "dice", True, steps)
         verdict["p_chosen"] = min(1.0, len(trials) * float(verdict["p"]))  # Bonferroni: any of them could be the best
-        if steps < FEWEST or verdict["p_chosen"] >= ALPHA:
-            verdict["verdict"] = "no evidence"
+        if verdict["verdict"] in ("helps", "hurts") and verdict["p_chosen"] >= ALPHA:
+            few = len(trials) * smallest_p(int(verdict["patients"])) >= ALPHA
+            verdict["verdict"] = TOO_FEW if few else "no evidence"
         both = [{**mine.row, "evidence": verdict["verdict"], "against_scratch": verdict}, twin.row]
         found["tournament"] = [{**row, "round": 2} for row in both] + first
         found.update(final=verdict, verdict=verdict["verdict"])
@@ -157,11 +156,13 @@ class Tournament:
         network = network_of(workflow.model, plan)
         network.load_state_dict(load_file(folder / "train" / "weights.safetensors"))
         rows: dict[str, dict[str, dict[str, float]]] = {}
+        counts: dict[str, dict[str, Counts]] = {}
         for case in self._held_out:
             self._clock.check()
-            found = validation_dice(network, [case], plan, 0.25)
-            rows[case.case] = {"dice": {name: found[f"dice_{name}"] for _, name in plan.labels}}
-        return Scores.of(rows, {case.id: case.patient for case in self._run.dataset.cases})
+            if (seen := look_at(network, case, plan, 0.25)) is not None:
+                counts[case.case] = seen
+                rows[case.case] = {"dice": {name: dice_of(one) for name, one in seen.items()}}
+        return Scores.of(rows, {case.id: case.patient for case in self._run.dataset.cases}, counts=counts)
 
 
 def _ranked(rows: Sequence[Mapping[str, Any]], trials: Sequence[Trial]) -> list[dict[str, Any]]:
@@ -173,7 +174,7 @@ def _ranked(rows: Sequence[Mapping[str, Any]], trials: Sequence[Trial]) -> list[
     found: list[dict[str, Any]] = []
     for row in sorted(rows, key=lambda row: -float(row["dice"])):
         one = known.get(str(row["arm"]))
-        if one is not None and trials[1].row["steps"] < FEWEST:
+        if one is not None and trials[1].row["steps"] < FEWEST_STEPS:
             one = replace(one, verdict="no evidence")
         more = {} if one is None else {"evidence": one.verdict, "against_scratch": one.document()}
         found.append({**row, **more})

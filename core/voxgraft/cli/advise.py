@@ -27,13 +27,13 @@ def advise(
     train for a short time beside a twin from scratch. Says "no evidence" where that is the truth. Leaves advice.json,
     advice.html and a proposed workflow.yaml.
     """
-    import json
     import time
 
     since = time.monotonic()  # loading counts too
     from ..advise.advise import advise as find_out
     from ..advise.page import ARMS, PROBES, arm_rows, probe_rows
     from ..discovery import discover
+    from ..files import json_text
     from ..workflow import read
 
     catalogue = discover()
@@ -41,7 +41,7 @@ def advise(
     folder = out or Path("runs") / f"{checked.name}-advice"
     found = find_out(checked, catalogue, folder, minutes, models, lambda text: click.echo(text, err=True), since)
     if as_json:
-        click.echo(json.dumps(found, indent=2))
+        click.echo(json_text(found))
         return
     for heads, rows in ((PROBES[:-1], [row[:-1] for row in probe_rows(found)]), (ARMS, arm_rows(found))):
         if rows:

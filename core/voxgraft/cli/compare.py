@@ -38,13 +38,14 @@ def compare(
     A RUN is the folder of a run, or a file that `voxgraft evaluate --out FILE.json` wrote. For each comparison this
     prints the mean difference, its 95 % interval (paired bootstrap over patients), the p-value of a paired test over
     patients, corrected for the number of comparisons (by Holm, or by Benjamini and Hochberg), and a verdict: `better`
-    or `worse` than the other run where that p-value is below 0.05, otherwise `no evidence`.
+    or `worse` than the other run where that p-value is below 0.05, `too few patients to tell` where no difference
+    between so few could give that, otherwise `no evidence`.
     """
-    import json
-
     from ..compare import compare_all, direction, read_run
     from ..discovery import discover
     from ..errors import UsageError
+    from ..files import json_text
+    from ..scoring.worth import never_found
 
     if len({path.resolve() for path in runs}) != len(runs) or len(runs) < 2:
         raise UsageError("compare needs two or more different runs; the first is what the others are compared with")
@@ -70,9 +71,10 @@ def compare(
             "higher_is_better": higher[names[0]] if len(names) == 1 else higher,
             "test": test,
             "correction": correction,
+            "never_found": never_found(*scores.values()),
             "comparisons": [one.document() for one in comparisons],
         }
-        click.echo(json.dumps(document, indent=2, ensure_ascii=False))
+        click.echo(json_text(document))
         return
     shown: tuple[str, str] | None = None
     for one in comparisons:
@@ -82,21 +84,21 @@ def compare(
             click.echo(("\n" if shown else "") + f"{one.metric}, {what}; {better} is better")
             shown = one.metric, one.structure
         click.echo("\n" + "\n".join(_lines(one, correction)))
+    if lost := never_found(*scores.values()):
+        click.echo(f"\nnone of the runs ever finds {', '.join(map(repr, lost))}")
 
 
 def _lines(one: Comparison, correction: str) -> list[str]:
-    from ..compare import FEWEST
-
     low, high = one.ci95
     interval = (
         f"95 % interval {low:+.4f} to {high:+.4f}" if math.isfinite(low) else "no interval (fewer than 2 patients)"
     )
     p, by = (one.p_holm, "Holm") if correction == "holm" else (one.p_bh, "Benjamini-Hochberg")
-    few = f" (fewer than {FEWEST} are never evidence)" if one.patients < FEWEST else ""
+    words = {"no evidence": "no evidence of a difference from", "too few patients to tell": f"{one.verdict} it from"}
     lines = [
-        f"{one.run}: {one.verdict} {'of a difference from' if one.verdict == 'no evidence' else 'than'} {one.against}",
+        f"{one.run}: {words.get(one.verdict, f'{one.verdict} than')} {one.against}",
         f"  {one.mean:.4f} against {one.against_mean:.4f} of {one.against}, over {one.n} common cases "
-        f"of {one.patients} patients{few}",
+        f"of {one.patients} patients",
         f"  difference {one.difference:+.4f}, {interval}, p {p:.4f} ({by})",
     ]
     if one.mixed:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -94,6 +95,6 @@ class Run:
             tags(values)
 
     def log(self, values: Mapping[str, float], step: int) -> None:
-        """Send numbers to the tracker, where there is one."""
+        """Send numbers to the tracker, where there is one; one that is not defined is left out."""
         if self.tracker is not None:
-            self.tracker.metrics(values, step)
+            self.tracker.metrics({name: value for name, value in values.items() if math.isfinite(value)}, step)

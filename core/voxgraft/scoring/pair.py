@@ -50,6 +50,10 @@ class Counts:
         """Voxels of the reference."""
         return self.tp + self.fn
 
+    def plus(self, other: Counts) -> Counts:
+        """The counts of both together."""
+        return Counts(self.tp + other.tp, self.fp + other.fp, self.fn + other.fn, self.tn + other.tn)
+
 
 @dataclass(frozen=True)
 class MaskPair:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import DataError
-from ..files import read_json, whole
+from ..files import read_json, whole, without_nan
 from ..texts import write_rows
 from .bootstrap import mean_intervals
 from .case import MEAN, score_case
@@ -30,7 +30,8 @@ class Scores:
 
     Attributes:
         cases: CASE -> METRIC -> structure -> value, NaN where it is not defined. Beside the structures stands `mean`,
-            the average over those of the case for which the metric is defined.
+            the average over those of the case for which the metric is defined; NaN where it is not defined because the
+            prediction misses a structure that the reference holds: leaving that out would make the mean better.
         groups: The number of each case's patient: cases of one number are drawn together. Names are not kept.
         failed: Cases that could not be scored, each with its reason.
         unmatched: Predictions without a reference.
@@ -74,9 +75,12 @@ class Scores:
         ordered = sorted(cases)
         patient = {case: ("patient", patients[case]) if patients and case in patients else (case,) for case in ordered}
         numbers = {one: number for number, one in enumerate(dict.fromkeys(patient.values()))}
+        known = counts or {}
         return cls(
             cases={
-                case: {metric: _with_mean(values, regions) for metric, values in cases[case].items()}
+                case: {
+                    metric: _with_mean(values, regions, known.get(case, {})) for metric, values in cases[case].items()
+                }
                 for case in ordered
             },
             groups={case: numbers[patient[case]] for case in ordered},
@@ -84,7 +88,7 @@ class Scores:
             unmatched=tuple(unmatched),
             metrics={name: dict(options) for name, options in (metrics or {}).items()},
             regions=tuple(regions),
-            counts={case: dict(counts[case]) for case in ordered if case in counts} if counts else {},
+            counts={case: dict(known[case]) for case in ordered if case in known},
         )
 
     def only(self, cases: Sequence[str]) -> Scores:
@@ -122,7 +126,7 @@ class Scores:
             "metrics": self.metrics,
             **{key: value for key, value in self._more().items() if value},
         }
-        plain: dict[str, Any] = _without_nan(document)
+        plain: dict[str, Any] = without_nan(document)
         return plain
 
     def _more(self) -> dict[str, Any]:
@@ -157,15 +161,15 @@ class Scores:
             DataError: It is not there, or does not hold scores.
         """
         try:
-            document = read_json(path)
-            return cls._from_document(document)
+            return cls.from_document(read_json(path))
         except FileNotFoundError:
             raise DataError(f"{path}: there is no such file of scores") from None
         except (OSError, ArithmeticError, ValueError, TypeError, AttributeError, LookupError, RecursionError) as error:
             raise DataError(f"{path}: does not hold scores as `voxgraft evaluate` writes them ({error})") from None
 
     @classmethod
-    def _from_document(cls, document: Any) -> Scores:
+    def from_document(cls, document: Any) -> Scores:
+        """Read plain values as `document` gives them; what does not have that form raises what Python raises."""
         cases = {
             str(case): {
                 str(metric): {
@@ -218,9 +222,16 @@ def mean_of(values: Sequence[float]) -> float:
     return math.fsum(defined) / len(defined) if defined else math.nan
 
 
-def _with_mean(values: Mapping[str, float], regions: Sequence[str]) -> dict[str, float]:
+def _with_mean(values: Mapping[str, float], regions: Sequence[str], counts: Mapping[str, Counts]) -> dict[str, float]:
     named = {name: value for name, value in values.items() if name != MEAN}
-    return {**named, MEAN: mean_of([value for name, value in named.items() if name not in regions])}
+    inside = {name: value for name, value in named.items() if name not in regions}
+    missed = any(not math.isfinite(value) and _is_missed(counts.get(name)) for name, value in inside.items())
+    return {**named, MEAN: math.nan if missed else mean_of(list(inside.values()))}
+
+
+def _is_missed(counts: Counts | None) -> bool:
+    """Whether the reference holds a structure of which the prediction has no voxel."""
+    return counts is not None and counts.referred > 0 and counts.predicted == 0
 
 
 def _summarised(values: np.ndarray[Any, Any], interval: list[float]) -> dict[str, Any]:
@@ -233,11 +244,3 @@ def _summarised(values: np.ndarray[Any, Any], interval: list[float]) -> dict[str
         "sd": float(defined.std(ddof=1)) if len(defined) > 1 else math.nan,
         "median": float(np.median(defined)) if len(defined) else math.nan,
     }
-
-
-def _without_nan(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _without_nan(part) for key, part in value.items()}
-    if isinstance(value, list):
-        return [_without_nan(part) for part in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
@@ -40,7 +41,7 @@ class Job:
         spacing: Millimetres along the network's axes.
         identity: A fingerprint of everything that decides the outcome; only its own checkpoint is gone on from.
         look: Scores a network on validation cases, the one that would be kept at that moment; the first number decides
-            about patience.
+            about patience. A number that is not defined is no bad score: it is left out.
         report: Called with numbers and the step they belong to.
     """
 
@@ -271,7 +272,7 @@ def _look(job: Job, average: Average[SegmentationNetwork], state: State, clock: 
     scored itself, and what patience goes back to is what was scored. Patience waits for what is done at set times.
     """
     kept = job.stack.export(job.context, deepcopy(average.network)).eval()
-    scores = job.look(kept)
+    scores = {name: score for name, score in job.look(kept).items() if math.isfinite(score)}
     state.looks += 1
     state.seconds = clock.seconds
     score = next(iter(scores.values()), None)

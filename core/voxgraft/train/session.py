@@ -25,6 +25,8 @@ from ..model.network import SegmentationNetwork
 from ..model.transfer import Row, Stack
 from ..model.weights import LoadReport
 from ..models import Resolver
+from ..scoring.pair import Counts
+from ..scoring.scores import mean_of
 from ..sections import Training
 from ..workflow import Workflow, from_document
 from .batches import Batches, Unlabelled
@@ -184,34 +186,43 @@ def _labelled(
 def validation_dice(
     network: SegmentationNetwork, cases: Sequence[Prepared], plan: Plan, overlap: float
 ) -> dict[str, float]:
-    """Mean Dice of the structures over validation cases, on the network's grid.
+    """Mean Dice of the structures over validation cases, on the network's grid: `dice` and `dice_NAME` for each.
 
     Of a large scan a block around its structures is looked at, so that looks cost the same whatever the size of scans.
+    A structure's Dice is over the cases that hold it, which are the same at every look; one that no case holds is left
+    out, for it has no score and certainly no bad one. `dice` is the mean over the others.
     """
+    looks = [look for case in cases if (look := look_at(network, case, plan, overlap)) is not None]
+    means = {name: mean_of([dice_of(look[name]) for look in looks if look[name].referred]) for _, name in plan.labels}
+    named = {f"dice_{name}": mean for name, mean in means.items() if np.isfinite(mean)}
+    return {"dice": mean_of(list(means.values())), **named} if named else {}
+
+
+def look_at(network: SegmentationNetwork, case: Prepared, plan: Plan, overlap: float) -> dict[str, Counts] | None:
+    """Voxel counts of each structure in the block of a case that is looked at; None of a case without a label."""
+    if case.label is None:
+        return None
     network.eval()
-    scores: list[list[float]] = []
-    for case in cases:
-        label = case.label
-        if label is None:
-            continue
-        block = block_to_look_at(case, plan)
-        label = np.array(label[block])
-        image = torch.from_numpy(np.array(case.image[(slice(None), *block)]))
-        found, _ = segment_array(network, image, label.shape, plan, overlap=overlap)
-        counts = counted(label, plan)
-        row = []
-        for index in range(1, len(plan.labels) + 1):
-            mine, truth = masks_of(found, index, plan), masks_of(label, index, plan)
-            if counts is not None:
-                mine, truth = mine & counts, truth & counts
-            both = int(mine.sum()) + int(truth.sum())
-            row.append(2.0 * int((mine & truth).sum()) / both if both else float("nan"))
-        scores.append(row)
-    if not scores:
-        return {}
-    each = np.nanmean(np.array(scores), axis=0)
-    named = {f"dice_{name}": float(value) for (_, name), value in zip(plan.labels, each, strict=True)}
-    return {"dice": float(np.nanmean(each)), **named}
+    block = block_to_look_at(case, plan)
+    label = np.array(case.label[block])
+    image = torch.from_numpy(np.array(case.image[(slice(None), *block)]))
+    found, _ = segment_array(network, image, label.shape, plan, overlap=overlap)
+    inside = counted(label, plan)
+    look = {}
+    for index, (_, name) in enumerate(plan.labels, start=1):
+        mine, truth = masks_of(found, index, plan), masks_of(label, index, plan)
+        if inside is not None:
+            mine, truth = mine & inside, truth & inside
+        both = int((mine & truth).sum())
+        fp, fn = int(mine.sum()) - both, int(truth.sum()) - both
+        look[name] = Counts(both, fp, fn, label.size - both - fp - fn)
+    return look
+
+
+def dice_of(counts: Counts) -> float:
+    """NaN where neither mask holds the structure."""
+    both = counts.predicted + counts.referred
+    return 2.0 * counts.tp / both if both else float("nan")
 
 
 def block_to_look_at(case: Prepared, plan: Plan) -> tuple[slice, ...]:

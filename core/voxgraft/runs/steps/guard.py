@@ -47,7 +47,7 @@ class GuardStep:
             workflow, run.catalogue, folder, steps=wanted, progress=run.progress, registry=run.models.uri
         )
         remove(folder / "train" / "last.pt")  # as large as the network three times over, and never gone on from
-        verdict = verdict_of(run, run.folder, folder)
+        verdict = verdict_of(run, run.folder, folder, int(summary["steps"]))
         verdict["reached"] = overtaken(summary["curve"], twin.read("train/summary.json")["curve"])
         keep_verdict(run, verdict)
 
@@ -67,12 +67,12 @@ def twin_of(workflow: Workflow, run: Run, steps: int) -> Workflow:
     return from_document(document, run.catalogue, f"the twin of {workflow.name}")
 
 
-def verdict_of(run: Run, folder: Path, twin: Path) -> dict[str, Any]:
-    """What the scores in two runs' folders say."""
+def verdict_of(run: Run, folder: Path, twin: Path, steps: int) -> dict[str, Any]:
+    """What the scores in two runs' folders say, each trained for so many steps."""
     assert run.workflow.guard is not None, "a workflow with this step has the section `guard`"
     metric = run.workflow.guard.metric or run.workflow.evaluation.metrics[0].name
     scores = {"run": read_run(folder), "twin": read_run(twin)}
-    return judge(scores["run"], scores["twin"], metric, direction(scores, metric, run.catalogue))
+    return judge(scores["run"], scores["twin"], metric, direction(scores, metric, run.catalogue), steps)
 
 
 def keep_verdict(run: Run, verdict: Mapping[str, Any]) -> None:

@@ -15,6 +15,7 @@ from ...guard import judge
 from ...package import amend_package, read_package, write_package
 from ...places import without_places
 from ...scoring.page.page import about, write_page
+from ...scoring.pair import Counts
 from ...scoring.scores import Scores
 from ...yamlfile import dump
 from ..card import model_card
@@ -130,13 +131,15 @@ class PoolGuard:
         twin = pooled([read_run(folder_of(run, one) / "twin") for one in members], patients)
         metric = run.workflow.guard.metric or run.workflow.evaluation.metrics[0].name
         higher = direction({"run": mine}, metric, run.catalogue)
-        verdict = judge(mine, twin, metric, higher)
+        steps = min(int(read_member(run, one, "train/summary.json")["steps"]) for one in members)
+        verdict = judge(mine, twin, metric, higher, steps)
         verdict["members"] = {one.name: read_member(run, one, "guard.json")["verdict"] for one in members}
         keep_verdict(run, verdict)
 
 
 def pooled(parts: Sequence[Scores], patients: Mapping[str, str]) -> Scores:
-    """Scores of all cases, each once: a case that several members scored has the mean of its defined values."""
+    """Scores of all cases, each once: a case that several members scored has the mean of its defined values, and its
+    voxel counts are those of all of them together."""
     rows: dict[str, dict[str, dict[str, list[float]]]] = {}
     for part in parts:
         for case, metrics in part.cases.items():
@@ -149,8 +152,14 @@ def pooled(parts: Sequence[Scores], patients: Mapping[str, str]) -> Scores:
         for case, metrics in rows.items()
     }
     failed = {case: why for part in parts for case, why in part.failed.items() if case not in cases}
+    counts: dict[str, dict[str, Counts]] = {}
+    for part in parts:
+        for case, found in part.counts.items():
+            for name, one in found.items():
+                together = counts.setdefault(case, {})
+                together[name] = one.plus(together[name]) if name in together else one
     first = parts[0]
-    return Scores.of(cases, patients, failed=failed, metrics=first.metrics, regions=first.regions)
+    return Scores.of(cases, patients, failed=failed, metrics=first.metrics, regions=first.regions, counts=counts)
 
 
 def spread(members: Sequence[Member], scores: Mapping[str, Scores], patients: Mapping[str, str]) -> dict[str, Any]:

@@ -54,6 +54,11 @@ class Train:
         last = summary["curve"][-1] if summary["curve"] else {}
         score = f", validation Dice {last['dice']:.3f} near the structures" if "dice" in last else ""
         run.progress.say(f"train: {summary['steps']} steps in {summary['seconds']:.0f} s{score}")
+        if run.workflow.training.patience is not None and not any("dice" in row for row in summary["curve"]):
+            run.progress.say(
+                "train: no validation case holds a structure: training.patience had nothing to go by, and the last "
+                "weights are kept"
+            )
 
 
 def package_facts(run: Run, summary: Mapping[str, Any]) -> dict[str, Any]:

@@ -76,8 +76,6 @@ def comparison_page(comparisons: Sequence[Comparison], curves: Mapping[str, Mapp
 
 def _row(one: Comparison) -> str:
     """The verdict stands beside the run: what comes first is seen on a narrow screen."""
-    from ...compare import FEWEST
-
     low, high = one.ci95
     cells = (
         one.against,
@@ -87,9 +85,9 @@ def _row(one: Comparison) -> str:
         f"{one.difference:+.4f}",
         f"{low:+.4f} to {high:+.4f}" if math.isfinite(low) else "–",
         f"{one.p:.4f} (Holm {one.p_holm:.4f}, BH {one.p_bh:.4f})",
-        f"{one.patients}" + (f" (fewer than {FEWEST} are never evidence)" if one.patients < FEWEST else ""),
+        f"{one.patients}",
     )
-    kind = one.verdict if one.verdict != "no evidence" else ""
+    kind = one.verdict if one.verdict in ("better", "worse") else ""
     rest = "".join(f"<td>{escape(cell)}</td>" for cell in cells)
     return f'<tr><td>{escape(one.run)}</td><td class="{kind}">{one.verdict}</td>{rest}</tr>'
 

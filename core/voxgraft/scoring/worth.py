@@ -1,0 +1,71 @@
+"""Is a model worth anything: does it find each structure, and more of it than masks do that need no network?
+
+A structure is judged by its voxel counts in the cases whose reference holds it; one that no reference holds is not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from .pair import Counts
+from .scores import Scores, mean_of
+
+NO_BETTER = 0.01
+"""The Dice of an empty mask is 0; below this a model is no better."""
+
+NOTHING = 0.05
+"""A mean Dice below this is next to nothing, whatever the structure."""
+
+
+def never_found(*runs: Scores) -> list[str]:
+    """Structures that references hold and that no run predicts anywhere."""
+    names = dict.fromkeys(name for run in runs for name, _ in _judged(run))
+    found = {name for run in runs for one in run.counts.values() for name, counts in one.items() if counts.predicted}
+    return [name for name in names if name not in found]
+
+
+def worthless(scores: Scores) -> list[str]:
+    """Why a model is worth nothing, a reason for each structure for which it is, as ends of a sentence."""
+    judged = list(_judged(scores))
+    if scores.counts and not judged:
+        return ["was judged by no held-out case: none of them holds a structure"]
+    found = []
+    for name, counts in judged:
+        dice = mean_of([_dice(one) for one in counts])
+        if not any(one.predicted for one in counts):
+            found.append(f"finds nothing of {name!r} in the {len(counts)} held-out cases that have it")
+        elif dice < NO_BETTER:
+            found.append(f"is no better than an empty mask for {name!r} (Dice {dice:.4f})")
+    return found
+
+
+def summed_up(reasons: list[str]) -> str:
+    """One sentence of a model that is worth nothing for some structures; empty where there are none."""
+    others = len(reasons) - 1
+    more = f", and the like for {others} more structure{'s' if others > 1 else ''}" if others > 0 else ""
+    return f"the model {reasons[0]}{more}" if reasons else ""
+
+
+def learnt_nothing(scores: Scores) -> bool:
+    """Whether every structure's mean Dice is next to nothing, or no better than that of a mask of all voxels."""
+    judged = list(_judged(scores))
+    worst = (max(NOTHING, mean_of([_dice_of_all(one) for one in counts])) for _, counts in judged)
+    means = (mean_of([_dice(one) for one in counts]) for _, counts in judged)
+    return bool(judged) and all(mean <= least for mean, least in zip(means, worst, strict=True))
+
+
+def _judged(scores: Scores) -> Iterator[tuple[str, list[Counts]]]:
+    """The structures that some reference holds, with the counts of those cases."""
+    for name in dict.fromkeys(name for one in scores.counts.values() for name in one):
+        counts = [one[name] for one in scores.counts.values() if name in one and one[name].referred]
+        if counts and name not in scores.regions:
+            yield name, counts
+
+
+def _dice(one: Counts) -> float:
+    return 2.0 * one.tp / (one.predicted + one.referred)
+
+
+def _dice_of_all(one: Counts) -> float:
+    """Of a mask that holds every voxel."""
+    return 2.0 * one.referred / (one.referred + one.predicted + one.fn + one.tn)
