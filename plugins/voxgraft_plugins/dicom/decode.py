@@ -22,9 +22,11 @@ from voxgraft.volume import Array
 from .attributes import WHOLE_NUMBERS
 from .elements import BIG_ENDIAN
 from .header import NATIVE, Header
-from .jpeg import fits
+from .jpeg import depth, fits
+from .jpeg2000 import depth as depth_of_2000
 from .jpeg2000 import exact
 from .pixels import CODECS
+from .stored import Strange, keep_stored
 
 RLE = "1.2.840.10008.1.2.5"
 PLUGINS = {
@@ -54,10 +56,11 @@ class Packed:
 
     Args:
         stored: The type of its stored values.
+        strange: See `stored.keep_stored`.
     """
 
-    def __init__(self, header: Header, stored: np.dtype[Any]) -> None:
-        self._header, self._stored = header, stored
+    def __init__(self, header: Header, stored: np.dtype[Any], strange: Strange) -> None:
+        self._header, self._stored, self._strange = header, stored.newbyteorder("="), strange
         self._palette = header.text("PhotometricInterpretation") == "PALETTE COLOR"
         self._opening = Lock()
 
@@ -77,10 +80,17 @@ class Packed:
             raise BadImage(header.path, f"it decodes to the shape {pixels.shape}, its header promises {shape}")
         if pixels.dtype.itemsize > stored.itemsize or pixels.dtype.kind not in "iu":
             raise BadImage(header.path, f"it decodes to {pixels.dtype}, its header promises {stored}")
-        if header.syntax in NATIVE or header.syntax == RLE:
-            pixels = np.array(pixels)
-            without_unused_bits(pixels, header)
+        pixels = np.array(pixels, dtype=stored)
+        keep_stored(pixels, header, self._strange, high=self._high(number))
         return expanded(pixels, header, dataset) if self._palette else pixels
+
+    def _high(self, number: int) -> int | None:
+        """The highest stored bit of what a decoder gives: streams that hold the stored bits alone begin at bit 0."""
+        header = self._header
+        used = header.whole("BitsStored", self._stored.itemsize * 8)
+        if header.syntax in NATIVE or header.syntax == RLE or header.whole("HighBit", used - 1) == used - 1:
+            return None
+        return used - 1 if precision(_stream(header, self._dataset, number)) <= used else None
 
     @cached_property
     def _dataset(self) -> Any:
@@ -109,6 +119,11 @@ def _decode(header: Header, dataset: Any, stored: np.dtype[Any], number: int) ->
             failure = error
     name = CODECS.get(header.syntax, "not compressed")
     raise BadImage(header.path, f"its pixels cannot be decoded ({name}); the file is damaged") from failure
+
+
+def precision(stream: bytes) -> int:
+    """The bits of a sample as a compressed stream states them; 0 where it does not."""
+    return depth(stream) or depth_of_2000(stream)
 
 
 def _stream(header: Header, dataset: Any, number: int) -> bytes:
@@ -173,8 +188,9 @@ def _by_pydicom(header: Header, dataset: Any, number: int, plugin: str) -> Array
     several = header.whole("NumberOfFrames", 1) > 1
     with forgiving():
         decoder = get_decoder(header.syntax)
-        options = {"decoding_plugin": plugin} if plugin else {}
-        pixels, meta = decoder.as_array(dataset, index=number if several else None, **options)
+        options: dict[str, Any] = {"decoding_plugin": plugin} if plugin else {}
+        frame = number if several else None
+        pixels, meta = decoder.as_array(dataset, index=frame, correct_unused_bits=False, **options)
     if pixels.ndim == 3 and meta["photometric_interpretation"] != "RGB":
         raise ValueError(f"colours come out as {meta['photometric_interpretation']}")
     found: Array = pixels
@@ -200,6 +216,8 @@ def _by_simpleitk(header: Header, stream: bytes, stored: np.dtype[Any]) -> Array
     for name in WHOLE_NUMBERS:
         if header.text(name):
             setattr(alone, name, header.whole(name))
+    if bits := depth(stream):
+        alone.BitsStored, alone.HighBit = bits, bits - 1
     alone.PhotometricInterpretation = header.text("PhotometricInterpretation").replace("MONOCHROME1", "MONOCHROME2")
     alone.PlanarConfiguration = 0
     alone.add_new("PixelData", "OB", encapsulate([stream]))
@@ -211,12 +229,3 @@ def _by_simpleitk(header: Header, stream: bytes, stored: np.dtype[Any]) -> Array
     if pixels.min() < np.iinfo(stored).min or pixels.max() > np.iinfo(stored).max:
         raise ValueError(f"decoded values do not fit {stored}")
     return pixels.astype(stored)
-
-
-def without_unused_bits(plane: Array, header: Header) -> None:
-    """Clear the bits around the stored ones, where old scanners kept overlays, and extend the sign (PS3.5, 8.1.1)."""
-    allocated = plane.dtype.itemsize * 8
-    used = header.whole("BitsStored", allocated)
-    if used < allocated:
-        np.left_shift(plane, allocated - 1 - header.whole("HighBit", used - 1), out=plane)
-        np.right_shift(plane, allocated - used, out=plane)

@@ -11,8 +11,8 @@ from struct import error, unpack_from
 from .header import Header
 
 STANDALONE = frozenset((0x01, *range(0xD0, 0xD8)))
-FRAMES = frozenset(set(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC})
-"""Markers that begin a frame: its size, depth and components follow."""
+FRAMES = frozenset(set(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC} | {0xF7})
+"""Markers that begin a frame, that of JPEG-LS among them (T.87): its size, depth and components follow."""
 SCAN, END = 0xDA, b"\xff\xd9"
 
 
@@ -24,6 +24,12 @@ def fits(stream: bytes, header: Header) -> bool:
     bits, rows, columns, samples = measured
     promised = (header.whole("Rows"), header.whole("Columns"), header.whole("SamplesPerPixel", 1))
     return (rows, columns, samples) == promised and bits <= header.whole("BitsAllocated")
+
+
+def depth(stream: bytes) -> int:
+    """The bits of a sample; 0 where it is no JPEG or JPEG-LS stream."""
+    measured = _frame(stream)
+    return measured[0] if measured else 0
 
 
 def _frame(stream: bytes) -> tuple[int, int, int, int] | None:

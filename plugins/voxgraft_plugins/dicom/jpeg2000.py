@@ -25,6 +25,15 @@ def exact(stream: bytes, header: Header) -> bool:
         return False
 
 
+def depth(stream: bytes) -> int:
+    """The bits of the first component; 0 where it is no plain codestream."""
+    try:
+        size = _size(stream)
+    except error:
+        return 0
+    return size[3] if size else 0
+
+
 def _promised(header: Header) -> tuple[int, ...]:
     bits = header.whole("BitsStored", header.whole("BitsAllocated"))
     sign = header.whole("PixelRepresentation")

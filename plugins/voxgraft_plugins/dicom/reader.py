@@ -17,6 +17,7 @@ from .header import Header, read_header
 from .items import Found
 from .kinds import STRUCTURES, is_image
 from .series import describe, is_nameless, may_belong, series_of
+from .stored import bits_problem
 from .stretches import Memory
 from .structures import structures_item
 from .voxels import read_voxels
@@ -78,9 +79,10 @@ class DicomReader:
         """
         if item.errors:
             raise BadImage(item.path, item.errors[0].message)
+        strange: list[tuple[Header, int]] = []
         try:
             found = self._again(item)
-            pixels = read_voxels(found.frames, found.factor)
+            pixels = read_voxels(found.frames, found.factor, lambda header, bits: strange.append((header, bits)))
         except OSError as error:
             raise BadImage(item.path, f"it cannot be read: {error.strerror or error}") from error
         dims = len(item.shape)
@@ -92,6 +94,7 @@ class DicomReader:
             array = pixels.reshape(item.channels, -1, *pixels.shape[1:]).transpose(0, 3, 2, 1)
         else:
             array = pixels.transpose(2, 1, 0)
+        item = replace(item, problems=(*item.problems, *bits_problem(strange)))
         return Volume(array, item.affine, dims=dims, item=item)
 
     def _remembered(self, item: Item) -> Item:

@@ -14,22 +14,24 @@ from voxgraft.derived.forgiving import forgiving
 from voxgraft.errors import BadImage
 from voxgraft.volume import Array
 
-from .decode import Packed, without_unused_bits
+from .decode import Packed
 from .frames import Frame, by_file
 from .header import Header
 from .pixels import channels_of
+from .stored import Strange, keep_stored
 
 MOST = 4
 """Threads that decode one image; some decoders have more threads of their own."""
 
 
-def read_voxels(frames: Sequence[Frame], factor: float = 1.0) -> Array:
+def read_voxels(frames: Sequence[Frame], factor: float = 1.0, strange: Strange = lambda _, __: None) -> Array:
     """The intensities of frames of one form: (frame, row, column), or (frame, row, column, colour).
 
     Whole numbers stay whole (int16 where they fit), others become float32; colours stay as they are stored.
 
     Args:
         factor: What to multiply all intensities by.
+        strange: Is told of files that have bits around the stored ones, by several threads.
 
     Raises:
         BadImage: A file is damaged, or no decoder for it is installed.
@@ -45,12 +47,12 @@ def read_voxels(frames: Sequence[Frame], factor: float = 1.0) -> Array:
     packed: list[tuple[Header, Sequence[tuple[int, Frame]]]] = []
     for header, pairs in by_file(frames):
         if header.native and not colours:
-            _read_native(stack, header, pairs)
+            _read_native(stack, header, pairs, strange)
             # Looked for at once, while the plane is still in the processor's cache.
             extremes |= {place: (int(stack[place].min()), int(stack[place].max())) for place, _ in pairs}
             continue
         packed.append((header, pairs))
-    _read_packed(stack, packed, stored)
+    _read_packed(stack, packed, stored, strange)
     if colours:
         return stack.astype(stack.dtype.newbyteorder("="), copy=False)
     for place in set(range(len(stack))) - extremes.keys():
@@ -58,7 +60,7 @@ def read_voxels(frames: Sequence[Frame], factor: float = 1.0) -> Array:
     return _rescaled(stack.astype(stack.dtype.newbyteorder("="), copy=False), frames, factor, extremes)
 
 
-def _read_native(stack: Array, header: Header, pairs: Sequence[tuple[int, Frame]]) -> None:
+def _read_native(stack: Array, header: Header, pairs: Sequence[tuple[int, Frame]], strange: Strange) -> None:
     """Read uncompressed frames of one file into their places of a stack (frame, row, column)."""
     whole = (header.whole("Rows"), header.whole("Columns"))
     size = whole[0] * whole[1] * stack.dtype.itemsize
@@ -67,10 +69,10 @@ def _read_native(stack: Array, header: Header, pairs: Sequence[tuple[int, Frame]
             start = header.pixels + number * size
             if (together[0][1].rows, together[0][1].columns) == whole:
                 for place, _ in together:
-                    _read_into(stack[place], file.fileno(), start, header)
+                    _read_into(stack[place], file.fileno(), start, header, strange)
                 continue
             picture = np.empty(whole, stack.dtype)
-            _read_into(picture, file.fileno(), start, header)
+            _read_into(picture, file.fileno(), start, header, strange)
             _cut(stack, picture, together)
 
 
@@ -82,7 +84,10 @@ def _cut(stack: Array, picture: Array, together: Sequence[tuple[int, Frame]]) ->
 
 
 def _read_packed(
-    stack: Array, packed: Sequence[tuple[Header, Sequence[tuple[int, Frame]]]], stored: np.dtype[Any]
+    stack: Array,
+    packed: Sequence[tuple[Header, Sequence[tuple[int, Frame]]]],
+    stored: np.dtype[Any],
+    strange: Strange,
 ) -> None:
     """Decode the frames of files into their places of a stack.
 
@@ -93,7 +98,7 @@ def _read_packed(
 
     def tasks() -> Iterator[tuple[Packed, int, Sequence[tuple[int, Frame]]]]:
         for header, pairs in packed:
-            file = Packed(header, stored)  # open for as long as one of its frames is under way
+            file = Packed(header, stored, strange)  # open for as long as one of its frames is under way
             for number, together in _by_number(pairs):
                 yield file, number, together
 
@@ -126,7 +131,7 @@ def _by_number(pairs: Sequence[tuple[int, Frame]]) -> Iterator[tuple[int, list[t
     yield from found.items()
 
 
-def _read_into(plane: Array, file: int, start: int, header: Header) -> None:
+def _read_into(plane: Array, file: int, start: int, header: Header, strange: Strange) -> None:
     room = plane.reshape(-1).view(np.uint8).data
     done = 0
     while done < len(room):
@@ -134,7 +139,7 @@ def _read_into(plane: Array, file: int, start: int, header: Header) -> None:
         if not got:
             raise BadImage(header.path, f"it ends after {done} of {len(room)} bytes of pixel data")
         done += got
-    without_unused_bits(plane, header)
+    keep_stored(plane, header, strange)
 
 
 def _rescaled(stack: Array, frames: Sequence[Frame], factor: float, extremes: Mapping[int, tuple[int, int]]) -> Array:
