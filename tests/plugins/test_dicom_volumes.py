@@ -139,7 +139,7 @@ def test_dimension_indices_tell_frames_apart(tmp_path: Path) -> None:
 def test_frames_that_nothing_tells_apart_are_refused(tmp_path: Path) -> None:
     item = scan(make_enhanced(tmp_path / "e.dcm", ARRAY, AXIAL))
     assert [one.code for one in item.errors] == ["several-volumes"]
-    both = [{"EffectiveEchoTime": e, "DiffusionBValue": b} for e, b in ((1.0, 0.0), (1.0, 5.0), (2.0, 0.0), (2.0, 5.0))]
+    both = [{"EffectiveEchoTime": e, "DiffusionBValue": b} for e, b in ((1.0, 0.0), (1.0, 5.0), (2.0, 0.0), (2.0, 0.0))]
     four = np.concatenate([ARRAY, ARRAY[:1]])
     item = scan(make_enhanced(tmp_path / "f.dcm", four, AXIAL, values=both))
     assert [one.code for one in item.errors] == ["several-volumes"]

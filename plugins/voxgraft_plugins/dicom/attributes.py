@@ -31,6 +31,7 @@ TAGS = {
     "PatientAge": 0x00101010,
     "PatientWeight": 0x00101030,
     "SliceThickness": 0x00180050,
+    "KVP": 0x00180060,
     "EchoTime": 0x00180081,
     "InversionTime": 0x00180082,
     "EchoNumbers": 0x00180086,
@@ -38,12 +39,18 @@ TAGS = {
     "TriggerTime": 0x00181060,
     "ImagerPixelSpacing": 0x00181164,
     "ConvolutionKernel": 0x00181210,
+    "FlipAngle": 0x00181314,
     "NominalScannedPixelSpacing": 0x00182010,
     "DiffusionBValue": 0x00189087,
     "DiffusionGradientOrientation": 0x00189089,
-    "SiemensCreator": 0x00190010,
+    "ASLContext": 0x00189257,
+    "Creator0019": 0x00190010,
     "SiemensMosaicCount": 0x0019100A,
     "SiemensBValue": 0x0019100C,
+    "SiemensDirection": 0x0019100E,
+    "GEDirectionX": 0x001910BB,
+    "GEDirectionY": 0x001910BC,
+    "GEDirectionZ": 0x001910BD,
     "StudyInstanceUID": 0x0020000D,
     "SeriesInstanceUID": 0x0020000E,
     "AcquisitionNumber": 0x00200012,
@@ -68,11 +75,17 @@ TAGS = {
     "RescaleSlope": 0x00281053,
     "LossyImageCompression": 0x00282110,
     "ModalityLUTSequence": 0x00283000,
+    "Creator0043": 0x00430010,
+    "GEImageKind": 0x0043102F,
     "GEBValue": 0x00431039,
-    "GECreator": 0x00430010,
     "Units": 0x00541001,
     "DecayCorrection": 0x00541102,
     "FrameReferenceTime": 0x00541300,
+    "Creator2001": 0x20010010,
+    "PhilipsBValue": 0x20011003,
+    "PhilipsPhase": 0x20011008,
+    "Creator2005": 0x20050014,
+    "PhilipsLabel": 0x20051429,
     "SharedFunctionalGroupsSequence": 0x52009229,
     "PerFrameFunctionalGroupsSequence": 0x52009230,
 }
@@ -82,12 +95,25 @@ WHOLE_NUMBERS = frozenset(
     {"SamplesPerPixel", "Rows", "Columns", "BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation"}
 )
 """Attributes of VR US: two bytes, not text."""
-DOUBLES = frozenset({"DiffusionBValue", "DiffusionGradientOrientation"})
-"""Attributes of VR FD: eight bytes a value."""
+BINARY = {
+    "DiffusionBValue": "d",
+    "DiffusionGradientOrientation": "d",
+    "SiemensDirection": "d",
+    "PhilipsBValue": "f",
+    "GEImageKind": "h",
+}
+"""Attributes of the VRs FD, FL and SS, by the letters of `struct`: numbers in bytes, not text."""
 PRESENCE = frozenset({"ModalityLUTSequence", "SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"})
 """Sequences of which only the presence counts."""
-PRIVATE = frozenset({"SiemensCreator", "SiemensMosaicCount", "SiemensBValue", "GECreator", "GEBValue"})
-"""Attributes of one maker; they mean something only under their creator's name."""
+PRIVATE = {
+    **dict.fromkeys(("SiemensMosaicCount", "SiemensBValue", "SiemensDirection"), ("Creator0019", "SIEMENS MR HEADER")),
+    **dict.fromkeys(("GEDirectionX", "GEDirectionY", "GEDirectionZ"), ("Creator0019", "GEMS_ACQU")),
+    **dict.fromkeys(("GEImageKind", "GEBValue"), ("Creator0043", "GEMS_PARM")),
+    **dict.fromkeys(("PhilipsBValue", "PhilipsPhase"), ("Creator2001", "PHILIPS IMAGING DD 001")),
+    "PhilipsLabel": ("Creator2005", "PHILIPS MR IMAGING DD 005"),
+}
+"""Attributes of one maker, each with the element that names its creator and how that name begins."""
+CREATORS = frozenset(creator for creator, _ in PRIVATE.values())
 
 
 def shown(text: str) -> str:

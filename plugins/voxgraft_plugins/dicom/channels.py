@@ -21,12 +21,21 @@ EXACT: tuple[Key, ...] = (
     ("DiffusionBValue",),
     ("DiffusionBValue", "DiffusionGradientOrientation"),
     ("SiemensBValue",),
+    ("SiemensBValue", "SiemensDirection"),
     ("GEBValue",),
+    ("GEBValue", "GEDirectionX", "GEDirectionY", "GEDirectionZ"),
+    ("PhilipsBValue",),
+    ("PhilipsPhase",),
+    ("FlipAngle",),
+    ("KVP",),
+    ("ASLContext",),
+    ("PhilipsLabel",),
     ("FrameReferenceTime",),
     ("TemporalPositionTimeOffset",),
     ("NominalCardiacTriggerDelayTime",),
     ("TriggerTime",),
     ("ComplexImageComponent",),
+    ("GEImageKind",),
     ("ImageType",),
     ("AcquisitionNumber",),
     ("AcquisitionDateTime",),
@@ -40,6 +49,10 @@ RANKED: tuple[Key, ...] = (
     ("AcquisitionDate", "AcquisitionTime"),
 )
 """Times, which run on within a volume: here the n-th time of each place belongs to volume n."""
+DEPTH = 2
+"""So many attributes may be needed besides the last one."""
+FEWEST = 3
+"""Fewer slices than that follow each other in one order by chance."""
 CYCLIC = frozenset({"TriggerTime", "NominalCardiacTriggerDelayTime"})
 """Times after a heartbeat: the n-th of each place is the n-th phase, though it comes later in a slower heart."""
 
@@ -59,10 +72,13 @@ class Parted:
     channels: tuple[tuple[Frame, ...], ...]
 
 
-def parted(places: Sequence[Sequence[Frame]]) -> Parted | None:
+def parted(places: Sequence[Sequence[Frame]], counted: bool = False) -> Parted | None:
     """Part the frames of equally filled places into volumes; None where no attribute says how.
 
     Frames of one SOP instance that stand twice are never parted: they could be copies.
+
+    Args:
+        counted: Part them by their count alone where nothing else tells them apart.
     """
     frames = [frame for place in places for frame in place]
     if len({(frame.header.instance, frame.index, frame.corner) for frame in frames}) < len(frames):
@@ -74,7 +90,70 @@ def parted(places: Sequence[Sequence[Frame]]) -> Parted | None:
     for names in RANKED:
         if (found := _by_rank(places, names)) is not None:
             return found
+    return _nested(places, DEPTH) or (_in_blocks(places) if counted else None)
+
+
+def _nested(places: Sequence[Sequence[Frame]], depth: int) -> Parted | None:
+    """Volumes that several attributes tell apart: parted by one, and what it leaves together by another.
+
+    The attribute may be blank for one of its groups, such as the b-value of the volume without diffusion weighting.
+    """
+    for names in EXACT:
+        keys = sorted({_key(frame, names) for frame in places[0]}, key=lambda key: (any(key), _numbers(key), key))
+        if len(keys) < 2:
+            continue
+        groups = [[[frame for frame in place if _key(frame, names) == key] for place in places] for key in keys]
+        even = all(len(here) == len(group[0]) for group in groups for here in group)
+        if even and sum(len(group[0]) for group in groups) == len(places[0]):
+            parts = [_within(group, depth) for group in groups]
+            whole = [part for part in parts if part is not None]
+            if len(whole) == len(parts):
+                return _joined(names, keys, whole)
     return None
+
+
+def _within(places: Sequence[Sequence[Frame]], depth: int) -> Parted | None:
+    """The volumes of one group."""
+    if len(places[0]) == 1:
+        return Parted("", ("",), (tuple(place[0] for place in places),))
+    for names in EXACT:
+        if (found := _exactly(places, names)) is not None:
+            return found
+    for names in RANKED:
+        if (found := _by_rank(places, names)) is not None:
+            return found
+    return _nested(places, depth - 1) if depth > 1 else None
+
+
+def _joined(names: Key, keys: Sequence[Key], parts: Sequence[Parted]) -> Parted:
+    """The volumes of all groups, one group after the other."""
+    inner = dict.fromkeys(part.name for part in parts if part.name)
+    values = [
+        " ".join(filter(None, [*key, value])) if any(key) else " ".join(filter(None, ["not said", value]))
+        for key, part in zip(keys, parts, strict=True)
+        for value in part.values
+    ]
+    channels = tuple(channel for part in parts for channel in part.channels)
+    return Parted(" and ".join([*names, *inner]), tuple(values), channels)
+
+
+def _in_blocks(places: Sequence[Sequence[Frame]]) -> Parted | None:
+    """Volumes that nothing but their count tells apart: InstanceNumber goes through all places, then does so again.
+
+    Taken only where the numbers are all different, and every volume goes through the places in the same order.
+    """
+    where = {id(frame): at for at, place in enumerate(places) for frame in place}
+    frames = sorted((frame for place in places for frame in place), key=lambda frame: frame.whole("InstanceNumber", -1))
+    numbers = [frame.whole("InstanceNumber", -1) for frame in frames]
+    files = {frame.header.path for frame in frames}
+    if numbers[0] < 0 or len(set(numbers)) < len(numbers) or len(files) < len(frames) or len(places) < FEWEST:
+        return None
+    blocks = [frames[at : at + len(places)] for at in range(0, len(frames), len(places))]
+    orders = [[where[id(frame)] for frame in block] for block in blocks]
+    if sorted(orders[0]) != list(range(len(places))) or any(order != orders[0] for order in orders):
+        return None
+    channels = tuple(tuple(sorted(block, key=lambda frame: where[id(frame)])) for block in blocks)
+    return Parted("InstanceNumber", tuple(block[0].text("InstanceNumber") for block in blocks), channels)
 
 
 def differing(places: Sequence[Sequence[Frame]]) -> str:
@@ -83,7 +162,8 @@ def differing(places: Sequence[Sequence[Frame]]) -> str:
     for names in EXACT:
         if len(names) == 1 and any(len({_key(frame, names) for frame in place}) > 1 for place in places):
             found.append(names[0])
-    return f", which differ in {', '.join(found[:4])} but are not told apart by one of them" if found else ""
+    why = f"which differ in {', '.join(found[:4])}, but these do not tell them apart" if found else "all alike"
+    return f", {why}; export each as a series of its own"
 
 
 def _exactly(places: Sequence[Sequence[Frame]], names: Key) -> Parted | None:

@@ -28,6 +28,7 @@ GROUPS = {
     "MREchoSequence": "EffectiveEchoTime",
     "MRModifierSequence": "InversionTimes",
     "MRDiffusionSequence": "DiffusionBValue",
+    "MRArterialSpinLabelingSequence": "ASLContext",
     "DiffusionGradientDirectionSequence": "DiffusionGradientOrientation",
     "CardiacSynchronizationSequence": "NominalCardiacTriggerDelayTime",
     "MRImageFrameTypeSequence": "FrameType ComplexImageComponent",

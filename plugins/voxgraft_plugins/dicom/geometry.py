@@ -90,10 +90,13 @@ def unplaced(frames: Sequence[Frame]) -> str:
     return ", ".join(lacking) or "ImageOrientationPatient, PixelSpacing"
 
 
-def stacked(frames: Sequence[Frame]) -> Stack:
+def stacked(frames: Sequence[Frame], counted: bool = False) -> Stack:
     """Sort slices that agree in size and direction, and check that they make up a volume, or several channels of one.
 
     The third axis of the affine runs from the first slice to the last, in the direction of the normal (row x column).
+
+    Args:
+        counted: See `parted`.
     """
     planes = {id(one): plane for one in frames if (plane := plane_of(one)) is not None}
     normal = planes[id(frames[0])].normal
@@ -103,7 +106,7 @@ def stacked(frames: Sequence[Frame]) -> Stack:
     channels: tuple[Sequence[Frame], ...] = (ordered,)
     found, problems = None, _repeated(places, height)
     if problems and len({len(place) for place in places}) == 1:
-        found = parted(places)
+        found = parted(places, counted)
         if found is not None:
             channels = found.channels
             problems = _apart(np.array([[planes[id(one)].position for one in channel] for channel in channels]), normal)

@@ -6,14 +6,14 @@ import os
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from struct import unpack_from
+from struct import calcsize, unpack_from
 from typing import Any
 
 from voxgraft.derived.deflated import read_head
 from voxgraft.derived.forgiving import forgiving
 from voxgraft.errors import BadImage
 
-from .attributes import DOUBLES, NAMES, PRESENCE, PRIVATE, TAGS, WANTED, WHOLE_NUMBERS, Attributes
+from .attributes import BINARY, CREATORS, NAMES, PRESENCE, PRIVATE, TAGS, WANTED, WHOLE_NUMBERS, Attributes
 from .elements import BIG_ENDIAN, DEFLATED, EXPLICIT, IMPLICIT, Odd, Short, walk
 from .stretches import Memory
 
@@ -102,8 +102,8 @@ def _text(name: str, value: bytes, raw: dict[str, bytes]) -> str:
         return str(unpack_from("<H", value)[0]) if len(value) >= 2 else ""
     if name in PRESENCE:
         return "present"
-    if name in DOUBLES:
-        return "\\".join(map(repr, unpack_from(f"<{len(value) // 8}d", value)))
+    if name in BINARY:
+        return _numbers(name, value)
     if name == "PixelPaddingValue":
         signed = raw.get("PixelRepresentation", b"\0")[:1] == b"\1"
         return str(unpack_from("<h" if signed else "<H", value)[0]) if len(value) == 2 else ""
@@ -120,6 +120,15 @@ def _text(name: str, value: bytes, raw: dict[str, bytes]) -> str:
         return value.decode("latin-1").strip(" \0")
 
 
+def _numbers(name: str, value: bytes) -> str:
+    """Numbers in bytes as text; as they stand where some program wrote text instead."""
+    letter = BINARY[name]
+    size = calcsize(letter)
+    if len(value) % size:
+        return value.decode("ascii", "replace").strip(" \0")
+    return "\\".join(map(repr, unpack_from(f"<{len(value) // size}{letter}", value)))
+
+
 @lru_cache(maxsize=1024)
 def _ascii(value: bytes) -> str:
     """Text of plain letters; most of it is the same in all files of a series, and then hashed once."""
@@ -128,13 +137,12 @@ def _ascii(value: bytes) -> str:
 
 def _own(values: dict[str, str]) -> dict[str, str]:
     """Without private attributes that stand under another maker's name."""
-    if not PRIVATE & values.keys():
-        return values
-    siemens = values.get("SiemensCreator") == "SIEMENS MR HEADER"
-    general_electric = values.get("GECreator", "").startswith("GEMS_PARM")
-    for name in PRIVATE & values.keys():
-        if not (siemens if name.startswith("Siemens") else general_electric):
+    for name in PRIVATE.keys() & values.keys():
+        creator, start = PRIVATE[name]
+        if not values.get(creator, "").upper().startswith(start):
             del values[name]
+    for name in CREATORS & values.keys():
+        del values[name]
     return values
 
 
@@ -176,12 +184,14 @@ def _syntax_of(dataset: Any) -> str:
 
 def _plain(dataset: Any, name: str, tag: int) -> str:
     value = dataset.get(name)
-    if name in PRIVATE:
+    if name in PRIVATE or name in CREATORS:
         value = dataset[tag].value if tag in dataset else None
     if value is None:
         return ""
     if name in PRESENCE:
         return "present"
+    if isinstance(value, bytes) and name in BINARY:
+        return _numbers(name, value)
     if isinstance(value, bytes):
         return value.decode("ascii", "replace").strip(" \0")
     several = not isinstance(value, str) and hasattr(value, "__iter__") and name != "PatientName"

@@ -17,9 +17,7 @@ from .pixels import pixel_problems
 
 FEWEST = 3
 """A part of a series stands for a volume only with so many slices: fewer are regular whatever is missing."""
-DOUBTFUL = frozenset(
-    {"ImageType", "AcquisitionNumber", "AcquisitionDateTime", "AcquisitionDate and AcquisitionTime", "InstanceNumber"}
-)
+DOUBTFUL = frozenset({"ImageType", "AcquisitionNumber", "AcquisitionDateTime", "AcquisitionDate", "AcquisitionTime"})
 """Attributes that a scanner or an archive may change when it sends slices again."""
 REPEATED = frozenset({"several-volumes", "duplicate-slice"})
 PARTING = (
@@ -100,6 +98,7 @@ def _of_stack(frames: Sequence[Frame]) -> list[Part]:
             parts = _whole(groups) if len(groups) > 1 and all(map(key, frames)) else None
             if parts is not None:
                 return parts
+        stack = stacked(frames, counted=True)
     return [Part(stack)]
 
 
@@ -110,8 +109,8 @@ def _without_repeats(stack: Stack) -> Part | None:
     enough to see that they are none.
     """
     if stack.parted is not None:
-        channels = stack.parted.channels
-        if stack.parted.name not in DOUBTFUL or not are_copies(one[len(one) // 2] for one in channels):
+        middle = [channel[len(channel) // 2] for channel in stack.parted.channels]
+        if not DOUBTFUL.issuperset(stack.parted.name.split(" and ")) or not are_copies(middle):
             return None
     elif not any(one.code in REPEATED for one in stack.problems):
         return None
