@@ -185,7 +185,8 @@ class Inference(Config):
     """The share by which neighbouring windows overlap."""
 
     mirror: bool = False
-    """Average over mirrored copies of the image: slower, sometimes better."""
+    """Average over copies of the image, mirrored along the axes along which training mirrored: slower, sometimes
+    better."""
 
     batch: Annotated[int, Ge(1)] = 1
     """Windows in one pass."""

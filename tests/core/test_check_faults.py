@@ -624,6 +624,15 @@ def test_masks_of_one_structure_a_file_are_judged_like_label_maps(
         (["right", "left"], [(2, 1)]),
         (["left atrium", "right ventricle"], []),
         (["cleft", "cright"], []),
+        (["L.Hippocampus", "R.Hippocampus"], [(1, 2)]),
+        (["KidneyRight", "KidneyLeft"], [(2, 1)]),
+        (["kidneyL", "kidneyR"], [(1, 2)]),
+        (["ctx-lh-insula", "ctx-rh-insula"], [(1, 2)]),
+        (["Lt lung", "Rt lung"], [(1, 2)]),
+        (["Niere links", "Niere rechts"], [(1, 2)]),
+        (["left_rib_1", "right_rib_2", "right_rib_1"], [(1, 3)]),
+        (["vertebra L1", "vertebra R1"], []),
+        (["left to right shunt", "right to left shunt"], []),
     ],
 )
 def test_structures_of_two_sides_are_known_by_their_names(names: list[str], found: list[tuple[int, int]]) -> None:

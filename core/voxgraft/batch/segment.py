@@ -77,7 +77,10 @@ def segment(
             return predictor(package)
         from ..infer.ensemble import predictor_of
 
-        return predictor_of(package, catalogue, device=device, overlap=overlap, mirror=mirror)
+        ready = predictor_of(package, catalogue, device=device, overlap=overlap, mirror=mirror)
+        for note in ready.notes:
+            teller.say(note)
+        return ready
 
     teller = progress or Progress(quiet=True)
     with sole_owner(folder) as locked, Ledger(folder) as ledger:

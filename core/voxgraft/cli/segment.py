@@ -32,7 +32,11 @@ if TYPE_CHECKING:
 @click.option("--ignore-contract", is_flag=True, help="Segment scans that do not fit the model too; they are flagged.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:1.")
 @click.option("--overlap", type=Amount(0, 1, max_open=True), help="Of neighbouring windows; by default the model's.")
-@click.option("--mirror/--no-mirror", default=None, help="Average over mirrored images; by default as the model says.")
+@click.option(
+    "--mirror/--no-mirror",
+    default=None,
+    help="Average over images mirrored as in training; by default as the model says.",
+)
 @click.option("--retry", is_flag=True, help="Try scans again that have failed three times.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON document on standard output.")
 def segment(

@@ -22,7 +22,7 @@ from .checks.patients import find_split, judge_patients, judge_split
 from .checks.problem import ORDER, CaseProblem, Severity
 from .checks.purpose import codes_of, judge_channels, judge_modality, judge_voxels
 from .checks.room import judge_room, needs
-from .checks.sides import judge_sides
+from .checks.sides import judge_mirroring, judge_sides
 from .checks.values import judge_values
 
 if TYPE_CHECKING:
@@ -148,6 +148,7 @@ def _judge(
     yield from judge_identity(dataset, looks)
     if workflow is not None:
         yield from judge_modality(dataset, looks, workflow)
+        yield from judge_mirroring(dataset.labels, workflow)
     if split is not None:
         yield from judge_split(dataset, looks, split)
 

@@ -72,6 +72,9 @@ class Plan(Config):
     strides: tuple[tuple[int, ...], ...]
     """For each level of the network, how much coarser than the image it is along each axis."""
 
+    mirrored: tuple[int, ...] = ()
+    """The network's axes along which training mirrored patches; prediction mirrors along no others."""
+
     align: Align | None = None
     """How channels from files or series of their own come onto one grid; None where they must lie on one."""
 

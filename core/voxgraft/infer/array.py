@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -32,7 +32,7 @@ def segment_array(
     plan: Plan,
     *,
     overlap: float = 0.5,
-    mirror: bool = False,
+    mirror: Sequence[int] = (),
     batch: int = 1,
     device: torch.device | None = None,
     progress: Callable[[float], None] | None = None,
@@ -46,6 +46,7 @@ def segment_array(
     Args:
         image: float32 (channel, *spatial), axes in RAS order, at the plan's spacing.
         shape: Voxels of the result.
+        mirror: The network's axes along which windows are mirrored, and the logits of all copies averaged.
 
     Returns:
         Class indices or bits (*shape), see `voxgraft.data.coding`; and for each output of the network the mean

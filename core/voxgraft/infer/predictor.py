@@ -49,7 +49,8 @@ class How(TypedDict, total=False):
 
     Attributes:
         device: `auto`, which is the default, `cpu`, `cuda` or `cuda:1`.
-        overlap, mirror: By default what the package's workflow says.
+        overlap, mirror: By default what the package's workflow says. Windows are mirrored along those axes only along
+            which training mirrored.
     """
 
     device: str
@@ -57,8 +58,15 @@ class How(TypedDict, total=False):
     mirror: bool | None
 
 
+UNMIRRORED = "the model was trained on images that were mirrored along no axis, so none is mirrored here"
+"""Said where mirroring was asked for: a network that has never seen mirrored images mistakes left and right in them."""
+
+
 class Applied:
     """What applies a package to scans, whatever the number of its networks.
+
+    Attributes:
+        notes: What a user should know of how the model is applied here.
 
     Raises:
         ModelError: A plugin that the package needs is missing.
@@ -70,6 +78,8 @@ class Applied:
         self.package, self.plan = package, package.plan
         self.overlap = recipe.inference.overlap if overlap is None else overlap
         self.mirror = recipe.inference.mirror if mirror is None else mirror
+        plans = package.members or (package.plan,)
+        self.notes = (UNMIRRORED,) if self.mirror and not any(plan.mirrored for plan in plans) else ()
         self.batch = recipe.inference.batch
         self.device = choose_device(how.get("device", "auto"))
         self.modality: Modality = recipe.modality.build()
@@ -96,7 +106,7 @@ class Applied:
             shape,
             plan,
             overlap=self.overlap,
-            mirror=self.mirror,
+            mirror=plan.mirrored if self.mirror else (),
             batch=self.batch,
             device=self.device,
             progress=progress,

@@ -25,7 +25,7 @@ def sliding_window(
     *,
     overlap: float = 0.5,
     batch: int = 1,
-    mirror: bool = False,
+    mirror: bool | Sequence[int] = False,
     device: torch.device | str | None = None,
     result: Literal["labels", "logits"] = "labels",
     progress: Callable[[float], None] | None = None,
@@ -38,7 +38,7 @@ def sliding_window(
         roi: Voxels of a window along each axis.
         overlap: The share by which neighbouring windows overlap, 0 to less than 1.
         batch: Windows in one pass.
-        mirror: Average the logits over all mirrored copies of each window.
+        mirror: Average the logits over the copies of each window that are mirrored along all axes, or along these.
         device: Where the network is; by default where its first parameter is.
         progress: Called with the share that is done.
 
@@ -68,7 +68,7 @@ def logits_by_slab(
     *,
     overlap: float = 0.5,
     batch: int = 1,
-    mirror: bool = False,
+    mirror: bool | Sequence[int] = False,
     device: torch.device | str | None = None,
     columns: tuple[int, int] | None = None,
     progress: Callable[[float], None] | None = None,
@@ -177,12 +177,12 @@ def _add(
     buffer[target] += part[:, :, first - corner[1] : last - corner[1]]
 
 
-def _forward(network: nn.Module | Callable[[Tensor], Tensor], windows: Tensor, mirror: bool) -> Tensor:
-    axes = range(2, windows.ndim)
-    flips = [()] if not mirror else list(product(*[((), (a,)) for a in axes]))
+def _forward(network: nn.Module | Callable[[Tensor], Tensor], windows: Tensor, mirror: bool | Sequence[int]) -> Tensor:
+    axes = range(windows.ndim - 2) if mirror is True else mirror or ()
+    flips = list(product(*[((), (2 + axis,)) for axis in axes]))
     total: Tensor | None = None
     for flip in flips:
-        turned = [axis for part in flip for axis in part] if mirror else []
+        turned = [axis for part in flip for axis in part]
         flipped = windows.flip(turned) if turned else windows
         output = network(flipped.contiguous(memory_format=CHANNELS_LAST[windows.ndim - 2]))
         logits: Tensor = getattr(output, "logits", output).float()

@@ -11,7 +11,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from ..data.cases import Dataset
+from ..data.cases import Dataset, Labels
+from ..data.checks.sides import judge_mirroring
 from ..data.plan import Plan
 from ..discovery import Catalogue
 from ..infer.device import choose_device
@@ -25,7 +26,7 @@ from ..train.begin import begin
 from ..train.targets import deep_loss
 from ..workflow import Workflow
 from .run import Run
-from .steps.plan import PlanStep
+from .steps.plan import PlanStep, labels_of_run
 
 
 def dry_run(workflow: Workflow, catalogue: Catalogue) -> dict[str, Any]:
@@ -43,7 +44,7 @@ def dry_run(workflow: Workflow, catalogue: Catalogue) -> dict[str, Any]:
     with tempfile.TemporaryDirectory(prefix="voxgraft-") as scratch:
         run = Run(Path(scratch), workflow, models, Progress(quiet=True))
         PlanStep().do(run)
-        plan, split = run.plan, run.split
+        plan, split, labels = run.plan, run.split, labels_of_run(run)
     device = choose_device(workflow.training.device)
     begun = begin(workflow, plan, models)
     network = begun.context.network.to(device)
@@ -73,7 +74,14 @@ def dry_run(workflow: Workflow, catalogue: Catalogue) -> dict[str, Any]:
         "training": length + _times(workflow, run.dataset),
         "memory": f"about {memory / 2**30:.2f} GiB while training",
         "steps": ", ".join(step.name for step in workflow.steps),
+        **_warned(workflow, labels),
     }
+
+
+def _warned(workflow: Workflow, labels: Labels) -> dict[str, str]:
+    """What of the workflow itself `check` warns of as well, for the structures of these labels."""
+    problems = [*judge_mirroring(labels, workflow)]
+    return {"warnings": "; ".join(f"{one.message} ({one.mend})" for one in problems)} if problems else {}
 
 
 def _times(workflow: Workflow, dataset: Dataset) -> str:

@@ -50,6 +50,11 @@ def augment(
     return image, (label if outside is None else label.masked_fill(label == outside, 0)).long()
 
 
+def mirrored_axes(strengths: Mapping[str, float], strength: float, dims: int) -> tuple[int, ...]:
+    """The axes of patches along which `augment` mirrors with these strengths."""
+    return tuple(range(dims)) if strength > 0 and strengths.get("mirror", 0.0) > 0 else ()
+
+
 def middle(block: Tensor, patch: Sequence[int]) -> Tensor:
     """The middle of the last axes of a block."""
     for axis, size in enumerate(patch, start=block.ndim - len(patch)):
@@ -114,7 +119,7 @@ def _matrices(
     whole = _uniform(draw, -stretch, stretch, batch, 1)
     each = _uniform(draw, -stretch, stretch, batch, dims) * 0.4
     factors = torch.exp(whole + each)
-    if strengths.get("mirror", 0.0) > 0:
+    if mirrored_axes(strengths, strength, dims):
         factors = factors * (1 - 2 * (torch.rand(batch, dims, generator=draw) < 0.5).float())
     step = torch.tensor([float(v) for v in spacing])
     return result * step[None, None, :] / step[None, :, None] * factors[:, None, :]

@@ -116,6 +116,8 @@ MENDS: dict[str, str] = {
     "full-label": "look whether the right file is taken as the mask",
     "inverted-label": "swap background and structure",
     "sides-swapped": "compare with the scanner; a mirrored image or swapped names train a model that mistakes sides",
+    "mirrored-sides": "set data.modality.augmentation.mirror to 0, and rotation below 90",
+    "mirror-unused": "leave inference.mirror out, or let training mirror: data.modality.augmentation.mirror",
     "at-border": "take volumes of these cases with care",
     "rare-structure": "raise training.foreground, and give it time",
     # copies, patients, split

@@ -57,6 +57,8 @@ class Evaluate:
     def do(self, run: Run) -> None:
         package = read_package(run.package)
         predictor = predictor_of(package, run.catalogue, device=run.workflow.inference.device)
+        for note in predictor.notes:
+            run.progress.say(f"evaluate: {note}")
         cases = {case.id: case for case in run.dataset.cases}
         held_out = [cases[name] for name in run.split.validation]
         labels = run.dataset.labels or package.labels

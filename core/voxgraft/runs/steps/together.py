@@ -204,7 +204,8 @@ def common_plan(plans: Sequence[Plan]) -> Plan:
         if _is_ranges(first) and all(_is_ranges(plan.contract.get(name)) for plan in plans):
             ranges = np.array([plan.contract[name] for plan in plans], dtype=float)
             contract[name] = np.stack([ranges[..., 0].min(0), ranges[..., 1].max(0)], -1).tolist()
-    return plans[0].model_copy(update={"contract": contract})
+    mirrored = tuple(axis for axis in plans[0].mirrored if all(axis in plan.mirrored for plan in plans))
+    return plans[0].model_copy(update={"contract": contract, "mirrored": mirrored})
 
 
 def _is_ranges(value: Any) -> bool:

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from ...data.checks.sides import judge_mirroring
 from ...files import digest
 from ...package import write_package
 from ...places import without_places
@@ -35,20 +36,27 @@ class Train:
         return [run.folder / "train" / "summary.json", *(run.package / name for name in names)]
 
     def do(self, run: Run) -> None:
+        from ...train.augment import mirrored_axes
         from ...train.session import train
 
+        if all(step.name != "check" for step in run.workflow.steps):  # which says it beside other things
+            for problem in judge_mirroring(labels_of_run(run), run.workflow):
+                run.progress.say(f"train: {problem.severity}: {problem.message}")
         with run.progress.bar("training", 1.0) as bar:
             summary = train(run.folder, run.workflow, run.models, run.log, bar.reach)
         if summary["weights"]:
             run.progress.say(f"train: start values from {summary['weights']['said']}")
         facts = package_facts(run, summary)
+        strengths = run.workflow.data.modality.build().augmentation
+        axes = mirrored_axes(strengths, run.workflow.training.augment, run.plan.dims)
+        plan = run.plan.model_copy(update={"mirrored": axes})
         write_package(
             run.package,
             tensors=_tensors(run),
-            plan=run.plan,
+            plan=plan,
             workflow=dump(without_places(run.workflow.document())),
             labels=labels_of_run(run),
-            card=model_card(facts, run.plan),
+            card=model_card(facts, plan),
             facts=facts,
         )
         last = summary["curve"][-1] if summary["curve"] else {}
