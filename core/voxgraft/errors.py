@@ -8,7 +8,8 @@ VoxGraftError                  exit code 1
 │   ├── BrokenPlugin           the code of a plugin failed where the engine called it
 │   └── ComponentConflict      two plugins offer one name
 ├── DataError                  a data set cannot be used as it is
-│   └── BadImage               one image cannot be read, or must not be trusted
+│   ├── BadImage               one image cannot be read, or must not be trusted
+│   └── OutOfTime              some work took longer than it may
 ├── ModelError                 a package or a reference to a model is no good
 ├── TrackingError              the tracking server or registry does not answer, or refuses
 └── TrainingError              training cannot start or go on
@@ -76,6 +77,10 @@ class BadImage(DataError):
     def __init__(self, path: object, reason: str) -> None:
         self.path, self.reason = path, reason
         super().__init__(f"{path}: {reason}")
+
+
+class OutOfTime(DataError):
+    """Some work took longer than it may."""
 
 
 class ModelError(VoxGraftError):

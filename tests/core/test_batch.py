@@ -31,6 +31,7 @@ from voxgraft.batch.lock import sole_owner
 from voxgraft.batch.outputs import Found, Outputs
 from voxgraft.batch.proof import prove
 from voxgraft.batch.quality import flags_of, measure
+from voxgraft.batch.report import by_doubt
 from voxgraft.batch.segment import Batch, segment
 from voxgraft.batch.worklist import Entry, Finder
 from voxgraft.component import WriterSpec
@@ -382,6 +383,39 @@ def test_a_worklist_names_files_of_any_bytes(tmp_path: Path, catalogue: Catalogu
 # What goes wrong
 
 
+def test_what_the_voxels_show_is_flagged_reported_and_looked_at_first(tmp_path: Path, catalogue: Catalogue) -> None:
+    infinite, cut = ball().astype(np.float32), ball()
+    infinite[2, 3, 4] = np.inf
+    cut[cut > 100] = 0
+    write_scan(tmp_path / "in" / "a-good.nii.gz")
+    write_scan(tmp_path / "in" / "b-empty.nii.gz", cut)
+    write_scan(tmp_path / "in" / "c-flat.nii.gz", np.full(SHAPE, 7, np.int16))
+    write_scan(tmp_path / "in" / "d-infinite.nii.gz", infinite)
+    write_scan(tmp_path / "in" / "e-nan.nii.gz", np.full(SHAPE, np.nan, np.float32))
+    batch = run(tmp_path, catalogue, tmp_path / "in")
+    flags = {scan.case: scan.flags for scan in batch.scans}
+    assert flags["d-infinite"] == ("not-finite",) and "constant" in flags["c-flat"] and flags["a-good"] == ()
+    assert states(batch)["e-nan"] == "failed" and "none of its voxels is a finite number" in str(batch.scans[4].error)
+    report = json.loads((tmp_path / "out" / "d-infinite" / "report.json").read_text())
+    assert report["flags"] == [{"code": "not-finite", "message": "1 of its voxels is not a finite number"}]
+    order = [row.case for row in by_doubt(rows(tmp_path).values())]
+    assert order == ["e-nan", "c-flat", "d-infinite", "b-empty", "a-good"]
+    assert run(tmp_path, catalogue, tmp_path / "in").skipped == 4
+
+
+def test_a_network_whose_output_is_not_finite_fails_its_scan_alone(tmp_path: Path, catalogue: Catalogue) -> None:
+    class Broken(Brightness):
+        def predict(self, volume: Volume) -> Any:
+            found = super().predict(volume)
+            if volume.item and volume.item.path.name == "b.nii.gz":
+                found.confidence["ball"] = float("nan")
+            return found
+
+    batch = run(tmp_path, catalogue, *three(tmp_path), predictor=Broken())
+    assert states(batch) == {"a": "done", "b": "failed", "c": "done"}
+    assert "no finite numbers" in str(batch.scans[1].error)
+
+
 @pytest.mark.parametrize(
     ("error", "code"),
     [(ValueError("x"), "unexpected"), (MemoryError(), "out-of-memory"), (DataError("no"), "prediction")],
@@ -667,7 +701,7 @@ def test_the_report_of_a_scan_says_what_was_found_by_whom(tmp_path: Path, catalo
 
 
 def test_nothing_found_is_a_result_with_files_of_its_own(tmp_path: Path, catalogue: Catalogue) -> None:
-    make_series(tmp_path / "s", np.zeros(SHAPE, np.int16), AFFINE, Modality="MR")
+    make_series(tmp_path / "s", ball() // 4, AFFINE, Modality="MR")
     batch = run(tmp_path, catalogue, tmp_path / "s")
     assert batch.done == 1 and batch.scans[0].flags == ("nothing-found",)
     names = {p.name for p in (tmp_path / "out" / "s").iterdir()}

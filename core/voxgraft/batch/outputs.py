@@ -6,13 +6,14 @@ import errno
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import DataError, UsageError, VoxGraftError
 from ..files import remove, sha256, whole, write_json
+from ..limits import Limits
 from ..package import Package
 from ..slot import choose
 from ..volume import Volume
@@ -87,12 +88,21 @@ class Outputs:
         specs: list[Any] = [spec for _, spec in self.catalogue.of("writer")]
         return frozenset(spec.filename for spec in specs if spec.labels)
 
-    def write(self, entry: Entry, scan: Volume, mask: Volume, found: Found, corrections: Corrections) -> Written:
+    def write(
+        self,
+        entry: Entry,
+        scan: Volume,
+        mask: Volume,
+        found: Found,
+        corrections: Corrections,
+        limits: Limits | None = None,
+    ) -> Written:
         """Write masks, picture and report of a scan, and prove the masks; what a person corrected stays beside them.
 
         Args:
             scan: What was predicted on; shape (i, j[, k]) or (channel, i, j[, k]).
             mask: Label values, in the same grid.
+            limits: How long each writer may take.
 
         Raises:
             DataError: A file cannot be written, or came back otherwise than it was written.
@@ -101,10 +111,11 @@ class Outputs:
         flags = [*entry.flags, *flags_of(mask, self.package.labels, structures)]
         folder = self.out / entry.case
         late: list[Flag] = []
+        limits = limits or Limits()
         with whole(folder, lambda old: late.extend(corrections.rescue(entry.case, old))) as beside:
             beside.mkdir(parents=True)
-            files = self._masks(beside, mask, structures, flags)
-            flags += self._picture(scan, mask, beside / PREVIEW)
+            files = self._masks(beside, mask, structures, flags, limits)
+            flags += self._picture(scan, mask, beside / PREVIEW, limits)
             made = [path.name for path in beside.iterdir()]
             flags += corrections.carry(entry.case, beside)
             report = self._report(entry, scan, structures, flags, files, found.seconds)
@@ -117,7 +128,14 @@ class Outputs:
             hashes[REPORT] = sha256(folder / REPORT)
         return Written(hashes, report["structures"], report["flags"])
 
-    def _masks(self, folder: Path, mask: Volume, structures: Mapping[str, Structure], flags: list[Flag]) -> list[str]:
+    def _masks(
+        self,
+        folder: Path,
+        mask: Volume,
+        structures: Mapping[str, Structure],
+        flags: list[Flag],
+        limits: Limits,
+    ) -> list[str]:
         """Write each mask that fits the scan, and prove it; the names of the files.
 
         Raises:
@@ -127,9 +145,8 @@ class Outputs:
         for spec in self._fitting(mask):
             target = folder / spec.filename
             try:
-                write(mask, target, self.catalogue, self.package.labels, self._facts, writer=spec.name)
-                if not spec.proves:
-                    prove(target, mask, self.package.labels, structures, self.catalogue)
+                work = partial(self._written, spec, target, mask, structures)
+                limits.within(limits.for_bytes(mask.array.nbytes), f"the writer {spec.name!r}", work)
             except NoReader as error:
                 flags.append(Flag("unproved", f"{error}; nobody has checked where it lies"))
             except VoxGraftError as error:
@@ -144,6 +161,11 @@ class Outputs:
             raise failures[0]
         return files
 
+    def _written(self, spec: Any, target: Path, mask: Volume, structures: Mapping[str, Structure]) -> None:
+        write(mask, target, self.catalogue, self.package.labels, self._facts, writer=spec.name)
+        if not spec.proves:
+            prove(target, mask, self.package.labels, structures, self.catalogue)
+
     def _fitting(self, mask: Volume) -> list[Any]:
         """The writers for a scan."""
         specs: dict[str, Any] = {spec.name: spec for _, spec in self.catalogue.of("writer")}
@@ -157,11 +179,12 @@ class Outputs:
             )
         return fitting
 
-    def _picture(self, scan: Volume, mask: Volume, target: Path) -> list[Flag]:
+    def _picture(self, scan: Volume, mask: Volume, target: Path, limits: Limits) -> list[Flag]:
         """A scan does not fail for want of its picture, unless the disk is full."""
         names = {label.value: label.name for label in self.package.labels.items}
         try:
-            preview(scan, mask, self._modality, target, names)
+            work = partial(preview, scan, mask, self._modality, target, names)
+            limits.within(limits.for_bytes(scan.array.nbytes), "the picture", work)
         except Exception as error:
             if _is_full(error):
                 raise

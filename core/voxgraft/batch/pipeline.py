@@ -7,30 +7,38 @@ goes wrong with a scan is a row in the ledger, and the others go on.
 
 from __future__ import annotations
 
+import math
 import re
 import resource
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from ..data.channels import stack_channels
-from ..errors import BrokenPlugin, DataError, ModelError, VoxGraftError
+from ..errors import BrokenPlugin, DataError, ModelError, OutOfTime, VoxGraftError
 from ..files import digest, sha256
+from ..limits import Limits, Stopped
 from ..reading import read_item
 from ..texts import legible
 from ..volume import Volume
 from .corrections import Corrections
 from .outputs import Found, Outputs
+from .quality import Flag, flags_of_voxels
 from .worklist import Entry
 
 if TYPE_CHECKING:
     from ..data.align import Align
     from ..discovery import Catalogue
     from ..interfaces import Executor
+
+
+LAST_WAIT = 30.0
+"""Seconds to wait for files that are being put in their places when a batch is stopped."""
 
 
 class Prediction(Protocol):
@@ -81,11 +89,14 @@ class Pipeline:
         outputs: Outputs,
         load: Callable[[], Predictor],
         align: Align | None = None,
+        limits: Limits | None = None,
     ) -> None:
         self._catalogue, self._outputs = catalogue, outputs
         self._corrections, self._ledger = corrections, corrections.ledger
         self._load, self._align = load, align
         self._predictor: Predictor | None = None
+        self._limits = limits or Limits()
+        self._under_way: set[int] = set()
 
     def run(self, entries: Sequence[Entry], executor: Executor) -> Iterator[Entry]:
         """Work through entries; gives each when its row is `done` or `failed`.
@@ -99,10 +110,20 @@ class Pipeline:
         try:
             for job in written:
                 yield _checked(job).entry
+        except BaseException:
+            self._limits.stop.set()
+            raise
         finally:
             for stage in (written, loaded):  # wait for the threads of both, whatever ended the work
                 if isinstance(stage, Iterator) and hasattr(stage, "close"):
                     stage.close()
+            self._wait()
+
+    def _wait(self) -> None:
+        """Wait until no stage is under way: what is stopped ends at once, and the ledger may be closed then."""
+        end = time.monotonic() + LAST_WAIT
+        while self._under_way and time.monotonic() < end:
+            time.sleep(0.02)
 
     def _predicted(self, loaded: Iterator[Any]) -> Iterator[Job]:
         for job in loaded:
@@ -111,6 +132,8 @@ class Pipeline:
             yield self._stage(job, "predict", self._predict)
 
     def _read(self, entry: Entry) -> Job:
+        if self._limits.stop.is_set():
+            raise Stopped
         self._ledger.begin(entry.case)
         return self._stage(Job(entry), "read", self._load_scan)
 
@@ -121,30 +144,47 @@ class Pipeline:
         if job.ended:
             return job
         start = time.monotonic()
+        self._under_way.add(id(job))
         try:
             work(job)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             job.ended, job.scan, job.mask = True, None, None
             message = plain(error, job.entry, self._outputs.out)
             self._ledger.fail(job.entry.case, code_of(error, name), message, job.seconds)
+        finally:
+            self._under_way.discard(id(job))
         job.seconds[name] = round(time.monotonic() - start, 3)
         return job
 
     def _load_scan(self, job: Job) -> None:
-        self._ledger.note_hash(job.entry.case, hash_of(job.entry))
-        volumes: list[Volume | None] = [read_item(item, self._catalogue) for item in job.entry.items]
-        for number in job.entry.missing:  # in rising order: each finds its place among those before it
+        seconds = self._limits.for_bytes(sum(file.stat().st_size for file in job.entry.files))
+        content, job.scan, flags = self._limits.within(seconds, "reading", lambda: self._volume(job.entry))
+        self._ledger.note_hash(job.entry.case, content)
+        job.entry = replace(job.entry, flags=(*job.entry.flags, *flags))
+
+    def _volume(self, entry: Entry) -> tuple[str, Volume, list[Flag]]:
+        """The hash of a scan's files, its voxels, and what was seen in them."""
+        content = hash_of(entry)
+        volumes: list[Volume | None] = [read_item(item, self._catalogue) for item in entry.items]
+        known = [problem for item in entry.items for problem in item.problems]
+        seen = [problem for volume in volumes if volume and volume.item for problem in volume.item.problems]
+        flags = [Flag(one.code, one.message) for one in dict.fromkeys(seen) if one not in known]
+        for number in entry.missing:  # in rising order: each finds its place among those before it
             volumes.insert(number, None)
-        job.scan = stack_channels(volumes, self._align)
+        scan = stack_channels(volumes, self._align)
+        return content, scan, [*flags, *flags_of_voxels(scan)]
 
     def _predict(self, job: Job) -> None:
         assert self._predictor is not None and job.scan is not None
         _reset_peak()
-        missing = job.entry.missing
-        predict = self._predictor.predict
-        prediction = predict(job.scan, missing=missing) if missing else predict(job.scan)
+        missing, scan, predict = job.entry.missing, job.scan, self._predictor.predict
+        work: Callable[[], Prediction] = partial(predict, scan, missing=missing) if missing else partial(predict, scan)
+        seconds = self._limits.seconds  # by default no limit: how long a network takes, nobody can say
+        prediction = work() if seconds is None else self._limits.within(seconds, "predicting", work)
         job.peak_mb = _peak_mb()
         job.mask, job.confidence = prediction.labels, dict(prediction.confidence)
+        if not all(map(math.isfinite, job.confidence.values())):
+            raise ModelError("the network gave values that are no finite numbers")
         if job.mask.shape != job.scan.shape:
             raise DataError(f"the model gave a mask of {job.mask.shape} voxels for a scan of {job.scan.shape}")
 
@@ -152,7 +192,7 @@ class Pipeline:
         assert job.scan is not None and job.mask is not None
         start = time.monotonic()
         written = self._outputs.write(
-            job.entry, job.scan, job.mask, Found(job.confidence, job.seconds), self._corrections
+            job.entry, job.scan, job.mask, Found(job.confidence, job.seconds), self._corrections, self._limits
         )
         self._ledger.finish(
             job.entry.case,
@@ -195,8 +235,10 @@ def hash_of(entry: Entry) -> str:
 CODES = {"read": "bad-image", "predict": "prediction", "write": "cannot-write"}
 
 
-def code_of(error: Exception, stage: str) -> str:
+def code_of(error: BaseException, stage: str) -> str:
     """A stable word for what went wrong."""
+    if isinstance(error, OutOfTime):
+        return "out-of-time"
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
         return "out-of-memory"
     if isinstance(error, BrokenPlugin):
@@ -206,7 +248,7 @@ def code_of(error: Exception, stage: str) -> str:
     return CODES[stage] if isinstance(error, VoxGraftError) else "unexpected"
 
 
-def plain(error: Exception, entry: Entry, out: Path) -> str:
+def plain(error: BaseException, entry: Entry, out: Path) -> str:
     """One sentence for the ledger and the report: no absolute path, no temporary name."""
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
         return "the scan does not fit into the memory that is free"

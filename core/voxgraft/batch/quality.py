@@ -21,6 +21,12 @@ TINY_SHARE, TINY_PIECES = 0.05, 5
 """Pieces below this share of the largest are tiny; so many of them look like noise."""
 
 
+OF_THE_RESULT = frozenset(
+    ["nothing-found", "empty-structure", "low-confidence", "touches-border", "tiny-components", "several-series", "unproved", "kept-correction"]
+)
+"""Codes of flags about what was found and written (`no-...` too); all others speak of the scan itself."""
+
+
 @dataclass(frozen=True, slots=True)
 class Flag:
     """Something a person should look at.
@@ -65,6 +71,21 @@ class Structure:
             "centroid_mm": [round(c, 3) for c in self.centroid] if self.centroid else None,
             "confidence": self.confidence,
         }
+
+
+def is_of_the_scan(code: str) -> bool:
+    """Whether a flag says that the scan is not what it should be: then nothing that was found in it can be trusted."""
+    return code not in OF_THE_RESULT and not code.startswith("no-")
+
+
+def flags_of_voxels(scan: Volume) -> Iterator[Flag]:
+    """What the voxels themselves give reason to look at; readers say which are no finite numbers."""
+    channels = scan.array.reshape(scan.channels, *scan.shape)
+    flat = [number for number, channel in enumerate(channels, 1) if channel.size and channel.min() == channel.max()]
+    if len(flat) == scan.channels:
+        yield Flag("constant", "all of its voxels have the same value")
+    elif flat and scan.dims == 3:
+        yield Flag("constant", f"all voxels of channel {', '.join(map(str, flat))} have the same value")
 
 
 def measure(mask: Volume, labels: Labels, confidence: Mapping[str, float] | None = None) -> dict[str, Structure]:

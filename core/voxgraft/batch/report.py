@@ -18,7 +18,7 @@ from ..pages import style
 from ..texts import legible
 from .ledger import Row
 from .outputs import PREVIEW
-from .quality import LOW_CONFIDENCE
+from .quality import LOW_CONFIDENCE, is_of_the_scan
 
 REPORT = "report.html"
 ORDER = {"failed": 0, "done": 1, "running": 2, "waiting": 2}
@@ -52,10 +52,12 @@ def page(rows: Sequence[Row], package: Package, name: str) -> str:
 
 
 def by_doubt(rows: Iterable[Row]) -> list[Row]:
-    """Failed scans, then those with most to look at and least confidence, then the others, then what is still to do."""
+    """Failed scans, then scans with faults of their own, then those with most flags and least confidence, then the rest."""
 
-    def doubt(row: Row) -> tuple[int, int, float, str]:
-        return ORDER[row.state], -len(row.flags), 1.0 if row.confidence is None else row.confidence, row.case
+    def doubt(row: Row) -> tuple[int, int, int, float, str]:
+        bad = sum(is_of_the_scan(str(flag["code"])) for flag in row.flags)
+        certain = 1.0 if row.confidence is None else row.confidence
+        return ORDER[row.state], -bad, -len(row.flags), certain, row.case
 
     return sorted(rows, key=doubt)
 

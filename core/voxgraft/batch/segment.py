@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import UsageError, VoxGraftError
 from ..files import TEMPORARY, digest, remove, sha256
+from ..limits import Limits
 from ..package import Package
 from ..progress import Progress
 from ..reading import as_in_training
@@ -49,6 +50,7 @@ def segment(
     overlap: float | None = None,
     mirror: bool | None = None,
     retry: bool = False,
+    timeout: float | None = None,
     progress: Progress | None = None,
     predictor: Callable[[Package], Predictor] | None = None,
 ) -> Batch:
@@ -93,7 +95,7 @@ def segment(
         desk = Desk(corrections, package, options, retry, teller)
         desk.sort(finder.find(paths, teller.say))
         try:
-            pipeline = Pipeline(catalogue, corrections, outputs, load, package.plan.align)
+            pipeline = Pipeline(catalogue, corrections, outputs, load, package.plan.align, Limits(timeout))
             desk.work(lambda group: pipeline.run(group, chosen))
         finally:
             ledger.release()

@@ -41,6 +41,15 @@ STOPPED = {
 class _Commands(click.Group):
     """A group whose commands are imported when they are called, and whose errors are one sentence each."""
 
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        from ..limits import leave
+
+        try:
+            return self.main(*args, **kwargs)
+        except SystemExit as end:
+            leave(end.code)
+            raise
+
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(COMMANDS)
 

@@ -38,6 +38,13 @@ if TYPE_CHECKING:
     help="Average over images mirrored as in training; by default as the model says.",
 )
 @click.option("--retry", is_flag=True, help="Try scans again that have failed three times.")
+@click.option(
+    "--timeout",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="SECONDS",
+    help="Time limit for reading a scan, for predicting it and for each writer; by default 10 minutes and a second for "
+    "each MB, and none for predicting.",
+)
 @click.option("--json", "as_json", is_flag=True, help="One JSON document on standard output.")
 def segment(
     model: str, inputs: tuple[Path, ...], out: Path, writers: str | None, as_json: bool, **options: Any

@@ -19,10 +19,12 @@ class LocalExecutor:
         """Yield the outcome of each task in the order they end; for a task that raises, its exception.
 
         One task more than there are workers is under way or waiting for its outcome to be taken: while the caller
-        deals with one outcome, every worker has something to do. Closing the iterator lets begun tasks end.
+        deals with one outcome, every worker has something to do. Closing the iterator lets begun tasks end;
+        KeyboardInterrupt does not wait for them.
         """
         pool = ThreadPoolExecutor(self._workers, thread_name_prefix="voxgraft")
         pending: list[Future[Any]] = []
+        patient = True
         try:
             for task in tasks:
                 pending.append(pool.submit(work, task))
@@ -30,8 +32,11 @@ class LocalExecutor:
                     yield _outcome(_next(pending))
             while pending:
                 yield _outcome(_next(pending))
+        except KeyboardInterrupt:  # only the caller knows how to end what is under way
+            patient = False
+            raise
         finally:
-            pool.shutdown(wait=True, cancel_futures=True)
+            pool.shutdown(wait=patient, cancel_futures=True)
 
 
 def _next(pending: list[Future[Any]]) -> Future[Any]:
