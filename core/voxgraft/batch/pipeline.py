@@ -37,8 +37,11 @@ if TYPE_CHECKING:
     from ..interfaces import Executor
 
 
+GRACE = 3.0
+"""Seconds in which the stages under way may end by themselves when a batch is stopped."""
+
 LAST_WAIT = 30.0
-"""Seconds to wait for files that are being put in their places when a batch is stopped."""
+"""Seconds to wait for files that are being put in their places then."""
 
 
 class Prediction(Protocol):
@@ -111,17 +114,18 @@ class Pipeline:
             for job in written:
                 yield _checked(job).entry
         except BaseException:
+            self._wait(GRACE)
             self._limits.stop.set()
             raise
         finally:
             for stage in (written, loaded):  # wait for the threads of both, whatever ended the work
                 if isinstance(stage, Iterator) and hasattr(stage, "close"):
                     stage.close()
-            self._wait()
+            self._wait(LAST_WAIT)  # the ledger may be closed then
 
-    def _wait(self) -> None:
-        """Wait until no stage is under way: what is stopped ends at once, and the ledger may be closed then."""
-        end = time.monotonic() + LAST_WAIT
+    def _wait(self, seconds: float) -> None:
+        """Wait until no stage is under way, but not for ever."""
+        end = time.monotonic() + seconds
         while self._under_way and time.monotonic() < end:
             time.sleep(0.02)
 

@@ -22,7 +22,10 @@ TINY_SHARE, TINY_PIECES = 0.05, 5
 
 
 OF_THE_RESULT = frozenset(
-    ["nothing-found", "empty-structure", "low-confidence", "touches-border", "tiny-components", "several-series", "unproved", "kept-correction"]
+    (
+        *("nothing-found", "empty-structure", "low-confidence", "touches-border", "tiny-components"),
+        *("several-series", "unproved", "kept-correction"),
+    )
 )
 """Codes of flags about what was found and written (`no-...` too); all others speak of the scan itself."""
 

@@ -52,7 +52,7 @@ def page(rows: Sequence[Row], package: Package, name: str) -> str:
 
 
 def by_doubt(rows: Iterable[Row]) -> list[Row]:
-    """Failed scans, then scans with faults of their own, then those with most flags and least confidence, then the rest."""
+    """Failed scans, then those with faults of their own, with most flags, with least confidence, then what is to do."""
 
     def doubt(row: Row) -> tuple[int, int, int, float, str]:
         bad = sum(is_of_the_scan(str(flag["code"])) for flag in row.flags)
