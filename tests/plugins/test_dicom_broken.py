@@ -10,7 +10,7 @@ import pydicom
 import pytest
 from pydicom.dataset import Dataset
 
-from dicom_series import make_series
+from dicom_series import make_enhanced, make_series
 from voxgraft.errors import BadImage
 from voxgraft.volume import Item
 from voxgraft_plugins.dicom.reader import DicomReader
@@ -219,3 +219,16 @@ def test_slices_of_different_bits_are_read_each_by_its_own_and_said(tmp_path: Pa
         dataset.BitsStored, dataset.HighBit = (16, 15) if k else (12, 11)
 
     assert codes(scan(make_series(tmp_path, ARRAY, AFFINE, edit=edit))) == ["mixed-bits"]
+
+
+@pytest.mark.parametrize("each", [2, 40])
+def test_frames_with_room_for_padding_between_them_are_refused(tmp_path: Path, each: int) -> None:
+    words = (ARRAY[None] + 1000).astype(np.uint16)
+
+    def pad(dataset: Dataset) -> None:
+        size = len(dataset.PixelData) // dataset.NumberOfFrames
+        frames = [dataset.PixelData[at : at + size] for at in range(0, len(dataset.PixelData), size)]
+        dataset.PixelData = b"".join(frame + b"\0" * each for frame in frames)
+
+    item = scan([make_enhanced(tmp_path / "e.dcm", words, AFFINE, edit=pad)])
+    assert codes(item) == ["pixel-form"] and "its frames need 420" in item.errors[0].message

@@ -75,6 +75,15 @@ def _fragments(header: Header) -> int:
             at, several = at + 8 + length, several + 1
 
 
+def _padded_frames(header: Header) -> bool:
+    """Whether uncompressed frames leave room for padding behind each, so that nothing says where they begin."""
+    frames = header.whole("NumberOfFrames", 1)
+    if header.length < 0 or frames < 2 or header.whole("SamplesPerPixel", 1) != 1:
+        return False
+    surplus = header.length - stored_bytes(header)
+    return surplus > 1 and any((surplus - even) % frames == 0 for even in (0, 1))
+
+
 def pixel_problems(frames: Sequence[Frame]) -> tuple[Problem, ...]:
     """What in the pixels' form cannot be read, or should be known."""
     headers, first = headers_of(frames), frames[0].header
@@ -126,6 +135,9 @@ def _unreadable(headers: Sequence[Header]) -> Problem | None:
         )
     if any(header.whole("Rows") < 1 or header.whole("Columns") < 1 for header in headers):
         return Problem("pixel-form", "its header gives no number of rows and columns")
+    if padded := next((header for header in headers if _padded_frames(header)), None):
+        text = f"{padded.path.name}: it has {padded.length} bytes of pixels, and its frames need {stored_bytes(padded)}"
+        return Problem("pixel-form", f"{text}; nothing says where each of them begins")
     if any(not _bits_fit(header) for header in headers):
         return Problem("pixel-form", f"it does not say which of the {bits} bits of a pixel are used")
     return None

@@ -15,6 +15,8 @@ from voxgraft.derived.forgiving import forgiving, understanding
 from voxgraft.errors import BadImage
 from voxgraft.volume import Array
 
+from .lengths import Steps, steps_of
+
 CLASSES = ("1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.66.7")
 """SOP classes of segmentations: the usual one, and label maps."""
 
@@ -88,22 +90,33 @@ class Segmentation:
     def _syntax(self) -> str:
         return str(self.dataset.file_meta.get("TransferSyntaxUID", PLAIN[0]))
 
-    def _plain(self) -> Iterator[Array]:
+    def steps(self) -> Steps | None:
+        """How the frames of uncompressed pixels follow each other; None where they are compressed.
+
+        Raises:
+            BadImage: The pixel data are not as long as the frames.
+        """
+        return self._layout()[1] if self._syntax in PLAIN and self.frames else None
+
+    def _layout(self) -> tuple[Array, Steps, int]:
+        """The bytes of the pixels, how frames follow each other, and the bits of a pixel."""
         with understanding(self.path):
-            bits, size = _whole(self.dataset.get("BitsAllocated"), 0), self.rows * self.columns
+            bits = _whole(self.dataset.get("BitsAllocated"), 0)
             data = np.frombuffer(self.dataset.PixelData, np.uint8)
         if bits not in (1, 8, 16):
             raise BadImage(self.path, f"its pixels have {bits} bits; 1, 8 or 16 are known")
-        wanted = -(-len(self.frames) * size * bits // 8)
-        if len(data) < wanted:
-            raise BadImage(self.path, f"it is truncated: {len(data)} bytes of pixels instead of {wanted}")
+        return data, steps_of(self.path, data, len(self.frames), self.rows * self.columns, bits), bits
+
+    def _plain(self) -> Iterator[Array]:
+        data, steps, bits = self._layout()
+        size = self.rows * self.columns
         for index in range(len(self.frames)):
-            start = index * size
+            start = index * steps.bits
             if bits == 1:
                 part = data[start // 8 : -(-(start + size) // 8)]
                 plane = np.unpackbits(part, bitorder="little")[start % 8 : start % 8 + size]
             else:
-                plane = data[start * bits // 8 : (start + size) * bits // 8].view(f"<u{bits // 8}")
+                plane = data[start // 8 : (start + steps.bits) // 8].view(f"<u{bits // 8}")
             yield plane.reshape(self.rows, self.columns)
 
     def _compressed(self) -> Iterator[Array]:

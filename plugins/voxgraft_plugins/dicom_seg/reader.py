@@ -136,11 +136,23 @@ class SegReader:
             return Item(path, "dicom-seg", (), np.eye(4), problems=(problem,), files=(path,), kind="structures")
 
     def _notes(self, seg: Segmentation) -> tuple[Problem, ...]:
-        """What was made of the object's pixels."""
-        if seg.kind != "FRACTIONAL":
-            return ()
-        text = f"its segments are fractional; voxels of at least {self._config.threshold:g} of the highest value count"
-        return (Problem("fractional", text, "repair"),)
+        """What was made of the object's pixels.
+
+        Raises:
+            BadImage: They are not as long as its frames.
+        """
+        problems = []
+        if seg.kind == "FRACTIONAL":
+            text = f"its segments are fractional; voxels of at least {self._config.threshold:g} of the highest count"
+            problems.append(Problem("fractional", text, "repair"))
+        steps = seg.steps()
+        if steps is not None and steps.padded:
+            text = "each of its frames begins at a byte, against the standard; its length shows it, and it is read so"
+            problems.append(Problem("padded-frames", text, "repair"))
+        if steps is not None and steps.doubtful:
+            text = "its length does not show whether each of its frames begins at a byte; it is read as if none did"
+            problems.append(Problem("padded-frames", text, "warning"))
+        return tuple(problems)
 
     def _described(self, path: Path, seg: Segmentation) -> Item:
         try:
