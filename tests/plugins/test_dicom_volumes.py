@@ -350,3 +350,41 @@ def test_mosaics_without_their_private_header_are_refused(mosaics: list[Path], t
     dataset.save_as(tmp_path / "m.dcm")
     item = scan(tmp_path / "m.dcm")
     assert [one.code for one in item.errors] == ["mosaic"] and "private header" in item.errors[0].message
+
+
+def without(number: int, mosaic: Path, target: Path, edit: Any = None) -> Path:
+    """A mosaic without one of its private headers."""
+    import pydicom
+
+    dataset = pydicom.dcmread(mosaic)
+    del dataset[0x29, number]
+    if edit is not None:
+        edit(dataset)
+    dataset.save_as(target)
+    return target
+
+
+def test_the_series_header_places_a_mosaic_where_that_of_the_image_is_lost(mosaics: list[Path], tmp_path: Path) -> None:
+    truth = read(mosaics[0])
+    alone = read(without(0x1010, mosaics[0], tmp_path / "a.dcm"))
+    np.testing.assert_array_equal(alone.array, truth.array)
+    np.testing.assert_allclose(alone.affine, truth.affine, atol=1e-3)
+    assert scan(without(0x1020, mosaics[0], tmp_path / "b.dcm")).problems == ()
+
+    def downwards(dataset: Any) -> None:
+        """The same volume with its tiles from head to foot; the picture's place is that of the uppermost slice."""
+        tiles = dataset.pixel_array.reshape(7, 128, 7, 128).transpose(0, 2, 1, 3).reshape(49, 128, 128)
+        tiles = np.concatenate([tiles[:48][::-1], tiles[48:]])
+        dataset.PixelData = tiles.reshape(7, 7, 128, 128).transpose(0, 2, 1, 3).tobytes()
+        normal = np.array([0.0, 0.00523632, 0.99998629])
+        dataset.ImagePositionPatient = [round(v, 6) for v in np.array(dataset.ImagePositionPatient) + 47 * 3 * normal]
+
+    turned = read(without(0x1010, mosaics[0], tmp_path / "c.dcm", downwards))
+    np.testing.assert_array_equal(turned.array, truth.array)
+    np.testing.assert_allclose(turned.affine, truth.affine, atol=1e-3)
+
+    def moved(dataset: Any) -> None:
+        dataset.ImagePositionPatient = [-805, -825, -60]
+
+    item = scan(without(0x1010, mosaics[0], tmp_path / "d.dcm", moved))
+    assert [one.code for one in item.errors] == ["mosaic"] and "first or the last" in item.errors[0].message

@@ -15,11 +15,15 @@ from .frames import Frame, single
 from .geometry import plane_of
 from .header import Header
 from .items import Found, Problems, flat, refused
-from .kinds import TOMOGRAPHIC
+from .kinds import STORAGE, TOMOGRAPHIC
 from .mosaic import Unplaced, is_mosaic, tiles_of
+from .nuclear import NUCLEAR, Unsaid, is_reconstructed, kind_of, slices_of
 from .people import Series, of_people
 from .pixels import missing_pixels
 from .volumes import volumes
+
+ULTRASOUND = STORAGE + "6.2"
+"""The storage class of enhanced ultrasound volumes."""
 
 
 def series_of(headers: Iterable[Header]) -> list[Series]:
@@ -85,11 +89,11 @@ def _described(headers: Sequence[Header], damaged: Sequence[Path], config: Dicom
 
 def _alone(headers: Sequence[Header]) -> list[Header]:
     """Those that are images by themselves: pictures without a place in the patient, and films."""
-    placed = [header for header in headers if header.text("ImagePositionPatient") or is_enhanced(header)]
+    placed = [header for header in headers if _is_placed(header)]
     classes = {header.sop_class for header in placed}
 
     def is_picture(header: Header) -> bool:
-        if header.text("ImagePositionPatient") or is_enhanced(header) or header.sop_class in classes:
+        if _is_placed(header) or header.sop_class in classes:
             return False
         return header.sop_class not in TOMOGRAPHIC and (header.complete or not placed)
 
@@ -100,13 +104,17 @@ def _alone(headers: Sequence[Header]) -> list[Header]:
     return [header for header in headers if header.path in paths or _is_film(header)]
 
 
+def _is_placed(header: Header) -> bool:
+    return bool(header.text("ImagePositionPatient")) or is_enhanced(header) or is_reconstructed(header)
+
+
 def _is_film(header: Header) -> bool:
     return header.complete and header.sop_class not in TOMOGRAPHIC and _has_frames(header)
 
 
 def _has_frames(header: Header) -> bool:
     """Whether it holds several frames without saying where each lies."""
-    return header.whole("NumberOfFrames", 1) != 1 and not is_enhanced(header)
+    return header.whole("NumberOfFrames", 1) != 1 and not is_enhanced(header) and not is_reconstructed(header)
 
 
 def _pictures(header: Header, several: bool, config: DicomConfig) -> list[Found]:
@@ -127,6 +135,13 @@ def _film(header: Header, count: int, name: str, config: DicomConfig) -> list[Fo
         frames = (Frame(header, header.values, number) for number in range(count))
         return [flat(frame, (), f"{name}-frame{frame.index + 1}") for frame in frames]
     text = f"its {count} frames have no places in the patient: a film or a set of pictures, not a volume"
+    if header.sop_class == NUCLEAR:
+        kind = kind_of(header) or "unknown"
+        text = (
+            f"its {count} frames are projections or pictures of nuclear medicine ({kind}); only RECON TOMO is a volume"
+        )
+    if header.sop_class == ULTRASOUND:
+        text = f"its {count} frames are an enhanced ultrasound volume, placed against the transducer, not the patient"
     return [refused([header], (Problem("multi-frame", text),))]
 
 
@@ -147,15 +162,27 @@ def _slices(headers: Sequence[Header], damaged: Sequence[Path], config: DicomCon
         if len(classic) < len(whole):
             found += _enhanced([header for header in whole if is_enhanced(header)], config)
         if classic:
-            mosaics = [frame for header in classic if is_mosaic(header) for frame in tiles_of(header)]
-            frames = [*mosaics, *(single(header) for header in classic if not is_mosaic(header))]
-            found += volumes(frames, (), config)
+            found += volumes([frame for header in classic for frame in _classic(header)], (), config)
     except Inconsistent as reason:
         return [refused(headers, (Problem("multi-frame", f"it is an enhanced multi-frame object; {reason}"),))]
+    except Unsaid as reason:
+        return [refused(headers, (Problem("multi-frame", f"it is a nuclear medicine reconstruction; {reason}"),))]
     except Unplaced as reason:
         text = f"its slices lie side by side in one picture (Siemens mosaic), and {reason}"
         return [refused(headers, (Problem("mosaic", text),))]
     return found
+
+
+def _classic(header: Header) -> list[Frame]:
+    """The slices of a file without functional groups.
+
+    Raises:
+        Unplaced: They lie side by side in one picture, and nothing says how.
+        Unsaid: They are a reconstruction that does not say where they lie.
+    """
+    if is_mosaic(header):
+        return tiles_of(header)
+    return slices_of(header) if is_reconstructed(header) else [single(header)]
 
 
 def _beside(found: Found, damaged: Sequence[Path]) -> Found:
