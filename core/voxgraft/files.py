@@ -7,15 +7,18 @@ import hashlib
 import json
 import math
 import os
+import re
 import secrets
 import shutil
 import stat
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from .errors import DataError, VoxGraftError
+from .lock import BUSY, locked
 
 TEMPORARY = ".tmp"
 LARGEST_TEXT = 64 * 2**20
@@ -28,9 +31,30 @@ CELLS = (b",", b";", b"\t", b"\n")
 REPLACED = ".tmp.replaced"
 """How a folder is called between being replaced and being removed."""
 
+FOREIGN = 24 * 3600.0
+"""Seconds after which something half-made without a lock is taken for left behind: older VoxGraft, or no locks here."""
+
 
 @contextmanager
-def whole(target: Path, discard: Callable[[Path], None] | None = None) -> Iterator[Path]:
+def temporary(target: Path) -> Iterator[Path]:
+    """Give a path beside `target` that nobody else has; whatever is there at the end is removed.
+
+    A lock beside it tells `sweep`, on whatever host, that somebody is still at work on it.
+    """
+    token = secrets.token_hex(5)
+    beside, lock = target.with_name(f"{TEMPORARY}-{token}-{target.name}"), _lock_of(target.parent, token)
+    try:
+        with ExitStack() as stack:
+            with suppress(OSError):  # where no lock can be made, writing will say why
+                stack.enter_context(locked(lock))
+            yield beside
+    finally:
+        remove(beside)
+        remove(lock)
+
+
+@contextmanager
+def whole(target: Path, discard: Callable[[Path], None] | None = None, *, first: bool = False) -> Iterator[Path]:
     """Give a path beside `target` to write to; on success it becomes `target`, on failure it is removed.
 
     The temporary name keeps the ending of the target, for libraries that choose a format by it. Files and folders are
@@ -38,16 +62,19 @@ def whole(target: Path, discard: Callable[[Path], None] | None = None) -> Iterat
 
     Args:
         discard: What becomes of a folder that was replaced; by default it is removed.
+        first: Where another process has made the target meanwhile, that one stays.
 
     Raises:
         DataError: The disk is full, or the folder may not be written.
     """
-    beside = target.with_name(f"{TEMPORARY}-{os.getpid()}-{target.name}")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        yield beside
-        _settle(beside)
-        _replace(beside, target, discard or remove)
+        sweep(target.parent, target.name)
+        with temporary(target) as beside:
+            yield beside
+            _settle(beside)
+            if not (first and target.exists()):
+                _replace(beside, target, discard or remove)
     except VoxGraftError:
         raise
     except Exception as error:  # libraries have errors of their own for a disk that is full
@@ -56,8 +83,6 @@ def whole(target: Path, discard: Callable[[Path], None] | None = None) -> Iterat
         if not isinstance(error, OSError) or (error.errno not in _DISK and not _concerns(error, target.parent)):
             raise
         raise DataError(f"{target}: cannot be written: {error.strerror or error}") from error
-    finally:
-        remove(beside)
 
 
 def remove(path: Path) -> None:
@@ -203,13 +228,71 @@ def _settle(path: Path) -> None:
 
 
 def _replace(beside: Path, target: Path, discard: Callable[[Path], None]) -> None:
-    if beside.is_dir() and target.exists():
-        old = target.with_name(f"{REPLACED}-{secrets.token_hex(4)}-{target.name}")
-        target.rename(old)
-        beside.rename(target)
-        discard(old)
-    else:
+    if not beside.is_dir():
         beside.replace(target)
+        return
+    old = target.with_name(beside.name.replace(TEMPORARY, REPLACED, 1))
+    for last in (False, False, False, True):
+        try:
+            if target.exists():
+                target.rename(old)
+            beside.rename(target)
+            break
+        except OSError as error:  # another process has replaced the same folder between the two lines
+            if last or error.errno not in (errno.ENOENT, errno.ENOTEMPTY, errno.EEXIST) or not beside.exists():
+                raise
+    if old.exists():
+        discard(old)
+
+
+def sweep(folder: Path, name: str = "", *, owned: bool = False) -> None:
+    """Remove what processes that have ended left half-made in a folder, and put back what they were replacing.
+
+    What another process is making, here or on another host, is left alone: it holds a lock. What has no lock at all is
+    left alone for a day.
+
+    Args:
+        name: Only what was to become this file or folder, and nothing that was being replaced.
+        owned: Nobody else works here; what has no lock is not waited for.
+    """
+    found: dict[str, list[Path]] = {}
+    with suppress(OSError):
+        for path in folder.glob(f"{TEMPORARY}*"):
+            if match := _LEFT.fullmatch(path.name):
+                found.setdefault(match["token"], []).append(path)
+    for token, paths in found.items():
+        if not name or any(path.name == f"{TEMPORARY}-{token}-{name}" for path in paths):
+            _clear(folder, token, paths, owned)
+
+
+def sweep_tree(folder: Path, *, owned: bool = False) -> None:
+    """Sweep a folder and all below it."""
+    for root, folders, _ in os.walk(folder):
+        sweep(Path(root), owned=owned)
+        folders[:] = [one for one in folders if not one.startswith(TEMPORARY)]
+
+
+_LEFT = re.compile(rf"{re.escape(TEMPORARY)}(\.replaced)?-(?P<token>[0-9a-f]+)(-.*|\.lock)", re.DOTALL)
+
+
+def _lock_of(folder: Path, token: str) -> Path:
+    return folder / f"{TEMPORARY}-{token}.lock"
+
+
+def _clear(folder: Path, token: str, paths: Iterable[Path], owned: bool) -> None:
+    """Remove what one process left, where its lock is free; without a lock, where all of it is old or `owned`."""
+    lock = _lock_of(folder, token)
+    with suppress(OSError), ExitStack() as stack:
+        if lock.exists() and stack.enter_context(locked(lock)) == BUSY:
+            return
+        if not (owned or lock.exists()) and any(time.time() - path.lstat().st_mtime < FOREIGN for path in paths):
+            return
+        for path in paths:
+            target = folder / path.name.removeprefix(f"{REPLACED}-{token}-")
+            if path.name.startswith(REPLACED) and not target.exists():
+                path.rename(target)
+            else:
+                remove(path)
 
 
 def replaced(folder: Path) -> Iterator[tuple[Path, Path]]:

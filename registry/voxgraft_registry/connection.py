@@ -14,12 +14,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 from voxgraft.errors import TrackingError, UsageError, VoxGraftError
+from voxgraft.files import sweep, temporary
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -234,8 +234,8 @@ def _make(database: Path) -> None:
     """
     from mlflow import MlflowClient
 
-    with TemporaryDirectory(prefix=".tmp-", dir=database.parent) as scratch:
-        new = Path(scratch) / database.name
+    sweep(database.parent, database.name)
+    with temporary(database) as new:
         MlflowClient(f"sqlite:///{new}", f"sqlite:///{new}").search_experiments(max_results=1)
         try:
             os.link(new, database)

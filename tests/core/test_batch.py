@@ -27,7 +27,6 @@ from batch_scans import AFFINE, SHAPE, Brightness, ball, model, write_scan
 from dicom_series import make_series
 from voxgraft.batch.corrections import KEPT, Corrections
 from voxgraft.batch.ledger import Ledger, Row
-from voxgraft.batch.lock import sole_owner
 from voxgraft.batch.outputs import Found, Outputs
 from voxgraft.batch.proof import prove
 from voxgraft.batch.quality import flags_of, measure
@@ -40,6 +39,7 @@ from voxgraft.data.cases import Labels
 from voxgraft.discovery import Catalogue, Origin, discover
 from voxgraft.errors import DataError, ModelError, UnknownComponent, UsageError
 from voxgraft.files import sha256
+from voxgraft.lock import sole_owner
 from voxgraft.progress import Progress
 from voxgraft.reading import read
 from voxgraft.volume import Volume
@@ -542,7 +542,7 @@ def test_a_wrong_call_starts_nothing(tmp_path: Path, catalogue: Catalogue) -> No
 
 def test_a_folder_in_use_is_said_and_left_alone(tmp_path: Path, catalogue: Catalogue) -> None:
     scan = write_scan(tmp_path / "a.nii.gz")
-    with sole_owner(tmp_path / "out"), pytest.raises(DataError, match="another voxgraft is segmenting"):
+    with sole_owner(tmp_path / "out", "working in"), pytest.raises(DataError, match="another voxgraft is segmenting"):
         run(tmp_path, catalogue, scan)
     assert run(tmp_path, catalogue, scan).done == 1
 

@@ -214,7 +214,8 @@ class TestData:
         content, stamp = lost.read_bytes(), (made.folder / "made.json").stat().st_mtime_ns
         assert again() == made and (made.folder / "made.json").stat().st_mtime_ns == stamp
         lost.unlink()
-        (made.folder.parent / ".tmp-1-data").mkdir()  # what a killed call leaves
+        (made.folder.parent / ".tmp-1a-data").mkdir()
+        (made.folder.parent / ".tmp-1a.lock").touch()  # what a killed call leaves
         assert again() == made and lost.read_bytes() == content
         assert not [path for path in made.folder.parent.iterdir() if path.name.startswith(".tmp")]
 

@@ -12,16 +12,16 @@ from pathlib import Path
 import pytest
 
 from voxgraft.batch.ledger import LEDGER, Ledger, Row
-from voxgraft.batch.lock import sole_owner
 from voxgraft.errors import DataError
+from voxgraft.lock import sole_owner
 
 HOLD = """
 import sys, time
 from pathlib import Path
 from voxgraft.batch.ledger import Ledger, Row
-from voxgraft.batch.lock import sole_owner
+from voxgraft.lock import sole_owner
 folder = Path(sys.argv[1])
-with sole_owner(folder), Ledger(folder) as ledger:
+with sole_owner(folder, "working in"), Ledger(folder) as ledger:
     for case in ("a", "b"):
         ledger.put(Row(case, case))
     ledger.begin("a")
@@ -70,7 +70,7 @@ def test_a_scan_whose_process_was_killed_waits_again_and_its_try_counts(
     assert child.stdout is not None and child.stdout.readline() == b"held\n"
     os.kill(child.pid, signal.SIGKILL)
     child.wait()
-    with sole_owner(tmp_path), Ledger(tmp_path) as ledger:
+    with sole_owner(tmp_path, "working in"), Ledger(tmp_path) as ledger:
         a, b = ledger.rows()
     assert (a.state, a.tries, a.interrupted) == ("waiting", 1, True)
     assert (b.state, b.tries, b.interrupted) == ("waiting", 0, False)
@@ -80,12 +80,15 @@ def test_a_second_process_is_told_who_holds_the_folder(tmp_path: Path, repo_path
     child = subprocess.Popen([sys.executable, "-c", HOLD, str(tmp_path)], stdout=subprocess.PIPE, env=repo_path)
     try:
         assert child.stdout is not None and child.stdout.readline() == b"held\n"
-        with pytest.raises(DataError, match=f"another voxgraft .*process {child.pid}"), sole_owner(tmp_path):
+        with (
+            pytest.raises(DataError, match=f"another voxgraft .*process {child.pid}"),
+            sole_owner(tmp_path, "working in"),
+        ):
             pytest.fail("two hold one folder")
     finally:
         child.kill()
         child.wait()
-    with sole_owner(tmp_path) as locked:
+    with sole_owner(tmp_path, "working in") as locked:
         assert locked
 
 
@@ -138,5 +141,5 @@ def test_a_full_disk_is_said_in_a_sentence(tmp_path: Path) -> None:
 
 def test_a_folder_that_cannot_be_made_is_said_in_a_sentence(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(DataError, match="cannot be written to"), sole_owner(tmp_path / "file" / "out"):
+    with pytest.raises(DataError, match="cannot be written to"), sole_owner(tmp_path / "file" / "out", "working in"):
         pytest.fail("it was made")

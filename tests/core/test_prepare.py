@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import resource
 from pathlib import Path
 
@@ -14,7 +13,7 @@ from training import tiny_plan
 from voxgraft.data.cases import Case, ImageRef, Labels
 from voxgraft.data.fingerprint import measure
 from voxgraft.data.plan import Plan
-from voxgraft.data.prepare import load_prepared, prepare, prepared_folder, structure_places, sweep
+from voxgraft.data.prepare import load_prepared, prepare, prepared_folder, structure_places
 from voxgraft.errors import BadImage, DataError
 from voxgraft.slot import choose
 
@@ -90,14 +89,6 @@ def test_a_failure_leaves_nothing_behind(tmp_path, case, modality, catalogue) ->
     with pytest.raises(BadImage):
         prepare(case, tmp_path / "cache" / "one", PLAN, modality, catalogue)
     assert not list((tmp_path / "cache").glob("*"))
-
-
-def test_leftovers_of_dead_processes_are_swept_and_those_of_the_living_stay(tmp_path) -> None:
-    dead, living = tmp_path / ".tmp-99999999-a", tmp_path / f".tmp-{os.getpid()}-b"
-    dead.mkdir()
-    living.mkdir()
-    sweep(tmp_path)
-    assert not dead.exists() and living.exists()
 
 
 @pytest.mark.parametrize("name", ["image.npy", "label.npy"])

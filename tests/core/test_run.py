@@ -137,7 +137,7 @@ def test_two_runs_in_one_folder_are_refused(tmp_path, data_set, untracked) -> No
     (tmp_path / "run").mkdir()
     with (tmp_path / "run" / ".lock").open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
-        with pytest.raises(UsageError, match="another voxgraft run is at work"):
+        with pytest.raises(UsageError, match="another voxgraft is running in this folder"):
             untracked(workflow(tmp_path, data_set))
 
 

@@ -257,7 +257,7 @@ def plain(error: BaseException, entry: Entry, out: Path) -> str:
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
         return "the scan does not fit into the memory that is free"
     text = str(error) if isinstance(error, VoxGraftError) else f"{type(error).__name__}: {error}"
-    text = re.sub(re.escape(f"{out}/") + r"(?:\.tmp-\d+-[^/]+/)*", "", text)
+    text = re.sub(re.escape(f"{out}/") + r"(?:\.tmp-[0-9a-f]+-[^/]+/)*", "", text)
     paths = {path for item in entry.items for path in (*item.files, item.path)} | {entry.given, entry.root}
     for path in sorted(paths, key=lambda path: -len(str(path))):
         if path.is_absolute() and len(path.parts) > 2:

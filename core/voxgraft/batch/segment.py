@@ -14,15 +14,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import UsageError, VoxGraftError
-from ..files import TEMPORARY, digest, remove, sha256
+from ..files import digest, sha256, sweep_tree
 from ..limits import Limits
+from ..lock import sole_owner
 from ..package import Package
 from ..progress import Progress
 from ..reading import as_in_training
 from .corrections import Corrections
 from .desk import Desk, is_result
 from .ledger import Ledger
-from .lock import sole_owner
 from .outputs import Outputs
 from .pipeline import Pipeline, Predictor
 from .result import Batch, Scan
@@ -85,13 +85,13 @@ def segment(
         return ready
 
     teller = progress or Progress(quiet=True)
-    with sole_owner(folder) as locked, Ledger(folder) as ledger:
+    with sole_owner(folder, "segmenting into") as locked, Ledger(folder) as ledger:
         if not locked:
             teller.say(f"{folder}: this file system has no locks; see to it that only one process works here")
         corrections = Corrections(folder, ledger, outputs.names)
         for flag in corrections.restore():
             teller.say(f"{folder}: {flag.message}")
-        _sweep(folder)
+        sweep_tree(folder, owned=True)
         desk = Desk(corrections, package, options, retry, teller)
         desk.sort(finder.find(paths, teller.say))
         try:
@@ -148,9 +148,3 @@ def _workflow_hash(package: Package) -> str:
 
 def _results_in(folder: Path) -> list[str]:
     return [path.name for path in folder.iterdir() if is_result(path)] if folder.is_dir() else []
-
-
-def _sweep(folder: Path) -> None:
-    """Remove what a killed process has left half-written; nobody else works in this folder."""
-    for path in folder.glob(f"{TEMPORARY}-*"):
-        remove(path)

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from ..discovery import Catalogue
 from ..errors import DataError
-from ..files import TEMPORARY, digest, remove, whole
+from ..files import digest, whole
 from ..interfaces import Modality
 from ..volume import Array
 from .cases import Case, Labels
@@ -117,7 +117,7 @@ def prepare(
     array = image.array.reshape(image.channels, *image.shape)
     voxels = network_image(array, image.spacing, plan, modality, missing_in(case.images))
     classes = None if label is None else coded(label.array, voxels.shape[1:], plan)
-    with whole(folder) as beside:
+    with whole(folder, first=True) as beside:
         beside.mkdir(parents=True)
         np.save(beside / "image.npy", voxels)
         if classes is not None:
@@ -164,14 +164,6 @@ def _mapped(path: Path, case: str) -> NDArray[Any]:
             f"{path.parent.name}: the prepared arrays of case {case!r} are damaged; remove that folder of the cache"
         ) from error
     return array
-
-
-def sweep(cache: Path) -> None:
-    """Remove what interrupted processes left half-written."""
-    for leftover in cache.glob(f"{TEMPORARY}-*") if cache.is_dir() else ():
-        pid = leftover.name.split("-")[1]
-        if not (pid.isdigit() and Path("/proc", pid).exists()):
-            remove(leftover)
 
 
 def structure_places(label: NDArray[Any], plan: Plan) -> NDArray[Any]:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..data.cases import Labels
-from ..files import TEMPORARY, remove, whole, write_json
+from ..files import whole, write_json
 from ..progress import Progress
 from ..writing import write
 from .dicom import Series, write_series
@@ -87,8 +87,6 @@ def make_data(folder: Path, catalogue: Catalogue, progress: Progress, *, labelle
     found = _found(folder, recipe)
     if found is not None:
         return found
-    for left in folder.parent.glob(f"{TEMPORARY}-*-{folder.name}"):
-        remove(left)  # of a call that was killed
     template = read_template()
     with whole(folder) as beside:
         beside.mkdir(parents=True)

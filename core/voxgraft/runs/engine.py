@@ -10,8 +10,9 @@ from typing import Any
 
 from ..discovery import Catalogue
 from ..errors import UsageError, VoxGraftError
-from ..files import digest, remove, sha256, write_json, write_text
+from ..files import digest, remove, sha256, sweep_tree, write_json, write_text
 from ..interfaces import Step
+from ..lock import sole_owner
 from ..models import Resolver
 from ..progress import Progress
 from ..slot import Chosen
@@ -55,7 +56,8 @@ def run_workflow(
     except OSError as error:
         reason = "a file has that name" if isinstance(error, FileExistsError | NotADirectoryError) else error.strerror
         raise UsageError(f"{folder}: cannot be made the folder of a run: {reason}; name another with --out") from None
-    with _Lock(folder):
+    with sole_owner(folder, "running in", UsageError):
+        sweep_tree(folder)
         if fresh:
             for name in ("steps", "train", "package", "evaluate", "members", "twin", "guard.json", "run.json"):
                 remove(folder / name)
@@ -153,31 +155,3 @@ def _note(run: Run, name: str, key: str, step: Step, seconds: float) -> None:
     }
     run.write(f"steps/{name}.json", {"key": key, "outputs": outputs, "seconds": round(seconds, 2)})
     run.progress.say(f"{name}: done in {seconds:.1f} s")
-
-
-class _Lock:
-    """Keeps two processes out of one run's folder. The lock goes with its process; the file stays, since removing it
-    would let a third process lock another file of the same name."""
-
-    def __init__(self, folder: Path) -> None:
-        self._path = folder / ".lock"
-
-    def __enter__(self) -> None:
-        try:
-            import fcntl
-        except ImportError:  # not on this system; two runs in one folder are then the user's care
-            self._file = None
-            return
-        try:
-            self._file = self._path.open("w")
-        except OSError as error:
-            raise UsageError(f"{self._path.parent}: cannot be written: {error.strerror}; name another folder") from None
-        try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            self._file.close()
-            raise UsageError(f"{self._path.parent}: another voxgraft run is at work in this folder") from None
-
-    def __exit__(self, *_: object) -> None:
-        if self._file is not None:
-            self._file.close()

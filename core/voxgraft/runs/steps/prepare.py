@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from ...data.beside import cases_by_key, labels_together, other_sets
-from ...data.prepare import prepare, prepared_folder, sweep
+from ...data.prepare import prepare, prepared_folder
+from ...files import sweep
 from ..run import Run
 from ..threads import in_threads
 
