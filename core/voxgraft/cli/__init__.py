@@ -33,6 +33,7 @@ STOPPED = {
     "run": GOES_ON,
     "demo": GOES_ON,
     "segment": GOES_ON,
+    "deidentify": "what was written is whole, and the same command with the same --key goes on from there",
     "advise": "what was found until then is in its report",
 }
 """What a command leaves when it is stopped by hand."""

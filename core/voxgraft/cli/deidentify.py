@@ -65,6 +65,7 @@ def deidentify(
     from ..deidentify.tree import check_places
     from ..deidentify.tree import deidentify as deidentify_tree
     from ..progress import Progress
+    from .stopping import ending_gently
 
     names = frozenset(name.strip() for name in retain.split(",") if name.strip())
     options = Options(dates, shift_days, descriptors, names, pixels_checked)
@@ -74,16 +75,17 @@ def deidentify(
     table = read_pseudonyms(pseudonyms) if pseudonyms is not None else {}
     key = _key(key_file, new_key, progress)
     settings = Settings(key, options, None if dry_run else target, table)
-    result = deidentify_tree(
-        source,
-        target,
-        settings,
-        quarantine=quarantine,
-        resumable=key_file is not None,
-        with_nifti=with_nifti,
-        workers=workers,
-        progress=progress,
-    )
+    with ending_gently():
+        result = deidentify_tree(
+            source,
+            target,
+            settings,
+            quarantine=quarantine,
+            resumable=key_file is not None,
+            with_nifti=with_nifti,
+            workers=workers,
+            progress=progress,
+        )
     if write_pseudonyms is not None and not dry_run:
         write_table(write_pseudonyms, {old: new for old, new in (one.patient for one in result.outcomes) if old})
     if as_json:

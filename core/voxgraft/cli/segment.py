@@ -60,10 +60,11 @@ def segment(
     from ..batch.segment import segment as segment_scans
     from ..discovery import discover
     from ..progress import Progress
+    from .stopping import ending_gently
 
     catalogue = discover()
     names = None if writers is None else tuple(name.strip() for name in writers.split(",") if name.strip())
-    with _ending_gently():
+    with ending_gently():
         batch = segment_scans(
             _package(model, catalogue), inputs, out, catalogue, writers=names, progress=Progress(), **options
         )
@@ -90,23 +91,3 @@ def _summary(batch: Batch) -> str:
     look = sum(bool(scan.flags) for scan in batch.scans if scan.state in ("done", "skipped"))
     said = ", ".join(f"{number} {text}" for number, text in counts if number) or "nothing to do"
     return f"{said}; {look} to look at first\n{legible(str(batch.report))}"
-
-
-def _ending_gently() -> Any:
-    """Let a request to end (SIGTERM, from a job scheduler say) do what Ctrl-C does: the ledger is left in order."""
-    import signal
-    import threading
-    from contextlib import contextmanager
-
-    @contextmanager
-    def handler() -> Any:
-        if threading.current_thread() is not threading.main_thread():
-            yield
-            return
-        before = signal.signal(signal.SIGTERM, signal.default_int_handler)
-        try:
-            yield
-        finally:
-            signal.signal(signal.SIGTERM, before)
-
-    return handler()

@@ -6,10 +6,10 @@ import os
 import shutil
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import as_completed
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from ..errors import DataError, UsageError
 from ..files import TEMPORARY, sha256
 from ..progress import Progress
 from ..texts import write_rows
+from ..workers import worker_processes
 from . import nifti
 from .file import Job, Outcome, Settings, instance, process
 from .key import Key
@@ -248,14 +249,16 @@ def _outcomes(jobs: Sequence[Job], settings: Settings, workers: int | None) -> I
         for job in jobs:
             yield _one(job, settings)
         return
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+    with worker_processes(workers) as pool:
         waiting = {pool.submit(_several, jobs[i : i + 16], settings) for i in range(0, len(jobs), 16)}
         try:
             for future in as_completed(waiting):
                 yield from future.result()
-        except BaseException:
-            pool.shutdown(wait=True, cancel_futures=True)
-            raise
+        except BrokenProcessPool:
+            raise DataError(
+                "a worker process was ended from outside (was there memory enough?); what was written is whole, "
+                "and the same call goes on from there, perhaps with fewer --workers"
+            ) from None
 
 
 def _several(jobs: Sequence[Job], settings: Settings) -> list[Outcome]:

@@ -1,0 +1,42 @@
+"""Worker processes that end with the process that started them, however that one ends."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
+from multiprocessing import active_children, get_context, parent_process
+from multiprocessing.connection import wait
+from threading import Thread
+
+
+@contextmanager
+def worker_processes(number: int) -> Iterator[ProcessPoolExecutor]:
+    """A pool of processes; where the work on its results fails or is stopped, they are ended at once."""
+    before = set(active_children())
+    pool = ProcessPoolExecutor(number, mp_context=get_context("spawn"), initializer=end_with_parent)
+    try:
+        yield pool
+    except BaseException:
+        pool.shutdown(wait=False, cancel_futures=True)
+        for process in set(active_children()) - before:
+            process.kill()
+        raise
+    finally:
+        pool.shutdown()
+
+
+def end_with_parent() -> None:
+    """Make this process end as soon as its parent does, killed or not; only the parent answers to Ctrl-C."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    parent = parent_process()
+    if parent is not None:
+        Thread(target=_follow, args=(parent.sentinel,), daemon=True).start()
+
+
+def _follow(sentinel: int) -> None:
+    """Wait for the pipe that the kernel closes when the parent ends; other threads may be busy or blocked then."""
+    wait([sentinel])
+    os._exit(1)
