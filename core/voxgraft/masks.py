@@ -10,8 +10,9 @@ import numpy as np
 
 from .data.cases import ImageRef, Labels, MaskRef, Source
 from .data.grid import orientation_of, reoriented
-from .data.labelmaps import HIGHEST, named, of_values, some, values_in
+from .data.labelmaps import by_names, known_map, named, some, values_in
 from .data.palettes import check_background
+from .data.whole import whole_map
 from .errors import BadImage, BrokenPlugin, DataError, VoxGraftError
 from .reading import find, only, read_item
 from .slot import choose
@@ -54,9 +55,8 @@ def read_mask(reference: ImageRef, like: Volume | None, labels: Labels | None, c
     volume = read_mask_item(only(items, reference), catalogue)
     if volume.channels > 1:
         return _of_channels(reference, volume, like, labels)
-    array = whole_numbers(volume.array.reshape(volume.shape), reference)
-    volume = in_grid_of(replace(volume, array=array), like, reference)
-    return volume if labels is None else of_values(volume, labels, reference)
+    volume = in_grid_of(whole_map(volume.with_array(volume.array.reshape(volume.shape)), reference), like, reference)
+    return volume if labels is None else known_map(volume, labels, reference)
 
 
 def read_mask_item(item: Item, catalogue: Catalogue) -> Volume:
@@ -85,26 +85,6 @@ def read_map(reference: ImageRef, catalogue: Catalogue) -> Volume:
     """
     items = find(reference, catalogue)
     return read_mask_item(only([item for item in items if item.kind == "image"] or items, reference), catalogue)
-
-
-def whole_numbers(array: Array, name: object) -> Array:
-    """Label values as integers; bool becomes uint8.
-
-    Raises:
-        BadImage: They are none.
-    """
-    if array.dtype.kind == "b":
-        return array.view(np.uint8)
-    if array.dtype.kind in "iu":
-        return array
-    if array.dtype.kind != "f":
-        raise BadImage(name, f"the label holds values of type {array.dtype}, which are no whole numbers")
-    rounded = np.rint(array)
-    if not np.isfinite(array).all() or np.abs(array - rounded).max(initial=0.0) > 1e-3:
-        raise BadImage(name, "the label holds values that are not whole numbers")
-    if np.abs(rounded).max(initial=0.0) > 2**31 - 1:
-        raise BadImage(name, f"the label holds values beyond {HIGHEST}, the largest there may be")
-    return rounded.astype(np.int32)
 
 
 def in_grid_of(mask: Volume, like: Volume | None, name: object, what: str = "the label") -> Volume:
@@ -142,15 +122,15 @@ def ignored_in(mask: Volume, labels: Labels | None) -> Array | None:
 
 
 def _of_channels(reference: ImageRef, volume: Volume, like: Volume | None, labels: Labels | None) -> Volume:
-    """A picture whose colours are all the same is a map of values; else each channel, from 1, holds one structure."""
-    first = volume.array[0]
+    """A picture whose colours are all the same is a map of values; else each channel, from 1, holds one structure, or
+    the one that the file names."""
     if volume.item is not None and volume.item.colours:
         _check_colours(volume, labels, reference)
+    first = volume.array[0]
     if all(np.array_equal(first, channel) for channel in volume.array[1:]):
-        array = whole_numbers(np.asarray(first), reference)
-        single = in_grid_of(replace(volume, array=array), like, reference)
-        return single if labels is None else of_values(single, labels, reference)
-    masks = whole_numbers(volume.array, reference)
+        single = in_grid_of(whole_map(volume.with_array(first), reference), like, reference)
+        return single if labels is None else known_map(single, labels, reference)
+    masks = whole_map(volume, reference).array
     for channel in masks:
         if set(values_in(channel)) - {0, int(channel.max(initial=0))}:
             raise BadImage(
@@ -162,8 +142,10 @@ def _of_channels(reference: ImageRef, volume: Volume, like: Volume | None, label
             f"the label has {len(masks)} channels, a structure each; name them 1 to {len(masks)} in data.labels",
         )
     turned = in_grid_of(replace(volume, array=masks), like, reference)
-    found: dict[Source, Array] = {number: channel != 0 for number, channel in enumerate(turned.array, 1)}
-    return named(found, turned, labels, reference)
+    if (found := by_names(turned, labels, reference)) is not None:
+        return found
+    by_number: dict[Source, Array] = {number: channel != 0 for number, channel in enumerate(turned.array, 1)}
+    return named(by_number, turned, labels, reference)
 
 
 def _check_colours(volume: Volume, labels: Labels | None, name: object) -> None:

@@ -54,6 +54,7 @@ class Item:
             say them); None for all others. As an image it is read in colours or greys, as a mask by its numbers,
             through `PaletteReader.numbers`.
         colours: Its channels are red, green and blue.
+        scaling: Slope and intercept that made the voxels of stored whole numbers; None where none did.
     """
 
     path: Path
@@ -71,6 +72,7 @@ class Item:
     kind: Literal["image", "structures"] = "image"
     palette: Mapping[int, Colour] | None = None
     colours: bool = False
+    scaling: tuple[float, float] | None = None
 
     @property
     def spacing(self) -> tuple[float, ...]:

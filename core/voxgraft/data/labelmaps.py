@@ -92,11 +92,56 @@ def of_values(mask: Volume, labels: Labels, name: object) -> Volume:
     return noted(mask.with_array(array), [value for value in values if value and value not in known], labels)
 
 
+def known_map(mask: Volume, labels: Labels, name: object) -> Volume:
+    """A label map with the values of `labels`: by the names that the file gives them, else by value.
+
+    Raises:
+        DataError: It holds values or names that `labels` does not know, or its names contradict its values.
+    """
+    return by_names(mask, labels, name) or of_values(mask, labels, name)
+
+
+def by_names(mask: Volume, labels: Labels, name: object) -> Volume | None:
+    """A mask whose file names its structures (a segmentation of 3D Slicer), by these names.
+
+    Args:
+        mask: Values (i, j[, k]), or a channel for each of the names.
+
+    Returns:
+        None where there are no names, where `labels` knows none of them, or where they say the same as the values.
+
+    Raises:
+        DataError: Some names contradict the values and others are not known.
+    """
+    segments: list[dict[str, Any]] = list((mask.item.facts.get("segments") if mask.item is not None else None) or ())
+    target = matched([str(one["name"]) for one in segments], labels, name)
+    if not target:
+        return None
+    several = mask.array.ndim > mask.dims
+    by_value = matched([int(one["value"]) for one in segments], labels, name)
+    contrary = [one for one in segments if one["name"] in target and target[one["name"]] != by_value.get(one["value"])]
+    if not contrary and not several:
+        return None
+    strange = [str(one["name"]) for one in segments if one["name"] not in target]
+    if strange and labels.others == "error":
+        first = next(iter(contrary or segments))
+        raise DataError(
+            f"{name}: its header calls the value {first['value']} {first['name']!r}, which data.labels gives another, "
+            f"and names {some(strange)}, which data.labels does not; name them there, or say data.others: background"
+        )
+    found: dict[Source, Array] = {}
+    for number, one in enumerate(segments):
+        where = mask.array[number] != 0 if several else mask.array == one["value"]
+        called = str(one["name"])
+        found[called] = found[called] | where if called in found else where
+    return named(found, mask, labels, name)
+
+
 def named(found: Mapping[Any, Array], grid: Volume, labels: Labels | None, name: object) -> Volume:
     """Structures by what they are called, each bool (i, j[, k]), as one mask."""
     if labels is None:
         raise DataError(f"{name}: holds the structures {some(found)}; name them with their values under data.labels")
-    target = _matched(list(found), labels, name)
+    target = matched(list(found), labels, name)
     strange = [one for one in found if one not in target]
     if strange and labels.others == "error":
         raise DataError(
@@ -118,7 +163,7 @@ def named(found: Mapping[Any, Array], grid: Volume, labels: Labels | None, name:
     return noted(mask, strange, labels)
 
 
-def _matched(names: Sequence[Source], labels: Labels, name: object) -> dict[Source, int]:
+def matched(names: Sequence[Source], labels: Labels, name: object) -> dict[Source, int]:
     """The value of each structure that labels know, by its exact name, else by its name without spaces and case.
 
     Raises:

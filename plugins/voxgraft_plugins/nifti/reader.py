@@ -77,6 +77,10 @@ def _describe(file: Path) -> Item:
         problems=tuple(problems),
         files=(file, data) if header.pair else (file,),
         facts={"affine": header.source, "code": header.code, "dtype": header.dtype.name},
+        colours=header.colours > 1,
+        scaling=(header.slope, header.inter)
+        if header.dtype.kind in "iu" and (header.slope, header.inter) != (1.0, 0.0)
+        else None,
     )
 
 

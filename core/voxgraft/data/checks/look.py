@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ...discovery import Catalogue
 from ...errors import BadImage, VoxGraftError
-from ...masks import read_mask, read_mask_item, whole_numbers
+from ...masks import read_mask, read_mask_item
 from ...reading import find, read_item, stack
 from ...valid import REGION, marked, one_channel, truth
 from ...volume import Array, Item, Volume
 from ..cases import Case, ImageRef, Labels, MaskRef
 from ..channels import among_present
 from ..grid import Orientation, reoriented
-from ..labelmaps import HIGHEST, of_values, unknown_values, values_in
+from ..labelmaps import HIGHEST, by_names, of_values, unknown_values, values_in
+from ..whole import whole_map
 from .geometry import disagreement
 from .identity import Trace, traces
 from .masks import Mask, measure_mask
@@ -220,11 +221,17 @@ def _label_map(
         apart = disagreement(image, label)
         if apart is not None:
             look.add(apart[0], "error", apart[1])
-    array = label.array.reshape(label.shape)
     try:
-        array = whole_numbers(array, "label")
+        whole = whole_map(label.with_array(label.array.reshape(label.shape)), "label")
     except BadImage as error:
-        look.add("label-not-whole", "error", f"{error.reason}{why_not_whole(array)}")
+        look.add("label-not-whole", "error", f"{error.reason}{why_not_whole(label.array)}")
+        return
+    _heard(look, [whole.item] if whole.item is not None else [], _called(ref, "label"))
+    array, named = whole.array, None
+    try:
+        named = by_names(whole, labels, ref) if labels is not None else None
+    except VoxGraftError as error:
+        look.add("unusable-label", "error", f"{_called(ref, 'label')}: {_reason(error)}")
         return
     values = values_in(array)
     strange = [value for value in values if not 0 <= value <= HIGHEST]
@@ -235,12 +242,11 @@ def _label_map(
             f"the label holds {listed(map(str, strange), 10)}; values go from 0 to {HIGHEST}",
         )
     known = [value for value in values if value not in strange]
-    unknown = unknown_values(known, labels) if labels is not None else []
+    unknown = unknown_values(known, labels) if labels is not None and named is None else []
     if unknown and labels is not None:
         look.add("unnamed-label", "error", unknown_message(array, values, unknown, labels))
     if not strange and not unknown and labels is not None:
-        label = of_values(replace(label, array=array), labels, ref)
-        array = label.array
+        array = (named or of_values(whole, labels, ref)).array
     if strange:
         look.mask = Mask(size=array.size, values=frozenset(values), covered=int(np.count_nonzero(array)))
         return
