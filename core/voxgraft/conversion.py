@@ -117,7 +117,7 @@ def _of_image(item: Item, wish: Wish, catalogue: Catalogue) -> Converted:
     notes = _problems(volume.item)
     if wish.reference is None:
         return Converted(volume, labels, notes)
-    reference = _reference(wish.reference, item, catalogue)
+    reference = image_for(wish.reference, item, catalogue)
     if volume.dims == reference.dims and same_grid(volume, reference):
         return Converted(replace(reference, array=volume.array), labels, notes)
     mask = labels is not None or (wish.interpolation is None and looks_like_a_mask(volume))
@@ -180,7 +180,7 @@ def _joined(channels: Array, labels: Labels, overlap: Overlap, path: Path) -> Ar
 def _grid_of(item: Item, source: Path, wish: Wish, catalogue: Catalogue) -> Volume:
     """The scan whose grid the structures get: the reference, the scan beside them, or the object's own grid."""
     if wish.reference is not None:
-        return _reference(wish.reference, item, catalogue)
+        return image_for(wish.reference, item, catalogue)
     referred = set(item.facts.get("references") or ()) - {""}
     if source.is_dir():
         beside = [one for one in scan(source, catalogue) if one.kind == "image" and one.series in referred]
@@ -192,7 +192,7 @@ def _grid_of(item: Item, source: Path, wish: Wish, catalogue: Catalogue) -> Volu
         raise BadImage(item.path, f"{error.reason}; name it with --reference FOLDER") from None
 
 
-def _reference(path: Path, item: Item, catalogue: Catalogue) -> Volume:
+def image_for(path: Path, item: Item, catalogue: Catalogue) -> Volume:
     """The image that gives the grid: the only one there, or the one that the object refers to."""
     items = [one for one in scan(path, catalogue) if one.kind == "image"]
     if not items:

@@ -112,6 +112,23 @@ def in_grid_of(mask: Volume, like: Volume | None, name: object, what: str = "the
     return Volume(array, like.affine, dims=like.dims, item=mask.item)
 
 
+def read_values(reference: ImageRef, labels: Labels | None, catalogue: Catalogue) -> Volume:
+    """A mask that is an image, with the values that it holds: whole numbers (i, j[, k]), or (channel, i, j[, k]).
+
+    A picture whose colours are all the same is one map of values.
+
+    Raises:
+        DataError: It is damaged, there are several, or it is in colours or holds fractions.
+    """
+    volume = read_map(reference, catalogue)
+    if volume.channels == 1:
+        return whole_map(volume.with_array(volume.array.reshape(volume.shape)), reference)
+    if _is_grey(volume, labels):
+        return whole_map(volume.with_array(volume.array[0]), reference)
+    _check_colours(volume, labels, reference)
+    return whole_map(volume, reference)
+
+
 def ignored_in(mask: Volume, labels: Labels | None) -> Array | None:
     """Where voxels count nowhere: bool (i, j[, k]); None where there are none of them."""
     if labels is None or labels.ignored is None:
@@ -124,12 +141,10 @@ def ignored_in(mask: Volume, labels: Labels | None) -> Array | None:
 def _of_channels(reference: ImageRef, volume: Volume, like: Volume | None, labels: Labels | None) -> Volume:
     """A picture whose colours are all the same is a map of values; else each channel, from 1, holds one structure, or
     the one that the file names."""
-    if volume.item is not None and volume.item.colours:
-        _check_colours(volume, labels, reference)
-    first = volume.array[0]
-    if all(np.array_equal(first, channel) for channel in volume.array[1:]):
-        single = in_grid_of(whole_map(volume.with_array(first), reference), like, reference)
+    if _is_grey(volume, labels):
+        single = in_grid_of(whole_map(volume.with_array(volume.array[0]), reference), like, reference)
         return single if labels is None else known_map(single, labels, reference)
+    _check_colours(volume, labels, reference)
     masks = whole_map(volume, reference).array
     for channel in masks:
         if set(values_in(channel)) - {0, int(channel.max(initial=0))}:
@@ -148,15 +163,24 @@ def _of_channels(reference: ImageRef, volume: Volume, like: Volume | None, label
     return named(by_number, turned, labels, reference)
 
 
+def _is_grey(volume: Volume, labels: Labels | None) -> bool:
+    """Whether it is a picture of greys in colours; 0 and 1 in equal channels may be structures that overlap."""
+    first = volume.array[0]
+    if volume.dims != 2 and (volume.item is None or not volume.item.colours):
+        return False
+    kept = labels is not None and labels.overlap == "keep" and first.max(initial=0) <= 1
+    return not kept and all(np.array_equal(first, channel) for channel in volume.array[1:])
+
+
 def _check_colours(volume: Volume, labels: Labels | None, name: object) -> None:
-    """Refuse a mask in colours, unless they are greys, 0 and 1, or kept as structures that overlap.
+    """Refuse a mask in colours, unless they are 0 and 1, or kept as structures that overlap.
 
     Raises:
         BadImage: It is one; the message names some of its colours.
     """
     array = volume.array.reshape(len(volume.array), -1)
-    plain = all(np.array_equal(array[0], channel) for channel in array[1:])
-    if plain or array.max(initial=0) <= 1 or (labels is not None and labels.overlap == "keep"):
+    kept = array.max(initial=0) <= 1 or (labels is not None and labels.overlap == "keep")
+    if kept or volume.item is None or not volume.item.colours:
         return
     places = np.flatnonzero((array != array[:1]).any(0))[:: max(1, array.shape[1] // 10_000)]
     some_colours = sorted({tuple(int(part) for part in array[:, place]) for place in places})

@@ -77,6 +77,7 @@ def evaluate(
         facts=read_facts(groups) if groups is not None else None,
         probabilities=probabilities,
         valid=valid,
+        images=images,
     )
     wanted = [metric for metric in metrics.split(",") if metric.strip()]
     catalogue, progress = discover(), Progress(quiet=as_json)
@@ -126,16 +127,18 @@ def _pictures(
     from ..scoring.matching import files_of, match
     from ..scoring.page.page import about, worst_cases
     from ..scoring.page.pictures import worst_slice
-    from ..scoring.paths import read_pair, within
+    from ..scoring.pairs import labels_named_in, read_pair
+    from ..scoring.paths import within
     from ..valid import valid_in
 
     pairs = match(predictions, references, catalogue).pairs
+    labels = labels or labels_named_in(pairs.values(), catalogue)
     worst = [case for case in worst_cases(scores, about(scores, catalogue)) if case in pairs]
     files = {what: files_of(path, worst, catalogue) if path and worst else {} for what, path in beside.items()}
     scans, valid = files["images"], files["valid"]
     found = {}
     for case in worst:
-        prediction, reference = read_pair(pairs[case], labels, catalogue)
+        prediction, reference = read_pair(pairs[case], labels, catalogue, scans.get(case))
         if case in valid:
             inside = valid_in(ImageRef(valid[case]), reference, catalogue, case)
             prediction, reference = within(prediction, inside), within(reference, inside)

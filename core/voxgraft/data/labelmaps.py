@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import DataError
+from ..spelling import composed
 from ..volume import Array, Problem, Volume
 from .cases import Labels, Source
 
@@ -171,9 +172,9 @@ def matched(names: Sequence[Source], labels: Labels, name: object) -> dict[Sourc
     """
     table = _table(labels)
     target = {one: table[one] for one in names if one in table}
-    folded = {_folded(source): value for source, value in table.items() if isinstance(source, str)}
+    alike = {folded(source): value for source, value in table.items() if isinstance(source, str)}
     for one in names:
-        value = folded.get(_folded(one)) if isinstance(one, str) and one not in target else None
+        value = alike.get(folded(one)) if isinstance(one, str) and one not in target else None
         if value is None:
             continue
         other = next((key for key, taken in target.items() if taken == value), None)
@@ -187,8 +188,9 @@ def matched(names: Sequence[Source], labels: Labels, name: object) -> dict[Sourc
     return target
 
 
-def _folded(name: Source) -> str:
-    return "".join(str(name).replace("_", " ").casefold().split())
+def folded(name: Source) -> str:
+    """A name without blanks, case and the way its accents are encoded."""
+    return composed("".join(composed(str(name)).replace("_", " ").casefold().split()))
 
 
 def _stacked(by_value: Mapping[int, Array], grid: Volume, labels: Labels) -> Array:

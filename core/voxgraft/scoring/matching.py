@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import DataError
+from ..reading import choose_reader, scan
+from ..spelling import composed
 
 if TYPE_CHECKING:
     from ..discovery import Catalogue
@@ -34,7 +36,8 @@ class Matches:
 def match(predictions: Path, references: Path, catalogue: Catalogue) -> Matches:
     """Match two files, or the masks of two folders by their names without endings such as `.nii.gz`.
 
-    A folder holds masks, or, as a batch leaves them, a folder `CASE` for each scan with its `mask.nii.gz`.
+    A folder holds masks, or, as a batch leaves them, a folder `CASE` for each scan with its `mask.nii.gz`, or with one
+    DICOM object or series; a folder of such a series alone is one mask. Names are compared in one form (NFC).
 
     Raises:
         DataError: A path is not there, one is a file and the other a folder, or no name is in both.
@@ -42,15 +45,18 @@ def match(predictions: Path, references: Path, catalogue: Catalogue) -> Matches:
     for path in (predictions, references):
         if not path.exists():
             raise DataError(f"{path}: there is no such file or folder")
-    if predictions.is_file() and references.is_file():
-        return Matches({_stem(references, catalogue): (predictions, references)}, {}, ())
+    one = Matches({_stem(references, catalogue): (predictions, references)}, {}, ())
     if predictions.is_file() or references.is_file():
+        if all(path.is_file() or _is_series(path, catalogue) for path in (predictions, references)):
+            return one
         file, folder = (predictions, references) if predictions.is_file() else (references, predictions)
         raise DataError(f"{file} is a file and {folder} a folder; name two files, or two folders")
     found, wanted = _masks(predictions, catalogue), _masks(references, catalogue)
     if not wanted:
         raise DataError(f"{references}: there is no mask in this folder that a reader knows")
     if not found.keys() & wanted.keys():
+        if _is_series(predictions, catalogue) and _is_series(references, catalogue):
+            return one
         some = f"{predictions} holds {_some(found)}, {references} holds {_some(wanted)}"
         raise DataError(f"no prediction has the name of a reference: {some}")
     pairs, missing = {}, {}
@@ -67,7 +73,8 @@ def match(predictions: Path, references: Path, catalogue: Catalogue) -> Matches:
 
 
 def files_of(path: Path, cases: Sequence[str], catalogue: Catalogue) -> dict[str, Path]:
-    """The file of each case in a folder of images or maps; a file by itself belongs to the only case there is.
+    """The file of each case in a folder of images or maps, or its folder, such as that of a DICOM series; a file or a
+    series by itself belongs to the only case there is.
 
     Raises:
         DataError: There is no such path, or it holds no file with a case's name.
@@ -78,8 +85,11 @@ def files_of(path: Path, cases: Sequence[str], catalogue: Catalogue) -> dict[str
         if len(cases) != 1:
             raise DataError(f"{path}: is one file, and there are {len(cases)} cases; name a folder")
         return {cases[0]: path}
-    there = {file_name(file, catalogue): file for file in sorted(path.iterdir()) if not file.name.startswith(".")}
+    entries = [entry for entry in sorted(path.iterdir()) if not entry.name.startswith(".")]
+    there = {composed(entry.name) if entry.is_dir() else file_name(entry, catalogue): entry for entry in entries}
     found = {case: there[name] for case in cases for name in (case, f"{case}_0000") if name in there}
+    if not found and len(cases) == 1 and _is_series(path, catalogue):
+        return {cases[0]: path}
     if not found:
         raise DataError(f"{path}: holds no file with the name of a case, such as {cases[0]}")
     return found
@@ -98,11 +108,20 @@ def _masks(folder: Path, catalogue: Catalogue) -> dict[str, list[Path]]:
             continue
         if entry.is_dir():
             of_batch = [file for file in _readable(entry, catalogue) if _stem(file, catalogue) == MASK]
-            if of_batch:
-                masks.setdefault(entry.name, []).append(min(of_batch, key=_preference))
-        elif _suffix(entry, catalogue):
+            if of_batch or _is_series(entry, catalogue):
+                masks.setdefault(composed(entry.name), []).append(min(of_batch, key=_preference, default=entry))
+        elif _suffix(entry, catalogue) or choose_reader(entry, catalogue) is not None:
             masks.setdefault(_stem(entry, catalogue), []).append(entry)
     return masks
+
+
+def _is_series(folder: Path, catalogue: Catalogue) -> bool:
+    """Whether a folder holds one image of a reader of series, such as DICOM, or one object of structures beside it."""
+    files = [file for file in sorted(folder.iterdir()) if file.is_file() and not file.name.startswith(".")]
+    if not files or not getattr(choose_reader(files[0], catalogue), "series", False):
+        return False
+    items = scan(folder, catalogue)
+    return len([item for item in items if item.kind == "structures"] or items) == 1
 
 
 def _readable(folder: Path, catalogue: Catalogue) -> Iterator[Path]:
@@ -118,7 +137,7 @@ def _preference(mask: Path) -> bool:
 
 def _stem(file: Path, catalogue: Catalogue) -> str:
     suffix = _suffix(file, catalogue) or file.suffix
-    return file.name[: len(file.name) - len(suffix)] or file.name
+    return composed(file.name[: len(file.name) - len(suffix)] or file.name)
 
 
 def _suffix(file: Path, catalogue: Catalogue) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,18 +13,19 @@ from pydantic import ValidationError
 from pydantic_core import PydanticCustomError
 
 from ..data.cases import ImageRef, Label, Labels
+from ..data.palettes import check_alike
 from ..errors import DataError, UsageError, VoxGraftError
-from ..masks import read_mask
 from ..progress import Progress
-from ..reading import find, read
+from ..reading import read
 from ..slot import Chosen, choose
 from ..valid import marked, valid_in
-from ..volume import Volume
+from ..volume import Colour, Volume
 from ..yamlfile import parse
 from .case import Measured, binnings, check_names, measure_case, named_metrics, score_absent, watch_case
 from .masks import check_grids, values_in
 from .matching import files_of, match
 from .pair import Counts
+from .pairs import labels_named_in, read_pair
 from .scores import Scores
 from .structures import Regions
 from .subgroups import Facts
@@ -48,12 +49,14 @@ class Extras:
         facts: What is known of each case, for tables of subgroups; `patient` says which cases are drawn together.
         probabilities: A file or folder of maps with a channel for each structure, or for background and each.
         valid: A file or folder of files that are 0 where a case does not count, such as fields of view.
+        images: A file, a series or a folder of the scans, whose grid two objects of structures get.
     """
 
     regions: Regions | None = None
     facts: Facts | None = None
     probabilities: Path | None = None
     valid: Path | None = None
+    images: Path | None = None
 
 
 def evaluate_paths(
@@ -71,7 +74,8 @@ def evaluate_paths(
         predictions: A mask, a folder of masks, or what a batch leaves.
         references: The same; cases are matched by name (see `voxgraft.scoring.matching`).
         metrics: Names, with options behind colons: `nsd:tolerance=2`.
-        labels: The structures; by default every value that stands in a mask is one, named by its number.
+        labels: The structures; by default those that the masks name, else every value that stands in a mask is one,
+            named by its number.
 
     Raises:
         UsageError: There is no such metric, or its options do not fit.
@@ -80,16 +84,18 @@ def evaluate_paths(
     """
     extras = extras or Extras()
     chosen = choose_metrics(metrics, catalogue)
-    if labels is not None:
-        check_names(labels, extras.regions)
     if extras.probabilities is not None and labels is None:
         raise UsageError("maps of probabilities need the names of the structures, in the order of their channels")
     if extras.probabilities is not None and not binnings(list(chosen.values())):
         raise UsageError("none of the metrics looks at probabilities; ask for ece")
     matches = match(predictions, references, catalogue)
+    labels = labels or labels_named_in(matches.pairs.values(), catalogue)
+    if labels is not None:
+        check_names(labels, extras.regions)
     maps = files_of(extras.probabilities, list(matches.pairs), catalogue) if extras.probabilities else {}
     valid = files_of(extras.valid, list(matches.pairs), catalogue) if extras.valid else None
-    work = _Work(labels, list(chosen.values()), catalogue, extras.regions, maps, valid)
+    scans = files_of(extras.images, list(matches.pairs), catalogue) if extras.images else {}
+    work = _Work(labels, list(chosen.values()), catalogue, extras.regions, maps, valid, scans)
     progress = progress or Progress(quiet=True)
     found: dict[str, Measured] = {}
     grids: dict[str, Grid] = {}
@@ -121,27 +127,6 @@ def choose_metrics(texts: Sequence[str], catalogue: Catalogue) -> dict[str, Chos
         raise UsageError(str(error)) from None
 
 
-def read_pair(pair: tuple[Path, Path], labels: Labels | None, catalogue: Catalogue) -> tuple[Volume, Volume]:
-    """A prediction and its reference; either may be a DICOM object of structures in the grid of the other.
-
-    Raises:
-        DataError: Both are such objects, or one cannot be read.
-    """
-    objects = [any(item.kind == "structures" for item in find(ImageRef(path), catalogue)) for path in pair]
-    if any(objects) and labels is None:
-        path = pair[0] if objects[0] else pair[1]
-        raise DataError(f"{path}: holds structures by name; say which values they have with --labels NAME=VALUE,...")
-    if all(objects):
-        raise DataError("both hold structures of another image, and neither has a grid; convert one to NIfTI")
-    if objects[0]:
-        reference = _reference(pair[1], None, labels, catalogue)
-        return read_mask(ImageRef(pair[0]), reference, labels, catalogue), reference
-    prediction = _single(read(pair[0], catalogue), labels)
-    if objects[1]:
-        return prediction, read_mask(ImageRef(pair[1]), _grid(prediction), labels, catalogue)
-    return prediction, _reference(pair[1], prediction, labels, catalogue)
-
-
 @dataclass(frozen=True, slots=True)
 class _Work:
     labels: Labels | None
@@ -150,9 +135,12 @@ class _Work:
     regions: Regions | None
     maps: Mapping[str, Path]
     valid: Mapping[str, Path] | None
+    scans: Mapping[str, Path]
+    palettes: dict[str, Mapping[int, Colour]] = field(default_factory=dict)
 
     def measure(self, case: str, pair: tuple[Path, Path]) -> tuple[Measured, Grid]:
-        prediction, reference = read_pair(pair, self.labels, self.catalogue)
+        prediction, reference = read_pair(pair, self.labels, self.catalogue, self.scans.get(case))
+        self._compare_palettes(prediction, reference)
         inside = self._inside(case, reference)
         voxels = int(np.prod(reference.shape)) if inside is None else int(inside.sum())
         grid = voxels, reference.spacing
@@ -171,6 +159,14 @@ class _Work:
             reference = _bounded(reference, inside, labels)
         watch = self._watched(case, reference, labels)
         return measure_case(prediction, reference, labels, self.metrics, self.regions, watch), grid
+
+    def _compare_palettes(self, *masks: Volume) -> None:
+        """Refuse a case whose palettes give a number another colour than its own or an earlier case's."""
+        for mask in masks:
+            if mask.item is not None and mask.item.palette:
+                name = str(mask.item.path)
+                check_alike([*self.palettes.items(), (name, mask.item.palette)])
+                self.palettes[name] = mask.item.palette
 
     def _inside(self, case: str, reference: Volume) -> NDArray[np.bool_] | None:
         """Where the case counts; None where nothing says so."""
@@ -217,26 +213,6 @@ def _bounded(reference: Volume, inside: NDArray[np.bool_], labels: Labels) -> Vo
     if not labels.ignore and labels.others != "ignore" and (reference.array == value).any():
         raise DataError(f"the reference holds the value {value}, which no structure has")
     return reference.with_array(marked(reference.array, inside, value))
-
-
-def _reference(path: Path, prediction: Volume | None, labels: Labels | None, catalogue: Catalogue) -> Volume:
-    if labels is not None and labels.ignored is not None:
-        return read_mask(ImageRef(path), None, labels, catalogue)
-    return _single(read(path, catalogue), labels)
-
-
-def _single(volume: Volume, labels: Labels | None) -> Volume:
-    """A grey picture that was saved in colours as one map of values; opacity is no structure."""
-    colours = volume.array[:3] if volume.channels in (3, 4) else volume.array[:0]
-    if volume.dims != 2 or not len(colours) or (labels is not None and len(labels.items) == volume.channels):
-        return volume
-    grey = all(np.array_equal(colours[0], one) for one in colours[1:])
-    return volume.with_array(colours[0]) if grey else volume
-
-
-def _grid(volume: Volume) -> Volume:
-    """A mask of overlapping structures as an image of one channel in its grid."""
-    return volume if volume.channels == 1 else volume.with_array(volume.array[0])
 
 
 def _choose(text: str, catalogue: Catalogue) -> Chosen[Metric]:

@@ -66,6 +66,7 @@ def _of_segmentation(dataset: Any) -> dict[str, Any]:
         "references": _each_once(_text(one, "SeriesInstanceUID") for one in series),
         "instances": _each_once(instances),
         "names": _segments(dataset),
+        "codes": _codes(dataset),
     }
 
 
@@ -79,6 +80,18 @@ def _segments(dataset: Any) -> list[str]:
         ):
             found.append(_text(one, "SegmentLabel") or f"Segment {number}")
     return _each_once(found)
+
+
+def _codes(dataset: Any) -> dict[str, str]:
+    """The coded term of each segment that has one, by its name, as scheme and value with those of its modifiers."""
+    found = {}
+    for one in dataset.get("SegmentSequence") or []:
+        types = list(one.get("SegmentedPropertyTypeCodeSequence") or [])
+        modifiers = list(_all(types, "SegmentedPropertyTypeModifierCodeSequence"))
+        terms = [f"{_text(term, 'CodingSchemeDesignator')} {_text(term, 'CodeValue')}" for term in (*types, *modifiers)]
+        if types and _text(one, "SegmentLabel"):
+            found[_text(one, "SegmentLabel")] = ", ".join(terms)
+    return found
 
 
 def _of_rtstruct(dataset: Any) -> dict[str, Any]:

@@ -1,0 +1,195 @@
+"""A prediction and its reference in one grid, stored as label maps, as channels or as objects of structures."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ..conversion import image_for
+from ..data.cases import ImageRef, Label, Labels, Source
+from ..data.grid import orientation_of, reoriented
+from ..data.labelmaps import by_names, folded, matched, some
+from ..errors import BadImage, DataError, VoxGraftError
+from ..masks import read_mask, read_values
+from ..reading import find, only, read_item
+from ..volume import Item, Volume
+
+if TYPE_CHECKING:
+    from ..discovery import Catalogue
+
+Pair = tuple[Path, Path]
+
+
+def read_pair(
+    pair: Pair, labels: Labels | None, catalogue: Catalogue, scan: Path | None = None
+) -> tuple[Volume, Volume]:
+    """A prediction and its reference.
+
+    A prediction whose axes run in another order or direction than the reference's is turned, exactly; it is not
+    resampled. A DICOM object of structures is read in the grid of the other; two of them in the grid of their scan, or
+    in that of their own frames.
+
+    Args:
+        labels: The structures by name and value; None where every value is one.
+        scan: The image that both were drawn on.
+
+    Raises:
+        DataError: One cannot be read, or two objects have no grid in common.
+    """
+    items = [_item(path, catalogue) for path in pair]
+    objects = [item.kind == "structures" for item in items]
+    if any(objects) and labels is None:
+        path = pair[0] if objects[0] else pair[1]
+        raise DataError(f"{path}: holds structures by name; say which values they have with --labels NAME=VALUE,...")
+    if labels is not None and all(objects):
+        grid = _common_grid(pair, items, catalogue, scan)
+        return _of_object(pair[0], items[0], grid, labels, catalogue), _of_object(
+            pair[1], items[1], grid, labels, catalogue
+        )
+    if labels is not None and objects[0]:
+        reference = _reference(pair[1], labels, catalogue)
+        return _of_object(pair[0], items[0], _one_channel(reference), labels, catalogue), reference
+    prediction = _by_name(read_values(ImageRef(pair[0]), labels, catalogue), labels, pair[0])
+    if labels is not None and objects[1]:
+        return prediction, _of_object(pair[1], items[1], _one_channel(prediction), labels, catalogue)
+    reference = _reference(pair[1], labels, catalogue)
+    return _turned(prediction, reference), reference
+
+
+def labels_named_in(pairs: Iterable[Pair], catalogue: Catalogue) -> Labels | None:
+    """The structures of masks that name them themselves (DICOM SEG, RTSTRUCT, segmentations of 3D Slicer).
+
+    Names are one structure where they differ in case and blanks alone, or where references and predictions give them
+    one coded term that no other structure of the object has.
+
+    Returns:
+        None unless all masks that can be read name their structures.
+    """
+    names: dict[str, list[Source]] = {}
+    for pair in pairs:
+        try:
+            items = [_item(path, catalogue) for path in pair]
+        except VoxGraftError:  # the case fails by itself, with its reason
+            continue
+        if not all(item.facts.get("names") for item in items):
+            return None
+        for name in items[1].facts["names"]:
+            _add(names, folded(name), str(name))
+        same = _by_code(items[0], items[1])
+        for name in items[0].facts["names"]:
+            key = folded(name)
+            _add(names, key if key in names or name not in same else folded(same[name]), str(name))
+    if not names:
+        return None
+    return Labels(tuple(Label(n, str(row[0]), sources=tuple(row)) for n, row in enumerate(names.values(), 1)))
+
+
+def _add(names: dict[str, list[Source]], key: str, name: str) -> None:
+    row = names.setdefault(key, [])
+    if name not in row:
+        row.append(name)
+
+
+def _by_code(item: Item, other: Item) -> dict[str, str]:
+    """The name in another object for names of an object, where one coded term stands for one structure in both."""
+    own, theirs = (_terms(one) for one in (item, other))
+    return {name: theirs[code] for code, name in own.items() if code in theirs}
+
+
+def _terms(item: Item) -> dict[str, str]:
+    """Names by their coded terms; terms of several structures say nothing."""
+    codes: dict[str, str] = dict(item.facts.get("codes") or {})
+    every = list(codes.values())
+    return {code: name for name, code in codes.items() if every.count(code) == 1}
+
+
+def _item(path: Path, catalogue: Catalogue) -> Item:
+    """The one mask at a path; beside the scan it was drawn on an object of structures is meant."""
+    items = find(ImageRef(path), catalogue)
+    return only([item for item in items if item.kind == "structures"] or items, path)
+
+
+def _by_name(mask: Volume, labels: Labels | None, path: Path) -> Volume:
+    """A mask whose file names its structures, by these names; else as it is."""
+    return mask if labels is None else by_names(mask, labels, path) or mask
+
+
+def _reference(path: Path, labels: Labels | None, catalogue: Catalogue) -> Volume:
+    if labels is not None and labels.ignored is not None:
+        return read_mask(ImageRef(path), None, labels, catalogue)
+    return _by_name(read_values(ImageRef(path), labels, catalogue), labels, path)
+
+
+def _of_object(path: Path, item: Item, like: Volume, labels: Labels, catalogue: Catalogue) -> Volume:
+    """Named structures in a grid; those that `labels` does not know are left out.
+
+    Raises:
+        DataError: It knows none of them.
+    """
+    names = [str(name) for name in item.facts.get("names") or ()]
+    if names and not matched(names, labels, path):
+        raise DataError(f"{path}: holds the structures {some(names)}, and --labels names none of them")
+    known = replace(labels, others="background" if labels.others == "error" else labels.others)
+    if not labels.regions:
+        known = replace(known, overlap="keep")
+    reference = ImageRef(path, files=item.files)
+    return read_mask(reference, like, known, catalogue)
+
+
+def _one_channel(volume: Volume) -> Volume:
+    """A mask of overlapping structures as an image of one channel in its grid."""
+    return volume if volume.channels == 1 else volume.with_array(volume.array[0])
+
+
+def _turned(prediction: Volume, reference: Volume) -> Volume:
+    """The prediction with the order and direction of axes of its reference; the voxels are the same."""
+    if prediction.dims != 3 or reference.dims != 3:
+        return prediction
+    wanted = orientation_of(reference.affine, 3)
+    if orientation_of(prediction.affine, 3) == wanted:
+        return prediction
+    straight, _ = reoriented(prediction)
+    affine = np.eye(4)
+    for axis, (column, flip) in enumerate(zip(wanted.order, wanted.flips, strict=True)):
+        affine[:3, column] = straight.affine[:3, axis] * (-1 if flip else 1)
+    start = [n - 1 if flip else 0 for n, flip in zip(straight.shape, wanted.flips, strict=True)]
+    affine[:3, 3] = straight.affine[:3, :3] @ start + straight.affine[:3, 3]
+    return Volume(wanted.undo(straight.array), affine, dims=3, item=prediction.item)
+
+
+def _common_grid(pair: Pair, items: list[Item], catalogue: Catalogue, scan: Path | None) -> Volume:
+    """The grid of the scan, or one that holds the frames of both objects."""
+    if scan is not None:
+        return image_for(scan, items[1], catalogue)
+    try:
+        prediction, reference = (_one_channel(read_item(item, catalogue)) for item in items)
+        return _covering(reference, prediction)
+    except BadImage as error:
+        raise DataError(
+            f"{pair[0]} and {pair[1]} hold structures of a scan, and have no grid in common ({error.reason}); name the "
+            "scan with --images"
+        ) from None
+
+
+def _covering(one: Volume, other: Volume) -> Volume:
+    """The smallest grid in which two grids of one lattice lie, such as those of objects with different slices.
+
+    Raises:
+        BadImage: They are of different lattices.
+    """
+    other = _turned(other, one)
+    columns = np.abs(one.affine[:3, :3] - other.affine[:3, :3]) * max(*one.shape, *other.shape)
+    start = np.linalg.solve(one.affine, other.affine[:, 3])[:3]
+    if columns.max() > 0.01 * min(one.spacing) or np.abs(start - np.rint(start)).max() > 0.01:
+        raise BadImage(other.item.path if other.item else "", "their voxels do not lie on each other")
+    first = np.rint(start).astype(int)
+    low = np.minimum(0, first)
+    high = np.maximum(one.shape, first + other.shape)
+    affine = one.affine.copy()
+    affine[:3, 3] += one.affine[:3, :3] @ low
+    shape = tuple(int(n) for n in high - low)
+    return Volume(np.broadcast_to(np.uint8(0), shape), affine, dims=3, item=one.item)
