@@ -62,7 +62,7 @@ def job(
     """What `voxgraft.train.session` puts together, from cases in memory."""
     training = Training.model_validate({"device": "cpu", "loss": Chosen(None, None), "budget": "4 steps", **options})
     net = network()
-    pretrained = frozenset(name for name, _ in net.named_parameters() if name.startswith("encoder."))
+    pretrained = frozenset(name for name in net.state_dict() if name.startswith("encoder."))
     stack = Stack(strategies)
     context = Context(net, pretrained, plan=plan())
     extra = context.extra = stack.prepare(context)

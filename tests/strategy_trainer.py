@@ -70,7 +70,7 @@ class Trainer:
     def __init__(
         self, net: SegmentationNetwork, *strategies: TransferStrategy, lr: float = 1e-2, **options: Any
     ) -> None:
-        pretrained = frozenset(name for name, _ in net.named_parameters() if name.startswith("encoder."))
+        pretrained = frozenset(name for name in net.state_dict() if name.startswith("encoder."))
         self.net, self.stack = net, Stack(strategies)
         self.context = Context(net, options.pop("pretrained", pretrained), plan=options.pop("plan", None))
         self.stack.prepare(self.context)

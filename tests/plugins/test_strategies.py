@@ -16,7 +16,19 @@ from voxgraft.errors import TrainingError
 from voxgraft.model.network import build_network
 from voxgraft.model.transfer import Context, Row, TransferStrategy
 from voxgraft.slot import choose
-from voxgraft_plugins.transfer.config import FineTuneConfig, FreezeConfig, GradualConfig, LayerDecayConfig, LpFtConfig
+from voxgraft_plugins.transfer.config import (
+    BnOnlyConfig,
+    DeltaConfig,
+    FineTuneConfig,
+    FreezeConfig,
+    GradualConfig,
+    LayerDecayConfig,
+    LoraConfig,
+    LpFtConfig,
+)
+from voxgraft_plugins.transfer.delta import Delta
+from voxgraft_plugins.transfer.lora import Lora
+from voxgraft_plugins.transfer.norms import BnOnly
 from voxgraft_plugins.transfer.stages import stage_of
 from voxgraft_plugins.transfer.strategies import FineTune, Freeze, LayerDecay
 from voxgraft_plugins.transfer.unfreezing import Gradual, LpFt
@@ -455,12 +467,46 @@ def test_what_was_not_loaded_is_not_held_at_random_values(strategy: TransferStra
     net = network()
     before = state(net)
     new = {f"encoder.middle.{name}" for name, _ in net.encoder.middle.named_parameters()}
-    loaded = frozenset(name for name, _ in net.named_parameters() if name.startswith("encoder.")) - new
+    loaded = frozenset(name for name in before if name.startswith("encoder.")) - new
     trainer = Trainer(net, strategy, pretrained=loaded).fit(2, 4)
     gone = moved(before, net)
     assert new <= gone and "encoder.middle.1.running_mean" in gone, "its norm follows what it is given"
     assert not {name for name in gone if name.startswith(("encoder.stem.", "encoder.stem_norm."))}
     assert all(trainer.rows[name].train for name in new)
+
+
+@pytest.mark.parametrize(
+    "strategy",
+    [
+        Freeze(FreezeConfig()),
+        Freeze(FreezeConfig(stages=2)),
+        FineTune(FineTuneConfig(from_stage=2)),
+        FineTune(FineTuneConfig(keep_norm=True)),
+        LpFt(LpFtConfig(probe=0.9)),
+        Gradual(GradualConfig(at=(0.9,))),
+        BnOnly(BnOnlyConfig(statistics="keep")),
+        Lora(LoraConfig()),
+    ],
+    ids=lambda one: f"{one.name}",
+)
+def test_statistics_that_were_not_loaded_follow_the_images(strategy: TransferStrategy) -> None:
+    """Held at mean 0 and variance 1 they would spoil all maps; of weights that hold them they stay."""
+    for held in (False, True):
+        net = network()
+        before = state(net)
+        loaded = frozenset(n for n in before if n.startswith("encoder.") and (held or "running" not in n))
+        Trainer(net, strategy, pretrained=loaded).fit(2, 4)
+        after = net.state_dict()
+        names = ("encoder.stem_norm.running_mean", "encoder.stem_norm.running_var")
+        assert [torch.equal(before[name], after[name]) for name in names] == [held, held]
+
+
+def test_strategies_that_need_statistics_refuse_weights_without_them() -> None:
+    net = network()
+    bare = frozenset(name for name, _ in net.named_parameters() if name.startswith("encoder."))
+    for strategy in (Freeze(FreezeConfig(cache=True)), Delta(DeltaConfig())):
+        with pytest.raises(TrainingError, match="statistics"):
+            strategy.prepare(Context(net, bare))
 
 
 def test_maps_that_learn_are_not_kept() -> None:

@@ -252,7 +252,8 @@ def test_measured_channels_weigh_by_what_putting_them_out_costs() -> None:
     trainer.stack.before_step(trainer.context)
     assert all(float(one.mean()) == pytest.approx(1.0) for one in strategy._attention)
     again = Delta(DeltaConfig(channels="measured", measure=0.5))
-    again.prepare(Context(network()))
+    other = network()
+    again.prepare(Context(other, frozenset(other.state_dict())))
     again.load_state_dict(strategy.state_dict())
     assert all(torch.equal(a, b) for a, b in zip(again._attention, strategy._attention, strict=True))
 

@@ -19,7 +19,10 @@ from .pretrained import ENCODER
 from .unreadable import why_unreadable
 
 ENOUGH = 0.9
-"""The share of an encoder's parameters that start values must hold, unless a workflow says otherwise."""
+"""The share of an encoder's parameters and statistics that start values must hold, unless a workflow says otherwise."""
+
+STATISTICS = (".running_mean", ".running_var")
+"""How the names end under which BatchNorm keeps what it has seen."""
 
 LARGEST = 32 * 2**30
 """Bytes of the largest file of weights that is opened, packed or unpacked."""
@@ -87,6 +90,7 @@ class LoadReport:
             a position embedding resampled.
         new: Parameters and buffers of the module that the weights do not hold, or hold in another shape.
         dropped: Tensors that the module has no place for.
+        share: Of the numbers in parameters and buffers; counters and indices are not counted.
         part: What stands before these names in the network; nothing, where the whole was loaded.
     """
 
@@ -103,11 +107,20 @@ class LoadReport:
 
     def __str__(self) -> str:
         return (
-            f"{self.origin} ({self.licence or 'licence not stated'}): {self.share:.0%} of the "
+            f"{self.origin} ({self.licence or 'licence not stated'}): {percent(self.share)} of the "
             f"{'encoder' if self.part else 'network'}'s parameters; {len(self.loaded)} tensors loaded, "
             f"{len(self.adapted)} adapted{self._shown(self.adapted)}, {len(self.new)} new{self._shown(self.new)}, "
-            f"{len(self.dropped)} dropped"
+            f"{len(self.dropped)} dropped{self._bare()}"
         )
+
+    def _bare(self) -> str:
+        """A warning of norms whose scales were loaded and whose statistics were not."""
+        norms = [name.removesuffix(STATISTICS[0]) for name in self.new if name.endswith(STATISTICS[0])]
+        norms = [name for name in norms if f"{name}.weight" in self.pretrained]
+        if not norms:
+            return ""
+        layers = "1 BatchNorm layer" if len(norms) == 1 else f"{len(norms)} BatchNorm layers"
+        return f". Warning: without the statistics of {layers}, which follow the training images, frozen or not"
 
     @staticmethod
     def _shown(names: Sequence[str]) -> str:
@@ -130,6 +143,11 @@ class LoadReport:
         return frozenset(f"{self.part}{name}" for name in self.pretrained)
 
 
+def percent(share: float) -> str:
+    """A share in whole percent; 100 % is said of the whole only."""
+    return f"{int(100 * share)}%"
+
+
 @dataclass(slots=True)
 class _Fate:
     loaded: list[str] = field(default_factory=list)
@@ -144,8 +162,8 @@ def load_weights(module: nn.Module, weights: Weights, at_least: float | None = N
     are inflated by its attribute `inflation`.
 
     Args:
-        at_least: The share of the module's parameters, counted in numbers, below which nothing counts as pretrained;
-            by default what the weights themselves ask for.
+        at_least: The share of the module's parameters and buffers, counted in numbers, below which nothing counts as
+            pretrained; by default what the weights themselves ask for.
 
     Raises:
         ModelError: Less than `at_least` of the parameters could be loaded, or one of them is no number.
@@ -154,8 +172,8 @@ def load_weights(module: nn.Module, weights: Weights, at_least: float | None = N
     state = module.state_dict()
     fate = _Fate()
     matched = 0
-    parameters = dict(module.named_parameters())
-    first = next((name for name, one in parameters.items() if one.ndim >= 4), "")
+    sizes = counted_sizes(module)
+    first = next((name for name, one in module.named_parameters() if one.ndim >= 4), "")
     mode: Inflation = getattr(module, "inflation", "centre")
     taken = {}
     for name, value in state.items():
@@ -171,12 +189,12 @@ def load_weights(module: nn.Module, weights: Weights, at_least: float | None = N
             raise ModelError(f"weights {weights.origin}: {name} holds values that are no numbers; the file is damaged")
         (fate.loaded if source.shape == value.shape else fate.adapted).append(name)
         taken[name] = fit
-        matched += parameters[name].numel() if name in parameters else 0
-    total = sum(parameter.numel() for parameter in parameters.values())
+        matched += sizes.get(name, 0)
+    total = sum(sizes.values())
     share = matched / total if total else 1.0
     if share < at_least:
         raise ModelError(
-            f"weights {weights.origin}: only {share:.0%} of the encoder's parameters were found in them, "
+            f"weights {weights.origin}: only {percent(share)} of the encoder's parameters were found in them, "
             f"{at_least:.0%} are needed; they are not for this encoder (first missing: {', '.join(fate.new[:3])}): "
             + _mend(weights, fate, state, share)
         )
@@ -193,6 +211,12 @@ def load_weights(module: nn.Module, weights: Weights, at_least: float | None = N
         share=share,
         contract=getattr(module, "contract", InputContract()).given(weights.contract),
     )
+
+
+def counted_sizes(module: nn.Module) -> dict[str, int]:
+    """How many numbers each tensor holds that start values should hold: parameters, and buffers such as BatchNorm's
+    statistics, but no counters and indices."""
+    return {name: one.numel() for name, one in module.state_dict().items() if one.is_floating_point()}
 
 
 def _mend(weights: Weights, fate: _Fate, state: Mapping[str, Tensor], share: float) -> str:
@@ -222,7 +246,7 @@ def load_whole(network: nn.Module, weights: Weights) -> LoadReport:
     report = load_weights(network, weights.but(tensors=rest), at_least=0.0)
     loaded, adapted = (tuple(f"{ENCODER}{name}" for name in names) for names in (encoder.loaded, encoder.adapted))
     found = {*report.loaded, *report.adapted, *loaded, *adapted}
-    sizes = {name: one.numel() for name, one in network.named_parameters()}
+    sizes = counted_sizes(network)
     return replace(
         report,
         loaded=loaded + report.loaded,

@@ -10,12 +10,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from voxgraft.errors import TrainingError
 from voxgraft.model.network import Output
 from voxgraft.model.transfer import Context
 
 from .config import DeltaConfig
 from .own import OwnStrategy
-from .stages import ENCODER, modules_in
+from .stages import ENCODER, bare_norms, modules_in
 from .strategies import PRETRAINED
 
 
@@ -43,6 +44,16 @@ class Delta(OwnStrategy):
         self._attention: list[Tensor] = []
 
     def prepare(self, context: Context) -> Mapping[str, nn.Module]:
+        """Copy the encoder.
+
+        Raises:
+            TrainingError: The weights lack its statistics, so that there are no maps to stay near.
+        """
+        if bare_norms(context.network, context):
+            raise TrainingError(
+                "transfer: delta compares maps under the pretrained statistics, and the weights lack those of the "
+                "encoder's BatchNorm layers; take weights that hold them, or l2-sp instead of delta"
+            )
         self._copy = deepcopy(context.network.encoder).eval().requires_grad_(False)
         return {}
 

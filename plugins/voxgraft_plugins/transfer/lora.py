@@ -15,7 +15,7 @@ from voxgraft.model.transfer import Context, Row
 
 from .config import LoraConfig
 from .own import OwnStrategy
-from .stages import ENCODER, belongs, modules_in
+from .stages import ENCODER, bare_norms, belongs, modules_in
 from .strategies import PRETRAINED
 
 KINDS = (nn.Conv2d, nn.Conv3d, nn.Linear)
@@ -79,8 +79,9 @@ class Lora(OwnStrategy):
         ]
 
     def train_mode(self, context: Context) -> None:
+        bare = bare_norms(context.network, context)
         for module in modules_in(context.network, [ENCODER]):
-            if isinstance(module, _BatchNorm):
+            if isinstance(module, _BatchNorm) and module not in bare:
                 module.training = False
 
     def export(self, context: Context, network: SegmentationNetwork) -> SegmentationNetwork:

@@ -13,7 +13,7 @@ from voxgraft.model.transfer import Context, Row, TransferStrategy
 
 from .config import BnOnlyConfig
 from .own import OwnStrategy
-from .stages import ENCODER, belongs, modules_in
+from .stages import ENCODER, bare_norms, belongs, modules_in
 from .strategies import PRETRAINED
 
 NORMS: dict[str, tuple[type[nn.Module], ...]] = {
@@ -57,8 +57,9 @@ class BnOnly(OwnStrategy):
         ]
 
     def train_mode(self, context: Context) -> None:
+        bare = bare_norms(context.network, context)
         for module in modules_in(context.network, [ENCODER]):
-            if not (self._adapt and isinstance(module, self._kinds)):
+            if module not in bare and not (self._adapt and isinstance(module, self._kinds)):
                 module.training = False
 
     def _tuned(self, context: Context) -> set[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Sequence
 
-from torch import nn
+from torch import Tensor, nn
 
 from voxgraft.errors import TrainingError
 from voxgraft.model.network import SegmentationNetwork
@@ -54,11 +54,25 @@ def is_loaded(name: str, context: Context) -> bool:
 
 
 def loaded_modules(network: nn.Module, prefixes: Sequence[str], context: Context) -> Iterator[nn.Module]:
-    """The modules that the prefixes name and all within them, but for those with parameters that were not loaded."""
+    """The modules that the prefixes name and all within them, but for those with parameters that were not loaded, or
+    without their statistics."""
     new = {id(parameter) for name, parameter in network.named_parameters() if not is_loaded(name, context)}
+    bare = bare_norms(network, context)
     for module in modules_in(network, prefixes):
-        if not any(id(parameter) in new for parameter in module.parameters(recurse=False)):
+        if module not in bare and not any(id(parameter) in new for parameter in module.parameters(recurse=False)):
             yield module
+
+
+def bare_norms(network: nn.Module, context: Context) -> set[nn.Module]:
+    """The norms whose running statistics were not loaded. Held as they begin, with mean 0 and variance 1, they would
+    spoil every map after them: they follow the images of training, whatever else is frozen."""
+    return {
+        module
+        for name, module in network.named_modules()
+        if isinstance(getattr(module, "running_mean", None), Tensor)
+        and belongs(name, [ENCODER])
+        and not all(f"{name}.{key}" in context.pretrained for key in ("running_mean", "running_var"))
+    }
 
 
 def belongs(name: str, prefixes: Sequence[str]) -> bool:

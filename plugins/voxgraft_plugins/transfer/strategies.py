@@ -22,6 +22,7 @@ from .own import OwnStrategy
 from .stages import (
     ENCODER,
     Holder,
+    bare_norms,
     belongs,
     encoder_stages,
     is_loaded,
@@ -87,6 +88,11 @@ class Freeze(OwnStrategy):
             raise TrainingError(
                 f"transfer: freeze.cache cannot keep what the encoder makes, as {len(new)} of its parameters are not "
                 f"in the weights and learn ({new[0]}); set cache to false"
+            )
+        if self.crops is not None and bare_norms(context.network, context):
+            raise TrainingError(
+                "transfer: freeze.cache cannot keep what the encoder makes, as the weights lack the statistics of its "
+                "BatchNorm layers, which follow the images; set cache to false, or take weights that hold them"
             )
         return {}
 
@@ -160,8 +166,9 @@ class FineTune(OwnStrategy):
         for module in loaded_modules(context.network, self._frozen, context):
             module.training = False
         if self._keep_norm:
+            bare = bare_norms(context.network, context)
             for module in modules_in(context.network, [ENCODER]):
-                if isinstance(module, _BatchNorm):
+                if isinstance(module, _BatchNorm) and module not in bare:
                     module.training = False
 
     def _edited(self, row: Row, context: Context) -> Row:

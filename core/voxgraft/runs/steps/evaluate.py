@@ -104,6 +104,8 @@ class Evaluate:
             low, high = mean["ci95"]
             interval = "" if low is None else f" (95 % interval {low:.4f} to {high:.4f})"
             run.progress.say(f"evaluate: {metric} {mean['mean']:.4f}{interval}, n {mean['n']}")
+        else:
+            run.progress.say(f"evaluate: {metric} is defined in none of the {len(scores.cases)} held-out cases")
 
 
 def _read(case: Case, run: Run) -> tuple[Volume, Volume]:
