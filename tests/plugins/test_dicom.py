@@ -242,8 +242,13 @@ def test_irregular_steps_are_refused_and_rounded_ones_are_not(tmp_path: Path) ->
 def test_a_tilted_gantry_is_named(tmp_path: Path) -> None:
     tilted = AXIAL.copy()
     tilted[:3, 2] = [0, 2.5 * np.tan(np.radians(12)), 2.5]
-    message = refused(make_series(tmp_path, ARRAY, tilted), "gantry-tilt")
-    assert "12.0 degrees" in message
+    volume = read(make_series(tmp_path, ARRAY, tilted))
+    assert volume.item is not None and [(one.code, one.severity) for one in volume.item.problems] == [
+        ("gantry-tilt", "warning")
+    ]
+    assert "12.0 degrees" in volume.item.problems[0].message
+    np.testing.assert_array_equal(volume.array, ARRAY)
+    np.testing.assert_allclose(volume.affine, tilted, atol=1e-5)
 
 
 def test_one_shifted_slice_is_named(tmp_path: Path) -> None:

@@ -150,6 +150,7 @@ def test_a_lost_frame_of_an_enhanced_object_is_named(tmp_path: Path) -> None:
     def edit(dataset: Dataset) -> None:
         del dataset.PerFrameFunctionalGroupsSequence[2]
         dataset.NumberOfFrames = 4
+        dataset.PixelData = dataset.PixelData[: len(dataset.PixelData) * 4 // 5]
 
     item = scan(make_enhanced(tmp_path / "e.dcm", ARRAY[:1], AXIAL, shuffle=False, edit=edit))
     assert [one.code for one in item.errors] == ["missing-slice"]

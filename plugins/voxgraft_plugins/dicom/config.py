@@ -17,6 +17,11 @@ class DicomConfig(Config):
         description="PET in standardised uptake values by body weight (g/ml), the same unit for every patient; where "
         "the header lacks what they need, and with `stored`, in the units of the file",
     )
+    tilt: Literal["keep", "resample", "refuse"] = Field(
+        default="keep",
+        description="Slices of a tilted gantry: the grid leans as they do, which is exact; resampled linearly, each "
+        "within its plane, onto a grid of right angles that holds all of them; or refused",
+    )
     films: Literal["refuse", "frames"] = Field(
         default="refuse",
         description="Films of ultrasound or fluoroscopy, which have time where a volume has depth: refused, or each "

@@ -3,7 +3,8 @@
 What is tolerated, and no more: direction cosines that differ by 0.001 (0.06 degrees); pixel spacings that differ by
 0.1 %; slices that lie off a regular grid by 1 % of the slice spacing or by 0.06 mm (scanners round positions to
 0.1 mm), whichever is more, but never by more than 10 % of the spacing; slices that are shifted sideways against the
-first by 0.1 mm, or by 0.5 mm for each metre of the stack.
+first by 0.1 mm, or by 0.5 mm for each metre of the stack. Slices of a tilted gantry, each shifted against the one
+before by the same to 0.1 mm, make up a sheared grid, which is exactly theirs.
 """
 
 from __future__ import annotations
@@ -25,6 +26,8 @@ SAME_DIRECTION = 1e-3
 SAME_PIXEL = 1e-3
 OFF_GRID, OFF_GRID_MM, OFF_GRID_MOST = 0.01, 0.06, 0.1
 LEANING, LEANING_MM = 5e-4, 0.1
+FEWEST_LEANING, MOST_LEANING = 3, 45.0
+"""Slices that show that each is shifted alike, and degrees beyond which no gantry leans."""
 GAP = 1.5
 """A distance this many times the usual one is a gap of missing slices, not an irregular step."""
 RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
@@ -213,9 +216,12 @@ def _leaning(positions: Array, normal: Array) -> tuple[Problem, ...]:
     if aside.argmax() < len(aside) - 1 or aside[-1] < 0.5 * aside.max():
         text = f"its slice {int(aside.argmax()) + 1} is shifted {aside.max():.1f} mm sideways against the first"
         return (Problem("shifted-slice", text),)
-    angle = np.degrees(np.arctan2(aside[-1], heights[-1]))
+    angle = float(np.degrees(np.arctan2(aside[-1], heights[-1])))
     text = f"its gantry was tilted: the slices lean {angle:.1f} degrees, {aside[-1]:.1f} mm from first to last"
-    return (Problem("gantry-tilt", text),)
+    even = np.abs(runs - np.arange(len(runs))[:, None] / (len(runs) - 1) * runs[-1]).max()
+    if len(runs) < FEWEST_LEANING or angle > MOST_LEANING or even > LEANING_MM:
+        return (Problem("gantry-tilt", f"{text}, and not by the same shift from each slice to the next"),)
+    return (Problem("gantry-tilt", f"{text}; the grid leans as they do", "warning"),)
 
 
 def grouped(frames: Sequence[Frame], same: Callable[[Frame, Frame], bool]) -> list[list[Frame]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +22,7 @@ from .header import Header
 from .kinds import modality_of
 from .pet import Uptake, uptake_of
 from .pixels import channels_of, pixel_problems
+from .upright import uprighted
 
 Problems = tuple[Problem, ...]
 MANY = 12
@@ -35,11 +36,13 @@ class Found:
     Attributes:
         frames: What its voxels are read from, slices running faster than channels; none where it is refused.
         factor: What its intensities are multiplied by.
+        leaning: The affine of the slices as they lie, where the item's is that of an upright grid.
     """
 
     item: Item
     frames: tuple[Frame, ...] = ()
     factor: float = 1.0
+    leaning: Array | None = None
 
 
 def refused(headers: Sequence[Header], problems: Problems, frames: Sequence[Frame] = ()) -> Found:
@@ -78,7 +81,18 @@ def volume(stack: Stack, problems: Problems, name: str, config: DicomConfig) -> 
         facts["units"] = uptake.units
     if "padding" in facts:
         facts["padding"] *= uptake.factor
-    return Found(_with_facts(item, facts), frames, uptake.factor)
+    return _as_wished(Found(replace(item, facts=facts), frames, uptake.factor), config)
+
+
+def _as_wished(found: Found, config: DicomConfig) -> Found:
+    """Slices of a tilted gantry as the options say."""
+    item = found.item
+    if config.tilt == "keep" or item.errors or not any(one.code == "gantry-tilt" for one in item.problems):
+        return found
+    if config.tilt == "resample":
+        return replace(found, item=uprighted(item), leaning=item.affine)
+    problems = [replace(one, severity="error") if one.code == "gantry-tilt" else one for one in item.problems]
+    return Found(replace(item, problems=tuple(problems)))
 
 
 def flat(frame: Frame, problems: Problems, name: str) -> Found:
@@ -125,9 +139,3 @@ def _item(
         palette={} if first.text("PhotometricInterpretation") == "PALETTE COLOR" else None,
         colours=first.whole("SamplesPerPixel", 1) == 3,
     )
-
-
-def _with_facts(item: Item, facts: dict[str, object]) -> Item:
-    from dataclasses import replace
-
-    return replace(item, facts=facts)

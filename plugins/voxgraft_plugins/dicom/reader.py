@@ -20,6 +20,7 @@ from .series import describe, is_nameless, may_belong, series_of
 from .stored import bits_problem
 from .stretches import Memory
 from .structures import structures_item
+from .upright import resampled
 from .voxels import read_voxels
 
 OPTIONS = "options"
@@ -95,6 +96,8 @@ class DicomReader:
         else:
             array = pixels.transpose(2, 1, 0)
         item = replace(item, problems=(*item.problems, *bits_problem(strange)))
+        if found.leaning is not None:
+            return resampled(array, found.leaning, item)
         return Volume(array, item.affine, dims=dims, item=item)
 
     def _remembered(self, item: Item) -> Item:

@@ -129,7 +129,8 @@ def _whole(groups: Sequence[Sequence[Frame]]) -> list[Part] | None:
         return None
     numbered = sorted(groups, key=lambda group: min(frame.order for frame in group))
     parts = [Part(stacked(group), f"-{number}") for number, group in enumerate(numbered, 1)]
-    whole = not any(part.stack.problems or part.stack.parted for part in parts)
+    wrong = [one for part in parts for one in part.stack.problems if one.severity == "error"]
+    whole = not wrong and not any(part.stack.parted for part in parts)
     return parts if whole and not _could_be_copies(groups) else None
 
 
