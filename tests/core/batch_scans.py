@@ -86,6 +86,7 @@ class Brightness:
     fails: dict[str, BaseException] = field(default_factory=dict)
     seen: list[str] = field(default_factory=list)
     loaded: int = 0
+    notes: tuple[str, ...] = ()
 
     def __call__(self, package: Package) -> Brightness:
         self.loaded += 1

@@ -23,7 +23,7 @@ from voxgraft.errors import ModelError
 def call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     """Call the command with a model that knows balls by their brightness, under the name `balls`."""
 
-    def resolve(reference: str, catalogue: Any) -> Any:
+    def resolve(resolver: Any, reference: str) -> Any:
         if reference != "balls":
             raise ModelError(f"{reference}: there is no such model")
         return model(tmp_path / "model")
@@ -34,7 +34,7 @@ def call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
         seen.update(options)
         return Brightness()
 
-    monkeypatch.setattr("voxgraft.models.resolve", resolve)
+    monkeypatch.setattr("voxgraft.models.Resolver.resolve", resolve)
     monkeypatch.setitem(sys.modules, "voxgraft.infer.ensemble", type("Module", (), {"predictor_of": trained}))
 
     def invoke(*args: Any, out: Path | None = None) -> Result:
@@ -141,7 +141,7 @@ import voxgraft.models
 import voxgraft.infer
 from batch_scans import Brightness, model
 root = Path(sys.argv[1])
-voxgraft.models.resolve = lambda reference, catalogue: model(root / "model")
+voxgraft.models.Resolver.resolve = lambda resolver, reference: model(root / "model")
 sys.modules["voxgraft.infer.ensemble"] = type("M", (), {"predictor_of": lambda *a, **o: Brightness(slow=0.5)})
 from voxgraft.cli import main
 main(["segment", "balls", str(root / "in"), "--out", str(root / "out"), "--json"])

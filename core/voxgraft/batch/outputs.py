@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import DataError, UsageError, VoxGraftError
-from ..files import remove, sha256, whole, write_json
+from ..files import TEMPORARY, remove, sha256, whole, write_json
 from ..limits import Limits
 from ..package import Package
 from ..slot import choose
@@ -116,7 +116,7 @@ class Outputs:
             beside.mkdir(parents=True)
             files = self._masks(beside, mask, structures, flags, limits)
             flags += self._picture(scan, mask, beside / PREVIEW, limits)
-            made = [path.name for path in beside.iterdir()]
+            made = [path.name for path in beside.iterdir() if not path.name.startswith(TEMPORARY)]
             flags += corrections.carry(entry.case, beside)
             report = self._report(entry, scan, structures, flags, files, found.seconds)
             write_json(beside / REPORT, report)

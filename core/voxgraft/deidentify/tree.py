@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import DataError, UsageError
-from ..files import TEMPORARY, sha256
+from ..files import TEMPORARY, sha256, sweep_tree
 from ..progress import Progress
 from ..texts import write_rows
 from ..workers import worker_processes
@@ -110,6 +110,8 @@ def deidentify(
     """
     progress = progress or Progress(quiet=True)
     check_places(source, target, quarantine)
+    if settings.target is not None:
+        sweep_tree(target)
     report = Report.open(target, settings) if settings.target is not None else None
     if report is not None and report.files and not resumable:
         raise UsageError(f"{target}: holds results made with a key; give it with --key, or choose an empty folder")
