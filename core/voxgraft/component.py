@@ -7,7 +7,7 @@ calls late: `config` when a workflow is checked, `build` when it runs.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 from .interfaces import (
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from .config import Config
+    from .runs.run import Run
 
 C = TypeVar("C", bound="Config")
 T = TypeVar("T")
@@ -170,13 +171,20 @@ class StepSpec(Component[C, Step]):
     """A step of a workflow, and the steps that must have been done before it.
 
     Attributes:
-        labelled: It has nothing to do where the network looks at no labels, and is passed over there.
+        labelled: It has nothing to do where the network looks at no labels, and is skipped there.
+        independent_of: What cannot matter to what it leaves, with the reason: keys or whole sections of the workflow;
+            `case`, `dataset` and their fields, such as `case.facts`; `reader`, the code that reads images; and
+            `before.STEP`, what an earlier step left. The step is done again when anything else changes.
+        elsewhere: Plain values of what it rests on outside of its run, by the names that people are told, such as
+            whether a registry is there.
     """
 
     kind = "step"
 
     after: tuple[str, ...] = ()
     labelled: bool = False
+    independent_of: Mapping[str, str] = field(default_factory=dict)
+    elsewhere: Callable[[Run], Mapping[str, Any]] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -197,11 +197,7 @@ class Metric(Protocol):
 
 
 class Step(Protocol):
-    """One part of a workflow's work."""
-
-    def inputs(self, run: Run) -> Mapping[str, Any]:
-        """Plain values that decide the outcome; the step is done again when they change."""
-        ...
+    """One part of a workflow's work. When it is done again is said by its spec, see `StepSpec.independent_of`."""
 
     def outputs(self, run: Run) -> Sequence[Path]:
         """The files that must be there for the step to count as done."""

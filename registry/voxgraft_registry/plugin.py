@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from voxgraft import StepSpec, StoreSpec, TrackerSpec, hookimpl
+from voxgraft.runs.steps import independent
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from voxgraft.runs.run import Run
+
     from .config import FolderStoreConfig, MlflowStoreConfig, MlflowTrackerConfig, RegisterConfig
     from .folder import FolderStore
     from .register import Register
@@ -54,8 +59,16 @@ def voxgraft_steps() -> list[StepSpec[RegisterConfig]]:
             config=_register_config,
             build=_register,
             after=("train", "evaluate"),
+            independent_of=independent.REGISTER,
+            elsewhere=_registry_there,
         )
     ]
+
+
+def _registry_there(run: Run) -> Mapping[str, Any]:
+    from .register import registry_there
+
+    return registry_there(run)
 
 
 def _tracker_config() -> type[MlflowTrackerConfig]:

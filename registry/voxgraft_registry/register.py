@@ -24,17 +24,6 @@ from .tracker import IDENTITY
 class Register:
     """Leaves `register.json`: the version, whether it became champion, and why."""
 
-    def inputs(self, run: Run) -> Mapping[str, Any]:
-        at = _address(run)
-        return {
-            "model": read_package(run.package).hash,
-            "scores": _scores(run),
-            "guard": _guard(run),
-            "registry": run.workflow.document()["registry"],
-            "uri": at.uri,
-            "there": at.database.exists() if at.database else True,
-        }
-
     def outputs(self, run: Run) -> Sequence[Path]:
         return [run.folder / "register.json"]
 
@@ -69,6 +58,12 @@ class Register:
             return compare(package.facts, champion.facts, metric.name, higher_is_better=higher)
         except ModelError as error:
             return Verdict(False, f"the champion could not be read ({error})")
+
+
+def registry_there(run: Run) -> Mapping[str, Any]:
+    """Where the registry is, and whether it is there: a version goes with its registry."""
+    at = _address(run)
+    return {"the registry": at.uri, "whether the registry is there": at.database.exists() if at.database else True}
 
 
 def _outcome(

@@ -174,7 +174,7 @@ class MlflowTracker:
         """Fingerprints of what decides the training, and of the files it reads where they can be listed."""
         document = self._run.workflow.document()
         try:
-            files = data_state(self._run.dataset)
+            files = data_state(self._run.dataset, self._run.catalogue, self._run.shared.contents)
         except VoxGraftError:  # the check step says why; without training, the data are not needed
             files = ""
         return {"voxgraft.training": digest([document[name] for name in DECIDING]), "voxgraft.files": files}

@@ -156,7 +156,7 @@ def test_a_second_call_passes_over_every_member(crossed, catalogue) -> None:
 
     lines = Lines()
     run_workflow(crossed.workflow, catalogue, crossed.folder, progress=Progress(stream=lines))
-    assert "done in" not in lines.text and lines.text.count("unchanged, passed over") == 3 * 5 + 2
+    assert "done in" not in lines.text and lines.text.count("unchanged, skipped") == 3 * 5 + 2
 
 
 def test_a_cross_validation_killed_in_its_second_fold_goes_on(

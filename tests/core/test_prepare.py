@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import resource
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,7 +12,7 @@ from training import tiny_plan
 from voxgraft.data.cases import Case, ImageRef, Labels
 from voxgraft.data.fingerprint import measure
 from voxgraft.data.plan import Plan
-from voxgraft.data.prepare import load_prepared, prepare, prepared_folder, structure_places
+from voxgraft.data.prepare import load_prepared, prepare, structure_places
 from voxgraft.errors import BadImage, DataError
 from voxgraft.slot import choose
 
@@ -58,18 +57,14 @@ def test_what_is_there_is_not_made_again(tmp_path, case, modality, catalogue) ->
     assert (folder / "image.npy").stat().st_mtime_ns == stamp
 
 
-def test_the_key_is_all_that_decides_and_no_more() -> None:
-    base = prepared_folder(Path("c"), "hash", PLAN)
-    assert prepared_folder(Path("c"), "other", PLAN) != base
-    for changed in (
-        {"spacing": (1.0, 1.0, 1.0)},
-        {"modality": "ct"},
-        {"labels": ((2, "b"),)},
-        {"normalisation": ({"a": 1.0},)},
-    ):
-        assert prepared_folder(Path("c"), "hash", PLAN.model_copy(update=changed)) != base
-    for same in ({"patch": (16, 16, 16)}, {"batch": 9}, {"labels": ((1, "another name"),)}):
-        assert prepared_folder(Path("c"), "hash", PLAN.model_copy(update=same)) == base
+def test_arrays_are_made_again_where_those_that_are_there_shall_not_be_trusted(
+    tmp_path, case, modality, catalogue
+) -> None:
+    folder = tmp_path / "cache" / "one"
+    prepare(case, folder, PLAN, modality, catalogue)
+    np.save(folder / "image.npy", np.zeros((1, 20, 18, 32), np.float32))
+    assert prepare(case, folder, PLAN, modality, catalogue, again=True) is True
+    assert load_prepared("box_000", folder).image.max() > 1
 
 
 def test_the_content_of_files_decides_not_their_names(tmp_path, case, catalogue) -> None:

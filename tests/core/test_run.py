@@ -84,12 +84,12 @@ def test_a_second_run_passes_over_everything_and_a_change_redoes_what_depends_on
     before = sha256(run.package / "model.safetensors")
     stamp = (run.package / "model.safetensors").stat().st_mtime_ns
     _, text = untracked(path)
-    assert text.count("unchanged, passed over") == 5
+    assert text.count("unchanged, skipped") == 5
     _, text = untracked(path, steps=["evaluate"])
-    assert text.count("unchanged, passed over") == 1 and "done in" not in text
+    assert text.count("unchanged, skipped") == 1 and "done in" not in text
     assert (run.package / "model.safetensors").stat().st_mtime_ns == stamp
     _, text = untracked(path, "evaluation.metrics=[dice]")
-    assert text.count("unchanged, passed over") == 4 and "evaluate: done" in text
+    assert text.count("unchanged, skipped") == 4 and "evaluate: done" in text
     _, text = untracked(path, "training.seed=8")
     assert "prepare: unchanged" in text and "train: done" in text
     assert sha256(run.package / "model.safetensors") != before
@@ -97,7 +97,7 @@ def test_a_second_run_passes_over_everything_and_a_change_redoes_what_depends_on
     _, text = untracked(path, "training.seed=8")
     assert "train: done" in text and read_package(run.package)
     _, text = untracked(path, "training.seed=8", fresh=True)
-    assert "passed over" not in text
+    assert "unchanged" not in text
 
 
 def test_the_same_workflow_gives_the_same_weights(tmp_path, data_set, untracked) -> None:
@@ -125,7 +125,7 @@ def test_a_run_killed_in_training_goes_on(tmp_path, data_set, repo_path, untrack
         process.wait()
     assert checkpoint.exists() and not (tmp_path / "run" / "package").exists()
     killed, text = untracked(path, "training.budget=400 steps")
-    assert "prepare: unchanged, passed over" in text
+    assert "prepare: unchanged, skipped" in text
     straight, _ = untracked(path, "training.budget=400 steps", out=tmp_path / "straight")
     assert sha256(killed.package / "model.safetensors") == sha256(straight.package / "model.safetensors")
     assert not list((tmp_path / "run").rglob(".tmp-*"))

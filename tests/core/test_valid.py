@@ -22,7 +22,7 @@ from voxgraft.data.cases import Case, Dataset, ImageRef, Labels, Split
 from voxgraft.data.check import check_dataset
 from voxgraft.data.dataset import find_dataset
 from voxgraft.data.fingerprint import measure, read_case
-from voxgraft.data.prepare import load_prepared, prepared_folder
+from voxgraft.data.prepare import load_prepared
 from voxgraft.discovery import Catalogue
 from voxgraft.errors import DataError
 from voxgraft.progress import Progress
@@ -153,11 +153,6 @@ def test_another_region_is_another_prepared_case(tmp_path: Path, catalogue: Cata
     save(tmp_path / "data" / "valid" / "c0.nii.gz", 1 - disc())
     other = measure(case, catalogue, labels)
     assert other["hash"] != first["hash"] and other["labels"] != first["labels"]
-    from training import tiny_plan
-
-    plain = Labels.of({"square": 1})
-    keys = {prepared_folder(tmp_path, "h", tiny_plan(), one) for one in (plain, replace(plain, bounded=True))}
-    assert len(keys) == 2
 
 
 def test_a_region_of_one_data_set_counts_beside_another_without_one(tmp_path: Path, catalogue: Catalogue) -> None:

@@ -20,6 +20,7 @@ from voxgraft.discovery import Catalogue
 from voxgraft.errors import DataError
 from voxgraft.masks import read_mask
 from voxgraft.reading import read as read_image
+from voxgraft.runs.contents import Contents
 from voxgraft.runs.state import data_state
 from voxgraft.slot import choose
 
@@ -303,5 +304,6 @@ def test_another_choice_of_structures_is_another_state_and_another_content(
     make_seg(tmp_path / "x.dcm", files, {"A": mask(), "B": mask(OTHER)})
     one, two = (read(catalogue, tmp_path, {"names": {"x": name}}) for name in "AB")
     assert one.labels is not None and two.labels is not None and one.labels.names == two.labels.names
-    assert data_state(one) != data_state(two)
-    assert content_hash(one.cases[0].references) != content_hash(two.cases[0].references)
+    contents = Contents(tmp_path / "contents.json")
+    assert data_state(one, catalogue, contents) != data_state(two, catalogue, contents)
+    assert content_hash(one.cases[0].references, catalogue) != content_hash(two.cases[0].references, catalogue)

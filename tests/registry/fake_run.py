@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass
 from importlib.metadata import EntryPoint
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,26 @@ class Stub(Config):
     decay: float = 0.1
 
 
+LEFT = {
+    "plan": ("fingerprint.json", "split.json", "plan.json"),
+    "train": ("package/model.safetensors", "package/plan.json"),
+    "evaluate": ("evaluate/scores.json",),
+    "guard": ("guard.json",),
+}
+
+
+@dataclass(frozen=True)
+class StubStep:
+    """A step whose outputs `do_steps` leaves."""
+
+    name: str
+
+    def outputs(self, run: Run) -> list[Path]:
+        return [run.folder / name for name in LEFT[self.name]]
+
+    def do(self, run: Run) -> None: ...
+
+
 def _nothing(config: Stub) -> Any:
     return config
 
@@ -48,7 +69,7 @@ def stub_catalogue() -> Catalogue:
     for name, higher in (("dice", True), ("hd95", False)):
         catalogue.add("stub", MetricSpec(name=name, higher_is_better=higher, **common))
     for name in ("plan", "train", "evaluate", "guard"):
-        catalogue.add("stub", StepSpec(name=name, **common))
+        catalogue.add("stub", StepSpec(name=name, **{**common, "build": lambda config, name=name: StubStep(name)}))
     return catalogue
 
 

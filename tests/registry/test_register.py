@@ -11,6 +11,7 @@ from fake_run import do_steps, said
 
 from voxgraft.errors import TrackingError
 from voxgraft.package import amend_package, read_package
+from voxgraft.runs.identity import made_from
 from voxgraft.runs.run import Run
 from voxgraft_registry.config import MlflowStoreConfig
 from voxgraft_registry.register import Register
@@ -123,25 +124,29 @@ def test_a_champion_whose_files_are_damaged_is_replaced_and_named(new_run: NewRu
     assert registered(run, BAD, 2)["champion"] and "the champion could not be read" in said(run)
 
 
-def test_inputs_change_with_the_model_its_scores_the_name_and_the_place(
+def identity(run: Run) -> dict[str, Any]:
+    return made_from(run, next(step for step in run.workflow.steps if step.name == "register"))
+
+
+def test_its_identity_changes_with_the_model_its_scores_the_name_and_the_place(
     new_run: NewRun, uri: str, tmp_path: Path
 ) -> None:
     run = new_run("a")
     do_steps(run, GOOD, 1)
-    seen = [dict(Register().inputs(run))]
+    seen = [identity(run)]
     do_steps(run, GOOD, 2)
-    seen.append(dict(Register().inputs(run)))
+    seen.append(identity(run))
     do_steps(run, BAD, 2)
-    seen.append(dict(Register().inputs(run)))
+    seen.append(identity(run))
     for sections in (
         {"registry": {"name": "other"}},
         {"tracking": {"uri": f"sqlite:///{tmp_path}/none.db"}},
         {"registry": {"name": "brain", "promote": "never"}},
     ):
         other = new_run("a", **sections)
-        seen.append(dict(Register().inputs(other)))
+        seen.append(identity(other))
     assert all(one != two for index, one in enumerate(seen) for two in seen[:index])
-    assert dict(Register().inputs(new_run("a"))) == seen[2]
+    assert identity(new_run("a")) == seen[2]
 
 
 def test_without_a_tracker_the_version_has_a_run_of_its_own(

@@ -135,9 +135,8 @@ def _facts(run: Run) -> dict[str, Any]:
 
 
 def _cases(run: Run, names: Sequence[str]) -> list[Prepared]:
-    folders = dict(run.read("prepared.json")["folders"])
-    cache = Path(folders.pop("", run.folder / "cache"))
-    return [load_prepared(name, cache / folders[name]) for name in list(names)[:VOLUMES]]
+    folders = run.read("prepared.json")["folders"]
+    return [load_prepared(name, run.cache / folders[name]) for name in list(names)[:VOLUMES]]
 
 
 def _probe_all(run: Run, encoders: Sequence[Document], clock: Clock, rows: list[dict[str, Any]], say: Say) -> None:
@@ -217,6 +216,7 @@ def _with(run: Run, encoder: dict[str, Any], transfer: Sequence[dict[str, Any]] 
     document = copy.deepcopy(run.workflow.document())
     document["model"]["encoder"], document["model"]["start"] = dict(encoder), "none"
     document["transfer"] = [dict(one) for one in transfer]
+    document["data"]["cache"] = run.cache.as_posix()
     document["training"].update(training)
     return from_document(document, run.catalogue, "advise")
 

@@ -140,11 +140,8 @@ class Tournament:
     def _trained(self, workflow: Workflow, folder: Path) -> tuple[dict[str, Any], Scores]:
         """The training's summary and its scores on the held-out volumes."""
         remove(folder)  # of an earlier advice that was killed
-        for document in ("plan.json", "split.json"):
+        for document in ("plan.json", "split.json", "prepared.json"):
             write_json(folder / document, self._run.read(document))
-        cache = self._run.workflow.data.cache or self._run.folder / "cache"
-        folders = self._run.read("prepared.json")["folders"]
-        write_json(folder / "prepared.json", {"folders": {"": str(cache.resolve()), **folders}})
         check = self._clock.check
         summary = train(folder, workflow, self._run.models, lambda numbers, step: check(), lambda share, note: None)
         return summary, self._scores(workflow, folder)

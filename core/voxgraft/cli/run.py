@@ -26,7 +26,7 @@ def run(
 ) -> None:
     """Do the steps of WORKFLOW: from labelled images to a registered model.
 
-    A step whose inputs have not changed is passed over, and a training that was killed goes on from its last
+    A step that would leave what it left before is skipped, and a training that was killed goes on from its last
     checkpoint.
     """
     import json

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 
 from ..discovery import Catalogue
-from ..errors import DataError
+from ..errors import DataError, VoxGraftError
 from ..files import sha256
-from ..reading import read
+from ..reading import choose_reader, find, read
 from ..valid import read_label
 from ..volume import Array, Volume
 from .cases import Case, ImageRef, Labels, MaskRef
@@ -68,7 +68,7 @@ def measure(case: Case, catalogue: Catalogue, labels: Labels | None) -> dict[str
         ],
         **({"missing": list(missing)} if missing else {}),
         **_palette(label),
-        "hash": content_hash(case.references, _rule(case)),
+        "hash": content_hash(case.references, catalogue, _rule(case)),
     }
 
 
@@ -81,7 +81,8 @@ def _palette(mask: Volume | None) -> dict[str, Any]:
 def _rule(case: Case) -> str:
     """How the files of a case are brought together, where their order alone does not tell."""
     rule = case.label.rule if isinstance(case.label, MaskRef) else ""
-    return f"{rule} in valid" if case.valid is not None else rule
+    lacks = "".join(f" lacks {place}" for place in missing_in(case.images))
+    return (f"{rule} in valid" if case.valid is not None else rule) + lacks
 
 
 def _foreground(mask: Volume, left_out: int | None) -> Array:
@@ -108,11 +109,11 @@ def _counts(mask: Volume, labels: Labels | None) -> dict[str, int]:
     return {str(value): n for value, n in found.items()}
 
 
-def content_hash(refs: Sequence[ImageRef], rule: str = "") -> str:
-    """A fingerprint of the bytes of all files that a case is read from, and of how masks are brought together."""
+def content_hash(refs: Sequence[ImageRef], catalogue: Catalogue, rule: str = "") -> str:
+    """A fingerprint of the bytes of all files that a case is read from, and of how they are brought together."""
     total = hashlib.sha256(rule.encode())
     for ref in refs:
-        for file in files_of(ref):
+        for file in files_read(ref, catalogue)[0]:
             total.update(sha256(file).encode())
         total.update((ref.series or "").encode())
         total.update("".join(f"{name}\0{label}\0" for name, label in ref.structures).encode())
@@ -124,6 +125,23 @@ def files_of(ref: ImageRef) -> list[Path]:
     if ref.files:
         return sorted(ref.files)
     return [ref.path] if ref.path.is_file() else sorted(part for part in ref.path.rglob("*") if part.is_file())
+
+
+def files_read(ref: ImageRef, catalogue: Catalogue) -> tuple[list[Path], list[str]]:
+    """The files that an image is read from, those beside a header that hold its voxels too, and the readers' names.
+
+    Of a series one file is asked which reader knows it.
+    """
+    files = files_of(ref)
+    try:
+        if ref.files or ref.path.is_dir():
+            spec = choose_reader(files[0], catalogue) if files and files[0].is_file() else None
+            return files, [] if spec is None else [spec.name]
+        items = find(ref, catalogue)
+    except VoxGraftError:  # reading it says why
+        return files, []
+    beside = {file for item in items for file in item.files} - set(files)
+    return files + sorted(beside), sorted({item.reader for item in items})
 
 
 def summarise(cases: dict[str, dict[str, Any]], training: Sequence[str]) -> dict[str, Any]:

@@ -2,13 +2,13 @@
 
 One folder a case, named by everything that decides its content: `image.npy` (float32, channel first), `label.npy`
 (see `voxgraft.data.coding`) and `places.npy` (where each structure is). A folder appears whole or not at all, and
-never changes.
+never changes, but for a call with `--fresh`, which makes it again.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -79,31 +79,25 @@ class Stored:
         return _mapped(self.folder / "label.npy", self.case) if self.labelled else None
 
 
-def prepared_folder(cache: Path, content: str, plan: Plan, labels: Labels | None = None) -> Path:
-    """Where a case's arrays are, by the hash of its files and of what the plan does to them."""
-    decides = {
-        "format": FORMAT,
-        "content": content,
-        "modality": plan.modality,
-        "normalisation": plan.normalisation,
-        "spacing": plan.spacing,
-        "labels": [value for value, _ in plan.labels],
-    }
-    if labels is not None and (
-        plan.regions or labels != Labels.of(dict(zip(labels.names, labels.values, strict=True)))
-    ):
-        decides["masks"] = [asdict(labels), [asdict(region) for region in plan.regions]]
-    if plan.align is not None:
-        decides["align"] = [plan.align.onto, plan.align.across]
-    if plan.readers:
-        decides["readers"] = plan.readers
-    return cache / digest(decides)[:24]
+def prepared_folder(cache: Path, decides: Mapping[str, Any]) -> Path:
+    """Where a case's arrays are, by everything that decides their content (see `voxgraft.runs.arrays`)."""
+    return cache / digest({"format": FORMAT, **decides})[:24]
 
 
 def prepare(
-    case: Case, folder: Path, plan: Plan, modality: Modality, catalogue: Catalogue, labels: Labels | None = None
+    case: Case,
+    folder: Path,
+    plan: Plan,
+    modality: Modality,
+    catalogue: Catalogue,
+    labels: Labels | None = None,
+    *,
+    again: bool = False,
 ) -> bool:
     """Make a case's arrays, unless they are there.
+
+    Args:
+        again: Make them also where they are there, and replace those.
 
     Returns:
         Whether there was anything to do.
@@ -111,7 +105,7 @@ def prepare(
     Raises:
         DataError: The case cannot be read, or the disk is full.
     """
-    if folder.is_dir():
+    if folder.is_dir() and not again:
         return False
     image, label = read_case(case, catalogue, labels)
     array = image.array.reshape(image.channels, *image.shape)

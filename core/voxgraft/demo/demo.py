@@ -107,7 +107,7 @@ class Outcome:
 
 
 def run_demo(out: Path, minutes: float, catalogue: Catalogue, progress: Progress) -> Outcome:
-    """Do the main job in a folder; what an earlier call did there, and would do again, is passed over.
+    """Do the main job in a folder; what an earlier call did there, and would do again, is skipped.
 
     Args:
         minutes: How long to train; another number trains again and registers another version.

@@ -174,6 +174,18 @@ class _Unfetched(ModelError):
         self.missing = missing
 
 
+def hub_path(reference: str) -> Path | None:
+    """The file of a repository as the hub has it now or, without a connection, as it is kept on this computer."""
+    repository, file = _hub_parts(reference)
+    for download in (True, False):
+        for name in [file] if file else HUB_FILES:
+            try:
+                return hub_file(repository, name, download=download)
+            except ModelError:
+                continue
+    return None
+
+
 def check_sha256(path: Path, known: str) -> str:
     """The SHA-256 of a file, when it is the one that is known.
 

@@ -1,16 +1,17 @@
-"""The engine: does the steps of a workflow in their order, and passes over those whose inputs have not changed."""
+"""The engine: does the steps of a workflow in their order, and skips those that would leave what they left before."""
 
 from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from ..component import StepSpec
 from ..discovery import Catalogue
-from ..errors import UsageError, VoxGraftError
-from ..files import digest, remove, sha256, sweep_tree, write_json, write_text
+from ..errors import DataError, UsageError, VoxGraftError
+from ..files import remove, sweep_tree, write_json, write_text
 from ..interfaces import Step
 from ..lock import sole_owner
 from ..models import Resolver
@@ -18,8 +19,13 @@ from ..progress import Progress
 from ..slot import Chosen
 from ..workflow import Workflow
 from ..yamlfile import dump
+from .contents import Contents
 from .environment import environment
-from .run import Run
+from .identity import in_short, is_independent, made_from, reasons
+from .run import Run, Shared
+
+LEFT = ("steps", "train", "package", "evaluate", "members", "twin", "cache", "guard.json", "run.json", "contents.json")
+"""What an earlier call left, of which `fresh` forgets."""
 
 
 def run_workflow(
@@ -31,19 +37,21 @@ def run_workflow(
     fresh: bool = False,
     progress: Progress | None = None,
     registry: str | None = None,
+    shared: Shared | None = None,
 ) -> Run:
     """Do a workflow's steps in a folder.
 
     A workflow that stands for several splits (all folds, repeated draws) is done as one run for each of them, each in a
     folder of its own below `members/`; what they left is then put together.
 
-    A step is passed over when its inputs (what earlier steps left is among them) are those of the last time, and its
-    own outputs are still what it left; one that needs labels also where the network looks at none.
+    A step is skipped when its identity (see `voxgraft.runs.identity`) is that of the last time, and its own outputs
+    are still what it left; one that needs labels also where the network looks at none.
 
     Args:
         steps: Only these, in the workflow's order; by default all.
-        fresh: Forget what was done in the folder before.
+        fresh: Forget what was done in the folder before, and make prepared arrays again.
         registry: The tracking URI at which models are looked up, where the workflow names none.
+        shared: What this run shares with the run that it is a part of.
 
     Raises:
         UsageError: A step is asked for that the workflow does not have, or the folder cannot be written, or another
@@ -59,18 +67,19 @@ def run_workflow(
     with sole_owner(folder, "running in", UsageError):
         sweep_tree(folder)
         if fresh:
-            for name in ("steps", "train", "package", "evaluate", "members", "twin", "guard.json", "run.json"):
+            for name in LEFT:
                 remove(folder / name)
         write_text(folder / "workflow.yaml", dump(workflow.document()))
         write_json(folder / "environment.json", environment(workflow, catalogue))
         readers = catalogue.with_options("reader", workflow.data.reader_options)
+        shared = shared or Shared(Contents(folder / "contents.json"), remade=set() if fresh else None)
         models = Resolver(readers, workflow.place or registry)
-        run = Run(folder, workflow, models, progress or Progress())
+        run = Run(folder, workflow, models, progress or Progress(), _shared=shared)
         if (folder / "run.json").exists():
             run.identity.update(run.read("run.json"))
         for one in chosen:
             if _has_no_labels(one, workflow):
-                run.progress.say(f"{one.name}: passed over, a pretraining looks at no labels")
+                run.progress.say(f"{one.name}: skipped, a pretraining looks at no labels")
         _do(run, [one for one in chosen if not _has_no_labels(one, workflow)])
     return run
 
@@ -78,30 +87,36 @@ def run_workflow(
 def _do(run: Run, chosen: Sequence[Chosen[Step]]) -> None:
     status = "FAILED"
     try:
-        for name, document, step in _steps(run, chosen):
-            key = digest({"step": document, "inputs": dict(step.inputs(run))})
-            if _is_done(run, name, key, step):
-                run.progress.say(f"{name}: unchanged, passed over")
-            else:
-                if run.tracker is None:
-                    _track(run)
-                start = time.monotonic()
-                step.do(run)
-                _note(run, name, key, step, time.monotonic() - start)
+        for one, step in _steps(run, chosen):
+            _complain_of_stale(run, one, chosen)
+            run.made_from = made_from(run, one)
+            why = _why_again(run, one.name, step)
+            if why == []:
+                run.progress.say(f"{one.name}: unchanged, skipped{_made_with(run, one.name)}")
+                continue
+            if why:
+                run.progress.say(f"{one.name}: again, {in_short(why)}")
+            if run.tracker is None:
+                _track(run)
+            start = time.monotonic()
+            run.write(f"steps/{one.name}.json", {"made_from": run.made_from})
+            step.do(run)
+            _note(run, one.name, step, time.monotonic() - start)
         status = "FINISHED"
     except KeyboardInterrupt:
         status = "KILLED"
         raise
     finally:
+        run.shared.contents.save()
         if run.tracker is not None:
             run.tracker.finish(status)
 
 
-def _steps(run: Run, chosen: Sequence[Chosen[Step]]) -> Iterator[tuple[str, Any, Step]]:
-    """Name, document and step, one after the other; those of a run of many splits, once its members are done."""
+def _steps(run: Run, chosen: Sequence[Chosen[Step]]) -> Iterator[tuple[Chosen[Step], Step]]:
+    """The steps, one after the other; those of a run of many splits, once its members are done."""
     if not run.workflow.data.split.many:
         for one in chosen:
-            yield one.name, one.document(), one.build()
+            yield one, one.build()
         return
     from .many import do_members, together
 
@@ -109,7 +124,7 @@ def _steps(run: Run, chosen: Sequence[Chosen[Step]]) -> Iterator[tuple[str, Any,
     for one in chosen:
         step = together(one)
         if step is not None:
-            yield one.name, one.document(), step
+            yield one, step
 
 
 def _track(run: Run) -> None:
@@ -134,24 +149,70 @@ def _has_no_labels(step: Chosen[Step], workflow: Workflow) -> bool:
     return getattr(step.component, "labelled", False) and not workflow.supervised
 
 
-def _is_done(run: Run, name: str, key: str, step: Step) -> bool:
+def _record(run: Run, name: str) -> Mapping[str, Any]:
+    """What was noted of a step when it was done, or begun; empty where it was not, or the note is of another form."""
     try:
         record = run.read(f"steps/{name}.json")
-        outputs: dict[str, Any] = record["outputs"]
-    except (VoxGraftError, KeyError, TypeError):
-        return False
-    paths = [run.folder / path for path in outputs]
-    return (
-        record.get("key") == key
-        and all(path.is_file() for path in paths)
-        and all(path.is_file() for path in step.outputs(run))
-        and all(sha256(run.folder / path) == value for path, value in outputs.items())
-    )
+    except VoxGraftError:
+        return {}
+    return record if isinstance(record, dict) and isinstance(record.get("made_from"), dict) else {}
 
 
-def _note(run: Run, name: str, key: str, step: Step, seconds: float) -> None:
-    outputs = {
-        Path(os.path.relpath(path, run.folder)).as_posix(): sha256(path) for path in step.outputs(run) if path.is_file()
-    }
-    run.write(f"steps/{name}.json", {"key": key, "outputs": outputs, "seconds": round(seconds, 2)})
+def _why_again(run: Run, name: str, step: Step) -> list[str] | None:
+    """Why a step is to be done again; nothing where it is not, and None where it was never done."""
+    record = _record(run, name)
+    if not record:
+        return None
+    if found := reasons(run.made_from, record["made_from"]):
+        return found
+    if "outputs" not in record:
+        return ["it was not finished"]
+    outputs: Mapping[str, str] = record["outputs"]
+    here = {_below(run, path): path for path in step.outputs(run)}
+    return [
+        f"{path} is not what it left"
+        for path in {**here, **outputs}
+        if path not in outputs or run.shared.contents.of(run.folder / path) != outputs[path]
+    ]
+
+
+def _complain_of_stale(run: Run, one: Chosen[Step], chosen: Sequence[Chosen[Step]]) -> None:
+    """Refuse a step that works on what an earlier step left, where that step would now leave something else.
+
+    Raises:
+        DataError: It is so, and the earlier step is not to be done.
+    """
+    spec = one.component
+    assert isinstance(spec, StepSpec)
+    names = [step.name for step in chosen]
+    for earlier in run.workflow.steps:
+        if earlier.name == one.name or run.workflow.data.split.many:
+            return
+        if earlier.name in names or is_independent(f"before.{earlier.name}", spec.independent_of):
+            continue
+        record = _record(run, earlier.name)
+        if record and (found := reasons(made_from(run, earlier), record["made_from"])):
+            raise DataError(
+                f"{one.name}: the step {earlier.name!r} before it would leave something else now "
+                f"({in_short(found)}); do it too, with --steps {earlier.name},{one.name} or without --steps"
+            )
+
+
+def _made_with(run: Run, name: str) -> str:
+    """The packages whose versions have changed since, where there are any: what is kept was made with others."""
+    before = _record(run, name).get("packages", {})
+    now = run.read("environment.json")["packages"]
+    changed = [f"{one} {before[one]}, now {now[one]}" for one in now if before.get(one, now[one]) != now[one]]
+    return f" (it was made with {in_short(changed)})" if changed else ""
+
+
+def _note(run: Run, name: str, step: Step, seconds: float) -> None:
+    outputs = {_below(run, path): run.shared.contents.of(path) for path in step.outputs(run) if path.is_file()}
+    packages = run.read("environment.json")["packages"]
+    record = {"made_from": run.made_from, "packages": packages, "outputs": outputs, "seconds": round(seconds, 2)}
+    run.write(f"steps/{name}.json", record)
     run.progress.say(f"{name}: done in {seconds:.1f} s")
+
+
+def _below(run: Run, path: Path) -> str:
+    return Path(os.path.relpath(path, run.folder)).as_posix()

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
 import platform
 import sys
 from collections.abc import Iterable
 from importlib.metadata import PackageNotFoundError, version
-from importlib.util import find_spec
-from pathlib import Path
 from typing import Any
 
 from ..discovery import Catalogue
 from ..slot import Chosen
 from ..workflow import Workflow
+from .code import source_hash
 
 PACKAGES = (
     "torch",
@@ -48,7 +46,7 @@ def plugins_of(workflow: Workflow, catalogue: Catalogue) -> dict[str, dict[str, 
         found[origin.plugin] = {
             "distribution": origin.distribution,
             "version": origin.version,
-            "sha256": source_hash(origin.module),
+            "sha256": source_hash(origin.module, origin.distribution),
         }
     return dict(sorted(found.items()))
 
@@ -63,21 +61,6 @@ def components_of(workflow: Workflow) -> Iterable[Chosen[Any]]:
     yield workflow.training.loss
     if workflow.tracking is not None:
         yield workflow.tracking
-
-
-def source_hash(module: str) -> str:
-    """SHA-256 over the names and bytes of the source files of a module and of its package, in the order of names."""
-    spec = find_spec(module)
-    if spec is None or spec.origin is None:
-        return ""
-    root = Path(spec.origin)
-    packaged = root.name == "__init__.py" or "." in module
-    files = sorted(root.parent.rglob("*.py")) if packaged else [root]
-    total = hashlib.sha256()
-    for file in files:
-        total.update(file.relative_to(root.parent).as_posix().encode())
-        total.update(file.read_bytes())
-    return total.hexdigest()
 
 
 def version_of(name: str) -> str:

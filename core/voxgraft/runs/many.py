@@ -6,7 +6,7 @@ which their networks vote, the scores of every held-out case (each once), and ho
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -69,14 +69,20 @@ def member_workflow(run: Run, member: Member) -> Workflow:
     document = run.workflow.document()
     document["name"] = f"{run.workflow.name} {member.name.replace('_', ' ')}"
     document["data"]["split"].update(fold=member.fold, repeat=member.repeat)
-    document["data"]["cache"] = (run.workflow.data.cache or run.folder / "cache").as_posix()
+    document["data"]["cache"] = run.cache.as_posix()
     document["steps"] = [step for step in document["steps"] if step["use"] not in APART]
     document["registry"] = None
     return from_document(document, run.catalogue, f"{member.name} of {run.workflow.name}")
 
 
+def member_runs(run: Run) -> Iterator[tuple[str, Run]]:
+    """The name and the run of each member, for what it left."""
+    for member in members_of(run):
+        yield member.name, Run(folder_of(run, member), run.workflow, run.models, run.progress, _shared=run.shared)
+
+
 def do_members(run: Run, steps: Sequence[str]) -> None:
-    """Do the steps of each member, one after the other; what is done already is passed over.
+    """Do the steps of each member, one after the other; what is done already is skipped.
 
     Raises:
         DataError: See `members_of`.
@@ -88,9 +94,9 @@ def do_members(run: Run, steps: Sequence[str]) -> None:
     for place, member in enumerate(members, start=1):
         if wanted:
             run.progress.say(f"{member.name.replace('_', ' ')} ({place} of {len(members)})")
-            workflow = member_workflow(run, member)
-            folder = folder_of(run, member)
-            run_workflow(workflow, run.catalogue, folder, steps=wanted, progress=run.progress, registry=run.models.uri)
+            workflow, folder = member_workflow(run, member), folder_of(run, member)
+            handed: dict[str, Any] = {"registry": run.models.uri, "shared": run.shared}
+            run_workflow(workflow, run.catalogue, folder, steps=wanted, progress=run.progress, **handed)
 
 
 def together(chosen: Chosen[Step]) -> Step | None:

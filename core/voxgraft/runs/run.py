@@ -13,12 +13,28 @@ from ..files import read_json, write_json
 from ..models import Resolver
 from ..progress import Progress
 from ..workflow import Workflow
+from .contents import Contents
 
 if TYPE_CHECKING:
     from ..data.cases import Dataset, Split
     from ..data.plan import Plan
     from ..discovery import Catalogue
     from ..interfaces import Tracker
+
+
+@dataclass(slots=True)
+class Shared:
+    """What the runs of one call share: a run, its members and their twins.
+
+    Attributes:
+        contents: Of the files that they read.
+        resolved: Fingerprints of models and code, each looked up once in a call.
+        remade: The prepared arrays that this call made; None where those of earlier calls are used too.
+    """
+
+    contents: Contents
+    resolved: dict[str, str] = field(default_factory=dict)
+    remade: set[str] | None = None
 
 
 @dataclass(slots=True)
@@ -38,7 +54,23 @@ class Run:
     identity: dict[str, str] = field(default_factory=dict)
     """References other systems gave this run, such as `mlflow` -> run id; kept in `run.json`."""
 
+    made_from: Mapping[str, Any] = field(default_factory=dict)
+    """The identity of the step at hand, see `voxgraft.runs.identity`."""
+
+    _shared: Shared | None = None
     _dataset: Dataset | None = None
+    _others: Mapping[str, Dataset] | None = None
+
+    @property
+    def shared(self) -> Shared:
+        if self._shared is None:
+            self._shared = Shared(Contents(self.folder / "contents.json"))
+        return self._shared
+
+    @property
+    def cache(self) -> Path:
+        """Where prepared arrays are."""
+        return self.workflow.data.cache or self.folder / "cache"
 
     @property
     def catalogue(self) -> Catalogue:
@@ -57,6 +89,15 @@ class Run:
 
             self._dataset = find_dataset(self.workflow, self.catalogue)
         return self._dataset
+
+    @property
+    def others(self) -> Mapping[str, Dataset]:
+        """The other data sets that the workflow names, see `voxgraft.data.beside`, found once."""
+        if self._others is None:
+            from ..data.beside import other_sets
+
+            self._others = other_sets(self.workflow, self.catalogue)
+        return self._others
 
     @property
     def split(self) -> Split:

@@ -43,6 +43,7 @@ class Job:
         look: Scores a network on validation cases, the one that would be kept at that moment; the first number decides
             about patience. A number that is not defined is no bad score: it is left out.
         report: Called with numbers and the step they belong to.
+        say: Called with a line for people.
     """
 
     network: SegmentationNetwork
@@ -61,6 +62,7 @@ class Job:
     look: Callable[[SegmentationNetwork], dict[str, float]]
     report: Callable[[dict[str, float], int], None]
     show: Callable[[float, str], None]
+    say: Callable[[str], None] = lambda text: None
 
 
 @dataclass(slots=True)
@@ -103,6 +105,8 @@ def fit(job: Job, fabric: Fabric) -> tuple[SegmentationNetwork, State]:
     state = _resume(job, average, optimiser, fabric)
     clock = _Clock(state.seconds)
     saved = state.seconds
+    if state.step:
+        job.say(f"train: goes on from step {state.step}{_of_budget(job, state)}")
     stream = job.batches.stream(state.step)
     try:
         for raw in stream:
@@ -316,6 +320,13 @@ def _resume(job: Job, average: Average[SegmentationNetwork], optimiser: Any, fab
     optimiser.load_state_dict(saved["optimiser"])
     job.stack.load_state_dict(saved["stack"])
     return State(**saved["state"])
+
+
+def _of_budget(job: Job, state: State) -> str:
+    budget = job.options.budget
+    if budget.unit == "minutes":
+        return f", {state.seconds / 60:.1f} of {budget.amount:g} min"
+    return f" of {budget.amount * (job.batches.epoch_steps if budget.unit == 'epochs' else 1):g}"
 
 
 class _Clock:

@@ -18,7 +18,7 @@ from ..data.coding import counted, masks_of
 from ..data.plan import Plan, read_plan
 from ..data.prepare import Prepared, load_prepared
 from ..errors import TrainingError
-from ..files import digest, write_json
+from ..files import write_json
 from ..infer.array import segment_array
 from ..infer.device import choose_device, device_count, precision_of
 from ..model.network import SegmentationNetwork
@@ -36,10 +36,23 @@ from .loop import Job, State, fit
 
 Report = Callable[[Mapping[str, float], int], None]
 Show = Callable[[float, str], None]
+Say = Callable[[str], None]
 
 
-def train(run_folder: Path, workflow: Workflow, models: Resolver, report: Report, show: Show) -> dict[str, Any]:
+def train(
+    run_folder: Path,
+    workflow: Workflow,
+    models: Resolver,
+    report: Report,
+    show: Show,
+    *,
+    identity: str = "",
+    say: Say = lambda text: None,
+) -> dict[str, Any]:
     """Train what the run's plan and prepared arrays describe; weights and curve are left in `train/`.
+
+    Args:
+        identity: A fingerprint of everything that decides the weights; a checkpoint of another one is not gone on from.
 
     Returns:
         A summary: steps, seconds, device, precision, parameters, the curve, and where the start values came from.
@@ -59,9 +72,9 @@ def train(run_folder: Path, workflow: Workflow, models: Resolver, report: Report
         precision=precision_of(options.precision, device),
     )
     if devices == 1:
-        _train(fabric, run_folder, workflow, models, report, show)
+        _train(fabric, run_folder, workflow, models, report, show, identity, say)
     else:
-        fabric.launch(_train_elsewhere, run_folder, workflow.document(), _packed(models))
+        fabric.launch(_train_elsewhere, run_folder, workflow.document(), _packed(models), identity)
         for row in json.loads((run_folder / "train" / "summary.json").read_text())["curve"]:
             report({name: value for name, value in row.items() if name != "step"}, int(row["step"]))
     summary: dict[str, Any] = json.loads((run_folder / "train" / "summary.json").read_text())
@@ -94,18 +107,27 @@ def _packed(models: Resolver) -> bytes:
     return packed
 
 
-def _train_elsewhere(fabric: Fabric, run_folder: Path, document: dict[str, Any], packed: bytes) -> None:
+def _train_elsewhere(fabric: Fabric, run_folder: Path, document: dict[str, Any], packed: bytes, identity: str) -> None:
     """In a process of its own, with what came along from the first."""
     models: Resolver = pickle.loads(packed)
     workflow = from_document(document, models.catalogue)
-    _train(fabric, run_folder, workflow, models, lambda numbers, step: None, lambda share, note: None)
+    _train(fabric, run_folder, workflow, models, lambda *_: None, lambda *_: None, identity, lambda text: None)
 
 
-def _train(fabric: Fabric, run_folder: Path, workflow: Workflow, models: Resolver, report: Report, show: Show) -> None:
+def _train(
+    fabric: Fabric,
+    run_folder: Path,
+    workflow: Workflow,
+    models: Resolver,
+    report: Report,
+    show: Show,
+    identity: str,
+    say: Say,
+) -> None:
     plan = read_plan(run_folder / "plan.json")
     split = json.loads((run_folder / "split.json").read_text())
     folders = json.loads((run_folder / "prepared.json").read_text())["folders"]
-    cache = Path(folders.pop("", run_folder / "cache"))
+    cache = workflow.data.cache or run_folder / "cache"
     begun = begin(workflow, plan, models)
     stack = begun.stack
     modality = workflow.data.modality.build()
@@ -127,12 +149,13 @@ def _train(fabric: Fabric, run_folder: Path, workflow: Workflow, models: Resolve
         strengths=modality.augmentation,
         options=options,
         folder=run_folder / "train",
-        identity=_identity(run_folder, workflow),
+        identity=identity,
         look=lambda network: (
             validation_dice(network, validation, plan, workflow.inference.overlap) if stack.supervised else {}
         ),
         report=report if fabric.is_global_zero else lambda numbers, step: None,
         show=show if fabric.is_global_zero else lambda share, note: None,
+        say=say,
     )
     network, state = fit(job, fabric)
     if fabric.is_global_zero:
@@ -281,17 +304,3 @@ def _network_spacing(plan: Plan) -> tuple[float, ...]:
     if plan.dims == plan.image_dims:
         return plan.spacing
     return tuple(step for axis, step in enumerate(plan.spacing) if axis != plan.slice_axis)
-
-
-def _identity(run_folder: Path, workflow: Workflow) -> str:
-    """Of everything that decides the weights."""
-    document = workflow.document()
-    return digest(
-        {
-            "model": document["model"],
-            "transfer": document["transfer"],
-            "training": document["training"],
-            "modality": document["data"]["modality"],
-            **{name: json.loads((run_folder / f"{name}.json").read_text()) for name in ("plan", "split", "prepared")},
-        }
-    )

@@ -24,7 +24,8 @@ from voxgraft.discovery import Catalogue
 from voxgraft.files import digest
 from voxgraft.progress import Progress
 from voxgraft.reading import scan_files, walk
-from voxgraft.runs.environment import source_hash, version_of
+from voxgraft.runs.code import source_hash
+from voxgraft.runs.environment import version_of
 from voxgraft.volume import Item
 
 from .record import decode, encode, nameless

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from voxgraft import StepSpec, hookimpl
+from voxgraft.runs.steps import independent
 
 if TYPE_CHECKING:
     from voxgraft.interfaces import Step
@@ -20,12 +21,14 @@ def voxgraft_steps() -> list[StepSpec[StepConfig]]:
             summary="Judge the data set before any hour is spent",
             config=_config,
             build=_check,
+            independent_of=independent.CHECK,
         ),
         StepSpec(
             name="plan",
             summary="Measure the cases, split them by patient, decide spacing, patch and network",
             config=_config,
             build=_plan,
+            independent_of=independent.PLAN,
             after=("check",),
         ),
         StepSpec(
@@ -33,6 +36,7 @@ def voxgraft_steps() -> list[StepSpec[StepConfig]]:
             summary="Make the arrays that training reads",
             config=_config,
             build=_prepare,
+            independent_of=independent.PREPARE,
             after=("plan",),
         ),
         StepSpec(
@@ -40,6 +44,7 @@ def voxgraft_steps() -> list[StepSpec[StepConfig]]:
             summary="Learn, and leave a model package",
             config=_config,
             build=_train,
+            independent_of=independent.TRAIN,
             after=("prepare",),
         ),
         StepSpec(
@@ -47,6 +52,7 @@ def voxgraft_steps() -> list[StepSpec[StepConfig]]:
             summary="Segment and score the held-out cases",
             config=_config,
             build=_evaluate,
+            independent_of=independent.EVALUATE,
             after=("train",),
             labelled=True,
         ),
@@ -55,6 +61,7 @@ def voxgraft_steps() -> list[StepSpec[StepConfig]]:
             summary="Train a twin from scratch, and judge whether transfer helps",
             config=_config,
             build=_guard,
+            independent_of=independent.GUARD,
             after=("evaluate",),
         ),
     ]

@@ -2,25 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from ...data.check import check_dataset
 from ...data.checks.problem import CaseProblem, counted
 from ...errors import DataError
 from ...model.needs import check_start, check_transfer
 from ..run import Run
-from ..state import data_state
 
 
 class Check:
     """Judge the data set; errors stop the run, warnings and notes are kept."""
-
-    def inputs(self, run: Run) -> Mapping[str, Any]:
-        document = run.workflow.document()
-        wanted = {"data": document["data"], "dims": document["model"]["dims"], "transfer": document["transfer"]}
-        return {**wanted, "files": data_state(run.dataset)}
 
     def outputs(self, run: Run) -> Sequence[Path]:
         return [run.folder / "check.json"]

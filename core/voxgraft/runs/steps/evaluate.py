@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -40,16 +40,6 @@ FILES = ("scores.json", "scores.csv", "scores.html")
 
 class Evaluate:
     """Leaves `evaluate/scores.json`, `.csv` and `.html`, the masks, and a package whose card names its scores."""
-
-    def inputs(self, run: Run) -> Mapping[str, Any]:
-        document = run.workflow.document()
-        return {
-            "model": read_package(run.package).hash,
-            "evaluation": document["evaluation"],
-            "inference": document["inference"],
-            "split": run.read("split.json"),
-            "prepared": run.read("prepared.json"),
-        }
 
     def outputs(self, run: Run) -> Sequence[Path]:
         return [run.folder / "evaluate" / name for name in FILES]

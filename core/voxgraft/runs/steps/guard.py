@@ -21,15 +21,6 @@ SHARED = ("plan.json", "split.json", "fingerprint.json", "prepared.json")
 class GuardStep:
     """Leaves `twin/` (a run of its own) and `guard.json`, and names the verdict on the package's card."""
 
-    def inputs(self, run: Run) -> Mapping[str, Any]:
-        document = run.workflow.document()
-        return {
-            "model": read_package(run.package).hash,
-            "scores": run.read("evaluate/scores.json")["cases"],
-            "twin": {name: document[name] for name in ("model", "training", "inference", "evaluation", "guard")},
-            **{name: run.read(name) for name in SHARED},
-        }
-
     def outputs(self, run: Run) -> Sequence[Path]:
         return [run.folder / "guard.json", run.folder / "twin" / "evaluate" / "scores.json"]
 
@@ -40,12 +31,11 @@ class GuardStep:
         workflow = twin_of(run.workflow, run, int(summary["steps"]))
         folder = run.folder / "twin"
         for name in SHARED:
-            run.write(f"twin/{name}", _shared(run, name))
+            run.write(f"twin/{name}", run.read(name))
         run.progress.say("guard: a twin from scratch, on the same data in the same order")
-        wanted = ["train", "evaluate"]
-        twin = run_workflow(
-            workflow, run.catalogue, folder, steps=wanted, progress=run.progress, registry=run.models.uri
-        )
+        steps = ["train", "evaluate"]
+        handed: dict[str, Any] = {"registry": run.models.uri, "shared": run.shared}
+        twin = run_workflow(workflow, run.catalogue, folder, steps=steps, progress=run.progress, **handed)
         remove(folder / "train" / "last.pt")  # as large as the network three times over, and never gone on from
         verdict = verdict_of(run, run.folder, folder, int(summary["steps"]))
         verdict["reached"] = overtaken(summary["curve"], twin.read("train/summary.json")["curve"])
@@ -59,6 +49,7 @@ def twin_of(workflow: Workflow, run: Run, steps: int) -> Workflow:
     document["name"] = f"{workflow.name} twin"
     document["model"]["start"] = document["model"]["encoder"]["weights"] = "none"
     document["transfer"] = []
+    document["data"]["cache"] = run.cache.as_posix()
     if workflow.training.budget.unit == "minutes":
         document["training"]["budget"] = f"{steps} steps"
     if workflow.guard.lr is not None:
@@ -90,12 +81,3 @@ def keep_verdict(run: Run, verdict: Mapping[str, Any]) -> None:
 def _tags(verdict: Mapping[str, Any]) -> dict[str, str]:
     each = {f".{name}".replace(" ", "_"): str(one["verdict"]) for name, one in verdict["structures"].items()}
     return {"": str(verdict["verdict"]), **each}
-
-
-def _shared(run: Run, name: str) -> Any:
-    """A document of the run; of the prepared arrays, with the folder that they are in."""
-    document = run.read(name)
-    if name == "prepared.json":
-        cache = run.workflow.data.cache or run.folder / "cache"
-        return {"folders": {"": str(cache.resolve()), **document["folders"]}}
-    return document

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ...data.beside import cases_by_key, deal, labels_together, other_sets
+from ...data.beside import cases_by_key, deal, labels_together
 from ...data.cases import Case, Label, Labels, Split, draw
 from ...data.dataset import split_of
 from ...data.fingerprint import measure, summarise
@@ -14,33 +14,19 @@ from ...data.labelling import network_labels
 from ...data.plan import Plan
 from ...data.planning import derive_plan
 from ...errors import DataError
-from ...model.needs import needs_of
 from ..run import Run
-from ..state import data_state
 from ..threads import in_threads
 
 
 class PlanStep:
     """Leaves `fingerprint.json`, `split.json` and `plan.json`."""
 
-    def inputs(self, run: Run) -> Mapping[str, Any]:
-        document = run.workflow.document()
-        training = document["training"]
-        return {
-            "data": {name: value for name, value in document["data"].items() if name != "cache"},
-            "files": data_state(run.dataset),
-            "beside": {name: data_state(other) for name, other in other_sets(run.workflow, run.catalogue).items()},
-            "roles": [sorted(needs_of(run.workflow)), run.workflow.supervised],
-            "dims": document["model"]["dims"],
-            "training": [training["batch"], training["patch"], _device_kind(training["device"])],
-        }
-
     def outputs(self, run: Run) -> Sequence[Path]:
         return [run.folder / name for name in ("fingerprint.json", "split.json", "plan.json")]
 
     def do(self, run: Run) -> None:
         dataset, options = run.dataset, run.workflow.data
-        others = other_sets(run.workflow, run.catalogue)
+        others = run.others
         split = deal(run.workflow, dataset, others, self._split(run))
         cases = cases_by_key(dataset, others, split)
         labels = labels_together(dataset, others)

@@ -2,32 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-from ...data.beside import cases_by_key, labels_together, other_sets
+from ...data.beside import cases_by_key, labels_together
 from ...data.prepare import prepare, prepared_folder
 from ...files import sweep
+from ..arrays import ArrayIdentity
 from ..run import Run
 from ..threads import in_threads
 
 
 class Prepare:
     """Leaves `prepared.json`: the folder of each case in the cache."""
-
-    def inputs(self, run: Run) -> Mapping[str, Any]:
-        cache = run.workflow.data.cache
-        measured = run.read("fingerprint.json")["cases"]
-        labels = labels_together(run.dataset, other_sets(run.workflow, run.catalogue))
-        return {
-            "plan": run.read("plan.json"),
-            "split": run.read("split.json"),
-            "cache": str(cache or ""),
-            "cases": {name: case["hash"] for name, case in measured.items()},
-            "labels": asdict(labels) if labels else None,
-        }
 
     def outputs(self, run: Run) -> Sequence[Path]:
         return [run.folder / "prepared.json"]
@@ -38,23 +25,26 @@ class Prepare:
             from ...train.begin import begin
 
             begin(run.workflow, plan, run.models)  # arrays take long: what training cannot start from is said before
-        cache = run.workflow.data.cache or run.folder / "cache"
+        cache = run.cache
         sweep(cache)
-        measured = run.read("fingerprint.json")["cases"]
         modality = run.workflow.data.modality.build()
-        others = other_sets(run.workflow, run.catalogue)
+        others = run.others
         labels = labels_together(run.dataset, others)
         cases = cases_by_key(run.dataset, others, split)
+        identity, unlabelled = ArrayIdentity(run), set(split.unlabelled)
         folders = {
-            name: prepared_folder(cache, measured[name]["hash"], plan, None if name in split.unlabelled else labels)
-            for name in cases
+            name: prepared_folder(cache, identity.of(case, None if name in unlabelled else labels))
+            for name, case in cases.items()
         }
+        remade = run.shared.remade
 
         def work(name: str) -> bool:
-            return prepare(cases[name], folders[name], plan, modality, run.catalogue, labels)
+            again = remade is not None and folders[name].name not in remade
+            return prepare(cases[name], folders[name], plan, modality, run.catalogue, labels, again=again)
 
         made = in_threads(work, list(cases), run.progress, f"preparing {len(cases)} cases")
-        where = {"": str(cache.resolve())} if run.workflow.data.cache else {}
         names = {name: folder.name for name, folder in folders.items()}
-        run.write("prepared.json", {"folders": {**where, **names}})
+        if remade is not None:
+            remade.update(names.values())
+        run.write("prepared.json", {"folders": names})
         run.progress.say(f"prepare: {sum(made)} cases made, {len(made) - sum(made)} were in the cache")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -31,13 +32,6 @@ FILES = ("scores.json", "scores.csv", "scores.html", "members.json")
 class Vote:
     """Leaves `package/` with the networks of all members, whose probabilities are averaged."""
 
-    def inputs(self, run: Run) -> Mapping[str, Any]:
-        members = members_of(run)
-        return {
-            "members": {one.name: read_package(folder_of(run, one) / "package").hash for one in members},
-            "inference": run.workflow.document()["inference"],
-        }
-
     def outputs(self, run: Run) -> Sequence[Path]:
         names = ("model.safetensors", "plan.json", "labels.json", "members.json")
         return [*(run.package / name for name in names), run.folder / "train" / "summary.json"]
@@ -52,6 +46,7 @@ class Vote:
         plan = common_plan(plans)
         run.write("plan.json", plan.model_dump(mode="json"))
         summary = _summary([read_member(run, one, "train/summary.json") for one in members])
+        summary["written"] = datetime.now(UTC).isoformat()
         run.write("train/summary.json", summary)
         facts = {**package_facts(run, summary), "members": len(members)}
         write_package(
@@ -69,11 +64,6 @@ class Vote:
 
 class Pool:
     """Leaves `evaluate/`: scores of every held-out case, and `members.json` with the spread between members."""
-
-    def inputs(self, run: Run) -> Mapping[str, Any]:
-        members = members_of(run)
-        cases = {one.name: read_member(run, one, "evaluate/scores.json")["cases"] for one in members}
-        return {"members": cases, "package": read_package(run.package).hash}
 
     def outputs(self, run: Run) -> Sequence[Path]:
         return [run.folder / "evaluate" / name for name in FILES]
@@ -113,12 +103,6 @@ class Pool:
 
 class PoolGuard:
     """Leaves `guard.json`: the verdict of all members' held-out cases against those of their twins."""
-
-    def inputs(self, run: Run) -> Mapping[str, Any]:
-        members = members_of(run)
-        names = ("evaluate/scores.json", "twin/evaluate/scores.json")
-        cases = {one.name: [read_member(run, one, name)["cases"] for name in names] for one in members}
-        return {"members": cases, "guard": run.workflow.document()["guard"], "package": read_package(run.package).hash}
 
     def outputs(self, run: Run) -> Sequence[Path]:
         return [run.folder / "guard.json"]

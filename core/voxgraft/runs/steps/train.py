@@ -8,28 +8,23 @@ from pathlib import Path
 from typing import Any
 
 from ...data.checks.sides import judge_mirroring
-from ...files import digest
+from ...errors import VoxGraftError
+from ...files import digest, sha256
 from ...package import write_package
 from ...places import without_places
-from ...yamlfile import dump
+from ...yamlfile import dump, load
 from ..card import model_card
+from ..identity import is_independent
 from ..run import Run
+from .independent import LABELS_OF_PACKAGE as IN_PACKAGE
 from .plan import labels_of_run
+
+NOT_IN_PACKAGE = ("curve", "weights", "identity", "sha256", "written")
+"""Of a training's summary."""
 
 
 class Train:
     """Leaves `train/` (curve, parameter table, load report, weights) and `package/`."""
-
-    def inputs(self, run: Run) -> Mapping[str, Any]:
-        document = run.workflow.document()
-        return {
-            "model": document["model"],
-            "transfer": document["transfer"],
-            "training": document["training"],
-            "inference": document["inference"],
-            "plan": run.read("plan.json"),
-            "prepared": run.read("prepared.json"),
-        }
 
     def outputs(self, run: Run) -> Sequence[Path]:
         names = ("model.safetensors", "plan.json", "labels.json")
@@ -42,10 +37,27 @@ class Train:
         if all(step.name != "check" for step in run.workflow.steps):  # which says it beside other things
             for problem in judge_mirroring(labels_of_run(run), run.workflow):
                 run.progress.say(f"train: {problem.severity}: {problem.message}")
-        with run.progress.bar("training", 1.0) as bar:
-            summary = train(run.folder, run.workflow, run.models, run.log, bar.reach)
+        identity = digest({name: one for name, one in run.made_from.items() if not is_independent(name, IN_PACKAGE)})
+        _say_replaced(run)
+        if (done := _trained(run, identity)) is not None:
+            run.progress.say("train: the network is what it was; its package is written again")
+            summary = done
+        else:
+            with run.progress.bar("training", 1.0) as bar:
+                summary = train(
+                    run.folder,
+                    run.workflow,
+                    run.models,
+                    run.log,
+                    bar.reach,
+                    identity=identity,
+                    say=run.progress.say,
+                )
         if summary["weights"]:
             run.progress.say(f"train: start values from {summary['weights']['said']}")
+        weights = sha256(run.folder / "train" / "weights.safetensors")
+        summary |= {"identity": identity, "sha256": weights, "written": datetime.now(UTC).isoformat()}
+        run.write("train/summary.json", summary)
         facts = package_facts(run, summary)
         strengths = run.workflow.data.modality.build().augmentation
         axes = mirrored_axes(strengths, run.workflow.training.augment, run.plan.dims)
@@ -69,6 +81,27 @@ class Train:
             )
 
 
+def _trained(run: Run, identity: str) -> dict[str, Any] | None:
+    """The summary of a training that is finished, of this very identity, and whose weights are there."""
+    try:
+        summary: dict[str, Any] = run.read("train/summary.json")
+        here = sha256(run.folder / "train" / "weights.safetensors")
+    except (VoxGraftError, OSError):
+        return None
+    return summary if [summary.get("identity"), summary.get("sha256")] == [identity, here] else None
+
+
+def _say_replaced(run: Run) -> None:
+    """Say which finished model is replaced, where there is one of another budget."""
+    try:
+        written, _ = load(run.package / "workflow.yaml")
+        budget = written["training"]["budget"]
+    except (VoxGraftError, OSError, KeyError, TypeError):
+        return
+    if budget != str(run.workflow.training.budget):
+        run.progress.say(f"train: replaces the model trained with budget {budget}")
+
+
 def package_facts(run: Run, summary: Mapping[str, Any]) -> dict[str, Any]:
     """What the package's manifest says besides file hashes."""
     environment = run.read("environment.json")
@@ -82,7 +115,7 @@ def package_facts(run: Run, summary: Mapping[str, Any]) -> dict[str, Any]:
         "plugins": environment["plugins"],
         "data": {"hash": digest(hashes), "cases": len(hashes)},
         "split": run.read("split.json"),
-        "training": {name: value for name, value in summary.items() if name not in ("curve", "weights")},
+        "training": {name: value for name, value in summary.items() if name not in NOT_IN_PACKAGE},
         "weights": {
             k: v
             for k, v in (summary["weights"] or {}).items()

@@ -1,0 +1,281 @@
+"""What a step is made from, and so whether it must be done again: one rule for all steps.
+
+The identity of a step begins with everything that can decide what it leaves: every value of the workflow, what its
+values refer to, the code of every component and of VoxGraft, every case of every data set, and what earlier steps left.
+The step's spec says what of this cannot matter to it, with a reason each (`StepSpec.independent_of`). There is no list
+of what to include.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..component import StepSpec
+from ..config import Config
+from ..errors import VoxGraftError
+from ..files import digest
+from ..interfaces import Step
+from ..model.needs import needs_of
+from ..model.pretrained import FILE, HUB, MODELS, hub_path
+from ..package import MANIFEST
+from ..slot import Chosen
+from .code import source_hash
+from .environment import version_of
+from .run import Run
+from .state import DataState, readers_taking_part
+
+SHOWN = 3
+"""Reasons that are said; the others are counted."""
+
+CODE, CONTENT, KIND, BEFORE = "the code of ", "what is in ", "the kind of ", "what an earlier step left, "
+
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """One thing that can decide what a step leaves.
+
+    Attributes:
+        concern: The word by which a step declares that it cannot matter: a key of the workflow, or `case.FIELD`,
+            `dataset.FIELD`, `before.STEP`, `reader`, `voxgraft`.
+        name: What people are told.
+    """
+
+    concern: str
+    name: str
+    value: Any
+
+
+def made_from(run: Run, chosen: Chosen[Step]) -> dict[str, Any]:
+    """The identity of a step: plain values by their names; the step is done again where one of them is another.
+
+    Raises:
+        DataError: A data set that matters to the step is not there.
+    """
+    spec = chosen.component
+    assert isinstance(spec, StepSpec)
+    facts = [Fact("step", f"steps.{spec.name}.{key}", value) for key, value in leaves(chosen.document())]
+    facts.append(Fact("step", f"{CODE}the step {spec.name}", _code(run, spec)))
+    facts += decisive(facts_of(run, spec.independent_of), spec.independent_of)
+    if spec.elsewhere is not None:
+        facts += [Fact("elsewhere", name, value) for name, value in spec.elsewhere(run).items()]
+    if not is_independent("before", spec.independent_of):
+        facts += decisive(_before(run, chosen), spec.independent_of)
+    return {fact.name: fact.value for fact in facts}
+
+
+def decisive(facts: Iterable[Fact], independent_of: Mapping[str, str]) -> list[Fact]:
+    """The facts less those that are declared not to matter."""
+    return [fact for fact in facts if not is_independent(fact.concern, independent_of)]
+
+
+def is_independent(concern: str, independent_of: Mapping[str, str]) -> bool:
+    """Whether a key, or a section that it is in, is declared not to matter."""
+    parts = concern.split(".")
+    return any(".".join(parts[:length]) in independent_of for length in range(1, len(parts) + 1))
+
+
+def facts_of(run: Run, independent_of: Mapping[str, str]) -> list[Fact]:
+    """Everything but what earlier steps left.
+
+    Args:
+        independent_of: Sections in here are not looked at: what they name need not be there any more.
+    """
+    facts = [*_of_workflow(run, independent_of), Fact("voxgraft", "VoxGraft", _voxgraft(run))]
+    facts.append(Fact("roles", "what the strategies need", sorted(needs_of(run.workflow))))
+    facts.append(Fact("roles", "learning from labels", run.workflow.supervised))
+    if not (is_independent("case", independent_of) and is_independent("dataset", independent_of)):
+        facts += _of_data(run)
+    return facts
+
+
+def reasons(now: Mapping[str, Any], before: Mapping[str, Any]) -> list[str]:
+    """In what two identities differ, in words for people."""
+    gone = object()
+    found = []
+    for name in (*now, *(name for name in before if name not in now)):
+        new, old = now.get(name, gone), before.get(name, gone)
+        if new == old:
+            continue
+        if old is gone:
+            found.append(f"{name} is {_shown(new)}, was not there" if _is_told(name) else f"{name} is new")
+        elif new is gone:
+            found.append(f"{name} is not there, was {_shown(old)}" if _is_told(name) else f"{name} is gone")
+        else:
+            found.append(f"{name} is {_shown(new)}, was {_shown(old)}" if _is_told(name) else f"{name} changed")
+    return found
+
+
+def in_short(found: list[str]) -> str:
+    """The first reasons, and how many more there are; what earlier steps left is none where there are others."""
+    found = [one for one in found if not one.startswith(BEFORE)] or found
+    more = f"; and {len(found) - SHOWN} more" if len(found) > SHOWN else ""
+    return "; ".join(found[:SHOWN]) + more
+
+
+def _is_told(name: str) -> bool:
+    """Whether its values say something to people; a fingerprint does not."""
+    return not name.startswith((CONTENT, BEFORE, "case ", "data set"))
+
+
+def _shown(value: Any) -> str:
+    text = "none" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def _of_workflow(run: Run, independent_of: Mapping[str, str]) -> Iterator[Fact]:
+    """Every value of the workflow; what it refers to, where it names a file or a model; the code of every component."""
+    for key, value in leaves(run.workflow.document()):
+        if is_independent(key, independent_of):
+            continue
+        yield Fact(key, key, value)
+        if isinstance(value, str) and (content := _content(value, run)) is not None:
+            yield Fact(key, CONTENT + key, content)
+        if key == "training.device":
+            from ..infer.device import choose_device
+
+            yield Fact(key, KIND + key, choose_device(value).type)
+    for key, chosen in components(run.workflow):
+        yield Fact(key, CODE + key, _code(run, chosen.component))
+    if not is_independent("model.encoder.weights", independent_of) and (found := _own_weights(run)):
+        yield Fact("model.encoder.weights", f"{CONTENT}model.encoder.weights", found)
+
+
+def leaves(value: Any, key: str = "") -> Iterator[tuple[str, Any]]:
+    """Dotted keys and plain values of a document; an empty mapping or list is a value."""
+    parts = (
+        value.items() if isinstance(value, Mapping) else enumerate(value) if isinstance(value, (list, tuple)) else ()
+    )
+    if not parts or not value:
+        yield key, value
+        return
+    for name, part in parts:
+        yield from leaves(part, f"{key}.{name}" if key else str(name))
+
+
+def components(value: Any, key: str = "") -> Iterator[tuple[str, Chosen[Any]]]:
+    """Every component that is chosen in a section, with its dotted key."""
+    if isinstance(value, Chosen):
+        yield key, value
+        value = value.options
+    if isinstance(value, Config):
+        parts: Iterable[tuple[Any, Any]] = [(name, getattr(value, name)) for name in type(value).model_fields]
+    else:
+        parts = (
+            value.items()
+            if isinstance(value, Mapping)
+            else enumerate(value)
+            if isinstance(value, (list, tuple))
+            else ()
+        )
+    for name, part in parts:
+        yield from components(part, f"{key}.{name}" if key else str(name))
+
+
+def _content(value: str, run: Run) -> str | None:
+    """A fingerprint of what a value names: a file, a model, a package or a repository; None where it names nothing."""
+    if value.startswith(MODELS):
+        return _model(value, run)
+    if value.startswith(HUB):
+        path = hub_path(value)
+        return run.shared.contents.of(path) if path else "not there"
+    path = Path(value.removeprefix(FILE)).expanduser() if value.startswith(FILE) else Path(value)
+    try:
+        if path.is_dir():
+            path = path / MANIFEST
+        return run.shared.contents.of(path) if path.is_file() or value.startswith(FILE) else None
+    except (OSError, ValueError):  # too long or not possible as a path
+        return None
+
+
+def _own_weights(run: Run) -> str:
+    """A fingerprint of the weights that an encoder knows by a word of its own; empty where there are none of these."""
+    model = run.workflow.model
+    named = str(getattr(model.encoder.options, "weights", "none"))
+    if not model.pretrained or model.start != "none" or named.startswith((FILE, HUB, *MODELS)):
+        return ""
+    if "own weights" not in run.shared.resolved:
+        try:
+            weights = model.encoder.build().weights(run.models)
+        except VoxGraftError:  # whoever needs them says why
+            weights, found = None, "not there"
+        if weights is not None:
+            found = weights.sha256 or digest({name: tensor.tolist() for name, tensor in weights.tensors.items()})
+        run.shared.resolved["own weights"] = found if weights is not None else "not there"
+    return run.shared.resolved["own weights"]
+
+
+def _model(reference: str, run: Run) -> str:
+    if reference not in run.shared.resolved:
+        try:
+            run.shared.resolved[reference] = run.models.resolve(reference).hash
+        except VoxGraftError:  # whoever needs the model says why
+            run.shared.resolved[reference] = "not there"
+    return run.shared.resolved[reference]
+
+
+def _voxgraft(run: Run) -> str:
+    if "voxgraft" not in run.shared.resolved:
+        run.shared.resolved["voxgraft"] = f"{version_of('voxgraft')} ({source_hash('voxgraft')[:12]})"
+    return run.shared.resolved["voxgraft"]
+
+
+def _code(run: Run, spec: Any) -> str:
+    """The module of a component's plugin, and a fingerprint of its code."""
+    origin = run.catalogue.origin(spec)
+    key = f"code {origin.module}"
+    if key not in run.shared.resolved:
+        code = source_hash(origin.module, origin.distribution)
+        run.shared.resolved[key] = f"{origin.module} ({code[:12]})"
+    return run.shared.resolved[key]
+
+
+def _of_data(run: Run) -> Iterator[Fact]:
+    """Every case of every data set, what else their layouts found, and the code of the readers of their files."""
+    state = DataState(run.catalogue, run.shared.contents)
+    for name, dataset in (("", run.dataset), *run.others.items()):
+        of = f" {name}" if name else ""
+        for what, value in state.of_dataset(dataset).items():
+            yield Fact(f"dataset.{what}", f"data set{of}: {what}", value)
+        for case in dataset.cases:
+            shown = f"{name}/{case.id}" if name else case.id
+            for what, value in state.of_case(case).items():
+                yield Fact(f"case.{what}", f"case {shown}: {what}", value)
+    run.shared.contents.save()
+    for spec in readers_taking_part(state.readers, run.catalogue):
+        yield Fact("reader", f"{CODE}the reader {spec.name}", _code(run, spec))
+
+
+def _before(run: Run, chosen: Chosen[Step]) -> Iterator[Fact]:
+    """What earlier steps left; of a run of many splits what the same steps of its members left too."""
+    many = run.workflow.data.split.many
+    for one in run.workflow.steps:
+        own = one.name == chosen.name
+        if many:
+            from .many import member_runs
+
+            for name, member in member_runs(run):
+                yield from _left(member, one, one.build(), f"{name}'s ")
+        if own:
+            return
+        if many:
+            from .many import together
+
+            if (step := together(one)) is not None:
+                yield from _left(run, one, step)
+        else:
+            yield from _left(run, one, one.build())
+
+
+def _left(run: Run, chosen: Chosen[Step], step: Step, whose: str = "") -> Iterator[Fact]:
+    for path in step.outputs(run):
+        name = f"{BEFORE}{whose}{Path(os.path.relpath(path, run.folder)).as_posix()},"
+        yield Fact(f"before.{chosen.name}", name, run.shared.contents.of(path))
+
+
+def key_of(identity: Mapping[str, Any]) -> str:
+    """One fingerprint of an identity."""
+    return digest(identity)
