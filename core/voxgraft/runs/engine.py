@@ -177,7 +177,8 @@ def _why_again(run: Run, name: str, step: Step) -> list[str] | None:
 
 
 def _complain_of_stale(run: Run, one: Chosen[Step], chosen: Sequence[Chosen[Step]]) -> None:
-    """Refuse a step that works on what an earlier step left, where that step would now leave something else.
+    """Refuse a step that works on what an earlier step left, where that step was not done or would now leave something
+    else.
 
     Raises:
         DataError: It is so, and the earlier step is not to be done.
@@ -190,6 +191,11 @@ def _complain_of_stale(run: Run, one: Chosen[Step], chosen: Sequence[Chosen[Step
             return
         if earlier.name in names or is_independent(f"before.{earlier.name}", spec.independent_of):
             continue
+        if _has_no_labels(earlier, run.workflow):
+            continue
+        missing = [path for path in earlier.build().outputs(run) if not path.is_file()]
+        if missing:
+            raise DataError(f"{missing[0]}: is missing; {one.name} needs it: run the earlier steps again")
         record = _record(run, earlier.name)
         if record and (found := reasons(made_from(run, earlier), record["made_from"])):
             raise DataError(
