@@ -14,7 +14,7 @@ from .data.align import same_grid
 from .data.cases import ImageRef, Label, Labels
 from .data.regrid import resample_onto
 from .errors import BadImage, DataError, UsageError
-from .masks import read_mask
+from .masks import in_grid_of, other_frame, other_patient, read_mask
 from .reading import read_item, scan
 from .volume import Array, Item, Volume
 from .writing import choose_writer, write
@@ -36,6 +36,7 @@ class Wish:
         reference: An image whose grid the result gets, and to which DICOM objects refer.
         series: Which series of the source: its UID, or its description.
         labels: The structures of a mask by name and value.
+        resample: A mask may be brought onto the grid of the reference from another one.
         interpolation: None for nearest where the source is a mask, else linear.
         overlap: What becomes of voxels in two structures.
         writer: The name of the writer; by default the target's suffix decides.
@@ -44,6 +45,7 @@ class Wish:
     reference: Path | None = None
     series: str | None = None
     labels: Labels | None = None
+    resample: bool = False
     interpolation: Interpolation | None = None
     overlap: Overlap = "error"
     writer: str | None = None
@@ -60,6 +62,10 @@ class Converted:
 
 def convert(source: Path, target: Path, wish: Wish, catalogue: Catalogue) -> Converted:
     """Read one image or mask and write it in the format that the target's name says.
+
+    A mask stays on the voxels it was drawn on unless `wish.resample`; where the reference has the same ones in another
+    order of axes, the mask follows it. A DICOM reference of another patient, or of another frame of reference, is no
+    reference of a mask.
 
     Raises:
         UsageError: No writer answers to the target, or the call lacks what the writer needs; nothing was read.
@@ -118,15 +124,38 @@ def _of_image(item: Item, wish: Wish, catalogue: Catalogue) -> Converted:
     if wish.reference is None:
         return Converted(volume, labels, notes)
     reference = image_for(wish.reference, item, catalogue)
+    if labels is not None and wish.interpolation == "linear":
+        raise UsageError("--interpolation linear would make values between the labels of a mask; leave it out")
+    mask = labels is not None or (wish.interpolation != "linear" and looks_like_a_mask(volume))
+    stranger = other_patient(item, reference.item) or other_frame(item, reference.item)
+    if stranger and mask:
+        raise BadImage(item.path, stranger)
+    notes += (f"warning: {stranger}",) if stranger else ()
     if volume.dims == reference.dims and same_grid(volume, reference):
         return Converted(replace(reference, array=volume.array), labels, notes)
-    mask = labels is not None or (wish.interpolation is None and looks_like_a_mask(volume))
-    if mask and wish.interpolation == "linear":
-        raise UsageError("--interpolation linear would make values between the labels of a mask; leave it out")
-    done = resample_onto(volume, reference, wish.interpolation or ("nearest" if mask else "linear"))
-    if mask and labels is None:
-        notes += ("note: taken for a mask, so each voxel got the nearest value; --interpolation linear mends that",)
+    try:
+        turned = in_grid_of(volume, reference, item.path, "it")
+    except BadImage as error:
+        if mask and not wish.resample:
+            raise _another_grid(error, labels is None) from None
+    else:
+        return Converted(replace(turned, item=reference.item), labels, notes)
+    how = wish.interpolation or ("nearest" if mask else "linear")
+    done = resample_onto(volume, reference, how)
+    notes += (f"warning: resampled: {_size(volume)} became the reference's {_size(reference)}, by {how} interpolation",)
     return Converted(done, labels, notes + (_lost(volume, done, item.path) if mask else ()))
+
+
+def _another_grid(error: BadImage, guessed: bool) -> BadImage:
+    """The refusal of a mask on another grid, with what to do."""
+    way = "if it is of this scan all the same, --resample brings it onto the reference's voxels"
+    image = "; if it is no mask but an image, say --interpolation linear" if guessed else ""
+    return BadImage(error.path, f"{error.reason}; {way}{image}")
+
+
+def _size(volume: Volume) -> str:
+    voxels, steps = ("x".join(f"{value:.4g}" for value in values) for values in (volume.shape, volume.spacing))
+    return f"{voxels} voxels of {steps} mm"
 
 
 def _lost(before: Volume, after: Volume, path: Path) -> tuple[str, ...]:
@@ -145,6 +174,8 @@ def _lost(before: Volume, after: Volume, path: Path) -> tuple[str, ...]:
 
 def _of_structures(item: Item, source: Path, wish: Wish, catalogue: Catalogue) -> Converted:
     """Named structures (SEG, RTSTRUCT) as a mask in the grid of their scan, or of the object itself."""
+    if wish.resample:
+        catalogue = catalogue.with_options("reader", {"dicom-seg": {"resample": True}})
     if item.errors:
         raise BadImage(item.path, "; ".join(problem.message for problem in item.errors))
     like = _grid_of(item, source, wish, catalogue)
@@ -152,6 +183,8 @@ def _of_structures(item: Item, source: Path, wish: Wish, catalogue: Catalogue) -
     labels = wish.labels or Labels(tuple(Label(value, name) for value, name in enumerate(names, 1)))
     if not labels.items:
         raise BadImage(item.path, "it holds no structures")
+    if stranger := other_patient(item, like.item):
+        raise BadImage(item.path, stranger)
     reference = ImageRef(item.files[0] if item.files else item.path)
     kept = replace(labels, overlap="keep", others="background" if wish.labels is not None else labels.others)
     mask = read_mask(reference, like, kept, catalogue)

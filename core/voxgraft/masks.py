@@ -129,6 +129,19 @@ def read_values(reference: ImageRef, labels: Labels | None, catalogue: Catalogue
     return whole_map(volume, reference)
 
 
+def other_patient(item: Item, like: Item | None) -> str:
+    """Why two images cannot belong together where both say whose they are; empty where nothing speaks against it."""
+    if like is None or not item.patient or not like.patient or item.patient == like.patient:
+        return ""
+    return "it and the reference say that they are of different patients"
+
+
+def other_frame(item: Item, like: Item | None) -> str:
+    """Why positions in two images mean nothing to each other; empty where nothing speaks against it."""
+    here, there = (str(one.facts.get("frame") or "") if one is not None else "" for one in (item, like))
+    return "it and the reference lie in different frames of reference" if here and there and here != there else ""
+
+
 def ignored_in(mask: Volume, labels: Labels | None) -> Array | None:
     """Where voxels count nowhere: bool (i, j[, k]); None where there are none of them."""
     if labels is None or labels.ignored is None:

@@ -114,13 +114,13 @@ def test_convert_onto_a_reference_gives_its_grid(tmp_path: Path) -> None:
     source = nifti(tmp_path / "s.nii.gz", (ARRAY > 0).astype(np.uint8) * 3)
     grid = AFFINE @ np.array([[0, 0.7, 0, 0], [0.9, 0, 0, 0.3], [0, 0, 0.6, 0.1], [0, 0, 0, 1]])
     reference = nifti(tmp_path / "r.nii.gz", np.zeros((4, 9, 8), np.float32), grid)
-    result = call("convert", source, tmp_path / "o.nii.gz", "--reference", reference, "--interpolation", "nearest")
+    result = call("convert", source, tmp_path / "o.nii.gz", "--reference", reference, "--resample")
     image = nib.load(tmp_path / "o.nii.gz")
-    assert image.shape == (4, 9, 8) and set(np.unique(image.dataobj)) <= {0, 3} and "note" not in result.stderr
+    assert image.shape == (4, 9, 8) and set(np.unique(image.dataobj)) == {0, 3} and "resampled" in result.stderr
     np.testing.assert_allclose(image.affine, grid, atol=1e-6)
-    result = call("convert", source, tmp_path / "p.nii.gz", "--reference", reference)
-    assert "taken for a mask" in result.stderr
-    np.testing.assert_array_equal(nib.load(tmp_path / "p.nii.gz").dataobj, image.dataobj)
+    for more in ((), ("--interpolation", "nearest"), ("--labels", "a=3")):
+        result = call("convert", source, tmp_path / "p.nii.gz", "--reference", reference, *more, code=1)
+        assert "--resample" in result.stderr and not (tmp_path / "p.nii.gz").exists()
     call("convert", source, tmp_path / "q.nii.gz", "--reference", reference, "--interpolation", "linear")
     assert len(np.unique(nib.load(tmp_path / "q.nii.gz").dataobj)) > 2
     linear = ("--labels", "a=3", "--interpolation", "linear")
@@ -210,7 +210,9 @@ def test_a_mask_goes_to_dicom_and_back_without_loss(tmp_path: Path, target: str,
 def test_a_segmentation_by_itself_has_its_own_grid_and_contours_have_none(tmp_path: Path) -> None:
     _, seg = dicom_mask(tmp_path, "mask.dcm")
     call("convert", seg, tmp_path / "own.nii.gz")
-    call("convert", tmp_path / "own.nii.gz", tmp_path / "back.nii.gz", "--reference", tmp_path / "mask.nii.gz")
+    cropped = ("convert", tmp_path / "own.nii.gz", tmp_path / "back.nii.gz", "--reference", tmp_path / "mask.nii.gz")
+    assert "--resample" in call(*cropped, code=1).stderr
+    assert "resampled" in call(*cropped, "--resample").stderr
     np.testing.assert_array_equal(nib.load(tmp_path / "back.nii.gz").dataobj, MASK)
     (tmp_path / "rt").mkdir()
     series, contours = dicom_mask(tmp_path / "rt", "mask.rtstruct.dcm")
@@ -244,9 +246,53 @@ def test_a_dicom_target_needs_its_scan_and_names(tmp_path: Path) -> None:
     far = AFFINE.copy()
     far[:3, 3] = 900
     moved = nifti(tmp_path / "far.nii.gz", MASK, far)
-    given = ("--reference", tmp_path / "ct", "--labels", NAMES)
+    given = ("--reference", tmp_path / "ct", "--labels", NAMES, "--resample")
     assert "nothing of this mask" in call("convert", moved, tmp_path / "o.dcm", *given, code=1).stderr
     assert not (tmp_path / "o.dcm").exists()
+
+
+TARGETS = ("o.dcm", "o.rtstruct.dcm", "o.sr.dcm", "o.nii.gz", "o.nrrd")
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_a_mask_of_another_grid_is_resampled_only_when_asked(tmp_path: Path, target: str) -> None:
+    """As where the mask of one patient is given for the study of another."""
+    make_series(tmp_path / "ct", ARRAY, AFFINE)
+    other = AFFINE.copy()
+    other[:3, 3] = 4, -3, 2  # whole voxels: it could be taken over without interpolation
+    for name, affine, array in (("moved", other, MASK), ("larger", AFFINE, np.pad(MASK, 2))):
+        mask = nifti(tmp_path / f"{name}.nii.gz", array, affine)
+        call_ = ("convert", mask, tmp_path / target, "--reference", tmp_path / "ct", "--labels", NAMES)
+        result = call(*call_, code=1)
+        assert "--resample" in result.stderr and "grid" in result.stderr and not (tmp_path / target).exists()
+        assert "resampled" in call(*call_, "--resample").stderr and (tmp_path / target).exists()
+        (tmp_path / target).unlink()
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_a_mask_of_the_same_voxels_in_another_order_is_no_other_grid(tmp_path: Path, target: str) -> None:
+    make_series(tmp_path / "ct", ARRAY, AFFINE)
+    turned = AFFINE @ np.array([[0, -1, 0, 6], [1, 0, 0, 0], [0, 0, -1, 4], [0, 0, 0, 1.0]])
+    mask = nifti(tmp_path / "m.nii.gz", MASK.transpose(1, 0, 2)[:, ::-1, ::-1], turned)
+    result = call("convert", mask, tmp_path / target, "--reference", tmp_path / "ct", "--labels", NAMES)
+    assert "resampled" not in result.stderr
+    if target != "o.sr.dcm":
+        call("convert", tmp_path / target, tmp_path / "back.nii.gz", "--reference", tmp_path / "ct", "--labels", NAMES)
+        np.testing.assert_array_equal(nib.load(tmp_path / "back.nii.gz").dataobj, MASK)
+
+
+@pytest.mark.parametrize("more", [(), ("--resample",)])
+@pytest.mark.parametrize("change", ["patient", "frame"])
+def test_dicom_of_another_patient_or_frame_is_no_reference(tmp_path: Path, change: str, more: tuple[str, ...]) -> None:
+    _, seg = dicom_mask(tmp_path, "mask.dcm", AFFINE)
+    make_series(tmp_path / "label", MASK.astype(np.int16), AFFINE, SeriesInstanceUID="1.2.4", Modality="MR")
+    changes = {"patient": {"PatientID": "P2"}, "frame": {"FrameOfReferenceUID": "1.2.9"}}[change]
+    make_series(tmp_path / "other", ARRAY, AFFINE, SeriesInstanceUID="1.2.5", **changes)
+    words = {"patient": "different patients", "frame": "frame"}[change]
+    for source, target in ((seg, "o.nii.gz"), (tmp_path / "label", "o.nii.gz"), (tmp_path / "label", "o.dcm")):
+        named = ("--labels", NAMES, "--reference", tmp_path / "other")
+        result = call("convert", source, tmp_path / target, *named, *more, code=1)
+        assert words in result.stderr and not (tmp_path / target).exists()
 
 
 def test_other_masks_of_one_scan_do_not_replace_each_other(tmp_path: Path) -> None:

@@ -48,13 +48,14 @@ def inspect(path: Path, as_json: bool) -> None:
 @click.command()
 @click.argument("source", type=click.Path(path_type=Path))
 @click.argument("target", type=click.Path(path_type=Path))
-@click.option("--reference", type=click.Path(path_type=Path), help="Resample onto the grid of this image.")
+@click.option("--reference", type=click.Path(path_type=Path), help="The image whose grid the result gets.")
 @click.option("--series", help="Which series of SOURCE: its UID, or its description.")
 @click.option(
     "--labels",
     metavar="FILE|NAME=VALUE,...",
     help="The structures of a mask: a JSON file, or liver=1,spleen=2.",
 )
+@click.option("--resample", is_flag=True, help="Bring a mask onto the grid of --reference from another one.")
 @click.option(
     "--interpolation",
     type=click.Choice(["linear", "nearest"]),
@@ -74,6 +75,7 @@ def convert(
     reference: Path | None,
     series: str | None,
     labels: str | None,
+    resample: bool,
     interpolation: Interpolation | None,
     overlap: Overlap,
     writer: str | None,
@@ -82,6 +84,7 @@ def convert(
 
     A DICOM SEG or RTSTRUCT becomes a mask on the grid of its scan (--reference, or the scan in the same folder); a mask
     becomes a SEG (.dcm) or RTSTRUCT (.rtstruct.dcm) of the series that --reference names, with the names in --labels.
+    A mask on another grid than the reference's is refused unless --resample is given.
     """
     from ..conversion import Wish
     from ..conversion import convert as converted
@@ -92,6 +95,7 @@ def convert(
         reference=reference,
         series=series,
         labels=read_labels(labels) if labels is not None else None,
+        resample=resample,
         interpolation=interpolation,
         overlap=overlap,
         writer=writer,

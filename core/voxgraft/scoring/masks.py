@@ -170,7 +170,7 @@ def check_grids(prediction: Volume, reference: Volume) -> None:
         raise DataError(f"the grids of prediction and reference lie up to {apart:.3g} mm apart; {_MEND}")
 
 
-_MEND = "bring the prediction into the reference's grid with `voxgraft convert --reference`"
+_MEND = "bring the prediction into the reference's grid with `voxgraft convert --reference --resample`"
 
 
 def values_in(prediction: Volume, reference: Volume) -> tuple[int, ...]:

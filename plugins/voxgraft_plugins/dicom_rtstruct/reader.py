@@ -182,7 +182,7 @@ def _of_frame(found: StructureSet, item: Item, like: Volume, say: Callable[[Prob
     for region in found.regions:
         if region.number not in kept and region.items:
             text = f"{region.name!r} is left out, for its contours lie in another frame of reference than the scan"
-            say(Problem("other-frame", text, "warning"))
+            say(Problem("left-out-region", text, "warning"))
     return regions
 
 

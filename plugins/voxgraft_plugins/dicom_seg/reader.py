@@ -69,7 +69,7 @@ class SegReader:
             say(problem)
         try:
             if self._config.resample and not self._fits(seg, like):
-                found = self._resampled(item, seg, like)
+                found = self._resampled(item, seg, like, say)
             else:
                 found = self._bits(seg, like)
         except MemoryError:
@@ -116,7 +116,9 @@ class SegReader:
             return False
         return True
 
-    def _resampled(self, item: Item, seg: Segmentation, like: Volume) -> dict[int, Array]:
+    def _resampled(
+        self, item: Item, seg: Segmentation, like: Volume, say: Callable[[Problem], None]
+    ) -> dict[int, Array]:
         from voxgraft.data.regrid import resample_onto
 
         affine, shape = own_grid(seg)
@@ -124,6 +126,12 @@ class SegReader:
         found = {}
         for number, bits in own.items():
             found[number] = resample_onto(Volume(bits, affine), like, "nearest").array != 0
+        before, after = (sum(int(np.count_nonzero(bits)) for bits in one.values()) for one in (own, found))
+        share = after * like.voxel_ml / (before * Volume(bits, affine).voxel_ml) if before else 1.0
+        if not share:
+            raise BadImage(item.path, "nothing of its structures lies on the scan")
+        text = f"it was resampled onto the scan's voxels; its structures measure {100 * share:.3g} % of what they did"
+        say(Problem("resampled", text, "warning"))
         return found
 
     def _item(self, path: Path) -> Item:

@@ -78,9 +78,9 @@ MENDS: dict[str, str] = {
     "other-grid": "",
     "damaged-structures": "export the object again, or take it out of the tree",
     # geometry
-    "shape-mismatch": "voxgraft convert MASK NEW --reference IMAGE --interpolation nearest, and look at the outcome",
+    "shape-mismatch": "voxgraft convert MASK NEW --reference IMAGE --resample, and look at the outcome",
     "geometry-mismatch": "give it the image's geometry if it was drawn on these voxels; else resample it onto it",
-    "valid-region-mismatch": "draw it on the image's own voxels, or resample it: voxgraft convert --reference",
+    "valid-region-mismatch": "draw it on the image's voxels, or voxgraft convert FILE NEW --reference IMAGE --resample",
     "channel-mismatch": "bring the channels onto one grid: data.layout.align, or voxgraft convert --reference",
     "channel-count": "name all channels (data.layout.channels: [red, green, blue]), or name the case in data.leave_out",
     "same-channels": "put the right file in the place of one channel",
