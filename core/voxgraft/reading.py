@@ -17,6 +17,7 @@ from .data.palettes import WHAT_TO_DO
 from .errors import BadImage, BrokenPlugin, DataError, ModelError, VoxGraftError
 from .interfaces import PaletteReader
 from .slot import Chosen, choose
+from .spelling import composed
 from .volume import Array, Item, Problem, Volume, millimetres_apart
 
 if TYPE_CHECKING:
@@ -340,7 +341,9 @@ def _has_magic(head: bytes, spec: Any) -> bool:
 
 
 def _of_series(path: Path, items: list[Item], series: str) -> list[Item]:
-    found = [item for item in items if item.series == series] or [item for item in items if item.description == series]
+    wanted = composed(series)
+    by_uid = [item for item in items if composed(item.series or "") == wanted]
+    found = by_uid or [item for item in items if composed(item.description or "") == wanted]
     if not found:
         names = "; ".join(_name(item) for item in items[:10]) + ("; ..." if len(items) > 10 else "")
         raise DataError(f"{path}: there is no series {series!r} here; found: {names}")

@@ -5,6 +5,9 @@ from __future__ import annotations
 
 import unicodedata
 from pathlib import Path
+from typing import Annotated
+
+from pydantic import AfterValidator
 
 
 def composed(name: str) -> str:
@@ -21,3 +24,7 @@ def as_stored(path: Path) -> Path:
         return next((entry for entry in folder.iterdir() if composed(entry.name) == composed(path.name)), path)
     except OSError:
         return path
+
+
+StoredPath = Annotated[Path, AfterValidator(as_stored)]
+"""A path in options, as what is there is called."""

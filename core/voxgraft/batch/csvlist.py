@@ -11,6 +11,7 @@ from pathlib import Path
 
 from ..errors import UsageError
 from ..files import CELLS, read_bytes
+from ..spelling import as_stored
 
 _CONTROL = re.compile(rb"[\x00-\x08\x0e-\x1f]")
 
@@ -59,7 +60,7 @@ def read_worklist(path: Path, channels: Sequence[str], optional: Sequence[str] =
         case = values.get("case", "")
         if case and lines.setdefault(case.casefold(), line) != line:
             raise UsageError(f"{path}:{line}: the case {case!r} stands in line {lines[case.casefold()]} already")
-        paths = tuple(path.parent / values[column] for column in columns if column not in empty)
+        paths = tuple(as_stored(path.parent / values[column]) for column in columns if column not in empty)
         missing = tuple(place for place, column in enumerate(columns) if column in empty)
         found.append(Listed(paths, case, values.get("series") or None, missing))
     if not found:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ..errors import DataError
+from ..spelling import composed
 from ..volume import Problem
 from .align import Align
 
@@ -219,8 +220,9 @@ class Described:
     leaves: tuple[str, ...] = ()
 
     def fits(self, description: str | None) -> bool:
-        text = (description or "").strip().casefold()
-        fits = [any(fnmatchcase(text, one.strip().casefold()) for one in part) for part in (self.takes, self.leaves)]
+        text = composed(description or "").strip().casefold()
+        parts = (self.takes, self.leaves)
+        fits = [any(fnmatchcase(text, composed(one).strip().casefold()) for one in part) for part in parts]
         return fits[0] and not fits[1]
 
 

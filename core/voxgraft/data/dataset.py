@@ -13,6 +13,7 @@ from ..discovery import Catalogue
 from ..errors import BrokenPlugin, DataError, VoxGraftError
 from ..interfaces import Layout, ReadsImages
 from ..slot import Chosen
+from ..spelling import composed
 from ..workflow import Workflow
 from .cases import Case, Dataset, MaskRef, Split, drawn, split_by_patient
 from .labelling import labels_of
@@ -45,14 +46,14 @@ def without(dataset: Dataset, names: Sequence[str]) -> Dataset:
     Raises:
         DataError: There is no case of one of the names, or no case would be left.
     """
-    there = {case.id for case in dataset.cases}
+    names, there = [composed(name) for name in names], {composed(case.id) for case in dataset.cases}
     for name in names:
         if name not in there:
             near = get_close_matches(name, there, n=1)
             raise DataError(
                 f"data.leave_out: there is no case {name!r}; " + (f"did you mean {near[0]!r}?" if near else "see check")
             )
-    left = tuple(case for case in dataset.cases if case.id not in set(names))
+    left = tuple(case for case in dataset.cases if composed(case.id) not in set(names))
     if not left:
         raise DataError("data.leave_out: no case would be left")
     return replace(dataset, cases=left)
@@ -171,8 +172,9 @@ def read_layout(layout: Chosen[Layout], catalogue: Catalogue) -> Dataset:
         raise DataError(f"{error.filename or 'data.layout'}: cannot be read: {error.strerror or error}") from error
     except Exception as error:
         raise BrokenPlugin(layout.plugin, f"reading the layout {layout.name!r}", error) from error
+    cases = tuple(replace(case, patient=composed(case.patient)) for case in dataset.cases)
     _complain_of_cases(dataset, layout.name)
-    return dataset
+    return replace(dataset, cases=cases)
 
 
 def _complain_of_missing_folder(layout: Chosen[Layout]) -> None:

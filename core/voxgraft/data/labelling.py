@@ -8,6 +8,7 @@ from difflib import get_close_matches
 
 from ..errors import DataError
 from .cases import MOST_REGIONS, MOST_STRUCTURES, Label, Labels, Region, Source
+from .labelmaps import folded
 from .section import Data, Structure
 
 
@@ -97,12 +98,12 @@ def _resolved(sources: Sequence[Source], known: Labels | None) -> tuple[Source, 
     if known is None or not known.items:
         return tuple(sources)
     found: list[Source] = []
-    by_name = {label.name.casefold(): label for label in known.items}
+    by_name = {folded(label.name): label for label in known.items}
     for source in sources:
         if not isinstance(source, str):
             found.append(source)
-        elif source.casefold() in by_name:
-            found += [source, *by_name[source.casefold()].made_of]
+        elif folded(source) in by_name:
+            found += [source, *by_name[folded(source)].made_of]
         elif source in known.ignore or any(source in label.sources for label in known.items):
             found.append(source)
         else:
@@ -127,12 +128,12 @@ def _of_numbers(data: Data) -> Labels | None:
 def _regions(data: Data, labels: Labels) -> tuple[Region, ...]:
     if not isinstance(data.regions, dict):
         return tuple(Region(label.name, (label.value,)) for label in labels.items)
-    names = {label.name.casefold(): label.value for label in labels.items}
+    names = {folded(label.name): label.value for label in labels.items}
     found = []
     for name, members in data.regions.items():
         values = []
         for member in members:
-            value = names.get(member.casefold()) if isinstance(member, str) else member
+            value = names.get(folded(member)) if isinstance(member, str) else member
             if value not in labels.values:
                 raise DataError(
                     f"data.regions.{name}: there is no label {member!r}; there are "

@@ -19,6 +19,7 @@ import numpy as np
 
 from ..errors import DataError, UsageError
 from ..files import CELLS, read_bytes
+from ..spelling import composed
 from .scores import Scores
 
 AGES = (0, 18, 40, 65, 80)
@@ -81,7 +82,7 @@ def read_facts(path: Path) -> dict[str, dict[str, str | float]]:
         DataError: It is no table, or a case stands twice.
     """
     try:
-        text = read_bytes(path, marks=CELLS).decode("utf-8-sig")
+        text = composed(read_bytes(path, marks=CELLS).decode("utf-8-sig"))
     except FileNotFoundError:
         raise UsageError(f"--groups {path}: there is no such file") from None
     except OSError as error:

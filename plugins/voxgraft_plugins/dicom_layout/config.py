@@ -9,6 +9,7 @@ from annotated_types import Ge, MinLen
 from pydantic import BeforeValidator, model_validator
 
 from voxgraft.config import Config
+from voxgraft.spelling import StoredPath
 
 Plane = Literal["axial", "sagittal", "coronal", "oblique"]
 
@@ -103,7 +104,7 @@ class LabelRules(Config):
     """DICOM SEG or RTSTRUCT objects in the tree, found by what they refer to; a folder of mask files of any format
     (`nifti`); `auto` takes SEG, and RTSTRUCT for series without one."""
 
-    path: Path | None = None
+    path: StoredPath | None = None
     """For `nifti`: the folder of masks, each named by SeriesInstanceUID, by the series' folder, or by the case."""
 
     description: Annotated[tuple[str, ...], BeforeValidator(_several), MinLen(1)] | None = None
@@ -139,7 +140,7 @@ class DicomConfig(Selection):
     """Options of the layout `dicom`: every series that the rules let through is a case, or every study with its
     channels."""
 
-    path: Path
+    path: StoredPath
     """The folder below which the files lie, in whatever tree."""
 
     take: Literal["one", "first", "last", "largest", "thinnest", "all"] | None = None
@@ -174,7 +175,7 @@ class DicomConfig(Selection):
     ids: Literal["hash", "folder"] = "hash"
     """Names of cases: from a hash of the series, or from its folder (folders of an export may hold patients' names)."""
 
-    key: Path | None = None
+    key: StoredPath | None = None
     """A file with a secret that the hashes of patients and series are keyed with; without one, somebody who knows a
     PatientID can recognise its hash. The same file gives the same names everywhere."""
 

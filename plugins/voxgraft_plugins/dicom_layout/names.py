@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from voxgraft.errors import DataError
+from voxgraft.spelling import composed
 
 LONGEST = 80
 SIDECARS = frozenset(
@@ -86,9 +87,9 @@ def masks_in(folder: Path) -> dict[str, Path]:
 
 def _stem(path: Path) -> str:
     if path.is_dir():
-        return path.name
+        return composed(path.name)
     inner = path.stem if path.suffix.lower() == ".gz" else path.name
-    return Path(inner).stem
+    return composed(Path(inner).stem)
 
 
 def listed(names: Sequence[str], what: str) -> str:

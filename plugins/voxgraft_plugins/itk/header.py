@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from voxgraft.spelling import as_stored
 from voxgraft.volume import Array, Problem, spacing_of, spans_space
 
 LONGEST_HEADER = 1 << 20
@@ -128,7 +129,7 @@ def beside(header: Path, name: str) -> Path:
     part = Path(name.replace("\\", "/"))
     if not name or not name.isprintable() or part.is_absolute() or ".." in part.parts or ":" in part.parts[0]:
         raise HeaderError("its voxels are said to be in a file outside its folder, which is not opened")
-    path = header.parent / part
+    path = as_stored(header.parent / part)
     if not path.is_file():
         raise HeaderError(f"its voxels are in a second file {part.name}, which is not beside it")
     return path

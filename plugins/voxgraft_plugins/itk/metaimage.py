@@ -87,7 +87,7 @@ def _lines(path: Path) -> tuple[dict[str, str], int]:
     while at < len(head):
         end = head.find(b"\n", at)
         end = len(head) if end < 0 else end
-        name, equals, value = head[at:end].decode("latin-1").partition("=")
+        name, equals, value = _text(head[at:end]).partition("=")
         at = end + 1
         if not equals or not name.strip().isidentifier():
             break
@@ -97,6 +97,14 @@ def _lines(path: Path) -> tuple[dict[str, str], int]:
                 raise HeaderError(f"it holds a {fields['ObjectType'][:40]!r} and no image")
             return fields, at
     raise HeaderError("it is empty" if not head else "it does not begin with a MetaImage header, or ends inside it")
+
+
+def _text(line: bytes) -> str:
+    """A line as UTF-8, as names of files are today, or else as Latin-1."""
+    try:
+        return line.decode()
+    except UnicodeDecodeError:
+        return line.decode("latin-1")
 
 
 def _geometry(fields: dict[str, str], axes: int, dims: int) -> tuple[Array, tuple[Problem, ...]]:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from voxgraft.data.cases import Case, Dataset, ImageRef, Label, Labels, MaskRef
 from voxgraft.errors import DataError
+from voxgraft.spelling import composed
 
 from .config import BidsConfig
 from .names import listed, safe_ids
@@ -169,7 +170,7 @@ def parse(path: Path) -> Named | None:
     ending = next((ending for ending in ENDINGS if path.name.endswith(ending)), None)
     if ending is None or path.name.startswith("."):
         return None
-    *pairs, suffix = path.name.removesuffix(ending).split("_")
+    *pairs, suffix = composed(path.name.removesuffix(ending)).split("_")
     entities = dict(pair.split("-", 1) for pair in pairs if "-" in pair)
     return Named(path, suffix, entities) if "sub" in entities and len(entities) == len(pairs) else None
 

@@ -9,6 +9,7 @@ from annotated_types import MinLen
 from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
 from voxgraft.config import Config
+from voxgraft.spelling import StoredPath
 
 from .patterns import Pattern
 
@@ -26,7 +27,7 @@ Word = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9]+$")]
 class DecathlonConfig(Config):
     """Options of the layout `decathlon`."""
 
-    path: Path
+    path: StoredPath
     """The folder that holds dataset.json."""
 
     patient: PatternText | None = None
@@ -36,13 +37,13 @@ class DecathlonConfig(Config):
 class NnunetConfig(Config):
     """Options of the layout `nnunet`."""
 
-    path: Path
+    path: StoredPath
     """The folder of the data set, which holds dataset.json."""
 
     patient: PatternText | None = None
     """How a case's name tells the patient, such as '{patient}_{rest}'; by default each case is a patient of its own."""
 
-    splits: Path | None = None
+    splits: StoredPath | None = None
     """A file of splits as nnU-Net writes it; by default splits_final.json in the folder, where it is there. It is used
     where data.split says by: dataset."""
 
@@ -50,7 +51,7 @@ class NnunetConfig(Config):
 class BidsConfig(Config):
     """Options of the layout `bids`: each subject and session is a case, each subject a patient."""
 
-    path: Path
+    path: StoredPath
     """The folder of the data set, which holds the folders sub-*."""
 
     suffixes: Annotated[tuple[Word, ...], MinLen(1)] = ("T1w",)
@@ -82,7 +83,7 @@ class CsvConfig(Config):
     name; what else stands there and is no path is told of the case (site, scanner, sex, age ...).
     """
 
-    path: Path
+    path: StoredPath
     """The table; comma, semicolon or tab between columns."""
 
     images: Annotated[tuple[str, ...], MinLen(1)] | None = None
@@ -98,7 +99,7 @@ class CsvConfig(Config):
     channels: tuple[str, ...] | None = None
     """Names of the channels; by default those of the columns, without `image_`."""
 
-    root: Path | None = None
+    root: StoredPath | None = None
     """The folder that relative paths start from; by default that of the table."""
 
     unlabelled: Literal["error", "keep"] = "error"
@@ -112,7 +113,7 @@ class PairsConfig(Config):
     '{patient}/{case}/flair.nii.gz'. A place takes as few letters as it can; `*` stands for any letters.
     """
 
-    path: Path
+    path: StoredPath
     """The folder below which everything lies."""
 
     images: str | Annotated[dict[str, str], MinLen(1)] = "images"

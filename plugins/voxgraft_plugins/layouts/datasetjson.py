@@ -9,6 +9,7 @@ from typing import Any
 
 from voxgraft.errors import DataError
 from voxgraft.files import read_json
+from voxgraft.spelling import as_stored
 
 from .names import listed
 
@@ -66,7 +67,7 @@ def inside(text: str, folder: Path) -> Path:
     path = PurePosixPath(text.replace("\\", "/"))
     if path.is_absolute() or ".." in path.parts or "\0" in text or not path.parts:
         raise DataError(f"{folder / 'dataset.json'}: {text!r} is no path inside the data set's folder")
-    return folder / path
+    return as_stored(folder / path)
 
 
 def complain_of_missing(paths: Mapping[str, list[Path]], folder: Path) -> None:

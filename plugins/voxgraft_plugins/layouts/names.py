@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from voxgraft.errors import DataError
+from voxgraft.spelling import as_stored, composed
 
 from .patterns import Pattern
 
@@ -23,11 +24,11 @@ _DATA_OF = {".img": (".hdr",), ".raw": (".mhd", ".nhdr"), ".zraw": (".mhd",)}
 
 
 def stem(path: Path) -> str:
-    """The name of a file without its ending, `.gz` included; a folder's name is taken whole."""
+    """The name of a file without its ending, `.gz` included; a folder's name is taken whole. Accents are composed."""
     if path.is_dir():
-        return path.name
+        return composed(path.name)
     inner = path.stem if path.suffix.lower() == ".gz" else path.name
-    return Path(inner).stem
+    return composed(Path(inner).stem)
 
 
 def images_in(folder: Path) -> tuple[dict[str, Path], list[Path]]:
@@ -38,6 +39,7 @@ def images_in(folder: Path) -> tuple[dict[str, Path], list[Path]]:
     Raises:
         DataError: There is no such folder, or two images have one stem.
     """
+    folder = as_stored(folder)
     if not folder.is_dir():
         raise DataError(f"{folder}: there is no such folder")
     found: dict[str, Path] = {}

@@ -10,6 +10,7 @@ from typing import Any
 
 from voxgraft.data.cases import Case, Dataset, ImageRef, Label, Labels, Region, Split
 from voxgraft.errors import DataError
+from voxgraft.spelling import as_stored, composed
 
 from .config import NnunetConfig
 from .datasetjson import channel_names, complain_of_missing, load_document, load_json
@@ -65,6 +66,7 @@ class NnunetLayout:
         document = load_json(path)
         if not isinstance(document, list) or not all(_is_split(row) for row in document):
             raise DataError(f"{path}: must hold a list of splits with the keys 'train' and 'val'")
+        document = [{part: [composed(name) for name in row[part]] for part in row} for row in document]
         unknown = sorted({name for row in document for part in row.values() for name in part} - set(ids))
         if unknown:
             raise DataError(f"{path}: names {listed(unknown, 'case')} that the data set does not have")
@@ -132,7 +134,7 @@ def _found_cases(document: Mapping[str, Any], folder: Path, channels: int) -> Fi
         raise DataError(f"{place}: 'file_ending' must be the ending of the images, such as .nii.gz")
     if not images.is_dir():
         raise DataError(f"{images}: there is no such folder, and dataset.json has no list 'dataset'")
-    there = {path.name for path in images.iterdir() if not path.name.startswith(".")}
+    there = {composed(path.name): path for path in images.iterdir() if not path.name.startswith(".")}
     first = f"_0000{ending}"
     names = sorted({name[: -len(first)] for name in there for index in range(channels) if _ends(name, index, ending)})
     if not names:
@@ -142,8 +144,8 @@ def _found_cases(document: Mapping[str, Any], folder: Path, channels: int) -> Fi
     files: Files = {}
     for name in names:
         found = (f"{name}_{index:04}{ending}" for index in numbers)
-        images_of = tuple(images / file if file in there else None for file in found)
-        files[name] = (images_of, folder / "labelsTr" / f"{name}{ending}")
+        label = as_stored(folder / "labelsTr" / f"{name}{ending}")
+        files[name] = (tuple(there.get(file) for file in found), label)
     return files
 
 
@@ -167,7 +169,7 @@ def _listed_cases(rows: Any, folder: Path, channels: int) -> Files:
             raise DataError(f"{place}: the case {name!r} of 'dataset' needs a list of images and a label")
         if len(images) not in (1, channels):
             raise DataError(f"{place}: the case {name!r} has {len(images)} images for {channels} channels")
-        files[str(name)] = (tuple(_path(one, folder) for one in images), _path(label, folder))
+        files[composed(str(name))] = (tuple(_path(one, folder) for one in images), _path(label, folder))
     complain_of_missing({"image": [path for images, _ in files.values() for path in images if path]}, folder)
     return files
 
@@ -177,7 +179,7 @@ def _path(text: str, folder: Path) -> Path:
     if "\0" in text or not text:
         raise DataError(f"{folder / 'dataset.json'}: {text!r} is no path")
     path = Path(os.path.expandvars(text))
-    return path if path.is_absolute() else Path(os.path.normpath(folder / path))
+    return as_stored(path if path.is_absolute() else Path(os.path.normpath(folder / path)))
 
 
 def _notes(document: Mapping[str, Any], folder: Path, used: set[Path]) -> list[str]:

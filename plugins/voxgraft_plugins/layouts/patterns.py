@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from voxgraft.spelling import as_stored, composed
+
 _PLACE = re.compile(r"\{([A-Za-z_]+)\}|(\*)|([{}])")
 _MOST = 4
 """Places in one name; matching takes time that grows with this power of the name's length."""
@@ -14,7 +16,8 @@ _MOST = 4
 
 @dataclass(frozen=True, slots=True)
 class Pattern:
-    """A path relative to some folder, in which `{name}` stands for one or more letters and `*` for any.
+    """A path relative to some folder, in which `{name}` stands for one or more letters and `*` for any; accents are
+    composed in what it matches and gives.
 
     Raises:
         ValueError: A brace is not closed, the path leaves its folder, or there are too many places to match quickly.
@@ -39,7 +42,7 @@ class Pattern:
 
     def match(self, name: str) -> dict[str, str] | None:
         """What stands in the places of a name that fits; a place that occurs twice must hold the same."""
-        found = _regex(self.text).fullmatch(name)
+        found = _regex(self.text).fullmatch(composed(name))
         return found.groupdict() if found else None
 
     def find(self, folder: Path) -> Iterator[tuple[Path, dict[str, str]]]:
@@ -53,13 +56,13 @@ def _find(folder: Path, parts: tuple[str, ...], known: dict[str, str]) -> Iterat
         return
     part, rest = parts[0], parts[1:]
     if not _PLACE.search(part):
-        if (folder / part).exists():
-            yield from _find(folder / part, rest, known)
+        if (child := as_stored(folder / part)).exists():
+            yield from _find(child, rest, known)
         return
     if not folder.is_dir():
         return
     for child in sorted(folder.iterdir()):
-        found = None if child.name.startswith(".") else _regex(part).fullmatch(child.name)
+        found = None if child.name.startswith(".") else _regex(part).fullmatch(composed(child.name))
         if found and all(known.get(name, text) == text for name, text in found.groupdict().items()):
             yield from _find(child, rest, {**known, **found.groupdict()})
 
@@ -67,7 +70,7 @@ def _find(folder: Path, parts: tuple[str, ...], known: dict[str, str]) -> Iterat
 def _regex(text: str) -> re.Pattern[str]:
     pieces: list[str] = []
     seen: set[str] = set()
-    end = 0
+    text, end = composed(text), 0
     for match in _PLACE.finditer(text):
         pieces.append(re.escape(text[end : match.start()]))
         end = match.end()

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from voxgraft.data.cases import Case, Dataset, ImageRef, Split
 from voxgraft.errors import DataError
+from voxgraft.spelling import as_stored, composed
 
 from .config import CsvConfig
 from .names import listed, safe_ids, stem
@@ -64,6 +65,7 @@ class CsvLayout:
     def _columns(self, table: Table, wanted: Sequence[str] | None, usual: str) -> tuple[str, ...]:
         if wanted is None:
             return (usual,) if usual in table.columns else tuple(c for c in table.columns if c.startswith(f"{usual}_"))
+        wanted = [composed(column) for column in wanted]
         if missing := [column for column in wanted if column not in table.columns]:
             raise DataError(
                 f"{self._config.path}: has no column {missing[0]!r}; its columns are {', '.join(table.columns)}"
@@ -77,8 +79,8 @@ class CsvLayout:
         if "\0" in text:
             raise DataError(f"{self._config.path}: line {number} has a path that is none: it holds a NUL character")
         root = self._config.root or self._config.path.parent
-        path = root / text
-        return path if "\\" not in text or path.exists() else root / text.replace("\\", "/")
+        path = as_stored(root / text)
+        return path if "\\" not in text or path.exists() else as_stored(root / text.replace("\\", "/"))
 
     def _complain(
         self, rows: Sequence[Mapping[str, Path | None]], images: Sequence[str], labels: Sequence[str]

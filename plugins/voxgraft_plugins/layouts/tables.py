@@ -9,6 +9,7 @@ from pathlib import Path
 
 from voxgraft.errors import DataError
 from voxgraft.files import CELLS, read_bytes
+from voxgraft.spelling import composed
 
 MISSING = ("", "n/a", "na", "nan", "null", "none")
 """What stands in a table for nothing, whatever its case."""
@@ -24,7 +25,7 @@ class Table:
 
 
 def read_table(path: Path) -> Table:
-    """Read a table; cells lose the blanks around them, empty lines are passed over.
+    """Read a table; cells lose the blanks around them, their accents are composed, and empty lines are skipped.
 
     Raises:
         DataError: It is not there, is no table, or a line has more cells than there are columns.
@@ -36,7 +37,7 @@ def read_table(path: Path) -> Table:
         lines = list(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True))
     except csv.Error as error:
         raise DataError(f"{path}: is no readable table: {error}") from None
-    numbered = [(number, [cell.strip() for cell in line]) for number, line in enumerate(lines, start=1)]
+    numbered = [(number, [composed(cell.strip()) for cell in line]) for number, line in enumerate(lines, start=1)]
     filled = [(number, line) for number, line in numbered if any(line)]
     if len(filled) < 2:
         raise DataError(f"{path}: has no row below the names of its columns")
