@@ -19,6 +19,8 @@ from .stretches import Memory
 
 NATIVE = frozenset({IMPLICIT, EXPLICIT, BIG_ENDIAN, DEFLATED})
 """Transfer syntaxes whose pixels are not compressed."""
+GE_OFFSET = 1_000_000_000
+"""What scanners of General Electric add to b-values; the values behind the first say nothing of them."""
 WINDOW = 1 << 14
 """Bytes that are read first; most headers end before."""
 
@@ -143,6 +145,9 @@ def _own(values: dict[str, str]) -> dict[str, str]:
             del values[name]
     for name in CREATORS & values.keys():
         del values[name]
+    first = values.get("GEBValue", "").partition("\\")[0]
+    if first.isascii() and first.isdecimal():
+        values["GEBValue"] = str(int(first) % GE_OFFSET)
     return values
 
 
