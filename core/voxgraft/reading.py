@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -15,6 +16,7 @@ from .data.align import Align, aligned
 from .data.cases import ImageRef
 from .data.palettes import WHAT_TO_DO
 from .errors import BadImage, BrokenPlugin, DataError, ModelError, VoxGraftError
+from .files import check_regular
 from .interfaces import PaletteReader
 from .slot import Chosen, choose
 from .spelling import composed
@@ -24,6 +26,10 @@ if TYPE_CHECKING:
     from .component import AnySpec
     from .discovery import Catalogue
 
+USUAL = "int16"
+"""The type of voxels whose item does not say it."""
+SMALL = 1 << 28
+"""Bytes that are there without a look."""
 HEAD = 1024
 """Bytes at the beginning of a file in which a reader's magic is looked for."""
 
@@ -46,6 +52,7 @@ def scan(path: Path | str, catalogue: Catalogue, series: str | None = None) -> l
             text = f"{path}: no file in this folder is of a kind that a reader knows ({_known(catalogue)})"
             raise DataError("; ".join([text, *(one.message for one in told(archives_in(path, catalogue)))]))
     elif path.exists():
+        _check_regular(path)
         spec = choose_reader(path, catalogue)
         if spec is None and is_archive(path):
             raise BadImage(path, "it is an archive or a packed file; unpack it and name what was in it")
@@ -86,6 +93,7 @@ def scan_files(files: Iterable[Path], catalogue: Catalogue, *, series_only: bool
     found: dict[str, tuple[AnySpec, list[Path]]] = {}
     specs = _specs(catalogue)
     for file in files:
+        _check_regular(file)
         spec = _claiming(file, specs)
         if spec is not None and (not series_only or getattr(spec, "series", False)):
             found.setdefault(spec.name, (spec, []))[1].append(file)
@@ -134,11 +142,12 @@ def read_item(item: Item, catalogue: Catalogue, numbers: bool = False) -> Volume
         numbers: Of a picture with a palette what it stores, not the colours.
 
     Raises:
-        BadImage: It has a problem of severity `error`, is damaged, or none of its voxels is a finite number; or
-            numbers are asked for that its reader does not give.
+        BadImage: It has a problem of severity `error`, is damaged, is larger than the memory that is free, or none of
+            its voxels is a finite number; or numbers are asked for that its reader does not give.
     """
     if item.errors:
         raise BadImage(item.path, "; ".join(problem.message for problem in item.errors))
+    _check_memory(item)
     chosen = _reader(item.reader, catalogue)
     try:
         reader = chosen.build()
@@ -235,6 +244,33 @@ def choose_reader(file: Path, catalogue: Catalogue) -> AnySpec | None:
         DataError: Two readers claim it with equal right.
     """
     return _claiming(file, _specs(catalogue))
+
+
+def _check_regular(file: Path) -> None:
+    """Refuse a pipe, a socket or a device, which a reader would wait for without end.
+
+    Raises:
+        BadImage: It is one, or has gone.
+    """
+    try:
+        check_regular(file)
+    except OSError as error:
+        raise BadImage(file, f"it cannot be read: {error.strerror or error}") from error
+
+
+def _check_memory(item: Item) -> None:
+    """Refuse an image whose voxels alone are more than there is memory for, before any reader reserves it.
+
+    Raises:
+        BadImage: It is so.
+    """
+    from .data.checks.room import free_memory, gigabytes
+
+    size = math.prod(item.shape) * item.channels * np.dtype(item.facts.get("dtype", USUAL)).itemsize
+    if size > SMALL and size > (free := free_memory()):
+        voxels = _times((*item.shape, item.channels) if item.channels > 1 else item.shape)
+        reason = f"its {voxels} voxels take {gigabytes(size)} of memory, and {gigabytes(free)} are free"
+        raise BadImage(item.path, reason)
 
 
 def _specs(catalogue: Catalogue) -> dict[str, Any]:

@@ -16,7 +16,10 @@ from .header import Body, HeaderError
 BLOCK = 1 << 22
 _MOST = {"raw": 1, "text": 1, "gzip": 1040, "zlib": 1040, "bzip2": 50_000}
 """To at most about so many times its length a file unpacks."""
+_TEXT, _WORD = 1 << 20, 1 << 16
 _SLACK = 1 << 16
+_BLANKS = bytes.maketrans(b",\t\r\n\v\f", b"      ")
+_SKIPPED = 1 << 24
 
 
 def shortfall(body: Body) -> str:
@@ -28,6 +31,8 @@ def shortfall(body: Body) -> str:
     values = body.bytes // body.dtype.itemsize
     if body.packing == "text" and room < 2 * values - 1:
         return f"its header promises {values} values, which {max(0, room)} bytes of text cannot hold"
+    if body.skip[1] > _SKIPPED and body.packing not in ("raw", "text"):
+        return f"its header leaves out {body.skip[1]} bytes of what it unpacks to, more than any header has"
     if body.bytes > max(0, room) * _MOST[body.packing] + _SLACK and body.packing not in ("raw", "text"):
         return f"its header promises {body.bytes} bytes of voxels, which {max(0, room)} packed bytes cannot hold"
     return ""
@@ -51,7 +56,7 @@ def read_values(body: Body) -> Array:
         _skip_lines(stream, body.skip[0])
         if body.packing == "text":
             stream.seek(body.skip[1], 1)
-            return _of_text(stream.read(), body)
+            return _of_text(stream, body)
         return _unpacked(stream, body)
 
 
@@ -69,6 +74,8 @@ def _unpacked(stream: BinaryIO, body: Body) -> Array:
             part = np.frombuffer(block, np.uint8)[max(0, -done) :][: max(0, len(room) - max(0, done))]
             room[max(0, done) : max(0, done) + len(part)] = part
             done += len(block)
+            if done > len(room):
+                raise HeaderError(f"its voxels unpack to more than the {len(room)} bytes that its header promises")
             if not data and not unpack.eof and getattr(unpack, "needs_input", True):
                 data = stream.read(BLOCK)
                 if not data:
@@ -89,17 +96,33 @@ def _unpacker(body: Body, head: bytes) -> tuple[Any, Any]:
     return isal_zlib.decompressobj(wbits=31 if gzip else 15), (isal_zlib.error, OSError)
 
 
-def _of_text(text: bytes, body: Body) -> Array:
-    words = text.replace(b",", b" ").split()
-    count = body.bytes // body.dtype.itemsize
+def _of_text(stream: BinaryIO, body: Body) -> Array:
+    """Values in words, taken a block at a time: as text each takes far more memory than as a number."""
+    count, done, rest = body.bytes // body.dtype.itemsize, 0, b""
+    flat = np.empty(count, body.dtype)
+    while done < count:
+        block = stream.read(_TEXT)
+        text = rest + block.translate(_BLANKS)
+        end = text.rfind(b" ") + 1 if block else len(text)
+        words, rest = text[:end].split()[: count - done], text[end:]
+        if len(rest) > _WORD:
+            raise HeaderError("something else than numbers stands where its voxels should be")
+        flat[done : done + len(words)] = _numbers(words, body.dtype)
+        done += len(words)
+        if not block:
+            break
+    return _whole(flat[:done], body)
+
+
+def _numbers(words: list[bytes], dtype: np.dtype[Any]) -> Array:
     try:
-        values = np.array(words[:count], dtype=np.float64 if body.dtype.kind == "f" else np.int64)
-        flat = values.astype(body.dtype)
+        values = np.array(words, dtype=np.float64 if dtype.kind == "f" else np.int64)
+        flat = values.astype(dtype)
     except (ValueError, OverflowError) as error:
         raise HeaderError("something else than numbers stands where its voxels should be") from error
-    if body.dtype.kind != "f" and not np.array_equal(flat, values):
+    if dtype.kind != "f" and not np.array_equal(flat, values):
         raise HeaderError("one of its values does not fit the type that its header gives")
-    return _whole(flat, body)
+    return flat
 
 
 def _whole(flat: Array, body: Body) -> Array:

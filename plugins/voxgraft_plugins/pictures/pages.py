@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import lzma
+import zlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +18,11 @@ if TYPE_CHECKING:
 
 _OWN = {1, 8, 32946, 32773, 34925}
 """Compressions that tifffile unpacks by itself: none, deflate (two codes), packbits, LZMA."""
+_DEFLATE, _LZMA = (8, 32946), 34925
+_RATIO = {8: 1040, 32946: 1040, 32773: 64, 34925: 8000}
+"""To at most about so many times its length a part unpacks."""
+_SLACK = 1 << 24
+"""Bytes beyond what is promised that do no harm."""
 
 
 def read_pages(file: TiffFile, layers: Layers, path: Path) -> Array:
@@ -27,9 +34,36 @@ def read_pages(file: TiffFile, layers: Layers, path: Path) -> Array:
     first = layers.pages[0].keyframe
     plain = int(first.compression) == 1 or int(first.predictor) in (1, 2)
     if int(first.compression) in _OWN and plain:
+        _check_segments(file, layers)
         stored = file.series[0].asarray(maxworkers=1)
         return np.asarray(stored).reshape(layers.stored)
     return _by_pillow(path, layers)
+
+
+def _check_segments(file: TiffFile, layers: Layers) -> None:
+    """Refuse strips and tiles that unpack to more than their page: tifffile unpacks each whole before it cuts it.
+
+    Raises:
+        ValueError: One does.
+    """
+    for page in layers.pages:
+        frame = page.keyframe
+        most = int(np.prod(frame.chunks, dtype=object)) * layers.dtype.itemsize * max(1, int(frame.samplesperpixel))
+        for at, length in zip(page.dataoffsets, page.databytecounts, strict=True):
+            if length * _RATIO.get(int(frame.compression), 1) <= most + _SLACK:
+                continue
+            file.filehandle.seek(at)
+            if _exceeds(int(frame.compression), file.filehandle.read(length), most + _SLACK):
+                raise ValueError(f"its pixels unpack to more than the {most} bytes of a part that its tags promise")
+
+
+def _exceeds(compression: int, data: bytes, most: int) -> bool:
+    """Whether packed bytes unpack to more than so many."""
+    if compression in _DEFLATE:
+        return len(zlib.decompressobj().decompress(data, most + 1)) > most
+    if compression == _LZMA:
+        return len(lzma.LZMADecompressor().decompress(data, most + 1)) > most
+    return len(data) > 2 * most  # none and packbits, whose bytes never double in number when they are packed
 
 
 def _by_pillow(path: Path, layers: Layers) -> Array:

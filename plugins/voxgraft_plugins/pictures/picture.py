@@ -8,6 +8,7 @@ import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from mmap import ACCESS_READ, mmap
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -222,12 +223,16 @@ def _check_png(file: Path) -> None:
     Raises:
         ValueError: One differs, or the end is missing.
     """
-    data = memoryview(file.read_bytes())
+    with file.open("rb") as stream, mmap(stream.fileno(), 0, access=ACCESS_READ) as data:
+        _check_parts(data)
+
+
+def _check_parts(data: mmap) -> None:
     at = 8
     while at + 12 <= len(data):
         length = int.from_bytes(data[at : at + 4], "big")
         end = at + 8 + length
-        if int.from_bytes(data[end : end + 4], "big") != zlib.crc32(data[at + 4 : end]):
+        if int.from_bytes(data[end : end + 4], "big") != zlib.crc32(memoryview(data)[at + 4 : end]):
             raise ValueError("the checksum of a part of it is wrong; copy the file again")
         if bytes(data[at + 4 : at + 8]) == b"IEND":
             return
@@ -256,6 +261,8 @@ def _reason(error: BaseException) -> str:
     text = " ".join(str(error).split())
     if "cannot identify" in text:
         return "it is no picture of the kind that its name says, or an empty or damaged one"
+    if "ecompressed data too large" in text or "text chunks" in text:
+        return "a text or a colour profile in it unpacks to more than a megabyte; save it without"
     if "truncated" in text or "premature" in text or isinstance(error, EOFError):
         return "its pixels end too early; the file is truncated, copy it again"
     if (isinstance(error, ValueError) and text.startswith("its ")) or text.startswith(("it ", "the checksum")):
