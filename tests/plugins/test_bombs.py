@@ -87,7 +87,7 @@ BOMBS = {
     "c.tif": (tiff(32773, b"\x81\0" * (1 << 25)), "unpack to more than the 256 bytes of a part"),
     "d.tif": (tiff(8, zipped(1 << 20), 65_000), "more than the 2147483648 that are read"),
     "a.nii.gz": (zipped(1 << 20, 31, nifti((30_000, 30_000, 30_000))), "bytes of gzip cannot hold"),
-    "a.gif": (b"GIF89a" + b"\xff" * 4 + bytes(99), "more than 170 million pixels"),
+    "a.pgm": (b"P5 60000 60000 255\n" + bytes(99), "more than 170 million pixels"),
 }
 
 

@@ -68,20 +68,20 @@ def _unpacked(stream: BinaryIO, body: Body) -> Array:
     unpack, damage = _unpacker(body, data)
     done = -body.skip[1]
     try:
-        while not unpack.eof:
+        while not unpack.eof and done <= len(room):
             block = unpack.decompress(data, BLOCK)
             data = getattr(unpack, "unconsumed_tail", b"")
             part = np.frombuffer(block, np.uint8)[max(0, -done) :][: max(0, len(room) - max(0, done))]
             room[max(0, done) : max(0, done) + len(part)] = part
             done += len(block)
-            if done > len(room):
-                raise HeaderError(f"its voxels unpack to more than the {len(room)} bytes that its header promises")
             if not data and not unpack.eof and getattr(unpack, "needs_input", True):
                 data = stream.read(BLOCK)
                 if not data:
                     break
     except damage as error:
         raise HeaderError("its packed voxels are damaged; copy the file again") from error
+    if done > len(room):
+        raise HeaderError(f"its voxels unpack to more than the {len(room)} bytes that its header promises")
     if not unpack.eof:
         raise HeaderError("its packed voxels end too early; the file is truncated, copy it again")
     if done != len(room):

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from voxgraft.volume import Array, millimetres_apart, spacing_of
+from voxgraft.volume import Array, millimetres_apart, spacing_of, spans_space
 
 _MILLIMETRES = {1: ("metres", 1000.0), 3: ("micrometres", 0.001)}
 _LAST_CODE = 5
@@ -51,7 +51,7 @@ def affine_of(
         warnings.append(("units", f"its lengths are in {name} and were turned into millimetres"))
     elif units > 3:
         warnings.append(("units", f"its unit of length has the unknown code {units}; millimetres are assumed"))
-    if abs(np.linalg.det(affine[:3, :3])) < 1e-12:
+    if not spans_space(affine):
         return None, source, code, (), f"the affine of its {source} is singular or its voxels are too small"
     warnings.extend(_doubts(affine, len(shape)))
     return affine, source, code, tuple(warnings), ""
@@ -66,7 +66,7 @@ def _fault(affine: Array, source: str, orient: int) -> str:
         return f"its Analyze header has the orientation code {orient}, which programs read differently; convert it"
     if not np.isfinite(affine).all():
         return f"the affine of its {source} holds values that are not finite numbers"
-    if abs(np.linalg.det(affine[:3, :3])) < 1e-12:
+    if not spans_space(affine):
         return f"the affine of its {source} is singular: its axes do not span space"
     return ""
 
