@@ -17,6 +17,8 @@ from voxgraft_plugins.dicom.reader import DicomReader
 ARRAY = np.random.default_rng(0).integers(0, 30000, (7, 6, 5)).astype(np.int16)
 AFFINE = np.diag([-4.0, -4.0, 3.0, 1.0])
 DOSE, HALF_LIFE, WEIGHT = 370e6, 6586.2, 72.5
+ZIRCONIUM = 282276.0
+START, STARTED, ZONE = "RadiopharmaceuticalStartTime", "RadiopharmaceuticalStartDateTime", "TimezoneOffsetFromUTC"
 
 
 def dose(**changes: Any) -> Dataset:
@@ -94,13 +96,68 @@ def test_an_injection_before_midnight_was_on_the_day_before(tmp_path: Path) -> N
         slice_.AcquisitionTime = f"00{30 + k:02d}00"
 
     assert_suv(series(tmp_path, given, early, SeriesTime="003000"), 72500 / (370e6 * 2 ** (-3600 / 6586.2)))
-    whole = dose(RadiopharmaceuticalStartTime=None, RadiopharmaceuticalStartDateTime="20191231233000.00+0100")
+    whole = dose(RadiopharmaceuticalStartTime=None, RadiopharmaceuticalStartDateTime="20191231233000.00")
     assert_suv(series(tmp_path / "w", whole, early, SeriesTime="003000"), 72500 / (370e6 * 2 ** (-3600 / 6586.2)))
 
 
-def philips(**elements: float) -> Any:
+@pytest.mark.parametrize(
+    ("given", "changes", "seconds"),
+    [
+        ({STARTED: "20200101110000.00+0100", START: None}, {ZONE: "+0100"}, 3600),
+        ({STARTED: "20200101100000.00+0000", START: None}, {ZONE: "+0100"}, 3600),
+        ({STARTED: "20200101100000.00+0000"}, {ZONE: "+0100"}, 3600),
+        ({STARTED: "20200101160000.00+0000", START: None}, {ZONE: "-0500"}, 3600),
+        ({STARTED: "20200101110000", START: None}, {ZONE: "-0500"}, 3600),
+        ({STARTED: "20200101110000.00+0100"}, {}, 3600),  # the clock of the scanner gives the zone
+        ({STARTED: "20200101"}, {}, 3600),
+        ({START: "1100"}, {}, 3600),
+        ({START: "110000.500000"}, {}, 3599.5),
+        ({START: "12:00:30"}, {}, -30),  # in a dynamic scan that had begun
+        ({STARTED: "20200101120030", START: None}, {}, -30),
+        ({STARTED: "20200101000000", START: None}, {}, 12 * 3600),
+    ],
+)
+def test_the_time_since_the_injection_is_that_of_the_header(
+    tmp_path: Path, given: dict[str, Any], changes: dict[str, Any], seconds: float
+) -> None:
+    assert_suv(series(tmp_path, dose(**given), **changes), 72500 / (370e6 * 2 ** (-seconds / 6586.2)))
+
+
+def test_a_dynamic_scan_over_midnight_has_one_factor(tmp_path: Path) -> None:
+    def late(k: int, slice_: Dataset) -> None:
+        slice_.AcquisitionDate = "20200101" if k < 2 else "20200102"
+        slice_.AcquisitionTime = ("235950", "235955", "000000", "000020", "000100")[k]
+
+    given = dose(RadiopharmaceuticalStartTime="000010")
+    assert_suv(series(tmp_path, given, late, SeriesTime="235950"), 72500 / (370e6 * 2 ** (20 / 6586.2)))
+
+
+def test_a_long_lived_tracer_may_be_given_days_before(tmp_path: Path) -> None:
+    given = dose(RadiopharmaceuticalStartDateTime="20191227110000", RadionuclideHalfLife=ZIRCONIUM)
+    factor = 72500 / (370e6 * 2 ** (-(5 * 24 + 1) * 3600 / ZIRCONIUM))
+    assert_suv(series(tmp_path, given), factor)
+
+
+def test_a_dose_corrected_to_the_injection_needs_neither_times_nor_a_half_life(tmp_path: Path) -> None:
+    given = dose(RadionuclideHalfLife=None, RadiopharmaceuticalStartTime=None)
+    assert_suv(series(tmp_path, given, DecayCorrection="ADMIN"), 72500 / 370e6)
+
+
+def test_suvs_of_the_scanner_keep_their_kind(tmp_path: Path) -> None:
+    ready = scan(series(tmp_path / "g", Units="GML", SUVType="LBM"))
+    assert [one.code for one in ready.problems] == ["no-suv"] and "LBM" in ready.problems[0].message
+    assert ready.facts["units"] == "g/ml LBM"
+    assert scan(series(tmp_path / "h", Units="GML", SUVType="BW")).facts["units"] == "g/ml"
+
+    def mixed(k: int, slice_: Dataset) -> None:
+        slice_.Units = "BQML" if k else "GML"
+
+    assert "different units" in scan(series(tmp_path / "m", edit=mixed)).problems[0].message
+
+
+def philips(creator: str = "Philips PET Private Group", **elements: float) -> Any:
     def edit(_: int, slice_: Dataset) -> None:
-        block = slice_.private_block(0x7053, "Philips PET Private Group", create=True)
+        block = slice_.private_block(0x7053, creator, create=True)
         for name, value in elements.items():
             block.add_new(int(name[1:], 16), "DS", str(value))
 
@@ -111,6 +168,13 @@ def test_counts_use_the_factor_of_the_scanner(tmp_path: Path) -> None:
     assert_suv(series(tmp_path / "a", Units="CNTS", edit=philips(x00=0.00125, x09=0.7)), 0.00125)
     expected = 0.7 * 72500 / (370e6 * 2 ** (-3600 / 6586.2))
     assert_suv(series(tmp_path / "b", Units="CNTS", edit=philips(x09=0.7)), expected)
+    stranger = scan(series(tmp_path / "c", Units="CNTS", edit=philips("SOMEBODY ELSE", x00=0.00125)))
+    assert [one.code for one in stranger.problems] == ["no-suv"]
+
+    def uneven(k: int, slice_: Dataset) -> None:
+        philips(x00=0.001 * (1 + k))(k, slice_)
+
+    assert "different factors" in scan(series(tmp_path / "d", Units="CNTS", edit=uneven)).problems[0].message
 
 
 @pytest.mark.parametrize(
@@ -128,6 +192,16 @@ def test_counts_use_the_factor_of_the_scanner(tmp_path: Path) -> None:
         ({}, {"RadiopharmaceuticalInformationSequence": None}, "RadiopharmaceuticalInformationSequence"),
         ({}, {"Units": "CNTS"}, "(7053,1000)"),
         ({}, {"Units": None}, "Units"),
+        ({STARTED: "20200101110000.00+0000", START: None}, {}, "zone"),
+        ({STARTED: "20200101100000.00+0000"}, {}, "zone"),
+        ({STARTED: "20200101100000"}, {}, "do not agree"),
+        ({STARTED: "20200101110000+0000"}, {ZONE: "+0100"}, "do not agree"),
+        ({"RadionuclideHalfLife": ZIRCONIUM}, {}, "may be any of several"),
+        ({"RadionuclideHalfLife": None}, {}, "RadionuclideHalfLife"),
+        ({"RadionuclideHalfLife": 1.83}, {}, "times of the injection"),
+        ({"RadionuclideTotalDose": 370.0}, {}, "becquerel"),
+        ({START: "123000"}, {}, "times of the injection"),
+        ({STARTED: "20200101123000", START: None}, {}, "times of the injection"),
         ({}, {"Units": "PROPCPS"}, "PROPCPS"),
     ],
 )
