@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,8 @@ from voxgraft.data.regrid import resample_onto
 from voxgraft.discovery import Catalogue
 from voxgraft.errors import BadImage, DataError
 from voxgraft.masks import read_mask
+from voxgraft.scoring.masks import CaseMasks
+from voxgraft.scoring.structures import Structure
 from voxgraft.slot import choose
 from voxgraft.volume import Item, Volume
 from voxgraft_plugins.dicom.config import DicomConfig
@@ -121,6 +124,15 @@ def test_objects_of_a_leaning_series_come_back_voxel_by_voxel(
     )
     back = read_mask(ImageRef(target), volume, LABELS, catalogue)
     np.testing.assert_array_equal(back.array, mask)
+
+
+def test_volumes_of_structures_are_those_of_leaning_voxels() -> None:
+    mask = np.zeros(ARRAY.shape, np.uint8)
+    mask[2:6, 3:8, 1:6] = 1
+    for affine in (tilted(AXIAL, 25), tilted(OBLIQUE, -10, 0), AXIAL):
+        volume = Volume(mask, affine)
+        pair = CaseMasks(volume, volume, LABELS).pair(Structure("Left kidney", (1,)))
+        assert math.prod(pair.spacing) == pytest.approx(0.7 * 0.8 * 2.5, rel=1e-6)
 
 
 def test_a_segmentation_of_a_resampled_series_is_refused(tmp_path: Path, catalogue: Catalogue) -> None:

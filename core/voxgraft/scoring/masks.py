@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from .calibration import Watch
 
 Mask = NDArray[np.bool_]
+SHEARED = 1e-4
+"""The share by which slices of a sheared grid are closer to each other than their first voxels are."""
 
 
 class CaseMasks:
@@ -36,7 +38,7 @@ class CaseMasks:
     """
 
     def __init__(self, prediction: Volume, reference: Volume, labels: Labels) -> None:
-        self.labels, self.spacing = labels, reference.spacing
+        self.labels, self.spacing = labels, upright_spacing(reference)
         wanted, found = _whole(reference, "reference"), _whole(prediction, "prediction")
         several = prediction.array.ndim > prediction.dims and prediction.channels == len(labels.regions)
         self.by_region = bool(labels.regions) and (bool(labels.paint) or several)
@@ -138,6 +140,18 @@ def comparable(prediction: Volume, reference: Volume, labels: Labels) -> tuple[V
         every = [Structure(one.name, (one.value,)) for one in labels.items]
     found, wanted = masks.arrays(every)
     return prediction.with_array(found), reference.with_array(wanted)
+
+
+def upright_spacing(volume: Volume) -> tuple[float, ...]:
+    """Millimetres along each axis, and through the slices of a sheared grid: its voxels have the volume that they have.
+
+    Distances on a sheared grid are measured as if its slices stood upon each other.
+    """
+    spacing = volume.spacing
+    if volume.dims != 3:
+        return spacing
+    through = abs(float(np.linalg.det(volume.affine[:3, :3]))) / (spacing[0] * spacing[1])
+    return spacing if through > spacing[2] * (1 - SHEARED) else (spacing[0], spacing[1], through)
 
 
 def label_array(volume: Volume, name: str) -> Integers:

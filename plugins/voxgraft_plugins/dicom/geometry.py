@@ -221,7 +221,8 @@ def _leaning(positions: Array, normal: Array) -> tuple[Problem, ...]:
     even = np.abs(runs - np.arange(len(runs))[:, None] / (len(runs) - 1) * runs[-1]).max()
     if len(runs) < FEWEST_LEANING or angle > MOST_LEANING or even > LEANING_MM:
         return (Problem("gantry-tilt", f"{text}, and not by the same shift from each slice to the next"),)
-    return (Problem("gantry-tilt", f"{text}; the grid leans as they do", "warning"),)
+    text += "; the grid leans as they do, and distances are measured as if it did not"
+    return (Problem("gantry-tilt", text, "warning"),)
 
 
 def grouped(frames: Sequence[Frame], same: Callable[[Frame, Frame], bool]) -> list[list[Frame]]:
