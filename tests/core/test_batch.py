@@ -27,6 +27,7 @@ from batch_scans import AFFINE, SHAPE, Brightness, ball, model, write_scan
 from dicom_series import make_series
 from voxgraft.batch.corrections import KEPT, Corrections
 from voxgraft.batch.ledger import Ledger, Row
+from voxgraft.batch.memory import least_bytes
 from voxgraft.batch.outputs import Found, Outputs
 from voxgraft.batch.proof import prove
 from voxgraft.batch.quality import flags_of, measure
@@ -35,13 +36,13 @@ from voxgraft.batch.segment import Batch, segment
 from voxgraft.batch.worklist import Entry, Finder
 from voxgraft.component import WriterSpec
 from voxgraft.config import Config
-from voxgraft.data.cases import Labels
+from voxgraft.data.cases import ImageRef, Labels
 from voxgraft.discovery import Catalogue, Origin, discover
 from voxgraft.errors import DataError, ModelError, UnknownComponent, UsageError
 from voxgraft.files import sha256
 from voxgraft.lock import sole_owner
 from voxgraft.progress import Progress
-from voxgraft.reading import read
+from voxgraft.reading import find, read
 from voxgraft.volume import Volume
 from voxgraft_plugins.executors.config import LocalConfig
 from voxgraft_plugins.executors.local import LocalExecutor
@@ -414,6 +415,27 @@ def test_a_network_whose_output_is_not_finite_fails_its_scan_alone(tmp_path: Pat
     batch = run(tmp_path, catalogue, *three(tmp_path), predictor=Broken())
     assert states(batch) == {"a": "done", "b": "failed", "c": "done"}
     assert "no finite numbers" in str(batch.scans[1].error)
+
+
+def test_a_scan_that_cannot_fit_into_memory_fails_alone_before_it_is_read(
+    tmp_path: Path, catalogue: Catalogue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    inputs = three(tmp_path)
+    write_scan(inputs[1], np.zeros((200, 200, 50), np.int16))
+    monkeypatch.setattr("voxgraft.batch.memory.free_memory", lambda: 3_000_000)
+    batch = run(tmp_path, catalogue, *inputs, ignore_contract=True)
+    assert states(batch) == {"a": "done", "b": "failed", "c": "done"} and batch.exit_code == 3
+    assert batch.scans[1].code == "out-of-memory"
+    assert batch.scans[1].error == "its 200x200x50 voxels need at least 0.0 GB of memory, and 0.0 GB are free"
+
+
+def test_what_a_scan_needs_at_least_follows_from_its_header(tmp_path: Path, catalogue: Catalogue) -> None:
+    (item,) = find(ImageRef(write_scan(tmp_path / "a.nii.gz")), catalogue)
+    plan = model(tmp_path / "model").plan
+    voxels, seen = np.prod(SHAPE), 26 * 24 * 21  # slices of 1.5 mm are brought to 1 mm
+    assert least_bytes(Entry((item,), item.path, "a"), plan) == 2 * voxels + 4 * seen + voxels
+    two = plan.model_copy(update={"channels": ("a", "b")})
+    assert least_bytes(Entry((item, item), item.path, "a"), two) == 4 * voxels + 8 * seen + voxels
 
 
 @pytest.mark.parametrize(

@@ -27,12 +27,12 @@ from ..reading import read_item
 from ..texts import legible
 from ..volume import Volume
 from .corrections import Corrections
+from .memory import TooLarge, check_memory
 from .outputs import Found, Outputs
 from .quality import Flag, flags_of_voxels
 from .worklist import Entry
 
 if TYPE_CHECKING:
-    from ..data.align import Align
     from ..discovery import Catalogue
     from ..interfaces import Executor
 
@@ -82,7 +82,6 @@ class Pipeline:
 
     Args:
         load: Makes the model ready; called once, when the first scan has been read.
-        align: How the channels of a scan come onto one grid, as in training.
     """
 
     def __init__(
@@ -91,12 +90,11 @@ class Pipeline:
         corrections: Corrections,
         outputs: Outputs,
         load: Callable[[], Predictor],
-        align: Align | None = None,
         limits: Limits | None = None,
     ) -> None:
         self._catalogue, self._outputs = catalogue, outputs
         self._corrections, self._ledger = corrections, corrections.ledger
-        self._load, self._align = load, align
+        self._load, self._plan = load, outputs.package.plan
         self._predictor: Predictor | None = None
         self._limits = limits or Limits()
         self._under_way: set[int] = set()
@@ -161,6 +159,7 @@ class Pipeline:
         return job
 
     def _load_scan(self, job: Job) -> None:
+        check_memory(job.entry, self._plan)
         seconds = self._limits.for_bytes(sum(file.stat().st_size for file in job.entry.files))
         content, job.scan, flags = self._limits.within(seconds, "reading", lambda: self._volume(job.entry))
         self._ledger.note_hash(job.entry.case, content)
@@ -175,7 +174,7 @@ class Pipeline:
         flags = [Flag(one.code, one.message) for one in dict.fromkeys(seen) if one not in known]
         for number in entry.missing:  # in rising order: each finds its place among those before it
             volumes.insert(number, None)
-        scan = stack_channels(volumes, self._align)
+        scan = stack_channels(volumes, self._plan.align)
         return content, scan, [*flags, *flags_of_voxels(scan)]
 
     def _predict(self, job: Job) -> None:
@@ -243,7 +242,7 @@ def code_of(error: BaseException, stage: str) -> str:
     """A stable word for what went wrong."""
     if isinstance(error, OutOfTime):
         return "out-of-time"
-    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+    if isinstance(error, (MemoryError, TooLarge)) or type(error).__name__ == "OutOfMemoryError":
         return "out-of-memory"
     if isinstance(error, BrokenPlugin):
         return "plugin"

@@ -70,7 +70,9 @@ def segment(
     folder, paths = Path(out), [Path(path) for path in inputs]
     outputs = Outputs(folder, package, catalogue, None if writers is None else tuple(writers))
     chosen = executor_of(executor, workers, catalogue)
-    finder = Finder(catalogue, package.plan, folder, series, ignore_contract, frozenset(_results_in(folder)))
+    limits = Limits(timeout)
+    ours = frozenset(_results_in(folder))
+    finder = Finder(catalogue, package.plan, folder, series, ignore_contract, ours, limits)
     finder.check(paths)
     options = digest([overlap, mirror, writers, _workflow_hash(package)])
 
@@ -95,7 +97,7 @@ def segment(
         desk = Desk(corrections, package, options, retry, teller)
         desk.sort(finder.find(paths, teller.say))
         try:
-            pipeline = Pipeline(catalogue, corrections, outputs, load, package.plan.align, Limits(timeout))
+            pipeline = Pipeline(catalogue, corrections, outputs, load, limits)
             desk.work(lambda group: pipeline.run(group, chosen))
         finally:
             ledger.release()

@@ -10,14 +10,16 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..data.plan import Plan
-from ..errors import UsageError, VoxGraftError
+from ..errors import OutOfTime, UsageError, VoxGraftError
 from ..files import digest
-from ..reading import archives_in, scan
+from ..limits import Limits
+from ..reading import archives_in, choose_reader, scan, scan_files, walk
 from ..texts import escaped, legible
 from ..volume import Item
 from . import channels
@@ -27,6 +29,10 @@ from .quality import Flag
 if TYPE_CHECKING:
     from ..discovery import Catalogue
     from .csvlist import Listed
+
+
+PER_HEADER = 0.2
+"""Seconds that looking at the header of one more file may take."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +92,7 @@ class Finder:
     wanted: str | None = None
     force: bool = False
     ours: frozenset[str] = frozenset()
+    limits: Limits = field(default_factory=Limits)
 
     def check(self, inputs: Sequence[Path]) -> None:
         """See whether a call makes sense, before anything is begun.
@@ -119,21 +126,59 @@ class Finder:
             if _is_worklist(path):
                 entries += self._from_csv(path)
             else:
-                try:
-                    found = scan(path, self.catalogue)
-                except VoxGraftError as error:
-                    entries.append(self._failed(path, path, "bad-input", str(error)))
-                else:
-                    found = [item for item in found if not self._is_ours(item.path)]
-                    loose += [(item, path) for item in found if item.kind == "image"]
-                    entries += [self._structures(item, path) for item in found if item.kind != "image"]
-                    entries += self._archives(path)
+                found, failed = self._looked_at(path)
+                found = [item for item in found if not self._is_ours(item.path)]
+                loose += [(item, path) for item in found if item.kind == "image"]
+                entries += [*failed, *(self._structures(item, path) for item in found if item.kind != "image")]
+                entries += [] if failed else self._archives(path)
         once: dict[tuple[str, str], Entry] = {}
         for entry in (*entries, *self._grouped(loose)):
             once.setdefault(entry.key, entry)
         if not once:
             raise UsageError(f"{', '.join(map(str, inputs))}: there is no scan to segment")
         return list(once.values()) if self.wanted is None else self._heeded(list(once.values()))
+
+    def _looked_at(self, path: Path) -> tuple[list[Item], list[Entry]]:
+        """The images of an input by their headers, and an entry for each part of it that cannot be looked at."""
+        try:
+            return self._scan(path), []
+        except OutOfTime as error:
+            return self._apart(path) if path.is_dir() else ([], [self._failed(path, path, "out-of-time", str(error))])
+        except VoxGraftError as error:
+            return [], [self._failed(path, path, "bad-input", str(error))]
+
+    def _apart(self, folder: Path) -> tuple[list[Item], list[Entry]]:
+        """The images of a folder in which some file takes too long: each reader by itself, the slow one file by file.
+
+        A series is never put together out of single files: without the slow one it would be another volume.
+        """
+        by_reader: dict[str, list[Path]] = {}
+        for file in walk(folder):
+            if spec := choose_reader(file, self.catalogue):
+                by_reader.setdefault(spec.name, []).append(file)
+        found: list[Item] = []
+        failed: list[Entry] = []
+        for files in by_reader.values():
+            try:
+                found += self._within(len(files), partial(scan_files, files, self.catalogue))
+            except OutOfTime as error:
+                for file in files:
+                    items, entries = self._looked_at(file)
+                    found += [item for item in items if item.series is None]
+                    failed += [replace(entry, root=folder) for entry in entries]
+                    if any(item.series is not None for item in items):
+                        failed.append(self._failed(folder, folder, "out-of-time", str(error)))
+            except VoxGraftError as error:
+                failed.append(self._failed(folder, folder, "bad-input", str(error)))
+        return found, failed
+
+    def _scan(self, path: Path, series: str | None = None) -> list[Item]:
+        number = sum(1 for _ in walk(path)) if path.is_dir() else 1
+        return self._within(number, lambda: scan(path, self.catalogue, series))
+
+    def _within(self, number: int, work: Callable[[], list[Item]]) -> list[Item]:
+        """What some work on the headers of so many files gives, in the time that these may take."""
+        return self.limits.within(self.limits.for_bytes(0) + PER_HEADER * number, "looking at its header", work)
 
     def _grouped(self, loose: Sequence[tuple[Item, Path]]) -> Iterator[Entry]:
         roots = {id(item): root for item, root in loose}
@@ -194,7 +239,7 @@ class Finder:
         root = listed.paths[0].parent
         series = listed.series or self.wanted
         if len(listed.paths) == 1 and not listed.missing:
-            found = scan(listed.paths[0], self.catalogue)
+            found = self._scan(listed.paths[0])
             items = [item for item in found if item.kind == "image"]
             yield from (self._structures(item, root) for item in found if item.kind != "image")
             if not items:
@@ -206,7 +251,7 @@ class Finder:
             return
         parts = []
         for path in listed.paths:
-            items = [item for item in scan(path, self.catalogue, listed.series) if item.kind == "image"]
+            items = [item for item in self._scan(path, listed.series) if item.kind == "image"]
             if len(items) != 1:
                 raise UsageError(f"{path}: {len(items)} images lie here; name the one that is the channel")
             parts.append(items[0])
