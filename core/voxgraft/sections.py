@@ -225,4 +225,5 @@ class Registry(Config):
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
     promote: Literal["if-not-worse", "always", "never"] = "if-not-worse"
-    """When a new version becomes `champion`. `if-not-worse` keeps back, besides, a version whose guard says `hurts`."""
+    """When a new version becomes `champion`. `if-not-worse` keeps back, besides, a version whose guard says `hurts`,
+    and one that finds nothing of a structure or is no better there than an empty mask."""

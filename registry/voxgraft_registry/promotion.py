@@ -4,24 +4,24 @@ The rule, `if-not-worse`: a new version becomes champion unless it is shown to b
 bootstrap interval of the mean difference over the common cases, patients drawn together, lies wholly on the worse side
 of zero. With fewer than six common patients an interval says nothing: there, and where no case is common, the means are
 compared, and a lower one is worse. A case is common when its id and, where both know it, the hash of its files are the
-same.
+same. In each case the structures are compared that both have a value for, by the rules of `voxgraft.compare`; a version
+that misses structures which the champion finds, and has no value there, is worse.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
-from voxgraft.scoring.bootstrap import mean_intervals
-from voxgraft.scoring.scores import MEAN, mean_of
+from voxgraft.compare import compare_all
+from voxgraft.errors import DataError
+from voxgraft.scoring.scores import MEAN, Scores
 
 FEWEST = 6
 """Common patients from which on an interval decides."""
-
-REPLICATES = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,15 +53,23 @@ def held_out(scores: Mapping[str, Any], hashes: Mapping[str, str]) -> dict[str, 
         hashes: The hash of each case's files.
 
     Returns:
-        For each case the hash of its files, the number of its patient, and for each metric the mean over the
-        structures where it is defined.
+        For each case the hash of its files, the number of its patient, for each metric the value of each structure
+        (None where it is not defined), and the voxel counts of each structure.
     """
-    kept: dict[str, dict[str, Any]] = {}
-    for case, metrics in scores["cases"].items():
-        means = {metric: _mean(structures) for metric, structures in metrics.items()}
-        known = {metric: mean for metric, mean in means.items() if np.isfinite(mean)}
-        kept[case] = {"data": hashes.get(case, ""), "patient": scores.get("groups", {}).get(case), "scores": known}
-    return kept
+    counts = scores.get("counts", {})
+    return {
+        case: {
+            "data": hashes.get(case, ""),
+            "patient": scores.get("groups", {}).get(case),
+            "scores": {metric: _structures(values) for metric, values in metrics.items()},
+            "counts": counts.get(case, {}),
+        }
+        for case, metrics in scores["cases"].items()
+    }
+
+
+def _structures(values: Mapping[str, Any]) -> dict[str, float | None]:
+    return {name: float(value) if _is_number(value) else None for name, value in values.items() if name != MEAN}
 
 
 def compare(new: Mapping[str, Any], champion: Mapping[str, Any], metric: str, *, higher_is_better: bool) -> Verdict:
@@ -70,18 +78,23 @@ def compare(new: Mapping[str, Any], champion: Mapping[str, Any], metric: str, *,
     A champion that was never scored with this metric cannot be compared with; a person must then decide.
     """
     better = 1.0 if higher_is_better else -1.0
-    pairs = _pairs(new.get("held_out"), champion.get("held_out"), metric)
-    if not pairs:
+    both = {"champion": _common(champion, new), "new": _common(new, champion)}
+    try:
+        (found,) = compare_all(both, {metric: higher_is_better})
+    except DataError:  # nothing to compare
         return _by_summary(new, champion, metric, better)
-    differences = np.array([[pair.new - pair.champion] for pair in pairs])
-    numbers = {patient: number for number, patient in enumerate(dict.fromkeys(pair.patient for pair in pairs))}
-    mean = float(differences.mean())
-    said = f"{metric} {mean:+.4f} on {len(pairs)} common cases"
-    if len(numbers) < FEWEST:
-        return Verdict(better * mean < 0, f"{said} (too few for an interval)", mean, None, len(pairs))
-    ((low, high),) = mean_intervals(differences, [numbers[pair.patient] for pair in pairs], REPLICATES).tolist()
+    said = f"{metric} {found.difference:+.4f} on {found.n} common cases"
+    missed, its = found.undefined
+    if missed > its:
+        reason = f"it misses {missed} structures that the champion finds (the champion {its}); {said}"
+        return Verdict(True, reason, found.difference, None, found.n)
+    if found.patients < FEWEST:
+        return Verdict(
+            better * found.difference < 0, f"{said} (too few for an interval)", found.difference, None, found.n
+        )
+    low, high = found.ci95
     worse = high < 0 if higher_is_better else low > 0
-    return Verdict(worse, f"{said} (95 % interval {low:+.4f} to {high:+.4f})", mean, (low, high), len(pairs))
+    return Verdict(worse, f"{said} (95 % interval {low:+.4f} to {high:+.4f})", found.difference, (low, high), found.n)
 
 
 def _by_summary(new: Mapping[str, Any], champion: Mapping[str, Any], metric: str, better: float) -> Verdict:
@@ -94,23 +107,28 @@ def _by_summary(new: Mapping[str, Any], champion: Mapping[str, Any], metric: str
     return Verdict(better * difference < 0, f"{metric} {difference:+.4f}, but no held-out case is common", difference)
 
 
-class _Pair(NamedTuple):
-    """A case that both were scored on."""
+def _common(facts: Mapping[str, Any], other: Mapping[str, Any]) -> Scores:
+    """The scores in a manifest of the cases that the other has as well; none where they do not make sense."""
+    mine, theirs = facts.get("held_out"), other.get("held_out")
+    rows: dict[str, Any] = {}
+    if isinstance(mine, dict) and isinstance(theirs, dict):
+        rows = {case: row for case, row in mine.items() if case in theirs and _are_same(row, theirs[case])}
+    try:
+        return Scores.from_document(
+            {
+                "cases": {case: row["scores"] for case, row in rows.items()},
+                "groups": {case: row["patient"] for case, row in rows.items() if isinstance(row.get("patient"), int)},
+                "counts": {case: row.get("counts", {}) for case, row in rows.items()},
+            }
+        )
+    except (ArithmeticError, ValueError, TypeError, AttributeError, LookupError):
+        return Scores({})
 
-    new: float
-    champion: float
-    patient: Any
 
-
-def _pairs(new: Any, champion: Any, metric: str) -> list[_Pair]:
-    pairs = []
-    for case in new if isinstance(new, Mapping) else ():
-        mine, theirs = (_inside(cases, case, "scores", metric) for cases in (new, champion))
-        data = [_inside(cases, case, "data") for cases in (new, champion)]
-        if _is_number(mine) and _is_number(theirs) and (not all(data) or data[0] == data[1]):
-            number = _inside(new, case, "patient")
-            pairs.append(_Pair(float(mine), float(theirs), number if isinstance(number, int) else case))
-    return pairs
+def _are_same(one: Any, other: Any) -> bool:
+    """Whether two entries of a case have the same hash of its files, or one of them does not know it."""
+    hashes = [_inside(entry, "data") for entry in (one, other)]
+    return not all(hashes) or hashes[0] == hashes[1]
 
 
 def _inside(document: Any, *keys: str) -> Any:
@@ -122,8 +140,3 @@ def _inside(document: Any, *keys: str) -> Any:
 
 def _is_number(value: Any) -> bool:
     return isinstance(value, (int, float)) and bool(np.isfinite(value))
-
-
-def _mean(structures: Mapping[str, Any]) -> float:
-    """Over the structures in which a metric is defined; a mean that stands among them is not counted again."""
-    return mean_of([float(value) for name, value in structures.items() if value is not None and name != MEAN])

@@ -12,6 +12,8 @@ from voxgraft.models import CHALLENGER, CHAMPION, Version
 from voxgraft.package import Package, amend_package, read_package
 from voxgraft.places import without_places
 from voxgraft.runs.run import Run
+from voxgraft.scoring.scores import Scores
+from voxgraft.scoring.worth import summed_up, worthless
 from voxgraft.sections import Registry
 
 from .config import MlflowStoreConfig, MlflowTrackerConfig
@@ -19,6 +21,9 @@ from .connection import Address, address, default_address
 from .promotion import Verdict, compare, held_out
 from .store import MlflowStore
 from .tracker import IDENTITY
+
+PROMOTION = "voxgraft.promotion"
+"""The tag of a run and of a version: which role it was given, and why."""
 
 
 class Register:
@@ -36,14 +41,19 @@ class Register:
         version = store.register(package, wanted.name, run=run.identity.get(IDENTITY, ""))
         before = _champion(store, wanted.name)
         verdict = self._judge(run, store, package, version, before)
-        hurts = _guard(run) == HURTS
+        held = _held_back(run)
         already = before is not None and before.version == version.version
-        champion = already or _is_promoted(wanted, verdict, hurts)
-        if not already:
-            version = store.promote(wanted.name, version.version, CHAMPION if champion else CHALLENGER)
-        run.write("register.json", _outcome(version, champion, before, verdict, at))
+        champion = already or _is_promoted(wanted, verdict, bool(held))
         role = f"is now {CHAMPION}" if champion else f"is {CHALLENGER}, not {CHAMPION}"
-        run.progress.say(f"register: {wanted.name} version {version.version} {role}: {_reason(wanted, verdict, hurts)}")
+        reason = _reason(wanted, verdict, held)
+        if not already:
+            alias = CHAMPION if champion else CHALLENGER
+            version = store.promote(wanted.name, version.version, alias, note={PROMOTION: f"{role}: {reason}"})
+        run.write("register.json", {**_outcome(version, champion, before, verdict, at), "reason": reason})
+        run.tag({PROMOTION: f"{role}: {reason}"})
+        run.progress.say(f"register: {wanted.name} version {version.version} {role}: {reason}")
+        if not champion:
+            run.remarks.append(f"{wanted.name} version {version.version} {role}")
 
     def _judge(
         self, run: Run, store: MlflowStore, package: Package, version: Version, before: Version | None
@@ -82,16 +92,23 @@ def _outcome(
     }
 
 
-def _is_promoted(wanted: Registry, verdict: Verdict | None, hurts: bool) -> bool:
+def _is_promoted(wanted: Registry, verdict: Verdict | None, held: bool) -> bool:
     if wanted.promote == "if-not-worse":
-        return not hurts and (verdict is None or not verdict.worse)
+        return not held and (verdict is None or not verdict.worse)
     return wanted.promote == "always"
 
 
-def _reason(wanted: Registry, verdict: Verdict | None, hurts: bool) -> str:
+def _held_back(run: Run) -> str:
+    """Why a version is not to be champion whatever it is compared with; empty where there is no such reason."""
+    if _guard(run) == HURTS:
+        return "the guard says that transfer hurts, a network from scratch is better"
+    scores = _scores(run)
+    return summed_up(worthless(Scores.from_document(scores))) if scores is not None else ""
+
+
+def _reason(wanted: Registry, verdict: Verdict | None, held: str) -> str:
     compared = f"against the champion, {verdict.reason}" if verdict else "there was no other champion"
-    if hurts:
-        compared = f"the guard says that transfer hurts, a network from scratch is better; {compared}"
+    compared = f"{held}; {compared}" if held else compared
     return compared if wanted.promote == "if-not-worse" else f"promote is {wanted.promote!r}; {compared}"
 
 

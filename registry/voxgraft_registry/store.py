@@ -106,8 +106,11 @@ class MlflowStore:
             made = self._keep(client, at, package, name, run, dict(note or {}))
             return _version(made, {})
 
-    def promote(self, name: str, version: str, alias: str = CHAMPION) -> Version:
+    def promote(self, name: str, version: str, alias: str = CHAMPION, note: Mapping[str, str] | None = None) -> Version:
         """Let an alias point to a version; the one that was champion before is remembered.
+
+        Args:
+            note: Tags of the version that say why.
 
         Raises:
             ModelError: There is no such version, or the alias is none that MLflow takes.
@@ -115,6 +118,8 @@ class MlflowStore:
         client, at = self._client()
         with answers(at):
             self._find(f"models:/{name}/{version}")
+            for key, value in (note or {}).items():
+                client.set_model_version_tag(name, version, key, value)
             promoted(client, client.get_registered_model(name), version, alias)
         return self.version(f"models:/{name}/{version}")
 

@@ -12,7 +12,7 @@ from voxgraft_registry.promotion import compare, held_out
 
 def facts(values: dict[str, float], data: str = "", summary: float | None = None) -> dict[str, Any]:
     document: dict[str, Any] = {
-        "held_out": {case: {"data": data, "scores": {"dice": value}} for case, value in values.items()}
+        "held_out": {case: {"data": data, "scores": {"dice": {"a": value}}} for case, value in values.items()}
     }
     if summary is not None:
         document["scores"] = {"dice": {"mean": {"mean": summary}}}
@@ -86,18 +86,49 @@ def test_a_manifest_that_makes_no_sense_is_as_one_without_scores(broken: dict[st
     assert "no score" in compare(facts({"a": 0.9}, summary=0.9), broken, "dice", higher_is_better=True).reason
 
 
-def test_what_is_kept_of_scores_is_each_case_s_mean_over_structures() -> None:
+def test_what_is_kept_of_scores_is_each_structure_of_each_case() -> None:
     scores = {
         "cases": {
             "a": {"dice": {"left": 0.8, "right": 0.6, "mean": 0.7}, "hd95": {"left": None, "right": float("nan")}},
             "b": {"dice": {"left": 1.0, "right": None}},
         },
         "groups": {"a": 3},
+        "counts": {"a": {"left": [1, 2, 3, 4]}},
     }
     assert held_out(scores, {"a": "hash"}) == {
-        "a": {"data": "hash", "patient": 3, "scores": {"dice": pytest.approx(0.7)}},
-        "b": {"data": "", "patient": None, "scores": {"dice": 1.0}},
+        "a": {
+            "data": "hash",
+            "patient": 3,
+            "scores": {"dice": {"left": 0.8, "right": 0.6}, "hd95": {"left": None, "right": None}},
+            "counts": {"left": [1, 2, 3, 4]},
+        },
+        "b": {"data": "", "patient": None, "scores": {"dice": {"left": 1.0, "right": None}}, "counts": {}},
     }
+
+
+def rows(values: list[tuple[float | None, float | None]], counts: list[int] | None = None) -> dict[str, Any]:
+    """A manifest of cases with two structures; of the second perhaps voxel counts."""
+    return {
+        "held_out": {
+            f"case{index}": {"scores": {"dice": {"a": a, "b": b}}, **({"counts": {"b": counts}} if counts else {})}
+            for index, (a, b) in enumerate(values)
+        }
+    }
+
+
+def test_versions_are_compared_on_the_structures_that_both_have_a_value_for() -> None:
+    """The champion was scored on a difficult structure as well: its mean over all structures is lower, and no worse."""
+    champion, new = rows([(0.9, 0.3)] * 8), rows([(0.85, None)] * 8)
+    verdict = compare(new, champion, "dice", higher_is_better=True)
+    assert verdict.worse and verdict.difference == pytest.approx(-0.05)
+
+
+def test_finding_nothing_where_there_is_nothing_is_right() -> None:
+    """No reference holds b: the champion finds some in every case (Dice 0), the new version none (no Dice)."""
+    champion, new = rows([(0.9, 0.0)] * 8, [0, 7, 0, 93]), rows([(0.9, None)] * 8, [0, 0, 0, 100])
+    assert compare(new, champion, "dice", higher_is_better=True).difference == pytest.approx(0.5)
+    verdict = compare(champion, new, "dice", higher_is_better=True)
+    assert verdict.worse and verdict.difference == pytest.approx(-0.5)
 
 
 def test_the_scans_of_one_patient_count_as_one() -> None:

@@ -22,12 +22,14 @@ GOOD = {f"case{index}": 0.90 + index / 1000 for index in range(10)}
 BAD = {case: value - 0.05 + (index % 3) / 100 for index, (case, value) in enumerate(GOOD.items())}
 
 
-def registered(run: Run, dice: dict[str, float], seed: int) -> dict[str, Any]:
+def registered(
+    run: Run, dice: dict[str, float], seed: int, counts: dict[str, list[int]] | None = None
+) -> dict[str, Any]:
     """Do the step with its tracker, and give what it left."""
     assert run.workflow.tracking is not None
     run.tracker = run.workflow.tracking.build()
     run.tracker.start(run)
-    do_steps(run, dice, seed)
+    do_steps(run, dice, seed, counts)
     step = Register()
     step.do(run)
     run.tracker.finish("FINISHED")
@@ -51,7 +53,7 @@ def test_the_first_version_is_champion(new_run: NewRun, uri: str) -> None:
     assert said(run).count("\n") == 1 and "brain version 1 is now champion" in said(run)
     package = read_package(store(uri).fetch("models:/brain@champion"))
     assert package.hash == outcome["hash"] == read_package(run.package).hash
-    assert package.facts["held_out"]["case0"]["scores"]["dice"] == pytest.approx(0.90)
+    assert package.facts["held_out"]["case0"]["scores"]["dice"]["anterior"] == pytest.approx(0.90)
 
 
 def test_a_worse_version_is_challenger_and_a_better_one_champion(new_run: NewRun, uri: str) -> None:
@@ -178,6 +180,36 @@ def judged(run: Run, dice: dict[str, float], seed: int, verdict: str) -> dict[st
     run.tracker.finish("FINISHED")
     outcome: dict[str, Any] = run.read("register.json")
     return outcome
+
+
+@pytest.mark.parametrize(
+    ("posterior", "rule", "champion", "word"),
+    [
+        ([0, 0, 50, 950], "if-not-worse", False, "the model finds nothing of 'posterior' in the 10 held-out cases"),
+        ([0, 60, 50, 890], "if-not-worse", False, "no better than an empty mask for 'posterior' (Dice 0.0000)"),
+        ([40, 10, 10, 940], "if-not-worse", True, "there was no other champion"),
+        ([0, 0, 0, 1000], "if-not-worse", True, "there was no other champion"),
+        ([0, 0, 50, 950], "always", True, "the model finds nothing of 'posterior'"),
+    ],
+)
+def test_a_model_that_is_worth_nothing_is_no_champion_though_it_is_the_first(
+    new_run: NewRun,
+    uri: str,
+    monkeypatch: pytest.MonkeyPatch,
+    posterior: list[int],
+    rule: str,
+    champion: bool,
+    word: str,
+) -> None:
+    run = new_run(registry={"name": "brain", "promote": rule})
+    outcome = registered(run, GOOD, 1, {"anterior": [40, 10, 10, 940], "posterior": posterior})
+    assert outcome["champion"] is champion and word in outcome["reason"] and word in said(run)
+    assert store(uri).version("models:/brain/1").aliases == ("champion" if champion else "challenger",)
+    assert run.remarks == ([] if champion else ["brain version 1 is challenger, not champion"])
+    from mlflow.tracking import MlflowClient
+
+    tags = MlflowClient(tracking_uri=uri).get_model_version("brain", "1").tags
+    assert word in tags["voxgraft.promotion"]
 
 
 BETTER = {case: value + 0.01 for case, value in GOOD.items()}

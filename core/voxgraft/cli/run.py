@@ -48,9 +48,10 @@ def run(
 
     done = run_workflow(checked, catalogue, folder, steps=wanted, fresh=not resume)
     if as_json:
-        click.echo(json.dumps({"run": str(done.folder), "package": str(done.package), **done.identity}))
+        document = {"run": str(done.folder), "package": str(done.package), "remarks": done.remarks, **done.identity}
+        click.echo(json.dumps(document))
     else:
-        click.echo(f"{folder}: done; the model is in {done.package}")
+        click.echo("; ".join([f"{folder}: done", f"the model is in {done.package}", *done.remarks]))
 
 
 def _table(document: dict[str, object]) -> str:

@@ -62,6 +62,7 @@ class Outcome:
         left_out: Scans that were not segmented, and why.
         failed: How many scans failed.
         version: The version of the model that segmented them.
+        model: The reference of that model.
         masks: The names that masks have in a scan's folder.
     """
 
@@ -72,6 +73,7 @@ class Outcome:
     left_out: list[str] = field(default_factory=list)
     failed: int = 0
     version: str = ""
+    model: str = MODEL
     masks: list[str] = field(default_factory=list)
 
     @property
@@ -84,7 +86,7 @@ class Outcome:
         return {
             "worklist": str(self.folder / "batch" / "report.html"),
             "masks": " and ".join(str(self.folder / "batch" / "*" / name) for name in self.masks),
-            "model": f"{MODEL}, version {self.version} (this run's: {self.folder / 'run' / 'package'})",
+            "model": f"{self.model}, version {self.version} (this run's: {self.folder / 'run' / 'package'})",
             "workflow": str(self.folder / "workflow.yaml"),
             "MLflow page": "MLFLOW_DISABLE_TELEMETRY=true "
             + shlex.join([_mlflow(), "ui", "--backend-store-uri", tracking_uri(self.folder)]),
@@ -137,8 +139,10 @@ def run_demo(out: Path, minutes: float, catalogue: Catalogue, progress: Progress
     _keep(outcome, "held-out heads", run.read("evaluate/scores.json"))
     with _timed(outcome, "segment the new patients", progress):
         store = registry(catalogue, tracking_uri(folder))
-        outcome.version = store.version(MODEL).version
-        batch = segment(store.fetch(MODEL), [data.dicom], folder / "batch", catalogue, progress=progress)
+        registered = run.read("register.json")  # after so short a training it may be no champion
+        outcome.model = MODEL if registered["champion"] else registered["reference"]
+        outcome.version = store.version(outcome.model).version
+        batch = segment(store.fetch(outcome.model), [data.dicom], folder / "batch", catalogue, progress=progress)
     outcome.failed = batch.failed
     outcome.masks = sorted(
         {path.name for scan in batch.scans for path in scan.outputs if path.name.startswith("mask.")}

@@ -81,6 +81,8 @@ def run_workflow(
             if _has_no_labels(one, workflow):
                 run.progress.say(f"{one.name}: skipped, a pretraining looks at no labels")
         _do(run, [one for one in chosen if not _has_no_labels(one, workflow)])
+        if run.remarks:
+            run.progress.say(f"{workflow.name}: {'; '.join(run.remarks)}")
     return run
 
 
@@ -93,6 +95,7 @@ def _do(run: Run, chosen: Sequence[Chosen[Step]]) -> None:
             why = _why_again(run, one.name, step)
             if why == []:
                 run.progress.say(f"{one.name}: unchanged, skipped{_made_with(run, one.name)}")
+                run.remarks += _record(run, one.name).get("remarks", [])
                 continue
             if why:
                 run.progress.say(f"{one.name}: again, {in_short(why)}")
@@ -100,8 +103,9 @@ def _do(run: Run, chosen: Sequence[Chosen[Step]]) -> None:
                 _track(run)
             start = time.monotonic()
             run.write(f"steps/{one.name}.json", {"made_from": run.made_from})
+            before = len(run.remarks)
             step.do(run)
-            _note(run, one.name, step, time.monotonic() - start)
+            _note(run, one.name, step, time.monotonic() - start, run.remarks[before:])
         status = "FINISHED"
     except KeyboardInterrupt:
         status = "KILLED"
@@ -212,11 +216,11 @@ def _made_with(run: Run, name: str) -> str:
     return f" (it was made with {in_short(changed)})" if changed else ""
 
 
-def _note(run: Run, name: str, step: Step, seconds: float) -> None:
+def _note(run: Run, name: str, step: Step, seconds: float, remarks: Sequence[str]) -> None:
     outputs = {_below(run, path): run.shared.contents.of(path) for path in step.outputs(run) if path.is_file()}
     packages = run.read("environment.json")["packages"]
     record = {"made_from": run.made_from, "packages": packages, "outputs": outputs, "seconds": round(seconds, 2)}
-    run.write(f"steps/{name}.json", record)
+    run.write(f"steps/{name}.json", {**record, "remarks": list(remarks)})
     run.progress.say(f"{name}: done in {seconds:.1f} s")
 
 

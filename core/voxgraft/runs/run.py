@@ -54,6 +54,9 @@ class Run:
     identity: dict[str, str] = field(default_factory=dict)
     """References other systems gave this run, such as `mlflow` -> run id; kept in `run.json`."""
 
+    remarks: list[str] = field(default_factory=list)
+    """What must not be overlooked; said once more in the last line of the run, and kept with the step that said it."""
+
     made_from: Mapping[str, Any] = field(default_factory=dict)
     """The identity of the step at hand, see `voxgraft.runs.identity`."""
 

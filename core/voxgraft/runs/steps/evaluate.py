@@ -27,6 +27,7 @@ from ...scoring.page.pictures import worst_slice
 from ...scoring.scores import Scores
 from ...scoring.structures import Structure
 from ...scoring.tables import gathered
+from ...scoring.worth import summed_up, worthless
 from ...valid import read_label
 from ...volume import Volume
 from ...writing import write
@@ -88,6 +89,8 @@ class Evaluate:
         if run.tracker is not None:
             for name in FILES:
                 run.tracker.file(run.folder / "evaluate" / name, "evaluate")
+        if worth := summed_up(worthless(scores)):
+            run.remarks.append(worth)
         metric, structures = next(iter(scores.document()["summary"].items()))
         mean = structures["mean"]
         if mean["mean"] is not None:

@@ -18,6 +18,7 @@ from ...places import without_places
 from ...scoring.page.page import about, write_page
 from ...scoring.pair import Counts
 from ...scoring.scores import Scores
+from ...scoring.worth import summed_up, worthless
 from ...yamlfile import dump
 from ..card import model_card
 from ..many import Member, folder_of, members_of, merged_documents, read_member
@@ -93,6 +94,8 @@ class Pool:
             if math.isfinite(one["mean"])
         }
         run.log(numbers, 0)
+        if worth := summed_up(worthless(whole)):
+            run.remarks.append(worth)
         metric, structures = next(iter(whole.summary.items()))
         mean, by = structures["mean"], found["spread"][metric]["mean"]
         low, high = mean["ci95"]
