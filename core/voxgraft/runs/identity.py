@@ -135,9 +135,7 @@ def _of_workflow(run: Run, independent_of: Mapping[str, str]) -> Iterator[Fact]:
         if isinstance(value, str) and (content := _content(value, run)) is not None:
             yield Fact(key, CONTENT + key, content)
         if key == "training.device":
-            from ..infer.device import choose_device
-
-            yield Fact(key, KIND + key, choose_device(value).type)
+            yield Fact(key, KIND + key, _device_kind(value))
     for key, chosen in components(run.workflow):
         yield Fact(key, CODE + key, _code(run, chosen.component))
     if not is_independent("model.encoder.weights", independent_of) and (found := _own_weights(run)):
@@ -189,6 +187,15 @@ def _content(value: str, run: Run) -> str | None:
         return run.shared.contents.of(path) if path.is_file() or value.startswith(FILE) else None
     except (OSError, ValueError):  # too long or not possible as a path
         return None
+
+
+def _device_kind(wanted: str) -> str:
+    from ..infer.device import choose_device
+
+    try:
+        return choose_device(wanted).type
+    except VoxGraftError:  # whoever needs the device says why
+        return "not there"
 
 
 def _own_weights(run: Run) -> str:

@@ -1,0 +1,351 @@
+"""What decides whether a step is done again: everything, less what its spec declares, with a reason each."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from schema_leaves import changes
+from test_valid import save
+
+from voxgraft.component import StepSpec
+from voxgraft.discovery import Catalogue
+from voxgraft.models import Resolver
+from voxgraft.progress import Progress
+from voxgraft.runs.identity import decisive, facts_of, in_short, is_independent, leaves, made_from, reasons
+from voxgraft.runs.run import Run
+from voxgraft.runs.steps import independent
+from voxgraft.workflow import Workflow, from_document
+
+STEPS = ("check", "plan", "prepare", "train", "evaluate", "guard", "register")
+NOT_OF_THE_WORKFLOW = ("case", "dataset", "before", "reader", "roles")
+
+
+def run_of(folder: Path, workflow: Workflow, catalogue: Catalogue) -> Run:
+    readers = catalogue.with_options("reader", workflow.data.reader_options)
+    return Run(folder, workflow, Resolver(readers, workflow.place), Progress(quiet=True))
+
+
+def identity(run: Run, name: str) -> dict[str, Any]:
+    return made_from(run, next(step for step in run.workflow.steps if step.name == name))
+
+
+def everything(folder: Path, catalogue: Catalogue, **sections: Any) -> Workflow:
+    """A workflow with every section."""
+    document = {
+        "name": "all",
+        "data": {"layout": {"use": "nnunet", "path": str(folder)}, "modality": "mr", "split": {"by": "patient"}},
+        "model": {"dims": 3, "encoder": {"use": "residual", "weights": "none"}, "decoder": "unet"},
+        "transfer": ["prune"],
+        "training": {"budget": "5 steps", "device": "cpu"},
+        "tracking": {"uri": "sqlite:///none.db"},
+        "registry": {"name": "all"},
+        "guard": "twin",
+        "steps": list(STEPS),
+        **sections,
+    }
+    return from_document(document, catalogue)
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    """Four cases of two channels in nnU-Net's folders."""
+    folder, rng = tmp_path / "Dataset001_X", np.random.default_rng(0)
+    for index in range(4):
+        for channel in range(2):
+            image = rng.normal(size=(6, 6, 6)).astype(np.float32)
+            save(folder / "imagesTr" / f"c{index}_{channel:04d}.nii.gz", image)
+        mask = np.zeros((6, 6, 6), np.uint8)
+        mask[1:3, 1:3, 1:3] = 1
+        save(folder / "labelsTr" / f"c{index}.nii.gz", mask)
+    document = {
+        "channel_names": {"0": "T1", "1": "FLAIR"},
+        "labels": {"background": 0, "x": 1},
+        "numTraining": 4,
+        "file_ending": ".nii.gz",
+    }
+    (folder / "dataset.json").write_text(json.dumps(document))
+    (folder / "splits_final.json").write_text(json.dumps([{"train": ["c0", "c1"], "val": ["c2", "c3"]}]))
+    return folder
+
+
+def specs(catalogue: Catalogue) -> dict[str, StepSpec[Any]]:
+    return {name: catalogue.get("step", name) for name in STEPS}
+
+
+@pytest.mark.filterwarnings("ignore:Pydantic serializer warnings")
+def test_every_option_counts_or_stands_on_the_list_of_what_cannot_matter(tmp_path, data, catalogue) -> None:
+    """Of every section and of every component that can stand in a slot, and for each step: a new option counts."""
+    start = everything(data, catalogue)
+    first = run_of(tmp_path / "run", start, catalogue)
+    dataset, shared = first.dataset, first.shared
+    seen: set[str] = set()
+
+    def facts(workflow: Workflow) -> list[Any]:
+        run = run_of(tmp_path / "run", workflow, catalogue)
+        run._dataset, run._others, run._shared = dataset, {}, shared
+        return facts_of(run, {"case": "is tried elsewhere", "dataset": "is tried elsewhere"})
+
+    for change in changes(start, catalogue):
+        before, after = facts(change.before), facts(change.after)
+        for name, spec in specs(catalogue).items():
+            kept = [{one.name: one.value for one in decisive(some, spec.independent_of)} for some in (before, after)]
+            again = kept[0] != kept[1]
+            assert again or is_independent(change.key, spec.independent_of), f"{name} does not see {change.key}"
+        seen.add(change.key)
+    assert len(seen) > 250
+    assert {"name", "data.split.fold", "training.optimiser.lr", "transfer.0.teacher", "data.readers.dicom.pet"} <= seen
+    own = tuple(
+        f"{one}" for one in ("name", "data", "model", "transfer", "training", "evaluation", "registry", "guard")
+    )
+    assert {key.split(".")[0] for key in seen} >= set(own)
+
+
+def test_what_is_declared_exists_and_has_a_reason(tmp_path, data, catalogue) -> None:
+    known = {change.key for change in changes(everything(data, catalogue), catalogue)}
+    lists = [*(spec.independent_of for spec in specs(catalogue).values()), independent.ARRAYS]
+    for declared in (*lists, independent.LABELS_OF_PACKAGE):
+        for key, reason in declared.items():
+            assert len(reason.split()) > 3, f"{key}: {reason}"
+            place = key.split(".")[0] in NOT_OF_THE_WORKFLOW
+            assert place or any(one == key or one.startswith(f"{key}.") for one in known), key
+
+
+def test_every_value_of_the_document_is_a_fact(tmp_path, data, catalogue) -> None:
+    workflow = everything(data, catalogue)
+    found = {fact.name: fact.value for fact in facts_of(run_of(tmp_path / "run", workflow, catalogue), {})}
+    assert {key: found[key] for key, _ in leaves(workflow.document())} == dict(leaves(workflow.document()))
+    assert all(f"the code of {key}" in found for key in ("data.modality", "model.encoder", "transfer.0", "steps.3"))
+    assert {"the code of the reader nifti", "VoxGraft", "case c0: images", "data set: splits"} <= set(found)
+
+
+def test_a_step_of_which_nothing_is_declared_depends_on_everything(tmp_path, data, catalogue) -> None:
+    spec = StepSpec(name="check", summary="", config=catalogue.get("step", "check").config, build=lambda options: None)
+    workflow = everything(data, catalogue)
+    names = []
+    for name in ("all", "other"):
+        run = run_of(tmp_path / "run", workflow.model_copy(update={"name": name}), catalogue)
+        names.append(
+            {fact.name: fact.value for fact in decisive(facts_of(run, spec.independent_of), spec.independent_of)}
+        )
+    assert reasons(names[1], names[0]) == ["name is other, was all"]
+
+
+def put_back(file: Path, content: bytes) -> None:
+    """Write a file anew with the size and the times that it had."""
+    stat = file.stat()
+    assert len(content) == stat.st_size
+    file.write_bytes(content)
+    os.utime(file, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+
+
+def flipped(content: bytes) -> bytes:
+    return content[:-1] + bytes([content[-1] ^ 1])
+
+
+def _image(data: Path) -> None:
+    file = data / "imagesTr" / "c1_0000.nii.gz"
+    put_back(file, flipped(file.read_bytes()))
+
+
+def _mask(data: Path) -> None:
+    file = data / "labelsTr" / "c1.nii.gz"
+    put_back(file, flipped(file.read_bytes()))
+
+
+def _names(data: Path) -> None:
+    file = data / "dataset.json"
+    put_back(file, file.read_bytes().replace(b'"x"', b'"y"'))
+
+
+def _channels(data: Path) -> None:
+    file = data / "dataset.json"
+    file.write_text(file.read_text().replace('"0": "T1", "1": "FLAIR"', '"0": "FLAIR", "1": "T1"'))
+
+
+def _splits(data: Path) -> None:
+    file = data / "splits_final.json"
+    put_back(file, file.read_bytes().replace(b'["c0", "c1"]', b'["c0", "c2"]'))
+
+
+@pytest.mark.parametrize("change", [_image, _mask, _names, _channels, _splits])
+@pytest.mark.parametrize("step", ["plan", "prepare", "train", "evaluate"])
+def test_every_file_of_a_data_set_counts_also_where_it_keeps_its_size_and_time(
+    tmp_path, data, catalogue, change: Callable[[Path], None], step: str
+) -> None:
+    workflow = everything(data, catalogue)
+    before = identity(run_of(tmp_path / "run", workflow, catalogue), step)
+    assert identity(run_of(tmp_path / "run", workflow, catalogue), step) == before
+    change(data)
+    assert identity(run_of(tmp_path / "run", workflow, catalogue), step) != before
+
+
+def test_the_same_data_elsewhere_are_the_same(tmp_path, data, catalogue) -> None:
+    """Moved, copied, touched: for training only the content counts; and where arrays and runs lie does not."""
+    before = identity(run_of(tmp_path / "run", everything(data, catalogue), catalogue), "train")
+    moved = data.rename(tmp_path / "elsewhere")
+    for file in moved.rglob("*.nii.gz"):
+        os.utime(file)
+    cached = {"cache": str(tmp_path / "cache"), "modality": "mr", "layout": {"use": "nnunet", "path": str(moved)}}
+    after = identity(run_of(tmp_path / "other", everything(moved, catalogue, data=cached), catalogue), "train")
+    assert reasons(after, before) == []
+
+
+def table(folder: Path, **columns: str) -> Path:
+    """A table of the four cases; a column is given by its cells, parted by blanks."""
+    rows = {"case": "c0 c1 c2 c3", "patient": "p0 p1 p2 p3", "split": "train train validation validation", **columns}
+    images = " ".join(f"{folder}/imagesTr/c{index}_0000.nii.gz" for index in range(4))
+    labels = " ".join(f"{folder}/labelsTr/c{index}.nii.gz" for index in range(4))
+    cells = {"image": images, "label": labels, **rows}
+    lines = [";".join(cells), *(";".join(row) for row in zip(*(text.split() for text in cells.values()), strict=True))]
+    (folder / "cases.csv").write_text("\n".join(lines))
+    return folder / "cases.csv"
+
+
+@pytest.mark.parametrize(
+    ("column", "cells", "steps"),
+    [
+        ("patient", "p0 p0 p2 p3", {"plan", "train", "evaluate"}),
+        ("split", "validation train train validation", {"plan", "train", "evaluate"}),
+        ("site", "a b b b", {"evaluate"}),
+    ],
+)
+def test_every_column_of_a_table_counts_where_it_can(tmp_path, data, catalogue, column, cells, steps) -> None:
+    layout = {"layout": {"use": "csv", "path": str(table(data, site="a a b b"))}, "modality": "mr"}
+    workflow = everything(data, catalogue, data={**layout, "labels": {"x": 1}, "split": {"by": "dataset"}})
+    names = ("plan", "train", "evaluate")
+    before = {name: identity(run_of(tmp_path / "run", workflow, catalogue), name) for name in names}
+    table(data, **{"site": "a a b b", column: cells})
+    after = {name: identity(run_of(tmp_path / "run", workflow, catalogue), name) for name in names}
+    assert {name for name in names if before[name] != after[name]} == steps
+
+
+def test_a_file_of_voxels_beside_a_header_counts(tmp_path, catalogue) -> None:
+    """Whatever it is called: the header of an image names it."""
+    for index in range(2):
+        header = "ObjectType = Image\nNDims = 3\nDimSize = 4 4 4\nElementSpacing = 1 1 1\nElementType = MET_UCHAR\n"
+        for kind in ("images", "labels"):
+            folder = tmp_path / kind
+            folder.mkdir(exist_ok=True)
+            (folder / f"c{index}.mhd").write_text(header + f"ElementDataFile = voxels{index}.raw\n")
+            (folder / f"voxels{index}.raw").write_bytes(bytes(64))
+    layout = {"use": "pairs", "path": str(tmp_path), "images": "images/*.mhd", "labels": "labels/*.mhd"}
+    layout.update(images="images", labels="labels")
+    workflow = everything(tmp_path, catalogue, data={"layout": layout, "modality": "mr", "labels": {"x": 1}})
+    before = identity(run_of(tmp_path / "run", workflow, catalogue), "plan")
+    put_back(tmp_path / "labels" / "voxels1.raw", bytes([1]) * 64)
+    after = identity(run_of(tmp_path / "run", workflow, catalogue), "plan")
+    assert reasons(after, before) == ["case c1: label changed"]
+
+
+def test_a_file_of_where_cases_count_counts(tmp_path, catalogue) -> None:
+    from test_valid import cases, flow
+
+    folder = cases(tmp_path / "data")
+    workflow = flow(folder, catalogue)
+    before = identity(run_of(tmp_path / "run", workflow, catalogue), "train")
+    file = next((folder / "valid").iterdir())
+    put_back(file, flipped(file.read_bytes()))
+    after = identity(run_of(tmp_path / "run", workflow, catalogue), "train")
+    assert [one for one in reasons(after, before) if "valid changed" in one]
+
+
+def test_weights_under_one_name_count_by_their_content(tmp_path, data, catalogue, monkeypatch) -> None:
+    file = tmp_path / "w.safetensors"
+    file.write_bytes(b"0123456789")
+    encoder = {"use": "residual", "weights": f"file:{file}"}
+    workflow = everything(data, catalogue, model={"dims": 3, "encoder": encoder, "decoder": "unet"})
+    before = identity(run_of(tmp_path / "run", workflow, catalogue), "train")
+    put_back(file, b"0123456780")
+    after = identity(run_of(tmp_path / "run", workflow, catalogue), "train")
+    assert reasons(after, before) == ["what is in model.encoder.weights changed"]
+
+
+@pytest.mark.parametrize(
+    ("section", "key"),
+    [
+        ({"model": {"start": "models:/base@champion", "encoder": "residual", "decoder": "unet"}}, "model.start"),
+        ({"transfer": [{"use": "distil", "teacher": "models:/base@champion"}]}, "transfer.0.teacher"),
+    ],
+)
+def test_an_alias_that_moves_counts_wherever_it_stands(tmp_path, data, catalogue, monkeypatch, section, key) -> None:
+    workflow = everything(data, catalogue, **section)
+    champion = ["one"]
+    named = type("Package", (), {"hash": property(lambda self: champion[0])})
+    monkeypatch.setattr(Resolver, "resolve", lambda self, reference: named())
+    before = identity(run_of(tmp_path / "run", workflow, catalogue), "train")
+    champion[0] = "two"
+    after = identity(run_of(tmp_path / "run", workflow, catalogue), "train")
+    assert reasons(after, before) == [f"what is in {key} changed"]
+    assert identity(run_of(tmp_path / "run", workflow, catalogue), "plan") == identity(
+        run_of(tmp_path / "run", workflow, catalogue), "plan"
+    )
+
+
+def test_the_code_of_a_plugin_counts_with_its_helpers(tmp_path, monkeypatch) -> None:
+    from voxgraft.runs.code import source_hash
+
+    site = tmp_path / "site"
+    site.mkdir()
+    (site / "ident_plugin.py").write_text("def work():\n    from ident_helper import power\n    return power\n")
+    (site / "ident_helper.py").write_text("from ident_deeper import power\n")
+    (site / "ident_deeper.py").write_text("power = 1\n")
+    (site / "ident_stranger.py").write_text("power = 1\n")
+    monkeypatch.syspath_prepend(str(site))
+    first = source_hash("ident_plugin", "some-plugin")
+    (site / "ident_stranger.py").write_text("power = 2\n")
+    assert source_hash("ident_plugin", "some-plugin") == first
+    (site / "ident_deeper.py").write_text("power = 2\n")
+    assert source_hash("ident_plugin", "some-plugin") != first
+
+
+def test_tables_inside_a_package_are_code(tmp_path, monkeypatch) -> None:
+    from voxgraft.runs.code import source_hash
+
+    package = tmp_path / "ident_package"
+    package.mkdir()
+    (package / "__init__.py").write_text("")
+    (package / "terms.json").write_text("{}")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    first = source_hash("ident_package")
+    (package / "__pycache__").mkdir()
+    (package / "__pycache__" / "x.pyc").write_bytes(b"x")
+    assert source_hash("ident_package") == first
+    (package / "terms.json").write_text('{"a": 1}')
+    assert source_hash("ident_package") != first
+
+
+def test_another_voxgraft_and_another_plugin_count_for_every_step_that_they_take_part_in(
+    tmp_path, data, catalogue, monkeypatch
+) -> None:
+    workflow = everything(data, catalogue)
+    before = {name: identity(run_of(tmp_path / "run", workflow, catalogue), name) for name in STEPS}
+    monkeypatch.setattr("voxgraft.runs.identity.version_of", lambda name: "9.9")
+    for name in STEPS:
+        (told,) = reasons(identity(run_of(tmp_path / "run", workflow, catalogue), name), before[name])
+        assert told.startswith("VoxGraft is 9.9 (") and ", was " in told
+    monkeypatch.undo()
+    real = sys.modules["voxgraft.runs.identity"].source_hash
+    monkeypatch.setattr(
+        "voxgraft.runs.identity.source_hash",
+        lambda module, distribution="": "f" * 64 if module.endswith("modalities") else real(module, distribution),
+    )
+    told = {
+        name: reasons(identity(run_of(tmp_path / "run", workflow, catalogue), name), before[name]) for name in STEPS
+    }
+    assert {name for name in STEPS if told[name]} == {"check", "plan", "prepare", "train", "evaluate", "guard"}
+    assert all("the code of data.modality is" in text for texts in told.values() for text in texts)
+
+
+def test_reasons_are_few_and_causes_come_before_what_follows() -> None:
+    now = {"a": 1, "b": True, "c": None, "d": 4, "what an earlier step left, plan.json,": "x"}
+    before = {"a": 0, "b": False, "c": "q", "d": 3, "what an earlier step left, plan.json,": "y"}
+    found = reasons(now, before)
+    assert in_short(found) == "a is 1, was 0; b is true, was false; c is none, was q; and 1 more"
+    assert in_short(found[-1:]) == "what an earlier step left, plan.json, changed"
