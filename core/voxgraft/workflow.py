@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from annotated_types import MinLen
-from pydantic import Field, ValidationError, model_validator
+from pydantic import AfterValidator, Field, ValidationError, model_validator
 
 from .config import Config
 from .data.section import Data
@@ -21,14 +21,23 @@ from .yamlfile import Lines, Loc, load, parse
 STEPS = ("check", "plan", "prepare", "train", "evaluate", "register")
 
 
+def _names_a_folder(name: str) -> str:
+    if not name.strip(" .") or any(letter in "/\\" or ord(letter) < 32 for letter in name):
+        raise ValueError(
+            f"{name!r} cannot name the folder of a run: leave out slashes and control characters, and write more "
+            "than dots"
+        )
+    return name
+
+
 class Workflow(Config):
     """One run, from labelled images to a registered model."""
 
     voxgraft: Literal[1] = 1
     """The version of the file format."""
 
-    name: Annotated[str, MinLen(1)]
-    """The name of the run."""
+    name: Annotated[str, MinLen(1), AfterValidator(_names_a_folder)]
+    """The name of the run, and of its folder below `runs`."""
 
     data: Data
     model: Model

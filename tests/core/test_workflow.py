@@ -173,7 +173,7 @@ def test_the_schema_accepts_the_good_file_and_refuses_bad_ones(workflow, catalog
     assert list(validator.iter_errors(document))
 
 
-@pytest.mark.parametrize("name", ["../../x", "a/b", "..", "a\\b", " . ", "a\nb", "x" * 101, "/tmp/x"])
+@pytest.mark.parametrize("name", ["../../x", "a/b", "..", "a\\b", " . ", "a\nb", "/tmp/x"])
 def test_a_name_that_leads_out_of_the_folder_of_runs_is_refused(workflow, catalogue, name) -> None:
     document, _ = load(workflow())
     with pytest.raises(WorkflowError, match="name"):
