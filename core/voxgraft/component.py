@@ -117,11 +117,15 @@ class LayoutSpec(Component[C, Layout]):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModalitySpec(Component[C, Modality]):
-    """A kind of image, with the DICOM modality codes it stands for."""
+    """A kind of image, with the DICOM modality codes it stands for, and the channels that one file of it may hold.
+
+    A data set whose layout names no channels, and whose images have as many, has these.
+    """
 
     kind = "modality"
 
     dicom: tuple[str, ...] = ()
+    channels: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
 
     from ..data.cases import Dataset
     from ..data.check import Findings
@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from ..workflow import Workflow
 
 COLOURS = {"error": "red", "warning": "yellow", "repair": "cyan", "note": "white"}
-SHOWN = 3
-"""Cases of one kind of problem that are shown one by one; --json has them all."""
 
 
 @click.command()
@@ -118,7 +116,9 @@ def _check_beside(dataset: Dataset, workflow: Workflow, models: Resolver) -> Non
 
 def _show(target: Path, findings: Findings) -> None:
     """A table on a terminal, plain lines elsewhere, the worst first; then the verdict."""
-    groups = _grouped(findings.problems)
+    from ..data.checks.problem import grouped
+
+    groups = grouped(findings.problems)
     if groups and sys.stdout.isatty():
         from rich.console import Console
         from rich.table import Table
@@ -137,26 +137,6 @@ def _show(target: Path, findings: Findings) -> None:
     for line in _figures(findings):
         click.echo(line)
     click.echo(f"{target}: {_verdict(findings)}")
-
-
-def _grouped(problems: Sequence[CaseProblem]) -> list[tuple[CaseProblem, str]]:
-    """Each problem with its case; many of one kind are told by the first of them."""
-    from ..data.checks.problem import listed
-
-    alike: dict[tuple[str, str], list[CaseProblem]] = {}
-    for problem in problems:
-        alike.setdefault((problem.severity, problem.code), []).append(problem)
-    rows: list[tuple[CaseProblem, str]] = []
-    for group in alike.values():
-        single = [one for one in group if one.case is None]
-        named = [one for one in group if one.case is not None]
-        rows += [(one, "") for one in single]
-        cases = list(dict.fromkeys(one.case or "" for one in named))
-        if len(cases) <= SHOWN:
-            rows += [(one, one.case or "") for one in named]
-        else:
-            rows.append((named[0], f"{cases[0]} and {len(cases) - 1} more ({listed(cases[1:], 4)})"))
-    return rows
 
 
 def _figures(findings: Findings) -> Iterator[str]:

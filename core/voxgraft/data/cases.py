@@ -237,6 +237,7 @@ class Dataset:
         optional: The channels that a case may lack.
         splits: The splits that come with the data set, one for each fold.
         described: By which descriptions of series each channel was chosen; empty where they were not.
+        names_patients: The layout says who the patient of a case is, even where each has one case.
     """
 
     cases: tuple[Case, ...]
@@ -247,6 +248,7 @@ class Dataset:
     optional: tuple[str, ...] = ()
     splits: tuple[Split, ...] = ()
     described: tuple[Described, ...] = ()
+    names_patients: bool = False
 
     @property
     def align(self) -> Align | None:

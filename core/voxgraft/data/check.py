@@ -138,19 +138,19 @@ def _judge(
         yield CaseProblem(problem.code, problem.severity, None, problem.message)
     yield from _missing(looks, workflow)
     yield from judge_values(dataset, looks)
-    yield from judge_channels(dataset, looks, named=workflow is not None)
+    yield from judge_channels(dataset, looks, workflow)
     yield from judge_grids(looks)
     yield from judge_intensities(looks)
     yield from judge_structures(dataset, looks)
     yield from judge_sides(dataset, looks)
     yield from judge_copies(looks, split)
-    yield from judge_patients(dataset.cases)
+    yield from judge_patients(dataset)
     yield from judge_identity(dataset, looks)
     if workflow is not None:
         yield from judge_modality(dataset, looks, workflow)
         yield from judge_mirroring(dataset.labels, workflow)
     if split is not None:
-        yield from judge_split(dataset, looks, split)
+        yield from judge_split(dataset, looks, split, workflow.data.spacing if workflow is not None else None)
 
 
 def _missing(looks: Sequence[Look], workflow: Workflow | None) -> Iterator[CaseProblem]:

@@ -9,9 +9,11 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Literal
 
+from ..component import ModalitySpec
 from ..discovery import Catalogue
 from ..errors import BrokenPlugin, DataError, VoxGraftError
 from ..interfaces import Layout, ReadsImages
+from ..reading import find
 from ..slot import Chosen
 from ..spelling import composed
 from ..workflow import Workflow
@@ -33,11 +35,33 @@ def find_dataset(workflow: Workflow, catalogue: Catalogue) -> Dataset:
     data = workflow.data
     readers = catalogue.with_options("reader", data.reader_options)
     dataset = without(read_layout(data.layout, readers), data.leave_out)
+    dataset = replace(dataset, channels=_channels_of(dataset, workflow, readers))
     labels = labels_of(data, dataset.labels, dataset.bounded)
     if labels is None and dataset.bounded and workflow.supervised:
         raise DataError("data.labels: name the structures; the layout has files that say where cases count")
     dataset = replace(dataset, labels=labels, optional=_optional_of(data, dataset))
     return replace(dataset, cases=tuple(with_rater(case, data.raters) for case in dataset.cases))
+
+
+def _channels_of(dataset: Dataset, workflow: Workflow, readers: Catalogue) -> tuple[str, ...]:
+    """The names of channels: the layout's, or those of the modality where the first image that can be read has them."""
+    usual = channels_of(workflow)
+    if dataset.channels != Dataset(()).channels or not usual:
+        return dataset.channels
+    for case in dataset.cases:
+        try:
+            items = [item for item in find(case.present[0], readers) if item.kind == "image" and not item.errors]
+        except VoxGraftError:  # it is named when it is read
+            continue
+        if items:
+            return usual if items[0].channels == len(usual) else dataset.channels
+    return dataset.channels
+
+
+def channels_of(workflow: Workflow) -> tuple[str, ...]:
+    """The channels that one file of the workflow's modality may hold; empty where it says none."""
+    spec = workflow.data.modality.component
+    return spec.channels if isinstance(spec, ModalitySpec) else ()
 
 
 def without(dataset: Dataset, names: Sequence[str]) -> Dataset:

@@ -5,16 +5,19 @@ from __future__ import annotations
 import math
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
-from ..data.cases import Dataset, Labels
+from ..data.cases import Dataset
+from ..data.checks.problem import CaseProblem
 from ..data.checks.sides import judge_mirroring
 from ..data.plan import Plan
 from ..discovery import Catalogue
+from ..files import read_json
 from ..infer.device import choose_device
 from ..interfaces import Loss
 from ..model.needs import check_transfer
@@ -26,7 +29,7 @@ from ..train.begin import begin
 from ..train.targets import deep_loss
 from ..workflow import Workflow
 from .run import Run
-from .steps.plan import PlanStep, labels_of_run
+from .steps.plan import PlanStep, doubts_of, labels_of_run
 
 
 def dry_run(workflow: Workflow, catalogue: Catalogue) -> dict[str, Any]:
@@ -45,6 +48,10 @@ def dry_run(workflow: Workflow, catalogue: Catalogue) -> dict[str, Any]:
         run = Run(Path(scratch), workflow, models, Progress(quiet=True))
         PlanStep().do(run)
         plan, split, labels = run.plan, run.split, labels_of_run(run)
+        problems = [
+            *judge_mirroring(labels, workflow),
+            *doubts_of(read_json(run.folder / "fingerprint.json"), plan, split, run.dataset.labels or labels),
+        ]
     device = choose_device(workflow.training.device)
     begun = begin(workflow, plan, models)
     network = begun.context.network.to(device)
@@ -74,13 +81,12 @@ def dry_run(workflow: Workflow, catalogue: Catalogue) -> dict[str, Any]:
         "training": length + _times(workflow, run.dataset),
         "memory": f"about {memory / 2**30:.2f} GiB while training",
         "steps": ", ".join(step.name for step in workflow.steps),
-        **_warned(workflow, labels),
+        **_warned(problems),
     }
 
 
-def _warned(workflow: Workflow, labels: Labels) -> dict[str, str]:
-    """What of the workflow itself `check` warns of as well, for the structures of these labels."""
-    problems = [*judge_mirroring(labels, workflow)]
+def _warned(problems: Sequence[CaseProblem]) -> dict[str, str]:
+    """What `check` warns of as well."""
     return {"warnings": "; ".join(f"{one.message} ({one.mend})" for one in problems)} if problems else {}
 
 

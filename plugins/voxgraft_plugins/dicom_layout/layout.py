@@ -210,6 +210,7 @@ class DicomLayout:
             tuple(self._problems),
             optional=config.optional,
             described=_described(config),
+            names_patients=True,
         )
 
     def _ids(self, items: Sequence[Item]) -> list[str]:

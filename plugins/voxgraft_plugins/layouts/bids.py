@@ -72,7 +72,7 @@ class BidsLayout:
             )
             for name in names
         )
-        return Dataset(cases, config.suffixes, self._labels(masks), self._notes(subjects, cases))
+        return Dataset(cases, config.suffixes, self._labels(masks), self._notes(subjects, cases), names_patients=True)
 
     def _images(self, subject: Path) -> list[Named]:
         sessions = [path for path in _entries(subject) if path.is_dir() and path.name.startswith("ses-")]

@@ -44,7 +44,8 @@ class DecathlonLayout:
             for name, (image, label) in files.items()
         )
         known = {path for pair in files.values() for path in pair}
-        return Dataset(cases, channels, _labels(document, folder), tuple(_unlisted(folder, known)))
+        labels, notes = _labels(document, folder), tuple(_unlisted(folder, known))
+        return Dataset(cases, channels, labels, notes, names_patients=self._config.patient is not None)
 
 
 def _unlisted(folder: Path, known: set[Path | None]) -> list[str]:

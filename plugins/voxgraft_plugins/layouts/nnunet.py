@@ -57,7 +57,8 @@ class NnunetLayout:
         )
         notes = _notes(document, folder, {label for _, label in files.values()})
         labels, more = labels_in(document.get("labels"), document.get("regions_class_order"), place)
-        return Dataset(cases, channels, labels, (*notes, *more), splits=self._splits(ids))
+        told, splits = self._config.patient is not None, self._splits(ids)
+        return Dataset(cases, channels, labels, (*notes, *more), splits=splits, names_patients=told)
 
     def _splits(self, ids: Mapping[str, str]) -> tuple[Split, ...]:
         path = self._config.splits or self._config.path / SPLITS

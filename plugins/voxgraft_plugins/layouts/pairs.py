@@ -71,7 +71,9 @@ class PairsLayout:
             )
             for name in names
         )
-        return Dataset(cases, config.channels or tuple(channels), None, self._notes(names, channels, labels, valid))
+        notes = self._notes(names, channels, labels, valid)
+        told = config.patient is not None or any("patient" in one for one in places.values())
+        return Dataset(cases, config.channels or tuple(channels), None, notes, names_patients=told)
 
     def _complain_of_unlabelled(self, names: list[str], labels: Found) -> None:
         missing = [name for name in names if name not in labels.files]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from voxgraft.data.cases import Case, Dataset, ImageRef, Split
@@ -20,6 +21,9 @@ PARTS = {
     **dict.fromkeys(("test", "testing", "ts"), "test"),
 }
 """What a column `split` may say, whatever its case."""
+
+PATIENT = ("patient", "patientid", "patientname", "subject", "subjectid", "participant", "participantid", "mrn")
+"""What the column of patients is called, without case, blanks and marks."""
 
 VALID = "valid"
 """The usual column of files that say where cases count."""
@@ -54,13 +58,19 @@ class CsvLayout:
         ]
         self._complain(rows, images, labels)
         ids = self._ids(table, rows, images)
-        known = {*images, *labels, *valid, "case", "patient", "split"}
+        patient = next((column for column in table.columns if _plain(column) in PATIENT), "")
+        known = {*images, *labels, *valid, "case", patient, "split"}
         cases = tuple(
-            _case(name, row, paths, (images, labels, valid), facts_of(row, known))
+            replace(
+                _case(name, row, paths, (images, labels, valid), facts_of(row, known)),
+                patient=_of(row, patient) or name,
+            )
             for name, row, paths in zip(ids, table.rows, rows, strict=True)
         )
         splits, notes = self._splits(table, ids)
-        return Dataset(cases, channels, None, (*table.notes, *notes), splits=splits)
+        if patient not in ("", "patient"):
+            notes.append(f"the column {patient!r} of the table says who the patients are")
+        return Dataset(cases, channels, None, (*table.notes, *notes), splits=splits, names_patients=bool(patient))
 
     def _columns(self, table: Table, wanted: Sequence[str] | None, usual: str) -> tuple[str, ...]:
         if wanted is None:
@@ -130,6 +140,16 @@ class CsvLayout:
         return (Split(tuple(parts["train"]), tuple(parts["validation"])),), notes
 
 
+def _plain(column: str) -> str:
+    return "".join(part for part in column.casefold() if part.isalnum())
+
+
+def _of(row: Mapping[str, str], column: str) -> str:
+    """What stands in a column; nothing where nothing is known."""
+    text = row.get(column, "")
+    return "" if text.casefold() in MISSING else text
+
+
 def _case(
     name: str,
     row: Mapping[str, str],
@@ -143,7 +163,7 @@ def _case(
     masks = {one.removeprefix("label_"): ImageRef(path) for one in labels if (path := paths[one]) is not None}
     return Case(
         id=name,
-        patient=row.get("patient") or name,
+        patient=name,
         images=tuple(None if (path := paths[one]) is None else ImageRef(path) for one in images),
         label=next(iter(masks.values()), None) if len(labels) == 1 else None,
         facts=facts,

@@ -41,6 +41,7 @@ def voxgraft_modalities() -> list[ModalitySpec[Any]]:
             name="rgb",
             summary="Colour photographs: 0..255 to ImageNet's mean and deviation",
             dicom=("OP", "ES", "XC", "GM", "SM"),
+            channels=("red", "green", "blue"),
             config=_rgb_config,
             build=_rgb,
         ),

@@ -95,7 +95,7 @@ def loose(path: Path, items: Sequence[Item]) -> Dataset:
         name = name if taken[name] == 1 else f"{name}-{taken[name]}"
         patient = _hash(item.patient) if item.patient else name
         cases.append(Case(name, patient, (ImageRef(item.path, item.series, () if item.errors else item.files),)))
-    return Dataset(tuple(cases))
+    return Dataset(tuple(cases), names_patients=any(item.patient for item in items))
 
 
 def _hash(text: str) -> str:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from ...errors import DataError
-from ..cases import Case, Dataset, Split
+from ..cases import Dataset, Split
 from ..dataset import split_of
+from .learnable import Marked, judge_learnable
 from .problem import CaseProblem, counted, listed
 
 if TYPE_CHECKING:
@@ -25,10 +25,11 @@ _VISIT = re.compile(
 )
 
 
-def judge_patients(cases: Sequence[Case]) -> Iterator[CaseProblem]:
-    """Names of patients that may be one patient's; a layout that tells no patients at all."""
+def judge_patients(dataset: Dataset) -> Iterator[CaseProblem]:
+    """Names of patients that may be one patient's; a layout that does not say who the patients are."""
+    cases = dataset.cases
     own = [case for case in cases if case.patient == case.id]
-    if len(cases) > 1 and len(own) == len(cases):
+    if len(cases) > 1 and len(own) == len(cases) and not dataset.names_patients:
         message = "nothing tells the patients apart, so each case counts as a patient of its own"
         yield CaseProblem("no-patients", "note", None, message)
     first = {case.patient: case.id for case in reversed(cases)}
@@ -98,22 +99,22 @@ def judge_given_splits(dataset: Dataset) -> Iterator[CaseProblem]:
             yield CaseProblem("patient-in-both", "error", None, message)
 
 
-def judge_split(dataset: Dataset, looks: Sequence[Look], split: Split) -> Iterator[CaseProblem]:
-    """Is there enough in each part of the split, and every structure in both."""
+def judge_split(
+    dataset: Dataset, looks: Sequence[Look], split: Split, spacing: Sequence[float] | None = None
+) -> Iterator[CaseProblem]:
+    """Is there enough in each part of the split, every structure in both, and none too small for the network.
+
+    Args:
+        spacing: Millimetres that the workflow gives the network's voxels.
+    """
     patients = {case.id: case.patient for case in dataset.cases}
     held_out = len({patients[name] for name in split.validation})
     if held_out < FEW:
         message = f"{counted(held_out, 'patient')} would validate: the figures will depend on who that is"
         yield CaseProblem("small-validation", "note", None, message)
-    parts: dict[str, Counter[int]] = {"train": Counter(), "validation": Counter()}
-    train, validation = set(split.train), set(split.validation)
-    for look in looks:
-        if look.mask is not None and look.case.id in train | validation:
-            parts["train" if look.case.id in train else "validation"].update(look.mask.structures.keys())
-    for label in dataset.labels.items if dataset.labels else ():
-        seen = [name for name, found in parts.items() if found[label.value]]
-        if len(seen) == 1:
-            where = "be learnt" if seen == ["validation"] else "be judged"
-            lacking = "training" if seen == ["validation"] else "validation"
-            message = f"the structure {label.name!r} is in no {lacking} case of this fold, and cannot {where}"
-            yield CaseProblem("one-sided-structure", "warning", None, message)
+    cases = {
+        look.case.id: Marked({value: one.voxels for value, one in look.mask.structures.items()}, look.spacing)
+        for look in looks
+        if look.mask is not None and look.spacing
+    }
+    yield from judge_learnable(dataset.labels, cases, split, spacing)

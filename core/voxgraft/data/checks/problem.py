@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from typing import Literal
 
 Severity = Literal["error", "warning", "repair", "note"]
@@ -33,6 +33,33 @@ class CaseProblem:
     def mend(self) -> str:
         """What to do about it; empty where the message says all there is to say."""
         return MENDS.get(self.code, UNREADABLE if self.severity == "error" else "")
+
+
+SHOWN = 3
+"""Problems of one kind that concern no single case and are shown by themselves."""
+
+
+def grouped(problems: Sequence[CaseProblem]) -> list[tuple[CaseProblem, str]]:
+    """One of each kind with the cases that have it: one line for a person, however many there are.
+
+    Returns:
+        The problem to show, and its cases with their number; empty where it concerns the data set as a whole.
+    """
+    alike: dict[tuple[str, str, bool], list[CaseProblem]] = {}
+    for problem in problems:
+        alike.setdefault((problem.severity, problem.code, problem.case is None), []).append(problem)
+    rows: list[tuple[CaseProblem, str]] = []
+    for (_, _, single), group in alike.items():
+        if single and len(group) > SHOWN:
+            more = replace(group[0], message=f"{group[0].message}; and {len(group) - 1} more of this kind")
+            rows.append((more, ""))
+        elif single:
+            rows += [(one, "") for one in group]
+        else:
+            cases = list(dict.fromkeys(one.case or "" for one in group))
+            several = f"{len(cases)} cases ({listed(cases)}), the first" if len(cases) > 1 else cases[0]
+            rows.append((group[0], several))
+    return rows
 
 
 def counted(number: int, what: str) -> str:
@@ -82,7 +109,7 @@ MENDS: dict[str, str] = {
     "geometry-mismatch": "give it the image's geometry if it was drawn on these voxels; else resample it onto it",
     "valid-region-mismatch": "draw it on the image's voxels, or voxgraft convert FILE NEW --reference IMAGE --resample",
     "channel-mismatch": "bring the channels onto one grid: data.layout.align, or voxgraft convert --reference",
-    "channel-count": "name all channels (data.layout.channels: [red, green, blue]), or name the case in data.leave_out",
+    "channel-count": "name all channels under data.layout.channels, save the image like the others, or leave it out",
     "same-channels": "put the right file in the place of one channel",
     "mixed-dimensions": "train on one kind at a time",
     "dims": "set model.dims to 2",
@@ -125,13 +152,15 @@ MENDS: dict[str, str] = {
     "turned-image": "remove all but one, or give them one patient",
     "near-duplicate": "look at them side by side; give them one patient if it is one",
     "same-label": "put the right mask in the place of the copy",
-    "similar-patients": "tell the patients with data.layout.patient, such as '{patient}_{rest}'",
-    "no-patients": "tell the patients with data.layout.patient if some were scanned more than once",
+    "similar-patients": "say who is who: data.layout.patient, such as '{patient}_{rest}', or a column patient",
+    "no-patients": "say who the patients are where some were scanned more than once: data.layout.patient, or a column",
     "unusable-split": "say data.split.by: patient, or mend the split",
     "patient-in-both": "give each patient to one part of the split",
     "few-patients": "lower data.split.folds, or add patients",
     "small-validation": "take fewer folds, or read the figures of all folds together",
     "one-sided-structure": "choose another data.split.seed",
+    "one-training-case": "add cases, or lower data.split.folds",
+    "lost-structure": "set a finer data.spacing, or take the structure out of data.labels",
     # people
     "names-in-header": "voxgraft deidentify before the data leave the house",
     "text-in-header": "blank the field before the data leave the house",

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from ..cases import Dataset
+from ..dataset import channels_of
 from .problem import CaseProblem, Severity, counted
 
 if TYPE_CHECKING:
@@ -18,8 +19,9 @@ NAMES = {"ct": "CT", "mr": "MR", "mri": "MR", "t1": "MR", "t2": "MR", "flair": "
 """Names that data sets give to channels, and the DICOM modality they mean."""
 
 
-def judge_channels(dataset: Dataset, looks: Sequence[Look], named: bool) -> Iterator[CaseProblem]:
-    """Against the names of channels where the layout gives them, else against what most images have."""
+def judge_channels(dataset: Dataset, looks: Sequence[Look], workflow: Workflow | None) -> Iterator[CaseProblem]:
+    """Against the names of channels where a workflow is there, else against what most images have."""
+    named = workflow is not None
     read = [look for look in looks if look.channels]
     if not read:
         return
@@ -30,8 +32,14 @@ def judge_channels(dataset: Dataset, looks: Sequence[Look], named: bool) -> Iter
     for look in read:
         lacking = look.case.images.count(None)  # channels that a case may lack
         if len(look.channels) != expected - lacking and (named or not lacking):
-            message = f"the image has {counted(len(look.channels), 'channel')}, and {where} {expected}"
+            message = f"the image has {_channels(len(look.channels), workflow)}, and {where} {expected}"
             yield CaseProblem("channel-count", severity, look.case.id, message)
+
+
+def _channels(number: int, workflow: Workflow | None) -> str:
+    """So many channels; one is called grey where the workflow is for colours."""
+    colours = workflow is not None and len(channels_of(workflow)) > 1
+    return "1 channel (it is grey)" if number == 1 and colours else counted(number, "channel")
 
 
 def judge_voxels(look: Look, codes: Sequence[str]) -> Iterator[CaseProblem]:

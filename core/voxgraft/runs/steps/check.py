@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ...data.check import check_dataset
-from ...data.checks.problem import CaseProblem, counted
+from ...data.checks.problem import CaseProblem, counted, grouped
 from ...errors import DataError
 from ...model.needs import check_start, check_transfer
 from ..run import Run
@@ -23,11 +23,8 @@ class Check:
         check_start(run.workflow, run.models)
         findings = check_dataset(run.dataset, run.catalogue, run.workflow, run.progress, run.folder)
         run.write("check.json", findings.document())
-        told = [problem for problem in findings.problems if problem.severity != "note"]
-        for problem in told[:5]:
-            run.progress.say(f"check: {problem.severity}: {_named(problem)}")
-        if len(told) > 5:
-            run.progress.say(f"check: and {len(told) - 5} more, in {run.folder / 'check.json'}")
+        for problem, cases in grouped([problem for problem in findings.problems if problem.severity != "note"]):
+            run.progress.say(f"check: {problem.severity}: {cases + ': ' if cases else ''}{problem.message}")
         if not findings.ok:
             run.folder.joinpath("steps", "check.json").unlink(missing_ok=True)
             first = findings.errors[0]

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from ...data.beside import cases_by_key, deal, labels_together
 from ...data.cases import Case, Label, Labels, Split, draw
+from ...data.checks.learnable import Marked, empty_masks, judge_learnable
+from ...data.checks.problem import CaseProblem, counted, listed
 from ...data.dataset import split_of
 from ...data.fingerprint import measure, summarise
 from ...data.labelling import network_labels
@@ -49,6 +51,10 @@ class PlanStep:
         device = _device_kind(run.workflow.training.device)
         modality = options.modality.build()
         plan = derive_plan(fingerprint, dataset, labels, run.workflow, modality, device)
+        told = any(step.name == "check" for step in run.workflow.steps)
+        for problem in doubts_of(fingerprint, plan, split, labels):
+            if not told or problem.code == "lost-structure":  # `check` knows the spacing only roughly
+                run.progress.say(f"plan: {problem.severity}: {problem.message}")
         unlabelled = {name: measured[name] for name in split.unlabelled}
         _complain_of_axes(unlabelled, plan)
         fingerprint["cases"] |= summarise(unlabelled, split.unlabelled)["cases"] if unlabelled else {}
@@ -73,6 +79,23 @@ class PlanStep:
             raise DataError(f"{len(labelled)} of {len(dataset.cases)} cases have a label; training needs at least two")
         split = split_of(dataset, labelled, options.split)
         return limited(split, labelled, options.limit, options.split.seed)
+
+
+def doubts_of(fingerprint: Mapping[str, Any], plan: Plan, split: Split, labels: Labels | None) -> Iterator[CaseProblem]:
+    """What of the masks should be known before hours of training: see `voxgraft.data.checks.learnable`."""
+    names = {*split.train, *split.validation}
+    cases = {
+        name: Marked(
+            {int(value): n for value, n in case["labels"].items() if n and int(value) not in (0, plan.ignored)},
+            tuple(case["spacing"]),
+        )
+        for name, case in fingerprint["cases"].items()
+        if name in names and case["labels"]
+    }
+    yield from judge_learnable(labels, cases, split, plan.spacing)
+    if empty := empty_masks(cases):
+        have = f"{counted(len(empty), 'case')} ({listed(empty)}) have" if len(empty) > 1 else f"{empty[0]} has"
+        yield CaseProblem("empty-label", "warning", None, f"{have} an empty mask")
 
 
 def _complain_of_axes(unlabelled: Mapping[str, Mapping[str, Any]], plan: Plan) -> None:
