@@ -250,10 +250,12 @@ def _check_regular(file: Path) -> None:
     """Refuse a pipe, a socket or a device, which a reader would wait for without end.
 
     Raises:
-        BadImage: It is one, or has gone.
+        BadImage: It is one.
     """
     try:
         check_regular(file)
+    except FileNotFoundError:  # it has gone since its folder was listed: its reader says what that means
+        return
     except OSError as error:
         raise BadImage(file, f"it cannot be read: {error.strerror or error}") from error
 

@@ -15,6 +15,7 @@ from click.testing import CliRunner
 from dicom_series import make_series
 from voxgraft.cli import main
 from voxgraft.data.checks.guess import guess_dataset
+from voxgraft.data.dataset import read_layout
 from voxgraft.discovery import Catalogue
 from voxgraft.errors import DataError
 from voxgraft.reading import choose_reader, read, scan
@@ -34,7 +35,7 @@ def test_dicom_is_known_by_its_content_whatever_it_is_called(tmp_path: Path, cat
     np.testing.assert_array_equal(read(tmp_path, catalogue).array, ARRAY)
     for case in (
         guess_dataset(tmp_path, catalogue)[1].cases,
-        choose(catalogue, "layout", {"use": "dicom", "path": tmp_path}).build().read().cases,
+        read_layout(choose(catalogue, "layout", {"use": "dicom", "path": tmp_path}), catalogue).cases,
     ):
         assert len(case) == 1 and len(case[0].images[0].files) == 5  # type: ignore[union-attr]
 

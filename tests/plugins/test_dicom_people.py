@@ -51,6 +51,9 @@ def assert_two(items: list[Item]) -> None:
         ("PatientName", "Doe^Jane", "Roe^Ann"),
         ("PatientBirthDate", "19500101", "19610203"),
         ("StudyInstanceUID", "1.2.8", "1.2.9"),
+        ("PatientSex", "F", "M"),
+        ("StudyDate", "20200101", "20210304"),
+        ("Manufacturer", "SIEMENS", "GE MEDICAL SYSTEMS"),
     ],
 )
 def test_two_patients_under_one_uid_are_two_images(tmp_path: Path, start: float, name: str, one: str, two: str) -> None:
@@ -58,7 +61,7 @@ def test_two_patients_under_one_uid_are_two_images(tmp_path: Path, start: float,
     items = DicomReader().scan(pair(tmp_path, start, *times))
     assert_two(items)
     assert all(codes(item) == [("shared-uid", "warning")] and name in item.problems[0].message for item in items)
-    assert not any(word in item.problems[0].message for word in (one, two) for item in items), "nobody is named"
+    assert not any(f" {word}" in item.problems[0].message for word in (one, two) for item in items), "nobody is named"
 
 
 @pytest.mark.parametrize("start", [0, 12.5])
@@ -94,6 +97,16 @@ def test_a_stray_slice_of_another_patient_refuses_the_series(tmp_path: Path, oth
 
     (item,) = DicomReader().scan(make_series(tmp_path, ARRAY[0], AFFINE, edit=edit))
     assert codes(item) == [("mixed-patient", "error")] and "PatientID (4, 1)" in item.problems[0].message
+
+
+def test_half_a_scan_without_its_frame_of_reference_refuses_the_series(tmp_path: Path) -> None:
+    def edit(k: int, slice_: Dataset) -> None:
+        if k > 2:
+            del slice_.FrameOfReferenceUID
+
+    six = np.concatenate([ARRAY[0], ARRAY[1][:, :, :1]], axis=2)
+    (item,) = DicomReader().scan(make_series(tmp_path, six, AFFINE, edit=edit))
+    assert codes(item) == [("mixed-frame", "error")]
 
 
 def test_the_spelling_of_a_name_makes_no_second_patient(tmp_path: Path) -> None:

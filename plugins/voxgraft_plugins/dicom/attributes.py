@@ -13,6 +13,7 @@ TAGS = {
     "ImageType": 0x00080008,
     "SOPClassUID": 0x00080016,
     "SOPInstanceUID": 0x00080018,
+    "StudyDate": 0x00080020,
     "SeriesDate": 0x00080021,
     "AcquisitionDate": 0x00080022,
     "AcquisitionDateTime": 0x0008002A,

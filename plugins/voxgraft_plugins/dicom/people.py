@@ -11,6 +11,8 @@ from .header import Header
 from .items import Problems
 
 IDENTITY = ("StudyInstanceUID", "PatientID", "PatientName", "PatientBirthDate")
+SHARED = ("PatientSex", "StudyDate", "Manufacturer")
+"""What is the same in all files of a series, too; where some do not say it, that is not held against them."""
 FEWEST = 3
 """A patient's part of a series stands for an image only with so many frames: fewer may be slices of the others."""
 
@@ -37,10 +39,10 @@ def of_people(headers: Sequence[Header]) -> list[Series]:
     groups = _groups(headers)
     if len(groups) == 1:
         return [Series(headers)]
-    names = [name for name in IDENTITY if len({_plain(header, name) for header in headers}) > 1]
+    names = [name for name in (*IDENTITY, *SHARED) if len({_plain(header, name) for header in headers}) > 1]
     counts = [sum(_frames(header) for header in group) for group in groups]
     what = f"the files under its SeriesInstanceUID differ in {', '.join(names)} ({', '.join(map(str, counts[:6]))})"
-    if any(not _plain(group[0], name) for group in groups for name in names if name != "StudyInstanceUID"):
+    if any(not _plain(group[0], name) for group in groups for name in names if name in IDENTITY[1:]):
         problem = Problem("mixed-patient", f"{what}, and some of them do not say it; correct their headers")
     elif min(counts) < FEWEST and any(header.text("ImagePositionPatient") for header in headers):
         problem = Problem("mixed-patient", f"{what}: too few of one are here to be an image; correct their headers")
@@ -54,7 +56,8 @@ def of_people(headers: Sequence[Header]) -> list[Series]:
 
 def _groups(headers: Sequence[Header]) -> list[list[Header]]:
     """Files by what they say of patient and study; instances that were sent again with a corrected name stay."""
-    groups = _by(headers, IDENTITY)
+    told = [name for name in SHARED if all(header.text(name) for header in headers)]
+    groups = _by(headers, [*IDENTITY, *told])
     instances = [[header.instance for header in group] for group in groups]
     again = sum(len(set(names)) for names in instances) > len(set().union(*map(set, instances)))
     if again and all(len(set(names)) == len(names) for names in instances):

@@ -82,7 +82,8 @@ def _parts(frames: Sequence[Frame]) -> list[Part]:
 def _of_stack(frames: Sequence[Frame]) -> list[Part]:
     problem, groups = uneven(frames)
     if problem is not None:
-        parts = _whole(groups) if not any(map(is_localizer, frames)) else None
+        unsaid = len({bool(frame.text("FrameOfReferenceUID")) for frame in frames}) > 1  # of which is not known
+        parts = _whole(groups) if not unsaid and not any(map(is_localizer, frames)) else None
         if parts is None:
             raise Uneven(problem)
         return parts
