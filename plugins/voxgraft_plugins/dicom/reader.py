@@ -95,7 +95,8 @@ class DicomReader:
             array = pixels.reshape(item.channels, -1, *pixels.shape[1:]).transpose(0, 3, 2, 1)
         else:
             array = pixels.transpose(2, 1, 0)
-        item = replace(item, problems=(*item.problems, *bits_problem(strange)))
+        if strange:
+            item = replace(item, problems=(*item.problems, *bits_problem(strange)))
         if found.leaning is not None:
             return resampled(array, found.leaning, item)
         return Volume(array, item.affine, dims=dims, item=item)
