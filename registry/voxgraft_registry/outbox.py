@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from voxgraft.errors import TrackingError
 
-from .parameters import LONGEST_KEY, key_of
+from .parameters import key_of
 
 PAUSE = 30.0
 """Seconds between two tries while the server is away, so that training does not wait for it at every step."""
@@ -66,7 +66,7 @@ class Outbox:
         """Send numbers; those that are not finite have no place in a curve and are left out."""
         now = int(time.time() * 1000)
         self._take(
-            Point(key_of(name)[:LONGEST_KEY], float(value), step, now)
+            Point(key_of(name), float(value), step, now)
             for name, value in values.items()
             if value is not None and math.isfinite(value)
         )

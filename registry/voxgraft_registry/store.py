@@ -22,6 +22,7 @@ from .artifacts import fetch_package
 from .config import MlflowStoreConfig
 from .connection import Address, absent, address, answers, connect, existing_address
 from .mlmodel import FLAVOUR, mlmodel
+from .parameters import key_of, name_of
 from .references import check_name, parse
 from .tracker import experiment_id
 
@@ -226,12 +227,14 @@ class MlflowStore:
         """A run that stands for one of another place, with what the package says of it."""
         made = client.create_run(experiment_id(client, at, EXPERIMENT), run_name=name, tags=_facts(package))
         for metric, mean in _means(package).items():
-            client.log_metric(made.info.run_id, metric, mean, step=0)
+            client.log_metric(made.info.run_id, key_of(metric), mean, step=0)
         return str(made.info.run_id)
 
 
 def _version(found: ModelVersion, aliases: Mapping[str, Any]) -> Version:
-    metrics = {key.removeprefix(METRIC): _number(value) for key, value in found.tags.items() if key.startswith(METRIC)}
+    metrics = {
+        name_of(key.removeprefix(METRIC)): _number(value) for key, value in found.tags.items() if key.startswith(METRIC)
+    }
     return Version(
         name=str(found.name),
         version=str(found.version),
@@ -246,7 +249,7 @@ def _version(found: ModelVersion, aliases: Mapping[str, Any]) -> Version:
 def _facts(package: Package) -> dict[str, str]:
     """What of a package is worth a tag."""
     facts = package.facts
-    tags = {f"{METRIC}{metric}": f"{mean:.6g}" for metric, mean in _means(package).items()}
+    tags = {f"{METRIC}{key_of(metric)}": f"{mean:.6g}" for metric, mean in _means(package).items()}
     data = facts.get("data")
     if isinstance(data, dict) and data.get("hash"):
         tags["voxgraft.data"] = str(data["hash"])

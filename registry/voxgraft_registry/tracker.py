@@ -18,7 +18,7 @@ from voxgraft.yamlfile import dump
 from .config import MlflowTrackerConfig
 from .connection import Address, absent, address, answers, connect, default_address, patience
 from .outbox import Outbox, Point
-from .parameters import flat
+from .parameters import flat, key_of
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -95,7 +95,7 @@ class MlflowTracker:
 
         def send() -> None:
             for key, value in values.items():
-                self._client.set_tag(self._id, key, value)
+                self._client.set_tag(self._id, key_of(key), value)
 
         self._attempt(send, "tags were not kept")
 

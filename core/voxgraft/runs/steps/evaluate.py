@@ -80,11 +80,11 @@ class Evaluate:
         for metric, structures in scores.document()["summary"].items():
             for name, one in structures.items():
                 if one["mean"] is not None and math.isfinite(one["mean"]):
-                    numbers[f"test_{metric}_{name}".replace(" ", "_")] = float(one["mean"])
+                    numbers[f"test_{metric}_{name}"] = float(one["mean"])
         for metric, structures in scores.micro.items():
             for name, one in structures.items():
                 if math.isfinite(one["value"]):
-                    numbers[f"test_micro_{metric}_{name}".replace(" ", "_")] = float(one["value"])
+                    numbers[f"test_micro_{metric}_{name}"] = float(one["value"])
         run.log(numbers, 0)
         if run.tracker is not None:
             for name in FILES:

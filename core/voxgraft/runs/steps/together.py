@@ -88,7 +88,7 @@ class Pool:
 
     def _tell(self, run: Run, whole: Scores, found: Mapping[str, Any]) -> None:
         numbers = {
-            f"test_{metric}_{name}".replace(" ", "_"): float(one["mean"])
+            f"test_{metric}_{name}": float(one["mean"])
             for metric, structures in whole.summary.items()
             for name, one in structures.items()
             if math.isfinite(one["mean"])
