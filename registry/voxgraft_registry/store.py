@@ -18,6 +18,7 @@ from voxgraft.models import CHAMPION, Version
 from voxgraft.package import MANIFEST, Package, files_of
 
 from .aliases import demoted, promoted
+from .alive import PROCESS, put_right, working
 from .artifacts import fetch_package
 from .config import MlflowStoreConfig
 from .connection import Address, absent, address, answers, connect, existing_address
@@ -100,12 +101,24 @@ class MlflowStore:
             except Exception as error:
                 if not absent(error):
                     raise
-                client.create_registered_model(name)
+                _named(client, name)
                 known = []
             if known:
                 return known[0]
-            made = self._keep(client, at, package, name, run, dict(note or {}))
-            return _version(made, {})
+            with working(at) as token:
+                made = self._keep(client, at, package, name, run, {**(note or {}), PROCESS: token})
+            return self._first(client, made, package, run)
+
+    def _first(self, client: MlflowClient, made: ModelVersion, package: Package, run: str) -> Version:
+        """Of versions of one package that several processes made at once, the first; the one made here goes then."""
+        first = self._versions(client.get_registered_model(made.name), package, run)[-1]
+        if first.version != str(made.version):
+            client.delete_model_version(made.name, made.version)
+            if made.source not in {one.source for one in _pages(client.search_model_versions)} and made.model_id:
+                client.delete_logged_model(made.model_id)
+            if not run:
+                client.delete_run(made.run_id)
+        return first
 
     def promote(self, name: str, version: str, alias: str = CHAMPION, note: Mapping[str, str] | None = None) -> Version:
         """Let an alias point to a version; the one that was champion before is remembered.
@@ -196,8 +209,9 @@ class MlflowStore:
         The version's source is the place of the files and never `models:/ID`: resolving that, MLflow would fall back
         on its global tracking URI.
         """
-        own = "" if run else self._own_run(client, at, package, name)
+        own = "" if run else self._own_run(client, at, package, name, note[PROCESS])
         experiment = client.get_run(run or own).info.experiment_id
+        put_right(client, at, experiment)
         tags = {**note, HASH: package.hash, FILES: sha256(package.folder / MANIFEST), **_facts(package)}
         logged = client.create_logged_model(
             experiment, name.replace(".", "-"), run or own, tags=tags, model_type=FLAVOUR
@@ -206,6 +220,8 @@ class MlflowStore:
             self._send(client, package, run or own, logged.model_id)
         except BaseException:
             client.finalize_logged_model(logged.model_id, "FAILED")
+            if own:
+                client.set_terminated(own, "FAILED")
             raise
         client.finalize_logged_model(logged.model_id, "READY")
         if own:
@@ -223,12 +239,24 @@ class MlflowStore:
             write_text(path, mlmodel(package, run=run, model=model, mlflow=__version__))
             client.log_model_artifact(model, str(path))
 
-    def _own_run(self, client: MlflowClient, at: Address, package: Package, name: str) -> str:
+    def _own_run(self, client: MlflowClient, at: Address, package: Package, name: str, token: str) -> str:
         """A run that stands for one of another place, with what the package says of it."""
-        made = client.create_run(experiment_id(client, at, EXPERIMENT), run_name=name, tags=_facts(package))
+        tags = {PROCESS: token, **_facts(package)}
+        made = client.create_run(experiment_id(client, at, EXPERIMENT), run_name=name, tags=tags)
         for metric, mean in _means(package).items():
             client.log_metric(made.info.run_id, key_of(metric), mean, step=0)
         return str(made.info.run_id)
+
+
+def _named(client: MlflowClient, name: str) -> None:
+    """Make a registered model, unless another process makes it at this moment."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        client.create_registered_model(name)
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_ALREADY_EXISTS":
+            raise
 
 
 def _version(found: ModelVersion, aliases: Mapping[str, Any]) -> Version:

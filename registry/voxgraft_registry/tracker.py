@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -15,6 +16,7 @@ from voxgraft.runs.run import Run
 from voxgraft.runs.state import data_state
 from voxgraft.yamlfile import dump
 
+from .alive import PROCESS, put_right, working
 from .config import MlflowTrackerConfig
 from .connection import Address, absent, address, answers, connect, default_address, patience
 from .outbox import Outbox, Point
@@ -67,11 +69,15 @@ class MlflowTracker:
         self._run = run
         self._at: Address = address(self._config.uri) if self._config.uri else default_address()
         self._client: MlflowClient = connect(self._at, create=True)
+        self._alive = ExitStack()
+        token = self._alive.enter_context(working(self._at))
         with answers(self._at), patience(seconds=20, retries=1):
             found = self._resumed()
             known = self._known(found) if found else {}
-            self._id = found.info.run_id if found else self._begun()
+            self._id = found.info.run_id if found else self._begun(token)
+            self._client.set_tag(self._id, PROCESS, token)
             self._describe(found)
+            put_right(self._client, self._at, self._client.get_run(self._id).info.experiment_id)
         run.identity[IDENTITY] = self._id
         run.write("run.json", run.identity)
         self._outbox = Outbox(self._send, run.progress.say, run.folder / "unsent.jsonl", known)
@@ -117,6 +123,7 @@ class MlflowTracker:
             self.file(path, folder)
         self._documents()
         self._attempt(lambda: self._client.set_terminated(self._id, status), "the end of the run could not be told")
+        self._alive.close()
         if self._outbox.waiting or self._missed:
             self._run.progress.say(
                 f"tracking: {self._outbox.waiting} points (kept in unsent.jsonl) and {len(self._missed)} files "
@@ -158,12 +165,14 @@ class MlflowTracker:
         same = tags.get("voxgraft.training") == ours["voxgraft.training"]
         same_data = ours["voxgraft.files"] in ("", tags.get("voxgraft.files"))
         if found.info.lifecycle_stage != "active" or not same or not same_data:
+            if found.info.status == "RUNNING":  # whoever made it has ended: this process holds the folder
+                self._client.set_terminated(found.info.run_id, "KILLED")
             return None
         self._client.update_run(found.info.run_id, status="RUNNING")
         return found
 
-    def _begun(self) -> str:
-        tags = {key: value for key, value in self._state().items() if value}
+    def _begun(self, token: str) -> str:
+        tags = {PROCESS: token, **{key: value for key, value in self._state().items() if value}}
         return str(self._client.create_run(self._experiment(), tags=tags, run_name=self._run.workflow.name).info.run_id)
 
     def _experiment(self) -> str:

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fake_run import make_run, stub_catalogue
+from fake_run import make_run, scores_document, small_package, stub_catalogue
 
 from voxgraft.discovery import Catalogue
+from voxgraft.package import Package
 from voxgraft.runs.run import Run
 
 
@@ -50,3 +51,8 @@ def new_run(tmp_path: Path, uri: str, stubs: Catalogue) -> Callable[..., Run]:
         return make_run(tmp_path / "runs" / folder, uri, stubs, **sections)
 
     return make
+
+
+@pytest.fixture
+def package(tmp_path: Path) -> Package:
+    return small_package(tmp_path / "package", 1, {"scores": scores_document({"a": 0.8})["summary"]})

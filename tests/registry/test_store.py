@@ -27,11 +27,6 @@ def store(uri: str) -> MlflowStore:
     return MlflowStore(MlflowStoreConfig(uri=uri))
 
 
-@pytest.fixture
-def package(tmp_path: Path) -> Package:
-    return small_package(tmp_path / "package", 1, {"scores": scores_document({"a": 0.8})["summary"]})
-
-
 def client(store: MlflowStore) -> Any:
     return store._client()[0]
 

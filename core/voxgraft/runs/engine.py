@@ -27,6 +27,9 @@ from .run import Run, Shared
 LEFT = ("steps", "train", "package", "evaluate", "members", "twin", "cache", "guard.json", "run.json", "contents.json")
 """What an earlier call left, of which `fresh` forgets."""
 
+RUNNING = "running"
+"""The key in `run.json` that stands there from the tracker's start to its end; a killed process leaves it."""
+
 
 def run_workflow(
     workflow: Workflow,
@@ -106,6 +109,8 @@ def _do(run: Run, chosen: Sequence[Chosen[Step]]) -> None:
             before = len(run.remarks)
             step.do(run)
             _note(run, one.name, step, time.monotonic() - start, run.remarks[before:])
+        if run.tracker is None and RUNNING in run.identity:  # it was killed after its last step
+            _track(run)
         status = "FINISHED"
     except KeyboardInterrupt:
         status = "KILLED"
@@ -114,6 +119,8 @@ def _do(run: Run, chosen: Sequence[Chosen[Step]]) -> None:
         run.shared.contents.save()
         if run.tracker is not None:
             run.tracker.finish(status)
+            run.identity.pop(RUNNING, None)
+            run.write("run.json", run.identity)
 
 
 def _steps(run: Run, chosen: Sequence[Chosen[Step]]) -> Iterator[tuple[Chosen[Step], Step]]:
@@ -137,6 +144,8 @@ def _track(run: Run) -> None:
         tracker = run.workflow.tracking.build()
         tracker.start(run)
         run.tracker = tracker
+        run.identity[RUNNING] = run.workflow.tracking.name
+        run.write("run.json", run.identity)
 
 
 def _chosen(workflow: Workflow, steps: Sequence[str] | None) -> list[Chosen[Step]]:
