@@ -106,16 +106,15 @@ class MlflowStore:
             if known:
                 return known[0]
             with working(at) as token:
-                made = self._keep(client, at, package, name, run, {**(note or {}), PROCESS: token})
-            return self._first(client, made, package, run)
+                made, model = self._keep(client, at, package, name, run, {**(note or {}), PROCESS: token})
+            return self._first(client, made, model, package, run)
 
-    def _first(self, client: MlflowClient, made: ModelVersion, package: Package, run: str) -> Version:
+    def _first(self, client: MlflowClient, made: ModelVersion, model: str, package: Package, run: str) -> Version:
         """Of versions of one package that several processes made at once, the first; the one made here goes then."""
         first = self._versions(client.get_registered_model(made.name), package, run)[-1]
         if first.version != str(made.version):
             client.delete_model_version(made.name, made.version)
-            if made.source not in {one.source for one in _pages(client.search_model_versions)} and made.model_id:
-                client.delete_logged_model(made.model_id)
+            client.delete_logged_model(model)
             if not run:
                 client.delete_run(made.run_id)
         return first
@@ -203,8 +202,8 @@ class MlflowStore:
 
     def _keep(
         self, client: MlflowClient, at: Address, package: Package, name: str, run: str, note: dict[str, str]
-    ) -> ModelVersion:
-        """Log the package as a model of a run, then make a version of it.
+    ) -> tuple[ModelVersion, str]:
+        """Log the package as a model of a run, then make a version of it; the version, and the id of that model.
 
         The version's source is the place of the files and never `models:/ID`: resolving that, MLflow would fall back
         on its global tracking URI.
@@ -227,7 +226,8 @@ class MlflowStore:
         if own:
             client.set_terminated(own, "FINISHED")
         source = logged.artifact_location
-        return client.create_model_version(name, source, run or own, tags=tags, model_id=logged.model_id)
+        made = client.create_model_version(name, source, run or own, tags=tags, model_id=logged.model_id)
+        return made, str(logged.model_id)
 
     def _send(self, client: MlflowClient, package: Package, run: str, model: str) -> None:
         from mlflow import __version__

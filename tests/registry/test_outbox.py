@@ -70,7 +70,7 @@ def test_what_is_not_finite_is_left_out(tmp_path: Path) -> None:
 def test_names_are_of_letters_that_mlflow_takes(tmp_path: Path) -> None:
     server = Server()
     server.box(tmp_path).add({"dice_GM (grau)": 1.0}, 0)
-    assert server.points == [("dice_GM _grau_", 0, 1.0)]
+    assert server.points == [("dice_GM :28:grau:29:", 0, 1.0)]
 
 
 def test_while_the_server_is_away_points_wait_and_training_does_not(
