@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
 
 from ..data.cases import Dataset
 from ..data.checks.problem import CaseProblem
@@ -55,7 +54,7 @@ def dry_run(workflow: Workflow, catalogue: Catalogue) -> dict[str, Any]:
     device = choose_device(workflow.training.device)
     begun = begin(workflow, plan, models)
     network = begun.context.network.to(device)
-    seconds, memory = _measure(network, workflow.training.loss.build(), plan, device)
+    seconds = _measure(network, workflow.training.loss.build(), plan, device)
     budget = workflow.training.budget
     if budget.unit == "minutes":
         length = f"{budget.amount:g} min, about {60 * budget.amount / seconds:.0f} steps"
@@ -79,7 +78,7 @@ def dry_run(workflow: Workflow, catalogue: Catalogue) -> dict[str, Any]:
         "learning": f"{learning:,} of {sum(math.prod(row.shape) for row in begun.rows):,} parameters",
         "device": str(device),
         "training": length + _times(workflow, run.dataset),
-        "memory": f"about {memory / 2**30:.2f} GiB while training",
+        "memory": f"about {begun.need.total(plan.batch) / 2**30:.2f} GiB while training",
         "steps": ", ".join(step.name for step in workflow.steps),
         **_warned(problems),
     }
@@ -102,15 +101,13 @@ def _times(workflow: Workflow, dataset: Dataset) -> str:
     return runs + (twins if workflow.guard is not None else "")
 
 
-def _measure(network: SegmentationNetwork, loss: Loss, plan: Plan, device: torch.device) -> tuple[float, float]:
-    """Seconds and bytes of one step of training at the plan's batch: the fastest of a few after the first."""
+def _measure(network: SegmentationNetwork, loss: Loss, plan: Plan, device: torch.device) -> float:
+    """Seconds of one step of training at the plan's batch: the fastest of a few after the first."""
     memory = CHANNELS_LAST[plan.dims]
     channels_last(network)
-    held = _Activations(network)
     times = []
     for _ in range(4):
         start = time.monotonic()
-        held.bytes = 0
         image = torch.randn(plan.batch, len(plan.channels), *plan.patch, device=device)
         target = torch.zeros(plan.batch, *plan.patch, dtype=torch.long, device=device)
         output = network(image.contiguous(memory_format=memory))
@@ -118,24 +115,5 @@ def _measure(network: SegmentationNetwork, loss: Loss, plan: Plan, device: torch
         if device.type == "cuda":
             torch.cuda.synchronize(device)
         times.append(time.monotonic() - start)
-    held.remove()
-    weights = sum(parameter.numel() * parameter.element_size() for parameter in network.parameters())
-    # Weights, gradient, two moments of the optimiser and the running average; activations and their gradients.
-    return min(times[1:]), 5.0 * weights + 2.0 * held.bytes
-
-
-class _Activations:
-    """Counts the bytes that the layers of a network put out."""
-
-    def __init__(self, network: nn.Module) -> None:
-        self.bytes = 0
-        leaves = (module for module in network.modules() if not list(module.children()))
-        self._handles = [module.register_forward_hook(self._count) for module in leaves]
-
-    def _count(self, module: nn.Module, inputs: Any, output: Any) -> None:
-        if isinstance(output, torch.Tensor):
-            self.bytes += output.numel() * output.element_size()
-
-    def remove(self) -> None:
-        for handle in self._handles:
-            handle.remove()
+        del output  # or two passes would be in memory at once
+    return min(times[1:])

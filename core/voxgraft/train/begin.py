@@ -20,6 +20,7 @@ from ..model.transfer import Context, Row, Stack, parameter_table, title
 from ..model.weights import LoadReport, load_weights, load_whole
 from ..models import Resolver
 from ..workflow import Workflow
+from .memory import Need, check_memory, need_of
 from .optimise import highest_rate
 
 
@@ -31,12 +32,14 @@ class Begun:
         context: Of the strategies; the network is in it, and the modules that they brought.
         weights: What became of the pretrained tensors; None from scratch.
         rows: The table of parameters, those of the strategies' modules among them.
+        need: What the training takes of memory.
     """
 
     stack: Stack
     context: Context
     weights: LoadReport | None
     rows: list[Row]
+    need: Need
 
 
 def begin(workflow: Workflow, plan: Plan, models: Resolver) -> Begun:
@@ -44,7 +47,8 @@ def begin(workflow: Workflow, plan: Plan, models: Resolver) -> Begun:
 
     Raises:
         ModelError: The start values are not there, are damaged, or are for another encoder.
-        TrainingError: The strategies or the loss cannot work with this network and plan.
+        TrainingError: The strategies or the loss cannot work with this network and plan, or a batch does not fit into
+            memory.
     """
     check_loss(workflow, plan)
     torch.manual_seed(workflow.training.seed)
@@ -59,7 +63,10 @@ def begin(workflow: Workflow, plan: Plan, models: Resolver) -> Begun:
         models=models,
     )
     context.extra = stack.prepare(context)
-    return Begun(stack, context, weights, table(stack, context, workflow))
+    rows = table(stack, context, workflow)
+    need = need_of(network, plan, context.extra.values())
+    check_memory(need, plan, workflow.training.device)
+    return Begun(stack, context, weights, rows, need)
 
 
 def start_network(workflow: Workflow, plan: Plan, models: Resolver) -> tuple[SegmentationNetwork, LoadReport | None]:
