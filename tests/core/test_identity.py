@@ -90,7 +90,7 @@ def test_every_option_counts_or_stands_on_the_list_of_what_cannot_matter(tmp_pat
     def facts(workflow: Workflow) -> list[Any]:
         run = run_of(tmp_path / "run", workflow, catalogue)
         run._dataset, run._others, run._shared = dataset, {}, shared
-        return facts_of(run, {"case": "is tried elsewhere", "dataset": "is tried elsewhere"})
+        return facts_of(run, dict.fromkeys(("case", "dataset", "reader"), "is tried elsewhere"))
 
     for change in changes(start, catalogue):
         before, after = facts(change.before), facts(change.after)

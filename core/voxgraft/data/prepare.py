@@ -111,7 +111,7 @@ def prepare(
     array = image.array.reshape(image.channels, *image.shape)
     voxels = network_image(array, image.spacing, plan, modality, missing_in(case.images))
     classes = None if label is None else coded(label.array, voxels.shape[1:], plan)
-    with whole(folder, first=True) as beside:
+    with whole(folder, first=not again) as beside:
         beside.mkdir(parents=True)
         np.save(beside / "image.npy", voxels)
         if classes is not None:

@@ -14,7 +14,7 @@ _IMPORT = re.compile(
 )
 
 
-def source_hash(module: str, distribution: str = "") -> str:
+def source_hash(module: str, distribution: str | None = None) -> str:
     """SHA-256 over the names and bytes of a module's source files, in the order of names; empty where there are none.
 
     Args:
@@ -29,7 +29,7 @@ def source_hash(module: str, distribution: str = "") -> str:
     return total.hexdigest() if files else ""
 
 
-def source_files(module: str, distribution: str = "") -> dict[str, Path]:
+def source_files(module: str, distribution: str | None = None) -> dict[str, Path]:
     """The files of a module, or of the whole package that it is in, and of what they import from beside it.
 
     Returns:
@@ -42,9 +42,9 @@ def source_files(module: str, distribution: str = "") -> dict[str, Path]:
     packaged = root.name == "__init__.py" or "." in module
     top = root.parents[module.count(".") + (root.name == "__init__.py")]
     found = dict.fromkeys(_files_below(root.parent) if packaged else [root])
-    left = list(found) if distribution else []
+    left = list(found) if distribution is not None else []
     shared = top.name in ("site-packages", "dist-packages")
-    beside = _top_levels(distribution) if left and shared else set()
+    beside = _top_levels(distribution) if distribution and shared else set()
     while left:
         for other in _imported(left.pop(), top):
             first = other.relative_to(top).parts[0].removesuffix(".py")

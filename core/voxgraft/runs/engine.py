@@ -108,6 +108,9 @@ def _do(run: Run, chosen: Sequence[Chosen[Step]]) -> None:
             run.write(f"steps/{one.name}.json", {"made_from": run.made_from})
             before = len(run.remarks)
             step.do(run)
+            spec = one.component
+            if isinstance(spec, StepSpec) and spec.elsewhere is not None:  # a registry is there once it was made
+                run.made_from = {**run.made_from, **spec.elsewhere(run)}
             _note(run, one.name, step, time.monotonic() - start, run.remarks[before:])
         if run.tracker is None and RUNNING in run.identity:  # it was killed after its last step
             _track(run)
@@ -175,7 +178,8 @@ def _why_again(run: Run, name: str, step: Step) -> list[str] | None:
     """Why a step is to be done again; nothing where it is not, and None where it was never done."""
     record = _record(run, name)
     if not record:
-        return None
+        there = (run.folder / "steps" / f"{name}.json").exists()
+        return ["what was noted of it is damaged, or of an earlier VoxGraft"] if there else None
     if found := reasons(run.made_from, record["made_from"]):
         return found
     if "outputs" not in record:

@@ -27,6 +27,7 @@ from .code import source_hash
 from .environment import version_of
 from .run import Run
 from .state import DataState, readers_taking_part
+from .threads import in_threads
 
 SHOWN = 3
 """Reasons that are said; the others are counted."""
@@ -87,8 +88,10 @@ def facts_of(run: Run, independent_of: Mapping[str, str]) -> list[Fact]:
     facts = [*_of_workflow(run, independent_of), Fact("voxgraft", "VoxGraft", _voxgraft(run))]
     facts.append(Fact("roles", "what the strategies need", sorted(needs_of(run.workflow))))
     facts.append(Fact("roles", "learning from labels", run.workflow.supervised))
-    if not (is_independent("case", independent_of) and is_independent("dataset", independent_of)):
-        facts += _of_data(run)
+    if not all(is_independent(one, independent_of) for one in ("case", "dataset", "reader")):
+        if run.data_facts is None:
+            run.data_facts = list(_of_data(run))
+        facts += run.data_facts
     return facts
 
 
@@ -247,9 +250,11 @@ def _of_data(run: Run) -> Iterator[Fact]:
         of = f" {name}" if name else ""
         for what, value in state.of_dataset(dataset).items():
             yield Fact(f"dataset.{what}", f"data set{of}: {what}", value)
-        for case in dataset.cases:
+        looking = f"looking at the files of {len(dataset.cases)} cases"
+        found = in_threads(state.of_case, dataset.cases, run.progress, looking)
+        for case, row in zip(dataset.cases, found, strict=True):
             shown = f"{name}/{case.id}" if name else case.id
-            for what, value in state.of_case(case).items():
+            for what, value in row.items():
                 yield Fact(f"case.{what}", f"case {shown}: {what}", value)
     run.shared.contents.save()
     for spec in readers_taking_part(state.readers, run.catalogue):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -59,6 +59,9 @@ class Run:
 
     made_from: Mapping[str, Any] = field(default_factory=dict)
     """The identity of the step at hand, see `voxgraft.runs.identity`."""
+
+    data_facts: Sequence[Any] | None = None
+    """What `voxgraft.runs.identity` found of the data sets when this call first looked at them."""
 
     _shared: Shared | None = None
     _dataset: Dataset | None = None
