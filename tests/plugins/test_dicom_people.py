@@ -121,6 +121,7 @@ def test_two_patients_are_two_cases(catalogue: Catalogue, tmp_path: Path) -> Non
     pair(tmp_path, 0, {"PatientID": "P1"}, {"PatientID": "P2"})
     _, dataset = guess_dataset(tmp_path, catalogue)
     assert len({case.patient for case in dataset.cases}) == len({case.id for case in dataset.cases}) == 2
+    assert [(one.code, one.severity) for one in dataset.problems] == [("shared-uid", "warning")]
     looks = [look_at(case, catalogue, None) for case in dataset.cases]
     assert [look.shape for look in looks] == [(8, 6, 5)] * 2
 

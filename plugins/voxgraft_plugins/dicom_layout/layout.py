@@ -17,7 +17,7 @@ from voxgraft.volume import Item, Problem
 from .config import DicomConfig, LabelRules
 from .names import Naming, count, listed, masks_in
 from .pick import Ambiguous, Picked, channels_of, series_of, studies, taken
-from .rules import misfit
+from .rules import misfit, seen_together
 from .structures import Drawn, Matcher
 
 if TYPE_CHECKING:
@@ -67,6 +67,7 @@ class DicomLayout:
         images = [item for item in items if item.kind == "image"]
         objects = [item for item in items if item.kind != "image"]
         self._notes.append(_summary(items))
+        self._problems += seen_together(images)
         self._count_names(images)
         cases = self._cases(self._fitting(images))
         labels = config.labels

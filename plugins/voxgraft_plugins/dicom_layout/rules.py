@@ -8,12 +8,14 @@ from fnmatch import fnmatchcase
 import numpy as np
 
 from voxgraft.data.grid import orientation_of
-from voxgraft.volume import Item
+from voxgraft.volume import Item, Problem
 
 from .config import Range, Rule, Selection, Spacing
 
 OBLIQUE = 20.0
 """Degrees off the nearest plane of the body beyond which slices are called oblique."""
+TOGETHER = ("shared-uid", "split-series", "localizer", "duplicate-file")
+"""Problems of a series that its other files show."""
 SLACK = 0.001
 """By which share a spacing may lie outside its range: headers round."""
 
@@ -46,6 +48,15 @@ def plane_of(item: Item) -> str:
 def slices_of(item: Item) -> int:
     """How many slices it has; of an image that cannot be read, how many files."""
     return item.shape[2] if len(item.shape) == 3 else max(1, len(item.files))
+
+
+def seen_together(images: Sequence[Item]) -> Iterator[Problem]:
+    """What shows only while a whole tree is looked at, not when one case is read from its own files."""
+    for code in TOGETHER:
+        found = [problem for item in images for problem in item.problems if problem.code == code]
+        if found:
+            several = f"{len(found)} images, the first: " if len(found) > 1 else ""
+            yield Problem(code, f"{several}{found[0].message}", found[0].severity)
 
 
 def _wrong(item: Item, rule: Rule) -> Iterator[str]:
