@@ -351,7 +351,10 @@ def _reader(name: str, catalogue: Catalogue) -> Chosen[Any]:
 
 
 def walk(folder: Path) -> Iterator[Path]:
-    """Every file below a folder in the order of names, without hidden ones; links may not lead round in circles."""
+    """Every file below a folder in the order of names, without hidden ones; links may not lead round in circles.
+
+    A link whose file is not there counts as a file that cannot be read, not as none: it may be a slice of a scan.
+    """
     seen: set[tuple[int, int]] = set()
     for root, folders, files in os.walk(folder, followlinks=True):
         status = os.stat(root)  # noqa: PTH116 - a string from os.walk; a Path for each folder of a big tree is slow
@@ -362,7 +365,7 @@ def walk(folder: Path) -> Iterator[Path]:
         folders[:] = sorted(name for name in folders if not name.startswith((".", "__MACOSX")))
         for name in sorted(files):
             file = Path(root, name)
-            if not name.startswith(".") and file.is_file():
+            if not name.startswith(".") and (file.is_file() or file.is_symlink()):
                 yield file
 
 

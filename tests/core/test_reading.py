@@ -92,7 +92,9 @@ def test_links_are_followed_once(tmp_path: Path, catalogue: Catalogue) -> None:
     (tmp_path / "tree" / "deep" / "up").symlink_to(tmp_path / "tree")
     (tmp_path / "tree" / "other").symlink_to(tmp_path / "elsewhere")
     (tmp_path / "tree" / "dangling.nii").symlink_to(tmp_path / "nowhere.nii")
-    assert names(scan(tmp_path / "tree", catalogue), tmp_path / "tree") == ["deep/a.nii.gz", "other/b.nii.gz"]
+    lost, *found = scan(tmp_path / "tree", catalogue)
+    assert names(found, tmp_path / "tree") == ["deep/a.nii.gz", "other/b.nii.gz"]
+    assert lost.path.name == "dangling.nii" and lost.errors, "a scan that is not there is refused, not left out"
 
 
 def test_a_file_without_suffix_is_known_by_its_magic(tmp_path: Path, catalogue: Catalogue) -> None:

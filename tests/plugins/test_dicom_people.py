@@ -16,6 +16,7 @@ from dicom_series import make_series
 from voxgraft.data.checks.guess import guess_dataset
 from voxgraft.data.checks.look import look_at
 from voxgraft.discovery import Catalogue
+from voxgraft.reading import scan
 from voxgraft.volume import Item
 from voxgraft_plugins.dicom.reader import DicomReader
 
@@ -177,6 +178,21 @@ def test_an_instance_with_other_voxels_is_refused(tmp_path: Path) -> None:
     more = again(files[2:3], tmp_path / "b", RescaleIntercept=5)
     (item,) = DicomReader().scan([*files, *more])
     assert item.errors[0].code == "altered-copy" and "SOPInstanceUID" in item.errors[0].message
+
+
+@pytest.mark.parametrize("name", ["{:04d}.dcm", "IM{:04d}"])
+def test_a_link_to_a_slice_that_is_not_there_is_missed(catalogue: Catalogue, tmp_path: Path, name: str) -> None:
+    files = make_series(tmp_path / "tree", ARRAY[0], AFFINE, name=name)
+    shutil.move(files[4], tmp_path / "kept")
+    files[4].symlink_to(tmp_path / "kept")
+    (item,) = scan(tmp_path / "tree", catalogue)
+    assert codes(item) == []
+    (tmp_path / "kept").unlink()
+    (item,) = scan(tmp_path / "tree", catalogue)
+    assert codes(item) == [("truncated", "error")] and files[4].name in item.problems[0].message
+    _, dataset = guess_dataset(tmp_path / "tree", catalogue)
+    (look,) = [look_at(case, catalogue, None) for case in dataset.cases]
+    assert [problem.code for problem in look.problems if problem.severity == "error"] == ["truncated"]
 
 
 @pytest.mark.parametrize("kind", ["its pixels cut", "cut before its names", "each slice in a folder of its own"])

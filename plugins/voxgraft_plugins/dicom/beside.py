@@ -53,5 +53,5 @@ def _is_unmarked(file: Path) -> bool:
     try:
         with file.open("rb") as stream:
             return stream.read(PREAMBLE + len(MAGIC))[PREAMBLE:] != MAGIC
-    except OSError:
-        return False
+    except OSError:  # a link whose file is not there, or a file that may not be read
+        return not file.is_dir()

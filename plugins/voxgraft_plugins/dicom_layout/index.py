@@ -61,7 +61,7 @@ class Tree:
         now = time.time()
         for file in walk(root):
             try:
-                status = file.stat()
+                status = file.stat() if file.exists() else file.lstat()
             except OSError:  # it has gone since the folder was listed
                 continue
             name = file.parent.relative_to(root).as_posix()
