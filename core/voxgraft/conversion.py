@@ -180,7 +180,7 @@ def _of_structures(item: Item, source: Path, wish: Wish, catalogue: Catalogue) -
         raise BadImage(item.path, "; ".join(problem.message for problem in item.errors))
     like = _grid_of(item, source, wish, catalogue)
     names = list(dict.fromkeys(str(name) for name in item.facts.get("names") or ()))
-    labels = wish.labels or Labels(tuple(Label(value, name) for value, name in enumerate(names, 1)))
+    labels = wish.labels or Labels(tuple(Label(value, name) for value, name in enumerate(names, 1)), by_option=True)
     if not labels.items:
         raise BadImage(item.path, "it holds no structures")
     if stranger := other_patient(item, like.item):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -54,6 +55,8 @@ def scan(path: Path | str, catalogue: Catalogue, series: str | None = None) -> l
     elif path.exists():
         _check_regular(path)
         spec = choose_reader(path, catalogue)
+        if spec is None and (name := _packed_name(path, catalogue)):
+            raise BadImage(path, f"it is packed with gzip and its name does not say so; rename it to {name}")
         if spec is None and is_archive(path):
             raise BadImage(path, "it is an archive or a packed file; unpack it and name what was in it")
         if spec is None:
@@ -64,6 +67,21 @@ def scan(path: Path | str, catalogue: Catalogue, series: str | None = None) -> l
     else:
         raise DataError(f"{path}: there is no such file or folder")
     return items if series is None else _of_series(path, items, series)
+
+
+def _packed_name(file: Path, catalogue: Catalogue) -> str:
+    """The name that a file packed with gzip needs for the reader of what is in it; empty where there is none."""
+    head = _head(file)
+    if head[:2] != b"\x1f\x8b":
+        return ""
+    try:
+        inside = zlib.decompressobj(wbits=31).decompress(head, HEAD)
+    except zlib.error:
+        return ""
+    specs = _specs(catalogue).values()
+    endings = [end for spec in specs if _has_magic(inside, spec) for end in spec.suffixes if end.endswith(".gz")]
+    plain = file.name.removesuffix(".gz")
+    return next((f"{plain.removesuffix(end.removesuffix('.gz'))}{end}" for end in endings), "")
 
 
 def find(reference: ImageRef, catalogue: Catalogue) -> list[Item]:

@@ -34,7 +34,16 @@ class Budget(Config):
         return f"{amount} {'min' if self.unit == 'minutes' else self.unit}"
 
 
+def _word(value: Any) -> Any:
+    """A number of bits as people write it, without quotes."""
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
 def _budget(value: Any) -> Any:
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        raise ValueError(f"give the unit too: '{value} steps', '{value} epochs' or '{value} min'")
+    if not isinstance(value, (Budget, dict)) and not isinstance(value, str):
+        raise ValueError("expected an amount and a unit, such as '500 steps', '20 epochs', '10 min' or '2 h'")
     if not isinstance(value, str):
         return value
     match = re.fullmatch(r"\s*([0-9]+(?:\.[0-9]+)?)\s*(steps?|epochs?|min|minutes?|h|hours?)\s*", value)
@@ -135,7 +144,7 @@ class Training(Config):
     patch: tuple[Annotated[int, Ge(8)], ...] | Literal["auto"] = "auto"
     """Voxels of a patch along each axis."""
 
-    precision: Literal["auto", "32", "bf16", "16"] = "auto"
+    precision: Annotated[Literal["auto", "32", "bf16", "16"], BeforeValidator(_word)] = "auto"
     """Mixed precision where the device has it."""
 
     device: str = "auto"

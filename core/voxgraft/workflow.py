@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 from annotated_types import MinLen
 from pydantic import AfterValidator, Field, ValidationError, model_validator
 
+from .choices import one_for_each_value
 from .config import Config
 from .data.section import Data
 from .discovery import Catalogue
@@ -162,15 +163,31 @@ def read(path: Path, catalogue: Catalogue, overrides: Iterable[str] = ()) -> Wor
     """
     try:
         document, lines = load(path)
-    except (FileNotFoundError, IsADirectoryError):
+    except IsADirectoryError:
+        raise WorkflowError(
+            f"{path}: is a folder, and a workflow file is needed here; `voxgraft check {path}` looks at the data in it"
+        ) from None
+    except FileNotFoundError:
         raise WorkflowError(f"{path}: there is no such workflow file") from None
     except OSError as error:
         raise WorkflowError(f"{path}: cannot be read as a text file: {error.strerror}") from None
+    if not isinstance(document, dict):
+        raise WorkflowError(f"{path}: {_no_workflow(path)}")
     overridden = [_override(document, text) for text in overrides]
     try:
         return Workflow.model_validate(document, context=catalogue)
     except ValidationError as error:
-        raise WorkflowError("\n".join(_complaints(path, error, lines, overridden))) from None
+        raise WorkflowError("\n".join(_complaints(path, error, lines, overridden, document))) from None
+
+
+def _no_workflow(path: Path) -> str:
+    """What to say of a file that holds no keys and values."""
+    if path.suffix.lower() in (".csv", ".tsv"):
+        return (
+            "is a table and no workflow file; write a workflow with data: {layout: {use: csv, path: "
+            f"{path.as_posix()}}}, modality: NAME}}, and name that file"
+        )
+    return "is no workflow file: a workflow is YAML with keys such as name, data and model"
 
 
 def from_document(document: dict[str, Any], catalogue: Catalogue, name: str = "workflow") -> Workflow:
@@ -182,7 +199,8 @@ def from_document(document: dict[str, Any], catalogue: Catalogue, name: str = "w
     try:
         return Workflow.model_validate(document, context=catalogue)
     except ValidationError as error:
-        raise WorkflowError("\n".join(f"{name}: {_where(e['loc'])}: {_say(e)}" for e in error.errors())) from None
+        errors = one_for_each_value(error.errors(), document)
+        raise WorkflowError("\n".join(f"{name}: {_where(e['loc'])}: {_say(e)}" for e in errors)) from None
 
 
 def _override(document: Any, text: str) -> Loc:
@@ -207,10 +225,11 @@ def _override(document: Any, text: str) -> Loc:
     return loc
 
 
-def _complaints(path: Path, error: ValidationError, lines: Lines, overridden: list[Loc]) -> list[str]:
+def _complaints(path: Path, error: ValidationError, lines: Lines, overridden: list[Loc], document: Any) -> list[str]:
     complaints = []
-    faults = [one["loc"] for one in error.errors()]
-    for one in error.errors():
+    errors = one_for_each_value(error.errors(), document)
+    faults = [one["loc"] for one in errors]
+    for one in errors:
         if any(len(loc) > len(one["loc"]) and loc[: len(one["loc"])] == one["loc"] for loc in faults):
             continue  # it only says that something inside it is wrong
         loc = one["loc"]

@@ -162,7 +162,7 @@ def _differences(item: Item, plan: Plan, channels: int, grid: bool) -> Iterator[
         yield Level.IMPOSSIBLE, f"it has {len(item.shape)} axes, the model takes images of {plan.image_dims}"
         return
     if item.channels != channels:
-        yield Level.IMPOSSIBLE, f"it has {item.channels} channels, the model takes {channels}"
+        yield Level.IMPOSSIBLE, _other_channels(item.channels, plan, channels)
     codes = plan.contract.get("modality") or []
     if codes and item.modality and item.modality not in codes:
         yield Level.UNFIT, f"it is {item.modality}, the model was trained on {' and '.join(codes)}"
@@ -177,6 +177,17 @@ def _differences(item: Item, plan: Plan, channels: int, grid: bool) -> Iterator[
         yield Level.UNFIT if coarse else Level.DOUBTFUL, f"its voxels are {_times(spacing)} mm, in training {seen} mm"
     if seen := _outside("size_mm", size, plan.contract):
         yield Level.DOUBTFUL, f"it is {_times(size)} mm large, in training {seen} mm"
+
+
+def _other_channels(number: int, plan: Plan, wanted: int) -> str:
+    """What to say of an image with so many channels, and what to do."""
+    names = f" ({', '.join(plan.channels)})" if wanted == len(plan.channels) else ""
+    text = f"it has {number} channel{'' if number == 1 else 's'}, the model takes {wanted}{names}"
+    if number == 1 and plan.image_dims == 2:
+        return f"{text}: it is grey; save it in colours, or put all channels into one file"
+    if wanted == 1:
+        return f"{text}: save the one that is meant as an image of its own, a picture as grey"
+    return f"{text}: put all channels into one file, or name a file for each in a CSV worklist"
 
 
 def _outside(key: str, values: Sequence[float], contract: dict[str, Any]) -> str:

@@ -48,10 +48,11 @@ def run(
 
     done = run_workflow(checked, catalogue, folder, steps=wanted, fresh=not resume)
     if as_json:
-        document = {"run": str(done.folder), "package": str(done.package), "remarks": done.remarks, **done.identity}
-        click.echo(json.dumps(document))
+        package = str(done.package) if done.package.exists() else None
+        click.echo(json.dumps({"run": str(done.folder), "package": package, "remarks": done.remarks, **done.identity}))
     else:
-        click.echo("; ".join([f"{folder}: done", f"the model is in {done.package}", *done.remarks]))
+        made = [f"the model is in {done.package}"] if done.package.exists() else []
+        click.echo("; ".join([f"{folder}: done", *made, *done.remarks]))
 
 
 def _table(document: dict[str, object]) -> str:

@@ -26,7 +26,10 @@ if TYPE_CHECKING:
     "--workers", type=click.IntRange(min=1), default=1, show_default=True, help="Scans read ahead, and written behind."
 )
 @click.option(
-    "--executor", default="local", show_default=True, help="What spreads the work: local, ray, ray://HOST:PORT."
+    "--executor",
+    default="local",
+    show_default=True,
+    help="What spreads the work; `voxgraft plugins list --kind executor` shows what there is.",
 )
 @click.option("--series", help="Only the series with this UID or description.")
 @click.option("--ignore-contract", is_flag=True, help="Segment scans that do not fit the model too; they are flagged.")

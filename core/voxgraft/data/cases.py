@@ -146,6 +146,7 @@ class Labels:
         paint: The value with which each region is painted over those before it, to make one label map of them; empty
             where predictions keep a channel for each region.
         bounded: Cases may have a file that says where they count; voxels elsewhere are ignored as well.
+        by_option: They were given by the option --labels of a command, not in a workflow; messages say so.
     """
 
     items: tuple[Label, ...] = ()
@@ -155,6 +156,7 @@ class Labels:
     regions: tuple[Region, ...] = ()
     paint: tuple[int, ...] = ()
     bounded: bool = False
+    by_option: bool = field(default=False, compare=False)
 
     @classmethod
     def of(cls, names: dict[str, int]) -> Labels:

@@ -52,6 +52,8 @@ def mend_for(values: Sequence[int], labels: Labels) -> str:
     if set(values) == {0, 255} and len(labels.items) == 1:
         name, value = labels.items[0].name, labels.items[0].value
         return f"it has only 0 and 255, so write labels: {{{name}: {{value: {value}, from: [255]}}}} under data"
+    if labels.by_option:
+        return "name them with --labels, or mend the file"
     return "name them under data.labels in the workflow, say data.others, or mend the file"
 
 
@@ -127,8 +129,8 @@ def by_names(mask: Volume, labels: Labels, name: object) -> Volume | None:
     if strange and labels.others == "error":
         first = next(iter(contrary or segments))
         raise DataError(
-            f"{name}: its header calls the value {first['value']} {first['name']!r}, which data.labels gives another, "
-            f"and names {some(strange)}, which data.labels does not; name them there, or say data.others: background"
+            f"{name}: its header calls the value {first['value']} {first['name']!r}, and {_where(labels)} not; "
+            f"it names {some(strange)} too, which are not there; name them{_or_background(labels)}"
         )
     found: dict[Source, Array] = {}
     for number, one in enumerate(segments):
@@ -146,8 +148,8 @@ def named(found: Mapping[Any, Array], grid: Volume, labels: Labels | None, name:
     strange = [one for one in found if one not in target]
     if strange and labels.others == "error":
         raise DataError(
-            f"{name}: holds the structures {some(strange)}, which are not in data.labels "
-            f"({', '.join(labels.names)}); name them there, or say data.others: background"
+            f"{name}: holds the structures {some(strange)}, which are not in {_where(labels)} "
+            f"({', '.join(labels.names)}); name them there{_or_background(labels)}"
         )
     by_value: dict[int, Array] = {}
     for one, where in found.items():
@@ -162,6 +164,15 @@ def named(found: Mapping[Any, Array], grid: Volume, labels: Labels | None, name:
         array[..., ignored] = labels.ignored
     mask = Volume(array, grid.affine, dims=grid.dims, item=grid.item)
     return noted(mask, strange, labels)
+
+
+def _where(labels: Labels) -> str:
+    """Where a person names the structures."""
+    return "--labels" if labels.by_option else "data.labels"
+
+
+def _or_background(labels: Labels) -> str:
+    return "" if labels.by_option else ", or say data.others: background"
 
 
 def matched(names: Sequence[Source], labels: Labels, name: object) -> dict[Source, int]:
@@ -182,7 +193,11 @@ def matched(names: Sequence[Source], labels: Labels, name: object) -> dict[Sourc
             called = next((label.name for label in labels.items if label.value == value), "left out")
             raise DataError(
                 f"{name}: the structures {other!r} and {one!r} may both be {called!r}; "
-                f"write labels: {{{called}: {{value: {value}, from: [NAME]}}}} with the one that is meant"
+                + (
+                    "rename the one that is not meant"
+                    if labels.by_option
+                    else f"write labels: {{{called}: {{value: {value}, from: [NAME]}}}} with the one that is meant"
+                )
             )
         target[one] = value
     return target
@@ -210,9 +225,11 @@ def _painted(by_value: Mapping[int, Array], grid: Volume, labels: Labels, name: 
         if labels.overlap == "error" and (shared := array[where]).any():
             other = int(shared[shared > 0][0])
             called = {label.value: label.name for label in labels.items}
+            what = f"{name}: {called[value]!r} and {called[other]!r} overlap in {int((shared > 0).sum())} voxels"
+            if labels.by_option:
+                raise DataError(f"{what}, which one map of labels cannot hold; name one of them only")
             raise DataError(
-                f"{name}: {called[value]!r} and {called[other]!r} overlap in {int((shared > 0).sum())} voxels; say "
-                "data.overlap: higher (the higher value wins), or data.regions: each (both are learnt)"
+                f"{what}; say data.overlap: higher (the higher value wins), or data.regions: each (both are learnt)"
             )
         array[where] = value
     return array

@@ -23,6 +23,10 @@ def read_labels(text: str) -> Labels:
         UsageError: It is neither.
         DataError: Two structures have one value, or a value is not from 1 to 65535.
     """
+    return replace(_read(text), by_option=True)
+
+
+def _read(text: str) -> Labels:
     if "=" in text and not Path(text).is_file():
         return Labels.of(dict(_assignment(part, text) for part in text.split(",") if part.strip()))
     path = Path(text)

@@ -85,7 +85,9 @@ def labels_named_in(pairs: Iterable[Pair], catalogue: Catalogue) -> Labels | Non
             _add(names, key if key in names or name not in same else folded(same[name]), str(name))
     if not names:
         return None
-    return Labels(tuple(Label(n, str(row[0]), sources=tuple(row)) for n, row in enumerate(names.values(), 1)))
+    return Labels(
+        tuple(Label(n, str(row[0]), sources=tuple(row)) for n, row in enumerate(names.values(), 1)), by_option=True
+    )
 
 
 def _add(names: dict[str, list[Source]], key: str, name: str) -> None:

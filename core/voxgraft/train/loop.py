@@ -204,9 +204,9 @@ def _accumulate(
             terms.update(job.stack.losses(job.context, batch, output))
         loss = job.stack.combine(job.context, terms)
         if not bool(torch.isfinite(loss)):
+            more = "" if options.precision == "32" else ", or set training.precision to 32"
             raise TrainingError(
-                f"the loss is no finite number at step {job.context.step}; "
-                "set a smaller training.optimiser.lr, or training.precision to 32"
+                f"the loss is no finite number at step {job.context.step}; set a smaller training.optimiser.lr{more}"
             )
         share = part.shape[0] / image.shape[0]
         fabric.backward(loss * share)

@@ -139,7 +139,7 @@ MENDS: dict[str, str] = {
     "outside-valid-region": "nothing, if it is meant; if much of a structure, look whether the file is inverted",
     "tiny-label": "look at it: a slip of the mouse, or nearly forgotten",
     "odd-volume": "look at the mask beside its image",
-    "fragmented-label": "look for stray voxels; voxgraft review shows them",
+    "fragmented-label": "look for stray voxels, with data.leave_out as the last resort",
     "full-label": "look whether the right file is taken as the mask",
     "inverted-label": "swap background and structure",
     "sides-swapped": "compare with the scanner; a mirrored image or swapped names train a model that mistakes sides",
