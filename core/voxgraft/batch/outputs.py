@@ -11,7 +11,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..errors import DataError, UsageError, VoxGraftError
+from ..errors import DataError, ModelError, UsageError, VoxGraftError
 from ..files import TEMPORARY, remove, sha256, whole, write_json
 from ..limits import Limits
 from ..package import Package
@@ -25,6 +25,7 @@ from .quality import Flag, Structure, flags_of, measure
 from .worklist import Entry
 
 if TYPE_CHECKING:
+    from ..component import AnySpec
     from ..discovery import Catalogue
     from ..interfaces import Modality
 
@@ -108,7 +109,7 @@ class Outputs:
             DataError: A file cannot be written, or came back otherwise than it was written.
         """
         structures = measure(mask, self.package.labels, found.confidence)
-        flags = [*entry.flags, *flags_of(mask, self.package.labels, structures)]
+        flags = [*entry.flags, *self.other_code, *flags_of(mask, self.package.labels, structures)]
         folder = self.out / entry.case
         late: list[Flag] = []
         limits = limits or Limits()
@@ -218,6 +219,23 @@ class Outputs:
             "written": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
             "seconds": {name: round(value, 3) for name, value in seconds.items()},
         }
+
+    @cached_property
+    def other_code(self) -> tuple[Flag, ...]:
+        """What of the code that is used is another than the model was trained with."""
+        from ..infer.build import recipe_of
+        from ..runs.plugins import other_code
+
+        try:
+            recipe = recipe_of(self.package, self.catalogue)
+        except ModelError:  # whoever applies the model says so
+            return ()
+        used: list[AnySpec] = [
+            recipe.modality.component,
+            recipe.model.encoder.component,
+            recipe.model.decoder.component,
+        ]
+        return tuple(Flag("other-code", one) for one in other_code(self.package, self.catalogue, used))
 
     @cached_property
     def _facts(self) -> dict[str, str]:

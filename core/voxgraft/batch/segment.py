@@ -94,6 +94,8 @@ def segment(
         for flag in corrections.restore():
             teller.say(f"{folder}: {flag.message}")
         sweep_tree(folder, owned=True)
+        if outputs.other_code:
+            teller.say("; ".join(flag.message for flag in outputs.other_code))
         desk = Desk(corrections, package, options, retry, teller)
         desk.sort(finder.find(paths, teller.say))
         try:

@@ -11,7 +11,7 @@ from typing import Any
 from ..component import StepSpec
 from ..discovery import Catalogue
 from ..errors import DataError, UsageError, VoxGraftError
-from ..files import remove, sweep_tree, write_json, write_text
+from ..files import remove, sweep_tree, write_text
 from ..interfaces import Step
 from ..lock import sole_owner
 from ..models import Resolver
@@ -22,6 +22,7 @@ from ..yamlfile import dump
 from .contents import Contents
 from .environment import environment
 from .identity import in_short, is_independent, made_from, reasons
+from .plugins import plugins_of
 from .run import Run, Shared
 
 LEFT = ("steps", "train", "package", "evaluate", "members", "twin", "cache", "guard.json", "run.json", "contents.json")
@@ -73,13 +74,13 @@ def run_workflow(
             for name in LEFT:
                 remove(folder / name)
         write_text(folder / "workflow.yaml", dump(workflow.document()))
-        write_json(folder / "environment.json", environment(workflow, catalogue))
         readers = catalogue.with_options("reader", workflow.data.reader_options)
         shared = shared or Shared(Contents(folder / "contents.json"), remade=set() if fresh else None)
         models = Resolver(readers, workflow.place or registry)
         run = Run(folder, workflow, models, progress or Progress(), _shared=shared)
         if (folder / "run.json").exists():
             run.identity.update(run.read("run.json"))
+        run.write("environment.json", environment(plugins_of(run)))
         for one in chosen:
             if _has_no_labels(one, workflow):
                 run.progress.say(f"{one.name}: skipped, a pretraining looks at no labels")
