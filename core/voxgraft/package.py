@@ -6,6 +6,7 @@ and `manifest.json`; an ensemble has `members.json` besides. It holds no pickle 
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import zipfile
@@ -34,6 +35,14 @@ LARGEST_DOCUMENT = 64 * 2**20
 """Bytes of the longest file of a package beside its weights."""
 LONGEST_HEADER = 100_000_000
 """Bytes of the longest header of a safetensors file that its makers read."""
+EXPONENTS = {
+    "F64": ("<u8", 0x7FF0_0000_0000_0000),
+    "F32": ("<u4", 0x7F80_0000),
+    "F16": ("<u2", 0x7C00),
+    "BF16": ("<u2", 0x7F80),
+}
+"""Of safetensors' kinds of floating-point numbers: whole numbers of their size, and the bits of the exponent."""
+CHUNK = 2**24
 DENSEST = 100
 """How many times smaller than its content an archive may be; weights do not shrink, a zip bomb does."""
 
@@ -230,15 +239,40 @@ def _read_manifest(path: Path) -> tuple[dict[str, dict[str, Any]], dict[str, Any
 
 
 def _check_weights(path: Path) -> None:
-    """Read the header of the weights: a file of another kind, such as a pickle, is refused before anything loads it.
+    """Refuse weights of another kind, such as a pickle, before anything loads them, and weights that are not finite: a
+    network of such weights finds nothing anywhere, without an error.
 
-    The format is eight bytes with the header's length, then that many bytes of JSON, then numbers.
+    The safetensors format is eight bytes with the header's length, then that many bytes of JSON, then numbers.
     """
-    with path.open("rb") as file:
-        length = int.from_bytes(file.read(8), "little")
-        start = file.read(1)
-    if start != b"{" or length > LONGEST_HEADER or length + 8 > path.stat().st_size:
-        raise ModelError(f"{path}: holds no tensors in the safetensors format")
+    try:
+        with path.open("rb") as file:
+            length = int.from_bytes(file.read(8), "little")
+            start = file.read(1)
+            if start != b"{" or length + 8 > path.stat().st_size:
+                raise ValueError("it has no header")
+            header = json.loads(start + file.read(length - 1))
+        spoilt = _first_not_finite(path, 8 + length, header)
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
+        raise ModelError(f"{path}: holds no tensors in the safetensors format") from None
+    if spoilt is not None:
+        raise ModelError(f"{path}: the tensor {spoilt} holds values that are not finite; the model cannot be used")
+
+
+def _first_not_finite(path: Path, begin: int, header: Mapping[str, Any]) -> str | None:
+    """The name of the first tensor with a NaN or an infinite value: those whose exponent has all its bits set
+    (IEEE 754), found without a library of tensors."""
+    import numpy as np
+
+    data = np.memmap(path, np.uint8, "r", offset=0)[begin:]
+    for name, entry in header.items():
+        kind, mask = EXPONENTS.get(entry.get("dtype", ""), ("", 0))
+        if kind:
+            first, last = entry["data_offsets"]
+            numbers = data[int(first) : int(last)].view(kind)
+            parts = (numbers[place : place + CHUNK] for place in range(0, len(numbers), CHUNK))
+            if any(bool(((part & mask) == mask).any()) for part in parts):
+                return str(name)
+    return None
 
 
 def _write_manifest(folder: Path, facts: Mapping[str, Any]) -> None:

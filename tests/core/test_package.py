@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import pickle
 import zipfile
 from collections.abc import Callable
@@ -157,6 +158,35 @@ def test_a_pickle_under_the_name_of_weights_is_refused(folder: Path) -> None:
         rename_in_manifest(folder, "model.safetensors")
         with pytest.raises(ModelError, match="no tensors in the safetensors format"):
             read_package(folder)
+
+
+@pytest.mark.parametrize("kind", [torch.float64, torch.float32, torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf"), -3e38, 1e-40, 0.0])
+def test_weights_that_are_not_finite_are_refused(folder: Path, kind: torch.dtype, value: float) -> None:
+    """At whatever place in the file; the largest and the smallest numbers of each kind are fine."""
+    from safetensors.torch import save_file
+
+    limit = torch.finfo(kind)
+    number = value if value != -3e38 else limit.min
+    tensors = {"a.mask": torch.ones(3, dtype=torch.uint8), "b": torch.tensor([1.0, number, limit.max], dtype=kind)}
+    save_file(tensors | {"c": torch.tensor([-1])}, folder / "model.safetensors")
+    rename_in_manifest(folder, "model.safetensors")
+    if math.isfinite(number):
+        assert read_package(folder).weights.is_file()
+    else:
+        with pytest.raises(ModelError, match="the tensor b holds values that are not finite"):
+            read_package(folder)
+
+
+@pytest.mark.parametrize(
+    "header",
+    [b'{"a": 3}', b'{"a": {"dtype": "F32"}}', b'{"a": {"dtype": "F32", "data_offsets": [0, 3]}}', b'{"a": [', b"{1}"],
+)
+def test_a_damaged_header_of_weights_is_refused(folder: Path, header: bytes) -> None:
+    (folder / "model.safetensors").write_bytes(len(header).to_bytes(8, "little") + header + b"\0" * 8)
+    rename_in_manifest(folder, "model.safetensors")
+    with pytest.raises(ModelError, match="no tensors in the safetensors format"):
+        read_package(folder)
 
 
 @pytest.mark.parametrize(

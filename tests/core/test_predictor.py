@@ -14,6 +14,7 @@ from torch.nn import functional
 from training import tiny_plan
 
 from voxgraft.data.plan import Plan
+from voxgraft.errors import ModelError
 from voxgraft.infer import array as arrays
 from voxgraft.infer.array import segment_array
 from voxgraft.infer.sliding import sliding_window
@@ -68,10 +69,20 @@ def test_columns_change_nothing(shape, monkeypatch) -> None:
 
 
 def test_columns_cover_the_axis_and_share_their_border(monkeypatch) -> None:
-    monkeypatch.setattr(arrays.psutil, "virtual_memory", lambda: type("M", (), {"available": 40_000_000})())
+    monkeypatch.setattr(arrays, "free_memory", lambda: 40_000_000)
     parts = list(arrays._columns((100, 500, 100), plan_of(3, (32, 32, 32))))
     assert len(parts) > 1 and parts[0][0] == 0 and parts[-1][1] == 500
     assert all(one[1] - 1 == other[0] for one, other in pairwise(parts))
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf"), -float("inf")])
+def test_an_output_that_is_not_finite_makes_no_mask(bad: float) -> None:
+    """Of a NaN the first class would win, of infinity the last: an empty mask or a full one, without a word."""
+    network = Blurry(3)
+    with torch.no_grad():
+        network.convolution.bias[1] = bad
+    with pytest.raises(ModelError, match="the network's output is not finite"):
+        segment_array(network, torch.randn(1, 9, 9, 9), (9, 9, 9), plan_of(3, (8, 8, 8)))
 
 
 def test_a_slice_wise_network_walks_along_its_axis() -> None:

@@ -6,13 +6,14 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
-import psutil
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ..data.checks.room import free_memory
 from ..data.coding import coded_type, regridded
 from ..data.plan import Plan
+from ..errors import ModelError
 from ..model.network import SegmentationNetwork
 from .decide import Tally, decided, shares
 from .interpolation import Interpolation, resize_rest
@@ -20,6 +21,11 @@ from .sliding import logits_by_slab
 
 See = Callable[[tuple[slice, ...], NDArray[np.float32]], None]
 """Is shown where a part of the scan lies, and the probabilities of the network's outputs there: (output, *part)."""
+
+NOT_FINITE = (
+    "the network's output is not finite: the scan holds values far from those of training, or the model is damaged; no "
+    "mask is made of it"
+)
 
 SHARE_OF_MEMORY = 0.25
 """Of the memory that is free, what the logits of one slab may take."""
@@ -51,6 +57,9 @@ def segment_array(
     Returns:
         Class indices or bits (*shape), see `voxgraft.data.coding`; and for each output of the network the mean
         probability where it won, or where the region is (0 where that is nowhere).
+
+    Raises:
+        ModelError: The network's output is not finite.
     """
     options: dict[str, Any] = {
         "overlap": overlap,
@@ -87,6 +96,8 @@ def _fill(
     held: Tensor | None = None
     for start, slab in logits_by_slab(network, image, plan.patch, columns=reach, **options):
         held = slab if held is None else torch.cat([held, slab], 1)
+        if not bool(torch.isfinite(slab).all()):
+            raise ModelError(NOT_FINITE)
         begin = start + slab.shape[1] - held.shape[1]
         end = start + slab.shape[1]
         low, high = rows.targets(begin, end, source[0])
@@ -139,7 +150,7 @@ def _columns(source: tuple[int, ...], plan: Plan) -> Iterator[tuple[int, int]]:
     """Parts of the second axis whose slab of logits fits into memory, each sharing its last position with the next."""
     rows = min(source[0], plan.patch[0]) * 3
     column = 4.0 * plan.classes * rows * float(np.prod(source[2:]))
-    fits = int(psutil.virtual_memory().available * SHARE_OF_MEMORY / column)
+    fits = int(free_memory() * SHARE_OF_MEMORY / column)
     width = max(min(plan.patch[1], source[1]), fits)
     start = 0
     while True:

@@ -14,12 +14,12 @@ from collections.abc import Callable, Sequence
 from typing import Any, Unpack
 
 import numpy as np
-import psutil
 import torch
 from numpy.typing import NDArray
 from safetensors.torch import load_file
 from torch import Tensor
 
+from ..data.checks.room import free_memory
 from ..data.coding import coded_type
 from ..data.grid import reoriented
 from ..data.plan import Plan
@@ -152,7 +152,7 @@ def _decided(probabilities: Tensor, plan: Plan, tally: Tally) -> Tensor:
 
 def _room(shape: tuple[int, ...], scratch: str) -> NDArray[np.float32]:
     """Zeros, in a file where memory is short."""
-    if 4 * np.prod(shape, dtype=np.float64) <= SHARE_OF_MEMORY * psutil.virtual_memory().available:
+    if 4 * np.prod(shape, dtype=np.float64) <= SHARE_OF_MEMORY * free_memory():
         return np.zeros(shape, np.float32)
     return np.memmap(f"{scratch}/means.npy", np.float32, "w+", shape=shape)
 

@@ -14,6 +14,7 @@ from ...data.cases import Case, Labels
 from ...data.channels import missing_in, stack_channels
 from ...data.grid import reoriented
 from ...data.plan import Plan
+from ...errors import ModelError
 from ...infer.array import See
 from ...infer.ensemble import predictor_of
 from ...infer.predictor import Prediction
@@ -58,7 +59,10 @@ class Evaluate:
             scan, reference = _read(case, run)
             watch = watch_case(reoriented(reference)[0], labels, run.workflow.evaluation.metrics)
             see = None if watch is None else _shown(watch, labels, package.plan)
-            prediction = predictor.predict(scan, missing=missing_in(case.images), see=see)
+            try:
+                prediction = predictor.predict(scan, missing=missing_in(case.images), see=see)
+            except ModelError as error:
+                raise ModelError(f"{case.id}: {error}") from None
             mask = _mask(run, case.id)
             write(prediction.labels, mask, run.catalogue, labels=package.labels, facts={"model": package.name})
             metrics = run.workflow.evaluation.metrics
