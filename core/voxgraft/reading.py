@@ -250,7 +250,7 @@ def _of_all(first: Volume, volumes: Sequence[Volume]) -> Item | None:
     if first.item is None:
         return None
     told = dict.fromkeys(problem for volume in volumes if volume.item for problem in volume.item.problems)
-    return replace(first.item, problems=tuple(told))
+    return first.item if tuple(told) == first.item.problems else replace(first.item, problems=tuple(told))
 
 
 def choose_reader(file: Path, catalogue: Catalogue) -> AnySpec | None:

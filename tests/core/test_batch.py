@@ -22,7 +22,7 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 import pytest
-from batch_scans import AFFINE, SHAPE, Brightness, ball, model, write_scan
+from batch_scans import AFFINE, CONTRACT, SHAPE, Brightness, ball, model, write_scan
 
 from dicom_series import make_series
 from voxgraft.batch.corrections import KEPT, Corrections
@@ -119,6 +119,33 @@ def full(volume: Volume, target: Path) -> None:
 def refuse(volume: Volume, target: Path) -> None:
     target.write_bytes(b"half")
     raise DataError(f"{target}: this scan cannot be written so")
+
+
+@pytest.mark.parametrize("kind", ["hounsfield", "seen", "header", "magnitude", "fractions"])
+def test_values_tell_of_the_modality_where_no_header_does(tmp_path: Path, catalogue: Catalogue, kind: str) -> None:
+    array = np.where(ball() > 100, ball(), -1000).astype(np.float32 if kind == "fractions" else np.int16)
+    array += 0.25 if kind == "fractions" else 0
+    contract = {**CONTRACT, "values": [[-1000.0 if kind == "seen" else 0.0, 900.0]]}
+    package = model(tmp_path / "model", contract=contract)
+    scan = tmp_path / "in" / "a.nii.gz"
+    if kind == "header":
+        make_series(scan := tmp_path / "s", array, AFFINE, Modality="MR")
+    else:
+        write_scan(scan, np.abs(array) if kind == "magnitude" else array)
+    batch = run(tmp_path, catalogue, scan, package=package)
+    if kind != "hounsfield":
+        assert batch.done == 1 and "out-of-contract" not in batch.scans[0].flags
+        return
+    assert (batch.failed, batch.scans[0].code) == (1, "contract")
+    assert "look like Hounsfield units, and the model was trained on MR" in str(batch.scans[0].error)
+    forced = run(tmp_path, catalogue, scan, package=package, ignore_contract=True)
+    assert forced.done == 1 and forced.scans[0].flags == ("out-of-contract",)
+
+
+def test_a_ct_that_is_not_in_hounsfield_units_is_flagged(tmp_path: Path, catalogue: Catalogue) -> None:
+    contract = {**CONTRACT, "modality": ["CT"], "values": [[-1000.0, 900.0]]}
+    batch = run(tmp_path, catalogue, *three(tmp_path)[:1], package=model(tmp_path / "model", contract=contract))
+    assert batch.done == 1 and batch.scans[0].flags == ("out-of-contract",)
 
 
 # What is done, and not done again

@@ -46,6 +46,7 @@ def test_small_scans_are_taken_whole_in_sizes_that_every_level_divides(workflow)
         "channels": 1,
         "spacing_mm": [[1.0, 1.0]] * 3,
         "size_mm": [[35.0, 35.0], [50.0, 50.0], [36.0, 36.0]],
+        "values": [[0.0, 1.0]],
     }
 
 

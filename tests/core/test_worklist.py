@@ -113,6 +113,41 @@ def test_a_damaged_series_that_would_fit_is_not_passed_over(tmp_path: Path) -> N
     assert [one.series for one, _ in selection.left_out] == ["c", "d"]
 
 
+@pytest.mark.parametrize(
+    ("changes", "level", "word"),
+    [
+        ({}, Level.FITS, ""),
+        ({"description": "ax T1 PRE"}, Level.FITS, ""),
+        ({"description": "FLAIR"}, Level.UNFIT, "its description 'FLAIR' is none of those that training took (*t1*)"),
+        ({"description": "T1 MIP"}, Level.UNFIT, "left out (*mip*)"),
+        ({"description": None}, Level.DOUBTFUL, "no description"),
+        ({"modality": "MR", "affine": AFFINE[:, [2, 0, 1, 3]], "shape": (14, 26, 24)}, Level.UNFIT, "are coronal"),
+        ({"modality": "OT"}, Level.UNFIT, "it is OT"),
+        ({"series": None, "description": "FLAIR"}, Level.FITS, ""),
+    ],
+)
+def test_the_rule_that_chose_the_series_of_training_chooses_them_again(
+    tmp_path: Path, changes: dict[str, Any], level: Level, word: str
+) -> None:
+    rule = {"takes": ["*t1*"], "leaves": ["*mip*"], "modality": ["MR"], "orientation": ["axial"]}
+    plan = plan_of(tmp_path, contract={**CONTRACT, "series": rule})
+    verdict = judge(item(**{"series": "1.2", "description": "T1", "modality": "MR", **changes}), plan)
+    assert verdict.level == level and word in str(verdict)
+
+
+def test_a_rule_of_training_chooses_among_series_of_one_grid(tmp_path: Path, catalogue: Catalogue) -> None:
+    for name in ("T1", "T2", "FLAIR"):
+        make_series(
+            tmp_path / "in" / name, ball(), AFFINE, Modality="MR", SeriesDescription=name, StudyInstanceUID="1.2.3"
+        )
+    plan = plan_of(tmp_path, contract={**CONTRACT, "series": {"takes": ["T2*"]}})
+    entries = found(tmp_path, catalogue, tmp_path / "in", plan=plan)
+    assert states(entries) == {"T1": "left-out", "T2": "waiting", "FLAIR": "left-out"}
+    assert not any(entry.flags for entry in entries)
+    (alone,) = found(tmp_path, catalogue, tmp_path / "in" / "FLAIR", plan=plan)
+    assert (alone.state, alone.code) == ("failed", "contract") and "T2*" in alone.reason
+
+
 # What is found
 
 
@@ -165,6 +200,23 @@ def test_a_named_series_is_taken_and_the_others_left_out(tmp_path: Path, catalog
         "two-s3": "left-out",
     }
     assert [flag.code for entry in entries for flag in entry.flags] == ["out-of-contract"] * 2
+
+
+def test_a_study_without_the_named_series_is_left_out(tmp_path: Path, catalogue: Catalogue) -> None:
+    tree = tmp_path / "in"
+    study(tree, "one")
+    for file in (study(tree, "two") / "s2").iterdir():
+        file.unlink()
+    make_series(tree / "three", ball(), AFFINE, Modality="MR", SeriesDescription="T2", StudyInstanceUID="1.9")
+    entries = found(tmp_path, catalogue, tree, wanted="FLAIR")
+    assert [entry.case for entry in entries if entry.state == "waiting"] == ["s2"]
+    assert not [entry for entry in entries if entry.state == "failed"]
+    absent = [entry for entry in entries if entry.code == "no-series"]
+    assert len(absent) == 2 and all("has no series 'FLAIR'" in entry.reason for entry in absent)
+    worklist = tmp_path / "list.csv"
+    worklist.write_text(f"path,series\n{tree / 'one'},FLAIR\n{tree / 'two'},FLAIR\n")
+    rows = found(tmp_path, catalogue, worklist)
+    assert [entry.state for entry in rows if entry.code == "no-series"] == ["failed"]
 
 
 def test_a_named_uid_means_one_series_of_one_study(tmp_path: Path, catalogue: Catalogue) -> None:

@@ -16,6 +16,7 @@ from voxgraft.reading import read as read_image
 from voxgraft.scoring.subgroups import read_facts
 from voxgraft.slot import choose
 from voxgraft.spelling import as_stored, composed
+from voxgraft.volume import Item
 
 FORMS = [("NFC", "NFD"), ("NFD", "NFC"), ("NFD", "NFD")]
 NAMES = ("Müller_0", "Müller_1")
@@ -99,7 +100,8 @@ def test_patients_of_another_layout_and_cases_that_are_left_out(tmp_path: Path, 
 
 def test_descriptions_groups_and_files_beside_a_header(tmp_path: Path, catalogue, forms) -> None:
     disk, told = forms
-    assert Described((form(told, "schädel*"),)).fits(form(disk, "Schädel axial"))
+    item = Item(Path("a"), "dicom", (1, 1, 1), np.eye(4), description=form(disk, "Schädel axial"))
+    assert not any(Described((form(told, "schädel*"),)).misfits(item))
     (tmp_path / "g.csv").write_text(form(told, "case,site\nMüller,Köln\n"), "utf-8")
     assert read_facts(tmp_path / "g.csv") == {"Müller": {"site": "Köln"}}
     (tmp_path / form(disk, "Müller.raw")).write_bytes(bytes(range(24)))

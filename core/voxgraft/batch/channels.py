@@ -1,8 +1,8 @@
 """Scans of several channels that lie in files or series of their own, brought together by their names.
 
 A name says its channel by a word of it (`case_flair.nii.gz`, the description `T1c post`), or by the channel's number
-in four digits at its end (`case_0001.nii.gz`). Where training chose series by patterns of their descriptions, the same
-patterns say which series is which channel. Files of one folder with one image for each channel are one scan;
+in four digits at its end (`case_0001.nii.gz`). Where training chose series by rules of descriptions and modality, these
+rules say which series is which channel. Files of one folder with one image for each channel are one scan;
 otherwise, and for files wherever a channel may be missing, the rest of the name says which images belong together.
 """
 
@@ -65,8 +65,12 @@ def _place(item: Item, plan: Plan) -> tuple[int, str] | None:
     """
     described = plan.contract.get("described") or []
     if item.series is not None and described:
-        known = [Described(tuple(one["takes"]), tuple(one["leaves"])) for one in described]
-        fitting = [number for number, one in enumerate(known) if one.fits(item.description)]
+        known = [Described.of(one) for one in described]
+        fitting = [
+            number
+            for number, one in enumerate(known)
+            if not any(one.misfits(item)) and (item.description or not one.takes)
+        ]
         return (fitting[0], "") if len(fitting) == 1 else None
     return channel_of(_text(item), plan.channels)
 

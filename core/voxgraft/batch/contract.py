@@ -6,6 +6,8 @@ What a radiologist expects of it:
   nothing that went wrong: those series are `left-out`.
 - A scan that differs a little from the training data (another scanner's spacing, a larger field of view) is
   segmented, and flagged so that it stands high in the worklist.
+- A series that is not like those that the workflow's rules chose (description, modality, direction of slices) is of
+  another kind, whatever its grid is.
 - A scan that differs so much that a mask would only look like a result (another modality, slices more than twice as
   thick as any in training, another number of channels) is refused with the reasons; it has failed, because a patient
   is without a mask. Naming a series (`--series`) or `--ignore-contract` is a person's word and outweighs the refusal,
@@ -27,6 +29,7 @@ from typing import Any
 
 import numpy as np
 
+from ..data.cases import Described
 from ..data.grid import orientation_of
 from ..data.plan import Plan
 from ..volume import Item
@@ -66,11 +69,13 @@ class Selection:
         taken: Images to segment; a verdict that is not FITS becomes a flag.
         left_out: Images not to segment, and why.
         refused: Why none is taken; then the other two are empty.
+        absent: None is taken because the series that a person named is not among them.
     """
 
     taken: list[tuple[Item, Verdict]] = field(default_factory=list)
     left_out: list[tuple[Item, str]] = field(default_factory=list)
     refused: str = ""
+    absent: bool = False
 
 
 def judge(item: Item, plan: Plan, *, channels: int | None = None, grid: bool = True) -> Verdict:
@@ -108,7 +113,7 @@ def _named(verdicts: Sequence[tuple[Item, Verdict]], wanted: str) -> Selection:
     chosen = [pair for pair in verdicts if is_called(pair[0], wanted)]
     if not chosen:
         names = "; ".join(_name(item) for item, _ in verdicts[:10])
-        return Selection(refused=f"has no series {wanted!r} (found: {names})")
+        return Selection(refused=f"has no series {wanted!r} (found: {names})", absent=True)
     selection = _best(chosen, Level.UNFIT, everything=True)
     if not selection.refused:
         others = [item for item, _ in verdicts if not is_called(item, wanted)]
@@ -166,6 +171,8 @@ def _differences(item: Item, plan: Plan, channels: int, grid: bool) -> Iterator[
     codes = plan.contract.get("modality") or []
     if codes and item.modality and item.modality not in codes:
         yield Level.UNFIT, f"it is {item.modality}, the model was trained on {' and '.join(codes)}"
+    elif item.series is not None:
+        yield from _unlike_chosen(item, Described.of(plan.contract.get("series") or {}))
     if not grid:
         return
     order = orientation_of(item.affine, len(item.shape)).order
@@ -188,6 +195,14 @@ def _other_channels(number: int, plan: Plan, wanted: int) -> str:
     if wanted == 1:
         return f"{text}: save the one that is meant as an image of its own, a picture as grey"
     return f"{text}: put all channels into one file, or name a file for each in a CSV worklist"
+
+
+def _unlike_chosen(item: Item, rule: Described) -> Iterator[tuple[Level, str]]:
+    """In what a series is not like those that training chose."""
+    for reason in rule.misfits(item):
+        yield Level.UNFIT, reason
+    if rule.takes and not item.description:
+        yield Level.DOUBTFUL, f"it has no description, and training took {', '.join(rule.takes)}"
 
 
 def _outside(key: str, values: Sequence[float], contract: dict[str, Any]) -> str:

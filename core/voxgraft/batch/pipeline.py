@@ -30,6 +30,7 @@ from .corrections import Corrections
 from .memory import TooLarge, check_memory
 from .outputs import Found, Outputs
 from .quality import Flag, flags_of_voxels
+from .values import Unfit, judge_values, refuse_unfit
 from .worklist import Entry
 
 if TYPE_CHECKING:
@@ -175,6 +176,10 @@ class Pipeline:
         for number in entry.missing:  # in rising order: each finds its place among those before it
             volumes.insert(number, None)
         scan = stack_channels(volumes, self._plan.align)
+        said = all(item.modality for item in entry.items)
+        verdict = judge_values(scan, said, self._plan, entry.missing)
+        refuse_unfit(verdict, entry.forced)
+        flags += [Flag("out-of-contract", str(verdict))] if verdict.reasons else []
         return content, scan, [*flags, *flags_of_voxels(scan)]
 
     def _predict(self, job: Job) -> None:
@@ -246,6 +251,8 @@ def code_of(error: BaseException, stage: str) -> str:
         return "out-of-memory"
     if isinstance(error, BrokenPlugin):
         return "plugin"
+    if isinstance(error, Unfit):
+        return "contract"
     if isinstance(error, ModelError):
         return "model"
     return CODES[stage] if isinstance(error, VoxGraftError) else "unexpected"

@@ -35,6 +35,10 @@ PER_HEADER = 0.2
 """Seconds that looking at the header of one more file may take."""
 
 
+NO_SERIES = "no-series"
+"""The code of a study that does not hold the series that a person named."""
+
+
 @dataclass(frozen=True, slots=True)
 class Entry:
     """One scan of a batch, before anything is done with it.
@@ -49,6 +53,7 @@ class Entry:
         hint: What it might be called, where its files have a name in common.
         state: `waiting`, `left-out` or `failed`.
         missing: The numbers of the optional channels that are not there.
+        forced: A person said that it is to be segmented, whatever the contract says of it.
     """
 
     items: tuple[Item, ...]
@@ -64,6 +69,7 @@ class Entry:
     reason: str = ""
     flags: tuple[Flag, ...] = ()
     missing: tuple[int, ...] = ()
+    forced: bool = False
 
     @property
     def key(self) -> tuple[str, str]:
@@ -197,7 +203,8 @@ class Finder:
     def _selected(self, selection: Selection, items: Sequence[Item], roots: dict[int, Path]) -> Iterator[Entry]:
         root = roots[id(items[0])]
         if selection.refused:
-            yield self._refused(items, root, selection.refused)
+            entry = self._refused(items, root, selection.refused)
+            yield replace(entry, state="left-out", code=NO_SERIES) if selection.absent else entry
         several = len(selection.taken) > 1 and self.wanted is None and not self.force
         for item, verdict in selection.taken:
             flags = list(_flags(verdict, [item]))
@@ -246,6 +253,9 @@ class Finder:
                 return
             selection = select(items, self.plan, wanted=series, force=self.force)
             entries = list(self._selected(selection, items, {id(item): root for item in items}))
+            if listed.series:  # a row names the series of its own scan, which is without its result
+                entries = [replace(one, forced=True) for one in entries]
+                entries = [replace(one, state="failed") if one.code == NO_SERIES else one for one in entries]
             named = [entry for entry in entries if entry.state != "left-out"]
             yield from (replace(entry, case=listed.case) if [entry] == named else entry for entry in entries)
             return
@@ -264,13 +274,12 @@ class Finder:
     def _heeded(self, entries: list[Entry]) -> list[Entry]:
         """What a named series means for the studies that do not hold it.
 
-        A description is looked for in every study, and a study without it is without its result. A UID names one
-        series of one study, and the other studies are not meant.
+        Studies without it are left out. A UID names one series of one study; what else does not fit is not meant.
         """
         wanted = self.wanted or ""
         waiting = [item for entry in entries if entry.state == "waiting" for item in entry.items]
         if not waiting and not any(is_called(item, wanted) for entry in entries for item in entry.items):
-            reasons = [f"{entry.given} {entry.reason}" for entry in entries if entry.code == "contract"]
+            reasons = [f"{entry.given} {entry.reason}" for entry in entries if entry.code in ("contract", NO_SERIES)]
             raise UsageError(f"--series {wanted}: no input has this series" + "".join(f"; {r}" for r in reasons[:3]))
         if any(item.series == wanted for item in waiting):
             return [replace(entry, state="left-out") if entry.code == "contract" else entry for entry in entries]
@@ -285,6 +294,7 @@ class Finder:
             series=legible(" + ".join(item.series for item in items if item.series)),
             root=root,
             description=legible(" + ".join(item.description for item in items if item.description)),
+            forced=self.force or self.wanted is not None,
         )
         return replace(entry, **changes)  # type: ignore[arg-type]
 

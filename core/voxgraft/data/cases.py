@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, Literal
 
 from ..errors import DataError
 from ..spelling import composed
-from ..volume import Problem
+from ..volume import Item, Problem
 from .align import Align
+from .grid import plane_of
 
 Source = int | str
 """What a structure is called in masks: a value of a label map, or the name of a segment or contour."""
@@ -211,21 +212,47 @@ class Labels:
 
 @dataclass(frozen=True, slots=True)
 class Described:
-    """The descriptions of series by which a channel is chosen, in training and in prediction alike.
+    """The rule by which series are chosen, all or those of a channel, in training and in prediction alike.
 
     Attributes:
-        takes: Patterns, of which a description fits one; `*` stands for any letters, case does not matter.
+        takes: Patterns, of which a description fits one; `*` stands for any letters, case does not matter. Empty for
+            any description.
         leaves: Patterns, of which it fits none.
+        modality: DICOM modalities; empty for any.
+        orientation: How slices may lie (see `voxgraft.data.grid.plane_of`); empty for any way.
     """
 
-    takes: tuple[str, ...]
+    takes: tuple[str, ...] = ()
     leaves: tuple[str, ...] = ()
+    modality: tuple[str, ...] = ()
+    orientation: tuple[str, ...] = ()
 
-    def fits(self, description: str | None) -> bool:
-        text = composed(description or "").strip().casefold()
-        parts = (self.takes, self.leaves)
-        fits = [any(fnmatchcase(text, composed(one).strip().casefold()) for one in part) for part in parts]
-        return fits[0] and not fits[1]
+    def misfits(self, item: Item) -> Iterator[str]:
+        """In what a series does not fit; what its header does not say fits."""
+        if self.modality and item.modality and item.modality.upper() not in {one.upper() for one in self.modality}:
+            yield f"it is {item.modality}, training took {' and '.join(self.modality)}"
+        text = item.description or ""
+        if text and self.takes and not _fits_one(text, self.takes):
+            yield f"its description {text!r} is none of those that training took ({', '.join(self.takes)})"
+        if text and _fits_one(text, self.leaves):
+            yield f"its description {text!r} is one of those that training left out ({', '.join(self.leaves)})"
+        plane = plane_of(item.affine, len(item.shape)) if self.orientation else ""
+        if plane and plane not in self.orientation:
+            yield f"its slices are {plane}, training took {' and '.join(self.orientation)} ones"
+
+    def document(self) -> dict[str, Any]:
+        """The plain values of a contract."""
+        return {name: list(value) for name, value in asdict(self).items() if value}
+
+    @classmethod
+    def of(cls, document: Mapping[str, Sequence[str]]) -> Described:
+        """The rule that `document` gave."""
+        return cls(**{name: tuple(value) for name, value in document.items()})
+
+
+def _fits_one(text: str, patterns: Sequence[str]) -> bool:
+    plain = composed(text).strip().casefold()
+    return any(fnmatchcase(plain, composed(one).strip().casefold()) for one in patterns)
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,7 +265,8 @@ class Dataset:
         problems: What is wrong with images that became no case, such as a study in which two series fit one rule.
         optional: The channels that a case may lack.
         splits: The splits that come with the data set, one for each fold.
-        described: By which descriptions of series each channel was chosen; empty where they were not.
+        chosen: By which rule all series were chosen; None where they were not.
+        described: By which rule the series of each channel was chosen; empty where they were not.
         names_patients: The layout says who the patient of a case is, even where each has one case.
     """
 
@@ -250,6 +278,7 @@ class Dataset:
     optional: tuple[str, ...] = ()
     splits: tuple[Split, ...] = ()
     described: tuple[Described, ...] = ()
+    chosen: Described | None = None
     names_patients: bool = False
 
     @property

@@ -37,6 +37,25 @@ class Orientation:
         return turned.transpose((*range(lead), *(lead + int(axis) for axis in back)))
 
 
+OBLIQUE = 20.0
+"""Degrees off the nearest plane of the body beyond which slices are called oblique."""
+
+
+def plane_of(affine: Array, dims: int) -> str:
+    """How slices lie: `axial`, `sagittal`, `coronal`, `oblique`; empty for an image that is no stack.
+
+    Args:
+        affine: From voxel indices to RAS millimetres; slices go along the third axis.
+    """
+    if dims != 3:
+        return ""
+    normal = np.cross(affine[:3, 0], affine[:3, 1])
+    along = np.abs(normal) / np.linalg.norm(normal)
+    if along.max() < np.cos(np.radians(OBLIQUE)):
+        return "oblique"
+    return ("sagittal", "coronal", "axial")[int(along.argmax())]
+
+
 def orientation_of(affine: Array, dims: int) -> Orientation:
     """The axes of a scan nearest to right, anterior and superior; images of two axes are left as they are."""
     if dims == 2:

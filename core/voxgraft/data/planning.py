@@ -84,7 +84,7 @@ def derive_plan(
         batch=batch,
         strides=strides,
         align=dataset.align,
-        contract=_contract(cases, dataset, workflow),
+        contract=_contract(cases, dataset, workflow, fingerprint["intensities"]),
     )
 
 
@@ -148,18 +148,26 @@ def _fit(patch: Sequence[int], coarsest: Sequence[int]) -> tuple[int, ...]:
     return tuple(-(-n // stride) * stride for n, stride in zip(patch, coarsest, strict=True))
 
 
-def _contract(cases: Sequence[Mapping[str, Any]], dataset: Dataset, workflow: Workflow) -> dict[str, Any]:
-    """What incoming scans are compared with: the ranges seen in training."""
+def _contract(
+    cases: Sequence[Mapping[str, Any]],
+    dataset: Dataset,
+    workflow: Workflow,
+    intensities: Sequence[Mapping[str, float]],
+) -> dict[str, Any]:
+    """What incoming scans are compared with: the ranges seen in training, and the rules by which series were chosen."""
     spacing = np.array([case["spacing"] for case in cases], dtype=float)
     size = spacing * np.array([case["shape"] for case in cases], dtype=float)
     codes = {case["modality"] for case in cases if case.get("modality")}
     codes |= set(getattr(workflow.data.modality.component, "dicom", ()))
-    described = [{"takes": list(one.takes), "leaves": list(one.leaves)} for one in dataset.described]
+    described = [one.document() for one in dataset.described]
+    values = [[round(float(channel[name]), 3) for name in ("p00_5", "p99_5")] for channel in intensities]
     return {
         "modality": sorted(codes),
         "channels": len(dataset.channels),
         "spacing_mm": _ranges(spacing),
         "size_mm": _ranges(size),
+        "values": values,
+        **({"series": dataset.chosen.document()} if dataset.chosen is not None else {}),
         **({"described": described} if described else {}),
     }
 

@@ -14,7 +14,7 @@ from voxgraft.errors import DataError
 from voxgraft.reading import archives_in
 from voxgraft.volume import Item, Problem
 
-from .config import DicomConfig, LabelRules
+from .config import DicomConfig, LabelRules, Plane, Selection
 from .names import Naming, count, listed, masks_in
 from .pick import Ambiguous, Picked, channels_of, series_of, studies, taken
 from .rules import misfit, seen_together
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 FACTS = ("site", "scanner", "sex", "age")
 """What the reader knows of a patient and a scan that tables of subgroups are made by."""
+PLANES: tuple[Plane, ...] = ("axial", "sagittal", "coronal", "oblique")
 WHY = {
     "modality": "another modality",
     "description": "another description",
@@ -212,6 +213,7 @@ class DicomLayout:
             optional=config.optional,
             described=_described(config),
             names_patients=True,
+            chosen=rule if (rule := _rule(config)) != Described() else None,
         )
 
     def _ids(self, items: Sequence[Item]) -> list[str]:
@@ -274,13 +276,22 @@ def _reference(item: Item) -> ImageRef:
 
 
 def _described(config: DicomConfig) -> tuple[Described, ...]:
-    """By which descriptions each channel is chosen, for prediction; empty where one is chosen by other things alone."""
-    found = []
-    for rule in (config.channels or {}).values():
-        wrong = [one for one in (*rule.exclude, *config.exclude) if one.model_fields_set <= {"description"}]
-        leaves = tuple(text for one in wrong for text in one.description or ())
-        found.append(Described(rule.description or (), leaves))
-    return tuple(found) if all(one.takes for one in found) else ()
+    """By which rule each channel is chosen, for prediction; empty where one is chosen by other things alone."""
+    found = tuple(_rule(rule) for rule in (config.channels or {}).values())
+    return found if all(one.takes or one.modality or one.orientation for one in found) else ()
+
+
+def _rule(selection: Selection) -> Described:
+    """What of a selection prediction can follow: descriptions, modality and the direction of slices."""
+    alone = [rule for rule in selection.exclude if len(rule.model_fields_set) == 1]
+    turned = {plane for rule in alone for plane in rule.orientation or ()}
+    planes = selection.orientation or (PLANES if turned else ())
+    return Described(
+        takes=selection.description or (),
+        leaves=tuple(text for rule in alone for text in rule.description or ()),
+        modality=selection.modality or (),
+        orientation=tuple(plane for plane in planes if plane not in turned),
+    )
 
 
 def _summary(items: Sequence[Item]) -> str:

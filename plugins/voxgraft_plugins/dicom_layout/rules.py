@@ -7,13 +7,11 @@ from fnmatch import fnmatchcase
 
 import numpy as np
 
-from voxgraft.data.grid import orientation_of
+from voxgraft.data.grid import orientation_of, plane_of
 from voxgraft.volume import Item, Problem
 
 from .config import Range, Rule, Selection, Spacing
 
-OBLIQUE = 20.0
-"""Degrees off the nearest plane of the body beyond which slices are called oblique."""
 TOGETHER = ("shared-uid", "split-series", "localizer", "duplicate-file")
 """Problems of a series that its other files show."""
 SLACK = 0.001
@@ -32,17 +30,6 @@ def fits_one(text: str | None, patterns: Sequence[str]) -> bool:
     """Whether a text fits one of these patterns; letter case and blanks around it do not matter."""
     plain = (text or "").strip().casefold()
     return any(fnmatchcase(plain, pattern.strip().casefold()) for pattern in patterns)
-
-
-def plane_of(item: Item) -> str:
-    """How its slices lie: `axial`, `sagittal`, `coronal`, `oblique`; empty for an image that is no stack."""
-    if len(item.shape) != 3:
-        return ""
-    normal = np.cross(item.affine[:3, 0], item.affine[:3, 1])
-    along = np.abs(normal) / np.linalg.norm(normal)
-    if along.max() < np.cos(np.radians(OBLIQUE)):
-        return "oblique"
-    return ("sagittal", "coronal", "axial")[int(along.argmax())]
 
 
 def slices_of(item: Item) -> int:
@@ -69,7 +56,7 @@ def _wrong(item: Item, rule: Rule) -> Iterator[str]:
         yield "slices"
     if not (_holds(rule.columns, item.shape[:1]) and _holds(rule.rows, item.shape[1:2])):
         yield "size"
-    if rule.orientation is not None and plane_of(item) not in rule.orientation:
+    if rule.orientation is not None and plane_of(item.affine, len(item.shape)) not in rule.orientation:
         yield "orientation"
     if rule.spacing is not None and not _spaced(item, rule.spacing):
         yield "spacing"

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from ..cases import Dataset
 from ..dataset import channels_of
+from ..hounsfield import like_hounsfield, not_hounsfield
 from .problem import CaseProblem, Severity, counted
 
 if TYPE_CHECKING:
@@ -62,14 +63,19 @@ def judge_voxels(look: Look, codes: Sequence[str]) -> Iterator[CaseProblem]:
             yield CaseProblem("constant-image", "warning", look.case.id, message)
             continue
         hounsfield = look.modality == "CT" or (look.modality is None and tuple(codes) == ("CT",))
-        why = _not_hounsfield(channel) if hounsfield else ""
+        why = not_hounsfield(channel.least, channel.greatest) if hounsfield else ""
         if why:
             yield CaseProblem("not-hounsfield", "warning", look.case.id, f"{which} is no CT in Hounsfield units: {why}")
         elif _clipped(channel) and not (several and len(look.shape) == 2):
             share = f"{channel.at_most:.1%} of the voxels of {which}"
             message = f"{share} have its greatest value {channel.greatest:g}: it is clipped"
             yield CaseProblem("clipped-image", "warning", look.case.id, message)
-        if look.modality is None and codes and "CT" not in codes and _like_hounsfield(channel):
+        if (
+            look.modality is None
+            and codes
+            and "CT" not in codes
+            and like_hounsfield(channel.low, channel.high, channel.whole)
+        ):
             message = (
                 f"{which} holds what looks like Hounsfield units, and the workflow is for {' or '.join(codes[:3])}"
             )
@@ -97,22 +103,5 @@ def codes_of(workflow: Workflow | None) -> tuple[str, ...]:
     return () if workflow is None else tuple(getattr(workflow.data.modality.component, "dicom", ()))
 
 
-def _not_hounsfield(channel: Channel) -> str:
-    """Why a channel is no CT in Hounsfield units; empty where it may well be one."""
-    low, high = channel.least, channel.greatest
-    if low >= 0 and high <= 255:
-        return f"its values go from {low:g} to {high:g}, as a picture's"
-    if max(abs(low), abs(high)) < 30:
-        return f"its values go from {low:.3g} to {high:.3g}, as if it had been normalised"
-    if low >= 0:
-        return f"no value is below 0 (greatest {high:g}), and air is -1000: subtract 1024 if it is stored unsigned"
-    return ""
-
-
 def _clipped(channel: Channel) -> bool:
     return channel.distinct > 16 and channel.at_most > 0.01
-
-
-def _like_hounsfield(channel: Channel) -> bool:
-    """Air near -1000 and whole numbers: no other modality looks like it."""
-    return channel.whole and -1100 <= channel.low <= -900 and channel.high > 100
