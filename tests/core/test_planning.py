@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from datasets import workflow as workflow_file
 
-from voxgraft.data.cases import Case, Dataset, ImageRef, Labels
+from voxgraft.data.cases import Case, Dataset, Described, ImageRef, Labels
 from voxgraft.data.plan import Plan, read_plan
 from voxgraft.data.planning import derive_plan, network_strides
 from voxgraft.errors import DataError, ModelError, TrainingError, WorkflowError
@@ -48,6 +48,14 @@ def test_small_scans_are_taken_whole_in_sizes_that_every_level_divides(workflow)
         "size_mm": [[35.0, 35.0], [50.0, 50.0], [36.0, 36.0]],
         "values": [[0.0, 1.0]],
     }
+
+
+def test_the_rule_that_chose_the_series_stands_in_the_contract(workflow) -> None:
+    options, ref = workflow(), ImageRef(Path("x"))
+    dataset = Dataset((Case("a", "a", (ref,), ref),), chosen=Described(("*t1*",), modality=("MR",)))
+    found = fingerprint((35, 50, 36), (1, 1, 1))
+    plan = derive_plan(found, dataset, LABELS, options, options.data.modality.build(), "cpu")
+    assert plan.contract["series"] == {"takes": ["*t1*"], "modality": ["MR"]} and "described" not in plan.contract
 
 
 def test_large_scans_are_cut_to_what_the_device_holds(workflow) -> None:

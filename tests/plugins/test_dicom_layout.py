@@ -13,7 +13,7 @@ from pydicom.uid import generate_uid
 
 from dicom_series import make_series
 from voxgraft.data.align import Align
-from voxgraft.data.cases import Dataset
+from voxgraft.data.cases import Dataset, Described
 from voxgraft.data.dataset import read_layout
 from voxgraft.discovery import Catalogue
 from voxgraft.errors import DataError
@@ -233,6 +233,20 @@ def test_channels_are_the_series_of_a_study_in_their_order(catalogue: Catalogue,
     assert {tuple(ref.path.name for ref in case.present) for case in found.cases} == {("b", "a")}
     assert found.align == Align(1, "frame") and "1 study without any of the channels" in found.notes
     assert len({case.id for case in found.cases}) == len({case.patient for case in found.cases}) == 2
+
+
+def test_the_rules_that_choose_series_go_along_with_the_data_set(catalogue: Catalogue, tmp_path: Path) -> None:
+    for name in ("T1", "FLAIR"):
+        stack(tmp_path / "s" / name, Modality="MR", SeriesDescription=name, PatientID="1")
+    assert read(catalogue, path=tmp_path).chosen is None
+    rule = {"description": "*t1*", "modality": "MR", "exclude": [{"description": "*mip*"}, {"orientation": "coronal"}]}
+    chosen = Described(("*t1*",), ("*mip*",), ("MR",), ("axial", "sagittal", "oblique"))
+    one = read(catalogue, path=tmp_path, **rule)
+    assert len(one.cases) == 1 and one.chosen == chosen and one.described == ()
+    assert Described.of(chosen.document()) == chosen
+    several = read(catalogue, path=tmp_path, channels=CHANNELS, modality=["MR"])
+    assert several.chosen == Described(modality=("MR",))
+    assert several.described == (Described(("*t1*",), ("*post*",)), Described(("*flair*",)))
 
 
 def test_a_study_without_a_channel_or_with_two_of_one_is_named(catalogue: Catalogue, tmp_path: Path) -> None:
