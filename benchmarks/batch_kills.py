@@ -49,6 +49,7 @@ class Threshold:
     """Stands in for a network: what is bright is the structure."""
 
     def predict(self, volume: Volume, *, missing: Any = ()) -> Found:
+        print("at work", flush=True)
         time.sleep(0.02)
         return Found(volume.with_array((volume.array > 100).astype(np.uint8)), {"ball": 0.9})
 
@@ -96,7 +97,7 @@ def make(folder: Path) -> None:
 def kill(folder: Path, number: int, chance: random.Random, figures: Figures) -> None:
     """One call that is killed, and corrections before and during it."""
     child = subprocess.Popen([sys.executable, __file__, "--call", str(folder), str(number)], stdout=subprocess.PIPE)
-    assert child.stdout is not None and child.stdout.readline() == b"ready\n"
+    assert child.stdout is not None and child.stdout.readline() == b"at work\n"
     end = time.monotonic() + chance.uniform(0, 1.5)
     while time.monotonic() < end:
         time.sleep(max(0.0, min(chance.uniform(0, 0.3), end - time.monotonic())))
@@ -158,7 +159,6 @@ def main() -> None:
     parser.add_argument("--call", nargs=2, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.call:
-        print("ready", flush=True)
         batch(Path(options.call[0]), int(options.call[1]))
         return
     begun = time.monotonic()

@@ -78,7 +78,7 @@ def whole(target: Path, discard: Callable[[Path], None] | None = None, *, first:
     except VoxGraftError:
         raise
     except Exception as error:  # libraries have errors of their own for a disk that is full
-        if _is_full(target.parent):
+        if is_full(target.parent):
             raise DataError(f"{target}: cannot be written: no space is left on the disk; make room there") from error
         if not isinstance(error, OSError) or (error.errno not in _DISK and not _concerns(error, target.parent)):
             raise
@@ -208,7 +208,8 @@ _ROOM = 2**20
 """Bytes: where fewer are free, what failed to be written failed for that."""
 
 
-def _is_full(folder: Path) -> bool:
+def is_full(folder: Path) -> bool:
+    """Whether next to nothing can be written to a folder's disk."""
     try:
         return shutil.disk_usage(folder).free < _ROOM
     except OSError:

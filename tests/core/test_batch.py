@@ -545,6 +545,46 @@ def test_a_scan_of_which_no_writer_succeeds_has_failed(tmp_path: Path, builtin_e
     assert batch.failed == 1 and batch.scans[0].error == "mask.dcm: this scan cannot be written so"
 
 
+def test_tries_on_a_full_disk_do_not_count(
+    tmp_path: Path, builtin_entries: list[EntryPoint], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    catalogue = with_writer(builtin_entries, "odd", "mask.odd", full)
+    with monkeypatch.context() as patch:
+        patch.setattr("voxgraft.batch.pipeline.is_full", lambda _: True)
+        for _ in range(4):
+            assert run(tmp_path, catalogue, *three(tmp_path), writers=("nifti", "odd")).failed == 3
+    assert {row.tries for row in rows(tmp_path).values()} == {0}
+    assert run(tmp_path, catalogue, *three(tmp_path)).done == 3
+
+
+LIMITED = """
+import resource, sys
+from pathlib import Path
+from batch_scans import Brightness, model
+from voxgraft.batch.segment import segment
+from voxgraft.discovery import discover
+from voxgraft.errors import VoxGraftError
+root, most = Path(sys.argv[1]), int(sys.argv[2])
+resource.setrlimit(resource.RLIMIT_FSIZE, (most, most))
+try:
+    segment(model(root / "model"), [root / "in"], root / "out", discover(), predictor=Brightness())
+except VoxGraftError as error:
+    sys.exit(f"one sentence: {error}")
+"""
+
+
+def test_a_ledger_that_cannot_grow_ends_the_batch_in_a_sentence_and_it_goes_on_later(
+    tmp_path: Path, catalogue: Catalogue, repo_path: dict[str, str]
+) -> None:
+    three(tmp_path)
+    path = os.pathsep.join([repo_path["PYTHONPATH"], str(Path(__file__).parent)])
+    command = [sys.executable, "-c", LIMITED, str(tmp_path), "60000"]
+    done = subprocess.run(command, env={**repo_path, "PYTHONPATH": path}, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 1 and "one sentence: " in done.stderr and "ledger.sqlite" in done.stderr
+    assert "see to it that its disk has room" in done.stderr and "Traceback" not in done.stderr
+    assert run(tmp_path, catalogue, tmp_path / "in").done == 3
+
+
 def test_a_full_disk_under_a_usual_writer_is_no_mere_flag(tmp_path: Path, builtin_entries: list[EntryPoint]) -> None:
     catalogue = with_writer(builtin_entries, "dicom-seg", "mask.dcm", full, needs="dicom")
     make_series(tmp_path / "s", ball(), AFFINE, Modality="MR")

@@ -97,6 +97,10 @@ class Row:
         return min(known, default=None)
 
 
+class LedgerError(DataError):
+    """The ledger cannot be written: nothing can be done until it can."""
+
+
 class Ledger:
     """The open ledger of a batch; its methods may be called from several threads.
 
@@ -223,12 +227,20 @@ class Ledger:
             },
         )
 
-    def fail(self, case: str, code: str, message: str, seconds: Mapping[str, float] | None = None) -> None:
-        """A try has failed."""
+    def fail(
+        self,
+        case: str,
+        code: str,
+        message: str,
+        seconds: Mapping[str, float] | None = None,
+        counts: bool = True,
+    ) -> None:
+        """A try has failed; it counts, unless that had nothing to do with the scan."""
+        values = {"case": case, "code": code, "message": message, "seconds": json.dumps(seconds or {}), "now": _now()}
         self._run(
             "UPDATE scans SET state = 'failed', error_code = :code, error = :message, seconds = :seconds,"
-            ' finished = :now WHERE "case" = :case',
-            {"case": case, "code": code, "message": message, "seconds": json.dumps(seconds or {}), "now": _now()},
+            ' finished = :now, tries = tries - :back WHERE "case" = :case',
+            {**values, "back": 0 if counts else 1},
         )
 
     def release(self) -> None:
@@ -244,7 +256,10 @@ class Ledger:
         try:
             yield
         except sqlite3.OperationalError as error:
-            raise DataError(f"{self.path}: the ledger cannot be used: {error}") from error
+            raise LedgerError(
+                f"{self.path}: the ledger cannot be used: {error}; see to it that its disk has room and "
+                "may be written, and call again: what was done is kept"
+            ) from error
         except sqlite3.DatabaseError as error:
             raise DataError(
                 f"{self.path}: is no ledger, or is damaged ({' '.join(str(error).split())}); {_ANEW}"

@@ -21,12 +21,13 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from ..data.channels import stack_channels
 from ..errors import BrokenPlugin, DataError, ModelError, OutOfTime, VoxGraftError
-from ..files import digest, sha256
+from ..files import digest, is_full, sha256
 from ..limits import Limits, Stopped
 from ..reading import read_item
 from ..texts import legible
 from ..volume import Volume
 from .corrections import Corrections
+from .ledger import LedgerError
 from .memory import TooLarge, check_memory
 from .outputs import Found, Outputs
 from .quality import Flag, flags_of_voxels
@@ -150,10 +151,13 @@ class Pipeline:
         self._under_way.add(id(job))
         try:
             work(job)
+        except LedgerError:
+            raise
         except (Exception, SystemExit) as error:
             job.ended, job.scan, job.mask = True, None, None
             message = plain(error, job.entry, self._outputs.out)
-            self._ledger.fail(job.entry.case, code_of(error, name), message, job.seconds)
+            full = is_full(self._outputs.out)  # not the fault of the scan: it is tried again when there is room
+            self._ledger.fail(job.entry.case, code_of(error, name), message, job.seconds, counts=not full)
         finally:
             self._under_way.discard(id(job))
         job.seconds[name] = round(time.monotonic() - start, 3)
