@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, TypeVar
 
 from .interfaces import (
     Decoder,
@@ -181,6 +181,9 @@ class StepSpec(Component[C, Step]):
             `before.STEP`, what an earlier step left. The step is done again when anything else changes.
         elsewhere: Plain values of what it rests on outside of its run, by the names that people are told, such as
             whether a registry is there.
+        scope: Where it is done in a run of several splits (a cross-validation): by each `member`, on the `whole`, where
+            it sees the package in which the members vote, or on `both`, the whole last.
+        together: Makes the step that is done on the whole in place of this one, from the same options.
     """
 
     kind = "step"
@@ -189,6 +192,13 @@ class StepSpec(Component[C, Step]):
     labelled: bool = False
     independent_of: Mapping[str, str] = field(default_factory=dict)
     elsewhere: Callable[[Run], Mapping[str, Any]] | None = None
+    scope: Literal["member", "whole", "both"] = "both"
+    together: Callable[[C], Step] | None = None
+
+    @property
+    def by_members(self) -> bool:
+        """Whether each member of a run of several splits does it."""
+        return self.scope != "whole"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -145,6 +145,9 @@ class Encoder(Protocol):
     def weights(self, models: Resolver | None = None) -> Weights | None:
         """The pretrained tensors under the names of `make`'s module; None to train from scratch.
 
+        It is asked only where the encoder's options have a `weights` and a workflow sets it to another word than
+        `none`; so every network has a twin from scratch.
+
         Args:
             models: Where registered models are looked up; a workflow's own registry, in every process.
 

@@ -84,6 +84,11 @@ class Model(Config):
         return self.start != "none" or self._weights not in (None, "none")
 
     @property
+    def takes_weights(self) -> bool:
+        """Whether the encoder has the option `weights`; one without it always starts from scratch."""
+        return "weights" in type(self.encoder.options).model_fields
+
+    @property
     def _weights(self) -> Any:
         return getattr(self.encoder.options, "weights", None)
 

@@ -59,6 +59,7 @@ def voxgraft_steps() -> list[StepSpec[RegisterConfig]]:
             config=_register_config,
             build=_register,
             after=("train", "evaluate"),
+            scope="whole",
             independent_of=independent.REGISTER,
             elsewhere=_registry_there,
         )

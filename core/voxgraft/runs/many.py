@@ -7,10 +7,11 @@ which their networks vote, the scores of every held-out case (each once), and ho
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from ..component import StepSpec
 from ..data.cases import Split, check_folds
 from ..data.dataset import split_of
 from ..errors import DataError
@@ -18,9 +19,6 @@ from ..interfaces import Step
 from ..slot import Chosen
 from ..workflow import Workflow, from_document
 from .run import Run
-
-APART = frozenset({"register"})
-"""Steps that are done once, with what the members leave; every other step is done by each member."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +68,7 @@ def member_workflow(run: Run, member: Member) -> Workflow:
     document["name"] = f"{run.workflow.name} {member.name.replace('_', ' ')}"
     document["data"]["split"].update(fold=member.fold, repeat=member.repeat)
     document["data"]["cache"] = run.cache.as_posix()
-    document["steps"] = [step for step in document["steps"] if step["use"] not in APART]
+    document["steps"] = [step.document() for step in run.workflow.steps if _spec(step).by_members]
     document["registry"] = None
     return from_document(document, run.catalogue, f"{member.name} of {run.workflow.name}")
 
@@ -90,7 +88,8 @@ def do_members(run: Run, steps: Sequence[str]) -> None:
     from .engine import run_workflow
 
     members = members_of(run)
-    wanted = [name for name in steps if name not in APART]
+    theirs = {step.name for step in run.workflow.steps if _spec(step).by_members}
+    wanted = [name for name in steps if name in theirs]
     for place, member in enumerate(members, start=1):
         if wanted:
             run.progress.say(f"{member.name.replace('_', ' ')} ({place} of {len(members)})")
@@ -100,13 +99,17 @@ def do_members(run: Run, steps: Sequence[str]) -> None:
 
 
 def together(chosen: Chosen[Step]) -> Step | None:
-    """What is done with the members' results of a step; None where nothing is."""
-    from .steps.together import Pool, PoolGuard, Vote
+    """What is done on the whole for a step; None where only the members do it."""
+    spec = _spec(chosen)
+    if spec.scope == "member":
+        return None
+    made = Chosen(replace(spec, build=spec.together), chosen.options, chosen.plugin) if spec.together else chosen
+    return made.build()
 
-    if chosen.name in APART:
-        return chosen.build()
-    found: dict[str, Step] = {"train": Vote(), "evaluate": Pool(), "guard": PoolGuard()}
-    return found.get(chosen.name)
+
+def _spec(chosen: Chosen[Step]) -> StepSpec[Any]:
+    assert isinstance(chosen.component, StepSpec)
+    return chosen.component
 
 
 def read_member(run: Run, member: Member, name: str) -> Any:

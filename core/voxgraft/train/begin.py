@@ -74,7 +74,7 @@ def start_network(workflow: Workflow, plan: Plan, models: Resolver) -> tuple[Seg
     network = network_of(workflow.model, plan)
     if workflow.model.start != "none":
         return network, load_whole(network, whole_weights(workflow.model.start, models))
-    weights = workflow.model.encoder.build().weights(models)
+    weights = workflow.model.encoder.build().weights(models) if workflow.model.pretrained else None
     return network, load_weights(network.encoder, weights) if weights is not None else None
 
 

@@ -22,6 +22,7 @@ def voxgraft_steps() -> list[StepSpec[StepConfig]]:
             config=_config,
             build=_check,
             independent_of=independent.CHECK,
+            scope="member",
         ),
         StepSpec(
             name="plan",
@@ -29,6 +30,7 @@ def voxgraft_steps() -> list[StepSpec[StepConfig]]:
             config=_config,
             build=_plan,
             independent_of=independent.PLAN,
+            scope="member",
             after=("check",),
         ),
         StepSpec(
@@ -37,6 +39,7 @@ def voxgraft_steps() -> list[StepSpec[StepConfig]]:
             config=_config,
             build=_prepare,
             independent_of=independent.PREPARE,
+            scope="member",
             after=("plan",),
         ),
         StepSpec(
@@ -45,6 +48,7 @@ def voxgraft_steps() -> list[StepSpec[StepConfig]]:
             config=_config,
             build=_train,
             independent_of=independent.TRAIN,
+            together=_vote,
             after=("prepare",),
         ),
         StepSpec(
@@ -53,6 +57,7 @@ def voxgraft_steps() -> list[StepSpec[StepConfig]]:
             config=_config,
             build=_evaluate,
             independent_of=independent.EVALUATE,
+            together=_pool,
             after=("train",),
             labelled=True,
         ),
@@ -62,6 +67,7 @@ def voxgraft_steps() -> list[StepSpec[StepConfig]]:
             config=_config,
             build=_guard,
             independent_of=independent.GUARD,
+            together=_pool_guard,
             after=("evaluate",),
         ),
     ]
@@ -107,3 +113,21 @@ def _guard(config: StepConfig) -> Step:
     from voxgraft.runs.steps.guard import GuardStep
 
     return GuardStep()
+
+
+def _vote(config: StepConfig) -> Step:
+    from voxgraft.runs.steps.together import Vote
+
+    return Vote()
+
+
+def _pool(config: StepConfig) -> Step:
+    from voxgraft.runs.steps.together import Pool
+
+    return Pool()
+
+
+def _pool_guard(config: StepConfig) -> Step:
+    from voxgraft.runs.steps.together import PoolGuard
+
+    return PoolGuard()

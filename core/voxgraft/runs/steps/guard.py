@@ -32,7 +32,8 @@ class GuardStep:
         folder = run.folder / "twin"
         for name in SHARED:
             run.write(f"twin/{name}", run.read(name))
-        run.progress.say("guard: a twin from scratch, on the same data in the same order")
+        judged = "" if run.workflow.model.pretrained else "; nothing is pretrained, so the strategies alone are judged"
+        run.progress.say(f"guard: a twin from scratch, on the same data in the same order{judged}")
         steps = ["train", "evaluate"]
         handed: dict[str, Any] = {"registry": run.models.uri, "shared": run.shared}
         twin = run_workflow(workflow, run.catalogue, folder, steps=steps, progress=run.progress, **handed)
@@ -47,7 +48,9 @@ def twin_of(workflow: Workflow, run: Run, steps: int) -> Workflow:
     document = workflow.document()
     assert workflow.guard is not None, "a workflow with this step has the section `guard`"
     document["name"] = f"{workflow.name} twin"
-    document["model"]["start"] = document["model"]["encoder"]["weights"] = "none"
+    document["model"]["start"] = "none"
+    if workflow.model.takes_weights:
+        document["model"]["encoder"]["weights"] = "none"
     document["transfer"] = []
     document["data"]["cache"] = run.cache.as_posix()
     if workflow.training.budget.unit == "minutes":
