@@ -389,6 +389,7 @@ def walk(folder: Path) -> Iterator[Path]:
 
 def _head(file: Path) -> bytes:
     try:
+        check_regular(file)
         with file.open("rb") as stream:
             return stream.read(HEAD)
     except OSError:

@@ -22,11 +22,14 @@ from .interfaces import Decoder, Encoder, Loss, Metric
 from .model.pretrained import whole_option
 from .slot import Chosen, Slot
 
+LONGEST = 1e9
+"""Steps, epochs or minutes beyond which a budget is a slip of the pen."""
+
 
 class Budget(Config):
     """How long training goes on."""
 
-    amount: Annotated[float, Gt(0)]
+    amount: Annotated[float, Gt(0), Le(LONGEST)]
     unit: Literal["steps", "epochs", "minutes"]
 
     def __str__(self) -> str:
@@ -50,6 +53,8 @@ def _budget(value: Any) -> Any:
     if not match:
         raise ValueError("expected an amount and a unit, such as '500 steps', '20 epochs', '10 min' or '2 h'")
     amount, unit = float(match[1]), match[2]
+    if amount > LONGEST:
+        raise ValueError(f"no training goes on for more than {LONGEST:.0e} {unit}")
     if unit.startswith("h"):
         return Budget(amount=amount * 60, unit="minutes")
     if unit.startswith(("min", "minute")):
@@ -120,7 +125,7 @@ class Schedule(Config):
     warmup: Annotated[float, Ge(0), Lt(1)] = 0.05
     """The share of the budget in which the rate rises from zero."""
 
-    power: Annotated[float, Gt(0)] = 0.9
+    power: Annotated[float, Gt(0), Le(100)] = 0.9
     """For poly."""
 
     factor: Annotated[float, Gt(0), Lt(1)] = 0.1
@@ -143,10 +148,10 @@ class Training(Config):
     ] = Budget(amount=1000, unit="steps")
     """How long: '500 steps', '20 epochs', '10 min' or '2 h'."""
 
-    batch: Annotated[int, Ge(1)] | Literal["auto"] = "auto"
+    batch: Annotated[int, Ge(1), Le(4096)] | Literal["auto"] = "auto"
     """Patches in one step."""
 
-    patch: tuple[Annotated[int, Ge(8)], ...] | Literal["auto"] = "auto"
+    patch: tuple[Annotated[int, Ge(8), Le(8192)], ...] | Literal["auto"] = "auto"
     """Voxels of a patch along each axis."""
 
     precision: Annotated[Literal["auto", "32", "bf16", "16"], BeforeValidator(_word)] = "auto"
@@ -202,7 +207,7 @@ class Inference(Config):
     """Average over copies of the image, mirrored along the axes along which training mirrored: slower, sometimes
     better."""
 
-    batch: Annotated[int, Ge(1)] = 1
+    batch: Annotated[int, Ge(1), Le(4096)] = 1
     """Windows in one pass."""
 
     device: str = "auto"

@@ -28,6 +28,8 @@ COMMANDS = {
 }
 """Each command, the module of this package that holds it, and its line in the help."""
 
+LONGEST = 200
+"""Letters of a file's name that a message quotes."""
 GOES_ON = "what was done is kept, and the same command goes on from there"
 STOPPED = {
     "run": GOES_ON,
@@ -93,12 +95,20 @@ class _Commands(click.Group):
             ctx.exit(1)
         except (click.exceptions.Exit, click.ClickException, click.Abort):
             raise
+        except MemoryError:
+            click.echo("voxgraft: this does not fit into the machine's memory", err=True)
+            ctx.exit(1)
+        except OSError as error:
+            if ctx.params.get("debug"):
+                raise
+            place = f"{str(error.filename)[:LONGEST]}: " if error.filename else ""
+            click.echo(f"voxgraft: {place}{error.strerror or error}", err=True)
+            ctx.exit(1)
         except Exception as error:
             if ctx.params.get("debug"):
                 raise
-            place = f" ({error.filename})" if isinstance(error, OSError) and error.filename else ""
             click.echo(
-                f"voxgraft: {type(error).__name__}: {error}{'' if str(place)[2:-1] in str(error) else place}\n"
+                f"voxgraft: {type(error).__name__}: {error}\n"
                 "This is not an error we expected; `voxgraft --debug ...` shows where it happened.",
                 err=True,
             )

@@ -30,14 +30,15 @@ def advise(
     import time
 
     since = time.monotonic()  # loading counts too
-    from ..advise.advise import advise as find_out
-    from ..advise.page import ARMS, PROBES, arm_rows, probe_rows
     from ..discovery import discover
     from ..files import json_text
     from ..workflow import read
 
     catalogue = discover()
     checked = read(workflow, catalogue, overrides)
+    from ..advise.advise import advise as find_out
+    from ..advise.page import ARMS, PROBES, arm_rows, probe_rows
+
     folder = out or Path("runs") / f"{checked.name}-advice"
     found = find_out(checked, catalogue, folder, minutes, models, lambda text: click.echo(text, err=True), since)
     if as_json:

@@ -95,6 +95,8 @@ def test(name: str, options: tuple[str, ...], files: tuple[Path, ...], as_json: 
 
     catalogue = discover()
     found = _named(catalogue, name)
+    if strange := [file for file in files if not file.is_file()]:
+        raise UsageError(f"--file {strange[0]}: is no regular file")
     document: list[dict[str, Any]] = []
     for _, spec in found:
         try:

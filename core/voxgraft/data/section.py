@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from annotated_types import Ge, Gt, Le, MinLen
+from annotated_types import Ge, Le, MinLen
 from pydantic import BeforeValidator, Field, StringConstraints, WithJsonSchema, field_validator, model_validator
 
 from ..config import Config
@@ -35,13 +35,16 @@ class Structure(Config):
     """The values of label maps, and the names of segments, contours or labels of the data set, that make it."""
 
 
+_FOLDS = {"type": "integer", "minimum": 2, "maximum": 1000}
+
+
 class Split(Config):
     """How patients are dealt into training and validation."""
 
     by: Literal["patient", "dataset"] = "patient"
     """`patient` deals the patients out; `dataset` takes the split that comes with the data set, fold by fold."""
 
-    folds: Annotated[int, Ge(2), WithJsonSchema({"anyOf": [{"type": "integer", "minimum": 2}, {"const": "all"}]})] = 5
+    folds: Annotated[int, Ge(2), Le(1000), WithJsonSchema({"anyOf": [_FOLDS, {"const": "all"}]})] = 5
     """The number of parts; one of them is for validation. `all` is short for the usual number with `fold: all`."""
 
     fold: Annotated[int, Ge(0)] | Literal["all"] = 0
@@ -135,7 +138,7 @@ class Data(Config):
 
     split: Split = Split()
 
-    spacing: tuple[Annotated[float, Gt(0)], ...] | None = None
+    spacing: tuple[Annotated[float, Ge(1e-6), Le(1e4)], ...] | None = None
     """Millimetres between voxels that the network sees; by default the median of the training cases."""
 
     cache: Path | None = None

@@ -153,6 +153,8 @@ def check_places(source: Path, target: Path, quarantine: Path | None) -> None:
     """
     if not source.exists():
         raise UsageError(f"{source}: there is no such file or folder")
+    if not source.is_file() and not source.is_dir():
+        raise UsageError(f"{source}: is neither a file nor a folder, but a pipe, a socket or a device")
     if target.exists() and not target.is_dir():
         raise UsageError(f"{target}: is a file; TARGET must be a folder")
     places = {"SOURCE": source.resolve(), "TARGET": target.resolve()}

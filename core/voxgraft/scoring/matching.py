@@ -43,8 +43,7 @@ def match(predictions: Path, references: Path, catalogue: Catalogue) -> Matches:
         DataError: A path is not there, one is a file and the other a folder, or no name is in both.
     """
     for path in (predictions, references):
-        if not path.exists():
-            raise DataError(f"{path}: there is no such file or folder")
+        _check(path)
     one = Matches({_stem(references, catalogue): (predictions, references)}, {}, ())
     if predictions.is_file() or references.is_file():
         if all(path.is_file() or _is_series(path, catalogue) for path in (predictions, references)):
@@ -79,8 +78,7 @@ def files_of(path: Path, cases: Sequence[str], catalogue: Catalogue) -> dict[str
     Raises:
         DataError: There is no such path, or it holds no file with a case's name.
     """
-    if not path.exists():
-        raise DataError(f"{path}: there is no such file or folder")
+    _check(path)
     if path.is_file():
         if len(cases) != 1:
             raise DataError(f"{path}: is one file, and there are {len(cases)} cases; name a folder")
@@ -93,6 +91,13 @@ def files_of(path: Path, cases: Sequence[str], catalogue: Catalogue) -> dict[str
     if not found:
         raise DataError(f"{path}: holds no file with the name of a case, such as {cases[0]}")
     return found
+
+
+def _check(path: Path) -> None:
+    if not path.exists():
+        raise DataError(f"{path}: there is no such file or folder")
+    if not path.is_file() and not path.is_dir():
+        raise DataError(f"{path}: is neither a file nor a folder, but a pipe, a socket or a device")
 
 
 def file_name(file: Path, catalogue: Catalogue) -> str:
