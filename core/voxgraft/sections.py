@@ -64,6 +64,15 @@ def _budget(value: Any) -> Any:
     return Budget(amount=amount, unit="steps" if unit.startswith("step") else "epochs")
 
 
+def _device(text: str) -> str:
+    if not re.fullmatch(r"auto|cpu|cuda(:[0-9]{1,3})?|(cpu|cuda)\*[1-9][0-9]?", text):
+        raise ValueError(f"there is no device {text[:40]!r}; write auto, cpu, cuda, cuda:1 or cuda*2")
+    return text
+
+
+Device = Annotated[str, AfterValidator(_device)]
+
+
 class Model(Config):
     """The network."""
 
@@ -157,7 +166,7 @@ class Training(Config):
     precision: Annotated[Literal["auto", "32", "bf16", "16"], BeforeValidator(_word)] = "auto"
     """Mixed precision where the device has it."""
 
-    device: str = "auto"
+    device: Device = "auto"
     """`auto`, `cpu`, `cuda`, `cuda:1`, or a number of devices such as `cuda*2`."""
 
     loss: Annotated[Chosen[Loss], Slot("loss", default="dice-ce")] = Field(default="dice-ce", validate_default=True)
@@ -178,7 +187,7 @@ class Training(Config):
     foreground: Annotated[float, Ge(0), Le(1)] = 0.33
     """The share of patches that are centred on a labelled voxel."""
 
-    validate_every: Annotated[float, Gt(0), Le(1)] = 0.25
+    validate_every: Annotated[float, Ge(1e-4), Le(1)] = 0.25
     """The share of the budget between two looks at the validation cases."""
 
     validation_cases: Annotated[int, Ge(1)] = 8
@@ -200,7 +209,7 @@ class Training(Config):
 class Inference(Config):
     """How a trained model is applied."""
 
-    overlap: Annotated[float, Ge(0), Lt(1)] = 0.5
+    overlap: Annotated[float, Ge(0), Le(0.95)] = 0.5
     """The share by which neighbouring windows overlap."""
 
     mirror: bool = False
@@ -210,7 +219,7 @@ class Inference(Config):
     batch: Annotated[int, Ge(1), Le(4096)] = 1
     """Windows in one pass."""
 
-    device: str = "auto"
+    device: Device = "auto"
 
 
 class Evaluation(Config):
@@ -242,7 +251,7 @@ class Guard(Config):
 class Registry(Config):
     """The name under which versions of the model are kept."""
 
-    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=128)]
     promote: Literal["if-not-worse", "always", "never"] = "if-not-worse"
     """When a new version becomes `champion`. `if-not-worse` keeps back, besides, a version whose guard says `hurts`,
     and one that finds nothing of a structure or is no better there than an empty mask."""

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from annotated_types import MinLen
+from annotated_types import MaxLen, MinLen
 from pydantic import AfterValidator, Field, ValidationError, model_validator
 
 from .choices import one_for_each_value
@@ -37,7 +37,7 @@ class Workflow(Config):
     voxgraft: Literal[1] = 1
     """The version of the file format."""
 
-    name: Annotated[str, MinLen(1), AfterValidator(_names_a_folder)]
+    name: Annotated[str, MinLen(1), MaxLen(128), AfterValidator(_names_a_folder)]
     """The name of the run, and of its folder below `runs`."""
 
     data: Data

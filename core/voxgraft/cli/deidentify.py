@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 @click.option("--write-pseudonyms", type=click.Path(path_type=Path), help="Write that table; it names the patients.")
 @click.option("--quarantine", type=click.Path(path_type=Path), help="A folder for copies of what is held back.")
 @click.option("--nifti", "with_nifti", is_flag=True, help="Clean NIfTI files too; by default they are not copied.")
-@click.option("--workers", type=click.IntRange(min=1), help="Processes; by default one for each core, 8 at most.")
+@click.option("--workers", type=click.IntRange(1, 256), help="Processes; by default one for each core, 8 at most.")
 @click.option("--dry-run", is_flag=True, help="Do everything but writing.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON document on standard output.")
 def deidentify(

@@ -6,10 +6,12 @@ from pathlib import Path
 
 import click
 
+from .numbers import Amount
+
 
 @click.command()
 @click.option("--out", type=click.Path(path_type=Path), default="voxgraft-demo", show_default=True, help="The folder.")
-@click.option("--minutes", type=float, default=2.0, show_default=True, help="How long to train.")
+@click.option("--minutes", type=Amount(0.05, 10_000), default=2.0, show_default=True, help="How long to train.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON document on standard output.")
 def demo(out: Path, minutes: float, as_json: bool) -> None:
     """Train on labelled heads that it makes, register the model, segment new patients' DICOM series, show the scores.

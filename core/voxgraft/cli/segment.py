@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     "--writers", help="Formats of the masks, as in nifti,dicom-seg; by default these two, the second for DICOM scans."
 )
 @click.option(
-    "--workers", type=click.IntRange(min=1), default=1, show_default=True, help="Scans read ahead, and written behind."
+    "--workers", type=click.IntRange(1, 256), default=1, show_default=True, help="Scans read ahead, and written behind."
 )
 @click.option(
     "--executor",
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 @click.option("--series", help="Only the series with this UID or description.")
 @click.option("--ignore-contract", is_flag=True, help="Segment scans that do not fit the model too; they are flagged.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:1.")
-@click.option("--overlap", type=Amount(0, 1, max_open=True), help="Of neighbouring windows; by default the model's.")
+@click.option("--overlap", type=Amount(0, 0.95), help="Of neighbouring windows; by default the model's.")
 @click.option(
     "--mirror/--no-mirror",
     default=None,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,8 +11,12 @@ import torch
 from numpy.typing import NDArray
 from torch.nn import functional
 
+from ..errors import DataError
 from ..model.words import LINEAR
 from ..volume import Array
+
+SMALL = 1 << 28
+"""Bytes that are there without a look."""
 
 
 def resample_image(array: Array, shape: Sequence[int]) -> NDArray[np.float32]:
@@ -19,7 +24,11 @@ def resample_image(array: Array, shape: Sequence[int]) -> NDArray[np.float32]:
 
     Smoothing is by area where an axis loses more than half of its voxels, so that thin structures do not vanish
     between samples.
+
+    Raises:
+        DataError: The result is larger than the memory that is free.
     """
+    _check_memory(shape, len(array))
     image = torch.from_numpy(np.ascontiguousarray(array, dtype=np.float32))
     if tuple(image.shape[1:]) == tuple(shape):
         return image.numpy()
@@ -31,6 +40,22 @@ def resample_image(array: Array, shape: Sequence[int]) -> NDArray[np.float32]:
     return result
 
 
+def _check_memory(shape: Sequence[int], arrays: int) -> None:
+    """Refuse arrays of float32 that do not fit, before they are made.
+
+    Raises:
+        DataError: They do not.
+    """
+    from .checks.room import free_memory, gigabytes
+
+    size = 4 * arrays * math.prod(int(n) for n in shape)
+    if size > SMALL and size > (free := free_memory()):
+        raise DataError(
+            f"at the spacing of the network it has {'x'.join(map(str, shape))} voxels, which take {gigabytes(size)} of "
+            f"memory, and {gigabytes(free)} are free; ask for a larger data.spacing"
+        )
+
+
 def resample_labels(array: Array, shape: Sequence[int], classes: int, left_out: int | None = None) -> NDArray[Any]:
     """Class indices (*spatial) on another grid: each class is interpolated linearly and the strongest wins.
 
@@ -39,7 +64,11 @@ def resample_labels(array: Array, shape: Sequence[int], classes: int, left_out: 
     Args:
         array: uint8 or int16; the result is of the same type.
         left_out: One more index beside those of the classes.
+
+    Raises:
+        DataError: The work is larger than the memory that is free.
     """
+    _check_memory(shape, 2)
     if array.shape == tuple(shape):
         return np.ascontiguousarray(array)
     labels = torch.from_numpy(np.ascontiguousarray(array))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from annotated_types import Ge, Le, MinLen
+from annotated_types import Ge, Le, Lt, MinLen
 from pydantic import BeforeValidator, Field, StringConstraints, WithJsonSchema, field_validator, model_validator
 
 from ..config import Config
@@ -60,7 +60,7 @@ class Split(Config):
     repeat: Annotated[int, Ge(0)] | Literal["all"] = "all"
     """One of the draws, counted from 0; by default all of them."""
 
-    seed: int = 7
+    seed: Annotated[int, Ge(-(2**63)), Lt(2**63)] = 7
     """Another seed gives another deal."""
 
     @model_validator(mode="before")
