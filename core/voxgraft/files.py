@@ -82,7 +82,9 @@ def whole(target: Path, discard: Callable[[Path], None] | None = None, *, first:
             raise DataError(f"{target}: cannot be written: no space is left on the disk; make room there") from error
         if not isinstance(error, OSError) or (error.errno not in _DISK and not _concerns(error, target.parent)):
             raise
-        raise DataError(f"{target}: cannot be written: {error.strerror or error}") from error
+        blocked = isinstance(error, (FileExistsError, NotADirectoryError))
+        reason = "a file stands where its folder would be" if blocked else error.strerror or error
+        raise DataError(f"{target}: cannot be written: {reason}") from error
 
 
 def remove(path: Path) -> None:

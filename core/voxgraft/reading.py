@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import math
 import os
 import zlib
@@ -272,10 +273,9 @@ def _check_regular(file: Path) -> None:
     """
     try:
         check_regular(file)
-    except FileNotFoundError:  # it has gone since its folder was listed: its reader says what that means
-        return
     except OSError as error:
-        raise BadImage(file, f"it cannot be read: {error.strerror or error}") from error
+        if error.errno == errno.EINVAL:  # all else, such as a file that has gone, is its reader's matter
+            raise BadImage(file, f"it cannot be read: {error.strerror or error}") from error
 
 
 def _check_memory(item: Item) -> None:
@@ -383,7 +383,7 @@ def walk(folder: Path) -> Iterator[Path]:
         folders[:] = sorted(name for name in folders if not name.startswith((".", "__MACOSX")))
         for name in sorted(files):
             file = Path(root, name)
-            if not name.startswith(".") and (file.is_file() or file.is_symlink()):
+            if not name.startswith(".") and (file.is_file() or (file.is_symlink() and not file.exists())):
                 yield file
 
 

@@ -89,8 +89,12 @@ def convert(
     from ..conversion import Wish
     from ..conversion import convert as converted
     from ..discovery import discover
+    from ..errors import UsageError
     from ..scoring.naming import read_labels
 
+    for name, value in (("--series", series), ("--writer", writer)):
+        if value is not None and not value.strip():
+            raise UsageError(f"{name} is empty; leave it out, or name one")
     wish = Wish(
         reference=reference,
         series=series,

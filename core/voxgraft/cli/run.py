@@ -32,12 +32,15 @@ def run(
     import json
 
     from ..discovery import discover
+    from ..errors import UsageError
     from ..workflow import read
 
     catalogue = discover()
     checked = read(workflow, catalogue, overrides)
     folder = out or Path("runs") / checked.name
     wanted = [step.strip() for step in steps.split(",") if step.strip()] if steps is not None else None
+    if wanted == []:
+        raise UsageError("--steps names no step; leave it out to do all of them")
     if dry_run:
         from ..runs.dryrun import dry_run as estimate
 

@@ -28,7 +28,7 @@ def read_labels(text: str) -> Labels:
 
 def _read(text: str) -> Labels:
     if "=" in text and not Path(text).is_file():
-        return Labels.of(dict(_assignment(part, text) for part in text.split(",") if part.strip()))
+        return _distinct([_assignment(part, text) for part in text.split(",") if part.strip()])
     path = Path(text)
     try:
         document = read_json(path)
