@@ -16,7 +16,7 @@ from threading import Thread
 def worker_processes(number: int) -> Iterator[ProcessPoolExecutor]:
     """A pool of processes; where the work on its results fails or is stopped, they are ended at once."""
     before = set(active_children())
-    pool = ProcessPoolExecutor(number, mp_context=get_context("spawn"), initializer=end_with_parent)
+    pool = ProcessPoolExecutor(number, mp_context=get_context("spawn"), initializer=_begin)
     try:
         yield pool
     except BaseException:
@@ -28,9 +28,13 @@ def worker_processes(number: int) -> Iterator[ProcessPoolExecutor]:
         pool.shutdown()
 
 
+def _begin() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # only the parent answers to Ctrl-C
+    end_with_parent()
+
+
 def end_with_parent() -> None:
-    """Make this process end as soon as its parent does, killed or not; only the parent answers to Ctrl-C."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    """Make this process end as soon as its parent does, killed or not."""
     parent = parent_process()
     if parent is not None:
         Thread(target=_follow, args=(parent.sentinel,), daemon=True).start()

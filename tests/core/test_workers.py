@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from datasets import boxes, workflow
 
 from dicom_series import make_series
 from voxgraft.workers import worker_processes
@@ -87,6 +88,32 @@ def test_a_deidentification_leaves_no_process_behind_and_goes_on(tmp_path: Path,
     assert done.returncode == 0, done.stderr
     assert len(list((tmp_path / "out").rglob("*.dcm"))) == 160
     assert not list((tmp_path / "out").rglob(".tmp*"))
+
+
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])
+def test_a_training_on_several_devices_leaves_no_process_behind(
+    tmp_path: Path, repo_path: dict[str, str], how: signal.Signals
+) -> None:
+    path = workflow(tmp_path, boxes(tmp_path / "data"), steps="[plan, prepare, train]")
+    call = [
+        sys.executable,
+        "-m",
+        "voxgraft",
+        "run",
+        str(path),
+        "--out",
+        str(tmp_path / "run"),
+        "--set",
+        "tracking=null",
+    ]
+    call += ["--set", "training.device=cpu*2", "--set", "training.budget=5 min"]
+    env = {**repo_path, "OMP_NUM_THREADS": "1"}
+    child = subprocess.Popen(call, env=env, stdout=-3, stderr=subprocess.PIPE, start_new_session=True)
+    assert len(waited(child.pid, 3, 120)) >= 3, "two processes that train, and the tracker of what they share"
+    time.sleep(8)
+    child.send_signal(how)
+    child.communicate(timeout=60)
+    assert waited(child.pid, 0, 20) == set()
 
 
 def test_a_failure_ends_the_workers_at_once() -> None:

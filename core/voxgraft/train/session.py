@@ -28,6 +28,7 @@ from ..models import Resolver
 from ..scoring.pair import Counts
 from ..scoring.scores import mean_of
 from ..sections import Training
+from ..workers import end_with_parent
 from ..workflow import Workflow, from_document
 from .batches import Batches, Unlabelled
 from .begin import begin
@@ -109,6 +110,7 @@ def _packed(models: Resolver) -> bytes:
 
 def _train_elsewhere(fabric: Fabric, run_folder: Path, document: dict[str, Any], packed: bytes, identity: str) -> None:
     """In a process of its own, with what came along from the first."""
+    end_with_parent()
     models: Resolver = pickle.loads(packed)
     workflow = from_document(document, models.catalogue)
     _train(fabric, run_folder, workflow, models, lambda *_: None, lambda *_: None, identity, lambda text: None)
