@@ -77,7 +77,8 @@ def _check(target: Path, overrides: tuple[str, ...], catalogue: Catalogue, progr
     if not target.exists():
         raise UsageError(f"{target}: there is no such workflow file or folder")
     if target.is_dir():
-        return check_path(target, catalogue, progress)[1]
+        dataset, findings = check_path(target, catalogue, progress)
+        return _traced(dataset, findings, Path("voxgraft-cases.csv"))
     workflow = read(target, catalogue, overrides)
     readers = catalogue.with_options("reader", workflow.data.reader_options)
     models = Resolver(readers, workflow.place)
@@ -90,7 +91,24 @@ def _check(target: Path, overrides: tuple[str, ...], catalogue: Catalogue, progr
         except (DataError, TrainingError, ModelError, TrackingError) as error:
             first.append(CaseProblem(code, "error", None, str(error)))
     findings = check_dataset(dataset, readers, workflow, progress)
-    return replace(findings, problems=(*first, *findings.problems))
+    findings = replace(findings, problems=(*first, *findings.problems))
+    return _traced(dataset, findings, Path("runs", workflow.name, "cases.csv"))
+
+
+def _traced(dataset: Dataset, findings: Findings, target: Path) -> Findings:
+    """Write the local list of cases beside the check, where their names are hashes; its place is among the figures."""
+    from dataclasses import replace
+
+    from ..data.trace import is_traced, write_trace
+
+    if not is_traced(dataset):
+        return findings
+    try:
+        write_trace(target, dataset)
+    except OSError as error:
+        click.echo(f"note: {target}: the list of where each case lies cannot be written: {error.strerror}", err=True)
+        return findings
+    return replace(findings, figures={**findings.figures, "list": str(target)})
 
 
 def _check_beside(dataset: Dataset, workflow: Workflow, models: Resolver) -> None:
@@ -148,6 +166,8 @@ def _figures(findings: Findings) -> Iterator[str]:
     if rows:
         shares = (f"{row['name'] or row['value']} {row['share']:.2%} in {row['masks']}" for row in rows)
         yield f"structures (share of voxels, masks): {listed(shares, 6)}"
+    if "list" in findings.figures:
+        yield f"where each case lies, as the scanner called it: {findings.figures['list']} (for you alone to read)"
     room = findings.figures.get("room") or {}
     needs = [
         f"{gigabytes(room[what])} of {name} ({gigabytes(room[f'{what}_free'])} free)"

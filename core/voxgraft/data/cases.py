@@ -81,6 +81,7 @@ class Case:
             becomes `label`.
         valid: A file beside the mask that is 0 where the case counts neither in training nor in scores, such as a field
             of view; None where all voxels count. It is read by `voxgraft.valid`.
+        described: What the scanner called the series of its images; for the local list of cases alone, never logged.
     """
 
     id: str
@@ -91,6 +92,7 @@ class Case:
     align: Align | None = None
     raters: Mapping[str, ImageRef] = field(default_factory=dict)
     valid: ImageRef | None = None
+    described: tuple[str, ...] = field(default=(), repr=False)
 
     @property
     def present(self) -> tuple[ImageRef, ...]:

@@ -201,6 +201,7 @@ class DicomLayout:
                 facts={name: case.grid.facts[name] for name in FACTS if case.grid.facts.get(name) not in (None, "")},
                 align=align,
                 raters=drawn.raters.get(case.id, {}),
+                described=tuple(item.description for item in case.items if item is not None and item.description),
             )
             for case in cases
         )

@@ -94,7 +94,8 @@ def loose(path: Path, items: Sequence[Item]) -> Dataset:
         taken[name] += 1
         name = name if taken[name] == 1 else f"{name}-{taken[name]}"
         patient = _hash(item.patient) if item.patient else name
-        cases.append(Case(name, patient, (ImageRef(item.path, item.series, () if item.errors else item.files),)))
+        image = ImageRef(item.path, item.series, () if item.errors else item.files)
+        cases.append(Case(name, patient, (image,), described=(item.description,) if item.description else ()))
     return Dataset(tuple(cases), names_patients=any(item.patient for item in items))
 
 

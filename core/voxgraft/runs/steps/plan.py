@@ -15,6 +15,8 @@ from ...data.fingerprint import measure, summarise
 from ...data.labelling import network_labels
 from ...data.plan import Plan
 from ...data.planning import derive_plan
+from ...data.trace import NAME as TRACE
+from ...data.trace import is_traced, write_trace
 from ...errors import DataError
 from ..run import Run
 from ..threads import in_threads
@@ -60,6 +62,9 @@ class PlanStep:
         fingerprint["cases"] |= summarise(unlabelled, split.unlabelled)["cases"] if unlabelled else {}
         run.write("fingerprint.json", fingerprint)
         run.write("split.json", split.document())
+        if is_traced(dataset):
+            write_trace(run.folder / TRACE, dataset, split)
+            run.progress.say(f"plan: {run.folder / TRACE} says where each case lies; it is for you alone to read")
         run.write("plan.json", plan.model_dump(mode="json"))
         size = "x".join(map(str, plan.patch))
         beside = f"{len(split.unlabelled)} without labels, " if split.unlabelled else ""
