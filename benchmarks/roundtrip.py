@@ -35,6 +35,7 @@ from voxgraft.data.cases import Label, Labels
 from voxgraft.reading import scan
 from voxgraft.slot import choose
 from voxgraft.volume import Item, Volume
+from voxgraft.writing import write
 
 sys.path.insert(0, str(ROOT / "tests"))
 from dicom_masks import ORIENTATIONS, turned
@@ -260,8 +261,7 @@ def measure(series: Path, work: Path, catalogue: Any) -> dict[str, Any]:
 
 
 def write_by(name: str, options: dict[str, str], mask: Volume, path: Path, catalogue: Any) -> None:
-    writer: Any = choose(catalogue, "writer", {"use": name, **options}).build()
-    writer.write(mask, path, labels=LABELS, facts=FACTS)
+    write(mask, path, catalogue.with_options("writer", {name: options}), LABELS, FACTS, writer=name)
 
 
 def summary(series: dict[str, Any]) -> dict[str, Any]:

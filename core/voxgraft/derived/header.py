@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,16 @@ COPIED = (
     "DeidentificationMethod", "ClinicalTrialProtocolID", "ClinicalTrialSubjectID", "ClinicalTrialSponsorName",
 )  # fmt: skip
 """Attributes of patient and study that go along where the scan has them."""
+
+IDENTIFIERS = frozenset({"PatientID", "IssuerOfPatientID", "StudyID", "AccessionNumber", "ClinicalTrialSubjectID"})
+ENUMERATED = {"PatientSex": ("M", "F", "O"), "PatientIdentityRemoved": ("YES", "NO")}
+PATTERNS = {
+    "DA": re.compile(r"\d{8}"),
+    "TM": re.compile(r"\d{2}(\d{2}(\d{2}(\.\d{1,6})?)?)?"),
+    "AS": re.compile(r"\d{3}[DWMY]"),
+    "DS": re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?"),
+}
+"""What texts of a value representation look like (PS3.5, 6.2)."""
 
 
 def derived_dataset(
@@ -51,11 +62,8 @@ def derived_dataset(
     meta.TransferSyntaxUID, meta.ImplementationClassUID = syntax, PYDICOM_IMPLEMENTATION_UID
     dataset = FileDataset(str(path), Dataset(), file_meta=meta, preamble=b"\0" * 128)
     dataset.SpecificCharacterSet = "ISO_IR 192"
-    for name in BLANK:
-        setattr(dataset, name, _value(sources, name))
-    for name in COPIED:
-        if value := _value(sources, name):
-            setattr(dataset, name, value)
+    for name, value in patient_and_study(sources).items():
+        setattr(dataset, name, value)
     now = datetime.now()
     dataset.SOPClassUID, dataset.SOPInstanceUID = sop_class, uids[1]
     dataset.StudyInstanceUID, dataset.SeriesInstanceUID = sources.study, uids[0]
@@ -73,6 +81,31 @@ def derived_dataset(
     dataset.DeviceSerialNumber = maker.hash or "0"
     dataset.ContributingEquipmentSequence = [_equipment(maker, manufacturer)]
     return dataset
+
+
+def patient_and_study(sources: Sources) -> dict[str, str]:
+    """The attributes of patient and study that go along, as texts that their value representations allow.
+
+    What a representation does not allow counts as blank, but for identifiers, which stay as they are: another one would
+    name somebody else. Sequences of the scan do not go along.
+    """
+    found = {name: _allowed(name, _value(sources, name)) for name in BLANK}
+    found |= {name: value for name in COPIED if (value := _allowed(name, _value(sources, name)))}
+    if found.get("PatientIdentityRemoved") == "YES":
+        found.setdefault("DeidentificationMethod", "as the images that it was derived from say")
+    return found
+
+
+def _allowed(name: str, text: str) -> str:
+    """A text that fits an attribute, shortened where it may be; empty where it cannot fit."""
+    from pydicom.datadict import dictionary_VR
+
+    representation = dictionary_VR(name)
+    if name in ENUMERATED:
+        return text.strip().upper() if text.strip().upper() in ENUMERATED[name] else ""
+    if (pattern := PATTERNS.get(representation)) is not None:
+        return text if pattern.fullmatch(text.strip()) else ""
+    return long_string(text) if text and representation == "LO" and name not in IDENTIFIERS else text
 
 
 def series_number(sources: Sources, offset: int) -> int:
@@ -131,10 +164,18 @@ def _equipment(maker: Maker, manufacturer: str) -> Any:
 
 
 def _value(sources: Sources, name: str) -> str:
-    """An attribute of the first slice as one text; several values, or none that can be read, count as blank."""
+    """An attribute of the first slice as one text; several values, or none that can be read, count as blank.
+
+    Of several names of physicians the first counts, and all ways in which a scan was de-identified.
+    """
+    from pydicom.multival import MultiValue
+
     try:
         value = sources.first.get(name)
     except (ValueError, TypeError, LookupError):
         return ""
-    several = value is not None and not isinstance(value, str) and hasattr(value, "__len__") and name != "PatientName"
-    return "" if value is None or (several and name != "ReferringPhysicianName") else str(value)
+    if isinstance(value, MultiValue):
+        if name == "DeidentificationMethod":
+            return "; ".join(map(str, value))
+        return str(value[0]) if name == "ReferringPhysicianName" and value else ""
+    return "" if value is None or isinstance(value, (bytes, list)) else str(value)

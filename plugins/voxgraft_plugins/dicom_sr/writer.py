@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from voxgraft.derived.forgiving import forgiving
-from voxgraft.derived.header import BLANK, private_scheme, series_number
+from voxgraft.derived.header import patient_and_study, private_scheme, series_number
 from voxgraft.derived.identity import Maker, derived_uid, long_string, object_uids
 from voxgraft.derived.segments import Segments, segments_of
 from voxgraft.derived.sources import Sources, read_sources
@@ -200,14 +200,21 @@ def _observer(maker: Maker, manufacturer: str) -> Any:
 
 
 def _evidence(sources: Sources) -> list[Any]:
-    """The headers of the scan, with the UIDs that the report uses, and what must be there and may be empty."""
-    headers = list({plane.instance[1]: plane.header for plane in sources.planes}.values())
-    for header in headers:
-        header.StudyInstanceUID, header.SeriesInstanceUID = sources.study, sources.series
-        for name in BLANK:
-            if header.get(name) is None:
-                setattr(header, name, "")
-    return headers
+    """What the report has to know of each file of the scan, and nothing that it would copy besides.
+
+    Texts are those that every derived object gets: the scan's own character set and sequences stay behind.
+    """
+    from pydicom.dataset import Dataset
+
+    found, shared = [], patient_and_study(sources)
+    for sop_class, instance in dict.fromkeys(plane.instance for plane in sources.planes):
+        one = Dataset()
+        one.SOPClassUID, one.SOPInstanceUID = sop_class, instance
+        one.StudyInstanceUID, one.SeriesInstanceUID = sources.study, sources.series
+        for name, value in shared.items():
+            setattr(one, name, value)
+        found.append(one)
+    return found
 
 
 def _segmentation(kind: str, option: str, sources: Sources, maker: Maker) -> Any:
