@@ -186,7 +186,7 @@ def _path(text: str, folder: Path) -> Path:
 def _notes(document: Mapping[str, Any], folder: Path, used: set[Path]) -> list[str]:
     notes = []
     if "overwrite_image_reader_writer" in document:
-        notes.append("overwrite_image_reader_writer in dataset.json is passed over: the file's kind decides the reader")
+        notes.append("overwrite_image_reader_writer in dataset.json is ignored: the file's kind decides the reader")
     masks = folder / "labelsTr"
     unused = [path.name for path in sorted(masks.iterdir()) if _is_left(path, used)] if masks.is_dir() else []
     if unused:
