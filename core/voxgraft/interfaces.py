@@ -73,7 +73,9 @@ class Writer(Protocol):
     """Write images or masks in one format."""
 
     def write(self, volume: Volume, target: Path, *, labels: Labels | None = None, facts: Mapping[str, str]) -> None:
-        """Write one file at `target`; it must not exist half-written under that name.
+        """Write one file at `target`; its folder is there.
+
+        The engine gives a name beside the file's own, with the same ending, and renames the file once it is complete.
 
         Args:
             volume: Voxels in the scan's own grid; `volume.item` is the scan they belong to.

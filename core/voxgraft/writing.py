@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .errors import BrokenPlugin, DataError, UsageError, VoxGraftError
+from .files import whole
 from .interfaces import ReadsImages, Writer
 from .slot import choose
 
@@ -49,13 +50,25 @@ def write(
         made: Writer = chosen.build()
         if isinstance(made, ReadsImages):
             made.use_readers(catalogue)
-        made.write(volume, target, labels=labels, facts=facts or {})
+        with whole(target) as beside:
+            _write(made, volume, beside, target, labels, facts or {})
     except VoxGraftError:
         raise
     except OSError as error:
         raise DataError(f"{target}: cannot be written: {error.strerror or error}") from error
     except Exception as error:
         raise BrokenPlugin(chosen.plugin, f"writing {target}", error) from error
+
+
+def _write(
+    made: Writer, volume: Volume, beside: Path, target: Path, labels: Labels | None, facts: Mapping[str, str]
+) -> None:
+    """Let a writer write the file that takes its name once it is complete; messages name the file that was meant."""
+    try:
+        made.write(volume, beside, labels=labels, facts=facts)
+    except VoxGraftError as error:
+        error.args = tuple(str(part).replace(str(beside), str(target)) for part in error.args)
+        raise
 
 
 def choose_writer(target: Path, catalogue: Catalogue) -> AnySpec:

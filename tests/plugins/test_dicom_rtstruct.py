@@ -35,6 +35,7 @@ from dicom_series import make_enhanced
 from voxgraft.data.cases import Label, Labels
 from voxgraft.discovery import Catalogue
 from voxgraft.errors import BadImage, DataError
+from voxgraft.files import whole
 from voxgraft.reading import read_item, scan
 from voxgraft.volume import Item, Problem, Volume
 from voxgraft_plugins.dicom_rtstruct import writer
@@ -49,7 +50,8 @@ POINTS = 0x30060050
 
 
 def written(mask: Volume, path: Path, labels: Labels = LABELS, **options: Any) -> Item:
-    RtstructWriter(RtstructConfig(**options)).write(mask, path, labels=labels, facts=FACTS)
+    with whole(path) as beside:
+        RtstructWriter(RtstructConfig(**options)).write(mask, beside, labels=labels, facts=FACTS)
     (item,) = READER.scan([path])
     assert item.errors == () and item.kind == "structures"
     return item

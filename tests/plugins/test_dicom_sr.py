@@ -17,6 +17,7 @@ from pydicom.dataset import Dataset
 from dicom_masks import DCIODVFY, FACTS, LABELS, ORIENTATIONS, blobs, complaints, only, overlapping, series, wanted
 from voxgraft.discovery import Catalogue, discover
 from voxgraft.errors import DataError
+from voxgraft.files import whole
 from voxgraft.reading import read_item
 from voxgraft.volume import Volume
 from voxgraft.writing import write
@@ -29,7 +30,8 @@ from voxgraft_plugins.dicom_sr.writer import ReportWriter
 def written(mask: Volume, path: Path, **options: Any) -> Dataset:
     made = ReportWriter(ReportConfig(**options))
     made.use_readers(discover())
-    made.write(mask, path, labels=LABELS, facts=FACTS)
+    with whole(path) as beside:
+        made.write(mask, beside, labels=LABELS, facts=FACTS)
     return dcmread(path)
 
 

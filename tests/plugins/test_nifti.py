@@ -16,6 +16,7 @@ import SimpleITK as sitk
 
 from voxgraft.data.cases import Labels
 from voxgraft.errors import BadImage, DataError
+from voxgraft.files import whole
 from voxgraft.volume import Item, Volume
 from voxgraft_plugins.nifti.config import NiftiWriterConfig
 from voxgraft_plugins.nifti.reader import NiftiReader
@@ -41,7 +42,8 @@ def read(path: Path) -> Volume:
 
 
 def write(volume: Volume, path: Path, labels: Labels | None = None) -> Path:
-    NiftiWriter(NiftiWriterConfig()).write(volume, path, labels=labels, facts={})
+    with whole(path) as beside:  # as the engine has it written
+        NiftiWriter(NiftiWriterConfig()).write(volume, beside, labels=labels, facts={})
     return path
 
 

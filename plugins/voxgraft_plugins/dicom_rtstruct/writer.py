@@ -18,7 +18,6 @@ from voxgraft.derived.segments import Segments, segments_of
 from voxgraft.derived.sources import RAS, Sources, read_sources
 from voxgraft.derived.terms import ABNORMAL, term_of
 from voxgraft.errors import DataError
-from voxgraft.files import whole
 from voxgraft.volume import Array, Volume
 
 from .config import RtstructConfig
@@ -65,15 +64,14 @@ class RtstructWriter:
         sources = read_sources(volume, target)
         if sources.orientation is None:
             raise DataError(f"{target}: contours lie in the patient, and this picture has no place there")
-        with whole(target) as path:
-            try:
-                self._save(path, segments, sources, volume.affine, labels, Maker.of(facts))
-            except (ValueError, TypeError, AttributeError, KeyError) as error:
-                raise DataError(f"{target}: this series does not allow an RTSTRUCT: {error}") from error
-            try:
-                prove(path, segments, volume, labels.names)
-            except DataError as error:
-                raise DataError(f"{target}: was not kept: {error}") from None
+        try:
+            self._save(target, segments, sources, volume.affine, labels, Maker.of(facts))
+        except (ValueError, TypeError, AttributeError, KeyError) as error:
+            raise DataError(f"{target}: this series does not allow an RTSTRUCT: {error}") from error
+        try:
+            prove(target, segments, volume, labels.names)
+        except DataError as error:
+            raise DataError(f"{target}: was not kept: {error}") from None
 
     def _save(
         self, path: Path, segments: Segments, sources: Sources, affine: Array, labels: Labels, maker: Maker

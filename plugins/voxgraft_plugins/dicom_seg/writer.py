@@ -17,7 +17,6 @@ from voxgraft.derived.segments import Segments, segments_of
 from voxgraft.derived.sources import Sources, read_sources
 from voxgraft.derived.terms import term_of
 from voxgraft.errors import DataError
-from voxgraft.files import whole
 from voxgraft.volume import Volume
 
 from .config import SegConfig
@@ -60,15 +59,14 @@ class SegWriter:
         if segments.overlap and self._config.kind == "labelmap":
             raise DataError(f"{target}: structures that overlap fit no label map; write them with kind: binary")
         sources = read_sources(volume, target)
-        with whole(target) as path:
-            try:
-                self._save(path, segments, sources, labels, Maker.of(facts))
-            except (ValueError, TypeError, AttributeError, KeyError) as error:
-                raise DataError(f"{target}: this series does not allow a DICOM SEG: {error}") from error
-            try:
-                prove(path, segments, volume, labels.names)
-            except DataError as error:
-                raise DataError(f"{target}: was not kept: {error}") from None
+        try:
+            self._save(target, segments, sources, labels, Maker.of(facts))
+        except (ValueError, TypeError, AttributeError, KeyError) as error:
+            raise DataError(f"{target}: this series does not allow a DICOM SEG: {error}") from error
+        try:
+            prove(target, segments, volume, labels.names)
+        except DataError as error:
+            raise DataError(f"{target}: was not kept: {error}") from None
 
     def _save(self, path: Path, segments: Segments, sources: Sources, labels: Labels, maker: Maker) -> None:
         from pydicom import config

@@ -13,7 +13,6 @@ from voxgraft.derived.segments import Segments, segments_of
 from voxgraft.derived.sources import Sources, read_sources
 from voxgraft.derived.terms import Code, term_of
 from voxgraft.errors import DataError
-from voxgraft.files import whole
 from voxgraft.volume import Volume
 
 from .config import ReportConfig
@@ -63,15 +62,14 @@ class ReportWriter:
         scan = self._scan(sources)
         quantity = quantity_of(scan, sources.text("SUVType")) if scan is not None else None
         found = measured(segments, volume, scan.array if scan is not None and quantity else None)
-        with whole(target) as path:
-            try:
-                self._save(path, found, quantity, segments, sources, labels, Maker.of(facts))
-            except (ValueError, TypeError, AttributeError, KeyError) as error:
-                raise DataError(f"{target}: this series does not allow a measurement report: {error}") from error
-            try:
-                prove(path, found, [long_string(name) for name in labels.names])
-            except DataError as error:
-                raise DataError(f"{target}: was not kept: {error}") from None
+        try:
+            self._save(target, found, quantity, segments, sources, labels, Maker.of(facts))
+        except (ValueError, TypeError, AttributeError, KeyError) as error:
+            raise DataError(f"{target}: this series does not allow a measurement report: {error}") from error
+        try:
+            prove(target, found, [long_string(name) for name in labels.names])
+        except DataError as error:
+            raise DataError(f"{target}: was not kept: {error}") from None
 
     def _scan(self, sources: Sources) -> Volume | None:
         """The voxels of the scan, where they may have a unit."""

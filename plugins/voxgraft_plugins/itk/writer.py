@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from voxgraft.errors import DataError
-from voxgraft.files import whole
 from voxgraft.volume import Array, Volume
 
 from .config import ItkWriterConfig
@@ -65,8 +64,7 @@ class NrrdWriter:
             *(_segments(labels, volume) if labels is not None and not several else ()),
         ]
         packed = _packed(array, volume.dims, self._level, 31)
-        with whole(target) as path:
-            path.write_bytes("\n".join(lines).encode() + b"\n\n" + packed)
+        target.write_bytes("\n".join(lines).encode() + b"\n\n" + packed)
 
 
 class MetaImageWriter:
@@ -105,8 +103,7 @@ class MetaImageWriter:
             "ElementDataFile": "LOCAL",
         }
         text = "".join(f"{name} = {value}\n" for name, value in lines.items())
-        with whole(target) as path:
-            path.write_bytes(text.encode() + packed)
+        target.write_bytes(text.encode() + packed)
 
 
 def _values(array: Array, labels: Labels | None, target: Path) -> Array:

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from voxgraft.errors import DataError
-from voxgraft.files import whole
 from voxgraft.volume import Array, Volume
 
 from .compress import write_gzip
@@ -45,15 +44,14 @@ class NiftiWriter:
         """
         array = _as_mask(volume.array, labels, target) if labels is not None else _as_image(volume.array, target)
         header = _header(volume, array.dtype)
-        with whole(target) as path:
-            with path.open("wb") as file:
-                parts = chain([memoryview(header)], in_file_order(array, volume.dims))
-                if target.name.lower().endswith(".gz"):
-                    write_gzip(file, parts, self._level)
-                else:
-                    for part in parts:
-                        file.write(part)
-            _check(path, target, volume, array.dtype)
+        with target.open("wb") as file:
+            parts = chain([memoryview(header)], in_file_order(array, volume.dims))
+            if target.name.lower().endswith(".gz"):
+                write_gzip(file, parts, self._level)
+            else:
+                for part in parts:
+                    file.write(part)
+        _check(target, volume, array.dtype)
 
 
 def _as_mask(array: Array, labels: Labels | None, target: Path) -> Array:
@@ -115,14 +113,14 @@ def _header(volume: Volume, dtype: np.dtype[Any]) -> bytes:
     return bytes(header.binaryblock) + b"\0\0\0\0"
 
 
-def _check(path: Path, target: Path, volume: Volume, dtype: np.dtype[Any]) -> None:
+def _check(target: Path, volume: Volume, dtype: np.dtype[Any]) -> None:
     """Read the header back and hold it against the volume.
 
     Raises:
         DataError: The file says another shape, dtype or place (places may differ by `TOLERANCE`, for rounding).
     """
     try:
-        header = parse_header(read_head(path))
+        header = parse_header(read_head(target))
     except HeaderError as error:
         raise DataError(f"{target}: what was written cannot be read back: {error}") from None
     if (

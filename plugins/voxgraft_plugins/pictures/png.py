@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from voxgraft.errors import DataError
-from voxgraft.files import whole
 from voxgraft.volume import Volume
 
 from .config import PngWriterConfig
@@ -46,5 +45,4 @@ class PngWriter:
         notes = PngImagePlugin.PngInfo()
         notes.add_text(KEY, json.dumps(volume.affine.tolist()))
         x, y = (25.4 / step for step in volume.spacing)
-        with whole(target) as path:
-            Image.fromarray(rows).save(path, "PNG", pnginfo=notes, compress_level=self._level, dpi=(x, y))
+        Image.fromarray(rows).save(target, "PNG", pnginfo=notes, compress_level=self._level, dpi=(x, y))

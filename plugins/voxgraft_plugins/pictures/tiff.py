@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from voxgraft.files import whole
 from voxgraft.volume import Volume
 
 from .config import TiffWriterConfig
@@ -36,17 +35,16 @@ class TiffWriter:
         axes = ("C" if volume.channels > 1 and not colours else "") + ("Z" if volume.dims == 3 else "") + "YX"
         notes = {"axes": axes + "S" * colours, KEY: volume.affine.tolist(), DIMS: volume.dims}
         x, y = (10.0 / step for step in volume.spacing[:2])
-        with whole(target) as path:
-            tifffile.imwrite(
-                path,
-                rows,
-                bigtiff=rows.nbytes > 3 << 30,
-                photometric="rgb" if colours else "minisblack",
-                compression="zlib" if self._level else None,
-                compressionargs={"level": self._level} if self._level else None,
-                resolution=(x, y),
-                resolutionunit="CENTIMETER",
-                metadata=notes,
-                software=None,
-                datetime=None,
-            )
+        tifffile.imwrite(
+            target,
+            rows,
+            bigtiff=rows.nbytes > 3 << 30,
+            photometric="rgb" if colours else "minisblack",
+            compression="zlib" if self._level else None,
+            compressionargs={"level": self._level} if self._level else None,
+            resolution=(x, y),
+            resolutionunit="CENTIMETER",
+            metadata=notes,
+            software=None,
+            datetime=None,
+        )
