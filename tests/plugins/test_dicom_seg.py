@@ -297,7 +297,7 @@ def test_what_is_no_mask_of_the_series_is_refused(
     mask = change(blobs(only(tmp_path / "s", catalogue)))
     with pytest.raises(DataError, match=word):
         write(mask, tmp_path / "out" / "mask.dcm", catalogue, LABELS, FACTS)
-    assert not list((tmp_path / "out").iterdir())
+    assert not list((tmp_path / "out").rglob("*"))
 
 
 def test_an_image_is_refused(tmp_path: Path, catalogue: Catalogue) -> None:
