@@ -216,7 +216,7 @@ def _of_objects(
     notes: list[Problem] = []
     for item in items if reference.files else [only(items, reference)]:
         notes += item.problems
-        for name, where in _chosen(reference, item, _structures(item, like, catalogue, notes.append)).items():
+        for name, where in _chosen(reference, item, read_structures(item, like, catalogue, notes.append)).items():
             if name in found:
                 raise DataError(f"{reference}: two of its objects hold a structure {name!r}; keep one of them")
             found[name] = where
@@ -242,7 +242,18 @@ def _chosen(reference: ImageRef, item: Item, found: dict[str, Array]) -> dict[st
     return chosen
 
 
-def _structures(item: Item, like: Volume, catalogue: Catalogue, say: Callable[[Problem], None]) -> dict[str, Array]:
+def read_structures(
+    item: Item, like: Volume, catalogue: Catalogue, say: Callable[[Problem], None] = lambda _: None
+) -> dict[str, Array]:
+    """The structures of a SEG or RTSTRUCT object by their names, as bool arrays in the grid of a scan.
+
+    Args:
+        say: Is told what a person should know of what was read.
+
+    Raises:
+        BadImage: It is damaged, or lies elsewhere.
+        BrokenPlugin: Its reader fails.
+    """
     if item.errors:
         raise BadImage(item.path, "; ".join(problem.message for problem in item.errors))
     chosen = choose(catalogue, "reader", {"use": item.reader})

@@ -11,14 +11,13 @@ import numpy as np
 from ..data.cases import Label, Labels
 from ..derived.identity import long_string
 from ..errors import BadImage, DataError
+from ..masks import read_structures
 from ..reading import read_item, scan
-from ..slot import choose
 from ..volume import Item, Volume
 from .quality import Structure, measure
 
 if TYPE_CHECKING:
     from ..discovery import Catalogue
-    from ..interfaces import StructureReader
 
 NEAREST = (0.01, 0.01)
 """A centroid may lie so many millimetres and so many voxels off: what single precision and decimal strings cost."""
@@ -76,8 +75,7 @@ def _compare(file: str, name: str, meant: Structure, found: Structure, reach: fl
 
 def _structures(item: Item, mask: Volume, labels: Labels, catalogue: Catalogue) -> dict[str, Structure]:
     """The structures of an object such as SEG or RTSTRUCT, measured in the grid of the mask, at their places in it."""
-    reader: StructureReader = choose(catalogue, "reader", {"use": item.reader}).build()
-    back = reader.structures(item, mask)
+    back = read_structures(item, mask, catalogue)
     found: dict[str, Structure] = {}
     for label in labels.items:
         where = back.get(label.name, back.get(long_string(label.name)))
