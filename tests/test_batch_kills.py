@@ -23,5 +23,5 @@ def test_nothing_is_lost_when_a_batch_is_killed(
 
 def test_the_figures_of_the_benchmark_are_kept() -> None:
     figures = json.loads((ROOT / "benchmarks" / "results" / "batch_kills.json").read_text())
-    assert figures["kills"] >= 50 and figures["corrections"] >= 10
+    assert figures["kills"] >= 50 and figures["corrections"] >= 30
     assert figures["lost"] == figures["half_written"] == figures["left_behind"] == []

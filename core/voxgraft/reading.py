@@ -17,7 +17,7 @@ from .archives import is_archive, told
 from .data.align import Align, aligned
 from .data.cases import ImageRef
 from .data.palettes import WHAT_TO_DO
-from .errors import BadImage, BrokenPlugin, DataError, ModelError, VoxGraftError
+from .errors import BadImage, BrokenPlugin, DataError, ModelError, PluginError, VoxGraftError
 from .files import check_regular
 from .interfaces import PaletteReader
 from .slot import Chosen, choose
@@ -178,8 +178,10 @@ def read_item(item: Item, catalogue: Catalogue, numbers: bool = False) -> Volume
         raise BadImage(item.path, f"its {size} voxels do not fit into this machine's memory") from None
     except OSError as error:
         raise BadImage(item.path, f"it cannot be read: {error.strerror or error}") from error
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # a plugin may fail in any way
         raise BrokenPlugin(chosen.plugin, f"reading {item.path}", error) from error
+    if fault := _fault(volume, item):
+        raise PluginError(f"plugin {chosen.plugin!r} reads {item.path} wrongly: {fault}")
     problem = _not_finite(volume.array)
     if problem is not None and problem.severity == "error":
         raise BadImage(item.path, problem.message)
@@ -195,6 +197,17 @@ def _numbers(reader: Any, item: Item) -> Volume:
         text = f"its voxels are numbers of colours in a palette, which is not read as a mask; {WHAT_TO_DO}"
         raise BadImage(item.path, text)
     return reader.numbers(item)
+
+
+def _fault(volume: Volume, item: Item) -> str:
+    """What is wrong with a volume that only its reader can be blamed for."""
+    if not isinstance(volume, Volume):
+        return f"it gave no Volume, but {type(volume).__name__}"
+    if volume.array.dtype.kind not in "biuf":
+        return f"its voxels are {volume.array.dtype}, not numbers"
+    if item.shape and volume.shape != item.shape:
+        return f"it gave {_times(volume.shape)} voxels, and had said {_times(item.shape)}"
+    return ""
 
 
 def _not_finite(array: Array) -> Problem | None:
@@ -336,7 +349,7 @@ def _scan_files(spec: AnySpec, files: list[Path], catalogue: Catalogue) -> list[
         raise
     except OSError as error:
         raise BadImage(files[0], f"it cannot be read: {error.strerror or error}") from error
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # a plugin may fail in any way
         raise BrokenPlugin(chosen.plugin, f"looking at {files[0]}", error) from error
 
 

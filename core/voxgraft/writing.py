@@ -56,7 +56,7 @@ def write(
         raise
     except OSError as error:
         raise DataError(f"{target}: cannot be written: {error.strerror or error}") from error
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # a plugin may fail in any way
         raise BrokenPlugin(chosen.plugin, f"writing {target}", error) from error
 
 

@@ -43,9 +43,10 @@ from voxgraft.files import sha256
 from voxgraft.lock import sole_owner
 from voxgraft.progress import Progress
 from voxgraft.reading import find, read
-from voxgraft.volume import Volume
+from voxgraft.volume import Item, Volume
 from voxgraft_plugins.executors.config import LocalConfig
 from voxgraft_plugins.executors.local import LocalExecutor
+from voxgraft_plugins.nifti.reader import NiftiReader
 
 
 def run(tmp_path: Path, catalogue: Catalogue, *inputs: Path, predictor: Any = None, **options: Any) -> Batch:
@@ -634,6 +635,40 @@ def test_a_folder_in_use_is_said_and_left_alone(tmp_path: Path, catalogue: Catal
     with sole_owner(tmp_path / "out", "working in"), pytest.raises(DataError, match="another voxgraft is segmenting"):
         run(tmp_path, catalogue, scan)
     assert run(tmp_path, catalogue, scan).done == 1
+
+
+@pytest.mark.parametrize(
+    ("how", "said"),
+    [
+        ("exit", "SystemExit: 3"),
+        ("shape", "it gave 20x24x14 voxels, and had said 26x24x14"),
+        ("complex", "its voxels are complex64, not numbers"),
+        ("object", "its voxels are object, not numbers"),
+        ("none", "it gave no Volume, but NoneType"),
+    ],
+)
+def test_what_only_a_plugin_can_be_blamed_for_fails_its_scan_alone(
+    tmp_path: Path, catalogue: Catalogue, monkeypatch: pytest.MonkeyPatch, how: str, said: str
+) -> None:
+    whole = NiftiReader.read
+
+    def bad(reader: NiftiReader, item: Item) -> Any:
+        volume = whole(reader, item)
+        if item.path.name != "b.nii.gz":
+            return volume
+        if how == "exit":
+            sys.exit(3)
+        kinds = {"complex": np.complex64, "object": object}
+        return {"none": None, "shape": volume.with_array(volume.array[:20])}.get(
+            how, volume.with_array(volume.array.astype(kinds.get(how, np.int16)))
+        )
+
+    monkeypatch.setattr(NiftiReader, "read", bad)
+    batch = run(tmp_path, catalogue, *three(tmp_path))
+    assert states(batch) == {"a": "done", "b": "failed", "c": "done"}
+    assert str(batch.scans[1].error).startswith("plugin 'nifti' ") and "b.nii.gz" in str(batch.scans[1].error)
+    assert said in str(batch.scans[1].error)
+    assert batch.scans[1].code == "plugin"
 
 
 # Killed

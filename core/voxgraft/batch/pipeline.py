@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from ..data.channels import stack_channels
-from ..errors import BrokenPlugin, DataError, ModelError, OutOfTime, VoxGraftError
+from ..errors import DataError, ModelError, OutOfTime, PluginError, VoxGraftError
 from ..files import digest, is_full, sha256
 from ..limits import Limits, Stopped
 from ..reading import read_item
@@ -253,7 +253,7 @@ def code_of(error: BaseException, stage: str) -> str:
         return "out-of-time"
     if isinstance(error, (MemoryError, TooLarge)) or type(error).__name__ == "OutOfMemoryError":
         return "out-of-memory"
-    if isinstance(error, BrokenPlugin):
+    if isinstance(error, PluginError):
         return "plugin"
     if isinstance(error, Unfit):
         return "contract"
