@@ -194,3 +194,11 @@ def test_two_attributes_of_an_enhanced_object(tmp_path: Path) -> None:
     item = one([make_enhanced(tmp_path / "e.dcm", ARRAY[:4], AFFINE, values=values)])
     assert item.facts["channels"]["name"] == "EchoTime and DiffusionBValue" and not item.errors
     np.testing.assert_array_equal(DicomReader().read(item).array, ARRAY[:4])
+
+
+@pytest.mark.parametrize("name", ["EchoTime", "TemporalPositionIdentifier"])
+@pytest.mark.parametrize("lost", [0, 4])
+def test_a_volume_that_lost_its_last_slice_is_no_image_of_its_own(tmp_path: Path, name: str, lost: int) -> None:
+    files = series(tmp_path, [{name: 1}, {name: 2}])
+    item = one([file for file in files if file != files[5 + lost]])
+    assert [problem.code for problem in item.errors] == ["duplicate-slice"]

@@ -20,11 +20,10 @@ FEWEST = 3
 DOUBTFUL = frozenset({"ImageType", "AcquisitionNumber", "AcquisitionDateTime", "AcquisitionDate", "AcquisitionTime"})
 """Attributes that a scanner or an archive may change when it sends slices again."""
 REPEATED = frozenset({"several-volumes", "duplicate-slice"})
-PARTING = (
-    *("AcquisitionNumber", "ConvolutionKernel", "SliceThickness"),
-    *("ImageType", "EchoTime", "TemporalPositionIdentifier"),
-)
+PARTING = ("AcquisitionNumber", "ConvolutionKernel", "SliceThickness")
 """Attributes by which a series may be parted into volumes that lie in the same place with different slices."""
+ALIKE = ("ImageType", "EchoTime", "TemporalPositionIdentifier")
+"""The same, where a volume that has only some of the slices of another has lost the rest."""
 
 
 @dataclass(frozen=True)
@@ -91,16 +90,28 @@ def _of_stack(frames: Sequence[Frame]) -> list[Part]:
     if (part := _without_repeats(stack)) is not None:
         return [part]
     if any(one.code in REPEATED for one in stack.problems):
-        keys: list[Callable[[Frame], str]] = [lambda frame, name=name: frame.text(name) for name in PARTING]  # type: ignore[misc]
-        if any(frame.index for frame in frames):
-            keys.insert(0, lambda frame: frame.header.instance)
-        for key in keys:
-            groups = _by(frames, key)
-            parts = _whole(groups) if len(groups) > 1 and all(map(key, frames)) else None
-            if parts is not None:
-                return parts
-        stack = stacked(frames, counted=True)
+        return _parted(frames) or [Part(stacked(frames, counted=True))]
     return [Part(stack)]
+
+
+def _parted(frames: Sequence[Frame]) -> list[Part] | None:
+    """Volumes in the same place that one attribute, or the object they are in, makes images of their own."""
+    for name in ("", *PARTING, *ALIKE):
+        if not name and not any(frame.index for frame in frames):
+            continue
+        groups = _by(frames, lambda frame, name=name: frame.text(name) if name else frame.header.instance)  # type: ignore[misc]
+        if len(groups) < 2 or not all(frame.text(name) for frame in frames if name):
+            continue
+        parts = None if name not in PARTING and _some_lost(groups) else _whole(groups)
+        if parts is not None:
+            return parts
+    return None
+
+
+def _some_lost(groups: Sequence[Sequence[Frame]]) -> bool:
+    """Whether one group has some of the places of another, and no others."""
+    places = [{frame.text("ImagePositionPatient") for frame in group} for group in groups]
+    return any(one < two for one in places for two in places)
 
 
 def _without_repeats(stack: Stack) -> Part | None:
