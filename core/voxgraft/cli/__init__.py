@@ -107,6 +107,9 @@ class _Commands(click.Group):
         except Exception as error:
             if ctx.params.get("debug"):
                 raise
+            if isinstance(error, RuntimeError) and str(error).startswith("Symlink loop"):
+                click.echo(f"voxgraft: {str(error)[:LONGEST]}; name the file itself", err=True)
+                ctx.exit(1)
             click.echo(
                 f"voxgraft: {type(error).__name__}: {error}\n"
                 "This is not an error we expected; `voxgraft --debug ...` shows where it happened.",

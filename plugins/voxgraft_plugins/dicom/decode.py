@@ -5,6 +5,7 @@ JPEG 2000, whose decoding takes longest, goes to SimpleITK where that gives the 
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
@@ -20,6 +21,7 @@ from voxgraft.errors import BadImage
 from voxgraft.volume import Array
 
 from .attributes import WHOLE_NUMBERS
+from .bounds import RLE, refusal
 from .elements import BIG_ENDIAN
 from .header import NATIVE, Header
 from .jpeg import depth, fits
@@ -28,7 +30,6 @@ from .jpeg2000 import exact
 from .pixels import CODECS
 from .stored import Strange, keep_stored
 
-RLE = "1.2.840.10008.1.2.5"
 PLUGINS = {
     "1.2.840.10008.1.2.4.50": ("pillow", "SimpleITK"),
     "1.2.840.10008.1.2.4.51": ("SimpleITK", "pillow"),
@@ -107,6 +108,8 @@ class Packed:
 
 def _decode(header: Header, dataset: Any, stored: np.dtype[Any], number: int) -> Array:
     failure: BaseException | None = None
+    if header.syntax in PLUGINS and (reason := _refusal(header, dataset, number)):
+        raise BadImage(header.path, reason)
     for name in PLUGINS.get(header.syntax, ("",)):
         try:
             if name == "SimpleITK":
@@ -119,6 +122,14 @@ def _decode(header: Header, dataset: Any, stored: np.dtype[Any], number: int) ->
             failure = error
     name = CODECS.get(header.syntax, "not compressed")
     raise BadImage(header.path, f"its pixels cannot be decoded ({name}); the file is damaged") from failure
+
+
+def _refusal(header: Header, dataset: Any, number: int) -> str:
+    """See `refusal`; of a frame that cannot be taken out, its decoder says what is wrong."""
+    try:
+        return refusal(_stream(header, dataset, number), header)
+    except (ValueError, struct.error, EOFError, AttributeError):
+        return ""
 
 
 def precision(stream: bytes) -> int:

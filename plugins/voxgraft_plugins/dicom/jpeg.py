@@ -32,6 +32,12 @@ def depth(stream: bytes) -> int:
     return measured[0] if measured else 0
 
 
+def size_of(stream: bytes) -> tuple[int, int] | None:
+    """Rows and columns of the frame; None where there is none before the pixels, or its rows are told behind them."""
+    measured = _frame(stream)
+    return measured[1:3] if measured is not None and measured[1] else None
+
+
 def _frame(stream: bytes) -> tuple[int, int, int, int] | None:
     """Bits, rows, columns and components of the frame; None where there is none before the pixels."""
     at = 2
