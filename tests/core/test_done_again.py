@@ -184,6 +184,17 @@ def test_a_killed_training_says_from_where_it_goes_on(go: Go, monkeypatch: pytes
     assert weights(run) == weights(straight)
 
 
+def test_fresh_for_one_step_forgets_that_step_alone(go: Go) -> None:
+    run, _ = go()
+    before = run.read("train/summary.json")["written"]
+    run, said = go(steps=["train"], fresh=True)
+    assert run.read("train/summary.json")["written"] != before and not any("goes on" in line for line in said)
+    with pytest.raises(
+        DataError, match=r"'plan' before it would leave something else now \(data\.split\.fold is 1, was 0"
+    ):
+        go("data.split.fold=1", steps=["train"], fresh=True)
+
+
 def test_a_moved_run_is_not_done_again(go: Go, tmp_path: Path) -> None:
     run, _ = go("data.split.fold=all")
     run.folder.rename(tmp_path / "moved")

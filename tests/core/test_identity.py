@@ -348,3 +348,36 @@ def test_reasons_are_few_and_causes_come_before_what_follows() -> None:
     found = reasons(now, before)
     assert in_short(found) == "a is 1, was 0; b is true, was false; c is none, was q; and 1 more"
     assert in_short(found[-1:]) == "what an earlier step left, plan.json, changed"
+
+
+def test_the_place_of_an_optional_channel_counts_for_a_case_and_its_arrays(tmp_path, data, catalogue) -> None:
+    """One file, once as the first and once as the second channel: other arrays, though the bytes are the same."""
+    from voxgraft.data.cases import Case, ImageRef
+    from voxgraft.data.fingerprint import measure
+    from voxgraft.runs.contents import Contents
+    from voxgraft.runs.state import DataState
+
+    ref = ImageRef(data / "imagesTr" / "c0_0000.nii.gz")
+    first, second = Case("c0", "p", (ref, None)), Case("c0", "p", (None, ref))
+    state = DataState(catalogue, Contents(tmp_path / "contents.json"))
+    assert state.of_case(first)["images"] != state.of_case(second)["images"]
+    assert measure(first, catalogue, None)["hash"] != measure(second, catalogue, None)["hash"]
+
+
+def test_a_hash_is_kept_only_of_a_file_that_has_settled(tmp_path, monkeypatch) -> None:
+    """One that changed a moment ago could change again within one tick of the clock."""
+    from voxgraft.runs import contents
+
+    file = tmp_path / "a"
+    file.write_bytes(b"1")
+    kept = contents.Contents(tmp_path / "contents.json")
+    assert kept.of(file) == contents.sha256(file) and kept.of(tmp_path / "missing") == ""
+    kept.save()
+    assert json.loads((tmp_path / "contents.json").read_text()) == {}
+    monkeypatch.setattr(contents, "SETTLED", 0)
+    kept = contents.Contents(tmp_path / "contents.json")
+    kept.of(file)
+    kept.save()
+    monkeypatch.setattr(contents, "sha256", lambda path: pytest.fail("it was hashed again"))
+    assert len(contents.Contents(tmp_path / "contents.json").of(file)) == 64
+    assert str(tmp_path) not in (tmp_path / "contents.json").read_text()

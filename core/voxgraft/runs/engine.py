@@ -25,7 +25,7 @@ from .identity import in_short, is_independent, made_from, reasons
 from .plugins import plugins_of
 from .run import Run, Shared
 
-LEFT = ("steps", "train", "package", "evaluate", "members", "twin", "cache", "guard.json", "run.json", "contents.json")
+LEFT = ("steps", "train", "package", "evaluate", "members", "twin", "guard.json", "run.json", "contents.json")
 """What an earlier call left, of which `fresh` forgets."""
 
 RUNNING = "running"
@@ -53,7 +53,8 @@ def run_workflow(
 
     Args:
         steps: Only these, in the workflow's order; by default all.
-        fresh: Forget what was done in the folder before, and make prepared arrays again.
+        fresh: Forget what was done in the folder before, of these steps where some are named, and make prepared arrays
+            again.
         registry: The tracking URI at which models are looked up, where the workflow names none.
         shared: What this run shares with the run that it is a part of.
 
@@ -71,8 +72,7 @@ def run_workflow(
     with sole_owner(folder, "running in", UsageError):
         sweep_tree(folder)
         if fresh:
-            for name in LEFT:
-                remove(folder / name)
+            _forget(folder, steps)
         write_text(folder / "workflow.yaml", dump(workflow.document()))
         readers = catalogue.with_options("reader", workflow.data.reader_options)
         shared = shared or Shared(Contents(folder / "contents.json"), remade=set() if fresh else None)
@@ -88,6 +88,19 @@ def run_workflow(
         if run.remarks:
             run.progress.say(f"{workflow.name}: {'; '.join(run.remarks)}")
     return run
+
+
+def _forget(folder: Path, steps: Sequence[str] | None) -> None:
+    """Of all steps; or of some, in members and twins too, so that the others still say when they are out of date."""
+    if steps is None:
+        for name in LEFT:
+            remove(folder / name)
+        return
+    for place in (folder, *folder.glob("members/*"), *folder.glob("**/twin")):
+        for name in steps:
+            remove(place / "steps" / f"{name}.json")
+            if name in ("train", "evaluate"):
+                remove(place / name)
 
 
 def _do(run: Run, chosen: Sequence[Chosen[Step]]) -> None:

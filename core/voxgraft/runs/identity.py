@@ -181,8 +181,10 @@ def _content(value: str, run: Run) -> str | None:
     if value.startswith(MODELS):
         return _model(value, run)
     if value.startswith(HUB):
-        path = hub_path(value)
-        return run.shared.contents.of(path) if path else "not there"
+        if value not in run.shared.resolved:
+            kept = hub_path(value)
+            run.shared.resolved[value] = run.shared.contents.of(kept) if kept else "not there"
+        return run.shared.resolved[value]
     path = Path(value.removeprefix(FILE)).expanduser() if value.startswith(FILE) else Path(value)
     try:
         if path.is_dir():

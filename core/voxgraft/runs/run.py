@@ -43,7 +43,7 @@ class Run:
 
     The folder holds `workflow.yaml` (resolved), `split.json`, `fingerprint.json`, `plan.json`, `environment.json`,
     `train/` (curves, checkpoints, parameter table, load report), `package/` (the model), `evaluate/` (scores,
-    predictions) and `steps/` (what each step did, and from what).
+    predictions), `steps/` (what each step was made from, and left) and `contents.json` (hashes of files).
     """
 
     folder: Path

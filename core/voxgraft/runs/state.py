@@ -68,10 +68,14 @@ class DataState:
         if known is None:
             files, readers = files_read(ref, self._catalogue)
             if single:
-                beside = [os.path.relpath(file, ref.path.parent) for file in files if file != ref.path]
+                others = (os.path.relpath(file, ref.path.parent) for file in files if file != ref.path)
+                beside = [os.fsencode(name).decode("latin-1") for name in others]  # names of any bytes, as text
                 self._contents.note(ref.path, "beside", [beside, readers])
         else:
-            files, readers = [ref.path, *(ref.path.parent / name for name in known[0])], known[1]
+            files, readers = (
+                [ref.path, *(ref.path.parent / os.fsdecode(name.encode("latin-1")) for name in known[0])],
+                known[1],
+            )
         self.readers.update(readers)
         for file in files:
             inside = ref.path.is_dir() and file.is_relative_to(ref.path)
