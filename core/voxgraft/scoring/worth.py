@@ -5,7 +5,7 @@ A structure is judged by its voxel counts in the cases whose reference holds it;
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from .pair import Counts
 from .scores import Scores, mean_of
@@ -34,7 +34,7 @@ def worthless(scores: Scores) -> list[str]:
         dice = mean_of([_dice(one) for one in counts])
         if not any(one.predicted for one in counts):
             found.append(f"finds nothing of {name!r} in the {len(counts)} held-out cases that have it")
-        elif dice < NO_BETTER:
+        elif dice < NO_BETTER or (dice < NOTHING and _has_as_many_wrong(counts)):
             found.append(f"is no better than an empty mask for {name!r} (Dice {dice:.4f})")
     return found
 
@@ -60,6 +60,11 @@ def _judged(scores: Scores) -> Iterator[tuple[str, list[Counts]]]:
         counts = [one[name] for one in scores.counts.values() if name in one and one[name].referred]
         if counts and name not in scores.regions:
             yield name, counts
+
+
+def _has_as_many_wrong(counts: Sequence[Counts]) -> bool:
+    """Whether at least as many voxels are wrong as in empty masks, which miss every voxel of the references."""
+    return sum(one.fp + one.fn for one in counts) >= sum(one.referred for one in counts)
 
 
 def _dice(one: Counts) -> float:
