@@ -17,6 +17,7 @@ from click.testing import CliRunner, Result
 
 from voxgraft.cli import main
 from voxgraft.errors import ModelError
+from voxgraft_plugins.nifti.reader import NiftiReader
 
 
 @pytest.fixture
@@ -71,6 +72,20 @@ def test_the_document_names_every_scan_and_its_files(tmp_path: Path, call: Any) 
     again = json.loads(call("balls", *inputs, "--json").stdout)
     assert (again["done"], again["failed"], again["skipped"]) == (0, 1, 3)
     assert again["scans"][0] == {**first, "state": "skipped"}
+
+
+def test_what_a_plugin_prints_is_no_part_of_the_document(
+    tmp_path: Path, call: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read = NiftiReader.read
+
+    def chatty(reader: NiftiReader, item: Any) -> Any:
+        print("reading", item.path.name)
+        return read(reader, item)
+
+    monkeypatch.setattr(NiftiReader, "read", chatty)
+    result = call("balls", *scans(tmp_path), "--json")
+    assert json.loads(result.stdout)["done"] == 3 and "reading a.nii.gz" in result.stderr
 
 
 def test_exit_codes_say_how_it_went(tmp_path: Path, call: Any) -> None:
