@@ -309,6 +309,15 @@ def test_a_structure_of_which_nothing_is_left_is_named(contours: Any, mask: Volu
     assert [one.code for one in told] == ["empty-structure"] * (len(contours) - 1)
 
 
+@pytest.mark.parametrize(("inner", "codes"), [(0.85, ["thin-ring"]), (1.5, []), (0.501, [])])
+def test_a_ring_too_thin_for_a_voxel_is_named(inner: float, codes: list[str], mask: Volume, tmp_path: Path) -> None:
+    told: list[Problem] = []
+    item = by_hand(mask, tmp_path / "m.dcm", [square(0.5, 12.5, 3), square(inner, 13 - inner, 3), square(0.9, 1.1, 3)])
+    found = READER.structures(item, mask, told.append)["Tumour"]
+    assert [one.code for one in told] == codes
+    assert found.sum() == {0.85: 1, 1.5: 144 - 100 - 1, 0.501: 144 - 1}[inner]
+
+
 def test_contours_on_every_second_slice_are_named(mask: Volume, tmp_path: Path) -> None:
     told: list[Problem] = []
     item = by_hand(mask, tmp_path / "m.dcm", [square(0.5, 5.5, k) for k in (1, 3, 5)])

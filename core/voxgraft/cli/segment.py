@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     show_default=True,
     help="What spreads the work; `voxgraft plugins list --kind executor` shows what there is.",
 )
-@click.option("--series", help="Only the series with this UID or description.")
+@click.option("--series", help="Only the series with this UID or description; studies without it are left out.")
 @click.option("--ignore-contract", is_flag=True, help="Segment scans that do not fit the model too; they are flagged.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:1.")
 @click.option("--overlap", type=Amount(0, 0.95), help="Of neighbouring windows; by default the model's.")

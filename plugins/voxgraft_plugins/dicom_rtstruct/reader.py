@@ -22,6 +22,9 @@ RAS = np.array([-1.0, -1.0, 1.0])
 FLAT = 0.01
 """How far, in slices, the points of a contour on slices along the last axis may lie from each other along it."""
 
+LARGE = 10.0
+"""Voxels in a contour from which on what is left of it can be told from rounding."""
+
 Slices = dict[int, list[tuple[Array, bool]]]
 """For each slice its contours: corners (n, 2) in voxel coordinates, and whether they combine by exclusive or."""
 
@@ -148,6 +151,10 @@ def doubts(name: str, slices: Slices, mask: Array) -> Iterator[Problem]:
     if lost and len(lost) < len(slices):
         text = f"contours of {name!r} leave nothing on {len(lost)} of its {len(slices)} slices, for they cancel out"
         yield Problem("empty-structure", text, "warning")
+    thin = sum(_thin(polygons, mask[level]) for level, polygons in slices.items())
+    if thin:
+        text = f"contours of {name!r} lie so close inside each other on {thin} slices that they were read as thin rings"
+        yield Problem("thin-ring", text, "warning")
     steps = np.diff(sorted(slices))
     if len(steps) > 1 and steps.min() > 1:
         text = f"{name!r} has contours on every {_ordinal(int(steps.min()))} slice at most; those between stay empty"
@@ -157,6 +164,15 @@ def doubts(name: str, slices: Slices, mask: Array) -> Iterator[Problem]:
 def _large(polygons: Sequence[tuple[Array, bool]]) -> bool:
     """Whether one of the contours encloses the area of a voxel or more."""
     return any(area(polygon) >= 1 for polygon, _ in polygons)
+
+
+def _thin(polygons: Sequence[tuple[Array, bool]], found: Array) -> bool:
+    """Whether less than half a voxel is left all along the largest contour, as where its outline was drawn twice."""
+    largest = max((polygon for polygon, _ in polygons), key=area)
+    if len(polygons) < 2 or area(largest) < LARGE:
+        return False
+    around = float(np.linalg.norm(np.roll(largest, -1, axis=0) - largest, axis=1).sum())
+    return 0 < int(np.count_nonzero(found)) < 0.5 * around
 
 
 def _ordinal(number: int) -> str:
