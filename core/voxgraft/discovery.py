@@ -7,17 +7,26 @@ A plugin that fails is set aside with its reason, and the rest carry on.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import redirect_stdout
 from dataclasses import dataclass, field, replace
+from functools import partial
 from importlib.metadata import EntryPoint, entry_points
-from typing import Any
+from typing import Any, TypeVar
 
 from pluggy import PluginManager
 
 from . import hookspecs
 from .component import AnySpec
-from .errors import ComponentConflict, PluginError, UnknownComponent
+from .errors import ComponentConflict, OutOfTime, PluginError, UnknownComponent
 from .hookspecs import KINDS
+from .limits import Limits
+
+T = TypeVar("T")
+
+PATIENCE = 10.0
+"""Seconds that the import of a plugin, or one of its hooks, may take."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,18 +112,31 @@ def discover(found: Iterable[EntryPoint] | None = None, *, without: Iterable[str
     manager = PluginManager(hookspecs.PROJECT)
     manager.add_hookspecs(hookspecs.Hooks)
     catalogue = Catalogue()
-    for entry in entry_points(group=hookspecs.PROJECT) if found is None else found:
-        if _name(entry) not in left_out:
-            _load(manager, entry, catalogue)
-    for kind, hook in KINDS.items():
-        _collect(manager, kind, hook, catalogue)
+    with redirect_stdout(sys.stderr):  # what a plugin prints is no part of any result
+        for entry in entry_points(group=hookspecs.PROJECT) if found is None else found:
+            if _name(entry) not in left_out:
+                _load(manager, entry, catalogue)
+        for kind, hook in KINDS.items():
+            _collect(manager, kind, hook, catalogue)
     return catalogue
+
+
+def _in_time(doing: str, work: Callable[[], T]) -> T:
+    """What a plugin gives; one that hangs is given up.
+
+    Raises:
+        PluginError: It took longer than `PATIENCE`.
+    """
+    try:
+        return Limits().within(PATIENCE, doing, work)
+    except OutOfTime:
+        raise PluginError(f"{doing} did not end within {PATIENCE:g} s") from None
 
 
 def _load(manager: PluginManager, entry: EntryPoint, catalogue: Catalogue) -> None:
     name = _name(entry)
     try:
-        manager.register(entry.load(), name=name)
+        manager.register(_in_time(f"importing {entry.value}", entry.load), name=name)
         manager.check_pending()
     except (Exception, SystemExit) as error:  # a plugin may fail in any way
         if manager.has_plugin(name):
@@ -126,17 +148,24 @@ def _load(manager: PluginManager, entry: EntryPoint, catalogue: Catalogue) -> No
 
 
 def _collect(manager: PluginManager, kind: str, hook: str, catalogue: Catalogue) -> None:
+    set_aside = {failure.plugin for failure in catalogue.failures}
     for impl in getattr(manager.hook, hook).get_hookimpls():
+        if impl.plugin_name in set_aside:
+            continue
         try:
-            specs = list(impl.function())
+            specs = _in_time(hook, partial(_answer, impl.function))
             for spec in specs:
                 if getattr(spec, "kind", None) != kind:
                     raise PluginError(f"{hook} gave {spec!r}, which is no {kind}")
-        except Exception as error:  # a plugin may fail in any way
+        except (Exception, SystemExit) as error:  # a plugin may fail in any way
             catalogue.failures.append(Failure(impl.plugin_name, f"{type(error).__name__}: {error}"))
         else:
             for spec in specs:
                 catalogue.add(impl.plugin_name, spec)
+
+
+def _answer(hook: Callable[[], Iterable[AnySpec]]) -> list[AnySpec]:
+    return list(hook())
 
 
 def _name(entry: EntryPoint) -> str:

@@ -263,7 +263,7 @@ def read_structures(
         raise
     except OSError as error:
         raise BadImage(item.path, f"it cannot be read: {error.strerror or error}") from error
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise BrokenPlugin(chosen.plugin, f"reading the structures of {item.path}", error) from error
     return found
 

@@ -41,7 +41,7 @@ class Chosen(Generic[T]):
             return self.component.build(self.options)
         except VoxGraftError:
             raise
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             doing = f"making the {self.component.kind} {self.name!r}"
             raise BrokenPlugin(self.plugin, doing, error) from error
 
@@ -126,7 +126,7 @@ def choose(catalogue: Catalogue, kind: str, value: dict[str, Any]) -> Chosen[Any
     plugin = catalogue.origin(component).plugin
     try:
         model = component.config()
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         broken = BrokenPlugin(plugin, f"giving the options of {value['use']!r}", error)
         raise PydanticCustomError("component", "{reason}", {"reason": str(broken)}) from None
     try:

@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from ..errors import VoxGraftError
+from .output import kept_for_json
 
 COMMANDS = {
     "demo": ("demo", "The main job, start to end, on data that it makes itself."),
@@ -80,7 +81,8 @@ class _Commands(click.Group):
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
-            return super().invoke(ctx)
+            with kept_for_json(ctx, [*ctx._protected_args, *ctx.args]):
+                return super().invoke(ctx)
         except VoxGraftError as error:
             if ctx.params.get("debug"):
                 raise

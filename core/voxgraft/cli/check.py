@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from .output import print_result
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -48,7 +50,7 @@ def check(target: Path, overrides: tuple[str, ...], as_json: bool) -> None:
     if as_json:
         import json
 
-        click.echo(json.dumps(findings.document(), indent=2))
+        print_result(json.dumps(findings.document(), indent=2))
     else:
         _show(target, findings)
     if not findings.ok:

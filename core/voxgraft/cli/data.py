@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from .output import print_result
+
 if TYPE_CHECKING:
     from ..conversion import Overlap
     from ..data.regrid import Interpolation
@@ -33,7 +35,7 @@ def inspect(path: Path, as_json: bool) -> None:
         import json
 
         found = {"items": [_document(item) for item in items], "problems": [_problem(one) for one in problems]}
-        click.echo(json.dumps(found, indent=2, allow_nan=False))
+        print_result(json.dumps(found, indent=2, allow_nan=False))
         return
     if len(items) > 1 and sys.stdout.isatty():
         _show_table(path, items)

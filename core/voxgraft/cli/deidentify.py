@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from .output import print_result
+
 if TYPE_CHECKING:
     from ..deidentify.key import Key
     from ..deidentify.options import Options
@@ -89,7 +91,7 @@ def deidentify(
     if write_pseudonyms is not None and not dry_run:
         write_table(write_pseudonyms, {old: new for old, new in (one.patient for one in result.outcomes) if old})
     if as_json:
-        click.echo(json.dumps(_document(result, options, dry_run), indent=2, ensure_ascii=False))
+        print_result(json.dumps(_document(result, options, dry_run), indent=2, ensure_ascii=False))
     else:
         _show(result, target, dry_run)
     click.get_current_context().exit(result.exit_code)

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from .numbers import Amount
+from .output import print_result
 
 
 @click.command()
@@ -27,6 +28,6 @@ def demo(out: Path, minutes: float, as_json: bool) -> None:
     from ..progress import Progress
 
     outcome = run_demo(out, minutes, discover(), Progress())
-    click.echo(json.dumps(outcome.document(), indent=2, ensure_ascii=False) if as_json else table(outcome))
+    print_result(json.dumps(outcome.document(), indent=2, ensure_ascii=False) if as_json else table(outcome))
     if outcome.failed:
         click.get_current_context().exit(3)

@@ -6,6 +6,8 @@ from typing import Any
 
 import click
 
+from .output import print_result
+
 
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help="One JSON document on standard output.")
@@ -15,7 +17,7 @@ def doctor(as_json: bool) -> None:
     if as_json:
         import json
 
-        click.echo(json.dumps(document, indent=2))
+        print_result(json.dumps(document, indent=2))
     else:
         for name, value in document.items():
             for line in value if isinstance(value, list) else [value]:

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from .output import print_result
+
 if TYPE_CHECKING:
     from ..data.cases import Labels
     from ..discovery import Catalogue
@@ -86,7 +88,7 @@ def evaluate(
     for out in outs:
         _write(out, scores, catalogue, lambda: _pictures(scores, predictions, references, beside, labels, catalogue))
     if as_json:
-        click.echo(json.dumps(scores.document(), indent=2, ensure_ascii=False))
+        print_result(json.dumps(scores.document(), indent=2, ensure_ascii=False))
     else:
         _show(scores, _units(catalogue))
         if extras.facts is not None and not scores.subgroups:

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from .output import print_result
+
 if TYPE_CHECKING:
     from ..models import Registry, Version
 
@@ -197,4 +199,4 @@ def _shape(numbers: tuple[float, ...]) -> str:
 def _print_json(document: dict[str, Any]) -> None:
     import json
 
-    click.echo(json.dumps(document, indent=2))
+    print_result(json.dumps(document, indent=2))

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from .output import print_result
+
 if TYPE_CHECKING:
     from ..component import AnySpec
     from ..discovery import Catalogue
@@ -38,7 +40,7 @@ def list_(as_json: bool, kind: str | None) -> None:
             "failures": [{"plugin": one.plugin, "reason": one.reason} for one in catalogue.failures],
             "conflicts": [{"kind": one.kind, "name": one.name, "plugins": one.plugins} for one in catalogue.conflicts],
         }
-        click.echo(json.dumps(document, indent=2))
+        print_result(json.dumps(document, indent=2))
         return
     width = max((len(row["name"]) for row in rows), default=0)
     for row in rows:
@@ -63,7 +65,7 @@ def show(name: str, as_json: bool) -> None:
     if as_json:
         import json
 
-        click.echo(json.dumps({"components": documents}, indent=2))
+        print_result(json.dumps({"components": documents}, indent=2))
         return
     for document in documents:
         click.echo(f"{document['kind']} {document['name']}: {document['summary']}")
@@ -114,7 +116,7 @@ def test(name: str, options: tuple[str, ...], files: tuple[Path, ...], as_json: 
                 f"{state} {spec.kind} {spec.name}: {one.law}" + (f"\n          {one.reason}" if one.reason else "")
             )
     if as_json:
-        click.echo(json.dumps({"components": document}, indent=2))
+        print_result(json.dumps({"components": document}, indent=2))
     if any(law["state"] == "broken" for component in document for law in component["laws"]):
         click.get_current_context().exit(1)
 

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import click
 
+from .output import print_result
+
 
 @click.command()
 @click.argument("workflow", type=click.Path(path_type=Path))
@@ -45,14 +47,16 @@ def run(
         from ..runs.dryrun import dry_run as estimate
 
         document = estimate(checked, catalogue)
-        click.echo(json.dumps(document, indent=2) if as_json else _table(document))
+        print_result(json.dumps(document, indent=2) if as_json else _table(document))
         return
     from ..runs.engine import run_workflow
 
     done = run_workflow(checked, catalogue, folder, steps=wanted, fresh=not resume)
     if as_json:
         package = str(done.package) if done.package.exists() else None
-        click.echo(json.dumps({"run": str(done.folder), "package": package, "remarks": done.remarks, **done.identity}))
+        print_result(
+            json.dumps({"run": str(done.folder), "package": package, "remarks": done.remarks, **done.identity})
+        )
     else:
         made = [f"the model is in {done.package}"] if done.package.exists() else []
         click.echo("; ".join([f"{folder}: done", *made, *done.remarks]))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from .numbers import Amount
+from .output import print_result
 
 if TYPE_CHECKING:
     from ..batch.segment import Batch
@@ -73,7 +74,7 @@ def segment(
         batch = segment_scans(
             _package(model, catalogue), inputs, out, catalogue, writers=names, progress=Progress(), **options
         )
-    click.echo(json.dumps(batch.document(), indent=2, ensure_ascii=False) if as_json else _summary(batch))
+    print_result(json.dumps(batch.document(), indent=2, ensure_ascii=False) if as_json else _summary(batch))
     click.get_current_context().exit(batch.exit_code)
 
 

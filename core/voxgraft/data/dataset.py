@@ -194,7 +194,7 @@ def read_layout(layout: Chosen[Layout], catalogue: Catalogue) -> Dataset:
         raise
     except OSError as error:
         raise DataError(f"{error.filename or 'data.layout'}: cannot be read: {error.strerror or error}") from error
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise BrokenPlugin(layout.plugin, f"reading the layout {layout.name!r}", error) from error
     cases = tuple(replace(case, patient=composed(case.patient)) for case in dataset.cases)
     _complain_of_cases(dataset, layout.name)
