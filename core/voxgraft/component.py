@@ -177,7 +177,8 @@ class StepSpec(Component[C, Step]):
     Attributes:
         labelled: It has nothing to do where the network looks at no labels, and is skipped there.
         independent_of: What cannot matter to what it leaves, with the reason: keys or whole sections of the workflow;
-            `case`, `dataset` and their fields, such as `case.facts`; `reader`, the code that reads images; and
+            `case`, `dataset` and their fields, such as `case.facts`; `reader` and `writer`, the code that reads images
+            and writes masks; and
             `before.STEP`, what an earlier step left. The step is done again when anything else changes.
         elsewhere: Plain values of what it rests on outside of its run, by the names that people are told, such as
             whether a registry is there.

@@ -24,7 +24,7 @@ from voxgraft.runs.steps import independent
 from voxgraft.workflow import Workflow, from_document
 
 STEPS = ("check", "plan", "prepare", "train", "evaluate", "guard", "register")
-NOT_OF_THE_WORKFLOW = ("case", "dataset", "before", "reader", "roles")
+NOT_OF_THE_WORKFLOW = ("case", "dataset", "before", "reader", "roles", "writer")
 
 
 def run_of(folder: Path, workflow: Workflow, catalogue: Catalogue) -> Run:

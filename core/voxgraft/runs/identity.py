@@ -9,7 +9,7 @@ of what to include.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from ..model.needs import needs_of
 from ..model.pretrained import FILE, HUB, MODELS, hub_path
 from ..package import MANIFEST
 from ..slot import Chosen
+from ..writing import choose_writer
 from .code import source_hash
 from .environment import version_of
 from .run import Run
@@ -85,14 +86,24 @@ def facts_of(run: Run, independent_of: Mapping[str, str]) -> list[Fact]:
     Args:
         independent_of: Sections in here are not looked at: what they name need not be there any more.
     """
-    facts = [*_of_workflow(run, independent_of), Fact("voxgraft", "VoxGraft", _voxgraft(run))]
+    facts = [*_of_workflow(run, independent_of), Fact("voxgraft", "VoxGraft", _voxgraft(run)), *_of_writer(run)]
     facts.append(Fact("roles", "what the strategies need", sorted(needs_of(run.workflow))))
     facts.append(Fact("roles", "learning from labels", run.workflow.supervised))
     if not all(is_independent(one, independent_of) for one in ("case", "dataset", "reader")):
-        if run.data_facts is None:
-            run.data_facts = list(_of_data(run))
-        facts += run.data_facts
+        facts += of_data(run)
     return facts
+
+
+def of_data(run: Run) -> Sequence[Fact]:
+    """What can decide of the data sets, as they were when this call first looked at them; the run then knows their
+    readers.
+
+    Raises:
+        DataError: A data set is not there.
+    """
+    if run.data_facts is None:
+        run.data_facts = list(_of_data(run))
+    return run.data_facts
 
 
 def reasons(now: Mapping[str, Any], before: Mapping[str, Any]) -> list[str]:
@@ -245,6 +256,16 @@ def _code(run: Run, spec: Any) -> str:
     return run.shared.resolved[key]
 
 
+def _of_writer(run: Run) -> Iterator[Fact]:
+    """The code that writes masks into a run's folder."""
+    try:
+        yield Fact(
+            "writer", f"{CODE}the writer of masks", _code(run, choose_writer(Path("mask.nii.gz"), run.catalogue))
+        )
+    except VoxGraftError:  # whoever writes one says why
+        return
+
+
 def _of_data(run: Run) -> Iterator[Fact]:
     """Every case of every data set, what else their layouts found, and the code of the readers of their files."""
     state = DataState(run.catalogue, run.shared.contents)
@@ -259,6 +280,7 @@ def _of_data(run: Run) -> Iterator[Fact]:
             for what, value in row.items():
                 yield Fact(f"case.{what}", f"case {shown}: {what}", value)
     run.shared.contents.save()
+    run.readers |= state.readers
     for spec in readers_taking_part(state.readers, run.catalogue):
         yield Fact("reader", f"{CODE}the reader {spec.name}", _code(run, spec))
 

@@ -13,9 +13,9 @@ from ..package import Package
 from ..writing import choose_writer
 from .code import source_hash
 from .environment import version_of
-from .identity import components, leaves
+from .identity import components, leaves, of_data
 from .run import Run
-from .state import DataState, readers_taking_part
+from .state import readers_taking_part
 
 Plugins = dict[str, dict[str, str]]
 """By its name, a plugin's `distribution`, `version`, and `sha256` of its files."""
@@ -78,11 +78,8 @@ def _origin(spec: AnySpec, catalogue: Catalogue) -> str:
 
 
 def _readers(run: Run) -> list[AnySpec]:
-    state = DataState(run.catalogue, run.shared.contents)
-    for dataset in (run.dataset, *run.others.values()):
-        for case in dataset.cases:
-            state.of_case(case)
-    return list(readers_taking_part(state.readers, run.catalogue))
+    of_data(run)
+    return list(readers_taking_part(run.readers, run.catalogue))
 
 
 def _stores(run: Run) -> Iterator[AnySpec]:

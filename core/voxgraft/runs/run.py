@@ -63,6 +63,9 @@ class Run:
     data_facts: Sequence[Any] | None = None
     """What `voxgraft.runs.identity` found of the data sets when this call first looked at them."""
 
+    readers: set[str] = field(default_factory=set)
+    """The names of the readers of the files of those data sets, known once they were looked at."""
+
     _shared: Shared | None = None
     _dataset: Dataset | None = None
     _others: Mapping[str, Dataset] | None = None

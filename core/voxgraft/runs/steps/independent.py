@@ -22,6 +22,7 @@ _ELSEWHERE: Reasons = {
     "steps": "each step compares its own options and its own code",
     "before.check": "a check judges and changes nothing",
 }
+_WRITES: Reasons = {"writer": "masks are written by the step evaluate"}
 _PLACES: Reasons = {
     "data.cache": "arrays are the same wherever they are kept",
     "data.layout.path": _FOUND,
@@ -51,6 +52,7 @@ _LEARNING: Reasons = {
 
 CHECK: Reasons = {
     **_ELSEWHERE,
+    **_WRITES,
     **_LEARNING,
     "name": "the name of the run",
     "guard": "used by the step guard",
@@ -58,6 +60,7 @@ CHECK: Reasons = {
 }
 PLAN: Reasons = {
     **_ELSEWHERE,
+    **_WRITES,
     **_PLACES,
     **_LEARNING,
     "name": "the name of the run",
@@ -79,6 +82,7 @@ PREPARE: Reasons = {
     "training.device": "acts through the plan, which is compared",
 }
 TRAIN: Reasons = {
+    **_WRITES,
     **{name: reason for name, reason in _ELSEWHERE.items() if name != "registry"},
     **_PLACES,
     "registry.promote": "used by the step register",
@@ -111,6 +115,7 @@ REGISTER: Reasons = {
     "dataset": _PACKAGE,
     "reader": _PACKAGE,
     "roles": _PACKAGE,
+    "writer": _PACKAGE,
     "model": _PACKAGE,
     "transfer": _PACKAGE,
     "training": _PACKAGE,
