@@ -19,6 +19,7 @@ from typing import Any
 
 from .errors import DataError, VoxGraftError
 from .lock import BUSY, locked
+from .texts import encodable
 
 TEMPORARY = ".tmp"
 LARGEST_TEXT = 64 * 2**20
@@ -114,9 +115,11 @@ def json_text(document: Any, indent: int | None = 2) -> str:
 
 
 def without_nan(document: Any) -> Any:
-    """The same plain values with None for each number that is not finite."""
+    """The same plain values with None for each number that is not finite, and texts that UTF-8 can hold."""
+    if isinstance(document, str):
+        return encodable(document)
     if isinstance(document, dict):
-        return {key: without_nan(part) for key, part in document.items()}
+        return {encodable(key) if isinstance(key, str) else key: without_nan(part) for key, part in document.items()}
     if isinstance(document, (list, tuple)):
         return [without_nan(part) for part in document]
     return None if isinstance(document, float) and not math.isfinite(document) else document

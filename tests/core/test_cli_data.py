@@ -328,3 +328,12 @@ def test_a_volume_goes_through_every_format_and_back(tmp_path: Path) -> None:
         path = tmp_path / name
     np.testing.assert_array_equal(nib.load(path).dataobj, ARRAY)
     np.testing.assert_allclose(nib.load(path).affine, TURNED, atol=1e-6)
+
+
+def test_names_of_any_bytes_are_shown_as_valid_text(tmp_path: Path) -> None:
+    path = tmp_path / "M\udcfcller.nii.gz"
+    nib.save(nib.Nifti1Image(np.ones((4, 4, 4), np.int16), np.eye(4)), tmp_path / "a.nii.gz")
+    (tmp_path / "a.nii.gz").rename(path)
+    done = CliRunner().invoke(main, ["inspect", str(path), "--json"])
+    assert json.loads(done.stdout_bytes)["items"][0]["path"].endswith(r"M\xfcller.nii.gz")
+    assert r"M\xfcller.nii.gz" in CliRunner().invoke(main, ["inspect", str(path)]).stdout_bytes.decode()

@@ -50,7 +50,9 @@ def check(target: Path, overrides: tuple[str, ...], as_json: bool) -> None:
     if as_json:
         import json
 
-        print_result(json.dumps(findings.document(), indent=2))
+        from ..files import without_nan
+
+        print_result(json.dumps(without_nan(findings.document()), indent=2))
     else:
         _show(target, findings)
     if not findings.ok:

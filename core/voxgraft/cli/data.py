@@ -34,8 +34,10 @@ def inspect(path: Path, as_json: bool) -> None:
     if as_json:
         import json
 
+        from ..files import without_nan
+
         found = {"items": [_document(item) for item in items], "problems": [_problem(one) for one in problems]}
-        print_result(json.dumps(found, indent=2, allow_nan=False))
+        print_result(json.dumps(without_nan(found), indent=2, allow_nan=False))
         return
     if len(items) > 1 and sys.stdout.isatty():
         _show_table(path, items)
@@ -153,7 +155,9 @@ def _problem(problem: Problem) -> dict[str, str]:
 
 
 def _show(item: Item) -> None:
-    click.echo(str(item.path))
+    from ..texts import legible
+
+    click.echo(legible(str(item.path)))
     facts = [item.reader, item.modality or "", _size(item.shape, item.spacing, item.channels) if item.shape else ""]
     click.echo(f"  {', '.join(fact for fact in facts if fact)}")
     if item.series:
