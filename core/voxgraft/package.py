@@ -33,8 +33,8 @@ SUFFIX = ".voxgraft.zip"
 LARGEST = 32 * 2**30
 LARGEST_DOCUMENT = 64 * 2**20
 """Bytes of the longest file of a package beside its weights."""
-LONGEST_HEADER = 100_000_000
-"""Bytes of the longest header of a safetensors file that its makers read."""
+LONGEST_HEADER = 16 * 2**20
+"""Bytes of the longest header of weights: a hundred thousand tensors."""
 EXPONENTS = {
     "F64": ("<u8", 0x7FF0_0000_0000_0000),
     "F32": ("<u4", 0x7F80_0000),
@@ -248,14 +248,30 @@ def _check_weights(path: Path) -> None:
         with path.open("rb") as file:
             length = int.from_bytes(file.read(8), "little")
             start = file.read(1)
-            if start != b"{" or length + 8 > path.stat().st_size:
+            if start != b"{" or length > LONGEST_HEADER or length + 8 > path.stat().st_size:
                 raise ValueError("it has no header")
             header = json.loads(start + file.read(length - 1))
+        _check_offsets(path)
         spoilt = _first_not_finite(path, 8 + length, header)
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
         raise ModelError(f"{path}: holds no tensors in the safetensors format") from None
     if spoilt is not None:
         raise ModelError(f"{path}: the tensor {spoilt} holds values that are not finite; the model cannot be used")
+
+
+def _check_offsets(path: Path) -> None:
+    """Refuse a header whose tensors overlap, leave gaps or lie beyond the file: their library checks it as it opens.
+
+    Raises:
+        ValueError: It is so.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="np"):
+            pass
+    except SafetensorError as error:
+        raise ValueError(str(error)) from None
 
 
 def _first_not_finite(path: Path, begin: int, header: Mapping[str, Any]) -> str | None:

@@ -222,6 +222,61 @@ def test_a_plan_or_labels_that_are_none_are_refused(folder: Path) -> None:
     read_package(folder)
 
 
+def weights_of(header: bytes, body: bytes = bytes(16), length: int | None = None) -> bytes:
+    return (len(header) if length is None else length).to_bytes(8, "little") + header + body
+
+
+TENSOR = '{{"dtype": "{}", "shape": {}, "data_offsets": {}}}'
+WEIGHTS = {
+    "a header without end": weights_of(b"{", length=2**63),
+    "a header of megabytes": weights_of(b"{" + b" " * 2**25 + b"}"),
+    "tensors that overlap": weights_of(
+        f'{{"a": {TENSOR.format("F32", [4], [0, 16])}, "b": {TENSOR.format("F32", [4], [0, 16])}}}'.encode()
+    ),
+    "a tensor beyond the file": weights_of(f'{{"a": {TENSOR.format("F32", [400], [0, 1600])}}}'.encode()),
+    "a shape that lies": weights_of(f'{{"a": {TENSOR.format("F32", [2**40, 2**40], [0, 16])}}}'.encode()),
+    "a negative shape": weights_of(f'{{"a": {TENSOR.format("F32", [-4], [16, 0])}}}'.encode()),
+    "an unknown type": weights_of(f'{{"a": {TENSOR.format("X9", [4], [0, 16])}}}'.encode()),
+    "brackets without end": weights_of(b'{"__metadata__":' + b"[" * 500_000),
+}
+
+
+@pytest.mark.parametrize("what", WEIGHTS)
+def test_weights_whose_header_lies_are_refused_before_they_are_loaded(folder: Path, what: str) -> None:
+    (folder / "model.safetensors").write_bytes(WEIGHTS[what])
+    rename_in_manifest(folder, "model.safetensors")
+    with pytest.raises(ModelError, match=r"model\.safetensors: holds no tensors in the safetensors format"):
+        read_package(folder)
+
+
+def test_documents_of_a_package_are_bounded(folder: Path, tmp_path: Path, monkeypatch) -> None:
+    plan = json.loads((folder / "plan.json").read_text())
+    for change in ({"patch": [10**6] * 3}, {"spacing": [0.0, 1.0, 1.0]}, {"batch": 10**9}):
+        (folder / "plan.json").write_text(json.dumps({**plan, **change}))
+        rename_in_manifest(folder, "plan.json")
+        with pytest.raises(ModelError, match=rf"plan\.json: is no plan: {next(iter(change))}"):
+            read_package(folder)
+    (folder / "plan.json").write_text(json.dumps(plan))
+    rename_in_manifest(folder, "plan.json")
+    for text in ("[" * 100_000, '{"format": 1, "format": 1}', '{"format": ' + "9" * 5000 + "}"):
+        (tmp_path / "bad").mkdir(exist_ok=True)
+        (tmp_path / "bad" / MANIFEST).write_text(text)
+        with pytest.raises(ModelError, match=r"manifest\.json: is damaged"):
+            read_package(tmp_path / "bad")
+    monkeypatch.setattr(package, "LARGEST_DOCUMENT", 1 << 12)
+    (folder / "card.md").write_text("x" * (1 << 13))
+    rename_in_manifest(folder, "card.md")
+    with pytest.raises(ModelError, match=r"card\.md: is larger than the 4096 bytes"):
+        read_package(folder)
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_an_archive_that_is_packed_otherwise_than_packages_are_is_refused(folder: Path, tmp_path: Path, method) -> None:
+    archive = hostile(folder, tmp_path / "a.zip", lambda file: file.writestr("card.md", "x", method), without="card.md")
+    with pytest.raises(ModelError, match="is packed in a way that packages are not"):
+        unpack(archive, tmp_path / "out")
+
+
 def test_what_is_no_package_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x")
     for path in (tmp_path, tmp_path / "nothing", tmp_path / "file"):

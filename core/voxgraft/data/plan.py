@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
+from annotated_types import Ge, Le
 from pydantic import Field, ValidationError
 
 from ..config import Config
@@ -59,17 +60,17 @@ class Plan(Config):
     normalisation: tuple[dict[str, float], ...]
     """The modality's numbers, by channel."""
 
-    spacing: tuple[float, ...]
+    spacing: tuple[Annotated[float, Ge(1e-6), Le(1e4)], ...]
     """Millimetres between voxels, along the image's axes in RAS order."""
 
     slice_axis: int = 2
     """For slices of volumes: the axis (in RAS order) that is walked along."""
 
-    patch: tuple[int, ...]
+    patch: tuple[Annotated[int, Ge(1), Le(8192)], ...]
     """Voxels of a training patch and of an inference window, along the network's axes."""
 
-    batch: int
-    strides: tuple[tuple[int, ...], ...]
+    batch: Annotated[int, Ge(1), Le(4096)]
+    strides: tuple[tuple[Annotated[int, Ge(1), Le(8192)], ...], ...]
     """For each level of the network, how much coarser than the image it is along each axis."""
 
     mirrored: tuple[int, ...] = ()
