@@ -134,3 +134,13 @@ def test_text_voxels_are_read_across_blocks_of_the_file(tmp_path: Path, catalogu
     words = "\n".join(map(str, values.ravel(order="F").tolist()))
     (tmp_path / "a.nrrd").write_bytes(nrrd("text", words.encode(), "64 64 80"))
     np.testing.assert_array_equal(read(tmp_path / "a.nrrd", catalogue).array, values)
+
+
+def test_a_gzipped_nifti_is_unpacked_no_further_than_its_header_promises_when_cleaned() -> None:
+    from voxgraft.deidentify.nifti import Odd, cleaned, unpacked
+
+    plain = nifti((8, 8, 8)) + bytes(1024)
+    assert len(unpacked(zipped(1 << 26, 31, plain))) == len(plain)
+    assert cleaned(unpacked(zipped(0, 31, plain)))[352:] == plain[352:]
+    with pytest.raises(Odd, match=r"promises 54,000,000,000,352 bytes, and .* of memory are free"):
+        unpacked(zipped(1 << 20, 31, nifti((30_000, 30_000, 30_000))))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import io
 import math
 import struct
 import zlib
@@ -10,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..data.checks.room import free_memory
 from ..files import whole
 
 if TYPE_CHECKING:
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
 
 SUFFIXES = (".nii", ".nii.gz")
 _LARGEST = 1 << 33
+_HEAD, _COPIES = 1 << 12, 3
 """Bytes of a header's claim; more is refused before memory is asked for."""
 
 
@@ -59,7 +62,7 @@ def process(job: Job, settings: Settings) -> Outcome:
     name = f"nifti/{job.folder}/{settings.key.mark('stem', stem)}{job.suffix}.nii{'.gz' if packed else ''}"
     try:
         data = job.path.read_bytes()
-        new = cleaned(gzip.decompress(data) if packed else data)
+        new = cleaned(unpacked(data) if packed else data)
     except Odd as error:
         return Outcome(job.mark, "failed", reason=str(error))
     except (OSError, EOFError, zlib.error, MemoryError) as error:
@@ -77,13 +80,7 @@ def cleaned(data: bytes) -> bytes:
     Raises:
         Odd: It is no single NIfTI file, or has fewer voxels than it says.
     """
-    layout, order = _layout(data)
-    (count, *sizes) = struct.unpack_from(order + layout.dims[1], data, layout.dims[0])
-    (bits,) = struct.unpack_from(order + "h", data, layout.bits)
-    (offset,) = struct.unpack_from(order + layout.offset[1], data, layout.offset[0])
-    if not 1 <= count <= 7 or min(sizes[:count]) < 1 or bits < 1 or not layout.size <= offset < _LARGEST:
-        raise Odd("has a header that makes no sense (dim, bitpix, vox_offset)")
-    start, length = int(offset), (math.prod(sizes[:count]) * bits + 7) // 8
+    start, length, layout, order = _voxels(data)
     if len(data) < start + length:
         raise Odd(f"is truncated: {max(0, len(data) - start):,} of {length:,} bytes of the voxels are there")
     head = bytearray(data[: layout.size])
@@ -92,6 +89,38 @@ def cleaned(data: bytes) -> bytes:
     first = layout.size + 4  # four bytes say that no extension follows
     struct.pack_into(order + layout.offset[1], head, layout.offset[0], first)
     return bytes(head) + bytes(4) + data[start : start + length]
+
+
+def unpacked(data: bytes) -> bytes:
+    """A gzipped file's bytes up to the end of the voxels that its header promises, and its checksum compared there.
+
+    Raises:
+        Odd: It is no single NIfTI file, or promises more than fits into memory.
+        OSError, EOFError, zlib.error: It is damaged.
+    """
+    with gzip.open(io.BytesIO(data)) as stream:
+        head = stream.read(_HEAD)
+        start, length, _, _ = _voxels(head)
+        if _COPIES * (start + length) > (free := free_memory()):
+            raise Odd(f"promises {start + length:,} bytes, and {free:,} of memory are free")
+        found = head + stream.read(max(0, start + length - len(head)))
+        stream.read(1)  # behind the last byte gzip compares its checksum
+        return found
+
+
+def _voxels(data: bytes) -> tuple[int, int, _Layout, str]:
+    """Where the voxels begin and how many bytes they are, and how the header is written.
+
+    Raises:
+        Odd: It is no single NIfTI file, or its header makes no sense.
+    """
+    layout, order = _layout(data)
+    (count, *sizes) = struct.unpack_from(order + layout.dims[1], data, layout.dims[0])
+    (bits,) = struct.unpack_from(order + "h", data, layout.bits)
+    (offset,) = struct.unpack_from(order + layout.offset[1], data, layout.offset[0])
+    if not 1 <= count <= 7 or min(sizes[:count]) < 1 or bits < 1 or not layout.size <= offset < _LARGEST:
+        raise Odd("has a header that makes no sense (dim, bitpix, vox_offset)")
+    return int(offset), (math.prod(sizes[:count]) * bits + 7) // 8, layout, order
 
 
 def _layout(data: bytes) -> tuple[_Layout, str]:
