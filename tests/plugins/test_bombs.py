@@ -140,7 +140,7 @@ def test_a_gzipped_nifti_is_unpacked_no_further_than_its_header_promises_when_cl
     from voxgraft.deidentify.nifti import Odd, cleaned, unpacked
 
     plain = nifti((8, 8, 8)) + bytes(1024)
-    assert len(unpacked(zipped(1 << 26, 31, plain))) == len(plain)
+    assert len(unpacked(zipped(1 << 26, 31, plain))) <= 1 << 12
     assert cleaned(unpacked(zipped(0, 31, plain)))[352:] == plain[352:]
     with pytest.raises(Odd, match=r"promises 54,000,000,000,352 bytes, and .* of memory are free"):
         unpacked(zipped(1 << 20, 31, nifti((30_000, 30_000, 30_000))))
