@@ -60,8 +60,6 @@ def segment(
     second call does only what is missing.
     """
     import json
-    import sys
-    from contextlib import redirect_stdout
 
     from ..batch.segment import segment as segment_scans
     from ..discovery import discover
@@ -70,7 +68,7 @@ def segment(
 
     catalogue = discover()
     names = None if writers is None else tuple(name.strip() for name in writers.split(",") if name.strip())
-    with ending_gently(), redirect_stdout(sys.stderr):  # what a plugin prints is no part of the document
+    with ending_gently():
         batch = segment_scans(
             _package(model, catalogue), inputs, out, catalogue, writers=names, progress=Progress(), **options
         )
