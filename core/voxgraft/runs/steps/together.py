@@ -197,9 +197,13 @@ def common_plan(plans: Sequence[Plan]) -> Plan:
 
 def _is_ranges(value: Any) -> bool:
     """Whether it is a list of pairs of numbers."""
-    return isinstance(value, (list, tuple)) and all(
-        isinstance(one, (list, tuple)) and len(one) == 2 and all(isinstance(end, (int, float)) for end in one)
-        for one in value
+    return (
+        isinstance(value, (list, tuple))
+        and len(value) > 0
+        and all(
+            isinstance(one, (list, tuple)) and len(one) == 2 and all(isinstance(end, (int, float)) for end in one)
+            for one in value
+        )
     )
 
 
