@@ -197,10 +197,11 @@ def _check_colours(volume: Volume, labels: Labels | None, name: object) -> None:
         return
     places = np.flatnonzero((array != array[:1]).any(0))[:: max(1, array.shape[1] // 10_000)]
     some_colours = sorted({tuple(int(part) for part in array[:, place]) for place in places})
+    or_else = ", or say data.regions: each where red, green and blue are a structure each"
     raise BadImage(
         name,
         f"the mask is in colours, such as {some_colours[0]}, and a colour is no structure; save it as a grey picture "
-        "with a value for each structure, or say data.regions: each where red, green and blue are a structure each",
+        f"with a value for each structure{'' if labels is None or labels.by_option else or_else}",
     )
 
 
