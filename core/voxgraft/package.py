@@ -189,9 +189,13 @@ def unpack(archive: Path, folder: Path) -> Package:
                 read_package(beside)
             except ModelError as error:
                 raise ModelError(str(error).replace(str(beside), str(archive))) from None
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, UnicodeError) as error:
+    except _NO_ZIP as error:
         raise ModelError(f"{archive}: is no readable zip file: {error}") from None
     return read_package(folder)
+
+
+_NO_ZIP = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, ValueError, OSError)
+"""What reading a damaged archive raises: one with a place before its beginning an OSError."""
 
 
 def _members(archive: Path, file: zipfile.ZipFile) -> list[str]:

@@ -18,6 +18,7 @@ from voxgraft.data.plan import Plan
 from voxgraft.errors import ModelError
 from voxgraft.files import sha256
 from voxgraft.package import MANIFEST, MEMBERS, amend_package, pack, read_package, unpack, write_package
+from voxgraft.testing.damage import mutations
 
 PLAN = Plan(
     dims=3,
@@ -359,6 +360,17 @@ def test_a_damaged_archive_is_refused_wherever_it_is_damaged(folder: Path, tmp_p
             with pytest.raises(ModelError):
                 unpack(damaged, tmp_path / "out")
             assert not (tmp_path / "out").exists()
+
+
+def test_a_spoilt_archive_is_refused_in_a_sentence_or_is_the_same_package(folder: Path, tmp_path: Path) -> None:
+    archive = pack(folder, tmp_path / "a.zip")
+    before = read_package(folder).hash
+    for content in mutations(archive.read_bytes(), 80, 5):
+        archive.write_bytes(content)
+        try:
+            assert unpack(archive, tmp_path / "out").hash == before
+        except ModelError as error:
+            assert str(archive) in str(error) and len(str(error).splitlines()) == 1
 
 
 def test_an_archive_that_is_not_there_is_named(tmp_path: Path) -> None:
