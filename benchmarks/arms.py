@@ -19,8 +19,8 @@ from typing import Any
 from hippocampus import machine
 
 import voxgraft as vg
-from voxgraft.compare import compare_all, read_run
-from voxgraft.runs.steps.together import pooled
+from voxgraft.runs.pooling import pooled
+from voxgraft.scoring.comparison import compare_all, read_run
 from voxgraft.scoring.scores import Scores
 
 ROOT = Path(__file__).parents[1]

@@ -27,12 +27,12 @@ import numpy as np
 
 from voxgraft.batch.ledger import Ledger
 from voxgraft.batch.segment import Batch, segment
-from voxgraft.data.cases import Label, Labels
-from voxgraft.data.plan import Plan
 from voxgraft.discovery import discover
-from voxgraft.files import sha256
-from voxgraft.package import Package
-from voxgraft.volume import Volume
+from voxgraft.imaging.structures import Label, Labels
+from voxgraft.imaging.volume import Volume
+from voxgraft.packages.package import Package
+from voxgraft.preprocessing.plan import Plan
+from voxgraft.support.files import sha256
 
 SCANS, SHAPE = 8, (24, 24, 12)
 

@@ -29,12 +29,12 @@ from numpy.random import Generator
 from strategies import ARMS, SCRATCH
 
 from voxgraft.api import catalogue
-from voxgraft.compare import compare_all, read_run
 from voxgraft.demo.phantoms import Floats, Grid, Template, draw_head, read_template, scan
 from voxgraft.errors import DataError
+from voxgraft.imaging.volume import Volume
+from voxgraft.imaging.write import write
+from voxgraft.scoring.comparison import compare_all, read_run
 from voxgraft.scoring.scores import MEAN
-from voxgraft.volume import Volume
-from voxgraft.writing import write
 
 SEED = 2024
 POOL, TUNING, EVALUATED = 8, 4, 16

@@ -19,8 +19,8 @@ from typing import Any
 
 from arms import ROOT, compared, keep, options_of, train
 
-from voxgraft.compare import read_run
-from voxgraft.runs.steps.together import pooled
+from voxgraft.runs.pooling import pooled
+from voxgraft.scoring.comparison import read_run
 from voxgraft.scoring.scores import Scores
 
 WORKFLOWS = {"unet": "drive_crossvalidation", "deeplabv3plus": "drive_deeplab"}

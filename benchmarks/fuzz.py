@@ -34,9 +34,9 @@ import numpy as np
 
 from voxgraft.discovery import discover
 from voxgraft.errors import VoxGraftError
-from voxgraft.reading import read_item, scan
+from voxgraft.imaging.read import read_item, scan
+from voxgraft.imaging.volume import Item, Volume
 from voxgraft.testing import damage
-from voxgraft.volume import Item, Volume
 
 ROOT = Path(__file__).parents[1]
 DATA = Path(os.environ.get("VOXGRAFT_DATA", ROOT.parent / "shared" / "data"))

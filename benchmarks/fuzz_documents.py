@@ -23,15 +23,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from voxgraft.batch.csvlist import read_worklist
-from voxgraft.discovery import Catalogue, discover
+from voxgraft.batch.csv import read_worklist
+from voxgraft.components.catalogue import Catalogue
+from voxgraft.discovery import discover
 from voxgraft.errors import BrokenPlugin, VoxGraftError
-from voxgraft.package import pack, read_package, unpack
+from voxgraft.packages.package import pack, read_package, unpack
 from voxgraft.scoring.naming import read_labels
 from voxgraft.scoring.scores import Scores
 from voxgraft.scoring.subgroups import read_facts
 from voxgraft.testing import damage
-from voxgraft.workflow import read as read_workflow
+from voxgraft.workflow.workflow import read as read_workflow
 
 SECONDS, MEMORY = 20, 8 << 30
 WORKFLOW = Path(__file__).parents[1] / "workflows"
@@ -92,8 +93,8 @@ def _package(folder: Path) -> Path:
     sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "core"))
     from test_package import PLAN
 
-    from voxgraft.data.cases import Label, Labels
-    from voxgraft.package import write_package
+    from voxgraft.imaging.structures import Label, Labels
+    from voxgraft.packages.package import write_package
 
     labels = Labels((Label(1, "liver"),))
     tensors = {"weight": torch.zeros(8)}

@@ -24,9 +24,9 @@ from arms import ROOT, keep, options_of, train
 from safetensors.torch import save_file
 
 import voxgraft as vg
-from voxgraft.compare import read_run
-from voxgraft.guard import judge
-from voxgraft.slot import choose
+from voxgraft.components.choice import choose
+from voxgraft.scoring.comparison import read_run
+from voxgraft.scoring.transfer_verdict import judge
 
 WORKFLOW = ROOT / "workflows" / "atrium_2d_strategies.yaml"
 DATA = Path(os.environ.get("VOXGRAFT_DATA", ROOT.parent / "shared" / "data")) / "la2018"

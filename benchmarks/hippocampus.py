@@ -19,7 +19,8 @@ from pathlib import Path
 import torch
 
 import voxgraft as vg
-from voxgraft.runs.environment import PACKAGES, version_of
+from voxgraft.components.code import version_of
+from voxgraft.runs.environment import PACKAGES
 
 ROOT = Path(__file__).parents[1]
 

@@ -24,8 +24,8 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
 from dicom_series import make_series
+from voxgraft.components.choice import choose
 from voxgraft.discovery import discover
-from voxgraft.slot import choose
 
 
 def main() -> None:

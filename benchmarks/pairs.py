@@ -15,9 +15,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from voxgraft.discovery import Catalogue, discover
+from voxgraft.components.catalogue import Catalogue
+from voxgraft.components.choice import choose
+from voxgraft.discovery import discover
 from voxgraft.errors import ModelError
-from voxgraft.slot import choose
 from voxgraft.testing.pairs import check_pair
 
 SMALLEST: dict[str, dict[str, Any]] = {
@@ -39,7 +40,7 @@ def encoders(catalogue: Catalogue) -> Iterator[tuple[str, dict[str, Any], int]]:
     """Name, options and dimensions of each encoder that is tried: with and without the image as finest map; in 3D
     inflated, and slice by slice those that cannot be, with neighbours and without, and one that can."""
     for _, spec in catalogue.of("encoder"):
-        fields, own = spec.config().model_fields, SMALLEST.get(spec.name, {})
+        fields, own = spec.options().model_fields, SMALLEST.get(spec.name, {})
         for dims in sorted(spec.dims):
             rows: list[dict[str, Any]] = [own]
             if "full_resolution" in fields and (dims == 2 or 2 not in spec.dims):

@@ -31,7 +31,7 @@ import SimpleITK as sitk
 from hippocampus import ROOT, machine
 
 import voxgraft as vg
-from voxgraft.reading import scan
+from voxgraft.imaging.read import scan
 
 sys.path.insert(0, str(ROOT / "tests"))
 from dicom_series import make_series

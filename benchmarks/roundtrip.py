@@ -31,11 +31,11 @@ import SimpleITK as sitk
 from hippocampus import ROOT, machine
 
 import voxgraft as vg
-from voxgraft.data.cases import Label, Labels
-from voxgraft.reading import scan
-from voxgraft.slot import choose
-from voxgraft.volume import Item, Volume
-from voxgraft.writing import write
+from voxgraft.components.choice import choose
+from voxgraft.imaging.read import scan
+from voxgraft.imaging.structures import Label, Labels
+from voxgraft.imaging.volume import Item, Volume
+from voxgraft.imaging.write import write
 
 sys.path.insert(0, str(ROOT / "tests"))
 from dicom_masks import ORIENTATIONS, turned

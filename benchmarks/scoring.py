@@ -27,11 +27,11 @@ import torch
 from hippocampus import ROOT, machine
 from scipy import ndimage
 
-from voxgraft.data.cases import Labels
+from voxgraft.components.choice import choose
 from voxgraft.discovery import discover
+from voxgraft.imaging.structures import Labels
+from voxgraft.imaging.volume import Volume
 from voxgraft.scoring.case import measure_case
-from voxgraft.slot import choose
-from voxgraft.volume import Volume
 
 OURS = "voxgraft"
 CATALOGUE = discover()

@@ -19,10 +19,10 @@ ROOT = Path(__file__).parents[1]
 sys.path[:0] = [str(ROOT / "tests")]
 
 from dicom_kinds import KINDS, Kind  # noqa: E402
-from voxgraft.reading import walk  # noqa: E402
-from voxgraft.volume import Item  # noqa: E402
-from voxgraft_plugins.dicom.config import DicomConfig  # noqa: E402
-from voxgraft_plugins.dicom.reader import DicomReader  # noqa: E402
+from voxgraft.imaging.read import walk  # noqa: E402
+from voxgraft.imaging.volume import Item  # noqa: E402
+from voxgraft_dicom.reader.options import DicomOptions  # noqa: E402
+from voxgraft_dicom.reader.reader import DicomReader  # noqa: E402
 
 RESULTS = ROOT / "benchmarks" / "results" / "series_kinds.json"
 PAGE = ROOT / "docs" / "dicom.md"
@@ -32,7 +32,7 @@ BEGIN, END = "<!-- begin: kinds of series -->\n", "<!-- end: kinds of series -->
 def outcome(kind: Kind, folder: Path) -> dict[str, Any]:
     """A row of the table: what the reader made of a series of this kind; `wrong` where that is not what is true."""
     truth = kind.make(folder)
-    reader = DicomReader(DicomConfig(**(kind.options or {})))
+    reader = DicomReader(DicomOptions(**(kind.options or {})))
     items = sorted(reader.scan(list(walk(folder))), key=lambda item: (str(item.path), item.series or ""))
     row: dict[str, Any] = {"group": kind.group, "kind": kind.name, "images": len(items)}
     errors = [problem for item in items for problem in item.errors]

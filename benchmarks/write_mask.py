@@ -22,10 +22,10 @@ from hippocampus import ROOT
 from interleaved import measure, ratios, record
 from volumes import DATA, FULL, affine_of, nearest_mask, smooth_ct, tissue_mask
 
-from voxgraft.data.cases import Labels
 from voxgraft.discovery import discover
-from voxgraft.volume import Volume
-from voxgraft.writing import write
+from voxgraft.imaging.structures import Labels
+from voxgraft.imaging.volume import Volume
+from voxgraft.imaging.write import write
 
 GOALS = {
     "nibabel, first axis fastest": 6.0,

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from voxgraft.discovery import Catalogue, discover
+from voxgraft.components.catalogue import Catalogue
+from voxgraft.discovery import discover
 
 ROOT = Path(__file__).parents[1]
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")

@@ -12,12 +12,12 @@ import numpy as np
 import pytest
 
 from dicom_series import make_series
-from voxgraft.data.cases import Label, Labels
-from voxgraft.discovery import Catalogue
+from voxgraft.components.catalogue import Catalogue
 from voxgraft.errors import BadImage
-from voxgraft.interfaces import StructureReader
-from voxgraft.reading import scan
-from voxgraft.volume import Item, Volume
+from voxgraft.imaging.formats import StructureReader
+from voxgraft.imaging.read import scan
+from voxgraft.imaging.structures import Label, Labels
+from voxgraft.imaging.volume import Item, Volume
 
 LABELS = Labels((Label(1, "Left kidney"), Label(2, "mystery"), Label(3, "Tumour")))
 FACTS = {"model": "kidney-ct", "version": "3", "hash": "ab" * 32, "software": "voxgraft 0.1.0"}

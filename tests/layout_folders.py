@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from voxgraft.data.cases import Dataset
-from voxgraft.discovery import Catalogue
-from voxgraft.slot import choose
+from voxgraft.components.catalogue import Catalogue
+from voxgraft.components.choice import choose
+from voxgraft.datasets.cases import Dataset
 
 
 def read(catalogue: Catalogue, use: str, **options: Any) -> Dataset:

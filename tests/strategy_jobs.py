@@ -11,15 +11,16 @@ import numpy as np
 
 from held_cases import Held, cross_entropy
 from strategy_trainer import network
-from voxgraft.data.plan import Plan
-from voxgraft.model.network import SegmentationNetwork
-from voxgraft.model.transfer import Context, Stack, TransferStrategy
-from voxgraft.sections import Training
-from voxgraft.slot import Chosen
-from voxgraft.train.batches import Batches
-from voxgraft.train.begin import table
-from voxgraft.train.crops import FixedCrops
-from voxgraft.train.loop import Job
+from voxgraft.components.choice import Selected
+from voxgraft.networks.network import SegmentationNetwork
+from voxgraft.preprocessing.plan import Plan
+from voxgraft.training.batches import Batches
+from voxgraft.training.fixed_patches import FixedCrops
+from voxgraft.training.loop import Job
+from voxgraft.training.setup import table
+from voxgraft.transfer.stack import Stack
+from voxgraft.transfer.strategy import Context, TransferStrategy
+from voxgraft.workflow.sections import Training
 
 STRENGTHS = {"rotation": 15.0, "scale": 0.1, "noise": 0.1, "gamma": 0.2}
 
@@ -59,8 +60,8 @@ def job(
     look: Callable[[SegmentationNetwork], dict[str, float]] = lambda network: {"dice": 0.5},
     **options: Any,
 ) -> Job:
-    """What `voxgraft.train.session` puts together, from cases in memory."""
-    training = Training.model_validate({"device": "cpu", "loss": Chosen(None, None), "budget": "4 steps", **options})
+    """What `voxgraft.training.session` puts together, from cases in memory."""
+    training = Training.model_validate({"device": "cpu", "loss": Selected(None, None), "budget": "4 steps", **options})
     net = network()
     pretrained = frozenset(name for name in net.state_dict() if name.startswith("encoder."))
     stack = Stack(strategies)

@@ -10,10 +10,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from voxgraft.model.network import SegmentationNetwork
-from voxgraft.model.transfer import Context, Stack, TransferStrategy, parameter_table
-from voxgraft.sections import Optimiser
-from voxgraft.train.optimise import make_optimiser
+from voxgraft.networks.network import SegmentationNetwork
+from voxgraft.training.optimiser import make_optimiser
+from voxgraft.transfer.parameters import parameter_table
+from voxgraft.transfer.stack import Stack
+from voxgraft.transfer.strategy import Context, TransferStrategy
+from voxgraft.workflow.sections import Optimiser
 
 Make = Callable[[], TransferStrategy]
 
@@ -65,7 +67,7 @@ def batches(count: int) -> list[tuple[Tensor, Tensor]]:
 
 
 class Trainer:
-    """The order of calls that `voxgraft.train` keeps, and nothing else."""
+    """The order of calls that `voxgraft.training` keeps, and nothing else."""
 
     def __init__(
         self, net: SegmentationNetwork, *strategies: TransferStrategy, lr: float = 1e-2, **options: Any

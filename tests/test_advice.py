@@ -13,9 +13,9 @@ import pytest
 from pydantic import BaseModel
 
 from voxgraft.cli import COMMANDS, main
-from voxgraft.discovery import Catalogue
+from voxgraft.components.catalogue import Catalogue
 from voxgraft.hookspecs import KINDS
-from voxgraft.workflow import Workflow
+from voxgraft.workflow.workflow import Workflow
 
 ROOT = Path(__file__).parents[1]
 SOURCES = sorted(path for root in ("core", "plugins", "registry") for path in (ROOT / root).rglob("*.py"))
@@ -135,14 +135,14 @@ def leads_somewhere(key: str, catalogue: Catalogue) -> bool:
 def inside(field: Any, catalogue: Catalogue) -> list[Any]:
     """The models that a field may hold."""
     kinds = [one.kind for one in field.metadata if hasattr(one, "kind")]
-    found = [spec.config() for kind in kinds for _, spec in catalogue.of(kind)]
+    found = [spec.options() for kind in kinds for _, spec in catalogue.of(kind)]
     waiting, seen = [field.annotation], []
     while waiting:
         one = waiting.pop()
         if isinstance(one, type) and issubclass(one, BaseModel):
             seen.append(one)
         kinds = [part.kind for part in get_args(one) if hasattr(part, "kind")]
-        found += [spec.config() for kind in kinds for _, spec in catalogue.of(kind)]
+        found += [spec.options() for kind in kinds for _, spec in catalogue.of(kind)]
         waiting += [part for part in get_args(one) if not isinstance(part, str)]
         if get_origin(one) is dict:
             seen.append(ANYTHING)

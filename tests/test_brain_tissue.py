@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 import torch
 
-from voxgraft.discovery import Catalogue
+from voxgraft.components.catalogue import Catalogue
 from voxgraft.errors import DataError
-from voxgraft.workflow import read
+from voxgraft.workflow.workflow import read
 
 ROOT = Path(__file__).parents[1]
 WORKFLOW = ROOT / "workflows" / "brain_tissue_deepbet.yaml"

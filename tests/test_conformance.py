@@ -16,15 +16,16 @@ import pytest
 import SimpleITK as sitk
 
 from dicom_series import make_series
-from voxgraft.config import Config
-from voxgraft.discovery import Catalogue, discover
+from voxgraft.components.catalogue import Catalogue
+from voxgraft.components.choice import Selected
+from voxgraft.components.options import Options
+from voxgraft.discovery import discover
 from voxgraft.errors import BadImage, VoxGraftError
-from voxgraft.reading import read_item, scan
-from voxgraft.slot import Chosen
+from voxgraft.imaging.read import read_item, scan
+from voxgraft.imaging.volume import Item, Volume
 from voxgraft.testing import NotApplicable, Outcome, Subject, laws, try_laws
 from voxgraft.testing.geometry import affine, image, oblique, right_handed
 from voxgraft.testing.readers import misplaced
-from voxgraft.volume import Item, Volume
 
 OPTIONS: dict[tuple[str, str], dict[str, Any]] = {
     ("encoder", "timm"): {"model": "resnet18", "weights": "none"},
@@ -171,8 +172,8 @@ def _crashing(reader: Any, item: Item) -> Volume:
 )
 def test_a_faulty_reader_is_caught(catalogue: Catalogue, tmp_path: Path, fault: Any, law: str) -> None:
     true = Subject.of("reader", "nifti", catalogue=catalogue)
-    spec = replace(true.spec, build=lambda config: Wrapped(catalogue, fault))
-    outcomes = try_laws(replace(true, chosen=Chosen(spec, Config()), sample=nifti), tmp_path)
+    spec = replace(true.spec, build=lambda options: Wrapped(catalogue, fault))
+    outcomes = try_laws(replace(true, chosen=Selected(spec, Options()), sample=nifti), tmp_path)
     assert [one.law for one in outcomes if one.state == "broken" and law in one.law]
 
 
@@ -190,7 +191,7 @@ def test_a_writer_that_mirrors_masks_is_caught(catalogue: Catalogue, tmp_path: P
     for kind in ("reader", "writer"):
         for plugin, one in catalogue.of(kind):
             doctored.origins[plugin] = catalogue.origins[plugin]
-            doctored.add(plugin, one if one is not true.spec else replace(true.spec, build=lambda config: Mirroring()))
+            doctored.add(plugin, one if one is not true.spec else replace(true.spec, build=lambda options: Mirroring()))
     subject = Subject.of("writer", "nifti", catalogue=doctored)
     with pytest.raises(AssertionError, match="another value"):
         LAWS["writer"][0].check(subject, tmp_path)
@@ -198,8 +199,8 @@ def test_a_writer_that_mirrors_masks_is_caught(catalogue: Catalogue, tmp_path: P
 
 def test_a_broken_law_does_not_keep_the_others_from_being_tried(catalogue: Catalogue, tmp_path: Path) -> None:
     true = Subject.of("loss", "dice", catalogue=catalogue)
-    spec = replace(true.spec, summary="", build=lambda config: None)
-    outcomes: list[Outcome] = try_laws(replace(true, chosen=Chosen(spec, true.chosen.options)), tmp_path)
+    spec = replace(true.spec, summary="", build=lambda options: None)
+    outcomes: list[Outcome] = try_laws(replace(true, chosen=Selected(spec, true.chosen.options)), tmp_path)
     assert len(outcomes) == len(laws("loss"))
     assert sum(one.state == "broken" for one in outcomes) >= 3
     assert sum(one.state == "kept" for one in outcomes) >= 1

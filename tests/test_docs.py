@@ -7,8 +7,8 @@ import re
 from pathlib import Path
 
 import voxgraft
-from voxgraft import interfaces
 from voxgraft.hookspecs import KINDS
+from voxgraft.imaging import formats as interfaces
 
 DOCS = Path(__file__).parents[1] / "docs"
 

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 import yaml
 
-from voxgraft.data.cases import Dataset
-from voxgraft.discovery import Catalogue
-from voxgraft.slot import choose
-from voxgraft.workflow import from_document
+from voxgraft.components.catalogue import Catalogue
+from voxgraft.components.choice import choose
+from voxgraft.datasets.cases import Dataset
+from voxgraft.workflow.workflow import from_document
 
 PAGE = (Path(__file__).parents[1] / "docs" / "data.md").read_text()
 LAYOUTS = dict(re.findall(r"^### `(\w+)`\n(.*?)(?=^##)", PAGE, re.M | re.S))

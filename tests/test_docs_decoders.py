@@ -6,8 +6,8 @@ import json
 import re
 from pathlib import Path
 
-from voxgraft.discovery import Catalogue
-from voxgraft.slot import choose
+from voxgraft.components.catalogue import Catalogue
+from voxgraft.components.choice import choose
 
 ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "docs" / "decoders.md").read_text()

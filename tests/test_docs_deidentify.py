@@ -9,7 +9,7 @@ from pathlib import Path
 from click.testing import CliRunner
 
 from voxgraft.cli import main
-from voxgraft.cli.deidentify import deidentify
+from voxgraft_dicom.deidentify.command import deidentify
 
 PAGE = Path(__file__).parents[1] / "docs" / "deidentify.md"
 

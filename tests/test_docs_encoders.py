@@ -10,10 +10,10 @@ import pytest
 from click.testing import CliRunner
 
 from voxgraft.cli import main
-from voxgraft.discovery import Catalogue
-from voxgraft.package import MANIFEST
-from voxgraft.sections import Model
-from voxgraft.yamlfile import parse
+from voxgraft.components.catalogue import Catalogue
+from voxgraft.packages.package import MANIFEST
+from voxgraft.workflow.sections import Model
+from voxgraft.workflow.yaml import parse
 
 PAGE = (Path(__file__).parents[1] / "docs" / "encoders.md").read_text()
 ROWS = re.findall(r"^\| (`.+?) \| (.*?) ?\| (\d[^|]*) \| ([^|]+) \|$", PAGE, re.M)
@@ -26,11 +26,11 @@ def test_the_table_lists_each_encoder_with_its_dimensions_options_and_start_valu
     for names, options, dims, start in ROWS:
         for name in re.findall(r"`([\w-]+)`", names):
             spec = catalogue.get("encoder", name)
-            fields = spec.config().model_fields
+            fields = spec.options().model_fields
             assert set(re.findall(r"`(\w+)`", options)) <= set(fields), name
             assert {int(n) for n in re.findall(r"\d", dims)} == set(spec.dims), name
             for word in set(re.findall(r"`(imagenet|bundled)`", start)):
-                assert spec.config()(weights=word).weights == word, name
+                assert spec.options()(weights=word).weights == word, name
             assert ("slice by slice" in dims) == (getattr(fields.get("slicewise"), "default", None) == 0), name
             found[name] = spec
     assert set(found) == {spec.name for _, spec in catalogue.of("encoder")}

@@ -23,8 +23,8 @@ def benchmark(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
 def test_the_harmful_source_has_the_same_numbers_in_another_order(
     benchmark: ModuleType, tmp_path: Path, catalogue
 ) -> None:
+    from voxgraft.components.choice import choose
     from voxgraft.errors import ModelError
-    from voxgraft.slot import choose
 
     try:
         encoder = choose(catalogue, "encoder", {"use": "efficientnet-lite0", "weights": "imagenet"}).build()

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from jsonschema import Draft202012Validator
 
-from voxgraft.schema import workflow_schema
-from voxgraft.workflow import read
-from voxgraft.yamlfile import load
+from voxgraft.workflow.schema import workflow_schema
+from voxgraft.workflow.workflow import read
+from voxgraft.workflow.yaml import load
 
 FOLDER = Path(__file__).parents[1] / "workflows"
 FILES = sorted(FOLDER.glob("*.yaml"))

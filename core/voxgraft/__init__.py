@@ -7,29 +7,24 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from .component import (
-    Component,
-    DecoderSpec,
-    EncoderSpec,
-    ExecutorSpec,
-    LayoutSpec,
-    LossSpec,
-    MetricSpec,
-    ModalitySpec,
-    ReaderSpec,
-    StepSpec,
-    StoreSpec,
-    StrategySpec,
-    TrackerSpec,
-    WriterSpec,
-)
+from .batch.executor import ExecutorSpec
+from .components.component import Component
+from .components.markers import hookimpl
+from .datasets.layout import LayoutSpec
 from .errors import VoxGraftError
-from .hookspecs import hookimpl
+from .imaging.formats import ReaderSpec, WriterSpec
+from .networks.encoder_decoder import DecoderSpec, EncoderSpec
+from .packages.store import StoreSpec
+from .preprocessing.modality import ModalitySpec
+from .runs.step import StepSpec, TrackerSpec
+from .scoring.metric import MetricSpec
+from .training.loss import LossSpec
+from .transfer.spec import StrategySpec
 
 if TYPE_CHECKING:
     from .api import catalogue, evaluate, read, run, segment
-    from .infer.sliding import sliding_window
-    from .volume import Item, Problem, Volume
+    from .imaging.volume import Item, Problem, Volume
+    from .inference.sliding import sliding_window
 
 __all__ = [
     "Component",
@@ -60,15 +55,15 @@ __all__ = [
 ]
 
 _LATE = {
-    "Item": "volume",
-    "Problem": "volume",
-    "Volume": "volume",
+    "Item": "imaging.volume",
+    "Problem": "imaging.volume",
+    "Volume": "imaging.volume",
     "catalogue": "api",
     "evaluate": "api",
     "read": "api",
     "run": "api",
     "segment": "api",
-    "sliding_window": "infer.sliding",
+    "sliding_window": "inference.sliding",
 }
 
 

@@ -7,13 +7,14 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .discovery import Catalogue, discover
+from .components.catalogue import Catalogue
+from .discovery import discover
 
 if TYPE_CHECKING:
     from .batch.segment import Batch
+    from .imaging.volume import Volume
     from .runs.run import Run
     from .scoring.scores import Scores
-    from .volume import Volume
 
 
 @lru_cache(maxsize=1)
@@ -28,7 +29,7 @@ def read(path: str | Path) -> Volume:
     Raises:
         BadImage: It cannot be read, or its geometry must not be trusted.
     """
-    from .reading import read as read_path
+    from .imaging.read import read as read_path
 
     return read_path(Path(path), catalogue())
 
@@ -41,7 +42,7 @@ def run(workflow: str | Path, *, out: str | Path | None = None, **overrides: Any
         overrides: Dotted keys with two underscores for each dot, such as `training__budget="5 min"`.
     """
     from .runs.engine import run_workflow
-    from .workflow import read as read_workflow
+    from .workflow.workflow import read as read_workflow
 
     texts = [f"{key.replace('__', '.')}={value}" for key, value in overrides.items()]
     checked = read_workflow(Path(workflow), catalogue(), texts)

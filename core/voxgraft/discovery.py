@@ -8,97 +8,26 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable
 from contextlib import redirect_stdout
-from dataclasses import dataclass, field, replace
 from functools import partial
 from importlib.metadata import EntryPoint, entry_points
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from pluggy import PluginManager
 
 from . import hookspecs
-from .component import AnySpec
-from .errors import ComponentConflict, OutOfTime, PluginError, UnknownComponent
+from .components.catalogue import Catalogue, Failure, Origin
+from .components.component import AnySpec
+from .components.markers import PROJECT
+from .errors import OutOfTime, PluginError
 from .hookspecs import KINDS
-from .limits import Limits
+from .support.limits import Limits
 
 T = TypeVar("T")
 
 PATIENCE = 10.0
 """Seconds that the import of a plugin, or one of its hooks, may take."""
-
-
-@dataclass(frozen=True, slots=True)
-class Failure:
-    """A plugin that was set aside, and why."""
-
-    plugin: str
-    reason: str
-
-    def __str__(self) -> str:
-        return f"{self.plugin!r} was set aside: {self.reason}"
-
-
-@dataclass(frozen=True, slots=True)
-class Origin:
-    """Where a plugin comes from: its entry point, and the distribution that installed it."""
-
-    plugin: str
-    module: str
-    distribution: str
-    version: str
-
-
-@dataclass(slots=True)
-class Catalogue:
-    """Every component on offer, by kind and name.
-
-    Attributes:
-        options: What takes the place of a component's own defaults wherever it is chosen, by kind and name.
-    """
-
-    _offers: dict[tuple[str, str], dict[str, AnySpec]] = field(default_factory=dict)
-    origins: dict[str, Origin] = field(default_factory=dict)
-    failures: list[Failure] = field(default_factory=list)
-    options: Mapping[tuple[str, str], Mapping[str, Any]] = field(default_factory=dict)
-
-    def with_options(self, kind: str, options: Mapping[str, Mapping[str, Any]]) -> Catalogue:
-        """The same offers, with other defaults for the components of one kind that are named; they must fit."""
-        named = {(kind, name): dict(given) for name, given in options.items()}
-        return replace(self, options={**self.options, **named})
-
-    def add(self, plugin: str, spec: AnySpec) -> None:
-        self._offers.setdefault((spec.kind, spec.name), {})[plugin] = spec
-
-    def get(self, kind: str, name: str) -> AnySpec:
-        """Return the one component of that kind and name.
-
-        Raises:
-            UnknownComponent: No plugin offers it.
-            ComponentConflict: Several plugins do.
-        """
-        offers = self._offers.get((kind, name))
-        if not offers:
-            raise UnknownComponent(kind, name, (s.name for _, s in self.of(kind)), map(str, self.failures))
-        if len(offers) > 1:
-            raise ComponentConflict(kind, name, offers)
-        return next(iter(offers.values()))
-
-    def of(self, kind: str) -> Iterator[tuple[str, AnySpec]]:
-        """Iterate over (plugin, component) of one kind, in the order of their names."""
-        for (k, _), offers in sorted(self._offers.items(), key=lambda item: item[0]):
-            if k == kind:
-                yield from offers.items()
-
-    def origin(self, spec: AnySpec) -> Origin:
-        """Where a component comes from."""
-        (plugin,) = self._offers[spec.kind, spec.name]
-        return self.origins[plugin]
-
-    @property
-    def conflicts(self) -> list[ComponentConflict]:
-        return [ComponentConflict(k, n, offers) for (k, n), offers in self._offers.items() if len(offers) > 1]
 
 
 def discover(found: Iterable[EntryPoint] | None = None, *, without: Iterable[str] | None = None) -> Catalogue:
@@ -109,11 +38,11 @@ def discover(found: Iterable[EntryPoint] | None = None, *, without: Iterable[str
         without: Plugins to leave out, as `distribution:entry`; by default those named in `VOXGRAFT_WITHOUT`.
     """
     left_out = set(os.environ.get("VOXGRAFT_WITHOUT", "").split() if without is None else without)
-    manager = PluginManager(hookspecs.PROJECT)
+    manager = PluginManager(PROJECT)
     manager.add_hookspecs(hookspecs.Hooks)
     catalogue = Catalogue()
     with redirect_stdout(sys.stderr):  # what a plugin prints is no part of any result
-        for entry in entry_points(group=hookspecs.PROJECT) if found is None else found:
+        for entry in entry_points(group=PROJECT) if found is None else found:
             if _name(entry) not in left_out:
                 _load(manager, entry, catalogue)
         for kind, hook in KINDS.items():

@@ -1,8 +1,9 @@
 """The hooks a plugin may implement.
 
-Each returns cards (see `voxgraft.component`), which must be cheap: a plugin module is imported whenever plugins are
+Each returns cards (see `voxgraft.components.component`), which must be cheap: a plugin module is imported whenever
+plugins are
 listed or a workflow is read, so it must not import torch, MONAI, MLflow or pydantic at its top. What the engine then
-asks of the component that a card builds is written in `voxgraft.interfaces`.
+asks of the component that a card builds is written in `voxgraft.imaging.formats`.
 """
 
 from __future__ import annotations
@@ -10,28 +11,17 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, Protocol
 
-from pluggy import HookimplMarker, HookspecMarker
-
-from .component import (
-    DecoderSpec,
-    EncoderSpec,
-    ExecutorSpec,
-    LayoutSpec,
-    LossSpec,
-    MetricSpec,
-    ModalitySpec,
-    ReaderSpec,
-    StepSpec,
-    StoreSpec,
-    StrategySpec,
-    TrackerSpec,
-    WriterSpec,
-)
-
-PROJECT = "voxgraft"
-
-hookspec = HookspecMarker(PROJECT)
-hookimpl = HookimplMarker(PROJECT)
+from .batch.executor import ExecutorSpec
+from .components.markers import hookspec
+from .datasets.layout import LayoutSpec
+from .imaging.formats import ReaderSpec, WriterSpec
+from .networks.encoder_decoder import DecoderSpec, EncoderSpec
+from .packages.store import StoreSpec
+from .preprocessing.modality import ModalitySpec
+from .runs.step import StepSpec, TrackerSpec
+from .scoring.metric import MetricSpec
+from .training.loss import LossSpec
+from .transfer.spec import StrategySpec
 
 KINDS = {
     "reader": "voxgraft_readers",

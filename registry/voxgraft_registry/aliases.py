@@ -6,7 +6,7 @@ import json
 from typing import TYPE_CHECKING
 
 from voxgraft.errors import ModelError
-from voxgraft.models import CHALLENGER, CHAMPION
+from voxgraft.packages.references import CHALLENGER, CHAMPION
 
 if TYPE_CHECKING:
     from collections.abc import Container

@@ -8,8 +8,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from voxgraft.files import remove
-from voxgraft.lock import BUSY, locked
+from voxgraft.support.files import remove
+from voxgraft.support.lock import BUSY, locked
 
 from .connection import Address
 

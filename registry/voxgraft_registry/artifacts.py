@@ -6,9 +6,9 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from voxgraft.errors import ModelError
-from voxgraft.files import digest, whole
-from voxgraft.models import cache_folder
-from voxgraft.package import LARGEST, MANIFEST, MEMBERS, OPTIONAL, Package, read_package
+from voxgraft.packages.package import LARGEST, MANIFEST, MEMBERS, OPTIONAL, Package, read_package
+from voxgraft.packages.references import cache_folder
+from voxgraft.support.files import atomic_write, digest
 
 from .connection import Address
 
@@ -61,7 +61,7 @@ def _download(place: str, at: Address, target: Path, name: str) -> None:
     wanted = (*wanted, *(member for member in OPTIONAL if member in sizes))
     if sum(sizes[member] for member in wanted) > LARGEST:
         raise ModelError(f"{name}: is larger than any model package")
-    with whole(target) as beside:
+    with atomic_write(target) as beside:
         for member in wanted:
             download_artifacts(artifact_uri=f"{place}/{member}", dst_path=str(beside), tracking_uri=at.uri)
         _read(beside, name)

@@ -19,7 +19,7 @@ from urllib.parse import unquote, urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 from voxgraft.errors import TrackingError, UsageError, VoxGraftError
-from voxgraft.files import sweep, temporary
+from voxgraft.support.files import sweep, temporary
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from voxgraft.errors import ModelError
-from voxgraft.files import sha256
-from voxgraft.models import cache_folder
-from voxgraft.package import MANIFEST, read_package, unpack
+from voxgraft.packages.package import MANIFEST, read_package, unpack
+from voxgraft.packages.references import cache_folder
+from voxgraft.support.files import sha256
 
 
 class FolderStore:

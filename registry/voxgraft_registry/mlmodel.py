@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from voxgraft.data.plan import Plan
-from voxgraft.package import FORMAT, Package
-from voxgraft.yamlfile import dump
+from voxgraft.packages.package import FORMAT, Package
+from voxgraft.preprocessing.plan import Plan
+from voxgraft.workflow.yaml import dump
 
 FLAVOUR = "voxgraft"
 

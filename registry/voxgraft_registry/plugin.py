@@ -12,51 +12,51 @@ if TYPE_CHECKING:
 
     from voxgraft.runs.run import Run
 
-    from .config import FolderStoreConfig, MlflowStoreConfig, MlflowTrackerConfig, RegisterConfig
     from .folder import FolderStore
+    from .options import FolderStoreOptions, MlflowStoreOptions, MlflowTrackerOptions, RegisterOptions
     from .register import Register
     from .store import MlflowStore
     from .tracker import MlflowTracker
 
 
 @hookimpl
-def voxgraft_trackers() -> list[TrackerSpec[MlflowTrackerConfig]]:
+def voxgraft_trackers() -> list[TrackerSpec[MlflowTrackerOptions]]:
     return [
         TrackerSpec(
             name="mlflow",
             summary="Parameters, curves, files and pictures of a run, in a SQLite file or on an MLflow server",
-            config=_tracker_config,
+            options=_tracker_options,
             build=_tracker,
         )
     ]
 
 
 @hookimpl
-def voxgraft_stores() -> list[StoreSpec[MlflowStoreConfig] | StoreSpec[FolderStoreConfig]]:
+def voxgraft_stores() -> list[StoreSpec[MlflowStoreOptions] | StoreSpec[FolderStoreOptions]]:
     return [
         StoreSpec(
             name="mlflow",
             summary="Versions of models with aliases, in an MLflow registry",
             schemes=("models:", "runs:"),
-            config=_store_config,
+            options=_store_options,
             build=_store,
         ),
         StoreSpec(
             name="folder",
             summary="Package folders and package files on this disk",
-            config=_folder_config,
+            options=_folder_options,
             build=_folder,
         ),
     ]
 
 
 @hookimpl
-def voxgraft_steps() -> list[StepSpec[RegisterConfig]]:
+def voxgraft_steps() -> list[StepSpec[RegisterOptions]]:
     return [
         StepSpec(
             name="register",
             summary="Keep the model as a version in the registry, and judge whether it becomes champion",
-            config=_register_config,
+            options=_register_options,
             build=_register,
             after=("train", "evaluate"),
             scope="whole",
@@ -72,49 +72,49 @@ def _registry_there(run: Run) -> Mapping[str, Any]:
     return registry_there(run)
 
 
-def _tracker_config() -> type[MlflowTrackerConfig]:
-    from .config import MlflowTrackerConfig
+def _tracker_options() -> type[MlflowTrackerOptions]:
+    from .options import MlflowTrackerOptions
 
-    return MlflowTrackerConfig
+    return MlflowTrackerOptions
 
 
-def _tracker(config: MlflowTrackerConfig) -> MlflowTracker:
+def _tracker(options: MlflowTrackerOptions) -> MlflowTracker:
     from .tracker import MlflowTracker
 
-    return MlflowTracker(config)
+    return MlflowTracker(options)
 
 
-def _store_config() -> type[MlflowStoreConfig]:
-    from .config import MlflowStoreConfig
+def _store_options() -> type[MlflowStoreOptions]:
+    from .options import MlflowStoreOptions
 
-    return MlflowStoreConfig
+    return MlflowStoreOptions
 
 
-def _store(config: MlflowStoreConfig) -> MlflowStore:
+def _store(options: MlflowStoreOptions) -> MlflowStore:
     from .store import MlflowStore
 
-    return MlflowStore(config)
+    return MlflowStore(options)
 
 
-def _folder_config() -> type[FolderStoreConfig]:
-    from .config import FolderStoreConfig
+def _folder_options() -> type[FolderStoreOptions]:
+    from .options import FolderStoreOptions
 
-    return FolderStoreConfig
+    return FolderStoreOptions
 
 
-def _folder(config: FolderStoreConfig) -> FolderStore:
+def _folder(options: FolderStoreOptions) -> FolderStore:
     from .folder import FolderStore
 
     return FolderStore()
 
 
-def _register_config() -> type[RegisterConfig]:
-    from .config import RegisterConfig
+def _register_options() -> type[RegisterOptions]:
+    from .options import RegisterOptions
 
-    return RegisterConfig
+    return RegisterOptions
 
 
-def _register(config: RegisterConfig) -> Register:
+def _register(options: RegisterOptions) -> Register:
     from .register import Register
 
     return Register()

@@ -4,7 +4,8 @@ The rule, `if-not-worse`: a new version becomes champion unless it is shown to b
 bootstrap interval of the mean difference over the common cases, patients drawn together, lies wholly on the worse side
 of zero. With fewer than six common patients an interval says nothing: there, and where no case is common, the means are
 compared, and a lower one is worse. A case is common when its id and, where both know it, the hash of its files are the
-same. In each case the structures are compared that both have a value for, by the rules of `voxgraft.compare`; a version
+same. In each case the structures are compared that both have a value for, by the rules of
+`voxgraft.scoring.comparison`; a version
 that misses structures which the champion finds, and has no value there, is worse.
 """
 
@@ -16,8 +17,8 @@ from typing import Any
 
 import numpy as np
 
-from voxgraft.compare import compare_all
 from voxgraft.errors import DataError
+from voxgraft.scoring.comparison import compare_all
 from voxgraft.scoring.scores import MEAN, Scores
 
 FEWEST = 6

@@ -7,17 +7,17 @@ from pathlib import Path
 from typing import Any
 
 from voxgraft.errors import DataError, ModelError
-from voxgraft.guard import HURTS
-from voxgraft.models import CHALLENGER, CHAMPION, Version
-from voxgraft.package import Package, amend_package, read_package
-from voxgraft.places import without_places
+from voxgraft.packages.package import Package, amend_package, read_package
+from voxgraft.packages.references import CHALLENGER, CHAMPION, Version
 from voxgraft.runs.run import Run
 from voxgraft.scoring.scores import Scores
+from voxgraft.scoring.transfer_verdict import HURTS
 from voxgraft.scoring.worth import summed_up, worthless
-from voxgraft.sections import Registry
+from voxgraft.support.paths import without_places
+from voxgraft.workflow.sections import Registry
 
-from .config import MlflowStoreConfig, MlflowTrackerConfig
 from .connection import Address, address, default_address
+from .options import MlflowStoreOptions, MlflowTrackerOptions
 from .promotion import Verdict, compare, held_out
 from .store import MlflowStore
 from .tracker import IDENTITY
@@ -36,7 +36,7 @@ class Register:
         wanted = run.workflow.registry
         assert wanted is not None, "a workflow with this step has the section `registry`"
         at = _address(run)
-        store = MlflowStore(MlflowStoreConfig(uri=at.uri, create=True))
+        store = MlflowStore(MlflowStoreOptions(uri=at.uri, create=True))
         package = _with_scores(run)
         version = store.register(package, wanted.name, run=run.identity.get(IDENTITY, ""))
         before = _champion(store, wanted.name)
@@ -149,6 +149,6 @@ def _scores(run: Run) -> Any:
 def _address(run: Run) -> Address:
     """Where the workflow's tracker keeps runs; the registry is there too."""
     tracking = run.workflow.tracking
-    if tracking is not None and isinstance(tracking.options, MlflowTrackerConfig) and tracking.options.uri:
+    if tracking is not None and isinstance(tracking.options, MlflowTrackerOptions) and tracking.options.uri:
         return address(tracking.options.uri)
     return default_address()

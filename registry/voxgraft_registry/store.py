@@ -13,16 +13,16 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from voxgraft.errors import ModelError
-from voxgraft.files import sha256, write_text
-from voxgraft.models import CHAMPION, Version
-from voxgraft.package import MANIFEST, Package, files_of
+from voxgraft.packages.package import MANIFEST, Package, files_of
+from voxgraft.packages.references import CHAMPION, Version
+from voxgraft.support.files import sha256, write_text
 
 from .aliases import demoted, promoted
 from .alive import PROCESS, put_right, working
 from .artifacts import fetch_package
-from .config import MlflowStoreConfig
 from .connection import Address, absent, address, answers, connect, existing_address
 from .mlmodel import FLAVOUR, mlmodel
+from .options import MlflowStoreOptions
 from .parameters import key_of, name_of
 from .references import check_name, parse
 from .tracker import experiment_id
@@ -41,8 +41,8 @@ EXPERIMENT = "voxgraft"
 class MlflowStore:
     """Models by name and version. The connection is made at the first use."""
 
-    def __init__(self, config: MlflowStoreConfig) -> None:
-        self._config = config
+    def __init__(self, options: MlflowStoreOptions) -> None:
+        self._options = options
         self._at: Address | None = None
         self._connected: MlflowClient | None = None
 
@@ -151,8 +151,8 @@ class MlflowStore:
 
     def _client(self) -> tuple[MlflowClient, Address]:
         if self._connected is None or self._at is None:
-            self._at = address(self._config.uri) if self._config.uri else existing_address()
-            self._connected = connect(self._at, create=self._config.create)
+            self._at = address(self._options.uri) if self._options.uri else existing_address()
+            self._connected = connect(self._at, create=self._options.create)
         return self._connected, self._at
 
     def _model(self, name: str) -> RegisteredModel:

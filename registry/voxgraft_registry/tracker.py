@@ -10,15 +10,15 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from voxgraft.errors import TrackingError, VoxGraftError
-from voxgraft.files import digest, write_text
-from voxgraft.places import without_places
+from voxgraft.preprocessing.state import data_state
 from voxgraft.runs.run import Run
-from voxgraft.runs.state import data_state
-from voxgraft.yamlfile import dump
+from voxgraft.support.files import digest, write_text
+from voxgraft.support.paths import without_places
+from voxgraft.workflow.yaml import dump
 
 from .alive import PROCESS, put_right, working
-from .config import MlflowTrackerConfig
 from .connection import Address, absent, address, answers, connect, default_address, patience
+from .options import MlflowTrackerOptions
 from .outbox import Outbox, Point
 from .parameters import flat, key_of
 
@@ -57,8 +57,8 @@ class MlflowTracker:
     Once training goes on, a server that is away does not stop it: what it missed is sent when it answers again.
     """
 
-    def __init__(self, config: MlflowTrackerConfig) -> None:
-        self._config = config
+    def __init__(self, options: MlflowTrackerOptions) -> None:
+        self._options = options
 
     def start(self, run: Run) -> None:
         """Begin a run in MLflow, or go on with the one that this run's folder belongs to.
@@ -67,7 +67,7 @@ class MlflowTracker:
             TrackingError: Nothing answers at the address, or it refuses.
         """
         self._run = run
-        self._at: Address = address(self._config.uri) if self._config.uri else default_address()
+        self._at: Address = address(self._options.uri) if self._options.uri else default_address()
         self._client: MlflowClient = connect(self._at, create=True)
         self._alive = ExitStack()
         token = self._alive.enter_context(working(self._at))
@@ -163,7 +163,7 @@ class MlflowTracker:
             raise
         tags, ours = found.data.tags, self._state()
         same = tags.get("voxgraft.training") == ours["voxgraft.training"]
-        same_data = ours["voxgraft.files"] in ("", tags.get("voxgraft.files"))
+        same_data = ours["voxgraft.support.files"] in ("", tags.get("voxgraft.support.files"))
         if found.info.lifecycle_stage != "active" or not same or not same_data:
             if found.info.status == "RUNNING":  # whoever made it has ended: this process holds the folder
                 self._client.set_terminated(found.info.run_id, "KILLED")
@@ -176,8 +176,8 @@ class MlflowTracker:
         return str(self._client.create_run(self._experiment(), tags=tags, run_name=self._run.workflow.name).info.run_id)
 
     def _experiment(self) -> str:
-        name = self._config.experiment or self._run.workflow.name
-        return experiment_id(self._client, self._at, name, self._config.artifacts)
+        name = self._options.experiment or self._run.workflow.name
+        return experiment_id(self._client, self._at, name, self._options.artifacts)
 
     def _state(self) -> dict[str, str]:
         """Fingerprints of what decides the training, and of the files it reads where they can be listed."""
@@ -186,7 +186,7 @@ class MlflowTracker:
             files = data_state(self._run.dataset, self._run.catalogue, self._run.shared.contents)
         except VoxGraftError:  # the check step says why; without training, the data are not needed
             files = ""
-        return {"voxgraft.training": digest([document[name] for name in DECIDING]), "voxgraft.files": files}
+        return {"voxgraft.training": digest([document[name] for name in DECIDING]), "voxgraft.support.files": files}
 
     def _known(self, found: MlflowRun) -> dict[tuple[str, int], float]:
         """The points that MLflow has: the latest value by key and step."""

@@ -10,10 +10,10 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 
-from voxgraft.data.cases import Label, Labels
-from voxgraft.data.plan import Plan
-from voxgraft.package import Package
-from voxgraft.volume import Volume
+from voxgraft.imaging.structures import Label, Labels
+from voxgraft.imaging.volume import Volume
+from voxgraft.packages.package import Package
+from voxgraft.preprocessing.plan import Plan
 
 AFFINE = np.array([[-1.0, 0, 0, 12], [0, 1.0, 0, -9], [0, 0, 1.5, 30], [0, 0, 0, 1]])
 SHAPE = (26, 24, 14)

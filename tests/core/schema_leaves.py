@@ -11,10 +11,10 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from voxgraft.config import Config
-from voxgraft.discovery import Catalogue
-from voxgraft.slot import ByName, Chosen, Slot
-from voxgraft.workflow import Workflow
+from voxgraft.components.catalogue import Catalogue
+from voxgraft.components.choice import ByName, ComponentField, Selected
+from voxgraft.components.options import Options
+from voxgraft.workflow.workflow import Workflow
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,7 @@ def _of_union(args: tuple[Any, ...], value: Any, catalogue: Catalogue) -> Any:
     raise NotImplementedError(f"no other value of {args!r} is known")
 
 
-def _first_change(value: Config, catalogue: Catalogue) -> Any:
+def _first_change(value: Options, catalogue: Catalogue) -> Any:
     return next(after for _, _, after in _of_model(value, catalogue))
 
 
@@ -117,10 +117,12 @@ def _of_model(value: Any, catalogue: Catalogue) -> Iterator[tuple[str, Any, Any]
 
 
 def _of_field(info: FieldInfo, now: Any, catalogue: Catalogue) -> Iterator[tuple[str, Any, Any]]:
-    slot = next((one for one in _metadata(info.annotation, info.metadata) if isinstance(one, (Slot, ByName))), None)
+    slot = next(
+        (one for one in _metadata(info.annotation, info.metadata) if isinstance(one, (ComponentField, ByName))), None
+    )
     if slot is not None:
         yield from _of_slot(slot, info, now, catalogue)
-    elif isinstance(now, Config) and not _is_scalar(now):
+    elif isinstance(now, Options) and not _is_scalar(now):
         yield from _of_model(now, catalogue)
     elif get_origin(info.annotation) is Literal and len(get_args(info.annotation)) == 1:
         return  # it is always this value
@@ -128,20 +130,22 @@ def _of_field(info: FieldInfo, now: Any, catalogue: Catalogue) -> Iterator[tuple
         yield "", now, other(info.annotation, now, catalogue, tuple(info.metadata))
 
 
-def _of_slot(slot: Slot | ByName, info: FieldInfo, now: Any, catalogue: Catalogue) -> Iterator[tuple[str, Any, Any]]:
+def _of_slot(
+    slot: ComponentField | ByName, info: FieldInfo, now: Any, catalogue: Catalogue
+) -> Iterator[tuple[str, Any, Any]]:
     """Every component of the slot's kind, and every option of it."""
     several = get_origin(info.annotation) is list
     first: Any = None
     for plugin, spec in catalogue.of(slot.kind):
-        options = _any_of(spec.config(), catalogue)
-        chosen = Chosen(spec, options, plugin)
+        options = _any_of(spec.options(), catalogue)
+        chosen = Selected(spec, options, plugin)
         wrap = (lambda one: [one]) if several else (lambda one: {one.name: one}) if isinstance(slot, ByName) else _same
         if first is not None:
             yield "0" if several else "", wrap(first), wrap(chosen)
         first = chosen
         start = "0." if several else f"{spec.name}." if isinstance(slot, ByName) else ""
         for key, before, after in _of_model(options, catalogue):
-            yield start + key, wrap(Chosen(spec, before, plugin)), wrap(Chosen(spec, after, plugin))
+            yield start + key, wrap(Selected(spec, before, plugin)), wrap(Selected(spec, after, plugin))
     assert first is not None, f"nothing of the kind {slot.kind} is offered"
 
 
@@ -149,7 +153,7 @@ def _same(value: Any) -> Any:
     return value
 
 
-def _is_scalar(value: Config) -> bool:
+def _is_scalar(value: Options) -> bool:
     """Whether a workflow writes it as one text, as it does a budget."""
     return type(value).__str__ is not BaseModel.__str__
 

@@ -21,7 +21,7 @@ from voxgraft.advise.probe import probe_dice
 from voxgraft.advise.tournament import Arm, Tournament, Trial
 from voxgraft.cli import main
 from voxgraft.scoring.scores import Scores
-from voxgraft.train import loop
+from voxgraft.training import loop
 
 MINUTES = 0.3
 

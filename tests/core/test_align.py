@@ -14,15 +14,16 @@ from dicom_series import make_series
 from dicom_structures import make_seg
 from voxgraft.batch.segment import segment
 from voxgraft.batch.worklist import Finder
-from voxgraft.data.align import Align, aligned
-from voxgraft.data.cases import Case, ImageRef
-from voxgraft.data.channels import stack_channels
-from voxgraft.data.fingerprint import read_case
-from voxgraft.data.grid import reoriented
-from voxgraft.discovery import Catalogue
+from voxgraft.components.catalogue import Catalogue
+from voxgraft.datasets.cases import Case
 from voxgraft.errors import DataError
-from voxgraft.reading import read, stack
-from voxgraft.volume import Item, Volume
+from voxgraft.imaging.align import Align, aligned
+from voxgraft.imaging.channels import stack, stack_channels
+from voxgraft.imaging.orientation import reoriented
+from voxgraft.imaging.read import read
+from voxgraft.imaging.reference import ImageRef
+from voxgraft.imaging.volume import Item, Volume
+from voxgraft.preprocessing.fingerprint import read_case
 
 FINE = np.diag([-1.0, -1.0, 1.0, 1.0])
 COARSE = np.array([[-2.0, 0, 0, -0.5], [0, -2.0, 0, -0.5], [0, 0, 2.0, 0.5], [0, 0, 0, 1]])

@@ -12,7 +12,9 @@ from datasets import boxes, workflow
 
 import voxgraft as vg
 
-MODULES = "voxgraft.api voxgraft.reading voxgraft.discovery voxgraft.scoring.paths voxgraft.batch.segment voxgraft.cli"
+MODULES = (
+    "voxgraft.api voxgraft.imaging.read voxgraft.discovery voxgraft.scoring.paths voxgraft.batch.segment voxgraft.cli"
+)
 
 
 def test_no_module_hides_a_public_name(repo_path) -> None:

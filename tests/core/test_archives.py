@@ -13,13 +13,13 @@ import pytest
 from click.testing import CliRunner
 
 from dicom_series import make_series
+from voxgraft.checks.guess import guess_dataset
 from voxgraft.cli import main
-from voxgraft.data.checks.guess import guess_dataset
-from voxgraft.data.dataset import read_layout
-from voxgraft.discovery import Catalogue
+from voxgraft.components.catalogue import Catalogue
+from voxgraft.components.choice import choose
+from voxgraft.datasets.dataset import read_layout
 from voxgraft.errors import DataError
-from voxgraft.reading import choose_reader, read, scan
-from voxgraft.slot import choose
+from voxgraft.imaging.read import choose_reader, read, scan
 
 ARRAY = np.arange(8 * 6 * 5, dtype=np.int16).reshape(8, 6, 5)
 AFFINE = np.diag([-1.0, -1.0, 2.5, 1.0])

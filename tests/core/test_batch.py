@@ -26,6 +26,7 @@ from batch_scans import AFFINE, CONTRACT, SHAPE, Brightness, ball, model, write_
 
 from dicom_series import make_series
 from voxgraft.batch.corrections import KEPT, Corrections
+from voxgraft.batch.entry import Entry
 from voxgraft.batch.ledger import Ledger, Row
 from voxgraft.batch.memory import least_bytes
 from voxgraft.batch.outputs import Found, Outputs
@@ -33,19 +34,21 @@ from voxgraft.batch.proof import prove
 from voxgraft.batch.quality import flags_of, measure
 from voxgraft.batch.report import by_doubt
 from voxgraft.batch.segment import Batch, segment
-from voxgraft.batch.worklist import Entry, Finder
-from voxgraft.component import WriterSpec
-from voxgraft.config import Config
-from voxgraft.data.cases import ImageRef, Labels
-from voxgraft.discovery import Catalogue, Origin, discover
+from voxgraft.batch.worklist import Finder
+from voxgraft.components.catalogue import Catalogue, Origin
+from voxgraft.components.options import Options
+from voxgraft.discovery import discover
 from voxgraft.errors import DataError, ModelError, UnknownComponent, UsageError
-from voxgraft.files import sha256
-from voxgraft.lock import sole_owner
-from voxgraft.progress import Progress
-from voxgraft.reading import find, read
-from voxgraft.volume import Item, Volume
-from voxgraft_plugins.executors.config import LocalConfig
+from voxgraft.imaging.formats import WriterSpec
+from voxgraft.imaging.read import find, read
+from voxgraft.imaging.reference import ImageRef
+from voxgraft.imaging.structures import Labels
+from voxgraft.imaging.volume import Item, Volume
+from voxgraft.support.files import sha256
+from voxgraft.support.lock import sole_owner
+from voxgraft.support.progress import Progress
 from voxgraft_plugins.executors.local import LocalExecutor
+from voxgraft_plugins.executors.options import LocalOptions
 from voxgraft_plugins.nifti.reader import NiftiReader
 
 
@@ -91,7 +94,7 @@ class FakeWriter:
         self.work(volume, target)
 
 
-class NoOptions(Config):
+class NoOptions(Options):
     """None."""
 
 
@@ -104,7 +107,7 @@ def with_writer(entries: list[EntryPoint], name: str, filename: str, work: Any, 
         suffixes=(filename,),
         filename=filename,
         needs=needs,
-        config=lambda: NoOptions,
+        options=lambda: NoOptions,
         build=lambda _: FakeWriter(work),
     )
     catalogue.add("test", spec)
@@ -762,12 +765,12 @@ def test_the_local_executor_takes_no_more_tasks_than_it_can_hold() -> None:
             taken.append(number)
             yield number
 
-    ahead = [len(taken) - done for done, _ in enumerate(LocalExecutor(LocalConfig(workers=2)).run(abs, tasks()))]
+    ahead = [len(taken) - done for done, _ in enumerate(LocalExecutor(LocalOptions(workers=2)).run(abs, tasks()))]
     assert len(ahead) == 10 and max(ahead) == 3
 
 
 def test_a_task_that_raises_stops_no_other() -> None:
-    outcomes = list(LocalExecutor(LocalConfig()).run(lambda n: 1 // n, [1, 0, 1]))
+    outcomes = list(LocalExecutor(LocalOptions()).run(lambda n: 1 // n, [1, 0, 1]))
     assert outcomes[0] == outcomes[2] == 1 and isinstance(outcomes[1], ZeroDivisionError)
 
 
@@ -779,7 +782,7 @@ def test_closing_the_executor_waits_for_what_has_begun() -> None:
         ended.append(number)
         return number
 
-    outcomes = LocalExecutor(LocalConfig(workers=2)).run(work, range(100))
+    outcomes = LocalExecutor(LocalOptions(workers=2)).run(work, range(100))
     next(outcomes)
     outcomes.close()
     count = len(ended)

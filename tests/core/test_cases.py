@@ -8,8 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from voxgraft.data.cases import Case, ImageRef, Label, Labels, split_by_patient
+from voxgraft.datasets.cases import Case
+from voxgraft.datasets.split import split_by_patient
 from voxgraft.errors import DataError
+from voxgraft.imaging.reference import ImageRef
+from voxgraft.imaging.structures import Label, Labels
 
 
 def cases(patients: list[int]) -> list[Case]:

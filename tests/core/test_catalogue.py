@@ -17,7 +17,7 @@ from voxgraft import MetricSpec, hookimpl
 
 @hookimpl
 def voxgraft_metrics():
-    return [MetricSpec(name="{name}", summary="s", higher_is_better=True, config=lambda: None, build=lambda c: None)]
+    return [MetricSpec(name="{name}", summary="s", higher_is_better=True, options=lambda: None, build=lambda c: None)]
 """
 HOSTILE = {
     "imports_what_is_not_there": "import no_such_module",
@@ -84,7 +84,7 @@ def test_every_builtin_plugin_loads_and_every_kind_but_sources_is_offered(catalo
 def test_every_card_gives_documented_options(catalogue) -> None:
     for kind in KINDS:
         for _, spec in catalogue.of(kind):
-            model = spec.config()
+            model = spec.options()
             assert model.__doc__, spec.name
             for name, field in model.model_fields.items():
                 assert field.description, f"{spec.name}.{name} says nothing"

@@ -15,18 +15,20 @@ from click.testing import CliRunner
 from datasets import boxes, workflow
 
 from dicom_series import make_series
+from voxgraft.checks import resources as room
+from voxgraft.checks.dataset import check_dataset, check_path
+from voxgraft.checks.problem import CaseProblem
 from voxgraft.cli import main
-from voxgraft.component import LayoutSpec
-from voxgraft.config import Config
-from voxgraft.data.cases import Case, Dataset, ImageRef, Labels
-from voxgraft.data.check import check_dataset, check_path
-from voxgraft.data.checks import room
-from voxgraft.data.checks.problem import CaseProblem
-from voxgraft.data.dataset import find_dataset, read_layout
-from voxgraft.discovery import Catalogue
+from voxgraft.components.catalogue import Catalogue
+from voxgraft.components.choice import Selected
+from voxgraft.components.options import Options
+from voxgraft.datasets.cases import Case, Dataset
+from voxgraft.datasets.dataset import find_dataset, read_layout
+from voxgraft.datasets.layout import LayoutSpec
 from voxgraft.errors import BrokenPlugin, DataError, UsageError, WorkflowError
-from voxgraft.slot import Chosen
-from voxgraft.workflow import Workflow, read
+from voxgraft.imaging.reference import ImageRef
+from voxgraft.imaging.structures import Labels
+from voxgraft.workflow.workflow import Workflow, read
 
 
 @pytest.fixture
@@ -216,7 +218,7 @@ def test_a_missing_folder_is_told_from_where_it_was_looked_for(
     assert str(tmp_path) not in str(raised.value)
 
 
-class FakeConfig(Config):
+class FakeOptions(Options):
     """No options."""
 
 
@@ -247,9 +249,9 @@ def test_what_a_layout_gives_is_not_trusted(dataset: Any, word: str, catalogue: 
             assert isinstance(dataset, Dataset)
             return dataset
 
-    spec = LayoutSpec(name="fake", summary="", config=lambda: FakeConfig, build=lambda _: Fake())
+    spec = LayoutSpec(name="fake", summary="", options=lambda: FakeOptions, build=lambda _: Fake())
     with pytest.raises(BrokenPlugin if isinstance(dataset, ZeroDivisionError) else DataError, match=word):
-        read_layout(Chosen(spec, FakeConfig(), "fake"), catalogue)
+        read_layout(Selected(spec, FakeOptions(), "fake"), catalogue)
 
 
 def test_a_folder_tells_its_layout_by_itself(data_set: Path, tmp_path: Path, catalogue: Catalogue) -> None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from voxgraft.data import check, checks
-from voxgraft.data.checks.problem import MENDS
+from voxgraft import checks
+from voxgraft.checks import dataset as check
+from voxgraft.checks.problem import MENDS
 
 ROOT = Path(__file__).parents[2]
 ROW = re.compile(r"^\| `([a-z-]+)` \| (.*?) \| (.*?) \| (.*?) \|$", re.MULTILINE)

@@ -16,17 +16,19 @@ from checked_data import AFFINE, SHAPE, as_decathlon, balls, save, spoil
 from datasets import workflow
 
 from dicom_series import make_series
-from voxgraft.data.cases import Case, Dataset, ImageRef, Labels, Region, Split
-from voxgraft.data.check import check_dataset, check_path
-from voxgraft.data.checks import room
-from voxgraft.data.checks.guess import guess_dataset
-from voxgraft.data.checks.identity import signs
-from voxgraft.data.checks.masks import measure_mask
-from voxgraft.data.checks.problem import CaseProblem
-from voxgraft.data.checks.sides import pairs
-from voxgraft.data.dataset import find_dataset
-from voxgraft.discovery import Catalogue
-from voxgraft.workflow import Workflow, read
+from voxgraft.checks import resources as room
+from voxgraft.checks.dataset import check_dataset, check_path
+from voxgraft.checks.guess import guess_dataset
+from voxgraft.checks.identity import signs
+from voxgraft.checks.masks import measure_mask
+from voxgraft.checks.problem import CaseProblem
+from voxgraft.checks.sides import pairs
+from voxgraft.components.catalogue import Catalogue
+from voxgraft.datasets.cases import Case, Dataset, Split
+from voxgraft.datasets.dataset import find_dataset
+from voxgraft.imaging.reference import ImageRef
+from voxgraft.imaging.structures import Labels, Region
+from voxgraft.workflow.workflow import Workflow, read
 
 CASE = "P03"
 Found = set[tuple[str, str, str | None]]

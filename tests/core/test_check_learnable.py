@@ -11,15 +11,16 @@ from checked_data import balls, spoil
 from click.testing import CliRunner
 from PIL import Image
 
+from voxgraft.checks.learnable import Marked, empty_masks, judge_learnable
+from voxgraft.checks.problem import CaseProblem, grouped
 from voxgraft.cli import main
-from voxgraft.data.cases import Labels, Split
-from voxgraft.data.checks.learnable import Marked, empty_masks, judge_learnable
-from voxgraft.data.checks.problem import CaseProblem, grouped
-from voxgraft.discovery import Catalogue
-from voxgraft.progress import Progress
+from voxgraft.components.catalogue import Catalogue
+from voxgraft.datasets.cases import Split
+from voxgraft.imaging.structures import Labels
 from voxgraft.runs.dryrun import dry_run
 from voxgraft.runs.engine import run_workflow
-from voxgraft.workflow import read
+from voxgraft.support.progress import Progress
+from voxgraft.workflow.workflow import read
 
 LABELS = Labels.of({"big": 1, "small": 2})
 FLOW = """name: learnable

@@ -14,10 +14,10 @@ from click.testing import CliRunner, Result
 
 from dicom_series import make_series
 from voxgraft.cli import main
-from voxgraft.data.regrid import resample_onto
-from voxgraft.discovery import Catalogue
+from voxgraft.components.catalogue import Catalogue
 from voxgraft.errors import DataError
-from voxgraft.volume import Volume
+from voxgraft.imaging.regrid import resample_onto
+from voxgraft.imaging.volume import Volume
 
 ARRAY = np.random.default_rng(0).integers(-900, 1100, (7, 6, 5)).astype(np.int16)
 AFFINE = np.diag([-1.0, -1.0, 2.0, 1.0])

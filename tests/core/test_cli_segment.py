@@ -35,8 +35,8 @@ def call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
         seen.update(options)
         return Brightness()
 
-    monkeypatch.setattr("voxgraft.models.Resolver.resolve", resolve)
-    monkeypatch.setitem(sys.modules, "voxgraft.infer.ensemble", type("Module", (), {"predictor_of": trained}))
+    monkeypatch.setattr("voxgraft.packages.references.Resolver.resolve", resolve)
+    monkeypatch.setitem(sys.modules, "voxgraft.inference.ensemble", type("Module", (), {"predictor_of": trained}))
 
     def invoke(*args: Any, out: Path | None = None) -> Result:
         return CliRunner().invoke(main, ["segment", *map(str, args), "--out", str(out or tmp_path / "out")])
@@ -152,12 +152,12 @@ def test_help_and_wrong_calls_load_nothing_heavy(repo_path: dict[str, str]) -> N
 ENDED = """
 import sys
 from pathlib import Path
-import voxgraft.models
-import voxgraft.infer
+import voxgraft.packages.references
+import voxgraft.inference
 from batch_scans import Brightness, model
 root = Path(sys.argv[1])
-voxgraft.models.Resolver.resolve = lambda resolver, reference: model(root / "model")
-sys.modules["voxgraft.infer.ensemble"] = type("M", (), {"predictor_of": lambda *a, **o: Brightness(slow=0.5)})
+voxgraft.packages.references.Resolver.resolve = lambda resolver, reference: model(root / "model")
+sys.modules["voxgraft.inference.ensemble"] = type("M", (), {"predictor_of": lambda *a, **o: Brightness(slow=0.5)})
 from voxgraft.cli import main
 main(["segment", "balls", str(root / "in"), "--out", str(root / "out"), "--json"])
 """

@@ -11,8 +11,10 @@ from torch import Tensor
 from training import tiny_plan
 
 from held_cases import Held
-from voxgraft.data.cases import Region
-from voxgraft.data.coding import (
+from voxgraft.imaging.structures import Region
+from voxgraft.inference.array import segment_array
+from voxgraft.inference.decide import Tally, decided, mask_of
+from voxgraft.preprocessing.encoding import (
     coded,
     coded_type,
     counted,
@@ -23,12 +25,10 @@ from voxgraft.data.coding import (
     places_of,
     regridded,
 )
-from voxgraft.data.plan import Plan
-from voxgraft.infer.array import segment_array
-from voxgraft.infer.decide import Tally, decided, mask_of
-from voxgraft.train.augment import augment
-from voxgraft.train.batches import Batches
-from voxgraft.train.targets import unpacked
+from voxgraft.preprocessing.plan import Plan
+from voxgraft.training.augment import augment
+from voxgraft.training.batches import Batches
+from voxgraft.training.targets import unpacked
 
 SHAPE = (12, 10, 8)
 

@@ -13,7 +13,8 @@ import pytest
 from click.testing import CliRunner
 
 from voxgraft.cli import main
-from voxgraft.compare import (
+from voxgraft.errors import DataError
+from voxgraft.scoring.comparison import (
     benjamini_hochberg,
     compare_all,
     compare_runs,
@@ -23,10 +24,9 @@ from voxgraft.compare import (
     smallest_p,
     wilcoxon_p,
 )
-from voxgraft.errors import DataError
-from voxgraft.files import write_json
 from voxgraft.scoring.pair import Counts
 from voxgraft.scoring.scores import Scores
+from voxgraft.support.files import write_json
 
 
 def run_of(values: Any, metric: str = "dice", **changes: Any) -> Scores:

@@ -15,11 +15,11 @@ from pydicom.filewriter import write_file_meta_info
 
 from dicom_series import make_series
 from peak_memory import run_measured
-from voxgraft.deidentify.file import instance
-from voxgraft.derived.deflated import HEAD, read_dicom
-from voxgraft.discovery import Catalogue
+from voxgraft.components.catalogue import Catalogue
 from voxgraft.errors import BadImage
-from voxgraft.reading import read, scan
+from voxgraft.imaging.read import read, scan
+from voxgraft_dicom.deidentify.file import instance
+from voxgraft_dicom.objects.deflated import HEAD, read_dicom
 
 DEFLATED = "1.2.840.10008.1.2.1.99"
 
@@ -98,7 +98,7 @@ def test_what_lies_behind_the_pixels_is_bounded_when_it_is_read(tmp_path: Path, 
 
 
 def test_a_large_file_that_keeps_its_promise_is_read(tmp_path: Path, catalogue: Catalogue, monkeypatch) -> None:
-    monkeypatch.setattr("voxgraft.derived.deflated.HEAD", 1 << 18)
+    monkeypatch.setattr("voxgraft_dicom.objects.deflated.HEAD", 1 << 18)
     path = deflated(tmp_path / "large.dcm", rows=60_000, pixels=2 * 8 * 60_000)
     volume = read(path, catalogue)
     assert volume.shape[:2] == (8, 60_000) and not volume.array.any()
@@ -108,8 +108,8 @@ def test_a_large_file_that_keeps_its_promise_is_read(tmp_path: Path, catalogue: 
 
 def test_a_promise_beyond_the_memory_is_refused(tmp_path: Path, catalogue: Catalogue, monkeypatch) -> None:
     path = deflated(tmp_path / "large.dcm", rows=60_000, pixels=2 * 8 * 60_000)
-    monkeypatch.setattr("voxgraft.derived.deflated.HEAD", 1 << 18)
-    monkeypatch.setattr("voxgraft.data.checks.room.free_memory", lambda: 1 << 20)
+    monkeypatch.setattr("voxgraft_dicom.objects.deflated.HEAD", 1 << 18)
+    monkeypatch.setattr("voxgraft.support.memory.free_memory", lambda: 1 << 20)
     assert not scan(path, catalogue)[0].errors  # looking takes no more than the header
     with pytest.raises(BadImage, match=r"GiB of memory, and .* are free"):
         read_dicom(path)

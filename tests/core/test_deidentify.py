@@ -14,14 +14,14 @@ from pydicom.dataset import Dataset
 from pydicom.encaps import encapsulate
 from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian, RLELossless
 
-from voxgraft.data.cases import Label, Labels
-from voxgraft.deidentify import rules
-from voxgraft.deidentify.values import capped_age, shifted
-from voxgraft.deidentify.words import cleaned
-from voxgraft.discovery import Catalogue
-from voxgraft.reading import read_item, scan
-from voxgraft.volume import Volume
-from voxgraft.writing import write
+from voxgraft.components.catalogue import Catalogue
+from voxgraft.imaging.read import read_item, scan
+from voxgraft.imaging.structures import Label, Labels
+from voxgraft.imaging.volume import Volume
+from voxgraft.imaging.write import write
+from voxgraft_dicom.deidentify import rules
+from voxgraft_dicom.deidentify.values import capped_age, shifted
+from voxgraft_dicom.deidentify.words import cleaned
 
 
 @pytest.mark.parametrize("syntax", [ExplicitVRLittleEndian, ImplicitVRLittleEndian, RLELossless])
@@ -189,7 +189,7 @@ def test_masks_contours_and_reports_still_fit_their_scan(tmp_path: Path, catalog
         assert set(one.facts["references"]) == {image.series}
         assert set(one.facts["instances"]) <= instances and one.facts["instances"]
         assert list(one.facts["names"]) == ["Liver", "Spleen"]
-        read = catalogue.get("reader", one.reader).build(catalogue.get("reader", one.reader).config()())
+        read = catalogue.get("reader", one.reader).build(catalogue.get("reader", one.reader).options()())
         for name, value in (("Liver", 1), ("Spleen", 2)):
             found = read.structures(one, read_item(image, catalogue))[name]
             assert np.array_equal(found, mask == value)

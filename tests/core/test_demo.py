@@ -15,16 +15,16 @@ import SimpleITK
 from click.testing import CliRunner
 
 from voxgraft.cli import main
+from voxgraft.components.catalogue import Catalogue
 from voxgraft.demo.dataset import DemoData, make_data
 from voxgraft.demo.demo import run_demo, write_workflow
 from voxgraft.demo.dicom import Series, write_series
 from voxgraft.demo.phantoms import Grid, Head, Template, draw_head, read_template, scan
-from voxgraft.discovery import Catalogue
 from voxgraft.errors import DataError, UsageError
-from voxgraft.progress import Progress
-from voxgraft.reading import read
-from voxgraft.volume import Volume
-from voxgraft.workflow import read as read_workflow
+from voxgraft.imaging.read import read
+from voxgraft.imaging.volume import Volume
+from voxgraft.support.progress import Progress
+from voxgraft.workflow.workflow import read as read_workflow
 
 LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 

@@ -11,7 +11,7 @@ import torch
 from datasets import boxes, workflow
 
 from voxgraft.errors import UsageError
-from voxgraft.infer.device import choose_device, device_count, precision_of
+from voxgraft.inference.device import choose_device, device_count, precision_of
 
 
 def test_words_for_devices() -> None:

@@ -15,13 +15,13 @@ from dicom_series import make_series
 from dicom_structures import make_rtstruct, make_seg
 from voxgraft.batch.segment import segment
 from voxgraft.cli import main
-from voxgraft.data.align import Align
-from voxgraft.discovery import Catalogue
-from voxgraft.package import read_package
-from voxgraft.progress import Progress
-from voxgraft.reading import read as read_image
+from voxgraft.components.catalogue import Catalogue
+from voxgraft.imaging.align import Align
+from voxgraft.imaging.read import read as read_image
+from voxgraft.packages.package import read_package
 from voxgraft.runs.engine import run_workflow
-from voxgraft.workflow import read
+from voxgraft.support.progress import Progress
+from voxgraft.workflow.workflow import read
 
 SHAPE = (20, 18, 16)
 FINE = np.array([[-1.0, 0, 0, 30], [0, -1.0, 0, 40], [0, 0, 1.5, -10], [0, 0, 0, 1]])

@@ -14,13 +14,14 @@ import pytest
 from datasets import boxes, workflow
 from test_run import Lines
 
-from voxgraft.discovery import Catalogue, discover
+from voxgraft.components.catalogue import Catalogue
+from voxgraft.discovery import discover
 from voxgraft.errors import DataError
-from voxgraft.files import sha256
-from voxgraft.progress import Progress
 from voxgraft.runs.engine import run_workflow
 from voxgraft.runs.run import Run
-from voxgraft.workflow import read
+from voxgraft.support.files import sha256
+from voxgraft.support.progress import Progress
+from voxgraft.workflow.workflow import read
 
 Go = Callable[..., tuple[Run, list[str]]]
 FIRST = ["tracking=null", "training.budget=2 steps"]
@@ -119,14 +120,14 @@ PLUGIN = """
 import numpy as np
 from ident_power import POWER
 from voxgraft import ModalitySpec, hookimpl
-from voxgraft.config import Config
+from voxgraft.components.options import Options
 
-class PowConfig(Config):
+class PowConfig(Options):
     power: float = 1.0
 
 class Pow:
     augmentation = {"rotation": 5.0}
-    def __init__(self, config): self._power = config.power
+    def __init__(self, options): self._power = options.power
     def plan(self, intensities): return [{"max": one["max"]} for one in intensities]
     def normalise(self, array, params):
         return (np.clip(array / params[0]["max"], 0, None) ** self._power * POWER).astype(np.float32)
@@ -136,7 +137,7 @@ def options(): return PowConfig
 
 @hookimpl
 def voxgraft_modalities():
-    return [ModalitySpec(name="pow", summary="x", dicom=(), config=options, build=Pow)]
+    return [ModalitySpec(name="pow", summary="x", dicom=(), options=options, build=Pow)]
 """
 
 
@@ -167,7 +168,7 @@ def test_arrays_follow_the_options_of_a_plugin_its_code_and_its_helpers(
 
 
 def test_a_killed_training_says_from_where_it_goes_on(go: Go, monkeypatch: pytest.MonkeyPatch) -> None:
-    from voxgraft.train import loop
+    from voxgraft.training import loop
 
     def killed(*parts: Any) -> None:
         save(*parts)

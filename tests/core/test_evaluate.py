@@ -18,23 +18,24 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from voxgraft.cli import main
-from voxgraft.data.cases import Label, Labels
-from voxgraft.discovery import Catalogue, discover
+from voxgraft.components.catalogue import Catalogue
+from voxgraft.components.choice import Selected, choose
+from voxgraft.discovery import discover
 from voxgraft.errors import DataError, UnknownComponent, UsageError
+from voxgraft.imaging.structures import Label, Labels
+from voxgraft.imaging.volume import Volume
 from voxgraft.scoring.bootstrap import mean_intervals
 from voxgraft.scoring.confusion import confusion, count
 from voxgraft.scoring.crops import Crops
 from voxgraft.scoring.naming import read_labels
 from voxgraft.scoring.paths import choose_metrics, evaluate_paths
 from voxgraft.scoring.scores import Scores, score_case
-from voxgraft.slot import Chosen, choose
-from voxgraft.volume import Volume
 
 AFFINE = np.diag([1.0, 1.5, 2.0, 1.0])
 LABELS = Labels.of({"liver": 1, "spleen": 2})
 
 
-def chosen(catalogue: Catalogue, *names: str) -> list[Chosen[Any]]:
+def chosen(catalogue: Catalogue, *names: str) -> list[Selected[Any]]:
     return [choose(catalogue, "metric", {"use": name}) for name in names]
 
 

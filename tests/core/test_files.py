@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from voxgraft.errors import DataError
-from voxgraft.files import digest, whole, write_json
+from voxgraft.support.files import atomic_write, digest, write_json
 
 
 def names(folder: Path) -> list[str]:
@@ -21,7 +21,7 @@ def names(folder: Path) -> list[str]:
 
 def test_a_file_appears_when_it_is_complete(tmp_path) -> None:
     target = tmp_path / "new" / "a.nii.gz"
-    with whole(target) as beside:
+    with atomic_write(target) as beside:
         beside.write_text("half")
         assert not target.exists() and beside.name.endswith("a.nii.gz")
     assert target.read_text() == "half" and names(target.parent) == ["a.nii.gz"]
@@ -30,7 +30,7 @@ def test_a_file_appears_when_it_is_complete(tmp_path) -> None:
 def test_a_failure_leaves_the_old_file_and_nothing_else(tmp_path) -> None:
     target = tmp_path / "a.txt"
     target.write_text("old")
-    with pytest.raises(RuntimeError), whole(target) as beside:
+    with pytest.raises(RuntimeError), atomic_write(target) as beside:
         beside.write_text("new")
         raise RuntimeError
     assert target.read_text() == "old" and names(tmp_path) == ["a.txt"]
@@ -39,7 +39,7 @@ def test_a_failure_leaves_the_old_file_and_nothing_else(tmp_path) -> None:
 def test_a_folder_replaces_the_one_that_was_there(tmp_path) -> None:
     target = tmp_path / "folder"
     for text in ("one", "two"):
-        with whole(target) as beside:
+        with atomic_write(target) as beside:
             beside.mkdir()
             (beside / text).write_text(text)
     assert names(target) == ["two"] and names(tmp_path) == ["folder"]
@@ -48,7 +48,7 @@ def test_a_folder_replaces_the_one_that_was_there(tmp_path) -> None:
 def test_a_full_disk_is_said_in_a_sentence(tmp_path) -> None:
     with (
         pytest.raises(DataError, match=r"a\.txt: cannot be written: No space left"),
-        whole(tmp_path / "a.txt") as beside,
+        atomic_write(tmp_path / "a.txt") as beside,
     ):
         beside.write_text("half")
         raise OSError(errno.ENOSPC, "No space left on device")
@@ -61,14 +61,14 @@ def test_a_full_disk_is_said_whatever_a_library_calls_it(tmp_path, monkeypatch) 
     monkeypatch.setattr(shutil, "disk_usage", lambda path: full)
     for error in (OSError("2254560 requested and 423904 written"), RuntimeError("PytorchStreamWriter failed")):
         told = r"a\.txt: cannot be written: no space is left on the disk; make room"
-        with pytest.raises(DataError, match=told), whole(tmp_path / "a.txt") as beside:
+        with pytest.raises(DataError, match=told), atomic_write(tmp_path / "a.txt") as beside:
             beside.write_text("half")
             raise error
         assert names(tmp_path) == []
 
 
 def test_another_failure_of_a_library_stays_its_own(tmp_path) -> None:
-    with pytest.raises(RuntimeError, match="its own"), whole(tmp_path / "a.txt"):
+    with pytest.raises(RuntimeError, match="its own"), atomic_write(tmp_path / "a.txt"):
         raise RuntimeError("its own")
 
 
@@ -78,7 +78,7 @@ def test_a_real_full_disk_leaves_nothing(tmp_path) -> None:
         pytest.skip("this system has no /dev/full")
     with (
         pytest.raises(DataError, match="No space left"),
-        whole(tmp_path / "a.txt"),
+        atomic_write(tmp_path / "a.txt"),
         Path("/dev/full").open("w") as file,
     ):
         file.write("x" * 100_000)

@@ -7,9 +7,9 @@ from itertools import permutations, product
 import numpy as np
 import pytest
 
-from voxgraft.data.grid import orientation_of, reoriented, shape_at
-from voxgraft.data.resample import resample_image, resample_labels
-from voxgraft.volume import Volume
+from voxgraft.imaging.orientation import orientation_of, reoriented, shape_at
+from voxgraft.imaging.resample import resample_image, resample_labels
+from voxgraft.imaging.volume import Volume
 
 ORIENTATIONS = [(order, signs) for order in permutations(range(3)) for signs in product((1, -1), repeat=3)]
 

@@ -11,13 +11,13 @@ import torch
 from datasets import boxes, workflow
 
 from voxgraft.errors import WorkflowError
-from voxgraft.guard import judge, overtaken, said
-from voxgraft.progress import Progress
 from voxgraft.runs.engine import run_workflow
 from voxgraft.scoring.pair import Counts
 from voxgraft.scoring.scores import Scores
-from voxgraft.workflow import read
-from voxgraft_registry.config import MlflowStoreConfig
+from voxgraft.scoring.transfer_verdict import judge, overtaken, said
+from voxgraft.support.progress import Progress
+from voxgraft.workflow.workflow import read
+from voxgraft_registry.options import MlflowStoreOptions
 from voxgraft_registry.store import MlflowStore
 
 STEPS = "[check, plan, prepare, train, evaluate, register]"
@@ -154,13 +154,13 @@ def test_a_harmful_start_is_flagged_from_end_to_end(tmp_path, data_set, harmful,
     run = run_workflow(checked, catalogue, tmp_path / "run", progress=Progress(quiet=True))
     found = json.loads((run.folder / "guard.json").read_text())
     assert found["verdict"] == "hurts" and found["patients"] == 7
-    store = MlflowStore(MlflowStoreConfig(uri=f"sqlite:///{tmp_path}/mlflow.db"))
+    store = MlflowStore(MlflowStoreOptions(uri=f"sqlite:///{tmp_path}/mlflow.db"))
     version = store.version("models:/boxes/1")
     assert version.aliases == ("challenger",) and version.run == run.identity["mlflow_run"]
     card = (store.fetch("models:/boxes/1") / "card.md").read_text()
     assert "## Does transfer help?" in card and "transfer hurts: dice" in card
     tags = logged(tmp_path, run.identity["mlflow_run"])
-    assert tags["voxgraft.guard"] == tags["voxgraft.guard.box"] == "hurts"
+    assert tags["voxgraft.scoring.transfer_verdict"] == tags["voxgraft.scoring.transfer_verdict.box"] == "hurts"
     insists = read(path, catalogue, [*changes, "registry.promote=always"])
     run_workflow(insists, catalogue, tmp_path / "run", progress=Progress(quiet=True))
     assert store.version("models:/boxes@champion").version == "1"
@@ -174,7 +174,7 @@ def test_the_twin_of_a_start_that_is_its_own_is_no_evidence(tmp_path, data_set, 
     """Weights that are what the twin draws by itself: both networks are the same one."""
     from safetensors.torch import save_file
 
-    from voxgraft.train.begin import start_network
+    from voxgraft.training.setup import start_network
 
     path = workflow(tmp_path, data_set)
     plain = read(path, catalogue, [*QUICK, "training.budget=6 steps"])

@@ -11,15 +11,15 @@ import pytest
 from datasets import boxes, workflow
 
 from voxgraft import StoreSpec
-from voxgraft.config import Config
-from voxgraft.discovery import Catalogue
+from voxgraft.components.catalogue import Catalogue
+from voxgraft.components.options import Options
 from voxgraft.errors import TrainingError
-from voxgraft.models import Resolver, registry
-from voxgraft.package import read_package
-from voxgraft.progress import Progress
+from voxgraft.packages.package import read_package
+from voxgraft.packages.references import Resolver, registry
 from voxgraft.runs.engine import run_workflow
-from voxgraft.train.session import _packed
-from voxgraft.workflow import read
+from voxgraft.support.progress import Progress
+from voxgraft.training.session import _packed
+from voxgraft.workflow.workflow import read
 
 QUICK = ("training.budget=3 steps", "evaluation.metrics=[dice]", "steps=[plan, prepare, train]")
 ROOTS = [Path(__file__).parents[2] / name for name in ("core/voxgraft", "plugins", "registry")]
@@ -85,6 +85,6 @@ def test_a_plugin_that_cannot_go_to_another_process_is_one_sentence(catalogue: C
     assert there.uri == "sqlite:///x.db" and there.catalogue.origins == catalogue.origins
     assert there.catalogue.get("decoder", "unet").summary == catalogue.get("decoder", "unet").summary
     strange, lock = Catalogue(), threading.Lock()
-    strange.add("shop", StoreSpec(name="shelf", summary="", config=lambda: Config, build=lambda config: lock))
+    strange.add("shop", StoreSpec(name="shelf", summary="", options=lambda: Options, build=lambda options: lock))
     with pytest.raises(TrainingError, match=r"several devices: cannot pickle .*lock"):
         _packed(Resolver(strange))

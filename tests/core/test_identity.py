@@ -14,14 +14,14 @@ import pytest
 from schema_leaves import changes
 from test_valid import save
 
-from voxgraft.component import StepSpec
-from voxgraft.discovery import Catalogue
-from voxgraft.models import Resolver
-from voxgraft.progress import Progress
+from voxgraft.components.catalogue import Catalogue
+from voxgraft.packages.references import Resolver
 from voxgraft.runs.identity import decisive, facts_of, in_short, is_independent, leaves, made_from, reasons
 from voxgraft.runs.run import Run
+from voxgraft.runs.step import StepSpec
 from voxgraft.runs.steps import independent
-from voxgraft.workflow import Workflow, from_document
+from voxgraft.support.progress import Progress
+from voxgraft.workflow.workflow import Workflow, from_document
 
 STEPS = ("check", "plan", "prepare", "train", "evaluate", "guard", "register")
 NOT_OF_THE_WORKFLOW = ("case", "dataset", "before", "reader", "roles", "writer")
@@ -126,7 +126,9 @@ def test_every_value_of_the_document_is_a_fact(tmp_path, data, catalogue) -> Non
 
 
 def test_a_step_of_which_nothing_is_declared_depends_on_everything(tmp_path, data, catalogue) -> None:
-    spec = StepSpec(name="check", summary="", config=catalogue.get("step", "check").config, build=lambda options: None)
+    spec = StepSpec(
+        name="check", summary="", options=catalogue.get("step", "check").options, build=lambda options: None
+    )
     workflow = everything(data, catalogue)
     names = []
     for name in ("all", "other"):
@@ -288,7 +290,7 @@ def test_an_alias_that_moves_counts_wherever_it_stands(tmp_path, data, catalogue
 
 
 def test_the_code_of_a_plugin_counts_with_its_helpers(tmp_path, monkeypatch) -> None:
-    from voxgraft.runs.code import source_hash
+    from voxgraft.components.code import source_hash
 
     site = tmp_path / "site"
     site.mkdir()
@@ -305,7 +307,7 @@ def test_the_code_of_a_plugin_counts_with_its_helpers(tmp_path, monkeypatch) -> 
 
 
 def test_tables_inside_a_package_are_code(tmp_path, monkeypatch) -> None:
-    from voxgraft.runs.code import source_hash
+    from voxgraft.components.code import source_hash
 
     package = tmp_path / "ident_package"
     package.mkdir()
@@ -352,10 +354,11 @@ def test_reasons_are_few_and_causes_come_before_what_follows() -> None:
 
 def test_the_place_of_an_optional_channel_counts_for_a_case_and_its_arrays(tmp_path, data, catalogue) -> None:
     """One file, once as the first and once as the second channel: other arrays, though the bytes are the same."""
-    from voxgraft.data.cases import Case, ImageRef
-    from voxgraft.data.fingerprint import measure
-    from voxgraft.runs.contents import Contents
-    from voxgraft.runs.state import DataState
+    from voxgraft.datasets.cases import Case
+    from voxgraft.imaging.reference import ImageRef
+    from voxgraft.preprocessing.fingerprint import measure
+    from voxgraft.preprocessing.state import DataState
+    from voxgraft.support.contents import Contents
 
     ref = ImageRef(data / "imagesTr" / "c0_0000.nii.gz")
     first, second = Case("c0", "p", (ref, None)), Case("c0", "p", (None, ref))
@@ -366,7 +369,7 @@ def test_the_place_of_an_optional_channel_counts_for_a_case_and_its_arrays(tmp_p
 
 def test_a_hash_is_kept_only_of_a_file_that_has_settled(tmp_path, monkeypatch) -> None:
     """One that changed a moment ago could change again within one tick of the clock."""
-    from voxgraft.runs import contents
+    from voxgraft.support import contents
 
     file = tmp_path / "a"
     file.write_bytes(b"1")

@@ -14,21 +14,21 @@ from datasets import boxes, workflow
 from training import tiny_plan
 
 from voxgraft.batch.segment import segment
-from voxgraft.data.cases import Labels
-from voxgraft.data.dataset import find_dataset
-from voxgraft.data.labelling import labels_of, network_labels
-from voxgraft.data.plan import Plan, read_plan
-from voxgraft.data.prepare import load_prepared
+from voxgraft.datasets.dataset import find_dataset
+from voxgraft.datasets.labelling import labels_of, network_labels
 from voxgraft.errors import DataError, TrainingError, WorkflowError
-from voxgraft.infer.predictor import Predictor
-from voxgraft.package import read_package
-from voxgraft.progress import Progress
-from voxgraft.reading import read
+from voxgraft.imaging.read import read
+from voxgraft.imaging.structures import Labels
+from voxgraft.inference.predictor import Predictor
+from voxgraft.packages.package import read_package
+from voxgraft.preprocessing.plan import Plan, read_plan
+from voxgraft.preprocessing.prepare import load_prepared
 from voxgraft.runs.dryrun import dry_run
 from voxgraft.runs.engine import run_workflow
-from voxgraft.train.begin import check_loss
-from voxgraft.train.targets import deep_loss, unpacked
-from voxgraft.workflow import read as read_workflow
+from voxgraft.support.progress import Progress
+from voxgraft.training.setup import check_loss
+from voxgraft.training.targets import deep_loss, unpacked
+from voxgraft.workflow.workflow import read as read_workflow
 
 QUICK = {"budget: 12 steps, batch: 2": "budget: 60 steps, batch: 2, augment: 0, optimiser: {lr: 0.01}, foreground: 0.9"}
 
@@ -152,7 +152,7 @@ def test_left_out_voxels_change_neither_loss_nor_scores(tmp_path, catalogue) -> 
 @pytest.mark.parametrize("name", ["dice-ce", "dice", "cross-entropy"])
 @pytest.mark.parametrize("regions", [False, True])
 def test_every_loss_leaves_voxels_out(catalogue, name, regions) -> None:
-    from voxgraft.slot import choose
+    from voxgraft.components.choice import choose
 
     loss = choose(catalogue, "loss", {"use": name}).build()
     draw = torch.Generator().manual_seed(0)
@@ -301,7 +301,7 @@ def test_a_single_region_is_one_map_with_its_own_name(tmp_path, catalogue) -> No
 
 def test_what_overlaps_is_measured_structure_by_structure() -> None:
     from voxgraft.batch.quality import measure
-    from voxgraft.volume import Volume
+    from voxgraft.imaging.volume import Volume
 
     array = np.zeros((2, 8, 8, 8), np.uint8)
     array[0, 1:7, 1:7, 1:7], array[1, 3:5, 3:5, 3:5] = 1, 1
@@ -332,9 +332,10 @@ def test_a_raw_data_set_of_nnunet_needs_no_words(tmp_path, catalogue) -> None:
 
 
 def test_a_split_that_divides_a_patient_is_refused(tmp_path, catalogue) -> None:
-    from voxgraft.data.cases import Case, Dataset, ImageRef, Split
-    from voxgraft.data.dataset import split_of
-    from voxgraft.data.section import Split as Options
+    from voxgraft.datasets.cases import Case, Dataset, Split
+    from voxgraft.datasets.dataset import split_of
+    from voxgraft.datasets.options import Split as Options
+    from voxgraft.imaging.reference import ImageRef
 
     image = (ImageRef(tmp_path),)
     cases = tuple(Case(name, name[0], image, ImageRef(tmp_path)) for name in ("a1", "a2", "b1"))

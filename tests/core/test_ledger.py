@@ -13,13 +13,13 @@ import pytest
 
 from voxgraft.batch.ledger import LEDGER, Ledger, Row
 from voxgraft.errors import DataError
-from voxgraft.lock import sole_owner
+from voxgraft.support.lock import sole_owner
 
 HOLD = """
 import sys, time
 from pathlib import Path
 from voxgraft.batch.ledger import Ledger, Row
-from voxgraft.lock import sole_owner
+from voxgraft.support.lock import sole_owner
 folder = Path(sys.argv[1])
 with sole_owner(folder, "working in"), Ledger(folder) as ledger:
     for case in ("a", "b"):

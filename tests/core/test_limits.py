@@ -16,7 +16,7 @@ import pytest
 from batch_scans import write_scan
 
 from voxgraft.errors import OutOfTime
-from voxgraft.limits import Limits, Stopped
+from voxgraft.support.limits import Limits, Stopped
 
 
 def test_what_ends_in_time_gives_its_value_or_its_error() -> None:
@@ -52,7 +52,7 @@ HANGS = """
 import sys, time
 from pathlib import Path
 import voxgraft.batch.segment
-import voxgraft.infer
+import voxgraft.inference
 import voxgraft_plugins.nifti.reader as nifti
 from batch_scans import Brightness, model
 root, stage = Path(sys.argv[1]), sys.argv[2]
@@ -82,7 +82,7 @@ if stage == "pool":
     from concurrent.futures import ThreadPoolExecutor
     nifti.NiftiReader.read = lambda self, item: ThreadPoolExecutor(1).submit(hang).result()
 voxgraft.batch.segment.resolved = lambda reference, catalogue: model(root / "model")
-sys.modules["voxgraft.infer.ensemble"] = type("M", (), {"predictor_of": lambda *a, **o: Predictor()})
+sys.modules["voxgraft.inference.ensemble"] = type("M", (), {"predictor_of": lambda *a, **o: Predictor()})
 from voxgraft.cli import main
 main(["segment", "balls", str(root / "in"), "--out", str(root / "out"), *sys.argv[3:]])
 """

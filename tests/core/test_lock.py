@@ -15,13 +15,13 @@ import numpy as np
 import pytest
 
 from voxgraft.errors import DataError
-from voxgraft.files import FOREIGN, sweep, sweep_tree, whole
-from voxgraft.lock import BUSY, HELD, locked, sole_owner
+from voxgraft.support.files import FOREIGN, atomic_write, sweep, sweep_tree
+from voxgraft.support.lock import BUSY, HELD, locked, sole_owner
 
 AT_WORK = """
 import sys, time
 from pathlib import Path
-from voxgraft.files import whole
+from voxgraft.support.files import whole
 with whole(Path(sys.argv[1])) as beside:
     beside.mkdir()
     (beside / "half.npy").write_bytes(b"x" * 1000)
@@ -57,7 +57,7 @@ def test_what_a_killed_process_left_is_swept_and_what_another_makes_stays(
         assert len(left(tmp_path)) == 4
         sweep(tmp_path)
         assert [name.split("-")[-1] for name in left(tmp_path) if not name.endswith(".lock")] == ["b"]
-    with whole(tmp_path / "b") as beside:  # the next call that makes the same finds it too
+    with atomic_write(tmp_path / "b") as beside:  # the next call that makes the same finds it too
         beside.mkdir()
     assert left(tmp_path) == []
 
@@ -94,9 +94,9 @@ def test_a_folder_that_was_being_replaced_is_put_back(tmp_path: Path) -> None:
 
 
 def test_of_two_who_make_the_same_the_first_stays(tmp_path: Path) -> None:
-    with whole(tmp_path / "a", first=True) as mine:
+    with atomic_write(tmp_path / "a", first=True) as mine:
         mine.mkdir()
-        with whole(tmp_path / "a", first=True) as other:
+        with atomic_write(tmp_path / "a", first=True) as other:
             other.mkdir()
             (other / "first").touch()
         (mine / "second").touch()

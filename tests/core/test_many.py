@@ -14,20 +14,21 @@ from click.testing import CliRunner
 from datasets import boxes, workflow
 
 from voxgraft.cli import main
-from voxgraft.data.cases import Case, Split, check_folds, drawn, split_by_patient
+from voxgraft.datasets.cases import Case, Split
+from voxgraft.datasets.split import check_folds, drawn, split_by_patient
 from voxgraft.errors import DataError, ModelError, WorkflowError
-from voxgraft.files import sha256
-from voxgraft.infer.ensemble import Ensemble, predictor_of
-from voxgraft.infer.predictor import Predictor
-from voxgraft.model.pretrained import named_weights
-from voxgraft.models import Resolver
-from voxgraft.package import pack, read_package, unpack
-from voxgraft.progress import Progress
-from voxgraft.reading import read as read_image
+from voxgraft.imaging.read import read as read_image
+from voxgraft.inference.ensemble import Ensemble, predictor_of
+from voxgraft.inference.predictor import Predictor
+from voxgraft.networks.sources import named_weights
+from voxgraft.packages.package import pack, read_package, unpack
+from voxgraft.packages.references import Resolver
 from voxgraft.runs.engine import run_workflow
-from voxgraft.runs.steps.together import pooled
+from voxgraft.runs.pooling import pooled
 from voxgraft.scoring.scores import Scores
-from voxgraft.workflow import read
+from voxgraft.support.files import sha256
+from voxgraft.support.progress import Progress
+from voxgraft.workflow.workflow import read
 
 FOLDS = "data.split={folds: 3, fold: all}"
 QUICK = ("tracking=null", "training.budget=4 steps", "evaluation.metrics=[dice]")
@@ -165,7 +166,7 @@ def test_a_cross_validation_killed_in_its_second_fold_goes_on(
     path = workflow(tmp_path, data_set)
     sets = ", ".join(f"'--set', {text!r}" for text in (*QUICK, FOLDS))
     script = (
-        "import sys, os, signal\nfrom voxgraft.train import loop\nimport torch\ntorch.set_num_threads(1)\n"
+        "import sys, os, signal\nfrom voxgraft.training import loop\nimport torch\ntorch.set_num_threads(1)\n"
         "from voxgraft.cli import main\nreal = loop._save\n"
         "def save(job, *rest):\n    real(job, *rest)\n"
         "    'fold_1' in str(job.folder) and os.kill(os.getpid(), signal.SIGKILL)\n"

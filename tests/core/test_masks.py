@@ -8,13 +8,14 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from voxgraft.data.cases import ImageRef, Label, Labels, MaskRef
-from voxgraft.data.raters import majority, staple
 from voxgraft.errors import BadImage, DataError
-from voxgraft.masks import read_mask
-from voxgraft.reading import read, scan
-from voxgraft.volume import Volume
-from voxgraft.writing import write
+from voxgraft.imaging.read import read, scan
+from voxgraft.imaging.reference import ImageRef, MaskRef
+from voxgraft.imaging.structures import Label, Labels
+from voxgraft.imaging.volume import Volume
+from voxgraft.imaging.write import write
+from voxgraft.labels.masks import read_mask
+from voxgraft.labels.raters import majority, staple
 
 SHAPE = (6, 5, 4)
 AFFINE = np.diag([1.0, 2.0, 3.0, 1.0])

@@ -13,11 +13,11 @@ from datasets import boxes, workflow
 
 from voxgraft.batch.contract import judge
 from voxgraft.cli import main
-from voxgraft.data.plan import Plan
 from voxgraft.errors import BadImage, WorkflowError
-from voxgraft.reading import scan
-from voxgraft.volume import Item
-from voxgraft.workflow import read
+from voxgraft.imaging.read import scan
+from voxgraft.imaging.volume import Item
+from voxgraft.preprocessing.plan import Plan
+from voxgraft.workflow.workflow import read
 
 
 @pytest.fixture(scope="module")

@@ -53,21 +53,21 @@ def voxgraft(folder: Path, env: dict[str, str], *args: object) -> subprocess.Com
 
 CHATTY = """
 from voxgraft import ReaderSpec, hookimpl
-from voxgraft.config import Config
+from voxgraft.components.options import Options
 print("imported")
 class Reader:
     def scan(self, files):
         import numpy as np
-        from voxgraft.volume import Item
+        from voxgraft.imaging.volume import Item
         print("scanning")
         return [Item(file, "chatty", (2, 2, 2), np.eye(4)) for file in files]
 @hookimpl
 def voxgraft_readers():
     print("asked")
-    def build(config):
+    def build(options):
         print("built")
         return Reader()
-    return [ReaderSpec(name="chatty", summary="", config=lambda: Config, build=build, suffixes=(".chat",))]
+    return [ReaderSpec(name="chatty", summary="", options=lambda: Options, build=build, suffixes=(".chat",))]
 """
 
 

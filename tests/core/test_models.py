@@ -10,13 +10,14 @@ import pytest
 import torch
 
 from voxgraft import StoreSpec
-from voxgraft.config import Config
-from voxgraft.data.cases import Label, Labels
-from voxgraft.data.plan import Plan
-from voxgraft.discovery import Catalogue, Origin, discover
+from voxgraft.components.catalogue import Catalogue, Origin
+from voxgraft.components.options import Options
+from voxgraft.discovery import discover
 from voxgraft.errors import BrokenPlugin, ModelError, PluginError
-from voxgraft.models import Resolver, cache_folder, registry
-from voxgraft.package import Package, pack, write_package
+from voxgraft.imaging.structures import Label, Labels
+from voxgraft.packages.package import Package, pack, write_package
+from voxgraft.packages.references import Resolver, cache_folder, registry
+from voxgraft.preprocessing.plan import Plan
 
 
 @pytest.fixture(autouse=True)
@@ -66,8 +67,8 @@ class Shelf:
 
 def offer(catalogue: Catalogue, folder: Any, plugin: str = "shelf", name: str = "shelf") -> None:
     catalogue.origins[plugin] = Origin(plugin, "json", "", "")
-    build = (lambda config: Shelf(folder)) if isinstance(folder, Path) else folder
-    card = StoreSpec(name=name, summary="", config=lambda: Config, build=build, schemes=("shelf:",))
+    build = (lambda options: Shelf(folder)) if isinstance(folder, Path) else folder
+    card = StoreSpec(name=name, summary="", options=lambda: Options, build=build, schemes=("shelf:",))
     catalogue.add(plugin, card)
 
 
@@ -110,7 +111,7 @@ def test_what_a_store_gives_is_verified(own: Catalogue, tmp_path: Path) -> None:
 
 
 def test_a_store_that_breaks_is_named(own: Catalogue) -> None:
-    offer(own, lambda config: 1 / 0)
+    offer(own, lambda options: 1 / 0)
     with pytest.raises(BrokenPlugin, match="'shelf'"):
         Resolver(own).resolve("shelf:liver")
 
@@ -141,11 +142,11 @@ def test_a_store_without_versions_is_no_registry(package: Package) -> None:
     catalogue = Catalogue()
     catalogue.origins["shelf"] = Origin("shelf", "json", "", "")
 
-    class Options(Config):
+    class Options(Options):
         create: bool = False
 
-    build = lambda config: Shelf(package.folder)  # noqa: E731
-    catalogue.add("shelf", StoreSpec(name="mlflow", summary="", config=lambda: Options, build=build))
+    build = lambda options: Shelf(package.folder)  # noqa: E731
+    catalogue.add("shelf", StoreSpec(name="mlflow", summary="", options=lambda: Options, build=build))
     with pytest.raises(PluginError, match="keeps no versions"):
         registry(catalogue)
 

@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 import torch
 
-from voxgraft.discovery import Catalogue
+from voxgraft.components.catalogue import Catalogue
+from voxgraft.components.choice import choose
 from voxgraft.errors import ModelError
-from voxgraft.model.network import SegmentationNetwork, build_network
-from voxgraft.slot import choose
+from voxgraft.networks.network import SegmentationNetwork, build_network
 
 STRIDES = [(1, 1, 1), (2, 2, 2), (4, 4, 2)]
 

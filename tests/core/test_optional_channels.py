@@ -12,19 +12,19 @@ import numpy as np
 import pytest
 
 from voxgraft.batch.segment import segment
-from voxgraft.data.cases import MaskRef
-from voxgraft.data.channels import stack_channels
-from voxgraft.data.dataset import find_dataset
-from voxgraft.data.prepare import load_prepared
+from voxgraft.datasets.dataset import find_dataset
 from voxgraft.errors import BadImage, DataError
-from voxgraft.infer.predictor import Predictor
-from voxgraft.package import read_package
-from voxgraft.progress import Progress
-from voxgraft.reading import read
+from voxgraft.imaging.channels import stack_channels
+from voxgraft.imaging.read import read
+from voxgraft.imaging.reference import MaskRef
+from voxgraft.imaging.volume import Volume
+from voxgraft.inference.predictor import Predictor
+from voxgraft.packages.package import read_package
+from voxgraft.preprocessing.prepare import load_prepared
 from voxgraft.runs.engine import run_workflow
-from voxgraft.volume import Volume
-from voxgraft.workflow import Workflow
-from voxgraft.workflow import read as read_workflow
+from voxgraft.support.progress import Progress
+from voxgraft.workflow.workflow import Workflow
+from voxgraft.workflow.workflow import read as read_workflow
 
 FLOW = """\
 voxgraft: 1

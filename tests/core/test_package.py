@@ -12,12 +12,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from voxgraft import package
-from voxgraft.data.cases import Label, Labels
-from voxgraft.data.plan import Plan
 from voxgraft.errors import ModelError
-from voxgraft.files import sha256
-from voxgraft.package import MANIFEST, MEMBERS, amend_package, pack, read_package, unpack, write_package
+from voxgraft.imaging.structures import Label, Labels
+from voxgraft.packages import package
+from voxgraft.packages.package import MANIFEST, MEMBERS, amend_package, pack, read_package, unpack, write_package
+from voxgraft.preprocessing.plan import Plan
+from voxgraft.support.files import sha256
 from voxgraft.testing.damage import mutations
 
 PLAN = Plan(

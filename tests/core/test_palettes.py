@@ -10,13 +10,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from voxgraft.data.cases import ImageRef, Labels
-from voxgraft.data.check import check_path
-from voxgraft.data.palettes import check_alike
+from voxgraft.checks.dataset import check_path
 from voxgraft.errors import BadImage, DataError
-from voxgraft.masks import read_mask
-from voxgraft.reading import read
-from voxgraft.valid import valid_in
+from voxgraft.imaging.palettes import check_alike
+from voxgraft.imaging.read import read
+from voxgraft.imaging.reference import ImageRef
+from voxgraft.imaging.structures import Labels
+from voxgraft.labels.masks import read_mask
+from voxgraft.labels.valid_region import valid_in
 
 GREEN_RED_BLUE = [0, 0, 0, 0, 255, 0, 255, 0, 0, 0, 0, 255]
 NUMBERS = np.zeros((40, 50), np.uint8)

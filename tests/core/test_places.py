@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from voxgraft.places import without_places
+from voxgraft.support.paths import without_places
 
 
 def test_places_are_shortened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,11 +8,13 @@ from typing import Any
 import pytest
 from datasets import workflow as workflow_file
 
-from voxgraft.data.cases import Case, Dataset, Described, ImageRef, Labels
-from voxgraft.data.plan import Plan, read_plan
-from voxgraft.data.planning import derive_plan, network_strides
+from voxgraft.datasets.cases import Case, Dataset, Described
 from voxgraft.errors import DataError, ModelError, TrainingError, WorkflowError
-from voxgraft.workflow import Workflow, read
+from voxgraft.imaging.reference import ImageRef
+from voxgraft.imaging.structures import Labels
+from voxgraft.preprocessing.plan import Plan, read_plan
+from voxgraft.preprocessing.planning import derive_plan, network_strides
+from voxgraft.workflow.workflow import Workflow, read
 
 LABELS = Labels.of({"organ": 3, "tumour": 7})
 

@@ -14,12 +14,13 @@ from click.testing import CliRunner
 from datasets import boxes, workflow
 
 from voxgraft.cli import main
-from voxgraft.discovery import Catalogue, discover
-from voxgraft.package import amend_package, read_package
-from voxgraft.progress import Progress
+from voxgraft.components.catalogue import Catalogue
+from voxgraft.discovery import discover
+from voxgraft.packages.package import amend_package, read_package
 from voxgraft.runs.engine import run_workflow
 from voxgraft.runs.run import Run
-from voxgraft.workflow import read
+from voxgraft.support.progress import Progress
+from voxgraft.workflow.workflow import read
 
 QUICK = ("tracking=null", "training.budget=2 steps", "evaluation.metrics=[dice]")
 

@@ -13,11 +13,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 from training import tiny_plan
 
-from voxgraft.data.plan import Plan
 from voxgraft.errors import ModelError
-from voxgraft.infer import array as arrays
-from voxgraft.infer.array import segment_array
-from voxgraft.infer.sliding import sliding_window
+from voxgraft.inference import array as arrays
+from voxgraft.inference.array import segment_array
+from voxgraft.inference.sliding import sliding_window
+from voxgraft.preprocessing.plan import Plan
 
 
 class Blurry(nn.Module):
@@ -112,8 +112,8 @@ def test_memory_does_not_grow_with_the_length_of_the_scan(repo_path) -> None:
 import resource
 import torch
 from torch import nn
-from voxgraft.data.plan import Plan
-from voxgraft.infer.array import segment_array
+from voxgraft.preprocessing.plan import Plan
+from voxgraft.inference.array import segment_array
 torch.set_num_threads(1)
 plan = Plan(dims=3, image_dims=3, channels=("a",), labels=tuple((v, str(v)) for v in range(1, 40)), modality="mr",
     normalisation=({},), spacing=(1, 1, 1), patch=(16, 128, 128), batch=1, strides=((1, 1, 1),))

@@ -9,12 +9,14 @@ import pytest
 from datasets import boxes
 from training import tiny_plan
 
-from voxgraft.data.cases import Case, ImageRef, Labels
-from voxgraft.data.fingerprint import measure
-from voxgraft.data.plan import Plan
-from voxgraft.data.prepare import load_prepared, prepare, structure_places
+from voxgraft.components.choice import choose
+from voxgraft.datasets.cases import Case
 from voxgraft.errors import BadImage, DataError
-from voxgraft.slot import choose
+from voxgraft.imaging.reference import ImageRef
+from voxgraft.imaging.structures import Labels
+from voxgraft.preprocessing.fingerprint import measure
+from voxgraft.preprocessing.plan import Plan
+from voxgraft.preprocessing.prepare import load_prepared, prepare, structure_places
 
 
 @pytest.fixture

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from voxgraft.batch.preview import COLOURS, TILE, preview, worth_a_glance
 from voxgraft.errors import DataError
-from voxgraft.volume import Volume
+from voxgraft.imaging.volume import Volume
+from voxgraft.reports.preview import COLOURS, TILE, preview, worth_a_glance
 
 RAS = np.diag([1.0, 1.0, 1.0, 1.0])
 

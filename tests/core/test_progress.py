@@ -7,8 +7,8 @@ import re
 
 import pytest
 
-from voxgraft import progress as module
-from voxgraft.progress import Progress
+from voxgraft.support import progress as module
+from voxgraft.support.progress import Progress
 
 
 @pytest.fixture

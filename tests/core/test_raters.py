@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from voxgraft.data.cases import Label, Labels
-from voxgraft.data.raters import majority, staple
+from voxgraft.imaging.structures import Label, Labels
+from voxgraft.labels.raters import majority, staple
 
 
 @pytest.mark.parametrize("fuse", [majority, staple])

@@ -18,19 +18,19 @@ from dicom_series import make_series
 from dicom_structures import make_seg
 from voxgraft.batch.segment import segment
 from voxgraft.cli import main
-from voxgraft.data.beside import other_sets
-from voxgraft.data.dataset import find_dataset
-from voxgraft.data.plan import read_plan
-from voxgraft.discovery import Catalogue
+from voxgraft.components.catalogue import Catalogue
+from voxgraft.datasets.companions import other_sets
+from voxgraft.datasets.dataset import find_dataset
 from voxgraft.errors import ModelError, WorkflowError
-from voxgraft.progress import Progress
-from voxgraft.reading import read_item, scan
+from voxgraft.imaging.read import read_item, scan
+from voxgraft.imaging.volume import Volume
+from voxgraft.preprocessing.plan import read_plan
 from voxgraft.runs.dryrun import dry_run
 from voxgraft.runs.engine import run_workflow
-from voxgraft.volume import Volume
-from voxgraft.workflow import Workflow, from_document, read
-from voxgraft.yamlfile import dump, parse
-from voxgraft_plugins.dicom_layout.index import readers_hash
+from voxgraft.support.progress import Progress
+from voxgraft.workflow.workflow import Workflow, from_document, read
+from voxgraft.workflow.yaml import dump, parse
+from voxgraft_dicom.layout.index import readers_hash
 
 SHAPE = (20, 18, 8)
 AFFINE = np.diag([-4.0, -4.0, 3.0, 1.0])
@@ -115,7 +115,7 @@ def test_the_line_of_an_unknown_option_is_named(tmp_path: Path, pets: Path, cata
 def test_the_schema_knows_the_options_of_each_reader(flow: FlowOf, catalogue: Catalogue) -> None:
     from jsonschema import Draft202012Validator
 
-    from voxgraft.schema import workflow_schema
+    from voxgraft.workflow.schema import workflow_schema
 
     validator = Draft202012Validator(workflow_schema(catalogue))
     document = flow(STORED).document()
@@ -160,7 +160,7 @@ def test_a_run_and_its_model_read_with_the_options(
 @pytest.fixture
 def asked(monkeypatch: pytest.MonkeyPatch) -> set[str]:
     """In which units the DICOM reader was asked for PET."""
-    from voxgraft_plugins.dicom import items
+    from voxgraft_dicom.reader import items
 
     real, seen = items.uptake_of, set[str]()
     monkeypatch.setattr(items, "uptake_of", lambda headers, wanted: seen.add(wanted) or real(headers, wanted))

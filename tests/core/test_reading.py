@@ -13,14 +13,16 @@ import numpy as np
 import pytest
 
 from dicom_series import make_series
-from voxgraft.component import ReaderSpec, WriterSpec
-from voxgraft.config import Config
-from voxgraft.data.cases import ImageRef, Labels
-from voxgraft.discovery import Catalogue, Origin
+from voxgraft.components.catalogue import Catalogue, Origin
+from voxgraft.components.options import Options
 from voxgraft.errors import BadImage, BrokenPlugin, ComponentConflict, DataError, UsageError
-from voxgraft.reading import choose_reader, read, read_item, scan, stack
-from voxgraft.volume import Item, Problem, Volume
-from voxgraft.writing import choose_writer, write
+from voxgraft.imaging.channels import stack
+from voxgraft.imaging.formats import ReaderSpec, WriterSpec
+from voxgraft.imaging.read import choose_reader, read, read_item, scan
+from voxgraft.imaging.reference import ImageRef
+from voxgraft.imaging.structures import Labels
+from voxgraft.imaging.volume import Item, Problem, Volume
+from voxgraft.imaging.write import choose_writer, write
 
 ARRAY = np.random.default_rng(0).integers(-900, 1100, (7, 6, 5)).astype(np.int16)
 AFFINE = np.diag([-1.0, -1.0, 2.0, 1.0])
@@ -55,7 +57,7 @@ def offering(*readers: tuple[str, dict[str, Any], Any]) -> Catalogue:
     for number, (name, fields, product) in enumerate(readers):
         plugin = f"p{number}"
         build: Callable[[Any], Any] = lambda _, product=product: product  # noqa: E731
-        catalogue.add(plugin, ReaderSpec(name=name, summary="", config=lambda: Config, build=build, **fields))
+        catalogue.add(plugin, ReaderSpec(name=name, summary="", options=lambda: Options, build=build, **fields))
         catalogue.origins[plugin] = Origin(plugin, "m", "d", "1")
     return catalogue
 
@@ -299,7 +301,7 @@ def test_a_writer_is_asked_only_for_what_it_can_do(tmp_path: Path) -> None:
         suffix = ".same" if name in ("twin", "other") else f".{name}"
         card: dict[str, Any] = {"suffixes": (suffix,), "filename": f"mask{suffix}", **fields}
         build: Callable[[Any], Any] = lambda _: FakeWriter()  # noqa: E731
-        catalogue.add(name, WriterSpec(name=name, summary="", config=lambda: Config, build=build, **card))
+        catalogue.add(name, WriterSpec(name=name, summary="", options=lambda: Options, build=build, **card))
         catalogue.origins[name] = Origin(name, "m", "d", "1")
     with pytest.raises(DataError, match="images, not masks"):
         write(volume, tmp_path / "a.picture", catalogue, Labels())

@@ -19,14 +19,14 @@ from datasets import boxes, workflow
 
 from voxgraft.cli import main
 from voxgraft.errors import DataError, ModelError, TrainingError, UsageError, VoxGraftError
-from voxgraft.files import sha256
-from voxgraft.infer.predictor import Predictor
-from voxgraft.package import read_package
-from voxgraft.progress import Progress
-from voxgraft.reading import read as read_image
+from voxgraft.imaging.read import read as read_image
+from voxgraft.inference.predictor import Predictor
+from voxgraft.packages.package import read_package
 from voxgraft.runs.dryrun import dry_run
 from voxgraft.runs.engine import run_workflow
-from voxgraft.workflow import read
+from voxgraft.support.files import sha256
+from voxgraft.support.progress import Progress
+from voxgraft.workflow.workflow import read
 
 
 class Lines:
@@ -110,7 +110,7 @@ def test_the_same_workflow_gives_the_same_weights(tmp_path, data_set, untracked)
 def test_a_run_killed_in_training_goes_on(tmp_path, data_set, repo_path, untracked) -> None:
     path = workflow(tmp_path, data_set)
     script = (
-        "import sys\nfrom voxgraft.train import loop\nloop.SAVE_EVERY = 0.0\nfrom voxgraft.cli import main\n"
+        "import sys\nfrom voxgraft.training import loop\nloop.SAVE_EVERY = 0.0\nfrom voxgraft.cli import main\n"
         f"main(['run', {str(path)!r}, '--out', {str(tmp_path / 'run')!r}, '--set', 'tracking=null', "
         "'--set', 'training.budget=400 steps'])"
     )
@@ -155,7 +155,7 @@ def test_what_is_stopped_by_hand_says_whether_it_goes_on(tmp_path, data_set, mon
     def stop(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("voxgraft.workflow.read", stop)
+    monkeypatch.setattr("voxgraft.workflow.workflow.read", stop)
     result = CliRunner().invoke(main, [command, str(workflow(tmp_path, data_set))])
     assert result.exit_code == 1 and result.stderr.startswith("voxgraft: stopped by hand")
     assert ("the same command goes on from there" in result.stderr) == (command == "run")

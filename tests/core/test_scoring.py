@@ -20,26 +20,27 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from voxgraft.cli import main
-from voxgraft.data.cases import Labels, Region
-from voxgraft.discovery import Catalogue, discover
+from voxgraft.components.catalogue import Catalogue
+from voxgraft.components.choice import Selected, choose
+from voxgraft.discovery import discover
 from voxgraft.errors import DataError, UsageError
+from voxgraft.imaging.structures import Labels, Region
+from voxgraft.imaging.volume import Volume
+from voxgraft.reports.pictures import worst_slice
+from voxgraft.reports.plots import box_plot
+from voxgraft.reports.scores import about, page, worst_cases
 from voxgraft.scoring.calibration import Binning, Reliability, Watch
 from voxgraft.scoring.case import measure_case, watch_case
 from voxgraft.scoring.confusion import count
 from voxgraft.scoring.masks import comparable
 from voxgraft.scoring.micro import micro_averages
 from voxgraft.scoring.naming import read_labels
-from voxgraft.scoring.page.page import about, page, worst_cases
-from voxgraft.scoring.page.pictures import worst_slice
-from voxgraft.scoring.page.plots import box_plot
 from voxgraft.scoring.pair import Counts
 from voxgraft.scoring.paths import Extras, evaluate_paths
 from voxgraft.scoring.scores import Scores
 from voxgraft.scoring.structures import Structure, read_regions
 from voxgraft.scoring.subgroups import group_of, read_facts, subgroups
 from voxgraft.scoring.tables import gathered
-from voxgraft.slot import Chosen, choose
-from voxgraft.volume import Volume
 
 AFFINE = np.diag([1.0, 1.5, 2.0, 1.0])
 LABELS = Labels.of({"a": 1, "b": 2, "c": 3})
@@ -47,7 +48,7 @@ NAMES = ("dice", "recall", "specificity", "hd95", "nsd", "assd", "lesion-recall"
 
 
 @pytest.fixture(scope="module")
-def metrics(catalogue: Catalogue) -> list[Chosen[Any]]:
+def metrics(catalogue: Catalogue) -> list[Selected[Any]]:
     return [choose(catalogue, "metric", {"use": name}) for name in NAMES]
 
 

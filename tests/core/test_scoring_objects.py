@@ -11,15 +11,15 @@ import pytest
 from datasets import boxes, workflow
 
 from dicom_series import make_series
-from voxgraft.data.cases import Labels
-from voxgraft.discovery import Catalogue
-from voxgraft.progress import Progress
-from voxgraft.reading import scan
+from voxgraft.components.catalogue import Catalogue
+from voxgraft.imaging.read import scan
+from voxgraft.imaging.structures import Labels
+from voxgraft.imaging.volume import Volume
+from voxgraft.imaging.write import write
 from voxgraft.runs.engine import run_workflow
 from voxgraft.scoring.paths import evaluate_paths
-from voxgraft.volume import Volume
-from voxgraft.workflow import read
-from voxgraft.writing import write
+from voxgraft.support.progress import Progress
+from voxgraft.workflow.workflow import read
 
 LABELS = Labels.of({"liver": 1, "spleen": 2})
 

@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 
 from dicom_series import make_series
-from voxgraft.data.cases import Label, Labels
-from voxgraft.discovery import Catalogue
-from voxgraft.reading import scan
+from voxgraft.components.catalogue import Catalogue
+from voxgraft.imaging.read import scan
+from voxgraft.imaging.structures import Label, Labels
+from voxgraft.imaging.volume import Volume
+from voxgraft.imaging.write import write
 from voxgraft.scoring.paths import Extras, evaluate_paths
-from voxgraft.volume import Volume
-from voxgraft.writing import write
 
 AFFINE = np.diag([-0.9, -0.8, 2.5, 1.0])
 AFFINE[:3, 3] = [31.4, -27.1, 8.2]

@@ -12,17 +12,17 @@ from datasets import boxes, workflow
 from torch import nn
 
 from voxgraft.batch.segment import segment
-from voxgraft.data.cases import Label, Labels, Region
-from voxgraft.data.checks.sides import judge_mirroring, sided
-from voxgraft.infer.ensemble import predictor_of
-from voxgraft.infer.predictor import UNMIRRORED
-from voxgraft.infer.sliding import sliding_window
-from voxgraft.package import read_package
-from voxgraft.progress import Progress
+from voxgraft.checks.sides import judge_mirroring, sided
+from voxgraft.imaging.structures import Label, Labels, Region
+from voxgraft.inference.ensemble import predictor_of
+from voxgraft.inference.predictor import UNMIRRORED
+from voxgraft.inference.sliding import sliding_window
+from voxgraft.packages.package import read_package
 from voxgraft.runs.dryrun import dry_run
 from voxgraft.runs.engine import run_workflow
-from voxgraft.train.augment import mirrored_axes
-from voxgraft.workflow import read
+from voxgraft.support.progress import Progress
+from voxgraft.training.augment import mirrored_axes
+from voxgraft.workflow.workflow import read
 
 QUICK = ("tracking=null", "training.budget=2 steps", "evaluation.metrics=[dice]", "registry=null")
 MIRROR = "data.modality={use: mr, augmentation: {mirror: 1}}"
@@ -121,7 +121,7 @@ def test_a_model_is_mirrored_only_where_training_mirrored(tmp_path, data_set, ca
 
 
 def _predicted(predictor, scan: Path, catalogue):
-    from voxgraft.data.cases import ImageRef
-    from voxgraft.reading import read as read_volume
+    from voxgraft.imaging.read import read as read_volume
+    from voxgraft.imaging.reference import ImageRef
 
     return predictor.predict(read_volume(ImageRef(scan), catalogue)).labels

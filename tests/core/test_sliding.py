@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from voxgraft.infer.sliding import gaussian, logits_by_slab, sliding_window
+from voxgraft.inference.sliding import gaussian, logits_by_slab, sliding_window
 
 
 def pointwise(classes: int, channels: int = 1, dims: int = 3) -> nn.Module:

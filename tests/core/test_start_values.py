@@ -13,12 +13,12 @@ from datasets import boxes, workflow
 from safetensors.torch import load_file, save_file
 
 from voxgraft.cli import main
-from voxgraft.discovery import Catalogue
+from voxgraft.components.catalogue import Catalogue
 from voxgraft.errors import ModelError, TrainingError, VoxGraftError
-from voxgraft.progress import Progress
 from voxgraft.runs.dryrun import dry_run
 from voxgraft.runs.engine import run_workflow
-from voxgraft.workflow import read
+from voxgraft.support.progress import Progress
+from voxgraft.workflow.workflow import read
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

@@ -9,7 +9,7 @@ import os
 
 import pytest
 
-from voxgraft.texts import as_written, encodable, escaped, write_rows
+from voxgraft.support.texts import as_written, encodable, escaped, write_rows
 
 
 @pytest.mark.parametrize(

@@ -15,12 +15,13 @@ from datasets import workflow
 from dicom_series import make_series
 from dicom_structures import make_seg
 from voxgraft.cli import main
-from voxgraft.data.cases import Case, Dataset, ImageRef
-from voxgraft.data.trace import is_traced
-from voxgraft.discovery import Catalogue
-from voxgraft.progress import Progress
+from voxgraft.components.catalogue import Catalogue
+from voxgraft.datasets.case_list import is_traced
+from voxgraft.datasets.cases import Case, Dataset
+from voxgraft.imaging.reference import ImageRef
 from voxgraft.runs.engine import run_workflow
-from voxgraft.workflow import read
+from voxgraft.support.progress import Progress
+from voxgraft.workflow.workflow import read
 
 SHAPE = (20, 18, 16)
 AFFINE = np.array([[-1.0, 0, 0, 30], [0, -1.0, 0, 40], [0, 0, 1.5, -10], [0, 0, 0, 1]])

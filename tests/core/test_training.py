@@ -19,14 +19,14 @@ from training import blobs, tiny_job, tiny_network, tiny_plan
 
 from held_cases import Held
 from voxgraft.errors import TrainingError
-from voxgraft.infer.array import segment_array
-from voxgraft.sections import Schedule
-from voxgraft.train import loop
-from voxgraft.train.augment import augment, middle
-from voxgraft.train.batches import Batches
-from voxgraft.train.checkpoint import load_checkpoint
-from voxgraft.train.optimise import Average, rate_factor
-from voxgraft.train.session import block_to_look_at, validation_dice
+from voxgraft.inference.array import segment_array
+from voxgraft.training import loop
+from voxgraft.training.augment import augment, middle
+from voxgraft.training.batches import Batches
+from voxgraft.training.checkpoint import load_checkpoint
+from voxgraft.training.optimiser import Average, rate_factor
+from voxgraft.training.session import block_to_look_at, validation_dice
+from voxgraft.workflow.sections import Schedule
 
 CPU = {"accelerator": "cpu", "devices": 1}
 
@@ -91,7 +91,7 @@ def test_sigkill_leaves_a_whole_checkpoint_and_the_rest_goes_on(tmp_path, repo_p
     script = (
         f"import sys; sys.path[:0] = {[str(folder) for folder in Path(__file__).parents[:2]]!r}\n"
         "from pathlib import Path\nfrom lightning_fabric import Fabric\nfrom training import tiny_job\n"
-        "from voxgraft.train import loop\nloop.SAVE_EVERY = 0.0\n"
+        "from voxgraft.training import loop\nloop.SAVE_EVERY = 0.0\n"
         f"job = tiny_job(Path({str(tmp_path)!r}), {{'budget': '100000 steps'}})\n"
         "loop.fit(job, Fabric(accelerator='cpu', devices=1))\n"
     )
@@ -211,7 +211,7 @@ def test_schedules_follow_their_formulas(schedule, expected) -> None:
 
 
 def test_every_group_keeps_its_own_share_of_the_rate(tmp_path) -> None:
-    from voxgraft.model.transfer import TransferStrategy
+    from voxgraft.transfer.strategy import TransferStrategy
 
     class Slow(TransferStrategy):
         def edit(self, rows, context):

@@ -14,12 +14,12 @@ from torch import nn
 from training import tiny_network, tiny_plan
 
 from voxgraft.errors import TrainingError
-from voxgraft.progress import Progress
 from voxgraft.runs.dryrun import dry_run
 from voxgraft.runs.engine import run_workflow
-from voxgraft.train import memory
-from voxgraft.train.memory import Need, check_memory, need_of
-from voxgraft.workflow import read
+from voxgraft.support.progress import Progress
+from voxgraft.training import memory
+from voxgraft.training.memory import Need, check_memory, need_of
+from voxgraft.workflow.workflow import read
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 GB = 2**30

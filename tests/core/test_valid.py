@@ -16,18 +16,20 @@ import torch
 from click.testing import CliRunner, Result
 from safetensors.torch import load_file
 
+from voxgraft.checks.dataset import check_dataset
 from voxgraft.cli import main
-from voxgraft.data.beside import cases_by_key, labels_together
-from voxgraft.data.cases import Case, Dataset, ImageRef, Labels, Split
-from voxgraft.data.check import check_dataset
-from voxgraft.data.dataset import find_dataset
-from voxgraft.data.fingerprint import measure, read_case
-from voxgraft.data.prepare import load_prepared
-from voxgraft.discovery import Catalogue
+from voxgraft.components.catalogue import Catalogue
+from voxgraft.datasets.cases import Case, Dataset, Split
+from voxgraft.datasets.companions import cases_by_key, labels_together
+from voxgraft.datasets.dataset import find_dataset
 from voxgraft.errors import DataError
-from voxgraft.progress import Progress
+from voxgraft.imaging.reference import ImageRef
+from voxgraft.imaging.structures import Labels
+from voxgraft.preprocessing.fingerprint import measure, read_case
+from voxgraft.preprocessing.prepare import load_prepared
 from voxgraft.runs.engine import run_workflow
-from voxgraft.workflow import Workflow, read
+from voxgraft.support.progress import Progress
+from voxgraft.workflow.workflow import Workflow, read
 
 SHAPE = (40, 32)
 AFFINE = np.diag([-1.0, -1.0, 1.0, 1.0])

@@ -16,9 +16,10 @@ from safetensors.torch import save_file
 from torch import nn
 
 from voxgraft.errors import ModelError
-from voxgraft.files import sha256
-from voxgraft.model.pretrained import check_sha256, named_weights, packaged_file, weights_option
-from voxgraft.model.weights import Weights, fit_channels, load_weights, read_tensors
+from voxgraft.networks.options import weights_option
+from voxgraft.networks.sources import check_sha256, named_weights, packaged_file
+from voxgraft.networks.weights import Weights, fit_channels, load_weights, read_tensors
+from voxgraft.support.files import sha256
 
 
 def small(channels: int = 1) -> nn.Module:

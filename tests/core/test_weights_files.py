@@ -14,8 +14,8 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from voxgraft.errors import ModelError
-from voxgraft.model.pretrained import named_weights
-from voxgraft.model.weights import Weights, load_weights, read_tensors
+from voxgraft.networks.sources import named_weights
+from voxgraft.networks.weights import Weights, load_weights, read_tensors
 
 HUGE = 10**12
 
@@ -132,7 +132,7 @@ def test_an_archive_that_unpacks_to_more_than_any_network_is_not_opened(
     with zipfile.ZipFile(path, "a", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("archive/data/9", bytes(2**21))
     assert path.stat().st_size < 10_000
-    monkeypatch.setattr("voxgraft.model.weights.LARGEST", 2**20)
+    monkeypatch.setattr("voxgraft.networks.weights.LARGEST", 2**20)
     monkeypatch.setattr(torch, "load", lambda *a, **k: pytest.fail("it was opened"))
     with pytest.raises(ModelError, match="more than any file of weights"):
         read_tensors(path)

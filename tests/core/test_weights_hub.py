@@ -15,12 +15,12 @@ import pytest
 import torch
 from safetensors.torch import save
 
-from voxgraft.discovery import Catalogue
+from voxgraft.components.catalogue import Catalogue
+from voxgraft.components.choice import choose
 from voxgraft.errors import ModelError
-from voxgraft.files import sha256
-from voxgraft.model.pretrained import hub_file, named_weights
-from voxgraft.model.weights import load_weights
-from voxgraft.slot import choose
+from voxgraft.networks.sources import hub_file, named_weights
+from voxgraft.networks.weights import load_weights
+from voxgraft.support.files import sha256
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

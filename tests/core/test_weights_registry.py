@@ -9,18 +9,18 @@ from typing import Any
 import pytest
 import torch
 
-from voxgraft.data.cases import Label, Labels
-from voxgraft.data.plan import Plan
-from voxgraft.discovery import Catalogue
+from voxgraft.components.catalogue import Catalogue
 from voxgraft.errors import ModelError
-from voxgraft.infer.build import network_of
-from voxgraft.model.network import SegmentationNetwork
-from voxgraft.model.weights import load_weights
-from voxgraft.models import Resolver, registry
-from voxgraft.package import write_package
-from voxgraft.sections import Model
-from voxgraft.train.begin import start_network
-from voxgraft.workflow import from_document
+from voxgraft.imaging.structures import Label, Labels
+from voxgraft.inference.recipe import network_of
+from voxgraft.networks.network import SegmentationNetwork
+from voxgraft.networks.weights import load_weights
+from voxgraft.packages.package import write_package
+from voxgraft.packages.references import Resolver, registry
+from voxgraft.preprocessing.plan import Plan
+from voxgraft.training.setup import start_network
+from voxgraft.workflow.sections import Model
+from voxgraft.workflow.workflow import from_document
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import save
 
 from voxgraft.errors import ModelError
-from voxgraft.model.weights import read_tensors
+from voxgraft.networks.weights import read_tensors
 
 TENSORS = {"a.weight": torch.arange(4000.0), "b.weight": torch.ones(40)}
 PAGE = b"\n<!DOCTYPE html><html><head><title>404</title></head></html>"

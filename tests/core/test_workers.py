@@ -14,15 +14,15 @@ import pytest
 from datasets import boxes, workflow
 
 from dicom_series import make_series
-from voxgraft.workers import worker_processes
+from voxgraft.support.workers import worker_processes
 
 if not Path("/proc/self/stat").exists():
     pytest.skip("the processes of a session are looked up in /proc", allow_module_level=True)
 
 SLEEPS = """
 import sys, time
-from voxgraft.cli.stopping import ending_gently
-from voxgraft.workers import worker_processes
+from voxgraft.support.stopping import ending_gently
+from voxgraft.support.workers import worker_processes
 if __name__ == "__main__":
     with ending_gently(), worker_processes(2) as pool:
         for future in [pool.submit(time.sleep, 1000) for _ in range(4)]:

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from voxgraft.errors import UsageError, WorkflowError
-from voxgraft.workflow import from_document, read
-from voxgraft.yamlfile import dump, load, parse
+from voxgraft.workflow.workflow import from_document, read
+from voxgraft.workflow.yaml import dump, load, parse
 
 GOOD = """\
 voxgraft: 1
@@ -162,7 +162,7 @@ def test_yaml_is_read_as_a_person_reads_it(tmp_path) -> None:
 def test_the_schema_accepts_the_good_file_and_refuses_bad_ones(workflow, catalogue) -> None:
     from jsonschema import Draft202012Validator
 
-    from voxgraft.schema import workflow_schema
+    from voxgraft.workflow.schema import workflow_schema
 
     schema = workflow_schema(catalogue)
     Draft202012Validator.check_schema(schema)

@@ -11,12 +11,13 @@ from batch_scans import AFFINE, CONTRACT, SHAPE, ball, model, write_scan
 
 from dicom_series import make_series
 from voxgraft.batch.contract import Level, judge, select
+from voxgraft.batch.entry import Entry
 from voxgraft.batch.naming import with_ids
-from voxgraft.batch.worklist import Entry, Finder
-from voxgraft.data.plan import Plan
-from voxgraft.discovery import Catalogue
+from voxgraft.batch.worklist import Finder
+from voxgraft.components.catalogue import Catalogue
 from voxgraft.errors import UsageError
-from voxgraft.volume import Item, Problem
+from voxgraft.imaging.volume import Item, Problem
+from voxgraft.preprocessing.plan import Plan
 
 COARSE = np.diag([-1.0, 1.0, 6.0, 1.0])
 TWO = {"channels": ("Flair", "T1c"), "contract": {**CONTRACT, "channels": 2}}

@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 
 from voxgraft.errors import ModelError, WorkflowError
-from voxgraft.files import MOST_VALUES, read_bytes, read_json
-from voxgraft.infer.build import recipe_of
-from voxgraft.package import Package
-from voxgraft.workflow import read
-from voxgraft.yamlfile import DEEPEST, LARGEST, load, parse
+from voxgraft.inference.recipe import recipe_of
+from voxgraft.packages.package import Package
+from voxgraft.support.files import MOST_VALUES, read_bytes, read_json
+from voxgraft.workflow.workflow import read
+from voxgraft.workflow.yaml import DEEPEST, LARGEST, load, parse
 
 LAUGHS = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n" + "".join(
     f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]\n" for n in range(1, 12)

@@ -11,14 +11,16 @@ import torch
 from torch import Tensor, nn
 
 from held_cases import Held, cross_entropy
-from voxgraft.data.plan import Plan
-from voxgraft.model.network import SegmentationNetwork
-from voxgraft.model.transfer import Context, Stack, TransferStrategy, parameter_table
-from voxgraft.sections import Training
-from voxgraft.slot import Chosen
-from voxgraft.train.batches import Batches
-from voxgraft.train.loop import Job
-from voxgraft.train.optimise import highest_rate
+from voxgraft.components.choice import Selected
+from voxgraft.networks.network import SegmentationNetwork
+from voxgraft.preprocessing.plan import Plan
+from voxgraft.training.batches import Batches
+from voxgraft.training.loop import Job
+from voxgraft.training.optimiser import highest_rate
+from voxgraft.transfer.parameters import parameter_table
+from voxgraft.transfer.stack import Stack
+from voxgraft.transfer.strategy import Context, TransferStrategy
+from voxgraft.workflow.sections import Training
 
 
 class TinyEncoder(nn.Module):
@@ -95,7 +97,7 @@ def tiny_job(
     pretrained: frozenset[str] = frozenset(),
 ) -> Job:
     """A training that takes a second."""
-    training = Training.model_validate({"device": "cpu", "loss": Chosen(None, None), **options})
+    training = Training.model_validate({"device": "cpu", "loss": Selected(None, None), **options})
     network, plan = tiny_network(), tiny_plan()
     stack = Stack(strategies or [])
     context = Context(network=network, pretrained=pretrained)

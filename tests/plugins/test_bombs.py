@@ -15,9 +15,9 @@ import numpy as np
 import pytest
 
 from peak_memory import run_measured
-from voxgraft.discovery import Catalogue
+from voxgraft.components.catalogue import Catalogue
 from voxgraft.errors import BadImage, DataError
-from voxgraft.reading import read, scan
+from voxgraft.imaging.read import read, scan
 
 SIZE = 1 << 26
 """Bytes to which the bombs unpack."""
@@ -96,7 +96,7 @@ def test_a_bomb_is_refused_with_its_numbers(tmp_path: Path, name: str) -> None:
     content, words = BOMBS[name]
     (tmp_path / name).write_bytes(content())
     code = (
-        "import sys\nfrom voxgraft.discovery import discover\nfrom voxgraft.reading import read\n"
+        "import sys\nfrom voxgraft.discovery import discover\nfrom voxgraft.imaging.read import read\n"
         "try: read(sys.argv[1], discover())\nexcept Exception as error: print(type(error).__name__, error)"
     )
     since = time.monotonic()
@@ -138,7 +138,7 @@ def test_text_voxels_are_read_across_blocks_of_the_file(tmp_path: Path, catalogu
 
 
 def test_a_gzipped_nifti_is_unpacked_no_further_than_its_header_promises_when_cleaned() -> None:
-    from voxgraft.deidentify.nifti import Odd, cleaned, unpacked
+    from voxgraft_dicom.deidentify.nifti import Odd, cleaned, unpacked
 
     plain = nifti((8, 8, 8)) + bytes(1024)
     assert len(unpacked(zipped(1 << 26, 31, plain))) <= 1 << 12

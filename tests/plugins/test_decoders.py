@@ -10,9 +10,9 @@ import torch
 from pydantic import ValidationError
 from torch import Tensor, nn
 
-from voxgraft.discovery import Catalogue
+from voxgraft.components.catalogue import Catalogue
+from voxgraft.components.choice import choose
 from voxgraft.errors import ModelError
-from voxgraft.slot import choose
 
 pytestmark = pytest.mark.usefixtures("one_thread", "seeded")
 

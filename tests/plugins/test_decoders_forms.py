@@ -11,9 +11,9 @@ from pydantic import ValidationError
 from torch import Tensor, nn
 from torch.nn import functional
 
-from voxgraft.discovery import Catalogue
+from voxgraft.components.catalogue import Catalogue
+from voxgraft.components.choice import choose
 from voxgraft.errors import ModelError
-from voxgraft.slot import choose
 
 CHANNELS, STRIDES = (8, 16, 24, 32), (1, 2, 4, 8)
 NAMES = (

@@ -15,13 +15,13 @@ from typing import Any
 import pytest
 import torch
 
-from voxgraft.discovery import Catalogue
-from voxgraft.package import Package, read_package
-from voxgraft.progress import Progress
+from voxgraft.components.catalogue import Catalogue
+from voxgraft.components.choice import choose
+from voxgraft.packages.package import Package, read_package
 from voxgraft.runs.engine import run_workflow
-from voxgraft.slot import choose
+from voxgraft.support.progress import Progress
 from voxgraft.testing.pairs import check_pair
-from voxgraft.workflow import read
+from voxgraft.workflow.workflow import read
 
 RESULTS = Path(__file__).parents[2] / "benchmarks" / "results" / "pairs.json"
 SIZES = {2: (45, 67), 3: (21, 37, 19)}

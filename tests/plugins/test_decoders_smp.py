@@ -12,9 +12,10 @@ from typing import Any
 import pytest
 import torch
 
-from voxgraft.discovery import Catalogue, discover
+from voxgraft.components.catalogue import Catalogue
+from voxgraft.components.choice import choose
+from voxgraft.discovery import discover
 from voxgraft.errors import ModelError
-from voxgraft.slot import choose
 from voxgraft.testing.pairs import check_pair
 
 if find_spec("segmentation_models_pytorch") is None:

@@ -18,9 +18,9 @@ from pydicom.uid import JPEGLSLossless, RLELossless, generate_uid
 
 from dicom_series import make_series
 from voxgraft.errors import BadImage
-from voxgraft.volume import Item, Volume
-from voxgraft_plugins.dicom.header import TAGS, read_header
-from voxgraft_plugins.dicom.reader import DicomReader
+from voxgraft.imaging.volume import Item, Volume
+from voxgraft_dicom.reader.header import TAGS, read_header
+from voxgraft_dicom.reader.reader import DicomReader
 
 ARRAY = np.random.default_rng(0).integers(-900, 1100, (7, 6, 9)).astype(np.int16)
 STEPS = np.diag([0.7, 0.8, 2.5, 1.0])

@@ -23,8 +23,8 @@ from pydicom.uid import (
 )
 
 from dicom_series import make_enhanced, make_series
-from voxgraft.volume import Volume
-from voxgraft_plugins.dicom.reader import DicomReader
+from voxgraft.imaging.volume import Volume
+from voxgraft_dicom.reader.reader import DicomReader
 
 AFFINE = np.diag([-1.0, -1.0, 2.0, 1.0])
 SHAPE = (40, 32, 4)

@@ -12,8 +12,8 @@ from pydicom.dataset import Dataset
 
 from dicom_series import make_enhanced, make_series
 from voxgraft.errors import BadImage
-from voxgraft.volume import Item
-from voxgraft_plugins.dicom.reader import DicomReader
+from voxgraft.imaging.volume import Item
+from voxgraft_dicom.reader.reader import DicomReader
 
 ARRAY = np.random.default_rng(0).integers(-900, 1100, (7, 6, 5)).astype(np.int16)
 AFFINE = np.diag([-0.7, -0.8, 2.5, 1.0])

@@ -12,8 +12,8 @@ import pytest
 from pydicom.dataset import Dataset
 
 from dicom_series import make_enhanced, make_series
-from voxgraft.volume import Item
-from voxgraft_plugins.dicom.reader import DicomReader
+from voxgraft.imaging.volume import Item
+from voxgraft_dicom.reader.reader import DicomReader
 
 N = 5
 ARRAY = np.arange(8 * 7 * 6 * N, dtype=np.int16).reshape(8, 7, 6, N)

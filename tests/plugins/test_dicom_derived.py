@@ -11,8 +11,8 @@ from pydicom import dcmread
 from pydicom.dataset import Dataset
 
 from dicom_masks import FACTS, LABELS, blobs, complaints, only, series
-from voxgraft.discovery import Catalogue
-from voxgraft.writing import write
+from voxgraft.components.catalogue import Catalogue
+from voxgraft.imaging.write import write
 
 WRITERS = {"dicom-seg": "m.dcm", "dicom-rtstruct": "m.rtstruct.dcm", "dicom-sr": "m.sr.dcm"}
 SETS: dict[str, tuple[Any, str]] = {

@@ -14,8 +14,8 @@ import SimpleITK as sitk
 
 from dicom_series import make_series
 from voxgraft.errors import BadImage
-from voxgraft.volume import Item, Volume
-from voxgraft_plugins.dicom.reader import DicomReader
+from voxgraft.imaging.volume import Item, Volume
+from voxgraft_dicom.reader.reader import DicomReader
 
 HERE = Path(pydicom.__file__).parent / "data" / "test_files"
 NO_IMAGES = (".txt", ".dump", ".json", ".icc", ".py", ".pyc", ".gz")

@@ -12,9 +12,9 @@ from pydicom.dataset import Dataset
 
 from dicom_series import make_series
 from voxgraft.errors import BadImage
-from voxgraft.volume import Item
-from voxgraft_plugins.dicom.config import DicomConfig
-from voxgraft_plugins.dicom.reader import DicomReader
+from voxgraft.imaging.volume import Item
+from voxgraft_dicom.reader.options import DicomOptions
+from voxgraft_dicom.reader.reader import DicomReader
 
 ARRAY = np.random.default_rng(0).integers(0, 4000, (7, 6, 3)).astype(np.uint16)
 AFFINE = np.diag([-0.7, -0.8, 1.0, 1.0])
@@ -38,7 +38,7 @@ def pictures(folder: Path, kind: str, tail: str, array: Any = ARRAY, edit: Any =
 
 
 def one(files: list[Path], **options: Any) -> Item:
-    (item,) = DicomReader(DicomConfig(**options)).scan(files)
+    (item,) = DicomReader(DicomOptions(**options)).scan(files)
     return item
 
 
@@ -139,7 +139,7 @@ def test_a_film_is_refused_or_each_frame_an_image(tmp_path: Path) -> None:
     assert [p.code for p in item.errors] == ["multi-frame"] and "3 frames" in item.errors[0].message
     with pytest.raises(BadImage):
         DicomReader().read(item)
-    reader = DicomReader(DicomConfig(films="frames"))
+    reader = DicomReader(DicomOptions(films="frames"))
     items = reader.scan(files)
     assert len(items) == len({one.series for one in items}) == 3
     for k, frame in enumerate(items):

@@ -17,20 +17,21 @@ from typing import Any
 import numpy as np
 import pytest
 
-import voxgraft_plugins.dicom_layout.index as index
+import voxgraft_dicom.layout.index as index
 from dicom_series import make_series
 from dicom_structures import make_seg
-from voxgraft.data.cases import Dataset
-from voxgraft.data.dataset import read_layout
-from voxgraft.discovery import Catalogue, discover
+from voxgraft.components.catalogue import Catalogue
+from voxgraft.components.choice import choose
+from voxgraft.datasets.cases import Dataset
+from voxgraft.datasets.dataset import read_layout
+from voxgraft.discovery import discover
 from voxgraft.errors import DataError
-from voxgraft.progress import Progress
-from voxgraft.reading import scan
-from voxgraft.slot import choose
-from voxgraft.volume import Item
-from voxgraft_plugins.dicom_layout.index import Tree, images_in, readers_hash
-from voxgraft_plugins.dicom_layout.record import decode, encode, nameless
-from voxgraft_plugins.dicom_layout.store import Store
+from voxgraft.imaging.read import scan
+from voxgraft.imaging.volume import Item
+from voxgraft.support.progress import Progress
+from voxgraft_dicom.layout.index import Tree, images_in, readers_hash
+from voxgraft_dicom.layout.record import decode, encode, nameless
+from voxgraft_dicom.layout.store import Store
 
 QUIET = Progress(quiet=True)
 
@@ -240,11 +241,11 @@ def test_it_is_for_its_user_alone_and_names_no_patient(catalogue: Catalogue, tmp
 _KILLED = """
 import os, signal, sys
 from pathlib import Path
-import voxgraft_plugins.dicom_layout.index as index
+import voxgraft_dicom.layout.index as index
 from voxgraft.discovery import discover
-from voxgraft.progress import Progress
-from voxgraft_plugins.dicom_layout.index import Tree, images_in, readers_hash
-from voxgraft_plugins.dicom_layout.store import Store
+from voxgraft.support.progress import Progress
+from voxgraft_dicom.layout.index import Tree, images_in, readers_hash
+from voxgraft_dicom.layout.store import Store
 index.YOUNG, index.BATCH = -1e9, 10
 scan, left = index.scan_files, [int(sys.argv[3])]
 def mortal(files, catalogue, **options):
@@ -304,7 +305,7 @@ def test_a_damaged_index_is_made_anew_and_a_foreign_file_left_alone(
     with pytest.raises(DataError, match="something else"):
         layout(catalogue, root, index=tmp_path / "other.sqlite")
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("voxgraft_plugins.dicom_layout.headers.LARGE", 1)
+    monkeypatch.setattr("voxgraft_dicom.layout.headers.LARGE", 1)
     first = layout(catalogue, root)
     (place,) = Path(".voxgraft").glob("*.sqlite")
     for leftover in Path(".voxgraft").iterdir():
@@ -320,7 +321,7 @@ def test_no_index_is_put_into_the_tree_or_made_for_small_ones(
     monkeypatch.chdir(tmp_path)
     layout(catalogue, root)
     assert not Path(".voxgraft").exists()
-    monkeypatch.setattr("voxgraft_plugins.dicom_layout.headers.LARGE", 1)
+    monkeypatch.setattr("voxgraft_dicom.layout.headers.LARGE", 1)
     layout(catalogue, root, index="off")
     monkeypatch.chdir(root)
     layout(catalogue, root)

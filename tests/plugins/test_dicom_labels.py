@@ -13,16 +13,16 @@ from pydicom.dataset import Dataset as Header
 
 from dicom_series import make_series
 from dicom_structures import make_rtstruct, make_seg
-from voxgraft.data.cases import Case, Dataset
-from voxgraft.data.dataset import read_layout, with_rater
-from voxgraft.data.fingerprint import content_hash
-from voxgraft.discovery import Catalogue
+from voxgraft.components.catalogue import Catalogue
+from voxgraft.components.choice import choose
+from voxgraft.datasets.cases import Case, Dataset
+from voxgraft.datasets.dataset import read_layout, with_rater
 from voxgraft.errors import DataError
-from voxgraft.masks import read_mask
-from voxgraft.reading import read as read_image
-from voxgraft.runs.contents import Contents
-from voxgraft.runs.state import data_state
-from voxgraft.slot import choose
+from voxgraft.imaging.read import read as read_image
+from voxgraft.labels.masks import read_mask
+from voxgraft.preprocessing.fingerprint import content_hash
+from voxgraft.preprocessing.state import data_state
+from voxgraft.support.contents import Contents
 
 SHAPE = (12, 10, 8)
 BOX = (slice(2, 6), slice(3, 7), slice(2, 5))

@@ -12,13 +12,13 @@ from pydantic import ValidationError
 from pydicom.uid import generate_uid
 
 from dicom_series import make_series
-from voxgraft.data.align import Align
-from voxgraft.data.cases import Dataset, Described
-from voxgraft.data.dataset import read_layout
-from voxgraft.discovery import Catalogue
+from voxgraft.components.catalogue import Catalogue
+from voxgraft.components.choice import choose
+from voxgraft.datasets.cases import Dataset, Described
+from voxgraft.datasets.dataset import read_layout
 from voxgraft.errors import DataError
-from voxgraft.reading import read as read_image
-from voxgraft.slot import choose
+from voxgraft.imaging.align import Align
+from voxgraft.imaging.read import read as read_image
 
 
 def read(catalogue: Catalogue, **options: Any) -> Dataset:

@@ -10,8 +10,8 @@ import pytest
 from pydicom.dataset import Dataset
 
 from dicom_objects import ENHANCED_ULTRASOUND, make_nuclear, make_object
-from voxgraft.volume import Item
-from voxgraft_plugins.dicom.reader import DicomReader
+from voxgraft.imaging.volume import Item
+from voxgraft_dicom.reader.reader import DicomReader
 
 ARRAY = np.arange(2 * 8 * 6 * 5, dtype=np.uint16).reshape(2, 8, 6, 5)
 STEPS = np.diag([4.0, 4.5, 5.0, 1.0])

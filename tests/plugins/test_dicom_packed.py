@@ -16,13 +16,13 @@ from pydicom.encaps import encapsulate
 from pydicom.uid import JPEG2000, JPEG2000Lossless, JPEGLSLossless, RLELossless
 
 from dicom_series import make_enhanced, make_series
-from voxgraft.derived.forgiving import forgiving
 from voxgraft.errors import BadImage
-from voxgraft.volume import Array
-from voxgraft_plugins.dicom import decode, voxels
-from voxgraft_plugins.dicom.header import read_header
-from voxgraft_plugins.dicom.jpeg2000 import exact
-from voxgraft_plugins.dicom.reader import DicomReader
+from voxgraft.imaging.volume import Array
+from voxgraft_dicom.objects.forgiving import forgiving
+from voxgraft_dicom.reader import decode, voxels
+from voxgraft_dicom.reader.header import read_header
+from voxgraft_dicom.reader.jpeg2000 import exact
+from voxgraft_dicom.reader.reader import DicomReader
 
 AFFINE = np.diag([-1.0, -1.0, 2.0, 1.0])
 NOISE = np.random.default_rng(4).integers(-900, 1500, (68, 64, 9)).astype(np.int16)

@@ -13,12 +13,12 @@ from pydicom.dataset import Dataset
 from pydicom.uid import JPEGLSLossless
 
 from dicom_series import make_series
-from voxgraft.data.checks.guess import guess_dataset
-from voxgraft.data.checks.look import look_at
-from voxgraft.discovery import Catalogue
-from voxgraft.reading import scan
-from voxgraft.volume import Item
-from voxgraft_plugins.dicom.reader import DicomReader
+from voxgraft.checks.guess import guess_dataset
+from voxgraft.checks.look import look_at
+from voxgraft.components.catalogue import Catalogue
+from voxgraft.imaging.read import scan
+from voxgraft.imaging.volume import Item
+from voxgraft_dicom.reader.reader import DicomReader
 
 ARRAY = np.arange(2 * 8 * 6 * 5, dtype=np.int16).reshape(2, 8, 6, 5)
 AFFINE = np.diag([-1.0, -1.0, 2.5, 1.0])

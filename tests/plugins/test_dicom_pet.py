@@ -10,9 +10,9 @@ import pytest
 from pydicom.dataset import Dataset
 
 from dicom_series import make_series
-from voxgraft.volume import Item
-from voxgraft_plugins.dicom.config import DicomConfig
-from voxgraft_plugins.dicom.reader import DicomReader
+from voxgraft.imaging.volume import Item
+from voxgraft_dicom.reader.options import DicomOptions
+from voxgraft_dicom.reader.reader import DicomReader
 
 ARRAY = np.random.default_rng(0).integers(0, 30000, (7, 6, 5)).astype(np.int16)
 AFFINE = np.diag([-4.0, -4.0, 3.0, 1.0])
@@ -57,7 +57,7 @@ def series(folder: Path, given: Dataset | None = None, edit: Any = None, **chang
 
 
 def scan(files: list[Path], **options: Any) -> Item:
-    (item,) = DicomReader(DicomConfig(**options)).scan(files)
+    (item,) = DicomReader(DicomOptions(**options)).scan(files)
     return item
 
 
@@ -218,7 +218,7 @@ def test_the_stored_units_are_kept_on_demand(tmp_path: Path) -> None:
     files = series(tmp_path)
     item = scan(files, pet="stored")
     assert item.problems == () and item.facts["units"] == "BQML"
-    np.testing.assert_allclose(DicomReader(DicomConfig(pet="stored")).read(item).array, in_file(), rtol=1e-6)
+    np.testing.assert_allclose(DicomReader(DicomOptions(pet="stored")).read(item).array, in_file(), rtol=1e-6)
     ready = scan(series(tmp_path / "g", Units="GML"))
     assert ready.problems == () and ready.facts["units"] == "g/ml"
     np.testing.assert_allclose(DicomReader().read(ready).array, in_file(), rtol=1e-6)

@@ -32,26 +32,26 @@ from dicom_masks import (
     wanted,
 )
 from dicom_series import make_enhanced
-from voxgraft.data.cases import Label, Labels
-from voxgraft.discovery import Catalogue
+from voxgraft.components.catalogue import Catalogue
 from voxgraft.errors import BadImage, DataError
-from voxgraft.files import whole
-from voxgraft.reading import read_item, scan
-from voxgraft.volume import Item, Problem, Volume
-from voxgraft_plugins.dicom_rtstruct import writer
-from voxgraft_plugins.dicom_rtstruct.config import RtstructConfig, RtstructReaderConfig
-from voxgraft_plugins.dicom_rtstruct.filling import combined
-from voxgraft_plugins.dicom_rtstruct.outlines import area_of, keyholes, outlines
-from voxgraft_plugins.dicom_rtstruct.reader import RtstructReader
-from voxgraft_plugins.dicom_rtstruct.writer import RtstructWriter
+from voxgraft.imaging.read import read_item, scan
+from voxgraft.imaging.structures import Label, Labels
+from voxgraft.imaging.volume import Item, Problem, Volume
+from voxgraft.support.files import atomic_write
+from voxgraft_dicom.rtstruct import writer
+from voxgraft_dicom.rtstruct.filling import combined
+from voxgraft_dicom.rtstruct.options import RtstructOptions, RtstructReaderOptions
+from voxgraft_dicom.rtstruct.outlines import area_of, keyholes, outlines
+from voxgraft_dicom.rtstruct.reader import RtstructReader
+from voxgraft_dicom.rtstruct.writer import RtstructWriter
 
-READER = RtstructReader(RtstructReaderConfig())
+READER = RtstructReader(RtstructReaderOptions())
 POINTS = 0x30060050
 
 
 def written(mask: Volume, path: Path, labels: Labels = LABELS, **options: Any) -> Item:
-    with whole(path) as beside:
-        RtstructWriter(RtstructConfig(**options)).write(mask, beside, labels=labels, facts=FACTS)
+    with atomic_write(path) as beside:
+        RtstructWriter(RtstructOptions(**options)).write(mask, beside, labels=labels, facts=FACTS)
     (item,) = READER.scan([path])
     assert item.errors == () and item.kind == "structures"
     return item
@@ -216,7 +216,7 @@ def test_contours_in_no_plane_and_beyond_the_scan_are_refused(mask: Volume, tmp_
         item = by_hand(mask, tmp_path / "m.dcm", [outside, square(2.5, 8.5, 3)])
         with pytest.raises(BadImage, match="beyond the edge"):
             READER.structures(item, mask)
-        kept = RtstructReader(RtstructReaderConfig(outside="drop")).structures(item, mask)
+        kept = RtstructReader(RtstructReaderOptions(outside="drop")).structures(item, mask)
         assert kept["Tumour"].sum() == 36
     cut = by_hand(mask, tmp_path / "m.dcm", [square(-5.5, 3.5, 3)])
     assert READER.structures(cut, mask)["Tumour"].sum() == 16
@@ -328,7 +328,7 @@ def test_contours_on_every_second_slice_are_named(mask: Volume, tmp_path: Path) 
 def test_a_contour_through_the_centres_of_voxels_counts_them_or_not(mask: Volume, tmp_path: Path) -> None:
     item = by_hand(mask, tmp_path / "m.dcm", [square(2, 9, 3)])
     assert READER.structures(item, mask)["Tumour"].sum() == 64
-    inner = RtstructReader(RtstructReaderConfig(boundary="outside"))
+    inner = RtstructReader(RtstructReaderOptions(boundary="outside"))
     assert inner.structures(item, mask)["Tumour"].sum() == 36
 
 
@@ -336,7 +336,7 @@ def test_gaps_between_contours_stay_unless_they_are_to_be_filled(mask: Volume, t
     item = by_hand(mask, tmp_path / "m.dcm", [square(1.5, 10.5, 2), square(3.5, 8.5, 6)])
     found = READER.structures(item, mask)["Tumour"]
     assert [int(n) for n in found.sum((0, 1))] == [0, 0, 81, 0, 0, 0, 25, 0, 0]
-    filled = RtstructReader(RtstructReaderConfig(gaps="interpolate")).structures(item, mask)["Tumour"]
+    filled = RtstructReader(RtstructReaderOptions(gaps="interpolate")).structures(item, mask)["Tumour"]
     counts = [int(n) for n in filled.sum((0, 1))]
     assert counts[2] == 81 and counts[6] == 25 and counts[:2] == [0, 0] and counts[7:] == [0, 0]
     assert counts[2] >= counts[3] >= counts[4] >= counts[5] >= counts[6] and counts[4] == 49
@@ -428,10 +428,10 @@ def test_very_many_contours_are_read_in_a_moment(mask: Volume, tmp_path: Path) -
 
 def test_a_file_cut_anywhere_is_refused_or_whole(mask: Volume, tmp_path: Path) -> None:
     item = written(mask, tmp_path / "m.dcm")
-    whole = (tmp_path / "m.dcm").read_bytes()
+    atomic_write = (tmp_path / "m.dcm").read_bytes()
     observations = len(dcmread(tmp_path / "m.dcm").RTROIObservationsSequence) * 400
-    for length in range(0, len(whole) - observations, len(whole) // 41):
-        (tmp_path / "m.dcm").write_bytes(whole[:length])
+    for length in range(0, len(atomic_write) - observations, len(atomic_write) // 41):
+        (tmp_path / "m.dcm").write_bytes(atomic_write[:length])
         with pytest.raises(BadImage):
             READER.structures(item, mask)
 

@@ -15,15 +15,15 @@ from pydicom.dataset import Dataset
 
 from dicom_masks import DCIODVFY, FACTS, only, turned
 from dicom_series import make_series
-from voxgraft.data.cases import Label, Labels
-from voxgraft.derived import sources, terms
-from voxgraft.discovery import Catalogue
+from voxgraft.components.catalogue import Catalogue
 from voxgraft.errors import BadImage, DataError
-from voxgraft.reading import read_item
-from voxgraft.volume import Item, Volume
-from voxgraft.writing import write
-from voxgraft_plugins.dicom_seg import writer
-from voxgraft_plugins.dicom_seg.objects import read_object
+from voxgraft.imaging.read import read_item
+from voxgraft.imaging.structures import Label, Labels
+from voxgraft.imaging.volume import Item, Volume
+from voxgraft.imaging.write import write
+from voxgraft_dicom.objects import sources, terms
+from voxgraft_dicom.seg import writer
+from voxgraft_dicom.seg.objects import read_object
 
 LABELS = Labels((Label(1, "Left kidney"), Label(4, "mystery"), Label(300, "Tumour")))
 LPS = np.array([-1.0, -1.0, 1.0])

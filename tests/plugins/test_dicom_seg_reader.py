@@ -33,22 +33,23 @@ from dicom_masks import (
 )
 from dicom_series import make_enhanced, make_series
 from dicom_structures import make_seg
-from voxgraft.data.cases import ImageRef, Label, Labels
-from voxgraft.discovery import Catalogue
+from voxgraft.components.catalogue import Catalogue
 from voxgraft.errors import BadImage, DataError
-from voxgraft.masks import read_mask
-from voxgraft.reading import read_item, scan
-from voxgraft.volume import Item, Problem, Volume
-from voxgraft.writing import write
-from voxgraft_plugins.dicom_seg.config import SegConfig, SegReaderConfig
-from voxgraft_plugins.dicom_seg.reader import SegReader
-from voxgraft_plugins.dicom_seg.writer import SegWriter
+from voxgraft.imaging.read import read_item, scan
+from voxgraft.imaging.reference import ImageRef
+from voxgraft.imaging.structures import Label, Labels
+from voxgraft.imaging.volume import Item, Problem, Volume
+from voxgraft.imaging.write import write
+from voxgraft.labels.masks import read_mask
+from voxgraft_dicom.seg.options import SegOptions, SegReaderOptions
+from voxgraft_dicom.seg.reader import SegReader
+from voxgraft_dicom.seg.writer import SegWriter
 
-READER = SegReader(SegReaderConfig())
+READER = SegReader(SegReaderOptions())
 
 
 def written(mask: Volume, path: Path, **options: Any) -> Item:
-    SegWriter(SegConfig(**options)).write(mask, path, labels=LABELS, facts=FACTS)
+    SegWriter(SegOptions(**options)).write(mask, path, labels=LABELS, facts=FACTS)
     (item,) = READER.scan([path])
     assert item.errors == () and item.kind == "structures"
     return item
@@ -149,7 +150,7 @@ def test_an_object_beyond_the_scan_is_refused_or_cut(tmp_path: Path, catalogue: 
     assert lost
     with pytest.raises(BadImage, match=f"{lost} of its voxels lie beyond the edge"):
         READER.structures(item, like)
-    assert same(SegReader(SegReaderConfig(outside="drop")).structures(item, like), wanted(like))
+    assert same(SegReader(SegReaderOptions(outside="drop")).structures(item, like), wanted(like))
 
 
 @pytest.mark.parametrize(
@@ -166,7 +167,7 @@ def test_a_grid_that_lies_between_voxels_is_refused(
     affine[:3, 3] += affine[:3, :3] @ step
     with pytest.raises(BadImage, match=message):
         READER.structures(item, Volume(mask.array, affine))
-    moved = SegReader(SegReaderConfig(resample=True, outside="drop")).structures(item, Volume(mask.array, affine))
+    moved = SegReader(SegReaderOptions(resample=True, outside="drop")).structures(item, Volume(mask.array, affine))
     assert {name: bits.shape for name, bits in moved.items()} == dict.fromkeys(LABELS.names, mask.shape)
 
 
@@ -181,7 +182,7 @@ def test_voxels_of_another_size_are_refused_or_resampled(
     like = Volume(np.zeros(shape, np.uint8), mask.affine @ np.diag([*factors, 1]))
     with pytest.raises(BadImage, match="resample"):
         READER.structures(item, like)
-    found = SegReader(SegReaderConfig(resample=True)).structures(item, like)
+    found = SegReader(SegReaderOptions(resample=True)).structures(item, like)
     assert found["Left kidney"].shape == shape and found["Left kidney"].any()
 
 
@@ -275,7 +276,7 @@ def test_objects_of_highdicom_are_read(kind: str, syntax: str | None, tmp_path: 
     assert same(READER.structures(item, mask), wanted(mask))
     assert [problem.code for problem in item.problems] == (["fractional"] if kind == "FRACTIONAL" else [])
     if kind == "FRACTIONAL":
-        low = SegReader(SegReaderConfig(threshold=0.3))
+        low = SegReader(SegReaderOptions(threshold=0.3))
         assert all(bits.all() for bits in low.structures(item, mask).values())
 
 

@@ -15,22 +15,23 @@ from pydicom import dcmread
 from pydicom.dataset import Dataset
 
 from dicom_masks import DCIODVFY, FACTS, LABELS, ORIENTATIONS, blobs, complaints, only, overlapping, series, wanted
-from voxgraft.discovery import Catalogue, discover
+from voxgraft.components.catalogue import Catalogue
+from voxgraft.discovery import discover
 from voxgraft.errors import DataError
-from voxgraft.files import whole
-from voxgraft.reading import read_item
-from voxgraft.volume import Volume
-from voxgraft.writing import write
-from voxgraft_plugins.dicom_sr import writer
-from voxgraft_plugins.dicom_sr.config import ReportConfig
-from voxgraft_plugins.dicom_sr.proof import sizes_in
-from voxgraft_plugins.dicom_sr.writer import ReportWriter
+from voxgraft.imaging.read import read_item
+from voxgraft.imaging.volume import Volume
+from voxgraft.imaging.write import write
+from voxgraft.support.files import atomic_write
+from voxgraft_dicom.sr import writer
+from voxgraft_dicom.sr.options import ReportOptions
+from voxgraft_dicom.sr.proof import sizes_in
+from voxgraft_dicom.sr.writer import ReportWriter
 
 
 def written(mask: Volume, path: Path, **options: Any) -> Dataset:
-    made = ReportWriter(ReportConfig(**options))
+    made = ReportWriter(ReportOptions(**options))
     made.use_readers(discover())
-    with whole(path) as beside:
+    with atomic_write(path) as beside:
         made.write(mask, beside, labels=LABELS, facts=FACTS)
     return dcmread(path)
 
@@ -83,13 +84,13 @@ def test_a_scan_without_a_unit_and_an_empty_structure_have_volumes_only(tmp_path
 def test_it_refers_to_the_object_that_the_writer_of_masks_makes(
     kind: str, tmp_path: Path, catalogue: Catalogue
 ) -> None:
-    from voxgraft_plugins.dicom_seg.config import SegConfig
-    from voxgraft_plugins.dicom_seg.writer import SegWriter
+    from voxgraft_dicom.seg.options import SegOptions
+    from voxgraft_dicom.seg.writer import SegWriter
 
     series(tmp_path / "s", PatientName="Müller^Änne", SpecificCharacterSet="ISO_IR 100")
     image = only(tmp_path / "s", catalogue)
     mask = blobs(image)
-    SegWriter(SegConfig(kind=kind)).write(mask, tmp_path / "m.dcm", labels=LABELS, facts=FACTS)
+    SegWriter(SegOptions(kind=kind)).write(mask, tmp_path / "m.dcm", labels=LABELS, facts=FACTS)
     seg, report = dcmread(tmp_path / "m.dcm"), written(mask, tmp_path / "r.dcm", segmentation=kind)
     (study,) = report.CurrentRequestedProcedureEvidenceSequence
     evidence = {

@@ -8,7 +8,7 @@ import numpy as np
 import pydicom
 
 from dicom_series import make_series
-from voxgraft_plugins.dicom.reader import DicomReader
+from voxgraft_dicom.reader.reader import DicomReader
 
 HERE = Path(pydicom.__file__).parent / "data" / "test_files"
 

@@ -13,17 +13,17 @@ from scipy.ndimage import map_coordinates
 
 from dicom_masks import FACTS, LABELS
 from dicom_series import make_series
-from voxgraft.data.cases import ImageRef
-from voxgraft.data.regrid import resample_onto
-from voxgraft.discovery import Catalogue
+from voxgraft.components.catalogue import Catalogue
+from voxgraft.components.choice import choose
 from voxgraft.errors import BadImage, DataError
-from voxgraft.masks import read_mask
+from voxgraft.imaging.reference import ImageRef
+from voxgraft.imaging.regrid import resample_onto
+from voxgraft.imaging.volume import Item, Volume
+from voxgraft.labels.masks import read_mask
 from voxgraft.scoring.masks import CaseMasks
 from voxgraft.scoring.structures import Structure
-from voxgraft.slot import choose
-from voxgraft.volume import Item, Volume
-from voxgraft_plugins.dicom.config import DicomConfig
-from voxgraft_plugins.dicom.reader import DicomReader
+from voxgraft_dicom.reader.options import DicomOptions
+from voxgraft_dicom.reader.reader import DicomReader
 
 ARRAY = np.random.default_rng(0).integers(-900, 1100, (12, 10, 7)).astype(np.int16)
 STEPS = np.diag([0.7, 0.8, 2.5, 1.0])
@@ -41,7 +41,7 @@ def tilted(affine: Any, degrees: float, axis: int = 1) -> Any:
 
 
 def one(files: list[Path], **options: Any) -> Item:
-    (item,) = DicomReader(DicomConfig(**options)).scan(files)
+    (item,) = DicomReader(DicomOptions(**options)).scan(files)
     return item
 
 

@@ -14,8 +14,8 @@ from pydicom.uid import JPEG2000Lossless, RLELossless
 
 from dicom_series import make_enhanced, make_series
 from voxgraft.errors import BadImage
-from voxgraft.volume import Item, Volume
-from voxgraft_plugins.dicom.reader import DicomReader
+from voxgraft.imaging.volume import Item, Volume
+from voxgraft_dicom.reader.reader import DicomReader
 
 ARRAY = np.random.default_rng(0).integers(-900, 1100, (3, 7, 6, 5)).astype(np.int16)
 """(channel, i, j, k)"""

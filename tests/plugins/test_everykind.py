@@ -11,13 +11,14 @@ import numpy as np
 import pytest
 
 from voxgraft.batch.segment import segment
-from voxgraft.discovery import Catalogue, discover
+from voxgraft.components.catalogue import Catalogue
+from voxgraft.discovery import discover
 from voxgraft.hookspecs import KINDS
-from voxgraft.models import Resolver
-from voxgraft.progress import Progress
+from voxgraft.packages.references import Resolver
 from voxgraft.runs.engine import run_workflow
 from voxgraft.runs.run import Run
-from voxgraft.workflow import from_document
+from voxgraft.support.progress import Progress
+from voxgraft.workflow.workflow import from_document
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

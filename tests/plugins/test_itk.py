@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
-from voxgraft.data.cases import Labels
 from voxgraft.errors import BadImage, DataError
-from voxgraft.volume import Item, Volume
-from voxgraft_plugins.itk.config import ItkWriterConfig
+from voxgraft.imaging.structures import Labels
+from voxgraft.imaging.volume import Item, Volume
 from voxgraft_plugins.itk.metaimage import parse_metaimage
 from voxgraft_plugins.itk.minc import MincReader
 from voxgraft_plugins.itk.nrrd import parse_nrrd
+from voxgraft_plugins.itk.options import ItkWriterOptions
 from voxgraft_plugins.itk.reader import TextReader
 from voxgraft_plugins.itk.writer import MetaImageWriter, NrrdWriter
 
@@ -31,7 +31,7 @@ READERS: dict[str, Any] = {
     ".mhd": TextReader("metaimage", parse_metaimage),
     ".mnc": MincReader(),
 }
-WRITERS: dict[str, Any] = {".nrrd": NrrdWriter(ItkWriterConfig()), ".mha": MetaImageWriter(ItkWriterConfig())}
+WRITERS: dict[str, Any] = {".nrrd": NrrdWriter(ItkWriterOptions()), ".mha": MetaImageWriter(ItkWriterOptions())}
 LPS = np.diag([-1.0, -1.0, 1.0])
 
 

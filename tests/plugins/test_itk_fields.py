@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from voxgraft.errors import BadImage
-from voxgraft.volume import Item, Volume
+from voxgraft.imaging.volume import Item, Volume
 from voxgraft_plugins.itk.nrrd import parse_nrrd
 from voxgraft_plugins.itk.reader import TextReader
 

@@ -10,9 +10,9 @@ import pytest
 from pydantic import ValidationError
 
 from layout_folders import read, touch
-from voxgraft.discovery import Catalogue
+from voxgraft.components.catalogue import Catalogue
+from voxgraft.components.choice import choose
 from voxgraft.errors import DataError
-from voxgraft.slot import choose
 
 
 def decathlon(folder: Path, **changes: Any) -> Path:

@@ -9,9 +9,11 @@ from typing import Any
 import pytest
 
 from layout_folders import read, touch
-from voxgraft.data.cases import MaskRef, Region, Split
-from voxgraft.discovery import Catalogue
+from voxgraft.components.catalogue import Catalogue
+from voxgraft.datasets.cases import Split
 from voxgraft.errors import DataError
+from voxgraft.imaging.reference import MaskRef
+from voxgraft.imaging.structures import Region
 
 BRATS = {"background": 0, "whole tumor": [1, 2, 3], "tumor core": [2, 3], "enhancing": [3], "ignore": 4}
 

@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 
 from layout_folders import read, touch
-from voxgraft.data.cases import Dataset, Described
-from voxgraft.data.dataset import read_layout, without
-from voxgraft.reading import read as read_image
+from voxgraft.components.choice import choose
+from voxgraft.datasets.cases import Dataset, Described
+from voxgraft.datasets.dataset import read_layout, without
+from voxgraft.imaging.read import read as read_image
+from voxgraft.imaging.volume import Item
 from voxgraft.scoring.subgroups import read_facts
-from voxgraft.slot import choose
-from voxgraft.spelling import as_stored, composed
-from voxgraft.volume import Item
+from voxgraft.support.spelling import as_stored, composed
 
 FORMS = [("NFC", "NFD"), ("NFD", "NFC"), ("NFD", "NFD")]
 NAMES = ("Müller_0", "Müller_1")

@@ -11,10 +11,10 @@ from pydantic import ValidationError
 from torch import Tensor
 from torch.nn import functional
 
-from voxgraft.discovery import Catalogue
+from voxgraft.components.catalogue import Catalogue
+from voxgraft.components.choice import choose
 from voxgraft.errors import TrainingError
-from voxgraft.interfaces import Loss
-from voxgraft.slot import choose
+from voxgraft.training.loss import Loss
 
 NAMES = ("dice-ce", "dice", "cross-entropy")
 

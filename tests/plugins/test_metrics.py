@@ -14,15 +14,15 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from mask_pairs import blobs, noise, pair_of
-from voxgraft.data.cases import Labels
-from voxgraft.discovery import Catalogue
+from voxgraft.components.catalogue import Catalogue
+from voxgraft.components.choice import choose
 from voxgraft.errors import BrokenPlugin, DataError
-from voxgraft.interfaces import Metric
+from voxgraft.imaging.structures import Labels
+from voxgraft.imaging.volume import Volume
+from voxgraft.scoring.metric import Metric
 from voxgraft.scoring.pair import Counts, MaskPair
 from voxgraft.scoring.scores import score_case
 from voxgraft.scoring.surface import surface
-from voxgraft.slot import choose
-from voxgraft.volume import Volume
 
 DOCUMENT = (Path(__file__).parents[2] / "docs" / "metrics.md").read_text(encoding="utf-8")
 NAMES = (
@@ -249,13 +249,13 @@ class TestAMetricOfAnotherPlugin:
 
     def score(self, function: Any) -> float:
         from voxgraft import MetricSpec
-        from voxgraft.config import Config
-        from voxgraft.slot import Chosen
+        from voxgraft.components.choice import Selected
+        from voxgraft.components.options import Options
 
         card = MetricSpec(
-            name="odd", summary="", higher_is_better=True, config=lambda: Config, build=lambda _: function
+            name="odd", summary="", higher_is_better=True, options=lambda: Options, build=lambda _: function
         )
-        chosen = Chosen(card, Config(), "odd-plugin")
+        chosen = Selected(card, Options(), "odd-plugin")
         return score_case(self.volume, self.volume, Labels.of({"a": 1}), [chosen])["odd"]["a"]
 
     def test_a_failure_names_the_plugin(self) -> None:

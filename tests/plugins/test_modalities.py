@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from voxgraft.discovery import Catalogue
-from voxgraft.interfaces import Modality
-from voxgraft.slot import choose
-from voxgraft.train.augment import augment
+from voxgraft.components.catalogue import Catalogue
+from voxgraft.components.choice import choose
+from voxgraft.preprocessing.modality import Modality
+from voxgraft.training.augment import augment
 
 NAMES = ("ct", "mr", "image", "rgb")
 MEASURED = {"min": 0.0, "max": 200.0, "mean": 100.0, "std": 20.0, "p00_5": 50.0, "p50": 100.0, "p99_5": 150.0}

@@ -14,11 +14,11 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
-from voxgraft.data.cases import Labels
 from voxgraft.errors import BadImage, DataError
-from voxgraft.files import whole
-from voxgraft.volume import Item, Volume
-from voxgraft_plugins.nifti.config import NiftiWriterConfig
+from voxgraft.imaging.structures import Labels
+from voxgraft.imaging.volume import Item, Volume
+from voxgraft.support.files import atomic_write
+from voxgraft_plugins.nifti.options import NiftiWriterOptions
 from voxgraft_plugins.nifti.reader import NiftiReader
 from voxgraft_plugins.nifti.writer import NiftiWriter
 
@@ -42,8 +42,8 @@ def read(path: Path) -> Volume:
 
 
 def write(volume: Volume, path: Path, labels: Labels | None = None) -> Path:
-    with whole(path) as beside:  # as the engine has it written
-        NiftiWriter(NiftiWriterConfig()).write(volume, beside, labels=labels, facts={})
+    with atomic_write(path) as beside:  # as the engine has it written
+        NiftiWriter(NiftiWriterOptions()).write(volume, beside, labels=labels, facts={})
     return path
 
 
@@ -202,9 +202,13 @@ def test_colours_become_channels(tmp_path: Path) -> None:
 def test_a_file_cut_anywhere_is_refused_or_whole(tmp_path: Path, suffix: str) -> None:
     array = voxels((11, 12, 13))
     path = saved(tmp_path / f"a{suffix}", array)
-    whole, cut = path.read_bytes(), tmp_path / f"cut{suffix}"
-    for length in (*range(0, 600, 13), *range(600, len(whole) - 40, 97), *range(len(whole) - 40, len(whole))):
-        cut.write_bytes(whole[:length])
+    atomic_write, cut = path.read_bytes(), tmp_path / f"cut{suffix}"
+    for length in (
+        *range(0, 600, 13),
+        *range(600, len(atomic_write) - 40, 97),
+        *range(len(atomic_write) - 40, len(atomic_write)),
+    ):
+        cut.write_bytes(atomic_write[:length])
         item = scan(cut)
         if not item.errors:  # a few bytes of checksum may be missing from a scan's point of view, never from a read's
             with pytest.raises(BadImage, match="cut"):
@@ -215,11 +219,11 @@ def test_a_file_cut_anywhere_is_refused_or_whole(tmp_path: Path, suffix: str) ->
 def test_flipped_bits_in_a_gzip_stream_never_give_other_voxels(tmp_path: Path) -> None:
     array = voxels((11, 12, 13))
     path = saved(tmp_path / "a.nii.gz", array)
-    whole, random = path.read_bytes(), np.random.default_rng(1)
+    atomic_write, random = path.read_bytes(), np.random.default_rng(1)
     refused = 0
     for _ in range(150):
-        at, bit = int(random.integers(10, len(whole))), int(random.integers(8))
-        path.write_bytes(whole[:at] + bytes([whole[at] ^ 1 << bit]) + whole[at + 1 :])
+        at, bit = int(random.integers(10, len(atomic_write))), int(random.integers(8))
+        path.write_bytes(atomic_write[:at] + bytes([atomic_write[at] ^ 1 << bit]) + atomic_write[at + 1 :])
         try:
             np.testing.assert_array_equal(read(path).array, array)
         except BadImage:
@@ -229,10 +233,10 @@ def test_flipped_bits_in_a_gzip_stream_never_give_other_voxels(tmp_path: Path) -
 
 def test_random_headers_never_crash(tmp_path: Path) -> None:
     path, random = saved(tmp_path / "a.nii", voxels((5, 6, 7))), np.random.default_rng(2)
-    whole = path.read_bytes()
+    atomic_write = path.read_bytes()
     for _ in range(300):
         at = int(random.integers(0, 348))
-        path.write_bytes(whole[:at] + random.bytes(int(random.integers(1, 9))) + whole[at + 8 :])
+        path.write_bytes(atomic_write[:at] + random.bytes(int(random.integers(1, 9))) + atomic_write[at + 8 :])
         item = scan(path)
         assert np.isfinite(item.affine).all()
         if not item.errors:

@@ -16,8 +16,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from voxgraft.errors import BadImage
-from voxgraft.volume import Item, Volume
-from voxgraft_plugins.nifti.config import NiftiWriterConfig
+from voxgraft.imaging.volume import Item, Volume
+from voxgraft_plugins.nifti.options import NiftiWriterOptions
 from voxgraft_plugins.nifti.order import in_file_order
 from voxgraft_plugins.nifti.reader import NiftiReader
 from voxgraft_plugins.nifti.writer import NiftiWriter
@@ -181,7 +181,7 @@ def test_slanted_axes_are_read_with_a_warning(tmp_path: Path) -> None:
     assert codes(tmp_path / "a.nii") == ["sheared"]
     np.testing.assert_allclose(read(tmp_path / "a.nii").affine, slanted, atol=1e-5)
     back = tmp_path / "b.nii.gz"
-    NiftiWriter(NiftiWriterConfig()).write(read(tmp_path / "a.nii"), back, labels=None, facts={})
+    NiftiWriter(NiftiWriterOptions()).write(read(tmp_path / "a.nii"), back, labels=None, facts={})
     np.testing.assert_allclose(nib.load(back).affine, slanted, atol=1e-5)
 
 
@@ -275,7 +275,7 @@ def test_analyze_is_read_as_nibabel_reads_it_with_a_warning(tmp_path: Path) -> N
 @pytest.mark.parametrize("channels", [2, 3, 4])
 def test_colour_images_of_two_axes_stay_such(tmp_path: Path, channels: int) -> None:
     array, path = voxels((channels, 5, 6), np.uint8), tmp_path / "a.nii.gz"
-    NiftiWriter(NiftiWriterConfig()).write(Volume(array, OBLIQUE, dims=2), path, labels=None, facts={})
+    NiftiWriter(NiftiWriterOptions()).write(Volume(array, OBLIQUE, dims=2), path, labels=None, facts={})
     volume = read(path)
     assert (volume.dims, volume.shape, volume.channels) == (2, (5, 6), channels)
     np.testing.assert_array_equal(volume.array, array)
@@ -339,7 +339,7 @@ def test_every_order_in_memory_is_written_in_the_files_order(dtype: Any) -> None
 def test_large_masks_are_one_gzip_member_that_others_read(tmp_path: Path, level: int) -> None:
     mask = np.repeat(np.repeat(voxels((40, 50, 60), np.uint8), 6, axis=0), 5, axis=1)
     path = tmp_path / "a.nii.gz"
-    NiftiWriter(NiftiWriterConfig(level=level)).write(Volume(mask, OBLIQUE), path, labels=None, facts={})
+    NiftiWriter(NiftiWriterOptions(level=level)).write(Volume(mask, OBLIQUE), path, labels=None, facts={})
     np.testing.assert_array_equal(np.asanyarray(nib.load(path).dataobj), mask)
     np.testing.assert_array_equal(sitk.GetArrayFromImage(sitk.ReadImage(str(path))).T, mask)
     np.testing.assert_array_equal(read(path).array, mask)

@@ -13,12 +13,12 @@ import SimpleITK as sitk
 import tifffile
 from PIL import Image, PngImagePlugin
 
-from voxgraft.data.cases import Labels
-from voxgraft.discovery import Catalogue
+from voxgraft.components.catalogue import Catalogue
 from voxgraft.errors import BadImage, DataError
-from voxgraft.reading import scan as scan_path
-from voxgraft.volume import Item, Volume
-from voxgraft_plugins.pictures.config import PictureConfig, PngWriterConfig, TiffConfig, TiffWriterConfig
+from voxgraft.imaging.read import scan as scan_path
+from voxgraft.imaging.structures import Labels
+from voxgraft.imaging.volume import Item, Volume
+from voxgraft_plugins.pictures.options import PictureOptions, PngWriterOptions, TiffOptions, TiffWriterOptions
 from voxgraft_plugins.pictures.picture import PictureReader
 from voxgraft_plugins.pictures.place import dots
 from voxgraft_plugins.pictures.png import PngWriter
@@ -35,7 +35,7 @@ STACK = RANDOM.integers(0, 60000, (5, 20, 30)).astype(np.uint16)
 
 
 def reader(path: Path) -> Any:
-    return TiffReader(TiffConfig()) if path.suffix in (".tif", ".tiff") else PictureReader(PictureConfig())
+    return TiffReader(TiffOptions()) if path.suffix in (".tif", ".tiff") else PictureReader(PictureOptions())
 
 
 def scan(path: Path) -> Item:
@@ -214,10 +214,10 @@ def test_bombs_are_refused_from_their_headers(tmp_path: Path) -> None:
     (tmp_path / "a.png").write_bytes(stream.getvalue())
     assert "170 million pixels" in scan(tmp_path / "a.png").errors[0].message
     path = saved(tmp_path / "small.png", GREY)
-    assert "600" not in str(PictureReader(PictureConfig(pixels=600)).scan([path])[0].errors)
-    assert PictureReader(PictureConfig(pixels=599)).scan([path])[0].errors[0].code == "too-large"
+    assert "600" not in str(PictureReader(PictureOptions(pixels=600)).scan([path])[0].errors)
+    assert PictureReader(PictureOptions(pixels=599)).scan([path])[0].errors[0].code == "too-large"
     tifffile.imwrite(tmp_path / "a.tif", GREY)
-    assert "600 voxels" in TiffReader(TiffConfig(voxels=500)).scan([tmp_path / "a.tif"])[0].errors[0].message
+    assert "600 voxels" in TiffReader(TiffOptions(voxels=500)).scan([tmp_path / "a.tif"])[0].errors[0].message
     data = bytearray((tmp_path / "a.tif").read_bytes())
     with tifffile.TiffFile(tmp_path / "a.tif") as file:
         for name in ("ImageWidth", "ImageLength"):
@@ -338,10 +338,10 @@ def test_what_is_written_is_read_back_with_its_place(
     if dtype == np.int16:
         array -= 100
     volume = Volume(array, TURNED, dims=dims)
-    TiffWriter(TiffWriterConfig()).write(volume, tmp_path / "a.tif", labels=None, facts={})
+    TiffWriter(TiffWriterOptions()).write(volume, tmp_path / "a.tif", labels=None, facts={})
     paths = [tmp_path / "a.tif"]
     if dims == 2 and dtype != np.int16 and shape[0] != 5:
-        PngWriter(PngWriterConfig()).write(volume, tmp_path / "a.png", labels=None, facts={})
+        PngWriter(PngWriterOptions()).write(volume, tmp_path / "a.png", labels=None, facts={})
         paths.append(tmp_path / "a.png")
     for path in paths:
         back = read(path)
@@ -360,7 +360,7 @@ def test_what_a_png_cannot_hold_is_refused_and_leaves_no_file(tmp_path: Path) ->
     ]:
         with pytest.raises(DataError, match=r"a\.png"):
             volume = Volume(array, SCREEN, dims=dims)
-            PngWriter(PngWriterConfig()).write(volume, tmp_path / "a.png", labels=labels, facts={})
+            PngWriter(PngWriterOptions()).write(volume, tmp_path / "a.png", labels=labels, facts={})
     assert list(tmp_path.iterdir()) == []
 
 

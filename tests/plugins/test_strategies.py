@@ -11,24 +11,25 @@ from pydantic import ValidationError
 from torch import nn
 
 from strategy_trainer import Make, Trainer, batches, moved, network, state
-from voxgraft.discovery import Catalogue
+from voxgraft.components.catalogue import Catalogue
+from voxgraft.components.choice import choose
 from voxgraft.errors import TrainingError
-from voxgraft.model.network import build_network
-from voxgraft.model.transfer import Context, Row, TransferStrategy
-from voxgraft.slot import choose
-from voxgraft_plugins.transfer.config import (
-    BnOnlyConfig,
-    DeltaConfig,
-    FineTuneConfig,
-    FreezeConfig,
-    GradualConfig,
-    LayerDecayConfig,
-    LoraConfig,
-    LpFtConfig,
-)
+from voxgraft.networks.network import build_network
+from voxgraft.transfer.parameters import Row
+from voxgraft.transfer.strategy import Context, TransferStrategy
 from voxgraft_plugins.transfer.delta import Delta
 from voxgraft_plugins.transfer.lora import Lora
 from voxgraft_plugins.transfer.norms import BnOnly
+from voxgraft_plugins.transfer.options import (
+    BnOnlyOptions,
+    DeltaOptions,
+    FineTuneOptions,
+    FreezeOptions,
+    GradualOptions,
+    LayerDecayOptions,
+    LoraOptions,
+    LpFtOptions,
+)
 from voxgraft_plugins.transfer.stages import stage_of
 from voxgraft_plugins.transfer.strategies import FineTune, Freeze, LayerDecay
 from voxgraft_plugins.transfer.unfreezing import Gradual, LpFt
@@ -77,7 +78,7 @@ def check_thaw(make: Make) -> None:
 
 
 def freeze(**options: Any) -> Make:
-    return lambda: Freeze(FreezeConfig(**options))
+    return lambda: Freeze(FreezeOptions(**options))
 
 
 class WithoutEvaluation(Freeze):
@@ -134,7 +135,7 @@ def test_frozen_values_do_not_move() -> None:
 @pytest.mark.parametrize("sabotage", [WithoutEvaluation, Everything])
 def test_the_law_of_values_sees_sabotage(sabotage: type[Freeze]) -> None:
     with pytest.raises((AssertionError, RuntimeError)):
-        check_frozen_values(lambda: sabotage(FreezeConfig()))
+        check_frozen_values(lambda: sabotage(FreezeOptions()))
 
 
 @pytest.mark.parametrize("sabotage", [TinyRate, TransferStrategy])
@@ -151,12 +152,12 @@ def test_what_is_frozen_behaves_as_in_prediction() -> None:
 @pytest.mark.parametrize("sabotage", [WithoutEvaluation, WithoutStatistics, OnlyNorms])
 def test_the_law_of_behaviour_sees_sabotage(sabotage: type[Freeze]) -> None:
     with pytest.raises(AssertionError):
-        check_frozen_behaviour(lambda: sabotage(FreezeConfig()))
+        check_frozen_behaviour(lambda: sabotage(FreezeOptions()))
 
 
 def test_the_law_of_values_alone_would_not_do() -> None:
     """Switching statistics off keeps every value and still trains on features that prediction never sees."""
-    check_frozen_values(lambda: WithoutStatistics(FreezeConfig()))
+    check_frozen_values(lambda: WithoutStatistics(FreezeOptions()))
 
 
 def test_freezing_ends_when_it_should() -> None:
@@ -165,7 +166,7 @@ def test_freezing_ends_when_it_should() -> None:
 
 
 @pytest.mark.parametrize(
-    "sabotage", [freeze(), freeze(until="100%"), TransferStrategy, lambda: ForgetsModes(FreezeConfig(until=0.5))]
+    "sabotage", [freeze(), freeze(until="100%"), TransferStrategy, lambda: ForgetsModes(FreezeOptions(until=0.5))]
 )
 def test_the_law_of_thawing_sees_sabotage(sabotage: Make) -> None:
     with pytest.raises(AssertionError):
@@ -173,7 +174,7 @@ def test_the_law_of_thawing_sees_sabotage(sabotage: Make) -> None:
 
 
 def test_shallow_stages_alone_can_be_frozen() -> None:
-    trainer = Trainer(network(), Freeze(FreezeConfig(stages=2)))
+    trainer = Trainer(network(), Freeze(FreezeOptions(stages=2)))
     before = state(trainer.net, "encoder.")
     trainer.fit(3, 3)
     names = moved(before, trainer.net)
@@ -185,7 +186,7 @@ def test_shallow_stages_alone_can_be_frozen() -> None:
 
 
 def test_a_frozen_parameter_has_no_gradient_and_keeps_its_place_in_the_optimiser() -> None:
-    trainer = Trainer(network(), Freeze(FreezeConfig(until="50%")))
+    trainer = Trainer(network(), Freeze(FreezeOptions(until="50%")))
     registered = {name for group in trainer.optimiser.param_groups for name in group["names"]}
     assert registered == {name for name, _ in trainer.net.named_parameters()}
     trainer.fit(1, 4)
@@ -193,7 +194,7 @@ def test_a_frozen_parameter_has_no_gradient_and_keeps_its_place_in_the_optimiser
     assert all(trainer.rows[name].train for name in registered), "it is trained later: the table says so"
     assert not any(
         row.train
-        for name, row in Trainer(network(), Freeze(FreezeConfig())).rows.items()
+        for name, row in Trainer(network(), Freeze(FreezeOptions())).rows.items()
         if name.startswith("encoder.")
     )
 
@@ -201,10 +202,10 @@ def test_a_frozen_parameter_has_no_gradient_and_keeps_its_place_in_the_optimiser
 @pytest.mark.parametrize("first", [1, 2, 3])
 def test_a_resumed_training_freezes_and_thaws_alike(first: int) -> None:
     """The strategy keeps nothing: what it does follows from the progress."""
-    straight = Trainer(network(), Freeze(FreezeConfig(until="50%")), use="sgd").fit(4, 4)
-    broken = Trainer(network(), Freeze(FreezeConfig(until="50%")), use="sgd").fit(first, 4)
+    straight = Trainer(network(), Freeze(FreezeOptions(until="50%")), use="sgd").fit(4, 4)
+    broken = Trainer(network(), Freeze(FreezeOptions(until="50%")), use="sgd").fit(first, 4)
     torch.manual_seed(0)
-    resumed = Trainer(network(), Freeze(FreezeConfig(until="50%")), use="sgd")
+    resumed = Trainer(network(), Freeze(FreezeOptions(until="50%")), use="sgd")
     resumed.net.load_state_dict(broken.net.state_dict())
     resumed.optimiser.load_state_dict(broken.optimiser.state_dict())
     resumed.stack.load_state_dict(broken.stack.state_dict())
@@ -216,7 +217,7 @@ def test_a_resumed_training_freezes_and_thaws_alike(first: int) -> None:
 
 @pytest.mark.parametrize("order", [(0, 1), (1, 0)])
 def test_thawing_leaves_alone_what_another_strategy_holds(order: tuple[int, int]) -> None:
-    pair = (Freeze(FreezeConfig(until="50%")), FineTune(FineTuneConfig(from_stage=2)))
+    pair = (Freeze(FreezeOptions(until="50%")), FineTune(FineTuneOptions(from_stage=2)))
     trainer = Trainer(network(), *(pair[place] for place in order))
     before = state(trainer.net, "encoder.")
     trainer.fit(2, 4)
@@ -257,7 +258,7 @@ def check_realised_rates(make: Make, decay: float = 0.75) -> None:
 
 
 def decays(decay: float) -> Make:
-    return lambda: LayerDecay(LayerDecayConfig(decay=decay))
+    return lambda: LayerDecay(LayerDecayOptions(decay=decay))
 
 
 class ScalesNobodyReads(LayerDecay):
@@ -278,21 +279,21 @@ class OneLayer(LayerDecay):
 @pytest.mark.parametrize("check", [check_rates, check_realised_rates])
 def test_rates_fall_with_the_distance_from_the_decoder(check: Callable[[Make], None]) -> None:
     check(decays(0.75))
-    sabotaged = [lambda kind=kind: kind(LayerDecayConfig(decay=0.75)) for kind in (ScalesNobodyReads, OneLayer)]
-    for wrong in (*sabotaged, TransferStrategy, decays(1.0), decays(0.5), lambda: FineTune(FineTuneConfig())):
+    sabotaged = [lambda kind=kind: kind(LayerDecayOptions(decay=0.75)) for kind in (ScalesNobodyReads, OneLayer)]
+    for wrong in (*sabotaged, TransferStrategy, decays(1.0), decays(0.5), lambda: FineTune(FineTuneOptions())):
         with pytest.raises(AssertionError):
             check(wrong)
 
 
 def test_parameters_that_were_not_pretrained_learn_at_the_full_rate() -> None:
-    for strategy in (LayerDecay(LayerDecayConfig()), FineTune(FineTuneConfig())):
+    for strategy in (LayerDecay(LayerDecayOptions()), FineTune(FineTuneOptions())):
         trainer = Trainer(network(), strategy, lr=1e-3, pretrained=frozenset({"encoder.stem.weight"}))
         slow = {name for name, row in trainer.rows.items() if row.lr < 1e-3}
         assert slow == {"encoder.stem.weight"}
 
 
 def fine_tune(kind: type[FineTune] = FineTune, **options: Any) -> Make:
-    return lambda: kind(FineTuneConfig(**options))
+    return lambda: kind(FineTuneOptions(**options))
 
 
 def check_fine_tune(make: Make) -> None:
@@ -351,7 +352,7 @@ def test_fine_tuning_slows_the_encoder_and_holds_shallow_stages() -> None:
 
 def test_keep_norm_holds_statistics_and_lets_weights_learn() -> None:
     for keep in (True, False):
-        trainer = Trainer(network(), FineTune(FineTuneConfig(keep_norm=keep)))
+        trainer = Trainer(network(), FineTune(FineTuneOptions(keep_norm=keep)))
         before = state(trainer.net)
         trainer.fit(2, 2)
         names = moved(before, trainer.net)
@@ -362,9 +363,9 @@ def test_keep_norm_holds_statistics_and_lets_weights_learn() -> None:
 
 def test_strategies_stack() -> None:
     stack = (
-        Freeze(FreezeConfig(until="50%")),
-        LayerDecay(LayerDecayConfig()),
-        FineTune(FineTuneConfig(encoder_lr=0.5)),
+        Freeze(FreezeOptions(until="50%")),
+        LayerDecay(LayerDecayOptions()),
+        FineTune(FineTuneOptions(encoder_lr=0.5)),
     )
     trainer = Trainer(network(), *stack, lr=1e-3)
     assert trainer.rows["encoder.stem.weight"].lr == pytest.approx(1e-3 * 0.75**3 * 0.5)
@@ -413,8 +414,8 @@ def test_a_built_strategy_is_made_anew_for_each_training(catalogue: Catalogue) -
 @pytest.mark.parametrize(
     ("strategy", "said"),
     [
-        (Freeze(FreezeConfig(stages=4)), "freeze.stages is 4, but the encoder has 3 stages"),
-        (FineTune(FineTuneConfig(from_stage=9)), "fine-tune.from_stage is 9, but the encoder has 3 stages"),
+        (Freeze(FreezeOptions(stages=4)), "freeze.stages is 4, but the encoder has 3 stages"),
+        (FineTune(FineTuneOptions(from_stage=9)), "fine-tune.from_stage is 9, but the encoder has 3 stages"),
     ],
 )
 def test_stages_that_are_not_there_are_refused(strategy: TransferStrategy, said: str) -> None:
@@ -436,29 +437,29 @@ def test_an_encoder_without_stages_is_refused() -> None:
     net = network()
     net.encoder.stages = []
     with pytest.raises(TrainingError, match="the encoder Stages does not name its stages"):
-        Trainer(net, LayerDecay(LayerDecayConfig()))
+        Trainer(net, LayerDecay(LayerDecayOptions()))
 
 
 @pytest.mark.parametrize("value", ["20", "0%", "150%", "half", "nan%", 0, 20, -0.1, True, [0.2]])
 def test_a_share_that_is_none_is_refused(value: Any) -> None:
     with pytest.raises(ValidationError, match=r"no share of the budget: write it as '20%' or 0\.2"):
-        FreezeConfig(until=value)
+        FreezeOptions(until=value)
 
 
 def test_a_share_may_be_written_either_way() -> None:
-    assert FreezeConfig(until=" 20% ").until == pytest.approx(0.2) == FreezeConfig(until=0.2).until
-    written = FreezeConfig(until="12.5%", stages=2)
-    assert FreezeConfig.model_validate(written.model_dump(mode="json")) == written
+    assert FreezeOptions(until=" 20% ").until == pytest.approx(0.2) == FreezeOptions(until=0.2).until
+    written = FreezeOptions(until="12.5%", stages=2)
+    assert FreezeOptions.model_validate(written.model_dump(mode="json")) == written
 
 
 @pytest.mark.parametrize(
     "strategy",
     [
-        Freeze(FreezeConfig()),
-        Freeze(FreezeConfig(stages=2)),
-        FineTune(FineTuneConfig(from_stage=2)),
-        LpFt(LpFtConfig(probe=0.9)),
-        Gradual(GradualConfig(at=(0.9,))),
+        Freeze(FreezeOptions()),
+        Freeze(FreezeOptions(stages=2)),
+        FineTune(FineTuneOptions(from_stage=2)),
+        LpFt(LpFtOptions(probe=0.9)),
+        Gradual(GradualOptions(at=(0.9,))),
     ],
     ids=lambda one: one.name,
 )
@@ -478,14 +479,14 @@ def test_what_was_not_loaded_is_not_held_at_random_values(strategy: TransferStra
 @pytest.mark.parametrize(
     "strategy",
     [
-        Freeze(FreezeConfig()),
-        Freeze(FreezeConfig(stages=2)),
-        FineTune(FineTuneConfig(from_stage=2)),
-        FineTune(FineTuneConfig(keep_norm=True)),
-        LpFt(LpFtConfig(probe=0.9)),
-        Gradual(GradualConfig(at=(0.9,))),
-        BnOnly(BnOnlyConfig(statistics="keep")),
-        Lora(LoraConfig()),
+        Freeze(FreezeOptions()),
+        Freeze(FreezeOptions(stages=2)),
+        FineTune(FineTuneOptions(from_stage=2)),
+        FineTune(FineTuneOptions(keep_norm=True)),
+        LpFt(LpFtOptions(probe=0.9)),
+        Gradual(GradualOptions(at=(0.9,))),
+        BnOnly(BnOnlyOptions(statistics="keep")),
+        Lora(LoraOptions()),
     ],
     ids=lambda one: f"{one.name}",
 )
@@ -504,7 +505,7 @@ def test_statistics_that_were_not_loaded_follow_the_images(strategy: TransferStr
 def test_strategies_that_need_statistics_refuse_weights_without_them() -> None:
     net = network()
     bare = frozenset(name for name, _ in net.named_parameters() if name.startswith("encoder."))
-    for strategy in (Freeze(FreezeConfig(cache=True)), Delta(DeltaConfig())):
+    for strategy in (Freeze(FreezeOptions(cache=True)), Delta(DeltaOptions())):
         with pytest.raises(TrainingError, match="statistics"):
             strategy.prepare(Context(net, bare))
 
@@ -512,4 +513,4 @@ def test_strategies_that_need_statistics_refuse_weights_without_them() -> None:
 def test_maps_that_learn_are_not_kept() -> None:
     net = network()
     with pytest.raises(TrainingError, match="10 of its parameters are not in the weights and learn"):
-        Freeze(FreezeConfig(cache=True)).prepare(Context(net, frozenset({"encoder.stem.weight", "encoder.stem.bias"})))
+        Freeze(FreezeOptions(cache=True)).prepare(Context(net, frozenset({"encoder.stem.weight", "encoder.stem.bias"})))

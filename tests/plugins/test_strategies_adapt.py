@@ -13,27 +13,28 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from strategy_trainer import Make, Trainer, batches, moved, network, state
-from voxgraft.data.plan import Plan
-from voxgraft.discovery import Catalogue
+from voxgraft.components.catalogue import Catalogue
+from voxgraft.components.choice import choose
 from voxgraft.errors import TrainingError
-from voxgraft.model.network import SegmentationNetwork, build_network
-from voxgraft.model.transfer import Context, Row, TransferStrategy
-from voxgraft.slot import choose
+from voxgraft.networks.network import SegmentationNetwork, build_network
+from voxgraft.preprocessing.plan import Plan
+from voxgraft.transfer.parameters import Row
+from voxgraft.transfer.strategy import Context, TransferStrategy
 from voxgraft_plugins.transfer import lora as lora_room
-from voxgraft_plugins.transfer.config import (
-    BnOnlyConfig,
-    ChannelDropoutConfig,
-    FineTuneConfig,
-    FreezeConfig,
-    InitConfig,
-    L2SPConfig,
-    LoraConfig,
-    PruneConfig,
-)
 from voxgraft_plugins.transfer.fresh import Init
 from voxgraft_plugins.transfer.lora import Lora, LowRank
 from voxgraft_plugins.transfer.missing import ChannelDropout
 from voxgraft_plugins.transfer.norms import BnOnly
+from voxgraft_plugins.transfer.options import (
+    BnOnlyOptions,
+    ChannelDropoutOptions,
+    FineTuneOptions,
+    FreezeOptions,
+    InitOptions,
+    L2SPOptions,
+    LoraOptions,
+    PruneOptions,
+)
 from voxgraft_plugins.transfer.pruning import Prune
 from voxgraft_plugins.transfer.start import L2SP
 from voxgraft_plugins.transfer.strategies import FineTune, Freeze
@@ -45,7 +46,7 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def lora(kind: type[Lora] = Lora, **options: Any) -> Make:
-    return lambda: kind(LoraConfig(**options))
+    return lambda: kind(LoraOptions(**options))
 
 
 def check_lora(make: Make, r: int = 4) -> None:
@@ -177,7 +178,7 @@ def test_a_real_encoder_is_adapted_and_merged(catalogue: Catalogue) -> None:
             m for m in net.encoder.modules() if isinstance(m, (nn.Conv2d, nn.Linear)) and getattr(m, "groups", 1) == 1
         ]
         names = sorted(net.state_dict())
-        strategy = Lora(LoraConfig(r=2))
+        strategy = Lora(LoraOptions(r=2))
         context = Context(net, frozenset(name for name, _ in net.named_parameters() if name.startswith("encoder.")))
         strategy.prepare(context)
         factors = [module for module in net.encoder.modules() if isinstance(module, LowRank)]
@@ -194,14 +195,14 @@ def test_a_real_encoder_is_adapted_and_merged(catalogue: Catalogue) -> None:
 
 def test_an_encoder_without_dense_layers_is_refused() -> None:
     with pytest.raises(TrainingError, match="lora finds no pretrained dense layer"):
-        Trainer(network(), Lora(LoraConfig()), pretrained=frozenset({"encoder.stem_norm.weight"}))
+        Trainer(network(), Lora(LoraOptions()), pretrained=frozenset({"encoder.stem_norm.weight"}))
 
 
 # ------------------------------------------------------------------------------------------------------------ prune
 
 
 def prune(kind: type[Prune] = Prune, **options: Any) -> Make:
-    return lambda: kind(PruneConfig.model_validate({"amount": 0.3, "at": 0.5, **options}))
+    return lambda: kind(PruneOptions.model_validate({"amount": 0.3, "at": 0.5, **options}))
 
 
 def weights_of(net: nn.Module) -> dict[str, Tensor]:
@@ -266,7 +267,7 @@ def test_the_smallest_weights_are_pruned_and_stay_so() -> None:
 
 def test_layers_and_parts_can_be_pruned_by_themselves() -> None:
     net = network()
-    trainer = Trainer(net, Prune(PruneConfig(amount=0.25, at=0.0, by="layer", part="encoder")))
+    trainer = Trainer(net, Prune(PruneOptions(amount=0.25, at=0.0, by="layer", part="encoder")))
     trainer.fit(1, 1)
     for name, weight in weights_of(net).items():
         assert int((weight == 0).sum()) == (round(0.25 * weight.numel()) if name.startswith("encoder.") else 0)
@@ -275,7 +276,7 @@ def test_layers_and_parts_can_be_pruned_by_themselves() -> None:
 @pytest.mark.parametrize("first", [True, False])
 def test_what_is_pruned_stays_so_whatever_else_moves_weights_after_a_step(first: bool) -> None:
     """The pull of l2-sp past the optimiser moves zeros too: no step may be made with them."""
-    both = [Prune(PruneConfig(amount=0.3, at=0.25)), L2SP(L2SPConfig(alpha=1.0, decoupled=True))]
+    both = [Prune(PruneOptions(amount=0.3, at=0.25)), L2SP(L2SPOptions(alpha=1.0, decoupled=True))]
     trainer = Trainer(network(), *(both if first else both[::-1]))
     seen: list[int] = []
     forward = trainer.net.register_forward_pre_hook(
@@ -287,31 +288,31 @@ def test_what_is_pruned_stays_so_whatever_else_moves_weights_after_a_step(first:
     assert seen == [0, *[round(0.3 * count)] * 3]
 
 
-@pytest.mark.parametrize("also", [Freeze(FreezeConfig(stages=2)), FineTune(FineTuneConfig(from_stage=1))])
+@pytest.mark.parametrize("also", [Freeze(FreezeOptions(stages=2)), FineTune(FineTuneOptions(from_stage=1))])
 def test_what_is_not_trained_is_not_pruned(also: TransferStrategy) -> None:
     """The parameter table says that it stays as it was loaded."""
     net = network()
     before = weights_of(deepcopy(net))
-    trainer = Trainer(net, Prune(PruneConfig(amount=0.3, at=0.25)), also).fit(4, 4)
+    trainer = Trainer(net, Prune(PruneOptions(amount=0.3, at=0.25)), also).fit(4, 4)
     fixed = {name for name in before if not trainer.rows[name].train}
     assert fixed and all(torch.equal(weights_of(net)[name], before[name]) for name in fixed)
     count = sum(weight.numel() for name, weight in before.items() if name not in fixed)
     assert sum(int((weight == 0).sum()) for weight in weights_of(net).values()) == round(0.3 * count)
-    early = Trainer(network(), Prune(PruneConfig(at=0.9)), Freeze(FreezeConfig(stages=2))).fit(1, 4)
+    early = Trainer(network(), Prune(PruneOptions(at=0.9)), Freeze(FreezeOptions(stages=2))).fit(1, 4)
     kept = early.stack.export(early.context, deepcopy(early.net))
     assert torch.equal(weights_of(kept)["encoder.stem.weight"], before["encoder.stem.weight"])
 
 
 def test_where_nothing_is_trained_nothing_can_be_pruned() -> None:
-    trainer = Trainer(network(), Prune(PruneConfig(part="encoder")), BnOnly(BnOnlyConfig()))
+    trainer = Trainer(network(), Prune(PruneOptions(part="encoder")), BnOnly(BnOnlyOptions()))
     with pytest.raises(TrainingError, match="prune finds no weights that are trained in the encoder"):
         trainer.fit(1, 4)
 
 
 def test_masks_are_kept_with_the_state() -> None:
-    trainer = Trainer(network(), Prune(PruneConfig(at=0.0)))
+    trainer = Trainer(network(), Prune(PruneOptions(at=0.0)))
     trainer.fit(1, 2)
-    other = Trainer(network(), Prune(PruneConfig(at=0.0)))
+    other = Trainer(network(), Prune(PruneOptions(at=0.0)))
     other.stack.load_state_dict(trainer.stack.state_dict())
     other.fit(1, 2, first=1)
     for name, weight in weights_of(other.net).items():
@@ -319,7 +320,7 @@ def test_masks_are_kept_with_the_state() -> None:
 
 
 def test_a_training_that_ended_early_is_pruned_when_it_is_kept() -> None:
-    trainer = Trainer(network(), Prune(PruneConfig(amount=0.5, at=0.9))).fit(2, 4)
+    trainer = Trainer(network(), Prune(PruneOptions(amount=0.5, at=0.9))).fit(2, 4)
     kept = trainer.stack.export(trainer.context, trainer.net)
     everything = torch.cat([weight.flatten() for weight in weights_of(kept).values()])
     assert int((everything == 0).sum()) == round(0.5 * everything.numel())
@@ -364,7 +365,7 @@ def check_init(make: Make, scheme: str) -> None:
 
 
 def init(kind: type[Init] = Init, **options: Any) -> Make:
-    return lambda: kind(InitConfig(**options))
+    return lambda: kind(InitOptions(**options))
 
 
 class Everywhere(Init):
@@ -386,7 +387,7 @@ def test_new_layers_are_drawn_and_loaded_ones_are_not() -> None:
 def test_drawing_leaves_low_rank_factors_alone() -> None:
     """In whatever order the two stand."""
     for order in ((0, 1), (1, 0)):
-        pair = (Lora(LoraConfig()), Init(InitConfig()))
+        pair = (Lora(LoraOptions()), Init(InitOptions()))
         net = network()
         plain = deepcopy(net.encoder).eval()
         Trainer(net, *(pair[place] for place in order))
@@ -448,7 +449,7 @@ def check_channel_dropout(make: Make, p: float = 0.5) -> None:
 
 
 def channel_dropout(kind: type[ChannelDropout] = ChannelDropout, **options: Any) -> Make:
-    return lambda: kind(ChannelDropoutConfig.model_validate({"p": 0.5, **options}))
+    return lambda: kind(ChannelDropoutOptions.model_validate({"p": 0.5, **options}))
 
 
 class Scales(ChannelDropout):
@@ -486,10 +487,10 @@ def test_optional_channels_are_left_out_at_random_and_never_all() -> None:
 
 
 def test_channels_may_be_named_and_must_exist() -> None:
-    went = dropped(ChannelDropout(ChannelDropoutConfig(channels=("t2",))), torch.randn(8, 4, 4, 4), ())
+    went = dropped(ChannelDropout(ChannelDropoutOptions(channels=("t2",))), torch.randn(8, 4, 4, 4), ())
     assert went[:, :, 1].any() and not went[:, :, [0, 2, 3]].any()
     with pytest.raises(TrainingError, match=r"names 'pet'; the channels are t1, t2, flair, t1c"):
-        ChannelDropout(ChannelDropoutConfig(channels=("pet",))).prepare(Context(network(), plan=plan()))
+        ChannelDropout(ChannelDropoutOptions(channels=("pet",))).prepare(Context(network(), plan=plan()))
     for lacking in (plan(optional=()), plan(("t1",), ("t1",))):
         with pytest.raises(TrainingError, match=r"finds no channel that a scan may lack; mark one in data\.channels"):
-            ChannelDropout(ChannelDropoutConfig()).prepare(Context(network(), plan=lacking))
+            ChannelDropout(ChannelDropoutOptions()).prepare(Context(network(), plan=lacking))

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from voxgraft.discovery import Catalogue
+from voxgraft.components.catalogue import Catalogue
 from voxgraft.errors import UsageError
-from voxgraft.workflow import from_document
+from voxgraft.workflow.workflow import from_document
 from voxgraft_plugins.teaching import CARDS as TEACHING
 from voxgraft_plugins.transfer import CARDS
 
@@ -42,7 +42,7 @@ def refused(catalogue: Catalogue, options: dict[str, Any]) -> str:
 def fields(catalogue: Catalogue) -> list[tuple[str, str]]:
     cards = {card.name: card for _, card in catalogue.of("strategy")}
     names = [name for name, *_ in (*CARDS, *TEACHING)]
-    return [(name, field) for name in names for field in dict(cards[name].config().model_fields)]
+    return [(name, field) for name in names for field in dict(cards[name].options().model_fields)]
 
 
 def test_what_is_no_number_or_beyond_all_measure_is_refused(catalogue: Catalogue) -> None:

@@ -14,15 +14,15 @@ from lightning_fabric import Fabric
 from torch import Tensor
 
 from strategy_jobs import job, plan, squares
-from voxgraft.discovery import Catalogue
-from voxgraft.model.network import SegmentationNetwork
-from voxgraft.model.transfer import Context, TransferStrategy
-from voxgraft.slot import choose
-from voxgraft.train import loop
-from voxgraft.train.batches import Unlabelled
+from voxgraft.components.catalogue import Catalogue
+from voxgraft.components.choice import choose
+from voxgraft.networks.network import SegmentationNetwork
+from voxgraft.training import loop
+from voxgraft.training.batches import Unlabelled
+from voxgraft.transfer.strategy import Context, TransferStrategy
 from voxgraft_plugins.teaching.averaging import MeanTeacher
-from voxgraft_plugins.teaching.config import MeanTeacherConfig
-from voxgraft_plugins.transfer.config import PruneConfig
+from voxgraft_plugins.teaching.options import MeanTeacherOptions
+from voxgraft_plugins.transfer.options import PruneOptions
 from voxgraft_plugins.transfer.pruning import Prune
 
 CPU: dict[str, Any] = {"accelerator": "cpu", "devices": 1}
@@ -144,8 +144,8 @@ class LastTeacher(TransferStrategy):
 
 
 def test_the_laws_see_sabotage(tmp_path: Path) -> None:
-    late = PruneConfig.model_validate({"at": 0.6})
-    teacher = MeanTeacherConfig(keep="teacher")
+    late = PruneOptions.model_validate({"at": 0.6})
+    teacher = MeanTeacherOptions(keep="teacher")
     disturbed: list[Make] = [
         lambda: [ChoosesWhenLookedAt(late)],
         lambda: [GivesItselfAway(teacher), Prune(late)],

@@ -11,10 +11,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from strategy_trainer import Make, Trainer, batches, network
-from voxgraft.model.network import SegmentationNetwork
-from voxgraft.model.transfer import Context, Row, TransferStrategy
-from voxgraft_plugins.transfer.config import ClipConfig, DeltaConfig, FreezeConfig, L2SPConfig
+from voxgraft.networks.network import SegmentationNetwork
+from voxgraft.transfer.parameters import Row
+from voxgraft.transfer.strategy import Context, TransferStrategy
 from voxgraft_plugins.transfer.delta import Delta
+from voxgraft_plugins.transfer.options import ClipOptions, DeltaOptions, FreezeOptions, L2SPOptions
 from voxgraft_plugins.transfer.start import L2SP, Clip
 from voxgraft_plugins.transfer.strategies import Freeze
 
@@ -35,7 +36,7 @@ def perturb(net: nn.Module, size: float = 0.01) -> dict[str, Tensor]:
 
 
 def l2_sp(kind: type[L2SP] = L2SP, **options: Any) -> Make:
-    return lambda: kind(L2SPConfig.model_validate({"alpha": 0.3, "beta": 0.07, **options}))
+    return lambda: kind(L2SPOptions.model_validate({"alpha": 0.3, "beta": 0.07, **options}))
 
 
 def check_l2_sp(make: Make) -> None:
@@ -98,7 +99,7 @@ def test_the_penalty_pulls_to_the_start_and_new_weights_to_zero() -> None:
 
 
 def test_what_does_not_learn_is_not_pulled() -> None:
-    trainer = Trainer(network(), L2SP(L2SPConfig()))
+    trainer = Trainer(network(), L2SP(L2SPOptions()))
     for name, parameter in trainer.net.named_parameters():
         parameter.requires_grad_(not name.startswith("encoder."))
     assert set(trainer.stack.losses(trainer.context, {}, trainer.net(batches(1)[0][0]))) == {"l2_new"}
@@ -138,7 +139,7 @@ def test_the_decoupled_pull_follows_the_rate() -> None:
 
 
 def clip(kind: type[Clip] = Clip, c: float = 1e-3) -> Make:
-    return lambda: kind(ClipConfig(c=c))
+    return lambda: kind(ClipOptions(c=c))
 
 
 def check_clip(make: Make, c: float = 1e-3) -> None:
@@ -191,7 +192,7 @@ def test_pretrained_parameters_stay_within_the_bound() -> None:
 
 
 def delta(kind: type[Delta] = Delta, **options: Any) -> Make:
-    return lambda: kind(DeltaConfig.model_validate({"weight": 0.5, **options}))
+    return lambda: kind(DeltaOptions.model_validate({"weight": 0.5, **options}))
 
 
 def check_delta(make: Make) -> None:
@@ -237,7 +238,7 @@ def test_the_distance_of_maps_is_what_is_said() -> None:
 
 def test_measured_channels_weigh_by_what_putting_them_out_costs() -> None:
     """To first order: what the gradient of the cross-entropy says; 1 on average; kept with the state."""
-    trainer = Trainer(network(), Delta(DeltaConfig(channels="measured", measure=0.5)))
+    trainer = Trainer(network(), Delta(DeltaOptions(channels="measured", measure=0.5)))
     net, (image, target) = trainer.net, batches(1)[0]
     trainer.mode()
     output = net(image)
@@ -251,7 +252,7 @@ def test_measured_channels_weigh_by_what_putting_them_out_costs() -> None:
     trainer.context.progress = 0.5
     trainer.stack.before_step(trainer.context)
     assert all(float(one.mean()) == pytest.approx(1.0) for one in strategy._attention)
-    again = Delta(DeltaConfig(channels="measured", measure=0.5))
+    again = Delta(DeltaOptions(channels="measured", measure=0.5))
     other = network()
     again.prepare(Context(other, frozenset(other.state_dict())))
     again.load_state_dict(strategy.state_dict())
@@ -261,8 +262,8 @@ def test_measured_channels_weigh_by_what_putting_them_out_costs() -> None:
 @pytest.mark.parametrize("first", [True, False])
 def test_channels_are_measured_once_the_encoder_learns(first: bool) -> None:
     """Not while it is frozen, nor for less long than without freezing; a map that never learns counts as it did."""
-    measured = Delta(DeltaConfig(channels="measured", measure=0.25))
-    late = Freeze(FreezeConfig(until=0.5))
+    measured = Delta(DeltaOptions(channels="measured", measure=0.25))
+    late = Freeze(FreezeOptions(until=0.5))
     trainer = Trainer(network(), *([measured, late] if first else [late, measured]))
     trainer.fit(4, 8)
     assert not measured._gains and not measured._attention
@@ -270,8 +271,8 @@ def test_channels_are_measured_once_the_encoder_learns(first: bool) -> None:
     assert measured._gains and not measured._attention
     trainer.fit(1, 8, first=6)
     assert all(bool(one.any()) and float(one.mean()) == pytest.approx(1.0) for one in measured._attention)
-    shallow = Delta(DeltaConfig(channels="measured", measure=0.25))
-    Trainer(network(), shallow, Freeze(FreezeConfig(stages=1))).fit(3, 4)
+    shallow = Delta(DeltaOptions(channels="measured", measure=0.25))
+    Trainer(network(), shallow, Freeze(FreezeOptions(stages=1))).fit(3, 4)
     assert torch.equal(shallow._attention[0], torch.ones(8, dtype=torch.float64))
     assert not torch.equal(shallow._attention[1], torch.ones(8, dtype=torch.float64))
 
@@ -281,7 +282,7 @@ def test_voxels_that_are_left_out_do_not_measure_channels() -> None:
     for regions in (False, True):
         gains = []
         for other in (0, 1):
-            trainer = Trainer(network(), Delta(DeltaConfig(channels="measured")))
+            trainer = Trainer(network(), Delta(DeltaOptions(channels="measured")))
             image, target = batches(1)[0]
             counted = torch.ones_like(target, dtype=torch.bool)
             counted[:, :8] = False

@@ -17,15 +17,17 @@ from torch import Tensor, nn
 
 from strategy_jobs import job
 from strategy_trainer import Stages, Sum, Trainer, batches, network
-from voxgraft.discovery import Catalogue
+from voxgraft.components.catalogue import Catalogue
+from voxgraft.components.choice import choose
 from voxgraft.errors import TrainingError
-from voxgraft.model.network import SegmentationNetwork
-from voxgraft.model.transfer import Context, Row, Stack, TransferStrategy
-from voxgraft.slot import choose
-from voxgraft.train import loop
+from voxgraft.networks.network import SegmentationNetwork
+from voxgraft.training import loop
+from voxgraft.transfer.parameters import Row
+from voxgraft.transfer.stack import Stack
+from voxgraft.transfer.strategy import Context, TransferStrategy
 from voxgraft_plugins.teaching import CARDS as TEACHING
 from voxgraft_plugins.transfer import CARDS
-from voxgraft_plugins.transfer.config import FreezeConfig, L2SPConfig
+from voxgraft_plugins.transfer.options import FreezeOptions, L2SPOptions
 from voxgraft_plugins.transfer.start import L2SP
 from voxgraft_plugins.transfer.strategies import Freeze
 
@@ -150,7 +152,7 @@ class Counts(TransferStrategy):
 
 
 def test_the_law_of_resuming_sees_sabotage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for place, sabotage in enumerate((lambda: [StartsFromHere(L2SPConfig(alpha=10.0))], lambda: [Counts()])):
+    for place, sabotage in enumerate((lambda: [StartsFromHere(L2SPOptions(alpha=10.0))], lambda: [Counts()])):
         with monkeypatch.context() as patch, pytest.raises(AssertionError):
             check_resume(tmp_path / str(place), sabotage, patch)
 
@@ -234,7 +236,7 @@ def check_cache(folder: Path, kind: type[Freeze] = Freeze) -> list[int]:
         seen: list[int] = []
         work = job(
             folder / str(memory),
-            [kind(FreezeConfig(cache=True, crops=2, memory=memory))],
+            [kind(FreezeOptions(cache=True, crops=2, memory=memory))],
             budget="12 steps",
             optimiser={"use": "sgd", "lr": 1e-2, "momentum": 0.9},
         )
@@ -292,7 +294,7 @@ def test_kept_features_do_not_depend_on_what_else_was_new() -> None:
     for known in ([], [1], [0, 2]):
         torch.manual_seed(0)
         context = Context(SegmentationNetwork(Alone(), Sum(), 2, 2).eval())
-        strategy = Freeze(FreezeConfig(cache=True))
+        strategy = Freeze(FreezeOptions(cache=True))
         if known:
             strategy.features(context, image[known], [crops[place] for place in known])
         found.append(strategy.features(context, image, crops))
@@ -301,7 +303,7 @@ def test_kept_features_do_not_depend_on_what_else_was_new() -> None:
 
 
 def test_fixed_patches_come_again_and_are_augmented_once(tmp_path: Path) -> None:
-    drawn = job(tmp_path, [Freeze(FreezeConfig(cache=True, crops=2))]).batches
+    drawn = job(tmp_path, [Freeze(FreezeOptions(cache=True, crops=2))]).batches
     first: dict[tuple[int, int], Any] = {}
     for step in range(6):
         raw = drawn.draw(step)
@@ -312,14 +314,14 @@ def test_fixed_patches_come_again_and_are_augmented_once(tmp_path: Path) -> None
     assert set(first) == {(case, crop) for case in range(3) for crop in range(2)}
     images = [image.tobytes() for image, _ in first.values()]
     assert len(set(images)) == 6
-    other = job(tmp_path, [Freeze(FreezeConfig(cache=True, crops=2))]).batches.draw(5)
+    other = job(tmp_path, [Freeze(FreezeOptions(cache=True, crops=2))]).batches.draw(5)
     assert (other.image == drawn.draw(5).image).all(), "another process draws the same"
 
 
 def test_features_are_kept_only_where_the_encoder_is_frozen_for_good() -> None:
     for options in ({"until": 0.5}, {"stages": 2}):
         with pytest.raises(ValidationError, match="cache: needs the whole encoder frozen for good"):
-            FreezeConfig.model_validate({"cache": True, **options})
+            FreezeOptions.model_validate({"cache": True, **options})
 
 
 # ----------------------------------------------------------------------------------------------------- the table
@@ -409,7 +411,7 @@ class Branch(TransferStrategy):
 
 
 def test_the_table_holds_modules_that_strategies_bring(tmp_path: Path) -> None:
-    work = job(tmp_path, [Branch(), Freeze(FreezeConfig())])
+    work = job(tmp_path, [Branch(), Freeze(FreezeOptions())])
     names = [row.name for row in work.rows]
     wanted = [name for name, _ in work.network.named_parameters()] + ["branch.weight", "branch.bias"]
     assert names == wanted
@@ -490,7 +492,7 @@ def test_every_registered_strategy_is_in_the_documentation(catalogue: Catalogue)
     rows = dict(re.findall(r"^\| `([a-z0-9-]+)` \|(.+)\|$", text, re.M))
     assert {card.name for _, card in catalogue.of("strategy")} <= set(rows)
     for name, *_ in CARDS:
-        options = set(catalogue.get("strategy", name).config().model_fields)
+        options = set(catalogue.get("strategy", name).options().model_fields)
         assert options <= set(re.findall(r"`([a-z_]+)`", rows[name])), f"docs/strategies.md lacks options of {name}"
 
 

@@ -12,9 +12,10 @@ from torch import nn
 
 from strategy_trainer import Make, Trainer, batches, moved, network, state
 from voxgraft.errors import TrainingError
-from voxgraft.model.transfer import Context, Row, TransferStrategy
-from voxgraft_plugins.transfer.config import BnOnlyConfig, FreezeConfig, GradualConfig, LpFtConfig
+from voxgraft.transfer.parameters import Row
+from voxgraft.transfer.strategy import Context, TransferStrategy
 from voxgraft_plugins.transfer.norms import BnOnly
+from voxgraft_plugins.transfer.options import BnOnlyOptions, FreezeOptions, GradualOptions, LpFtOptions
 from voxgraft_plugins.transfer.stages import modules_in
 from voxgraft_plugins.transfer.strategies import Freeze
 from voxgraft_plugins.transfer.unfreezing import Gradual, LpFt
@@ -30,7 +31,7 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def lp_ft(**options: Any) -> Make:
-    return lambda: LpFt(LpFtConfig(**options))
+    return lambda: LpFt(LpFtOptions(**options))
 
 
 def check_lp_ft(make: Make) -> None:
@@ -60,29 +61,29 @@ class RestartsOnly(LpFt):
 
 def test_a_linear_probe_is_followed_by_tuning_with_a_schedule_of_its_own() -> None:
     check_lp_ft(lp_ft(probe="50%"))
-    for sabotage in (lambda: OneSchedule(LpFtConfig(probe=0.5)), lambda: RestartsOnly(LpFtConfig(probe=0.5))):
+    for sabotage in (lambda: OneSchedule(LpFtOptions(probe=0.5)), lambda: RestartsOnly(LpFtOptions(probe=0.5))):
         with pytest.raises(AssertionError):
             check_lp_ft(sabotage)
     with pytest.raises(AssertionError):
-        check_lp_ft(lambda: Freeze(FreezeConfig(until=0.5)))
+        check_lp_ft(lambda: Freeze(FreezeOptions(until=0.5)))
 
 
 def test_after_the_probe_pretrained_parameters_learn_at_their_share_of_the_rate() -> None:
-    rows = Trainer(network(), LpFt(LpFtConfig(encoder_lr=0.1)), lr=1e-2).rows
+    rows = Trainer(network(), LpFt(LpFtOptions(encoder_lr=0.1)), lr=1e-2).rows
     assert all(row.lr == pytest.approx(1e-3) for name, row in rows.items() if name.startswith("encoder."))
     assert {row.lr for name, row in rows.items() if not name.startswith("encoder.")} == {1e-2}
 
 
 def test_a_probe_for_the_whole_budget_is_refused() -> None:
     with pytest.raises(ValidationError, match="less than 1"):
-        LpFtConfig(probe="100%")
+        LpFtOptions(probe="100%")
 
 
 # ---------------------------------------------------------------------------------------------------------- gradual
 
 
 def gradual(**options: Any) -> Make:
-    return lambda: Gradual(GradualConfig(**options))
+    return lambda: Gradual(GradualOptions(**options))
 
 
 STAGES = (("encoder.stem",), ("encoder.middle",), ("encoder.deep",))
@@ -134,7 +135,7 @@ class ByRate(Gradual):
 def test_stages_are_unfrozen_one_after_another_from_the_deepest() -> None:
     check_gradual(gradual(at=("25%", "50%", "75%")))
     check_gradual(gradual(start=0.25, end=0.75))
-    options = GradualConfig(start=0.25, end=0.75)
+    options = GradualOptions(start=0.25, end=0.75)
     for sabotage in (ShallowFirst, OnlyGradients, ByRate):
         with pytest.raises(AssertionError):
             check_gradual(lambda sabotage=sabotage: sabotage(options))
@@ -143,7 +144,7 @@ def test_stages_are_unfrozen_one_after_another_from_the_deepest() -> None:
 
 
 def test_stages_without_a_moment_stay_frozen() -> None:
-    trainer = Trainer(network(), Gradual(GradualConfig(at=(0.0,))))
+    trainer = Trainer(network(), Gradual(GradualOptions(at=(0.0,))))
     frozen = {name for name, row in trainer.rows.items() if not row.train}
     assert frozen == {name for name in trainer.rows if name.startswith(("encoder.stem", "encoder.middle"))}
     before = state(trainer.net)
@@ -155,18 +156,18 @@ def test_stages_without_a_moment_stay_frozen() -> None:
 def test_moments_that_make_no_sense_are_refused() -> None:
     for options in ({"at": (0.5, 0.2)}, {"at": ()}, {"start": 0.6, "end": 0.5}):
         with pytest.raises(ValidationError, match="rising order"):
-            GradualConfig.model_validate(options)
+            GradualOptions.model_validate(options)
     with pytest.raises(ValidationError, match="no moment of the budget"):
-        GradualConfig(at=("100%",))
+        GradualOptions(at=("100%",))
     with pytest.raises(TrainingError, match=r"gradual\.at has 4 shares, the encoder has 3 stages"):
-        Trainer(network(), Gradual(GradualConfig(at=(0.1, 0.2, 0.3, 0.4))))
+        Trainer(network(), Gradual(GradualOptions(at=(0.1, 0.2, 0.3, 0.4))))
 
 
 # ---------------------------------------------------------------------------------------------------------- bn-only
 
 
 def bn_only(**options: Any) -> Make:
-    return lambda: BnOnly(BnOnlyConfig(**options))
+    return lambda: BnOnly(BnOnlyOptions(**options))
 
 
 NORM_PARTS = ("encoder.stem_norm.", "encoder.middle.1.", "encoder.deep.norm.")
@@ -205,8 +206,8 @@ def test_of_the_encoder_only_norms_learn() -> None:
     check_bn_only(bn_only(statistics="keep"), adapt=False)
     for sabotage in (AlsoBiases, KeepsDropout):
         with pytest.raises(AssertionError):
-            check_bn_only(lambda sabotage=sabotage: sabotage(BnOnlyConfig()))
-    for wrong in (TransferStrategy, lambda: Freeze(FreezeConfig()), bn_only(statistics="keep")):
+            check_bn_only(lambda sabotage=sabotage: sabotage(BnOnlyOptions()))
+    for wrong in (TransferStrategy, lambda: Freeze(FreezeOptions()), bn_only(statistics="keep")):
         with pytest.raises(AssertionError):
             check_bn_only(wrong)
 
@@ -215,11 +216,11 @@ def test_an_encoder_without_norms_to_tune_is_refused() -> None:
     net = network()
     net.encoder.stem_norm = net.encoder.middle[1] = net.encoder.deep["norm"] = nn.InstanceNorm2d(8)
     with pytest.raises(TrainingError, match="bn-only finds no parameters of BatchNorm in the encoder Stages"):
-        Trainer(net, BnOnly(BnOnlyConfig()))
+        Trainer(net, BnOnly(BnOnlyOptions()))
     net.encoder.stem_norm = nn.GroupNorm(2, 8)
     with pytest.raises(TrainingError, match="bn-only"):
-        Trainer(net, BnOnly(BnOnlyConfig()))
-    rows = Trainer(net, BnOnly(BnOnlyConfig(norms="all"))).rows
+        Trainer(net, BnOnly(BnOnlyOptions()))
+    rows = Trainer(net, BnOnly(BnOnlyOptions(norms="all"))).rows
     trained = {name for name, row in rows.items() if row.train and name.startswith("encoder.")}
     assert trained == {"encoder.stem_norm.weight", "encoder.stem_norm.bias"}
 

@@ -16,22 +16,23 @@ from torch.nn import functional
 from strategy_jobs import plan
 from strategy_trainer import Stages, Sum, batches, network, state
 from voxgraft.errors import TrainingError
-from voxgraft.model.network import SegmentationNetwork
-from voxgraft.model.transfer import Context, Stack, TransferStrategy
+from voxgraft.networks.network import SegmentationNetwork
+from voxgraft.transfer.stack import Stack
+from voxgraft.transfer.strategy import Context, TransferStrategy
 from voxgraft_plugins.teaching import domains, mutual, soft, weighing
 from voxgraft_plugins.teaching.averaging import MeanTeacher
-from voxgraft_plugins.teaching.config import (
-    AdversarialConfig,
-    CoTrainingConfig,
-    DistilConfig,
-    MeanTeacherConfig,
-    MultiTaskConfig,
-    SelfSupervisedConfig,
-)
 from voxgraft_plugins.teaching.distil import Distil, complain_of_difference, rescaled
 from voxgraft_plugins.teaching.domains import Adversarial
 from voxgraft_plugins.teaching.masking import SelfSupervised, masks
 from voxgraft_plugins.teaching.mutual import CoTraining
+from voxgraft_plugins.teaching.options import (
+    AdversarialOptions,
+    CoTrainingOptions,
+    DistilOptions,
+    MeanTeacherOptions,
+    MultiTaskOptions,
+    SelfSupervisedOptions,
+)
 from voxgraft_plugins.teaching.own import Statistics, ramp
 from voxgraft_plugins.teaching.tasks import MultiTask, distances
 
@@ -110,7 +111,7 @@ def test_the_divergence_is_that_of_the_paper_and_sabotage_is_seen() -> None:
 
 
 def distils(kind: type[Distil] = Distil, **options: Any) -> Distil:
-    strategy = kind(DistilConfig(teacher="unused", **options))
+    strategy = kind(DistilOptions(teacher="unused", **options))
     strategy.teacher = other(5)
     return strategy
 
@@ -182,7 +183,7 @@ def test_a_teacher_sees_intensities_in_its_own_scale() -> None:
 
 
 def check_recursion(kind: type[MeanTeacher]) -> None:
-    strategy = kind(MeanTeacherConfig(decay=0.8))
+    strategy = kind(MeanTeacherOptions(decay=0.8))
     context = ready(strategy)
     truth = {name: p.detach().double().clone() for name, p in context.network.named_parameters()}
     for k in range(1, 16):
@@ -198,7 +199,7 @@ def check_recursion(kind: type[MeanTeacher]) -> None:
         assert not p.requires_grad
     for its, mine in zip(strategy.teacher.buffers(), context.network.buffers(), strict=True):
         assert torch.equal(its, mine)
-    again = kind(MeanTeacherConfig(decay=0.8))
+    again = kind(MeanTeacherOptions(decay=0.8))
     ready(again, other(9))
     again.load_state_dict(strategy.state_dict())
     assert all(
@@ -230,7 +231,7 @@ def test_the_teacher_is_the_recursion_in_double_precision() -> None:
 
 
 def check_consistency(kind: type[MeanTeacher]) -> None:
-    strategy = kind(MeanTeacherConfig(weight=0.3, ramp=0.5, noise=0.0))
+    strategy = kind(MeanTeacherOptions(weight=0.3, ramp=0.5, noise=0.0))
     context, data = ready(strategy, progress=0.2), batch()
     strategy.teacher.load_state_dict(other(4).state_dict())
     context.network.encoder.middle[3].p = 0.0  # noise and dropout draw from one generator
@@ -281,7 +282,7 @@ def test_consistency_is_its_formula_and_mixes_no_statistics() -> None:
 
 
 def test_uncertain_voxels_are_left_out() -> None:
-    strategy = MeanTeacher(MeanTeacherConfig(threshold=True, passes=2, noise=0.0))
+    strategy = MeanTeacher(MeanTeacherOptions(threshold=True, passes=2, noise=0.0))
     context, data = ready(strategy, progress=0.0), batch()
     with torch.no_grad():
         for head in strategy.teacher.heads:
@@ -295,7 +296,7 @@ def test_uncertain_voxels_are_left_out() -> None:
 
 def test_what_is_kept_is_stated() -> None:
     for keep in ("teacher", "student"):
-        strategy = MeanTeacher(MeanTeacherConfig(keep=keep))
+        strategy = MeanTeacher(MeanTeacherOptions(keep=keep))
         context = ready(strategy)
         strategy.teacher.load_state_dict(other(6).state_dict())
         kept = Stack([strategy]).export(context, context.network)
@@ -343,7 +344,7 @@ def test_statistics_follow_one_kind_of_scans_where_two_strategies_ask_for_it() -
 
 
 def check_mutual(kind: type[CoTraining], form: str) -> None:
-    strategy = kind(CoTrainingConfig(form=form))
+    strategy = kind(CoTrainingOptions(form=form))
     context, data = ready(strategy), batch()
     peer = context.extra["peer"]
     assert not torch.equal(peer.encoder.stem.weight, context.network.encoder.stem.weight), "different starts"
@@ -379,8 +380,8 @@ def test_two_equal_networks_are_refused() -> None:
     net = network()
     names = frozenset(name for name, _ in net.named_parameters())
     with pytest.raises(TrainingError, match="would begin with two equal networks"):
-        CoTraining(CoTrainingConfig()).prepare(Context(net, names, plan=plan(), another=other))
-    CoTraining(CoTrainingConfig()).prepare(Context(net, names - {"heads.0.weight"}, plan=plan(), another=other))
+        CoTraining(CoTrainingOptions()).prepare(Context(net, names, plan=plan(), another=other))
+    CoTraining(CoTrainingOptions()).prepare(Context(net, names - {"heads.0.weight"}, plan=plan(), another=other))
 
 
 @pytest.mark.parametrize("form", ["mutual", "pseudo"])
@@ -390,11 +391,11 @@ def test_each_direction_leaves_its_giver_alone(form: str) -> None:
         with pytest.raises(AssertionError):
             check_mutual(sabotage, form)
     with pytest.raises(TrainingError, match="can make a second network"):
-        CoTraining(CoTrainingConfig()).prepare(Context(network()))
+        CoTraining(CoTrainingOptions()).prepare(Context(network()))
 
 
 def test_mutual_terms_are_their_formulas() -> None:
-    strategy = CoTraining(CoTrainingConfig(temperature=2.0, weight=0.7))
+    strategy = CoTraining(CoTrainingOptions(temperature=2.0, weight=0.7))
     context, data = ready(strategy), batch()
     for module in (context.network, context.extra["peer"]):
         module.eval()
@@ -411,7 +412,7 @@ def test_mutual_terms_are_their_formulas() -> None:
 
 def domain_gradients(kind: type[Adversarial], level: str, progress: float, strength: float = 0.5) -> dict[str, Any]:
     torch.manual_seed(3)
-    strategy = kind(AdversarialConfig(level=level, strength=strength, width=4))
+    strategy = kind(AdversarialOptions(level=level, strength=strength, width=4))
     context, data = ready(strategy, progress=progress), batch()
     for module in context.network.modules():
         if isinstance(module, nn.Dropout):
@@ -586,7 +587,7 @@ def test_distances_are_signed_and_cut() -> None:
 def check_branches(kind: type[MultiTask]) -> None:
     """Each branch against its formula, written again: distances (also of voxels that do not count), the image, what is
     there."""
-    strategy = kind(MultiTaskConfig(branches=("boundary", "reconstruction", "presence"), weight=0.5, reach=3.0))
+    strategy = kind(MultiTaskOptions(branches=("boundary", "reconstruction", "presence"), weight=0.5, reach=3.0))
     context, data = ready(strategy), batch()
     data["target"][0] = 0
     data["target"][1:, 2:9, 3:12] = 1
@@ -641,7 +642,7 @@ def test_branches_are_their_formulas() -> None:
 
 @pytest.mark.parametrize("weighting", ["equal", "uncertainty", "dwa", "pcgrad"])
 def test_branches_learn_and_one_alone_weighs_the_losses(weighting: str) -> None:
-    options = MultiTaskConfig(branches=("boundary", "reconstruction", "presence"), weighting=weighting)
+    options = MultiTaskOptions(branches=("boundary", "reconstruction", "presence"), weighting=weighting)
     strategy = MultiTask(options)
     context, data = ready(strategy), batch()
     stack = Stack([strategy])
@@ -664,7 +665,7 @@ def test_branches_learn_and_one_alone_weighs_the_losses(weighting: str) -> None:
 
 
 def check_masking(kind: type[SelfSupervised]) -> None:
-    strategy = kind(SelfSupervisedConfig(ratio=0.5, block=4))
+    strategy = kind(SelfSupervisedOptions(ratio=0.5, block=4))
     context, data = ready(strategy), batch()
     seen = strategy.inputs(context, data["image"], 11)
     hidden = masks(data["image"].shape, 4, 0.5, 11)
@@ -709,13 +710,13 @@ def test_only_masked_voxels_count_and_none_of_them_is_seen() -> None:
 def test_a_patch_of_one_block_is_refused() -> None:
     """All of it would be masked."""
     with pytest.raises(TrainingError, match=r"self-supervised\.block is 16, but a patch has 16x16 voxels"):
-        SelfSupervised(SelfSupervisedConfig(block=16)).prepare(Context(network(), plan=plan()))
-    SelfSupervised(SelfSupervisedConfig(block=15)).prepare(Context(network(), plan=plan()))
+        SelfSupervised(SelfSupervisedOptions(block=16)).prepare(Context(network(), plan=plan()))
+    SelfSupervised(SelfSupervisedOptions(block=15)).prepare(Context(network(), plan=plan()))
 
 
 def test_learning_without_labels_stands_alone() -> None:
-    assert not Stack([SelfSupervised(SelfSupervisedConfig())]).supervised
+    assert not Stack([SelfSupervised(SelfSupervisedOptions())]).supervised
     with pytest.raises(TrainingError, match="a workflow of its own"):
-        Stack([MeanTeacher(MeanTeacherConfig()), SelfSupervised(SelfSupervisedConfig())])
+        Stack([MeanTeacher(MeanTeacherOptions()), SelfSupervised(SelfSupervisedOptions())])
     with pytest.raises(TrainingError, match="same option 'statistics'"):
-        Stack([MeanTeacher(MeanTeacherConfig()), Adversarial(AdversarialConfig())])
+        Stack([MeanTeacher(MeanTeacherOptions()), Adversarial(AdversarialOptions())])

@@ -18,18 +18,18 @@ from safetensors.torch import load_file
 from strategy_jobs import job, plan, squares
 from strategy_trainer import Stages, Sum
 from voxgraft.advise.candidates import encoders_at_hand
-from voxgraft.discovery import Catalogue
+from voxgraft.components.catalogue import Catalogue
+from voxgraft.components.choice import choose
 from voxgraft.errors import DataError, TrainingError, WorkflowError
-from voxgraft.model.network import SegmentationNetwork
-from voxgraft.models import Resolver
-from voxgraft.package import read_package
-from voxgraft.progress import Progress
+from voxgraft.networks.network import SegmentationNetwork
+from voxgraft.packages.package import read_package
+from voxgraft.packages.references import Resolver
 from voxgraft.runs.engine import run_workflow
-from voxgraft.slot import choose
-from voxgraft.train import loop
-from voxgraft.train.batches import Unlabelled
-from voxgraft.train.begin import another_network, start_network, table
-from voxgraft.workflow import from_document
+from voxgraft.support.progress import Progress
+from voxgraft.training import loop
+from voxgraft.training.batches import Unlabelled
+from voxgraft.training.setup import another_network, start_network, table
+from voxgraft.workflow.workflow import from_document
 from voxgraft_plugins.teaching import CARDS
 
 pytestmark = pytest.mark.usefixtures("one_thread")

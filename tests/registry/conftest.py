@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from fake_run import make_run, scores_document, small_package, stub_catalogue
 
-from voxgraft.discovery import Catalogue
-from voxgraft.package import Package
+from voxgraft.components.catalogue import Catalogue
+from voxgraft.packages.package import Package
 from voxgraft.runs.run import Run
 
 

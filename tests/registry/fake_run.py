@@ -11,22 +11,25 @@ from pathlib import Path
 from typing import Any
 
 from voxgraft import DecoderSpec, EncoderSpec, LayoutSpec, LossSpec, MetricSpec, ModalitySpec, StepSpec, StrategySpec
-from voxgraft.config import Config
-from voxgraft.data.cases import Case, Dataset, ImageRef, Label, Labels
-from voxgraft.data.plan import Plan
-from voxgraft.discovery import Catalogue, Origin, discover
-from voxgraft.files import digest, write_json, write_text
-from voxgraft.models import Resolver
-from voxgraft.package import Package, write_package
-from voxgraft.progress import Progress
+from voxgraft.components.catalogue import Catalogue, Origin
+from voxgraft.components.options import Options
+from voxgraft.datasets.cases import Case, Dataset
+from voxgraft.discovery import discover
+from voxgraft.imaging.reference import ImageRef
+from voxgraft.imaging.structures import Label, Labels
+from voxgraft.packages.package import Package, write_package
+from voxgraft.packages.references import Resolver
+from voxgraft.preprocessing.plan import Plan
 from voxgraft.runs.run import Run
-from voxgraft.workflow import from_document
-from voxgraft.yamlfile import dump
+from voxgraft.support.files import digest, write_json, write_text
+from voxgraft.support.progress import Progress
+from voxgraft.workflow.workflow import from_document
+from voxgraft.workflow.yaml import dump
 
 LABELS = Labels((Label(1, "anterior"), Label(2, "posterior")))
 
 
-class Stub(Config):
+class Stub(Options):
     """Options of a component that does nothing."""
 
     path: str = "data"
@@ -53,8 +56,8 @@ class StubStep:
     def do(self, run: Run) -> None: ...
 
 
-def _nothing(config: Stub) -> Any:
-    return config
+def _nothing(options: Stub) -> Any:
+    return options
 
 
 def stub_catalogue() -> Catalogue:
@@ -62,14 +65,14 @@ def stub_catalogue() -> Catalogue:
     catalogue = discover([EntryPoint("registry", "voxgraft_registry.plugin", "voxgraft")], without=())
     assert not catalogue.failures
     catalogue.origins["stub"] = Origin("stub", "json", "stub", "1.0")
-    common: dict[str, Any] = {"summary": "nothing", "config": lambda: Stub, "build": _nothing}
+    common: dict[str, Any] = {"summary": "nothing", "options": lambda: Stub, "build": _nothing}
     for card in (LayoutSpec, ModalitySpec, EncoderSpec, DecoderSpec, StrategySpec):
         catalogue.add("stub", card(name="stub", **common))
     catalogue.add("stub", LossSpec(name="dice-ce", **common))
     for name, higher in (("dice", True), ("hd95", False)):
         catalogue.add("stub", MetricSpec(name=name, higher_is_better=higher, **common))
     for name in ("plan", "train", "evaluate", "guard"):
-        catalogue.add("stub", StepSpec(name=name, **{**common, "build": lambda config, name=name: StubStep(name)}))
+        catalogue.add("stub", StepSpec(name=name, **{**common, "build": lambda options, name=name: StubStep(name)}))
     return catalogue
 
 

@@ -12,10 +12,10 @@ from typing import Any
 
 from mlflow import MlflowClient
 
-from voxgraft.package import Package
+from voxgraft.packages.package import Package
 from voxgraft.runs.run import Run
 from voxgraft_registry.alive import FOLDER
-from voxgraft_registry.config import MlflowStoreConfig
+from voxgraft_registry.options import MlflowStoreOptions
 from voxgraft_registry.store import EXPERIMENT, MlflowStore
 
 NewRun = Callable[..., Run]
@@ -33,8 +33,8 @@ sys.stdin.readline()
 REGISTERED = """
 import os, signal, sys
 from pathlib import Path
-from voxgraft.package import read_package
-from voxgraft_registry.config import MlflowStoreConfig
+from voxgraft.packages.package import read_package
+from voxgraft_registry.options import MlflowStoreConfig
 from voxgraft_registry.store import MlflowStore
 store = MlflowStore(MlflowStoreConfig(uri=sys.argv[2], create=True))
 killed = sys.argv[3]
@@ -103,7 +103,7 @@ def test_a_killed_registration_leaves_no_model_and_no_run_that_goes_on(
         assert line(process) == "ready"
         process.communicate("\n")
         assert process.returncode == -signal.SIGKILL
-    store = MlflowStore(MlflowStoreConfig(uri=uri))
+    store = MlflowStore(MlflowStoreOptions(uri=uri))
     version = store.register(package, "brain")
     client = MlflowClient(uri, uri)
     experiment = client.get_experiment_by_name(EXPERIMENT).experiment_id

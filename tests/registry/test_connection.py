@@ -16,8 +16,8 @@ import pytest
 from pydantic import ValidationError
 
 from voxgraft.errors import TrackingError, UsageError
-from voxgraft_registry.config import MlflowTrackerConfig
 from voxgraft_registry.connection import address, answers, connect, default_address, existing_address
+from voxgraft_registry.options import MlflowTrackerOptions
 
 
 @pytest.fixture
@@ -65,7 +65,7 @@ def test_an_address_of_no_use_is_refused_with_the_forms_that_are(uri: str) -> No
         address(uri)
     if uri:
         with pytest.raises(ValidationError, match="sqlite:///FILE"):
-            MlflowTrackerConfig(uri=uri)
+            MlflowTrackerOptions(uri=uri)
 
 
 def test_a_password_is_not_shown_and_not_taken_from_a_workflow_file() -> None:
@@ -73,7 +73,7 @@ def test_a_password_is_not_shown_and_not_taken_from_a_workflow_file() -> None:
     assert "s3cret" not in at.shown and "s3cret" in at.uri
     for uri in ("https://me:s3cret@host", "postgresql://me:s3cret@host/x"):
         with pytest.raises(ValidationError, match="MLFLOW_TRACKING_URI"):
-            MlflowTrackerConfig(uri=uri)
+            MlflowTrackerOptions(uri=uri)
     with pytest.raises(TrackingError) as caught, answers(at):
         raise OSError(f"cannot reach {at.uri}")
     assert "s3cret" not in str(caught.value)

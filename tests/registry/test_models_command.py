@@ -12,8 +12,8 @@ from click.testing import CliRunner, Result
 from fake_run import scores_document, small_package
 
 from voxgraft.cli import main
-from voxgraft.discovery import Catalogue
-from voxgraft.package import read_package
+from voxgraft.components.catalogue import Catalogue
+from voxgraft.packages.package import read_package
 
 Call = Callable[..., Result]
 

@@ -10,10 +10,10 @@ import pytest
 from fake_run import do_steps, said
 
 from voxgraft.errors import TrackingError
-from voxgraft.package import amend_package, read_package
+from voxgraft.packages.package import amend_package, read_package
 from voxgraft.runs.identity import made_from
 from voxgraft.runs.run import Run
-from voxgraft_registry.config import MlflowStoreConfig
+from voxgraft_registry.options import MlflowStoreOptions
 from voxgraft_registry.register import Register
 from voxgraft_registry.store import MlflowStore
 
@@ -39,7 +39,7 @@ def registered(
 
 
 def store(uri: str) -> MlflowStore:
-    return MlflowStore(MlflowStoreConfig(uri=uri))
+    return MlflowStore(MlflowStoreOptions(uri=uri))
 
 
 def test_the_first_version_is_champion(new_run: NewRun, uri: str) -> None:

@@ -15,10 +15,10 @@ from pathlib import Path
 import pytest
 from fake_run import do_steps, make_run, said, small_package
 
-from voxgraft.discovery import Catalogue
+from voxgraft.components.catalogue import Catalogue
 from voxgraft.errors import ModelError
-from voxgraft.package import MANIFEST, MEMBERS, read_package
-from voxgraft_registry.config import MlflowStoreConfig
+from voxgraft.packages.package import MANIFEST, MEMBERS, read_package
+from voxgraft_registry.options import MlflowStoreOptions
 from voxgraft_registry.register import Register
 from voxgraft_registry.store import MlflowStore
 
@@ -89,7 +89,7 @@ def test_a_run_is_tracked_resumed_registered_fetched_and_rolled_back(
         run.tracker.finish("FINISHED")
         outcomes.append(run.read("register.json"))
     assert [outcome["champion"] for outcome in outcomes] == [True, False, True]
-    store = MlflowStore(MlflowStoreConfig(uri=uri))
+    store = MlflowStore(MlflowStoreOptions(uri=uri))
     client, _ = store._client()
     found = client.get_run(run.identity["mlflow_run"])
     assert found.info.status == "FINISHED" and found.data.params["training.budget"] == "40 steps"
@@ -109,7 +109,7 @@ def test_a_run_is_tracked_resumed_registered_fetched_and_rolled_back(
 def test_a_copy_in_the_cache_is_used_while_it_is_whole_and_fetched_again_when_not(
     server: tuple[str, Path], elsewhere: Path
 ) -> None:
-    store = MlflowStore(MlflowStoreConfig(uri=server[0]))
+    store = MlflowStore(MlflowStoreOptions(uri=server[0]))
     made = store.register(small_package(elsewhere / "p", 5), "cached")
     folder = store.fetch(made.reference)
     stamp = (folder / "model.safetensors").stat().st_mtime_ns
@@ -122,7 +122,7 @@ def test_a_copy_in_the_cache_is_used_while_it_is_whole_and_fetched_again_when_no
 def test_files_that_were_changed_on_the_server_are_refused_and_not_kept(
     server: tuple[str, Path], elsewhere: Path
 ) -> None:
-    store = MlflowStore(MlflowStoreConfig(uri=server[0]))
+    store = MlflowStore(MlflowStoreOptions(uri=server[0]))
     made = store.register(small_package(elsewhere / "p", 6), "changed")
     (kept,) = [
         path for path in server[1].rglob("card.md") if made.run in (path.parent / "MLmodel").read_text()

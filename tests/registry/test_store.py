@@ -13,18 +13,18 @@ import numpy as np
 import pytest
 from fake_run import scores_document, small_package
 
-from voxgraft.discovery import Catalogue
+from voxgraft.components.catalogue import Catalogue
 from voxgraft.errors import ModelError, TrackingError
-from voxgraft.models import Registry, Resolver
-from voxgraft.package import MANIFEST, MEMBERS, Package, read_package
-from voxgraft_registry.config import MlflowStoreConfig
+from voxgraft.packages.package import MANIFEST, MEMBERS, Package, read_package
+from voxgraft.packages.references import Registry, Resolver
+from voxgraft_registry.options import MlflowStoreOptions
 from voxgraft_registry.references import parse
 from voxgraft_registry.store import MlflowStore
 
 
 @pytest.fixture
 def store(uri: str) -> MlflowStore:
-    return MlflowStore(MlflowStoreConfig(uri=uri))
+    return MlflowStore(MlflowStoreOptions(uri=uri))
 
 
 def client(store: MlflowStore) -> Any:
@@ -260,12 +260,12 @@ def test_a_version_that_is_no_package_is_named(store: MlflowStore, tmp_path: Pat
 
 
 def test_a_registry_that_was_moved_with_its_files_still_works(uri: str, package: Package, tmp_path: Path) -> None:
-    MlflowStore(MlflowStoreConfig(uri=uri)).register(package, "brain")
+    MlflowStore(MlflowStoreOptions(uri=uri)).register(package, "brain")
     (tmp_path / "site").rename(tmp_path / "moved")
-    store = MlflowStore(MlflowStoreConfig(uri=f"sqlite:///{tmp_path}/moved/voxgraft.db"))
+    store = MlflowStore(MlflowStoreOptions(uri=f"sqlite:///{tmp_path}/moved/voxgraft.db"))
     assert read_package(store.fetch("models:/brain/1")).hash == package.hash
 
 
 def test_without_a_registry_the_sentence_says_how_to_name_one(uri: str) -> None:
     with pytest.raises(TrackingError, match="MLFLOW_TRACKING_URI is not set"):
-        MlflowStore(MlflowStoreConfig()).fetch("models:/brain@champion")
+        MlflowStore(MlflowStoreOptions()).fetch("models:/brain@champion")

@@ -17,9 +17,9 @@ import yaml
 from fake_run import do_steps, said
 
 from voxgraft.errors import TrackingError
-from voxgraft.files import digest
 from voxgraft.runs.run import Run
-from voxgraft_registry.config import MlflowTrackerConfig
+from voxgraft.support.files import digest
+from voxgraft_registry.options import MlflowTrackerOptions
 from voxgraft_registry.register import Register
 from voxgraft_registry.tracker import MlflowTracker
 
@@ -269,7 +269,7 @@ def test_the_default_address_is_a_file_in_the_working_directory(
 
     shutil.copy(uri.removeprefix("sqlite:///"), "voxgraft.db")
     run = new_run()
-    tracker = MlflowTracker(MlflowTrackerConfig())
+    tracker = MlflowTracker(MlflowTrackerOptions())
     tracker.start(run)
     tracker.finish("FINISHED")
     assert {path.name for path in Path.cwd().iterdir()} == {"voxgraft.db", "mlartifacts"}

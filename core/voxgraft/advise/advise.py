@@ -11,21 +11,21 @@ from typing import Any
 import numpy as np
 import torch
 
-from ..compare import TOO_FEW, holm, randomisation_p
-from ..data.checks.problem import counted
-from ..data.plan import Plan
-from ..data.prepare import Prepared, load_prepared
-from ..discovery import Catalogue
+from ..checks.problem import counted
+from ..components.catalogue import Catalogue
 from ..errors import DataError, TrainingError, VoxGraftError
-from ..files import write_json, write_text
-from ..guard import FEWEST_STEPS, TOO_EARLY
-from ..infer.build import network_of
-from ..model.weights import load_weights
+from ..inference.recipe import network_of
+from ..networks.weights import load_weights
+from ..preprocessing.plan import Plan
+from ..preprocessing.prepare import Prepared, load_prepared
 from ..runs.engine import run_workflow
 from ..runs.run import Run
+from ..scoring.comparison import TOO_FEW, holm, randomisation_p
 from ..scoring.scores import mean_of
-from ..workflow import Workflow, from_document
-from ..yamlfile import dump
+from ..scoring.transfer_verdict import FEWEST_STEPS, TOO_EARLY
+from ..support.files import write_json, write_text
+from ..workflow.workflow import Workflow, from_document
+from ..workflow.yaml import dump
 from .candidates import Document, encoders_at_hand
 from .clock import Clock, TimeUp, Watched
 from .page import page

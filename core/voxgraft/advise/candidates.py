@@ -6,11 +6,11 @@ import copy
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ..components.choice import choose
 from ..errors import VoxGraftError
-from ..models import Resolver
-from ..slot import choose
-from ..workflow import Workflow
-from ..yamlfile import load
+from ..packages.references import Resolver
+from ..workflow.workflow import Workflow
+from ..workflow.yaml import load
 
 OFFLINE = ("imagenet", "bundled")
 """What encoders call weights that come with an installed package."""

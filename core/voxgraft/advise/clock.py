@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, NoReturn
 
-from ..progress import Bar, Progress
+from ..support.progress import Bar, Progress
 
 AGAIN = 1.0
 """Seconds after which the alarm rings again, should something have swallowed it."""

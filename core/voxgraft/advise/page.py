@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
-from ..pages import style
+from ..reports.style import style
 
 STYLE = ".say{margin-top:14px;padding:14px 18px;background:var(--ground);border-left:4px solid var(--accent)}"
 """What this page has beside the rules of all pages."""

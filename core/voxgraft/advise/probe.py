@@ -15,9 +15,9 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from ..data.plan import Plan
-from ..data.prepare import Prepared
-from ..train.session import block_to_look_at
+from ..preprocessing.plan import Plan
+from ..preprocessing.prepare import Prepared
+from ..training.session import block_to_look_at
 
 VOXELS = 200
 """Of each class and volume, at most."""

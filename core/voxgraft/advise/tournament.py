@@ -13,16 +13,16 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from ..compare import ALPHA, TOO_FEW, compare_all, smallest_p
-from ..data.prepare import Prepared
-from ..files import remove, write_json
-from ..guard import FEWEST_STEPS, judge
-from ..infer.build import network_of
+from ..inference.recipe import network_of
+from ..preprocessing.prepare import Prepared
 from ..runs.run import Run
+from ..scoring.comparison import ALPHA, TOO_FEW, compare_all, smallest_p
 from ..scoring.pair import Counts
 from ..scoring.scores import MEAN, Scores
-from ..train.session import dice_of, look_at, train
-from ..workflow import Workflow
+from ..scoring.transfer_verdict import FEWEST_STEPS, judge
+from ..support.files import remove, write_json
+from ..training.session import dice_of, look_at, train
+from ..workflow.workflow import Workflow
 from .candidates import Document, label_of, strategies_for
 from .clock import Clock
 

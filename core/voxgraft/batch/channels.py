@@ -12,11 +12,11 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from ..data.cases import Described
-from ..data.plan import Plan
-from ..volume import Item
+from ..datasets.cases import Described
+from ..imaging.volume import Item
+from ..preprocessing.plan import Plan
+from ..support.paths import stem
 from .contract import Level, Verdict, judge
-from .naming import stem
 
 
 @dataclass(slots=True)

@@ -29,10 +29,10 @@ from typing import Any
 
 import numpy as np
 
-from ..data.cases import Described
-from ..data.grid import orientation_of
-from ..data.plan import Plan
-from ..volume import Item
+from ..datasets.cases import Described
+from ..imaging.orientation import orientation_of
+from ..imaging.volume import Item
+from ..preprocessing.plan import Plan
 
 SLACK = {"spacing_mm": 0.05, "size_mm": 0.1}
 """By how much a value may lie outside the range of training and still count as inside."""

@@ -16,7 +16,7 @@ from itertools import count
 from pathlib import Path
 
 from ..errors import DataError
-from ..files import REPLACED, digest, remove, replaced, sha256
+from ..support.files import REPLACED, digest, remove, replaced, sha256
 from .ledger import Ledger
 from .quality import Flag
 

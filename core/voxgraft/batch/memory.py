@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from math import prod
 
-from ..data.checks.room import free_memory
-from ..data.grid import orientation_of, shape_at
-from ..data.plan import Plan
 from ..errors import DataError
-from .worklist import Entry
+from ..imaging.orientation import orientation_of, shape_at
+from ..preprocessing.plan import Plan
+from ..support.memory import free_memory
+from .entry import Entry
 
 STORED, SEEN, MASK = 2, 4, 1
 """The least bytes of a voxel: as it is stored, as the network sees it (float32, at the plan's spacing), in a mask."""

@@ -7,13 +7,13 @@ import re
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import UsageError
+from ..support.paths import stem
 
 if TYPE_CHECKING:
-    from .worklist import Entry
+    from .entry import Entry
 
 LONGEST = 120
 """Bytes of an id; file systems allow 255 for a name, and temporary names are a little longer."""
@@ -56,14 +56,6 @@ def with_ids(
         if not ids[i]:
             ids[i] = f"{offers[i][0] or 'scan'}-{_hash(entry)}"
     return [replace(entry, case=name) for entry, name in zip(entries, ids, strict=True)]
-
-
-def stem(path: Path) -> str:
-    """The name of a file without its ending, `.gz` included; a folder's name is taken whole."""
-    if path.is_dir():
-        return path.name
-    inner = path.stem if path.suffix.lower() == ".gz" else path.name
-    return Path(inner).stem
 
 
 def safe(text: str) -> str:

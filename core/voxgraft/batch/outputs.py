@@ -11,23 +11,23 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..components.choice import choose
 from ..errors import DataError, ModelError, UsageError, VoxGraftError
-from ..files import TEMPORARY, remove, sha256, whole, write_json
-from ..limits import Limits
-from ..package import Package
-from ..slot import choose
-from ..volume import Volume
-from ..writing import write
+from ..imaging.volume import Volume
+from ..imaging.write import write
+from ..packages.package import Package
+from ..reports.preview import preview
+from ..support.files import TEMPORARY, atomic_write, remove, sha256, write_json
+from ..support.limits import Limits
 from .corrections import Corrections
-from .preview import preview
+from .entry import Entry
 from .proof import NoReader, prove
 from .quality import Flag, Structure, flags_of, measure
-from .worklist import Entry
 
 if TYPE_CHECKING:
-    from ..component import AnySpec
-    from ..discovery import Catalogue
-    from ..interfaces import Modality
+    from ..components.catalogue import Catalogue
+    from ..components.component import AnySpec
+    from ..preprocessing.modality import Modality
 
 USUAL = ("nifti", "dicom-seg")
 """The writers that are used unless others are asked for."""
@@ -113,7 +113,7 @@ class Outputs:
         folder = self.out / entry.case
         late: list[Flag] = []
         limits = limits or Limits()
-        with whole(folder, lambda old: late.extend(corrections.rescue(entry.case, old))) as beside:
+        with atomic_write(folder, lambda old: late.extend(corrections.rescue(entry.case, old))) as beside:
             beside.mkdir(parents=True)
             files = self._masks(beside, mask, structures, flags, limits)
             flags += self._picture(scan, mask, beside / PREVIEW, limits)
@@ -223,8 +223,8 @@ class Outputs:
     @cached_property
     def other_code(self) -> tuple[Flag, ...]:
         """What of the code that is used is another than the model was trained with."""
-        from ..infer.build import recipe_of
-        from ..runs.plugins import other_code
+        from ..inference.recipe import recipe_of
+        from ..packages.plugin_code import other_code
 
         try:
             recipe = recipe_of(self.package, self.catalogue)

@@ -19,24 +19,24 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from ..data.channels import stack_channels
 from ..errors import DataError, ModelError, OutOfTime, PluginError, VoxGraftError
-from ..files import digest, is_full, sha256
-from ..limits import Limits, Stopped
-from ..reading import read_item
-from ..texts import legible
-from ..volume import Volume
+from ..imaging.channels import stack_channels
+from ..imaging.read import read_item
+from ..imaging.volume import Volume
+from ..support.files import digest, is_full, sha256
+from ..support.limits import Limits, Stopped
+from ..support.texts import legible
 from .corrections import Corrections
+from .entry import Entry
 from .ledger import LedgerError
 from .memory import TooLarge, check_memory
 from .outputs import Found, Outputs
 from .quality import Flag, flags_of_voxels
 from .values import Unfit, judge_values, refuse_unfit
-from .worklist import Entry
 
 if TYPE_CHECKING:
-    from ..discovery import Catalogue
-    from ..interfaces import Executor
+    from ..components.catalogue import Catalogue
+    from .executor import Executor
 
 
 GRACE = 3.0
@@ -47,7 +47,7 @@ LAST_WAIT = 30.0
 
 
 class Prediction(Protocol):
-    """What a predictor says of a scan; see `voxgraft.infer.predictor.Prediction`."""
+    """What a predictor says of a scan; see `voxgraft.inference.predictor.Prediction`."""
 
     @property
     def labels(self) -> Volume: ...
@@ -57,7 +57,7 @@ class Prediction(Protocol):
 
 
 class Predictor(Protocol):
-    """A model, ready; see `voxgraft.infer.predictor.Predictor`."""
+    """A model, ready; see `voxgraft.inference.predictor.Predictor`."""
 
     def predict(self, volume: Volume, *, missing: Sequence[int] = ()) -> Prediction: ...
 

@@ -8,16 +8,17 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..data.cases import Label, Labels
-from ..derived.identity import long_string
+from voxgraft_dicom.objects.identity import long_string
+
 from ..errors import BadImage, DataError
-from ..masks import read_structures
-from ..reading import read_item, scan
-from ..volume import Item, Volume
+from ..imaging.read import read_item, scan
+from ..imaging.structures import Label, Labels
+from ..imaging.volume import Item, Volume
+from ..labels.masks import read_structures
 from .quality import Structure, measure
 
 if TYPE_CHECKING:
-    from ..discovery import Catalogue
+    from ..components.catalogue import Catalogue
 
 NEAREST = (0.01, 0.01)
 """A centroid may lie so many millimetres and so many voxels off: what single precision and decimal strings cost."""

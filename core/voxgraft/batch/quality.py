@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from ..data.cases import Labels
-from ..volume import Array, Volume
+from ..imaging.structures import Labels
+from ..imaging.volume import Array, Volume
 
 LOW_CONFIDENCE = 0.7
 """Mean probability of the winning class inside a structure below which a person should look."""

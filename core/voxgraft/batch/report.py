@@ -12,10 +12,10 @@ from string import Template
 from typing import Any
 from urllib.parse import quote
 
-from ..files import write_text
-from ..package import Package
-from ..pages import style
-from ..texts import legible
+from ..packages.package import Package
+from ..reports.style import style
+from ..support.files import write_text
+from ..support.texts import legible
 from .ledger import Row
 from .outputs import PREVIEW
 from .quality import LOW_CONFIDENCE, is_of_the_scan

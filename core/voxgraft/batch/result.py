@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..texts import encodable
+from ..support.texts import encodable
 
 
 @dataclass(frozen=True, slots=True)

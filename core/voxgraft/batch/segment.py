@@ -14,23 +14,23 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import UsageError, VoxGraftError
-from ..files import digest, sha256, sweep_tree
-from ..limits import Limits
-from ..lock import sole_owner
-from ..package import Package
-from ..progress import Progress
-from ..reading import as_in_training
+from ..imaging.read import as_in_training
+from ..packages.package import Package
+from ..support.files import digest, sha256, sweep_tree
+from ..support.limits import Limits
+from ..support.lock import sole_owner
+from ..support.progress import Progress
 from .corrections import Corrections
-from .desk import Desk, is_result
 from .ledger import Ledger
 from .outputs import Outputs
 from .pipeline import Pipeline, Predictor
+from .queue import BatchQueue, is_result
 from .result import Batch, Scan
 from .worklist import Finder
 
 if TYPE_CHECKING:
-    from ..discovery import Catalogue
-    from ..interfaces import Executor
+    from ..components.catalogue import Catalogue
+    from .executor import Executor
 
 __all__ = ["Batch", "Scan", "executor_of", "resolved", "segment"]
 
@@ -58,7 +58,7 @@ def segment(
 
     Args:
         model: A package, its folder or file, or a reference that a store answers to.
-        predictor: Makes the model ready, once; by default `voxgraft.infer.ensemble.predictor_of`.
+        predictor: Makes the model ready, once; by default `voxgraft.inference.ensemble.predictor_of`.
 
     Raises:
         UsageError: An input, writer or executor is not there, or the inputs hold no scan.
@@ -79,7 +79,7 @@ def segment(
     def load() -> Predictor:
         if predictor is not None:
             return predictor(package)
-        from ..infer.ensemble import predictor_of
+        from ..inference.ensemble import predictor_of
 
         ready = predictor_of(package, catalogue, device=device, overlap=overlap, mirror=mirror)
         for note in ready.notes:
@@ -96,15 +96,15 @@ def segment(
         sweep_tree(folder, owned=True)
         if outputs.other_code:
             teller.say("; ".join(flag.message for flag in outputs.other_code))
-        desk = Desk(corrections, package, options, retry, teller)
-        desk.sort(finder.find(paths, teller.say))
+        queue = BatchQueue(corrections, package, options, retry, teller)
+        queue.sort(finder.find(paths, teller.say))
         try:
             pipeline = Pipeline(catalogue, corrections, outputs, load, limits)
-            desk.work(lambda group: pipeline.run(group, chosen))
+            queue.work(lambda group: pipeline.run(group, chosen))
         finally:
             ledger.release()
-            desk.report()
-        return desk.batch()
+            queue.report()
+        return queue.batch()
 
 
 def executor_of(text: str, workers: int, catalogue: Catalogue) -> Executor:
@@ -115,7 +115,7 @@ def executor_of(text: str, workers: int, catalogue: Catalogue) -> Executor:
     """
     from pydantic import ValidationError
 
-    from ..slot import choose
+    from ..components.choice import choose
 
     name = text.split("://")[0]
     catalogue.get("executor", name)
@@ -134,7 +134,7 @@ def resolved(reference: str, catalogue: Catalogue) -> Package:
     Raises:
         ModelError: There is no such model, or its package is damaged.
     """
-    from ..models import Resolver, registry
+    from ..packages.references import Resolver, registry
 
     package = Resolver(catalogue).resolve(reference)
     facts: dict[str, Any] = {**package.facts, "reference": reference}

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from ..data.hounsfield import like_hounsfield, not_hounsfield
-from ..data.plan import Plan
 from ..errors import DataError
-from ..volume import Array, Volume
+from ..imaging.hounsfield import like_hounsfield, not_hounsfield
+from ..imaging.volume import Array, Volume
+from ..preprocessing.plan import Plan
 from .contract import Level, Verdict
 
 DRAWN = 100_000

@@ -15,20 +15,21 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..data.plan import Plan
 from ..errors import OutOfTime, UsageError, VoxGraftError
-from ..files import digest
-from ..limits import Limits
-from ..reading import archives_in, choose_reader, scan, scan_files, walk
-from ..texts import escaped, legible
-from ..volume import Item
+from ..imaging.read import archives_in, choose_reader, scan, scan_files, walk
+from ..imaging.volume import Item
+from ..preprocessing.plan import Plan
+from ..support.files import digest
+from ..support.limits import Limits
+from ..support.texts import escaped, legible
 from . import channels
 from .contract import Level, Selection, Verdict, is_called, select
+from .entry import Entry
 from .quality import Flag
 
 if TYPE_CHECKING:
-    from ..discovery import Catalogue
-    from .csvlist import Listed
+    from ..components.catalogue import Catalogue
+    from .csv import Listed
 
 
 PER_HEADER = 0.2
@@ -37,49 +38,6 @@ PER_HEADER = 0.2
 
 NO_SERIES = "no-series"
 """The code of a study that does not hold the series that a person named."""
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """One scan of a batch, before anything is done with it.
-
-    Attributes:
-        items: The images to read, one for each channel that is there or one with all; none where there is nothing to
-            read.
-        given: The scan's path as the caller would write it.
-        input: The same path relative to the batch's folder: the scan's identity, with `series`.
-        root: The INPUT below which it was found.
-        case: The name of its folder and of its row; until ids are given, only what a CSV worklist calls it.
-        hint: What it might be called, where its files have a name in common.
-        state: `waiting`, `left-out` or `failed`.
-        missing: The numbers of the optional channels that are not there.
-        forced: A person said that it is to be segmented, whatever the contract says of it.
-    """
-
-    items: tuple[Item, ...]
-    given: Path
-    input: str
-    series: str = ""
-    root: Path = Path()
-    case: str = ""
-    hint: str = ""
-    description: str = ""
-    state: str = "waiting"
-    code: str = ""
-    reason: str = ""
-    flags: tuple[Flag, ...] = ()
-    missing: tuple[int, ...] = ()
-    forced: bool = False
-
-    @property
-    def key(self) -> tuple[str, str]:
-        return self.input, self.series
-
-    @property
-    def files(self) -> tuple[Path, ...]:
-        """Every file the scan is read from."""
-        found = [file for item in self.items for file in (item.files or (item.path,))]
-        return tuple(file for file in found or [self.given] if file.is_file())
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +64,7 @@ class Finder:
         Raises:
             UsageError: An input is not there, or a CSV worklist cannot be understood.
         """
-        from .csvlist import read_worklist
+        from .csv import read_worklist
 
         if not inputs:
             raise UsageError("no input is named: what is to be segmented?")
@@ -233,7 +191,7 @@ class Finder:
             yield replace(self._entry(parts, root, state="failed", code="channels", reason=reason), hint=name)
 
     def _from_csv(self, path: Path) -> Iterator[Entry]:
-        from .csvlist import read_worklist
+        from .csv import read_worklist
 
         for listed in read_worklist(path, self.plan.channels, self.plan.optional):
             try:

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from ..errors import VoxGraftError
-from .output import kept_for_json
+from ..support.output import kept_for_json
 
 COMMANDS = {
     "demo": ("demo", "The main job, start to end, on data that it makes itself."),
@@ -17,7 +17,7 @@ COMMANDS = {
     "check": ("check", "Say what is wrong with a data set or a workflow, before any hour is spent."),
     "inspect": ("data", "Show what the readers see: series, geometry, modality, problems."),
     "convert": ("data", "Convert an image from any format that is read to any that is written."),
-    "deidentify": ("deidentify", "Take what identifies the patients out of a DICOM tree."),
+    "deidentify": ("voxgraft_dicom.deidentify.command", "Take what identifies the patients out of a DICOM tree."),
     "evaluate": ("evaluate", "Compare masks with references."),
     "compare": ("compare", "Compare runs, case by case, with confidence intervals."),
     "advise": ("advise", "Find out which encoder and strategy suits the data, with the evidence."),
@@ -46,7 +46,7 @@ class _Commands(click.Group):
     """A group whose commands are imported when they are called, and whose errors are one sentence each."""
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        from ..limits import leave
+        from ..support.limits import leave
 
         try:
             return self.main(*args, **kwargs)
@@ -60,7 +60,9 @@ class _Commands(click.Group):
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
         if name not in COMMANDS:
             return None
-        command = getattr(import_module(f".{COMMANDS[name][0]}", __name__), name)
+        command = getattr(
+            import_module(COMMANDS[name][0] if "." in COMMANDS[name][0] else f".{COMMANDS[name][0]}", __name__), name
+        )
         assert isinstance(command, click.Command)
         return command
 

@@ -31,8 +31,8 @@ def advise(
 
     since = time.monotonic()  # loading counts too
     from ..discovery import discover
-    from ..files import json_text
-    from ..workflow import read
+    from ..support.files import json_text
+    from ..workflow.workflow import read
 
     catalogue = discover()
     checked = read(workflow, catalogue, overrides)

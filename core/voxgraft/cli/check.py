@@ -9,18 +9,18 @@ from typing import TYPE_CHECKING
 
 import click
 
-from .output import print_result
+from ..support.output import print_result
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from ..data.cases import Dataset
-    from ..data.check import Findings
-    from ..data.checks.problem import CaseProblem
-    from ..discovery import Catalogue
-    from ..models import Resolver
-    from ..progress import Progress
-    from ..workflow import Workflow
+    from ..checks.dataset import Findings
+    from ..checks.problem import CaseProblem
+    from ..components.catalogue import Catalogue
+    from ..datasets.cases import Dataset
+    from ..packages.references import Resolver
+    from ..support.progress import Progress
+    from ..workflow.workflow import Workflow
 
 COLOURS = {"error": "red", "warning": "yellow", "repair": "cyan", "note": "white"}
 
@@ -35,11 +35,11 @@ def check(target: Path, overrides: tuple[str, ...], as_json: bool) -> None:
     A folder may have the layout of any installed plugin (see `voxgraft plugins list`), or be any tree of images. Ends
     with code 1 where there are errors.
     """
-    from ..data.check import Findings
-    from ..data.checks.problem import CaseProblem
+    from ..checks.dataset import Findings
+    from ..checks.problem import CaseProblem
     from ..discovery import discover
     from ..errors import DataError
-    from ..progress import Progress
+    from ..support.progress import Progress
 
     try:
         findings = _check(target, overrides, discover(), Progress(quiet=as_json))
@@ -50,7 +50,7 @@ def check(target: Path, overrides: tuple[str, ...], as_json: bool) -> None:
     if as_json:
         import json
 
-        from ..files import without_nan
+        from ..support.files import without_nan
 
         print_result(json.dumps(without_nan(findings.document()), indent=2))
     else:
@@ -68,13 +68,13 @@ def _check(target: Path, overrides: tuple[str, ...], catalogue: Catalogue, progr
     """
     from dataclasses import replace
 
-    from ..data.check import check_dataset, check_path
-    from ..data.checks.problem import CaseProblem
-    from ..data.dataset import find_dataset
+    from ..checks.dataset import check_dataset, check_path
+    from ..checks.problem import CaseProblem
+    from ..datasets.dataset import find_dataset
     from ..errors import DataError, ModelError, TrackingError, TrainingError, UsageError
-    from ..model.needs import check_start, check_transfer
-    from ..models import Resolver
-    from ..workflow import read
+    from ..packages.references import Resolver
+    from ..workflow.requirements import check_start, check_transfer
+    from ..workflow.workflow import read
 
     if target.is_dir() and overrides:
         raise UsageError("--set changes a workflow; a folder has nothing to be changed")
@@ -103,7 +103,7 @@ def _traced(dataset: Dataset, findings: Findings, target: Path) -> Findings:
     """Write the local list of cases beside the check, where their names are hashes; its place is among the figures."""
     from dataclasses import replace
 
-    from ..data.trace import is_traced, write_trace
+    from ..datasets.case_list import is_traced, write_trace
 
     if not is_traced(dataset):
         return findings
@@ -121,8 +121,8 @@ def _check_beside(dataset: Dataset, workflow: Workflow, models: Resolver) -> Non
     Raises:
         DataError: There are no scans without labels, no source, or another data set cannot be read.
     """
-    from ..data.beside import deal, other_sets
-    from ..data.checks.patients import find_split
+    from ..checks.patients import find_split
+    from ..datasets.companions import deal, other_sets
     from ..runs.steps.plan import limited
 
     split, _ = find_split(dataset, workflow)
@@ -138,7 +138,7 @@ def _check_beside(dataset: Dataset, workflow: Workflow, models: Resolver) -> Non
 
 def _show(target: Path, findings: Findings) -> None:
     """A table on a terminal, plain lines elsewhere, the worst first; then the verdict."""
-    from ..data.checks.problem import grouped
+    from ..checks.problem import grouped
 
     groups = grouped(findings.problems)
     if groups and sys.stdout.isatty():
@@ -163,8 +163,8 @@ def _show(target: Path, findings: Findings) -> None:
 
 def _figures(findings: Findings) -> Iterator[str]:
     """What was measured: how the structures are balanced, and what a run needs."""
-    from ..data.checks.problem import listed
-    from ..data.checks.room import gigabytes
+    from ..checks.problem import listed
+    from ..support.memory import gigabytes
 
     rows = findings.figures.get("structures") or ()
     if rows:
@@ -183,7 +183,7 @@ def _figures(findings: Findings) -> Iterator[str]:
 
 
 def _verdict(findings: Findings) -> str:
-    from ..data.checks.problem import counted
+    from ..checks.problem import counted
 
     severities = [problem.severity for problem in findings.problems]
     counts = ", ".join(counted(severities.count(name), name) for name in ("error", "warning"))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
-    from ..compare import Comparison
+    from ..scoring.comparison import Comparison
 
 
 @click.command()
@@ -41,11 +41,11 @@ def compare(
     or `worse` than the other run where that p-value is below 0.05, `too few patients to tell` where no difference
     between so few could give that, otherwise `no evidence`.
     """
-    from ..compare import compare_all, direction, read_run
     from ..discovery import discover
     from ..errors import UsageError
-    from ..files import json_text
+    from ..scoring.comparison import compare_all, direction, read_run
     from ..scoring.worth import never_found
+    from ..support.files import json_text
 
     if len({path.resolve() for path in runs}) != len(runs) or len(runs) < 2:
         raise UsageError("compare needs two or more different runs; the first is what the others are compared with")
@@ -57,8 +57,8 @@ def compare(
     higher = {name: direction(scores, name, catalogue) for name in names}
     comparisons = compare_all(scores, higher, structures, every_pair=every_pair, test=test, correction=correction)
     if out is not None:
-        from ..files import write_text
-        from ..scoring.page.comparison import comparison_page, curves_of
+        from ..reports.comparison import comparison_page, curves_of
+        from ..support.files import write_text
 
         how = (
             f"Paired {test} test over patients, corrected by {correction}; intervals by paired bootstrap over patients."

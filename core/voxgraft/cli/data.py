@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .output import print_result
+from ..support.output import print_result
 
 if TYPE_CHECKING:
-    from ..conversion import Overlap
-    from ..data.regrid import Interpolation
-    from ..volume import Item, Problem
+    from ..imaging.regrid import Interpolation
+    from ..imaging.volume import Item, Problem
+    from ..labels.convert import Overlap
 
 
 @click.command()
@@ -23,9 +23,9 @@ if TYPE_CHECKING:
 @click.option("--json", "as_json", is_flag=True, help="One JSON document on standard output.")
 def inspect(path: Path, as_json: bool) -> None:
     """Show what the readers see in a file, a folder or a tree: series, geometry, modality, problems."""
-    from ..archives import told
     from ..discovery import discover
-    from ..reading import archives_in, scan
+    from ..imaging.archives import told
+    from ..imaging.read import archives_in, scan
 
     catalogue = discover()
     with _patience(f"looking at {path}"):
@@ -34,7 +34,7 @@ def inspect(path: Path, as_json: bool) -> None:
     if as_json:
         import json
 
-        from ..files import without_nan
+        from ..support.files import without_nan
 
         found = {"items": [_document(item) for item in items], "problems": [_problem(one) for one in problems]}
         print_result(json.dumps(without_nan(found), indent=2, allow_nan=False))
@@ -90,10 +90,10 @@ def convert(
     becomes a SEG (.dcm) or RTSTRUCT (.rtstruct.dcm) of the series that --reference names, with the names in --labels.
     A mask on another grid than the reference's is refused unless --resample is given.
     """
-    from ..conversion import Wish
-    from ..conversion import convert as converted
     from ..discovery import discover
     from ..errors import UsageError
+    from ..labels.convert import Wish
+    from ..labels.convert import convert as converted
     from ..scoring.naming import read_labels
 
     for name, value in (("--series", series), ("--writer", writer)):
@@ -155,7 +155,7 @@ def _problem(problem: Problem) -> dict[str, str]:
 
 
 def _show(item: Item) -> None:
-    from ..texts import legible
+    from ..support.texts import legible
 
     click.echo(legible(str(item.path)))
     facts = [item.reader, item.modality or "", _size(item.shape, item.spacing, item.channels) if item.shape else ""]

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import click
 
+from ..support.output import print_result
 from .numbers import Amount
-from .output import print_result
 
 
 @click.command()
@@ -25,7 +25,7 @@ def demo(out: Path, minutes: float, as_json: bool) -> None:
 
     from ..demo.demo import run_demo, table
     from ..discovery import discover
-    from ..progress import Progress
+    from ..support.progress import Progress
 
     outcome = run_demo(out, minutes, discover(), Progress())
     print_result(json.dumps(outcome.document(), indent=2, ensure_ascii=False) if as_json else table(outcome))

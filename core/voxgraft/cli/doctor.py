@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from .output import print_result
+from ..support.output import print_result
 
 
 @click.command()

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .output import print_result
+from ..support.output import print_result
 
 if TYPE_CHECKING:
-    from ..data.cases import Labels
-    from ..discovery import Catalogue
+    from ..components.catalogue import Catalogue
+    from ..imaging.structures import Labels
     from ..scoring.scores import Scores
 
 ENDINGS = (".json", ".csv", ".html")
@@ -64,11 +64,11 @@ def evaluate(
 
     from ..discovery import discover
     from ..errors import UsageError
-    from ..progress import Progress
     from ..scoring.naming import read_labels
     from ..scoring.paths import Extras, evaluate_paths
     from ..scoring.structures import read_regions
     from ..scoring.subgroups import read_facts
+    from ..support.progress import Progress
 
     for out in outs:
         if out.suffix.lower() not in ENDINGS:
@@ -98,8 +98,8 @@ def evaluate(
 
 
 def _write(out: Path, scores: Scores, catalogue: Catalogue, pictures: Callable[[], Mapping[str, bytes]]) -> None:
-    from ..files import write_json
-    from ..scoring.page.page import about, write_page
+    from ..reports.scores import about, write_page
+    from ..support.files import write_json
 
     if out.suffix.lower() == ".csv":
         scores.write_csv(out)
@@ -122,16 +122,16 @@ def _pictures(
     Args:
         beside: Files or folders of `images`, the scans, and of `valid`, where cases count.
     """
-    from ..data.cases import ImageRef
     from ..errors import VoxGraftError
-    from ..reading import read
+    from ..imaging.read import read
+    from ..imaging.reference import ImageRef
+    from ..labels.valid_region import valid_in
+    from ..reports.pictures import worst_slice
+    from ..reports.scores import about, worst_cases
     from ..scoring.masks import check_grids, comparable
     from ..scoring.matching import files_of, match
-    from ..scoring.page.page import about, worst_cases
-    from ..scoring.page.pictures import worst_slice
     from ..scoring.pairs import labels_named_in, read_pair
     from ..scoring.paths import within
-    from ..valid import valid_in
 
     pairs = match(predictions, references, catalogue).pairs
     labels = labels or labels_named_in(pairs.values(), catalogue)

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .output import print_result
+from ..support.output import print_result
 
 if TYPE_CHECKING:
-    from ..models import Registry, Version
+    from ..packages.references import Registry, Version
 
 tracking_option = click.option(
     "--tracking",
@@ -51,7 +51,7 @@ def list_(tracking: str | None, as_json: bool) -> None:
 @json_option
 def show(model: str, tracking: str | None, as_json: bool) -> None:
     """Show MODEL, which is NAME@ALIAS, NAME/VERSION or NAME: what it is for, what it was trained on, how good it is."""
-    from ..package import read_package
+    from ..packages.package import read_package
 
     registry = _registry(tracking)
     version = _version(registry, model)
@@ -91,7 +91,7 @@ def show(model: str, tracking: str | None, as_json: bool) -> None:
 def register(package: Path, name: str | None, tracking: str | None) -> None:
     """Keep PACKAGE, a package's folder or file, as a new version. No alias moves."""
     from ..discovery import discover
-    from ..models import Resolver, registry
+    from ..packages.references import Resolver, registry
 
     catalogue = discover()
     found = Resolver(catalogue, tracking).resolve(package)
@@ -126,7 +126,7 @@ def rollback(name: str, tracking: str | None) -> None:
 def export(model: str, target: Path, tracking: str | None) -> None:
     """Write MODEL, which is NAME@ALIAS or NAME/VERSION, as one file TARGET, such as spleen.voxgraft.zip."""
     from ..errors import UsageError
-    from ..package import SUFFIX, pack
+    from ..packages.package import SUFFIX, pack
 
     if not target.name.endswith(".zip"):
         raise UsageError(f"{target}: a package file's name ends with {SUFFIX}")
@@ -147,8 +147,8 @@ def import_(file: Path, name: str | None, expected: str | None, tracking: str | 
 
     from ..discovery import discover
     from ..errors import ModelError
-    from ..models import registry
-    from ..package import unpack
+    from ..packages.package import unpack
+    from ..packages.references import registry
 
     with TemporaryDirectory(prefix="voxgraft-") as scratch:
         package = unpack(file, Path(scratch) / "package")
@@ -164,7 +164,7 @@ _LINEAGE = ("created", "voxgraft", "packages", "plugins", "split", "training", "
 
 def _registry(tracking: str | None) -> Registry:
     from ..discovery import discover
-    from ..models import registry
+    from ..packages.references import registry
 
     return registry(discover(), tracking)
 

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .output import print_result
+from ..support.output import print_result
 
 if TYPE_CHECKING:
-    from ..component import AnySpec
-    from ..discovery import Catalogue
+    from ..components.catalogue import Catalogue
+    from ..components.component import AnySpec
 
 
 @click.group()
@@ -154,7 +154,7 @@ def _named(catalogue: Catalogue, name: str) -> list[tuple[str, AnySpec]]:
 
 def _values(options: tuple[str, ...]) -> dict[str, Any]:
     from ..errors import UsageError
-    from ..yamlfile import parse
+    from ..workflow.yaml import parse
 
     pairs = [option.partition("=") for option in options]
     for key, equals, _ in pairs:
@@ -180,5 +180,5 @@ def _row(catalogue: Catalogue, plugin: str, spec: AnySpec) -> dict[str, str]:
 
 
 def _options(spec: AnySpec) -> dict[str, Any]:
-    properties: dict[str, Any] = spec.config().model_json_schema().get("properties", {})
+    properties: dict[str, Any] = spec.options().model_json_schema().get("properties", {})
     return properties

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from .output import print_result
+from ..support.output import print_result
 
 
 @click.command()
@@ -35,7 +35,7 @@ def run(
 
     from ..discovery import discover
     from ..errors import UsageError
-    from ..workflow import read
+    from ..workflow.workflow import read
 
     catalogue = discover()
     checked = read(workflow, catalogue, overrides)

@@ -11,6 +11,6 @@ def schema() -> None:
     import json
 
     from ..discovery import discover
-    from ..schema import workflow_schema
+    from ..workflow.schema import workflow_schema
 
     click.echo(json.dumps(workflow_schema(discover()), indent=2))

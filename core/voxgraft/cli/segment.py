@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ..support.output import print_result
 from .numbers import Amount
-from .output import print_result
 
 if TYPE_CHECKING:
     from ..batch.segment import Batch
-    from ..discovery import Catalogue
-    from ..package import Package
+    from ..components.catalogue import Catalogue
+    from ..packages.package import Package
 
 
 @click.command()
@@ -63,8 +63,8 @@ def segment(
 
     from ..batch.segment import segment as segment_scans
     from ..discovery import discover
-    from ..progress import Progress
-    from .stopping import ending_gently
+    from ..support.progress import Progress
+    from ..support.stopping import ending_gently
 
     catalogue = discover()
     names = None if writers is None else tuple(name.strip() for name in writers.split(",") if name.strip())
@@ -88,7 +88,7 @@ def _package(model: str, catalogue: Catalogue) -> Package:
 
 
 def _summary(batch: Batch) -> str:
-    from ..texts import legible
+    from ..support.texts import legible
 
     counts = [(batch.done, "done"), (batch.skipped, "skipped (done before)"), (batch.failed, "failed")]
     counts.append((batch.left_out, "left out"))

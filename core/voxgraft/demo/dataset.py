@@ -8,18 +8,18 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..data.cases import Labels
-from ..files import whole, write_json
-from ..progress import Progress
-from ..writing import write
+from ..imaging.structures import Labels
+from ..imaging.write import write
+from ..support.files import atomic_write, write_json
+from ..support.progress import Progress
 from .dicom import Series, write_series
 from .phantoms import LABELS, Grid, Head, Template, draw_head, read_template, scan
 
 if TYPE_CHECKING:
     from numpy.random import Generator
 
-    from ..discovery import Catalogue
-    from ..volume import Volume
+    from ..components.catalogue import Catalogue
+    from ..imaging.volume import Volume
 
 VERSION = 1
 SEED = 7
@@ -88,7 +88,7 @@ def make_data(folder: Path, catalogue: Catalogue, progress: Progress, *, labelle
     if found is not None:
         return found
     template = read_template()
-    with whole(folder) as beside:
+    with atomic_write(folder) as beside:
         beside.mkdir(parents=True)
         cases = []
         for number in progress.track(range(1, labelled + 1), "labelled heads"):

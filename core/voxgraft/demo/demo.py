@@ -17,18 +17,18 @@ from pathlib import Path
 from string import Template
 from typing import TYPE_CHECKING, Any
 
-from ..data.cases import Labels
 from ..errors import DataError, UsageError
-from ..files import write_json, write_text
-from ..progress import Progress
+from ..imaging.structures import Labels
+from ..support.files import write_json, write_text
+from ..support.progress import Progress
 from .dataset import DemoData, make_data
 from .phantoms import LABELS
 
 if TYPE_CHECKING:
     from ..batch.segment import Batch
-    from ..discovery import Catalogue
+    from ..components.catalogue import Catalogue
     from ..scoring.scores import Scores
-    from ..workflow import Workflow
+    from ..workflow.workflow import Workflow
 
 CAUTION = (
     "All heads are variations of ONE brain (the MNI152 template). The figures show that the machinery works; "
@@ -119,9 +119,9 @@ def run_demo(out: Path, minutes: float, catalogue: Catalogue, progress: Progress
         VoxGraftError: A part failed; the message says why.
     """
     from ..batch.segment import segment
-    from ..models import Resolver, registry
+    from ..packages.references import Resolver, registry
     from ..runs.engine import run_workflow
-    from ..workflow import read
+    from ..workflow.workflow import read
 
     if not SHORTEST <= minutes <= LONGEST:
         raise UsageError(f"--minutes {minutes:g}: train for {SHORTEST:g} to {LONGEST:g} minutes")
@@ -258,7 +258,7 @@ def _columns(rows: list[list[str]]) -> str:
 
 def _score(data: DemoData, batch: Batch, workflow: Workflow, catalogue: Catalogue) -> Scores:
     """Compare the masks of the new scans with the truth, which only the demo knows."""
-    from ..reading import read
+    from ..imaging.read import read
     from ..scoring.case import score_case
     from ..scoring.scores import Scores
 

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..errors import DataError
-from ..files import whole
-from ..volume import Array, Volume
+from ..imaging.volume import Array, Volume
+from ..support.files import atomic_write
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset, FileDataset
@@ -56,7 +56,7 @@ def write_series(volume: Volume, folder: Path, series: Series) -> None:
             disk is full.
     """
     geometry = _checked_geometry(volume)
-    with whole(folder) as beside:
+    with atomic_write(folder) as beside:
         beside.mkdir(parents=True)
         for k in range(volume.shape[2]):
             slice_ = _slice(volume.array[:, :, k].T, geometry, k, series)

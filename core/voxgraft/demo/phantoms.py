@@ -16,7 +16,7 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 
 from ..errors import DataError
-from ..volume import Array, Volume
+from ..imaging.volume import Array, Volume
 
 Floats = NDArray[np.float32]
 

@@ -6,11 +6,12 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
-from ..data.cases import Case, Labels
-from ..files import digest
+from ..datasets.cases import Case
+from ..imaging.structures import Labels
+from ..preprocessing.state import DataState
+from ..support.files import digest
 from .identity import decisive, facts_of
 from .run import Run
-from .state import DataState
 from .steps.independent import ARRAYS, CASE, PLAN_OF_ARRAYS
 
 

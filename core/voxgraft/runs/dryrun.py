@@ -11,22 +11,22 @@ from typing import Any
 
 import torch
 
-from ..data.cases import Dataset
-from ..data.checks.problem import CaseProblem
-from ..data.checks.sides import judge_mirroring
-from ..data.plan import Plan
-from ..discovery import Catalogue
-from ..files import read_json
-from ..infer.device import choose_device
-from ..interfaces import Loss
-from ..model.needs import check_transfer
-from ..model.network import SegmentationNetwork
-from ..model.words import CHANNELS_LAST, channels_last
-from ..models import Resolver
-from ..progress import Progress
-from ..train.begin import begin
-from ..train.targets import deep_loss
-from ..workflow import Workflow
+from ..checks.problem import CaseProblem
+from ..checks.sides import judge_mirroring
+from ..components.catalogue import Catalogue
+from ..datasets.cases import Dataset
+from ..inference.device import choose_device
+from ..networks.network import SegmentationNetwork
+from ..packages.references import Resolver
+from ..preprocessing.plan import Plan
+from ..support.files import read_json
+from ..support.progress import Progress
+from ..support.torch_dims import CHANNELS_LAST, channels_last
+from ..training.loss import Loss
+from ..training.setup import set_up
+from ..training.targets import deep_loss
+from ..workflow.requirements import check_transfer
+from ..workflow.workflow import Workflow
 from .run import Run
 from .steps.plan import PlanStep, doubts_of, labels_of_run
 
@@ -52,8 +52,8 @@ def dry_run(workflow: Workflow, catalogue: Catalogue) -> dict[str, Any]:
             *doubts_of(read_json(run.folder / "fingerprint.json"), plan, split, run.dataset.labels or labels),
         ]
     device = choose_device(workflow.training.device)
-    begun = begin(workflow, plan, models)
-    network = begun.context.network.to(device)
+    setup = set_up(workflow, plan, models)
+    network = setup.context.network.to(device)
     seconds = _measure(network, workflow.training.loss.build(), plan, device)
     budget = workflow.training.budget
     if budget.unit == "minutes":
@@ -62,7 +62,7 @@ def dry_run(workflow: Workflow, catalogue: Catalogue) -> dict[str, Any]:
         steps = budget.amount * (max(1, -(-len(split.train) // plan.batch)) if budget.unit == "epochs" else 1)
         length = f"{budget}, about {steps * seconds / 60:.1f} min"
     parameters = sum(parameter.numel() for parameter in network.parameters())
-    learning = sum(math.prod(row.shape) for row in begun.rows if row.train)
+    learning = sum(math.prod(row.shape) for row in setup.rows if row.train)
     shape = "x".join(map(str, plan.patch))
     return {
         "workflow": workflow.name,
@@ -73,12 +73,12 @@ def dry_run(workflow: Workflow, catalogue: Catalogue) -> dict[str, Any]:
         "patch": f"{shape}, batch {plan.batch}",
         "network": f"{workflow.model.encoder.name} + {workflow.model.decoder.name}, {plan.dims}D, "
         f"{len(plan.strides)} levels, {parameters:,} parameters",
-        "weights": str(begun.weights) if begun.weights else "none: from scratch",
+        "weights": str(setup.weights) if setup.weights else "none: from scratch",
         "transfer": ", ".join(one.name for one in workflow.transfer) or "none",
-        "learning": f"{learning:,} of {sum(math.prod(row.shape) for row in begun.rows):,} parameters",
+        "learning": f"{learning:,} of {sum(math.prod(row.shape) for row in setup.rows):,} parameters",
         "device": str(device),
         "training": length + _times(workflow, run.dataset),
-        "memory": f"about {begun.need.total(plan.batch) / 2**30:.2f} GiB while training",
+        "memory": f"about {setup.need.total(plan.batch) / 2**30:.2f} GiB while training",
         "steps": ", ".join(step.name for step in workflow.steps),
         **_warned(problems),
     }

@@ -8,22 +8,21 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ..component import StepSpec
-from ..discovery import Catalogue
+from ..components.catalogue import Catalogue
+from ..components.choice import Selected
 from ..errors import DataError, UsageError, VoxGraftError
-from ..files import remove, sweep_tree, write_text
-from ..interfaces import Step
-from ..lock import sole_owner
-from ..models import Resolver
-from ..progress import Progress
-from ..slot import Chosen
-from ..workflow import Workflow
-from ..yamlfile import dump
-from .contents import Contents
+from ..packages.references import Resolver
+from ..support.contents import Contents
+from ..support.files import remove, sweep_tree, write_text
+from ..support.lock import sole_owner
+from ..support.progress import Progress
+from ..workflow.workflow import Workflow
+from ..workflow.yaml import dump
 from .environment import environment
 from .identity import in_short, is_independent, made_from, reasons
 from .plugins import plugins_of
 from .run import Run, Shared
+from .step import Step, StepSpec
 
 LEFT = ("steps", "train", "package", "evaluate", "members", "twin", "guard.json", "run.json", "contents.json")
 """What an earlier call left, of which `fresh` forgets."""
@@ -103,7 +102,7 @@ def _forget(folder: Path, steps: Sequence[str] | None) -> None:
                 remove(place / name)
 
 
-def _do(run: Run, chosen: Sequence[Chosen[Step]]) -> None:
+def _do(run: Run, chosen: Sequence[Selected[Step]]) -> None:
     status = "FAILED"
     try:
         for one, step in _steps(run, chosen):
@@ -140,13 +139,13 @@ def _do(run: Run, chosen: Sequence[Chosen[Step]]) -> None:
             run.write("run.json", run.identity)
 
 
-def _steps(run: Run, chosen: Sequence[Chosen[Step]]) -> Iterator[tuple[Chosen[Step], Step]]:
+def _steps(run: Run, chosen: Sequence[Selected[Step]]) -> Iterator[tuple[Selected[Step], Step]]:
     """The steps, one after the other; those of a run of many splits, once its members are done."""
     if not run.workflow.data.split.many:
         for one in chosen:
             yield one, one.build()
         return
-    from .many import do_members, together
+    from .cross_validation import do_members, together
 
     do_members(run, [one.name for one in chosen])
     for one in chosen:
@@ -165,7 +164,7 @@ def _track(run: Run) -> None:
         run.write("run.json", run.identity)
 
 
-def _chosen(workflow: Workflow, steps: Sequence[str] | None) -> list[Chosen[Step]]:
+def _chosen(workflow: Workflow, steps: Sequence[str] | None) -> list[Selected[Step]]:
     if steps is None:
         return list(workflow.steps)
     names = [one.name for one in workflow.steps]
@@ -175,7 +174,7 @@ def _chosen(workflow: Workflow, steps: Sequence[str] | None) -> list[Chosen[Step
     return [one for one in workflow.steps if one.name in steps]
 
 
-def _has_no_labels(step: Chosen[Step], workflow: Workflow) -> bool:
+def _has_no_labels(step: Selected[Step], workflow: Workflow) -> bool:
     return getattr(step.component, "labelled", False) and not workflow.supervised
 
 
@@ -207,7 +206,7 @@ def _why_again(run: Run, name: str, step: Step) -> list[str] | None:
     ]
 
 
-def _complain_of_stale(run: Run, one: Chosen[Step], chosen: Sequence[Chosen[Step]]) -> None:
+def _complain_of_stale(run: Run, one: Selected[Step], chosen: Sequence[Selected[Step]]) -> None:
     """Refuse a step that works on what an earlier step left, where that step was not done or would now leave something
     else.
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import platform
-import sys
 from collections.abc import Mapping
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any
+
+from ..components.code import version_of
 
 PACKAGES = (
     "torch",
@@ -31,13 +31,3 @@ def environment(plugins: Mapping[str, Mapping[str, str]]) -> dict[str, Any]:
         "packages": {name: version_of(name) for name in PACKAGES},
         "plugins": {name: dict(plugin) for name, plugin in plugins.items()},
     }
-
-
-def version_of(name: str) -> str:
-    """The installed version of a distribution, or that it is not installed."""
-    if name == "python":
-        return sys.version.split()[0]
-    try:
-        return version(name)
-    except PackageNotFoundError:
-        return "not installed"

@@ -14,21 +14,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..component import StepSpec
-from ..config import Config
+from ..components.choice import Selected
+from ..components.code import source_hash, version_of
+from ..components.options import Options
 from ..errors import VoxGraftError
-from ..files import digest
-from ..interfaces import Step
-from ..model.needs import needs_of
-from ..model.pretrained import FILE, HUB, MODELS, hub_path
-from ..package import MANIFEST
-from ..slot import Chosen
-from ..writing import choose_writer
-from .code import source_hash
-from .environment import version_of
+from ..imaging.write import choose_writer
+from ..networks.options import FILE, HUB, MODELS
+from ..networks.sources import hub_path
+from ..packages.package import MANIFEST
+from ..preprocessing.state import DataState, readers_taking_part
+from ..support.files import digest
+from ..support.threads import in_threads
+from ..workflow.requirements import needs_of
 from .run import Run
-from .state import DataState, readers_taking_part
-from .threads import in_threads
+from .step import Step, StepSpec
 
 SHOWN = 3
 """Reasons that are said; the others are counted."""
@@ -51,7 +50,7 @@ class Fact:
     value: Any
 
 
-def made_from(run: Run, chosen: Chosen[Step]) -> dict[str, Any]:
+def made_from(run: Run, chosen: Selected[Step]) -> dict[str, Any]:
     """The identity of a step: plain values by their names; the step is done again where one of them is another.
 
     Raises:
@@ -168,12 +167,12 @@ def leaves(value: Any, key: str = "") -> Iterator[tuple[str, Any]]:
         yield from leaves(part, f"{key}.{name}" if key else str(name))
 
 
-def components(value: Any, key: str = "") -> Iterator[tuple[str, Chosen[Any]]]:
+def components(value: Any, key: str = "") -> Iterator[tuple[str, Selected[Any]]]:
     """Every component that is chosen in a section, with its dotted key."""
-    if isinstance(value, Chosen):
+    if isinstance(value, Selected):
         yield key, value
         value = value.options
-    if isinstance(value, Config):
+    if isinstance(value, Options):
         parts: Iterable[tuple[Any, Any]] = [(name, getattr(value, name)) for name in type(value).model_fields]
     else:
         parts = (
@@ -206,7 +205,7 @@ def _content(value: str, run: Run) -> str | None:
 
 
 def _device_kind(wanted: str) -> str:
-    from ..infer.device import choose_device
+    from ..inference.device import choose_device
 
     try:
         return choose_device(wanted).type
@@ -285,20 +284,20 @@ def _of_data(run: Run) -> Iterator[Fact]:
         yield Fact("reader", f"{CODE}the reader {spec.name}", _code(run, spec))
 
 
-def _before(run: Run, chosen: Chosen[Step]) -> Iterator[Fact]:
+def _before(run: Run, chosen: Selected[Step]) -> Iterator[Fact]:
     """What earlier steps left; of a run of many splits what the same steps of its members left too."""
     many = run.workflow.data.split.many
     for one in run.workflow.steps:
         own = one.name == chosen.name
         if many:
-            from .many import member_runs
+            from .cross_validation import member_runs
 
             for name, member in member_runs(run):
                 yield from _left(member, one, one.build(), f"{name}'s ")
         if own:
             return
         if many:
-            from .many import together
+            from .cross_validation import together
 
             if (step := together(one)) is not None:
                 yield from _left(run, one, step)
@@ -306,7 +305,7 @@ def _before(run: Run, chosen: Chosen[Step]) -> Iterator[Fact]:
             yield from _left(run, one, one.build())
 
 
-def _left(run: Run, chosen: Chosen[Step], step: Step, whose: str = "") -> Iterator[Fact]:
+def _left(run: Run, chosen: Selected[Step], step: Step, whose: str = "") -> Iterator[Fact]:
     for path in step.outputs(run):
         name = f"{BEFORE}{whose}{Path(os.path.relpath(path, run.folder)).as_posix()},"
         yield Fact(f"before.{chosen.name}", name, run.shared.contents.of(path))

@@ -9,17 +9,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import DataError
-from ..files import read_json, write_json
-from ..models import Resolver
-from ..progress import Progress
-from ..workflow import Workflow
-from .contents import Contents
+from ..packages.references import Resolver
+from ..support.contents import Contents
+from ..support.files import read_json, write_json
+from ..support.progress import Progress
+from ..workflow.workflow import Workflow
 
 if TYPE_CHECKING:
-    from ..data.cases import Dataset, Split
-    from ..data.plan import Plan
-    from ..discovery import Catalogue
-    from ..interfaces import Tracker
+    from ..components.catalogue import Catalogue
+    from ..datasets.cases import Dataset, Split
+    from ..preprocessing.plan import Plan
+    from .step import Tracker
 
 
 @dataclass(slots=True)
@@ -94,16 +94,16 @@ class Run:
     def dataset(self) -> Dataset:
         """The cases of the workflow's layout, found once."""
         if self._dataset is None:
-            from ..data.dataset import find_dataset
+            from ..datasets.dataset import find_dataset
 
             self._dataset = find_dataset(self.workflow, self.catalogue)
         return self._dataset
 
     @property
     def others(self) -> Mapping[str, Dataset]:
-        """The other data sets that the workflow names, see `voxgraft.data.beside`, found once."""
+        """The other data sets that the workflow names, see `voxgraft.datasets.companions`, found once."""
         if self._others is None:
-            from ..data.beside import other_sets
+            from ..datasets.companions import other_sets
 
             self._others = other_sets(self.workflow, self.catalogue)
         return self._others
@@ -111,14 +111,14 @@ class Run:
     @property
     def split(self) -> Split:
         """The split that the plan step wrote."""
-        from ..data.cases import Split
+        from ..datasets.cases import Split
 
         document = self.read("split.json")
         return Split(*(tuple(document.get(part, ())) for part in ("train", "validation", "unlabelled")))
 
     @property
     def plan(self) -> Plan:
-        from ..data.plan import read_plan
+        from ..preprocessing.plan import read_plan
 
         return read_plan(self.folder / "plan.json")
 

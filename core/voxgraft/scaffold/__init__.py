@@ -8,7 +8,7 @@ from pathlib import Path
 from string import Template
 
 from ..errors import UsageError
-from ..files import whole
+from ..support.files import atomic_write
 
 KINDS = {
     "reader": {
@@ -50,12 +50,12 @@ def start(name: str, kind: str, folder: Path) -> list[Path]:
     module = f"voxgraft_{name.replace('-', '_')}"
     words = {"name": name, "module": module, "kind": kind, **KINDS[kind]}
     words["more"] = Template(words["more"]).substitute(words)
-    with whole(project) as beside:
+    with atomic_write(project) as beside:
         for source, target in {
             "pyproject.toml": "pyproject.toml",
             "README.md": "README.md",
             "init.py": f"{module}/__init__.py",
-            "config.py": f"{module}/config.py",
+            "options.py": f"{module}/options.py",
             f"{kind}.py": f"{module}/{kind}.py",
             f"test_{kind}.py": f"tests/test_{module}.py",
         }.items():

@@ -16,10 +16,10 @@ from .pair import Counts, MaskPair
 from .structures import MEAN, Regions, Structure, structures_of
 
 if TYPE_CHECKING:
-    from ..data.cases import Labels
-    from ..interfaces import Metric
-    from ..slot import Chosen
-    from ..volume import Volume
+    from ..components.choice import Selected
+    from ..imaging.structures import Labels
+    from ..imaging.volume import Volume
+    from .metric import Metric
 
 __all__ = ["MEAN", "Measured", "check_names", "measure_case", "named_metrics", "score_case", "watch_case"]
 
@@ -43,7 +43,7 @@ def score_case(
     prediction: Volume,
     reference: Volume,
     labels: Labels,
-    metrics: Sequence[Chosen[Metric]],
+    metrics: Sequence[Selected[Metric]],
     regions: Regions | None = None,
 ) -> dict[str, dict[str, float]]:
     """Compare a mask with its reference: METRIC -> structure -> value, NaN where it is not defined.
@@ -59,7 +59,7 @@ def measure_case(
     prediction: Volume,
     reference: Volume,
     labels: Labels,
-    metrics: Sequence[Chosen[Metric]],
+    metrics: Sequence[Selected[Metric]],
     regions: Regions | None = None,
     watch: Watch | None = None,
 ) -> Measured:
@@ -68,8 +68,8 @@ def measure_case(
     Args:
         prediction: A label map (i, j[, k]), or 0 and 1 of shape (structure, i, j[, k]) where structures overlap: a
             channel for each structure, or for each region where `labels.regions` says what the network finds.
-        reference: The same, as `voxgraft.masks.read_mask` gives it. Voxels of the value `labels.ignored` are outside
-            every mask and count nowhere.
+        reference: The same, as `voxgraft.labels.masks.read_mask` gives it. Voxels of the value `labels.ignored` are
+            outside every mask and count nowhere.
         regions: Unions that are scored beside the structures.
         watch: What saw the probabilities of the prediction (`watch_case`).
 
@@ -92,7 +92,7 @@ def measure_case(
 
 
 def watch_case(
-    reference: Volume, labels: Labels, metrics: Sequence[Chosen[Metric]], regions: Regions | None = None
+    reference: Volume, labels: Labels, metrics: Sequence[Selected[Metric]], regions: Regions | None = None
 ) -> Watch | None:
     """What has to see the probabilities of a prediction before `measure_case`; None where no metric asks for them."""
     how = binnings(metrics)
@@ -113,14 +113,14 @@ def scored(labels: Labels, regions: Regions | None = None) -> tuple[Structure, .
     return (*found, *asked)
 
 
-def binnings(metrics: Sequence[Chosen[Metric]]) -> list[Binning]:
+def binnings(metrics: Sequence[Selected[Metric]]) -> list[Binning]:
     """How the metrics that look at probabilities want them gathered, each way once."""
     found = (getattr(chosen.build(), "binning", None) for chosen in metrics)
     return list(dict.fromkeys(how for how in found if isinstance(how, Binning)))
 
 
 def score_absent(
-    voxels: int, spacing: tuple[float, ...], names: Sequence[str], metrics: Sequence[Chosen[Metric]]
+    voxels: int, spacing: tuple[float, ...], names: Sequence[str], metrics: Sequence[Selected[Metric]]
 ) -> dict[str, dict[str, float]]:
     """What `score_case` gives for structures that are in neither mask of a case."""
     nothing = np.zeros((2,) * len(spacing), np.bool_)
@@ -129,7 +129,7 @@ def score_absent(
 
 
 def score_pairs(
-    pairs: Iterator[tuple[str, MaskPair]] | Sequence[tuple[str, MaskPair]], metrics: Sequence[Chosen[Metric]]
+    pairs: Iterator[tuple[str, MaskPair]] | Sequence[tuple[str, MaskPair]], metrics: Sequence[Selected[Metric]]
 ) -> dict[str, dict[str, float]]:
     """Apply metrics to structures, one structure after the other."""
     built = {name: (chosen, chosen.build()) for name, chosen in named_metrics(metrics).items()}
@@ -140,7 +140,7 @@ def score_pairs(
     return scores
 
 
-def named_metrics(metrics: Sequence[Chosen[Metric]]) -> dict[str, Chosen[Metric]]:
+def named_metrics(metrics: Sequence[Selected[Metric]]) -> dict[str, Selected[Metric]]:
     """Metrics by the names under which their scores stand.
 
     That is the metric's own name. A second one of that name is told apart by those of its options that are not the
@@ -149,7 +149,7 @@ def named_metrics(metrics: Sequence[Chosen[Metric]]) -> dict[str, Chosen[Metric]
     Raises:
         DataError: A metric stands twice with the same options.
     """
-    named: dict[str, Chosen[Metric]] = {}
+    named: dict[str, Selected[Metric]] = {}
     for chosen in metrics:
         name = chosen.name
         if name in named:
@@ -169,7 +169,7 @@ def check_names(labels: Labels, regions: Regions | None = None) -> None:
     scored(labels, regions)
 
 
-def value_of(chosen: Chosen[Metric], metric: Metric, pair: MaskPair) -> float:
+def value_of(chosen: Selected[Metric], metric: Metric, pair: MaskPair) -> float:
     """What a metric says of a structure; NaN for what is no finite number.
 
     Raises:
@@ -184,7 +184,7 @@ def value_of(chosen: Chosen[Metric], metric: Metric, pair: MaskPair) -> float:
     return value if math.isfinite(value) else math.nan
 
 
-def _unusual(chosen: Chosen[Metric]) -> dict[str, Any]:
+def _unusual(chosen: Selected[Metric]) -> dict[str, Any]:
     options = chosen.options.model_dump(mode="json")
     usual = {key: one.get_default() for key, one in type(chosen.options).model_fields.items()}
     return {key: value for key, value in options.items() if value != usual.get(key)} or options

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import DataError
-from ..volume import Volume, millimetres_apart
+from ..imaging.volume import Volume, millimetres_apart
 from .confusion import Integers, Joint, count
 from .crops import Crops
 from .pair import Counts, MaskPair
@@ -18,7 +18,7 @@ from .structures import Structure
 from .surface import SurfaceDistances, label_surface_distances
 
 if TYPE_CHECKING:
-    from ..data.cases import Labels
+    from ..imaging.structures import Labels
     from .calibration import Watch
 
 Mask = NDArray[np.bool_]

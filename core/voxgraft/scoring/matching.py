@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import DataError
-from ..reading import choose_reader, scan
-from ..spelling import composed
+from ..imaging.read import choose_reader, scan
+from ..support.spelling import composed
 
 if TYPE_CHECKING:
-    from ..discovery import Catalogue
+    from ..components.catalogue import Catalogue
 
 MASK = "mask"
 """The name, without its ending, of a mask in a batch's folder of one scan."""

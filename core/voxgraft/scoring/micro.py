@@ -18,8 +18,8 @@ from .case import named_metrics, value_of
 from .pair import Counts, MaskPair
 
 if TYPE_CHECKING:
-    from ..interfaces import Metric
-    from ..slot import Chosen
+    from ..components.choice import Selected
+    from .metric import Metric
 
 REPLICATES = 1000
 POOLED = "all"
@@ -33,7 +33,7 @@ class _NoMasksError(Exception):
 def micro_averages(
     counts: Mapping[str, Mapping[str, Counts]],
     groups: Mapping[str, int],
-    metrics: Sequence[Chosen[Metric]],
+    metrics: Sequence[Selected[Metric]],
     apart: Sequence[str] = (),
 ) -> dict[str, dict[str, dict[str, Any]]]:
     """METRIC -> structure -> `value`, `ci95` (percentile bootstrap over patients), for metrics of counts.
@@ -85,7 +85,7 @@ def _by_patient(
     return table
 
 
-def _of_counts(chosen: Chosen[Metric], metric: Metric) -> bool:
+def _of_counts(chosen: Selected[Metric], metric: Metric) -> bool:
     """Whether it needs nothing but counts, nor the size of a voxel, which differs between cases."""
 
     def refuse() -> Any:
@@ -100,7 +100,7 @@ def _of_counts(chosen: Chosen[Metric], metric: Metric) -> bool:
     return math.isfinite(values[0]) and values[0] == values[1]
 
 
-def _value(chosen: Chosen[Metric], metric: Metric, row: NDArray[Any]) -> float:
+def _value(chosen: Selected[Metric], metric: Metric, row: NDArray[Any]) -> float:
     tp, fp, fn, tn = (int(number) for number in row)
     return value_of(chosen, metric, MaskPair(Counts(tp, fp, fn, tn), (1.0, 1.0, 1.0), _nothing))
 

@@ -6,9 +6,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ..data.cases import Labels, Region
 from ..errors import DataError, UsageError
-from ..files import read_json
+from ..imaging.structures import Labels, Region
+from ..support.files import read_json
 
 
 def read_labels(text: str) -> Labels:

@@ -9,17 +9,18 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..conversion import image_for
-from ..data.cases import ImageRef, Label, Labels, Source
-from ..data.grid import orientation_of, reoriented
-from ..data.labelmaps import by_names, folded, matched, some
 from ..errors import BadImage, DataError, VoxGraftError
-from ..masks import read_mask, read_values
-from ..reading import find, only, read_item
-from ..volume import Item, Volume
+from ..imaging.orientation import orientation_of, reoriented
+from ..imaging.read import find, only, read_item
+from ..imaging.reference import ImageRef
+from ..imaging.structures import Label, Labels, Source
+from ..imaging.volume import Item, Volume
+from ..labels.convert import image_for
+from ..labels.label_map import by_names, folded, matched, some
+from ..labels.masks import read_mask, read_values
 
 if TYPE_CHECKING:
-    from ..discovery import Catalogue
+    from ..components.catalogue import Catalogue
 
 Pair = tuple[Path, Path]
 

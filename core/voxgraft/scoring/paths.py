@@ -12,15 +12,16 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 from pydantic_core import PydanticCustomError
 
-from ..data.cases import ImageRef, Label, Labels
-from ..data.palettes import check_alike
+from ..components.choice import Selected, choose
 from ..errors import DataError, UsageError, VoxGraftError
-from ..progress import Progress
-from ..reading import read
-from ..slot import Chosen, choose
-from ..valid import marked, valid_in
-from ..volume import Colour, Volume
-from ..yamlfile import parse
+from ..imaging.palettes import check_alike
+from ..imaging.read import read
+from ..imaging.reference import ImageRef
+from ..imaging.structures import Label, Labels
+from ..imaging.volume import Colour, Volume
+from ..labels.valid_region import marked, valid_in
+from ..support.progress import Progress
+from ..workflow.yaml import parse
 from .case import Measured, binnings, check_names, measure_case, named_metrics, score_absent, watch_case
 from .masks import check_grids, values_in
 from .matching import files_of, match
@@ -32,9 +33,9 @@ from .subgroups import Facts
 from .tables import gathered
 
 if TYPE_CHECKING:
-    from ..discovery import Catalogue
-    from ..interfaces import Metric
+    from ..components.catalogue import Catalogue
     from .calibration import Watch
+    from .metric import Metric
 
 Grid = tuple[int, tuple[float, ...]]
 """What a metric needs to know of a case without a structure: the number of voxels, and millimetres between them."""
@@ -113,7 +114,7 @@ def evaluate_paths(
     return replace(scores, failed=dict(sorted(failed.items())), unmatched=matches.unmatched)
 
 
-def choose_metrics(texts: Sequence[str], catalogue: Catalogue) -> dict[str, Chosen[Metric]]:
+def choose_metrics(texts: Sequence[str], catalogue: Catalogue) -> dict[str, Selected[Metric]]:
     """The metrics that texts such as `dice` and `nsd:tolerance=2` name, by the names their scores will have.
 
     Raises:
@@ -130,7 +131,7 @@ def choose_metrics(texts: Sequence[str], catalogue: Catalogue) -> dict[str, Chos
 @dataclass(frozen=True, slots=True)
 class _Work:
     labels: Labels | None
-    metrics: list[Chosen[Metric]]
+    metrics: list[Selected[Metric]]
     catalogue: Catalogue
     regions: Regions | None
     maps: Mapping[str, Path]
@@ -215,7 +216,7 @@ def _bounded(reference: Volume, inside: NDArray[np.bool_], labels: Labels) -> Vo
     return reference.with_array(marked(reference.array, inside, value))
 
 
-def _choose(text: str, catalogue: Catalogue) -> Chosen[Metric]:
+def _choose(text: str, catalogue: Catalogue) -> Selected[Metric]:
     name, *parts = text.strip().split(":")
     options: dict[str, Any] = {"use": name}
     for part in parts:
@@ -234,7 +235,7 @@ def _choose(text: str, catalogue: Catalogue) -> Chosen[Metric]:
 
 
 def _add_absent(
-    found: dict[str, Measured], grids: dict[str, Grid], metrics: Sequence[Chosen[Metric]], regions: Sequence[str]
+    found: dict[str, Measured], grids: dict[str, Grid], metrics: Sequence[Selected[Metric]], regions: Sequence[str]
 ) -> None:
     """Score, in each case, the structures that only other cases have, as if they had been named from the start."""
     every = {name for one in found.values() for values in one.values.values() for name in values}

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 
 from ..errors import DataError
-from ..files import read_json, whole, without_nan
-from ..texts import write_rows
+from ..support.files import atomic_write, read_json, without_nan
+from ..support.texts import write_rows
 from .bootstrap import mean_intervals
 from .case import MEAN, score_case
 from .pair import Counts
@@ -147,7 +147,7 @@ class Scores:
 
         A name that a spreadsheet would take for a formula has an apostrophe before it.
         """
-        with whole(target) as path, path.open("w", newline="", encoding="utf-8") as file:
+        with atomic_write(target) as path, path.open("w", newline="", encoding="utf-8") as file:
             write_rows(file, [("case", "metric", "label", "value")])
             for case, metrics in self.cases.items():
                 for metric, values in metrics.items():

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from ..errors import DataError, UsageError
 
 if TYPE_CHECKING:
-    from ..data.cases import Labels
+    from ..imaging.structures import Labels
 
 MEAN = "mean"
 """The name under which the average over a case's defined structures stands beside them."""

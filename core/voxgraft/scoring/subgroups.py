@@ -18,8 +18,8 @@ from typing import Any
 import numpy as np
 
 from ..errors import DataError, UsageError
-from ..files import CELLS, read_bytes
-from ..spelling import composed
+from ..support.files import CELLS, read_bytes
+from ..support.spelling import composed
 from .scores import Scores
 
 AGES = (0, 18, 40, 65, 80)

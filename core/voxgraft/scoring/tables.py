@@ -15,8 +15,8 @@ from .scores import Scores
 from .subgroups import Facts, subgroups
 
 if TYPE_CHECKING:
-    from ..interfaces import Metric
-    from ..slot import Chosen
+    from ..components.choice import Selected
+    from .metric import Metric
 
 PATIENT = "patient"
 """The column of facts that says which cases belong together; it makes no subgroups."""
@@ -24,7 +24,7 @@ PATIENT = "patient"
 
 def gathered(
     found: Mapping[str, Measured],
-    metrics: Sequence[Chosen[Metric]],
+    metrics: Sequence[Selected[Metric]],
     facts: Facts | None = None,
     patients: Mapping[str, Any] | None = None,
     regions: Sequence[str] = (),

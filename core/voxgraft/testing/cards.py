@@ -28,7 +28,7 @@ def _its_name_can_stand_in_a_workflow(subject: Subject, folder: Path) -> None:
 def _its_options_are_described(subject: Subject, folder: Path) -> None:
     from pydantic import ValidationError
 
-    model = subject.spec.config()
+    model = subject.spec.options()
     for name, option in model.model_json_schema().get("properties", {}).items():
         require(
             "description" in option or "$ref" in option or "allOf" in option, f"the option {name!r} has no description"

@@ -7,7 +7,7 @@ from itertools import permutations, product
 
 import numpy as np
 
-from ..volume import Array, Volume
+from ..imaging.volume import Array, Volume
 
 SPACING = (0.7, 0.9, 2.5)
 ORIGIN = (-31.5, 12.25, 87.0)

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
-    from ..discovery import Catalogue
-    from ..slot import Chosen
-    from ..volume import Volume
+    from ..components.catalogue import Catalogue
+    from ..components.choice import Selected
+    from ..imaging.volume import Volume
 
 Sample = Callable[[Path, "Volume"], Path]
 """Writes a volume into an empty folder by means other than the component under test, and gives the path to scan.
@@ -34,7 +34,7 @@ class Subject:
         files: For readers: real files on which the laws about damage are tried as well.
     """
 
-    chosen: Chosen[Any]
+    chosen: Selected[Any]
     catalogue: Catalogue
     sample: Sample | None = None
     files: tuple[Path, ...] = ()
@@ -55,8 +55,8 @@ class Subject:
         Raises:
             UnknownComponent: There is none.
         """
+        from ..components.choice import choose
         from ..discovery import discover
-        from ..slot import choose
 
         catalogue = catalogue or discover()
         catalogue.get(kind, name)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..volume import Array
+from ..imaging.volume import Array
 from .law import Law, Subject, require
 
 
@@ -64,7 +64,7 @@ def _strengths_of_augmentation_are_known(subject: Subject, folder: Path) -> None
 KNOWN = frozenset(
     ("rotation", "scale", "shift", "elastic", "mirror", "gamma", "brightness", "contrast", "noise", "blur", "lowres")
 )
-"""What `voxgraft.train.augment` can do."""
+"""What `voxgraft.training.augment` can do."""
 
 
 LAWS = {

@@ -8,13 +8,15 @@ from typing import TYPE_CHECKING, Any
 from .law import require
 
 if TYPE_CHECKING:
-    from ..slot import Chosen
+    from ..components.choice import Selected
 
 STRIDES = ((1, 1, 1), (2, 2, 2), (4, 4, 2), (8, 8, 4))
 """What a plan may propose, with thick slices; encoders of fixed shape ignore it."""
 
 
-def check_pair(encoder: Chosen[Any], decoder: Chosen[Any], dims: int, size: Sequence[int], *, channels: int = 1) -> int:
+def check_pair(
+    encoder: Selected[Any], decoder: Selected[Any], dims: int, size: Sequence[int], *, channels: int = 1
+) -> int:
     """Try a pair on one image size; gives the number of the decoder's parameters.
 
     Logits are as large as the image; training reaches every parameter and the first convolution, with the coarser
@@ -50,8 +52,8 @@ def check_pair(encoder: Chosen[Any], decoder: Chosen[Any], dims: int, size: Sequ
     return sum(one.numel() for one in net.decoder.parameters())
 
 
-def _network(encoder: Chosen[Any], decoder: Chosen[Any], dims: int, channels: int) -> Any:
-    from ..model.network import build_network
+def _network(encoder: Selected[Any], decoder: Selected[Any], dims: int, channels: int) -> Any:
+    from ..networks.network import build_network
 
     return build_network(
         encoder.build(),

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import VoxGraftError
-from ..volume import Array, Item, Volume, millimetres_apart
+from ..imaging.volume import Array, Item, Volume, millimetres_apart
 from . import damage, geometry
 from .law import Law, NotApplicable, Subject, require
 
@@ -183,7 +183,7 @@ def _sample(subject: Subject, folder: Path, truth: Volume) -> Path:
     writer = _own_writer(subject)
     if writer is None:
         raise NotApplicable("there is no writer that makes its files; give a sample or files")
-    from ..writing import write
+    from ..imaging.write import write
 
     target = folder / f"image{writer.suffixes[0]}"
     try:

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from ..data.cases import Label, Labels
-from ..volume import Array, Volume
+from ..imaging.structures import Label, Labels
+from ..imaging.volume import Array, Volume
 from .law import Law, NotApplicable, Subject, require
 
 LABELS = Labels((Label(1, "one"), Label(2, "two")))

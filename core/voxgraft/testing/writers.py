@@ -7,13 +7,13 @@ from pathlib import Path
 
 import numpy as np
 
-from ..data.cases import Label, Labels
+from ..components.choice import choose
 from ..errors import DataError, VoxGraftError
-from ..interfaces import StructureReader
-from ..reading import read_item, scan
-from ..slot import choose
-from ..volume import Array, Volume
-from ..writing import write
+from ..imaging.formats import StructureReader
+from ..imaging.read import read_item, scan
+from ..imaging.structures import Label, Labels
+from ..imaging.volume import Array, Volume
+from ..imaging.write import write
 from . import geometry
 from .law import Law, NotApplicable, Subject, require
 from .readers import misplaced

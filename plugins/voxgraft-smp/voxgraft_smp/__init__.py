@@ -7,29 +7,29 @@ from typing import TYPE_CHECKING
 from voxgraft import DecoderSpec, hookimpl
 
 if TYPE_CHECKING:
-    from .config import SmpConfig
     from .decoder import SmpDecoder
+    from .options import SmpOptions
 
 
 @hookimpl
-def voxgraft_decoders() -> list[DecoderSpec[SmpConfig]]:
+def voxgraft_decoders() -> list[DecoderSpec[SmpOptions]]:
     return [
         DecoderSpec(
             name="smp",
             summary="A decoder of segmentation_models_pytorch (2D)",
-            config=_config,
+            options=_options,
             build=_build,
         )
     ]
 
 
-def _config() -> type[SmpConfig]:
-    from .config import SmpConfig
+def _options() -> type[SmpOptions]:
+    from .options import SmpOptions
 
-    return SmpConfig
+    return SmpOptions
 
 
-def _build(config: SmpConfig) -> SmpDecoder:
+def _build(options: SmpOptions) -> SmpDecoder:
     from .decoder import SmpDecoder
 
-    return SmpDecoder(config)
+    return SmpDecoder(options)

@@ -12,7 +12,7 @@ from torch.nn import functional
 
 from voxgraft.errors import ModelError
 
-from .config import SmpConfig
+from .options import SmpOptions
 
 TRIAL = 4
 """Voxels along an edge of the coarsest map with which a decoder is tried."""
@@ -21,11 +21,11 @@ TRIAL = 4
 class SmpDecoder:
     """Makes `SmpMaps` for an encoder."""
 
-    def __init__(self, config: SmpConfig) -> None:
-        self._config = config
+    def __init__(self, options: SmpOptions) -> None:
+        self._options = options
 
     def make(self, dims: int, channels: Sequence[int], strides: Sequence[Sequence[int]]) -> SmpMaps:
-        """The module; see `voxgraft.interfaces.Decoder`.
+        """The module; see `voxgraft.networks.encoder_decoder.Decoder`.
 
         Raises:
             ModelError: The package is not whole, or its decoder takes no such maps.
@@ -42,7 +42,7 @@ class SmpDecoder:
                 f"{', '.join(map(str, steps))}; give the encoder full_resolution: true, take one with a map at "
                 "every stride (resnet18), or use a decoder of VoxGraft"
             )
-        module = SmpMaps(self._config, channels)
+        module = SmpMaps(self._options, channels)
         size = TRIAL * steps[-1]
         trial = [torch.zeros(2, width, size // step, size // step) for width, step in zip(channels, steps, strict=True)]
         with torch.no_grad():
@@ -58,14 +58,14 @@ class SmpMaps(nn.Module):
         channels: Of the encoder's maps, at strides 1, 2, 4 and so on.
     """
 
-    def __init__(self, config: SmpConfig, channels: Sequence[int]) -> None:
+    def __init__(self, options: SmpOptions, channels: Sequence[int]) -> None:
         super().__init__()
-        self._name = config.model
+        self._name = options.model
         self.channels: tuple[int, ...] = ()
         try:
-            self.decoder = _decoder(config, list(channels))
+            self.decoder = _decoder(options, list(channels))
         except (ValueError, IndexError) as error:
-            raise ModelError(f"smp: its {config.model} cannot be built over {len(channels)} maps: {error}") from None
+            raise ModelError(f"smp: its {options.model} cannot be built over {len(channels)} maps: {error}") from None
 
     def forward(self, maps: Sequence[Tensor]) -> list[Tensor]:
         """The decoded map from the encoder's; both are lists of (batch, channel, y, x).
@@ -89,27 +89,27 @@ class SmpMaps(nn.Module):
         return [found]
 
 
-def _decoder(config: SmpConfig, channels: list[int]) -> nn.Module:
+def _decoder(options: SmpOptions, channels: list[int]) -> nn.Module:
     """The package's own module; every class is told the channels of all maps and how many follow the first."""
     _torchvision()
-    depth, wide = len(channels) - 1, 8 * config.width
-    widths = [config.width * 2 ** min(level, 4) for level in reversed(range(depth))]
-    levels: dict[str, Any] = {"decoder_channels": widths, "n_blocks": depth, "use_norm": config.norm}
+    depth, wide = len(channels) - 1, 8 * options.width
+    widths = [options.width * 2 ** min(level, 4) for level in reversed(range(depth))]
+    levels: dict[str, Any] = {"decoder_channels": widths, "n_blocks": depth, "use_norm": options.norm}
     made: dict[str, tuple[str, dict[str, Any]]] = {
         "unet": ("UnetDecoder", levels),
         "unetplusplus": ("UnetPlusPlusDecoder", levels),
         "manet": ("MAnetDecoder", levels),
         "linknet": (
             "LinknetDecoder",
-            {"prefinal_channels": config.width, "n_blocks": depth, "use_norm": config.norm},
+            {"prefinal_channels": options.width, "n_blocks": depth, "use_norm": options.norm},
         ),
         "fpn": ("FPNDecoder", {"encoder_depth": depth, "pyramid_channels": wide, "segmentation_channels": wide // 2}),
-        "upernet": ("UPerNetDecoder", {"encoder_depth": depth, "decoder_channels": wide, "use_norm": config.norm}),
+        "upernet": ("UPerNetDecoder", {"encoder_depth": depth, "decoder_channels": wide, "use_norm": options.norm}),
         "segformer": ("SegformerDecoder", {"encoder_depth": depth, "segmentation_channels": wide}),
     }
-    name, options = made[config.model]
-    module = import_module(f"segmentation_models_pytorch.decoders.{config.model}.decoder")
-    decoder: nn.Module = getattr(module, name)(encoder_channels=channels, **options)
+    name, arguments = made[options.model]
+    module = import_module(f"segmentation_models_pytorch.decoders.{options.model}.decoder")
+    decoder: nn.Module = getattr(module, name)(encoder_channels=channels, **arguments)
     return decoder
 
 

@@ -6,28 +6,28 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from voxgraft.model.blocks import SLOPE, Norm, convolution, normalisation
+from voxgraft.networks.blocks import SLOPE, Norm, convolution, normalisation
 
-from .config import LinkNetConfig, SegResNetConfig
+from .options import LinkNetOptions, SegResNetOptions
 from .parts import Upsample, bridge, check_maps, enlarged, level_widths, pointwise, ratio
 
 
 class SegResNetDecoder:
     """Makes `AddedLevels` of residual blocks."""
 
-    def __init__(self, config: SegResNetConfig) -> None:
-        self._config = config
+    def __init__(self, options: SegResNetOptions) -> None:
+        self._options = options
 
     def make(self, dims: int, channels: Sequence[int], strides: Sequence[Sequence[int]]) -> AddedLevels:
-        """The module; see `voxgraft.interfaces.Decoder`."""
-        widths, norm = level_widths(dims, channels, self._config), self._config.norm
+        """The module; see `voxgraft.networks.encoder_decoder.Decoder`."""
+        widths, norm = level_widths(dims, channels, self._options), self._options.norm
         below = [*widths[1:], channels[-1]]
         ups = [
             LinearUp(dims, inside, width, ratio(fine, coarse))
             for inside, width, fine, coarse in zip(below, widths, strides, strides[1:], strict=False)
         ]
         blocks = [
-            nn.Sequential(*(PreactivatedBlock(dims, width, norm=norm) for _ in range(self._config.blocks)))
+            nn.Sequential(*(PreactivatedBlock(dims, width, norm=norm) for _ in range(self._options.blocks)))
             for width in widths
         ]
         blocks[0].extend([normalisation(norm, dims, widths[0]), nn.LeakyReLU(SLOPE, inplace=True)])
@@ -37,12 +37,12 @@ class SegResNetDecoder:
 class LinkNetDecoder:
     """Makes `AddedLevels` of narrow blocks."""
 
-    def __init__(self, config: LinkNetConfig) -> None:
-        self._config = config
+    def __init__(self, options: LinkNetOptions) -> None:
+        self._options = options
 
     def make(self, dims: int, channels: Sequence[int], strides: Sequence[Sequence[int]]) -> AddedLevels:
-        """The module; see `voxgraft.interfaces.Decoder`."""
-        widths, norm = level_widths(dims, channels, self._config), self._config.norm
+        """The module; see `voxgraft.networks.encoder_decoder.Decoder`."""
+        widths, norm = level_widths(dims, channels, self._options), self._options.norm
         below = [*widths[1:], channels[-1]]
         ups = [
             NarrowUp(dims, inside, width, ratio(fine, coarse), norm=norm)

@@ -8,10 +8,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from voxgraft.model.blocks import Norm
-from voxgraft.model.network import CONVOLUTION
+from voxgraft.networks.blocks import Norm
+from voxgraft.networks.network import CONVOLUTION
 
-from .config import AttentionUNetConfig
+from .options import AttentionUNetOptions
 from .parts import enlarged, level_widths, pointwise, ratio
 from .unet import UNetLevels
 
@@ -19,13 +19,13 @@ from .unet import UNetLevels
 class AttentionUNetDecoder:
     """Makes `AttentionLevels` for an encoder."""
 
-    def __init__(self, config: AttentionUNetConfig) -> None:
-        self._config = config
+    def __init__(self, options: AttentionUNetOptions) -> None:
+        self._options = options
 
     def make(self, dims: int, channels: Sequence[int], strides: Sequence[Sequence[int]]) -> AttentionLevels:
-        """The module; see `voxgraft.interfaces.Decoder`."""
-        widths = level_widths(dims, channels, self._config)
-        return AttentionLevels(dims, channels, strides, widths, convs=self._config.convs, norm=self._config.norm)
+        """The module; see `voxgraft.networks.encoder_decoder.Decoder`."""
+        widths = level_widths(dims, channels, self._options)
+        return AttentionLevels(dims, channels, strides, widths, convs=self._options.convs, norm=self._options.norm)
 
 
 class AttentionLevels(UNetLevels):

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from voxgraft.model.blocks import SLOPE, Norm, conv_norm_act, convolution, normalisation
+from voxgraft.networks.blocks import SLOPE, Norm, conv_norm_act, convolution, normalisation
 
-from .config import DeepLabV3Config, DeepLabV3PlusConfig
+from .options import DeepLabV3Options, DeepLabV3PlusOptions
 from .parts import check_maps, enlarged, flat_width, ratio
 
 PAPER_STRIDE = 16
@@ -20,24 +20,24 @@ PAPER_STRIDE = 16
 class DeepLabV3Decoder:
     """Makes `DeepLab` without detail."""
 
-    def __init__(self, config: DeepLabV3Config) -> None:
-        self._config = config
+    def __init__(self, options: DeepLabV3Options) -> None:
+        self._options = options
 
     def make(self, dims: int, channels: Sequence[int], strides: Sequence[Sequence[int]]) -> DeepLab:
-        """The module; see `voxgraft.interfaces.Decoder`."""
-        return _deeplab("deeplabv3", dims, channels, strides, self._config, None)
+        """The module; see `voxgraft.networks.encoder_decoder.Decoder`."""
+        return _deeplab("deeplabv3", dims, channels, strides, self._options, None)
 
 
 class DeepLabV3PlusDecoder:
     """Makes `DeepLab` with detail from a finer map."""
 
-    def __init__(self, config: DeepLabV3PlusConfig) -> None:
-        self._config = config
+    def __init__(self, options: DeepLabV3PlusOptions) -> None:
+        self._options = options
 
     def make(self, dims: int, channels: Sequence[int], strides: Sequence[Sequence[int]]) -> DeepLab:
-        """The module; see `voxgraft.interfaces.Decoder`."""
-        low = _coarsest_within(strides, self._config.low_stride)
-        return _deeplab("deeplabv3plus", dims, channels, strides, self._config, low)
+        """The module; see `voxgraft.networks.encoder_decoder.Decoder`."""
+        low = _coarsest_within(strides, self._options.low_stride)
+        return _deeplab("deeplabv3plus", dims, channels, strides, self._options, low)
 
 
 def _deeplab(
@@ -45,14 +45,14 @@ def _deeplab(
     dims: int,
     channels: Sequence[int],
     strides: Sequence[Sequence[int]],
-    config: DeepLabV3Config,
+    options: DeepLabV3Options,
     low: int | None,
 ) -> DeepLab:
-    width = flat_width(dims, config)
-    deep = max(_coarsest_within(strides, config.output_stride), low or 0)
-    rates = [[rate * PAPER_STRIDE / step for step in strides[deep]] for rate in config.rates]
-    pooling = SpatialPyramidPooling(dims, sum(channels[deep:]), width, rates, norm=config.norm)
-    return DeepLab(name, pooling, dims, channels, strides, width, deep, low, norm=config.norm)
+    width = flat_width(dims, options)
+    deep = max(_coarsest_within(strides, options.output_stride), low or 0)
+    rates = [[rate * PAPER_STRIDE / step for step in strides[deep]] for rate in options.rates]
+    pooling = SpatialPyramidPooling(dims, sum(channels[deep:]), width, rates, norm=options.norm)
+    return DeepLab(name, pooling, dims, channels, strides, width, deep, low, norm=options.norm)
 
 
 def _coarsest_within(strides: Sequence[Sequence[int]], limit: int) -> int:

@@ -7,19 +7,19 @@ from itertools import pairwise
 
 from torch import Tensor, nn
 
-from .config import FCNConfig
+from .options import FCNOptions
 from .parts import check_maps, enlarged, pointwise, ratio
 
 
 class FCNDecoder:
     """Makes `SummedScores` for an encoder."""
 
-    def __init__(self, config: FCNConfig) -> None:
-        self._config = config
+    def __init__(self, options: FCNOptions) -> None:
+        self._options = options
 
     def make(self, dims: int, channels: Sequence[int], strides: Sequence[Sequence[int]]) -> SummedScores:
-        """The module; see `voxgraft.interfaces.Decoder`."""
-        return SummedScores(dims, channels, strides, self._config.width, self._config.levels)
+        """The module; see `voxgraft.networks.encoder_decoder.Decoder`."""
+        return SummedScores(dims, channels, strides, self._options.width, self._options.levels)
 
 
 class SummedScores(nn.Module):

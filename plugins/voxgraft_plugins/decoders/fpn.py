@@ -8,29 +8,29 @@ from functools import reduce
 import torch
 from torch import Tensor, nn
 
-from voxgraft.model.blocks import Norm, conv_norm_act
-from voxgraft.model.network import CONVOLUTION
+from voxgraft.networks.blocks import Norm, conv_norm_act
+from voxgraft.networks.network import CONVOLUTION
 
-from .config import FPNConfig
+from .options import FPNOptions
 from .parts import check_maps, enlarged, flat_width, pointwise, ratio
 
 
 class FPNDecoder:
     """Makes `FeaturePyramid` for an encoder."""
 
-    def __init__(self, config: FPNConfig) -> None:
-        self._config = config
+    def __init__(self, options: FPNOptions) -> None:
+        self._options = options
 
     def make(self, dims: int, channels: Sequence[int], strides: Sequence[Sequence[int]]) -> FeaturePyramid:
-        """The module; see `voxgraft.interfaces.Decoder`."""
-        coarse = [level for level, stride in enumerate(strides) if max(stride) >= self._config.finest]
+        """The module; see `voxgraft.networks.encoder_decoder.Decoder`."""
+        coarse = [level for level, stride in enumerate(strides) if max(stride) >= self._options.finest]
         return FeaturePyramid(
             dims,
             channels,
             strides,
-            flat_width(dims, self._config),
+            flat_width(dims, self._options),
             first=coarse[0] if coarse else len(channels) - 1,
-            norm=self._config.norm,
+            norm=self._options.norm,
         )
 
 

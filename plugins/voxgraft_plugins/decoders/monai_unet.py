@@ -8,9 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from voxgraft.model.blocks import GROUPS, conv_norm_act
+from voxgraft.networks.blocks import GROUPS, conv_norm_act
 
-from .config import MonaiUNetConfig
+from .options import MonaiUNetOptions
 from .parts import check_maps, enlarged, level_widths
 
 NORMS: dict[str, Any] = {
@@ -24,12 +24,12 @@ NORMS: dict[str, Any] = {
 class MonaiUNetDecoder:
     """Makes `MonaiLevels` for an encoder."""
 
-    def __init__(self, config: MonaiUNetConfig) -> None:
-        self._config = config
+    def __init__(self, options: MonaiUNetOptions) -> None:
+        self._options = options
 
     def make(self, dims: int, channels: Sequence[int], strides: Sequence[Sequence[int]]) -> MonaiLevels:
-        """The module; see `voxgraft.interfaces.Decoder`."""
-        return MonaiLevels(dims, channels, level_widths(dims, channels, self._config), self._config)
+        """The module; see `voxgraft.networks.encoder_decoder.Decoder`."""
+        return MonaiLevels(dims, channels, level_widths(dims, channels, self._options), self._options)
 
 
 class MonaiLevels(nn.Module):
@@ -38,11 +38,11 @@ class MonaiLevels(nn.Module):
     MONAI's last block, which enlarges beyond the finest map without a skip, is left out.
     """
 
-    def __init__(self, dims: int, channels: Sequence[int], widths: Sequence[int], config: MonaiUNetConfig) -> None:
+    def __init__(self, dims: int, channels: Sequence[int], widths: Sequence[int], options: MonaiUNetOptions) -> None:
         super().__init__()
         self.channels, self._maps = tuple(widths), len(channels)
         if len(channels) == 1:
-            self.blocks = nn.ModuleList([conv_norm_act(dims, channels[0], widths[0], norm=config.norm)])
+            self.blocks = nn.ModuleList([conv_norm_act(dims, channels[0], widths[0], norm=options.norm)])
             return
         from monai.networks.nets.flexible_unet import UNetDecoder
 
@@ -51,10 +51,10 @@ class MonaiLevels(nn.Module):
             encoder_channels=[1, *channels],
             decoder_channels=[*reversed(widths), widths[0]],
             act=("relu", {"inplace": True}),
-            norm=NORMS[config.norm],
+            norm=NORMS[options.norm],
             dropout=0.0,
             bias=False,
-            upsample=config.upsample,
+            upsample=options.upsample,
             pre_conv="default",
             interp_mode="nearest",
             align_corners=None,

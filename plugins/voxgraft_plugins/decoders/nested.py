@@ -7,22 +7,22 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from voxgraft.model.blocks import Norm, conv_norm_act
+from voxgraft.networks.blocks import Norm, conv_norm_act
 
-from .config import NestedUNetConfig
+from .options import NestedUNetOptions
 from .parts import Upsample, check_maps, level_widths, ratio
 
 
 class NestedUNetDecoder:
     """Makes `NestedLevels` for an encoder."""
 
-    def __init__(self, config: NestedUNetConfig) -> None:
-        self._config = config
+    def __init__(self, options: NestedUNetOptions) -> None:
+        self._options = options
 
     def make(self, dims: int, channels: Sequence[int], strides: Sequence[Sequence[int]]) -> NestedLevels:
-        """The module; see `voxgraft.interfaces.Decoder`."""
-        widths = level_widths(dims, channels, self._config)
-        return NestedLevels(dims, channels, strides, widths, convs=self._config.convs, norm=self._config.norm)
+        """The module; see `voxgraft.networks.encoder_decoder.Decoder`."""
+        widths = level_widths(dims, channels, self._options)
+        return NestedLevels(dims, channels, strides, widths, convs=self._options.convs, norm=self._options.norm)
 
 
 class NestedLevels(nn.Module):

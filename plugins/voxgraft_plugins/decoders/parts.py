@@ -9,11 +9,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from voxgraft.errors import ModelError
-from voxgraft.model.blocks import SLOPE, Norm, conv_norm_act, convolution, normalisation
-from voxgraft.model.network import CONVOLUTION
-from voxgraft.model.words import LINEAR
+from voxgraft.networks.blocks import SLOPE, Norm, conv_norm_act, convolution, normalisation
+from voxgraft.networks.network import CONVOLUTION
+from voxgraft.support.torch_dims import LINEAR
 
-from .config import FlatConfig, LevelsConfig
+from .options import FlatOptions, LevelsOptions
 
 MAX_WIDTH = {2: 256, 3: 128}
 FLAT_WIDTH = {2: 64, 3: 32}
@@ -21,15 +21,15 @@ STEP = 8
 """Widths are multiples of this, for the groups of GroupNorm."""
 
 
-def level_widths(dims: int, channels: Sequence[int], config: LevelsConfig) -> list[int]:
+def level_widths(dims: int, channels: Sequence[int], options: LevelsOptions) -> list[int]:
     """Channels of the decoded maps, fine to coarse: one for each of the encoder's maps but the coarsest."""
-    most = config.max_width or max(MAX_WIDTH[dims], config.width)
-    return [min(most, max(config.width, -(-width // STEP) * STEP)) for width in channels[:-1] or channels]
+    most = options.max_width or max(MAX_WIDTH[dims], options.width)
+    return [min(most, max(options.width, -(-width // STEP) * STEP)) for width in channels[:-1] or channels]
 
 
-def flat_width(dims: int, config: FlatConfig) -> int:
+def flat_width(dims: int, options: FlatOptions) -> int:
     """Channels of a decoder whose maps are all of one width."""
-    return config.width or FLAT_WIDTH[dims]
+    return options.width or FLAT_WIDTH[dims]
 
 
 def check_maps(name: str, maps: Sequence[Tensor], count: int) -> None:

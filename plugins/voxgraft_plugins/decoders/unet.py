@@ -7,22 +7,22 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from voxgraft.model.blocks import Norm, conv_norm_act
+from voxgraft.networks.blocks import Norm, conv_norm_act
 
-from .config import UNetConfig
+from .options import UNetOptions
 from .parts import Upsample, check_maps, level_widths
 
 
 class UNetDecoder:
     """Makes `UNetLevels` for an encoder."""
 
-    def __init__(self, config: UNetConfig) -> None:
-        self._config = config
+    def __init__(self, options: UNetOptions) -> None:
+        self._options = options
 
     def make(self, dims: int, channels: Sequence[int], strides: Sequence[Sequence[int]]) -> UNetLevels:
-        """The module; see `voxgraft.interfaces.Decoder`."""
-        widths = level_widths(dims, channels, self._config)
-        return UNetLevels(dims, channels, strides, widths, convs=self._config.convs, norm=self._config.norm)
+        """The module; see `voxgraft.networks.encoder_decoder.Decoder`."""
+        widths = level_widths(dims, channels, self._options)
+        return UNetLevels(dims, channels, strides, widths, convs=self._options.convs, norm=self._options.norm)
 
 
 class UNetLevels(nn.Module):

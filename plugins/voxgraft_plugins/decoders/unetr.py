@@ -7,22 +7,22 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from voxgraft.model.blocks import Norm
+from voxgraft.networks.blocks import Norm
 
-from .config import UNETRConfig
+from .options import UNETROptions
 from .parts import ResidualBlock, Upsample, check_maps, enlarged, level_widths, ratio
 
 
 class UNETRDecoder:
     """Makes `TokenLevels` for an encoder."""
 
-    def __init__(self, config: UNETRConfig) -> None:
-        self._config = config
+    def __init__(self, options: UNETROptions) -> None:
+        self._options = options
 
     def make(self, dims: int, channels: Sequence[int], strides: Sequence[Sequence[int]]) -> TokenLevels:
-        """The module; see `voxgraft.interfaces.Decoder`."""
-        widths = level_widths(dims, channels, self._config)
-        return TokenLevels(dims, channels, strides, widths, norm=self._config.norm)
+        """The module; see `voxgraft.networks.encoder_decoder.Decoder`."""
+        widths = level_widths(dims, channels, self._options)
+        return TokenLevels(dims, channels, strides, widths, norm=self._options.norm)
 
 
 def spread(strides: Sequence[Sequence[int]]) -> list[tuple[int, ...]]:

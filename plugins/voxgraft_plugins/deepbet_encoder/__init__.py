@@ -7,30 +7,30 @@ from typing import TYPE_CHECKING
 from voxgraft import EncoderSpec, hookimpl
 
 if TYPE_CHECKING:
-    from .config import DeepbetConfig
     from .encoder import DeepbetEncoder
+    from .options import DeepbetOptions
 
 
 @hookimpl
-def voxgraft_encoders() -> list[EncoderSpec[DeepbetConfig]]:
+def voxgraft_encoders() -> list[EncoderSpec[DeepbetOptions]]:
     return [
         EncoderSpec(
             name="deepbet",
             summary="Encoder of deepbet's LinkNet, pretrained on brain MRI (3D)",
             dims=frozenset({3}),
-            config=_config,
+            options=_options,
             build=_build,
         )
     ]
 
 
-def _config() -> type[DeepbetConfig]:
-    from .config import DeepbetConfig
+def _options() -> type[DeepbetOptions]:
+    from .options import DeepbetOptions
 
-    return DeepbetConfig
+    return DeepbetOptions
 
 
-def _build(config: DeepbetConfig) -> DeepbetEncoder:
+def _build(options: DeepbetOptions) -> DeepbetEncoder:
     from .encoder import DeepbetEncoder
 
-    return DeepbetEncoder(config)
+    return DeepbetEncoder(options)

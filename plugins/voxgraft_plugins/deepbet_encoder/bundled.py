@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import warnings
 
-from voxgraft.model.pretrained import check_sha256, packaged_file
-from voxgraft.model.weights import InputContract, Weights
+from voxgraft.networks.sources import check_sha256, packaged_file
+from voxgraft.networks.weights import InputContract, Weights
 
 PACKAGE = "deepbet"
 FILE = "data/models/model.pt"

@@ -12,12 +12,12 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from voxgraft.model.pretrained import named_weights
-from voxgraft.model.weights import InputContract, Weights
-from voxgraft.models import Resolver
+from voxgraft.networks.sources import named_weights
+from voxgraft.networks.weights import InputContract, Weights
+from voxgraft.packages.references import Resolver
 
 from .bundled import bundled_weights
-from .config import DeepbetConfig
+from .options import DeepbetOptions
 
 WIDTHS = (16, 16, 32, 64, 128)
 STRIDES = (2, 4, 8, 16, 32)
@@ -29,17 +29,20 @@ MEAN, DEVIATION = 0.449, 0.226
 class DeepbetEncoder:
     """Makes `LinkNetMaps`."""
 
-    def __init__(self, config: DeepbetConfig) -> None:
-        self._config = config
+    def __init__(self, options: DeepbetOptions) -> None:
+        self._options = options
 
     def make(self, dims: int, channels: int, strides: Sequence[Sequence[int]]) -> LinkNetMaps:
-        """The module; see `voxgraft.interfaces.Encoder`. Its strides are its own: the plan's are ignored."""
-        return LinkNetMaps(channels, self._config.levels, full_resolution=self._config.full_resolution)
+        """The module; see `voxgraft.networks.encoder_decoder.Encoder`.
+
+        Its strides are its own: the plan's are ignored.
+        """
+        return LinkNetMaps(channels, self._options.levels, full_resolution=self._options.full_resolution)
 
     def weights(self, models: Resolver | None = None) -> Weights | None:
-        if self._config.weights == "bundled":
-            return self._config.finish(bundled_weights())
-        return self._config.finish(named_weights(self._config.weights, models))
+        if self._options.weights == "bundled":
+            return self._options.finish(bundled_weights())
+        return self._options.finish(named_weights(self._options.weights, models))
 
 
 class LinkNetMaps(nn.Module):

@@ -7,29 +7,29 @@ from typing import TYPE_CHECKING
 from voxgraft import ExecutorSpec, hookimpl
 
 if TYPE_CHECKING:
-    from .config import LocalConfig
     from .local import LocalExecutor
+    from .options import LocalOptions
 
 
 @hookimpl
-def voxgraft_executors() -> list[ExecutorSpec[LocalConfig]]:
+def voxgraft_executors() -> list[ExecutorSpec[LocalOptions]]:
     return [
         ExecutorSpec(
             name="local",
             summary="Threads of this process",
-            config=_config,
+            options=_options,
             build=_build,
         )
     ]
 
 
-def _config() -> type[LocalConfig]:
-    from .config import LocalConfig
+def _options() -> type[LocalOptions]:
+    from .options import LocalOptions
 
-    return LocalConfig
+    return LocalOptions
 
 
-def _build(config: LocalConfig) -> LocalExecutor:
+def _build(options: LocalOptions) -> LocalExecutor:
     from .local import LocalExecutor
 
-    return LocalExecutor(config)
+    return LocalExecutor(options)

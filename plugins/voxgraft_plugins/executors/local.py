@@ -6,14 +6,14 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from typing import Any
 
-from .config import LocalConfig
+from .options import LocalOptions
 
 
 class LocalExecutor:
     """Runs tasks in threads. Tasks are taken from their source one by one, as places become free."""
 
-    def __init__(self, config: LocalConfig) -> None:
-        self._workers = config.workers
+    def __init__(self, options: LocalOptions) -> None:
+        self._workers = options.workers
 
     def run(self, work: Callable[[Any], Any], tasks: Iterable[Any]) -> Iterator[Any]:
         """Yield the outcome of each task in the order they end; for a task that raises, its exception.

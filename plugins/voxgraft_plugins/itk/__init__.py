@@ -7,46 +7,46 @@ from typing import TYPE_CHECKING, Any
 from voxgraft import ReaderSpec, WriterSpec, hookimpl
 
 if TYPE_CHECKING:
-    from .config import ItkReaderConfig, ItkWriterConfig
+    from .options import ItkReaderOptions, ItkWriterOptions
 
 
 @hookimpl
-def voxgraft_readers() -> list[ReaderSpec[ItkReaderConfig]]:
+def voxgraft_readers() -> list[ReaderSpec[ItkReaderOptions]]:
     return [
         ReaderSpec(
             name="nrrd",
             summary="NRRD images and the segmentations of 3D Slicer, header and voxels in one file or two",
             suffixes=(".nrrd", ".nhdr"),
             magic=((0, b"NRRD000"),),
-            config=_reader_config,
+            options=_reader_options,
             build=_nrrd,
         ),
         ReaderSpec(
             name="metaimage",
             summary="MetaImage, header and voxels in one file or two",
             suffixes=(".mha", ".mhd"),
-            config=_reader_config,
+            options=_reader_options,
             build=_metaimage,
         ),
         ReaderSpec(
             name="minc",
             summary="MINC 2 volumes, through SimpleITK",
             suffixes=(".mnc",),
-            config=_reader_config,
+            options=_reader_options,
             build=_minc,
         ),
     ]
 
 
 @hookimpl
-def voxgraft_writers() -> list[WriterSpec[ItkWriterConfig]]:
+def voxgraft_writers() -> list[WriterSpec[ItkWriterOptions]]:
     return [
         WriterSpec(
             name="nrrd",
             summary="NRRD, compressed; masks with the names of their structures, as 3D Slicer reads them",
             suffixes=(".nrrd",),
             filename="mask.seg.nrrd",
-            config=_writer_config,
+            options=_writer_options,
             build=_nrrd_writer,
         ),
         WriterSpec(
@@ -54,51 +54,51 @@ def voxgraft_writers() -> list[WriterSpec[ItkWriterConfig]]:
             summary="MetaImage, compressed, in one file",
             suffixes=(".mha",),
             filename="mask.mha",
-            config=_writer_config,
+            options=_writer_options,
             build=_metaimage_writer,
         ),
     ]
 
 
-def _reader_config() -> type[ItkReaderConfig]:
-    from .config import ItkReaderConfig
+def _reader_options() -> type[ItkReaderOptions]:
+    from .options import ItkReaderOptions
 
-    return ItkReaderConfig
+    return ItkReaderOptions
 
 
-def _nrrd(config: ItkReaderConfig) -> Any:
+def _nrrd(options: ItkReaderOptions) -> Any:
     from .nrrd import parse_nrrd
     from .reader import TextReader
 
     return TextReader("nrrd", parse_nrrd)
 
 
-def _metaimage(config: ItkReaderConfig) -> Any:
+def _metaimage(options: ItkReaderOptions) -> Any:
     from .metaimage import parse_metaimage
     from .reader import TextReader
 
     return TextReader("metaimage", parse_metaimage)
 
 
-def _minc(config: ItkReaderConfig) -> Any:
+def _minc(options: ItkReaderOptions) -> Any:
     from .minc import MincReader
 
     return MincReader()
 
 
-def _writer_config() -> type[ItkWriterConfig]:
-    from .config import ItkWriterConfig
+def _writer_options() -> type[ItkWriterOptions]:
+    from .options import ItkWriterOptions
 
-    return ItkWriterConfig
+    return ItkWriterOptions
 
 
-def _nrrd_writer(config: ItkWriterConfig) -> Any:
+def _nrrd_writer(options: ItkWriterOptions) -> Any:
     from .writer import NrrdWriter
 
-    return NrrdWriter(config)
+    return NrrdWriter(options)
 
 
-def _metaimage_writer(config: ItkWriterConfig) -> Any:
+def _metaimage_writer(options: ItkWriterOptions) -> Any:
     from .writer import MetaImageWriter
 
-    return MetaImageWriter(config)
+    return MetaImageWriter(options)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from voxgraft.errors import BadImage
-from voxgraft.volume import Array, Item, Problem, Volume
+from voxgraft.imaging.volume import Array, Item, Problem, Volume
 
 from .header import LPS, HeaderError, affine_of
 

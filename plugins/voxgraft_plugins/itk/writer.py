@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from voxgraft.errors import DataError
-from voxgraft.volume import Array, Volume
+from voxgraft.imaging.volume import Array, Volume
 
-from .config import ItkWriterConfig
 from .header import LPS
+from .options import ItkWriterOptions
 
 if TYPE_CHECKING:
-    from voxgraft.data.cases import Labels
+    from voxgraft.imaging.structures import Labels
 
 _NRRD = {"i1": "int8", "u1": "uint8", "i2": "int16", "u2": "uint16", "i4": "int32", "u4": "uint32"} | {
     "i8": "int64",
@@ -34,8 +34,8 @@ _META = {"i1": "CHAR", "u1": "UCHAR", "i2": "SHORT", "u2": "USHORT", "i4": "INT"
 class NrrdWriter:
     """Writes `.nrrd`; a mask with labels carries them as the segments of 3D Slicer."""
 
-    def __init__(self, config: ItkWriterConfig) -> None:
-        self._level = config.level
+    def __init__(self, options: ItkWriterOptions) -> None:
+        self._level = options.level
 
     def write(self, volume: Volume, target: Path, *, labels: Labels | None = None, facts: Mapping[str, str]) -> None:
         """Write a volume as it stands; channels lie beside each other.
@@ -70,8 +70,8 @@ class NrrdWriter:
 class MetaImageWriter:
     """Writes `.mha`."""
 
-    def __init__(self, config: ItkWriterConfig) -> None:
-        self._level = config.level
+    def __init__(self, options: ItkWriterOptions) -> None:
+        self._level = options.level
 
     def write(self, volume: Volume, target: Path, *, labels: Labels | None = None, facts: Mapping[str, str]) -> None:
         """Write a volume as it stands; channels lie beside each other.

@@ -11,9 +11,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from .bids import BidsLayout
-    from .config import BidsConfig, CsvConfig, DecathlonConfig, NnunetConfig, PairsConfig
     from .decathlon import DecathlonLayout
     from .nnunet import NnunetLayout
+    from .options import BidsOptions, CsvOptions, DecathlonOptions, NnunetOptions, PairsOptions
     from .pairs import PairsLayout
     from .table import CsvLayout
 
@@ -24,99 +24,99 @@ def voxgraft_layouts() -> list[LayoutSpec[Any]]:
         LayoutSpec(
             name="decathlon",
             summary="A folder of the Medical Segmentation Decathlon: dataset.json lists the cases",
-            config=_decathlon_config,
+            options=_decathlon_options,
             build=_decathlon,
             guess=_guess_decathlon,
         ),
         LayoutSpec(
             name="nnunet",
             summary="A raw data set of nnU-Net: one file a channel, regions, an ignore label",
-            config=_nnunet_config,
+            options=_nnunet_options,
             build=_nnunet,
             guess=_guess_nnunet,
         ),
         LayoutSpec(
             name="bids",
             summary="A BIDS data set: subjects, sessions, masks among the derivatives",
-            config=_bids_config,
+            options=_bids_options,
             build=_bids,
             guess=_guess_bids,
         ),
         LayoutSpec(
             name="csv",
             summary="A table with a row for each case: images, masks of one or more raters, patient, split, facts",
-            config=_csv_config,
+            options=_csv_options,
             build=_csv,
             guess=_guess_csv,
         ),
         LayoutSpec(
             name="pairs",
             summary="Images and masks that are matched by their file names",
-            config=_pairs_config,
+            options=_pairs_options,
             build=_pairs,
             guess=_guess_pairs,
         ),
     ]
 
 
-def _decathlon_config() -> type[DecathlonConfig]:
-    from .config import DecathlonConfig
+def _decathlon_options() -> type[DecathlonOptions]:
+    from .options import DecathlonOptions
 
-    return DecathlonConfig
-
-
-def _pairs_config() -> type[PairsConfig]:
-    from .config import PairsConfig
-
-    return PairsConfig
+    return DecathlonOptions
 
 
-def _nnunet_config() -> type[NnunetConfig]:
-    from .config import NnunetConfig
+def _pairs_options() -> type[PairsOptions]:
+    from .options import PairsOptions
 
-    return NnunetConfig
+    return PairsOptions
 
 
-def _nnunet(config: NnunetConfig) -> NnunetLayout:
+def _nnunet_options() -> type[NnunetOptions]:
+    from .options import NnunetOptions
+
+    return NnunetOptions
+
+
+def _nnunet(options: NnunetOptions) -> NnunetLayout:
     from .nnunet import NnunetLayout
 
-    return NnunetLayout(config)
+    return NnunetLayout(options)
 
 
-def _bids_config() -> type[BidsConfig]:
-    from .config import BidsConfig
+def _bids_options() -> type[BidsOptions]:
+    from .options import BidsOptions
 
-    return BidsConfig
+    return BidsOptions
 
 
-def _bids(config: BidsConfig) -> BidsLayout:
+def _bids(options: BidsOptions) -> BidsLayout:
     from .bids import BidsLayout
 
-    return BidsLayout(config)
+    return BidsLayout(options)
 
 
-def _csv_config() -> type[CsvConfig]:
-    from .config import CsvConfig
+def _csv_options() -> type[CsvOptions]:
+    from .options import CsvOptions
 
-    return CsvConfig
+    return CsvOptions
 
 
-def _csv(config: CsvConfig) -> CsvLayout:
+def _csv(options: CsvOptions) -> CsvLayout:
     from .table import CsvLayout
 
-    return CsvLayout(config)
+    return CsvLayout(options)
 
 
-def _decathlon(config: DecathlonConfig) -> DecathlonLayout:
+def _decathlon(options: DecathlonOptions) -> DecathlonLayout:
     from .decathlon import DecathlonLayout
 
-    return DecathlonLayout(config)
+    return DecathlonLayout(options)
 
 
-def _pairs(config: PairsConfig) -> PairsLayout:
+def _pairs(options: PairsOptions) -> PairsLayout:
     from .pairs import PairsLayout
 
-    return PairsLayout(config)
+    return PairsLayout(options)
 
 
 def _guess_decathlon(folder: Path) -> Mapping[str, Any] | None:

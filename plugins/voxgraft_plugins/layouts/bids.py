@@ -6,12 +6,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from voxgraft.data.cases import Case, Dataset, ImageRef, Label, Labels, MaskRef
+from voxgraft.datasets.cases import Case, Dataset
 from voxgraft.errors import DataError
-from voxgraft.spelling import composed
+from voxgraft.imaging.reference import ImageRef, MaskRef
+from voxgraft.imaging.structures import Label, Labels
+from voxgraft.support.spelling import composed
 
-from .config import BidsConfig
 from .names import listed, safe_ids
+from .options import BidsOptions
 from .tables import facts_in, read_table
 
 ENDINGS = (".nii.gz", ".nii")
@@ -39,8 +41,8 @@ class Named:
 class BidsLayout:
     """A case for each subject, session and run that has an image of the suffixes asked for."""
 
-    def __init__(self, config: BidsConfig) -> None:
-        self._config = config
+    def __init__(self, options: BidsOptions) -> None:
+        self._options = options
 
     def read(self) -> Dataset:
         """Find the cases.
@@ -48,14 +50,16 @@ class BidsLayout:
         Raises:
             DataError: The folder has no subjects, none has such an image, a choice is not unique, or masks are missing.
         """
-        config, folder = self._config, self._config.path
+        options, folder = self._options, self._options.path
         subjects = sorted(path for path in _entries(folder) if path.is_dir() and path.name.startswith("sub-"))
         if not subjects:
             raise DataError(f"{folder}: holds no folder sub-*; is it the top of a BIDS data set?")
         images = [named for subject in subjects for named in self._images(subject)]
         if not images:
-            wanted = " or ".join(f"*_{suffix}.nii.gz" for suffix in config.suffixes)
-            raise DataError(f"{folder}: no subject has an image {wanted} in {config.datatype}{_said(config.entities)}")
+            wanted = " or ".join(f"*_{suffix}.nii.gz" for suffix in options.suffixes)
+            raise DataError(
+                f"{folder}: no subject has an image {wanted} in {options.datatype}{_said(options.entities)}"
+            )
         names = list(dict.fromkeys(named.case for named in images))
         masks = self._masks()
         found = {name: self._mask(name, masks) for name in names}
@@ -66,44 +70,44 @@ class BidsLayout:
             Case(
                 id=ids[name],
                 patient=name.split("_")[0],
-                images=tuple(self._channel(name, suffix, images) for suffix in config.suffixes),
+                images=tuple(self._channel(name, suffix, images) for suffix in options.suffixes),
                 label=found[name],
                 facts=facts.get(name.split("_")[0], {}),
             )
             for name in names
         )
-        return Dataset(cases, config.suffixes, self._labels(masks), self._notes(subjects, cases), names_patients=True)
+        return Dataset(cases, options.suffixes, self._labels(masks), self._notes(subjects, cases), names_patients=True)
 
     def _images(self, subject: Path) -> list[Named]:
         sessions = [path for path in _entries(subject) if path.is_dir() and path.name.startswith("ses-")]
         found = []
         for place in (subject, *sorted(sessions)):
-            files = _entries(place / self._config.datatype) if (place / self._config.datatype).is_dir() else []
+            files = _entries(place / self._options.datatype) if (place / self._options.datatype).is_dir() else []
             found += [named for path in sorted(files) if (named := parse(path)) is not None]
-        return [one for one in found if one.suffix in self._config.suffixes and one.fits(self._config.entities)]
+        return [one for one in found if one.suffix in self._options.suffixes and one.fits(self._options.entities)]
 
     def _channel(self, case: str, suffix: str, images: Sequence[Named]) -> ImageRef | None:
         found = [one for one in images if one.case == case and one.suffix == suffix]
         if len(found) > 1:
             raise DataError(
-                f"{self._config.path}: {case} has {listed([one.path.name for one in found], suffix + ' image')}; "
+                f"{self._options.path}: {case} has {listed([one.path.name for one in found], suffix + ' image')}; "
                 "say under entities which is meant, such as {acq: mprage}"
             )
         return ImageRef(found[0].path) if found else None
 
     def _masks(self) -> list[Named]:
-        config = self._config
-        if config.masks is None:
+        options = self._options
+        if options.masks is None:
             return []
-        root = config.path / config.masks
+        root = options.path / options.masks
         if not root.is_dir():
-            if config.unlabelled == "keep":
+            if options.unlabelled == "keep":
                 return []
             raise DataError(f"{root}: there is no such folder; say masks: null where there are no masks")
-        kinds = ("dseg", "mask") if config.mask_suffix == "any" else (config.mask_suffix,)
+        kinds = ("dseg", "mask") if options.mask_suffix == "any" else (options.mask_suffix,)
         paths = sorted(path for ending in ENDINGS for path in root.rglob(f"sub-*{ending}"))
         named = [one for path in paths if (one := parse(path)) is not None]
-        return [one for one in named if one.suffix in kinds and one.fits(config.mask_entities)]
+        return [one for one in named if one.suffix in kinds and one.fits(options.mask_entities)]
 
     def _mask(self, case: str, masks: Sequence[Named]) -> ImageRef | None:
         """The label map of a case; or its masks of one structure each, by their entity `label`."""
@@ -117,7 +121,7 @@ class BidsLayout:
         called = [one.entities.get("label") for one in maps]
         if None in called or len(set(called)) < len(called) or any(one.suffix == "dseg" for one in maps):
             raise DataError(
-                f"{self._config.path}: {case} has {listed([one.path.name for one in maps], 'mask')}; say under "
+                f"{self._options.path}: {case} has {listed([one.path.name for one in maps], 'mask')}; say under "
                 "mask_entities or mask_suffix which is meant, such as {desc: manual}"
             )
         return MaskRef(
@@ -131,10 +135,10 @@ class BidsLayout:
 
     def _complain_of_unlabelled(self, found: Mapping[str, ImageRef | None]) -> None:
         missing = [name for name, mask in found.items() if mask is None]
-        if missing and self._config.masks is not None and self._config.unlabelled == "error":
+        if missing and self._options.masks is not None and self._options.unlabelled == "error":
             raise DataError(
-                f"{self._config.path / self._config.masks}: {listed(missing, 'case')} of {len(found)} without a mask"
-                f"{_said(self._config.mask_entities)}; add the masks, choose others, or say unlabelled: keep"
+                f"{self._options.path / self._options.masks}: {listed(missing, 'case')} of {len(found)} without a mask"
+                f"{_said(self._options.mask_entities)}; add the masks, choose others, or say unlabelled: keep"
             )
 
     def _labels(self, masks: Sequence[Named]) -> Labels | None:
@@ -143,7 +147,7 @@ class BidsLayout:
         Raises:
             DataError: Two tables give one value different names.
         """
-        tables = {table for one in masks if one.suffix == "dseg" for table in _tables_of(one, self._config.path)}
+        tables = {table for one in masks if one.suffix == "dseg" for table in _tables_of(one, self._options.path)}
         names: dict[int, str] = {}
         for table in sorted(tables):
             for number, row in enumerate(read_table(table).rows, start=2):
@@ -157,7 +161,7 @@ class BidsLayout:
                         f"{table}: line {number} calls {value} {name!r}, another table {names[int(value)]!r}"
                     )
         if len(set(names.values())) < len(names):
-            raise DataError(f"{self._config.path}: two values of dseg.tsv have one name")
+            raise DataError(f"{self._options.path}: two values of dseg.tsv have one name")
         return Labels(tuple(Label(value, names[value]) for value in sorted(names))) if names else None
 
     def _notes(self, subjects: Sequence[Path], cases: Sequence[Case]) -> tuple[str, ...]:

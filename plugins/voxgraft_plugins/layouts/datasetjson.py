@@ -8,8 +8,8 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from voxgraft.errors import DataError
-from voxgraft.files import read_json
-from voxgraft.spelling import as_stored
+from voxgraft.support.files import read_json
+from voxgraft.support.spelling import as_stored
 
 from .names import listed
 

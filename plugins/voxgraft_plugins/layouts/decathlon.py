@@ -7,19 +7,21 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from voxgraft.data.cases import Case, Dataset, ImageRef, Labels
+from voxgraft.datasets.cases import Case, Dataset
 from voxgraft.errors import DataError
+from voxgraft.imaging.reference import ImageRef
+from voxgraft.imaging.structures import Labels
 
-from .config import DecathlonConfig
 from .datasetjson import channel_names, complain_of_missing, inside, load_document
 from .names import images_in, listed, patients, safe_ids, stem
+from .options import DecathlonOptions
 
 
 class DecathlonLayout:
     """Cases from the list `training` in dataset.json; one file holds all channels. Test cases are left out."""
 
-    def __init__(self, config: DecathlonConfig) -> None:
-        self._config = config
+    def __init__(self, options: DecathlonOptions) -> None:
+        self._options = options
 
     def read(self) -> Dataset:
         """Find the cases.
@@ -27,7 +29,7 @@ class DecathlonLayout:
         Raises:
             DataError: There is no dataset.json, it is damaged, or a file that it names is not there.
         """
-        folder = self._config.path
+        folder = self._options.path
         document = load_document(folder / "dataset.json", "decathlon")
         if "training" not in document and "file_ending" in document:
             raise DataError(
@@ -38,14 +40,14 @@ class DecathlonLayout:
         masks = [label for _, label in files.values() if label is not None]
         complain_of_missing({"image": [image for image, _ in files.values()], "label": masks}, folder)
         ids = safe_ids(files)
-        whose = patients(list(files), self._config.patient, {})
+        whose = patients(list(files), self._options.patient, {})
         cases = tuple(
             Case(ids[name], whose[name], (ImageRef(image),), ImageRef(label) if label else None)
             for name, (image, label) in files.items()
         )
         known = {path for pair in files.values() for path in pair}
         labels, notes = _labels(document, folder), tuple(_unlisted(folder, known))
-        return Dataset(cases, channels, labels, notes, names_patients=self._config.patient is not None)
+        return Dataset(cases, channels, labels, notes, names_patients=self._options.patient is not None)
 
 
 def _unlisted(folder: Path, known: set[Path | None]) -> list[str]:

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from voxgraft.errors import DataError
-from voxgraft.spelling import as_stored, composed
+from voxgraft.support.spelling import as_stored, composed
 
 from .patterns import Pattern
 

@@ -8,13 +8,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from voxgraft.data.cases import Case, Dataset, ImageRef, Label, Labels, Region, Split
+from voxgraft.datasets.cases import Case, Dataset, Split
 from voxgraft.errors import DataError
-from voxgraft.spelling import as_stored, composed
+from voxgraft.imaging.reference import ImageRef
+from voxgraft.imaging.structures import Label, Labels, Region
+from voxgraft.support.spelling import as_stored, composed
 
-from .config import NnunetConfig
 from .datasetjson import channel_names, complain_of_missing, load_document, load_json
 from .names import listed, patients, safe_ids
+from .options import NnunetOptions
 
 SPLITS = "splits_final.json"
 IGNORE = "ignore"
@@ -30,8 +32,8 @@ class NnunetLayout:
     cases are left out.
     """
 
-    def __init__(self, config: NnunetConfig) -> None:
-        self._config = config
+    def __init__(self, options: NnunetOptions) -> None:
+        self._options = options
 
     def read(self) -> Dataset:
         """Find the cases.
@@ -39,7 +41,7 @@ class NnunetLayout:
         Raises:
             DataError: There is no dataset.json, it is damaged or contradicts itself, or files are not there.
         """
-        folder = self._config.path
+        folder = self._options.path
         place = folder / "dataset.json"
         document = load_document(place, "nnunet")
         channels = channel_names(document, folder)
@@ -50,19 +52,19 @@ class NnunetLayout:
             files = _listed_cases(listed_cases, folder, len(channels))
         complain_of_missing({"label": [label for _, label in files.values()]}, folder)
         ids = safe_ids(files)
-        whose = patients(list(files), self._config.patient, {})
+        whose = patients(list(files), self._options.patient, {})
         cases = tuple(
             Case(ids[name], whose[name], tuple(ImageRef(path) if path else None for path in images), ImageRef(label))
             for name, (images, label) in files.items()
         )
         notes = _notes(document, folder, {label for _, label in files.values()})
         labels, more = labels_in(document.get("labels"), document.get("regions_class_order"), place)
-        told, splits = self._config.patient is not None, self._splits(ids)
+        told, splits = self._options.patient is not None, self._splits(ids)
         return Dataset(cases, channels, labels, (*notes, *more), splits=splits, names_patients=told)
 
     def _splits(self, ids: Mapping[str, str]) -> tuple[Split, ...]:
-        path = self._config.splits or self._config.path / SPLITS
-        if self._config.splits is None and not path.exists():
+        path = self._options.splits or self._options.path / SPLITS
+        if self._options.splits is None and not path.exists():
             return ()
         document = load_json(path)
         if not isinstance(document, list) or not all(_is_split(row) for row in document):

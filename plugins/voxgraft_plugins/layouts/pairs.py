@@ -7,11 +7,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
-from voxgraft.data.cases import Case, Dataset, ImageRef, MaskRef
+from voxgraft.datasets.cases import Case, Dataset
 from voxgraft.errors import DataError
+from voxgraft.imaging.reference import ImageRef, MaskRef
 
-from .config import PairsConfig
 from .names import images_in, listed, patients, safe_ids
+from .options import PairsOptions
 from .patterns import Pattern
 
 
@@ -38,8 +39,8 @@ class Found:
 class PairsLayout:
     """A case for every image; its mask is the file of the same name, or the one that a pattern gives."""
 
-    def __init__(self, config: PairsConfig) -> None:
-        self._config = config
+    def __init__(self, options: PairsOptions) -> None:
+        self._options = options
 
     def read(self) -> Dataset:
         """Find the cases.
@@ -47,19 +48,19 @@ class PairsLayout:
         Raises:
             DataError: A folder is not there, a case lacks a mask, or names are ambiguous.
         """
-        config, folder = self._config, self._config.path
+        options, folder = self._options, self._options.path
         if not folder.is_dir():
             raise DataError(f"{folder}: there is no such folder")
-        several = config.images if isinstance(config.images, dict) else {"image": config.images}
+        several = options.images if isinstance(options.images, dict) else {"image": options.images}
         channels = {name: find(folder, text) for name, text in several.items()}
         names = sorted({case for found in channels.values() for case in found.files})
-        labels = find_masks(folder, config.labels) if config.labels is not None else Found({}, {})
+        labels = find_masks(folder, options.labels) if options.labels is not None else Found({}, {})
         self._complain_of_unlabelled(names, labels)
-        valid = find(folder, config.valid) if config.valid is not None else Found({}, {})
+        valid = find(folder, options.valid) if options.valid is not None else Found({}, {})
         self._complain_of_unbounded([name for name in names if name in labels.files], valid)
         places = {name: found.places[name] for found in channels.values() for name in found.places}
-        whose, ids = patients(names, config.patient, places), safe_ids(names)
-        by_raters = config.labels is not None and "rater" in Pattern(config.labels).places
+        whose, ids = patients(names, options.patient, places), safe_ids(names)
+        by_raters = options.labels is not None and "rater" in Pattern(options.labels).places
         cases = tuple(
             Case(
                 id=ids[name],
@@ -72,25 +73,25 @@ class PairsLayout:
             for name in names
         )
         notes = self._notes(names, channels, labels, valid)
-        told = config.patient is not None or any("patient" in one for one in places.values())
-        return Dataset(cases, config.channels or tuple(channels), None, notes, names_patients=told)
+        told = options.patient is not None or any("patient" in one for one in places.values())
+        return Dataset(cases, options.channels or tuple(channels), None, notes, names_patients=told)
 
     def _complain_of_unlabelled(self, names: list[str], labels: Found) -> None:
         missing = [name for name in names if name not in labels.files]
-        if missing and self._config.labels is not None and self._config.unlabelled == "error":
+        if missing and self._options.labels is not None and self._options.unlabelled == "error":
             hint = f"; a mask is called {next(iter(labels.files.values())).name}, for one" if labels.files else ""
             raise DataError(
-                f"{self._config.path}: {listed(missing, 'case')} of {len(names)} without a mask in "
-                f"{self._config.labels!r}{hint}; add the masks, give the option 'labels' a pattern such as "
+                f"{self._options.path}: {listed(missing, 'case')} of {len(names)} without a mask in "
+                f"{self._options.labels!r}{hint}; add the masks, give the option 'labels' a pattern such as "
                 "'labels/{case}_seg.nii.gz', or say unlabelled: keep"
             )
 
     def _complain_of_unbounded(self, names: list[str], valid: Found) -> None:
         missing = [name for name in names if name not in valid.files]
-        if missing and self._config.valid is not None:
+        if missing and self._options.valid is not None:
             raise DataError(
-                f"{self._config.path}: {listed(missing, 'case')} of {len(names)} without a file of where it counts in "
-                f"{self._config.valid!r}; add the files, or mend the option 'valid'"
+                f"{self._options.path}: {listed(missing, 'case')} of {len(names)} without a file of where it counts in "
+                f"{self._options.valid!r}; add the files, or mend the option 'valid'"
             )
 
     def _notes(self, cases: list[str], channels: Mapping[str, Found], labels: Found, valid: Found) -> tuple[str, ...]:

@@ -7,12 +7,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from voxgraft.data.cases import Case, Dataset, ImageRef, Split
+from voxgraft.datasets.cases import Case, Dataset, Split
 from voxgraft.errors import DataError
-from voxgraft.spelling import as_stored, composed
+from voxgraft.imaging.reference import ImageRef
+from voxgraft.support.spelling import as_stored, composed
 
-from .config import CsvConfig
 from .names import listed, safe_ids, stem
+from .options import CsvOptions
 from .tables import MISSING, Table, facts_of, read_table
 
 PARTS = {
@@ -32,8 +33,8 @@ VALID = "valid"
 class CsvLayout:
     """A case for each row."""
 
-    def __init__(self, config: CsvConfig) -> None:
-        self._config = config
+    def __init__(self, options: CsvOptions) -> None:
+        self._options = options
 
     def read(self) -> Dataset:
         """Find the cases.
@@ -41,17 +42,17 @@ class CsvLayout:
         Raises:
             DataError: The table is no good, lacks a column, or names files that are not there; all are counted.
         """
-        config = self._config
-        table = read_table(config.path)
-        images = self._columns(table, config.images, "image")
-        labels = self._columns(table, config.labels, "label")
+        options = self._options
+        table = read_table(options.path)
+        images = self._columns(table, options.images, "image")
+        labels = self._columns(table, options.labels, "label")
         usual = [VALID] if VALID in table.columns else []
-        valid = self._columns(table, usual if config.valid is None else [config.valid], VALID)
+        valid = self._columns(table, usual if options.valid is None else [options.valid], VALID)
         if not images:
-            raise DataError(f"{config.path}: has no column 'image'; say under images which columns hold the images")
-        channels = config.channels or tuple(column.removeprefix("image_") for column in images)
+            raise DataError(f"{options.path}: has no column 'image'; say under images which columns hold the images")
+        channels = options.channels or tuple(column.removeprefix("image_") for column in images)
         if len(images) > 1 and len(channels) != len(images):
-            raise DataError(f"{config.path}: {len(channels)} channels are named for {len(images)} columns of images")
+            raise DataError(f"{options.path}: {len(channels)} channels are named for {len(images)} columns of images")
         rows = [
             {column: self._path(row[column], number) for column in (*images, *labels, *valid)}
             for number, row in enumerate(table.rows, start=2)
@@ -78,7 +79,7 @@ class CsvLayout:
         wanted = [composed(column) for column in wanted]
         if missing := [column for column in wanted if column not in table.columns]:
             raise DataError(
-                f"{self._config.path}: has no column {missing[0]!r}; its columns are {', '.join(table.columns)}"
+                f"{self._options.path}: has no column {missing[0]!r}; its columns are {', '.join(table.columns)}"
             )
         return tuple(wanted)
 
@@ -87,15 +88,15 @@ class CsvLayout:
         if text.casefold() in MISSING:
             return None
         if "\0" in text:
-            raise DataError(f"{self._config.path}: line {number} has a path that is none: it holds a NUL character")
-        root = self._config.root or self._config.path.parent
+            raise DataError(f"{self._options.path}: line {number} has a path that is none: it holds a NUL character")
+        root = self._options.root or self._options.path.parent
         path = as_stored(root / text)
         return path if "\\" not in text or path.exists() else as_stored(root / text.replace("\\", "/"))
 
     def _complain(
         self, rows: Sequence[Mapping[str, Path | None]], images: Sequence[str], labels: Sequence[str]
     ) -> None:
-        path = self._config.path
+        path = self._options.path
         missing = sorted({f"{one}" for row in rows for one in row.values() if one is not None and not one.exists()})
         if missing:
             more = ", ".join(missing[:10]) + (f" and {len(missing) - 10} more" if len(missing) > 10 else "")
@@ -104,7 +105,7 @@ class CsvLayout:
         if bare:
             raise DataError(f"{path}: {listed(bare, 'row')} without any image")
         without = [str(number) for number, row in enumerate(rows, start=2) if not any(row[one] for one in labels)]
-        if labels and without and self._config.unlabelled == "error":
+        if labels and without and self._options.unlabelled == "error":
             raise DataError(f"{path}: {listed(without, 'row')} without a mask; add them, or say unlabelled: keep")
 
     def _ids(self, table: Table, rows: Sequence[Mapping[str, Path | None]], images: Sequence[str]) -> list[str]:
@@ -115,7 +116,7 @@ class CsvLayout:
         ]
         if named and (twice := [name for name, often in Counter(names).items() if often > 1 or not name]):
             raise DataError(
-                f"{self._config.path}: the column 'case' must name each row by itself; {twice[0]!r} does not"
+                f"{self._options.path}: the column 'case' must name each row by itself; {twice[0]!r} does not"
             )
         if not named:
             often = Counter(names)
@@ -131,7 +132,7 @@ class CsvLayout:
             text = row["split"].casefold()
             if text not in PARTS and text not in MISSING:
                 raise DataError(
-                    f"{self._config.path}: line {number} says {row['split']!r} under 'split'; it may say train, "
+                    f"{self._options.path}: line {number} says {row['split']!r} under 'split'; it may say train, "
                     "validation or test"
                 )
             parts[PARTS.get(text, "")].append(name)

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from voxgraft.errors import DataError
-from voxgraft.files import CELLS, read_bytes
-from voxgraft.spelling import composed
+from voxgraft.support.files import CELLS, read_bytes
+from voxgraft.support.spelling import composed
 
 MISSING = ("", "n/a", "na", "nan", "null", "none")
 """What stands in a table for nothing, whatever its case."""

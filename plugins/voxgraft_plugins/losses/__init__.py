@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 from voxgraft import LossSpec, hookimpl
 
 if TYPE_CHECKING:
-    from voxgraft.interfaces import Loss
+    from voxgraft.training.loss import Loss
 
-    from .config import CrossEntropyConfig, DiceCEConfig, DiceConfig
+    from .options import CrossEntropyOptions, DiceCEOptions, DiceOptions
 
 
 @hookimpl
@@ -18,55 +18,55 @@ def voxgraft_losses() -> list[LossSpec[Any]]:
         LossSpec(
             name="dice-ce",
             summary="Soft Dice of the structures plus cross-entropy of all voxels",
-            config=_dice_ce_config,
+            options=_dice_ce_options,
             build=_dice_ce,
         ),
         LossSpec(
             name="dice",
             summary="Soft Dice of the structures",
-            config=_dice_config,
+            options=_dice_options,
             build=_dice,
         ),
         LossSpec(
             name="cross-entropy",
             summary="Cross-entropy of all voxels",
-            config=_cross_entropy_config,
+            options=_cross_entropy_options,
             build=_cross_entropy,
         ),
     ]
 
 
-def _dice_ce_config() -> type[DiceCEConfig]:
-    from .config import DiceCEConfig
+def _dice_ce_options() -> type[DiceCEOptions]:
+    from .options import DiceCEOptions
 
-    return DiceCEConfig
-
-
-def _dice_config() -> type[DiceConfig]:
-    from .config import DiceConfig
-
-    return DiceConfig
+    return DiceCEOptions
 
 
-def _cross_entropy_config() -> type[CrossEntropyConfig]:
-    from .config import CrossEntropyConfig
+def _dice_options() -> type[DiceOptions]:
+    from .options import DiceOptions
 
-    return CrossEntropyConfig
+    return DiceOptions
 
 
-def _dice_ce(config: DiceCEConfig) -> Loss:
+def _cross_entropy_options() -> type[CrossEntropyOptions]:
+    from .options import CrossEntropyOptions
+
+    return CrossEntropyOptions
+
+
+def _dice_ce(options: DiceCEOptions) -> Loss:
     from .losses import DiceCE
 
-    return DiceCE(config)
+    return DiceCE(options)
 
 
-def _dice(config: DiceConfig) -> Loss:
+def _dice(options: DiceOptions) -> Loss:
     from .losses import Dice
 
-    return Dice(config)
+    return Dice(options)
 
 
-def _cross_entropy(config: CrossEntropyConfig) -> Loss:
+def _cross_entropy(options: CrossEntropyOptions) -> Loss:
     from .losses import CrossEntropy
 
-    return CrossEntropy(config)
+    return CrossEntropy(options)

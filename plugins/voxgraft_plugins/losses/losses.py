@@ -13,7 +13,7 @@ from torch import Tensor
 
 from voxgraft.errors import TrainingError
 
-from .config import CrossEntropyConfig, DiceCEConfig, DiceConfig
+from .options import CrossEntropyOptions, DiceCEOptions, DiceOptions
 from .regions import region_cross_entropy, region_dice
 
 
@@ -21,27 +21,27 @@ class Dice:
     """1 - mean over the structures of `(2 |P & T| + smooth) / (|P| + |T| + smooth)` with probabilities P (Milletari et
     al. 2016, without squares); background has no term."""
 
-    def __init__(self, config: DiceConfig) -> None:
-        self._config = config
+    def __init__(self, options: DiceOptions) -> None:
+        self._options = options
 
     def __call__(self, logits: Tensor, target: Tensor, counted: Tensor | None = None) -> Tensor:
-        """The loss from logits (batch, class, *spatial) and a target; see `voxgraft.interfaces.Loss`."""
-        config = self._config
+        """The loss from logits (batch, class, *spatial) and a target; see `voxgraft.training.loss.Loss`."""
+        options = self._options
         with torch.autocast(logits.device.type, enabled=False):
             if target.ndim == logits.ndim:
-                return region_dice(_precise(logits), target, counted, config.smooth, config.batch)
+                return region_dice(_precise(logits), target, counted, options.smooth, options.batch)
             logs = _log_probabilities(logits)
-            return soft_dice(logs, _of_truth(logs, target), target, config.smooth, config.batch, counted)
+            return soft_dice(logs, _of_truth(logs, target), target, options.smooth, options.batch, counted)
 
 
 class CrossEntropy:
     """The mean over voxels of `-log p` of the true class, weighted by class."""
 
-    def __init__(self, config: CrossEntropyConfig) -> None:
-        self._weights = config.class_weights
+    def __init__(self, options: CrossEntropyOptions) -> None:
+        self._weights = options.class_weights
 
     def __call__(self, logits: Tensor, target: Tensor, counted: Tensor | None = None) -> Tensor:
-        """The loss from logits (batch, class, *spatial) and a target; see `voxgraft.interfaces.Loss`.
+        """The loss from logits (batch, class, *spatial) and a target; see `voxgraft.training.loss.Loss`.
 
         Raises:
             TrainingError: There is not one class weight for each class.
@@ -56,27 +56,27 @@ class CrossEntropy:
 class DiceCE:
     """A weighted sum of the two."""
 
-    def __init__(self, config: DiceCEConfig) -> None:
-        self._config = config
+    def __init__(self, options: DiceCEOptions) -> None:
+        self._options = options
 
     def __call__(self, logits: Tensor, target: Tensor, counted: Tensor | None = None) -> Tensor:
-        """The loss from logits (batch, class, *spatial) and a target; see `voxgraft.interfaces.Loss`.
+        """The loss from logits (batch, class, *spatial) and a target; see `voxgraft.training.loss.Loss`.
 
         Raises:
             TrainingError: There is not one class weight for each class.
         """
-        config = self._config
+        options = self._options
         with torch.autocast(logits.device.type, enabled=False):
             if target.ndim == logits.ndim:
                 precise = _precise(logits)
-                dice = region_dice(precise, target, counted, config.smooth, config.batch)
-                entropy = region_cross_entropy(precise, target, counted, config.class_weights)
+                dice = region_dice(precise, target, counted, options.smooth, options.batch)
+                entropy = region_cross_entropy(precise, target, counted, options.class_weights)
             else:
                 logs = _log_probabilities(logits)
                 truth = _of_truth(logs, target)
-                dice = soft_dice(logs, truth, target, config.smooth, config.batch, counted)
-                entropy = cross_entropy(truth, target, config.class_weights, logs.shape[1], counted)
-            return config.dice * dice + config.cross_entropy * entropy
+                dice = soft_dice(logs, truth, target, options.smooth, options.batch, counted)
+                entropy = cross_entropy(truth, target, options.class_weights, logs.shape[1], counted)
+            return options.dice * dice + options.cross_entropy * entropy
 
 
 def soft_dice(

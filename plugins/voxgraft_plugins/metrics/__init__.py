@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 from voxgraft import MetricSpec, hookimpl
 
 if TYPE_CHECKING:
-    from voxgraft.config import Config
-    from voxgraft.interfaces import Metric
+    from voxgraft.components.options import Options
+    from voxgraft.scoring.metric import Metric
 
-    from .config import AverageConfig, DistanceConfig, LesionConfig
+    from .options import AverageOptions, DistanceOptions, LesionOptions
 
 
 @hookimpl
@@ -25,7 +25,7 @@ def voxgraft_metrics() -> list[MetricSpec[Any]]:
         _spec(
             "f-beta",
             "F measure: recall weighs beta times as much as precision",
-            "FBetaConfig",
+            "FBetaOptions",
             _f_beta,
             higher_is_better=True,
         ),
@@ -33,16 +33,16 @@ def voxgraft_metrics() -> list[MetricSpec[Any]]:
         _spec(
             "relative-volume-difference",
             "Difference of the volumes as a part of the reference's",
-            "RelativeVolumeConfig",
+            "RelativeVolumeOptions",
             _relative,
         ),
-        _spec("hd95", "Hausdorff distance, 95th percentile", "PercentileConfig", _hd95, unit="mm"),
-        _spec("hd", "Hausdorff distance: the largest distance between the surfaces", "DistanceConfig", _hd, unit="mm"),
-        _spec("assd", "Average symmetric surface distance", "AverageConfig", _assd, unit="mm"),
+        _spec("hd95", "Hausdorff distance, 95th percentile", "PercentileOptions", _hd95, unit="mm"),
+        _spec("hd", "Hausdorff distance: the largest distance between the surfaces", "DistanceOptions", _hd, unit="mm"),
+        _spec("assd", "Average symmetric surface distance", "AverageOptions", _assd, unit="mm"),
         _spec(
             "nsd",
             "Normalised surface Dice: the part of both surfaces that agrees within a tolerance",
-            "SurfaceDiceConfig",
+            "SurfaceDiceOptions",
             _nsd,
             higher_is_better=True,
         ),
@@ -52,83 +52,83 @@ def voxgraft_metrics() -> list[MetricSpec[Any]]:
         _spec(
             "ece",
             "Expected calibration error: how far probabilities are from how often they are right",
-            "CalibrationConfig",
+            "CalibrationOptions",
             _ece,
         ),
     ]
 
 
 def _spec(
-    name: str, summary: str, config: str, build: Any, *, higher_is_better: bool = False, unit: str = ""
+    name: str, summary: str, model: str, build: Any, *, higher_is_better: bool = False, unit: str = ""
 ) -> MetricSpec[Any]:
-    """A card; `config` names the model of its options in this plugin's `config`."""
+    """A card; `model` names the model of its options in this plugin's `options`."""
 
-    def options() -> type[Config]:
-        from . import config as models
+    def options() -> type[Options]:
+        from . import options as models
 
-        model: type[Config] = getattr(models, config)
-        return model
+        chosen: type[Options] = getattr(models, model)
+        return chosen
 
     return MetricSpec(
-        name=name, summary=summary, higher_is_better=higher_is_better, unit=unit, config=options, build=build
+        name=name, summary=summary, higher_is_better=higher_is_better, unit=unit, options=options, build=build
     )
 
 
 def _of_counts(name: str, summary: str, unit: str = "") -> MetricSpec[Any]:
-    def build(config: Any) -> Metric:
+    def build(options: Any) -> Metric:
         from .counts import METRICS
 
         return METRICS[name]
 
-    return _spec(name, summary, "CountConfig", build, higher_is_better=not unit, unit=unit)
+    return _spec(name, summary, "CountOptions", build, higher_is_better=not unit, unit=unit)
 
 
 def _of_lesions(name: str, summary: str) -> MetricSpec[Any]:
-    def build(config: LesionConfig) -> Metric:
+    def build(options: LesionOptions) -> Metric:
         from .lesions import LesionMetric
 
-        return LesionMetric(config, name)
+        return LesionMetric(options, name)
 
-    return _spec(name, summary, "LesionConfig", build, higher_is_better=True)
+    return _spec(name, summary, "LesionOptions", build, higher_is_better=True)
 
 
-def _f_beta(config: Any) -> Metric:
+def _f_beta(options: Any) -> Metric:
     from .counts import FBeta
 
-    return FBeta(config)
+    return FBeta(options)
 
 
-def _relative(config: Any) -> Metric:
+def _relative(options: Any) -> Metric:
     from .counts import RelativeVolumeDifference
 
-    return RelativeVolumeDifference(config)
+    return RelativeVolumeDifference(options)
 
 
-def _hd95(config: DistanceConfig) -> Metric:
+def _hd95(options: DistanceOptions) -> Metric:
     from .surfaces import Hausdorff
 
-    return Hausdorff(config, 95.0)
+    return Hausdorff(options, 95.0)
 
 
-def _hd(config: DistanceConfig) -> Metric:
+def _hd(options: DistanceOptions) -> Metric:
     from .surfaces import Hausdorff
 
-    return Hausdorff(config, 100.0)
+    return Hausdorff(options, 100.0)
 
 
-def _assd(config: AverageConfig) -> Metric:
+def _assd(options: AverageOptions) -> Metric:
     from .surfaces import AverageDistance
 
-    return AverageDistance(config)
+    return AverageDistance(options)
 
 
-def _nsd(config: Any) -> Metric:
+def _nsd(options: Any) -> Metric:
     from .surfaces import SurfaceDice
 
-    return SurfaceDice(config)
+    return SurfaceDice(options)
 
 
-def _ece(config: Any) -> Metric:
+def _ece(options: Any) -> Metric:
     from .calibration import CalibrationError
 
-    return CalibrationError(config)
+    return CalibrationError(options)

@@ -7,7 +7,7 @@ import math
 from voxgraft.scoring.calibration import Binning
 from voxgraft.scoring.pair import MaskPair
 
-from .config import CalibrationConfig
+from .options import CalibrationOptions
 
 
 class CalibrationError:
@@ -16,8 +16,8 @@ class CalibrationError:
     NaN where the prediction came without probabilities, or the reference does not have the structure.
     """
 
-    def __init__(self, config: CalibrationConfig) -> None:
-        self.binning = Binning(config.bins, config.margin)
+    def __init__(self, options: CalibrationOptions) -> None:
+        self.binning = Binning(options.bins, options.margin)
 
     def __call__(self, pair: MaskPair) -> float:
         found = None if pair.calibrated is None else pair.calibrated(self.binning)

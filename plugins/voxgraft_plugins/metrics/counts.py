@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
-from voxgraft.interfaces import Metric
+from voxgraft.scoring.metric import Metric
 from voxgraft.scoring.pair import MaskPair
 
-from .config import FBetaConfig, RelativeVolumeConfig
+from .options import FBetaOptions, RelativeVolumeOptions
 
 
 def dice(pair: MaskPair) -> float:
@@ -54,8 +54,8 @@ def volume_difference(pair: MaskPair) -> float:
 class FBeta:
     """(1 + b2) TP / ((1 + b2) TP + b2 FN + FP), van Rijsbergen's F measure; b2 is the square of beta."""
 
-    def __init__(self, config: FBetaConfig) -> None:
-        self.square = config.beta**2
+    def __init__(self, options: FBetaOptions) -> None:
+        self.square = options.beta**2
 
     def __call__(self, pair: MaskPair) -> float:
         counts = pair.counts
@@ -66,8 +66,8 @@ class FBeta:
 class RelativeVolumeDifference:
     """By what part of the reference's volume (in images of two axes: area) the prediction is larger or smaller."""
 
-    def __init__(self, config: RelativeVolumeConfig) -> None:
-        self.signed = config.signed
+    def __init__(self, options: RelativeVolumeOptions) -> None:
+        self.signed = options.signed
 
     def __call__(self, pair: MaskPair) -> float:
         value = _ratio(pair.counts.predicted - pair.counts.referred, pair.counts.referred)

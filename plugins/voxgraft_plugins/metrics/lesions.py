@@ -6,7 +6,7 @@ import math
 
 from voxgraft.scoring.pair import MaskPair
 
-from .config import LesionConfig
+from .options import LesionOptions
 
 
 class LesionMetric:
@@ -15,14 +15,14 @@ class LesionMetric:
     F1 is the harmonic mean of precision and recall, 0 where only one of the masks holds lesions.
     """
 
-    def __init__(self, config: LesionConfig, name: str) -> None:
-        self.config, self.name = config, name
+    def __init__(self, options: LesionOptions, name: str) -> None:
+        self.options, self.name = options, name
 
     def __call__(self, pair: MaskPair) -> float:
         if not pair.counts.predicted and not pair.counts.referred:
             return math.nan
-        lesions = pair.lesions(self.config.connectivity, self.config.smallest)
-        right, found = lesions.hits(self.config.iou)
+        lesions = pair.lesions(self.options.connectivity, self.options.smallest)
+        right, found = lesions.hits(self.options.iou)
         predicted, referred = len(lesions.predicted), len(lesions.referred)
         if self.name == "lesion-precision":
             return right / predicted if predicted else math.nan

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from voxgraft.scoring.pair import MaskPair
 from voxgraft.scoring.surface import SurfaceDistances
 
-from .config import AverageConfig, DistanceConfig, PercentileConfig, SurfaceDiceConfig
+from .options import AverageOptions, DistanceOptions, PercentileOptions, SurfaceDiceOptions
 
 ROUNDING = 1e-4
 """Millimetres that distances may be too long by rounding; no tolerance is meant more exactly."""
@@ -27,9 +27,9 @@ class Hausdorff:
     package surface-distance has it.
     """
 
-    def __init__(self, config: DistanceConfig | PercentileConfig, percentile: float) -> None:
-        self.surface, self.percentile = config.surface, percentile
-        self.pooled = isinstance(config, PercentileConfig) and config.pooled
+    def __init__(self, options: DistanceOptions | PercentileOptions, percentile: float) -> None:
+        self.surface, self.percentile = options.surface, percentile
+        self.pooled = isinstance(options, PercentileOptions) and options.pooled
 
     def __call__(self, pair: MaskPair) -> float:
         surfaces = _surfaces(pair, self.surface)
@@ -42,8 +42,8 @@ class Hausdorff:
 class AverageDistance:
     """The average symmetric surface distance: the mean over both surfaces, or of the means of the two directions."""
 
-    def __init__(self, config: AverageConfig) -> None:
-        self.surface, self.pooled = config.surface, config.pooled
+    def __init__(self, options: AverageOptions) -> None:
+        self.surface, self.pooled = options.surface, options.pooled
 
     def __call__(self, pair: MaskPair) -> float:
         surfaces = _surfaces(pair, self.surface)
@@ -59,8 +59,8 @@ class SurfaceDice:
     The normalised surface Dice of Nikolov et al. (arXiv 1809.04430), with surfaces counted in voxels, or by area.
     """
 
-    def __init__(self, config: SurfaceDiceConfig) -> None:
-        self.surface, self.tolerance = config.surface, config.tolerance
+    def __init__(self, options: SurfaceDiceOptions) -> None:
+        self.surface, self.tolerance = options.surface, options.tolerance
 
     def __call__(self, pair: MaskPair) -> float:
         surfaces = _surfaces(pair, self.surface)

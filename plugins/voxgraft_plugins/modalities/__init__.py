@@ -8,8 +8,8 @@ from voxgraft import ModalitySpec, hookimpl
 
 if TYPE_CHECKING:
     from .colour import RgbModality
-    from .config import CtConfig, ImageConfig, MrConfig, RgbConfig
     from .ct import CtModality
+    from .options import CtOptions, ImageOptions, MrOptions, RgbOptions
     from .single import ImageModality, MrModality
 
 
@@ -20,21 +20,21 @@ def voxgraft_modalities() -> list[ModalitySpec[Any]]:
             name="ct",
             summary="CT: Hounsfield units, clipped and scaled by the training cases' foreground",
             dicom=("CT",),
-            config=_ct_config,
+            options=_ct_options,
             build=_ct,
         ),
         ModalitySpec(
             name="mr",
             summary="MR: each image to mean 0 and deviation 1, over the brain alone where the skull is stripped",
             dicom=("MR",),
-            config=_mr_config,
+            options=_mr_options,
             build=_mr,
         ),
         ModalitySpec(
             name="image",
             summary="Any grey image: each clipped to its percentiles, to mean 0 and deviation 1",
             dicom=("CR", "DX", "MG", "US", "NM", "PT", "XA", "RF", "OPT", "OCT"),
-            config=_image_config,
+            options=_image_options,
             build=_image,
         ),
         ModalitySpec(
@@ -42,55 +42,55 @@ def voxgraft_modalities() -> list[ModalitySpec[Any]]:
             summary="Colour photographs: 0..255 to ImageNet's mean and deviation",
             dicom=("OP", "ES", "XC", "GM", "SM"),
             channels=("red", "green", "blue"),
-            config=_rgb_config,
+            options=_rgb_options,
             build=_rgb,
         ),
     ]
 
 
-def _ct_config() -> type[CtConfig]:
-    from .config import CtConfig
+def _ct_options() -> type[CtOptions]:
+    from .options import CtOptions
 
-    return CtConfig
-
-
-def _mr_config() -> type[MrConfig]:
-    from .config import MrConfig
-
-    return MrConfig
+    return CtOptions
 
 
-def _image_config() -> type[ImageConfig]:
-    from .config import ImageConfig
+def _mr_options() -> type[MrOptions]:
+    from .options import MrOptions
 
-    return ImageConfig
-
-
-def _rgb_config() -> type[RgbConfig]:
-    from .config import RgbConfig
-
-    return RgbConfig
+    return MrOptions
 
 
-def _ct(config: CtConfig) -> CtModality:
+def _image_options() -> type[ImageOptions]:
+    from .options import ImageOptions
+
+    return ImageOptions
+
+
+def _rgb_options() -> type[RgbOptions]:
+    from .options import RgbOptions
+
+    return RgbOptions
+
+
+def _ct(options: CtOptions) -> CtModality:
     from .ct import CtModality
 
-    return CtModality(config)
+    return CtModality(options)
 
 
-def _mr(config: MrConfig) -> MrModality:
+def _mr(options: MrOptions) -> MrModality:
     from .single import MrModality
 
-    return MrModality(config)
+    return MrModality(options)
 
 
-def _image(config: ImageConfig) -> ImageModality:
+def _image(options: ImageOptions) -> ImageModality:
     from .single import ImageModality
 
-    return ImageModality(config)
+    return ImageModality(options)
 
 
-def _rgb(config: RgbConfig) -> RgbModality:
+def _rgb(options: RgbOptions) -> RgbModality:
     from .colour import RgbModality
 
-    return RgbModality(config)
+    return RgbModality(options)

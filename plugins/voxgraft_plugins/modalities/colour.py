@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .config import RgbConfig
+from .options import RgbOptions
 from .voxels import Floats, number
 
 MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -34,13 +34,13 @@ AUGMENTATION = {
 class RgbModality:
     """Brightness to 0..1, then ImageNet's mean and deviation of each colour."""
 
-    def __init__(self, config: RgbConfig) -> None:
-        self._config = config
-        self.augmentation: Mapping[str, float] = config.strengths(AUGMENTATION)
+    def __init__(self, options: RgbOptions) -> None:
+        self._options = options
+        self.augmentation: Mapping[str, float] = options.strengths(AUGMENTATION)
 
     def plan(self, intensities: Sequence[Mapping[str, float]]) -> list[dict[str, float]]:
         brightest = max((number(measured, "max", 0.0) for measured in intensities), default=0.0)
-        white = self._config.white or next((one for one in WHITES if brightest <= one), WHITES[-1])
+        white = self._options.white or next((one for one in WHITES if brightest <= one), WHITES[-1])
         colours = list(zip(MEAN, DEVIATION, strict=True)) if len(intensities) >= 3 else []
         colours += [GREY] * (len(intensities) - len(colours))
         return [{"white": white, "mean": mean, "std": deviation} for mean, deviation in colours]
@@ -59,7 +59,7 @@ class RgbModality:
         return result
 
     def window(self, array: NDArray[Any]) -> tuple[float, float]:
-        if self._config.white is not None:
-            return 0.0, self._config.white
+        if self._options.white is not None:
+            return 0.0, self._options.white
         brightest = float(np.nan_to_num(np.asarray(array, dtype=np.float64), posinf=0.0).max(initial=0.0))
         return 0.0, next((one for one in WHITES if brightest <= one), WHITES[-1])

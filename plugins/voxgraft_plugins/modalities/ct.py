@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .config import CtConfig
+from .options import CtOptions
 from .voxels import Floats, number, standardise
 
 AIR = -1024.0
@@ -34,17 +34,17 @@ AUGMENTATION = {
 class CtModality:
     """Clip to percentiles of the foreground, then subtract its mean and divide by its deviation."""
 
-    def __init__(self, config: CtConfig) -> None:
-        self._config = config
-        self.augmentation: Mapping[str, float] = config.strengths(AUGMENTATION)
+    def __init__(self, options: CtOptions) -> None:
+        self._options = options
+        self.augmentation: Mapping[str, float] = options.strengths(AUGMENTATION)
 
     def plan(self, intensities: Sequence[Mapping[str, float]]) -> list[dict[str, float]]:
         return [self._numbers(measured) for measured in intensities]
 
     def _numbers(self, measured: Mapping[str, float]) -> dict[str, float]:
         low, high = number(measured, "p00_5", AIR), number(measured, "p99_5", 3071.0)
-        if self._config.clip is not None:
-            low, high = self._config.clip
+        if self._options.clip is not None:
+            low, high = self._options.clip
         if not low < high:
             low, high = number(measured, "min", AIR), number(measured, "max", 3071.0)
         deviation = number(measured, "std", 1.0)
@@ -69,4 +69,4 @@ class CtModality:
         return result
 
     def window(self, array: NDArray[Any]) -> tuple[float, float]:
-        return self._config.window
+        return self._options.window

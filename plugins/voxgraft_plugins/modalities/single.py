@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .config import ImageConfig, MrConfig
+from .options import ImageOptions, MrOptions
 from .voxels import Floats, finite, percentiles, shown, spread, standardise
 
 MR = {
@@ -36,13 +36,13 @@ class MrModality:
     zeros stay 0.
     """
 
-    def __init__(self, config: MrConfig) -> None:
-        self._config = config
-        self.augmentation: Mapping[str, float] = config.strengths(MR)
+    def __init__(self, options: MrOptions) -> None:
+        self._options = options
+        self.augmentation: Mapping[str, float] = options.strengths(MR)
 
     def plan(self, intensities: Sequence[Mapping[str, float]]) -> list[dict[str, float]]:
-        share = {"auto": STRIPPED, "yes": -1.0, "no": 2.0}[self._config.stripped]
-        return [{"clip": float(self._config.clip), "stripped": share} for _ in intensities]
+        share = {"auto": STRIPPED, "yes": -1.0, "no": 2.0}[self._options.stripped]
+        return [{"clip": float(self._options.clip), "stripped": share} for _ in intensities]
 
     def normalise(self, array: NDArray[Any], params: Sequence[Mapping[str, float]]) -> Floats:
         """Normalise (channel, *spatial); voxels that are no numbers count as the image's lowest."""
@@ -64,12 +64,12 @@ class ImageModality:
     Scaling to 0..1 in between would change nothing: mean and deviation take it out again.
     """
 
-    def __init__(self, config: ImageConfig) -> None:
-        self._config = config
-        self.augmentation: Mapping[str, float] = config.strengths(GREY)
+    def __init__(self, options: ImageOptions) -> None:
+        self._options = options
+        self.augmentation: Mapping[str, float] = options.strengths(GREY)
 
     def plan(self, intensities: Sequence[Mapping[str, float]]) -> list[dict[str, float]]:
-        return [{"clip": float(self._config.clip)} for _ in intensities]
+        return [{"clip": float(self._options.clip)} for _ in intensities]
 
     def normalise(self, array: NDArray[Any], params: Sequence[Mapping[str, float]]) -> Floats:
         """Normalise (channel, *spatial); voxels that are no numbers count as the image's lowest."""

@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING, Any
 from voxgraft import EncoderSpec, hookimpl
 
 if TYPE_CHECKING:
-    from .config import MonaiConfig
     from .encoder import MonaiEncoder
+    from .options import MonaiOptions
 
 CARDS = [
-    ("resnet3d", "ResNet3dConfig", "3D ResNet-10 to 152 of MONAI; takes MedicalNet's weights (3D)"),
-    ("segresnet", "SegResNetConfig", "Encoder of MONAI's SegResNet (3D)"),
-    ("swinunetr", "SwinUnetrConfig", "Encoder of MONAI's SwinUNETR; takes its self-supervised weights (3D)"),
-    ("densenet3d", "DenseNet3dConfig", "3D DenseNet-121 to 264 of MONAI (3D)"),
-    ("efficientnet3d", "EfficientNet3dConfig", "3D EfficientNet-B0 to B7 of MONAI (3D)"),
+    ("resnet3d", "ResNet3dOptions", "3D ResNet-10 to 152 of MONAI; takes MedicalNet's weights (3D)"),
+    ("segresnet", "SegResNetOptions", "Encoder of MONAI's SegResNet (3D)"),
+    ("swinunetr", "SwinUnetrOptions", "Encoder of MONAI's SwinUNETR; takes its self-supervised weights (3D)"),
+    ("densenet3d", "DenseNet3dOptions", "3D DenseNet-121 to 264 of MONAI (3D)"),
+    ("efficientnet3d", "EfficientNet3dOptions", "3D EfficientNet-B0 to B7 of MONAI (3D)"),
 ]
 """Name, options and summary of each encoder."""
 
@@ -25,23 +25,23 @@ CARDS = [
 @hookimpl
 def voxgraft_encoders() -> list[EncoderSpec[Any]]:
     return [
-        EncoderSpec(name=name, summary=summary, dims=frozenset({3}), config=_config(options), build=_build)
+        EncoderSpec(name=name, summary=summary, dims=frozenset({3}), options=_options(options), build=_build)
         for name, options, summary in CARDS
     ]
 
 
-def _config(options: str) -> Callable[[], type[MonaiConfig]]:
-    return partial(_load, options)
+def _options(model: str) -> Callable[[], type[MonaiOptions]]:
+    return partial(_load, model)
 
 
-def _load(options: str) -> type[MonaiConfig]:
-    from . import config
+def _load(name: str) -> type[MonaiOptions]:
+    from . import options
 
-    model: type[MonaiConfig] = getattr(config, options)
+    model: type[MonaiOptions] = getattr(options, name)
     return model
 
 
-def _build(config: MonaiConfig) -> MonaiEncoder:
+def _build(options: MonaiOptions) -> MonaiEncoder:
     from .encoder import MonaiEncoder
 
-    return MonaiEncoder(config)
+    return MonaiEncoder(options)

@@ -10,19 +10,19 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from voxgraft.errors import ModelError
-from voxgraft.model.names import match_names
-from voxgraft.model.pretrained import named_weights
-from voxgraft.model.stages import stages_of
-from voxgraft.model.weights import InputContract, Weights
-from voxgraft.models import Resolver
+from voxgraft.networks.names import match_names
+from voxgraft.networks.sources import named_weights
+from voxgraft.networks.stages import stages_of
+from voxgraft.networks.weights import InputContract, Weights
+from voxgraft.packages.references import Resolver
 
-from .config import (
-    DenseNet3dConfig,
-    EfficientNet3dConfig,
-    MonaiConfig,
-    ResNet3dConfig,
-    SegResNetConfig,
-    SwinUnetrConfig,
+from .options import (
+    DenseNet3dOptions,
+    EfficientNet3dOptions,
+    MonaiOptions,
+    ResNet3dOptions,
+    SegResNetOptions,
+    SwinUnetrOptions,
 )
 from .walks import DenseNetWalk, EfficientNetWalk, ResNetWalk, SegResNetWalk, SwinWalk
 
@@ -33,26 +33,26 @@ TRIAL = 64
 class MonaiEncoder:
     """Makes `MonaiMaps`."""
 
-    def __init__(self, config: MonaiConfig) -> None:
-        self._config = config
+    def __init__(self, options: MonaiOptions) -> None:
+        self._options = options
 
     def make(self, dims: int, channels: int, strides: Sequence[Sequence[int]]) -> MonaiMaps:
-        """The module; see `voxgraft.interfaces.Encoder`. Its strides are its own: the plan's are ignored.
+        """The module; see `voxgraft.networks.encoder_decoder.Encoder`. Its strides are its own: the plan's are ignored.
 
         Raises:
             ModelError: A package that MONAI needs for this network is not installed.
         """
-        return MonaiMaps(walk_of(self._config, channels), channels, full_resolution=self._config.full_resolution)
+        return MonaiMaps(walk_of(self._options, channels), channels, full_resolution=self._options.full_resolution)
 
     def weights(self, models: Resolver | None = None) -> Weights | None:
         """The tensors under the names of `MonaiMaps`; files may use the names of MONAI and of MedicalNet."""
-        found = named_weights(self._config.weights, models)
+        found = named_weights(self._options.weights, models)
         if found is None:
             return None
-        names = {_bare(name): name for name in walk_of(self._config, 1).state_dict()}
+        names = {_bare(name): name for name in walk_of(self._options, 1).state_dict()}
         matched = match_names(found.tensors, names, _renamed)
         tensors = {f"net.{names.get(name, name)}": value for name, value in matched.items()}
-        return self._config.finish(found.but(tensors=tensors))
+        return self._options.finish(found.but(tensors=tensors))
 
 
 class MonaiMaps(nn.Module):
@@ -92,27 +92,27 @@ class MonaiMaps(nn.Module):
         return [image, *maps] if self._adds_image else maps
 
 
-def walk_of(config: MonaiConfig, channels: int) -> nn.Module:
+def walk_of(options: MonaiOptions, channels: int) -> nn.Module:
     """The encoder's part of a network of MONAI, under MONAI's names, with freshly drawn weights.
 
     Raises:
         ModelError: A package that MONAI needs for it is not installed.
     """
-    if isinstance(config, ResNet3dConfig):
-        shortcut = config.shortcut
+    if isinstance(options, ResNet3dOptions):
+        shortcut = options.shortcut
         if shortcut == "auto":
-            shortcut = "A" if config.variant in (18, 34) else "B"
-        return ResNetWalk(config.variant, channels, shortcut, dilated=config.dilated)
-    if isinstance(config, SegResNetConfig):
-        return SegResNetWalk(config.width, config.blocks, channels)
-    if isinstance(config, DenseNet3dConfig):
-        return DenseNetWalk(config.variant, channels)
-    if isinstance(config, EfficientNet3dConfig):
-        return EfficientNetWalk(config.variant, channels)
-    assert isinstance(config, SwinUnetrConfig)
+            shortcut = "A" if options.variant in (18, 34) else "B"
+        return ResNetWalk(options.variant, channels, shortcut, dilated=options.dilated)
+    if isinstance(options, SegResNetOptions):
+        return SegResNetWalk(options.width, options.blocks, channels)
+    if isinstance(options, DenseNet3dOptions):
+        return DenseNetWalk(options.variant, channels)
+    if isinstance(options, EfficientNet3dOptions):
+        return EfficientNetWalk(options.variant, channels)
+    assert isinstance(options, SwinUnetrOptions)
     if find_spec("einops") is None:
         raise ModelError("the encoder 'swinunetr' needs the package einops: pip install 'voxgraft[swin]'")
-    return SwinWalk(config.width, channels)
+    return SwinWalk(options.width, channels)
 
 
 def _bare(name: str) -> str:

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 from voxgraft import ReaderSpec, WriterSpec, hookimpl
 
 if TYPE_CHECKING:
-    from .config import NiftiReaderConfig, NiftiWriterConfig
+    from .options import NiftiReaderOptions, NiftiWriterOptions
     from .reader import NiftiReader
     from .writer import NiftiWriter
 
 
 @hookimpl
-def voxgraft_readers() -> list[ReaderSpec[NiftiReaderConfig]]:
+def voxgraft_readers() -> list[ReaderSpec[NiftiReaderOptions]]:
     return [
         ReaderSpec(
             name="nifti",
@@ -21,45 +21,45 @@ def voxgraft_readers() -> list[ReaderSpec[NiftiReaderConfig]]:
             suffixes=(".nii", ".nii.gz", ".hdr", ".hdr.gz", ".img", ".img.gz"),
             series=True,  # a header and its voxels may be two files of one folder
             magic=((344, b"n+1\0"), (344, b"ni1\0"), (4, b"n+2\0"), (4, b"ni2\0")),
-            config=_reader_config,
+            options=_reader_options,
             build=_reader,
         )
     ]
 
 
 @hookimpl
-def voxgraft_writers() -> list[WriterSpec[NiftiWriterConfig]]:
+def voxgraft_writers() -> list[WriterSpec[NiftiWriterOptions]]:
     return [
         WriterSpec(
             name="nifti",
             summary="NIfTI-1 images and masks in the scan's own grid",
             suffixes=(".nii", ".nii.gz"),
             filename="mask.nii.gz",
-            config=_writer_config,
+            options=_writer_options,
             build=_writer,
         )
     ]
 
 
-def _reader_config() -> type[NiftiReaderConfig]:
-    from .config import NiftiReaderConfig
+def _reader_options() -> type[NiftiReaderOptions]:
+    from .options import NiftiReaderOptions
 
-    return NiftiReaderConfig
+    return NiftiReaderOptions
 
 
-def _reader(config: NiftiReaderConfig) -> NiftiReader:
+def _reader(options: NiftiReaderOptions) -> NiftiReader:
     from .reader import NiftiReader
 
     return NiftiReader()
 
 
-def _writer_config() -> type[NiftiWriterConfig]:
-    from .config import NiftiWriterConfig
+def _writer_options() -> type[NiftiWriterOptions]:
+    from .options import NiftiWriterOptions
 
-    return NiftiWriterConfig
+    return NiftiWriterOptions
 
 
-def _writer(config: NiftiWriterConfig) -> NiftiWriter:
+def _writer(options: NiftiWriterOptions) -> NiftiWriter:
     from .writer import NiftiWriter
 
-    return NiftiWriter(config)
+    return NiftiWriter(options)

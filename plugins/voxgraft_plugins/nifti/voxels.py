@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 from isal import igzip, isal_zlib
 
-from voxgraft.data.checks.room import free_memory
-from voxgraft.volume import Array
+from voxgraft.imaging.volume import Array
+from voxgraft.support.memory import free_memory
 
 from .header import HEADER_BYTES, Header, HeaderError
 

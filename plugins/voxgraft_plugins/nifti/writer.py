@@ -10,16 +10,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from voxgraft.errors import DataError
-from voxgraft.volume import Array, Volume
+from voxgraft.imaging.volume import Array, Volume
 
 from .compress import write_gzip
-from .config import NiftiWriterConfig
 from .header import HeaderError, parse_header
+from .options import NiftiWriterOptions
 from .order import in_file_order
 from .voxels import read_head
 
 if TYPE_CHECKING:
-    from voxgraft.data.cases import Labels
+    from voxgraft.imaging.structures import Labels
 
 SCANNER = 1
 TOLERANCE = 1e-3
@@ -30,8 +30,8 @@ MILLIMETRES, WITH_SECONDS = 2, 8
 class NiftiWriter:
     """Writes `.nii` and `.nii.gz`; equal volumes give equal bytes."""
 
-    def __init__(self, config: NiftiWriterConfig) -> None:
-        self._level = config.level
+    def __init__(self, options: NiftiWriterOptions) -> None:
+        self._level = options.level
 
     def write(self, volume: Volume, target: Path, *, labels: Labels | None = None, facts: Mapping[str, str]) -> None:
         """Write a volume as it stands; channels become the fourth axis, of an image of two axes the vector axis.

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from voxgraft import ReaderSpec, WriterSpec, hookimpl
 
 if TYPE_CHECKING:
-    from .config import PictureConfig, PngWriterConfig, TiffConfig, TiffWriterConfig
+    from .options import PictureOptions, PngWriterOptions, TiffOptions, TiffWriterOptions
     from .picture import PictureReader
     from .png import PngWriter
     from .stack import TiffReader
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 @hookimpl
-def voxgraft_readers() -> list[ReaderSpec[PictureConfig] | ReaderSpec[TiffConfig]]:
+def voxgraft_readers() -> list[ReaderSpec[PictureOptions] | ReaderSpec[TiffOptions]]:
     return [
         ReaderSpec(
             name="picture",
@@ -23,7 +23,7 @@ def voxgraft_readers() -> list[ReaderSpec[PictureConfig] | ReaderSpec[TiffConfig
             suffixes=(".png", ".jpg", ".jpeg", ".jpe", ".bmp", ".gif", ".ppm", ".pgm", ".pnm"),
             magic=((0, b"\x89PNG\r\n\x1a\n"), (0, b"\xff\xd8\xff"), (0, b"GIF87a"), (0, b"GIF89a")),
             illustrates=True,
-            config=_picture_config,
+            options=_picture_options,
             build=_picture,
         ),
         ReaderSpec(
@@ -32,14 +32,14 @@ def voxgraft_readers() -> list[ReaderSpec[PictureConfig] | ReaderSpec[TiffConfig
             suffixes=(".tif", ".tiff"),
             magic=((0, b"II*\0"), (0, b"MM\0*"), (0, b"II+\0"), (0, b"MM\0+")),
             illustrates=True,
-            config=_tiff_config,
+            options=_tiff_options,
             build=_tiff,
         ),
     ]
 
 
 @hookimpl
-def voxgraft_writers() -> list[WriterSpec[PngWriterConfig] | WriterSpec[TiffWriterConfig]]:
+def voxgraft_writers() -> list[WriterSpec[PngWriterOptions] | WriterSpec[TiffWriterOptions]]:
     return [
         WriterSpec(
             name="png",
@@ -47,7 +47,7 @@ def voxgraft_writers() -> list[WriterSpec[PngWriterConfig] | WriterSpec[TiffWrit
             suffixes=(".png",),
             filename="mask.png",
             dims=frozenset({2}),
-            config=_png_writer_config,
+            options=_png_writer_options,
             build=_png_writer,
         ),
         WriterSpec(
@@ -55,55 +55,55 @@ def voxgraft_writers() -> list[WriterSpec[PngWriterConfig] | WriterSpec[TiffWrit
             summary="TIFF pictures and stacks, compressed, that keep their place",
             suffixes=(".tif", ".tiff"),
             filename="mask.tif",
-            config=_tiff_writer_config,
+            options=_tiff_writer_options,
             build=_tiff_writer,
         ),
     ]
 
 
-def _picture_config() -> type[PictureConfig]:
-    from .config import PictureConfig
+def _picture_options() -> type[PictureOptions]:
+    from .options import PictureOptions
 
-    return PictureConfig
+    return PictureOptions
 
 
-def _picture(config: PictureConfig) -> PictureReader:
+def _picture(options: PictureOptions) -> PictureReader:
     from .picture import PictureReader
 
-    return PictureReader(config)
+    return PictureReader(options)
 
 
-def _tiff_config() -> type[TiffConfig]:
-    from .config import TiffConfig
+def _tiff_options() -> type[TiffOptions]:
+    from .options import TiffOptions
 
-    return TiffConfig
+    return TiffOptions
 
 
-def _tiff(config: TiffConfig) -> TiffReader:
+def _tiff(options: TiffOptions) -> TiffReader:
     from .stack import TiffReader
 
-    return TiffReader(config)
+    return TiffReader(options)
 
 
-def _png_writer_config() -> type[PngWriterConfig]:
-    from .config import PngWriterConfig
+def _png_writer_options() -> type[PngWriterOptions]:
+    from .options import PngWriterOptions
 
-    return PngWriterConfig
+    return PngWriterOptions
 
 
-def _png_writer(config: PngWriterConfig) -> PngWriter:
+def _png_writer(options: PngWriterOptions) -> PngWriter:
     from .png import PngWriter
 
-    return PngWriter(config)
+    return PngWriter(options)
 
 
-def _tiff_writer_config() -> type[TiffWriterConfig]:
-    from .config import TiffWriterConfig
+def _tiff_writer_options() -> type[TiffWriterOptions]:
+    from .options import TiffWriterOptions
 
-    return TiffWriterConfig
+    return TiffWriterOptions
 
 
-def _tiff_writer(config: TiffWriterConfig) -> TiffWriter:
+def _tiff_writer(options: TiffWriterOptions) -> TiffWriter:
     from .tiff import TiffWriter
 
-    return TiffWriter(config)
+    return TiffWriter(options)

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from voxgraft.errors import BadImage
-from voxgraft.volume import Array, Colour, Item, Problem, Volume
+from voxgraft.imaging.volume import Array, Colour, Item, Problem, Volume
 
-from .config import PictureConfig
+from .options import PictureOptions
 from .place import KEY, dots, no_spacing, screen_affine, turned, upright, written_affine
 
 if TYPE_CHECKING:
@@ -53,8 +53,8 @@ class PictureReader:
     gives greys, one of colours gives colours; the item holds the palette, and `numbers` reads what is stored.
     """
 
-    def __init__(self, config: PictureConfig) -> None:
-        self._limit = config.pixels
+    def __init__(self, options: PictureOptions) -> None:
+        self._limit = options.pixels
 
     def scan(self, files: Sequence[Path]) -> list[Item]:
         """Describe each file from its header."""

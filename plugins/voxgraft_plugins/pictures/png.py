@@ -10,21 +10,21 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from voxgraft.errors import DataError
-from voxgraft.volume import Volume
+from voxgraft.imaging.volume import Volume
 
-from .config import PngWriterConfig
+from .options import PngWriterOptions
 from .place import KEY
 from .values import rows_of
 
 if TYPE_CHECKING:
-    from voxgraft.data.cases import Labels
+    from voxgraft.imaging.structures import Labels
 
 
 class PngWriter:
     """Writes an image of two axes as a picture, i to the right and j downwards, whichever way they lie in space."""
 
-    def __init__(self, config: PngWriterConfig) -> None:
-        self._level = config.level
+    def __init__(self, options: PngWriterOptions) -> None:
+        self._level = options.level
 
     def write(self, volume: Volume, target: Path, *, labels: Labels | None = None, facts: Mapping[str, str]) -> None:
         """Write grey of 8 or 16 bits, or RGB of 8; values stay as they are.

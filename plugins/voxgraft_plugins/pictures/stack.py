@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from voxgraft.errors import BadImage
-from voxgraft.volume import Item, Problem, Volume
+from voxgraft.imaging.volume import Item, Problem, Volume
 
-from .config import TiffConfig
 from .layers import RGB, YCBCR, Layers, layers_of
+from .options import TiffOptions
 from .pages import read_pages
 from .sizes import affine_of
 
@@ -33,8 +33,8 @@ class TiffReader:
     these, and colours, become channels. Transparency is left out.
     """
 
-    def __init__(self, config: TiffConfig) -> None:
-        self._limit = config.voxels
+    def __init__(self, options: TiffOptions) -> None:
+        self._limit = options.voxels
 
     def scan(self, files: Sequence[Path]) -> list[Item]:
         """Describe each file from its tags."""

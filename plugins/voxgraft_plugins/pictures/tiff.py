@@ -6,21 +6,21 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from voxgraft.volume import Volume
+from voxgraft.imaging.volume import Volume
 
-from .config import TiffWriterConfig
+from .options import TiffWriterOptions
 from .place import DIMS, KEY
 from .values import rows_of
 
 if TYPE_CHECKING:
-    from voxgraft.data.cases import Labels
+    from voxgraft.imaging.structures import Labels
 
 
 class TiffWriter:
     """Writes slices as pages, i to the right and j downwards, and channels as pages of their own or colours."""
 
-    def __init__(self, config: TiffWriterConfig) -> None:
-        self._level = config.level
+    def __init__(self, options: TiffWriterOptions) -> None:
+        self._level = options.level
 
     def write(self, volume: Volume, target: Path, *, labels: Labels | None = None, facts: Mapping[str, str]) -> None:
         """Write a volume as it stands; three channels of 8 bits are colours.

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from voxgraft.errors import DataError
-from voxgraft.volume import Array, Volume
+from voxgraft.imaging.volume import Array, Volume
 
 if TYPE_CHECKING:
-    from voxgraft.data.cases import Labels
+    from voxgraft.imaging.structures import Labels
 
 
 def rows_of(volume: Volume, labels: Labels | None, target: Path) -> Array:

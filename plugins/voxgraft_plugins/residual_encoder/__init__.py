@@ -7,29 +7,29 @@ from typing import TYPE_CHECKING
 from voxgraft import EncoderSpec, hookimpl
 
 if TYPE_CHECKING:
-    from .config import ResidualConfig
     from .encoder import ResidualEncoder
+    from .options import ResidualOptions
 
 
 @hookimpl
-def voxgraft_encoders() -> list[EncoderSpec[ResidualConfig]]:
+def voxgraft_encoders() -> list[EncoderSpec[ResidualOptions]]:
     return [
         EncoderSpec(
             name="residual",
             summary="Residual encoder whose levels follow the plan (2D and 3D)",
-            config=_config,
+            options=_options,
             build=_build,
         )
     ]
 
 
-def _config() -> type[ResidualConfig]:
-    from .config import ResidualConfig
+def _options() -> type[ResidualOptions]:
+    from .options import ResidualOptions
 
-    return ResidualConfig
+    return ResidualOptions
 
 
-def _build(config: ResidualConfig) -> ResidualEncoder:
+def _build(options: ResidualOptions) -> ResidualEncoder:
     from .encoder import ResidualEncoder
 
-    return ResidualEncoder(config)
+    return ResidualEncoder(options)

@@ -8,13 +8,13 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from voxgraft.errors import ModelError
-from voxgraft.model.blocks import SLOPE, Norm, conv_norm_act, convolution, normalisation
-from voxgraft.model.pretrained import named_weights
-from voxgraft.model.weights import InputContract, Weights
-from voxgraft.models import Resolver
+from voxgraft.networks.blocks import SLOPE, Norm, conv_norm_act, convolution, normalisation
+from voxgraft.networks.sources import named_weights
+from voxgraft.networks.weights import InputContract, Weights
+from voxgraft.packages.references import Resolver
 
-from .config import ResidualConfig
 from .names import own_names
+from .options import ResidualOptions
 
 MAX_WIDTH = {2: 512, 3: 128}
 
@@ -22,25 +22,25 @@ MAX_WIDTH = {2: 512, 3: 128}
 class ResidualEncoder:
     """Makes `ResidualLevels` as deep as the plan proposes."""
 
-    def __init__(self, config: ResidualConfig) -> None:
-        self._config = config
+    def __init__(self, options: ResidualOptions) -> None:
+        self._options = options
 
     def make(self, dims: int, channels: int, strides: Sequence[Sequence[int]]) -> ResidualLevels:
-        """The module; see `voxgraft.interfaces.Encoder`.
+        """The module; see `voxgraft.networks.encoder_decoder.Encoder`.
 
         Raises:
             ModelError: The plan's strides are no strides of levels that follow each other.
         """
-        most = self._config.max_width or MAX_WIDTH[dims]
-        widths = [min(most, self._config.width * 2**level) for level in range(len(strides))]
-        given = self._config.blocks
+        most = self._options.max_width or MAX_WIDTH[dims]
+        widths = [min(most, self._options.width * 2**level) for level in range(len(strides))]
+        given = self._options.blocks
         each = (given,) if isinstance(given, int) else given
         blocks = [each[min(level, len(each) - 1)] for level in range(len(strides))]
-        return ResidualLevels(dims, channels, widths, strides, blocks=blocks, norm=self._config.norm)
+        return ResidualLevels(dims, channels, widths, strides, blocks=blocks, norm=self._options.norm)
 
     def weights(self, models: Resolver | None = None) -> Weights | None:
-        found = named_weights(self._config.weights, models)
-        return self._config.finish(None if found is None else found.but(tensors=own_names(found.tensors)))
+        found = named_weights(self._options.weights, models)
+        return self._options.finish(None if found is None else found.but(tensors=own_names(found.tensors)))
 
 
 class ResidualLevels(nn.Module):

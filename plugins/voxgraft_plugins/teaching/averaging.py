@@ -9,10 +9,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from voxgraft.model.network import Output, SegmentationNetwork
-from voxgraft.model.transfer import Context
+from voxgraft.networks.network import Output, SegmentationNetwork
+from voxgraft.transfer.strategy import Context
 
-from .config import MeanTeacherConfig
+from .options import MeanTeacherOptions
 from .own import Statistics, Teaching, has_regions, noisy, ramp, unlabelled_of
 from .soft import entropy, mean_over, probabilities, squared
 
@@ -30,11 +30,11 @@ class MeanTeacher(Teaching):
     name = "mean-teacher"
     needs = frozenset({"unlabelled"})
 
-    def __init__(self, config: MeanTeacherConfig) -> None:
-        self._config = config
-        self.follows = config.statistics
-        self.replaces_network = config.keep == "teacher"
-        self._statistics = Statistics(config.statistics)
+    def __init__(self, options: MeanTeacherOptions) -> None:
+        self._options = options
+        self.follows = options.statistics
+        self.replaces_network = options.keep == "teacher"
+        self._statistics = Statistics(options.statistics)
         self._context: Context | None = None
         self.teacher: SegmentationNetwork | None = None
         self._updates = 0
@@ -51,20 +51,20 @@ class MeanTeacher(Teaching):
 
     def losses(self, context: Context, batch: Mapping[str, Tensor], output: Output) -> Mapping[str, Tensor]:
         image, inside = unlabelled_of(batch)
-        regions, rise = has_regions(context), ramp(context.progress, self._config.ramp)
+        regions, rise = has_regions(context), ramp(context.progress, self._options.ramp)
         with torch.no_grad():
             wanted = probabilities(self._of_teacher(context, image), regions)
-            if self._config.threshold:
+            if self._options.threshold:
                 inside = inside & (self._uncertainty(context, image, regions) < 0.75 + 0.25 * rise)
         with self._statistics.unlabelled(context.network):
             mine = probabilities(context.network(image).logits, regions)
-        return {"consistency": self._config.weight * rise * mean_over(squared(mine, wanted), inside)}
+        return {"consistency": self._options.weight * rise * mean_over(squared(mine, wanted), inside)}
 
     @torch.no_grad()
     def after_step(self, context: Context) -> None:
         self._statistics.release()
         self._updates += 1
-        decay = min(1 - 1 / (self._updates + 1), self._config.decay)
+        decay = min(1 - 1 / (self._updates + 1), self._options.decay)
         teacher = self._ready(context)
         for its, mine in zip(teacher.parameters(), context.network.parameters(), strict=True):
             its.mul_(decay).add_(mine, alpha=1 - decay)
@@ -92,11 +92,11 @@ class MeanTeacher(Teaching):
         return self.teacher
 
     def _of_teacher(self, context: Context, image: Tensor) -> Tensor:
-        logits: Tensor = self._ready(context)(noisy(image, self._config.noise)).logits
+        logits: Tensor = self._ready(context)(noisy(image, self._options.noise)).logits
         return logits
 
     def _uncertainty(self, context: Context, image: Tensor, regions: bool) -> Tensor:
         total = probabilities(self._of_teacher(context, image), regions)
-        for _ in range(self._config.passes - 1):
+        for _ in range(self._options.passes - 1):
             total = total + probabilities(self._of_teacher(context, image), regions)
-        return entropy(total / self._config.passes, regions)
+        return entropy(total / self._options.passes, regions)

@@ -10,17 +10,17 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from voxgraft.errors import TrainingError
-from voxgraft.model.network import CONVOLUTION, Output, SegmentationNetwork
-from voxgraft.model.transfer import Context
-from voxgraft.model.words import LINEAR
+from voxgraft.networks.network import CONVOLUTION, Output, SegmentationNetwork
+from voxgraft.support.torch_dims import LINEAR
+from voxgraft.transfer.strategy import Context
 
-from .config import DistilConfig
+from .options import DistilOptions
 from .own import Teaching, has_regions, levels_of, map_at
 from .soft import divergence
 
 if TYPE_CHECKING:
-    from voxgraft.data.plan import Plan
-    from voxgraft.models import Resolver
+    from voxgraft.packages.references import Resolver
+    from voxgraft.preprocessing.plan import Plan
 
 ADAPTER = "distil_adapter"
 SCALES = frozenset({"low", "high", "mean", "std", "white"})
@@ -38,22 +38,22 @@ class Distil(Teaching):
     name = "distil"
     needs = frozenset({"teacher"})
 
-    def __init__(self, config: DistilConfig) -> None:
-        self._config = config
+    def __init__(self, options: DistilOptions) -> None:
+        self._options = options
         self.teacher: SegmentationNetwork | None = None
         self._plans: tuple[Plan, Plan] | None = None
 
     def prepare(self, context: Context) -> Mapping[str, nn.Module]:
         if self.teacher is None:
-            self.teacher, theirs = trained(self._config.teacher, context.models)
+            self.teacher, theirs = trained(self._options.teacher, context.models)
             if context.plan is not None:
-                complain_of_difference(self._config.teacher, theirs, context.plan)
+                complain_of_difference(self._options.teacher, theirs, context.plan)
                 self._plans = (context.plan, theirs)
         self.teacher.eval().requires_grad_(False)
-        if self._config.features == 0:
+        if self._options.features == 0:
             return {}
         mine, its = (
-            map_at(levels_of(network), self._config.level, "distil.level")
+            map_at(levels_of(network), self._options.level, "distil.level")
             for network in (context.network, self.teacher)
         )
         return {ADAPTER: CONVOLUTION[context.network.dims](mine, its, 1)}
@@ -68,17 +68,17 @@ class Distil(Teaching):
                 image = rescaled(image, *self._plans)
             theirs: Output = self.teacher(image)
         terms = {}
-        if self._config.weight > 0:
-            heat, regions = self._config.temperature, has_regions(context)
+        if self._options.weight > 0:
+            heat, regions = self._options.temperature, has_regions(context)
             kl = divergence(output.logits, theirs.logits, heat, regions, batch.get("counted"))
-            terms["distil"] = self._config.weight * kl
-        if self._config.features > 0:
-            wanted = theirs.features[self._config.level].float()
-            mine = context.extra[ADAPTER](output.features[self._config.level]).float()
+            terms["distil"] = self._options.weight * kl
+        if self._options.features > 0:
+            wanted = theirs.features[self._options.level].float()
+            mine = context.extra[ADAPTER](output.features[self._options.level]).float()
             if mine.shape[2:] != wanted.shape[2:]:
                 mode = LINEAR[context.network.dims]
                 wanted = functional.interpolate(wanted, mine.shape[2:], mode=mode, align_corners=False)
-            terms["distil_features"] = self._config.features * functional.mse_loss(mine, wanted)
+            terms["distil_features"] = self._options.features * functional.mse_loss(mine, wanted)
         return terms
 
 
@@ -88,7 +88,7 @@ def trained(reference: str, models: Resolver | None) -> tuple[SegmentationNetwor
     Raises:
         ModelError: There is no such model, or it cannot be used here.
     """
-    from voxgraft.infer.predictor import Predictor
+    from voxgraft.inference.predictor import Predictor
 
     if models is None:
         raise TrainingError(f"transfer: the teacher {reference} can be looked up within a training only")

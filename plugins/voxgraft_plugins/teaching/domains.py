@@ -10,10 +10,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from voxgraft.model.network import CONVOLUTION, Output
-from voxgraft.model.transfer import Context, Row, TransferStrategy
+from voxgraft.networks.network import CONVOLUTION, Output
+from voxgraft.transfer.parameters import Row
+from voxgraft.transfer.strategy import Context, TransferStrategy
 
-from .config import AdversarialConfig
+from .options import AdversarialOptions
 from .own import Statistics, Teaching, has_regions, levels_of, map_at, unlabelled_of
 from .soft import entropy_maps
 
@@ -57,27 +58,27 @@ class Adversarial(Teaching):
     name = "adversarial"
     needs = frozenset({"unlabelled", "source"})
 
-    def __init__(self, config: AdversarialConfig) -> None:
-        self._config = config
-        self.follows = config.statistics
-        self._strength = config.strength or STRENGTH[config.level]
-        self._statistics = Statistics(config.statistics)
+    def __init__(self, options: AdversarialOptions) -> None:
+        self._options = options
+        self.follows = options.statistics
+        self._strength = options.strength or STRENGTH[options.level]
+        self._statistics = Statistics(options.statistics)
 
     def conflict(self, other: TransferStrategy) -> str | None:
-        if self._config.level == "features" and getattr(other, "for_good", False):
+        if self._options.level == "features" and getattr(other, "for_good", False):
             return "the encoder is frozen for good, its maps cannot become alike; set adversarial.level to entropy"
         return super().conflict(other)
 
     def prepare(self, context: Context) -> Mapping[str, nn.Module]:
-        dims, width = context.network.dims, self._config.width
-        if self._config.level == "features":
-            channels = map_at(levels_of(context.network), self._config.stage, "adversarial.stage")
+        dims, width = context.network.dims, self._options.width
+        if self._options.level == "features":
+            channels = map_at(levels_of(context.network), self._options.stage, "adversarial.stage")
             return {DISCRIMINATOR: discriminator(dims, channels, (width, width), (2, 1))}
         widths = (width, 2 * width, 4 * width, 8 * width)
         return {DISCRIMINATOR: discriminator(dims, context.network.classes, widths, (2, 2, 2, 2))}
 
     def edit_own(self, rows: Sequence[Row], context: Context) -> list[Row]:
-        return [row.but(lr=self._config.lr) if row.name.startswith(f"{DISCRIMINATOR}.") else row for row in rows]
+        return [row.but(lr=self._options.lr) if row.name.startswith(f"{DISCRIMINATOR}.") else row for row in rows]
 
     def train_mode(self, context: Context) -> None:
         self._statistics.hold(context.network)
@@ -97,14 +98,14 @@ class Adversarial(Teaching):
         self._statistics.release()
 
     def _of_target(self, context: Context, image: Tensor) -> Tensor:
-        if self._config.level == "features":
-            target: Tensor = context.network.encoder(image)[self._config.stage]
+        if self._options.level == "features":
+            target: Tensor = context.network.encoder(image)[self._options.stage]
             return target
         return entropy_maps(context.network(image).logits, has_regions(context))
 
     def _seen(self, context: Context, output: Output) -> Tensor:
-        if self._config.level == "features":
-            return output.features[self._config.stage]
+        if self._options.level == "features":
+            return output.features[self._options.stage]
         return entropy_maps(output.logits, has_regions(context))
 
 

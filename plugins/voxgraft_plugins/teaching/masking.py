@@ -9,11 +9,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from voxgraft.errors import TrainingError
-from voxgraft.model.network import CONVOLUTION, Output
-from voxgraft.model.transfer import Context, Crop
-from voxgraft.model.words import LINEAR
+from voxgraft.networks.network import CONVOLUTION, Output
+from voxgraft.support.torch_dims import LINEAR
+from voxgraft.transfer.strategy import Context, Crop
 
-from .config import SelfSupervisedConfig
+from .options import SelfSupervisedOptions
 from .own import Teaching
 
 HEAD = "reconstruction"
@@ -28,8 +28,8 @@ class SelfSupervised(Teaching):
     name = "self-supervised"
     supervised = False
 
-    def __init__(self, config: SelfSupervisedConfig) -> None:
-        self._config = config
+    def __init__(self, options: SelfSupervisedOptions) -> None:
+        self._options = options
         self._whole: Tensor | None = None
         self._masked: Tensor | None = None
         self._done = 0
@@ -40,10 +40,10 @@ class SelfSupervised(Teaching):
         Raises:
             TrainingError: A patch is one block: nothing would be left to see.
         """
-        if context.plan is not None and all(n <= self._config.block for n in context.plan.patch):
+        if context.plan is not None and all(n <= self._options.block for n in context.plan.patch):
             size = "x".join(map(str, context.plan.patch))
             raise TrainingError(
-                f"transfer: self-supervised.block is {self._config.block}, but a patch has {size} voxels: all would "
+                f"transfer: self-supervised.block is {self._options.block}, but a patch has {size} voxels: all would "
                 "be masked; set a smaller block or a larger training.patch"
             )
         channels = 1 if context.plan is None else len(context.plan.channels)
@@ -52,7 +52,7 @@ class SelfSupervised(Teaching):
 
     def inputs(self, context: Context, image: Tensor, seed: int) -> Tensor:
         self._whole = image
-        self._masked = masks(image.shape, self._config.block, self._config.ratio, seed).to(image.device)
+        self._masked = masks(image.shape, self._options.block, self._options.ratio, seed).to(image.device)
         self._done = 0
         return image.masked_fill(self._masked[:, None], 0.0)
 

@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from torch import Tensor, nn
 
 from voxgraft.errors import TrainingError
-from voxgraft.model.network import Output
-from voxgraft.model.transfer import Context
+from voxgraft.networks.network import Output
+from voxgraft.transfer.strategy import Context
 
-from .config import CoTrainingConfig
+from .options import CoTrainingOptions
 from .own import Statistics, Teaching, has_regions, ramp, unlabelled_of
 from .soft import decisions, divergence, hard_entropy
 
@@ -27,12 +27,12 @@ class CoTraining(Teaching):
 
     name = "co-training"
 
-    def __init__(self, config: CoTrainingConfig) -> None:
-        self._config = config
-        self.needs = config.needs
-        self._mutual, self._pseudo = config.form != "pseudo", config.form != "mutual"
-        self.follows = config.statistics if self._pseudo else None
-        self._statistics = [Statistics(config.statistics), Statistics(config.statistics)]
+    def __init__(self, options: CoTrainingOptions) -> None:
+        self._options = options
+        self.needs = options.needs
+        self._mutual, self._pseudo = options.form != "pseudo", options.form != "mutual"
+        self.follows = options.statistics if self._pseudo else None
+        self._statistics = [Statistics(options.statistics), Statistics(options.statistics)]
 
     def prepare(self, context: Context) -> Mapping[str, nn.Module]:
         if context.another is None:
@@ -42,7 +42,7 @@ class CoTraining(Teaching):
                 "transfer: 'co-training' would begin with two equal networks, which learn nothing from each other: "
                 "model.start gives every parameter; name model.encoder.weights instead"
             )
-        return {PEER: context.another(self._config.seed)}
+        return {PEER: context.another(self._options.seed)}
 
     def train_mode(self, context: Context) -> None:
         context.extra[PEER].train()
@@ -54,11 +54,11 @@ class CoTraining(Teaching):
         if context.criterion is None:
             raise TrainingError("transfer: 'co-training' needs a training with a loss")
         peer, regions = context.extra[PEER], has_regions(context)
-        weight = self._config.weight * ramp(context.progress, self._config.ramp)
+        weight = self._options.weight * ramp(context.progress, self._options.ramp)
         theirs: Output = peer(batch["image"])
         terms = {"peer_segmentation": context.criterion(theirs, batch["coded"])}
         if self._mutual:
-            mine, other, heat, counts = output.logits, theirs.logits, self._config.temperature, batch.get("counted")
+            mine, other, heat, counts = output.logits, theirs.logits, self._options.temperature, batch.get("counted")
             terms["from_peer"] = weight * divergence(mine, other, heat, regions, counts)
             terms["to_peer"] = weight * divergence(other, mine, heat, regions, counts)
         if self._pseudo:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from voxgraft.errors import TrainingError
-from voxgraft.model.transfer import Context, TransferStrategy
+from voxgraft.transfer.strategy import Context, TransferStrategy
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,11 +11,12 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from voxgraft.errors import TrainingError
-from voxgraft.model.network import CONVOLUTION, Output
-from voxgraft.model.transfer import Context, Row
-from voxgraft.model.words import LINEAR
+from voxgraft.networks.network import CONVOLUTION, Output
+from voxgraft.support.torch_dims import LINEAR
+from voxgraft.transfer.parameters import Row
+from voxgraft.transfer.strategy import Context
 
-from .config import MultiTaskConfig
+from .options import MultiTaskOptions
 from .own import Teaching, has_regions, levels_of
 from .weighing import Rates, Uncertainties, without_conflicts
 
@@ -36,11 +37,11 @@ class MultiTask(Teaching):
 
     name = "multi-task"
 
-    def __init__(self, config: MultiTaskConfig) -> None:
-        self._config = config
-        self._tasks = ("segmentation", *config.branches)
-        self._rates = Rates(self._tasks, config.temperature, config.interval)
-        if config.weighting != "equal":
+    def __init__(self, options: MultiTaskOptions) -> None:
+        self._options = options
+        self._tasks = ("segmentation", *options.branches)
+        self._rates = Rates(self._tasks, options.temperature, options.interval)
+        if options.weighting != "equal":
             self.combine = self._combined
 
     def prepare(self, context: Context) -> Mapping[str, nn.Module]:
@@ -49,23 +50,23 @@ class MultiTask(Teaching):
         structures = network.classes if has_regions(context) else network.classes - 1
         channels = 1 if context.plan is None else len(context.plan.channels)
         made: dict[str, nn.Module] = {}
-        for branch in self._config.branches:
+        for branch in self._options.branches:
             if branch == "presence":
                 made[BRANCH + branch] = nn.Linear(levels_of(network)[-1], structures)
             else:
                 width = structures if branch == "boundary" else channels
                 made[BRANCH + branch] = CONVOLUTION[dims](fine, width, 1)
-        if self._config.weighting == "uncertainty":
+        if self._options.weighting == "uncertainty":
             made[UNCERTAINTIES] = Uncertainties(self._tasks)
         return made
 
     def edit_own(self, rows: Sequence[Row], context: Context) -> list[Row]:
         start = f"{UNCERTAINTIES}."
-        return [row.but(lr=self._config.lr, weight_decay=0.0) if row.name.startswith(start) else row for row in rows]
+        return [row.but(lr=self._options.lr, weight_decay=0.0) if row.name.startswith(start) else row for row in rows]
 
     def losses(self, context: Context, batch: Mapping[str, Tensor], output: Output) -> Mapping[str, Tensor]:
-        made = {branch: getattr(self, f"_{branch}")(context, batch, output) for branch in self._config.branches}
-        return {branch: self._config.weight * term for branch, term in made.items()}
+        made = {branch: getattr(self, f"_{branch}")(context, batch, output) for branch in self._options.branches}
+        return {branch: self._options.weight * term for branch, term in made.items()}
 
     def after_step(self, context: Context) -> None:
         self._rates.end_of_step()
@@ -82,12 +83,12 @@ class MultiTask(Teaching):
     def _combined(self, context: Context, terms: Mapping[str, Tensor]) -> Tensor:
         tasks = {name: terms[name] for name in self._tasks if name in terms}
         rest = [term for name, term in terms.items() if name not in tasks]
-        if self._config.weighting == "uncertainty":
+        if self._options.weighting == "uncertainty":
             module = context.extra[UNCERTAINTIES]
             if not isinstance(module, Uncertainties):
                 raise TrainingError("transfer: two strategies bring a module called 'uncertainties'")
             total = module(tasks)
-        elif self._config.weighting == "dwa":
+        elif self._options.weighting == "dwa":
             total = self._rates.weighed(tasks)
         else:
             shared = [parameter for parameter in context.network.parameters() if parameter.requires_grad]
@@ -96,7 +97,7 @@ class MultiTask(Teaching):
 
     def _boundary(self, context: Context, batch: Mapping[str, Tensor], output: Output) -> Tensor:
         found = self._fine(context, output, "boundary", batch["image"].shape[2:])
-        wanted = distances(_masks(context, batch["target"]), _spacing(context), self._config.reach).to(found.device)
+        wanted = distances(_masks(context, batch["target"]), _spacing(context), self._options.reach).to(found.device)
         error = (found - wanted).abs()
         counts = batch.get("counted")
         if counts is None:

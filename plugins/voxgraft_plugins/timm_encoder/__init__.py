@@ -9,21 +9,21 @@ from typing import TYPE_CHECKING, Any
 from voxgraft import EncoderSpec, hookimpl
 
 if TYPE_CHECKING:
-    from .config import BackboneConfig
     from .encoder import TimmEncoder
+    from .options import BackboneOptions
 
 CARDS = [
-    ("timm", "TimmConfig", "Any backbone of timm that gives feature maps"),
-    ("efficientnet-lite0", "LiteConfig", "EfficientNet-Lite0, with ImageNet weights from an installed package"),
-    ("resnet", "ResNetConfig", "ResNet-18 to 152"),
-    ("vgg", "VggConfig", "VGG-11 to 19 with BatchNorm"),
-    ("inception", "InceptionConfig", "Inception v3, v4 and Inception-ResNet v2"),
-    ("densenet", "DenseNetConfig", "DenseNet-121 to 201"),
-    ("efficientnet", "EfficientNetConfig", "EfficientNet-B0 to B7"),
-    ("mobilenet", "MobileNetConfig", "MobileNet v2 and v3"),
-    ("convnext", "ConvNeXtConfig", "ConvNeXt, atto to large"),
-    ("swin", "SwinConfig", "Swin transformer"),
-    ("vit", "VitConfig", "Plain vision transformer with a feature pyramid"),
+    ("timm", "TimmOptions", "Any backbone of timm that gives feature maps"),
+    ("efficientnet-lite0", "LiteOptions", "EfficientNet-Lite0, with ImageNet weights from an installed package"),
+    ("resnet", "ResNetOptions", "ResNet-18 to 152"),
+    ("vgg", "VggOptions", "VGG-11 to 19 with BatchNorm"),
+    ("inception", "InceptionOptions", "Inception v3, v4 and Inception-ResNet v2"),
+    ("densenet", "DenseNetOptions", "DenseNet-121 to 201"),
+    ("efficientnet", "EfficientNetOptions", "EfficientNet-B0 to B7"),
+    ("mobilenet", "MobileNetOptions", "MobileNet v2 and v3"),
+    ("convnext", "ConvNeXtOptions", "ConvNeXt, atto to large"),
+    ("swin", "SwinOptions", "Swin transformer"),
+    ("vit", "VitOptions", "Plain vision transformer with a feature pyramid"),
 ]
 """Name, options and summary of each encoder."""
 
@@ -37,25 +37,25 @@ def voxgraft_encoders() -> list[EncoderSpec[Any]]:
         EncoderSpec(
             name=name,
             summary=f"{summary} (2D; 3D {'slice by slice' if name in SLICES else 'inflated or slice by slice'})",
-            config=_config(options),
+            options=_options(options),
             build=_build,
         )
         for name, options, summary in CARDS
     ]
 
 
-def _config(options: str) -> Callable[[], type[BackboneConfig]]:
-    return partial(_load, options)
+def _options(model: str) -> Callable[[], type[BackboneOptions]]:
+    return partial(_load, model)
 
 
-def _load(options: str) -> type[BackboneConfig]:
-    from . import config
+def _load(name: str) -> type[BackboneOptions]:
+    from . import options
 
-    model: type[BackboneConfig] = getattr(config, options)
+    model: type[BackboneOptions] = getattr(options, name)
     return model
 
 
-def _build(config: BackboneConfig) -> TimmEncoder:
+def _build(options: BackboneOptions) -> TimmEncoder:
     from .encoder import TimmEncoder
 
-    return TimmEncoder(config)
+    return TimmEncoder(options)

@@ -15,10 +15,10 @@ import torch
 from torch import Tensor, nn
 
 from voxgraft.errors import ModelError
-from voxgraft.model.weights import InputContract
+from voxgraft.networks.weights import InputContract
 
-from .config import LITE0
 from .imports import import_timm
+from .options import LITE0
 
 TRIAL = 128
 """Pixels along an edge of the image with which a backbone is tried."""

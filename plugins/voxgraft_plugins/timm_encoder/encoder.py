@@ -11,14 +11,13 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from voxgraft.errors import ModelError
-from voxgraft.files import sha256
-from voxgraft.model.inflate import Fold, inflate, slice_axis
-from voxgraft.model.inflation import Inflation
-from voxgraft.model.names import match_names
-from voxgraft.model.pretrained import hub_file, named_weights
-from voxgraft.model.stages import stages_of
-from voxgraft.model.weights import InputContract, Weights, read_tensors
-from voxgraft.models import Resolver
+from voxgraft.networks.inflation import Fold, Inflation, inflate, slice_axis
+from voxgraft.networks.names import match_names
+from voxgraft.networks.sources import hub_file, named_weights
+from voxgraft.networks.stages import stages_of
+from voxgraft.networks.weights import InputContract, Weights, read_tensors
+from voxgraft.packages.references import Resolver
+from voxgraft.support.files import sha256
 
 from .backbone import (
     TRIAL,
@@ -32,8 +31,8 @@ from .backbone import (
     own_names,
     try_out,
 )
-from .config import LITE0, BackboneConfig
 from .imagenet import imagenet_weights
+from .options import LITE0, BackboneOptions
 
 MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 GREY = (0.449, 0.226)
@@ -45,55 +44,57 @@ PHOTOGRAPHS = "colour photographs (ImageNet)"
 class TimmEncoder:
     """Makes `TimmMaps`; downloads nothing unless the options say so."""
 
-    def __init__(self, config: BackboneConfig) -> None:
-        self._config = config
+    def __init__(self, options: BackboneOptions) -> None:
+        self._options = options
 
     def make(self, dims: int, channels: int, strides: Sequence[Sequence[int]]) -> TimmMaps:
-        """The module; see `voxgraft.interfaces.Encoder`. A backbone has its own strides; of the plan's only the axis
-        across the slices is taken, in 3D.
+        """The module; see `voxgraft.networks.encoder_decoder.Encoder`. A backbone has its own strides; of the plan's
+        only the axis across the slices is taken, in 3D.
 
         Raises:
             ModelError: timm has no such backbone, or it gives no feature maps, or cannot be inflated, or is to see
                 neighbouring slices in a network of single slices.
         """
-        config = self._config
-        if dims == 2 and config.slicewise:
+        options = self._options
+        if dims == 2 and options.slicewise:
             raise ModelError(
-                f"model.encoder.slicewise: {config.slicewise}: a network with dims: 2 sees one slice at a time; "
+                f"model.encoder.slicewise: {options.slicewise}: a network with dims: 2 sees one slice at a time; "
                 "set model.dims to 3, or leave slicewise out"
             )
-        fold = Fold(slice_axis(strides), config.slicewise or 0) if dims == 3 else None
+        fold = Fold(slice_axis(strides), options.slicewise or 0) if dims == 3 else None
         inside = channels * (2 * fold.neighbours + 1) if fold else channels
         net = TimmMaps(
-            make_backbone(config.backbone, inside),
+            make_backbone(options.backbone, inside),
             channels,
-            full_resolution=config.full_resolution,
-            contract=contract_of(config.backbone),
+            full_resolution=options.full_resolution,
+            contract=contract_of(options.backbone),
             fold=fold,
         )
-        if fold is not None and config.slicewise is None:
-            net.inflate(config.inflate, f"timm: {config.backbone}")
+        if fold is not None and options.slicewise is None:
+            net.inflate(options.inflate, f"timm: {options.backbone}")
         return net
 
     def weights(self, models: Resolver | None = None) -> Weights | None:
         """The tensors under the names of `TimmMaps`, as the 2D network has them; files may use timm's own names."""
-        found = self._imagenet() if self._config.weights == "imagenet" else named_weights(self._config.weights, models)
+        found = (
+            self._imagenet() if self._options.weights == "imagenet" else named_weights(self._options.weights, models)
+        )
         if found is None:
             return None
-        names = own_names(make_backbone(self._config.backbone, 3).state_dict())
+        names = own_names(make_backbone(self._options.backbone, 3).state_dict())
         tensors = {
             f"net.{names[name]}" if name in names else name: value
             for name, value in match_names(found.tensors, names).items()
         }
-        return self._config.finish(found.but(tensors=tensors))
+        return self._options.finish(found.but(tensors=tensors))
 
     def _imagenet(self) -> Weights:
-        name = self._config.backbone
+        name = self._options.backbone
         if name == LITE0:
             found = imagenet_weights()
         else:
             repository, file, licence = hub_place(name)
-            path = hub_file(repository, file, download=self._config.download)
+            path = hub_file(repository, file, download=self._options.download)
             found = Weights(read_tensors(path), origin=f"hf:{repository}", licence=licence, sha256=sha256(path))
         return found.but(contract=InputContract(channels=contract_of(name).channels, seen=PHOTOGRAPHS))
 
@@ -151,7 +152,7 @@ class TimmMaps(nn.Module):
         self.stages = self._find_stages(inside, size)
 
     def inflate(self, mode: Inflation, name: str) -> None:
-        """Let the convolutions see neighbouring slices; see `voxgraft.model.inflate`."""
+        """Let the convolutions see neighbouring slices; see `voxgraft.networks.inflation`."""
         assert self._fold is not None
         inflate(self.net, mode, self._fold, name)
         self.inflation = mode

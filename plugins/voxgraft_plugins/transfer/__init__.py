@@ -68,8 +68,8 @@ def voxgraft_strategies() -> list[StrategySpec[Any]]:
 def _card(name: str, room: str, strategy: str, needs: frozenset[str], summary: str) -> StrategySpec[Any]:
     """A card whose options and class are imported when they are asked for."""
 
-    def config() -> Any:
-        return getattr(import_module(f"{__name__}.config"), f"{strategy}Config")
+    def options() -> Any:
+        return getattr(import_module(f"{__name__}.options"), f"{strategy}Options")
 
     def build(options: Any) -> Made:
         from .own import Made
@@ -77,4 +77,4 @@ def _card(name: str, room: str, strategy: str, needs: frozenset[str], summary: s
         made = getattr(import_module(f"{__name__}.{room}"), strategy)
         return Made(lambda: made(options))
 
-    return StrategySpec(name=name, summary=summary, needs=needs, config=config, build=build)
+    return StrategySpec(name=name, summary=summary, needs=needs, options=options, build=build)

@@ -11,10 +11,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from voxgraft.errors import TrainingError
-from voxgraft.model.network import Output
-from voxgraft.model.transfer import Context
+from voxgraft.networks.network import Output
+from voxgraft.transfer.strategy import Context
 
-from .config import DeltaConfig
+from .options import DeltaOptions
 from .own import OwnStrategy
 from .stages import ENCODER, bare_norms, modules_in
 from .strategies import PRETRAINED
@@ -34,8 +34,8 @@ class Delta(OwnStrategy):
     name = "delta"
     needs = PRETRAINED
 
-    def __init__(self, config: DeltaConfig) -> None:
-        self._weight, self._measures, self._until = config.weight, config.channels == "measured", config.measure
+    def __init__(self, options: DeltaOptions) -> None:
+        self._weight, self._measures, self._until = options.weight, options.channels == "measured", options.measure
         self._copy: nn.Module | None = None
         self._since = 0.0
         """How much of the budget was used up when measuring began."""

@@ -9,9 +9,9 @@ import torch
 from torch import nn
 from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
 
-from voxgraft.model.transfer import Context
+from voxgraft.transfer.strategy import Context
 
-from .config import InitConfig
+from .options import InitOptions
 from .own import OwnStrategy
 
 
@@ -21,8 +21,8 @@ class Init(OwnStrategy):
 
     name = "init"
 
-    def __init__(self, config: InitConfig) -> None:
-        self._he, self._normal = config.scheme == "he", config.distribution == "normal"
+    def __init__(self, options: InitOptions) -> None:
+        self._he, self._normal = options.scheme == "he", options.distribution == "normal"
 
     @torch.no_grad()
     def prepare(self, context: Context) -> Mapping[str, nn.Module]:

@@ -10,10 +10,11 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.utils import parametrize
 
 from voxgraft.errors import TrainingError
-from voxgraft.model.network import SegmentationNetwork
-from voxgraft.model.transfer import Context, Row
+from voxgraft.networks.network import SegmentationNetwork
+from voxgraft.transfer.parameters import Row
+from voxgraft.transfer.strategy import Context
 
-from .config import LoraConfig
+from .options import LoraOptions
 from .own import OwnStrategy
 from .stages import ENCODER, bare_norms, belongs, modules_in
 from .strategies import PRETRAINED
@@ -51,8 +52,8 @@ class Lora(OwnStrategy):
     name = "lora"
     needs = PRETRAINED
 
-    def __init__(self, config: LoraConfig) -> None:
-        self._r, self._alpha = config.r, 2.0 * config.r if config.alpha is None else config.alpha
+    def __init__(self, options: LoraOptions) -> None:
+        self._r, self._alpha = options.r, 2.0 * options.r if options.alpha is None else options.alpha
 
     def prepare(self, context: Context) -> Mapping[str, nn.Module]:
         """Take the weights apart; the pretrained ones have other names as well from then on.

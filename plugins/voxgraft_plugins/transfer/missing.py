@@ -8,9 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from voxgraft.errors import TrainingError
-from voxgraft.model.transfer import Context
+from voxgraft.transfer.strategy import Context
 
-from .config import ChannelDropoutConfig
+from .options import ChannelDropoutOptions
 from .own import OwnStrategy
 
 
@@ -20,8 +20,8 @@ class ChannelDropout(OwnStrategy):
 
     name = "channel-dropout"
 
-    def __init__(self, config: ChannelDropoutConfig) -> None:
-        self._p, self._wanted = config.p, config.channels
+    def __init__(self, options: ChannelDropoutOptions) -> None:
+        self._p, self._wanted = options.p, options.channels
         self._may_go = torch.zeros(0, dtype=torch.bool)
 
     def prepare(self, context: Context) -> Mapping[str, nn.Module]:

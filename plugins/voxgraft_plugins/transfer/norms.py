@@ -9,9 +9,10 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.instancenorm import _InstanceNorm
 
 from voxgraft.errors import TrainingError
-from voxgraft.model.transfer import Context, Row, TransferStrategy
+from voxgraft.transfer.parameters import Row
+from voxgraft.transfer.strategy import Context, TransferStrategy
 
-from .config import BnOnlyConfig
+from .options import BnOnlyOptions
 from .own import OwnStrategy
 from .stages import ENCODER, bare_norms, belongs, modules_in
 from .strategies import PRETRAINED
@@ -29,9 +30,9 @@ class BnOnly(OwnStrategy):
     name = "bn-only"
     needs = PRETRAINED
 
-    def __init__(self, config: BnOnlyConfig) -> None:
-        self._kinds, self._adapt = NORMS[config.norms], config.statistics == "adapt"
-        self._norms = config.norms
+    def __init__(self, options: BnOnlyOptions) -> None:
+        self._kinds, self._adapt = NORMS[options.norms], options.statistics == "adapt"
+        self._norms = options.norms
 
     def conflict(self, other: TransferStrategy) -> str | None:
         if self._adapt and other.name == "delta":

@@ -9,10 +9,10 @@ import torch
 from torch import Tensor, nn
 
 from voxgraft.errors import TrainingError
-from voxgraft.model.network import SegmentationNetwork
-from voxgraft.model.transfer import Context, TransferStrategy
+from voxgraft.networks.network import SegmentationNetwork
+from voxgraft.transfer.strategy import Context, TransferStrategy
 
-from .config import PruneConfig
+from .options import PruneOptions
 from .own import OwnStrategy
 from .stages import belongs
 from .strategies import Freeze
@@ -31,9 +31,9 @@ class Prune(OwnStrategy):
 
     name = "prune"
 
-    def __init__(self, config: PruneConfig) -> None:
-        self._amount, self._at, self._part, self._parts = config.amount, config.at, config.part, PARTS[config.part]
-        self._layerwise = config.by == "layer"
+    def __init__(self, options: PruneOptions) -> None:
+        self._amount, self._at, self._part, self._parts = options.amount, options.at, options.part, PARTS[options.part]
+        self._layerwise = options.by == "layer"
         self._masks: dict[str, Tensor] = {}
 
     def conflict(self, other: TransferStrategy) -> str | None:

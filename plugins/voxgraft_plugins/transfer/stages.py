@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterator, Sequence
 from torch import Tensor, nn
 
 from voxgraft.errors import TrainingError
-from voxgraft.model.network import SegmentationNetwork
-from voxgraft.model.transfer import Context
+from voxgraft.networks.network import SegmentationNetwork
+from voxgraft.transfer.strategy import Context
 
 ENCODER = "encoder"
 _ADAPTED = re.compile(r"\.parametrizations\.(\w+)\.(?:original|\d+\..+)$")

@@ -8,10 +8,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from voxgraft.model.network import Output, SegmentationNetwork
-from voxgraft.model.transfer import Context, Row
+from voxgraft.networks.network import Output, SegmentationNetwork
+from voxgraft.transfer.parameters import Row
+from voxgraft.transfer.strategy import Context
 
-from .config import ClipConfig, L2SPConfig
+from .options import ClipOptions, L2SPOptions
 from .own import OwnStrategy
 from .strategies import PRETRAINED
 
@@ -60,9 +61,9 @@ class L2SP(FromStart):
 
     name = "l2-sp"
 
-    def __init__(self, config: L2SPConfig) -> None:
+    def __init__(self, options: L2SPOptions) -> None:
         super().__init__()
-        self._alpha, self._beta, self._decoupled = config.alpha, config.beta, config.decoupled
+        self._alpha, self._beta, self._decoupled = options.alpha, options.beta, options.decoupled
 
     def edit(self, rows: Sequence[Row], context: Context) -> list[Row]:
         return [row.but(weight_decay=0.0) if row.name in self._start or len(row.shape) > 1 else row for row in rows]
@@ -101,9 +102,9 @@ class Clip(FromStart):
 
     name = "clip"
 
-    def __init__(self, config: ClipConfig) -> None:
+    def __init__(self, options: ClipOptions) -> None:
         super().__init__()
-        self._c = config.c
+        self._c = options.c
 
     def after_step(self, context: Context) -> None:
         self._bound(context.network)

@@ -14,10 +14,11 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from voxgraft.errors import TrainingError
-from voxgraft.model.transfer import Context, Crop, Row, TransferStrategy
-from voxgraft.model.words import CHANNELS_LAST
+from voxgraft.support.torch_dims import CHANNELS_LAST
+from voxgraft.transfer.parameters import Row
+from voxgraft.transfer.strategy import Context, Crop, TransferStrategy
 
-from .config import FineTuneConfig, FreezeConfig, LayerDecayConfig
+from .options import FineTuneOptions, FreezeOptions, LayerDecayOptions
 from .own import OwnStrategy
 from .stages import (
     ENCODER,
@@ -48,12 +49,12 @@ class Freeze(OwnStrategy):
     needs = PRETRAINED
     once = False
 
-    def __init__(self, config: FreezeConfig) -> None:
-        self._until, self._stages = config.until, config.stages
+    def __init__(self, options: FreezeOptions) -> None:
+        self._until, self._stages = options.until, options.stages
         self._prefixes: list[str] = []
         self._holder = Holder()
-        self.crops = config.crops if config.cache else None
-        self._memory = config.memory * 2**30
+        self.crops = options.crops if options.cache else None
+        self._memory = options.memory * 2**30
         self._known: dict[Crop, list[Tensor]] = {}
 
     @property
@@ -150,8 +151,8 @@ class FineTune(OwnStrategy):
     name = "fine-tune"
     needs = PRETRAINED
 
-    def __init__(self, config: FineTuneConfig) -> None:
-        self._factor, self._from_stage, self._keep_norm = config.encoder_lr, config.from_stage, config.keep_norm
+    def __init__(self, options: FineTuneOptions) -> None:
+        self._factor, self._from_stage, self._keep_norm = options.encoder_lr, options.from_stage, options.keep_norm
         self._frozen: list[str] = []
 
     def prepare(self, context: Context) -> Mapping[str, nn.Module]:
@@ -186,8 +187,8 @@ class LayerDecay(OwnStrategy):
     name = "layer-decay"
     needs = PRETRAINED
 
-    def __init__(self, config: LayerDecayConfig) -> None:
-        self._decay = config.decay
+    def __init__(self, options: LayerDecayOptions) -> None:
+        self._decay = options.decay
 
     def edit(self, rows: Sequence[Row], context: Context) -> list[Row]:
         stages = encoder_stages(context.network)

@@ -7,9 +7,10 @@ from collections.abc import Mapping, Sequence
 from torch import nn
 
 from voxgraft.errors import TrainingError
-from voxgraft.model.transfer import Context, Row
+from voxgraft.transfer.parameters import Row
+from voxgraft.transfer.strategy import Context
 
-from .config import FineTuneConfig, FreezeConfig, GradualConfig, LpFtConfig
+from .options import FineTuneOptions, FreezeOptions, GradualOptions, LpFtOptions
 from .own import OwnStrategy
 from .stages import ENCODER, Holder, encoder_stages, is_loaded, loaded_modules, stage_of
 from .strategies import PRETRAINED, FineTune, Freeze
@@ -22,10 +23,10 @@ class LpFt(Freeze):
     name = "lp-ft"
     once = True
 
-    def __init__(self, config: LpFtConfig) -> None:
-        super().__init__(FreezeConfig(until=config.probe))
-        self._probe = config.probe
-        self._tuning = FineTune(FineTuneConfig(encoder_lr=config.encoder_lr))
+    def __init__(self, options: LpFtOptions) -> None:
+        super().__init__(FreezeOptions(until=options.probe))
+        self._probe = options.probe
+        self._tuning = FineTune(FineTuneOptions(encoder_lr=options.encoder_lr))
 
     def edit(self, rows: Sequence[Row], context: Context) -> list[Row]:
         return self._tuning.edit(rows, context)
@@ -46,8 +47,8 @@ class Gradual(OwnStrategy):
     name = "gradual"
     needs = PRETRAINED
 
-    def __init__(self, config: GradualConfig) -> None:
-        self._config = config
+    def __init__(self, options: GradualOptions) -> None:
+        self._options = options
         self._stages: list[list[str]] = []
         self._due: list[float] = []
         """The share of the budget from which each stage learns, shallow to deep; one that never does has infinity."""
@@ -57,17 +58,17 @@ class Gradual(OwnStrategy):
     @property
     def until(self) -> float:
         """The share of the budget after which all that is to learn does."""
-        return self._config.end if self._config.at is None else self._config.at[-1]
+        return self._options.end if self._options.at is None else self._options.at[-1]
 
     def prepare(self, context: Context) -> Mapping[str, nn.Module]:
         self._stages = encoder_stages(context.network)
-        count, config = len(self._stages), self._config
-        if config.at is None:
-            each = [config.start + (config.end - config.start) * step / max(1, count - 1) for step in range(count)]
-        elif len(config.at) > count:
-            raise TrainingError(f"transfer: gradual.at has {len(config.at)} shares, the encoder has {count} stages")
+        count, options = len(self._stages), self._options
+        if options.at is None:
+            each = [options.start + (options.end - options.start) * step / max(1, count - 1) for step in range(count)]
+        elif len(options.at) > count:
+            raise TrainingError(f"transfer: gradual.at has {len(options.at)} shares, the encoder has {count} stages")
         else:
-            each = [*config.at, *[float("inf")] * (count - len(config.at))]
+            each = [*options.at, *[float("inf")] * (count - len(options.at))]
         self._due = each[::-1]
         return {}
 

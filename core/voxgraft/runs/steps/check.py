@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from ...data.check import check_dataset
-from ...data.checks.problem import CaseProblem, counted, grouped
+from ...checks.dataset import check_dataset
+from ...checks.problem import CaseProblem, counted, grouped
 from ...errors import DataError
-from ...model.needs import check_start, check_transfer
+from ...workflow.requirements import check_start, check_transfer
 from ..run import Run
 
 

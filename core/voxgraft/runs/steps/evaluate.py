@@ -10,29 +10,30 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ...data.cases import Case, Labels
-from ...data.channels import missing_in, stack_channels
-from ...data.grid import reoriented
-from ...data.plan import Plan
+from ...datasets.case_label import read_label
+from ...datasets.cases import Case
 from ...errors import ModelError
-from ...infer.array import See
-from ...infer.ensemble import predictor_of
-from ...infer.predictor import Prediction
-from ...package import amend_package, read_package
-from ...reading import read
+from ...imaging.channels import missing_in, stack_channels
+from ...imaging.orientation import reoriented
+from ...imaging.read import read
+from ...imaging.structures import Labels
+from ...imaging.volume import Volume
+from ...imaging.write import write
+from ...inference.array import See
+from ...inference.ensemble import predictor_of
+from ...inference.predictor import Prediction
+from ...packages.model_card import model_card
+from ...packages.package import amend_package, read_package
+from ...preprocessing.plan import Plan
+from ...reports.pictures import worst_slice
+from ...reports.scores import about, worst_cases, write_page
 from ...scoring.calibration import Watch
 from ...scoring.case import Measured, measure_case, watch_case
 from ...scoring.masks import comparable
-from ...scoring.page.page import about, worst_cases, write_page
-from ...scoring.page.pictures import worst_slice
 from ...scoring.scores import Scores
 from ...scoring.structures import Structure
 from ...scoring.tables import gathered
 from ...scoring.worth import summed_up, worthless
-from ...valid import read_label
-from ...volume import Volume
-from ...writing import write
-from ..card import model_card
 from ..run import Run
 
 PICTURES = 4
@@ -147,7 +148,7 @@ def _write_page(run: Run, scores: Scores, labels: Labels) -> None:
 
 
 def _picture(run: Run, case: Case, scan: Volume, prediction: Prediction) -> None:
-    from ...batch.preview import preview
+    from ...reports.preview import preview
 
     target = run.folder / "evaluate" / "pictures" / f"{case.id}.png"
     preview(scan, prediction.labels, run.workflow.data.modality.build(), target)

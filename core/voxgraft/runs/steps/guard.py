@@ -6,12 +6,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ...compare import direction, read_run
-from ...files import remove
-from ...guard import judge, overtaken, said
-from ...package import amend_package, read_package
-from ...workflow import Workflow, from_document
-from ..card import model_card
+from ...packages.model_card import model_card
+from ...packages.package import amend_package, read_package
+from ...scoring.comparison import direction, read_run
+from ...scoring.transfer_verdict import judge, overtaken, said
+from ...support.files import remove
+from ...workflow.workflow import Workflow, from_document
 from ..run import Run
 
 SHARED = ("plan.json", "split.json", "fingerprint.json", "prepared.json")
@@ -75,7 +75,7 @@ def keep_verdict(run: Run, verdict: Mapping[str, Any]) -> None:
     package = read_package(run.package)
     facts = {**package.facts, "guard": dict(verdict)}
     amend_package(run.package, card=model_card(facts, package.plan), facts={"guard": facts["guard"]})
-    run.tag({f"voxgraft.guard{key}": value for key, value in _tags(verdict).items()})
+    run.tag({f"voxgraft.scoring.transfer_verdict{key}": value for key, value in _tags(verdict).items()})
     if verdict["difference"] is not None:
         run.log({"guard_difference": float(verdict["difference"])}, 0)
     run.progress.say(f"guard: {said(verdict)}")

@@ -6,20 +6,22 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ...data.beside import cases_by_key, deal, labels_together
-from ...data.cases import Case, Label, Labels, Split, draw
-from ...data.checks.learnable import Marked, empty_masks, judge_learnable
-from ...data.checks.problem import CaseProblem, counted, listed
-from ...data.dataset import split_of
-from ...data.fingerprint import measure, summarise
-from ...data.labelling import network_labels
-from ...data.plan import Plan
-from ...data.planning import derive_plan
-from ...data.trace import NAME as TRACE
-from ...data.trace import is_traced, write_trace
+from ...checks.learnable import Marked, empty_masks, judge_learnable
+from ...checks.problem import CaseProblem, counted, listed
+from ...datasets.case_list import NAME as TRACE
+from ...datasets.case_list import is_traced, write_trace
+from ...datasets.cases import Case, Split
+from ...datasets.companions import cases_by_key, deal, labels_together
+from ...datasets.dataset import split_of
+from ...datasets.labelling import network_labels
+from ...datasets.split import draw
 from ...errors import DataError
+from ...imaging.structures import Label, Labels
+from ...preprocessing.fingerprint import measure, summarise
+from ...preprocessing.plan import Plan
+from ...preprocessing.planning import derive_plan
+from ...support.threads import in_threads
 from ..run import Run
-from ..threads import in_threads
 
 
 class PlanStep:
@@ -87,7 +89,7 @@ class PlanStep:
 
 
 def doubts_of(fingerprint: Mapping[str, Any], plan: Plan, split: Split, labels: Labels | None) -> Iterator[CaseProblem]:
-    """What of the masks should be known before hours of training: see `voxgraft.data.checks.learnable`."""
+    """What of the masks should be known before hours of training: see `voxgraft.checks.learnable`."""
     names = {*split.train, *split.validation}
     cases = {
         name: Marked(
@@ -144,6 +146,6 @@ def _found(cases: Mapping[str, Mapping[str, Any]]) -> Labels:
 
 
 def _device_kind(wanted: str) -> str:
-    from ...infer.device import choose_device
+    from ...inference.device import choose_device
 
     return choose_device(wanted).type

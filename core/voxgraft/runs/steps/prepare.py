@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from ...data.beside import cases_by_key, labels_together
-from ...data.prepare import prepare, prepared_folder
-from ...files import sweep
+from ...datasets.companions import cases_by_key, labels_together
+from ...preprocessing.prepare import prepare, prepared_folder
+from ...support.files import sweep
+from ...support.threads import in_threads
 from ..arrays import ArrayIdentity
 from ..run import Run
-from ..threads import in_threads
 
 
 class Prepare:
@@ -22,9 +22,9 @@ class Prepare:
     def do(self, run: Run) -> None:
         plan, split = run.plan, run.split
         if any(step.name == "train" for step in run.workflow.steps):
-            from ...train.begin import begin
+            from ...training.setup import set_up
 
-            begin(run.workflow, plan, run.models)  # arrays take long: what training cannot start from is said before
+            set_up(run.workflow, plan, run.models)  # arrays take long: what training cannot start from is said before
         cache = run.cache
         sweep(cache)
         modality = run.workflow.data.modality.build()

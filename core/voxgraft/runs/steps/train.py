@@ -7,13 +7,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from ...data.checks.sides import judge_mirroring
+from ...checks.sides import judge_mirroring
 from ...errors import VoxGraftError
-from ...files import digest, sha256
-from ...package import write_package
-from ...places import without_places
-from ...yamlfile import dump, load
-from ..card import model_card
+from ...packages.model_card import model_card
+from ...packages.package import write_package
+from ...support.files import digest, sha256
+from ...support.paths import without_places
+from ...workflow.yaml import dump, load
 from ..identity import is_independent
 from ..run import Run
 from .independent import LABELS_OF_PACKAGE as IN_PACKAGE
@@ -31,8 +31,8 @@ class Train:
         return [run.folder / "train" / "summary.json", *(run.package / name for name in names)]
 
     def do(self, run: Run) -> None:
-        from ...train.augment import mirrored_axes
-        from ...train.session import train
+        from ...training.augment import mirrored_axes
+        from ...training.session import train
 
         if all(step.name != "check" for step in run.workflow.steps):  # which says it beside other things
             for problem in judge_mirroring(labels_of_run(run), run.workflow):

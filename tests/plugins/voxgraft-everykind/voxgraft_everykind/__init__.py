@@ -8,20 +8,20 @@ import voxgraft
 from voxgraft import hookimpl
 
 
-def _config() -> Any:
-    from .parts import EveryConfig
+def _options() -> Any:
+    from .parts import EveryOptions
 
-    return EveryConfig
+    return EveryOptions
 
 
 def _spec(kind: str, **more: Any) -> list[Any]:
-    def build(config: Any) -> Any:
+    def build(options: Any) -> Any:
         from . import parts
 
-        return getattr(parts, kind)(config)
+        return getattr(parts, kind)(options)
 
     spec = getattr(voxgraft, f"{kind}Spec")
-    return [spec(name="every", summary=f"An example of a {kind.lower()}", config=_config, build=build, **more)]
+    return [spec(name="every", summary=f"An example of a {kind.lower()}", options=_options, build=build, **more)]
 
 
 @hookimpl

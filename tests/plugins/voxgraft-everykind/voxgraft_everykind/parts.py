@@ -10,14 +10,15 @@ import numpy as np
 import torch
 from torch import nn
 
-from voxgraft.config import Config
-from voxgraft.data.cases import Case, Dataset, ImageRef
+from voxgraft.components.options import Options
+from voxgraft.datasets.cases import Case, Dataset
 from voxgraft.errors import BadImage
-from voxgraft.model.transfer import TransferStrategy
-from voxgraft.volume import Item, Problem, Volume
+from voxgraft.imaging.reference import ImageRef
+from voxgraft.imaging.volume import Item, Problem, Volume
+from voxgraft.transfer.strategy import TransferStrategy
 
 
-class EveryConfig(Config):
+class EveryOptions(Options):
     """The options of all of them."""
 
     path: Path = Path()
@@ -25,8 +26,8 @@ class EveryConfig(Config):
 
 
 class Part:
-    def __init__(self, config: EveryConfig) -> None:
-        self.config = config
+    def __init__(self, options: EveryOptions) -> None:
+        self.options = options
 
 
 class Reader(Part):
@@ -55,14 +56,14 @@ class Writer(Part):
 
 class Layout(Part):
     def read(self) -> Dataset:
-        images = sorted((self.config.path / "images").glob("*.every"))
-        labels = self.config.path / "labels"
+        images = sorted((self.options.path / "images").glob("*.every"))
+        labels = self.options.path / "labels"
         return Dataset(tuple(Case(one.stem, one.stem, (ImageRef(one),), ImageRef(labels / one.name)) for one in images))
 
 
 class Modality(Part):
-    def __init__(self, config: EveryConfig) -> None:
-        super().__init__(config)
+    def __init__(self, options: EveryOptions) -> None:
+        super().__init__(options)
         self.augmentation = {"noise": 0.1}
 
     def plan(self, intensities: Any) -> list[dict[str, float]]:

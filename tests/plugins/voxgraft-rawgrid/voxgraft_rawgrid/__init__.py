@@ -7,51 +7,51 @@ from typing import TYPE_CHECKING
 from voxgraft import ModalitySpec, ReaderSpec, hookimpl
 
 if TYPE_CHECKING:
-    from .config import MicroConfig, RawGridConfig
     from .modality import Micro
+    from .options import MicroOptions, RawGridOptions
     from .reader import RawGridReader
 
 
 @hookimpl
-def voxgraft_readers() -> list[ReaderSpec[RawGridConfig]]:
+def voxgraft_readers() -> list[ReaderSpec[RawGridOptions]]:
     return [
         ReaderSpec(
             name="rawgrid",
             summary="Volumes of the laboratory's scanner",
             suffixes=(".rawgrid",),
             magic=((0, b"RAWGRID1"),),
-            config=_reader_config,
+            options=_reader_options,
             build=_reader,
         )
     ]
 
 
 @hookimpl
-def voxgraft_modalities() -> list[ModalitySpec[MicroConfig]]:
+def voxgraft_modalities() -> list[ModalitySpec[MicroOptions]]:
     return [
-        ModalitySpec(name="micro", summary="Counts of the laboratory's scanner", config=_micro_config, build=_micro)
+        ModalitySpec(name="micro", summary="Counts of the laboratory's scanner", options=_micro_options, build=_micro)
     ]
 
 
-def _reader_config() -> type[RawGridConfig]:
-    from .config import RawGridConfig
+def _reader_options() -> type[RawGridOptions]:
+    from .options import RawGridOptions
 
-    return RawGridConfig
+    return RawGridOptions
 
 
-def _reader(config: RawGridConfig) -> RawGridReader:
+def _reader(options: RawGridOptions) -> RawGridReader:
     from .reader import RawGridReader
 
     return RawGridReader()
 
 
-def _micro_config() -> type[MicroConfig]:
-    from .config import MicroConfig
+def _micro_options() -> type[MicroOptions]:
+    from .options import MicroOptions
 
-    return MicroConfig
+    return MicroOptions
 
 
-def _micro(config: MicroConfig) -> Micro:
+def _micro(options: MicroOptions) -> Micro:
     from .modality import Micro
 
-    return Micro(config)
+    return Micro(options)

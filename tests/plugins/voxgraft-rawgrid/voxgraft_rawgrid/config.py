@@ -6,14 +6,14 @@ from typing import Annotated
 
 from pydantic import Field
 
-from voxgraft.config import Config
+from voxgraft.components.options import Options
 
 
-class RawGridConfig(Config):
+class RawGridOptions(Options):
     """Options of the rawgrid reader: it has none."""
 
 
-class MicroConfig(Config):
+class MicroOptions(Options):
     """Options of the micro modality."""
 
     offset: Annotated[float, Field(ge=0)] = 1.0

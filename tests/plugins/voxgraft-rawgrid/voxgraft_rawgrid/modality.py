@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from .config import MicroConfig
+from .options import MicroOptions
 
 
 class Micro:
@@ -15,8 +15,8 @@ class Micro:
 
     augmentation: Mapping[str, float] = {"rotation": 10.0, "scale": 0.1}
 
-    def __init__(self, config: MicroConfig) -> None:
-        self._offset = config.offset
+    def __init__(self, options: MicroOptions) -> None:
+        self._offset = options.offset
 
     def plan(self, intensities: Sequence[Mapping[str, float]]) -> list[dict[str, float]]:
         return [{"centre": float(np.log(one["p50"] + self._offset))} for one in intensities]

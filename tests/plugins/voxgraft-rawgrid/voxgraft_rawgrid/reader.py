@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from voxgraft.errors import BadImage
-from voxgraft.volume import Item, Problem, Volume
+from voxgraft.imaging.volume import Item, Problem, Volume
 
 HEADER = struct.Struct("<8s3I3d")
 

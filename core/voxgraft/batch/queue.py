@@ -1,0 +1,173 @@
+"""What is to be done with each scan of a call: skip it, do it, put it aside; and what became of it."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ..errors import DataError, UsageError
+from ..packages.package import Package
+from ..support.files import sha256
+from ..support.progress import Progress
+from .corrections import KEPT, Corrections
+from .entry import Entry
+from .ledger import INTERRUPTED, Row
+from .naming import with_ids
+from .outputs import REPORT
+from .pipeline import hash_of, plain, stat_of
+from .report import write_report
+from .result import Batch, Scan
+
+TRIES = 3
+"""After so many failed tries of the same input with the same model a scan is put aside."""
+
+REPORT_EVERY = 30.0
+"""Seconds between two versions of the report while a batch is under way."""
+
+
+class BatchQueue:
+    """Decides what is to be done with each scan of a call, and keeps what became of it."""
+
+    def __init__(
+        self, corrections: Corrections, package: Package, options: str, retry: bool, progress: Progress
+    ) -> None:
+        self._corrections, self._package = corrections, package
+        self._out, self._ledger = corrections.out, corrections.ledger
+        self._options, self._retry, self._progress = options, retry, progress
+        self._entries: list[Entry] = []
+        self._scans: dict[str, Scan] = {}
+        self._fresh: list[Entry] = []
+        self._suspects: list[Entry] = []
+
+    def sort(self, found: Sequence[Entry]) -> None:
+        """Enter every scan into the ledger, and find those that are to be done."""
+        rows = {row.case: row for row in self._ledger.rows()}
+        self._name_other_models(rows.values())
+        known = {(row.input, row.series): row.case for row in rows.values()}
+        taken = [path.name for path in self._out.iterdir() if path.name not in rows and not is_result(path)]
+        self._entries = with_ids(found, known, taken)
+        for entry in self._entries:
+            row = rows.get(entry.case)
+            if entry.state == "waiting":
+                self._weigh(entry, row)
+            else:
+                self._set_aside(entry, row)
+
+    def work(self, run: Callable[[Sequence[Entry]], Iterable[Entry]]) -> None:
+        """Do what is to be done.
+
+        Scans that were under way when a process ended come last and one by one: the one that ended it, by taking all
+        memory say, then takes no other down with it.
+        """
+        total = len(self._fresh) + len(self._suspects)
+        last = time.monotonic()
+        with self._progress.bar("segmenting", total) as bar:
+            for group in [self._fresh, *([entry] for entry in self._suspects)]:
+                for entry in run(group) if group else ():
+                    row = self._ledger.get(entry.case)
+                    self._scans[entry.case] = self._scan(entry, row, row.state)
+                    if row.state == "failed":
+                        self._progress.say(f"failed: {entry.case}: {row.error}")
+                    for flag in row.flags:
+                        if flag["code"] == KEPT:
+                            self._progress.say(f"{entry.case}: {flag['message']}")
+                    bar.advance(note=entry.case)
+                    if time.monotonic() - last > REPORT_EVERY:
+                        self.report()
+                        last = time.monotonic()
+
+    def report(self) -> None:
+        """Write the page; on a full disk the scans have failed already, and are more important."""
+        try:
+            write_report(self._out, self._ledger.rows(), self._package)
+        except DataError as error:
+            self._progress.say(str(error))
+
+    def batch(self) -> Batch:
+        return Batch(self._out, tuple(self._scans[entry.case] for entry in self._entries))
+
+    def _name_other_models(self, rows: Iterable[Row]) -> None:
+        """Say that the folder holds what other models made, before any of it is made again."""
+        others = Counter(row.model for row in rows if row.state == "done" and row.model_hash != self._package.hash)
+        for model, number in others.items():
+            self._progress.say(
+                f"{self._out}: holds {number} scans that another model segmented ({model}); those that are named in "
+                "this call are segmented again"
+            )
+
+    def _set_aside(self, entry: Entry, row: Row | None) -> None:
+        """A scan that is left out or refused; a result that it has from another call stays."""
+        reason = plain(UsageError(entry.reason), entry, self._out)
+        self._progress.say(f"{entry.state.replace('-', ' ')}: {entry.case}: {reason}")
+        if row is None or row.state != "done":
+            changes = {"state": entry.state, "error_code": entry.code, "error": reason}
+            self._ledger.put(self._row(entry, **changes))
+        self._scans[entry.case] = Scan(entry.case, str(entry.given), entry.state, reason, entry.code)
+
+    def _weigh(self, entry: Entry, row: Row | None) -> None:
+        """Skip a scan, put it aside for good, or have it done."""
+        stat = stat_of(entry)
+        same_input = row is not None and self._same_input(entry, row, stat)
+        same = same_input and row is not None and row.model_hash == self._package.hash
+        done = row is not None and same and row.state == "done" and row.options_hash == self._options
+        if row is not None and done and is_whole(self._out / entry.case, row.outputs):
+            self._scans[entry.case] = self._scan(entry, row, "skipped")
+            return
+        tries = row.tries if row is not None and same and row.state != "done" and not self._retry else 0
+        if row is not None and tries >= TRIES:
+            self._quarantine(entry, row)
+            return
+        if row is not None and not same_input:
+            for flag in self._corrections.clear(entry.case):  # a mask of other voxels than these
+                self._progress.say(f"{entry.case}: {flag.message}")
+        interrupted = row is not None and row.interrupted and tries > 0
+        input_hash = row.input_hash if row is not None and same_input else ""
+        code = INTERRUPTED if interrupted else ""
+        self._ledger.put(self._row(entry, tries=tries, input_stat=stat, input_hash=input_hash, error_code=code))
+        (self._suspects if interrupted else self._fresh).append(entry)
+
+    def _quarantine(self, entry: Entry, row: Row) -> None:
+        error, code = row.error, row.error_code
+        if row.interrupted:
+            code = "crashed"
+            error = f"the process ended {row.tries} times while this scan was under way (was there memory enough?)"
+            self._ledger.fail(entry.case, code, error)
+        error = f"{error} (tried {row.tries} times and put aside; --retry tries it again)"
+        self._progress.say(f"failed: {entry.case}: {error}")
+        self._scans[entry.case] = Scan(entry.case, str(entry.given), "failed", error, code)
+
+    def _same_input(self, entry: Entry, row: Row, stat: str) -> bool:
+        if (row.input, row.series) != entry.key:
+            return False
+        return row.input_stat == stat or (bool(row.input_hash) and row.input_hash == hash_of(entry))
+
+    def _row(self, entry: Entry, **changes: Any) -> Row:
+        version = str(self._package.facts.get("version", ""))
+        return Row(
+            case=entry.case,
+            input=entry.input,
+            series=entry.series,
+            model=f"{self._package.name} {version}".strip(),
+            model_hash=self._package.hash,
+            options_hash=self._options,
+            **changes,
+        )
+
+    def _scan(self, entry: Entry, row: Row, state: str) -> Scan:
+        files = tuple(self._out / entry.case / name for name in row.outputs)
+        flags = tuple(dict.fromkeys(str(flag["code"]) for flag in row.flags))
+        return Scan(entry.case, str(entry.given), state, row.error or None, row.error_code or None, files, flags)
+
+
+def is_whole(folder: Path, outputs: Mapping[str, str]) -> bool:
+    """Whether a scan's files are those whose hashes stand in the ledger."""
+    files = {folder / name: content for name, content in outputs.items()}
+    return bool(files) and all(path.is_file() and sha256(path) == content for path, content in files.items())
+
+
+def is_result(path: Path) -> bool:
+    """Whether a folder holds what a batch has left of a scan."""
+    return (path / REPORT).is_file()

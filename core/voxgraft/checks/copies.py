@@ -1,0 +1,147 @@
+"""Copies: one image under several names, turned, stored anew or scaled; one mask for different images."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ..datasets.cases import Split
+from .problem import CaseProblem, Severity, listed
+
+if TYPE_CHECKING:
+    from .record import Look
+
+ALIKE = 0.999
+"""The correlation of two thumbnails from which on they show one scan. Different patients reach 0.83 in crops of the
+hippocampus, 0.86 of the left atrium and 0.993 in photographs of the eye's fundus; a copy in 8 bits or with noise of a
+twentieth of its deviation stays above 0.9998."""
+
+SIZES = 0.1
+"""By what share the extents of two scans may differ for their thumbnails to be compared."""
+
+DISTINCT = 64
+"""Values that an image must have at least to be recognised by how often each occurs, or by its thumbnail."""
+
+LEAST = 100
+"""Voxels that a mask must mark at least to be recognised in another place."""
+
+ROWS = 512
+"""Thumbnails that are compared with all others at once."""
+
+
+class Same:
+    """Which cases are known to show one scan: sets that are joined pair by pair."""
+
+    def __init__(self) -> None:
+        self._above: dict[str, str] = {}
+
+    def first(self, case: str) -> str:
+        """The case that stands for all of its set."""
+        while case in self._above:
+            case = self._above[case]
+        return case
+
+    def join(self, one: str, other: str) -> bool:
+        """Put two cases into one set; whether they were apart."""
+        one, other = self.first(one), self.first(other)
+        if one != other:
+            self._above[other] = one
+        return one != other
+
+
+def judge_copies(looks: Sequence[Look], split: Split | None) -> Iterator[CaseProblem]:
+    """Images and masks that stand in several cases, with what it means for the split."""
+    read = [look for look in looks if look.channels and not all(channel.constant for channel in look.channels)]
+    rich = [look for look in read if all(channel.distinct >= DISTINCT for channel in look.channels)]
+    same = Same()
+    for group in _groups(read, lambda look: " ".join(channel.content for channel in look.channels)):
+        _join(group, same)
+        yield _copied("same-image", "hold the same image", group, split)
+    for group in _groups(rich, lambda look: " ".join(channel.turned for channel in look.channels)):
+        if _join(group, same):
+            yield _copied("turned-image", "hold the same voxels, turned, mirrored or with other axes", group, split)
+    yield from _near(rich, same, split)
+    yield from _same_channels(read)
+    yield from _same_masks(looks, same)
+
+
+def _groups(looks: Sequence[Look], key: Callable[[Look], str]) -> list[list[Look]]:
+    groups: dict[str, list[Look]] = {}
+    for look in looks:
+        groups.setdefault(key(look), []).append(look)
+    return [group for group in groups.values() if len(group) > 1]
+
+
+def _join(group: Sequence[Look], same: Same) -> bool:
+    """Put the cases of a group into one set; whether any were apart."""
+    return sum(same.join(group[0].case.id, look.case.id) for look in group[1:]) > 0
+
+
+def _copied(code: str, what: str, group: Sequence[Look], split: Split | None) -> CaseProblem:
+    names = listed(look.case.id for look in group)
+    message = f"{len(group)} cases {what}: {names}"
+    if len({look.mask.content for look in group if look.mask is not None}) > 1:
+        message += "; their masks differ"
+    if len({look.case.patient for look in group}) == 1:
+        return CaseProblem(code, "warning", group[0].case.id, message)
+    severity: Severity = "warning" if code == "near-duplicate" else "error"
+    return CaseProblem(code, severity, group[0].case.id, f"{message}; {_leak(group, split)}")
+
+
+def _leak(group: Sequence[Look], split: Split | None) -> str:
+    """What it means that cases of different patients are one."""
+    if split is not None:
+        train, validation = set(split.train), set(split.validation)
+        trained = [look.case.id for look in group if look.case.id in train]
+        held_out = [look.case.id for look in group if look.case.id in validation]
+        if trained and held_out:
+            return f"they count as different patients, and {trained[0]} is trained on while {held_out[0]} validates"
+    return "they count as different patients, so training and validation may share it"
+
+
+def _near(looks: Sequence[Look], same: Same, split: Split | None) -> Iterator[CaseProblem]:
+    """Images of different patients whose thumbnails are all but equal."""
+    by_axes: dict[int, list[Look]] = {}
+    for look in looks:
+        if look.thumbnail.size:
+            by_axes.setdefault(look.thumbnail.size, []).append(look)
+    for alike in by_axes.values():
+        near = Same()
+        for one, other in _alike(alike):
+            apart = one.case.patient != other.case.patient and same.first(one.case.id) != same.first(other.case.id)
+            if apart and np.allclose(one.size, other.size, rtol=SIZES):
+                near.join(one.case.id, other.case.id)
+        for group in _groups(alike, lambda look, near=near: near.first(look.case.id)):  # type: ignore[misc]
+            _join(group, same)
+            yield _copied("near-duplicate", "show all but the same image", group, split)
+
+
+def _alike(looks: Sequence[Look]) -> Iterator[tuple[Look, Look]]:
+    """Pairs whose thumbnails correlate, the earlier case first."""
+    pictures = np.stack([look.thumbnail for look in looks])
+    for start in range(0, len(looks), ROWS):
+        for row, column in np.argwhere(pictures[start : start + ROWS] @ pictures.T > ALIKE).tolist():
+            if start + row < column:
+                yield looks[start + row], looks[column]
+
+
+def _same_channels(looks: Sequence[Look]) -> Iterator[CaseProblem]:
+    """One image in two files of a case; grey photographs are often stored as three equal colours in one file."""
+    for look in looks:
+        contents = [channel.content for channel in look.channels]
+        for number, content in enumerate(contents, 1):
+            first = contents.index(content) + 1
+            if first < number and len(look.case.present) > 1 and not look.channels[number - 1].constant:
+                message = f"channels {first} and {number} hold the same image"
+                yield CaseProblem("same-channels", "error", look.case.id, message)
+
+
+def _same_masks(looks: Sequence[Look], same: Same) -> Iterator[CaseProblem]:
+    masks = [look for look in looks if look.mask is not None and look.mask.covered >= LEAST and look.channels]
+    for group in _groups(masks, lambda look: look.mask.content if look.mask else ""):
+        if len({same.first(look.case.id) for look in group}) > 1:
+            names = listed(look.case.id for look in group)
+            message = f"{len(group)} cases with different images hold the same mask: {names}"
+            yield CaseProblem("same-label", "warning", group[0].case.id, message)

@@ -1,0 +1,107 @@
+"""Do the images serve the workflow: channels, axes, modality, and numbers that the modality stands on."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from ..datasets.cases import Dataset
+from ..datasets.dataset import channels_of
+from ..imaging.hounsfield import like_hounsfield, not_hounsfield
+from .problem import CaseProblem, Severity, counted
+
+if TYPE_CHECKING:
+    from ..workflow.workflow import Workflow
+    from .record import Look
+    from .voxels import Channel
+
+NAMES = {"ct": "CT", "mr": "MR", "mri": "MR", "t1": "MR", "t2": "MR", "flair": "MR", "pet": "PT", "us": "US"}
+"""Names that data sets give to channels, and the DICOM modality they mean."""
+
+
+def judge_channels(dataset: Dataset, looks: Sequence[Look], workflow: Workflow | None) -> Iterator[CaseProblem]:
+    """Against the names of channels where a workflow is there, else against what most images have."""
+    named = workflow is not None
+    read = [look for look in looks if look.channels]
+    if not read:
+        return
+    usual = Counter(len(look.channels) for look in read).most_common(1)[0][0]
+    expected, where = (len(dataset.channels), "the data set names") if named else (usual, "most images have")
+    used = named or any(look.case.label is not None for look in looks)
+    severity: Severity = "error" if used else "warning"  # a pile of images need not be of one kind
+    for look in read:
+        lacking = look.case.images.count(None)  # channels that a case may lack
+        if len(look.channels) != expected - lacking and (named or not lacking):
+            message = f"the image has {_channels(len(look.channels), workflow)}, and {where} {expected}"
+            yield CaseProblem("channel-count", severity, look.case.id, message)
+
+
+def _channels(number: int, workflow: Workflow | None) -> str:
+    """So many channels; one is called grey where the workflow is for colours."""
+    colours = workflow is not None and len(channels_of(workflow)) > 1
+    return "1 channel (it is grey)" if number == 1 and colours else counted(number, "channel")
+
+
+def judge_voxels(look: Look, codes: Sequence[str]) -> Iterator[CaseProblem]:
+    """What is wrong with the numbers of an image.
+
+    Args:
+        codes: The DICOM modalities that the workflow is for; empty where none is known.
+    """
+    several = len(look.channels) > 1
+    flat = len(look.shape) == 3 and min(look.shape, default=2) == 1
+    if flat:
+        yield CaseProblem("flat-image", "warning", look.case.id, "the volume is one slice thick")
+    for number, channel in enumerate(look.channels, 1):
+        which = f"channel {number} of the image" if several else "the image"
+        if channel.bad:
+            share = f"{channel.bad} voxels of {which} ({channel.bad / channel.size:.2%}) are no finite numbers"
+            yield CaseProblem("nan-voxels", "warning", look.case.id, share)
+        if channel.constant:
+            message = f"every voxel of {which} is {channel.least:g}"
+            yield CaseProblem("constant-image", "warning", look.case.id, message)
+            continue
+        hounsfield = look.modality == "CT" or (look.modality is None and tuple(codes) == ("CT",))
+        why = not_hounsfield(channel.least, channel.greatest) if hounsfield else ""
+        if why:
+            yield CaseProblem("not-hounsfield", "warning", look.case.id, f"{which} is no CT in Hounsfield units: {why}")
+        elif _clipped(channel) and not (several and len(look.shape) == 2):
+            share = f"{channel.at_most:.1%} of the voxels of {which}"
+            message = f"{share} have its greatest value {channel.greatest:g}: it is clipped"
+            yield CaseProblem("clipped-image", "warning", look.case.id, message)
+        if (
+            look.modality is None
+            and codes
+            and "CT" not in codes
+            and like_hounsfield(channel.low, channel.high, channel.whole)
+        ):
+            message = (
+                f"{which} holds what looks like Hounsfield units, and the workflow is for {' or '.join(codes[:3])}"
+            )
+            yield CaseProblem("other-modality", "warning", look.case.id, message)
+
+
+def judge_modality(dataset: Dataset, looks: Sequence[Look], workflow: Workflow) -> Iterator[CaseProblem]:
+    """Axes and modality against the workflow's."""
+    if workflow.model.dims == 3 and any(len(look.shape) == 2 for look in looks):
+        yield CaseProblem("dims", "error", None, "the images have two axes: set model.dims to 2")
+    codes = codes_of(workflow)
+    name = workflow.data.modality.name
+    for look in looks:
+        if codes and look.modality is not None and look.modality not in codes:
+            message = f"the image is of modality {look.modality}, the workflow is for {name!r}"
+            yield CaseProblem("other-modality", "warning", look.case.id, message)
+    meant = {NAMES[channel.casefold()] for channel in dataset.channels if channel.casefold() in NAMES}
+    if codes and meant and not meant & set(codes) and name != "image":
+        message = f"the data set calls its channels {', '.join(dataset.channels[:4])}, the workflow is for {name!r}"
+        yield CaseProblem("other-modality", "warning", None, message)
+
+
+def codes_of(workflow: Workflow | None) -> tuple[str, ...]:
+    """The DICOM modalities that a workflow's modality stands for."""
+    return () if workflow is None else tuple(getattr(workflow.data.modality.component, "dicom", ()))
+
+
+def _clipped(channel: Channel) -> bool:
+    return channel.distinct > 16 and channel.at_most > 0.01

@@ -1,0 +1,1 @@
+"""Components: what plugins offer, how a workflow names it, and its options."""

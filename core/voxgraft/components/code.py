@@ -1,0 +1,101 @@
+"""The source code of plugins: which files it is made of, and their fingerprint."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import sys
+from collections.abc import Iterator
+from importlib import metadata
+from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
+from pathlib import Path
+
+_IMPORT = re.compile(
+    r"^[ \t]*(?:import[ \t]+([\w., \t]+)|from[ \t]+(\.*)([\w.]*)[ \t]+import[ \t]*(\([^)]*\)|[^\n;#(]+))", re.MULTILINE
+)
+
+
+def source_hash(module: str, distribution: str | None = None) -> str:
+    """SHA-256 over the names and bytes of a module's source files, in the order of names; empty where there are none.
+
+    Args:
+        distribution: What installed the module. Where it is given, modules that are imported and lie beside it count as
+            well; in a folder that distributions share, those that this one installed.
+    """
+    files = source_files(module, distribution)
+    total = hashlib.sha256()
+    for name, file in sorted(files.items()):
+        total.update(name.encode())
+        total.update(file.read_bytes())
+    return total.hexdigest() if files else ""
+
+
+def source_files(module: str, distribution: str | None = None) -> dict[str, Path]:
+    """The files of a module, or of the whole package that it is in, and of what they import from beside it.
+
+    Returns:
+        The files by their names relative to the folder that the module was found in.
+    """
+    spec = find_spec(module)
+    if spec is None or spec.origin is None or not Path(spec.origin).is_file():
+        return {}
+    root = Path(spec.origin)
+    packaged = root.name == "__init__.py" or "." in module
+    top = root.parents[module.count(".") + (root.name == "__init__.py")]
+    found = dict.fromkeys(_files_below(root.parent) if packaged else [root])
+    left = list(found) if distribution is not None else []
+    shared = top.name in ("site-packages", "dist-packages")
+    beside = _top_levels(distribution) if distribution and shared else set()
+    while left:
+        for other in _imported(left.pop(), top):
+            first = other.relative_to(top).parts[0].removesuffix(".py")
+            own = not shared or first in beside or first == module.split(".")[0]
+            if own and other not in found:
+                found[other] = None
+                left.append(other)
+    return {file.relative_to(top).as_posix(): file for file in found}
+
+
+def _top_levels(distribution: str) -> set[str]:
+    """The modules and packages that a distribution installed."""
+    try:
+        files = metadata.files(distribution) or []
+    except metadata.PackageNotFoundError:
+        return set()
+    return {file.parts[0].removesuffix(".py") for file in files}
+
+
+def _files_below(folder: Path) -> list[Path]:
+    """Everything but what Python compiled: tables and weights decide as much as code does."""
+    files = (file for file in folder.rglob("*") if file.is_file() and "__pycache__" not in file.parts)
+    return sorted(file for file in files if file.suffix != ".pyc")
+
+
+def _imported(file: Path, top: Path) -> Iterator[Path]:
+    """The modules below a folder that a file of it imports, wherever the import stands."""
+    if file.suffix != ".py":
+        return
+    for match in _IMPORT.finditer(file.read_text(encoding="utf-8", errors="replace")):
+        plain, dots, start, names = match.groups()
+        if plain:
+            base, dotted = top, [name.split()[0] for name in plain.split(",") if name.strip()]
+        else:
+            base = file.parents[min(len(dots), len(file.parents)) - 1] if dots else top
+            after = [name.split()[0] for name in names.strip("()").split(",") if name.strip()]
+            dotted = [start, *(f"{start}.{name}" if start else name for name in after)]
+        for name in dotted:
+            path = base.joinpath(*name.split("."))
+            for candidate in (path.with_suffix(".py"), path / "__init__.py"):
+                if name and candidate.is_relative_to(top) and candidate.is_file():
+                    yield candidate
+
+
+def version_of(name: str) -> str:
+    """The installed version of a distribution, or that it is not installed."""
+    if name == "python":
+        return sys.version.split()[0]
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return "not installed"

@@ -1,0 +1,39 @@
+"""The light cards by which plugins announce what they offer.
+
+A card is data: it costs no import of torch, MONAI or pydantic. Two of its fields are functions that the engine
+calls late: `options` when a workflow is checked, `build` when it runs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
+
+if TYPE_CHECKING:
+    from .options import Options
+
+C = TypeVar("C", bound="Options")
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Component(Generic[C, T]):
+    """One thing a workflow can name.
+
+    Attributes:
+        name: What a workflow file writes after `use:`.
+        summary: One line for `voxgraft plugins list`.
+        options: Gives the model of the options; may import pydantic, never torch.
+        build: Makes the component from its options; may import anything.
+    """
+
+    kind: ClassVar[str]
+
+    name: str
+    summary: str
+    options: Callable[[], type[C]]
+    build: Callable[[C], T]
+
+
+AnySpec = Component[Any, Any]

@@ -1,1 +1,0 @@
-"""From folders to prepared arrays: cases, fingerprint, plan, cache."""

@@ -1,0 +1,110 @@
+"""The scans that are learnt from besides the labelled ones of the layout: without their labels, or labelled elsewhere.
+
+Cases of another data set go by its name and their id, such as `source/case_01`: a slash stands in no id of a case.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from ..components.catalogue import Catalogue
+from ..errors import DataError
+from ..imaging.structures import Labels
+from ..workflow.requirements import needs_of
+from ..workflow.workflow import Workflow
+from .cases import Case, Dataset, Split
+from .dataset import read_layout, with_rater
+from .labelling import labels_of
+
+SOURCE, UNLABELLED = "source", "unlabelled"
+
+
+def other_sets(workflow: Workflow, catalogue: Catalogue) -> dict[str, Dataset]:
+    """The data sets that `data.source` and `data.unlabelled` name, by these words.
+
+    Args:
+        catalogue: With the options of the workflow's readers.
+
+    Raises:
+        DataError: A folder is not there or has another layout.
+    """
+    data, found = workflow.data, {}
+    if data.source is not None:
+        dataset = read_layout(data.source, catalogue)
+        cases = tuple(with_rater(case, data.raters) for case in dataset.cases)
+        found[SOURCE] = replace(dataset, cases=cases, labels=labels_of(data, dataset.labels, dataset.bounded))
+    if data.unlabelled is not None:
+        found[UNLABELLED] = read_layout(data.unlabelled, catalogue)
+    return found
+
+
+def deal(workflow: Workflow, dataset: Dataset, others: Mapping[str, Dataset], split: Split) -> Split:
+    """The split with the roles of all scans: what is learnt from with labels, what without, what is held out.
+
+    With a source its cases are those with labels, and the layout's training cases count as unlabelled. Unlabelled are
+    also those of `data.unlabelled` and the layout's cases without a label. No patient that is held out is among them.
+
+    Raises:
+        DataError: A strategy needs unlabelled scans and there are none; or the data sets do not fit together.
+    """
+    for name, other in others.items():
+        _complain_of_difference(name, other, dataset)
+    if not needs_of(workflow) & {"unlabelled"} and SOURCE not in others and workflow.supervised:
+        return Split(split.train, split.validation, split.unlabelled)
+    held_out = {case.patient for case in dataset.cases if case.id in set(split.validation)}
+    train = split.train
+    left = [case.id for case in dataset.cases if case.id not in set(split.train) and case.patient not in held_out]
+    if SOURCE in others:
+        left = [case.id for case in dataset.cases if case.patient not in held_out]
+        train = tuple(
+            f"{SOURCE}/{case.id}"
+            for case in others[SOURCE].cases
+            if case.label is not None and case.patient not in held_out
+        )
+        if not train:
+            raise DataError("data.source: there is no labelled case of a patient who is not held out")
+    more = others[UNLABELLED].cases if UNLABELLED in others else ()
+    left += [f"{UNLABELLED}/{case.id}" for case in more if case.patient not in held_out]
+    if not workflow.supervised:
+        return Split((), split.validation, (*train, *left))
+    if "unlabelled" in needs_of(workflow) and not left:
+        names = ", ".join(repr(one.name) for one in workflow.transfer if "unlabelled" in needs_of(workflow, one))
+        raise DataError(
+            f"transfer: {names} learns from unlabelled scans, and there are none: name some with data.unlabelled, keep "
+            "cases without a label in the layout, or learn from fewer labels with data.split.labelled"
+        )
+    return Split(train, split.validation, tuple(left) if needs_of(workflow) & {"unlabelled"} else ())
+
+
+def cases_by_key(dataset: Dataset, others: Mapping[str, Dataset], split: Split) -> dict[str, Case]:
+    """Every case of a split under its key; those that count as unlabelled come without their label."""
+    known = {case.id: case for case in dataset.cases}
+    for name, other in others.items():
+        known.update({f"{name}/{case.id}": case for case in other.cases})
+    cases = {key: known[key] for key in (*split.train, *split.validation)}
+    return {**cases, **{key: replace(known[key], label=None, raters={}, valid=None) for key in split.unlabelled}}
+
+
+def labels_together(dataset: Dataset, others: Mapping[str, Dataset]) -> Labels | None:
+    """The structures, from the layout or else from the source.
+
+    Raises:
+        DataError: Both name structures, and not the same.
+    """
+    source = others[SOURCE].labels if SOURCE in others else None
+    if source is None or dataset.labels is None:
+        return dataset.labels or source
+    mine, its = ([(label.value, label.name) for label in one.items] for one in (dataset.labels, source))
+    if mine != its:
+        raise DataError(
+            f"data.source: its structures are {its}, those of data.layout are {mine}; they must be the same"
+        )
+    return replace(dataset.labels, bounded=dataset.labels.bounded or source.bounded)
+
+
+def _complain_of_difference(name: str, other: Dataset, dataset: Dataset) -> None:
+    if len(other.channels) != len(dataset.channels):
+        raise DataError(
+            f"data.{name}: its cases have {len(other.channels)} channels, those of data.layout {len(dataset.channels)}"
+        )

@@ -1,0 +1,1 @@
+"""Volumes and their geometry: reading, orientation, resampling, alignment of channels, writing."""

@@ -1,0 +1,140 @@
+"""What the engine asks of each kind of component: the product of a card's `build`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+
+from ..components.component import C, Component
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from ..components.catalogue import Catalogue
+    from .structures import Labels
+    from .volume import Item, Problem, Volume
+
+
+class Reader(Protocol):
+    """Read images of one family of formats."""
+
+    def scan(self, files: Sequence[Path]) -> list[Item]:
+        """Describe the images in these files from their headers alone, problems included.
+
+        A file that cannot be understood gives an item with an error, never an exception.
+        """
+        ...
+
+    def read(self, item: Item) -> Volume:
+        """Read the voxels of an item.
+
+        Raises:
+            BadImage: The file is damaged, or the item has a problem of severity `error`.
+        """
+        ...
+
+
+@runtime_checkable
+class PaletteReader(Reader, Protocol):
+    """A reader of pictures that may hold numbers of colours in a palette."""
+
+    def numbers(self, item: Item) -> Volume:
+        """Read the numbers as they are stored, (i, j[, k]), of an item that has a palette.
+
+        Raises:
+            BadImage: The file is damaged.
+        """
+        ...
+
+
+class StructureReader(Reader, Protocol):
+    """A reader of objects that hold named, perhaps overlapping structures of another image (DICOM SEG, RTSTRUCT)."""
+
+    def structures(
+        self, item: Item, like: Volume, say: Callable[[Problem], None] = lambda _: None
+    ) -> dict[str, np.ndarray[Any, Any]]:
+        """Each structure by its name as a bool array in the grid of `like`, of shape `like.shape`.
+
+        Args:
+            say: Is told what a person should know of what was read, such as a structure of which nothing is left.
+
+        Raises:
+            BadImage: The object is damaged, or does not lie in this grid; the message says how far off it is.
+        """
+        ...
+
+
+class Writer(Protocol):
+    """Write images or masks in one format."""
+
+    def write(self, volume: Volume, target: Path, *, labels: Labels | None = None, facts: Mapping[str, str]) -> None:
+        """Write one file at `target`; its folder is there.
+
+        The engine gives a name beside the file's own, with the same ending, and renames the file once it is complete.
+
+        Args:
+            volume: Voxels in the scan's own grid; `volume.item` is the scan they belong to.
+            labels: The structures of a mask, None for an image.
+            facts: What is known of the maker of a mask: `model`, `version`, `hash`, `software`.
+
+        Raises:
+            DataError: This volume cannot be written in this format; the message says why.
+        """
+        ...
+
+
+@runtime_checkable
+class ReadsImages(Protocol):
+    """A layout or a writer that reads images itself, such as a tree of DICOM files or a report with measurements."""
+
+    def use_readers(self, catalogue: Catalogue) -> None:
+        """Read them with these readers, which have the options of the workflow; called before anything else."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReaderSpec(Component[C, Reader]):
+    """A reader, with the file name endings it claims and the bytes by which it knows files without one.
+
+    Attributes:
+        suffixes: Lower-case endings such as `.nii.gz`; the longest that fits decides.
+        magic: Pairs of (offset, bytes) found in the first kilobyte of its files.
+        by_content: Its files bear any name, also with an ending of another kind: its magic comes before all suffixes.
+        series: Files of one folder tree belong together (DICOM): they are scanned in one call.
+        structures: It builds a `StructureReader`; a reader of the kind `series` may hand its items to it by name.
+        illustrates: Its files (photographs, icons) also lie beside scans as illustrations: in a folder they count only
+            where no other image lies in it.
+    """
+
+    kind = "reader"
+
+    suffixes: tuple[str, ...]
+    magic: tuple[tuple[int, bytes], ...] = ()
+    by_content: bool = False
+    series: bool = False
+    structures: bool = False
+    illustrates: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WriterSpec(Component[C, Writer]):
+    """A writer, with the file name endings it answers to in `convert`.
+
+    Attributes:
+        filename: The name of its file in a batch's folder of one scan, such as `mask.nii.gz`.
+        needs: What the scan must be: `any`, or `dicom` for objects that refer to DICOM instances.
+        labels: It writes masks; otherwise images only.
+        dims: How many axes in space its images may have.
+        proves: It reads back what it wrote, and compares it with the mask, before the file takes its name.
+    """
+
+    kind = "writer"
+
+    suffixes: tuple[str, ...]
+    filename: str
+    needs: str = "any"
+    labels: bool = True
+    dims: frozenset[int] = frozenset({2, 3})
+    proves: bool = False

@@ -1,0 +1,87 @@
+"""Grids: the order of a scan's axes, the way into the order the network sees, and the exact way back."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import permutations
+
+import numpy as np
+
+from .volume import Array, Volume
+
+
+@dataclass(frozen=True, slots=True)
+class Orientation:
+    """How the axes of a scan became right, anterior, superior.
+
+    Attributes:
+        order: For each axis of the result, the axis of the scan it was.
+        flips: For each axis of the result, whether it was turned round.
+    """
+
+    order: tuple[int, ...]
+    flips: tuple[bool, ...]
+
+    def apply(self, array: Array) -> Array:
+        """Reorder and flip the last axes of an array; a view, nothing is copied."""
+        lead = array.ndim - len(self.order)
+        moved = array.transpose((*range(lead), *(lead + axis for axis in self.order)))
+        return moved[(..., *(slice(None, None, -1) if flip else slice(None) for flip in self.flips))]
+
+    def undo(self, array: Array) -> Array:
+        """The inverse of `apply`; a view, nothing is copied."""
+        lead = array.ndim - len(self.order)
+        turned = array[(..., *(slice(None, None, -1) if flip else slice(None) for flip in self.flips))]
+        back = np.argsort(self.order)
+        return turned.transpose((*range(lead), *(lead + int(axis) for axis in back)))
+
+
+OBLIQUE = 20.0
+"""Degrees off the nearest plane of the body beyond which slices are called oblique."""
+
+
+def plane_of(affine: Array, dims: int) -> str:
+    """How slices lie: `axial`, `sagittal`, `coronal`, `oblique`; empty for an image that is no stack.
+
+    Args:
+        affine: From voxel indices to RAS millimetres; slices go along the third axis.
+    """
+    if dims != 3:
+        return ""
+    normal = np.cross(affine[:3, 0], affine[:3, 1])
+    along = np.abs(normal) / np.linalg.norm(normal)
+    if along.max() < np.cos(np.radians(OBLIQUE)):
+        return "oblique"
+    return ("sagittal", "coronal", "axial")[int(along.argmax())]
+
+
+def orientation_of(affine: Array, dims: int) -> Orientation:
+    """The axes of a scan nearest to right, anterior and superior; images of two axes are left as they are."""
+    if dims == 2:
+        return Orientation((0, 1), (False, False))
+    directions = affine[:3, :3] / np.sqrt((affine[:3, :3] ** 2).sum(0))
+    best = max(permutations(range(3)), key=lambda order: sum(abs(directions[i, axis]) for i, axis in enumerate(order)))
+    return Orientation(best, tuple(bool(directions[i, axis] < 0) for i, axis in enumerate(best)))
+
+
+def reoriented(volume: Volume) -> tuple[Volume, Orientation]:
+    """The volume with its axes in RAS order (a view of the same voxels), and how to get back."""
+    orientation = orientation_of(volume.affine, volume.dims)
+    if volume.dims == 2:
+        return volume, orientation
+    affine = volume.affine.copy()
+    for i, axis in enumerate(orientation.order):
+        column = volume.affine[:3, axis]
+        affine[:3, i] = -column if orientation.flips[i] else column
+    start = np.zeros(3)
+    for axis, flip in zip(orientation.order, orientation.flips, strict=True):
+        start[axis] = volume.shape[axis] - 1 if flip else 0
+    affine[:3, 3] = volume.affine[:3, :3] @ start + volume.affine[:3, 3]
+    turned = Volume(orientation.apply(volume.array), affine, dims=volume.dims, item=volume.item)
+    return turned, orientation
+
+
+def shape_at(shape: Sequence[int], spacing: Sequence[float], target: Sequence[float]) -> tuple[int, ...]:
+    """Voxels along each axis when the same extent in millimetres is sampled at another spacing."""
+    return tuple(max(1, round(n * have / want)) for n, have, want in zip(shape, spacing, target, strict=True))

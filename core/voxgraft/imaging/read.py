@@ -1,0 +1,387 @@
+"""From a path to images: which reader knows a file, what lies in a folder, and the voxels of one image."""
+
+from __future__ import annotations
+
+import errno
+import math
+import os
+import zlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..components.choice import Selected, choose
+from ..errors import BadImage, BrokenPlugin, DataError, ModelError, PluginError, VoxGraftError
+from ..support.files import check_regular
+from ..support.spelling import composed
+from .archives import is_archive, told
+from .channels import _times
+from .formats import PaletteReader
+from .palettes import WHAT_TO_DO
+from .reference import ImageRef
+from .volume import Array, Item, Problem, Volume
+
+if TYPE_CHECKING:
+    from ..components.catalogue import Catalogue
+    from ..components.component import AnySpec
+
+USUAL = "int16"
+"""The type of voxels whose item does not say it."""
+SMALL = 1 << 28
+"""Bytes that are there without a look."""
+HEAD = 1024
+"""Bytes at the beginning of a file in which a reader's magic is looked for."""
+
+
+def scan(path: Path | str, catalogue: Catalogue, series: str | None = None) -> list[Item]:
+    """Describe the images in a file, a folder or a tree from their headers alone.
+
+    Files that no reader knows and hidden files are left out; links are followed, but no folder is entered twice.
+
+    Args:
+        series: Only the images of this name: a SeriesInstanceUID, the name a reader gave, or a description.
+
+    Raises:
+        DataError: There is no such path, nothing in it can be read, or it has no such series.
+    """
+    path = Path(path)
+    if path.is_dir():
+        items = _scan_folder(path, catalogue)
+        if not items:
+            text = f"{path}: no file in this folder is of a kind that a reader knows ({_known(catalogue)})"
+            raise DataError("; ".join([text, *(one.message for one in told(archives_in(path, catalogue)))]))
+    elif path.exists():
+        _check_regular(path)
+        spec = choose_reader(path, catalogue)
+        if spec is None and (name := _packed_name(path, catalogue)):
+            raise BadImage(path, f"it is packed with gzip and its name does not say so; rename it to {name}")
+        if spec is None and is_archive(path):
+            raise BadImage(path, "it is an archive or a packed file; unpack it and name what was in it")
+        if spec is None:
+            raise BadImage(path, f"no reader knows this kind of file (known: {_known(catalogue)})")
+        items = _scan_files(spec, [path], catalogue)
+        if not items:
+            raise BadImage(path, f"the reader {spec.name!r} found no image in it")
+    else:
+        raise DataError(f"{path}: there is no such file or folder")
+    return items if series is None else _of_series(path, items, series)
+
+
+def _packed_name(file: Path, catalogue: Catalogue) -> str:
+    """The name that a file packed with gzip needs for the reader of what is in it; empty where there is none."""
+    head = _head(file)
+    if head[:2] != b"\x1f\x8b":
+        return ""
+    try:
+        inside = zlib.decompressobj(wbits=31).decompress(head, HEAD)
+    except zlib.error:
+        return ""
+    specs = _specs(catalogue).values()
+    endings = [end for spec in specs if _has_magic(inside, spec) for end in spec.suffixes if end.endswith(".gz")]
+    plain = file.name.removesuffix(".gz")
+    return next((f"{plain.removesuffix(end.removesuffix('.gz'))}{end}" for end in endings), "")
+
+
+def find(reference: ImageRef, catalogue: Catalogue) -> list[Item]:
+    """The images that a reference may mean: of its files alone, where it names them.
+
+    Raises:
+        DataError: See `scan`.
+    """
+    if not reference.files:
+        return scan(reference.path, catalogue, reference.series)
+    items = scan_files(reference.files, catalogue)
+    if not items:
+        raise BadImage(reference.path, "its files are not what they were when they were looked at")
+    return [item for item in items if item.series == reference.series] or items
+
+
+def scan_files(files: Iterable[Path], catalogue: Catalogue, *, series_only: bool = False) -> list[Item]:
+    """Describe the images in these files; those that no reader knows are left out.
+
+    Args:
+        series_only: Leave out what is read by readers of single files, too.
+
+    Raises:
+        DataError: Two readers claim a file.
+        BadImage: A file cannot be opened.
+    """
+    found: dict[str, tuple[AnySpec, list[Path]]] = {}
+    specs = _specs(catalogue)
+    for file in files:
+        _check_regular(file)
+        spec = _claiming(file, specs)
+        if spec is not None and (not series_only or getattr(spec, "series", False)):
+            found.setdefault(spec.name, (spec, []))[1].append(file)
+    items = [item for spec, group in found.values() for item in _scan_group(spec, group, catalogue)]
+    return sorted(items, key=lambda item: (str(item.path), item.series or ""))
+
+
+def archives_in(path: Path, catalogue: Catalogue) -> list[Path]:
+    """The archives and packed files in a folder that no reader claims; none for a file."""
+    files = filter(is_archive, walk(path)) if path.is_dir() else ()
+    return [file for file in files if choose_reader(file, catalogue) is None]
+
+
+def read(source: Path | str | ImageRef, catalogue: Catalogue, series: str | None = None) -> Volume:
+    """Read exactly one image; objects that hold structures of an image are none and are passed over beside one.
+
+    Raises:
+        DataError: There is none, or there are several; the message names them.
+        BadImage: It is damaged, or its geometry must not be trusted.
+    """
+    reference = source if isinstance(source, ImageRef) else ImageRef(Path(source), series)
+    items = find(replace(reference, series=series or reference.series), catalogue)
+    return read_item(only([item for item in items if item.kind == "image"] or items, source), catalogue)
+
+
+def only(items: Sequence[Item], source: object) -> Item:
+    """The one item of a list.
+
+    Raises:
+        DataError: There are several; the message names them.
+    """
+    if len(items) > 1:
+        names = "; ".join(_name(item) for item in items[:10]) + ("; ..." if len(items) > 10 else "")
+        raise DataError(
+            f"{source}: {len(items)} images lie here, name the one that is meant by its series or file: {names}"
+        )
+    return items[0]
+
+
+def read_item(item: Item, catalogue: Catalogue, numbers: bool = False) -> Volume:
+    """Read the voxels of an image that `scan` found.
+
+    What is seen in the voxels alone, such as some that are no finite numbers, joins the problems of the volume's item.
+
+    Args:
+        numbers: Of a picture with a palette what it stores, not the colours.
+
+    Raises:
+        BadImage: It has a problem of severity `error`, is damaged, is larger than the memory that is free, or none of
+            its voxels is a finite number; or numbers are asked for that its reader does not give.
+    """
+    if item.errors:
+        raise BadImage(item.path, "; ".join(problem.message for problem in item.errors))
+    _check_memory(item)
+    chosen = _reader(item.reader, catalogue)
+    try:
+        reader = chosen.build()
+        volume: Volume = _numbers(reader, item) if numbers else reader.read(item)
+    except VoxGraftError:
+        raise
+    except MemoryError:
+        size = "x".join(map(str, item.shape))
+        raise BadImage(item.path, f"its {size} voxels do not fit into this machine's memory") from None
+    except OSError as error:
+        raise BadImage(item.path, f"it cannot be read: {error.strerror or error}") from error
+    except (Exception, SystemExit) as error:  # a plugin may fail in any way
+        raise BrokenPlugin(chosen.plugin, f"reading {item.path}", error) from error
+    if fault := _fault(volume, item):
+        raise PluginError(f"plugin {chosen.plugin!r} reads {item.path} wrongly: {fault}")
+    problem = _not_finite(volume.array)
+    if problem is not None and problem.severity == "error":
+        raise BadImage(item.path, problem.message)
+    own = volume.item or item
+    if problem is not None and problem not in own.problems:
+        own = replace(own, problems=(*own.problems, problem))
+    return volume if volume.item is own else replace(volume, item=own)
+
+
+def _numbers(reader: Any, item: Item) -> Volume:
+    """What a picture with a palette stores."""
+    if not isinstance(reader, PaletteReader):
+        text = f"its voxels are numbers of colours in a palette, which is not read as a mask; {WHAT_TO_DO}"
+        raise BadImage(item.path, text)
+    return reader.numbers(item)
+
+
+def _fault(volume: Volume, item: Item) -> str:
+    """What is wrong with a volume that only its reader can be blamed for."""
+    if not isinstance(volume, Volume):
+        return f"it gave no Volume, but {type(volume).__name__}"
+    if volume.array.dtype.kind not in "biuf":
+        return f"its voxels are {volume.array.dtype}, not numbers"
+    if item.shape and volume.shape != item.shape:
+        return f"it gave {_times(volume.shape)} voxels, and had said {_times(item.shape)}"
+    return ""
+
+
+def _not_finite(array: Array) -> Problem | None:
+    """What to say of voxels that are no finite numbers; the sum of an image tells quickly that there are none."""
+    if array.dtype.kind != "f" or np.isfinite(array.sum(dtype=np.float64)):
+        return None
+    wrong = array.size - int(np.count_nonzero(np.isfinite(array)))
+    if wrong == array.size:
+        return Problem("not-finite", "none of its voxels is a finite number")
+    are = "1 of its voxels is not a finite number" if wrong == 1 else f"{wrong} of its voxels are not finite numbers"
+    return Problem("not-finite", are, "warning") if wrong else None
+
+
+def choose_reader(file: Path, catalogue: Catalogue) -> AnySpec | None:
+    """The reader of a file: the one with the longest fitting suffix, else the one whose magic bytes are in it.
+
+    The magic bytes of files that bear any name (DICOM) come before every suffix: see `ReaderSpec.by_content`.
+
+    Raises:
+        DataError: Two readers claim it with equal right.
+    """
+    return _claiming(file, _specs(catalogue))
+
+
+def _check_regular(file: Path) -> None:
+    """Refuse a pipe, a socket or a device, which a reader would wait for without end.
+
+    Raises:
+        BadImage: It is one.
+    """
+    try:
+        check_regular(file)
+    except OSError as error:
+        if error.errno == errno.EINVAL:  # all else, such as a file that has gone, is its reader's matter
+            raise BadImage(file, f"it cannot be read: {error.strerror or error}") from error
+
+
+def _check_memory(item: Item) -> None:
+    """Refuse an image whose voxels alone are more than there is memory for, before any reader reserves it.
+
+    Raises:
+        BadImage: It is so.
+    """
+    from ..support.memory import free_memory, gigabytes
+
+    size = math.prod(item.shape) * item.channels * np.dtype(item.facts.get("dtype", USUAL)).itemsize
+    if size > SMALL and size > (free := free_memory()):
+        voxels = _times((*item.shape, item.channels) if item.channels > 1 else item.shape)
+        reason = f"its {voxels} voxels take {gigabytes(size)} of memory, and {gigabytes(free)} are free"
+        raise BadImage(item.path, reason)
+
+
+def _specs(catalogue: Catalogue) -> dict[str, Any]:
+    return {spec.name: spec for _, spec in catalogue.of("reader")}
+
+
+def _claiming(file: Path, specs: dict[str, Any]) -> AnySpec | None:
+    """See `choose_reader`."""
+    name = file.name.lower()
+    fits = {spec.name: max((len(s) for s in spec.suffixes if name.endswith(s)), default=0) for spec in specs.values()}
+    longest = max(fits.values(), default=0)
+    claims = [one for one, length in fits.items() if length == longest] if longest else []
+    if len(claims) != 1 or not specs[claims[0]].by_content:
+        head = _head(file)
+        sure = [one for one, spec in specs.items() if spec.by_content and _has_magic(head, spec)]
+        claims = sure or [one for one in claims or specs if _has_magic(head, specs[one])] or claims
+    if len(claims) > 1:
+        raise DataError(f"{file}: the readers {' and '.join(map(repr, claims))} both claim this file; leave one out")
+    return specs[claims[0]] if claims else None
+
+
+def _scan_folder(folder: Path, catalogue: Catalogue) -> list[Item]:
+    items = scan_files(walk(folder), catalogue)
+    specs: list[Any] = [spec for _, spec in catalogue.of("reader")]
+    pictures = {spec.name for spec in specs if spec.illustrates}
+    scans = [item for item in items if item.reader not in pictures]
+    return scans or items
+
+
+def _scan_group(spec: AnySpec, files: list[Path], catalogue: Catalogue) -> Iterator[Item]:
+    if getattr(spec, "series", False):
+        yield from _scan_files(spec, files, catalogue)
+    else:
+        for file in files:
+            yield from _scan_files(spec, [file], catalogue)
+
+
+def _scan_files(spec: AnySpec, files: list[Path], catalogue: Catalogue) -> list[Item]:
+    chosen = _reader(spec.name, catalogue)
+    try:
+        return list(chosen.build().scan(files))
+    except VoxGraftError:
+        raise
+    except OSError as error:
+        raise BadImage(files[0], f"it cannot be read: {error.strerror or error}") from error
+    except (Exception, SystemExit) as error:  # a plugin may fail in any way
+        raise BrokenPlugin(chosen.plugin, f"looking at {files[0]}", error) from error
+
+
+def as_in_training(options: Mapping[str, Mapping[str, Any]], catalogue: Catalogue) -> Catalogue:
+    """The catalogue whose readers have the options that a model's training data were read with.
+
+    Args:
+        options: Of readers by their names, as a plan keeps them.
+
+    Raises:
+        ModelError: A reader is not installed here, or does not know an option.
+    """
+    from pydantic import ValidationError
+
+    for name, given in options.items():
+        try:
+            choose(catalogue, "reader", {"use": name, **given})
+        except ValueError as error:
+            reason = error.errors()[0]["msg"] if isinstance(error, ValidationError) else str(error)
+            raise ModelError(
+                f"the model was trained on scans that the reader {name!r} read with options of its own, "
+                f"which it does not take here: {reason}"
+            ) from None
+    return catalogue.with_options("reader", options)
+
+
+def _reader(name: str, catalogue: Catalogue) -> Selected[Any]:
+    catalogue.get("reader", name)  # two plugins that offer it are an error of the engine's own kind
+    return choose(catalogue, "reader", {"use": name})
+
+
+def walk(folder: Path) -> Iterator[Path]:
+    """Every file below a folder in the order of names, without hidden ones; links may not lead round in circles.
+
+    A link whose file is not there counts as a file that cannot be read, not as none: it may be a slice of a scan.
+    """
+    seen: set[tuple[int, int]] = set()
+    for root, folders, files in os.walk(folder, followlinks=True):
+        status = os.stat(root)  # noqa: PTH116 - a string from os.walk; a Path for each folder of a big tree is slow
+        if (status.st_dev, status.st_ino) in seen:
+            folders.clear()
+            continue
+        seen.add((status.st_dev, status.st_ino))
+        folders[:] = sorted(name for name in folders if not name.startswith((".", "__MACOSX")))
+        for name in sorted(files):
+            file = Path(root, name)
+            if not name.startswith(".") and (file.is_file() or (file.is_symlink() and not file.exists())):
+                yield file
+
+
+def _head(file: Path) -> bytes:
+    try:
+        check_regular(file)
+        with file.open("rb") as stream:
+            return stream.read(HEAD)
+    except OSError:
+        return b""
+
+
+def _has_magic(head: bytes, spec: Any) -> bool:
+    return any(head[offset : offset + len(magic)] == magic for offset, magic in spec.magic)
+
+
+def _of_series(path: Path, items: list[Item], series: str) -> list[Item]:
+    wanted = composed(series)
+    by_uid = [item for item in items if composed(item.series or "") == wanted]
+    found = by_uid or [item for item in items if composed(item.description or "") == wanted]
+    if not found:
+        names = "; ".join(_name(item) for item in items[:10]) + ("; ..." if len(items) > 10 else "")
+        raise DataError(f"{path}: there is no series {series!r} here; found: {names}")
+    return found
+
+
+def _name(item: Item) -> str:
+    if item.series is None:
+        return str(item.path)
+    return f"{item.series} ({item.description})" if item.description else item.series
+
+
+def _known(catalogue: Catalogue) -> str:
+    return ", ".join(sorted({spec.name for _, spec in catalogue.of("reader")})) or "none"

@@ -1,0 +1,123 @@
+"""The structures of a mask: names, values, coded terms, and regions made of several of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from ..errors import DataError
+
+Source = int | str
+"""What a structure is called in masks: a value of a label map, or the name of a segment or contour."""
+
+
+MOST_REGIONS = 23
+"""Regions of one network, at most: a voxel's regions are bits of one number that float32 holds exactly."""
+
+
+@dataclass(frozen=True, slots=True)
+class Label:
+    """A structure: the value it has in masks, its name, and its coded term where one is known.
+
+    Attributes:
+        code: (value, scheme, meaning), such as ("10200004", "SCT", "Liver").
+        sources: The values and names in masks that make this structure, where they are not its own.
+    """
+
+    value: int
+    name: str
+    code: tuple[str, str, str] | None = None
+    sources: tuple[Source, ...] = ()
+
+    @property
+    def made_of(self) -> tuple[Source, ...]:
+        """The values and names in masks that make this structure."""
+        return self.sources or (self.value, self.name)
+
+
+@dataclass(frozen=True, slots=True)
+class Region:
+    """What one sigmoid output of a network finds: the union of structures.
+
+    Attributes:
+        members: The values of the structures.
+    """
+
+    name: str
+    members: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Labels:
+    """The structures of a data set, and how masks are read as such; 0 is background and has no entry.
+
+    Attributes:
+        others: What becomes of values and names in masks that no structure is made of.
+        ignore: The values and names in masks that mark voxels which count neither in training nor in scores.
+        overlap: What becomes of voxels in two structures: an error, the higher value wins, or both are kept.
+        regions: Where they are given, the network finds these, each by itself; structures may then overlap.
+        paint: The value with which each region is painted over those before it, to make one label map of them; empty
+            where predictions keep a channel for each region.
+        bounded: Cases may have a file that says where they count; voxels elsewhere are ignored as well.
+        by_option: They were given by the option --labels of a command, not in a workflow; messages say so.
+    """
+
+    items: tuple[Label, ...] = ()
+    others: Literal["error", "background", "ignore"] = "error"
+    ignore: tuple[Source, ...] = ()
+    overlap: Literal["error", "higher", "keep"] = "error"
+    regions: tuple[Region, ...] = ()
+    paint: tuple[int, ...] = ()
+    bounded: bool = False
+    by_option: bool = field(default=False, compare=False)
+
+    @classmethod
+    def of(cls, names: dict[str, int]) -> Labels:
+        """From names and values; background, if it is named, is left out.
+
+        Raises:
+            DataError: A value stands twice or is not a whole number from 1 to 65535, or a label is called `mean`.
+        """
+        found = [Label(value, name) for name, value in names.items() if value != 0]
+        for label in found:
+            if label.name == "mean":
+                raise DataError("a label is called 'mean', the name that scores give to their average; rename it")
+            if not 0 < label.value <= 65535:
+                raise DataError(f"label {label.name!r} has the value {label.value}; values go from 1 to 65535")
+        if len({label.value for label in found}) != len(found):
+            raise DataError(f"two labels have one value: {names}")
+        return cls(tuple(sorted(found, key=lambda label: label.value)))
+
+    @classmethod
+    def from_document(cls, document: Iterable[dict[str, Any]]) -> Labels:
+        return cls(
+            tuple(
+                Label(int(row["value"]), str(row["name"]), tuple(row["code"]) if row.get("code") else None)
+                for row in document
+            )
+        )
+
+    def document(self) -> list[dict[str, Any]]:
+        """Plain values, as `labels.json` holds them."""
+        return [
+            {"value": label.value, "name": label.name, **({"code": list(label.code)} if label.code else {})}
+            for label in self.items
+        ]
+
+    @property
+    def values(self) -> tuple[int, ...]:
+        return tuple(label.value for label in self.items)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(label.name for label in self.items)
+
+    @property
+    def ignored(self) -> int | None:
+        """The value of voxels that count nowhere, in masks as `voxgraft.labels.masks.read_mask` gives them."""
+        if not (self.ignore or self.bounded) and self.others != "ignore":
+            return None
+        if max(self.values, default=0) < 255:
+            return 255
+        return next(value for value in range(65535, 0, -1) if value not in self.values)

@@ -1,0 +1,91 @@
+"""From a volume to a file: which writer answers to a file name, and what a writer may be asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..components.choice import choose
+from ..errors import BrokenPlugin, DataError, UsageError, VoxGraftError
+from ..support.files import atomic_write
+from .formats import ReadsImages, Writer
+
+if TYPE_CHECKING:
+    from ..components.catalogue import Catalogue
+    from ..components.component import AnySpec
+    from .structures import Labels
+    from .volume import Volume
+
+
+def write(
+    volume: Volume,
+    target: Path,
+    catalogue: Catalogue,
+    labels: Labels | None = None,
+    facts: Mapping[str, str] | None = None,
+    *,
+    writer: str | None = None,
+) -> None:
+    """Write one file, whole or not at all.
+
+    Args:
+        labels: The structures of a mask, None for an image.
+        facts: What is known of the maker of a mask: `model`, `version`, `hash`, `software`.
+        writer: The name of the writer; by default the target's suffix decides.
+
+    Raises:
+        UsageError: No writer answers to the target's suffix.
+        DataError: The volume cannot be written in this format, or the disk refuses it.
+    """
+    spec: Any = catalogue.get("writer", writer or choose_writer(target, catalogue).name)
+    if labels is not None and not spec.labels:
+        raise DataError(f"{target}: the writer {spec.name!r} writes images, not masks")
+    if spec.needs != "any" and (volume.item is None or volume.item.reader != spec.needs):
+        raise DataError(f"{target}: the writer {spec.name!r} needs a scan that was read by the reader {spec.needs!r}")
+    if volume.dims not in spec.dims:
+        raise DataError(f"{target}: the writer {spec.name!r} does not write images of {volume.dims} axes")
+    chosen = choose(catalogue, "writer", {"use": spec.name})
+    try:
+        made: Writer = chosen.build()
+        if isinstance(made, ReadsImages):
+            made.use_readers(catalogue)
+        with atomic_write(target) as beside:
+            _write(made, volume, beside, target, labels, facts or {})
+    except VoxGraftError:
+        raise
+    except OSError as error:
+        raise DataError(f"{target}: cannot be written: {error.strerror or error}") from error
+    except (Exception, SystemExit) as error:  # a plugin may fail in any way
+        raise BrokenPlugin(chosen.plugin, f"writing {target}", error) from error
+
+
+def _write(
+    made: Writer, volume: Volume, beside: Path, target: Path, labels: Labels | None, facts: Mapping[str, str]
+) -> None:
+    """Let a writer write the file that takes its name once it is complete; messages name the file that was meant."""
+    try:
+        made.write(volume, beside, labels=labels, facts=facts)
+    except VoxGraftError as error:
+        error.args = tuple(str(part).replace(str(beside), str(target)) for part in error.args)
+        raise
+
+
+def choose_writer(target: Path, catalogue: Catalogue) -> AnySpec:
+    """The writer that answers to a file name: the one with the longest fitting suffix.
+
+    Raises:
+        UsageError: There is none, or several answer with equal right; the message lists them.
+    """
+    name = target.name.lower()
+    specs: dict[str, Any] = {spec.name: spec for _, spec in catalogue.of("writer")}
+    fits = {spec.name: max((len(s) for s in spec.suffixes if name.endswith(s)), default=0) for spec in specs.values()}
+    longest = max(fits.values(), default=0)
+    found = [one for one, length in fits.items() if length == longest]
+    if not longest:
+        offers = "; ".join(f"{spec.name}: {', '.join(spec.suffixes)}" for spec in specs.values()) or "none"
+        raise UsageError(f"{target}: no writer answers to this file name; the writers are {offers}")
+    if len(found) > 1:
+        raise UsageError(f"{target}: the writers {' and '.join(map(repr, found))} both answer to this file name")
+    answer: AnySpec = specs[found[0]]
+    return answer

@@ -1,0 +1,161 @@
+"""From a network image to what is found in it, on a grid of its own: in slabs where memory is short, or by slices."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ..errors import ModelError
+from ..networks.network import SegmentationNetwork
+from ..preprocessing.encoding import coded_type, regridded
+from ..preprocessing.plan import Plan
+from ..support.memory import free_memory
+from .decide import Tally, decided, shares
+from .interpolation import Interpolation, resize_rest
+from .sliding import logits_by_slab
+
+See = Callable[[tuple[slice, ...], NDArray[np.float32]], None]
+"""Is shown where a part of the scan lies, and the probabilities of the network's outputs there: (output, *part)."""
+
+NOT_FINITE = (
+    "the network's output is not finite: the scan holds values far from those of training, or the model is damaged; no "
+    "mask is made of it"
+)
+
+SHARE_OF_MEMORY = 0.25
+"""Of the memory that is free, what the logits of one slab may take."""
+
+
+def segment_array(
+    network: SegmentationNetwork,
+    image: Tensor,
+    shape: tuple[int, ...],
+    plan: Plan,
+    *,
+    overlap: float = 0.5,
+    mirror: Sequence[int] = (),
+    batch: int = 1,
+    device: torch.device | None = None,
+    progress: Callable[[float], None] | None = None,
+    see: See | None = None,
+) -> tuple[NDArray[Any], list[float]]:
+    """What is found in a network image, on a grid of another number of voxels over the same extent.
+
+    Memory: the network image and the result, and the logits of one slab of rows; where those are too many for the
+    machine, the slab is done in columns.
+
+    Args:
+        image: float32 (channel, *spatial), axes in RAS order, at the plan's spacing.
+        shape: Voxels of the result.
+        mirror: The network's axes along which windows are mirrored, and the logits of all copies averaged.
+
+    Returns:
+        Class indices or bits (*shape), see `voxgraft.preprocessing.encoding`; and for each output of the network the
+        mean probability where it won, or where the region is (0 where that is nowhere).
+
+    Raises:
+        ModelError: The network's output is not finite.
+    """
+    options: dict[str, Any] = {
+        "overlap": overlap,
+        "mirror": mirror,
+        "batch": batch,
+        "device": device,
+        "progress": progress,
+    }
+    if plan.dims != plan.image_dims:
+        return _by_slice(network, image, shape, plan, options, see)
+    result = np.zeros(shape, coded_type(plan))
+    tally = Tally(plan.classes)
+    for columns in _columns(tuple(image.shape[1:]), plan):
+        _fill(result, tally, network, image, plan, columns, options, see)
+    return result, tally.means()
+
+
+def _fill(
+    result: NDArray[Any],
+    tally: Tally,
+    network: SegmentationNetwork,
+    image: Tensor,
+    plan: Plan,
+    columns: tuple[int, int],
+    options: dict[str, Any],
+    see: See | None,
+) -> None:
+    """Resample each slab of logits to the result's grid and keep what was found; two slabs share a row."""
+    source = tuple(int(n) for n in image.shape[1:])
+    reach = (max(0, columns[0] - 2), min(source[1], columns[1] + 2))
+    rows = Interpolation(source[0], result.shape[0])
+    cols = Interpolation(source[1], result.shape[1])
+    first_col, last_col = cols.targets(columns[0], columns[1], source[1])
+    held: Tensor | None = None
+    for start, slab in logits_by_slab(network, image, plan.patch, columns=reach, **options):
+        held = slab if held is None else torch.cat([held, slab], 1)
+        if not bool(torch.isfinite(slab).all()):
+            raise ModelError(NOT_FINITE)
+        begin = start + slab.shape[1] - held.shape[1]
+        end = start + slab.shape[1]
+        low, high = rows.targets(begin, end, source[0])
+        if low < high:
+            logits = rows.take(held, 1, low, high, begin)
+            logits = cols.take(logits, 2, first_col, last_col, reach[0])
+            logits = resize_rest(logits, result.shape[2:])
+            if see is not None:
+                rest = (slice(0, n) for n in result.shape[2:])
+                see((slice(low, high), slice(first_col, last_col), *rest), shares(logits, plan))
+            result[low:high, first_col:last_col] = decided(logits, plan, tally).cpu().numpy()
+        held = held[:, -1:]
+
+
+def _by_slice(
+    network: SegmentationNetwork,
+    image: Tensor,
+    shape: tuple[int, ...],
+    plan: Plan,
+    options: dict[str, Any],
+    see: See | None,
+) -> tuple[NDArray[Any], list[float]]:
+    """A 2D network on a volume: each slice by itself, resampled in its plane, then along the slices' axis."""
+    axis = plan.slice_axis
+    flat = tuple(n for a, n in enumerate(shape) if a != axis)
+    tally = Tally(plan.classes)
+    slices = []
+    for index in range(image.shape[1 + axis]):
+        part = np.zeros(flat, coded_type(plan))
+        one = image.select(1 + axis, index)
+        watching = _in_slice(see, axis, index) if see and image.shape[1 + axis] == shape[axis] else None
+        _fill(part, tally, network, one, plan, (0, int(one.shape[2])), {**options, "progress": None}, watching)
+        slices.append(part)
+        progress = options["progress"]
+        if callable(progress):
+            progress((index + 1) / image.shape[1 + axis])
+    return regridded(np.stack(slices, axis), shape, plan), tally.means()
+
+
+def _in_slice(see: See, axis: int, index: int) -> See:
+    """Shows the probabilities of one slice as a part of the volume."""
+
+    def show(part: tuple[slice, ...], found: NDArray[np.float32]) -> None:
+        see((*part[:axis], slice(index, index + 1), *part[axis:]), np.expand_dims(found, 1 + axis))
+
+    return show
+
+
+def _columns(source: tuple[int, ...], plan: Plan) -> Iterator[tuple[int, int]]:
+    """Parts of the second axis whose slab of logits fits into memory, each sharing its last position with the next."""
+    rows = min(source[0], plan.patch[0]) * 3
+    column = 4.0 * plan.classes * rows * float(np.prod(source[2:]))
+    fits = int(free_memory() * SHARE_OF_MEMORY / column)
+    width = max(min(plan.patch[1], source[1]), fits)
+    start = 0
+    while True:
+        end = min(source[1], start + width)
+        yield start, end
+        if end == source[1]:
+            return
+        start = end - 1

@@ -1,0 +1,162 @@
+"""Several networks as one model: the probabilities that each gives a voxel, averaged, decide.
+
+Every network sees a scan through its own plan (spacing, normalisation), since each was planned for from its own
+training cases; so the average is taken on the scan's own grid. Time is that of one network times their number. Memory
+is that of all weights, of one network's pass, and one number for each output and voxel of the scan, whatever the number
+of networks; where that is too much, it lies in a file.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from typing import Any, Unpack
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors.torch import load_file
+from torch import Tensor
+
+from ..components.catalogue import Catalogue
+from ..errors import ModelError
+from ..imaging.orientation import reoriented
+from ..imaging.volume import Volume
+from ..networks.network import SegmentationNetwork
+from ..packages.package import Package
+from ..preprocessing.encoding import coded_type
+from ..preprocessing.plan import Plan
+from ..support.memory import free_memory
+from .array import SHARE_OF_MEMORY, See
+from .decide import Tally
+from .interpolation import Interpolation
+from .predictor import Applied, How, Prediction, Predictor, check_scan
+from .recipe import network_of
+
+AT_A_TIME = 16
+"""Rows of a scan that are decided together."""
+
+
+def predictor_of(package: Package, catalogue: Catalogue, **how: Unpack[How]) -> Predictor | Ensemble:
+    """What applies a package: one network, or several as one.
+
+    Raises:
+        ModelError: See `Predictor`.
+    """
+    return Ensemble(package, catalogue, **how) if package.members else Predictor(package, catalogue, **how)
+
+
+class Ensemble(Applied):
+    """The networks of a package as one model; takes the place of a `Predictor`.
+
+    Raises:
+        ModelError: The weights do not fit the networks that the package describes, or a plugin it needs is missing.
+    """
+
+    def __init__(self, package: Package, catalogue: Catalogue, **how: Unpack[How]) -> None:
+        super().__init__(package, catalogue, **how)
+        self.networks = [network_of(self.model, plan) for plan in package.members]
+        try:
+            tensors = load_file(package.weights)
+            for number, network in enumerate(self.networks):
+                network.load_state_dict(_own(tensors, number))
+                network.to(self.device).eval()
+        except Exception as error:
+            raise ModelError(f"{package.folder}: the weights do not fit the networks it describes") from error
+
+    def predict(
+        self,
+        volume: Volume,
+        progress: Callable[[float], None] | None = None,
+        missing: Sequence[int] = (),
+        see: See | None = None,
+    ) -> Prediction:
+        """Labels in the scan's own grid; see `Predictor.predict`.
+
+        Raises:
+            BadImage: The scan does not fit the model.
+        """
+        start = time.monotonic()
+        check_scan(volume, self.plan, missing)
+        image, orientation = reoriented(volume)
+        with tempfile.TemporaryDirectory(prefix="voxgraft-") as scratch:
+            means = _room((self.plan.classes, *image.shape), scratch)
+            for number, (network, plan) in enumerate(zip(self.networks, self.package.members, strict=True)):
+                shown = None if progress is None else _part(progress, number, len(self.networks))
+                self._add(means, network, plan, image, missing, shown)
+            found, confidence = self._decide(means, see)
+            del means
+        return self._told(volume, orientation, found, confidence, start)
+
+    def _add(
+        self,
+        means: NDArray[np.float32],
+        network: SegmentationNetwork,
+        plan: Plan,
+        image: Volume,
+        missing: Sequence[int],
+        progress: Callable[[float], None] | None,
+    ) -> None:
+        """Add one network's share of the mean probabilities (output, *spatial), axes in RAS order."""
+        seen = self._seen(image, plan, missing)
+        share = 1.0 / len(self.networks)
+        shape = list(image.shape)
+        sliced = plan.dims != plan.image_dims
+        if sliced:  # slices are seen where the network sees them; probabilities are resampled along their axis below
+            shape[plan.slice_axis] = seen.shape[1 + plan.slice_axis]
+        here = means if tuple(shape) == image.shape else np.zeros((plan.classes, *shape), np.float32)
+
+        def add(part: tuple[slice, ...], found: NDArray[np.float32]) -> None:
+            here[(slice(None), *part)] += share * found
+
+        self._segmented(network, seen, tuple(shape), plan, progress, add)
+        if here is not means:
+            axis = 1 + plan.slice_axis
+            along = Interpolation(here.shape[axis], means.shape[axis])
+            means += along.take(torch.from_numpy(here), axis, 0, means.shape[axis], 0).numpy()
+
+    def _decide(self, means: NDArray[np.float32], see: See | None) -> tuple[NDArray[Any], list[float]]:
+        """What the mean probabilities say, some rows at a time; and the mean of them where each output won."""
+        plan = self.plan
+        shape: tuple[int, ...] = means.shape[1:]
+        found: NDArray[Any] = np.zeros(shape, coded_type(plan))
+        tally = Tally(plan.classes)
+        for start in range(0, shape[0], AT_A_TIME):
+            rows = slice(start, min(shape[0], start + AT_A_TIME))
+            part = np.ascontiguousarray(means[:, rows])
+            if see is not None:
+                see((rows, *(slice(0, n) for n in shape[1:])), part)
+            found[rows] = _decided(torch.from_numpy(part), plan, tally).numpy()
+        return found, tally.means()
+
+
+def _own(tensors: dict[str, Tensor], number: int) -> dict[str, Tensor]:
+    prefix = f"{number}."
+    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
+
+
+def _decided(probabilities: Tensor, plan: Plan, tally: Tally) -> Tensor:
+    """The most probable class of each voxel, or a bit for each region that is more likely there than not."""
+    if not plan.regions:
+        best, classes = probabilities.max(0)
+        tally.add(classes, best)
+        return classes.short()
+    bits = torch.zeros(probabilities.shape[1:], dtype=torch.int32)
+    for index, one in enumerate(probabilities):
+        inside = one > 0.5
+        bits |= inside.int() << index
+        tally.add_region(index, one, inside)
+    return bits
+
+
+def _room(shape: tuple[int, ...], scratch: str) -> NDArray[np.float32]:
+    """Zeros, in a file where memory is short."""
+    if 4 * np.prod(shape, dtype=np.float64) <= SHARE_OF_MEMORY * free_memory():
+        return np.zeros(shape, np.float32)
+    return np.memmap(f"{scratch}/means.npy", np.float32, "w+", shape=shape)
+
+
+def _part(progress: Callable[[float], None], number: int, of: int) -> Callable[[float], None]:
+    """Shows the progress of one network as a part of the whole."""
+    return lambda share: progress((number + share) / of)

@@ -1,0 +1,199 @@
+"""From a scan to labels in the scan's own grid, with the preprocessing that the package carries."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, TypedDict, Unpack
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors.torch import load_file
+from torch import Tensor
+
+from ..components.catalogue import Catalogue
+from ..errors import BadImage, ModelError
+from ..imaging.orientation import Orientation, reoriented
+from ..imaging.volume import Volume
+from ..networks.network import SegmentationNetwork
+from ..packages.package import Package
+from ..preprocessing.modality import Modality
+from ..preprocessing.plan import Plan
+from ..preprocessing.prepare import network_image
+from .array import See, segment_array
+from .decide import mask_of
+from .device import choose_device
+from .recipe import network_of, recipe_of
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What was found in a scan.
+
+    Attributes:
+        labels: The values the package's labels name, in the scan's own grid; `labels.item` is the scan's. Of regions
+            that nothing is painted with: 0 and 1 (region, i, j[, k]), in the order of the package's labels.
+        confidence: For each structure found, the mean probability of it inside it (0 to 1).
+        seconds: Of computing, without reading and writing.
+    """
+
+    labels: Volume
+    confidence: dict[str, float]
+    seconds: float
+
+
+class How(TypedDict, total=False):
+    """How a package is to be applied.
+
+    Attributes:
+        device: `auto`, which is the default, `cpu`, `cuda` or `cuda:1`.
+        overlap, mirror: By default what the package's workflow says. Windows are mirrored along those axes only along
+            which training mirrored.
+    """
+
+    device: str
+    overlap: float | None
+    mirror: bool | None
+
+
+UNMIRRORED = "the model was trained on images that were mirrored along no axis, so none is mirrored here"
+"""Said where mirroring was asked for: a network that has never seen mirrored images mistakes left and right in them."""
+
+
+class Applied:
+    """What applies a package to scans, whatever the number of its networks.
+
+    Attributes:
+        notes: What a user should know of how the model is applied here.
+
+    Raises:
+        ModelError: A plugin that the package needs is missing.
+    """
+
+    def __init__(self, package: Package, catalogue: Catalogue, **how: Unpack[How]) -> None:
+        recipe = recipe_of(package, catalogue)
+        overlap, mirror = how.get("overlap"), how.get("mirror")
+        self.package, self.plan = package, package.plan
+        self.overlap = recipe.inference.overlap if overlap is None else overlap
+        self.mirror = recipe.inference.mirror if mirror is None else mirror
+        plans = package.members or (package.plan,)
+        self.notes = (UNMIRRORED,) if self.mirror and not any(plan.mirrored for plan in plans) else ()
+        self.batch = recipe.inference.batch
+        self.device = choose_device(how.get("device", "auto"))
+        self.modality: Modality = recipe.modality.build()
+        self.model = recipe.model
+
+    def _seen(self, image: Volume, plan: Plan, missing: Sequence[int]) -> Tensor:
+        """What a network sees of a scan whose axes are in RAS order: float32 (channel, *spatial)."""
+        array = image.array.reshape(image.channels, *image.shape)
+        return torch.from_numpy(np.ascontiguousarray(network_image(array, image.spacing, plan, self.modality, missing)))
+
+    def _segmented(
+        self,
+        network: SegmentationNetwork,
+        seen: Tensor,
+        shape: tuple[int, ...],
+        plan: Plan,
+        progress: Callable[[float], None] | None,
+        see: See | None,
+    ) -> tuple[NDArray[Any], list[float]]:
+        """What one network finds; see `segment_array`."""
+        return segment_array(
+            network,
+            seen,
+            shape,
+            plan,
+            overlap=self.overlap,
+            mirror=plan.mirrored if self.mirror else (),
+            batch=self.batch,
+            device=self.device,
+            progress=progress,
+            see=see,
+        )
+
+    def _told(
+        self, volume: Volume, orientation: Orientation, found: NDArray[Any], confidence: Sequence[float], start: float
+    ) -> Prediction:
+        """What was found, in the scan's own grid.
+
+        Args:
+            found: Class indices or bits, axes in RAS order.
+            confidence: The mean probability of each output of the network where it won.
+            start: When computing began, by the monotonic clock.
+        """
+        labels = np.ascontiguousarray(orientation.undo(mask_of(found, self.plan)))
+        first = 0 if self.plan.regions else 1
+        means = zip(output_names(self.package), confidence[first:], strict=True)
+        known = {name: round(mean, 4) for name, mean in means if mean > 0}
+        result = Volume(labels, volume.affine, dims=volume.dims, item=volume.item)
+        return Prediction(result, known, time.monotonic() - start)
+
+
+class Predictor(Applied):
+    """A trained model of one network, ready for scans.
+
+    Raises:
+        ModelError: The weights do not fit the network that the package describes; see `Applied` too.
+    """
+
+    def __init__(self, package: Package, catalogue: Catalogue, **how: Unpack[How]) -> None:
+        super().__init__(package, catalogue, **how)
+        self.network = network_of(self.model, package.plan)
+        try:
+            self.network.load_state_dict(load_file(package.weights))
+        except Exception as error:
+            raise ModelError(f"{package.folder}: the weights do not fit the network it describes") from error
+        self.network.to(self.device).eval()
+
+    def predict(
+        self,
+        volume: Volume,
+        progress: Callable[[float], None] | None = None,
+        missing: Sequence[int] = (),
+        see: See | None = None,
+    ) -> Prediction:
+        """Labels in the scan's own grid.
+
+        Args:
+            volume: One scan, (channel, i, j[, k]) or (i, j[, k]), in any orientation and spacing.
+            missing: The optional channels that the scan lacks; what `volume` holds in their place is not looked at.
+            see: Is shown the probabilities, a part of the scan at a time, each voxel once, in RAS order of axes. A 2D
+                network on slices that had to be resampled shows nothing: its masks are resampled, not probabilities.
+
+        Raises:
+            BadImage: It has another number of channels or axes than the model was trained on, or lacks a channel that
+                the model cannot do without.
+        """
+        start = time.monotonic()
+        check_scan(volume, self.plan, missing)
+        image, orientation = reoriented(volume)
+        seen = self._seen(image, self.plan, missing)
+        found, confidence = self._segmented(self.network, seen, image.shape, self.plan, progress, see)
+        return self._told(volume, orientation, found, confidence, start)
+
+
+def output_names(package: Package) -> list[str]:
+    """The structure of each output, background left out; a region that is painted has its colour's name."""
+    called = {label.value: label.name for label in package.labels.items}
+    return [called.get(value, name) for value, name in package.plan.labels]
+
+
+def check_scan(volume: Volume, plan: Plan, missing: Sequence[int]) -> None:
+    """Refuse a scan that the model is not for.
+
+    Raises:
+        BadImage: It has another number of channels or axes, or lacks a channel that the model cannot do without.
+    """
+    name = volume.item.path.name if volume.item else "the scan"
+    if volume.dims != plan.image_dims:
+        raise BadImage(name, f"has {volume.dims} axes; the model was trained on images of {plan.image_dims}")
+    if volume.channels != len(plan.channels):
+        wanted = ", ".join(plan.channels)
+        raise BadImage(name, f"has {volume.channels} channels; the model needs {len(plan.channels)}: {wanted}")
+    if min(volume.shape) < 1 or not np.isfinite(volume.spacing).all():
+        raise BadImage(name, "has no voxels")
+    for place in missing:
+        if plan.channels[place] not in plan.optional:
+            raise BadImage(name, f"lacks the channel {plan.channels[place]}, which the model cannot do without")

@@ -1,0 +1,201 @@
+"""Sliding-window inference with Gaussian blending; memory is bounded by a slab of the image, not by its length.
+
+Windows lie on a regular grid, so the sum of their weights is a product of one sum for each axis: no map of weights is
+kept. They are visited along the first axis; as soon as no later window reaches a row, its logits are final and leave
+the buffer. What the caller does with them (argmax, resampling) is done slab by slab.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from itertools import product
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ..support.torch_dims import CHANNELS_LAST
+
+
+def sliding_window(
+    network: nn.Module | Callable[[Tensor], Tensor],
+    image: Tensor,
+    roi: Sequence[int],
+    *,
+    overlap: float = 0.5,
+    batch: int = 1,
+    mirror: bool | Sequence[int] = False,
+    device: torch.device | str | None = None,
+    result: Literal["labels", "logits"] = "labels",
+    progress: Callable[[float], None] | None = None,
+) -> Tensor:
+    """Apply a network to an image of any size.
+
+    Args:
+        network: Gives logits (batch, class, *roi) from (batch, channel, *roi), or an object with `.logits`.
+        image: (channel, *spatial).
+        roi: Voxels of a window along each axis.
+        overlap: The share by which neighbouring windows overlap, 0 to less than 1.
+        batch: Windows in one pass.
+        mirror: Average the logits over the copies of each window that are mirrored along all axes, or along these.
+        device: Where the network is; by default where its first parameter is.
+        progress: Called with the share that is done.
+
+    Returns:
+        Class indices (*spatial) of the smallest fitting integer type, or float32 logits (class, *spatial).
+
+    Raises:
+        ValueError: The number of axes of `roi` is not that of the image, or the overlap is out of range.
+    """
+    parts = []
+    for _, logits in logits_by_slab(
+        network, image, roi, overlap=overlap, batch=batch, mirror=mirror, device=device, progress=progress
+    ):
+        if result == "logits":
+            parts.append(logits.cpu())
+        else:
+            classes = logits.argmax(0)
+            parts.append(classes.to(torch.uint8 if logits.shape[0] <= 256 else torch.int32).cpu())
+    return torch.cat(parts, 1 if result == "logits" else 0)
+
+
+@torch.inference_mode()
+def logits_by_slab(
+    network: nn.Module | Callable[[Tensor], Tensor],
+    image: Tensor,
+    roi: Sequence[int],
+    *,
+    overlap: float = 0.5,
+    batch: int = 1,
+    mirror: bool | Sequence[int] = False,
+    device: torch.device | str | None = None,
+    columns: tuple[int, int] | None = None,
+    progress: Callable[[float], None] | None = None,
+) -> Iterator[tuple[int, Tensor]]:
+    """The blended logits of consecutive slabs along the first axis, as (first row, (class, rows, *rest)).
+
+    Args:
+        columns: Only these positions of the second axis; the values are those of the whole image. For images whose
+            slabs are too large for memory.
+    """
+    dims = image.ndim - 1
+    if len(roi) != dims or not 0 <= overlap < 1:
+        raise ValueError(f"roi {tuple(roi)} and overlap {overlap} do not fit an image of {dims} axes")
+    where = _device(network, device)
+    shape = tuple(int(n) for n in image.shape[1:])
+    padded, offset = _padded(image, roi)
+    size = tuple(int(n) for n in padded.shape[1:])
+    starts = [_starts(n, r, overlap) for n, r in zip(size, roi, strict=True)]
+    tapers = [gaussian(r) for r in roi]
+    sums = [_sums(n, s, t) for n, s, t in zip(size, starts, tapers, strict=True)]
+    low, high = columns if columns is not None else (0, shape[1])
+    low, high = low + offset[1], high + offset[1]
+    rest = list(starts[1:])
+    rest[0] = [s for s in starts[1] if s < high and s + roi[1] > low]
+    weight = _outer([t.to(where) for t in tapers])
+    norm = _outer([s.to(where) for s in [sums[1][low:high], *sums[2:]]])
+    buffer: Tensor | None = None
+    done = 0
+    total = len(starts[0]) * int(np.prod([len(s) for s in rest]))
+    seen = 0
+    for index, top in enumerate(starts[0]):
+        corners = [(top, *others) for others in product(*rest)]
+        for group in (corners[i : i + batch] for i in range(0, len(corners), batch)):
+            windows = torch.stack([padded[(slice(None), *_window(c, roi))] for c in group]).to(where)
+            logits = _forward(network, windows, mirror) * weight
+            if buffer is None:
+                buffer = logits.new_zeros((logits.shape[1], roi[0], high - low, *size[2:]), dtype=torch.float32)
+            for corner, part in zip(group, logits, strict=True):
+                _add(buffer, part, corner, roi, top, low, high)
+            seen += len(group)
+            if progress is not None:
+                progress(seen / total)
+        assert buffer is not None
+        following = starts[0][index + 1] if index + 1 < len(starts[0]) else size[0]
+        ready = following - top
+        slab = buffer[:, :ready] / (sums[0][top:following].to(where).reshape(-1, *[1] * (dims - 1)) * norm)
+        buffer = torch.cat([buffer[:, ready:], torch.zeros_like(buffer[:, :ready])], 1)
+        first, last = max(top, offset[0]), min(following, offset[0] + shape[0])
+        if first < last:
+            inner = [slice(o, o + n) for o, n in zip(offset[2:], shape[2:], strict=True)]
+            yield done, slab[(slice(None), slice(first - top, last - top), slice(None), *inner)]
+            done += last - first
+
+
+def gaussian(size: int, sigma: float = 1 / 8) -> Tensor:
+    """The weight of a window's voxels along one axis (float32, largest 1): a bell of sigma `sigma` times the window."""
+    place = torch.arange(size, dtype=torch.float64) - (size - 1) / 2
+    bell = torch.exp(-0.5 * (place / (size * sigma)) ** 2)
+    return (bell / bell.max()).clamp_min(1e-3).float()
+
+
+def _starts(size: int, roi: int, overlap: float) -> list[int]:
+    """Evenly spread first voxels of windows that cover an axis with at least the overlap."""
+    if size <= roi:
+        return [0]
+    step = max(1, int(roi * (1 - overlap)))
+    number = -(-(size - roi) // step) + 1
+    return [round(i * (size - roi) / (number - 1)) for i in range(number)]
+
+
+def _sums(size: int, starts: Sequence[int], taper: Tensor) -> Tensor:
+    total = torch.zeros(size)
+    for start in starts:
+        total[start : start + len(taper)] += taper
+    return total
+
+
+def _outer(vectors: Sequence[Tensor]) -> Tensor:
+    result = vectors[0]
+    for vector in vectors[1:]:
+        result = result[..., None] * vector
+    return result
+
+
+def _padded(image: Tensor, roi: Sequence[int]) -> tuple[Tensor, tuple[int, ...]]:
+    """The image in the middle of one that is at least a window large; the edge is repeated outwards."""
+    offset = tuple(max(0, r - n) // 2 for n, r in zip(image.shape[1:], roi, strict=True))
+    for axis, (before, window) in enumerate(zip(offset, roi, strict=True), start=1):
+        after = max(0, window - image.shape[axis] - before)
+        if before or after:
+            index = torch.arange(-before, image.shape[axis] + after).clamp(0, image.shape[axis] - 1)
+            image = image.index_select(axis, index.to(image.device))
+    return image, offset
+
+
+def _window(corner: Sequence[int], roi: Sequence[int]) -> tuple[slice, ...]:
+    return tuple(slice(c, c + r) for c, r in zip(corner, roi, strict=True))
+
+
+def _add(
+    buffer: Tensor, part: Tensor, corner: Sequence[int], roi: Sequence[int], top: int, low: int, high: int
+) -> None:
+    first, last = max(corner[1], low), min(corner[1] + roi[1], high)
+    rest = [slice(c, c + r) for c, r in zip(corner[2:], roi[2:], strict=True)]
+    target = (slice(None), slice(corner[0] - top, corner[0] - top + roi[0]), slice(first - low, last - low), *rest)
+    buffer[target] += part[:, :, first - corner[1] : last - corner[1]]
+
+
+def _forward(network: nn.Module | Callable[[Tensor], Tensor], windows: Tensor, mirror: bool | Sequence[int]) -> Tensor:
+    axes = range(windows.ndim - 2) if mirror is True else mirror or ()
+    flips = list(product(*[((), (2 + axis,)) for axis in axes]))
+    total: Tensor | None = None
+    for flip in flips:
+        turned = [axis for part in flip for axis in part]
+        flipped = windows.flip(turned) if turned else windows
+        output = network(flipped.contiguous(memory_format=CHANNELS_LAST[windows.ndim - 2]))
+        logits: Tensor = getattr(output, "logits", output).float()
+        logits = logits.flip(turned) if turned else logits
+        total = logits if total is None else total + logits
+    assert total is not None
+    return total / len(flips)
+
+
+def _device(network: nn.Module | Callable[[Tensor], Tensor], device: torch.device | str | None) -> torch.device:
+    if device is not None:
+        return torch.device(device)
+    if isinstance(network, nn.Module):
+        for parameter in network.parameters():
+            return parameter.device
+    return torch.device("cpu")

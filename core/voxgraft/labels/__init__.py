@@ -1,0 +1,1 @@
+"""Structures and the masks that show them."""

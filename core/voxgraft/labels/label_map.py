@@ -1,0 +1,250 @@
+"""From the values and names that masks hold to the values that a data set's labels say."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from ..errors import DataError
+from ..imaging.structures import Labels, Source
+from ..imaging.volume import Array, Problem, Volume
+from ..support.spelling import composed
+
+HIGHEST = 65535
+"""The largest value of a label."""
+
+CHUNK = 1 << 24
+"""Voxels that are looked at together, so that a mask of a whole body needs no copy eight times its size."""
+
+
+def values_in(array: Array) -> list[int]:
+    """The different values of an integer array, in order."""
+    return list(counts_in(array))
+
+
+def counts_in(array: Array) -> dict[int, int]:
+    """How often each value of an integer array stands in it, in the order of values."""
+    if array.size == 0:
+        return {}
+    low, high = int(array.min()), int(array.max())
+    if low < 0 or high > HIGHEST:
+        values, voxels = np.unique(array, return_counts=True)
+        return {int(value): int(n) for value, n in zip(values, voxels, strict=True)}
+    flat, total = array.ravel(order="K"), np.zeros(high + 1, np.int64)
+    for start in range(0, flat.size, CHUNK):
+        total += np.bincount(flat[start : start + CHUNK], minlength=high + 1)
+    return {int(value): int(total[value]) for value in np.flatnonzero(total)}
+
+
+def unknown_values(values: Iterable[int], labels: Labels) -> list[int]:
+    """The values that nothing stands for; none where the labels say what becomes of others."""
+    if labels.others != "error":
+        return []
+    known = {0, *_table(labels)}
+    return sorted(value for value in values if value not in known)
+
+
+def mend_for(values: Sequence[int], labels: Labels) -> str:
+    """What a user can do about values that no structure is made of."""
+    if set(values) == {0, 255} and len(labels.items) == 1:
+        name, value = labels.items[0].name, labels.items[0].value
+        return f"it has only 0 and 255, so write labels: {{{name}: {{value: {value}, from: [255]}}}} under data"
+    if labels.by_option:
+        return "name them with --labels, or mend the file"
+    return "name them under data.labels in the workflow, say data.others, or mend the file"
+
+
+IGNORED, OTHER = -1, -2
+"""What stands in tables of values for voxels that count nowhere, and for what no structure is made of."""
+
+
+def _table(labels: Labels) -> dict[Source, int]:
+    """What each value and name in masks becomes."""
+    table: dict[Source, int] = {source: label.value for label in labels.items for source in label.made_of}
+    table.update(dict.fromkeys(labels.ignore, IGNORED))
+    return table
+
+
+def of_values(mask: Volume, labels: Labels, name: object) -> Volume:
+    """A label map with the values of `labels`; the same array where nothing changes."""
+    values = values_in(mask.array)
+    strange = unknown_values(values, labels)
+    if strange:
+        raise DataError(
+            f"{name}: holds the label values {some(strange)}, which have no name; {mend_for(values, labels)}"
+        )
+    rest = IGNORED if labels.others == "ignore" else 0
+    table = _table(labels)
+    wanted = {value: 0 if value == 0 else table.get(value, rest) for value in values}
+    wanted = {value: labels.ignored or 0 if target == IGNORED else target for value, target in wanted.items()}
+    if all(value == target for value, target in wanted.items()):
+        return mask
+    kind = np.uint8 if max(wanted.values()) < 256 else np.uint16
+    straight = mask.array.T if mask.array.flags.f_contiguous else mask.array
+    if values[0] >= 0 and values[-1] <= HIGHEST:
+        lookup = np.zeros(values[-1] + 1, kind)
+        lookup[values] = list(wanted.values())
+        changed = lookup[straight]
+    else:
+        changed = np.array(list(wanted.values()), kind)[np.searchsorted(values, straight)]
+    array = changed.T if mask.array.flags.f_contiguous else changed
+    known = set(_table(labels))
+    return noted(mask.with_array(array), [value for value in values if value and value not in known], labels)
+
+
+def known_map(mask: Volume, labels: Labels, name: object) -> Volume:
+    """A label map with the values of `labels`: by the names that the file gives them, else by value.
+
+    Raises:
+        DataError: It holds values or names that `labels` does not know, or its names contradict its values.
+    """
+    return by_names(mask, labels, name) or of_values(mask, labels, name)
+
+
+def by_names(mask: Volume, labels: Labels, name: object) -> Volume | None:
+    """A mask whose file names its structures (a segmentation of 3D Slicer), by these names.
+
+    Args:
+        mask: Values (i, j[, k]), or a channel for each of the names.
+
+    Returns:
+        None where there are no names, where `labels` knows none of them, or where they say the same as the values.
+
+    Raises:
+        DataError: Some names contradict the values and others are not known.
+    """
+    segments: list[dict[str, Any]] = list((mask.item.facts.get("segments") if mask.item is not None else None) or ())
+    target = matched([str(one["name"]) for one in segments], labels, name)
+    if not target:
+        return None
+    several = mask.array.ndim > mask.dims
+    by_value = matched([int(one["value"]) for one in segments], labels, name)
+    contrary = [one for one in segments if one["name"] in target and target[one["name"]] != by_value.get(one["value"])]
+    if not contrary and not several:
+        return None
+    strange = [str(one["name"]) for one in segments if one["name"] not in target]
+    if strange and labels.others == "error":
+        first = next(iter(contrary or segments))
+        raise DataError(
+            f"{name}: its header calls the value {first['value']} {first['name']!r}, and {_where(labels)} not; "
+            f"it names {some(strange)} too, which are not there; name them{_or_background(labels)}"
+        )
+    found: dict[Source, Array] = {}
+    for number, one in enumerate(segments):
+        where = mask.array[number] != 0 if several else mask.array == one["value"]
+        called = str(one["name"])
+        found[called] = found[called] | where if called in found else where
+    return named(found, mask, labels, name)
+
+
+def named(found: Mapping[Any, Array], grid: Volume, labels: Labels | None, name: object) -> Volume:
+    """Structures by what they are called, each bool (i, j[, k]), as one mask."""
+    if labels is None:
+        raise DataError(f"{name}: holds the structures {some(found)}; name them with their values under data.labels")
+    target = matched(list(found), labels, name)
+    strange = [one for one in found if one not in target]
+    if strange and labels.others == "error":
+        raise DataError(
+            f"{name}: holds the structures {some(strange)}, which are not in {_where(labels)} "
+            f"({', '.join(labels.names)}); name them there{_or_background(labels)}"
+        )
+    by_value: dict[int, Array] = {}
+    for one, where in found.items():
+        value = target.get(one, OTHER)
+        by_value[value] = by_value[value] | where if value in by_value else where
+    ignored = by_value.pop(IGNORED, None)
+    other = by_value.pop(OTHER, None)
+    array = _stacked(by_value, grid, labels) if labels.overlap == "keep" else _painted(by_value, grid, labels, name)
+    if other is not None and labels.others == "ignore":  # where a structure is as well, that is what is known
+        array[..., other & ~(array > 0).any(tuple(range(array.ndim - grid.dims)))] = labels.ignored
+    if ignored is not None and labels.ignored is not None:
+        array[..., ignored] = labels.ignored
+    mask = Volume(array, grid.affine, dims=grid.dims, item=grid.item)
+    return noted(mask, strange, labels)
+
+
+def _where(labels: Labels) -> str:
+    """Where a person names the structures."""
+    return "--labels" if labels.by_option else "data.labels"
+
+
+def _or_background(labels: Labels) -> str:
+    return "" if labels.by_option else ", or say data.others: background"
+
+
+def matched(names: Sequence[Source], labels: Labels, name: object) -> dict[Source, int]:
+    """The value of each structure that labels know, by its exact name, else by its name without spaces and case.
+
+    Raises:
+        DataError: Two structures are the same label, and neither by its exact name.
+    """
+    table = _table(labels)
+    target = {one: table[one] for one in names if one in table}
+    alike = {folded(source): value for source, value in table.items() if isinstance(source, str)}
+    for one in names:
+        value = alike.get(folded(one)) if isinstance(one, str) and one not in target else None
+        if value is None:
+            continue
+        other = next((key for key, taken in target.items() if taken == value), None)
+        if other is not None:
+            called = next((label.name for label in labels.items if label.value == value), "left out")
+            raise DataError(
+                f"{name}: the structures {other!r} and {one!r} may both be {called!r}; "
+                + (
+                    "rename the one that is not meant"
+                    if labels.by_option
+                    else f"write labels: {{{called}: {{value: {value}, from: [NAME]}}}} with the one that is meant"
+                )
+            )
+        target[one] = value
+    return target
+
+
+def folded(name: Source) -> str:
+    """A name without blanks, case and the way its accents are encoded."""
+    return composed("".join(composed(str(name)).replace("_", " ").casefold().split()))
+
+
+def _stacked(by_value: Mapping[int, Array], grid: Volume, labels: Labels) -> Array:
+    array = np.zeros((len(labels.items), *grid.shape), np.uint8 if (labels.ignored or 0) < 256 else np.uint16)
+    for channel, label in zip(array, labels.items, strict=True):
+        if label.value in by_value:
+            channel[...] = by_value[label.value]
+    return array
+
+
+def _painted(by_value: Mapping[int, Array], grid: Volume, labels: Labels, name: object) -> Array:
+    """One label map, lower values first."""
+    highest = max((*labels.values, labels.ignored or 0), default=0)
+    array = np.zeros(grid.shape, np.uint8 if highest < 256 else np.uint16, order="F")
+    for value in sorted(by_value):
+        where = by_value[value]
+        if labels.overlap == "error" and (shared := array[where]).any():
+            other = int(shared[shared > 0][0])
+            called = {label.value: label.name for label in labels.items}
+            what = f"{name}: {called[value]!r} and {called[other]!r} overlap in {int((shared > 0).sum())} voxels"
+            if labels.by_option:
+                raise DataError(f"{what}, which one map of labels cannot hold; name one of them only")
+            raise DataError(
+                f"{what}; say data.overlap: higher (the higher value wins), or data.regions: each (both are learnt)"
+            )
+        array[where] = value
+    return array
+
+
+def noted(mask: Volume, left_out: Sequence[Source], labels: Labels) -> Volume:
+    """The mask with a note on what in it no structure is made of."""
+    if not left_out or mask.item is None:
+        return mask
+    became = "counts nowhere" if labels.others == "ignore" else "became background"
+    note = Problem("left-out-labels", f"{some(left_out)} in the mask {became}, as data.others says", "repair")
+    return replace(mask, item=replace(mask.item, problems=(*mask.item.problems, note)))
+
+
+def some(names: Iterable[Source]) -> str:
+    """At most ten names for a message."""
+    listed = sorted(names, key=lambda name: (isinstance(name, str), name))
+    return str(listed) if len(listed) <= 10 else f"{listed[:10]} and {len(listed) - 10} more"

@@ -1,0 +1,294 @@
+"""Masks of any kind as label maps in the grid of their image: files of values, one file a structure, SEG, RTSTRUCT."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ..components.choice import choose
+from ..errors import BadImage, BrokenPlugin, DataError, VoxGraftError
+from ..imaging.orientation import orientation_of, reoriented
+from ..imaging.palettes import check_background
+from ..imaging.read import find, only, read_item
+from ..imaging.reference import ImageRef, MaskRef
+from ..imaging.structures import Labels, Source
+from ..imaging.volume import Array, Item, Problem, Volume, millimetres_apart
+from .label_map import by_names, known_map, named, some, values_in
+from .whole_numbers import whole_map
+
+if TYPE_CHECKING:
+    from ..components.catalogue import Catalogue
+
+TOLERANCE = 0.01
+"""By how many voxels the corners of an image and of its mask may lie apart."""
+
+
+def read_mask(reference: ImageRef, like: Volume | None, labels: Labels | None, catalogue: Catalogue) -> Volume:
+    """The mask that a reference means, in the grid of its image.
+
+    Args:
+        like: The image; the mask has its shape and order of axes. None for a mask by itself, which needs values.
+        labels: What values and names in masks stand for. None gives the values as they are.
+
+    Returns:
+        A label map of whole numbers (i, j[, k]) with the values of `labels`, and `labels.ignored` where voxels count
+        nowhere. Where `labels.overlap` is `keep` and the mask can hold overlapping structures: uint8 0 and 1 of shape
+        (structure, i, j[, k]) in the order of `labels.items`, and `labels.ignored` in all of them where voxels count
+        nowhere. What was left out stands in the problems of its item.
+
+    Raises:
+        BadImage: It is damaged, lies elsewhere, or holds what is no mask.
+        DataError: It holds values or names that `labels` does not know, or structures overlap that must not.
+    """
+    if isinstance(reference, MaskRef):
+        if reference.rule != "structures":
+            return _agreed(reference, like, labels, catalogue)
+        found = {name: _structure(part, like, catalogue) for name, part in reference.named}
+        grid = like if like is not None else next(iter(found.values()))
+        return named({name: volume.array != 0 for name, volume in found.items()}, grid, labels, reference)
+    items = find(reference, catalogue)
+    structures = [item for item in items if item.kind == "structures"]
+    if structures:
+        return _of_objects(reference, structures, like, labels, catalogue)
+    volume = read_mask_item(only(items, reference), catalogue)
+    if volume.channels > 1:
+        return _of_channels(reference, volume, like, labels)
+    volume = in_grid_of(whole_map(volume.with_array(volume.array.reshape(volume.shape)), reference), like, reference)
+    return volume if labels is None else known_map(volume, labels, reference)
+
+
+def read_mask_item(item: Item, catalogue: Catalogue) -> Volume:
+    """Read the voxels of a mask that `scan` found: of a picture with a palette its numbers, else as they are.
+
+    Returns:
+        Where it has a palette, the volume's item keeps the colours of the numbers that stand in it.
+
+    Raises:
+        BadImage: See `voxgraft.imaging.read.read_item`; or its palette is not read, or makes another number than 0
+            black.
+    """
+    if item.palette is None:
+        return read_item(item, catalogue)
+    volume = read_item(item, catalogue, numbers=True)
+    used = set(values_in(volume.array))
+    palette = {number: colour for number, colour in item.palette.items() if number in used}
+    check_background(palette, item.path)
+    return replace(volume, item=replace(volume.item or item, palette=palette, channels=1, colours=False))
+
+
+def read_map(reference: ImageRef, catalogue: Catalogue) -> Volume:
+    """Read exactly one image as `voxgraft.imaging.read.read` does, but of a picture with a palette its numbers.
+
+    Raises:
+        DataError: There is none, or there are several; or see `read_mask_item`.
+    """
+    items = find(reference, catalogue)
+    return read_mask_item(only([item for item in items if item.kind == "image"] or items, reference), catalogue)
+
+
+def in_grid_of(mask: Volume, like: Volume | None, name: object, what: str = "the label") -> Volume:
+    """A mask with the order of axes of its image, after a comparison of their grids.
+
+    Raises:
+        BadImage: It has another shape, or lies more than a hundredth of a voxel beside the image.
+    """
+    if like is None:
+        return mask
+    lead = mask.array.ndim - mask.dims
+    if mask.dims != like.dims:
+        raise BadImage(name, f"{what} has {mask.dims} axes and the image {like.dims}")
+    turned, _ = reoriented(mask)
+    straight, _ = reoriented(like.with_array(like.array.reshape(-1, *like.shape)[0]))
+    apart = millimetres_apart(straight.affine, turned.affine, straight.shape)
+    if turned.shape != straight.shape or apart > TOLERANCE * min(straight.spacing):
+        shapes = [("x".join(map(str, shape))) for shape in (turned.shape, straight.shape)]
+        raise BadImage(
+            name,
+            f"{what}'s grid of {shapes[0]} voxels is not the image's {shapes[1]}, or lies {apart:.3g} mm beside it",
+        )
+    array = orientation_of(like.affine, like.dims).undo(turned.array)
+    assert array.ndim == lead + like.dims
+    return Volume(array, like.affine, dims=like.dims, item=mask.item)
+
+
+def read_values(reference: ImageRef, labels: Labels | None, catalogue: Catalogue) -> Volume:
+    """A mask that is an image, with the values that it holds: whole numbers (i, j[, k]), or (channel, i, j[, k]).
+
+    A picture whose colours are all the same is one map of values.
+
+    Raises:
+        DataError: It is damaged, there are several, or it is in colours or holds fractions.
+    """
+    volume = read_map(reference, catalogue)
+    if volume.channels == 1:
+        return whole_map(volume.with_array(volume.array.reshape(volume.shape)), reference)
+    if _is_grey(volume, labels):
+        return whole_map(volume.with_array(volume.array[0]), reference)
+    _check_colours(volume, labels, reference)
+    return whole_map(volume, reference)
+
+
+def other_patient(item: Item, like: Item | None) -> str:
+    """Why two images cannot belong together where both say whose they are; empty where nothing speaks against it."""
+    if like is None or not item.patient or not like.patient or item.patient == like.patient:
+        return ""
+    return "it and the reference say that they are of different patients"
+
+
+def other_frame(item: Item, like: Item | None) -> str:
+    """Why positions in two images mean nothing to each other; empty where nothing speaks against it."""
+    here, there = (str(one.facts.get("frame") or "") if one is not None else "" for one in (item, like))
+    return "it and the reference lie in different frames of reference" if here and there and here != there else ""
+
+
+def ignored_in(mask: Volume, labels: Labels | None) -> Array | None:
+    """Where voxels count nowhere: bool (i, j[, k]); None where there are none of them."""
+    if labels is None or labels.ignored is None:
+        return None
+    first = mask.array.reshape(-1, *mask.shape)[0]
+    where: Array = first == labels.ignored
+    return where if where.any() else None
+
+
+def _of_channels(reference: ImageRef, volume: Volume, like: Volume | None, labels: Labels | None) -> Volume:
+    """A picture whose colours are all the same is a map of values; else each channel, from 1, holds one structure, or
+    the one that the file names."""
+    if _is_grey(volume, labels):
+        single = in_grid_of(whole_map(volume.with_array(volume.array[0]), reference), like, reference)
+        return single if labels is None else known_map(single, labels, reference)
+    _check_colours(volume, labels, reference)
+    masks = whole_map(volume, reference).array
+    for channel in masks:
+        if set(values_in(channel)) - {0, int(channel.max(initial=0))}:
+            raise BadImage(
+                reference, f"a label has one channel, or 0 and 1 in a channel for each structure; it has {len(masks)}"
+            )
+    if labels is None:
+        raise BadImage(
+            reference,
+            f"the label has {len(masks)} channels, a structure each; name them 1 to {len(masks)} in data.labels",
+        )
+    turned = in_grid_of(replace(volume, array=masks), like, reference)
+    if (found := by_names(turned, labels, reference)) is not None:
+        return found
+    by_number: dict[Source, Array] = {number: channel != 0 for number, channel in enumerate(turned.array, 1)}
+    return named(by_number, turned, labels, reference)
+
+
+def _is_grey(volume: Volume, labels: Labels | None) -> bool:
+    """Whether it is a picture of greys in colours; 0 and 1 in equal channels may be structures that overlap."""
+    first = volume.array[0]
+    if volume.dims != 2 and (volume.item is None or not volume.item.colours):
+        return False
+    kept = labels is not None and labels.overlap == "keep" and first.max(initial=0) <= 1
+    return not kept and all(np.array_equal(first, channel) for channel in volume.array[1:])
+
+
+def _check_colours(volume: Volume, labels: Labels | None, name: object) -> None:
+    """Refuse a mask in colours, unless they are 0 and 1, or kept as structures that overlap.
+
+    Raises:
+        BadImage: It is one; the message names some of its colours.
+    """
+    array = volume.array.reshape(len(volume.array), -1)
+    kept = array.max(initial=0) <= 1 or (labels is not None and labels.overlap == "keep")
+    if kept or volume.item is None or not volume.item.colours:
+        return
+    places = np.flatnonzero((array != array[:1]).any(0))[:: max(1, array.shape[1] // 10_000)]
+    some_colours = sorted({tuple(int(part) for part in array[:, place]) for place in places})
+    or_else = ", or say data.regions: each where red, green and blue are a structure each"
+    raise BadImage(
+        name,
+        f"the mask is in colours, such as {some_colours[0]}, and a colour is no structure; save it as a grey picture "
+        f"with a value for each structure{'' if labels is None or labels.by_option else or_else}",
+    )
+
+
+def _of_objects(
+    reference: ImageRef, items: Sequence[Item], like: Volume | None, labels: Labels | None, catalogue: Catalogue
+) -> Volume:
+    """The structures of one or more SEG or RTSTRUCT objects."""
+    if like is None:
+        raise DataError(
+            f"{reference}: holds structures of another image, and can only be read together with that image"
+        )
+    found: dict[Source, Array] = {}
+    notes: list[Problem] = []
+    for item in items if reference.files else [only(items, reference)]:
+        notes += item.problems
+        for name, where in _chosen(reference, item, read_structures(item, like, catalogue, notes.append)).items():
+            if name in found:
+                raise DataError(f"{reference}: two of its objects hold a structure {name!r}; keep one of them")
+            found[name] = where
+    item = replace(items[0], problems=tuple(dict.fromkeys(notes)))
+    return named(found, replace(like, item=item), labels, reference)
+
+
+def _chosen(reference: ImageRef, item: Item, found: dict[str, Array]) -> dict[str, Array]:
+    """The structures of an object that the reference chose, under the names of labels; all where it chose none.
+
+    Raises:
+        BadImage: It holds a structure that its header, by which they were chosen, does not name.
+    """
+    if not reference.structures:
+        return found
+    told = {str(name) for name in item.facts.get("names") or ()}
+    if strange := sorted({*found} - told):
+        raise BadImage(item.path, f"its header does not name the structure {strange[0]!r} that it holds")
+    chosen: dict[str, Array] = {}
+    for name, label in reference.structures:
+        if name in found:  # one without a contour is not there
+            chosen[label] = chosen[label] | found[name] if label in chosen else found[name]
+    return chosen
+
+
+def read_structures(
+    item: Item, like: Volume, catalogue: Catalogue, say: Callable[[Problem], None] = lambda _: None
+) -> dict[str, Array]:
+    """The structures of a SEG or RTSTRUCT object by their names, as bool arrays in the grid of a scan.
+
+    Args:
+        say: Is told what a person should know of what was read.
+
+    Raises:
+        BadImage: It is damaged, or lies elsewhere.
+        BrokenPlugin: Its reader fails.
+    """
+    if item.errors:
+        raise BadImage(item.path, "; ".join(problem.message for problem in item.errors))
+    chosen = choose(catalogue, "reader", {"use": item.reader})
+    try:
+        found: dict[str, Array] = chosen.build().structures(item, like, say)
+    except VoxGraftError:
+        raise
+    except OSError as error:
+        raise BadImage(item.path, f"it cannot be read: {error.strerror or error}") from error
+    except (Exception, SystemExit) as error:
+        raise BrokenPlugin(chosen.plugin, f"reading the structures of {item.path}", error) from error
+    return found
+
+
+def _structure(part: ImageRef, like: Volume | None, catalogue: Catalogue) -> Volume:
+    """One structure in a file of its own."""
+    mask = read_mask(part, like, None, catalogue)
+    values = values_in(mask.array)
+    if len(values) > 2 or (len(values) == 2 and values[0] != 0):
+        raise BadImage(part, f"a file of one structure holds 0 and one other value, this one holds {some(values)}")
+    return mask
+
+
+def _agreed(reference: MaskRef, like: Volume | None, labels: Labels | None, catalogue: Catalogue) -> Volume:
+    """The masks of several raters brought together."""
+    from .raters import majority, staple
+
+    masks = [read_mask(part, like, labels, catalogue) for part in reference.parts]
+    for part, mask in zip(reference.parts, masks, strict=True):
+        in_grid_of(mask, masks[0], part)
+        if mask.array.shape != masks[0].array.shape:
+            raise BadImage(part, "some raters' masks hold overlapping structures and some do not")
+    fuse = majority if reference.rule == "majority" else staple
+    left_out = None if labels is None else labels.ignored
+    return masks[0].with_array(fuse([mask.array for mask in masks], masks[0].dims, left_out))

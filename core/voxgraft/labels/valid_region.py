@@ -1,0 +1,77 @@
+"""Where a case counts: a file beside its mask, such as the field of view of a camera. Voxels that are 0 in it count
+neither in training nor in scores, as those that `data.ignore` marks."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import BadImage, DataError
+from ..imaging.reference import ImageRef
+from ..imaging.volume import Array, Volume
+from .masks import in_grid_of, read_map
+
+if TYPE_CHECKING:
+    from ..components.catalogue import Catalogue
+
+REGION = "the valid region"
+"""What such a file is called in messages."""
+
+
+def valid_in(reference: ImageRef, like: Volume, catalogue: Catalogue, case: str) -> NDArray[np.bool_]:
+    """Where a case counts: bool of the shape and order of axes of its image.
+
+    Raises:
+        DataError: The file cannot be read, lies on another grid than the image, or is 0 everywhere.
+    """
+    try:
+        volume = one_channel(read_map(reference, catalogue), reference)
+        inside = truth(volume)
+        inside = in_grid_of(volume.with_array(inside), like, reference, REGION).array
+    except DataError as error:
+        raise DataError(f"case {case!r}, {REGION}: {error}") from error
+    if not inside.any():
+        raise DataError(f"case {case!r}: {REGION} {reference.path.name} is 0 everywhere, so that nothing would count")
+    return np.asarray(inside, np.bool_)
+
+
+def one_channel(volume: Volume, name: object) -> Volume:
+    """The file as one map; a picture whose colours are all the same is one.
+
+    Raises:
+        BadImage: Its channels differ.
+    """
+    if volume.channels == 1:
+        return volume.with_array(volume.array.reshape(volume.shape))
+    colours = volume.array[:3] if volume.dims == 2 and volume.channels == 4 else volume.array  # the fourth is opacity
+    if any(not np.array_equal(colours[0], one) for one in colours[1:]):
+        raise BadImage(name, f"it has {volume.channels} channels that differ; one is needed, 0 where nothing counts")
+    return volume.with_array(colours[0])
+
+
+def truth(volume: Volume) -> NDArray[np.bool_]:
+    """Where a map is not 0.
+
+    Raises:
+        BadImage: Its values are no real numbers, or some are NaN.
+    """
+    array = volume.array
+    name = volume.item.path.name if volume.item else REGION
+    if array.dtype.kind not in "biuf":
+        raise BadImage(name, f"it holds values of type {array.dtype}, which cannot be compared with 0")
+    if array.dtype.kind == "f" and np.isnan(array).any():
+        raise BadImage(name, "it holds values that are no numbers (NaN); write 0 where nothing counts, else 1")
+    return np.asarray(array != 0)
+
+
+def marked(mask: Array, valid: NDArray[np.bool_], value: int) -> Array:
+    """A mask with a value, in all of its channels, where nothing counts.
+
+    Args:
+        mask: (i, j[, k]), or (structure, i, j[, k]).
+        valid: bool (i, j[, k]).
+    """
+    kind = np.promote_types(mask.dtype, np.min_scalar_type(value))
+    return np.where(valid, mask, kind.type(value))

@@ -1,0 +1,74 @@
+"""What the engine asks of encoders and decoders, and the specs by which plugins offer them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+from ..components.component import C, Component
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from ..packages.references import Resolver
+    from .weights import Weights
+
+
+class Encoder(Protocol):
+    """Make the pretrained part of a network."""
+
+    def make(self, dims: int, channels: int, strides: Sequence[Sequence[int]]) -> nn.Module:
+        """A module that turns (batch, channel, *spatial) into a list of feature maps, fine to coarse.
+
+        The module has `channels` (a tuple of int) and `strides` (a tuple of tuples: how much coarser than the image
+        each map is along each axis), and `stages`: lists of parameter-name prefixes, shallow to deep. It may have
+        `contract`, an `InputContract`. Where maps have weights of their own it has `keep(places)`, which is called
+        with the places of the maps that the decoder reads; zeros may stand for the others.
+
+        Args:
+            strides: What the plan proposes for each level, cumulative; an encoder of fixed shape ignores it.
+        """
+        ...
+
+    def weights(self, models: Resolver | None = None) -> Weights | None:
+        """The pretrained tensors under the names of `make`'s module; None to train from scratch.
+
+        It is asked only where the encoder's options have a `weights` and a workflow sets it to another word than
+        `none`; so every network has a twin from scratch.
+
+        Args:
+            models: Where registered models are looked up; a workflow's own registry, in every process.
+
+        Raises:
+            ModelError: The weights that the options name are not here; the message says how to get them.
+        """
+        ...
+
+
+class Decoder(Protocol):
+    """Make the part of a network that turns features into maps at the image's resolution."""
+
+    def make(self, dims: int, channels: Sequence[int], strides: Sequence[Sequence[int]]) -> nn.Module:
+        """A module that turns the encoder's feature maps into a list of decoded maps, fine to coarse.
+
+        The module has `channels`: the number of channels of each decoded map. Where it does not use the values of all
+        of the encoder's maps it has `reads`: the places of those that it does use.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EncoderSpec(Component[C, Encoder]):
+    """An encoder, with the spatial dimensions it accepts."""
+
+    kind = "encoder"
+
+    dims: frozenset[int] = frozenset({2, 3})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DecoderSpec(Component[C, Decoder]):
+    """A decoder."""
+
+    kind = "decoder"

@@ -1,0 +1,69 @@
+"""Options of encoders that begin with pretrained weights."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from ..components.options import Options
+
+if TYPE_CHECKING:
+    from .weights import Weights
+
+
+FILE = "file:"
+
+
+MODELS = ("models:/", "runs:/")
+
+
+HUB = "hf:"
+
+
+class StartValues(Options):
+    """How strictly start values are taken; the base of the options of every encoder."""
+
+    allow_partial: bool = False
+    """Train even where the weights hold less than 90 % of the encoder's parameters; the rest starts at random."""
+
+    def finish(self, weights: Weights | None) -> Weights | None:
+        """Start values as these options want them taken."""
+        return weights.but(at_least=0.0) if weights is not None and self.allow_partial else weights
+
+
+def weights_option(*own: str) -> Callable[[str], str]:
+    """A check for the option `weights` of an encoder, for pydantic's AfterValidator.
+
+    Args:
+        own: Words that this encoder knows besides files and models, such as `none` or `imagenet`.
+    """
+
+    def check(value: str) -> str:
+        if value in own or any(value.startswith(start) and value != start for start in (FILE, *MODELS)):
+            return value
+        if value.startswith(HUB) and all(_hub_parts(value)[:1]):
+            return value
+        raise ValueError(
+            f"weights {value!r} are not known: write {', '.join(own)}, file:PATH or models:/NAME@ALIAS, "
+            "or hf:OWNER/REPOSITORY[/FILE] to have them fetched"
+        )
+
+    return check
+
+
+def whole_option(value: str) -> str:
+    """A check for the option that names a whole network's start values, for pydantic's AfterValidator."""
+    if value == "none" or any(value.startswith(start) and value != start for start in MODELS):
+        return value
+    raise ValueError(f"{value!r} is no registered model: write none or models:/NAME@ALIAS")
+
+
+def _hub_parts(reference: str) -> tuple[str, str]:
+    """The repository and the file of `hf:OWNER/REPOSITORY[/FILE]`; both empty where it is none."""
+    owner, _, rest = reference.removeprefix(HUB).partition("/")
+    repository, _, file = rest.partition("/")
+    parts = [owner, repository, *(file.split("/") if file else [])]
+    return (
+        (f"{owner}/{repository}", file) if all(re.fullmatch(r"[\w.-]*\w[\w.-]*", part) for part in parts) else ("", "")
+    )

@@ -1,0 +1,1 @@
+"""Model packages: what is in them, references to them, the stores that keep them."""

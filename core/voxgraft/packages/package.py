@@ -1,0 +1,338 @@
+"""Model packages: a trained model as data only, every file named in a manifest with its SHA-256.
+
+A package is a folder (or a zip of it) of `model.safetensors`, `plan.json`, `workflow.yaml`, `labels.json`, `card.md`
+and `manifest.json`; an ensemble has `members.json` besides. It holds no pickle and no code, and reading one runs none.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import zipfile
+import zlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..errors import ModelError
+from ..imaging.structures import Labels
+from ..preprocessing.plan import Plan, read_plan
+from ..support.files import atomic_write, digest, read_json, sha256, write_json, write_text
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+FORMAT = 1
+MEMBERS = ("model.safetensors", "plan.json", "workflow.yaml", "labels.json", "card.md")
+OPTIONAL = ("members.json",)
+"""Of an ensemble: the plan of each of its networks, whose tensors are `0.NAME`, `1.NAME` and so on."""
+MANIFEST = "manifest.json"
+SUFFIX = ".voxgraft.zip"
+LARGEST = 32 * 2**30
+LARGEST_DOCUMENT = 64 * 2**20
+"""Bytes of the longest file of a package beside its weights."""
+LONGEST_HEADER = 16 * 2**20
+"""Bytes of the longest header of weights: a hundred thousand tensors."""
+EXPONENTS = {
+    "F64": ("<u8", 0x7FF0_0000_0000_0000),
+    "F32": ("<u4", 0x7F80_0000),
+    "F16": ("<u2", 0x7C00),
+    "BF16": ("<u2", 0x7F80),
+}
+"""Of safetensors' kinds of floating-point numbers: whole numbers of their size, and the bits of the exponent."""
+CHUNK = 2**24
+DENSEST = 100
+"""How many times smaller than its content an archive may be; weights do not shrink, a zip bomb does."""
+
+
+@dataclass(frozen=True, slots=True)
+class Package:
+    """A package on disk whose files are what its manifest says.
+
+    Attributes:
+        facts: The rest of the manifest: VoxGraft's version, plugins with versions and hashes, data hashes, scores.
+        hash: One fingerprint of all files: the identity of the model.
+        members: Of an ensemble, the plan of each network; empty where there is one network, which follows `plan`.
+    """
+
+    folder: Path
+    plan: Plan
+    labels: Labels
+    facts: Mapping[str, Any]
+    hash: str
+    members: tuple[Plan, ...] = ()
+
+    @property
+    def weights(self) -> Path:
+        return self.folder / "model.safetensors"
+
+    @property
+    def name(self) -> str:
+        return str(self.facts.get("name", self.folder.name))
+
+
+def write_package(
+    folder: Path,
+    *,
+    tensors: Mapping[str, Tensor],
+    plan: Plan,
+    workflow: str,
+    labels: Labels,
+    card: str,
+    facts: Mapping[str, Any],
+    members: Sequence[Plan] = (),
+) -> Package:
+    """Write a package, whole or not at all.
+
+    Args:
+        members: Of an ensemble, the plan of each network.
+        workflow: The resolved workflow as YAML.
+        card: What a person should know of the model, as Markdown.
+    """
+    from safetensors.torch import save_file
+
+    with atomic_write(folder) as beside:
+        beside.mkdir(parents=True)
+        save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, beside / "model.safetensors")
+        write_json(beside / "plan.json", plan.model_dump(mode="json"))
+        write_text(beside / "workflow.yaml", workflow)
+        write_json(beside / "labels.json", _label_document(plan, labels))
+        write_text(beside / "card.md", card)
+        if members:
+            write_json(beside / "members.json", [member.model_dump(mode="json") for member in members])
+        _write_manifest(beside, facts)
+    return read_package(folder)
+
+
+def amend_package(folder: Path, *, card: str, facts: Mapping[str, Any]) -> Package:
+    """Give a package another card and more facts, such as its scores; weights and plan stay untouched.
+
+    The whole folder is replaced: a card and a manifest that do not belong together would make the package useless.
+    """
+    package = read_package(folder)
+    with atomic_write(folder) as beside:
+        beside.mkdir(parents=True)
+        for name in files_of(folder):
+            if name not in ("card.md", MANIFEST):
+                _link(folder / name, beside / name)
+        write_text(beside / "card.md", card)
+        _write_manifest(beside, {**package.facts, **facts})
+    return read_package(folder)
+
+
+def _link(source: Path, target: Path) -> None:
+    """The same file under another name, or a copy where the file system has no such links."""
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copyfile(source, target)
+
+
+def read_package(path: Path) -> Package:
+    """Open a package folder, after comparing every file with the manifest.
+
+    Raises:
+        ModelError: It is no package, a file is missing, or a file is not what the manifest says.
+    """
+    files, facts = _read_manifest(path)
+    for name in files:
+        member, entry = path / name, files[name]
+        if not member.is_file() or member.is_symlink():
+            raise ModelError(f"{path}: the package lacks its file {name}")
+        if member.stat().st_size > _most(name):
+            raise ModelError(f"{member}: is larger than the {_most(name)} bytes of any such file")
+        if member.stat().st_size != entry.get("size") or sha256(member) != entry.get("sha256"):
+            raise ModelError(f"{member}: is not the file the manifest names (its hash differs)")
+    _check_weights(path / "model.safetensors")
+    return Package(
+        folder=path,
+        plan=read_plan(path / "plan.json"),
+        labels=_labels(path / "labels.json"),
+        facts=facts,
+        hash=_identity(files),
+        members=_plans(path / "members.json") if "members.json" in files else (),
+    )
+
+
+def files_of(folder: Path) -> tuple[str, ...]:
+    """The names of a package's files: an ensemble has one more."""
+    return (*MEMBERS, *(name for name in OPTIONAL if (folder / name).is_file()), MANIFEST)
+
+
+def pack(folder: Path, target: Path) -> Path:
+    """Write a package folder as one zip file."""
+    read_package(folder)
+    with atomic_write(target) as beside, zipfile.ZipFile(beside, "w", zipfile.ZIP_STORED) as archive:
+        for name in files_of(folder):
+            archive.write(folder / name, name)
+    return target
+
+
+def unpack(archive: Path, folder: Path) -> Package:
+    """Extract a package, refusing members that escape, repeat, or are larger than any package.
+
+    Raises:
+        ModelError: It is no package archive.
+    """
+    if not archive.is_file():
+        raise ModelError(f"{archive}: there is no such package file")
+    try:
+        with atomic_write(folder) as beside, zipfile.ZipFile(archive) as file:
+            beside.mkdir(parents=True)
+            for name in _members(archive, file):
+                with file.open(name) as source, (beside / name).open("wb") as sink:
+                    while chunk := source.read(1 << 20):
+                        sink.write(chunk)
+            try:
+                read_package(beside)
+            except ModelError as error:
+                raise ModelError(str(error).replace(str(beside), str(archive))) from None
+    except _NO_ZIP as error:
+        raise ModelError(f"{archive}: is no readable zip file: {error}") from None
+    return read_package(folder)
+
+
+_NO_ZIP = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, ValueError, OSError)
+"""What reading a damaged archive raises: one with a place before its beginning an OSError."""
+
+
+def _members(archive: Path, file: zipfile.ZipFile) -> list[str]:
+    """The names in an archive, if they are those of a package and not more than one can hold."""
+    names = [info.filename for info in file.infolist()]
+    if set(names) - set(OPTIONAL) != {*MEMBERS, MANIFEST} or len(names) != len(set(names)):
+        raise ModelError(f"{archive}: is no model package: it holds {', '.join(sorted(set(names))[:8]) or 'nothing'}")
+    if any(info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED) for info in file.infolist()):
+        raise ModelError(f"{archive}: is packed in a way that packages are not; write it with `voxgraft models export`")
+    size = sum(info.file_size for info in file.infolist())
+    if size > LARGEST or size > max(LARGEST_DOCUMENT, DENSEST * archive.stat().st_size):
+        raise ModelError(f"{archive}: would unpack to {size} bytes, which is larger than any such package")
+    if large := [info.filename for info in file.infolist() if info.file_size > _most(info.filename)]:
+        raise ModelError(f"{archive}: its member {large[0]} would unpack to more than {LARGEST_DOCUMENT} bytes")
+    return names
+
+
+def _most(name: str) -> int:
+    return LARGEST if name == MEMBERS[0] else LARGEST_DOCUMENT
+
+
+def _read_manifest(path: Path) -> tuple[dict[str, dict[str, Any]], dict[str, Any]]:
+    """What a package's manifest says of its files, and the facts in it."""
+    manifest = path / MANIFEST
+    try:
+        document = read_json(manifest, LARGEST_DOCUMENT)
+        files, facts, version = document["files"], document["facts"], document["format"]
+    except (FileNotFoundError, NotADirectoryError):
+        raise ModelError(f"{path}: is no model package: it has no {MANIFEST}") from None
+    except OSError as error:
+        raise ModelError(f"{manifest}: cannot be read: {error.strerror}") from None
+    except (ValueError, KeyError, TypeError):
+        raise ModelError(f"{manifest}: is damaged") from None
+    if version != FORMAT:
+        raise ModelError(f"{path}: has package format {version}; this VoxGraft reads format {FORMAT}")
+    if not isinstance(files, dict) or not isinstance(facts, dict):
+        raise ModelError(f"{manifest}: is damaged")
+    if lacking := [name for name in MEMBERS if not isinstance(files.get(name), dict)]:
+        raise ModelError(f"{manifest}: does not name {lacking[0]}")
+    if strange := sorted(set(files) - {*MEMBERS, *OPTIONAL}):
+        raise ModelError(f"{manifest}: names {strange[0]!r}, which is no part of a package")
+    if not all(isinstance(entry, dict) for entry in files.values()):
+        raise ModelError(f"{manifest}: is damaged")
+    return files, facts
+
+
+def _check_weights(path: Path) -> None:
+    """Refuse weights of another kind, such as a pickle, before anything loads them, and weights that are not finite: a
+    network of such weights finds nothing anywhere, without an error.
+
+    The safetensors format is eight bytes with the header's length, then that many bytes of JSON, then numbers.
+    """
+    try:
+        with path.open("rb") as file:
+            length = int.from_bytes(file.read(8), "little")
+            start = file.read(1)
+            if start != b"{" or length > LONGEST_HEADER or length + 8 > path.stat().st_size:
+                raise ValueError("it has no header")
+            header = json.loads(start + file.read(length - 1))
+        _check_offsets(path)
+        spoilt = _first_not_finite(path, 8 + length, header)
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
+        raise ModelError(f"{path}: holds no tensors in the safetensors format") from None
+    if spoilt is not None:
+        raise ModelError(f"{path}: the tensor {spoilt} holds values that are not finite; the model cannot be used")
+
+
+def _check_offsets(path: Path) -> None:
+    """Refuse a header whose tensors overlap, leave gaps or lie beyond the file: their library checks it as it opens.
+
+    Raises:
+        ValueError: It is so.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="np"):
+            pass
+    except SafetensorError as error:
+        raise ValueError(str(error)) from None
+
+
+def _first_not_finite(path: Path, begin: int, header: Mapping[str, Any]) -> str | None:
+    """The name of the first tensor with a NaN or an infinite value: those whose exponent has all its bits set
+    (IEEE 754), found without a library of tensors."""
+    import numpy as np
+
+    data = np.memmap(path, np.uint8, "r", offset=0)[begin:]
+    for name, entry in header.items():
+        kind, mask = EXPONENTS.get(entry.get("dtype", ""), ("", 0))
+        if kind:
+            first, last = entry["data_offsets"]
+            numbers = data[int(first) : int(last)].view(kind)
+            parts = (numbers[place : place + CHUNK] for place in range(0, len(numbers), CHUNK))
+            if any(bool(((part & mask) == mask).any()) for part in parts):
+                return str(name)
+    return None
+
+
+def _write_manifest(folder: Path, facts: Mapping[str, Any]) -> None:
+    files = {
+        name: {"size": os.path.getsize(folder / name), "sha256": sha256(folder / name)}  # noqa: PTH202
+        for name in files_of(folder)
+        if name != MANIFEST
+    }
+    write_json(folder / MANIFEST, {"format": FORMAT, "files": files, "facts": dict(facts)})
+
+
+def _label_document(plan: Plan, labels: Labels) -> dict[str, Any]:
+    """The structures, and for people and other programs how the network finds them; the plan says it to the engine."""
+    document: dict[str, Any] = {"labels": labels.document(), "kind": "sigmoid" if plan.regions else "softmax"}
+    if plan.regions:
+        document["regions"] = {region.name: list(region.members) for region in plan.regions}
+        document["paint"] = list(plan.paint)
+    if plan.ignored is not None:
+        document["ignored"] = True
+    return document
+
+
+def _labels(path: Path) -> Labels:
+    try:
+        return Labels.from_document(read_json(path)["labels"])
+    except (OSError, KeyError, TypeError, ValueError, AttributeError):
+        raise ModelError(f"{path}: is damaged") from None
+
+
+def _plans(path: Path) -> tuple[Plan, ...]:
+    try:
+        plans = tuple(Plan.model_validate(row) for row in read_json(path))
+    except (OSError, ValueError, TypeError):
+        raise ModelError(f"{path}: is damaged") from None
+    if not plans:
+        raise ModelError(f"{path}: is damaged: an ensemble has networks")
+    return plans
+
+
+def _identity(files: Mapping[str, Mapping[str, Any]]) -> str:
+    """Weights, plan and labels make the model; its card and workflow text may be amended."""
+    makes = ("model.safetensors", "plan.json", "labels.json", *OPTIONAL)
+    return digest({name: files[name]["sha256"] for name in makes if name in files})

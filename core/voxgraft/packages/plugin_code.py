@@ -1,0 +1,55 @@
+"""The code of the plugins that a model was trained with, beside what is installed here."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from ..components.catalogue import Catalogue
+from ..components.code import source_hash, version_of
+from ..components.component import AnySpec
+from .package import Package
+
+Plugins = dict[str, dict[str, str]]
+"""By its name, a plugin's `distribution`, `version`, and `sha256` of its files."""
+
+
+def described(specs: Iterable[AnySpec], catalogue: Catalogue) -> Plugins:
+    """The plugins of components, in the order of their names."""
+    origins = {origin.plugin: origin for origin in map(catalogue.origin, specs)}
+    return {
+        name: {
+            "distribution": origin.distribution,
+            "version": origin.version,
+            "sha256": source_hash(origin.module, origin.distribution),
+        }
+        for name, origin in sorted(origins.items())
+    }
+
+
+def other_code(package: Package, catalogue: Catalogue, used: Iterable[AnySpec]) -> list[str]:
+    """What differs here from the training of a package: VoxGraft's version, and the plugins of components in use."""
+    trained: Mapping[str, Any] = package.facts.get("plugins") or {}
+    here = described(
+        [*used, *(spec for _, spec in catalogue.of("reader") if _origin(spec, catalogue) in trained)], catalogue
+    )
+    found = []
+    if (version := package.facts.get("voxgraft")) and version != version_of("voxgraft"):
+        found.append(f"VoxGraft {version_of('voxgraft')} is used, the model was trained with {version}")
+    for name, now in here.items() if trained else ():
+        then = trained.get(name)
+        if then is None:
+            found.append(f"the plugin {name!r} {now['version']} is used, the model was trained without it")
+        elif then["version"] != now["version"]:
+            found.append(f"the plugin {name!r} {now['version']} is used, the model was trained with {then['version']}")
+        elif then["sha256"] != now["sha256"]:
+            found.append(f"the plugin {name!r} {now['version']} has other code than the model was trained with")
+    return found
+
+
+def _origin(spec: AnySpec, catalogue: Catalogue) -> str:
+    """The plugin of a component; empty where several offer it."""
+    try:
+        return catalogue.origin(spec).plugin
+    except ValueError:
+        return ""

@@ -1,0 +1,1 @@
+"""From cases to arrays: fingerprint, plan, prepared arrays."""

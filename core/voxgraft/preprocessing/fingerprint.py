@@ -1,0 +1,186 @@
+"""The fingerprint: what was measured on the cases, before anything is decided."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..components.catalogue import Catalogue
+from ..datasets.case_label import read_label
+from ..datasets.cases import Case
+from ..errors import DataError, VoxGraftError
+from ..imaging.channels import missing_in, stack_channels
+from ..imaging.orientation import reoriented
+from ..imaging.palettes import check_alike
+from ..imaging.read import choose_reader, find, read
+from ..imaging.reference import ImageRef, MaskRef
+from ..imaging.structures import Labels
+from ..imaging.volume import Array, Volume
+from ..labels.label_map import HIGHEST, counts_in, some
+from ..support.files import sha256
+
+SAMPLES = 20_000
+"""Voxels of one case and channel that stand for its intensities."""
+
+
+def read_case(case: Case, catalogue: Catalogue, labels: Labels | None = None) -> tuple[Volume, Volume | None]:
+    """The image of a case, its channels on one grid, and its mask where it has one; both in RAS order of axes.
+
+    Raises:
+        DataError: Image and mask lie on different grids, or the mask holds what `labels` does not know.
+    """
+    volumes = [None if ref is None else read(ref, catalogue) for ref in case.images]
+    image = stack_channels(volumes, case.align)
+    turned, orientation = reoriented(image)
+    if case.label is None:
+        return turned, None
+    mask = read_label(case, image, labels, catalogue)
+    return turned, Volume(orientation.apply(mask.array), turned.affine, dims=turned.dims, item=mask.item)
+
+
+def measure(case: Case, catalogue: Catalogue, labels: Labels | None) -> dict[str, Any]:
+    """What one case adds to the fingerprint: shape and spacing (RAS order), intensities, label volumes, content hash.
+
+    Args:
+        labels: What masks hold; None where every value above 0 is a structure.
+
+    Raises:
+        DataError: The case cannot be read, or its label holds values that nothing names.
+    """
+    image, label = read_case(case, catalogue, labels)
+    counts: dict[str, int] = {}
+    foreground = None
+    if label is not None:
+        left_out = labels.ignored if labels is not None else None
+        foreground = _foreground(label, left_out)
+        counts = _counts(label, labels)
+    channels = image.array.reshape(image.channels, *image.shape)
+    missing = missing_in(case.images)
+    return {
+        "shape": list(image.shape),
+        "spacing": [round(float(step), 6) for step in image.spacing],
+        "modality": image.item.modality if image.item else None,
+        "labels": counts,
+        "samples": [
+            [] if place in missing else _samples(channel, foreground) for place, channel in enumerate(channels)
+        ],
+        **({"missing": list(missing)} if missing else {}),
+        **_palette(label),
+        "hash": content_hash(case.references, catalogue, _rule(case)),
+    }
+
+
+def _palette(mask: Volume | None) -> dict[str, Any]:
+    """The colours of the values in a mask that is a picture with a palette."""
+    palette = mask.item.palette if mask is not None and mask.item is not None else None
+    return {"palette": {str(number): list(colour) for number, colour in palette.items()}} if palette else {}
+
+
+def _rule(case: Case) -> str:
+    """How the files of a case are brought together, where their order alone does not tell."""
+    rule = case.label.rule if isinstance(case.label, MaskRef) else ""
+    lacks = "".join(f" lacks {place}" for place in missing_in(case.images))
+    return (f"{rule} in valid" if case.valid is not None else rule) + lacks
+
+
+def _foreground(mask: Volume, left_out: int | None) -> Array:
+    """Where any structure is: bool (i, j[, k])."""
+    inside: Array = (mask.array > 0) if left_out is None else (mask.array > 0) & (mask.array != left_out)
+    if mask.array.ndim > mask.dims:
+        inside = np.logical_or.reduce(inside, axis=0)
+    return inside
+
+
+def _counts(mask: Volume, labels: Labels | None) -> dict[str, int]:
+    """Voxels of each value, background included; of each structure by its value, where they may overlap.
+
+    Raises:
+        DataError: The mask has values that no label may have.
+    """
+    if mask.array.ndim > mask.dims and labels is not None:
+        rows = zip(labels.values, mask.array, strict=True)
+        return {str(value): int((channel == 1).sum()) for value, channel in rows}
+    found = counts_in(mask.array)
+    if not all(0 <= value <= HIGHEST for value in found):
+        name = mask.item.path if mask.item else "the mask"
+        raise DataError(f"{name}: holds the label values {some(found)}; labels go from 1 to {HIGHEST}")
+    return {str(value): n for value, n in found.items()}
+
+
+def content_hash(refs: Sequence[ImageRef], catalogue: Catalogue, rule: str = "") -> str:
+    """A fingerprint of the bytes of all files that a case is read from, and of how they are brought together."""
+    total = hashlib.sha256(rule.encode())
+    for ref in refs:
+        for file in files_read(ref, catalogue)[0]:
+            total.update(sha256(file).encode())
+        total.update((ref.series or "").encode())
+        total.update("".join(f"{name}\0{label}\0" for name, label in ref.structures).encode())
+    return total.hexdigest()
+
+
+def files_of(ref: ImageRef) -> list[Path]:
+    """The files that an image is read from, as far as they are known, in the order of names."""
+    if ref.files:
+        return sorted(ref.files)
+    return [ref.path] if ref.path.is_file() else sorted(part for part in ref.path.rglob("*") if part.is_file())
+
+
+def files_read(ref: ImageRef, catalogue: Catalogue) -> tuple[list[Path], list[str]]:
+    """The files that an image is read from, those beside a header that hold its voxels too, and the readers' names.
+
+    Of a series one file is asked which reader knows it.
+    """
+    files = files_of(ref)
+    try:
+        if ref.files or ref.path.is_dir():
+            spec = choose_reader(files[0], catalogue) if files and files[0].is_file() else None
+            return files, [] if spec is None else [spec.name]
+        items = find(ref, catalogue)
+    except VoxGraftError:  # reading it says why
+        return files, []
+    beside = {file for item in items for file in item.files} - set(files)
+    return files + sorted(beside), sorted({item.reader for item in items})
+
+
+def summarise(cases: dict[str, dict[str, Any]], training: Sequence[str]) -> dict[str, Any]:
+    """The fingerprint of a data set, a JSON document; intensities are those of the training cases alone.
+
+    Raises:
+        DataError: No training case has a channel, or the palettes of masks differ.
+    """
+    check_alike((name, case["palette"]) for name, case in cases.items() if "palette" in case)
+    channels = len(next(iter(cases.values()))["samples"])
+    intensities = []
+    for channel in range(channels):
+        voxels = np.concatenate([np.asarray(cases[name]["samples"][channel]) for name in training])
+        if not voxels.size:
+            raise DataError(f"no training case has channel {channel + 1}; leave the channel out of the layout")
+        voxels = voxels[np.isfinite(voxels)] if np.isfinite(voxels).any() else np.zeros(1)
+        low, middle, high = np.percentile(voxels, [0.5, 50, 99.5])
+        intensities.append(
+            {
+                "min": float(voxels.min()),
+                "max": float(voxels.max()),
+                "mean": float(voxels.mean()),
+                "std": float(voxels.std()),
+                "p00_5": float(low),
+                "p50": float(middle),
+                "p99_5": float(high),
+            }
+        )
+    return {
+        "version": 1,
+        "intensities": intensities,
+        "cases": {name: {k: v for k, v in case.items() if k != "samples"} for name, case in cases.items()},
+    }
+
+
+def _samples(channel: Array, foreground: Array | None) -> list[float]:
+    """Evenly drawn voxels inside the labelled structures, or of the whole image where none is labelled."""
+    voxels = channel[foreground] if foreground is not None and foreground.any() else channel.ravel()
+    step = max(1, voxels.size // SAMPLES)
+    return [float(value) for value in voxels[::step].astype(np.float32)]

@@ -1,0 +1,110 @@
+"""The plan: every number that follows from the fingerprint, and travels with the weights."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from annotated_types import Ge, Le
+from pydantic import Field, ValidationError
+
+from ..components.options import Options
+from ..errors import ModelError
+from ..imaging.align import Align
+from ..imaging.structures import Region
+from ..support.files import read_bytes
+
+
+class Plan(Options):
+    """How images become what the network sees. Training and prediction read the same plan.
+
+    A 3D network sees volumes in RAS order of axes, resampled to `spacing`. A 2D network sees the slices of such a
+    volume along `slice_axis`, or images of two axes as they are.
+    """
+
+    version: Literal[1] = 1
+    dims: Literal[2, 3]
+    """Axes of the network."""
+
+    image_dims: Literal[2, 3]
+    """Axes of the images: 3 with `dims` 2 means slice by slice."""
+
+    channels: tuple[str, ...]
+    """Names of the input channels."""
+
+    labels: tuple[tuple[int, str], ...]
+    """Value in masks and name of each structure, by class: class 0 is background, class 1 the first of these. Of a
+    network of regions: what each region is painted with, or its place from 1, and its name."""
+
+    regions: tuple[Region, ...] = ()
+    """Where there are any, the network has a sigmoid output for each of them, and no background; they may overlap.
+    Their members are values of `structures`."""
+
+    structures: tuple[int, ...] = ()
+    """The values in the masks of the training data that regions are made of, in their order."""
+
+    paint: tuple[int, ...] = ()
+    """The value with which each region is painted over those before it; where there are none, predictions hold a
+    channel for each region."""
+
+    ignored: int | None = None
+    """The value in masks of voxels that counted neither in training nor in scores."""
+
+    optional: tuple[str, ...] = ()
+    """The channels that a scan may lack."""
+
+    readers: dict[str, dict[str, Any]] = Field(default={})
+    """Options of readers by their names, with which the training data were read; scans to segment are read so too."""
+
+    modality: str
+    normalisation: tuple[dict[str, float], ...]
+    """The modality's numbers, by channel."""
+
+    spacing: tuple[Annotated[float, Ge(1e-6), Le(1e4)], ...]
+    """Millimetres between voxels, along the image's axes in RAS order."""
+
+    slice_axis: int = 2
+    """For slices of volumes: the axis (in RAS order) that is walked along."""
+
+    patch: tuple[Annotated[int, Ge(1), Le(8192)], ...]
+    """Voxels of a training patch and of an inference window, along the network's axes."""
+
+    batch: Annotated[int, Ge(1), Le(4096)]
+    strides: tuple[tuple[Annotated[int, Ge(1), Le(8192)], ...], ...]
+    """For each level of the network, how much coarser than the image it is along each axis."""
+
+    mirrored: tuple[int, ...] = ()
+    """The network's axes along which training mirrored patches; prediction mirrors along no others."""
+
+    align: Align | None = None
+    """How channels from files or series of their own come onto one grid; None where they must lie on one."""
+
+    contract: dict[str, Any] = Field(default={})
+    """What incoming scans are compared with: modality codes, ranges of spacing and size seen in training."""
+
+    @property
+    def classes(self) -> int:
+        """Outputs of the network."""
+        return len(self.labels) + (0 if self.regions else 1)
+
+    @property
+    def values(self) -> tuple[int, ...]:
+        """The value in masks of each class, background first."""
+        return (0, *(value for value, _ in self.labels))
+
+
+def read_plan(path: Path) -> Plan:
+    """The plan in a JSON file.
+
+    Raises:
+        ModelError: It is not there, or is no plan.
+    """
+    try:
+        return Plan.model_validate_json(read_bytes(path))
+    except FileNotFoundError:
+        raise ModelError(f"{path}: there is no plan") from None
+    except OSError as error:
+        raise ModelError(f"{path}: is no plan: {error.strerror}") from None
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise ModelError(f"{path}: is no plan: {'.'.join(map(str, first['loc']))}: {first['msg']}") from None

@@ -1,0 +1,177 @@
+"""From the fingerprint to the plan: spacing, patch, levels of the network, batch.
+
+The rules are those that nnU-Net showed to work (Isensee et al., Nature Methods 2021): the median spacing, a finer one
+along a strongly anisotropic axis, patches as large as memory allows in the shape of the median image, and levels that
+halve an axis only once its voxels are no longer much thicker than the others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from ..datasets.cases import Dataset
+from ..errors import DataError, TrainingError
+from ..imaging.orientation import shape_at
+from ..imaging.structures import Labels
+from ..workflow.workflow import Workflow
+from .modality import Modality
+from .plan import Plan
+
+ANISOTROPIC = 3.0
+SMALLEST = 4
+"""Voxels along an axis of the coarsest level."""
+
+VOXELS = {("cpu", 2): 192 * 192, ("cpu", 3): 96_000, ("cuda", 2): 512 * 512, ("cuda", 3): 128**3}
+"""The largest patch, by device and axes of the network."""
+
+BATCH = {("cpu", 2): 12, ("cpu", 3): 2, ("cuda", 2): 24, ("cuda", 3): 4}
+LEVELS = {2: 7, 3: 6}
+
+
+def derive_plan(
+    fingerprint: Mapping[str, Any],
+    dataset: Dataset,
+    labels: Labels,
+    workflow: Workflow,
+    modality: Modality,
+    device: str,
+) -> Plan:
+    """Every number that training and prediction need.
+
+    Raises:
+        DataError: 2D images are to be fed to a 3D network.
+        TrainingError: A number the workflow fixes does not fit the images.
+    """
+    cases = list(fingerprint["cases"].values())
+    image_dims = len(cases[0]["shape"])
+    if any(len(case["shape"]) != image_dims for case in cases):
+        raise DataError("some images have two axes and some three; train on one kind at a time")
+    dims = workflow.model.dims
+    if dims > image_dims:
+        raise DataError("the images have two axes: set model.dims to 2")
+    spacing = _target_spacing(cases, workflow, image_dims)
+    slice_axis = _slice_axis(spacing)
+    seen = [axis for axis in range(image_dims) if image_dims == dims or axis != slice_axis]
+    shapes = np.array([shape_at(case["shape"], case["spacing"], spacing) for case in cases])
+    median = [int(v) for v in np.median(shapes[:, seen], axis=0).round()]
+    steps = [spacing[axis] for axis in seen]
+    kind = "cuda" if device.startswith("cuda") else "cpu"
+    patch = _patch(median, steps, VOXELS[kind, dims], workflow)
+    strides = network_strides(patch, steps, LEVELS[dims])
+    patch = _fit(patch, strides[-1])
+    voxels = float(np.prod(patch))
+    wanted = workflow.training.batch
+    usual = BATCH[kind, dims]
+    batch = wanted if wanted != "auto" else max(2, min(4 * usual, int(usual * VOXELS[kind, dims] / voxels)))
+    return Plan(
+        dims=dims,
+        image_dims=image_dims,  # type: ignore[arg-type]  # 2 or 3: checked above
+        channels=dataset.channels,
+        labels=_outputs(labels),
+        regions=labels.regions,
+        structures=labels.values if labels.regions else (),
+        paint=labels.paint,
+        ignored=labels.ignored,
+        optional=dataset.optional,
+        readers=workflow.data.reader_options,
+        modality=workflow.data.modality.name,
+        normalisation=tuple(modality.plan(fingerprint["intensities"])),
+        spacing=tuple(spacing),
+        slice_axis=slice_axis,
+        patch=patch,
+        batch=batch,
+        strides=strides,
+        align=dataset.align,
+        contract=_contract(cases, dataset, workflow, fingerprint["intensities"]),
+    )
+
+
+def network_strides(patch: Sequence[int], spacing: Sequence[float], levels: int) -> tuple[tuple[int, ...], ...]:
+    """Cumulative strides of each level, from 1: an axis is halved while it has voxels left and is not the thick one."""
+    size, step = np.array(patch, dtype=float), np.array(spacing, dtype=float)
+    strides = [np.ones(len(size), dtype=int)]
+    while len(strides) < levels:
+        halve = (size / 2 >= SMALLEST) & (step < 2 * step[size / 2 >= SMALLEST].min(initial=np.inf))
+        if not halve.any():
+            break
+        factor = np.where(halve, 2, 1)
+        size, step = np.ceil(size / factor), step * factor
+        strides.append(strides[-1] * factor)
+    return tuple(tuple(int(v) for v in level) for level in strides)
+
+
+def _outputs(labels: Labels) -> tuple[tuple[int, str], ...]:
+    """Value and name of each output of the network but background."""
+    if not labels.regions:
+        return tuple((label.value, label.name) for label in labels.items)
+    values = labels.paint or range(1, len(labels.regions) + 1)
+    return tuple((value, region.name) for value, region in zip(values, labels.regions, strict=True))
+
+
+def _slice_axis(spacing: Sequence[float]) -> int:
+    """Slices are cut across the coarsest axis; where the axes are alike, from foot to head."""
+    coarsest = int(np.argmax(spacing))
+    return coarsest if spacing[coarsest] > 1.2 * spacing[-1] else 2
+
+
+def _target_spacing(cases: Sequence[Mapping[str, Any]], workflow: Workflow, image_dims: int) -> list[float]:
+    wanted = workflow.data.spacing
+    if wanted is not None:
+        if len(wanted) != image_dims:
+            raise TrainingError(f"data.spacing has {len(wanted)} numbers, the images have {image_dims} axes")
+        return [float(step) for step in wanted]
+    spacings = np.array([case["spacing"] for case in cases], dtype=float)
+    target = np.median(spacings, axis=0)
+    worst = int(np.argmax(target))
+    others = np.delete(target, worst)
+    if target[worst] > ANISOTROPIC * others.max():
+        finer = float(np.percentile(spacings[:, worst], 10))
+        target[worst] = max(finer, float(others.max()))
+    return [round(float(step), 6) for step in target]
+
+
+def _patch(median: Sequence[int], spacing: Sequence[float], most: int, workflow: Workflow) -> tuple[int, ...]:
+    wanted = workflow.training.patch
+    if wanted != "auto":
+        return tuple(wanted)
+    patch = np.array(median, dtype=float)
+    while patch.prod() > most:
+        longest = int(np.argmax(patch * np.array(spacing)))
+        patch[longest] *= 0.95
+    return tuple(max(8, int(n)) for n in patch)
+
+
+def _fit(patch: Sequence[int], coarsest: Sequence[int]) -> tuple[int, ...]:
+    """The next larger patch that every level divides."""
+    return tuple(-(-n // stride) * stride for n, stride in zip(patch, coarsest, strict=True))
+
+
+def _contract(
+    cases: Sequence[Mapping[str, Any]],
+    dataset: Dataset,
+    workflow: Workflow,
+    intensities: Sequence[Mapping[str, float]],
+) -> dict[str, Any]:
+    """What incoming scans are compared with: the ranges seen in training, and the rules by which series were chosen."""
+    spacing = np.array([case["spacing"] for case in cases], dtype=float)
+    size = spacing * np.array([case["shape"] for case in cases], dtype=float)
+    codes = {case["modality"] for case in cases if case.get("modality")}
+    codes |= set(getattr(workflow.data.modality.component, "dicom", ()))
+    described = [one.document() for one in dataset.described]
+    values = [[round(float(channel[name]), 3) for name in ("p00_5", "p99_5")] for channel in intensities]
+    return {
+        "modality": sorted(codes),
+        "channels": len(dataset.channels),
+        "spacing_mm": _ranges(spacing),
+        "size_mm": _ranges(size),
+        "values": values,
+        **({"series": dataset.chosen.document()} if dataset.chosen is not None else {}),
+        **({"described": described} if described else {}),
+    }
+
+
+def _ranges(values: np.ndarray[Any, Any]) -> list[list[float]]:
+    return [[round(float(v), 3) for v in (axis.min(), axis.max())] for axis in values.T]

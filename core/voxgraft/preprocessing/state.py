@@ -1,0 +1,96 @@
+"""The state of a data set: every case with the content of its files, and whatever else its layout found."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import fields, is_dataclass
+from pathlib import Path
+from typing import Any
+
+from ..components.catalogue import Catalogue
+from ..datasets.cases import Case, Dataset
+from ..imaging.formats import ReaderSpec
+from ..imaging.reference import ImageRef
+from ..support.contents import Contents
+from ..support.files import digest
+from .fingerprint import files_read
+
+DIGITS = 16
+"""Of the fingerprint of one field of one case: enough to see that it changed."""
+
+
+class DataState:
+    """Turns cases into plain values, in which files stand with their content instead of their place.
+
+    Every field of a case and of a data set is taken, so that one that is new counts from its first day.
+    """
+
+    def __init__(self, catalogue: Catalogue, contents: Contents) -> None:
+        self._catalogue, self._contents = catalogue, contents
+        self.readers: set[str] = set()
+        """The readers of all files that were looked at."""
+
+    def of_dataset(self, dataset: Dataset) -> dict[str, str]:
+        """A fingerprint of every field but the cases, of which there is their order."""
+        rest = {one.name: getattr(dataset, one.name) for one in fields(dataset) if one.name != "cases"}
+        rest["order"] = [case.id for case in dataset.cases]
+        return {name: digest(self._plain(value))[:DIGITS] for name, value in rest.items()}
+
+    def of_case(self, case: Case) -> dict[str, str]:
+        """A fingerprint of every field that is not empty."""
+        found = {one.name: getattr(case, one.name) for one in fields(case)}
+        return {
+            name: digest(self._plain(value))[:DIGITS] for name, value in found.items() if value not in (None, {}, ())
+        }
+
+    def _plain(self, value: Any) -> Any:
+        if isinstance(value, ImageRef):
+            return self._reference(value)
+        if is_dataclass(value):
+            return {one.name: self._plain(getattr(value, one.name)) for one in fields(value)}
+        if isinstance(value, Mapping):
+            return {str(name): self._plain(part) for name, part in value.items()}
+        if isinstance(value, (tuple, list)):
+            return [self._plain(part) for part in value]
+        return value.name if isinstance(value, Path) else value
+
+    def _reference(self, ref: ImageRef) -> dict[str, Any]:
+        found = {one.name: getattr(ref, one.name) for one in fields(ref) if one.name not in ("path", "files")}
+        plain = {name: self._plain(value) for name, value in found.items()}
+        if ref.parts == (ref,):
+            plain["files"] = [[name, self._contents.of(file)] for name, file in self._files(ref)]
+        return plain
+
+    def _files(self, ref: ImageRef) -> Iterator[tuple[str, Path]]:
+        """The files of a reference with their names, those that a header points to among them."""
+        single = not ref.files and ref.path.is_file()
+        known = self._contents.noted(ref.path, "beside") if single else None
+        if known is None:
+            files, readers = files_read(ref, self._catalogue)
+            if single:
+                others = (os.path.relpath(file, ref.path.parent) for file in files if file != ref.path)
+                beside = [os.fsencode(name).decode("latin-1") for name in others]  # names of any bytes, as text
+                self._contents.note(ref.path, "beside", [beside, readers])
+        else:
+            files, readers = (
+                [ref.path, *(ref.path.parent / os.fsdecode(name.encode("latin-1")) for name in known[0])],
+                known[1],
+            )
+        self.readers.update(readers)
+        for file in files:
+            inside = ref.path.is_dir() and file.is_relative_to(ref.path)
+            yield (file.relative_to(ref.path).as_posix() if inside else file.name), file
+
+
+def readers_taking_part(names: set[str], catalogue: Catalogue) -> list[ReaderSpec[Any]]:
+    """The readers of these names; beside one of series, those that it hands objects of structures to."""
+    specs = [spec for _, spec in catalogue.of("reader") if isinstance(spec, ReaderSpec)]
+    series = any(spec.series for spec in specs if spec.name in names)
+    return [spec for spec in specs if spec.name in names or (series and spec.structures)]
+
+
+def data_state(dataset: Dataset, catalogue: Catalogue, contents: Contents) -> str:
+    """One fingerprint of a data set with the content of all its files."""
+    state = DataState(catalogue, contents)
+    return digest([state.of_dataset(dataset), [state.of_case(case) for case in dataset.cases]])

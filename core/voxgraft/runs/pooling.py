@@ -1,0 +1,240 @@
+"""What is made of the members of a run: a package in which they vote, pooled scores, and one verdict of the guard."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..packages.model_card import model_card
+from ..packages.package import amend_package, read_package, write_package
+from ..preprocessing.plan import Plan
+from ..reports.scores import about, write_page
+from ..scoring.comparison import direction, read_run
+from ..scoring.pair import Counts
+from ..scoring.scores import Scores
+from ..scoring.transfer_verdict import judge
+from ..scoring.worth import summed_up, worthless
+from ..support.paths import without_places
+from ..workflow.yaml import dump
+from .cross_validation import Member, folder_of, members_of, merged_documents, read_member
+from .run import Run
+from .steps.guard import keep_verdict
+from .steps.plan import labels_of_run
+from .steps.train import package_facts
+
+FILES = ("scores.json", "scores.csv", "scores.html", "members.json")
+
+
+class Vote:
+    """Leaves `package/` with the networks of all members, whose probabilities are averaged."""
+
+    def outputs(self, run: Run) -> Sequence[Path]:
+        names = ("model.safetensors", "plan.json", "labels.json", "members.json")
+        return [*(run.package / name for name in names), run.folder / "train" / "summary.json"]
+
+    def do(self, run: Run) -> None:
+        members = members_of(run)
+        merged = merged_documents(run, members)
+        run.write("fingerprint.json", {"cases": merged["cases"]})
+        run.write("split.json", merged["split"])
+        packages = [read_package(folder_of(run, one) / "package") for one in members]
+        plans = [package.plan for package in packages]
+        plan = common_plan(plans)
+        run.write("plan.json", plan.model_dump(mode="json"))
+        summary = _summary([read_member(run, one, "train/summary.json") for one in members])
+        summary["written"] = datetime.now(UTC).isoformat()
+        run.write("train/summary.json", summary)
+        facts = {**package_facts(run, summary), "members": len(members)}
+        write_package(
+            run.package,
+            tensors=_tensors([package.weights for package in packages]),
+            plan=plan,
+            workflow=dump(without_places(run.workflow.document())),
+            labels=labels_of_run(run),
+            card=model_card(facts, plan),
+            facts=facts,
+            members=plans,
+        )
+        run.progress.say(f"train: the package holds {len(members)} networks; their probabilities are averaged")
+
+
+class Pool:
+    """Leaves `evaluate/`: scores of every held-out case, and `members.json` with the spread between members."""
+
+    def outputs(self, run: Run) -> Sequence[Path]:
+        return [run.folder / "evaluate" / name for name in FILES]
+
+    def do(self, run: Run) -> None:
+        members = members_of(run)
+        scores = {one.name: read_run(folder_of(run, one)) for one in members}
+        patients = {case.id: case.patient for case in run.dataset.cases}
+        whole = pooled([scores[one.name] for one in members], patients)
+        run.write("evaluate/scores.json", whole.document())
+        whole.write_csv(run.folder / "evaluate" / "scores.csv")
+        title = f"Held-out cases of {run.workflow.name}, each scored by the network that did not learn from it"
+        write_page(run.folder / "evaluate" / "scores.html", whole, about(whole, run.catalogue), title)
+        found = spread(members, scores, patients)
+        run.write("evaluate/members.json", found)
+        package = read_package(run.package)
+        facts = {**package.facts, "scores": whole.document()["summary"], "spread": found["spread"]}
+        card = model_card(facts, package.plan)
+        amend_package(run.package, card=card, facts={"scores": facts["scores"], "spread": facts["spread"]})
+        self._tell(run, whole, found)
+
+    def _tell(self, run: Run, whole: Scores, found: Mapping[str, Any]) -> None:
+        numbers = {
+            f"test_{metric}_{name}": float(one["mean"])
+            for metric, structures in whole.summary.items()
+            for name, one in structures.items()
+            if math.isfinite(one["mean"])
+        }
+        run.log(numbers, 0)
+        if worth := summed_up(worthless(whole)):
+            run.remarks.append(worth)
+        metric, structures = next(iter(whole.summary.items()))
+        mean, by = structures["mean"], found["spread"][metric]["mean"]
+        low, high = mean["ci95"]
+        interval = f" (95 % interval {low:.4f} to {high:.4f})" if math.isfinite(low) else ""
+        sd = "" if by["sd"] is None else f"; {found['over']} differ by {by['sd']:.4f} (sd of {by['n']})"
+        run.progress.say(f"evaluate: {metric} {mean['mean']:.4f}{interval}, n {mean['n']}{sd}")
+
+
+class PoolGuard:
+    """Leaves `guard.json`: the verdict of all members' held-out cases against those of their twins."""
+
+    def outputs(self, run: Run) -> Sequence[Path]:
+        return [run.folder / "guard.json"]
+
+    def do(self, run: Run) -> None:
+        assert run.workflow.guard is not None, "a workflow with this step has the section `guard`"
+        members = members_of(run)
+        patients = {case.id: case.patient for case in run.dataset.cases}
+        mine = pooled([read_run(folder_of(run, one)) for one in members], patients)
+        twin = pooled([read_run(folder_of(run, one) / "twin") for one in members], patients)
+        metric = run.workflow.guard.metric or run.workflow.evaluation.metrics[0].name
+        higher = direction({"run": mine}, metric, run.catalogue)
+        steps = min(int(read_member(run, one, "train/summary.json")["steps"]) for one in members)
+        verdict = judge(mine, twin, metric, higher, steps)
+        verdict["members"] = {one.name: read_member(run, one, "guard.json")["verdict"] for one in members}
+        keep_verdict(run, verdict)
+
+
+def pooled(parts: Sequence[Scores], patients: Mapping[str, str]) -> Scores:
+    """Scores of all cases, each once: a case that several members scored has the mean of its defined values, and its
+    voxel counts are those of all of them together."""
+    rows: dict[str, dict[str, dict[str, list[float]]]] = {}
+    for part in parts:
+        for case, metrics in part.cases.items():
+            for metric, structures in metrics.items():
+                for name, value in structures.items():
+                    if name != "mean":
+                        rows.setdefault(case, {}).setdefault(metric, {}).setdefault(name, []).append(value)
+    cases = {
+        case: {metric: {name: _mean(values) for name, values in row.items()} for metric, row in metrics.items()}
+        for case, metrics in rows.items()
+    }
+    failed = {case: why for part in parts for case, why in part.failed.items() if case not in cases}
+    counts: dict[str, dict[str, Counts]] = {}
+    for part in parts:
+        for case, found in part.counts.items():
+            for name, one in found.items():
+                together = counts.setdefault(case, {})
+                together[name] = one.plus(together[name]) if name in together else one
+    first = parts[0]
+    return Scores.of(cases, patients, failed=failed, metrics=first.metrics, regions=first.regions, counts=counts)
+
+
+def spread(members: Sequence[Member], scores: Mapping[str, Scores], patients: Mapping[str, str]) -> dict[str, Any]:
+    """How much the mean score differs: between draws, where there are several, each over all its folds; else between
+    folds.
+
+    Returns:
+        `members` with the summary of each, `over` (what is told apart) and `spread`: METRIC -> structure -> `values`,
+        `mean`, `sd` (of a sample), `n`.
+    """
+    repeats = sorted({one.repeat for one in members})
+    if len(repeats) > 1:
+        over = "draws of labelled patients"
+        parts = [pooled([scores[m.name] for m in members if m.repeat == one], patients) for one in repeats]
+    else:
+        over, parts = "folds", [scores[one.name] for one in members]
+    return {
+        "over": over,
+        "members": [
+            {
+                "name": one.name,
+                "fold": one.fold,
+                "repeat": one.repeat,
+                "summary": scores[one.name].document()["summary"],
+            }
+            for one in members
+        ],
+        "spread": {
+            metric: {
+                name: _spread([one.summary.get(metric, {}).get(name, {}).get("mean", math.nan) for one in parts])
+                for name in structures
+            }
+            for metric, structures in parts[0].summary.items()
+        },
+    }
+
+
+def common_plan(plans: Sequence[Plan]) -> Plan:
+    """The first plan, with the ranges of all: a scan is expected where any member has seen its like."""
+    contract = dict(plans[0].contract)
+    for name, first in contract.items():
+        if _is_ranges(first) and all(_is_ranges(plan.contract.get(name)) for plan in plans):
+            ranges = np.array([plan.contract[name] for plan in plans], dtype=float)
+            contract[name] = np.stack([ranges[..., 0].min(0), ranges[..., 1].max(0)], -1).tolist()
+    mirrored = tuple(axis for axis in plans[0].mirrored if all(axis in plan.mirrored for plan in plans))
+    return plans[0].model_copy(update={"contract": contract, "mirrored": mirrored})
+
+
+def _is_ranges(value: Any) -> bool:
+    """Whether it is a list of pairs of numbers."""
+    return (
+        isinstance(value, (list, tuple))
+        and len(value) > 0
+        and all(
+            isinstance(one, (list, tuple)) and len(one) == 2 and all(isinstance(end, (int, float)) for end in one)
+            for one in value
+        )
+    )
+
+
+def _summary(summaries: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Of all trainings: steps and seconds added up, curves kept by the members themselves."""
+    first = summaries[0]
+    return {
+        **{name: first[name] for name in ("device", "devices", "precision", "parameters", "weights")},
+        "steps": sum(int(one["steps"]) for one in summaries),
+        "seconds": round(sum(float(one["seconds"]) for one in summaries), 1),
+        "parameters": sum(int(one["parameters"]) for one in summaries),
+        "curve": [],
+    }
+
+
+def _tensors(files: Sequence[Path]) -> dict[str, Any]:
+    from safetensors.torch import load_file
+
+    return {f"{number}.{name}": tensor for number, file in enumerate(files) for name, tensor in load_file(file).items()}
+
+
+def _spread(values: Sequence[float]) -> dict[str, Any]:
+    known = np.array([value for value in values if math.isfinite(value)])
+    return {
+        "values": [value if math.isfinite(value) else None for value in values],
+        "mean": float(known.mean()) if len(known) else None,
+        "sd": float(known.std(ddof=1)) if len(known) > 1 else None,
+        "n": len(known),
+    }
+
+
+def _mean(values: Sequence[float]) -> float:
+    known = [value for value in values if math.isfinite(value)]
+    return math.fsum(known) / len(known) if known else math.nan

@@ -1,0 +1,1 @@
+"""Files, locks, paths, progress and threads: what every other folder may use."""

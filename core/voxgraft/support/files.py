@@ -1,0 +1,307 @@
+"""Files that appear whole or not at all, their fingerprints, and documents that are bounded before they are read."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import math
+import os
+import re
+import secrets
+import shutil
+import stat
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from ..errors import DataError, VoxGraftError
+from .lock import BUSY, locked
+from .texts import encodable
+
+TEMPORARY = ".tmp"
+LARGEST_TEXT = 64 * 2**20
+"""Bytes of the longest table or JSON document that is read."""
+MOST_VALUES = 5_000_000
+"""Values of the largest such document that is read: in memory each takes up to a hundred times its bytes."""
+CELLS = (b",", b";", b"\t", b"\n")
+"""What stands between the cells of a table."""
+
+REPLACED = ".tmp.replaced"
+"""How a folder is called between being replaced and being removed."""
+
+FOREIGN = 24 * 3600.0
+"""Seconds after which something half-made without a lock is taken for left behind: older VoxGraft, or no locks here."""
+
+
+@contextmanager
+def temporary(target: Path) -> Iterator[Path]:
+    """Give a path beside `target` that nobody else has; whatever is there at the end is removed.
+
+    A lock beside it tells `sweep`, on whatever host, that somebody is still at work on it.
+    """
+    token = secrets.token_hex(5)
+    beside, lock = target.with_name(f"{TEMPORARY}-{token}-{target.name}"), _lock_of(target.parent, token)
+    try:
+        with ExitStack() as stack:
+            with suppress(OSError):  # where no lock can be made, writing will say why
+                stack.enter_context(locked(lock))
+            yield beside
+    finally:
+        remove(beside)
+        remove(lock)
+
+
+@contextmanager
+def atomic_write(target: Path, discard: Callable[[Path], None] | None = None, *, first: bool = False) -> Iterator[Path]:
+    """Give a path beside `target` to write to; on success it becomes `target`, on failure it is removed.
+
+    The temporary name keeps the ending of the target, for libraries that choose a format by it. Files and folders are
+    both fine; a folder replaces the one that was there.
+
+    Args:
+        discard: What becomes of a folder that was replaced; by default it is removed.
+        first: Where another process has made the target meanwhile, that one stays.
+
+    Raises:
+        DataError: The disk is full, or the folder may not be written.
+    """
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        sweep(target.parent, target.name)
+        with temporary(target) as beside:
+            yield beside
+            _settle(beside)
+            if not (first and target.exists()):
+                _replace(beside, target, discard or remove)
+    except VoxGraftError:
+        raise
+    except Exception as error:  # libraries have errors of their own for a disk that is full
+        if is_full(target.parent):
+            raise DataError(f"{target}: cannot be written: no space is left on the disk; make room there") from error
+        if not isinstance(error, OSError) or (error.errno not in _DISK and not _concerns(error, target.parent)):
+            raise
+        blocked = isinstance(error, (FileExistsError, NotADirectoryError))
+        reason = "a file stands where its folder would be" if blocked else error.strerror or error
+        raise DataError(f"{target}: cannot be written: {reason}") from error
+
+
+def remove(path: Path) -> None:
+    """Remove a file or a folder, if it is there."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        with suppress(FileNotFoundError, NotADirectoryError):
+            path.unlink()
+
+
+def write_json(target: Path, document: Any) -> None:
+    """Write one JSON document, whole or not at all; see `json_text`."""
+    with atomic_write(target) as path:
+        path.write_text(json_text(document) + "\n", encoding="utf-8")
+
+
+def json_text(document: Any, indent: int | None = 2) -> str:
+    """A document as JSON (RFC 8259), which has no NaN and no infinity: a number that is not defined is null."""
+    return json.dumps(
+        without_nan(document),
+        indent=indent,
+        ensure_ascii=False,
+        allow_nan=False,
+        default=lambda value: without_nan(_plain(value)),
+    )
+
+
+def without_nan(document: Any) -> Any:
+    """The same plain values with None for each number that is not finite, and texts that UTF-8 can hold."""
+    if isinstance(document, str):
+        return encodable(document)
+    if isinstance(document, dict):
+        return {encodable(key) if isinstance(key, str) else key: without_nan(part) for key, part in document.items()}
+    if isinstance(document, (list, tuple)):
+        return [without_nan(part) for part in document]
+    return None if isinstance(document, float) and not math.isfinite(document) else document
+
+
+def write_text(target: Path, text: str) -> None:
+    """Write a text file, whole or not at all."""
+    with atomic_write(target) as path:
+        path.write_text(text, encoding="utf-8", errors="backslashreplace")
+
+
+def check_regular(path: Path) -> None:
+    """Refuse what is neither a file nor a folder: opening a pipe waits for a writer, and a device has no end.
+
+    Raises:
+        OSError: It is such a thing, or cannot be looked at.
+    """
+    mode = path.stat().st_mode
+    if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
+        raise OSError(errno.EINVAL, "it is no regular file, but a pipe, a socket or a device", str(path))
+
+
+def read_bytes(path: Path, most: int = LARGEST_TEXT, marks: tuple[bytes, ...] = ()) -> bytes:
+    """What a regular file holds, if that is not more than so many bytes.
+
+    Args:
+        marks: What stands between values; more than `MOST_VALUES` of them are refused.
+
+    Raises:
+        OSError: It is larger, is no regular file, or cannot be read.
+    """
+    check_regular(path)
+    with path.open("rb") as file:
+        data = file.read(most + 1)
+    if len(data) > most:
+        raise OSError(errno.EFBIG, f"it is larger than the {most} bytes of any such file", str(path))
+    if sum(map(data.count, marks)) > MOST_VALUES:
+        raise OSError(errno.EFBIG, f"it holds more than the {MOST_VALUES} values of any such file", str(path))
+    return data
+
+
+def read_json(path: Path, most: int = LARGEST_TEXT) -> Any:
+    """One JSON document, bounded in bytes, values and depth before it is built; no key may stand twice in an object.
+
+    Raises:
+        OSError: See `read_bytes`.
+        ValueError: It is no such document, as json.JSONDecodeError where a place can be named.
+    """
+    data = read_bytes(path, most, (b",", b"[", b"{"))
+    try:
+        return json.loads(data.decode("utf-8-sig"), object_pairs_hook=_object)
+    except RecursionError:
+        raise ValueError("its values are nested too deeply") from None
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        seen: set[str] = set()
+        twice = next(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]
+        raise ValueError(f"key {twice!r} stands twice")
+    return found
+
+
+def sha256(path: Path) -> str:
+    """The SHA-256 of a file's bytes, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def digest(document: Any) -> str:
+    """A fingerprint of plain values: equal values give equal fingerprints on every machine."""
+    text = json.dumps(document, sort_keys=True, ensure_ascii=True, default=_plain)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Path):
+        return value.as_posix()
+    if hasattr(value, "tolist"):
+        return value.tolist()
+    if isinstance(value, (set, frozenset)):
+        return sorted(value)
+    raise TypeError(f"{type(value).__name__} is no plain value")
+
+
+_DISK = {28, 122, 27, 30}  # ENOSPC, EDQUOT, EFBIG, EROFS
+
+
+_ROOM = 2**20
+"""Bytes: where fewer are free, what failed to be written failed for that."""
+
+
+def is_full(folder: Path) -> bool:
+    """Whether next to nothing can be written to a folder's disk."""
+    try:
+        return shutil.disk_usage(folder).free < _ROOM
+    except OSError:
+        return False
+
+
+def _concerns(error: OSError, folder: Path) -> bool:
+    return error.filename is not None and Path(os.fsdecode(error.filename)).is_relative_to(folder)
+
+
+def _settle(path: Path) -> None:
+    """Wait until the bytes are on the disk, so that a power cut cannot leave an empty file under the final name."""
+    for part in path.rglob("*") if path.is_dir() else (path,):
+        if part.is_file():
+            with part.open("rb") as file:
+                os.fsync(file.fileno())
+
+
+def _replace(beside: Path, target: Path, discard: Callable[[Path], None]) -> None:
+    if not beside.is_dir():
+        beside.replace(target)
+        return
+    old = target.with_name(beside.name.replace(TEMPORARY, REPLACED, 1))
+    for last in (False, False, False, True):
+        try:
+            if target.exists():
+                target.rename(old)
+            beside.rename(target)
+            break
+        except OSError as error:  # another process has replaced the same folder between the two lines
+            if last or error.errno not in (errno.ENOENT, errno.ENOTEMPTY, errno.EEXIST) or not beside.exists():
+                raise
+    if old.exists():
+        discard(old)
+
+
+def sweep(folder: Path, name: str = "", *, owned: bool = False) -> None:
+    """Remove what processes that have ended left half-made in a folder, and put back what they were replacing.
+
+    What another process is making, here or on another host, is left alone: it holds a lock. What has no lock at all is
+    left alone for a day.
+
+    Args:
+        name: Only what was to become this file or folder, and nothing that was being replaced.
+        owned: Nobody else works here; what has no lock is not waited for.
+    """
+    found: dict[str, list[Path]] = {}
+    with suppress(OSError):
+        for path in folder.glob(f"{TEMPORARY}*"):
+            if match := _LEFT.fullmatch(path.name):
+                found.setdefault(match["token"], []).append(path)
+    for token, paths in found.items():
+        if not name or any(path.name == f"{TEMPORARY}-{token}-{name}" for path in paths):
+            _clear(folder, token, paths, owned)
+
+
+def sweep_tree(folder: Path, *, owned: bool = False) -> None:
+    """Sweep a folder and all below it."""
+    for root, folders, _ in os.walk(folder):
+        sweep(Path(root), owned=owned)
+        folders[:] = [one for one in folders if not one.startswith(TEMPORARY)]
+
+
+_LEFT = re.compile(rf"{re.escape(TEMPORARY)}(\.replaced)?-(?P<token>[0-9a-f]+)(-.*|\.lock)", re.DOTALL)
+
+
+def _lock_of(folder: Path, token: str) -> Path:
+    return folder / f"{TEMPORARY}-{token}.lock"
+
+
+def _clear(folder: Path, token: str, paths: Iterable[Path], owned: bool) -> None:
+    """Remove what one process left, where its lock is free; without a lock, where all of it is old or `owned`."""
+    lock = _lock_of(folder, token)
+    with suppress(OSError), ExitStack() as stack:
+        if lock.exists() and stack.enter_context(locked(lock)) == BUSY:
+            return
+        if not (owned or lock.exists()) and any(time.time() - path.lstat().st_mtime < FOREIGN for path in paths):
+            return
+        for path in paths:
+            target = folder / path.name.removeprefix(f"{REPLACED}-{token}-")
+            if path.name.startswith(REPLACED) and not target.exists():
+                path.rename(target)
+            else:
+                remove(path)
+
+
+def replaced(folder: Path) -> Iterator[tuple[Path, Path]]:
+    """Folders that were being replaced when a process ended, each with the path that it had."""
+    for old in folder.glob(f"{REPLACED}-*"):
+        yield old, folder / old.name.removeprefix(f"{REPLACED}-").split("-", 1)[-1]

@@ -1,0 +1,178 @@
+"""Batches: which case, where in it, and the voxels around. Every step draws from its own seed, so that any step can
+be drawn again without those before it; that is what makes a resumed training equal to one that was not killed."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass, replace
+from queue import Queue
+from threading import Event, Thread
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..preprocessing.encoding import coded_type, outside
+from ..preprocessing.plan import Plan
+from ..preprocessing.prepare import Prepared
+
+BEYOND = 255
+"""What stands for a voxel beyond the image, where no label is looked at."""
+
+MARGIN = 1.35
+"""How much larger than a patch the block is that augmentation turns and stretches."""
+
+
+@dataclass(frozen=True, slots=True)
+class RawBatch:
+    """Blocks of voxels, larger than patches by a margin.
+
+    Attributes:
+        image: float32 (batch, channel, *block).
+        label: Class indices or bits of regions (batch, *block), see `voxgraft.preprocessing.encoding`.
+        seed: What augmentation draws from.
+        crops: Of fixed patches, the case's number and the patch's number within it: they are augmented already and as
+            large as the network's patch.
+        beside: Blocks of unlabelled cases, where a strategy learns from them as well.
+    """
+
+    image: NDArray[np.float32]
+    label: NDArray[Any]
+    seed: int
+    cases: tuple[str, ...]
+    crops: tuple[tuple[int, int], ...] = ()
+    beside: RawBatch | None = None
+
+
+class Batches:
+    """Blocks from prepared cases.
+
+    Args:
+        foreground: The share of blocks that are centred on a labelled voxel, classes in turn.
+        rank, world: This process and the number of processes; each draws other samples.
+    """
+
+    def __init__(
+        self,
+        cases: Sequence[Prepared],
+        plan: Plan,
+        *,
+        seed: int,
+        foreground: float,
+        batch: int | None = None,
+        margin: float = MARGIN,
+        rank: int = 0,
+        world: int = 1,
+    ) -> None:
+        self.cases, self.plan, self.seed, self.foreground = list(cases), plan, seed, foreground
+        self.batch = batch or plan.batch
+        self.rank, self.world = rank, world
+        sliced = plan.dims != plan.image_dims
+        block = [int(np.ceil(n * margin / 2) * 2) for n in plan.patch]
+        if sliced:
+            block.insert(plan.slice_axis, 1)
+        self.block = tuple(block)
+        self._sliced = sliced
+        self.beside: Batches | None = None
+
+    @property
+    def epoch_steps(self) -> int:
+        """Steps in which as many samples are drawn as there are cases (slices, for slice-wise networks)."""
+        samples = len(self.cases)
+        if self._sliced:
+            samples = sum(case.shape[self.plan.slice_axis] for case in self.cases)
+        return max(1, -(-samples // (self.batch * self.world)))
+
+    def draw(self, step: int) -> RawBatch:
+        """The batch of a step."""
+        rng = np.random.default_rng([self.seed, step, self.rank])
+        images, labels, names = [], [], []
+        first = (step * self.world + self.rank) * self.batch
+        for place in range(first, first + self.batch):
+            case = self.cases[self._case(place)]
+            image, label = self._block(case, rng, (place * 0.6180339887) % 1.0 < self.foreground)
+            images.append(image)
+            labels.append(label)
+            names.append(case.case)
+        return RawBatch(np.stack(images), np.stack(labels), int(rng.integers(2**62)), tuple(names))
+
+    def stream(self, start: int, ahead: int = 3) -> Generator[RawBatch, None, None]:
+        """Batches from a step on, without end, drawn ahead by a thread so that the device never waits for a disk."""
+        queue: Queue[RawBatch | BaseException] = Queue(ahead)
+        stop = Event()
+
+        def work() -> None:
+            step = start
+            try:
+                while not stop.is_set():
+                    raw = self.draw(step)
+                    queue.put(raw if self.beside is None else replace(raw, beside=self.beside.draw(step)))
+                    step += 1
+            except BaseException as error:  # handed to the reader of the stream, which raises it
+                queue.put(error)
+
+        thread = Thread(target=work, daemon=True)
+        thread.start()
+        try:
+            while True:
+                item = queue.get()
+                if isinstance(item, BaseException):
+                    raise item
+                yield item
+        finally:
+            stop.set()
+            while not queue.empty():
+                queue.get_nowait()
+
+    def _case(self, place: int) -> int:
+        """Cases in a new random order each time through."""
+        lap, position = divmod(place, len(self.cases))
+        return int(np.random.default_rng([self.seed, 1, lap]).permutation(len(self.cases))[position])
+
+    def _block(
+        self, case: Prepared, rng: np.random.Generator, centred: bool
+    ) -> tuple[NDArray[np.float32], NDArray[Any]]:
+        shape = np.array(case.shape)
+        block = np.array(self.block)
+        patch = np.array(self.plan.patch if not self._sliced else np.insert(self.plan.patch, self.plan.slice_axis, 1))
+        if centred and len(case.places):
+            classes = np.unique(case.places[:, 0])
+            wanted = classes[rng.integers(len(classes))]
+            rows = np.flatnonzero(case.places[:, 0] == wanted)
+            centre = case.places[rows[rng.integers(len(rows))], 1:] + 0.0
+        else:
+            centre = rng.uniform(0, 1, len(shape)) * shape
+        low, high = np.minimum(patch / 2, shape / 2), np.maximum(shape - patch / 2, shape / 2)
+        start = np.floor(np.clip(centre, low, high) - block / 2 + 0.5).astype(int)
+        stored, known = case.image, self._known(case)
+        label = self._nothing(tuple(block))
+        inside = tuple(slice(max(0, -s), min(b, n - s)) for s, b, n in zip(start, block, shape, strict=True))
+        source = tuple(slice(max(0, s), min(n, s + b)) for s, b, n in zip(start, block, shape, strict=True))
+        pads = [(part.start, int(b) - part.stop) for part, b in zip(inside, block, strict=True)]
+        image = np.pad(stored[(slice(None), *source)], [(0, 0), *pads], mode="edge")
+        label[inside] = 0 if known is None else known[source]
+        if self._sliced:
+            axis = self.plan.slice_axis
+            return image.squeeze(1 + axis), label.squeeze(axis)
+        return image, label
+
+    def _known(self, case: Prepared) -> NDArray[Any] | None:
+        return case.label
+
+    def _nothing(self, shape: tuple[int, ...]) -> NDArray[Any]:
+        """The label of voxels beyond the image."""
+        return np.full(shape, outside(self.plan) or 0, coded_type(self.plan))
+
+
+class Unlabelled(Batches):
+    """Blocks of images alone: what stands for their label says which voxels lie in the image (0) and which beyond it
+    (`BEYOND`). Drawn by seeds of their own, so that labelled blocks are those that they would be without them."""
+
+    def __init__(self, cases: Sequence[Prepared], plan: Plan, *, seed: int, **options: Any) -> None:
+        super().__init__(cases, plan, seed=seed + 1_000_003, foreground=0.0, **options)
+
+    def _known(self, case: Prepared) -> NDArray[Any] | None:
+        return None
+
+    def _nothing(self, shape: tuple[int, ...]) -> NDArray[Any]:
+        return np.full(shape, BEYOND, np.uint8)

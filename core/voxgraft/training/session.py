@@ -1,0 +1,309 @@
+"""One training: from prepared arrays and a workflow to a package, on one device or on several."""
+
+from __future__ import annotations
+
+import json
+import logging
+import pickle
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from lightning_fabric import Fabric
+
+from ..errors import TrainingError
+from ..inference.array import segment_array
+from ..inference.device import choose_device, device_count, precision_of
+from ..networks.network import SegmentationNetwork
+from ..networks.weights import LoadReport
+from ..packages.references import Resolver
+from ..preprocessing.encoding import counted, masks_of
+from ..preprocessing.plan import Plan, read_plan
+from ..preprocessing.prepare import Prepared, load_prepared
+from ..scoring.pair import Counts
+from ..scoring.scores import mean_of
+from ..support.files import write_json
+from ..support.workers import end_with_parent
+from ..transfer.parameters import Row
+from ..transfer.stack import Stack
+from ..workflow.sections import Training
+from ..workflow.workflow import Workflow, from_document
+from .batches import Batches, Unlabelled
+from .fixed_patches import FixedCrops
+from .loop import Job, State, fit
+from .setup import set_up
+
+Report = Callable[[Mapping[str, float], int], None]
+Show = Callable[[float, str], None]
+Say = Callable[[str], None]
+
+
+def train(
+    run_folder: Path,
+    workflow: Workflow,
+    models: Resolver,
+    report: Report,
+    show: Show,
+    *,
+    identity: str = "",
+    say: Say = lambda text: None,
+) -> dict[str, Any]:
+    """Train what the run's plan and prepared arrays describe; weights and curve are left in `train/`.
+
+    Args:
+        identity: A fingerprint of everything that decides the weights; a checkpoint of another one is not gone on from.
+
+    Returns:
+        A summary: steps, seconds, device, precision, parameters, the curve, and where the start values came from.
+
+    Raises:
+        TrainingError: It cannot start, or cannot go on.
+    """
+    options = workflow.training
+    device = choose_device(options.device)
+    devices = device_count(options.device)
+    logging.getLogger("lightning_fabric").setLevel(logging.ERROR)
+    warnings.filterwarnings("ignore", module="lightning_fabric")
+    fabric = Fabric(
+        accelerator=device.type,
+        devices=devices if devices > 1 or device.index is None else [device.index],
+        strategy=_strategy(devices, workflow),
+        precision=precision_of(options.precision, device),
+    )
+    if devices == 1:
+        _train(fabric, run_folder, workflow, models, report, show, identity, say)
+    else:
+        fabric.launch(_train_elsewhere, run_folder, workflow.document(), _packed(models), identity)
+        for row in json.loads((run_folder / "train" / "summary.json").read_text())["curve"]:
+            report({name: value for name, value in row.items() if name != "step"}, int(row["step"]))
+    summary: dict[str, Any] = json.loads((run_folder / "train" / "summary.json").read_text())
+    return summary
+
+
+def _strategy(devices: int, workflow: Workflow) -> Any:
+    """One process, or one for each device; strategies that freeze for a while leave parameters without a gradient."""
+    if devices == 1:
+        return "auto"
+    from lightning_fabric.strategies import DDPStrategy
+
+    return DDPStrategy(start_method="spawn", find_unused_parameters=bool(workflow.transfer))
+
+
+def _packed(models: Resolver) -> bytes:
+    """The very catalogue and registry of this process, for those of other devices.
+
+    Raises:
+        TrainingError: A plugin made a spec of something that cannot be sent to another process.
+    """
+    import cloudpickle  # plain pickle takes no function that was made within another, as many specs hold
+
+    try:
+        packed: bytes = cloudpickle.dumps(models)
+    except Exception as error:  # whatever a plugin put into its spec
+        raise TrainingError(
+            f"training.device: what the plugins offer cannot be sent to the processes of several devices: {error}"
+        ) from error
+    return packed
+
+
+def _train_elsewhere(fabric: Fabric, run_folder: Path, document: dict[str, Any], packed: bytes, identity: str) -> None:
+    """In a process of its own, with what came along from the first."""
+    end_with_parent()
+    models: Resolver = pickle.loads(packed)
+    workflow = from_document(document, models.catalogue)
+    _train(fabric, run_folder, workflow, models, lambda *_: None, lambda *_: None, identity, lambda text: None)
+
+
+def _train(
+    fabric: Fabric,
+    run_folder: Path,
+    workflow: Workflow,
+    models: Resolver,
+    report: Report,
+    show: Show,
+    identity: str,
+    say: Say,
+) -> None:
+    plan = read_plan(run_folder / "plan.json")
+    split = json.loads((run_folder / "split.json").read_text())
+    folders = json.loads((run_folder / "prepared.json").read_text())["folders"]
+    cache = workflow.data.cache or run_folder / "cache"
+    setup = set_up(workflow, plan, models)
+    stack = setup.stack
+    modality = workflow.data.modality.build()
+    training = [load_prepared(name, cache / folders[name]) for name in split["train"]]
+    unlabelled = [load_prepared(name, cache / folders[name]) for name in split.get("unlabelled", ()) if name in folders]
+    validation = [load_prepared(name, cache / folders[name]) for name in split["validation"]]
+    validation = validation[: workflow.training.validation_cases]
+    options = workflow.training
+    job = Job(
+        network=setup.context.network,
+        stack=stack,
+        rows=setup.rows,
+        context=setup.context,
+        extra=setup.context.extra,
+        batches=_batches(training, unlabelled, plan, stack, modality.augmentation, options, fabric),
+        plan=plan,
+        spacing=_network_spacing(plan),
+        loss=options.loss.build(),
+        strengths=modality.augmentation,
+        options=options,
+        folder=run_folder / "train",
+        identity=identity,
+        look=lambda network: (
+            validation_dice(network, validation, plan, workflow.inference.overlap) if stack.supervised else {}
+        ),
+        report=report if fabric.is_global_zero else lambda numbers, step: None,
+        show=show if fabric.is_global_zero else lambda share, note: None,
+        say=say,
+    )
+    network, state = fit(job, fabric)
+    if fabric.is_global_zero:
+        _leave(run_folder / "train", network, setup.rows, setup.weights, state, fabric, workflow)
+    fabric.barrier()
+
+
+def _batches(
+    cases: Sequence[Prepared],
+    unlabelled: Sequence[Prepared],
+    plan: Plan,
+    stack: Stack,
+    strengths: Mapping[str, float],
+    options: Training,
+    fabric: Fabric,
+) -> Batches:
+    """Patches drawn without end, or a fixed number of each case where a strategy asks for it; beside each batch one of
+    unlabelled patches, where a strategy needs them. Where labels are not looked at, all cases are unlabelled."""
+    place = {"rank": fabric.global_rank, "world": fabric.world_size}
+    if not stack.supervised:
+        return Unlabelled(unlabelled, plan, seed=options.seed, **place)
+    batches = _labelled(cases, plan, stack, strengths, options, place)
+    if "unlabelled" in stack.needs:
+        batches.beside = Unlabelled(unlabelled, plan, seed=options.seed, **place)
+    return batches
+
+
+def _labelled(
+    cases: Sequence[Prepared],
+    plan: Plan,
+    stack: Stack,
+    strengths: Mapping[str, float],
+    options: Training,
+    place: Mapping[str, int],
+) -> Batches:
+    if stack.crops is None:
+        return Batches(cases, plan, seed=options.seed, foreground=options.foreground, **place)
+    return FixedCrops(
+        cases,
+        plan,
+        seed=options.seed,
+        foreground=options.foreground,
+        crops=stack.crops,
+        spacing=_network_spacing(plan),
+        strengths=strengths,
+        strength=options.augment,
+        **place,
+    )
+
+
+def validation_dice(
+    network: SegmentationNetwork, cases: Sequence[Prepared], plan: Plan, overlap: float
+) -> dict[str, float]:
+    """Mean Dice of the structures over validation cases, on the network's grid: `dice` and `dice_NAME` for each.
+
+    Of a large scan a block around its structures is looked at, so that looks cost the same whatever the size of scans.
+    A structure's Dice is over the cases that hold it, which are the same at every look; one that no case holds is left
+    out, for it has no score and certainly no bad one. `dice` is the mean over the others.
+    """
+    looks = [look for case in cases if (look := look_at(network, case, plan, overlap)) is not None]
+    means = {name: mean_of([dice_of(look[name]) for look in looks if look[name].referred]) for _, name in plan.labels}
+    named = {f"dice_{name}": mean for name, mean in means.items() if np.isfinite(mean)}
+    return {"dice": mean_of(list(means.values())), **named} if named else {}
+
+
+def look_at(network: SegmentationNetwork, case: Prepared, plan: Plan, overlap: float) -> dict[str, Counts] | None:
+    """Voxel counts of each structure in the block of a case that is looked at; None of a case without a label."""
+    if case.label is None:
+        return None
+    network.eval()
+    block = block_to_look_at(case, plan)
+    label = np.array(case.label[block])
+    image = torch.from_numpy(np.array(case.image[(slice(None), *block)]))
+    found, _ = segment_array(network, image, label.shape, plan, overlap=overlap)
+    inside = counted(label, plan)
+    look = {}
+    for index, (_, name) in enumerate(plan.labels, start=1):
+        mine, truth = masks_of(found, index, plan), masks_of(label, index, plan)
+        if inside is not None:
+            mine, truth = mine & inside, truth & inside
+        both = int((mine & truth).sum())
+        fp, fn = int(mine.sum()) - both, int(truth.sum()) - both
+        look[name] = Counts(both, fp, fn, label.size - both - fp - fn)
+    return look
+
+
+def dice_of(counts: Counts) -> float:
+    """NaN where neither mask holds the structure."""
+    both = counts.predicted + counts.referred
+    return 2.0 * counts.tp / both if both else float("nan")
+
+
+def block_to_look_at(case: Prepared, plan: Plan) -> tuple[slice, ...]:
+    """At most two patches along each axis (16 slices, for a network of slices), around the middle of the structures."""
+    size = [2 * n for n in plan.patch]
+    if plan.dims != plan.image_dims:
+        size.insert(plan.slice_axis, 16)
+    middle = np.median(case.places[:, 1:], axis=0) if len(case.places) else np.array(case.shape) / 2
+    block = []
+    for voxels, most, centre in zip(case.shape, size, middle, strict=True):
+        start = int(np.clip(round(float(centre)) - most // 2, 0, max(0, voxels - most)))
+        block.append(slice(start, min(voxels, start + most)))
+    return tuple(block)
+
+
+def _leave(
+    folder: Path,
+    network: SegmentationNetwork,
+    rows: list[Row],
+    weights: LoadReport | None,
+    state: State,
+    fabric: Fabric,
+    workflow: Workflow,
+) -> None:
+    from safetensors.torch import save_file
+
+    from ..support.files import atomic_write
+
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
+    with atomic_write(folder / "weights.safetensors") as beside:
+        save_file(tensors, beside)
+    write_json(folder / "parameters.json", [_row(row) for row in rows])
+    peak = torch.cuda.max_memory_allocated(fabric.device) if fabric.device.type == "cuda" else None
+    write_json(
+        folder / "summary.json",
+        {
+            "steps": state.step,
+            "seconds": round(state.seconds, 1),
+            "device": torch.cuda.get_device_name(fabric.device) if fabric.device.type == "cuda" else "cpu",
+            "devices": fabric.world_size,
+            "precision": str(precision_of(workflow.training.precision, fabric.device)),
+            "parameters": int(sum(parameter.numel() for parameter in network.parameters())),
+            "device_memory_mb": None if peak is None else round(peak / 2**20),
+            "micro_batches": state.micro,
+            "curve": state.curve,
+            "weights": weights.document() if weights else None,
+        },
+    )
+
+
+def _row(row: Row) -> dict[str, Any]:
+    return {name: getattr(row, name) for name in Row.__slots__}
+
+
+def _network_spacing(plan: Plan) -> tuple[float, ...]:
+    if plan.dims == plan.image_dims:
+        return plan.spacing
+    return tuple(step for axis, step in enumerate(plan.spacing) if axis != plan.slice_axis)

@@ -1,0 +1,144 @@
+"""What a training starts from besides its cases: the network with start values, strategies, and parameter table.
+
+It is made before arrays are prepared too, so that what cannot work is said before any hour is spent.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from inspect import signature
+
+import torch
+
+from ..errors import TrainingError
+from ..inference.recipe import network_of
+from ..networks.network import SegmentationNetwork
+from ..networks.sources import whole_weights
+from ..networks.weights import LoadReport, load_weights, load_whole
+from ..packages.references import Resolver
+from ..preprocessing.plan import Plan
+from ..support.files import digest
+from ..transfer.parameters import Row, parameter_table
+from ..transfer.stack import Stack
+from ..transfer.strategy import Context, title
+from ..workflow.workflow import Workflow
+from .memory import Need, check_memory, need_of
+from .optimiser import highest_rate
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingSetup:
+    """A training before its first step.
+
+    Attributes:
+        context: Of the strategies; the network is in it, and the modules that they brought.
+        weights: What became of the pretrained tensors; None from scratch.
+        rows: The table of parameters, those of the strategies' modules among them.
+        need: What the training takes of memory.
+    """
+
+    stack: Stack
+    context: Context
+    weights: LoadReport | None
+    rows: list[Row]
+    need: Need
+
+
+def set_up(workflow: Workflow, plan: Plan, models: Resolver) -> TrainingSetup:
+    """Make all of it from the workflow's seed.
+
+    Raises:
+        ModelError: The start values are not there, are damaged, or are for another encoder.
+        TrainingError: The strategies or the loss cannot work with this network and plan, or a batch does not fit into
+            memory.
+    """
+    check_loss(workflow, plan)
+    torch.manual_seed(workflow.training.seed)
+    network, weights = start_network(workflow, plan, models)
+    stack = Stack([chosen.build().make() for chosen in workflow.transfer])
+    check_needs(stack, weights)
+    context = Context(
+        network=network,
+        pretrained=weights.started if weights else frozenset(),
+        plan=plan,
+        another=lambda seed: another_network(workflow, plan, seed, models),
+        models=models,
+    )
+    context.extra = stack.prepare(context)
+    rows = table(stack, context, workflow)
+    need = need_of(network, plan, context.extra.values())
+    check_memory(need, plan, workflow.training.device)
+    return TrainingSetup(stack, context, weights, rows, need)
+
+
+def start_network(workflow: Workflow, plan: Plan, models: Resolver) -> tuple[SegmentationNetwork, LoadReport | None]:
+    """The network with its start values, and what became of the pretrained tensors."""
+    network = network_of(workflow.model, plan)
+    if workflow.model.start != "none":
+        return network, load_whole(network, whole_weights(workflow.model.start, models))
+    weights = workflow.model.encoder.build().weights(models) if workflow.model.pretrained else None
+    return network, load_weights(network.encoder, weights) if weights is not None else None
+
+
+def another_network(workflow: Workflow, plan: Plan, seed: int, models: Resolver) -> SegmentationNetwork:
+    """A second network with the same pretrained tensors, its new parts drawn anew; later draws are not disturbed.
+
+    Args:
+        seed: Beside that of the training: draws differ from those of the first network whatever the two are.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(int(digest({"training": workflow.training.seed, "another": seed})[:15], 16))
+        return start_network(workflow, plan, models)[0]
+
+
+def check_loss(workflow: Workflow, plan: Plan) -> None:
+    """Refuse to start with a loss that cannot leave voxels out, where some are to be left out.
+
+    Raises:
+        TrainingError: It takes logits and target only.
+    """
+    takes = signature(workflow.training.loss.build().__call__).parameters.values()
+    several = sum(one.kind in (one.POSITIONAL_ONLY, one.POSITIONAL_OR_KEYWORD) for one in takes)
+    if plan.ignored is not None and several < 3 and not any(one.kind == one.VAR_POSITIONAL for one in takes):
+        raise TrainingError(
+            f"training.loss: {workflow.training.loss.name!r} cannot leave voxels out, as data.ignore or data.others "
+            "asks; choose another loss"
+        )
+
+
+def check_needs(stack: Stack, weights: LoadReport | None) -> None:
+    """Refuse to start when a strategy lacks what it works with.
+
+    Raises:
+        TrainingError: A strategy needs pretrained weights and the encoder has none, or none of them fits it.
+    """
+    if "pretrained" in stack.needs and weights is None:
+        names = ", ".join(title(one) for one in stack.strategies if "pretrained" in one.needs)
+        raise TrainingError(
+            f"transfer: {names} works on pretrained weights, but model.encoder.weights is none; "
+            "name weights, or leave the strategy out"
+        )
+    if "pretrained" in stack.needs and weights is not None and not weights.pretrained:
+        raise TrainingError(
+            f"transfer: none of the tensors of {weights.origin} fits the encoder: nothing is pretrained"
+        )
+
+
+def table(stack: Stack, context: Context, workflow: Workflow) -> list[Row]:
+    """The audit record: every parameter with its learning rate, decay, whether it is trained, and its origin."""
+    options = workflow.training.optimiser
+    rows = parameter_table(context.network, highest_rate(options), options.weight_decay, context.pretrained)
+    rows = stack.edit(rows, context)
+    own: list[Row] = []
+    for name, module in context.extra.items():
+        decay, started, rates = 0.0, frozenset[str](), dict[str, float]()
+        if isinstance(module, SegmentationNetwork):  # a second network learns at the rates of the first
+            decay, started, rates = options.weight_decay, context.pretrained, {row.name: row.lr for row in rows}
+        brought = parameter_table(module, highest_rate(options), decay, started)
+        own += [row.but(name=f"{name}.{row.name}", lr=rates.get(row.name, row.lr)) for row in brought]
+    rows += stack.edit_own(own, context)
+    parameters = dict(context.network.named_parameters())
+    for row in rows:
+        if row.name in parameters:
+            parameters[row.name].requires_grad_(row.train)
+    return rows

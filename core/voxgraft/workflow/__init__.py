@@ -1,0 +1,1 @@
+"""Workflow files: reading, validation, schema, and what a workflow asks of the data."""

@@ -1,0 +1,80 @@
+"""What pydantic says of a value that may be one of several kinds, as one sentence that names what may be written."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from .yaml import Loc
+
+KINDS = {
+    "int": "a whole number",
+    "float": "a number",
+    "string": "a text",
+    "bool": "true or false",
+    "list": "a list",
+    "tuple": "a list",
+    "dict": "keys and values",
+    "model": "keys and values",
+    "none": "null",
+    "path": "a path",
+}
+"""What to write, by the first word of pydantic's type of error."""
+
+LIMITS = {"greater_than_equal": ("ge", "of at least"), "greater_than": ("gt", "above")} | {
+    "less_than_equal": ("le", "of at most"),
+    "less_than": ("lt", "below"),
+}
+OF_KEYS = ("missing", "extra_forbidden")
+
+
+def one_for_each_value(errors: Sequence[Any], document: Any) -> list[dict[str, Any]]:
+    """The errors with one for each value: those of the kinds that a value may have are brought together.
+
+    Args:
+        document: What was validated. Behind the place of a value in it, pydantic names the kind that it tried.
+    """
+    by_place: dict[Loc, list[dict[str, Any]]] = {}
+    for error in errors:
+        depth = _depth(error["loc"], document)
+        loc = tuple(error["loc"])
+        place = (*loc[:depth], *loc[-1:]) if error["type"] in OF_KEYS and len(loc) > depth else loc[:depth]
+        by_place.setdefault(place, []).append(dict(error))
+    merged: list[dict[str, Any]] = []
+    for place, group in by_place.items():
+        tried = [error for error in group if len(error["loc"]) > len(place)]
+        if not tried or group[0]["type"] in OF_KEYS:
+            merged += [{**error, "loc": place} for error in group[:1]] if tried else group
+        else:
+            merged.append({**tried[0], "loc": place, "type": "choice", "msg": _sentence(tried)})
+    return merged
+
+
+def _depth(loc: Sequence[int | str], document: Any) -> int:
+    """How much of a place leads through the document."""
+    node: Any = document
+    for depth, part in enumerate(loc):
+        there = part in node if isinstance(node, dict) else isinstance(node, list) and part in range(len(node))
+        if not there:
+            return depth
+        node = node[part]
+    return len(loc)
+
+
+def _sentence(tried: Sequence[dict[str, Any]]) -> str:
+    value = tried[0]["input"]
+    words = list(dict.fromkeys(_wanted(error) for error in tried))
+    listed = ", ".join(words[:-1]) + (" or " if len(words) > 1 else "") + words[-1]
+    shown = repr(value) if isinstance(value, (str, int, float, bool)) else "this"
+    return f"write {listed}, not {shown}"
+
+
+def _wanted(error: dict[str, Any]) -> str:
+    """What the kind that was tried would have been."""
+    kind, context = str(error["type"]), error.get("ctx") or {}
+    if kind == "literal_error":
+        return str(context.get("expected", "")).replace("'", "")
+    if kind in LIMITS:
+        name, words = LIMITS[kind]
+        return f"a number {words} {context[name]:g}"
+    return KINDS.get(kind.split("_")[0], str(error["msg"]).removeprefix("Value error, "))

@@ -1,0 +1,68 @@
+"""What a workflow's strategies need, said before training starts and without building anything."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..components.choice import Selected
+from ..errors import TrainingError
+from ..packages.references import Resolver
+from ..transfer.spec import Strategy
+from .workflow import Workflow
+
+
+def needs_of(workflow: Workflow, only: Selected[Strategy] | None = None) -> frozenset[str]:
+    """What the strategies of a workflow need, by their cards and by the options they were given; or one of them."""
+    found: set[str] = set()
+    for strategy in workflow.transfer if only is None else (only,):
+        found |= _asked(strategy.component) | _asked(strategy.options)
+    return frozenset(found)
+
+
+def _asked(owner: Any) -> frozenset[str]:
+    needs = getattr(owner, "needs", None)
+    return needs if isinstance(needs, frozenset) else frozenset()
+
+
+def check_transfer(workflow: Workflow, models: Resolver) -> None:
+    """Refuse a stack of strategies that cannot work with this workflow.
+
+    Raises:
+        TrainingError: A strategy needs pretrained weights, and the encoder is to have none; or a second data set, and
+            none is named; or two strategies cannot stand together.
+        ModelError: A strategy needs a teacher that is not there.
+    """
+    for strategy in workflow.transfer:
+        needs = needs_of(workflow, strategy)
+        if "pretrained" in needs and not workflow.model.pretrained:
+            raise TrainingError(
+                f"transfer: {strategy.name!r} works on pretrained weights, but model.encoder.weights is 'none'; "
+                "name weights, or leave the strategy out"
+            )
+        if "source" in needs and workflow.data.source is None and workflow.data.unlabelled is None:
+            raise TrainingError(
+                f"transfer: {strategy.name!r} brings two data sets together: name data.source (labelled scans from "
+                "elsewhere), or data.unlabelled (scans like those to be segmented)"
+            )
+        if "teacher" in needs:
+            models.resolve(getattr(strategy.options, "teacher", ""))
+    if len(workflow.transfer) > 1:
+        from ..transfer.stack import Stack  # imports torch
+
+        Stack([strategy.build().make() for strategy in workflow.transfer])
+
+
+def check_start(workflow: Workflow, models: Resolver) -> None:
+    """Refuse start values that cannot be had. Whether they fit the network is seen once there is a plan.
+
+    Raises:
+        ModelError: There is no such file, model or repository, or it is damaged.
+    """
+    if not workflow.model.pretrained:
+        return
+    if workflow.model.start != "none":
+        from ..networks.sources import whole_weights
+
+        whole_weights(workflow.model.start, models)
+    else:
+        workflow.model.encoder.build().weights(models)

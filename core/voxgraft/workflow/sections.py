@@ -1,0 +1,261 @@
+"""The sections of a workflow file, one model each: what may stand in them, and what it means."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any, Literal
+
+from annotated_types import Ge, Gt, Le, Lt, MinLen
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    GetJsonSchemaHandler,
+    PlainSerializer,
+    WithJsonSchema,
+    model_validator,
+)
+from pydantic_core import CoreSchema
+
+from ..components.choice import ComponentField, Selected
+from ..components.options import Options
+from ..networks.encoder_decoder import Decoder, Encoder
+from ..networks.options import whole_option
+from ..scoring.metric import Metric
+from ..training.loss import Loss
+
+LONGEST = 1e9
+"""Steps, epochs or minutes beyond which a budget is a slip of the pen."""
+
+
+class Budget(Options):
+    """How long training goes on."""
+
+    amount: Annotated[float, Gt(0), Le(LONGEST)]
+    unit: Literal["steps", "epochs", "minutes"]
+
+    def __str__(self) -> str:
+        amount = int(self.amount) if self.amount == int(self.amount) else self.amount
+        return f"{amount} {'min' if self.unit == 'minutes' else self.unit}"
+
+
+def _word(value: Any) -> Any:
+    """A number of bits as people write it, without quotes."""
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+def _budget(value: Any) -> Any:
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        raise ValueError(f"give the unit too: '{value} steps', '{value} epochs' or '{value} min'")
+    if not isinstance(value, (Budget, dict)) and not isinstance(value, str):
+        raise ValueError("expected an amount and a unit, such as '500 steps', '20 epochs', '10 min' or '2 h'")
+    if not isinstance(value, str):
+        return value
+    match = re.fullmatch(r"\s*([0-9]+(?:\.[0-9]+)?)\s*(steps?|epochs?|min|minutes?|h|hours?)\s*", value)
+    if not match:
+        raise ValueError("expected an amount and a unit, such as '500 steps', '20 epochs', '10 min' or '2 h'")
+    amount, unit = float(match[1]), match[2]
+    if amount > LONGEST:
+        raise ValueError(f"no training goes on for more than {LONGEST:.0e} {unit}")
+    if unit.startswith("h"):
+        return Budget(amount=amount * 60, unit="minutes")
+    if unit.startswith(("min", "minute")):
+        return Budget(amount=amount, unit="minutes")
+    if amount != int(amount):
+        raise ValueError(f"{unit} are counted in whole numbers")
+    return Budget(amount=amount, unit="steps" if unit.startswith("step") else "epochs")
+
+
+def _device(text: str) -> str:
+    if not re.fullmatch(r"auto|cpu|cuda(:[0-9]{1,3})?|(cpu|cuda)\*[1-9][0-9]?", text):
+        raise ValueError(f"there is no device {text[:40]!r}; write auto, cpu, cuda, cuda:1 or cuda*2")
+    return text
+
+
+Device = Annotated[str, AfterValidator(_device)]
+
+
+class Model(Options):
+    """The network."""
+
+    dims: Literal[2, 3] = 3
+    """Slices or whole volumes."""
+
+    encoder: Annotated[Selected[Encoder], ComponentField("encoder")]
+    """The pretrained part of the network."""
+
+    decoder: Annotated[Selected[Decoder], ComponentField("decoder")]
+    """The part that is new."""
+
+    start: Annotated[str, AfterValidator(whole_option)] = "none"
+    """Start values of the whole network: `models:/NAME@ALIAS`. What does not fit, such as heads of other classes, is
+    drawn anew; `none` leaves the start to the encoder's weights."""
+
+    deep_supervision: bool = True
+    """Coarser decoded maps are compared with the labels as well while training."""
+
+    @property
+    def pretrained(self) -> bool:
+        """Whether start values are named, for the encoder or for the whole network."""
+        return self.start != "none" or self._weights not in (None, "none")
+
+    @property
+    def takes_weights(self) -> bool:
+        """Whether the encoder has the option `weights`; one without it always starts from scratch."""
+        return "weights" in type(self.encoder.options).model_fields
+
+    @property
+    def _weights(self) -> Any:
+        return getattr(self.encoder.options, "weights", None)
+
+    @model_validator(mode="after")
+    def _one_start(self) -> Model:
+        if self.start != "none" and self._weights not in (None, "none"):
+            raise ValueError("start and encoder.weights both name start values; leave one of them out")
+        return self
+
+
+class Optimiser(Options):
+    """How weights are changed."""
+
+    use: Literal["adamw", "sgd"] = "adamw"
+    lr: Annotated[float, Gt(0), Le(1e3)] | None = None
+    """The highest learning rate; by default 2e-3 for AdamW and 1e-2 for SGD."""
+
+    weight_decay: Annotated[float, Ge(0), Le(1e3)] = 0.01
+    """Applies to weights of more than one axis; biases and norms are left alone."""
+
+    momentum: Annotated[float, Ge(0), Lt(1)] = 0.99
+    """For SGD, with Nesterov's rule."""
+
+
+class Schedule(Options):
+    """How the learning rate changes while training goes on."""
+
+    use: Literal["cosine", "poly", "step", "exponential", "constant"] = "poly"
+    warmup: Annotated[float, Ge(0), Lt(1)] = 0.05
+    """The share of the budget in which the rate rises from zero."""
+
+    power: Annotated[float, Gt(0), Le(100)] = 0.9
+    """For poly."""
+
+    factor: Annotated[float, Gt(0), Lt(1)] = 0.1
+    """For step: what the rate is multiplied with at each milestone. For exponential: what is left of it at the end."""
+
+    milestones: tuple[Annotated[float, Gt(0), Lt(1)], ...] = (0.5, 0.75)
+    """For step: shares of the budget."""
+
+
+class Training(Options):
+    """How the network learns."""
+
+    budget: Annotated[
+        Budget,
+        BeforeValidator(_budget),
+        PlainSerializer(str, return_type=str),
+        WithJsonSchema(
+            {"type": "string", "pattern": r"^\s*[0-9]+(\.[0-9]+)?\s*(steps?|epochs?|min|minutes?|h|hours?)\s*$"}
+        ),
+    ] = Budget(amount=1000, unit="steps")
+    """How long: '500 steps', '20 epochs', '10 min' or '2 h'."""
+
+    batch: Annotated[int, Ge(1), Le(4096)] | Literal["auto"] = "auto"
+    """Patches in one step."""
+
+    patch: tuple[Annotated[int, Ge(8), Le(8192)], ...] | Literal["auto"] = "auto"
+    """Voxels of a patch along each axis."""
+
+    precision: Annotated[Literal["auto", "32", "bf16", "16"], BeforeValidator(_word)] = "auto"
+    """Mixed precision where the device has it."""
+
+    device: Device = "auto"
+    """`auto`, `cpu`, `cuda`, `cuda:1`, or a number of devices such as `cuda*2`."""
+
+    loss: Annotated[Selected[Loss], ComponentField("loss", default="dice-ce")] = Field(
+        default="dice-ce", validate_default=True
+    )
+    """What is made small."""
+
+    optimiser: Optimiser = Optimiser()
+    schedule: Schedule = Schedule()
+
+    ema: Annotated[float, Ge(0), Lt(1)] = 0.99
+    """The exponential moving average of the weights that is kept as the model; 0 keeps the last weights."""
+
+    clip: Annotated[float, Gt(0)] = 12.0
+    """The largest norm of the gradient."""
+
+    augment: Annotated[float, Ge(0), Le(2)] = 1.0
+    """How strong the modality's augmentation is; 0 switches it off."""
+
+    foreground: Annotated[float, Ge(0), Le(1)] = 0.33
+    """The share of patches that are centred on a labelled voxel."""
+
+    validate_every: Annotated[float, Ge(1e-4), Le(1)] = 0.25
+    """The share of the budget between two looks at the validation cases."""
+
+    validation_cases: Annotated[int, Ge(1)] = 8
+    """At most so many validation cases are looked at while training, of large scans a block around the structures;
+    `evaluate` takes all cases, whole."""
+
+    patience: Annotated[int, Ge(1)] | None = None
+    """Stop after so many looks without a better validation score."""
+
+    seed: Annotated[int, Ge(0), Lt(2**32)] = 7
+
+    @model_validator(mode="after")
+    def _budget_allows_patience(self) -> Training:
+        if self.patience is not None and self.patience * self.validate_every >= 1:
+            raise ValueError("patience can never run out within the budget: look more often (validate_every)")
+        return self
+
+
+class Inference(Options):
+    """How a trained model is applied."""
+
+    overlap: Annotated[float, Ge(0), Le(0.95)] = 0.5
+    """The share by which neighbouring windows overlap."""
+
+    mirror: bool = False
+    """Average over copies of the image, mirrored along the axes along which training mirrored: slower, sometimes
+    better."""
+
+    batch: Annotated[int, Ge(1), Le(4096)] = 1
+    """Windows in one pass."""
+
+    device: Device = "auto"
+
+
+class Evaluation(Options):
+    """How masks are compared with references."""
+
+    metrics: Annotated[list[Annotated[Selected[Metric], ComponentField("metric")]], MinLen(1)] = Field(
+        default=["dice", "iou", "accuracy", "precision", "recall"],
+        validate_default=True,
+    )
+    """The first one decides about promotion."""
+
+
+class Guard(Options):
+    """A second network beside the run, trained from scratch on the same data in the same order: does transfer help?"""
+
+    use: Literal["twin"] = "twin"
+    metric: str | None = None
+    """What decides; by default the first metric of the evaluation."""
+
+    lr: Annotated[float, Gt(0), Le(1e3)] | None = None
+    """The twin's highest learning rate; by default the run's. A network from scratch often wants a larger one."""
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        """The word `twin` alone is enough; the workflow writes it out."""
+        return {"anyOf": [handler(schema), {"const": "twin"}]}
+
+
+class Registry(Options):
+    """The name under which versions of the model are kept."""
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=128)]
+    promote: Literal["if-not-worse", "always", "never"] = "if-not-worse"
+    """When a new version becomes `champion`. `if-not-worse` keeps back, besides, a version whose guard says `hurts`,
+    and one that finds nothing of a structure or is no better there than an empty mask."""

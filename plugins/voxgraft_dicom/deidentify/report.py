@@ -1,0 +1,131 @@
+"""The report in the target: what was done to which new file. It holds no word of the source."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from voxgraft.errors import DataError, UsageError
+from voxgraft.support.files import remove, write_json
+
+from . import rules
+from .file import Outcome, Settings
+
+if TYPE_CHECKING:
+    from .result import Result
+
+REPORT = "deidentify.json"
+_JOURNAL = "deidentify.part.jsonl"
+
+
+@dataclass(slots=True)
+class Report:
+    """The report of a target, with what earlier calls have done.
+
+    Attributes:
+        files: The documents of the outcomes of earlier calls, by mark.
+        notes: What they had to say.
+    """
+
+    target: Path
+    head: dict[str, Any]
+    files: dict[str, dict[str, Any]] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+
+    @classmethod
+    def open(cls, target: Path, settings: Settings) -> Report:
+        """Read the report of an earlier call, or begin one.
+
+        Raises:
+            UsageError: The target holds something else, or results of another key or of other options.
+        """
+        head = _head(settings)
+        path = target / REPORT
+        if not path.exists():
+            if target.is_dir() and any(target.iterdir()):
+                raise UsageError(f"{target}: is not empty, and holds no {REPORT}; choose an empty folder")
+            report = cls(target, head)
+            write_json(path, {**head, "state": "under way", "files": []})
+            return report
+        try:
+            before = json.loads(path.read_text(encoding="utf-8"))
+            files = {str(one["id"]): dict(one) for one in before["files"]}
+            notes = [str(note) for note in before.get("notes", ())]
+            same = before["key"] == head["key"], before["options"] == head["options"]
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise UsageError(f"{path}: is no report of voxgraft deidentify; choose an empty folder") from error
+        if not same[0]:
+            raise UsageError(f"{target}: holds results made with another key; give that one, or choose an empty folder")
+        if not same[1]:
+            raise UsageError(f"{target}: holds results made with other options; choose an empty folder")
+        return cls(target, head, files | _journal(target), notes)
+
+    def done(self, mark: str) -> Outcome | None:
+        """The outcome of a file that an earlier call has written, if it is still there."""
+        one = self.files.get(mark)
+        if one is None or one.get("state") != "written" or not (self.target / str(one.get("file"))).is_file():
+            return None
+        return Outcome(mark, "written", str(one["file"]))
+
+    def write(self, result: Result) -> None:
+        """Write the report, and remove the journal that is now part of it."""
+        now = {outcome.mark: outcome.document() for outcome in result.outcomes}
+        document = {
+            **self.head,
+            "state": "done",
+            "counts": result.counts,
+            "quarantined": result.rules,
+            "notes": sorted({*self.notes, *result.notes}),
+            "files": list((self.files | now).values()),
+        }
+        write_json(self.target / REPORT, document)
+        remove(self.target / _JOURNAL)
+
+
+class Journal:
+    """A line for each file that is done, so that a call that was ended need not be repeated."""
+
+    def __init__(self, target: Path) -> None:
+        try:
+            self._file = (target / _JOURNAL).open("a", encoding="utf-8")
+        except OSError as error:
+            raise DataError(f"{target}: cannot be written to: {error.strerror or error}") from error
+
+    def add(self, outcome: Outcome) -> None:
+        """Note an outcome."""
+        self._file.write(json.dumps(outcome.document()) + "\n")
+        self._file.flush()
+
+    def close(self) -> None:
+        """Close the file; it stays until the report is written."""
+        self._file.close()
+
+
+def _head(settings: Settings) -> dict[str, Any]:
+    codes = settings.options.codes()
+    return {
+        "voxgraft": version("voxgraft"),
+        "profile": f"PS3.15 Basic Application Level Confidentiality Profile, table of {rules.EDITION}",
+        "codes": [{"value": value, "meaning": meaning} for value, meaning in codes],
+        "options": settings.options.document(),
+        "key": settings.key.mark("check"),
+    }
+
+
+def _journal(target: Path) -> dict[str, dict[str, Any]]:
+    """What a call that was ended had done; its last line may be cut."""
+    try:
+        lines = (target / _JOURNAL).read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return {}
+    found = {}
+    for line in lines:
+        try:
+            one = json.loads(line)
+            found[str(one["id"])] = dict(one)
+        except (ValueError, KeyError, TypeError):
+            continue
+    return found

@@ -1,0 +1,210 @@
+"""The images of a DICOM tree: from an index where nothing has changed, from the headers elsewhere.
+
+The index knows for each folder the names, sizes and times of its files, and what the reader said of them. A folder in
+which anything differs is read again as a whole. Folders over which one series is spread are read together, for only
+so can the reader judge it. This gives the same as reading the whole tree at once, because the reader parts files into
+series by what their headers say, and damaged files count only against series with files in the same folder, or in
+several folders beside it.
+
+A file may change twice within the tick of a file system's clock; a folder with a file so young is read, but not
+remembered.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import time
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from voxgraft.components.catalogue import Catalogue
+from voxgraft.components.code import source_hash, version_of
+from voxgraft.imaging.read import scan_files, walk
+from voxgraft.imaging.volume import Item
+from voxgraft.support.files import digest
+from voxgraft.support.progress import Progress
+
+from .record import decode, encode, nameless
+from .store import Store
+
+YOUNG = 2.0
+"""Seconds that a file's last change must lie back; the clocks of some file systems tick that slowly."""
+BATCH = 1000
+"""Files after which what was found is put into the index."""
+NOBODY = Path(".nobody", "nowhere", "nobody.dcm")
+"""No file has this name. The reader takes a single file for one that a person named, and then does not look whether
+others beside it are cut short; with this one beside it, a folder is looked at as a part of its tree is."""
+LONG = 2000
+"""Files whose reading is worth a progress bar."""
+
+
+@dataclass(slots=True)
+class Folder:
+    """One folder of a tree: its files, in the order of names, and the fingerprint of their names, sizes and times."""
+
+    files: list[Path] = field(default_factory=list)
+    state: str = ""
+    settled: bool = True
+
+
+class Tree:
+    """A folder with everything below it, as it lies on the disk now."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.folders: dict[str, Folder] = {}
+        rows: dict[str, list[str]] = {}
+        now = time.time()
+        for file in walk(root):
+            try:
+                status = file.stat() if file.exists() else file.lstat()
+            except OSError:  # it has gone since the folder was listed
+                continue
+            name = file.parent.relative_to(root).as_posix()
+            folder = self.folders.setdefault(name, Folder())
+            folder.files.append(file)
+            folder.settled &= now - max(status.st_ctime, min(status.st_mtime, now)) > YOUNG
+            row = f"{file.name}\0{status.st_size} {status.st_mtime_ns} {status.st_ctime_ns} {status.st_ino}\0"
+            rows.setdefault(name, []).append(row)
+        for name, lines in rows.items():
+            text = "".join(lines).encode("utf-8", "surrogateescape")
+            self.folders[name].state = hashlib.sha256(text).hexdigest()
+
+    @property
+    def size(self) -> int:
+        """The number of its files."""
+        return sum(len(folder.files) for folder in self.folders.values())
+
+
+def images_in(tree: Tree, catalogue: Catalogue, store: Store | None, progress: Progress) -> list[Item]:
+    """The images of a tree that readers of series find; patients' identifiers are fingerprints (see `nameless`).
+
+    Raises:
+        DataError: A file is claimed by two readers, or cannot be opened.
+        Unusable: The index cannot be read or written.
+    """
+    if store is None:
+        if tree.size >= LONG:
+            progress.say(f"reading the headers of {tree.size} files")
+        files = [file for folder in tree.folders.values() for file in folder.files]
+        return _ordered(_scanned(files, tree.root, catalogue))
+    known = store.known()
+    found = {
+        name: items
+        for name, folder in tree.folders.items()
+        if (items := _remembered(known.get(name), folder.state, tree.root)) is not None
+    }
+    changed = {name: folder for name, folder in tree.folders.items() if name not in found}
+    found |= _read(changed, tree, catalogue, store, progress)
+    spread: dict[str, Folder] = {}
+    single = dict(found)
+    for names in _together(found):
+        folders = [tree.folders[name] for name in names]
+        state = digest([[name, folder.state] for name, folder in zip(names, folders, strict=True)])
+        files = [file for folder in folders for file in folder.files]
+        joint = Folder(files, state, all(folder.settled for folder in folders))
+        spread[f"*{digest(names)}"] = joint
+        for name in names:
+            del single[name]
+    joined = {
+        name: items
+        for name, folder in spread.items()
+        if (items := _remembered(known.get(name), folder.state, tree.root)) is not None
+    }
+    joined |= _read({name: one for name, one in spread.items() if name not in joined}, tree, catalogue, store, progress)
+    store.forget(known.keys() - tree.folders.keys() - spread.keys())
+    return _ordered(item for items in (*single.values(), *joined.values()) for item in items)
+
+
+def readers_hash(catalogue: Catalogue) -> str:
+    """A fingerprint of all readers' code and options, and of the code here: what others found is not used."""
+    plugins = {plugin for plugin, _ in catalogue.of("reader")}
+    modules = sorted({catalogue.origins[plugin].module for plugin in plugins if plugin in catalogue.origins})
+    parts = [[module, source_hash(module)] for module in (*modules, __package__)]
+    options = sorted([*key, dict(given)] for key, given in catalogue.options.items())
+    return digest([*parts, *options, version_of("voxgraft"), version_of("pydicom")])
+
+
+def _remembered(row: tuple[str, str] | None, state: str, root: Path) -> list[Item] | None:
+    if row is None or row[0] != state:
+        return None
+    try:
+        return decode(row[1], root)
+    except ValueError:
+        return None
+
+
+def _read(
+    folders: Mapping[str, Folder], tree: Tree, catalogue: Catalogue, store: Store, progress: Progress
+) -> dict[str, list[Item]]:
+    """Read the headers of folders, and remember what they say as far as nothing in them is too young."""
+    total = sum(len(folder.files) for folder in folders.values())
+    quiet = progress if total >= LONG else Progress(quiet=True)
+    found: dict[str, list[Item]] = {}
+    waiting: dict[str, tuple[str, str]] = {}
+    size = 0
+    with quiet.bar(f"reading the headers of {total} files", total) as bar:
+        for name, folder in folders.items():
+            items = _scanned(folder.files, tree.root, catalogue)
+            found[name] = items
+            if folder.settled:
+                waiting[name] = folder.state, encode(items, tree.root)
+            size += len(folder.files)
+            if size >= BATCH:
+                store.put(waiting)
+                waiting, size = {}, 0
+            bar.advance(len(folder.files))
+    if waiting:
+        store.put(waiting)
+    return found
+
+
+def _scanned(files: Sequence[Path], root: Path, catalogue: Catalogue) -> list[Item]:
+    """The images of series in these files, as the index would give them back."""
+    nobody = root / NOBODY
+    items = [item for item in scan_files([*files, nobody], catalogue, series_only=True) if item.files != (nobody,)]
+    return decode(encode([nameless(item) for item in items], root), root)
+
+
+def _together(found: Mapping[str, Sequence[Item]]) -> Iterator[list[str]]:
+    """Folders that share a series, with those that share one with them, and so on."""
+    parent = {name: name for name in found}
+
+    def top(name: str) -> str:
+        while parent[name] != name:
+            parent[name] = parent[parent[name]]
+            name = parent[name]
+        return name
+
+    first: dict[str, str] = {}
+    for name, items in found.items():
+        for key in {key for item in items for key in _keys(item)}:
+            other = first.setdefault(key, name)
+            if top(other) != top(name):
+                parent[top(name)] = top(other)
+    often = Counter(map(top, found))
+    beside: dict[str, set[str]] = {}
+    for name in found:
+        if often[top(name)] > 1:
+            beside.setdefault(os.path.dirname(name), set()).add(name)  # noqa: PTH120 - names in a tree, not paths
+    for name, items in found.items():
+        if any(item.errors and item.series is None for item in items):  # it may be a slice of a series spread beside it
+            for other in beside.get(os.path.dirname(name), ()):  # noqa: PTH120
+                parent[top(name)] = top(other)
+    groups: dict[str, list[str]] = {}
+    for name in found:
+        groups.setdefault(top(name), []).append(name)
+    return (sorted(names) for names in groups.values() if len(names) > 1)
+
+
+def _keys(item: Item) -> Iterator[str]:
+    yield from (str(series) for series in (item.series, item.facts.get("series")) if series)
+
+
+def _ordered(items: Iterable[Item]) -> list[Item]:
+    return sorted(
+        items, key=lambda item: (os.fspath(item.path), item.series or "", [str(file) for file in item.files[:1]])
+    )

@@ -1,0 +1,210 @@
+"""Options of the layout `dicom`. Relative paths start at the working directory."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from annotated_types import Ge, MinLen
+from pydantic import BeforeValidator, model_validator
+
+from voxgraft.components.options import Options
+from voxgraft.support.spelling import StoredPath
+
+Plane = Literal["axial", "sagittal", "coronal", "oblique"]
+
+
+def _several(value: Any) -> Any:
+    return (value,) if isinstance(value, str) else value
+
+
+class Range(Options):
+    """From a smallest to a largest value, both allowed; written as a mapping, or as a list such as [0.5, 1.5]."""
+
+    min: float | None = None
+    max: float | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_list(cls, document: Any) -> Any:
+        if isinstance(document, (list, tuple)):
+            if len(document) != 2:
+                raise ValueError("a range is a list of two values, the smallest and the largest; null leaves one open")
+            return {"min": document[0], "max": document[1]}
+        return document
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Range:
+        if self.min is None and self.max is None:
+            raise ValueError("a range needs a smallest or a largest value")
+        if self.min is not None and self.max is not None and self.min > self.max:
+            raise ValueError(f"the range ends at {self.max:g}, below its beginning {self.min:g}")
+        return self
+
+
+class Spacing(Options):
+    """Ranges in millimetres; all that are given must hold."""
+
+    slice: Range | None = None
+    """Between the centres of neighbouring slices."""
+
+    in_plane: Range | None = None
+    """Between neighbouring pixels of a slice, along both of its axes."""
+
+    x: Range | None = None
+    """Along the axis nearest to left-right."""
+
+    y: Range | None = None
+    """Along the axis nearest to back-front."""
+
+    z: Range | None = None
+    """Along the axis nearest to foot-head."""
+
+
+class Rule(Options):
+    """What a series must be like; everything that is given must hold."""
+
+    modality: Annotated[tuple[str, ...], BeforeValidator(_several), MinLen(1)] | None = None
+    """Only series of these DICOM modalities, such as [CT]."""
+
+    description: Annotated[tuple[str, ...], BeforeValidator(_several), MinLen(1)] | None = None
+    """Only series whose description fits one of these, such as '*T1*'; `*` stands for any letters, case does not
+    matter."""
+
+    orientation: Annotated[tuple[Plane, ...], BeforeValidator(_several), MinLen(1)] | None = None
+    """Only series whose slices lie like this; oblique are those more than 20 degrees off all three planes."""
+
+    spacing: Spacing | None = None
+    """Only series with voxels of this size."""
+
+    min_slices: Annotated[int, Ge(1)] | None = None
+    """Only series of at least so many slices: leaves out scouts."""
+
+    max_slices: Annotated[int, Ge(1)] | None = None
+    """Only series of at most so many slices."""
+
+    rows: Range | None = None
+    """Only series with so many rows of pixels."""
+
+    columns: Range | None = None
+    """Only series with so many columns of pixels."""
+
+
+class Selection(Rule):
+    """A rule with exceptions."""
+
+    exclude: tuple[Rule, ...] = ()
+    """Series that fit one of these rules are left out."""
+
+
+class LabelRules(Options):
+    """Where the labels of series come from."""
+
+    source: Literal["auto", "seg", "rtstruct", "nifti"] = "auto"
+    """DICOM SEG or RTSTRUCT objects in the tree, found by what they refer to; a folder of mask files of any format
+    (`nifti`); `auto` takes SEG, and RTSTRUCT for series without one."""
+
+    path: StoredPath | None = None
+    """For `nifti`: the folder of masks, each named by SeriesInstanceUID, by the series' folder, or by the case."""
+
+    description: Annotated[tuple[str, ...], BeforeValidator(_several), MinLen(1)] | None = None
+    """Only SEG and RTSTRUCT objects whose series description fits one of these."""
+
+    names: Annotated[dict[str, Annotated[tuple[str, ...], BeforeValidator(_several)]], MinLen(1)] | None = None
+    """The labels of the data set, in the order of their values from 1, and the names of structures that stand for
+    each, such as {liver: [Liver, 'liver*']}; `*` stands for any letters, case does not matter, and a label's own name
+    always stands for it. Other structures are left out. By default every structure is a label, in alphabetical order.
+    """
+
+    several: Literal["error", "raters"] = "error"
+    """Several objects that mark the same structure on one series: a problem of that series; or the masks of several
+    raters, of which `data.raters` says what becomes the label. Objects that mark different structures are taken
+    together."""
+
+    missing: Literal["error", "skip", "keep"] | None = None
+    """What becomes of series without a label: refuse the data set, leave them out, or keep them as unlabelled cases;
+    by default what `unlabelled` says."""
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> LabelRules:
+        if (self.source == "nifti") != (self.path is not None):
+            raise ValueError("labels: 'path' is the folder of masks of the source 'nifti', and needed there")
+        if self.source == "nifti" and (self.names or self.description):
+            raise ValueError(
+                "labels: 'names' and 'description' are for DICOM objects; a mask's values are named under data.labels"
+            )
+        return self
+
+
+class DicomOptions(Selection):
+    """Options of the layout `dicom`: every series that the rules let through is a case, or every study with its
+    channels."""
+
+    path: StoredPath
+    """The folder below which the files lie, in whatever tree."""
+
+    take: Literal["one", "first", "last", "largest", "thinnest", "all"] | None = None
+    """Which series of a study to take: `one` says that only one may fit, and a study in which several do is a problem;
+    `first` and `last` go by the time of acquisition, `largest` by voxels, `thinnest` by the spacing of slices. By
+    default all are cases of their own; of a channel, one."""
+
+    channels: Annotated[dict[str, Selection], MinLen(1)] | None = None
+    """For several channels: a name and the rule of each, such as {t1: {description: '*T1*'}, flair: {description:
+    '*FLAIR*'}}. Every study that has them all is a case."""
+
+    grid: str | None = None
+    """The channel whose grid the case has; by default the first. Others are interpolated linearly onto it."""
+
+    optional: tuple[str, ...] = ()
+    """Channels that a study may lack."""
+
+    align: Literal["frame", "any"] = "frame"
+    """Which series lie in one space: those of one frame of reference, or all of a study, on your word."""
+
+    incomplete: Literal["error", "skip"] = "error"
+    """What becomes of a study that lacks a channel, or in which more series fit than may be taken: it is a problem of
+    the data set, or left out and told."""
+
+    damaged: Literal["keep", "skip"] = "keep"
+    """What becomes of series that cannot be read: they stay cases, and `check` says what is wrong with them; or they
+    are left out and told."""
+
+    patient: Literal["id", "folder"] = "id"
+    """What tells patients apart: PatientID, or the first folder below `path`."""
+
+    ids: Literal["hash", "folder"] = "hash"
+    """Names of cases: from a hash of the series, or from its folder (folders of an export may hold patients' names)."""
+
+    key: StoredPath | None = None
+    """A file with a secret that the hashes of patients and series are keyed with; without one, somebody who knows a
+    PatientID can recognise its hash. The same file gives the same names everywhere."""
+
+    labels: LabelRules | None = None
+    """Where labels come from; just a folder stands for {source: nifti, path: FOLDER}."""
+
+    unlabelled: Literal["error", "skip", "keep"] = "keep"
+    """What becomes of series without a label: refuse the data set, leave them out, or keep them as unlabelled cases."""
+
+    index: Literal["auto", "off"] | Path = "auto"
+    """Where what the headers say is remembered, so that only new and changed files are read again: a SQLite file for
+    this user alone. It holds UIDs and descriptions of series, and a hash of each PatientID. `auto` keeps it in the
+    folder .voxgraft of the working directory, for trees of 2000 files and more, and never inside the tree."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _labels_in_a_folder(cls, document: Any) -> Any:
+        if isinstance(document, dict) and isinstance(document.get("labels"), (str, Path)):
+            return {**document, "labels": {"source": "nifti", "path": document["labels"]}}
+        return document
+
+    @model_validator(mode="after")
+    def _channels_fit(self) -> DicomOptions:
+        if self.grid is not None and self.grid not in (self.channels or {}):
+            raise ValueError(f"grid: there is no channel {self.grid!r}")
+        if strange := [name for name in self.optional if name not in (self.channels or {})]:
+            raise ValueError(f"optional: there is no channel {strange[0]!r}")
+        if self.channels is not None and (self.grid or next(iter(self.channels))) in self.optional:
+            raise ValueError("optional: the channel that gives the grid is needed; name another under 'grid'")
+        if self.channels is not None and self.take == "all":
+            raise ValueError("take: a channel is one series, so 'all' cannot be taken")
+        return self

@@ -1,0 +1,148 @@
+"""Which series become cases: all that fit a rule, one of a study, or one for each channel."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from voxgraft.imaging.volume import Item
+
+from ..objects.deflated import read_dicom
+from ..objects.forgiving import forgiving
+from .names import listed
+from .options import DicomOptions, Selection
+from .rules import misfit, slices_of
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Picked:
+    """A case before it has a label.
+
+    Attributes:
+        items: One series for each channel; None for an optional one that is not there.
+        grid: The series whose grid it has.
+        channels: The names of the channels.
+    """
+
+    id: str
+    items: tuple[Item | None, ...]
+    grid: Item
+    channels: tuple[str, ...] = ("image",)
+
+    @property
+    def images(self) -> tuple[Item, ...]:
+        """The series that are there."""
+        return tuple(item for item in self.items if item is not None)
+
+    def channel_of(self, item: Item) -> str:
+        """The name of the channel that a series is."""
+        return next(name for name, one in zip(self.channels, self.items, strict=True) if one is item)
+
+
+class Ambiguous(Exception):
+    """Several series fit where one is wanted, or none does."""
+
+
+def series_of(item: Item) -> str:
+    """The SeriesInstanceUID, also of an image that is one of several in its series."""
+    return str(item.facts.get("series") or item.series or "")
+
+
+def studies(items: Sequence[Item]) -> dict[tuple[str, str], list[Item]]:
+    """Series by study and patient; where they name no study, by patient and folder."""
+    found: dict[tuple[str, str], list[Item]] = {}
+    for item in items:
+        study = str(item.facts.get("study") or "")
+        found.setdefault((item.patient or "", study or f"@{item.path.parent}"), []).append(item)
+    return found
+
+
+def taken(items: Sequence[Item], take: str) -> list[Item]:
+    """Of the series of one study that fit, those to take.
+
+    Raises:
+        Ambiguous: Several fit where one may, or nothing tells them apart.
+    """
+    if take == "all" or len(items) == 1:
+        return list(items)
+    if take == "one":
+        raise Ambiguous(f"{listed(_called(items), 'series')} fit")
+    measure, last = _MEASURES[take]
+    values = [measure(item) for item in items]
+    best = (max if last else min)(values)
+    found = [item for item, value in zip(items, values, strict=True) if value == best]
+    if len(found) > 1:
+        raise Ambiguous(f"{listed(_called(found), 'series')} fit, and none is {_WORDS[take]}")
+    return found
+
+
+def channels_of(items: Sequence[Item], options: DicomOptions) -> tuple[Item | None, ...] | None:
+    """The series of one study for each channel; None where it has none of them.
+
+    Raises:
+        Ambiguous: A channel is missing, several series fit one, or one series fits several.
+    """
+    rules: Mapping[str, Selection] = options.channels or {}
+    fitting = {name: [item for item in items if not misfit(item, rule)] for name, rule in rules.items()}
+    if not any(fitting.values()):
+        return None
+    missing = [name for name, found in fitting.items() if not found and name not in options.optional]
+    if missing:
+        raise Ambiguous(f"{listed(missing, 'channel')} missing")
+    chosen: dict[str, Item] = {}
+    for name, found in fitting.items():
+        if not found:
+            continue
+        try:
+            (chosen[name],) = taken(found, options.take or "one")
+        except Ambiguous as error:
+            raise Ambiguous(f"for the channel {name!r} {error}") from None
+    for name, item in chosen.items():
+        double = [other for other, one in chosen.items() if one is item and other != name]
+        if double:
+            raise Ambiguous(f"one series fits the channels {name!r} and {double[0]!r}")
+    return tuple(chosen.get(name) for name in rules)
+
+
+def _called(items: Sequence[Item]) -> list[str]:
+    return [repr(item.description or item.modality or "without description") for item in items]
+
+
+def _time(item: Item) -> tuple[str, str, float]:
+    """When it was acquired, as its first file says: date, time, number of the series."""
+    tags = ["AcquisitionDate", "AcquisitionTime", "SeriesDate", "SeriesTime", "SeriesNumber"]
+    files: Sequence[Path] = item.files or (item.path,)
+    try:
+        with forgiving():
+            header = read_dicom(files[0], pixels=False, specific_tags=tags)
+            date = str(header.get("AcquisitionDate") or header.get("SeriesDate") or "")
+            time = str(header.get("AcquisitionTime") or header.get("SeriesTime") or "")
+            return date, time, float(header.get("SeriesNumber") or 0)
+    except Exception:  # pydicom fails in many ways on a damaged file
+        return "", "", 0.0
+
+
+def _voxels(item: Item) -> float:
+    size = 1.0
+    for axis in item.shape or (0,):
+        size *= axis
+    return size
+
+
+def _thickness(item: Item) -> float:
+    return round(item.spacing[2], 4) if len(item.shape) == 3 and slices_of(item) > 1 else float("inf")
+
+
+_MEASURES: dict[str, tuple[Callable[[Item], tuple[str, str, float] | float], bool]] = {
+    "first": (_time, False),
+    "last": (_time, True),
+    "largest": (_voxels, True),
+    "thinnest": (_thickness, False),
+}
+_WORDS = {
+    "first": "the first",
+    "last": "the last",
+    "largest": "larger than the others",
+    "thinnest": "thinner than the others",
+}

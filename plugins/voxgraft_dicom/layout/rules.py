@@ -1,0 +1,85 @@
+"""Which series fit a rule, from their headers alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from fnmatch import fnmatchcase
+
+import numpy as np
+
+from voxgraft.imaging.orientation import orientation_of, plane_of
+from voxgraft.imaging.volume import Item, Problem
+
+from .options import Range, Rule, Selection, Spacing
+
+TOGETHER = ("shared-uid", "split-series", "localizer", "duplicate-file")
+"""Problems of a series that its other files show."""
+SLACK = 0.001
+"""By which share a spacing may lie outside its range: headers round."""
+
+
+def misfit(item: Item, selection: Selection) -> str:
+    """What about a series does not fit, in a word; empty where it fits."""
+    wrong = next(_wrong(item, selection), "")
+    if not wrong and any(next(_wrong(item, rule), "") == "" for rule in selection.exclude):
+        return "exclude"
+    return wrong
+
+
+def fits_one(text: str | None, patterns: Sequence[str]) -> bool:
+    """Whether a text fits one of these patterns; letter case and blanks around it do not matter."""
+    plain = (text or "").strip().casefold()
+    return any(fnmatchcase(plain, pattern.strip().casefold()) for pattern in patterns)
+
+
+def slices_of(item: Item) -> int:
+    """How many slices it has; of an image that cannot be read, how many files."""
+    return item.shape[2] if len(item.shape) == 3 else max(1, len(item.files))
+
+
+def seen_together(images: Sequence[Item]) -> Iterator[Problem]:
+    """What shows only while a whole tree is looked at, not when one case is read from its own files."""
+    for code in TOGETHER:
+        found = [problem for item in images for problem in item.problems if problem.code == code]
+        if found:
+            several = f"{len(found)} images, the first: " if len(found) > 1 else ""
+            yield Problem(code, f"{several}{found[0].message}", found[0].severity)
+
+
+def _wrong(item: Item, rule: Rule) -> Iterator[str]:
+    if rule.modality is not None and (item.modality or "").upper() not in {one.upper() for one in rule.modality}:
+        yield "modality"
+    if rule.description is not None and not fits_one(item.description, rule.description):
+        yield "description"
+    slices = slices_of(item)
+    if not (rule.min_slices or 1) <= slices <= (rule.max_slices or slices):
+        yield "slices"
+    if not (_holds(rule.columns, item.shape[:1]) and _holds(rule.rows, item.shape[1:2])):
+        yield "size"
+    if rule.orientation is not None and plane_of(item.affine, len(item.shape)) not in rule.orientation:
+        yield "orientation"
+    if rule.spacing is not None and not _spaced(item, rule.spacing):
+        yield "spacing"
+
+
+def _spaced(item: Item, wanted: Spacing) -> bool:
+    if not item.shape:
+        return False
+    steps = item.spacing
+    order = orientation_of(item.affine, len(item.shape)).order
+    axes = (wanted.x, wanted.y, wanted.z)[: len(order)]
+    return (
+        _holds(wanted.slice, steps[2:])
+        and _holds(wanted.in_plane, steps[:2])
+        and all(_holds(one, (steps[axis],)) for one, axis in zip(axes, order, strict=True))
+        and (wanted.z is None or len(steps) == 3)
+    )
+
+
+def _holds(wanted: Range | None, values: Sequence[float]) -> bool:
+    """Whether there are values, and all lie in the range."""
+    if wanted is None:
+        return True
+    low = -np.inf if wanted.min is None else wanted.min * (1 - SLACK)
+    high = np.inf if wanted.max is None else wanted.max * (1 + SLACK)
+    return bool(values) and all(low <= value <= high for value in values)

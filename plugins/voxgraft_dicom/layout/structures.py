@@ -1,0 +1,233 @@
+"""Which SEG and RTSTRUCT objects belong to which case, by what they refer to."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from filecmp import cmp
+from pathlib import Path
+
+from voxgraft.imaging.reference import ImageRef
+from voxgraft.imaging.structures import Labels
+from voxgraft.imaging.volume import Item, Problem
+
+from .names import count, listed
+from .options import LabelRules
+from .pick import Picked, series_of
+from .rules import fits_one
+from .terms import Terms
+
+SOURCES = {"seg": ("SEG",), "rtstruct": ("RTSTRUCT",), "auto": ("SEG", "RTSTRUCT")}
+Hit = tuple[Picked, Item]
+
+
+@dataclass(slots=True)
+class Drawn:
+    """The labels that were found for cases.
+
+    Attributes:
+        masks: By the id of a case.
+        raters: For cases that several people marked, their masks.
+        refused: Ids of cases whose objects contradict themselves or each other; `problems` says how.
+    """
+
+    masks: dict[str, ImageRef] = field(default_factory=dict)
+    raters: dict[str, dict[str, ImageRef]] = field(default_factory=dict)
+    labels: Labels | None = None
+    refused: set[str] = field(default_factory=set)
+    problems: list[Problem] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+
+class Matcher:
+    """Finds the labels of cases among the objects of a tree.
+
+    Args:
+        known: Every image of the tree, whether a case or not.
+        across: The user vouches that all series of a study lie in one space.
+    """
+
+    def __init__(self, rules: LabelRules, known: Sequence[Item], across: bool) -> None:
+        self._rules, self._across = rules, across
+        self._known = {series_of(item) for item in known}
+        self._terms = Terms(rules.names)
+        self._found = Drawn()
+        self._by_series: dict[str, list[Hit]] = {}
+        self._by_instance: dict[str, list[Hit]] = {}
+        self._by_frame: dict[tuple[str, str], list[Hit]] = {}
+
+    def match(self, objects: Sequence[Item], cases: Sequence[Picked]) -> Drawn:
+        """The labels of these cases.
+
+        Raises:
+            DataError: A structure's name fits two labels of the option `names`.
+        """
+        for case in cases:
+            for image in case.images:
+                self._enter(case, image)
+        belonging: dict[str, list[Item]] = {case.id: [] for case in cases}
+        for item in _once(self._wanted(objects)):
+            found = self._case_of(item)
+            if found is not None:
+                belonging[found.id].append(item)
+        for name, mine in belonging.items():
+            if mine and name not in self._found.refused:
+                self._label(name, self._chosen(mine))
+        self._found.labels = self._terms.labels()
+        self._found.notes += self._terms.notes()
+        return self._found
+
+    def _enter(self, case: Picked, image: Item) -> None:
+        hit = case, image
+        self._by_series.setdefault(series_of(image), []).append(hit)
+        self._by_frame.setdefault((_study(image), frame_of(image)), []).append(hit)
+        for instance in _instances(image):
+            self._by_instance.setdefault(instance, []).append(hit)
+
+    def _wanted(self, objects: Sequence[Item]) -> list[Item]:
+        """The objects that the options let through, and that can be read."""
+        sources, notes = SOURCES[self._rules.source], self._found.notes
+        others = Counter(item.modality or "other" for item in objects if item.modality not in sources)
+        notes += [f"{count(n, f'{kind} object')} not used: labels.source is another" for kind, n in others.items()]
+        kept = [item for item in objects if item.modality in sources]
+        if self._rules.description is not None:
+            every, patterns = len(kept), self._rules.description
+            kept = [item for item in kept if fits_one(item.description, patterns)]
+            if len(kept) < every:
+                notes.append(
+                    f"{every - len(kept)} of {count(every, 'object')} with structures have another description"
+                )
+        broken = [item for item in kept if item.errors]
+        if broken:
+            text = f"{count(len(broken), 'object')} with structures cannot be read: {broken[0].errors[0].message}"
+            self._found.problems.append(Problem("damaged-structures", text))
+        return [item for item in kept if not item.errors]
+
+    def _case_of(self, item: Item) -> Picked | None:
+        """The case that an object was drawn on; the problems or notes say why there is none."""
+        hits = self._hits(item)
+        if not hits:
+            self._tell_of_stray(item)
+            return None
+        by_case = {case.id: case for case, _ in hits}
+        if len(by_case) > 1:
+            refers = (
+                "it refers to"
+                if item.facts.get("references") or item.facts.get("instances")
+                else "its frame is that of"
+            )
+            self._refuse(item, by_case, "ambiguous-structures", f"{refers} several, and nothing says which is meant")
+            return None
+        (case,) = by_case.values()
+        image = case.grid if any(one is case.grid for _, one in hits) else hits[0][1]
+        mine, its = frame_of(item), frame_of(image)
+        if mine and its and mine != its and not self._across:
+            text = "its frame of reference is not that of the series it refers to; say align: any if they are one"
+            self._refuse(item, by_case, "other-frame", text)
+            return None
+        if image is not case.grid:
+            drawn = f"it was drawn on the channel {case.channel_of(image)!r}"
+            text = f"{drawn}, and another gives the grid; the option grid says which"
+            self._refuse(item, by_case, "other-grid", text)
+            return None
+        return case
+
+    def _hits(self, item: Item) -> list[Hit]:
+        """By the series it refers to; where it names none, by instances; else by its frame within the study."""
+        references = _texts(item, "references")
+        instances = _texts(item, "instances")
+        by_instance = _each_once(hit for one in instances for hit in self._by_instance.get(one, ()))
+        if references:
+            hits = _each_once(hit for one in references for hit in self._by_series.get(one, ()))
+            inside = [hit for hit in hits if any(hit[1] is other[1] for other in by_instance)]
+            return inside or hits
+        if instances:
+            return by_instance
+        return self._by_frame.get((_study(item), frame_of(item)), []) if frame_of(item) else []
+
+    def _tell_of_stray(self, item: Item) -> None:
+        references = set(_texts(item, "references"))
+        if references and not references & self._known:
+            text = "refers to a series that is not here"
+        elif references or item.facts.get("instances"):
+            text = "belongs to a series that is no case, or is not here"
+        else:
+            text = "refers to no series, and to no frame of reference of a case of its study"
+        self._found.notes.append(f"an object of {item.modality} {text}")
+
+    def _refuse(self, item: Item, cases: Iterable[str], code: str, why: str) -> None:
+        names = list(cases)
+        self._found.refused.update(names)
+        text = f"{listed(names, 'case')}: the {item.modality} object {item.path.name} is not used: {why}"
+        self._found.problems.append(Problem(code, text))
+
+    def _chosen(self, mine: Sequence[Item]) -> list[Item]:
+        """Of one series' objects: SEG before RTSTRUCT, whose contours say less exactly which voxels are meant."""
+        segs = [item for item in mine if item.modality == "SEG"]
+        if segs and len(segs) < len(mine):
+            self._found.notes.append("a series has SEG and RTSTRUCT objects: the SEG are taken")
+        return segs or list(mine)
+
+    def _label(self, case: str, chosen: Sequence[Item]) -> None:
+        """Objects that mark different structures are one mask; those that mark the same may be of several people."""
+        pairs = [(item, found) for item in chosen if (found := self._terms.pairs(item))]
+        often = Counter(label for _, found in pairs for label in {label for _, label in found})
+        double = sorted(label for label, times in often.items() if times > 1)
+        if not pairs:
+            self._found.notes.append("a series has objects, and no structure in them fits a label")
+        elif not double:
+            self._found.masks[case] = _reference(pairs)
+        elif self._rules.several == "raters":
+            called = [item.description or "" for item, _ in pairs]
+            plain = len(set(called)) == len(called) and all(called)
+            names = called if plain else [f"rater {number}" for number in range(1, len(pairs) + 1)]
+            self._found.raters[case] = {name: _reference([pair]) for name, pair in zip(names, pairs, strict=True)}
+        else:
+            mend = "choose by labels.description, or say labels.several: raters"
+            text = f"case {case}: {often[double[0]]} objects mark {double[0]!r} on it; {mend}"
+            self._found.problems.append(Problem("several-masks", text))
+            self._found.refused.add(case)
+
+
+def frame_of(item: Item) -> str:
+    """The FrameOfReferenceUID; empty where it names none."""
+    return str(item.facts.get("frame") or item.facts.get("frame_of_reference") or "")
+
+
+def _reference(pairs: Sequence[tuple[Item, tuple[tuple[str, str], ...]]]) -> ImageRef:
+    files = tuple(file for item, _ in pairs for file in (item.files or (item.path,)))
+    structures = tuple(dict.fromkeys(pair for _, found in pairs for pair in found))
+    return ImageRef(pairs[0][0].path, files=files, structures=structures)
+
+
+def _once(items: Sequence[Item]) -> list[Item]:
+    """Without copies: files that are the same, byte for byte, as another."""
+    kept: list[Item] = []
+    seen: dict[tuple[str | None, int], list[Path]] = {}
+    for item in items:
+        try:
+            same = seen.setdefault((item.series, item.path.stat().st_size), [])
+            double = any(cmp(item.path, other, shallow=False) for other in same)
+        except OSError:  # whoever reads it will say so
+            double, same = False, []
+        if not double:
+            same.append(item.path)
+            kept.append(item)
+    return kept
+
+
+def _each_once(hits: Iterable[Hit]) -> list[Hit]:
+    return list({id(image): (case, image) for case, image in hits}.values())
+
+
+def _study(item: Item) -> str:
+    return str(item.facts.get("study") or "")
+
+
+def _instances(item: Item) -> list[str]:
+    return _texts(item, "instances")
+
+
+def _texts(item: Item, fact: str) -> list[str]:
+    return [str(one) for one in item.facts.get(fact) or () if one]

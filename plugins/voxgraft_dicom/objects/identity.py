@@ -1,0 +1,55 @@
+"""Who made a derived object, and the UIDs that follow from it: the same model on the same scan gives the same ones."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from .sources import Sources
+from .uids import derived_uid
+
+LONGEST = 64
+"""Letters in a long string (VR LO)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Maker:
+    """The model behind a mask, in texts that fit DICOM's long strings."""
+
+    model: str
+    version: str
+    hash: str
+    software: str
+
+    @classmethod
+    def of(cls, facts: Mapping[str, str]) -> Maker:
+        """From the facts that writers are given: `model`, `version`, `hash`, `software`."""
+        code = facts.get("hash", "")
+        version = facts.get("version") or code[:16] or "0"
+        return cls(
+            model=long_string(facts.get("model") or "VoxGraft"),
+            version=long_string(version),
+            hash=long_string(code) if code else "",
+            software=long_string(facts.get("software") or version),
+        )
+
+    @property
+    def key(self) -> str:
+        """What tells two makers apart: the hash of the model, else its name and version."""
+        return self.hash or f"{self.model} {self.version}"
+
+
+def object_uids(kind: str, sources: Sources, maker: Maker) -> tuple[str, str]:
+    """The series and the instance UID of what a maker derives from a scan; a second run replaces the first.
+
+    Args:
+        kind: `segmentation`, `labelmap`, `rtstruct` or `report`.
+    """
+    parts = (*sources.instances, sources.series, maker.key)
+    return derived_uid(f"{kind} series", *parts), derived_uid(kind, *parts)
+
+
+def long_string(text: str) -> str:
+    """A text that fits a long string: no backslash, which would part it, no control characters, at most 64 letters."""
+    plain = "".join(letter if letter.isprintable() and letter != "\\" else " " for letter in text).strip()
+    return plain[:LONGEST] or "unnamed"

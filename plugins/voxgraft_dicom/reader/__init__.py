@@ -1,0 +1,39 @@
+"""Read series of DICOM images."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from voxgraft import ReaderSpec, hookimpl
+
+if TYPE_CHECKING:
+    from .options import DicomOptions
+    from .reader import DicomReader
+
+
+@hookimpl
+def voxgraft_readers() -> list[ReaderSpec[DicomOptions]]:
+    return [
+        ReaderSpec(
+            name="dicom",
+            summary="DICOM images, classic and enhanced, sorted and checked strictly",
+            suffixes=(".dcm", ".dicom", ".ima"),
+            magic=((128, b"DICM"),),
+            by_content=True,
+            series=True,
+            options=_options,
+            build=_build,
+        )
+    ]
+
+
+def _options() -> type[DicomOptions]:
+    from .options import DicomOptions
+
+    return DicomOptions
+
+
+def _build(options: DicomOptions) -> DicomReader:
+    from .reader import DicomReader
+
+    return DicomReader(options)

@@ -1,0 +1,244 @@
+"""Standardised uptake values by body weight, from PET: the vendor-neutral rules of QIBA, and PS3.3, C.8.9.
+
+SUV = concentration [Bq/ml] x weight [g] / dose [Bq], the dose decayed from the injection to the time that the scanner
+corrected the images to: the beginning of the scan (DecayCorrection START), or the injection itself (ADMIN).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from voxgraft.imaging.volume import Problem
+
+from ..objects.deflated import read_dicom
+from ..objects.forgiving import forgiving
+from .attributes import shown
+from .header import Header
+from .times import Moment, moment, whole_moment, zone_of
+
+MOST_HALF_LIVES = 10
+"""A dose that was given longer ago than this was not given for this scan, or a date is wrong."""
+SAME_TIME = timedelta(minutes=1)
+"""Two attributes of one moment may differ by so much, for some programs round."""
+SMALLEST_DOSE, LARGEST_DOSE = 1e4, 1e11
+"""In becquerel; what lies beyond was given in another unit."""
+
+
+@dataclass(frozen=True)
+class Uptake:
+    """What to multiply intensities by.
+
+    Attributes:
+        factor: 1 where the values stay as they are.
+        units: The unit of the result.
+    """
+
+    factor: float
+    units: str
+    problems: tuple[Problem, ...]
+
+
+class Missing(ValueError):
+    """What SUVs cannot be computed without; the message is its name."""
+
+
+def uptake_of(headers: Sequence[Header], wanted: str) -> Uptake:
+    """How the intensities of a PET series become SUVs by body weight; one series has one factor.
+
+    Args:
+        wanted: `suv` or `stored`.
+    """
+    first = headers[0]
+    units = first.text("Units").upper()
+    if wanted != "suv":
+        return Uptake(1.0, "g/ml" if units == "GML" else units, ())
+    try:
+        if len({(one.text("Units"), one.text("DecayCorrection")) for one in headers}) > 1:
+            raise Missing("its slices have different units")
+        if units == "GML":
+            return _by_the_scanner(first)
+        factor, how = _factor(headers, units)
+    except (Missing, OSError) as reason:
+        text = f"its values stay in {shown(units) or 'units it does not name'}, for SUVs cannot be computed: {reason}"
+        return Uptake(1.0, units, (Problem("no-suv", text, "warning"),))
+    text = f"its values were multiplied by {factor:.6g} to be standardised uptake values by body weight ({how})"
+    return Uptake(factor, "g/ml", (Problem("suv", text, "repair"),))
+
+
+def _by_the_scanner(header: Header) -> Uptake:
+    """Values that are SUVs already; those by another measure than the body's weight keep their own name."""
+    kind = str(_dataset(header).get("SUVType") or "BW").strip().upper()
+    if kind == "BW":
+        return Uptake(1.0, "g/ml", ())
+    text = f"its values are SUVs of the type {shown(kind)} (SUVType), not by body weight, and stay as they are"
+    return Uptake(1.0, f"g/ml {shown(kind)}", (Problem("no-suv", text, "warning"),))
+
+
+def _of_counts(headers: Sequence[Header]) -> tuple[float, float]:
+    """The factors from counts to SUVs and to Bq/ml that Philips keeps; 0 where one is missing."""
+    pairs = {tuple(_philips(dataset, element) for element in (0x1000, 0x1009)) for dataset in map(_dataset, headers)}
+    if len(pairs) > 1:
+        raise Missing("its slices have different factors (7053,1000) or (7053,1009)")
+    ((own, to_activity),) = pairs
+    return own, to_activity
+
+
+def _factor(headers: Sequence[Header], units: str) -> tuple[float, str]:
+    dataset = _dataset(headers[0])
+    before = 1.0
+    if units == "CNTS":
+        own, to_activity = _of_counts(headers)
+        if own > 0:
+            return own, "the scanner's own factor for counts"
+        if to_activity <= 0:
+            raise Missing("its units are counts and there is no factor (7053,1000) or (7053,1009)")
+        before = to_activity
+    elif units != "BQML":
+        raise Missing(f"its units are {shown(units)}" if units else "Units is missing")
+    corrected = set(headers[0].parts("CorrectedImage"))
+    for name, meaning in (("ATTN", "attenuation"), ("DECY", "decay")):
+        if name not in corrected:
+            raise Missing(f"CorrectedImage does not say that it was corrected for {meaning}")
+    weight = headers[0].number("PatientWeight", 0.0)
+    if not 0 < weight < 700:
+        raise Missing("PatientWeight is missing or absurd")
+    sequence = dataset.get("RadiopharmaceuticalInformationSequence") or []
+    if len(sequence) != 1:
+        raise Missing("RadiopharmaceuticalInformationSequence is missing or names several doses")
+    dose = _positive(sequence[0], "RadionuclideTotalDose")
+    if not SMALLEST_DOSE <= dose <= LARGEST_DOSE:
+        raise Missing(f"RadionuclideTotalDose is {dose:g}, which is no dose in becquerel")
+    correction = headers[0].text("DecayCorrection").upper()
+    if correction == "ADMIN":
+        return before * weight * 1000 / dose, "dose at the injection"
+    if correction != "START":
+        raise Missing(f"DecayCorrection is {shown(correction) or 'missing'}")
+    half_life = _positive(sequence[0], "RadionuclideHalfLife")
+    waited = _waited(headers, dataset, sequence[0], half_life)
+    return before * weight * 1000 / (dose * 2 ** (-waited.total_seconds() / half_life)), "dose decayed to the scan"
+
+
+def _waited(headers: Sequence[Header], dataset: Any, given: Any, half_life: float) -> timedelta:
+    """The time from the injection to the moment that the images are corrected to; negative in a scan begun before it.
+
+    Raises:
+        Missing: The header does not say it, or says it in two ways that do not agree.
+    """
+    zone = zone_of(str(dataset.get("TimezoneOffsetFromUTC") or ""))
+    start, last = _scanned(headers, dataset, zone)
+    longest = timedelta(seconds=MOST_HALF_LIVES * half_life)
+    whole = str(given.get("RadiopharmaceuticalStartDateTime") or "").strip()
+    time = str(given.get("RadiopharmaceuticalStartTime") or "")
+    injected = whole_moment(whole, zone)
+    if injected is not None:
+        waited = _since(start, injected, moment(injected.clock.strftime("%Y%m%d"), time, zone), zone)
+        if not start.clock - last.clock <= waited <= longest:
+            raise Missing("the times of the injection and of the scan do not fit together")
+        return waited
+    on_day = moment(whole[:8] or start.clock.strftime("%Y%m%d"), time, zone)
+    if on_day is None:
+        raise Missing("RadiopharmaceuticalStartDateTime and RadiopharmaceuticalStartTime are missing")
+    days = [0] if whole else range(-2 - longest.days, 2)
+    possible = [start.clock - on_day.plus(day).clock for day in days]
+    fitting = [waited for waited in possible if start.clock - last.clock <= waited <= longest]
+    if len(fitting) > 1:
+        raise Missing(
+            "the day of the injection is not given, and the nuclide lives so long that it may be any of several"
+        )
+    if not fitting:
+        raise Missing("the times of the injection and of the scan do not fit together")
+    return fitting[0]
+
+
+def _since(start: Moment, injected: Moment, by_clock: Moment | None, zone: timedelta | None) -> timedelta:
+    """From the injection to the beginning of the scan.
+
+    Args:
+        by_clock: The injection by RadiopharmaceuticalStartTime, which has the zone of the header.
+        zone: The zone of the header.
+    """
+    same_clock = by_clock is not None and abs(by_clock.clock - injected.clock) <= SAME_TIME
+    waited = start.since(injected)
+    if waited is None and same_clock:
+        waited = start.clock - injected.clock  # both times of the injection were read from the scanner's clock
+    if waited is None:
+        which = "injection" if zone is None else "scan"
+        raise Missing(f"the time of the {which} says in which zone it is, and nothing says it of the other")
+    if by_clock is not None and not same_clock:
+        apart = injected.since(by_clock)
+        off = timedelta(0) if apart is None else apart % timedelta(days=1)
+        if apart is None or min(off, timedelta(days=1) - off) > SAME_TIME:
+            raise Missing("RadiopharmaceuticalStartDateTime and RadiopharmaceuticalStartTime do not agree")
+    elif same_clock and injected.zone is not None and zone is not None and injected.zone != zone:
+        raise Missing("RadiopharmaceuticalStartDateTime and RadiopharmaceuticalStartTime do not agree")
+    return waited
+
+
+def _scanned(headers: Sequence[Header], dataset: Any, zone: timedelta | None) -> tuple[Moment, Moment]:
+    """The moment that a scan's images are corrected to, which is its beginning, and when its last image began."""
+    acquired = [one for header in headers if (one := _acquired(header, zone)) is not None]
+    earliest = min(acquired, key=lambda one: one.clock, default=None)
+    latest = max(acquired, key=lambda one: one.clock, default=None)
+    start = moment(headers[0].text("SeriesDate"), headers[0].text("SeriesTime"), zone)
+    if start is None or (earliest is not None and start.clock > earliest.clock):
+        # The series was made after the scan; General Electric keeps the true time in a private attribute.
+        start = _general_electric(dataset, zone) or earliest
+    if start is None:
+        raise Missing("SeriesDate, SeriesTime, AcquisitionDate and AcquisitionTime do not say when it was scanned")
+    return start, latest if latest is not None and latest.clock > start.clock else start
+
+
+def _acquired(header: Header, zone: timedelta | None) -> Moment | None:
+    """When an image was begun, by the clock of the header."""
+    found = moment(header.text("AcquisitionDate"), header.text("AcquisitionTime"), zone)
+    found = found or whole_moment(header.text("AcquisitionDateTime"), zone)
+    if found is not None and zone is not None and found.zone is not None and found.zone != zone:
+        return Moment(found.clock - found.zone + zone, zone)
+    return found
+
+
+def _dataset(header: Header) -> Any:
+    try:
+        with forgiving():
+            return read_dicom(header.path, pixels=False)
+    except OSError:
+        raise
+    except Exception as error:  # pydicom fails in many ways on what is badly written
+        raise Missing("its header cannot be understood") from error
+
+
+def _positive(dataset: Any, name: str) -> float:
+    try:
+        value = float(dataset.get(name))
+    except (TypeError, ValueError):
+        raise Missing(f"{name} is missing") from None
+    if not 0 < value < float("inf"):
+        raise Missing(f"{name} is {value:g}")
+    return value
+
+
+def _philips(dataset: Any, element: int) -> float:
+    """A factor of the private group 7053, which belongs to Philips PET; 0 where it is missing."""
+    creator = dataset[0x7053, 0x0010].value if (0x7053, 0x0010) in dataset else ""
+    creator = creator.decode("ascii", "replace") if isinstance(creator, bytes) else str(creator)
+    if not creator.strip(" \0").upper().startswith("PHILIPS PET") or (0x7053, element) not in dataset:
+        return 0.0
+    return _number(dataset[0x7053, element].value)
+
+
+def _general_electric(dataset: Any, zone: timedelta | None) -> Moment | None:
+    """The private scan date and time (0009,100D) of General Electric PET."""
+    if (0x0009, 0x100D) not in dataset:
+        return None
+    value = dataset[0x0009, 0x100D].value
+    return whole_moment(value.decode("ascii", "replace") if isinstance(value, bytes) else str(value), zone)
+
+
+def _number(value: Any) -> float:
+    try:
+        return float(value.decode("ascii") if isinstance(value, bytes) else value)
+    except (TypeError, ValueError, UnicodeDecodeError):
+        return 0.0

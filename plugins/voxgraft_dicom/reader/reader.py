@@ -1,0 +1,146 @@
+"""The DICOM reader: series from headers, volumes from series."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from voxgraft.errors import BadImage
+from voxgraft.imaging.volume import Item, Problem, Volume
+
+from .beside import unclaimed
+from .header import Header, read_header
+from .items import Found
+from .kinds import STRUCTURES, is_image
+from .options import DicomOptions
+from .series import describe, is_nameless, may_belong, series_of
+from .stored import bits_problem
+from .stretches import Memory
+from .structures import structures_item
+from .upright import resampled
+from .voxels import read_voxels
+
+OPTIONS = "options"
+"""Where an item's facts keep the options of the reader that found it."""
+UNREADABLE = "it is no readable DICOM file; it is truncated, or of another kind than its name says"
+CHANGED = "its files have changed since they were looked at"
+
+
+class DicomReader:
+    """Reads DICOM images; arrays are (column, row, slice), with channels or colours first; affines lead to RAS."""
+
+    def __init__(self, options: DicomOptions | None = None) -> None:
+        self._options = options or DicomOptions()
+
+    def scan(self, files: Sequence[Path]) -> list[Item]:
+        """Group files into series and describe each image in them; objects that hold no image are left out.
+
+        A file that breaks off before it names its series, or is no DICOM at all in spite of its name, counts against
+        every series of the same folder that it may be a slice of. SEG and RTSTRUCT objects become items of the kind
+        `structures`, for other readers to read.
+        """
+        headers: list[Header] = []
+        structures: list[Header] = []
+        damaged: dict[Path, Header | None] = {}
+        memory = Memory()
+        reasons: dict[Path, str] = {}
+        for file in (*files, *unclaimed(files)):
+            try:
+                header = _header(file, memory)
+            except BadImage as error:
+                header, reasons[file] = None, error.reason
+            if header is not None and header.sop_class in STRUCTURES:
+                structures.append(header)
+            elif header is None or (is_image(header) and is_nameless(header)):
+                damaged[file] = header
+            elif is_image(header):
+                headers.append(header)
+        items, blamed = [], set()
+        for series in series_of(headers):
+            beside = [file for file, rest in damaged.items() if may_belong(file, rest, series.headers)]
+            blamed.update(beside)
+            items += [self._remembered(found.item) for found in describe(series, beside, self._options)]
+        items += [structures_item(header) for header in structures]
+        return items + [_unreadable(file, reasons.get(file, UNREADABLE)) for file in damaged if file not in blamed]
+
+    def read(self, item: Item) -> Volume:
+        """Read the voxels; the first spatial axis is contiguous in memory.
+
+        Intensities are rescaled by the modality transformation of each frame, and by nothing else (private scale
+        factors and real world value maps are left alone; PET: see the options): whole numbers stay integers (int16
+        where they fit), others become float32. Colours and told-apart volumes of a series become channels;
+        MONOCHROME1 is left as it is. An item is read with the options of the reader that found it, whichever reader
+        reads it: its facts say what its voxels mean.
+
+        Raises:
+            BadImage: A file is damaged, cannot be decoded, or has changed since the scan.
+        """
+        if item.errors:
+            raise BadImage(item.path, item.errors[0].message)
+        strange: list[tuple[Header, int]] = []
+        try:
+            found = self._again(item)
+            pixels = read_voxels(found.frames, found.factor, lambda header, bits: strange.append((header, bits)))
+        except OSError as error:
+            raise BadImage(item.path, f"it cannot be read: {error.strerror or error}") from error
+        dims = len(item.shape)
+        if pixels.ndim == 4:  # (slice, row, column, colour)
+            array = pixels.transpose(3, 2, 1, 0) if dims == 3 else pixels[0].transpose(2, 1, 0)
+        elif dims == 2:
+            array = pixels[0].T
+        elif item.channels > 1:
+            array = pixels.reshape(item.channels, -1, *pixels.shape[1:]).transpose(0, 3, 2, 1)
+        else:
+            array = pixels.transpose(2, 1, 0)
+        if strange:
+            item = replace(item, problems=(*item.problems, *bits_problem(strange)))
+        if found.leaning is not None:
+            return resampled(array, found.leaning, item)
+        return Volume(array, item.affine, dims=dims, item=item)
+
+    def _remembered(self, item: Item) -> Item:
+        """The item with the options that it was found with, where they are not the usual ones."""
+        options = self._options.model_dump(exclude_defaults=True)
+        return replace(item, facts={**item.facts, OPTIONS: options}) if options else item
+
+    def _again(self, item: Item) -> Found:
+        """Look at the item's files once more, and find it in them.
+
+        Raises:
+            BadImage: They are not the same any more.
+            OSError: A file cannot be read.
+        """
+        memory = Memory()
+        headers = [header for file in item.files if (header := read_header(file, memory)) is not None]
+        if len(headers) < len(item.files):
+            raise BadImage(item.path, CHANGED)
+        options = DicomOptions.model_validate(item.facts.get(OPTIONS, {}))
+        images = [found for series in series_of(headers) for found in describe(series, (), options)]
+        same = [one for one in images if _is_same(one.item, item)]
+        found = next((one for one in same if one.item.series == item.series), same[0] if len(same) == 1 else None)
+        if found is not None:
+            return found
+        for one in images:
+            for problem in one.item.errors:
+                raise BadImage(item.path, f"{CHANGED}: {problem.message}")
+        raise BadImage(item.path, CHANGED)
+
+
+def _is_same(now: Item, then: Item) -> bool:
+    if now.errors or (now.files, now.shape, now.channels) != (then.files, then.shape, then.channels):
+        return False
+    return np.allclose(now.affine, then.affine, atol=1e-6)
+
+
+def _header(file: Path, memory: Memory) -> Header | None:
+    try:
+        return read_header(file, memory)
+    except OSError:
+        return None
+
+
+def _unreadable(file: Path, text: str) -> Item:
+    return Item(file, "dicom", (), np.eye(4), problems=(Problem("truncated", text),), files=(file,))

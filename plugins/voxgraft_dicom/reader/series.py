@@ -1,0 +1,231 @@
+"""From headers to images: which files belong together, and what kind of image they hold."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from voxgraft.imaging.volume import Problem
+
+from .enhanced import Inconsistent, frames_of, is_enhanced
+from .frames import Frame, single
+from .geometry import plane_of
+from .header import Header
+from .items import Found, Problems, flat, refused
+from .kinds import STORAGE, TOMOGRAPHIC
+from .mosaic import Unplaced, is_mosaic, tiles_of
+from .nuclear import NUCLEAR, Unsaid, is_reconstructed, kind_of, slices_of
+from .options import DicomOptions
+from .people import Series, of_people
+from .pixels import missing_pixels
+from .volumes import volumes
+
+ULTRASOUND = STORAGE + "6.2"
+"""The storage class of enhanced ultrasound volumes."""
+
+
+def series_of(headers: Iterable[Header]) -> list[Series]:
+    """Part headers into series: by UID, or where that is blank, by folder and kind; then by study and patient."""
+    found: dict[tuple[str, ...], list[Header]] = {}
+    for header in headers:
+        key: tuple[str, ...] = (header.text("SeriesInstanceUID"),)
+        if not key[0]:
+            names = ("Modality", "SeriesDescription", "FrameOfReferenceUID")
+            key = (str(header.path.parent), header.sop_class, *map(header.text, names))
+        found.setdefault(key, []).append(header)
+    return [part for group in found.values() for part in of_people(group)]
+
+
+def is_nameless(header: Header) -> bool:
+    """Whether the file breaks off before it names its series."""
+    return not header.has_pixels and not header.text("SeriesInstanceUID")
+
+
+def may_belong(file: Path, rest: Header | None, series: Sequence[Header]) -> bool:
+    """Whether a damaged file may be a slice of a series: it lies beside its files, and what it still says agrees.
+
+    Beside the files of a series that is spread over folders is a folder beside theirs, too.
+    """
+    folders = {header.path.parent for header in series}
+    if file.parent not in folders and (len(folders) < 2 or file.parent.parent not in {one.parent for one in folders}):
+        return False
+    if len(_alone(series)) == len(series):
+        return False
+    names = ("MediaStorageSOPClassUID", "Modality", "SeriesDescription", "PatientID", "StudyInstanceUID")
+    return rest is None or all(rest.text(name) in ("", series[0].text(name)) for name in names)
+
+
+def describe(series: Series, damaged: Sequence[Path], options: DicomOptions) -> list[Found]:
+    """The images of one series: a volume, several that are whole by themselves, or pictures without a place.
+
+    Args:
+        damaged: Files beside them that cannot be understood and may belong to this series.
+    """
+    if any(problem.severity == "error" for problem in series.problems):
+        return [refused(series.headers, series.problems)]
+    return [_named(found, series) for found in _described(series.headers, damaged, options)]
+
+
+def _named(found: Found, series: Series) -> Found:
+    if not series.problems:
+        return found
+    item = found.item
+    name = f"{item.series or ''}{series.suffix}"
+    return replace(found, item=replace(item, series=name, problems=(*series.problems, *item.problems)))
+
+
+def _described(headers: Sequence[Header], damaged: Sequence[Path], options: DicomOptions) -> list[Found]:
+    alone = _alone(headers)
+    paths = {header.path for header in alone}
+    slices = [header for header in headers if header.path not in paths]
+    several = len(headers) > 1
+    found = [one for header in alone for one in _pictures(header, several, options)]
+    if slices:
+        found += _slices(slices, damaged, options)
+    return found
+
+
+def _alone(headers: Sequence[Header]) -> list[Header]:
+    """Those that are images by themselves: pictures without a place in the patient, and films."""
+    placed = [header for header in headers if _is_placed(header)]
+    classes = {header.sop_class for header in placed}
+
+    def is_picture(header: Header) -> bool:
+        if _is_placed(header) or header.sop_class in classes:
+            return False
+        return header.sop_class not in TOMOGRAPHIC and (header.complete or not placed)
+
+    pictures = [header for header in headers if is_picture(header)]
+    if not any(header.complete for header in pictures):
+        pictures = []
+    paths = {header.path for header in pictures}
+    return [header for header in headers if header.path in paths or _is_film(header)]
+
+
+def _is_placed(header: Header) -> bool:
+    return bool(header.text("ImagePositionPatient")) or is_enhanced(header) or is_reconstructed(header)
+
+
+def _is_film(header: Header) -> bool:
+    return header.complete and header.sop_class not in TOMOGRAPHIC and _has_frames(header)
+
+
+def _has_frames(header: Header) -> bool:
+    """Whether it holds several frames without saying where each lies."""
+    return header.whole("NumberOfFrames", 1) != 1 and not is_enhanced(header) and not is_reconstructed(header)
+
+
+def _pictures(header: Header, several: bool, options: DicomOptions) -> list[Found]:
+    """An image that stands by itself, or the frames of a film."""
+    if reason := _breaks_off(header):
+        return [refused([header], (Problem("truncated", f"{header.path.name}: {reason}"),))]
+    count = header.whole("NumberOfFrames", 1)
+    if count < 1:
+        return [refused([header], (Problem("multi-frame", "its NumberOfFrames is no number of frames"),))]
+    name = header.instance if several else ""
+    return [flat(single(header), (), name)] if count == 1 else _film(header, count, name, options)
+
+
+def _film(header: Header, count: int, name: str, options: DicomOptions) -> list[Found]:
+    """A film of pictures: they follow each other in time, which is no axis of a volume."""
+    if options.films == "frames" and (header.plain or header.length >= 0):  # elsewhere nobody has counted the frames
+        name = name or header.text("SeriesInstanceUID") or header.instance
+        frames = (Frame(header, header.values, number) for number in range(count))
+        return [flat(frame, (), f"{name}-frame{frame.index + 1}") for frame in frames]
+    text = f"its {count} frames have no places in the patient: a film or a set of pictures, not a volume"
+    if header.sop_class == NUCLEAR:
+        kind = kind_of(header) or "unknown"
+        text = (
+            f"its {count} frames are projections or pictures of nuclear medicine ({kind}); only RECON TOMO is a volume"
+        )
+    if header.sop_class == ULTRASOUND:
+        text = f"its {count} frames are an enhanced ultrasound volume, placed against the transducer, not the patient"
+    return [refused([header], (Problem("multi-frame", text),))]
+
+
+def _slices(headers: Sequence[Header], damaged: Sequence[Path], options: DicomOptions) -> list[Found]:
+    """The volumes of files that hold slices."""
+    reasons = [_breaks_off(header) for header in headers]
+    broken = _damage(headers, reasons, damaged)
+    whole = [header for header, reason in zip(headers, reasons, strict=True) if not reason]
+    if broken:
+        return [_beside(refused(headers, broken), damaged)]
+    if any(map(_has_frames, whole)):
+        most = max(header.whole("NumberOfFrames", 1) for header in whole)
+        text = f"its files hold up to {most} frames each and do not say where they lie"
+        return [refused(headers, (Problem("multi-frame", text),))]
+    found: list[Found] = []
+    classic = [header for header in whole if not is_enhanced(header)]
+    try:
+        if len(classic) < len(whole):
+            found += _enhanced([header for header in whole if is_enhanced(header)], options)
+        if classic:
+            found += volumes([frame for header in classic for frame in _classic(header)], (), options)
+    except Inconsistent as reason:
+        return [refused(headers, (Problem("multi-frame", f"it is an enhanced multi-frame object; {reason}"),))]
+    except Unsaid as reason:
+        return [refused(headers, (Problem("multi-frame", f"it is a nuclear medicine reconstruction; {reason}"),))]
+    except Unplaced as reason:
+        text = f"its slices lie side by side in one picture (Siemens mosaic), and {reason}"
+        return [refused(headers, (Problem("mosaic", text),))]
+    return found
+
+
+def _classic(header: Header) -> list[Frame]:
+    """The slices of a file without functional groups.
+
+    Raises:
+        Unplaced: They lie side by side in one picture, and nothing says how.
+        Unsaid: They are a reconstruction that does not say where they lie.
+    """
+    if is_mosaic(header):
+        return tiles_of(header)
+    return slices_of(header) if is_reconstructed(header) else [single(header)]
+
+
+def _beside(found: Found, damaged: Sequence[Path]) -> Found:
+    """A refused image whose path holds the damaged files too, so that whoever looks there again finds them."""
+    if not damaged:
+        return found
+    folders = [file.parent for file in (*found.item.files, *damaged)]
+    return replace(found, item=replace(found.item, path=Path(os.path.commonpath(folders))))
+
+
+def _enhanced(headers: Sequence[Header], options: DicomOptions) -> list[Found]:
+    """The images of enhanced objects: frames with places are slices, those without any are pictures.
+
+    Raises:
+        Inconsistent: An object does not describe its frames.
+    """
+    found: list[Found] = []
+    slices: list[Frame] = []
+    for header in headers:
+        frames = frames_of(header)
+        if any(plane_of(frame) is not None for frame in frames) or header.sop_class.rsplit(".", 1)[0] in TOMOGRAPHIC:
+            slices += frames
+        else:
+            name = header.instance if len(headers) > 1 else ""
+            found += [flat(frames[0], (), name)] if len(frames) == 1 else _film(header, len(frames), name, options)
+    return found + (volumes(slices, (), options) if slices else [])
+
+
+def _damage(headers: Sequence[Header], reasons: Sequence[str], damaged: Sequence[Path]) -> Problems:
+    """The first damage in the files of a series, and beside them."""
+    for header, reason in zip(headers, reasons, strict=True):
+        if reason:
+            return (Problem("truncated", f"{header.path.name}: {reason}"),)
+    if not damaged:
+        return ()
+    text = f"{damaged[0].name}: it is no readable DICOM file, and may be a slice of this series"
+    more = f" (and {len(damaged) - 1} more)" if len(damaged) > 1 else ""
+    return (Problem("truncated", text + more),)
+
+
+def _breaks_off(header: Header) -> str:
+    if not header.complete:
+        return "its header breaks off; the file is truncated, copy it again"
+    if not header.has_pixels:
+        return "it has no pixel data; the file is truncated, copy it again"
+    return missing_pixels(header)

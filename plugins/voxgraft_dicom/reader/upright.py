@@ -1,0 +1,54 @@
+"""Slices of a tilted gantry on a grid of right angles: each is shifted within its plane, and nothing else."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from voxgraft.imaging.volume import Array, Item, Problem, Volume
+
+
+@dataclass(frozen=True)
+class Grid:
+    """The grid of right angles that holds all slices.
+
+    Attributes:
+        shape: (i, j, k); the slices are those of the leaning grid.
+        affine: To RAS millimetres.
+    """
+
+    shape: tuple[int, int, int]
+    affine: Array
+
+
+def upright(shape: tuple[int, ...], affine: Array) -> Grid:
+    """The upright grid of a leaning one: the pixels of its first slice, and as many more as the others reach out."""
+    normal = np.cross(affine[:3, 0], affine[:3, 1])
+    normal /= np.linalg.norm(normal)
+    straight = affine.copy()
+    straight[:3, 2] = normal * (affine[:3, 2] @ normal)
+    # How far each slice lies aside of the first, in pixels of the first: (i, j) of slice k is shift * k.
+    shift = np.linalg.solve(straight[:3, :3], affine[:3, 2])[:2] * (shape[2] - 1)
+    below = np.floor(np.minimum(shift, 0) + 1e-6).astype(int)
+    above = np.ceil(np.maximum(shift, 0) - 1e-6).astype(int)
+    straight[:3, 3] += straight[:3, :2] @ below
+    columns, rows = (int(n) for n in np.array(shape[:2]) - below + above)
+    return Grid((columns, rows, shape[2]), straight)
+
+
+def uprighted(item: Item) -> Item:
+    """The item of the upright grid; what it was resampled from is told, and no other object can refer to its frames."""
+    grid = upright(item.shape, item.affine)
+    text = "its gantry was tilted, and its slices were resampled onto a grid of right angles, as the option says"
+    kept = tuple(problem for problem in item.problems if problem.code != "gantry-tilt")
+    problems = (*kept, Problem("gantry-tilt", text, "repair"))
+    return replace(item, shape=grid.shape, affine=grid.affine, problems=problems)
+
+
+def resampled(array: Array, leaning: Array, item: Item) -> Volume:
+    """The voxels of a leaning grid on that of the item."""
+    from voxgraft.imaging.regrid import resample_onto
+
+    like = Volume(np.broadcast_to(np.uint8(0), item.shape), item.affine, dims=3, item=item)
+    return resample_onto(Volume(array, leaning, dims=3), like, "linear")

@@ -1,0 +1,173 @@
+"""From files to voxels: straight into their place where pixels are not compressed, else decoded by several threads."""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+
+from voxgraft.errors import BadImage
+from voxgraft.imaging.volume import Array
+
+from ..objects.forgiving import forgiving
+from .decode import Packed
+from .frames import Frame, by_file
+from .header import Header
+from .pixels import channels_of
+from .stored import Strange, keep_stored
+
+MOST = 4
+"""Threads that decode one image; some decoders have more threads of their own."""
+
+
+def read_voxels(frames: Sequence[Frame], factor: float = 1.0, strange: Strange = lambda _, __: None) -> Array:
+    """The intensities of frames of one form: (frame, row, column), or (frame, row, column, colour).
+
+    Whole numbers stay whole (int16 where they fit), others become float32; colours stay as they are stored.
+
+    Args:
+        factor: What to multiply all intensities by.
+        strange: Is told of files that have bits around the stored ones, by several threads.
+
+    Raises:
+        BadImage: A file is damaged, or no decoder for it is installed.
+        OSError: A file cannot be read.
+    """
+    first = frames[0].header
+    kind = "u" if first.whole("PixelRepresentation") == 0 else "i"
+    stored = np.dtype(f"<{kind}{first.whole('BitsAllocated') // 8}")
+    palette = first.text("PhotometricInterpretation") == "PALETTE COLOR"
+    colours = (3,) if channels_of(first) == 3 else ()
+    stack = np.empty((len(frames), frames[0].rows, frames[0].columns, *colours), np.uint8 if palette else stored)
+    extremes: dict[int, tuple[int, int]] = {}
+    packed: list[tuple[Header, Sequence[tuple[int, Frame]]]] = []
+    for header, pairs in by_file(frames):
+        if header.native and not colours:
+            _read_native(stack, header, pairs, strange)
+            # Looked for at once, while the plane is still in the processor's cache.
+            extremes |= {place: (int(stack[place].min()), int(stack[place].max())) for place, _ in pairs}
+            continue
+        packed.append((header, pairs))
+    _read_packed(stack, packed, stored, strange)
+    if colours:
+        return stack.astype(stack.dtype.newbyteorder("="), copy=False)
+    for place in set(range(len(stack))) - extremes.keys():
+        extremes[place] = int(stack[place].min()), int(stack[place].max())
+    return _rescaled(stack.astype(stack.dtype.newbyteorder("="), copy=False), frames, factor, extremes)
+
+
+def _read_native(stack: Array, header: Header, pairs: Sequence[tuple[int, Frame]], strange: Strange) -> None:
+    """Read uncompressed frames of one file into their places of a stack (frame, row, column)."""
+    whole = (header.whole("Rows"), header.whole("Columns"))
+    size = whole[0] * whole[1] * stack.dtype.itemsize
+    with header.path.open("rb", buffering=0) as file:
+        for number, together in _by_number(pairs):
+            start = header.pixels + number * size
+            if (together[0][1].rows, together[0][1].columns) == whole:
+                for place, _ in together:
+                    _read_into(stack[place], file.fileno(), start, header, strange)
+                continue
+            picture = np.empty(whole, stack.dtype)
+            _read_into(picture, file.fileno(), start, header, strange)
+            _cut(stack, picture, together)
+
+
+def _cut(stack: Array, picture: Array, together: Sequence[tuple[int, Frame]]) -> None:
+    """Put one picture, or the planes that lie side by side in it, into their places of a stack."""
+    for place, frame in together:
+        row, column = frame.corner
+        stack[place] = picture[row : row + frame.rows, column : column + frame.columns]
+
+
+def _read_packed(
+    stack: Array,
+    packed: Sequence[tuple[Header, Sequence[tuple[int, Frame]]]],
+    stored: np.dtype[Any],
+    strange: Strange,
+) -> None:
+    """Decode the frames of files into their places of a stack.
+
+    As many threads as there are cores, at most `MOST`, take a frame each. Beside the stack a decoded frame for each
+    thread is in memory, and the compressed files of two frames for each thread. What is raised is what would be if the
+    frames were taken one by one.
+    """
+
+    def tasks() -> Iterator[tuple[Packed, int, Sequence[tuple[int, Frame]]]]:
+        for header, pairs in packed:
+            file = Packed(header, stored, strange)  # open for as long as one of its frames is under way
+            for number, together in _by_number(pairs):
+                yield file, number, together
+
+    def work(file: Packed, number: int, together: Sequence[tuple[int, Frame]]) -> None:
+        _cut(stack, file.frame(number), together)
+
+    workers = min(MOST, os.cpu_count() or 1, len(stack))
+    if workers < 2 or not packed:
+        for task in tasks():
+            work(*task)
+        return
+    waiting: deque[Future[None]] = deque()
+    with forgiving(), ThreadPoolExecutor(workers) as pool:
+        try:
+            for task in tasks():
+                if len(waiting) == 2 * workers:
+                    waiting.popleft().result()
+                waiting.append(pool.submit(work, *task))
+            while waiting:
+                waiting.popleft().result()
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
+
+
+def _by_number(pairs: Sequence[tuple[int, Frame]]) -> Iterator[tuple[int, list[tuple[int, Frame]]]]:
+    found: dict[int, list[tuple[int, Frame]]] = {}
+    for pair in pairs:
+        found.setdefault(pair[1].index, []).append(pair)
+    yield from found.items()
+
+
+def _read_into(plane: Array, file: int, start: int, header: Header, strange: Strange) -> None:
+    room = plane.reshape(-1).view(np.uint8).data
+    done = 0
+    while done < len(room):
+        got = os.preadv(file, [room[done:]], start + done)
+        if not got:
+            raise BadImage(header.path, f"it ends after {done} of {len(room)} bytes of pixel data")
+        done += got
+    keep_stored(plane, header, strange)
+
+
+def _rescaled(stack: Array, frames: Sequence[Frame], factor: float, extremes: Mapping[int, tuple[int, int]]) -> Array:
+    """Intensities from stored values: whole numbers stay whole where they fit, int16 if possible; else float32.
+
+    Args:
+        extremes: The lowest and the highest stored value of each plane.
+    """
+    slopes = [frame.number("RescaleSlope", 1.0) * factor for frame in frames]
+    intercepts = [frame.number("RescaleIntercept", 0.0) * factor for frame in frames]
+    if any(slope != 1 for slope in slopes) or any(not value.is_integer() for value in intercepts):
+        scaled = np.empty(stack.shape, np.float32)
+        for plane, target, slope, intercept in zip(stack, scaled, slopes, intercepts, strict=True):
+            # In double precision, rounded once: the nearest that single precision has.
+            np.add(np.multiply(plane, slope, dtype=np.float64), intercept, out=target, casting="same_kind")
+        return scaled
+    shifts = [int(value) for value in intercepts]
+    if stack.dtype.itemsize == 1 and not any(shifts):
+        return stack
+    lowest = min(extremes[place][0] + shift for place, shift in enumerate(shifts))
+    highest = max(extremes[place][1] + shift for place, shift in enumerate(shifts))
+    kinds = (np.int16, np.uint16, np.int32, np.uint32)
+    fitting = [kind for kind in kinds if np.iinfo(kind).min <= lowest and highest <= np.iinfo(kind).max]
+    if not fitting:
+        return stack.astype(np.float32)
+    same_size = np.dtype(fitting[0]).itemsize == stack.dtype.itemsize
+    result = stack.view(fitting[0]) if same_size else stack.astype(fitting[0])
+    for plane, shift in zip(result, shifts, strict=True):
+        if shift:  # modulo 2 to the bits of the type, which is exact, for the sums are known to fit
+            np.add(plane, np.array(shift).astype(plane.dtype), out=plane)
+    return result

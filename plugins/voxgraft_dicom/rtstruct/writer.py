@@ -1,0 +1,202 @@
+"""The RTSTRUCT writer: contours along the edges of voxels, so that what they enclose is the mask and nothing else.
+
+Volumes belong to the mask and to DICOM SEG; contours are for planning systems, each of which fills them in its own way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from voxgraft.errors import DataError
+from voxgraft.imaging.volume import Array, Volume
+
+from ..objects.forgiving import forgiving
+from ..objects.header import algorithm, concept, derived_dataset, private_scheme, series_number
+from ..objects.identity import Maker, long_string, object_uids
+from ..objects.segments import Segments, segments_of
+from ..objects.sources import RAS, Sources, read_sources
+from ..objects.terms import ABNORMAL, term_of
+from .options import RtstructOptions
+from .outlines import keyholes, outlines
+from .proof import prove
+
+if TYPE_CHECKING:
+    from voxgraft.imaging.structures import Label, Labels
+
+STRUCTURE_SET = "1.2.840.10008.5.1.4.1.1.481.3"
+IMPLICIT = "1.2.840.10008.1.2"
+"""Implicit little endian: in the explicit one a contour could not be longer than 65534 bytes."""
+
+STUDY_CLASS = "1.2.840.10008.3.1.2.3.1"
+CONTOUR_DATA = 0x30060050
+
+COLOURS = (
+    (230, 60, 60), (60, 180, 75), (65, 105, 225), (255, 200, 25), (145, 30, 180), (70, 220, 220),
+    (245, 130, 48), (240, 50, 230), (170, 220, 60), (250, 170, 190), (0, 128, 128), (170, 110, 40),
+)  # fmt: skip
+
+
+class RtstructWriter:
+    """Writes a mask as a structure set of the series that it belongs to."""
+
+    def __init__(self, options: RtstructOptions) -> None:
+        self._options = options
+
+    def write(self, volume: Volume, target: Path, *, labels: Labels | None = None, facts: Mapping[str, str]) -> None:
+        """Write one file; it takes its name only after it was read back and gave the mask, voxel by voxel.
+
+        Every structure of `labels` gets a region of interest, one without contours where nothing was found.
+
+        Args:
+            volume: Label values (i, j, k), or 0 and 1 in a channel for each label.
+
+        Raises:
+            DataError: The volume is no mask of a DICOM series in the patient, holds values that no label names, or
+                what was written does not lie where the mask lies.
+        """
+        if labels is None or not labels.items:
+            raise DataError(f"{target}: RTSTRUCT holds masks with named structures, and none are named")
+        segments = segments_of(volume, labels, target)
+        sources = read_sources(volume, target)
+        if sources.orientation is None:
+            raise DataError(f"{target}: contours lie in the patient, and this picture has no place there")
+        try:
+            self._save(target, segments, sources, volume.affine, labels, Maker.of(facts))
+        except (ValueError, TypeError, AttributeError, KeyError) as error:
+            raise DataError(f"{target}: this series does not allow an RTSTRUCT: {error}") from error
+        try:
+            prove(target, segments, volume, labels.names)
+        except DataError as error:
+            raise DataError(f"{target}: was not kept: {error}") from None
+
+    def _save(
+        self, path: Path, segments: Segments, sources: Sources, affine: Array, labels: Labels, maker: Maker
+    ) -> None:
+        with forgiving():  # of values that the scan itself brought along
+            dataset = derived_dataset(
+                sources,
+                maker,
+                path,
+                sop_class=STRUCTURE_SET,
+                uids=object_uids(f"rtstruct {self._options.holes}", sources, maker),
+                modality="RTSTRUCT",
+                series_number=series_number(sources, self._options.series_offset),
+                description=f"{maker.model} contours",
+                manufacturer=self._options.manufacturer,
+                syntax=IMPLICIT,
+            )
+            for name in ("ContentDate", "ContentTime", "InstanceNumber"):
+                delattr(dataset, name)
+            dataset.OperatorsName, dataset.ApprovalStatus = "", "UNAPPROVED"
+            dataset.StructureSetLabel, dataset.StructureSetName = maker.model[:16], maker.model
+            about = f"by {maker.model} {maker.version}, {maker.software}"
+            dataset.StructureSetDescription = f"{about}. {sources.remark}" if sources.filled else about
+            dataset.StructureSetDate, dataset.StructureSetTime = (
+                dataset.InstanceCreationDate, dataset.InstanceCreationTime
+            )  # fmt: skip
+            dataset.ReferencedFrameOfReferenceSequence = [_frame_of_reference(sources)]
+            numbered = list(enumerate(labels.items, start=1))
+            dataset.StructureSetROISequence = [_region(n, label, sources, maker) for n, label in numbered]
+            dataset.ROIContourSequence = [self._contours(n, segments, sources, affine) for n, _ in numbered]
+            dataset.RTROIObservationsSequence = [_observation(n, label) for n, label in numbered]
+            if any(term_of(label).private for label in labels.items):
+                dataset.CodingSchemeIdentificationSequence = [private_scheme()]
+            dataset.save_as(path, enforce_file_format=True)
+
+    def _contours(self, number: int, segments: Segments, sources: Sources, affine: Array) -> Any:
+        """The contours of one structure, slice by slice."""
+        from pydicom.dataset import Dataset
+
+        item = Dataset()
+        contours: list[Any] = []
+        item.ROIDisplayColor = list(COLOURS[(number - 1) % len(COLOURS)])
+        item.ReferencedROINumber = number
+        for k in np.flatnonzero(segments.found[number - 1]):
+            image = _image(sources, int(k))
+            for corners in self._polygons(segments.plane(number, int(k)).T):
+                contour = Dataset()
+                contour.ContourImageSequence = [image]
+                contour.ContourGeometricType = "CLOSED_PLANAR"
+                contour.NumberOfContourPoints, contour.ContourNumber = len(corners), len(contours) + 1
+                contour[CONTOUR_DATA] = _points(corners, int(k), affine)
+                contours.append(contour)
+        if contours:
+            item.ContourSequence = contours
+        return item
+
+    def _polygons(self, plane: Array) -> Iterator[Array]:
+        """The corners (i, j) of the contours of a slice, in voxel coordinates."""
+        across, down = np.flatnonzero(plane.any(axis=1)), np.flatnonzero(plane.any(axis=0))
+        start = np.array([across[0], down[0]])
+        loops = outlines(plane[across[0] : across[-1] + 1, down[0] : down[-1] + 1])
+        polygons = keyholes(loops) if self._options.holes == "keyhole" else [polygon for polygon, _ in loops]
+        for polygon in polygons:
+            again = (polygon == np.roll(polygon, 1, axis=0)).all(axis=1)
+            yield polygon[~again] + start - 0.5
+
+
+def _points(corners: Array, k: int, affine: Array) -> Any:
+    """Corners as the text that ContourData holds: x, y and z in LPS millimetres for each."""
+    from pydicom.dataelem import RawDataElement
+    from pydicom.tag import Tag
+
+    index = np.column_stack([corners, np.full(len(corners), k), np.ones(len(corners))])
+    points = RAS * (index @ affine[:3].T)
+    digits = 4 if np.sqrt((affine[:3, :3] ** 2).sum(0)).min() >= 0.1 else 7
+    text = "\\".join([f"{value:.{digits}f}" for value in points.ravel().tolist()]).encode("ascii")
+    text += b" " * (len(text) % 2)
+    return RawDataElement(Tag(CONTOUR_DATA), "DS", len(text), text, 0, True, True)
+
+
+def _frame_of_reference(sources: Sources) -> Any:
+    """The frame of reference of the scan, with its study, its series and all of its images."""
+    from pydicom.dataset import Dataset
+
+    frame, study, series = Dataset(), Dataset(), Dataset()
+    series.SeriesInstanceUID = sources.series
+    series.ContourImageSequence = [_image(sources, k) for k in range(len(sources.planes))]
+    study.ReferencedSOPClassUID, study.ReferencedSOPInstanceUID = STUDY_CLASS, sources.study
+    study.RTReferencedSeriesSequence = [series]
+    frame.FrameOfReferenceUID, frame.RTReferencedStudySequence = sources.frame, [study]
+    return frame
+
+
+def _image(sources: Sources, k: int) -> Any:
+    from pydicom.dataset import Dataset
+
+    item, plane = Dataset(), sources.planes[k]
+    item.ReferencedSOPClassUID, item.ReferencedSOPInstanceUID = plane.instance
+    if plane.frame is not None:
+        item.ReferencedFrameNumber = plane.frame
+    return item
+
+
+def _region(number: int, label: Label, sources: Sources, maker: Maker) -> Any:
+    from pydicom.dataset import Dataset
+
+    item = Dataset()
+    item.ROINumber, item.ReferencedFrameOfReferenceUID = number, sources.frame
+    item.ROIName, item.ROIGenerationAlgorithm = long_string(label.name), "AUTOMATIC"
+    item.ROIGenerationDescription = long_string(f"{maker.model} {maker.version}")
+    item.ROIDerivationAlgorithmIdentificationSequence = [algorithm(maker)]
+    return item
+
+
+def _observation(number: int, label: Label) -> Any:
+    """What a structure is; whether a finding is a target of the treatment is not for a model to say."""
+    from pydicom.dataset import Dataset
+
+    term, item = term_of(label), Dataset()
+    code = concept(*term.type)
+    if term.side is not None:
+        code.SegmentedPropertyTypeModifierCodeSequence = [concept(*term.side)]
+    item.ObservationNumber = item.ReferencedROINumber = number
+    item.ROIObservationLabel = long_string(label.name)[:16].strip()
+    item.RTROIIdentificationCodeSequence = [code]
+    item.RTROIInterpretedType = "" if term.category == ABNORMAL else "ORGAN"
+    item.ROIInterpreter = ""
+    return item

@@ -1,0 +1,143 @@
+"""The frames of a segmentation object: which there are, what each says of itself, and their pixels."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from ..objects.header import concept
+from ..objects.segments import Segments
+from ..objects.sources import Plane, Sources
+
+Frame = tuple[int, int]
+"""Segment number and slice; number 0 in a label map, whose frames show all segments."""
+
+
+def frames_of(segments: Segments, labelmap: bool) -> list[Frame]:
+    """The frames to write, segment by segment; empty ones are left out.
+
+    Where less than two slices hold something, an empty frame of a neighbour goes along: from one frame alone readers
+    cannot tell how far slices lie apart, and an object without any frame is not allowed.
+    """
+    found = segments.found.any(axis=0, keepdims=True) if labelmap else segments.found
+    first = 0 if labelmap else 1
+    frames = [(int(n) + first, int(k)) for n, k in np.argwhere(found)]
+    shown = sorted({k for _, k in frames})
+    if len(shown) < min(2, segments.slices):
+        number, k = frames[0] if frames else (first, 0)
+        beside = k + 1 if k + 1 < segments.slices else k - 1
+        extra = [(number, k), (number, beside)] if not frames else [(number, beside)]
+        frames = sorted({*frames, *(frame for frame in extra if 0 <= frame[1] < segments.slices)})
+    return frames
+
+
+def packed(segments: Segments, frames: list[Frame]) -> bytes:
+    """The bit planes of frames, one after another without padding between them, low bits first (PS3.5, 8.1.1)."""
+    parts = []
+    for start in range(0, len(frames), 8):  # eight frames always fill whole bytes
+        planes = [segments.plane(number, k) for number, k in frames[start : start + 8]]
+        parts.append(np.packbits(np.stack(planes).ravel(), bitorder="little").tobytes())
+    return even(b"".join(parts))
+
+
+def numbered(segments: Segments, frames: list[Frame]) -> Iterator[bytes]:
+    """The pixels of a label map's frames, little endian."""
+    kind = "<u1" if segments.count < 256 else "<u2"
+    for _, k in frames:
+        yield np.ascontiguousarray(segments.numbers(k), dtype=kind).tobytes()
+
+
+def even(data: bytes) -> bytes:
+    """Values have an even number of bytes."""
+    return data + b"\0" * (len(data) % 2)
+
+
+def per_frame(sources: Sources, frames: list[Frame], labelmap: bool) -> list[Any]:
+    """The functional groups of each frame (PS3.3, C.7.6.16.2): its content, its source, its place and its segment."""
+    from pydicom.dataset import Dataset
+
+    shown = sorted({k for _, k in frames})
+    place = {k: index for index, k in enumerate(shown, start=1)}
+    derivation = {k: [_derivation(sources.planes[k])] for k in shown}
+    position = {k: [_position(sources.planes[k])] for k in shown} if sources.orientation else {}
+    groups = []
+    for number, k in frames:
+        group, content = Dataset(), Dataset()
+        content.DimensionIndexValues = ([] if labelmap else [number]) + ([place[k]] if position else []) or [1]
+        group.FrameContentSequence = [content]
+        group.DerivationImageSequence = derivation[k]
+        if position:
+            group.PlanePositionSequence = position[k]
+        if not labelmap:
+            identity = Dataset()
+            identity.ReferencedSegmentNumber = number
+            group.SegmentIdentificationSequence = [identity]
+        groups.append(group)
+    return groups
+
+
+def shared_groups(sources: Sources) -> Any:
+    """The functional groups that all frames share: orientation and spacing, where the scan has a place."""
+    from pydicom.dataset import Dataset
+
+    group = Dataset()
+    if sources.orientation is not None:
+        orientation, measures = Dataset(), Dataset()
+        orientation.ImageOrientationPatient = decimals(*sources.orientation)
+        rows, columns, slices = sources.spacing
+        measures.PixelSpacing = decimals(rows, columns)
+        (measures.SliceThickness,) = (measures.SpacingBetweenSlices,) = decimals(slices)
+        group.PlaneOrientationSequence, group.PixelMeasuresSequence = [orientation], [measures]
+    return group
+
+
+def dimensions(dataset: Any, uid: str, sources: Sources, labelmap: bool) -> None:
+    """Say by what frames are ordered: by segment, then by place."""
+    from pydicom.dataset import Dataset
+
+    organization = Dataset()
+    organization.DimensionOrganizationUID = uid
+    dataset.DimensionOrganizationSequence = [organization]
+    pointers = [] if labelmap else [(0x0062000B, 0x0062000A, "Segment Number")]
+    pointers += [(0x00200032, 0x00209113, "Image Position Patient")] if sources.orientation else []
+    pointers = pointers or [(0x00081160, 0x00089124, "Source Frame Number")]
+    items = []
+    for attribute, group, text in pointers:
+        item = Dataset()
+        item.DimensionIndexPointer, item.FunctionalGroupPointer = attribute, group
+        item.DimensionOrganizationUID, item.DimensionDescriptionLabel = uid, text
+        items.append(item)
+    dataset.DimensionIndexSequence = items
+
+
+def decimals(*values: float) -> list[Any]:
+    """Numbers as decimal strings of at most 16 letters."""
+    from pydicom.valuerep import DSfloat
+
+    return [DSfloat(float(value), auto_format=True) for value in values]
+
+
+def _position(plane: Plane) -> Any:
+    from pydicom.dataset import Dataset
+
+    item = Dataset()
+    item.ImagePositionPatient = decimals(*(plane.position or ()))
+    return item
+
+
+def _derivation(plane: Plane) -> Any:
+    """What a frame was made from: the slice that it covers, pixel by pixel."""
+    from pydicom.dataset import Dataset
+
+    source, item = Dataset(), Dataset()
+    source.ReferencedSOPClassUID, source.ReferencedSOPInstanceUID = plane.instance
+    if plane.frame is not None:
+        source.ReferencedFrameNumber = plane.frame
+    source.SpatialLocationsPreserved = "YES"
+    purpose = concept("121322", "DCM", "Source image for image processing operation")
+    source.PurposeOfReferenceCodeSequence = [purpose]
+    item.SourceImageSequence = [source]
+    item.DerivationCodeSequence = [concept("113076", "DCM", "Segmentation")]
+    return item

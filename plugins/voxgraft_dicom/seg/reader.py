@@ -1,0 +1,220 @@
+"""The DICOM SEG reader: named structures in the grid of their scan, whoever wrote the object."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from voxgraft.errors import BadImage
+from voxgraft.imaging.volume import Array, Item, Problem, Volume
+
+from ..objects.forgiving import understanding
+from .objects import Segmentation, read_object
+from .options import SegReaderOptions
+from .placing import own_grid, places_of, window
+
+
+class SegReader:
+    """Reads BINARY, FRACTIONAL and LABELMAP segmentations of any grid and transfer syntax."""
+
+    def __init__(self, options: SegReaderOptions) -> None:
+        self._options = options
+
+    def scan(self, files: Sequence[Path]) -> list[Item]:
+        """Describe the objects in these files, each in its own grid; what is no segmentation has an error."""
+        return [self._item(path) for path in files]
+
+    def read(self, item: Item) -> Volume:
+        """The object in its own grid, whose slices go along the normal of its frames.
+
+        Returns:
+            Segment numbers (i, j, k), uint8 or uint16. Where segments overlap: uint8 0 and 1 of shape
+            (segment, i, j, k), in the order of their numbers.
+
+        Raises:
+            BadImage: The object is damaged, or its frames are no one grid.
+        """
+        seg = _object_of(item)
+        affine, shape = own_grid(seg)
+        like = Volume(np.broadcast_to(np.uint8(0), shape), affine, item=item)
+        numbers = np.zeros(shape, np.uint8 if max(seg.names) < 256 else np.uint16, order="F")
+        for number, index, part in self._parts(seg, like):
+            view = numbers[index]
+            if number is None:
+                view[...] = part
+            elif np.any(view[part != 0]):
+                return Volume(np.stack([*self._bits(seg, like).values()]).view(np.uint8), affine, dims=3, item=item)
+            else:
+                view[part != 0] = number
+        return Volume(numbers, affine, item=item)
+
+    def structures(self, item: Item, like: Volume, say: Callable[[Problem], None] = lambda _: None) -> dict[str, Array]:
+        """Each structure by its name as a bool array in the grid of `like`, of shape `like.shape`.
+
+        Voxels go where they lie in the patient: frames may be turned, cropped or in another order. Frames that are not
+        there are empty. Segments of one name are parts of one structure.
+
+        Args:
+            say: Is told what was made of the object's pixels: probabilities read as a mask, padding left out.
+
+        Raises:
+            BadImage: The object is damaged, or does not lie in this grid; the message says how far off it is.
+        """
+        seg = _object_of(item)
+        _same_frame(item, like)
+        for problem in self._notes(seg):
+            say(problem)
+        try:
+            if self._options.resample and not self._fits(seg, like):
+                found = self._resampled(item, seg, like, say)
+            else:
+                found = self._bits(seg, like)
+        except MemoryError:
+            raise BadImage(item.path, "its structures do not fit into this machine's memory") from None
+        named: dict[str, Array] = {}
+        for number, name in seg.names.items():
+            named[name] = named[name] | found[number] if name in named else found[number]
+        return {name: where.reshape(like.shape) for name, where in named.items()}
+
+    def _bits(self, seg: Segmentation, like: Volume) -> dict[int, Array]:
+        """Each segment by its number as a bool array (i, j, k) in a grid that the object fits to."""
+        shape = (*like.shape, 1)[:3]
+        found = {number: np.zeros(shape, bool, order="F") for number in seg.names}
+        for number, index, part in self._parts(seg, like):
+            if number is not None:
+                found[number][index] |= part != 0
+                continue
+            for value in np.unique(part[part != 0]):
+                if int(value) not in found:
+                    raise BadImage(seg.path, f"it holds the value {int(value)}, which no segment describes")
+                found[int(value)][index] |= part == value
+        return found
+
+    def _parts(self, seg: Segmentation, like: Volume) -> Any:
+        """For each frame with anything in it: its segment, where it lies in the grid, and its pixels there."""
+        shape = (*like.shape, 1)[:3]
+        places = places_of(seg, like, self._options.tolerance)
+        lost = 0
+        for frame, plane in seg.planes(self._options.threshold):
+            if not plane.any():
+                continue
+            there = window(places[frame.index], plane, shape)
+            kept = 0 if there is None else np.count_nonzero(there[1])
+            lost += int(np.count_nonzero(plane)) - int(kept)
+            if there is not None and kept:
+                yield frame.segment, *there
+        if lost and self._options.outside == "refuse":
+            raise BadImage(seg.path, f"{lost} of its voxels lie beyond the edge of the scan")
+
+    def _fits(self, seg: Segmentation, like: Volume) -> bool:
+        try:
+            places_of(seg, like, self._options.tolerance)
+        except BadImage:
+            return False
+        return True
+
+    def _resampled(
+        self, item: Item, seg: Segmentation, like: Volume, say: Callable[[Problem], None]
+    ) -> dict[int, Array]:
+        from voxgraft.imaging.regrid import resample_onto
+
+        affine, shape = own_grid(seg)
+        own = self._bits(seg, Volume(np.broadcast_to(np.uint8(0), shape), affine, item=item))
+        found = {}
+        for number, bits in own.items():
+            found[number] = resample_onto(Volume(bits, affine), like, "nearest").array != 0
+        before, after = (sum(int(np.count_nonzero(bits)) for bits in one.values()) for one in (own, found))
+        share = after * like.voxel_ml / (before * Volume(bits, affine).voxel_ml) if before else 1.0
+        if not share:
+            raise BadImage(item.path, "nothing of its structures lies on the scan")
+        text = f"it was resampled onto the scan's voxels; its structures measure {100 * share:.3g} % of what they did"
+        say(Problem("resampled", text, "warning"))
+        return found
+
+    def _item(self, path: Path) -> Item:
+        try:
+            with understanding(path):
+                return self._described(path, read_object(path))
+        except (BadImage, OSError) as error:
+            reason = error.reason if isinstance(error, BadImage) else "it cannot be read"
+            problem = Problem("damaged", reason)
+            return Item(path, "dicom-seg", (), np.eye(4), problems=(problem,), files=(path,), kind="structures")
+
+    def _notes(self, seg: Segmentation) -> tuple[Problem, ...]:
+        """What was made of the object's pixels.
+
+        Raises:
+            BadImage: They are not as long as its frames.
+        """
+        problems = []
+        if seg.kind == "FRACTIONAL":
+            text = f"its segments are fractional; voxels of at least {self._options.threshold:g} of the highest count"
+            problems.append(Problem("fractional", text, "repair"))
+        steps = seg.steps()
+        if steps is not None and steps.padded:
+            text = "each of its frames begins at a byte, against the standard; its length shows it, and it is read so"
+            problems.append(Problem("padded-frames", text, "repair"))
+        if steps is not None and steps.doubtful:
+            text = "its length does not show whether each of its frames begins at a byte; it is read as if none did"
+            problems.append(Problem("padded-frames", text, "warning"))
+        return tuple(problems)
+
+    def _described(self, path: Path, seg: Segmentation) -> Item:
+        try:
+            affine, shape = own_grid(seg)
+        except BadImage:
+            affine, shape = np.eye(4), (seg.columns, seg.rows)  # type: ignore[assignment]
+        dataset = seg.dataset
+        return Item(
+            path=path,
+            reader="dicom-seg",
+            shape=shape,
+            affine=affine,
+            modality="SEG",
+            series=str(dataset.get("SeriesInstanceUID") or "") or None,
+            description=str(dataset.get("SeriesDescription") or "") or None,
+            patient=str(dataset.get("PatientID") or "") or None,
+            problems=self._notes(seg),
+            files=(path,),
+            facts=_facts(seg),
+            kind="structures",
+        )
+
+
+def _facts(seg: Segmentation) -> dict[str, Any]:
+    dataset = seg.dataset
+    series = list(dataset.get("ReferencedSeriesSequence") or [])
+    instances = [one for item in series for one in item.get("ReferencedInstanceSequence") or []]
+    return {
+        "study": str(dataset.get("StudyInstanceUID") or ""),
+        "frame": str(dataset.get("FrameOfReferenceUID") or ""),
+        "references": [str(item.get("SeriesInstanceUID") or "") for item in series],
+        "instances": [str(one.get("ReferencedSOPInstanceUID") or "") for one in instances],
+        "names": list(seg.names.values()),
+    }
+
+
+def _object_of(item: Item) -> Segmentation:
+    if item.errors:
+        raise BadImage(item.path, item.errors[0].message)
+    try:
+        return read_object(item.files[0] if item.files else item.path)
+    except OSError as error:
+        raise BadImage(item.path, f"it cannot be read: {error.strerror or error}") from error
+
+
+def _same_frame(item: Item, like: Volume) -> None:
+    """Refuse an object of another frame of reference, unless it names the scan's series.
+
+    Raises:
+        BadImage: It is one: positions in millimetres mean nothing between the two.
+    """
+    if like.item is None:
+        return
+    here, there = str(like.item.facts.get("frame") or ""), str(item.facts.get("frame") or "")
+    named = like.item.series is not None and like.item.series in item.facts.get("references", ())
+    if here and there and here != there and not named:
+        raise BadImage(item.path, "it has another frame of reference than the scan, and does not refer to its series")

@@ -1,0 +1,203 @@
+"""The DICOM SEG writer: bit planes, uncompressed, which every workstation and archive that was tried can take.
+
+The object belongs to the study of the scan and refers to its slices. Its UIDs follow from the scan and the model, so
+that a second run of the same model on the same scan replaces the first.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from voxgraft.errors import DataError
+from voxgraft.imaging.volume import Volume
+
+from ..objects.header import algorithm, concept, derived_dataset, private_scheme, series_number
+from ..objects.identity import Maker, long_string, object_uids
+from ..objects.segments import Segments, segments_of
+from ..objects.sources import Sources, read_sources
+from ..objects.terms import term_of
+from ..objects.uids import derived_uid
+from .frames import dimensions, even, frames_of, numbered, packed, per_frame, shared_groups
+from .options import SegOptions
+from .proof import prove
+
+if TYPE_CHECKING:
+    from voxgraft.imaging.structures import Label, Labels
+
+BINARY, LABELMAP = "1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.66.7"
+EXPLICIT, RLE = "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.5"
+
+COLOURS = (
+    (230, 60, 60), (60, 180, 75), (65, 105, 225), (255, 200, 25), (145, 30, 180), (70, 220, 220),
+    (245, 130, 48), (240, 50, 230), (170, 220, 60), (250, 170, 190), (0, 128, 128), (170, 110, 40),
+)  # fmt: skip
+
+
+class SegWriter:
+    """Writes a mask as a DICOM segmentation object of the series that it belongs to."""
+
+    def __init__(self, config: SegOptions) -> None:
+        self._config = config
+
+    def write(self, volume: Volume, target: Path, *, labels: Labels | None = None, facts: Mapping[str, str]) -> None:
+        """Write one file; it takes its name only after it was read back and each voxel lies where the mask has it.
+
+        Every structure of `labels` gets a segment, also where nothing was found.
+
+        Args:
+            volume: Label values (i, j[, k]), or 0 and 1 in a channel for each label: then segments may overlap.
+
+        Raises:
+            DataError: The volume is no mask of a DICOM series, holds values that no label names, or what was written
+                does not lie where the mask lies.
+        """
+        if labels is None or not labels.items:
+            raise DataError(f"{target}: DICOM SEG holds masks with named structures, and none are named")
+        segments = segments_of(volume, labels, target)
+        if segments.overlap and self._config.kind == "labelmap":
+            raise DataError(f"{target}: structures that overlap fit no label map; write them with kind: binary")
+        sources = read_sources(volume, target)
+        try:
+            self._save(target, segments, sources, labels, Maker.of(facts))
+        except (ValueError, TypeError, AttributeError, KeyError) as error:
+            raise DataError(f"{target}: this series does not allow a DICOM SEG: {error}") from error
+        try:
+            prove(target, segments, volume, labels.names)
+        except DataError as error:
+            raise DataError(f"{target}: was not kept: {error}") from None
+
+    def _save(self, path: Path, segments: Segments, sources: Sources, labels: Labels, maker: Maker) -> None:
+        from pydicom import config
+
+        labelmap = self._config.kind == "labelmap"
+        with warnings.catch_warnings(), config.disable_value_validation():
+            warnings.simplefilter("ignore")  # remarks on values that the scan itself brought along
+            uids = object_uids("labelmap" if labelmap else "segmentation", sources, maker)
+            dataset = derived_dataset(
+                sources,
+                maker,
+                path,
+                sop_class=LABELMAP if labelmap else BINARY,
+                uids=uids,
+                modality="SEG",
+                series_number=series_number(sources, self._config.series_offset),
+                description=f"{maker.model} segmentation",
+                manufacturer=self._config.manufacturer,
+                syntax=RLE if self._config.compress == "rle" else EXPLICIT,
+            )
+            dataset.InstanceNumber = 1
+            dataset.ContentLabel = "SEGMENTATION"
+            dataset.ContentDescription = long_string(f"by {maker.model} {maker.version}")
+            dataset.ContentCreatorName = ""
+            if sources.filled:
+                dataset.ImageComments = sources.remark
+            dataset.ReferencedSeriesSequence = [_series(sources)]
+            self._describe(dataset, labels, maker, segments.overlap)
+            frames = frames_of(segments, labelmap)
+            dimensions(dataset, derived_uid("dimensions", uids[1]), sources, labelmap)
+            dataset.SharedFunctionalGroupsSequence = [shared_groups(sources)]
+            dataset.PerFrameFunctionalGroupsSequence = per_frame(sources, frames, labelmap)
+            dataset.NumberOfFrames = len(frames)
+            self._pixels(dataset, segments, frames)
+            dataset.save_as(path, enforce_file_format=True)
+
+    def _describe(self, dataset: Any, labels: Labels, maker: Maker, overlap: bool) -> None:
+        """The module Segmentation Image, without its pixels."""
+        labelmap = self._config.kind == "labelmap"
+        dataset.ImageType = ["DERIVED", "PRIMARY"]
+        dataset.SegmentationType = "LABELMAP" if labelmap else "BINARY"
+        dataset.SegmentsOverlap = "UNDEFINED" if overlap else "NO"
+        dataset.LossyImageCompression = "00"
+        dataset.SegmentSequence = [_segment(n, label, maker) for n, label in enumerate(labels.items, start=1)]
+        if labelmap:
+            dataset.SegmentSequence.insert(0, _background(maker))
+            dataset.PixelPaddingValue = 0
+        if any(term_of(label).private for label in labels.items):
+            dataset.CodingSchemeIdentificationSequence = [private_scheme()]
+
+    def _pixels(self, dataset: Any, segments: Segments, frames: list[tuple[int, int]]) -> None:
+        columns, rows = segments.array.shape[-3:-1]
+        dataset.Rows, dataset.Columns = rows, columns
+        dataset.SamplesPerPixel, dataset.PhotometricInterpretation = 1, "MONOCHROME2"
+        dataset.PixelRepresentation = 0
+        if self._config.kind == "binary":
+            bits, data = 1, packed(segments, frames)
+        else:
+            bits, data = (8 if segments.count < 256 else 16), b""
+        dataset.BitsAllocated = dataset.BitsStored = bits
+        dataset.HighBit = bits - 1
+        if self._config.compress == "rle":
+            dataset.PixelData = _run_lengths(dataset, list(numbered(segments, frames)))
+            dataset["PixelData"].is_undefined_length = True
+        else:
+            dataset.PixelData = data or even(b"".join(numbered(segments, frames)))
+        dataset["PixelData"].VR = "OW" if bits == 16 else "OB"
+
+
+def _series(sources: Sources) -> Any:
+    """The reference to the series of the scan, with its instances."""
+    from pydicom.dataset import Dataset
+
+    item, instances = Dataset(), []
+    for sop_class, instance in dict.fromkeys(plane.instance for plane in sources.planes):
+        one = Dataset()
+        one.ReferencedSOPClassUID, one.ReferencedSOPInstanceUID = sop_class, instance
+        instances.append(one)
+    item.ReferencedInstanceSequence, item.SeriesInstanceUID = instances, sources.series
+    return item
+
+
+def _segment(number: int, label: Label, maker: Maker) -> Any:
+    from pydicom.dataset import Dataset
+
+    term, item = term_of(label), Dataset()
+    kind = concept(*term.type)
+    if term.side is not None:
+        kind.SegmentedPropertyTypeModifierCodeSequence = [concept(*term.side)]
+    item.SegmentNumber, item.SegmentLabel = number, long_string(label.name)
+    item.SegmentedPropertyCategoryCodeSequence = [concept(*term.category)]
+    item.SegmentedPropertyTypeCodeSequence = [kind]
+    item.SegmentAlgorithmType, item.SegmentAlgorithmName = "AUTOMATIC", maker.model
+    item.SegmentationAlgorithmIdentificationSequence = [algorithm(maker)]
+    item.RecommendedDisplayCIELabValue = cielab(COLOURS[(number - 1) % len(COLOURS)])
+    return item
+
+
+def _background(maker: Maker) -> Any:
+    """Segment 0: a label map describes every number that stands in it."""
+    from pydicom.dataset import Dataset
+
+    item = Dataset()
+    item.SegmentNumber, item.SegmentLabel = 0, "Background"
+    item.SegmentedPropertyCategoryCodeSequence = [concept("125040", "DCM", "Background")]
+    item.SegmentedPropertyTypeCodeSequence = [concept("125040", "DCM", "Background")]
+    item.SegmentAlgorithmType, item.SegmentAlgorithmName = "AUTOMATIC", maker.model
+    return item
+
+
+def cielab(colour: tuple[int, int, int]) -> list[int]:
+    """A colour (sRGB, 0 to 255) as DICOM's three 16-bit numbers for CIELab (PS3.3, C.10.7.1.1), white point D50."""
+    from highdicom.color import CIELabColor
+
+    return [int(value) for value in CIELabColor.from_rgb(*colour).value]
+
+
+def _run_lengths(dataset: Any, frames: list[bytes]) -> bytes:
+    from pydicom.encaps import encapsulate
+    from pydicom.pixels.encoders import RLELosslessEncoder
+
+    options = {
+        "rows": dataset.Rows,
+        "columns": dataset.Columns,
+        "samples_per_pixel": 1,
+        "number_of_frames": 1,
+        "bits_allocated": dataset.BitsAllocated,
+        "bits_stored": dataset.BitsStored,
+        "pixel_representation": 0,
+        "photometric_interpretation": "MONOCHROME2",
+        "transfer_syntax_uid": RLE,
+    }
+    return bytes(encapsulate([RLELosslessEncoder.encode(frame, **options) for frame in frames]))

@@ -1,0 +1,25 @@
+"""Options of the measurement report."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from annotated_types import Ge, MaxLen, MinLen
+
+from voxgraft.components.options import Options
+
+
+class ReportOptions(Options):
+    """Options of the measurement report."""
+
+    segmentation: Literal["binary", "labelmap"] = "binary"
+    """The kind of DICOM SEG that the report refers to: what the writer `dicom-seg` was told."""
+
+    intensities: bool = True
+    """Measure mean and standard deviation in scans whose values have a unit: CT, and PET in SUV."""
+
+    manufacturer: Annotated[str, MinLen(1), MaxLen(64)] = "VoxGraft"
+    """What the object says of its maker."""
+
+    series_offset: Annotated[int, Ge(0)] = 9200
+    """Added to the scan's series number."""

@@ -1,0 +1,232 @@
+"""The measurement report: TID 1500 of DICOM PS3.16, with references to the SEG object and to the scan."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from voxgraft.errors import DataError
+from voxgraft.imaging.volume import Volume
+
+from ..objects.forgiving import forgiving
+from ..objects.header import patient_and_study, private_scheme, series_number
+from ..objects.identity import Maker, long_string, object_uids
+from ..objects.segments import Segments, segments_of
+from ..objects.sources import Sources, read_sources
+from ..objects.terms import Code, term_of
+from ..objects.uids import derived_uid
+from .measure import Measured, measured, quantity_of
+from .options import ReportOptions
+from .proof import prove
+
+if TYPE_CHECKING:
+    from voxgraft.components.catalogue import Catalogue
+    from voxgraft.imaging.structures import Label, Labels
+
+SEGMENTATION = {"binary": "1.2.840.10008.5.1.4.1.1.66.4", "labelmap": "1.2.840.10008.5.1.4.1.1.66.7"}
+KINDS = {"binary": "segmentation", "labelmap": "labelmap"}
+IMAGING: Code = ("363679005", "SCT", "Imaging procedure")
+VOLUME: tuple[Code, Code] = (("118565006", "SCT", "Volume"), ("mL", "UCUM", "milliliter"))
+AREA: tuple[Code, Code] = (("42798000", "SCT", "Area"), ("mm2", "UCUM", "square millimeter"))
+MEAN: Code = ("373098007", "SCT", "Mean")
+DEVIATION: Code = ("386136009", "SCT", "Standard Deviation")
+
+
+class ReportWriter:
+    """Writes what was measured in a mask as a structured report of the study that it belongs to."""
+
+    def __init__(self, options: ReportOptions) -> None:
+        self._options = options
+        self._readers: Catalogue | None = None
+
+    def use_readers(self, catalogue: Catalogue) -> None:
+        """Read the scan that is measured with these readers."""
+        self._readers = catalogue
+
+    def write(self, volume: Volume, target: Path, *, labels: Labels | None = None, facts: Mapping[str, str]) -> None:
+        """Write one file; it takes its name only after it was read back and says what was measured.
+
+        It refers to the object that the writer `dicom-seg` makes of the same mask, whether that is written or not:
+        its UIDs follow from the scan and the model.
+
+        Args:
+            volume: Label values (i, j[, k]), or 0 and 1 in a channel for each label.
+
+        Raises:
+            DataError: The volume is no mask of a DICOM series, or holds values that no label names.
+        """
+        if labels is None or not labels.items:
+            raise DataError(f"{target}: a measurement report needs a mask with named structures, and none are named")
+        segments = segments_of(volume, labels, target)
+        sources = read_sources(volume, target)
+        scan = self._scan(sources)
+        quantity = quantity_of(scan, sources.text("SUVType")) if scan is not None else None
+        found = measured(segments, volume, scan.array if scan is not None and quantity else None)
+        try:
+            self._save(target, found, quantity, segments, sources, labels, Maker.of(facts))
+        except (ValueError, TypeError, AttributeError, KeyError) as error:
+            raise DataError(f"{target}: this series does not allow a measurement report: {error}") from error
+        try:
+            prove(target, found, [long_string(name) for name in labels.names])
+        except DataError as error:
+            raise DataError(f"{target}: was not kept: {error}") from None
+
+    def _scan(self, sources: Sources) -> Volume | None:
+        """The voxels of the scan, where they may have a unit."""
+        if not self._options.intensities or sources.item.modality not in ("CT", "PT"):
+            return None
+        from voxgraft.imaging.read import read_item
+
+        assert self._readers is not None, "the engine hands the readers to a writer that reads images"
+        return read_item(sources.item, self._readers)
+
+    def _save(
+        self,
+        path: Path,
+        found: Sequence[Measured],
+        quantity: tuple[Code, Code] | None,
+        segments: Segments,
+        sources: Sources,
+        labels: Labels,
+        maker: Maker,
+    ) -> None:
+        from highdicom.sr import Comprehensive3DSR, MeasurementReport
+
+        segmentation = _segmentation(KINDS[self._options.segmentation], self._options.segmentation, sources, maker)
+        with forgiving():  # of values that the scan itself brought along
+            groups = [
+                _group(number, label, one, quantity, segmentation, sources, maker)
+                for number, (label, one) in enumerate(zip(labels.items, found, strict=True), start=1)
+            ]
+            report = MeasurementReport(
+                observation_context=_observer(maker, self._options.manufacturer),
+                procedure_reported=_code(IMAGING),
+                imaging_measurements=groups,
+                title=_code(("126000", "DCM", "Imaging Measurement Report")),
+            )
+            uids = object_uids(f"report of {KINDS[self._options.segmentation]}", sources, maker)
+            document = Comprehensive3DSR(
+                evidence=[*_evidence(sources), segmentation],
+                content=report[0],
+                series_instance_uid=uids[0],
+                sop_instance_uid=uids[1],
+                series_number=max(1, series_number(sources, self._options.series_offset)),
+                instance_number=1,
+                manufacturer=self._options.manufacturer,
+                manufacturer_model_name="VoxGraft",
+                software_versions=maker.software,
+                device_serial_number=maker.hash or "0",
+                series_description=long_string(f"{maker.model} measurements"),
+                is_complete=True,
+            )
+            document.SpecificCharacterSet = "ISO_IR 192"
+            if any(term_of(label).private for label in labels.items):
+                document.CodingSchemeIdentificationSequence = [private_scheme()]
+            document.save_as(path, enforce_file_format=True)
+
+
+def _group(
+    number: int,
+    label: Label,
+    one: Measured,
+    quantity: tuple[Code, Code] | None,
+    segmentation: Any,
+    sources: Sources,
+    maker: Maker,
+) -> Any:
+    """The measurements of one structure (TID 1410 of a picture, TID 1411 of a volume)."""
+    from highdicom import sr
+
+    term, name = term_of(label), long_string(label.name)
+    wanted: list[tuple[Code, Code, float | None, Code | None]] = [
+        (*VOLUME, one.ml, None) if one.ml is not None else (*AREA, one.mm2, None)
+    ]
+    if quantity is not None and one.mean is not None and one.deviation is not None:
+        wanted += [(*quantity, round(one.mean, 3), MEAN), (*quantity, round(one.deviation, 3), DEVIATION)]
+    algorithm = sr.AlgorithmIdentification(
+        name=maker.model, version=maker.version, parameters=[f"sha256={maker.hash}"] if maker.hash else None
+    )
+    side = _code(term.side) if term.side is not None else None
+    shared = {
+        "tracking_identifier": sr.TrackingIdentifier(
+            uid=derived_uid("tracking", segmentation.SOPInstanceUID, str(number)), identifier=name
+        ),
+        "finding_type": _code(term.type),
+        "algorithm_id": algorithm,
+        "finding_sites": [sr.FindingSite(anatomic_location=_code(term.type), laterality=side)] if side else None,
+        "measurements": [
+            sr.Measurement(
+                name=_code(concept), value=value, unit=_code(unit), derivation=_code(how) if how is not None else None
+            )
+            for concept, unit, value, how in wanted
+        ],
+    }
+    if one.mm2 is None:
+        reference = sr.ReferencedSegment(
+            sop_class_uid=segmentation.SOPClassUID,
+            sop_instance_uid=segmentation.SOPInstanceUID,
+            segment_number=number,
+            source_series=sr.SourceSeriesForSegmentation(sources.series),
+        )
+        return sr.VolumetricROIMeasurementsAndQualitativeEvaluations(referenced_segment=reference, **shared)
+    picture = sr.SourceImageForSegmentation(*sources.planes[0].instance)
+    frame = sr.ReferencedSegmentationFrame(
+        sop_class_uid=segmentation.SOPClassUID,
+        sop_instance_uid=segmentation.SOPInstanceUID,
+        frame_number=1,
+        segment_number=number,
+        source_image=picture,
+    )
+    return sr.PlanarROIMeasurementsAndQualitativeEvaluations(referenced_segment=frame, **shared)
+
+
+def _observer(maker: Maker, manufacturer: str) -> Any:
+    from highdicom import sr
+
+    device = sr.DeviceObserverIdentifyingAttributes(
+        uid=derived_uid("device", maker.key),
+        name=maker.model,
+        manufacturer_name=manufacturer,
+        model_name=f"{maker.model} {maker.version}",
+        serial_number=maker.hash or None,
+    )
+    return sr.ObservationContext(
+        observer_device_context=sr.ObserverContext(
+            observer_type=_code(("121007", "DCM", "Device")), observer_identifying_attributes=device
+        )
+    )
+
+
+def _evidence(sources: Sources) -> list[Any]:
+    """What the report has to know of each file of the scan, and nothing that it would copy besides.
+
+    Texts are those that every derived object gets: the scan's own character set and sequences stay behind.
+    """
+    from pydicom.dataset import Dataset
+
+    found, shared = [], patient_and_study(sources)
+    for sop_class, instance in dict.fromkeys(plane.instance for plane in sources.planes):
+        one = Dataset()
+        one.SOPClassUID, one.SOPInstanceUID = sop_class, instance
+        one.StudyInstanceUID, one.SeriesInstanceUID = sources.study, sources.series
+        for name, value in shared.items():
+            setattr(one, name, value)
+        found.append(one)
+    return found
+
+
+def _segmentation(kind: str, option: str, sources: Sources, maker: Maker) -> Any:
+    """What is known of the SEG object without its file: enough to refer to it."""
+    from pydicom.dataset import Dataset
+
+    stub = Dataset()
+    stub.SOPClassUID, stub.StudyInstanceUID = SEGMENTATION[option], sources.study
+    stub.SeriesInstanceUID, stub.SOPInstanceUID = object_uids(kind, sources, maker)
+    return stub
+
+
+def _code(code: Code) -> Any:
+    from highdicom.sr import CodedConcept
+
+    return CodedConcept(*code)

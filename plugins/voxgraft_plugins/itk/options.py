@@ -1,0 +1,20 @@
+"""Options of the readers and writers of NRRD, MetaImage and MINC."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from annotated_types import Ge, Le
+
+from voxgraft.components.options import Options
+
+
+class ItkReaderOptions(Options):
+    """These readers have no options: a file is read as it is."""
+
+
+class ItkWriterOptions(Options):
+    """Options of the writers."""
+
+    level: Annotated[int, Ge(0), Le(3)] = 1
+    """How hard the voxels are compressed, from 0 (fastest) to 3 (smallest)."""

@@ -1,0 +1,164 @@
+"""Options of the timm encoders."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, Field
+
+from voxgraft.networks.inflation import Inflation
+from voxgraft.networks.options import StartValues, weights_option
+
+LITE0 = "tf_efficientnet_lite0"
+"""The only backbone whose ImageNet weights come as an installable package."""
+
+
+class BackboneOptions(StartValues):
+    """Options of every backbone."""
+
+    weights: Annotated[str, AfterValidator(weights_option("none", "imagenet"))] = "none"
+    """Start values: `none`, `imagenet`, `file:PATH`, `models:/NAME@ALIAS` for the encoder of a registered model, or
+    `hf:OWNER/REPOSITORY`."""
+
+    download: bool = False
+    """ImageNet weights that are not on this computer may be fetched from the hub of timm."""
+
+    full_resolution: bool = True
+    """The image itself is the finest map, so that the decoder works up to the image's own resolution."""
+
+    inflate: Inflation = "centre"
+    """In 3D: how convolutions of slices become convolutions of volumes. `centre` starts as exactly the 2D network on
+    each slice, `mean` with the average over slices."""
+
+    slicewise: Annotated[int, Field(ge=0, le=16)] | None = None
+    """In 3D: not inflated; the 2D network sees each slice with so many neighbouring slices on each side as channels."""
+
+    @property
+    def backbone(self) -> str:
+        """The backbone's name in timm."""
+        raise NotImplementedError
+
+
+class LiteOptions(BackboneOptions):
+    """Options of EfficientNet-Lite0."""
+
+    @property
+    def backbone(self) -> str:
+        return LITE0
+
+
+class TimmOptions(BackboneOptions):
+    """Options of a timm encoder."""
+
+    model: Annotated[str, Field(pattern=r"^[A-Za-z0-9_]+(\.[A-Za-z0-9_]+)?$")] = LITE0
+    """The backbone's name in timm."""
+
+    @property
+    def backbone(self) -> str:
+        return self.model
+
+
+class ResNetOptions(BackboneOptions):
+    """Options of ResNet (He et al. 2016)."""
+
+    variant: Literal[18, 34, 50, 101, 152] = 50
+    """Layers."""
+
+    @property
+    def backbone(self) -> str:
+        return f"resnet{self.variant}"
+
+
+class VggOptions(BackboneOptions):
+    """Options of VGG with BatchNorm (Simonyan and Zisserman 2015)."""
+
+    variant: Literal[11, 13, 16, 19] = 16
+    """Layers."""
+
+    @property
+    def backbone(self) -> str:
+        return f"vgg{self.variant}_bn"
+
+
+class InceptionOptions(BackboneOptions):
+    """Options of Inception (Szegedy et al. 2016)."""
+
+    variant: Literal["v3", "v4", "resnet_v2"] = "v3"
+    """Version."""
+
+    @property
+    def backbone(self) -> str:
+        return f"inception_{self.variant}"
+
+
+class DenseNetOptions(BackboneOptions):
+    """Options of DenseNet (Huang et al. 2017)."""
+
+    variant: Literal[121, 161, 169, 201] = 121
+    """Layers."""
+
+    @property
+    def backbone(self) -> str:
+        return f"densenet{self.variant}"
+
+
+class EfficientNetOptions(BackboneOptions):
+    """Options of EfficientNet (Tan and Le 2019), as its authors pad and normalise."""
+
+    variant: Literal["b0", "b1", "b2", "b3", "b4", "b5", "b6", "b7"] = "b0"
+    """Size."""
+
+    @property
+    def backbone(self) -> str:
+        return f"tf_efficientnet_{self.variant}"
+
+
+class MobileNetOptions(BackboneOptions):
+    """Options of MobileNet (Howard et al. 2019, Sandler et al. 2018)."""
+
+    variant: Literal["v2", "v3_small", "v3_large"] = "v3_large"
+    """Version."""
+
+    @property
+    def backbone(self) -> str:
+        return f"mobilenet{self.variant}_100"
+
+
+class ConvNeXtOptions(BackboneOptions):
+    """Options of ConvNeXt (Liu et al. 2022)."""
+
+    variant: Literal["atto", "femto", "pico", "nano", "tiny", "small", "base", "large"] = "tiny"
+    """Size."""
+
+    @property
+    def backbone(self) -> str:
+        return f"convnext_{self.variant}"
+
+
+class SwinOptions(BackboneOptions):
+    """Options of the Swin transformer (Liu et al. 2021); in 3D it works slice by slice."""
+
+    variant: Literal["tiny", "small", "base", "large"] = "tiny"
+    """Size."""
+
+    slicewise: Annotated[int, Field(ge=0, le=16)] = 0
+    """In 3D: the network sees each slice with so many neighbouring slices on each side as channels."""
+
+    @property
+    def backbone(self) -> str:
+        return f"swin_{self.variant}_patch4_window7_224"
+
+
+class VitOptions(BackboneOptions):
+    """Options of the plain vision transformer (Dosovitskiy et al. 2021) with ViTDet's simple feature pyramid (Li et al.
+    2022); in 3D it works slice by slice."""
+
+    variant: Literal["tiny", "small", "base", "large"] = "tiny"
+    """Size; patches of 16 pixels."""
+
+    slicewise: Annotated[int, Field(ge=0, le=16)] = 0
+    """In 3D: the network sees each slice with so many neighbouring slices on each side as channels."""
+
+    @property
+    def backbone(self) -> str:
+        return f"vit_{self.variant}_patch16_224"
