@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from voxgraft import DecoderSpec, hookimpl
+from voxgraft.plugin import DecoderSpec, hookimpl
 
 if TYPE_CHECKING:
     from .decoder import SmpDecoder

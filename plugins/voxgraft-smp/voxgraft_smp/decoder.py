@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from voxgraft.errors import ModelError
+from voxgraft.plugin import ModelError
 
 from .options import SmpOptions
 

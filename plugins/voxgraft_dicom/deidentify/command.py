@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from voxgraft.support.output import print_result
+from voxgraft.plugin import print_result
 
 if TYPE_CHECKING:
     from .key import Key
@@ -60,8 +60,7 @@ def deidentify(
     """
     import json
 
-    from voxgraft.support.progress import Progress
-    from voxgraft.support.stopping import ending_gently
+    from voxgraft.plugin import Progress, ending_gently
 
     from .file import Settings
     from .options import Options
@@ -99,7 +98,7 @@ def deidentify(
 
 
 def _outside(target: Path, files: dict[str, Path | None]) -> None:
-    from voxgraft.errors import UsageError
+    from voxgraft.plugin import UsageError
 
     for name, path in files.items():
         if path is not None and path.resolve().is_relative_to(target.resolve()):
@@ -107,7 +106,7 @@ def _outside(target: Path, files: dict[str, Path | None]) -> None:
 
 
 def _key(path: Path | None, new: bool, progress: Any) -> Key:
-    from voxgraft.errors import UsageError
+    from voxgraft.plugin import UsageError
 
     from .key import random_key, read_key
 

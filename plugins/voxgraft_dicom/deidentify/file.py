@@ -15,8 +15,7 @@ import pydicom
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian, UID_dictionary
 
-from voxgraft.errors import BadImage, VoxGraftError
-from voxgraft.support.files import atomic_write
+from voxgraft.plugin import BadImage, VoxGraftError, atomic_write
 
 from ..objects.deflated import read_dicom
 from . import tokens

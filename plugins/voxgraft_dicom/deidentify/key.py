@@ -9,8 +9,7 @@ import secrets
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from voxgraft.errors import UsageError
-from voxgraft.support.files import read_bytes
+from voxgraft.plugin import UsageError, read_bytes
 
 _FIRST = "voxgraft-deidentify-key-1 "
 _BYTES = 32

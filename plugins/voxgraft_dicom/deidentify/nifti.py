@@ -11,8 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from voxgraft.support.files import atomic_write
-from voxgraft.support.memory import free_memory
+from voxgraft.plugin import atomic_write, free_memory
 
 if TYPE_CHECKING:
     from .file import Job, Outcome, Settings

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from voxgraft.errors import UsageError
+from voxgraft.plugin import UsageError
 
 DATES = ("remove", "shift", "keep")
 DESCRIPTORS = ("remove", "clean", "keep")

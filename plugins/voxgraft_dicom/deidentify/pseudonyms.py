@@ -7,9 +7,7 @@ import io
 import re
 from pathlib import Path
 
-from voxgraft.errors import UsageError
-from voxgraft.support.files import CELLS, read_bytes
-from voxgraft.support.texts import as_written, write_rows
+from voxgraft.plugin import CELLS, UsageError, as_written, read_bytes, write_rows
 
 COLUMNS = ("patient_id", "pseudonym")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}[A-Za-z0-9]|[A-Za-z0-9]")

@@ -8,8 +8,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from voxgraft.errors import DataError, UsageError
-from voxgraft.support.files import remove, write_json
+from voxgraft.plugin import DataError, UsageError, remove, write_json
 
 from . import rules
 from .file import Outcome, Settings

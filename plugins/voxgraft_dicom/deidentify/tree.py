@@ -12,11 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from voxgraft.errors import DataError, UsageError
-from voxgraft.support.files import TEMPORARY, sha256, sweep_tree
-from voxgraft.support.progress import Progress
-from voxgraft.support.texts import write_rows
-from voxgraft.support.workers import worker_processes
+from voxgraft.plugin import TEMPORARY, DataError, Progress, UsageError, sha256, sweep_tree, worker_processes, write_rows
 
 from . import nifti
 from .file import Job, Outcome, Settings, instance, process

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from voxgraft import LayoutSpec, hookimpl
+from voxgraft.plugin import LayoutSpec, hookimpl
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

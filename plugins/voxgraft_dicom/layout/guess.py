@@ -8,7 +8,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from voxgraft.imaging.archives import is_archive
+from voxgraft.plugin import is_archive
 
 from .names import SIDECARS
 

@@ -6,9 +6,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from voxgraft.errors import DataError
-from voxgraft.imaging.volume import Item
-from voxgraft.support.progress import Progress
+from voxgraft.plugin import DataError, Item, Progress
 
 from .index import Tree, images_in, readers_hash
 from .names import mark
@@ -16,7 +14,7 @@ from .options import DicomOptions
 from .store import Unusable, open_store
 
 if TYPE_CHECKING:
-    from voxgraft.components.catalogue import Catalogue
+    from voxgraft.plugin import Catalogue
 
 FOLDER = ".voxgraft"
 LARGE = 2000

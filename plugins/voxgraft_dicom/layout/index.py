@@ -20,12 +20,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from voxgraft.components.catalogue import Catalogue
-from voxgraft.components.code import source_hash, version_of
-from voxgraft.imaging.read import scan_files, walk
-from voxgraft.imaging.volume import Item
-from voxgraft.support.files import digest
-from voxgraft.support.progress import Progress
+from voxgraft.plugin import Catalogue, Item, Progress, digest, scan_files, source_hash, version_of, walk
 
 from .record import decode, encode, nameless
 from .store import Store

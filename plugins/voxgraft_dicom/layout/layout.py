@@ -7,13 +7,7 @@ from collections.abc import Sequence, Set
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from voxgraft.datasets.cases import Case, Dataset, Described
-from voxgraft.errors import DataError
-from voxgraft.imaging.align import Align
-from voxgraft.imaging.archives import told
-from voxgraft.imaging.read import archives_in
-from voxgraft.imaging.reference import ImageRef
-from voxgraft.imaging.volume import Item, Problem
+from voxgraft.plugin import Align, Case, DataError, Dataset, Described, ImageRef, Item, Problem, archives_in, told
 
 from .names import Naming, count, listed, masks_in
 from .options import DicomOptions, LabelRules, Plane, Selection
@@ -22,7 +16,7 @@ from .rules import misfit, seen_together
 from .structures import Drawn, Matcher
 
 if TYPE_CHECKING:
-    from voxgraft.components.catalogue import Catalogue
+    from voxgraft.plugin import Catalogue
 
 FACTS = ("site", "scanner", "sex", "age")
 """What the reader knows of a patient and a scan that tables of subgroups are made by."""

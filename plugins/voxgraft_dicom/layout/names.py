@@ -9,8 +9,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from voxgraft.errors import DataError
-from voxgraft.support.spelling import composed
+from voxgraft.plugin import DataError, composed
 
 LONGEST = 80
 SIDECARS = frozenset(

@@ -8,8 +8,7 @@ from typing import Annotated, Any, Literal
 from annotated_types import Ge, MinLen
 from pydantic import BeforeValidator, model_validator
 
-from voxgraft.components.options import Options
-from voxgraft.support.spelling import StoredPath
+from voxgraft.plugin import Options, StoredPath
 
 Plane = Literal["axial", "sagittal", "coronal", "oblique"]
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from voxgraft.imaging.volume import Item
+from voxgraft.plugin import Item
 
 from ..objects.deflated import read_dicom
 from ..objects.forgiving import forgiving

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from voxgraft.imaging.volume import Item, Problem
+from voxgraft.plugin import Item, Problem
 
 from .names import mark
 

@@ -7,8 +7,7 @@ from fnmatch import fnmatchcase
 
 import numpy as np
 
-from voxgraft.imaging.orientation import orientation_of, plane_of
-from voxgraft.imaging.volume import Item, Problem
+from voxgraft.plugin import Item, Problem, orientation_of, plane_of
 
 from .options import Range, Rule, Selection, Spacing
 

@@ -8,9 +8,7 @@ from dataclasses import dataclass, field
 from filecmp import cmp
 from pathlib import Path
 
-from voxgraft.imaging.reference import ImageRef
-from voxgraft.imaging.structures import Labels
-from voxgraft.imaging.volume import Item, Problem
+from voxgraft.plugin import ImageRef, Item, Labels, Problem
 
 from .names import count, listed
 from .options import LabelRules

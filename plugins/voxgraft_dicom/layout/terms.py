@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
-from voxgraft.errors import DataError
-from voxgraft.imaging.structures import Label, Labels
-from voxgraft.imaging.volume import Item
+from voxgraft.plugin import DataError, Item, Label, Labels
 
 from ..objects.deflated import read_dicom
 from ..objects.forgiving import forgiving

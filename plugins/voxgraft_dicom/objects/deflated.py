@@ -12,7 +12,7 @@ from typing import Any
 
 from isal import isal_zlib
 
-from voxgraft.errors import BadImage
+from voxgraft.plugin import BadImage
 
 DEFLATED, EXPLICIT = b"1.2.840.10008.1.2.1.99", b"1.2.840.10008.1.2.1\0\0\0"
 HEAD = 1 << 26
@@ -134,7 +134,7 @@ def _inflated(path: Path, start: int, most: int) -> tuple[bytes, bool]:
 
 
 def _check_memory(path: Path, size: int) -> None:
-    from voxgraft.support.memory import free_memory, gigabytes
+    from voxgraft.plugin import free_memory, gigabytes
 
     if COPIES * size > (free := free_memory()):
         raise BadImage(path, f"reading it takes {gigabytes(COPIES * size)} of memory, and {gigabytes(free)} are free")

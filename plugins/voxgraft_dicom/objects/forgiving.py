@@ -12,7 +12,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from threading import Lock
 
-from voxgraft.errors import BadImage
+from voxgraft.plugin import BadImage
 
 
 class _Forgiving:

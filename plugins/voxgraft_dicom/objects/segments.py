@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from voxgraft.errors import DataError
-from voxgraft.imaging.volume import Array, Volume
+from voxgraft.plugin import Array, DataError, Volume
 
 if TYPE_CHECKING:
-    from voxgraft.imaging.structures import Labels
+    from voxgraft.plugin import Labels
 
 
 @dataclass(frozen=True, slots=True)

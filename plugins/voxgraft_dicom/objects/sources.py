@@ -9,8 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from voxgraft.errors import BadImage, DataError
-from voxgraft.imaging.volume import Item, Volume, spacing_of
+from voxgraft.plugin import BadImage, DataError, Item, Volume, spacing_of
 
 from .deflated import read_dicom
 from .forgiving import forgiving

@@ -6,7 +6,7 @@ import hashlib
 import re
 from dataclasses import dataclass
 
-from voxgraft.imaging.structures import Label
+from voxgraft.plugin import Label
 
 Code = tuple[str, str, str]
 """Value, scheme and meaning."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from voxgraft import ReaderSpec, hookimpl
+from voxgraft.plugin import ReaderSpec, hookimpl
 
 if TYPE_CHECKING:
     from .options import DicomOptions

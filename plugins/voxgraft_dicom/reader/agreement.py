@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from voxgraft.imaging.volume import Problem
+from voxgraft.plugin import Problem
 
 from .attributes import shown
 from .frames import Frame

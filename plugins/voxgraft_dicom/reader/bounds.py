@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from struct import error, unpack_from
 
-from voxgraft.support.memory import free_memory, gigabytes
+from voxgraft.plugin import free_memory, gigabytes
 
 from .header import Header
 from .jpeg import size_of

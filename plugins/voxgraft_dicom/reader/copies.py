@@ -9,8 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from voxgraft.errors import BadImage
-from voxgraft.imaging.volume import Problem
+from voxgraft.plugin import BadImage, Problem
 
 from .frames import Frame, headers_of
 from .header import Header

@@ -15,8 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from voxgraft.errors import BadImage
-from voxgraft.imaging.volume import Array
+from voxgraft.plugin import Array, BadImage
 
 from ..objects.deflated import read_dicom
 from ..objects.forgiving import forgiving

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from voxgraft.imaging.volume import Array, Problem
+from voxgraft.plugin import Array, Problem
 
 from ..objects.deflated import read_dicom
 from ..objects.forgiving import forgiving

@@ -17,7 +17,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from voxgraft.imaging.volume import Array, Problem
+from voxgraft.plugin import Array, Problem
 
 from .channels import Parted, differing, parted
 from .frames import Frame

@@ -9,7 +9,7 @@ from pathlib import Path
 from struct import calcsize, unpack_from
 from typing import Any
 
-from voxgraft.errors import BadImage
+from voxgraft.plugin import BadImage
 
 from ..objects.deflated import read_head
 from ..objects.forgiving import forgiving

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from voxgraft.imaging.volume import Array, Item, Problem
+from voxgraft.plugin import Array, Item, Problem
 
 from .attributes import shown
 from .facts import facts_of

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from voxgraft.imaging.volume import Array
+from voxgraft.plugin import Array
 
 from ..objects.deflated import read_dicom
 from ..objects.forgiving import forgiving

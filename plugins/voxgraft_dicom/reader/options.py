@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from voxgraft.components.options import Options
+from voxgraft.plugin import Options
 
 
 class DicomOptions(Options):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from voxgraft.imaging.volume import Problem
+from voxgraft.plugin import Problem
 
 from .header import Header
 from .items import Problems

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from voxgraft.imaging.volume import Problem
+from voxgraft.plugin import Problem
 
 from ..objects.deflated import read_dicom
 from ..objects.forgiving import forgiving

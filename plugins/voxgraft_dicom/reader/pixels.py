@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator, Sequence
 from struct import error, unpack
 
-from voxgraft.imaging.volume import Problem
+from voxgraft.plugin import Problem
 
 from .attributes import shown
 from .elements import UNDEFINED

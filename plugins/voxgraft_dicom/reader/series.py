@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from voxgraft.imaging.volume import Problem
+from voxgraft.plugin import Problem
 
 from .enhanced import Inconsistent, frames_of, is_enhanced
 from .frames import Frame, single

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 
 import numpy as np
 
-from voxgraft.imaging.volume import Array, Problem
+from voxgraft.plugin import Array, Problem
 
 from ..objects.forgiving import forgiving
 from .header import Header

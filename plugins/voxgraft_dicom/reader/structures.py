@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from voxgraft.imaging.volume import Item, Problem
+from voxgraft.plugin import Item, Problem
 
 from ..objects.deflated import read_dicom
 from ..objects.forgiving import forgiving

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from voxgraft.imaging.volume import Array, Item, Problem, Volume
+from voxgraft.plugin import Array, Item, Problem, Volume
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ def uprighted(item: Item) -> Item:
 
 def resampled(array: Array, leaning: Array, item: Item) -> Volume:
     """The voxels of a leaning grid on that of the item."""
-    from voxgraft.imaging.regrid import resample_onto
+    from voxgraft.plugin import resample_onto
 
     like = Volume(np.broadcast_to(np.uint8(0), item.shape), item.affine, dims=3, item=item)
     return resample_onto(Volume(array, leaning, dims=3), like, "linear")

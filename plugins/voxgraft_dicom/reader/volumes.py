@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from voxgraft.imaging.volume import Problem
+from voxgraft.plugin import Problem
 
 from .agreement import is_localizer, uneven
 from .copies import are_copies, shared_names, without_copies, without_same_slices

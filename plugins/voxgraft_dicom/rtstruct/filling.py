@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from voxgraft.imaging.volume import Array
+from voxgraft.plugin import Array
 
 from .nesting import levels
 

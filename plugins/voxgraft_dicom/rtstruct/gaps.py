@@ -7,7 +7,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from voxgraft.imaging.volume import Array
+from voxgraft.plugin import Array
 
 
 def filled_gaps(mask: Array, levels: Sequence[int], spacing: Sequence[float]) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from voxgraft.imaging.volume import Array
+from voxgraft.plugin import Array
 
 CLOSE = 0.1
 """Millimetres: outlines no further from each other than this, and than half a voxel, are one outline."""

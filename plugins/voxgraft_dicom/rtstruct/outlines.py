@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from voxgraft.imaging.volume import Array
+from voxgraft.plugin import Array
 
 
 def outlines(mask: Array) -> list[tuple[Array, bool]]:

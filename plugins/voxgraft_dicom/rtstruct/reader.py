@@ -8,8 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from voxgraft.errors import BadImage
-from voxgraft.imaging.volume import Array, Item, Problem, Volume
+from voxgraft.plugin import Array, BadImage, Item, Problem, Volume
 
 from ..objects.forgiving import understanding
 from .filling import combined

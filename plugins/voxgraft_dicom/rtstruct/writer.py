@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from voxgraft.errors import DataError
-from voxgraft.imaging.volume import Array, Volume
+from voxgraft.plugin import Array, DataError, Volume
 
 from ..objects.forgiving import forgiving
 from ..objects.header import algorithm, concept, derived_dataset, private_scheme, series_number
@@ -25,7 +24,7 @@ from .outlines import keyholes, outlines
 from .proof import prove
 
 if TYPE_CHECKING:
-    from voxgraft.imaging.structures import Label, Labels
+    from voxgraft.plugin import Label, Labels
 
 STRUCTURE_SET = "1.2.840.10008.5.1.4.1.1.481.3"
 IMPLICIT = "1.2.840.10008.1.2"

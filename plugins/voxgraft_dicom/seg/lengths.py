@@ -11,8 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from voxgraft.errors import BadImage
-from voxgraft.imaging.volume import Array
+from voxgraft.plugin import Array, BadImage
 
 
 @dataclass(frozen=True, slots=True)

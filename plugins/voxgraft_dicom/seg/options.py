@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from annotated_types import Ge, Gt, Le, MaxLen, MinLen
 from pydantic import model_validator
 
-from voxgraft.components.options import Options
+from voxgraft.plugin import Options
 
 
 class SegOptions(Options):

@@ -6,8 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from voxgraft.errors import BadImage
-from voxgraft.imaging.volume import Array, Volume, spacing_of
+from voxgraft.plugin import Array, BadImage, Volume, spacing_of
 
 from .objects import Frame, Segmentation
 

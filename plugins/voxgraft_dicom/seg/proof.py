@@ -6,8 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from voxgraft.errors import BadImage, DataError
-from voxgraft.imaging.volume import Array, Volume
+from voxgraft.plugin import Array, BadImage, DataError, Volume
 
 from ..objects.segments import Segments
 from .objects import Segmentation, read_object

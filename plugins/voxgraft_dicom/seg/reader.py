@@ -8,8 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from voxgraft.errors import BadImage
-from voxgraft.imaging.volume import Array, Item, Problem, Volume
+from voxgraft.plugin import Array, BadImage, Item, Problem, Volume
 
 from ..objects.forgiving import understanding
 from .objects import Segmentation, read_object
@@ -119,7 +118,7 @@ class SegReader:
     def _resampled(
         self, item: Item, seg: Segmentation, like: Volume, say: Callable[[Problem], None]
     ) -> dict[int, Array]:
-        from voxgraft.imaging.regrid import resample_onto
+        from voxgraft.plugin import resample_onto
 
         affine, shape = own_grid(seg)
         own = self._bits(seg, Volume(np.broadcast_to(np.uint8(0), shape), affine, item=item))

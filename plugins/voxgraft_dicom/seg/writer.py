@@ -11,8 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from voxgraft.errors import DataError
-from voxgraft.imaging.volume import Volume
+from voxgraft.plugin import DataError, Volume
 
 from ..objects.header import algorithm, concept, derived_dataset, private_scheme, series_number
 from ..objects.identity import Maker, long_string, object_uids
@@ -25,7 +24,7 @@ from .options import SegOptions
 from .proof import prove
 
 if TYPE_CHECKING:
-    from voxgraft.imaging.structures import Label, Labels
+    from voxgraft.plugin import Label, Labels
 
 BINARY, LABELMAP = "1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.66.7"
 EXPLICIT, RLE = "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.5"

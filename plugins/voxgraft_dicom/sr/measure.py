@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from voxgraft.imaging.volume import Array, Volume
+from voxgraft.plugin import Array, Volume
 
 from ..objects.segments import Segments
 from ..objects.terms import Code

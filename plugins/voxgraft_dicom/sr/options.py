@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from annotated_types import Ge, MaxLen, MinLen
 
-from voxgraft.components.options import Options
+from voxgraft.plugin import Options
 
 
 class ReportOptions(Options):

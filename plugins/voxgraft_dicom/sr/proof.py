@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from voxgraft.errors import DataError
+from voxgraft.plugin import DataError
 
 from .measure import Measured
 

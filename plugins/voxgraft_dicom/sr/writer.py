@@ -6,8 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from voxgraft.errors import DataError
-from voxgraft.imaging.volume import Volume
+from voxgraft.plugin import DataError, Volume
 
 from ..objects.forgiving import forgiving
 from ..objects.header import patient_and_study, private_scheme, series_number
@@ -21,8 +20,7 @@ from .options import ReportOptions
 from .proof import prove
 
 if TYPE_CHECKING:
-    from voxgraft.components.catalogue import Catalogue
-    from voxgraft.imaging.structures import Label, Labels
+    from voxgraft.plugin import Catalogue, Label, Labels
 
 SEGMENTATION = {"binary": "1.2.840.10008.5.1.4.1.1.66.4", "labelmap": "1.2.840.10008.5.1.4.1.1.66.7"}
 KINDS = {"binary": "segmentation", "labelmap": "labelmap"}
@@ -76,7 +74,7 @@ class ReportWriter:
         """The voxels of the scan, where they may have a unit."""
         if not self._options.intensities or sources.item.modality not in ("CT", "PT"):
             return None
-        from voxgraft.imaging.read import read_item
+        from voxgraft.plugin import read_item
 
         assert self._readers is not None, "the engine hands the readers to a writer that reads images"
         return read_item(sources.item, self._readers)

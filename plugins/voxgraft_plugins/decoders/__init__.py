@@ -6,7 +6,7 @@ from collections.abc import Callable
 from importlib import import_module
 from typing import Any, NamedTuple
 
-from voxgraft import DecoderSpec, hookimpl
+from voxgraft.plugin import DecoderSpec, hookimpl
 
 
 class _Row(NamedTuple):

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from voxgraft.networks.blocks import SLOPE, Norm, convolution, normalisation
+from voxgraft.plugin import SLOPE, Norm, convolution, normalisation
 
 from .options import LinkNetOptions, SegResNetOptions
 from .parts import Upsample, bridge, check_maps, enlarged, level_widths, pointwise, ratio

@@ -8,8 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from voxgraft.networks.blocks import Norm
-from voxgraft.networks.network import CONVOLUTION
+from voxgraft.plugin import CONVOLUTION, Norm
 
 from .options import AttentionUNetOptions
 from .parts import enlarged, level_widths, pointwise, ratio

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from voxgraft.networks.blocks import SLOPE, Norm, conv_norm_act, convolution, normalisation
+from voxgraft.plugin import SLOPE, Norm, conv_norm_act, convolution, normalisation
 
 from .options import DeepLabV3Options, DeepLabV3PlusOptions
 from .parts import check_maps, enlarged, flat_width, ratio

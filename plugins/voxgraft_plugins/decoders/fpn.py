@@ -8,8 +8,7 @@ from functools import reduce
 import torch
 from torch import Tensor, nn
 
-from voxgraft.networks.blocks import Norm, conv_norm_act
-from voxgraft.networks.network import CONVOLUTION
+from voxgraft.plugin import CONVOLUTION, Norm, conv_norm_act
 
 from .options import FPNOptions
 from .parts import check_maps, enlarged, flat_width, pointwise, ratio

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from voxgraft.networks.blocks import GROUPS, conv_norm_act
+from voxgraft.plugin import GROUPS, conv_norm_act
 
 from .options import MonaiUNetOptions
 from .parts import check_maps, enlarged, level_widths

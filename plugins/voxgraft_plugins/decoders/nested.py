@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from voxgraft.networks.blocks import Norm, conv_norm_act
+from voxgraft.plugin import Norm, conv_norm_act
 
 from .options import NestedUNetOptions
 from .parts import Upsample, check_maps, level_widths, ratio

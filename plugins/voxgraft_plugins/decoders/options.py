@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from voxgraft.components.options import Options
+from voxgraft.plugin import Options
 
 Width = Annotated[int, Field(ge=8, le=4096, multiple_of=8)]
 Rate = Annotated[int, Field(ge=1, le=256)]

@@ -8,10 +8,7 @@ from typing import Any
 from torch import Tensor, nn
 from torch.nn import functional
 
-from voxgraft.errors import ModelError
-from voxgraft.networks.blocks import SLOPE, Norm, conv_norm_act, convolution, normalisation
-from voxgraft.networks.network import CONVOLUTION
-from voxgraft.support.torch_dims import LINEAR
+from voxgraft.plugin import CONVOLUTION, LINEAR, SLOPE, ModelError, Norm, conv_norm_act, convolution, normalisation
 
 from .options import FlatOptions, LevelsOptions
 

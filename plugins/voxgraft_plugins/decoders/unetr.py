@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from voxgraft.networks.blocks import Norm
+from voxgraft.plugin import Norm
 
 from .options import UNETROptions
 from .parts import ResidualBlock, Upsample, check_maps, enlarged, level_widths, ratio

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import warnings
 
-from voxgraft.networks.sources import check_sha256, packaged_file
-from voxgraft.networks.weights import InputContract, Weights
+from voxgraft.plugin import InputContract, Weights, check_sha256, packaged_file
 
 PACKAGE = "deepbet"
 FILE = "data/models/model.pt"

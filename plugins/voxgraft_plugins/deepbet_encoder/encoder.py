@@ -12,9 +12,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from voxgraft.networks.sources import named_weights
-from voxgraft.networks.weights import InputContract, Weights
-from voxgraft.packages.references import Resolver
+from voxgraft.plugin import InputContract, Resolver, Weights, named_weights
 
 from .bundled import bundled_weights
 from .options import DeepbetOptions

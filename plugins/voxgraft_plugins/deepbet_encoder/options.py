@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field
 
-from voxgraft.networks.options import StartValues, weights_option
+from voxgraft.plugin import StartValues, weights_option
 
 
 class DeepbetOptions(StartValues):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from voxgraft import ExecutorSpec, hookimpl
+from voxgraft.plugin import ExecutorSpec, hookimpl
 
 if TYPE_CHECKING:
     from .local import LocalExecutor

@@ -9,7 +9,7 @@ from typing import Any, BinaryIO
 import numpy as np
 from isal import isal_zlib
 
-from voxgraft.imaging.volume import Array
+from voxgraft.plugin import Array
 
 from .header import Body, HeaderError
 

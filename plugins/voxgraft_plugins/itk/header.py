@@ -9,8 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from voxgraft.imaging.volume import Array, Problem, spacing_of, spans_space
-from voxgraft.support.spelling import as_stored
+from voxgraft.plugin import Array, Problem, as_stored, spacing_of, spans_space
 
 LONGEST_HEADER = 1 << 20
 LPS = np.diag([-1.0, -1.0, 1.0])

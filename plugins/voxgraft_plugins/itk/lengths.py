@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from voxgraft.imaging.volume import Array, Problem
+from voxgraft.plugin import Array, Problem
 
 from .header import HeaderError, numbers
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from voxgraft.imaging.volume import Array, Problem
+from voxgraft.plugin import Array, Problem
 
 from .header import (
     LONGEST_HEADER,

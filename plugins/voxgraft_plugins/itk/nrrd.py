@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from voxgraft.imaging.volume import Array, Problem
+from voxgraft.plugin import Array, Problem
 
 from .header import (
     LONGEST_HEADER,

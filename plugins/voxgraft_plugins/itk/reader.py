@@ -7,8 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from voxgraft.errors import BadImage
-from voxgraft.imaging.volume import Array, Item, Problem, Volume
+from voxgraft.plugin import Array, BadImage, Item, Problem, Volume
 
 from .body import files_of, read_values, shortfall
 from .header import Header, HeaderError

@@ -8,14 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from voxgraft.errors import DataError
-from voxgraft.imaging.volume import Array, Volume
+from voxgraft.plugin import Array, DataError, Volume
 
 from .header import LPS
 from .options import ItkWriterOptions
 
 if TYPE_CHECKING:
-    from voxgraft.imaging.structures import Labels
+    from voxgraft.plugin import Labels
 
 _NRRD = {"i1": "int8", "u1": "uint8", "i2": "int16", "u2": "uint16", "i4": "int32", "u4": "uint32"} | {
     "i8": "int64",

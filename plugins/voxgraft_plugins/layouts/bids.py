@@ -6,11 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from voxgraft.datasets.cases import Case, Dataset
-from voxgraft.errors import DataError
-from voxgraft.imaging.reference import ImageRef, MaskRef
-from voxgraft.imaging.structures import Label, Labels
-from voxgraft.support.spelling import composed
+from voxgraft.plugin import Case, DataError, Dataset, ImageRef, Label, Labels, MaskRef, composed
 
 from .names import listed, safe_ids
 from .options import BidsOptions

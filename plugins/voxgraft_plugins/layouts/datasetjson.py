@@ -7,9 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from voxgraft.errors import DataError
-from voxgraft.support.files import read_json
-from voxgraft.support.spelling import as_stored
+from voxgraft.plugin import DataError, as_stored, read_json
 
 from .names import listed
 

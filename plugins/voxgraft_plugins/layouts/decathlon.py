@@ -7,10 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from voxgraft.datasets.cases import Case, Dataset
-from voxgraft.errors import DataError
-from voxgraft.imaging.reference import ImageRef
-from voxgraft.imaging.structures import Labels
+from voxgraft.plugin import Case, DataError, Dataset, ImageRef, Labels
 
 from .datasetjson import channel_names, complain_of_missing, inside, load_document
 from .names import images_in, listed, patients, safe_ids, stem

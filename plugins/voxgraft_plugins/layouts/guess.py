@@ -31,7 +31,7 @@ def bids(folder: Path) -> Mapping[str, Any] | None:
 
 def csv(folder: Path) -> Mapping[str, Any] | None:
     """A folder with one table that has a column of images."""
-    from voxgraft.errors import DataError
+    from voxgraft.plugin import DataError
 
     from .tables import read_table
 
@@ -47,7 +47,7 @@ def csv(folder: Path) -> Mapping[str, Any] | None:
 
 
 def _is_nnunet(folder: Path) -> bool:
-    from voxgraft.errors import DataError
+    from voxgraft.plugin import DataError
 
     from .datasetjson import load_json
 

@@ -8,8 +8,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from voxgraft.errors import DataError
-from voxgraft.support.spelling import as_stored, composed
+from voxgraft.plugin import DataError, as_stored, composed
 
 from .patterns import Pattern
 

@@ -8,11 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from voxgraft.datasets.cases import Case, Dataset, Split
-from voxgraft.errors import DataError
-from voxgraft.imaging.reference import ImageRef
-from voxgraft.imaging.structures import Label, Labels, Region
-from voxgraft.support.spelling import as_stored, composed
+from voxgraft.plugin import Case, DataError, Dataset, ImageRef, Label, Labels, Region, Split, as_stored, composed
 
 from .datasetjson import channel_names, complain_of_missing, load_document, load_json
 from .names import listed, patients, safe_ids

@@ -8,8 +8,7 @@ from typing import Annotated, Literal
 from annotated_types import MinLen
 from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
-from voxgraft.components.options import Options
-from voxgraft.support.spelling import StoredPath
+from voxgraft.plugin import Options, StoredPath
 
 from .patterns import Pattern
 

@@ -7,9 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
-from voxgraft.datasets.cases import Case, Dataset
-from voxgraft.errors import DataError
-from voxgraft.imaging.reference import ImageRef, MaskRef
+from voxgraft.plugin import Case, DataError, Dataset, ImageRef, MaskRef
 
 from .names import images_in, listed, patients, safe_ids
 from .options import PairsOptions

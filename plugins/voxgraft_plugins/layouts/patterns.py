@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from voxgraft.support.spelling import as_stored, composed
+from voxgraft.plugin import as_stored, composed
 
 _PLACE = re.compile(r"\{([A-Za-z_]+)\}|(\*)|([{}])")
 _MOST = 4

@@ -7,10 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from voxgraft.datasets.cases import Case, Dataset, Split
-from voxgraft.errors import DataError
-from voxgraft.imaging.reference import ImageRef
-from voxgraft.support.spelling import as_stored, composed
+from voxgraft.plugin import Case, DataError, Dataset, ImageRef, Split, as_stored, composed
 
 from .names import listed, safe_ids, stem
 from .options import CsvOptions

@@ -7,9 +7,7 @@ import io
 from dataclasses import dataclass
 from pathlib import Path
 
-from voxgraft.errors import DataError
-from voxgraft.support.files import CELLS, read_bytes
-from voxgraft.support.spelling import composed
+from voxgraft.plugin import CELLS, DataError, composed, read_bytes
 
 MISSING = ("", "n/a", "na", "nan", "null", "none")
 """What stands in a table for nothing, whatever its case."""

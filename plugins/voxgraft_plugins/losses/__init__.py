@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from voxgraft import LossSpec, hookimpl
+from voxgraft.plugin import LossSpec, hookimpl
 
 if TYPE_CHECKING:
-    from voxgraft.training.loss import Loss
+    from voxgraft.plugin import Loss
 
     from .options import CrossEntropyOptions, DiceCEOptions, DiceOptions
 

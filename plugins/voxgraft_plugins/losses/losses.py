@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from voxgraft.errors import TrainingError
+from voxgraft.plugin import TrainingError
 
 from .options import CrossEntropyOptions, DiceCEOptions, DiceOptions
 from .regions import region_cross_entropy, region_dice

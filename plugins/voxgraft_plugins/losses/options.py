@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from voxgraft.components.options import Options
+from voxgraft.plugin import Options
 
 Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 

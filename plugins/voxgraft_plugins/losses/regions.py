@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from voxgraft.errors import TrainingError
+from voxgraft.plugin import TrainingError
 
 
 def region_dice(logits: Tensor, target: Tensor, counted: Tensor | None, smooth: float, batch: bool) -> Tensor:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from voxgraft import MetricSpec, hookimpl
+from voxgraft.plugin import MetricSpec, hookimpl
 
 if TYPE_CHECKING:
-    from voxgraft.components.options import Options
-    from voxgraft.scoring.metric import Metric
+    from voxgraft.plugin import Metric, Options
 
     from .options import AverageOptions, DistanceOptions, LesionOptions
 

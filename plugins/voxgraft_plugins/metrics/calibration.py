@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import math
 
-from voxgraft.scoring.calibration import Binning
-from voxgraft.scoring.pair import MaskPair
+from voxgraft.plugin import Binning, MaskPair
 
 from .options import CalibrationOptions
 

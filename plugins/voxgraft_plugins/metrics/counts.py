@@ -5,8 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
-from voxgraft.scoring.metric import Metric
-from voxgraft.scoring.pair import MaskPair
+from voxgraft.plugin import MaskPair, Metric
 
 from .options import FBetaOptions, RelativeVolumeOptions
 

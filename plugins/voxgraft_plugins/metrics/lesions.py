@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from voxgraft.scoring.pair import MaskPair
+from voxgraft.plugin import MaskPair
 
 from .options import LesionOptions
 

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from annotated_types import Ge, Gt, Le
 from pydantic import AllowInfNan
 
-from voxgraft.components.options import Options
+from voxgraft.plugin import Options
 
 Millimetres = Annotated[float, Ge(0), AllowInfNan(False)]
 

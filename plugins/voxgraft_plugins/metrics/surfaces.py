@@ -7,8 +7,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from voxgraft.scoring.pair import MaskPair
-from voxgraft.scoring.surface import SurfaceDistances
+from voxgraft.plugin import MaskPair, SurfaceDistances
 
 from .options import AverageOptions, DistanceOptions, PercentileOptions, SurfaceDiceOptions
 

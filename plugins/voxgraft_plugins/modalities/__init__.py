@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from voxgraft import ModalitySpec, hookimpl
+from voxgraft.plugin import ModalitySpec, hookimpl
 
 if TYPE_CHECKING:
     from .colour import RgbModality

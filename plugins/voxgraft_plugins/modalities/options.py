@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from annotated_types import Ge, Gt
 from pydantic import AfterValidator, Field
 
-from voxgraft.components.options import Options
+from voxgraft.plugin import Options
 
 Way = Literal[
     "rotation",

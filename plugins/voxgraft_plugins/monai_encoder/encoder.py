@@ -9,12 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from voxgraft.errors import ModelError
-from voxgraft.networks.names import match_names
-from voxgraft.networks.sources import named_weights
-from voxgraft.networks.stages import stages_of
-from voxgraft.networks.weights import InputContract, Weights
-from voxgraft.packages.references import Resolver
+from voxgraft.plugin import InputContract, ModelError, Resolver, Weights, match_names, named_weights, stages_of
 
 from .options import (
     DenseNet3dOptions,

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from voxgraft.imaging.volume import Array, millimetres_apart, spacing_of, spans_space
+from voxgraft.plugin import Array, millimetres_apart, spacing_of, spans_space
 
 _MILLIMETRES = {1: ("metres", 1000.0), 3: ("micrometres", 0.001)}
 _LAST_CODE = 5

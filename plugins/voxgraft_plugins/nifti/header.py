@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from voxgraft.imaging.volume import Array
+from voxgraft.plugin import Array
 
 from .affine import affine_of
 

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from annotated_types import Ge, Le
 
-from voxgraft.components.options import Options
+from voxgraft.plugin import Options
 
 
 class NiftiReaderOptions(Options):

@@ -8,7 +8,7 @@ from functools import partial
 
 import numpy as np
 
-from voxgraft.imaging.volume import Array
+from voxgraft.plugin import Array
 
 SLAB = 1 << 22
 """Bytes of a piece: large enough to compress well, small enough to stay in a processor's cache."""

@@ -7,8 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from voxgraft.errors import BadImage
-from voxgraft.imaging.volume import Array, Item, Problem, Volume
+from voxgraft.plugin import Array, BadImage, Item, Problem, Volume
 
 from .header import Header, HeaderError, parse_header
 from .voxels import DAMAGED, PADDING, data_file, header_file, of_analyze, read_head, read_voxels, room_for

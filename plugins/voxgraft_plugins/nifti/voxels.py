@@ -13,8 +13,7 @@ from typing import Any
 import numpy as np
 from isal import igzip, isal_zlib
 
-from voxgraft.imaging.volume import Array
-from voxgraft.support.memory import free_memory
+from voxgraft.plugin import Array, free_memory
 
 from .header import HEADER_BYTES, Header, HeaderError
 

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from voxgraft.errors import DataError
-from voxgraft.imaging.volume import Array, Volume
+from voxgraft.plugin import Array, DataError, Volume
 
 from .compress import write_gzip
 from .header import HeaderError, parse_header
@@ -19,7 +18,7 @@ from .order import in_file_order
 from .voxels import read_head
 
 if TYPE_CHECKING:
-    from voxgraft.imaging.structures import Labels
+    from voxgraft.plugin import Labels
 
 SCANNER = 1
 TOLERANCE = 1e-3

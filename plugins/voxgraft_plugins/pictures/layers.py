@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from voxgraft.imaging.volume import Array, Colour, Problem
+from voxgraft.plugin import Array, Colour, Problem
 
 from .place import DIMS
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from voxgraft.imaging.volume import Array
+from voxgraft.plugin import Array
 
 from .layers import MINISWHITE, PALETTE, Layers
 

@@ -14,8 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from voxgraft.errors import BadImage
-from voxgraft.imaging.volume import Array, Colour, Item, Problem, Volume
+from voxgraft.plugin import Array, BadImage, Colour, Item, Problem, Volume
 
 from .options import PictureOptions
 from .place import KEY, dots, no_spacing, screen_affine, turned, upright, written_affine

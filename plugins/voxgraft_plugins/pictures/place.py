@@ -13,7 +13,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from voxgraft.imaging.volume import Array, Problem, checked_affine
+from voxgraft.plugin import Array, Problem, checked_affine
 
 KEY = "voxgraft.affine"
 """Under this name the affine stands in the texts of PNG and the description of TIFF."""

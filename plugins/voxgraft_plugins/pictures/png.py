@@ -9,15 +9,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from voxgraft.errors import DataError
-from voxgraft.imaging.volume import Volume
+from voxgraft.plugin import DataError, Volume
 
 from .options import PngWriterOptions
 from .place import KEY
 from .values import rows_of
 
 if TYPE_CHECKING:
-    from voxgraft.imaging.structures import Labels
+    from voxgraft.plugin import Labels
 
 
 class PngWriter:

@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from voxgraft.errors import BadImage
-from voxgraft.imaging.volume import Item, Problem, Volume
+from voxgraft.plugin import BadImage, Item, Problem, Volume
 
 from .layers import RGB, YCBCR, Layers, layers_of
 from .options import TiffOptions

@@ -6,14 +6,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from voxgraft.imaging.volume import Volume
+from voxgraft.plugin import Volume
 
 from .options import TiffWriterOptions
 from .place import DIMS, KEY
 from .values import rows_of
 
 if TYPE_CHECKING:
-    from voxgraft.imaging.structures import Labels
+    from voxgraft.plugin import Labels
 
 
 class TiffWriter:

@@ -7,11 +7,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from voxgraft.errors import DataError
-from voxgraft.imaging.volume import Array, Volume
+from voxgraft.plugin import Array, DataError, Volume
 
 if TYPE_CHECKING:
-    from voxgraft.imaging.structures import Labels
+    from voxgraft.plugin import Labels
 
 
 def rows_of(volume: Volume, labels: Labels | None, target: Path) -> Array:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from voxgraft import EncoderSpec, hookimpl
+from voxgraft.plugin import EncoderSpec, hookimpl
 
 if TYPE_CHECKING:
     from .encoder import ResidualEncoder

@@ -7,11 +7,18 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 from torch.nn import functional
 
-from voxgraft.errors import ModelError
-from voxgraft.networks.blocks import SLOPE, Norm, conv_norm_act, convolution, normalisation
-from voxgraft.networks.sources import named_weights
-from voxgraft.networks.weights import InputContract, Weights
-from voxgraft.packages.references import Resolver
+from voxgraft.plugin import (
+    SLOPE,
+    InputContract,
+    ModelError,
+    Norm,
+    Resolver,
+    Weights,
+    conv_norm_act,
+    convolution,
+    named_weights,
+    normalisation,
+)
 
 from .names import own_names
 from .options import ResidualOptions

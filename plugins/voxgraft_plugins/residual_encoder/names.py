@@ -11,7 +11,7 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
-from voxgraft.networks.names import match_names
+from voxgraft.plugin import match_names
 
 STEM = re.compile(r"(.*?)stem\.convs\.0\.(conv|norm)\.(weight|bias)")
 BLOCK = re.compile(r"(.*?)stages\.(\d+)\.blocks\.(\d+)\.(conv1|conv2|skip\.\d)\.(conv|norm)\.(weight|bias)")

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
-from voxgraft.networks.options import StartValues, weights_option
+from voxgraft.plugin import StartValues, weights_option
 
 Width = Annotated[int, Field(ge=8, le=4096, multiple_of=8)]
 Blocks = Annotated[int, Field(ge=1, le=16)]

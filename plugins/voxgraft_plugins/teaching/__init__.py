@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from voxgraft import StrategySpec, hookimpl
+from voxgraft.plugin import StrategySpec, hookimpl
 
 if TYPE_CHECKING:
     from .own import Made

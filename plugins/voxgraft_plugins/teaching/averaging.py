@@ -9,8 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from voxgraft.networks.network import Output, SegmentationNetwork
-from voxgraft.transfer.strategy import Context
+from voxgraft.plugin import Context, Output, SegmentationNetwork
 
 from .options import MeanTeacherOptions
 from .own import Statistics, Teaching, has_regions, noisy, ramp, unlabelled_of

@@ -9,18 +9,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from voxgraft.errors import TrainingError
-from voxgraft.networks.network import CONVOLUTION, Output, SegmentationNetwork
-from voxgraft.support.torch_dims import LINEAR
-from voxgraft.transfer.strategy import Context
+from voxgraft.plugin import CONVOLUTION, LINEAR, Context, Output, SegmentationNetwork, TrainingError
 
 from .options import DistilOptions
 from .own import Teaching, has_regions, levels_of, map_at
 from .soft import divergence
 
 if TYPE_CHECKING:
-    from voxgraft.packages.references import Resolver
-    from voxgraft.preprocessing.plan import Plan
+    from voxgraft.plugin import Plan, Resolver
 
 ADAPTER = "distil_adapter"
 SCALES = frozenset({"low", "high", "mean", "std", "white"})
@@ -88,7 +84,7 @@ def trained(reference: str, models: Resolver | None) -> tuple[SegmentationNetwor
     Raises:
         ModelError: There is no such model, or it cannot be used here.
     """
-    from voxgraft.inference.predictor import Predictor
+    from voxgraft.plugin import Predictor
 
     if models is None:
         raise TrainingError(f"transfer: the teacher {reference} can be looked up within a training only")

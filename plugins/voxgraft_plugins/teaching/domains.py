@@ -10,9 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from voxgraft.networks.network import CONVOLUTION, Output
-from voxgraft.transfer.parameters import Row
-from voxgraft.transfer.strategy import Context, TransferStrategy
+from voxgraft.plugin import CONVOLUTION, Context, Output, Row, TransferStrategy
 
 from .options import AdversarialOptions
 from .own import Statistics, Teaching, has_regions, levels_of, map_at, unlabelled_of

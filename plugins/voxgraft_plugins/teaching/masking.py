@@ -8,10 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from voxgraft.errors import TrainingError
-from voxgraft.networks.network import CONVOLUTION, Output
-from voxgraft.support.torch_dims import LINEAR
-from voxgraft.transfer.strategy import Context, Crop
+from voxgraft.plugin import CONVOLUTION, LINEAR, Context, Crop, Output, TrainingError
 
 from .options import SelfSupervisedOptions
 from .own import Teaching

@@ -6,9 +6,7 @@ from collections.abc import Mapping
 
 from torch import Tensor, nn
 
-from voxgraft.errors import TrainingError
-from voxgraft.networks.network import Output
-from voxgraft.transfer.strategy import Context
+from voxgraft.plugin import Context, Output, TrainingError
 
 from .options import CoTrainingOptions
 from .own import Statistics, Teaching, has_regions, ramp, unlabelled_of

@@ -11,8 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from voxgraft.errors import TrainingError
-from voxgraft.transfer.strategy import Context, TransferStrategy
+from voxgraft.plugin import Context, TrainingError, TransferStrategy
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,11 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from voxgraft.errors import TrainingError
-from voxgraft.networks.network import CONVOLUTION, Output
-from voxgraft.support.torch_dims import LINEAR
-from voxgraft.transfer.parameters import Row
-from voxgraft.transfer.strategy import Context
+from voxgraft.plugin import CONVOLUTION, LINEAR, Context, Output, Row, TrainingError
 
 from .options import MultiTaskOptions
 from .own import Teaching, has_regions, levels_of

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from voxgraft import EncoderSpec, hookimpl
+from voxgraft.plugin import EncoderSpec, hookimpl
 
 if TYPE_CHECKING:
     from .encoder import TimmEncoder

@@ -14,8 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from voxgraft.errors import ModelError
-from voxgraft.networks.weights import InputContract
+from voxgraft.plugin import InputContract, ModelError
 
 from .imports import import_timm
 from .options import LITE0

@@ -10,14 +10,22 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from voxgraft.errors import ModelError
-from voxgraft.networks.inflation import Fold, Inflation, inflate, slice_axis
-from voxgraft.networks.names import match_names
-from voxgraft.networks.sources import hub_file, named_weights
-from voxgraft.networks.stages import stages_of
-from voxgraft.networks.weights import InputContract, Weights, read_tensors
-from voxgraft.packages.references import Resolver
-from voxgraft.support.files import sha256
+from voxgraft.plugin import (
+    Fold,
+    Inflation,
+    InputContract,
+    ModelError,
+    Resolver,
+    Weights,
+    hub_file,
+    inflate,
+    match_names,
+    named_weights,
+    read_tensors,
+    sha256,
+    slice_axis,
+    stages_of,
+)
 
 from .backbone import (
     TRIAL,

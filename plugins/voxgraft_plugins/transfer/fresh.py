@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
 
-from voxgraft.transfer.strategy import Context
+from voxgraft.plugin import Context
 
 from .options import InitOptions
 from .own import OwnStrategy

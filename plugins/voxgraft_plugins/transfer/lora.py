@@ -9,10 +9,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.utils import parametrize
 
-from voxgraft.errors import TrainingError
-from voxgraft.networks.network import SegmentationNetwork
-from voxgraft.transfer.parameters import Row
-from voxgraft.transfer.strategy import Context
+from voxgraft.plugin import Context, Row, SegmentationNetwork, TrainingError
 
 from .options import LoraOptions
 from .own import OwnStrategy

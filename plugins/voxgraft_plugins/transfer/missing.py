@@ -7,8 +7,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from voxgraft.errors import TrainingError
-from voxgraft.transfer.strategy import Context
+from voxgraft.plugin import Context, TrainingError
 
 from .options import ChannelDropoutOptions
 from .own import OwnStrategy

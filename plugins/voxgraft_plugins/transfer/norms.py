@@ -8,9 +8,7 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.instancenorm import _InstanceNorm
 
-from voxgraft.errors import TrainingError
-from voxgraft.transfer.parameters import Row
-from voxgraft.transfer.strategy import Context, TransferStrategy
+from voxgraft.plugin import Context, Row, TrainingError, TransferStrategy
 
 from .options import BnOnlyOptions
 from .own import OwnStrategy

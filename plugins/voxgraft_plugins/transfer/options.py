@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from voxgraft.components.options import Options
+from voxgraft.plugin import Options
 
 
 def _number(value: Any) -> Any:

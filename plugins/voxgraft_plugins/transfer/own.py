@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from voxgraft.transfer.strategy import TransferStrategy
+from voxgraft.plugin import TransferStrategy
 
 AGAINST: dict[frozenset[str], str] = {
     frozenset({"lora", "prune"}): "merging the low-rank factors would fill what was pruned",

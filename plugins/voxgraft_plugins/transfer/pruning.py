@@ -8,9 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from voxgraft.errors import TrainingError
-from voxgraft.networks.network import SegmentationNetwork
-from voxgraft.transfer.strategy import Context, TransferStrategy
+from voxgraft.plugin import Context, SegmentationNetwork, TrainingError, TransferStrategy
 
 from .options import PruneOptions
 from .own import OwnStrategy

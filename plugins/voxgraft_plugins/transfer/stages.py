@@ -7,9 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from torch import Tensor, nn
 
-from voxgraft.errors import TrainingError
-from voxgraft.networks.network import SegmentationNetwork
-from voxgraft.transfer.strategy import Context
+from voxgraft.plugin import Context, SegmentationNetwork, TrainingError
 
 ENCODER = "encoder"
 _ADAPTED = re.compile(r"\.parametrizations\.(\w+)\.(?:original|\d+\..+)$")

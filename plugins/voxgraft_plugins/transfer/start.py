@@ -8,9 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from voxgraft.networks.network import Output, SegmentationNetwork
-from voxgraft.transfer.parameters import Row
-from voxgraft.transfer.strategy import Context
+from voxgraft.plugin import Context, Output, Row, SegmentationNetwork
 
 from .options import ClipOptions, L2SPOptions
 from .own import OwnStrategy

@@ -13,10 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from voxgraft.errors import TrainingError
-from voxgraft.support.torch_dims import CHANNELS_LAST
-from voxgraft.transfer.parameters import Row
-from voxgraft.transfer.strategy import Context, Crop, TransferStrategy
+from voxgraft.plugin import CHANNELS_LAST, Context, Crop, Row, TrainingError, TransferStrategy
 
 from .options import FineTuneOptions, FreezeOptions, LayerDecayOptions
 from .own import OwnStrategy

@@ -6,9 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from torch import nn
 
-from voxgraft.errors import TrainingError
-from voxgraft.transfer.parameters import Row
-from voxgraft.transfer.strategy import Context
+from voxgraft.plugin import Context, Row, TrainingError
 
 from .options import FineTuneOptions, FreezeOptions, GradualOptions, LpFtOptions
 from .own import OwnStrategy

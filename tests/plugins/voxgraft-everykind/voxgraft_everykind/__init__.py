@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import voxgraft
-from voxgraft import hookimpl
+from voxgraft.plugin import hookimpl
 
 
 def _options() -> Any:

@@ -10,12 +10,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from voxgraft.components.options import Options
-from voxgraft.datasets.cases import Case, Dataset
-from voxgraft.errors import BadImage
-from voxgraft.imaging.reference import ImageRef
-from voxgraft.imaging.volume import Item, Problem, Volume
-from voxgraft.transfer.strategy import TransferStrategy
+from voxgraft.plugin import BadImage, Case, Dataset, ImageRef, Item, Options, Problem, TransferStrategy, Volume
 
 
 class EveryOptions(Options):

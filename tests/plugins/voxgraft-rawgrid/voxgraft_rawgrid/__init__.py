@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from voxgraft import ModalitySpec, ReaderSpec, hookimpl
+from voxgraft.plugin import ModalitySpec, ReaderSpec, hookimpl
 
 if TYPE_CHECKING:
     from .modality import Micro

@@ -8,8 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from voxgraft.errors import BadImage
-from voxgraft.imaging.volume import Item, Problem, Volume
+from voxgraft.plugin import BadImage, Item, Problem, Volume
 
 HEADER = struct.Struct("<8s3I3d")
 
