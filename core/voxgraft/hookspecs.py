@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from typing import Any, Protocol
 
 from .batch.executor import ExecutorSpec
+from .components.command import CommandSpec
 from .components.markers import hookspec
 from .datasets.layout import LayoutSpec
 from .imaging.formats import ReaderSpec, WriterSpec
@@ -37,6 +38,7 @@ KINDS = {
     "tracker": "voxgraft_trackers",
     "store": "voxgraft_stores",
     "executor": "voxgraft_executors",
+    "command": "voxgraft_commands",
 }
 """Each kind of component, and the hook that offers it."""
 
@@ -107,4 +109,9 @@ class Hooks(Protocol):
     @hookspec
     def voxgraft_executors(self) -> Iterable[ExecutorSpec[Any]]:
         """Offer ways of spreading a batch's scans over workers."""
+        ...
+
+    @hookspec
+    def voxgraft_commands(self) -> Iterable[CommandSpec[Any]]:
+        """Offer commands of the command line."""
         ...

@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from ..components.component import AnySpec
 from ..errors import VoxGraftError
 from ..support.output import kept_for_json
 
@@ -17,7 +18,6 @@ COMMANDS = {
     "check": ("check", "Say what is wrong with a data set or a workflow, before any hour is spent."),
     "inspect": ("data", "Show what the readers see: series, geometry, modality, problems."),
     "convert": ("data", "Convert an image from any format that is read to any that is written."),
-    "deidentify": ("voxgraft_dicom.deidentify.command", "Take what identifies the patients out of a DICOM tree."),
     "evaluate": ("evaluate", "Compare masks with references."),
     "compare": ("compare", "Compare runs, case by case, with confidence intervals."),
     "advise": ("advise", "Find out which encoder and strategy suits the data, with the evidence."),
@@ -42,6 +42,19 @@ STOPPED = {
 """What a command leaves when it is stopped by hand."""
 
 
+def _of_plugins() -> dict[str, AnySpec]:
+    """The commands that plugins offer, by name; one that two plugins offer, or that is ours, is left out."""
+    from ..discovery import discover
+
+    catalogue = discover()
+    conflicts = {conflict.name for conflict in catalogue.conflicts if conflict.kind == "command"}
+    return {
+        spec.name: spec
+        for _, spec in catalogue.of("command")
+        if spec.name not in COMMANDS and spec.name not in conflicts
+    }
+
+
 class _Commands(click.Group):
     """A group whose commands are imported when they are called, and whose errors are one sentence each."""
 
@@ -55,31 +68,34 @@ class _Commands(click.Group):
             raise
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(COMMANDS)
+        return [*COMMANDS, *_of_plugins()]
 
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
-        if name not in COMMANDS:
+        if name in COMMANDS:
+            command = getattr(import_module(f".{COMMANDS[name][0]}", __name__), name)
+        elif spec := _of_plugins().get(name):
+            command = spec.build(spec.options()())
+        else:
             return None
-        command = getattr(
-            import_module(COMMANDS[name][0] if "." in COMMANDS[name][0] else f".{COMMANDS[name][0]}", __name__), name
-        )
         assert isinstance(command, click.Command)
         return command
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        if args and args[0] not in COMMANDS:
+        if args and args[0] not in COMMANDS and args[0] not in _of_plugins():
             from difflib import get_close_matches
 
-            near = get_close_matches(args[0], COMMANDS, n=1)
+            near = get_close_matches(args[0], self.list_commands(ctx), n=1)
             hint = f"; did you mean {near[0]!r}?" if near else ""
             raise click.UsageError(f"there is no command {args[0]!r}{hint}", ctx)
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        lines = [(name, text) for name, (_, text) in COMMANDS.items()]
+        lines += [(name, spec.summary) for name, spec in _of_plugins().items()]
         with formatter.section("Commands"):
-            formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
+            formatter.write_dl(lines)
 
     def invoke(self, ctx: click.Context) -> Any:
         try:

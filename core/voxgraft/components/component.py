@@ -17,6 +17,13 @@ C = TypeVar("C", bound="Options")
 T = TypeVar("T")
 
 
+def no_options() -> type[Any]:
+    """The model of a component that has no options."""
+    from .options import Options
+
+    return Options
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Component(Generic[C, T]):
     """One thing a workflow can name.
@@ -24,7 +31,7 @@ class Component(Generic[C, T]):
     Attributes:
         name: What a workflow file writes after `use:`.
         summary: One line for `voxgraft plugins list`.
-        options: Gives the model of the options; may import pydantic, never torch.
+        options: Gives the model of the options, where there are some; may import pydantic, never torch.
         build: Makes the component from its options; may import anything.
     """
 
@@ -32,7 +39,7 @@ class Component(Generic[C, T]):
 
     name: str
     summary: str
-    options: Callable[[], type[C]]
+    options: Callable[[], type[C]] = no_options
     build: Callable[[C], T]
 
 
