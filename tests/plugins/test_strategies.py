@@ -387,8 +387,8 @@ def test_real_pretrained_encoders_obey_the_laws(catalogue: Catalogue) -> None:
             classes=2,
             strides=[],
         )
-        freezing = choose(catalogue, "strategy", {"use": "freeze", "until": "20%"}).build().make()
-        decay = choose(catalogue, "strategy", {"use": "layer-decay", "decay": 0.75}).build().make()
+        freezing = choose(catalogue, "strategy", {"use": "freeze", "until": "20%"}).build()
+        decay = choose(catalogue, "strategy", {"use": "layer-decay", "decay": 0.75}).build()
         trainer = Trainer(net, freezing, decay, lr=1e-3)
         for name, row in trainer.rows.items():
             assert (row.lr < 1e-3) == name.startswith("encoder."), name
@@ -406,9 +406,9 @@ def test_real_pretrained_encoders_obey_the_laws(catalogue: Catalogue) -> None:
 def test_a_built_strategy_is_made_anew_for_each_training(catalogue: Catalogue) -> None:
     for use in ("freeze", "fine-tune", "layer-decay"):
         chosen = choose(catalogue, "strategy", {"use": use})
-        assert chosen.component.needs == {"pretrained"} == chosen.build().make().needs
+        assert chosen.component.needs == {"pretrained"} == chosen.build().needs
         built = chosen.build()
-        assert built.make() is not built.make()
+        assert chosen.build() is not built
 
 
 @pytest.mark.parametrize(

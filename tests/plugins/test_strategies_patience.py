@@ -44,7 +44,7 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def made(catalogue: Catalogue, name: str) -> list[TransferStrategy]:
-    return [choose(catalogue, "strategy", dict(one)).build().make() for one in STACKS[name]]
+    return [choose(catalogue, "strategy", dict(one)).build() for one in STACKS[name]]
 
 
 def work(folder: Path, strategies: Sequence[TransferStrategy], look: Any, **options: Any) -> loop.Job:
@@ -87,7 +87,7 @@ def test_a_pruned_network_is_scored_pruned(catalogue: Catalogue, tmp_path: Path)
         assert zeros == round(0.3 * count)
         return {"dice": 0.5}
 
-    make = [choose(catalogue, "strategy", {"use": "prune", "at": "60%"}).build().make()]
+    make = [choose(catalogue, "strategy", {"use": "prune", "at": "60%"}).build()]
     loop.fit(work(tmp_path, make, look, validate_every=0.25), Fabric(**CPU))
 
 
@@ -162,7 +162,7 @@ def test_the_laws_see_sabotage(tmp_path: Path) -> None:
 
 
 def steps_until_out_of_patience(folder: Path, catalogue: Catalogue, stack: Sequence[dict[str, Any]]) -> int:
-    strategies = [choose(catalogue, "strategy", dict(one)).build().make() for one in stack]
+    strategies = [choose(catalogue, "strategy", dict(one)).build() for one in stack]
     options = {"budget": "16 steps", "validate_every": 0.125, "patience": 2}
     _, state = loop.fit(work(folder, strategies, lambda net: {"dice": 0.5}, **options), Fabric(**CPU))
     return state.step
@@ -188,7 +188,7 @@ def test_patience_waits_for_what_is_done_at_a_set_time(
 
 def test_without_a_score_there_is_no_patience_to_lose(catalogue: Catalogue, tmp_path: Path) -> None:
     """Learning without labels scores nothing: it goes on to its end, and keeps its end."""
-    strategy = choose(catalogue, "strategy", {"use": "self-supervised", "block": 4}).build().make()
+    strategy = choose(catalogue, "strategy", {"use": "self-supervised", "block": 4}).build()
     options = {"validate_every": 0.25, "patience": 1}
     _, state = loop.fit(work(tmp_path, [strategy], lambda network: {}, **options), Fabric(**CPU))
     assert state.step == 8 and state.looks == 4 and not (tmp_path / "best.pt").exists()

@@ -59,7 +59,7 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def made(catalogue: Catalogue, name: str) -> list[TransferStrategy]:
-    return [choose(catalogue, "strategy", dict(one)).build().make() for one in STACKS[name]]
+    return [choose(catalogue, "strategy", dict(one)).build() for one in STACKS[name]]
 
 
 def test_every_strategy_of_the_plugin_is_tried() -> None:
@@ -450,7 +450,7 @@ def test_the_table_holds_modules_that_strategies_bring(tmp_path: Path) -> None:
 def test_strategies_that_contradict_each_other_are_refused(stack: list[Any], said: str, catalogue: Catalogue) -> None:
     named = [one if isinstance(one, dict) else {"use": one} for one in stack]
     with pytest.raises(TrainingError, match=f"cannot stand together: .*{re.escape(said)}") as caught:
-        Stack([choose(catalogue, "strategy", one).build().make() for one in named])
+        Stack([choose(catalogue, "strategy", one).build() for one in named])
     assert all(repr(one["use"]) in str(caught.value) for one in named)
 
 

@@ -50,7 +50,7 @@ def other(seed: int) -> SegmentationNetwork:
 
 def teaching_job(folder: Path, catalogue: Catalogue, *options: dict[str, Any], **more: Any) -> loop.Job:
     """A training of a stack of strategies, with unlabelled scans beside."""
-    strategies = [choose(catalogue, "strategy", dict(one)).build().make() for one in options]
+    strategies = [choose(catalogue, "strategy", dict(one)).build() for one in options]
     for strategy in strategies:
         if strategy.name == "co-training":
             strategy.prepare = lambda context: {"peer": other(7)}

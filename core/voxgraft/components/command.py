@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from .component import C, Component
 
 if TYPE_CHECKING:
-    pass
+    from click import Command  # noqa: F401  # quoted below
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

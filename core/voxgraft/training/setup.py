@@ -55,7 +55,7 @@ def set_up(workflow: Workflow, plan: Plan, models: Resolver) -> TrainingSetup:
     check_loss(workflow, plan)
     torch.manual_seed(workflow.training.seed)
     network, weights = start_network(workflow, plan, models)
-    stack = Stack([chosen.build().make() for chosen in workflow.transfer])
+    stack = Stack([chosen.build() for chosen in workflow.transfer])
     check_needs(stack, weights)
     context = Context(
         network=network,

@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from ..components.component import C, Component
 
 if TYPE_CHECKING:
-    from .strategy import TransferStrategy
-
-
-class Strategy(Protocol):
-    """Make one way of transferring."""
-
-    def make(self) -> TransferStrategy: ...
+    from .strategy import TransferStrategy  # noqa: F401  # quoted below
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class StrategySpec(Component[C, Strategy]):
-    """A way of transferring, with what it needs: `pretrained`, `unlabelled`, `teacher`, `source`."""
+class StrategySpec(Component[C, "TransferStrategy"]):
+    """A way of transferring; `build` makes the strategy, anew for each training.
+
+    Attributes:
+        needs: What it cannot do without: `pretrained`, `unlabelled`, `teacher`, `source`.
+    """
 
     kind = "strategy"
 

@@ -7,11 +7,10 @@ from typing import Any
 from ..components.choice import Selected
 from ..errors import TrainingError
 from ..packages.references import Resolver
-from ..transfer.spec import Strategy
 from .workflow import Workflow
 
 
-def needs_of(workflow: Workflow, only: Selected[Strategy] | None = None) -> frozenset[str]:
+def needs_of(workflow: Workflow, only: Selected[Any] | None = None) -> frozenset[str]:
     """What the strategies of a workflow need, by their cards and by the options they were given; or one of them."""
     found: set[str] = set()
     for strategy in workflow.transfer if only is None else (only,):
@@ -49,7 +48,7 @@ def check_transfer(workflow: Workflow, models: Resolver) -> None:
     if len(workflow.transfer) > 1:
         from ..transfer.stack import Stack  # imports torch
 
-        Stack([strategy.build().make() for strategy in workflow.transfer])
+        Stack([strategy.build() for strategy in workflow.transfer])
 
 
 def check_start(workflow: Workflow, models: Resolver) -> None:

@@ -15,7 +15,6 @@ from ..components.options import Options
 from ..datasets.options import Data
 from ..errors import UsageError, WorkflowError
 from ..runs.step import Step, Tracker
-from ..transfer.spec import Strategy
 from .choices import one_for_each_value
 from .sections import Budget, Evaluation, Guard, Inference, Model, Registry, Training
 from .yaml import Lines, Loc, load, parse
@@ -43,7 +42,7 @@ class Workflow(Options):
 
     data: Data
     model: Model
-    transfer: list[Annotated[Selected[Strategy], ComponentField("strategy")]] = Field(default=[])
+    transfer: list[Annotated[Selected[Any], ComponentField("strategy")]] = Field(default=[])
     """Ways of transferring, applied in order; none trains from scratch, or fine-tunes all of a pretrained encoder."""
 
     training: Training = Training.model_construct()

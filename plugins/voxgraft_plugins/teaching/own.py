@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -12,13 +12,6 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from voxgraft.plugin import Context, TrainingError, TransferStrategy
-
-
-@dataclass(frozen=True, slots=True)
-class Made:
-    """What a card builds: a strategy is made anew for each training."""
-
-    make: Callable[[], TransferStrategy]
 
 
 class Teaching(TransferStrategy):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from voxgraft.plugin import StrategySpec, hookimpl
 
 if TYPE_CHECKING:
-    from .own import Made
+    from voxgraft.plugin import TransferStrategy
 
 PRETRAINED = frozenset({"pretrained"})
 
@@ -71,10 +71,8 @@ def _card(name: str, room: str, strategy: str, needs: frozenset[str], summary: s
     def options() -> Any:
         return getattr(import_module(f"{__name__}.options"), f"{strategy}Options")
 
-    def build(options: Any) -> Made:
-        from .own import Made
-
-        made = getattr(import_module(f"{__name__}.{room}"), strategy)
-        return Made(lambda: made(options))
+    def build(options: Any) -> TransferStrategy:
+        made: TransferStrategy = getattr(import_module(f"{__name__}.{room}"), strategy)(options)
+        return made
 
     return StrategySpec(name=name, summary=summary, needs=needs, options=options, build=build)

@@ -1,9 +1,6 @@
-"""What the strategies of this plugin share: what a card builds, and which of them cannot stand together."""
+"""What the strategies of this plugin share: which of them cannot stand together."""
 
 from __future__ import annotations
-
-from collections.abc import Callable
-from dataclasses import dataclass
 
 from voxgraft.plugin import TransferStrategy
 
@@ -14,13 +11,6 @@ AGAINST: dict[frozenset[str], str] = {
     frozenset({"clip", "prune"}): "prune sets weights to zero, clip would bring them back to their start",
 }
 """Why two strategies cannot stand in one stack."""
-
-
-@dataclass(frozen=True, slots=True)
-class Made:
-    """What a card builds: a strategy is made anew for each training."""
-
-    make: Callable[[], TransferStrategy]
 
 
 class OwnStrategy(TransferStrategy):

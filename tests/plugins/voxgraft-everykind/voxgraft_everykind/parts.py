@@ -112,16 +112,14 @@ class Decoder(Part):
         return Raised(dims, channels)
 
 
-class Slower(TransferStrategy):
+class Strategy(TransferStrategy):
     name = "every"
+
+    def __init__(self, options: EveryOptions) -> None:
+        self.options = options
 
     def edit(self, rows: Any, context: Any) -> list[Any]:
         return [row.but(lr=row.lr / 2) if row.name.startswith("encoder.") else row for row in rows]
-
-
-class Strategy(Part):
-    def make(self) -> TransferStrategy:
-        return Slower()
 
 
 class Loss(Part):
