@@ -57,7 +57,7 @@ if TYPE_CHECKING:
     from .networks.names import match_names
     from .networks.network import CONVOLUTION, Output, SegmentationNetwork
     from .networks.options import StartValues, weights_option
-    from .networks.sources import check_sha256, hub_file, named_weights, packaged_file
+    from .networks.sources import Models, check_sha256, hub_file, named_weights, packaged_file
     from .networks.stages import stages_of
     from .networks.weights import InputContract, Weights, read_tensors
     from .packages.package import Package, read_package
@@ -158,6 +158,7 @@ _HOME = {
     "StartValues": "networks.options",
     "weights_option": "networks.options",
     "check_sha256": "networks.sources",
+    "Models": "networks.sources",
     "hub_file": "networks.sources",
     "named_weights": "networks.sources",
     "packaged_file": "networks.sources",
@@ -263,6 +264,7 @@ __all__ = [
     "Modality",
     "ModalitySpec",
     "ModelError",
+    "Models",
     "Norm",
     "Options",
     "Output",

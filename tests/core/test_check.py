@@ -42,7 +42,7 @@ def flow(folder: Path, data: Path, catalogue: Catalogue, **changes: str) -> Work
 
 def judged(checked: Workflow, catalogue: Catalogue) -> list[CaseProblem]:
     """What the check says of a workflow's data, without what is only worth knowing."""
-    findings = check_dataset(find_dataset(checked, catalogue), catalogue, checked)
+    findings = check_dataset(find_dataset(checked.data, catalogue), catalogue, checked)
     return [problem for problem in findings.problems if problem.severity != "note"]
 
 
@@ -63,7 +63,7 @@ def test_a_case_that_is_left_out_is_nowhere(data_set: Path, tmp_path: Path, cata
     assert ("unreadable", "box_001") in codes(judged(read(path, catalogue), catalogue))
     without = read(path, catalogue, ["data.leave_out=box_001"])
     assert judged(without, catalogue) == []
-    assert [case.id for case in find_dataset(without, catalogue).cases] == ["box_000", "box_002", "box_003"]
+    assert [case.id for case in find_dataset(without.data, catalogue).cases] == ["box_000", "box_002", "box_003"]
 
 
 def test_only_cases_that_are_there_can_be_left_out_and_not_all(
@@ -71,9 +71,9 @@ def test_only_cases_that_are_there_can_be_left_out_and_not_all(
 ) -> None:
     path = workflow(tmp_path, data_set)
     with pytest.raises(DataError, match="there is no case 'box_01'; did you mean 'box_001'"):
-        find_dataset(read(path, catalogue, ["data.leave_out=[box_01]"]), catalogue)
+        find_dataset(read(path, catalogue, ["data.leave_out=[box_01]"]).data, catalogue)
     with pytest.raises(DataError, match="no case would be left"):
-        find_dataset(read(path, catalogue, ["data.leave_out=[box_000, box_001, box_002, box_003]"]), catalogue)
+        find_dataset(read(path, catalogue, ["data.leave_out=[box_000, box_001, box_002, box_003]"]).data, catalogue)
 
 
 def test_sound_data_have_no_problems(data_set: Path, tmp_path: Path, catalogue: Catalogue) -> None:
@@ -154,7 +154,7 @@ def test_copies_under_other_names_are_found(data_set: Path, tmp_path: Path, cata
     (problem,) = judged(checked, catalogue)
     assert (problem.code, problem.severity) == ("same-image", "error")
     assert "box_000, box_003" in problem.message
-    cases = find_dataset(checked, catalogue).cases
+    cases = find_dataset(checked.data, catalogue).cases
     one_patient = Dataset(tuple(Case(c.id, "p", c.images, c.label) for c in cases), labels=Labels.of({"box": 1}))
     assert codes(check_dataset(one_patient, catalogue).problems, "warning") == {("same-image", "box_000")}
 
@@ -202,7 +202,7 @@ def test_little_disk_and_little_memory_are_said(
 
 def test_the_workflow_names_the_labels(data_set: Path, tmp_path: Path, catalogue: Catalogue) -> None:
     checked = flow(tmp_path, data_set, catalogue, **{"modality: mr": "modality: mr\n  labels: {kidney: 1, cyst: 2}"})
-    found = find_dataset(checked, catalogue)
+    found = find_dataset(checked.data, catalogue)
     assert found.labels is not None and found.labels.names == ("kidney", "cyst")
     with pytest.raises(WorkflowError, match="one value"):
         flow(tmp_path, data_set, catalogue, **{"modality: mr": "modality: mr\n  labels: {kidney: 1, cyst: 1}"})
@@ -214,7 +214,7 @@ def test_a_missing_folder_is_told_from_where_it_was_looked_for(
     (tmp_path / "place").mkdir()
     monkeypatch.chdir(tmp_path)
     with pytest.raises(DataError, match=rf"'place/data/x'; 'place' has no 'data'.*now '{tmp_path.name}'") as raised:
-        find_dataset(flow(tmp_path, Path("place/data/x"), catalogue), catalogue)
+        find_dataset(flow(tmp_path, Path("place/data/x"), catalogue).data, catalogue)
     assert str(tmp_path) not in str(raised.value)
 
 

@@ -68,7 +68,7 @@ def flow(folder: Path, data: Path, catalogue: Catalogue, **changes: str) -> Work
 
 
 def judged(checked: Workflow, catalogue: Catalogue, **changes: Any) -> list[CaseProblem]:
-    dataset = replace(find_dataset(checked, catalogue), **changes)
+    dataset = replace(find_dataset(checked.data, catalogue), **changes)
     problems = check_dataset(dataset, catalogue, checked).problems
     return [problem for problem in problems if problem.code != "no-patients"]
 
@@ -410,7 +410,7 @@ def test_what_a_split_cannot_do_is_said(copy: Path, tmp_path: Path, catalogue: C
     assert found(judged(checked, catalogue)) == {("small-validation", "note", None)}
     checked = flow(tmp_path, copy, catalogue, **{"folds: 3": "by: dataset"})
     assert found(judged(checked, catalogue)) == {("unusable-split", "error", None)}
-    dataset = find_dataset(checked, catalogue)
+    dataset = find_dataset(checked.data, catalogue)
     twins = tuple(replace(case, patient="twin") if case.id in ("P01", "P07") else case for case in dataset.cases)
     names = [case.id for case in dataset.cases]
     split = (Split(tuple(names[:6]), tuple(names[6:])),)
@@ -514,7 +514,7 @@ def test_what_a_run_needs_is_told_in_figures(
     copy: Path, tmp_path: Path, catalogue: Catalogue, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     checked = flow(tmp_path, copy, catalogue)
-    figures = check_dataset(find_dataset(checked, catalogue), catalogue, checked).figures["room"]
+    figures = check_dataset(find_dataset(checked.data, catalogue), catalogue, checked).figures["room"]
     voxels = 12 * float(np.prod(SHAPE))
     assert figures["disk"] == voxels * 5 + room.PACKAGE and figures["disk_free"] > 0 < figures["memory_free"]
     monkeypatch.setattr(room, "free_memory", lambda: 1 << 20)

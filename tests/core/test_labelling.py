@@ -210,7 +210,7 @@ def test_a_structure_may_be_made_of_names_and_values(tmp_path, catalogue) -> Non
 def labels_from(tmp_path: Path, catalogue: Any, say: str, data: Path | None = None) -> Labels | None:
     text = {"modality: mr": f"modality: mr\n  {say}"}
     flow = read_workflow(workflow(tmp_path, data or tmp_path / "data", **text), catalogue)
-    return find_dataset(flow, catalogue).labels
+    return find_dataset(flow.data, catalogue).labels
 
 
 @pytest.mark.parametrize(
@@ -285,7 +285,7 @@ def test_unnamed_masks_may_have_regions(tmp_path, catalogue) -> None:
 
 def test_boxes_without_any_words_mean_what_they_always_meant(tmp_path, catalogue) -> None:
     flow = read_workflow(workflow(tmp_path, boxes(tmp_path / "data")), catalogue)
-    labels = find_dataset(flow, catalogue).labels
+    labels = find_dataset(flow.data, catalogue).labels
     assert labels == Labels.of({"box": 1}) and labels_of(flow.data, labels) == labels
 
 

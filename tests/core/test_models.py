@@ -142,11 +142,11 @@ def test_a_store_without_versions_is_no_registry(package: Package) -> None:
     catalogue = Catalogue()
     catalogue.origins["shelf"] = Origin("shelf", "json", "", "")
 
-    class Options(Options):
+    class ShelfOptions(Options):
         create: bool = False
 
     build = lambda options: Shelf(package.folder)  # noqa: E731
-    catalogue.add("shelf", StoreSpec(name="mlflow", summary="", options=lambda: Options, build=build))
+    catalogue.add("shelf", StoreSpec(name="mlflow", summary="", options=lambda: ShelfOptions, build=build))
     with pytest.raises(PluginError, match="keeps no versions"):
         registry(catalogue)
 

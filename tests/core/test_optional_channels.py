@@ -143,8 +143,8 @@ def test_a_batch_takes_scans_without_the_optional_channel_and_says_so(
 def test_a_case_without_a_channel_is_refused_unless_it_is_optional(tmp_path: Path, catalogue: Any) -> None:
     made(tmp_path / "data")
     with pytest.raises(DataError, match=r"2 cases lack the channel 'flair', 'c2' for one; .*flair: optional"):
-        find_dataset(flow(tmp_path, catalogue), catalogue)
-    assert find_dataset(flow(tmp_path, catalogue, more="  channels: {flair: optional}"), catalogue).optional == (
+        find_dataset(flow(tmp_path, catalogue).data, catalogue)
+    assert find_dataset(flow(tmp_path, catalogue, more="  channels: {flair: optional}").data, catalogue).optional == (
         "flair",
     )
 
@@ -164,10 +164,10 @@ def test_several_raters_must_be_chosen_by_name(tmp_path: Path, catalogue: Any) -
     made(tmp_path / "data")
     one = "'img/{case}_t1.nii'"
     with pytest.raises(DataError, match=r"several raters \(fair, good, wide\): say data\.raters"):
-        find_dataset(flow(tmp_path, catalogue, one, RATERS), catalogue)
+        find_dataset(flow(tmp_path, catalogue, one, RATERS).data, catalogue)
     with pytest.raises(DataError, match="no mask of the rater 'anna'"):
-        find_dataset(flow(tmp_path, catalogue, one, RATERS, "  raters: anna"), catalogue)
-    chosen = find_dataset(flow(tmp_path, catalogue, one, RATERS, "  raters: wide"), catalogue).cases[0].label
+        find_dataset(flow(tmp_path, catalogue, one, RATERS, "  raters: anna").data, catalogue)
+    chosen = find_dataset(flow(tmp_path, catalogue, one, RATERS, "  raters: wide").data, catalogue).cases[0].label
     assert chosen is not None and chosen.path.parent.name == "wide"
 
 
@@ -175,7 +175,7 @@ def test_several_raters_must_be_chosen_by_name(tmp_path: Path, catalogue: Any) -
 def test_raters_masks_are_brought_together_for_training(tmp_path: Path, catalogue: Any, rule: str) -> None:
     made(tmp_path / "data")
     chosen = flow(tmp_path, catalogue, "'img/{case}_t1.nii'", RATERS, f"  raters: {rule}")
-    label = find_dataset(chosen, catalogue).cases[0].label
+    label = find_dataset(chosen.data, catalogue).cases[0].label
     assert isinstance(label, MaskRef) and label.rule == rule and len(label.parts) == 3
     done = run_workflow(chosen, catalogue, tmp_path / "run", steps=["plan", "prepare"], progress=Progress(quiet=True))
     folders = json.loads((done.folder / "prepared.json").read_text())["folders"]

@@ -36,7 +36,17 @@ def workflow(tmp_path: Path, catalogue):
 def plan_for(found: dict[str, Any], options: Workflow, device: str = "cpu") -> Plan:
     ref = ImageRef(Path("x.nii.gz"))
     dataset = Dataset((Case("a", "a", (ref,), ref),), channels=("t1",))
-    return derive_plan(found, dataset, LABELS, options, options.data.modality.build(), device)
+    return derive_plan(
+        found,
+        dataset,
+        LABELS,
+        options.data,
+        options.data.modality.build(),
+        device,
+        dims=options.model.dims,
+        patch=options.training.patch,
+        batch=options.training.batch,
+    )
 
 
 def test_small_scans_are_taken_whole_in_sizes_that_every_level_divides(workflow) -> None:

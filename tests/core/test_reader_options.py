@@ -182,11 +182,11 @@ def test_a_dry_run_measures_with_the_options(flow: FlowOf, catalogue: Catalogue,
 def test_a_layout_that_looks_at_images_looks_with_the_options(
     flow: FlowOf, catalogue: Catalogue, asked: set[str]
 ) -> None:
-    assert len(find_dataset(flow(STORED), catalogue).cases) == 3 and asked == {"stored"}
+    assert len(find_dataset(flow(STORED).data, catalogue).cases) == 3 and asked == {"stored"}
     asked.clear()
     beside = flow(STORED, f"data.unlabelled={json.dumps(flow().document()['data']['layout'])}")
     assert len(
-        other_sets(beside, catalogue.with_options("reader", beside.data.reader_options))["unlabelled"].cases
+        other_sets(beside.data, catalogue.with_options("reader", beside.data.reader_options))["unlabelled"].cases
     ) == 3 and asked == {"stored"}
 
 

@@ -126,7 +126,7 @@ def test_the_region_goes_with_the_mask_onto_another_grid(tmp_path: Path, catalog
     folder = json.loads((run.folder / "prepared.json").read_text())["folders"]["c0"]
     stored = load_prepared("c0", run.folder / "cache" / folder)
     image, mask = read_case(
-        find_dataset(checked, catalogue).cases[0], catalogue, find_dataset(checked, catalogue).labels
+        find_dataset(checked.data, catalogue).cases[0], catalogue, find_dataset(checked.data, catalogue).labels
     )
     assert mask is not None and stored.label is not None
     expected = np.kron((mask.array == 255).astype(np.uint8), np.ones((2, 2), np.uint8))
@@ -148,7 +148,7 @@ def test_a_region_stored_the_other_way_round_lies_where_its_header_says(tmp_path
 
 
 def test_another_region_is_another_prepared_case(tmp_path: Path, catalogue: Catalogue) -> None:
-    dataset = find_dataset(flow(cases(tmp_path / "data"), catalogue), catalogue)
+    dataset = find_dataset(flow(cases(tmp_path / "data"), catalogue).data, catalogue)
     case, labels = dataset.cases[0], dataset.labels
     first = measure(case, catalogue, labels)
     assert first["hash"] != measure(replace(case, valid=None), catalogue, labels)["hash"]
@@ -158,7 +158,7 @@ def test_another_region_is_another_prepared_case(tmp_path: Path, catalogue: Cata
 
 
 def test_a_region_of_one_data_set_counts_beside_another_without_one(tmp_path: Path, catalogue: Catalogue) -> None:
-    bounded = find_dataset(flow(cases(tmp_path / "data"), catalogue), catalogue)
+    bounded = find_dataset(flow(cases(tmp_path / "data"), catalogue).data, catalogue)
     assert bounded.labels is not None and bounded.labels.ignored == 255
     plain = Dataset(bounded.cases, labels=replace(bounded.labels, bounded=False))
     for dataset, source in ((plain, bounded), (bounded, plain)):
@@ -170,7 +170,7 @@ def test_a_region_of_one_data_set_counts_beside_another_without_one(tmp_path: Pa
 
 def test_structures_without_a_name_cannot_be_left_out(tmp_path: Path, catalogue: Catalogue) -> None:
     with pytest.raises(DataError, match=r"data.labels: name the structures; the layout has files that say where"):
-        find_dataset(flow(cases(tmp_path / "data"), catalogue, labels="null"), catalogue)
+        find_dataset(flow(cases(tmp_path / "data"), catalogue, labels="null").data, catalogue)
 
 
 FAULTS: dict[str, tuple[Callable[[Path], None], str, str]] = {
@@ -194,7 +194,7 @@ def test_a_bad_region_is_an_error_of_its_case(name: str, tmp_path: Path, catalog
     spoil, code, words = FAULTS[name]
     data = cases(tmp_path / "data")
     checked = flow(data, catalogue, "[check]")
-    dataset = find_dataset(checked, catalogue)
+    dataset = find_dataset(checked.data, catalogue)
     spoil(data / "valid" / "c1.nii.gz")
     errors = [one for one in check_dataset(dataset, catalogue, checked).problems if one.severity == "error"]
     assert [one.case for one in errors] == ["c1"] and errors[0].mend
@@ -207,7 +207,7 @@ def test_a_bad_region_is_an_error_of_its_case(name: str, tmp_path: Path, catalog
 def test_a_doubtful_region_is_told(tmp_path: Path, catalogue: Catalogue) -> None:
     data = cases(tmp_path / "data", number=6)
     checked = flow(data, catalogue, "[check]")
-    dataset = find_dataset(checked, catalogue)
+    dataset = find_dataset(checked.data, catalogue)
 
     def told() -> set[tuple[str, str, str | None]]:
         found = check_dataset(dataset, catalogue, checked).problems
@@ -317,7 +317,8 @@ def test_the_value_of_ignored_voxels_is_not_taken_for_one(masks: Path) -> None:
 @pytest.mark.parametrize("name", ["drive_crossvalidation", "drive_deeplab"])
 def test_the_fields_of_view_of_drive_are_heeded(name: str, data: Path, catalogue: Catalogue) -> None:
     workflow = Path(__file__).parents[2] / "workflows" / f"{name}.yaml"
-    dataset = find_dataset(read(workflow, catalogue, [f"data.layout.path={(data / 'drive').as_posix()}"]), catalogue)
+    checked = read(workflow, catalogue, [f"data.layout.path={(data / 'drive').as_posix()}"])
+    dataset = find_dataset(checked.data, catalogue)
     assert len(dataset.cases) == 20 and all(case.valid for case in dataset.cases)
     counts = measure(dataset.cases[0], catalogue, dataset.labels)["labels"]
     assert counts["255"] / (565 * 584) == pytest.approx(0.31, abs=0.02)  # the camera sees a disc of 540 pixels

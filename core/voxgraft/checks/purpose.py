@@ -7,8 +7,8 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from ..datasets.cases import Dataset
-from ..datasets.dataset import channels_of
 from ..imaging.hounsfield import like_hounsfield, not_hounsfield
+from ..workflow.requirements import channels_of
 from .problem import CaseProblem, Severity, counted
 
 if TYPE_CHECKING:

@@ -73,7 +73,7 @@ def _check(target: Path, overrides: tuple[str, ...], catalogue: Catalogue, progr
     from ..datasets.dataset import find_dataset
     from ..errors import DataError, ModelError, TrackingError, TrainingError, UsageError
     from ..packages.references import Resolver
-    from ..workflow.requirements import check_start, check_transfer
+    from ..workflow.requirements import channels_of, check_start, check_transfer
     from ..workflow.workflow import read
 
     if target.is_dir() and overrides:
@@ -86,7 +86,7 @@ def _check(target: Path, overrides: tuple[str, ...], catalogue: Catalogue, progr
     workflow = read(target, catalogue, overrides)
     readers = catalogue.with_options("reader", workflow.data.reader_options)
     models = Resolver(readers, workflow.place)
-    dataset = find_dataset(workflow, readers)
+    dataset = find_dataset(workflow.data, readers, supervised=workflow.supervised, channels=channels_of(workflow))
     first: list[CaseProblem] = []
     judges = (("transfer", check_transfer), ("weights", check_start), ("transfer", partial(_check_beside, dataset)))
     for code, judge in judges:
@@ -124,14 +124,15 @@ def _check_beside(dataset: Dataset, workflow: Workflow, models: Resolver) -> Non
     from ..checks.patients import find_split
     from ..datasets.companions import deal, other_sets
     from ..runs.steps.plan import limited
+    from ..workflow.requirements import roles_of
 
     split, _ = find_split(dataset, workflow)
     if split is not None:
         labelled = [case for case in dataset.cases if case.label is not None]
         deal(
-            workflow,
+            roles_of(workflow),
             dataset,
-            other_sets(workflow, models.catalogue),
+            other_sets(workflow.data, models.catalogue),
             limited(split, labelled, workflow.data.limit, workflow.data.split.seed),
         )
 

@@ -6,21 +6,33 @@ Cases of another data set go by its name and their id, such as `source/case_01`:
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from ..components.catalogue import Catalogue
 from ..errors import DataError
 from ..imaging.structures import Labels
-from ..workflow.requirements import needs_of
-from ..workflow.workflow import Workflow
 from .cases import Case, Dataset, Split
 from .dataset import read_layout, with_rater
 from .labelling import labels_of
+from .options import Data
 
 SOURCE, UNLABELLED = "source", "unlabelled"
 
 
-def other_sets(workflow: Workflow, catalogue: Catalogue) -> dict[str, Dataset]:
+@dataclass(frozen=True, slots=True)
+class Roles:
+    """What a network learns from.
+
+    Attributes:
+        supervised: It learns from labels.
+        learners: The names of the strategies that learn from scans without labels.
+    """
+
+    supervised: bool = True
+    learners: tuple[str, ...] = ()
+
+
+def other_sets(data: Data, catalogue: Catalogue) -> dict[str, Dataset]:
     """The data sets that `data.source` and `data.unlabelled` name, by these words.
 
     Args:
@@ -29,7 +41,7 @@ def other_sets(workflow: Workflow, catalogue: Catalogue) -> dict[str, Dataset]:
     Raises:
         DataError: A folder is not there or has another layout.
     """
-    data, found = workflow.data, {}
+    found: dict[str, Dataset] = {}
     if data.source is not None:
         dataset = read_layout(data.source, catalogue)
         cases = tuple(with_rater(case, data.raters) for case in dataset.cases)
@@ -39,7 +51,7 @@ def other_sets(workflow: Workflow, catalogue: Catalogue) -> dict[str, Dataset]:
     return found
 
 
-def deal(workflow: Workflow, dataset: Dataset, others: Mapping[str, Dataset], split: Split) -> Split:
+def deal(roles: Roles, dataset: Dataset, others: Mapping[str, Dataset], split: Split) -> Split:
     """The split with the roles of all scans: what is learnt from with labels, what without, what is held out.
 
     With a source its cases are those with labels, and the layout's training cases count as unlabelled. Unlabelled are
@@ -50,7 +62,7 @@ def deal(workflow: Workflow, dataset: Dataset, others: Mapping[str, Dataset], sp
     """
     for name, other in others.items():
         _complain_of_difference(name, other, dataset)
-    if not needs_of(workflow) & {"unlabelled"} and SOURCE not in others and workflow.supervised:
+    if not roles.learners and SOURCE not in others and roles.supervised:
         return Split(split.train, split.validation, split.unlabelled)
     held_out = {case.patient for case in dataset.cases if case.id in set(split.validation)}
     train = split.train
@@ -66,15 +78,15 @@ def deal(workflow: Workflow, dataset: Dataset, others: Mapping[str, Dataset], sp
             raise DataError("data.source: there is no labelled case of a patient who is not held out")
     more = others[UNLABELLED].cases if UNLABELLED in others else ()
     left += [f"{UNLABELLED}/{case.id}" for case in more if case.patient not in held_out]
-    if not workflow.supervised:
+    if not roles.supervised:
         return Split((), split.validation, (*train, *left))
-    if "unlabelled" in needs_of(workflow) and not left:
-        names = ", ".join(repr(one.name) for one in workflow.transfer if "unlabelled" in needs_of(workflow, one))
+    if roles.learners and not left:
+        names = ", ".join(map(repr, roles.learners))
         raise DataError(
             f"transfer: {names} learns from unlabelled scans, and there are none: name some with data.unlabelled, keep "
             "cases without a label in the layout, or learn from fewer labels with data.split.labelled"
         )
-    return Split(train, split.validation, tuple(left) if needs_of(workflow) & {"unlabelled"} else ())
+    return Split(train, split.validation, tuple(left) if roles.learners else ())
 
 
 def cases_by_key(dataset: Dataset, others: Mapping[str, Dataset], split: Split) -> dict[str, Case]:

@@ -15,9 +15,7 @@ from ..errors import BrokenPlugin, DataError, VoxGraftError
 from ..imaging.formats import ReadsImages
 from ..imaging.read import find
 from ..imaging.reference import MaskRef
-from ..preprocessing.modality import ModalitySpec
 from ..support.spelling import composed
-from ..workflow.workflow import Workflow
 from .cases import Case, Dataset, Split
 from .labelling import labels_of
 from .layout import Layout
@@ -26,29 +24,29 @@ from .options import Split as SplitOptions
 from .split import drawn, split_by_patient
 
 
-def find_dataset(workflow: Workflow, catalogue: Catalogue) -> Dataset:
-    """The cases that a workflow names, with what it says of labels, raters and channels.
+def find_dataset(data: Data, catalogue: Catalogue, *, supervised: bool = True, channels: Sequence[str] = ()) -> Dataset:
+    """The cases that the section `data` of a workflow names, with what it says of labels, raters and channels.
 
     Args:
+        supervised: The network learns from labels.
+        channels: Those that one file of the modality may hold; empty where it says none.
         catalogue: For layouts that read images; the workflow's options of readers are put into it.
 
     Raises:
         DataError: The folder is not there or has another layout, holds no case, or its cases do not fit together.
     """
-    data = workflow.data
     readers = catalogue.with_options("reader", data.reader_options)
     dataset = without(read_layout(data.layout, readers), data.leave_out)
-    dataset = replace(dataset, channels=_channels_of(dataset, workflow, readers))
+    dataset = replace(dataset, channels=_channels_of(dataset, channels, readers))
     labels = labels_of(data, dataset.labels, dataset.bounded)
-    if labels is None and dataset.bounded and workflow.supervised:
+    if labels is None and dataset.bounded and supervised:
         raise DataError("data.labels: name the structures; the layout has files that say where cases count")
     dataset = replace(dataset, labels=labels, optional=_optional_of(data, dataset))
     return replace(dataset, cases=tuple(with_rater(case, data.raters) for case in dataset.cases))
 
 
-def _channels_of(dataset: Dataset, workflow: Workflow, readers: Catalogue) -> tuple[str, ...]:
+def _channels_of(dataset: Dataset, usual: Sequence[str], readers: Catalogue) -> tuple[str, ...]:
     """The names of channels: the layout's, or those of the modality where the first image that can be read has them."""
-    usual = channels_of(workflow)
     if dataset.channels != Dataset(()).channels or not usual:
         return dataset.channels
     for case in dataset.cases:
@@ -57,14 +55,8 @@ def _channels_of(dataset: Dataset, workflow: Workflow, readers: Catalogue) -> tu
         except VoxGraftError:  # it is named when it is read
             continue
         if items:
-            return usual if items[0].channels == len(usual) else dataset.channels
+            return tuple(usual) if items[0].channels == len(usual) else dataset.channels
     return dataset.channels
-
-
-def channels_of(workflow: Workflow) -> tuple[str, ...]:
-    """The channels that one file of the workflow's modality may hold; empty where it says none."""
-    spec = workflow.data.modality.component
-    return spec.channels if isinstance(spec, ModalitySpec) else ()
 
 
 def without(dataset: Dataset, names: Sequence[str]) -> Dataset:

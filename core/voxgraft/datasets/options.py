@@ -12,7 +12,6 @@ from ..components.choice import ByName, ComponentField, Selected
 from ..components.options import Options
 from ..imaging.formats import Reader
 from ..imaging.structures import MOST_REGIONS, Source
-from ..preprocessing.modality import Modality
 from .layout import Layout
 
 Name = Annotated[str, StringConstraints(min_length=1)]
@@ -95,7 +94,7 @@ class Data(Options):
     layout: Annotated[Selected[Layout], ComponentField("layout")]
     """How the folder on disk becomes cases."""
 
-    modality: Annotated[Selected[Modality], ComponentField("modality")]
+    modality: Annotated[Selected[Any], ComponentField("modality")]
     """How the images are normalised, augmented and shown."""
 
     source: Annotated[Selected[Layout] | None, ComponentField("layout", optional=True)] = None

@@ -11,7 +11,7 @@ from ..components.component import C, Component
 if TYPE_CHECKING:
     from torch import nn
 
-    from ..packages.references import Resolver
+    from .sources import Models
     from .weights import Weights
 
 
@@ -31,7 +31,7 @@ class Encoder(Protocol):
         """
         ...
 
-    def weights(self, models: Resolver | None = None) -> Weights | None:
+    def weights(self, models: Models | None = None) -> Weights | None:
         """The pretrained tensors under the names of `make`'s module; None to train from scratch.
 
         It is asked only where the encoder's options have a `weights` and a workflow sets it to another word than

@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Protocol
 
 from ..errors import ModelError
 from ..support.files import sha256
@@ -20,8 +20,36 @@ from .weights import ENCODER
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from ..packages.references import Resolver
     from .weights import Weights
+
+
+class RegisteredModel(Protocol):
+    """What is asked of a model that a reference names; see `voxgraft.packages.package.Package`."""
+
+    @property
+    def weights(self) -> Path: ...
+
+    @property
+    def hash(self) -> str: ...
+
+    @property
+    def plan(self) -> Any: ...
+
+    @property
+    def facts(self) -> Mapping[str, Any]: ...
+
+
+class Models(Protocol):
+    """Finds registered models; see `voxgraft.packages.references.Resolver`."""
+
+    def resolve(self, reference: str | Path) -> RegisteredModel:
+        """The model that a reference names.
+
+        Raises:
+            ModelError: There is no such model, or its package is damaged.
+        """
+        ...
+
 
 HUB_FILES = ("model.safetensors", "pytorch_model.bin")
 """What a repository's weights are called, where no file is named."""
@@ -38,7 +66,7 @@ REASONS = {
 general."""
 
 
-def named_weights(reference: str, models: Resolver | None = None) -> Weights | None:
+def named_weights(reference: str, models: Models | None = None) -> Weights | None:
     """The encoder's tensors of `file:PATH`, of a registered model or of a repository; None for `none`.
 
     A file of a whole network is fine: then the tensors under `encoder.` are taken. `hf:` names what is to be fetched,
@@ -180,7 +208,7 @@ def _first_of(repository: str, files: Sequence[str]) -> Path:
     return hub_file(repository, files[-1], download=True)
 
 
-def whole_weights(reference: str, models: Resolver | None) -> Weights:
+def whole_weights(reference: str, models: Models | None) -> Weights:
     """All tensors of a registered model, under the names of its network.
 
     Raises:
@@ -202,7 +230,7 @@ def whole_weights(reference: str, models: Resolver | None) -> Weights:
     )
 
 
-def _model_weights(reference: str, models: Resolver | None) -> Weights:
+def _model_weights(reference: str, models: Models | None) -> Weights:
     found = whole_weights(reference, models)
     tensors = _encoder_part(found.tensors)
     if not tensors:

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..preprocessing.plan import Plan
-from ..scoring.transfer_verdict import said
 
 
 def model_card(facts: Mapping[str, Any], plan: Plan) -> str:
@@ -75,7 +74,7 @@ def _ensemble(facts: Mapping[str, Any]) -> list[str]:
 
 def _guard(facts: Mapping[str, Any]) -> list[str]:
     verdict: Mapping[str, Any] = facts.get("guard", {})
-    return ["## Does transfer help?", "", f"{said(verdict)}.", ""] if verdict else []
+    return ["## Does transfer help?", "", f"{verdict['said']}.", ""] if verdict else []
 
 
 def _scores(facts: Mapping[str, Any]) -> list[str]:

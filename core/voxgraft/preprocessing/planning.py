@@ -8,15 +8,15 @@ halve an axis only once its voxels are no longer much thicker than the others.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
 from ..datasets.cases import Dataset
+from ..datasets.options import Data
 from ..errors import DataError, TrainingError
 from ..imaging.orientation import shape_at
 from ..imaging.structures import Labels
-from ..workflow.workflow import Workflow
 from .modality import Modality
 from .plan import Plan
 
@@ -35,9 +35,13 @@ def derive_plan(
     fingerprint: Mapping[str, Any],
     dataset: Dataset,
     labels: Labels,
-    workflow: Workflow,
+    data: Data,
     modality: Modality,
     device: str,
+    *,
+    dims: Literal[2, 3],
+    patch: Sequence[int] | Literal["auto"] = "auto",
+    batch: int | Literal["auto"] = "auto",
 ) -> Plan:
     """Every number that training and prediction need.
 
@@ -49,23 +53,21 @@ def derive_plan(
     image_dims = len(cases[0]["shape"])
     if any(len(case["shape"]) != image_dims for case in cases):
         raise DataError("some images have two axes and some three; train on one kind at a time")
-    dims = workflow.model.dims
     if dims > image_dims:
         raise DataError("the images have two axes: set model.dims to 2")
-    spacing = _target_spacing(cases, workflow, image_dims)
+    spacing = _target_spacing(cases, data.spacing, image_dims)
     slice_axis = _slice_axis(spacing)
     seen = [axis for axis in range(image_dims) if image_dims == dims or axis != slice_axis]
     shapes = np.array([shape_at(case["shape"], case["spacing"], spacing) for case in cases])
     median = [int(v) for v in np.median(shapes[:, seen], axis=0).round()]
     steps = [spacing[axis] for axis in seen]
     kind = "cuda" if device.startswith("cuda") else "cpu"
-    patch = _patch(median, steps, VOXELS[kind, dims], workflow)
-    strides = network_strides(patch, steps, LEVELS[dims])
-    patch = _fit(patch, strides[-1])
-    voxels = float(np.prod(patch))
-    wanted = workflow.training.batch
+    shape = tuple(patch) if patch != "auto" else _patch(median, steps, VOXELS[kind, dims])
+    strides = network_strides(shape, steps, LEVELS[dims])
+    shape = _fit(shape, strides[-1])
+    voxels = float(np.prod(shape))
     usual = BATCH[kind, dims]
-    batch = wanted if wanted != "auto" else max(2, min(4 * usual, int(usual * VOXELS[kind, dims] / voxels)))
+    size = batch if batch != "auto" else max(2, min(4 * usual, int(usual * VOXELS[kind, dims] / voxels)))
     return Plan(
         dims=dims,
         image_dims=image_dims,  # type: ignore[arg-type]  # 2 or 3: checked above
@@ -76,16 +78,16 @@ def derive_plan(
         paint=labels.paint,
         ignored=labels.ignored,
         optional=dataset.optional,
-        readers=workflow.data.reader_options,
-        modality=workflow.data.modality.name,
+        readers=data.reader_options,
+        modality=data.modality.name,
         normalisation=tuple(modality.plan(fingerprint["intensities"])),
         spacing=tuple(spacing),
         slice_axis=slice_axis,
-        patch=patch,
-        batch=batch,
+        patch=shape,
+        batch=size,
         strides=strides,
         align=dataset.align,
-        contract=_contract(cases, dataset, workflow, fingerprint["intensities"]),
+        contract=_contract(cases, dataset, data, fingerprint["intensities"]),
     )
 
 
@@ -117,8 +119,7 @@ def _slice_axis(spacing: Sequence[float]) -> int:
     return coarsest if spacing[coarsest] > 1.2 * spacing[-1] else 2
 
 
-def _target_spacing(cases: Sequence[Mapping[str, Any]], workflow: Workflow, image_dims: int) -> list[float]:
-    wanted = workflow.data.spacing
+def _target_spacing(cases: Sequence[Mapping[str, Any]], wanted: Sequence[float] | None, image_dims: int) -> list[float]:
     if wanted is not None:
         if len(wanted) != image_dims:
             raise TrainingError(f"data.spacing has {len(wanted)} numbers, the images have {image_dims} axes")
@@ -133,10 +134,7 @@ def _target_spacing(cases: Sequence[Mapping[str, Any]], workflow: Workflow, imag
     return [round(float(step), 6) for step in target]
 
 
-def _patch(median: Sequence[int], spacing: Sequence[float], most: int, workflow: Workflow) -> tuple[int, ...]:
-    wanted = workflow.training.patch
-    if wanted != "auto":
-        return tuple(wanted)
+def _patch(median: Sequence[int], spacing: Sequence[float], most: int) -> tuple[int, ...]:
     patch = np.array(median, dtype=float)
     while patch.prod() > most:
         longest = int(np.argmax(patch * np.array(spacing)))
@@ -152,14 +150,14 @@ def _fit(patch: Sequence[int], coarsest: Sequence[int]) -> tuple[int, ...]:
 def _contract(
     cases: Sequence[Mapping[str, Any]],
     dataset: Dataset,
-    workflow: Workflow,
+    data: Data,
     intensities: Sequence[Mapping[str, float]],
 ) -> dict[str, Any]:
     """What incoming scans are compared with: the ranges seen in training, and the rules by which series were chosen."""
     spacing = np.array([case["spacing"] for case in cases], dtype=float)
     size = spacing * np.array([case["shape"] for case in cases], dtype=float)
     codes = {case["modality"] for case in cases if case.get("modality")}
-    codes |= set(getattr(workflow.data.modality.component, "dicom", ()))
+    codes |= set(getattr(data.modality.component, "dicom", ()))
     described = [one.document() for one in dataset.described]
     values = [[round(float(channel[name]), 3) for name in ("p00_5", "p99_5")] for channel in intensities]
     return {

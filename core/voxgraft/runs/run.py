@@ -95,8 +95,14 @@ class Run:
         """The cases of the workflow's layout, found once."""
         if self._dataset is None:
             from ..datasets.dataset import find_dataset
+            from ..workflow.requirements import channels_of
 
-            self._dataset = find_dataset(self.workflow, self.catalogue)
+            self._dataset = find_dataset(
+                self.workflow.data,
+                self.catalogue,
+                supervised=self.workflow.supervised,
+                channels=channels_of(self.workflow),
+            )
         return self._dataset
 
     @property
@@ -105,7 +111,7 @@ class Run:
         if self._others is None:
             from ..datasets.companions import other_sets
 
-            self._others = other_sets(self.workflow, self.catalogue)
+            self._others = other_sets(self.workflow.data, self.catalogue)
         return self._others
 
     @property

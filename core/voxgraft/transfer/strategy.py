@@ -16,7 +16,7 @@ from ..networks.network import Output, SegmentationNetwork
 from .parameters import Row
 
 if TYPE_CHECKING:
-    from ..packages.references import Resolver
+    from ..networks.sources import Models
     from ..preprocessing.plan import Plan
 
 
@@ -47,7 +47,7 @@ class Context:
     rows: tuple[Row, ...] = ()
     another: Callable[[int], SegmentationNetwork] | None = None
     criterion: Callable[[Output, Tensor], Tensor] | None = None
-    models: Resolver | None = None
+    models: Models | None = None
 
 
 Crop = tuple[int, int]

@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from ..components.choice import Selected
+from ..datasets.companions import Roles
 from ..errors import TrainingError
-from ..packages.references import Resolver
+from ..networks.sources import Models
+from ..preprocessing.modality import ModalitySpec
 from .workflow import Workflow
 
 
@@ -18,12 +20,24 @@ def needs_of(workflow: Workflow, only: Selected[Any] | None = None) -> frozenset
     return frozenset(found)
 
 
+def channels_of(workflow: Workflow) -> tuple[str, ...]:
+    """The channels that one file of the workflow's modality may hold; empty where it says none."""
+    spec = workflow.data.modality.component
+    return spec.channels if isinstance(spec, ModalitySpec) else ()
+
+
+def roles_of(workflow: Workflow) -> Roles:
+    """What a workflow's network learns from: labels or none, and which of its strategies take unlabelled scans."""
+    learners = [chosen.name for chosen in workflow.transfer if "unlabelled" in needs_of(workflow, chosen)]
+    return Roles(workflow.supervised, tuple(learners))
+
+
 def _asked(owner: Any) -> frozenset[str]:
     needs = getattr(owner, "needs", None)
     return needs if isinstance(needs, frozenset) else frozenset()
 
 
-def check_transfer(workflow: Workflow, models: Resolver) -> None:
+def check_transfer(workflow: Workflow, models: Models) -> None:
     """Refuse a stack of strategies that cannot work with this workflow.
 
     Raises:
@@ -51,7 +65,7 @@ def check_transfer(workflow: Workflow, models: Resolver) -> None:
         Stack([strategy.build() for strategy in workflow.transfer])
 
 
-def check_start(workflow: Workflow, models: Resolver) -> None:
+def check_start(workflow: Workflow, models: Models) -> None:
     """Refuse start values that cannot be had. Whether they fit the network is seen once there is a plan.
 
     Raises:

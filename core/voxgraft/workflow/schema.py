@@ -6,7 +6,6 @@ from typing import Any
 
 from ..components.catalogue import Catalogue
 from ..components.component import AnySpec
-from ..hookspecs import KINDS
 from .workflow import Workflow
 
 
@@ -14,7 +13,7 @@ def workflow_schema(catalogue: Catalogue) -> dict[str, Any]:
     """The schema for editors; a plugin whose options cannot be described is left out of it."""
     result: dict[str, Any] = Workflow.model_json_schema()
     result["$schema"] = "https://json-schema.org/draft/2020-12/schema"
-    for kind in KINDS:
+    for kind in _kinds(result):
         offers = []
         for _, component in catalogue.of(kind):
             try:
@@ -25,6 +24,13 @@ def workflow_schema(catalogue: Catalogue) -> dict[str, Any]:
         result["$defs"][kind] = {"anyOf": [*offers, names]} if offers else {}
     _fill(result, result["$defs"])
     return result
+
+
+def _kinds(node: Any) -> set[str]:
+    """The kinds of component that a schema names."""
+    children = node.values() if isinstance(node, dict) else node if isinstance(node, list) else ()
+    named = {node[key] for key in ("x-component", "x-by-name") if key in node} if isinstance(node, dict) else set()
+    return named.union(*(_kinds(child) for child in children))
 
 
 def _use(component: AnySpec, defs: dict[str, Any]) -> dict[str, Any]:

@@ -21,8 +21,6 @@ from ..components.choice import ComponentField, Selected
 from ..components.options import Options
 from ..networks.encoder_decoder import Decoder, Encoder
 from ..networks.options import whole_option
-from ..scoring.metric import Metric
-from ..training.loss import Loss
 
 LONGEST = 1e9
 """Steps, epochs or minutes beyond which a budget is a slip of the pen."""
@@ -171,7 +169,7 @@ class Training(Options):
     device: Device = "auto"
     """`auto`, `cpu`, `cuda`, `cuda:1`, or a number of devices such as `cuda*2`."""
 
-    loss: Annotated[Selected[Loss], ComponentField("loss", default="dice-ce")] = Field(
+    loss: Annotated[Selected[Any], ComponentField("loss", default="dice-ce")] = Field(
         default="dice-ce", validate_default=True
     )
     """What is made small."""
@@ -229,7 +227,7 @@ class Inference(Options):
 class Evaluation(Options):
     """How masks are compared with references."""
 
-    metrics: Annotated[list[Annotated[Selected[Metric], ComponentField("metric")]], MinLen(1)] = Field(
+    metrics: Annotated[list[Annotated[Selected[Any], ComponentField("metric")]], MinLen(1)] = Field(
         default=["dice", "iou", "accuracy", "precision", "recall"],
         validate_default=True,
     )

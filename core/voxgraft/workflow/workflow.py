@@ -14,7 +14,6 @@ from ..components.choice import ComponentField, Selected
 from ..components.options import Options
 from ..datasets.options import Data
 from ..errors import UsageError, WorkflowError
-from ..runs.step import Step, Tracker
 from .choices import one_for_each_value
 from .sections import Budget, Evaluation, Guard, Inference, Model, Registry, Training
 from .yaml import Lines, Loc, load, parse
@@ -48,14 +47,14 @@ class Workflow(Options):
     training: Training = Training.model_construct()
     inference: Inference = Inference()
     evaluation: Evaluation = Evaluation.model_construct()
-    tracking: Annotated[Selected[Tracker] | None, ComponentField("tracker", default="mlflow", optional=True)] = Field(
+    tracking: Annotated[Selected[Any] | None, ComponentField("tracker", default="mlflow", optional=True)] = Field(
         default="mlflow", validate_default=True
     )
     registry: Registry | None = None
     guard: Guard | None = None
     """Whether transfer helps is found out as well, after `evaluate`; `guard: twin` is enough."""
 
-    steps: Annotated[list[Annotated[Selected[Step], ComponentField("step")]], MinLen(1)] = Field(
+    steps: Annotated[list[Annotated[Selected[Any], ComponentField("step")]], MinLen(1)] = Field(
         default=list(STEPS[:-1]),
         validate_default=True,
     )

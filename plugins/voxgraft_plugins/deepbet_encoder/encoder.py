@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from voxgraft.plugin import InputContract, Resolver, Weights, named_weights
+from voxgraft.plugin import InputContract, Models, Weights, named_weights
 
 from .bundled import bundled_weights
 from .options import DeepbetOptions
@@ -37,7 +37,7 @@ class DeepbetEncoder:
         """
         return LinkNetMaps(channels, self._options.levels, full_resolution=self._options.full_resolution)
 
-    def weights(self, models: Resolver | None = None) -> Weights | None:
+    def weights(self, models: Models | None = None) -> Weights | None:
         if self._options.weights == "bundled":
             return self._options.finish(bundled_weights())
         return self._options.finish(named_weights(self._options.weights, models))

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from voxgraft.plugin import InputContract, ModelError, Resolver, Weights, match_names, named_weights, stages_of
+from voxgraft.plugin import InputContract, ModelError, Models, Weights, match_names, named_weights, stages_of
 
 from .options import (
     DenseNet3dOptions,
@@ -39,7 +39,7 @@ class MonaiEncoder:
         """
         return MonaiMaps(walk_of(self._options, channels), channels, full_resolution=self._options.full_resolution)
 
-    def weights(self, models: Resolver | None = None) -> Weights | None:
+    def weights(self, models: Models | None = None) -> Weights | None:
         """The tensors under the names of `MonaiMaps`; files may use the names of MONAI and of MedicalNet."""
         found = named_weights(self._options.weights, models)
         if found is None:

@@ -11,8 +11,8 @@ from voxgraft.plugin import (
     SLOPE,
     InputContract,
     ModelError,
+    Models,
     Norm,
-    Resolver,
     Weights,
     conv_norm_act,
     convolution,
@@ -45,7 +45,7 @@ class ResidualEncoder:
         blocks = [each[min(level, len(each) - 1)] for level in range(len(strides))]
         return ResidualLevels(dims, channels, widths, strides, blocks=blocks, norm=self._options.norm)
 
-    def weights(self, models: Resolver | None = None) -> Weights | None:
+    def weights(self, models: Models | None = None) -> Weights | None:
         found = named_weights(self._options.weights, models)
         return self._options.finish(None if found is None else found.but(tensors=own_names(found.tensors)))
 

@@ -16,7 +16,7 @@ from .own import Teaching, has_regions, levels_of, map_at
 from .soft import divergence
 
 if TYPE_CHECKING:
-    from voxgraft.plugin import Plan, Resolver
+    from voxgraft.plugin import Models, Plan
 
 ADAPTER = "distil_adapter"
 SCALES = frozenset({"low", "high", "mean", "std", "white"})
@@ -78,15 +78,15 @@ class Distil(Teaching):
         return terms
 
 
-def trained(reference: str, models: Resolver | None) -> tuple[SegmentationNetwork, Plan]:
+def trained(reference: str, models: Models | None) -> tuple[SegmentationNetwork, Plan]:
     """The network of a package, and the plan it was trained by.
 
     Raises:
         ModelError: There is no such model, or it cannot be used here.
     """
-    from voxgraft.plugin import Predictor
+    from voxgraft.plugin import Predictor, Resolver
 
-    if models is None:
+    if not isinstance(models, Resolver):
         raise TrainingError(f"transfer: the teacher {reference} can be looked up within a training only")
     package = models.resolve(reference)
     return Predictor(package, models.catalogue, device="cpu").network, package.plan

@@ -15,7 +15,7 @@ from voxgraft.plugin import (
     Inflation,
     InputContract,
     ModelError,
-    Resolver,
+    Models,
     Weights,
     hub_file,
     inflate,
@@ -82,7 +82,7 @@ class TimmEncoder:
             net.inflate(options.inflate, f"timm: {options.backbone}")
         return net
 
-    def weights(self, models: Resolver | None = None) -> Weights | None:
+    def weights(self, models: Models | None = None) -> Weights | None:
         """The tensors under the names of `TimmMaps`, as the 2D network has them; files may use timm's own names."""
         found = (
             self._imagenet() if self._options.weights == "imagenet" else named_weights(self._options.weights, models)

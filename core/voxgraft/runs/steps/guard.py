@@ -73,7 +73,7 @@ def keep_verdict(run: Run, verdict: Mapping[str, Any]) -> None:
     """Write the verdict into the run, its package and card, and its tags."""
     run.write("guard.json", verdict)
     package = read_package(run.package)
-    facts = {**package.facts, "guard": dict(verdict)}
+    facts = {**package.facts, "guard": {**verdict, "said": said(verdict)}}
     amend_package(run.package, card=model_card(facts, package.plan), facts={"guard": facts["guard"]})
     run.tag({f"voxgraft.scoring.transfer_verdict{key}": value for key, value in _tags(verdict).items()})
     if verdict["difference"] is not None:

@@ -21,6 +21,7 @@ from ...preprocessing.fingerprint import measure, summarise
 from ...preprocessing.plan import Plan
 from ...preprocessing.planning import derive_plan
 from ...support.threads import in_threads
+from ...workflow.requirements import roles_of
 from ..run import Run
 
 
@@ -33,7 +34,7 @@ class PlanStep:
     def do(self, run: Run) -> None:
         dataset, options = run.dataset, run.workflow.data
         others = run.others
-        split = deal(run.workflow, dataset, others, self._split(run))
+        split = deal(roles_of(run.workflow), dataset, others, self._split(run))
         cases = cases_by_key(dataset, others, split)
         labels = labels_together(dataset, others)
         measured = dict(
@@ -54,7 +55,17 @@ class PlanStep:
         fingerprint = summarise(seen, learnt)
         device = _device_kind(run.workflow.training.device)
         modality = options.modality.build()
-        plan = derive_plan(fingerprint, dataset, labels, run.workflow, modality, device)
+        plan = derive_plan(
+            fingerprint,
+            dataset,
+            labels,
+            options,
+            modality,
+            device,
+            dims=run.workflow.model.dims,
+            patch=run.workflow.training.patch,
+            batch=run.workflow.training.batch,
+        )
         told = any(step.name == "check" for step in run.workflow.steps)
         for problem in doubts_of(fingerprint, plan, split, labels):
             if not told or problem.code == "lost-structure":  # `check` knows the spacing only roughly
