@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from .imaging.reference import ImageRef, MaskRef
     from .imaging.regrid import resample_onto
     from .imaging.structures import Label, Labels, Region
+    from .imaging.traces import Trace, signs
     from .imaging.volume import (
         Array,
         Colour,
@@ -129,6 +130,8 @@ _HOME = {
     "millimetres_apart": "imaging.volume",
     "spacing_of": "imaging.volume",
     "spans_space": "imaging.volume",
+    "Trace": "imaging.traces",
+    "signs": "imaging.traces",
     # Data sets
     "Case": "datasets.cases",
     "Dataset": "datasets.cases",
@@ -291,6 +294,7 @@ __all__ = [
     "StrategySpec",
     "StructureReader",
     "SurfaceDistances",
+    "Trace",
     "Tracker",
     "TrackerSpec",
     "TrainingError",
@@ -335,6 +339,7 @@ __all__ = [
     "resample_onto",
     "scan_files",
     "sha256",
+    "signs",
     "slice_axis",
     "source_hash",
     "spacing_of",

@@ -19,7 +19,6 @@ from dicom_series import make_series
 from voxgraft.checks import resources as room
 from voxgraft.checks.dataset import check_dataset, check_path
 from voxgraft.checks.guess import guess_dataset
-from voxgraft.checks.identity import signs
 from voxgraft.checks.masks import measure_mask
 from voxgraft.checks.problem import CaseProblem
 from voxgraft.checks.sides import pairs
@@ -28,6 +27,7 @@ from voxgraft.datasets.cases import Case, Dataset, Split
 from voxgraft.datasets.dataset import find_dataset
 from voxgraft.imaging.reference import ImageRef
 from voxgraft.imaging.structures import Labels, Region
+from voxgraft.imaging.traces import signs
 from voxgraft.workflow.workflow import Workflow, read
 
 CASE = "P03"

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-
-from voxgraft_dicom.objects.identity import long_string
+from numpy.typing import NDArray
 
 from ..errors import BadImage, DataError
 from ..imaging.read import read_item, scan
@@ -79,9 +78,20 @@ def _structures(item: Item, mask: Volume, labels: Labels, catalogue: Catalogue) 
     back = read_structures(item, mask, catalogue)
     found: dict[str, Structure] = {}
     for label in labels.items:
-        where = back.get(label.name, back.get(long_string(label.name)))
+        where = back.get(label.name, _shortened(label.name, back))
         if where is None:
             raise DataError(f"{item.path.name}: {label.name} is missing in what was written")
         one = Labels((Label(1, label.name),))
         found |= measure(Volume(where.view(np.uint8), mask.affine, dims=mask.dims), one)
     return found
+
+
+def _shortened(name: str, back: Mapping[str, NDArray[Any]]) -> NDArray[Any] | None:
+    """The structure whose name a format has shortened or freed of characters that it does not allow."""
+    letters = _letters(name) or "unnamed"
+    names = [other for other in back if _letters(other) and letters.startswith(_letters(other))]
+    return back[max(names, key=len)] if names else None
+
+
+def _letters(name: str) -> str:
+    return "".join(letter for letter in name if letter.isprintable() and letter not in " \\")

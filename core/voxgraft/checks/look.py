@@ -78,7 +78,7 @@ def _volume(look: Look, ref: ImageRef, what: str, catalogue: Catalogue) -> Volum
     try:
         items = find(ref, catalogue)
         items = [item for item in items if item.kind == "image"] or items
-        _heard(look, items, called)
+        _heard(look, items, called, catalogue)
         if len(items) > 1:
             look.add(f"several-{what}s", "error", f"{called}: {len(items)} images lie there, and one is needed")
         if len(items) > 1 or items[0].errors:
@@ -91,11 +91,11 @@ def _volume(look: Look, ref: ImageRef, what: str, catalogue: Catalogue) -> Volum
     return None
 
 
-def _heard(look: Look, items: list[Item], called: str) -> None:
+def _heard(look: Look, items: list[Item], called: str, catalogue: Catalogue) -> None:
     """Note what headers tell; what was said of the image is not said again of its mask."""
     said = {(one.code, one.severity) for one in look.problems if one.severity != "error"}
     for item in items:
-        look.traces |= traces(item)
+        look.traces |= traces(item, catalogue)
         for problem in item.problems:
             if (problem.code, problem.severity) in said:
                 continue
@@ -160,9 +160,9 @@ def _mask(
     if plain and volume is None:
         return
     if volume is not None and volume.channels == 1:
-        _label_map(look, ref, volume, image, labels, valid)
+        _label_map(look, ref, volume, image, labels, valid, catalogue)
         return
-    _heard(look, items if not plain else [], _called(ref, "label"))
+    _heard(look, items if not plain else [], _called(ref, "label"), catalogue)
     if image is None:
         return
     try:
@@ -170,7 +170,7 @@ def _mask(
     except VoxGraftError as error:
         look.add("unusable-label", "error", f"{_called(ref, 'label')}: {_reason(error)}")
         return
-    _heard(look, [mask.item] if mask.item is not None and not plain else [], _called(ref, "label"))
+    _heard(look, [mask.item] if mask.item is not None and not plain else [], _called(ref, "label"), catalogue)
     turned = _within(look, reoriented(image)[1].apply(mask.array), labels, valid)
     look.mask = measure_mask(turned, mask.dims, labels)
     _judge_emptiness(look)
@@ -183,6 +183,7 @@ def _label_map(
     image: Volume | None,
     labels: Labels | None,
     valid: NDArray[np.bool_] | None,
+    catalogue: Catalogue,
 ) -> None:
     """A mask of one value a voxel."""
     if image is not None:
@@ -194,7 +195,7 @@ def _label_map(
     except BadImage as error:
         look.add("label-not-whole", "error", f"{error.reason}{why_not_whole(label.array)}")
         return
-    _heard(look, [whole.item] if whole.item is not None else [], _called(ref, "label"))
+    _heard(look, [whole.item] if whole.item is not None else [], _called(ref, "label"), catalogue)
     array, named = whole.array, None
     try:
         named = by_names(whole, labels, ref) if labels is not None else None

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..datasets.cases import Case
+from ..imaging.traces import Trace
 from ..imaging.volume import Colour
 from .problem import CaseProblem, Severity
 from .voxels import Channel
@@ -45,20 +45,6 @@ class Look:
 
     def add(self, code: str, severity: Severity, message: str) -> None:
         self.problems.append(CaseProblem(code, severity, self.case.id, message))
-
-
-class Trace(NamedTuple):
-    """A place where a file may tell who the patient is.
-
-    Attributes:
-        code: The code of the problem.
-        place: The name of the header's field, or the kind of file name.
-        kind: What its text looks like; empty where that goes without saying.
-    """
-
-    code: str
-    place: str
-    kind: str = ""
 
 
 @dataclass(slots=True)

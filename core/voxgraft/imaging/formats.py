@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from ..components.catalogue import Catalogue
     from .structures import Labels
+    from .traces import Trace
     from .volume import Item, Problem, Volume
 
 
@@ -106,6 +107,7 @@ class ReaderSpec(Component[C, Reader]):
         structures: It builds a `StructureReader`; a reader of the kind `series` may hand its items to it by name.
         illustrates: Its files (photographs, icons) also lie beside scans as illustrations: in a folder they count only
             where no other image lies in it.
+        traces: Where the header of one of its files may tell who the patient is; it may raise on damaged files.
     """
 
     kind = "reader"
@@ -116,6 +118,7 @@ class ReaderSpec(Component[C, Reader]):
     series: bool = False
     structures: bool = False
     illustrates: bool = False
+    traces: Callable[[Path], Iterable[Trace]] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,6 +7,11 @@ from typing import TYPE_CHECKING
 from voxgraft.plugin import ReaderSpec, hookimpl
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from voxgraft.plugin import Trace
+
     from .options import DicomOptions
     from .reader import DicomReader
 
@@ -21,6 +26,7 @@ def voxgraft_readers() -> list[ReaderSpec[DicomOptions]]:
             magic=((128, b"DICM"),),
             by_content=True,
             series=True,
+            traces=_traces,
             options=_options,
             build=_build,
         )
@@ -37,3 +43,9 @@ def _build(options: DicomOptions) -> DicomReader:
     from .reader import DicomReader
 
     return DicomReader(options)
+
+
+def _traces(file: Path) -> Iterator[Trace]:
+    from .traces import traces
+
+    return traces(file)

@@ -7,6 +7,11 @@ from typing import TYPE_CHECKING
 from voxgraft.plugin import ReaderSpec, WriterSpec, hookimpl
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from voxgraft.plugin import Trace
+
     from .options import RtstructOptions, RtstructReaderOptions
     from .reader import RtstructReader
     from .writer import RtstructWriter
@@ -37,6 +42,7 @@ def voxgraft_readers() -> list[ReaderSpec[RtstructReaderOptions]]:
             summary="RTSTRUCT of any planning system, drawn onto its scan; the reader `dicom` finds them",
             suffixes=(),
             structures=True,
+            traces=_traces,
             options=_reader_options,
             build=_build_reader,
         )
@@ -65,3 +71,9 @@ def _build_reader(options: RtstructReaderOptions) -> RtstructReader:
     from .reader import RtstructReader
 
     return RtstructReader(options)
+
+
+def _traces(file: Path) -> Iterator[Trace]:
+    from ..reader.traces import traces
+
+    return traces(file)

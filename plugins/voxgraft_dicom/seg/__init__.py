@@ -7,6 +7,11 @@ from typing import TYPE_CHECKING
 from voxgraft.plugin import ReaderSpec, WriterSpec, hookimpl
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from voxgraft.plugin import Trace
+
     from .options import SegOptions, SegReaderOptions
     from .reader import SegReader
     from .writer import SegWriter
@@ -36,6 +41,7 @@ def voxgraft_readers() -> list[ReaderSpec[SegReaderOptions]]:
             summary="DICOM SEG of any maker: binary, fractional, label map; the reader `dicom` finds them",
             suffixes=(),
             structures=True,
+            traces=_traces,
             options=_reader_options,
             build=_build_reader,
         )
@@ -64,3 +70,9 @@ def _build_reader(options: SegReaderOptions) -> SegReader:
     from .reader import SegReader
 
     return SegReader(options)
+
+
+def _traces(file: Path) -> Iterator[Trace]:
+    from ..reader.traces import traces
+
+    return traces(file)

@@ -7,6 +7,11 @@ from typing import TYPE_CHECKING, Any
 from voxgraft.plugin import ReaderSpec, WriterSpec, hookimpl
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from voxgraft.plugin import Trace
+
     from .options import ItkReaderOptions, ItkWriterOptions
 
 
@@ -18,6 +23,7 @@ def voxgraft_readers() -> list[ReaderSpec[ItkReaderOptions]]:
             summary="NRRD images and the segmentations of 3D Slicer, header and voxels in one file or two",
             suffixes=(".nrrd", ".nhdr"),
             magic=((0, b"NRRD000"),),
+            traces=_traces,
             options=_reader_options,
             build=_nrrd,
         ),
@@ -25,6 +31,7 @@ def voxgraft_readers() -> list[ReaderSpec[ItkReaderOptions]]:
             name="metaimage",
             summary="MetaImage, header and voxels in one file or two",
             suffixes=(".mha", ".mhd"),
+            traces=_traces,
             options=_reader_options,
             build=_metaimage,
         ),
@@ -102,3 +109,9 @@ def _metaimage_writer(options: ItkWriterOptions) -> Any:
     from .writer import MetaImageWriter
 
     return MetaImageWriter(options)
+
+
+def _traces(file: Path) -> Iterator[Trace]:
+    from .traces import traces
+
+    return traces(file)

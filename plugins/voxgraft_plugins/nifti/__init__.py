@@ -7,6 +7,11 @@ from typing import TYPE_CHECKING
 from voxgraft.plugin import ReaderSpec, WriterSpec, hookimpl
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from voxgraft.plugin import Trace
+
     from .options import NiftiReaderOptions, NiftiWriterOptions
     from .reader import NiftiReader
     from .writer import NiftiWriter
@@ -21,6 +26,7 @@ def voxgraft_readers() -> list[ReaderSpec[NiftiReaderOptions]]:
             suffixes=(".nii", ".nii.gz", ".hdr", ".hdr.gz", ".img", ".img.gz"),
             series=True,  # a header and its voxels may be two files of one folder
             magic=((344, b"n+1\0"), (344, b"ni1\0"), (4, b"n+2\0"), (4, b"ni2\0")),
+            traces=_traces,
             options=_reader_options,
             build=_reader,
         )
@@ -63,3 +69,9 @@ def _writer(options: NiftiWriterOptions) -> NiftiWriter:
     from .writer import NiftiWriter
 
     return NiftiWriter(options)
+
+
+def _traces(file: Path) -> Iterator[Trace]:
+    from .traces import traces
+
+    return traces(file)
