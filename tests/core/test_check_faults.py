@@ -28,6 +28,7 @@ from voxgraft.datasets.dataset import find_dataset
 from voxgraft.imaging.reference import ImageRef
 from voxgraft.imaging.structures import Labels, Region
 from voxgraft.imaging.traces import signs
+from voxgraft.support import memory
 from voxgraft.workflow.workflow import Workflow, read
 
 CASE = "P03"
@@ -493,7 +494,7 @@ def test_dicom_headers_with_names_are_counted(tmp_path: Path, catalogue: Catalog
         make_series(tmp_path / f"s{index}", array, np.diag([-1.0, -1.0, 2.0, 1.0]), PatientID="", **fields, **burned)
     problems = told(tmp_path, catalogue)
     (names,) = [one for one in problems if one.code == "names-in-header"]
-    assert "2 of 3 cases" in names.message and "PatientName, OperatorsName" in names.message
+    assert "2 of 3 cases" in names.message and "OperatorsName, PatientName" in names.message
     assert ("burned-in", "warning", None) in found(problems)
     assert not any(word in one.message for one in problems for word in ("Doe", "Roe"))
 
@@ -533,8 +534,8 @@ def test_the_limit_of_a_container_counts(tmp_path: Path) -> None:
         (group / name).write_text(text)
     for name, text in {"memory.max": "1000", "memory.current": "700", "memory.stat": "inactive_file 300\n"}.items():
         (group.parent / name).write_text(text)
-    assert list(room._allowed(tmp_path, tmp_path / "own")) == [600]
-    assert list(room._allowed(tmp_path / "none", tmp_path / "none")) == []
+    assert list(memory._allowed(tmp_path, tmp_path / "own")) == [600]
+    assert list(memory._allowed(tmp_path / "none", tmp_path / "none")) == []
 
 
 def test_a_single_case_is_checked(tmp_path: Path, catalogue: Catalogue) -> None:
