@@ -1,0 +1,28 @@
+"""The page on the architecture draws the floors that the linter holds."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+
+
+def test_the_page_draws_the_floors_of_the_linter() -> None:
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
+    layers = next(contract["layers"] for contract in contracts if contract.get("containers") == ["voxgraft"])
+    page = (ROOT / "docs" / "development" / "architecture.md").read_text(encoding="utf-8")
+    drawing = page.split("## The floors")[1].split("```text\n")[1].split("```")[0]
+    rows = [re.split(r" {3,}", line)[0] for line in drawing.splitlines()]
+    assert [set(row.split()) for row in rows] == [set(layer.replace(":", " ").split()) for layer in layers]
+
+
+def test_every_folder_of_the_core_has_its_paragraph() -> None:
+    page = (ROOT / "docs" / "development" / "architecture.md").read_text(encoding="utf-8")
+    folders = {path.parent.name for path in (ROOT / "core" / "voxgraft").glob("*/__init__.py")}
+    above = {"advise", "demo", "scaffold", "testing", "cli"}
+    assert folders - above <= set(re.findall(r"^\*\*(\w+)\*\*", page, re.M))
+    for name in re.findall(r"`(\w+/\w+)`", page):
+        if name.split("/")[0] in folders:
+            assert list((ROOT / "core" / "voxgraft").glob(f"{name}*")), f"{name} is on the page, not in the core"
