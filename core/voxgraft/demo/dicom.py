@@ -56,11 +56,11 @@ def write_series(volume: Volume, folder: Path, series: Series) -> None:
             disk is full.
     """
     geometry = _checked_geometry(volume)
-    with atomic_write(folder) as beside:
-        beside.mkdir(parents=True)
+    with atomic_write(folder) as temporary:
+        temporary.mkdir(parents=True)
         for k in range(volume.shape[2]):
             slice_ = _slice(volume.array[:, :, k].T, geometry, k, series)
-            slice_.save_as(beside / f"{k + 1:04}.dcm", enforce_file_format=True)
+            slice_.save_as(temporary / f"{k + 1:04}.dcm", enforce_file_format=True)
 
 
 def _checked_geometry(volume: Volume) -> Array:
