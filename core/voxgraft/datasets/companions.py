@@ -41,14 +41,14 @@ def other_sets(data: Data, catalogue: Catalogue) -> dict[str, Dataset]:
     Raises:
         DataError: A folder is not there or has another layout.
     """
-    found: dict[str, Dataset] = {}
+    sets: dict[str, Dataset] = {}
     if data.source is not None:
         dataset = read_layout(data.source, catalogue)
         cases = tuple(with_rater(case, data.raters) for case in dataset.cases)
-        found[SOURCE] = replace(dataset, cases=cases, labels=labels_of(data, dataset.labels, dataset.bounded))
+        sets[SOURCE] = replace(dataset, cases=cases, labels=labels_of(data, dataset.labels, dataset.bounded))
     if data.unlabelled is not None:
-        found[UNLABELLED] = read_layout(data.unlabelled, catalogue)
-    return found
+        sets[UNLABELLED] = read_layout(data.unlabelled, catalogue)
+    return sets
 
 
 def deal(roles: Roles, dataset: Dataset, others: Mapping[str, Dataset], split: Split) -> Split:
@@ -107,7 +107,7 @@ def labels_together(dataset: Dataset, others: Mapping[str, Dataset]) -> Labels |
     source = others[SOURCE].labels if SOURCE in others else None
     if source is None or dataset.labels is None:
         return dataset.labels or source
-    mine, its = ([(label.value, label.name) for label in one.items] for one in (dataset.labels, source))
+    mine, its = ([(label.value, label.name) for label in labels.items] for labels in (dataset.labels, source))
     if mine != its:
         raise DataError(
             f"data.source: its structures are {its}, those of data.layout are {mine}; they must be the same"

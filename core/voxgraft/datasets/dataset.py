@@ -112,7 +112,7 @@ def split_of(dataset: Dataset, labelled: Sequence[Case], options: SplitOptions) 
     Raises:
         DataError: There are too few patients, or the data set gives no such split or one that divides a patient.
     """
-    fold, repeat = (0 if one == "all" else one for one in (options.fold, options.repeat))
+    fold, repeat = (0 if number == "all" else number for number in (options.fold, options.repeat))
     if options.by == "patient":
         split = split_by_patient(labelled, options.folds, fold, options.seed)
     else:
@@ -155,19 +155,19 @@ def _optional_of(data: Data, dataset: Dataset) -> tuple[str, ...]:
             raise DataError(f"data.channels: there is no channel {name!r}; there are {', '.join(dataset.channels)}")
     wanted = _optional(data.channels)
     required = [name for name, need in (data.channels or {}).items() if need == "required"]
-    found = tuple(
+    paths = tuple(
         name for name in dataset.channels if name in wanted or (name in dataset.optional and name not in required)
     )
-    if len(found) == len(dataset.channels):
+    if len(paths) == len(dataset.channels):
         raise DataError("data.channels: every channel is optional; at least one must be required")
-    for place, name in enumerate(dataset.channels):
-        without = [case.id for case in dataset.cases if len(case.images) > 1 and case.images[place] is None]
-        if without and name not in found:
+    for index, name in enumerate(dataset.channels):
+        without = [case.id for case in dataset.cases if len(case.images) > 1 and case.images[index] is None]
+        if without and name not in paths:
             raise DataError(
                 f"{len(without)} cases lack the channel {name!r}, {without[0]!r} for one; add the files, or say "
                 f"data.channels: {{{name}: optional}}"
             )
-    return found
+    return paths
 
 
 def read_layout(layout: Selected[Layout], catalogue: Catalogue) -> Dataset:
@@ -224,8 +224,10 @@ def _complain_of_cases(dataset: Dataset, layout: str) -> None:
             raise DataError(f"the layout {layout!r} gave a case the id {case.id!r}, which cannot name a folder")
     counts = {len(case.images): case.id for case in dataset.cases}
     if len(counts) > 1:
-        (few, one), (many, other) = sorted(counts.items())[:2]
-        raise DataError(f"case {one!r} has {few} image files and case {other!r} has {many}; all cases need the same")
+        (few, few_case), (many, other) = sorted(counts.items())[:2]
+        raise DataError(
+            f"case {few_case!r} has {few} image files and case {other!r} has {many}; all cases need the same"
+        )
     if bare := next((case.id for case in dataset.cases if not case.present), None):
         raise DataError(f"case {bare!r} has no image at all")
     files = next(iter(counts))

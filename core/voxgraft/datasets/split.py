@@ -40,7 +40,9 @@ def drawn(split: Split, cases: Sequence[Case], labelled: int, repeat: int, seed:
         DataError: There are fewer training patients than are to be drawn.
     """
     patients = {case.id: case.patient for case in cases}
-    order = sorted({patients[name] for name in split.train}, key=lambda one: draw(seed, f"labelled {repeat}:{one}"))
+    order = sorted(
+        {patients[name] for name in split.train}, key=lambda patient: draw(seed, f"labelled {repeat}:{patient}")
+    )
     if len(order) < labelled:
         raise DataError(
             f"data.split.labelled is {labelled}, but the split leaves {len(order)} patients to train on; ask for fewer"
