@@ -117,43 +117,47 @@ def by_names(mask: Volume, labels: Labels, name: object) -> Volume | None:
         DataError: Some names contradict the values and others are not known.
     """
     segments: list[dict[str, Any]] = list((mask.item.facts.get("segments") if mask.item is not None else None) or ())
-    target = matched([str(one["name"]) for one in segments], labels, name)
+    target = matched([str(segment["name"]) for segment in segments], labels, name)
     if not target:
         return None
     several = mask.array.ndim > mask.dims
-    by_value = matched([int(one["value"]) for one in segments], labels, name)
-    contrary = [one for one in segments if one["name"] in target and target[one["name"]] != by_value.get(one["value"])]
+    by_value = matched([int(segment["value"]) for segment in segments], labels, name)
+    contrary = [
+        segment
+        for segment in segments
+        if segment["name"] in target and target[segment["name"]] != by_value.get(segment["value"])
+    ]
     if not contrary and not several:
         return None
-    strange = [str(one["name"]) for one in segments if one["name"] not in target]
+    strange = [str(segment["name"]) for segment in segments if segment["name"] not in target]
     if strange and labels.others == "error":
         first = next(iter(contrary or segments))
         raise DataError(
             f"{name}: its header calls the value {first['value']} {first['name']!r}, and {_where(labels)} not; "
             f"it names {some(strange)} too, which are not there; name them{_or_background(labels)}"
         )
-    found: dict[Source, Array] = {}
-    for number, one in enumerate(segments):
-        where = mask.array[number] != 0 if several else mask.array == one["value"]
-        called = str(one["name"])
-        found[called] = found[called] | where if called in found else where
-    return named(found, mask, labels, name)
+    masks: dict[Source, Array] = {}
+    for number, segment in enumerate(segments):
+        where = mask.array[number] != 0 if several else mask.array == segment["value"]
+        called = str(segment["name"])
+        masks[called] = masks[called] | where if called in masks else where
+    return named(masks, mask, labels, name)
 
 
-def named(found: Mapping[Any, Array], grid: Volume, labels: Labels | None, name: object) -> Volume:
+def named(masks: Mapping[Any, Array], grid: Volume, labels: Labels | None, name: object) -> Volume:
     """Structures by what they are called, each bool (i, j[, k]), as one mask."""
     if labels is None:
-        raise DataError(f"{name}: holds the structures {some(found)}; name them with their values under data.labels")
-    target = matched(list(found), labels, name)
-    strange = [one for one in found if one not in target]
+        raise DataError(f"{name}: holds the structures {some(masks)}; name them with their values under data.labels")
+    target = matched(list(masks), labels, name)
+    strange = [source for source in masks if source not in target]
     if strange and labels.others == "error":
         raise DataError(
             f"{name}: holds the structures {some(strange)}, which are not in {_where(labels)} "
             f"({', '.join(labels.names)}); name them there{_or_background(labels)}"
         )
     by_value: dict[int, Array] = {}
-    for one, where in found.items():
-        value = target.get(one, OTHER)
+    for source, where in masks.items():
+        value = target.get(source, OTHER)
         by_value[value] = by_value[value] | where if value in by_value else where
     ignored = by_value.pop(IGNORED, None)
     other = by_value.pop(OTHER, None)
@@ -182,24 +186,24 @@ def matched(names: Sequence[Source], labels: Labels, name: object) -> dict[Sourc
         DataError: Two structures are the same label, and neither by its exact name.
     """
     table = _table(labels)
-    target = {one: table[one] for one in names if one in table}
+    target = {source: table[source] for source in names if source in table}
     alike = {folded(source): value for source, value in table.items() if isinstance(source, str)}
-    for one in names:
-        value = alike.get(folded(one)) if isinstance(one, str) and one not in target else None
+    for source in names:
+        value = alike.get(folded(source)) if isinstance(source, str) and source not in target else None
         if value is None:
             continue
         other = next((key for key, taken in target.items() if taken == value), None)
         if other is not None:
             called = next((label.name for label in labels.items if label.value == value), "left out")
             raise DataError(
-                f"{name}: the structures {other!r} and {one!r} may both be {called!r}; "
+                f"{name}: the structures {other!r} and {source!r} may both be {called!r}; "
                 + (
                     "rename the one that is not meant"
                     if labels.by_option
                     else f"write labels: {{{called}: {{value: {value}, from: [NAME]}}}} with the one that is meant"
                 )
             )
-        target[one] = value
+        target[source] = value
     return target
 
 

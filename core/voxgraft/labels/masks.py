@@ -46,9 +46,9 @@ def read_mask(reference: ImageRef, like: Volume | None, labels: Labels | None, c
     if isinstance(reference, MaskRef):
         if reference.rule != "structures":
             return _agreed(reference, like, labels, catalogue)
-        found = {name: _structure(part, like, catalogue) for name, part in reference.named}
-        grid = like if like is not None else next(iter(found.values()))
-        return named({name: volume.array != 0 for name, volume in found.items()}, grid, labels, reference)
+        masks = {name: _structure(part, like, catalogue) for name, part in reference.named}
+        grid = like if like is not None else next(iter(masks.values()))
+        return named({name: volume.array != 0 for name, volume in masks.items()}, grid, labels, reference)
     items = find(reference, catalogue)
     structures = [item for item in items if item.kind == "structures"]
     if structures:
@@ -140,7 +140,7 @@ def other_patient(item: Item, like: Item | None) -> str:
 
 def other_frame(item: Item, like: Item | None) -> str:
     """Why positions in two images mean nothing to each other; empty where nothing speaks against it."""
-    here, there = (str(one.facts.get("frame") or "") if one is not None else "" for one in (item, like))
+    here, there = (str(scan.facts.get("frame") or "") if scan is not None else "" for scan in (item, like))
     return "it and the reference lie in different frames of reference" if here and there and here != there else ""
 
 
@@ -172,8 +172,8 @@ def _of_channels(reference: ImageRef, volume: Volume, like: Volume | None, label
             f"the label has {len(masks)} channels, a structure each; name them 1 to {len(masks)} in data.labels",
         )
     turned = in_grid_of(replace(volume, array=masks), like, reference)
-    if (found := by_names(turned, labels, reference)) is not None:
-        return found
+    if (label := by_names(turned, labels, reference)) is not None:
+        return label
     by_number: dict[Source, Array] = {number: channel != 0 for number, channel in enumerate(turned.array, 1)}
     return named(by_number, turned, labels, reference)
 
@@ -197,8 +197,8 @@ def _check_colours(volume: Volume, labels: Labels | None, name: object) -> None:
     kept = array.max(initial=0) <= 1 or (labels is not None and labels.overlap == "keep")
     if kept or volume.item is None or not volume.item.colours:
         return
-    places = np.flatnonzero((array != array[:1]).any(0))[:: max(1, array.shape[1] // 10_000)]
-    some_colours = sorted({tuple(int(part) for part in array[:, place]) for place in places})
+    differing = np.flatnonzero((array != array[:1]).any(0))[:: max(1, array.shape[1] // 10_000)]
+    some_colours = sorted({tuple(int(part) for part in array[:, index]) for index in differing})
     or_else = ", or say data.regions: each where red, green and blue are a structure each"
     raise BadImage(
         name,
@@ -215,33 +215,33 @@ def _of_objects(
         raise DataError(
             f"{reference}: holds structures of another image, and can only be read together with that image"
         )
-    found: dict[Source, Array] = {}
+    masks: dict[Source, Array] = {}
     notes: list[Problem] = []
     for item in items if reference.files else [only(items, reference)]:
         notes += item.problems
         for name, where in _chosen(reference, item, read_structures(item, like, catalogue, notes.append)).items():
-            if name in found:
+            if name in masks:
                 raise DataError(f"{reference}: two of its objects hold a structure {name!r}; keep one of them")
-            found[name] = where
+            masks[name] = where
     item = replace(items[0], problems=tuple(dict.fromkeys(notes)))
-    return named(found, replace(like, item=item), labels, reference)
+    return named(masks, replace(like, item=item), labels, reference)
 
 
-def _chosen(reference: ImageRef, item: Item, found: dict[str, Array]) -> dict[str, Array]:
+def _chosen(reference: ImageRef, item: Item, masks: dict[str, Array]) -> dict[str, Array]:
     """The structures of an object that the reference chose, under the names of labels; all where it chose none.
 
     Raises:
         BadImage: It holds a structure that its header, by which they were chosen, does not name.
     """
     if not reference.structures:
-        return found
-    told = {str(name) for name in item.facts.get("names") or ()}
-    if strange := sorted({*found} - told):
+        return masks
+    known = {str(name) for name in item.facts.get("names") or ()}
+    if strange := sorted({*masks} - known):
         raise BadImage(item.path, f"its header does not name the structure {strange[0]!r} that it holds")
     chosen: dict[str, Array] = {}
     for name, label in reference.structures:
-        if name in found:  # one without a contour is not there
-            chosen[label] = chosen[label] | found[name] if label in chosen else found[name]
+        if name in masks:  # one without a contour is not there
+            chosen[label] = chosen[label] | masks[name] if label in chosen else masks[name]
     return chosen
 
 
@@ -261,14 +261,14 @@ def read_structures(
         raise BadImage(item.path, "; ".join(problem.message for problem in item.errors))
     chosen = choose(catalogue, "reader", {"use": item.reader})
     try:
-        found: dict[str, Array] = chosen.build().structures(item, like, say)
+        masks: dict[str, Array] = chosen.build().structures(item, like, say)
     except VoxGraftError:
         raise
     except OSError as error:
         raise BadImage(item.path, f"it cannot be read: {error.strerror or error}") from error
     except (Exception, SystemExit) as error:
         raise BrokenPlugin(chosen.plugin, f"reading the structures of {item.path}", error) from error
-    return found
+    return masks
 
 
 def _structure(part: ImageRef, like: Volume | None, catalogue: Catalogue) -> Volume:

@@ -46,7 +46,7 @@ def one_channel(volume: Volume, name: object) -> Volume:
     if volume.channels == 1:
         return volume.with_array(volume.array.reshape(volume.shape))
     colours = volume.array[:3] if volume.dims == 2 and volume.channels == 4 else volume.array  # the fourth is opacity
-    if any(not np.array_equal(colours[0], one) for one in colours[1:]):
+    if any(not np.array_equal(colours[0], channel) for channel in colours[1:]):
         raise BadImage(name, f"it has {volume.channels} channels that differ; one is needed, 0 where nothing counts")
     return volume.with_array(colours[0])
 

@@ -35,8 +35,10 @@ def whole_map(volume: Volume, name: object) -> Volume:
     except BadImage as error:
         if scaling is None:
             raise
-        told = f"{error.reason}: it was saved as whole numbers with a scale (slope {scaling[0]:.4g}); save it without"
-        raise BadImage(name, told) from None
+        message = (
+            f"{error.reason}: it was saved as whole numbers with a scale (slope {scaling[0]:.4g}); save it without"
+        )
+        raise BadImage(name, message) from None
 
 
 def _scaled_labels(array: Array, slope: float, intercept: float) -> bool:
