@@ -52,7 +52,7 @@ def scan(path: Path | str, catalogue: Catalogue, series: str | None = None) -> l
         items = _scan_folder(path, catalogue)
         if not items:
             text = f"{path}: no file in this folder is of a kind that a reader knows ({_known(catalogue)})"
-            raise DataError("; ".join([text, *(one.message for one in told(archives_in(path, catalogue)))]))
+            raise DataError("; ".join([text, *(problem.message for problem in told(archives_in(path, catalogue)))]))
     elif path.exists():
         _check_regular(path)
         spec = choose_reader(path, catalogue)
@@ -109,14 +109,14 @@ def scan_files(files: Iterable[Path], catalogue: Catalogue, *, series_only: bool
         DataError: Two readers claim a file.
         BadImage: A file cannot be opened.
     """
-    found: dict[str, tuple[AnySpec, list[Path]]] = {}
+    groups: dict[str, tuple[AnySpec, list[Path]]] = {}
     specs = _specs(catalogue)
     for file in files:
         _check_regular(file)
         spec = _claiming(file, specs)
         if spec is not None and (not series_only or getattr(spec, "series", False)):
-            found.setdefault(spec.name, (spec, []))[1].append(file)
-    items = [item for spec, group in found.values() for item in _scan_group(spec, group, catalogue)]
+            groups.setdefault(spec.name, (spec, []))[1].append(file)
+    items = [item for spec, group in groups.values() for item in _scan_group(spec, group, catalogue)]
     return sorted(items, key=lambda item: (str(item.path), item.series or ""))
 
 
@@ -269,11 +269,11 @@ def _claiming(file: Path, specs: dict[str, Any]) -> AnySpec | None:
     name = file.name.lower()
     fits = {spec.name: max((len(s) for s in spec.suffixes if name.endswith(s)), default=0) for spec in specs.values()}
     longest = max(fits.values(), default=0)
-    claims = [one for one, length in fits.items() if length == longest] if longest else []
+    claims = [claim for claim, length in fits.items() if length == longest] if longest else []
     if len(claims) != 1 or not specs[claims[0]].by_content:
         head = _head(file)
-        sure = [one for one, spec in specs.items() if spec.by_content and _has_magic(head, spec)]
-        claims = sure or [one for one in claims or specs if _has_magic(head, specs[one])] or claims
+        sure = [name for name, spec in specs.items() if spec.by_content and _has_magic(head, spec)]
+        claims = sure or [name for name in claims or specs if _has_magic(head, specs[name])] or claims
     if len(claims) > 1:
         raise DataError(f"{file}: the readers {' and '.join(map(repr, claims))} both claim this file; leave one out")
     return specs[claims[0]] if claims else None
@@ -370,11 +370,11 @@ def _has_magic(head: bytes, spec: Any) -> bool:
 def _of_series(path: Path, items: list[Item], series: str) -> list[Item]:
     wanted = composed(series)
     by_uid = [item for item in items if composed(item.series or "") == wanted]
-    found = by_uid or [item for item in items if composed(item.description or "") == wanted]
-    if not found:
+    matching = by_uid or [item for item in items if composed(item.description or "") == wanted]
+    if not matching:
         names = "; ".join(_name(item) for item in items[:10]) + ("; ..." if len(items) > 10 else "")
         raise DataError(f"{path}: there is no series {series!r} here; found: {names}")
-    return found
+    return matching
 
 
 def _name(item: Item) -> str:
