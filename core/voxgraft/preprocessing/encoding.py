@@ -104,6 +104,6 @@ def _bits(mask: Array, shape: tuple[int, ...], plan: Plan) -> NDArray[Any]:
 def _union(mask: Array, members: tuple[int, ...], plan: Plan, several: bool) -> Array:
     if not several:
         return np.isin(mask, members)
-    order = {value: place for place, value in enumerate(plan.structures)}
+    order = {value: index for index, value in enumerate(plan.structures)}
     inside: Array = np.logical_or.reduce([mask[order[value]] == 1 for value in members])
     return inside

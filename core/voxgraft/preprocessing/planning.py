@@ -158,7 +158,7 @@ def _contract(
     size = spacing * np.array([case["shape"] for case in cases], dtype=float)
     codes = {case["modality"] for case in cases if case.get("modality")}
     codes |= set(getattr(data.modality.component, "dicom", ()))
-    described = [one.document() for one in dataset.described]
+    described = [channel.document() for channel in dataset.described]
     values = [[round(float(channel[name]), 3) for name in ("p00_5", "p99_5")] for channel in intensities]
     return {
         "modality": sorted(codes),
