@@ -87,10 +87,10 @@ def loose(path: Path, items: Sequence[Item]) -> Dataset:
     for item in items:
         if item.kind != "image" and any(other.kind == "image" for other in items):
             continue
-        place = item.path.relative_to(path).as_posix() if item.path.is_relative_to(path) else item.path.name
-        name = place.replace("/", "-")
+        shown = item.path.relative_to(path).as_posix() if item.path.is_relative_to(path) else item.path.name
+        name = shown.replace("/", "-")
         if item.series is not None:
-            name = f"{(item.modality or 'image').lower()}-{_hash(f'{place} {item.series}')}"
+            name = f"{(item.modality or 'image').lower()}-{_hash(f'{shown} {item.series}')}"
         taken[name] += 1
         name = name if taken[name] == 1 else f"{name}-{taken[name]}"
         patient = _hash(item.patient) if item.patient else name

@@ -46,17 +46,17 @@ def look_at(case: Case, catalogue: Catalogue, labels: Labels | None) -> Look:
 def _image(look: Look, catalogue: Catalogue) -> Volume | None:
     """The image as it was read, all channels on one grid; None where it cannot be used."""
     volumes = [_volume(look, ref, "image", catalogue) for ref in look.case.present]
-    found = [volume for volume in volumes if volume is not None]
-    if not found or len(found) < len(volumes):
+    images = [volume for volume in volumes if volume is not None]
+    if not images or len(images) < len(volumes):
         return None
     if look.case.align is None:
-        for number, volume in enumerate(found[1:], 2):
-            apart = disagreement(found[0], volume, f"channel {number}")
+        for number, volume in enumerate(images[1:], 2):
+            apart = disagreement(images[0], volume, f"channel {number}")
             if apart is not None:
                 look.add("channel-mismatch", "error", apart[1])
                 return None
     try:
-        image = stack(found, among_present(look.case.align, look.case.images))
+        image = stack(images, among_present(look.case.align, look.case.images))
     except VoxGraftError as error:
         look.add("channel-mismatch", "error", _reason(error))
         return None
@@ -65,7 +65,7 @@ def _image(look: Look, catalogue: Catalogue) -> Volume | None:
         return None
     turned, _ = reoriented(image)
     look.shape, look.spacing = turned.shape, turned.spacing
-    look.modality = found[0].item.modality if found[0].item else None
+    look.modality = images[0].item.modality if images[0].item else None
     channels = image.array.reshape(image.channels, *image.shape)
     look.channels = tuple(measure_channel(channel) for channel in channels)
     look.thumbnail = thumbnail(turned.array.reshape(image.channels, *turned.shape)[0])
@@ -93,11 +93,11 @@ def _volume(look: Look, ref: ImageRef, what: str, catalogue: Catalogue) -> Volum
 
 def _heard(look: Look, items: list[Item], called: str, catalogue: Catalogue) -> None:
     """Note what headers tell; what was said of the image is not said again of its mask."""
-    said = {(one.code, one.severity) for one in look.problems if one.severity != "error"}
+    limits = {(problem.code, problem.severity) for problem in look.problems if problem.severity != "error"}
     for item in items:
         look.traces |= traces(item, catalogue)
         for problem in item.problems:
-            if (problem.code, problem.severity) in said:
+            if (problem.code, problem.severity) in limits:
                 continue
             look.add(problem.code, problem.severity, f"{called}: {problem.message}")
 
@@ -120,8 +120,8 @@ def _valid(look: Look, ref: ImageRef, image: Volume | None, catalogue: Catalogue
     if not inside.any():
         look.add("empty-valid-region", "error", f"{_called(ref, 'valid-region')} is 0 everywhere: nothing would count")
         return None
-    if len(found := np.unique(volume.array)) > 2:
-        message = f"{_called(ref, 'valid-region')} holds {len(found)} different values; all but 0 count"
+    if len(values := np.unique(volume.array)) > 2:
+        message = f"{_called(ref, 'valid-region')} holds {len(values)} different values; all but 0 count"
         look.add("odd-valid-region", "warning", message)
     turned: NDArray[np.bool_] = reoriented(volume)[1].apply(inside)
     return turned

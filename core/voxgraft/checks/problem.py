@@ -54,9 +54,9 @@ def grouped(problems: Sequence[CaseProblem]) -> list[tuple[CaseProblem, str]]:
             more = replace(group[0], message=f"{group[0].message}; and {len(group) - 1} more of this kind")
             rows.append((more, ""))
         elif single:
-            rows += [(one, "") for one in group]
+            rows += [(problem, "") for problem in group]
         else:
-            cases = list(dict.fromkeys(one.case or "" for one in group))
+            cases = list(dict.fromkeys(problem.case or "" for problem in group))
             several = f"{len(cases)} cases ({listed(cases)}), the first" if len(cases) > 1 else cases[0]
             rows.append((group[0], several))
     return rows
