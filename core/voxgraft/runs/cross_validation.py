@@ -90,9 +90,9 @@ def do_members(run: Run, steps: Sequence[str]) -> None:
     members = members_of(run)
     theirs = {step.name for step in run.workflow.steps if _spec(step).by_members}
     wanted = [name for name in steps if name in theirs]
-    for place, member in enumerate(members, start=1):
+    for number, member in enumerate(members, start=1):
         if wanted:
-            run.progress.say(f"{member.name.replace('_', ' ')} ({place} of {len(members)})")
+            run.progress.say(f"{member.name.replace('_', ' ')} ({number} of {len(members)})")
             workflow, folder = member_workflow(run, member), folder_of(run, member)
             handed: dict[str, Any] = {"registry": run.models.uri, "shared": run.shared}
             run_workflow(workflow, run.catalogue, folder, steps=wanted, progress=run.progress, **handed)

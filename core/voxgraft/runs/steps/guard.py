@@ -82,5 +82,5 @@ def keep_verdict(run: Run, verdict: Mapping[str, Any]) -> None:
 
 
 def _tags(verdict: Mapping[str, Any]) -> dict[str, str]:
-    each = {f".{name}": str(one["verdict"]) for name, one in verdict["structures"].items()}
+    each = {f".{name}": str(structure["verdict"]) for name, structure in verdict["structures"].items()}
     return {"": str(verdict["verdict"]), **each}

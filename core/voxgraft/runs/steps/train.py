@@ -37,7 +37,7 @@ class Train:
         if all(step.name != "check" for step in run.workflow.steps):  # which says it beside other things
             for problem in judge_mirroring(labels_of_run(run), run.workflow):
                 run.progress.say(f"train: {problem.severity}: {problem.message}")
-        identity = digest({name: one for name, one in run.made_from.items() if not is_independent(name, IN_PACKAGE)})
+        identity = digest({name: fact for name, fact in run.made_from.items() if not is_independent(name, IN_PACKAGE)})
         _say_replaced(run)
         if (done := _trained(run, identity)) is not None:
             run.progress.say("train: the network is what it was; its package is written again")
