@@ -33,9 +33,9 @@ def area_distances(
     pads = tuple(min(REACH, n) for n in prediction.shape)
     codes = [_codes(mask) for mask in (prediction, reference)]
     borders = [np.pad((code > 0) & (code < full), [(pad, pad) for pad in pads]).view(np.uint8) for code in codes]
-    found = distances_between(borders[0], borders[1], tuple(spacing), pads)[1]
+    distances = distances_between(borders[0], borders[1], tuple(spacing), pads)[1]
     areas = [sizes[code[(code > 0) & (code < full)]] for code in codes]
-    return SurfaceDistances(found.prediction, found.reference, *areas)
+    return SurfaceDistances(distances.prediction, distances.reference, *areas)
 
 
 def _codes(mask: NDArray[np.bool_]) -> NDArray[np.uint8]:

@@ -99,7 +99,7 @@ def _add(names: dict[str, list[Source]], key: str, name: str) -> None:
 
 def _by_code(item: Item, other: Item) -> dict[str, str]:
     """The name in another object for names of an object, where one coded term stands for one structure in both."""
-    own, theirs = (_terms(one) for one in (item, other))
+    own, theirs = (_terms(described) for described in (item, other))
     return {name: theirs[code] for code, name in own.items() if code in theirs}
 
 
@@ -178,21 +178,21 @@ def _common_grid(pair: Pair, items: list[Item], catalogue: Catalogue, scan: Path
         ) from None
 
 
-def _covering(one: Volume, other: Volume) -> Volume:
+def _covering(volume: Volume, other: Volume) -> Volume:
     """The smallest grid in which two grids of one lattice lie, such as those of objects with different slices.
 
     Raises:
         BadImage: They are of different lattices.
     """
-    other = _turned(other, one)
-    columns = np.abs(one.affine[:3, :3] - other.affine[:3, :3]) * max(*one.shape, *other.shape)
-    start = np.linalg.solve(one.affine, other.affine[:, 3])[:3]
-    if columns.max() > 0.01 * min(one.spacing) or np.abs(start - np.rint(start)).max() > 0.01:
+    other = _turned(other, volume)
+    columns = np.abs(volume.affine[:3, :3] - other.affine[:3, :3]) * max(*volume.shape, *other.shape)
+    start = np.linalg.solve(volume.affine, other.affine[:, 3])[:3]
+    if columns.max() > 0.01 * min(volume.spacing) or np.abs(start - np.rint(start)).max() > 0.01:
         raise BadImage(other.item.path if other.item else "", "their voxels do not lie on each other")
     first = np.rint(start).astype(int)
     low = np.minimum(0, first)
-    high = np.maximum(one.shape, first + other.shape)
-    affine = one.affine.copy()
-    affine[:3, 3] += one.affine[:3, :3] @ low
+    high = np.maximum(volume.shape, first + other.shape)
+    affine = volume.affine.copy()
+    affine[:3, 3] += volume.affine[:3, :3] @ low
     shape = tuple(int(n) for n in high - low)
-    return Volume(np.broadcast_to(np.uint8(0), shape), affine, dims=3, item=one.item)
+    return Volume(np.broadcast_to(np.uint8(0), shape), affine, dims=3, item=volume.item)
