@@ -127,9 +127,9 @@ def _by_slice(
     slices = []
     for index in range(image.shape[1 + axis]):
         part = np.zeros(flat, coded_type(plan))
-        one = image.select(1 + axis, index)
+        plane = image.select(1 + axis, index)
         watching = _in_slice(see, axis, index) if see and image.shape[1 + axis] == shape[axis] else None
-        _fill(part, tally, network, one, plan, (0, int(one.shape[2])), {**options, "progress": None}, watching)
+        _fill(part, tally, network, plane, plan, (0, int(plane.shape[2])), {**options, "progress": None}, watching)
         slices.append(part)
         progress = options["progress"]
         if callable(progress):
@@ -140,8 +140,8 @@ def _by_slice(
 def _in_slice(see: See, axis: int, index: int) -> See:
     """Shows the probabilities of one slice as a part of the volume."""
 
-    def show(part: tuple[slice, ...], found: NDArray[np.float32]) -> None:
-        see((*part[:axis], slice(index, index + 1), *part[axis:]), np.expand_dims(found, 1 + axis))
+    def show(part: tuple[slice, ...], probabilities: NDArray[np.float32]) -> None:
+        see((*part[:axis], slice(index, index + 1), *part[axis:]), np.expand_dims(probabilities, 1 + axis))
 
     return show
 
