@@ -88,9 +88,9 @@ class Batches:
         rng = np.random.default_rng([self.seed, step, self.rank])
         images, labels, names = [], [], []
         first = (step * self.world + self.rank) * self.batch
-        for place in range(first, first + self.batch):
-            case = self.cases[self._case(place)]
-            image, label = self._block(case, rng, (place * 0.6180339887) % 1.0 < self.foreground)
+        for index in range(first, first + self.batch):
+            case = self.cases[self._case(index)]
+            image, label = self._block(case, rng, (index * 0.6180339887) % 1.0 < self.foreground)
             images.append(image)
             labels.append(label)
             names.append(case.case)
@@ -124,9 +124,9 @@ class Batches:
             while not queue.empty():
                 queue.get_nowait()
 
-    def _case(self, place: int) -> int:
+    def _case(self, index: int) -> int:
         """Cases in a new random order each time through."""
-        lap, position = divmod(place, len(self.cases))
+        lap, position = divmod(index, len(self.cases))
         return int(np.random.default_rng([self.seed, 1, lap]).permutation(len(self.cases))[position])
 
     def _block(

@@ -191,11 +191,11 @@ def _accumulate(
     image = image.contiguous(memory_format=CHANNELS_LAST[plan.dims])
     with fabric.autocast():
         known = job.stack.features(job.context, image, raw.crops)
-    beside, inside = _unlabelled(job, raw, fabric)
+    unlabelled, inside = _unlabelled(job, raw, fabric)
     optimiser.zero_grad()
     totals: dict[str, Tensor] = {}
-    features = [None] * micro if known is None else list(zip(*(one.chunk(micro) for one in known), strict=True))
-    others = [{}] * micro if beside is None else _chunks(beside, inside, micro)
+    features = [None] * micro if known is None else list(zip(*(feature.chunk(micro) for feature in known), strict=True))
+    others = [{}] * micro if unlabelled is None else _chunks(unlabelled, inside, micro)
     for part, truth, maps, other in zip(image.chunk(micro), target.chunk(micro), features, others, strict=False):
         output = forward(part) if maps is None else forward(part, maps)
         batch = {"image": part, "coded": truth, **_target(truth, plan), **other}
@@ -231,11 +231,11 @@ def _unlabelled(job: Job, raw: RawBatch, fabric: Fabric) -> tuple[Tensor | None,
     if raw.beside is None:
         return None, None
     image = torch.from_numpy(raw.beside.image).to(fabric.device, non_blocking=True)
-    place = torch.from_numpy(raw.beside.label).to(fabric.device, non_blocking=True)
+    labels = torch.from_numpy(raw.beside.label).to(fabric.device, non_blocking=True)
     strengths, strength = job.strengths, job.options.augment
-    image, place = augment(image, place, job.plan.patch, job.spacing, strengths, raw.beside.seed, strength, None)
+    image, labels = augment(image, labels, job.plan.patch, job.spacing, strengths, raw.beside.seed, strength, None)
     image = job.stack.inputs(job.context, image, raw.beside.seed)
-    return image.contiguous(memory_format=CHANNELS_LAST[job.plan.dims]), place != BEYOND
+    return image.contiguous(memory_format=CHANNELS_LAST[job.plan.dims]), labels != BEYOND
 
 
 def _chunks(image: Tensor, inside: Tensor | None, micro: int) -> list[dict[str, Tensor]]:

@@ -146,7 +146,7 @@ def _saved_by_sample(network: SegmentationNetwork, channels: int, size: Sequence
 def _saved(network: nn.Module, image: Tensor) -> float:
     """Bytes that a pass in training saves, each storage once, without the parameters; and the largest of them twice
     more, for gradients on their way."""
-    known: set[Any] = {one.untyped_storage()._cdata for one in network.parameters()}
+    known: set[Any] = {parameter.untyped_storage()._cdata for parameter in network.parameters()}
     kept: list[Tensor] = []  # a storage that is given back could come again under the same number
     sizes: list[int] = []
 
@@ -164,4 +164,4 @@ def _saved(network: nn.Module, image: Tensor) -> float:
 
 
 def _size(parameters: Iterable[nn.Parameter]) -> float:
-    return float(sum(one.numel() * one.element_size() for one in parameters))
+    return float(sum(parameter.numel() * parameter.element_size() for parameter in parameters))

@@ -177,12 +177,12 @@ def _batches(
 ) -> Batches:
     """Patches drawn without end, or a fixed number of each case where a strategy asks for it; beside each batch one of
     unlabelled patches, where a strategy needs them. Where labels are not looked at, all cases are unlabelled."""
-    place = {"rank": fabric.global_rank, "world": fabric.world_size}
+    process = {"rank": fabric.global_rank, "world": fabric.world_size}
     if not stack.supervised:
-        return Unlabelled(unlabelled, plan, seed=options.seed, **place)
-    batches = _labelled(cases, plan, stack, strengths, options, place)
+        return Unlabelled(unlabelled, plan, seed=options.seed, **process)
+    batches = _labelled(cases, plan, stack, strengths, options, process)
     if "unlabelled" in stack.needs:
-        batches.beside = Unlabelled(unlabelled, plan, seed=options.seed, **place)
+        batches.beside = Unlabelled(unlabelled, plan, seed=options.seed, **process)
     return batches
 
 
@@ -192,10 +192,10 @@ def _labelled(
     stack: Stack,
     strengths: Mapping[str, float],
     options: Training,
-    place: Mapping[str, int],
+    process: Mapping[str, int],
 ) -> Batches:
     if stack.crops is None:
-        return Batches(cases, plan, seed=options.seed, foreground=options.foreground, **place)
+        return Batches(cases, plan, seed=options.seed, foreground=options.foreground, **process)
     return FixedCrops(
         cases,
         plan,
@@ -205,7 +205,7 @@ def _labelled(
         spacing=_network_spacing(plan),
         strengths=strengths,
         strength=options.augment,
-        **place,
+        **process,
     )
 
 
@@ -232,11 +232,11 @@ def look_at(network: SegmentationNetwork, case: Prepared, plan: Plan, overlap: f
     block = block_to_look_at(case, plan)
     label = np.array(case.label[block])
     image = torch.from_numpy(np.array(case.image[(slice(None), *block)]))
-    found, _ = segment_array(network, image, label.shape, plan, overlap=overlap)
+    predicted, _ = segment_array(network, image, label.shape, plan, overlap=overlap)
     inside = counted(label, plan)
     look = {}
     for index, (_, name) in enumerate(plan.labels, start=1):
-        mine, truth = masks_of(found, index, plan), masks_of(label, index, plan)
+        mine, truth = masks_of(predicted, index, plan), masks_of(label, index, plan)
         if inside is not None:
             mine, truth = mine & inside, truth & inside
         both = int((mine & truth).sum())
@@ -278,8 +278,8 @@ def _leave(
     from ..support.files import atomic_write
 
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
-    with atomic_write(folder / "weights.safetensors") as beside:
-        save_file(tensors, beside)
+    with atomic_write(folder / "weights.safetensors") as temporary:
+        save_file(tensors, temporary)
     write_json(folder / "parameters.json", [_row(row) for row in rows])
     peak = torch.cuda.max_memory_allocated(fabric.device) if fabric.device.type == "cuda" else None
     write_json(

@@ -98,8 +98,12 @@ def check_loss(workflow: Workflow, plan: Plan) -> None:
         TrainingError: It takes logits and target only.
     """
     takes = signature(workflow.training.loss.build().__call__).parameters.values()
-    several = sum(one.kind in (one.POSITIONAL_ONLY, one.POSITIONAL_OR_KEYWORD) for one in takes)
-    if plan.ignored is not None and several < 3 and not any(one.kind == one.VAR_POSITIONAL for one in takes):
+    several = sum(parameter.kind in (parameter.POSITIONAL_ONLY, parameter.POSITIONAL_OR_KEYWORD) for parameter in takes)
+    if (
+        plan.ignored is not None
+        and several < 3
+        and not any(parameter.kind == parameter.VAR_POSITIONAL for parameter in takes)
+    ):
         raise TrainingError(
             f"training.loss: {workflow.training.loss.name!r} cannot leave voxels out, as data.ignore or data.others "
             "asks; choose another loss"
@@ -113,7 +117,7 @@ def check_needs(stack: Stack, weights: LoadReport | None) -> None:
         TrainingError: A strategy needs pretrained weights and the encoder has none, or none of them fits it.
     """
     if "pretrained" in stack.needs and weights is None:
-        names = ", ".join(title(one) for one in stack.strategies if "pretrained" in one.needs)
+        names = ", ".join(title(strategy) for strategy in stack.strategies if "pretrained" in strategy.needs)
         raise TrainingError(
             f"transfer: {names} works on pretrained weights, but model.encoder.weights is none; "
             "name weights, or leave the strategy out"
