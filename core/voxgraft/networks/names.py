@@ -51,5 +51,5 @@ def _splits(name: str) -> list[tuple[str, str]]:
 def _rank(prefix: str) -> tuple[int, int, str]:
     """The shortest first, but a preferred copy before any other."""
     words = prefix.split(".")
-    place = next((n for n, word in enumerate(PREFERRED) if word in words), len(PREFERRED))
-    return (0 if not prefix else 1 + place, len(prefix), prefix)
+    rank = next((n for n, word in enumerate(PREFERRED) if word in words), len(PREFERRED))
+    return (0 if not prefix else 1 + rank, len(prefix), prefix)

@@ -61,9 +61,11 @@ def whole_option(value: str) -> str:
 
 def _hub_parts(reference: str) -> tuple[str, str]:
     """The repository and the file of `hf:OWNER/REPOSITORY[/FILE]`; both empty where it is none."""
-    owner, _, rest = reference.removeprefix(HUB).partition("/")
+    repository_owner, _, rest = reference.removeprefix(HUB).partition("/")
     repository, _, file = rest.partition("/")
-    parts = [owner, repository, *(file.split("/") if file else [])]
+    parts = [repository_owner, repository, *(file.split("/") if file else [])]
     return (
-        (f"{owner}/{repository}", file) if all(re.fullmatch(r"[\w.-]*\w[\w.-]*", part) for part in parts) else ("", "")
+        (f"{repository_owner}/{repository}", file)
+        if all(re.fullmatch(r"[\w.-]*\w[\w.-]*", part) for part in parts)
+        else ("", "")
     )

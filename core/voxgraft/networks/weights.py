@@ -174,7 +174,7 @@ def load_weights(module: nn.Module, weights: Weights, at_least: float | None = N
     fate = _Fate()
     matched = 0
     sizes = counted_sizes(module)
-    first = next((name for name, one in module.named_parameters() if one.ndim >= 4), "")
+    first = next((name for name, parameter in module.named_parameters() if parameter.ndim >= 4), "")
     mode: Inflation = getattr(module, "inflation", "centre")
     taken = {}
     for name, value in state.items():
@@ -217,7 +217,7 @@ def load_weights(module: nn.Module, weights: Weights, at_least: float | None = N
 def counted_sizes(module: nn.Module) -> dict[str, int]:
     """How many numbers each tensor holds that start values should hold: parameters, and buffers such as BatchNorm's
     statistics, but no counters and indices."""
-    return {name: one.numel() for name, one in module.state_dict().items() if one.is_floating_point()}
+    return {name: tensor.numel() for name, tensor in module.state_dict().items() if tensor.is_floating_point()}
 
 
 def _mend(weights: Weights, fate: _Fate, state: Mapping[str, Tensor], share: float) -> str:
@@ -241,20 +241,20 @@ def load_whole(network: nn.Module, weights: Weights) -> LoadReport:
     Raises:
         ModelError: They are not for this encoder.
     """
-    own = {name.removeprefix(ENCODER): one for name, one in weights.tensors.items() if name.startswith(ENCODER)}
+    own = {name.removeprefix(ENCODER): tensor for name, tensor in weights.tensors.items() if name.startswith(ENCODER)}
     encoder = load_weights(network.encoder, weights.but(tensors=own))  # type: ignore[arg-type]
-    rest = {name: one for name, one in weights.tensors.items() if not name.startswith(ENCODER)}
+    rest = {name: tensor for name, tensor in weights.tensors.items() if not name.startswith(ENCODER)}
     report = load_weights(network, weights.but(tensors=rest), at_least=0.0)
     loaded, adapted = (tuple(f"{ENCODER}{name}" for name in names) for names in (encoder.loaded, encoder.adapted))
-    found = {*report.loaded, *report.adapted, *loaded, *adapted}
+    placed = {*report.loaded, *report.adapted, *loaded, *adapted}
     sizes = counted_sizes(network)
     return replace(
         report,
         loaded=loaded + report.loaded,
         adapted=adapted + report.adapted,
-        new=tuple(name for name in report.new if name not in found),
+        new=tuple(name for name in report.new if name not in placed),
         dropped=tuple(f"{ENCODER}{name}" for name in encoder.dropped) + report.dropped,
-        share=sum(size for name, size in sizes.items() if name in found) / sum(sizes.values()),
+        share=sum(size for name, size in sizes.items() if name in placed) / sum(sizes.values()),
         contract=encoder.contract,
         part="",
     )
@@ -296,11 +296,11 @@ def fit_channels(weight: Tensor, channels: int) -> Tensor:
     return torch.cat(parts, 1) * (inside / channels)
 
 
-def _resampled_places(source: Tensor, places: int) -> Tensor | None:
+def _resampled_places(source: Tensor, count: int) -> Tensor | None:
     """A position embedding (1, tokens, width) of a square of patches for another square, bicubic; the few tokens that
     stand before the patches (class, registers) are kept."""
     for before in range(6):
-        old, new = (source.shape[1] - before) ** 0.5, (places - before) ** 0.5
+        old, new = (source.shape[1] - before) ** 0.5, (count - before) ** 0.5
         if old > 1 and new > 1 and old == int(old) and new == int(new):
             grid = source[:, before:].float().reshape(1, int(old), int(old), -1).permute(0, 3, 1, 2)
             size = (int(new), int(new))
@@ -335,7 +335,7 @@ def read_tensors(path: Any) -> dict[str, Tensor]:
             (state[key] for key in NESTS if isinstance(state, dict) and isinstance(state.get(key), dict)), None
         )
         state = state if inner is None else inner
-    if not isinstance(state, dict) or not all(isinstance(name, str) and _plain(one) for name, one in state.items()):
+    if not isinstance(state, dict) or not all(isinstance(name, str) and _plain(value) for name, value in state.items()):
         raise ModelError(f"{path}: does not hold a plain dictionary of tensors")
     return dict(state)
 
