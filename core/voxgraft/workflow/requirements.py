@@ -14,10 +14,10 @@ from .workflow import Workflow
 
 def needs_of(workflow: Workflow, only: Selected[Any] | None = None) -> frozenset[str]:
     """What the strategies of a workflow need, by their cards and by the options they were given; or one of them."""
-    found: set[str] = set()
+    needs: set[str] = set()
     for strategy in workflow.transfer if only is None else (only,):
-        found |= _asked(strategy.component) | _asked(strategy.options)
-    return frozenset(found)
+        needs |= _asked(strategy.component) | _asked(strategy.options)
+    return frozenset(needs)
 
 
 def channels_of(workflow: Workflow) -> tuple[str, ...]:
@@ -32,8 +32,8 @@ def roles_of(workflow: Workflow) -> Roles:
     return Roles(workflow.supervised, tuple(learners))
 
 
-def _asked(owner: Any) -> frozenset[str]:
-    needs = getattr(owner, "needs", None)
+def _asked(component: Any) -> frozenset[str]:
+    needs = getattr(component, "needs", None)
     return needs if isinstance(needs, frozenset) else frozenset()
 
 
