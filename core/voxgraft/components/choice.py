@@ -133,7 +133,9 @@ def choose(catalogue: Catalogue, kind: str, value: dict[str, Any]) -> Selected[A
         return Selected(component, model.model_validate(options), plugin)
     except ValidationError as error:
         keys = [field.alias or name for name, field in model.model_fields.items()]
-        raise ValidationError.from_exception_data(error.title, [_told(one, keys) for one in error.errors()]) from None
+        raise ValidationError.from_exception_data(
+            error.title, [_told(fault, keys) for fault in error.errors()]
+        ) from None
 
 
 def _told(error: Any, keys: list[str]) -> InitErrorDetails:
