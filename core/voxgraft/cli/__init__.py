@@ -121,8 +121,8 @@ class _Commands(click.Group):
         except OSError as error:
             if ctx.params.get("debug"):
                 raise
-            place = f"{str(error.filename)[:LONGEST]}: " if error.filename else ""
-            click.echo(f"voxgraft: {place}{error.strerror or error}", err=True)
+            prefix = f"{str(error.filename)[:LONGEST]}: " if error.filename else ""
+            click.echo(f"voxgraft: {prefix}{error.strerror or error}", err=True)
             ctx.exit(1)
         except Exception as error:
             if ctx.params.get("debug"):

@@ -40,18 +40,18 @@ def advise(
     from ..advise.page import ARMS, PROBES, arm_rows, probe_rows
 
     folder = out or Path("runs") / f"{checked.name}-advice"
-    found = find_out(checked, catalogue, folder, minutes, models, lambda text: click.echo(text, err=True), since)
+    result = find_out(checked, catalogue, folder, minutes, models, lambda text: click.echo(text, err=True), since)
     if as_json:
-        click.echo(json_text(found))
+        click.echo(json_text(result))
         return
-    for heads, rows in ((PROBES[:-1], [row[:-1] for row in probe_rows(found)]), (ARMS, arm_rows(found))):
+    for heads, rows in ((PROBES[:-1], [row[:-1] for row in probe_rows(result)]), (ARMS, arm_rows(result))):
         if rows:
             click.echo(_aligned([list(heads), *rows]) + "\n")
-    click.echo(f"{found['advice']}\n{folder / 'advice.html'}: the evidence; {folder / 'workflow.yaml'}: the proposal")
+    click.echo(f"{result['advice']}\n{folder / 'advice.html'}: the evidence; {folder / 'workflow.yaml'}: the proposal")
 
 
 def _aligned(rows: list[list[str]]) -> str:
-    widths = [max(len(row[place]) for row in rows) for place in range(len(rows[0]))]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     return "\n".join(
         "  ".join(f"{cell:{width}}" for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
     )

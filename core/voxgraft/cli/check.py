@@ -155,8 +155,8 @@ def _show(target: Path, findings: Findings) -> None:
         Console().print(table)
     else:
         for problem, cases in groups:
-            where, mend = f"{cases}: " if cases else "", f" -> {problem.mend}" if problem.mend else ""
-            click.echo(f"{problem.severity}: {where}{problem.message} [{problem.code}]{mend}")
+            where, hint = f"{cases}: " if cases else "", f" -> {problem.mend}" if problem.mend else ""
+            click.echo(f"{problem.severity}: {where}{problem.message} [{problem.code}]{hint}")
     for line in _figures(findings):
         click.echo(line)
     click.echo(f"{target}: {_verdict(findings)}")
@@ -173,11 +173,11 @@ def _figures(findings: Findings) -> Iterator[str]:
         yield f"structures (share of voxels, masks): {listed(shares, 6)}"
     if "list" in findings.figures:
         yield f"where each case lies, as the scanner called it: {findings.figures['list']} (for you alone to read)"
-    room = findings.figures.get("room") or {}
+    needed = findings.figures.get("room") or {}
     needs = [
-        f"{gigabytes(room[what])} of {name} ({gigabytes(room[f'{what}_free'])} free)"
+        f"{gigabytes(needed[what])} of {name} ({gigabytes(needed[f'{what}_free'])} free)"
         for what, name in (("memory", "memory"), ("disk", "disk"))
-        if what in room
+        if what in needed
     ]
     if needs:
         yield f"preparing takes about {' and '.join(needs)}"

@@ -72,39 +72,43 @@ def compare(
             "test": test,
             "correction": correction,
             "never_found": never_found(*scores.values()),
-            "comparisons": [one.document() for one in comparisons],
+            "comparisons": [comparison.document() for comparison in comparisons],
         }
         click.echo(json_text(document))
         return
     shown: tuple[str, str] | None = None
-    for one in comparisons:
-        if shown != (one.metric, one.structure):
-            what = one.structure if one.structure != "mean" else "mean over structures"
-            better = "higher" if higher[one.metric] else "lower"
-            click.echo(("\n" if shown else "") + f"{one.metric}, {what}; {better} is better")
-            shown = one.metric, one.structure
-        click.echo("\n" + "\n".join(_lines(one, correction)))
+    for comparison in comparisons:
+        if shown != (comparison.metric, comparison.structure):
+            what = comparison.structure if comparison.structure != "mean" else "mean over structures"
+            better = "higher" if higher[comparison.metric] else "lower"
+            click.echo(("\n" if shown else "") + f"{comparison.metric}, {what}; {better} is better")
+            shown = comparison.metric, comparison.structure
+        click.echo("\n" + "\n".join(_lines(comparison, correction)))
     if lost := never_found(*scores.values()):
         click.echo(f"\nnone of the runs ever finds {', '.join(map(repr, lost))}")
 
 
-def _lines(one: Comparison, correction: str) -> list[str]:
-    low, high = one.ci95
+def _lines(comparison: Comparison, correction: str) -> list[str]:
+    low, high = comparison.ci95
     interval = (
         f"95 % interval {low:+.4f} to {high:+.4f}" if math.isfinite(low) else "no interval (fewer than 2 patients)"
     )
-    p, by = (one.p_holm, "Holm") if correction == "holm" else (one.p_bh, "Benjamini-Hochberg")
-    words = {"no evidence": "no evidence of a difference from", "too few patients to tell": f"{one.verdict} it from"}
+    p, by = (comparison.p_holm, "Holm") if correction == "holm" else (comparison.p_bh, "Benjamini-Hochberg")
+    phrases = {
+        "no evidence": "no evidence of a difference from",
+        "too few patients to tell": f"{comparison.verdict} it from",
+    }
     lines = [
-        f"{one.run}: {words.get(one.verdict, f'{one.verdict} than')} {one.against}",
-        f"  {one.mean:.4f} against {one.against_mean:.4f} of {one.against}, over {one.n} common cases "
-        f"of {one.patients} patients",
-        f"  difference {one.difference:+.4f}, {interval}, p {p:.4f} ({by})",
+        f"{comparison.run}: {phrases.get(comparison.verdict, f'{comparison.verdict} than')} {comparison.against}",
+        f"  {comparison.mean:.4f} against {comparison.against_mean:.4f} of {comparison.against}, "
+        f"over {comparison.n} common cases of {comparison.patients} patients",
+        f"  difference {comparison.difference:+.4f}, {interval}, p {p:.4f} ({by})",
     ]
-    if one.mixed:
+    if comparison.mixed:
         lines.append("  mixed: most patients differ one way, the mean the other way; look at the worst cases")
-    if any(one.undefined):
+    if any(comparison.undefined):
         lines.append(
-            f"  left out, not defined: {one.undefined[0]} values of {one.run}, {one.undefined[1]} of {one.against}"
+            f"  left out, not defined: {comparison.undefined[0]} values of {comparison.run}, "
+            f"{comparison.undefined[1]} of {comparison.against}"
         )
     return lines

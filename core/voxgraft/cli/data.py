@@ -36,16 +36,19 @@ def inspect(path: Path, as_json: bool) -> None:
 
         from ..support.files import without_nan
 
-        found = {"items": [_document(item) for item in items], "problems": [_problem(one) for one in problems]}
-        print_result(json.dumps(without_nan(found), indent=2, allow_nan=False))
+        document = {
+            "items": [_document(item) for item in items],
+            "problems": [_problem(problem) for problem in problems],
+        }
+        print_result(json.dumps(without_nan(document), indent=2, allow_nan=False))
         return
     if len(items) > 1 and sys.stdout.isatty():
         _show_table(path, items)
     else:
         for item in items:
             _show(item)
-    for one in problems:
-        click.secho(f"{one.severity}: {one.message} [{one.code}]", fg=_COLOURS[one.severity])
+    for problem in problems:
+        click.secho(f"{problem.severity}: {problem.message} [{problem.code}]", fg=_COLOURS[problem.severity])
     click.echo(_summary(items))
 
 
@@ -146,7 +149,7 @@ def _document(item: Item) -> dict[str, Any]:
         "names": [str(name) for name in item.facts.get("names") or ()],
         "references": [str(name) for name in item.facts.get("references") or ()],
         "files": len(item.files),
-        "problems": [_problem(one) for one in item.problems],
+        "problems": [_problem(problem) for problem in item.problems],
     }
 
 
@@ -183,13 +186,13 @@ def _show_table(root: Path, items: Sequence[Item]) -> None:
         series = item.description or item.series or ""
         table.add_row(*(Text(cell) for cell in (str(name), kind, voxels, spacing, _names(item) or series)))
     Console().print(table)
-    told: dict[tuple[str, str, str], list[Item]] = {}
+    by_problem: dict[tuple[str, str, str], list[Item]] = {}
     for item in items:
-        for one in item.problems:
-            told.setdefault((one.severity, one.message, one.code), []).append(item)
-    for (severity, message, code), where in told.items():
-        place = str(where[0].path) + (f" and {len(where) - 1} more" if len(where) > 1 else "")
-        click.secho(f"{severity}: {message} [{code}]: {place}", fg=_COLOURS[severity])
+        for problem in item.problems:
+            by_problem.setdefault((problem.severity, problem.message, problem.code), []).append(item)
+    for (severity, message, code), where in by_problem.items():
+        path = str(where[0].path) + (f" and {len(where) - 1} more" if len(where) > 1 else "")
+        click.secho(f"{severity}: {message} [{code}]: {path}", fg=_COLOURS[severity])
 
 
 def _names(item: Item, most: int = 8) -> str:

@@ -84,9 +84,9 @@ def evaluate(
     wanted = [metric for metric in metrics.split(",") if metric.strip()]
     catalogue, progress = discover(), Progress(quiet=as_json)
     scores = evaluate_paths(predictions, references, wanted, catalogue, labels, progress, extras)
-    beside = {"images": images, "valid": valid}
+    folders = {"images": images, "valid": valid}
     for out in outs:
-        _write(out, scores, catalogue, lambda: _pictures(scores, predictions, references, beside, labels, catalogue))
+        _write(out, scores, catalogue, lambda: _pictures(scores, predictions, references, folders, labels, catalogue))
     if as_json:
         print_result(json.dumps(scores.document(), indent=2, ensure_ascii=False))
     else:
@@ -113,14 +113,14 @@ def _pictures(
     scores: Scores,
     predictions: Path,
     references: Path,
-    beside: Mapping[str, Path | None],
+    folders: Mapping[str, Path | None],
     labels: Labels | None,
     catalogue: Catalogue,
 ) -> dict[str, bytes]:
     """The worst slice of the worst cases, from files that were read a moment ago.
 
     Args:
-        beside: Files or folders of `images`, the scans, and of `valid`, where cases count.
+        folders: Files or folders of `images`, the scans, and of `valid`, where cases count.
     """
     from ..errors import VoxGraftError
     from ..imaging.read import read
@@ -136,9 +136,9 @@ def _pictures(
     pairs = match(predictions, references, catalogue).pairs
     labels = labels or labels_named_in(pairs.values(), catalogue)
     worst = [case for case in worst_cases(scores, about(scores, catalogue)) if case in pairs]
-    files = {what: files_of(path, worst, catalogue) if path and worst else {} for what, path in beside.items()}
+    files = {what: files_of(path, worst, catalogue) if path and worst else {} for what, path in folders.items()}
     scans, valid = files["images"], files["valid"]
-    found = {}
+    paths = {}
     for case in worst:
         prediction, reference = read_pair(pairs[case], labels, catalogue, scans.get(case))
         if case in valid:
@@ -153,8 +153,8 @@ def _pictures(
             scan = None
         if labels is not None:
             prediction, reference = comparable(prediction, reference, labels)
-        found[case] = worst_slice(prediction, reference, scan)
-    return found
+        paths[case] = worst_slice(prediction, reference, scan)
+    return paths
 
 
 def _show(scores: Scores, units: Mapping[str, str]) -> None:
@@ -162,7 +162,7 @@ def _show(scores: Scores, units: Mapping[str, str]) -> None:
     for metric, structures in scores.summary.items():
         unit = units.get(str(scores.metrics.get(metric, {}).get("use", metric)), "")
         shown = f"{metric} ({unit})" if unit else metric
-        rows += [(shown, name, *_cells(one)) for name, one in structures.items()]
+        rows += [(shown, name, *_cells(scores)) for name, scores in structures.items()]
     if scores.cases:
         _print_table(rows, 2)
     click.echo(f"{len(scores.cases)} cases scored, {len(scores.failed)} failed")
@@ -178,10 +178,12 @@ def _show_subgroups(scores: Scores) -> None:
     metric = next(iter(scores.summary), "")
     for column, groups in scores.subgroups.items():
         rows: list[tuple[str, ...]] = [(column, "cases", "patients", f"{metric} mean", "95 % interval", "n", "")]
-        for group, one in groups.items():
-            mean = one["summary"][metric]["mean"]
-            few = "few patients" if one["few"] else ""
-            rows.append((group, str(one["cases"]), str(one["patients"]), *_cells(mean)[:2], str(mean["n"]), few))
+        for group, subgroup in groups.items():
+            mean = subgroup["summary"][metric]["mean"]
+            few = "few patients" if subgroup["few"] else ""
+            rows.append(
+                (group, str(subgroup["cases"]), str(subgroup["patients"]), *_cells(mean)[:2], str(mean["n"]), few)
+            )
         click.echo("")
         _print_table(rows, 1)
 
@@ -200,16 +202,16 @@ def _units(catalogue: Catalogue) -> dict[str, str]:
     return {spec.name: getattr(spec, "unit", "") for _, spec in catalogue.of("metric")}
 
 
-def _cells(one: dict[str, Any]) -> tuple[str, ...]:
-    low, high = one["ci95"]
+def _cells(scores: dict[str, Any]) -> tuple[str, ...]:
+    low, high = scores["ci95"]
     interval = f"{_number(low)} to {_number(high)}" if math.isfinite(low) else "-"
     return (
-        _number(one["mean"]),
+        _number(scores["mean"]),
         interval,
-        _number(one["sd"]),
-        _number(one["median"]),
-        str(one["n"]),
-        str(one["undefined"]),
+        _number(scores["sd"]),
+        _number(scores["median"]),
+        str(scores["n"]),
+        str(scores["undefined"]),
     )
 
 

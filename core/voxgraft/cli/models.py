@@ -30,18 +30,19 @@ def models() -> None:
 @json_option
 def list_(tracking: str | None, as_json: bool) -> None:
     """List every model and its versions, the newest first."""
-    found = _registry(tracking).models()
+    registered = _registry(tracking).models()
     if as_json:
         rows = [
-            {"name": name, "versions": [version.document() for version in versions]} for name, versions in found.items()
+            {"name": name, "versions": [version.document() for version in versions]}
+            for name, versions in registered.items()
         ]
         _print_json({"models": rows})
         return
-    for name, versions in found.items():
+    for name, versions in registered.items():
         click.echo(name)
         for version in versions:
             click.echo(f"  {_line(version)}")
-    if not found:
+    if not registered:
         click.echo("no model is registered here yet", err=True)
 
 
@@ -94,8 +95,8 @@ def register(package: Path, name: str | None, tracking: str | None) -> None:
     from ..packages.references import Resolver, registry
 
     catalogue = discover()
-    found = Resolver(catalogue, tracking).resolve(package)
-    version = registry(catalogue, tracking, create=True).register(found, name or found.name)
+    resolved = Resolver(catalogue, tracking).resolve(package)
+    version = registry(catalogue, tracking, create=True).register(resolved, name or resolved.name)
     _say_kept(version)
 
 
@@ -177,7 +178,7 @@ def _version(registry: Registry, model: str) -> Version:
     versions = registry.models().get(model.removeprefix("models:/"))
     if not versions:
         return registry.version(f"{reference}@champion")
-    return next((one for one in versions if "champion" in one.aliases), versions[0])
+    return next((version for version in versions if "champion" in version.aliases), versions[0])
 
 
 def _line(version: Version) -> str:

@@ -93,5 +93,5 @@ def _summary(batch: Batch) -> str:
     counts = [(batch.done, "done"), (batch.skipped, "skipped (done before)"), (batch.failed, "failed")]
     counts.append((batch.left_out, "left out"))
     look = sum(bool(scan.flags) for scan in batch.scans if scan.state in ("done", "skipped"))
-    said = ", ".join(f"{number} {text}" for number, text in counts if number) or "nothing to do"
-    return f"{said}; {look} to look at first\n{legible(str(batch.report))}"
+    summary = ", ".join(f"{number} {text}" for number, text in counts if number) or "nothing to do"
+    return f"{summary}; {look} to look at first\n{legible(str(batch.report))}"
