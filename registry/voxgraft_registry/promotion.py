@@ -81,21 +81,27 @@ def compare(new: Mapping[str, Any], champion: Mapping[str, Any], metric: str, *,
     better = 1.0 if higher_is_better else -1.0
     both = {"champion": _common(champion, new), "new": _common(new, champion)}
     try:
-        (found,) = compare_all(both, {metric: higher_is_better})
+        (comparison,) = compare_all(both, {metric: higher_is_better})
     except DataError:  # nothing to compare
         return _by_summary(new, champion, metric, better)
-    said = f"{metric} {found.difference:+.4f} on {found.n} common cases"
-    missed, its = found.undefined
+    summary = f"{metric} {comparison.difference:+.4f} on {comparison.n} common cases"
+    missed, its = comparison.undefined
     if missed > its:
-        reason = f"it misses {missed} structures that the champion finds (the champion {its}); {said}"
-        return Verdict(True, reason, found.difference, None, found.n)
-    if found.patients < FEWEST:
+        reason = f"it misses {missed} structures that the champion finds (the champion {its}); {summary}"
+        return Verdict(True, reason, comparison.difference, None, comparison.n)
+    if comparison.patients < FEWEST:
         return Verdict(
-            better * found.difference < 0, f"{said} (too few for an interval)", found.difference, None, found.n
+            better * comparison.difference < 0,
+            f"{summary} (too few for an interval)",
+            comparison.difference,
+            None,
+            comparison.n,
         )
-    low, high = found.ci95
+    low, high = comparison.ci95
     worse = high < 0 if higher_is_better else low > 0
-    return Verdict(worse, f"{said} (95 % interval {low:+.4f} to {high:+.4f})", found.difference, (low, high), found.n)
+    return Verdict(
+        worse, f"{summary} (95 % interval {low:+.4f} to {high:+.4f})", comparison.difference, (low, high), comparison.n
+    )
 
 
 def _by_summary(new: Mapping[str, Any], champion: Mapping[str, Any], metric: str, better: float) -> Verdict:
@@ -126,9 +132,9 @@ def _common(facts: Mapping[str, Any], other: Mapping[str, Any]) -> Scores:
         return Scores({})
 
 
-def _are_same(one: Any, other: Any) -> bool:
+def _are_same(value: Any, other: Any) -> bool:
     """Whether two entries of a case have the same hash of its files, or one of them does not know it."""
-    hashes = [_inside(entry, "data") for entry in (one, other)]
+    hashes = [_inside(entry, "data") for entry in (value, other)]
     return not all(hashes) or hashes[0] == hashes[1]
 
 

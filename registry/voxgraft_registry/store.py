@@ -55,12 +55,12 @@ class MlflowStore:
         """
         client, at = self._client()
         with answers(at):
-            found = self._find(reference)
-            place = client.get_model_version_download_uri(found.name, found.version)
-            if place.startswith("models:/m-"):
-                place = client.get_logged_model(place.removeprefix("models:/")).artifact_location
-            package = fetch_package(place, at, f"models:/{found.name}/{found.version}")
-        if (wanted := found.tags.get(HASH)) and wanted != package.hash:
+            version = self._find(reference)
+            uri = client.get_model_version_download_uri(version.name, version.version)
+            if uri.startswith("models:/m-"):
+                uri = client.get_logged_model(uri.removeprefix("models:/")).artifact_location
+            package = fetch_package(uri, at, f"models:/{version.name}/{version.version}")
+        if (wanted := version.tags.get(HASH)) and wanted != package.hash:
             raise ModelError(f"{reference}: its package is not the one that was registered (its hash differs)")
         return package.folder
 
@@ -69,7 +69,7 @@ class MlflowStore:
         client, at = self._client()
         with answers(at):
             models = _pages(client.search_registered_models)
-            return {model.name: self._versions(model) for model in sorted(models, key=lambda one: str(one.name))}
+            return {model.name: self._versions(model) for model in sorted(models, key=lambda model: str(model.name))}
 
     def version(self, reference: str) -> Version:
         """The version that a reference names.
@@ -79,8 +79,8 @@ class MlflowStore:
         """
         client, at = self._client()
         with answers(at):
-            found = self._find(reference)
-            return _version(found, client.get_registered_model(found.name).aliases)
+            version = self._find(reference)
+            return _version(version, client.get_registered_model(version.name).aliases)
 
     def register(self, package: Package, name: str, *, run: str = "", note: Mapping[str, str] | None = None) -> Version:
         """Keep a package as a new version; no alias moves. The same package of the same run gives the version it has.
@@ -145,7 +145,7 @@ class MlflowStore:
         client, at = self._client()
         with answers(at):
             model = self._model(name)
-            there = {one.version for one in self._versions(model)}
+            there = {version.version for version in self._versions(model)}
             version = demoted(client, model, there)
         return self.version(f"models:/{name}/{version}")
 
@@ -171,10 +171,10 @@ class MlflowStore:
         client, _ = self._client()
         wanted = parse(reference)
         if wanted.run:
-            found = _pages(client.search_model_versions, f"run_id = '{wanted.run}'")
-            if not found:
+            versions = _pages(client.search_model_versions, f"run_id = '{wanted.run}'")
+            if not versions:
                 raise ModelError(f"{reference}: no version of a model was registered by this run")
-            return max(found, key=lambda one: int(one.creation_timestamp))
+            return max(versions, key=lambda version: int(version.creation_timestamp))
         model = self._model(wanted.name)
         aliases: Mapping[str, Any] = model.aliases
         if wanted.alias and wanted.alias not in aliases:
@@ -186,19 +186,21 @@ class MlflowStore:
         except Exception as error:
             if not absent(error):
                 raise
-            known = ", ".join(sorted((one.version for one in self._versions(model)), key=int))
+            known = ", ".join(sorted((version.version for version in self._versions(model)), key=int))
             raise ModelError(f"{reference}: there is no version {number}; there are {known or 'none'}") from None
 
     def _versions(self, model: RegisteredModel, package: Package | None = None, run: str = "") -> list[Version]:
         """A model's versions, the newest first; of all, or of one package and run."""
         client, _ = self._client()
         quote = '"' if "'" in model.name else "'"
-        found = _pages(client.search_model_versions, f"name = {quote}{model.name}{quote}")
+        versions = _pages(client.search_model_versions, f"name = {quote}{model.name}{quote}")
         if package is not None:
             ours = sha256(package.folder / MANIFEST)
-            found = [one for one in found if one.tags.get(FILES) == ours and run in ("", one.run_id)]
-        found.sort(key=lambda one: int(one.version), reverse=True)
-        return [_version(one, model.aliases) for one in found]
+            versions = [
+                version for version in versions if version.tags.get(FILES) == ours and run in ("", version.run_id)
+            ]
+        versions.sort(key=lambda version: int(version.version), reverse=True)
+        return [_version(version, model.aliases) for version in versions]
 
     def _keep(
         self, client: MlflowClient, at: Address, package: Package, name: str, run: str, note: dict[str, str]
@@ -259,18 +261,24 @@ def _named(client: MlflowClient, name: str) -> None:
             raise
 
 
-def _version(found: ModelVersion, aliases: Mapping[str, Any]) -> Version:
+def _version(model_version: ModelVersion, aliases: Mapping[str, Any]) -> Version:
     metrics = {
-        name_of(key.removeprefix(METRIC)): _number(value) for key, value in found.tags.items() if key.startswith(METRIC)
+        name_of(key.removeprefix(METRIC)): _number(value)
+        for key, value in model_version.tags.items()
+        if key.startswith(METRIC)
     }
     return Version(
-        name=str(found.name),
-        version=str(found.version),
-        aliases=tuple(sorted(alias for alias, version in aliases.items() if str(version) == str(found.version))),
-        run=found.run_id or "",
+        name=str(model_version.name),
+        version=str(model_version.version),
+        aliases=tuple(
+            sorted(alias for alias, version in aliases.items() if str(version) == str(model_version.version))
+        ),
+        run=model_version.run_id or "",
         metrics={name: value for name, value in metrics.items() if value is not None},
-        hash=found.tags.get(HASH, ""),
-        created=datetime.fromtimestamp(int(found.creation_timestamp) / 1000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        hash=model_version.tags.get(HASH, ""),
+        created=datetime.fromtimestamp(int(model_version.creation_timestamp) / 1000, UTC).strftime(
+            "%Y-%m-%dT%H:%M:%SZ"
+        ),
     )
 
 
@@ -304,11 +312,11 @@ def _number(text: str) -> float | None:
 
 def _pages(search: Any, query: str | None = None) -> list[Any]:
     """All results of one of MLflow's searches, page by page."""
-    found: list[Any] = []
+    entries: list[Any] = []
     token = None
     while True:
         page = search(filter_string=query, max_results=100, page_token=token)
-        found += page
+        entries += page
         token = page.token
         if not token:
-            return found
+            return entries
