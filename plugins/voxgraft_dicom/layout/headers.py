@@ -28,19 +28,19 @@ def headers_of(options: DicomOptions, catalogue: Catalogue) -> tuple[list[Item],
         DataError: The index cannot be kept where the options say.
     """
     tree, progress = Tree(options.path), Progress()
-    place = _place(options, tree)
-    if place is None:
+    path = _place(options, tree)
+    if path is None:
         return images_in(tree, catalogue, None, progress), []
     own = options.index == "auto"
     try:
-        store = open_store(place, _real(options.path), readers_hash(catalogue), own=own)
+        store = open_store(path, _real(options.path), readers_hash(catalogue), own=own)
         try:
             return images_in(tree, catalogue, store, progress), []
         finally:
             store.close()
     except Unusable as error:
         if not own:
-            raise DataError(f"data.layout.index: {place} cannot hold the index: {error}") from error
+            raise DataError(f"data.layout.index: {path} cannot hold the index: {error}") from error
         note = f"no index could be kept ({error}): every header was read; the option 'index' names another place"
         return images_in(tree, catalogue, None, progress), [note]
 

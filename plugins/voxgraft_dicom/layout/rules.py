@@ -39,14 +39,16 @@ def slices_of(item: Item) -> int:
 def seen_together(images: Sequence[Item]) -> Iterator[Problem]:
     """What shows only while a whole tree is looked at, not when one case is read from its own files."""
     for code in TOGETHER:
-        found = [problem for item in images for problem in item.problems if problem.code == code]
-        if found:
-            several = f"{len(found)} images, the first: " if len(found) > 1 else ""
-            yield Problem(code, f"{several}{found[0].message}", found[0].severity)
+        problems = [problem for item in images for problem in item.problems if problem.code == code]
+        if problems:
+            several = f"{len(problems)} images, the first: " if len(problems) > 1 else ""
+            yield Problem(code, f"{several}{problems[0].message}", problems[0].severity)
 
 
 def _wrong(item: Item, rule: Rule) -> Iterator[str]:
-    if rule.modality is not None and (item.modality or "").upper() not in {one.upper() for one in rule.modality}:
+    if rule.modality is not None and (item.modality or "").upper() not in {
+        modality.upper() for modality in rule.modality
+    }:
         yield "modality"
     if rule.description is not None and not fits_one(item.description, rule.description):
         yield "description"
@@ -70,7 +72,7 @@ def _spaced(item: Item, wanted: Spacing) -> bool:
     return (
         _holds(wanted.slice, steps[2:])
         and _holds(wanted.in_plane, steps[:2])
-        and all(_holds(one, (steps[axis],)) for one, axis in zip(axes, order, strict=True))
+        and all(_holds(step, (steps[axis],)) for step, axis in zip(axes, order, strict=True))
         and (wanted.z is None or len(steps) == 3)
     )
 

@@ -66,9 +66,9 @@ class Matcher:
                 self._enter(case, image)
         belonging: dict[str, list[Item]] = {case.id: [] for case in cases}
         for item in _once(self._wanted(objects)):
-            found = self._case_of(item)
-            if found is not None:
-                belonging[found.id].append(item)
+            matched = self._case_of(item)
+            if matched is not None:
+                belonging[matched.id].append(item)
         for name, mine in belonging.items():
             if mine and name not in self._found.refused:
                 self._label(name, self._chosen(mine))
@@ -118,7 +118,7 @@ class Matcher:
             self._refuse(item, by_case, "ambiguous-structures", f"{refers} several, and nothing says which is meant")
             return None
         (case,) = by_case.values()
-        image = case.grid if any(one is case.grid for _, one in hits) else hits[0][1]
+        image = case.grid if any(image is case.grid for _, image in hits) else hits[0][1]
         mine, its = frame_of(item), frame_of(image)
         if mine and its and mine != its and not self._across:
             text = "its frame of reference is not that of the series it refers to; say align: any if they are one"
@@ -135,9 +135,9 @@ class Matcher:
         """By the series it refers to; where it names none, by instances; else by its frame within the study."""
         references = _texts(item, "references")
         instances = _texts(item, "instances")
-        by_instance = _each_once(hit for one in instances for hit in self._by_instance.get(one, ()))
+        by_instance = _each_once(hit for uid in instances for hit in self._by_instance.get(uid, ()))
         if references:
-            hits = _each_once(hit for one in references for hit in self._by_series.get(one, ()))
+            hits = _each_once(hit for uid in references for hit in self._by_series.get(uid, ()))
             inside = [hit for hit in hits if any(hit[1] is other[1] for other in by_instance)]
             return inside or hits
         if instances:
@@ -169,8 +169,8 @@ class Matcher:
 
     def _label(self, case: str, chosen: Sequence[Item]) -> None:
         """Objects that mark different structures are one mask; those that mark the same may be of several people."""
-        pairs = [(item, found) for item in chosen if (found := self._terms.pairs(item))]
-        often = Counter(label for _, found in pairs for label in {label for _, label in found})
+        pairs = [(item, terms) for item in chosen if (terms := self._terms.pairs(item))]
+        often = Counter(label for _, terms in pairs for label in {label for _, label in terms})
         double = sorted(label for label, times in often.items() if times > 1)
         if not pairs:
             self._found.notes.append("a series has objects, and no structure in them fits a label")
@@ -182,8 +182,8 @@ class Matcher:
             names = called if plain else [f"rater {number}" for number in range(1, len(pairs) + 1)]
             self._found.raters[case] = {name: _reference([pair]) for name, pair in zip(names, pairs, strict=True)}
         else:
-            mend = "choose by labels.description, or say labels.several: raters"
-            text = f"case {case}: {often[double[0]]} objects mark {double[0]!r} on it; {mend}"
+            hint = "choose by labels.description, or say labels.several: raters"
+            text = f"case {case}: {often[double[0]]} objects mark {double[0]!r} on it; {hint}"
             self._found.problems.append(Problem("several-masks", text))
             self._found.refused.add(case)
 
@@ -195,7 +195,7 @@ def frame_of(item: Item) -> str:
 
 def _reference(pairs: Sequence[tuple[Item, tuple[tuple[str, str], ...]]]) -> ImageRef:
     files = tuple(file for item, _ in pairs for file in (item.files or (item.path,)))
-    structures = tuple(dict.fromkeys(pair for _, found in pairs for pair in found))
+    structures = tuple(dict.fromkeys(pair for _, terms in pairs for pair in terms))
     return ImageRef(pairs[0][0].path, files=files, structures=structures)
 
 
@@ -228,4 +228,4 @@ def _instances(item: Item) -> list[str]:
 
 
 def _texts(item: Item, fact: str) -> list[str]:
-    return [str(one) for one in item.facts.get(fact) or () if one]
+    return [str(value) for value in item.facts.get(fact) or () if value]

@@ -152,8 +152,8 @@ def _not_said(header: Header) -> Iterator[str]:
         yield "PhotometricInterpretation"
 
 
-def _listed(words: set[str]) -> str:
-    return ", ".join(shown(word) or "not said" for word in sorted(words))
+def _listed(values: set[str]) -> str:
+    return ", ".join(shown(word) or "not said" for word in sorted(values))
 
 
 def _bits_fit(header: Header) -> bool:

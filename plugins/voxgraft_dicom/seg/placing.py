@@ -87,10 +87,10 @@ def place_of(frame: Frame, rows: int, columns: int, affine: Array) -> Place:
     across, down = inverse[:3, :3] @ (RAS * frame.across), inverse[:3, :3] @ (RAS * frame.down)
     whole = [np.rint(np.clip(part, -FARTHEST, FARTHEST)) for part in (start, across, down)]
     corners = np.array([(1, c, r) for c in (0, columns - 1) for r in (0, rows - 1)], dtype=float)
-    beside = corners @ (np.stack([start, across, down]) - np.stack(whole))
-    millimetres = float(np.linalg.norm(beside @ affine[:3, :3].T, axis=1).max())
-    first, one, other = (part.astype(np.int64) for part in whole)
-    return Place(first, one, other, float(np.abs(beside).max()), millimetres)
+    offsets = corners @ (np.stack([start, across, down]) - np.stack(whole))
+    millimetres = float(np.linalg.norm(offsets @ affine[:3, :3].T, axis=1).max())
+    corner, column_step, row_step = (part.astype(np.int64) for part in whole)
+    return Place(corner, column_step, row_step, float(np.abs(offsets).max()), millimetres)
 
 
 def window(place: Place, plane: Array, shape: tuple[int, ...]) -> tuple[tuple[slice | int, ...], Array] | None:
@@ -147,8 +147,8 @@ def own_grid(seg: Segmentation) -> tuple[Array, tuple[int, int, int]]:
     normal /= np.linalg.norm(normal)
     along = origins @ normal
     order = np.argsort(along)
-    places = along[order]
-    levels = places[np.concatenate([[True], np.diff(places) > 1e-2])]
+    positions = along[order]
+    levels = positions[np.concatenate([[True], np.diff(positions) > 1e-2])]
     gap = _gap(levels, first.gap, seg)
     count = round(float(levels[-1] - levels[0]) / gap) + 1
     if count > MOST_SLICES:

@@ -71,8 +71,8 @@ def _sum_of_file(seg: Segmentation, number: int) -> Array:
             continue
         rows, columns = np.nonzero(bits)
         if frame.origin is not None and frame.across is not None and frame.down is not None:
-            place = len(rows) * frame.origin + columns.sum() * frame.across + rows.sum() * frame.down
-            total[:3] += RAS * place
+            position = len(rows) * frame.origin + columns.sum() * frame.across + rows.sum() * frame.down
+            total[:3] += RAS * position
         total[3] += len(rows)
     return total
 
