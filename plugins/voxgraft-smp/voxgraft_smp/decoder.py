@@ -46,8 +46,8 @@ class SmpDecoder:
         size = TRIAL * steps[-1]
         trial = [torch.zeros(2, width, size // step, size // step) for width, step in zip(channels, steps, strict=True)]
         with torch.no_grad():
-            found = module.eval()(trial)
-        module.channels = (found[0].shape[1],)
+            output = module.eval()(trial)
+        module.channels = (output[0].shape[1],)
         return module.train()
 
 
@@ -75,18 +75,18 @@ class SmpMaps(nn.Module):
         """
         size = maps[0].shape[2:]
         try:
-            found: Tensor = self.decoder(list(maps))
+            logits: Tensor = self.decoder(list(maps))
         except (RuntimeError, IndexError) as error:
             if isinstance(error, torch.OutOfMemoryError):
                 raise
-            sizes = ", ".join("x".join(str(n) for n in one.shape[2:]) for one in maps)
+            sizes = ", ".join("x".join(str(n) for n in feature.shape[2:]) for feature in maps)
             raise ModelError(
                 f"smp: its {self._name} takes no maps of {sizes} pixels; give patches whose sizes are multiples of "
                 f"{2 ** (len(maps) - 1)}, or use a decoder of VoxGraft, which takes any"
             ) from error
-        if found.shape[2:] != size:
-            found = functional.interpolate(found, size, mode="bilinear", align_corners=False)
-        return [found]
+        if logits.shape[2:] != size:
+            logits = functional.interpolate(logits, size, mode="bilinear", align_corners=False)
+        return [logits]
 
 
 def _decoder(options: SmpOptions, channels: list[int]) -> nn.Module:

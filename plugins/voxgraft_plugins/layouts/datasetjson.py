@@ -35,8 +35,8 @@ def load_json(path: Path, need: str = "") -> Any:
     except (FileNotFoundError, NotADirectoryError):
         raise DataError(f"{path}: there is no such file{need}") from None
     except ValueError as error:
-        place = f" (line {error.lineno})" if isinstance(error, json.JSONDecodeError) else f" ({error})"
-        raise DataError(f"{path}: is no readable JSON document{place}") from None
+        detail = f" (line {error.lineno})" if isinstance(error, json.JSONDecodeError) else f" ({error})"
+        raise DataError(f"{path}: is no readable JSON document{detail}") from None
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror}") from None
 

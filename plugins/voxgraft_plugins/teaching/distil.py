@@ -128,8 +128,8 @@ def rescaled(image: Tensor, mine: Plan, its: Plan) -> Tensor:
     if mine.normalisation == its.normalisation:
         return image
     channels = []
-    for place, (own, other) in enumerate(zip(mine.normalisation, its.normalisation, strict=True)):
-        values = (image[:, place] * own.get("std", 1.0) + own.get("mean", 0.0)) * own.get("white", 1.0)
+    for index, (own, other) in enumerate(zip(mine.normalisation, its.normalisation, strict=True)):
+        values = (image[:, index] * own.get("std", 1.0) + own.get("mean", 0.0)) * own.get("white", 1.0)
         values = values / other.get("white", 1.0)
         values = values.clamp(other.get("low", -torch.inf), other.get("high", torch.inf))
         channels.append((values - other.get("mean", 0.0)) / other.get("std", 1.0))

@@ -45,8 +45,8 @@ class CoTraining(Teaching):
     def train_mode(self, context: Context) -> None:
         context.extra[PEER].train()
         if self._pseudo:
-            for one, network in zip(self._statistics, (context.network, context.extra[PEER]), strict=True):
-                one.hold(network)
+            for statistics, network in zip(self._statistics, (context.network, context.extra[PEER]), strict=True):
+                statistics.hold(network)
 
     def losses(self, context: Context, batch: Mapping[str, Tensor], output: Output) -> Mapping[str, Tensor]:
         if context.criterion is None:
@@ -70,5 +70,5 @@ class CoTraining(Teaching):
         return terms
 
     def after_step(self, context: Context) -> None:
-        for one in self._statistics:
-            one.release()
+        for statistics in self._statistics:
+            statistics.release()

@@ -75,6 +75,6 @@ def hard_entropy(logits: Tensor, decided: Tensor, regions: bool, counted: Tensor
     return mean_over(each, counted)
 
 
-def squared(one: Tensor, other: Tensor) -> Tensor:
+def squared(first: Tensor, other: Tensor) -> Tensor:
     """The squared difference of probabilities, averaged over classes: (batch, *spatial)."""
-    return torch.square(one - other).mean(1)
+    return torch.square(first - other).mean(1)

@@ -92,29 +92,31 @@ class MultiTask(Teaching):
         return sum(rest, start=total)
 
     def _boundary(self, context: Context, batch: Mapping[str, Tensor], output: Output) -> Tensor:
-        found = self._fine(context, output, "boundary", batch["image"].shape[2:])
-        wanted = distances(_masks(context, batch["target"]), _spacing(context), self._options.reach).to(found.device)
-        error = (found - wanted).abs()
+        predicted = self._fine(context, output, "boundary", batch["image"].shape[2:])
+        wanted = distances(_masks(context, batch["target"]), _spacing(context), self._options.reach).to(
+            predicted.device
+        )
+        error = (predicted - wanted).abs()
         counts = batch.get("counted")
         if counts is None:
             return error.mean()
         return (error * counts[:, None]).sum() / (counts.sum() * error.shape[1]).clamp_min(1)
 
     def _reconstruction(self, context: Context, batch: Mapping[str, Tensor], output: Output) -> Tensor:
-        found = self._fine(context, output, "reconstruction", batch["image"].shape[2:])
-        return functional.mse_loss(found, batch["image"].float())
+        predicted = self._fine(context, output, "reconstruction", batch["image"].shape[2:])
+        return functional.mse_loss(predicted, batch["image"].float())
 
     def _presence(self, context: Context, batch: Mapping[str, Tensor], output: Output) -> Tensor:
-        found = context.extra[f"{BRANCH}presence"](output.features[-1].flatten(2).mean(2)).float()
+        logits = context.extra[f"{BRANCH}presence"](output.features[-1].flatten(2).mean(2)).float()
         there = _masks(context, batch["target"]).flatten(2).any(2).float()
-        return functional.binary_cross_entropy_with_logits(found, there)
+        return functional.binary_cross_entropy_with_logits(logits, there)
 
     def _fine(self, context: Context, output: Output, branch: str, shape: Sequence[int]) -> Tensor:
-        found: Tensor = context.extra[BRANCH + branch](output.maps[0]).float()
-        if found.shape[2:] == tuple(shape):
-            return found
+        logits: Tensor = context.extra[BRANCH + branch](output.maps[0]).float()
+        if logits.shape[2:] == tuple(shape):
+            return logits
         mode = LINEAR[context.network.dims]
-        return functional.interpolate(found, tuple(shape), mode=mode, align_corners=False)
+        return functional.interpolate(logits, tuple(shape), mode=mode, align_corners=False)
 
 
 def distances(masks: Tensor, spacing: Sequence[float], reach: float) -> Tensor:
@@ -132,14 +134,14 @@ def distances(masks: Tensor, spacing: Sequence[float], reach: float) -> Tensor:
     masked = masks.cpu().numpy()
     result = np.empty(masked.shape, np.float32)
     half = 0.5 * min(spacing)
-    for place in np.ndindex(masked.shape[:2]):
-        inside = np.ascontiguousarray(masked[place])
+    for index in np.ndindex(masked.shape[:2]):
+        inside = np.ascontiguousarray(masked[index])
         if inside.all() or not inside.any():
-            result[place] = 1.0 if inside.any() else -1.0
+            result[index] = 1.0 if inside.any() else -1.0
             continue
         within, without = (edt(np.ascontiguousarray(part), anisotropy=tuple(spacing)) for part in (inside, ~inside))
         signed = np.where(inside, within - half, half - without)
-        result[place] = np.clip(signed / reach, -1.0, 1.0)
+        result[index] = np.clip(signed / reach, -1.0, 1.0)
     return torch.from_numpy(result)
 
 
