@@ -122,17 +122,17 @@ def _check_beside(dataset: Dataset, workflow: Workflow, models: Resolver) -> Non
         DataError: There are no scans without labels, no source, or another data set cannot be read.
     """
     from ..checks.patients import find_split
-    from ..datasets.companions import deal, other_sets
+    from ..datasets.companions import assign_roles, read_companions
     from ..runs.steps.plan import limited
     from ..workflow.requirements import roles_of
 
     split, _ = find_split(dataset, workflow)
     if split is not None:
         labelled = [case for case in dataset.cases if case.label is not None]
-        deal(
+        assign_roles(
             roles_of(workflow),
             dataset,
-            other_sets(workflow.data, models.catalogue),
+            read_companions(workflow.data, models.catalogue),
             limited(split, labelled, workflow.data.limit, workflow.data.split.seed),
         )
 

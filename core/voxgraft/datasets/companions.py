@@ -32,7 +32,7 @@ class Roles:
     learners: tuple[str, ...] = ()
 
 
-def other_sets(data: Data, catalogue: Catalogue) -> dict[str, Dataset]:
+def read_companions(data: Data, catalogue: Catalogue) -> dict[str, Dataset]:
     """The data sets that `data.source` and `data.unlabelled` name, by these words.
 
     Args:
@@ -51,7 +51,7 @@ def other_sets(data: Data, catalogue: Catalogue) -> dict[str, Dataset]:
     return sets
 
 
-def deal(roles: Roles, dataset: Dataset, others: Mapping[str, Dataset], split: Split) -> Split:
+def assign_roles(roles: Roles, dataset: Dataset, others: Mapping[str, Dataset], split: Split) -> Split:
     """The split with the roles of all scans: what is learnt from with labels, what without, what is held out.
 
     With a source its cases are those with labels, and the layout's training cases count as unlabelled. Unlabelled are
@@ -98,7 +98,7 @@ def cases_by_key(dataset: Dataset, others: Mapping[str, Dataset], split: Split) 
     return {**cases, **{key: replace(known[key], label=None, raters={}, valid=None) for key in split.unlabelled}}
 
 
-def labels_together(dataset: Dataset, others: Mapping[str, Dataset]) -> Labels | None:
+def common_labels(dataset: Dataset, others: Mapping[str, Dataset]) -> Labels | None:
     """The structures, from the layout or else from the source.
 
     Raises:

@@ -11,7 +11,7 @@ from ...checks.problem import CaseProblem, counted, listed
 from ...datasets.case_list import NAME as TRACE
 from ...datasets.case_list import is_traced, write_trace
 from ...datasets.cases import Case, Split
-from ...datasets.companions import cases_by_key, deal, labels_together
+from ...datasets.companions import assign_roles, cases_by_key, common_labels
 from ...datasets.dataset import split_of
 from ...datasets.labelling import network_labels
 from ...datasets.split import draw
@@ -34,9 +34,9 @@ class PlanStep:
     def do(self, run: Run) -> None:
         dataset, options = run.dataset, run.workflow.data
         others = run.others
-        split = deal(roles_of(run.workflow), dataset, others, self._split(run))
+        split = assign_roles(roles_of(run.workflow), dataset, others, self._split(run))
         cases = cases_by_key(dataset, others, split)
-        labels = labels_together(dataset, others)
+        labels = common_labels(dataset, others)
         measured = dict(
             zip(
                 cases,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from ...datasets.companions import cases_by_key, labels_together
+from ...datasets.companions import cases_by_key, common_labels
 from ...preprocessing.prepare import prepare, prepared_folder
 from ...support.files import sweep
 from ...support.threads import in_threads
@@ -29,7 +29,7 @@ class Prepare:
         sweep(cache)
         modality = run.workflow.data.modality.build()
         others = run.others
-        labels = labels_together(run.dataset, others)
+        labels = common_labels(run.dataset, others)
         cases = cases_by_key(run.dataset, others, split)
         identity, unlabelled = ArrayIdentity(run), set(split.unlabelled)
         folders = {
