@@ -22,7 +22,7 @@ from .patients import find_split, judge_patients, judge_split
 from .problem import ORDER, CaseProblem, Severity
 from .purpose import codes_of, judge_channels, judge_modality, judge_voxels
 from .record import Look
-from .resources import judge_room, needs
+from .resources import judge_resources, needs
 from .sides import judge_mirroring, judge_sides
 from .values import judge_values
 
@@ -87,7 +87,7 @@ def check_dataset(
     split, problems = find_split(dataset, workflow)
     needed = needs(looks, workflow, folder)
     problems += _judge(dataset, looks, workflow, split)
-    problems += judge_room(needed, workflow)
+    problems += judge_resources(needed, workflow)
     for look in looks:
         problems += look.problems
         problems += judge_voxels(look, codes_of(workflow))

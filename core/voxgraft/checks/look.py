@@ -78,7 +78,7 @@ def _volume(look: Look, ref: ImageRef, what: str, catalogue: Catalogue) -> Volum
     try:
         items = find(ref, catalogue)
         items = [item for item in items if item.kind == "image"] or items
-        _heard(look, items, called, catalogue)
+        _note_header_problems(look, items, called, catalogue)
         if len(items) > 1:
             look.add(f"several-{what}s", "error", f"{called}: {len(items)} images lie there, and one is needed")
         if len(items) > 1 or items[0].errors:
@@ -91,13 +91,13 @@ def _volume(look: Look, ref: ImageRef, what: str, catalogue: Catalogue) -> Volum
     return None
 
 
-def _heard(look: Look, items: list[Item], called: str, catalogue: Catalogue) -> None:
+def _note_header_problems(look: Look, items: list[Item], called: str, catalogue: Catalogue) -> None:
     """Note what headers tell; what was said of the image is not said again of its mask."""
-    limits = {(problem.code, problem.severity) for problem in look.problems if problem.severity != "error"}
+    noted = {(problem.code, problem.severity) for problem in look.problems if problem.severity != "error"}
     for item in items:
         look.traces |= traces(item, catalogue)
         for problem in item.problems:
-            if (problem.code, problem.severity) in limits:
+            if (problem.code, problem.severity) in noted:
                 continue
             look.add(problem.code, problem.severity, f"{called}: {problem.message}")
 
@@ -162,7 +162,7 @@ def _mask(
     if volume is not None and volume.channels == 1:
         _label_map(look, ref, volume, image, labels, valid, catalogue)
         return
-    _heard(look, items if not plain else [], _called(ref, "label"), catalogue)
+    _note_header_problems(look, items if not plain else [], _called(ref, "label"), catalogue)
     if image is None:
         return
     try:
@@ -170,7 +170,9 @@ def _mask(
     except VoxGraftError as error:
         look.add("unusable-label", "error", f"{_called(ref, 'label')}: {_reason(error)}")
         return
-    _heard(look, [mask.item] if mask.item is not None and not plain else [], _called(ref, "label"), catalogue)
+    _note_header_problems(
+        look, [mask.item] if mask.item is not None and not plain else [], _called(ref, "label"), catalogue
+    )
     turned = _within(look, reoriented(image)[1].apply(mask.array), labels, valid)
     look.mask = measure_mask(turned, mask.dims, labels)
     _judge_emptiness(look)
@@ -195,7 +197,7 @@ def _label_map(
     except BadImage as error:
         look.add("label-not-whole", "error", f"{error.reason}{why_not_whole(label.array)}")
         return
-    _heard(look, [whole.item] if whole.item is not None else [], _called(ref, "label"), catalogue)
+    _note_header_problems(look, [whole.item] if whole.item is not None else [], _called(ref, "label"), catalogue)
     array, named = whole.array, None
     try:
         named = by_names(whole, labels, ref) if labels is not None else None

@@ -166,7 +166,7 @@ MENDS: dict[str, str] = {
     "text-in-header": "blank the field before the data leave the house",
     "telling-name": "rename the files before the data leave the house",
     "burned-in": "look at the pictures; names may be drawn into the pixels",
-    # room
+    # disk and memory
     "little-disk": "free the disk, or point data.cache to another one",
     "little-memory": "take a larger machine, a coarser data.spacing or smaller images",
     "little-gpu-memory": "lower training.batch or training.patch, or train on the CPU",

@@ -74,8 +74,8 @@ def _prepared(looks: Sequence[Look], workflow: Workflow | None) -> Any:
     return np.array([n * (4 * max(1, len(look.channels)) + 1) for n, look in zip(voxels, looks, strict=True)])
 
 
-def judge_room(needs: dict[str, Any], workflow: Workflow | None) -> Iterator[CaseProblem]:
-    """Is there enough of each."""
+def judge_resources(needs: dict[str, Any], workflow: Workflow | None) -> Iterator[CaseProblem]:
+    """Complain where the disk, the memory or the GPU is too small."""
     if needs.get("disk", 0) > needs.get("disk_free", 0):
         need, free = gigabytes(needs["disk"]), gigabytes(needs["disk_free"])
         message = f"prepared arrays and the model will take about {need}, and {free} of the disk are free"
