@@ -197,7 +197,7 @@ def test_a_bad_region_is_an_error_of_its_case(name: str, tmp_path: Path, catalog
     dataset = find_dataset(checked.data, catalogue)
     spoil(data / "valid" / "c1.nii.gz")
     errors = [one for one in check_dataset(dataset, catalogue, checked).problems if one.severity == "error"]
-    assert [one.case for one in errors] == ["c1"] and errors[0].mend
+    assert [one.case for one in errors] == ["c1"] and errors[0].fix
     assert errors[0].code == code and words in errors[0].message
     with pytest.raises(DataError, match="case 'c1'"):
         measure(dataset.cases[1], catalogue, dataset.labels)

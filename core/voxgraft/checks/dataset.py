@@ -60,7 +60,7 @@ class Findings:
                 "severity": problem.severity,
                 "case": problem.case,
                 "message": problem.message,
-                "mend": problem.mend,
+                "fix": problem.fix,
             }
             for problem in self.problems
         ]

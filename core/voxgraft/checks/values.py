@@ -12,7 +12,7 @@ from ..errors import DataError
 from ..imaging.palettes import check_alike
 from ..imaging.structures import Labels
 from ..imaging.volume import Array
-from ..labels.label_map import mend_for
+from ..labels.label_map import fix_for
 from .problem import CaseProblem, Severity, listed
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ def unknown_message(array: Array, values: Sequence[int], unknown: Sequence[int],
     between = _seam(array, unknown, labels)
     if between:
         return f"{start}; they cover only {between:.2g} of what is marked, between known values, as after interpolation"
-    return f"{start}; {mend_for(values, labels)}"
+    return f"{start}; {fix_for(values, labels)}"
 
 
 def _seam(array: Array, unknown: Sequence[int], labels: Labels) -> float:

@@ -150,12 +150,12 @@ def _show(target: Path, findings: Findings) -> None:
         table = Table("severity", "case", "problem, and what to do", "code", show_lines=True)
         for problem, cases in groups:
             severity = Text(problem.severity, style=COLOURS[problem.severity])
-            message = Text(problem.message).append(f"\n-> {problem.mend}" if problem.mend else "", style="dim")
+            message = Text(problem.message).append(f"\n-> {problem.fix}" if problem.fix else "", style="dim")
             table.add_row(severity, Text(cases), message, Text(problem.code))
         Console().print(table)
     else:
         for problem, cases in groups:
-            where, hint = f"{cases}: " if cases else "", f" -> {problem.mend}" if problem.mend else ""
+            where, hint = f"{cases}: " if cases else "", f" -> {problem.fix}" if problem.fix else ""
             click.echo(f"{problem.severity}: {where}{problem.message} [{problem.code}]{hint}")
     for line in _figures(findings):
         click.echo(line)
@@ -190,6 +190,6 @@ def _verdict(findings: Findings) -> str:
     counts = ", ".join(counted(severities.count(name), name) for name in ("error", "warning"))
     notes = severities.count("note")
     end = "ready" if findings.ok and "warning" not in severities else "ready, but look at the warnings"
-    end = end if findings.ok else "not ready: mend the errors first"
+    end = end if findings.ok else "not ready: fix the errors first"
     more = f", {counted(notes, 'note')}" if notes else ""
     return f"{counted(findings.cases, 'case')}, {counts}{more}; {end}"

@@ -47,14 +47,14 @@ def unknown_values(values: Iterable[int], labels: Labels) -> list[int]:
     return sorted(value for value in values if value not in known)
 
 
-def mend_for(values: Sequence[int], labels: Labels) -> str:
+def fix_for(values: Sequence[int], labels: Labels) -> str:
     """What a user can do about values that no structure is made of."""
     if set(values) == {0, 255} and len(labels.items) == 1:
         name, value = labels.items[0].name, labels.items[0].value
         return f"it has only 0 and 255, so write labels: {{{name}: {{value: {value}, from: [255]}}}} under data"
     if labels.by_option:
-        return "name them with --labels, or mend the file"
-    return "name them under data.labels in the workflow, say data.others, or mend the file"
+        return "name them with --labels, or fix the file"
+    return "name them under data.labels in the workflow, say data.others, or fix the file"
 
 
 IGNORED, OTHER = -1, -2
@@ -74,7 +74,7 @@ def of_values(mask: Volume, labels: Labels, name: object) -> Volume:
     strange = unknown_values(values, labels)
     if strange:
         raise DataError(
-            f"{name}: holds the label values {some(strange)}, which have no name; {mend_for(values, labels)}"
+            f"{name}: holds the label values {some(strange)}, which have no name; {fix_for(values, labels)}"
         )
     rest = IGNORED if labels.others == "ignore" else 0
     table = _table(labels)

@@ -62,7 +62,7 @@ REASONS = {
     "HfHubHTTPError": "the hub refuses; try again later",
     "OSError": "what comes is not the whole file, or cannot be kept here; try again",
 }
-"""Why a file of the hub does not come and what mends it, by the names of the hub's errors, the particular before the
+"""Why a file of the hub does not come and how to fix it, by the names of the hub's errors, the particular before the
 general."""
 
 

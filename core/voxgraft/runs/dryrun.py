@@ -86,7 +86,7 @@ def dry_run(workflow: Workflow, catalogue: Catalogue) -> dict[str, Any]:
 
 def _warned(problems: Sequence[CaseProblem]) -> dict[str, str]:
     """What `check` warns of as well."""
-    return {"warnings": "; ".join(f"{problem.message} ({problem.mend})" for problem in problems)} if problems else {}
+    return {"warnings": "; ".join(f"{problem.message} ({problem.fix})" for problem in problems)} if problems else {}
 
 
 def _times(workflow: Workflow, dataset: Dataset) -> str:

@@ -180,13 +180,13 @@ def check_grids(prediction: Volume, reference: Volume) -> None:
     """
     if prediction.shape != reference.shape:
         predicted_size, wanted = ("x".join(map(str, volume.shape)) for volume in (prediction, reference))
-        raise DataError(f"the prediction has {predicted_size} voxels and the reference {wanted}; {_MEND}")
+        raise DataError(f"the prediction has {predicted_size} voxels and the reference {wanted}; {_REMEDY}")
     apart = millimetres_apart(prediction.affine, reference.affine, reference.shape)
     if apart > max(0.01, 0.01 * min(reference.spacing)):
-        raise DataError(f"the grids of prediction and reference lie up to {apart:.3g} mm apart; {_MEND}")
+        raise DataError(f"the grids of prediction and reference lie up to {apart:.3g} mm apart; {_REMEDY}")
 
 
-_MEND = "bring the prediction into the reference's grid with `voxgraft convert --reference --resample`"
+_REMEDY = "bring the prediction into the reference's grid with `voxgraft convert --reference --resample`"
 
 
 def values_in(prediction: Volume, reference: Volume) -> tuple[int, ...]:

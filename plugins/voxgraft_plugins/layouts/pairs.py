@@ -89,7 +89,7 @@ class PairsLayout:
         if missing and self._options.valid is not None:
             raise DataError(
                 f"{self._options.path}: {listed(missing, 'case')} of {len(names)} without a file of where it counts in "
-                f"{self._options.valid!r}; add the files, or mend the option 'valid'"
+                f"{self._options.valid!r}; add the files, or fix the option 'valid'"
             )
 
     def _notes(self, cases: list[str], channels: Mapping[str, Found], labels: Found, valid: Found) -> tuple[str, ...]:
