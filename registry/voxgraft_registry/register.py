@@ -13,7 +13,7 @@ from voxgraft.runs.run import Run
 from voxgraft.scoring.scores import Scores
 from voxgraft.scoring.transfer_verdict import HURTS
 from voxgraft.scoring.worth import summed_up, worthless
-from voxgraft.support.paths import without_places
+from voxgraft.support.paths import without_paths
 from voxgraft.workflow.sections import Registry
 
 from .connection import Address, address, default_address
@@ -87,7 +87,7 @@ def _outcome(
         "champion": champion,
         "previous": before.version if before and before.version != version.version else None,
         "comparison": verdict.document() if verdict else None,
-        "registry": without_places(at.shown),
+        "registry": without_paths(at.shown),
         "run": version.run,
     }
 

@@ -13,7 +13,7 @@ from voxgraft.errors import TrackingError, VoxGraftError
 from voxgraft.preprocessing.state import data_state
 from voxgraft.runs.run import Run
 from voxgraft.support.files import digest, write_text
-from voxgraft.support.paths import without_places
+from voxgraft.support.paths import without_paths
 from voxgraft.workflow.yaml import dump
 
 from .alive import PROCESS, put_right, working
@@ -92,7 +92,7 @@ class MlflowTracker:
 
         def send() -> None:
             have = self._client.get_run(self._id).data.params
-            self._log_params({key: text for key, text in flat(without_places(values)).items() if key not in have})
+            self._log_params({key: text for key, text in flat(without_paths(values)).items() if key not in have})
 
         self._attempt(send, "parameters were not kept")
 
@@ -207,7 +207,7 @@ class MlflowTracker:
             self._client.log_batch(self._id, tags=rows[start : start + BATCH])
         have = run.data.params if run else {}
         document = {name: part for name, part in self._run.workflow.document().items() if name != "tracking"}
-        self._log_params({key: text for key, text in flat(without_places(document)).items() if key not in have})
+        self._log_params({key: text for key, text in flat(without_paths(document)).items() if key not in have})
 
     def _log_params(self, values: Mapping[str, str]) -> None:
         from mlflow.entities import Param
@@ -248,7 +248,7 @@ class MlflowTracker:
         """Send the resolved workflow, without the places of this machine."""
         with TemporaryDirectory(prefix="voxgraft-") as scratch:
             path = Path(scratch) / "workflow.yaml"
-            write_text(path, dump(without_places(self._run.workflow.document())))
+            write_text(path, dump(without_paths(self._run.workflow.document())))
             return self._upload(path, "")
 
 

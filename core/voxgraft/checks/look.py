@@ -17,7 +17,7 @@ from ..imaging.volume import Array, Item, Volume
 from ..labels.label_map import HIGHEST, by_names, of_values, unknown_values, values_in
 from ..labels.masks import read_mask, read_mask_item
 from ..labels.valid_region import REGION, marked, one_channel, truth
-from ..labels.whole_numbers import whole_map
+from ..labels.whole_numbers import integer_mask
 from .geometry import disagreement
 from .identity import traces
 from .masks import measure_mask
@@ -193,7 +193,7 @@ def _label_map(
         if apart is not None:
             look.add(apart[0], "error", apart[1])
     try:
-        whole = whole_map(label.with_array(label.array.reshape(label.shape)), "label")
+        whole = integer_mask(label.with_array(label.array.reshape(label.shape)), "label")
     except BadImage as error:
         look.add("label-not-whole", "error", f"{error.reason}{why_not_whole(label.array)}")
         return

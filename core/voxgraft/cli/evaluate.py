@@ -125,7 +125,7 @@ def _pictures(
     from ..errors import VoxGraftError
     from ..imaging.read import read
     from ..imaging.reference import ImageRef
-    from ..labels.valid_region import valid_in
+    from ..labels.valid_region import read_valid_region
     from ..reports.pictures import worst_slice
     from ..reports.scores import about, worst_cases
     from ..scoring.masks import check_grids, comparable
@@ -142,7 +142,7 @@ def _pictures(
     for case in worst:
         prediction, reference = read_pair(pairs[case], labels, catalogue, scans.get(case))
         if case in valid:
-            inside = valid_in(ImageRef(valid[case]), reference, catalogue, case)
+            inside = read_valid_region(ImageRef(valid[case]), reference, catalogue, case)
             prediction, reference = within(prediction, inside), within(reference, inside)
         scan = read(scans[case], catalogue) if case in scans else None
         try:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ..errors import ModelError
 from ..networks.network import SegmentationNetwork
-from ..preprocessing.encoding import coded_type, regridded
+from ..preprocessing.encoding import encoded_type, regridded
 from ..preprocessing.plan import Plan
 from ..support.memory import free_memory
 from .decide import Tally, decided, shares
@@ -70,7 +70,7 @@ def segment_array(
     }
     if plan.dims != plan.image_dims:
         return _by_slice(network, image, shape, plan, options, see)
-    result = np.zeros(shape, coded_type(plan))
+    result = np.zeros(shape, encoded_type(plan))
     tally = Tally(plan.classes)
     for columns in _columns(tuple(image.shape[1:]), plan):
         _fill(result, tally, network, image, plan, columns, options, see)
@@ -126,7 +126,7 @@ def _by_slice(
     tally = Tally(plan.classes)
     slices = []
     for index in range(image.shape[1 + axis]):
-        part = np.zeros(flat, coded_type(plan))
+        part = np.zeros(flat, encoded_type(plan))
         plane = image.select(1 + axis, index)
         watching = _in_slice(see, axis, index) if see and image.shape[1 + axis] == shape[axis] else None
         _fill(part, tally, network, plane, plan, (0, int(plane.shape[2])), {**options, "progress": None}, watching)

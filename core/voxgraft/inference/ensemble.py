@@ -25,7 +25,7 @@ from ..imaging.orientation import reoriented
 from ..imaging.volume import Volume
 from ..networks.network import SegmentationNetwork
 from ..packages.package import Package
-from ..preprocessing.encoding import coded_type
+from ..preprocessing.encoding import encoded_type
 from ..preprocessing.plan import Plan
 from ..support.memory import free_memory
 from .array import SHARE_OF_MEMORY, See
@@ -120,7 +120,7 @@ class Ensemble(Applied):
         """What the mean probabilities say, some rows at a time; and the mean of them where each output won."""
         plan = self.plan
         shape: tuple[int, ...] = means.shape[1:]
-        mask: NDArray[Any] = np.zeros(shape, coded_type(plan))
+        mask: NDArray[Any] = np.zeros(shape, encoded_type(plan))
         tally = Tally(plan.classes)
         for start in range(0, shape[0], AT_A_TIME):
             rows = slice(start, min(shape[0], start + AT_A_TIME))

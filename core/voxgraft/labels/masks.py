@@ -17,7 +17,7 @@ from ..imaging.reference import ImageRef, MaskRef
 from ..imaging.structures import Labels, Source
 from ..imaging.volume import Array, Item, Problem, Volume, millimetres_apart
 from .label_map import by_names, known_map, named, some, values_in
-from .whole_numbers import whole_map
+from .whole_numbers import integer_mask
 
 if TYPE_CHECKING:
     from ..components.catalogue import Catalogue
@@ -56,7 +56,7 @@ def read_mask(reference: ImageRef, like: Volume | None, labels: Labels | None, c
     volume = read_mask_item(only(items, reference), catalogue)
     if volume.channels > 1:
         return _of_channels(reference, volume, like, labels)
-    volume = in_grid_of(whole_map(volume.with_array(volume.array.reshape(volume.shape)), reference), like, reference)
+    volume = in_grid_of(integer_mask(volume.with_array(volume.array.reshape(volume.shape)), reference), like, reference)
     return volume if labels is None else known_map(volume, labels, reference)
 
 
@@ -124,11 +124,11 @@ def read_values(reference: ImageRef, labels: Labels | None, catalogue: Catalogue
     """
     volume = read_map(reference, catalogue)
     if volume.channels == 1:
-        return whole_map(volume.with_array(volume.array.reshape(volume.shape)), reference)
+        return integer_mask(volume.with_array(volume.array.reshape(volume.shape)), reference)
     if _is_grey(volume, labels):
-        return whole_map(volume.with_array(volume.array[0]), reference)
+        return integer_mask(volume.with_array(volume.array[0]), reference)
     _check_colours(volume, labels, reference)
-    return whole_map(volume, reference)
+    return integer_mask(volume, reference)
 
 
 def other_patient(item: Item, like: Item | None) -> str:
@@ -157,10 +157,10 @@ def _of_channels(reference: ImageRef, volume: Volume, like: Volume | None, label
     """A picture whose colours are all the same is a map of values; else each channel, from 1, holds one structure, or
     the one that the file names."""
     if _is_grey(volume, labels):
-        single = in_grid_of(whole_map(volume.with_array(volume.array[0]), reference), like, reference)
+        single = in_grid_of(integer_mask(volume.with_array(volume.array[0]), reference), like, reference)
         return single if labels is None else known_map(single, labels, reference)
     _check_colours(volume, labels, reference)
-    masks = whole_map(volume, reference).array
+    masks = integer_mask(volume, reference).array
     for channel in masks:
         if set(values_in(channel)) - {0, int(channel.max(initial=0))}:
             raise BadImage(

@@ -20,7 +20,7 @@ REGION = "the valid region"
 """What such a file is called in messages."""
 
 
-def valid_in(reference: ImageRef, like: Volume, catalogue: Catalogue, case: str) -> NDArray[np.bool_]:
+def read_valid_region(reference: ImageRef, like: Volume, catalogue: Catalogue, case: str) -> NDArray[np.bool_]:
     """Where a case counts: bool of the shape and order of axes of its image.
 
     Raises:

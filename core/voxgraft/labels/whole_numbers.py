@@ -14,7 +14,7 @@ NEARLY = 1e-3
 """By how much a label that is held as a float may differ from a whole number."""
 
 
-def whole_map(volume: Volume, name: object) -> Volume:
+def integer_mask(volume: Volume, name: object) -> Volume:
     """A mask whose values are integers; bool becomes uint8.
 
     Fractions within a thousandth of a whole number are that number. Labels that were stored as whole numbers with a

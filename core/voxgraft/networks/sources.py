@@ -208,7 +208,7 @@ def _first_of(repository: str, files: Sequence[str]) -> Path:
     return hub_file(repository, files[-1], download=True)
 
 
-def whole_weights(reference: str, models: Models | None) -> Weights:
+def registered_weights(reference: str, models: Models | None) -> Weights:
     """All tensors of a registered model, under the names of its network.
 
     Raises:
@@ -231,7 +231,7 @@ def whole_weights(reference: str, models: Models | None) -> Weights:
 
 
 def _model_weights(reference: str, models: Models | None) -> Weights:
-    weights = whole_weights(reference, models)
+    weights = registered_weights(reference, models)
     tensors = _encoder_part(weights.tensors)
     if not tensors:
         raise ModelError(f"{reference}: holds no tensors under {ENCODER!r}; it is no model with an encoder")

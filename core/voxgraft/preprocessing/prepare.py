@@ -24,7 +24,7 @@ from ..imaging.resample import resample_image
 from ..imaging.structures import Labels
 from ..imaging.volume import Array
 from ..support.files import atomic_write, digest
-from .encoding import coded, places_of
+from .encoding import encode_labels, voxels_of
 from .fingerprint import read_case
 from .modality import Modality
 from .plan import Plan
@@ -112,7 +112,7 @@ def prepare(
     image, label = read_case(case, catalogue, labels)
     array = image.array.reshape(image.channels, *image.shape)
     voxels = network_image(array, image.spacing, plan, modality, missing_in(case.images))
-    classes = None if label is None else coded(label.array, voxels.shape[1:], plan)
+    classes = None if label is None else encode_labels(label.array, voxels.shape[1:], plan)
     with atomic_write(folder, first=not again) as temporary:
         temporary.mkdir(parents=True)
         np.save(temporary / "image.npy", voxels)
@@ -170,7 +170,7 @@ def structure_places(label: NDArray[Any], plan: Plan) -> NDArray[Any]:
     kind = np.int16 if max(*label.shape, structures) < 1 << 15 else np.int32
     blocks: list[NDArray[Any]] = [np.zeros((0, label.ndim + 1), kind)]
     for index in range(1, structures + 1):
-        voxels = places_of(label, index, plan)
+        voxels = voxels_of(label, index, plan)
         voxels = voxels[:: max(1, -(-voxels.size // most))]
         where = np.stack(np.unravel_index(voxels, label.shape), 1)
         blocks.append(np.concatenate([np.full((len(where), 1), index), where], 1).astype(kind))

@@ -19,7 +19,7 @@ from ..support.progress import Progress
 from ..workflow.workflow import Workflow
 from ..workflow.yaml import dump
 from .environment import environment
-from .identity import in_short, is_independent, made_from, reasons
+from .identity import is_independent, made_from, reasons, summarise
 from .plugins import plugins_of
 from .run import Run, Shared
 from .step import Step, StepSpec
@@ -114,7 +114,7 @@ def _do(run: Run, chosen: Sequence[Selected[Step]]) -> None:
                 run.remarks += _record(run, selected.name).get("remarks", [])
                 continue
             if why:
-                run.progress.say(f"{selected.name}: again, {in_short(why)}")
+                run.progress.say(f"{selected.name}: again, {summarise(why)}")
             if run.tracker is None:
                 _track(run)
             start = time.monotonic()
@@ -230,7 +230,7 @@ def _complain_of_stale(run: Run, selected: Selected[Step], chosen: Sequence[Sele
         if record and (changes := reasons(made_from(run, earlier), record["made_from"])):
             raise DataError(
                 f"{selected.name}: the step {earlier.name!r} before it would leave something else now "
-                f"({in_short(changes)}); do it too, with --steps {earlier.name},{selected.name} or without --steps"
+                f"({summarise(changes)}); do it too, with --steps {earlier.name},{selected.name} or without --steps"
             )
 
 
@@ -239,7 +239,7 @@ def _made_with(run: Run, name: str) -> str:
     before = _record(run, name).get("packages", {})
     now = run.read("environment.json")["packages"]
     changed = [f"{name} {before[name]}, now {now[name]}" for name in now if before.get(name, now[name]) != now[name]]
-    return f" (it was made with {in_short(changed)})" if changed else ""
+    return f" (it was made with {summarise(changed)})" if changed else ""
 
 
 def _note(run: Run, name: str, step: Step, seconds: float, remarks: Sequence[str]) -> None:

@@ -122,7 +122,7 @@ def reasons(now: Mapping[str, Any], before: Mapping[str, Any]) -> list[str]:
     return changes
 
 
-def in_short(changes: list[str]) -> str:
+def summarise(changes: list[str]) -> str:
     """The first reasons, and how many more there are; what earlier steps left is none where there are others."""
     changes = [change for change in changes if not change.startswith(BEFORE)] or changes
     more = f"; and {len(changes) - SHOWN} more" if len(changes) > SHOWN else ""

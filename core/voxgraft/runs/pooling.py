@@ -19,7 +19,7 @@ from ..scoring.pair import Counts
 from ..scoring.scores import Scores
 from ..scoring.transfer_verdict import judge
 from ..scoring.worth import summed_up, worthless
-from ..support.paths import without_places
+from ..support.paths import without_paths
 from ..workflow.yaml import dump
 from .cross_validation import Member, folder_of, members_of, merged_documents, read_member
 from .run import Run
@@ -54,7 +54,7 @@ class Vote:
             run.package,
             tensors=_tensors([package.weights for package in packages]),
             plan=plan,
-            workflow=dump(without_places(run.workflow.document())),
+            workflow=dump(without_paths(run.workflow.document())),
             labels=labels_of_run(run),
             card=model_card(facts, plan),
             facts=facts,

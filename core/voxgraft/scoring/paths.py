@@ -19,7 +19,7 @@ from ..imaging.read import read
 from ..imaging.reference import ImageRef
 from ..imaging.structures import Label, Labels
 from ..imaging.volume import Colour, Volume
-from ..labels.valid_region import marked, valid_in
+from ..labels.valid_region import marked, read_valid_region
 from ..support.progress import Progress
 from ..workflow.yaml import parse
 from .case import Measured, binnings, check_names, measure_case, named_metrics, score_absent, watch_case
@@ -175,7 +175,7 @@ class _Work:
             return None
         if case not in self.valid:
             raise DataError(f"case {case!r}: there is no file that says where it counts")
-        return valid_in(ImageRef(self.valid[case]), reference, self.catalogue, case)
+        return read_valid_region(ImageRef(self.valid[case]), reference, self.catalogue, case)
 
     def _watched(self, case: str, reference: Volume, labels: Labels) -> Watch | None:
         """What has seen the whole map of probabilities of a case."""

@@ -78,7 +78,7 @@ def overtaken(curve: Sequence[Mapping[str, float]], twin: Sequence[Mapping[str, 
     return {"dice": dice, "steps": steps, "step": next((step for step, mine in looks if mine >= dice), None)}
 
 
-def said(verdict: Mapping[str, Any]) -> str:
+def verdict_sentence(verdict: Mapping[str, Any]) -> str:
     """The verdict in one line."""
     low, high = verdict["ci95"]
     interval = "" if low is None else f", 95 % interval {low:+.4f} to {high:+.4f}"

@@ -10,12 +10,12 @@ from typing import Any
 _PLACE = re.compile(r"(?P<scheme>(?:file:|sqlite:///)?)(?P<path>(?:/|~|[A-Za-z]:[\\/]).*)", re.DOTALL)
 
 
-def without_places(value: Any) -> Any:
+def without_paths(value: Any) -> Any:
     """The same plain values, with absolute paths as seen from the working directory, or else by their last name."""
     if isinstance(value, Mapping):
-        return {key: without_places(part) for key, part in value.items()}
+        return {key: without_paths(part) for key, part in value.items()}
     if isinstance(value, (list, tuple)):
-        return [without_places(part) for part in value]
+        return [without_paths(part) for part in value]
     if isinstance(value, str) and (match := _PLACE.fullmatch(value)):
         return match["scheme"] + _nearer(match["path"])
     return value

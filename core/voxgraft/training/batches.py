@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..preprocessing.encoding import coded_type, outside
+from ..preprocessing.encoding import encoded_type, outside
 from ..preprocessing.plan import Plan
 from ..preprocessing.prepare import Prepared
 
@@ -161,7 +161,7 @@ class Batches:
 
     def _nothing(self, shape: tuple[int, ...]) -> NDArray[Any]:
         """The label of voxels beyond the image."""
-        return np.full(shape, outside(self.plan) or 0, coded_type(self.plan))
+        return np.full(shape, outside(self.plan) or 0, encoded_type(self.plan))
 
 
 class Unlabelled(Batches):

@@ -74,8 +74,8 @@ def check_start(workflow: Workflow, models: Models) -> None:
     if not workflow.model.pretrained:
         return
     if workflow.model.start != "none":
-        from ..networks.sources import whole_weights
+        from ..networks.sources import registered_weights
 
-        whole_weights(workflow.model.start, models)
+        registered_weights(workflow.model.start, models)
     else:
         workflow.model.encoder.build().weights(models)

@@ -40,7 +40,7 @@ class Place:
         return bool((steps.sum(1) == 1).all() and (steps.sum(0) <= 1).all())
 
 
-def places_of(seg: Segmentation, like: Volume, tolerance: float) -> list[Place]:
+def place_frames(seg: Segmentation, like: Volume, tolerance: float) -> list[Place]:
     """Where each frame of an object lies in the grid of a scan.
 
     Args:

@@ -10,7 +10,7 @@ from voxgraft.plugin import Array, BadImage, DataError, Volume
 
 from ..objects.segments import Segments
 from .objects import Segmentation, read_object
-from .placing import RAS, Place, places_of, window
+from .placing import RAS, Place, place_frames, window
 
 OFF_MILLIMETRES, OFF_VOXELS = 0.05, 0.02
 """By how much a frame may lie beside the mask: what decimal strings cost, and what slices are off an even grid."""
@@ -25,7 +25,7 @@ def prove(path: Path, segments: Segments, mask: Volume, names: tuple[str, ...]) 
     seg = read_object(path)
     tolerance = min(0.5, OFF_VOXELS + OFF_MILLIMETRES / min(mask.spacing))
     try:
-        places = places_of(seg, mask, tolerance)
+        places = place_frames(seg, mask, tolerance)
     except BadImage as error:
         raise DataError(f"the written object does not lie on the mask: {error.reason}") from None
     left = segments.found.copy()

@@ -13,7 +13,7 @@ from voxgraft.plugin import Array, BadImage, Item, Problem, Volume
 from ..objects.forgiving import understanding
 from .objects import Segmentation, read_object
 from .options import SegReaderOptions
-from .placing import own_grid, places_of, window
+from .placing import own_grid, place_frames, window
 
 
 class SegReader:
@@ -95,7 +95,7 @@ class SegReader:
     def _parts(self, seg: Segmentation, like: Volume) -> Any:
         """For each frame with anything in it: its segment, where it lies in the grid, and its pixels there."""
         shape = (*like.shape, 1)[:3]
-        places = places_of(seg, like, self._options.tolerance)
+        places = place_frames(seg, like, self._options.tolerance)
         lost = 0
         for frame, plane in seg.planes(self._options.threshold):
             if not plane.any():
@@ -110,7 +110,7 @@ class SegReader:
 
     def _fits(self, seg: Segmentation, like: Volume) -> bool:
         try:
-            places_of(seg, like, self._options.tolerance)
+            place_frames(seg, like, self._options.tolerance)
         except BadImage:
             return False
         return True

@@ -12,7 +12,7 @@ from ...errors import VoxGraftError
 from ...packages.model_card import model_card
 from ...packages.package import write_package
 from ...support.files import digest, sha256
-from ...support.paths import without_places
+from ...support.paths import without_paths
 from ...workflow.yaml import dump, load
 from ..identity import is_independent
 from ..run import Run
@@ -66,7 +66,7 @@ class Train:
             run.package,
             tensors=_tensors(run),
             plan=plan,
-            workflow=dump(without_places(run.workflow.document())),
+            workflow=dump(without_paths(run.workflow.document())),
             labels=labels_of_run(run),
             card=model_card(facts, plan),
             facts=facts,
