@@ -17,7 +17,7 @@ from ..datasets.cases import Case, Dataset
 from ..datasets.dataset import read_layout, with_rater
 from ..datasets.layout import Layout, LayoutSpec
 from ..errors import BrokenPlugin, DataError, UsageError
-from ..imaging.archives import told
+from ..imaging.archives import archive_problems
 from ..imaging.read import archives_in, scan
 from ..imaging.reference import ImageRef
 from ..imaging.volume import Item
@@ -50,7 +50,7 @@ def guess_dataset(path: Path, catalogue: Catalogue) -> tuple[str, Dataset]:
     if failure is not None:
         raise failure
     dataset = loose(path, scan(path, catalogue))
-    return "", replace(dataset, problems=told(archives_in(path, catalogue)))
+    return "", replace(dataset, problems=archive_problems(archives_in(path, catalogue)))
 
 
 def _with_masks(dataset: Dataset) -> Dataset:

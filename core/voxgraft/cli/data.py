@@ -24,13 +24,13 @@ if TYPE_CHECKING:
 def inspect(path: Path, as_json: bool) -> None:
     """Show what the readers see in a file, a folder or a tree: series, geometry, modality, problems."""
     from ..discovery import discover
-    from ..imaging.archives import told
+    from ..imaging.archives import archive_problems
     from ..imaging.read import archives_in, scan
 
     catalogue = discover()
     with _patience(f"looking at {path}"):
         items = scan(path, catalogue)
-        problems = told(archives_in(path, catalogue))
+        problems = archive_problems(archives_in(path, catalogue))
     if as_json:
         import json
 

@@ -17,7 +17,7 @@ from ..components.choice import Selected, choose
 from ..errors import BadImage, BrokenPlugin, DataError, ModelError, PluginError, VoxGraftError
 from ..support.files import check_regular
 from ..support.spelling import composed
-from .archives import is_archive, told
+from .archives import archive_problems, is_archive
 from .channels import _times
 from .formats import PaletteReader
 from .palettes import WHAT_TO_DO
@@ -52,7 +52,9 @@ def scan(path: Path | str, catalogue: Catalogue, series: str | None = None) -> l
         items = _scan_folder(path, catalogue)
         if not items:
             text = f"{path}: no file in this folder is of a kind that a reader knows ({_known(catalogue)})"
-            raise DataError("; ".join([text, *(problem.message for problem in told(archives_in(path, catalogue)))]))
+            raise DataError(
+                "; ".join([text, *(problem.message for problem in archive_problems(archives_in(path, catalogue)))])
+            )
     elif path.exists():
         _check_regular(path)
         spec = choose_reader(path, catalogue)

@@ -7,7 +7,18 @@ from collections.abc import Sequence, Set
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from voxgraft.plugin import Align, Case, DataError, Dataset, Described, ImageRef, Item, Problem, archives_in, told
+from voxgraft.plugin import (
+    Align,
+    Case,
+    DataError,
+    Dataset,
+    Described,
+    ImageRef,
+    Item,
+    Problem,
+    archive_problems,
+    archives_in,
+)
 
 from .names import Naming, count, listed, masks_in
 from .options import DicomOptions, LabelRules, Plane, Selection
@@ -94,7 +105,7 @@ class DicomLayout:
         assert self._readers is not None, "the engine hands the readers to a layout that reads images"
         items, notes = headers_of(self._options, self._readers)
         self._notes += notes
-        self._problems += told(archives_in(self._options.path, self._readers))
+        self._problems += archive_problems(archives_in(self._options.path, self._readers))
         if not items:
             raise DataError(f"{self._options.path}: holds no DICOM series")
         return items
