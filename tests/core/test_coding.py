@@ -13,9 +13,9 @@ from training import tiny_plan
 from held_cases import Held
 from voxgraft.imaging.structures import Region
 from voxgraft.inference.array import segment_array
-from voxgraft.inference.decide import Tally, decided, mask_of
+from voxgraft.inference.decide import Tally, decide, mask_of
 from voxgraft.preprocessing.encoding import (
-    counted,
+    counted_voxels,
     encode_labels,
     encoded_type,
     left_out,
@@ -61,7 +61,7 @@ def test_structures_come_back_as_they_went(regions: int, ignored: int | None) ->
         mask[:, 0] = ignored
     label = encode_labels(mask, SHAPE, plan)
     assert label.dtype == encoded_type(plan)
-    counts = counted(label, plan)
+    counts = counted_voxels(label, plan)
     target, seen = unpacked(torch.from_numpy(label)[None].long(), plan)
     for index in range(regions):
         truth = mask[index] == 1
@@ -153,7 +153,7 @@ def test_what_is_found_of_many_classes_keeps_its_values() -> None:
     plan = Plan.model_validate({**tiny_plan().model_dump(), "labels": names})
     logits = torch.full((301, 2, 2, 2), -1.0)
     logits[300, 0], logits[256, 1] = 1.0, 1.0
-    found = decided(logits, plan, Tally(plan.classes)).numpy()
+    found = decide(logits, plan, Tally(plan.classes)).numpy()
     assert np.array_equal(np.unique(mask_of(found, plan)[0]), [499])
     assert np.array_equal(np.unique(mask_of(found, plan)[1]), [455])
 

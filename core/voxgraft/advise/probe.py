@@ -17,7 +17,7 @@ from torch import nn
 
 from ..preprocessing.plan import Plan
 from ..preprocessing.prepare import Prepared
-from ..training.session import block_to_look_at
+from ..training.session import validation_block
 
 VOXELS = 200
 """Of each class and volume, at most."""
@@ -35,7 +35,7 @@ def views_of(case: Prepared, plan: Plan, seed: int) -> Views:
     if label is None:
         return []
     rng = np.random.default_rng(seed)
-    block = block_to_look_at(case, plan)
+    block = validation_block(case, plan)
     image, truth = np.array(case.image[(slice(None), *block)]), np.array(label[block]).astype(np.int64)
     if plan.regions:
         truth = (truth > 0).astype(np.int64)

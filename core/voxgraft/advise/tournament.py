@@ -21,7 +21,7 @@ from ..scoring.pair import Counts
 from ..scoring.scores import MEAN, Scores
 from ..scoring.transfer_verdict import FEWEST_STEPS, judge
 from ..support.files import remove, write_json
-from ..training.session import dice_of, look_at, train
+from ..training.session import dice_of, train, validate_case
 from ..workflow.workflow import Workflow
 from .candidates import Document, label_of, strategies_for
 from .clock import Clock
@@ -57,7 +57,7 @@ class Trial:
     arm: Arm
     row: dict[str, Any]
     scores: Scores
-    beside: float
+    overhead: float
 
 
 class Tournament:
@@ -114,7 +114,7 @@ class Tournament:
 
     def _affordable(self, trial: Trial, other: Trial) -> int:
         """How many steps both can take in the time that is left, by what a step of each has taken."""
-        left = TRAINING * self._clock.left - 1.5 * (trial.beside + other.beside)
+        left = TRAINING * self._clock.left - 1.5 * (trial.overhead + other.overhead)
         step_seconds = sum(float(entry.row["seconds"]) / max(1, int(entry.row["steps"])) for entry in (trial, other))
         return max(1, int(left / max(step_seconds, 1e-6)))
 
@@ -158,7 +158,7 @@ class Tournament:
         counts: dict[str, dict[str, Counts]] = {}
         for case in self._held_out:
             self._clock.check()
-            if (seen := look_at(network, case, plan, 0.25)) is not None:
+            if (seen := validate_case(network, case, plan, 0.25)) is not None:
                 counts[case.case] = seen
                 rows[case.case] = {"dice": {name: dice_of(measured) for name, measured in seen.items()}}
         return Scores.of(rows, {case.id: case.patient for case in self._run.dataset.cases}, counts=counts)

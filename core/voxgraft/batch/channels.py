@@ -115,7 +115,7 @@ def channel_of(text: str, names: Sequence[str]) -> tuple[int, str] | None:
     return number, "-".join(tokens[:start] + tokens[start + length :])
 
 
-def judged(items: Sequence[Item], plan: Plan, missing: Sequence[int] = ()) -> Verdict:
+def judge_channels(items: Sequence[Item], plan: Plan, missing: Sequence[int] = ()) -> Verdict:
     """The worst verdict on the channels of a scan that are there, with the reasons of all."""
     onto = plan.align.onto if plan.align is not None else None  # the others may be coarser: they are interpolated
     numbers = [number for number in range(len(plan.channels)) if number not in missing]
@@ -128,7 +128,7 @@ def judged(items: Sequence[Item], plan: Plan, missing: Sequence[int] = ()) -> Ve
     return Verdict(max((verdict.level for verdict in verdicts), default=Level.FITS), tuple(reasons))
 
 
-def decided(items: Sequence[Item], verdict: Verdict, force: bool) -> str:
+def refusal(items: Sequence[Item], verdict: Verdict, force: bool) -> str:
     """Why a scan is refused; empty where it is taken. A damaged one is taken, to fail by itself."""
     if verdict.level <= (Level.UNFIT if force else Level.DOUBTFUL) or any(item.errors for item in items):
         return ""

@@ -182,8 +182,8 @@ class Finder:
             yield self._entry((item,), root, state="left-out", code="left-out", reason=reason)
         for name, parts in combined.complete.items():
             missing = combined.missing.get(name, ())
-            verdict = channels.judged(parts, self.plan, missing)
-            selection = channels.decided(parts, verdict, self.force)
+            verdict = channels.judge_channels(parts, self.plan, missing)
+            selection = channels.refusal(parts, verdict, self.force)
             flags = (*_flags(verdict, parts), *self._lacking(missing))
             entry = self._entry(parts, root, flags=flags, missing=missing, hint=name)
             yield replace(entry, state="failed", code="contract", reason=selection) if selection else entry
@@ -223,10 +223,10 @@ class Finder:
             if len(items) != 1:
                 raise UsageError(f"{path}: {len(items)} images lie here; name the one that is the channel")
             parts.append(items[0])
-        verdict = channels.judged(parts, self.plan, listed.missing)
+        verdict = channels.judge_channels(parts, self.plan, listed.missing)
         flags = (*_flags(verdict, parts), *self._lacking(listed.missing))
         entry = self._entry(tuple(parts), root, flags=flags, missing=listed.missing, case=listed.case)
-        refused = channels.decided(parts, verdict, self.force)
+        refused = channels.refusal(parts, verdict, self.force)
         yield replace(entry, state="failed", code="contract", reason=refused) if refused else entry
 
     def _heeded(self, entries: list[Entry]) -> list[Entry]:

@@ -49,7 +49,7 @@ def guess_dataset(path: Path, catalogue: Catalogue) -> tuple[str, Dataset]:
         return chosen.name, _with_masks(dataset)
     if failure is not None:
         raise failure
-    dataset = loose(path, scan(path, catalogue))
+    dataset = single_images(path, scan(path, catalogue))
     return "", replace(dataset, problems=archive_problems(archives_in(path, catalogue)))
 
 
@@ -81,7 +81,7 @@ def _fitting(path: Path, catalogue: Catalogue) -> Iterator[Selected[Layout]]:
             raise BrokenPlugin(plugin, f"guessing the options of the layout {spec.name!r}", error) from error
 
 
-def loose(path: Path, items: Sequence[Item]) -> Dataset:
+def single_images(path: Path, items: Sequence[Item]) -> Dataset:
     """Each image of a tree as a case; series are named by a hash, for their folders may hold patients' names."""
     cases, taken = [], Counter[str]()
     for item in items:

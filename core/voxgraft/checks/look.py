@@ -14,9 +14,9 @@ from ..imaging.read import find, read_item
 from ..imaging.reference import ImageRef, MaskRef
 from ..imaging.structures import Labels
 from ..imaging.volume import Array, Item, Volume
-from ..labels.label_map import HIGHEST, by_names, of_values, unknown_values, values_in
+from ..labels.label_map import HIGHEST, map_segments, map_values, unknown_values, values_in
 from ..labels.masks import read_mask, read_mask_item
-from ..labels.valid_region import REGION, marked, one_channel, truth
+from ..labels.valid_region import REGION, mark_ignored, nonzero, one_channel
 from ..labels.whole_numbers import integer_mask
 from .geometry import disagreement
 from .identity import traces
@@ -113,7 +113,7 @@ def _valid(look: Look, ref: ImageRef, image: Volume | None, catalogue: Catalogue
         return None
     try:
         volume = one_channel(volume, ref.path.name)
-        inside = truth(volume)
+        inside = nonzero(volume)
     except BadImage as error:
         look.add("unusable-valid-region", "error", f"{_called(ref, 'valid-region')}: {error.reason}")
         return None
@@ -138,7 +138,7 @@ def _within(look: Look, mask: Array, labels: Labels | None, valid: NDArray[np.bo
     if share > STRAY:
         message = f"{share:.2g} of the structures' voxels lie outside {REGION} and count nowhere"
         look.add("outside-valid-region", "warning" if share > 0.5 else "note", message)
-    return marked(mask, valid, ignored)
+    return mark_ignored(mask, valid, ignored)
 
 
 def _mask(
@@ -200,7 +200,7 @@ def _label_map(
     _note_header_problems(look, [whole.item] if whole.item is not None else [], _called(ref, "label"), catalogue)
     array, named = whole.array, None
     try:
-        named = by_names(whole, labels, ref) if labels is not None else None
+        named = map_segments(whole, labels, ref) if labels is not None else None
     except VoxGraftError as error:
         look.add("unusable-label", "error", f"{_called(ref, 'label')}: {_reason(error)}")
         return
@@ -217,7 +217,7 @@ def _label_map(
     if unknown and labels is not None:
         look.add("unnamed-label", "error", unknown_message(array, values, unknown, labels))
     if not strange and not unknown and labels is not None:
-        array = (named or of_values(whole, labels, ref)).array
+        array = (named or map_values(whole, labels, ref)).array
     if strange:
         look.mask = Mask(size=array.size, values=frozenset(values), covered=int(np.count_nonzero(array)))
         return

@@ -78,11 +78,11 @@ def segment(
 
 def _package(model: str, catalogue: Catalogue) -> Package:
     """The package of a reference; without it the call makes no sense."""
-    from ..batch.segment import resolved
+    from ..batch.segment import resolve_package
     from ..errors import ModelError, UsageError
 
     try:
-        return resolved(model, catalogue)
+        return resolve_package(model, catalogue)
     except ModelError as error:
         raise UsageError(str(error)) from error
 

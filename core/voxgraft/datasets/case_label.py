@@ -8,7 +8,7 @@ from ..errors import DataError
 from ..imaging.structures import Labels
 from ..imaging.volume import Volume
 from ..labels.masks import read_mask
-from ..labels.valid_region import marked, read_valid_region
+from ..labels.valid_region import mark_ignored, read_valid_region
 from .cases import Case
 
 if TYPE_CHECKING:
@@ -30,4 +30,6 @@ def read_label(case: Case, like: Volume, labels: Labels | None, catalogue: Catal
     mask = read_mask(case.label, like, labels, catalogue)
     if case.valid is None or labels is None or labels.ignored is None:
         return mask
-    return mask.with_array(marked(mask.array, read_valid_region(case.valid, like, catalogue, case.id), labels.ignored))
+    return mask.with_array(
+        mark_ignored(mask.array, read_valid_region(case.valid, like, catalogue, case.id), labels.ignored)
+    )

@@ -21,7 +21,7 @@ from .labelling import labels_of
 from .layout import Layout
 from .options import Data
 from .options import Split as SplitOptions
-from .split import drawn, split_by_patient
+from .split import draw_labelled, split_by_patient
 
 
 def find_dataset(data: Data, catalogue: Catalogue, *, supervised: bool = True, channels: Sequence[str] = ()) -> Dataset:
@@ -36,7 +36,7 @@ def find_dataset(data: Data, catalogue: Catalogue, *, supervised: bool = True, c
         DataError: The folder is not there or has another layout, holds no case, or its cases do not fit together.
     """
     readers = catalogue.with_options("reader", data.reader_options)
-    dataset = without(read_layout(data.layout, readers), data.leave_out)
+    dataset = leave_out(read_layout(data.layout, readers), data.leave_out)
     dataset = replace(dataset, channels=_channels_of(dataset, channels, readers))
     labels = labels_of(data, dataset.labels, dataset.bounded)
     if labels is None and dataset.bounded and supervised:
@@ -59,7 +59,7 @@ def _channels_of(dataset: Dataset, usual: Sequence[str], readers: Catalogue) -> 
     return dataset.channels
 
 
-def without(dataset: Dataset, names: Sequence[str]) -> Dataset:
+def leave_out(dataset: Dataset, names: Sequence[str]) -> Dataset:
     """The data set without some of its cases.
 
     Raises:
@@ -117,7 +117,7 @@ def split_of(dataset: Dataset, labelled: Sequence[Case], options: SplitOptions) 
         split = split_by_patient(labelled, options.folds, fold, options.seed)
     else:
         split = _given(dataset, labelled, fold)
-    return split if options.labelled is None else drawn(split, labelled, options.labelled, repeat, options.seed)
+    return split if options.labelled is None else draw_labelled(split, labelled, options.labelled, repeat, options.seed)
 
 
 def _given(dataset: Dataset, labelled: Sequence[Case], fold: int) -> Split:

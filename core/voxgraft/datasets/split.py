@@ -30,7 +30,7 @@ def split_by_patient(cases: Sequence[Case], folds: int, fold: int, seed: int) ->
     )
 
 
-def drawn(split: Split, cases: Sequence[Case], labelled: int, repeat: int, seed: int) -> Split:
+def draw_labelled(split: Split, cases: Sequence[Case], labelled: int, repeat: int, seed: int) -> Split:
     """The same held-out cases, and only so many training patients; the others count as unlabelled.
 
     Patients are ordered by a keyed hash of seed, repeat and identifier, and the first are taken: a draw of 4 is part of

@@ -15,7 +15,7 @@ from ..networks.network import SegmentationNetwork
 from ..preprocessing.encoding import encoded_type, regridded
 from ..preprocessing.plan import Plan
 from ..support.memory import free_memory
-from .decide import Tally, decided, shares
+from .decide import Tally, decide, probabilities_of
 from .interpolation import Interpolation, resize_rest
 from .sliding import logits_by_slab
 
@@ -107,8 +107,8 @@ def _fill(
             logits = resize_rest(logits, result.shape[2:])
             if see is not None:
                 rest = (slice(0, n) for n in result.shape[2:])
-                see((slice(low, high), slice(first_col, last_col), *rest), shares(logits, plan))
-            result[low:high, first_col:last_col] = decided(logits, plan, tally).cpu().numpy()
+                see((slice(low, high), slice(first_col, last_col), *rest), probabilities_of(logits, plan))
+            result[low:high, first_col:last_col] = decide(logits, plan, tally).cpu().numpy()
         held = held[:, -1:]
 
 

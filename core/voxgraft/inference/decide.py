@@ -34,7 +34,7 @@ class Tally:
         return [float(s / n) if n else 0.0 for s, n in zip(self.sums, self.voxels, strict=True)]
 
 
-def decided(logits: Tensor, plan: Plan, tally: Tally) -> Tensor:
+def decide(logits: Tensor, plan: Plan, tally: Tally) -> Tensor:
     """The winning class of each voxel, or a bit for each region that is more likely there than not."""
     if not plan.regions:
         best, classes = logits.softmax(0).max(0)
@@ -48,7 +48,7 @@ def decided(logits: Tensor, plan: Plan, tally: Tally) -> Tensor:
     return bits
 
 
-def shares(logits: Tensor, plan: Plan) -> NDArray[np.float32]:
+def probabilities_of(logits: Tensor, plan: Plan) -> NDArray[np.float32]:
     """The probability of each output of the network, background among them unless it finds regions."""
     probabilities: NDArray[np.float32] = (logits.sigmoid() if plan.regions else logits.softmax(0)).float().cpu().numpy()
     return probabilities

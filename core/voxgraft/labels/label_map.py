@@ -68,7 +68,7 @@ def _table(labels: Labels) -> dict[Source, int]:
     return table
 
 
-def of_values(mask: Volume, labels: Labels, name: object) -> Volume:
+def map_values(mask: Volume, labels: Labels, name: object) -> Volume:
     """A label map with the values of `labels`; the same array where nothing changes."""
     values = values_in(mask.array)
     strange = unknown_values(values, labels)
@@ -92,19 +92,19 @@ def of_values(mask: Volume, labels: Labels, name: object) -> Volume:
         changed = np.array(list(wanted.values()), kind)[np.searchsorted(values, straight)]
     array = changed.T if mask.array.flags.f_contiguous else changed
     known = set(_table(labels))
-    return noted(mask.with_array(array), [value for value in values if value and value not in known], labels)
+    return note_left_out(mask.with_array(array), [value for value in values if value and value not in known], labels)
 
 
-def known_map(mask: Volume, labels: Labels, name: object) -> Volume:
+def map_labels(mask: Volume, labels: Labels, name: object) -> Volume:
     """A label map with the values of `labels`: by the names that the file gives them, else by value.
 
     Raises:
         DataError: It holds values or names that `labels` does not know, or its names contradict its values.
     """
-    return by_names(mask, labels, name) or of_values(mask, labels, name)
+    return map_segments(mask, labels, name) or map_values(mask, labels, name)
 
 
-def by_names(mask: Volume, labels: Labels, name: object) -> Volume | None:
+def map_segments(mask: Volume, labels: Labels, name: object) -> Volume | None:
     """A mask whose file names its structures (a segmentation of 3D Slicer), by these names.
 
     Args:
@@ -117,11 +117,11 @@ def by_names(mask: Volume, labels: Labels, name: object) -> Volume | None:
         DataError: Some names contradict the values and others are not known.
     """
     segments: list[dict[str, Any]] = list((mask.item.facts.get("segments") if mask.item is not None else None) or ())
-    target = matched([str(segment["name"]) for segment in segments], labels, name)
+    target = match_labels([str(segment["name"]) for segment in segments], labels, name)
     if not target:
         return None
     several = mask.array.ndim > mask.dims
-    by_value = matched([int(segment["value"]) for segment in segments], labels, name)
+    by_value = match_labels([int(segment["value"]) for segment in segments], labels, name)
     contrary = [
         segment
         for segment in segments
@@ -141,14 +141,14 @@ def by_names(mask: Volume, labels: Labels, name: object) -> Volume | None:
         where = mask.array[number] != 0 if several else mask.array == segment["value"]
         called = str(segment["name"])
         masks[called] = masks[called] | where if called in masks else where
-    return named(masks, mask, labels, name)
+    return combine_structures(masks, mask, labels, name)
 
 
-def named(masks: Mapping[Any, Array], grid: Volume, labels: Labels | None, name: object) -> Volume:
+def combine_structures(masks: Mapping[Any, Array], grid: Volume, labels: Labels | None, name: object) -> Volume:
     """Structures by what they are called, each bool (i, j[, k]), as one mask."""
     if labels is None:
         raise DataError(f"{name}: holds the structures {some(masks)}; name them with their values under data.labels")
-    target = matched(list(masks), labels, name)
+    target = match_labels(list(masks), labels, name)
     strange = [source for source in masks if source not in target]
     if strange and labels.others == "error":
         raise DataError(
@@ -167,7 +167,7 @@ def named(masks: Mapping[Any, Array], grid: Volume, labels: Labels | None, name:
     if ignored is not None and labels.ignored is not None:
         array[..., ignored] = labels.ignored
     mask = Volume(array, grid.affine, dims=grid.dims, item=grid.item)
-    return noted(mask, strange, labels)
+    return note_left_out(mask, strange, labels)
 
 
 def _where(labels: Labels) -> str:
@@ -179,7 +179,7 @@ def _or_background(labels: Labels) -> str:
     return "" if labels.by_option else ", or say data.others: background"
 
 
-def matched(names: Sequence[Source], labels: Labels, name: object) -> dict[Source, int]:
+def match_labels(names: Sequence[Source], labels: Labels, name: object) -> dict[Source, int]:
     """The value of each structure that labels know, by its exact name, else by its name without spaces and case.
 
     Raises:
@@ -239,7 +239,7 @@ def _painted(by_value: Mapping[int, Array], grid: Volume, labels: Labels, name: 
     return array
 
 
-def noted(mask: Volume, left_out: Sequence[Source], labels: Labels) -> Volume:
+def note_left_out(mask: Volume, left_out: Sequence[Source], labels: Labels) -> Volume:
     """The mask with a note on what in it no structure is made of."""
     if not left_out or mask.item is None:
         return mask

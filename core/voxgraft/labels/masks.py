@@ -16,7 +16,7 @@ from ..imaging.read import find, only, read_item
 from ..imaging.reference import ImageRef, MaskRef
 from ..imaging.structures import Labels, Source
 from ..imaging.volume import Array, Item, Problem, Volume, millimetres_apart
-from .label_map import by_names, known_map, named, some, values_in
+from .label_map import combine_structures, map_labels, map_segments, some, values_in
 from .whole_numbers import integer_mask
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ def read_mask(reference: ImageRef, like: Volume | None, labels: Labels | None, c
             return _agreed(reference, like, labels, catalogue)
         masks = {name: _structure(part, like, catalogue) for name, part in reference.named}
         grid = like if like is not None else next(iter(masks.values()))
-        return named({name: volume.array != 0 for name, volume in masks.items()}, grid, labels, reference)
+        return combine_structures({name: volume.array != 0 for name, volume in masks.items()}, grid, labels, reference)
     items = find(reference, catalogue)
     structures = [item for item in items if item.kind == "structures"]
     if structures:
@@ -57,7 +57,7 @@ def read_mask(reference: ImageRef, like: Volume | None, labels: Labels | None, c
     if volume.channels > 1:
         return _of_channels(reference, volume, like, labels)
     volume = in_grid_of(integer_mask(volume.with_array(volume.array.reshape(volume.shape)), reference), like, reference)
-    return volume if labels is None else known_map(volume, labels, reference)
+    return volume if labels is None else map_labels(volume, labels, reference)
 
 
 def read_mask_item(item: Item, catalogue: Catalogue) -> Volume:
@@ -158,7 +158,7 @@ def _of_channels(reference: ImageRef, volume: Volume, like: Volume | None, label
     the one that the file names."""
     if _is_grey(volume, labels):
         single = in_grid_of(integer_mask(volume.with_array(volume.array[0]), reference), like, reference)
-        return single if labels is None else known_map(single, labels, reference)
+        return single if labels is None else map_labels(single, labels, reference)
     _check_colours(volume, labels, reference)
     masks = integer_mask(volume, reference).array
     for channel in masks:
@@ -172,10 +172,10 @@ def _of_channels(reference: ImageRef, volume: Volume, like: Volume | None, label
             f"the label has {len(masks)} channels, a structure each; name them 1 to {len(masks)} in data.labels",
         )
     turned = in_grid_of(replace(volume, array=masks), like, reference)
-    if (label := by_names(turned, labels, reference)) is not None:
+    if (label := map_segments(turned, labels, reference)) is not None:
         return label
     by_number: dict[Source, Array] = {number: channel != 0 for number, channel in enumerate(turned.array, 1)}
-    return named(by_number, turned, labels, reference)
+    return combine_structures(by_number, turned, labels, reference)
 
 
 def _is_grey(volume: Volume, labels: Labels | None) -> bool:
@@ -224,7 +224,7 @@ def _of_objects(
                 raise DataError(f"{reference}: two of its objects hold a structure {name!r}; keep one of them")
             masks[name] = where
     item = replace(items[0], problems=tuple(dict.fromkeys(notes)))
-    return named(masks, replace(like, item=item), labels, reference)
+    return combine_structures(masks, replace(like, item=item), labels, reference)
 
 
 def _chosen(reference: ImageRef, item: Item, masks: dict[str, Array]) -> dict[str, Array]:

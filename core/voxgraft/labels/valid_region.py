@@ -28,7 +28,7 @@ def read_valid_region(reference: ImageRef, like: Volume, catalogue: Catalogue, c
     """
     try:
         volume = one_channel(read_map(reference, catalogue), reference)
-        inside = truth(volume)
+        inside = nonzero(volume)
         inside = in_grid_of(volume.with_array(inside), like, reference, REGION).array
     except DataError as error:
         raise DataError(f"case {case!r}, {REGION}: {error}") from error
@@ -51,7 +51,7 @@ def one_channel(volume: Volume, name: object) -> Volume:
     return volume.with_array(colours[0])
 
 
-def truth(volume: Volume) -> NDArray[np.bool_]:
+def nonzero(volume: Volume) -> NDArray[np.bool_]:
     """Where a map is not 0.
 
     Raises:
@@ -66,7 +66,7 @@ def truth(volume: Volume) -> NDArray[np.bool_]:
     return np.asarray(array != 0)
 
 
-def marked(mask: Array, valid: NDArray[np.bool_], value: int) -> Array:
+def mark_ignored(mask: Array, valid: NDArray[np.bool_], value: int) -> Array:
     """A mask with a value, in all of its channels, where nothing counts.
 
     Args:

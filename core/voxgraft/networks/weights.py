@@ -232,7 +232,7 @@ def _mend(weights: Weights, fate: _Fate, state: Mapping[str, Tensor], share: flo
     return "choose the encoder they were made for, or take what is there with allow_partial: true"
 
 
-def load_whole(network: nn.Module, weights: Weights) -> LoadReport:
+def load_network(network: nn.Module, weights: Weights) -> LoadReport:
     """Put the tensors of a registered model into a network: what has the same name and fits, in decoder and heads too.
 
     Args:

@@ -81,7 +81,7 @@ def masks_of(label: NDArray[Any], index: int, plan: Plan) -> NDArray[np.bool_]:
     return ((label >> (index - 1)) & 1).astype(bool)
 
 
-def counted(label: NDArray[Any], plan: Plan) -> NDArray[np.bool_] | None:
+def counted_voxels(label: NDArray[Any], plan: Plan) -> NDArray[np.bool_] | None:
     """Where voxels count; None where all do."""
     if plan.ignored is None:
         return None

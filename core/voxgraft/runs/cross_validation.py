@@ -98,7 +98,7 @@ def do_members(run: Run, steps: Sequence[str]) -> None:
             run_workflow(workflow, run.catalogue, folder, steps=wanted, progress=run.progress, **handed)
 
 
-def together(chosen: Selected[Step]) -> Step | None:
+def combined_step(chosen: Selected[Step]) -> Step | None:
     """What is done on the whole for a step; None where only the members do it."""
     spec = _spec(chosen)
     if spec.scope == "member":

@@ -145,11 +145,11 @@ def _steps(run: Run, chosen: Sequence[Selected[Step]]) -> Iterator[tuple[Selecte
         for selected in chosen:
             yield selected, selected.build()
         return
-    from .cross_validation import do_members, together
+    from .cross_validation import combined_step, do_members
 
     do_members(run, [step.name for step in chosen])
     for selected in chosen:
-        step = together(selected)
+        step = combined_step(selected)
         if step is not None:
             yield selected, step
 

@@ -297,9 +297,9 @@ def _before(run: Run, chosen: Selected[Step]) -> Iterator[Fact]:
         if own:
             return
         if many:
-            from .cross_validation import together
+            from .cross_validation import combined_step
 
-            if (step := together(earlier)) is not None:
+            if (step := combined_step(earlier)) is not None:
                 yield from _left(run, earlier, step)
         else:
             yield from _left(run, earlier, earlier.build())

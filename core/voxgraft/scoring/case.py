@@ -78,7 +78,7 @@ def measure_case(
             a name that two structures have or that is kept for their mean.
         BrokenPlugin: A metric failed.
     """
-    structures = scored(labels, regions)
+    structures = scored_structures(labels, regions)
     check_grids(prediction, reference)
     masks = CaseMasks(prediction, reference, labels)
     pairs = [(structure.name, masks.pair(structure, watch)) for structure in structures if masks.has(structure)]
@@ -99,10 +99,12 @@ def watch_case(
     if not how:
         return None
     masks = CaseMasks(reference, reference, replace(labels, regions=(), paint=()))
-    return Watch(masks.truth, reference.shape, reference.spacing, scored(labels, regions), how, masks.ignored)
+    return Watch(
+        masks.truth, reference.shape, reference.spacing, scored_structures(labels, regions), how, masks.ignored
+    )
 
 
-def scored(labels: Labels, regions: Regions | None = None) -> tuple[Structure, ...]:
+def scored_structures(labels: Labels, regions: Regions | None = None) -> tuple[Structure, ...]:
     """What is scored: the regions that the network finds, or else the structures; then the regions asked for."""
     if not labels.regions:
         return structures_of(labels, regions)
@@ -166,7 +168,7 @@ def check_names(labels: Labels, regions: Regions | None = None) -> None:
     Raises:
         DataError: There is no structure, a name stands twice, or one is the name of their mean.
     """
-    scored(labels, regions)
+    scored_structures(labels, regions)
 
 
 def value_of(chosen: Selected[Metric], metric: Metric, pair: MaskPair) -> float:

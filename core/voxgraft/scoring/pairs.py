@@ -16,7 +16,7 @@ from ..imaging.reference import ImageRef
 from ..imaging.structures import Label, Labels, Source
 from ..imaging.volume import Item, Volume
 from ..labels.convert import image_for
-from ..labels.label_map import by_names, folded, matched, some
+from ..labels.label_map import folded, map_segments, match_labels, some
 from ..labels.masks import read_mask, read_values
 
 if TYPE_CHECKING:
@@ -118,7 +118,7 @@ def _item(path: Path, catalogue: Catalogue) -> Item:
 
 def _by_name(mask: Volume, labels: Labels | None, path: Path) -> Volume:
     """A mask whose file names its structures, by these names; else as it is."""
-    return mask if labels is None else by_names(mask, labels, path) or mask
+    return mask if labels is None else map_segments(mask, labels, path) or mask
 
 
 def _reference(path: Path, labels: Labels | None, catalogue: Catalogue) -> Volume:
@@ -134,7 +134,7 @@ def _of_object(path: Path, item: Item, like: Volume, labels: Labels, catalogue: 
         DataError: It knows none of them.
     """
     names = [str(name) for name in item.facts.get("names") or ()]
-    if names and not matched(names, labels, path):
+    if names and not match_labels(names, labels, path):
         raise DataError(f"{path}: holds the structures {some(names)}, and --labels names none of them")
     known = replace(labels, others="background" if labels.others == "error" else labels.others)
     if not labels.regions:

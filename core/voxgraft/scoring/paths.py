@@ -19,7 +19,7 @@ from ..imaging.read import read
 from ..imaging.reference import ImageRef
 from ..imaging.structures import Label, Labels
 from ..imaging.volume import Colour, Volume
-from ..labels.valid_region import marked, read_valid_region
+from ..labels.valid_region import mark_ignored, read_valid_region
 from ..support.progress import Progress
 from ..workflow.yaml import parse
 from .case import Measured, binnings, check_names, measure_case, named_metrics, score_absent, watch_case
@@ -204,7 +204,7 @@ class _Work:
 
 def within(mask: Volume, inside: NDArray[np.bool_]) -> Volume:
     """A mask that is empty where nothing counts."""
-    return mask.with_array(marked(mask.array, inside, 0))
+    return mask.with_array(mark_ignored(mask.array, inside, 0))
 
 
 def _bounded(reference: Volume, inside: NDArray[np.bool_], labels: Labels) -> Volume:
@@ -213,7 +213,7 @@ def _bounded(reference: Volume, inside: NDArray[np.bool_], labels: Labels) -> Vo
     assert value is not None, "labels that are bounded have such a value"
     if not labels.ignore and labels.others != "ignore" and (reference.array == value).any():
         raise DataError(f"the reference holds the value {value}, which no structure has")
-    return reference.with_array(marked(reference.array, inside, value))
+    return reference.with_array(mark_ignored(reference.array, inside, value))
 
 
 def _choose(text: str, catalogue: Catalogue) -> Selected[Metric]:

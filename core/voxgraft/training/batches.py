@@ -33,7 +33,7 @@ class RawBatch:
         seed: What augmentation draws from.
         crops: Of fixed patches, the case's number and the patch's number within it: they are augmented already and as
             large as the network's patch.
-        beside: Blocks of unlabelled cases, where a strategy learns from them as well.
+        unlabelled: Blocks of unlabelled cases, where a strategy learns from them as well.
     """
 
     image: NDArray[np.float32]
@@ -41,7 +41,7 @@ class RawBatch:
     seed: int
     cases: tuple[str, ...]
     crops: tuple[tuple[int, int], ...] = ()
-    beside: RawBatch | None = None
+    unlabelled: RawBatch | None = None
 
 
 class Batches:
@@ -73,7 +73,7 @@ class Batches:
             block.insert(plan.slice_axis, 1)
         self.block = tuple(block)
         self._sliced = sliced
-        self.beside: Batches | None = None
+        self.unlabelled: Batches | None = None
 
     @property
     def epoch_steps(self) -> int:
@@ -106,7 +106,7 @@ class Batches:
             try:
                 while not stop.is_set():
                     raw = self.draw(step)
-                    queue.put(raw if self.beside is None else replace(raw, beside=self.beside.draw(step)))
+                    queue.put(raw if self.unlabelled is None else replace(raw, unlabelled=self.unlabelled.draw(step)))
                     step += 1
             except BaseException as error:  # handed to the reader of the stream, which raises it
                 queue.put(error)

@@ -228,13 +228,13 @@ def _target(truth: Tensor, plan: Plan) -> dict[str, Tensor]:
 def _unlabelled(job: Job, raw: RawBatch, fabric: Fabric) -> tuple[Tensor | None, Tensor | None]:
     """Augmented patches of unlabelled cases, where a strategy learns from them, and which of their voxels lie in the
     scan: (batch, channel, *patch) and bool (batch, *patch)."""
-    if raw.beside is None:
+    if raw.unlabelled is None:
         return None, None
-    image = torch.from_numpy(raw.beside.image).to(fabric.device, non_blocking=True)
-    labels = torch.from_numpy(raw.beside.label).to(fabric.device, non_blocking=True)
+    image = torch.from_numpy(raw.unlabelled.image).to(fabric.device, non_blocking=True)
+    labels = torch.from_numpy(raw.unlabelled.label).to(fabric.device, non_blocking=True)
     strengths, strength = job.strengths, job.options.augment
-    image, labels = augment(image, labels, job.plan.patch, job.spacing, strengths, raw.beside.seed, strength, None)
-    image = job.stack.inputs(job.context, image, raw.beside.seed)
+    image, labels = augment(image, labels, job.plan.patch, job.spacing, strengths, raw.unlabelled.seed, strength, None)
+    image = job.stack.inputs(job.context, image, raw.unlabelled.seed)
     return image.contiguous(memory_format=CHANNELS_LAST[job.plan.dims]), labels != BEYOND
 
 

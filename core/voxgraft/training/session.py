@@ -20,7 +20,7 @@ from ..inference.device import choose_device, device_count, precision_of
 from ..networks.network import SegmentationNetwork
 from ..networks.weights import LoadReport
 from ..packages.references import Resolver
-from ..preprocessing.encoding import counted, masks_of
+from ..preprocessing.encoding import counted_voxels, masks_of
 from ..preprocessing.plan import Plan, read_plan
 from ..preprocessing.prepare import Prepared, load_prepared
 from ..scoring.pair import Counts
@@ -182,7 +182,7 @@ def _batches(
         return Unlabelled(unlabelled, plan, seed=options.seed, **process)
     batches = _labelled(cases, plan, stack, strengths, options, process)
     if "unlabelled" in stack.needs:
-        batches.beside = Unlabelled(unlabelled, plan, seed=options.seed, **process)
+        batches.unlabelled = Unlabelled(unlabelled, plan, seed=options.seed, **process)
     return batches
 
 
@@ -218,22 +218,22 @@ def validation_dice(
     A structure's Dice is over the cases that hold it, which are the same at every look; one that no case holds is left
     out, for it has no score and certainly no bad one. `dice` is the mean over the others.
     """
-    looks = [look for case in cases if (look := look_at(network, case, plan, overlap)) is not None]
+    looks = [look for case in cases if (look := validate_case(network, case, plan, overlap)) is not None]
     means = {name: mean_of([dice_of(look[name]) for look in looks if look[name].referred]) for _, name in plan.labels}
     named = {f"dice_{name}": mean for name, mean in means.items() if np.isfinite(mean)}
     return {"dice": mean_of(list(means.values())), **named} if named else {}
 
 
-def look_at(network: SegmentationNetwork, case: Prepared, plan: Plan, overlap: float) -> dict[str, Counts] | None:
+def validate_case(network: SegmentationNetwork, case: Prepared, plan: Plan, overlap: float) -> dict[str, Counts] | None:
     """Voxel counts of each structure in the block of a case that is looked at; None of a case without a label."""
     if case.label is None:
         return None
     network.eval()
-    block = block_to_look_at(case, plan)
+    block = validation_block(case, plan)
     label = np.array(case.label[block])
     image = torch.from_numpy(np.array(case.image[(slice(None), *block)]))
     predicted, _ = segment_array(network, image, label.shape, plan, overlap=overlap)
-    inside = counted(label, plan)
+    inside = counted_voxels(label, plan)
     look = {}
     for index, (_, name) in enumerate(plan.labels, start=1):
         mine, truth = masks_of(predicted, index, plan), masks_of(label, index, plan)
@@ -251,7 +251,7 @@ def dice_of(counts: Counts) -> float:
     return 2.0 * counts.tp / both if both else float("nan")
 
 
-def block_to_look_at(case: Prepared, plan: Plan) -> tuple[slice, ...]:
+def validation_block(case: Prepared, plan: Plan) -> tuple[slice, ...]:
     """At most two patches along each axis (16 slices, for a network of slices), around the middle of the structures."""
     size = [2 * n for n in plan.patch]
     if plan.dims != plan.image_dims:

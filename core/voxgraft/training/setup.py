@@ -14,7 +14,7 @@ from ..errors import TrainingError
 from ..inference.recipe import network_of
 from ..networks.network import SegmentationNetwork
 from ..networks.sources import registered_weights
-from ..networks.weights import LoadReport, load_weights, load_whole
+from ..networks.weights import LoadReport, load_network, load_weights
 from ..packages.references import Resolver
 from ..preprocessing.plan import Plan
 from ..support.files import digest
@@ -75,7 +75,7 @@ def start_network(workflow: Workflow, plan: Plan, models: Resolver) -> tuple[Seg
     """The network with its start values, and what became of the pretrained tensors."""
     network = network_of(workflow.model, plan)
     if workflow.model.start != "none":
-        return network, load_whole(network, registered_weights(workflow.model.start, models))
+        return network, load_network(network, registered_weights(workflow.model.start, models))
     weights = workflow.model.encoder.build().weights(models) if workflow.model.pretrained else None
     return network, load_weights(network.encoder, weights) if weights is not None else None
 
