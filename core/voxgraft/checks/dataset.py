@@ -1,4 +1,4 @@
-"""What is wrong with a data set, before any hour is spent on it."""
+"""What is wrong with a data set, before you spend hours training on it."""
 
 from __future__ import annotations
 

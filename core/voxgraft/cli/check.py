@@ -30,7 +30,7 @@ COLOURS = {"error": "red", "warning": "yellow", "repair": "cyan", "note": "white
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change a value of the workflow.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON document on standard output.")
 def check(target: Path, overrides: tuple[str, ...], as_json: bool) -> None:
-    """Say what is wrong with a workflow and its data, or with a folder of images, before any hour is spent.
+    """Say what is wrong with a workflow and its data, or with a folder of images, before you spend hours training.
 
     A folder may have the layout of any installed plugin (see `voxgraft plugins list`), or be any tree of images. Ends
     with code 1 where there are errors.

@@ -55,27 +55,27 @@ def inspect(path: Path, as_json: bool) -> None:
 @click.command()
 @click.argument("source", type=click.Path(path_type=Path))
 @click.argument("target", type=click.Path(path_type=Path))
-@click.option("--reference", type=click.Path(path_type=Path), help="The image whose grid the result gets.")
-@click.option("--series", help="Which series of SOURCE: its UID, or its description.")
+@click.option("--reference", type=click.Path(path_type=Path), help="Image whose grid the result gets.")
+@click.option("--series", help="Series of SOURCE to convert: its UID or its description.")
 @click.option(
     "--labels",
     metavar="FILE|NAME=VALUE,...",
-    help="The structures of a mask: a JSON file, or liver=1,spleen=2.",
+    help="Structures of a mask: a JSON file, or liver=1,spleen=2.",
 )
-@click.option("--resample", is_flag=True, help="Bring a mask onto the grid of --reference from another one.")
+@click.option("--resample", is_flag=True, help="Resample a mask onto the grid of --reference.")
 @click.option(
     "--interpolation",
     type=click.Choice(["linear", "nearest"]),
-    help="How to resample; by default nearest for masks and linear for images.",
+    help="Interpolation; by default nearest for masks and linear for images.",
 )
 @click.option(
     "--overlap",
     type=click.Choice(["error", "higher", "keep"]),
     default="error",
     show_default=True,
-    help="Structures that share voxels: refuse, let the higher value win, or keep a channel of each.",
+    help="Where structures overlap: refuse, let the higher value win, or write a channel for each.",
 )
-@click.option("--writer", help="The writer, where the name of TARGET does not say which.")
+@click.option("--writer", help="Writer to use where the extension of TARGET does not say which.")
 def convert(
     source: Path,
     target: Path,
@@ -87,7 +87,7 @@ def convert(
     overlap: Overlap,
     writer: str | None,
 ) -> None:
-    """Convert SOURCE, in any format that is read, to TARGET, in the format that its name says.
+    """Convert SOURCE from any readable format to the format given by TARGET's extension.
 
     A DICOM SEG or RTSTRUCT becomes a mask on the grid of its scan (--reference, or the scan in the same folder); a mask
     becomes a SEG (.dcm) or RTSTRUCT (.rtstruct.dcm) of the series that --reference names, with the names in --labels.

@@ -23,21 +23,32 @@ ENDINGS = (".json", ".csv", ".html")
 @click.argument("predictions", type=click.Path(path_type=Path))
 @click.argument("references", type=click.Path(path_type=Path))
 @click.option(
-    "--metrics", default="dice,iou,hd95,nsd", show_default=True, help="Names; options follow: nsd:tolerance=2."
+    "--metrics",
+    default="dice,iou,hd95,nsd",
+    show_default=True,
+    help="Names of metrics; options follow: nsd:tolerance=2.",
 )
-@click.option("--labels", "names", metavar="FILE.json|NAME=VALUE,...", help="The structures; by default every value.")
-@click.option("--regions", metavar="NAME=1+2,...", help="Unions of structures that are scored beside them.")
-@click.option("--groups", type=click.Path(path_type=Path), metavar="FILE.csv", help="Facts for tables of subgroups.")
-@click.option("--images", type=click.Path(path_type=Path), metavar="PATH", help="Scans, for pictures of worst cases.")
-@click.option("--valid", type=click.Path(path_type=Path), metavar="PATH", help="Masks of where cases count, else 0.")
-@click.option("--probabilities", type=click.Path(path_type=Path), metavar="PATH", help="Maps, for the metric ece.")
+@click.option(
+    "--labels", "names", metavar="FILE.json|NAME=VALUE,...", help="Structures to score; by default every value."
+)
+@click.option("--regions", metavar="NAME=1+2,...", help="Unions of structures to score as well.")
+@click.option(
+    "--groups", type=click.Path(path_type=Path), metavar="FILE.csv", help="CSV of case attributes, for subgroup tables."
+)
+@click.option(
+    "--images", type=click.Path(path_type=Path), metavar="PATH", help="Scans, for pictures of the worst cases."
+)
+@click.option("--valid", type=click.Path(path_type=Path), metavar="PATH", help="Valid-region masks (0 = not scored).")
+@click.option(
+    "--probabilities", type=click.Path(path_type=Path), metavar="PATH", help="Probability maps, needed for ece."
+)
 @click.option(
     "--out",
     "outs",
     type=click.Path(path_type=Path),
     multiple=True,
     metavar="FILE.json|.csv|.html",
-    help="Write every value to a file, or a page to look at; may be given several times.",
+    help="Write every value to a CSV or JSON file, or an HTML page; may be given several times.",
 )
 @click.option("--json", "as_json", is_flag=True, help="One JSON document on standard output.")
 def evaluate(

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 tracking_option = click.option(
     "--tracking",
     metavar="URI",
-    help="The registry: sqlite:///FILE.db or http://HOST:PORT; by default MLFLOW_TRACKING_URI, else ./voxgraft.db.",
+    help="Registry: sqlite:///FILE.db or http://HOST:PORT; by default MLFLOW_TRACKING_URI, else ./voxgraft.db.",
 )
 json_option = click.option("--json", "as_json", is_flag=True, help="One JSON document on standard output.")
 
@@ -87,10 +87,10 @@ def show(model: str, tracking: str | None, as_json: bool) -> None:
 
 @models.command()
 @click.argument("package", type=click.Path(path_type=Path))
-@click.option("--name", help="Of the model; by default what the package says.")
+@click.option("--name", help="Name of the model; by default the one in the package.")
 @tracking_option
 def register(package: Path, name: str | None, tracking: str | None) -> None:
-    """Keep PACKAGE, a package's folder or file, as a new version. No alias moves."""
+    """Register PACKAGE, a package folder or file, as a new version. No alias moves."""
     from ..discovery import discover
     from ..packages.references import Resolver, registry
 
@@ -103,7 +103,7 @@ def register(package: Path, name: str | None, tracking: str | None) -> None:
 @models.command()
 @click.argument("name")
 @click.argument("version", type=click.IntRange(min=1))
-@click.option("--alias", default="champion", show_default=True, help="The alias that is to point to this version.")
+@click.option("--alias", default="champion", show_default=True, help="Alias to set on this version.")
 @tracking_option
 def promote(name: str, version: int, alias: str, tracking: str | None) -> None:
     """Make VERSION of the model NAME its champion, or give it another alias."""
@@ -115,7 +115,7 @@ def promote(name: str, version: int, alias: str, tracking: str | None) -> None:
 @click.argument("name")
 @tracking_option
 def rollback(name: str, tracking: str | None) -> None:
-    """Take the champion of the model NAME back: the one before it is champion again."""
+    """Roll the model NAME back to its previous champion."""
     done = _registry(tracking).rollback(name)
     click.echo(f"{done.name}@champion is version {done.version} again")
 
@@ -139,11 +139,13 @@ def export(model: str, target: Path, tracking: str | None) -> None:
 
 @models.command("import")
 @click.argument("file", type=click.Path(path_type=Path))
-@click.option("--name", help="Of the model; by default what the package says.")
-@click.option("--hash", "expected", help="The package's hash, as `export` printed it; another package is refused.")
+@click.option("--name", help="Name of the model; by default the one in the package.")
+@click.option(
+    "--hash", "expected", help="Expected hash of the package, as `export` printed it; any other package is refused."
+)
 @tracking_option
 def import_(file: Path, name: str | None, expected: str | None, tracking: str | None) -> None:
-    """Keep the package FILE of another place as a new version, after checking every part of it. No alias moves."""
+    """Import package FILE from another site as a new version, after checking every part of it. No alias moves."""
     from tempfile import TemporaryDirectory
 
     from ..discovery import discover

@@ -21,7 +21,7 @@ def plugins() -> None:
 
 @plugins.command("list")
 @click.option("--json", "as_json", is_flag=True, help="One JSON document on standard output.")
-@click.option("--kind", help="Only components of this kind.")
+@click.option("--kind", help="Show only components of this kind.")
 def list_(as_json: bool, kind: str | None) -> None:
     """List every component, and the plugins that were set aside."""
     from ..discovery import discover
@@ -88,7 +88,7 @@ def show(name: str, as_json: bool) -> None:
     "files",
     multiple=True,
     type=click.Path(path_type=Path, exists=True, dir_okay=False),
-    help="For readers: a real file, copies of which are damaged in every way.",
+    help="For readers: a real file; damaged copies of it are tried.",
 )
 @click.option("--json", "as_json", is_flag=True, help="One JSON document on standard output.")
 def test(name: str, options: tuple[str, ...], files: tuple[Path, ...], as_json: bool) -> None:

@@ -19,29 +19,33 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("model")
 @click.argument("inputs", metavar="INPUT...", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option("--out", required=True, type=click.Path(path_type=Path), help="The folder for the results.")
+@click.option("--out", required=True, type=click.Path(path_type=Path), help="Folder for the results.")
 @click.option(
-    "--writers", help="Formats of the masks, as in nifti,dicom-seg; by default these two, the second for DICOM scans."
+    "--writers", help="Mask formats, as in nifti,dicom-seg; by default these two, the second for DICOM scans."
 )
 @click.option(
-    "--workers", type=click.IntRange(1, 256), default=1, show_default=True, help="Scans read ahead, and written behind."
+    "--workers",
+    type=click.IntRange(1, 256),
+    default=1,
+    show_default=True,
+    help="Number of scans loaded and saved in the background.",
 )
 @click.option(
     "--executor",
     default="local",
     show_default=True,
-    help="What spreads the work; `voxgraft plugins list --kind executor` shows what there is.",
+    help="Executor that runs the work; `voxgraft plugins list --kind executor` lists them.",
 )
-@click.option("--series", help="Only the series with this UID or description; studies without it are left out.")
-@click.option("--ignore-contract", is_flag=True, help="Segment scans that do not fit the model too; they are flagged.")
+@click.option("--series", help="Segment only the series with this UID or description; skip studies without it.")
+@click.option("--ignore-contract", is_flag=True, help="Also segment scans that do not fit the model; they are flagged.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:1.")
-@click.option("--overlap", type=Amount(0, 0.95), help="Of neighbouring windows; by default the model's.")
+@click.option("--overlap", type=Amount(0, 0.95), help="Overlap between sliding windows; by default the model's.")
 @click.option(
     "--mirror/--no-mirror",
     default=None,
-    help="Average over images mirrored as in training; by default as the model says.",
+    help="Average over mirrored images, as in training; by default as the model says.",
 )
-@click.option("--retry", is_flag=True, help="Try scans again that have failed three times.")
+@click.option("--retry", is_flag=True, help="Also retry scans that have already failed three times.")
 @click.option(
     "--timeout",
     type=click.FloatRange(min=0, min_open=True),
@@ -56,8 +60,8 @@ def segment(
     """Segment scans with MODEL: a package folder or file, models:/NAME@ALIAS, models:/NAME/VERSION or runs:/ID.
 
     INPUT is a file, a series folder, a DICOM tree, or a CSV worklist with a column `path` or one column for each
-    channel. Of a study with several series the model takes those it was made for, and says why not the others. A
-    second call does only what is missing.
+    channel. Of a study with several series only those the model was trained for are segmented; the report says why
+    others were skipped. A second call does only what is missing.
     """
     import json
 

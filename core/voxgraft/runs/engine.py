@@ -155,7 +155,7 @@ def _steps(run: Run, chosen: Sequence[Selected[Step]]) -> Iterator[tuple[Selecte
 
 
 def _track(run: Run) -> None:
-    """Start the tracker once there is something to do, before any hour is spent."""
+    """Start the tracker once there is something to do, before you spend hours training."""
     if run.workflow.tracking is not None:
         tracker = run.workflow.tracking.build()
         tracker.start(run)

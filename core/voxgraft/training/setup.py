@@ -1,6 +1,6 @@
 """What a training starts from besides its cases: the network with start values, strategies, and parameter table.
 
-It is made before arrays are prepared too, so that what cannot work is said before any hour is spent.
+It is made before arrays are prepared too, so that what cannot work is said before you spend hours training.
 """
 
 from __future__ import annotations
