@@ -106,7 +106,7 @@ def test_the_package_is_the_mean_of_its_networks(crossed, data_set, catalogue, t
 
 
 def test_an_ensemble_is_registered_and_segments_from_the_registry(crossed, data_set, catalogue, tmp_path, monkeypatch):
-    """`models:/NAME@champion` gives the mask of the networks together; start values of one encoder it has none."""
+    """`models:/NAME@champion` gives the mask of the networks together; initial weights of one encoder it has none."""
     steps = "[check, plan, prepare, train, evaluate, register]"
     checked = read(workflow(tmp_path, data_set, steps), catalogue, [*QUICK[1:], FOLDS])
     again = run_workflow(checked, catalogue, crossed.folder, progress=Progress(quiet=True))

@@ -196,7 +196,7 @@ class Pipeline:
         job.peak_mb = _peak_mb()
         job.mask, job.confidence = prediction.labels, dict(prediction.confidence)
         if not all(map(math.isfinite, job.confidence.values())):
-            raise ModelError("the network gave values that are no finite numbers")
+            raise ModelError("the network gave NaN or infinite values")
         if job.mask.shape != job.scan.shape:
             raise DataError(f"the model gave a mask of {job.mask.shape} voxels for a scan of {job.scan.shape}")
 

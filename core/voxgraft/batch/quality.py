@@ -53,8 +53,8 @@ class Structure:
     """One structure of one scan.
 
     Attributes:
-        ml: Its volume; None in an image of two axes.
-        mm2: Its area in an image of two axes.
+        ml: Its volume; None in a 2D image.
+        mm2: Its area in a 2D image.
         centroid: RAS millimetres; None where nothing was found.
         confidence: Mean probability of the winning class inside it.
     """

@@ -154,7 +154,7 @@ def _checked(labels: Labels) -> Labels:
     if twice := {source for source in sources if sources.count(source) > 1}:
         raise DataError(f"data.labels: {_text(twice)} in masks is of two structures")
     if both := set(sources) & set(labels.ignore):
-        raise DataError(f"data.ignore: {_text(both)} is of a structure and left out as well")
+        raise DataError(f"data.ignore: {_text(both)} is both a label and listed under data.ignore")
     if len(labels.items) > MOST_STRUCTURES:
         raise DataError(f"data.labels: there are {len(labels.items)} structures; there may be {MOST_STRUCTURES}")
     if len(labels.regions) > MOST_REGIONS:

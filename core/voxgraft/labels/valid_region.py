@@ -62,7 +62,7 @@ def nonzero(volume: Volume) -> NDArray[np.bool_]:
     if array.dtype.kind not in "biuf":
         raise BadImage(name, f"it holds values of type {array.dtype}, which cannot be compared with 0")
     if array.dtype.kind == "f" and np.isnan(array).any():
-        raise BadImage(name, "it holds values that are no numbers (NaN); write 0 where nothing counts, else 1")
+        raise BadImage(name, "it contains NaN; write 0 where nothing counts, else 1")
     return np.asarray(array != 0)
 
 

@@ -20,7 +20,7 @@ ENCODER = "encoder."
 
 
 ENOUGH = 0.9
-"""The share of an encoder's parameters and statistics that start values must hold, unless a workflow says otherwise."""
+"""The share of an encoder's parameters and statistics that initial weights must hold, unless the workflow says less."""
 
 STATISTICS = (".running_mean", ".running_var")
 """How the names end under which BatchNorm keeps what it has seen."""
@@ -187,7 +187,7 @@ def load_weights(module: nn.Module, weights: Weights, at_least: float | None = N
             continue
         fit = fit.to(value.dtype)
         if not bool(torch.isfinite(fit).all()):
-            raise ModelError(f"weights {weights.origin}: {name} holds values that are no numbers; the file is damaged")
+            raise ModelError(f"weights {weights.origin}: {name} contains NaN or infinite values; the file is damaged")
         (fate.loaded if source.shape == value.shape else fate.adapted).append(name)
         taken[name] = fit
         matched += sizes.get(name, 0)
@@ -215,7 +215,7 @@ def load_weights(module: nn.Module, weights: Weights, at_least: float | None = N
 
 
 def counted_sizes(module: nn.Module) -> dict[str, int]:
-    """How many numbers each tensor holds that start values should hold: parameters, and buffers such as BatchNorm's
+    """How many numbers each tensor holds that initial weights should hold: parameters, and buffers such as BatchNorm's
     statistics, but no counters and indices."""
     return {name: tensor.numel() for name, tensor in module.state_dict().items() if tensor.is_floating_point()}
 

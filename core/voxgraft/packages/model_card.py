@@ -30,7 +30,7 @@ def model_card(facts: Mapping[str, Any], plan: Plan) -> str:
         f"data hash `{facts['data']['hash'][:16]}`",
         f"- image size {size or 'not recorded'} mm, spacing {spacing or 'not recorded'} mm, axes right, anterior, "
         "superior; scans outside these ranges are flagged",
-        f"- start values of the encoder: {origin}",
+        f"- initial weights of the encoder: {origin}",
         *_seen(weights),
         f"- {training['steps']} steps in {training['seconds']:g} s on {training['device']}, "
         f"{training['parameters']:,} parameters",

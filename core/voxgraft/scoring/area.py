@@ -1,7 +1,7 @@
 """Surfaces by area: distances between surface elements that lie at the corners of voxels, each with its size.
 
 This is the definition of Nikolov et al. (arXiv 1809.04430) as DeepMind's package surface-distance computes it: at every
-corner between eight voxels (four, in images of two axes) that are not all inside or all outside lies an element; its
+corner between eight voxels (four, in 2D images) that are not all inside or all outside lies an element; its
 size is that of the triangles (segments) which marching cubes (squares) would draw there. The table of triangles in
 `triangles.csv` is that package's (Copyright 2018 Google Inc., Apache License 2.0), in eighths of a voxel.
 """

@@ -150,7 +150,7 @@ def fit(job: Job, fabric: Fabric) -> tuple[SegmentationNetwork, State]:
             network.load_state_dict(best["network"])
     if not all(bool(torch.isfinite(tensor).all()) for tensor in network.state_dict().values()):
         raise TrainingError(
-            f"after {state.step} steps the network holds values that are no finite numbers; "
+            f"after {state.step} steps the network contains NaN or infinite values; "
             "set a smaller training.optimiser.lr, or weaker strategies"
         )
     return network, state
@@ -208,7 +208,7 @@ def _accumulate(
         if not bool(torch.isfinite(loss)):
             more = "" if options.precision == "32" else ", or set training.precision to 32"
             raise TrainingError(
-                f"the loss is no finite number at step {job.context.step}; set a smaller training.optimiser.lr{more}"
+                f"the loss is NaN or infinite at step {job.context.step}; set a smaller training.optimiser.lr{more}"
             )
         share = part.shape[0] / image.shape[0]
         fabric.backward(loss * share)

@@ -57,7 +57,7 @@ def train(
         identity: A fingerprint of everything that decides the weights; a checkpoint of another one is not gone on from.
 
     Returns:
-        A summary: steps, seconds, device, precision, parameters, the curve, and where the start values came from.
+        A summary: steps, seconds, device, precision, parameters, the curve, and where the initial weights came from.
 
     Raises:
         TrainingError: It cannot start, or cannot go on.

@@ -1,4 +1,4 @@
-"""What a training starts from besides its cases: the network with start values, strategies, and parameter table.
+"""What a training starts from besides its cases: the network with initial weights, strategies, and parameter table.
 
 It is made before arrays are prepared too, so that what cannot work is said before you spend hours training.
 """
@@ -48,7 +48,7 @@ def set_up(workflow: Workflow, plan: Plan, models: Resolver) -> TrainingSetup:
     """Make all of it from the workflow's seed.
 
     Raises:
-        ModelError: The start values are not there, are damaged, or are for another encoder.
+        ModelError: The initial weights are not there, are damaged, or are for another encoder.
         TrainingError: The strategies or the loss cannot work with this network and plan, or a batch does not fit into
             memory.
     """
@@ -72,7 +72,7 @@ def set_up(workflow: Workflow, plan: Plan, models: Resolver) -> TrainingSetup:
 
 
 def start_network(workflow: Workflow, plan: Plan, models: Resolver) -> tuple[SegmentationNetwork, LoadReport | None]:
-    """The network with its start values, and what became of the pretrained tensors."""
+    """The network with its initial weights, and what became of the pretrained tensors."""
     network = network_of(workflow.model, plan)
     if workflow.model.start != "none":
         return network, load_network(network, registered_weights(workflow.model.start, models))

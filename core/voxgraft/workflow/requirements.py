@@ -66,7 +66,7 @@ def check_transfer(workflow: Workflow, models: Models) -> None:
 
 
 def check_start(workflow: Workflow, models: Models) -> None:
-    """Refuse start values that cannot be had. Whether they fit the network is seen once there is a plan.
+    """Refuse initial weights that could not be loaded. Whether they fit the network is seen once there is a plan.
 
     Raises:
         ModelError: There is no such file, model or repository, or it is damaged.

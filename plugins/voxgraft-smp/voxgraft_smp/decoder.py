@@ -32,7 +32,7 @@ class SmpDecoder:
         """
         if dims != 2:
             raise ModelError(
-                "smp: segmentation_models_pytorch decodes images of two axes only; "
+                "smp: segmentation_models_pytorch decodes 2D images only; "
                 "set model.dims to 2 or use a decoder of VoxGraft, such as unet"
             )
         steps = [max(stride) for stride in strides]

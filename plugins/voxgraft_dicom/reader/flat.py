@@ -1,4 +1,4 @@
-"""Images of two axes: how large their pixels are, and where that was found."""
+"""2D images: how large their pixels are, and where that was found."""
 
 from __future__ import annotations
 

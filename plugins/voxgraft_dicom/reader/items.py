@@ -52,7 +52,7 @@ def refused(headers: Sequence[Header], problems: Problems, frames: Sequence[Fram
 
 
 def volume(stack: Stack, problems: Problems, name: str, options: DicomOptions) -> Found:
-    """An image of three axes.
+    """A 3D image.
 
     Args:
         name: What to put behind the name of its series, where that holds several images.
@@ -98,7 +98,7 @@ def _as_wished(image: Found, options: DicomOptions) -> Found:
 
 
 def flat(frame: Frame, problems: Problems, name: str) -> Found:
-    """An image of two axes without a place in the patient."""
+    """A 2D image without a place in the patient."""
     spacing, notes = pixel_size(frame.header)
     problems = (*problems, *notes, *pixel_problems([frame]))
     shape = (frame.columns, frame.rows)

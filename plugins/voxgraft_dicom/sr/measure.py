@@ -24,7 +24,7 @@ class Measured:
     """One structure.
 
     Attributes:
-        ml, mm2: Its volume in a scan of three axes, its area in a picture; the other is None.
+        ml, mm2: Its volume in a 3D scan, its area in a picture; the other is None.
         mean, deviation: Of the scan's values inside it; None where nothing was found, or they have no unit.
         slices: The slices that hold some of it.
     """

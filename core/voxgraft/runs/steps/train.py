@@ -54,7 +54,7 @@ class Train:
                     say=run.progress.say,
                 )
         if summary["weights"]:
-            run.progress.say(f"train: start values from {summary['weights']['said']}")
+            run.progress.say(f"train: initial weights from {summary['weights']['said']}")
         weights = sha256(run.folder / "train" / "weights.safetensors")
         summary |= {"identity": identity, "sha256": weights, "written": datetime.now(UTC).isoformat()}
         run.write("train/summary.json", summary)
