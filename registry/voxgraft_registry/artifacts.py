@@ -55,14 +55,14 @@ def _download(uri: str, at: Address, target: Path, name: str) -> None:
 
     listed = list_artifacts(artifact_uri=uri, tracking_uri=at.uri)
     sizes = {str(file.path).rpartition("/")[2]: int(file.file_size or 0) for file in listed if not file.is_dir}
-    wanted: tuple[str, ...] = (*MEMBERS, MANIFEST)
-    if lacking := [member for member in wanted if member not in sizes]:
+    members: tuple[str, ...] = (*MEMBERS, MANIFEST)
+    if lacking := [member for member in members if member not in sizes]:
         raise ModelError(f"{name}: is no VoxGraft package: it has no {lacking[-1]}")
-    wanted = (*wanted, *(member for member in OPTIONAL if member in sizes))
-    if sum(sizes[member] for member in wanted) > LARGEST:
+    members = (*members, *(member for member in OPTIONAL if member in sizes))
+    if sum(sizes[member] for member in members) > LARGEST:
         raise ModelError(f"{name}: is larger than any model package")
     with atomic_write(target) as temporary:
-        for member in wanted:
+        for member in members:
             download_artifacts(artifact_uri=f"{uri}/{member}", dst_path=str(temporary), tracking_uri=at.uri)
         _read(temporary, name)
 

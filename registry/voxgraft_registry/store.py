@@ -60,7 +60,7 @@ class MlflowStore:
             if uri.startswith("models:/m-"):
                 uri = client.get_logged_model(uri.removeprefix("models:/")).artifact_location
             package = fetch_package(uri, at, f"models:/{version.name}/{version.version}")
-        if (wanted := version.tags.get(HASH)) and wanted != package.hash:
+        if (expected := version.tags.get(HASH)) and expected != package.hash:
             raise ModelError(f"{reference}: its package is not the one that was registered (its hash differs)")
         return package.folder
 
@@ -106,17 +106,19 @@ class MlflowStore:
             if known:
                 return known[0]
             with working(at) as token:
-                made, model = self._keep(client, at, package, name, run, {**(note or {}), PROCESS: token})
-            return self._first(client, made, model, package, run)
+                model_version, model = self._keep(client, at, package, name, run, {**(note or {}), PROCESS: token})
+            return self._first(client, model_version, model, package, run)
 
-    def _first(self, client: MlflowClient, made: ModelVersion, model: str, package: Package, run: str) -> Version:
+    def _first(
+        self, client: MlflowClient, model_version: ModelVersion, model: str, package: Package, run: str
+    ) -> Version:
         """Of versions of one package that several processes made at once, the first; the one made here goes then."""
-        first = self._versions(client.get_registered_model(made.name), package, run)[-1]
-        if first.version != str(made.version):
-            client.delete_model_version(made.name, made.version)
+        first = self._versions(client.get_registered_model(model_version.name), package, run)[-1]
+        if first.version != str(model_version.version):
+            client.delete_model_version(model_version.name, model_version.version)
             client.delete_logged_model(model)
             if not run:
-                client.delete_run(made.run_id)
+                client.delete_run(model_version.run_id)
         return first
 
     def promote(self, name: str, version: str, alias: str = CHAMPION, note: Mapping[str, str] | None = None) -> Version:
@@ -145,8 +147,8 @@ class MlflowStore:
         client, at = self._client()
         with answers(at):
             model = self._model(name)
-            there = {version.version for version in self._versions(model)}
-            version = demoted(client, model, there)
+            existing = {version.version for version in self._versions(model)}
+            version = demoted(client, model, existing)
         return self.version(f"models:/{name}/{version}")
 
     def _client(self) -> tuple[MlflowClient, Address]:
@@ -228,8 +230,8 @@ class MlflowStore:
         if own:
             client.set_terminated(own, "FINISHED")
         source = logged.artifact_location
-        made = client.create_model_version(name, source, run or own, tags=tags, model_id=logged.model_id)
-        return made, str(logged.model_id)
+        model_version = client.create_model_version(name, source, run or own, tags=tags, model_id=logged.model_id)
+        return model_version, str(logged.model_id)
 
     def _send(self, client: MlflowClient, package: Package, run: str, model: str) -> None:
         from mlflow import __version__
@@ -244,10 +246,10 @@ class MlflowStore:
     def _own_run(self, client: MlflowClient, at: Address, package: Package, name: str, token: str) -> str:
         """A run that stands for one of another place, with what the package says of it."""
         tags = {PROCESS: token, **_facts(package)}
-        made = client.create_run(experiment_id(client, at, EXPERIMENT), run_name=name, tags=tags)
+        created = client.create_run(experiment_id(client, at, EXPERIMENT), run_name=name, tags=tags)
         for metric, mean in _means(package).items():
-            client.log_metric(made.info.run_id, key_of(metric), mean, step=0)
-        return str(made.info.run_id)
+            client.log_metric(created.info.run_id, key_of(metric), mean, step=0)
+        return str(created.info.run_id)
 
 
 def _named(client: MlflowClient, name: str) -> None:

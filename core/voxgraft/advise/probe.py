@@ -104,9 +104,9 @@ def _balanced(
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     voxels, classes = [], []
     counts = {c: int((truth == c).sum()) for c in range(1, structures + 1)}
-    wanted = {c: min(most, n) for c, n in counts.items()}
-    wanted[0] = min(most, max(8, sum(wanted.values())))
-    for c, n in wanted.items():
+    draws = {c: min(most, n) for c, n in counts.items()}
+    draws[0] = min(most, max(8, sum(draws.values())))
+    for c, n in draws.items():
         candidates = np.flatnonzero(truth == c)
         chosen = rng.choice(candidates, min(n, len(candidates)), replace=False) if len(candidates) else candidates
         voxels.append(np.stack(np.unravel_index(chosen, truth.shape), 1))

@@ -105,10 +105,14 @@ def channel_of(text: str, names: Sequence[str]) -> tuple[int, str] | None:
         return (number, "-".join(tokens[:-1])) if number < len(names) else None
     best: tuple[int, int, int] | None = None
     for number, name in enumerate(names):
-        wanted = _words(name)
-        for start in range(len(tokens) - len(wanted) + 1):
-            if wanted and tokens[start : start + len(wanted)] == wanted and (best is None or len(wanted) > best[1]):
-                best = (number, len(wanted), start)
+        channel_words = _words(name)
+        for start in range(len(tokens) - len(channel_words) + 1):
+            if (
+                channel_words
+                and tokens[start : start + len(channel_words)] == channel_words
+                and (best is None or len(channel_words) > best[1])
+            ):
+                best = (number, len(channel_words), start)
     if best is None:
         return None
     number, length, start = best

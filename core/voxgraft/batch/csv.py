@@ -93,5 +93,5 @@ def _columns(path: Path, head: Sequence[str], channels: Sequence[str], optional:
         return names
     if "path" in head:
         return ["path"]
-    wanted = f" or {', '.join(channels)}" if len(channels) > 1 else ""
-    raise UsageError(f"{path}:1: has no column 'path'{wanted}; its columns are {', '.join(head)}")
+    choices = f" or {', '.join(channels)}" if len(channels) > 1 else ""
+    raise UsageError(f"{path}:1: has no column 'path'{choices}; its columns are {', '.join(head)}")

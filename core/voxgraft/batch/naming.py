@@ -36,11 +36,11 @@ def with_ids(
     Raises:
         UsageError: Worklists call two scans by one name.
     """
-    given = [safe_name(entry.case) for entry in entries]
-    often = Counter(name.casefold() for name in given if name)
-    if double := next((name for name in given if often[name.casefold()] > 1), None):
+    wished = [safe_name(entry.case) for entry in entries]
+    often = Counter(name.casefold() for name in wished if name)
+    if double := next((name for name in wished if often[name.casefold()] > 1), None):
         raise UsageError(f"two scans are called {double!r}; give each scan of the worklists a name of its own")
-    ids = [name or known.get(entry.key, "") for entry, name in zip(entries, given, strict=True)]
+    ids = [name or known.get(entry.key, "") for entry, name in zip(entries, wished, strict=True)]
     used = {name.casefold() for name in (*RESERVED, *taken, *known.values(), *filter(None, ids))}
     shared = Counter(entry.given for entry in entries)
     offers = [_offers(entry, shared[entry.given] > 1) for entry in entries]

@@ -117,11 +117,11 @@ class Outputs:
             temporary.mkdir(parents=True)
             files = self._masks(temporary, mask, structures, flags, limits)
             flags += self._picture(scan, mask, temporary / PREVIEW, limits)
-            made = [path.name for path in temporary.iterdir() if not path.name.startswith(TEMPORARY)]
+            written = [path.name for path in temporary.iterdir() if not path.name.startswith(TEMPORARY)]
             flags += corrections.carry(entry.case, temporary)
             report = self._report(entry, scan, structures, flags, files, outcome.seconds)
             write_json(temporary / REPORT, report)
-            hashes = {name: sha256(temporary / name) for name in sorted([*made, REPORT])}
+            hashes = {name: sha256(temporary / name) for name in sorted([*written, REPORT])}
             corrections.ledger.expect(entry.case, hashes)
         if late:
             report = {**report, "flags": [*report["flags"], *(flag.document() for flag in late)]}

@@ -234,12 +234,12 @@ class Finder:
 
         Studies without it are left out. A UID names one series of one study; what else does not fit is not meant.
         """
-        wanted = self.wanted or ""
+        series = self.wanted or ""
         waiting = [item for entry in entries if entry.state == "waiting" for item in entry.items]
-        if not waiting and not any(is_called(item, wanted) for entry in entries for item in entry.items):
+        if not waiting and not any(is_called(item, series) for entry in entries for item in entry.items):
             reasons = [f"{entry.given} {entry.reason}" for entry in entries if entry.code in ("contract", NO_SERIES)]
-            raise UsageError(f"--series {wanted}: no input has this series" + "".join(f"; {r}" for r in reasons[:3]))
-        if any(item.series == wanted for item in waiting):
+            raise UsageError(f"--series {series}: no input has this series" + "".join(f"; {r}" for r in reasons[:3]))
+        if any(item.series == series for item in waiting):
             return [replace(entry, state="left-out") if entry.code == "contract" else entry for entry in entries]
         return entries
 

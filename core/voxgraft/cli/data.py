@@ -112,10 +112,10 @@ def convert(
         writer=writer,
     )
     with _patience(f"converting {source}"):
-        made = converted(source, target, wish, discover())
-    for note in made.notes:
+        result = converted(source, target, wish, discover())
+    for note in result.notes:
         click.echo(note, err=True)
-    click.echo(f"{target}: {_size(made.volume.shape, made.volume.spacing, made.volume.channels)}")
+    click.echo(f"{target}: {_size(result.volume.shape, result.volume.spacing, result.volume.channels)}")
 
 
 @contextmanager

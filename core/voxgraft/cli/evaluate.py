@@ -92,9 +92,9 @@ def evaluate(
         valid=valid,
         images=images,
     )
-    wanted = [metric for metric in metrics.split(",") if metric.strip()]
+    metric_names = [metric for metric in metrics.split(",") if metric.strip()]
     catalogue, progress = discover(), Progress(quiet=as_json)
-    scores = evaluate_paths(predictions, references, wanted, catalogue, labels, progress, extras)
+    scores = evaluate_paths(predictions, references, metric_names, catalogue, labels, progress, extras)
     folders = {"images": images, "valid": valid}
     for out in outs:
         _write(out, scores, catalogue, lambda: _pictures(scores, predictions, references, folders, labels, catalogue))

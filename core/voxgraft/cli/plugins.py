@@ -149,12 +149,12 @@ def _named(catalogue: Catalogue, name: str) -> list[tuple[str, AnySpec]]:
     from ..errors import UnknownComponent
     from ..hookspecs import KINDS
 
-    wanted, _, bare = name.rpartition(":")
-    kinds = [kind for kind in KINDS if wanted in ("", kind)]
+    kind_name, _, bare = name.rpartition(":")
+    kinds = [kind for kind in KINDS if kind_name in ("", kind)]
     matching = [(plugin, spec) for kind in kinds for plugin, spec in catalogue.of(kind) if spec.name == bare]
     if not matching:
         known = {spec.name for kind in KINDS for _, spec in catalogue.of(kind)}
-        raise UnknownComponent(wanted or "component", bare, known, map(str, catalogue.failures))
+        raise UnknownComponent(kind_name or "component", bare, known, map(str, catalogue.failures))
     return matching
 
 

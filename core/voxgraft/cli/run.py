@@ -60,8 +60,8 @@ def run(
             json.dumps({"run": str(done.folder), "package": package, "remarks": done.remarks, **done.identity})
         )
     else:
-        made = [f"the model is in {done.package}"] if done.package.exists() else []
-        click.echo("; ".join([f"{folder}: done", *made, *done.remarks]))
+        messages = [f"the model is in {done.package}"] if done.package.exists() else []
+        click.echo("; ".join([f"{folder}: done", *messages, *done.remarks]))
 
 
 def _table(document: dict[str, object]) -> str:

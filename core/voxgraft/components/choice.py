@@ -144,10 +144,10 @@ def _told(error: Any, keys: list[str]) -> InitErrorDetails:
     if kind == "extra_forbidden" and len(error["loc"]) == 1:
         unknown = str(error["loc"][0])
         near = get_close_matches(unknown, keys, n=1)
-        there = f"the options here are {', '.join(keys)}" if keys else "there are no options here"
+        hint = f"the options here are {', '.join(keys)}" if keys else "there are no options here"
         kind, message = (
             "no_option",
-            f"there is no key {unknown!r} here; " + (f"did you mean {near[0]!r}?" if near else there),
+            f"there is no key {unknown!r} here; " + (f"did you mean {near[0]!r}?" if near else hint),
         )
     return InitErrorDetails(
         type=PydanticCustomError(kind, "{message}", {"message": message}), loc=error["loc"], input=error["input"]

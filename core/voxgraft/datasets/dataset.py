@@ -65,10 +65,10 @@ def leave_out(dataset: Dataset, names: Sequence[str]) -> Dataset:
     Raises:
         DataError: There is no case of one of the names, or no case would be left.
     """
-    names, there = [composed(name) for name in names], {composed(case.id) for case in dataset.cases}
+    names, existing = [composed(name) for name in names], {composed(case.id) for case in dataset.cases}
     for name in names:
-        if name not in there:
-            near = get_close_matches(name, there, n=1)
+        if name not in existing:
+            near = get_close_matches(name, existing, n=1)
             raise DataError(
                 f"data.leave_out: there is no case {name!r}; " + (f"did you mean {near[0]!r}?" if near else "see check")
             )
@@ -78,7 +78,7 @@ def leave_out(dataset: Dataset, names: Sequence[str]) -> Dataset:
     return replace(dataset, cases=left)
 
 
-def with_rater(case: Case, wanted: str | None) -> Case:
+def with_rater(case: Case, rater: str | None) -> Case:
     """The case with the mask of one rater, or with those of all brought together.
 
     Raises:
@@ -87,20 +87,20 @@ def with_rater(case: Case, wanted: str | None) -> Case:
     if not case.raters:
         return case
     names = ", ".join(sorted(case.raters))
-    if wanted is None:
+    if rater is None:
         if len(case.raters) == 1:
             return replace(case, label=next(iter(case.raters.values())))
         raise DataError(
             f"case {case.id!r} has masks of several raters ({names}): say data.raters: majority, staple or one of them"
         )
-    if wanted in case.raters:
-        return replace(case, label=case.raters[wanted])
-    if wanted not in ("majority", "staple"):
-        raise DataError(f"case {case.id!r} has no mask of the rater {wanted!r} that data.raters names; it has {names}")
+    if rater in case.raters:
+        return replace(case, label=case.raters[rater])
+    if rater not in ("majority", "staple"):
+        raise DataError(f"case {case.id!r} has no mask of the rater {rater!r} that data.raters names; it has {names}")
     parts = tuple(sorted(case.raters.items()))
     if len(parts) == 1:
         return replace(case, label=parts[0][1])
-    rule: Literal["majority", "staple"] = "majority" if wanted == "majority" else "staple"
+    rule: Literal["majority", "staple"] = "majority" if rater == "majority" else "staple"
     return replace(case, label=MaskRef(parts[0][1].path.parent, named=parts, rule=rule))
 
 
@@ -126,9 +126,11 @@ def _given(dataset: Dataset, labelled: Sequence[Case], fold: int) -> Split:
         raise DataError("data.split: the data set gives no split; say by: patient")
     if fold >= len(dataset.splits):
         raise DataError(f"data.split.fold: the data set gives {len(dataset.splits)} splits, counted from 0")
-    given = dataset.splits[fold]
+    fold_split = dataset.splits[fold]
     patients = {case.id: case.patient for case in labelled}
-    split = Split(*(tuple(name for name in part if name in patients) for part in (given.train, given.validation)))
+    split = Split(
+        *(tuple(name for name in part if name in patients) for part in (fold_split.train, fold_split.validation))
+    )
     if not split.train or not split.validation:
         raise DataError("data.split: the split of the data set leaves no labelled case for training or for validation")
     both = {patients[name] for name in split.train} & {patients[name] for name in split.validation}
@@ -204,9 +206,9 @@ def _complain_of_missing_folder(layout: Selected[Layout]) -> None:
     what = "file" if path.suffix.lower() in (".csv", ".tsv", ".txt") else "folder"
     if path.is_absolute():
         raise DataError(f"data.layout.path: there is no {what} {path}")
-    there = next((parent for parent in path.parents if parent.exists()), Path())
-    looked = "the working directory" if there == Path() else repr(there.as_posix())
-    first = path.relative_to(there).parts[0]
+    nearest = next((parent for parent in path.parents if parent.exists()), Path())
+    looked = "the working directory" if nearest == Path() else repr(nearest.as_posix())
+    first = path.relative_to(nearest).parts[0]
     raise DataError(
         f"data.layout.path: there is no {what} {path.as_posix()!r}; {looked} has no {first!r} "
         f"(relative paths start at the working directory, now {Path.cwd().name!r})"

@@ -320,9 +320,9 @@ def as_in_training(options: Mapping[str, Mapping[str, Any]], catalogue: Catalogu
     """
     from pydantic import ValidationError
 
-    for name, given in options.items():
+    for name, values in options.items():
         try:
-            choose(catalogue, "reader", {"use": name, **given})
+            choose(catalogue, "reader", {"use": name, **values})
         except ValueError as error:
             reason = error.errors()[0]["msg"] if isinstance(error, ValidationError) else str(error)
             raise ModelError(
@@ -370,9 +370,9 @@ def _has_magic(head: bytes, spec: Any) -> bool:
 
 
 def _of_series(path: Path, items: list[Item], series: str) -> list[Item]:
-    wanted = composed(series)
-    by_uid = [item for item in items if composed(item.series or "") == wanted]
-    matching = by_uid or [item for item in items if composed(item.description or "") == wanted]
+    folded_name = composed(series)
+    by_uid = [item for item in items if composed(item.series or "") == folded_name]
+    matching = by_uid or [item for item in items if composed(item.description or "") == folded_name]
     if not matching:
         names = "; ".join(_name(item) for item in items[:10]) + ("; ..." if len(items) > 10 else "")
         raise DataError(f"{path}: there is no series {series!r} here; found: {names}")

@@ -47,11 +47,11 @@ def write(
         raise DataError(f"{target}: the writer {spec.name!r} does not write images of {volume.dims} axes")
     chosen = choose(catalogue, "writer", {"use": spec.name})
     try:
-        made: Writer = chosen.build()
-        if isinstance(made, ReadsImages):
-            made.use_readers(catalogue)
+        built: Writer = chosen.build()
+        if isinstance(built, ReadsImages):
+            built.use_readers(catalogue)
         with atomic_write(target) as temporary:
-            _write(made, volume, temporary, target, labels, facts or {})
+            _write(built, volume, temporary, target, labels, facts or {})
     except VoxGraftError:
         raise
     except OSError as error:
@@ -61,11 +61,11 @@ def write(
 
 
 def _write(
-    made: Writer, volume: Volume, temporary: Path, target: Path, labels: Labels | None, facts: Mapping[str, str]
+    writer: Writer, volume: Volume, temporary: Path, target: Path, labels: Labels | None, facts: Mapping[str, str]
 ) -> None:
     """Let a writer write the file that takes its name once it is complete; messages name the file that was meant."""
     try:
-        made.write(volume, temporary, labels=labels, facts=facts)
+        writer.write(volume, temporary, labels=labels, facts=facts)
     except VoxGraftError as error:
         error.args = tuple(str(part).replace(str(temporary), str(target)) for part in error.args)
         raise

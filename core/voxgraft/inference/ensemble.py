@@ -105,16 +105,16 @@ class Ensemble(Applied):
         sliced = plan.dims != plan.image_dims
         if sliced:  # slices are seen where the network sees them; probabilities are resampled along their axis below
             shape[plan.slice_axis] = seen.shape[1 + plan.slice_axis]
-        here = means if tuple(shape) == image.shape else np.zeros((plan.classes, *shape), np.float32)
+        target = means if tuple(shape) == image.shape else np.zeros((plan.classes, *shape), np.float32)
 
         def add(part: tuple[slice, ...], probabilities: NDArray[np.float32]) -> None:
-            here[(slice(None), *part)] += share * probabilities
+            target[(slice(None), *part)] += share * probabilities
 
         self._segmented(network, seen, tuple(shape), plan, progress, add)
-        if here is not means:
+        if target is not means:
             axis = 1 + plan.slice_axis
-            along = Interpolation(here.shape[axis], means.shape[axis])
-            means += along.take(torch.from_numpy(here), axis, 0, means.shape[axis], 0).numpy()
+            along = Interpolation(target.shape[axis], means.shape[axis])
+            means += along.take(torch.from_numpy(target), axis, 0, means.shape[axis], 0).numpy()
 
     def _decide(self, means: NDArray[np.float32], see: See | None) -> tuple[NDArray[Any], list[float]]:
         """What the mean probabilities say, some rows at a time; and the mean of them where each output won."""

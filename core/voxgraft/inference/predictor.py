@@ -190,8 +190,8 @@ def check_scan(volume: Volume, plan: Plan, missing: Sequence[int]) -> None:
     if volume.dims != plan.image_dims:
         raise BadImage(name, f"has {volume.dims} axes; the model was trained on images of {plan.image_dims}")
     if volume.channels != len(plan.channels):
-        wanted = ", ".join(plan.channels)
-        raise BadImage(name, f"has {volume.channels} channels; the model needs {len(plan.channels)}: {wanted}")
+        channels = ", ".join(plan.channels)
+        raise BadImage(name, f"has {volume.channels} channels; the model needs {len(plan.channels)}: {channels}")
     if min(volume.shape) < 1 or not np.isfinite(volume.spacing).all():
         raise BadImage(name, "has no voxels")
     for index in missing:

@@ -80,16 +80,16 @@ def convert(source: Path, target: Path, wish: Wish, catalogue: Catalogue) -> Con
         )
     item = _one(source, scan(source, catalogue, wish.series))
     if item.kind == "structures":
-        made = _of_structures(item, source, wish, catalogue)
+        converted = _of_structures(item, source, wish, catalogue)
     else:
-        made = _of_image(item, wish, catalogue)
-    if spec.needs != "any" and made.labels is None:
+        converted = _of_image(item, wish, catalogue)
+    if spec.needs != "any" and converted.labels is None:
         raise UsageError(f"{target}: the writer {spec.name!r} needs names; give --labels liver=1,spleen=2 or a file")
-    if made.labels is not None and not spec.labels:
-        made = replace(made, labels=None)
-    facts = _maker(made.volume) if spec.needs != "any" else {}
-    write(made.volume, target, catalogue, made.labels, facts, writer=spec.name)
-    return made
+    if converted.labels is not None and not spec.labels:
+        converted = replace(converted, labels=None)
+    facts = _maker(converted.volume) if spec.needs != "any" else {}
+    write(converted.volume, target, catalogue, converted.labels, facts, writer=spec.name)
+    return converted
 
 
 def looks_like_a_mask(volume: Volume) -> bool:

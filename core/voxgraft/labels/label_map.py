@@ -78,18 +78,18 @@ def map_values(mask: Volume, labels: Labels, name: object) -> Volume:
         )
     rest = IGNORED if labels.others == "ignore" else 0
     table = _table(labels)
-    wanted = {value: 0 if value == 0 else table.get(value, rest) for value in values}
-    wanted = {value: labels.ignored or 0 if target == IGNORED else target for value, target in wanted.items()}
-    if all(value == target for value, target in wanted.items()):
+    mapping = {value: 0 if value == 0 else table.get(value, rest) for value in values}
+    mapping = {value: labels.ignored or 0 if target == IGNORED else target for value, target in mapping.items()}
+    if all(value == target for value, target in mapping.items()):
         return mask
-    kind = np.uint8 if max(wanted.values()) < 256 else np.uint16
+    kind = np.uint8 if max(mapping.values()) < 256 else np.uint16
     straight = mask.array.T if mask.array.flags.f_contiguous else mask.array
     if values[0] >= 0 and values[-1] <= HIGHEST:
         lookup = np.zeros(values[-1] + 1, kind)
-        lookup[values] = list(wanted.values())
+        lookup[values] = list(mapping.values())
         changed = lookup[straight]
     else:
-        changed = np.array(list(wanted.values()), kind)[np.searchsorted(values, straight)]
+        changed = np.array(list(mapping.values()), kind)[np.searchsorted(values, straight)]
     array = changed.T if mask.array.flags.f_contiguous else changed
     known = set(_table(labels))
     return note_left_out(mask.with_array(array), [value for value in values if value and value not in known], labels)

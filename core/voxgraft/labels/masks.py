@@ -140,8 +140,8 @@ def other_patient(item: Item, like: Item | None) -> str:
 
 def other_frame(item: Item, like: Item | None) -> str:
     """Why positions in two images mean nothing to each other; empty where nothing speaks against it."""
-    here, there = (str(scan.facts.get("frame") or "") if scan is not None else "" for scan in (item, like))
-    return "it and the reference lie in different frames of reference" if here and there and here != there else ""
+    uid, other_uid = (str(scan.facts.get("frame") or "") if scan is not None else "" for scan in (item, like))
+    return "it and the reference lie in different frames of reference" if uid and other_uid and uid != other_uid else ""
 
 
 def ignored_in(mask: Volume, labels: Labels | None) -> Array | None:

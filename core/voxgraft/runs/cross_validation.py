@@ -103,8 +103,8 @@ def combined_step(chosen: Selected[Step]) -> Step | None:
     spec = _spec(chosen)
     if spec.scope == "member":
         return None
-    made = Selected(replace(spec, build=spec.together), chosen.options, chosen.plugin) if spec.together else chosen
-    return made.build()
+    selected = Selected(replace(spec, build=spec.together), chosen.options, chosen.plugin) if spec.together else chosen
+    return selected.build()
 
 
 def _spec(chosen: Selected[Step]) -> StepSpec[Any]:

@@ -191,17 +191,17 @@ def _why_again(run: Run, name: str, step: Step) -> list[str] | None:
     """Why a step is to be done again; nothing where it is not, and None where it was never done."""
     record = _record(run, name)
     if not record:
-        there = (run.folder / "steps" / f"{name}.json").exists()
-        return ["what was noted of it is damaged, or of an earlier VoxGraft"] if there else None
+        recorded = (run.folder / "steps" / f"{name}.json").exists()
+        return ["what was noted of it is damaged, or of an earlier VoxGraft"] if recorded else None
     if changes := reasons(run.made_from, record["made_from"]):
         return changes
     if "outputs" not in record:
         return ["it was not finished"]
     outputs: Mapping[str, str] = record["outputs"]
-    here = {_below(run, path): path for path in step.outputs(run)}
+    written = {_below(run, path): path for path in step.outputs(run)}
     return [
         f"{path} is not what it left"
-        for path in {**here, **outputs}
+        for path in {**written, **outputs}
         if path not in outputs or run.shared.contents.of(run.folder / path) != outputs[path]
     ]
 

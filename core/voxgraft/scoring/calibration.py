@@ -96,7 +96,7 @@ class Watch:
         ignored: NDArray[np.bool_] | None = None,
     ) -> None:
         self._truth, self._ignored = truth, ignored
-        self._found = {
+        self._reliabilities = {
             (structure.name, how): Reliability.nothing(how.bins) for structure in structures for how in binnings
         }
         self._structures = tuple(structures)
@@ -114,13 +114,13 @@ class Watch:
             probability: Gives the probabilities of a structure in that part.
         """
         for structure in self._structures:
-            wanted = [
+            boxes = [
                 (how, box) for (name, how), box in self._boxes.items() if name == structure.name and box is not None
             ]
-            if not wanted:
+            if not boxes:
                 continue
             values = probability(structure)
-            for how, box in wanted:
+            for how, box in boxes:
                 both = tuple(slice(max(a.start, b.start), min(a.stop, b.stop)) for a, b in zip(part, box, strict=True))
                 if any(extent.start >= extent.stop for extent in both):
                     continue
@@ -129,11 +129,11 @@ class Watch:
                 if self._ignored is not None:
                     counts = ~self._ignored[both]
                     some, true = some[counts], true[counts]
-                self._found[structure.name, how].add(some, true)
+                self._reliabilities[structure.name, how].add(some, true)
 
     def reliability(self, name: str, how: Binning) -> Reliability | None:
         """What was seen of a structure; None where the reference does not have it, or nothing was seen."""
-        reliability = self._found.get((name, how))
+        reliability = self._reliabilities.get((name, how))
         return reliability if reliability is not None and reliability.voxels.any() else None
 
 
@@ -142,9 +142,9 @@ def _within(truth: NDArray[np.bool_], margin: float | None, spacing: Sequence[fl
     box = []
     for axis, (step, length) in enumerate(zip(spacing, truth.shape, strict=True)):
         others = tuple(other for other in range(truth.ndim) if other != axis)
-        there = np.flatnonzero(truth.any(axis=others))
-        if not len(there):
+        inside = np.flatnonzero(truth.any(axis=others))
+        if not len(inside):
             return None
         more = length if margin is None else math.ceil(margin / step - 1e-9)
-        box.append(slice(max(0, int(there[0]) - more), min(length, int(there[-1]) + 1 + more)))
+        box.append(slice(max(0, int(inside[0]) - more), min(length, int(inside[-1]) + 1 + more)))
     return tuple(box)

@@ -263,11 +263,13 @@ def _check(runs: Mapping[str, Scores], metric: str, structure: str) -> None:
             raise DataError(f"{name}: has no structure {structure!r}; it has {', '.join(known[metric])}")
         if metric in scores.metrics:
             options[name] = scores.metrics[metric]
-    (first, wanted), *rest = list(options.items()) or [("", {})]
+    (first, expected), *rest = list(options.items()) or [("", {})]
     for name, other in rest:
         # an option that only one of them knows came with a later version, whose default is what was done before
-        if any(other[key] != wanted[key] for key in other.keys() & wanted.keys()):
-            raise DataError(f"{metric} was measured with other options in {name} ({other}) than in {first} ({wanted})")
+        if any(other[key] != expected[key] for key in other.keys() & expected.keys()):
+            raise DataError(
+                f"{metric} was measured with other options in {name} ({other}) than in {first} ({expected})"
+            )
 
 
 def _compare(

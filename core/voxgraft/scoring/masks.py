@@ -39,24 +39,24 @@ class CaseMasks:
 
     def __init__(self, prediction: Volume, reference: Volume, labels: Labels) -> None:
         self.labels, self.spacing = labels, upright_spacing(reference)
-        wanted, predicted = _whole(reference, "reference"), _whole(prediction, "prediction")
+        truth, predicted = _whole(reference, "reference"), _whole(prediction, "prediction")
         several = prediction.array.ndim > prediction.dims and prediction.channels == len(labels.regions)
         self.by_region = bool(labels.regions) and (bool(labels.paint) or several)
         if self.by_region and labels.paint:
             predicted = _unpainted(predicted, labels)
         elif self.by_region:
             predicted = predicted.reshape(len(labels.regions), *prediction.shape)
-        self.ignored = _ignored(wanted, labels.ignored, reference.dims)
-        self._channels = tuple(array.ndim > reference.dims for array in (predicted, wanted))
-        for name, array, by_region in (("prediction", predicted, self.by_region), ("reference", wanted, False)):
+        self.ignored = _ignored(truth, labels.ignored, reference.dims)
+        self._channels = tuple(array.ndim > reference.dims for array in (predicted, truth))
+        for name, array, by_region in (("prediction", predicted, self.by_region), ("reference", truth, False)):
             if array.ndim > reference.dims and not by_region and len(array) != len(labels.items):
                 raise DataError(
                     f"the {name} has {len(array)} channels; a mask has one, with a value for each structure, "
                     f"or a channel for each of the {len(labels.items)} structures"
                 )
         if self.ignored is not None:
-            predicted, wanted = (np.where(self.ignored, array.dtype.type(0), array) for array in (predicted, wanted))
-        self._found, self._wanted = predicted, wanted
+            predicted, truth = (np.where(self.ignored, array.dtype.type(0), array) for array in (predicted, truth))
+        self._predicted, self._referred = predicted, truth
         if not any(self._channels):
             self._joint.check(labels.values)
 
@@ -69,9 +69,9 @@ class CaseMasks:
         calibrated = None if watch is None else partial(watch.reliability, structure.name)
         left_out = 0 if self.ignored is None else int(np.count_nonzero(self.ignored))
         if any(self._channels):
-            predicted, wanted = self._mask(self._found, structure, self.by_region), self.truth(structure)
-            counts = count(predicted, wanted).counts([1])
-            cut = partial(Crops(predicted, wanted, [1]).masks, 1)
+            predicted, truth = self._mask(self._predicted, structure, self.by_region), self.truth(structure)
+            counts = count(predicted, truth).counts([1])
+            cut = partial(Crops(predicted, truth, [1]).masks, 1)
             return MaskPair(_without(counts, left_out), self.spacing, cut, calibrated=calibrated)
         measured = partial(self._distances, structure.values[0]) if len(structure.values) == 1 else None
         return MaskPair(
@@ -84,18 +84,18 @@ class CaseMasks:
 
     def truth(self, structure: Structure, part: tuple[slice, ...] = ()) -> Mask:
         """A structure or region in the reference, shape (i, j[, k]), or in a part of it."""
-        lead = (slice(None),) * (self._wanted.ndim - len(self.spacing))
-        return self._mask(self._wanted[(*lead, *part)], structure, False)
+        lead = (slice(None),) * (self._referred.ndim - len(self.spacing))
+        return self._mask(self._referred[(*lead, *part)], structure, False)
 
     def arrays(self, structures: Sequence[Structure]) -> tuple[NDArray[Any], NDArray[Any]]:
         """Prediction and reference as label maps where both are, else as 0 and 1 of shape (structure, i, j[, k])."""
         if not any(self._channels) and not self.by_region:
-            return self._found, self._wanted
+            return self._predicted, self._referred
         pairs = [
-            (self._mask(self._found, structure, self.by_region), self.truth(structure)) for structure in structures
+            (self._mask(self._predicted, structure, self.by_region), self.truth(structure)) for structure in structures
         ]
-        predicted, wanted = (np.stack(masks).astype(np.uint8) for masks in zip(*pairs, strict=True))
-        return predicted, wanted
+        predicted, truth = (np.stack(masks).astype(np.uint8) for masks in zip(*pairs, strict=True))
+        return predicted, truth
 
     def _mask(self, array: Integers, structure: Structure, by_region: bool) -> Mask:
         if array.ndim == len(self.spacing):
@@ -114,11 +114,11 @@ class CaseMasks:
 
     @cached_property
     def _joint(self) -> Joint:
-        return count(self._found, self._wanted)
+        return count(self._predicted, self._referred)
 
     @cached_property
     def _crops(self) -> Crops:
-        return Crops(self._found, self._wanted, self.labels.values)
+        return Crops(self._predicted, self._referred, self.labels.values)
 
     def _distances(self, value: int) -> SurfaceDistances | None:
         return self._surfaces.get(value)
@@ -127,8 +127,8 @@ class CaseMasks:
     def _surfaces(self) -> dict[int, SurfaceDistances]:
         """Of all structures together: one pass over the masks."""
         kind = np.uint8 if max(self.labels.values) < 256 else np.uint16
-        predicted, wanted = (array.astype(kind, copy=False) for array in (self._found, self._wanted))
-        return label_surface_distances(predicted, wanted, self.spacing)
+        predicted, truth = (array.astype(kind, copy=False) for array in (self._predicted, self._referred))
+        return label_surface_distances(predicted, truth, self.spacing)
 
 
 def comparable(prediction: Volume, reference: Volume, labels: Labels) -> tuple[Volume, Volume]:
@@ -140,8 +140,8 @@ def comparable(prediction: Volume, reference: Volume, labels: Labels) -> tuple[V
         every = [Structure(region.name, tuple(sorted(set(region.members)))) for region in labels.regions]
     else:
         every = [Structure(label.name, (label.value,)) for label in labels.items]
-    predicted, wanted = masks.arrays(every)
-    return prediction.with_array(predicted), reference.with_array(wanted)
+    predicted, truth = masks.arrays(every)
+    return prediction.with_array(predicted), reference.with_array(truth)
 
 
 def upright_spacing(volume: Volume) -> tuple[float, ...]:
@@ -179,8 +179,8 @@ def check_grids(prediction: Volume, reference: Volume) -> None:
         DataError: They differ; the message says by how much.
     """
     if prediction.shape != reference.shape:
-        predicted_size, wanted = ("x".join(map(str, volume.shape)) for volume in (prediction, reference))
-        raise DataError(f"the prediction has {predicted_size} voxels and the reference {wanted}; {_REMEDY}")
+        predicted_size, reference_size = ("x".join(map(str, volume.shape)) for volume in (prediction, reference))
+        raise DataError(f"the prediction has {predicted_size} voxels and the reference {reference_size}; {_REMEDY}")
     apart = millimetres_apart(prediction.affine, reference.affine, reference.shape)
     if apart > max(0.01, 0.01 * min(reference.spacing)):
         raise DataError(f"the grids of prediction and reference lie up to {apart:.3g} mm apart; {_REMEDY}")

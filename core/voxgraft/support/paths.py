@@ -22,9 +22,9 @@ def without_paths(value: Any) -> Any:
 
 
 def _nearer(path: str) -> str:
-    here = Path.cwd()
-    if Path(path).is_relative_to(here):
-        return Path(path).relative_to(here).as_posix()
+    folder = Path.cwd()
+    if Path(path).is_relative_to(folder):
+        return Path(path).relative_to(folder).as_posix()
     return re.split(r"[\\/]", path.rstrip("\\/"))[-1]
 
 

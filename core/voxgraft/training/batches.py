@@ -137,8 +137,8 @@ class Batches:
         patch = np.array(self.plan.patch if not self._sliced else np.insert(self.plan.patch, self.plan.slice_axis, 1))
         if centred and len(case.places):
             classes = np.unique(case.places[:, 0])
-            wanted = classes[rng.integers(len(classes))]
-            rows = np.flatnonzero(case.places[:, 0] == wanted)
+            structure = classes[rng.integers(len(classes))]
+            rows = np.flatnonzero(case.places[:, 0] == structure)
             centre = case.places[rows[rng.integers(len(rows))], 1:] + 0.0
         else:
             centre = rng.uniform(0, 1, len(shape)) * shape

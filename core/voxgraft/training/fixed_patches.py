@@ -73,9 +73,9 @@ class FixedCrops(Batches):
             self._strength,
             outside(self.plan),
         )
-        made = image[0].numpy(), label[0].numpy().astype(coded.dtype)
-        size = made[0].nbytes + made[1].nbytes
+        patch = image[0].numpy(), label[0].numpy().astype(coded.dtype)
+        size = patch[0].nbytes + patch[1].nbytes
         if self._bytes + size <= MEMORY:
-            self._kept[key] = made
+            self._kept[key] = patch
             self._bytes += size
-        return made
+        return patch

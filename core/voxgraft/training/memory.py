@@ -114,11 +114,11 @@ def _remedy(need: Need, plan: Plan, batch: int, free: float) -> str:
         return "choose a smaller encoder or decoder"
     if (fitting := int(left / each)) >= min(2, batch - 1) and fitting >= 1:
         return f"set training.batch to {fitting} or less"
-    wanted = 1 if batch == 1 else 2
-    shrink = min(1.0, left / (wanted * each)) ** (1 / len(plan.patch))
+    fewest = 1 if batch == 1 else 2
+    shrink = min(1.0, left / (fewest * each)) ** (1 / len(plan.patch))
     smaller = [max(step, int(n * shrink) // step * step) for n, step in zip(plan.patch, plan.strides[-1], strict=True)]
     smaller = [max(8, n) for n in smaller]
-    more = "" if batch <= wanted else f", and training.batch to {wanted}"
+    more = "" if batch <= fewest else f", and training.batch to {fewest}"
     return f"set training.patch to {smaller} or less{more}"
 
 

@@ -54,8 +54,8 @@ def _depth(loc: Sequence[int | str], document: Any) -> int:
     """How much of a place leads through the document."""
     node: Any = document
     for depth, part in enumerate(loc):
-        there = part in node if isinstance(node, dict) else isinstance(node, list) and part in range(len(node))
-        if not there:
+        exists = part in node if isinstance(node, dict) else isinstance(node, list) and part in range(len(node))
+        if not exists:
             return depth
         node = node[part]
     return len(loc)

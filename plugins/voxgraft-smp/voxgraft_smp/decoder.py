@@ -95,7 +95,7 @@ def _decoder(options: SmpOptions, channels: list[int]) -> nn.Module:
     depth, wide = len(channels) - 1, 8 * options.width
     widths = [options.width * 2 ** min(level, 4) for level in reversed(range(depth))]
     levels: dict[str, Any] = {"decoder_channels": widths, "n_blocks": depth, "use_norm": options.norm}
-    made: dict[str, tuple[str, dict[str, Any]]] = {
+    decoders: dict[str, tuple[str, dict[str, Any]]] = {
         "unet": ("UnetDecoder", levels),
         "unetplusplus": ("UnetPlusPlusDecoder", levels),
         "manet": ("MAnetDecoder", levels),
@@ -107,7 +107,7 @@ def _decoder(options: SmpOptions, channels: list[int]) -> nn.Module:
         "upernet": ("UPerNetDecoder", {"encoder_depth": depth, "decoder_channels": wide, "use_norm": options.norm}),
         "segformer": ("SegformerDecoder", {"encoder_depth": depth, "segmentation_channels": wide}),
     }
-    name, arguments = made[options.model]
+    name, arguments = decoders[options.model]
     module = import_module(f"segmentation_models_pytorch.decoders.{options.model}.decoder")
     decoder: nn.Module = getattr(module, name)(encoder_channels=channels, **arguments)
     return decoder

@@ -51,8 +51,8 @@ def _place(options: DicomOptions, tree: Tree) -> Path | None:
         if options.index.is_dir():
             raise DataError(f"data.layout.index: {options.index} is a folder; name a file")
         return options.index
-    here, root = Path.cwd().resolve(), options.path.resolve()
-    if options.index == "off" or tree.size < LARGE or here.is_relative_to(root):
+    working, root = Path.cwd().resolve(), options.path.resolve()
+    if options.index == "off" or tree.size < LARGE or working.is_relative_to(root):
         return None
     return Path(FOLDER) / f"dicom-{mark(_real(options.path))[:16]}.sqlite"
 

@@ -63,24 +63,24 @@ def _wrong(item: Item, rule: Rule) -> Iterator[str]:
         yield "spacing"
 
 
-def _spaced(item: Item, wanted: Spacing) -> bool:
+def _spaced(item: Item, rule: Spacing) -> bool:
     if not item.shape:
         return False
     steps = item.spacing
     order = orientation_of(item.affine, len(item.shape)).order
-    axes = (wanted.x, wanted.y, wanted.z)[: len(order)]
+    axes = (rule.x, rule.y, rule.z)[: len(order)]
     return (
-        _holds(wanted.slice, steps[2:])
-        and _holds(wanted.in_plane, steps[:2])
+        _holds(rule.slice, steps[2:])
+        and _holds(rule.in_plane, steps[:2])
         and all(_holds(step, (steps[axis],)) for step, axis in zip(axes, order, strict=True))
-        and (wanted.z is None or len(steps) == 3)
+        and (rule.z is None or len(steps) == 3)
     )
 
 
-def _holds(wanted: Range | None, values: Sequence[float]) -> bool:
+def _holds(limits: Range | None, values: Sequence[float]) -> bool:
     """Whether there are values, and all lie in the range."""
-    if wanted is None:
+    if limits is None:
         return True
-    low = -np.inf if wanted.min is None else wanted.min * (1 - SLACK)
-    high = np.inf if wanted.max is None else wanted.max * (1 + SLACK)
+    low = -np.inf if limits.min is None else limits.min * (1 - SLACK)
+    high = np.inf if limits.max is None else limits.max * (1 + SLACK)
     return bool(values) and all(low <= value <= high for value in values)

@@ -50,7 +50,7 @@ class Matcher:
         self._rules, self._across = rules, across
         self._known = {series_of(item) for item in known}
         self._terms = Terms(rules.names)
-        self._found = Drawn()
+        self._drawn = Drawn()
         self._by_series: dict[str, list[Hit]] = {}
         self._by_instance: dict[str, list[Hit]] = {}
         self._by_frame: dict[tuple[str, str], list[Hit]] = {}
@@ -70,11 +70,11 @@ class Matcher:
             if matched is not None:
                 belonging[matched.id].append(item)
         for name, mine in belonging.items():
-            if mine and name not in self._found.refused:
+            if mine and name not in self._drawn.refused:
                 self._label(name, self._chosen(mine))
-        self._found.labels = self._terms.labels()
-        self._found.notes += self._terms.notes()
-        return self._found
+        self._drawn.labels = self._terms.labels()
+        self._drawn.notes += self._terms.notes()
+        return self._drawn
 
     def _enter(self, case: Picked, image: Item) -> None:
         hit = case, image
@@ -85,7 +85,7 @@ class Matcher:
 
     def _wanted(self, objects: Sequence[Item]) -> list[Item]:
         """The objects that the options let through, and that can be read."""
-        sources, notes = SOURCES[self._rules.source], self._found.notes
+        sources, notes = SOURCES[self._rules.source], self._drawn.notes
         others = Counter(item.modality or "other" for item in objects if item.modality not in sources)
         notes += [f"{count(n, f'{kind} object')} not used: labels.source is another" for kind, n in others.items()]
         kept = [item for item in objects if item.modality in sources]
@@ -99,7 +99,7 @@ class Matcher:
         broken = [item for item in kept if item.errors]
         if broken:
             text = f"{count(len(broken), 'object')} with structures cannot be read: {broken[0].errors[0].message}"
-            self._found.problems.append(Problem("damaged-structures", text))
+            self._drawn.problems.append(Problem("damaged-structures", text))
         return [item for item in kept if not item.errors]
 
     def _case_of(self, item: Item) -> Picked | None:
@@ -152,19 +152,19 @@ class Matcher:
             text = "belongs to a series that is no case, or is not here"
         else:
             text = "refers to no series, and to no frame of reference of a case of its study"
-        self._found.notes.append(f"an object of {item.modality} {text}")
+        self._drawn.notes.append(f"an object of {item.modality} {text}")
 
     def _refuse(self, item: Item, cases: Iterable[str], code: str, why: str) -> None:
         names = list(cases)
-        self._found.refused.update(names)
+        self._drawn.refused.update(names)
         text = f"{listed(names, 'case')}: the {item.modality} object {item.path.name} is not used: {why}"
-        self._found.problems.append(Problem(code, text))
+        self._drawn.problems.append(Problem(code, text))
 
     def _chosen(self, mine: Sequence[Item]) -> list[Item]:
         """Of one series' objects: SEG before RTSTRUCT, whose contours say less exactly which voxels are meant."""
         segs = [item for item in mine if item.modality == "SEG"]
         if segs and len(segs) < len(mine):
-            self._found.notes.append("a series has SEG and RTSTRUCT objects: the SEG are taken")
+            self._drawn.notes.append("a series has SEG and RTSTRUCT objects: the SEG are taken")
         return segs or list(mine)
 
     def _label(self, case: str, chosen: Sequence[Item]) -> None:
@@ -173,19 +173,19 @@ class Matcher:
         often = Counter(label for _, terms in pairs for label in {label for _, label in terms})
         double = sorted(label for label, times in often.items() if times > 1)
         if not pairs:
-            self._found.notes.append("a series has objects, and no structure in them fits a label")
+            self._drawn.notes.append("a series has objects, and no structure in them fits a label")
         elif not double:
-            self._found.masks[case] = _reference(pairs)
+            self._drawn.masks[case] = _reference(pairs)
         elif self._rules.several == "raters":
             called = [item.description or "" for item, _ in pairs]
             plain = len(set(called)) == len(called) and all(called)
             names = called if plain else [f"rater {number}" for number in range(1, len(pairs) + 1)]
-            self._found.raters[case] = {name: _reference([pair]) for name, pair in zip(names, pairs, strict=True)}
+            self._drawn.raters[case] = {name: _reference([pair]) for name, pair in zip(names, pairs, strict=True)}
         else:
             hint = "choose by labels.description, or say labels.several: raters"
             text = f"case {case}: {often[double[0]]} objects mark {double[0]!r} on it; {hint}"
-            self._found.problems.append(Problem("several-masks", text))
-            self._found.refused.add(case)
+            self._drawn.problems.append(Problem("several-masks", text))
+            self._drawn.refused.add(case)
 
 
 def frame_of(item: Item) -> str:

@@ -197,10 +197,10 @@ def _by_rank(positions: Sequence[Sequence[Frame]], names: Key) -> Parted | None:
     for position in positions:
         if any(not frame.text(names[-1]) for frame in position):
             return None
-        here = sorted(position, key=lambda frame: _numbers(_key(frame, names)))
-        if len({_key(frame, names) for frame in here}) < len(here):
+        ordered = sorted(position, key=lambda frame: _numbers(_key(frame, names)))
+        if len({_key(frame, names) for frame in ordered}) < len(ordered):
             return None
-        ranked.append(here)
+        ranked.append(ordered)
     channels = tuple(zip(*ranked, strict=True))
     if names[-1] not in CYCLIC:
         times = [[_numbers(_key(frame, names)) for frame in channel] for channel in channels]

@@ -121,7 +121,7 @@ def _factor(headers: Sequence[Header], units: str) -> tuple[float, str]:
     return before * weight * 1000 / (dose * 2 ** (-waited.total_seconds() / half_life)), "dose decayed to the scan"
 
 
-def _waited(headers: Sequence[Header], dataset: Any, given: Any, half_life: float) -> timedelta:
+def _waited(headers: Sequence[Header], dataset: Any, reported: Any, half_life: float) -> timedelta:
     """The time from the injection to the moment that the images are corrected to; negative in a scan begun before it.
 
     Raises:
@@ -130,8 +130,8 @@ def _waited(headers: Sequence[Header], dataset: Any, given: Any, half_life: floa
     zone = zone_of(str(dataset.get("TimezoneOffsetFromUTC") or ""))
     start, last = _scanned(headers, dataset, zone)
     longest = timedelta(seconds=MOST_HALF_LIVES * half_life)
-    whole = str(given.get("RadiopharmaceuticalStartDateTime") or "").strip()
-    time = str(given.get("RadiopharmaceuticalStartTime") or "")
+    whole = str(reported.get("RadiopharmaceuticalStartDateTime") or "").strip()
+    time = str(reported.get("RadiopharmaceuticalStartTime") or "")
     injected = whole_moment(whole, zone)
     if injected is not None:
         waited = _since(start, injected, moment(injected.clock.strftime("%Y%m%d"), time, zone), zone)

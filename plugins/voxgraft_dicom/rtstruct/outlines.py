@@ -60,11 +60,11 @@ def _loops(following: Array, x: Array, y: Array) -> list[tuple[Array, bool]]:
     for start in range(len(step)):
         if seen[start]:
             continue
-        corners, here = [], start
-        while not seen[here]:
-            seen[here] = 1
-            corners.append(here)
-            here = step[here]
+        corners, corner = [], start
+        while not seen[corner]:
+            seen[corner] = 1
+            corners.append(corner)
+            corner = step[corner]
         polygon = np.stack([x[corners], y[corners]], axis=1)
         loops.append((polygon, area_of(polygon) < 0))
     return loops

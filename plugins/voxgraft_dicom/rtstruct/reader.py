@@ -185,12 +185,12 @@ def _of_frame(structure_set: StructureSet, item: Item, like: Volume, say: Callab
         BadImage: All lie in others, and the object does not refer to the series of the scan.
     """
     scan = like.item
-    here = str(scan.facts.get("frame") or "") if scan is not None else ""
+    frame = str(scan.facts.get("frame") or "") if scan is not None else ""
     with understanding(structure_set.path):
-        references = _facts(structure_set)["references"] if here else []
-    if scan is None or not here or (scan.series is not None and scan.series in references):
+        references = _facts(structure_set)["references"] if frame else []
+    if scan is None or not frame or (scan.series is not None and scan.series in references):
         return list(structure_set.regions)
-    regions = [region for region in structure_set.regions if region.frame in ("", here)]
+    regions = [region for region in structure_set.regions if region.frame in ("", frame)]
     if not regions:
         raise BadImage(item.path, "it has another frame of reference than the scan, and does not refer to its series")
     kept = {region.number for region in regions}

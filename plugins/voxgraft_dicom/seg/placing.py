@@ -73,8 +73,10 @@ def place_frames(seg: Segmentation, like: Volume, tolerance: float) -> list[Plac
 def _on_picture(seg: Segmentation, like: Volume) -> list[Place]:
     """Frames without a place in the patient lie on the pixels of the one picture that they refer to."""
     if (*like.shape, 1)[:3] != (seg.columns, seg.rows, 1):
-        here, there = "x".join(map(str, like.shape)), f"{seg.columns}x{seg.rows}"
-        raise BadImage(seg.path, f"its frames have no place in the patient, and their {there} pixels are not {here}")
+        frame_size, size = "x".join(map(str, like.shape)), f"{seg.columns}x{seg.rows}"
+        raise BadImage(
+            seg.path, f"its frames have no place in the patient, and their {size} pixels are not {frame_size}"
+        )
     zero, across, down = np.zeros(3, np.int64), np.array([1, 0, 0]), np.array([0, 1, 0])
     return [Place(zero, across, down, 0.0, 0.0)] * len(seg.frames)
 

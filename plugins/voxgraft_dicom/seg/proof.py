@@ -46,19 +46,19 @@ def _matching(segments: Segments, number: int, bits: Array, place: Place) -> int
     """The slice of the mask that the bits of a frame are; None where they are none."""
     if not 1 <= number <= segments.count:
         return None
-    there = window(place, bits, segments.array.shape[-3:])
-    if there is None or not isinstance(there[0][2], int) or there[1].shape != segments.array.shape[-3:-1]:
+    part = window(place, bits, segments.array.shape[-3:])
+    if part is None or not isinstance(part[0][2], int) or part[1].shape != segments.array.shape[-3:-1]:
         return None
-    k = there[0][2]
-    return k if np.array_equal(there[1].T, segments.plane(number, k)) else None
+    k = part[0][2]
+    return k if np.array_equal(part[1].T, segments.plane(number, k)) else None
 
 
 def _difference(seg: Segmentation, segments: Segments, mask: Volume, number: int, name: str) -> str:
     """How a written segment differs from the mask: in its count of voxels, or by how far it lies beside it."""
-    written, wanted = _sum_of_file(seg, number), _sum_of_mask(segments, number, mask.affine)
-    if written[3] != wanted[3]:
-        return f"the written segment {name!r} has {written[3]:.0f} voxels, the mask has {wanted[3]:.0f}"
-    off = float(np.linalg.norm((written - wanted)[:3])) / max(float(wanted[3]), 1.0)
+    written, expected = _sum_of_file(seg, number), _sum_of_mask(segments, number, mask.affine)
+    if written[3] != expected[3]:
+        return f"the written segment {name!r} has {written[3]:.0f} voxels, the mask has {expected[3]:.0f}"
+    off = float(np.linalg.norm((written - expected)[:3])) / max(float(expected[3]), 1.0)
     return f"the written segment {name!r} lies {off:.2f} mm beside the mask, or has another shape"
 
 

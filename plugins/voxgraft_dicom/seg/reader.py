@@ -100,11 +100,11 @@ class SegReader:
         for frame, plane in seg.planes(self._options.threshold):
             if not plane.any():
                 continue
-            there = window(places[frame.index], plane, shape)
-            kept = 0 if there is None else np.count_nonzero(there[1])
+            part = window(places[frame.index], plane, shape)
+            kept = 0 if part is None else np.count_nonzero(part[1])
             lost += int(np.count_nonzero(plane)) - int(kept)
-            if there is not None and kept:
-                yield frame.segment, *there
+            if part is not None and kept:
+                yield frame.segment, *part
         if lost and self._options.outside == "refuse":
             raise BadImage(seg.path, f"{lost} of its voxels lie beyond the edge of the scan")
 
@@ -213,7 +213,7 @@ def _same_frame(item: Item, like: Volume) -> None:
     """
     if like.item is None:
         return
-    here, there = str(like.item.facts.get("frame") or ""), str(item.facts.get("frame") or "")
+    frame, other_frame = str(like.item.facts.get("frame") or ""), str(item.facts.get("frame") or "")
     named = like.item.series is not None and like.item.series in item.facts.get("references", ())
-    if here and there and here != there and not named:
+    if frame and other_frame and frame != other_frame and not named:
         raise BadImage(item.path, "it has another frame of reference than the scan, and does not refer to its series")

@@ -22,10 +22,10 @@ def prove(path: Path, measurements: Sequence[Measured], names: Sequence[str]) ->
     stated = sizes_in(path)
     if len(stated) != len(measurements):
         raise DataError(f"the written report has {len(stated)} structures, {len(measurements)} were measured")
-    for (name, size), measurement, wanted in zip(stated, measurements, names, strict=True):
+    for (name, size), measurement, expected in zip(stated, measurements, names, strict=True):
         meant = measurement.ml if measurement.ml is not None else measurement.mm2
-        if name != wanted or size is None or meant is None or abs(size - meant) > 1e-6 * max(1.0, meant):
-            raise DataError(f"the written report says {size} of {wanted!r}, {meant} was measured")
+        if name != expected or size is None or meant is None or abs(size - meant) > 1e-6 * max(1.0, meant):
+            raise DataError(f"the written report says {size} of {expected!r}, {meant} was measured")
 
 
 def sizes_in(path: Path) -> list[tuple[str, float | None]]:

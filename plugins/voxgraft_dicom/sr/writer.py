@@ -137,11 +137,11 @@ def _group(
     from highdicom import sr
 
     term, name = term_of(label), long_string(label.name)
-    wanted: list[tuple[Code, Code, float | None, Code | None]] = [
+    rows: list[tuple[Code, Code, float | None, Code | None]] = [
         (*VOLUME, measurement.ml, None) if measurement.ml is not None else (*AREA, measurement.mm2, None)
     ]
     if quantity is not None and measurement.mean is not None and measurement.deviation is not None:
-        wanted += [
+        rows += [
             (*quantity, round(measurement.mean, 3), MEAN),
             (*quantity, round(measurement.deviation, 3), DEVIATION),
         ]
@@ -160,7 +160,7 @@ def _group(
             sr.Measurement(
                 name=_code(concept), value=value, unit=_code(unit), derivation=_code(how) if how is not None else None
             )
-            for concept, unit, value, how in wanted
+            for concept, unit, value, how in rows
         ],
     }
     if measurement.mm2 is None:

@@ -25,8 +25,8 @@ class Named:
     suffix: str
     entities: Mapping[str, str] = field(default_factory=dict)
 
-    def fits(self, wanted: Mapping[str, str]) -> bool:
-        return all(self.entities.get(key) == value for key, value in wanted.items())
+    def fits(self, entities: Mapping[str, str]) -> bool:
+        return all(self.entities.get(key) == value for key, value in entities.items())
 
     @property
     def case(self) -> str:
@@ -52,9 +52,9 @@ class BidsLayout:
             raise DataError(f"{folder}: holds no folder sub-*; is it the top of a BIDS data set?")
         images = [named for subject in subjects for named in self._images(subject)]
         if not images:
-            wanted = " or ".join(f"*_{suffix}.nii.gz" for suffix in options.suffixes)
+            patterns = " or ".join(f"*_{suffix}.nii.gz" for suffix in options.suffixes)
             raise DataError(
-                f"{folder}: no subject has an image {wanted} in {options.datatype}{_said(options.entities)}"
+                f"{folder}: no subject has an image {patterns} in {options.datatype}{_said(options.entities)}"
             )
         names = list(dict.fromkeys(named.case for named in images))
         masks = self._masks()
@@ -110,10 +110,10 @@ class BidsLayout:
 
     def _mask(self, case: str, masks: Sequence[Named]) -> ImageRef | None:
         """The label map of a case; or its masks of one structure each, by their entity `label`."""
-        wanted = dict(part.split("-", 1) for part in case.split("_"))
-        matching = [mask for mask in masks if mask.fits({key: wanted[key] for key in wanted if key != "run"})]
-        matching = [mask for mask in matching if mask.entities.get("run", wanted.get("run")) == wanted.get("run")]
-        matching = [mask for mask in matching if "ses" in wanted or "ses" not in mask.entities]
+        entities = dict(part.split("-", 1) for part in case.split("_"))
+        matching = [mask for mask in masks if mask.fits({key: entities[key] for key in entities if key != "run"})]
+        matching = [mask for mask in matching if mask.entities.get("run", entities.get("run")) == entities.get("run")]
+        matching = [mask for mask in matching if "ses" in entities or "ses" not in mask.entities]
         maps = [mask for mask in matching if mask.suffix == "dseg"] or matching
         if len(maps) <= 1:
             return self._single(maps[0]) if maps else None

@@ -137,18 +137,20 @@ def _found_cases(document: Mapping[str, Any], folder: Path, channels: int) -> Fi
         raise DataError(f"{path}: 'file_ending' must be the ending of the images, such as .nii.gz")
     if not images.is_dir():
         raise DataError(f"{images}: there is no such folder, and dataset.json has no list 'dataset'")
-    there = {composed(path.name): path for path in images.iterdir() if not path.name.startswith(".")}
+    existing = {composed(path.name): path for path in images.iterdir() if not path.name.startswith(".")}
     first = f"_0000{ending}"
-    names = sorted({name[: -len(first)] for name in there for index in range(channels) if _ends(name, index, ending)})
+    names = sorted(
+        {name[: -len(first)] for name in existing for index in range(channels) if _ends(name, index, ending)}
+    )
     if not names:
         raise DataError(f"{images}: holds no file that ends in {first}")
-    alone = channels > 1 and not any(_ends(name, index, ending) for name in there for index in range(1, channels))
+    alone = channels > 1 and not any(_ends(name, index, ending) for name in existing for index in range(1, channels))
     numbers = (0,) if alone else range(channels)
     files: Files = {}
     for name in names:
         names_of_channels = (f"{name}_{index:04}{ending}" for index in numbers)
         label = as_stored(folder / "labelsTr" / f"{name}{ending}")
-        files[name] = (tuple(there.get(file) for file in names_of_channels), label)
+        files[name] = (tuple(existing.get(file) for file in names_of_channels), label)
     return files
 
 

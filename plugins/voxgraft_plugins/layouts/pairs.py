@@ -151,8 +151,8 @@ K = TypeVar("K")
 def _once(files: dict[K, Path], key: K, path: Path, folder: Path, text: str, what: str) -> None:
     other = files.setdefault(key, path)
     if other is not path:
-        here, there = (file.relative_to(folder).as_posix() for file in (path, other))
-        raise DataError(f"{folder}: {there} and {here} both fit {text!r} for {what}")
+        first, second = (file.relative_to(folder).as_posix() for file in (path, other))
+        raise DataError(f"{folder}: {second} and {first} both fit {text!r} for {what}")
 
 
 def _beside(files: Iterable[Path]) -> tuple[Path, ...]:

@@ -70,15 +70,15 @@ class CsvLayout:
             notes.append(f"the column {patient!r} of the table says who the patients are")
         return Dataset(cases, channels, None, (*table.notes, *notes), splits=splits, names_patients=bool(patient))
 
-    def _columns(self, table: Table, wanted: Sequence[str] | None, usual: str) -> tuple[str, ...]:
-        if wanted is None:
+    def _columns(self, table: Table, names: Sequence[str] | None, usual: str) -> tuple[str, ...]:
+        if names is None:
             return (usual,) if usual in table.columns else tuple(c for c in table.columns if c.startswith(f"{usual}_"))
-        wanted = [composed(column) for column in wanted]
-        if missing := [column for column in wanted if column not in table.columns]:
+        names = [composed(column) for column in names]
+        if missing := [column for column in names if column not in table.columns]:
             raise DataError(
                 f"{self._options.path}: has no column {missing[0]!r}; its columns are {', '.join(table.columns)}"
             )
-        return tuple(wanted)
+        return tuple(names)
 
     def _path(self, text: str, number: int) -> Path | None:
         """A path in a cell; a Windows path is read as one where nothing is called so."""

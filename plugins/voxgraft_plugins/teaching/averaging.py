@@ -52,12 +52,12 @@ class MeanTeacher(Teaching):
         image, inside = unlabelled_of(batch)
         regions, rise = has_regions(context), ramp(context.progress, self._options.ramp)
         with torch.no_grad():
-            wanted = probabilities(self._of_teacher(context, image), regions)
+            teacher = probabilities(self._of_teacher(context, image), regions)
             if self._options.threshold:
                 inside = inside & (self._uncertainty(context, image, regions) < 0.75 + 0.25 * rise)
         with self._statistics.unlabelled(context.network):
             mine = probabilities(context.network(image).logits, regions)
-        return {"consistency": self._options.weight * rise * mean_over(squared(mine, wanted), inside)}
+        return {"consistency": self._options.weight * rise * mean_over(squared(mine, teacher), inside)}
 
     @torch.no_grad()
     def after_step(self, context: Context) -> None:

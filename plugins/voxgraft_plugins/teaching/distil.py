@@ -69,12 +69,12 @@ class Distil(Teaching):
             kl = divergence(output.logits, theirs.logits, heat, regions, batch.get("counted"))
             terms["distil"] = self._options.weight * kl
         if self._options.features > 0:
-            wanted = theirs.features[self._options.level].float()
+            target = theirs.features[self._options.level].float()
             mine = context.extra[ADAPTER](output.features[self._options.level]).float()
-            if mine.shape[2:] != wanted.shape[2:]:
+            if mine.shape[2:] != target.shape[2:]:
                 mode = LINEAR[context.network.dims]
-                wanted = functional.interpolate(wanted, mine.shape[2:], mode=mode, align_corners=False)
-            terms["distil_features"] = self._options.features * functional.mse_loss(mine, wanted)
+                target = functional.interpolate(target, mine.shape[2:], mode=mode, align_corners=False)
+            terms["distil_features"] = self._options.features * functional.mse_loss(mine, target)
         return terms
 
 

@@ -45,24 +45,24 @@ class MultiTask(Teaching):
         fine = int(network.decoder.channels[0])  # type: ignore[index]
         structures = network.classes if has_regions(context) else network.classes - 1
         channels = 1 if context.plan is None else len(context.plan.channels)
-        made: dict[str, nn.Module] = {}
+        modules: dict[str, nn.Module] = {}
         for branch in self._options.branches:
             if branch == "presence":
-                made[BRANCH + branch] = nn.Linear(levels_of(network)[-1], structures)
+                modules[BRANCH + branch] = nn.Linear(levels_of(network)[-1], structures)
             else:
                 width = structures if branch == "boundary" else channels
-                made[BRANCH + branch] = CONVOLUTION[dims](fine, width, 1)
+                modules[BRANCH + branch] = CONVOLUTION[dims](fine, width, 1)
         if self._options.weighting == "uncertainty":
-            made[UNCERTAINTIES] = Uncertainties(self._tasks)
-        return made
+            modules[UNCERTAINTIES] = Uncertainties(self._tasks)
+        return modules
 
     def edit_own(self, rows: Sequence[Row], context: Context) -> list[Row]:
         start = f"{UNCERTAINTIES}."
         return [row.but(lr=self._options.lr, weight_decay=0.0) if row.name.startswith(start) else row for row in rows]
 
     def losses(self, context: Context, batch: Mapping[str, Tensor], output: Output) -> Mapping[str, Tensor]:
-        made = {branch: getattr(self, f"_{branch}")(context, batch, output) for branch in self._options.branches}
-        return {branch: self._options.weight * term for branch, term in made.items()}
+        losses = {branch: getattr(self, f"_{branch}")(context, batch, output) for branch in self._options.branches}
+        return {branch: self._options.weight * term for branch, term in losses.items()}
 
     def after_step(self, context: Context) -> None:
         self._rates.end_of_step()
@@ -93,10 +93,10 @@ class MultiTask(Teaching):
 
     def _boundary(self, context: Context, batch: Mapping[str, Tensor], output: Output) -> Tensor:
         predicted = self._fine(context, output, "boundary", batch["image"].shape[2:])
-        wanted = distances(_masks(context, batch["target"]), _spacing(context), self._options.reach).to(
+        target = distances(_masks(context, batch["target"]), _spacing(context), self._options.reach).to(
             predicted.device
         )
-        error = (predicted - wanted).abs()
+        error = (predicted - target).abs()
         counts = batch.get("counted")
         if counts is None:
             return error.mean()
@@ -108,8 +108,8 @@ class MultiTask(Teaching):
 
     def _presence(self, context: Context, batch: Mapping[str, Tensor], output: Output) -> Tensor:
         logits = context.extra[f"{BRANCH}presence"](output.features[-1].flatten(2).mean(2)).float()
-        there = _masks(context, batch["target"]).flatten(2).any(2).float()
-        return functional.binary_cross_entropy_with_logits(logits, there)
+        present = _masks(context, batch["target"]).flatten(2).any(2).float()
+        return functional.binary_cross_entropy_with_logits(logits, present)
 
     def _fine(self, context: Context, output: Output, branch: str, shape: Sequence[int]) -> Tensor:
         logits: Tensor = context.extra[BRANCH + branch](output.maps[0]).float()

@@ -72,7 +72,7 @@ def _spec(name: str, module: str, strategy: str, needs: frozenset[str], summary:
         return getattr(import_module(f"{__name__}.options"), f"{strategy}Options")
 
     def build(options: Any) -> TransferStrategy:
-        made: TransferStrategy = getattr(import_module(f"{__name__}.{module}"), strategy)(options)
-        return made
+        built: TransferStrategy = getattr(import_module(f"{__name__}.{module}"), strategy)(options)
+        return built
 
     return StrategySpec(name=name, summary=summary, needs=needs, options=options, build=build)

@@ -67,12 +67,12 @@ class Delta(OwnStrategy):
         image = batch["image"]
         copy = self._reference(image.device)
         with torch.no_grad():
-            wanted = copy(image)
+            target = copy(image)
         if self._measures and not self._attention and any(feature.requires_grad for feature in output.features):
             self._since = self._since if self._gains else context.progress
             self._measure(_entropy(output.logits, batch["target"], batch.get("counted")), output)
         distance = image.new_zeros(())
-        for level, (mine, start) in enumerate(zip(output.features, wanted, strict=True)):
+        for level, (mine, start) in enumerate(zip(output.features, target, strict=True)):
             square = (mine - start).pow(2).flatten(2).mean(2)
             if self._attention:
                 square = square * self._attention[level].to(square)

@@ -117,14 +117,14 @@ class Freeze(OwnStrategy):
         # One by one on a CPU: its sums differ in the last bits with the number of images, and after a resume other
         # patches are new together.
         size = 1 if image.device.type == "cpu" else max(1, len(new))
-        made: dict[Crop, list[Tensor]] = {}
+        features: dict[Crop, list[Tensor]] = {}
         for start in range(0, len(new), size):
             part = new[start : start + size]
             with torch.no_grad():
                 maps = context.network.encoder(image[part])
-            made.update({crops[index]: [feature[number] for feature in maps] for number, index in enumerate(part)})
-        each = [made.get(crop) or self._known[crop] for crop in crops]
-        for crop, maps in made.items():
+            features.update({crops[index]: [feature[number] for feature in maps] for number, index in enumerate(part)})
+        each = [features.get(crop) or self._known[crop] for crop in crops]
+        for crop, maps in features.items():
             size = sum(feature.numel() * feature.element_size() for feature in maps)
             if size <= self._memory:
                 self._memory -= size

@@ -125,10 +125,10 @@ def _shown(watch: Watch, labels: Labels, plan: Plan) -> See:
 
     def see(part: tuple[slice, ...], outputs: NDArray[np.float32]) -> None:
         def probability(structure: Structure) -> NDArray[Any]:
-            wanted = indices.get(structure.values) or [
+            channels = indices.get(structure.values) or [
                 index for value in structure.values for index in indices.get((value,), [])
             ]
-            return np.asarray(outputs[wanted[0]] if len(wanted) == 1 else outputs[wanted].sum(0))
+            return np.asarray(outputs[channels[0]] if len(channels) == 1 else outputs[channels].sum(0))
 
         watch.see(part, probability)
 

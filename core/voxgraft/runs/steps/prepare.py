@@ -42,9 +42,9 @@ class Prepare:
             again = remade is not None and folders[name].name not in remade
             return prepare(cases[name], folders[name], plan, modality, run.catalogue, labels, again=again)
 
-        made = in_threads(work, list(cases), run.progress, f"preparing {len(cases)} cases")
+        is_new = in_threads(work, list(cases), run.progress, f"preparing {len(cases)} cases")
         names = {name: folder.name for name, folder in folders.items()}
         if remade is not None:
             remade.update(names.values())
         run.write("prepared.json", {"folders": names})
-        run.progress.say(f"prepare: {sum(made)} cases made, {len(made) - sum(made)} were in the cache")
+        run.progress.say(f"prepare: {sum(is_new)} cases made, {len(is_new) - sum(is_new)} were in the cache")

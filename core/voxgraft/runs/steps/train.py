@@ -85,10 +85,10 @@ def _trained(run: Run, identity: str) -> dict[str, Any] | None:
     """The summary of a training that is finished, of this very identity, and whose weights are there."""
     try:
         summary: dict[str, Any] = run.read("train/summary.json")
-        here = sha256(run.folder / "train" / "weights.safetensors")
+        sha = sha256(run.folder / "train" / "weights.safetensors")
     except (VoxGraftError, OSError):
         return None
-    return summary if [summary.get("identity"), summary.get("sha256")] == [identity, here] else None
+    return summary if [summary.get("identity"), summary.get("sha256")] == [identity, sha] else None
 
 
 def _say_replaced(run: Run) -> None:
