@@ -69,9 +69,9 @@ class Matcher:
             matched = self._case_of(item)
             if matched is not None:
                 belonging[matched.id].append(item)
-        for name, mine in belonging.items():
-            if mine and name not in self._drawn.refused:
-                self._label(name, self._chosen(mine))
+        for name, own_objects in belonging.items():
+            if own_objects and name not in self._drawn.refused:
+                self._label(name, self._chosen(own_objects))
         self._drawn.labels = self._terms.labels()
         self._drawn.notes += self._terms.notes()
         return self._drawn
@@ -119,8 +119,8 @@ class Matcher:
             return None
         (case,) = by_case.values()
         image = case.grid if any(image is case.grid for _, image in hits) else hits[0][1]
-        mine, its = frame_of(item), frame_of(image)
-        if mine and its and mine != its and not self._across:
+        own_frame, image_frame = frame_of(item), frame_of(image)
+        if own_frame and image_frame and own_frame != image_frame and not self._across:
             text = "its frame of reference is not that of the series it refers to; say align: any if they are one"
             self._refuse(item, by_case, "other-frame", text)
             return None
@@ -160,12 +160,12 @@ class Matcher:
         text = f"{listed(names, 'case')}: the {item.modality} object {item.path.name} is not used: {why}"
         self._drawn.problems.append(Problem(code, text))
 
-    def _chosen(self, mine: Sequence[Item]) -> list[Item]:
+    def _chosen(self, objects: Sequence[Item]) -> list[Item]:
         """Of one series' objects: SEG before RTSTRUCT, whose contours say less exactly which voxels are meant."""
-        segs = [item for item in mine if item.modality == "SEG"]
-        if segs and len(segs) < len(mine):
+        segs = [item for item in objects if item.modality == "SEG"]
+        if segs and len(segs) < len(objects):
             self._drawn.notes.append("a series has SEG and RTSTRUCT objects: the SEG are taken")
-        return segs or list(mine)
+        return segs or list(objects)
 
     def _label(self, case: str, chosen: Sequence[Item]) -> None:
         """Objects that mark different structures are one mask; those that mark the same may be of several people."""

@@ -72,8 +72,8 @@ def _frames(header: Header, dataset: Any) -> Iterator[Frame]:
     vectors = {name: _vector(dataset, vector, count) for vector, name in VECTORS.items()}
     for index in range(count):
         own = {name: str(vector[index]) for name, vector in vectors.items() if vector}
-        lies = position + along * (slices[index] - 1)
-        text = "\\".join(repr(float(value)) for value in lies)
+        position_of_slice = position + along * (slices[index] - 1)
+        text = "\\".join(repr(float(value)) for value in position_of_slice)
         yield Frame(header, {**header.values, **location, **own, "ImagePositionPatient": text}, index)
 
 

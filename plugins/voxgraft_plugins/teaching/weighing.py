@@ -86,13 +86,13 @@ def without_conflicts(losses: Sequence[Tensor], shared: Sequence[nn.Parameter]) 
     gradients = [_flat([parts[index] for index in several], shared) for parts in by_task]
     projected = []
     for index, gradient in enumerate(gradients):
-        mine = gradient.clone()
+        projection = gradient.clone()
         for other in torch.randperm(len(gradients)).tolist():
             against = gradients[other]
-            product = mine @ against
+            product = projection @ against
             if other != index and product < 0:
-                mine -= product / against.pow(2).sum().clamp_min(1e-30) * against
-        projected.append(mine)
+                projection -= product / against.pow(2).sum().clamp_min(1e-30) * against
+        projected.append(projection)
     correction = torch.stack(projected).sum(0) - torch.stack(gradients).sum(0)
     done = 0
     for parameter in shared:

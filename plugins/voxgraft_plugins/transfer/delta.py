@@ -72,8 +72,8 @@ class Delta(OwnStrategy):
             self._since = self._since if self._gains else context.progress
             self._measure(_entropy(output.logits, batch["target"], batch.get("counted")), output)
         distance = image.new_zeros(())
-        for level, (mine, start) in enumerate(zip(output.features, target, strict=True)):
-            square = (mine - start).pow(2).flatten(2).mean(2)
+        for level, (level_map, start) in enumerate(zip(output.features, target, strict=True)):
+            square = (level_map - start).pow(2).flatten(2).mean(2)
             if self._attention:
                 square = square * self._attention[level].to(square)
             distance = distance + square.sum(1).mean()
