@@ -32,8 +32,8 @@ def encoders_at_hand(
         The encoders; and, of those that were asked for and cannot be had, `encoder`, `error` and `verdict`.
     """
     own = workflow.model.encoder.document()
-    asked: list[Document] = [own] if own.get("weights", "none") != "none" else []
-    asked += [{**own, "weights": reference} for reference in models]
+    requested: list[Document] = [own] if own.get("weights", "none") != "none" else []
+    requested += [{**own, "weights": reference} for reference in models]
     catalogue = resolver.catalogue
     guessed = [
         {"use": spec.name, "weights": word}
@@ -44,14 +44,14 @@ def encoders_at_hand(
     documents: list[Document] = []
     unusable: list[Document] = []
     known: set[str] = set()
-    for index, document in enumerate(asked + guessed):
+    for index, document in enumerate(requested + guessed):
         try:
             if document["weights"] in models:
                 document = _as_trained(document, resolver)
             chosen = choose(catalogue, "encoder", copy.deepcopy(document))
             weights = chosen.build().weights(resolver)
         except (VoxGraftError, ValueError) as error:
-            if index < len(asked):
+            if index < len(requested):
                 unusable.append({"encoder": document, "error": str(error).splitlines()[0], "verdict": "not usable"})
             continue  # a guess: no such weights for this encoder, or not installed
         if weights is not None and (weights.sha256 or weights.origin) not in known:

@@ -95,8 +95,8 @@ def probe_dice(features: Sequence[NDArray[np.float32]], classes: Sequence[NDArra
     return scores
 
 
-def _dice(mine: NDArray[Any], truth: NDArray[Any]) -> float:
-    return 2.0 * float((mine & truth).sum()) / float(mine.sum() + truth.sum())
+def _dice(predicted: NDArray[Any], truth: NDArray[Any]) -> float:
+    return 2.0 * float((predicted & truth).sum()) / float(predicted.sum() + truth.sum())
 
 
 def _balanced(

@@ -97,16 +97,16 @@ class Tournament:
         best = max(trials, key=lambda trial: float(trial.row["dice"]))
         steps = self._affordable(best, scratch)
         first = result["tournament"]
-        mine, twin = (
+        final, twin = (
             self._trial(arm, f"round2_{name}", f"{steps} steps")
             for name, arm in (("best", best.arm), ("scratch", best.arm.twin))
         )
-        verdict = judge(mine.scores, twin.scores, "dice", True, steps)
+        verdict = judge(final.scores, twin.scores, "dice", True, steps)
         verdict["p_chosen"] = min(1.0, len(trials) * float(verdict["p"]))  # Bonferroni: any of them could be the best
         if verdict["verdict"] in ("helps", "hurts") and verdict["p_chosen"] >= ALPHA:
             few = len(trials) * smallest_p(int(verdict["patients"])) >= ALPHA
             verdict["verdict"] = TOO_FEW if few else "no evidence"
-        both = [{**mine.row, "evidence": verdict["verdict"], "against_scratch": verdict}, twin.row]
+        both = [{**final.row, "evidence": verdict["verdict"], "against_scratch": verdict}, twin.row]
         result["tournament"] = [{**row, "round": 2} for row in both] + first
         result.update(final=verdict, verdict=verdict["verdict"])
         chosen = {"helps": best.arm, "hurts": best.arm.twin}

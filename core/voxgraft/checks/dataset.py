@@ -82,8 +82,8 @@ def check_dataset(
     """
     begun = time.monotonic()
     work = partial(look_at, catalogue=catalogue, labels=dataset.labels)
-    what = f"checking {len(dataset.cases)} cases"
-    looks = in_threads(work, dataset.cases, progress or Progress(quiet=True), what)
+    title = f"checking {len(dataset.cases)} cases"
+    looks = in_threads(work, dataset.cases, progress or Progress(quiet=True), title)
     split, problems = find_split(dataset, workflow)
     needed = needs(looks, workflow, folder)
     problems += _judge(dataset, looks, workflow, split)

@@ -79,9 +79,9 @@ def compare(
     shown: tuple[str, str] | None = None
     for comparison in comparisons:
         if shown != (comparison.metric, comparison.structure):
-            what = comparison.structure if comparison.structure != "mean" else "mean over structures"
+            title = comparison.structure if comparison.structure != "mean" else "mean over structures"
             better = "higher" if higher[comparison.metric] else "lower"
-            click.echo(("\n" if shown else "") + f"{comparison.metric}, {what}; {better} is better")
+            click.echo(("\n" if shown else "") + f"{comparison.metric}, {title}; {better} is better")
             shown = comparison.metric, comparison.structure
         click.echo("\n" + "\n".join(_lines(comparison, correction)))
     if lost := never_found(*scores.values()):

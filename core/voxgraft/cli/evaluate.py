@@ -147,7 +147,7 @@ def _pictures(
     pairs = match(predictions, references, catalogue).pairs
     labels = labels or labels_named_in(pairs.values(), catalogue)
     worst = [case for case in worst_cases(scores, about(scores, catalogue)) if case in pairs]
-    files = {what: files_of(path, worst, catalogue) if path and worst else {} for what, path in folders.items()}
+    files = {kind: files_of(path, worst, catalogue) if path and worst else {} for kind, path in folders.items()}
     scans, valid = files["images"], files["valid"]
     paths = {}
     for case in worst:

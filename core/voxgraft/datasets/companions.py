@@ -107,10 +107,10 @@ def common_labels(dataset: Dataset, others: Mapping[str, Dataset]) -> Labels | N
     source = others[SOURCE].labels if SOURCE in others else None
     if source is None or dataset.labels is None:
         return dataset.labels or source
-    mine, its = ([(label.value, label.name) for label in labels.items] for labels in (dataset.labels, source))
-    if mine != its:
+    own, from_source = ([(label.value, label.name) for label in labels.items] for labels in (dataset.labels, source))
+    if own != from_source:
         raise DataError(
-            f"data.source: its structures are {its}, those of data.layout are {mine}; they must be the same"
+            f"data.source: its structures are {from_source}, those of data.layout are {own}; they must be the same"
         )
     return replace(dataset.labels, bounded=dataset.labels.bounded or source.bounded)
 

@@ -64,15 +64,15 @@ def check_folds(splits: Sequence[Split], cases: Sequence[Case]) -> None:
     patients = {case.id: case.patient for case in cases}
     held_out: set[str] = set()
     for number, split in enumerate(splits):
-        mine = {patients[name] for name in split.validation}
-        if both := mine & {patients[name] for name in (*split.train, *split.unlabelled)}:
+        validated = {patients[name] for name in split.validation}
+        if both := validated & {patients[name] for name in (*split.train, *split.unlabelled)}:
             raise DataError(f"fold {number}: {len(both)} patients are both in training and held out")
-        if twice := mine & held_out:
+        if twice := validated & held_out:
             raise DataError(
                 f"fold {number}: {len(twice)} of its held-out patients are held out by an earlier fold too; "
                 "in a cross-validation each patient is held out once"
             )
-        held_out |= mine
+        held_out |= validated
 
 
 def draw(seed: int, patient: str) -> bytes:

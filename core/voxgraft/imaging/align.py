@@ -55,11 +55,15 @@ def _onto(volume: Volume, reference: Volume, align: Align, number: int) -> Volum
     name = volume.item.path if volume.item else f"channel {number + 1}"
     if volume is reference:
         return volume
-    mine, theirs = _frame(volume), _frame(reference)
+    frame, reference_frame = _frame(volume), _frame(reference)
     same = same_grid(volume, reference)
-    registered = mine == theirs if mine and theirs else same
+    registered = frame == reference_frame if frame and reference_frame else same
     if align.across == "frame" and not registered:
-        why = "have different frames of reference" if mine and theirs else "do not both name a frame of reference"
+        why = (
+            "have different frames of reference"
+            if frame and reference_frame
+            else "do not both name a frame of reference"
+        )
         raise DataError(
             f"{name}: it and the channel that gives the grid {why}, so nothing says that they are registered; "
             "say align: any if they are"

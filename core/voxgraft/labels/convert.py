@@ -149,9 +149,9 @@ def _of_image(item: Item, wish: Wish, catalogue: Catalogue) -> Converted:
 
 def _another_grid(error: BadImage, guessed: bool) -> BadImage:
     """The refusal of a mask on another grid, with what to do."""
-    way = "if it is of this scan all the same, --resample brings it onto the reference's voxels"
+    hint = "if it is of this scan all the same, --resample brings it onto the reference's voxels"
     image = "; if it is no mask but an image, say --interpolation linear" if guessed else ""
-    return BadImage(error.path, f"{error.reason}; {way}{image}")
+    return BadImage(error.path, f"{error.reason}; {hint}{image}")
 
 
 def _size(volume: Volume) -> str:

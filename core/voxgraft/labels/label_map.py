@@ -229,11 +229,11 @@ def _painted(by_value: Mapping[int, Array], grid: Volume, labels: Labels, name: 
         if labels.overlap == "error" and (shared := array[where]).any():
             other = int(shared[shared > 0][0])
             called = {label.value: label.name for label in labels.items}
-            what = f"{name}: {called[value]!r} and {called[other]!r} overlap in {int((shared > 0).sum())} voxels"
+            message = f"{name}: {called[value]!r} and {called[other]!r} overlap in {int((shared > 0).sum())} voxels"
             if labels.by_option:
-                raise DataError(f"{what}, which one map of labels cannot hold; name one of them only")
+                raise DataError(f"{message}, which one map of labels cannot hold; name one of them only")
             raise DataError(
-                f"{what}; say data.overlap: higher (the higher value wins), or data.regions: each (both are learnt)"
+                f"{message}; say data.overlap: higher (the higher value wins), or data.regions: each (both are learnt)"
             )
         array[where] = value
     return array

@@ -176,7 +176,7 @@ def load_weights(module: nn.Module, weights: Weights, at_least: float | None = N
     sizes = counted_sizes(module)
     first = next((name for name, parameter in module.named_parameters() if parameter.ndim >= 4), "")
     mode: Inflation = getattr(module, "inflation", "centre")
-    taken = {}
+    loaded = {}
     for name, value in state.items():
         source = weights.tensors.get(name)
         fit = None
@@ -189,7 +189,7 @@ def load_weights(module: nn.Module, weights: Weights, at_least: float | None = N
         if not bool(torch.isfinite(fit).all()):
             raise ModelError(f"weights {weights.origin}: {name} contains NaN or infinite values; the file is damaged")
         (fate.loaded if source.shape == value.shape else fate.adapted).append(name)
-        taken[name] = fit
+        loaded[name] = fit
         matched += sizes.get(name, 0)
     total = sum(sizes.values())
     share = matched / total if total else 1.0
@@ -197,9 +197,9 @@ def load_weights(module: nn.Module, weights: Weights, at_least: float | None = N
         raise ModelError(
             f"weights {weights.origin}: only {percent(share)} of the encoder's parameters were found in them, "
             f"{at_least:.0%} are needed; they are not for this encoder (first missing: {', '.join(fate.new[:3])}): "
-            + _mend(weights, fate, state, share)
+            + _remedy(weights, fate, state, share)
         )
-    for name, fit in taken.items():
+    for name, fit in loaded.items():
         state[name].copy_(fit)
     return LoadReport(
         origin=weights.origin,
@@ -220,7 +220,7 @@ def counted_sizes(module: nn.Module) -> dict[str, int]:
     return {name: tensor.numel() for name, tensor in module.state_dict().items() if tensor.is_floating_point()}
 
 
-def _mend(weights: Weights, fate: _Fate, state: Mapping[str, Tensor], share: float) -> str:
+def _remedy(weights: Weights, fate: _Fate, state: Mapping[str, Tensor], share: float) -> str:
     """What to do about weights that do not fit: of volumes, another variant, another family, or a part."""
     sizes = [name for name in fate.new if name in weights.tensors]
     if any(weights.tensors[name].ndim == 5 and state[name].ndim == 4 for name in sizes):

@@ -138,16 +138,16 @@ def cache_folder() -> Path:
 
 def _store_for(reference: str, catalogue: Catalogue) -> AnySpec:
     """The store that answers to a reference: by its scheme, or the one of paths."""
-    cards = [spec for _, spec in catalogue.of("store") if isinstance(spec, StoreSpec)]
-    matching = [spec for spec in cards if any(reference.startswith(scheme) for scheme in spec.schemes)]
-    if len(matching) > 1:
-        raise PluginError(f"{reference}: the stores {' and '.join(spec.name for spec in matching)} both answer to it")
-    if not matching and not Path(reference).exists() and re.match(r"[A-Za-z][A-Za-z0-9+.-]+:", reference):
-        known = sorted(scheme for spec in cards for scheme in spec.schemes)
+    specs = [spec for _, spec in catalogue.of("store") if isinstance(spec, StoreSpec)]
+    claiming = [spec for spec in specs if any(reference.startswith(scheme) for scheme in spec.schemes)]
+    if len(claiming) > 1:
+        raise PluginError(f"{reference}: the stores {' and '.join(spec.name for spec in claiming)} both answer to it")
+    if not claiming and not Path(reference).exists() and re.match(r"[A-Za-z][A-Za-z0-9+.-]+:", reference):
+        known = sorted(scheme for spec in specs for scheme in spec.schemes)
         raise ModelError(
             f"{reference}: no store answers to this; known are paths, {', '.join(known) or 'nothing else'}"
         )
-    return matching[0] if matching else catalogue.get("store", FOLDERS)
+    return claiming[0] if claiming else catalogue.get("store", FOLDERS)
 
 
 def _build(spec: AnySpec, resolver: Resolver) -> Store:

@@ -88,8 +88,8 @@ def do_members(run: Run, steps: Sequence[str]) -> None:
     from .engine import run_workflow
 
     members = members_of(run)
-    theirs = {step.name for step in run.workflow.steps if _spec(step).by_members}
-    wanted = [name for name in steps if name in theirs]
+    by_members = {step.name for step in run.workflow.steps if _spec(step).by_members}
+    wanted = [name for name in steps if name in by_members]
     for number, member in enumerate(members, start=1):
         if wanted:
             run.progress.say(f"{member.name.replace('_', ' ')} ({number} of {len(members)})")

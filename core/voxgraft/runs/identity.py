@@ -270,14 +270,14 @@ def _of_data(run: Run) -> Iterator[Fact]:
     state = DataState(run.catalogue, run.shared.contents)
     for name, dataset in (("", run.dataset), *run.others.items()):
         of = f" {name}" if name else ""
-        for what, value in state.of_dataset(dataset).items():
-            yield Fact(f"dataset.{what}", f"data set{of}: {what}", value)
+        for fact, value in state.of_dataset(dataset).items():
+            yield Fact(f"dataset.{fact}", f"data set{of}: {fact}", value)
         looking = f"looking at the files of {len(dataset.cases)} cases"
         cases = in_threads(state.of_case, dataset.cases, run.progress, looking)
         for case, row in zip(dataset.cases, cases, strict=True):
             shown = f"{name}/{case.id}" if name else case.id
-            for what, value in row.items():
-                yield Fact(f"case.{what}", f"case {shown}: {what}", value)
+            for fact, value in row.items():
+                yield Fact(f"case.{fact}", f"case {shown}: {fact}", value)
     run.shared.contents.save()
     run.readers |= state.readers
     for spec in readers_taking_part(state.readers, run.catalogue):

@@ -114,12 +114,12 @@ class PoolGuard:
         assert run.workflow.guard is not None, "a workflow with this step has the section `guard`"
         members = members_of(run)
         patients = {case.id: case.patient for case in run.dataset.cases}
-        mine = pooled([read_run(folder_of(run, member)) for member in members], patients)
+        transferred = pooled([read_run(folder_of(run, member)) for member in members], patients)
         twin = pooled([read_run(folder_of(run, member) / "twin") for member in members], patients)
         metric = run.workflow.guard.metric or run.workflow.evaluation.metrics[0].name
-        higher = direction({"run": mine}, metric, run.catalogue)
+        higher = direction({"run": transferred}, metric, run.catalogue)
         steps = min(int(read_member(run, member, "train/summary.json")["steps"]) for member in members)
-        verdict = judge(mine, twin, metric, higher, steps)
+        verdict = judge(transferred, twin, metric, higher, steps)
         verdict["members"] = {member.name: read_member(run, member, "guard.json")["verdict"] for member in members}
         keep_verdict(run, verdict)
 

@@ -108,11 +108,11 @@ def scored_structures(labels: Labels, regions: Regions | None = None) -> tuple[S
     """What is scored: the regions that the network finds, or else the structures; then the regions asked for."""
     if not labels.regions:
         return structures_of(labels, regions)
-    asked = structures_of(labels, regions)[len(labels.items) :]
+    regions_asked = structures_of(labels, regions)[len(labels.items) :]
     of_labels = tuple(Structure(region.name, region.members) for region in labels.regions)
-    if both := {structure.name for structure in asked} & {structure.name for structure in of_labels}:
+    if both := {structure.name for structure in regions_asked} & {structure.name for structure in of_labels}:
         raise DataError(f"two regions are called {min(both)!r}; rename one")
-    return (*of_labels, *asked)
+    return (*of_labels, *regions_asked)
 
 
 def binnings(metrics: Sequence[Selected[Metric]]) -> list[Binning]:

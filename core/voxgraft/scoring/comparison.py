@@ -177,7 +177,7 @@ def compare_all(
 
 
 def direction(runs: Mapping[str, Scores], metric: str, catalogue: Catalogue) -> bool:
-    """Whether more of a metric is better, by the card of the metric.
+    """Whether more of a metric is better, by the spec of the metric.
 
     Raises:
         UnknownComponent: No installed plugin offers the metric.
@@ -359,6 +359,10 @@ def _judged(comparison: Comparison, p: float, least: float, higher_is_better: bo
     verdict: Verdict = TOO_FEW if least >= ALPHA else "no evidence"
     if p < ALPHA and not comparison.mixed:
         seems: Verdict = "better" if (comparison.difference > 0) == higher_is_better else "worse"
-        mine, its = comparison.undefined
-        verdict = "no evidence" if (mine > its if seems == "better" else its > mine) else seems
+        undefined, undefined_other = comparison.undefined
+        verdict = (
+            "no evidence"
+            if (undefined > undefined_other if seems == "better" else undefined_other > undefined)
+            else seems
+        )
     return replace(comparison, verdict=verdict)

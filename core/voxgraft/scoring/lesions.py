@@ -68,12 +68,14 @@ def find_lesions(
     Raises:
         DataError: Images of so many axes have no such connectivity.
     """
-    ways = NEIGHBOURS[prediction.ndim]
-    if connectivity not in ways:
-        raise DataError(f"images of {prediction.ndim} axes have no connectivity {connectivity}; choose {list(ways)}")
+    neighbours = NEIGHBOURS[prediction.ndim]
+    if connectivity not in neighbours:
+        raise DataError(
+            f"images of {prediction.ndim} axes have no connectivity {connectivity}; choose {list(neighbours)}"
+        )
     least = smallest / math.prod(spacing) * (1 - 1e-9)
     (labelled, predicted), (truth, referred) = (
-        _components(mask, ways[connectivity], least) for mask in (prediction, reference)
+        _components(mask, neighbours[connectivity], least) for mask in (prediction, reference)
     )
     both = (labelled > 0) & (truth > 0)
     codes, shared = np.unique(

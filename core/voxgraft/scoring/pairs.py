@@ -99,8 +99,8 @@ def _add(names: dict[str, list[Source]], key: str, name: str) -> None:
 
 def _by_code(item: Item, other: Item) -> dict[str, str]:
     """The name in another object for names of an object, where one coded term stands for one structure in both."""
-    own, theirs = (_terms(described) for described in (item, other))
-    return {name: theirs[code] for code, name in own.items() if code in theirs}
+    own, other_terms = (_terms(described) for described in (item, other))
+    return {name: other_terms[code] for code, name in own.items() if code in other_terms}
 
 
 def _terms(item: Item) -> dict[str, str]:

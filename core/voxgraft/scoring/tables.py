@@ -62,10 +62,10 @@ def _pooled(measured: Mapping[str, Measured]) -> dict[str, dict[str, list[Any]]]
     for result in measured.values():
         for name, seen in result.reliability.items():
             total = sums.setdefault(name, Reliability.nothing(len(seen.voxels)))
-            for mine, theirs in (
+            for own, other in (
                 (total.voxels, seen.voxels),
                 (total.confidence, seen.confidence),
                 (total.true, seen.true),
             ):
-                np.add(mine, theirs, out=mine)
+                np.add(own, other, out=own)
     return {name: total.document() for name, total in sums.items()}

@@ -71,10 +71,10 @@ def overtaken(curve: Sequence[Mapping[str, float]], twin: Sequence[Mapping[str, 
         where nothing was looked at.
     """
     looks = [(int(row["step"]), float(row["dice"])) for row in curve if "dice" in row]
-    theirs = [(int(row["step"]), float(row["dice"])) for row in twin if "dice" in row]
-    if not looks or not theirs:
+    points = [(int(row["step"]), float(row["dice"])) for row in twin if "dice" in row]
+    if not looks or not points:
         return None
-    steps, dice = theirs[-1]
+    steps, dice = points[-1]
     return {"dice": dice, "steps": steps, "step": next((step for step, mine in looks if mine >= dice), None)}
 
 
@@ -82,14 +82,14 @@ def verdict_sentence(verdict: Mapping[str, Any]) -> str:
     """The verdict in one line."""
     low, high = verdict["ci95"]
     interval = "" if low is None else f", 95 % interval {low:+.4f} to {high:+.4f}"
-    words = {"helps": "transfer helps", "hurts": "transfer hurts", "no evidence": "no evidence that transfer helps"}
-    words |= {TOO_FEW: f"{TOO_FEW} whether transfer helps", TOO_EARLY: f"too early to tell: {verdict['early']}"}
+    phrases = {"helps": "transfer helps", "hurts": "transfer hurts", "no evidence": "no evidence that transfer helps"}
+    phrases |= {TOO_FEW: f"{TOO_FEW} whether transfer helps", TOO_EARLY: f"too early to tell: {verdict['early']}"}
     parts = [f"{name} {row['verdict']}" for name, row in verdict["structures"].items()]
     each = f"; {', '.join(parts)}" if len(parts) > 1 else ""
     lost = ", ".join(map(repr, verdict["never_found"]))
     never = f"; neither network ever finds {lost}" if lost else ""
     return (
-        f"{words[verdict['verdict']]}: {verdict['metric']} {verdict['mean']:.4f} against {verdict['twin_mean']:.4f} "
+        f"{phrases[verdict['verdict']]}: {verdict['metric']} {verdict['mean']:.4f} against {verdict['twin_mean']:.4f} "
         f"from scratch, difference {verdict['difference']:+.4f}{interval}, {verdict['patients']} patients{each}{never}"
     )
 

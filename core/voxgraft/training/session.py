@@ -236,11 +236,11 @@ def validate_case(network: SegmentationNetwork, case: Prepared, plan: Plan, over
     inside = counted_voxels(label, plan)
     look = {}
     for index, (_, name) in enumerate(plan.labels, start=1):
-        mine, truth = masks_of(predicted, index, plan), masks_of(label, index, plan)
+        mask, truth = masks_of(predicted, index, plan), masks_of(label, index, plan)
         if inside is not None:
-            mine, truth = mine & inside, truth & inside
-        both = int((mine & truth).sum())
-        fp, fn = int(mine.sum()) - both, int(truth.sum()) - both
+            mask, truth = mask & inside, truth & inside
+        both = int((mask & truth).sum())
+        fp, fn = int(mask.sum()) - both, int(truth.sum()) - both
         look[name] = Counts(both, fp, fn, label.size - both - fp - fn)
     return look
 

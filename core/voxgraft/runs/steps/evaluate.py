@@ -137,16 +137,16 @@ def _shown(watch: Watch, labels: Labels, plan: Plan) -> See:
 
 def _write_page(run: Run, scores: Scores, labels: Labels) -> None:
     """The scores to look at, with the worst cases as they were written."""
-    cards = about(scores, run.catalogue)
+    specs = about(scores, run.catalogue)
     cases = {case.id: case for case in run.dataset.cases}
     modality = run.workflow.data.modality.build()
     pictures = {}
-    for name in worst_cases(scores, cards):
+    for name in worst_cases(scores, specs):
         scan, reference = _read(cases[name], run)
         masks = comparable(read(_mask(run, name), run.catalogue), reference, labels)
         pictures[name] = worst_slice(*masks, scan, modality)
     title = f"Held-out cases of {run.workflow.name}"
-    write_page(run.folder / "evaluate" / "scores.html", scores, cards, title, pictures)
+    write_page(run.folder / "evaluate" / "scores.html", scores, specs, title, pictures)
 
 
 def _picture(run: Run, case: Case, scan: Volume, prediction: Prediction) -> None:
