@@ -188,5 +188,5 @@ def value_of(chosen: Selected[Metric], metric: Metric, pair: MaskPair) -> float:
 
 def _unusual(chosen: Selected[Metric]) -> dict[str, Any]:
     options = chosen.options.model_dump(mode="json")
-    usual = {key: field.get_default() for key, field in type(chosen.options).model_fields.items()}
+    usual = {key: info.get_default() for key, info in type(chosen.options).model_fields.items()}
     return {key: value for key, value in options.items() if value != usual.get(key)} or options
