@@ -37,7 +37,7 @@ WAYS: dict[str, list[dict[str, Any]]] = {
 
 
 def drawn_weights(name: str, folder: Path) -> dict[str, Any]:
-    """The encoder's choice, with a file of start values where none are at hand."""
+    """The encoder's choice, with a file of initial weights where none are at hand."""
     chosen = dict(ENCODERS[name])
     if "weights" not in chosen:
         import timm

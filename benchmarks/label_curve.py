@@ -30,7 +30,7 @@ ARMS: dict[str, tuple[str, list[dict[str, Any]]]] = {
     "mean-teacher": ("none", [MEAN_TEACHER]),
     "teacher-kept": ("none", [{**MEAN_TEACHER, "keep": "teacher"}]),
 }
-"""Start values and strategies. L2-SP and LoRA start from the self-supervised encoder."""
+"""Initial weights and strategies. L2-SP and LoRA start from the self-supervised encoder."""
 
 COMPARED = [arm for arm in ARMS if arm != "teacher-kept"]
 

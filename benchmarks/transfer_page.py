@@ -30,7 +30,7 @@ def _head() -> Iterator[str]:
     yield ""
     yield from _said(
         "Written by `python benchmarks/transfer_page.py` from the files in `benchmarks/results/`. In each table "
-        "the ways had the same scans, patches, order, new start values and number of steps. Intervals are 95 %: "
+        "the ways had the same scans, patches, order, new initial weights and number of steps. Intervals are 95 %: "
         "of a mean from a bootstrap over patients, of a difference from the paired one. *Better* and *worse* are "
         "said where the paired randomisation test over patients stays below 0.05 after Holm's correction for the "
         "table; anything else is `no evidence`. Where there are several seeds or draws, a patient's score is the "

@@ -54,7 +54,7 @@ def segment(model: str | Path, inputs: str | Path | Iterable[str | Path], out: s
     from .batch.segment import segment as segment_scans
 
     many = [inputs] if isinstance(inputs, (str, Path)) else list(inputs)
-    return segment_scans(str(model), [Path(one) for one in many], Path(out), catalogue(), **options)
+    return segment_scans(str(model), [Path(path) for path in many], Path(out), catalogue(), **options)
 
 
 def evaluate(predictions: str | Path, references: str | Path, metrics: Sequence[str] = ("dice", "iou")) -> Scores:

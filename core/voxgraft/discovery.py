@@ -30,11 +30,11 @@ PATIENCE = 10.0
 """Seconds that the import of a plugin, or one of its hooks, may take."""
 
 
-def discover(found: Iterable[EntryPoint] | None = None, *, without: Iterable[str] | None = None) -> Catalogue:
-    """Load the plugins and collect their cards.
+def discover(entries: Iterable[EntryPoint] | None = None, *, without: Iterable[str] | None = None) -> Catalogue:
+    """Load the plugins and collect their specs.
 
     Args:
-        found: The entry points to load; by default those installed in this environment.
+        entries: The entry points to load; by default those installed in this environment.
         without: Plugins to leave out, as `distribution:entry`; by default those named in `VOXGRAFT_WITHOUT`.
     """
     left_out = set(os.environ.get("VOXGRAFT_WITHOUT", "").split() if without is None else without)
@@ -42,7 +42,7 @@ def discover(found: Iterable[EntryPoint] | None = None, *, without: Iterable[str
     manager.add_hookspecs(hookspecs.Hooks)
     catalogue = Catalogue()
     with redirect_stdout(sys.stderr):  # what a plugin prints is no part of any result
-        for entry in entry_points(group=PROJECT) if found is None else found:
+        for entry in entry_points(group=PROJECT) if entries is None else entries:
             if _name(entry) not in left_out:
                 _load(manager, entry, catalogue)
         for kind, hook in KINDS.items():

@@ -1,4 +1,4 @@
-"""The errors a user can cause or mend; the command line prints each as one sentence.
+"""The errors a user can cause or fix; the command line prints each as one sentence.
 
 VoxGraftError                  exit code 1
 ├── UsageError                 exit code 2: the call or the workflow file is wrong, nothing was started
@@ -22,7 +22,7 @@ from difflib import get_close_matches
 
 
 class VoxGraftError(Exception):
-    """Base class of every error a user can mend; the command line prints it without a traceback."""
+    """Base class of every error a user can fix; the command line prints it without a traceback."""
 
     exit_code = 1
 

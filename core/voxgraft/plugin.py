@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from .datasets.cases import Case, Dataset, Described, Split
     from .datasets.layout import Layout
     from .imaging.align import Align
-    from .imaging.archives import is_archive, told
+    from .imaging.archives import archive_problems, is_archive
     from .imaging.formats import Reader, StructureReader, Writer
     from .imaging.orientation import orientation_of, plane_of
     from .imaging.read import archives_in, read_item, scan_files, walk
@@ -105,7 +105,7 @@ _HOME = {
     # Images
     "Align": "imaging.align",
     "is_archive": "imaging.archives",
-    "told": "imaging.archives",
+    "archive_problems": "imaging.archives",
     "Reader": "imaging.formats",
     "StructureReader": "imaging.formats",
     "Writer": "imaging.formats",
@@ -305,6 +305,7 @@ __all__ = [
     "Weights",
     "Writer",
     "WriterSpec",
+    "archive_problems",
     "archives_in",
     "as_stored",
     "as_written",
@@ -346,7 +347,6 @@ __all__ = [
     "spans_space",
     "stages_of",
     "sweep_tree",
-    "told",
     "version_of",
     "walk",
     "weights_option",

@@ -13,7 +13,7 @@ from voxgraft.support.files import atomic_write, digest
 from .connection import Address
 
 
-def fetch_package(place: str, at: Address, name: str) -> Package:
+def fetch_package(uri: str, at: Address, name: str) -> Package:
     """The verified package at a place that a registry gave.
 
     Files on this disk are used where they are. Others are copied into the cache, the package's own and no more, and
@@ -25,46 +25,46 @@ def fetch_package(place: str, at: Address, name: str) -> Package:
     Raises:
         ModelError: It is no package, or damaged.
     """
-    folder = _local(place, at)
+    folder = _local(uri, at)
     if folder is not None:
         if not folder.is_dir():
             raise ModelError(f"{name}: its files are not where the registry says, or cannot be seen from this machine")
         return _read(folder, name)
-    target = cache_folder() / "fetched" / digest([at.uri, place])
+    target = cache_folder() / "fetched" / digest([at.uri, uri])
     try:
         return read_package(target)
     except ModelError:
-        _download(place, at, target, name)
+        _download(uri, at, target, name)
     return read_package(target)
 
 
-def _local(place: str, at: Address) -> Path | None:
+def _local(uri: str, at: Address) -> Path | None:
     """The folder, where the place is one on this disk; also when database and files were moved together."""
-    parts = urlsplit(place)
+    parts = urlsplit(uri)
     if parts.scheme not in ("", "file"):
         return None
-    folder = Path(unquote(parts.path) if parts.scheme else place)
+    folder = Path(unquote(parts.path) if parts.scheme else uri)
     if not folder.is_dir() and at.database is not None and "mlartifacts" in folder.parts:
         tail = folder.parts[folder.parts.index("mlartifacts") :]
         folder = at.database.parent.joinpath(*tail)
     return folder
 
 
-def _download(place: str, at: Address, target: Path, name: str) -> None:
+def _download(uri: str, at: Address, target: Path, name: str) -> None:
     from mlflow.artifacts import download_artifacts, list_artifacts
 
-    listed = list_artifacts(artifact_uri=place, tracking_uri=at.uri)
+    listed = list_artifacts(artifact_uri=uri, tracking_uri=at.uri)
     sizes = {str(file.path).rpartition("/")[2]: int(file.file_size or 0) for file in listed if not file.is_dir}
-    wanted: tuple[str, ...] = (*MEMBERS, MANIFEST)
-    if lacking := [member for member in wanted if member not in sizes]:
+    members: tuple[str, ...] = (*MEMBERS, MANIFEST)
+    if lacking := [member for member in members if member not in sizes]:
         raise ModelError(f"{name}: is no VoxGraft package: it has no {lacking[-1]}")
-    wanted = (*wanted, *(member for member in OPTIONAL if member in sizes))
-    if sum(sizes[member] for member in wanted) > LARGEST:
+    members = (*members, *(member for member in OPTIONAL if member in sizes))
+    if sum(sizes[member] for member in members) > LARGEST:
         raise ModelError(f"{name}: is larger than any model package")
-    with atomic_write(target) as beside:
-        for member in wanted:
-            download_artifacts(artifact_uri=f"{place}/{member}", dst_path=str(beside), tracking_uri=at.uri)
-        _read(beside, name)
+    with atomic_write(target) as temporary:
+        for member in members:
+            download_artifacts(artifact_uri=f"{uri}/{member}", dst_path=str(temporary), tracking_uri=at.uri)
+        _read(temporary, name)
 
 
 def _read(folder: Path, name: str) -> Package:

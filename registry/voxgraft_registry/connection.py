@@ -162,9 +162,9 @@ def answers(at: Address) -> Iterator[None]:
 @contextmanager
 def patience(*, seconds: int, retries: int) -> Iterator[None]:
     """Wait for a server no longer than this."""
-    wanted = {"MLFLOW_HTTP_REQUEST_TIMEOUT": str(seconds), "MLFLOW_HTTP_REQUEST_MAX_RETRIES": str(retries)}
-    before = {name: os.environ.get(name) for name in wanted}
-    os.environ.update(wanted)
+    settings = {"MLFLOW_HTTP_REQUEST_TIMEOUT": str(seconds), "MLFLOW_HTTP_REQUEST_MAX_RETRIES": str(retries)}
+    before = {name: os.environ.get(name) for name in settings}
+    os.environ.update(settings)
     try:
         yield
     finally:
@@ -212,19 +212,19 @@ def _check_file(at: Address, create: bool) -> None:
     database = at.database
     assert database is not None
     try:
-        there = database.is_file() and database.stat().st_size > 0
-        if not there and not create:
+        exists = database.is_file() and database.stat().st_size > 0
+        if not exists and not create:
             raise TrackingError(
                 f"{at.shown}: there is no registry: this file does not exist; name the one that is meant"
             )
-        if there:
+        if exists:
             with database.open("rb") as file:
                 if file.read(16) != b"SQLite format 3\0":
                     raise TrackingError(f"{at.shown}: this file is no SQLite database")
         database.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise TrackingError(f"{at.shown}: cannot be opened: {error.strerror or error}") from error
-    if database.is_dir() or not os.access(database if there else database.parent, os.W_OK):
+    if database.is_dir() or not os.access(database if exists else database.parent, os.W_OK):
         raise TrackingError(f"{at.shown}: cannot be written to")
 
 

@@ -98,9 +98,9 @@ class Outbox:
 
     def _take(self, points: Iterable[Point]) -> None:
         for point in points:
-            place = (point.key, point.step)
-            if place not in self._known or (point.step == 0 and self._known[place] != point.value):
-                self._known[place] = point.value
+            key = (point.key, point.step)
+            if key not in self._known or (point.step == 0 and self._known[key] != point.value):
+                self._known[key] = point.value
                 self._waiting.append(point)
 
     def _keep(self) -> None:

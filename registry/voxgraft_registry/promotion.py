@@ -81,39 +81,47 @@ def compare(new: Mapping[str, Any], champion: Mapping[str, Any], metric: str, *,
     better = 1.0 if higher_is_better else -1.0
     both = {"champion": _common(champion, new), "new": _common(new, champion)}
     try:
-        (found,) = compare_all(both, {metric: higher_is_better})
+        (comparison,) = compare_all(both, {metric: higher_is_better})
     except DataError:  # nothing to compare
         return _by_summary(new, champion, metric, better)
-    said = f"{metric} {found.difference:+.4f} on {found.n} common cases"
-    missed, its = found.undefined
-    if missed > its:
-        reason = f"it misses {missed} structures that the champion finds (the champion {its}); {said}"
-        return Verdict(True, reason, found.difference, None, found.n)
-    if found.patients < FEWEST:
+    summary = f"{metric} {comparison.difference:+.4f} on {comparison.n} common cases"
+    missed, champion_missed = comparison.undefined
+    if missed > champion_missed:
+        reason = f"it misses {missed} structures that the champion finds (the champion {champion_missed}); {summary}"
+        return Verdict(True, reason, comparison.difference, None, comparison.n)
+    if comparison.patients < FEWEST:
         return Verdict(
-            better * found.difference < 0, f"{said} (too few for an interval)", found.difference, None, found.n
+            better * comparison.difference < 0,
+            f"{summary} (too few for an interval)",
+            comparison.difference,
+            None,
+            comparison.n,
         )
-    low, high = found.ci95
+    low, high = comparison.ci95
     worse = high < 0 if higher_is_better else low > 0
-    return Verdict(worse, f"{said} (95 % interval {low:+.4f} to {high:+.4f})", found.difference, (low, high), found.n)
+    return Verdict(
+        worse, f"{summary} (95 % interval {low:+.4f} to {high:+.4f})", comparison.difference, (low, high), comparison.n
+    )
 
 
 def _by_summary(new: Mapping[str, Any], champion: Mapping[str, Any], metric: str, better: float) -> Verdict:
     """Compare means over different cases, for want of common ones."""
-    mine, theirs = (_inside(facts, "scores", metric, MEAN, "mean") for facts in (new, champion))
-    if not _is_number(mine) or not _is_number(theirs):
-        whose = "the champion" if _is_number(mine) else "this version"
+    new_mean, champion_mean = (_inside(facts, "scores", metric, MEAN, "mean") for facts in (new, champion))
+    if not _is_number(new_mean) or not _is_number(champion_mean):
+        whose = "the champion" if _is_number(new_mean) else "this version"
         return Verdict(True, f"{whose} has no score in {metric}, so the two cannot be compared")
-    difference = float(mine) - float(theirs)
+    difference = float(new_mean) - float(champion_mean)
     return Verdict(better * difference < 0, f"{metric} {difference:+.4f}, but no held-out case is common", difference)
 
 
 def _common(facts: Mapping[str, Any], other: Mapping[str, Any]) -> Scores:
     """The scores in a manifest of the cases that the other has as well; none where they do not make sense."""
-    mine, theirs = facts.get("held_out"), other.get("held_out")
+    own, champion_hashes = facts.get("held_out"), other.get("held_out")
     rows: dict[str, Any] = {}
-    if isinstance(mine, dict) and isinstance(theirs, dict):
-        rows = {case: row for case, row in mine.items() if case in theirs and _are_same(row, theirs[case])}
+    if isinstance(own, dict) and isinstance(champion_hashes, dict):
+        rows = {
+            case: row for case, row in own.items() if case in champion_hashes and _are_same(row, champion_hashes[case])
+        }
     try:
         return Scores.from_document(
             {
@@ -126,9 +134,9 @@ def _common(facts: Mapping[str, Any], other: Mapping[str, Any]) -> Scores:
         return Scores({})
 
 
-def _are_same(one: Any, other: Any) -> bool:
+def _are_same(value: Any, other: Any) -> bool:
     """Whether two entries of a case have the same hash of its files, or one of them does not know it."""
-    hashes = [_inside(entry, "data") for entry in (one, other)]
+    hashes = [_inside(entry, "data") for entry in (value, other)]
     return not all(hashes) or hashes[0] == hashes[1]
 
 

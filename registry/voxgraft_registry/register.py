@@ -13,7 +13,7 @@ from voxgraft.runs.run import Run
 from voxgraft.scoring.scores import Scores
 from voxgraft.scoring.transfer_verdict import HURTS
 from voxgraft.scoring.worth import summed_up, worthless
-from voxgraft.support.paths import without_places
+from voxgraft.support.paths import without_paths
 from voxgraft.workflow.sections import Registry
 
 from .connection import Address, address, default_address
@@ -33,27 +33,27 @@ class Register:
         return [run.folder / "register.json"]
 
     def do(self, run: Run) -> None:
-        wanted = run.workflow.registry
-        assert wanted is not None, "a workflow with this step has the section `registry`"
+        options = run.workflow.registry
+        assert options is not None, "a workflow with this step has the section `registry`"
         at = _address(run)
         store = MlflowStore(MlflowStoreOptions(uri=at.uri, create=True))
         package = _with_scores(run)
-        version = store.register(package, wanted.name, run=run.identity.get(IDENTITY, ""))
-        before = _champion(store, wanted.name)
+        version = store.register(package, options.name, run=run.identity.get(IDENTITY, ""))
+        before = _champion(store, options.name)
         verdict = self._judge(run, store, package, version, before)
         held = _held_back(run)
         already = before is not None and before.version == version.version
-        champion = already or _is_promoted(wanted, verdict, bool(held))
+        champion = already or _is_promoted(options, verdict, bool(held))
         role = f"is now {CHAMPION}" if champion else f"is {CHALLENGER}, not {CHAMPION}"
-        reason = _reason(wanted, verdict, held)
+        reason = _reason(options, verdict, held)
         if not already:
             alias = CHAMPION if champion else CHALLENGER
-            version = store.promote(wanted.name, version.version, alias, note={PROMOTION: f"{role}: {reason}"})
+            version = store.promote(options.name, version.version, alias, note={PROMOTION: f"{role}: {reason}"})
         run.write("register.json", {**_outcome(version, champion, before, verdict, at), "reason": reason})
         run.tag({PROMOTION: f"{role}: {reason}"})
-        run.progress.say(f"register: {wanted.name} version {version.version} {role}: {reason}")
+        run.progress.say(f"register: {options.name} version {version.version} {role}: {reason}")
         if not champion:
-            run.remarks.append(f"{wanted.name} version {version.version} {role}")
+            run.remarks.append(f"{options.name} version {version.version} {role}")
 
     def _judge(
         self, run: Run, store: MlflowStore, package: Package, version: Version, before: Version | None
@@ -87,15 +87,15 @@ def _outcome(
         "champion": champion,
         "previous": before.version if before and before.version != version.version else None,
         "comparison": verdict.document() if verdict else None,
-        "registry": without_places(at.shown),
+        "registry": without_paths(at.shown),
         "run": version.run,
     }
 
 
-def _is_promoted(wanted: Registry, verdict: Verdict | None, held: bool) -> bool:
-    if wanted.promote == "if-not-worse":
+def _is_promoted(options: Registry, verdict: Verdict | None, held: bool) -> bool:
+    if options.promote == "if-not-worse":
         return not held and (verdict is None or not verdict.worse)
-    return wanted.promote == "always"
+    return options.promote == "always"
 
 
 def _held_back(run: Run) -> str:
@@ -106,10 +106,10 @@ def _held_back(run: Run) -> str:
     return summed_up(worthless(Scores.from_document(scores))) if scores is not None else ""
 
 
-def _reason(wanted: Registry, verdict: Verdict | None, held: str) -> str:
+def _reason(options: Registry, verdict: Verdict | None, held: str) -> str:
     compared = f"against the champion, {verdict.reason}" if verdict else "there was no other champion"
     compared = f"{held}; {compared}" if held else compared
-    return compared if wanted.promote == "if-not-worse" else f"promote is {wanted.promote!r}; {compared}"
+    return compared if options.promote == "if-not-worse" else f"promote is {options.promote!r}; {compared}"
 
 
 def _guard(run: Run) -> str | None:

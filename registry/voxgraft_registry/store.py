@@ -55,12 +55,12 @@ class MlflowStore:
         """
         client, at = self._client()
         with answers(at):
-            found = self._find(reference)
-            place = client.get_model_version_download_uri(found.name, found.version)
-            if place.startswith("models:/m-"):
-                place = client.get_logged_model(place.removeprefix("models:/")).artifact_location
-            package = fetch_package(place, at, f"models:/{found.name}/{found.version}")
-        if (wanted := found.tags.get(HASH)) and wanted != package.hash:
+            version = self._find(reference)
+            uri = client.get_model_version_download_uri(version.name, version.version)
+            if uri.startswith("models:/m-"):
+                uri = client.get_logged_model(uri.removeprefix("models:/")).artifact_location
+            package = fetch_package(uri, at, f"models:/{version.name}/{version.version}")
+        if (expected := version.tags.get(HASH)) and expected != package.hash:
             raise ModelError(f"{reference}: its package is not the one that was registered (its hash differs)")
         return package.folder
 
@@ -69,7 +69,7 @@ class MlflowStore:
         client, at = self._client()
         with answers(at):
             models = _pages(client.search_registered_models)
-            return {model.name: self._versions(model) for model in sorted(models, key=lambda one: str(one.name))}
+            return {model.name: self._versions(model) for model in sorted(models, key=lambda model: str(model.name))}
 
     def version(self, reference: str) -> Version:
         """The version that a reference names.
@@ -79,8 +79,8 @@ class MlflowStore:
         """
         client, at = self._client()
         with answers(at):
-            found = self._find(reference)
-            return _version(found, client.get_registered_model(found.name).aliases)
+            version = self._find(reference)
+            return _version(version, client.get_registered_model(version.name).aliases)
 
     def register(self, package: Package, name: str, *, run: str = "", note: Mapping[str, str] | None = None) -> Version:
         """Keep a package as a new version; no alias moves. The same package of the same run gives the version it has.
@@ -106,17 +106,19 @@ class MlflowStore:
             if known:
                 return known[0]
             with working(at) as token:
-                made, model = self._keep(client, at, package, name, run, {**(note or {}), PROCESS: token})
-            return self._first(client, made, model, package, run)
+                model_version, model = self._keep(client, at, package, name, run, {**(note or {}), PROCESS: token})
+            return self._first(client, model_version, model, package, run)
 
-    def _first(self, client: MlflowClient, made: ModelVersion, model: str, package: Package, run: str) -> Version:
+    def _first(
+        self, client: MlflowClient, model_version: ModelVersion, model: str, package: Package, run: str
+    ) -> Version:
         """Of versions of one package that several processes made at once, the first; the one made here goes then."""
-        first = self._versions(client.get_registered_model(made.name), package, run)[-1]
-        if first.version != str(made.version):
-            client.delete_model_version(made.name, made.version)
+        first = self._versions(client.get_registered_model(model_version.name), package, run)[-1]
+        if first.version != str(model_version.version):
+            client.delete_model_version(model_version.name, model_version.version)
             client.delete_logged_model(model)
             if not run:
-                client.delete_run(made.run_id)
+                client.delete_run(model_version.run_id)
         return first
 
     def promote(self, name: str, version: str, alias: str = CHAMPION, note: Mapping[str, str] | None = None) -> Version:
@@ -145,8 +147,8 @@ class MlflowStore:
         client, at = self._client()
         with answers(at):
             model = self._model(name)
-            there = {one.version for one in self._versions(model)}
-            version = demoted(client, model, there)
+            existing = {version.version for version in self._versions(model)}
+            version = demoted(client, model, existing)
         return self.version(f"models:/{name}/{version}")
 
     def _client(self) -> tuple[MlflowClient, Address]:
@@ -171,10 +173,10 @@ class MlflowStore:
         client, _ = self._client()
         wanted = parse(reference)
         if wanted.run:
-            found = _pages(client.search_model_versions, f"run_id = '{wanted.run}'")
-            if not found:
+            versions = _pages(client.search_model_versions, f"run_id = '{wanted.run}'")
+            if not versions:
                 raise ModelError(f"{reference}: no version of a model was registered by this run")
-            return max(found, key=lambda one: int(one.creation_timestamp))
+            return max(versions, key=lambda version: int(version.creation_timestamp))
         model = self._model(wanted.name)
         aliases: Mapping[str, Any] = model.aliases
         if wanted.alias and wanted.alias not in aliases:
@@ -186,19 +188,21 @@ class MlflowStore:
         except Exception as error:
             if not absent(error):
                 raise
-            known = ", ".join(sorted((one.version for one in self._versions(model)), key=int))
+            known = ", ".join(sorted((version.version for version in self._versions(model)), key=int))
             raise ModelError(f"{reference}: there is no version {number}; there are {known or 'none'}") from None
 
     def _versions(self, model: RegisteredModel, package: Package | None = None, run: str = "") -> list[Version]:
         """A model's versions, the newest first; of all, or of one package and run."""
         client, _ = self._client()
         quote = '"' if "'" in model.name else "'"
-        found = _pages(client.search_model_versions, f"name = {quote}{model.name}{quote}")
+        versions = _pages(client.search_model_versions, f"name = {quote}{model.name}{quote}")
         if package is not None:
             ours = sha256(package.folder / MANIFEST)
-            found = [one for one in found if one.tags.get(FILES) == ours and run in ("", one.run_id)]
-        found.sort(key=lambda one: int(one.version), reverse=True)
-        return [_version(one, model.aliases) for one in found]
+            versions = [
+                version for version in versions if version.tags.get(FILES) == ours and run in ("", version.run_id)
+            ]
+        versions.sort(key=lambda version: int(version.version), reverse=True)
+        return [_version(version, model.aliases) for version in versions]
 
     def _keep(
         self, client: MlflowClient, at: Address, package: Package, name: str, run: str, note: dict[str, str]
@@ -226,8 +230,8 @@ class MlflowStore:
         if own:
             client.set_terminated(own, "FINISHED")
         source = logged.artifact_location
-        made = client.create_model_version(name, source, run or own, tags=tags, model_id=logged.model_id)
-        return made, str(logged.model_id)
+        model_version = client.create_model_version(name, source, run or own, tags=tags, model_id=logged.model_id)
+        return model_version, str(logged.model_id)
 
     def _send(self, client: MlflowClient, package: Package, run: str, model: str) -> None:
         from mlflow import __version__
@@ -242,10 +246,10 @@ class MlflowStore:
     def _own_run(self, client: MlflowClient, at: Address, package: Package, name: str, token: str) -> str:
         """A run that stands for one of another place, with what the package says of it."""
         tags = {PROCESS: token, **_facts(package)}
-        made = client.create_run(experiment_id(client, at, EXPERIMENT), run_name=name, tags=tags)
+        created = client.create_run(experiment_id(client, at, EXPERIMENT), run_name=name, tags=tags)
         for metric, mean in _means(package).items():
-            client.log_metric(made.info.run_id, key_of(metric), mean, step=0)
-        return str(made.info.run_id)
+            client.log_metric(created.info.run_id, key_of(metric), mean, step=0)
+        return str(created.info.run_id)
 
 
 def _named(client: MlflowClient, name: str) -> None:
@@ -259,18 +263,24 @@ def _named(client: MlflowClient, name: str) -> None:
             raise
 
 
-def _version(found: ModelVersion, aliases: Mapping[str, Any]) -> Version:
+def _version(model_version: ModelVersion, aliases: Mapping[str, Any]) -> Version:
     metrics = {
-        name_of(key.removeprefix(METRIC)): _number(value) for key, value in found.tags.items() if key.startswith(METRIC)
+        name_of(key.removeprefix(METRIC)): _number(value)
+        for key, value in model_version.tags.items()
+        if key.startswith(METRIC)
     }
     return Version(
-        name=str(found.name),
-        version=str(found.version),
-        aliases=tuple(sorted(alias for alias, version in aliases.items() if str(version) == str(found.version))),
-        run=found.run_id or "",
+        name=str(model_version.name),
+        version=str(model_version.version),
+        aliases=tuple(
+            sorted(alias for alias, version in aliases.items() if str(version) == str(model_version.version))
+        ),
+        run=model_version.run_id or "",
         metrics={name: value for name, value in metrics.items() if value is not None},
-        hash=found.tags.get(HASH, ""),
-        created=datetime.fromtimestamp(int(found.creation_timestamp) / 1000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        hash=model_version.tags.get(HASH, ""),
+        created=datetime.fromtimestamp(int(model_version.creation_timestamp) / 1000, UTC).strftime(
+            "%Y-%m-%dT%H:%M:%SZ"
+        ),
     )
 
 
@@ -304,11 +314,11 @@ def _number(text: str) -> float | None:
 
 def _pages(search: Any, query: str | None = None) -> list[Any]:
     """All results of one of MLflow's searches, page by page."""
-    found: list[Any] = []
+    entries: list[Any] = []
     token = None
     while True:
         page = search(filter_string=query, max_results=100, page_token=token)
-        found += page
+        entries += page
         token = page.token
         if not token:
-            return found
+            return entries

@@ -13,7 +13,7 @@ from voxgraft.errors import TrackingError, VoxGraftError
 from voxgraft.preprocessing.state import data_state
 from voxgraft.runs.run import Run
 from voxgraft.support.files import digest, write_text
-from voxgraft.support.paths import without_places
+from voxgraft.support.paths import without_paths
 from voxgraft.workflow.yaml import dump
 
 from .alive import PROCESS, put_right, working
@@ -72,11 +72,11 @@ class MlflowTracker:
         self._alive = ExitStack()
         token = self._alive.enter_context(working(self._at))
         with answers(self._at), patience(seconds=20, retries=1):
-            found = self._resumed()
-            known = self._known(found) if found else {}
-            self._id = found.info.run_id if found else self._begun(token)
+            resumed = self._resumed()
+            known = self._known(resumed) if resumed else {}
+            self._id = resumed.info.run_id if resumed else self._begun(token)
             self._client.set_tag(self._id, PROCESS, token)
-            self._describe(found)
+            self._describe(resumed)
             put_right(self._client, self._at, self._client.get_run(self._id).info.experiment_id)
         run.identity[IDENTITY] = self._id
         run.write("run.json", run.identity)
@@ -92,7 +92,7 @@ class MlflowTracker:
 
         def send() -> None:
             have = self._client.get_run(self._id).data.params
-            self._log_params({key: text for key, text in flat(without_places(values)).items() if key not in have})
+            self._log_params({key: text for key, text in flat(without_paths(values)).items() if key not in have})
 
         self._attempt(send, "parameters were not kept")
 
@@ -156,20 +156,20 @@ class MlflowTracker:
         from mlflow.exceptions import MlflowException
 
         try:
-            found = self._client.get_run(self._run.identity[IDENTITY])
+            run = self._client.get_run(self._run.identity[IDENTITY])
         except MlflowException as error:
             if absent(error):
                 return None
             raise
-        tags, ours = found.data.tags, self._state()
+        tags, ours = run.data.tags, self._state()
         same = tags.get("voxgraft.training") == ours["voxgraft.training"]
         same_data = ours["voxgraft.support.files"] in ("", tags.get("voxgraft.support.files"))
-        if found.info.lifecycle_stage != "active" or not same or not same_data:
-            if found.info.status == "RUNNING":  # whoever made it has ended: this process holds the folder
-                self._client.set_terminated(found.info.run_id, "KILLED")
+        if run.info.lifecycle_stage != "active" or not same or not same_data:
+            if run.info.status == "RUNNING":  # whoever made it has ended: this process holds the folder
+                self._client.set_terminated(run.info.run_id, "KILLED")
             return None
-        self._client.update_run(found.info.run_id, status="RUNNING")
-        return found
+        self._client.update_run(run.info.run_id, status="RUNNING")
+        return run
 
     def _begun(self, token: str) -> str:
         tags = {PROCESS: token, **{key: value for key, value in self._state().items() if value}}
@@ -188,14 +188,14 @@ class MlflowTracker:
             files = ""
         return {"voxgraft.training": digest([document[name] for name in DECIDING]), "voxgraft.support.files": files}
 
-    def _known(self, found: MlflowRun) -> dict[tuple[str, int], float]:
+    def _known(self, run: MlflowRun) -> dict[tuple[str, int], float]:
         """The points that MLflow has: the latest value by key and step."""
-        client, run_id = self._client, found.info.run_id
-        points = [point for key in found.data.metrics for point in client.get_metric_history(run_id, key)]
+        client, run_id = self._client, run.info.run_id
+        points = [point for key in run.data.metrics for point in client.get_metric_history(run_id, key)]
         points.sort(key=lambda point: int(point.timestamp))
         return {(point.key, point.step): point.value for point in points}
 
-    def _describe(self, found: MlflowRun | None) -> None:
+    def _describe(self, run: MlflowRun | None) -> None:
         from mlflow.entities import RunTag
 
         environment = self._run.read("environment.json")
@@ -205,9 +205,9 @@ class MlflowTracker:
         rows = [RunTag(key, value) for key, value in tags.items()]
         for start in range(0, len(rows), BATCH):
             self._client.log_batch(self._id, tags=rows[start : start + BATCH])
-        have = found.data.params if found else {}
+        have = run.data.params if run else {}
         document = {name: part for name, part in self._run.workflow.document().items() if name != "tracking"}
-        self._log_params({key: text for key, text in flat(without_places(document)).items() if key not in have})
+        self._log_params({key: text for key, text in flat(without_paths(document)).items() if key not in have})
 
     def _log_params(self, values: Mapping[str, str]) -> None:
         from mlflow.entities import Param
@@ -248,7 +248,7 @@ class MlflowTracker:
         """Send the resolved workflow, without the places of this machine."""
         with TemporaryDirectory(prefix="voxgraft-") as scratch:
             path = Path(scratch) / "workflow.yaml"
-            write_text(path, dump(without_places(self._run.workflow.document())))
+            write_text(path, dump(without_paths(self._run.workflow.document())))
             return self._upload(path, "")
 
 
@@ -260,17 +260,17 @@ def experiment_id(client: MlflowClient, at: Address, name: str, artifacts: str |
     """
     from mlflow.exceptions import MlflowException
 
-    found = client.get_experiment_by_name(name)
-    if found is None:
+    experiment = client.get_experiment_by_name(name)
+    if experiment is None:
         if not artifacts and not at.database and not at.uri.startswith("http"):
             raise TrackingError(f"{at.shown}: a database keeps no files; say where they go with tracking.artifacts")
-        place = Path(artifacts).absolute().as_uri() if artifacts and "://" not in artifacts else artifacts
+        uri = Path(artifacts).absolute().as_uri() if artifacts and "://" not in artifacts else artifacts
         try:
-            return str(client.create_experiment(name, artifact_location=place or at.artifacts))
+            return str(client.create_experiment(name, artifact_location=uri or at.artifacts))
         except MlflowException as error:
-            found = client.get_experiment_by_name(name)  # another run may have made it meanwhile
-            if found is None:
+            experiment = client.get_experiment_by_name(name)  # another run may have made it meanwhile
+            if experiment is None:
                 raise error
-    if found.lifecycle_stage != "active":
+    if experiment.lifecycle_stage != "active":
         raise TrackingError(f"{at.shown}: the experiment {name!r} was deleted; restore it, or choose another name")
-    return str(found.experiment_id)
+    return str(experiment.experiment_id)

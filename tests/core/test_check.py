@@ -294,7 +294,7 @@ def test_the_command_prints_one_document_and_tells_the_outcome_by_its_code(data_
     document = json.loads(bad.stdout)
     assert bad.exit_code == 1 and document["ok"] is False and document["cases"] == 4
     (problem,) = [one for one in document["problems"] if one["severity"] != "note"]
-    assert set(problem) == {"code", "severity", "case", "message", "mend"} and problem["case"] == "box_001"
+    assert set(problem) == {"code", "severity", "case", "message", "fix"} and problem["case"] == "box_001"
     plain = call(data_set)
     assert plain.exit_code == 1 and "error: box_001: the label holds 9" in plain.stdout and "1 error" in plain.stdout
 
@@ -313,7 +313,7 @@ def test_a_workflow_is_checked_with_its_changes(data_set: Path, tmp_path: Path) 
     teacher = ("--set", "transfer=[{use: mean-teacher}]", "--json")
     alone = call(path, *teacher)
     (problem,) = [one for one in json.loads(alone.stdout)["problems"] if one["severity"] == "error"]
-    assert alone.exit_code == 1 and problem["code"] == "transfer" and problem["mend"] == ""
+    assert alone.exit_code == 1 and problem["code"] == "transfer" and problem["fix"] == ""
     assert "'mean-teacher' learns from unlabelled scans, and there are none: name some" in problem["message"]
     assert call(path, *teacher, "--set", "data.split={folds: 4, labelled: 2}").exit_code == 0, (
         "those left over are without labels"

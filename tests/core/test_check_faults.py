@@ -115,7 +115,7 @@ def test_how_a_mask_lies_beside_its_image_is_explained(name: str, copy: Path, ca
     spoil(label(copy), change, affine)
     errors = [one for one in told(copy, catalogue) if one.severity == "error"]
     assert found(errors) == {(code, "error", CASE)}
-    assert word in errors[0].message and errors[0].mend
+    assert word in errors[0].message and errors[0].fix
 
 
 def test_a_mask_stored_in_another_order_of_axes_is_no_fault(copy: Path, catalogue: Catalogue) -> None:

@@ -13,17 +13,17 @@ from training import tiny_plan
 from held_cases import Held
 from voxgraft.imaging.structures import Region
 from voxgraft.inference.array import segment_array
-from voxgraft.inference.decide import Tally, decided, mask_of
+from voxgraft.inference.decide import Tally, decide, mask_of
 from voxgraft.preprocessing.encoding import (
-    coded,
-    coded_type,
-    counted,
+    counted_voxels,
+    encode_labels,
+    encoded_type,
     left_out,
     left_out_bit,
     masks_of,
     outside,
-    places_of,
     regridded,
+    voxels_of,
 )
 from voxgraft.preprocessing.plan import Plan
 from voxgraft.training.augment import augment
@@ -59,15 +59,15 @@ def test_structures_come_back_as_they_went(regions: int, ignored: int | None) ->
     plan, mask = plan_of(regions, ignored=ignored), overlapping(regions)
     if ignored is not None:
         mask[:, 0] = ignored
-    label = coded(mask, SHAPE, plan)
-    assert label.dtype == coded_type(plan)
-    counts = counted(label, plan)
+    label = encode_labels(mask, SHAPE, plan)
+    assert label.dtype == encoded_type(plan)
+    counts = counted_voxels(label, plan)
     target, seen = unpacked(torch.from_numpy(label)[None].long(), plan)
     for index in range(regions):
         truth = mask[index] == 1
         assert np.array_equal(masks_of(label, index + 1, plan), truth)
         assert np.array_equal(target[0, index].numpy() == 1, truth)
-        assert np.array_equal(places_of(label, index + 1, plan), np.flatnonzero(truth))
+        assert np.array_equal(voxels_of(label, index + 1, plan), np.flatnonzero(truth))
     if ignored is None:
         assert counts is None and seen is None
     else:
@@ -77,7 +77,7 @@ def test_structures_come_back_as_they_went(regions: int, ignored: int | None) ->
 
 def test_the_bits_survive_augmentation_as_whole_numbers() -> None:
     plan, mask = plan_of(23), overlapping(23)
-    label = torch.from_numpy(coded(mask, SHAPE, plan))[None]
+    label = torch.from_numpy(encode_labels(mask, SHAPE, plan))[None]
     image = torch.zeros(1, 1, *SHAPE)
     strengths = {"rotation": 20.0, "scale": 0.2, "elastic": 1.0, "mirror": 1.0}
     _, turned = augment(image, label, (8, 8, 8), (1, 1, 1), strengths, 3, outside=None)
@@ -99,7 +99,7 @@ def test_regions_are_unions_wherever_they_come_from(several: bool) -> None:
     plan = plan_of(2, regions=regions, structures=(4, 6, 9), labels=((1, "all"), (2, "core")))
     values = np.random.default_rng(1).choice([0, 4, 6, 9], SHAPE).astype(np.uint8)
     mask = np.stack([values == value for value in (4, 6, 9)]).astype(np.uint8) if several else values
-    label = coded(mask, SHAPE, plan)
+    label = encode_labels(mask, SHAPE, plan)
     assert np.array_equal(masks_of(label, 1, plan), values > 0)
     assert np.array_equal(masks_of(label, 2, plan), values > 4)
 
@@ -107,17 +107,17 @@ def test_regions_are_unions_wherever_they_come_from(several: bool) -> None:
 def test_regions_on_another_grid_keep_their_volumes() -> None:
     plan, mask = plan_of(3), np.zeros((3, 20, 20, 20), np.uint8)
     mask[0, 4:16, 4:16, 4:16], mask[1, 6:12, 6:12, 6:12], mask[2, 10:18, 10:18, 2:10] = 1, 1, 1
-    fine = regridded(coded(mask, (20, 20, 20), plan), (40, 40, 40), plan)
+    fine = regridded(encode_labels(mask, (20, 20, 20), plan), (40, 40, 40), plan)
     for index in range(3):
         assert masks_of(fine, index + 1, plan).sum() == pytest.approx(8 * mask[index].sum(), rel=0.1)
-    assert np.array_equal(regridded(fine, (20, 20, 20), plan), coded(mask, (20, 20, 20), plan))
+    assert np.array_equal(regridded(fine, (20, 20, 20), plan), encode_labels(mask, (20, 20, 20), plan))
 
 
 def test_left_out_voxels_are_a_class_of_their_own_on_another_grid() -> None:
     plan = Plan.model_validate({**tiny_plan().model_dump(), "labels": ((5, "a"), (7, "b")), "ignored": 255})
     mask = np.zeros((8, 8, 8), np.uint8)
     mask[:3], mask[3:6], mask[6:] = 255, 5, 7
-    label = coded(mask, (16, 16, 16), plan)
+    label = encode_labels(mask, (16, 16, 16), plan)
     assert (label[:6] == left_out(plan)).all() and (label[6:12] == 1).all() and (label[12:] == 2).all()
 
 
@@ -132,10 +132,10 @@ def test_codes_meet_no_class_however_many_there_are(structures: int, ignored: in
     mask = np.zeros((8, 8, 8), np.uint16)
     mask.ravel()[1 : structures + 1] = values
     mask[7, 7] = 0 if ignored is None else ignored
-    label = coded(mask, mask.shape, plan)
+    label = encode_labels(mask, mask.shape, plan)
     assert np.array_equal(np.where(mask == ignored, left_out(plan), mask), label)
     assert len({*range(plan.classes), left_out(plan), outside(plan)}) == plan.classes + 2
-    fine = coded(mask, (8 * scale,) * 3, plan)
+    fine = encode_labels(mask, (8 * scale,) * 3, plan)
     assert set(np.unique(fine)) <= set(np.unique(label))
     places = np.array([[1, 0, 0, 0]], np.int16)
     case = Held("c", np.ones((1, 8, 8, 8), np.float32), label, places)
@@ -153,7 +153,7 @@ def test_what_is_found_of_many_classes_keeps_its_values() -> None:
     plan = Plan.model_validate({**tiny_plan().model_dump(), "labels": names})
     logits = torch.full((301, 2, 2, 2), -1.0)
     logits[300, 0], logits[256, 1] = 1.0, 1.0
-    found = decided(logits, plan, Tally(plan.classes)).numpy()
+    found = decide(logits, plan, Tally(plan.classes)).numpy()
     assert np.array_equal(np.unique(mask_of(found, plan)[0]), [499])
     assert np.array_equal(np.unique(mask_of(found, plan)[1]), [455])
 
@@ -176,7 +176,7 @@ def test_what_is_found_is_what_the_network_says(dims: int, overlap: float) -> No
     """By windows and, for a network of slices, slice by slice."""
     patch = {"patch": (8, 8, 8)[:dims], "dims": dims, "strides": ((1,) * dims,)}
     plan, mask = plan_of(5, **patch), overlapping(5, seed=4)
-    label = coded(mask, SHAPE, plan)
+    label = encode_labels(mask, SHAPE, plan)
     image = torch.from_numpy(label.astype(np.float32))[None]
     found, sure = segment_array(Voxels(5), image, SHAPE, plan, overlap=overlap)
     assert np.array_equal(found, label)

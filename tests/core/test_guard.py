@@ -14,7 +14,7 @@ from voxgraft.errors import WorkflowError
 from voxgraft.runs.engine import run_workflow
 from voxgraft.scoring.pair import Counts
 from voxgraft.scoring.scores import Scores
-from voxgraft.scoring.transfer_verdict import judge, overtaken, said
+from voxgraft.scoring.transfer_verdict import judge, overtaken, verdict_sentence
 from voxgraft.support.progress import Progress
 from voxgraft.workflow.workflow import read
 from voxgraft_registry.options import MlflowStoreOptions
@@ -38,10 +38,14 @@ def test_a_gain_in_every_patient_helps_and_its_mirror_hurts() -> None:
     assert (found["verdict"], turned["verdict"]) == ("helps", "hurts")
     assert found["difference"] == pytest.approx(-turned["difference"]) and found["ci95"][0] > 0
     assert judge(better, scores(TWIN), "dice", False)["verdict"] == "hurts"
-    assert "transfer helps: dice" in said(found) and said(found).split("; ")[0].endswith("12 patients")
+    assert "transfer helps: dice" in verdict_sentence(found) and verdict_sentence(found).split("; ")[0].endswith(
+        "12 patients"
+    )
     few = judge(scores(TWIN[:2] + 0.05), scores(TWIN[:2]), "dice", True)
     assert few["verdict"] == "too few patients to tell" and few["ci95"][0] > 0, "an interval would have said helps"
-    assert said(few).startswith("too few patients to tell whether transfer helps") and "2 patients" in said(few)
+    assert verdict_sentence(few).startswith(
+        "too few patients to tell whether transfer helps"
+    ) and "2 patients" in verdict_sentence(few)
 
 
 def test_a_structure_that_loses_is_named_though_the_mean_gains() -> None:
@@ -69,18 +73,18 @@ def counted(dice: float, cases: int = 12, **others: Counts) -> Scores:
 def test_the_guard_says_nothing_too_early() -> None:
     assert judge(counted(0.7), counted(0.5), "dice", True)["verdict"] == "helps"
     short = judge(counted(0.7), counted(0.5), "dice", True, steps=29)
-    assert short["verdict"] == "too early to tell" and "29 steps are fewer than 30" in said(short)
+    assert short["verdict"] == "too early to tell" and "29 steps are fewer than 30" in verdict_sentence(short)
     assert {row["verdict"] for row in short["structures"].values()} == {"too early to tell"}
     assert judge(counted(0.7), counted(0.5), "dice", True, steps=30)["verdict"] == "helps"
     nothing = judge(counted(0.04), counted(0.01), "dice", True, steps=500)
-    assert nothing["verdict"] == "too early to tell" and "have learnt next to nothing" in said(nothing)
+    assert nothing["verdict"] == "too early to tell" and "have learnt next to nothing" in verdict_sentence(nothing)
     assert judge(counted(0.04), counted(0.5), "dice", True, steps=500)["verdict"] == "hurts"
 
 
 def test_a_structure_that_neither_network_finds_is_named() -> None:
     lost = counted(0.7, b=Counts(0, 0, 50, 9950))
     verdict = judge(lost, counted(0.5, b=Counts(0, 0, 50, 9950)), "dice", True, steps=500)
-    assert verdict["never_found"] == ["b"] and said(verdict).endswith("neither network ever finds 'b'")
+    assert verdict["never_found"] == ["b"] and verdict_sentence(verdict).endswith("neither network ever finds 'b'")
     found = counted(0.5, b=Counts(0, 7, 50, 9943))
     assert judge(lost, found, "dice", True)["never_found"] == []
 

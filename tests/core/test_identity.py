@@ -16,7 +16,7 @@ from test_valid import save
 
 from voxgraft.components.catalogue import Catalogue
 from voxgraft.packages.references import Resolver
-from voxgraft.runs.identity import decisive, facts_of, in_short, is_independent, leaves, made_from, reasons
+from voxgraft.runs.identity import decisive, facts_of, is_independent, leaves, made_from, reasons, summarise
 from voxgraft.runs.run import Run
 from voxgraft.runs.step import StepSpec
 from voxgraft.runs.steps import independent
@@ -348,8 +348,8 @@ def test_reasons_are_few_and_causes_come_before_what_follows() -> None:
     now = {"a": 1, "b": True, "c": None, "d": 4, "what an earlier step left, plan.json,": "x"}
     before = {"a": 0, "b": False, "c": "q", "d": 3, "what an earlier step left, plan.json,": "y"}
     found = reasons(now, before)
-    assert in_short(found) == "a is 1, was 0; b is true, was false; c is none, was q; and 1 more"
-    assert in_short(found[-1:]) == "what an earlier step left, plan.json, changed"
+    assert summarise(found) == "a is 1, was 0; b is true, was false; c is none, was q; and 1 more"
+    assert summarise(found[-1:]) == "what an earlier step left, plan.json, changed"
 
 
 def test_the_place_of_an_optional_channel_counts_for_a_case_and_its_arrays(tmp_path, data, catalogue) -> None:

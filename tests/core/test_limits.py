@@ -81,7 +81,7 @@ if stage == "write":
 if stage == "pool":
     from concurrent.futures import ThreadPoolExecutor
     nifti.NiftiReader.read = lambda self, item: ThreadPoolExecutor(1).submit(hang).result()
-voxgraft.batch.segment.resolved = lambda reference, catalogue: model(root / "model")
+voxgraft.batch.segment.resolve_package = lambda reference, catalogue: model(root / "model")
 sys.modules["voxgraft.inference.ensemble"] = type("M", (), {"predictor_of": lambda *a, **o: Predictor()})
 from voxgraft.cli import main
 main(["segment", "balls", str(root / "in"), "--out", str(root / "out"), *sys.argv[3:]])

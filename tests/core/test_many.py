@@ -15,7 +15,7 @@ from datasets import boxes, workflow
 
 from voxgraft.cli import main
 from voxgraft.datasets.cases import Case, Split
-from voxgraft.datasets.split import check_folds, drawn, split_by_patient
+from voxgraft.datasets.split import check_folds, draw_labelled, split_by_patient
 from voxgraft.errors import DataError, ModelError, WorkflowError
 from voxgraft.imaging.read import read as read_image
 from voxgraft.inference.ensemble import Ensemble, predictor_of
@@ -106,7 +106,7 @@ def test_the_package_is_the_mean_of_its_networks(crossed, data_set, catalogue, t
 
 
 def test_an_ensemble_is_registered_and_segments_from_the_registry(crossed, data_set, catalogue, tmp_path, monkeypatch):
-    """`models:/NAME@champion` gives the mask of the networks together; start values of one encoder it has none."""
+    """`models:/NAME@champion` gives the mask of the networks together; initial weights of one encoder it has none."""
     steps = "[check, plan, prepare, train, evaluate, register]"
     checked = read(workflow(tmp_path, data_set, steps), catalogue, [*QUICK[1:], FOLDS])
     again = run_workflow(checked, catalogue, crossed.folder, progress=Progress(quiet=True))
@@ -190,17 +190,17 @@ def test_a_cross_validation_killed_in_its_second_fold_goes_on(
 def test_draws_are_nested_and_the_same_whatever_the_order_of_files() -> None:
     labelled = cases(20, scans=2)
     split = split_by_patient(labelled, 5, 0, 7)
-    few, more = (drawn(split, labelled, number, 1, 7) for number in (4, 8))
+    few, more = (draw_labelled(split, labelled, number, 1, 7) for number in (4, 8))
     assert set(few.train) < set(more.train) and len(few.train) == 8 and len(more.train) == 16
     assert few.validation == more.validation == split.validation
     assert set(more.train) | set(more.unlabelled) == set(split.train) and not set(more.train) & set(more.unlabelled)
-    other = drawn(split, labelled, 8, 2, 7)
+    other = draw_labelled(split, labelled, 8, 2, 7)
     assert set(other.train) != set(more.train) and other.validation == more.validation
     turned = list(reversed(labelled))
-    again = drawn(split_by_patient(turned, 5, 0, 7), turned, 8, 1, 7)
+    again = draw_labelled(split_by_patient(turned, 5, 0, 7), turned, 8, 1, 7)
     assert set(again.train) == set(more.train)
     with pytest.raises(DataError, match="leaves 16 patients"):
-        drawn(split, labelled, 17, 0, 7)
+        draw_labelled(split, labelled, 17, 0, 7)
 
 
 def test_a_patient_in_two_folds_is_refused() -> None:

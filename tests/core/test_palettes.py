@@ -17,7 +17,7 @@ from voxgraft.imaging.read import read
 from voxgraft.imaging.reference import ImageRef
 from voxgraft.imaging.structures import Labels
 from voxgraft.labels.masks import read_mask
-from voxgraft.labels.valid_region import valid_in
+from voxgraft.labels.valid_region import read_valid_region
 
 GREEN_RED_BLUE = [0, 0, 0, 0, 255, 0, 255, 0, 0, 0, 0, 255]
 NUMBERS = np.zeros((40, 50), np.uint8)
@@ -87,7 +87,7 @@ def test_colours_without_a_palette_are_refused_with_what_to_do(tmp_path, catalog
 def test_where_a_case_counts_goes_by_numbers(tmp_path, catalogue) -> None:
     path = saved(tmp_path / "v.png", (NUMBERS > 0).astype(np.uint8))
     like = read_mask(ImageRef(path), None, None, catalogue)
-    assert np.array_equal(valid_in(ImageRef(path), like, catalogue, "c").T, NUMBERS > 0)
+    assert np.array_equal(read_valid_region(ImageRef(path), like, catalogue, "c").T, NUMBERS > 0)
 
 
 def test_palettes_that_differ_in_what_is_used_are_refused() -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from voxgraft.support.paths import without_places
+from voxgraft.support.paths import without_paths
 
 
 def test_places_are_shortened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -20,7 +20,7 @@ def test_places_are_shortened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
         "uri": "sqlite:////home/jane.doe/voxgraft.db",
         "parts": ["/home/jane.doe/a", "b"],
     }
-    assert without_places(given) == {
+    assert without_paths(given) == {
         "here": "data/ct",
         "elsewhere": "liver",
         "windows": "scans",
@@ -33,4 +33,4 @@ def test_places_are_shortened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 
 def test_other_texts_are_kept() -> None:
     given = {"use": "deepbet", "split": "a/b", "budget": "10 min", "uri": "http://host:5000", "model": "models:/a@b"}
-    assert without_places(given) == given
+    assert without_paths(given) == given

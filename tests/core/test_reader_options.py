@@ -19,7 +19,7 @@ from dicom_structures import make_seg
 from voxgraft.batch.segment import segment
 from voxgraft.cli import main
 from voxgraft.components.catalogue import Catalogue
-from voxgraft.datasets.companions import other_sets
+from voxgraft.datasets.companions import read_companions
 from voxgraft.datasets.dataset import find_dataset
 from voxgraft.errors import ModelError, WorkflowError
 from voxgraft.imaging.read import read_item, scan
@@ -186,7 +186,7 @@ def test_a_layout_that_looks_at_images_looks_with_the_options(
     asked.clear()
     beside = flow(STORED, f"data.unlabelled={json.dumps(flow().document()['data']['layout'])}")
     assert len(
-        other_sets(beside.data, catalogue.with_options("reader", beside.data.reader_options))["unlabelled"].cases
+        read_companions(beside.data, catalogue.with_options("reader", beside.data.reader_options))["unlabelled"].cases
     ) == 3 and asked == {"stored"}
 
 

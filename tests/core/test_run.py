@@ -1,4 +1,4 @@
-"""Runs of whole workflows: steps are resumed by their inputs, faults stop before any hour is spent."""
+"""Runs of whole workflows: steps are resumed by their inputs, faults stop before you spend hours training."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ from voxgraft.training.augment import augment, middle
 from voxgraft.training.batches import Batches
 from voxgraft.training.checkpoint import load_checkpoint
 from voxgraft.training.optimiser import Average, rate_factor
-from voxgraft.training.session import block_to_look_at, validation_dice
+from voxgraft.training.session import validation_block, validation_dice
 from voxgraft.workflow.sections import Schedule
 
 CPU = {"accelerator": "cpu", "devices": 1}
@@ -158,7 +158,7 @@ def test_a_loss_that_is_no_number_ends_in_a_sentence(tmp_path) -> None:
     job = tiny_job(tmp_path, {"budget": "50 steps"})
     with torch.no_grad():
         job.network.heads[0].bias.fill_(float("nan"))
-    with pytest.raises(TrainingError, match=r"no finite number at step 0.*lr"):
+    with pytest.raises(TrainingError, match=r"NaN or infinite at step 0.*lr"):
         loop.fit(job, Fabric(**CPU))
 
 
@@ -299,15 +299,15 @@ def test_augmentation_turns_image_and_label_together_and_repeats_by_its_seed() -
 def test_a_look_costs_the_same_whatever_the_size_of_the_scan() -> None:
     plan = tiny_plan()
     small = blobs(1)[0]
-    assert [part.stop - part.start for part in block_to_look_at(small, plan)] == [14, 12, 13]
+    assert [part.stop - part.start for part in validation_block(small, plan)] == [14, 12, 13]
     label = np.zeros((200, 90, 12), np.uint8)
     label[150:160, 2:6, 3:9] = 1
     places = np.concatenate([np.ones((240, 1), int), np.argwhere(label == 1)], 1)
     large = Held("large", np.zeros((1, *label.shape), np.float32), label, places.astype(np.int16))
-    block = block_to_look_at(large, plan)
+    block = validation_block(large, plan)
     assert [part.stop - part.start for part in block] == [16, 16, 12]
     assert (label[block] == 1).sum() == (label == 1).sum()
     empty = Held("empty", large.image, label * 0, places[:0].astype(np.int16))
-    assert block_to_look_at(empty, plan)[0] == slice(92, 108)
+    assert validation_block(empty, plan)[0] == slice(92, 108)
     sliced = plan.model_copy(update={"dims": 2, "patch": (8, 8), "slice_axis": 0})
-    assert [part.stop - part.start for part in block_to_look_at(large, sliced)] == [16, 16, 12]
+    assert [part.stop - part.start for part in validation_block(large, sliced)] == [16, 16, 12]

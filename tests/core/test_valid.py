@@ -20,7 +20,7 @@ from voxgraft.checks.dataset import check_dataset
 from voxgraft.cli import main
 from voxgraft.components.catalogue import Catalogue
 from voxgraft.datasets.cases import Case, Dataset, Split
-from voxgraft.datasets.companions import cases_by_key, labels_together
+from voxgraft.datasets.companions import cases_by_key, common_labels
 from voxgraft.datasets.dataset import find_dataset
 from voxgraft.errors import DataError
 from voxgraft.imaging.reference import ImageRef
@@ -162,7 +162,7 @@ def test_a_region_of_one_data_set_counts_beside_another_without_one(tmp_path: Pa
     assert bounded.labels is not None and bounded.labels.ignored == 255
     plain = Dataset(bounded.cases, labels=replace(bounded.labels, bounded=False))
     for dataset, source in ((plain, bounded), (bounded, plain)):
-        labels = labels_together(dataset, {"source": source})
+        labels = common_labels(dataset, {"source": source})
         assert labels is not None and labels.ignored == 255
     unlabelled = cases_by_key(bounded, {}, Split(("c1",), (), ("c0",)))
     assert unlabelled["c0"].valid is None and unlabelled["c1"].valid is not None
@@ -197,7 +197,7 @@ def test_a_bad_region_is_an_error_of_its_case(name: str, tmp_path: Path, catalog
     dataset = find_dataset(checked.data, catalogue)
     spoil(data / "valid" / "c1.nii.gz")
     errors = [one for one in check_dataset(dataset, catalogue, checked).problems if one.severity == "error"]
-    assert [one.case for one in errors] == ["c1"] and errors[0].mend
+    assert [one.case for one in errors] == ["c1"] and errors[0].fix
     assert errors[0].code == code and words in errors[0].message
     with pytest.raises(DataError, match="case 'c1'"):
         measure(dataset.cases[1], catalogue, dataset.labels)

@@ -1,4 +1,4 @@
-"""Laws of start values from a registry: a registered network gives its encoder, or all of itself."""
+"""Laws of initial weights from a registry: a registered network gives its encoder, or all of itself."""
 
 from __future__ import annotations
 
@@ -172,7 +172,7 @@ def test_a_model_of_slices_starts_one_of_volumes_by_inflation(
 
 
 def test_two_starts_are_refused(catalogue: Catalogue) -> None:
-    with pytest.raises(ValueError, match="both name start values; leave one of them out"):
+    with pytest.raises(ValueError, match="both name initial weights; leave one of them out"):
         model_of(catalogue, 3, weights="file:w.pth", start="models:/volumes@champion")
     with pytest.raises(ValueError, match="no registered model: write none or models:/NAME@ALIAS"):
         model_of(catalogue, 3, start="imagenet")

@@ -1,4 +1,4 @@
-"""Workflow files: every fault is named with its line and the mend; what is read can be written and read again."""
+"""Workflow files: every fault is named with its line and the fix; what is read can be written and read again."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ import pytest
 from layout_folders import read, touch
 from voxgraft.components.choice import choose
 from voxgraft.datasets.cases import Dataset, Described
-from voxgraft.datasets.dataset import read_layout, without
+from voxgraft.datasets.dataset import leave_out, read_layout
 from voxgraft.imaging.read import read as read_image
 from voxgraft.imaging.volume import Item
 from voxgraft.scoring.subgroups import read_facts
@@ -95,7 +95,7 @@ def test_patients_of_another_layout_and_cases_that_are_left_out(tmp_path: Path, 
     )
     dataset = read_layout(chosen, catalogue)
     assert {case.patient for case in dataset.cases} == {"Müller"}
-    assert len(without(dataset, [form("NFD", dataset.cases[0].id)]).cases) == 1
+    assert len(leave_out(dataset, [form("NFD", dataset.cases[0].id)]).cases) == 1
 
 
 def test_descriptions_groups_and_files_beside_a_header(tmp_path: Path, catalogue, forms) -> None:

@@ -50,7 +50,7 @@ def made(catalogue: Catalogue, name: str) -> list[TransferStrategy]:
 def work(folder: Path, strategies: Sequence[TransferStrategy], look: Any, **options: Any) -> loop.Job:
     """Eight steps, beside them patches of unlabelled scans."""
     done = job(folder, strategies, look, **{"budget": "8 steps", "optimiser": {"lr": 5e-2}, **options})
-    done.batches.beside = Unlabelled(squares(2), plan(), seed=3)
+    done.batches.unlabelled = Unlabelled(squares(2), plan(), seed=3)
     return done
 
 

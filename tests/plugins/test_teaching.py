@@ -376,7 +376,7 @@ class Twins(CoTraining):
 
 
 def test_two_equal_networks_are_refused() -> None:
-    """Where all start values are given, what the second draws is overwritten."""
+    """Where all initial weights are given, what the second draws is overwritten."""
     net = network()
     names = frozenset(name for name, _ in net.named_parameters())
     with pytest.raises(TrainingError, match="would begin with two equal networks"):

@@ -58,7 +58,7 @@ def teaching_job(folder: Path, catalogue: Catalogue, *options: dict[str, Any], *
             strategy.teacher = other(5)
     made = job(folder, strategies, **more)
     made.context.another = other
-    made.batches.beside = Unlabelled(squares(2), plan(), seed=3)
+    made.batches.unlabelled = Unlabelled(squares(2), plan(), seed=3)
     return made
 
 
@@ -124,15 +124,15 @@ def test_two_and_two_steps_are_four(tmp_path: Path, catalogue: Catalogue, monkey
 
 def test_unlabelled_batches_disturb_no_labelled_one(tmp_path: Path) -> None:
     alone, beside = job(tmp_path, []).batches, job(tmp_path, []).batches
-    beside.beside = Unlabelled(squares(2), plan(), seed=7)
+    beside.unlabelled = Unlabelled(squares(2), plan(), seed=7)
     one, both = alone.stream(2), beside.stream(2)
     mine, its = next(one), next(both)
     one.close()
     both.close()
-    assert (mine.image == its.image).all() and mine.seed == its.seed and mine.beside is None
-    assert its.beside is not None and its.beside.seed != its.seed
+    assert (mine.image == its.image).all() and mine.seed == its.seed and mine.unlabelled is None
+    assert its.unlabelled is not None and its.unlabelled.seed != its.seed
     again = Unlabelled(squares(2), plan(), seed=7).draw(2)
-    assert (again.image == its.beside.image).all() and set(np.unique(again.label)) <= {0, 255}
+    assert (again.image == its.unlabelled.image).all() and set(np.unique(again.label)) <= {0, 255}
     assert 255 in Unlabelled(squares(2), plan(), seed=7).draw(0).label, "beyond the image"
 
 

@@ -58,25 +58,25 @@ def advise(
         KeyboardInterrupt: It was stopped by hand; what was found until then is left all the same.
     """
     clock = Clock(minutes * 0.85, since)  # the rest is for the step under way and for writing
-    found: dict[str, Any] = {"workflow": workflow.name, "minutes": minutes, "ended": DONE}
-    found.update(facts={}, probes=[], tournament=[], verdict="no evidence", advice="")
+    result: dict[str, Any] = {"workflow": workflow.name, "minutes": minutes, "ended": DONE}
+    result.update(facts={}, probes=[], tournament=[], verdict="no evidence", advice="")
     chosen: Arm | None = None
     stopped: KeyboardInterrupt | None = None
     try:
         with clock.alarm():
-            chosen = _look(workflow, catalogue, folder, clock, models, found, say)
+            chosen = _look(workflow, catalogue, folder, clock, models, result, say)
     except TimeUp:
-        found["ended"] = "time was up; what is missing was not looked at"
+        result["ended"] = "time was up; what is missing was not looked at"
     except KeyboardInterrupt as error:
-        found["ended"], stopped = STOPPED, error
-    _conclude(found, chosen)
-    found["minutes_used"] = round(clock.used / 60, 3)
-    write_json(folder / "advice.json", found)
-    write_text(folder / "advice.html", page(found))
+        result["ended"], stopped = STOPPED, error
+    _conclude(result, chosen)
+    result["minutes_used"] = round(clock.used / 60, 3)
+    write_json(folder / "advice.json", result)
+    write_text(folder / "advice.html", page(result))
     write_text(folder / "workflow.yaml", dump(_proposal(workflow, chosen)))
     if stopped is not None:
         raise stopped
-    return found
+    return result
 
 
 def _look(
@@ -85,7 +85,7 @@ def _look(
     folder: Path,
     clock: Clock,
     models: Sequence[str],
-    found: dict[str, Any],
+    result: dict[str, Any],
     say: Say,
 ) -> Arm | None:
     """Fill in what is found, one thing after the other; what the evidence is for.
@@ -94,17 +94,17 @@ def _look(
         TimeUp: Before all was done.
     """
     run = _planned(workflow, catalogue, folder, clock)
-    found["facts"] = _facts(run)
-    encoders, found["probes"] = encoders_at_hand(workflow, run.models, models)
+    result["facts"] = _facts(run)
+    encoders, result["probes"] = encoders_at_hand(workflow, run.models, models)
     say(f"advise: {counted(len(encoders), 'pretrained encoder')} at hand")
-    for row in found["probes"]:
+    for row in result["probes"]:
         say(f"advise: {row['encoder']['use']} {row['encoder']['weights']} is not usable: {row['error']}")
-    _probe_all(run, encoders, clock, found["probes"], say)
-    ranked = _ranked(encoders, found["probes"])
+    _probe_all(run, encoders, clock, result["probes"], say)
+    ranked = _ranked(encoders, result["probes"])
     if not ranked:
         return None
     held_out = _cases(run, run.split.validation)
-    return Tournament(run, held_out, clock, _with, say).play(ranked, found)
+    return Tournament(run, held_out, clock, _with, say).play(ranked, result)
 
 
 def _planned(workflow: Workflow, catalogue: Catalogue, folder: Path, clock: Clock) -> Run:
@@ -195,7 +195,7 @@ def _probe(
         stages = stage_features(encoder, volumes, check, settle=seed is not None)
         tables.append(np.array([probe_dice(stage, classes) for stage in stages]))
     means = [np.array([mean_of(stage) for stage in table.tolist()]) for table in tables]
-    if not all(np.isfinite(one).any() for one in means):
+    if not all(np.isfinite(series).any() for series in means):
         raise TrainingError("no volume holds a structure that could be probed")
     best = int(np.nanargmax(means[0]))
     null = max((1, 2), key=lambda number: float(np.nanmax(means[number])))
@@ -204,7 +204,7 @@ def _probe(
     return {
         "encoder": document,
         "stages": means[0].tolist(),
-        "random": [one.tolist() for one in means[1:]],
+        "random": [series.tolist() for series in means[1:]],
         "best_stage": best,
         "difference": float(paired.mean()) if len(paired) else 0.0,
         "p": randomisation_p(paired) if len(paired) else 1.0,
@@ -215,7 +215,7 @@ def _probe(
 def _with(run: Run, encoder: dict[str, Any], transfer: Sequence[dict[str, Any]] = (), **training: Any) -> Workflow:
     document = copy.deepcopy(run.workflow.document())
     document["model"]["encoder"], document["model"]["start"] = dict(encoder), "none"
-    document["transfer"] = [dict(one) for one in transfer]
+    document["transfer"] = [dict(strategy) for strategy in transfer]
     document["data"]["cache"] = run.cache.as_posix()
     document["training"].update(training)
     return from_document(document, run.catalogue, "advise")
@@ -228,41 +228,43 @@ def _network(run: Run, encoder: dict[str, Any], plan: Plan) -> Any:
 def _ranked(encoders: Sequence[Document], probes: Sequence[dict[str, Any]]) -> list[Document]:
     """The encoders by what their probes gained over random ones; those that could not be probed come last."""
     gain = {str(row["encoder"]): row.get("difference", -math.inf) for row in probes}
-    usable = [one for one in encoders if not any("error" in row and row["encoder"] == one for row in probes)]
-    return sorted(usable, key=lambda one: -gain.get(str(one), -math.inf))
+    usable = [
+        encoder for encoder in encoders if not any("error" in row and row["encoder"] == encoder for row in probes)
+    ]
+    return sorted(usable, key=lambda encoder: -gain.get(str(encoder), -math.inf))
 
 
-def _conclude(found: dict[str, Any], chosen: Arm | None) -> None:
+def _conclude(result: dict[str, Any], chosen: Arm | None) -> None:
     """One sentence, with the words "no evidence" where that is the truth."""
-    final = found.get("final")
+    final = result.get("final")
     if final is None:
-        found["advice"] = f"no evidence: {_why_none(found)}; the workflow stays as it is"
+        result["advice"] = f"no evidence: {_why_none(result)}; the workflow stays as it is"
         return
     low, high = final["ci95"]
     interval = "" if low is None else f", 95 % interval {low:+.3f} to {high:+.3f}"
     by = f"difference in Dice {final['difference']:+.3f}{interval}, {final['patients']} held-out patients, p "
     by += f"{final['p_chosen']:.2g} with the choice among pairs allowed for"
-    arm, steps = found["tournament"][0]["arm"], found["tournament"][0]["steps"]
+    arm, steps = result["tournament"][0]["arm"], result["tournament"][0]["steps"]
     if steps < FEWEST_STEPS:
-        found["advice"] = f"no evidence: there was time for {steps} steps only; give it more minutes"
-    elif found["verdict"] in (TOO_EARLY, TOO_FEW):
+        result["advice"] = f"no evidence: there was time for {steps} steps only; give it more minutes"
+    elif result["verdict"] in (TOO_EARLY, TOO_FEW):
         why = f": {final['early']}" if final["early"] else f" whether {arm} does better than from scratch"
-        found["advice"] = f"{found['verdict']}{why} ({by}); the workflow stays as it is"
+        result["advice"] = f"{result['verdict']}{why} ({by}); the workflow stays as it is"
     elif chosen is None:
-        found["advice"] = (
+        result["advice"] = (
             f"no evidence that {arm} does better than the same network from scratch ({by}); the workflow stays as it "
             "is. Few held-out patients or a short time show large differences only: try more minutes, or guard: twin"
         )
-    elif found["verdict"] == "helps":
-        found["advice"] = f"use {arm}: after so short a training transfer helps ({by})"
+    elif result["verdict"] == "helps":
+        result["advice"] = f"use {arm}: after so short a training transfer helps ({by})"
     else:
-        found["advice"] = f"train from scratch: after so short a training {arm} hurts ({by})"
+        result["advice"] = f"train from scratch: after so short a training {arm} hurts ({by})"
 
 
-def _why_none(found: Mapping[str, Any]) -> str:
-    if found["ended"] == STOPPED:
+def _why_none(result: Mapping[str, Any]) -> str:
+    if result["ended"] == STOPPED:
         return "it was stopped before the best pair had met its twin from scratch"
-    if found["ended"] != DONE:
+    if result["ended"] != DONE:
         return "time was up before the best pair had met its twin from scratch; give it more minutes"
     return "no pretrained encoder is at hand for this workflow; install weights, or name a model with --model"
 

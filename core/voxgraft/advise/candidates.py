@@ -32,32 +32,32 @@ def encoders_at_hand(
         The encoders; and, of those that were asked for and cannot be had, `encoder`, `error` and `verdict`.
     """
     own = workflow.model.encoder.document()
-    asked: list[Document] = [own] if own.get("weights", "none") != "none" else []
-    asked += [{**own, "weights": reference} for reference in models]
+    requested: list[Document] = [own] if own.get("weights", "none") != "none" else []
+    requested += [{**own, "weights": reference} for reference in models]
     catalogue = resolver.catalogue
     guessed = [
-        {"use": card.name, "weights": word}
-        for _, card in catalogue.of("encoder")
+        {"use": spec.name, "weights": word}
+        for _, spec in catalogue.of("encoder")
         for word in OFFLINE
-        if workflow.model.dims in getattr(card, "dims", (2, 3))
+        if workflow.model.dims in getattr(spec, "dims", (2, 3))
     ]
-    found: list[Document] = []
+    documents: list[Document] = []
     unusable: list[Document] = []
     known: set[str] = set()
-    for place, document in enumerate(asked + guessed):
+    for index, document in enumerate(requested + guessed):
         try:
             if document["weights"] in models:
                 document = _as_trained(document, resolver)
             chosen = choose(catalogue, "encoder", copy.deepcopy(document))
             weights = chosen.build().weights(resolver)
         except (VoxGraftError, ValueError) as error:
-            if place < len(asked):
+            if index < len(requested):
                 unusable.append({"encoder": document, "error": str(error).splitlines()[0], "verdict": "not usable"})
             continue  # a guess: no such weights for this encoder, or not installed
         if weights is not None and (weights.sha256 or weights.origin) not in known:
             known.add(weights.sha256 or weights.origin)
-            found.append(chosen.document())
-    return found, unusable
+            documents.append(chosen.document())
+    return documents, unusable
 
 
 def _as_trained(document: Document, resolver: Resolver) -> Document:
@@ -70,11 +70,13 @@ def _as_trained(document: Document, resolver: Resolver) -> Document:
 
 def strategies_for(labelled: int, workflow: Workflow) -> list[list[Document]]:
     """Stacks worth trying with so many labelled cases; the workflow's own first, where it learns from labels."""
-    own = [one.document() for one in workflow.transfer] if workflow.supervised else []
+    own = [strategy.document() for strategy in workflow.transfer] if workflow.supervised else []
     usual: list[list[Document]] = [[{"use": "fine-tune", "encoder_lr": 0.3}], [{"use": "freeze"}]]
     if labelled <= 4:
         usual.reverse()
-    others = [stack for stack in usual if [one["use"] for one in stack] != [one["use"] for one in own]]
+    others = [
+        stack for stack in usual if [strategy["use"] for strategy in stack] != [strategy["use"] for strategy in own]
+    ]
     return [own, *others] if own else usual
 
 
@@ -82,4 +84,5 @@ def label_of(encoder: Mapping[str, Any], transfer: Sequence[Mapping[str, Any]]) 
     """How a pair is called in tables."""
     if encoder.get("weights", "none") == "none":
         return f"{encoder['use']}, scratch"
-    return f"{encoder['use']} {encoder['weights']}, {' + '.join(one['use'] for one in transfer) or 'all trained'}"
+    strategies = " + ".join(strategy["use"] for strategy in transfer)
+    return f"{encoder['use']} {encoder['weights']}, {strategies or 'all trained'}"

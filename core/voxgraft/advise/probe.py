@@ -17,7 +17,7 @@ from torch import nn
 
 from ..preprocessing.plan import Plan
 from ..preprocessing.prepare import Prepared
-from ..training.session import block_to_look_at
+from ..training.session import validation_block
 
 VOXELS = 200
 """Of each class and volume, at most."""
@@ -35,17 +35,18 @@ def views_of(case: Prepared, plan: Plan, seed: int) -> Views:
     if label is None:
         return []
     rng = np.random.default_rng(seed)
-    block = block_to_look_at(case, plan)
+    block = validation_block(case, plan)
     image, truth = np.array(case.image[(slice(None), *block)]), np.array(label[block]).astype(np.int64)
     if plan.regions:
         truth = (truth > 0).astype(np.int64)
     if plan.dims == plan.image_dims:
         return [(image, *_balanced(truth, len(plan.labels), VOXELS, rng))]
     axis = plan.slice_axis
-    places = np.unique(np.linspace(0, truth.shape[axis] - 1, SLICES).round().astype(int))
-    each = max(8, VOXELS // len(places))
+    indices = np.unique(np.linspace(0, truth.shape[axis] - 1, SLICES).round().astype(int))
+    each = max(8, VOXELS // len(indices))
     return [
-        (image.take(n, 1 + axis), *_balanced(truth.take(n, axis), len(plan.labels), each, rng)) for n in places.tolist()
+        (image.take(n, 1 + axis), *_balanced(truth.take(n, axis), len(plan.labels), each, rng))
+        for n in indices.tolist()
     ]
 
 
@@ -66,24 +67,24 @@ def stage_features(
                     check()
                     encoder(torch.from_numpy(np.ascontiguousarray(image))[None])
         encoder.eval()
-        found: list[list[list[NDArray[np.float32]]]] = []
+        features: list[list[list[NDArray[np.float32]]]] = []
         for number, views in enumerate(volumes):
             for image, voxels, _ in views:
                 check()
                 maps = encoder(torch.from_numpy(np.ascontiguousarray(image))[None])
-                found = found or [[[] for _ in volumes] for _ in maps]
-                for stage, one in enumerate(maps):
-                    found[stage][number].append(_at(one[0], voxels, image.shape[1:]))
-    return [[np.concatenate(parts) for parts in stage] for stage in found]
+                features = features or [[[] for _ in volumes] for _ in maps]
+                for stage, stage_map in enumerate(maps):
+                    features[stage][number].append(_at(stage_map[0], voxels, image.shape[1:]))
+    return [[np.concatenate(parts) for parts in stage] for stage in features]
 
 
 def probe_dice(features: Sequence[NDArray[np.float32]], classes: Sequence[NDArray[np.int64]]) -> list[float]:
     """The mean Dice of the structures in each volume, by a ridge regression fitted on the others."""
-    number = 1 + max(int(one.max(initial=0)) for one in classes)
+    number = 1 + max(int(labels.max(initial=0)) for labels in classes)
     scores = []
     for out in range(len(features)):
-        x = np.concatenate([one for place, one in enumerate(features) if place != out]).astype(np.float64)
-        y = np.concatenate([one for place, one in enumerate(classes) if place != out])
+        x = np.concatenate([part for index, part in enumerate(features) if index != out]).astype(np.float64)
+        y = np.concatenate([part for index, part in enumerate(classes) if index != out])
         mean, scale = x.mean(0), x.std(0) + 1e-6
         x = np.concatenate([(x - mean) / scale, np.ones((len(x), 1))], 1)
         weights = np.linalg.solve(x.T @ x + RIDGE * np.eye(x.shape[1]), x.T @ np.eye(number)[y])
@@ -94,8 +95,8 @@ def probe_dice(features: Sequence[NDArray[np.float32]], classes: Sequence[NDArra
     return scores
 
 
-def _dice(mine: NDArray[Any], truth: NDArray[Any]) -> float:
-    return 2.0 * float((mine & truth).sum()) / float(mine.sum() + truth.sum())
+def _dice(predicted: NDArray[Any], truth: NDArray[Any]) -> float:
+    return 2.0 * float((predicted & truth).sum()) / float(predicted.sum() + truth.sum())
 
 
 def _balanced(
@@ -103,11 +104,11 @@ def _balanced(
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     voxels, classes = [], []
     counts = {c: int((truth == c).sum()) for c in range(1, structures + 1)}
-    wanted = {c: min(most, n) for c, n in counts.items()}
-    wanted[0] = min(most, max(8, sum(wanted.values())))
-    for c, n in wanted.items():
-        places = np.flatnonzero(truth == c)
-        chosen = rng.choice(places, min(n, len(places)), replace=False) if len(places) else places
+    draws = {c: min(most, n) for c, n in counts.items()}
+    draws[0] = min(most, max(8, sum(draws.values())))
+    for c, n in draws.items():
+        candidates = np.flatnonzero(truth == c)
+        chosen = rng.choice(candidates, min(n, len(candidates)), replace=False) if len(candidates) else candidates
         voxels.append(np.stack(np.unravel_index(chosen, truth.shape), 1))
         classes.append(np.full(len(chosen), c))
     return np.concatenate(voxels).astype(np.int64), np.concatenate(classes).astype(np.int64)
@@ -119,5 +120,5 @@ def _at(features: torch.Tensor, voxels: NDArray[np.int64], shape: Sequence[int])
         np.minimum(((voxels[:, axis] + 0.5) * features.shape[1 + axis] / n).astype(int), features.shape[1 + axis] - 1)
         for axis, n in enumerate(shape)
     )
-    found: NDArray[np.float32] = features.numpy()[(slice(None), *index)].T
-    return found
+    points: NDArray[np.float32] = features.numpy()[(slice(None), *index)].T
+    return points

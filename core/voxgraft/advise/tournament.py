@@ -21,7 +21,7 @@ from ..scoring.pair import Counts
 from ..scoring.scores import MEAN, Scores
 from ..scoring.transfer_verdict import FEWEST_STEPS, judge
 from ..support.files import remove, write_json
-from ..training.session import dice_of, look_at, train
+from ..training.session import dice_of, train, validate_case
 from ..workflow.workflow import Workflow
 from .candidates import Document, label_of, strategies_for
 from .clock import Clock
@@ -57,7 +57,7 @@ class Trial:
     arm: Arm
     row: dict[str, Any]
     scores: Scores
-    beside: float
+    overhead: float
 
 
 class Tournament:
@@ -73,7 +73,7 @@ class Tournament:
     ) -> None:
         self._run, self._held_out, self._clock, self._change, self._say = run, held_out, clock, change, say
 
-    def play(self, encoders: Sequence[Document], found: dict[str, Any]) -> Arm | None:
+    def play(self, encoders: Sequence[Document], result: dict[str, Any]) -> Arm | None:
         """Fill in `tournament`, `verdict` and `final` of what was found, as far as time allows.
 
         Returns:
@@ -83,38 +83,40 @@ class Tournament:
             TimeUp: Time was up before the verdict.
         """
         stacks = strategies_for(len(self._run.split.train), self._run.workflow)
-        pairs = [Arm(encoders[0], stack) for stack in stacks[:2]] + [Arm(one, stacks[0]) for one in encoders[1:2]]
+        pairs = [Arm(encoders[0], stack) for stack in stacks[:2]] + [
+            Arm(encoder, stacks[0]) for encoder in encoders[1:2]
+        ]
         arms = [pairs[0], pairs[0].twin, *pairs[1:PAIRS]]
         share = max(1.0, TRAINING * self._clock.left) / (len(arms) + 4)
         trials: list[Trial] = []
         for number, arm in enumerate(arms):
             trials.append(self._trial(arm, f"round1_{number}", f"{share / 60:.6f} min"))
-            found["tournament"] = _ranked([one.row for one in trials], trials)
+            result["tournament"] = _ranked([trial.row for trial in trials], trials)
             self._say(f"advise: round 1, {arm.label}: Dice {trials[-1].row['dice']:.3f}")
         scratch = trials.pop(1)
-        best = max(trials, key=lambda one: float(one.row["dice"]))
+        best = max(trials, key=lambda trial: float(trial.row["dice"]))
         steps = self._affordable(best, scratch)
-        first = found["tournament"]
-        mine, twin = (
+        first = result["tournament"]
+        final, twin = (
             self._trial(arm, f"round2_{name}", f"{steps} steps")
             for name, arm in (("best", best.arm), ("scratch", best.arm.twin))
         )
-        verdict = judge(mine.scores, twin.scores, "dice", True, steps)
+        verdict = judge(final.scores, twin.scores, "dice", True, steps)
         verdict["p_chosen"] = min(1.0, len(trials) * float(verdict["p"]))  # Bonferroni: any of them could be the best
         if verdict["verdict"] in ("helps", "hurts") and verdict["p_chosen"] >= ALPHA:
             few = len(trials) * smallest_p(int(verdict["patients"])) >= ALPHA
             verdict["verdict"] = TOO_FEW if few else "no evidence"
-        both = [{**mine.row, "evidence": verdict["verdict"], "against_scratch": verdict}, twin.row]
-        found["tournament"] = [{**row, "round": 2} for row in both] + first
-        found.update(final=verdict, verdict=verdict["verdict"])
+        both = [{**final.row, "evidence": verdict["verdict"], "against_scratch": verdict}, twin.row]
+        result["tournament"] = [{**row, "round": 2} for row in both] + first
+        result.update(final=verdict, verdict=verdict["verdict"])
         chosen = {"helps": best.arm, "hurts": best.arm.twin}
         return chosen.get(verdict["verdict"])
 
-    def _affordable(self, one: Trial, other: Trial) -> int:
+    def _affordable(self, trial: Trial, other: Trial) -> int:
         """How many steps both can take in the time that is left, by what a step of each has taken."""
-        left = TRAINING * self._clock.left - 1.5 * (one.beside + other.beside)
-        each = sum(float(trial.row["seconds"]) / max(1, int(trial.row["steps"])) for trial in (one, other))
-        return max(1, int(left / max(each, 1e-6)))
+        left = TRAINING * self._clock.left - 1.5 * (trial.overhead + other.overhead)
+        step_seconds = sum(float(entry.row["seconds"]) / max(1, int(entry.row["steps"])) for entry in (trial, other))
+        return max(1, int(left / max(step_seconds, 1e-6)))
 
     def _trial(self, arm: Arm, name: str, budget: str) -> Trial:
         """Train one arm, and score it on the held-out volumes."""
@@ -156,23 +158,23 @@ class Tournament:
         counts: dict[str, dict[str, Counts]] = {}
         for case in self._held_out:
             self._clock.check()
-            if (seen := look_at(network, case, plan, 0.25)) is not None:
+            if (seen := validate_case(network, case, plan, 0.25)) is not None:
                 counts[case.case] = seen
-                rows[case.case] = {"dice": {name: dice_of(one) for name, one in seen.items()}}
+                rows[case.case] = {"dice": {name: dice_of(measured) for name, measured in seen.items()}}
         return Scores.of(rows, {case.id: case.patient for case in self._run.dataset.cases}, counts=counts)
 
 
 def _ranked(rows: Sequence[Mapping[str, Any]], trials: Sequence[Trial]) -> list[dict[str, Any]]:
     """The rows of the first round, best first, each with its difference from the arm from scratch."""
     against = {trials[1].row["arm"]: trials[1].scores} if len(trials) > 1 else {}
-    others = {one.row["arm"]: one.scores for one in trials if one.row["arm"] not in against}
+    others = {trial.row["arm"]: trial.scores for trial in trials if trial.row["arm"] not in against}
     compared = compare_all({**against, **others}, {"dice": True}) if against else []
-    known = {one.run: one for one in compared}
-    found: list[dict[str, Any]] = []
+    known = {comparison.run: comparison for comparison in compared}
+    ranked: list[dict[str, Any]] = []
     for row in sorted(rows, key=lambda row: -float(row["dice"])):
-        one = known.get(str(row["arm"]))
-        if one is not None and trials[1].row["steps"] < FEWEST_STEPS:
-            one = replace(one, verdict="no evidence")
-        more = {} if one is None else {"evidence": one.verdict, "against_scratch": one.document()}
-        found.append({**row, **more})
-    return found
+        comparison = known.get(str(row["arm"]))
+        if comparison is not None and trials[1].row["steps"] < FEWEST_STEPS:
+            comparison = replace(comparison, verdict="no evidence")
+        more = {} if comparison is None else {"evidence": comparison.verdict, "against_scratch": comparison.document()}
+        ranked.append({**row, **more})
+    return ranked

@@ -38,14 +38,14 @@ class Combined:
 
 def combine(items: Sequence[Item], plan: Plan) -> Combined:
     """Bring the images of one folder, or of one study, together into scans."""
-    found = Combined()
+    combined = Combined()
     placed: list[tuple[int, str, Item]] = []
     for item in items:
-        place = _place(item, plan)
-        if place is None:
-            found.unnamed.append(item)
+        channel = _place(item, plan)
+        if channel is None:
+            combined.unnamed.append(item)
         else:
-            placed.append((*place, item))
+            placed.append((*channel, item))
     indices = [index for index, _, _ in placed]
     folder = items[0].path.parent.name if items else ""
     # Where a channel may be missing, files of two scans could look like one: only a study is sure to belong together.
@@ -54,8 +54,8 @@ def combine(items: Sequence[Item], plan: Plan) -> Combined:
         placed = [(index, folder, item) for index, _, item in placed]
     placed = [(index, rest or folder, item) for index, rest, item in placed]
     for name in dict.fromkeys(rest for _, rest, _ in placed):
-        _gather(name, [(index, item) for index, rest, item in placed if rest == name], plan, found)
-    return found
+        _gather(name, [(index, item) for index, rest, item in placed if rest == name], plan, combined)
+    return combined
 
 
 def _place(item: Item, plan: Plan) -> tuple[int, str] | None:
@@ -65,33 +65,33 @@ def _place(item: Item, plan: Plan) -> tuple[int, str] | None:
     """
     described = plan.contract.get("described") or []
     if item.series is not None and described:
-        known = [Described.of(one) for one in described]
+        known = [Described.of(description) for description in described]
         fitting = [
             number
-            for number, one in enumerate(known)
-            if not any(one.misfits(item)) and (item.description or not one.takes)
+            for number, channel in enumerate(known)
+            if not any(channel.misfits(item)) and (item.description or not channel.takes)
         ]
         return (fitting[0], "") if len(fitting) == 1 else None
     return channel_of(_text(item), plan.channels)
 
 
-def _gather(name: str, parts: list[tuple[int, Item]], plan: Plan, found: Combined) -> None:
+def _gather(name: str, parts: list[tuple[int, Item]], plan: Plan, combined: Combined) -> None:
     by_channel = dict(parts)
     present = tuple(item for _, item in parts)
     absent = tuple(index for index in range(len(plan.channels)) if index not in by_channel)
     missing = [plan.channels[index] for index in absent if plan.channels[index] not in plan.optional]
     if len(by_channel) < len(parts):
         double = next(plan.channels[index] for index in by_channel if [i for i, _ in parts].count(index) > 1)
-        found.broken[name] = (
+        combined.broken[name] = (
             present,
             f"several images are named as the channel {double}; a CSV worklist can say which",
         )
     elif missing:
-        found.broken[name] = (present, f"the channel {' and '.join(missing)} is missing")
+        combined.broken[name] = (present, f"the channel {' and '.join(missing)} is missing")
     else:
-        found.complete[name] = tuple(by_channel[index] for index in sorted(by_channel))
+        combined.complete[name] = tuple(by_channel[index] for index in sorted(by_channel))
         if absent:
-            found.missing[name] = absent
+            combined.missing[name] = absent
 
 
 def channel_of(text: str, names: Sequence[str]) -> tuple[int, str] | None:
@@ -99,23 +99,27 @@ def channel_of(text: str, names: Sequence[str]) -> tuple[int, str] | None:
 
     The longest of several that fit is meant: `T1 post` is the channel `T1 post` before `T1`.
     """
-    words = _words(text)
-    if words and (index := re.fullmatch(r"0*(\d+)", words[-1])) and len(words[-1]) == 4:
+    tokens = _words(text)
+    if tokens and (index := re.fullmatch(r"0*(\d+)", tokens[-1])) and len(tokens[-1]) == 4:
         number = int(index[1])
-        return (number, "-".join(words[:-1])) if number < len(names) else None
+        return (number, "-".join(tokens[:-1])) if number < len(names) else None
     best: tuple[int, int, int] | None = None
     for number, name in enumerate(names):
-        wanted = _words(name)
-        for start in range(len(words) - len(wanted) + 1):
-            if wanted and words[start : start + len(wanted)] == wanted and (best is None or len(wanted) > best[1]):
-                best = (number, len(wanted), start)
+        channel_words = _words(name)
+        for start in range(len(tokens) - len(channel_words) + 1):
+            if (
+                channel_words
+                and tokens[start : start + len(channel_words)] == channel_words
+                and (best is None or len(channel_words) > best[1])
+            ):
+                best = (number, len(channel_words), start)
     if best is None:
         return None
     number, length, start = best
-    return number, "-".join(words[:start] + words[start + length :])
+    return number, "-".join(tokens[:start] + tokens[start + length :])
 
 
-def judged(items: Sequence[Item], plan: Plan, missing: Sequence[int] = ()) -> Verdict:
+def judge_channels(items: Sequence[Item], plan: Plan, missing: Sequence[int] = ()) -> Verdict:
     """The worst verdict on the channels of a scan that are there, with the reasons of all."""
     onto = plan.align.onto if plan.align is not None else None  # the others may be coarser: they are interpolated
     numbers = [number for number in range(len(plan.channels)) if number not in missing]
@@ -128,12 +132,12 @@ def judged(items: Sequence[Item], plan: Plan, missing: Sequence[int] = ()) -> Ve
     return Verdict(max((verdict.level for verdict in verdicts), default=Level.FITS), tuple(reasons))
 
 
-def decided(items: Sequence[Item], verdict: Verdict, force: bool) -> str:
+def refusal(items: Sequence[Item], verdict: Verdict, force: bool) -> str:
     """Why a scan is refused; empty where it is taken. A damaged one is taken, to fail by itself."""
     if verdict.level <= (Level.UNFIT if force else Level.DOUBTFUL) or any(item.errors for item in items):
         return ""
-    mend = " (--ignore-contract segments it all the same)" if verdict.level == Level.UNFIT else ""
-    return f"does not fit the model: {verdict}{mend}"
+    hint = " (--ignore-contract segments it all the same)" if verdict.level == Level.UNFIT else ""
+    return f"does not fit the model: {verdict}{hint}"
 
 
 def _text(item: Item) -> str:

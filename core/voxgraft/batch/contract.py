@@ -85,8 +85,10 @@ def judge(item: Item, plan: Plan, *, channels: int | None = None, grid: bool = T
         channels: What the image must have; by default what the network takes.
         grid: Judge its spacing and size too; not where it is brought onto the grid of another channel.
     """
-    found = list(_differences(item, plan, len(plan.channels) if channels is None else channels, grid))
-    return Verdict(max((level for level, _ in found), default=Level.FITS), tuple(reason for _, reason in found))
+    differences = list(_differences(item, plan, len(plan.channels) if channels is None else channels, grid))
+    return Verdict(
+        max((level for level, _ in differences), default=Level.FITS), tuple(reason for _, reason in differences)
+    )
 
 
 def select(items: Sequence[Item], plan: Plan, *, wanted: str | None = None, force: bool = False) -> Selection:
@@ -151,11 +153,11 @@ def is_called(item: Item, wanted: str) -> bool:
 
 def _refusal(left_out: Sequence[tuple[Item, str]], forceable: bool) -> str:
     if len(left_out) == 1:
-        mend = " (--ignore-contract segments it all the same)" if forceable else ""
-        return f"does not fit the model: {left_out[0][1]}{mend}"
+        hint = " (--ignore-contract segments it all the same)" if forceable else ""
+        return f"does not fit the model: {left_out[0][1]}{hint}"
     reasons = "; ".join(f"{_name(item)}: {reason}" for item, reason in left_out[:10])
-    mend = ". --series NAME or --ignore-contract segments them all the same" if forceable else ""
-    return f"none of its {len(left_out)} series fits the model ({reasons}){mend}"
+    hint = ". --series NAME or --ignore-contract segments them all the same" if forceable else ""
+    return f"none of its {len(left_out)} series fits the model ({reasons}){hint}"
 
 
 def _name(item: Item) -> str:

@@ -48,7 +48,7 @@ def read_worklist(path: Path, channels: Sequence[str], optional: Sequence[str] =
     head = [name.strip().lower() for name in rows[0][1]]
     columns = _columns(path, head, channels, optional)
     may_lack = {channel.lower() for channel in optional} if columns != ["path"] else set()
-    found = []
+    entries = []
     lines: dict[str, int] = {}
     for line, row in rows[1:]:
         if len(row) != len(head):
@@ -61,11 +61,11 @@ def read_worklist(path: Path, channels: Sequence[str], optional: Sequence[str] =
         if case and lines.setdefault(case.casefold(), line) != line:
             raise UsageError(f"{path}:{line}: the case {case!r} stands in line {lines[case.casefold()]} already")
         paths = tuple(as_stored(path.parent / values[column]) for column in columns if column not in empty)
-        missing = tuple(place for place, column in enumerate(columns) if column in empty)
-        found.append(Listed(paths, case, values.get("series") or None, missing))
-    if not found:
+        missing = tuple(index for index, column in enumerate(columns) if column in empty)
+        entries.append(Listed(paths, case, values.get("series") or None, missing))
+    if not entries:
         raise UsageError(f"{path}: the worklist names no scan")
-    return found
+    return entries
 
 
 def _rows(path: Path) -> list[tuple[int, list[str]]]:
@@ -93,5 +93,5 @@ def _columns(path: Path, head: Sequence[str], channels: Sequence[str], optional:
         return names
     if "path" in head:
         return ["path"]
-    wanted = f" or {', '.join(channels)}" if len(channels) > 1 else ""
-    raise UsageError(f"{path}:1: has no column 'path'{wanted}; its columns are {', '.join(head)}")
+    choices = f" or {', '.join(channels)}" if len(channels) > 1 else ""
+    raise UsageError(f"{path}:1: has no column 'path'{choices}; its columns are {', '.join(head)}")

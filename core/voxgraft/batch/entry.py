@@ -48,5 +48,5 @@ class Entry:
     @property
     def files(self) -> tuple[Path, ...]:
         """Every file the scan is read from."""
-        found = [file for item in self.items for file in (item.files or (item.path,))]
-        return tuple(file for file in found or [self.given] if file.is_file())
+        paths = [file for item in self.items for file in (item.files or (item.path,))]
+        return tuple(file for file in paths or [self.given] if file.is_file())

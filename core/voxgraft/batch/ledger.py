@@ -93,7 +93,9 @@ class Row:
     @property
     def confidence(self) -> float | None:
         """The lowest of its structures' confidences."""
-        known = [one["confidence"] for one in self.structures.values() if one.get("confidence") is not None]
+        known = [
+            structure["confidence"] for structure in self.structures.values() if structure.get("confidence") is not None
+        ]
         return min(known, default=None)
 
 
@@ -153,8 +155,8 @@ class Ledger:
     def rows(self) -> list[Row]:
         """Every scan, in the order in which they were first met."""
         with self._plainly(), self._mutex:
-            found = self._connection.execute("SELECT * FROM scans ORDER BY rowid").fetchall()
-            return [_row(row) for row in found]
+            records = self._connection.execute("SELECT * FROM scans ORDER BY rowid").fetchall()
+            return [_row(row) for row in records]
 
     def get(self, case: str) -> Row:
         with self._plainly(), self._mutex:
@@ -165,10 +167,11 @@ class Ledger:
         values = {**asdict(row), "created": _now()}
         values |= {name: json.dumps(values[name], sort_keys=True) for name in _JSON}
         columns = ", ".join(f'"{name}"' for name in values)
-        places = ", ".join(f":{name}" for name in values)
+        placeholders = ", ".join(f":{name}" for name in values)
         changes = ", ".join(f'"{name}" = excluded."{name}"' for name in values if name not in ("case", "created"))
         self._run(
-            f'INSERT INTO scans ({columns}) VALUES ({places}) ON CONFLICT ("case") DO UPDATE SET {changes}', values
+            f'INSERT INTO scans ({columns}) VALUES ({placeholders}) ON CONFLICT ("case") DO UPDATE SET {changes}',
+            values,
         )
 
     def begin(self, case: str) -> None:
@@ -188,10 +191,10 @@ class Ledger:
         """The files that this batch has put into a scan's folder: name to every SHA-256 that it may have."""
         query = 'SELECT file, sha256 FROM written WHERE "case" = ?'
         with self._plainly(), self._mutex:
-            found: dict[str, set[str]] = {}
+            outputs: dict[str, set[str]] = {}
             for file, content in self._connection.execute(query, (case,)):
-                found.setdefault(file, set()).add(content)
-        return found
+                outputs.setdefault(file, set()).add(content)
+        return outputs
 
     def expect(self, case: str, outputs: Mapping[str, str]) -> None:
         """Note what is about to be put into a scan's folder, so that it is known whenever the process is killed."""
@@ -266,8 +269,8 @@ class Ledger:
             ) from error
 
 
-def _row(found: sqlite3.Row) -> Row:
-    values = dict(found)
+def _row(record: sqlite3.Row) -> Row:
+    values = dict(record)
     try:
         return Row(**{**values, **{name: json.loads(values[name]) for name in _JSON}})
     except ValueError as error:

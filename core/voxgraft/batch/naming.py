@@ -36,11 +36,11 @@ def with_ids(
     Raises:
         UsageError: Worklists call two scans by one name.
     """
-    given = [safe(entry.case) for entry in entries]
-    often = Counter(name.casefold() for name in given if name)
-    if double := next((name for name in given if often[name.casefold()] > 1), None):
+    wished = [safe_name(entry.case) for entry in entries]
+    often = Counter(name.casefold() for name in wished if name)
+    if double := next((name for name in wished if often[name.casefold()] > 1), None):
         raise UsageError(f"two scans are called {double!r}; give each scan of the worklists a name of its own")
-    ids = [name or known.get(entry.key, "") for entry, name in zip(entries, given, strict=True)]
+    ids = [name or known.get(entry.key, "") for entry, name in zip(entries, wished, strict=True)]
     used = {name.casefold() for name in (*RESERVED, *taken, *known.values(), *filter(None, ids))}
     shared = Counter(entry.given for entry in entries)
     offers = [_offers(entry, shared[entry.given] > 1) for entry in entries]
@@ -58,7 +58,7 @@ def with_ids(
     return [replace(entry, case=name) for entry, name in zip(entries, ids, strict=True)]
 
 
-def safe(text: str) -> str:
+def safe_name(text: str) -> str:
     """A text as a folder's name; empty where nothing of it can stand in one."""
     plain = re.sub(r"[^\w.-]+", "-", text).strip(".-_")
     return plain.encode()[:LONGEST].decode(errors="ignore")
@@ -77,7 +77,7 @@ def _offers(entry: Entry, shared: bool) -> list[str]:
     above = list(entry.given.relative_to(entry.root).parts[:-1]) if inside else list(entry.given.parts[-2:-1])
     patients = [_plain(item.patient) for item in entry.items if item.patient and len(_plain(item.patient)) > 2]
     parts = [part for part in (*above, last) if not any(patient in _plain(part) for patient in patients)]
-    return [safe("-".join(parts[-length:])) for length in range(1, len(parts) + 1)] or [""]
+    return [safe_name("-".join(parts[-length:])) for length in range(1, len(parts) + 1)] or [""]
 
 
 def _plain(text: str) -> str:

@@ -94,7 +94,7 @@ class Outputs:
         entry: Entry,
         scan: Volume,
         mask: Volume,
-        found: Found,
+        outcome: Found,
         corrections: Corrections,
         limits: Limits | None = None,
     ) -> Written:
@@ -108,20 +108,20 @@ class Outputs:
         Raises:
             DataError: A file cannot be written, or came back otherwise than it was written.
         """
-        structures = measure(mask, self.package.labels, found.confidence)
+        structures = measure(mask, self.package.labels, outcome.confidence)
         flags = [*entry.flags, *self.other_code, *flags_of(mask, self.package.labels, structures)]
         folder = self.out / entry.case
         late: list[Flag] = []
         limits = limits or Limits()
-        with atomic_write(folder, lambda old: late.extend(corrections.rescue(entry.case, old))) as beside:
-            beside.mkdir(parents=True)
-            files = self._masks(beside, mask, structures, flags, limits)
-            flags += self._picture(scan, mask, beside / PREVIEW, limits)
-            made = [path.name for path in beside.iterdir() if not path.name.startswith(TEMPORARY)]
-            flags += corrections.carry(entry.case, beside)
-            report = self._report(entry, scan, structures, flags, files, found.seconds)
-            write_json(beside / REPORT, report)
-            hashes = {name: sha256(beside / name) for name in sorted([*made, REPORT])}
+        with atomic_write(folder, lambda old: late.extend(corrections.rescue(entry.case, old))) as temporary:
+            temporary.mkdir(parents=True)
+            files = self._masks(temporary, mask, structures, flags, limits)
+            flags += self._picture(scan, mask, temporary / PREVIEW, limits)
+            written = [path.name for path in temporary.iterdir() if not path.name.startswith(TEMPORARY)]
+            flags += corrections.carry(entry.case, temporary)
+            report = self._report(entry, scan, structures, flags, files, outcome.seconds)
+            write_json(temporary / REPORT, report)
+            hashes = {name: sha256(temporary / name) for name in sorted([*written, REPORT])}
             corrections.ledger.expect(entry.case, hashes)
         if late:
             report = {**report, "flags": [*report["flags"], *(flag.document() for flag in late)]}
@@ -211,7 +211,7 @@ class Outputs:
             "description": entry.description or None,
             "shape": list(scan.shape),
             "spacing_mm": [round(step, 6) for step in scan.spacing],
-            "structures": {name: one.document() for name, one in structures.items()},
+            "structures": {name: structure.document() for name, structure in structures.items()},
             "flags": [flag.document() for flag in flags],
             "masks": list(files),
             "model": {"name": self._facts["model"], "version": self._facts["version"], "hash": self._facts["hash"]},
@@ -235,7 +235,7 @@ class Outputs:
             recipe.model.encoder.component,
             recipe.model.decoder.component,
         ]
-        return tuple(Flag("other-code", one) for one in other_code(self.package, self.catalogue, used))
+        return tuple(Flag("other-code", message) for message in other_code(self.package, self.catalogue, used))
 
     @cached_property
     def _facts(self) -> dict[str, str]:
@@ -260,7 +260,7 @@ class Outputs:
 def _is_full(error: BaseException) -> bool:
     """Whether the disk was full: then nothing of the scan can be kept."""
     causes = (error, error.__cause__)
-    return any(isinstance(one, OSError) and one.errno in (errno.ENOSPC, errno.EDQUOT) for one in causes)
+    return any(isinstance(cause, OSError) and cause.errno in (errno.ENOSPC, errno.EDQUOT) for cause in causes)
 
 
 def _without(error: BaseException, folder: Path) -> str:

@@ -176,12 +176,12 @@ class Pipeline:
         volumes: list[Volume | None] = [read_item(item, self._catalogue) for item in entry.items]
         known = [problem for item in entry.items for problem in item.problems]
         seen = [problem for volume in volumes if volume and volume.item for problem in volume.item.problems]
-        flags = [Flag(one.code, one.message) for one in dict.fromkeys(seen) if one not in known]
+        flags = [Flag(problem.code, problem.message) for problem in dict.fromkeys(seen) if problem not in known]
         for number in entry.missing:  # in rising order: each finds its place among those before it
             volumes.insert(number, None)
         scan = stack_channels(volumes, self._plan.align)
-        said = all(item.modality for item in entry.items)
-        verdict = judge_values(scan, said, self._plan, entry.missing)
+        known_modality = all(item.modality for item in entry.items)
+        verdict = judge_values(scan, known_modality, self._plan, entry.missing)
         refuse_unfit(verdict, entry.forced)
         flags += [Flag("out-of-contract", str(verdict))] if verdict.reasons else []
         return content, scan, [*flags, *flags_of_voxels(scan)]
@@ -196,7 +196,7 @@ class Pipeline:
         job.peak_mb = _peak_mb()
         job.mask, job.confidence = prediction.labels, dict(prediction.confidence)
         if not all(map(math.isfinite, job.confidence.values())):
-            raise ModelError("the network gave values that are no finite numbers")
+            raise ModelError("the network gave NaN or infinite values")
         if job.mask.shape != job.scan.shape:
             raise DataError(f"the model gave a mask of {job.mask.shape} voxels for a scan of {job.scan.shape}")
 
@@ -227,21 +227,21 @@ def _checked(job: Any) -> Job:
 
 def stat_of(entry: Entry) -> str:
     """Names, sizes and times of an entry's files: while they are the same, so are the bytes."""
-    found = []
+    stats = []
     for file in entry.files:
         with suppress(OSError):
             status = file.stat()
-            found.append([file.name, status.st_size, status.st_mtime_ns])
-    return digest(found)
+            stats.append([file.name, status.st_size, status.st_mtime_ns])
+    return digest(stats)
 
 
 def hash_of(entry: Entry) -> str:
     """A fingerprint of the bytes that a scan is read from."""
-    found = []
+    hashes = []
     for file in entry.files:
         with suppress(OSError):  # a file that cannot be opened fails where it is read, with its reason
-            found.append(sha256(file))
-    return digest(found)
+            hashes.append(sha256(file))
+    return digest(hashes)
 
 
 CODES = {"read": "bad-image", "predict": "prediction", "write": "cannot-write"}
@@ -284,8 +284,8 @@ def _reset_peak() -> None:
 def _peak_mb() -> float:
     """The highest memory of this process since `_reset_peak`, in MB."""
     with suppress(OSError):
-        found = re.search(r"VmHWM:\s*(\d+) kB", Path("/proc/self/status").read_text())
-        if found:
-            return round(int(found[1]) * 1024 / 1e6, 1)
+        match = re.search(r"VmHWM:\s*(\d+) kB", Path("/proc/self/status").read_text())
+        if match:
+            return round(int(match[1]) * 1024 / 1e6, 1)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return round(peak / 1e6 if sys.platform == "darwin" else peak * 1024 / 1e6, 1)

@@ -32,7 +32,7 @@ class NoReader(DataError):
 def prove(path: Path, mask: Volume, labels: Labels, structures: Mapping[str, Structure], catalogue: Catalogue) -> None:
     """Compare a written mask with the predicted one: voxels, volume and centroid of each structure, by no shared code.
 
-    It is read by whichever reader knows the file. Writers whose card says that they prove what they write are not asked
+    It is read by whichever reader knows the file. Writers whose spec says that they prove what they write are not asked
     again: they compare voxel by voxel.
 
     Args:
@@ -47,12 +47,12 @@ def prove(path: Path, mask: Volume, labels: Labels, structures: Mapping[str, Str
     except BadImage as error:
         raise NoReader(f"{path.name}: was written, but {error.reason}") from None
     if items[0].kind == "structures":
-        found = _structures(items[0], mask, labels, catalogue)
+        measured = _structures(items[0], mask, labels, catalogue)
     else:
-        found = measure(_checked(read_item(items[0], catalogue), mask, path), labels)
+        measured = measure(_checked(read_item(items[0], catalogue), mask, path), labels)
     reach = NEAREST[0] + NEAREST[1] * max(mask.spacing)
     for name, meant in structures.items():
-        _compare(path.name, name, meant, found[name], reach)
+        _compare(path.name, name, meant, measured[name], reach)
 
 
 def _checked(back: Volume, mask: Volume, path: Path) -> Volume:
@@ -61,14 +61,14 @@ def _checked(back: Volume, mask: Volume, path: Path) -> Volume:
     return back if back.array.dtype.kind in "iu" else back.with_array(np.rint(back.array).astype(np.int32))
 
 
-def _compare(file: str, name: str, meant: Structure, found: Structure, reach: float) -> None:
-    if meant.voxels != found.voxels:
-        raise DataError(f"{file}: {name} came back with {found.voxels} voxels, {meant.voxels} were written")
-    for one, other, unit in ((meant.ml, found.ml, "mL"), (meant.mm2, found.mm2, "mm2")):
-        if one is not None and other is not None and abs(one - other) > max(SAME_VOLUME * one, 1e-3):
-            raise DataError(f"{file}: {name} came back with {other:g} {unit}, {one:g} were written")
-    if meant.centroid and found.centroid:
-        apart = float(np.linalg.norm(np.subtract(meant.centroid, found.centroid)))
+def _compare(file: str, name: str, meant: Structure, measured: Structure, reach: float) -> None:
+    if meant.voxels != measured.voxels:
+        raise DataError(f"{file}: {name} came back with {measured.voxels} voxels, {meant.voxels} were written")
+    for expected, other, unit in ((meant.ml, measured.ml, "mL"), (meant.mm2, measured.mm2, "mm2")):
+        if expected is not None and other is not None and abs(expected - other) > max(SAME_VOLUME * expected, 1e-3):
+            raise DataError(f"{file}: {name} came back with {other:g} {unit}, {expected:g} were written")
+    if meant.centroid and measured.centroid:
+        apart = float(np.linalg.norm(np.subtract(meant.centroid, measured.centroid)))
         if apart > reach:
             raise DataError(f"{file}: {name} came back {apart:.3g} mm away from where it was written")
 
@@ -76,14 +76,14 @@ def _compare(file: str, name: str, meant: Structure, found: Structure, reach: fl
 def _structures(item: Item, mask: Volume, labels: Labels, catalogue: Catalogue) -> dict[str, Structure]:
     """The structures of an object such as SEG or RTSTRUCT, measured in the grid of the mask, at their places in it."""
     back = read_structures(item, mask, catalogue)
-    found: dict[str, Structure] = {}
+    measured: dict[str, Structure] = {}
     for label in labels.items:
         where = back.get(label.name, _shortened(label.name, back))
         if where is None:
             raise DataError(f"{item.path.name}: {label.name} is missing in what was written")
-        one = Labels((Label(1, label.name),))
-        found |= measure(Volume(where.view(np.uint8), mask.affine, dims=mask.dims), one)
-    return found
+        binary = Labels((Label(1, label.name),))
+        measured |= measure(Volume(where.view(np.uint8), mask.affine, dims=mask.dims), binary)
+    return measured
 
 
 def _shortened(name: str, back: Mapping[str, NDArray[Any]]) -> NDArray[Any] | None:

@@ -53,8 +53,8 @@ class Structure:
     """One structure of one scan.
 
     Attributes:
-        ml: Its volume; None in an image of two axes.
-        mm2: Its area in an image of two axes.
+        ml: Its volume; None in a 2D image.
+        mm2: Its area in a 2D image.
         centroid: RAS millimetres; None where nothing was found.
         confidence: Mean probability of the winning class inside it.
     """
@@ -100,10 +100,10 @@ def measure(mask: Volume, labels: Labels, confidence: Mapping[str, float] | None
         mask: Values of `labels`, shape (i, j[, k]); or 0 and 1 (structure, i, j[, k]) in their order.
     """
     certain = confidence or {}
-    found = {}
+    measured = {}
     for label, box, inside in _each(mask, labels):
         voxels = int(np.count_nonzero(inside))
-        found[label.name] = Structure(
+        measured[label.name] = Structure(
             value=label.value,
             voxels=voxels,
             ml=round(voxels * mask.voxel_ml, 4) if mask.dims == 3 else None,
@@ -111,19 +111,19 @@ def measure(mask: Volume, labels: Labels, confidence: Mapping[str, float] | None
             centroid=_centroid(inside, box, mask) if voxels else None,
             confidence=certain.get(label.name) if voxels else None,
         )
-    return found
+    return measured
 
 
 def flags_of(mask: Volume, labels: Labels, structures: Mapping[str, Structure]) -> list[Flag]:
     """What the mask itself gives reason to look at."""
-    missing = [name for name, one in structures.items() if not one.voxels]
+    missing = [name for name, structure in structures.items() if not structure.voxels]
     if len(missing) == len(structures):
         flags = [Flag("nothing-found", "none of the structures was found")]
     else:
         flags = [Flag("empty-structure", f"{name} was not found", name) for name in missing]
-    for name, one in structures.items():
-        if one.confidence is not None and one.confidence < LOW_CONFIDENCE:
-            flags.append(Flag("low-confidence", f"{name}: the model is only {one.confidence:.0%} sure", name))
+    for name, structure in structures.items():
+        if structure.confidence is not None and structure.confidence < LOW_CONFIDENCE:
+            flags.append(Flag("low-confidence", f"{name}: the model is only {structure.confidence:.0%} sure", name))
     return [*flags, *_shape_flags(mask, labels)] if mask.dims == 3 else flags
 
 
@@ -147,10 +147,10 @@ def _each(mask: Volume, labels: Labels) -> Iterator[tuple[Any, tuple[slice, ...]
     several = mask.array.ndim > mask.dims
     array = mask.array
     boxes = find_objects(array) if array.size and not several else []
-    for place, label in enumerate(labels.items):
+    for index, label in enumerate(labels.items):
         value = 1 if several else label.value
         if several:
-            array = mask.array[place]
+            array = mask.array[index]
             boxes = find_objects(array)
         box = boxes[value - 1] if value <= len(boxes) else None
         if box is None:

@@ -42,13 +42,13 @@ class BatchQueue:
         self._fresh: list[Entry] = []
         self._suspects: list[Entry] = []
 
-    def sort(self, found: Sequence[Entry]) -> None:
+    def sort(self, entries: Sequence[Entry]) -> None:
         """Enter every scan into the ledger, and find those that are to be done."""
         rows = {row.case: row for row in self._ledger.rows()}
         self._name_other_models(rows.values())
         known = {(row.input, row.series): row.case for row in rows.values()}
         taken = [path.name for path in self._out.iterdir() if path.name not in rows and not is_result(path)]
-        self._entries = with_ids(found, known, taken)
+        self._entries = with_ids(entries, known, taken)
         for entry in self._entries:
             row = rows.get(entry.case)
             if entry.state == "waiting":

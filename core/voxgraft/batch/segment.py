@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from ..components.catalogue import Catalogue
     from .executor import Executor
 
-__all__ = ["Batch", "Scan", "executor_of", "resolved", "segment"]
+__all__ = ["Batch", "Scan", "executor_of", "resolve_package", "segment"]
 
 
 def segment(
@@ -65,7 +65,7 @@ def segment(
         ModelError: There is no such model, or it cannot be used here.
         DataError: The folder is in use, or its ledger cannot be written.
     """
-    package = model if isinstance(model, Package) else resolved(str(model), catalogue)
+    package = model if isinstance(model, Package) else resolve_package(str(model), catalogue)
     catalogue = as_in_training(package.plan.readers, catalogue)
     folder, paths = Path(out), [Path(path) for path in inputs]
     outputs = Outputs(folder, package, catalogue, None if writers is None else tuple(writers))
@@ -128,7 +128,7 @@ def executor_of(text: str, workers: int, catalogue: Catalogue) -> Executor:
     return executor
 
 
-def resolved(reference: str, catalogue: Catalogue) -> Package:
+def resolve_package(reference: str, catalogue: Catalogue) -> Package:
     """The package that a reference names, with the reference and the version it stands for among its facts.
 
     Raises:

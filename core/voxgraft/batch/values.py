@@ -38,13 +38,14 @@ def judge_values(scan: Volume, known: bool, plan: Plan, missing: tuple[int, ...]
     seen = plan.contract.get("values") or []
     if known or not codes:
         return Verdict()
-    found: list[tuple[Level, str]] = []
+    differences: list[tuple[Level, str]] = []
     for number, channel in enumerate(scan.array.reshape(scan.channels, *scan.shape)):
         if number not in missing:
             lowest = seen[number][0] if number < len(seen) else None
-            found += _differences(channel, codes, lowest)
+            differences += _differences(channel, codes, lowest)
     return Verdict(
-        max((level for level, _ in found), default=Level.FITS), tuple(dict.fromkeys(one for _, one in found))
+        max((level for level, _ in differences), default=Level.FITS),
+        tuple(dict.fromkeys(text for _, text in differences)),
     )
 
 

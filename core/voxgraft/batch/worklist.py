@@ -90,10 +90,10 @@ class Finder:
             if _is_worklist(path):
                 entries += self._from_csv(path)
             else:
-                found, failed = self._looked_at(path)
-                found = [item for item in found if not self._is_ours(item.path)]
-                loose += [(item, path) for item in found if item.kind == "image"]
-                entries += [*failed, *(self._structures(item, path) for item in found if item.kind != "image")]
+                items, failed = self._looked_at(path)
+                items = [item for item in items if not self._is_ours(item.path)]
+                loose += [(item, path) for item in items if item.kind == "image"]
+                entries += [*failed, *(self._structures(item, path) for item in items if item.kind != "image")]
                 entries += [] if failed else self._archives(path)
         once: dict[tuple[str, str], Entry] = {}
         for entry in (*entries, *self._grouped(loose)):
@@ -120,21 +120,21 @@ class Finder:
         for file in walk(folder):
             if spec := choose_reader(file, self.catalogue):
                 by_reader.setdefault(spec.name, []).append(file)
-        found: list[Item] = []
+        images: list[Item] = []
         failed: list[Entry] = []
         for files in by_reader.values():
             try:
-                found += self._within(len(files), partial(scan_files, files, self.catalogue))
+                images += self._within(len(files), partial(scan_files, files, self.catalogue))
             except OutOfTime as error:
                 for file in files:
                     items, entries = self._looked_at(file)
-                    found += [item for item in items if item.series is None]
+                    images += [item for item in items if item.series is None]
                     failed += [replace(entry, root=folder) for entry in entries]
                     if any(item.series is not None for item in items):
                         failed.append(self._failed(folder, folder, "out-of-time", str(error)))
             except VoxGraftError as error:
                 failed.append(self._failed(folder, folder, "bad-input", str(error)))
-        return found, failed
+        return images, failed
 
     def _scan(self, path: Path, series: str | None = None) -> list[Item]:
         number = sum(1 for _ in walk(path)) if path.is_dir() else 1
@@ -176,18 +176,18 @@ class Finder:
     def _combined(self, items: Sequence[Item], roots: dict[int, Path]) -> Iterator[Entry]:
         """Scans whose channels lie in files or series of their own."""
         root = roots[id(items[0])]
-        found = channels.combine(items, self.plan)
-        for item in found.unnamed:
+        combined = channels.combine(items, self.plan)
+        for item in combined.unnamed:
             reason = f"its name says none of the channels {', '.join(self.plan.channels)}"
             yield self._entry((item,), root, state="left-out", code="left-out", reason=reason)
-        for name, parts in found.complete.items():
-            missing = found.missing.get(name, ())
-            verdict = channels.judged(parts, self.plan, missing)
-            selection = channels.decided(parts, verdict, self.force)
+        for name, parts in combined.complete.items():
+            missing = combined.missing.get(name, ())
+            verdict = channels.judge_channels(parts, self.plan, missing)
+            selection = channels.refusal(parts, verdict, self.force)
             flags = (*_flags(verdict, parts), *self._lacking(missing))
             entry = self._entry(parts, root, flags=flags, missing=missing, hint=name)
             yield replace(entry, state="failed", code="contract", reason=selection) if selection else entry
-        for name, (parts, reason) in found.broken.items():
+        for name, (parts, reason) in combined.broken.items():
             yield replace(self._entry(parts, root, state="failed", code="channels", reason=reason), hint=name)
 
     def _from_csv(self, path: Path) -> Iterator[Entry]:
@@ -204,16 +204,16 @@ class Finder:
         root = listed.paths[0].parent
         series = listed.series or self.wanted
         if len(listed.paths) == 1 and not listed.missing:
-            found = self._scan(listed.paths[0])
-            items = [item for item in found if item.kind == "image"]
-            yield from (self._structures(item, root) for item in found if item.kind != "image")
+            scanned = self._scan(listed.paths[0])
+            items = [item for item in scanned if item.kind == "image"]
+            yield from (self._structures(item, root) for item in scanned if item.kind != "image")
             if not items:
                 return
             selection = select(items, self.plan, wanted=series, force=self.force)
             entries = list(self._selected(selection, items, {id(item): root for item in items}))
             if listed.series:  # a row names the series of its own scan, which is without its result
-                entries = [replace(one, forced=True) for one in entries]
-                entries = [replace(one, state="failed") if one.code == NO_SERIES else one for one in entries]
+                entries = [replace(entry, forced=True) for entry in entries]
+                entries = [replace(entry, state="failed") if entry.code == NO_SERIES else entry for entry in entries]
             named = [entry for entry in entries if entry.state != "left-out"]
             yield from (replace(entry, case=listed.case) if [entry] == named else entry for entry in entries)
             return
@@ -223,10 +223,10 @@ class Finder:
             if len(items) != 1:
                 raise UsageError(f"{path}: {len(items)} images lie here; name the one that is the channel")
             parts.append(items[0])
-        verdict = channels.judged(parts, self.plan, listed.missing)
+        verdict = channels.judge_channels(parts, self.plan, listed.missing)
         flags = (*_flags(verdict, parts), *self._lacking(listed.missing))
         entry = self._entry(tuple(parts), root, flags=flags, missing=listed.missing, case=listed.case)
-        refused = channels.decided(parts, verdict, self.force)
+        refused = channels.refusal(parts, verdict, self.force)
         yield replace(entry, state="failed", code="contract", reason=refused) if refused else entry
 
     def _heeded(self, entries: list[Entry]) -> list[Entry]:
@@ -234,12 +234,12 @@ class Finder:
 
         Studies without it are left out. A UID names one series of one study; what else does not fit is not meant.
         """
-        wanted = self.wanted or ""
+        series = self.wanted or ""
         waiting = [item for entry in entries if entry.state == "waiting" for item in entry.items]
-        if not waiting and not any(is_called(item, wanted) for entry in entries for item in entry.items):
+        if not waiting and not any(is_called(item, series) for entry in entries for item in entry.items):
             reasons = [f"{entry.given} {entry.reason}" for entry in entries if entry.code in ("contract", NO_SERIES)]
-            raise UsageError(f"--series {wanted}: no input has this series" + "".join(f"; {r}" for r in reasons[:3]))
-        if any(item.series == wanted for item in waiting):
+            raise UsageError(f"--series {series}: no input has this series" + "".join(f"; {r}" for r in reasons[:3]))
+        if any(item.series == series for item in waiting):
             return [replace(entry, state="left-out") if entry.code == "contract" else entry for entry in entries]
         return entries
 

@@ -43,12 +43,12 @@ class Same:
             case = self._above[case]
         return case
 
-    def join(self, one: str, other: str) -> bool:
+    def join(self, case: str, other: str) -> bool:
         """Put two cases into one set; whether they were apart."""
-        one, other = self.first(one), self.first(other)
-        if one != other:
-            self._above[other] = one
-        return one != other
+        case, other = self.first(case), self.first(other)
+        if case != other:
+            self._above[other] = case
+        return case != other
 
 
 def judge_copies(looks: Sequence[Look], split: Split | None) -> Iterator[CaseProblem]:
@@ -109,10 +109,12 @@ def _near(looks: Sequence[Look], same: Same, split: Split | None) -> Iterator[Ca
             by_axes.setdefault(look.thumbnail.size, []).append(look)
     for alike in by_axes.values():
         near = Same()
-        for one, other in _alike(alike):
-            apart = one.case.patient != other.case.patient and same.first(one.case.id) != same.first(other.case.id)
-            if apart and np.allclose(one.size, other.size, rtol=SIZES):
-                near.join(one.case.id, other.case.id)
+        for first, second in _alike(alike):
+            apart = first.case.patient != second.case.patient and same.first(first.case.id) != same.first(
+                second.case.id
+            )
+            if apart and np.allclose(first.size, second.size, rtol=SIZES):
+                near.join(first.case.id, second.case.id)
         for group in _groups(alike, lambda look, near=near: near.first(look.case.id)):  # type: ignore[misc]
             _join(group, same)
             yield _copied("near-duplicate", "show all but the same image", group, split)

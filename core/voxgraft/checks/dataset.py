@@ -1,4 +1,4 @@
-"""What is wrong with a data set, before any hour is spent on it."""
+"""What is wrong with a data set, before you spend hours training on it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from .patients import find_split, judge_patients, judge_split
 from .problem import ORDER, CaseProblem, Severity
 from .purpose import codes_of, judge_channels, judge_modality, judge_voxels
 from .record import Look
-from .resources import judge_room, needs
+from .resources import judge_resources, needs
 from .sides import judge_mirroring, judge_sides
 from .values import judge_values
 
@@ -60,7 +60,7 @@ class Findings:
                 "severity": problem.severity,
                 "case": problem.case,
                 "message": problem.message,
-                "mend": problem.mend,
+                "fix": problem.fix,
             }
             for problem in self.problems
         ]
@@ -82,22 +82,29 @@ def check_dataset(
     """
     begun = time.monotonic()
     work = partial(look_at, catalogue=catalogue, labels=dataset.labels)
-    what = f"checking {len(dataset.cases)} cases"
-    looks = in_threads(work, dataset.cases, progress or Progress(quiet=True), what)
+    title = f"checking {len(dataset.cases)} cases"
+    looks = in_threads(work, dataset.cases, progress or Progress(quiet=True), title)
     split, problems = find_split(dataset, workflow)
-    room = needs(looks, workflow, folder)
+    needed = needs(looks, workflow, folder)
     problems += _judge(dataset, looks, workflow, split)
-    problems += judge_room(room, workflow)
+    problems += judge_resources(needed, workflow)
     for look in looks:
         problems += look.problems
         problems += judge_voxels(look, codes_of(workflow))
-    places = {case.id: place for place, case in enumerate(dataset.cases)}
-    problems.sort(key=lambda one: (ORDER[one.severity], one.case is not None, one.code, places.get(one.case or "", 0)))
+    order = {case.id: index for index, case in enumerate(dataset.cases)}
+    problems.sort(
+        key=lambda problem: (
+            ORDER[problem.severity],
+            problem.case is not None,
+            problem.code,
+            order.get(problem.case or "", 0),
+        )
+    )
     figures = {
         "patients": len({case.patient for case in dataset.cases}),
         "labelled": sum(case.label is not None for case in dataset.cases),
         "structures": structures(dataset, looks),
-        "room": room,
+        "room": needed,
         "seconds": round(time.monotonic() - begun, 3),
     }
     return Findings(len(dataset.cases), tuple(problems), figures)
@@ -123,9 +130,9 @@ def structures(dataset: Dataset, looks: Sequence[Look]) -> list[dict[str, Any]]:
     size = max(1, sum(mask.size for mask in masks))
     rows = []
     for value in values:
-        found = [mask.structures[value].voxels for mask in masks if value in mask.structures]
-        share = float(f"{sum(found) / size:.4g}")
-        rows.append({"value": value, "name": names.get(value), "masks": len(found), "share": share})
+        voxels = [mask.structures[value].voxels for mask in masks if value in mask.structures]
+        share = float(f"{sum(voxels) / size:.4g}")
+        rows.append({"value": value, "name": names.get(value), "masks": len(voxels), "share": share})
     return rows
 
 

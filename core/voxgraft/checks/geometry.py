@@ -37,34 +37,36 @@ def disagreement(image: Volume, label: Volume, what: str = "the label") -> tuple
 
 def _same_shape(image: Volume, label: Volume) -> str:
     """What differs between two affines, the plainest explanation first."""
-    one, other = image.affine, label.affine
+    affine, other = image.affine, label.affine
     if image.shape == label.shape:
-        if _alike(np.diag([-1.0, -1.0, 1.0, 1.0]) @ one, other):
+        if _alike(np.diag([-1.0, -1.0, 1.0, 1.0]) @ affine, other):
             return "x and y have the opposite sign, as if one header counted to the left and the other to the right"
         bare = np.abs(np.abs(other[:3, :3]) - np.diag(np.abs(np.diag(other[:3, :3])))).max() < CLOSE
         if bare and np.allclose(label.spacing, 1) and not other[:3, 3].any():
             return "its header has no geometry (1 mm, no position), as programs write it that save bare voxels"
-        flipped = [axis for axis in range(image.dims) if _column(one, axis) @ _column(other, axis) < -1 + CLOSE]
+        flipped = [axis for axis in range(image.dims) if _column(affine, axis) @ _column(other, axis) < -1 + CLOSE]
         if flipped and np.allclose(image.spacing, label.spacing, rtol=1e-3):
-            names = " and ".join(_axis_name(one, axis) for axis in flipped)
+            names = " and ".join(_axis_name(affine, axis) for axis in flipped)
             return f"its header turns the axis {names} round; the mask is mirrored or has a wrong header"
     return "; ".join(_differences(reoriented(image)[0], reoriented(label)[0]))
 
 
 def _differences(image: Volume, label: Volume) -> list[str]:
-    found = []
+    differences = []
     if not np.allclose(image.spacing, label.spacing, rtol=1e-3):
-        found.append(f"its voxels measure {millimetres(label.spacing)} mm, the image's {millimetres(image.spacing)} mm")
+        differences.append(
+            f"its voxels measure {millimetres(label.spacing)} mm, the image's {millimetres(image.spacing)} mm"
+        )
     angle = _angle(image.affine, label.affine, image.dims)
     if angle > 0.05:
-        found.append(f"its axes are turned by {angle:.3g} degrees")
+        differences.append(f"its axes are turned by {angle:.3g} degrees")
     middle = (np.asarray((*image.shape, 1)[:3]) - 1) / 2
     shift = (label.affine - image.affine)[:3] @ [*middle, 1.0]
     if np.linalg.norm(shift) > TOLERANCE * min(image.spacing):
-        found.append(
+        differences.append(
             f"its middle is shifted by {', '.join(f'{step:.3g}' for step in shift)} mm (right, anterior, superior)"
         )
-    return found or ["its corners differ"]
+    return differences or ["its corners differ"]
 
 
 def _other_shape(image: Volume, label: Volume) -> str:
@@ -88,9 +90,9 @@ def _other_shape(image: Volume, label: Volume) -> str:
     return f"they cover {millimetres(extents[0])} mm and {millimetres(extents[1])} mm; are they of one scan?"
 
 
-def _angle(one: Array, other: Array, dims: int) -> float:
+def _angle(first: Array, other: Array, dims: int) -> float:
     """The largest angle between corresponding axes, in degrees."""
-    cosines = [_column(one, axis) @ _column(other, axis) for axis in range(dims)]
+    cosines = [_column(first, axis) @ _column(other, axis) for axis in range(dims)]
     return float(np.degrees(np.arccos(np.clip(cosines, -1, 1))).max())
 
 
@@ -103,8 +105,8 @@ def _axis_name(affine: Array, axis: int) -> str:
     return AXES[int(np.abs(affine[:3, axis]).argmax())]
 
 
-def _alike(one: Array, other: Array) -> bool:
-    return bool(np.allclose(one, other, atol=0.01))
+def _alike(first: Array, other: Array) -> bool:
+    return bool(np.allclose(first, other, atol=0.01))
 
 
 def _voxels(shape: Sequence[int]) -> str:

@@ -17,7 +17,7 @@ from ..datasets.cases import Case, Dataset
 from ..datasets.dataset import read_layout, with_rater
 from ..datasets.layout import Layout, LayoutSpec
 from ..errors import BrokenPlugin, DataError, UsageError
-from ..imaging.archives import told
+from ..imaging.archives import archive_problems
 from ..imaging.read import archives_in, scan
 from ..imaging.reference import ImageRef
 from ..imaging.volume import Item
@@ -49,8 +49,8 @@ def guess_dataset(path: Path, catalogue: Catalogue) -> tuple[str, Dataset]:
         return chosen.name, _with_masks(dataset)
     if failure is not None:
         raise failure
-    dataset = loose(path, scan(path, catalogue))
-    return "", replace(dataset, problems=told(archives_in(path, catalogue)))
+    dataset = single_images(path, scan(path, catalogue))
+    return "", replace(dataset, problems=archive_problems(archives_in(path, catalogue)))
 
 
 def _with_masks(dataset: Dataset) -> Dataset:
@@ -81,16 +81,16 @@ def _fitting(path: Path, catalogue: Catalogue) -> Iterator[Selected[Layout]]:
             raise BrokenPlugin(plugin, f"guessing the options of the layout {spec.name!r}", error) from error
 
 
-def loose(path: Path, items: Sequence[Item]) -> Dataset:
+def single_images(path: Path, items: Sequence[Item]) -> Dataset:
     """Each image of a tree as a case; series are named by a hash, for their folders may hold patients' names."""
     cases, taken = [], Counter[str]()
     for item in items:
         if item.kind != "image" and any(other.kind == "image" for other in items):
             continue
-        place = item.path.relative_to(path).as_posix() if item.path.is_relative_to(path) else item.path.name
-        name = place.replace("/", "-")
+        shown = item.path.relative_to(path).as_posix() if item.path.is_relative_to(path) else item.path.name
+        name = shown.replace("/", "-")
         if item.series is not None:
-            name = f"{(item.modality or 'image').lower()}-{_hash(f'{place} {item.series}')}"
+            name = f"{(item.modality or 'image').lower()}-{_hash(f'{shown} {item.series}')}"
         taken[name] += 1
         name = name if taken[name] == 1 else f"{name}-{taken[name]}"
         patient = _hash(item.patient) if item.patient else name

@@ -44,7 +44,7 @@ def judge_learnable(
     held = {name: Counter(value for case in part for value in case.voxels) for name, part in parts.items()}
     lost = _lost(parts["training"], spacing)
     for label in labels.items if labels is not None else ():
-        seen = [name for name, found in held.items() if found[label.value]]
+        seen = [name for name, present in held.items() if present[label.value]]
         if len(seen) == 1 and all(parts.values()):
             where, lacking = ("learnt", "training") if seen == ["validation"] else ("judged", "validation")
             message = f"the structure {label.name!r} is in no {lacking} case of this fold, and cannot be {where}"

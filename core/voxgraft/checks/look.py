@@ -14,10 +14,10 @@ from ..imaging.read import find, read_item
 from ..imaging.reference import ImageRef, MaskRef
 from ..imaging.structures import Labels
 from ..imaging.volume import Array, Item, Volume
-from ..labels.label_map import HIGHEST, by_names, of_values, unknown_values, values_in
+from ..labels.label_map import HIGHEST, map_segments, map_values, unknown_values, values_in
 from ..labels.masks import read_mask, read_mask_item
-from ..labels.valid_region import REGION, marked, one_channel, truth
-from ..labels.whole_numbers import whole_map
+from ..labels.valid_region import REGION, mark_ignored, nonzero, one_channel
+from ..labels.whole_numbers import integer_mask
 from .geometry import disagreement
 from .identity import traces
 from .masks import measure_mask
@@ -46,17 +46,17 @@ def look_at(case: Case, catalogue: Catalogue, labels: Labels | None) -> Look:
 def _image(look: Look, catalogue: Catalogue) -> Volume | None:
     """The image as it was read, all channels on one grid; None where it cannot be used."""
     volumes = [_volume(look, ref, "image", catalogue) for ref in look.case.present]
-    found = [volume for volume in volumes if volume is not None]
-    if not found or len(found) < len(volumes):
+    images = [volume for volume in volumes if volume is not None]
+    if not images or len(images) < len(volumes):
         return None
     if look.case.align is None:
-        for number, volume in enumerate(found[1:], 2):
-            apart = disagreement(found[0], volume, f"channel {number}")
+        for number, volume in enumerate(images[1:], 2):
+            apart = disagreement(images[0], volume, f"channel {number}")
             if apart is not None:
                 look.add("channel-mismatch", "error", apart[1])
                 return None
     try:
-        image = stack(found, among_present(look.case.align, look.case.images))
+        image = stack(images, among_present(look.case.align, look.case.images))
     except VoxGraftError as error:
         look.add("channel-mismatch", "error", _reason(error))
         return None
@@ -65,7 +65,7 @@ def _image(look: Look, catalogue: Catalogue) -> Volume | None:
         return None
     turned, _ = reoriented(image)
     look.shape, look.spacing = turned.shape, turned.spacing
-    look.modality = found[0].item.modality if found[0].item else None
+    look.modality = images[0].item.modality if images[0].item else None
     channels = image.array.reshape(image.channels, *image.shape)
     look.channels = tuple(measure_channel(channel) for channel in channels)
     look.thumbnail = thumbnail(turned.array.reshape(image.channels, *turned.shape)[0])
@@ -78,7 +78,7 @@ def _volume(look: Look, ref: ImageRef, what: str, catalogue: Catalogue) -> Volum
     try:
         items = find(ref, catalogue)
         items = [item for item in items if item.kind == "image"] or items
-        _heard(look, items, called, catalogue)
+        _note_header_problems(look, items, called, catalogue)
         if len(items) > 1:
             look.add(f"several-{what}s", "error", f"{called}: {len(items)} images lie there, and one is needed")
         if len(items) > 1 or items[0].errors:
@@ -91,13 +91,13 @@ def _volume(look: Look, ref: ImageRef, what: str, catalogue: Catalogue) -> Volum
     return None
 
 
-def _heard(look: Look, items: list[Item], called: str, catalogue: Catalogue) -> None:
+def _note_header_problems(look: Look, items: list[Item], called: str, catalogue: Catalogue) -> None:
     """Note what headers tell; what was said of the image is not said again of its mask."""
-    said = {(one.code, one.severity) for one in look.problems if one.severity != "error"}
+    noted = {(problem.code, problem.severity) for problem in look.problems if problem.severity != "error"}
     for item in items:
         look.traces |= traces(item, catalogue)
         for problem in item.problems:
-            if (problem.code, problem.severity) in said:
+            if (problem.code, problem.severity) in noted:
                 continue
             look.add(problem.code, problem.severity, f"{called}: {problem.message}")
 
@@ -113,15 +113,15 @@ def _valid(look: Look, ref: ImageRef, image: Volume | None, catalogue: Catalogue
         return None
     try:
         volume = one_channel(volume, ref.path.name)
-        inside = truth(volume)
+        inside = nonzero(volume)
     except BadImage as error:
         look.add("unusable-valid-region", "error", f"{_called(ref, 'valid-region')}: {error.reason}")
         return None
     if not inside.any():
         look.add("empty-valid-region", "error", f"{_called(ref, 'valid-region')} is 0 everywhere: nothing would count")
         return None
-    if len(found := np.unique(volume.array)) > 2:
-        message = f"{_called(ref, 'valid-region')} holds {len(found)} different values; all but 0 count"
+    if len(values := np.unique(volume.array)) > 2:
+        message = f"{_called(ref, 'valid-region')} holds {len(values)} different values; all but 0 count"
         look.add("odd-valid-region", "warning", message)
     turned: NDArray[np.bool_] = reoriented(volume)[1].apply(inside)
     return turned
@@ -138,7 +138,7 @@ def _within(look: Look, mask: Array, labels: Labels | None, valid: NDArray[np.bo
     if share > STRAY:
         message = f"{share:.2g} of the structures' voxels lie outside {REGION} and count nowhere"
         look.add("outside-valid-region", "warning" if share > 0.5 else "note", message)
-    return marked(mask, valid, ignored)
+    return mark_ignored(mask, valid, ignored)
 
 
 def _mask(
@@ -162,7 +162,7 @@ def _mask(
     if volume is not None and volume.channels == 1:
         _label_map(look, ref, volume, image, labels, valid, catalogue)
         return
-    _heard(look, items if not plain else [], _called(ref, "label"), catalogue)
+    _note_header_problems(look, items if not plain else [], _called(ref, "label"), catalogue)
     if image is None:
         return
     try:
@@ -170,7 +170,9 @@ def _mask(
     except VoxGraftError as error:
         look.add("unusable-label", "error", f"{_called(ref, 'label')}: {_reason(error)}")
         return
-    _heard(look, [mask.item] if mask.item is not None and not plain else [], _called(ref, "label"), catalogue)
+    _note_header_problems(
+        look, [mask.item] if mask.item is not None and not plain else [], _called(ref, "label"), catalogue
+    )
     turned = _within(look, reoriented(image)[1].apply(mask.array), labels, valid)
     look.mask = measure_mask(turned, mask.dims, labels)
     _judge_emptiness(look)
@@ -191,14 +193,14 @@ def _label_map(
         if apart is not None:
             look.add(apart[0], "error", apart[1])
     try:
-        whole = whole_map(label.with_array(label.array.reshape(label.shape)), "label")
+        whole = integer_mask(label.with_array(label.array.reshape(label.shape)), "label")
     except BadImage as error:
         look.add("label-not-whole", "error", f"{error.reason}{why_not_whole(label.array)}")
         return
-    _heard(look, [whole.item] if whole.item is not None else [], _called(ref, "label"), catalogue)
+    _note_header_problems(look, [whole.item] if whole.item is not None else [], _called(ref, "label"), catalogue)
     array, named = whole.array, None
     try:
-        named = by_names(whole, labels, ref) if labels is not None else None
+        named = map_segments(whole, labels, ref) if labels is not None else None
     except VoxGraftError as error:
         look.add("unusable-label", "error", f"{_called(ref, 'label')}: {_reason(error)}")
         return
@@ -215,7 +217,7 @@ def _label_map(
     if unknown and labels is not None:
         look.add("unnamed-label", "error", unknown_message(array, values, unknown, labels))
     if not strange and not unknown and labels is not None:
-        array = (named or of_values(whole, labels, ref)).array
+        array = (named or map_values(whole, labels, ref)).array
     if strange:
         look.mask = Mask(size=array.size, values=frozenset(values), covered=int(np.count_nonzero(array)))
         return

@@ -32,17 +32,17 @@ def measure_mask(array: Array, dims: int, labels: Labels | None) -> Mask:
     anywhere = np.zeros(array.shape[-dims:], bool) if len(maps) > 1 else None
     total = hashlib.sha256(str(array.shape).encode())
     sided = {value for pair in pairs(labels) for value in pair}
-    for value, one in zip(values, maps, strict=True):
-        flat = one.ravel(order="K")
+    for value, channel in zip(values, maps, strict=True):
+        flat = channel.ravel(order="K")
         for start in range(0, flat.size, CHUNK):
             total.update(flat[start : start + CHUNK].astype(np.uint16).data)
-        if ignored is not None and (one == ignored).any():
-            mask.ignored = int((one == ignored).sum())
-            one = np.where(one == ignored, 0, one)
-        found = _structures(one, sided if not value else {1} if value in sided else set())
-        mask.structures.update({value: found[1]} if value and 1 in found else found if not value else {})
+        if ignored is not None and (channel == ignored).any():
+            mask.ignored = int((channel == ignored).sum())
+            channel = np.where(channel == ignored, 0, channel)
+        structures = _structures(channel, sided if not value else {1} if value in sided else set())
+        mask.structures.update({value: structures[1]} if value and 1 in structures else structures if not value else {})
         if anywhere is not None:
-            anywhere |= one != 0
+            anywhere |= channel != 0
     shown = anywhere if anywhere is not None else maps[0]
     mask.covered = int(np.count_nonzero(shown)) - (mask.ignored if anywhere is None else 0)
     mask.rim = _rim(shown)
@@ -63,20 +63,20 @@ def _structures(array: Array, sided: set[int]) -> dict[int, Structure]:
     sizes = np.bincount(flat)
     of_piece = np.zeros(len(sizes), np.int64)
     of_piece[flat] = values
-    found = {}
+    structures = {}
     for value in np.unique(of_piece[1:]).tolist():
         own = sizes[1:][of_piece[1:] == value]
-        found[value] = Structure(int(own.sum()), len(own), int(own.min()))
+        structures[value] = Structure(int(own.sum()), len(own), int(own.min()))
     if array.ndim == 3:
-        for value in sided & found.keys():
+        for value in sided & structures.keys():
             along = np.flatnonzero((inside == value).any(axis=(1, 2)))
-            found[value].across = float(box[0].start + (along[0] + along[-1]) / 2)
+            structures[value].across = float(box[0].start + (along[0] + along[-1]) / 2)
         for axis, names in enumerate(FACES):
             for end, name in zip((0, -1), names, strict=True):
                 for value in np.unique(_face(array, axis, end)).tolist():
                     if value:
-                        found[value].faces = (*found[value].faces, name)
-    return found
+                        structures[value].faces = (*structures[value].faces, name)
+    return structures
 
 
 def _box(array: Array) -> tuple[slice, ...] | None:

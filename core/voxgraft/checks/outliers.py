@@ -81,8 +81,13 @@ def judge_intensities(looks: Sequence[Look]) -> Iterator[CaseProblem]:
             width = look.channels[channel].high - look.channels[channel].low
             if abs(z) > 6 and max(width / usual, usual / width) > 5:
                 which = f" of channel {channel + 1}" if len(look.channels) > 1 else ""
-                message = f"the intensities{which} span {width:.3g}, and the median image's {usual:.3g}"
+                message = f"intensity range {_rounded(width)}{which}; the median over all images is {_rounded(usual)}"
                 yield CaseProblem("odd-intensity", "note", look.case.id, message)
+
+
+def _rounded(number: float) -> str:
+    """Three digits that count, with commas for thousands: 297,000."""
+    return f"{float(f'{number:.3g}'):,g}" if number < 1e6 else f"{number:.3g}"
 
 
 def judge_structures(dataset: Dataset, looks: Sequence[Look]) -> Iterator[CaseProblem]:

@@ -33,16 +33,16 @@ def judge_patients(dataset: Dataset) -> Iterator[CaseProblem]:
         message = "nothing tells the patients apart, so each case counts as a patient of its own"
         yield CaseProblem("no-patients", "note", None, message)
     first = {case.patient: case.id for case in reversed(cases)}
-    told: set[str] = set()
+    reported: set[str] = set()
     for group in _same(list(first), _plain):
-        told.update(group)
+        reported.update(group)
         names = listed(first[patient] for patient in group)
         message = f"the patients of the cases {names} have names that differ only in case, zeros or marks: one patient?"
         yield CaseProblem("similar-patients", "warning", first[group[0]], message)
     stems = {patient: _VISIT.sub("", patient.casefold()) for patient in first}
     known = {patient.casefold() for patient in first}
     groups = _same([patient for patient in first if stems[patient]], lambda patient: stems[patient])
-    groups = [group for group in groups if not set(group) <= told and re.search(r"\d", stems[group[0]])]
+    groups = [group for group in groups if not set(group) <= reported and re.search(r"\d", stems[group[0]])]
     for group in groups:
         stem = stems[group[0]]
         several = len(groups) > 1 and len(group) <= 6 and len(first) >= 1.2 * len(set(stems.values()))
@@ -113,7 +113,9 @@ def judge_split(
         message = f"{counted(held_out, 'patient')} would validate: the figures will depend on who that is"
         yield CaseProblem("small-validation", "note", None, message)
     cases = {
-        look.case.id: Marked({value: one.voxels for value, one in look.mask.structures.items()}, look.spacing)
+        look.case.id: Marked(
+            {value: structure.voxels for value, structure in look.mask.structures.items()}, look.spacing
+        )
         for look in looks
         if look.mask is not None and look.spacing
     }

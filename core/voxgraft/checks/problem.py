@@ -30,9 +30,9 @@ class CaseProblem:
     message: str
 
     @property
-    def mend(self) -> str:
+    def fix(self) -> str:
         """What to do about it; empty where the message says all there is to say."""
-        return MENDS.get(self.code, UNREADABLE if self.severity == "error" else "")
+        return FIXES.get(self.code, UNREADABLE if self.severity == "error" else "")
 
 
 SHOWN = 3
@@ -54,9 +54,9 @@ def grouped(problems: Sequence[CaseProblem]) -> list[tuple[CaseProblem, str]]:
             more = replace(group[0], message=f"{group[0].message}; and {len(group) - 1} more of this kind")
             rows.append((more, ""))
         elif single:
-            rows += [(one, "") for one in group]
+            rows += [(problem, "") for problem in group]
         else:
-            cases = list(dict.fromkeys(one.case or "" for one in group))
+            cases = list(dict.fromkeys(problem.case or "" for problem in group))
             several = f"{len(cases)} cases ({listed(cases)}), the first" if len(cases) > 1 else cases[0]
             rows.append((group[0], several))
     return rows
@@ -80,14 +80,14 @@ def millimetres(lengths: Iterable[float]) -> str:
 UNREADABLE = "export or copy the file again, or name the case in data.leave_out"
 """What to do about errors for which readers have codes of their own."""
 
-MENDS: dict[str, str] = {
+FIXES: dict[str, str] = {
     # reading
-    "layout": "mend the folder or the options of data.layout",
+    "layout": "fix the folder or the options of data.layout",
     "transfer": "",  # each message says it
     "weights": "",
     "unreadable-image": UNREADABLE,
     "unreadable-label": UNREADABLE,
-    "unusable-label": "mend the mask, or say under data.labels what it holds",
+    "unusable-label": "fix the mask, or say under data.labels what it holds",
     "several-images": "name the one that is meant by its series, or put each into a file of its own",
     "several-labels": "name the one that is meant by its series, or put each into a file of its own",
     "unreadable-valid-region": UNREADABLE,
@@ -126,10 +126,10 @@ MENDS: dict[str, str] = {
     # labels
     "label-not-whole": "draw it again or resample the original mask with nearest neighbour",
     "label-out-of-range": "give the structures values from 1 to 65535",
-    "unnamed-label": "name the values under data.labels, or mend the file",
+    "unnamed-label": "name the values under data.labels, or fix the file",
     "palettes-differ": "",
     "absent-label": "take the name out, or find out where the masks of it are",
-    "absent-region": "mend the members of the region",
+    "absent-region": "fix the members of the region",
     "no-foreground": "look whether the right files are taken as masks",
     "empty-label": "nothing, if there is nothing to mark in this scan",
     "missing-structure": "look whether it was forgotten or is outside the scan",
@@ -154,7 +154,7 @@ MENDS: dict[str, str] = {
     "same-label": "put the right mask in the place of the copy",
     "similar-patients": "say who is who: data.layout.patient, such as '{patient}_{rest}', or a column patient",
     "no-patients": "say who the patients are where some were scanned more than once: data.layout.patient, or a column",
-    "unusable-split": "say data.split.by: patient, or mend the split",
+    "unusable-split": "say data.split.by: patient, or fix the split",
     "patient-in-both": "give each patient to one part of the split",
     "few-patients": "lower data.split.folds, or add patients",
     "small-validation": "take fewer folds, or read the figures of all folds together",
@@ -162,11 +162,11 @@ MENDS: dict[str, str] = {
     "one-training-case": "add cases, or lower data.split.folds",
     "lost-structure": "set a finer data.spacing, or take the structure out of data.labels",
     # people
-    "names-in-header": "voxgraft deidentify before the data leave the house",
-    "text-in-header": "blank the field before the data leave the house",
-    "telling-name": "rename the files before the data leave the house",
+    "names-in-header": "voxgraft deidentify before the data leave the hospital",
+    "text-in-header": "blank the field before the data leave the hospital",
+    "telling-name": "rename the files before the data leave the hospital",
     "burned-in": "look at the pictures; names may be drawn into the pixels",
-    # room
+    # disk and memory
     "little-disk": "free the disk, or point data.cache to another one",
     "little-memory": "take a larger machine, a coarser data.spacing or smaller images",
     "little-gpu-memory": "lower training.batch or training.patch, or train on the CPU",

@@ -56,7 +56,7 @@ def judge_voxels(look: Look, codes: Sequence[str]) -> Iterator[CaseProblem]:
     for number, channel in enumerate(look.channels, 1):
         which = f"channel {number} of the image" if several else "the image"
         if channel.bad:
-            share = f"{channel.bad} voxels of {which} ({channel.bad / channel.size:.2%}) are no finite numbers"
+            share = f"{channel.bad} voxels of {which} ({channel.bad / channel.size:.2%}) are NaN or infinite"
             yield CaseProblem("nan-voxels", "warning", look.case.id, share)
         if channel.constant:
             message = f"every voxel of {which} is {channel.least:g}"

@@ -49,17 +49,19 @@ def needs(looks: Sequence[Look], workflow: Workflow | None, folder: Path | None 
     own = np.array([4.0 * np.prod(look.shape) * max(1, len(look.channels)) for look in read])
     prepared = _prepared(read, workflow)
     work = COPIES * own + 2 * prepared
-    together = min(len(read), 8, os.cpu_count() or 1)
-    found: dict[str, Any] = {
-        "memory": int(np.sort(work)[-together:].sum()) + PROGRAM,
+    workers = min(len(read), 8, os.cpu_count() or 1)
+    needs: dict[str, Any] = {
+        "memory": int(np.sort(work)[-workers:].sum()) + PROGRAM,
         "memory_free": free_memory(),
         "largest": read[int(work.argmax())].case.id,
     }
     if workflow is not None:
         folder = (workflow.data.cache or folder or Path()).absolute()
-        found["disk"] = int(prepared.sum()) + PACKAGE
-        found["disk_free"] = shutil.disk_usage(next(one for one in (folder, *folder.parents) if one.exists())).free
-    return found
+        needs["disk"] = int(prepared.sum()) + PACKAGE
+        needs["disk_free"] = shutil.disk_usage(
+            next(parent for parent in (folder, *folder.parents) if parent.exists())
+        ).free
+    return needs
 
 
 def _prepared(looks: Sequence[Look], workflow: Workflow | None) -> Any:
@@ -72,27 +74,27 @@ def _prepared(looks: Sequence[Look], workflow: Workflow | None) -> Any:
     return np.array([n * (4 * max(1, len(look.channels)) + 1) for n, look in zip(voxels, looks, strict=True)])
 
 
-def judge_room(found: dict[str, Any], workflow: Workflow | None) -> Iterator[CaseProblem]:
-    """Is there enough of each."""
-    if found.get("disk", 0) > found.get("disk_free", 0):
-        need, free = gigabytes(found["disk"]), gigabytes(found["disk_free"])
+def judge_resources(needs: dict[str, Any], workflow: Workflow | None) -> Iterator[CaseProblem]:
+    """Complain where the disk, the memory or the GPU is too small."""
+    if needs.get("disk", 0) > needs.get("disk_free", 0):
+        need, free = gigabytes(needs["disk"]), gigabytes(needs["disk_free"])
         message = f"prepared arrays and the model will take about {need}, and {free} of the disk are free"
         yield CaseProblem("little-disk", "warning", None, message)
-    if found.get("memory", 0) > found.get("memory_free", 0):
-        need, free = gigabytes(found["memory"]), gigabytes(found["memory_free"])
+    if needs.get("memory", 0) > needs.get("memory_free", 0):
+        need, free = gigabytes(needs["memory"]), gigabytes(needs["memory_free"])
         message = f"working on it and its like will take about {need} of memory, and {free} are free"
-        yield CaseProblem("little-memory", "warning", found["largest"], message)
-    if workflow is not None and found:
-        yield from _gpu(found, workflow)
+        yield CaseProblem("little-memory", "warning", needs["largest"], message)
+    if workflow is not None and needs:
+        yield from _gpu(needs, workflow)
 
 
-def _gpu(found: dict[str, Any], workflow: Workflow) -> Iterator[CaseProblem]:
+def _gpu(needs: dict[str, Any], workflow: Workflow) -> Iterator[CaseProblem]:
     if workflow.training.device == "cpu":
         return
     free = free_gpu_memory()
     if free is None:
         return
-    found["gpu_free"] = free
+    needs["gpu_free"] = free
     if free < GPU:
         message = f"the GPU has {gigabytes(free)} of memory free, and patches of the usual size need {gigabytes(GPU)}"
         yield CaseProblem("little-gpu-memory", "warning", None, message)

@@ -34,14 +34,14 @@ def side_of(name: str) -> tuple[str, str] | None:
     A side is a word of its own: `left kidney`, `kidney_right`, `L.Hippocampus`, `KidneyLeft`, `ctx-lh-insula`, and not
     the L of the vertebra `L1`.
     """
-    words = [(found[0].lower(), name[found.end() : found.end() + 1]) for found in _WORDS.finditer(name)]
-    sides = [(word, place) for place, (word, after) in enumerate(words) if word in _LEFT | _RIGHT]
-    sides = [(word, place) for word, place in sides if len(word) > 1 or not words[place][1].isdigit()]
+    words = [(match[0].lower(), name[match.end() : match.end() + 1]) for match in _WORDS.finditer(name)]
+    sides = [(word, index) for index, (word, after) in enumerate(words) if word in _LEFT | _RIGHT]
+    sides = [(word, index) for word, index in sides if len(word) > 1 or not words[index][1].isdigit()]
     if len(sides) != 1:
         return None
-    word, place = sides[0]
-    rest = " ".join(other for number, (other, _) in enumerate(words) if number != place)
-    return ("left" if word in _LEFT else "right"), f"{place} {rest}"
+    word, index = sides[0]
+    rest = " ".join(other for number, (other, _) in enumerate(words) if number != index)
+    return ("left" if word in _LEFT else "right"), f"{index} {rest}"
 
 
 def pairs(labels: Labels | None) -> list[tuple[int, int]]:
@@ -65,7 +65,7 @@ def sided(labels: Labels | None) -> list[str]:
     terms.update({region.name: "" for region in labels.regions})
 
     def is_half(name: str) -> bool:
-        turned = _SHORT.sub(lambda found: ("R" if found[1] == "L" else "L") + found[2], name)
+        turned = _SHORT.sub(lambda match: ("R" if match[1] == "L" else "L") + match[2], name)
         return turned != name and turned in terms
 
     return [name for name, term in terms.items() if side_of(name) or side_of(term) or is_half(name)]
@@ -98,13 +98,13 @@ def judge_sides(dataset: Dataset, looks: Sequence[Look]) -> Iterator[CaseProblem
     for look in looks:
         if look.mask is None or len(look.shape) != 3:
             continue
-        found = look.mask.structures
+        structures = look.mask.structures
         swapped, straight = [], 0
         for left, right in both:
-            places = [found[value].across for value in (left, right) if value in found]
-            if len(places) < 2 or places[0] is None or places[1] is None:
+            positions = [structures[value].across for value in (left, right) if value in structures]
+            if len(positions) < 2 or positions[0] is None or positions[1] is None:
                 continue
-            beyond = (places[0] - places[1]) * look.spacing[0]  # the first axis grows to the patient's right
+            beyond = (positions[0] - positions[1]) * look.spacing[0]  # the first axis grows to the patient's right
             straight += beyond < -CLEAR
             if beyond > CLEAR:
                 swapped.append(f"{names[left]!r} lies {beyond:.3g} mm to the right of {names[right]!r}")

@@ -12,7 +12,7 @@ from ..errors import DataError
 from ..imaging.palettes import check_alike
 from ..imaging.structures import Labels
 from ..imaging.volume import Array
-from ..labels.label_map import mend_for
+from ..labels.label_map import fix_for
 from .problem import CaseProblem, Severity, listed
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ def unknown_message(array: Array, values: Sequence[int], unknown: Sequence[int],
     between = _seam(array, unknown, labels)
     if between:
         return f"{start}; they cover only {between:.2g} of what is marked, between known values, as after interpolation"
-    return f"{start}; {mend_for(values, labels)}"
+    return f"{start}; {fix_for(values, labels)}"
 
 
 def _seam(array: Array, unknown: Sequence[int], labels: Labels) -> float:
@@ -62,8 +62,8 @@ def _seam(array: Array, unknown: Sequence[int], labels: Labels) -> float:
 def judge_values(dataset: Dataset, looks: Sequence[Look]) -> Iterator[CaseProblem]:
     """Structures that nobody drew, or that single masks lack; voxels that are left out."""
     masks = [(look, look.mask) for look in looks if look.mask is not None]
-    found = {value for _, mask in masks for value in mask.structures}
-    if masks and not found and not any(mask.covered for _, mask in masks):
+    present = {value for _, mask in masks for value in mask.structures}
+    if masks and not present and not any(mask.covered for _, mask in masks):
         yield CaseProblem("no-foreground", "error", None, "every label is empty: there is nothing to learn")
     try:
         check_alike((look.case.id, mask.palette) for look, mask in masks)
@@ -73,11 +73,11 @@ def judge_values(dataset: Dataset, looks: Sequence[Look]) -> Iterator[CaseProble
     if labels is None or not masks:
         return
     for label in labels.items:
-        if label.value not in found:
+        if label.value not in present:
             message = f"the structure {label.name!r} (value {label.value}) is in no label"
             yield CaseProblem("absent-label", "warning", None, message)
     for region in labels.regions:
-        if not found & set(region.members):
+        if not present & set(region.members):
             yield CaseProblem(
                 "absent-region", "warning", None, f"no label holds any part of the region {region.name!r}"
             )
@@ -96,10 +96,10 @@ def _lacking(labels: Labels, looks: Sequence[Look]) -> Iterator[CaseProblem]:
     usual = [
         label
         for label in labels.items
-        if USUAL * len(masks) <= sum(label.value in found for _, found in masks) < len(masks)
+        if USUAL * len(masks) <= sum(label.value in structures for _, structures in masks) < len(masks)
     ]
-    for look, found in masks:
-        lacking = [label.name for label in usual if label.value not in found]
+    for look, structures in masks:
+        lacking = [label.name for label in usual if label.value not in structures]
         if lacking:
             names = ", ".join(map(repr, lacking))
             message = f"the label has no {names}, which at least {USUAL:.0%} of the {len(masks)} masks have"

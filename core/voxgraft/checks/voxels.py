@@ -100,8 +100,8 @@ def thumbnail(array: Array) -> NDArray[np.float32]:
     scale of intensities or file format.
     """
     grain = GRAIN[array.ndim]
-    places = [(np.arange(4 * grain) + 0.5) * n // (4 * grain) if n > 4 * grain else np.arange(n) for n in array.shape]
-    drawn = array[np.ix_(*(place.astype(np.intp) for place in places))]
+    indices = [(np.arange(4 * grain) + 0.5) * n // (4 * grain) if n > 4 * grain else np.arange(n) for n in array.shape]
+    drawn = array[np.ix_(*(index.astype(np.intp) for index in indices))]
     small: NDArray[Any] = drawn.astype(np.float32)
     if min(small.shape) < 2 or not np.isfinite(small).all():
         return np.zeros(0, np.float32)

@@ -13,14 +13,14 @@ from ..errors import VoxGraftError
 from ..support.output import kept_for_json
 
 COMMANDS = {
-    "demo": ("demo", "The main job, start to end, on data that it makes itself."),
+    "demo": ("demo", "Run the main job from start to end on synthetic data."),
     "run": ("run", "Do the steps of a workflow: from labelled images to a registered model."),
-    "check": ("check", "Say what is wrong with a data set or a workflow, before any hour is spent."),
+    "check": ("check", "Say what is wrong with a data set or a workflow, before you spend hours training."),
     "inspect": ("data", "Show what the readers see: series, geometry, modality, problems."),
-    "convert": ("data", "Convert an image from any format that is read to any that is written."),
+    "convert": ("data", "Convert an image or mask from any readable format to any writable one."),
     "evaluate": ("evaluate", "Compare masks with references."),
     "compare": ("compare", "Compare runs, case by case, with confidence intervals."),
-    "advise": ("advise", "Find out which encoder and strategy suits the data, with the evidence."),
+    "advise": ("advise", "Find out which encoder and strategy suit the data, with the evidence."),
     "segment": ("segment", "Segment scans in bulk with a trained model."),
     "models": ("models", "List, show, promote, roll back and move registered models."),
     "plugins": ("plugins", "Show and test what the installed plugins offer."),
@@ -121,8 +121,8 @@ class _Commands(click.Group):
         except OSError as error:
             if ctx.params.get("debug"):
                 raise
-            place = f"{str(error.filename)[:LONGEST]}: " if error.filename else ""
-            click.echo(f"voxgraft: {place}{error.strerror or error}", err=True)
+            prefix = f"{str(error.filename)[:LONGEST]}: " if error.filename else ""
+            click.echo(f"voxgraft: {prefix}{error.strerror or error}", err=True)
             ctx.exit(1)
         except Exception as error:
             if ctx.params.get("debug"):

@@ -30,7 +30,7 @@ COLOURS = {"error": "red", "warning": "yellow", "repair": "cyan", "note": "white
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change a value of the workflow.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON document on standard output.")
 def check(target: Path, overrides: tuple[str, ...], as_json: bool) -> None:
-    """Say what is wrong with a workflow and its data, or with a folder of images, before any hour is spent.
+    """Say what is wrong with a workflow and its data, or with a folder of images, before you spend hours training.
 
     A folder may have the layout of any installed plugin (see `voxgraft plugins list`), or be any tree of images. Ends
     with code 1 where there are errors.
@@ -122,17 +122,17 @@ def _check_beside(dataset: Dataset, workflow: Workflow, models: Resolver) -> Non
         DataError: There are no scans without labels, no source, or another data set cannot be read.
     """
     from ..checks.patients import find_split
-    from ..datasets.companions import deal, other_sets
+    from ..datasets.companions import assign_roles, read_companions
     from ..runs.steps.plan import limited
     from ..workflow.requirements import roles_of
 
     split, _ = find_split(dataset, workflow)
     if split is not None:
         labelled = [case for case in dataset.cases if case.label is not None]
-        deal(
+        assign_roles(
             roles_of(workflow),
             dataset,
-            other_sets(workflow.data, models.catalogue),
+            read_companions(workflow.data, models.catalogue),
             limited(split, labelled, workflow.data.limit, workflow.data.split.seed),
         )
 
@@ -150,13 +150,13 @@ def _show(target: Path, findings: Findings) -> None:
         table = Table("severity", "case", "problem, and what to do", "code", show_lines=True)
         for problem, cases in groups:
             severity = Text(problem.severity, style=COLOURS[problem.severity])
-            message = Text(problem.message).append(f"\n-> {problem.mend}" if problem.mend else "", style="dim")
+            message = Text(problem.message).append(f"\n-> {problem.fix}" if problem.fix else "", style="dim")
             table.add_row(severity, Text(cases), message, Text(problem.code))
         Console().print(table)
     else:
         for problem, cases in groups:
-            where, mend = f"{cases}: " if cases else "", f" -> {problem.mend}" if problem.mend else ""
-            click.echo(f"{problem.severity}: {where}{problem.message} [{problem.code}]{mend}")
+            where, hint = f"{cases}: " if cases else "", f" -> {problem.fix}" if problem.fix else ""
+            click.echo(f"{problem.severity}: {where}{problem.message} [{problem.code}]{hint}")
     for line in _figures(findings):
         click.echo(line)
     click.echo(f"{target}: {_verdict(findings)}")
@@ -173,11 +173,11 @@ def _figures(findings: Findings) -> Iterator[str]:
         yield f"structures (share of voxels, masks): {listed(shares, 6)}"
     if "list" in findings.figures:
         yield f"where each case lies, as the scanner called it: {findings.figures['list']} (for you alone to read)"
-    room = findings.figures.get("room") or {}
+    needed = findings.figures.get("room") or {}
     needs = [
-        f"{gigabytes(room[what])} of {name} ({gigabytes(room[f'{what}_free'])} free)"
+        f"{gigabytes(needed[what])} of {name} ({gigabytes(needed[f'{what}_free'])} free)"
         for what, name in (("memory", "memory"), ("disk", "disk"))
-        if what in room
+        if what in needed
     ]
     if needs:
         yield f"preparing takes about {' and '.join(needs)}"
@@ -190,6 +190,6 @@ def _verdict(findings: Findings) -> str:
     counts = ", ".join(counted(severities.count(name), name) for name in ("error", "warning"))
     notes = severities.count("note")
     end = "ready" if findings.ok and "warning" not in severities else "ready, but look at the warnings"
-    end = end if findings.ok else "not ready: mend the errors first"
+    end = end if findings.ok else "not ready: fix the errors first"
     more = f", {counted(notes, 'note')}" if notes else ""
     return f"{counted(findings.cases, 'case')}, {counts}{more}; {end}"

@@ -8,20 +8,20 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ..support.output import print_result
+
 if TYPE_CHECKING:
     from ..scoring.comparison import Comparison
 
 
 @click.command()
 @click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="RUN RUN...")
-@click.option("--metric", default="dice", show_default=True, help="The metric to compare, or several: dice,hd95.")
-@click.option("--structure", default="mean", show_default=True, help="Structures, or the mean over all: mean,liver.")
-@click.option("--every-pair", is_flag=True, help="Compare every two runs, not each with the first.")
+@click.option("--metric", default="dice", show_default=True, help="Metrics to compare, as in dice,hd95.")
+@click.option("--structure", default="mean", show_default=True, help="Structures to compare, as in mean,liver.")
+@click.option("--every-pair", is_flag=True, help="Compare all pairs of runs, not each with the first.")
 @click.option("--test", type=click.Choice(["randomisation", "wilcoxon"]), default="randomisation", show_default=True)
 @click.option("--correction", type=click.Choice(["holm", "bh"]), default="holm", show_default=True)
-@click.option(
-    "--out", type=click.Path(path_type=Path), help="Write a page with the table and the curves: compare.html."
-)
+@click.option("--out", type=click.Path(path_type=Path), help="Write an HTML page with the table and the curves here.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON document on standard output.")
 def compare(
     runs: tuple[Path, ...],
@@ -72,39 +72,43 @@ def compare(
             "test": test,
             "correction": correction,
             "never_found": never_found(*scores.values()),
-            "comparisons": [one.document() for one in comparisons],
+            "comparisons": [comparison.document() for comparison in comparisons],
         }
-        click.echo(json_text(document))
+        print_result(json_text(document))
         return
     shown: tuple[str, str] | None = None
-    for one in comparisons:
-        if shown != (one.metric, one.structure):
-            what = one.structure if one.structure != "mean" else "mean over structures"
-            better = "higher" if higher[one.metric] else "lower"
-            click.echo(("\n" if shown else "") + f"{one.metric}, {what}; {better} is better")
-            shown = one.metric, one.structure
-        click.echo("\n" + "\n".join(_lines(one, correction)))
+    for comparison in comparisons:
+        if shown != (comparison.metric, comparison.structure):
+            title = comparison.structure if comparison.structure != "mean" else "mean over structures"
+            better = "higher" if higher[comparison.metric] else "lower"
+            click.echo(("\n" if shown else "") + f"{comparison.metric}, {title}; {better} is better")
+            shown = comparison.metric, comparison.structure
+        click.echo("\n" + "\n".join(_lines(comparison, correction)))
     if lost := never_found(*scores.values()):
         click.echo(f"\nnone of the runs ever finds {', '.join(map(repr, lost))}")
 
 
-def _lines(one: Comparison, correction: str) -> list[str]:
-    low, high = one.ci95
+def _lines(comparison: Comparison, correction: str) -> list[str]:
+    low, high = comparison.ci95
     interval = (
         f"95 % interval {low:+.4f} to {high:+.4f}" if math.isfinite(low) else "no interval (fewer than 2 patients)"
     )
-    p, by = (one.p_holm, "Holm") if correction == "holm" else (one.p_bh, "Benjamini-Hochberg")
-    words = {"no evidence": "no evidence of a difference from", "too few patients to tell": f"{one.verdict} it from"}
+    p, by = (comparison.p_holm, "Holm") if correction == "holm" else (comparison.p_bh, "Benjamini-Hochberg")
+    phrases = {
+        "no evidence": "no evidence of a difference from",
+        "too few patients to tell": f"{comparison.verdict} it from",
+    }
     lines = [
-        f"{one.run}: {words.get(one.verdict, f'{one.verdict} than')} {one.against}",
-        f"  {one.mean:.4f} against {one.against_mean:.4f} of {one.against}, over {one.n} common cases "
-        f"of {one.patients} patients",
-        f"  difference {one.difference:+.4f}, {interval}, p {p:.4f} ({by})",
+        f"{comparison.run}: {phrases.get(comparison.verdict, f'{comparison.verdict} than')} {comparison.against}",
+        f"  {comparison.mean:.4f} against {comparison.against_mean:.4f} of {comparison.against}, "
+        f"over {comparison.n} common cases of {comparison.patients} patients",
+        f"  difference {comparison.difference:+.4f}, {interval}, p {p:.4f} ({by})",
     ]
-    if one.mixed:
+    if comparison.mixed:
         lines.append("  mixed: most patients differ one way, the mean the other way; look at the worst cases")
-    if any(one.undefined):
+    if any(comparison.undefined):
         lines.append(
-            f"  left out, not defined: {one.undefined[0]} values of {one.run}, {one.undefined[1]} of {one.against}"
+            f"  left out, not defined: {comparison.undefined[0]} values of {comparison.run}, "
+            f"{comparison.undefined[1]} of {comparison.against}"
         )
     return lines

@@ -24,55 +24,58 @@ if TYPE_CHECKING:
 def inspect(path: Path, as_json: bool) -> None:
     """Show what the readers see in a file, a folder or a tree: series, geometry, modality, problems."""
     from ..discovery import discover
-    from ..imaging.archives import told
+    from ..imaging.archives import archive_problems
     from ..imaging.read import archives_in, scan
 
     catalogue = discover()
     with _patience(f"looking at {path}"):
         items = scan(path, catalogue)
-        problems = told(archives_in(path, catalogue))
+        problems = archive_problems(archives_in(path, catalogue))
     if as_json:
         import json
 
         from ..support.files import without_nan
 
-        found = {"items": [_document(item) for item in items], "problems": [_problem(one) for one in problems]}
-        print_result(json.dumps(without_nan(found), indent=2, allow_nan=False))
+        document = {
+            "items": [_document(item) for item in items],
+            "problems": [_problem(problem) for problem in problems],
+        }
+        print_result(json.dumps(without_nan(document), indent=2, allow_nan=False))
         return
     if len(items) > 1 and sys.stdout.isatty():
         _show_table(path, items)
     else:
         for item in items:
             _show(item)
-    for one in problems:
-        click.secho(f"{one.severity}: {one.message} [{one.code}]", fg=_COLOURS[one.severity])
+    for problem in problems:
+        click.secho(f"{problem.severity}: {problem.message} [{problem.code}]", fg=_COLOURS[problem.severity])
     click.echo(_summary(items))
 
 
 @click.command()
 @click.argument("source", type=click.Path(path_type=Path))
 @click.argument("target", type=click.Path(path_type=Path))
-@click.option("--reference", type=click.Path(path_type=Path), help="The image whose grid the result gets.")
-@click.option("--series", help="Which series of SOURCE: its UID, or its description.")
+@click.option("--reference", type=click.Path(path_type=Path), help="Image whose grid the result gets.")
+@click.option("--series", help="Series of SOURCE to convert: its UID or its description.")
 @click.option(
     "--labels",
     metavar="FILE|NAME=VALUE,...",
-    help="The structures of a mask: a JSON file, or liver=1,spleen=2.",
+    help="Structures of a mask: a JSON file, or liver=1,spleen=2.",
 )
-@click.option("--resample", is_flag=True, help="Bring a mask onto the grid of --reference from another one.")
+@click.option("--resample", is_flag=True, help="Resample a mask onto the grid of --reference.")
 @click.option(
     "--interpolation",
     type=click.Choice(["linear", "nearest"]),
-    help="How to resample; by default nearest for masks and linear for images.",
+    help="Interpolation; by default nearest for masks and linear for images.",
 )
 @click.option(
     "--overlap",
     type=click.Choice(["error", "higher", "keep"]),
     default="error",
     show_default=True,
-    help="Structures that share voxels: refuse, let the higher value win, or keep a channel of each.",
+    help="Where structures overlap: refuse, let the higher value win, or write a channel for each.",
 )
-@click.option("--writer", help="The writer, where the name of TARGET does not say which.")
+@click.option("--writer", help="Writer to use where the extension of TARGET does not say which.")
 def convert(
     source: Path,
     target: Path,
@@ -84,7 +87,7 @@ def convert(
     overlap: Overlap,
     writer: str | None,
 ) -> None:
-    """Convert SOURCE, in any format that is read, to TARGET, in the format that its name says.
+    """Convert SOURCE from any readable format to the format given by TARGET's extension.
 
     A DICOM SEG or RTSTRUCT becomes a mask on the grid of its scan (--reference, or the scan in the same folder); a mask
     becomes a SEG (.dcm) or RTSTRUCT (.rtstruct.dcm) of the series that --reference names, with the names in --labels.
@@ -109,10 +112,10 @@ def convert(
         writer=writer,
     )
     with _patience(f"converting {source}"):
-        made = converted(source, target, wish, discover())
-    for note in made.notes:
+        result = converted(source, target, wish, discover())
+    for note in result.notes:
         click.echo(note, err=True)
-    click.echo(f"{target}: {_size(made.volume.shape, made.volume.spacing, made.volume.channels)}")
+    click.echo(f"{target}: {_size(result.volume.shape, result.volume.spacing, result.volume.channels)}")
 
 
 @contextmanager
@@ -146,7 +149,7 @@ def _document(item: Item) -> dict[str, Any]:
         "names": [str(name) for name in item.facts.get("names") or ()],
         "references": [str(name) for name in item.facts.get("references") or ()],
         "files": len(item.files),
-        "problems": [_problem(one) for one in item.problems],
+        "problems": [_problem(problem) for problem in item.problems],
     }
 
 
@@ -183,13 +186,13 @@ def _show_table(root: Path, items: Sequence[Item]) -> None:
         series = item.description or item.series or ""
         table.add_row(*(Text(cell) for cell in (str(name), kind, voxels, spacing, _names(item) or series)))
     Console().print(table)
-    told: dict[tuple[str, str, str], list[Item]] = {}
+    by_problem: dict[tuple[str, str, str], list[Item]] = {}
     for item in items:
-        for one in item.problems:
-            told.setdefault((one.severity, one.message, one.code), []).append(item)
-    for (severity, message, code), where in told.items():
-        place = str(where[0].path) + (f" and {len(where) - 1} more" if len(where) > 1 else "")
-        click.secho(f"{severity}: {message} [{code}]: {place}", fg=_COLOURS[severity])
+        for problem in item.problems:
+            by_problem.setdefault((problem.severity, problem.message, problem.code), []).append(item)
+    for (severity, message, code), where in by_problem.items():
+        path = str(where[0].path) + (f" and {len(where) - 1} more" if len(where) > 1 else "")
+        click.secho(f"{severity}: {message} [{code}]: {path}", fg=_COLOURS[severity])
 
 
 def _names(item: Item, most: int = 8) -> str:

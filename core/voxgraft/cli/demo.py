@@ -11,13 +11,15 @@ from .numbers import Amount
 
 
 @click.command()
-@click.option("--out", type=click.Path(path_type=Path), default="voxgraft-demo", show_default=True, help="The folder.")
-@click.option("--minutes", type=Amount(0.05, 10_000), default=2.0, show_default=True, help="How long to train.")
+@click.option(
+    "--out", type=click.Path(path_type=Path), default="voxgraft-demo", show_default=True, help="Folder for the demo."
+)
+@click.option("--minutes", type=Amount(0.05, 10_000), default=2.0, show_default=True, help="Training time in minutes.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON document on standard output.")
 def demo(out: Path, minutes: float, as_json: bool) -> None:
-    """Train on labelled heads that it makes, register the model, segment new patients' DICOM series, show the scores.
+    """Train on synthetic labelled heads, register the model, segment new patients' DICOM series, show the scores.
 
-    Everything stays in one folder. A second call passes over what is there; another number of minutes trains again and
+    Everything stays in one folder. A second call skips what is done; another number of minutes trains again and
     registers another version. The heads are variations of one brain: they show that everything works here, not how
     well it does on patients.
     """

@@ -88,8 +88,8 @@ def _devices() -> tuple[list[str], list[str]]:
         import torch
     except Exception as error:
         return [], [f"torch cannot be imported ({type(error).__name__}): nothing can be trained or segmented"]
-    found = [f"cpu, torch {torch.__version__}, {torch.get_num_threads()} threads"]
+    devices = [f"cpu, torch {torch.__version__}, {torch.get_num_threads()} threads"]
     for index in range(torch.cuda.device_count()):
         facts = torch.cuda.get_device_properties(index)
-        found.append(f"cuda:{index}, {facts.name}, {facts.total_memory / 2**30:.0f} GiB")
-    return found, []
+        devices.append(f"cuda:{index}, {facts.name}, {facts.total_memory / 2**30:.0f} GiB")
+    return devices, []

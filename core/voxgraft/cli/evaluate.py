@@ -23,21 +23,32 @@ ENDINGS = (".json", ".csv", ".html")
 @click.argument("predictions", type=click.Path(path_type=Path))
 @click.argument("references", type=click.Path(path_type=Path))
 @click.option(
-    "--metrics", default="dice,iou,hd95,nsd", show_default=True, help="Names; options follow: nsd:tolerance=2."
+    "--metrics",
+    default="dice,iou,hd95,nsd",
+    show_default=True,
+    help="Names of metrics; options follow: nsd:tolerance=2.",
 )
-@click.option("--labels", "names", metavar="FILE.json|NAME=VALUE,...", help="The structures; by default every value.")
-@click.option("--regions", metavar="NAME=1+2,...", help="Unions of structures that are scored beside them.")
-@click.option("--groups", type=click.Path(path_type=Path), metavar="FILE.csv", help="Facts for tables of subgroups.")
-@click.option("--images", type=click.Path(path_type=Path), metavar="PATH", help="Scans, for pictures of worst cases.")
-@click.option("--valid", type=click.Path(path_type=Path), metavar="PATH", help="Masks of where cases count, else 0.")
-@click.option("--probabilities", type=click.Path(path_type=Path), metavar="PATH", help="Maps, for the metric ece.")
+@click.option(
+    "--labels", "names", metavar="FILE.json|NAME=VALUE,...", help="Structures to score; by default every value."
+)
+@click.option("--regions", metavar="NAME=1+2,...", help="Unions of structures to score as well.")
+@click.option(
+    "--groups", type=click.Path(path_type=Path), metavar="FILE.csv", help="CSV of case attributes, for subgroup tables."
+)
+@click.option(
+    "--images", type=click.Path(path_type=Path), metavar="PATH", help="Scans, for pictures of the worst cases."
+)
+@click.option("--valid", type=click.Path(path_type=Path), metavar="PATH", help="Valid-region masks (0 = not scored).")
+@click.option(
+    "--probabilities", type=click.Path(path_type=Path), metavar="PATH", help="Probability maps, needed for ece."
+)
 @click.option(
     "--out",
     "outs",
     type=click.Path(path_type=Path),
     multiple=True,
     metavar="FILE.json|.csv|.html",
-    help="Write every value to a file, or a page to look at; may be given several times.",
+    help="Write every value to a CSV or JSON file, or an HTML page; may be given several times.",
 )
 @click.option("--json", "as_json", is_flag=True, help="One JSON document on standard output.")
 def evaluate(
@@ -81,12 +92,12 @@ def evaluate(
         valid=valid,
         images=images,
     )
-    wanted = [metric for metric in metrics.split(",") if metric.strip()]
+    metric_names = [metric for metric in metrics.split(",") if metric.strip()]
     catalogue, progress = discover(), Progress(quiet=as_json)
-    scores = evaluate_paths(predictions, references, wanted, catalogue, labels, progress, extras)
-    beside = {"images": images, "valid": valid}
+    scores = evaluate_paths(predictions, references, metric_names, catalogue, labels, progress, extras)
+    folders = {"images": images, "valid": valid}
     for out in outs:
-        _write(out, scores, catalogue, lambda: _pictures(scores, predictions, references, beside, labels, catalogue))
+        _write(out, scores, catalogue, lambda: _pictures(scores, predictions, references, folders, labels, catalogue))
     if as_json:
         print_result(json.dumps(scores.document(), indent=2, ensure_ascii=False))
     else:
@@ -113,19 +124,19 @@ def _pictures(
     scores: Scores,
     predictions: Path,
     references: Path,
-    beside: Mapping[str, Path | None],
+    folders: Mapping[str, Path | None],
     labels: Labels | None,
     catalogue: Catalogue,
 ) -> dict[str, bytes]:
     """The worst slice of the worst cases, from files that were read a moment ago.
 
     Args:
-        beside: Files or folders of `images`, the scans, and of `valid`, where cases count.
+        folders: Files or folders of `images`, the scans, and of `valid`, where cases count.
     """
     from ..errors import VoxGraftError
     from ..imaging.read import read
     from ..imaging.reference import ImageRef
-    from ..labels.valid_region import valid_in
+    from ..labels.valid_region import read_valid_region
     from ..reports.pictures import worst_slice
     from ..reports.scores import about, worst_cases
     from ..scoring.masks import check_grids, comparable
@@ -136,13 +147,13 @@ def _pictures(
     pairs = match(predictions, references, catalogue).pairs
     labels = labels or labels_named_in(pairs.values(), catalogue)
     worst = [case for case in worst_cases(scores, about(scores, catalogue)) if case in pairs]
-    files = {what: files_of(path, worst, catalogue) if path and worst else {} for what, path in beside.items()}
+    files = {kind: files_of(path, worst, catalogue) if path and worst else {} for kind, path in folders.items()}
     scans, valid = files["images"], files["valid"]
-    found = {}
+    paths = {}
     for case in worst:
         prediction, reference = read_pair(pairs[case], labels, catalogue, scans.get(case))
         if case in valid:
-            inside = valid_in(ImageRef(valid[case]), reference, catalogue, case)
+            inside = read_valid_region(ImageRef(valid[case]), reference, catalogue, case)
             prediction, reference = within(prediction, inside), within(reference, inside)
         scan = read(scans[case], catalogue) if case in scans else None
         try:
@@ -153,8 +164,8 @@ def _pictures(
             scan = None
         if labels is not None:
             prediction, reference = comparable(prediction, reference, labels)
-        found[case] = worst_slice(prediction, reference, scan)
-    return found
+        paths[case] = worst_slice(prediction, reference, scan)
+    return paths
 
 
 def _show(scores: Scores, units: Mapping[str, str]) -> None:
@@ -162,7 +173,7 @@ def _show(scores: Scores, units: Mapping[str, str]) -> None:
     for metric, structures in scores.summary.items():
         unit = units.get(str(scores.metrics.get(metric, {}).get("use", metric)), "")
         shown = f"{metric} ({unit})" if unit else metric
-        rows += [(shown, name, *_cells(one)) for name, one in structures.items()]
+        rows += [(shown, name, *_cells(scores)) for name, scores in structures.items()]
     if scores.cases:
         _print_table(rows, 2)
     click.echo(f"{len(scores.cases)} cases scored, {len(scores.failed)} failed")
@@ -178,10 +189,12 @@ def _show_subgroups(scores: Scores) -> None:
     metric = next(iter(scores.summary), "")
     for column, groups in scores.subgroups.items():
         rows: list[tuple[str, ...]] = [(column, "cases", "patients", f"{metric} mean", "95 % interval", "n", "")]
-        for group, one in groups.items():
-            mean = one["summary"][metric]["mean"]
-            few = "few patients" if one["few"] else ""
-            rows.append((group, str(one["cases"]), str(one["patients"]), *_cells(mean)[:2], str(mean["n"]), few))
+        for group, subgroup in groups.items():
+            mean = subgroup["summary"][metric]["mean"]
+            few = "few patients" if subgroup["few"] else ""
+            rows.append(
+                (group, str(subgroup["cases"]), str(subgroup["patients"]), *_cells(mean)[:2], str(mean["n"]), few)
+            )
         click.echo("")
         _print_table(rows, 1)
 
@@ -200,16 +213,16 @@ def _units(catalogue: Catalogue) -> dict[str, str]:
     return {spec.name: getattr(spec, "unit", "") for _, spec in catalogue.of("metric")}
 
 
-def _cells(one: dict[str, Any]) -> tuple[str, ...]:
-    low, high = one["ci95"]
+def _cells(scores: dict[str, Any]) -> tuple[str, ...]:
+    low, high = scores["ci95"]
     interval = f"{_number(low)} to {_number(high)}" if math.isfinite(low) else "-"
     return (
-        _number(one["mean"]),
+        _number(scores["mean"]),
         interval,
-        _number(one["sd"]),
-        _number(one["median"]),
-        str(one["n"]),
-        str(one["undefined"]),
+        _number(scores["sd"]),
+        _number(scores["median"]),
+        str(scores["n"]),
+        str(scores["undefined"]),
     )
 
 

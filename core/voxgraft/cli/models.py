@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 tracking_option = click.option(
     "--tracking",
     metavar="URI",
-    help="The registry: sqlite:///FILE.db or http://HOST:PORT; by default MLFLOW_TRACKING_URI, else ./voxgraft.db.",
+    help="Registry: sqlite:///FILE.db or http://HOST:PORT; by default MLFLOW_TRACKING_URI, else ./voxgraft.db.",
 )
 json_option = click.option("--json", "as_json", is_flag=True, help="One JSON document on standard output.")
 
@@ -30,18 +30,19 @@ def models() -> None:
 @json_option
 def list_(tracking: str | None, as_json: bool) -> None:
     """List every model and its versions, the newest first."""
-    found = _registry(tracking).models()
+    registered = _registry(tracking).models()
     if as_json:
         rows = [
-            {"name": name, "versions": [version.document() for version in versions]} for name, versions in found.items()
+            {"name": name, "versions": [version.document() for version in versions]}
+            for name, versions in registered.items()
         ]
         _print_json({"models": rows})
         return
-    for name, versions in found.items():
+    for name, versions in registered.items():
         click.echo(name)
         for version in versions:
             click.echo(f"  {_line(version)}")
-    if not found:
+    if not registered:
         click.echo("no model is registered here yet", err=True)
 
 
@@ -86,23 +87,23 @@ def show(model: str, tracking: str | None, as_json: bool) -> None:
 
 @models.command()
 @click.argument("package", type=click.Path(path_type=Path))
-@click.option("--name", help="Of the model; by default what the package says.")
+@click.option("--name", help="Name of the model; by default the one in the package.")
 @tracking_option
 def register(package: Path, name: str | None, tracking: str | None) -> None:
-    """Keep PACKAGE, a package's folder or file, as a new version. No alias moves."""
+    """Register PACKAGE, a package folder or file, as a new version. No alias moves."""
     from ..discovery import discover
     from ..packages.references import Resolver, registry
 
     catalogue = discover()
-    found = Resolver(catalogue, tracking).resolve(package)
-    version = registry(catalogue, tracking, create=True).register(found, name or found.name)
+    resolved = Resolver(catalogue, tracking).resolve(package)
+    version = registry(catalogue, tracking, create=True).register(resolved, name or resolved.name)
     _say_kept(version)
 
 
 @models.command()
 @click.argument("name")
 @click.argument("version", type=click.IntRange(min=1))
-@click.option("--alias", default="champion", show_default=True, help="The alias that is to point to this version.")
+@click.option("--alias", default="champion", show_default=True, help="Alias to set on this version.")
 @tracking_option
 def promote(name: str, version: int, alias: str, tracking: str | None) -> None:
     """Make VERSION of the model NAME its champion, or give it another alias."""
@@ -114,7 +115,7 @@ def promote(name: str, version: int, alias: str, tracking: str | None) -> None:
 @click.argument("name")
 @tracking_option
 def rollback(name: str, tracking: str | None) -> None:
-    """Take the champion of the model NAME back: the one before it is champion again."""
+    """Roll the model NAME back to its previous champion."""
     done = _registry(tracking).rollback(name)
     click.echo(f"{done.name}@champion is version {done.version} again")
 
@@ -138,11 +139,13 @@ def export(model: str, target: Path, tracking: str | None) -> None:
 
 @models.command("import")
 @click.argument("file", type=click.Path(path_type=Path))
-@click.option("--name", help="Of the model; by default what the package says.")
-@click.option("--hash", "expected", help="The package's hash, as `export` printed it; another package is refused.")
+@click.option("--name", help="Name of the model; by default the one in the package.")
+@click.option(
+    "--hash", "expected", help="Expected hash of the package, as `export` printed it; any other package is refused."
+)
 @tracking_option
 def import_(file: Path, name: str | None, expected: str | None, tracking: str | None) -> None:
-    """Keep the package FILE of another place as a new version, after checking every part of it. No alias moves."""
+    """Import package FILE from another site as a new version, after checking every part of it. No alias moves."""
     from tempfile import TemporaryDirectory
 
     from ..discovery import discover
@@ -177,7 +180,7 @@ def _version(registry: Registry, model: str) -> Version:
     versions = registry.models().get(model.removeprefix("models:/"))
     if not versions:
         return registry.version(f"{reference}@champion")
-    return next((one for one in versions if "champion" in one.aliases), versions[0])
+    return next((version for version in versions if "champion" in version.aliases), versions[0])
 
 
 def _line(version: Version) -> str:

@@ -21,7 +21,7 @@ def plugins() -> None:
 
 @plugins.command("list")
 @click.option("--json", "as_json", is_flag=True, help="One JSON document on standard output.")
-@click.option("--kind", help="Only components of this kind.")
+@click.option("--kind", help="Show only components of this kind.")
 def list_(as_json: bool, kind: str | None) -> None:
     """List every component, and the plugins that were set aside."""
     from ..discovery import discover
@@ -31,14 +31,19 @@ def list_(as_json: bool, kind: str | None) -> None:
     if kind and kind not in KINDS:
         raise UsageError(f"there is no kind {kind!r}; the kinds are {', '.join(KINDS)}")
     catalogue = discover()
-    rows = [_row(catalogue, plugin, spec) for one in ([kind] if kind else KINDS) for plugin, spec in catalogue.of(one)]
+    rows = [
+        _row(catalogue, plugin, spec) for name in ([kind] if kind else KINDS) for plugin, spec in catalogue.of(name)
+    ]
     if as_json:
         import json
 
         document = {
             "components": rows,
-            "failures": [{"plugin": one.plugin, "reason": one.reason} for one in catalogue.failures],
-            "conflicts": [{"kind": one.kind, "name": one.name, "plugins": one.plugins} for one in catalogue.conflicts],
+            "failures": [{"plugin": failure.plugin, "reason": failure.reason} for failure in catalogue.failures],
+            "conflicts": [
+                {"kind": conflict.kind, "name": conflict.name, "plugins": conflict.plugins}
+                for conflict in catalogue.conflicts
+            ],
         }
         print_result(json.dumps(document, indent=2))
         return
@@ -58,9 +63,9 @@ def show(name: str, as_json: bool) -> None:
     from ..discovery import discover
 
     catalogue = discover()
-    found = _named(catalogue, name)
+    matching = _named(catalogue, name)
     documents: list[dict[str, Any]] = [
-        {**_row(catalogue, plugin, spec), "plugin": plugin, "options": _options(spec)} for plugin, spec in found
+        {**_row(catalogue, plugin, spec), "plugin": plugin, "options": _options(spec)} for plugin, spec in matching
     ]
     if as_json:
         import json
@@ -83,7 +88,7 @@ def show(name: str, as_json: bool) -> None:
     "files",
     multiple=True,
     type=click.Path(path_type=Path, exists=True, dir_okay=False),
-    help="For readers: a real file, copies of which are damaged in every way.",
+    help="For readers: a real file; damaged copies of it are tried.",
 )
 @click.option("--json", "as_json", is_flag=True, help="One JSON document on standard output.")
 def test(name: str, options: tuple[str, ...], files: tuple[Path, ...], as_json: bool) -> None:
@@ -96,24 +101,25 @@ def test(name: str, options: tuple[str, ...], files: tuple[Path, ...], as_json: 
     from ..testing import Subject, try_laws
 
     catalogue = discover()
-    found = _named(catalogue, name)
+    matching = _named(catalogue, name)
     if strange := [file for file in files if not file.is_file()]:
         raise UsageError(f"--file {strange[0]}: is no regular file")
     document: list[dict[str, Any]] = []
-    for _, spec in found:
+    for _, spec in matching:
         try:
             subject = Subject.of(spec.kind, spec.name, options=_values(options), catalogue=catalogue, files=files)
         except ValueError as error:
             raise UsageError(f"the options of {spec.kind} {spec.name!r} do not fit: {_reason(error)}") from None
         with tempfile.TemporaryDirectory() as folder:
             outcomes = try_laws(subject, Path(folder))
-        laws = [{"law": one.law, "state": one.state, "reason": one.reason} for one in outcomes]
+        laws = [{"law": outcome.law, "state": outcome.state, "reason": outcome.reason} for outcome in outcomes]
         document.append({"kind": spec.kind, "name": spec.name, "laws": laws})
-        for one in () if as_json else outcomes:
-            colour = {"kept": "green", "broken": "red", "not tried": "yellow"}[one.state]
-            state = click.style(f"{one.state:9}", fg=colour)
+        for outcome in () if as_json else outcomes:
+            colour = {"kept": "green", "broken": "red", "not tried": "yellow"}[outcome.state]
+            state = click.style(f"{outcome.state:9}", fg=colour)
             click.echo(
-                f"{state} {spec.kind} {spec.name}: {one.law}" + (f"\n          {one.reason}" if one.reason else "")
+                f"{state} {spec.kind} {spec.name}: {outcome.law}"
+                + (f"\n          {outcome.reason}" if outcome.reason else "")
             )
     if as_json:
         print_result(json.dumps({"components": document}, indent=2))
@@ -143,13 +149,13 @@ def _named(catalogue: Catalogue, name: str) -> list[tuple[str, AnySpec]]:
     from ..errors import UnknownComponent
     from ..hookspecs import KINDS
 
-    wanted, _, bare = name.rpartition(":")
-    kinds = [kind for kind in KINDS if wanted in ("", kind)]
-    found = [(plugin, spec) for kind in kinds for plugin, spec in catalogue.of(kind) if spec.name == bare]
-    if not found:
+    kind_name, _, bare = name.rpartition(":")
+    kinds = [kind for kind in KINDS if kind_name in ("", kind)]
+    matching = [(plugin, spec) for kind in kinds for plugin, spec in catalogue.of(kind) if spec.name == bare]
+    if not matching:
         known = {spec.name for kind in KINDS for _, spec in catalogue.of(kind)}
-        raise UnknownComponent(wanted or "component", bare, known, map(str, catalogue.failures))
-    return found
+        raise UnknownComponent(kind_name or "component", bare, known, map(str, catalogue.failures))
+    return matching
 
 
 def _values(options: tuple[str, ...]) -> dict[str, Any]:
@@ -165,7 +171,9 @@ def _values(options: tuple[str, ...]) -> dict[str, Any]:
 
 def _reason(error: ValueError) -> str:
     errors = getattr(error, "errors", None)
-    return "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in errors()) if errors else str(error)
+    return (
+        "; ".join(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in errors()) if errors else str(error)
+    )
 
 
 def _row(catalogue: Catalogue, plugin: str, spec: AnySpec) -> dict[str, str]:

@@ -11,10 +11,12 @@ from ..support.output import print_result
 
 @click.command()
 @click.argument("workflow", type=click.Path(path_type=Path))
-@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change a value: training.budget='5 min'.")
-@click.option("--out", type=click.Path(path_type=Path), help="The run's folder; by default runs/NAME.")
-@click.option("--steps", help="Only these steps, as in plan,prepare.")
-@click.option("--resume/--fresh", default=True, help="Go on with what is there (the default), or do all again.")
+@click.option(
+    "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change a value, as in training.budget='5 min'."
+)
+@click.option("--out", type=click.Path(path_type=Path), help="Folder of the run; by default runs/NAME.")
+@click.option("--steps", help="Do only these steps, as in plan,prepare.")
+@click.option("--resume/--fresh", default=True, help="Resume an earlier run (the default), or start again.")
 @click.option("--dry-run", is_flag=True, help="Check, plan and estimate; train nothing, write nothing.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON document on standard output.")
 def run(
@@ -58,8 +60,8 @@ def run(
             json.dumps({"run": str(done.folder), "package": package, "remarks": done.remarks, **done.identity})
         )
     else:
-        made = [f"the model is in {done.package}"] if done.package.exists() else []
-        click.echo("; ".join([f"{folder}: done", *made, *done.remarks]))
+        messages = [f"the model is in {done.package}"] if done.package.exists() else []
+        click.echo("; ".join([f"{folder}: done", *messages, *done.remarks]))
 
 
 def _table(document: dict[str, object]) -> str:

@@ -19,29 +19,33 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("model")
 @click.argument("inputs", metavar="INPUT...", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option("--out", required=True, type=click.Path(path_type=Path), help="The folder for the results.")
+@click.option("--out", required=True, type=click.Path(path_type=Path), help="Folder for the results.")
 @click.option(
-    "--writers", help="Formats of the masks, as in nifti,dicom-seg; by default these two, the second for DICOM scans."
+    "--writers", help="Mask formats, as in nifti,dicom-seg; by default these two, the second for DICOM scans."
 )
 @click.option(
-    "--workers", type=click.IntRange(1, 256), default=1, show_default=True, help="Scans read ahead, and written behind."
+    "--workers",
+    type=click.IntRange(1, 256),
+    default=1,
+    show_default=True,
+    help="Number of scans loaded and saved in the background.",
 )
 @click.option(
     "--executor",
     default="local",
     show_default=True,
-    help="What spreads the work; `voxgraft plugins list --kind executor` shows what there is.",
+    help="Executor that runs the work; `voxgraft plugins list --kind executor` lists them.",
 )
-@click.option("--series", help="Only the series with this UID or description; studies without it are left out.")
-@click.option("--ignore-contract", is_flag=True, help="Segment scans that do not fit the model too; they are flagged.")
+@click.option("--series", help="Segment only the series with this UID or description; skip studies without it.")
+@click.option("--ignore-contract", is_flag=True, help="Also segment scans that do not fit the model; they are flagged.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:1.")
-@click.option("--overlap", type=Amount(0, 0.95), help="Of neighbouring windows; by default the model's.")
+@click.option("--overlap", type=Amount(0, 0.95), help="Overlap between sliding windows; by default the model's.")
 @click.option(
     "--mirror/--no-mirror",
     default=None,
-    help="Average over images mirrored as in training; by default as the model says.",
+    help="Average over mirrored images, as in training; by default as the model says.",
 )
-@click.option("--retry", is_flag=True, help="Try scans again that have failed three times.")
+@click.option("--retry", is_flag=True, help="Also retry scans that have already failed three times.")
 @click.option(
     "--timeout",
     type=click.FloatRange(min=0, min_open=True),
@@ -56,8 +60,8 @@ def segment(
     """Segment scans with MODEL: a package folder or file, models:/NAME@ALIAS, models:/NAME/VERSION or runs:/ID.
 
     INPUT is a file, a series folder, a DICOM tree, or a CSV worklist with a column `path` or one column for each
-    channel. Of a study with several series the model takes those it was made for, and says why not the others. A
-    second call does only what is missing.
+    channel. Of a study with several series only those the model was trained for are segmented; the report says why
+    others were skipped. A second call does only what is missing.
     """
     import json
 
@@ -78,11 +82,11 @@ def segment(
 
 def _package(model: str, catalogue: Catalogue) -> Package:
     """The package of a reference; without it the call makes no sense."""
-    from ..batch.segment import resolved
+    from ..batch.segment import resolve_package
     from ..errors import ModelError, UsageError
 
     try:
-        return resolved(model, catalogue)
+        return resolve_package(model, catalogue)
     except ModelError as error:
         raise UsageError(str(error)) from error
 
@@ -93,5 +97,5 @@ def _summary(batch: Batch) -> str:
     counts = [(batch.done, "done"), (batch.skipped, "skipped (done before)"), (batch.failed, "failed")]
     counts.append((batch.left_out, "left out"))
     look = sum(bool(scan.flags) for scan in batch.scans if scan.state in ("done", "skipped"))
-    said = ", ".join(f"{number} {text}" for number, text in counts if number) or "nothing to do"
-    return f"{said}; {look} to look at first\n{legible(str(batch.report))}"
+    summary = ", ".join(f"{number} {text}" for number, text in counts if number) or "nothing to do"
+    return f"{summary}; {look} to look at first\n{legible(str(batch.report))}"

@@ -133,7 +133,9 @@ def choose(catalogue: Catalogue, kind: str, value: dict[str, Any]) -> Selected[A
         return Selected(component, model.model_validate(options), plugin)
     except ValidationError as error:
         keys = [field.alias or name for name, field in model.model_fields.items()]
-        raise ValidationError.from_exception_data(error.title, [_told(one, keys) for one in error.errors()]) from None
+        raise ValidationError.from_exception_data(
+            error.title, [_told(fault, keys) for fault in error.errors()]
+        ) from None
 
 
 def _told(error: Any, keys: list[str]) -> InitErrorDetails:
@@ -142,10 +144,10 @@ def _told(error: Any, keys: list[str]) -> InitErrorDetails:
     if kind == "extra_forbidden" and len(error["loc"]) == 1:
         unknown = str(error["loc"][0])
         near = get_close_matches(unknown, keys, n=1)
-        there = f"the options here are {', '.join(keys)}" if keys else "there are no options here"
+        hint = f"the options here are {', '.join(keys)}" if keys else "there are no options here"
         kind, message = (
             "no_option",
-            f"there is no key {unknown!r} here; " + (f"did you mean {near[0]!r}?" if near else there),
+            f"there is no key {unknown!r} here; " + (f"did you mean {near[0]!r}?" if near else hint),
         )
     return InitErrorDetails(
         type=PydanticCustomError(kind, "{message}", {"message": message}), loc=error["loc"], input=error["input"]

@@ -43,18 +43,18 @@ def source_files(module: str, distribution: str | None = None) -> dict[str, Path
     root = Path(spec.origin)
     packaged = root.name == "__init__.py" or "." in module
     top = root.parents[module.count(".") + (root.name == "__init__.py")]
-    found = dict.fromkeys(_files_below(root.parent) if packaged else [root])
-    left = list(found) if distribution is not None else []
+    files = dict.fromkeys(_files_below(root.parent) if packaged else [root])
+    left = list(files) if distribution is not None else []
     shared = top.name in ("site-packages", "dist-packages")
-    beside = _top_levels(distribution) if distribution and shared else set()
+    others = _top_levels(distribution) if distribution and shared else set()
     while left:
         for other in _imported(left.pop(), top):
             first = other.relative_to(top).parts[0].removesuffix(".py")
-            own = not shared or first in beside or first == module.split(".")[0]
-            if own and other not in found:
-                found[other] = None
+            own = not shared or first in others or first == module.split(".")[0]
+            if own and other not in files:
+                files[other] = None
                 left.append(other)
-    return {file.relative_to(top).as_posix(): file for file in found}
+    return {file.relative_to(top).as_posix(): file for file in files}
 
 
 def _top_levels(distribution: str) -> set[str]:

@@ -8,7 +8,7 @@ from ..errors import DataError
 from ..imaging.structures import Labels
 from ..imaging.volume import Volume
 from ..labels.masks import read_mask
-from ..labels.valid_region import marked, valid_in
+from ..labels.valid_region import mark_ignored, read_valid_region
 from .cases import Case
 
 if TYPE_CHECKING:
@@ -23,11 +23,13 @@ def read_label(case: Case, like: Volume, labels: Labels | None, catalogue: Catal
         like: The image; the mask has its shape and order of axes.
 
     Raises:
-        DataError: The case has no mask, or see `read_mask` and `valid_in`; the latter's message names the case.
+        DataError: The case has no mask; see also `read_mask` and `read_valid_region`, whose message names the case.
     """
     if case.label is None:
         raise DataError(f"case {case.id!r} has no label")
     mask = read_mask(case.label, like, labels, catalogue)
     if case.valid is None or labels is None or labels.ignored is None:
         return mask
-    return mask.with_array(marked(mask.array, valid_in(case.valid, like, catalogue, case.id), labels.ignored))
+    return mask.with_array(
+        mark_ignored(mask.array, read_valid_region(case.valid, like, catalogue, case.id), labels.ignored)
+    )

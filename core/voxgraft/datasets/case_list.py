@@ -34,13 +34,13 @@ def write_trace(target: Path, dataset: Dataset, split: Split | None = None) -> N
     text = io.StringIO()
     write_rows(text, [HEAD, *(_row(case, parts.get(case.id, "")) for case in dataset.cases)])
     target.parent.mkdir(parents=True, exist_ok=True)
-    with atomic_write(target) as beside:
-        handle = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with atomic_write(target) as temporary:
+        handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(handle, "w", encoding="utf-8", errors="backslashreplace") as stream:
             stream.write(text.getvalue())
 
 
 def _row(case: Case, part: str) -> tuple[str, ...]:
-    places = dict.fromkeys(str(reference.path) for reference in case.present)
+    paths = dict.fromkeys(str(reference.path) for reference in case.present)
     series = dict.fromkeys(reference.series or "" for reference in case.present)
-    return (case.id, case.patient, part, "; ".join(places), "; ".join(filter(None, case.described)), "; ".join(series))
+    return (case.id, case.patient, part, "; ".join(paths), "; ".join(filter(None, case.described)), "; ".join(series))

@@ -75,7 +75,11 @@ class Described:
 
     def misfits(self, item: Item) -> Iterator[str]:
         """In what a series does not fit; what its header does not say fits."""
-        if self.modality and item.modality and item.modality.upper() not in {one.upper() for one in self.modality}:
+        if (
+            self.modality
+            and item.modality
+            and item.modality.upper() not in {modality.upper() for modality in self.modality}
+        ):
             yield f"it is {item.modality}, training took {' and '.join(self.modality)}"
         text = item.description or ""
         if text and self.takes and not _fits_one(text, self.takes):
@@ -98,7 +102,7 @@ class Described:
 
 def _fits_one(text: str, patterns: Sequence[str]) -> bool:
     plain = composed(text).strip().casefold()
-    return any(fnmatchcase(plain, composed(one).strip().casefold()) for one in patterns)
+    return any(fnmatchcase(plain, composed(pattern).strip().casefold()) for pattern in patterns)
 
 
 @dataclass(frozen=True, slots=True)

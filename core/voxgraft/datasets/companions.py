@@ -32,7 +32,7 @@ class Roles:
     learners: tuple[str, ...] = ()
 
 
-def other_sets(data: Data, catalogue: Catalogue) -> dict[str, Dataset]:
+def read_companions(data: Data, catalogue: Catalogue) -> dict[str, Dataset]:
     """The data sets that `data.source` and `data.unlabelled` name, by these words.
 
     Args:
@@ -41,17 +41,17 @@ def other_sets(data: Data, catalogue: Catalogue) -> dict[str, Dataset]:
     Raises:
         DataError: A folder is not there or has another layout.
     """
-    found: dict[str, Dataset] = {}
+    sets: dict[str, Dataset] = {}
     if data.source is not None:
         dataset = read_layout(data.source, catalogue)
         cases = tuple(with_rater(case, data.raters) for case in dataset.cases)
-        found[SOURCE] = replace(dataset, cases=cases, labels=labels_of(data, dataset.labels, dataset.bounded))
+        sets[SOURCE] = replace(dataset, cases=cases, labels=labels_of(data, dataset.labels, dataset.bounded))
     if data.unlabelled is not None:
-        found[UNLABELLED] = read_layout(data.unlabelled, catalogue)
-    return found
+        sets[UNLABELLED] = read_layout(data.unlabelled, catalogue)
+    return sets
 
 
-def deal(roles: Roles, dataset: Dataset, others: Mapping[str, Dataset], split: Split) -> Split:
+def assign_roles(roles: Roles, dataset: Dataset, others: Mapping[str, Dataset], split: Split) -> Split:
     """The split with the roles of all scans: what is learnt from with labels, what without, what is held out.
 
     With a source its cases are those with labels, and the layout's training cases count as unlabelled. Unlabelled are
@@ -98,7 +98,7 @@ def cases_by_key(dataset: Dataset, others: Mapping[str, Dataset], split: Split) 
     return {**cases, **{key: replace(known[key], label=None, raters={}, valid=None) for key in split.unlabelled}}
 
 
-def labels_together(dataset: Dataset, others: Mapping[str, Dataset]) -> Labels | None:
+def common_labels(dataset: Dataset, others: Mapping[str, Dataset]) -> Labels | None:
     """The structures, from the layout or else from the source.
 
     Raises:
@@ -107,10 +107,10 @@ def labels_together(dataset: Dataset, others: Mapping[str, Dataset]) -> Labels |
     source = others[SOURCE].labels if SOURCE in others else None
     if source is None or dataset.labels is None:
         return dataset.labels or source
-    mine, its = ([(label.value, label.name) for label in one.items] for one in (dataset.labels, source))
-    if mine != its:
+    own, from_source = ([(label.value, label.name) for label in labels.items] for labels in (dataset.labels, source))
+    if own != from_source:
         raise DataError(
-            f"data.source: its structures are {its}, those of data.layout are {mine}; they must be the same"
+            f"data.source: its structures are {from_source}, those of data.layout are {own}; they must be the same"
         )
     return replace(dataset.labels, bounded=dataset.labels.bounded or source.bounded)
 

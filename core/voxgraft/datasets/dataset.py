@@ -21,7 +21,7 @@ from .labelling import labels_of
 from .layout import Layout
 from .options import Data
 from .options import Split as SplitOptions
-from .split import drawn, split_by_patient
+from .split import draw_labelled, split_by_patient
 
 
 def find_dataset(data: Data, catalogue: Catalogue, *, supervised: bool = True, channels: Sequence[str] = ()) -> Dataset:
@@ -36,7 +36,7 @@ def find_dataset(data: Data, catalogue: Catalogue, *, supervised: bool = True, c
         DataError: The folder is not there or has another layout, holds no case, or its cases do not fit together.
     """
     readers = catalogue.with_options("reader", data.reader_options)
-    dataset = without(read_layout(data.layout, readers), data.leave_out)
+    dataset = leave_out(read_layout(data.layout, readers), data.leave_out)
     dataset = replace(dataset, channels=_channels_of(dataset, channels, readers))
     labels = labels_of(data, dataset.labels, dataset.bounded)
     if labels is None and dataset.bounded and supervised:
@@ -59,16 +59,16 @@ def _channels_of(dataset: Dataset, usual: Sequence[str], readers: Catalogue) -> 
     return dataset.channels
 
 
-def without(dataset: Dataset, names: Sequence[str]) -> Dataset:
+def leave_out(dataset: Dataset, names: Sequence[str]) -> Dataset:
     """The data set without some of its cases.
 
     Raises:
         DataError: There is no case of one of the names, or no case would be left.
     """
-    names, there = [composed(name) for name in names], {composed(case.id) for case in dataset.cases}
+    names, existing = [composed(name) for name in names], {composed(case.id) for case in dataset.cases}
     for name in names:
-        if name not in there:
-            near = get_close_matches(name, there, n=1)
+        if name not in existing:
+            near = get_close_matches(name, existing, n=1)
             raise DataError(
                 f"data.leave_out: there is no case {name!r}; " + (f"did you mean {near[0]!r}?" if near else "see check")
             )
@@ -78,7 +78,7 @@ def without(dataset: Dataset, names: Sequence[str]) -> Dataset:
     return replace(dataset, cases=left)
 
 
-def with_rater(case: Case, wanted: str | None) -> Case:
+def with_rater(case: Case, rater: str | None) -> Case:
     """The case with the mask of one rater, or with those of all brought together.
 
     Raises:
@@ -87,20 +87,20 @@ def with_rater(case: Case, wanted: str | None) -> Case:
     if not case.raters:
         return case
     names = ", ".join(sorted(case.raters))
-    if wanted is None:
+    if rater is None:
         if len(case.raters) == 1:
             return replace(case, label=next(iter(case.raters.values())))
         raise DataError(
             f"case {case.id!r} has masks of several raters ({names}): say data.raters: majority, staple or one of them"
         )
-    if wanted in case.raters:
-        return replace(case, label=case.raters[wanted])
-    if wanted not in ("majority", "staple"):
-        raise DataError(f"case {case.id!r} has no mask of the rater {wanted!r} that data.raters names; it has {names}")
+    if rater in case.raters:
+        return replace(case, label=case.raters[rater])
+    if rater not in ("majority", "staple"):
+        raise DataError(f"case {case.id!r} has no mask of the rater {rater!r} that data.raters names; it has {names}")
     parts = tuple(sorted(case.raters.items()))
     if len(parts) == 1:
         return replace(case, label=parts[0][1])
-    rule: Literal["majority", "staple"] = "majority" if wanted == "majority" else "staple"
+    rule: Literal["majority", "staple"] = "majority" if rater == "majority" else "staple"
     return replace(case, label=MaskRef(parts[0][1].path.parent, named=parts, rule=rule))
 
 
@@ -112,12 +112,12 @@ def split_of(dataset: Dataset, labelled: Sequence[Case], options: SplitOptions) 
     Raises:
         DataError: There are too few patients, or the data set gives no such split or one that divides a patient.
     """
-    fold, repeat = (0 if one == "all" else one for one in (options.fold, options.repeat))
+    fold, repeat = (0 if number == "all" else number for number in (options.fold, options.repeat))
     if options.by == "patient":
         split = split_by_patient(labelled, options.folds, fold, options.seed)
     else:
         split = _given(dataset, labelled, fold)
-    return split if options.labelled is None else drawn(split, labelled, options.labelled, repeat, options.seed)
+    return split if options.labelled is None else draw_labelled(split, labelled, options.labelled, repeat, options.seed)
 
 
 def _given(dataset: Dataset, labelled: Sequence[Case], fold: int) -> Split:
@@ -126,9 +126,11 @@ def _given(dataset: Dataset, labelled: Sequence[Case], fold: int) -> Split:
         raise DataError("data.split: the data set gives no split; say by: patient")
     if fold >= len(dataset.splits):
         raise DataError(f"data.split.fold: the data set gives {len(dataset.splits)} splits, counted from 0")
-    given = dataset.splits[fold]
+    fold_split = dataset.splits[fold]
     patients = {case.id: case.patient for case in labelled}
-    split = Split(*(tuple(name for name in part if name in patients) for part in (given.train, given.validation)))
+    split = Split(
+        *(tuple(name for name in part if name in patients) for part in (fold_split.train, fold_split.validation))
+    )
     if not split.train or not split.validation:
         raise DataError("data.split: the split of the data set leaves no labelled case for training or for validation")
     both = {patients[name] for name in split.train} & {patients[name] for name in split.validation}
@@ -155,19 +157,19 @@ def _optional_of(data: Data, dataset: Dataset) -> tuple[str, ...]:
             raise DataError(f"data.channels: there is no channel {name!r}; there are {', '.join(dataset.channels)}")
     wanted = _optional(data.channels)
     required = [name for name, need in (data.channels or {}).items() if need == "required"]
-    found = tuple(
+    paths = tuple(
         name for name in dataset.channels if name in wanted or (name in dataset.optional and name not in required)
     )
-    if len(found) == len(dataset.channels):
+    if len(paths) == len(dataset.channels):
         raise DataError("data.channels: every channel is optional; at least one must be required")
-    for place, name in enumerate(dataset.channels):
-        without = [case.id for case in dataset.cases if len(case.images) > 1 and case.images[place] is None]
-        if without and name not in found:
+    for index, name in enumerate(dataset.channels):
+        without = [case.id for case in dataset.cases if len(case.images) > 1 and case.images[index] is None]
+        if without and name not in paths:
             raise DataError(
                 f"{len(without)} cases lack the channel {name!r}, {without[0]!r} for one; add the files, or say "
                 f"data.channels: {{{name}: optional}}"
             )
-    return found
+    return paths
 
 
 def read_layout(layout: Selected[Layout], catalogue: Catalogue) -> Dataset:
@@ -204,9 +206,9 @@ def _complain_of_missing_folder(layout: Selected[Layout]) -> None:
     what = "file" if path.suffix.lower() in (".csv", ".tsv", ".txt") else "folder"
     if path.is_absolute():
         raise DataError(f"data.layout.path: there is no {what} {path}")
-    there = next((parent for parent in path.parents if parent.exists()), Path())
-    looked = "the working directory" if there == Path() else repr(there.as_posix())
-    first = path.relative_to(there).parts[0]
+    nearest = next((parent for parent in path.parents if parent.exists()), Path())
+    looked = "the working directory" if nearest == Path() else repr(nearest.as_posix())
+    first = path.relative_to(nearest).parts[0]
     raise DataError(
         f"data.layout.path: there is no {what} {path.as_posix()!r}; {looked} has no {first!r} "
         f"(relative paths start at the working directory, now {Path.cwd().name!r})"
@@ -224,8 +226,10 @@ def _complain_of_cases(dataset: Dataset, layout: str) -> None:
             raise DataError(f"the layout {layout!r} gave a case the id {case.id!r}, which cannot name a folder")
     counts = {len(case.images): case.id for case in dataset.cases}
     if len(counts) > 1:
-        (few, one), (many, other) = sorted(counts.items())[:2]
-        raise DataError(f"case {one!r} has {few} image files and case {other!r} has {many}; all cases need the same")
+        (few, few_case), (many, other) = sorted(counts.items())[:2]
+        raise DataError(
+            f"case {few_case!r} has {few} image files and case {other!r} has {many}; all cases need the same"
+        )
     if bare := next((case.id for case in dataset.cases if not case.present), None):
         raise DataError(f"case {bare!r} has no image at all")
     files = next(iter(counts))

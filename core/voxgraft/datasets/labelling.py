@@ -62,7 +62,9 @@ def network_labels(labels: Labels) -> Labels:
     if not labels.paint:
         codes = {label.name: label.code for label in labels.items}
         return Labels(
-            tuple(Label(place, one.name, codes.get(one.name)) for place, one in enumerate(labels.regions, 1)),
+            tuple(
+                Label(number, region.name, codes.get(region.name)) for number, region in enumerate(labels.regions, 1)
+            ),
             overlap="keep",
         )
     known = {label.value: label for label in labels.items}
@@ -81,11 +83,11 @@ def _named(data: Data, known: Labels | None) -> Labels | None:
         return known
     codes = {label.name: label.code for label in known.items} if known else {}
     items = []
-    for name, one in data.labels.items():
-        if isinstance(one, Structure):
-            items.append(Label(one.value, name, codes.get(name), _resolved(one.sources, known)))
-        elif one:
-            items.append(Label(one, name, codes.get(name)))
+    for name, source in data.labels.items():
+        if isinstance(source, Structure):
+            items.append(Label(source.value, name, codes.get(name), _resolved(source.sources, known)))
+        elif source:
+            items.append(Label(source, name, codes.get(name)))
     rules = known or Labels()
     return replace(rules, items=tuple(sorted(items, key=lambda label: label.value)))
 
@@ -98,20 +100,20 @@ def _resolved(sources: Sequence[Source], known: Labels | None) -> tuple[Source, 
     """
     if known is None or not known.items:
         return tuple(sources)
-    found: list[Source] = []
+    resolved: list[Source] = []
     by_name = {folded(label.name): label for label in known.items}
     for source in sources:
         if not isinstance(source, str):
-            found.append(source)
+            resolved.append(source)
         elif folded(source) in by_name:
-            found += [source, *by_name[folded(source)].made_of]
+            resolved += [source, *by_name[folded(source)].made_of]
         elif source in known.ignore or any(source in label.sources for label in known.items):
-            found.append(source)
+            resolved.append(source)
         else:
             near = get_close_matches(source, known.names, n=1)
             hint = f"did you mean {near[0]!r}?" if near else f"it has {', '.join(known.names)}"
             raise DataError(f"data: the data set has no label {source!r}; {hint}")
-    return tuple(dict.fromkeys(found))
+    return tuple(dict.fromkeys(resolved))
 
 
 def _of_numbers(data: Data) -> Labels | None:
@@ -120,9 +122,9 @@ def _of_numbers(data: Data) -> Labels | None:
         if data.regions is not None:
             raise DataError("data.regions: each needs labels; name them under data.labels")
         return None
-    members = sorted({member for one in data.regions.values() for member in one}, key=str)
-    if words := [member for member in members if isinstance(member, str)]:
-        raise DataError(f"data.regions: no label is called {words[0]!r}; name the labels under data.labels")
+    members = sorted({member for source in data.regions.values() for member in source}, key=str)
+    if strings := [member for member in members if isinstance(member, str)]:
+        raise DataError(f"data.regions: no label is called {strings[0]!r}; name the labels under data.labels")
     return Labels.of({f"label {value}": value for value in members if isinstance(value, int)})
 
 
@@ -130,7 +132,7 @@ def _regions(data: Data, labels: Labels) -> tuple[Region, ...]:
     if not isinstance(data.regions, dict):
         return tuple(Region(label.name, (label.value,)) for label in labels.items)
     names = {folded(label.name): label.value for label in labels.items}
-    found = []
+    regions = []
     for name, members in data.regions.items():
         values = []
         for member in members:
@@ -141,8 +143,8 @@ def _regions(data: Data, labels: Labels) -> tuple[Region, ...]:
                     f"{', '.join(f'{label.name} ({label.value})' for label in labels.items)}"
                 )
             values.append(int(value))
-        found.append(Region(name, tuple(sorted(set(values)))))
-    return tuple(found)
+        regions.append(Region(name, tuple(sorted(set(values)))))
+    return tuple(regions)
 
 
 def _checked(labels: Labels) -> Labels:
@@ -152,7 +154,7 @@ def _checked(labels: Labels) -> Labels:
     if twice := {source for source in sources if sources.count(source) > 1}:
         raise DataError(f"data.labels: {_text(twice)} in masks is of two structures")
     if both := set(sources) & set(labels.ignore):
-        raise DataError(f"data.ignore: {_text(both)} is of a structure and left out as well")
+        raise DataError(f"data.ignore: {_text(both)} is both a label and listed under data.ignore")
     if len(labels.items) > MOST_STRUCTURES:
         raise DataError(f"data.labels: there are {len(labels.items)} structures; there may be {MOST_STRUCTURES}")
     if len(labels.regions) > MOST_REGIONS:

@@ -171,12 +171,12 @@ class Data(Options):
     def _each_source_once(cls, labels: dict[str, int | Structure] | None) -> dict[str, int | Structure] | None:
         values: dict[int, str] = {}
         sources: dict[Source, str] = {}
-        for name, one in (labels or {}).items():
-            if one == 0:
+        for name, entry in (labels or {}).items():
+            if entry == 0:
                 continue
             if name == "mean":
                 raise ValueError("a label is called 'mean', the name that scores give to their average; rename it")
-            value, made_of = (one, (one, name)) if isinstance(one, int) else (one.value, one.sources)
+            value, made_of = (entry, (entry, name)) if isinstance(entry, int) else (entry.value, entry.sources)
             if values.setdefault(value, name) != name:
                 raise ValueError(f"the labels {values[value]!r} and {name!r} have one value, {value}")
             for source in made_of:

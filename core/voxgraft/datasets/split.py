@@ -30,7 +30,7 @@ def split_by_patient(cases: Sequence[Case], folds: int, fold: int, seed: int) ->
     )
 
 
-def drawn(split: Split, cases: Sequence[Case], labelled: int, repeat: int, seed: int) -> Split:
+def draw_labelled(split: Split, cases: Sequence[Case], labelled: int, repeat: int, seed: int) -> Split:
     """The same held-out cases, and only so many training patients; the others count as unlabelled.
 
     Patients are ordered by a keyed hash of seed, repeat and identifier, and the first are taken: a draw of 4 is part of
@@ -40,7 +40,9 @@ def drawn(split: Split, cases: Sequence[Case], labelled: int, repeat: int, seed:
         DataError: There are fewer training patients than are to be drawn.
     """
     patients = {case.id: case.patient for case in cases}
-    order = sorted({patients[name] for name in split.train}, key=lambda one: draw(seed, f"labelled {repeat}:{one}"))
+    order = sorted(
+        {patients[name] for name in split.train}, key=lambda patient: draw(seed, f"labelled {repeat}:{patient}")
+    )
     if len(order) < labelled:
         raise DataError(
             f"data.split.labelled is {labelled}, but the split leaves {len(order)} patients to train on; ask for fewer"
@@ -62,15 +64,15 @@ def check_folds(splits: Sequence[Split], cases: Sequence[Case]) -> None:
     patients = {case.id: case.patient for case in cases}
     held_out: set[str] = set()
     for number, split in enumerate(splits):
-        mine = {patients[name] for name in split.validation}
-        if both := mine & {patients[name] for name in (*split.train, *split.unlabelled)}:
+        validated = {patients[name] for name in split.validation}
+        if both := validated & {patients[name] for name in (*split.train, *split.unlabelled)}:
             raise DataError(f"fold {number}: {len(both)} patients are both in training and held out")
-        if twice := mine & held_out:
+        if twice := validated & held_out:
             raise DataError(
                 f"fold {number}: {len(twice)} of its held-out patients are held out by an earlier fold too; "
                 "in a cross-validation each patient is held out once"
             )
-        held_out |= mine
+        held_out |= validated
 
 
 def draw(seed: int, patient: str) -> bytes:

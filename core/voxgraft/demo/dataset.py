@@ -84,22 +84,22 @@ def make_data(folder: Path, catalogue: Catalogue, progress: Progress, *, labelle
         DataError: The template is missing, or the folder cannot be written.
     """
     recipe = {"version": VERSION, "seed": SEED, "labelled": labelled}
-    found = _found(folder, recipe)
-    if found is not None:
-        return found
+    existing = _found(folder, recipe)
+    if existing is not None:
+        return existing
     template = read_template()
-    with atomic_write(folder) as beside:
-        beside.mkdir(parents=True)
+    with atomic_write(folder) as temporary:
+        temporary.mkdir(parents=True)
         cases = []
         for number in progress.track(range(1, labelled + 1), "labelled heads"):
-            cases.append(_labelled(beside / "labelled", template, number, catalogue))
-        _decathlon(beside / "labelled", cases)
+            cases.append(_labelled(temporary / "labelled", template, number, catalogue))
+        _decathlon(temporary / "labelled", cases)
         scans: list[NewScan] = []
         for number in progress.track(range(len(_NEW)), "new patients"):
-            scans += _new_patient(beside, template, number, labelled + 1 + number, catalogue)
-        files = sorted(path.relative_to(beside).as_posix() for path in beside.rglob("*") if path.is_file())
-        rows = [asdict(one) for one in scans]
-        write_json(beside / MADE, {"recipe": recipe, "cases": cases, "scans": rows, "files": files})
+            scans += _new_patient(temporary, template, number, labelled + 1 + number, catalogue)
+        files = sorted(path.relative_to(temporary).as_posix() for path in temporary.rglob("*") if path.is_file())
+        rows = [asdict(scan) for scan in scans]
+        write_json(temporary / MADE, {"recipe": recipe, "cases": cases, "scans": rows, "files": files})
     return DemoData(folder, tuple(cases), tuple(scans))
 
 
@@ -145,9 +145,9 @@ def _new_patient(folder: Path, template: Template, kind: int, number: int, catal
 
 
 def _store(folder: Path, image: Volume, series: Series, truth: str | None) -> NewScan:
-    place = f"dicom/{series.patient}/{series.number:02}_{series.description.replace(' ', '_')}"
-    write_series(image, folder / place, series)
-    return NewScan(series.patient, series.uid, series.description, place, truth)
+    path = f"dicom/{series.patient}/{series.number:02}_{series.description.replace(' ', '_')}"
+    write_series(image, folder / path, series)
+    return NewScan(series.patient, series.uid, series.description, path, truth)
 
 
 def _person(number: int) -> tuple[Head, Generator]:

@@ -209,9 +209,9 @@ def _timed(outcome: Outcome, name: str, progress: Progress) -> Iterator[None]:
 
 def _mlflow() -> str:
     """The command `mlflow`, by its path where the shell would not find this environment's."""
-    beside = Path(sys.executable).with_name("mlflow")
-    found = shutil.which("mlflow")
-    return str(beside) if beside.exists() and (found is None or Path(found) != beside) else "mlflow"
+    own = Path(sys.executable).with_name("mlflow")
+    executable = shutil.which("mlflow")
+    return str(own) if own.exists() and (executable is None or Path(executable) != own) else "mlflow"
 
 
 def _cpu() -> float:
@@ -235,7 +235,7 @@ def table(outcome: Outcome) -> str:
     if outcome.left_out:
         blocks.append("\n".join(_wrapped(f"left out: {line}") for line in outcome.left_out))
     width = max(map(len, outcome.places))
-    blocks.append("\n".join(f"{name:{width}}  {place}" for name, place in outcome.places.items()))
+    blocks.append("\n".join(f"{name:{width}}  {path}" for name, path in outcome.places.items()))
     return "\n\n".join([*blocks, textwrap.fill(CAUTION, WIDTH)])
 
 
@@ -263,19 +263,19 @@ def _score(data: DemoData, batch: Batch, workflow: Workflow, catalogue: Catalogu
     from ..scoring.scores import Scores
 
     folders = {Path(scan.input).resolve(): scan for scan in batch.scans if scan.state in ("done", "skipped")}
-    found, patients = {}, {}
-    for one in data.scans:
-        scan = folders.get((data.folder / one.folder).resolve())
-        if one.truth is not None and scan is not None:
+    masks, patients = {}, {}
+    for drawn in data.scans:
+        scan = folders.get((data.folder / drawn.folder).resolve())
+        if drawn.truth is not None and scan is not None:
             mask = read(batch.out / scan.case / "mask.nii.gz", catalogue)
-            truth = read(data.folder / one.truth, catalogue)
-            found[scan.case] = score_case(mask, truth, Labels.of(LABELS), workflow.evaluation.metrics)
-            patients[scan.case] = one.patient
-    return Scores.of(found, patients)
+            truth = read(data.folder / drawn.truth, catalogue)
+            masks[scan.case] = score_case(mask, truth, Labels.of(LABELS), workflow.evaluation.metrics)
+            patients[scan.case] = drawn.patient
+    return Scores.of(masks, patients)
 
 
 def _keep(outcome: Outcome, group: str, scores: Mapping[str, Any]) -> None:
     """Take the mean Dice of each structure from a document of scores."""
     dice = scores["summary"]["dice"]
-    outcome.dice[group] = {name: one["mean"] for name, one in dice.items()}
+    outcome.dice[group] = {name: scores["mean"] for name, scores in dice.items()}
     outcome.cases[group] = len(scores["cases"])

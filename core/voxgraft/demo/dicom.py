@@ -56,17 +56,17 @@ def write_series(volume: Volume, folder: Path, series: Series) -> None:
             disk is full.
     """
     geometry = _checked_geometry(volume)
-    with atomic_write(folder) as beside:
-        beside.mkdir(parents=True)
+    with atomic_write(folder) as temporary:
+        temporary.mkdir(parents=True)
         for k in range(volume.shape[2]):
             slice_ = _slice(volume.array[:, :, k].T, geometry, k, series)
-            slice_.save_as(beside / f"{k + 1:04}.dcm", enforce_file_format=True)
+            slice_.save_as(temporary / f"{k + 1:04}.dcm", enforce_file_format=True)
 
 
 def _checked_geometry(volume: Volume) -> Array:
     """The volume's affine in LPS millimetres."""
     if volume.dims != 3 or volume.channels != 1:
-        raise DataError("a DICOM series is made of a volume of three axes and one channel")
+        raise DataError("a DICOM series is made of a 3D volume and one channel")
     if not np.issubdtype(volume.array.dtype, np.integer) or volume.array.min() < 0 or volume.array.max() > 65535:
         raise DataError("the voxels of an MR series are whole numbers from 0 to 65535")
     lps: Array = np.diag([-1.0, -1.0, 1.0, 1.0]) @ volume.affine

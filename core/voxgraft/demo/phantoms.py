@@ -168,12 +168,12 @@ def _sample(template: Template, head: Head, grid: Grid) -> Floats:
 
     linear = partial(map_coordinates, order=1, mode="constant")
     indices = np.indices(grid.shape, dtype=np.float32).reshape(3, -1)
-    place = (grid.affine[:3, :3] @ indices + grid.affine[:3, 3:]).astype(np.float32)
-    knots = (place + _REACH_MM) / _FIELD_MM
+    positions = (grid.affine[:3, :3] @ indices + grid.affine[:3, 3:]).astype(np.float32)
+    knots = (positions + _REACH_MM) / _FIELD_MM
     moved = np.stack([map_coordinates(part, knots, order=1, mode="nearest") for part in head.field])
-    there = head.linear @ place + moved + template.centre[:, None]
+    reached = head.linear @ positions + moved + template.centre[:, None]
     back = np.linalg.inv(template.affine)
-    source = (back[:3, :3] @ there + back[:3, 3:]).astype(np.float32)
+    source = (back[:3, :3] @ reached + back[:3, 3:]).astype(np.float32)
     sampled = np.stack([linear(part, source) for part in template.maps])
     return sampled.reshape(3, *grid.shape).astype(np.float32)
 

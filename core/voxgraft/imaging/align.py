@@ -42,11 +42,11 @@ def aligned(volumes: Sequence[Volume], align: Align) -> list[Volume]:
     return [_onto(volume, volumes[align.onto], align, number) for number, volume in enumerate(volumes)]
 
 
-def same_grid(one: Volume, other: Volume) -> bool:
+def same_grid(volume: Volume, other: Volume) -> bool:
     """Whether no corner is further apart than 1 % of the smallest spacing, or 0.01 mm."""
-    if one.shape != other.shape:
+    if volume.shape != other.shape:
         return False
-    return millimetres_apart(one.affine, other.affine, one.shape) <= max(0.01, 0.01 * min(one.spacing))
+    return millimetres_apart(volume.affine, other.affine, volume.shape) <= max(0.01, 0.01 * min(volume.spacing))
 
 
 def _onto(volume: Volume, reference: Volume, align: Align, number: int) -> Volume:
@@ -55,11 +55,15 @@ def _onto(volume: Volume, reference: Volume, align: Align, number: int) -> Volum
     name = volume.item.path if volume.item else f"channel {number + 1}"
     if volume is reference:
         return volume
-    mine, theirs = _frame(volume), _frame(reference)
+    frame, reference_frame = _frame(volume), _frame(reference)
     same = same_grid(volume, reference)
-    registered = mine == theirs if mine and theirs else same
+    registered = frame == reference_frame if frame and reference_frame else same
     if align.across == "frame" and not registered:
-        why = "have different frames of reference" if mine and theirs else "do not both name a frame of reference"
+        why = (
+            "have different frames of reference"
+            if frame and reference_frame
+            else "do not both name a frame of reference"
+        )
         raise DataError(
             f"{name}: it and the channel that gives the grid {why}, so nothing says that they are registered; "
             "say align: any if they are"
@@ -80,7 +84,7 @@ def _overlap(volume: Volume, reference: Volume) -> float:
     """The share of the reference's points that lie inside the volume."""
     lines = [np.linspace(0, n - 1, SHARE) for n in (*reference.shape, 1)[:3]]
     points = np.array([(*point, 1.0) for point in product(*lines)])
-    found = points @ (np.linalg.inv(volume.affine) @ reference.affine)[:3].T
+    voxels = points @ (np.linalg.inv(volume.affine) @ reference.affine)[:3].T
     size = np.array((*volume.shape, 1)[:3])
-    inside = ((found >= -0.5) & (found <= size - 0.5))[:, : volume.dims]
+    inside = ((voxels >= -0.5) & (voxels <= size - 0.5))[:, : volume.dims]
     return float(inside.all(1).mean())

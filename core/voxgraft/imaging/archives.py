@@ -18,7 +18,7 @@ def is_archive(file: Path) -> bool:
     return name.endswith(_ENDINGS) and not name.rpartition(".")[0].endswith(_TEXT)
 
 
-def told(archives: Sequence[Path]) -> tuple[Problem, ...]:
+def archive_problems(archives: Sequence[Path]) -> tuple[Problem, ...]:
     """What to say of archives; nothing where there are none."""
     if not archives:
         return ()

@@ -31,9 +31,9 @@ def stack_channels(volumes: Sequence[Volume | None], align: Align | None = None)
     array = np.zeros((len(volumes), *reversed(joined.shape)), joined.array.dtype).transpose(
         0, *range(joined.dims, 0, -1)
     )
-    places = [place for place, volume in enumerate(volumes) if volume is not None]
-    for place, row in zip(places, rows, strict=True):
-        array[place] = row
+    indices = [index for index, volume in enumerate(volumes) if volume is not None]
+    for index, row in zip(indices, rows, strict=True):
+        array[index] = row
     return Volume(array, joined.affine, dims=joined.dims, item=joined.item)
 
 
@@ -52,7 +52,7 @@ def among_present(align: Align | None, channels: Sequence[object | None]) -> Ali
 
 def missing_in(images: Sequence[object | None]) -> tuple[int, ...]:
     """The numbers of the channels that are not there."""
-    return tuple(place for place, image in enumerate(images) if image is None)
+    return tuple(index for index, image in enumerate(images) if image is None)
 
 
 def stack(volumes: Sequence[Volume], align: Align | None = None) -> Volume:
@@ -97,8 +97,8 @@ def _of_all(first: Volume, volumes: Sequence[Volume]) -> Item | None:
     """The item of one volume with the problems of all, each once."""
     if first.item is None:
         return None
-    told = dict.fromkeys(problem for volume in volumes if volume.item for problem in volume.item.problems)
-    return first.item if tuple(told) == first.item.problems else replace(first.item, problems=tuple(told))
+    problems = dict.fromkeys(problem for volume in volumes if volume.item for problem in volume.item.problems)
+    return first.item if tuple(problems) == first.item.problems else replace(first.item, problems=tuple(problems))
 
 
 def _times(shape: Sequence[int]) -> str:

@@ -1,4 +1,4 @@
-"""What the engine asks of each kind of component: the product of a card's `build`."""
+"""What the engine asks of each kind of component: the product of a spec's `build`."""
 
 from __future__ import annotations
 

@@ -57,7 +57,7 @@ def plane_of(affine: Array, dims: int) -> str:
 
 
 def orientation_of(affine: Array, dims: int) -> Orientation:
-    """The axes of a scan nearest to right, anterior and superior; images of two axes are left as they are."""
+    """The axes of a scan nearest to right, anterior and superior; 2D images are left as they are."""
     if dims == 2:
         return Orientation((0, 1), (False, False))
     directions = affine[:3, :3] / np.sqrt((affine[:3, :3] ** 2).sum(0))

@@ -17,7 +17,7 @@ from ..components.choice import Selected, choose
 from ..errors import BadImage, BrokenPlugin, DataError, ModelError, PluginError, VoxGraftError
 from ..support.files import check_regular
 from ..support.spelling import composed
-from .archives import is_archive, told
+from .archives import archive_problems, is_archive
 from .channels import _times
 from .formats import PaletteReader
 from .palettes import WHAT_TO_DO
@@ -52,7 +52,9 @@ def scan(path: Path | str, catalogue: Catalogue, series: str | None = None) -> l
         items = _scan_folder(path, catalogue)
         if not items:
             text = f"{path}: no file in this folder is of a kind that a reader knows ({_known(catalogue)})"
-            raise DataError("; ".join([text, *(one.message for one in told(archives_in(path, catalogue)))]))
+            raise DataError(
+                "; ".join([text, *(problem.message for problem in archive_problems(archives_in(path, catalogue)))])
+            )
     elif path.exists():
         _check_regular(path)
         spec = choose_reader(path, catalogue)
@@ -109,14 +111,14 @@ def scan_files(files: Iterable[Path], catalogue: Catalogue, *, series_only: bool
         DataError: Two readers claim a file.
         BadImage: A file cannot be opened.
     """
-    found: dict[str, tuple[AnySpec, list[Path]]] = {}
+    groups: dict[str, tuple[AnySpec, list[Path]]] = {}
     specs = _specs(catalogue)
     for file in files:
         _check_regular(file)
         spec = _claiming(file, specs)
         if spec is not None and (not series_only or getattr(spec, "series", False)):
-            found.setdefault(spec.name, (spec, []))[1].append(file)
-    items = [item for spec, group in found.values() for item in _scan_group(spec, group, catalogue)]
+            groups.setdefault(spec.name, (spec, []))[1].append(file)
+    items = [item for spec, group in groups.values() for item in _scan_group(spec, group, catalogue)]
     return sorted(items, key=lambda item: (str(item.path), item.series or ""))
 
 
@@ -269,11 +271,11 @@ def _claiming(file: Path, specs: dict[str, Any]) -> AnySpec | None:
     name = file.name.lower()
     fits = {spec.name: max((len(s) for s in spec.suffixes if name.endswith(s)), default=0) for spec in specs.values()}
     longest = max(fits.values(), default=0)
-    claims = [one for one, length in fits.items() if length == longest] if longest else []
+    claims = [claim for claim, length in fits.items() if length == longest] if longest else []
     if len(claims) != 1 or not specs[claims[0]].by_content:
         head = _head(file)
-        sure = [one for one, spec in specs.items() if spec.by_content and _has_magic(head, spec)]
-        claims = sure or [one for one in claims or specs if _has_magic(head, specs[one])] or claims
+        sure = [name for name, spec in specs.items() if spec.by_content and _has_magic(head, spec)]
+        claims = sure or [name for name in claims or specs if _has_magic(head, specs[name])] or claims
     if len(claims) > 1:
         raise DataError(f"{file}: the readers {' and '.join(map(repr, claims))} both claim this file; leave one out")
     return specs[claims[0]] if claims else None
@@ -318,9 +320,9 @@ def as_in_training(options: Mapping[str, Mapping[str, Any]], catalogue: Catalogu
     """
     from pydantic import ValidationError
 
-    for name, given in options.items():
+    for name, values in options.items():
         try:
-            choose(catalogue, "reader", {"use": name, **given})
+            choose(catalogue, "reader", {"use": name, **values})
         except ValueError as error:
             reason = error.errors()[0]["msg"] if isinstance(error, ValidationError) else str(error)
             raise ModelError(
@@ -368,13 +370,13 @@ def _has_magic(head: bytes, spec: Any) -> bool:
 
 
 def _of_series(path: Path, items: list[Item], series: str) -> list[Item]:
-    wanted = composed(series)
-    by_uid = [item for item in items if composed(item.series or "") == wanted]
-    found = by_uid or [item for item in items if composed(item.description or "") == wanted]
-    if not found:
+    folded_name = composed(series)
+    by_uid = [item for item in items if composed(item.series or "") == folded_name]
+    matching = by_uid or [item for item in items if composed(item.description or "") == folded_name]
+    if not matching:
         names = "; ".join(_name(item) for item in items[:10]) + ("; ..." if len(items) > 10 else "")
         raise DataError(f"{path}: there is no series {series!r} here; found: {names}")
-    return found
+    return matching
 
 
 def _name(item: Item) -> str:

@@ -63,7 +63,7 @@ def _resampled(channel: Array, volume: Volume, resampler: Any) -> Array:
 
 
 def _grid(volume: Volume) -> tuple[tuple[int, ...], list[float], list[float], list[float]]:
-    """Size, origin, spacing and direction in ITK's terms (LPS); an image of two axes is one slice."""
+    """Size, origin, spacing and direction in ITK's terms (LPS); a 2D image is one slice."""
     lps = _LPS @ volume.affine[:3]
     spacing = np.sqrt((lps[:, :3] ** 2).sum(0))
     shape = (*volume.shape, 1)[:3]

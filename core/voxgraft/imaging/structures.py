@@ -79,15 +79,15 @@ class Labels:
         Raises:
             DataError: A value stands twice or is not a whole number from 1 to 65535, or a label is called `mean`.
         """
-        found = [Label(value, name) for name, value in names.items() if value != 0]
-        for label in found:
+        labels = [Label(value, name) for name, value in names.items() if value != 0]
+        for label in labels:
             if label.name == "mean":
                 raise DataError("a label is called 'mean', the name that scores give to their average; rename it")
             if not 0 < label.value <= 65535:
                 raise DataError(f"label {label.name!r} has the value {label.value}; values go from 1 to 65535")
-        if len({label.value for label in found}) != len(found):
+        if len({label.value for label in labels}) != len(labels):
             raise DataError(f"two labels have one value: {names}")
-        return cls(tuple(sorted(found, key=lambda label: label.value)))
+        return cls(tuple(sorted(labels, key=lambda label: label.value)))
 
     @classmethod
     def from_document(cls, document: Iterable[dict[str, Any]]) -> Labels:

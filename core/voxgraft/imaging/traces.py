@@ -37,7 +37,7 @@ def signs(text: str) -> Iterator[str]:
     """What a text looks like that tells of a person: a date, a name, a number; nothing for harmless ones."""
     plain = _UID.sub(" ", text)
     for kind, pattern in _SIGNS.items():
-        found = pattern.search(plain)
-        if found:
+        match = pattern.search(plain)
+        if match:
             yield kind
             plain = pattern.sub(" ", plain)

@@ -165,8 +165,8 @@ def spacing_of(affine: Array) -> tuple[float, float, float]:
     return x, y, z
 
 
-def millimetres_apart(one: Array, other: Array, shape: tuple[int, ...]) -> float:
+def millimetres_apart(affine: Array, other: Array, shape: tuple[int, ...]) -> float:
     """The largest distance between corresponding corner voxels of two grids of one shape, given by their affines."""
     ends = [(0, n - 1) for n in (*shape, 1)[:3]]
     corners = np.stack(np.meshgrid(*ends, [1], indexing="ij"), axis=-1).reshape(-1, 4).astype(np.float64)
-    return float(np.linalg.norm(corners @ (one - other)[:3].T, axis=1).max())
+    return float(np.linalg.norm(corners @ (affine - other)[:3].T, axis=1).max())

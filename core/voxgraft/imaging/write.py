@@ -47,11 +47,11 @@ def write(
         raise DataError(f"{target}: the writer {spec.name!r} does not write images of {volume.dims} axes")
     chosen = choose(catalogue, "writer", {"use": spec.name})
     try:
-        made: Writer = chosen.build()
-        if isinstance(made, ReadsImages):
-            made.use_readers(catalogue)
-        with atomic_write(target) as beside:
-            _write(made, volume, beside, target, labels, facts or {})
+        built: Writer = chosen.build()
+        if isinstance(built, ReadsImages):
+            built.use_readers(catalogue)
+        with atomic_write(target) as temporary:
+            _write(built, volume, temporary, target, labels, facts or {})
     except VoxGraftError:
         raise
     except OSError as error:
@@ -61,13 +61,13 @@ def write(
 
 
 def _write(
-    made: Writer, volume: Volume, beside: Path, target: Path, labels: Labels | None, facts: Mapping[str, str]
+    writer: Writer, volume: Volume, temporary: Path, target: Path, labels: Labels | None, facts: Mapping[str, str]
 ) -> None:
     """Let a writer write the file that takes its name once it is complete; messages name the file that was meant."""
     try:
-        made.write(volume, beside, labels=labels, facts=facts)
+        writer.write(volume, temporary, labels=labels, facts=facts)
     except VoxGraftError as error:
-        error.args = tuple(str(part).replace(str(beside), str(target)) for part in error.args)
+        error.args = tuple(str(part).replace(str(temporary), str(target)) for part in error.args)
         raise
 
 
@@ -81,11 +81,11 @@ def choose_writer(target: Path, catalogue: Catalogue) -> AnySpec:
     specs: dict[str, Any] = {spec.name: spec for _, spec in catalogue.of("writer")}
     fits = {spec.name: max((len(s) for s in spec.suffixes if name.endswith(s)), default=0) for spec in specs.values()}
     longest = max(fits.values(), default=0)
-    found = [one for one, length in fits.items() if length == longest]
+    claims = [name for name, length in fits.items() if length == longest]
     if not longest:
         offers = "; ".join(f"{spec.name}: {', '.join(spec.suffixes)}" for spec in specs.values()) or "none"
         raise UsageError(f"{target}: no writer answers to this file name; the writers are {offers}")
-    if len(found) > 1:
-        raise UsageError(f"{target}: the writers {' and '.join(map(repr, found))} both answer to this file name")
-    answer: AnySpec = specs[found[0]]
+    if len(claims) > 1:
+        raise UsageError(f"{target}: the writers {' and '.join(map(repr, claims))} both answer to this file name")
+    answer: AnySpec = specs[claims[0]]
     return answer

@@ -12,10 +12,10 @@ from torch import Tensor
 
 from ..errors import ModelError
 from ..networks.network import SegmentationNetwork
-from ..preprocessing.encoding import coded_type, regridded
+from ..preprocessing.encoding import encoded_type, regridded
 from ..preprocessing.plan import Plan
 from ..support.memory import free_memory
-from .decide import Tally, decided, shares
+from .decide import Tally, decide, probabilities_of
 from .interpolation import Interpolation, resize_rest
 from .sliding import logits_by_slab
 
@@ -70,7 +70,7 @@ def segment_array(
     }
     if plan.dims != plan.image_dims:
         return _by_slice(network, image, shape, plan, options, see)
-    result = np.zeros(shape, coded_type(plan))
+    result = np.zeros(shape, encoded_type(plan))
     tally = Tally(plan.classes)
     for columns in _columns(tuple(image.shape[1:]), plan):
         _fill(result, tally, network, image, plan, columns, options, see)
@@ -107,8 +107,8 @@ def _fill(
             logits = resize_rest(logits, result.shape[2:])
             if see is not None:
                 rest = (slice(0, n) for n in result.shape[2:])
-                see((slice(low, high), slice(first_col, last_col), *rest), shares(logits, plan))
-            result[low:high, first_col:last_col] = decided(logits, plan, tally).cpu().numpy()
+                see((slice(low, high), slice(first_col, last_col), *rest), probabilities_of(logits, plan))
+            result[low:high, first_col:last_col] = decide(logits, plan, tally).cpu().numpy()
         held = held[:, -1:]
 
 
@@ -126,10 +126,10 @@ def _by_slice(
     tally = Tally(plan.classes)
     slices = []
     for index in range(image.shape[1 + axis]):
-        part = np.zeros(flat, coded_type(plan))
-        one = image.select(1 + axis, index)
+        part = np.zeros(flat, encoded_type(plan))
+        plane = image.select(1 + axis, index)
         watching = _in_slice(see, axis, index) if see and image.shape[1 + axis] == shape[axis] else None
-        _fill(part, tally, network, one, plan, (0, int(one.shape[2])), {**options, "progress": None}, watching)
+        _fill(part, tally, network, plane, plan, (0, int(plane.shape[2])), {**options, "progress": None}, watching)
         slices.append(part)
         progress = options["progress"]
         if callable(progress):
@@ -140,8 +140,8 @@ def _by_slice(
 def _in_slice(see: See, axis: int, index: int) -> See:
     """Shows the probabilities of one slice as a part of the volume."""
 
-    def show(part: tuple[slice, ...], found: NDArray[np.float32]) -> None:
-        see((*part[:axis], slice(index, index + 1), *part[axis:]), np.expand_dims(found, 1 + axis))
+    def show(part: tuple[slice, ...], probabilities: NDArray[np.float32]) -> None:
+        see((*part[:axis], slice(index, index + 1), *part[axis:]), np.expand_dims(probabilities, 1 + axis))
 
     return show
 

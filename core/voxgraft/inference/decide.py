@@ -34,27 +34,27 @@ class Tally:
         return [float(s / n) if n else 0.0 for s, n in zip(self.sums, self.voxels, strict=True)]
 
 
-def decided(logits: Tensor, plan: Plan, tally: Tally) -> Tensor:
+def decide(logits: Tensor, plan: Plan, tally: Tally) -> Tensor:
     """The winning class of each voxel, or a bit for each region that is more likely there than not."""
     if not plan.regions:
         best, classes = logits.softmax(0).max(0)
         tally.add(classes, best)
         return classes.short()
     bits = torch.zeros(logits.shape[1:], dtype=torch.int32, device=logits.device)
-    for index, one in enumerate(logits):
-        inside = one > 0
+    for index, channel in enumerate(logits):
+        inside = channel > 0
         bits |= inside.int() << index
-        tally.add_region(index, one.sigmoid(), inside)
+        tally.add_region(index, channel.sigmoid(), inside)
     return bits
 
 
-def shares(logits: Tensor, plan: Plan) -> NDArray[np.float32]:
+def probabilities_of(logits: Tensor, plan: Plan) -> NDArray[np.float32]:
     """The probability of each output of the network, background among them unless it finds regions."""
-    found: NDArray[np.float32] = (logits.sigmoid() if plan.regions else logits.softmax(0)).float().cpu().numpy()
-    return found
+    probabilities: NDArray[np.float32] = (logits.sigmoid() if plan.regions else logits.softmax(0)).float().cpu().numpy()
+    return probabilities
 
 
-def mask_of(found: NDArray[Any], plan: Plan) -> NDArray[Any]:
+def mask_of(decisions: NDArray[Any], plan: Plan) -> NDArray[Any]:
     """What is written of class indices or bits (*spatial).
 
     Returns:
@@ -63,12 +63,12 @@ def mask_of(found: NDArray[Any], plan: Plan) -> NDArray[Any]:
     kind = np.uint8 if max(plan.values) < 256 else np.uint16
     if not plan.regions:
         values: NDArray[Any] = np.array(plan.values, dtype=kind)
-        labels: NDArray[Any] = values[found]
+        labels: NDArray[Any] = values[decisions]
         return labels
-    masks = (masks_of(found, index, plan) for index in range(1, plan.classes + 1))
+    masks = (masks_of(decisions, index, plan) for index in range(1, plan.classes + 1))
     if not plan.paint:
         return np.stack([mask.astype(np.uint8) for mask in masks])
-    painted = np.zeros(found.shape, kind)
+    painted = np.zeros(decisions.shape, kind)
     for value, mask in zip(plan.paint, masks, strict=True):
         painted[mask] = value
     return painted

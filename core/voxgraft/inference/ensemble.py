@@ -25,7 +25,7 @@ from ..imaging.orientation import reoriented
 from ..imaging.volume import Volume
 from ..networks.network import SegmentationNetwork
 from ..packages.package import Package
-from ..preprocessing.encoding import coded_type
+from ..preprocessing.encoding import encoded_type
 from ..preprocessing.plan import Plan
 from ..support.memory import free_memory
 from .array import SHARE_OF_MEMORY, See
@@ -85,9 +85,9 @@ class Ensemble(Applied):
             for number, (network, plan) in enumerate(zip(self.networks, self.package.members, strict=True)):
                 shown = None if progress is None else _part(progress, number, len(self.networks))
                 self._add(means, network, plan, image, missing, shown)
-            found, confidence = self._decide(means, see)
+            mask, confidence = self._decide(means, see)
             del means
-        return self._told(volume, orientation, found, confidence, start)
+        return self._told(volume, orientation, mask, confidence, start)
 
     def _add(
         self,
@@ -105,30 +105,30 @@ class Ensemble(Applied):
         sliced = plan.dims != plan.image_dims
         if sliced:  # slices are seen where the network sees them; probabilities are resampled along their axis below
             shape[plan.slice_axis] = seen.shape[1 + plan.slice_axis]
-        here = means if tuple(shape) == image.shape else np.zeros((plan.classes, *shape), np.float32)
+        target = means if tuple(shape) == image.shape else np.zeros((plan.classes, *shape), np.float32)
 
-        def add(part: tuple[slice, ...], found: NDArray[np.float32]) -> None:
-            here[(slice(None), *part)] += share * found
+        def add(part: tuple[slice, ...], probabilities: NDArray[np.float32]) -> None:
+            target[(slice(None), *part)] += share * probabilities
 
         self._segmented(network, seen, tuple(shape), plan, progress, add)
-        if here is not means:
+        if target is not means:
             axis = 1 + plan.slice_axis
-            along = Interpolation(here.shape[axis], means.shape[axis])
-            means += along.take(torch.from_numpy(here), axis, 0, means.shape[axis], 0).numpy()
+            along = Interpolation(target.shape[axis], means.shape[axis])
+            means += along.take(torch.from_numpy(target), axis, 0, means.shape[axis], 0).numpy()
 
     def _decide(self, means: NDArray[np.float32], see: See | None) -> tuple[NDArray[Any], list[float]]:
         """What the mean probabilities say, some rows at a time; and the mean of them where each output won."""
         plan = self.plan
         shape: tuple[int, ...] = means.shape[1:]
-        found: NDArray[Any] = np.zeros(shape, coded_type(plan))
+        mask: NDArray[Any] = np.zeros(shape, encoded_type(plan))
         tally = Tally(plan.classes)
         for start in range(0, shape[0], AT_A_TIME):
             rows = slice(start, min(shape[0], start + AT_A_TIME))
             part = np.ascontiguousarray(means[:, rows])
             if see is not None:
                 see((rows, *(slice(0, n) for n in shape[1:])), part)
-            found[rows] = _decided(torch.from_numpy(part), plan, tally).numpy()
-        return found, tally.means()
+            mask[rows] = _decided(torch.from_numpy(part), plan, tally).numpy()
+        return mask, tally.means()
 
 
 def _own(tensors: dict[str, Tensor], number: int) -> dict[str, Tensor]:
@@ -143,10 +143,10 @@ def _decided(probabilities: Tensor, plan: Plan, tally: Tally) -> Tensor:
         tally.add(classes, best)
         return classes.short()
     bits = torch.zeros(probabilities.shape[1:], dtype=torch.int32)
-    for index, one in enumerate(probabilities):
-        inside = one > 0.5
+    for index, channel in enumerate(probabilities):
+        inside = channel > 0.5
         bits |= inside.int() << index
-        tally.add_region(index, one, inside)
+        tally.add_region(index, channel, inside)
     return bits
 
 

@@ -11,11 +11,11 @@ class Interpolation:
     """Linear interpolation along one axis between grids over the same extent, a part at a time."""
 
     def __init__(self, source: int, target: int) -> None:
-        place = (torch.arange(target, dtype=torch.float64) + 0.5) * (source / target) - 0.5
-        place = place.clamp(0, source - 1)
-        self.low = place.floor().long()
+        position = (torch.arange(target, dtype=torch.float64) + 0.5) * (source / target) - 0.5
+        position = position.clamp(0, source - 1)
+        self.low = position.floor().long()
         self.high = (self.low + 1).clamp_max(source - 1)
-        self.share = (place - self.low).float()
+        self.share = (position - self.low).float()
 
     def targets(self, begin: int, end: int, source: int) -> tuple[int, int]:
         """The target positions that belong to source positions begin..end, and can be made of them.
@@ -33,9 +33,9 @@ class Interpolation:
         if not share.any() and torch.equal(lower, torch.arange(values.shape[axis])):
             return values
         share = share.to(values.device).reshape([-1 if a == axis else 1 for a in range(values.ndim)])
-        one = values.index_select(axis, lower.to(values.device))
+        below = values.index_select(axis, lower.to(values.device))
         other = values.index_select(axis, upper.to(values.device))
-        return torch.lerp(one, other, share)
+        return torch.lerp(below, other, share)
 
 
 def resize_rest(logits: Tensor, shape: tuple[int, ...]) -> Tensor:

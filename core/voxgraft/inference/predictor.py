@@ -114,16 +114,16 @@ class Applied:
         )
 
     def _told(
-        self, volume: Volume, orientation: Orientation, found: NDArray[Any], confidence: Sequence[float], start: float
+        self, volume: Volume, orientation: Orientation, mask: NDArray[Any], confidence: Sequence[float], start: float
     ) -> Prediction:
         """What was found, in the scan's own grid.
 
         Args:
-            found: Class indices or bits, axes in RAS order.
+            mask: Class indices or bits, axes in RAS order.
             confidence: The mean probability of each output of the network where it won.
             start: When computing began, by the monotonic clock.
         """
-        labels = np.ascontiguousarray(orientation.undo(mask_of(found, self.plan)))
+        labels = np.ascontiguousarray(orientation.undo(mask_of(mask, self.plan)))
         first = 0 if self.plan.regions else 1
         means = zip(output_names(self.package), confidence[first:], strict=True)
         known = {name: round(mean, 4) for name, mean in means if mean > 0}
@@ -170,8 +170,8 @@ class Predictor(Applied):
         check_scan(volume, self.plan, missing)
         image, orientation = reoriented(volume)
         seen = self._seen(image, self.plan, missing)
-        found, confidence = self._segmented(self.network, seen, image.shape, self.plan, progress, see)
-        return self._told(volume, orientation, found, confidence, start)
+        mask, confidence = self._segmented(self.network, seen, image.shape, self.plan, progress, see)
+        return self._told(volume, orientation, mask, confidence, start)
 
 
 def output_names(package: Package) -> list[str]:
@@ -190,10 +190,10 @@ def check_scan(volume: Volume, plan: Plan, missing: Sequence[int]) -> None:
     if volume.dims != plan.image_dims:
         raise BadImage(name, f"has {volume.dims} axes; the model was trained on images of {plan.image_dims}")
     if volume.channels != len(plan.channels):
-        wanted = ", ".join(plan.channels)
-        raise BadImage(name, f"has {volume.channels} channels; the model needs {len(plan.channels)}: {wanted}")
+        channels = ", ".join(plan.channels)
+        raise BadImage(name, f"has {volume.channels} channels; the model needs {len(plan.channels)}: {channels}")
     if min(volume.shape) < 1 or not np.isfinite(volume.spacing).all():
         raise BadImage(name, "has no voxels")
-    for place in missing:
-        if plan.channels[place] not in plan.optional:
-            raise BadImage(name, f"lacks the channel {plan.channels[place]}, which the model cannot do without")
+    for index in missing:
+        if plan.channels[index] not in plan.optional:
+            raise BadImage(name, f"lacks the channel {plan.channels[index]}, which the model cannot do without")

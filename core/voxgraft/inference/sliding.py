@@ -125,8 +125,8 @@ def logits_by_slab(
 
 def gaussian(size: int, sigma: float = 1 / 8) -> Tensor:
     """The weight of a window's voxels along one axis (float32, largest 1): a bell of sigma `sigma` times the window."""
-    place = torch.arange(size, dtype=torch.float64) - (size - 1) / 2
-    bell = torch.exp(-0.5 * (place / (size * sigma)) ** 2)
+    distance = torch.arange(size, dtype=torch.float64) - (size - 1) / 2
+    bell = torch.exp(-0.5 * (distance / (size * sigma)) ** 2)
     return (bell / bell.max()).clamp_min(1e-3).float()
 
 

@@ -80,16 +80,16 @@ def convert(source: Path, target: Path, wish: Wish, catalogue: Catalogue) -> Con
         )
     item = _one(source, scan(source, catalogue, wish.series))
     if item.kind == "structures":
-        made = _of_structures(item, source, wish, catalogue)
+        converted = _of_structures(item, source, wish, catalogue)
     else:
-        made = _of_image(item, wish, catalogue)
-    if spec.needs != "any" and made.labels is None:
+        converted = _of_image(item, wish, catalogue)
+    if spec.needs != "any" and converted.labels is None:
         raise UsageError(f"{target}: the writer {spec.name!r} needs names; give --labels liver=1,spleen=2 or a file")
-    if made.labels is not None and not spec.labels:
-        made = replace(made, labels=None)
-    facts = _maker(made.volume) if spec.needs != "any" else {}
-    write(made.volume, target, catalogue, made.labels, facts, writer=spec.name)
-    return made
+    if converted.labels is not None and not spec.labels:
+        converted = replace(converted, labels=None)
+    facts = _maker(converted.volume) if spec.needs != "any" else {}
+    write(converted.volume, target, catalogue, converted.labels, facts, writer=spec.name)
+    return converted
 
 
 def looks_like_a_mask(volume: Volume) -> bool:
@@ -149,9 +149,9 @@ def _of_image(item: Item, wish: Wish, catalogue: Catalogue) -> Converted:
 
 def _another_grid(error: BadImage, guessed: bool) -> BadImage:
     """The refusal of a mask on another grid, with what to do."""
-    way = "if it is of this scan all the same, --resample brings it onto the reference's voxels"
+    hint = "if it is of this scan all the same, --resample brings it onto the reference's voxels"
     image = "; if it is no mask but an image, say --interpolation linear" if guessed else ""
-    return BadImage(error.path, f"{error.reason}; {way}{image}")
+    return BadImage(error.path, f"{error.reason}; {hint}{image}")
 
 
 def _size(volume: Volume) -> str:
@@ -165,7 +165,9 @@ def _lost(before: Volume, after: Volume, path: Path) -> tuple[str, ...]:
     Raises:
         DataError: It covers nothing of it.
     """
-    size = [np.count_nonzero(one.array) * abs(float(np.linalg.det(one.affine[:3, :3]))) for one in (before, after)]
+    size = [
+        np.count_nonzero(volume.array) * abs(float(np.linalg.det(volume.affine[:3, :3]))) for volume in (before, after)
+    ]
     if size[0] and not size[1]:
         raise DataError(f"{path}: nothing of this mask lies on the reference; is it of another scan?")
     share = size[1] / size[0] if size[0] else 1.0
@@ -189,7 +191,7 @@ def _of_structures(item: Item, source: Path, wish: Wish, catalogue: Catalogue) -
     reference = ImageRef(item.files[0] if item.files else item.path)
     kept = replace(labels, overlap="keep", others="background" if wish.labels is not None else labels.others)
     mask = read_mask(reference, like, kept, catalogue)
-    notes = (*_problems(mask.item), f"values: {', '.join(f'{one.name}={one.value}' for one in labels.items)}")
+    notes = (*_problems(mask.item), f"values: {', '.join(f'{label.name}={label.value}' for label in labels.items)}")
     flat = replace(mask, array=_joined(mask.array, labels, wish.overlap, item.path), item=like.item)
     return Converted(flat, labels, notes)
 
@@ -202,7 +204,7 @@ def _joined(channels: Array, labels: Labels, overlap: Overlap, path: Path) -> Ar
         if overlap != "higher" and shared.any():
             if overlap == "keep":
                 return channels
-            other = next(one.name for one in labels.items if one.value == int(shared[shared > 0][0]))
+            other = next(label.name for label in labels.items if label.value == int(shared[shared > 0][0]))
             raise DataError(
                 f"{path}: {label.name!r} and {other!r} share {int((shared > 0).sum())} voxels, which one map of labels "
                 "cannot hold; say --overlap higher (the higher value wins) or --overlap keep (a channel each)"
@@ -217,9 +219,9 @@ def _grid_of(item: Item, source: Path, wish: Wish, catalogue: Catalogue) -> Volu
         return image_for(wish.reference, item, catalogue)
     referred = set(item.facts.get("references") or ()) - {""}
     if source.is_dir():
-        beside = [one for one in scan(source, catalogue) if one.kind == "image" and one.series in referred]
-        if len(beside) == 1:
-            return read_item(beside[0], catalogue)
+        others = [item for item in scan(source, catalogue) if item.kind == "image" and item.series in referred]
+        if len(others) == 1:
+            return read_item(others[0], catalogue)
     try:
         return _first_channel(read_item(item, catalogue))
     except BadImage as error:
@@ -228,13 +230,13 @@ def _grid_of(item: Item, source: Path, wish: Wish, catalogue: Catalogue) -> Volu
 
 def image_for(path: Path, item: Item, catalogue: Catalogue) -> Volume:
     """The image that gives the grid: the only one there, or the one that the object refers to."""
-    items = [one for one in scan(path, catalogue) if one.kind == "image"]
+    items = [item for item in scan(path, catalogue) if item.kind == "image"]
     if not items:
         raise DataError(f"{path}: no image lies here")
     referred = set(item.facts.get("references") or ()) - {""}
-    meant = [one for one in items if one.series in referred] if len(items) > 1 else items
+    meant = [item for item in items if item.series in referred] if len(items) > 1 else items
     if len(meant) != 1:
-        names = "; ".join(str(one.series or one.path) for one in items[:10])
+        names = "; ".join(str(item.series or item.path) for item in items[:10])
         raise DataError(
             f"{path}: {len(items)} images lie here, name the folder or file of the one that is meant: {names}"
         )
@@ -250,11 +252,15 @@ def _own_labels(item: Item) -> Labels | None:
     """The structures that a mask itself names (3D Slicer's segmentations)."""
     segments: Iterable[dict[str, Any]] = item.facts.get("segments") or ()
     if item.channels > 1:
-        found = [Label(number, str(one["name"])) for number, one in enumerate(segments, 1)]
+        labels = [Label(number, str(segment["name"])) for number, segment in enumerate(segments, 1)]
     else:
-        found = [Label(int(one["value"]), str(one["name"])) for one in segments]
-    fine = found and len({one.value for one in found}) == len(found) and all(0 < one.value < 65536 for one in found)
-    return Labels(tuple(sorted(found, key=lambda one: one.value))) if fine else None
+        labels = [Label(int(segment["value"]), str(segment["name"])) for segment in segments]
+    fine = (
+        labels
+        and len({label.value for label in labels}) == len(labels)
+        and all(0 < label.value < 65536 for label in labels)
+    )
+    return Labels(tuple(sorted(labels, key=lambda label: label.value))) if fine else None
 
 
 def _maker(volume: Volume) -> dict[str, str]:

@@ -47,14 +47,14 @@ def unknown_values(values: Iterable[int], labels: Labels) -> list[int]:
     return sorted(value for value in values if value not in known)
 
 
-def mend_for(values: Sequence[int], labels: Labels) -> str:
+def fix_for(values: Sequence[int], labels: Labels) -> str:
     """What a user can do about values that no structure is made of."""
     if set(values) == {0, 255} and len(labels.items) == 1:
         name, value = labels.items[0].name, labels.items[0].value
         return f"it has only 0 and 255, so write labels: {{{name}: {{value: {value}, from: [255]}}}} under data"
     if labels.by_option:
-        return "name them with --labels, or mend the file"
-    return "name them under data.labels in the workflow, say data.others, or mend the file"
+        return "name them with --labels, or fix the file"
+    return "name them under data.labels in the workflow, say data.others, or fix the file"
 
 
 IGNORED, OTHER = -1, -2
@@ -68,43 +68,43 @@ def _table(labels: Labels) -> dict[Source, int]:
     return table
 
 
-def of_values(mask: Volume, labels: Labels, name: object) -> Volume:
+def map_values(mask: Volume, labels: Labels, name: object) -> Volume:
     """A label map with the values of `labels`; the same array where nothing changes."""
     values = values_in(mask.array)
     strange = unknown_values(values, labels)
     if strange:
         raise DataError(
-            f"{name}: holds the label values {some(strange)}, which have no name; {mend_for(values, labels)}"
+            f"{name}: holds the label values {some(strange)}, which have no name; {fix_for(values, labels)}"
         )
     rest = IGNORED if labels.others == "ignore" else 0
     table = _table(labels)
-    wanted = {value: 0 if value == 0 else table.get(value, rest) for value in values}
-    wanted = {value: labels.ignored or 0 if target == IGNORED else target for value, target in wanted.items()}
-    if all(value == target for value, target in wanted.items()):
+    mapping = {value: 0 if value == 0 else table.get(value, rest) for value in values}
+    mapping = {value: labels.ignored or 0 if target == IGNORED else target for value, target in mapping.items()}
+    if all(value == target for value, target in mapping.items()):
         return mask
-    kind = np.uint8 if max(wanted.values()) < 256 else np.uint16
+    kind = np.uint8 if max(mapping.values()) < 256 else np.uint16
     straight = mask.array.T if mask.array.flags.f_contiguous else mask.array
     if values[0] >= 0 and values[-1] <= HIGHEST:
         lookup = np.zeros(values[-1] + 1, kind)
-        lookup[values] = list(wanted.values())
+        lookup[values] = list(mapping.values())
         changed = lookup[straight]
     else:
-        changed = np.array(list(wanted.values()), kind)[np.searchsorted(values, straight)]
+        changed = np.array(list(mapping.values()), kind)[np.searchsorted(values, straight)]
     array = changed.T if mask.array.flags.f_contiguous else changed
     known = set(_table(labels))
-    return noted(mask.with_array(array), [value for value in values if value and value not in known], labels)
+    return note_left_out(mask.with_array(array), [value for value in values if value and value not in known], labels)
 
 
-def known_map(mask: Volume, labels: Labels, name: object) -> Volume:
+def map_labels(mask: Volume, labels: Labels, name: object) -> Volume:
     """A label map with the values of `labels`: by the names that the file gives them, else by value.
 
     Raises:
         DataError: It holds values or names that `labels` does not know, or its names contradict its values.
     """
-    return by_names(mask, labels, name) or of_values(mask, labels, name)
+    return map_segments(mask, labels, name) or map_values(mask, labels, name)
 
 
-def by_names(mask: Volume, labels: Labels, name: object) -> Volume | None:
+def map_segments(mask: Volume, labels: Labels, name: object) -> Volume | None:
     """A mask whose file names its structures (a segmentation of 3D Slicer), by these names.
 
     Args:
@@ -117,43 +117,47 @@ def by_names(mask: Volume, labels: Labels, name: object) -> Volume | None:
         DataError: Some names contradict the values and others are not known.
     """
     segments: list[dict[str, Any]] = list((mask.item.facts.get("segments") if mask.item is not None else None) or ())
-    target = matched([str(one["name"]) for one in segments], labels, name)
+    target = match_labels([str(segment["name"]) for segment in segments], labels, name)
     if not target:
         return None
     several = mask.array.ndim > mask.dims
-    by_value = matched([int(one["value"]) for one in segments], labels, name)
-    contrary = [one for one in segments if one["name"] in target and target[one["name"]] != by_value.get(one["value"])]
+    by_value = match_labels([int(segment["value"]) for segment in segments], labels, name)
+    contrary = [
+        segment
+        for segment in segments
+        if segment["name"] in target and target[segment["name"]] != by_value.get(segment["value"])
+    ]
     if not contrary and not several:
         return None
-    strange = [str(one["name"]) for one in segments if one["name"] not in target]
+    strange = [str(segment["name"]) for segment in segments if segment["name"] not in target]
     if strange and labels.others == "error":
         first = next(iter(contrary or segments))
         raise DataError(
             f"{name}: its header calls the value {first['value']} {first['name']!r}, and {_where(labels)} not; "
             f"it names {some(strange)} too, which are not there; name them{_or_background(labels)}"
         )
-    found: dict[Source, Array] = {}
-    for number, one in enumerate(segments):
-        where = mask.array[number] != 0 if several else mask.array == one["value"]
-        called = str(one["name"])
-        found[called] = found[called] | where if called in found else where
-    return named(found, mask, labels, name)
+    masks: dict[Source, Array] = {}
+    for number, segment in enumerate(segments):
+        where = mask.array[number] != 0 if several else mask.array == segment["value"]
+        called = str(segment["name"])
+        masks[called] = masks[called] | where if called in masks else where
+    return combine_structures(masks, mask, labels, name)
 
 
-def named(found: Mapping[Any, Array], grid: Volume, labels: Labels | None, name: object) -> Volume:
+def combine_structures(masks: Mapping[Any, Array], grid: Volume, labels: Labels | None, name: object) -> Volume:
     """Structures by what they are called, each bool (i, j[, k]), as one mask."""
     if labels is None:
-        raise DataError(f"{name}: holds the structures {some(found)}; name them with their values under data.labels")
-    target = matched(list(found), labels, name)
-    strange = [one for one in found if one not in target]
+        raise DataError(f"{name}: holds the structures {some(masks)}; name them with their values under data.labels")
+    target = match_labels(list(masks), labels, name)
+    strange = [source for source in masks if source not in target]
     if strange and labels.others == "error":
         raise DataError(
             f"{name}: holds the structures {some(strange)}, which are not in {_where(labels)} "
             f"({', '.join(labels.names)}); name them there{_or_background(labels)}"
         )
     by_value: dict[int, Array] = {}
-    for one, where in found.items():
-        value = target.get(one, OTHER)
+    for source, where in masks.items():
+        value = target.get(source, OTHER)
         by_value[value] = by_value[value] | where if value in by_value else where
     ignored = by_value.pop(IGNORED, None)
     other = by_value.pop(OTHER, None)
@@ -163,7 +167,7 @@ def named(found: Mapping[Any, Array], grid: Volume, labels: Labels | None, name:
     if ignored is not None and labels.ignored is not None:
         array[..., ignored] = labels.ignored
     mask = Volume(array, grid.affine, dims=grid.dims, item=grid.item)
-    return noted(mask, strange, labels)
+    return note_left_out(mask, strange, labels)
 
 
 def _where(labels: Labels) -> str:
@@ -175,31 +179,31 @@ def _or_background(labels: Labels) -> str:
     return "" if labels.by_option else ", or say data.others: background"
 
 
-def matched(names: Sequence[Source], labels: Labels, name: object) -> dict[Source, int]:
+def match_labels(names: Sequence[Source], labels: Labels, name: object) -> dict[Source, int]:
     """The value of each structure that labels know, by its exact name, else by its name without spaces and case.
 
     Raises:
         DataError: Two structures are the same label, and neither by its exact name.
     """
     table = _table(labels)
-    target = {one: table[one] for one in names if one in table}
+    target = {source: table[source] for source in names if source in table}
     alike = {folded(source): value for source, value in table.items() if isinstance(source, str)}
-    for one in names:
-        value = alike.get(folded(one)) if isinstance(one, str) and one not in target else None
+    for source in names:
+        value = alike.get(folded(source)) if isinstance(source, str) and source not in target else None
         if value is None:
             continue
         other = next((key for key, taken in target.items() if taken == value), None)
         if other is not None:
             called = next((label.name for label in labels.items if label.value == value), "left out")
             raise DataError(
-                f"{name}: the structures {other!r} and {one!r} may both be {called!r}; "
+                f"{name}: the structures {other!r} and {source!r} may both be {called!r}; "
                 + (
                     "rename the one that is not meant"
                     if labels.by_option
                     else f"write labels: {{{called}: {{value: {value}, from: [NAME]}}}} with the one that is meant"
                 )
             )
-        target[one] = value
+        target[source] = value
     return target
 
 
@@ -225,17 +229,17 @@ def _painted(by_value: Mapping[int, Array], grid: Volume, labels: Labels, name: 
         if labels.overlap == "error" and (shared := array[where]).any():
             other = int(shared[shared > 0][0])
             called = {label.value: label.name for label in labels.items}
-            what = f"{name}: {called[value]!r} and {called[other]!r} overlap in {int((shared > 0).sum())} voxels"
+            message = f"{name}: {called[value]!r} and {called[other]!r} overlap in {int((shared > 0).sum())} voxels"
             if labels.by_option:
-                raise DataError(f"{what}, which one map of labels cannot hold; name one of them only")
+                raise DataError(f"{message}, which one map of labels cannot hold; name one of them only")
             raise DataError(
-                f"{what}; say data.overlap: higher (the higher value wins), or data.regions: each (both are learnt)"
+                f"{message}; say data.overlap: higher (the higher value wins), or data.regions: each (both are learnt)"
             )
         array[where] = value
     return array
 
 
-def noted(mask: Volume, left_out: Sequence[Source], labels: Labels) -> Volume:
+def note_left_out(mask: Volume, left_out: Sequence[Source], labels: Labels) -> Volume:
     """The mask with a note on what in it no structure is made of."""
     if not left_out or mask.item is None:
         return mask

@@ -16,8 +16,8 @@ from ..imaging.read import find, only, read_item
 from ..imaging.reference import ImageRef, MaskRef
 from ..imaging.structures import Labels, Source
 from ..imaging.volume import Array, Item, Problem, Volume, millimetres_apart
-from .label_map import by_names, known_map, named, some, values_in
-from .whole_numbers import whole_map
+from .label_map import combine_structures, map_labels, map_segments, some, values_in
+from .whole_numbers import integer_mask
 
 if TYPE_CHECKING:
     from ..components.catalogue import Catalogue
@@ -46,9 +46,9 @@ def read_mask(reference: ImageRef, like: Volume | None, labels: Labels | None, c
     if isinstance(reference, MaskRef):
         if reference.rule != "structures":
             return _agreed(reference, like, labels, catalogue)
-        found = {name: _structure(part, like, catalogue) for name, part in reference.named}
-        grid = like if like is not None else next(iter(found.values()))
-        return named({name: volume.array != 0 for name, volume in found.items()}, grid, labels, reference)
+        masks = {name: _structure(part, like, catalogue) for name, part in reference.named}
+        grid = like if like is not None else next(iter(masks.values()))
+        return combine_structures({name: volume.array != 0 for name, volume in masks.items()}, grid, labels, reference)
     items = find(reference, catalogue)
     structures = [item for item in items if item.kind == "structures"]
     if structures:
@@ -56,8 +56,8 @@ def read_mask(reference: ImageRef, like: Volume | None, labels: Labels | None, c
     volume = read_mask_item(only(items, reference), catalogue)
     if volume.channels > 1:
         return _of_channels(reference, volume, like, labels)
-    volume = in_grid_of(whole_map(volume.with_array(volume.array.reshape(volume.shape)), reference), like, reference)
-    return volume if labels is None else known_map(volume, labels, reference)
+    volume = in_grid_of(integer_mask(volume.with_array(volume.array.reshape(volume.shape)), reference), like, reference)
+    return volume if labels is None else map_labels(volume, labels, reference)
 
 
 def read_mask_item(item: Item, catalogue: Catalogue) -> Volume:
@@ -124,11 +124,11 @@ def read_values(reference: ImageRef, labels: Labels | None, catalogue: Catalogue
     """
     volume = read_map(reference, catalogue)
     if volume.channels == 1:
-        return whole_map(volume.with_array(volume.array.reshape(volume.shape)), reference)
+        return integer_mask(volume.with_array(volume.array.reshape(volume.shape)), reference)
     if _is_grey(volume, labels):
-        return whole_map(volume.with_array(volume.array[0]), reference)
+        return integer_mask(volume.with_array(volume.array[0]), reference)
     _check_colours(volume, labels, reference)
-    return whole_map(volume, reference)
+    return integer_mask(volume, reference)
 
 
 def other_patient(item: Item, like: Item | None) -> str:
@@ -140,8 +140,8 @@ def other_patient(item: Item, like: Item | None) -> str:
 
 def other_frame(item: Item, like: Item | None) -> str:
     """Why positions in two images mean nothing to each other; empty where nothing speaks against it."""
-    here, there = (str(one.facts.get("frame") or "") if one is not None else "" for one in (item, like))
-    return "it and the reference lie in different frames of reference" if here and there and here != there else ""
+    uid, other_uid = (str(scan.facts.get("frame") or "") if scan is not None else "" for scan in (item, like))
+    return "it and the reference lie in different frames of reference" if uid and other_uid and uid != other_uid else ""
 
 
 def ignored_in(mask: Volume, labels: Labels | None) -> Array | None:
@@ -157,10 +157,10 @@ def _of_channels(reference: ImageRef, volume: Volume, like: Volume | None, label
     """A picture whose colours are all the same is a map of values; else each channel, from 1, holds one structure, or
     the one that the file names."""
     if _is_grey(volume, labels):
-        single = in_grid_of(whole_map(volume.with_array(volume.array[0]), reference), like, reference)
-        return single if labels is None else known_map(single, labels, reference)
+        single = in_grid_of(integer_mask(volume.with_array(volume.array[0]), reference), like, reference)
+        return single if labels is None else map_labels(single, labels, reference)
     _check_colours(volume, labels, reference)
-    masks = whole_map(volume, reference).array
+    masks = integer_mask(volume, reference).array
     for channel in masks:
         if set(values_in(channel)) - {0, int(channel.max(initial=0))}:
             raise BadImage(
@@ -172,10 +172,10 @@ def _of_channels(reference: ImageRef, volume: Volume, like: Volume | None, label
             f"the label has {len(masks)} channels, a structure each; name them 1 to {len(masks)} in data.labels",
         )
     turned = in_grid_of(replace(volume, array=masks), like, reference)
-    if (found := by_names(turned, labels, reference)) is not None:
-        return found
+    if (label := map_segments(turned, labels, reference)) is not None:
+        return label
     by_number: dict[Source, Array] = {number: channel != 0 for number, channel in enumerate(turned.array, 1)}
-    return named(by_number, turned, labels, reference)
+    return combine_structures(by_number, turned, labels, reference)
 
 
 def _is_grey(volume: Volume, labels: Labels | None) -> bool:
@@ -197,8 +197,8 @@ def _check_colours(volume: Volume, labels: Labels | None, name: object) -> None:
     kept = array.max(initial=0) <= 1 or (labels is not None and labels.overlap == "keep")
     if kept or volume.item is None or not volume.item.colours:
         return
-    places = np.flatnonzero((array != array[:1]).any(0))[:: max(1, array.shape[1] // 10_000)]
-    some_colours = sorted({tuple(int(part) for part in array[:, place]) for place in places})
+    differing = np.flatnonzero((array != array[:1]).any(0))[:: max(1, array.shape[1] // 10_000)]
+    some_colours = sorted({tuple(int(part) for part in array[:, index]) for index in differing})
     or_else = ", or say data.regions: each where red, green and blue are a structure each"
     raise BadImage(
         name,
@@ -215,33 +215,33 @@ def _of_objects(
         raise DataError(
             f"{reference}: holds structures of another image, and can only be read together with that image"
         )
-    found: dict[Source, Array] = {}
+    masks: dict[Source, Array] = {}
     notes: list[Problem] = []
     for item in items if reference.files else [only(items, reference)]:
         notes += item.problems
         for name, where in _chosen(reference, item, read_structures(item, like, catalogue, notes.append)).items():
-            if name in found:
+            if name in masks:
                 raise DataError(f"{reference}: two of its objects hold a structure {name!r}; keep one of them")
-            found[name] = where
+            masks[name] = where
     item = replace(items[0], problems=tuple(dict.fromkeys(notes)))
-    return named(found, replace(like, item=item), labels, reference)
+    return combine_structures(masks, replace(like, item=item), labels, reference)
 
 
-def _chosen(reference: ImageRef, item: Item, found: dict[str, Array]) -> dict[str, Array]:
+def _chosen(reference: ImageRef, item: Item, masks: dict[str, Array]) -> dict[str, Array]:
     """The structures of an object that the reference chose, under the names of labels; all where it chose none.
 
     Raises:
         BadImage: It holds a structure that its header, by which they were chosen, does not name.
     """
     if not reference.structures:
-        return found
-    told = {str(name) for name in item.facts.get("names") or ()}
-    if strange := sorted({*found} - told):
+        return masks
+    known = {str(name) for name in item.facts.get("names") or ()}
+    if strange := sorted({*masks} - known):
         raise BadImage(item.path, f"its header does not name the structure {strange[0]!r} that it holds")
     chosen: dict[str, Array] = {}
     for name, label in reference.structures:
-        if name in found:  # one without a contour is not there
-            chosen[label] = chosen[label] | found[name] if label in chosen else found[name]
+        if name in masks:  # one without a contour is not there
+            chosen[label] = chosen[label] | masks[name] if label in chosen else masks[name]
     return chosen
 
 
@@ -261,14 +261,14 @@ def read_structures(
         raise BadImage(item.path, "; ".join(problem.message for problem in item.errors))
     chosen = choose(catalogue, "reader", {"use": item.reader})
     try:
-        found: dict[str, Array] = chosen.build().structures(item, like, say)
+        masks: dict[str, Array] = chosen.build().structures(item, like, say)
     except VoxGraftError:
         raise
     except OSError as error:
         raise BadImage(item.path, f"it cannot be read: {error.strerror or error}") from error
     except (Exception, SystemExit) as error:
         raise BrokenPlugin(chosen.plugin, f"reading the structures of {item.path}", error) from error
-    return found
+    return masks
 
 
 def _structure(part: ImageRef, like: Volume | None, catalogue: Catalogue) -> Volume:

@@ -58,9 +58,9 @@ def staple(masks: Sequence[Array], dims: int, ignored: int | None = None) -> Arr
     undecided = len(values)
     fusion.SetLabelForUndecidedPixels(undecided)
     fusion.SetNumberOfThreads(1)  # sums in one order: the same result on every machine
-    found: Array = sitk.GetArrayFromImage(fusion.Execute(images)).T
-    known = found < undecided
-    result = np.where(known, values[np.where(known, found, 0)], by_vote).astype(by_vote.dtype)
+    fused: Array = sitk.GetArrayFromImage(fusion.Execute(images)).T
+    known = fused < undecided
+    result = np.where(known, values[np.where(known, fused, 0)], by_vote).astype(by_vote.dtype)
     if left_out is not None:
         result[left_out] = ignored
     return result

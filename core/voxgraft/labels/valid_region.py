@@ -20,7 +20,7 @@ REGION = "the valid region"
 """What such a file is called in messages."""
 
 
-def valid_in(reference: ImageRef, like: Volume, catalogue: Catalogue, case: str) -> NDArray[np.bool_]:
+def read_valid_region(reference: ImageRef, like: Volume, catalogue: Catalogue, case: str) -> NDArray[np.bool_]:
     """Where a case counts: bool of the shape and order of axes of its image.
 
     Raises:
@@ -28,7 +28,7 @@ def valid_in(reference: ImageRef, like: Volume, catalogue: Catalogue, case: str)
     """
     try:
         volume = one_channel(read_map(reference, catalogue), reference)
-        inside = truth(volume)
+        inside = nonzero(volume)
         inside = in_grid_of(volume.with_array(inside), like, reference, REGION).array
     except DataError as error:
         raise DataError(f"case {case!r}, {REGION}: {error}") from error
@@ -46,12 +46,12 @@ def one_channel(volume: Volume, name: object) -> Volume:
     if volume.channels == 1:
         return volume.with_array(volume.array.reshape(volume.shape))
     colours = volume.array[:3] if volume.dims == 2 and volume.channels == 4 else volume.array  # the fourth is opacity
-    if any(not np.array_equal(colours[0], one) for one in colours[1:]):
+    if any(not np.array_equal(colours[0], channel) for channel in colours[1:]):
         raise BadImage(name, f"it has {volume.channels} channels that differ; one is needed, 0 where nothing counts")
     return volume.with_array(colours[0])
 
 
-def truth(volume: Volume) -> NDArray[np.bool_]:
+def nonzero(volume: Volume) -> NDArray[np.bool_]:
     """Where a map is not 0.
 
     Raises:
@@ -62,11 +62,11 @@ def truth(volume: Volume) -> NDArray[np.bool_]:
     if array.dtype.kind not in "biuf":
         raise BadImage(name, f"it holds values of type {array.dtype}, which cannot be compared with 0")
     if array.dtype.kind == "f" and np.isnan(array).any():
-        raise BadImage(name, "it holds values that are no numbers (NaN); write 0 where nothing counts, else 1")
+        raise BadImage(name, "it contains NaN; write 0 where nothing counts, else 1")
     return np.asarray(array != 0)
 
 
-def marked(mask: Array, valid: NDArray[np.bool_], value: int) -> Array:
+def mark_ignored(mask: Array, valid: NDArray[np.bool_], value: int) -> Array:
     """A mask with a value, in all of its channels, where nothing counts.
 
     Args:

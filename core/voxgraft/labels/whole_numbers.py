@@ -14,7 +14,7 @@ NEARLY = 1e-3
 """By how much a label that is held as a float may differ from a whole number."""
 
 
-def whole_map(volume: Volume, name: object) -> Volume:
+def integer_mask(volume: Volume, name: object) -> Volume:
     """A mask whose values are integers; bool becomes uint8.
 
     Fractions within a thousandth of a whole number are that number. Labels that were stored as whole numbers with a
@@ -35,8 +35,10 @@ def whole_map(volume: Volume, name: object) -> Volume:
     except BadImage as error:
         if scaling is None:
             raise
-        told = f"{error.reason}: it was saved as whole numbers with a scale (slope {scaling[0]:.4g}); save it without"
-        raise BadImage(name, told) from None
+        message = (
+            f"{error.reason}: it was saved as whole numbers with a scale (slope {scaling[0]:.4g}); save it without"
+        )
+        raise BadImage(name, message) from None
 
 
 def _scaled_labels(array: Array, slope: float, intercept: float) -> bool:

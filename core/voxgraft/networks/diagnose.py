@@ -14,7 +14,7 @@ HEADER = 100_000_000
 
 
 def why_unreadable(path: Path, error: BaseException) -> str:
-    """What is the matter with a file that was not read as weights, and what mends it, as the end of a sentence.
+    """What is the matter with a file that was not read as weights, and how to fix it, as the end of a sentence.
 
     Args:
         error: What the reader of such files said; its kind stands in the message where nothing better is known.

@@ -42,14 +42,14 @@ class Fold:
         slices = image.movedim(2 + self.axis, 1)
         self.depth = slices.shape[1]
         if self.neighbours:
-            places = torch.arange(self.depth, device=image.device)
+            indices = torch.arange(self.depth, device=image.device)
             reach = range(-self.neighbours, self.neighbours + 1)
-            slices = torch.cat([slices[:, (places + step).clamp(0, self.depth - 1)] for step in reach], 2)
+            slices = torch.cat([slices[:, (indices + step).clamp(0, self.depth - 1)] for step in reach], 2)
         return slices.flatten(0, 1)
 
-    def unfold(self, one: Tensor) -> Tensor:
+    def unfold(self, features: Tensor) -> Tensor:
         """(batch * slice, channel, *plane) becomes (batch, channel, x, y, z)."""
-        return one.reshape(-1, self.depth, *one.shape[1:]).movedim(1, 2 + self.axis).contiguous()
+        return features.reshape(-1, self.depth, *features.shape[1:]).movedim(1, 2 + self.axis).contiguous()
 
 
 class InflatedConv(nn.Conv3d):
@@ -115,12 +115,12 @@ def inflate(net: nn.Module, mode: Inflation, fold: Fold, name: str) -> None:
         raise ModelError(
             f"{name}: cannot be inflated, its attention is made for planes; use it slice by slice (`slicewise: 0`)"
         )
-    found = [
+    layers = [
         (parent, key, child) for parent in net.modules() for key, child in parent.named_children() if _inflatable(child)
     ]
-    if not found:
+    if not layers:
         raise ModelError(f"{name}: cannot be inflated, none of its convolutions overlap; use `slicewise: 0`")
-    for parent, key, child in found:
+    for parent, key, child in layers:
         if type(child) is not nn.Conv2d and type(child).__name__ != SAME:
             raise ModelError(
                 f"{name}: cannot be inflated, its convolutions are {type(child).__name__}; use `slicewise: 0`"

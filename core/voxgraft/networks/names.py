@@ -14,7 +14,7 @@ PREFERRED = ("teacher", "ema", "encoder_q", "base_encoder", "encoder")
 
 
 def match_names(
-    tensors: Mapping[str, Tensor], wanted: Collection[str], rename: Rename | None = None
+    tensors: Mapping[str, Tensor], expected: Collection[str], rename: Rename | None = None
 ) -> dict[str, Tensor]:
     """Tensors under the encoder's names.
 
@@ -26,11 +26,11 @@ def match_names(
         rename: Gives a name as the encoder has it, from a name (whatever its prefix) as the other program has it.
     """
     named = {(rename(name) if rename else name): value for name, value in tensors.items()}
-    wanted = frozenset(wanted)
+    expected = frozenset(expected)
     votes: Counter[str] = Counter()
     for name in named:
         for prefix, rest in _splits(name):
-            if rest in wanted:
+            if rest in expected:
                 votes[prefix] += 1
     if not votes:
         return named
@@ -38,7 +38,7 @@ def match_names(
     best = min((prefix for prefix, count in votes.items() if count == most), key=_rank)
     result = {name.removeprefix(best): value for name, value in named.items() if name.startswith(best)}
     for name, value in named.items():
-        if not name.startswith(best) and name not in wanted:
+        if not name.startswith(best) and name not in expected:
             result.setdefault(name, value)
     return result
 
@@ -51,5 +51,5 @@ def _splits(name: str) -> list[tuple[str, str]]:
 def _rank(prefix: str) -> tuple[int, int, str]:
     """The shortest first, but a preferred copy before any other."""
     words = prefix.split(".")
-    place = next((n for n, word in enumerate(PREFERRED) if word in words), len(PREFERRED))
-    return (0 if not prefix else 1 + place, len(prefix), prefix)
+    rank = next((n for n, word in enumerate(PREFERRED) if word in words), len(PREFERRED))
+    return (0 if not prefix else 1 + rank, len(prefix), prefix)

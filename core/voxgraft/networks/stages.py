@@ -17,8 +17,8 @@ def stages_of(net: nn.Module, maps: Sequence[Tensor]) -> list[list[str]]:
     names = {id(parameter): name for name, parameter in net.named_parameters()}
     stage_of: dict[str, int] = {}
     seen: set[Any] = set()
-    for stage, one in enumerate(maps):
-        for parameter in _leaves(one.grad_fn, seen):
+    for stage, stage_map in enumerate(maps):
+        for parameter in _leaves(stage_map.grad_fn, seen):
             if id(parameter) in names:
                 stage_of[names[id(parameter)]] = stage
     for name in names.values():
@@ -30,16 +30,16 @@ def stages_of(net: nn.Module, maps: Sequence[Tensor]) -> list[list[str]]:
 
 def _leaves(node: Any, seen: set[Any]) -> list[Any]:
     """Parameters in the graph of a result, without those already seen."""
-    found, waiting = [], [node]
+    leaves, waiting = [], [node]
     while waiting:
         node = waiting.pop()
         if node is None or node in seen:
             continue
         seen.add(node)
         if hasattr(node, "variable"):
-            found.append(node.variable)
+            leaves.append(node.variable)
         waiting.extend(following for following, _ in node.next_functions)
-    return found
+    return leaves
 
 
 def _shorten(module: nn.Module, prefix: str, stage_of: dict[str, int], stages: list[list[str]]) -> None:

@@ -20,7 +20,7 @@ ENCODER = "encoder."
 
 
 ENOUGH = 0.9
-"""The share of an encoder's parameters and statistics that start values must hold, unless a workflow says otherwise."""
+"""The share of an encoder's parameters and statistics that initial weights must hold, unless the workflow says less."""
 
 STATISTICS = (".running_mean", ".running_var")
 """How the names end under which BatchNorm keeps what it has seen."""
@@ -174,9 +174,9 @@ def load_weights(module: nn.Module, weights: Weights, at_least: float | None = N
     fate = _Fate()
     matched = 0
     sizes = counted_sizes(module)
-    first = next((name for name, one in module.named_parameters() if one.ndim >= 4), "")
+    first = next((name for name, parameter in module.named_parameters() if parameter.ndim >= 4), "")
     mode: Inflation = getattr(module, "inflation", "centre")
-    taken = {}
+    loaded = {}
     for name, value in state.items():
         source = weights.tensors.get(name)
         fit = None
@@ -187,9 +187,9 @@ def load_weights(module: nn.Module, weights: Weights, at_least: float | None = N
             continue
         fit = fit.to(value.dtype)
         if not bool(torch.isfinite(fit).all()):
-            raise ModelError(f"weights {weights.origin}: {name} holds values that are no numbers; the file is damaged")
+            raise ModelError(f"weights {weights.origin}: {name} contains NaN or infinite values; the file is damaged")
         (fate.loaded if source.shape == value.shape else fate.adapted).append(name)
-        taken[name] = fit
+        loaded[name] = fit
         matched += sizes.get(name, 0)
     total = sum(sizes.values())
     share = matched / total if total else 1.0
@@ -197,9 +197,9 @@ def load_weights(module: nn.Module, weights: Weights, at_least: float | None = N
         raise ModelError(
             f"weights {weights.origin}: only {percent(share)} of the encoder's parameters were found in them, "
             f"{at_least:.0%} are needed; they are not for this encoder (first missing: {', '.join(fate.new[:3])}): "
-            + _mend(weights, fate, state, share)
+            + _remedy(weights, fate, state, share)
         )
-    for name, fit in taken.items():
+    for name, fit in loaded.items():
         state[name].copy_(fit)
     return LoadReport(
         origin=weights.origin,
@@ -215,12 +215,12 @@ def load_weights(module: nn.Module, weights: Weights, at_least: float | None = N
 
 
 def counted_sizes(module: nn.Module) -> dict[str, int]:
-    """How many numbers each tensor holds that start values should hold: parameters, and buffers such as BatchNorm's
+    """How many numbers each tensor holds that initial weights should hold: parameters, and buffers such as BatchNorm's
     statistics, but no counters and indices."""
-    return {name: one.numel() for name, one in module.state_dict().items() if one.is_floating_point()}
+    return {name: tensor.numel() for name, tensor in module.state_dict().items() if tensor.is_floating_point()}
 
 
-def _mend(weights: Weights, fate: _Fate, state: Mapping[str, Tensor], share: float) -> str:
+def _remedy(weights: Weights, fate: _Fate, state: Mapping[str, Tensor], share: float) -> str:
     """What to do about weights that do not fit: of volumes, another variant, another family, or a part."""
     sizes = [name for name in fate.new if name in weights.tensors]
     if any(weights.tensors[name].ndim == 5 and state[name].ndim == 4 for name in sizes):
@@ -232,7 +232,7 @@ def _mend(weights: Weights, fate: _Fate, state: Mapping[str, Tensor], share: flo
     return "choose the encoder they were made for, or take what is there with allow_partial: true"
 
 
-def load_whole(network: nn.Module, weights: Weights) -> LoadReport:
+def load_network(network: nn.Module, weights: Weights) -> LoadReport:
     """Put the tensors of a registered model into a network: what has the same name and fits, in decoder and heads too.
 
     Args:
@@ -241,20 +241,20 @@ def load_whole(network: nn.Module, weights: Weights) -> LoadReport:
     Raises:
         ModelError: They are not for this encoder.
     """
-    own = {name.removeprefix(ENCODER): one for name, one in weights.tensors.items() if name.startswith(ENCODER)}
+    own = {name.removeprefix(ENCODER): tensor for name, tensor in weights.tensors.items() if name.startswith(ENCODER)}
     encoder = load_weights(network.encoder, weights.but(tensors=own))  # type: ignore[arg-type]
-    rest = {name: one for name, one in weights.tensors.items() if not name.startswith(ENCODER)}
+    rest = {name: tensor for name, tensor in weights.tensors.items() if not name.startswith(ENCODER)}
     report = load_weights(network, weights.but(tensors=rest), at_least=0.0)
     loaded, adapted = (tuple(f"{ENCODER}{name}" for name in names) for names in (encoder.loaded, encoder.adapted))
-    found = {*report.loaded, *report.adapted, *loaded, *adapted}
+    placed = {*report.loaded, *report.adapted, *loaded, *adapted}
     sizes = counted_sizes(network)
     return replace(
         report,
         loaded=loaded + report.loaded,
         adapted=adapted + report.adapted,
-        new=tuple(name for name in report.new if name not in found),
+        new=tuple(name for name in report.new if name not in placed),
         dropped=tuple(f"{ENCODER}{name}" for name in encoder.dropped) + report.dropped,
-        share=sum(size for name, size in sizes.items() if name in found) / sum(sizes.values()),
+        share=sum(size for name, size in sizes.items() if name in placed) / sum(sizes.values()),
         contract=encoder.contract,
         part="",
     )
@@ -296,11 +296,11 @@ def fit_channels(weight: Tensor, channels: int) -> Tensor:
     return torch.cat(parts, 1) * (inside / channels)
 
 
-def _resampled_places(source: Tensor, places: int) -> Tensor | None:
+def _resampled_places(source: Tensor, count: int) -> Tensor | None:
     """A position embedding (1, tokens, width) of a square of patches for another square, bicubic; the few tokens that
     stand before the patches (class, registers) are kept."""
     for before in range(6):
-        old, new = (source.shape[1] - before) ** 0.5, (places - before) ** 0.5
+        old, new = (source.shape[1] - before) ** 0.5, (count - before) ** 0.5
         if old > 1 and new > 1 and old == int(old) and new == int(new):
             grid = source[:, before:].float().reshape(1, int(old), int(old), -1).permute(0, 3, 1, 2)
             size = (int(new), int(new))
@@ -335,7 +335,7 @@ def read_tensors(path: Any) -> dict[str, Tensor]:
             (state[key] for key in NESTS if isinstance(state, dict) and isinstance(state.get(key), dict)), None
         )
         state = state if inner is None else inner
-    if not isinstance(state, dict) or not all(isinstance(name, str) and _plain(one) for name, one in state.items()):
+    if not isinstance(state, dict) or not all(isinstance(name, str) and _plain(value) for name, value in state.items()):
         raise ModelError(f"{path}: does not hold a plain dictionary of tensors")
     return dict(state)
 

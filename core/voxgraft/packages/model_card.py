@@ -30,7 +30,7 @@ def model_card(facts: Mapping[str, Any], plan: Plan) -> str:
         f"data hash `{facts['data']['hash'][:16]}`",
         f"- image size {size or 'not recorded'} mm, spacing {spacing or 'not recorded'} mm, axes right, anterior, "
         "superior; scans outside these ranges are flagged",
-        f"- start values of the encoder: {origin}",
+        f"- initial weights of the encoder: {origin}",
         *_seen(weights),
         f"- {training['steps']} steps in {training['seconds']:g} s on {training['device']}, "
         f"{training['parameters']:,} parameters",
@@ -53,7 +53,7 @@ def _seen(weights: Mapping[str, Any]) -> list[str]:
         return []
     units = "as they come"
     if contract["mean"]:
-        means, deviations = (", ".join(f"{one:g}" for one in contract[key]) for key in ("mean", "std"))
+        means, deviations = (", ".join(f"{number:g}" for number in contract[key]) for key in ("mean", "std"))
         units = f"as brightness from 0 to 1 less {means}, over {deviations}"
     return [
         f"- these had seen {contract['seen'] or 'images that are not recorded'} of "
@@ -88,10 +88,10 @@ def _scores(facts: Mapping[str, Any]) -> list[str]:
         "|---|---|---|---|---|",
     ]
     for metric, structures in summary.items():
-        for name, one in structures.items():
-            if one["mean"] is None:
+        for name, scores in structures.items():
+            if scores["mean"] is None:
                 continue
-            low, high = one["ci95"]
+            low, high = scores["ci95"]
             interval = "" if low is None else f"{low:.3f} to {high:.3f}"
-            lines.append(f"| {metric} | {name} | {one['mean']:.3f} | {interval} | {one['n']} |")
+            lines.append(f"| {metric} | {name} | {scores['mean']:.3f} | {interval} | {scores['n']} |")
     return [*lines, ""]

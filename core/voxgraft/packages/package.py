@@ -93,16 +93,16 @@ def write_package(
     """
     from safetensors.torch import save_file
 
-    with atomic_write(folder) as beside:
-        beside.mkdir(parents=True)
-        save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, beside / "model.safetensors")
-        write_json(beside / "plan.json", plan.model_dump(mode="json"))
-        write_text(beside / "workflow.yaml", workflow)
-        write_json(beside / "labels.json", _label_document(plan, labels))
-        write_text(beside / "card.md", card)
+    with atomic_write(folder) as temporary:
+        temporary.mkdir(parents=True)
+        save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, temporary / "model.safetensors")
+        write_json(temporary / "plan.json", plan.model_dump(mode="json"))
+        write_text(temporary / "workflow.yaml", workflow)
+        write_json(temporary / "labels.json", _label_document(plan, labels))
+        write_text(temporary / "card.md", card)
         if members:
-            write_json(beside / "members.json", [member.model_dump(mode="json") for member in members])
-        _write_manifest(beside, facts)
+            write_json(temporary / "members.json", [member.model_dump(mode="json") for member in members])
+        _write_manifest(temporary, facts)
     return read_package(folder)
 
 
@@ -112,13 +112,13 @@ def amend_package(folder: Path, *, card: str, facts: Mapping[str, Any]) -> Packa
     The whole folder is replaced: a card and a manifest that do not belong together would make the package useless.
     """
     package = read_package(folder)
-    with atomic_write(folder) as beside:
-        beside.mkdir(parents=True)
+    with atomic_write(folder) as temporary:
+        temporary.mkdir(parents=True)
         for name in files_of(folder):
             if name not in ("card.md", MANIFEST):
-                _link(folder / name, beside / name)
-        write_text(beside / "card.md", card)
-        _write_manifest(beside, {**package.facts, **facts})
+                _link(folder / name, temporary / name)
+        write_text(temporary / "card.md", card)
+        _write_manifest(temporary, {**package.facts, **facts})
     return read_package(folder)
 
 
@@ -164,7 +164,7 @@ def files_of(folder: Path) -> tuple[str, ...]:
 def pack(folder: Path, target: Path) -> Path:
     """Write a package folder as one zip file."""
     read_package(folder)
-    with atomic_write(target) as beside, zipfile.ZipFile(beside, "w", zipfile.ZIP_STORED) as archive:
+    with atomic_write(target) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED) as archive:
         for name in files_of(folder):
             archive.write(folder / name, name)
     return target
@@ -179,16 +179,16 @@ def unpack(archive: Path, folder: Path) -> Package:
     if not archive.is_file():
         raise ModelError(f"{archive}: there is no such package file")
     try:
-        with atomic_write(folder) as beside, zipfile.ZipFile(archive) as file:
-            beside.mkdir(parents=True)
+        with atomic_write(folder) as temporary, zipfile.ZipFile(archive) as file:
+            temporary.mkdir(parents=True)
             for name in _members(archive, file):
-                with file.open(name) as source, (beside / name).open("wb") as sink:
+                with file.open(name) as source, (temporary / name).open("wb") as sink:
                     while chunk := source.read(1 << 20):
                         sink.write(chunk)
             try:
-                read_package(beside)
+                read_package(temporary)
             except ModelError as error:
-                raise ModelError(str(error).replace(str(beside), str(archive))) from None
+                raise ModelError(str(error).replace(str(temporary), str(archive))) from None
     except _NO_ZIP as error:
         raise ModelError(f"{archive}: is no readable zip file: {error}") from None
     return read_package(folder)
@@ -289,7 +289,7 @@ def _first_not_finite(path: Path, begin: int, header: Mapping[str, Any]) -> str 
         if kind:
             first, last = entry["data_offsets"]
             numbers = data[int(first) : int(last)].view(kind)
-            parts = (numbers[place : place + CHUNK] for place in range(0, len(numbers), CHUNK))
+            parts = (numbers[start : start + CHUNK] for start in range(0, len(numbers), CHUNK))
             if any(bool(((part & mask) == mask).any()) for part in parts):
                 return str(name)
     return None

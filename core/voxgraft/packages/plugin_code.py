@@ -33,18 +33,20 @@ def other_code(package: Package, catalogue: Catalogue, used: Iterable[AnySpec]) 
     here = described(
         [*used, *(spec for _, spec in catalogue.of("reader") if _origin(spec, catalogue) in trained)], catalogue
     )
-    found = []
+    differences = []
     if (version := package.facts.get("voxgraft")) and version != version_of("voxgraft"):
-        found.append(f"VoxGraft {version_of('voxgraft')} is used, the model was trained with {version}")
+        differences.append(f"VoxGraft {version_of('voxgraft')} is used, the model was trained with {version}")
     for name, now in here.items() if trained else ():
         then = trained.get(name)
         if then is None:
-            found.append(f"the plugin {name!r} {now['version']} is used, the model was trained without it")
+            differences.append(f"the plugin {name!r} {now['version']} is used, the model was trained without it")
         elif then["version"] != now["version"]:
-            found.append(f"the plugin {name!r} {now['version']} is used, the model was trained with {then['version']}")
+            differences.append(
+                f"the plugin {name!r} {now['version']} is used, the model was trained with {then['version']}"
+            )
         elif then["sha256"] != now["sha256"]:
-            found.append(f"the plugin {name!r} {now['version']} has other code than the model was trained with")
-    return found
+            differences.append(f"the plugin {name!r} {now['version']} has other code than the model was trained with")
+    return differences
 
 
 def _origin(spec: AnySpec, catalogue: Catalogue) -> str:

@@ -15,7 +15,7 @@ from ..imaging.volume import Array
 from .plan import Plan
 
 
-def coded_type(plan: Plan) -> type[np.uint8] | type[np.int16] | type[np.int32]:
+def encoded_type(plan: Plan) -> type[np.uint8] | type[np.int16] | type[np.int32]:
     """The smallest type of class indices with their two codes, or of bits, that training and its libraries take."""
     if plan.regions:
         return np.uint8 if plan.classes + (plan.ignored is not None) <= 8 else np.int32
@@ -25,12 +25,12 @@ def coded_type(plan: Plan) -> type[np.uint8] | type[np.int16] | type[np.int32]:
 def outside(plan: Plan) -> int | None:
     """The class index of voxels beyond the image, before augmentation makes them background; None where each region
     has a bit. It is the largest number of the type, which no class has."""
-    return None if plan.regions else int(np.iinfo(coded_type(plan)).max)
+    return None if plan.regions else int(np.iinfo(encoded_type(plan)).max)
 
 
 def left_out(plan: Plan) -> int:
     """The class index of voxels that count neither in the loss nor in scores: the largest number but one."""
-    return int(np.iinfo(coded_type(plan)).max) - 1
+    return int(np.iinfo(encoded_type(plan)).max) - 1
 
 
 def left_out_bit(plan: Plan) -> int:
@@ -38,19 +38,19 @@ def left_out_bit(plan: Plan) -> int:
     return 1 << plan.classes
 
 
-def coded(mask: Array, shape: tuple[int, ...], plan: Plan) -> NDArray[Any]:
+def encode_labels(mask: Array, shape: tuple[int, ...], plan: Plan) -> NDArray[Any]:
     """A mask as `voxgraft.labels.masks.read_mask` gives it, on another grid over the same extent, as training holds it.
 
     Args:
         mask: Values (*spatial), or 0 and 1 (structure, *spatial) in the order of `plan.structures`.
 
     Returns:
-        Class indices (*shape), `left_out` where voxels count nowhere; or, for regions, bits; of `coded_type`.
+        Class indices (*shape), `left_out` where voxels count nowhere; or, for regions, bits; of `encoded_type`.
     """
     if plan.regions:
         return _bits(mask, shape, plan)
     highest = max(int(mask.max(initial=0)), *plan.values, plan.ignored or 0)
-    table = np.zeros(highest + 1, coded_type(plan))
+    table = np.zeros(highest + 1, encoded_type(plan))
     for index, value in enumerate(plan.values):
         table[value] = index
     if plan.ignored is None:
@@ -69,7 +69,7 @@ def regridded(label: NDArray[Any], shape: tuple[int, ...], plan: Plan) -> NDArra
     return result
 
 
-def places_of(label: NDArray[Any], index: int, plan: Plan) -> NDArray[Any]:
+def voxels_of(label: NDArray[Any], index: int, plan: Plan) -> NDArray[Any]:
     """Where a structure is: flat indices of its voxels. Structures are counted from 1."""
     return np.flatnonzero(masks_of(label, index, plan))
 
@@ -81,7 +81,7 @@ def masks_of(label: NDArray[Any], index: int, plan: Plan) -> NDArray[np.bool_]:
     return ((label >> (index - 1)) & 1).astype(bool)
 
 
-def counted(label: NDArray[Any], plan: Plan) -> NDArray[np.bool_] | None:
+def counted_voxels(label: NDArray[Any], plan: Plan) -> NDArray[np.bool_] | None:
     """Where voxels count; None where all do."""
     if plan.ignored is None:
         return None
@@ -90,7 +90,7 @@ def counted(label: NDArray[Any], plan: Plan) -> NDArray[np.bool_] | None:
 
 def _bits(mask: Array, shape: tuple[int, ...], plan: Plan) -> NDArray[Any]:
     """Each region is interpolated linearly, and is where its share is more than half."""
-    result = np.zeros(shape, coded_type(plan))
+    result = np.zeros(shape, encoded_type(plan))
     several = mask.ndim > len(shape)
     for index, region in enumerate(plan.regions):
         inside = resample_shares(_union(mask, region.members, plan, several), shape)
@@ -104,6 +104,6 @@ def _bits(mask: Array, shape: tuple[int, ...], plan: Plan) -> NDArray[Any]:
 def _union(mask: Array, members: tuple[int, ...], plan: Plan, several: bool) -> Array:
     if not several:
         return np.isin(mask, members)
-    order = {value: place for place, value in enumerate(plan.structures)}
+    order = {value: index for index, value in enumerate(plan.structures)}
     inside: Array = np.logical_or.reduce([mask[order[value]] == 1 for value in members])
     return inside

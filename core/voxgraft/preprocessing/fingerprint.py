@@ -66,7 +66,7 @@ def measure(case: Case, catalogue: Catalogue, labels: Labels | None) -> dict[str
         "modality": image.item.modality if image.item else None,
         "labels": counts,
         "samples": [
-            [] if place in missing else _samples(channel, foreground) for place, channel in enumerate(channels)
+            [] if index in missing else _samples(channel, foreground) for index, channel in enumerate(channels)
         ],
         **({"missing": list(missing)} if missing else {}),
         **_palette(label),
@@ -83,7 +83,7 @@ def _palette(mask: Volume | None) -> dict[str, Any]:
 def _rule(case: Case) -> str:
     """How the files of a case are brought together, where their order alone does not tell."""
     rule = case.label.rule if isinstance(case.label, MaskRef) else ""
-    lacks = "".join(f" lacks {place}" for place in missing_in(case.images))
+    lacks = "".join(f" lacks {channel}" for channel in missing_in(case.images))
     return (f"{rule} in valid" if case.valid is not None else rule) + lacks
 
 
@@ -104,11 +104,11 @@ def _counts(mask: Volume, labels: Labels | None) -> dict[str, int]:
     if mask.array.ndim > mask.dims and labels is not None:
         rows = zip(labels.values, mask.array, strict=True)
         return {str(value): int((channel == 1).sum()) for value, channel in rows}
-    found = counts_in(mask.array)
-    if not all(0 <= value <= HIGHEST for value in found):
+    counts = counts_in(mask.array)
+    if not all(0 <= value <= HIGHEST for value in counts):
         name = mask.item.path if mask.item else "the mask"
-        raise DataError(f"{name}: holds the label values {some(found)}; labels go from 1 to {HIGHEST}")
-    return {str(value): n for value, n in found.items()}
+        raise DataError(f"{name}: holds the label values {some(counts)}; labels go from 1 to {HIGHEST}")
+    return {str(value): n for value, n in counts.items()}
 
 
 def content_hash(refs: Sequence[ImageRef], catalogue: Catalogue, rule: str = "") -> str:
@@ -142,8 +142,8 @@ def files_read(ref: ImageRef, catalogue: Catalogue) -> tuple[list[Path], list[st
         items = find(ref, catalogue)
     except VoxGraftError:  # reading it says why
         return files, []
-    beside = {file for item in items for file in item.files} - set(files)
-    return files + sorted(beside), sorted({item.reader for item in items})
+    others = {file for item in items for file in item.files} - set(files)
+    return files + sorted(others), sorted({item.reader for item in items})
 
 
 def summarise(cases: dict[str, dict[str, Any]], training: Sequence[str]) -> dict[str, Any]:

@@ -19,7 +19,7 @@ class Plan(Options):
     """How images become what the network sees. Training and prediction read the same plan.
 
     A 3D network sees volumes in RAS order of axes, resampled to `spacing`. A 2D network sees the slices of such a
-    volume along `slice_axis`, or images of two axes as they are.
+    volume along `slice_axis`, or 2D images as they are.
     """
 
     version: Literal[1] = 1

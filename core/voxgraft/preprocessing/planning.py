@@ -119,11 +119,11 @@ def _slice_axis(spacing: Sequence[float]) -> int:
     return coarsest if spacing[coarsest] > 1.2 * spacing[-1] else 2
 
 
-def _target_spacing(cases: Sequence[Mapping[str, Any]], wanted: Sequence[float] | None, image_dims: int) -> list[float]:
-    if wanted is not None:
-        if len(wanted) != image_dims:
-            raise TrainingError(f"data.spacing has {len(wanted)} numbers, the images have {image_dims} axes")
-        return [float(step) for step in wanted]
+def _target_spacing(cases: Sequence[Mapping[str, Any]], chosen: Sequence[float] | None, image_dims: int) -> list[float]:
+    if chosen is not None:
+        if len(chosen) != image_dims:
+            raise TrainingError(f"data.spacing has {len(chosen)} numbers, the images have {image_dims} axes")
+        return [float(step) for step in chosen]
     spacings = np.array([case["spacing"] for case in cases], dtype=float)
     target = np.median(spacings, axis=0)
     worst = int(np.argmax(target))
@@ -158,7 +158,7 @@ def _contract(
     size = spacing * np.array([case["shape"] for case in cases], dtype=float)
     codes = {case["modality"] for case in cases if case.get("modality")}
     codes |= set(getattr(data.modality.component, "dicom", ()))
-    described = [one.document() for one in dataset.described]
+    described = [channel.document() for channel in dataset.described]
     values = [[round(float(channel[name]), 3) for name in ("p00_5", "p99_5")] for channel in intensities]
     return {
         "modality": sorted(codes),

@@ -24,7 +24,7 @@ from ..imaging.resample import resample_image
 from ..imaging.structures import Labels
 from ..imaging.volume import Array
 from ..support.files import atomic_write, digest
-from .encoding import coded, places_of
+from .encoding import encode_labels, voxels_of
 from .fingerprint import read_case
 from .modality import Modality
 from .plan import Plan
@@ -112,13 +112,13 @@ def prepare(
     image, label = read_case(case, catalogue, labels)
     array = image.array.reshape(image.channels, *image.shape)
     voxels = network_image(array, image.spacing, plan, modality, missing_in(case.images))
-    classes = None if label is None else coded(label.array, voxels.shape[1:], plan)
-    with atomic_write(folder, first=not again) as beside:
-        beside.mkdir(parents=True)
-        np.save(beside / "image.npy", voxels)
+    classes = None if label is None else encode_labels(label.array, voxels.shape[1:], plan)
+    with atomic_write(folder, first=not again) as temporary:
+        temporary.mkdir(parents=True)
+        np.save(temporary / "image.npy", voxels)
         if classes is not None:
-            np.save(beside / "label.npy", classes)
-            np.save(beside / "places.npy", structure_places(classes, plan))
+            np.save(temporary / "label.npy", classes)
+            np.save(temporary / "places.npy", structure_places(classes, plan))
     return True
 
 
@@ -145,11 +145,11 @@ def load_prepared(case: str, folder: Path) -> Stored:
     """
     image = _mapped(folder / "image.npy", case)
     labelled = (folder / "label.npy").exists()
-    places = np.zeros((0, image.ndim), np.int16)
+    voxels = np.zeros((0, image.ndim), np.int16)
     if labelled:
         _mapped(folder / "label.npy", case)
-        places = np.array(_mapped(folder / "places.npy", case))
-    return Stored(case, folder, image.shape[1:], labelled, places)
+        voxels = np.array(_mapped(folder / "places.npy", case))
+    return Stored(case, folder, image.shape[1:], labelled, voxels)
 
 
 def _mapped(path: Path, case: str) -> NDArray[Any]:
@@ -168,10 +168,10 @@ def structure_places(label: NDArray[Any], plan: Plan) -> NDArray[Any]:
     structures = len(plan.labels)
     most = max(200, min(PLACES, 10 * PLACES // max(1, structures)))
     kind = np.int16 if max(*label.shape, structures) < 1 << 15 else np.int32
-    found: list[NDArray[Any]] = [np.zeros((0, label.ndim + 1), kind)]
+    blocks: list[NDArray[Any]] = [np.zeros((0, label.ndim + 1), kind)]
     for index in range(1, structures + 1):
-        voxels = places_of(label, index, plan)
+        voxels = voxels_of(label, index, plan)
         voxels = voxels[:: max(1, -(-voxels.size // most))]
         where = np.stack(np.unravel_index(voxels, label.shape), 1)
-        found.append(np.concatenate([np.full((len(where), 1), index), where], 1).astype(kind))
-    return np.concatenate(found)
+        blocks.append(np.concatenate([np.full((len(where), 1), index), where], 1).astype(kind))
+    return np.concatenate(blocks)

@@ -33,22 +33,22 @@ class DataState:
 
     def of_dataset(self, dataset: Dataset) -> dict[str, str]:
         """A fingerprint of every field but the cases, of which there is their order."""
-        rest = {one.name: getattr(dataset, one.name) for one in fields(dataset) if one.name != "cases"}
+        rest = {field.name: getattr(dataset, field.name) for field in fields(dataset) if field.name != "cases"}
         rest["order"] = [case.id for case in dataset.cases]
         return {name: digest(self._plain(value))[:DIGITS] for name, value in rest.items()}
 
     def of_case(self, case: Case) -> dict[str, str]:
         """A fingerprint of every field that is not empty."""
-        found = {one.name: getattr(case, one.name) for one in fields(case)}
+        values = {field.name: getattr(case, field.name) for field in fields(case)}
         return {
-            name: digest(self._plain(value))[:DIGITS] for name, value in found.items() if value not in (None, {}, ())
+            name: digest(self._plain(value))[:DIGITS] for name, value in values.items() if value not in (None, {}, ())
         }
 
     def _plain(self, value: Any) -> Any:
         if isinstance(value, ImageRef):
             return self._reference(value)
         if is_dataclass(value):
-            return {one.name: self._plain(getattr(value, one.name)) for one in fields(value)}
+            return {field.name: self._plain(getattr(value, field.name)) for field in fields(value)}
         if isinstance(value, Mapping):
             return {str(name): self._plain(part) for name, part in value.items()}
         if isinstance(value, (tuple, list)):
@@ -56,8 +56,8 @@ class DataState:
         return value.name if isinstance(value, Path) else value
 
     def _reference(self, ref: ImageRef) -> dict[str, Any]:
-        found = {one.name: getattr(ref, one.name) for one in fields(ref) if one.name not in ("path", "files")}
-        plain = {name: self._plain(value) for name, value in found.items()}
+        values = {field.name: getattr(ref, field.name) for field in fields(ref) if field.name not in ("path", "files")}
+        plain = {name: self._plain(value) for name, value in values.items()}
         if ref.parts == (ref,):
             plain["files"] = [[name, self._contents.of(file)] for name, file in self._files(ref)]
         return plain
@@ -70,8 +70,8 @@ class DataState:
             files, readers = files_read(ref, self._catalogue)
             if single:
                 others = (os.path.relpath(file, ref.path.parent) for file in files if file != ref.path)
-                beside = [os.fsencode(name).decode("latin-1") for name in others]  # names of any bytes, as text
-                self._contents.note(ref.path, "beside", [beside, readers])
+                companions = [os.fsencode(name).decode("latin-1") for name in others]  # names of any bytes, as text
+                self._contents.note(ref.path, "beside", [companions, readers])
         else:
             files, readers = (
                 [ref.path, *(ref.path.parent / os.fsdecode(name.encode("latin-1")) for name in known[0])],

@@ -88,23 +88,23 @@ def do_members(run: Run, steps: Sequence[str]) -> None:
     from .engine import run_workflow
 
     members = members_of(run)
-    theirs = {step.name for step in run.workflow.steps if _spec(step).by_members}
-    wanted = [name for name in steps if name in theirs]
-    for place, member in enumerate(members, start=1):
+    by_members = {step.name for step in run.workflow.steps if _spec(step).by_members}
+    wanted = [name for name in steps if name in by_members]
+    for number, member in enumerate(members, start=1):
         if wanted:
-            run.progress.say(f"{member.name.replace('_', ' ')} ({place} of {len(members)})")
+            run.progress.say(f"{member.name.replace('_', ' ')} ({number} of {len(members)})")
             workflow, folder = member_workflow(run, member), folder_of(run, member)
             handed: dict[str, Any] = {"registry": run.models.uri, "shared": run.shared}
             run_workflow(workflow, run.catalogue, folder, steps=wanted, progress=run.progress, **handed)
 
 
-def together(chosen: Selected[Step]) -> Step | None:
+def combined_step(chosen: Selected[Step]) -> Step | None:
     """What is done on the whole for a step; None where only the members do it."""
     spec = _spec(chosen)
     if spec.scope == "member":
         return None
-    made = Selected(replace(spec, build=spec.together), chosen.options, chosen.plugin) if spec.together else chosen
-    return made.build()
+    selected = Selected(replace(spec, build=spec.together), chosen.options, chosen.plugin) if spec.together else chosen
+    return selected.build()
 
 
 def _spec(chosen: Selected[Step]) -> StepSpec[Any]:

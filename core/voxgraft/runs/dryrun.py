@@ -74,7 +74,7 @@ def dry_run(workflow: Workflow, catalogue: Catalogue) -> dict[str, Any]:
         "network": f"{workflow.model.encoder.name} + {workflow.model.decoder.name}, {plan.dims}D, "
         f"{len(plan.strides)} levels, {parameters:,} parameters",
         "weights": str(setup.weights) if setup.weights else "none: from scratch",
-        "transfer": ", ".join(one.name for one in workflow.transfer) or "none",
+        "transfer": ", ".join(strategy.name for strategy in workflow.transfer) or "none",
         "learning": f"{learning:,} of {sum(math.prod(row.shape) for row in setup.rows):,} parameters",
         "device": str(device),
         "training": length + _times(workflow, run.dataset),
@@ -86,7 +86,7 @@ def dry_run(workflow: Workflow, catalogue: Catalogue) -> dict[str, Any]:
 
 def _warned(problems: Sequence[CaseProblem]) -> dict[str, str]:
     """What `check` warns of as well."""
-    return {"warnings": "; ".join(f"{one.message} ({one.mend})" for one in problems)} if problems else {}
+    return {"warnings": "; ".join(f"{problem.message} ({problem.fix})" for problem in problems)} if problems else {}
 
 
 def _times(workflow: Workflow, dataset: Dataset) -> str:

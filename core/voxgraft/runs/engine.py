@@ -19,7 +19,7 @@ from ..support.progress import Progress
 from ..workflow.workflow import Workflow
 from ..workflow.yaml import dump
 from .environment import environment
-from .identity import in_short, is_independent, made_from, reasons
+from .identity import is_independent, made_from, reasons, summarise
 from .plugins import plugins_of
 from .run import Run, Shared
 from .step import Step, StepSpec
@@ -80,10 +80,10 @@ def run_workflow(
         if (folder / "run.json").exists():
             run.identity.update(run.read("run.json"))
         run.write("environment.json", environment(plugins_of(run)))
-        for one in chosen:
-            if _has_no_labels(one, workflow):
-                run.progress.say(f"{one.name}: skipped, a pretraining looks at no labels")
-        _do(run, [one for one in chosen if not _has_no_labels(one, workflow)])
+        for step in chosen:
+            if _has_no_labels(step, workflow):
+                run.progress.say(f"{step.name}: skipped, a pretraining looks at no labels")
+        _do(run, [step for step in chosen if not _has_no_labels(step, workflow)])
         if run.remarks:
             run.progress.say(f"{workflow.name}: {'; '.join(run.remarks)}")
     return run
@@ -95,36 +95,36 @@ def _forget(folder: Path, steps: Sequence[str] | None) -> None:
         for name in LEFT:
             remove(folder / name)
         return
-    for place in (folder, *folder.glob("members/*"), *folder.glob("**/twin")):
+    for run_folder in (folder, *folder.glob("members/*"), *folder.glob("**/twin")):
         for name in steps:
-            remove(place / "steps" / f"{name}.json")
+            remove(run_folder / "steps" / f"{name}.json")
             if name in ("train", "evaluate"):
-                remove(place / name)
+                remove(run_folder / name)
 
 
 def _do(run: Run, chosen: Sequence[Selected[Step]]) -> None:
     status = "FAILED"
     try:
-        for one, step in _steps(run, chosen):
-            _complain_of_stale(run, one, chosen)
-            run.made_from = made_from(run, one)
-            why = _why_again(run, one.name, step)
+        for selected, step in _steps(run, chosen):
+            _complain_of_stale(run, selected, chosen)
+            run.made_from = made_from(run, selected)
+            why = _why_again(run, selected.name, step)
             if why == []:
-                run.progress.say(f"{one.name}: unchanged, skipped{_made_with(run, one.name)}")
-                run.remarks += _record(run, one.name).get("remarks", [])
+                run.progress.say(f"{selected.name}: unchanged, skipped{_made_with(run, selected.name)}")
+                run.remarks += _record(run, selected.name).get("remarks", [])
                 continue
             if why:
-                run.progress.say(f"{one.name}: again, {in_short(why)}")
+                run.progress.say(f"{selected.name}: again, {summarise(why)}")
             if run.tracker is None:
                 _track(run)
             start = time.monotonic()
-            run.write(f"steps/{one.name}.json", {"made_from": run.made_from})
+            run.write(f"steps/{selected.name}.json", {"made_from": run.made_from})
             before = len(run.remarks)
             step.do(run)
-            spec = one.component
+            spec = selected.component
             if isinstance(spec, StepSpec) and spec.elsewhere is not None:  # a registry is there once it was made
                 run.made_from = {**run.made_from, **spec.elsewhere(run)}
-            _note(run, one.name, step, time.monotonic() - start, run.remarks[before:])
+            _note(run, selected.name, step, time.monotonic() - start, run.remarks[before:])
         if run.tracker is None and RUNNING in run.identity:  # it was killed after its last step
             _track(run)
         status = "FINISHED"
@@ -142,20 +142,20 @@ def _do(run: Run, chosen: Sequence[Selected[Step]]) -> None:
 def _steps(run: Run, chosen: Sequence[Selected[Step]]) -> Iterator[tuple[Selected[Step], Step]]:
     """The steps, one after the other; those of a run of many splits, once its members are done."""
     if not run.workflow.data.split.many:
-        for one in chosen:
-            yield one, one.build()
+        for selected in chosen:
+            yield selected, selected.build()
         return
-    from .cross_validation import do_members, together
+    from .cross_validation import combined_step, do_members
 
-    do_members(run, [one.name for one in chosen])
-    for one in chosen:
-        step = together(one)
+    do_members(run, [step.name for step in chosen])
+    for selected in chosen:
+        step = combined_step(selected)
         if step is not None:
-            yield one, step
+            yield selected, step
 
 
 def _track(run: Run) -> None:
-    """Start the tracker once there is something to do, before any hour is spent."""
+    """Start the tracker once there is something to do, before you spend hours training."""
     if run.workflow.tracking is not None:
         tracker = run.workflow.tracking.build()
         tracker.start(run)
@@ -167,11 +167,11 @@ def _track(run: Run) -> None:
 def _chosen(workflow: Workflow, steps: Sequence[str] | None) -> list[Selected[Step]]:
     if steps is None:
         return list(workflow.steps)
-    names = [one.name for one in workflow.steps]
+    names = [step.name for step in workflow.steps]
     for step in steps:
         if step not in names:
             raise UsageError(f"the workflow has no step {step!r}; its steps are {', '.join(names)}")
-    return [one for one in workflow.steps if one.name in steps]
+    return [step for step in workflow.steps if step.name in steps]
 
 
 def _has_no_labels(step: Selected[Step], workflow: Workflow) -> bool:
@@ -191,33 +191,33 @@ def _why_again(run: Run, name: str, step: Step) -> list[str] | None:
     """Why a step is to be done again; nothing where it is not, and None where it was never done."""
     record = _record(run, name)
     if not record:
-        there = (run.folder / "steps" / f"{name}.json").exists()
-        return ["what was noted of it is damaged, or of an earlier VoxGraft"] if there else None
-    if found := reasons(run.made_from, record["made_from"]):
-        return found
+        recorded = (run.folder / "steps" / f"{name}.json").exists()
+        return ["what was noted of it is damaged, or of an earlier VoxGraft"] if recorded else None
+    if changes := reasons(run.made_from, record["made_from"]):
+        return changes
     if "outputs" not in record:
         return ["it was not finished"]
     outputs: Mapping[str, str] = record["outputs"]
-    here = {_below(run, path): path for path in step.outputs(run)}
+    written = {_below(run, path): path for path in step.outputs(run)}
     return [
         f"{path} is not what it left"
-        for path in {**here, **outputs}
+        for path in {**written, **outputs}
         if path not in outputs or run.shared.contents.of(run.folder / path) != outputs[path]
     ]
 
 
-def _complain_of_stale(run: Run, one: Selected[Step], chosen: Sequence[Selected[Step]]) -> None:
+def _complain_of_stale(run: Run, selected: Selected[Step], chosen: Sequence[Selected[Step]]) -> None:
     """Refuse a step that works on what an earlier step left, where that step was not done or would now leave something
     else.
 
     Raises:
         DataError: It is so, and the earlier step is not to be done.
     """
-    spec = one.component
+    spec = selected.component
     assert isinstance(spec, StepSpec)
     names = [step.name for step in chosen]
     for earlier in run.workflow.steps:
-        if earlier.name == one.name or run.workflow.data.split.many:
+        if earlier.name == selected.name or run.workflow.data.split.many:
             return
         if earlier.name in names or is_independent(f"before.{earlier.name}", spec.independent_of):
             continue
@@ -225,12 +225,12 @@ def _complain_of_stale(run: Run, one: Selected[Step], chosen: Sequence[Selected[
             continue
         missing = [path for path in earlier.build().outputs(run) if not path.is_file()]
         if missing:
-            raise DataError(f"{missing[0]}: is missing; {one.name} needs it: run the earlier steps again")
+            raise DataError(f"{missing[0]}: is missing; {selected.name} needs it: run the earlier steps again")
         record = _record(run, earlier.name)
-        if record and (found := reasons(made_from(run, earlier), record["made_from"])):
+        if record and (changes := reasons(made_from(run, earlier), record["made_from"])):
             raise DataError(
-                f"{one.name}: the step {earlier.name!r} before it would leave something else now "
-                f"({in_short(found)}); do it too, with --steps {earlier.name},{one.name} or without --steps"
+                f"{selected.name}: the step {earlier.name!r} before it would leave something else now "
+                f"({summarise(changes)}); do it too, with --steps {earlier.name},{selected.name} or without --steps"
             )
 
 
@@ -238,8 +238,8 @@ def _made_with(run: Run, name: str) -> str:
     """The packages whose versions have changed since, where there are any: what is kept was made with others."""
     before = _record(run, name).get("packages", {})
     now = run.read("environment.json")["packages"]
-    changed = [f"{one} {before[one]}, now {now[one]}" for one in now if before.get(one, now[one]) != now[one]]
-    return f" (it was made with {in_short(changed)})" if changed else ""
+    changed = [f"{name} {before[name]}, now {now[name]}" for name in now if before.get(name, now[name]) != now[name]]
+    return f" (it was made with {summarise(changed)})" if changed else ""
 
 
 def _note(run: Run, name: str, step: Step, seconds: float, remarks: Sequence[str]) -> None:

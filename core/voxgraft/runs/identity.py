@@ -88,7 +88,7 @@ def facts_of(run: Run, independent_of: Mapping[str, str]) -> list[Fact]:
     facts = [*_of_workflow(run, independent_of), Fact("voxgraft", "VoxGraft", _voxgraft(run)), *_of_writer(run)]
     facts.append(Fact("roles", "what the strategies need", sorted(needs_of(run.workflow))))
     facts.append(Fact("roles", "learning from labels", run.workflow.supervised))
-    if not all(is_independent(one, independent_of) for one in ("case", "dataset", "reader")):
+    if not all(is_independent(key, independent_of) for key in ("case", "dataset", "reader")):
         facts += of_data(run)
     return facts
 
@@ -108,25 +108,25 @@ def of_data(run: Run) -> Sequence[Fact]:
 def reasons(now: Mapping[str, Any], before: Mapping[str, Any]) -> list[str]:
     """In what two identities differ, in words for people."""
     gone = object()
-    found = []
+    changes = []
     for name in (*now, *(name for name in before if name not in now)):
         new, old = now.get(name, gone), before.get(name, gone)
         if new == old:
             continue
         if old is gone:
-            found.append(f"{name} is {_shown(new)}, was not there" if _is_told(name) else f"{name} is new")
+            changes.append(f"{name} is {_shown(new)}, was not there" if _is_told(name) else f"{name} is new")
         elif new is gone:
-            found.append(f"{name} is not there, was {_shown(old)}" if _is_told(name) else f"{name} is gone")
+            changes.append(f"{name} is not there, was {_shown(old)}" if _is_told(name) else f"{name} is gone")
         else:
-            found.append(f"{name} is {_shown(new)}, was {_shown(old)}" if _is_told(name) else f"{name} changed")
-    return found
+            changes.append(f"{name} is {_shown(new)}, was {_shown(old)}" if _is_told(name) else f"{name} changed")
+    return changes
 
 
-def in_short(found: list[str]) -> str:
+def summarise(changes: list[str]) -> str:
     """The first reasons, and how many more there are; what earlier steps left is none where there are others."""
-    found = [one for one in found if not one.startswith(BEFORE)] or found
-    more = f"; and {len(found) - SHOWN} more" if len(found) > SHOWN else ""
-    return "; ".join(found[:SHOWN]) + more
+    changes = [change for change in changes if not change.startswith(BEFORE)] or changes
+    more = f"; and {len(changes) - SHOWN} more" if len(changes) > SHOWN else ""
+    return "; ".join(changes[:SHOWN]) + more
 
 
 def _is_told(name: str) -> bool:
@@ -151,8 +151,8 @@ def _of_workflow(run: Run, independent_of: Mapping[str, str]) -> Iterator[Fact]:
             yield Fact(key, KIND + key, _device_kind(value))
     for key, chosen in components(run.workflow):
         yield Fact(key, CODE + key, _code(run, chosen.component))
-    if not is_independent("model.encoder.weights", independent_of) and (found := _own_weights(run)):
-        yield Fact("model.encoder.weights", f"{CONTENT}model.encoder.weights", found)
+    if not is_independent("model.encoder.weights", independent_of) and (weights_hash := _own_weights(run)):
+        yield Fact("model.encoder.weights", f"{CONTENT}model.encoder.weights", weights_hash)
 
 
 def leaves(value: Any, key: str = "") -> Iterator[tuple[str, Any]]:
@@ -223,10 +223,10 @@ def _own_weights(run: Run) -> str:
         try:
             weights = model.encoder.build().weights(run.models)
         except VoxGraftError:  # whoever needs them says why
-            weights, found = None, "not there"
+            weights, weights_hash = None, "not there"
         if weights is not None:
-            found = weights.sha256 or digest({name: tensor.tolist() for name, tensor in weights.tensors.items()})
-        run.shared.resolved["own weights"] = found if weights is not None else "not there"
+            weights_hash = weights.sha256 or digest({name: tensor.tolist() for name, tensor in weights.tensors.items()})
+        run.shared.resolved["own weights"] = weights_hash if weights is not None else "not there"
     return run.shared.resolved["own weights"]
 
 
@@ -270,14 +270,14 @@ def _of_data(run: Run) -> Iterator[Fact]:
     state = DataState(run.catalogue, run.shared.contents)
     for name, dataset in (("", run.dataset), *run.others.items()):
         of = f" {name}" if name else ""
-        for what, value in state.of_dataset(dataset).items():
-            yield Fact(f"dataset.{what}", f"data set{of}: {what}", value)
+        for fact, value in state.of_dataset(dataset).items():
+            yield Fact(f"dataset.{fact}", f"data set{of}: {fact}", value)
         looking = f"looking at the files of {len(dataset.cases)} cases"
-        found = in_threads(state.of_case, dataset.cases, run.progress, looking)
-        for case, row in zip(dataset.cases, found, strict=True):
+        cases = in_threads(state.of_case, dataset.cases, run.progress, looking)
+        for case, row in zip(dataset.cases, cases, strict=True):
             shown = f"{name}/{case.id}" if name else case.id
-            for what, value in row.items():
-                yield Fact(f"case.{what}", f"case {shown}: {what}", value)
+            for fact, value in row.items():
+                yield Fact(f"case.{fact}", f"case {shown}: {fact}", value)
     run.shared.contents.save()
     run.readers |= state.readers
     for spec in readers_taking_part(state.readers, run.catalogue):
@@ -287,22 +287,22 @@ def _of_data(run: Run) -> Iterator[Fact]:
 def _before(run: Run, chosen: Selected[Step]) -> Iterator[Fact]:
     """What earlier steps left; of a run of many splits what the same steps of its members left too."""
     many = run.workflow.data.split.many
-    for one in run.workflow.steps:
-        own = one.name == chosen.name
+    for earlier in run.workflow.steps:
+        own = earlier.name == chosen.name
         if many:
             from .cross_validation import member_runs
 
             for name, member in member_runs(run):
-                yield from _left(member, one, one.build(), f"{name}'s ")
+                yield from _left(member, earlier, earlier.build(), f"{name}'s ")
         if own:
             return
         if many:
-            from .cross_validation import together
+            from .cross_validation import combined_step
 
-            if (step := together(one)) is not None:
-                yield from _left(run, one, step)
+            if (step := combined_step(earlier)) is not None:
+                yield from _left(run, earlier, step)
         else:
-            yield from _left(run, one, one.build())
+            yield from _left(run, earlier, earlier.build())
 
 
 def _left(run: Run, chosen: Selected[Step], step: Step, whose: str = "") -> Iterator[Fact]:

@@ -44,7 +44,7 @@ def _stores(run: Run) -> Iterator[AnySpec]:
 
 def _recorded(run: Run) -> Plugins:
     try:
-        found: Plugins = run.read("environment.json")["plugins"]
+        plugins: Plugins = run.read("environment.json")["plugins"]
     except VoxGraftError:
         return {}
-    return found
+    return plugins

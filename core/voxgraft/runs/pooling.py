@@ -19,7 +19,7 @@ from ..scoring.pair import Counts
 from ..scoring.scores import Scores
 from ..scoring.transfer_verdict import judge
 from ..scoring.worth import summed_up, worthless
-from ..support.paths import without_places
+from ..support.paths import without_paths
 from ..workflow.yaml import dump
 from .cross_validation import Member, folder_of, members_of, merged_documents, read_member
 from .run import Run
@@ -42,11 +42,11 @@ class Vote:
         merged = merged_documents(run, members)
         run.write("fingerprint.json", {"cases": merged["cases"]})
         run.write("split.json", merged["split"])
-        packages = [read_package(folder_of(run, one) / "package") for one in members]
+        packages = [read_package(folder_of(run, member) / "package") for member in members]
         plans = [package.plan for package in packages]
         plan = common_plan(plans)
         run.write("plan.json", plan.model_dump(mode="json"))
-        summary = _summary([read_member(run, one, "train/summary.json") for one in members])
+        summary = _summary([read_member(run, member, "train/summary.json") for member in members])
         summary["written"] = datetime.now(UTC).isoformat()
         run.write("train/summary.json", summary)
         facts = {**package_facts(run, summary), "members": len(members)}
@@ -54,7 +54,7 @@ class Vote:
             run.package,
             tensors=_tensors([package.weights for package in packages]),
             plan=plan,
-            workflow=dump(without_places(run.workflow.document())),
+            workflow=dump(without_paths(run.workflow.document())),
             labels=labels_of_run(run),
             card=model_card(facts, plan),
             facts=facts,
@@ -71,36 +71,36 @@ class Pool:
 
     def do(self, run: Run) -> None:
         members = members_of(run)
-        scores = {one.name: read_run(folder_of(run, one)) for one in members}
+        scores = {member.name: read_run(folder_of(run, member)) for member in members}
         patients = {case.id: case.patient for case in run.dataset.cases}
-        whole = pooled([scores[one.name] for one in members], patients)
+        whole = pooled([scores[member.name] for member in members], patients)
         run.write("evaluate/scores.json", whole.document())
         whole.write_csv(run.folder / "evaluate" / "scores.csv")
         title = f"Held-out cases of {run.workflow.name}, each scored by the network that did not learn from it"
         write_page(run.folder / "evaluate" / "scores.html", whole, about(whole, run.catalogue), title)
-        found = spread(members, scores, patients)
-        run.write("evaluate/members.json", found)
+        spreads = spread(members, scores, patients)
+        run.write("evaluate/members.json", spreads)
         package = read_package(run.package)
-        facts = {**package.facts, "scores": whole.document()["summary"], "spread": found["spread"]}
+        facts = {**package.facts, "scores": whole.document()["summary"], "spread": spreads["spread"]}
         card = model_card(facts, package.plan)
         amend_package(run.package, card=card, facts={"scores": facts["scores"], "spread": facts["spread"]})
-        self._tell(run, whole, found)
+        self._tell(run, whole, spreads)
 
-    def _tell(self, run: Run, whole: Scores, found: Mapping[str, Any]) -> None:
+    def _tell(self, run: Run, whole: Scores, spreads: Mapping[str, Any]) -> None:
         numbers = {
-            f"test_{metric}_{name}": float(one["mean"])
+            f"test_{metric}_{name}": float(scores["mean"])
             for metric, structures in whole.summary.items()
-            for name, one in structures.items()
-            if math.isfinite(one["mean"])
+            for name, scores in structures.items()
+            if math.isfinite(scores["mean"])
         }
         run.log(numbers, 0)
         if worth := summed_up(worthless(whole)):
             run.remarks.append(worth)
         metric, structures = next(iter(whole.summary.items()))
-        mean, by = structures["mean"], found["spread"][metric]["mean"]
+        mean, by = structures["mean"], spreads["spread"][metric]["mean"]
         low, high = mean["ci95"]
         interval = f" (95 % interval {low:.4f} to {high:.4f})" if math.isfinite(low) else ""
-        sd = "" if by["sd"] is None else f"; {found['over']} differ by {by['sd']:.4f} (sd of {by['n']})"
+        sd = "" if by["sd"] is None else f"; {spreads['over']} differ by {by['sd']:.4f} (sd of {by['n']})"
         run.progress.say(f"evaluate: {metric} {mean['mean']:.4f}{interval}, n {mean['n']}{sd}")
 
 
@@ -114,13 +114,13 @@ class PoolGuard:
         assert run.workflow.guard is not None, "a workflow with this step has the section `guard`"
         members = members_of(run)
         patients = {case.id: case.patient for case in run.dataset.cases}
-        mine = pooled([read_run(folder_of(run, one)) for one in members], patients)
-        twin = pooled([read_run(folder_of(run, one) / "twin") for one in members], patients)
+        transferred = pooled([read_run(folder_of(run, member)) for member in members], patients)
+        twin = pooled([read_run(folder_of(run, member) / "twin") for member in members], patients)
         metric = run.workflow.guard.metric or run.workflow.evaluation.metrics[0].name
-        higher = direction({"run": mine}, metric, run.catalogue)
-        steps = min(int(read_member(run, one, "train/summary.json")["steps"]) for one in members)
-        verdict = judge(mine, twin, metric, higher, steps)
-        verdict["members"] = {one.name: read_member(run, one, "guard.json")["verdict"] for one in members}
+        higher = direction({"run": transferred}, metric, run.catalogue)
+        steps = min(int(read_member(run, member, "train/summary.json")["steps"]) for member in members)
+        verdict = judge(transferred, twin, metric, higher, steps)
+        verdict["members"] = {member.name: read_member(run, member, "guard.json")["verdict"] for member in members}
         keep_verdict(run, verdict)
 
 
@@ -141,10 +141,10 @@ def pooled(parts: Sequence[Scores], patients: Mapping[str, str]) -> Scores:
     failed = {case: why for part in parts for case, why in part.failed.items() if case not in cases}
     counts: dict[str, dict[str, Counts]] = {}
     for part in parts:
-        for case, found in part.counts.items():
-            for name, one in found.items():
-                together = counts.setdefault(case, {})
-                together[name] = one.plus(together[name]) if name in together else one
+        for case, part_counts in part.counts.items():
+            for name, count in part_counts.items():
+                totals = counts.setdefault(case, {})
+                totals[name] = count.plus(totals[name]) if name in totals else count
     first = parts[0]
     return Scores.of(cases, patients, failed=failed, metrics=first.metrics, regions=first.regions, counts=counts)
 
@@ -157,26 +157,26 @@ def spread(members: Sequence[Member], scores: Mapping[str, Scores], patients: Ma
         `members` with the summary of each, `over` (what is told apart) and `spread`: METRIC -> structure -> `values`,
         `mean`, `sd` (of a sample), `n`.
     """
-    repeats = sorted({one.repeat for one in members})
+    repeats = sorted({member.repeat for member in members})
     if len(repeats) > 1:
         over = "draws of labelled patients"
-        parts = [pooled([scores[m.name] for m in members if m.repeat == one], patients) for one in repeats]
+        parts = [pooled([scores[m.name] for m in members if m.repeat == repeat], patients) for repeat in repeats]
     else:
-        over, parts = "folds", [scores[one.name] for one in members]
+        over, parts = "folds", [scores[member.name] for member in members]
     return {
         "over": over,
         "members": [
             {
-                "name": one.name,
-                "fold": one.fold,
-                "repeat": one.repeat,
-                "summary": scores[one.name].document()["summary"],
+                "name": member.name,
+                "fold": member.fold,
+                "repeat": member.repeat,
+                "summary": scores[member.name].document()["summary"],
             }
-            for one in members
+            for member in members
         ],
         "spread": {
             metric: {
-                name: _spread([one.summary.get(metric, {}).get(name, {}).get("mean", math.nan) for one in parts])
+                name: _spread([part.summary.get(metric, {}).get(name, {}).get("mean", math.nan) for part in parts])
                 for name in structures
             }
             for metric, structures in parts[0].summary.items()
@@ -201,8 +201,8 @@ def _is_ranges(value: Any) -> bool:
         isinstance(value, (list, tuple))
         and len(value) > 0
         and all(
-            isinstance(one, (list, tuple)) and len(one) == 2 and all(isinstance(end, (int, float)) for end in one)
-            for one in value
+            isinstance(bound, (list, tuple)) and len(bound) == 2 and all(isinstance(end, (int, float)) for end in bound)
+            for bound in value
         )
     )
 
@@ -212,9 +212,9 @@ def _summary(summaries: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     first = summaries[0]
     return {
         **{name: first[name] for name in ("device", "devices", "precision", "parameters", "weights")},
-        "steps": sum(int(one["steps"]) for one in summaries),
-        "seconds": round(sum(float(one["seconds"]) for one in summaries), 1),
-        "parameters": sum(int(one["parameters"]) for one in summaries),
+        "steps": sum(int(summary["steps"]) for summary in summaries),
+        "seconds": round(sum(float(summary["seconds"]) for summary in summaries), 1),
+        "parameters": sum(int(summary["parameters"]) for summary in summaries),
         "curve": [],
     }
 

@@ -109,9 +109,9 @@ class Run:
     def others(self) -> Mapping[str, Dataset]:
         """The other data sets that the workflow names, see `voxgraft.datasets.companions`, found once."""
         if self._others is None:
-            from ..datasets.companions import other_sets
+            from ..datasets.companions import read_companions
 
-            self._others = other_sets(self.workflow.data, self.catalogue)
+            self._others = read_companions(self.workflow.data, self.catalogue)
         return self._others
 
     @property

@@ -1,7 +1,7 @@
 """Surfaces by area: distances between surface elements that lie at the corners of voxels, each with its size.
 
 This is the definition of Nikolov et al. (arXiv 1809.04430) as DeepMind's package surface-distance computes it: at every
-corner between eight voxels (four, in images of two axes) that are not all inside or all outside lies an element; its
+corner between eight voxels (four, in 2D images) that are not all inside or all outside lies an element; its
 size is that of the triangles (segments) which marching cubes (squares) would draw there. The table of triangles in
 `triangles.csv` is that package's (Copyright 2018 Google Inc., Apache License 2.0), in eighths of a voxel.
 """
@@ -33,9 +33,9 @@ def area_distances(
     pads = tuple(min(REACH, n) for n in prediction.shape)
     codes = [_codes(mask) for mask in (prediction, reference)]
     borders = [np.pad((code > 0) & (code < full), [(pad, pad) for pad in pads]).view(np.uint8) for code in codes]
-    found = distances_between(borders[0], borders[1], tuple(spacing), pads)[1]
+    distances = distances_between(borders[0], borders[1], tuple(spacing), pads)[1]
     areas = [sizes[code[(code > 0) & (code < full)]] for code in codes]
-    return SurfaceDistances(found.prediction, found.reference, *areas)
+    return SurfaceDistances(distances.prediction, distances.reference, *areas)
 
 
 def _codes(mask: NDArray[np.bool_]) -> NDArray[np.uint8]:

@@ -60,10 +60,10 @@ class Reliability:
         flat, true = probability.ravel(), truth.ravel()
         for start in range(0, flat.size, SLAB):
             some = np.clip(flat[start : start + SLAB].astype(np.float64), 0.0, 1.0)
-            place = np.minimum((some * bins).astype(np.intp), bins - 1)
-            self.voxels[:] += np.bincount(place, minlength=bins)
-            self.confidence[:] += np.bincount(place, some, bins)
-            self.true[:] += np.bincount(place[true[start : start + SLAB]], minlength=bins)
+            bin_of = np.minimum((some * bins).astype(np.intp), bins - 1)
+            self.voxels[:] += np.bincount(bin_of, minlength=bins)
+            self.confidence[:] += np.bincount(bin_of, some, bins)
+            self.true[:] += np.bincount(bin_of[true[start : start + SLAB]], minlength=bins)
 
     def document(self) -> dict[str, Any]:
         """Plain values."""
@@ -96,13 +96,15 @@ class Watch:
         ignored: NDArray[np.bool_] | None = None,
     ) -> None:
         self._truth, self._ignored = truth, ignored
-        self._found = {(one.name, how): Reliability.nothing(how.bins) for one in structures for how in binnings}
+        self._reliabilities = {
+            (structure.name, how): Reliability.nothing(how.bins) for structure in structures for how in binnings
+        }
         self._structures = tuple(structures)
         self._boxes: dict[tuple[str, Binning], tuple[slice, ...] | None] = {}
-        for one in structures:
-            mask = truth(one, tuple(slice(0, n) for n in shape))
+        for structure in structures:
+            mask = truth(structure, tuple(slice(0, n) for n in shape))
             for how in set(binnings):
-                self._boxes[one.name, how] = _within(mask, how.margin, spacing)
+                self._boxes[structure.name, how] = _within(mask, how.margin, spacing)
 
     def see(self, part: tuple[slice, ...], probability: Callable[[Structure], NDArray[Any]]) -> None:
         """Take in the probabilities of one part of the scan.
@@ -111,26 +113,28 @@ class Watch:
             part: Where it lies, a slice for each axis.
             probability: Gives the probabilities of a structure in that part.
         """
-        for one in self._structures:
-            wanted = [(how, box) for (name, how), box in self._boxes.items() if name == one.name and box is not None]
-            if not wanted:
+        for structure in self._structures:
+            boxes = [
+                (how, box) for (name, how), box in self._boxes.items() if name == structure.name and box is not None
+            ]
+            if not boxes:
                 continue
-            values = probability(one)
-            for how, box in wanted:
+            values = probability(structure)
+            for how, box in boxes:
                 both = tuple(slice(max(a.start, b.start), min(a.stop, b.stop)) for a, b in zip(part, box, strict=True))
-                if any(one.start >= one.stop for one in both):
+                if any(extent.start >= extent.stop for extent in both):
                     continue
                 inner = tuple(slice(b.start - a.start, b.stop - a.start) for a, b in zip(part, both, strict=True))
-                some, true = values[inner], self._truth(one, both)
+                some, true = values[inner], self._truth(structure, both)
                 if self._ignored is not None:
                     counts = ~self._ignored[both]
                     some, true = some[counts], true[counts]
-                self._found[one.name, how].add(some, true)
+                self._reliabilities[structure.name, how].add(some, true)
 
     def reliability(self, name: str, how: Binning) -> Reliability | None:
         """What was seen of a structure; None where the reference does not have it, or nothing was seen."""
-        found = self._found.get((name, how))
-        return found if found is not None and found.voxels.any() else None
+        reliability = self._reliabilities.get((name, how))
+        return reliability if reliability is not None and reliability.voxels.any() else None
 
 
 def _within(truth: NDArray[np.bool_], margin: float | None, spacing: Sequence[float]) -> tuple[slice, ...] | None:
@@ -138,9 +142,9 @@ def _within(truth: NDArray[np.bool_], margin: float | None, spacing: Sequence[fl
     box = []
     for axis, (step, length) in enumerate(zip(spacing, truth.shape, strict=True)):
         others = tuple(other for other in range(truth.ndim) if other != axis)
-        there = np.flatnonzero(truth.any(axis=others))
-        if not len(there):
+        inside = np.flatnonzero(truth.any(axis=others))
+        if not len(inside):
             return None
         more = length if margin is None else math.ceil(margin / step - 1e-9)
-        box.append(slice(max(0, int(there[0]) - more), min(length, int(there[-1]) + 1 + more)))
+        box.append(slice(max(0, int(inside[0]) - more), min(length, int(inside[-1]) + 1 + more)))
     return tuple(box)

@@ -78,16 +78,16 @@ def measure_case(
             a name that two structures have or that is kept for their mean.
         BrokenPlugin: A metric failed.
     """
-    structures = scored(labels, regions)
+    structures = scored_structures(labels, regions)
     check_grids(prediction, reference)
     masks = CaseMasks(prediction, reference, labels)
-    pairs = [(one.name, masks.pair(one, watch)) for one in structures if masks.has(one)]
+    pairs = [(structure.name, masks.pair(structure, watch)) for structure in structures if masks.has(structure)]
     values = score_pairs(pairs, metrics)
     seen = {}
     if watch is not None:
         for how in binnings(metrics)[:1]:
-            found = {name: watch.reliability(name, how) for name, _ in pairs}
-            seen = {name: one for name, one in found.items() if one is not None}
+            reliabilities = {name: watch.reliability(name, how) for name, _ in pairs}
+            seen = {name: reliability for name, reliability in reliabilities.items() if reliability is not None}
     return Measured(values, {name: pair.counts for name, pair in pairs}, seen)
 
 
@@ -99,24 +99,26 @@ def watch_case(
     if not how:
         return None
     masks = CaseMasks(reference, reference, replace(labels, regions=(), paint=()))
-    return Watch(masks.truth, reference.shape, reference.spacing, scored(labels, regions), how, masks.ignored)
+    return Watch(
+        masks.truth, reference.shape, reference.spacing, scored_structures(labels, regions), how, masks.ignored
+    )
 
 
-def scored(labels: Labels, regions: Regions | None = None) -> tuple[Structure, ...]:
+def scored_structures(labels: Labels, regions: Regions | None = None) -> tuple[Structure, ...]:
     """What is scored: the regions that the network finds, or else the structures; then the regions asked for."""
     if not labels.regions:
         return structures_of(labels, regions)
-    asked = structures_of(labels, regions)[len(labels.items) :]
-    found = tuple(Structure(region.name, region.members) for region in labels.regions)
-    if both := {one.name for one in asked} & {one.name for one in found}:
+    regions_asked = structures_of(labels, regions)[len(labels.items) :]
+    of_labels = tuple(Structure(region.name, region.members) for region in labels.regions)
+    if both := {structure.name for structure in regions_asked} & {structure.name for structure in of_labels}:
         raise DataError(f"two regions are called {min(both)!r}; rename one")
-    return (*found, *asked)
+    return (*of_labels, *regions_asked)
 
 
 def binnings(metrics: Sequence[Selected[Metric]]) -> list[Binning]:
     """How the metrics that look at probabilities want them gathered, each way once."""
-    found = (getattr(chosen.build(), "binning", None) for chosen in metrics)
-    return list(dict.fromkeys(how for how in found if isinstance(how, Binning)))
+    candidates = (getattr(chosen.build(), "binning", None) for chosen in metrics)
+    return list(dict.fromkeys(how for how in candidates if isinstance(how, Binning)))
 
 
 def score_absent(
@@ -166,7 +168,7 @@ def check_names(labels: Labels, regions: Regions | None = None) -> None:
     Raises:
         DataError: There is no structure, a name stands twice, or one is the name of their mean.
     """
-    scored(labels, regions)
+    scored_structures(labels, regions)
 
 
 def value_of(chosen: Selected[Metric], metric: Metric, pair: MaskPair) -> float:
@@ -186,5 +188,5 @@ def value_of(chosen: Selected[Metric], metric: Metric, pair: MaskPair) -> float:
 
 def _unusual(chosen: Selected[Metric]) -> dict[str, Any]:
     options = chosen.options.model_dump(mode="json")
-    usual = {key: one.get_default() for key, one in type(chosen.options).model_fields.items()}
+    usual = {key: info.get_default() for key, info in type(chosen.options).model_fields.items()}
     return {key: value for key, value in options.items() if value != usual.get(key)} or options

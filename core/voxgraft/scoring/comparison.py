@@ -149,38 +149,50 @@ def compare_all(
     for metric, structure in wanted:
         _check(runs, metric, structure)
     pairs = list(combinations(names, 2)) if every_pair else [(names[0], name) for name in names[1:]]
-    found = [
+    comparisons = [
         _compare(run, runs[run], against, runs[against], metric, structure, test)
         for metric, structure in wanted
         for against, run in pairs
     ]
-    corrected = zip(holm([one.p for one in found]), benjamini_hochberg([one.p for one in found]), strict=True)
-    judged = [replace(one, p_holm=by_holm, p_bh=by_bh) for one, (by_holm, by_bh) in zip(found, corrected, strict=True)]
+    corrected = zip(
+        holm([comparison.p for comparison in comparisons]),
+        benjamini_hochberg([comparison.p for comparison in comparisons]),
+        strict=True,
+    )
+    judged = [
+        replace(comparison, p_holm=by_holm, p_bh=by_bh)
+        for comparison, (by_holm, by_bh) in zip(comparisons, corrected, strict=True)
+    ]
     correct = holm if correction == "holm" else benjamini_hochberg
-    least = correct([smallest_p(one.patients) for one in found])
+    least = correct([smallest_p(comparison.patients) for comparison in comparisons])
     return [
-        _judged(one, one.p_holm if correction == "holm" else one.p_bh, floor, metrics[one.metric])
-        for one, floor in zip(judged, least, strict=True)
+        _judged(
+            comparison,
+            comparison.p_holm if correction == "holm" else comparison.p_bh,
+            floor,
+            metrics[comparison.metric],
+        )
+        for comparison, floor in zip(judged, least, strict=True)
     ]
 
 
 def direction(runs: Mapping[str, Scores], metric: str, catalogue: Catalogue) -> bool:
-    """Whether more of a metric is better, by the card of the metric.
+    """Whether more of a metric is better, by the spec of the metric.
 
     Raises:
         UnknownComponent: No installed plugin offers the metric.
     """
     named = (scores.metrics[metric].get("use") for scores in runs.values() if metric in scores.metrics)
-    card = catalogue.get("metric", str(next(named, metric)))
-    return bool(getattr(card, "higher_is_better", True))
+    spec = catalogue.get("metric", str(next(named, metric)))
+    return bool(getattr(spec, "higher_is_better", True))
 
 
 def holm(p: Sequence[float]) -> list[float]:
     """P-values corrected for being looked at together, in the order they were given."""
     corrected, largest = [0.0] * len(p), 0.0
-    for rank, place in enumerate(sorted(range(len(p)), key=lambda index: p[index])):
-        largest = max(largest, min(1.0, p[place] * (len(p) - rank)))
-        corrected[place] = largest
+    for rank, index in enumerate(sorted(range(len(p)), key=lambda index: p[index])):
+        largest = max(largest, min(1.0, p[index] * (len(p) - rank)))
+        corrected[index] = largest
     return corrected
 
 
@@ -189,9 +201,9 @@ def benjamini_hochberg(p: Sequence[float]) -> list[float]:
     corrected, least = [0.0] * len(p), 1.0
     order = sorted(range(len(p)), key=lambda index: p[index])
     for rank in range(len(p), 0, -1):
-        place = order[rank - 1]
-        least = min(least, p[place] * len(p) / rank)
-        corrected[place] = least
+        index = order[rank - 1]
+        least = min(least, p[index] * len(p) / rank)
+        corrected[index] = least
     return corrected
 
 
@@ -251,25 +263,29 @@ def _check(runs: Mapping[str, Scores], metric: str, structure: str) -> None:
             raise DataError(f"{name}: has no structure {structure!r}; it has {', '.join(known[metric])}")
         if metric in scores.metrics:
             options[name] = scores.metrics[metric]
-    (first, wanted), *rest = list(options.items()) or [("", {})]
-    for name, found in rest:
+    (first, expected), *rest = list(options.items()) or [("", {})]
+    for name, other in rest:
         # an option that only one of them knows came with a later version, whose default is what was done before
-        if any(found[key] != wanted[key] for key in found.keys() & wanted.keys()):
-            raise DataError(f"{metric} was measured with other options in {name} ({found}) than in {first} ({wanted})")
+        if any(other[key] != expected[key] for key in other.keys() & expected.keys()):
+            raise DataError(
+                f"{metric} was measured with other options in {name} ({other}) than in {first} ({expected})"
+            )
 
 
-def _compare(run: str, one: Scores, against: str, other: Scores, metric: str, structure: str, test: Test) -> Comparison:
-    common = [case for case in one.cases if case in other.cases]
+def _compare(
+    run: str, scores: Scores, against: str, other: Scores, metric: str, structure: str, test: Test
+) -> Comparison:
+    common = [case for case in scores.cases if case in other.cases]
     if not common:
         raise DataError(f"{run} and {against} have no scored case in common")
-    table = {case: _values(one, other, case, metric, structure) for case in common}
+    table = {case: _values(scores, other, case, metric, structure) for case in common}
     both = {case: [pair for pair in pairs if np.isfinite(pair).all()] for case, pairs in table.items()}
     cases = [case for case in common if both[case]]
     if not cases:
         raise DataError(f"{metric} is defined for both {run} and {against} in none of their {len(common)} common cases")
     values = np.array([np.mean(both[case], axis=0) for case in cases])
     defined = np.array([np.isfinite(pair) for pairs in table.values() for pair in pairs]).reshape(-1, 2)
-    groups = _patients(cases, one, other)
+    groups = _patients(cases, scores, other)
     differences = values[:, :1] - values[:, 1:]
     patients = max(groups) + 1
     sums = np.zeros(patients)
@@ -299,20 +315,20 @@ def _compare(run: str, one: Scores, against: str, other: Scores, metric: str, st
     )
 
 
-def _values(one: Scores, other: Scores, case: str, metric: str, structure: str) -> list[tuple[float, float]]:
+def _values(scores: Scores, other: Scores, case: str, metric: str, structure: str) -> list[tuple[float, float]]:
     """The values of a case for both runs: of one structure, or of each."""
-    first, second = (scores.cases[case].get(metric, {}) for scores in (one, other))
+    first, second = (run.cases[case].get(metric, {}) for run in (scores, other))
     every = dict.fromkeys([*first, *second])
-    apart = {MEAN, *one.regions, *other.regions}
+    apart = {MEAN, *scores.regions, *other.regions}
     names = [structure] if structure != MEAN else [name for name in every if name not in apart]
     pairs = [(first.get(name, math.nan), second.get(name, math.nan)) for name in names]
-    return [_where_absent(pair, _is_absent(name, case, one, other)) for name, pair in zip(names, pairs, strict=True)]
+    return [_where_absent(pair, _is_absent(name, case, scores, other)) for name, pair in zip(names, pairs, strict=True)]
 
 
 def _is_absent(structure: str, case: str, *runs: Scores) -> bool:
     """Whether the reference of a case does not hold a structure, as far as voxel counts are known."""
     counts = (scores.counts.get(case, {}).get(structure) for scores in runs)
-    return next((one.referred == 0 for one in counts if one is not None), False)
+    return next((count.referred == 0 for count in counts if count is not None), False)
 
 
 def _where_absent(pair: tuple[float, float], absent: bool) -> tuple[float, float]:
@@ -322,7 +338,7 @@ def _where_absent(pair: tuple[float, float], absent: bool) -> tuple[float, float
     return pair
 
 
-def _patients(cases: Sequence[str], one: Scores, other: Scores) -> list[int]:
+def _patients(cases: Sequence[str], scores: Scores, other: Scores) -> list[int]:
     """The number of each case's patient; cases that either run knows to be of one patient are of one."""
     above: dict[tuple[int, int], tuple[int, int]] = {}
 
@@ -333,16 +349,20 @@ def _patients(cases: Sequence[str], one: Scores, other: Scores) -> list[int]:
         return node
 
     for case in cases:
-        above[top((0, one.groups[case]))] = top((1, other.groups[case]))
-    tops = [top((0, one.groups[case])) for case in cases]
+        above[top((0, scores.groups[case]))] = top((1, other.groups[case]))
+    tops = [top((0, scores.groups[case])) for case in cases]
     numbers = {node: number for number, node in enumerate(dict.fromkeys(tops))}
     return [numbers[node] for node in tops]
 
 
-def _judged(one: Comparison, p: float, least: float, higher_is_better: bool) -> Comparison:
+def _judged(comparison: Comparison, p: float, least: float, higher_is_better: bool) -> Comparison:
     verdict: Verdict = TOO_FEW if least >= ALPHA else "no evidence"
-    if p < ALPHA and not one.mixed:
-        seems: Verdict = "better" if (one.difference > 0) == higher_is_better else "worse"
-        mine, its = one.undefined
-        verdict = "no evidence" if (mine > its if seems == "better" else its > mine) else seems
-    return replace(one, verdict=verdict)
+    if p < ALPHA and not comparison.mixed:
+        seems: Verdict = "better" if (comparison.difference > 0) == higher_is_better else "worse"
+        undefined, undefined_other = comparison.undefined
+        verdict = (
+            "no evidence"
+            if (undefined > undefined_other if seems == "better" else undefined_other > undefined)
+            else seems
+        )
+    return replace(comparison, verdict=verdict)

@@ -49,9 +49,9 @@ class Joint:
 
     def counts(self, values: Sequence[int]) -> Counts:
         """The counts of the structure that is made of all these values."""
-        places = np.flatnonzero(np.isin(self.found, values))
-        tp = int(self.table[np.ix_(places, places)].sum())
-        predicted, referred = int(self.table[:, places].sum()), int(self.table[places].sum())
+        indices = np.flatnonzero(np.isin(self.found, values))
+        tp = int(self.table[np.ix_(indices, indices)].sum())
+        predicted, referred = int(self.table[:, indices].sum()), int(self.table[indices].sum())
         return Counts(tp, predicted - tp, referred - tp, self.voxels - predicted - referred + tp)
 
     def check(self, values: Sequence[int]) -> None:
@@ -99,8 +99,8 @@ def count(prediction: Integers, reference: Integers) -> Joint:
             values than a mask has.
     """
     if prediction.shape != reference.shape:
-        found, wanted = (_times(array.shape) for array in (prediction, reference))
-        raise DataError(f"the prediction has {found} voxels and the reference {wanted}")
+        predicted, referred = (_times(array.shape) for array in (prediction, reference))
+        raise DataError(f"the prediction has {predicted} voxels and the reference {referred}")
     if not prediction.size:
         raise DataError("the masks have no voxels")
     largest = max(_largest(prediction, "prediction"), _largest(reference, "reference"))
@@ -122,40 +122,40 @@ def count(prediction: Integers, reference: Integers) -> Joint:
             part, truth = (piece.astype(np.uint8, copy=False) for piece in pieces)
             _add(joint, part, truth)
     table = joint.reshape(size, size)[: len(numbers), : len(numbers)]
-    there = np.flatnonzero(table.any(0) | table.any(1))
-    return Joint(numbers[there].astype(np.int64), table[np.ix_(there, there)], prediction.size)
+    present = np.flatnonzero(table.any(0) | table.any(1))
+    return Joint(numbers[present].astype(np.int64), table[np.ix_(present, present)], prediction.size)
 
 
 def _add(joint: NDArray[np.int64], part: Bytes, truth: Bytes) -> None:
     """Add the joint codes (reference << 8 | prediction) of two flat arrays of bytes to a table of 65536."""
     even = len(part) // 8 * 8
     if even:
-        found, wanted = part[:even].view(np.uint64), truth[:even].view(np.uint64)
-        change = found[1:] != found[:-1]
-        change |= wanted[1:] != wanted[:-1]
-        if np.count_nonzero(change) > CROWDED * len(found):
+        predicted, referred = part[:even].view(np.uint64), truth[:even].view(np.uint64)
+        change = predicted[1:] != predicted[:-1]
+        change |= referred[1:] != referred[:-1]
+        if np.count_nonzero(change) > CROWDED * len(predicted):
             even = 0
         else:
             starts = np.concatenate([[0], np.flatnonzero(change) + 1])
-            _add_runs(joint, found[starts], wanted[starts], np.diff(starts, append=len(found)))
+            _add_runs(joint, predicted[starts], referred[starts], np.diff(starts, append=len(predicted)))
     for begin in range(even, len(part), PIECE):
         tally = np.bincount(_codes(part[begin : begin + PIECE], truth[begin : begin + PIECE]))
         joint[: len(tally)] += tally
 
 
 def _add_runs(
-    joint: NDArray[np.int64], found: NDArray[np.uint64], wanted: NDArray[np.uint64], lengths: NDArray[np.intp]
+    joint: NDArray[np.int64], predicted: NDArray[np.uint64], referred: NDArray[np.uint64], lengths: NDArray[np.intp]
 ) -> None:
     """Add runs of equal words of eight voxels. Sums of lengths are exact as doubles."""
-    one, other = found & np.uint64(255), wanted & np.uint64(255)
-    plain = (found == one * ONES) & (wanted == other * ONES)
-    codes = (other[plain] << np.uint64(8) | one[plain]).astype(np.intp)
+    byte, other = predicted & np.uint64(255), referred & np.uint64(255)
+    plain = (predicted == byte * ONES) & (referred == other * ONES)
+    codes = (other[plain] << np.uint64(8) | byte[plain]).astype(np.intp)
     tally = np.bincount(codes, weights=lengths[plain] * 8.0)
     joint[: len(tally)] += tally.astype(np.int64)
     mixed = ~plain
     many = mixed & (lengths > 1)
     for chosen, weights in ((mixed & ~many, None), (many, np.repeat(lengths[many], 8))):
-        codes = _codes(found[chosen].view(np.uint8), wanted[chosen].view(np.uint8)).astype(np.intp)
+        codes = _codes(predicted[chosen].view(np.uint8), referred[chosen].view(np.uint8)).astype(np.intp)
         tally = np.bincount(codes, weights=weights)
         joint[: len(tally)] += tally.astype(np.int64)
 
@@ -169,23 +169,23 @@ def _codes(part: Bytes, truth: Bytes) -> NDArray[np.uint16]:
 
 def _present(prediction: Integers, reference: Integers, largest: int) -> NDArray[np.int64]:
     """The values that stand in either array, and 0."""
-    there = np.zeros(largest + 1, np.bool_)
-    there[0] = True
+    present = np.zeros(largest + 1, np.bool_)
+    present[0] = True
     for pieces in _slabs(prediction, reference):
         for piece in pieces:
-            there[piece] = True
-    return np.flatnonzero(there)
+            present[piece] = True
+    return np.flatnonzero(present)
 
 
 def _slabs(prediction: Integers, reference: Integers) -> Iterator[tuple[Integers, Integers]]:
     """Flat pieces of both arrays in step, walking through memory as the reference lies in it."""
     order = sorted(range(reference.ndim), key=lambda axis: -abs(reference.strides[axis]))
-    found, wanted = prediction.transpose(order), reference.transpose(order)
-    if found.flags.c_contiguous and wanted.flags.c_contiguous:
-        found, wanted = found.ravel(), wanted.ravel()
-    planes = max(1, SLAB // max(1, wanted[0].size))
-    for start in range(0, len(wanted), planes):
-        yield found[start : start + planes].ravel(), wanted[start : start + planes].ravel()
+    predicted, truth = prediction.transpose(order), reference.transpose(order)
+    if predicted.flags.c_contiguous and truth.flags.c_contiguous:
+        predicted, truth = predicted.ravel(), truth.ravel()
+    planes = max(1, SLAB // max(1, truth[0].size))
+    for start in range(0, len(truth), planes):
+        yield predicted[start : start + planes].ravel(), truth[start : start + planes].ravel()
 
 
 def _largest(array: Integers, name: str) -> int:

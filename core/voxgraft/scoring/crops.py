@@ -56,9 +56,9 @@ def _numbers(array: Integers) -> NDArray[Any]:
 
 
 def _union(boxes: Sequence[Box | None]) -> Box | None:
-    there = [box for box in boxes if box is not None]
-    if not there:
+    present = [box for box in boxes if box is not None]
+    if not present:
         return None
     return tuple(
-        slice(min(part.start for part in axis), max(part.stop for part in axis)) for axis in zip(*there, strict=True)
+        slice(min(part.start for part in axis), max(part.stop for part in axis)) for axis in zip(*present, strict=True)
     )

@@ -68,16 +68,18 @@ def find_lesions(
     Raises:
         DataError: Images of so many axes have no such connectivity.
     """
-    ways = NEIGHBOURS[prediction.ndim]
-    if connectivity not in ways:
-        raise DataError(f"images of {prediction.ndim} axes have no connectivity {connectivity}; choose {list(ways)}")
+    neighbours = NEIGHBOURS[prediction.ndim]
+    if connectivity not in neighbours:
+        raise DataError(
+            f"images of {prediction.ndim} axes have no connectivity {connectivity}; choose {list(neighbours)}"
+        )
     least = smallest / math.prod(spacing) * (1 - 1e-9)
-    (found, predicted), (wanted, referred) = (
-        _components(mask, ways[connectivity], least) for mask in (prediction, reference)
+    (labelled, predicted), (truth, referred) = (
+        _components(mask, neighbours[connectivity], least) for mask in (prediction, reference)
     )
-    both = (found > 0) & (wanted > 0)
+    both = (labelled > 0) & (truth > 0)
     codes, shared = np.unique(
-        (found[both].astype(np.int64) - 1) * max(1, len(referred)) + wanted[both] - 1, return_counts=True
+        (labelled[both].astype(np.int64) - 1) * max(1, len(referred)) + truth[both] - 1, return_counts=True
     )
     pairs = np.stack(np.divmod(codes, max(1, len(referred))), -1)
     return Lesions(predicted, referred, pairs, shared.astype(np.int64))

@@ -39,24 +39,24 @@ class CaseMasks:
 
     def __init__(self, prediction: Volume, reference: Volume, labels: Labels) -> None:
         self.labels, self.spacing = labels, upright_spacing(reference)
-        wanted, found = _whole(reference, "reference"), _whole(prediction, "prediction")
+        truth, predicted = _whole(reference, "reference"), _whole(prediction, "prediction")
         several = prediction.array.ndim > prediction.dims and prediction.channels == len(labels.regions)
         self.by_region = bool(labels.regions) and (bool(labels.paint) or several)
         if self.by_region and labels.paint:
-            found = _unpainted(found, labels)
+            predicted = _unpainted(predicted, labels)
         elif self.by_region:
-            found = found.reshape(len(labels.regions), *prediction.shape)
-        self.ignored = _ignored(wanted, labels.ignored, reference.dims)
-        self._channels = tuple(array.ndim > reference.dims for array in (found, wanted))
-        for name, array, by_region in (("prediction", found, self.by_region), ("reference", wanted, False)):
+            predicted = predicted.reshape(len(labels.regions), *prediction.shape)
+        self.ignored = _ignored(truth, labels.ignored, reference.dims)
+        self._channels = tuple(array.ndim > reference.dims for array in (predicted, truth))
+        for name, array, by_region in (("prediction", predicted, self.by_region), ("reference", truth, False)):
             if array.ndim > reference.dims and not by_region and len(array) != len(labels.items):
                 raise DataError(
                     f"the {name} has {len(array)} channels; a mask has one, with a value for each structure, "
                     f"or a channel for each of the {len(labels.items)} structures"
                 )
         if self.ignored is not None:
-            found, wanted = (np.where(self.ignored, array.dtype.type(0), array) for array in (found, wanted))
-        self._found, self._wanted = found, wanted
+            predicted, truth = (np.where(self.ignored, array.dtype.type(0), array) for array in (predicted, truth))
+        self._predicted, self._referred = predicted, truth
         if not any(self._channels):
             self._joint.check(labels.values)
 
@@ -69,9 +69,9 @@ class CaseMasks:
         calibrated = None if watch is None else partial(watch.reliability, structure.name)
         left_out = 0 if self.ignored is None else int(np.count_nonzero(self.ignored))
         if any(self._channels):
-            found, wanted = self._mask(self._found, structure, self.by_region), self.truth(structure)
-            counts = count(found, wanted).counts([1])
-            cut = partial(Crops(found, wanted, [1]).masks, 1)
+            predicted, truth = self._mask(self._predicted, structure, self.by_region), self.truth(structure)
+            counts = count(predicted, truth).counts([1])
+            cut = partial(Crops(predicted, truth, [1]).masks, 1)
             return MaskPair(_without(counts, left_out), self.spacing, cut, calibrated=calibrated)
         measured = partial(self._distances, structure.values[0]) if len(structure.values) == 1 else None
         return MaskPair(
@@ -84,27 +84,29 @@ class CaseMasks:
 
     def truth(self, structure: Structure, part: tuple[slice, ...] = ()) -> Mask:
         """A structure or region in the reference, shape (i, j[, k]), or in a part of it."""
-        lead = (slice(None),) * (self._wanted.ndim - len(self.spacing))
-        return self._mask(self._wanted[(*lead, *part)], structure, False)
+        lead = (slice(None),) * (self._referred.ndim - len(self.spacing))
+        return self._mask(self._referred[(*lead, *part)], structure, False)
 
     def arrays(self, structures: Sequence[Structure]) -> tuple[NDArray[Any], NDArray[Any]]:
         """Prediction and reference as label maps where both are, else as 0 and 1 of shape (structure, i, j[, k])."""
         if not any(self._channels) and not self.by_region:
-            return self._found, self._wanted
-        pairs = [(self._mask(self._found, one, self.by_region), self.truth(one)) for one in structures]
-        found, wanted = (np.stack(masks).astype(np.uint8) for masks in zip(*pairs, strict=True))
-        return found, wanted
+            return self._predicted, self._referred
+        pairs = [
+            (self._mask(self._predicted, structure, self.by_region), self.truth(structure)) for structure in structures
+        ]
+        predicted, truth = (np.stack(masks).astype(np.uint8) for masks in zip(*pairs, strict=True))
+        return predicted, truth
 
     def _mask(self, array: Integers, structure: Structure, by_region: bool) -> Mask:
         if array.ndim == len(self.spacing):
-            one = structure.values[0] if len(structure.values) == 1 else None
-            return np.asarray(np.isin(array, structure.values) if one is None else array == one)
+            value = structure.values[0] if len(structure.values) == 1 else None
+            return np.asarray(np.isin(array, structure.values) if value is None else array == value)
         if by_region:
-            place = self._region(structure)
-            assert place is not None, "asked for what the prediction has not"
-            return np.asarray(array[place] != 0)
-        places = [self.labels.values.index(value) for value in structure.values]
-        return np.asarray((array[places] != 0).any(0))
+            index = self._region(structure)
+            assert index is not None, "asked for what the prediction has not"
+            return np.asarray(array[index] != 0)
+        indices = [self.labels.values.index(value) for value in structure.values]
+        return np.asarray((array[indices] != 0).any(0))
 
     def _region(self, structure: Structure) -> int | None:
         members = [tuple(sorted(set(region.members))) for region in self.labels.regions]
@@ -112,11 +114,11 @@ class CaseMasks:
 
     @cached_property
     def _joint(self) -> Joint:
-        return count(self._found, self._wanted)
+        return count(self._predicted, self._referred)
 
     @cached_property
     def _crops(self) -> Crops:
-        return Crops(self._found, self._wanted, self.labels.values)
+        return Crops(self._predicted, self._referred, self.labels.values)
 
     def _distances(self, value: int) -> SurfaceDistances | None:
         return self._surfaces.get(value)
@@ -125,8 +127,8 @@ class CaseMasks:
     def _surfaces(self) -> dict[int, SurfaceDistances]:
         """Of all structures together: one pass over the masks."""
         kind = np.uint8 if max(self.labels.values) < 256 else np.uint16
-        found, wanted = (array.astype(kind, copy=False) for array in (self._found, self._wanted))
-        return label_surface_distances(found, wanted, self.spacing)
+        predicted, truth = (array.astype(kind, copy=False) for array in (self._predicted, self._referred))
+        return label_surface_distances(predicted, truth, self.spacing)
 
 
 def comparable(prediction: Volume, reference: Volume, labels: Labels) -> tuple[Volume, Volume]:
@@ -135,11 +137,11 @@ def comparable(prediction: Volume, reference: Volume, labels: Labels) -> tuple[V
     """
     masks = CaseMasks(prediction, reference, labels)
     if masks.by_region:
-        every = [Structure(one.name, tuple(sorted(set(one.members)))) for one in labels.regions]
+        every = [Structure(region.name, tuple(sorted(set(region.members)))) for region in labels.regions]
     else:
-        every = [Structure(one.name, (one.value,)) for one in labels.items]
-    found, wanted = masks.arrays(every)
-    return prediction.with_array(found), reference.with_array(wanted)
+        every = [Structure(label.name, (label.value,)) for label in labels.items]
+    predicted, truth = masks.arrays(every)
+    return prediction.with_array(predicted), reference.with_array(truth)
 
 
 def upright_spacing(volume: Volume) -> tuple[float, ...]:
@@ -177,14 +179,14 @@ def check_grids(prediction: Volume, reference: Volume) -> None:
         DataError: They differ; the message says by how much.
     """
     if prediction.shape != reference.shape:
-        found, wanted = ("x".join(map(str, volume.shape)) for volume in (prediction, reference))
-        raise DataError(f"the prediction has {found} voxels and the reference {wanted}; {_MEND}")
+        predicted_size, reference_size = ("x".join(map(str, volume.shape)) for volume in (prediction, reference))
+        raise DataError(f"the prediction has {predicted_size} voxels and the reference {reference_size}; {_REMEDY}")
     apart = millimetres_apart(prediction.affine, reference.affine, reference.shape)
     if apart > max(0.01, 0.01 * min(reference.spacing)):
-        raise DataError(f"the grids of prediction and reference lie up to {apart:.3g} mm apart; {_MEND}")
+        raise DataError(f"the grids of prediction and reference lie up to {apart:.3g} mm apart; {_REMEDY}")
 
 
-_MEND = "bring the prediction into the reference's grid with `voxgraft convert --reference --resample`"
+_REMEDY = "bring the prediction into the reference's grid with `voxgraft convert --reference --resample`"
 
 
 def values_in(prediction: Volume, reference: Volume) -> tuple[int, ...]:
@@ -210,20 +212,20 @@ def _whole(volume: Volume, name: str) -> NDArray[Any]:
     return labels
 
 
-def _unpainted(found: NDArray[Any], labels: Labels) -> NDArray[np.bool_]:
+def _unpainted(prediction: NDArray[Any], labels: Labels) -> NDArray[np.bool_]:
     """The regions of a label map in which each was painted over those before it: shape (region, i, j[, k]).
 
     A voxel of a region's colour is in that region, and in those before it that hold all of its structures.
     """
-    strange = sorted(set(np.unique(found).tolist()) - {0, *labels.paint})
+    strange = sorted(set(np.unique(prediction).tolist()) - {0, *labels.paint})
     if strange:
         colours = ", ".join(map(str, labels.paint))
         raise DataError(f"the prediction holds the value {strange[0]}, which no region is painted with ({colours})")
     masks = []
-    for place, region in enumerate(labels.regions):
-        later = zip(labels.paint[place:], labels.regions[place:], strict=True)
-        colours_of = [colour for colour, one in later if set(one.members) <= set(region.members)]
-        masks.append(np.isin(found, colours_of))
+    for index, region in enumerate(labels.regions):
+        later = zip(labels.paint[index:], labels.regions[index:], strict=True)
+        colours_of = [colour for colour, later_region in later if set(later_region.members) <= set(region.members)]
+        masks.append(np.isin(prediction, colours_of))
     return np.stack(masks)
 
 

@@ -44,31 +44,31 @@ def match(predictions: Path, references: Path, catalogue: Catalogue) -> Matches:
     """
     for path in (predictions, references):
         _check(path)
-    one = Matches({_stem(references, catalogue): (predictions, references)}, {}, ())
+    matches = Matches({_stem(references, catalogue): (predictions, references)}, {}, ())
     if predictions.is_file() or references.is_file():
         if all(path.is_file() or _is_series(path, catalogue) for path in (predictions, references)):
-            return one
+            return matches
         file, folder = (predictions, references) if predictions.is_file() else (references, predictions)
         raise DataError(f"{file} is a file and {folder} a folder; name two files, or two folders")
-    found, wanted = _masks(predictions, catalogue), _masks(references, catalogue)
-    if not wanted:
+    predicted, referred = _masks(predictions, catalogue), _masks(references, catalogue)
+    if not referred:
         raise DataError(f"{references}: there is no mask in this folder that a reader knows")
-    if not found.keys() & wanted.keys():
+    if not predicted.keys() & referred.keys():
         if _is_series(predictions, catalogue) and _is_series(references, catalogue):
-            return one
-        some = f"{predictions} holds {_some(found)}, {references} holds {_some(wanted)}"
+            return matches
+        some = f"{predictions} holds {_some(predicted)}, {references} holds {_some(referred)}"
         raise DataError(f"no prediction has the name of a reference: {some}")
     pairs, missing = {}, {}
-    for case, files in wanted.items():
-        here = found.get(case, [])
-        if len(files) == 1 and len(here) == 1:
-            pairs[case] = (here[0], files[0])
-        elif not here:
+    for case, files in referred.items():
+        candidates = predicted.get(case, [])
+        if len(files) == 1 and len(candidates) == 1:
+            pairs[case] = (candidates[0], files[0])
+        elif not candidates:
             missing[case] = f"{predictions}: there is no prediction for {files[0].name if len(files) == 1 else case}"
         else:
-            names = " and ".join(file.name for file in (files if len(files) > 1 else here))
+            names = " and ".join(file.name for file in (files if len(files) > 1 else candidates))
             missing[case] = f"{references if len(files) > 1 else predictions}: {names} have one name"
-    return Matches(pairs, missing, tuple(case for case in found if case not in wanted))
+    return Matches(pairs, missing, tuple(case for case in predicted if case not in referred))
 
 
 def files_of(path: Path, cases: Sequence[str], catalogue: Catalogue) -> dict[str, Path]:
@@ -84,13 +84,13 @@ def files_of(path: Path, cases: Sequence[str], catalogue: Catalogue) -> dict[str
             raise DataError(f"{path}: is one file, and there are {len(cases)} cases; name a folder")
         return {cases[0]: path}
     entries = [entry for entry in sorted(path.iterdir()) if not entry.name.startswith(".")]
-    there = {composed(entry.name) if entry.is_dir() else file_name(entry, catalogue): entry for entry in entries}
-    found = {case: there[name] for case in cases for name in (case, f"{case}_0000") if name in there}
-    if not found and len(cases) == 1 and _is_series(path, catalogue):
+    names = {composed(entry.name) if entry.is_dir() else file_name(entry, catalogue): entry for entry in entries}
+    files = {case: names[name] for case in cases for name in (case, f"{case}_0000") if name in names}
+    if not files and len(cases) == 1 and _is_series(path, catalogue):
         return {cases[0]: path}
-    if not found:
+    if not files:
         raise DataError(f"{path}: holds no file with the name of a case, such as {cases[0]}")
-    return found
+    return files
 
 
 def _check(path: Path) -> None:

@@ -43,7 +43,7 @@ def micro_averages(
         groups: The number of each case's patient.
         apart: Structures (regions) that do not go into `all`.
     """
-    names = list(dict.fromkeys(name for one in counts.values() for name in one))
+    names = list(dict.fromkeys(name for case in counts.values() for name in case))
     if not names:
         return {}
     table = _by_patient(counts, groups, names)
@@ -57,8 +57,8 @@ def micro_averages(
         metric = chosen.build()
         if not _of_counts(chosen, metric):
             continue
-        for place, structure in enumerate(names):
-            sums = table[:, place]
+        for column, structure in enumerate(names):
+            sums = table[:, column]
             value = _value(chosen, metric, sums.sum(0))
             low, high = (
                 _interval([_value(chosen, metric, row) for row in drawn @ sums])
@@ -76,12 +76,12 @@ def _by_patient(
     counts: Mapping[str, Mapping[str, Counts]], groups: Mapping[str, int], names: Sequence[str]
 ) -> NDArray[np.int64]:
     """Shape (patient, structure, 4): tp, fp, fn, tn."""
-    numbers = {group: place for place, group in enumerate(dict.fromkeys(groups[case] for case in counts))}
+    numbers = {group: number for number, group in enumerate(dict.fromkeys(groups[case] for case in counts))}
     table = np.zeros((len(numbers), len(names), 4), np.int64)
-    for case, found in counts.items():
-        for place, name in enumerate(names):
-            if (one := found.get(name)) is not None:
-                table[numbers[groups[case]], place] += (one.tp, one.fp, one.fn, one.tn)
+    for case, case_counts in counts.items():
+        for column, name in enumerate(names):
+            if (count := case_counts.get(name)) is not None:
+                table[numbers[groups[case]], column] += (count.tp, count.fp, count.fn, count.tn)
     return table
 
 

@@ -67,7 +67,7 @@ def _labels(document: Any) -> Labels:
 def _of_nnunet(document: dict[str, Any]) -> Labels:
     """Names of single values and of regions; a value without a name of its own is called by its number."""
     members = {
-        str(name): tuple(sorted({_whole(one) for one in (value if isinstance(value, list) else [value])}))
+        str(name): tuple(sorted({_whole(member) for member in (value if isinstance(value, list) else [value])}))
         for name, value in document.items()
     }
     ignore = members.pop("ignore", ())

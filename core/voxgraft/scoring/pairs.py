@@ -16,7 +16,7 @@ from ..imaging.reference import ImageRef
 from ..imaging.structures import Label, Labels, Source
 from ..imaging.volume import Item, Volume
 from ..labels.convert import image_for
-from ..labels.label_map import by_names, folded, matched, some
+from ..labels.label_map import folded, map_segments, match_labels, some
 from ..labels.masks import read_mask, read_values
 
 if TYPE_CHECKING:
@@ -99,8 +99,8 @@ def _add(names: dict[str, list[Source]], key: str, name: str) -> None:
 
 def _by_code(item: Item, other: Item) -> dict[str, str]:
     """The name in another object for names of an object, where one coded term stands for one structure in both."""
-    own, theirs = (_terms(one) for one in (item, other))
-    return {name: theirs[code] for code, name in own.items() if code in theirs}
+    own, other_terms = (_terms(described) for described in (item, other))
+    return {name: other_terms[code] for code, name in own.items() if code in other_terms}
 
 
 def _terms(item: Item) -> dict[str, str]:
@@ -118,7 +118,7 @@ def _item(path: Path, catalogue: Catalogue) -> Item:
 
 def _by_name(mask: Volume, labels: Labels | None, path: Path) -> Volume:
     """A mask whose file names its structures, by these names; else as it is."""
-    return mask if labels is None else by_names(mask, labels, path) or mask
+    return mask if labels is None else map_segments(mask, labels, path) or mask
 
 
 def _reference(path: Path, labels: Labels | None, catalogue: Catalogue) -> Volume:
@@ -134,7 +134,7 @@ def _of_object(path: Path, item: Item, like: Volume, labels: Labels, catalogue: 
         DataError: It knows none of them.
     """
     names = [str(name) for name in item.facts.get("names") or ()]
-    if names and not matched(names, labels, path):
+    if names and not match_labels(names, labels, path):
         raise DataError(f"{path}: holds the structures {some(names)}, and --labels names none of them")
     known = replace(labels, others="background" if labels.others == "error" else labels.others)
     if not labels.regions:
@@ -178,21 +178,21 @@ def _common_grid(pair: Pair, items: list[Item], catalogue: Catalogue, scan: Path
         ) from None
 
 
-def _covering(one: Volume, other: Volume) -> Volume:
+def _covering(volume: Volume, other: Volume) -> Volume:
     """The smallest grid in which two grids of one lattice lie, such as those of objects with different slices.
 
     Raises:
         BadImage: They are of different lattices.
     """
-    other = _turned(other, one)
-    columns = np.abs(one.affine[:3, :3] - other.affine[:3, :3]) * max(*one.shape, *other.shape)
-    start = np.linalg.solve(one.affine, other.affine[:, 3])[:3]
-    if columns.max() > 0.01 * min(one.spacing) or np.abs(start - np.rint(start)).max() > 0.01:
+    other = _turned(other, volume)
+    columns = np.abs(volume.affine[:3, :3] - other.affine[:3, :3]) * max(*volume.shape, *other.shape)
+    start = np.linalg.solve(volume.affine, other.affine[:, 3])[:3]
+    if columns.max() > 0.01 * min(volume.spacing) or np.abs(start - np.rint(start)).max() > 0.01:
         raise BadImage(other.item.path if other.item else "", "their voxels do not lie on each other")
     first = np.rint(start).astype(int)
     low = np.minimum(0, first)
-    high = np.maximum(one.shape, first + other.shape)
-    affine = one.affine.copy()
-    affine[:3, 3] += one.affine[:3, :3] @ low
+    high = np.maximum(volume.shape, first + other.shape)
+    affine = volume.affine.copy()
+    affine[:3, 3] += volume.affine[:3, :3] @ low
     shape = tuple(int(n) for n in high - low)
-    return Volume(np.broadcast_to(np.uint8(0), shape), affine, dims=3, item=one.item)
+    return Volume(np.broadcast_to(np.uint8(0), shape), affine, dims=3, item=volume.item)

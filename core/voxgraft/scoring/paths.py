@@ -19,7 +19,7 @@ from ..imaging.read import read
 from ..imaging.reference import ImageRef
 from ..imaging.structures import Label, Labels
 from ..imaging.volume import Colour, Volume
-from ..labels.valid_region import marked, valid_in
+from ..labels.valid_region import mark_ignored, read_valid_region
 from ..support.progress import Progress
 from ..workflow.yaml import parse
 from .case import Measured, binnings, check_names, measure_case, named_metrics, score_absent, watch_case
@@ -98,19 +98,19 @@ def evaluate_paths(
     scans = files_of(extras.images, list(matches.pairs), catalogue) if extras.images else {}
     work = _Work(labels, list(chosen.values()), catalogue, extras.regions, maps, valid, scans)
     progress = progress or Progress(quiet=True)
-    found: dict[str, Measured] = {}
+    measured: dict[str, Measured] = {}
     grids: dict[str, Grid] = {}
     failed = dict(matches.missing)
     for case, pair in progress.track(matches.pairs.items(), "evaluating", total=len(matches.pairs)):
         try:
-            found[case], grids[case] = work.measure(case, pair)
+            measured[case], grids[case] = work.measure(case, pair)
         except MemoryError:
             failed[case] = f"{pair[1]}: the case does not fit into this machine's memory"
         except VoxGraftError as error:
             failed[case] = str(error) if str(pair[0]) in str(error) or str(pair[1]) in str(error) else _at(pair, error)
     if labels is None:
-        _add_absent(found, grids, list(chosen.values()), tuple(extras.regions or ()))
-    scores = gathered(found, list(chosen.values()), extras.facts, regions=tuple(extras.regions or ()))
+        _add_absent(measured, grids, list(chosen.values()), tuple(extras.regions or ()))
+    scores = gathered(measured, list(chosen.values()), extras.facts, regions=tuple(extras.regions or ()))
     return replace(scores, failed=dict(sorted(failed.items())), unmatched=matches.unmatched)
 
 
@@ -148,7 +148,7 @@ class _Work:
         labels = self.labels
         if inside is not None:
             check_grids(prediction, reference)
-            prediction, reference = (within(one, inside) for one in (prediction, reference))
+            prediction, reference = (within(volume, inside) for volume in (prediction, reference))
         if labels is None:
             check_grids(prediction, reference)
             values = {*values_in(prediction, reference), *(v for part in (self.regions or {}).values() for v in part)}
@@ -175,7 +175,7 @@ class _Work:
             return None
         if case not in self.valid:
             raise DataError(f"case {case!r}: there is no file that says where it counts")
-        return valid_in(ImageRef(self.valid[case]), reference, self.catalogue, case)
+        return read_valid_region(ImageRef(self.valid[case]), reference, self.catalogue, case)
 
     def _watched(self, case: str, reference: Volume, labels: Labels) -> Watch | None:
         """What has seen the whole map of probabilities of a case."""
@@ -183,9 +183,9 @@ class _Work:
         watch = watch_case(reference, labels, self.metrics, self.regions) if path is not None else None
         if path is None or watch is None:
             return None
-        found = read(path, self.catalogue)
-        check_grids(found, reference)
-        channels = found.array.reshape(-1, *found.shape)
+        region = read(path, self.catalogue)
+        check_grids(region, reference)
+        channels = region.array.reshape(-1, *region.shape)
         more = len(channels) - len(labels.items)
         if more not in (0, 1):
             raise DataError(
@@ -194,17 +194,17 @@ class _Work:
             )
         if not channels.dtype.kind == "f" or not (channels.min() >= -1e-3 and channels.max() <= 1.001):
             raise DataError(f"{path}: holds values that are no probabilities from 0 to 1")
-        places = {value: place + more for place, value in enumerate(labels.values)}
+        channel_of = {value: index + more for index, value in enumerate(labels.values)}
         watch.see(
-            tuple(slice(0, n) for n in found.shape),
-            lambda one: sum(channels[places[value]] for value in one.values),
+            tuple(slice(0, n) for n in region.shape),
+            lambda structure: sum(channels[channel_of[value]] for value in structure.values),
         )
         return watch
 
 
 def within(mask: Volume, inside: NDArray[np.bool_]) -> Volume:
     """A mask that is empty where nothing counts."""
-    return mask.with_array(marked(mask.array, inside, 0))
+    return mask.with_array(mark_ignored(mask.array, inside, 0))
 
 
 def _bounded(reference: Volume, inside: NDArray[np.bool_], labels: Labels) -> Volume:
@@ -213,7 +213,7 @@ def _bounded(reference: Volume, inside: NDArray[np.bool_], labels: Labels) -> Vo
     assert value is not None, "labels that are bounded have such a value"
     if not labels.ignore and labels.others != "ignore" and (reference.array == value).any():
         raise DataError(f"the reference holds the value {value}, which no structure has")
-    return reference.with_array(marked(reference.array, inside, value))
+    return reference.with_array(mark_ignored(reference.array, inside, value))
 
 
 def _choose(text: str, catalogue: Catalogue) -> Selected[Metric]:
@@ -235,19 +235,19 @@ def _choose(text: str, catalogue: Catalogue) -> Selected[Metric]:
 
 
 def _add_absent(
-    found: dict[str, Measured], grids: dict[str, Grid], metrics: Sequence[Selected[Metric]], regions: Sequence[str]
+    measured: dict[str, Measured], grids: dict[str, Grid], metrics: Sequence[Selected[Metric]], regions: Sequence[str]
 ) -> None:
     """Score, in each case, the structures that only other cases have, as if they had been named from the start."""
-    every = {name for one in found.values() for values in one.values.values() for name in values}
+    every = {name for result in measured.values() for values in result.values.values() for name in values}
     names = [*sorted(every - set(regions), key=int), *(name for name in regions if name in every)]
-    for case, one in found.items():
+    for case, result in measured.items():
         voxels, spacing = grids[case]
-        missing = [name for name in names if name not in next(iter(one.values.values()))]
+        missing = [name for name in names if name not in next(iter(result.values.values()))]
         absent = score_absent(voxels, spacing, missing, metrics)
         for metric, values in absent.items():
-            merged = {**one.values[metric], **values}
-            one.values[metric] = {name: merged[name] for name in names}
-        one.counts.update({name: Counts(0, 0, 0, voxels) for name in missing})
+            merged = {**result.values[metric], **values}
+            result.values[metric] = {name: merged[name] for name in names}
+        result.counts.update({name: Counts(0, 0, 0, voxels) for name in missing})
 
 
 def _at(pair: tuple[Path, Path], error: VoxGraftError) -> str:

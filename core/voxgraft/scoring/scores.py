@@ -74,7 +74,7 @@ class Scores:
         """
         ordered = sorted(cases)
         patient = {case: ("patient", patients[case]) if patients and case in patients else (case,) for case in ordered}
-        numbers = {one: number for number, one in enumerate(dict.fromkeys(patient.values()))}
+        numbers = {name: number for number, name in enumerate(dict.fromkeys(patient.values()))}
         known = counts or {}
         return cls(
             cases={
@@ -108,7 +108,9 @@ class Scores:
         columns = self._columns()
         table = np.array([[self._value(case, *column) for column in columns] for case in self.cases], dtype=np.float64)
         table = table.reshape(len(self.cases), len(columns))
-        numbers = {group: place for place, group in enumerate(dict.fromkeys(self.groups[case] for case in self.cases))}
+        numbers = {
+            group: number for number, group in enumerate(dict.fromkeys(self.groups[case] for case in self.cases))
+        }
         intervals = mean_intervals(table, [numbers[self.groups[case]] for case in self.cases])
         result: dict[str, dict[str, dict[str, Any]]] = {}
         for (metric, structure), values, interval in zip(columns, table.T, intervals, strict=True):
@@ -131,8 +133,8 @@ class Scores:
 
     def _more(self) -> dict[str, Any]:
         counts = {
-            case: {name: [one.tp, one.fp, one.fn, one.tn] for name, one in found.items()}
-            for case, found in self.counts.items()
+            case: {name: [count.tp, count.fp, count.fn, count.tn] for name, count in counts.items()}
+            for case, counts in self.counts.items()
         }
         return {
             "regions": list(self.regions),
@@ -183,8 +185,8 @@ class Scores:
         }
         groups = {str(case): int(group) for case, group in document.get("groups", {}).items()}
         counts = {
-            str(case): {str(name): Counts(*map(int, numbers)) for name, numbers in found.items()}
-            for case, found in document.get("counts", {}).items()
+            str(case): {str(name): Counts(*map(int, numbers)) for name, numbers in counts.items()}
+            for case, counts in document.get("counts", {}).items()
         }
         read = cls.of(
             cases,
@@ -204,12 +206,14 @@ class Scores:
 
     def _columns(self) -> list[tuple[str, str]]:
         """Every (metric, structure) in the order in which they first appear, `mean` after the structures."""
-        found: dict[str, dict[str, None]] = {}
+        columns: dict[str, dict[str, None]] = {}
         for metrics in self.cases.values():
             for metric, values in metrics.items():
-                found.setdefault(metric, {}).update(dict.fromkeys(values))
+                columns.setdefault(metric, {}).update(dict.fromkeys(values))
         return [
-            (metric, name) for metric, names in found.items() for name in sorted(names, key=lambda one: one == MEAN)
+            (metric, name)
+            for metric, names in columns.items()
+            for name in sorted(names, key=lambda structure: structure == MEAN)
         ]
 
     def _value(self, case: str, metric: str, structure: str) -> float:

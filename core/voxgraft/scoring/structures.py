@@ -35,20 +35,20 @@ def structures_of(labels: Labels, regions: Regions | None = None) -> tuple[Struc
     """
     if not labels.items:
         raise DataError("there is no structure to score: the masks hold background only, or no structure is named")
-    found = [Structure(label.name, (label.value,)) for label in labels.items]
+    structures = [Structure(label.name, (label.value,)) for label in labels.items]
     for name, values in (regions or {}).items():
         strange = sorted(set(values) - set(labels.values))
         if strange or not values:
             what = f"the value {strange[0]}, which no structure has" if strange else "no value"
             raise DataError(f"the region {name!r} is made of {what}; structures have {_some(labels.values)}")
-        found.append(Structure(name, tuple(sorted(set(values)))))
-    names = [one.name for one in found]
+        structures.append(Structure(name, tuple(sorted(set(values)))))
+    names = [structure.name for structure in structures]
     for name in names:
         if name == MEAN:
             raise DataError(f"a structure is called {MEAN!r}, which is kept for the mean over structures; rename it")
         if names.count(name) > 1:
             raise DataError(f"two structures are called {name!r}; rename one")
-    return tuple(found)
+    return tuple(structures)
 
 
 def read_regions(text: str, labels: Labels | None = None) -> dict[str, tuple[int, ...]]:
@@ -65,7 +65,7 @@ def read_regions(text: str, labels: Labels | None = None) -> dict[str, tuple[int
             raise UsageError(f"--regions {text}: expected name=1+2, not {part!r}")
         if name in regions:
             raise UsageError(f"--regions {text}: two regions are called {name!r}")
-        regions[name] = tuple(_value(one.strip(), names, text) for one in values.split("+"))
+        regions[name] = tuple(_value(value.strip(), names, text) for value in values.split("+"))
     if not regions:
         raise UsageError("--regions: no region is named; expected name=1+2,other=2+3")
     return regions

@@ -50,7 +50,7 @@ def subgroups(scores: Scores, facts: Facts) -> dict[str, Any]:
         if groups is None:
             continue
         result[column] = {
-            name: _group(scores, [case for case, one in groups.items() if one == name]) for name in _ordered(groups)
+            name: _group(scores, [case for case, group in groups.items() if group == name]) for name in _ordered(groups)
         }
     return result
 
@@ -58,8 +58,8 @@ def subgroups(scores: Scores, facts: Facts) -> dict[str, Any]:
 def group_of(column: str, values: Mapping[str, str | float]) -> dict[str, str] | None:
     """CASE -> the name of its group; None where the column makes no groups."""
     numbers = {case: number for case, value in values.items() if (number := _number(value)) is not None}
-    words = {case: str(value).strip() for case, value in values.items() if case not in numbers}
-    known = {word for word in words.values() if word}
+    texts = {case: str(value).strip() for case, value in values.items() if case not in numbers}
+    known = {word for word in texts.values() if word}
     if numbers and not known:
         if column.lower() in ("age", "patient_age", "patientage"):
             named = {case: _age_band(number) for case, number in numbers.items()}
@@ -96,24 +96,24 @@ def read_facts(path: Path) -> dict[str, dict[str, str | float]]:
     except csv.Error as error:
         raise DataError(f"{path}: is no table ({error})") from None
     head = [name.strip() for name in rows[0]] if rows else []
-    keys = [place for place, name in enumerate(head) if name.lower() in ("case", "id")]
+    keys = [column for column, name in enumerate(head) if name.lower() in ("case", "id")]
     if not keys or len(head) < 2:
         raise UsageError(f"--groups {path}: expected a first line with `case` and at least one other column")
     if len(set(head)) != len(head):
         raise DataError(f"{path}: two columns have one name")
-    found: dict[str, dict[str, str | float]] = {}
+    facts: dict[str, dict[str, str | float]] = {}
     for number, row in enumerate(rows[1:], 2):
         if not any(cell.strip() for cell in row):
             continue
         if len(row) != len(head):
             raise DataError(f"{path}: line {number} has {len(row)} cells, the first line {len(head)}")
         case = row[keys[0]].strip()
-        if case in found:
+        if case in facts:
             raise DataError(f"{path}: line {number}: the case {case!r} stands twice")
-        found[case] = {
+        facts[case] = {
             name: cell.strip() for place, (name, cell) in enumerate(zip(head, row, strict=True)) if place not in keys
         }
-    return found
+    return facts
 
 
 def _group(scores: Scores, cases: Sequence[str]) -> dict[str, Any]:

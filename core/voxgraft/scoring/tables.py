@@ -23,7 +23,7 @@ PATIENT = "patient"
 
 
 def gathered(
-    found: Mapping[str, Measured],
+    measured: Mapping[str, Measured],
     metrics: Sequence[Selected[Metric]],
     facts: Facts | None = None,
     patients: Mapping[str, Any] | None = None,
@@ -32,40 +32,40 @@ def gathered(
     """Scores with their micro averages, subgroups and calibration.
 
     Args:
-        found: CASE -> what was measured.
+        measured: CASE -> what was measured.
         facts: CASE -> what is known of it.
         patients: The patient of each case; by default what `facts` call so, else each case is one.
         regions: Names that do not go into means over structures.
     """
     facts = facts or {}
     if patients is None:
-        patients = {case: facts[case][PATIENT] for case in found if facts.get(case, {}).get(PATIENT)}
+        patients = {case: facts[case][PATIENT] for case in measured if facts.get(case, {}).get(PATIENT)}
     scores = Scores.of(
-        {case: one.values for case, one in found.items()},
+        {case: result.values for case, result in measured.items()},
         patients,
-        metrics={name: one.document() for name, one in named_metrics(metrics).items()},
+        metrics={name: metric.document() for name, metric in named_metrics(metrics).items()},
         regions=regions,
-        counts={case: one.counts for case, one in found.items()},
+        counts={case: result.counts for case, result in measured.items()},
     )
-    known = {case: {name: one for name, one in values.items() if name != PATIENT} for case, values in facts.items()}
+    known = {case: {name: fact for name, fact in values.items() if name != PATIENT} for case, values in facts.items()}
     return replace(
         scores,
         micro=micro_averages(scores.counts, scores.groups, metrics, regions),
         subgroups=subgroups(scores, known),
-        calibration=_pooled(found),
+        calibration=_pooled(measured),
     )
 
 
-def _pooled(found: Mapping[str, Measured]) -> dict[str, dict[str, list[Any]]]:
+def _pooled(measured: Mapping[str, Measured]) -> dict[str, dict[str, list[Any]]]:
     """The bins of each structure's probabilities over all cases."""
     sums: dict[str, Reliability] = {}
-    for one in found.values():
-        for name, seen in one.reliability.items():
+    for result in measured.values():
+        for name, seen in result.reliability.items():
             total = sums.setdefault(name, Reliability.nothing(len(seen.voxels)))
-            for mine, theirs in (
+            for own, other in (
                 (total.voxels, seen.voxels),
                 (total.confidence, seen.confidence),
                 (total.true, seen.true),
             ):
-                np.add(mine, theirs, out=mine)
-    return {name: one.document() for name, one in sums.items()}
+                np.add(own, other, out=own)
+    return {name: total.document() for name, total in sums.items()}

@@ -49,7 +49,7 @@ def judge(run: Scores, twin: Scores, metric: str, higher_is_better: bool, steps:
         "metric": metric,
         "higher_is_better": higher_is_better,
         **_row(whole, higher_is_better, early),
-        "structures": {one.structure: _row(one, higher_is_better, early) for one in parts},
+        "structures": {comparison.structure: _row(comparison, higher_is_better, early) for comparison in parts},
         "early": early,
         "never_found": never_found(run, twin),
     }
@@ -71,43 +71,43 @@ def overtaken(curve: Sequence[Mapping[str, float]], twin: Sequence[Mapping[str, 
         where nothing was looked at.
     """
     looks = [(int(row["step"]), float(row["dice"])) for row in curve if "dice" in row]
-    theirs = [(int(row["step"]), float(row["dice"])) for row in twin if "dice" in row]
-    if not looks or not theirs:
+    points = [(int(row["step"]), float(row["dice"])) for row in twin if "dice" in row]
+    if not looks or not points:
         return None
-    steps, dice = theirs[-1]
+    steps, dice = points[-1]
     return {"dice": dice, "steps": steps, "step": next((step for step, mine in looks if mine >= dice), None)}
 
 
-def said(verdict: Mapping[str, Any]) -> str:
+def verdict_sentence(verdict: Mapping[str, Any]) -> str:
     """The verdict in one line."""
     low, high = verdict["ci95"]
     interval = "" if low is None else f", 95 % interval {low:+.4f} to {high:+.4f}"
-    words = {"helps": "transfer helps", "hurts": "transfer hurts", "no evidence": "no evidence that transfer helps"}
-    words |= {TOO_FEW: f"{TOO_FEW} whether transfer helps", TOO_EARLY: f"too early to tell: {verdict['early']}"}
-    parts = [f"{name} {one['verdict']}" for name, one in verdict["structures"].items()]
+    phrases = {"helps": "transfer helps", "hurts": "transfer hurts", "no evidence": "no evidence that transfer helps"}
+    phrases |= {TOO_FEW: f"{TOO_FEW} whether transfer helps", TOO_EARLY: f"too early to tell: {verdict['early']}"}
+    parts = [f"{name} {row['verdict']}" for name, row in verdict["structures"].items()]
     each = f"; {', '.join(parts)}" if len(parts) > 1 else ""
     lost = ", ".join(map(repr, verdict["never_found"]))
     never = f"; neither network ever finds {lost}" if lost else ""
     return (
-        f"{words[verdict['verdict']]}: {verdict['metric']} {verdict['mean']:.4f} against {verdict['twin_mean']:.4f} "
+        f"{phrases[verdict['verdict']]}: {verdict['metric']} {verdict['mean']:.4f} against {verdict['twin_mean']:.4f} "
         f"from scratch, difference {verdict['difference']:+.4f}{interval}, {verdict['patients']} patients{each}{never}"
     )
 
 
-def _row(one: Comparison, higher_is_better: bool, early: str | None) -> dict[str, Any]:
-    document = one.document()
+def _row(comparison: Comparison, higher_is_better: bool, early: str | None) -> dict[str, Any]:
+    document = comparison.document()
     row = {key: document[key] for key in ("difference", "ci95", "p", "p_holm", "mean", "n", "patients", "undefined")}
-    verdict = TOO_EARLY if early else _verdict(one, higher_is_better)
+    verdict = TOO_EARLY if early else _verdict(comparison, higher_is_better)
     return {"verdict": verdict, **row, "twin_mean": document["against_mean"]}
 
 
-def _verdict(one: Comparison, higher_is_better: bool) -> Verdict:
-    low, high = one.ci95 if higher_is_better else (-one.ci95[1], -one.ci95[0])
-    if one.verdict == TOO_FEW:
+def _verdict(comparison: Comparison, higher_is_better: bool) -> Verdict:
+    low, high = comparison.ci95 if higher_is_better else (-comparison.ci95[1], -comparison.ci95[0])
+    if comparison.verdict == TOO_FEW:
         return TOO_FEW
-    if one.verdict == "better" and low > 0:
+    if comparison.verdict == "better" and low > 0:
         return "helps"
-    return "hurts" if one.verdict == "worse" and high < 0 else "no evidence"
+    return "hurts" if comparison.verdict == "worse" and high < 0 else "no evidence"
 
 
 def _is_defined(run: Scores, twin: Scores, metric: str, structure: str) -> bool:

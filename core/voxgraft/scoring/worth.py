@@ -20,8 +20,14 @@ NOTHING = 0.05
 def never_found(*runs: Scores) -> list[str]:
     """Structures that references hold and that no run predicts anywhere."""
     names = dict.fromkeys(name for run in runs for name, _ in _judged(run))
-    found = {name for run in runs for one in run.counts.values() for name, counts in one.items() if counts.predicted}
-    return [name for name in names if name not in found]
+    predicted = {
+        name
+        for run in runs
+        for counts_of_case in run.counts.values()
+        for name, counts in counts_of_case.items()
+        if counts.predicted
+    }
+    return [name for name in names if name not in predicted]
 
 
 def worthless(scores: Scores) -> list[str]:
@@ -29,14 +35,14 @@ def worthless(scores: Scores) -> list[str]:
     judged = list(_judged(scores))
     if scores.counts and not judged:
         return ["was judged by no held-out case: none of them holds a structure"]
-    found = []
+    remarks = []
     for name, counts in judged:
-        dice = mean_of([_dice(one) for one in counts])
-        if not any(one.predicted for one in counts):
-            found.append(f"finds nothing of {name!r} in the {len(counts)} held-out cases that have it")
+        dice = mean_of([_dice(count) for count in counts])
+        if not any(count.predicted for count in counts):
+            remarks.append(f"finds nothing of {name!r} in the {len(counts)} held-out cases that have it")
         elif dice < NO_BETTER or (dice < NOTHING and _has_as_many_wrong(counts)):
-            found.append(f"is no better than an empty mask for {name!r} (Dice {dice:.4f})")
-    return found
+            remarks.append(f"is no better than an empty mask for {name!r} (Dice {dice:.4f})")
+    return remarks
 
 
 def summed_up(reasons: list[str]) -> str:
@@ -49,28 +55,32 @@ def summed_up(reasons: list[str]) -> str:
 def learnt_nothing(scores: Scores) -> bool:
     """Whether every structure's mean Dice is next to nothing, or no better than that of a mask of all voxels."""
     judged = list(_judged(scores))
-    worst = (max(NOTHING, mean_of([_dice_of_all(one) for one in counts])) for _, counts in judged)
-    means = (mean_of([_dice(one) for one in counts]) for _, counts in judged)
+    worst = (max(NOTHING, mean_of([_dice_of_all(count) for count in counts])) for _, counts in judged)
+    means = (mean_of([_dice(count) for count in counts]) for _, counts in judged)
     return bool(judged) and all(mean <= least for mean, least in zip(means, worst, strict=True))
 
 
 def _judged(scores: Scores) -> Iterator[tuple[str, list[Counts]]]:
     """The structures that some reference holds, with the counts of those cases."""
-    for name in dict.fromkeys(name for one in scores.counts.values() for name in one):
-        counts = [one[name] for one in scores.counts.values() if name in one and one[name].referred]
+    for name in dict.fromkeys(name for case_counts in scores.counts.values() for name in case_counts):
+        counts = [
+            case_counts[name]
+            for case_counts in scores.counts.values()
+            if name in case_counts and case_counts[name].referred
+        ]
         if counts and name not in scores.regions:
             yield name, counts
 
 
 def _has_as_many_wrong(counts: Sequence[Counts]) -> bool:
     """Whether at least as many voxels are wrong as in empty masks, which miss every voxel of the references."""
-    return sum(one.fp + one.fn for one in counts) >= sum(one.referred for one in counts)
+    return sum(count.fp + count.fn for count in counts) >= sum(count.referred for count in counts)
 
 
-def _dice(one: Counts) -> float:
-    return 2.0 * one.tp / (one.predicted + one.referred)
+def _dice(count: Counts) -> float:
+    return 2.0 * count.tp / (count.predicted + count.referred)
 
 
-def _dice_of_all(one: Counts) -> float:
+def _dice_of_all(count: Counts) -> float:
     """Of a mask that holds every voxel."""
-    return 2.0 * one.referred / (one.referred + one.predicted + one.fn + one.tn)
+    return 2.0 * count.referred / (count.referred + count.predicted + count.fn + count.tn)

@@ -59,10 +59,10 @@ class Contents:
 
     def _row(self, file: Path) -> dict[str, Any]:
         try:
-            found = file.stat()
+            stat = file.stat()
         except (OSError, ValueError):
             return {"sha256": ""}
-        state = [found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino]
+        state = [stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino]
         key = hashlib.sha256(str(file.absolute()).encode(errors="surrogateescape")).hexdigest()[:32]
         row = self._known.get(key)
         if not isinstance(row, dict) or row.get("state") != state or "sha256" not in row:

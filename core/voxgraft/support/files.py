@@ -43,14 +43,14 @@ def temporary(target: Path) -> Iterator[Path]:
     A lock beside it tells `sweep`, on whatever host, that somebody is still at work on it.
     """
     token = secrets.token_hex(5)
-    beside, lock = target.with_name(f"{TEMPORARY}-{token}-{target.name}"), _lock_of(target.parent, token)
+    path, lock = target.with_name(f"{TEMPORARY}-{token}-{target.name}"), _lock_of(target.parent, token)
     try:
         with ExitStack() as stack:
             with suppress(OSError):  # where no lock can be made, writing will say why
                 stack.enter_context(locked(lock))
-            yield beside
+            yield path
     finally:
-        remove(beside)
+        remove(path)
         remove(lock)
 
 
@@ -71,11 +71,11 @@ def atomic_write(target: Path, discard: Callable[[Path], None] | None = None, *,
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         sweep(target.parent, target.name)
-        with temporary(target) as beside:
-            yield beside
-            _settle(beside)
+        with temporary(target) as path:
+            yield path
+            _settle(path)
             if not (first and target.exists()):
-                _replace(beside, target, discard or remove)
+                _replace(path, target, discard or remove)
     except VoxGraftError:
         raise
     except Exception as error:  # libraries have errors of their own for a disk that is full
@@ -176,12 +176,12 @@ def read_json(path: Path, most: int = LARGEST_TEXT) -> Any:
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
+    document = dict(pairs)
+    if len(document) != len(pairs):
         seen: set[str] = set()
         twice = next(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]
         raise ValueError(f"key {twice!r} stands twice")
-    return found
+    return document
 
 
 def sha256(path: Path) -> str:
@@ -233,19 +233,19 @@ def _settle(path: Path) -> None:
                 os.fsync(file.fileno())
 
 
-def _replace(beside: Path, target: Path, discard: Callable[[Path], None]) -> None:
-    if not beside.is_dir():
-        beside.replace(target)
+def _replace(temporary: Path, target: Path, discard: Callable[[Path], None]) -> None:
+    if not temporary.is_dir():
+        temporary.replace(target)
         return
-    old = target.with_name(beside.name.replace(TEMPORARY, REPLACED, 1))
+    old = target.with_name(temporary.name.replace(TEMPORARY, REPLACED, 1))
     for last in (False, False, False, True):
         try:
             if target.exists():
                 target.rename(old)
-            beside.rename(target)
+            temporary.rename(target)
             break
         except OSError as error:  # another process has replaced the same folder between the two lines
-            if last or error.errno not in (errno.ENOENT, errno.ENOTEMPTY, errno.EEXIST) or not beside.exists():
+            if last or error.errno not in (errno.ENOENT, errno.ENOTEMPTY, errno.EEXIST) or not temporary.exists():
                 raise
     if old.exists():
         discard(old)
@@ -261,12 +261,12 @@ def sweep(folder: Path, name: str = "", *, owned: bool = False) -> None:
         name: Only what was to become this file or folder, and nothing that was being replaced.
         owned: Nobody else works here; what has no lock is not waited for.
     """
-    found: dict[str, list[Path]] = {}
+    temporaries: dict[str, list[Path]] = {}
     with suppress(OSError):
         for path in folder.glob(f"{TEMPORARY}*"):
             if match := _LEFT.fullmatch(path.name):
-                found.setdefault(match["token"], []).append(path)
-    for token, paths in found.items():
+                temporaries.setdefault(match["token"], []).append(path)
+    for token, paths in temporaries.items():
         if not name or any(path.name == f"{TEMPORARY}-{token}-{name}" for path in paths):
             _clear(folder, token, paths, owned)
 
@@ -275,7 +275,7 @@ def sweep_tree(folder: Path, *, owned: bool = False) -> None:
     """Sweep a folder and all below it."""
     for root, folders, _ in os.walk(folder):
         sweep(Path(root), owned=owned)
-        folders[:] = [one for one in folders if not one.startswith(TEMPORARY)]
+        folders[:] = [folder for folder in folders if not folder.startswith(TEMPORARY)]
 
 
 _LEFT = re.compile(rf"{re.escape(TEMPORARY)}(\.replaced)?-(?P<token>[0-9a-f]+)(-.*|\.lock)", re.DOTALL)

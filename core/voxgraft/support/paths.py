@@ -10,21 +10,21 @@ from typing import Any
 _PLACE = re.compile(r"(?P<scheme>(?:file:|sqlite:///)?)(?P<path>(?:/|~|[A-Za-z]:[\\/]).*)", re.DOTALL)
 
 
-def without_places(value: Any) -> Any:
+def without_paths(value: Any) -> Any:
     """The same plain values, with absolute paths as seen from the working directory, or else by their last name."""
     if isinstance(value, Mapping):
-        return {key: without_places(part) for key, part in value.items()}
+        return {key: without_paths(part) for key, part in value.items()}
     if isinstance(value, (list, tuple)):
-        return [without_places(part) for part in value]
+        return [without_paths(part) for part in value]
     if isinstance(value, str) and (match := _PLACE.fullmatch(value)):
         return match["scheme"] + _nearer(match["path"])
     return value
 
 
 def _nearer(path: str) -> str:
-    here = Path.cwd()
-    if Path(path).is_relative_to(here):
-        return Path(path).relative_to(here).as_posix()
+    folder = Path.cwd()
+    if Path(path).is_relative_to(folder):
+        return Path(path).relative_to(folder).as_posix()
     return re.split(r"[\\/]", path.rstrip("\\/"))[-1]
 
 

@@ -1,4 +1,4 @@
-"""Torch's words for images of two and of three axes."""
+"""Torch's words for 2D and 3D images."""
 
 from __future__ import annotations
 

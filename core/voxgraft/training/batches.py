@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..preprocessing.encoding import coded_type, outside
+from ..preprocessing.encoding import encoded_type, outside
 from ..preprocessing.plan import Plan
 from ..preprocessing.prepare import Prepared
 
@@ -33,7 +33,7 @@ class RawBatch:
         seed: What augmentation draws from.
         crops: Of fixed patches, the case's number and the patch's number within it: they are augmented already and as
             large as the network's patch.
-        beside: Blocks of unlabelled cases, where a strategy learns from them as well.
+        unlabelled: Blocks of unlabelled cases, where a strategy learns from them as well.
     """
 
     image: NDArray[np.float32]
@@ -41,7 +41,7 @@ class RawBatch:
     seed: int
     cases: tuple[str, ...]
     crops: tuple[tuple[int, int], ...] = ()
-    beside: RawBatch | None = None
+    unlabelled: RawBatch | None = None
 
 
 class Batches:
@@ -73,7 +73,7 @@ class Batches:
             block.insert(plan.slice_axis, 1)
         self.block = tuple(block)
         self._sliced = sliced
-        self.beside: Batches | None = None
+        self.unlabelled: Batches | None = None
 
     @property
     def epoch_steps(self) -> int:
@@ -88,9 +88,9 @@ class Batches:
         rng = np.random.default_rng([self.seed, step, self.rank])
         images, labels, names = [], [], []
         first = (step * self.world + self.rank) * self.batch
-        for place in range(first, first + self.batch):
-            case = self.cases[self._case(place)]
-            image, label = self._block(case, rng, (place * 0.6180339887) % 1.0 < self.foreground)
+        for index in range(first, first + self.batch):
+            case = self.cases[self._case(index)]
+            image, label = self._block(case, rng, (index * 0.6180339887) % 1.0 < self.foreground)
             images.append(image)
             labels.append(label)
             names.append(case.case)
@@ -106,7 +106,7 @@ class Batches:
             try:
                 while not stop.is_set():
                     raw = self.draw(step)
-                    queue.put(raw if self.beside is None else replace(raw, beside=self.beside.draw(step)))
+                    queue.put(raw if self.unlabelled is None else replace(raw, unlabelled=self.unlabelled.draw(step)))
                     step += 1
             except BaseException as error:  # handed to the reader of the stream, which raises it
                 queue.put(error)
@@ -124,9 +124,9 @@ class Batches:
             while not queue.empty():
                 queue.get_nowait()
 
-    def _case(self, place: int) -> int:
+    def _case(self, index: int) -> int:
         """Cases in a new random order each time through."""
-        lap, position = divmod(place, len(self.cases))
+        lap, position = divmod(index, len(self.cases))
         return int(np.random.default_rng([self.seed, 1, lap]).permutation(len(self.cases))[position])
 
     def _block(
@@ -137,8 +137,8 @@ class Batches:
         patch = np.array(self.plan.patch if not self._sliced else np.insert(self.plan.patch, self.plan.slice_axis, 1))
         if centred and len(case.places):
             classes = np.unique(case.places[:, 0])
-            wanted = classes[rng.integers(len(classes))]
-            rows = np.flatnonzero(case.places[:, 0] == wanted)
+            structure = classes[rng.integers(len(classes))]
+            rows = np.flatnonzero(case.places[:, 0] == structure)
             centre = case.places[rows[rng.integers(len(rows))], 1:] + 0.0
         else:
             centre = rng.uniform(0, 1, len(shape)) * shape
@@ -161,7 +161,7 @@ class Batches:
 
     def _nothing(self, shape: tuple[int, ...]) -> NDArray[Any]:
         """The label of voxels beyond the image."""
-        return np.full(shape, outside(self.plan) or 0, coded_type(self.plan))
+        return np.full(shape, outside(self.plan) or 0, encoded_type(self.plan))
 
 
 class Unlabelled(Batches):

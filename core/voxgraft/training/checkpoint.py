@@ -13,8 +13,8 @@ from ..support.files import atomic_write
 
 def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
     """Write a checkpoint; the previous one stays until this one is complete."""
-    with atomic_write(path) as beside:
-        torch.save(state, beside)
+    with atomic_write(path) as temporary:
+        torch.save(state, temporary)
 
 
 def load_checkpoint(path: Path, identity: str) -> dict[str, Any] | None:

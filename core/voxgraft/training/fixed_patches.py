@@ -49,7 +49,7 @@ class FixedCrops(Batches):
         """The patches of a step, augmented and as large as the network's patch."""
         first = (step * self.world + self.rank) * self.batch
         keys = [
-            (self._case(place), place // len(self.cases) % self._crops) for place in range(first, first + self.batch)
+            (self._case(index), index // len(self.cases) % self._crops) for index in range(first, first + self.batch)
         ]
         images, labels = zip(*(self._patch(key) for key in keys), strict=True)
         seed = int(np.random.default_rng([self.seed, step, self.rank]).integers(2**62))
@@ -73,9 +73,9 @@ class FixedCrops(Batches):
             self._strength,
             outside(self.plan),
         )
-        made = image[0].numpy(), label[0].numpy().astype(coded.dtype)
-        size = made[0].nbytes + made[1].nbytes
+        patch = image[0].numpy(), label[0].numpy().astype(coded.dtype)
+        size = patch[0].nbytes + patch[1].nbytes
         if self._bytes + size <= MEMORY:
-            self._kept[key] = made
+            self._kept[key] = patch
             self._bytes += size
-        return made
+        return patch

@@ -150,7 +150,7 @@ def fit(job: Job, fabric: Fabric) -> tuple[SegmentationNetwork, State]:
             network.load_state_dict(best["network"])
     if not all(bool(torch.isfinite(tensor).all()) for tensor in network.state_dict().values()):
         raise TrainingError(
-            f"after {state.step} steps the network holds values that are no finite numbers; "
+            f"after {state.step} steps the network contains NaN or infinite values; "
             "set a smaller training.optimiser.lr, or weaker strategies"
         )
     return network, state
@@ -191,11 +191,11 @@ def _accumulate(
     image = image.contiguous(memory_format=CHANNELS_LAST[plan.dims])
     with fabric.autocast():
         known = job.stack.features(job.context, image, raw.crops)
-    beside, inside = _unlabelled(job, raw, fabric)
+    unlabelled, inside = _unlabelled(job, raw, fabric)
     optimiser.zero_grad()
     totals: dict[str, Tensor] = {}
-    features = [None] * micro if known is None else list(zip(*(one.chunk(micro) for one in known), strict=True))
-    others = [{}] * micro if beside is None else _chunks(beside, inside, micro)
+    features = [None] * micro if known is None else list(zip(*(feature.chunk(micro) for feature in known), strict=True))
+    others = [{}] * micro if unlabelled is None else _chunks(unlabelled, inside, micro)
     for part, truth, maps, other in zip(image.chunk(micro), target.chunk(micro), features, others, strict=False):
         output = forward(part) if maps is None else forward(part, maps)
         batch = {"image": part, "coded": truth, **_target(truth, plan), **other}
@@ -208,7 +208,7 @@ def _accumulate(
         if not bool(torch.isfinite(loss)):
             more = "" if options.precision == "32" else ", or set training.precision to 32"
             raise TrainingError(
-                f"the loss is no finite number at step {job.context.step}; set a smaller training.optimiser.lr{more}"
+                f"the loss is NaN or infinite at step {job.context.step}; set a smaller training.optimiser.lr{more}"
             )
         share = part.shape[0] / image.shape[0]
         fabric.backward(loss * share)
@@ -228,14 +228,14 @@ def _target(truth: Tensor, plan: Plan) -> dict[str, Tensor]:
 def _unlabelled(job: Job, raw: RawBatch, fabric: Fabric) -> tuple[Tensor | None, Tensor | None]:
     """Augmented patches of unlabelled cases, where a strategy learns from them, and which of their voxels lie in the
     scan: (batch, channel, *patch) and bool (batch, *patch)."""
-    if raw.beside is None:
+    if raw.unlabelled is None:
         return None, None
-    image = torch.from_numpy(raw.beside.image).to(fabric.device, non_blocking=True)
-    place = torch.from_numpy(raw.beside.label).to(fabric.device, non_blocking=True)
+    image = torch.from_numpy(raw.unlabelled.image).to(fabric.device, non_blocking=True)
+    labels = torch.from_numpy(raw.unlabelled.label).to(fabric.device, non_blocking=True)
     strengths, strength = job.strengths, job.options.augment
-    image, place = augment(image, place, job.plan.patch, job.spacing, strengths, raw.beside.seed, strength, None)
-    image = job.stack.inputs(job.context, image, raw.beside.seed)
-    return image.contiguous(memory_format=CHANNELS_LAST[job.plan.dims]), place != BEYOND
+    image, labels = augment(image, labels, job.plan.patch, job.spacing, strengths, raw.unlabelled.seed, strength, None)
+    image = job.stack.inputs(job.context, image, raw.unlabelled.seed)
+    return image.contiguous(memory_format=CHANNELS_LAST[job.plan.dims]), labels != BEYOND
 
 
 def _chunks(image: Tensor, inside: Tensor | None, micro: int) -> list[dict[str, Tensor]]:

@@ -114,11 +114,11 @@ def _remedy(need: Need, plan: Plan, batch: int, free: float) -> str:
         return "choose a smaller encoder or decoder"
     if (fitting := int(left / each)) >= min(2, batch - 1) and fitting >= 1:
         return f"set training.batch to {fitting} or less"
-    wanted = 1 if batch == 1 else 2
-    shrink = min(1.0, left / (wanted * each)) ** (1 / len(plan.patch))
+    fewest = 1 if batch == 1 else 2
+    shrink = min(1.0, left / (fewest * each)) ** (1 / len(plan.patch))
     smaller = [max(step, int(n * shrink) // step * step) for n, step in zip(plan.patch, plan.strides[-1], strict=True)]
     smaller = [max(8, n) for n in smaller]
-    more = "" if batch <= wanted else f", and training.batch to {wanted}"
+    more = "" if batch <= fewest else f", and training.batch to {fewest}"
     return f"set training.patch to {smaller} or less{more}"
 
 
@@ -146,7 +146,7 @@ def _saved_by_sample(network: SegmentationNetwork, channels: int, size: Sequence
 def _saved(network: nn.Module, image: Tensor) -> float:
     """Bytes that a pass in training saves, each storage once, without the parameters; and the largest of them twice
     more, for gradients on their way."""
-    known: set[Any] = {one.untyped_storage()._cdata for one in network.parameters()}
+    known: set[Any] = {parameter.untyped_storage()._cdata for parameter in network.parameters()}
     kept: list[Tensor] = []  # a storage that is given back could come again under the same number
     sizes: list[int] = []
 
@@ -164,4 +164,4 @@ def _saved(network: nn.Module, image: Tensor) -> float:
 
 
 def _size(parameters: Iterable[nn.Parameter]) -> float:
-    return float(sum(one.numel() * one.element_size() for one in parameters))
+    return float(sum(parameter.numel() * parameter.element_size() for parameter in parameters))

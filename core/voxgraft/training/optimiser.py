@@ -87,8 +87,8 @@ class Average(Generic[N]):
         decay = min(self.decay, (1 + self.updates) / (10 + self.updates))
         self.updates += 1
         torch._foreach_lerp_(_detached(self.network.parameters()), _detached(network.parameters()), 1 - decay)
-        for mine, its in zip(self.network.buffers(), network.buffers(), strict=True):
-            mine.copy_(its)
+        for average, current in zip(self.network.buffers(), network.buffers(), strict=True):
+            average.copy_(current)
 
     def state_dict(self) -> dict[str, Any]:
         return {"updates": self.updates, "network": self.network.state_dict()}

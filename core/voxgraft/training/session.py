@@ -20,7 +20,7 @@ from ..inference.device import choose_device, device_count, precision_of
 from ..networks.network import SegmentationNetwork
 from ..networks.weights import LoadReport
 from ..packages.references import Resolver
-from ..preprocessing.encoding import counted, masks_of
+from ..preprocessing.encoding import counted_voxels, masks_of
 from ..preprocessing.plan import Plan, read_plan
 from ..preprocessing.prepare import Prepared, load_prepared
 from ..scoring.pair import Counts
@@ -57,7 +57,7 @@ def train(
         identity: A fingerprint of everything that decides the weights; a checkpoint of another one is not gone on from.
 
     Returns:
-        A summary: steps, seconds, device, precision, parameters, the curve, and where the start values came from.
+        A summary: steps, seconds, device, precision, parameters, the curve, and where the initial weights came from.
 
     Raises:
         TrainingError: It cannot start, or cannot go on.
@@ -177,12 +177,12 @@ def _batches(
 ) -> Batches:
     """Patches drawn without end, or a fixed number of each case where a strategy asks for it; beside each batch one of
     unlabelled patches, where a strategy needs them. Where labels are not looked at, all cases are unlabelled."""
-    place = {"rank": fabric.global_rank, "world": fabric.world_size}
+    process = {"rank": fabric.global_rank, "world": fabric.world_size}
     if not stack.supervised:
-        return Unlabelled(unlabelled, plan, seed=options.seed, **place)
-    batches = _labelled(cases, plan, stack, strengths, options, place)
+        return Unlabelled(unlabelled, plan, seed=options.seed, **process)
+    batches = _labelled(cases, plan, stack, strengths, options, process)
     if "unlabelled" in stack.needs:
-        batches.beside = Unlabelled(unlabelled, plan, seed=options.seed, **place)
+        batches.unlabelled = Unlabelled(unlabelled, plan, seed=options.seed, **process)
     return batches
 
 
@@ -192,10 +192,10 @@ def _labelled(
     stack: Stack,
     strengths: Mapping[str, float],
     options: Training,
-    place: Mapping[str, int],
+    process: Mapping[str, int],
 ) -> Batches:
     if stack.crops is None:
-        return Batches(cases, plan, seed=options.seed, foreground=options.foreground, **place)
+        return Batches(cases, plan, seed=options.seed, foreground=options.foreground, **process)
     return FixedCrops(
         cases,
         plan,
@@ -205,7 +205,7 @@ def _labelled(
         spacing=_network_spacing(plan),
         strengths=strengths,
         strength=options.augment,
-        **place,
+        **process,
     )
 
 
@@ -218,29 +218,29 @@ def validation_dice(
     A structure's Dice is over the cases that hold it, which are the same at every look; one that no case holds is left
     out, for it has no score and certainly no bad one. `dice` is the mean over the others.
     """
-    looks = [look for case in cases if (look := look_at(network, case, plan, overlap)) is not None]
+    looks = [look for case in cases if (look := validate_case(network, case, plan, overlap)) is not None]
     means = {name: mean_of([dice_of(look[name]) for look in looks if look[name].referred]) for _, name in plan.labels}
     named = {f"dice_{name}": mean for name, mean in means.items() if np.isfinite(mean)}
     return {"dice": mean_of(list(means.values())), **named} if named else {}
 
 
-def look_at(network: SegmentationNetwork, case: Prepared, plan: Plan, overlap: float) -> dict[str, Counts] | None:
+def validate_case(network: SegmentationNetwork, case: Prepared, plan: Plan, overlap: float) -> dict[str, Counts] | None:
     """Voxel counts of each structure in the block of a case that is looked at; None of a case without a label."""
     if case.label is None:
         return None
     network.eval()
-    block = block_to_look_at(case, plan)
+    block = validation_block(case, plan)
     label = np.array(case.label[block])
     image = torch.from_numpy(np.array(case.image[(slice(None), *block)]))
-    found, _ = segment_array(network, image, label.shape, plan, overlap=overlap)
-    inside = counted(label, plan)
+    predicted, _ = segment_array(network, image, label.shape, plan, overlap=overlap)
+    inside = counted_voxels(label, plan)
     look = {}
     for index, (_, name) in enumerate(plan.labels, start=1):
-        mine, truth = masks_of(found, index, plan), masks_of(label, index, plan)
+        mask, truth = masks_of(predicted, index, plan), masks_of(label, index, plan)
         if inside is not None:
-            mine, truth = mine & inside, truth & inside
-        both = int((mine & truth).sum())
-        fp, fn = int(mine.sum()) - both, int(truth.sum()) - both
+            mask, truth = mask & inside, truth & inside
+        both = int((mask & truth).sum())
+        fp, fn = int(mask.sum()) - both, int(truth.sum()) - both
         look[name] = Counts(both, fp, fn, label.size - both - fp - fn)
     return look
 
@@ -251,7 +251,7 @@ def dice_of(counts: Counts) -> float:
     return 2.0 * counts.tp / both if both else float("nan")
 
 
-def block_to_look_at(case: Prepared, plan: Plan) -> tuple[slice, ...]:
+def validation_block(case: Prepared, plan: Plan) -> tuple[slice, ...]:
     """At most two patches along each axis (16 slices, for a network of slices), around the middle of the structures."""
     size = [2 * n for n in plan.patch]
     if plan.dims != plan.image_dims:
@@ -278,8 +278,8 @@ def _leave(
     from ..support.files import atomic_write
 
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
-    with atomic_write(folder / "weights.safetensors") as beside:
-        save_file(tensors, beside)
+    with atomic_write(folder / "weights.safetensors") as temporary:
+        save_file(tensors, temporary)
     write_json(folder / "parameters.json", [_row(row) for row in rows])
     peak = torch.cuda.max_memory_allocated(fabric.device) if fabric.device.type == "cuda" else None
     write_json(

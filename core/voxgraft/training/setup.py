@@ -1,6 +1,6 @@
-"""What a training starts from besides its cases: the network with start values, strategies, and parameter table.
+"""What a training starts from besides its cases: the network with initial weights, strategies, and parameter table.
 
-It is made before arrays are prepared too, so that what cannot work is said before any hour is spent.
+It is made before arrays are prepared too, so that what cannot work is said before you spend hours training.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ import torch
 from ..errors import TrainingError
 from ..inference.recipe import network_of
 from ..networks.network import SegmentationNetwork
-from ..networks.sources import whole_weights
-from ..networks.weights import LoadReport, load_weights, load_whole
+from ..networks.sources import registered_weights
+from ..networks.weights import LoadReport, load_network, load_weights
 from ..packages.references import Resolver
 from ..preprocessing.plan import Plan
 from ..support.files import digest
@@ -48,7 +48,7 @@ def set_up(workflow: Workflow, plan: Plan, models: Resolver) -> TrainingSetup:
     """Make all of it from the workflow's seed.
 
     Raises:
-        ModelError: The start values are not there, are damaged, or are for another encoder.
+        ModelError: The initial weights are not there, are damaged, or are for another encoder.
         TrainingError: The strategies or the loss cannot work with this network and plan, or a batch does not fit into
             memory.
     """
@@ -72,10 +72,10 @@ def set_up(workflow: Workflow, plan: Plan, models: Resolver) -> TrainingSetup:
 
 
 def start_network(workflow: Workflow, plan: Plan, models: Resolver) -> tuple[SegmentationNetwork, LoadReport | None]:
-    """The network with its start values, and what became of the pretrained tensors."""
+    """The network with its initial weights, and what became of the pretrained tensors."""
     network = network_of(workflow.model, plan)
     if workflow.model.start != "none":
-        return network, load_whole(network, whole_weights(workflow.model.start, models))
+        return network, load_network(network, registered_weights(workflow.model.start, models))
     weights = workflow.model.encoder.build().weights(models) if workflow.model.pretrained else None
     return network, load_weights(network.encoder, weights) if weights is not None else None
 
@@ -98,8 +98,12 @@ def check_loss(workflow: Workflow, plan: Plan) -> None:
         TrainingError: It takes logits and target only.
     """
     takes = signature(workflow.training.loss.build().__call__).parameters.values()
-    several = sum(one.kind in (one.POSITIONAL_ONLY, one.POSITIONAL_OR_KEYWORD) for one in takes)
-    if plan.ignored is not None and several < 3 and not any(one.kind == one.VAR_POSITIONAL for one in takes):
+    several = sum(parameter.kind in (parameter.POSITIONAL_ONLY, parameter.POSITIONAL_OR_KEYWORD) for parameter in takes)
+    if (
+        plan.ignored is not None
+        and several < 3
+        and not any(parameter.kind == parameter.VAR_POSITIONAL for parameter in takes)
+    ):
         raise TrainingError(
             f"training.loss: {workflow.training.loss.name!r} cannot leave voxels out, as data.ignore or data.others "
             "asks; choose another loss"
@@ -113,7 +117,7 @@ def check_needs(stack: Stack, weights: LoadReport | None) -> None:
         TrainingError: A strategy needs pretrained weights and the encoder has none, or none of them fits it.
     """
     if "pretrained" in stack.needs and weights is None:
-        names = ", ".join(title(one) for one in stack.strategies if "pretrained" in one.needs)
+        names = ", ".join(title(strategy) for strategy in stack.strategies if "pretrained" in strategy.needs)
         raise TrainingError(
             f"transfer: {names} works on pretrained weights, but model.encoder.weights is none; "
             "name weights, or leave the strategy out"

@@ -25,7 +25,7 @@ class Stack:
         self.strategies = tuple(strategies)
         owners = [strategy for strategy in self.strategies if strategy.combine is not None]
         if len(owners) > 1:
-            names = " and ".join(type(owner).__name__ for owner in owners)
+            names = " and ".join(type(strategy).__name__ for strategy in owners)
             raise TrainingError(f"transfer: {names} both want to weigh the losses; keep one of them")
         self._owner = owners[0] if owners else None
         kept = [strategy for strategy in self.strategies if strategy.replaces_network]
@@ -33,9 +33,9 @@ class Stack:
             raise TrainingError(
                 f"transfer: {' and '.join(map(title, kept))} each keep another network; keep one of them"
             )
-        for one, other in permutations(self.strategies, 2):
-            if reason := one.conflict(other):
-                raise TrainingError(f"transfer: {title(one)} and {title(other)} cannot stand together: {reason}")
+        for strategy, other in permutations(self.strategies, 2):
+            if reason := strategy.conflict(other):
+                raise TrainingError(f"transfer: {title(strategy)} and {title(other)} cannot stand together: {reason}")
         crops = {strategy.crops for strategy in self.strategies} - {None}
         if len(crops) > 1:
             raise TrainingError(f"transfer: the strategies want {sorted(map(str, crops))} fixed patches of a case")
@@ -50,7 +50,7 @@ class Stack:
         return all(strategy.supervised for strategy in self.strategies)
 
     def prepare(self, context: Context) -> dict[str, nn.Module]:
-        return {name: module for one in self.strategies for name, module in one.prepare(context).items()}
+        return {name: module for strategy in self.strategies for name, module in strategy.prepare(context).items()}
 
     def edit(self, rows: Sequence[Row], context: Context) -> list[Row]:
         rows = list(rows)
@@ -116,7 +116,7 @@ class Stack:
     def export(self, context: Context, network: SegmentationNetwork) -> SegmentationNetwork:
         """The network to keep. Where a strategy gives another one, those that keep the one they are handed (merging,
         masks, bounds) come after it: what is kept shows no trace of any of them, in whatever order they stand."""
-        for strategy in sorted(self.strategies, key=lambda one: not one.replaces_network):
+        for strategy in sorted(self.strategies, key=lambda candidate: not candidate.replaces_network):
             network = strategy.export(context, network)
         return network
 
@@ -124,8 +124,8 @@ class Stack:
         return all(strategy.settled(context) for strategy in self.strategies)
 
     def state_dict(self) -> dict[str, Any]:
-        return {str(place): strategy.state_dict() for place, strategy in enumerate(self.strategies)}
+        return {str(index): strategy.state_dict() for index, strategy in enumerate(self.strategies)}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        for place, strategy in enumerate(self.strategies):
-            strategy.load_state_dict(state[str(place)])
+        for index, strategy in enumerate(self.strategies):
+            strategy.load_state_dict(state[str(index)])

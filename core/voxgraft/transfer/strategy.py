@@ -25,7 +25,7 @@ class Context:
     """What the trainer shares with strategies. They read it; they never own the loop.
 
     Attributes:
-        pretrained: Names of the parameters and buffers of `network` whose start values were loaded.
+        pretrained: Names of the parameters and buffers of `network` whose initial weights were loaded.
         step: The step about to be done, counted from 0; `total` is the planned number, by the budget's own estimate.
         progress: 0 at the start, 1 at the end of the budget.
         factor: What the schedule multiplies every learning rate with in the step about to be done.

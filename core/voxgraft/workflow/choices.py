@@ -38,15 +38,15 @@ def one_for_each_value(errors: Sequence[Any], document: Any) -> list[dict[str, A
     for error in errors:
         depth = _depth(error["loc"], document)
         loc = tuple(error["loc"])
-        place = (*loc[:depth], *loc[-1:]) if error["type"] in OF_KEYS and len(loc) > depth else loc[:depth]
-        by_place.setdefault(place, []).append(dict(error))
+        target = (*loc[:depth], *loc[-1:]) if error["type"] in OF_KEYS and len(loc) > depth else loc[:depth]
+        by_place.setdefault(target, []).append(dict(error))
     merged: list[dict[str, Any]] = []
-    for place, group in by_place.items():
-        tried = [error for error in group if len(error["loc"]) > len(place)]
+    for target, group in by_place.items():
+        tried = [error for error in group if len(error["loc"]) > len(target)]
         if not tried or group[0]["type"] in OF_KEYS:
-            merged += [{**error, "loc": place} for error in group[:1]] if tried else group
+            merged += [{**error, "loc": target} for error in group[:1]] if tried else group
         else:
-            merged.append({**tried[0], "loc": place, "type": "choice", "msg": _sentence(tried)})
+            merged.append({**tried[0], "loc": target, "type": "choice", "msg": _sentence(tried)})
     return merged
 
 
@@ -54,8 +54,8 @@ def _depth(loc: Sequence[int | str], document: Any) -> int:
     """How much of a place leads through the document."""
     node: Any = document
     for depth, part in enumerate(loc):
-        there = part in node if isinstance(node, dict) else isinstance(node, list) and part in range(len(node))
-        if not there:
+        exists = part in node if isinstance(node, dict) else isinstance(node, list) and part in range(len(node))
+        if not exists:
             return depth
         node = node[part]
     return len(loc)
@@ -63,8 +63,8 @@ def _depth(loc: Sequence[int | str], document: Any) -> int:
 
 def _sentence(tried: Sequence[dict[str, Any]]) -> str:
     value = tried[0]["input"]
-    words = list(dict.fromkeys(_wanted(error) for error in tried))
-    listed = ", ".join(words[:-1]) + (" or " if len(words) > 1 else "") + words[-1]
+    phrases = list(dict.fromkeys(_wanted(error) for error in tried))
+    listed = ", ".join(phrases[:-1]) + (" or " if len(phrases) > 1 else "") + phrases[-1]
     shown = repr(value) if isinstance(value, (str, int, float, bool)) else "this"
     return f"write {listed}, not {shown}"
 
@@ -75,6 +75,6 @@ def _wanted(error: dict[str, Any]) -> str:
     if kind == "literal_error":
         return str(context.get("expected", "")).replace("'", "")
     if kind in LIMITS:
-        name, words = LIMITS[kind]
-        return f"a number {words} {context[name]:g}"
+        name, phrase = LIMITS[kind]
+        return f"a number {phrase} {context[name]:g}"
     return KINDS.get(kind.split("_")[0], str(error["msg"]).removeprefix("Value error, "))

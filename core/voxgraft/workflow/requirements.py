@@ -13,11 +13,11 @@ from .workflow import Workflow
 
 
 def needs_of(workflow: Workflow, only: Selected[Any] | None = None) -> frozenset[str]:
-    """What the strategies of a workflow need, by their cards and by the options they were given; or one of them."""
-    found: set[str] = set()
+    """What the strategies of a workflow need, by their specs and by the options they were given; or one of them."""
+    needs: set[str] = set()
     for strategy in workflow.transfer if only is None else (only,):
-        found |= _asked(strategy.component) | _asked(strategy.options)
-    return frozenset(found)
+        needs |= _asked(strategy.component) | _asked(strategy.options)
+    return frozenset(needs)
 
 
 def channels_of(workflow: Workflow) -> tuple[str, ...]:
@@ -32,8 +32,8 @@ def roles_of(workflow: Workflow) -> Roles:
     return Roles(workflow.supervised, tuple(learners))
 
 
-def _asked(owner: Any) -> frozenset[str]:
-    needs = getattr(owner, "needs", None)
+def _asked(component: Any) -> frozenset[str]:
+    needs = getattr(component, "needs", None)
     return needs if isinstance(needs, frozenset) else frozenset()
 
 
@@ -66,7 +66,7 @@ def check_transfer(workflow: Workflow, models: Models) -> None:
 
 
 def check_start(workflow: Workflow, models: Models) -> None:
-    """Refuse start values that cannot be had. Whether they fit the network is seen once there is a plan.
+    """Refuse initial weights that could not be loaded. Whether they fit the network is seen once there is a plan.
 
     Raises:
         ModelError: There is no such file, model or repository, or it is damaged.
@@ -74,8 +74,8 @@ def check_start(workflow: Workflow, models: Models) -> None:
     if not workflow.model.pretrained:
         return
     if workflow.model.start != "none":
-        from ..networks.sources import whole_weights
+        from ..networks.sources import registered_weights
 
-        whole_weights(workflow.model.start, models)
+        registered_weights(workflow.model.start, models)
     else:
         workflow.model.encoder.build().weights(models)

@@ -86,7 +86,7 @@ class Model(Options):
     """The part that is new."""
 
     start: Annotated[str, AfterValidator(whole_option)] = "none"
-    """Start values of the whole network: `models:/NAME@ALIAS`. What does not fit, such as heads of other classes, is
+    """Initial weights of the whole network: `models:/NAME@ALIAS`. What does not fit, such as heads of other classes, is
     drawn anew; `none` leaves the start to the encoder's weights."""
 
     deep_supervision: bool = True
@@ -94,7 +94,7 @@ class Model(Options):
 
     @property
     def pretrained(self) -> bool:
-        """Whether start values are named, for the encoder or for the whole network."""
+        """Whether initial weights are named, for the encoder or for the whole network."""
         return self.start != "none" or self._weights not in (None, "none")
 
     @property
@@ -109,7 +109,7 @@ class Model(Options):
     @model_validator(mode="after")
     def _one_start(self) -> Model:
         if self.start != "none" and self._weights not in (None, "none"):
-            raise ValueError("start and encoder.weights both name start values; leave one of them out")
+            raise ValueError("start and encoder.weights both name initial weights; leave one of them out")
         return self
 
 

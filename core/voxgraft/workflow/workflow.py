@@ -75,9 +75,9 @@ class Workflow(Options):
     @model_validator(mode="after")
     def _fits_together(self) -> Workflow:
         names = [step.name for step in self.steps]
-        for place, step in enumerate(self.steps):
+        for index, step in enumerate(self.steps):
             for before in getattr(step.component, "after", ()):
-                if before in names[place:]:
+                if before in names[index:]:
                     raise ValueError(f"steps: {step.name!r} must come after {before!r}")
         if "register" in names and self.registry is None:
             raise ValueError("steps: 'register' needs a section 'registry' with a name")
@@ -127,8 +127,8 @@ def _with_guard(document: dict[str, Any]) -> dict[str, Any]:
     if isinstance(steps, list):
         names = [step.get("use") if isinstance(step, dict) else step for step in steps]
         if "guard" not in names and "evaluate" in names:
-            place = names.index("evaluate") + 1
-            steps = [*steps[:place], "guard", *steps[place:]]
+            index = names.index("evaluate") + 1
+            steps = [*steps[:index], "guard", *steps[index:]]
     return {**document, "guard": {"use": guard} if isinstance(guard, str) else guard, "steps": steps}
 
 
@@ -227,15 +227,15 @@ def _override(document: Any, text: str) -> Loc:
 def _complaints(path: Path, error: ValidationError, lines: Lines, overridden: list[Loc], document: Any) -> list[str]:
     complaints = []
     errors = one_for_each_value(error.errors(), document)
-    faults = [one["loc"] for one in errors]
-    for one in errors:
-        if any(len(loc) > len(one["loc"]) and loc[: len(one["loc"])] == one["loc"] for loc in faults):
+    faults = [fault["loc"] for fault in errors]
+    for fault in errors:
+        if any(len(loc) > len(fault["loc"]) and loc[: len(fault["loc"])] == fault["loc"] for loc in faults):
             continue  # it only says that something inside it is wrong
-        loc = one["loc"]
+        loc = fault["loc"]
         source = f"{path}:{lines.at(loc)}"
-        if any(loc[: len(place)] == place for place in overridden):
+        if any(loc[: len(prefix)] == prefix for prefix in overridden):
             source = "--set"
-        complaints.append(f"{source}: {_where(loc)}: {_say(one)}")
+        complaints.append(f"{source}: {_where(loc)}: {_say(fault)}")
     return complaints
 
 

@@ -98,7 +98,7 @@ def _weigh(node: yaml.Node, known: dict[int, tuple[int, int] | None]) -> tuple[i
     if parts and node.tag not in (f"{_CORE}map", f"{_CORE}seq"):
         raise _fault(f"the tag {_shown(node.tag)} is not known here", node.start_mark)
     weights = [_weigh(part, known) for part in parts]
-    count, depth = 1 + sum(one for one, _ in weights), 1 + max((one for _, one in weights), default=0)
+    count, depth = 1 + sum(weight for weight, _ in weights), 1 + max((level for _, level in weights), default=0)
     if count > MOST_VALUES or depth > DEEPEST:
         text = f"aliases and merges make this more than {MOST_VALUES} values, or more than {DEEPEST} deep"
         raise _fault(text, node.start_mark)

@@ -32,7 +32,7 @@ class SmpDecoder:
         """
         if dims != 2:
             raise ModelError(
-                "smp: segmentation_models_pytorch decodes images of two axes only; "
+                "smp: segmentation_models_pytorch decodes 2D images only; "
                 "set model.dims to 2 or use a decoder of VoxGraft, such as unet"
             )
         steps = [max(stride) for stride in strides]
@@ -46,8 +46,8 @@ class SmpDecoder:
         size = TRIAL * steps[-1]
         trial = [torch.zeros(2, width, size // step, size // step) for width, step in zip(channels, steps, strict=True)]
         with torch.no_grad():
-            found = module.eval()(trial)
-        module.channels = (found[0].shape[1],)
+            output = module.eval()(trial)
+        module.channels = (output[0].shape[1],)
         return module.train()
 
 
@@ -75,18 +75,18 @@ class SmpMaps(nn.Module):
         """
         size = maps[0].shape[2:]
         try:
-            found: Tensor = self.decoder(list(maps))
+            logits: Tensor = self.decoder(list(maps))
         except (RuntimeError, IndexError) as error:
             if isinstance(error, torch.OutOfMemoryError):
                 raise
-            sizes = ", ".join("x".join(str(n) for n in one.shape[2:]) for one in maps)
+            sizes = ", ".join("x".join(str(n) for n in feature.shape[2:]) for feature in maps)
             raise ModelError(
                 f"smp: its {self._name} takes no maps of {sizes} pixels; give patches whose sizes are multiples of "
                 f"{2 ** (len(maps) - 1)}, or use a decoder of VoxGraft, which takes any"
             ) from error
-        if found.shape[2:] != size:
-            found = functional.interpolate(found, size, mode="bilinear", align_corners=False)
-        return [found]
+        if logits.shape[2:] != size:
+            logits = functional.interpolate(logits, size, mode="bilinear", align_corners=False)
+        return [logits]
 
 
 def _decoder(options: SmpOptions, channels: list[int]) -> nn.Module:
@@ -95,7 +95,7 @@ def _decoder(options: SmpOptions, channels: list[int]) -> nn.Module:
     depth, wide = len(channels) - 1, 8 * options.width
     widths = [options.width * 2 ** min(level, 4) for level in reversed(range(depth))]
     levels: dict[str, Any] = {"decoder_channels": widths, "n_blocks": depth, "use_norm": options.norm}
-    made: dict[str, tuple[str, dict[str, Any]]] = {
+    decoders: dict[str, tuple[str, dict[str, Any]]] = {
         "unet": ("UnetDecoder", levels),
         "unetplusplus": ("UnetPlusPlusDecoder", levels),
         "manet": ("MAnetDecoder", levels),
@@ -107,7 +107,7 @@ def _decoder(options: SmpOptions, channels: list[int]) -> nn.Module:
         "upernet": ("UPerNetDecoder", {"encoder_depth": depth, "decoder_channels": wide, "use_norm": options.norm}),
         "segformer": ("SegformerDecoder", {"encoder_depth": depth, "segmentation_channels": wide}),
     }
-    name, arguments = made[options.model]
+    name, arguments = decoders[options.model]
     module = import_module(f"segmentation_models_pytorch.decoders.{options.model}.decoder")
     decoder: nn.Module = getattr(module, name)(encoder_channels=channels, **arguments)
     return decoder

@@ -28,19 +28,19 @@ def headers_of(options: DicomOptions, catalogue: Catalogue) -> tuple[list[Item],
         DataError: The index cannot be kept where the options say.
     """
     tree, progress = Tree(options.path), Progress()
-    place = _place(options, tree)
-    if place is None:
+    path = _place(options, tree)
+    if path is None:
         return images_in(tree, catalogue, None, progress), []
     own = options.index == "auto"
     try:
-        store = open_store(place, _real(options.path), readers_hash(catalogue), own=own)
+        store = open_store(path, _real(options.path), readers_hash(catalogue), own=own)
         try:
             return images_in(tree, catalogue, store, progress), []
         finally:
             store.close()
     except Unusable as error:
         if not own:
-            raise DataError(f"data.layout.index: {place} cannot hold the index: {error}") from error
+            raise DataError(f"data.layout.index: {path} cannot hold the index: {error}") from error
         note = f"no index could be kept ({error}): every header was read; the option 'index' names another place"
         return images_in(tree, catalogue, None, progress), [note]
 
@@ -51,8 +51,8 @@ def _place(options: DicomOptions, tree: Tree) -> Path | None:
         if options.index.is_dir():
             raise DataError(f"data.layout.index: {options.index} is a folder; name a file")
         return options.index
-    here, root = Path.cwd().resolve(), options.path.resolve()
-    if options.index == "off" or tree.size < LARGE or here.is_relative_to(root):
+    working, root = Path.cwd().resolve(), options.path.resolve()
+    if options.index == "off" or tree.size < LARGE or working.is_relative_to(root):
         return None
     return Path(FOLDER) / f"dicom-{mark(_real(options.path))[:16]}.sqlite"
 

@@ -87,16 +87,16 @@ def images_in(tree: Tree, catalogue: Catalogue, store: Store | None, progress: P
         files = [file for folder in tree.folders.values() for file in folder.files]
         return _ordered(_scanned(files, tree.root, catalogue))
     known = store.known()
-    found = {
+    known_items = {
         name: items
         for name, folder in tree.folders.items()
         if (items := _remembered(known.get(name), folder.state, tree.root)) is not None
     }
-    changed = {name: folder for name, folder in tree.folders.items() if name not in found}
-    found |= _read(changed, tree, catalogue, store, progress)
+    changed = {name: folder for name, folder in tree.folders.items() if name not in known_items}
+    known_items |= _read(changed, tree, catalogue, store, progress)
     spread: dict[str, Folder] = {}
-    single = dict(found)
-    for names in _together(found):
+    single = dict(known_items)
+    for names in _together(known_items):
         folders = [tree.folders[name] for name in names]
         state = digest([[name, folder.state] for name, folder in zip(names, folders, strict=True)])
         files = [file for folder in folders for file in folder.files]
@@ -109,7 +109,9 @@ def images_in(tree: Tree, catalogue: Catalogue, store: Store | None, progress: P
         for name, folder in spread.items()
         if (items := _remembered(known.get(name), folder.state, tree.root)) is not None
     }
-    joined |= _read({name: one for name, one in spread.items() if name not in joined}, tree, catalogue, store, progress)
+    joined |= _read(
+        {name: item for name, item in spread.items() if name not in joined}, tree, catalogue, store, progress
+    )
     store.forget(known.keys() - tree.folders.keys() - spread.keys())
     return _ordered(item for items in (*single.values(), *joined.values()) for item in items)
 
@@ -138,13 +140,13 @@ def _read(
     """Read the headers of folders, and remember what they say as far as nothing in them is too young."""
     total = sum(len(folder.files) for folder in folders.values())
     quiet = progress if total >= LONG else Progress(quiet=True)
-    found: dict[str, list[Item]] = {}
+    read_items: dict[str, list[Item]] = {}
     waiting: dict[str, tuple[str, str]] = {}
     size = 0
     with quiet.bar(f"reading the headers of {total} files", total) as bar:
         for name, folder in folders.items():
             items = _scanned(folder.files, tree.root, catalogue)
-            found[name] = items
+            read_items[name] = items
             if folder.settled:
                 waiting[name] = folder.state, encode(items, tree.root)
             size += len(folder.files)
@@ -154,7 +156,7 @@ def _read(
             bar.advance(len(folder.files))
     if waiting:
         store.put(waiting)
-    return found
+    return read_items
 
 
 def _scanned(files: Sequence[Path], root: Path, catalogue: Catalogue) -> list[Item]:
@@ -164,9 +166,9 @@ def _scanned(files: Sequence[Path], root: Path, catalogue: Catalogue) -> list[It
     return decode(encode([nameless(item) for item in items], root), root)
 
 
-def _together(found: Mapping[str, Sequence[Item]]) -> Iterator[list[str]]:
+def _together(folders: Mapping[str, Sequence[Item]]) -> Iterator[list[str]]:
     """Folders that share a series, with those that share one with them, and so on."""
-    parent = {name: name for name in found}
+    parent = {name: name for name in folders}
 
     def top(name: str) -> str:
         while parent[name] != name:
@@ -175,22 +177,22 @@ def _together(found: Mapping[str, Sequence[Item]]) -> Iterator[list[str]]:
         return name
 
     first: dict[str, str] = {}
-    for name, items in found.items():
+    for name, items in folders.items():
         for key in {key for item in items for key in _keys(item)}:
             other = first.setdefault(key, name)
             if top(other) != top(name):
                 parent[top(name)] = top(other)
-    often = Counter(map(top, found))
-    beside: dict[str, set[str]] = {}
-    for name in found:
+    often = Counter(map(top, folders))
+    neighbours: dict[str, set[str]] = {}
+    for name in folders:
         if often[top(name)] > 1:
-            beside.setdefault(os.path.dirname(name), set()).add(name)  # noqa: PTH120 - names in a tree, not paths
-    for name, items in found.items():
+            neighbours.setdefault(os.path.dirname(name), set()).add(name)  # noqa: PTH120 - names in a tree, not paths
+    for name, items in folders.items():
         if any(item.errors and item.series is None for item in items):  # it may be a slice of a series spread beside it
-            for other in beside.get(os.path.dirname(name), ()):  # noqa: PTH120
+            for other in neighbours.get(os.path.dirname(name), ()):  # noqa: PTH120
                 parent[top(name)] = top(other)
     groups: dict[str, list[str]] = {}
-    for name in found:
+    for name in folders:
         groups.setdefault(top(name), []).append(name)
     return (sorted(names) for names in groups.values() if len(names) > 1)
 

@@ -7,7 +7,18 @@ from collections.abc import Sequence, Set
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from voxgraft.plugin import Align, Case, DataError, Dataset, Described, ImageRef, Item, Problem, archives_in, told
+from voxgraft.plugin import (
+    Align,
+    Case,
+    DataError,
+    Dataset,
+    Described,
+    ImageRef,
+    Item,
+    Problem,
+    archive_problems,
+    archives_in,
+)
 
 from .names import Naming, count, listed, masks_in
 from .options import DicomOptions, LabelRules, Plane, Selection
@@ -68,22 +79,22 @@ class DicomLayout:
         cases = self._cases(self._fitting(images))
         labels = options.labels
         if labels is None:
-            found = Drawn()
+            drawn = Drawn()
             if objects:
                 kinds = ", ".join(f"{n} {kind}" for kind, n in sorted(_kinds(objects).items()))
                 self._notes.append(f"{kinds} with structures not used; labels: {{source: auto}} takes them for labels")
         elif labels.source == "nifti":
-            found = self._masks(labels, cases)
+            drawn = self._masks(labels, cases)
         else:
-            found = Matcher(labels, images, options.align == "any").match(objects, cases)
-            self._notes += _counted(found.notes)
-            self._problems += found.problems
-        sound = [case for case in cases if case.id not in found.refused]
-        kept = self._labelled(sound, found.masks.keys() | found.raters.keys())
+            drawn = Matcher(labels, images, options.align == "any").match(objects, cases)
+            self._notes += _counted(drawn.notes)
+            self._problems += drawn.problems
+        sound = [case for case in cases if case.id not in drawn.refused]
+        kept = self._labelled(sound, drawn.masks.keys() | drawn.raters.keys())
         if not kept:
-            said = "; ".join(problem.message for problem in self._problems[:3])
-            raise DataError(f"{options.path}: no case is left" + (f": {said}" if said else ""))
-        return self._dataset(kept, found)
+            problems = "; ".join(problem.message for problem in self._problems[:3])
+            raise DataError(f"{options.path}: no case is left" + (f": {problems}" if problems else ""))
+        return self._dataset(kept, drawn)
 
     def _items(self) -> list[Item]:
         """Everything in the tree that a reader of series knows, patients' identifiers as fingerprints."""
@@ -94,21 +105,21 @@ class DicomLayout:
         assert self._readers is not None, "the engine hands the readers to a layout that reads images"
         items, notes = headers_of(self._options, self._readers)
         self._notes += notes
-        self._problems += told(archives_in(self._options.path, self._readers))
+        self._problems += archive_problems(archives_in(self._options.path, self._readers))
         if not items:
             raise DataError(f"{self._options.path}: holds no DICOM series")
         return items
 
     def _fitting(self, images: Sequence[Item]) -> list[Item]:
         """The series that fit the rules; the notes say why the others don't."""
-        found, reasons = [], Counter[str]()
+        fitting, reasons = [], Counter[str]()
         unreadable: list[Item] = []
         for item in images:
             wrong = misfit(item, self._options)
             if not wrong and item.errors and self._options.damaged == "skip":
                 unreadable.append(item)
             elif not wrong:
-                found.append(item)
+                fitting.append(item)
             elif item.errors and not item.shape:
                 unreadable.append(item)
             else:
@@ -122,12 +133,12 @@ class DicomLayout:
             why = "; ".join(f"{name}: {item.errors[0].message}" for name, item in zip(names, unreadable, strict=False))
             more = "; ..." if len(unreadable) > 3 else ""
             self._notes.append(f"{len(unreadable)} of {total} left out, they cannot be read: {why}{more}")
-        if not found:
+        if not fitting:
             kinds = ", ".join(f"{n} {kind}" for kind, n in _kinds(images).items())
             raise DataError(
                 f"{self._options.path}: none of its {len(images)} series ({kinds}) fits the rules of the layout"
             )
-        return found
+        return fitting
 
     def _cases(self, fitting: Sequence[Item]) -> list[Picked]:
         """The series that are cases, with their names."""
@@ -139,12 +150,12 @@ class DicomLayout:
         elsewhere = 0
         for items in studies(fitting).values():
             try:
-                found = self._of_study(items)
+                cases = self._of_study(items)
             except Ambiguous as error:
                 troubled.append(f"study {self._study(items[0])}: {error}")
             else:
-                picked += found
-                elsewhere += not found
+                picked += cases
+                elsewhere += not cases
         if elsewhere:
             self._notes.append(f"{count(elsewhere, 'study')} without any of the channels")
         if options.incomplete == "skip":
@@ -152,20 +163,20 @@ class DicomLayout:
         else:
             self._problems += [Problem("ambiguous-study", text) for text in troubled]
         if not picked:
-            said = f": {'; '.join(troubled[:3])}" if troubled else ""
-            raise DataError(f"{options.path}: no study can be a case{said}")
+            problems = f": {'; '.join(troubled[:3])}" if troubled else ""
+            raise DataError(f"{options.path}: no study can be a case{problems}")
         grids = [item for items in picked if (item := items[grid]) is not None]
         ids = self._ids(grids)
         if options.channels is not None and options.ids == "hash":
             ids = [f"study-{self._study(item)}" for item in grids]
-        return [Picked(*one, names) for one in zip(ids, picked, grids, strict=True)]
+        return [Picked(*case, names) for case in zip(ids, picked, grids, strict=True)]
 
     def _of_study(self, items: Sequence[Item]) -> list[tuple[Item | None, ...]]:
         """The series of each case of one study."""
         if self._options.channels is None:
             return [(item,) for item in taken(items, self._options.take or "all")]
-        found = channels_of(items, self._options)
-        return [] if found is None else [found]
+        picked = channels_of(items, self._options)
+        return [] if picked is None else [picked]
 
     def _labelled(self, cases: Sequence[Picked], marked: Set[str]) -> list[Picked]:
         """The cases that remain once those without a label are treated as the options say."""
@@ -181,13 +192,13 @@ class DicomLayout:
         self._notes.append(f"{count(len(missing), 'case')} left out without a mask")
         return [case for case in cases if case.id in marked]
 
-    def _dataset(self, cases: Sequence[Picked], drawn: Drawn) -> Dataset:
+    def _dataset(self, picked: Sequence[Picked], drawn: Drawn) -> Dataset:
         options = self._options
         names = tuple(options.channels) if options.channels is not None else ("image",)
         align = Align(names.index(options.grid or names[0]), options.align) if len(names) > 1 else None
-        if options.patient == "id" and any(not case.grid.patient for case in cases):
+        if options.patient == "id" and any(not case.grid.patient for case in picked):
             self._notes.append("some series have no PatientID: their first folder is taken for the patient")
-        found = tuple(
+        cases = tuple(
             Case(
                 id=case.id,
                 patient=self._patient(case.grid),
@@ -198,10 +209,10 @@ class DicomLayout:
                 raters=drawn.raters.get(case.id, {}),
                 described=tuple(item.description for item in case.items if item is not None and item.description),
             )
-            for case in cases
+            for case in picked
         )
         return Dataset(
-            found,
+            cases,
             names,
             drawn.labels,
             tuple(self._notes),
@@ -229,8 +240,8 @@ class DicomLayout:
         """What names a series wherever it lies; its place too, where several images have its name."""
         if item.series and self._often[item.series] == 1:
             return str(item.series)
-        place = f"{item.series}@{_below(item.path, self._options.path)}"
-        return place if self._often[place] == 1 else f"{place}/{item.files[0].name if item.files else ''}"
+        key = f"{item.series}@{_below(item.path, self._options.path)}"
+        return key if self._often[key] == 1 else f"{key}/{item.files[0].name if item.files else ''}"
 
     def _count_names(self, images: Sequence[Item]) -> None:
         self._often = Counter(item.series for item in images)
@@ -251,19 +262,19 @@ class DicomLayout:
         """Masks from a folder beside the tree."""
         assert labels.path is not None, "the options say so"
         masks = masks_in(labels.path)
-        found = Drawn()
+        drawn = Drawn()
         for case in cases:
             folder = case.grid.path if case.grid.path.is_dir() else case.grid.path.parent
             names = (case.grid.series, series_of(case.grid), case.id, folder.name)
             name = next((name for name in names if name in masks), None)
             if name is not None:
-                found.masks[case.id] = ImageRef(masks[name])
-        used = Counter(ref.path for ref in found.masks.values())
+                drawn.masks[case.id] = ImageRef(masks[name])
+        used = Counter(ref.path for ref in drawn.masks.values())
         if len(used) < len(masks):
             self._notes.append(f"{len(masks) - len(used)} of {len(masks)} masks belong to no series")
         if any(often > 1 for often in used.values()):
             self._notes.append("one mask serves several series: name the masks by SeriesInstanceUID")
-        return found
+        return drawn
 
 
 def _reference(item: Item) -> ImageRef:
@@ -273,8 +284,8 @@ def _reference(item: Item) -> ImageRef:
 
 def _described(options: DicomOptions) -> tuple[Described, ...]:
     """By which rule each channel is chosen, for prediction; empty where one is chosen by other things alone."""
-    found = tuple(_rule(rule) for rule in (options.channels or {}).values())
-    return found if all(one.takes or one.modality or one.orientation for one in found) else ()
+    rules = tuple(_rule(rule) for rule in (options.channels or {}).values())
+    return rules if all(rule.takes or rule.modality or rule.orientation for rule in rules) else ()
 
 
 def _rule(selection: Selection) -> Described:
@@ -293,9 +304,9 @@ def _rule(selection: Selection) -> Described:
 def _summary(items: Sequence[Item]) -> str:
     """How many patients, studies and series there are, by modality."""
     patients = {item.patient for item in items if item.patient}
-    found = {(item.patient, item.facts["study"]) for item in items if item.facts.get("study")}
+    studies = {(item.patient, item.facts["study"]) for item in items if item.facts.get("study")}
     kinds = ", ".join(f"{n} {kind}" for kind, n in sorted(_kinds(items).items()))
-    parts = (count(len(patients), "patient"), count(len(found), "study"), count(len(items), "series"))
+    parts = (count(len(patients), "patient"), count(len(studies), "study"), count(len(items), "series"))
     return f"{', '.join(parts)}: {kinds}"
 
 

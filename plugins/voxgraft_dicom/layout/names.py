@@ -42,11 +42,11 @@ class Naming:
             if len(self._key) < 16:
                 raise DataError(f"{key}: the key has {len(self._key)} bytes; 16 and more keep a secret")
 
-    def of_mark(self, found: str) -> str:
+    def of_mark(self, mark: str) -> str:
         """Ten letters for a fingerprint."""
         if self._key is None:
-            return found[:10]
-        return hmac.new(self._key, found.encode(), hashlib.sha256).hexdigest()[:10]
+            return mark[:10]
+        return hmac.new(self._key, mark.encode(), hashlib.sha256).hexdigest()[:10]
 
     def of(self, text: str) -> str:
         """Ten letters for a text."""
@@ -72,16 +72,16 @@ def masks_in(folder: Path) -> dict[str, Path]:
         raise DataError(f"{folder}: there is no such folder")
     entries = [entry for entry in sorted(folder.iterdir()) if not entry.name.startswith(".")]
     names = {entry.name.lower() for entry in entries}
-    found: dict[str, Path] = {}
+    masks: dict[str, Path] = {}
     for entry in entries:
         headers = VOXELS_ONLY.get(entry.suffix.lower(), ())
         if any(entry.with_suffix(header).name.lower() in names for header in headers):
             continue
         if entry.is_dir() or entry.suffix.lower() not in SIDECARS:
-            other = found.setdefault(_stem(entry), entry)
+            other = masks.setdefault(_stem(entry), entry)
             if other is not entry:
                 raise DataError(f"{folder}: {other.name} and {entry.name} have one name; keep one of them")
-    return found
+    return masks
 
 
 def _stem(path: Path) -> str:

@@ -37,7 +37,7 @@ class Picked:
 
     def channel_of(self, item: Item) -> str:
         """The name of the channel that a series is."""
-        return next(name for name, one in zip(self.channels, self.items, strict=True) if one is item)
+        return next(name for name, series in zip(self.channels, self.items, strict=True) if series is item)
 
 
 class Ambiguous(Exception):
@@ -51,11 +51,11 @@ def series_of(item: Item) -> str:
 
 def studies(items: Sequence[Item]) -> dict[tuple[str, str], list[Item]]:
     """Series by study and patient; where they name no study, by patient and folder."""
-    found: dict[tuple[str, str], list[Item]] = {}
+    by_study: dict[tuple[str, str], list[Item]] = {}
     for item in items:
         study = str(item.facts.get("study") or "")
-        found.setdefault((item.patient or "", study or f"@{item.path.parent}"), []).append(item)
-    return found
+        by_study.setdefault((item.patient or "", study or f"@{item.path.parent}"), []).append(item)
+    return by_study
 
 
 def taken(items: Sequence[Item], take: str) -> list[Item]:
@@ -71,10 +71,10 @@ def taken(items: Sequence[Item], take: str) -> list[Item]:
     measure, last = _MEASURES[take]
     values = [measure(item) for item in items]
     best = (max if last else min)(values)
-    found = [item for item, value in zip(items, values, strict=True) if value == best]
-    if len(found) > 1:
-        raise Ambiguous(f"{listed(_called(found), 'series')} fit, and none is {_WORDS[take]}")
-    return found
+    best_items = [item for item, value in zip(items, values, strict=True) if value == best]
+    if len(best_items) > 1:
+        raise Ambiguous(f"{listed(_called(best_items), 'series')} fit, and none is {_WORDS[take]}")
+    return best_items
 
 
 def channels_of(items: Sequence[Item], options: DicomOptions) -> tuple[Item | None, ...] | None:
@@ -87,19 +87,19 @@ def channels_of(items: Sequence[Item], options: DicomOptions) -> tuple[Item | No
     fitting = {name: [item for item in items if not misfit(item, rule)] for name, rule in rules.items()}
     if not any(fitting.values()):
         return None
-    missing = [name for name, found in fitting.items() if not found and name not in options.optional]
+    missing = [name for name, candidates in fitting.items() if not candidates and name not in options.optional]
     if missing:
         raise Ambiguous(f"{listed(missing, 'channel')} missing")
     chosen: dict[str, Item] = {}
-    for name, found in fitting.items():
-        if not found:
+    for name, candidates in fitting.items():
+        if not candidates:
             continue
         try:
-            (chosen[name],) = taken(found, options.take or "one")
+            (chosen[name],) = taken(candidates, options.take or "one")
         except Ambiguous as error:
             raise Ambiguous(f"for the channel {name!r} {error}") from None
     for name, item in chosen.items():
-        double = [other for other, one in chosen.items() if one is item and other != name]
+        double = [other for other, series in chosen.items() if series is item and other != name]
         if double:
             raise Ambiguous(f"one series fits the channels {name!r} and {double[0]!r}")
     return tuple(chosen.get(name) for name in rules)

@@ -50,7 +50,7 @@ def _record(item: Item, tree: Path) -> dict[str, Any]:
         "series": item.series,
         "description": item.description,
         "patient": item.patient,
-        "problems": [[one.code, one.message, one.severity] for one in item.problems],
+        "problems": [[problem.code, problem.message, problem.severity] for problem in item.problems],
         "files": [_below(file, tree) for file in item.files],
         "facts": dict(item.facts),
     }

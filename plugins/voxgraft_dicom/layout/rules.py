@@ -39,14 +39,16 @@ def slices_of(item: Item) -> int:
 def seen_together(images: Sequence[Item]) -> Iterator[Problem]:
     """What shows only while a whole tree is looked at, not when one case is read from its own files."""
     for code in TOGETHER:
-        found = [problem for item in images for problem in item.problems if problem.code == code]
-        if found:
-            several = f"{len(found)} images, the first: " if len(found) > 1 else ""
-            yield Problem(code, f"{several}{found[0].message}", found[0].severity)
+        problems = [problem for item in images for problem in item.problems if problem.code == code]
+        if problems:
+            several = f"{len(problems)} images, the first: " if len(problems) > 1 else ""
+            yield Problem(code, f"{several}{problems[0].message}", problems[0].severity)
 
 
 def _wrong(item: Item, rule: Rule) -> Iterator[str]:
-    if rule.modality is not None and (item.modality or "").upper() not in {one.upper() for one in rule.modality}:
+    if rule.modality is not None and (item.modality or "").upper() not in {
+        modality.upper() for modality in rule.modality
+    }:
         yield "modality"
     if rule.description is not None and not fits_one(item.description, rule.description):
         yield "description"
@@ -61,24 +63,24 @@ def _wrong(item: Item, rule: Rule) -> Iterator[str]:
         yield "spacing"
 
 
-def _spaced(item: Item, wanted: Spacing) -> bool:
+def _spaced(item: Item, rule: Spacing) -> bool:
     if not item.shape:
         return False
     steps = item.spacing
     order = orientation_of(item.affine, len(item.shape)).order
-    axes = (wanted.x, wanted.y, wanted.z)[: len(order)]
+    axes = (rule.x, rule.y, rule.z)[: len(order)]
     return (
-        _holds(wanted.slice, steps[2:])
-        and _holds(wanted.in_plane, steps[:2])
-        and all(_holds(one, (steps[axis],)) for one, axis in zip(axes, order, strict=True))
-        and (wanted.z is None or len(steps) == 3)
+        _holds(rule.slice, steps[2:])
+        and _holds(rule.in_plane, steps[:2])
+        and all(_holds(step, (steps[axis],)) for step, axis in zip(axes, order, strict=True))
+        and (rule.z is None or len(steps) == 3)
     )
 
 
-def _holds(wanted: Range | None, values: Sequence[float]) -> bool:
+def _holds(limits: Range | None, values: Sequence[float]) -> bool:
     """Whether there are values, and all lie in the range."""
-    if wanted is None:
+    if limits is None:
         return True
-    low = -np.inf if wanted.min is None else wanted.min * (1 - SLACK)
-    high = np.inf if wanted.max is None else wanted.max * (1 + SLACK)
+    low = -np.inf if limits.min is None else limits.min * (1 - SLACK)
+    high = np.inf if limits.max is None else limits.max * (1 + SLACK)
     return bool(values) and all(low <= value <= high for value in values)

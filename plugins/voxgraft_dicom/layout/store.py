@@ -40,15 +40,15 @@ class Store:
         Unusable: The file cannot be opened or written, or is no index.
     """
 
-    def __init__(self, place: Path, tree: str, readers: str) -> None:
+    def __init__(self, path: Path, tree: str, readers: str) -> None:
         self._tree, self._readers = _text(tree), readers
         with self._plainly():
-            place.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            os.close(os.open(place, os.O_RDWR | os.O_CREAT, 0o600))
-            self._connection = sqlite3.connect(place, timeout=60, isolation_level=None)
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+            self._connection = sqlite3.connect(path, timeout=60, isolation_level=None)
             try:
                 self._prepare()
-                place.chmod(0o600)
+                path.chmod(0o600)
             except BaseException:
                 self._connection.close()
                 raise
@@ -79,9 +79,9 @@ class Store:
             rows = self._connection.execute(query, (self._tree, self._readers)).fetchall()
         return {json.loads(folder): (state, items) for folder, state, items in rows}
 
-    def put(self, found: Mapping[str, tuple[str, str]]) -> None:
+    def put(self, entries: Mapping[str, tuple[str, str]]) -> None:
         """Remember state and items of folders, all or none."""
-        rows = [(self._tree, _text(folder), self._readers, state, items) for folder, (state, items) in found.items()]
+        rows = [(self._tree, _text(folder), self._readers, state, items) for folder, (state, items) in entries.items()]
         with self._plainly(), self._connection:
             self._connection.execute("BEGIN IMMEDIATE")
             self._connection.executemany("INSERT OR REPLACE INTO folders VALUES (?, ?, ?, ?, ?)", rows)
@@ -103,7 +103,7 @@ class Store:
             raise Unusable(error.strerror or str(error)) from error
 
 
-def open_store(place: Path, tree: str, readers: str, *, own: bool) -> Store:
+def open_store(path: Path, tree: str, readers: str, *, own: bool) -> Store:
     """Open an index, or begin one.
 
     Args:
@@ -113,13 +113,13 @@ def open_store(place: Path, tree: str, readers: str, *, own: bool) -> Store:
         Unusable: See `Store`.
     """
     try:
-        return Store(place, tree, readers)
+        return Store(path, tree, readers)
     except Unusable as error:
         if not own or not isinstance(error.__cause__, sqlite3.DatabaseError) or not _damaged(error.__cause__):
             raise
-    for name in (place.name, f"{place.name}-wal", f"{place.name}-shm"):
-        place.with_name(name).unlink(missing_ok=True)
-    return Store(place, tree, readers)
+    for name in (path.name, f"{path.name}-wal", f"{path.name}-shm"):
+        path.with_name(name).unlink(missing_ok=True)
+    return Store(path, tree, readers)
 
 
 def _text(name: str) -> str:

@@ -50,7 +50,7 @@ class Matcher:
         self._rules, self._across = rules, across
         self._known = {series_of(item) for item in known}
         self._terms = Terms(rules.names)
-        self._found = Drawn()
+        self._drawn = Drawn()
         self._by_series: dict[str, list[Hit]] = {}
         self._by_instance: dict[str, list[Hit]] = {}
         self._by_frame: dict[tuple[str, str], list[Hit]] = {}
@@ -66,15 +66,15 @@ class Matcher:
                 self._enter(case, image)
         belonging: dict[str, list[Item]] = {case.id: [] for case in cases}
         for item in _once(self._wanted(objects)):
-            found = self._case_of(item)
-            if found is not None:
-                belonging[found.id].append(item)
-        for name, mine in belonging.items():
-            if mine and name not in self._found.refused:
-                self._label(name, self._chosen(mine))
-        self._found.labels = self._terms.labels()
-        self._found.notes += self._terms.notes()
-        return self._found
+            matched = self._case_of(item)
+            if matched is not None:
+                belonging[matched.id].append(item)
+        for name, own_objects in belonging.items():
+            if own_objects and name not in self._drawn.refused:
+                self._label(name, self._chosen(own_objects))
+        self._drawn.labels = self._terms.labels()
+        self._drawn.notes += self._terms.notes()
+        return self._drawn
 
     def _enter(self, case: Picked, image: Item) -> None:
         hit = case, image
@@ -85,7 +85,7 @@ class Matcher:
 
     def _wanted(self, objects: Sequence[Item]) -> list[Item]:
         """The objects that the options let through, and that can be read."""
-        sources, notes = SOURCES[self._rules.source], self._found.notes
+        sources, notes = SOURCES[self._rules.source], self._drawn.notes
         others = Counter(item.modality or "other" for item in objects if item.modality not in sources)
         notes += [f"{count(n, f'{kind} object')} not used: labels.source is another" for kind, n in others.items()]
         kept = [item for item in objects if item.modality in sources]
@@ -99,7 +99,7 @@ class Matcher:
         broken = [item for item in kept if item.errors]
         if broken:
             text = f"{count(len(broken), 'object')} with structures cannot be read: {broken[0].errors[0].message}"
-            self._found.problems.append(Problem("damaged-structures", text))
+            self._drawn.problems.append(Problem("damaged-structures", text))
         return [item for item in kept if not item.errors]
 
     def _case_of(self, item: Item) -> Picked | None:
@@ -118,9 +118,9 @@ class Matcher:
             self._refuse(item, by_case, "ambiguous-structures", f"{refers} several, and nothing says which is meant")
             return None
         (case,) = by_case.values()
-        image = case.grid if any(one is case.grid for _, one in hits) else hits[0][1]
-        mine, its = frame_of(item), frame_of(image)
-        if mine and its and mine != its and not self._across:
+        image = case.grid if any(image is case.grid for _, image in hits) else hits[0][1]
+        own_frame, image_frame = frame_of(item), frame_of(image)
+        if own_frame and image_frame and own_frame != image_frame and not self._across:
             text = "its frame of reference is not that of the series it refers to; say align: any if they are one"
             self._refuse(item, by_case, "other-frame", text)
             return None
@@ -135,9 +135,9 @@ class Matcher:
         """By the series it refers to; where it names none, by instances; else by its frame within the study."""
         references = _texts(item, "references")
         instances = _texts(item, "instances")
-        by_instance = _each_once(hit for one in instances for hit in self._by_instance.get(one, ()))
+        by_instance = _each_once(hit for uid in instances for hit in self._by_instance.get(uid, ()))
         if references:
-            hits = _each_once(hit for one in references for hit in self._by_series.get(one, ()))
+            hits = _each_once(hit for uid in references for hit in self._by_series.get(uid, ()))
             inside = [hit for hit in hits if any(hit[1] is other[1] for other in by_instance)]
             return inside or hits
         if instances:
@@ -152,40 +152,40 @@ class Matcher:
             text = "belongs to a series that is no case, or is not here"
         else:
             text = "refers to no series, and to no frame of reference of a case of its study"
-        self._found.notes.append(f"an object of {item.modality} {text}")
+        self._drawn.notes.append(f"an object of {item.modality} {text}")
 
     def _refuse(self, item: Item, cases: Iterable[str], code: str, why: str) -> None:
         names = list(cases)
-        self._found.refused.update(names)
+        self._drawn.refused.update(names)
         text = f"{listed(names, 'case')}: the {item.modality} object {item.path.name} is not used: {why}"
-        self._found.problems.append(Problem(code, text))
+        self._drawn.problems.append(Problem(code, text))
 
-    def _chosen(self, mine: Sequence[Item]) -> list[Item]:
+    def _chosen(self, objects: Sequence[Item]) -> list[Item]:
         """Of one series' objects: SEG before RTSTRUCT, whose contours say less exactly which voxels are meant."""
-        segs = [item for item in mine if item.modality == "SEG"]
-        if segs and len(segs) < len(mine):
-            self._found.notes.append("a series has SEG and RTSTRUCT objects: the SEG are taken")
-        return segs or list(mine)
+        segs = [item for item in objects if item.modality == "SEG"]
+        if segs and len(segs) < len(objects):
+            self._drawn.notes.append("a series has SEG and RTSTRUCT objects: the SEG are taken")
+        return segs or list(objects)
 
     def _label(self, case: str, chosen: Sequence[Item]) -> None:
         """Objects that mark different structures are one mask; those that mark the same may be of several people."""
-        pairs = [(item, found) for item in chosen if (found := self._terms.pairs(item))]
-        often = Counter(label for _, found in pairs for label in {label for _, label in found})
+        pairs = [(item, terms) for item in chosen if (terms := self._terms.pairs(item))]
+        often = Counter(label for _, terms in pairs for label in {label for _, label in terms})
         double = sorted(label for label, times in often.items() if times > 1)
         if not pairs:
-            self._found.notes.append("a series has objects, and no structure in them fits a label")
+            self._drawn.notes.append("a series has objects, and no structure in them fits a label")
         elif not double:
-            self._found.masks[case] = _reference(pairs)
+            self._drawn.masks[case] = _reference(pairs)
         elif self._rules.several == "raters":
             called = [item.description or "" for item, _ in pairs]
             plain = len(set(called)) == len(called) and all(called)
             names = called if plain else [f"rater {number}" for number in range(1, len(pairs) + 1)]
-            self._found.raters[case] = {name: _reference([pair]) for name, pair in zip(names, pairs, strict=True)}
+            self._drawn.raters[case] = {name: _reference([pair]) for name, pair in zip(names, pairs, strict=True)}
         else:
-            mend = "choose by labels.description, or say labels.several: raters"
-            text = f"case {case}: {often[double[0]]} objects mark {double[0]!r} on it; {mend}"
-            self._found.problems.append(Problem("several-masks", text))
-            self._found.refused.add(case)
+            hint = "choose by labels.description, or say labels.several: raters"
+            text = f"case {case}: {often[double[0]]} objects mark {double[0]!r} on it; {hint}"
+            self._drawn.problems.append(Problem("several-masks", text))
+            self._drawn.refused.add(case)
 
 
 def frame_of(item: Item) -> str:
@@ -195,7 +195,7 @@ def frame_of(item: Item) -> str:
 
 def _reference(pairs: Sequence[tuple[Item, tuple[tuple[str, str], ...]]]) -> ImageRef:
     files = tuple(file for item, _ in pairs for file in (item.files or (item.path,)))
-    structures = tuple(dict.fromkeys(pair for _, found in pairs for pair in found))
+    structures = tuple(dict.fromkeys(pair for _, terms in pairs for pair in terms))
     return ImageRef(pairs[0][0].path, files=files, structures=structures)
 
 
@@ -228,4 +228,4 @@ def _instances(item: Item) -> list[str]:
 
 
 def _texts(item: Item, fact: str) -> list[str]:
-    return [str(one) for one in item.facts.get(fact) or () if one]
+    return [str(value) for value in item.facts.get(fact) or () if value]

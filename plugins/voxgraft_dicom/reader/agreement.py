@@ -21,7 +21,7 @@ def uneven(frames: Sequence[Frame]) -> tuple[Problem | None, Groups]:
     for same, problem in _RULES:
         groups = grouped(frames, same)
         if len(groups) > 1:
-            return problem(groups), grouped(frames, lambda one, two: all(rule(one, two) for rule, _ in _RULES))
+            return problem(groups), grouped(frames, lambda frame, other: all(rule(frame, other) for rule, _ in _RULES))
     return None, [list(frames)]
 
 
@@ -29,16 +29,16 @@ def is_localizer(frame: Frame) -> bool:
     return "LOCALIZER" in frame.parts("ImageType")
 
 
-def _same_kind(one: Frame, two: Frame) -> bool:
-    return _kind(one) == _kind(two)
+def _same_kind(frame: Frame, other: Frame) -> bool:
+    return _kind(frame) == _kind(other)
 
 
 def _kind(frame: Frame) -> tuple[str, str]:
     return modality_of(frame.header) or "", frame.header.sop_class
 
 
-def _same_frame(one: Frame, two: Frame) -> bool:
-    return one.text("FrameOfReferenceUID") == two.text("FrameOfReferenceUID")
+def _same_frame(frame: Frame, other: Frame) -> bool:
+    return frame.text("FrameOfReferenceUID") == other.text("FrameOfReferenceUID")
 
 
 def _kinds(groups: Groups) -> Problem:

@@ -77,7 +77,7 @@ class Parted:
     channels: tuple[tuple[Frame, ...], ...]
 
 
-def parted(places: Sequence[Sequence[Frame]], counted: bool = False) -> Parted | None:
+def parted(positions: Sequence[Sequence[Frame]], counted: bool = False) -> Parted | None:
     """Part the frames of equally filled places into volumes; None where no attribute says how.
 
     Frames of one SOP instance that stand twice are never parted: they could be copies.
@@ -85,31 +85,33 @@ def parted(places: Sequence[Sequence[Frame]], counted: bool = False) -> Parted |
     Args:
         counted: Part them by their count alone where nothing else tells them apart.
     """
-    frames = [frame for place in places for frame in place]
+    frames = [frame for position in positions for frame in position]
     if len({(frame.header.instance, frame.index, frame.corner) for frame in frames}) < len(frames):
         return None
     indices = sorted({name for name in frames[0].values if name.startswith(INDEX)})
     for names in (*EXACT, *((index,) for index in indices)):
-        if (found := _exactly(places, names)) is not None:
-            return found
+        if (parts := _exactly(positions, names)) is not None:
+            return parts
     for names in RANKED:
-        if (found := _by_rank(places, names)) is not None:
-            return found
-    return _nested(places, DEPTH) or (_in_blocks(places) if counted else None)
+        if (parts := _by_rank(positions, names)) is not None:
+            return parts
+    return _nested(positions, DEPTH) or (_in_blocks(positions) if counted else None)
 
 
-def _nested(places: Sequence[Sequence[Frame]], depth: int) -> Parted | None:
+def _nested(positions: Sequence[Sequence[Frame]], depth: int) -> Parted | None:
     """Volumes that several attributes tell apart: parted by one, and what it leaves together by another.
 
     The attribute may be blank for one of its groups, such as the b-value of the volume without diffusion weighting.
     """
     for names in EXACT:
-        keys = sorted({_key(frame, names) for frame in places[0]}, key=lambda key: (any(key), _numbers(key), key))
+        keys = sorted({_key(frame, names) for frame in positions[0]}, key=lambda key: (any(key), _numbers(key), key))
         if len(keys) < 2:
             continue
-        groups = [[[frame for frame in place if _key(frame, names) == key] for place in places] for key in keys]
+        groups = [
+            [[frame for frame in position if _key(frame, names) == key] for position in positions] for key in keys
+        ]
         even = all(len(here) == len(group[0]) for group in groups for here in group)
-        if even and sum(len(group[0]) for group in groups) == len(places[0]):
+        if even and sum(len(group[0]) for group in groups) == len(positions[0]):
             parts = [_within(group, depth) for group in groups]
             whole = [part for part in parts if part is not None]
             if len(whole) == len(parts):
@@ -117,17 +119,17 @@ def _nested(places: Sequence[Sequence[Frame]], depth: int) -> Parted | None:
     return None
 
 
-def _within(places: Sequence[Sequence[Frame]], depth: int) -> Parted | None:
+def _within(positions: Sequence[Sequence[Frame]], depth: int) -> Parted | None:
     """The volumes of one group."""
-    if len(places[0]) == 1:
-        return Parted("", ("",), (tuple(place[0] for place in places),))
+    if len(positions[0]) == 1:
+        return Parted("", ("",), (tuple(position[0] for position in positions),))
     for names in EXACT:
-        if (found := _exactly(places, names)) is not None:
-            return found
+        if (parts := _exactly(positions, names)) is not None:
+            return parts
     for names in RANKED:
-        if (found := _by_rank(places, names)) is not None:
-            return found
-    return _nested(places, depth - 1) if depth > 1 else None
+        if (parts := _by_rank(positions, names)) is not None:
+            return parts
+    return _nested(positions, depth - 1) if depth > 1 else None
 
 
 def _joined(names: Key, keys: Sequence[Key], parts: Sequence[Parted]) -> Parted:
@@ -142,42 +144,46 @@ def _joined(names: Key, keys: Sequence[Key], parts: Sequence[Parted]) -> Parted:
     return Parted(" and ".join([*names, *inner]), tuple(values), channels)
 
 
-def _in_blocks(places: Sequence[Sequence[Frame]]) -> Parted | None:
+def _in_blocks(positions: Sequence[Sequence[Frame]]) -> Parted | None:
     """Volumes that nothing but their count tells apart: InstanceNumber goes through all places, then does so again.
 
     Taken only where the numbers are all different, and every volume goes through the places in the same order.
     """
-    where = {id(frame): at for at, place in enumerate(places) for frame in place}
-    frames = sorted((frame for place in places for frame in place), key=lambda frame: frame.whole("InstanceNumber", -1))
+    where = {id(frame): at for at, position in enumerate(positions) for frame in position}
+    frames = sorted(
+        (frame for position in positions for frame in position), key=lambda frame: frame.whole("InstanceNumber", -1)
+    )
     numbers = [frame.whole("InstanceNumber", -1) for frame in frames]
     files = {frame.header.path for frame in frames}
-    if numbers[0] < 0 or len(set(numbers)) < len(numbers) or len(files) < len(frames) or len(places) < FEWEST:
+    if numbers[0] < 0 or len(set(numbers)) < len(numbers) or len(files) < len(frames) or len(positions) < FEWEST:
         return None
-    blocks = [frames[at : at + len(places)] for at in range(0, len(frames), len(places))]
+    blocks = [frames[at : at + len(positions)] for at in range(0, len(frames), len(positions))]
     orders = [[where[id(frame)] for frame in block] for block in blocks]
-    if sorted(orders[0]) != list(range(len(places))) or any(order != orders[0] for order in orders):
+    if sorted(orders[0]) != list(range(len(positions))) or any(order != orders[0] for order in orders):
         return None
     channels = tuple(tuple(sorted(block, key=lambda frame: where[id(frame)])) for block in blocks)
     return Parted("InstanceNumber", tuple(block[0].text("InstanceNumber") for block in blocks), channels)
 
 
-def differing(places: Sequence[Sequence[Frame]]) -> str:
+def differing(positions: Sequence[Sequence[Frame]]) -> str:
     """The names of the attributes that differ within a place, for a message."""
-    found = []
+    attributes = []
     for names in EXACT:
-        if len(names) == 1 and any(len({_key(frame, names) for frame in place}) > 1 for place in places):
-            found.append(names[0])
-    why = f"which differ in {', '.join(found[:4])}, but these do not tell them apart" if found else "all alike"
+        if len(names) == 1 and any(len({_key(frame, names) for frame in position}) > 1 for position in positions):
+            attributes.append(names[0])
+    why = (
+        f"which differ in {', '.join(attributes[:4])}, but these do not tell them apart" if attributes else "all alike"
+    )
     return f", {why}; export each as a series of its own"
 
 
-def _exactly(places: Sequence[Sequence[Frame]], names: Key) -> Parted | None:
-    first = {_key(frame, names): frame for frame in places[0]}
-    if len(first) < len(places[0]) or not all(any(key) for key in first):
+def _exactly(positions: Sequence[Sequence[Frame]], names: Key) -> Parted | None:
+    first = {_key(frame, names): frame for frame in positions[0]}
+    if len(first) < len(positions[0]) or not all(any(key) for key in first):
         return None
     sorted_places = []
-    for place in places:
-        here = {_key(frame, names): frame for frame in place}
+    for position in positions:
+        here = {_key(frame, names): frame for frame in position}
         if here.keys() != first.keys():
             return None
         sorted_places.append(here)
@@ -186,19 +192,19 @@ def _exactly(places: Sequence[Sequence[Frame]], names: Key) -> Parted | None:
     return Parted(" and ".join(names), tuple(" ".join(filter(None, key)) for key in keys), channels)
 
 
-def _by_rank(places: Sequence[Sequence[Frame]], names: Key) -> Parted | None:
+def _by_rank(positions: Sequence[Sequence[Frame]], names: Key) -> Parted | None:
     ranked = []
-    for place in places:
-        if any(not frame.text(names[-1]) for frame in place):
+    for position in positions:
+        if any(not frame.text(names[-1]) for frame in position):
             return None
-        here = sorted(place, key=lambda frame: _numbers(_key(frame, names)))
-        if len({_key(frame, names) for frame in here}) < len(here):
+        ordered = sorted(position, key=lambda frame: _numbers(_key(frame, names)))
+        if len({_key(frame, names) for frame in ordered}) < len(ordered):
             return None
-        ranked.append(here)
+        ranked.append(ordered)
     channels = tuple(zip(*ranked, strict=True))
     if names[-1] not in CYCLIC:
         times = [[_numbers(_key(frame, names)) for frame in channel] for channel in channels]
-        if any(max(one) >= min(two) for one, two in pairwise(times)):
+        if any(max(earlier) >= min(later) for earlier, later in pairwise(times)):
             return None
     values = tuple(" ".join(filter(None, _key(channel[0], names))) for channel in channels)
     return Parted(" and ".join(names), values, channels)

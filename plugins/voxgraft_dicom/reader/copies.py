@@ -56,10 +56,10 @@ def without_same_slices(frames: Sequence[Frame]) -> tuple[Sequence[Frame], Probl
     return [frame for frame in frames if id(frame) in unique], _dropped(len(frames) - len(unique))
 
 
-def are_copies(place: Iterable[Frame]) -> bool:
+def are_copies(same_place: Iterable[Frame]) -> bool:
     """Whether two of the frames hold the same voxels."""
-    frames = list(place)
-    return any(_equal([one], [two]) for at, one in enumerate(frames) for two in frames[:at])
+    frames = list(same_place)
+    return any(_equal([frame], [other]) for at, frame in enumerate(frames) for other in frames[:at])
 
 
 def shared_names(frames: Sequence[Frame]) -> Problems:
@@ -85,21 +85,21 @@ def _place(frame: Header | Frame) -> Hashable:
     return frame.text("ImagePositionPatient") if numbers is None else tuple(round(number, 3) for number in numbers)
 
 
-def _same(one: Header, two: Header, frames: Sequence[Frame]) -> bool:
-    if one.size == two.size and cmp(one.path, two.path, shallow=False):
+def _same(header: Header, other: Header, frames: Sequence[Frame]) -> bool:
+    if header.size == other.size and cmp(header.path, other.path, shallow=False):
         return True
-    return bool(one.instance) and _equal(_of(one.path, frames), _of(two.path, frames))
+    return bool(header.instance) and _equal(_of(header.path, frames), _of(other.path, frames))
 
 
 def _of(path: Path, frames: Sequence[Frame]) -> list[Frame]:
     return [frame for frame in frames if frame.header.path == path]
 
 
-def _equal(one: Sequence[Frame], two: Sequence[Frame]) -> bool:
+def _equal(frames: Sequence[Frame], others: Sequence[Frame]) -> bool:
     """Whether frames hold the same intensities, however they are stored; false where they cannot be read."""
-    if [(frame.rows, frame.columns) for frame in one] != [(frame.rows, frame.columns) for frame in two]:
+    if [(frame.rows, frame.columns) for frame in frames] != [(frame.rows, frame.columns) for frame in others]:
         return False
     try:
-        return bool(np.array_equal(read_voxels(one), read_voxels(two)))
+        return bool(np.array_equal(read_voxels(frames), read_voxels(others)))
     except (BadImage, OSError, ValueError, TypeError):
         return False

@@ -203,8 +203,8 @@ def _by_pydicom(header: Header, dataset: Any, number: int, plugin: str) -> Array
         pixels, meta = decoder.as_array(dataset, index=frame, correct_unused_bits=False, **options)
     if pixels.ndim == 3 and meta["photometric_interpretation"] != "RGB":
         raise ValueError(f"colours come out as {meta['photometric_interpretation']}")
-    found: Array = pixels
-    return found
+    decoded: Array = pixels
+    return decoded
 
 
 def _by_simpleitk(header: Header, stream: bytes, stored: np.dtype[Any]) -> Array:

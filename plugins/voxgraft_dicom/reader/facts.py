@@ -41,13 +41,13 @@ def facts_of(frames: Sequence[Frame], first: Header, channels: int) -> dict[str,
 
 def _padding(frames: Sequence[Frame]) -> float | None:
     """The intensity that stands outside the image, where it is the same in all frames."""
-    found = {
+    values = {
         frame.number("PixelPaddingValue", 0.0) * frame.number("RescaleSlope", 1.0)
         + frame.number("RescaleIntercept", 0.0)
         for frame in frames
         if frame.text("PixelPaddingValue")
     }
-    return found.pop() if len(found) == 1 else None
+    return values.pop() if len(values) == 1 else None
 
 
 def _subgroups(header: Attributes) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Images of two axes: how large their pixels are, and where that was found."""
+"""2D images: how large their pixels are, and where that was found."""
 
 from __future__ import annotations
 
@@ -39,8 +39,8 @@ def flat_affine(spacing: tuple[float, float]) -> Array:
 
 
 def _positive(header: Header, name: str) -> tuple[float, float] | None:
-    found = header.numbers(name, 2)
-    return (found[0], found[1]) if found is not None and min(found) > 0 else None
+    numbers = header.numbers(name, 2)
+    return (numbers[0], numbers[1]) if numbers is not None and min(numbers) > 0 else None
 
 
 def _of_regions(header: Header) -> tuple[float, float] | None:
@@ -48,8 +48,10 @@ def _of_regions(header: Header) -> tuple[float, float] | None:
     try:
         with forgiving():
             dataset = read_dicom(header.path, pixels=False)
-            regions = [one for one in dataset.get("SequenceOfUltrasoundRegions") or [] if _is_tissue(one)]
-            sizes = [(abs(float(one.PhysicalDeltaY)) * 10, abs(float(one.PhysicalDeltaX)) * 10) for one in regions]
+            regions = [region for region in dataset.get("SequenceOfUltrasoundRegions") or [] if _is_tissue(region)]
+            sizes = [
+                (abs(float(region.PhysicalDeltaY)) * 10, abs(float(region.PhysicalDeltaX)) * 10) for region in regions
+            ]
     except Exception:  # pydicom fails in many ways on what is badly written; the size is then not known
         return None
     if not sizes or min(min(size) for size in sizes) <= 0:

@@ -101,19 +101,21 @@ def stacked(frames: Sequence[Frame], counted: bool = False) -> Stack:
     Args:
         counted: See `parted`.
     """
-    planes = {id(one): plane for one in frames if (plane := plane_of(one)) is not None}
+    planes = {id(frame): plane for frame in frames if (plane := plane_of(frame)) is not None}
     normal = planes[id(frames[0])].normal
-    height = {id(one): float(planes[id(one)].position @ normal) for one in frames}
-    ordered = sorted(frames, key=lambda one: (height[id(one)], one.order))
-    places = _places(ordered, np.array([height[id(one)] for one in ordered]))
+    height = {id(frame): float(planes[id(frame)].position @ normal) for frame in frames}
+    ordered = sorted(frames, key=lambda frame: (height[id(frame)], frame.order))
+    groups = _places(ordered, np.array([height[id(frame)] for frame in ordered]))
     channels: tuple[Sequence[Frame], ...] = (ordered,)
-    found, problems = None, _repeated(places, height)
-    if problems and len({len(place) for place in places}) == 1:
-        found = parted(places, counted)
-        if found is not None:
-            channels = found.channels
-            problems = _apart(np.array([[planes[id(one)].position for one in channel] for channel in channels]), normal)
-    positions = np.stack([planes[id(one)].position for one in channels[0]])
+    parts, problems = None, _repeated(groups, height)
+    if problems and len({len(group) for group in groups}) == 1:
+        parts = parted(groups, counted)
+        if parts is not None:
+            channels = parts.channels
+            problems = _apart(
+                np.array([[planes[id(frame)].position for frame in channel] for channel in channels]), normal
+            )
+    positions = np.stack([planes[id(frame)].position for frame in channels[0]])
     if not problems and len(positions) > 1:
         problems = (
             *_off_grid((positions - positions[0]) @ normal, positions[0] @ normal),
@@ -121,13 +123,13 @@ def stacked(frames: Sequence[Frame], counted: bool = False) -> Stack:
         )
     first, steps = planes[id(channels[0][0])], len(positions) - 1
     run = positions[-1] - positions[0]
-    if len(places) == 1 and not problems:
+    if len(groups) == 1 and not problems:
         thickness, problems = _thickness(channels[0][0])
         step = normal * thickness
     else:
         # Where slices repeat, there is no regular step; the extent divided by the steps keeps the affine invertible.
         step = run / steps if run @ normal > 1e-6 else normal
-    return Stack(tuple(one for channel in channels for one in channel), _affine(first, step), problems, found)
+    return Stack(tuple(frame for channel in channels for frame in channel), _affine(first, step), problems, parts)
 
 
 def _places(ordered: Sequence[Frame], heights: Array) -> list[Sequence[Frame]]:
@@ -168,34 +170,35 @@ def _thickness(header: Frame) -> tuple[float, tuple[Problem, ...]]:
     return 1.0, (Problem("no-thickness", "its one slice has no thickness; 1 mm is assumed", "warning"),)
 
 
-def _repeated(places: Sequence[Sequence[Frame]], height: dict[int, float]) -> tuple[Problem, ...]:
+def _repeated(positions: Sequence[Sequence[Frame]], height: dict[int, float]) -> tuple[Problem, ...]:
     """Several slices in one place: several volumes, or single slices that stand twice."""
-    counts = [len(place) for place in places]
+    counts = [len(position) for position in positions]
     if max(counts) == 1:
         return ()
     if min(counts) == max(counts):
-        text = f"it holds {counts[0]} volumes of {len(counts)} slices in the same place{differing(places)}"
+        text = f"it holds {counts[0]} volumes of {len(counts)} slices in the same place{differing(positions)}"
         return (Problem("several-volumes", text),)
-    twice = [place for place in places if len(place) > 1]
-    where = ", ".join(f"{height[id(place[0])]:.2f} mm" for place in twice)[:120]
+    twice = [position for position in positions if len(position) > 1]
+    where = ", ".join(f"{height[id(position[0])]:.2f} mm" for position in twice)[:120]
     text = f"{len(twice)} of its {len(counts)} places hold more than one slice (along the normal at {where})"
     return (Problem("duplicate-slice", text),)
 
 
-def _off_grid(places: Array, start: float) -> tuple[Problem, ...]:
-    steps = np.diff(places)
+def _off_grid(positions: Array, start: float) -> tuple[Problem, ...]:
+    steps = np.diff(positions)
     usual = float(np.median(steps))
     gaps = np.flatnonzero(steps > GAP * usual)
     if len(gaps):
         at = int(gaps[0])
         lost = int(sum(max(1, round(float(steps[gap]) / usual) - 1) for gap in gaps))
         text = (
-            f"between its slices {at + 1} and {at + 2} (at {start + places[at]:.2f} and {start + places[at + 1]:.2f} "
-            f"mm along the normal) lie {steps[at]:.2f} mm, elsewhere {usual:.2f} mm; slices that are missing: {lost}"
+            f"between its slices {at + 1} and {at + 2} "
+            f"(at {start + positions[at]:.2f} and {start + positions[at + 1]:.2f} mm along the normal) "
+            f"lie {steps[at]:.2f} mm, elsewhere {usual:.2f} mm; slices that are missing: {lost}"
         )
         return (Problem("missing-slice", text),)
-    spacing = (places[-1] - places[0]) / len(steps)
-    off = np.abs(places - places[0] - spacing * np.arange(len(places)))
+    spacing = (positions[-1] - positions[0]) / len(steps)
+    off = np.abs(positions - positions[0] - spacing * np.arange(len(positions)))
     if off.max() > min(max(OFF_GRID * spacing, OFF_GRID_MM), OFF_GRID_MOST * spacing):
         at = int(off.argmax())
         text = (
@@ -238,20 +241,20 @@ def grouped(frames: Sequence[Frame], same: Callable[[Frame, Frame], bool]) -> li
     return sorted(groups, key=len, reverse=True)
 
 
-def same_direction(one: Frame, two: Frame) -> bool:
-    a, b = (_directions(frame.text("ImageOrientationPatient")) for frame in (one, two))
+def same_direction(frame: Frame, other: Frame) -> bool:
+    a, b = (_directions(each.text("ImageOrientationPatient")) for each in (frame, other))
     if a is None or b is None or a is b:
         return a is b
     differences = (a[0] - b[0], a[1] - b[1])
     return max(float(np.abs(difference).max()) for difference in differences) <= SAME_DIRECTION
 
 
-def same_size(one: Frame, two: Frame) -> bool:
-    if (one.text("Rows"), one.text("Columns")) != (two.text("Rows"), two.text("Columns")):
+def same_size(frame: Frame, other: Frame) -> bool:
+    if (frame.text("Rows"), frame.text("Columns")) != (other.text("Rows"), other.text("Columns")):
         return False
-    if one.text("PixelSpacing") == two.text("PixelSpacing"):
+    if frame.text("PixelSpacing") == other.text("PixelSpacing"):
         return True
-    a, b = one.numbers("PixelSpacing", 2), two.numbers("PixelSpacing", 2)
+    a, b = frame.numbers("PixelSpacing", 2), other.numbers("PixelSpacing", 2)
     if a is None or b is None:
         return a is b
     return all(abs(x - y) <= SAME_PIXEL * x for x, y in zip(a, b, strict=True))

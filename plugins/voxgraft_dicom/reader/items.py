@@ -52,19 +52,19 @@ def refused(headers: Sequence[Header], problems: Problems, frames: Sequence[Fram
 
 
 def volume(stack: Stack, problems: Problems, name: str, options: DicomOptions) -> Found:
-    """An image of three axes.
+    """A 3D image.
 
     Args:
         name: What to put behind the name of its series, where that holds several images.
     """
     frames, first = stack.frames, stack.frames[0].header
-    found = stack.parted
-    channels = len(found.channels) if found is not None else 1
+    parts = stack.parted
+    channels = len(parts.channels) if parts is not None else 1
     problems = (*problems, *stack.problems)
-    if found is not None and not any(one.severity == "error" for one in stack.problems):
-        values = ", ".join(map(shown, found.values[:MANY])) + (", ..." if channels > MANY else "")
+    if parts is not None and not any(problem.severity == "error" for problem in stack.problems):
+        values = ", ".join(map(shown, parts.values[:MANY])) + (", ..." if channels > MANY else "")
         each = len(frames) // channels
-        text = f"it holds {channels} volumes of {each} slices, told apart by {found.name} ({values}): its channels"
+        text = f"it holds {channels} volumes of {each} slices, told apart by {parts.name} ({values}): its channels"
         problems = (*problems, Problem("channels", text, "repair"))
         if channels_of(first) > 1:
             problems = (*problems, Problem("several-volumes", f"it holds {channels} volumes in colour, not one"))
@@ -75,8 +75,8 @@ def volume(stack: Stack, problems: Problems, name: str, options: DicomOptions) -
     shape = (frames[0].columns, frames[0].rows, len(frames) // channels)
     item = _item(frames, shape, problems, stack.affine, name, max(channels, channels_of(first)))
     facts = dict(item.facts)
-    if found is not None:
-        facts["channels"] = {"name": found.name, "values": list(found.values)}
+    if parts is not None:
+        facts["channels"] = {"name": parts.name, "values": list(parts.values)}
     if uptake.units:
         facts["units"] = uptake.units
     if "padding" in facts:
@@ -84,19 +84,21 @@ def volume(stack: Stack, problems: Problems, name: str, options: DicomOptions) -
     return _as_wished(Found(replace(item, facts=facts), frames, uptake.factor), options)
 
 
-def _as_wished(found: Found, options: DicomOptions) -> Found:
+def _as_wished(image: Found, options: DicomOptions) -> Found:
     """Slices of a tilted gantry as the options say."""
-    item = found.item
-    if options.tilt == "keep" or item.errors or not any(one.code == "gantry-tilt" for one in item.problems):
-        return found
+    item = image.item
+    if options.tilt == "keep" or item.errors or not any(problem.code == "gantry-tilt" for problem in item.problems):
+        return image
     if options.tilt == "resample":
-        return replace(found, item=uprighted(item), leaning=item.affine)
-    problems = [replace(one, severity="error") if one.code == "gantry-tilt" else one for one in item.problems]
+        return replace(image, item=uprighted(item), leaning=item.affine)
+    problems = [
+        replace(problem, severity="error") if problem.code == "gantry-tilt" else problem for problem in item.problems
+    ]
     return Found(replace(item, problems=tuple(problems)))
 
 
 def flat(frame: Frame, problems: Problems, name: str) -> Found:
-    """An image of two axes without a place in the patient."""
+    """A 2D image without a place in the patient."""
     spacing, notes = pixel_size(frame.header)
     problems = (*problems, *notes, *pixel_problems([frame]))
     shape = (frame.columns, frame.rows)

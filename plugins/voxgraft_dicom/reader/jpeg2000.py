@@ -51,11 +51,11 @@ def _size(stream: bytes) -> tuple[int, ...]:
 
 def _transform(stream: bytes) -> int | None:
     """The wavelet transform that holds for all components; None where the main header does not settle it."""
-    at, found = 4 + unpack_from(">H", stream, 4)[0], None
+    at, transform = 4 + unpack_from(">H", stream, 4)[0], None
     while (marker := unpack_from(">H", stream, at)[0]) != PART:
         if marker == COMPONENT_CODING or marker < 0xFF00:
             return None
         if marker == CODING:
-            found = stream[at + 13]
+            transform = stream[at + 13]
         at += 2 + max(2, unpack_from(">H", stream, at + 2)[0])
-    return found
+    return transform

@@ -21,8 +21,8 @@ def is_image(header: Header) -> bool:
     family = name.removeprefix(STORAGE).split(".")[0] if name.startswith(STORAGE) else ""
     if family in _NO_IMAGES or name in _NO_IMAGES_BY_NAME or name.startswith(DIRECTORY):
         return False
-    told = header.has_pixels or header.text("Rows") or not header.complete
-    return bool(told) or not name or family in _IMAGES
+    known = header.has_pixels or header.text("Rows") or not header.complete
+    return bool(known) or not name or family in _IMAGES
 
 
 def modality_of(header: Header) -> str | None:

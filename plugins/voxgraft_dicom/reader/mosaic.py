@@ -63,19 +63,19 @@ def tiles_of(header: Header) -> list[Frame]:
     tall, wide = rows // across, columns // across
     corner = np.array(position)
     corner += row * spacing[1] * (columns - wide) / 2 + column * spacing[0] * (rows - tall) / 2
-    places = corner + step * np.arange(count)[:, None] * normal
+    origins = corner + step * np.arange(count)[:, None] * normal
     return [
         Frame(
             header,
             {
                 **header.values,
-                "ImagePositionPatient": "\\".join(repr(float(v)) for v in place),
+                "ImagePositionPatient": "\\".join(repr(float(v)) for v in origin),
                 "Rows": str(tall),
                 "Columns": str(wide),
             },
             corner=(index // across * tall, index % across * wide),
         )
-        for index, place in enumerate(places)
+        for index, origin in enumerate(origins)
     ]
 
 
@@ -87,15 +87,15 @@ def _run(header: Header, position: Array) -> tuple[int, Array, float]:
         OSError: The file cannot be read.
     """
     csa, protocol = _private(header)
-    told = header.whole("SiemensMosaicCount") or int(_first(csa, "NumberOfImagesInMosaic"))
+    stated = header.whole("SiemensMosaicCount") or int(_first(csa, "NumberOfImagesInMosaic"))
     normal, step = np.array(_numbers(csa, "SliceNormalVector")), header.number("SpacingBetweenSlices", 0.0)
     if normal.shape == (3,):
-        return told, normal, step
+        return stated, normal, step
     centres = _centres(protocol)
     if len(centres) < 2:
         raise Unplaced("its private header, which alone says how its slices lie, is missing or does not say it")
-    if told and told != len(centres):
-        raise Unplaced(f"its private headers name {told} and {len(centres)} slices")
+    if stated and stated != len(centres):
+        raise Unplaced(f"its private headers name {stated} and {len(centres)} slices")
     runs = np.diff(centres, axis=0)
     apart = float(np.linalg.norm(runs[0]))
     if apart <= 0 or np.abs(runs - runs[0]).max() > SLACK * apart or (step and abs(step - apart) > SLACK * apart):
@@ -115,8 +115,8 @@ def _private(header: Header) -> tuple[Any, str]:
 
             dataset = read_dicom(header.path, pixels=False)
             csa = get_csa_header(dataset, "image") or {}
-            block = [one for one in dataset.group_dataset(0x29) if one.tag.element & 0xFF == 0x20]
-            series = b"".join(one.value for one in block if isinstance(one.value, bytes))
+            block = [element for element in dataset.group_dataset(0x29) if element.tag.element & 0xFF == 0x20]
+            series = b"".join(element.value for element in block if isinstance(element.value, bytes))
     except OSError:
         raise
     except Exception as error:  # nibabel and pydicom fail in many ways on a damaged private header
@@ -126,13 +126,13 @@ def _private(header: Header) -> tuple[Any, str]:
 
 def _centres(protocol: str) -> Array:
     """The centres of the slices in a Siemens protocol, (slice, 3) in LPS millimetres; a coordinate of 0 is left out."""
-    found: dict[int, dict[str, float]] = {}
+    centres: dict[int, dict[str, float]] = {}
     for number, axis, value in _POSITION.findall(protocol):
-        found.setdefault(int(number), {})[axis] = float(value)
+        centres.setdefault(int(number), {})[axis] = float(value)
     size = int(text.group(1)) if (text := _SIZE.search(protocol)) else 0
-    if not 0 < size <= MOST or any(number >= size for number in found):
+    if not 0 < size <= MOST or any(number >= size for number in centres):
         return np.zeros((0, 3))
-    return np.array([[found.get(n, {}).get(axis, 0.0) for axis in ("Sag", "Cor", "Tra")] for n in range(size)])
+    return np.array([[centres.get(n, {}).get(axis, 0.0) for axis in ("Sag", "Cor", "Tra")] for n in range(size)])
 
 
 def _numbers(csa: Any, name: str) -> Sequence[float]:

@@ -62,31 +62,31 @@ def slices_of(header: Header) -> list[Frame]:
 
 def _frames(header: Header, dataset: Any) -> Iterator[Frame]:
     count = header.whole("NumberOfFrames", 1)
-    place = _place(header, dataset)
-    position, cosines = (np.array([float(part) for part in place[name].split("\\")]) for name in PLACE)
+    location = _place(header, dataset)
+    position, cosines = (np.array([float(part) for part in location[name].split("\\")]) for name in PLACE)
     slices = _vector(dataset, "SliceVector", count) or list(range(1, count + 1))
     step = header.numbers("SpacingBetweenSlices", 1)
     if max(slices) > 1 and (step is None or step[0] == 0):
         raise Unsaid("SpacingBetweenSlices, by which its slices are apart, is missing")
     along = np.cross(cosines[:3], cosines[3:]) * (step[0] if step is not None else 0.0)
-    told = {name: _vector(dataset, vector, count) for vector, name in VECTORS.items()}
+    vectors = {name: _vector(dataset, vector, count) for vector, name in VECTORS.items()}
     for index in range(count):
-        own = {name: str(vector[index]) for name, vector in told.items() if vector}
-        lies = position + along * (slices[index] - 1)
-        text = "\\".join(repr(float(value)) for value in lies)
-        yield Frame(header, {**header.values, **place, **own, "ImagePositionPatient": text}, index)
+        own = {name: str(vector[index]) for name, vector in vectors.items() if vector}
+        position_of_slice = position + along * (slices[index] - 1)
+        text = "\\".join(repr(float(value)) for value in position_of_slice)
+        yield Frame(header, {**header.values, **location, **own, "ImagePositionPatient": text}, index)
 
 
 def _place(header: Header, dataset: Any) -> Mapping[str, str]:
     """Position and orientation of the first slice, in which all detectors must agree."""
-    found = set()
+    positions = set()
     for item in [*(dataset.get("DetectorInformationSequence") or []), dataset]:
         values = [list(item.get(name) or []) for name in PLACE]
         if all(len(value) == length for value, length in zip(values, PLACE.values(), strict=True)):
-            found.add(tuple("\\".join(map(str, value)) for value in values))
-    if len(found) != 1:
-        raise Unsaid("it names no place in the patient" if not found else "its detectors name different places")
-    return dict(zip(PLACE, found.pop(), strict=True))
+            positions.add(tuple("\\".join(map(str, value)) for value in values))
+    if len(positions) != 1:
+        raise Unsaid("it names no place in the patient" if not positions else "its detectors name different places")
+    return dict(zip(PLACE, positions.pop(), strict=True))
 
 
 def _vector(dataset: Any, name: str, count: int) -> list[int]:
@@ -98,7 +98,7 @@ def _vector(dataset: Any, name: str, count: int) -> list[int]:
     value = dataset.get(name)
     if value is None:
         return []
-    numbers = [int(one) for one in value] if hasattr(value, "__iter__") else [int(value)]
+    numbers = [int(number) for number in value] if hasattr(value, "__iter__") else [int(value)]
     if len(numbers) != count:
         raise Unsaid(f"its {name} does not have a number for each of its {count} frames")
     return numbers

@@ -56,8 +56,8 @@ def of_people(headers: Sequence[Header]) -> list[Series]:
 
 def _groups(headers: Sequence[Header]) -> list[list[Header]]:
     """Files by what they say of patient and study; instances that were sent again with a corrected name stay."""
-    told = [name for name in SHARED if all(header.text(name) for header in headers)]
-    groups = _by(headers, [*IDENTITY, *told])
+    shared = [name for name in SHARED if all(header.text(name) for header in headers)]
+    groups = _by(headers, [*IDENTITY, *shared])
     instances = [[header.instance for header in group] for group in groups]
     again = sum(len(set(names)) for names in instances) > len(set().union(*map(set, instances)))
     if again and all(len(set(names)) == len(names) for names in instances):
@@ -66,10 +66,10 @@ def _groups(headers: Sequence[Header]) -> list[list[Header]]:
 
 
 def _by(headers: Sequence[Header], names: Sequence[str]) -> list[list[Header]]:
-    found: dict[tuple[str, ...], list[Header]] = {}
+    groups: dict[tuple[str, ...], list[Header]] = {}
     for header in headers:
-        found.setdefault(tuple(_plain(header, name) for name in names), []).append(header)
-    return sorted(found.values(), key=lambda group: min(str(header.path) for header in group))
+        groups.setdefault(tuple(_plain(header, name) for name in names), []).append(header)
+    return sorted(groups.values(), key=lambda group: min(str(header.path) for header in group))
 
 
 def _plain(header: Header, name: str) -> str:

@@ -56,7 +56,7 @@ def uptake_of(headers: Sequence[Header], wanted: str) -> Uptake:
     if wanted != "suv":
         return Uptake(1.0, "g/ml" if units == "GML" else units, ())
     try:
-        if len({(one.text("Units"), one.text("DecayCorrection")) for one in headers}) > 1:
+        if len({(header.text("Units"), header.text("DecayCorrection")) for header in headers}) > 1:
             raise Missing("its slices have different units")
         if units == "GML":
             return _by_the_scanner(first)
@@ -121,7 +121,7 @@ def _factor(headers: Sequence[Header], units: str) -> tuple[float, str]:
     return before * weight * 1000 / (dose * 2 ** (-waited.total_seconds() / half_life)), "dose decayed to the scan"
 
 
-def _waited(headers: Sequence[Header], dataset: Any, given: Any, half_life: float) -> timedelta:
+def _waited(headers: Sequence[Header], dataset: Any, reported: Any, half_life: float) -> timedelta:
     """The time from the injection to the moment that the images are corrected to; negative in a scan begun before it.
 
     Raises:
@@ -130,8 +130,8 @@ def _waited(headers: Sequence[Header], dataset: Any, given: Any, half_life: floa
     zone = zone_of(str(dataset.get("TimezoneOffsetFromUTC") or ""))
     start, last = _scanned(headers, dataset, zone)
     longest = timedelta(seconds=MOST_HALF_LIVES * half_life)
-    whole = str(given.get("RadiopharmaceuticalStartDateTime") or "").strip()
-    time = str(given.get("RadiopharmaceuticalStartTime") or "")
+    whole = str(reported.get("RadiopharmaceuticalStartDateTime") or "").strip()
+    time = str(reported.get("RadiopharmaceuticalStartTime") or "")
     injected = whole_moment(whole, zone)
     if injected is not None:
         waited = _since(start, injected, moment(injected.clock.strftime("%Y%m%d"), time, zone), zone)
@@ -179,9 +179,9 @@ def _since(start: Moment, injected: Moment, by_clock: Moment | None, zone: timed
 
 def _scanned(headers: Sequence[Header], dataset: Any, zone: timedelta | None) -> tuple[Moment, Moment]:
     """The moment that a scan's images are corrected to, which is its beginning, and when its last image began."""
-    acquired = [one for header in headers if (one := _acquired(header, zone)) is not None]
-    earliest = min(acquired, key=lambda one: one.clock, default=None)
-    latest = max(acquired, key=lambda one: one.clock, default=None)
+    acquired = [acquisition for header in headers if (acquisition := _acquired(header, zone)) is not None]
+    earliest = min(acquired, key=lambda acquisition: acquisition.clock, default=None)
+    latest = max(acquired, key=lambda acquisition: acquisition.clock, default=None)
     start = moment(headers[0].text("SeriesDate"), headers[0].text("SeriesTime"), zone)
     if start is None or (earliest is not None and start.clock > earliest.clock):
         # The series was made after the scan; General Electric keeps the true time in a private attribute.
@@ -193,11 +193,11 @@ def _scanned(headers: Sequence[Header], dataset: Any, zone: timedelta | None) ->
 
 def _acquired(header: Header, zone: timedelta | None) -> Moment | None:
     """When an image was begun, by the clock of the header."""
-    found = moment(header.text("AcquisitionDate"), header.text("AcquisitionTime"), zone)
-    found = found or whole_moment(header.text("AcquisitionDateTime"), zone)
-    if found is not None and zone is not None and found.zone is not None and found.zone != zone:
-        return Moment(found.clock - found.zone + zone, zone)
-    return found
+    start = moment(header.text("AcquisitionDate"), header.text("AcquisitionTime"), zone)
+    start = start or whole_moment(header.text("AcquisitionDateTime"), zone)
+    if start is not None and zone is not None and start.zone is not None and start.zone != zone:
+        return Moment(start.clock - start.zone + zone, zone)
+    return start
 
 
 def _dataset(header: Header) -> Any:

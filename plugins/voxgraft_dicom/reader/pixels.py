@@ -45,10 +45,10 @@ def missing_pixels(header: Header) -> str:
         few = fragments < frames and header.syntax in CODECS  # each frame has a fragment of its own; films may have one
         return f"it has {fragments} compressed pieces for {frames} frames; {TRUNCATED}" if few else ""
     needed = stored_bytes(header)
-    there = min(header.length, header.size - header.pixels) if header.plain else header.length
-    if there >= needed:
+    stored = min(header.length, header.size - header.pixels) if header.plain else header.length
+    if stored >= needed:
         return ""
-    return f"it has {there} bytes of pixel data and its header promises {needed}; {TRUNCATED}"
+    return f"it has {stored} bytes of pixel data and its header promises {needed}; {TRUNCATED}"
 
 
 def stored_bytes(header: Header) -> int:
@@ -152,8 +152,8 @@ def _not_said(header: Header) -> Iterator[str]:
         yield "PhotometricInterpretation"
 
 
-def _listed(words: set[str]) -> str:
-    return ", ".join(shown(word) or "not said" for word in sorted(words))
+def _listed(values: set[str]) -> str:
+    return ", ".join(shown(word) or "not said" for word in sorted(values))
 
 
 def _bits_fit(header: Header) -> bool:
@@ -163,8 +163,8 @@ def _bits_fit(header: Header) -> bool:
 
 
 def _bad_scaling(frame: Frame) -> bool:
-    given = [name for name in ("RescaleSlope", "RescaleIntercept") if frame.text(name)]
-    return any(frame.numbers(name, 1) is None for name in given) or frame.number("RescaleSlope", 1.0) == 0
+    named = [name for name in ("RescaleSlope", "RescaleIntercept") if frame.text(name)]
+    return any(frame.numbers(name, 1) is None for name in named) or frame.number("RescaleSlope", 1.0) == 0
 
 
 def channels_of(header: Header) -> int:

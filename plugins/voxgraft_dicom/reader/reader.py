@@ -59,9 +59,9 @@ class DicomReader:
                 headers.append(header)
         items, blamed = [], set()
         for series in series_of(headers):
-            beside = [file for file, rest in damaged.items() if may_belong(file, rest, series.headers)]
-            blamed.update(beside)
-            items += [self._remembered(found.item) for found in describe(series, beside, self._options)]
+            candidates = [file for file, rest in damaged.items() if may_belong(file, rest, series.headers)]
+            blamed.update(candidates)
+            items += [self._remembered(image.item) for image in describe(series, candidates, self._options)]
         items += [structures_item(header) for header in structures]
         return items + [_unreadable(file, reasons.get(file, UNREADABLE)) for file in damaged if file not in blamed]
 
@@ -81,8 +81,8 @@ class DicomReader:
             raise BadImage(item.path, item.errors[0].message)
         strange: list[tuple[Header, int]] = []
         try:
-            found = self._again(item)
-            pixels = read_voxels(found.frames, found.factor, lambda header, bits: strange.append((header, bits)))
+            image = self._again(item)
+            pixels = read_voxels(image.frames, image.factor, lambda header, bits: strange.append((header, bits)))
         except OSError as error:
             raise BadImage(item.path, f"it cannot be read: {error.strerror or error}") from error
         dims = len(item.shape)
@@ -96,8 +96,8 @@ class DicomReader:
             array = pixels.transpose(2, 1, 0)
         if strange:
             item = replace(item, problems=(*item.problems, *bits_problem(strange)))
-        if found.leaning is not None:
-            return resampled(array, found.leaning, item)
+        if image.leaning is not None:
+            return resampled(array, image.leaning, item)
         return Volume(array, item.affine, dims=dims, item=item)
 
     def _remembered(self, item: Item) -> Item:
@@ -117,13 +117,13 @@ class DicomReader:
         if len(headers) < len(item.files):
             raise BadImage(item.path, CHANGED)
         options = DicomOptions.model_validate(item.facts.get(OPTIONS, {}))
-        images = [found for series in series_of(headers) for found in describe(series, (), options)]
-        same = [one for one in images if _is_same(one.item, item)]
-        found = next((one for one in same if one.item.series == item.series), same[0] if len(same) == 1 else None)
-        if found is not None:
-            return found
-        for one in images:
-            for problem in one.item.errors:
+        images = [image for series in series_of(headers) for image in describe(series, (), options)]
+        same = [image for image in images if _is_same(image.item, item)]
+        match = next((image for image in same if image.item.series == item.series), same[0] if len(same) == 1 else None)
+        if match is not None:
+            return match
+        for image in images:
+            for problem in image.item.errors:
                 raise BadImage(item.path, f"{CHANGED}: {problem.message}")
         raise BadImage(item.path, CHANGED)
 

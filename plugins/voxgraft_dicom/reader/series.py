@@ -28,14 +28,14 @@ ULTRASOUND = STORAGE + "6.2"
 
 def series_of(headers: Iterable[Header]) -> list[Series]:
     """Part headers into series: by UID, or where that is blank, by folder and kind; then by study and patient."""
-    found: dict[tuple[str, ...], list[Header]] = {}
+    groups: dict[tuple[str, ...], list[Header]] = {}
     for header in headers:
         key: tuple[str, ...] = (header.text("SeriesInstanceUID"),)
         if not key[0]:
             names = ("Modality", "SeriesDescription", "FrameOfReferenceUID")
             key = (str(header.path.parent), header.sop_class, *map(header.text, names))
-        found.setdefault(key, []).append(header)
-    return [part for group in found.values() for part in of_people(group)]
+        groups.setdefault(key, []).append(header)
+    return [part for group in groups.values() for part in of_people(group)]
 
 
 def is_nameless(header: Header) -> bool:
@@ -49,7 +49,9 @@ def may_belong(file: Path, rest: Header | None, series: Sequence[Header]) -> boo
     Beside the files of a series that is spread over folders is a folder beside theirs, too.
     """
     folders = {header.path.parent for header in series}
-    if file.parent not in folders and (len(folders) < 2 or file.parent.parent not in {one.parent for one in folders}):
+    if file.parent not in folders and (
+        len(folders) < 2 or file.parent.parent not in {folder.parent for folder in folders}
+    ):
         return False
     if len(_alone(series)) == len(series):
         return False
@@ -65,15 +67,15 @@ def describe(series: Series, damaged: Sequence[Path], options: DicomOptions) -> 
     """
     if any(problem.severity == "error" for problem in series.problems):
         return [refused(series.headers, series.problems)]
-    return [_named(found, series) for found in _described(series.headers, damaged, options)]
+    return [_named(image, series) for image in _described(series.headers, damaged, options)]
 
 
-def _named(found: Found, series: Series) -> Found:
+def _named(image: Found, series: Series) -> Found:
     if not series.problems:
-        return found
-    item = found.item
+        return image
+    item = image.item
     name = f"{item.series or ''}{series.suffix}"
-    return replace(found, item=replace(item, series=name, problems=(*series.problems, *item.problems)))
+    return replace(image, item=replace(item, series=name, problems=(*series.problems, *item.problems)))
 
 
 def _described(headers: Sequence[Header], damaged: Sequence[Path], options: DicomOptions) -> list[Found]:
@@ -81,10 +83,10 @@ def _described(headers: Sequence[Header], damaged: Sequence[Path], options: Dico
     paths = {header.path for header in alone}
     slices = [header for header in headers if header.path not in paths]
     several = len(headers) > 1
-    found = [one for header in alone for one in _pictures(header, several, options)]
+    images = [image for header in alone for image in _pictures(header, several, options)]
     if slices:
-        found += _slices(slices, damaged, options)
-    return found
+        images += _slices(slices, damaged, options)
+    return images
 
 
 def _alone(headers: Sequence[Header]) -> list[Header]:
@@ -156,13 +158,13 @@ def _slices(headers: Sequence[Header], damaged: Sequence[Path], options: DicomOp
         most = max(header.whole("NumberOfFrames", 1) for header in whole)
         text = f"its files hold up to {most} frames each and do not say where they lie"
         return [refused(headers, (Problem("multi-frame", text),))]
-    found: list[Found] = []
+    images: list[Found] = []
     classic = [header for header in whole if not is_enhanced(header)]
     try:
         if len(classic) < len(whole):
-            found += _enhanced([header for header in whole if is_enhanced(header)], options)
+            images += _enhanced([header for header in whole if is_enhanced(header)], options)
         if classic:
-            found += volumes([frame for header in classic for frame in _classic(header)], (), options)
+            images += volumes([frame for header in classic for frame in _classic(header)], (), options)
     except Inconsistent as reason:
         return [refused(headers, (Problem("multi-frame", f"it is an enhanced multi-frame object; {reason}"),))]
     except Unsaid as reason:
@@ -170,7 +172,7 @@ def _slices(headers: Sequence[Header], damaged: Sequence[Path], options: DicomOp
     except Unplaced as reason:
         text = f"its slices lie side by side in one picture (Siemens mosaic), and {reason}"
         return [refused(headers, (Problem("mosaic", text),))]
-    return found
+    return images
 
 
 def _classic(header: Header) -> list[Frame]:
@@ -185,12 +187,12 @@ def _classic(header: Header) -> list[Frame]:
     return slices_of(header) if is_reconstructed(header) else [single(header)]
 
 
-def _beside(found: Found, damaged: Sequence[Path]) -> Found:
+def _beside(image: Found, damaged: Sequence[Path]) -> Found:
     """A refused image whose path holds the damaged files too, so that whoever looks there again finds them."""
     if not damaged:
-        return found
-    folders = [file.parent for file in (*found.item.files, *damaged)]
-    return replace(found, item=replace(found.item, path=Path(os.path.commonpath(folders))))
+        return image
+    folders = [file.parent for file in (*image.item.files, *damaged)]
+    return replace(image, item=replace(image.item, path=Path(os.path.commonpath(folders))))
 
 
 def _enhanced(headers: Sequence[Header], options: DicomOptions) -> list[Found]:
@@ -199,7 +201,7 @@ def _enhanced(headers: Sequence[Header], options: DicomOptions) -> list[Found]:
     Raises:
         Inconsistent: An object does not describe its frames.
     """
-    found: list[Found] = []
+    images: list[Found] = []
     slices: list[Frame] = []
     for header in headers:
         frames = frames_of(header)
@@ -207,8 +209,8 @@ def _enhanced(headers: Sequence[Header], options: DicomOptions) -> list[Found]:
             slices += frames
         else:
             name = header.instance if len(headers) > 1 else ""
-            found += [flat(frames[0], (), name)] if len(frames) == 1 else _film(header, len(frames), name, options)
-    return found + (volumes(slices, (), options) if slices else [])
+            images += [flat(frames[0], (), name)] if len(frames) == 1 else _film(header, len(frames), name, options)
+    return images + (volumes(slices, (), options) if slices else [])
 
 
 def _damage(headers: Sequence[Header], reasons: Sequence[str], damaged: Sequence[Path]) -> Problems:

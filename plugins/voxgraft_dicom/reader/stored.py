@@ -43,14 +43,14 @@ def keep_stored(plane: Array, header: Header, strange: Strange, *, high: int | N
 
 def _around(plane: Array, used: int, high: int) -> int:
     """The bits around the stored ones that are set in some word; those that repeat its sign do not count."""
-    words = plane.view(plane.dtype.str.replace("i", "u"))
+    unsigned = plane.view(plane.dtype.str.replace("i", "u"))
     whole = (1 << plane.dtype.itemsize * 8) - 1
     kept = ((1 << used) - 1) << (high + 1 - used)
     sign = whole & ~((1 << (high + 1)) - 1)
-    rest = words & words.dtype.type(whole & ~kept)
+    rest = unsigned & unsigned.dtype.type(whole & ~kept)
     if plane.dtype.kind == "i":
-        negative = (words >> words.dtype.type(high)) & words.dtype.type(1) == 1
-        rest[negative & (rest & words.dtype.type(sign) == sign)] &= words.dtype.type(whole & ~sign)
+        negative = (unsigned >> unsigned.dtype.type(high)) & unsigned.dtype.type(1) == 1
+        rest[negative & (rest & unsigned.dtype.type(sign) == sign)] &= unsigned.dtype.type(whole & ~sign)
     return int(np.bitwise_or.reduce(rest, axis=None))
 
 
@@ -73,13 +73,13 @@ def _overlays(header: Header) -> int:
     """The bits of a pixel's word that the header gives to overlays (60xx,0100 and 60xx,0102; PS3.3, C.9.2)."""
     import pydicom
 
-    found = 0
+    bits = 0
     try:
         with forgiving():
             dataset = pydicom.dcmread(header.path, stop_before_pixels=True, force=True)
             for group in range(0x6000, 0x6020, 2):
                 if int(dataset.get((group, 0x0100)).value if (group, 0x0100) in dataset else 1) > 1:
-                    found |= 1 << int(dataset[group, 0x0102].value)
+                    bits |= 1 << int(dataset[group, 0x0102].value)
     except Exception:  # pydicom fails in many ways on what is badly written; then nothing accounts for the bits
         return 0
-    return found
+    return bits

@@ -22,10 +22,10 @@ def structures_item(header: Header) -> Item:
     """The item of one object: what it refers to and the names of its structures are in its facts."""
     reader = STRUCTURES[header.sop_class]
     try:
-        found = _facts(header)
+        facts = _facts(header)
         problems: tuple[Problem, ...] = ()
     except Exception:  # pydicom fails in many ways on what is badly written; an OSError is no better
-        found = {"frame": header.text("FrameOfReferenceUID"), "references": [], "instances": [], "names": []}
+        facts = {"frame": header.text("FrameOfReferenceUID"), "references": [], "instances": [], "names": []}
         problems = (Problem("truncated", f"{header.path.name}: its header cannot be read to the end"),)
     if not header.complete or (reader == "dicom-seg" and not (header.has_pixels and not missing_pixels(header))):
         problems = (Problem("truncated", f"{header.path.name}: it breaks off; {TRUNCATED}"),)
@@ -40,7 +40,7 @@ def structures_item(header: Header) -> Item:
         patient=header.text("PatientID") or None,
         problems=problems,
         files=(header.path,),
-        facts={"study": header.text("StudyInstanceUID"), "instance": header.instance, **found},
+        facts={"study": header.text("StudyInstanceUID"), "instance": header.instance, **facts},
         kind="structures",
     )
 
@@ -55,15 +55,15 @@ def _of_segmentation(dataset: Any) -> dict[str, Any]:
     series = list(dataset.get("ReferencedSeriesSequence") or [])
     for study in dataset.get("StudiesContainingOtherReferencedInstancesSequence") or []:
         series += list(study.get("ReferencedSeriesSequence") or [])
-    instances = [_text(one, "ReferencedSOPInstanceUID") for one in _all(series, "ReferencedInstanceSequence")]
+    instances = [_text(instance, "ReferencedSOPInstanceUID") for instance in _all(series, "ReferencedInstanceSequence")]
     if not instances:
         groups = [*(dataset.get("SharedFunctionalGroupsSequence") or [])]
         groups += [*(dataset.get("PerFrameFunctionalGroupsSequence") or [])]
         sources = _all(_all(groups, "DerivationImageSequence"), "SourceImageSequence")
-        instances = [_text(one, "ReferencedSOPInstanceUID") for one in sources]
+        instances = [_text(source, "ReferencedSOPInstanceUID") for source in sources]
     return {
         "frame": _text(dataset, "FrameOfReferenceUID"),
-        "references": _each_once(_text(one, "SeriesInstanceUID") for one in series),
+        "references": _each_once(_text(item, "SeriesInstanceUID") for item in series),
         "instances": _each_once(instances),
         "names": _segments(dataset),
         "codes": _codes(dataset),
@@ -72,26 +72,26 @@ def _of_segmentation(dataset: Any) -> dict[str, Any]:
 
 def _segments(dataset: Any) -> list[str]:
     """The names of the segments; the background of a label map is none."""
-    found = []
-    for one in dataset.get("SegmentSequence") or []:
-        number = one.get("SegmentNumber")
+    names = []
+    for segment in dataset.get("SegmentSequence") or []:
+        number = segment.get("SegmentNumber")
         if number and not (
             _text(dataset, "SegmentationType") == "LABELMAP" and number == dataset.get("PixelPaddingValue")
         ):
-            found.append(_text(one, "SegmentLabel") or f"Segment {number}")
-    return _each_once(found)
+            names.append(_text(segment, "SegmentLabel") or f"Segment {number}")
+    return _each_once(names)
 
 
 def _codes(dataset: Any) -> dict[str, str]:
     """The coded term of each segment that has one, by its name, as scheme and value with those of its modifiers."""
-    found = {}
-    for one in dataset.get("SegmentSequence") or []:
-        types = list(one.get("SegmentedPropertyTypeCodeSequence") or [])
+    codes = {}
+    for segment in dataset.get("SegmentSequence") or []:
+        types = list(segment.get("SegmentedPropertyTypeCodeSequence") or [])
         modifiers = list(_all(types, "SegmentedPropertyTypeModifierCodeSequence"))
         terms = [f"{_text(term, 'CodingSchemeDesignator')} {_text(term, 'CodeValue')}" for term in (*types, *modifiers)]
-        if types and _text(one, "SegmentLabel"):
-            found[_text(one, "SegmentLabel")] = ", ".join(terms)
-    return found
+        if types and _text(segment, "SegmentLabel"):
+            codes[_text(segment, "SegmentLabel")] = ", ".join(terms)
+    return codes
 
 
 def _of_rtstruct(dataset: Any) -> dict[str, Any]:
@@ -102,13 +102,13 @@ def _of_rtstruct(dataset: Any) -> dict[str, Any]:
     if not images:
         contours = _all(dataset.get("ROIContourSequence") or [], "ContourSequence")
         images = list(_all(contours, "ContourImageSequence"))
-    told = [_text(one, "FrameOfReferenceUID") for one in frames]
-    told += [_text(one, "ReferencedFrameOfReferenceUID") for one in rois]
+    stated = [_text(frame, "FrameOfReferenceUID") for frame in frames]
+    stated += [_text(roi, "ReferencedFrameOfReferenceUID") for roi in rois]
     return {
-        "frame": next(filter(None, told), _text(dataset, "FrameOfReferenceUID")),
-        "references": _each_once(_text(one, "SeriesInstanceUID") for one in series),
-        "instances": _each_once(_text(one, "ReferencedSOPInstanceUID") for one in images),
-        "names": [_name(one, "ROIName", "ROINumber") for one in rois],
+        "frame": next(filter(None, stated), _text(dataset, "FrameOfReferenceUID")),
+        "references": _each_once(_text(item, "SeriesInstanceUID") for item in series),
+        "instances": _each_once(_text(image, "ReferencedSOPInstanceUID") for image in images),
+        "names": [_name(roi, "ROIName", "ROINumber") for roi in rois],
     }
 
 

@@ -35,11 +35,11 @@ class Moment:
 
 def zone_of(text: str) -> timedelta | None:
     """A suffix such as `+0100`, as TimezoneOffsetFromUTC and the ends of date-times give it; None for none."""
-    found = ZONE.search(text.strip())
-    if found is None:
+    match = ZONE.search(text.strip())
+    if match is None:
         return None
-    offset = timedelta(hours=int(found[2]), minutes=int(found[3]))
-    return offset if found[1] == "+" else -offset
+    offset = timedelta(hours=int(match[2]), minutes=int(match[3]))
+    return offset if match[1] == "+" else -offset
 
 
 def moment(date: str, time: str, zone: timedelta | None) -> Moment | None:
@@ -49,10 +49,10 @@ def moment(date: str, time: str, zone: timedelta | None) -> Moment | None:
         zone: That of the header, for a time without a suffix of its own.
     """
     own = zone_of(time)
-    found = TIME.fullmatch(ZONE.sub("", time.strip()).replace(":", ""))
-    if found is None or found[2] is None:
+    match = TIME.fullmatch(ZONE.sub("", time.strip()).replace(":", ""))
+    if match is None or match[2] is None:
         return None
-    parts = f"{found[1]}{found[2]}{found[3] or '00'}.{(found[4] or '0'):0<6}"
+    parts = f"{match[1]}{match[2]}{match[3] or '00'}.{(match[4] or '0'):0<6}"
     try:
         clock = datetime.strptime(f"{date.strip().replace('.', '')}{parts}", "%Y%m%d%H%M%S.%f")
     except ValueError:

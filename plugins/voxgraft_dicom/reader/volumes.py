@@ -89,7 +89,7 @@ def _of_stack(frames: Sequence[Frame]) -> list[Part]:
     stack = stacked(frames)
     if (part := _without_repeats(stack)) is not None:
         return [part]
-    if any(one.code in REPEATED for one in stack.problems):
+    if any(problem.code in REPEATED for problem in stack.problems):
         return _parted(frames) or [Part(stacked(frames, counted=True))]
     return [Part(stack)]
 
@@ -110,8 +110,8 @@ def _parted(frames: Sequence[Frame]) -> list[Part] | None:
 
 def _some_lost(groups: Sequence[Sequence[Frame]]) -> bool:
     """Whether one group has some of the places of another, and no others."""
-    places = [{frame.text("ImagePositionPatient") for frame in group} for group in groups]
-    return any(one < two for one in places for two in places)
+    positions = [{frame.text("ImagePositionPatient") for frame in group} for group in groups]
+    return any(some < other for some in positions for other in positions)
 
 
 def _without_repeats(stack: Stack) -> Part | None:
@@ -124,13 +124,13 @@ def _without_repeats(stack: Stack) -> Part | None:
         middle = [channel[len(channel) // 2] for channel in stack.parted.channels]
         if not DOUBTFUL.issuperset(stack.parted.name.split(" and ")) or not are_copies(middle):
             return None
-    elif not any(one.code in REPEATED for one in stack.problems):
+    elif not any(problem.code in REPEATED for problem in stack.problems):
         return None
     frames, problems = without_same_slices(stack.frames)
     if len(frames) == len(stack.frames):
         return None
     left = stacked(frames)
-    if left.parted is not None or any(one.code in REPEATED for one in left.problems):
+    if left.parted is not None or any(problem.code in REPEATED for problem in left.problems):
         return None
     return Part(replace(left, problems=(*problems, *left.problems)))
 
@@ -141,7 +141,7 @@ def _whole(groups: Sequence[Sequence[Frame]]) -> list[Part] | None:
         return None
     numbered = sorted(groups, key=lambda group: min(frame.order for frame in group))
     parts = [Part(stacked(group), f"-{number}") for number, group in enumerate(numbered, 1)]
-    wrong = [one for part in parts for one in part.stack.problems if one.severity == "error"]
+    wrong = [problem for part in parts for problem in part.stack.problems if problem.severity == "error"]
     whole = not wrong and not any(part.stack.parted for part in parts)
     return parts if whole and not _could_be_copies(groups) else None
 
@@ -153,10 +153,10 @@ def _could_be_copies(groups: Sequence[Sequence[Frame]]) -> bool:
 
 
 def _by(frames: Sequence[Frame], key: Callable[[Frame], str]) -> list[list[Frame]]:
-    found: dict[str, list[Frame]] = {}
+    groups: dict[str, list[Frame]] = {}
     for frame in frames:
-        found.setdefault(key(frame), []).append(frame)
-    return list(found.values())
+        groups.setdefault(key(frame), []).append(frame)
+    return list(groups.values())
 
 
 def _without_localizers(frames: Sequence[Frame]) -> tuple[Sequence[Frame], Problems]:

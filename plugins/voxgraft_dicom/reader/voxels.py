@@ -48,14 +48,14 @@ def read_voxels(frames: Sequence[Frame], factor: float = 1.0, strange: Strange =
         if header.native and not colours:
             _read_native(stack, header, pairs, strange)
             # Looked for at once, while the plane is still in the processor's cache.
-            extremes |= {place: (int(stack[place].min()), int(stack[place].max())) for place, _ in pairs}
+            extremes |= {index: (int(stack[index].min()), int(stack[index].max())) for index, _ in pairs}
             continue
         packed.append((header, pairs))
     _read_packed(stack, packed, stored, strange)
     if colours:
         return stack.astype(stack.dtype.newbyteorder("="), copy=False)
-    for place in set(range(len(stack))) - extremes.keys():
-        extremes[place] = int(stack[place].min()), int(stack[place].max())
+    for index in set(range(len(stack))) - extremes.keys():
+        extremes[index] = int(stack[index].min()), int(stack[index].max())
     return _rescaled(stack.astype(stack.dtype.newbyteorder("="), copy=False), frames, factor, extremes)
 
 
@@ -64,22 +64,22 @@ def _read_native(stack: Array, header: Header, pairs: Sequence[tuple[int, Frame]
     whole = (header.whole("Rows"), header.whole("Columns"))
     size = whole[0] * whole[1] * stack.dtype.itemsize
     with header.path.open("rb", buffering=0) as file:
-        for number, together in _by_number(pairs):
+        for number, group in _by_number(pairs):
             start = header.pixels + number * size
-            if (together[0][1].rows, together[0][1].columns) == whole:
-                for place, _ in together:
-                    _read_into(stack[place], file.fileno(), start, header, strange)
+            if (group[0][1].rows, group[0][1].columns) == whole:
+                for index, _ in group:
+                    _read_into(stack[index], file.fileno(), start, header, strange)
                 continue
             picture = np.empty(whole, stack.dtype)
             _read_into(picture, file.fileno(), start, header, strange)
-            _cut(stack, picture, together)
+            _cut(stack, picture, group)
 
 
-def _cut(stack: Array, picture: Array, together: Sequence[tuple[int, Frame]]) -> None:
+def _cut(stack: Array, picture: Array, pairs: Sequence[tuple[int, Frame]]) -> None:
     """Put one picture, or the planes that lie side by side in it, into their places of a stack."""
-    for place, frame in together:
+    for index, frame in pairs:
         row, column = frame.corner
-        stack[place] = picture[row : row + frame.rows, column : column + frame.columns]
+        stack[index] = picture[row : row + frame.rows, column : column + frame.columns]
 
 
 def _read_packed(
@@ -98,11 +98,11 @@ def _read_packed(
     def tasks() -> Iterator[tuple[Packed, int, Sequence[tuple[int, Frame]]]]:
         for header, pairs in packed:
             file = Packed(header, stored, strange)  # open for as long as one of its frames is under way
-            for number, together in _by_number(pairs):
-                yield file, number, together
+            for number, group in _by_number(pairs):
+                yield file, number, group
 
-    def work(file: Packed, number: int, together: Sequence[tuple[int, Frame]]) -> None:
-        _cut(stack, file.frame(number), together)
+    def work(file: Packed, number: int, pairs: Sequence[tuple[int, Frame]]) -> None:
+        _cut(stack, file.frame(number), pairs)
 
     workers = min(MOST, os.cpu_count() or 1, len(stack))
     if workers < 2 or not packed:
@@ -124,19 +124,19 @@ def _read_packed(
 
 
 def _by_number(pairs: Sequence[tuple[int, Frame]]) -> Iterator[tuple[int, list[tuple[int, Frame]]]]:
-    found: dict[int, list[tuple[int, Frame]]] = {}
+    groups: dict[int, list[tuple[int, Frame]]] = {}
     for pair in pairs:
-        found.setdefault(pair[1].index, []).append(pair)
-    yield from found.items()
+        groups.setdefault(pair[1].index, []).append(pair)
+    yield from groups.items()
 
 
 def _read_into(plane: Array, file: int, start: int, header: Header, strange: Strange) -> None:
-    room = plane.reshape(-1).view(np.uint8).data
+    buffer = plane.reshape(-1).view(np.uint8).data
     done = 0
-    while done < len(room):
-        got = os.preadv(file, [room[done:]], start + done)
+    while done < len(buffer):
+        got = os.preadv(file, [buffer[done:]], start + done)
         if not got:
-            raise BadImage(header.path, f"it ends after {done} of {len(room)} bytes of pixel data")
+            raise BadImage(header.path, f"it ends after {done} of {len(buffer)} bytes of pixel data")
         done += got
     keep_stored(plane, header, strange)
 
@@ -158,8 +158,8 @@ def _rescaled(stack: Array, frames: Sequence[Frame], factor: float, extremes: Ma
     shifts = [int(value) for value in intercepts]
     if stack.dtype.itemsize == 1 and not any(shifts):
         return stack
-    lowest = min(extremes[place][0] + shift for place, shift in enumerate(shifts))
-    highest = max(extremes[place][1] + shift for place, shift in enumerate(shifts))
+    lowest = min(extremes[index][0] + shift for index, shift in enumerate(shifts))
+    highest = max(extremes[index][1] + shift for index, shift in enumerate(shifts))
     kinds = (np.int16, np.uint16, np.int32, np.uint32)
     fitting = [kind for kind in kinds if np.iinfo(kind).min <= lowest and highest <= np.iinfo(kind).max]
     if not fitting:

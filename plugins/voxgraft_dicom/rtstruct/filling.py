@@ -98,19 +98,19 @@ def combined(
         boundary: Whether voxels count whose centres lie on a contour.
         spacing: Millimetres from voxel to voxel along both axes of the slice.
     """
-    found = np.zeros(shape, bool)
+    mask = np.zeros(shape, bool)
     rims = np.zeros(shape, bool)
     for depth, level in enumerate(levels([polygon for polygon, exclusive in polygons if not exclusive], spacing)):
         joined = np.zeros(shape, bool)
         for polygon in level:
             window, inside = _window(polygon, shape, rims)
             joined[window] |= inside
-        found = found & ~joined if depth % 2 else found | joined
+        mask = mask & ~joined if depth % 2 else mask | joined
     for polygon, exclusive in polygons:
         if exclusive:
             window, inside = _window(polygon, shape, rims)
-            found[window] ^= inside
-    return found | rims if boundary else found & ~rims
+            mask[window] ^= inside
+    return mask | rims if boundary else mask & ~rims
 
 
 def _window(polygon: Array, shape: tuple[int, int], rims: Array) -> tuple[tuple[slice, slice], Array]:

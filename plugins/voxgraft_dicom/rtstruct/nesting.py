@@ -44,10 +44,10 @@ def levels(polygons: Sequence[Array], spacing: Sequence[float]) -> list[list[Arr
         larger = np.flatnonzero(_within(boxes[number], boxes[:number], tolerance)).tolist()
         around = [depths[other] for other in larger if inside(outline, outlines[other], tolerance, step)]
         depths.append(1 + max(around, default=-1))
-    found: list[list[Array]] = [[] for _ in range(1 + max(depths, default=-1))]
+    nested: list[list[Array]] = [[] for _ in range(1 + max(depths, default=-1))]
     for depth, (_, members) in zip(depths, groups, strict=True):
-        found[depth] += members
-    return found
+        nested[depth] += members
+    return nested
 
 
 def _groups(polygons: Sequence[Array], scale: Array, tolerance: float, step: float) -> list[tuple[Array, list[Array]]]:
@@ -102,22 +102,22 @@ def area(polygon: Array) -> float:
     return abs(float(np.dot(x, np.roll(y, -1)) - np.dot(y, np.roll(x, -1)))) / 2
 
 
-def inside(one: Array, other: Array, tolerance: float, step: float) -> bool:
+def inside(polygon: Array, other: Array, tolerance: float, step: float) -> bool:
     """Whether the area of a polygon lies inside that of another, but for a rim of `tolerance`.
 
     Args:
         one, other: Corners (n, 2) in millimetres; areas by the even-odd rule.
         step: The distance of points at which the outlines are looked at.
     """
-    points, _ = _along(one, step)
+    points, _ = _along(polygon, step)
     if _farther(points[~_contains(other, points)], other, tolerance):
         return False
     # What the other leaves out must not lie inside this one: a hole that is joined to its outline, or a bay.
     points, across = _along(other, step)
-    near = ((points >= one.min(axis=0)) & (points <= one.max(axis=0))).all(axis=1)
-    beside = np.concatenate([points[near] + sign * 0.1 * tolerance * across[near] for sign in (-1, 1)])
-    beside = beside[~_contains(other, beside)]
-    return not _farther(beside[_contains(one, beside)], one, tolerance)
+    near = ((points >= polygon.min(axis=0)) & (points <= polygon.max(axis=0))).all(axis=1)
+    samples = np.concatenate([points[near] + sign * 0.1 * tolerance * across[near] for sign in (-1, 1)])
+    samples = samples[~_contains(other, samples)]
+    return not _farther(samples[_contains(polygon, samples)], polygon, tolerance)
 
 
 def _along(polygon: Array, step: float) -> tuple[Array, Array]:
@@ -137,14 +137,14 @@ def _contains(polygon: Array, points: Array) -> Array:
     """Which points lie inside a polygon by the even-odd rule."""
     x0, y0 = polygon.T
     x1, y1 = np.roll(polygon, -1, axis=0).T
-    found = np.zeros(len(points), bool)
+    inside = np.zeros(len(points), bool)
     for part in _parts(len(points), len(polygon)):
         x, y = points[part, 0, None], points[part, 1, None]
         crosses = (y0 <= y) != (y1 <= y)
         with np.errstate(divide="ignore", invalid="ignore"):
             at = x0 + (y - y0) / (y1 - y0) * (x1 - x0)
-        found[part] = (crosses & (x < at)).sum(axis=1) & 1
-    return found
+        inside[part] = (crosses & (x < at)).sum(axis=1) & 1
+    return inside
 
 
 def _farther(points: Array, polygon: Array, distance: float) -> bool:

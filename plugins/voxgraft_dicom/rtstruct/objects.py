@@ -55,10 +55,10 @@ class Region:
         Raises:
             BadImage: The points of one are no numbers.
         """
-        for place, item in enumerate(self.items, start=1):
+        for number, item in enumerate(self.items, start=1):
             with understanding(path):
                 kind = str(item.get("ContourGeometricType") or "").strip().upper()
-                points = _points(item, path, f"contour {place} of {self.name!r}") if kind in CLOSED else ()
+                points = _points(item, path, f"contour {number} of {self.name!r}") if kind in CLOSED else ()
             if len(points) >= 3:
                 yield Contour(np.asarray(points), CLOSED[kind])
 
@@ -156,9 +156,9 @@ def _points(item: Any, path: Path, which: str) -> Array:
         raise BadImage(path, f"{which} has {len(points)} numbers, which are no points of three each")
     if not (np.abs(points) < FARTHEST).all():
         raise BadImage(path, f"{which} has points that lie nowhere in a patient")
-    told = item.get("NumberOfContourPoints")
-    if told is not None and str(told).strip().isdecimal() and int(told) != len(points) // 3:
-        raise BadImage(path, f"{which} has {len(points) // 3} points and says it has {int(told)}")
+    stated = item.get("NumberOfContourPoints")
+    if stated is not None and str(stated).strip().isdecimal() and int(stated) != len(points) // 3:
+        raise BadImage(path, f"{which} has {len(points) // 3} points and says it has {int(stated)}")
     return points.reshape(-1, 3)
 
 

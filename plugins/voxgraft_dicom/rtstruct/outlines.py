@@ -56,18 +56,18 @@ def _corners(a: Array, b: Array, c: Array, d: Array) -> tuple[Array, Array, Arra
 
 def _loops(following: Array, x: Array, y: Array) -> list[tuple[Array, bool]]:
     """Follow the corners round; outlines of holes run the other way and have a negative area."""
-    step, seen, found = following.tolist(), bytearray(len(x)), []
+    step, seen, loops = following.tolist(), bytearray(len(x)), []
     for start in range(len(step)):
         if seen[start]:
             continue
-        corners, here = [], start
-        while not seen[here]:
-            seen[here] = 1
-            corners.append(here)
-            here = step[here]
+        corners, corner = [], start
+        while not seen[corner]:
+            seen[corner] = 1
+            corners.append(corner)
+            corner = step[corner]
         polygon = np.stack([x[corners], y[corners]], axis=1)
-        found.append((polygon, area_of(polygon) < 0))
-    return found
+        loops.append((polygon, area_of(polygon) < 0))
+    return loops
 
 
 def area_of(polygon: Array) -> float:
@@ -83,14 +83,14 @@ def keyholes(loops: list[tuple[Array, bool]]) -> list[Array]:
     meets an outline, which by then has every hole in it that lies further that way.
     """
     outer = [polygon for polygon, hole in loops if not hole]
-    holes = sorted((_from_first(polygon) for polygon, hole in loops if hole), key=lambda one: tuple(one[0]))
+    holes = sorted((_from_first(polygon) for polygon, hole in loops if hole), key=lambda polygon: tuple(polygon[0]))
     if not holes:
         return outer
     low, high = (np.array([end(polygon, axis=0) for polygon in outer]) for end in (np.min, np.max))
     for hole in holes:
         x, y = (int(value) for value in hole[0])
         around = np.flatnonzero((low < hole.min(axis=0)).all(axis=1) & (high > hole.max(axis=0)).all(axis=1))
-        met = [(*found, int(number)) for number in around if (found := _met(outer[number], x, y)) is not None]
+        met = [(*crossing, int(number)) for number in around if (crossing := _met(outer[number], x, y)) is not None]
         meeting, edge, number = max(met)
         gate = np.array([[meeting, y]], dtype=hole.dtype)
         channel = [outer[number][: edge + 1], gate, hole, hole[:1], gate, outer[number][edge + 1 :]]
@@ -105,11 +105,11 @@ def _from_first(polygon: Array) -> Array:
 
 def _met(polygon: Array, x: int, y: int) -> tuple[int, int] | None:
     """The largest x below `x` at which an edge of the polygon meets the line of `y`, and the number of that edge."""
-    one, other = polygon, np.roll(polygon, -1, axis=0)
-    upright = (one[:, 0] == other[:, 0]) & (one[:, 0] < x)
-    upright &= (np.minimum(one[:, 1], other[:, 1]) <= y) & (np.maximum(one[:, 1], other[:, 1]) >= y)
+    start, end = polygon, np.roll(polygon, -1, axis=0)
+    upright = (start[:, 0] == end[:, 0]) & (start[:, 0] < x)
+    upright &= (np.minimum(start[:, 1], end[:, 1]) <= y) & (np.maximum(start[:, 1], end[:, 1]) >= y)
     edges = np.flatnonzero(upright)
     if not len(edges):
         return None
-    edge = int(edges[one[edges, 0].argmax()])
-    return int(one[edge, 0]), edge
+    edge = int(edges[start[edges, 0].argmax()])
+    return int(start[edge, 0]), edge

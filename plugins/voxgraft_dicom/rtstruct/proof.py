@@ -27,8 +27,8 @@ def prove(path: Path, segments: Segments, mask: Volume, names: tuple[str, ...]) 
             filled = reader.filled(regions[number], path, mask)
             for k in range(segments.slices):
                 if segments.found[number - 1, k] or filled[:, :, k].any():
-                    wanted = segments.plane(number, k).T
-                    if not np.array_equal(filled[:, :, k], wanted):
+                    expected = segments.plane(number, k).T
+                    if not np.array_equal(filled[:, :, k], expected):
                         raise DataError(_difference(filled, segments, number, name, mask.affine))
     except (BadImage, KeyError) as error:
         reason = error.reason if isinstance(error, BadImage) else "a structure is missing"
@@ -36,9 +36,9 @@ def prove(path: Path, segments: Segments, mask: Volume, names: tuple[str, ...]) 
 
 
 def _difference(filled: Array, segments: Segments, number: int, name: str, affine: Array) -> str:
-    wanted = np.stack([segments.plane(number, k).T for k in range(segments.slices)], axis=2)
-    apart = float(np.linalg.norm(_middle(filled, affine) - _middle(wanted, affine)))
-    counts = f"{np.count_nonzero(filled)} voxels, the mask has {np.count_nonzero(wanted)}"
+    expected = np.stack([segments.plane(number, k).T for k in range(segments.slices)], axis=2)
+    apart = float(np.linalg.norm(_middle(filled, affine) - _middle(expected, affine)))
+    counts = f"{np.count_nonzero(filled)} voxels, the mask has {np.count_nonzero(expected)}"
     return f"the written contours of {name!r} enclose {counts}, and lie {apart:.2f} mm beside the mask"
 
 

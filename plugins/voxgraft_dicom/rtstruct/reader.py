@@ -66,12 +66,12 @@ class RtstructReader:
         if like.dims != 3:
             raise BadImage(item.path, "contours lie in the patient, and this picture has no place there")
         try:
-            found = read_structure_set(item.files[0] if item.files else item.path)
+            structure_set = read_structure_set(item.files[0] if item.files else item.path)
         except OSError as error:
             raise BadImage(item.path, f"it cannot be read: {error.strerror or error}") from error
         named: dict[str, Array] = {}
-        for region in _of_frame(found, item, like, say):
-            mask = self.filled(region, found.path, like, say)
+        for region in _of_frame(structure_set, item, like, say):
+            mask = self.filled(region, structure_set.path, like, say)
             named[region.name] = named[region.name] | mask if region.name in named else mask
         return named
 
@@ -101,10 +101,10 @@ class RtstructReader:
         inverse = np.linalg.inv(like.affine)
         axis, slices = -1, Slices()
         for contour in region.contours(path):
-            place = self._on_slice(contour, region.name, path, inverse, like.shape)
-            if place is None:
+            slice_number = self._on_slice(contour, region.name, path, inverse, like.shape)
+            if slice_number is None:
                 continue
-            through, level, corners = place
+            through, level, corners = slice_number
             if axis not in (-1, through):
                 raise BadImage(path, f"the contours of {region.name!r} lie in several orientations")
             axis = through
@@ -165,36 +165,36 @@ def _large(polygons: Sequence[tuple[Array, bool]]) -> bool:
     return any(area(polygon) >= 1 for polygon, _ in polygons)
 
 
-def _thin(polygons: Sequence[tuple[Array, bool]], found: Array) -> bool:
+def _thin(polygons: Sequence[tuple[Array, bool]], mask: Array) -> bool:
     """Whether less than half a voxel is left all along the largest contour, as where its outline was drawn twice."""
     largest = max((polygon for polygon, _ in polygons), key=area)
     if len(polygons) < 2 or area(largest) < LARGE:
         return False
     around = float(np.linalg.norm(np.roll(largest, -1, axis=0) - largest, axis=1).sum())
-    return 0 < int(np.count_nonzero(found)) < 0.5 * around
+    return 0 < int(np.count_nonzero(mask)) < 0.5 * around
 
 
 def _ordinal(number: int) -> str:
     return {2: "second", 3: "third"}.get(number, f"{number}th")
 
 
-def _of_frame(found: StructureSet, item: Item, like: Volume, say: Callable[[Problem], None]) -> list[Region]:
+def _of_frame(structure_set: StructureSet, item: Item, like: Volume, say: Callable[[Problem], None]) -> list[Region]:
     """The regions that lie in the scan's frame of reference, or in one that is not known.
 
     Raises:
         BadImage: All lie in others, and the object does not refer to the series of the scan.
     """
     scan = like.item
-    here = str(scan.facts.get("frame") or "") if scan is not None else ""
-    with understanding(found.path):
-        references = _facts(found)["references"] if here else []
-    if scan is None or not here or (scan.series is not None and scan.series in references):
-        return list(found.regions)
-    regions = [region for region in found.regions if region.frame in ("", here)]
+    frame = str(scan.facts.get("frame") or "") if scan is not None else ""
+    with understanding(structure_set.path):
+        references = _facts(structure_set)["references"] if frame else []
+    if scan is None or not frame or (scan.series is not None and scan.series in references):
+        return list(structure_set.regions)
+    regions = [region for region in structure_set.regions if region.frame in ("", frame)]
     if not regions:
         raise BadImage(item.path, "it has another frame of reference than the scan, and does not refer to its series")
     kept = {region.number for region in regions}
-    for region in found.regions:
+    for region in structure_set.regions:
         if region.number not in kept and region.items:
             text = f"{region.name!r} is left out, for its contours lie in another frame of reference than the scan"
             say(Problem("left-out-region", text, "warning"))
@@ -211,15 +211,15 @@ def _item(path: Path) -> Item:
         return Item(path, "dicom-rtstruct", (), np.eye(4), problems=(problem,), files=(path,), kind="structures")
 
 
-def _described(found: StructureSet) -> Item:
+def _described(structure_set: StructureSet) -> Item:
     problems = []
-    for region in found.regions:
+    for region in structure_set.regions:
         if region.left_out:
             text = f"{region.left_out} contours of {region.name!r} are points or open lines, which enclose nothing"
             problems.append(Problem("open-contour", text, "warning"))
-    dataset = found.dataset
+    dataset = structure_set.dataset
     return Item(
-        path=found.path,
+        path=structure_set.path,
         reader="dicom-rtstruct",
         shape=(),
         affine=np.eye(4),
@@ -228,24 +228,24 @@ def _described(found: StructureSet) -> Item:
         description=str(dataset.get("SeriesDescription") or dataset.get("StructureSetLabel") or "") or None,
         patient=str(dataset.get("PatientID") or "") or None,
         problems=tuple(problems),
-        files=(found.path,),
-        facts=_facts(found),
+        files=(structure_set.path,),
+        facts=_facts(structure_set),
         kind="structures",
     )
 
 
-def _facts(found: StructureSet) -> dict[str, Any]:
-    frames = list(found.dataset.get("ReferencedFrameOfReferenceSequence") or [])
+def _facts(structure_set: StructureSet) -> dict[str, Any]:
+    frames = list(structure_set.dataset.get("ReferencedFrameOfReferenceSequence") or [])
     studies = [study for frame in frames for study in frame.get("RTReferencedStudySequence") or []]
-    series = [one for study in studies for one in study.get("RTReferencedSeriesSequence") or []]
-    images = [image for one in series for image in one.get("ContourImageSequence") or []]
-    own = str(found.dataset.get("FrameOfReferenceUID") or "")
-    stated = [region.frame for region in found.regions if region.frame]
+    series = [item for study in studies for item in study.get("RTReferencedSeriesSequence") or []]
+    images = [image for item in series for image in item.get("ContourImageSequence") or []]
+    own = str(structure_set.dataset.get("FrameOfReferenceUID") or "")
+    stated = [region.frame for region in structure_set.regions if region.frame]
     stated += [str(frame.get("FrameOfReferenceUID") or "") for frame in frames]
     return {
-        "study": str(found.dataset.get("StudyInstanceUID") or ""),
+        "study": str(structure_set.dataset.get("StudyInstanceUID") or ""),
         "frame": own or next(iter(stated), ""),
-        "references": [str(one.get("SeriesInstanceUID") or "") for one in series],
+        "references": [str(item.get("SeriesInstanceUID") or "") for item in series],
         "instances": [str(image.get("ReferencedSOPInstanceUID") or "") for image in images],
-        "names": [region.name for region in found.regions],
+        "names": [region.name for region in structure_set.regions],
     }

@@ -21,14 +21,14 @@ def frames_of(segments: Segments, labelmap: bool) -> list[Frame]:
     Where less than two slices hold something, an empty frame of a neighbour goes along: from one frame alone readers
     cannot tell how far slices lie apart, and an object without any frame is not allowed.
     """
-    found = segments.found.any(axis=0, keepdims=True) if labelmap else segments.found
+    occupied = segments.found.any(axis=0, keepdims=True) if labelmap else segments.found
     first = 0 if labelmap else 1
-    frames = [(int(n) + first, int(k)) for n, k in np.argwhere(found)]
+    frames = [(int(n) + first, int(k)) for n, k in np.argwhere(occupied)]
     shown = sorted({k for _, k in frames})
     if len(shown) < min(2, segments.slices):
         number, k = frames[0] if frames else (first, 0)
-        beside = k + 1 if k + 1 < segments.slices else k - 1
-        extra = [(number, k), (number, beside)] if not frames else [(number, beside)]
+        neighbour = k + 1 if k + 1 < segments.slices else k - 1
+        extra = [(number, k), (number, neighbour)] if not frames else [(number, neighbour)]
         frames = sorted({*frames, *(frame for frame in extra if 0 <= frame[1] < segments.slices)})
     return frames
 
@@ -59,13 +59,13 @@ def per_frame(sources: Sources, frames: list[Frame], labelmap: bool) -> list[Any
     from pydicom.dataset import Dataset
 
     shown = sorted({k for _, k in frames})
-    place = {k: index for index, k in enumerate(shown, start=1)}
+    number_of = {k: index for index, k in enumerate(shown, start=1)}
     derivation = {k: [_derivation(sources.planes[k])] for k in shown}
     position = {k: [_position(sources.planes[k])] for k in shown} if sources.orientation else {}
     groups = []
     for number, k in frames:
         group, content = Dataset(), Dataset()
-        content.DimensionIndexValues = ([] if labelmap else [number]) + ([place[k]] if position else []) or [1]
+        content.DimensionIndexValues = ([] if labelmap else [number]) + ([number_of[k]] if position else []) or [1]
         group.FrameContentSequence = [content]
         group.DerivationImageSequence = derivation[k]
         if position:

@@ -55,17 +55,17 @@ def steps_of(path: Path, data: Array, frames: int, size: int, bits: int) -> Step
 
 
 def _wrong(length: int, frames: int, packed: int, padded: int) -> str:
-    wanted = -(-frames * packed // 8)
-    if length < wanted:
-        return f"it is truncated: {length} bytes of pixels instead of {wanted}"
+    expected = -(-frames * packed // 8)
+    if length < expected:
+        return f"it is truncated: {length} bytes of pixels instead of {expected}"
     other = f" (or {frames * padded // 8} where each begins at a byte)" if padded > packed else ""
-    return f"it has {length} bytes of pixels, and its {frames} frames need {wanted}{other}; export it again"
+    return f"it has {length} bytes of pixels, and its {frames} frames need {expected}{other}; export it again"
 
 
 def _has_length(data: Array, frames: int, step: int) -> bool:
     """Whether the pixel data have the length of so many frames; one byte may be added to make it even."""
-    wanted = -(-frames * step // 8)
-    return len(data) in (wanted, wanted + wanted % 2)
+    expected = -(-frames * step // 8)
+    return len(data) in (expected, expected + expected % 2)
 
 
 def _planes(data: Array, frames: int, packed: int, step: int) -> Array:

@@ -200,17 +200,17 @@ def _frame(path: Path, index: int, groups: tuple[Any, Any], kind: str, names: di
             segment = _whole(identity.get("ReferencedSegmentNumber") if identity is not None else None, -1)
         if segment not in names:
             raise BadImage(path, f"frame {index + 1} belongs to a segment that is not described")
-    place = {name: _group(groups, name) for name in _PLACE}
-    if place["PlanePositionSequence"] is None:
+    plane = {name: _group(groups, name) for name in _PLACE}
+    if plane["PlanePositionSequence"] is None:
         return Frame(index, segment, None, None, None, None, None)
-    position = _numbers(place["PlanePositionSequence"], "ImagePositionPatient", 3)
-    cosines = _numbers(place["PlaneOrientationSequence"], "ImageOrientationPatient", 6)
-    spacing = _numbers(place["PixelMeasuresSequence"], "PixelSpacing", 2)
+    position = _numbers(plane["PlanePositionSequence"], "ImagePositionPatient", 3)
+    cosines = _numbers(plane["PlaneOrientationSequence"], "ImageOrientationPatient", 6)
+    spacing = _numbers(plane["PixelMeasuresSequence"], "PixelSpacing", 2)
     if position is None or cosines is None or spacing is None or min(spacing) <= 0 or abs(position).max() > FARTHEST:
         raise BadImage(path, f"frame {index + 1} does not say where it lies (position, orientation and pixel spacing)")
     if abs(np.linalg.norm(np.cross(cosines[:3], cosines[3:])) - 1) > 0.01:
         raise BadImage(path, f"the rows and columns of frame {index + 1} are not at right angles")
-    measures = place["PixelMeasuresSequence"]
+    measures = plane["PixelMeasuresSequence"]
     gap, thickness = (_length(measures, name) for name in ("SpacingBetweenSlices", "SliceThickness"))
     across, down = cosines[:3] * spacing[1], cosines[3:] * spacing[0]
     return Frame(index, segment, position, across, down, gap, thickness)
@@ -227,16 +227,16 @@ def _group(groups: tuple[Any, Any], name: str) -> Any:
 def _numbers(item: Any, name: str, count: int) -> Array | None:
     try:
         value = item.get(name)
-        found = np.array(value if count > 1 else [value], dtype=np.float64)
+        numbers = np.array(value if count > 1 else [value], dtype=np.float64)
     except (AttributeError, TypeError, ValueError):
         return None
-    return found if found.shape == (count,) and np.isfinite(found).all() else None
+    return numbers if numbers.shape == (count,) and np.isfinite(numbers).all() else None
 
 
 def _length(item: Any, name: str) -> float | None:
     """A length in millimetres; its sign, which nuclear medicine uses, tells nothing here."""
-    found = _numbers(item, name, 1)
-    return abs(float(found[0])) if found is not None and found[0] != 0 else None
+    numbers = _numbers(item, name, 1)
+    return abs(float(numbers[0])) if numbers is not None and numbers[0] != 0 else None
 
 
 def _whole(value: Any, default: int) -> int:

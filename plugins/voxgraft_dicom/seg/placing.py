@@ -40,7 +40,7 @@ class Place:
         return bool((steps.sum(1) == 1).all() and (steps.sum(0) <= 1).all())
 
 
-def places_of(seg: Segmentation, like: Volume, tolerance: float) -> list[Place]:
+def place_frames(seg: Segmentation, like: Volume, tolerance: float) -> list[Place]:
     """Where each frame of an object lies in the grid of a scan.
 
     Args:
@@ -73,8 +73,10 @@ def places_of(seg: Segmentation, like: Volume, tolerance: float) -> list[Place]:
 def _on_picture(seg: Segmentation, like: Volume) -> list[Place]:
     """Frames without a place in the patient lie on the pixels of the one picture that they refer to."""
     if (*like.shape, 1)[:3] != (seg.columns, seg.rows, 1):
-        here, there = "x".join(map(str, like.shape)), f"{seg.columns}x{seg.rows}"
-        raise BadImage(seg.path, f"its frames have no place in the patient, and their {there} pixels are not {here}")
+        frame_size, size = "x".join(map(str, like.shape)), f"{seg.columns}x{seg.rows}"
+        raise BadImage(
+            seg.path, f"its frames have no place in the patient, and their {size} pixels are not {frame_size}"
+        )
     zero, across, down = np.zeros(3, np.int64), np.array([1, 0, 0]), np.array([0, 1, 0])
     return [Place(zero, across, down, 0.0, 0.0)] * len(seg.frames)
 
@@ -87,10 +89,10 @@ def place_of(frame: Frame, rows: int, columns: int, affine: Array) -> Place:
     across, down = inverse[:3, :3] @ (RAS * frame.across), inverse[:3, :3] @ (RAS * frame.down)
     whole = [np.rint(np.clip(part, -FARTHEST, FARTHEST)) for part in (start, across, down)]
     corners = np.array([(1, c, r) for c in (0, columns - 1) for r in (0, rows - 1)], dtype=float)
-    beside = corners @ (np.stack([start, across, down]) - np.stack(whole))
-    millimetres = float(np.linalg.norm(beside @ affine[:3, :3].T, axis=1).max())
-    first, one, other = (part.astype(np.int64) for part in whole)
-    return Place(first, one, other, float(np.abs(beside).max()), millimetres)
+    offsets = corners @ (np.stack([start, across, down]) - np.stack(whole))
+    millimetres = float(np.linalg.norm(offsets @ affine[:3, :3].T, axis=1).max())
+    corner, column_step, row_step = (part.astype(np.int64) for part in whole)
+    return Place(corner, column_step, row_step, float(np.abs(offsets).max()), millimetres)
 
 
 def window(place: Place, plane: Array, shape: tuple[int, ...]) -> tuple[tuple[slice | int, ...], Array] | None:
@@ -147,8 +149,8 @@ def own_grid(seg: Segmentation) -> tuple[Array, tuple[int, int, int]]:
     normal /= np.linalg.norm(normal)
     along = origins @ normal
     order = np.argsort(along)
-    places = along[order]
-    levels = places[np.concatenate([[True], np.diff(places) > 1e-2])]
+    positions = along[order]
+    levels = positions[np.concatenate([[True], np.diff(positions) > 1e-2])]
     gap = _gap(levels, first.gap, seg)
     count = round(float(levels[-1] - levels[0]) / gap) + 1
     if count > MOST_SLICES:

@@ -10,7 +10,7 @@ from voxgraft.plugin import Array, BadImage, DataError, Volume
 
 from ..objects.segments import Segments
 from .objects import Segmentation, read_object
-from .placing import RAS, Place, places_of, window
+from .placing import RAS, Place, place_frames, window
 
 OFF_MILLIMETRES, OFF_VOXELS = 0.05, 0.02
 """By how much a frame may lie beside the mask: what decimal strings cost, and what slices are off an even grid."""
@@ -25,7 +25,7 @@ def prove(path: Path, segments: Segments, mask: Volume, names: tuple[str, ...]) 
     seg = read_object(path)
     tolerance = min(0.5, OFF_VOXELS + OFF_MILLIMETRES / min(mask.spacing))
     try:
-        places = places_of(seg, mask, tolerance)
+        places = place_frames(seg, mask, tolerance)
     except BadImage as error:
         raise DataError(f"the written object does not lie on the mask: {error.reason}") from None
     left = segments.found.copy()
@@ -46,19 +46,19 @@ def _matching(segments: Segments, number: int, bits: Array, place: Place) -> int
     """The slice of the mask that the bits of a frame are; None where they are none."""
     if not 1 <= number <= segments.count:
         return None
-    there = window(place, bits, segments.array.shape[-3:])
-    if there is None or not isinstance(there[0][2], int) or there[1].shape != segments.array.shape[-3:-1]:
+    part = window(place, bits, segments.array.shape[-3:])
+    if part is None or not isinstance(part[0][2], int) or part[1].shape != segments.array.shape[-3:-1]:
         return None
-    k = there[0][2]
-    return k if np.array_equal(there[1].T, segments.plane(number, k)) else None
+    k = part[0][2]
+    return k if np.array_equal(part[1].T, segments.plane(number, k)) else None
 
 
 def _difference(seg: Segmentation, segments: Segments, mask: Volume, number: int, name: str) -> str:
     """How a written segment differs from the mask: in its count of voxels, or by how far it lies beside it."""
-    written, wanted = _sum_of_file(seg, number), _sum_of_mask(segments, number, mask.affine)
-    if written[3] != wanted[3]:
-        return f"the written segment {name!r} has {written[3]:.0f} voxels, the mask has {wanted[3]:.0f}"
-    off = float(np.linalg.norm((written - wanted)[:3])) / max(float(wanted[3]), 1.0)
+    written, expected = _sum_of_file(seg, number), _sum_of_mask(segments, number, mask.affine)
+    if written[3] != expected[3]:
+        return f"the written segment {name!r} has {written[3]:.0f} voxels, the mask has {expected[3]:.0f}"
+    off = float(np.linalg.norm((written - expected)[:3])) / max(float(expected[3]), 1.0)
     return f"the written segment {name!r} lies {off:.2f} mm beside the mask, or has another shape"
 
 
@@ -71,8 +71,8 @@ def _sum_of_file(seg: Segmentation, number: int) -> Array:
             continue
         rows, columns = np.nonzero(bits)
         if frame.origin is not None and frame.across is not None and frame.down is not None:
-            place = len(rows) * frame.origin + columns.sum() * frame.across + rows.sum() * frame.down
-            total[:3] += RAS * place
+            position = len(rows) * frame.origin + columns.sum() * frame.across + rows.sum() * frame.down
+            total[:3] += RAS * position
         total[3] += len(rows)
     return total
 

@@ -13,7 +13,7 @@ from voxgraft.plugin import Array, BadImage, Item, Problem, Volume
 from ..objects.forgiving import understanding
 from .objects import Segmentation, read_object
 from .options import SegReaderOptions
-from .placing import own_grid, places_of, window
+from .placing import own_grid, place_frames, window
 
 
 class SegReader:
@@ -68,49 +68,49 @@ class SegReader:
             say(problem)
         try:
             if self._options.resample and not self._fits(seg, like):
-                found = self._resampled(item, seg, like, say)
+                masks = self._resampled(item, seg, like, say)
             else:
-                found = self._bits(seg, like)
+                masks = self._bits(seg, like)
         except MemoryError:
             raise BadImage(item.path, "its structures do not fit into this machine's memory") from None
         named: dict[str, Array] = {}
         for number, name in seg.names.items():
-            named[name] = named[name] | found[number] if name in named else found[number]
+            named[name] = named[name] | masks[number] if name in named else masks[number]
         return {name: where.reshape(like.shape) for name, where in named.items()}
 
     def _bits(self, seg: Segmentation, like: Volume) -> dict[int, Array]:
         """Each segment by its number as a bool array (i, j, k) in a grid that the object fits to."""
         shape = (*like.shape, 1)[:3]
-        found = {number: np.zeros(shape, bool, order="F") for number in seg.names}
+        masks = {number: np.zeros(shape, bool, order="F") for number in seg.names}
         for number, index, part in self._parts(seg, like):
             if number is not None:
-                found[number][index] |= part != 0
+                masks[number][index] |= part != 0
                 continue
             for value in np.unique(part[part != 0]):
-                if int(value) not in found:
+                if int(value) not in masks:
                     raise BadImage(seg.path, f"it holds the value {int(value)}, which no segment describes")
-                found[int(value)][index] |= part == value
-        return found
+                masks[int(value)][index] |= part == value
+        return masks
 
     def _parts(self, seg: Segmentation, like: Volume) -> Any:
         """For each frame with anything in it: its segment, where it lies in the grid, and its pixels there."""
         shape = (*like.shape, 1)[:3]
-        places = places_of(seg, like, self._options.tolerance)
+        places = place_frames(seg, like, self._options.tolerance)
         lost = 0
         for frame, plane in seg.planes(self._options.threshold):
             if not plane.any():
                 continue
-            there = window(places[frame.index], plane, shape)
-            kept = 0 if there is None else np.count_nonzero(there[1])
+            part = window(places[frame.index], plane, shape)
+            kept = 0 if part is None else np.count_nonzero(part[1])
             lost += int(np.count_nonzero(plane)) - int(kept)
-            if there is not None and kept:
-                yield frame.segment, *there
+            if part is not None and kept:
+                yield frame.segment, *part
         if lost and self._options.outside == "refuse":
             raise BadImage(seg.path, f"{lost} of its voxels lie beyond the edge of the scan")
 
     def _fits(self, seg: Segmentation, like: Volume) -> bool:
         try:
-            places_of(seg, like, self._options.tolerance)
+            place_frames(seg, like, self._options.tolerance)
         except BadImage:
             return False
         return True
@@ -122,16 +122,16 @@ class SegReader:
 
         affine, shape = own_grid(seg)
         own = self._bits(seg, Volume(np.broadcast_to(np.uint8(0), shape), affine, item=item))
-        found = {}
+        masks = {}
         for number, bits in own.items():
-            found[number] = resample_onto(Volume(bits, affine), like, "nearest").array != 0
-        before, after = (sum(int(np.count_nonzero(bits)) for bits in one.values()) for one in (own, found))
+            masks[number] = resample_onto(Volume(bits, affine), like, "nearest").array != 0
+        before, after = (sum(int(np.count_nonzero(bits)) for bits in each.values()) for each in (own, masks))
         share = after * like.voxel_ml / (before * Volume(bits, affine).voxel_ml) if before else 1.0
         if not share:
             raise BadImage(item.path, "nothing of its structures lies on the scan")
         text = f"it was resampled onto the scan's voxels; its structures measure {100 * share:.3g} % of what they did"
         say(Problem("resampled", text, "warning"))
-        return found
+        return masks
 
     def _item(self, path: Path) -> Item:
         try:
@@ -186,12 +186,12 @@ class SegReader:
 def _facts(seg: Segmentation) -> dict[str, Any]:
     dataset = seg.dataset
     series = list(dataset.get("ReferencedSeriesSequence") or [])
-    instances = [one for item in series for one in item.get("ReferencedInstanceSequence") or []]
+    instances = [instance for item in series for instance in item.get("ReferencedInstanceSequence") or []]
     return {
         "study": str(dataset.get("StudyInstanceUID") or ""),
         "frame": str(dataset.get("FrameOfReferenceUID") or ""),
         "references": [str(item.get("SeriesInstanceUID") or "") for item in series],
-        "instances": [str(one.get("ReferencedSOPInstanceUID") or "") for one in instances],
+        "instances": [str(instance.get("ReferencedSOPInstanceUID") or "") for instance in instances],
         "names": list(seg.names.values()),
     }
 
@@ -213,7 +213,7 @@ def _same_frame(item: Item, like: Volume) -> None:
     """
     if like.item is None:
         return
-    here, there = str(like.item.facts.get("frame") or ""), str(item.facts.get("frame") or "")
+    frame, other_frame = str(like.item.facts.get("frame") or ""), str(item.facts.get("frame") or "")
     named = like.item.series is not None and like.item.series in item.facts.get("references", ())
-    if here and there and here != there and not named:
+    if frame and other_frame and frame != other_frame and not named:
         raise BadImage(item.path, "it has another frame of reference than the scan, and does not refer to its series")

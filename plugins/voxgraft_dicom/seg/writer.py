@@ -142,9 +142,9 @@ def _series(sources: Sources) -> Any:
 
     item, instances = Dataset(), []
     for sop_class, instance in dict.fromkeys(plane.instance for plane in sources.planes):
-        one = Dataset()
-        one.ReferencedSOPClassUID, one.ReferencedSOPInstanceUID = sop_class, instance
-        instances.append(one)
+        reference = Dataset()
+        reference.ReferencedSOPClassUID, reference.ReferencedSOPInstanceUID = sop_class, instance
+        instances.append(reference)
     item.ReferencedInstanceSequence, item.SeriesInstanceUID = instances, sources.series
     return item
 

@@ -24,7 +24,7 @@ class Measured:
     """One structure.
 
     Attributes:
-        ml, mm2: Its volume in a scan of three axes, its area in a picture; the other is None.
+        ml, mm2: Its volume in a 3D scan, its area in a picture; the other is None.
         mean, deviation: Of the scan's values inside it; None where nothing was found, or they have no unit.
         slices: The slices that hold some of it.
     """
@@ -58,7 +58,7 @@ def measured(segments: Segments, mask: Volume, scan: Array | None) -> Sequence[M
     Args:
         scan: The scan's values (i, j[, k]); None to leave them out.
     """
-    found = []
+    measurements = []
     for number in range(1, segments.count + 1):
         slices = [int(k) for k in np.flatnonzero(segments.found[number - 1])]
         planes = [(k, segments.plane(number, k).T) for k in slices]
@@ -71,5 +71,5 @@ def measured(segments: Segments, mask: Volume, scan: Array | None) -> Sequence[M
         flat = mask.dims == 2
         area = round(voxels * float(np.prod(mask.spacing)), 3) if flat else None
         volume = None if flat else round(voxels * mask.voxel_ml, 4)
-        found.append(Measured(voxels, volume, area, mean, deviation, tuple(slices)))
-    return found
+        measurements.append(Measured(voxels, volume, area, mean, deviation, tuple(slices)))
+    return measurements

@@ -13,19 +13,19 @@ from .measure import Measured
 TRACKING, VOLUME, AREA = "112039", "118565006", "42798000"
 
 
-def prove(path: Path, found: Sequence[Measured], names: Sequence[str]) -> None:
+def prove(path: Path, measurements: Sequence[Measured], names: Sequence[str]) -> None:
     """Compare the volumes and areas in a written report with what was measured.
 
     Raises:
         DataError: One is missing or another.
     """
-    told = sizes_in(path)
-    if len(told) != len(found):
-        raise DataError(f"the written report has {len(told)} structures, {len(found)} were measured")
-    for (name, size), one, wanted in zip(told, found, names, strict=True):
-        meant = one.ml if one.ml is not None else one.mm2
-        if name != wanted or size is None or meant is None or abs(size - meant) > 1e-6 * max(1.0, meant):
-            raise DataError(f"the written report says {size} of {wanted!r}, {meant} was measured")
+    stated = sizes_in(path)
+    if len(stated) != len(measurements):
+        raise DataError(f"the written report has {len(stated)} structures, {len(measurements)} were measured")
+    for (name, size), measurement, expected in zip(stated, measurements, names, strict=True):
+        meant = measurement.ml if measurement.ml is not None else measurement.mm2
+        if name != expected or size is None or meant is None or abs(size - meant) > 1e-6 * max(1.0, meant):
+            raise DataError(f"the written report says {size} of {expected!r}, {meant} was measured")
 
 
 def sizes_in(path: Path) -> list[tuple[str, float | None]]:
@@ -39,7 +39,7 @@ def _groups(item: Any) -> list[Any]:
     """The measurement groups of a report: the containers that have a tracking identifier."""
     groups = []
     for child in item.get("ContentSequence") or []:
-        codes = [_code(one) for one in child.get("ContentSequence") or []]
+        codes = [_code(code) for code in child.get("ContentSequence") or []]
         groups += [child] if TRACKING in codes else _groups(child)
     return groups
 

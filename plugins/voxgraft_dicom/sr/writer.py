@@ -60,13 +60,13 @@ class ReportWriter:
         sources = read_sources(volume, target)
         scan = self._scan(sources)
         quantity = quantity_of(scan, sources.text("SUVType")) if scan is not None else None
-        found = measured(segments, volume, scan.array if scan is not None and quantity else None)
+        measurements = measured(segments, volume, scan.array if scan is not None and quantity else None)
         try:
-            self._save(target, found, quantity, segments, sources, labels, Maker.of(facts))
+            self._save(target, measurements, quantity, segments, sources, labels, Maker.of(facts))
         except (ValueError, TypeError, AttributeError, KeyError) as error:
             raise DataError(f"{target}: this series does not allow a measurement report: {error}") from error
         try:
-            prove(target, found, [long_string(name) for name in labels.names])
+            prove(target, measurements, [long_string(name) for name in labels.names])
         except DataError as error:
             raise DataError(f"{target}: was not kept: {error}") from None
 
@@ -82,7 +82,7 @@ class ReportWriter:
     def _save(
         self,
         path: Path,
-        found: Sequence[Measured],
+        measurements: Sequence[Measured],
         quantity: tuple[Code, Code] | None,
         segments: Segments,
         sources: Sources,
@@ -94,8 +94,8 @@ class ReportWriter:
         segmentation = _segmentation(KINDS[self._options.segmentation], self._options.segmentation, sources, maker)
         with forgiving():  # of values that the scan itself brought along
             groups = [
-                _group(number, label, one, quantity, segmentation, sources, maker)
-                for number, (label, one) in enumerate(zip(labels.items, found, strict=True), start=1)
+                _group(number, label, measurement, quantity, segmentation, sources, maker)
+                for number, (label, measurement) in enumerate(zip(labels.items, measurements, strict=True), start=1)
             ]
             report = MeasurementReport(
                 observation_context=_observer(maker, self._options.manufacturer),
@@ -127,7 +127,7 @@ class ReportWriter:
 def _group(
     number: int,
     label: Label,
-    one: Measured,
+    measurement: Measured,
     quantity: tuple[Code, Code] | None,
     segmentation: Any,
     sources: Sources,
@@ -137,11 +137,14 @@ def _group(
     from highdicom import sr
 
     term, name = term_of(label), long_string(label.name)
-    wanted: list[tuple[Code, Code, float | None, Code | None]] = [
-        (*VOLUME, one.ml, None) if one.ml is not None else (*AREA, one.mm2, None)
+    rows: list[tuple[Code, Code, float | None, Code | None]] = [
+        (*VOLUME, measurement.ml, None) if measurement.ml is not None else (*AREA, measurement.mm2, None)
     ]
-    if quantity is not None and one.mean is not None and one.deviation is not None:
-        wanted += [(*quantity, round(one.mean, 3), MEAN), (*quantity, round(one.deviation, 3), DEVIATION)]
+    if quantity is not None and measurement.mean is not None and measurement.deviation is not None:
+        rows += [
+            (*quantity, round(measurement.mean, 3), MEAN),
+            (*quantity, round(measurement.deviation, 3), DEVIATION),
+        ]
     algorithm = sr.AlgorithmIdentification(
         name=maker.model, version=maker.version, parameters=[f"sha256={maker.hash}"] if maker.hash else None
     )
@@ -157,10 +160,10 @@ def _group(
             sr.Measurement(
                 name=_code(concept), value=value, unit=_code(unit), derivation=_code(how) if how is not None else None
             )
-            for concept, unit, value, how in wanted
+            for concept, unit, value, how in rows
         ],
     }
-    if one.mm2 is None:
+    if measurement.mm2 is None:
         reference = sr.ReferencedSegment(
             sop_class_uid=segmentation.SOPClassUID,
             sop_instance_uid=segmentation.SOPInstanceUID,
@@ -203,15 +206,15 @@ def _evidence(sources: Sources) -> list[Any]:
     """
     from pydicom.dataset import Dataset
 
-    found, shared = [], patient_and_study(sources)
+    items, shared = [], patient_and_study(sources)
     for sop_class, instance in dict.fromkeys(plane.instance for plane in sources.planes):
-        one = Dataset()
-        one.SOPClassUID, one.SOPInstanceUID = sop_class, instance
-        one.StudyInstanceUID, one.SeriesInstanceUID = sources.study, sources.series
+        item = Dataset()
+        item.SOPClassUID, item.SOPInstanceUID = sop_class, instance
+        item.StudyInstanceUID, item.SeriesInstanceUID = sources.study, sources.series
         for name, value in shared.items():
-            setattr(one, name, value)
-        found.append(one)
-    return found
+            setattr(item, name, value)
+        items.append(item)
+    return items
 
 
 def _segmentation(kind: str, option: str, sources: Sources, maker: Maker) -> Any:

@@ -13,7 +13,7 @@ class DeepbetOptions(StartValues):
     """Options of the deepbet encoder."""
 
     weights: Annotated[str, AfterValidator(weights_option("none", "bundled"))] = "none"
-    """Start values: `none`, `bundled` (those of the package deepbet), `file:PATH`, or `models:/NAME@ALIAS`."""
+    """Initial weights: `none`, `bundled` (those of the package deepbet), `file:PATH`, or `models:/NAME@ALIAS`."""
 
     levels: Annotated[int, Field(ge=1, le=5)] = 5
     """Use only so many of its maps, from the finest; the coarsest of five is 32 times coarser than the image."""

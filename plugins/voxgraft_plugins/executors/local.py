@@ -42,7 +42,7 @@ class LocalExecutor:
 def _next(pending: list[Future[Any]]) -> Future[Any]:
     """Take an ended task out of those that are pending: the one that was begun first."""
     ended, _ = wait(pending, return_when=FIRST_COMPLETED)
-    return pending.pop(next(place for place, future in enumerate(pending) if future in ended))
+    return pending.pop(next(index for index, future in enumerate(pending) if future in ended))
 
 
 def _outcome(future: Future[Any]) -> Any:

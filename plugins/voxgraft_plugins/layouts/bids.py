@@ -25,8 +25,8 @@ class Named:
     suffix: str
     entities: Mapping[str, str] = field(default_factory=dict)
 
-    def fits(self, wanted: Mapping[str, str]) -> bool:
-        return all(self.entities.get(key) == value for key, value in wanted.items())
+    def fits(self, entities: Mapping[str, str]) -> bool:
+        return all(self.entities.get(key) == value for key, value in entities.items())
 
     @property
     def case(self) -> str:
@@ -52,14 +52,14 @@ class BidsLayout:
             raise DataError(f"{folder}: holds no folder sub-*; is it the top of a BIDS data set?")
         images = [named for subject in subjects for named in self._images(subject)]
         if not images:
-            wanted = " or ".join(f"*_{suffix}.nii.gz" for suffix in options.suffixes)
+            patterns = " or ".join(f"*_{suffix}.nii.gz" for suffix in options.suffixes)
             raise DataError(
-                f"{folder}: no subject has an image {wanted} in {options.datatype}{_said(options.entities)}"
+                f"{folder}: no subject has an image {patterns} in {options.datatype}{_said(options.entities)}"
             )
         names = list(dict.fromkeys(named.case for named in images))
         masks = self._masks()
-        found = {name: self._mask(name, masks) for name in names}
-        self._complain_of_unlabelled(found)
+        labels = {name: self._mask(name, masks) for name in names}
+        self._complain_of_unlabelled(labels)
         facts = facts_in(folder / "participants.tsv", "participant_id")
         ids = safe_ids(names)
         cases = tuple(
@@ -67,7 +67,7 @@ class BidsLayout:
                 id=ids[name],
                 patient=name.split("_")[0],
                 images=tuple(self._channel(name, suffix, images) for suffix in options.suffixes),
-                label=found[name],
+                label=labels[name],
                 facts=facts.get(name.split("_")[0], {}),
             )
             for name in names
@@ -76,20 +76,23 @@ class BidsLayout:
 
     def _images(self, subject: Path) -> list[Named]:
         sessions = [path for path in _entries(subject) if path.is_dir() and path.name.startswith("ses-")]
-        found = []
-        for place in (subject, *sorted(sessions)):
-            files = _entries(place / self._options.datatype) if (place / self._options.datatype).is_dir() else []
-            found += [named for path in sorted(files) if (named := parse(path)) is not None]
-        return [one for one in found if one.suffix in self._options.suffixes and one.fits(self._options.entities)]
+        images = []
+        for folder in (subject, *sorted(sessions)):
+            files = _entries(folder / self._options.datatype) if (folder / self._options.datatype).is_dir() else []
+            images += [named for path in sorted(files) if (named := parse(path)) is not None]
+        return [
+            image for image in images if image.suffix in self._options.suffixes and image.fits(self._options.entities)
+        ]
 
     def _channel(self, case: str, suffix: str, images: Sequence[Named]) -> ImageRef | None:
-        found = [one for one in images if one.case == case and one.suffix == suffix]
-        if len(found) > 1:
+        matching = [image for image in images if image.case == case and image.suffix == suffix]
+        if len(matching) > 1:
             raise DataError(
-                f"{self._options.path}: {case} has {listed([one.path.name for one in found], suffix + ' image')}; "
+                f"{self._options.path}: {case} has "
+                f"{listed([image.path.name for image in matching], suffix + ' image')}; "
                 "say under entities which is meant, such as {acq: mprage}"
             )
-        return ImageRef(found[0].path) if found else None
+        return ImageRef(matching[0].path) if matching else None
 
     def _masks(self) -> list[Named]:
         options = self._options
@@ -102,26 +105,26 @@ class BidsLayout:
             raise DataError(f"{root}: there is no such folder; say masks: null where there are no masks")
         kinds = ("dseg", "mask") if options.mask_suffix == "any" else (options.mask_suffix,)
         paths = sorted(path for ending in ENDINGS for path in root.rglob(f"sub-*{ending}"))
-        named = [one for path in paths if (one := parse(path)) is not None]
-        return [one for one in named if one.suffix in kinds and one.fits(options.mask_entities)]
+        named = [mask for path in paths if (mask := parse(path)) is not None]
+        return [mask for mask in named if mask.suffix in kinds and mask.fits(options.mask_entities)]
 
     def _mask(self, case: str, masks: Sequence[Named]) -> ImageRef | None:
         """The label map of a case; or its masks of one structure each, by their entity `label`."""
-        wanted = dict(part.split("-", 1) for part in case.split("_"))
-        found = [one for one in masks if one.fits({key: wanted[key] for key in wanted if key != "run"})]
-        found = [one for one in found if one.entities.get("run", wanted.get("run")) == wanted.get("run")]
-        found = [one for one in found if "ses" in wanted or "ses" not in one.entities]
-        maps = [one for one in found if one.suffix == "dseg"] or found
+        entities = dict(part.split("-", 1) for part in case.split("_"))
+        matching = [mask for mask in masks if mask.fits({key: entities[key] for key in entities if key != "run"})]
+        matching = [mask for mask in matching if mask.entities.get("run", entities.get("run")) == entities.get("run")]
+        matching = [mask for mask in matching if "ses" in entities or "ses" not in mask.entities]
+        maps = [mask for mask in matching if mask.suffix == "dseg"] or matching
         if len(maps) <= 1:
             return self._single(maps[0]) if maps else None
-        called = [one.entities.get("label") for one in maps]
-        if None in called or len(set(called)) < len(called) or any(one.suffix == "dseg" for one in maps):
+        called = [mask.entities.get("label") for mask in maps]
+        if None in called or len(set(called)) < len(called) or any(mask.suffix == "dseg" for mask in maps):
             raise DataError(
-                f"{self._options.path}: {case} has {listed([one.path.name for one in maps], 'mask')}; say under "
+                f"{self._options.path}: {case} has {listed([mask.path.name for mask in maps], 'mask')}; say under "
                 "mask_entities or mask_suffix which is meant, such as {desc: manual}"
             )
         return MaskRef(
-            maps[0].path.parent, named=tuple((str(one.entities["label"]), ImageRef(one.path)) for one in maps)
+            maps[0].path.parent, named=tuple((str(mask.entities["label"]), ImageRef(mask.path)) for mask in maps)
         )
 
     def _single(self, mask: Named) -> ImageRef:
@@ -129,11 +132,11 @@ class BidsLayout:
             return MaskRef(mask.path, named=((mask.entities["label"], ImageRef(mask.path)),))
         return ImageRef(mask.path)
 
-    def _complain_of_unlabelled(self, found: Mapping[str, ImageRef | None]) -> None:
-        missing = [name for name, mask in found.items() if mask is None]
+    def _complain_of_unlabelled(self, masks: Mapping[str, ImageRef | None]) -> None:
+        missing = [name for name, mask in masks.items() if mask is None]
         if missing and self._options.masks is not None and self._options.unlabelled == "error":
             raise DataError(
-                f"{self._options.path / self._options.masks}: {listed(missing, 'case')} of {len(found)} without a mask"
+                f"{self._options.path / self._options.masks}: {listed(missing, 'case')} of {len(masks)} without a mask"
                 f"{_said(self._options.mask_entities)}; add the masks, choose others, or say unlabelled: keep"
             )
 
@@ -143,7 +146,7 @@ class BidsLayout:
         Raises:
             DataError: Two tables give one value different names.
         """
-        tables = {table for one in masks if one.suffix == "dseg" for table in _tables_of(one, self._options.path)}
+        tables = {table for mask in masks if mask.suffix == "dseg" for table in _tables_of(mask, self._options.path)}
         names: dict[int, str] = {}
         for table in sorted(tables):
             for number, row in enumerate(read_table(table).rows, start=2):
@@ -183,12 +186,12 @@ def _entries(folder: Path) -> list[Path]:
 
 def _tables_of(mask: Named, root: Path) -> list[Path]:
     """The nearest table that speaks of a label map: beside it, then in each folder above."""
-    beside = mask.path.with_name(mask.path.name.removesuffix(".gz").removesuffix(".nii") + ".tsv")
-    if beside.is_file():
-        return [beside]
+    sidecar = mask.path.with_name(mask.path.name.removesuffix(".gz").removesuffix(".nii") + ".tsv")
+    if sidecar.is_file():
+        return [sidecar]
     for folder in mask.path.parents:
-        found = sorted(folder.glob("*dseg.tsv"))
-        fitting = [table for table in found if _inherited(table, mask)]
+        tables = sorted(folder.glob("*dseg.tsv"))
+        fitting = [table for table in tables if _inherited(table, mask)]
         if fitting:
             return fitting
         if folder == root:

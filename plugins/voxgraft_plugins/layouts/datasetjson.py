@@ -35,8 +35,8 @@ def load_json(path: Path, need: str = "") -> Any:
     except (FileNotFoundError, NotADirectoryError):
         raise DataError(f"{path}: there is no such file{need}") from None
     except ValueError as error:
-        place = f" (line {error.lineno})" if isinstance(error, json.JSONDecodeError) else f" ({error})"
-        raise DataError(f"{path}: is no readable JSON document{place}") from None
+        detail = f" (line {error.lineno})" if isinstance(error, json.JSONDecodeError) else f" ({error})"
+        raise DataError(f"{path}: is no readable JSON document{detail}") from None
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror}") from None
 
@@ -77,11 +77,11 @@ def complain_of_missing(paths: Mapping[str, list[Path]], folder: Path) -> None:
     Raises:
         DataError: Some are not; the message says how many and names the first.
     """
-    for what, files in paths.items():
+    for role, files in paths.items():
         missing = [_short(path, folder) for path in files if not path.exists()]
         if missing:
             are = "is" if len(missing) == 1 else "are"
-            raise DataError(f"{folder}: {listed(missing, what)}, named for training in dataset.json, {are} not there")
+            raise DataError(f"{folder}: {listed(missing, role)}, named for training in dataset.json, {are} not there")
 
 
 def _short(path: Path, folder: Path) -> str:

@@ -50,8 +50,8 @@ class DecathlonLayout:
 def _unlisted(folder: Path, known: set[Path | None]) -> list[str]:
     notes = []
     for name in ("imagesTr", "labelsTr"):
-        found, _ = images_in(folder / name) if (folder / name).is_dir() else ({}, [])
-        unused = [path.name for path in found.values() if path not in known]
+        images, _ = images_in(folder / name) if (folder / name).is_dir() else ({}, [])
+        unused = [path.name for path in images.values() if path not in known]
         if unused:
             notes.append(f"{name} holds {listed(unused, 'file')} that dataset.json does not list")
     return notes
@@ -80,23 +80,23 @@ def _labels(document: Mapping[str, Any], folder: Path) -> Labels | None:
 
 def _listed_cases(rows: Any, folder: Path) -> dict[str, tuple[Path, Path | None]]:
     """For each case its image and its mask."""
-    place = folder / "dataset.json"
+    path = folder / "dataset.json"
     if not isinstance(rows, list) or not rows:
-        raise DataError(f"{place}: 'training' lists no cases")
+        raise DataError(f"{path}: 'training' lists no cases")
     entries = []
     for number, row in enumerate(rows, start=1):
         row = {"image": row} if isinstance(row, str) else row
         if not isinstance(row, dict) or not isinstance(row.get("image"), str):
-            raise DataError(f"{place}: entry {number} of 'training' names no image")
+            raise DataError(f"{path}: entry {number} of 'training' names no image")
         label = row.get("label")
         if label is not None and not isinstance(label, str):
-            raise DataError(f"{place}: the label of entry {number} of 'training' is no path")
+            raise DataError(f"{path}: the label of entry {number} of 'training' is no path")
         entries.append((inside(row["image"], folder), inside(label, folder) if label else None))
     stems = Counter(stem(image) for image, _ in entries)
     files: dict[str, tuple[Path, Path | None]] = {}
     for image, label in entries:
         key = stem(image) if stems[stem(image)] == 1 else image.relative_to(folder).as_posix()
         if key in files:
-            raise DataError(f"{place}: lists {image.name} twice")
+            raise DataError(f"{path}: lists {image.name} twice")
         files[key] = (image, label)
     return files

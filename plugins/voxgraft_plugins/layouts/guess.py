@@ -35,15 +35,15 @@ def csv(folder: Path) -> Mapping[str, Any] | None:
 
     from .tables import read_table
 
-    found = []
+    tables = []
     for path in sorted(path for path in folder.iterdir() if path.suffix.lower() in (".csv", ".tsv") and path.is_file()):
         try:
             columns = read_table(path).columns
         except DataError:
             continue
         if any(column == "image" or column.startswith("image_") for column in columns):
-            found.append(path)
-    return {"path": found[0], "unlabelled": "keep"} if len(found) == 1 else None
+            tables.append(path)
+    return {"path": tables[0], "unlabelled": "keep"} if len(tables) == 1 else None
 
 
 def _is_nnunet(folder: Path) -> bool:

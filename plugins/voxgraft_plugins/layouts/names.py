@@ -41,7 +41,7 @@ def images_in(folder: Path) -> tuple[dict[str, Path], list[Path]]:
     folder = as_stored(folder)
     if not folder.is_dir():
         raise DataError(f"{folder}: there is no such folder")
-    found: dict[str, Path] = {}
+    images: dict[str, Path] = {}
     others: list[Path] = []
     entries = [entry for entry in sorted(folder.iterdir()) if not entry.name.startswith(".")]
     names = {entry.name.lower() for entry in entries}
@@ -50,10 +50,10 @@ def images_in(folder: Path) -> tuple[dict[str, Path], list[Path]]:
         if entry.suffix.lower() in SIDECARS and not entry.is_dir():
             others.append(entry)
         elif not any(entry.with_suffix(header).name.lower() in names for header in headers):
-            other = found.setdefault(stem(entry), entry)
+            other = images.setdefault(stem(entry), entry)
             if other is not entry:
                 raise DataError(f"{folder}: {other.name} and {entry.name} have one name; keep one of them")
-    return found, others
+    return images, others
 
 
 def safe_ids(names: Iterable[str]) -> dict[str, str]:
@@ -71,24 +71,24 @@ def short_hash(text: str) -> str:
     return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()[:10]
 
 
-def patients(names: Sequence[str], pattern: str | None, places: Mapping[str, Mapping[str, str]]) -> dict[str, str]:
+def patients(names: Sequence[str], pattern: str | None, fields: Mapping[str, Mapping[str, str]]) -> dict[str, str]:
     """The patient of each case: the place {patient} of its file pattern or of `pattern`; else the case itself.
 
     Args:
-        places: For each case what its file pattern found.
+        fields: For each case what its file pattern found.
 
     Raises:
         DataError: A name does not fit the pattern.
     """
     if pattern is None:
-        return {name: places.get(name, {}).get("patient", name) for name in names}
+        return {name: fields.get(name, {}).get("patient", name) for name in names}
     if "patient" not in Pattern(pattern).places:
         raise DataError(f"the pattern {pattern!r} of the option 'patient' has no place {{patient}}")
-    found = {name: Pattern(pattern).match(name) for name in names}
-    strange = [name for name, match in found.items() if match is None]
+    matches = {name: Pattern(pattern).match(name) for name in names}
+    strange = [name for name, match in matches.items() if match is None]
     if strange:
         raise DataError(f"{listed(strange, 'case')}: the name does not fit the pattern {pattern!r} of 'patient'")
-    return {name: match["patient"] for name, match in found.items() if match is not None}
+    return {name: match["patient"] for name, match in matches.items() if match is not None}
 
 
 def listed(names: Sequence[str], what: str) -> str:

@@ -38,8 +38,8 @@ class NnunetLayout:
             DataError: There is no dataset.json, it is damaged or contradicts itself, or files are not there.
         """
         folder = self._options.path
-        place = folder / "dataset.json"
-        document = load_document(place, "nnunet")
+        path = folder / "dataset.json"
+        document = load_document(path, "nnunet")
         channels = channel_names(document, folder)
         listed_cases = document.get("dataset")
         if listed_cases is None:
@@ -54,9 +54,9 @@ class NnunetLayout:
             for name, (images, label) in files.items()
         )
         notes = _notes(document, folder, {label for _, label in files.values()})
-        labels, more = labels_in(document.get("labels"), document.get("regions_class_order"), place)
-        told, splits = self._options.patient is not None, self._splits(ids)
-        return Dataset(cases, channels, labels, (*notes, *more), splits=splits, names_patients=told)
+        labels, more = labels_in(document.get("labels"), document.get("regions_class_order"), path)
+        stated, splits = self._options.patient is not None, self._splits(ids)
+        return Dataset(cases, channels, labels, (*notes, *more), splits=splits, names_patients=stated)
 
     def _splits(self, ids: Mapping[str, str]) -> tuple[Split, ...]:
         path = self._options.splits or self._options.path / SPLITS
@@ -75,7 +75,7 @@ class NnunetLayout:
         )
 
 
-def labels_in(rows: Any, order: Any, place: Path) -> tuple[Labels, list[str]]:
+def labels_in(rows: Any, order: Any, path: Path) -> tuple[Labels, list[str]]:
     """The labels of dataset.json: values, regions of several values, and `ignore`.
 
     Returns:
@@ -85,14 +85,14 @@ def labels_in(rows: Any, order: Any, place: Path) -> tuple[Labels, list[str]]:
         DataError: They are none, or contradict each other.
     """
     if not isinstance(rows, dict) or not rows:
-        raise DataError(f"{place}: 'labels' must give each structure its value, or a list of values")
-    members = {str(name): _values(name, value, place) for name, value in rows.items()}
+        raise DataError(f"{path}: 'labels' must give each structure its value, or a list of values")
+    members = {str(name): _values(name, value, path) for name, value in rows.items()}
     ignored = members.pop(IGNORE, ())
     if len(ignored) > 1:
-        raise DataError(f"{place}: the label 'ignore' must have one value")
+        raise DataError(f"{path}: the label 'ignore' must have one value")
     members = {name: values for name, values in members.items() if values != (0,)}
     if strange := [name for name, values in members.items() if set(values) & {0, *ignored}]:
-        raise DataError(f"{place}: the label {strange[0]!r} holds the value of background or of 'ignore'")
+        raise DataError(f"{path}: the label {strange[0]!r} holds the value of background or of 'ignore'")
     plain = {values[0]: name for name, values in members.items() if len(values) == 1}
     if all(len(values) == 1 for values in members.values()):
         labels = Labels.of({name: values[0] for name, values in members.items()})
@@ -100,24 +100,28 @@ def labels_in(rows: Any, order: Any, place: Path) -> tuple[Labels, list[str]]:
     every = sorted({value for values in members.values() for value in values})
     items = tuple(Label(value, plain.get(value, f"label {value}")) for value in every)
     regions = tuple(Region(name, values) for name, values in members.items())
-    paint, notes = _paint(order, regions, place)
+    paint, notes = _paint(order, regions, path)
     return Labels(items, ignore=ignored, overlap="keep", regions=regions, paint=paint), notes
 
 
-def _values(name: Any, value: Any, place: Path) -> tuple[int, ...]:
+def _values(name: Any, value: Any, path: Path) -> tuple[int, ...]:
     values = value if isinstance(value, list) else [value]
     if not values or not all(
-        isinstance(one, int) and not isinstance(one, bool) and 0 <= one <= 65535 for one in values
+        isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= 65535 for value in values
     ):
-        raise DataError(f"{place}: 'labels' must give {name!r} a whole number from 0 to 65535, or a list of such")
+        raise DataError(f"{path}: 'labels' must give {name!r} a whole number from 0 to 65535, or a list of such")
     return tuple(sorted(set(values)))
 
 
-def _paint(order: Any, regions: tuple[Region, ...], place: Path) -> tuple[tuple[int, ...], list[str]]:
+def _paint(order: Any, regions: tuple[Region, ...], path: Path) -> tuple[tuple[int, ...], list[str]]:
     if order is None:
         return (), ["dataset.json has regions and no regions_class_order: predictions keep a channel for each region"]
-    if not isinstance(order, list) or len(order) != len(regions) or not all(isinstance(one, int) for one in order):
-        raise DataError(f"{place}: 'regions_class_order' must have a value for each of the {len(regions)} regions")
+    if (
+        not isinstance(order, list)
+        or len(order) != len(regions)
+        or not all(isinstance(number, int) for number in order)
+    ):
+        raise DataError(f"{path}: 'regions_class_order' must have a value for each of the {len(regions)} regions")
     if len(set(order)) < len(order) or any(v not in r.members for v, r in zip(order, regions, strict=True)):
         return (), [
             "regions_class_order paints a region with a value that it does not hold, or two with one: predictions keep "
@@ -128,23 +132,25 @@ def _paint(order: Any, regions: tuple[Region, ...], place: Path) -> tuple[tuple[
 
 def _found_cases(document: Mapping[str, Any], folder: Path, channels: int) -> Files:
     ending = document.get("file_ending")
-    images, place = folder / "imagesTr", folder / "dataset.json"
+    images, path = folder / "imagesTr", folder / "dataset.json"
     if not isinstance(ending, str) or not ending.startswith(".") or set(ending) & set("/\\\0"):
-        raise DataError(f"{place}: 'file_ending' must be the ending of the images, such as .nii.gz")
+        raise DataError(f"{path}: 'file_ending' must be the ending of the images, such as .nii.gz")
     if not images.is_dir():
         raise DataError(f"{images}: there is no such folder, and dataset.json has no list 'dataset'")
-    there = {composed(path.name): path for path in images.iterdir() if not path.name.startswith(".")}
+    existing = {composed(path.name): path for path in images.iterdir() if not path.name.startswith(".")}
     first = f"_0000{ending}"
-    names = sorted({name[: -len(first)] for name in there for index in range(channels) if _ends(name, index, ending)})
+    names = sorted(
+        {name[: -len(first)] for name in existing for index in range(channels) if _ends(name, index, ending)}
+    )
     if not names:
         raise DataError(f"{images}: holds no file that ends in {first}")
-    alone = channels > 1 and not any(_ends(name, index, ending) for name in there for index in range(1, channels))
+    alone = channels > 1 and not any(_ends(name, index, ending) for name in existing for index in range(1, channels))
     numbers = (0,) if alone else range(channels)
     files: Files = {}
     for name in names:
-        found = (f"{name}_{index:04}{ending}" for index in numbers)
+        names_of_channels = (f"{name}_{index:04}{ending}" for index in numbers)
         label = as_stored(folder / "labelsTr" / f"{name}{ending}")
-        files[name] = (tuple(there.get(file) for file in found), label)
+        files[name] = (tuple(existing.get(file) for file in names_of_channels), label)
     return files
 
 
@@ -153,22 +159,22 @@ def _ends(name: str, index: int, ending: str) -> bool:
 
 
 def _listed_cases(rows: Any, folder: Path, channels: int) -> Files:
-    place = folder / "dataset.json"
+    path = folder / "dataset.json"
     if not isinstance(rows, dict) or not rows:
-        raise DataError(f"{place}: 'dataset' must give each case its images and its label")
+        raise DataError(f"{path}: 'dataset' must give each case its images and its label")
     files: Files = {}
     for name, row in rows.items():
         images = row.get("images") if isinstance(row, dict) else None
         label = row.get("label") if isinstance(row, dict) else None
         if (
             not isinstance(images, list)
-            or not all(isinstance(one, str) for one in images)
+            or not all(isinstance(image, str) for image in images)
             or not isinstance(label, str)
         ):
-            raise DataError(f"{place}: the case {name!r} of 'dataset' needs a list of images and a label")
+            raise DataError(f"{path}: the case {name!r} of 'dataset' needs a list of images and a label")
         if len(images) not in (1, channels):
-            raise DataError(f"{place}: the case {name!r} has {len(images)} images for {channels} channels")
-        files[composed(str(name))] = (tuple(_path(one, folder) for one in images), _path(label, folder))
+            raise DataError(f"{path}: the case {name!r} has {len(images)} images for {channels} channels")
+        files[composed(str(name))] = (tuple(_path(image, folder) for image in images), _path(label, folder))
     complain_of_missing({"image": [path for images, _ in files.values() for path in images if path]}, folder)
     return files
 

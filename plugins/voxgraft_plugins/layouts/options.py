@@ -139,12 +139,12 @@ class PairsOptions(Options):
     def _patterns_name_cases(self) -> PairsOptions:
         several = self.images if isinstance(self.images, dict) else {}
         single = {"images": self.images} if isinstance(self.images, str) else {}
-        beside = {"labels": self.labels, "valid": self.valid}
-        texts = {**single, **several, **{place: text for place, text in beside.items() if text is not None}}
-        for place, text in texts.items():
-            places = Pattern(text).places
-            if "case" not in places and (place in several or places or "*" in text):
-                raise ValueError(f"the pattern of {place}, {text!r}, needs a place {{case}}")
+        masks = {"labels": self.labels, "valid": self.valid}
+        texts = {**single, **several, **{name: text for name, text in masks.items() if text is not None}}
+        for option, text in texts.items():
+            fields = Pattern(text).places
+            if "case" not in fields and (option in several or fields or "*" in text):
+                raise ValueError(f"the pattern of {option}, {text!r}, needs a place {{case}}")
         if isinstance(self.labels, str) and {"rater", "structure"} <= set(Pattern(self.labels).places):
             raise ValueError("the pattern of labels has both {rater} and {structure}; only one of them can be read")
         if self.valid is not None and self.labels is None:

@@ -51,19 +51,19 @@ class PairsLayout:
             raise DataError(f"{folder}: there is no such folder")
         several = options.images if isinstance(options.images, dict) else {"image": options.images}
         channels = {name: find(folder, text) for name, text in several.items()}
-        names = sorted({case for found in channels.values() for case in found.files})
+        names = sorted({case for channel in channels.values() for case in channel.files})
         labels = find_masks(folder, options.labels) if options.labels is not None else Found({}, {})
         self._complain_of_unlabelled(names, labels)
         valid = find(folder, options.valid) if options.valid is not None else Found({}, {})
         self._complain_of_unbounded([name for name in names if name in labels.files], valid)
-        places = {name: found.places[name] for found in channels.values() for name in found.places}
-        whose, ids = patients(names, options.patient, places), safe_ids(names)
+        fields = {name: channel.places[name] for channel in channels.values() for name in channel.places}
+        whose, ids = patients(names, options.patient, fields), safe_ids(names)
         by_raters = options.labels is not None and "rater" in Pattern(options.labels).places
         cases = tuple(
             Case(
                 id=ids[name],
                 patient=whose[name],
-                images=tuple(_reference(found.files.get(name)) for found in channels.values()),
+                images=tuple(_reference(channel.files.get(name)) for channel in channels.values()),
                 label=None if by_raters else labels.masks.get(name),
                 raters=dict(labels.parts.get(name, ())) if by_raters else {},
                 valid=_reference(valid.files.get(name)),
@@ -71,8 +71,8 @@ class PairsLayout:
             for name in names
         )
         notes = self._notes(names, channels, labels, valid)
-        told = options.patient is not None or any("patient" in one for one in places.values())
-        return Dataset(cases, options.channels or tuple(channels), None, notes, names_patients=told)
+        stated = options.patient is not None or any("patient" in part for part in fields.values())
+        return Dataset(cases, options.channels or tuple(channels), None, notes, names_patients=stated)
 
     def _complain_of_unlabelled(self, names: list[str], labels: Found) -> None:
         missing = [name for name in names if name not in labels.files]
@@ -89,7 +89,7 @@ class PairsLayout:
         if missing and self._options.valid is not None:
             raise DataError(
                 f"{self._options.path}: {listed(missing, 'case')} of {len(names)} without a file of where it counts in "
-                f"{self._options.valid!r}; add the files, or mend the option 'valid'"
+                f"{self._options.valid!r}; add the files, or fix the option 'valid'"
             )
 
     def _notes(self, cases: list[str], channels: Mapping[str, Found], labels: Found, valid: Found) -> tuple[str, ...]:
@@ -97,9 +97,9 @@ class PairsLayout:
         orphans = [labels.files[case].name for case in sorted(labels.files.keys() - set(cases))]
         if orphans:
             notes.append(f"{listed(orphans, 'mask')} without an image")
-        used = {path for found in (*channels.values(), labels, valid) for path in found.files.values()}
+        used = {path for part in (*channels.values(), labels, valid) for path in part.files.values()}
         used |= {reference.path for parts in labels.parts.values() for _, reference in parts}
-        others = {path for found in (*channels.values(), labels) for path in found.others} - used
+        others = {path for part in (*channels.values(), labels) for path in part.others} - used
         if others:
             names = sorted({path.name for path in others})
             notes.append(f"{listed(names, 'file')} beside the images, used by no case")
@@ -116,12 +116,12 @@ def find(folder: Path, text: str) -> Found:
     if not pattern.places:
         files, others = images_in(folder / text)
         return Found(files, {}, tuple(others))
-    found: dict[str, Path] = {}
-    places: dict[str, Mapping[str, str]] = {}
+    by_case: dict[str, Path] = {}
+    fields: dict[str, Mapping[str, str]] = {}
     for path, values in pattern.find(folder):
-        _once(found, values["case"], path, folder, text, f"the case {values['case']!r}")
-        places[values["case"]] = values
-    return Found(found, places, _beside(found.values()))
+        _once(by_case, values["case"], path, folder, text, f"the case {values['case']!r}")
+        fields[values["case"]] = values
+    return Found(by_case, fields, _beside(by_case.values()))
 
 
 def find_masks(folder: Path, text: str) -> Found:
@@ -131,33 +131,33 @@ def find_masks(folder: Path, text: str) -> Found:
         DataError: There is no such folder, or two files belong to one case, rater or structure.
     """
     pattern = Pattern(text)
-    kind = next((place for place in ("rater", "structure") if place in pattern.places), None)
+    kind = next((field for field in ("rater", "structure") if field in pattern.places), None)
     if kind is None:
         return find(folder, text)
-    found: dict[tuple[str, str], Path] = {}
+    by_key: dict[tuple[str, str], Path] = {}
     for path, values in pattern.find(folder):
-        who = (values["case"], values[kind])
-        _once(found, who, path, folder, text, f"the {kind} {who[1]!r} of the case {who[0]!r}")
+        key = (values["case"], values[kind])
+        _once(by_key, key, path, folder, text, f"the {kind} {key[1]!r} of the case {key[0]!r}")
     parts: dict[str, list[tuple[str, ImageRef]]] = {}
-    for (case, name), path in sorted(found.items()):
+    for (case, name), path in sorted(by_key.items()):
         parts.setdefault(case, []).append((name, ImageRef(path)))
     files = {case: several[0][1].path for case, several in parts.items()}
-    return Found(files, {}, _beside(found.values()), {case: tuple(several) for case, several in parts.items()})
+    return Found(files, {}, _beside(by_key.values()), {case: tuple(several) for case, several in parts.items()})
 
 
 K = TypeVar("K")
 
 
-def _once(found: dict[K, Path], key: K, path: Path, folder: Path, text: str, what: str) -> None:
-    other = found.setdefault(key, path)
+def _once(files: dict[K, Path], key: K, path: Path, folder: Path, text: str, what: str) -> None:
+    other = files.setdefault(key, path)
     if other is not path:
-        here, there = (one.relative_to(folder).as_posix() for one in (path, other))
-        raise DataError(f"{folder}: {there} and {here} both fit {text!r} for {what}")
+        first, second = (file.relative_to(folder).as_posix() for file in (path, other))
+        raise DataError(f"{folder}: {second} and {first} both fit {text!r} for {what}")
 
 
 def _beside(files: Iterable[Path]) -> tuple[Path, ...]:
-    beside = [path for parent in {path.parent for path in files} for path in parent.iterdir()]
-    return tuple(path for path in beside if path.is_file() and not path.name.startswith("."))
+    siblings = [path for parent in {path.parent for path in files} for path in parent.iterdir()]
+    return tuple(path for path in siblings if path.is_file() and not path.name.startswith("."))
 
 
 def _reference(path: Path | None) -> ImageRef | None:

@@ -30,10 +30,10 @@ class Pattern:
         if not self.text or path.is_absolute() or ".." in path.parts:
             raise ValueError(f"the pattern {self.text!r} must be a path below the data set's folder")
         for part in path.parts:
-            found = list(_PLACE.finditer(part))
-            if any(match[3] for match in found):
+            fields = list(_PLACE.finditer(part))
+            if any(match[3] for match in fields):
                 raise ValueError(f"the pattern {self.text!r} has a brace that is no place such as {{case}}")
-            if len(found) > _MOST:
+            if len(fields) > _MOST:
                 raise ValueError(f"the pattern {self.text!r} has more than {_MOST} places in one name")
 
     @property
@@ -42,8 +42,8 @@ class Pattern:
 
     def match(self, name: str) -> dict[str, str] | None:
         """What stands in the places of a name that fits; a place that occurs twice must hold the same."""
-        found = _regex(self.text).fullmatch(composed(name))
-        return found.groupdict() if found else None
+        match = _regex(self.text).fullmatch(composed(name))
+        return match.groupdict() if match else None
 
     def find(self, folder: Path) -> Iterator[tuple[Path, dict[str, str]]]:
         """Everything below a folder that fits, in the order of names, with what stands in its places."""
@@ -62,9 +62,9 @@ def _find(folder: Path, parts: tuple[str, ...], known: dict[str, str]) -> Iterat
     if not folder.is_dir():
         return
     for child in sorted(folder.iterdir()):
-        found = None if child.name.startswith(".") else _regex(part).fullmatch(composed(child.name))
-        if found and all(known.get(name, text) == text for name, text in found.groupdict().items()):
-            yield from _find(child, rest, {**known, **found.groupdict()})
+        match = None if child.name.startswith(".") else _regex(part).fullmatch(composed(child.name))
+        if match and all(known.get(name, text) == text for name, text in match.groupdict().items()):
+            yield from _find(child, rest, {**known, **match.groupdict()})
 
 
 def _regex(text: str) -> re.Pattern[str]:

@@ -70,15 +70,15 @@ class CsvLayout:
             notes.append(f"the column {patient!r} of the table says who the patients are")
         return Dataset(cases, channels, None, (*table.notes, *notes), splits=splits, names_patients=bool(patient))
 
-    def _columns(self, table: Table, wanted: Sequence[str] | None, usual: str) -> tuple[str, ...]:
-        if wanted is None:
+    def _columns(self, table: Table, names: Sequence[str] | None, usual: str) -> tuple[str, ...]:
+        if names is None:
             return (usual,) if usual in table.columns else tuple(c for c in table.columns if c.startswith(f"{usual}_"))
-        wanted = [composed(column) for column in wanted]
-        if missing := [column for column in wanted if column not in table.columns]:
+        names = [composed(column) for column in names]
+        if missing := [column for column in names if column not in table.columns]:
             raise DataError(
                 f"{self._options.path}: has no column {missing[0]!r}; its columns are {', '.join(table.columns)}"
             )
-        return tuple(wanted)
+        return tuple(names)
 
     def _path(self, text: str, number: int) -> Path | None:
         """A path in a cell; a Windows path is read as one where nothing is called so."""
@@ -94,14 +94,14 @@ class CsvLayout:
         self, rows: Sequence[Mapping[str, Path | None]], images: Sequence[str], labels: Sequence[str]
     ) -> None:
         path = self._options.path
-        missing = sorted({f"{one}" for row in rows for one in row.values() if one is not None and not one.exists()})
+        missing = sorted({f"{path}" for row in rows for path in row.values() if path is not None and not path.exists()})
         if missing:
             more = ", ".join(missing[:10]) + (f" and {len(missing) - 10} more" if len(missing) > 10 else "")
             raise DataError(f"{path}: {len(missing)} of the files it names are not there: {more}")
-        bare = [str(number) for number, row in enumerate(rows, start=2) if not any(row[one] for one in images)]
+        bare = [str(number) for number, row in enumerate(rows, start=2) if not any(row[column] for column in images)]
         if bare:
             raise DataError(f"{path}: {listed(bare, 'row')} without any image")
-        without = [str(number) for number, row in enumerate(rows, start=2) if not any(row[one] for one in labels)]
+        without = [str(number) for number, row in enumerate(rows, start=2) if not any(row[column] for column in labels)]
         if labels and without and self._options.unlabelled == "error":
             raise DataError(f"{path}: {listed(without, 'row')} without a mask; add them, or say unlabelled: keep")
 
@@ -157,12 +157,12 @@ def _case(
 ) -> Case:
     """The case of a row; the columns are those of images, of masks, and of the file of where it counts."""
     images, labels, valid = columns
-    where = next((path for one in valid if (path := paths[one]) is not None), None)
-    masks = {one.removeprefix("label_"): ImageRef(path) for one in labels if (path := paths[one]) is not None}
+    where = next((path for column in valid if (path := paths[column]) is not None), None)
+    masks = {column.removeprefix("label_"): ImageRef(path) for column in labels if (path := paths[column]) is not None}
     return Case(
         id=name,
         patient=name,
-        images=tuple(None if (path := paths[one]) is None else ImageRef(path) for one in images),
+        images=tuple(None if (path := paths[column]) is None else ImageRef(path) for column in images),
         label=next(iter(masks.values()), None) if len(labels) == 1 else None,
         facts=facts,
         raters=masks if len(labels) > 1 else {},

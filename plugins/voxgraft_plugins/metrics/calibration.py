@@ -19,5 +19,5 @@ class CalibrationError:
         self.binning = Binning(options.bins, options.margin)
 
     def __call__(self, pair: MaskPair) -> float:
-        found = None if pair.calibrated is None else pair.calibrated(self.binning)
-        return math.nan if found is None else found.ece
+        error = None if pair.calibrated is None else pair.calibrated(self.binning)
+        return math.nan if error is None else error.ece

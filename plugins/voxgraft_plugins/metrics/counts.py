@@ -1,4 +1,4 @@
-"""Metrics of voxel counts, for images of two and of three axes; the rules for empty masks are in `scoring.pair`."""
+"""Metrics of voxel counts, for 2D and 3D images; the rules for empty masks are in `scoring.pair`."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def specificity(pair: MaskPair) -> float:
 
 
 def volume_difference(pair: MaskPair) -> float:
-    """Millilitres by which the volumes differ, without the sign; NaN for images of two axes, which have areas."""
+    """Millilitres by which the volumes differ, without the sign; NaN for 2D images, which have areas."""
     if len(pair.spacing) != 3:
         return math.nan
     return abs(pair.counts.predicted - pair.counts.referred) * math.prod(pair.spacing) / 1000.0
@@ -63,7 +63,7 @@ class FBeta:
 
 
 class RelativeVolumeDifference:
-    """By what part of the reference's volume (in images of two axes: area) the prediction is larger or smaller."""
+    """By what part of the reference's volume (in 2D images: area) the prediction is larger or smaller."""
 
     def __init__(self, options: RelativeVolumeOptions) -> None:
         self.signed = options.signed

@@ -22,13 +22,13 @@ class LesionMetric:
         if not pair.counts.predicted and not pair.counts.referred:
             return math.nan
         lesions = pair.lesions(self.options.connectivity, self.options.smallest)
-        right, found = lesions.hits(self.options.iou)
+        right, hits = lesions.hits(self.options.iou)
         predicted, referred = len(lesions.predicted), len(lesions.referred)
         if self.name == "lesion-precision":
             return right / predicted if predicted else math.nan
         if self.name == "lesion-recall":
-            return found / referred if referred else math.nan
+            return hits / referred if referred else math.nan
         if not predicted or not referred:
             return 0.0 if predicted or referred else math.nan
-        precision, recall = right / predicted, found / referred
+        precision, recall = right / predicted, hits / referred
         return 2 * precision * recall / (precision + recall) if right else 0.0

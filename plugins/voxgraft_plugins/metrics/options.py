@@ -63,7 +63,7 @@ class LesionOptions(Options):
     """Options of the metrics of lesions, which are the connected parts of a structure."""
 
     connectivity: Literal[4, 6, 8, 18, 26] = 26
-    """Neighbours that belong together: 6 (faces), 18 (and edges), 26 (and corners); in images of two axes 4 or 8."""
+    """Neighbours that belong together: 6 (faces), 18 (and edges), 26 (and corners); in 2D images 4 or 8."""
 
     smallest: Millimetres = 0.0
     """Cubic millimetres that a lesion must have (square ones in 2D); smaller ones are taken out of both masks first."""

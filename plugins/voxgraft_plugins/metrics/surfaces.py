@@ -90,5 +90,5 @@ def _percentile(part: Part, percentile: float) -> float:
         return float(np.percentile(distances, percentile))
     order = np.argsort(distances, kind="stable")
     shares = np.cumsum(sizes[order]) / sizes.sum()
-    place = min(int(np.searchsorted(shares, percentile / 100.0)), len(order) - 1)
-    return float(distances[order[place]])
+    index = min(int(np.searchsorted(shares, percentile / 100.0)), len(order) - 1)
+    return float(distances[order[index]])

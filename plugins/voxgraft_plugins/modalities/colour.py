@@ -40,7 +40,7 @@ class RgbModality:
 
     def plan(self, intensities: Sequence[Mapping[str, float]]) -> list[dict[str, float]]:
         brightest = max((number(measured, "max", 0.0) for measured in intensities), default=0.0)
-        white = self._options.white or next((one for one in WHITES if brightest <= one), WHITES[-1])
+        white = self._options.white or next((white for white in WHITES if brightest <= white), WHITES[-1])
         colours = list(zip(MEAN, DEVIATION, strict=True)) if len(intensities) >= 3 else []
         colours += [GREY] * (len(intensities) - len(colours))
         return [{"white": white, "mean": mean, "std": deviation} for mean, deviation in colours]
@@ -62,4 +62,4 @@ class RgbModality:
         if self._options.white is not None:
             return 0.0, self._options.white
         brightest = float(np.nan_to_num(np.asarray(array, dtype=np.float64), posinf=0.0).max(initial=0.0))
-        return 0.0, next((one for one in WHITES if brightest <= one), WHITES[-1])
+        return 0.0, next((white for white in WHITES if brightest <= white), WHITES[-1])

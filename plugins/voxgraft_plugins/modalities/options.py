@@ -47,7 +47,7 @@ class Augmented(Options):
 
     def strengths(self, own: Mapping[str, float]) -> dict[str, float]:
         """A modality's own strengths, with what the user changed."""
-        changed: dict[str, float] = {str(way): amount for way, amount in self.augmentation.items()}
+        changed: dict[str, float] = {str(kind): amount for kind, amount in self.augmentation.items()}
         return {**own, **changed}
 
 

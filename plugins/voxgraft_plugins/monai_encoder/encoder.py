@@ -41,13 +41,13 @@ class MonaiEncoder:
 
     def weights(self, models: Models | None = None) -> Weights | None:
         """The tensors under the names of `MonaiMaps`; files may use the names of MONAI and of MedicalNet."""
-        found = named_weights(self._options.weights, models)
-        if found is None:
+        weights = named_weights(self._options.weights, models)
+        if weights is None:
             return None
         names = {_bare(name): name for name in walk_of(self._options, 1).state_dict()}
-        matched = match_names(found.tensors, names, _renamed)
+        matched = match_names(weights.tensors, names, _renamed)
         tensors = {f"net.{names.get(name, name)}": value for name, value in matched.items()}
-        return self._options.finish(found.but(tensors=tensors))
+        return self._options.finish(weights.but(tensors=tensors))
 
 
 class MonaiMaps(nn.Module):
@@ -65,11 +65,11 @@ class MonaiMaps(nn.Module):
         with torch.enable_grad():
             maps = net(torch.zeros(1, channels, TRIAL, TRIAL, TRIAL))
         self.net.train()
-        self._steps = [TRIAL // one.shape[2] for one in maps]
+        self._steps = [TRIAL // feature.shape[2] for feature in maps]
         self.contract = InputContract(smallest=self._steps[-1], multiple=self._steps[-1])
         self._adds_image = full_resolution and self._steps[0] > 1
         own = [(channels, 1)] if self._adds_image else []
-        self.channels = (*(width for width, _ in own), *(int(one.shape[1]) for one in maps))
+        self.channels = (*(width for width, _ in own), *(int(feature.shape[1]) for feature in maps))
         self.strides = tuple((step,) * 3 for step in [*(step for _, step in own), *self._steps])
         self.stages = [[f"net.{prefix}" for prefix in stage] for stage in stages_of(net, maps)]
 
@@ -81,8 +81,8 @@ class MonaiMaps(nn.Module):
         maps: list[Tensor] = list(self.net(padded))
         if any(missing):
             maps = [
-                one[:, :, : -(-x // step), : -(-y // step), : -(-z // step)]
-                for one, step in zip(maps, self._steps, strict=True)
+                feature[:, :, : -(-x // step), : -(-y // step), : -(-z // step)]
+                for feature, step in zip(maps, self._steps, strict=True)
             ]
         return [image, *maps] if self._adds_image else maps
 

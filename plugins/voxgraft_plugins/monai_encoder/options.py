@@ -13,7 +13,7 @@ class MonaiOptions(StartValues):
     """Options of every encoder of MONAI."""
 
     weights: Annotated[str, AfterValidator(weights_option("none"))] = "none"
-    """Start values: `none`, `file:PATH`, `models:/NAME@ALIAS` for the encoder of a registered model, or
+    """Initial weights: `none`, `file:PATH`, `models:/NAME@ALIAS` for the encoder of a registered model, or
     `hf:OWNER/REPOSITORY`."""
 
     full_resolution: bool = True

@@ -57,9 +57,9 @@ def _let_gradients_pass(layer: nn.Module) -> None:
     """MONAI's short cuts without weights, as MedicalNet's, stop the gradient; these compute the same and do not."""
     for block in layer.children():
         if isinstance(block.downsample, partial):
-            words = block.downsample.keywords
+            keywords = block.downsample.keywords
             del block.downsample
-            block.downsample = PaddedShortcut(words["planes"], words["stride"])
+            block.downsample = PaddedShortcut(keywords["planes"], keywords["stride"])
 
 
 def _dilate(layer: nn.Module, by: int) -> None:

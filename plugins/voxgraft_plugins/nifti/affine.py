@@ -85,17 +85,17 @@ def _contradiction(sform: Array, qform: Array, shape: tuple[int, ...]) -> list[t
 
 def _doubts(affine: Array, dims: int) -> list[tuple[str, str]]:
     """Axes that are not at right angles, and voxels of a size that no scanner makes."""
-    found = []
+    doubts = []
     spacing = np.array(spacing_of(affine))
     unit = affine[:3, :3] / spacing
     cosine = float(np.abs(np.triu(unit.T @ unit, 1)).max())
     if cosine > _SQUARE:
         degrees = float(np.degrees(np.arcsin(min(cosine, 1.0))))
-        found.append(("sheared", f"its axes are up to {degrees:.3g} degrees off a right angle"))
+        doubts.append(("sheared", f"its axes are up to {degrees:.3g} degrees off a right angle"))
     if spacing[:dims].min() < _PLAUSIBLE[0] or spacing[:dims].max() > _PLAUSIBLE[1]:
         size = "x".join(f"{step:.4g}" for step in spacing[:dims])
-        found.append(("odd-spacing", f"its voxels are said to measure {size} mm"))
-    return found
+        doubts.append(("odd-spacing", f"its voxels are said to measure {size} mm"))
+    return doubts
 
 
 def _sform(raw: dict[str, Any]) -> Array:

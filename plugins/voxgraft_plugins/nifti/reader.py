@@ -21,8 +21,8 @@ class NiftiReader:
 
         The two files of a pair, `.hdr` and `.img`, are one item.
         """
-        found = {header.path: header for header in map(_describe, files)}
-        return list(found.values())
+        headers = {header.path: header for header in map(_describe, files)}
+        return list(headers.values())
 
     def read(self, item: Item) -> Volume:
         """Read the voxels: (i, j[, k]), or (channel, i, j[, k]); the first spatial axis is contiguous in memory.
@@ -52,7 +52,7 @@ def _describe(file: Path) -> Item:
         file = header_file(file)
         header = parse_header(read_head(file), analyze=of_analyze(file))
         data = data_file(file, header)
-        room = room_for(data, header)
+        most = room_for(data, header)
     except HeaderError as error:
         return _unreadable(file, str(error))
     except DAMAGED as error:
@@ -62,11 +62,11 @@ def _describe(file: Path) -> Item:
     problems = [Problem(code, message, "warning") for code, message in header.warnings]
     if header.fault:
         problems.append(Problem("bad-affine", header.fault))
-    if room.short:
-        problems.append(Problem("truncated", room.short))
-    if room.surplus >= PADDING:
+    if most.short:
+        problems.append(Problem("truncated", most.short))
+    if most.surplus >= PADDING:
         text = "bytes lie behind the voxels that its header promises; see that the header is right"
-        problems.append(Problem("surplus", f"{room.surplus} or more {text}", "warning"))
+        problems.append(Problem("surplus", f"{most.surplus} or more {text}", "warning"))
     return Item(
         path=file,
         reader="nifti",

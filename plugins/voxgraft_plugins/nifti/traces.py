@@ -24,27 +24,27 @@ def traces(file: Path) -> Iterator[Trace]:
     with gzip.open(file) if file.name.lower().endswith(".gz") else file.open("rb") as stream:
         head = stream.read(HEAD)
     sizes = {order: struct.unpack_from(f"{order}i", head)[0] for order in "<>"}
-    found = [(order, size) for order, size in sizes.items() if size in FIELDS]
-    if not found:
+    orders = [(order, size) for order, size in sizes.items() if size in FIELDS]
+    if not orders:
         return
-    order, size = found[0]
+    order, size = orders[0]
     for field, (start, length) in FIELDS[size].items():
         text = head[start : start + length].split(b"\0")[0].decode("latin-1").strip()
         for kind in list(signs(text)) or (["text"] if field == "db_name" and text else []):
             yield Trace("text-in-header", field, kind)
-    place = size + 4
+    offset = size + 4
     end = (
         int(struct.unpack_from(f"{order}f", head, 108)[0])
         if size == 348
         else struct.unpack_from(f"{order}q", head, 168)[0]
     )
-    while head[size] and place + 8 <= min(len(head), end):
-        length, code = struct.unpack_from(f"{order}ii", head, place)
+    while head[size] and offset + 8 <= min(len(head), end):
+        length, code = struct.unpack_from(f"{order}ii", head, offset)
         if length < 8:
             return
         if code == 2:
             yield Trace("text-in-header", "extension", "a DICOM header")
-        for kind in signs(head[place + 8 : place + length].decode("latin-1")) if code != 2 else ():
+        for kind in signs(head[offset + 8 : offset + length].decode("latin-1")) if code != 2 else ():
             if kind != "a date" or code == 6:  # programs note there when they wrote; people comment in 6
                 yield Trace("text-in-header", "extension", kind)
-        place += length
+        offset += length

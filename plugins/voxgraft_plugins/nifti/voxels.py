@@ -71,11 +71,11 @@ def _beside(file: Path, kind: str, what: str) -> Path:
     """The other file of a pair, whatever the case of its ending."""
     stem = _PAIR.sub("", file.name) if _PAIR.search(file.name) else file.stem
     endings = (f".{kind}", f".{kind}.gz")
-    found = sorted(one for one in file.parent.iterdir() if one.name.startswith(stem))
+    companions = sorted(companion for companion in file.parent.iterdir() if companion.name.startswith(stem))
     for ending in endings:
-        for one in found:
-            if one.name[len(stem) :].lower() == ending and one.is_file():
-                return one
+        for companion in companions:
+            if companion.name[len(stem) :].lower() == ending and companion.is_file():
+                return companion
     raise HeaderError(f"{what} {stem}.{kind}, which is not beside it")
 
 
@@ -174,27 +174,27 @@ def read_voxels(file: Path, header: Header) -> Array:
 
 def _fill(flat: Array, file: Path, offset: int) -> None:
     """Unpack straight into the array, without a copy."""
-    room = flat.view(np.uint8).data
+    buffer = flat.view(np.uint8).data
     with igzip.open(file, "rb") as stream:
         _skip(stream, offset)
         done = 0
-        while done < len(room):
-            got = stream.readinto(room[done : done + BLOCK])
+        while done < len(buffer):
+            got = stream.readinto(buffer[done : done + BLOCK])
             if not got:
-                raise HeaderError(f"its gzip stream ends after {done} of {len(room)} bytes of voxels")
+                raise HeaderError(f"its gzip stream ends after {done} of {len(buffer)} bytes of voxels")
             done += got
         stream.read(BLOCK)  # reading to the end is what makes gzip compare its checksum; much more is not looked at
 
 
 def _fill_in_blocks(flat: Array, file: Path, offset: int) -> None:
-    room = flat.view(np.uint8)
+    buffer = flat.view(np.uint8)
     done = -offset
     for block in _unpacked(file):
-        part = np.frombuffer(block, np.uint8)[max(0, -done) :][: len(room) - max(0, done)]
-        room[max(0, done) : max(0, done) + len(part)] = part
+        part = np.frombuffer(block, np.uint8)[max(0, -done) :][: len(buffer) - max(0, done)]
+        buffer[max(0, done) : max(0, done) + len(part)] = part
         done += len(block)
-    if done < len(room):
-        raise HeaderError(f"its gzip stream ends after {max(0, done)} of {len(room)} bytes of voxels")
+    if done < len(buffer):
+        raise HeaderError(f"its gzip stream ends after {max(0, done)} of {len(buffer)} bytes of voxels")
 
 
 def _claim(file: Path, header: Header) -> str:

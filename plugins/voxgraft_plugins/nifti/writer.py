@@ -33,7 +33,7 @@ class NiftiWriter:
         self._level = options.level
 
     def write(self, volume: Volume, target: Path, *, labels: Labels | None = None, facts: Mapping[str, str]) -> None:
-        """Write a volume as it stands; channels become the fourth axis, of an image of two axes the vector axis.
+        """Write a volume as it stands; channels become the fourth axis, of a 2D image the vector axis.
 
         Images keep their dtype (bool becomes uint8, float16 float32). Masks become uint8, or uint16 where a value is
         above 255.
@@ -93,7 +93,7 @@ def _header(volume: Volume, dtype: np.dtype[Any]) -> bytes:
     from nibabel.nifti2 import Nifti2Header
 
     shape = volume.shape
-    if volume.channels > 1:  # the fourth axis of a volume; the vector axis of an image of two axes
+    if volume.channels > 1:  # the fourth axis of a volume; the vector axis of a 2D image
         shape = (*shape, volume.channels) if volume.dims == 3 else (*shape, 1, 1, volume.channels)
     header = Nifti1Header() if max(shape) < 1 << 15 else Nifti2Header()
     header.set_data_dtype(dtype)

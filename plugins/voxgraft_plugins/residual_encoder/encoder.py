@@ -46,8 +46,8 @@ class ResidualEncoder:
         return ResidualLevels(dims, channels, widths, strides, blocks=blocks, norm=self._options.norm)
 
     def weights(self, models: Models | None = None) -> Weights | None:
-        found = named_weights(self._options.weights, models)
-        return self._options.finish(None if found is None else found.but(tensors=own_names(found.tensors)))
+        weights = named_weights(self._options.weights, models)
+        return self._options.finish(None if weights is None else weights.but(tensors=own_names(weights.tensors)))
 
 
 class ResidualLevels(nn.Module):

@@ -21,18 +21,18 @@ PLACES = {"conv1": ("body.0.0", "body.0.1"), "conv2": ("body.1", "body.2")}
 
 def own_names(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Tensors under the names of `ResidualLevels`, whatever their prefix; others keep theirs."""
-    named = {_renamed(name): one for name, one in tensors.items()}
+    named = {_renamed(name): tensor for name, tensor in tensors.items()}
     return match_names(named, {f"levels.{name.partition('levels.')[2]}" for name in named if "levels." in name})
 
 
 def _renamed(name: str) -> str:
     """The name here, behind the same prefix."""
-    if found := STEM.fullmatch(name):
-        prefix, part, kind = found.groups()
+    if match := STEM.fullmatch(name):
+        prefix, part, kind = match.groups()
         if (part, kind) != ("conv", "bias"):
             return f"{prefix}levels.0.0.{int(part == 'norm')}.{kind}"
-    elif found := BLOCK.fullmatch(name):
-        prefix, stage, block, where, part, kind = found.groups()
+    elif match := BLOCK.fullmatch(name):
+        prefix, stage, block, where, part, kind = match.groups()
         if (part, kind) != ("conv", "bias"):
             number = int(block) + (stage == "0")
             return f"{prefix}levels.{stage}.{number}.{_place(where, part)}.{kind}"

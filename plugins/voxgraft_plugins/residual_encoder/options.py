@@ -16,7 +16,7 @@ class ResidualOptions(StartValues):
     """Options of the residual encoder."""
 
     weights: Annotated[str, AfterValidator(weights_option("none"))] = "none"
-    """Start values: `none`, `file:PATH`, `models:/NAME@ALIAS` for the encoder of a registered model, or
+    """Initial weights: `none`, `file:PATH`, `models:/NAME@ALIAS` for the encoder of a registered model, or
     `hf:OWNER/REPOSITORY`; files may use the names of nnU-Net's residual encoders."""
 
     width: Width = 16

@@ -52,12 +52,12 @@ class MeanTeacher(Teaching):
         image, inside = unlabelled_of(batch)
         regions, rise = has_regions(context), ramp(context.progress, self._options.ramp)
         with torch.no_grad():
-            wanted = probabilities(self._of_teacher(context, image), regions)
+            teacher = probabilities(self._of_teacher(context, image), regions)
             if self._options.threshold:
                 inside = inside & (self._uncertainty(context, image, regions) < 0.75 + 0.25 * rise)
         with self._statistics.unlabelled(context.network):
-            mine = probabilities(context.network(image).logits, regions)
-        return {"consistency": self._options.weight * rise * mean_over(squared(mine, wanted), inside)}
+            student = probabilities(context.network(image).logits, regions)
+        return {"consistency": self._options.weight * rise * mean_over(squared(student, teacher), inside)}
 
     @torch.no_grad()
     def after_step(self, context: Context) -> None:
@@ -65,8 +65,8 @@ class MeanTeacher(Teaching):
         self._updates += 1
         decay = min(1 - 1 / (self._updates + 1), self._options.decay)
         teacher = self._ready(context)
-        for its, mine in zip(teacher.parameters(), context.network.parameters(), strict=True):
-            its.mul_(decay).add_(mine, alpha=1 - decay)
+        for average, current in zip(teacher.parameters(), context.network.parameters(), strict=True):
+            average.mul_(decay).add_(current, alpha=1 - decay)
         for kept, new in zip(teacher.buffers(), context.network.buffers(), strict=True):
             kept.copy_(new)
 

@@ -41,18 +41,18 @@ class Distil(Teaching):
 
     def prepare(self, context: Context) -> Mapping[str, nn.Module]:
         if self.teacher is None:
-            self.teacher, theirs = trained(self._options.teacher, context.models)
+            self.teacher, plan = trained(self._options.teacher, context.models)
             if context.plan is not None:
-                complain_of_difference(self._options.teacher, theirs, context.plan)
-                self._plans = (context.plan, theirs)
+                complain_of_difference(self._options.teacher, plan, context.plan)
+                self._plans = (context.plan, plan)
         self.teacher.eval().requires_grad_(False)
         if self._options.features == 0:
             return {}
-        mine, its = (
+        width, teacher_width = (
             map_at(levels_of(network), self._options.level, "distil.level")
             for network in (context.network, self.teacher)
         )
-        return {ADAPTER: CONVOLUTION[context.network.dims](mine, its, 1)}
+        return {ADAPTER: CONVOLUTION[context.network.dims](width, teacher_width, 1)}
 
     def losses(self, context: Context, batch: Mapping[str, Tensor], output: Output) -> Mapping[str, Tensor]:
         image = batch["image"]
@@ -62,19 +62,19 @@ class Distil(Teaching):
         with torch.no_grad():
             if self._plans is not None:
                 image = rescaled(image, *self._plans)
-            theirs: Output = self.teacher(image)
+            teacher_output: Output = self.teacher(image)
         terms = {}
         if self._options.weight > 0:
             heat, regions = self._options.temperature, has_regions(context)
-            kl = divergence(output.logits, theirs.logits, heat, regions, batch.get("counted"))
+            kl = divergence(output.logits, teacher_output.logits, heat, regions, batch.get("counted"))
             terms["distil"] = self._options.weight * kl
         if self._options.features > 0:
-            wanted = theirs.features[self._options.level].float()
-            mine = context.extra[ADAPTER](output.features[self._options.level]).float()
-            if mine.shape[2:] != wanted.shape[2:]:
+            target = teacher_output.features[self._options.level].float()
+            student = context.extra[ADAPTER](output.features[self._options.level]).float()
+            if student.shape[2:] != target.shape[2:]:
                 mode = LINEAR[context.network.dims]
-                wanted = functional.interpolate(wanted, mine.shape[2:], mode=mode, align_corners=False)
-            terms["distil_features"] = self._options.features * functional.mse_loss(mine, wanted)
+                target = functional.interpolate(target, student.shape[2:], mode=mode, align_corners=False)
+            terms["distil_features"] = self._options.features * functional.mse_loss(student, target)
         return terms
 
 
@@ -107,9 +107,11 @@ def complain_of_difference(reference: str, teacher: Plan, student: Plan) -> None
     }
     if student.dims != student.image_dims:
         pairs["axis that is cut across"] = (teacher.slice_axis, student.slice_axis)
-    for what, (its, mine) in pairs.items():
-        if its != mine:
-            raise TrainingError(f"transfer: the teacher {reference} has other {what}: {its}, this run has {mine}")
+    for key, (of_teacher, of_student) in pairs.items():
+        if of_teacher != of_student:
+            raise TrainingError(
+                f"transfer: the teacher {reference} has other {key}: {of_teacher}, this run has {of_student}"
+            )
     if any(abs(a - b) > 0.01 * b for a, b in zip(teacher.spacing, student.spacing, strict=True)):
         raise TrainingError(
             f"transfer: the teacher {reference} sees voxels of {list(teacher.spacing)} mm, this run of "
@@ -123,14 +125,14 @@ def complain_of_difference(reference: str, teacher: Plan, student: Plan) -> None
         )
 
 
-def rescaled(image: Tensor, mine: Plan, its: Plan) -> Tensor:
+def rescaled(image: Tensor, student: Plan, teacher: Plan) -> Tensor:
     """Patches (batch, channel, *spatial) as a teacher's plan scales intensities, from the student's scale."""
-    if mine.normalisation == its.normalisation:
+    if student.normalisation == teacher.normalisation:
         return image
     channels = []
-    for place, (own, other) in enumerate(zip(mine.normalisation, its.normalisation, strict=True)):
-        values = (image[:, place] * own.get("std", 1.0) + own.get("mean", 0.0)) * own.get("white", 1.0)
-        values = values / other.get("white", 1.0)
-        values = values.clamp(other.get("low", -torch.inf), other.get("high", torch.inf))
-        channels.append((values - other.get("mean", 0.0)) / other.get("std", 1.0))
+    for index, (source, target) in enumerate(zip(student.normalisation, teacher.normalisation, strict=True)):
+        values = (image[:, index] * source.get("std", 1.0) + source.get("mean", 0.0)) * source.get("white", 1.0)
+        values = values / target.get("white", 1.0)
+        values = values.clamp(target.get("low", -torch.inf), target.get("high", torch.inf))
+        channels.append((values - target.get("mean", 0.0)) / target.get("std", 1.0))
     return torch.stack(channels, 1)

@@ -88,8 +88,8 @@ class Adversarial(Teaching):
             target = self._of_target(context, image)
         total = image.new_zeros(())
         for seen, domain in ((self._seen(context, output), 0.0), (target, 1.0)):
-            said = context.extra[DISCRIMINATOR](reversed_gradient(seen, factor)).float()
-            total = total + 0.5 * functional.binary_cross_entropy_with_logits(said, torch.full_like(said, domain))
+            logits = context.extra[DISCRIMINATOR](reversed_gradient(seen, factor)).float()
+            total = total + 0.5 * functional.binary_cross_entropy_with_logits(logits, torch.full_like(logits, domain))
         return {"domain": total}
 
     def after_step(self, context: Context) -> None:

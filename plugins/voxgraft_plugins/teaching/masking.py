@@ -62,11 +62,11 @@ class SelfSupervised(Teaching):
         part = slice(self._done, self._done + batch["image"].shape[0])
         self._done = part.stop
         whole, masked = self._whole[part], self._masked[part]
-        found = context.extra[HEAD](output.maps[0]).float()
-        if found.shape[2:] != whole.shape[2:]:
+        predicted = context.extra[HEAD](output.maps[0]).float()
+        if predicted.shape[2:] != whole.shape[2:]:
             mode = LINEAR[context.network.dims]
-            found = functional.interpolate(found, whole.shape[2:], mode=mode, align_corners=False)
-        error = (found - whole).abs().mean(1)
+            predicted = functional.interpolate(predicted, whole.shape[2:], mode=mode, align_corners=False)
+        error = (predicted - whole).abs().mean(1)
         return {"reconstruction": (error * masked).sum() / masked.sum().clamp_min(1)}
 
 

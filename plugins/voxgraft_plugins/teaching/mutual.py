@@ -45,30 +45,35 @@ class CoTraining(Teaching):
     def train_mode(self, context: Context) -> None:
         context.extra[PEER].train()
         if self._pseudo:
-            for one, network in zip(self._statistics, (context.network, context.extra[PEER]), strict=True):
-                one.hold(network)
+            for statistics, network in zip(self._statistics, (context.network, context.extra[PEER]), strict=True):
+                statistics.hold(network)
 
     def losses(self, context: Context, batch: Mapping[str, Tensor], output: Output) -> Mapping[str, Tensor]:
         if context.criterion is None:
             raise TrainingError("transfer: 'co-training' needs a training with a loss")
         peer, regions = context.extra[PEER], has_regions(context)
         weight = self._options.weight * ramp(context.progress, self._options.ramp)
-        theirs: Output = peer(batch["image"])
-        terms = {"peer_segmentation": context.criterion(theirs, batch["coded"])}
+        peer_output: Output = peer(batch["image"])
+        terms = {"peer_segmentation": context.criterion(peer_output, batch["coded"])}
         if self._mutual:
-            mine, other, heat, counts = output.logits, theirs.logits, self._options.temperature, batch.get("counted")
-            terms["from_peer"] = weight * divergence(mine, other, heat, regions, counts)
-            terms["to_peer"] = weight * divergence(other, mine, heat, regions, counts)
+            own, other, heat, counts = (
+                output.logits,
+                peer_output.logits,
+                self._options.temperature,
+                batch.get("counted"),
+            )
+            terms["from_peer"] = weight * divergence(own, other, heat, regions, counts)
+            terms["to_peer"] = weight * divergence(other, own, heat, regions, counts)
         if self._pseudo:
             image, inside = unlabelled_of(batch)
             with self._statistics[0].unlabelled(context.network):
-                mine = context.network(image).logits
+                own = context.network(image).logits
             with self._statistics[1].unlabelled(peer):
                 other = peer(image).logits
-            terms["pseudo_from_peer"] = weight * hard_entropy(mine, decisions(other, regions), regions, inside)
-            terms["pseudo_to_peer"] = weight * hard_entropy(other, decisions(mine, regions), regions, inside)
+            terms["pseudo_from_peer"] = weight * hard_entropy(own, decisions(other, regions), regions, inside)
+            terms["pseudo_to_peer"] = weight * hard_entropy(other, decisions(own, regions), regions, inside)
         return terms
 
     def after_step(self, context: Context) -> None:
-        for one in self._statistics:
-            one.release()
+        for statistics in self._statistics:
+            statistics.release()

@@ -30,14 +30,14 @@ def divergence(
         student, teacher: Logits (batch, class, *spatial); no gradient reaches the teacher's.
         regions: Each class is a sigmoid of its own: its divergence is that of two Bernoulli distributions.
     """
-    mine, its = student.float() / temperature, teacher.detach().float() / temperature
+    student_logits, teacher_logits = student.float() / temperature, teacher.detach().float() / temperature
     if regions:
-        p = its.sigmoid()
-        each = p * (functional.logsigmoid(its) - functional.logsigmoid(mine))
-        each = each + (1 - p) * (functional.logsigmoid(-its) - functional.logsigmoid(-mine))
+        p = teacher_logits.sigmoid()
+        each = p * (functional.logsigmoid(teacher_logits) - functional.logsigmoid(student_logits))
+        each = each + (1 - p) * (functional.logsigmoid(-teacher_logits) - functional.logsigmoid(-student_logits))
     else:
-        log_p = its.log_softmax(1)
-        each = log_p.exp() * (log_p - mine.log_softmax(1))
+        log_p = teacher_logits.log_softmax(1)
+        each = log_p.exp() * (log_p - student_logits.log_softmax(1))
     return temperature**2 * mean_over(each.sum(1), counted)
 
 
@@ -75,6 +75,6 @@ def hard_entropy(logits: Tensor, decided: Tensor, regions: bool, counted: Tensor
     return mean_over(each, counted)
 
 
-def squared(one: Tensor, other: Tensor) -> Tensor:
+def squared(first: Tensor, other: Tensor) -> Tensor:
     """The squared difference of probabilities, averaged over classes: (batch, *spatial)."""
-    return torch.square(one - other).mean(1)
+    return torch.square(first - other).mean(1)

@@ -45,24 +45,24 @@ class MultiTask(Teaching):
         fine = int(network.decoder.channels[0])  # type: ignore[index]
         structures = network.classes if has_regions(context) else network.classes - 1
         channels = 1 if context.plan is None else len(context.plan.channels)
-        made: dict[str, nn.Module] = {}
+        modules: dict[str, nn.Module] = {}
         for branch in self._options.branches:
             if branch == "presence":
-                made[BRANCH + branch] = nn.Linear(levels_of(network)[-1], structures)
+                modules[BRANCH + branch] = nn.Linear(levels_of(network)[-1], structures)
             else:
                 width = structures if branch == "boundary" else channels
-                made[BRANCH + branch] = CONVOLUTION[dims](fine, width, 1)
+                modules[BRANCH + branch] = CONVOLUTION[dims](fine, width, 1)
         if self._options.weighting == "uncertainty":
-            made[UNCERTAINTIES] = Uncertainties(self._tasks)
-        return made
+            modules[UNCERTAINTIES] = Uncertainties(self._tasks)
+        return modules
 
     def edit_own(self, rows: Sequence[Row], context: Context) -> list[Row]:
         start = f"{UNCERTAINTIES}."
         return [row.but(lr=self._options.lr, weight_decay=0.0) if row.name.startswith(start) else row for row in rows]
 
     def losses(self, context: Context, batch: Mapping[str, Tensor], output: Output) -> Mapping[str, Tensor]:
-        made = {branch: getattr(self, f"_{branch}")(context, batch, output) for branch in self._options.branches}
-        return {branch: self._options.weight * term for branch, term in made.items()}
+        losses = {branch: getattr(self, f"_{branch}")(context, batch, output) for branch in self._options.branches}
+        return {branch: self._options.weight * term for branch, term in losses.items()}
 
     def after_step(self, context: Context) -> None:
         self._rates.end_of_step()
@@ -92,29 +92,31 @@ class MultiTask(Teaching):
         return sum(rest, start=total)
 
     def _boundary(self, context: Context, batch: Mapping[str, Tensor], output: Output) -> Tensor:
-        found = self._fine(context, output, "boundary", batch["image"].shape[2:])
-        wanted = distances(_masks(context, batch["target"]), _spacing(context), self._options.reach).to(found.device)
-        error = (found - wanted).abs()
+        predicted = self._fine(context, output, "boundary", batch["image"].shape[2:])
+        target = distances(_masks(context, batch["target"]), _spacing(context), self._options.reach).to(
+            predicted.device
+        )
+        error = (predicted - target).abs()
         counts = batch.get("counted")
         if counts is None:
             return error.mean()
         return (error * counts[:, None]).sum() / (counts.sum() * error.shape[1]).clamp_min(1)
 
     def _reconstruction(self, context: Context, batch: Mapping[str, Tensor], output: Output) -> Tensor:
-        found = self._fine(context, output, "reconstruction", batch["image"].shape[2:])
-        return functional.mse_loss(found, batch["image"].float())
+        predicted = self._fine(context, output, "reconstruction", batch["image"].shape[2:])
+        return functional.mse_loss(predicted, batch["image"].float())
 
     def _presence(self, context: Context, batch: Mapping[str, Tensor], output: Output) -> Tensor:
-        found = context.extra[f"{BRANCH}presence"](output.features[-1].flatten(2).mean(2)).float()
-        there = _masks(context, batch["target"]).flatten(2).any(2).float()
-        return functional.binary_cross_entropy_with_logits(found, there)
+        logits = context.extra[f"{BRANCH}presence"](output.features[-1].flatten(2).mean(2)).float()
+        present = _masks(context, batch["target"]).flatten(2).any(2).float()
+        return functional.binary_cross_entropy_with_logits(logits, present)
 
     def _fine(self, context: Context, output: Output, branch: str, shape: Sequence[int]) -> Tensor:
-        found: Tensor = context.extra[BRANCH + branch](output.maps[0]).float()
-        if found.shape[2:] == tuple(shape):
-            return found
+        logits: Tensor = context.extra[BRANCH + branch](output.maps[0]).float()
+        if logits.shape[2:] == tuple(shape):
+            return logits
         mode = LINEAR[context.network.dims]
-        return functional.interpolate(found, tuple(shape), mode=mode, align_corners=False)
+        return functional.interpolate(logits, tuple(shape), mode=mode, align_corners=False)
 
 
 def distances(masks: Tensor, spacing: Sequence[float], reach: float) -> Tensor:
@@ -132,14 +134,14 @@ def distances(masks: Tensor, spacing: Sequence[float], reach: float) -> Tensor:
     masked = masks.cpu().numpy()
     result = np.empty(masked.shape, np.float32)
     half = 0.5 * min(spacing)
-    for place in np.ndindex(masked.shape[:2]):
-        inside = np.ascontiguousarray(masked[place])
+    for index in np.ndindex(masked.shape[:2]):
+        inside = np.ascontiguousarray(masked[index])
         if inside.all() or not inside.any():
-            result[place] = 1.0 if inside.any() else -1.0
+            result[index] = 1.0 if inside.any() else -1.0
             continue
         within, without = (edt(np.ascontiguousarray(part), anisotropy=tuple(spacing)) for part in (inside, ~inside))
         signed = np.where(inside, within - half, half - without)
-        result[place] = np.clip(signed / reach, -1.0, 1.0)
+        result[index] = np.clip(signed / reach, -1.0, 1.0)
     return torch.from_numpy(result)
 
 

@@ -19,9 +19,9 @@ class Uncertainties(nn.Module):
 
     def forward(self, terms: Mapping[str, Tensor]) -> Tensor:
         total = self.log_variance.new_zeros(())
-        for place, name in enumerate(self._tasks):
+        for index, name in enumerate(self._tasks):
             if name in terms:
-                s = self.log_variance[place]
+                s = self.log_variance[index]
                 total = total + 0.5 * torch.exp(-s) * terms[name] + 0.5 * s
         return total
 
@@ -48,8 +48,8 @@ class Rates:
     def weighed(self, terms: Mapping[str, Tensor]) -> Tensor:
         self._calls += 1
         total = next(iter(terms.values())).new_zeros(())
-        for place, (name, weight) in enumerate(zip(self._tasks, self.weights, strict=True)):
-            self._sums[place] += float(terms[name].detach())
+        for index, (name, weight) in enumerate(zip(self._tasks, self.weights, strict=True)):
+            self._sums[index] += float(terms[name].detach())
             total = total + weight * terms[name]
         return total
 
@@ -77,22 +77,22 @@ def without_conflicts(losses: Sequence[Tensor], shared: Sequence[nn.Parameter]) 
     Args:
         shared: Those that several tasks may have; which ones they do is found out.
     """
-    found = [torch.autograd.grad(loss, list(shared), retain_graph=True, allow_unused=True) for loss in losses]
-    several = [place for place in range(len(shared)) if sum(one[place] is not None for one in found) > 1]
+    by_task = [torch.autograd.grad(loss, list(shared), retain_graph=True, allow_unused=True) for loss in losses]
+    several = [index for index in range(len(shared)) if sum(parts[index] is not None for parts in by_task) > 1]
     total = torch.stack([loss.float() for loss in losses]).sum()
     if not several:
         return total
-    shared = [shared[place] for place in several]
-    gradients = [_flat([one[place] for place in several], shared) for one in found]
+    shared = [shared[index] for index in several]
+    gradients = [_flat([parts[index] for index in several], shared) for parts in by_task]
     projected = []
-    for place, gradient in enumerate(gradients):
-        mine = gradient.clone()
+    for index, gradient in enumerate(gradients):
+        projection = gradient.clone()
         for other in torch.randperm(len(gradients)).tolist():
             against = gradients[other]
-            product = mine @ against
-            if other != place and product < 0:
-                mine -= product / against.pow(2).sum().clamp_min(1e-30) * against
-        projected.append(mine)
+            product = projection @ against
+            if other != index and product < 0:
+                projection -= product / against.pow(2).sum().clamp_min(1e-30) * against
+        projected.append(projection)
     correction = torch.stack(projected).sum(0) - torch.stack(gradients).sum(0)
     done = 0
     for parameter in shared:

@@ -99,8 +99,8 @@ def own_names(state: Iterable[str]) -> dict[str, str]:
     for name in state:
         names[name.removeprefix("model.")] = name
         first, dot, rest = name.partition(".")
-        for place in re.finditer("_", first):
-            names[f"{first[: place.start()]}.{first[place.end() :]}{dot}{rest}"] = name
+        for match in re.finditer("_", first):
+            names[f"{first[: match.start()]}.{first[match.end() :]}{dot}{rest}"] = name
     return names | {name: name for name in state}
 
 
@@ -110,18 +110,18 @@ def try_out(net: nn.Module, channels: int, coarsest: int, contract: InputContrac
     Raises:
         ModelError: It takes no image.
     """
-    training, said = net.training, ""
+    training, reason = net.training, ""
     net.eval()
     for size in (TRIAL if TRIAL % coarsest == 0 else coarsest * 8, 224, 256, 384):
         try:
             with torch.no_grad():
                 maps = list(net(torch.zeros(1, channels, size, size)))
         except FAILURES as error:
-            said = said or str(error).split("\n")[0]
+            reason = reason or str(error).split("\n")[0]
             continue
         net.train(training)
-        return size, [max(one.shape[1:]) if one.ndim < 4 else int(one.shape[2]) for one in maps]
-    raise ModelError(f"timm: {type(net).__name__} takes images of one size only: {said}")
+        return size, [max(feature.shape[1:]) if feature.ndim < 4 else int(feature.shape[2]) for feature in maps]
+    raise ModelError(f"timm: {type(net).__name__} takes images of one size only: {reason}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,7 +168,7 @@ def frame_of(net: nn.Module, channels: int, reductions: Sequence[int], size: int
     @cache
     def counts(edge: int) -> list[int]:
         with torch.no_grad():
-            return [int(one.shape[2]) for one in copy(torch.empty(1, channels, edge, edge, device="meta"))]
+            return [int(feature.shape[2]) for feature in copy(torch.empty(1, channels, edge, edge, device="meta"))]
 
     least = []
     for level, step in enumerate(reductions):
@@ -178,14 +178,14 @@ def frame_of(net: nn.Module, channels: int, reductions: Sequence[int], size: int
 
     def places(before: int) -> list[float]:
         """The element, as a fraction, that stands for the image's first block."""
-        return [(before + (step - 1) / 2 - (one - 1) / 2) / step for step, one in zip(reductions, least, strict=True)]
+        return [(before + (step - 1) / 2 - (size - 1) / 2) / step for step, size in zip(reductions, least, strict=True)]
 
     start = max(least) // 2
     best = min(range(start, start + max(reductions)), key=lambda before: sum(abs(p - round(p)) for p in places(before)))
     return Frame(
         1,
         best,
-        tuple((step, round(p), one) for step, p, one in zip(reductions, places(best), least, strict=True)),
+        tuple((step, round(p), size) for step, p, size in zip(reductions, places(best), least, strict=True)),
     )
 
 
@@ -211,16 +211,16 @@ class Pyramid(nn.Module):
         self.reductions = [reduction for _, reduction, _ in levels]
         self.levels = nn.ModuleList(level for _, _, level in levels)
 
-    def keep(self, places: Collection[int]) -> None:
+    def keep(self, stages: Collection[int]) -> None:
         """Leave out the weights of all other levels; zeros stand for them."""
         step = self.reductions[-1] // 2
-        for place, level in enumerate(self.levels):
-            if place not in places and any(True for _ in level.parameters()):
-                self.levels[place] = Unread(self.channels[place], step // self.reductions[place])
+        for index, level in enumerate(self.levels):
+            if index not in stages and any(True for _ in level.parameters()):
+                self.levels[index] = Unread(self.channels[index], step // self.reductions[index])
 
-    def forward(self, one: Tensor) -> list[Tensor]:
+    def forward(self, image: Tensor) -> list[Tensor]:
         """Maps, fine to coarse, from (batch, width, y, x)."""
-        return [level(one) for level in self.levels]
+        return [level(image) for level in self.levels]
 
 
 class Unread(nn.Module):
@@ -230,9 +230,9 @@ class Unread(nn.Module):
         super().__init__()
         self._channels, self._factor = channels, factor
 
-    def forward(self, one: Tensor) -> Tensor:
-        batch, _, height, width = one.shape
-        return one.new_zeros(()).expand(batch, self._channels, height * self._factor, width * self._factor)
+    def forward(self, image: Tensor) -> Tensor:
+        batch, _, height, width = image.shape
+        return image.new_zeros(()).expand(batch, self._channels, height * self._factor, width * self._factor)
 
 
 def _finer(inside: int, outside: int) -> nn.Module:

@@ -84,27 +84,27 @@ class TimmEncoder:
 
     def weights(self, models: Models | None = None) -> Weights | None:
         """The tensors under the names of `TimmMaps`, as the 2D network has them; files may use timm's own names."""
-        found = (
+        weights = (
             self._imagenet() if self._options.weights == "imagenet" else named_weights(self._options.weights, models)
         )
-        if found is None:
+        if weights is None:
             return None
         names = own_names(make_backbone(self._options.backbone, 3).state_dict())
         tensors = {
             f"net.{names[name]}" if name in names else name: value
-            for name, value in match_names(found.tensors, names).items()
+            for name, value in match_names(weights.tensors, names).items()
         }
-        return self._options.finish(found.but(tensors=tensors))
+        return self._options.finish(weights.but(tensors=tensors))
 
     def _imagenet(self) -> Weights:
         name = self._options.backbone
         if name == LITE0:
-            found = imagenet_weights()
+            weights = imagenet_weights()
         else:
             repository, file, licence = hub_place(name)
             path = hub_file(repository, file, download=self._options.download)
-            found = Weights(read_tensors(path), origin=f"hf:{repository}", licence=licence, sha256=sha256(path))
-        return found.but(contract=InputContract(channels=contract_of(name).channels, seen=PHOTOGRAPHS))
+            weights = Weights(read_tensors(path), origin=f"hf:{repository}", licence=licence, sha256=sha256(path))
+        return weights.but(contract=InputContract(channels=contract_of(name).channels, seen=PHOTOGRAPHS))
 
 
 class TimmMaps(nn.Module):
@@ -165,10 +165,10 @@ class TimmMaps(nn.Module):
         inflate(self.net, mode, self._fold, name)
         self.inflation = mode
 
-    def keep(self, places: Collection[int]) -> None:
+    def keep(self, stages: Collection[int]) -> None:
         """Leave out the weights of a pyramid's levels that are not read; other maps have none of their own."""
         if self.pyramid is not None:
-            self.pyramid.keep({place - int(self._adds_image) for place in places})
+            self.pyramid.keep({stage - int(self._adds_image) for stage in stages})
             self.stages = self._block_stages()
 
     def forward(self, image: Tensor) -> list[Tensor]:
@@ -178,7 +178,7 @@ class TimmMaps(nn.Module):
             planes = planes * self.scale + self.shift
         maps = self._plane_maps(planes)
         if self._fold:
-            maps = [self._fold.unfold(one) for one in maps]
+            maps = [self._fold.unfold(feature) for feature in maps]
         return [image, *maps] if self._adds_image else maps
 
     def _plane_maps(self, planes: Tensor) -> list[Tensor]:
@@ -187,14 +187,14 @@ class TimmMaps(nn.Module):
         pad = (*after, *before)
         maps = list(self.net(functional.pad(planes, pad) if any(pad) else planes))
         if self._channels_last:
-            maps = [one.permute(0, 3, 1, 2).contiguous() for one in maps]
+            maps = [feature.permute(0, 3, 1, 2).contiguous() for feature in maps]
         if self.pyramid is not None:
             maps = self.pyramid(maps[-1])
         if any(pad):
             starts = self._frame.starts or (0,) * len(maps)
             maps = [
-                one[:, :, start : start - (-height // step), start : start - (-width // step)]
-                for one, step, start in zip(maps, self._reductions, starts, strict=True)
+                feature[:, :, start : start - (-height // step), start : start - (-width // step)]
+                for feature, step, start in zip(maps, self._reductions, starts, strict=True)
             ]
         return maps
 

@@ -16,7 +16,7 @@ class BackboneOptions(StartValues):
     """Options of every backbone."""
 
     weights: Annotated[str, AfterValidator(weights_option("none", "imagenet"))] = "none"
-    """Start values: `none`, `imagenet`, `file:PATH`, `models:/NAME@ALIAS` for the encoder of a registered model, or
+    """Initial weights: `none`, `imagenet`, `file:PATH`, `models:/NAME@ALIAS` for the encoder of a registered model, or
     `hf:OWNER/REPOSITORY`."""
 
     download: bool = False

@@ -67,13 +67,13 @@ class Delta(OwnStrategy):
         image = batch["image"]
         copy = self._reference(image.device)
         with torch.no_grad():
-            wanted = copy(image)
-        if self._measures and not self._attention and any(one.requires_grad for one in output.features):
+            target = copy(image)
+        if self._measures and not self._attention and any(feature.requires_grad for feature in output.features):
             self._since = self._since if self._gains else context.progress
             self._measure(_entropy(output.logits, batch["target"], batch.get("counted")), output)
         distance = image.new_zeros(())
-        for level, (mine, start) in enumerate(zip(output.features, wanted, strict=True)):
-            square = (mine - start).pow(2).flatten(2).mean(2)
+        for level, (level_map, start) in enumerate(zip(output.features, target, strict=True)):
+            square = (level_map - start).pow(2).flatten(2).mean(2)
             if self._attention:
                 square = square * self._attention[level].to(square)
             distance = distance + square.sum(1).mean()
@@ -97,12 +97,12 @@ class Delta(OwnStrategy):
 
     def _measure(self, entropy: Tensor, output: Output) -> None:
         """Add up what putting out each channel would cost, by the gradient of the cross-entropy of this batch."""
-        maps = [one for one in output.features if one.requires_grad]
+        maps = [feature for feature in output.features if feature.requires_grad]
         slopes = iter(torch.autograd.grad(entropy, maps, retain_graph=True, allow_unused=True))
         gains = []
-        for one in output.features:
-            slope = next(slopes) if one.requires_grad else None
-            loss = torch.zeros_like(one) if slope is None else -slope * one.detach()
+        for feature in output.features:
+            slope = next(slopes) if feature.requires_grad else None
+            loss = torch.zeros_like(feature) if slope is None else -slope * feature.detach()
             gains.append(loss.flatten(2).sum(2).clamp_min(0).sum(0).double().cpu())
         self._gains = [a + b for a, b in zip(self._gains, gains, strict=True)] if self._gains else gains
 

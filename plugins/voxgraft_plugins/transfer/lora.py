@@ -86,7 +86,7 @@ class Lora(OwnStrategy):
         """Merge: every weight is what it was computed as, under its own name again."""
         for module in list(network.modules()):
             lists = getattr(module, "parametrizations", {})
-            if "weight" in lists and any(isinstance(one, LowRank) for one in lists["weight"].children()):
+            if "weight" in lists and any(isinstance(child, LowRank) for child in lists["weight"].children()):
                 _merge(module, lists["weight"]())
         return network
 

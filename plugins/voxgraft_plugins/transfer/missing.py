@@ -49,9 +49,9 @@ class ChannelDropout(OwnStrategy):
         draw = torch.Generator().manual_seed(seed)
         chances = torch.rand(image.shape[:2], generator=draw)
         goes = (chances < self._p) & self._may_go
-        there = image.flatten(2).any(2).cpu()
-        nothing_left = ~(there & ~goes).any(1)
+        present = image.flatten(2).any(2).cpu()
+        nothing_left = ~(present & ~goes).any(1)
         # The one that was least likely to go stays, among those that are there.
-        stays = chances.masked_fill(~there, -1.0).argmax(1)
+        stays = chances.masked_fill(~present, -1.0).argmax(1)
         goes[nothing_left, stays[nothing_left]] = False
         return image.masked_fill(goes.to(image.device)[(...,) + (None,) * (image.ndim - 2)], 0.0)

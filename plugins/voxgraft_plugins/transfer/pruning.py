@@ -85,7 +85,7 @@ class Prune(OwnStrategy):
     @torch.no_grad()
     def _chosen(self, context: Context, network: nn.Module) -> dict[str, Tensor]:
         """Masks that are true where a weight is kept."""
-        weights = {name: one.detach().abs() for name, one in self._candidates(context, network).items()}
+        weights = {name: weight.detach().abs() for name, weight in self._candidates(context, network).items()}
         if self._layerwise:
             return {name: _kept(weight.flatten(), self._amount).view(weight.shape) for name, weight in weights.items()}
         kept = _kept(torch.cat([weight.flatten() for weight in weights.values()]), self._amount)

@@ -69,9 +69,9 @@ class L2SP(FromStart):
     def losses(self, context: Context, batch: Mapping[str, Tensor], output: Output) -> Mapping[str, Tensor]:
         if self._decoupled:
             return {}
-        ways = [p - w0 for p, w0 in self._pairs(context.network) if p.requires_grad]
+        shifts = [p - w0 for p, w0 in self._pairs(context.network) if p.requires_grad]
         new = [parameter for _, parameter in self._new(context.network)]
-        terms = {"l2_sp": self._alpha * _squares(ways)} if ways else {}
+        terms = {"l2_sp": self._alpha * _squares(shifts)} if shifts else {}
         return {**terms, "l2_new": self._beta * _squares(new)} if new else terms
 
     @torch.no_grad()

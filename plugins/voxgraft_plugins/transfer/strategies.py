@@ -113,22 +113,22 @@ class Freeze(OwnStrategy):
         """The encoder's maps of fixed patches: kept ones, and those of the others, which are kept from now on."""
         if self.crops is None or not crops:
             return None
-        new = [place for place, crop in enumerate(crops) if crop not in self._known]
+        new = [index for index, crop in enumerate(crops) if crop not in self._known]
         # One by one on a CPU: its sums differ in the last bits with the number of images, and after a resume other
         # patches are new together.
         size = 1 if image.device.type == "cpu" else max(1, len(new))
-        made: dict[Crop, list[Tensor]] = {}
+        features: dict[Crop, list[Tensor]] = {}
         for start in range(0, len(new), size):
             part = new[start : start + size]
             with torch.no_grad():
                 maps = context.network.encoder(image[part])
-            made.update({crops[place]: [one[number] for one in maps] for number, place in enumerate(part)})
-        each = [made.get(crop) or self._known[crop] for crop in crops]
-        for crop, maps in made.items():
-            size = sum(one.numel() * one.element_size() for one in maps)
+            features.update({crops[index]: [feature[number] for feature in maps] for number, index in enumerate(part)})
+        each = [features.get(crop) or self._known[crop] for crop in crops]
+        for crop, maps in features.items():
+            size = sum(feature.numel() * feature.element_size() for feature in maps)
             if size <= self._memory:
                 self._memory -= size
-                self._known[crop] = [one.clone() for one in maps]
+                self._known[crop] = [feature.clone() for feature in maps]
         memory = CHANNELS_LAST[context.network.dims]
         return [torch.stack(level).contiguous(memory_format=memory) for level in zip(*each, strict=True)]
 

@@ -18,7 +18,7 @@ def voxgraft_steps() -> list[StepSpec[StepOptions]]:
     return [
         StepSpec(
             name="check",
-            summary="Judge the data set before any hour is spent",
+            summary="Judge the data set before you spend hours training",
             options=_options,
             build=_check,
             independent_of=independent.CHECK,

@@ -28,9 +28,9 @@ class Check:
         if not findings.ok:
             run.folder.joinpath("steps", "check.json").unlink(missing_ok=True)
             first = findings.errors[0]
-            mend = f"; {first.mend}" if first.mend else ""
+            hint = f"; {first.fix}" if first.fix else ""
             raise DataError(
-                f"the data set has {counted(len(findings.errors), 'error')}, the first: {_named(first)}{mend} "
+                f"the data set has {counted(len(findings.errors), 'error')}, the first: {_named(first)}{hint} "
                 f"(all are in {run.folder / 'check.json'})"
             )
 

@@ -55,7 +55,7 @@ class Evaluate:
         cases = {case.id: case for case in run.dataset.cases}
         held_out = [cases[name] for name in run.split.validation]
         labels = run.dataset.labels or package.labels
-        found: dict[str, Measured] = {}
+        measured: dict[str, Measured] = {}
         for case in run.progress.track(held_out, f"evaluating {len(held_out)} held-out cases"):
             scan, reference = _read(case, run)
             watch = watch_case(reoriented(reference)[0], labels, run.workflow.evaluation.metrics)
@@ -67,12 +67,12 @@ class Evaluate:
             mask = _mask(run, case.id)
             write(prediction.labels, mask, run.catalogue, labels=package.labels, facts={"model": package.name})
             metrics = run.workflow.evaluation.metrics
-            found[case.id] = measure_case(prediction.labels, reference, labels, metrics, watch=watch)
-            if len(found) <= PICTURES:
+            measured[case.id] = measure_case(prediction.labels, reference, labels, metrics, watch=watch)
+            if len(measured) <= PICTURES:
                 _picture(run, case, scan, prediction)
         facts_of = {case.id: case.facts for case in held_out}
         patients = {case.id: case.patient for case in held_out}
-        scores = gathered(found, run.workflow.evaluation.metrics, facts_of, patients)
+        scores = gathered(measured, run.workflow.evaluation.metrics, facts_of, patients)
         run.write("evaluate/scores.json", scores.document())
         scores.write_csv(run.folder / "evaluate" / "scores.csv")
         _write_page(run, scores, labels)
@@ -83,13 +83,13 @@ class Evaluate:
     def _tell(self, run: Run, scores: Scores) -> None:
         numbers = {}
         for metric, structures in scores.document()["summary"].items():
-            for name, one in structures.items():
-                if one["mean"] is not None and math.isfinite(one["mean"]):
-                    numbers[f"test_{metric}_{name}"] = float(one["mean"])
+            for name, result in structures.items():
+                if result["mean"] is not None and math.isfinite(result["mean"]):
+                    numbers[f"test_{metric}_{name}"] = float(result["mean"])
         for metric, structures in scores.micro.items():
-            for name, one in structures.items():
-                if math.isfinite(one["value"]):
-                    numbers[f"test_micro_{metric}_{name}"] = float(one["value"])
+            for name, result in structures.items():
+                if math.isfinite(result["value"]):
+                    numbers[f"test_micro_{metric}_{name}"] = float(result["value"])
         run.log(numbers, 0)
         if run.tracker is not None:
             for name in FILES:
@@ -119,14 +119,16 @@ def _mask(run: Run, case: str) -> Path:
 
 def _shown(watch: Watch, labels: Labels, plan: Plan) -> See:
     """What a watch sees of the network's outputs: those of a structure's values, or of the region that it is."""
-    places: dict[tuple[int, ...], list[int]] = {(value,): [place] for place, value in enumerate(plan.values)}
+    indices: dict[tuple[int, ...], list[int]] = {(value,): [index] for index, value in enumerate(plan.values)}
     if labels.regions:
-        places = {tuple(sorted(set(region.members))): [place] for place, region in enumerate(labels.regions)}
+        indices = {tuple(sorted(set(region.members))): [index] for index, region in enumerate(labels.regions)}
 
     def see(part: tuple[slice, ...], outputs: NDArray[np.float32]) -> None:
-        def probability(one: Structure) -> NDArray[Any]:
-            wanted = places.get(one.values) or [place for value in one.values for place in places.get((value,), [])]
-            return np.asarray(outputs[wanted[0]] if len(wanted) == 1 else outputs[wanted].sum(0))
+        def probability(structure: Structure) -> NDArray[Any]:
+            channels = indices.get(structure.values) or [
+                index for value in structure.values for index in indices.get((value,), [])
+            ]
+            return np.asarray(outputs[channels[0]] if len(channels) == 1 else outputs[channels].sum(0))
 
         watch.see(part, probability)
 
@@ -135,16 +137,16 @@ def _shown(watch: Watch, labels: Labels, plan: Plan) -> See:
 
 def _write_page(run: Run, scores: Scores, labels: Labels) -> None:
     """The scores to look at, with the worst cases as they were written."""
-    cards = about(scores, run.catalogue)
+    specs = about(scores, run.catalogue)
     cases = {case.id: case for case in run.dataset.cases}
     modality = run.workflow.data.modality.build()
     pictures = {}
-    for name in worst_cases(scores, cards):
+    for name in worst_cases(scores, specs):
         scan, reference = _read(cases[name], run)
         masks = comparable(read(_mask(run, name), run.catalogue), reference, labels)
         pictures[name] = worst_slice(*masks, scan, modality)
     title = f"Held-out cases of {run.workflow.name}"
-    write_page(run.folder / "evaluate" / "scores.html", scores, cards, title, pictures)
+    write_page(run.folder / "evaluate" / "scores.html", scores, specs, title, pictures)
 
 
 def _picture(run: Run, case: Case, scan: Volume, prediction: Prediction) -> None:

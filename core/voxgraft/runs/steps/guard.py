@@ -9,7 +9,7 @@ from typing import Any
 from ...packages.model_card import model_card
 from ...packages.package import amend_package, read_package
 from ...scoring.comparison import direction, read_run
-from ...scoring.transfer_verdict import judge, overtaken, said
+from ...scoring.transfer_verdict import judge, overtaken, verdict_sentence
 from ...support.files import remove
 from ...workflow.workflow import Workflow, from_document
 from ..run import Run
@@ -73,14 +73,14 @@ def keep_verdict(run: Run, verdict: Mapping[str, Any]) -> None:
     """Write the verdict into the run, its package and card, and its tags."""
     run.write("guard.json", verdict)
     package = read_package(run.package)
-    facts = {**package.facts, "guard": {**verdict, "said": said(verdict)}}
+    facts = {**package.facts, "guard": {**verdict, "said": verdict_sentence(verdict)}}
     amend_package(run.package, card=model_card(facts, package.plan), facts={"guard": facts["guard"]})
     run.tag({f"voxgraft.scoring.transfer_verdict{key}": value for key, value in _tags(verdict).items()})
     if verdict["difference"] is not None:
         run.log({"guard_difference": float(verdict["difference"])}, 0)
-    run.progress.say(f"guard: {said(verdict)}")
+    run.progress.say(f"guard: {verdict_sentence(verdict)}")
 
 
 def _tags(verdict: Mapping[str, Any]) -> dict[str, str]:
-    each = {f".{name}": str(one["verdict"]) for name, one in verdict["structures"].items()}
+    each = {f".{name}": str(structure["verdict"]) for name, structure in verdict["structures"].items()}
     return {"": str(verdict["verdict"]), **each}

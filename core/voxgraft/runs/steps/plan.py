@@ -11,7 +11,7 @@ from ...checks.problem import CaseProblem, counted, listed
 from ...datasets.case_list import NAME as TRACE
 from ...datasets.case_list import is_traced, write_trace
 from ...datasets.cases import Case, Split
-from ...datasets.companions import cases_by_key, deal, labels_together
+from ...datasets.companions import assign_roles, cases_by_key, common_labels
 from ...datasets.dataset import split_of
 from ...datasets.labelling import network_labels
 from ...datasets.split import draw
@@ -34,9 +34,9 @@ class PlanStep:
     def do(self, run: Run) -> None:
         dataset, options = run.dataset, run.workflow.data
         others = run.others
-        split = deal(roles_of(run.workflow), dataset, others, self._split(run))
+        split = assign_roles(roles_of(run.workflow), dataset, others, self._split(run))
         cases = cases_by_key(dataset, others, split)
-        labels = labels_together(dataset, others)
+        labels = common_labels(dataset, others)
         measured = dict(
             zip(
                 cases,
@@ -66,9 +66,9 @@ class PlanStep:
             patch=run.workflow.training.patch,
             batch=run.workflow.training.batch,
         )
-        told = any(step.name == "check" for step in run.workflow.steps)
+        checked = any(step.name == "check" for step in run.workflow.steps)
         for problem in doubts_of(fingerprint, plan, split, labels):
-            if not told or problem.code == "lost-structure":  # `check` knows the spacing only roughly
+            if not checked or problem.code == "lost-structure":  # `check` knows the spacing only roughly
                 run.progress.say(f"plan: {problem.severity}: {problem.message}")
         unlabelled = {name: measured[name] for name in split.unlabelled}
         _complain_of_axes(unlabelled, plan)
@@ -80,9 +80,9 @@ class PlanStep:
             run.progress.say(f"plan: {run.folder / TRACE} says where each case lies; it is for you alone to read")
         run.write("plan.json", plan.model_dump(mode="json"))
         size = "x".join(map(str, plan.patch))
-        beside = f"{len(split.unlabelled)} without labels, " if split.unlabelled else ""
+        remark = f"{len(split.unlabelled)} without labels, " if split.unlabelled else ""
         run.progress.say(
-            f"plan: {len(split.train)} cases to train on, {beside}{len(split.validation)} held out; "
+            f"plan: {len(split.train)} cases to train on, {remark}{len(split.validation)} held out; "
             f"spacing {'x'.join(f'{v:g}' for v in plan.spacing)} mm, patch {size}, batch {plan.batch}, "
             f"{len(plan.strides)} levels"
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from ...datasets.companions import cases_by_key, labels_together
+from ...datasets.companions import cases_by_key, common_labels
 from ...preprocessing.prepare import prepare, prepared_folder
 from ...support.files import sweep
 from ...support.threads import in_threads
@@ -29,7 +29,7 @@ class Prepare:
         sweep(cache)
         modality = run.workflow.data.modality.build()
         others = run.others
-        labels = labels_together(run.dataset, others)
+        labels = common_labels(run.dataset, others)
         cases = cases_by_key(run.dataset, others, split)
         identity, unlabelled = ArrayIdentity(run), set(split.unlabelled)
         folders = {
@@ -42,9 +42,9 @@ class Prepare:
             again = remade is not None and folders[name].name not in remade
             return prepare(cases[name], folders[name], plan, modality, run.catalogue, labels, again=again)
 
-        made = in_threads(work, list(cases), run.progress, f"preparing {len(cases)} cases")
+        is_new = in_threads(work, list(cases), run.progress, f"preparing {len(cases)} cases")
         names = {name: folder.name for name, folder in folders.items()}
         if remade is not None:
             remade.update(names.values())
         run.write("prepared.json", {"folders": names})
-        run.progress.say(f"prepare: {sum(made)} cases made, {len(made) - sum(made)} were in the cache")
+        run.progress.say(f"prepare: {sum(is_new)} cases made, {len(is_new) - sum(is_new)} were in the cache")

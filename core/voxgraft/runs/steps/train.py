@@ -12,7 +12,7 @@ from ...errors import VoxGraftError
 from ...packages.model_card import model_card
 from ...packages.package import write_package
 from ...support.files import digest, sha256
-from ...support.paths import without_places
+from ...support.paths import without_paths
 from ...workflow.yaml import dump, load
 from ..identity import is_independent
 from ..run import Run
@@ -37,7 +37,7 @@ class Train:
         if all(step.name != "check" for step in run.workflow.steps):  # which says it beside other things
             for problem in judge_mirroring(labels_of_run(run), run.workflow):
                 run.progress.say(f"train: {problem.severity}: {problem.message}")
-        identity = digest({name: one for name, one in run.made_from.items() if not is_independent(name, IN_PACKAGE)})
+        identity = digest({name: fact for name, fact in run.made_from.items() if not is_independent(name, IN_PACKAGE)})
         _say_replaced(run)
         if (done := _trained(run, identity)) is not None:
             run.progress.say("train: the network is what it was; its package is written again")
@@ -54,7 +54,7 @@ class Train:
                     say=run.progress.say,
                 )
         if summary["weights"]:
-            run.progress.say(f"train: start values from {summary['weights']['said']}")
+            run.progress.say(f"train: initial weights from {summary['weights']['said']}")
         weights = sha256(run.folder / "train" / "weights.safetensors")
         summary |= {"identity": identity, "sha256": weights, "written": datetime.now(UTC).isoformat()}
         run.write("train/summary.json", summary)
@@ -66,7 +66,7 @@ class Train:
             run.package,
             tensors=_tensors(run),
             plan=plan,
-            workflow=dump(without_places(run.workflow.document())),
+            workflow=dump(without_paths(run.workflow.document())),
             labels=labels_of_run(run),
             card=model_card(facts, plan),
             facts=facts,
@@ -85,10 +85,10 @@ def _trained(run: Run, identity: str) -> dict[str, Any] | None:
     """The summary of a training that is finished, of this very identity, and whose weights are there."""
     try:
         summary: dict[str, Any] = run.read("train/summary.json")
-        here = sha256(run.folder / "train" / "weights.safetensors")
+        sha = sha256(run.folder / "train" / "weights.safetensors")
     except (VoxGraftError, OSError):
         return None
-    return summary if [summary.get("identity"), summary.get("sha256")] == [identity, here] else None
+    return summary if [summary.get("identity"), summary.get("sha256")] == [identity, sha] else None
 
 
 def _say_replaced(run: Run) -> None:
