@@ -23,6 +23,11 @@ ORDER = {"failed": 0, "done": 1, "running": 2, "waiting": 2}
 def write_report(out: Path, rows: Sequence[Row], package: Package) -> None:
     """Write the page for everything the ledger knows.
 
+    Args:
+        out: The batch's folder.
+        rows: Everything the ledger knows.
+        package: The model of this call.
+
     Raises:
         DataError: The disk is full.
     """

@@ -83,5 +83,11 @@ def reoriented(volume: Volume) -> tuple[Volume, Orientation]:
 
 
 def shape_at(shape: Sequence[int], spacing: Sequence[float], target: Sequence[float]) -> tuple[int, ...]:
-    """Voxels along each axis when the same extent in millimetres is sampled at another spacing."""
+    """Voxels along each axis when the same extent in millimetres is sampled at another spacing.
+
+    Args:
+        shape: Voxels along each axis.
+        spacing: Millimetres between voxels along each axis now.
+        target: Millimetres between voxels along each axis as wished, in the same order.
+    """
     return tuple(max(1, round(n * have / want)) for n, have, want in zip(shape, spacing, target, strict=True))

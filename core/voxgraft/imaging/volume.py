@@ -166,7 +166,12 @@ def spacing_of(affine: Array) -> tuple[float, float, float]:
 
 
 def millimetres_apart(one: Array, other: Array, shape: tuple[int, ...]) -> float:
-    """The largest distance between corresponding corner voxels of two grids of one shape, given by their affines."""
+    """The largest distance between corresponding corner voxels of two grids of one shape, given by their affines.
+
+    Args:
+        one, other: 4x4, from voxel indices to millimetres.
+        shape: Voxels along i, j[, k] of both grids.
+    """
     ends = [(0, n - 1) for n in (*shape, 1)[:3]]
     corners = np.stack(np.meshgrid(*ends, [1], indexing="ij"), axis=-1).reshape(-1, 4).astype(np.float64)
     return float(np.linalg.norm(corners @ (one - other)[:3].T, axis=1).max())

@@ -50,7 +50,13 @@ def about(scores: Scores, catalogue: Catalogue) -> dict[str, About]:
 
 
 def worst_cases(scores: Scores, cards: Mapping[str, About], most: int = WORST) -> list[str]:
-    """The cases that are worst by the mean over structures of the first metric, worst first."""
+    """The cases that are worst by the mean over structures of the first metric, worst first.
+
+    Args:
+        scores: What an evaluation found.
+        cards: METRIC -> what its card says, such as which direction is better.
+        most: At most so many cases.
+    """
     for metric in list(scores.summary)[:1]:
         values = {case: _mean(found, metric) for case, found in scores.cases.items()}
         defined = sorted((value, case) for case, value in values.items() if math.isfinite(value))
@@ -75,7 +81,14 @@ def write_page(
 
 
 def page(scores: Scores, cards: Mapping[str, About], title: str, pictures: Mapping[str, bytes]) -> str:
-    """The page as HTML."""
+    """The page as HTML.
+
+    Args:
+        scores: What an evaluation found.
+        cards: METRIC -> what its card says.
+        title: Of the page.
+        pictures: CASE -> PNG of its worst slice.
+    """
     known = {metric: cards.get(metric, About()) for metric in scores.summary}
     return render(
         "reports/scores.html",

@@ -49,7 +49,13 @@ def mean_intervals(
 
 
 def draws(patients: int, replicates: int, seed: int = SEED) -> NDArray[np.int64]:
-    """How often each patient is in each resample: shape (replicate, patient)."""
+    """How often each patient is in each resample: shape (replicate, patient).
+
+    Args:
+        patients: How many there are; so many are drawn with replacement each time.
+        replicates: The number of resamples.
+        seed: The same seed gives the same resamples.
+    """
     return _draw(np.random.default_rng(seed), patients, replicates)
 
 
