@@ -109,6 +109,10 @@ def network_strides(patch: Sequence[int], spacing: Sequence[float], levels: int)
         patch: Voxels along each axis.
         spacing: Millimetres along each axis.
         levels: At most so many.
+
+    Example:
+        >>> network_strides((64, 64, 16), (1.0, 1.0, 4.0), levels=4)
+        ((1, 1, 1), (2, 2, 1), (4, 4, 1), (8, 8, 2))
     """
     size, step = np.array(patch, dtype=float), np.array(spacing, dtype=float)
     strides = [np.ones(len(size), dtype=int)]

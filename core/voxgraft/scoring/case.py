@@ -57,6 +57,16 @@ def score_case(
     Raises:
         DataError: As `measure_case`.
         BrokenPlugin: A metric failed.
+
+    Example:
+        >>> from voxgraft.components.choice import choose
+        >>> from voxgraft.imaging.structures import Labels
+        >>> reference = vg.Volume(np.zeros((8, 8, 8), np.uint8), np.eye(4))
+        >>> reference.array[2:4, 2:4, 2:4] = 1
+        >>> prediction = reference.with_array(np.roll(reference.array, 1, axis=0))
+        >>> dice = choose(vg.catalogue(), "metric", {"use": "dice"})
+        >>> score_case(prediction, reference, Labels.of({"lesion": 1}), [dice])["dice"]["lesion"]
+        0.5
     """
     return measure_case(prediction, reference, labels, metrics, regions).values
 

@@ -125,6 +125,13 @@ def compare_runs(
 
     Raises:
         DataError: See `compare_all`.
+
+    Example:
+        >>> def scores(change):
+        ...     return Scores.of({str(n): {"dice": {"liver": 0.6 + n / 100 + change}} for n in range(12)})
+        >>> (found,) = compare_runs({"full": scores(0.0), "lora": scores(0.05)}, "dice", True)
+        >>> found.run, found.verdict, found.against, round(found.difference, 2)
+        ('lora', 'better', 'full', 0.05)
     """
     metrics = {metric: higher_is_better}
     return compare_all(runs, metrics, [structure], every_pair=every_pair, test=test, correction=correction)
