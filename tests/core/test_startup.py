@@ -17,6 +17,7 @@ HEAVY = {
     "timm",
     "SimpleITK",
     "highdicom",
+    "jinja2",
     "pydantic",
     "rich",
 }

@@ -53,6 +53,15 @@ def advise(
 ) -> dict[str, Any]:
     """Find out what to use, within so many minutes; leave `advice.json`, `advice.html` and `workflow.yaml` in a folder.
 
+    Args:
+        workflow: Whose data and network are looked at.
+        catalogue: Offers encoders and strategies.
+        folder: For what is found, and for short trainings.
+        minutes: Time limit.
+        models: References to packages whose encoders are tried as well.
+        say: Is told how far it is, a line at a time.
+        since: When the time began, by `time.monotonic`; by default now.
+
     Raises:
         DataError: The data set cannot be planned for.
         KeyboardInterrupt: It was stopped by hand; what was found until then is left all the same.

@@ -3,24 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from html import escape
 from typing import Any
 
-from ..reports.style import style
+from ..reports.render import render
 
-STYLE = ".say{margin-top:14px;padding:14px 18px;background:var(--ground);border-left:4px solid var(--accent)}"
-"""What this page has beside the rules of all pages."""
-
-ABOUT_ARMS = (
-    "Short trainings, scored by Dice on the held-out volumes. In round 1 every arm had the same time; in round 2 the "
-    "best pair and the same network from scratch took the same number of steps, and only this gives the verdict. "
-    "Differences are means over volumes with 95 % intervals; after a few steps they are no evidence. "
-    "The pair was chosen on the same volumes: the verdict allows for that, the difference is a little too large."
-)
-ABOUT_PROBES = (
-    "How well the maps of each stage, as they are, tell the structures apart: Dice of a ridge regression on volumes "
-    "that it was not fitted to, beside the better of two random initialisations. Probes order the encoders, no more."
-)
 PROBES = ("Encoder", "Best stage", "Probe", "Random", "Difference", "p (Holm)", "Evidence", "All stages")
 ARMS = ("Round", "Arm", "Dice", "Steps", "Seconds", "Against scratch", "Evidence")
 
@@ -74,25 +60,16 @@ def _against(found: Mapping[str, Any] | None) -> str:
 
 def page(found: Mapping[str, Any]) -> str:
     """The page as HTML; all that comes from files is escaped."""
-    facts = [[name.replace("_", " "), ", ".join(map(str, _listed(value)))] for name, value in found["facts"].items()]
-    return (
-        f'<!doctype html><html lang="en"><meta charset="utf-8"><title>Advice for {escape(found["workflow"])}</title>'
-        f"<style>{style()}{STYLE}</style><header><div><h1>Advice for {escape(found['workflow'])}</h1>"
-        f'<p class="soft">{found["minutes_used"]:.2f} of {found["minutes"]:g} minutes; {escape(found["ended"])}.</p>'
-        f'<p class="say">{escape(found["advice"])}</p></div></header><main>'
-        f"<h2>Tournament</h2><p>{ABOUT_ARMS}</p>{_table(ARMS, arm_rows(found))}"
-        f"<h2>Probes</h2><p>{ABOUT_PROBES}</p>{_table(PROBES, probe_rows(found))}"
-        f"<h2>The data</h2>{_table(['what', 'value'], facts)}</main></html>"
+    return render(
+        "advise/advice.html",
+        title=f"Advice for {found['workflow']}",
+        found=found,
+        arms=arm_rows(found),
+        probes=probe_rows(found),
+        facts=[(name.replace("_", " "), ", ".join(map(str, _listed(value)))) for name, value in found["facts"].items()],
+        **{"ARMS": ARMS, "PROBES": PROBES},
     )
 
 
 def _listed(value: Any) -> Sequence[Any]:
     return value if isinstance(value, (list, tuple)) else [value]
-
-
-def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    if not rows:
-        return "<p>Nothing was looked at.</p>"
-    head = "".join(f"<th>{escape(one)}</th>" for one in heads)
-    body = "".join(f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in row)}</tr>" for row in rows)
-    return f'<div class="scroll"><table><tr>{head}</tr>{body}</table></div>'

@@ -30,7 +30,13 @@ Views = list[tuple[NDArray[np.float32], NDArray[np.int64], NDArray[np.int64]]]
 
 def views_of(case: Prepared, plan: Plan, seed: int) -> Views:
     """What is looked at of a volume: a block around the structures, or some of its slices; background as often as the
-    structures together."""
+    structures together.
+
+    Args:
+        case: A prepared case; one without a label gives no view.
+        plan: What the network sees.
+        seed: Draws the voxels.
+    """
     label = case.label
     if label is None:
         return []

@@ -120,7 +120,13 @@ def channel_of(text: str, names: Sequence[str]) -> tuple[int, str] | None:
 
 
 def judge_channels(items: Sequence[Item], plan: Plan, missing: Sequence[int] = ()) -> Verdict:
-    """The worst verdict on the channels of a scan that are there, with the reasons of all."""
+    """The worst verdict on the channels of a scan that are there, with the reasons of all.
+
+    Args:
+        items: The channels that are there, in the order of the plan.
+        plan: What the model was trained on.
+        missing: The channels that are not there, by their place.
+    """
     onto = plan.align.onto if plan.align is not None else None  # the others may be coarser: they are interpolated
     numbers = [number for number in range(len(plan.channels)) if number not in missing]
     verdicts = [
@@ -133,7 +139,13 @@ def judge_channels(items: Sequence[Item], plan: Plan, missing: Sequence[int] = (
 
 
 def refusal(items: Sequence[Item], verdict: Verdict, force: bool) -> str:
-    """Why a scan is refused; empty where it is taken. A damaged one is taken, to fail by itself."""
+    """Why a scan is refused; empty where it is taken. A damaged one is taken, to fail by itself.
+
+    Args:
+        items: The channels of the scan.
+        verdict: How well they fit the model.
+        force: Take what does not fit all the same, unless it cannot be read.
+    """
     if verdict.level <= (Level.UNFIT if force else Level.DOUBTFUL) or any(item.errors for item in items):
         return ""
     hint = " (--ignore-contract segments it all the same)" if verdict.level == Level.UNFIT else ""

@@ -211,7 +211,16 @@ class Ledger:
         peak_mb: float | None,
         flags: Sequence[Mapping[str, Any]],
     ) -> None:
-        """The outputs of a scan are in place."""
+        """The outputs of a scan are in place.
+
+        Args:
+            case: The scan's name.
+            outputs: File -> SHA-256 of what was written.
+            structures: Name -> what was measured of it.
+            seconds: Stage -> how long it took.
+            peak_mb: The highest memory of this process while the scan was predicted, in megabytes.
+            flags: What a person should look at, each with `code` and `message`.
+        """
         kept = json.dumps(list(outputs.values()))
         self._run(
             'DELETE FROM written WHERE "case" = ? AND sha256 NOT IN (SELECT value FROM json_each(?))', (case, kept)
@@ -238,7 +247,15 @@ class Ledger:
         seconds: Mapping[str, float] | None = None,
         counts: bool = True,
     ) -> None:
-        """A try has failed; it counts, unless that had nothing to do with the scan."""
+        """A try has failed; it counts, unless that had nothing to do with the scan.
+
+        Args:
+            case: The scan's name.
+            code: What kind of failure it is.
+            message: One sentence for a person.
+            seconds: Stage -> how long it took until then.
+            counts: False takes the try back.
+        """
         values = {"case": case, "code": code, "message": message, "seconds": json.dumps(seconds or {}), "now": _now()}
         self._run(
             "UPDATE scans SET state = 'failed', error_code = :code, error = :message, seconds = :seconds,"

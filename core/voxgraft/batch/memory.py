@@ -21,6 +21,11 @@ class TooLarge(DataError):
 def check_memory(entry: Entry, plan: Plan, free: int | None = None) -> None:
     """Refuse a scan that cannot fit; one that passes may still not.
 
+    Args:
+        entry: The scan, of which only headers have been read.
+        plan: Gives the spacing and the channels that the network sees.
+        free: Bytes; by default what this machine has left.
+
     Raises:
         TooLarge: The message gives its size, what it needs at least and what is free.
     """

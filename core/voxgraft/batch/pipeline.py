@@ -263,7 +263,13 @@ def code_of(error: BaseException, stage: str) -> str:
 
 
 def plain(error: BaseException, entry: Entry, out: Path) -> str:
-    """One sentence for the ledger and the report: no absolute path, no temporary name."""
+    """One sentence for the ledger and the report: no absolute path, no temporary name.
+
+    Args:
+        error: What went wrong.
+        entry: The scan; its own paths are shortened to names.
+        out: The batch's folder; paths in it become relative.
+    """
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
         return "the scan does not fit into the memory that is free"
     text = str(error) if isinstance(error, VoxGraftError) else f"{type(error).__name__}: {error}"

@@ -115,7 +115,13 @@ def measure(mask: Volume, labels: Labels, confidence: Mapping[str, float] | None
 
 
 def flags_of(mask: Volume, labels: Labels, structures: Mapping[str, Structure]) -> list[Flag]:
-    """What the mask itself gives reason to look at."""
+    """What the mask itself gives reason to look at.
+
+    Args:
+        mask: Values (i, j[, k]), or a channel for each region.
+        labels: What its values stand for.
+        structures: Name -> what `measure` found.
+    """
     missing = [name for name, structure in structures.items() if not structure.voxels]
     if len(missing) == len(structures):
         flags = [Flag("nothing-found", "none of the structures was found")]

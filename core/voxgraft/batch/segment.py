@@ -110,6 +110,11 @@ def segment(
 def executor_of(text: str, workers: int, catalogue: Catalogue) -> Executor:
     """The executor that a text such as `local` or `ray://HOST:PORT` names.
 
+    Args:
+        text: The name, and after `://` an address.
+        workers: Scans loaded and saved in the background.
+        catalogue: Offers the executors.
+
     Raises:
         UsageError: There is none, or it cannot have these options.
     """

@@ -113,6 +113,11 @@ def check_dataset(
 def check_path(path: Path, catalogue: Catalogue, progress: Progress | None = None) -> tuple[Dataset, Findings]:
     """Find out how a folder is laid out, and check it.
 
+    Args:
+        path: A folder or file of any layout that a plugin knows, or of scans alone.
+        catalogue: Offers layouts and readers.
+        progress: Shows how far it is.
+
     Raises:
         UsageError: There is no such folder.
         DataError: It holds nothing that can be read, or its layout is broken.

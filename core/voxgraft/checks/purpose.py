@@ -21,7 +21,13 @@ NAMES = {"ct": "CT", "mr": "MR", "mri": "MR", "t1": "MR", "t2": "MR", "flair": "
 
 
 def judge_channels(dataset: Dataset, looks: Sequence[Look], workflow: Workflow | None) -> Iterator[CaseProblem]:
-    """Against the names of channels where a workflow is there, else against what most images have."""
+    """Against the names of channels where a workflow is there, else against what most images have.
+
+    Args:
+        dataset: Gives the names of channels.
+        looks: What was seen of each case.
+        workflow: None where a folder is checked without one.
+    """
     named = workflow is not None
     read = [look for look in looks if look.channels]
     if not read:
@@ -83,7 +89,13 @@ def judge_voxels(look: Look, codes: Sequence[str]) -> Iterator[CaseProblem]:
 
 
 def judge_modality(dataset: Dataset, looks: Sequence[Look], workflow: Workflow) -> Iterator[CaseProblem]:
-    """Axes and modality against the workflow's."""
+    """Axes and modality against the workflow's.
+
+    Args:
+        dataset: Gives the names of channels.
+        looks: What was seen of each case.
+        workflow: Gives modality and axes.
+    """
     if workflow.model.dims == 3 and any(len(look.shape) == 2 for look in looks):
         yield CaseProblem("dims", "error", None, "the images have two axes: set model.dims to 2")
     codes = codes_of(workflow)

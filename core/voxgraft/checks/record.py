@@ -44,6 +44,13 @@ class Look:
         return tuple(n * step for n, step in zip(self.shape, self.spacing, strict=True))
 
     def add(self, code: str, severity: Severity, message: str) -> None:
+        """Note a problem of this case.
+
+        Args:
+            code: What kind it is, such as `unreadable-image`.
+            severity: `error`, `warning`, `repair` or `note`.
+            message: One sentence for a person.
+        """
         self.problems.append(CaseProblem(code, severity, self.case.id, message))
 
 

@@ -40,7 +40,14 @@ def why_not_whole(array: Array) -> str:
 
 
 def unknown_message(array: Array, values: Sequence[int], unknown: Sequence[int], labels: Labels) -> str:
-    """The sentence about values that nothing stands for."""
+    """The sentence about values that nothing stands for.
+
+    Args:
+        array: The mask.
+        values: All that it holds.
+        unknown: Those that no name stands for.
+        labels: The structures.
+    """
     start = f"the label holds {listed(map(str, unknown), 10)}, which no name stands for"
     if len(unknown) > MANY:
         return f"{start}; so many values come from lossy compression or interpolation of a mask: export it again"

@@ -113,6 +113,11 @@ def choose(catalogue: Catalogue, kind: str, value: dict[str, Any]) -> Selected[A
 
     Options that are not given are the catalogue's, where it has some for this component, or else its own defaults.
 
+    Args:
+        catalogue: Offers the components.
+        kind: Such as `encoder` or `metric`.
+        value: `use` and the options.
+
     Raises:
         PydanticCustomError: There is no such component, or several plugins offer it.
         pydantic.ValidationError: The options do not fit.

@@ -25,6 +25,11 @@ def is_traced(dataset: Dataset) -> bool:
 def write_trace(target: Path, dataset: Dataset, split: Split | None = None) -> None:
     """Write the list as a CSV table that only its owner reads (mode 0600).
 
+    Args:
+        target: The table; it is replaced whole.
+        dataset: Its cases, one a row.
+        split: Says of each case what it is for; None leaves that empty.
+
     Raises:
         OSError: It cannot be written.
     """

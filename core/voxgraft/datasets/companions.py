@@ -57,6 +57,12 @@ def assign_roles(roles: Roles, dataset: Dataset, others: Mapping[str, Dataset], 
     With a source its cases are those with labels, and the layout's training cases count as unlabelled. Unlabelled are
     also those of `data.unlabelled` and the layout's cases without a label. No patient that is held out is among them.
 
+    Args:
+        roles: What the strategies learn from, see `Roles`.
+        dataset: The labelled data set of the workflow.
+        others: `unlabelled` and `source`, where the workflow names them.
+        split: Of the labelled cases.
+
     Raises:
         DataError: A strategy needs unlabelled scans and there are none; or the data sets do not fit together.
     """
@@ -90,7 +96,13 @@ def assign_roles(roles: Roles, dataset: Dataset, others: Mapping[str, Dataset], 
 
 
 def cases_by_key(dataset: Dataset, others: Mapping[str, Dataset], split: Split) -> dict[str, Case]:
-    """Every case of a split under its key; those that count as unlabelled come without their label."""
+    """Every case of a split under its key; those that count as unlabelled come without their label.
+
+    Args:
+        dataset: Whose cases are keyed by their identifier alone.
+        others: Name -> data set; their cases are keyed `NAME/ID`.
+        split: The keys that are wanted.
+    """
     known = {case.id: case for case in dataset.cases}
     for name, other in others.items():
         known.update({f"{name}/{case.id}": case for case in other.cases})

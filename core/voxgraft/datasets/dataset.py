@@ -109,6 +109,11 @@ def split_of(dataset: Dataset, labelled: Sequence[Case], options: SplitOptions) 
 
     Where the options stand for all folds or repeats, this is the first one.
 
+    Args:
+        dataset: May give splits of its own.
+        labelled: The cases that are split.
+        options: The workflow's section `data.split`.
+
     Raises:
         DataError: There are too few patients, or the data set gives no such split or one that divides a patient.
     """

@@ -15,8 +15,20 @@ def split_by_patient(cases: Sequence[Case], folds: int, fold: int, seed: int) ->
     The patients are ordered by a keyed hash of their identifiers, so that the split does not depend on the order in
     which a file system lists files, and folds differ by at most one patient in size.
 
+    Args:
+        cases: Each with its patient.
+        folds: So many parts of patients.
+        fold: Which of them is for validation, from 0.
+        seed: Another seed orders the patients in another way.
+
     Raises:
         DataError: There are fewer patients than folds.
+
+    Example:
+        >>> cases = [Case(f"{patient}{visit}", str(patient), images=()) for patient in range(4) for visit in "ab"]
+        >>> split = split_by_patient(cases, folds=2, fold=0, seed=7)
+        >>> len(split.train), len(split.validation)
+        (4, 4)
     """
     patients = sorted({case.patient for case in cases}, key=lambda patient: draw(seed, patient))
     if len(patients) < folds:
@@ -35,6 +47,13 @@ def draw_labelled(split: Split, cases: Sequence[Case], labelled: int, repeat: in
 
     Patients are ordered by a keyed hash of seed, repeat and identifier, and the first are taken: a draw of 4 is part of
     the draw of 8 of the same repeat, whatever the order of the files.
+
+    Args:
+        split: Whose training cases are drawn from.
+        cases: Give the patient of each case.
+        labelled: Training patients that keep their labels.
+        repeat: The number of the draw.
+        seed: Another seed draws in another way.
 
     Raises:
         DataError: There are fewer training patients than are to be drawn.

@@ -80,6 +80,12 @@ class DemoData:
 def make_data(folder: Path, catalogue: Catalogue, progress: Progress, *, labelled: int = LABELLED) -> DemoData:
     """Make the data in `folder`, or find there what an earlier call made: the same numbers give the same data.
 
+    Args:
+        folder: Where it lies afterwards.
+        catalogue: Whose writers are used.
+        progress: Shows how far it is.
+        labelled: Heads with a mask.
+
     Raises:
         DataError: The template is missing, or the folder cannot be written.
     """
@@ -104,7 +110,13 @@ def make_data(folder: Path, catalogue: Catalogue, progress: Progress, *, labelle
 
 
 def covering(axes: str, spacing: float, tilt: tuple[float, float, float] = (0.0, 0.0, 0.0)) -> Grid:
-    """The grid of cubic voxels in these axes that covers the field of view."""
+    """The grid of cubic voxels in these axes that covers the field of view.
+
+    Args:
+        axes: The direction in which each index grows, such as `RAS`.
+        spacing: Millimetres along every index.
+        tilt: Degrees around the patient's x, y and z axis.
+    """
     i, j, k = (round(FIELD_OF_VIEW[_AXIS[letter]] / spacing) for letter in axes)
     return Grid(axes, (i, j, k), (spacing, spacing, spacing), tilt)
 

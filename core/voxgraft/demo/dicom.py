@@ -51,6 +51,11 @@ def write_series(volume: Volume, folder: Path, series: Series) -> None:
     Index i runs along a slice's rows, j down its columns, and k along the normal of the slices, so that readers which
     sort slices along that normal give the same indices back. File names and instance numbers follow k.
 
+    Args:
+        volume: Right-handed, (i, j, k).
+        folder: Is replaced whole.
+        series: What headers say beside the geometry.
+
     Raises:
         DataError: The axes are not orthogonal or left-handed, voxels are no whole numbers from 0 to 65535, or the
             disk is full.

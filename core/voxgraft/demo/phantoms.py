@@ -151,6 +151,12 @@ def scan(template: Template, head: Head, grid: Grid, rng: Generator) -> tuple[Vo
 
     The image (int16, 0 to about 1000) has the receive coil's bias field and Rician noise of its own; the mask (uint8)
     is the likeliest of background, grey matter (1) and white matter (2) at the middle of each voxel.
+
+    Args:
+        template: The average brain.
+        head: One made-up person.
+        grid: Where the voxels lie.
+        rng: Draws bias field and noise.
     """
     t1, grey, white = _sample(template, head, grid)
     mask = np.argmax(np.stack([1.0 - grey - white, grey, white]), axis=0).astype(np.uint8)

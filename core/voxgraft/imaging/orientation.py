@@ -66,7 +66,16 @@ def orientation_of(affine: Array, dims: int) -> Orientation:
 
 
 def reoriented(volume: Volume) -> tuple[Volume, Orientation]:
-    """The volume with its axes in RAS order (a view of the same voxels), and how to get back."""
+    """The volume with its axes in RAS order (a view of the same voxels), and how to get back.
+
+    Example:
+        >>> scan = Volume(np.arange(24).reshape(2, 3, 4), np.diag([-1.0, -1.0, 2.0, 1.0]))
+        >>> turned, orientation = reoriented(scan)
+        >>> bool(turned.array[0, 0, 0] == scan.array[1, 2, 0])
+        True
+        >>> bool((orientation.undo(turned.array) == scan.array).all())
+        True
+    """
     orientation = orientation_of(volume.affine, volume.dims)
     if volume.dims == 2:
         return volume, orientation
@@ -83,5 +92,15 @@ def reoriented(volume: Volume) -> tuple[Volume, Orientation]:
 
 
 def shape_at(shape: Sequence[int], spacing: Sequence[float], target: Sequence[float]) -> tuple[int, ...]:
-    """Voxels along each axis when the same extent in millimetres is sampled at another spacing."""
+    """Voxels along each axis when the same extent in millimetres is sampled at another spacing.
+
+    Args:
+        shape: Voxels along each axis.
+        spacing: Millimetres between voxels along each axis now.
+        target: Millimetres between voxels along each axis as wished, in the same order.
+
+    Example:
+        >>> shape_at((512, 512, 40), (0.7, 0.7, 5.0), (1.4, 1.4, 2.5))
+        (256, 256, 80)
+    """
     return tuple(max(1, round(n * have / want)) for n, have, want in zip(shape, spacing, target, strict=True))

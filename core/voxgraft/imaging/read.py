@@ -131,6 +131,11 @@ def archives_in(path: Path, catalogue: Catalogue) -> list[Path]:
 def read(source: Path | str | ImageRef, catalogue: Catalogue, series: str | None = None) -> Volume:
     """Read exactly one image; objects that hold structures of an image are none and are passed over beside one.
 
+    Args:
+        source: A file, a folder such as that of a DICOM series, or a reference that names a part of one.
+        catalogue: Whose readers are asked.
+        series: Which series of a folder: its UID or its description; by default the one that is there.
+
     Raises:
         DataError: There is none, or there are several; the message names them.
         BadImage: It is damaged, or its geometry must not be trusted.

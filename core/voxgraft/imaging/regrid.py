@@ -19,8 +19,20 @@ def resample_onto(volume: Volume, reference: Volume, interpolation: Interpolatio
     Places that the volume does not cover become 0, or its lowest value where that is below 0 (air in CT). A voxel is
     covered up to its faces, half a voxel beyond its centre.
 
+    Args:
+        volume: Voxels (i, j[, k]) or (channel, i, j[, k]), in any orientation.
+        reference: Gives shape, affine and item of the result; its voxels are not looked at.
+        interpolation: `nearest` for masks; see `Interpolation`.
+
     Raises:
         DataError: One has two axes and the other three, or the voxels are of a type that cannot be interpolated.
+
+    Example:
+        >>> coarse = Volume(np.full((4, 4, 4), 7, np.uint8), np.diag([2.0, 2.0, 2.0, 1.0]))
+        >>> fine = Volume(np.zeros((7, 7, 7)), np.eye(4))
+        >>> moved = resample_onto(coarse, fine, "nearest")
+        >>> moved.shape, moved.spacing, np.unique(moved.array).tolist()
+        ((7, 7, 7), (1.0, 1.0, 1.0), [7])
     """
     import SimpleITK as sitk
 

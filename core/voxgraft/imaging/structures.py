@@ -78,6 +78,11 @@ class Labels:
 
         Raises:
             DataError: A value stands twice or is not a whole number from 1 to 65535, or a label is called `mean`.
+
+        Example:
+            >>> labels = Labels.of({"background": 0, "spleen": 2, "liver": 1})
+            >>> labels.names, labels.values
+            (('liver', 'spleen'), (1, 2))
         """
         labels = [Label(value, name) for name, value in names.items() if value != 0]
         for label in labels:

@@ -94,6 +94,13 @@ class Volume:
         affine: 4x4, from voxel indices (i, j, k) to RAS millimetres.
         dims: The number of spatial axes, 2 or 3; by default the axes of the array, at most 3.
         item: The header it was read from; writers need it to write back into the same study.
+
+    Example:
+        >>> volume = vg.Volume(np.zeros((512, 512, 40), np.int16), np.diag([0.7, 0.7, 5.0, 1.0]))
+        >>> volume.shape, volume.spacing, volume.channels
+        ((512, 512, 40), (0.7, 0.7, 5.0), 1)
+        >>> vg.Volume(np.zeros((2, 64, 64, 40)), np.eye(4)).channels
+        2
     """
 
     array: Array
@@ -127,11 +134,23 @@ class Volume:
 
     @property
     def voxel_ml(self) -> float:
-        """Millilitres of one voxel (of a 3D volume)."""
+        """Millilitres of one voxel (of a 3D volume).
+
+        Example:
+            >>> mask = vg.Volume(np.ones((10, 10, 10), np.uint8), np.diag([1.0, 1.0, 2.0, 1.0]))
+            >>> float(mask.array.sum() * mask.voxel_ml)
+            2.0
+        """
         return float(abs(np.linalg.det(self.affine[:3, :3]))) / 1000.0
 
     def with_array(self, array: ArrayLike) -> Volume:
-        """The same geometry around other voxels."""
+        """The same geometry around other voxels.
+
+        Example:
+            >>> scan = vg.Volume(np.array([[-1000, 40], [300, 20]]), np.eye(4))
+            >>> scan.with_array(scan.array > 100).array.tolist()
+            [[False, False], [True, False]]
+        """
         return replace(self, array=np.asarray(array))
 
 
@@ -160,13 +179,23 @@ def spans_space(affine: Array) -> bool:
 
 
 def spacing_of(affine: Array) -> tuple[float, float, float]:
-    """Millimetres between neighbouring voxels along i, j and k: the lengths of the affine's columns."""
+    """Millimetres between neighbouring voxels along i, j and k: the lengths of the affine's columns.
+
+    Example:
+        >>> spacing_of(np.diag([-0.7, 0.7, 5.0, 1.0]))
+        (0.7, 0.7, 5.0)
+    """
     x, y, z = (float(v) for v in np.sqrt((np.asarray(affine, dtype=np.float64)[:3, :3] ** 2).sum(0)))
     return x, y, z
 
 
 def millimetres_apart(affine: Array, other: Array, shape: tuple[int, ...]) -> float:
-    """The largest distance between corresponding corner voxels of two grids of one shape, given by their affines."""
+    """The largest distance between corresponding corner voxels of two grids of one shape, given by their affines.
+
+    Args:
+        affine, other: 4x4, from voxel indices to millimetres.
+        shape: Voxels along i, j[, k] of both grids.
+    """
     ends = [(0, n - 1) for n in (*shape, 1)[:3]]
     corners = np.stack(np.meshgrid(*ends, [1], indexing="ij"), axis=-1).reshape(-1, 4).astype(np.float64)
     return float(np.linalg.norm(corners @ (affine - other)[:3].T, axis=1).max())

@@ -37,6 +37,12 @@ def write(
     Raises:
         UsageError: No writer answers to the target's suffix.
         DataError: The volume cannot be written in this format, or the disk refuses it.
+
+    Example:
+        >>> mask = vg.Volume(np.ones((4, 4, 4), np.uint8), np.diag([1.0, 1.0, 2.0, 1.0]))
+        >>> write(mask, Path("written.nii.gz"), vg.catalogue())
+        >>> vg.read("written.nii.gz").spacing
+        (1.0, 1.0, 2.0)
     """
     spec: Any = catalogue.get("writer", writer or choose_writer(target, catalogue).name)
     if labels is not None and not spec.labels:

@@ -27,6 +27,13 @@ class Tally:
         self.voxels += torch.bincount(flat, minlength=number).double().cpu()
 
     def add_region(self, index: int, probability: Tensor, inside: Tensor) -> None:
+        """Add one part of a scan for one region.
+
+        Args:
+            index: The region's place among the network's outputs.
+            probability: Of the region, any shape.
+            inside: Bool of the same shape: where the region was decided for.
+        """
         self.sums[index] += (probability * inside).double().sum().cpu()
         self.voxels[index] += inside.sum().double().cpu()
 
@@ -35,7 +42,13 @@ class Tally:
 
 
 def decide(logits: Tensor, plan: Plan, tally: Tally) -> Tensor:
-    """The winning class of each voxel, or a bit for each region that is more likely there than not."""
+    """The winning class of each voxel, or a bit for each region that is more likely there than not.
+
+    Args:
+        logits: (output, *spatial).
+        plan: Says whether outputs are classes, which exclude each other, or regions.
+        tally: Is told the probabilities of what was decided.
+    """
     if not plan.regions:
         best, classes = logits.softmax(0).max(0)
         tally.add(classes, best)

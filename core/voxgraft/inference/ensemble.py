@@ -41,6 +41,11 @@ AT_A_TIME = 16
 def predictor_of(package: Package, catalogue: Catalogue, **how: Unpack[How]) -> Predictor | Ensemble:
     """What applies a package: one network, or several as one.
 
+    Args:
+        package: A verified model; one with members becomes an ensemble.
+        catalogue: Offers the encoder and decoder of the package.
+        how: Device, overlap and the other options of `Predictor`.
+
     Raises:
         ModelError: See `Predictor`.
     """
@@ -73,6 +78,12 @@ class Ensemble(Applied):
         see: See | None = None,
     ) -> Prediction:
         """Labels in the scan's own grid; see `Predictor.predict`.
+
+        Args:
+            volume: One scan, (channel, i, j[, k]) or (i, j[, k]), in any orientation and spacing.
+            progress: Is told the share that is done, from 0 to 1.
+            missing: The optional channels that the scan lacks, by their place.
+            see: Is shown the mean probabilities, a part of the scan at a time.
 
         Raises:
             BadImage: The scan does not fit the model.

@@ -21,13 +21,24 @@ class Interpolation:
         """The target positions that belong to source positions begin..end, and can be made of them.
 
         Each target belongs to exactly one of consecutive parts that overlap by their last position.
+
+        Args:
+            begin, end: The part of the source that is there: its first position, and the one after its last.
+            source: Positions of the whole source.
         """
         low = 0 if begin == 0 else int((self.low < begin).sum())
         high = len(self.low) if end >= source else int((self.low < end - 1).sum())
         return low, max(low, high)
 
     def take(self, values: Tensor, axis: int, low: int, high: int, begin: int) -> Tensor:
-        """Target positions low..high of an axis whose first position is `begin` of the source."""
+        """Target positions low..high of an axis whose first position is `begin` of the source.
+
+        Args:
+            values: A part of the source, any number of axes.
+            axis: Along which it is interpolated.
+            low, high: The first target position, and the one after the last.
+            begin: The position in the whole source of the first one in `values`.
+        """
         lower, upper = self.low[low:high] - begin, self.high[low:high] - begin
         share = self.share[low:high]
         if not share.any() and torch.equal(lower, torch.arange(values.shape[axis])):

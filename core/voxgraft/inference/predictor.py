@@ -183,6 +183,11 @@ def output_names(package: Package) -> list[str]:
 def check_scan(volume: Volume, plan: Plan, missing: Sequence[int]) -> None:
     """Refuse a scan that the model is not for.
 
+    Args:
+        volume: The scan, not yet resampled.
+        plan: What the model was trained on.
+        missing: The channels that the scan lacks, by their place.
+
     Raises:
         BadImage: It has another number of channels or axes, or lacks a channel that the model cannot do without.
     """

@@ -47,6 +47,14 @@ def sliding_window(
 
     Raises:
         ValueError: The number of axes of `roi` is not that of the image, or the overlap is out of range.
+
+    Example:
+        >>> image = torch.zeros(1, 40, 40, 20)
+        >>> image[:, 10:20, 10:20, 5:10] = 1.0
+        >>> network = lambda windows: torch.cat([1 - windows, windows], 1)
+        >>> labels = vg.sliding_window(network, image, (16, 16, 16))
+        >>> labels.shape, labels.dtype, int(labels.sum())
+        (torch.Size([40, 40, 20]), torch.uint8, 500)
     """
     parts = []
     for _, logits in logits_by_slab(

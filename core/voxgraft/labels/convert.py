@@ -68,6 +68,12 @@ def convert(source: Path, target: Path, wish: Wish, catalogue: Catalogue) -> Con
     order of axes, the mask follows it. A DICOM reference of another patient, or of another frame of reference, is no
     reference of a mask.
 
+    Args:
+        source: A file or folder that a reader knows.
+        target: The file or folder to write; it is replaced whole.
+        wish: What else is asked for, such as the reference and the labels.
+        catalogue: Whose readers and writers are used.
+
     Raises:
         UsageError: No writer answers to the target, or the call lacks what the writer needs; nothing was read.
         DataError: The source is not one image, is damaged, or cannot be written in this format.
@@ -229,7 +235,13 @@ def _grid_of(item: Item, source: Path, wish: Wish, catalogue: Catalogue) -> Volu
 
 
 def image_for(path: Path, item: Item, catalogue: Catalogue) -> Volume:
-    """The image that gives the grid: the only one there, or the one that the object refers to."""
+    """The image that gives the grid: the only one there, or the one that the object refers to.
+
+    Args:
+        path: Where images lie: a file, or a folder of series.
+        item: An object that holds structures; what it refers to decides where several images lie there.
+        catalogue: Whose readers are used.
+    """
     items = [item for item in scan(path, catalogue) if item.kind == "image"]
     if not items:
         raise DataError(f"{path}: no image lies here")

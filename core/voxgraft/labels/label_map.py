@@ -69,7 +69,13 @@ def _table(labels: Labels) -> dict[Source, int]:
 
 
 def map_values(mask: Volume, labels: Labels, name: object) -> Volume:
-    """A label map with the values of `labels`; the same array where nothing changes."""
+    """A label map with the values of `labels`; the same array where nothing changes.
+
+    Args:
+        mask: Whole numbers (i, j[, k]).
+        labels: Which values are known, and what becomes of others.
+        name: What messages call the mask, such as its path.
+    """
     values = values_in(mask.array)
     strange = unknown_values(values, labels)
     if strange:
@@ -97,6 +103,11 @@ def map_values(mask: Volume, labels: Labels, name: object) -> Volume:
 
 def map_labels(mask: Volume, labels: Labels, name: object) -> Volume:
     """A label map with the values of `labels`: by the names that the file gives them, else by value.
+
+    Args:
+        mask: Whole numbers (i, j[, k]), with its item where the file gave names.
+        labels: The structures that are wanted.
+        name: What messages call the mask, such as its path.
 
     Raises:
         DataError: It holds values or names that `labels` does not know, or its names contradict its values.
@@ -145,7 +156,14 @@ def map_segments(mask: Volume, labels: Labels, name: object) -> Volume | None:
 
 
 def combine_structures(masks: Mapping[Any, Array], grid: Volume, labels: Labels | None, name: object) -> Volume:
-    """Structures by what they are called, each bool (i, j[, k]), as one mask."""
+    """Structures by what they are called, each bool (i, j[, k]), as one mask.
+
+    Args:
+        masks: Name, or whatever else the file tells structures apart by -> bool (i, j[, k]).
+        grid: Gives affine and item of the result.
+        labels: The structures that are wanted, with their values.
+        name: What messages call the mask, such as its path.
+    """
     if labels is None:
         raise DataError(f"{name}: holds the structures {some(masks)}; name them with their values under data.labels")
     target = match_labels(list(masks), labels, name)
@@ -181,6 +199,11 @@ def _or_background(labels: Labels) -> str:
 
 def match_labels(names: Sequence[Source], labels: Labels, name: object) -> dict[Source, int]:
     """The value of each structure that labels know, by its exact name, else by its name without spaces and case.
+
+    Args:
+        names: What the file calls its structures.
+        labels: The structures that are wanted, with their values.
+        name: What messages call the mask, such as its path.
 
     Raises:
         DataError: Two structures are the same label, and neither by its exact name.
@@ -240,7 +263,13 @@ def _painted(by_value: Mapping[int, Array], grid: Volume, labels: Labels, name: 
 
 
 def note_left_out(mask: Volume, left_out: Sequence[Source], labels: Labels) -> Volume:
-    """The mask with a note on what in it no structure is made of."""
+    """The mask with a note on what in it no structure is made of.
+
+    Args:
+        mask: The finished mask.
+        left_out: Names or values in the file that no structure is made of; with none the mask comes back as it is.
+        labels: Say what became of them, by `others`.
+    """
     if not left_out or mask.item is None:
         return mask
     became = "counts nowhere" if labels.others == "ignore" else "became background"

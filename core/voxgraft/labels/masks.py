@@ -92,6 +92,12 @@ def read_map(reference: ImageRef, catalogue: Catalogue) -> Volume:
 def in_grid_of(mask: Volume, like: Volume | None, name: object, what: str = "the label") -> Volume:
     """A mask with the order of axes of its image, after a comparison of their grids.
 
+    Args:
+        mask: (i, j[, k]), or (channel, i, j[, k]), in any order of axes.
+        like: The image that it was drawn on; None leaves the mask as it is.
+        name: What messages call the mask, such as its path.
+        what: What kind of mask this is, as messages begin.
+
     Raises:
         BadImage: It has another shape, or lies more than a hundredth of a voxel beside the image.
     """
@@ -118,6 +124,11 @@ def read_values(reference: ImageRef, labels: Labels | None, catalogue: Catalogue
     """A mask that is an image, with the values that it holds: whole numbers (i, j[, k]), or (channel, i, j[, k]).
 
     A picture whose colours are all the same is one map of values.
+
+    Args:
+        reference: The mask's file or series.
+        labels: The structures that are wanted; None takes any value.
+        catalogue: Whose readers are used.
 
     Raises:
         DataError: It is damaged, there are several, or it is in colours or holds fractions.

@@ -23,6 +23,12 @@ REGION = "the valid region"
 def read_valid_region(reference: ImageRef, like: Volume, catalogue: Catalogue, case: str) -> NDArray[np.bool_]:
     """Where a case counts: bool of the shape and order of axes of its image.
 
+    Args:
+        reference: The file of the region: 0 is out, everything else in.
+        like: The case's image.
+        catalogue: Whose readers are used.
+        case: What messages call the case.
+
     Raises:
         DataError: The file cannot be read, lies on another grid than the image, or is 0 everywhere.
     """

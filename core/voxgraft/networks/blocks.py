@@ -20,7 +20,13 @@ SLOPE = 0.01
 
 
 def normalisation(norm: Norm, dims: int, channels: int) -> nn.Module:
-    """A normalisation with a learnt scale and shift for each channel."""
+    """A normalisation with a learnt scale and shift for each channel.
+
+    Args:
+        norm: Over what: the batch, each channel, or groups of channels.
+        dims: Axes of the maps, 2 or 3.
+        channels: Of the maps.
+    """
     if norm == "batch":
         return nn.BatchNorm2d(channels) if dims == 2 else nn.BatchNorm3d(channels)
     groups = channels if norm == "instance" else next(n for n in (GROUPS, 4, 2, 1) if channels % n == 0)
@@ -40,7 +46,14 @@ class GroupNorm(nn.GroupNorm):
 def convolution(
     dims: int, inside: int, outside: int, *, kernel: int = 3, stride: int | Sequence[int] = 1
 ) -> nn.Conv2d | nn.Conv3d:
-    """A convolution that keeps the size (divides it by the stride, rounding up), without a bias: a norm follows."""
+    """A convolution that keeps the size (divides it by the stride, rounding up), without a bias: a norm follows.
+
+    Args:
+        dims: Axes of the maps, 2 or 3.
+        inside, outside: Channels before and after.
+        kernel: Its size along every axis, odd.
+        stride: One for all axes, or one for each.
+    """
     steps = (stride,) * dims if isinstance(stride, int) else tuple(stride)
     return CONVOLUTION[dims](inside, outside, kernel, steps, kernel // 2, bias=False)  # type: ignore[arg-type]
 
@@ -48,7 +61,14 @@ def convolution(
 def conv_norm_act(
     dims: int, inside: int, outside: int, *, stride: int | Sequence[int] = 1, norm: Norm = "group"
 ) -> nn.Sequential:
-    """A 3x3(x3) convolution, a normalisation, a LeakyReLU."""
+    """A 3x3(x3) convolution, a normalisation, a LeakyReLU.
+
+    Args:
+        dims: Axes of the maps, 2 or 3.
+        inside, outside: Channels before and after.
+        stride: One for all axes, or one for each.
+        norm: See `normalisation`.
+    """
     return nn.Sequential(
         convolution(dims, inside, outside, stride=stride),
         normalisation(norm, dims, outside),

@@ -54,6 +54,11 @@ class Decoder(Protocol):
 
         The module has `channels`: the number of channels of each decoded map. Where it does not use the values of all
         of the encoder's maps it has `reads`: the places of those that it does use.
+
+        Args:
+            dims: Axes of the maps, 2 or 3.
+            channels: Of each of the encoder's maps, fine to coarse.
+            strides: Of each of them along each axis, against the image.
         """
         ...
 

@@ -129,7 +129,13 @@ def inflate(net: nn.Module, mode: Inflation, fold: Fold, name: str) -> None:
 
 
 def inflated(weight: Tensor, depth: int, mode: Inflation) -> Tensor:
-    """A weight (out, in, *kernel) with `depth` slices: (out, in, depth, *kernel)."""
+    """A weight (out, in, *kernel) with `depth` slices: (out, in, depth, *kernel).
+
+    Args:
+        weight: (out, in, *kernel), of a 2D convolution.
+        depth: Slices of the result.
+        mode: `mean` spreads the weight over all slices; else it stands in the middle one.
+    """
     deep = weight.unsqueeze(2)
     if mode == "mean":
         return deep.expand(-1, -1, depth, -1, -1) / depth

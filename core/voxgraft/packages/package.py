@@ -110,6 +110,11 @@ def amend_package(folder: Path, *, card: str, facts: Mapping[str, Any]) -> Packa
     """Give a package another card and more facts, such as its scores; weights and plan stay untouched.
 
     The whole folder is replaced: a card and a manifest that do not belong together would make the package useless.
+
+    Args:
+        folder: The package.
+        card: The new model card, Markdown.
+        facts: Are added to those of the package, or replace them.
     """
     package = read_package(folder)
     with atomic_write(folder) as temporary:

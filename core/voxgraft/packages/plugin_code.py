@@ -28,7 +28,13 @@ def described(specs: Iterable[AnySpec], catalogue: Catalogue) -> Plugins:
 
 
 def other_code(package: Package, catalogue: Catalogue, used: Iterable[AnySpec]) -> list[str]:
-    """What differs here from the training of a package: VoxGraft's version, and the plugins of components in use."""
+    """What differs here from the training of a package: VoxGraft's version, and the plugins of components in use.
+
+    Args:
+        package: Knows the versions it was trained with.
+        catalogue: Knows where components come from here.
+        used: The specs of the components that are in use.
+    """
     trained: Mapping[str, Any] = package.facts.get("plugins") or {}
     here = described(
         [*used, *(spec for _, spec in catalogue.of("reader") if _origin(spec, catalogue) in trained)], catalogue

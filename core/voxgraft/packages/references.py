@@ -77,6 +77,11 @@ class Registry(Store, Protocol):
     def promote(self, name: str, version: str, alias: str = CHAMPION) -> Version:
         """Let an alias point to a version, and remember which one was champion before.
 
+        Args:
+            name: Of the registered model.
+            version: Its number, as text.
+            alias: Such as `champion`.
+
         Raises:
             ModelError: There is no such version.
         """

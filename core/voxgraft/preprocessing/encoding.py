@@ -60,7 +60,13 @@ def encode_labels(mask: Array, shape: tuple[int, ...], plan: Plan) -> NDArray[An
 
 
 def regridded(label: NDArray[Any], shape: tuple[int, ...], plan: Plan) -> NDArray[Any]:
-    """Class indices or bits on another grid over the same extent."""
+    """Class indices or bits on another grid over the same extent.
+
+    Args:
+        label: (i, j[, k]).
+        shape: Voxels of the result along the same axes.
+        plan: Says whether values are class indices or bits of regions.
+    """
     if not plan.regions:
         return resample_labels(label, shape, plan.classes)
     result = np.zeros(shape, label.dtype)
@@ -70,12 +76,24 @@ def regridded(label: NDArray[Any], shape: tuple[int, ...], plan: Plan) -> NDArra
 
 
 def voxels_of(label: NDArray[Any], index: int, plan: Plan) -> NDArray[Any]:
-    """Where a structure is: flat indices of its voxels. Structures are counted from 1."""
+    """Where a structure is: flat indices of its voxels. Structures are counted from 1.
+
+    Args:
+        label: Class indices or bits, any shape.
+        index: Of the structure, counted from 1.
+        plan: Says which of the two the label holds.
+    """
     return np.flatnonzero(masks_of(label, index, plan))
 
 
 def masks_of(label: NDArray[Any], index: int, plan: Plan) -> NDArray[np.bool_]:
-    """Where a structure is, as bool of the map's shape."""
+    """Where a structure is, as bool of the map's shape.
+
+    Args:
+        label: Class indices or bits, any shape.
+        index: Of the structure, counted from 1.
+        plan: Says which of the two the label holds.
+    """
     if not plan.regions:
         return np.asarray(label == index)
     return ((label >> (index - 1)) & 1).astype(bool)

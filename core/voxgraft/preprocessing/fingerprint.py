@@ -30,6 +30,11 @@ SAMPLES = 20_000
 def read_case(case: Case, catalogue: Catalogue, labels: Labels | None = None) -> tuple[Volume, Volume | None]:
     """The image of a case, its channels on one grid, and its mask where it has one; both in RAS order of axes.
 
+    Args:
+        case: Its images, its mask, and how its channels are brought onto one grid.
+        catalogue: Whose readers are used.
+        labels: The structures that are wanted of the mask.
+
     Raises:
         DataError: Image and mask lie on different grids, or the mask holds what `labels` does not know.
     """
@@ -112,7 +117,13 @@ def _counts(mask: Volume, labels: Labels | None) -> dict[str, int]:
 
 
 def content_hash(refs: Sequence[ImageRef], catalogue: Catalogue, rule: str = "") -> str:
-    """A fingerprint of the bytes of all files that a case is read from, and of how they are brought together."""
+    """A fingerprint of the bytes of all files that a case is read from, and of how they are brought together.
+
+    Args:
+        refs: What the case is read from, in the order of its channels.
+        catalogue: Whose readers say which files belong to a reference.
+        rule: How the files are brought together, as text; another rule gives another fingerprint.
+    """
     total = hashlib.sha256(rule.encode())
     for ref in refs:
         for file in files_read(ref, catalogue)[0]:

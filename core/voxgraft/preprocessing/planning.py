@@ -45,6 +45,17 @@ def derive_plan(
 ) -> Plan:
     """Every number that training and prediction need.
 
+    Args:
+        fingerprint: What `summarise` made of the measured cases.
+        dataset: Gives the channels and how they are aligned, and what scans its model will be for.
+        labels: The structures.
+        data: The workflow's section: spacing, modality, options of readers.
+        modality: Plans how intensities are normalised.
+        device: `cuda` or `cpu`: how large a patch may be.
+        dims: Axes of the network, 2 or 3; a 2D network works on slices of 3D images.
+        patch: Voxels along each axis of the network.
+        batch: Patches in a step.
+
     Raises:
         DataError: 2D images are to be fed to a 3D network.
         TrainingError: A number the workflow fixes does not fit the images.
@@ -92,7 +103,17 @@ def derive_plan(
 
 
 def network_strides(patch: Sequence[int], spacing: Sequence[float], levels: int) -> tuple[tuple[int, ...], ...]:
-    """Cumulative strides of each level, from 1: an axis is halved while it has voxels left and is not the thick one."""
+    """Cumulative strides of each level, from 1: an axis is halved while it has voxels left and is not the thick one.
+
+    Args:
+        patch: Voxels along each axis.
+        spacing: Millimetres along each axis.
+        levels: At most so many.
+
+    Example:
+        >>> network_strides((64, 64, 16), (1.0, 1.0, 4.0), levels=4)
+        ((1, 1, 1), (2, 2, 1), (4, 4, 1), (8, 8, 2))
+    """
     size, step = np.array(patch, dtype=float), np.array(spacing, dtype=float)
     strides = [np.ones(len(size), dtype=int)]
     while len(strides) < levels:

@@ -91,6 +91,12 @@ def readers_taking_part(names: set[str], catalogue: Catalogue) -> list[ReaderSpe
 
 
 def data_state(dataset: Dataset, catalogue: Catalogue, contents: Contents) -> str:
-    """One fingerprint of a data set with the content of all its files."""
+    """One fingerprint of a data set with the content of all its files.
+
+    Args:
+        dataset: Its cases and what the layout says of them.
+        catalogue: Whose readers say which files belong to a case.
+        contents: Remembers fingerprints of files that have not changed.
+    """
     state = DataState(catalogue, contents)
     return digest([state.of_dataset(dataset), [state.of_case(case) for case in dataset.cases]])

@@ -5,25 +5,19 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
-from html import escape
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from .plots import COLOURS, legend
-from .style import style
+from .plots import coloured
+from .render import render
 
 if TYPE_CHECKING:
     from ..scoring.comparison import Comparison
 
 Curve = Sequence[Mapping[str, float]]
 
-STYLE = (
-    "svg{width:100%;max-width:32rem}svg text{font-size:11px;fill:var(--soft)}.key{margin-right:1rem}"
-    ".key i{display:inline-block;width:.8em;height:.8em;margin-right:.3em}"
-    ".better{color:var(--good)}.worse{color:var(--bad)}"
-)
-"""What this page has beside the rules of all pages."""
-WIDTH, HEIGHT, LEFT, BOTTOM = 480, 240, 44, 34
+WIDTH, HEIGHT, LEFT, TOP = 428, 198, 44, 8
+"""Pixels: the size of a plot's inside, and where it begins in the SVG of 480 by 240."""
 
 
 def curves_of(path: Path) -> dict[str, Curve]:
@@ -44,40 +38,27 @@ def comparison_page(comparisons: Sequence[Comparison], curves: Mapping[str, Mapp
     """The page as HTML; all that comes from files is escaped.
 
     Args:
+        comparisons: The rows of the table.
         curves: RUN -> fold or draw -> curve; those of one run have one colour.
         how: How p-values were made and corrected.
     """
-    rows = "".join(_row(one) for one in comparisons)
-    heads = (
-        "Run",
-        "Verdict",
-        "Against",
-        "Metric",
-        "Structure",
-        "Means",
-        "Difference",
-        "95 % interval",
-        "p",
-        "Patients",
-    )
-    plots = "".join(
-        f"<h3>over {what}</h3>{_plot(curves, key, scale)}"
-        for what, key, scale in (("steps", "step", 1.0), ("minutes", "seconds", 1 / 60))
-        if any(curves.values())
-    )
-    shown = f"<h2>Validation Dice</h2><p>{legend(list(curves))}</p>{plots}" if plots else ""
-    return (
-        '<!doctype html><html lang="en"><meta charset="utf-8"><title>Comparison of runs</title>'
-        f"<style>{style()}{STYLE}</style><header><div><h1>Comparison of runs</h1>"
-        f'<p class="soft">{escape(how)}</p></div></header><main><div class="scroll"><table>'
-        f"<tr>{''.join(f'<th>{one}</th>' for one in heads)}</tr>{rows}</table></div>{shown}</main></html>"
+    axes = {"steps": ("step", 1.0), "minutes": ("seconds", 1 / 60)}
+    return render(
+        "reports/comparison.html",
+        title="Comparison of runs",
+        how=how,
+        rows=[_row(one) for one in comparisons],
+        colours=coloured(curves),
+        plots={over: _plot(curves, *axis) for over, axis in axes.items()} if any(curves.values()) else {},
     )
 
 
-def _row(one: Comparison) -> str:
+def _row(one: Comparison) -> Sequence[str]:
     """The verdict stands beside the run: what comes first is seen on a narrow screen."""
     low, high = one.ci95
-    cells = (
+    return (
+        one.run,
+        one.verdict,
         one.against,
         one.metric,
         one.structure,
@@ -87,34 +68,21 @@ def _row(one: Comparison) -> str:
         f"{one.p:.4f} (Holm {one.p_holm:.4f}, BH {one.p_bh:.4f})",
         f"{one.patients}",
     )
-    kind = one.verdict if one.verdict in ("better", "worse") else ""
-    rest = "".join(f"<td>{escape(cell)}</td>" for cell in cells)
-    return f'<tr><td>{escape(one.run)}</td><td class="{kind}">{one.verdict}</td>{rest}</tr>'
 
 
-def _plot(curves: Mapping[str, Mapping[str, Curve]], key: str, scale: float) -> str:
-    lines: list[tuple[str, str, list[tuple[float, float]]]] = []
-    for place, members in enumerate(curves.values()):
-        for name, curve in members.items():
+def _plot(curves: Mapping[str, Mapping[str, Curve]], key: str, scale: float) -> dict[str, Any]:
+    """Ticks and lines in pixels; Dice from 0 to 1 upwards, `key` times `scale` from 0 to its greatest to the right."""
+    lines = []
+    for colour, run in coloured(curves):
+        for name, curve in curves[run].items():
             points = [(float(row[key]) * scale, float(row["dice"])) for row in curve if key in row and "dice" in row]
-            points = [point for point in points if math.isfinite(point[1])]
-            lines.append((COLOURS[place % len(COLOURS)], name, points))
+            lines.append((colour, name, [point for point in points if math.isfinite(point[1])]))
     most = max((x for _, _, points in lines for x, _ in points), default=0.0) or 1.0
 
-    def at(x: float, y: float) -> str:
-        return f"{LEFT + (WIDTH - LEFT - 8) * x / most:.1f},{8 + (HEIGHT - BOTTOM - 8) * (1 - y):.1f}"
+    def at(x: float, y: float) -> tuple[float, float]:
+        return round(LEFT + WIDTH * x / most, 1), round(TOP + HEIGHT * (1 - y), 1)
 
-    parts = [f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="validation Dice">']
-    for tick in (0.0, 0.25, 0.5, 0.75, 1.0):
-        x, y = at(0, tick).split(",")
-        parts.append(f'<line x1="{x}" x2="{WIDTH - 8}" y1="{y}" y2="{y}" stroke="#e3e8ee"/>')
-        parts.append(f'<text x="{LEFT - 6}" y="{float(y) + 4:.1f}" text-anchor="end">{tick:g}</text>')
-        x = at(most * tick, 0).split(",")[0]
-        parts.append(f'<text x="{x}" y="{HEIGHT - 12}" text-anchor="middle">{most * tick:.3g}</text>')
-    for colour, name, points in lines:
-        path = " ".join(at(x, y) for x, y in points)
-        parts.append(
-            f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="1.6"><title>{escape(name)}</title>'
-            "</polyline>"
-        )
-    return "".join(parts) + "</svg>"
+    return {
+        "ticks": [(*at(most * tick, tick), f"{tick:g}", f"{most * tick:.3g}") for tick in (0, 0.25, 0.5, 0.75, 1)],
+        "lines": [(colour, name, [at(*point) for point in points]) for colour, name, points in lines],
+    }

@@ -115,6 +115,11 @@ def _spec(chosen: Selected[Step]) -> StepSpec[Any]:
 def read_member(run: Run, member: Member, name: str) -> Any:
     """A document that a member left.
 
+    Args:
+        run: The run of all members.
+        member: One fold or draw.
+        name: The document, as a path in the member's folder.
+
     Raises:
         DataError: It is not there: the member's steps must be done again.
     """

@@ -153,6 +153,11 @@ def spread(members: Sequence[Member], scores: Mapping[str, Scores], patients: Ma
     """How much the mean score differs: between draws, where there are several, each over all its folds; else between
     folds.
 
+    Args:
+        members: Folds and draws.
+        scores: Member -> scores of its held-out cases.
+        patients: Case -> patient.
+
     Returns:
         `members` with the summary of each, `over` (what is told apart) and `spread`: METRIC -> structure -> `values`,
         `mean`, `sd` (of a sample), `n`.

@@ -30,6 +30,11 @@ def mean_intervals(
     Returns:
         Shape (column, 2): lower and upper end; NaN where fewer than two patients have a defined value, since the
         spread between patients is then unknown.
+
+    Example:
+        >>> dice = np.array([[0.90], [0.85], [0.70], [0.95]])
+        >>> mean_intervals(dice, groups=[0, 0, 1, 2]).round(2).tolist()
+        [[0.7, 0.95]]
     """
     patients = max(groups, default=-1) + 1
     sums, numbers = (_by_patient(part, groups, patients) for part in (np.nan_to_num(values), np.isfinite(values)))
@@ -49,7 +54,13 @@ def mean_intervals(
 
 
 def draws(patients: int, replicates: int, seed: int = SEED) -> NDArray[np.int64]:
-    """How often each patient is in each resample: shape (replicate, patient)."""
+    """How often each patient is in each resample: shape (replicate, patient).
+
+    Args:
+        patients: How many there are; so many are drawn with replacement each time.
+        replicates: The number of resamples.
+        seed: The same seed gives the same resamples.
+    """
     return _draw(np.random.default_rng(seed), patients, replicates)
 
 

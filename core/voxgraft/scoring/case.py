@@ -48,9 +48,25 @@ def score_case(
 ) -> dict[str, dict[str, float]]:
     """Compare a mask with its reference: METRIC -> structure -> value, NaN where it is not defined.
 
+    Args:
+        prediction, reference: Masks (i, j[, k]) or one channel for each region, on one grid.
+        labels: The structures that are scored.
+        metrics: Each with its options.
+        regions: Unions of structures that are scored beside them.
+
     Raises:
         DataError: As `measure_case`.
         BrokenPlugin: A metric failed.
+
+    Example:
+        >>> from voxgraft.components.choice import choose
+        >>> from voxgraft.imaging.structures import Labels
+        >>> reference = vg.Volume(np.zeros((8, 8, 8), np.uint8), np.eye(4))
+        >>> reference.array[2:4, 2:4, 2:4] = 1
+        >>> prediction = reference.with_array(np.roll(reference.array, 1, axis=0))
+        >>> dice = choose(vg.catalogue(), "metric", {"use": "dice"})
+        >>> score_case(prediction, reference, Labels.of({"lesion": 1}), [dice])["dice"]["lesion"]
+        0.5
     """
     return measure_case(prediction, reference, labels, metrics, regions).values
 
@@ -94,7 +110,14 @@ def measure_case(
 def watch_case(
     reference: Volume, labels: Labels, metrics: Sequence[Selected[Metric]], regions: Regions | None = None
 ) -> Watch | None:
-    """What has to see the probabilities of a prediction before `measure_case`; None where no metric asks for them."""
+    """What has to see the probabilities of a prediction before `measure_case`; None where no metric asks for them.
+
+    Args:
+        reference: The reference mask, (i, j[, k]) or one channel for each region.
+        labels: The structures that are scored.
+        metrics: Each with its options.
+        regions: Unions of structures that are scored beside them.
+    """
     how = binnings(metrics)
     if not how:
         return None
@@ -124,7 +147,14 @@ def binnings(metrics: Sequence[Selected[Metric]]) -> list[Binning]:
 def score_absent(
     voxels: int, spacing: tuple[float, ...], names: Sequence[str], metrics: Sequence[Selected[Metric]]
 ) -> dict[str, dict[str, float]]:
-    """What `score_case` gives for structures that are in neither mask of a case."""
+    """What `score_case` gives for structures that are in neither mask of a case.
+
+    Args:
+        voxels: How many voxels the case has.
+        spacing: Millimetres along i, j[, k].
+        names: The structures.
+        metrics: Each with its options.
+    """
     nothing = np.zeros((2,) * len(spacing), np.bool_)
     pair = MaskPair(Counts(0, 0, 0, voxels), spacing, lambda: (nothing, nothing.copy()))
     return score_pairs([(name, pair) for name in names], metrics)
@@ -173,6 +203,11 @@ def check_names(labels: Labels, regions: Regions | None = None) -> None:
 
 def value_of(chosen: Selected[Metric], metric: Metric, pair: MaskPair) -> float:
     """What a metric says of a structure; NaN for what is no finite number.
+
+    Args:
+        chosen: The metric as it was selected; names it and its plugin in the error.
+        metric: The same metric, built.
+        pair: One structure in prediction and reference.
 
     Raises:
         BrokenPlugin: It failed.

@@ -114,8 +114,24 @@ def compare_runs(
 ) -> list[Comparison]:
     """Compare each run with the first one, or every run with every other, in one metric and structure.
 
+    Args:
+        runs: Name -> scores; the first is what the others are compared with.
+        metric: By its name in the scores.
+        higher_is_better: Whether more of the metric is better.
+        structure: One of the scores' structures; by default the mean over them.
+        every_pair: Compare all pairs, not only with the first.
+        test: Paired, over patients.
+        correction: For all comparisons of this call.
+
     Raises:
         DataError: See `compare_all`.
+
+    Example:
+        >>> def scores(change):
+        ...     return Scores.of({str(n): {"dice": {"liver": 0.6 + n / 100 + change}} for n in range(12)})
+        >>> (found,) = compare_runs({"full": scores(0.0), "lora": scores(0.05)}, "dice", True)
+        >>> found.run, found.verdict, found.against, round(found.difference, 2)
+        ('lora', 'better', 'full', 0.05)
     """
     metrics = {metric: higher_is_better}
     return compare_all(runs, metrics, [structure], every_pair=every_pair, test=test, correction=correction)
@@ -178,6 +194,11 @@ def compare_all(
 
 def direction(runs: Mapping[str, Scores], metric: str, catalogue: Catalogue) -> bool:
     """Whether more of a metric is better, by the spec of the metric.
+
+    Args:
+        runs: Name -> scores; they know the component behind a metric's name.
+        metric: By its name in the scores.
+        catalogue: Offers the metric's spec.
 
     Raises:
         UnknownComponent: No installed plugin offers the metric.

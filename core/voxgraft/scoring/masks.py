@@ -134,6 +134,10 @@ class CaseMasks:
 def comparable(prediction: Volume, reference: Volume, labels: Labels) -> tuple[Volume, Volume]:
     """Both masks in one way of writing, for pictures: label maps where both are, else a channel for each structure or
     region; what counts nowhere is empty in both.
+
+    Args:
+        prediction, reference: Masks of one case, on one grid.
+        labels: What their values or names stand for.
     """
     masks = CaseMasks(prediction, reference, labels)
     if masks.by_region:

@@ -39,6 +39,10 @@ def match(predictions: Path, references: Path, catalogue: Catalogue) -> Matches:
     A folder holds masks, or, as a batch leaves them, a folder `CASE` for each scan with its `mask.nii.gz`, or with one
     DICOM object or series; a folder of such a series alone is one mask. Names are compared in one form (NFC).
 
+    Args:
+        predictions, references: Two files, or two folders.
+        catalogue: Whose readers tell what a mask is.
+
     Raises:
         DataError: A path is not there, one is a file and the other a folder, or no name is in both.
     """
@@ -74,6 +78,11 @@ def match(predictions: Path, references: Path, catalogue: Catalogue) -> Matches:
 def files_of(path: Path, cases: Sequence[str], catalogue: Catalogue) -> dict[str, Path]:
     """The file of each case in a folder of images or maps, or its folder, such as that of a DICOM series; a file or a
     series by itself belongs to the only case there is.
+
+    Args:
+        path: A folder, or the file or series of the only case.
+        cases: The names to look for; `CASE_0000` is found as well.
+        catalogue: Whose readers tell what ending a file's name has.
 
     Raises:
         DataError: There is no such path, or it holds no file with a case's name.

@@ -67,6 +67,14 @@ class MaskPair:
         measured: Gives the distances between the surfaces where they were measured for all structures of the case
             together.
         calibrated: Gives how the probabilities of the structure fall into bins; None where there are none.
+
+    Example:
+        >>> from voxgraft.components.choice import choose
+        >>> found, wanted = np.zeros((2, 8, 8, 8), bool)
+        >>> wanted[2:4, 2:4, 2:4], found[2:4, 2:4, 2:5] = True, True
+        >>> pair = MaskPair(Counts(tp=8, fp=4, fn=0, tn=500), (1.0, 1.0, 3.0), lambda: (found, wanted))
+        >>> choose(vg.catalogue(), "metric", {"use": "dice"}).build()(pair)
+        0.8
     """
 
     counts: Counts

@@ -71,6 +71,13 @@ class Scores:
         Args:
             patients: The patient of each case; a case that is not named is a patient of its own.
             regions: Names that do not go into `mean`.
+
+        Example:
+            >>> found = {"a": {"dice": {"liver": 0.9}}, "b": {"dice": {"liver": 0.7}}}
+            >>> scores = Scores.of(found, patients={"a": 1, "b": 2})
+            >>> liver = scores.summary["dice"]["liver"]
+            >>> round(liver["mean"], 3), liver["n"]
+            (0.8, 2)
         """
         ordered = sorted(cases)
         patient = {case: ("patient", patients[case]) if patients and case in patients else (case,) for case in ordered}

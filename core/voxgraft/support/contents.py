@@ -45,7 +45,13 @@ class Contents:
         return self._row(file).get(name)
 
     def note(self, file: Path, name: str, value: Any) -> None:
-        """Keep plain values that follow from a file's content."""
+        """Keep plain values that follow from a file's content.
+
+        Args:
+            file: Whose content it is.
+            name: Under which it is found again.
+            value: What JSON can hold.
+        """
         self._row(file)[name] = value
         self._changed = True
 

@@ -35,7 +35,13 @@ class Progress:
             print("\n".join(map(legible, text.split("\n"))), file=self.stream, flush=True)
 
     def track(self, items: Iterable[T], what: str, total: int | None = None) -> Iterator[T]:
-        """Go through items, showing how many are done and how long the rest will take."""
+        """Go through items, showing how many are done and how long the rest will take.
+
+        Args:
+            items: What is gone through.
+            what: Stands before the bar.
+            total: Their number, where `items` cannot tell it.
+        """
         total = total if total is not None else len(items) if isinstance(items, Sized) else None
         with self.bar(what, total) as bar:
             for item in items:

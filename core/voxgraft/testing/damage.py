@@ -27,7 +27,13 @@ def cuts(content: bytes, count: int = 24) -> Iterator[tuple[int, bytes]]:
 
 
 def mutations(content: bytes, count: int, seed: int = 0) -> Iterator[bytes]:
-    """Copies with up to 8 bytes changed, inserted or removed, or runs overwritten, half of them in the first 2 kB."""
+    """Copies with up to 8 bytes changed, inserted or removed, or runs overwritten, half of them in the first 2 kB.
+
+    Args:
+        content: The bytes of a good file.
+        count: How many copies.
+        seed: The same seed gives the same copies.
+    """
     dice = random.Random(seed)
     for number in range(count):
         spoiled = bytearray(content)

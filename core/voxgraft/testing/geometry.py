@@ -34,7 +34,13 @@ def right_handed() -> list[tuple[str, Array]]:
 
 
 def affine(directions: Array, spacing: tuple[float, ...] = SPACING, origin: tuple[float, ...] = ORIGIN) -> Array:
-    """4x4, from voxel indices to RAS millimetres."""
+    """4x4, from voxel indices to RAS millimetres.
+
+    Args:
+        directions: 3x3, a unit column for each index in RAS.
+        spacing: Millimetres along each index.
+        origin: The first voxel's centre, RAS millimetres.
+    """
     matrix = np.eye(4)
     matrix[:3, :3] = directions @ np.diag(spacing)
     matrix[:3, 3] = origin
@@ -54,7 +60,13 @@ def oblique(degrees: tuple[float, float, float] = (17.0, -23.0, 8.0)) -> Array:
 
 
 def image(directions: Array, shape: tuple[int, ...] = (11, 9, 7), dtype: str = "int16") -> Volume:
-    """A volume in which every voxel has a value of its own, so that no flip or transposition goes unseen."""
+    """A volume in which every voxel has a value of its own, so that no flip or transposition goes unseen.
+
+    Args:
+        directions: 3x3, a unit column for each index in RAS.
+        shape: Voxels along each index.
+        dtype: Of the voxels; it must hold as many values as there are voxels.
+    """
     count = int(np.prod(shape))
     array = np.arange(count).reshape(shape).astype(dtype)
     return Volume(array, affine(directions))

@@ -52,6 +52,14 @@ class Subject:
     ) -> Subject:
         """The installed component of that kind and name.
 
+        Args:
+            kind: Such as `encoder` or `writer`.
+            name: As a workflow names it.
+            options: Of the component.
+            catalogue: By default all that is installed.
+            sample: For readers: how files of known content come about.
+            files: For readers: real files to try damage on.
+
         Raises:
             UnknownComponent: There is none.
         """

@@ -22,6 +22,12 @@ def check_pair(
     Logits are as large as the image; training reaches every parameter and the first convolution, with the coarser
     heads and without; evaluation gives the same twice, and so does another network with the same tensors.
 
+    Args:
+        encoder, decoder: Each with its options.
+        dims: Axes of the image, 2 or 3.
+        size: Voxels along each of them.
+        channels: Of the image.
+
     Raises:
         AssertionError: The pair breaks this; the message says how.
     """

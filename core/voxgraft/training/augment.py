@@ -51,7 +51,13 @@ def augment(
 
 
 def mirrored_axes(strengths: Mapping[str, float], strength: float, dims: int) -> tuple[int, ...]:
-    """The axes of patches along which `augment` mirrors with these strengths."""
+    """The axes of patches along which `augment` mirrors with these strengths.
+
+    Args:
+        strengths: As `augment` takes them.
+        strength: Multiplies all of them.
+        dims: Axes of a patch, 2 or 3.
+    """
     return tuple(range(dims)) if strength > 0 and strengths.get("mirror", 0.0) > 0 else ()
 
 

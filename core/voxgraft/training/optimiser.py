@@ -28,6 +28,11 @@ def make_optimiser(
 
     Every parameter is registered from the start, also those a strategy keeps fixed for now: their gradient is None and
     they are passed over, and thawing one later needs no new group.
+
+    Args:
+        rows: The parameter table, with a learning rate and a weight decay for each parameter.
+        parameters: Name -> parameter, for every row.
+        options: The workflow's section.
     """
     groups: dict[tuple[float, float], dict[str, Any]] = {}
     for row in rows:

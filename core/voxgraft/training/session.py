@@ -217,6 +217,12 @@ def validation_dice(
     Of a large scan a block around its structures is looked at, so that looks cost the same whatever the size of scans.
     A structure's Dice is over the cases that hold it, which are the same at every look; one that no case holds is left
     out, for it has no score and certainly no bad one. `dice` is the mean over the others.
+
+    Args:
+        network: Is set to evaluation.
+        cases: Prepared validation cases; those without a label are passed over.
+        plan: What the network sees.
+        overlap: Of neighbouring windows, as a share of their size.
     """
     looks = [look for case in cases if (look := validate_case(network, case, plan, overlap)) is not None]
     means = {name: mean_of([dice_of(look[name]) for look in looks if look[name].referred]) for _, name in plan.labels}
@@ -225,7 +231,14 @@ def validation_dice(
 
 
 def validate_case(network: SegmentationNetwork, case: Prepared, plan: Plan, overlap: float) -> dict[str, Counts] | None:
-    """Voxel counts of each structure in the block of a case that is looked at; None of a case without a label."""
+    """Voxel counts of each structure in the block of a case that is looked at; None of a case without a label.
+
+    Args:
+        network: Is set to evaluation.
+        case: One prepared case.
+        plan: What the network sees.
+        overlap: Of neighbouring windows, as a share of their size.
+    """
     if case.label is None:
         return None
     network.eval()

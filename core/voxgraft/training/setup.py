@@ -47,6 +47,11 @@ class TrainingSetup:
 def set_up(workflow: Workflow, plan: Plan, models: Resolver) -> TrainingSetup:
     """Make all of it from the workflow's seed.
 
+    Args:
+        workflow: Names network, strategies, loss and optimiser.
+        plan: Derived from the data.
+        models: Looks up registered models, such as initial weights or teachers.
+
     Raises:
         ModelError: The initial weights are not there, are damaged, or are for another encoder.
         TrainingError: The strategies or the loss cannot work with this network and plan, or a batch does not fit into
@@ -72,7 +77,13 @@ def set_up(workflow: Workflow, plan: Plan, models: Resolver) -> TrainingSetup:
 
 
 def start_network(workflow: Workflow, plan: Plan, models: Resolver) -> tuple[SegmentationNetwork, LoadReport | None]:
-    """The network with its initial weights, and what became of the pretrained tensors."""
+    """The network with its start values, and what became of the pretrained tensors.
+
+    Args:
+        workflow: Names encoder, decoder and where weights come from.
+        plan: Gives axes, channels, classes and levels.
+        models: Looks up registered models.
+    """
     network = network_of(workflow.model, plan)
     if workflow.model.start != "none":
         return network, load_network(network, registered_weights(workflow.model.start, models))
@@ -129,7 +140,13 @@ def check_needs(stack: Stack, weights: LoadReport | None) -> None:
 
 
 def table(stack: Stack, context: Context, workflow: Workflow) -> list[Row]:
-    """The audit record: every parameter with its learning rate, decay, whether it is trained, and its origin."""
+    """The audit record: every parameter with its learning rate, decay, whether it is trained, and its origin.
+
+    Args:
+        stack: The strategies, which edit the table in their order.
+        context: The network, what in it is pretrained, and what strategies brought.
+        workflow: Gives learning rate and weight decay.
+    """
     options = workflow.training.optimiser
     rows = parameter_table(context.network, highest_rate(options), options.weight_decay, context.pretrained)
     rows = stack.edit(rows, context)

@@ -26,7 +26,14 @@ class Row:
 def parameter_table(
     network: nn.Module, lr: float, weight_decay: float, pretrained: frozenset[str] = frozenset()
 ) -> list[Row]:
-    """One row for each parameter; those of one axis (norms, biases) get no weight decay."""
+    """One row for each parameter; those of one axis (norms, biases) get no weight decay.
+
+    Args:
+        network: Whose parameters are listed, by their full names.
+        lr: The learning rate of every row.
+        weight_decay: Of every row with two or more axes.
+        pretrained: Names of parameters that got pretrained values.
+    """
     return [
         Row(
             name=name,

@@ -75,11 +75,25 @@ class Stack:
         return progress
 
     def inputs(self, context: Context, image: Tensor, seed: int) -> Tensor:
+        """The images of a step, as every strategy in turn leaves them.
+
+        Args:
+            context: The network, and how far training is.
+            image: (batch, channel, *spatial).
+            seed: The step's own.
+        """
         for strategy in self.strategies:
             image = strategy.inputs(context, image, seed)
         return image
 
     def features(self, context: Context, image: Tensor, crops: Sequence[Crop]) -> Sequence[Tensor] | None:
+        """The encoder's maps from the first strategy that knows them; None where none does.
+
+        Args:
+            context: The network, and how far training is.
+            image: (batch, channel, *spatial).
+            crops: Which fixed patches these are.
+        """
         for strategy in self.strategies:
             known = strategy.features(context, image, crops)
             if known is not None:
@@ -92,6 +106,11 @@ class Stack:
 
     def losses(self, context: Context, batch: Mapping[str, Tensor], output: Output) -> dict[str, Tensor]:
         """Every strategy's terms.
+
+        Args:
+            context: The network, and how far training is.
+            batch: What training read for this step, by name.
+            output: What the network gave for it.
 
         Raises:
             TrainingError: Two strategies give a term one name: one of the two would be lost.

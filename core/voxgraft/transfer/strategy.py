@@ -98,11 +98,23 @@ class TransferStrategy:
         """Called right after `network.train()`, to put parts back into evaluation mode."""
 
     def inputs(self, context: Context, image: Tensor, seed: int) -> Tensor:
-        """The images of a step (batch, channel, *spatial) as the network is to see them; `seed` is the step's own."""
+        """The images of a step (batch, channel, *spatial) as the network is to see them; `seed` is the step's own.
+
+        Args:
+            context: The network, and how far training is.
+            image: (batch, channel, *spatial).
+            seed: The step's own.
+        """
         return image
 
     def features(self, context: Context, image: Tensor, crops: Sequence[Crop]) -> Sequence[Tensor] | None:
-        """The encoder's maps of these images where they are known already, so that the encoder is not run again."""
+        """The encoder's maps of these images where they are known already, so that the encoder is not run again.
+
+        Args:
+            context: The network, and how far training is.
+            image: (batch, channel, *spatial).
+            crops: Which fixed patches these are, one for each image.
+        """
         return None
 
     def losses(self, context: Context, batch: Mapping[str, Tensor], output: Output) -> Mapping[str, Tensor]:

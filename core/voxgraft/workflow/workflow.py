@@ -192,6 +192,11 @@ def _no_workflow(path: Path) -> str:
 def from_document(document: dict[str, Any], catalogue: Catalogue, name: str = "workflow") -> Workflow:
     """Check a workflow that is already in memory.
 
+    Args:
+        document: Plain values, as they stand in a workflow file.
+        catalogue: Offers the components that it names.
+        name: What messages call it.
+
     Raises:
         WorkflowError: It does not fit.
     """

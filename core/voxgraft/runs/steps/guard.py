@@ -44,7 +44,13 @@ class GuardStep:
 
 
 def twin_of(workflow: Workflow, run: Run, steps: int) -> Workflow:
-    """The same workflow without pretrained weights and without strategies, for as many steps."""
+    """The same workflow without pretrained weights and without strategies, for as many steps.
+
+    Args:
+        workflow: With the section `guard`.
+        run: Where it runs; the twin shares its cache.
+        steps: As many as the run itself did.
+    """
     document = workflow.document()
     assert workflow.guard is not None, "a workflow with this step has the section `guard`"
     document["name"] = f"{workflow.name} twin"
@@ -62,7 +68,13 @@ def twin_of(workflow: Workflow, run: Run, steps: int) -> Workflow:
 
 
 def verdict_of(run: Run, folder: Path, twin: Path, steps: int) -> dict[str, Any]:
-    """What the scores in two runs' folders say, each trained for so many steps."""
+    """What the scores in two runs' folders say, each trained for so many steps.
+
+    Args:
+        run: Its workflow names the metric.
+        folder, twin: What the two runs left, each with its scores.
+        steps: As many as both did.
+    """
     assert run.workflow.guard is not None, "a workflow with this step has the section `guard`"
     metric = run.workflow.guard.metric or run.workflow.evaluation.metrics[0].name
     scores = {"run": read_run(folder), "twin": read_run(twin)}

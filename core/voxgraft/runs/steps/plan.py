@@ -100,7 +100,14 @@ class PlanStep:
 
 
 def doubts_of(fingerprint: Mapping[str, Any], plan: Plan, split: Split, labels: Labels | None) -> Iterator[CaseProblem]:
-    """What of the masks should be known before hours of training: see `voxgraft.checks.learnable`."""
+    """What of the masks should be known before hours of training: see `voxgraft.checks.learnable`.
+
+    Args:
+        fingerprint: What was measured of each case.
+        plan: Gives spacing and the ignored value.
+        split: Only its training and validation cases are looked at.
+        labels: The structures.
+    """
     names = {*split.train, *split.validation}
     cases = {
         name: Marked(
@@ -126,6 +133,12 @@ def _complain_of_axes(unlabelled: Mapping[str, Mapping[str, Any]], plan: Plan) -
 
 def limited(split: Split, cases: Sequence[Case], limit: int | None, seed: int) -> Split:
     """The same validation cases, and only so many training cases, whole patients in the order of the draw.
+
+    Args:
+        split: Whose training cases are fewer afterwards.
+        cases: Give the patient of each case.
+        limit: At most so many training cases; None takes all.
+        seed: Orders the patients.
 
     Raises:
         DataError: There are fewer training cases than the limit.
