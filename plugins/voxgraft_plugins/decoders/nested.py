@@ -7,10 +7,10 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from voxgraft.plugin import Norm, conv_norm_act
+from voxgraft.plugin import Norm
 
 from .options import NestedUNetOptions
-from .parts import Upsample, check_maps, level_widths, ratio
+from .parts import Upsample, check_maps, convolutions, level_widths, ratio
 
 
 class NestedUNetDecoder:
@@ -54,9 +54,7 @@ class NestedLevels(nn.Module):
                     factor = ratio(strides[level], strides[level + 1])
                     self.ups[f"{level}_{column}"] = Upsample(dims, below, width, factor)
                     joined += column * width
-                steps = [conv_norm_act(dims, joined, width, norm=norm)]
-                steps += [conv_norm_act(dims, width, width, norm=norm) for _ in range(convs - 1)]
-                self.nodes[f"{level}_{column}"] = nn.Sequential(*steps)
+                self.nodes[f"{level}_{column}"] = convolutions(dims, joined, width, count=convs, norm=norm)
 
     def forward(self, maps: Sequence[Tensor]) -> list[Tensor]:
         """Decoded maps from the encoder's; both are lists of (batch, channel, *spatial)."""

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from voxgraft.plugin import Norm, conv_norm_act
+from voxgraft.plugin import Norm
 
 from .options import UNetOptions
-from .parts import Upsample, check_maps, level_widths
+from .parts import Upsample, check_maps, convolutions, level_widths
 
 
 class UNetDecoder:
@@ -56,9 +56,7 @@ class UNetLevels(nn.Module):
                 factor = [coarse / fine for fine, coarse in zip(strides[level], strides[level + 1], strict=True)]
                 self.ups.append(Upsample(dims, below[level], width, factor))
                 joined = width + channels[level]
-            steps = [conv_norm_act(dims, joined, width, norm=norm)]
-            steps += [conv_norm_act(dims, width, width, norm=norm) for _ in range(convs - 1)]
-            self.levels.append(nn.Sequential(*steps))
+            self.levels.append(convolutions(dims, joined, width, count=convs, norm=norm))
 
     def skip(self, level: int, fine: Tensor, below: Tensor) -> Tensor:
         """What of the encoder's map is joined on this level; `below` is the decoded map of the level below."""
