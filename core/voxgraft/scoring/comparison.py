@@ -102,25 +102,6 @@ def read_run(path: Path) -> Scores:
     return Scores.from_json(path / "evaluate" / "scores.json")
 
 
-def compare_runs(
-    runs: Mapping[str, Scores],
-    metric: str,
-    higher_is_better: bool,
-    structure: str = MEAN,
-    *,
-    every_pair: bool = False,
-    test: Test = "randomisation",
-    correction: Correction = "holm",
-) -> list[Comparison]:
-    """Compare each run with the first one, or every run with every other, in one metric and structure.
-
-    Raises:
-        DataError: See `compare_all`.
-    """
-    metrics = {metric: higher_is_better}
-    return compare_all(runs, metrics, [structure], every_pair=every_pair, test=test, correction=correction)
-
-
 def compare_all(
     runs: Mapping[str, Scores],
     metrics: Mapping[str, bool],
