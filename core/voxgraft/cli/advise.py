@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from ..support.output import print_result
 from .numbers import Amount
 
 
@@ -42,7 +43,7 @@ def advise(
     folder = out or Path("runs") / f"{checked.name}-advice"
     found = find_out(checked, catalogue, folder, minutes, models, lambda text: click.echo(text, err=True), since)
     if as_json:
-        click.echo(json_text(found))
+        print_result(json_text(found))
         return
     for heads, rows in ((PROBES[:-1], [row[:-1] for row in probe_rows(found)]), (ARMS, arm_rows(found))):
         if rows:

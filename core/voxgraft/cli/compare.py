@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ..support.output import print_result
+
 if TYPE_CHECKING:
     from ..scoring.comparison import Comparison
 
@@ -74,7 +76,7 @@ def compare(
             "never_found": never_found(*scores.values()),
             "comparisons": [one.document() for one in comparisons],
         }
-        click.echo(json_text(document))
+        print_result(json_text(document))
         return
     shown: tuple[str, str] | None = None
     for one in comparisons:
