@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from voxgraft.scoring.confusion import confusion
+from voxgraft.scoring.confusion import count
 from voxgraft.scoring.crops import Crops
 from voxgraft.scoring.pair import MaskPair
 
@@ -14,7 +14,7 @@ from voxgraft.scoring.pair import MaskPair
 def pair_of(prediction: Any, reference: Any, spacing: tuple[float, ...] | None = None) -> MaskPair:
     """What metrics are given; without a spacing voxels are 1 mm wide."""
     prediction, reference = (np.asarray(mask, bool) for mask in (prediction, reference))
-    counts = confusion(prediction, reference, [1])[1]
+    counts = count(prediction, reference).counts([1])
     crops = Crops(prediction, reference, [1])
     return MaskPair(counts, spacing or (1.0,) * prediction.ndim, lambda: crops.masks(1))
 

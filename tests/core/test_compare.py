@@ -17,7 +17,6 @@ from voxgraft.errors import DataError
 from voxgraft.scoring.comparison import (
     benjamini_hochberg,
     compare_all,
-    compare_runs,
     holm,
     randomisation_p,
     read_run,
@@ -39,7 +38,7 @@ def run_of(values: Any, metric: str = "dice", **changes: Any) -> Scores:
 
 
 def one(first: Scores, second: Scores, metric: str = "dice", higher: bool = True, **options: Any) -> Any:
-    (comparison,) = compare_runs({"base": first, "new": second}, metric, higher, **options)
+    (comparison,) = compare_all({"base": first, "new": second}, {metric: higher}, **options)
     return comparison
 
 
@@ -113,7 +112,7 @@ def test_the_word_is_too_few_where_no_difference_could_pass(patients, comparison
     """All n patients gain: p is 2 / 2^n, and Holm multiplies the smallest of k by k."""
     runs = {"base": run_of(BASE[:patients])}
     runs |= {f"up {n}": run_of(BASE[:patients] + 0.1) for n in range(comparisons)}
-    words = {found.verdict for found in compare_runs(runs, "dice", True)}
+    words = {found.verdict for found in compare_all(runs, {"dice": True})}
     assert words == ({"better"} if enough else {"too few patients to tell"})
     assert smallest_p(patients) == pytest.approx(randomisation_p(np.ones(patients)))
     assert smallest_p(patients) == pytest.approx(wilcoxon_p(np.arange(1.0, patients + 1)))
@@ -150,24 +149,24 @@ def test_a_run_is_not_better_by_missing_structures() -> None:
 
 def test_a_structure_can_be_compared_alone() -> None:
     base, new = np.stack([BASE, BASE], 1), np.stack([BASE + 0.02, BASE], 1)
-    assert one(run_of(base), run_of(new), structure="a").verdict == "better"
-    assert one(run_of(base), run_of(new), structure="b").verdict == "no evidence"
+    assert one(run_of(base), run_of(new), structures=["a"]).verdict == "better"
+    assert one(run_of(base), run_of(new), structures=["b"]).verdict == "no evidence"
 
 
 def test_several_comparisons_need_more_evidence() -> None:
     """p is 2/64 alone, which is enough; beside four others it is not, and no p of six patients could be."""
     runs = {"base": run_of(BASE[:6]), "up": run_of(BASE[:6] + 0.01)}
-    assert compare_runs(runs, "dice", True)[0].verdict == "better"
+    assert compare_all(runs, {"dice": True})[0].verdict == "better"
     runs |= {f"same {n}": run_of(BASE[:6]) for n in range(4)}
-    found = compare_runs(runs, "dice", True)
+    found = compare_all(runs, {"dice": True})
     assert [comparison.verdict for comparison in found] == ["too few patients to tell"] * 5
     assert found[0].p == pytest.approx(2 / 64) and found[0].p_holm == pytest.approx(10 / 64)
 
 
 def test_every_pair_is_every_pair() -> None:
     runs = {name: run_of(BASE) for name in "xyz"}
-    assert [(c.against, c.run) for c in compare_runs(runs, "dice", True)] == [("x", "y"), ("x", "z")]
-    pairs = compare_runs(runs, "dice", True, every_pair=True)
+    assert [(c.against, c.run) for c in compare_all(runs, {"dice": True})] == [("x", "y"), ("x", "z")]
+    pairs = compare_all(runs, {"dice": True}, every_pair=True)
     assert [(c.against, c.run) for c in pairs] == [("x", "y"), ("x", "z"), ("y", "z")]
 
 
@@ -221,8 +220,8 @@ def test_metrics_and_structures_are_corrected_together() -> None:
 def test_the_correction_that_is_asked_for_decides() -> None:
     """Four comparisons with p 1/64 x 2 = 0.031 each: Holm sees 0.125, Benjamini-Hochberg 0.031."""
     runs = {"base": run_of(BASE[:6]), **{f"up {n}": run_of(BASE[:6] + 0.01 * n) for n in range(1, 5)}}
-    assert {c.verdict for c in compare_runs(runs, "dice", True)} == {"too few patients to tell"}
-    assert {c.verdict for c in compare_runs(runs, "dice", True, correction="bh")} == {"better"}
+    assert {c.verdict for c in compare_all(runs, {"dice": True})} == {"too few patients to tell"}
+    assert {c.verdict for c in compare_all(runs, {"dice": True}, correction="bh")} == {"better"}
 
 
 def test_regions_are_not_in_the_mean_that_is_compared() -> None:
@@ -233,7 +232,7 @@ def test_regions_are_not_in_the_mean_that_is_compared() -> None:
         )
 
     assert one(run(0.0), run(0.1)).difference == 0.0
-    assert one(run(0.0), run(0.1), structure="whole").difference == pytest.approx(0.1)
+    assert one(run(0.0), run(0.1), structures=["whole"]).difference == pytest.approx(0.1)
 
 
 def test_the_randomisation_test_agrees_with_scipy() -> None:
@@ -272,9 +271,9 @@ def test_equal_runs_are_rarely_called_different(patients) -> None:
 )
 def test_what_cannot_be_compared_is_refused(runs, complaint) -> None:
     with pytest.raises(DataError, match=complaint):
-        compare_runs(runs, "dice", True)
+        compare_all(runs, {"dice": True})
     with pytest.raises(DataError, match="no structure 'z'"):
-        compare_runs({"x": run_of(BASE), "y": run_of(BASE)}, "dice", True, "z")
+        compare_all({"x": run_of(BASE), "y": run_of(BASE)}, {"dice": True}, ["z"])
 
 
 class TestCommand:

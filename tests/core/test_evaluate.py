@@ -25,7 +25,7 @@ from voxgraft.errors import DataError, UnknownComponent, UsageError
 from voxgraft.imaging.structures import Label, Labels
 from voxgraft.imaging.volume import Volume
 from voxgraft.scoring.bootstrap import mean_intervals
-from voxgraft.scoring.confusion import confusion, count
+from voxgraft.scoring.confusion import count
 from voxgraft.scoring.crops import Crops
 from voxgraft.scoring.naming import read_labels
 from voxgraft.scoring.paths import choose_metrics, evaluate_paths
@@ -62,7 +62,10 @@ class TestConfusion:
             if used[-1] > 255:
                 found, wanted = lookup[prediction], lookup[reference]
             found, wanted = found.astype(kind), wanted.astype(kind)
-            for value, counts in confusion(found, wanted, used).items():
+            joint = count(found, wanted)
+            joint.check(used)
+            for value in used:
+                counts = joint.counts([value])
                 p, r = found == value, wanted == value
                 expected = [(p & r).sum(), (p & ~r).sum(), (~p & r).sum(), (~p & ~r).sum()]
                 assert [counts.tp, counts.fp, counts.fn, counts.tn] == expected
@@ -73,11 +76,11 @@ class TestConfusion:
     @pytest.mark.parametrize("order", ["C", "F", "flipped", "cut"])
     def test_the_type_and_the_order_in_memory_do_not_matter(self, kinds, order) -> None:
         found, wanted = mask(1, (70, 60, 50), 2), mask(2, (70, 60, 50), 2)
-        expected = confusion(found, wanted, [1])
+        expected = count(found, wanted).counts([1])
         ways = {"C": np.ascontiguousarray, "F": np.asfortranarray, "flipped": self.flipped, "cut": self.cut}
         other = ways[order](found.astype(kinds[0]))
-        assert confusion(other, wanted.astype(kinds[1]), [1]) == expected
-        assert confusion(found.astype(kinds[0]), ways[order](wanted.astype(kinds[1])), [1]) == expected
+        assert count(other, wanted.astype(kinds[1])).counts([1]) == expected
+        assert count(found.astype(kinds[0]), ways[order](wanted.astype(kinds[1]))).counts([1]) == expected
 
     @staticmethod
     def flipped(array: np.ndarray) -> np.ndarray:
@@ -95,22 +98,22 @@ class TestConfusion:
         arrays_ = {"prediction": mask(1, kind=np.int32), "reference": mask(2, kind=np.int32)}
         arrays_[who][2, 2, 2] = value
         with pytest.raises(DataError, match=rf"the {who} holds the value {value}, which no structure has"):
-            confusion(**arrays_, values=[1, 2])
+            count(**arrays_).check([1, 2])
 
     @pytest.mark.parametrize("value", [-1, 65536, -(2**31)])
     def test_a_value_that_no_label_can_have_is_named(self, value) -> None:
         strange = mask(1, kind=np.int64)
         strange[0, 0, 0] = value
         with pytest.raises(DataError, match=f"the prediction holds the value {value}; labels go from 0 to 65535"):
-            confusion(strange, mask(2), [1, 2])
+            count(strange, mask(2))
 
     def test_fractions_shapes_and_nothing_are_refused(self) -> None:
         with pytest.raises(DataError, match="float64, not whole numbers"):
-            confusion(mask(1).astype(float), mask(2), [1, 2])
+            count(mask(1).astype(float), mask(2))
         with pytest.raises(DataError, match="6x5x4 voxels and the reference 6x5x3"):
-            confusion(mask(1), mask(2, (6, 5, 3)), [1, 2])
+            count(mask(1), mask(2, (6, 5, 3)))
         with pytest.raises(DataError, match="no voxels"):
-            confusion(mask(1, (0, 3)), mask(1, (0, 3)), [1])
+            count(mask(1, (0, 3)), mask(1, (0, 3)))
 
     def test_the_values_that_are_there_are_found(self) -> None:
         found, wanted = np.array([[0, 5, 300]]), np.array([[0, 0, 2]])

@@ -155,15 +155,6 @@ def other_frame(item: Item, like: Item | None) -> str:
     return "it and the reference lie in different frames of reference" if uid and other_uid and uid != other_uid else ""
 
 
-def ignored_in(mask: Volume, labels: Labels | None) -> Array | None:
-    """Where voxels count nowhere: bool (i, j[, k]); None where there are none of them."""
-    if labels is None or labels.ignored is None:
-        return None
-    first = mask.array.reshape(-1, *mask.shape)[0]
-    where: Array = first == labels.ignored
-    return where if where.any() else None
-
-
 def _of_channels(reference: ImageRef, volume: Volume, like: Volume | None, labels: Labels | None) -> Volume:
     """A picture whose colours are all the same is a map of values; else each channel, from 1, holds one structure, or
     the one that the file names."""

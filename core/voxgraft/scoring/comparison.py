@@ -102,41 +102,6 @@ def read_run(path: Path) -> Scores:
     return Scores.from_json(path / "evaluate" / "scores.json")
 
 
-def compare_runs(
-    runs: Mapping[str, Scores],
-    metric: str,
-    higher_is_better: bool,
-    structure: str = MEAN,
-    *,
-    every_pair: bool = False,
-    test: Test = "randomisation",
-    correction: Correction = "holm",
-) -> list[Comparison]:
-    """Compare each run with the first one, or every run with every other, in one metric and structure.
-
-    Args:
-        runs: Name -> scores; the first is what the others are compared with.
-        metric: By its name in the scores.
-        higher_is_better: Whether more of the metric is better.
-        structure: One of the scores' structures; by default the mean over them.
-        every_pair: Compare all pairs, not only with the first.
-        test: Paired, over patients.
-        correction: For all comparisons of this call.
-
-    Raises:
-        DataError: See `compare_all`.
-
-    Example:
-        >>> def scores(change):
-        ...     return Scores.of({str(n): {"dice": {"liver": 0.6 + n / 100 + change}} for n in range(12)})
-        >>> (found,) = compare_runs({"full": scores(0.0), "lora": scores(0.05)}, "dice", True)
-        >>> found.run, found.verdict, found.against, round(found.difference, 2)
-        ('lora', 'better', 'full', 0.05)
-    """
-    metrics = {metric: higher_is_better}
-    return compare_all(runs, metrics, [structure], every_pair=every_pair, test=test, correction=correction)
-
-
 def compare_all(
     runs: Mapping[str, Scores],
     metrics: Mapping[str, bool],

@@ -72,22 +72,6 @@ class Joint:
                 )
 
 
-def confusion(prediction: Integers, reference: Integers, values: Sequence[int]) -> dict[int, Counts]:
-    """Count true and false positives and negatives of each structure.
-
-    Args:
-        prediction: Labels of any integer type, shape (i, j[, k]).
-        reference: The same shape, perhaps another type and another order in memory.
-        values: The value of each structure; 0 is background.
-
-    Raises:
-        DataError: The shapes differ, or an array holds a value that is none of `values`.
-    """
-    joint = count(prediction, reference)
-    joint.check(values)
-    return {value: joint.counts([value]) for value in values}
-
-
 def count(prediction: Integers, reference: Integers) -> Joint:
     """Count the values of two label arrays, together.
 

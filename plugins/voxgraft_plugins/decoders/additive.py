@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from voxgraft.plugin import SLOPE, Norm, convolution, normalisation
+from voxgraft.plugin import SLOPE, Norm, conv_norm_act, convolution, normalisation
 
 from .options import LinkNetOptions, SegResNetOptions
-from .parts import Upsample, bridge, check_maps, enlarged, level_widths, pointwise, ratio
+from .parts import Upsample, bridge, check_maps, enlarged, level_widths, pointwise, pointwise_block, ratio
 
 
 class SegResNetDecoder:
@@ -49,11 +49,7 @@ class LinkNetDecoder:
             for inside, width, fine, coarse in zip(below, widths, strides, strides[1:], strict=False)
         ]
         blocks: list[nn.Module] = [nn.Identity() for _ in widths]
-        blocks[0] = nn.Sequential(
-            convolution(dims, widths[0], widths[0]),
-            normalisation(norm, dims, widths[0]),
-            nn.LeakyReLU(SLOPE, inplace=True),
-        )
+        blocks[0] = conv_norm_act(dims, widths[0], widths[0], norm=norm)
         return AddedLevels("linknet", dims, channels, widths, ups, blocks)
 
 
@@ -127,20 +123,14 @@ class NarrowUp(nn.Module):
     def __init__(self, dims: int, inside: int, outside: int, factor: Sequence[int], *, norm: Norm) -> None:
         super().__init__()
         narrow = max(8, inside // 4 // 8 * 8)
-        self.reduce = _block(dims, inside, narrow, norm)
+        self.reduce = pointwise_block(dims, inside, narrow, norm=norm)
         self.up = Upsample(dims, narrow, narrow, factor)
         self.restore = nn.Sequential(
-            normalisation(norm, dims, narrow), nn.LeakyReLU(SLOPE, inplace=True), _block(dims, narrow, outside, norm)
+            normalisation(norm, dims, narrow),
+            nn.LeakyReLU(SLOPE, inplace=True),
+            pointwise_block(dims, narrow, outside, norm=norm),
         )
 
     def forward(self, x: Tensor, size: Sequence[int]) -> Tensor:
         y: Tensor = self.restore(self.up(self.reduce(x), size))
         return y
-
-
-def _block(dims: int, inside: int, outside: int, norm: Norm) -> nn.Sequential:
-    return nn.Sequential(
-        convolution(dims, inside, outside, kernel=1),
-        normalisation(norm, dims, outside),
-        nn.LeakyReLU(SLOPE, inplace=True),
-    )

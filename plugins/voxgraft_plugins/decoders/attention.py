@@ -8,10 +8,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from voxgraft.plugin import CONVOLUTION, Norm
+from voxgraft.plugin import CONVOLUTION
 
 from .options import AttentionUNetOptions
-from .parts import enlarged, level_widths, pointwise, ratio
+from .parts import enlarged, pointwise, ratio
 from .unet import UNetLevels
 
 
@@ -23,8 +23,7 @@ class AttentionUNetDecoder:
 
     def make(self, dims: int, channels: Sequence[int], strides: Sequence[Sequence[int]]) -> AttentionLevels:
         """The module; see `voxgraft.networks.encoder_decoder.Decoder`."""
-        widths = level_widths(dims, channels, self._options)
-        return AttentionLevels(dims, channels, strides, widths, convs=self._options.convs, norm=self._options.norm)
+        return AttentionLevels(dims, channels, strides, self._options)
 
 
 class AttentionLevels(UNetLevels):
@@ -36,17 +35,10 @@ class AttentionLevels(UNetLevels):
     name = "attention-unet"
 
     def __init__(
-        self,
-        dims: int,
-        channels: Sequence[int],
-        strides: Sequence[Sequence[int]],
-        widths: Sequence[int],
-        *,
-        convs: int,
-        norm: Norm,
+        self, dims: int, channels: Sequence[int], strides: Sequence[Sequence[int]], options: AttentionUNetOptions
     ) -> None:
-        super().__init__(dims, channels, strides, widths, convs=convs, norm=norm)
-        below = [*widths[1:], channels[-1]]
+        super().__init__(dims, channels, strides, options)
+        below = [*self.channels[1:], channels[-1]]
         self._first = 1 if len(self.ups) > 1 else 0
         self.gates = nn.ModuleList(
             AttentionGate(dims, channels[level], below[level], ratio(strides[level], strides[level + 1]))

@@ -11,7 +11,7 @@ from torch.nn import functional
 from voxgraft.plugin import SLOPE, Norm, conv_norm_act, convolution, normalisation
 
 from .options import DeepLabV3Options, DeepLabV3PlusOptions
-from .parts import check_maps, enlarged, flat_width, ratio
+from .parts import check_maps, enlarged, flat_width, pointwise_block, ratio
 
 PAPER_STRIDE = 16
 """The stride to which the paper's rates belong."""
@@ -94,7 +94,7 @@ class DeepLab(nn.Module):
         self.pooling = pooling
         if low is not None:
             few = max(8, width // 4 // 8 * 8)
-            self.detail = _pointwise_block(dims, channels[low], few, norm)
+            self.detail = pointwise_block(dims, channels[low], few, norm=norm)
             self.refine = nn.Sequential(
                 conv_norm_act(dims, width + few, width, norm=norm), conv_norm_act(dims, width, width, norm=norm)
             )
@@ -120,15 +120,15 @@ class SpatialPyramidPooling(nn.Module):
 
     def __init__(self, dims: int, inside: int, width: int, rates: Sequence[Sequence[float]], *, norm: Norm) -> None:
         super().__init__()
-        self.point = _pointwise_block(dims, inside, width, norm)
+        self.point = pointwise_block(dims, inside, width, norm=norm)
         self.rates = [tuple(rate) for rate in rates]
         self.dilated = nn.ModuleList(convolution(dims, inside, width) for _ in rates)
         self.norms = nn.ModuleList(
             nn.Sequential(normalisation(norm, dims, width), nn.LeakyReLU(SLOPE, inplace=True)) for _ in rates
         )
         # A mean is one voxel: norms over voxels would leave nothing of it, whatever it is.
-        self.mean = _pointwise_block(dims, inside, width, "group")
-        self.mix = _pointwise_block(dims, width * (len(rates) + 2), width, norm)
+        self.mean = pointwise_block(dims, inside, width, norm="group")
+        self.mix = pointwise_block(dims, width * (len(rates) + 2), width, norm=norm)
 
     def forward(self, x: Tensor) -> Tensor:
         """A map (batch, width, *spatial) of the size of x."""
@@ -152,11 +152,3 @@ def fitted(rates: Sequence[Sequence[float]], size: Sequence[int]) -> list[tuple[
         most = max(rate[axis] for rate in rates)
         shrink.append(min(1.0, max(1, (voxels - 1) // 2) / most))
     return [tuple(max(1, round(value * by)) for value, by in zip(rate, shrink, strict=True)) for rate in rates]
-
-
-def _pointwise_block(dims: int, inside: int, outside: int, norm: Norm) -> nn.Sequential:
-    return nn.Sequential(
-        convolution(dims, inside, outside, kernel=1),
-        normalisation(norm, dims, outside),
-        nn.LeakyReLU(SLOPE, inplace=True),
-    )

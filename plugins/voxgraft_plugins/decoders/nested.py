@@ -7,10 +7,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from voxgraft.plugin import Norm, conv_norm_act
-
 from .options import NestedUNetOptions
-from .parts import Upsample, check_maps, level_widths, ratio
+from .parts import Upsample, check_maps, convolutions, level_widths, ratio
 
 
 class NestedUNetDecoder:
@@ -21,8 +19,7 @@ class NestedUNetDecoder:
 
     def make(self, dims: int, channels: Sequence[int], strides: Sequence[Sequence[int]]) -> NestedLevels:
         """The module; see `voxgraft.networks.encoder_decoder.Decoder`."""
-        widths = level_widths(dims, channels, self._options)
-        return NestedLevels(dims, channels, strides, widths, convs=self._options.convs, norm=self._options.norm)
+        return NestedLevels(dims, channels, strides, self._options)
 
 
 class NestedLevels(nn.Module):
@@ -33,16 +30,10 @@ class NestedLevels(nn.Module):
     """
 
     def __init__(
-        self,
-        dims: int,
-        channels: Sequence[int],
-        strides: Sequence[Sequence[int]],
-        widths: Sequence[int],
-        *,
-        convs: int,
-        norm: Norm,
+        self, dims: int, channels: Sequence[int], strides: Sequence[Sequence[int]], options: NestedUNetOptions
     ) -> None:
         super().__init__()
+        widths = level_widths(dims, channels, options)
         self._maps = len(channels)
         self.channels = (widths[0],) * max(1, len(channels) - 1)
         self.ups, self.nodes = nn.ModuleDict(), nn.ModuleDict()
@@ -54,9 +45,9 @@ class NestedLevels(nn.Module):
                     factor = ratio(strides[level], strides[level + 1])
                     self.ups[f"{level}_{column}"] = Upsample(dims, below, width, factor)
                     joined += column * width
-                steps = [conv_norm_act(dims, joined, width, norm=norm)]
-                steps += [conv_norm_act(dims, width, width, norm=norm) for _ in range(convs - 1)]
-                self.nodes[f"{level}_{column}"] = nn.Sequential(*steps)
+                self.nodes[f"{level}_{column}"] = convolutions(
+                    dims, joined, width, count=options.convs, norm=options.norm
+                )
 
     def forward(self, maps: Sequence[Tensor]) -> list[Tensor]:
         """Decoded maps from the encoder's; both are lists of (batch, channel, *spatial)."""

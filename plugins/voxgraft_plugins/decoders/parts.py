@@ -110,6 +110,21 @@ class ResidualBlock(nn.Module):
         return y
 
 
+def convolutions(dims: int, inside: int, width: int, *, count: int, norm: Norm) -> nn.Sequential:
+    """So many 3x3(x3) convolutions one after the other, each with its norm and activation."""
+    rest = [conv_norm_act(dims, width, width, norm=norm) for _ in range(count - 1)]
+    return nn.Sequential(conv_norm_act(dims, inside, width, norm=norm), *rest)
+
+
+def pointwise_block(dims: int, inside: int, outside: int, *, norm: Norm) -> nn.Sequential:
+    """A 1x1(x1) convolution, a normalisation, a LeakyReLU."""
+    return nn.Sequential(
+        convolution(dims, inside, outside, kernel=1),
+        normalisation(norm, dims, outside),
+        nn.LeakyReLU(SLOPE, inplace=True),
+    )
+
+
 def pointwise(dims: int, inside: int, outside: int, *, bias: bool = True) -> nn.Module:
     """A 1x1(x1) convolution."""
     return CONVOLUTION[dims](inside, outside, 1, bias=bias)

@@ -7,10 +7,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from voxgraft.plugin import Norm, conv_norm_act
-
 from .options import UNetOptions
-from .parts import Upsample, check_maps, level_widths
+from .parts import Upsample, check_maps, convolutions, level_widths
 
 
 class UNetDecoder:
@@ -21,8 +19,7 @@ class UNetDecoder:
 
     def make(self, dims: int, channels: Sequence[int], strides: Sequence[Sequence[int]]) -> UNetLevels:
         """The module; see `voxgraft.networks.encoder_decoder.Decoder`."""
-        widths = level_widths(dims, channels, self._options)
-        return UNetLevels(dims, channels, strides, widths, convs=self._options.convs, norm=self._options.norm)
+        return UNetLevels(dims, channels, strides, self._options)
 
 
 class UNetLevels(nn.Module):
@@ -31,22 +28,15 @@ class UNetLevels(nn.Module):
     Args:
         channels: Of the encoder's maps, fine to coarse.
         strides: How much coarser than the image they are along each axis.
-        widths: Channels of the decoded maps, fine to coarse.
     """
 
     name = "unet"
 
     def __init__(
-        self,
-        dims: int,
-        channels: Sequence[int],
-        strides: Sequence[Sequence[int]],
-        widths: Sequence[int],
-        *,
-        convs: int,
-        norm: Norm,
+        self, dims: int, channels: Sequence[int], strides: Sequence[Sequence[int]], options: UNetOptions
     ) -> None:
         super().__init__()
+        widths = level_widths(dims, channels, options)
         self.channels = tuple(widths)
         below = [*widths[1:], channels[-1]]
         self.ups, self.levels = nn.ModuleList(), nn.ModuleList()
@@ -56,9 +46,7 @@ class UNetLevels(nn.Module):
                 factor = [coarse / fine for fine, coarse in zip(strides[level], strides[level + 1], strict=True)]
                 self.ups.append(Upsample(dims, below[level], width, factor))
                 joined = width + channels[level]
-            steps = [conv_norm_act(dims, joined, width, norm=norm)]
-            steps += [conv_norm_act(dims, width, width, norm=norm) for _ in range(convs - 1)]
-            self.levels.append(nn.Sequential(*steps))
+            self.levels.append(convolutions(dims, joined, width, count=options.convs, norm=options.norm))
 
     def skip(self, level: int, fine: Tensor, below: Tensor) -> Tensor:
         """What of the encoder's map is joined on this level; `below` is the decoded map of the level below."""

@@ -21,8 +21,7 @@ class UNETRDecoder:
 
     def make(self, dims: int, channels: Sequence[int], strides: Sequence[Sequence[int]]) -> TokenLevels:
         """The module; see `voxgraft.networks.encoder_decoder.Decoder`."""
-        widths = level_widths(dims, channels, self._options)
-        return TokenLevels(dims, channels, strides, widths, norm=self._options.norm)
+        return TokenLevels(dims, channels, strides, self._options)
 
 
 def spread(strides: Sequence[Sequence[int]]) -> list[tuple[int, ...]]:
@@ -46,15 +45,10 @@ class TokenLevels(nn.Module):
     """
 
     def __init__(
-        self,
-        dims: int,
-        channels: Sequence[int],
-        strides: Sequence[Sequence[int]],
-        widths: Sequence[int],
-        *,
-        norm: Norm,
+        self, dims: int, channels: Sequence[int], strides: Sequence[Sequence[int]], options: UNETROptions
     ) -> None:
         super().__init__()
+        widths, norm = level_widths(dims, channels, options), options.norm
         self.channels, self._maps = tuple(widths), len(channels)
         targets = spread(strides)
         self._coarser = [ratio(targets[0], target) for target in targets]

@@ -57,16 +57,16 @@ def _cross_entropy_options() -> type[CrossEntropyOptions]:
 def _dice_ce(options: DiceCEOptions) -> Loss:
     from .losses import DiceCE
 
-    return DiceCE(options)
+    return DiceCE(options, options, (options.dice, options.cross_entropy))
 
 
 def _dice(options: DiceOptions) -> Loss:
-    from .losses import Dice
+    from .losses import DiceCE
 
-    return Dice(options)
+    return DiceCE(options, None)
 
 
 def _cross_entropy(options: CrossEntropyOptions) -> Loss:
-    from .losses import CrossEntropy
+    from .losses import DiceCE
 
-    return CrossEntropy(options)
+    return DiceCE(None, options)

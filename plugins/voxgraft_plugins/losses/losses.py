@@ -1,5 +1,5 @@
-"""Soft Dice and cross-entropy from one logarithm of the softmax, in float32 whatever precision the network has; and the
-same of regions that may overlap, each a sigmoid of its own.
+"""Soft Dice and cross-entropy in float32, whatever precision the network has: of classes, from one logarithm of the
+softmax, or of regions that may overlap, each a sigmoid of its own.
 
 No one-hot array of classes is made: the probability of each voxel's true class is gathered, and summed by class.
 """
@@ -10,127 +10,118 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from voxgraft.plugin import TrainingError
 
-from .options import CrossEntropyOptions, DiceCEOptions, DiceOptions
-from .regions import region_cross_entropy, region_dice
-
-
-class Dice:
-    """1 - mean over the structures of `(2 |P & T| + smooth) / (|P| + |T| + smooth)` with probabilities P (Milletari et
-    al. 2016, without squares); background has no term."""
-
-    def __init__(self, options: DiceOptions) -> None:
-        self._options = options
-
-    def __call__(self, logits: Tensor, target: Tensor, counted: Tensor | None = None) -> Tensor:
-        """The loss from logits (batch, class, *spatial) and a target; see `voxgraft.training.loss.Loss`."""
-        options = self._options
-        with torch.autocast(logits.device.type, enabled=False):
-            if target.ndim == logits.ndim:
-                return region_dice(_precise(logits), target, counted, options.smooth, options.batch)
-            logs = _log_probabilities(logits)
-            return soft_dice(logs, _of_truth(logs, target), target, options.smooth, options.batch, counted)
-
-
-class CrossEntropy:
-    """The mean over voxels of `-log p` of the true class, weighted by class."""
-
-    def __init__(self, options: CrossEntropyOptions) -> None:
-        self._weights = options.class_weights
-
-    def __call__(self, logits: Tensor, target: Tensor, counted: Tensor | None = None) -> Tensor:
-        """The loss from logits (batch, class, *spatial) and a target; see `voxgraft.training.loss.Loss`.
-
-        Raises:
-            TrainingError: There is not one class weight for each class.
-        """
-        with torch.autocast(logits.device.type, enabled=False):
-            if target.ndim == logits.ndim:
-                return region_cross_entropy(_precise(logits), target, counted, self._weights)
-            logs = _log_probabilities(logits)
-            return cross_entropy(_of_truth(logs, target), target, self._weights, logs.shape[1], counted)
+from .options import CrossEntropyOptions, DiceOptions
 
 
 class DiceCE:
-    """A weighted sum of the two."""
+    """A weighted sum of Dice and cross-entropy; a part without options is left out.
 
-    def __init__(self, options: DiceCEOptions) -> None:
-        self._options = options
+    Dice is 1 - mean over the structures of `(2 |P & T| + smooth) / (|P| + |T| + smooth)` with probabilities P
+    (Milletari et al. 2016, without squares); background has no term. Cross-entropy is the mean over voxels (and
+    regions) of `-log p` of the truth, weighted by class (region); 0 where no voxel counts.
+
+    Args:
+        shares: The weights of Dice and of cross-entropy.
+    """
+
+    def __init__(
+        self, dice: DiceOptions | None, entropy: CrossEntropyOptions | None, shares: tuple[float, float] = (1.0, 1.0)
+    ) -> None:
+        self._dice, self._entropy, self._shares = dice, entropy, shares
 
     def __call__(self, logits: Tensor, target: Tensor, counted: Tensor | None = None) -> Tensor:
         """The loss from logits (batch, class, *spatial) and a target; see `voxgraft.training.loss.Loss`.
 
         Raises:
-            TrainingError: There is not one class weight for each class.
+            TrainingError: There is not one class weight for each class or region.
         """
-        options = self._options
         with torch.autocast(logits.device.type, enabled=False):
-            if target.ndim == logits.ndim:
-                precise = _precise(logits)
-                dice = region_dice(precise, target, counted, options.smooth, options.batch)
-                entropy = region_cross_entropy(precise, target, counted, options.class_weights)
-            else:
-                logs = _log_probabilities(logits)
-                truth = _of_truth(logs, target)
-                dice = soft_dice(logs, truth, target, options.smooth, options.batch, counted)
-                entropy = cross_entropy(truth, target, options.class_weights, logs.shape[1], counted)
-            return options.dice * dice + options.cross_entropy * entropy
+            precise = logits if logits.dtype == torch.float64 else logits.float()
+            scores = (_Regions if target.ndim == logits.ndim else _Classes)(precise, target, counted)
+            terms = []
+            if self._dice is not None:
+                dice = _dice(*scores.sums(), self._dice).to(precise.dtype)
+                terms.append(self._shares[0] * (1 - dice))
+            if self._entropy is not None:
+                terms.append(self._shares[1] * _mean(*scores.entropies(self._entropy.class_weights)))
+            return sum(terms[1:], terms[0])
 
 
-def soft_dice(
-    logs: Tensor, truth: Tensor, target: Tensor, smooth: float, batch: bool, counted: Tensor | None = None
-) -> Tensor:
-    """The loss from log-probabilities (batch, class, *spatial) and those of the true classes (batch, *spatial).
+class _Classes:
+    """Of which each voxel has one, 0 is background, and the target (batch, *spatial) holds indices."""
 
-    Overlaps are added up in float64: float32 stops counting at some ten million voxels.
+    def __init__(self, logits: Tensor, target: Tensor, counted: Tensor | None) -> None:
+        self._logs, self._target, self._counted = logits.log_softmax(1), target, counted
+        self._truth = self._logs.gather(1, target[:, None]).squeeze(1)
 
-    Args:
-        counted: bool (batch, *spatial), the voxels that count; None where all do.
-    """
-    samples, classes = logs.shape[:2]
-    place = torch.arange(samples, device=target.device) * classes
-    bins = (target.flatten(1) + place[:, None]).flatten()
-    probabilities, right = logs.exp(), truth.exp()
-    if counted is not None:
-        right, probabilities = right * counted, probabilities * counted[:, None]
-    overlap = torch.zeros(samples * classes, dtype=torch.float64, device=logs.device)
-    overlap = overlap.index_add(0, bins, right.flatten().double()).reshape(samples, classes)
-    weights = None if counted is None else counted.flatten().double()
-    true = torch.bincount(bins, weights, minlength=samples * classes).reshape(samples, classes)
-    predicted = probabilities.flatten(2).sum(2).double()
-    if batch:
-        overlap, true, predicted = overlap.sum(0), true.sum(0), predicted.sum(0)
-    dice = (2 * overlap + smooth) / (predicted + true + smooth)
-    return 1 - dice[..., 1:].mean().to(logs.dtype)
+    def sums(self) -> tuple[Tensor, Tensor]:
+        """Overlap, and voxels found plus true ones: (batch, structure).
+
+        They are added up in float64: float32 stops counting at some ten million voxels.
+        """
+        samples, classes = self._logs.shape[:2]
+        first = torch.arange(samples, device=self._logs.device) * classes
+        bins = (self._target.flatten(1) + first[:, None]).flatten()
+        found, right, weights = self._logs.exp(), self._truth.exp(), None
+        if self._counted is not None:
+            found, right, weights = found * self._counted[:, None], right * self._counted, self._counted.flatten()
+        overlap = torch.zeros(samples * classes, dtype=torch.float64, device=self._logs.device)
+        overlap = overlap.index_add(0, bins, right.flatten().double()).reshape(samples, classes)
+        true = torch.bincount(bins, None if weights is None else weights.double(), minlength=samples * classes)
+        both = found.flatten(2).sum(2).double() + true.reshape(samples, classes)
+        return overlap[:, 1:], both[:, 1:]
+
+    def entropies(self, weights: Sequence[float] | None) -> tuple[Tensor, Tensor | None, Tensor | None]:
+        """`-log p` of the truth, the weight of each voxel, and which count."""
+        if weights is None:
+            return -self._truth, None, self._counted
+        _check(weights, self._logs.shape[1], "classes (background is the first)")
+        return -self._truth, self._truth.new_tensor(weights)[self._target], self._counted
 
 
-def cross_entropy(
-    truth: Tensor, target: Tensor, weights: Sequence[float] | None, classes: int, counted: Tensor | None = None
-) -> Tensor:
-    """The loss from the log-probabilities of the true classes (batch, *spatial); 0 where no voxel counts."""
+class _Regions:
+    """That may overlap, none of them background; the target holds 0 and 1 of the shape of the logits."""
+
+    def __init__(self, logits: Tensor, target: Tensor, counted: Tensor | None) -> None:
+        self._logits, self._target = logits, target.to(logits.dtype)
+        self._counted = None if counted is None else counted[:, None]
+
+    def sums(self) -> tuple[Tensor, Tensor]:
+        """Overlap, and voxels found plus true ones: (batch, region), float64."""
+        found, truth = self._logits.sigmoid(), self._target
+        if self._counted is not None:
+            found, truth = found * self._counted, truth * self._counted
+        overlap, *both = (each.flatten(2).sum(2).double() for each in (found * truth, found, truth))
+        return overlap, both[0] + both[1]
+
+    def entropies(self, weights: Sequence[float] | None) -> tuple[Tensor, Tensor | None, Tensor | None]:
+        """`-log p` of the truth, the weight of each region, and which voxels count."""
+        each = functional.binary_cross_entropy_with_logits(self._logits, self._target, reduction="none")
+        if weights is None:
+            return each, None, self._counted
+        _check(weights, each.shape[1], "regions (there is none for background)")
+        return each, each.new_tensor(weights).reshape(1, -1, *[1] * (each.ndim - 2)), self._counted
+
+
+def _check(weights: Sequence[float], number: int, of: str) -> None:
+    if len(weights) != number:
+        raise TrainingError(f"training.loss: class_weights has {len(weights)} numbers for {number} {of}")
+
+
+def _dice(overlap: Tensor, both: Tensor, options: DiceOptions) -> Tensor:
+    if options.batch:
+        overlap, both = overlap.sum(0), both.sum(0)
+    return ((2 * overlap + options.smooth) / (both + options.smooth)).mean()
+
+
+def _mean(each: Tensor, weights: Tensor | None, counted: Tensor | None) -> Tensor:
     if weights is None and counted is None:
-        return -truth.mean()
-    if weights is not None and len(weights) != classes:
-        raise TrainingError(
-            f"training.loss: class_weights has {len(weights)} numbers for {classes} classes (background is the first)"
-        )
-    each = torch.ones_like(truth)
-    if weights is not None:
-        each = torch.tensor(weights, dtype=truth.dtype, device=truth.device)[target]
+        return each.mean()
+    share = torch.ones_like(each) if weights is None else weights.expand_as(each)
     if counted is not None:
-        each = each * counted
-    return -(each * truth).sum() / each.sum().clamp_min(torch.finfo(truth.dtype).tiny)
-
-
-def _precise(logits: Tensor) -> Tensor:
-    return logits if logits.dtype == torch.float64 else logits.float()
-
-
-def _log_probabilities(logits: Tensor) -> Tensor:
-    return _precise(logits).log_softmax(1)
-
-
-def _of_truth(logs: Tensor, target: Tensor) -> Tensor:
-    return logs.gather(1, target[:, None]).squeeze(1)
+        share = share * counted
+    return (each * share).sum() / share.sum().clamp_min(torch.finfo(each.dtype).tiny)
