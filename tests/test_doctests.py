@@ -27,7 +27,6 @@ EXAMPLES = {
     "preprocessing.planning": {"network_strides"},
     "scoring.bootstrap": {"mean_intervals"},
     "scoring.case": {"score_case"},
-    "scoring.comparison": {"compare_runs"},
     "scoring.pair": {"MaskPair"},
     "scoring.scores": {"Scores.of"},
 }

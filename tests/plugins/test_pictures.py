@@ -190,6 +190,24 @@ def test_random_bytes_never_crash(tmp_path: Path, name: str) -> None:
                 continue
 
 
+@pytest.mark.parametrize("kind", ["deflate", "imagej", "lzw"])
+def test_a_stack_cut_anywhere_never_becomes_a_smaller_one(tmp_path: Path, kind: str) -> None:
+    path, cut = tmp_path / "a.tif", tmp_path / "cut.tif"
+    if kind == "deflate":
+        tifffile.imwrite(path, STACK, compression="zlib")
+    elif kind == "imagej":
+        tifffile.imwrite(path, STACK, imagej=True, metadata={"axes": "ZYX"})
+    else:
+        pages = [Image.fromarray((page >> 8).astype(np.uint8)) for page in STACK]
+        pages[0].save(path, save_all=True, append_images=pages[1:], compression="tiff_lzw")
+    whole = path.read_bytes()
+    assert read(path).shape == (30, 20, 5)
+    for length in range(0, len(whole) - 12, len(whole) // 80):
+        cut.write_bytes(whole[:length])
+        with pytest.raises(BadImage, match="cut"):
+            read(cut)
+
+
 def test_a_flipped_bit_in_a_png_is_found(tmp_path: Path) -> None:
     path = saved(tmp_path / "a.png", GREY)
     whole = path.read_bytes()

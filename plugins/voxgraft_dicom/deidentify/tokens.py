@@ -18,52 +18,10 @@ if TYPE_CHECKING:
 
     from .options import Options
 
-_WHOLE = rules.tags(
-    "PatientID OtherPatientIDs AccessionNumber AdmissionID ServiceEpisodeID MedicalRecordLocator PatientAddress "
-    "PatientTelephoneNumbers PatientTelecomInformation MilitaryRank RegionOfResidence CountryOfResidence "
-    "InsurancePlanIdentification PlacerOrderNumberImagingServiceRequest FillerOrderNumberImagingServiceRequest "
-    "PlacerOrderNumberProcedure StudyID RequestedProcedureID ScheduledProcedureStepID PerformedProcedureStepID "
-    "ReferringPhysicianAddress ReferringPhysicianTelephoneNumbers RequestingService CurrentPatientLocation "
-    "PatientInstitutionResidence PersonAddress PersonTelephoneNumbers OrderCallbackPhoneNumber ClinicalTrialSubjectID "
-    "ClinicalTrialSubjectReadingID SpecimenIdentifier ContainerIdentifier IssuerOfPatientID ResponsibleOrganization "
-    "InstitutionName InstitutionAddress InstitutionalDepartmentName StationName DeviceSerialNumber "
-    "PerformedStationName ScheduledStationName PerformedStationAETitle ScheduledStationAETitle"
-)
-"""Attributes whose whole value, or a part of it between commas, points to the patient, the staff or the place."""
-
-_EMPTY_WORDS = frozenset(
-    [
-        "anon",
-        "anonymous",
-        "anonymized",
-        "anonymised",
-        "deidentified",
-        "unknown",
-        "none",
-        "null",
-        "patient",
-        "name",
-        "removed",
-        "dr",
-        "prof",
-        "mr",
-        "mrs",
-        "ms",
-        "md",
-        "phd",
-        "jr",
-        "sr",
-        "unspecified",
-        "notgiven",
-        "na",
-    ]
-)
-"""Words in the place of a name that name nobody."""
-
 _BYTES = frozenset(["OB", "OW", "UN", "OL", "OD", "OF", "OV"])
 _PIXELS = frozenset((0x7FE00010, 0x7FE00008, 0x7FE00009))
-_OWN = rules.tags("DeidentificationMethod PatientIdentityRemoved LongitudinalTemporalInformationModified")
-_IDS = rules.tags("PatientID OtherPatientIDs")
+_OWN = rules.tags(("DeidentificationMethod", "PatientIdentityRemoved", "LongitudinalTemporalInformationModified"))
+_IDS = rules.tags(("PatientID", "OtherPatientIDs"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +59,7 @@ def identifying(source: Dataset, options: Options) -> Tokens:
         if element.VR == "PN":
             for value in _values(element):
                 names |= _name(str(value))
-        elif tag in _WHOLE and tag not in kept:
+        elif tag in rules.IDENTIFYING and tag not in kept:
             for value in _values(element):
                 ids |= {str(value)} if tag in _IDS else set()
                 texts |= {str(value), *(part for part in re.split(r"[,;\n]", str(value)) if len(part.strip()) > 4)}
@@ -175,7 +133,7 @@ def _values(element: DataElement) -> Iterable[Any]:
 
 def _name(text: str) -> set[str]:
     """A person's name, whole and in each of its parts (PS3.5, 6.2.1)."""
-    parts = {part for part in re.split(r"[\^=\s,.]+", text) if normal(part) not in _EMPTY_WORDS}
+    parts = {part for part in re.split(r"[\^=\s,.]+", text) if normal(part) not in rules.NOBODY}
     groups = {" ".join(group.split("^")[:2][::step]) for group in text.split("=") for step in (1, -1)}
     return parts | {group for group in groups if " " in group.strip()}
 
@@ -189,7 +147,7 @@ def _birth(text: str) -> set[str]:
 
 
 def _tokens(texts: set[str], ids: frozenset[str], uids: frozenset[str], names: frozenset[str]) -> Tokens:
-    normals = {normal(text) for text in texts} - {""} - _EMPTY_WORDS
+    normals = {normal(text) for text in texts} - {""} - rules.NOBODY
     normals = {text for text in normals if not _of_the_trade(text)}
     short = {text for text in normals if text.isdigit() and len(text) < 4}
     words = normals - short - {text for text in normals if len(text) < 2 and text.isascii()}

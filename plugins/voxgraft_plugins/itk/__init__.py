@@ -10,13 +10,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from voxgraft.plugin import Trace
+    from voxgraft.plugin import Options, Trace
 
-    from .options import ItkReaderOptions, ItkWriterOptions
+    from .options import ItkWriterOptions
 
 
 @hookimpl
-def voxgraft_readers() -> list[ReaderSpec[ItkReaderOptions]]:
+def voxgraft_readers() -> list[ReaderSpec[Options]]:
     return [
         ReaderSpec(
             name="nrrd",
@@ -24,7 +24,6 @@ def voxgraft_readers() -> list[ReaderSpec[ItkReaderOptions]]:
             suffixes=(".nrrd", ".nhdr"),
             magic=((0, b"NRRD000"),),
             traces=_traces,
-            options=_reader_options,
             build=_nrrd,
         ),
         ReaderSpec(
@@ -32,14 +31,12 @@ def voxgraft_readers() -> list[ReaderSpec[ItkReaderOptions]]:
             summary="MetaImage, header and voxels in one file or two",
             suffixes=(".mha", ".mhd"),
             traces=_traces,
-            options=_reader_options,
             build=_metaimage,
         ),
         ReaderSpec(
             name="minc",
             summary="MINC 2 volumes, through SimpleITK",
             suffixes=(".mnc",),
-            options=_reader_options,
             build=_minc,
         ),
     ]
@@ -67,27 +64,21 @@ def voxgraft_writers() -> list[WriterSpec[ItkWriterOptions]]:
     ]
 
 
-def _reader_options() -> type[ItkReaderOptions]:
-    from .options import ItkReaderOptions
-
-    return ItkReaderOptions
-
-
-def _nrrd(options: ItkReaderOptions) -> Any:
+def _nrrd(options: Options) -> Any:
     from .nrrd import parse_nrrd
     from .reader import TextReader
 
     return TextReader("nrrd", parse_nrrd)
 
 
-def _metaimage(options: ItkReaderOptions) -> Any:
+def _metaimage(options: Options) -> Any:
     from .metaimage import parse_metaimage
     from .reader import TextReader
 
     return TextReader("metaimage", parse_metaimage)
 
 
-def _minc(options: ItkReaderOptions) -> Any:
+def _minc(options: Options) -> Any:
     from .minc import MincReader
 
     return MincReader()

@@ -21,7 +21,7 @@ from .header import (
     numbers,
 )
 
-_DTYPES = {
+DTYPES = {
     "MET_CHAR": "i1",
     "MET_UCHAR": "u1",
     "MET_SHORT": "i2",
@@ -46,7 +46,7 @@ def parse_metaimage(path: Path) -> Header:
     axes = _count(fields, "NDims")
     sizes = checked_sizes(numbers(fields.get("DimSize", ""), int), axes)
     kind = fields.get("ElementType", "").upper().removesuffix("_ARRAY")
-    if kind not in _DTYPES:
+    if kind not in DTYPES:
         raise HeaderError(f"its voxels are of type {kind[:40]!r}, which is not read")
     if any(numbers(fields.get(f"ElementToIntensityFunction{name}", str(plain))) != [plain] for name, plain in _SCALING):
         raise HeaderError("its voxels are to be scaled, which programs do differently; save it with its intensities")
@@ -69,7 +69,7 @@ def parse_metaimage(path: Path) -> Header:
         path=path if local else beside(path, name),
         offset=offset,
         packing=packing,
-        dtype=np.dtype(_DTYPES[kind]).newbyteorder(">" if big else "<"),
+        dtype=np.dtype(DTYPES[kind]).newbyteorder(">" if big else "<"),
         sizes=(channels, *sizes),
     )
     return Header(body, space, affine, problems)

@@ -25,7 +25,7 @@ from .header import (
 from .lengths import check_directions, check_lengths, factors, lengths_of
 from .segments import segments_of
 
-_TYPES = {
+TYPES = {
     "i1": ("signed char", "int8", "int8_t"),
     "u1": ("uchar", "unsigned char", "uint8", "uint8_t"),
     "i2": ("short", "short int", "signed short", "signed short int", "int16", "int16_t"),
@@ -37,7 +37,8 @@ _TYPES = {
     "f4": ("float",),
     "f8": ("double",),
 }
-_DTYPES = {name: code for code, names in _TYPES.items() for name in names}
+"""The names of each type; the last is the one that is written, without its `_t`."""
+_DTYPES = {name: code for code, names in TYPES.items() for name in names}
 _PACKINGS = {
     "raw": "raw",
     "gzip": "gzip",

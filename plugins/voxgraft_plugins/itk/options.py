@@ -1,4 +1,4 @@
-"""Options of the readers and writers of NRRD, MetaImage and MINC."""
+"""Options of the writers of NRRD and MetaImage; their readers have none: a file is read as it is."""
 
 from __future__ import annotations
 
@@ -7,10 +7,6 @@ from typing import Annotated
 from annotated_types import Ge, Le
 
 from voxgraft.plugin import Options
-
-
-class ItkReaderOptions(Options):
-    """These readers have no options: a file is read as it is."""
 
 
 class ItkWriterOptions(Options):

@@ -11,23 +11,15 @@ import numpy as np
 from voxgraft.plugin import Array, DataError, Volume
 
 from .header import LPS
+from .metaimage import DTYPES
+from .nrrd import TYPES
 from .options import ItkWriterOptions
 
 if TYPE_CHECKING:
     from voxgraft.plugin import Labels
 
-_NRRD = {"i1": "int8", "u1": "uint8", "i2": "int16", "u2": "uint16", "i4": "int32", "u4": "uint32"} | {
-    "i8": "int64",
-    "u8": "uint64",
-    "f4": "float",
-    "f8": "double",
-}
-_META = {"i1": "CHAR", "u1": "UCHAR", "i2": "SHORT", "u2": "USHORT", "i4": "INT", "u4": "UINT"} | {
-    "i8": "LONG_LONG",
-    "u8": "ULONG_LONG",
-    "f4": "FLOAT",
-    "f8": "DOUBLE",
-}
+_NRRD = {code: names[-1].removesuffix("_t") for code, names in TYPES.items()}
+_META = {code: name for name, code in DTYPES.items()}
 
 
 class NrrdWriter:
@@ -98,7 +90,7 @@ class MetaImageWriter:
             "ElementSpacing": _row(spacing),
             "DimSize": " ".join(map(str, volume.shape)),
             **({"ElementNumberOfChannels": volume.channels} if volume.channels > 1 else {}),
-            "ElementType": f"MET_{_META[array.dtype.str[1:]]}",
+            "ElementType": _META[array.dtype.str[1:]],
             "ElementDataFile": "LOCAL",
         }
         text = "".join(f"{name} = {value}\n" for name, value in lines.items())

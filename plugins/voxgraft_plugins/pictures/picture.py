@@ -99,7 +99,8 @@ class PictureReader:
                 facts = {"mode": picture.mode, "bits": head.bits}
                 kind = picture.format
         except _DAMAGED as error:
-            return _unreadable(file, "unreadable", _reason(error))
+            fault = Problem("unreadable", _reason(error))
+            return Item(file, "picture", (), np.eye(4), problems=(fault,), files=(file,))
         problems = list(head.problems)
         if head.shape[0] * head.shape[1] > self._limit:
             text = f"it unpacks to {head.shape[0]}x{head.shape[1]} pixels, more than the {self._limit} that are read"
@@ -249,10 +250,6 @@ def _deep_png(file: Path, head: _Head) -> Array:
         raise ValueError("its pixels cannot be unpacked") from error
     rows = rows.reshape(rows.shape[0], rows.shape[1], -1)
     return rows[:, :, :3] if head.channels == 3 else rows[:, :, 0]
-
-
-def _unreadable(file: Path, code: str, reason: str) -> Item:
-    return Item(file, "picture", (), np.eye(4), problems=(Problem(code, reason),), files=(file,))
 
 
 def _reason(error: BaseException) -> str:

@@ -57,16 +57,8 @@ def no_spacing(spacing: tuple[float, ...] | None) -> tuple[Problem, ...]:
 
 def upright(rows: Array, orientation: int) -> Array:
     """Rows of pixels (y, x[, colour]) turned as their EXIF orientation says: as every viewer shows them."""
-    turns = {
-        2: lambda a: a[:, ::-1],
-        3: lambda a: a[::-1, ::-1],
-        4: lambda a: a[::-1],
-        5: lambda a: a.swapaxes(0, 1),
-        6: lambda a: a.swapaxes(0, 1)[:, ::-1],
-        7: lambda a: a.swapaxes(0, 1)[::-1, ::-1],
-        8: lambda a: a.swapaxes(0, 1)[::-1],
-    }
-    return np.asarray(turns[orientation](rows)) if orientation in turns else rows
+    rows = rows.swapaxes(0, 1) if orientation > 4 else rows
+    return rows[:: -1 if orientation in (3, 4, 7, 8) else 1, :: -1 if orientation in (2, 3, 6, 7) else 1]
 
 
 def turned(orientation: int) -> tuple[Problem, ...]:

@@ -61,7 +61,7 @@ class TiffReader:
         try:
             with opened(item.path) as file:
                 layers = self._checked(file, item.path)
-                affine, _ = affine_of(file, layers)
+                affine, _ = affine_of(file)
                 rows = read_pages(file, layers, item.path)
         except _damaged() as error:
             raise BadImage(item.path, _reason(error)) from error
@@ -74,7 +74,7 @@ class TiffReader:
         try:
             with opened(path) as file:
                 layers = self._checked(file, path)
-                affine, problems = affine_of(file, layers)
+                affine, problems = affine_of(file)
         except _damaged() as error:
             fault = Problem("unreadable", _reason(error))
             return Item(path, "tiff", (), np.eye(4), problems=(fault,), files=(path,))
@@ -94,7 +94,7 @@ class TiffReader:
         )
 
     def _checked(self, file: TiffFile, path: Path) -> Layers:
-        _check_tags(file)
+        _check_pages(file)
         layers = layers_of(file)
         size = path.stat().st_size
         count = layers.channels * int(np.prod([int(n) for n in layers.shape], dtype=object))
@@ -121,17 +121,26 @@ def opened(path: Path) -> Iterator[TiffFile]:
         yield file
 
 
-def _check_tags(file: TiffFile) -> None:
-    """Refuse a first page of which tags are lost: tifffile would leave them out and take values for them.
+def _check_pages(file: TiffFile) -> None:
+    """Refuse a file that lost tags of its first page, or pages: tifffile would leave out what it cannot read.
 
     Raises:
         ValueError: Some are.
     """
-    first = file.pages.first
-    file.filehandle.seek(first.offset)
-    count = file.filehandle.read(file.tiff.tagnosize)
-    if struct.unpack(file.tiff.tagnoformat, count)[0] != len(first.tags):
+    if _after(file, file.pages.first.offset)[0] != len(file.pages.first.tags):
         raise ValueError("some of its tags cannot be read; it is truncated or damaged, copy it again")
+    if _after(file, file.pages[-1].offset)[1]:
+        raise ValueError("its list of pages breaks off; it is truncated or damaged, copy it again")
+
+
+def _after(file: TiffFile, offset: int) -> tuple[int, int]:
+    """The number of tags of the page that begins here, and where the next begins; 0 behind the last."""
+    tiff, handle = file.tiff, file.filehandle
+    handle.seek(offset)
+    (count,) = struct.unpack(tiff.tagnoformat, handle.read(tiff.tagnosize))
+    handle.seek(count * tiff.tagsize, 1)
+    (following,) = struct.unpack(tiff.offsetformat, handle.read(tiff.offsetsize))
+    return count, following
 
 
 def _damaged() -> tuple[type[BaseException], ...]:
