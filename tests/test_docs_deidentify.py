@@ -35,6 +35,6 @@ def test_every_option_and_every_rule_is_on_the_page() -> None:
     text = PAGE.read_text()
     options = {option for parameter in deidentify.params for option in parameter.opts if option.startswith("--")}
     assert {option for option in options - {"--workers", "--json", "--key"} if f"{option}" not in text} == set()
-    source = (PAGE.parents[1] / "core" / "voxgraft" / "deidentify" / "risk.py").read_text()
+    source = (PAGE.parents[1] / "plugins" / "voxgraft_dicom" / "deidentify" / "risk.py").read_text()
     rules = set(re.findall(r'return \(?\s*"([a-z]+(?:-[a-z]+)*)",', source))
     assert len(rules) > 8 and {rule for rule in rules if f"`{rule}`" not in text} == set()

@@ -7,7 +7,14 @@ import re
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-READERS = ("dicom", "dicom_seg", "dicom_rtstruct", "nifti", "itk", "pictures")
+READERS = (
+    "voxgraft_dicom/reader",
+    "voxgraft_dicom/seg",
+    "voxgraft_dicom/rtstruct",
+    "voxgraft_plugins/nifti",
+    "voxgraft_plugins/itk",
+    "voxgraft_plugins/pictures",
+)
 CODE = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 
 
@@ -27,8 +34,8 @@ def codes_of(source: str) -> set[str]:
 def test_every_code_of_a_reader_stands_in_the_table() -> None:
     page = (ROOT / "docs" / "reading.md").read_text()
     told = set(re.findall(r"^\| `([a-z0-9-]+)` \| (?:error|warning|repair)", page, re.MULTILINE))
-    folders = [ROOT / "plugins" / "voxgraft_plugins" / name for name in READERS]
-    files = [ROOT / "core" / "voxgraft" / "reading.py", *(file for folder in folders for file in folder.glob("*.py"))]
+    folders = [ROOT / "plugins" / name for name in READERS]
+    files = [ROOT / "core" / "voxgraft" / "imaging" / "read.py", *(file for folder in folders for file in folder.glob("*.py"))]
     raised = {code for file in files for code in codes_of(file.read_text())}
     sources = "".join(file.read_text() for file in files)
     assert raised - told == set()

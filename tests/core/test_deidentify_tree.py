@@ -183,7 +183,7 @@ def test_a_full_disk_ends_the_call_and_is_blamed_on_no_file(tmp_path: Path, monk
     def full(target: Path) -> None:
         raise DataError(f"{target}: cannot be written: No space left on device")
 
-    monkeypatch.setattr("voxgraft_dicom.deidentify.file.whole", full)
+    monkeypatch.setattr("voxgraft_dicom.deidentify.file.atomic_write", full)
     assert "No space left" in call(tmp_path / "in", tmp_path / "out", code=1)["error"]
 
 

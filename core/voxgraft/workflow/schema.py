@@ -13,7 +13,7 @@ def workflow_schema(catalogue: Catalogue) -> dict[str, Any]:
     """The schema for editors; a plugin whose options cannot be described is left out of it."""
     result: dict[str, Any] = Workflow.model_json_schema()
     result["$schema"] = "https://json-schema.org/draft/2020-12/schema"
-    for kind in _kinds(result):
+    for kind in sorted(_kinds(result)):
         offers = []
         for _, component in catalogue.of(kind):
             try:
