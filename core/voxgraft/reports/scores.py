@@ -96,7 +96,7 @@ def page(scores: Scores, cards: Mapping[str, About], title: str, pictures: Mappi
         metrics="\n".join(_metric(name, scores, cards.get(name, About())) for name in scores.summary),
         calibration=_calibration(scores),
         subgroups=_subgroups(scores, cards),
-        worst=_worst(scores, cards, pictures),
+        worst=_worst(scores, pictures),
         cases=_cases(scores, cards),
         failed=_failed(scores),
         definitions=_definitions(scores, cards),
@@ -189,7 +189,7 @@ def _subgroups(scores: Scores, cards: Mapping[str, About]) -> str:
     return f'<section><h2>Subgroups</h2><p class="soft small">{note}</p>{"".join(tables)}</section>'
 
 
-def _worst(scores: Scores, cards: Mapping[str, About], pictures: Mapping[str, bytes]) -> str:
+def _worst(scores: Scores, pictures: Mapping[str, bytes]) -> str:
     if not pictures:
         return ""
     figures = []

@@ -62,7 +62,7 @@ def slices_of(header: Header) -> list[Frame]:
 
 def _frames(header: Header, dataset: Any) -> Iterator[Frame]:
     count = header.whole("NumberOfFrames", 1)
-    place = _place(header, dataset)
+    place = _place(dataset)
     position, cosines = (np.array([float(part) for part in place[name].split("\\")]) for name in PLACE)
     slices = _vector(dataset, "SliceVector", count) or list(range(1, count + 1))
     step = header.numbers("SpacingBetweenSlices", 1)
@@ -77,7 +77,7 @@ def _frames(header: Header, dataset: Any) -> Iterator[Frame]:
         yield Frame(header, {**header.values, **place, **own, "ImagePositionPatient": text}, index)
 
 
-def _place(header: Header, dataset: Any) -> Mapping[str, str]:
+def _place(dataset: Any) -> Mapping[str, str]:
     """Position and orientation of the first slice, in which all detectors must agree."""
     found = set()
     for item in [*(dataset.get("DetectorInformationSequence") or []), dataset]:

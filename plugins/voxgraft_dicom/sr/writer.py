@@ -11,7 +11,7 @@ from voxgraft.plugin import DataError, Volume
 from ..objects.forgiving import forgiving
 from ..objects.header import patient_and_study, private_scheme, series_number
 from ..objects.identity import Maker, long_string, object_uids
-from ..objects.segments import Segments, segments_of
+from ..objects.segments import segments_of
 from ..objects.sources import Sources, read_sources
 from ..objects.terms import Code, term_of
 from ..objects.uids import derived_uid
@@ -62,7 +62,7 @@ class ReportWriter:
         quantity = quantity_of(scan, sources.text("SUVType")) if scan is not None else None
         found = measured(segments, volume, scan.array if scan is not None and quantity else None)
         try:
-            self._save(target, found, quantity, segments, sources, labels, Maker.of(facts))
+            self._save(target, found, quantity, sources, labels, Maker.of(facts))
         except (ValueError, TypeError, AttributeError, KeyError) as error:
             raise DataError(f"{target}: this series does not allow a measurement report: {error}") from error
         try:
@@ -84,7 +84,6 @@ class ReportWriter:
         path: Path,
         found: Sequence[Measured],
         quantity: tuple[Code, Code] | None,
-        segments: Segments,
         sources: Sources,
         labels: Labels,
         maker: Maker,

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 from voxgraft.plugin import Array, Problem
 
-from .layers import Layers
 from .place import KEY, dots, no_spacing, screen_affine, written_affine
 
 if TYPE_CHECKING:
@@ -31,7 +30,7 @@ _MILLIMETRES = {
 _INCH, _CENTIMETRE = 2, 3
 
 
-def affine_of(file: TiffFile, layers: Layers) -> tuple[Array | None, tuple[Problem, ...]]:
+def affine_of(file: TiffFile) -> tuple[Array | None, tuple[Problem, ...]]:
     """The affine, None where the sizes make none, and what to say of it."""
     own = written_affine(_own(file)) if _own(file) is not None else None
     if own is not None:

@@ -61,7 +61,7 @@ class TiffReader:
         try:
             with opened(item.path) as file:
                 layers = self._checked(file, item.path)
-                affine, _ = affine_of(file, layers)
+                affine, _ = affine_of(file)
                 rows = read_pages(file, layers, item.path)
         except _damaged() as error:
             raise BadImage(item.path, _reason(error)) from error
@@ -74,7 +74,7 @@ class TiffReader:
         try:
             with opened(path) as file:
                 layers = self._checked(file, path)
-                affine, problems = affine_of(file, layers)
+                affine, problems = affine_of(file)
         except _damaged() as error:
             fault = Problem("unreadable", _reason(error))
             return Item(path, "tiff", (), np.eye(4), problems=(fault,), files=(path,))
