@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from .imaging.align import Align
     from .imaging.archives import archive_problems, is_archive
     from .imaging.formats import Reader, StructureReader, Writer
+    from .imaging.mask_values import mask_values
     from .imaging.orientation import orientation_of, plane_of
     from .imaging.read import archives_in, read_item, scan_files, walk
     from .imaging.reference import ImageRef, MaskRef
@@ -154,6 +155,7 @@ _HOME = {
     "Inflation": "networks.inflation",
     "inflate": "networks.inflation",
     "slice_axis": "networks.inflation",
+    "mask_values": "imaging.mask_values",
     "match_names": "networks.names",
     "CONVOLUTION": "networks.network",
     "Output": "networks.network",
@@ -323,6 +325,7 @@ __all__ = [
     "hub_file",
     "inflate",
     "is_archive",
+    "mask_values",
     "match_names",
     "millimetres_apart",
     "named_weights",

@@ -13,20 +13,16 @@ import numpy as np
 
 from ..imaging.orientation import reoriented
 from ..imaging.volume import Array, Volume
+from .display import BACKGROUND, display_window, grey_of, shown_axis
 
 if TYPE_CHECKING:
     from ..preprocessing.modality import Modality
 
 REFERENCE, PREDICTION = (64, 196, 255), (255, 140, 40)
-BACKGROUND = (16, 18, 22)
 LONGER = 420
 """Pixels of the longer side."""
 AROUND, LEAST = 12.0, 0.35
 """What is shown around the masks: millimetres, and at least this part of the image along each axis."""
-SAMPLES = 500_000
-"""Voxels by which the display window is chosen."""
-THICK = 1.5
-"""So many times the other spacings makes an axis the one the scanner stepped along."""
 
 
 def worst_slice(
@@ -46,9 +42,9 @@ def worst_slice(
     if scan is not None:
         turned = reoriented(scan)[0]
         image = turned.array.reshape(turned.channels, *turned.shape)[0]
-    window = (0.0, 1.0) if image is None else _window(image, modality)
+    window = (0.0, 1.0) if image is None else display_window(image, modality)
     if found.ndim == 3:
-        axis = int(np.argmax(spacing)) if max(spacing) > THICK * sorted(spacing)[1] else 2
+        axis = shown_axis(spacing)
         wrong = np.count_nonzero(found != wanted, axis=tuple(a for a in range(3) if a != axis))
         there = np.count_nonzero(wanted, axis=tuple(a for a in range(3) if a != axis))
         index = int(wrong.argmax()) if wrong.any() else int(there.argmax())
@@ -56,7 +52,7 @@ def worst_slice(
         image = None if image is None else np.moveaxis(image, axis, 0)[index]
         spacing = tuple(step for a, step in enumerate(spacing) if a != axis)
     box = _shown(found, wanted, spacing)
-    grey = None if image is None else _grey(image[box], window)
+    grey = None if image is None else grey_of(image[box], window)
     return _drawn(found[box], wanted[box], grey, spacing)
 
 
@@ -81,23 +77,6 @@ def _shown(found: Array, wanted: Array, spacing: tuple[float, ...]) -> tuple[sli
         more += (missing + 1) // 2
         box.append(slice(max(0, int(there[0]) - more), min(length, int(there[-1]) + 1 + more)))
     return tuple(box)
-
-
-def _window(image: Array, modality: Modality | None) -> tuple[float, float]:
-    step = max(1, round((image.size / SAMPLES) ** (1 / image.ndim)))
-    some = image[(slice(None, None, step),) * image.ndim]
-    some = some[np.isfinite(some)]
-    if not some.size:
-        return 0.0, 1.0
-    low, high = modality.window(some) if modality else np.percentile(some.astype(np.float32), (1, 99))
-    return float(low), float(high if high > low else low + 1)
-
-
-def _grey(plane: Array, window: tuple[float, float]) -> Array:
-    low, high = window
-    finite = np.nan_to_num(plane.astype(np.float32), nan=low, posinf=high, neginf=low)
-    grey: Array = ((finite.clip(low, high) - low) * (255 / (high - low))).astype(np.uint8)
-    return grey
 
 
 def _drawn(found: Array, wanted: Array, grey: Array | None, spacing: tuple[float, ...]) -> bytes:

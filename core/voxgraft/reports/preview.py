@@ -16,6 +16,7 @@ import numpy as np
 from ..imaging.orientation import reoriented
 from ..imaging.volume import Array, Volume
 from ..support.files import atomic_write
+from .display import BACKGROUND, display_window, grey_of, shown_axis
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -38,16 +39,9 @@ SLICES = 6
 TILE, CONTOUR = 280, 2
 """Pixels of the longer side of one slice, and of the width of a contour, which lies inside the structure."""
 
-SAMPLES = 500_000
-"""Voxels by which the display window is chosen."""
-
-THICK = 1.5
-"""So many times the other spacings makes an axis the one the scanner stepped along."""
-
 MARKS = {0: ("A", "S"), 1: ("R", "S"), 2: ("R", "A")}
 """For slices across each axis: what is on the left, and what is up."""
 
-BACKGROUND = (16, 18, 22)
 CAPTION = (200, 206, 214)
 
 
@@ -67,13 +61,13 @@ def preview(
     """
     image, _ = reoriented(scan)
     labels, _ = reoriented(_one_map(mask))
-    window = _window(image, modality)
+    window = display_window(image.array.reshape(image.channels, *image.shape)[0], modality)
     values = list(_boxes(labels.array.reshape(labels.shape)))
     colours = {value: COLOURS[index % len(COLOURS)] for index, value in enumerate(sorted({*values, *(names or {})}))}
     if image.dims == 2:
         tiles = [_flat_tile(image, labels, window, colours)]
     else:
-        axis = _axis(image.spacing)
+        axis = shown_axis(image.spacing)
         tiles = [_tile(image, labels, axis, index, window, colours) for index in worth_a_glance(labels.array, axis)]
     picture = _montage(tiles, [(name, colours[value], value in values) for value, name in (names or {}).items()])
     with atomic_write(target) as path:
@@ -127,23 +121,6 @@ def _boxes(labels: Array) -> dict[int, tuple[slice, ...]]:
     return {index + 1: box for index, box in enumerate(find_objects(labels)) if box is not None}
 
 
-def _axis(spacing: Sequence[float]) -> int:
-    longest = int(np.argmax(spacing))
-    return longest if spacing[longest] > THICK * sorted(spacing)[1] else 2
-
-
-def _window(image: Volume, modality: Modality | None) -> tuple[float, float]:
-    channel = image.array.reshape(image.channels, *image.shape)[0]
-    step = max(1, round((channel.size / SAMPLES) ** (1 / channel.ndim)))
-    some = channel[(slice(None, None, step),) * channel.ndim]
-    if not np.isfinite(some).all():
-        some = some[np.isfinite(some)]
-    if not some.size:
-        return 0.0, 1.0
-    low, high = modality.window(some) if modality else np.percentile(some.astype(np.float32), (1, 99))
-    return float(low), float(high if high > low else low + 1)
-
-
 def _tile(
     image: Volume,
     labels: Volume,
@@ -153,7 +130,7 @@ def _tile(
     colours: Mapping[int, tuple[int, int, int]],
 ) -> Image:
     """One slice: index of `axis`, in RAS order of axes."""
-    grey = _grey(np.moveaxis(image.array.reshape(image.channels, *image.shape)[0], axis, 0)[index], window)
+    grey = grey_of(np.moveaxis(image.array.reshape(image.channels, *image.shape)[0], axis, 0)[index], window)
     steps = [step for a, step in enumerate(image.spacing) if a != axis]
     tile = _drawn(
         np.stack([grey] * 3, -1), np.moveaxis(labels.array.reshape(labels.shape), axis, 0)[index], steps, colours
@@ -167,19 +144,12 @@ def _flat_tile(
 ) -> Image:
     """An image of two axes, its second axis turned as its affine says."""
     channels = image.array.reshape(image.channels, *image.shape)
-    planes = [_grey(channels[c], window) for c in ((0, 1, 2) if image.channels == 3 else (0, 0, 0))]
+    planes = [grey_of(channels[c], window) for c in ((0, 1, 2) if image.channels == 3 else (0, 0, 0))]
     directions = [image.affine[axis, axis] for axis in (0, 1)]
     turn = tuple(slice(None) if step < 0 else slice(None, None, -1) for step in directions)
     colour = np.stack(planes, -1)[turn][::-1, ::-1]
     mask = labels.array.reshape(labels.shape)[turn][::-1, ::-1]
     return _drawn(colour, mask, image.spacing, colours)
-
-
-def _grey(plane: Array, window: tuple[float, float]) -> Array:
-    low, high = window
-    finite = np.nan_to_num(plane.astype(np.float32), nan=low, posinf=high, neginf=low)
-    grey: Array = ((finite.clip(low, high) - low) * (255 / (high - low))).astype(np.uint8)
-    return grey
 
 
 def _drawn(colour: Array, mask: Array, steps: Sequence[float], colours: Mapping[int, tuple[int, int, int]]) -> Image:

@@ -55,7 +55,7 @@ def micro_averages(
     result: dict[str, dict[str, dict[str, Any]]] = {}
     for name, chosen in named_metrics(metrics).items():
         metric = chosen.build()
-        if not _of_counts(chosen, metric):
+        if not _of_counts(metric):
             continue
         for column, structure in enumerate(names):
             sums = table[:, column]
@@ -85,7 +85,7 @@ def _by_patient(
     return table
 
 
-def _of_counts(chosen: Selected[Metric], metric: Metric) -> bool:
+def _of_counts(metric: Metric) -> bool:
     """Whether it needs nothing but counts, nor the size of a voxel, which differs between cases."""
 
     def refuse() -> Any:

@@ -104,7 +104,7 @@ def fit(job: Job, fabric: Fabric) -> tuple[SegmentationNetwork, State]:
     forward, optimiser = fabric.setup(job.network, optimiser)
     for module in job.extra.values():
         module.to(fabric.device)
-    state = _resume(job, average, optimiser, fabric)
+    state = _resume(job, average, optimiser)
     clock = _Clock(state.seconds)
     saved = state.seconds
     if state.step:
@@ -310,7 +310,7 @@ def _save(job: Job, average: Average[SegmentationNetwork], optimiser: Any, state
     )
 
 
-def _resume(job: Job, average: Average[SegmentationNetwork], optimiser: Any, fabric: Fabric) -> State:
+def _resume(job: Job, average: Average[SegmentationNetwork], optimiser: Any) -> State:
     """Go on from the last checkpoint of this very training, if there is one."""
     saved = load_checkpoint(job.folder / "last.pt", job.identity)
     if saved is None:

@@ -13,6 +13,12 @@ from voxgraft.plugin import Array, DataError, Volume
 if TYPE_CHECKING:
     from voxgraft.plugin import Labels
 
+COLOURS = (
+    (230, 60, 60), (60, 180, 75), (65, 105, 225), (255, 200, 25), (145, 30, 180), (70, 220, 220),
+    (245, 130, 48), (240, 50, 230), (170, 220, 60), (250, 170, 190), (0, 128, 128), (170, 110, 40),
+)  # fmt: skip
+"""Of the first, second ... structure (red, green, blue), from the thirteenth on the first again."""
+
 
 @dataclass(frozen=True, slots=True)
 class Segments:

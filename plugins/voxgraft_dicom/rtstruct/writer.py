@@ -16,7 +16,7 @@ from voxgraft.plugin import Array, DataError, Volume
 from ..objects.forgiving import forgiving
 from ..objects.header import algorithm, concept, derived_dataset, private_scheme, series_number
 from ..objects.identity import Maker, long_string, object_uids
-from ..objects.segments import Segments, segments_of
+from ..objects.segments import COLOURS, Segments, segments_of
 from ..objects.sources import RAS, Sources, read_sources
 from ..objects.terms import ABNORMAL, term_of
 from .options import RtstructOptions
@@ -32,11 +32,6 @@ IMPLICIT = "1.2.840.10008.1.2"
 
 STUDY_CLASS = "1.2.840.10008.3.1.2.3.1"
 CONTOUR_DATA = 0x30060050
-
-COLOURS = (
-    (230, 60, 60), (60, 180, 75), (65, 105, 225), (255, 200, 25), (145, 30, 180), (70, 220, 220),
-    (245, 130, 48), (240, 50, 230), (170, 220, 60), (250, 170, 190), (0, 128, 128), (170, 110, 40),
-)  # fmt: skip
 
 
 class RtstructWriter:

@@ -15,7 +15,7 @@ from voxgraft.plugin import DataError, Volume
 
 from ..objects.header import algorithm, concept, derived_dataset, private_scheme, series_number
 from ..objects.identity import Maker, long_string, object_uids
-from ..objects.segments import Segments, segments_of
+from ..objects.segments import COLOURS, Segments, segments_of
 from ..objects.sources import Sources, read_sources
 from ..objects.terms import term_of
 from ..objects.uids import derived_uid
@@ -28,11 +28,6 @@ if TYPE_CHECKING:
 
 BINARY, LABELMAP = "1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.66.7"
 EXPLICIT, RLE = "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.5"
-
-COLOURS = (
-    (230, 60, 60), (60, 180, 75), (65, 105, 225), (255, 200, 25), (145, 30, 180), (70, 220, 220),
-    (245, 130, 48), (240, 50, 230), (170, 220, 60), (250, 170, 190), (0, 128, 128), (170, 110, 40),
-)  # fmt: skip
 
 
 class SegWriter:

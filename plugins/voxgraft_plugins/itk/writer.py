@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from voxgraft.plugin import Array, DataError, Volume
+from voxgraft.plugin import Array, DataError, Volume, mask_values
 
 from .header import LPS
 from .metaimage import DTYPES
@@ -99,20 +99,14 @@ class MetaImageWriter:
 
 def _values(array: Array, labels: Labels | None, target: Path) -> Array:
     """Voxels in a type of the format; masks as uint8 or uint16."""
+    if labels is not None:
+        array = mask_values(array, labels, target)
     if array.dtype == np.bool_:
         array = array.view(np.uint8)
     if array.dtype.kind not in "iuf" or array.dtype.itemsize > 8:
         raise DataError(f"{target}: voxels of type {array.dtype} have no place in this format")
     if array.dtype == np.float16:
         array = array.astype(np.float32)
-    if labels is not None:
-        if array.dtype.kind == "f":
-            raise DataError(f"{target}: a mask holds whole numbers, this one is of type {array.dtype}")
-        lowest, highest = (int(array.min()), int(array.max())) if array.size else (0, 0)
-        if lowest < 0 or highest > 65535:
-            wrong = lowest if lowest < 0 else highest
-            raise DataError(f"{target}: a mask holds values from 0 to 65535, this one has {wrong}")
-        array = array.astype(np.uint8 if max(highest, *labels.values, 0) < 256 else np.uint16, copy=False)
     return array.astype(array.dtype.newbyteorder("<"), copy=False)
 
 

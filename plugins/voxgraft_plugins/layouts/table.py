@@ -60,7 +60,7 @@ class CsvLayout:
         known = {*images, *labels, *valid, "case", patient, "split"}
         cases = tuple(
             replace(
-                _case(name, row, paths, (images, labels, valid), facts_of(row, known)),
+                _case(name, paths, (images, labels, valid), facts_of(row, known)),
                 patient=_of(row, patient) or name,
             )
             for name, row, paths in zip(ids, table.rows, rows, strict=True)
@@ -150,7 +150,6 @@ def _of(row: Mapping[str, str], column: str) -> str:
 
 def _case(
     name: str,
-    row: Mapping[str, str],
     paths: Mapping[str, Path | None],
     columns: tuple[Sequence[str], Sequence[str], Sequence[str]],
     facts: Mapping[str, str | float],

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from voxgraft.plugin import Array, DataError, Volume
+from voxgraft.plugin import Array, DataError, Volume, mask_values
 
 from .compress import write_gzip
 from .header import HeaderError, parse_header
@@ -41,7 +41,7 @@ class NiftiWriter:
         Raises:
             DataError: The voxels fit no NIfTI datatype, or what was written does not lie where the volume lies.
         """
-        array = _as_mask(volume.array, labels, target) if labels is not None else _as_image(volume.array, target)
+        array = mask_values(volume.array, labels, target) if labels is not None else _as_image(volume.array, target)
         header = _header(volume, array.dtype)
         with target.open("wb") as file:
             parts = chain([memoryview(header)], in_file_order(array, volume.dims))
@@ -51,24 +51,6 @@ class NiftiWriter:
                 for part in parts:
                     file.write(part)
         _check(target, volume, array.dtype)
-
-
-def _as_mask(array: Array, labels: Labels | None, target: Path) -> Array:
-    """The labels as uint8 or uint16."""
-    if array.dtype == np.bool_:
-        return array.view(np.uint8)
-    if array.dtype == np.uint8:
-        wide = labels is not None and max(labels.values, default=0) > 255
-        return array.astype(np.uint16) if wide else array
-    if array.dtype.kind not in "iu":
-        raise DataError(f"{target}: a mask holds whole numbers, this one is of type {array.dtype}")
-    lowest, highest = (int(array.min()), int(array.max())) if array.size else (0, 0)
-    if lowest < 0 or highest > 65535:
-        raise DataError(
-            f"{target}: a mask holds values from 0 to 65535, this one has {lowest if lowest < 0 else highest}"
-        )
-    highest = max(highest, *labels.values) if labels and labels.values else highest
-    return array.astype(np.uint8 if highest < 256 else np.uint16, copy=False)
 
 
 def _as_image(array: Array, target: Path) -> Array:

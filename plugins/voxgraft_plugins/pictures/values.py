@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from voxgraft.plugin import Array, DataError, Volume
+from voxgraft.plugin import Array, DataError, Volume, mask_values
 
 if TYPE_CHECKING:
     from voxgraft.plugin import Labels
@@ -22,13 +22,14 @@ def rows_of(volume: Volume, labels: Labels | None, target: Path) -> Array:
         DataError: A mask holds other values, or voxels are of a type that pictures do not have.
     """
     array = volume.array
+    if labels is not None:
+        array = mask_values(array, labels, target)
     if array.dtype == np.bool_:
         array = array.view(np.uint8)
-    if array.dtype.kind not in ("iu" if labels is not None else "iuf") or array.dtype.itemsize > 8:
-        what = "a mask holds whole numbers, this one is" if labels is not None else "a picture has no voxels"
-        raise DataError(f"{target}: {what} of type {array.dtype}")
-    if labels is not None or array.dtype.kind == "i" or array.dtype.itemsize == 8:
-        array = _narrowed(array, labels, target)
+    if array.dtype.kind not in "iuf" or array.dtype.itemsize > 8:
+        raise DataError(f"{target}: a picture has no voxels of type {array.dtype}")
+    if array.dtype.kind == "i" or array.dtype.itemsize == 8:
+        array = _narrowed(array, target)
     dims = volume.dims
     lead = array.ndim - dims
     rows = array.transpose(*range(lead), *range(array.ndim - 1, lead - 1, -1))
@@ -39,17 +40,11 @@ def rows_of(volume: Volume, labels: Labels | None, target: Path) -> Array:
     return np.ascontiguousarray(rows, dtype=rows.dtype.newbyteorder("="))
 
 
-def _narrowed(array: Array, labels: Labels | None, target: Path) -> Array:
+def _narrowed(array: Array, target: Path) -> Array:
     """The smallest type that readers of pictures share and that holds all values."""
     if array.dtype.kind == "f":
         return array.astype(np.float32)
     lowest, highest = (int(array.min()), int(array.max())) if array.size else (0, 0)
-    if labels is not None:
-        if lowest < 0 or highest > 65535:
-            wrong = lowest if lowest < 0 else highest
-            raise DataError(f"{target}: a mask holds values from 0 to 65535, this one has {wrong}")
-        highest = max(highest, *labels.values, 0)
-        return array.astype(np.uint8 if highest < 256 else np.uint16)
     if lowest >= 0 and array.dtype.itemsize > 1 and highest < 65536:
         return array.astype(np.uint16)
     if array.dtype.itemsize < 8:

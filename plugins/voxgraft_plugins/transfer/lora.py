@@ -6,14 +6,13 @@ from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.utils import parametrize
 
 from voxgraft.plugin import Context, Row, SegmentationNetwork, TrainingError
 
 from .options import LoraOptions
 from .own import OwnStrategy
-from .stages import ENCODER, bare_norms, belongs, modules_in
+from .stages import ENCODER, belongs, hold_norms
 from .strategies import PRETRAINED
 
 KINDS = (nn.Conv2d, nn.Conv3d, nn.Linear)
@@ -77,10 +76,7 @@ class Lora(OwnStrategy):
         ]
 
     def train_mode(self, context: Context) -> None:
-        bare = bare_norms(context.network, context)
-        for module in modules_in(context.network, [ENCODER]):
-            if isinstance(module, _BatchNorm) and module not in bare:
-                module.training = False
+        hold_norms(context)
 
     def export(self, context: Context, network: SegmentationNetwork) -> SegmentationNetwork:
         """Merge: every weight is what it was computed as, under its own name again."""

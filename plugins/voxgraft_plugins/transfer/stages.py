@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from voxgraft.plugin import Context, SegmentationNetwork, TrainingError
 
@@ -71,6 +72,14 @@ def bare_norms(network: nn.Module, context: Context) -> set[nn.Module]:
         and belongs(name, [ENCODER])
         and not all(f"{name}.{key}" in context.pretrained for key in ("running_mean", "running_var"))
     }
+
+
+def hold_norms(context: Context) -> None:
+    """Let the encoder's batch norms go by the statistics that were loaded, and leave them as they are."""
+    bare = bare_norms(context.network, context)
+    for module in modules_in(context.network, [ENCODER]):
+        if isinstance(module, _BatchNorm) and module not in bare:
+            module.training = False
 
 
 def belongs(name: str, prefixes: Sequence[str]) -> bool:

@@ -11,7 +11,6 @@ from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
 
 from voxgraft.plugin import CHANNELS_LAST, Context, Crop, Row, TrainingError, TransferStrategy
 
@@ -23,9 +22,9 @@ from .stages import (
     bare_norms,
     belongs,
     encoder_stages,
+    hold_norms,
     is_loaded,
     loaded_modules,
-    modules_in,
     shallow_stages,
     stage_of,
 )
@@ -164,10 +163,7 @@ class FineTune(OwnStrategy):
         for module in loaded_modules(context.network, self._frozen, context):
             module.training = False
         if self._keep_norm:
-            bare = bare_norms(context.network, context)
-            for module in modules_in(context.network, [ENCODER]):
-                if isinstance(module, _BatchNorm) and module not in bare:
-                    module.training = False
+            hold_norms(context)
 
     def _edited(self, row: Row, context: Context) -> Row:
         if belongs(row.name, self._frozen) and is_loaded(row.name, context):
