@@ -122,7 +122,7 @@ from ident_power import POWER
 from voxgraft import ModalitySpec, hookimpl
 from voxgraft.components.options import Options
 
-class PowConfig(Options):
+class PowOptions(Options):
     power: float = 1.0
 
 class Pow:
@@ -133,7 +133,7 @@ class Pow:
         return (np.clip(array / params[0]["max"], 0, None) ** self._power * POWER).astype(np.float32)
     def window(self, array): return 0.0, 1.0
 
-def options(): return PowConfig
+def options(): return PowOptions
 
 @hookimpl
 def voxgraft_modalities():

@@ -21,8 +21,8 @@ from voxgraft.support.lock import BUSY, HELD, locked, sole_owner
 AT_WORK = """
 import sys, time
 from pathlib import Path
-from voxgraft.support.files import whole
-with whole(Path(sys.argv[1])) as beside:
+from voxgraft.support.files import atomic_write
+with atomic_write(Path(sys.argv[1])) as beside:
     beside.mkdir()
     (beside / "half.npy").write_bytes(b"x" * 1000)
     print("at work", flush=True)

@@ -66,7 +66,9 @@ def test_the_rule_that_chose_the_series_stands_in_the_contract(workflow) -> None
     options, ref = workflow(), ImageRef(Path("x"))
     dataset = Dataset((Case("a", "a", (ref,), ref),), chosen=Described(("*t1*",), modality=("MR",)))
     found = fingerprint((35, 50, 36), (1, 1, 1))
-    plan = derive_plan(found, dataset, LABELS, options, options.data.modality.build(), "cpu")
+    plan = derive_plan(
+        found, dataset, LABELS, options.data, options.data.modality.build(), "cpu", dims=options.model.dims
+    )
     assert plan.contract["series"] == {"takes": ["*t1*"], "modality": ["MR"]} and "described" not in plan.contract
 
 

@@ -34,9 +34,9 @@ REGISTERED = """
 import os, signal, sys
 from pathlib import Path
 from voxgraft.packages.package import read_package
-from voxgraft_registry.options import MlflowStoreConfig
+from voxgraft_registry.options import MlflowStoreOptions
 from voxgraft_registry.store import MlflowStore
-store = MlflowStore(MlflowStoreConfig(uri=sys.argv[2], create=True))
+store = MlflowStore(MlflowStoreOptions(uri=sys.argv[2], create=True))
 killed = sys.argv[3]
 class Client:
     def __init__(self, real):

@@ -12,6 +12,9 @@ if TYPE_CHECKING:
     from .weights import Weights
 
 
+ENCODER = "encoder."
+"""What the names of an encoder's tensors begin with in the weights of a whole network."""
+
 FILE = "file:"
 
 

@@ -14,8 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from ..errors import ModelError
 from ..support.files import sha256
-from .options import FILE, HUB, _hub_parts
-from .weights import ENCODER
+from .options import ENCODER, FILE, HUB, _hub_parts
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -15,9 +15,7 @@ from torch import Tensor, nn
 from ..errors import ModelError
 from .diagnose import why_unreadable
 from .inflation import Inflation, inflated
-
-ENCODER = "encoder."
-
+from .options import ENCODER
 
 ENOUGH = 0.9
 """The share of an encoder's parameters and statistics that initial weights must hold, unless the workflow says less."""

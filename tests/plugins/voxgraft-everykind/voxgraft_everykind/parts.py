@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import click
 import numpy as np
 import torch
 from torch import nn
@@ -170,3 +171,7 @@ class Executor(Part):
                 yield work(task)
             except Exception as error:
                 yield error
+
+
+def Command(options: EveryOptions) -> click.Command:
+    return click.Command("every", help="An example of a command.", callback=lambda: click.echo("every"))
