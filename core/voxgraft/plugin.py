@@ -55,10 +55,10 @@ if TYPE_CHECKING:
     from .inference.predictor import Predictor
     from .networks.blocks import GROUPS, SLOPE, Norm, conv_norm_act, convolution, normalisation
     from .networks.encoder_decoder import Decoder, Encoder
-    from .networks.inflation import Fold, Inflation, inflate, slice_axis
+    from .networks.inflation import Fold, inflate, slice_axis
     from .networks.names import match_names
     from .networks.network import CONVOLUTION, Output, SegmentationNetwork
-    from .networks.options import StartValues, weights_option
+    from .networks.options import Inflation, StartValues, weights_option
     from .networks.sources import Models, check_sha256, hub_file, named_weights, packaged_file
     from .networks.stages import stages_of
     from .networks.weights import InputContract, Weights, read_tensors
@@ -152,7 +152,7 @@ _HOME = {
     "Decoder": "networks.encoder_decoder",
     "Encoder": "networks.encoder_decoder",
     "Fold": "networks.inflation",
-    "Inflation": "networks.inflation",
+    "Inflation": "networks.options",
     "inflate": "networks.inflation",
     "slice_axis": "networks.inflation",
     "mask_values": "imaging.mask_values",

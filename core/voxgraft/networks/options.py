@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from ..components.options import Options
 
 if TYPE_CHECKING:
     from .weights import Weights
 
+
+Inflation = Literal["centre", "mean"]
+"""How a network of slices is inflated. `centre`: at the start only the middle slice counts; `mean`: all count alike."""
 
 ENCODER = "encoder."
 """What the names of an encoder's tensors begin with in the weights of a whole network."""

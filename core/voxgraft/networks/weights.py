@@ -14,8 +14,8 @@ from torch import Tensor, nn
 
 from ..errors import ModelError
 from .diagnose import why_unreadable
-from .inflation import Inflation, inflated
-from .options import ENCODER
+from .inflation import inflated
+from .options import ENCODER, Inflation
 
 ENOUGH = 0.9
 """The share of an encoder's parameters and statistics that initial weights must hold, unless the workflow says less."""
