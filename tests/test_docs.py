@@ -13,11 +13,11 @@ from voxgraft.imaging import formats as interfaces
 DOCS = Path(__file__).parents[1] / "docs"
 
 
-def test_every_hook_is_documented_with_its_card_and_its_interface() -> None:
+def test_every_hook_is_documented_with_its_spec_and_its_interface() -> None:
     rows = re.findall(r"^\| `(voxgraft_\w+)` \| `(\w+)`[^|]*\| `(\w+)`:", (DOCS / "plugins.md").read_text(), re.M)
     assert [hook for hook, _, _ in rows] == list(KINDS.values())
-    for _, card, interface in rows:
-        assert card in voxgraft.__all__ and hasattr(interfaces, interface)
+    for _, spec, interface in rows:
+        assert spec in voxgraft.__all__ and hasattr(interfaces, interface)
 
 
 def test_links_between_pages_lead_somewhere() -> None:

@@ -31,7 +31,7 @@ PATIENCE = 10.0
 
 
 def discover(found: Iterable[EntryPoint] | None = None, *, without: Iterable[str] | None = None) -> Catalogue:
-    """Load the plugins and collect their cards.
+    """Load the plugins and collect their specs.
 
     Args:
         found: The entry points to load; by default those installed in this environment.

@@ -1,4 +1,4 @@
-"""A plugin that `voxgraft plugins new` starts installs, is found, and keeps the laws of its kind untouched."""
+"""A plugin that `voxgraft plugins new` starts installs, is found, and passes its conformance checks untouched."""
 
 from __future__ import annotations
 

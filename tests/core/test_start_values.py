@@ -1,4 +1,4 @@
-"""Laws of what is said before arrays are prepared: start values that are not there or do not fit, strategies that ask
+"""Tests of what is said before arrays are prepared: start values that are not there or do not fit, strategies that ask
 for what the network has not, how many trainings it will be."""
 
 from __future__ import annotations

@@ -7,8 +7,8 @@ from typing import Any
 from voxgraft.components.catalogue import Catalogue
 from voxgraft.errors import UsageError
 from voxgraft.workflow.workflow import from_document
-from voxgraft_plugins.teaching import CARDS as TEACHING
-from voxgraft_plugins.transfer import CARDS
+from voxgraft_plugins.teaching import STRATEGIES as TEACHING
+from voxgraft_plugins.transfer import STRATEGIES
 
 NEEDED: dict[str, dict[str, Any]] = {"distil": {"teacher": "models:/other@champion"}}
 NO_NUMBER = (float("nan"), float("inf"), float("-inf"), "nan%", "inf%", "many", [[]], {"a": 1})
@@ -40,9 +40,9 @@ def refused(catalogue: Catalogue, options: dict[str, Any]) -> str:
 
 
 def fields(catalogue: Catalogue) -> list[tuple[str, str]]:
-    cards = {card.name: card for _, card in catalogue.of("strategy")}
-    names = [name for name, *_ in (*CARDS, *TEACHING)]
-    return [(name, field) for name in names for field in dict(cards[name].options().model_fields)]
+    specs = {spec.name: spec for _, spec in catalogue.of("strategy")}
+    names = [name for name, *_ in (*STRATEGIES, *TEACHING)]
+    return [(name, field) for name in names for field in dict(specs[name].options().model_fields)]
 
 
 def test_what_is_no_number_or_beyond_all_measure_is_refused(catalogue: Catalogue) -> None:

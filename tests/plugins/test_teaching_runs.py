@@ -30,7 +30,7 @@ from voxgraft.training import loop
 from voxgraft.training.batches import Unlabelled
 from voxgraft.training.setup import another_network, start_network, table
 from voxgraft.workflow.workflow import from_document
-from voxgraft_plugins.teaching import CARDS
+from voxgraft_plugins.teaching import STRATEGIES
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -90,7 +90,7 @@ def called(one: Any) -> str:
 
 def test_every_teaching_strategy_is_killed_and_resumed() -> None:
     used = {one["use"] for entry in STRAIGHT for one in (entry if isinstance(entry, list) else [entry])}
-    assert {name for name, *_ in CARDS} <= used
+    assert {name for name, *_ in STRATEGIES} <= used
 
 
 @pytest.mark.parametrize("options", STRAIGHT, ids=called)

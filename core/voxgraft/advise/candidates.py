@@ -36,10 +36,10 @@ def encoders_at_hand(
     asked += [{**own, "weights": reference} for reference in models]
     catalogue = resolver.catalogue
     guessed = [
-        {"use": card.name, "weights": word}
-        for _, card in catalogue.of("encoder")
+        {"use": spec.name, "weights": word}
+        for _, spec in catalogue.of("encoder")
         for word in OFFLINE
-        if workflow.model.dims in getattr(card, "dims", (2, 3))
+        if workflow.model.dims in getattr(spec, "dims", (2, 3))
     ]
     found: list[Document] = []
     unusable: list[Document] = []

@@ -32,7 +32,7 @@ class NoReader(DataError):
 def prove(path: Path, mask: Volume, labels: Labels, structures: Mapping[str, Structure], catalogue: Catalogue) -> None:
     """Compare a written mask with the predicted one: voxels, volume and centroid of each structure, by no shared code.
 
-    It is read by whichever reader knows the file. Writers whose card says that they prove what they write are not asked
+    It is read by whichever reader knows the file. Writers whose spec says that they prove what they write are not asked
     again: they compare voxel by voxel.
 
     Args:

@@ -1,6 +1,6 @@
-"""The light cards by which plugins announce what they offer.
+"""The light specs by which plugins announce what they offer.
 
-A card is data: it costs no import of torch, MONAI or pydantic. Two of its fields are functions that the engine
+A spec is data: it costs no import of torch, MONAI or pydantic. Two of its fields are functions that the engine
 calls late: `options` when a workflow is checked, `build` when it runs.
 """
 

@@ -120,11 +120,11 @@ def registry(catalogue: Catalogue, uri: str | None = None, *, create: bool = Fal
     Args:
         create: A new one is made where there is none; otherwise that is an error when it is used.
     """
-    card = catalogue.get("store", REGISTRY)
+    spec = catalogue.get("store", REGISTRY)
     options = {"create": create, **({"uri": uri} if uri else {})}
-    store = Selected(card, card.options()(**options), catalogue.origin(card).plugin).build()
+    store = Selected(spec, spec.options()(**options), catalogue.origin(spec).plugin).build()
     if not isinstance(store, Registry):
-        raise PluginError(f"the store {card.name!r} keeps no versions of models")
+        raise PluginError(f"the store {spec.name!r} keeps no versions of models")
     return store
 
 
@@ -138,19 +138,19 @@ def cache_folder() -> Path:
 
 def _store_for(reference: str, catalogue: Catalogue) -> AnySpec:
     """The store that answers to a reference: by its scheme, or the one of paths."""
-    cards = [card for _, card in catalogue.of("store") if isinstance(card, StoreSpec)]
-    found = [card for card in cards if any(reference.startswith(scheme) for scheme in card.schemes)]
+    specs = [spec for _, spec in catalogue.of("store") if isinstance(spec, StoreSpec)]
+    found = [spec for spec in specs if any(reference.startswith(scheme) for scheme in spec.schemes)]
     if len(found) > 1:
-        raise PluginError(f"{reference}: the stores {' and '.join(card.name for card in found)} both answer to it")
+        raise PluginError(f"{reference}: the stores {' and '.join(spec.name for spec in found)} both answer to it")
     if not found and not Path(reference).exists() and re.match(r"[A-Za-z][A-Za-z0-9+.-]+:", reference):
-        known = sorted(scheme for card in cards for scheme in card.schemes)
+        known = sorted(scheme for spec in specs for scheme in spec.schemes)
         raise ModelError(
             f"{reference}: no store answers to this; known are paths, {', '.join(known) or 'nothing else'}"
         )
     return found[0] if found else catalogue.get("store", FOLDERS)
 
 
-def _build(card: AnySpec, resolver: Resolver) -> Store:
-    options = {"uri": resolver.uri} if resolver.uri and "uri" in card.options().model_fields else {}
-    store: Store = Selected(card, card.options()(**options), resolver.catalogue.origin(card).plugin).build()
+def _build(spec: AnySpec, resolver: Resolver) -> Store:
+    options = {"uri": resolver.uri} if resolver.uri and "uri" in spec.options().model_fields else {}
+    store: Store = Selected(spec, spec.options()(**options), resolver.catalogue.origin(spec).plugin).build()
     return store

@@ -1,4 +1,4 @@
-"""Start a plugin: a small project that installs, works and keeps the laws of its kind from the first minute."""
+"""Start a plugin: a small project that installs, works and passes its conformance checks from the first minute."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ KINDS = {
     "loss": {"spec": "LossSpec", "hook": "voxgraft_losses", "class_": "Loss", "more": ""},
     "decoder": {"spec": "DecoderSpec", "hook": "voxgraft_decoders", "class_": "Decoder", "more": ""},
 }
-"""What differs in the card of each kind for which there is a start."""
+"""What differs in the spec of each kind for which there is a start."""
 
 
 def start(name: str, kind: str, folder: Path) -> list[Path]:

@@ -165,14 +165,14 @@ def compare_all(
 
 
 def direction(runs: Mapping[str, Scores], metric: str, catalogue: Catalogue) -> bool:
-    """Whether more of a metric is better, by the card of the metric.
+    """Whether more of a metric is better, by the spec of the metric.
 
     Raises:
         UnknownComponent: No installed plugin offers the metric.
     """
     named = (scores.metrics[metric].get("use") for scores in runs.values() if metric in scores.metrics)
-    card = catalogue.get("metric", str(next(named, metric)))
-    return bool(getattr(card, "higher_is_better", True))
+    spec = catalogue.get("metric", str(next(named, metric)))
+    return bool(getattr(spec, "higher_is_better", True))
 
 
 def holm(p: Sequence[float]) -> list[float]:

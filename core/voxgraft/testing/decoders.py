@@ -1,11 +1,11 @@
-"""Laws of decoders: any list of feature maps, of odd sizes and any number, becomes maps at the finest resolution."""
+"""Conformance checks of decoders: feature maps of any number and odd sizes become maps at the finest resolution."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
 
-from .law import Law, Subject, require
+from .conformance import ConformanceCheck, Subject, require
 
 PYRAMIDS = [
     ((8, 16), ((1,), (2,))),
@@ -63,13 +63,13 @@ def _make(subject: Subject, dims: int, channels: Any, strides: Any) -> Any:
     return subject.build().make(dims, channels, strides)
 
 
-LAWS = {
+CHECKS = {
     "decoder": [
-        Law(
+        ConformanceCheck(
             "its first map is as fine as the encoder's finest, for any pyramid and odd sizes",
             _the_first_map_is_the_finest,
         ),
-        Law(
+        ConformanceCheck(
             "a gradient reaches every parameter and the coarsest map, and no map that it says it leaves unread",
             _a_gradient_reaches_every_parameter_and_every_map,
         ),

@@ -13,7 +13,7 @@ from .workflow import Workflow
 
 
 def needs_of(workflow: Workflow, only: Selected[Any] | None = None) -> frozenset[str]:
-    """What the strategies of a workflow need, by their cards and by the options they were given; or one of them."""
+    """What the strategies of a workflow need, by their specs and by the options they were given; or one of them."""
     found: set[str] = set()
     for strategy in workflow.transfer if only is None else (only,):
         found |= _asked(strategy.component) | _asked(strategy.options)

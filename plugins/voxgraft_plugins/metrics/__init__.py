@@ -60,7 +60,7 @@ def voxgraft_metrics() -> list[MetricSpec[Any]]:
 def _spec(
     name: str, summary: str, model: str, build: Any, *, higher_is_better: bool = False, unit: str = ""
 ) -> MetricSpec[Any]:
-    """A card; `model` names the model of its options in this plugin's `options`."""
+    """A spec; `model` names the model of its options in this plugin's `options`."""
 
     def options() -> type[Options]:
         from . import options as models

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from .encoder import MonaiEncoder
     from .options import MonaiOptions
 
-CARDS = [
+ENCODERS = [
     ("resnet3d", "ResNet3dOptions", "3D ResNet-10 to 152 of MONAI; takes MedicalNet's weights (3D)"),
     ("segresnet", "SegResNetOptions", "Encoder of MONAI's SegResNet (3D)"),
     ("swinunetr", "SwinUnetrOptions", "Encoder of MONAI's SwinUNETR; takes its self-supervised weights (3D)"),
@@ -26,7 +26,7 @@ CARDS = [
 def voxgraft_encoders() -> list[EncoderSpec[Any]]:
     return [
         EncoderSpec(name=name, summary=summary, dims=frozenset({3}), options=_options(options), build=_build)
-        for name, options, summary in CARDS
+        for name, options, summary in ENCODERS
     ]
 
 

@@ -1,4 +1,4 @@
-"""What the strategies of this plugin share: what a card builds, ramps, and BatchNorm on images of two kinds."""
+"""What the strategies of this plugin share: what a spec builds, ramps, and BatchNorm on images of two kinds."""
 
 from __future__ import annotations
 

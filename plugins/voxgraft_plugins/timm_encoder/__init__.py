@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from .encoder import TimmEncoder
     from .options import BackboneOptions
 
-CARDS = [
+ENCODERS = [
     ("timm", "TimmOptions", "Any backbone of timm that gives feature maps"),
     ("efficientnet-lite0", "LiteOptions", "EfficientNet-Lite0, with ImageNet weights from an installed package"),
     ("resnet", "ResNetOptions", "ResNet-18 to 152"),
@@ -40,7 +40,7 @@ def voxgraft_encoders() -> list[EncoderSpec[Any]]:
             options=_options(options),
             build=_build,
         )
-        for name, options, summary in CARDS
+        for name, options, summary in ENCODERS
     ]
 
 

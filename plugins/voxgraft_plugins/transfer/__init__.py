@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 PRETRAINED = frozenset({"pretrained"})
 
-CARDS = (
+STRATEGIES = (
     (
         "freeze",
         "strategies",
@@ -62,11 +62,11 @@ CARDS = (
 
 @hookimpl
 def voxgraft_strategies() -> list[StrategySpec[Any]]:
-    return [_card(*card) for card in CARDS]
+    return [_spec(*row) for row in STRATEGIES]
 
 
-def _card(name: str, room: str, strategy: str, needs: frozenset[str], summary: str) -> StrategySpec[Any]:
-    """A card whose options and class are imported when they are asked for."""
+def _spec(name: str, room: str, strategy: str, needs: frozenset[str], summary: str) -> StrategySpec[Any]:
+    """A spec whose options and class are imported when they are asked for."""
 
     def options() -> Any:
         return getattr(import_module(f"{__name__}.options"), f"{strategy}Options")

@@ -1,4 +1,4 @@
-"""What a law is, what it is tried on, and what came of it."""
+"""What a conformance check is, what it is run on, and what came of it."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ It raises `NotApplicable` for a volume that the format cannot hold.
 
 
 class NotApplicable(Exception):
-    """A law does not concern this component, or cannot be tried here; the text says why."""
+    """A check does not concern this component, or cannot be run here; the text says why."""
 
 
 @dataclass(frozen=True)
 class Subject:
-    """The component on which laws are tried.
+    """The component on which checks are run.
 
     Attributes:
         chosen: The component with its options.
         sample: For readers: how files of known content come about. By default a writer that answers to one of the
             reader's suffixes.
-        files: For readers: real files on which the laws about damage are tried as well.
+        files: For readers: real files on which the checks of damage are run as well.
     """
 
     chosen: Selected[Any]
@@ -71,16 +71,16 @@ class Subject:
 
 
 @dataclass(frozen=True, slots=True)
-class Law:
+class ConformanceCheck:
     """One thing that every component of a kind does.
 
     Attributes:
-        text: The law as a sentence.
-        check: Tries it, with an empty folder to write to; raises AssertionError where it is broken.
+        text: What it does, as a sentence.
+        run: Tries it, with an empty folder to write to; raises AssertionError where the component fails.
     """
 
     text: str
-    check: Callable[[Subject, Path], None] = field(repr=False)
+    run: Callable[[Subject, Path], None] = field(repr=False)
 
     def __str__(self) -> str:
         return self.text
@@ -88,10 +88,10 @@ class Law:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What came of trying a law."""
+    """What came of running a check."""
 
-    law: str
-    state: Literal["kept", "broken", "not tried"]
+    check: str
+    state: Literal["passed", "failed", "skipped"]
     reason: str = ""
 
 
