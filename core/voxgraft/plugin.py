@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from .batch.executor import Executor
     from .components.catalogue import Catalogue
     from .components.code import source_hash, version_of
-    from .components.options import Options
+    from .components.options import Options, TrackingOptions
     from .datasets.cases import Case, Dataset, Described, Split
     from .datasets.layout import Layout
     from .imaging.align import Align
@@ -54,13 +54,14 @@ if TYPE_CHECKING:
     from .inference.predictor import Predictor
     from .networks.blocks import GROUPS, SLOPE, Norm, conv_norm_act, convolution, normalisation
     from .networks.encoder_decoder import Decoder, Encoder
-    from .networks.inflation import Fold, Inflation, inflate, slice_axis
+    from .networks.inflation import Fold, inflate, slice_axis
+    from .networks.modules import DecoderModule, EncoderModule, InputContract
     from .networks.names import match_names
     from .networks.network import CONVOLUTION, Output, SegmentationNetwork
-    from .networks.options import StartValues, weights_option
+    from .networks.options import Inflation, StartValues, weights_option
     from .networks.sources import Models, check_sha256, hub_file, named_weights, packaged_file
     from .networks.stages import stages_of
-    from .networks.weights import InputContract, Weights, read_tensors
+    from .networks.weights import Weights, read_tensors
     from .packages.package import Package, read_package
     from .packages.references import Resolver
     from .packages.store import Store
@@ -69,7 +70,7 @@ if TYPE_CHECKING:
     from .runs.run import Run
     from .runs.step import Step, Tracker
     from .scoring.calibration import Binning
-    from .scoring.metric import Metric
+    from .scoring.metric import CalibrationMetric, Metric
     from .scoring.pair import MaskPair
     from .scoring.surface import SurfaceDistances
     from .support.files import (
@@ -93,10 +94,16 @@ if TYPE_CHECKING:
     from .support.torch_dims import CHANNELS_LAST, LINEAR
     from .support.workers import worker_processes
     from .training.loss import Loss
+    from .transfer.options import StrategyOptions
     from .transfer.parameters import Row
     from .transfer.strategy import Context, Crop, TransferStrategy
 
 _HOME = {
+    "CalibrationMetric": "scoring.metric",
+    "TrackingOptions": "components.options",
+    "StrategyOptions": "transfer.options",
+    "DecoderModule": "networks.modules",
+    "EncoderModule": "networks.modules",
     # What plugins offer
     "Catalogue": "components.catalogue",
     "source_hash": "components.code",
@@ -151,7 +158,7 @@ _HOME = {
     "Decoder": "networks.encoder_decoder",
     "Encoder": "networks.encoder_decoder",
     "Fold": "networks.inflation",
-    "Inflation": "networks.inflation",
+    "Inflation": "networks.options",
     "inflate": "networks.inflation",
     "slice_axis": "networks.inflation",
     "match_names": "networks.names",
@@ -166,7 +173,7 @@ _HOME = {
     "named_weights": "networks.sources",
     "packaged_file": "networks.sources",
     "stages_of": "networks.stages",
-    "InputContract": "networks.weights",
+    "InputContract": "networks.modules",
     "Weights": "networks.weights",
     "read_tensors": "networks.weights",
     # Transfer
@@ -233,6 +240,7 @@ __all__ = [
     "Array",
     "BadImage",
     "Binning",
+    "CalibrationMetric",
     "Case",
     "Catalogue",
     "Colour",
@@ -243,9 +251,11 @@ __all__ = [
     "DataError",
     "Dataset",
     "Decoder",
+    "DecoderModule",
     "DecoderSpec",
     "Described",
     "Encoder",
+    "EncoderModule",
     "EncoderSpec",
     "Executor",
     "ExecutorSpec",
@@ -291,12 +301,14 @@ __all__ = [
     "Store",
     "StoreSpec",
     "StoredPath",
+    "StrategyOptions",
     "StrategySpec",
     "StructureReader",
     "SurfaceDistances",
     "Trace",
     "Tracker",
     "TrackerSpec",
+    "TrackingOptions",
     "TrainingError",
     "TransferStrategy",
     "UsageError",

@@ -8,17 +8,13 @@ So at the start an inflated network with `centre` is, slice by slice, exactly th
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from ..errors import ModelError
-
-Inflation = Literal["centre", "mean"]
-"""`centre`: at the start only the middle slice counts; `mean`: every slice counts alike."""
-
+from .options import Inflation
 
 SAME = "Conv2dSame"
 """timm's convolution whose padding follows the image's size, as in TensorFlow."""

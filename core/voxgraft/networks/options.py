@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from ..components.options import Options
 
@@ -21,11 +21,18 @@ MODELS = ("models:/", "runs:/")
 HUB = "hf:"
 
 
+Inflation = Literal["centre", "mean"]
+"""`centre`: at the start only the middle slice counts; `mean`: every slice counts alike."""
+
+
 class StartValues(Options):
-    """How strictly start values are taken; the base of the options of every encoder."""
+    """How strictly start values are taken; the base of the options of encoders with pretrained weights."""
 
     allow_partial: bool = False
     """Train even where the weights hold less than 90 % of the encoder's parameters; the rest starts at random."""
+
+    weights: str = "none"
+    """Where pretrained weights come from; `none` trains from scratch."""
 
     def finish(self, weights: Weights | None) -> Weights | None:
         """Start values as these options want them taken."""

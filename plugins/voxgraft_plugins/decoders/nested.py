@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from voxgraft.plugin import Norm, conv_norm_act
+from voxgraft.plugin import DecoderModule, Norm, conv_norm_act
 
 from .options import NestedUNetOptions
 from .parts import Upsample, check_maps, level_widths, ratio
@@ -25,7 +25,7 @@ class NestedUNetDecoder:
         return NestedLevels(dims, channels, strides, widths, convs=self._options.convs, norm=self._options.norm)
 
 
-class NestedLevels(nn.Module):
+class NestedLevels(DecoderModule):
     """The nodes X(i, j) of level i and column j; X(i, 0) are the encoder's maps.
 
     `X(i, j) = H([X(i, 0), ..., X(i, j - 1), U(X(i + 1, j - 1))])` with convolutions H and enlargement U. Of n maps

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from voxgraft.plugin import Norm, conv_norm_act
+from voxgraft.plugin import DecoderModule, Norm, conv_norm_act
 
 from .options import UNetOptions
 from .parts import Upsample, check_maps, level_widths
@@ -25,7 +25,7 @@ class UNetDecoder:
         return UNetLevels(dims, channels, strides, widths, convs=self._options.convs, norm=self._options.norm)
 
 
-class UNetLevels(nn.Module):
+class UNetLevels(DecoderModule):
     """Decoded maps, fine to coarse: one for each of the encoder's maps but the coarsest, each of that map's own size.
 
     Args:

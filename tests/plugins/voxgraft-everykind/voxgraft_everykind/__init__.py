@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-import voxgraft
+from voxgraft import plugin
 from voxgraft.plugin import hookimpl
 
 
@@ -20,7 +20,7 @@ def _spec(kind: str, **more: Any) -> list[Any]:
 
         return getattr(parts, kind)(options)
 
-    spec = getattr(voxgraft, f"{kind}Spec")
+    spec = getattr(plugin, f"{kind}Spec")
     return [spec(name="every", summary=f"An example of a {kind.lower()}", options=_options, build=build, **more)]
 
 
@@ -87,3 +87,8 @@ def voxgraft_stores() -> Any:
 @hookimpl
 def voxgraft_executors() -> Any:
     return _spec("Executor")
+
+
+@hookimpl
+def voxgraft_commands() -> Any:
+    return _spec("Command")
