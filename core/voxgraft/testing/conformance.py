@@ -31,6 +31,8 @@ class Subject:
         chosen: The component with its options.
         sample: For readers: how files of known content come about. By default a writer that answers to one of the
             reader's suffixes.
+        keep: For stores: keeps the package of a folder, and gives its reference.
+        sections: For steps and trackers: sections of the workflow in which they are tried.
         files: For readers: real files on which the checks of damage are run as well.
     """
 
@@ -38,6 +40,8 @@ class Subject:
     catalogue: Catalogue
     sample: Sample | None = None
     files: tuple[Path, ...] = ()
+    keep: Callable[[Path], str] | None = None
+    sections: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod
     def of(
@@ -49,6 +53,8 @@ class Subject:
         catalogue: Catalogue | None = None,
         sample: Sample | None = None,
         files: tuple[Path, ...] = (),
+        keep: Callable[[Path], str] | None = None,
+        sections: Mapping[str, Any] | None = None,
     ) -> Subject:
         """The installed component of that kind and name.
 
@@ -59,8 +65,11 @@ class Subject:
         from ..discovery import discover
 
         catalogue = catalogue or discover()
+        given = dict(options or {})
+        if kind == "layout" and "path" in catalogue.get(kind, name).options().model_fields:
+            given.setdefault("path", "no-data-set-was-given")
         catalogue.get(kind, name)
-        return cls(choose(catalogue, kind, {"use": name, **(options or {})}), catalogue, sample, files)
+        return cls(choose(catalogue, kind, {"use": name, **given}), catalogue, sample, files, keep, sections or {})
 
     @property
     def spec(self) -> Any:

@@ -36,7 +36,9 @@ def _a_gradient_reaches_every_parameter_and_every_map(subject: Subject, folder: 
         unused = [name for name, one in module.named_parameters() if one.grad is None]
         require(not unused, f"{place}: no gradient reaches {', '.join(unused[:5])}")
         require(leaves[-1].grad is not None, f"{place}: it does not use the coarsest map")
-        said, used = (set(places) for places in (getattr(module, "reads", range(len(leaves))), _used(leaves)))
+        said, used = (
+            set(places) for places in (range(len(leaves)) if module.reads is None else module.reads, _used(leaves))
+        )
         require(used <= said, f"{place}: it uses the maps {sorted(used)} and says {sorted(said)}")
 
 
@@ -60,7 +62,11 @@ def _inputs() -> Any:
 
 
 def _make(subject: Subject, dims: int, channels: Any, strides: Any) -> Any:
-    return subject.build().make(dims, channels, strides)
+    from ..networks.modules import DecoderModule
+
+    module = subject.build().make(dims, channels, strides)
+    require(isinstance(module, DecoderModule), f"it makes a {type(module).__name__}, which is no DecoderModule")
+    return module
 
 
 CHECKS = {

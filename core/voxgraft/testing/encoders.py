@@ -62,9 +62,13 @@ def _the_same_image_gives_the_same_maps(subject: Subject, folder: Path) -> None:
 def _make(subject: Subject, dims: int, channels: int) -> Any:
     import torch
 
+    from ..networks.modules import EncoderModule
+
     torch.manual_seed(0)
     strides = [(2**level,) * dims for level in range(4)]
-    return subject.build().make(dims, channels, strides)
+    module = subject.build().make(dims, channels, strides)
+    require(isinstance(module, EncoderModule), f"it makes a {type(module).__name__}, which is no EncoderModule")
+    return module
 
 
 def _within(name: str, prefix: str) -> bool:

@@ -11,11 +11,18 @@ from .conformance import ConformanceCheck, NotApplicable, Outcome, Subject
 _MODULES = {
     "reader": "readers",
     "writer": "writers",
+    "layout": "layouts",
     "modality": "modalities",
     "encoder": "encoders",
     "decoder": "decoders",
+    "strategy": "strategies",
     "loss": "scores",
     "metric": "scores",
+    "step": "steps",
+    "tracker": "trackers",
+    "store": "stores",
+    "executor": "executors",
+    "command": "commands",
 }
 """The module that holds the checks of a kind; every kind has the checks of specs besides."""
 
@@ -29,8 +36,7 @@ def conformance_checks(kind: str) -> tuple[ConformanceCheck, ...]:
     if kind not in KINDS:
         raise ValueError(f"there is no kind {kind!r}; the kinds are {', '.join(KINDS)}")
     found: list[ConformanceCheck] = list(import_module(".specs", __package__).CHECKS["spec"])
-    if kind in _MODULES:
-        found += import_module(f".{_MODULES[kind]}", __package__).CHECKS[kind]
+    found += import_module(f".{_MODULES[kind]}", __package__).CHECKS[kind]
     return tuple(found)
 
 

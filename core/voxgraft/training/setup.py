@@ -21,6 +21,7 @@ from ..support.files import digest
 from ..transfer.parameters import Row, parameter_table
 from ..transfer.stack import Stack
 from ..transfer.strategy import Context, title
+from ..workflow.sections import Optimiser
 from ..workflow.workflow import Workflow
 from .memory import Need, check_memory, need_of
 from .optimiser import highest_rate
@@ -65,7 +66,7 @@ def set_up(workflow: Workflow, plan: Plan, models: Resolver) -> TrainingSetup:
         models=models,
     )
     context.extra = stack.prepare(context)
-    rows = table(stack, context, workflow)
+    rows = table(stack, context, workflow.training.optimiser)
     need = need_of(network, plan, context.extra.values())
     check_memory(need, plan, workflow.training.device)
     return TrainingSetup(stack, context, weights, rows, need)
@@ -124,9 +125,8 @@ def check_needs(stack: Stack, weights: LoadReport | None) -> None:
         )
 
 
-def table(stack: Stack, context: Context, workflow: Workflow) -> list[Row]:
+def table(stack: Stack, context: Context, options: Optimiser) -> list[Row]:
     """The audit record: every parameter with its learning rate, decay, whether it is trained, and its origin."""
-    options = workflow.training.optimiser
     rows = parameter_table(context.network, highest_rate(options), options.weight_decay, context.pretrained)
     rows = stack.edit(rows, context)
     own: list[Row] = []
