@@ -123,7 +123,12 @@ def test(name: str, options: tuple[str, ...], files: tuple[Path, ...], as_json: 
 
 @plugins.command()
 @click.argument("name")
-@click.option("--kind", default="reader", show_default=True, help="reader, modality, metric, loss or decoder.")
+@click.option(
+    "--kind",
+    default="reader",
+    show_default=True,
+    help="What it offers: reader, writer, layout, ...; see `plugins list`.",
+)
 @click.option("--out", type=click.Path(path_type=Path), default=".", help="Where the project's folder is made.")
 def new(name: str, kind: str, out: Path) -> None:
     """Start a plugin: a project voxgraft-NAME that installs, works, and passes the checks of its kind."""
