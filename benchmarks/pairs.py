@@ -2,7 +2,7 @@
 
     python benchmarks/pairs.py [ENCODER ...]
 
-It prints a line for each encoder and for each pair that breaks the law of `voxgraft.testing.pairs`, and writes
+It prints a line for each encoder and for each pair that fails the check of `voxgraft.testing.pairs`, and writes
 results/pairs.json.
 """
 
@@ -31,7 +31,7 @@ SMALLEST: dict[str, dict[str, Any]] = {
     "swinunetr": {"width": 12},
     "timm": {"model": "regnetx_002"},
 }
-"""The smallest of each family, where that is not what one gets without options; of timm one that has no card."""
+"""The smallest of each family, where that is not what one gets without options; of timm one that has no spec."""
 
 SIZES = {2: (45, 67), 3: (21, 29, 11)}
 

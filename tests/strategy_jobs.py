@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -67,7 +66,7 @@ def job(
     stack = Stack(strategies)
     context = Context(net, pretrained, plan=plan())
     extra = context.extra = stack.prepare(context)
-    rows = table(stack, context, SimpleNamespace(training=training))  # type: ignore[arg-type]
+    rows = table(stack, context, training.optimiser)
     draws: dict[str, Any] = {"seed": training.seed, "foreground": 0.5}
     batches = Batches(squares(), plan(), **draws)
     if stack.crops is not None:

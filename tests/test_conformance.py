@@ -1,4 +1,4 @@
-"""Every built-in component keeps the laws of its kind, and components that break one are caught."""
+"""Every built-in component passes the conformance checks of its kind, and faulty ones are caught."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from voxgraft.discovery import discover
 from voxgraft.errors import BadImage, VoxGraftError
 from voxgraft.imaging.read import read_item, scan
 from voxgraft.imaging.volume import Item, Volume
-from voxgraft.testing import NotApplicable, Outcome, Subject, laws, try_laws
+from voxgraft.testing import NotApplicable, Outcome, Subject, conformance_checks, run_checks
 from voxgraft.testing.geometry import affine, image, oblique, right_handed
 from voxgraft.testing.readers import misplaced
 
@@ -40,7 +40,7 @@ OPTIONS: dict[tuple[str, str], dict[str, Any]] = {
     ("encoder", "segresnet"): {"width": 8, "blocks": [1, 1, 1]},
     ("encoder", "swinunetr"): {"width": 12},
 }
-WITH_LAWS = ("reader", "writer", "modality", "encoder", "decoder", "loss", "metric")
+WITH_CHECKS = ("reader", "writer", "modality", "encoder", "decoder", "loss", "metric")
 
 
 def components(*kinds: str) -> list[tuple[str, str]]:
@@ -87,8 +87,10 @@ SAMPLES: dict[str, Callable[[Path, Volume], Path]] = {
 }
 
 
-@pytest.mark.parametrize(("kind", "name"), components(*WITH_LAWS), ids=lambda value: str(value))
-def test_every_component_keeps_the_laws_of_its_kind(catalogue: Catalogue, tmp_path: Path, kind: str, name: str) -> None:
+@pytest.mark.parametrize(("kind", "name"), components(*WITH_CHECKS), ids=lambda value: str(value))
+def test_every_component_passes_the_checks_of_its_kind(
+    catalogue: Catalogue, tmp_path: Path, kind: str, name: str
+) -> None:
     subject = Subject.of(
         kind,
         name,
@@ -96,14 +98,14 @@ def test_every_component_keeps_the_laws_of_its_kind(catalogue: Catalogue, tmp_pa
         catalogue=catalogue,
         sample=SAMPLES.get(name) if kind == "reader" else None,
     )
-    outcomes = try_laws(subject, tmp_path)
-    assert len(outcomes) == len(laws(kind)) >= 5
-    assert [one for one in outcomes if one.state == "broken"] == []
+    outcomes = run_checks(subject, tmp_path)
+    assert len(outcomes) == len(conformance_checks(kind)) >= 5
+    assert [one for one in outcomes if one.state == "failed"] == []
     if kind == "reader" and name in SAMPLES:
-        assert [one for one in outcomes if one.state == "not tried"] == []
+        assert [one for one in outcomes if one.state == "skipped"] == []
 
 
-# Components that break a law: each is caught by the law that stands beside it.
+# Faulty components: each is caught by the check that stands beside it.
 
 
 class Wrapped:
@@ -160,7 +162,7 @@ def _crashing(reader: Any, item: Item) -> Volume:
 
 
 @pytest.mark.parametrize(
-    ("fault", "law"),
+    ("fault", "check"),
     [
         (_flipped, "every voxel is at its place"),
         (_shifted, "the header says what is read"),
@@ -170,11 +172,11 @@ def _crashing(reader: Any, item: Item) -> Volume:
         (_crashing, "never a crash"),
     ],
 )
-def test_a_faulty_reader_is_caught(catalogue: Catalogue, tmp_path: Path, fault: Any, law: str) -> None:
+def test_a_faulty_reader_is_caught(catalogue: Catalogue, tmp_path: Path, fault: Any, check: str) -> None:
     true = Subject.of("reader", "nifti", catalogue=catalogue)
     spec = replace(true.spec, build=lambda options: Wrapped(catalogue, fault))
-    outcomes = try_laws(replace(true, chosen=Selected(spec, Options()), sample=nifti), tmp_path)
-    assert [one.law for one in outcomes if one.state == "broken" and law in one.law]
+    outcomes = run_checks(replace(true, chosen=Selected(spec, Options()), sample=nifti), tmp_path)
+    assert [one.check for one in outcomes if one.state == "failed" and check in one.check]
 
 
 def test_a_writer_that_mirrors_masks_is_caught(catalogue: Catalogue, tmp_path: Path) -> None:
@@ -185,7 +187,7 @@ def test_a_writer_that_mirrors_masks_is_caught(catalogue: Catalogue, tmp_path: P
         def write(self, volume: Volume, target: Path, **rest: Any) -> None:
             inner.write(volume.with_array(volume.array[::-1]), target, **rest)
 
-    from voxgraft.testing.writers import LAWS
+    from voxgraft.testing.writers import CHECKS
 
     doctored = Catalogue()
     for kind in ("reader", "writer"):
@@ -194,16 +196,16 @@ def test_a_writer_that_mirrors_masks_is_caught(catalogue: Catalogue, tmp_path: P
             doctored.add(plugin, one if one is not true.spec else replace(true.spec, build=lambda options: Mirroring()))
     subject = Subject.of("writer", "nifti", catalogue=doctored)
     with pytest.raises(AssertionError, match="another value"):
-        LAWS["writer"][0].check(subject, tmp_path)
+        CHECKS["writer"][0].run(subject, tmp_path)
 
 
-def test_a_broken_law_does_not_keep_the_others_from_being_tried(catalogue: Catalogue, tmp_path: Path) -> None:
+def test_a_failed_check_does_not_keep_the_others_from_being_run(catalogue: Catalogue, tmp_path: Path) -> None:
     true = Subject.of("loss", "dice", catalogue=catalogue)
     spec = replace(true.spec, summary="", build=lambda options: None)
-    outcomes: list[Outcome] = try_laws(replace(true, chosen=Selected(spec, true.chosen.options)), tmp_path)
-    assert len(outcomes) == len(laws("loss"))
-    assert sum(one.state == "broken" for one in outcomes) >= 3
-    assert sum(one.state == "kept" for one in outcomes) >= 1
+    outcomes: list[Outcome] = run_checks(replace(true, chosen=Selected(spec, true.chosen.options)), tmp_path)
+    assert len(outcomes) == len(conformance_checks("loss"))
+    assert sum(one.state == "failed" for one in outcomes) >= 3
+    assert sum(one.state == "passed" for one in outcomes) >= 1
 
 
 # Series of known geometry: the 24 orientations, and what must not be read.

@@ -12,11 +12,11 @@ from voxgraft.hookspecs import KINDS
 DOCS = Path(__file__).parents[1] / "docs"
 
 
-def test_every_hook_is_documented_with_its_card_and_its_interface() -> None:
+def test_every_hook_is_documented_with_its_spec_and_its_interface() -> None:
     rows = re.findall(r"^\| `(voxgraft_\w+)` \| `(\w+)`[^|]*\| `(\w+)`:", (DOCS / "plugins.md").read_text(), re.M)
     assert [hook for hook, _, _ in rows] == list(KINDS.values())
-    for _, card, interface in rows:
-        assert card in plugin.__all__ and interface in (*plugin.__all__, "Command")
+    for _, spec, interface in rows:
+        assert spec in plugin.__all__ and interface in (*plugin.__all__, "Command")
 
 
 def test_links_between_pages_lead_somewhere() -> None:

@@ -1,9 +1,8 @@
 """The hooks a plugin may implement.
 
 Each returns specs (see `voxgraft.components.component`), which must be cheap: a plugin module is imported whenever
-plugins are
-listed or a workflow is read, so it must not import torch, MONAI, MLflow or pydantic at its top. What the engine then
-asks of the component that a spec builds is written in `voxgraft.imaging.formats`.
+plugins are listed or a workflow is read, so it must not import torch, MONAI, MLflow or pydantic at its top. What the
+engine then asks of the component that a spec builds is written beside the class of the spec.
 """
 
 from __future__ import annotations

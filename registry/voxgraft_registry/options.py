@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 from annotated_types import MinLen
 from pydantic import AfterValidator
 
-from voxgraft.components.options import Options
+from voxgraft.components.options import Options, TrackingOptions
 from voxgraft.errors import UsageError
 
 from .connection import address
@@ -27,7 +27,7 @@ def _usable(uri: str) -> str:
 Uri = Annotated[str, MinLen(1), AfterValidator(_usable)]
 
 
-class MlflowTrackerOptions(Options):
+class MlflowTrackerOptions(TrackingOptions):
     """Where a run's parameters, curves and files go."""
 
     uri: Uri | None = None
@@ -40,7 +40,7 @@ class MlflowTrackerOptions(Options):
     """Where files of a new experiment go; by default `mlartifacts` beside the SQLite file, or what a server chose."""
 
 
-class MlflowStoreOptions(Options):
+class MlflowStoreOptions(TrackingOptions):
     """Where versions of models are kept."""
 
     uri: str | None = None

@@ -10,6 +10,7 @@ from voxgraft.errors import DataError, ModelError
 from voxgraft.packages.package import Package, amend_package, read_package
 from voxgraft.packages.references import CHALLENGER, CHAMPION, Version
 from voxgraft.runs.run import Run
+from voxgraft.scoring.metric import MetricSpec
 from voxgraft.scoring.scores import Scores
 from voxgraft.scoring.transfer_verdict import HURTS
 from voxgraft.scoring.worth import summed_up, worthless
@@ -62,7 +63,7 @@ class Register:
         if before is None or before.version == version.version:
             return None
         metric = run.workflow.evaluation.metrics[0]
-        higher = bool(getattr(metric.component, "higher_is_better", True))
+        higher = not isinstance(metric.component, MetricSpec) or metric.component.higher_is_better
         try:
             champion = read_package(store.fetch(before.reference))
             return compare(package.facts, champion.facts, metric.name, higher_is_better=higher)

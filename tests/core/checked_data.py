@@ -1,4 +1,4 @@
-"""Data sets for the laws of the check: noisy balls of two structures, every one different, and ways to spoil them."""
+"""Data sets for the tests of the check: noisy balls of two structures, every one different, and ways to spoil them."""
 
 from __future__ import annotations
 

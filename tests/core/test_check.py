@@ -1,4 +1,4 @@
-"""Laws of the data-set check: every fault is named with its case, none hides another, and sound data pass."""
+"""Tests of the data-set check: every fault is named with its case, none hides another, and sound data pass."""
 
 from __future__ import annotations
 

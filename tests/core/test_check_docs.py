@@ -1,4 +1,4 @@
-"""Laws of the check's words: each code is in the source, in the table of fixes and in the documentation."""
+"""Tests of the check's words: each code is in the source, in the table of mends and in the documentation."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Laws of each check: a fault planted in sound data is found under its code, in its case, and nothing else is said."""
+"""Tests of each check: a fault planted in sound data is found under its code, in its case, and nothing else is said."""
 
 from __future__ import annotations
 

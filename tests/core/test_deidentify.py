@@ -1,4 +1,4 @@
-"""Laws of de-identification: nothing of the patient is left, and everything else is."""
+"""Tests of de-identification: nothing of the patient is left, and everything else is."""
 
 from __future__ import annotations
 

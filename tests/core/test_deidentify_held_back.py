@@ -1,4 +1,4 @@
-"""Laws of what is not delivered: pixels and texts that may name the patient, and names that survived."""
+"""Tests of what is not delivered: pixels and texts that may name the patient, and names that survived."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Laws of de-identifying a tree: one key gives one set of names, and no call undoes or repeats another."""
+"""Tests of de-identifying a tree: one key gives one set of names, and no call undoes or repeats another."""
 
 from __future__ import annotations
 

@@ -23,7 +23,12 @@ from voxgraft.workflow.workflow import read
 
 QUICK = ("training.budget=3 steps", "evaluation.metrics=[dice]", "steps=[plan, prepare, train]")
 ROOTS = [Path(__file__).parents[2] / name for name in ("core/voxgraft", "plugins", "registry")]
-ENTRANCES = ("core/voxgraft/cli/", "core/voxgraft/api.py", "core/voxgraft/testing/law.py", "core/voxgraft/discovery.py")
+ENTRANCES = (
+    "core/voxgraft/cli/",
+    "core/voxgraft/api.py",
+    "core/voxgraft/testing/conformance.py",
+    "core/voxgraft/discovery.py",
+)
 """The command line, the functions of Python, the authors' checks."""
 
 

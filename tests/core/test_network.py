@@ -1,4 +1,4 @@
-"""Laws of the whole network: every encoder with every decoder gives logits at the image's own resolution."""
+"""Tests of the whole network: every encoder with every decoder gives logits at the image's own resolution."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""Laws of what is said before arrays are prepared: initial weights that are not there or do not fit, strategies that
-ask for what the network has not, how many trainings it will be."""
+"""Tests of what is said before arrays are prepared: start values that are not there or do not fit, strategies that ask
+for what the network has not, how many trainings it will be."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Laws of pretrained tensors: every one is accounted for, too few are refused, and no file runs code."""
+"""Tests of pretrained tensors: every one is accounted for, too few are refused, and no file runs code."""
 
 from __future__ import annotations
 

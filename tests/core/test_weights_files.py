@@ -1,4 +1,4 @@
-"""Laws of files of weights that are wrong: none is loaded in part, none takes memory it has not, each is a sentence."""
+"""Files of weights that are wrong: none is loaded in part, none takes memory it has not, each is a sentence."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Laws of weights from a hub: what is there is fetched once and computes; what is not is one sentence that mends."""
+"""Tests of weights from a hub: what is there is fetched once and computes; what is not is one sentence that mends."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Laws of initial weights from a registry: a registered network gives its encoder, or all of itself."""
+"""Tests of start values from a registry: a registered network gives its encoder, or all of itself."""
 
 from __future__ import annotations
 

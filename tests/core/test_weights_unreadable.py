@@ -1,4 +1,4 @@
-"""Laws of files that are no weights: each is told for what it is, with what mends it, and nothing in it is run."""
+"""Tests of files that are no weights: each is told for what it is, with what mends it, and nothing in it is run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Laws of the U-Net decoder: it takes maps of any size, uses all of its weights, and keeps within its widths."""
+"""Tests of the U-Net decoder: it takes maps of any size, uses all of its weights, and keeps within its widths."""
 
 from __future__ import annotations
 

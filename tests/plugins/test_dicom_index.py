@@ -1,4 +1,4 @@
-"""Laws of the index of a DICOM tree: it says what a fresh look says, whatever happened to the files or to itself."""
+"""Tests of the index of a DICOM tree: it says what a fresh look says, whatever happened to the files or to itself."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Laws of labels in a DICOM tree: SEG and RTSTRUCT objects go to the series they refer to, or it is told why not."""
+"""Tests of labels in a DICOM tree: SEG and RTSTRUCT objects go to the series they refer to, or it is told why not."""
 
 from __future__ import annotations
 

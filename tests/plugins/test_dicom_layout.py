@@ -1,4 +1,4 @@
-"""Laws of the layout `dicom`: which series become cases, what is left out and told, and that names give nobody away."""
+"""The layout `dicom`: which series become cases, what is left out and told, and that names give nobody away."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Laws of RTSTRUCT: contours enclose the mask and nothing else, and those of others are filled or plainly refused."""
+"""Tests of RTSTRUCT: contours enclose the mask and nothing else, and those of others are filled or plainly refused."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Laws of the DICOM SEG writer: every voxel where it was, in the scan's study, and never a file that lies elsewhere."""
+"""The DICOM SEG writer: every voxel where it was, in the scan's study, and never a file that lies elsewhere."""
 
 from __future__ import annotations
 

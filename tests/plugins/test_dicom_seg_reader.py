@@ -1,4 +1,4 @@
-"""Laws of the DICOM SEG reader: every voxel at its place in the scan, whoever wrote the object, or a plain refusal."""
+"""Tests of the DICOM SEG reader: every voxel at its place in the scan, whoever wrote the object, or a plain refusal."""
 
 from __future__ import annotations
 

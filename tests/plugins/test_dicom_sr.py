@@ -1,4 +1,4 @@
-"""Laws of the measurement report: it says what was measured, and refers to the SEG object and to the scan."""
+"""Tests of the measurement report: it says what was measured, and refers to the SEG object and to the scan."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Laws of the encoders: sizes, gradients, stages, and that pretrained weights compute what their source computes."""
+"""Tests of the encoders: sizes, gradients, stages, and that pretrained weights compute what their source computes."""
 
 from __future__ import annotations
 
@@ -335,10 +335,10 @@ def test_cards_and_options_import_neither_torch_nor_timm(repo_path: dict[str, st
 import sys
 names = ["residual_encoder", "timm_encoder", "deepbet_encoder", "monai_encoder", "decoders", "transfer", "losses"]
 modules = [__import__(f"voxgraft_plugins.{name}", fromlist=["x"]) for name in names]
-cards = [card for m in modules for name in dir(m) if name.startswith("voxgraft_") for card in getattr(m, name)()]
+specs = [spec for m in modules for name in dir(m) if name.startswith("voxgraft_") for spec in getattr(m, name)()]
 heavy = {"torch", "timm", "numpy"}
-print(len(cards), sorted((heavy | {"pydantic"}) & set(sys.modules)))
-options = [card.options() for card in cards]
+print(len(specs), sorted((heavy | {"pydantic"}) & set(sys.modules)))
+options = [spec.options() for spec in specs]
 print(all(model.__doc__ for model in options), sorted(heavy & set(sys.modules)))
 """
     done = subprocess.run([sys.executable, "-c", code], env=repo_path, capture_output=True, text=True, check=False)

@@ -1,4 +1,4 @@
-"""Laws of encoder families: outputs of the networks that they come from, in 2D, slice by slice, inflated, and in 3D."""
+"""Encoder families: outputs of the networks that they come from, in 2D, slice by slice, inflated, and in 3D."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Laws of weights under the names of other programs: whatever their prefix, the encoder computes what those compute."""
+"""Weights under the names of other programs: whatever their prefix, the encoder computes what those compute."""
 
 from __future__ import annotations
 

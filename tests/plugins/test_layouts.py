@@ -1,4 +1,4 @@
-"""Laws of the layouts: which cases a folder holds, what is refused, and that names give no patient away."""
+"""Tests of the layouts: which cases a folder holds, what is refused, and that names give no patient away."""
 
 from __future__ import annotations
 

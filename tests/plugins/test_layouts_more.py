@@ -1,4 +1,4 @@
-"""Laws of the layouts nnunet, bids and csv, and of masks in several files: what is found, and what is refused."""
+"""Tests of the layouts nnunet, bids and csv, and of masks in several files: what is found, and what is refused."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Laws of the losses: known values, agreement with a plain reference, gradients, and numbers at the edge."""
+"""Tests of the losses: known values, agreement with a plain reference, gradients, and numbers at the edge."""
 
 from __future__ import annotations
 

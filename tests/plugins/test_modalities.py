@@ -1,4 +1,4 @@
-"""Laws of the modalities: what normalisation promises, also for images that are hardly images."""
+"""Tests of the modalities: what normalisation promises, also for images that are hardly images."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Laws of the strategies, each shown to fail on sabotaged versions: a test that passes on those proves nothing."""
+"""Tests of the strategies, each shown to fail on sabotaged versions: a test that passes on those proves nothing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Laws of lora, prune, init and channel-dropout, each shown to fail on sabotaged versions."""
+"""Tests of lora, prune, init and channel-dropout, each shown to fail on sabotaged versions."""
 
 from __future__ import annotations
 

@@ -40,9 +40,9 @@ def refused(catalogue: Catalogue, options: dict[str, Any]) -> str:
 
 
 def fields(catalogue: Catalogue) -> list[tuple[str, str]]:
-    cards = {card.name: card for _, card in catalogue.of("strategy")}
+    specs = {spec.name: spec for _, spec in catalogue.of("strategy")}
     names = [name for name, *_ in (*STRATEGIES, *TEACHING)]
-    return [(name, field) for name in names for field in dict(cards[name].options().model_fields)]
+    return [(name, field) for name in names for field in dict(specs[name].options().model_fields)]
 
 
 def test_what_is_no_number_or_beyond_all_measure_is_refused(catalogue: Catalogue) -> None:

@@ -1,4 +1,4 @@
-"""Laws of l2-sp, clip and delta, each shown to fail on sabotaged versions."""
+"""Tests of l2-sp, clip and delta, each shown to fail on sabotaged versions."""
 
 from __future__ import annotations
 

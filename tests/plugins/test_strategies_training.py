@@ -68,10 +68,10 @@ def test_every_strategy_of_the_plugin_is_tried() -> None:
 
 
 def test_every_strategy_has_a_sabotaged_version(catalogue: Catalogue) -> None:
-    """A law that no sabotage was held against proves nothing: some class of these tests spoils each strategy."""
+    """A test that no sabotage was held against proves nothing: some class of these tests spoils each strategy."""
     text = "".join(path.read_text() for path in Path(__file__).parent.glob("test_*.py"))
     offered = {name: strategy for name, _, strategy, *_ in (*STRATEGIES, *TEACHING)}
-    assert set(offered) == {card.name for _, card in catalogue.of("strategy")}
+    assert set(offered) == {spec.name for _, spec in catalogue.of("strategy")}
     assert [name for name, strategy in offered.items() if f"({strategy}):\n" not in text] == []
 
 
@@ -490,7 +490,7 @@ def test_two_that_weigh_the_losses_are_refused() -> None:
 def test_every_registered_strategy_is_in_the_documentation(catalogue: Catalogue) -> None:
     text = (Path(__file__).parents[2] / "docs" / "strategies.md").read_text()
     rows = dict(re.findall(r"^\| `([a-z0-9-]+)` \|(.+)\|$", text, re.M))
-    assert {card.name for _, card in catalogue.of("strategy")} <= set(rows)
+    assert {spec.name for _, spec in catalogue.of("strategy")} <= set(rows)
     for name, *_ in STRATEGIES:
         options = set(catalogue.get("strategy", name).options().model_fields)
         assert options <= set(re.findall(r"`([a-z_]+)`", rows[name])), f"docs/strategies.md lacks options of {name}"

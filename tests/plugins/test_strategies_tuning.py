@@ -1,4 +1,4 @@
-"""Laws of lp-ft, gradual and bn-only, each shown to fail on sabotaged versions."""
+"""Tests of lp-ft, gradual and bn-only, each shown to fail on sabotaged versions."""
 
 from __future__ import annotations
 

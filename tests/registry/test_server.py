@@ -1,4 +1,4 @@
-"""The same laws on an MLflow server that keeps the files itself: one server for all tests of this file."""
+"""The same tests on an MLflow server that keeps the files itself: one server for all tests of this file."""
 
 from __future__ import annotations
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from ..components.choice import choose
 from ..errors import VoxGraftError
+from ..networks.encoder_decoder import EncoderSpec
 from ..packages.references import Resolver
 from ..workflow.workflow import Workflow
 from ..workflow.yaml import load
@@ -39,7 +40,7 @@ def encoders_at_hand(
         {"use": spec.name, "weights": word}
         for _, spec in catalogue.of("encoder")
         for word in OFFLINE
-        if workflow.model.dims in getattr(spec, "dims", (2, 3))
+        if isinstance(spec, EncoderSpec) and workflow.model.dims in spec.dims
     ]
     documents: list[Document] = []
     unusable: list[Document] = []

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from ..datasets.cases import Dataset
 from ..imaging.hounsfield import like_hounsfield, not_hounsfield
+from ..preprocessing.modality import ModalitySpec
 from ..workflow.requirements import channels_of
 from .problem import CaseProblem, Severity, counted
 
@@ -112,7 +113,8 @@ def judge_modality(dataset: Dataset, looks: Sequence[Look], workflow: Workflow) 
 
 def codes_of(workflow: Workflow | None) -> tuple[str, ...]:
     """The DICOM modalities that a workflow's modality stands for."""
-    return () if workflow is None else tuple(getattr(workflow.data.modality.component, "dicom", ()))
+    spec = workflow.data.modality.component if workflow is not None else None
+    return spec.dicom if isinstance(spec, ModalitySpec) else ()
 
 
 def _clipped(channel: Channel) -> bool:

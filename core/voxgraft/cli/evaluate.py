@@ -210,7 +210,9 @@ def _print_table(rows: list[tuple[str, ...]], texts: int) -> None:
 
 
 def _units(catalogue: Catalogue) -> dict[str, str]:
-    return {spec.name: getattr(spec, "unit", "") for _, spec in catalogue.of("metric")}
+    from ..scoring.metric import MetricSpec
+
+    return {spec.name: spec.unit for _, spec in catalogue.of("metric") if isinstance(spec, MetricSpec)}
 
 
 def _cells(scores: dict[str, Any]) -> tuple[str, ...]:

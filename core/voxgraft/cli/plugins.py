@@ -1,4 +1,4 @@
-"""`voxgraft plugins`: what is installed, what was set aside, whether it keeps its laws, and a start for new ones."""
+"""`voxgraft plugins`: what is installed or was set aside, its conformance checks, and a start for new ones."""
 
 from __future__ import annotations
 
@@ -92,13 +92,13 @@ def show(name: str, as_json: bool) -> None:
 )
 @click.option("--json", "as_json", is_flag=True, help="One JSON document on standard output.")
 def test(name: str, options: tuple[str, ...], files: tuple[Path, ...], as_json: bool) -> None:
-    """Try the laws of its kind on a component; NAME is `nifti` or, where kinds share a name, `reader:nifti`."""
+    """Run the conformance checks of a component; NAME is `nifti` or, where kinds share a name, `reader:nifti`."""
     import json
     import tempfile
 
     from ..discovery import discover
     from ..errors import UsageError
-    from ..testing import Subject, try_laws
+    from ..testing import Subject, run_checks
 
     catalogue = discover()
     matching = _named(catalogue, name)
@@ -111,28 +111,31 @@ def test(name: str, options: tuple[str, ...], files: tuple[Path, ...], as_json: 
         except ValueError as error:
             raise UsageError(f"the options of {spec.kind} {spec.name!r} do not fit: {_reason(error)}") from None
         with tempfile.TemporaryDirectory() as folder:
-            outcomes = try_laws(subject, Path(folder))
-        laws = [{"law": outcome.law, "state": outcome.state, "reason": outcome.reason} for outcome in outcomes]
-        document.append({"kind": spec.kind, "name": spec.name, "laws": laws})
+            outcomes = run_checks(subject, Path(folder))
+        checks = [{"check": outcome.check, "state": outcome.state, "reason": outcome.reason} for outcome in outcomes]
+        document.append({"kind": spec.kind, "name": spec.name, "checks": checks})
         for outcome in () if as_json else outcomes:
-            colour = {"kept": "green", "broken": "red", "not tried": "yellow"}[outcome.state]
-            state = click.style(f"{outcome.state:9}", fg=colour)
-            click.echo(
-                f"{state} {spec.kind} {spec.name}: {outcome.law}"
-                + (f"\n          {outcome.reason}" if outcome.reason else "")
-            )
+            colour = {"passed": "green", "failed": "red", "skipped": "yellow"}[outcome.state]
+            state = click.style(f"{outcome.state:7}", fg=colour)
+            reason = f"\n        {outcome.reason}" if outcome.reason else ""
+            click.echo(f"{state} {spec.kind} {spec.name}: {outcome.check}{reason}")
     if as_json:
         print_result(json.dumps({"components": document}, indent=2))
-    if any(law["state"] == "broken" for component in document for law in component["laws"]):
+    if any(check["state"] == "failed" for component in document for check in component["checks"]):
         click.get_current_context().exit(1)
 
 
 @plugins.command()
 @click.argument("name")
-@click.option("--kind", default="reader", show_default=True, help="reader, modality, metric, loss or decoder.")
+@click.option(
+    "--kind",
+    default="reader",
+    show_default=True,
+    help="What it offers: reader, writer, layout, ...; see `plugins list`.",
+)
 @click.option("--out", type=click.Path(path_type=Path), default=".", help="Where the project's folder is made.")
 def new(name: str, kind: str, out: Path) -> None:
-    """Start a plugin: a project voxgraft-NAME that installs, works, and keeps the laws of its kind."""
+    """Start a plugin: a project voxgraft-NAME that installs, works, and passes the checks of its kind."""
     from ..scaffold import start
 
     for path in start(name, kind, out):

@@ -155,7 +155,9 @@ def _told(error: Any, keys: list[str]) -> InitErrorDetails:
             f"there is no key {unknown!r} here; " + (f"did you mean {near[0]!r}?" if near else hint),
         )
     return InitErrorDetails(
-        type=PydanticCustomError(kind, "{message}", {"message": message}), loc=error["loc"], input=error["input"]
+        type=PydanticCustomError(kind, "{message}", {**error.get("ctx", {}), "message": message}),
+        loc=error["loc"],
+        input=error["input"],
     )
 
 

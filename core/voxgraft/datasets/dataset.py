@@ -18,7 +18,7 @@ from ..imaging.reference import MaskRef
 from ..support.spelling import composed
 from .cases import Case, Dataset, Split
 from .labelling import labels_of
-from .layout import Layout
+from .layout import Layout, ReadsFolder
 from .options import Data
 from .options import Split as SplitOptions
 from .split import draw_labelled, split_by_patient
@@ -205,8 +205,8 @@ def read_layout(layout: Selected[Layout], catalogue: Catalogue) -> Dataset:
 
 def _complain_of_missing_folder(layout: Selected[Layout]) -> None:
     """Options called `path` are folders or tables, in every layout that has such an option."""
-    path = getattr(layout.options, "path", None)
-    if not isinstance(path, Path) or path.exists():
+    path = layout.options.path if isinstance(layout.options, ReadsFolder) else None
+    if path is None or path.exists():
         return
     what = "file" if path.suffix.lower() in (".csv", ".tsv", ".txt") else "folder"
     if path.is_absolute():

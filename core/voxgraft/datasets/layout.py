@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from ..components.component import C, Component
 
@@ -22,6 +22,16 @@ class Layout(Protocol):
         Raises:
             DataError: The folder does not have this layout; the message names the place.
         """
+        ...
+
+
+@runtime_checkable
+class ReadsFolder(Protocol):
+    """Options of a layout that reads one folder, or one table."""
+
+    @property
+    def path(self) -> Path:
+        """Where it is; relative paths start at the working directory."""
         ...
 
 

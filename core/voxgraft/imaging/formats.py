@@ -1,4 +1,4 @@
-"""What the engine asks of each kind of component: the product of a spec's `build`."""
+"""What the engine asks of readers and writers, and the specs by which plugins offer them."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ from ..support.files import check_regular
 from ..support.spelling import composed
 from .archives import archive_problems, is_archive
 from .channels import _times
-from .formats import PaletteReader
+from .formats import PaletteReader, ReaderSpec
 from .palettes import WHAT_TO_DO
 from .reference import ImageRef
 from .volume import Array, Item, Problem, Volume
@@ -116,7 +116,7 @@ def scan_files(files: Iterable[Path], catalogue: Catalogue, *, series_only: bool
     for file in files:
         _check_regular(file)
         spec = _claiming(file, specs)
-        if spec is not None and (not series_only or getattr(spec, "series", False)):
+        if spec is not None and (not series_only or _is_series(spec)):
             groups.setdefault(spec.name, (spec, []))[1].append(file)
     items = [item for spec, group in groups.values() for item in _scan_group(spec, group, catalogue)]
     return sorted(items, key=lambda item: (str(item.path), item.series or ""))
@@ -294,8 +294,12 @@ def _scan_folder(folder: Path, catalogue: Catalogue) -> list[Item]:
     return scans or items
 
 
+def _is_series(spec: AnySpec) -> bool:
+    return isinstance(spec, ReaderSpec) and spec.series
+
+
 def _scan_group(spec: AnySpec, files: list[Path], catalogue: Catalogue) -> Iterator[Item]:
-    if getattr(spec, "series", False):
+    if _is_series(spec):
         yield from _scan_files(spec, files, catalogue)
     else:
         for file in files:

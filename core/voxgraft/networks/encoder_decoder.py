@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 from ..components.component import C, Component
 
 if TYPE_CHECKING:
-    from torch import nn
-
+    from .modules import DecoderModule, EncoderModule
     from .sources import Models
     from .weights import Weights
 
@@ -18,15 +17,12 @@ if TYPE_CHECKING:
 class Encoder(Protocol):
     """Make the pretrained part of a network."""
 
-    def make(self, dims: int, channels: int, strides: Sequence[Sequence[int]]) -> nn.Module:
+    def make(self, dims: int, channels: int, strides: Sequence[Sequence[int]]) -> EncoderModule:
         """A module that turns (batch, channel, *spatial) into a list of feature maps, fine to coarse.
 
-        The module has `channels` (a tuple of int) and `strides` (a tuple of tuples: how much coarser than the image
-        each map is along each axis), and `stages`: lists of parameter-name prefixes, shallow to deep. It may have
-        `contract`, an `InputContract`. Where maps have weights of their own it has `keep(places)`, which is called
-        with the places of the maps that the decoder reads; zeros may stand for the others.
-
         Args:
+            dims: 2 for planes, 3 for volumes.
+            channels: Of the image.
             strides: What the plan proposes for each level, cumulative; an encoder of fixed shape ignores it.
         """
         ...
@@ -34,8 +30,8 @@ class Encoder(Protocol):
     def weights(self, models: Models | None = None) -> Weights | None:
         """The pretrained tensors under the names of `make`'s module; None to train from scratch.
 
-        It is asked only where the encoder's options have a `weights` and a workflow sets it to another word than
-        `none`; so every network has a twin from scratch.
+        It is asked only where the encoder's options are `StartValues` and a workflow sets `weights` to another word
+        than `none`; so every network has a twin from scratch.
 
         Args:
             models: Where registered models are looked up; a workflow's own registry, in every process.
@@ -49,11 +45,8 @@ class Encoder(Protocol):
 class Decoder(Protocol):
     """Make the part of a network that turns features into maps at the image's resolution."""
 
-    def make(self, dims: int, channels: Sequence[int], strides: Sequence[Sequence[int]]) -> nn.Module:
+    def make(self, dims: int, channels: Sequence[int], strides: Sequence[Sequence[int]]) -> DecoderModule:
         """A module that turns the encoder's feature maps into a list of decoded maps, fine to coarse.
-
-        The module has `channels`: the number of channels of each decoded map. Where it does not use the values of all
-        of the encoder's maps it has `reads`: the places of those that it does use.
 
         Args:
             dims: Axes of the maps, 2 or 3.

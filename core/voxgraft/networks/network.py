@@ -8,9 +8,10 @@ from typing import NamedTuple
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ..errors import ModelError
+from ..errors import ModelError, PluginError
 from ..support.torch_dims import LINEAR
 from .encoder_decoder import Decoder, Encoder
+from .modules import DecoderModule, EncoderModule
 
 CONVOLUTION: dict[int, type[nn.Conv2d] | type[nn.Conv3d]] = {2: nn.Conv2d, 3: nn.Conv3d}
 
@@ -43,15 +44,20 @@ class SegmentationNetwork(nn.Module):
     """
 
     def __init__(
-        self, encoder: nn.Module, decoder: nn.Module, dims: int, classes: int, *, deep_supervision: bool = True
+        self,
+        encoder: EncoderModule,
+        decoder: DecoderModule,
+        dims: int,
+        classes: int,
+        *,
+        deep_supervision: bool = True,
     ) -> None:
         super().__init__()
         self.encoder = encoder
         self.decoder = decoder
         self.dims = dims
         self.classes = classes
-        channels: Sequence[int] = decoder.channels  # type: ignore[assignment]
-        levels = channels if deep_supervision else channels[:1]
+        levels = decoder.channels if deep_supervision else decoder.channels[:1]
         self.heads = nn.ModuleList(CONVOLUTION[dims](width, classes, 1) for width in levels)
 
     def forward(self, image: Tensor, features: Sequence[Tensor] | None = None) -> Output:
@@ -100,9 +106,16 @@ def build_network(
 
     Args:
         strides: The plan's proposal for the levels, cumulative, fine to coarse.
+
+    Raises:
+        PluginError: One of the two makes another kind of module.
     """
     body = encoder.make(dims, channels, strides)
-    top = decoder.make(dims, body.channels, body.strides)  # type: ignore[arg-type]
-    if hasattr(body, "keep") and hasattr(top, "reads"):
-        body.keep(top.reads)  # type: ignore[operator]
+    if not isinstance(body, EncoderModule):
+        raise PluginError(f"{type(encoder).__name__}.make gave a {type(body).__name__}, which is no EncoderModule")
+    top = decoder.make(dims, body.channels, body.strides)
+    if not isinstance(top, DecoderModule):
+        raise PluginError(f"{type(decoder).__name__}.make gave a {type(top).__name__}, which is no DecoderModule")
+    if top.reads is not None:
+        body.keep(top.reads)
     return SegmentationNetwork(body, top, dims, classes, deep_supervision=deep_supervision)

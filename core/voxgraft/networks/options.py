@@ -28,10 +28,13 @@ HUB = "hf:"
 
 
 class StartValues(Options):
-    """How strictly initial weights are taken; the base of the options of every encoder."""
+    """How strictly start values are taken; the base of the options of encoders with pretrained weights."""
 
     allow_partial: bool = False
     """Train even where the weights hold less than 90 % of the encoder's parameters; the rest starts at random."""
+
+    weights: str = "none"
+    """Where pretrained weights come from; `none` trains from scratch."""
 
     def finish(self, weights: Weights | None) -> Weights | None:
         """Initial weights as these options want them taken."""

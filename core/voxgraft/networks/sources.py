@@ -213,7 +213,8 @@ def registered_weights(reference: str, models: Models | None) -> Weights:
     Raises:
         ModelError: There is no such model, or its package is damaged.
     """
-    from .weights import InputContract, Weights, read_tensors
+    from .modules import InputContract
+    from .weights import Weights, read_tensors
 
     if models is None:
         raise ModelError(f"{reference}: no registry is at hand to look this model up in; name one with tracking.uri")

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from ..errors import ModelError
 from .diagnose import why_unreadable
 from .inflation import inflated
+from .modules import EncoderModule, InputContract
 from .options import ENCODER, Inflation
 
 ENOUGH = 0.9
@@ -28,33 +29,6 @@ LARGEST = 32 * 2**30
 
 NESTS = ("state_dict_ema", "state_dict", "model_state_dict", "model", "network_weights", "teacher", "params", "net")
 """Under these names checkpoints of other programs keep their tensors."""
-
-
-@dataclass(frozen=True, slots=True)
-class InputContract:
-    """What an encoder was trained to see; its module brings images into this form by itself.
-
-    Attributes:
-        mean, std: Of each channel of brightness 0..1, as the pretraining subtracted and divided by; empty where images
-            are taken as they come, normalised as the plan says.
-        channels: Of the images of the pretraining; 0 where it is not known.
-        smallest: Voxels along an edge, below which images are extended with zeros.
-        multiple: Images are extended with zeros at their far ends to a multiple of this.
-        seen: What the images of the pretraining showed; empty where it is not known.
-    """
-
-    mean: tuple[float, ...] = ()
-    std: tuple[float, ...] = ()
-    channels: int = 0
-    smallest: int = 1
-    multiple: int = 1
-    seen: str = ""
-
-    def given(self, other: InputContract | None) -> InputContract:
-        """This contract of a module, with what is known of the weights that were loaded into it."""
-        if other is None:
-            return self
-        return replace(self, channels=other.channels or self.channels, seen=other.seen or self.seen)
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,7 +147,7 @@ def load_weights(module: nn.Module, weights: Weights, at_least: float | None = N
     matched = 0
     sizes = counted_sizes(module)
     first = next((name for name, parameter in module.named_parameters() if parameter.ndim >= 4), "")
-    mode: Inflation = getattr(module, "inflation", "centre")
+    mode: Inflation = module.inflation if isinstance(module, EncoderModule) else "centre"
     loaded = {}
     for name, value in state.items():
         source = weights.tensors.get(name)
@@ -189,6 +163,7 @@ def load_weights(module: nn.Module, weights: Weights, at_least: float | None = N
         (fate.loaded if source.shape == value.shape else fate.adapted).append(name)
         loaded[name] = fit
         matched += sizes.get(name, 0)
+    contract = module.contract if isinstance(module, EncoderModule) else InputContract()
     total = sum(sizes.values())
     share = matched / total if total else 1.0
     if share < at_least:
@@ -208,7 +183,7 @@ def load_weights(module: nn.Module, weights: Weights, at_least: float | None = N
         new=tuple(fate.new),
         dropped=tuple(name for name in weights.tensors if name not in state),
         share=share,
-        contract=getattr(module, "contract", InputContract()).given(weights.contract),
+        contract=contract.given(weights.contract),
     )
 
 

@@ -12,6 +12,7 @@ from typing import Any, Protocol, runtime_checkable
 from ..components.catalogue import Catalogue
 from ..components.choice import Selected
 from ..components.component import AnySpec
+from ..components.options import TrackingOptions
 from ..errors import ModelError, PluginError
 from .package import Package, read_package
 from .store import Store, StoreSpec
@@ -156,6 +157,6 @@ def _store_for(reference: str, catalogue: Catalogue) -> AnySpec:
 
 
 def _build(spec: AnySpec, resolver: Resolver) -> Store:
-    options = {"uri": resolver.uri} if resolver.uri and "uri" in spec.options().model_fields else {}
+    options = {"uri": resolver.uri} if resolver.uri and issubclass(spec.options(), TrackingOptions) else {}
     store: Store = Selected(spec, spec.options()(**options), resolver.catalogue.origin(spec).plugin).build()
     return store

@@ -17,7 +17,7 @@ from ..datasets.options import Data
 from ..errors import DataError, TrainingError
 from ..imaging.orientation import shape_at
 from ..imaging.structures import Labels
-from .modality import Modality
+from .modality import Modality, ModalitySpec
 from .plan import Plan
 
 ANISOTROPIC = 3.0
@@ -178,7 +178,8 @@ def _contract(
     spacing = np.array([case["spacing"] for case in cases], dtype=float)
     size = spacing * np.array([case["shape"] for case in cases], dtype=float)
     codes = {case["modality"] for case in cases if case.get("modality")}
-    codes |= set(getattr(data.modality.component, "dicom", ()))
+    spec = data.modality.component
+    codes |= set(spec.dicom) if isinstance(spec, ModalitySpec) else set()
     described = [channel.document() for channel in dataset.described]
     values = [[round(float(channel[name]), 3) for name in ("p00_5", "p99_5")] for channel in intensities]
     return {

@@ -175,7 +175,7 @@ def _chosen(workflow: Workflow, steps: Sequence[str] | None) -> list[Selected[St
 
 
 def _has_no_labels(step: Selected[Step], workflow: Workflow) -> bool:
-    return getattr(step.component, "labelled", False) and not workflow.supervised
+    return isinstance(step.component, StepSpec) and step.component.labelled and not workflow.supervised
 
 
 def _record(run: Run, name: str) -> Mapping[str, Any]:

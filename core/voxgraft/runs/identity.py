@@ -19,7 +19,7 @@ from ..components.code import source_hash, version_of
 from ..components.options import Options
 from ..errors import VoxGraftError
 from ..imaging.write import choose_writer
-from ..networks.options import FILE, HUB, MODELS
+from ..networks.options import FILE, HUB, MODELS, StartValues
 from ..networks.sources import hub_path
 from ..packages.package import MANIFEST
 from ..preprocessing.state import DataState, readers_taking_part
@@ -216,7 +216,8 @@ def _device_kind(wanted: str) -> str:
 def _own_weights(run: Run) -> str:
     """A fingerprint of the weights that an encoder knows by a word of its own; empty where there are none of these."""
     model = run.workflow.model
-    named = str(getattr(model.encoder.options, "weights", "none"))
+    options = model.encoder.options
+    named = options.weights if isinstance(options, StartValues) else "none"
     if not model.pretrained or model.start != "none" or named.startswith((FILE, HUB, *MODELS)):
         return ""
     if "own weights" not in run.shared.resolved:

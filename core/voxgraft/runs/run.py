@@ -145,10 +145,9 @@ class Run:
         return self.folder / name
 
     def tag(self, values: Mapping[str, str]) -> None:
-        """Name the run in the tracker, where there is one that knows names."""
-        tags = getattr(self.tracker, "tags", None)
-        if tags is not None:
-            tags(values)
+        """Name the run in the tracker, where there is one."""
+        if self.tracker is not None:
+            self.tracker.tags(values)
 
     def log(self, values: Mapping[str, float], step: int) -> None:
         """Send numbers to the tracker, where there is one; one that is not defined is left out."""

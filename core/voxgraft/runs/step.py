@@ -32,6 +32,10 @@ class Tracker(Protocol):
 
     def metrics(self, values: Mapping[str, float], step: int) -> None: ...
 
+    def tags(self, values: Mapping[str, str]) -> None:
+        """Name the run, such as by the verdict of its guard."""
+        ...
+
     def file(self, path: Path, folder: str = "") -> None: ...
 
     def finish(self, status: str) -> None:

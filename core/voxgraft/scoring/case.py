@@ -12,6 +12,7 @@ import numpy as np
 from ..errors import BrokenPlugin, DataError, VoxGraftError
 from .calibration import Binning, Reliability, Watch
 from .masks import CaseMasks, check_grids
+from .metric import CalibrationMetric
 from .pair import Counts, MaskPair
 from .structures import MEAN, Regions, Structure, structures_of
 
@@ -140,8 +141,8 @@ def scored_structures(labels: Labels, regions: Regions | None = None) -> tuple[S
 
 def binnings(metrics: Sequence[Selected[Metric]]) -> list[Binning]:
     """How the metrics that look at probabilities want them gathered, each way once."""
-    candidates = (getattr(chosen.build(), "binning", None) for chosen in metrics)
-    return list(dict.fromkeys(how for how in candidates if isinstance(how, Binning)))
+    built = (chosen.build() for chosen in metrics)
+    return list(dict.fromkeys(metric.binning for metric in built if isinstance(metric, CalibrationMetric)))
 
 
 def score_absent(

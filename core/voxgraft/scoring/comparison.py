@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 from ..errors import DataError
 from ..support.files import without_nan
 from .bootstrap import SEED, mean_intervals
+from .metric import MetricSpec
 from .scores import MEAN, Scores, mean_of
 
 if TYPE_CHECKING:
@@ -170,7 +171,7 @@ def direction(runs: Mapping[str, Scores], metric: str, catalogue: Catalogue) -> 
     """
     named = (scores.metrics[metric].get("use") for scores in runs.values() if metric in scores.metrics)
     spec = catalogue.get("metric", str(next(named, metric)))
-    return bool(getattr(spec, "higher_is_better", True))
+    return not isinstance(spec, MetricSpec) or spec.higher_is_better
 
 
 def holm(p: Sequence[float]) -> list[float]:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import DataError
+from ..imaging.formats import ReaderSpec
 from ..imaging.read import choose_reader, scan
 from ..support.spelling import composed
 
@@ -132,7 +133,8 @@ def _masks(folder: Path, catalogue: Catalogue) -> dict[str, list[Path]]:
 def _is_series(folder: Path, catalogue: Catalogue) -> bool:
     """Whether a folder holds one image of a reader of series, such as DICOM, or one object of structures beside it."""
     files = [file for file in sorted(folder.iterdir()) if file.is_file() and not file.name.startswith(".")]
-    if not files or not getattr(choose_reader(files[0], catalogue), "series", False):
+    reader = choose_reader(files[0], catalogue) if files else None
+    if not isinstance(reader, ReaderSpec) or not reader.series:
         return False
     items = scan(folder, catalogue)
     return len([item for item in items if item.kind == "structures"] or items) == 1
@@ -157,7 +159,8 @@ def _stem(file: Path, catalogue: Catalogue) -> str:
 def _suffix(file: Path, catalogue: Catalogue) -> str:
     """The longest ending that a reader claims; nothing where none does."""
     name = file.name.lower()
-    suffixes = (suffix for _, spec in catalogue.of("reader") for suffix in getattr(spec, "suffixes", ()))
+    readers = [spec for _, spec in catalogue.of("reader") if isinstance(spec, ReaderSpec)]
+    suffixes = (suffix for spec in readers for suffix in spec.suffixes)
     return max((suffix for suffix in suffixes if name.endswith(suffix)), key=len, default="")
 
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from ..components.component import C, Component
 
 if TYPE_CHECKING:
+    from .calibration import Binning
     from .pair import MaskPair
 
 
@@ -17,6 +18,13 @@ class Metric(Protocol):
     def __call__(self, pair: MaskPair) -> float:
         """The score; NaN where the metric is not defined (see `voxgraft.scoring.pair` for the rules)."""
         ...
+
+
+@runtime_checkable
+class CalibrationMetric(Metric, Protocol):
+    """A metric that looks at probabilities: `pair.calibrated` gives them, gathered as it says."""
+
+    binning: Binning
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

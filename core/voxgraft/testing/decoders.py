@@ -1,11 +1,11 @@
-"""Laws of decoders: any list of feature maps, of odd sizes and any number, becomes maps at the finest resolution."""
+"""Conformance checks of decoders: feature maps of any number and odd sizes become maps at the finest resolution."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
 
-from .law import Law, Subject, require
+from .conformance import ConformanceCheck, Subject, require
 
 PYRAMIDS = [
     ((8, 16), ((1,), (2,))),
@@ -36,7 +36,9 @@ def _a_gradient_reaches_every_parameter_and_every_map(subject: Subject, folder: 
         unused = [name for name, one in module.named_parameters() if one.grad is None]
         require(not unused, f"{place}: no gradient reaches {', '.join(unused[:5])}")
         require(leaves[-1].grad is not None, f"{place}: it does not use the coarsest map")
-        said, used = (set(places) for places in (getattr(module, "reads", range(len(leaves))), _used(leaves)))
+        said, used = (
+            set(places) for places in (range(len(leaves)) if module.reads is None else module.reads, _used(leaves))
+        )
         require(used <= said, f"{place}: it uses the maps {sorted(used)} and says {sorted(said)}")
 
 
@@ -60,16 +62,20 @@ def _inputs() -> Any:
 
 
 def _make(subject: Subject, dims: int, channels: Any, strides: Any) -> Any:
-    return subject.build().make(dims, channels, strides)
+    from ..networks.modules import DecoderModule
+
+    module = subject.build().make(dims, channels, strides)
+    require(isinstance(module, DecoderModule), f"it makes a {type(module).__name__}, which is no DecoderModule")
+    return module
 
 
-LAWS = {
+CHECKS = {
     "decoder": [
-        Law(
+        ConformanceCheck(
             "its first map is as fine as the encoder's finest, for any pyramid and odd sizes",
             _the_first_map_is_the_finest,
         ),
-        Law(
+        ConformanceCheck(
             "a gradient reaches every parameter and the coarsest map, and no map that it says it leaves unread",
             _a_gradient_reaches_every_parameter_and_every_map,
         ),

@@ -1,4 +1,4 @@
-"""Laws of encoders: sizes of the feature maps, gradients, stages, weights."""
+"""Conformance checks of encoders: sizes of the feature maps, gradients, stages, weights."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import itertools
 from pathlib import Path
 from typing import Any
 
-from .law import Law, Subject, require
+from .conformance import ConformanceCheck, Subject, require
 
 SIZES: dict[int, list[tuple[int, ...]]] = {2: [(64, 96), (37, 53)], 3: [(32, 48, 32), (29, 37, 19)]}
 
@@ -62,20 +62,26 @@ def _the_same_image_gives_the_same_maps(subject: Subject, folder: Path) -> None:
 def _make(subject: Subject, dims: int, channels: int) -> Any:
     import torch
 
+    from ..networks.modules import EncoderModule
+
     torch.manual_seed(0)
     strides = [(2**level,) * dims for level in range(4)]
-    return subject.build().make(dims, channels, strides)
+    module = subject.build().make(dims, channels, strides)
+    require(isinstance(module, EncoderModule), f"it makes a {type(module).__name__}, which is no EncoderModule")
+    return module
 
 
 def _within(name: str, prefix: str) -> bool:
     return name == prefix or name.startswith(prefix if prefix.endswith(".") else f"{prefix}.")
 
 
-LAWS = {
+CHECKS = {
     "encoder": [
-        Law("each map has the size of the image over its stride, rounded up", _maps_have_the_size_their_strides_say),
-        Law("a gradient reaches every parameter", _every_parameter_is_trained_by_every_map_together),
-        Law("every parameter belongs to exactly one stage", _every_parameter_belongs_to_one_stage),
-        Law("the same image gives the same maps", _the_same_image_gives_the_same_maps),
+        ConformanceCheck(
+            "each map has the size of the image over its stride, rounded up", _maps_have_the_size_their_strides_say
+        ),
+        ConformanceCheck("a gradient reaches every parameter", _every_parameter_is_trained_by_every_map_together),
+        ConformanceCheck("every parameter belongs to exactly one stage", _every_parameter_belongs_to_one_stage),
+        ConformanceCheck("the same image gives the same maps", _the_same_image_gives_the_same_maps),
     ]
 }

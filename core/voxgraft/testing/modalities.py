@@ -1,4 +1,4 @@
-"""Laws of modalities: normalised voxels are finite single-precision numbers, whatever the scan."""
+"""Conformance checks of modalities: normalised voxels are finite single-precision numbers, whatever the scan."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from ..imaging.volume import Array
-from .law import Law, Subject, require
+from .conformance import ConformanceCheck, Subject, require
 
 
 def _normalised_voxels_are_finite(subject: Subject, folder: Path) -> None:
@@ -67,9 +67,9 @@ KNOWN = frozenset(
 """What `voxgraft.training.augment` can do."""
 
 
-LAWS = {
+CHECKS = {
     "modality": [
-        Law("normalised voxels are finite float32, for constant scans too", _normalised_voxels_are_finite),
-        Law("its strengths of augmentation are known ones", _strengths_of_augmentation_are_known),
+        ConformanceCheck("normalised voxels are finite float32, for constant scans too", _normalised_voxels_are_finite),
+        ConformanceCheck("its strengths of augmentation are known ones", _strengths_of_augmentation_are_known),
     ]
 }

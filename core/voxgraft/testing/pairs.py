@@ -1,11 +1,11 @@
-"""One law for a pair: an encoder under a decoder is a network for images of any size, trained from head to stem."""
+"""The check of a pair: an encoder under a decoder is a network for images of any size, trained from head to stem."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from .law import require
+from .conformance import require
 
 if TYPE_CHECKING:
     from ..components.choice import Selected

@@ -1,4 +1,4 @@
-"""Laws of readers: every voxel at its place, the header true to the voxels, and no damage that goes unnoticed."""
+"""Conformance checks of readers: voxels at their places, headers true to the voxels, no damage that goes unnoticed."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import numpy as np
 from ..errors import VoxGraftError
 from ..imaging.volume import Array, Item, Volume, millimetres_apart
 from . import damage, geometry
-from .law import Law, NotApplicable, Subject, require
+from .conformance import ConformanceCheck, NotApplicable, Subject, require
 
 MILLIMETRES = 1e-3
 """How far off a voxel may be: formats store positions as decimal strings or single precision."""
@@ -158,7 +158,7 @@ def _plain(subject: Subject, folder: Path, directions: Array | None = None) -> t
 
 
 def _paths(subject: Subject, folder: Path) -> Iterator[Path]:
-    """What the laws about single files are tried on: a sample if one can be made, and copies of the given files."""
+    """What the checks of single files are run on: a sample if one can be made, and copies of the given files."""
     found = False
     if subject.sample is not None or subject.spec.name == "dicom" or _own_writer(subject) is not None:
         found = True
@@ -276,15 +276,17 @@ def _hash(file: Path) -> str:
     return hashlib.sha256(file.read_bytes()).hexdigest()
 
 
-LAWS = {
+CHECKS = {
     "reader": [
-        Law("every voxel is at its place in the patient, in 48 orientations and oblique", _every_voxel_is_at_its_place),
-        Law("the header says what is read", _the_header_says_what_is_read),
-        Law("reading changes nothing, and gives the same twice", _reading_changes_nothing),
-        Law("any path will do: spaces, other scripts, relative", _any_path_will_do),
-        Law("threads do not disturb each other", _threads_do_not_disturb_each_other),
-        Law("a cut file is refused, or reads as the whole one", _cut_files_are_refused),
-        Law("a damaged file is refused in a sentence or read, never a crash", _damage_is_no_crash),
-        Law("a file of another kind is refused in a sentence", _other_files_are_no_crash),
+        ConformanceCheck(
+            "every voxel is at its place in the patient, in 48 orientations and oblique", _every_voxel_is_at_its_place
+        ),
+        ConformanceCheck("the header says what is read", _the_header_says_what_is_read),
+        ConformanceCheck("reading changes nothing, and gives the same twice", _reading_changes_nothing),
+        ConformanceCheck("any path will do: spaces, other scripts, relative", _any_path_will_do),
+        ConformanceCheck("threads do not disturb each other", _threads_do_not_disturb_each_other),
+        ConformanceCheck("a cut file is refused, or reads as the whole one", _cut_files_are_refused),
+        ConformanceCheck("a damaged file is refused in a sentence or read, never a crash", _damage_is_no_crash),
+        ConformanceCheck("a file of another kind is refused in a sentence", _other_files_are_no_crash),
     ]
 }

@@ -1,4 +1,4 @@
-"""Laws of losses and metrics: the right answer is better than a wrong one, whatever the image."""
+"""Conformance checks of losses and metrics: the right answer is better than a wrong one, whatever the image."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 
 from ..imaging.structures import Label, Labels
 from ..imaging.volume import Array, Volume
-from .law import Law, NotApplicable, Subject, require
+from .conformance import ConformanceCheck, NotApplicable, Subject, require
 
 LABELS = Labels((Label(1, "one"), Label(2, "two")))
 
@@ -96,14 +96,18 @@ def _boxes(shape: tuple[int, ...], more: int = 0) -> Array:
     return array
 
 
-LAWS = {
+CHECKS = {
     "loss": [
-        Law("it falls on the way to the truth", _a_loss_falls_toward_the_truth),
-        Law("its gradient is finite, for empty targets and huge logits too", _a_loss_has_a_finite_gradient),
+        ConformanceCheck("it falls on the way to the truth", _a_loss_falls_toward_the_truth),
+        ConformanceCheck(
+            "its gradient is finite, for empty targets and huge logits too", _a_loss_has_a_finite_gradient
+        ),
     ],
     "metric": [
-        Law("it is best for the reference itself", _a_metric_is_best_for_the_reference_itself),
-        Law("it does not care in which order the axes lie", _a_metric_does_not_care_how_the_volume_lies),
-        Law("for empty and full masks it is a number or not defined", _a_metric_of_nothing_is_a_number_or_not_defined),
+        ConformanceCheck("it is best for the reference itself", _a_metric_is_best_for_the_reference_itself),
+        ConformanceCheck("it does not care in which order the axes lie", _a_metric_does_not_care_how_the_volume_lies),
+        ConformanceCheck(
+            "for empty and full masks it is a number or not defined", _a_metric_of_nothing_is_a_number_or_not_defined
+        ),
     ],
 }

@@ -1,4 +1,4 @@
-"""Which laws there are for each kind of component, and how they are tried one after another."""
+"""Which conformance checks there are for each kind of component, and how they are run one after another."""
 
 from __future__ import annotations
 
@@ -6,47 +6,53 @@ from importlib import import_module
 from pathlib import Path
 
 from ..hookspecs import KINDS
-from .law import Law, NotApplicable, Outcome, Subject
+from .conformance import ConformanceCheck, NotApplicable, Outcome, Subject
 
 _MODULES = {
     "reader": "readers",
     "writer": "writers",
+    "layout": "layouts",
     "modality": "modalities",
     "encoder": "encoders",
     "decoder": "decoders",
+    "strategy": "strategies",
     "loss": "scores",
     "metric": "scores",
+    "step": "steps",
+    "tracker": "trackers",
+    "store": "stores",
+    "executor": "executors",
+    "command": "commands",
 }
-"""The module that holds the laws of a kind; every kind keeps the laws of cards besides."""
+"""The module that holds the checks of a kind; every kind has the checks of specs besides."""
 
 
-def laws(kind: str) -> tuple[Law, ...]:
-    """The laws for components of that kind.
+def conformance_checks(kind: str) -> tuple[ConformanceCheck, ...]:
+    """The checks for components of that kind.
 
     Raises:
         ValueError: There is no such kind.
     """
     if kind not in KINDS:
         raise ValueError(f"there is no kind {kind!r}; the kinds are {', '.join(KINDS)}")
-    found: list[Law] = list(import_module(".cards", __package__).LAWS["card"])
-    if kind in _MODULES:
-        found += import_module(f".{_MODULES[kind]}", __package__).LAWS[kind]
+    found: list[ConformanceCheck] = list(import_module(".specs", __package__).CHECKS["spec"])
+    found += import_module(f".{_MODULES[kind]}", __package__).CHECKS[kind]
     return tuple(found)
 
 
-def try_laws(subject: Subject, folder: Path) -> list[Outcome]:
-    """Try every law, each in an empty folder below `folder`; a broken law does not keep the others from being tried."""
+def run_checks(subject: Subject, folder: Path) -> list[Outcome]:
+    """Run every check, each in an empty folder below `folder`; a failed one does not keep the others from being run."""
     outcomes = []
-    for number, law in enumerate(laws(subject.spec.kind), 1):
-        place = folder / f"law-{number:02}"
+    for number, check in enumerate(conformance_checks(subject.spec.kind), 1):
+        place = folder / f"check-{number:02}"
         place.mkdir(parents=True)
         try:
-            law.check(subject, place)
+            check.run(subject, place)
         except NotApplicable as reason:
-            outcomes.append(Outcome(law.text, "not tried", str(reason)))
+            outcomes.append(Outcome(check.text, "skipped", str(reason)))
         except Exception as error:  # a plugin under test may fail in any way
             said = str(error) if isinstance(error, AssertionError) else f"{type(error).__name__}: {error}"
-            outcomes.append(Outcome(law.text, "broken", said))
+            outcomes.append(Outcome(check.text, "failed", said))
         else:
-            outcomes.append(Outcome(law.text, "kept"))
+            outcomes.append(Outcome(check.text, "passed"))
     return outcomes

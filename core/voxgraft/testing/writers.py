@@ -1,4 +1,4 @@
-"""Laws of writers: what is written is read back at its place, whole or not at all."""
+"""Conformance checks of writers: what is written is read back at its place, whole or not at all."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ..imaging.structures import Label, Labels
 from ..imaging.volume import Array, Volume
 from ..imaging.write import write
 from . import geometry
-from .law import Law, NotApplicable, Subject, require
+from .conformance import ConformanceCheck, NotApplicable, Subject, require
 from .readers import misplaced
 
 LABELS = Labels((Label(1, "liver"), Label(2, "left kidney")))
@@ -165,13 +165,15 @@ def _names(folder: Path) -> list[str]:
     return sorted(file.name for file in folder.iterdir())
 
 
-LAWS = {
+CHECKS = {
     "writer": [
-        Law("what is written is read back at its place, in every orientation", _what_is_written_is_read_back),
-        Law("an empty mask is a result with a file of its own", _nothing_found_is_a_result),
-        Law("label values are kept or refused, never changed", _values_are_kept_or_refused),
-        Law("a file is replaced whole or not at all", _it_replaces_whole_or_not_at_all),
-        Law("writing leaves the volume alone", _it_leaves_the_volume_alone),
-        Law("any memory order and byte order will do", _any_memory_order_will_do),
+        ConformanceCheck(
+            "what is written is read back at its place, in every orientation", _what_is_written_is_read_back
+        ),
+        ConformanceCheck("an empty mask is a result with a file of its own", _nothing_found_is_a_result),
+        ConformanceCheck("label values are kept or refused, never changed", _values_are_kept_or_refused),
+        ConformanceCheck("a file is replaced whole or not at all", _it_replaces_whole_or_not_at_all),
+        ConformanceCheck("writing leaves the volume alone", _it_leaves_the_volume_alone),
+        ConformanceCheck("any memory order and byte order will do", _any_memory_order_will_do),
     ]
 }

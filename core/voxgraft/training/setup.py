@@ -21,6 +21,7 @@ from ..support.files import digest
 from ..transfer.parameters import Row, parameter_table
 from ..transfer.stack import Stack
 from ..transfer.strategy import Context, title
+from ..workflow.sections import Optimiser
 from ..workflow.workflow import Workflow
 from .memory import Need, check_memory, need_of
 from .optimiser import highest_rate
@@ -70,7 +71,7 @@ def set_up(workflow: Workflow, plan: Plan, models: Resolver) -> TrainingSetup:
         models=models,
     )
     context.extra = stack.prepare(context)
-    rows = table(stack, context, workflow)
+    rows = table(stack, context, workflow.training.optimiser)
     need = need_of(network, plan, context.extra.values())
     check_memory(need, plan, workflow.training.device)
     return TrainingSetup(stack, context, weights, rows, need)
@@ -139,15 +140,8 @@ def check_needs(stack: Stack, weights: LoadReport | None) -> None:
         )
 
 
-def table(stack: Stack, context: Context, workflow: Workflow) -> list[Row]:
-    """The audit record: every parameter with its learning rate, decay, whether it is trained, and its origin.
-
-    Args:
-        stack: The strategies, which edit the table in their order.
-        context: The network, what in it is pretrained, and what strategies brought.
-        workflow: Gives learning rate and weight decay.
-    """
-    options = workflow.training.optimiser
+def table(stack: Stack, context: Context, options: Optimiser) -> list[Row]:
+    """The audit record: every parameter with its learning rate, decay, whether it is trained, and its origin."""
     rows = parameter_table(context.network, highest_rate(options), options.weight_decay, context.pretrained)
     rows = stack.edit(rows, context)
     own: list[Row] = []

@@ -9,6 +9,8 @@ from ..datasets.companions import Roles
 from ..errors import TrainingError
 from ..networks.sources import Models
 from ..preprocessing.modality import ModalitySpec
+from ..transfer.options import StrategyOptions
+from ..transfer.spec import StrategySpec
 from .workflow import Workflow
 
 
@@ -16,7 +18,8 @@ def needs_of(workflow: Workflow, only: Selected[Any] | None = None) -> frozenset
     """What the strategies of a workflow need, by their specs and by the options they were given; or one of them."""
     needs: set[str] = set()
     for strategy in workflow.transfer if only is None else (only,):
-        needs |= _asked(strategy.component) | _asked(strategy.options)
+        needs |= strategy.component.needs if isinstance(strategy.component, StrategySpec) else frozenset()
+        needs |= strategy.options.needs if isinstance(strategy.options, StrategyOptions) else frozenset()
     return frozenset(needs)
 
 
@@ -30,11 +33,6 @@ def roles_of(workflow: Workflow) -> Roles:
     """What a workflow's network learns from: labels or none, and which of its strategies take unlabelled scans."""
     learners = [chosen.name for chosen in workflow.transfer if "unlabelled" in needs_of(workflow, chosen)]
     return Roles(workflow.supervised, tuple(learners))
-
-
-def _asked(component: Any) -> frozenset[str]:
-    needs = getattr(component, "needs", None)
-    return needs if isinstance(needs, frozenset) else frozenset()
 
 
 def check_transfer(workflow: Workflow, models: Models) -> None:
@@ -57,8 +55,8 @@ def check_transfer(workflow: Workflow, models: Models) -> None:
                 f"transfer: {strategy.name!r} brings two data sets together: name data.source (labelled scans from "
                 "elsewhere), or data.unlabelled (scans like those to be segmented)"
             )
-        if "teacher" in needs:
-            models.resolve(getattr(strategy.options, "teacher", ""))
+        for teacher in strategy.options.teachers if isinstance(strategy.options, StrategyOptions) else ():
+            models.resolve(teacher)
     if len(workflow.transfer) > 1:
         from ..transfer.stack import Stack  # imports torch
 

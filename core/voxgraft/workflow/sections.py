@@ -20,7 +20,7 @@ from pydantic_core import CoreSchema
 from ..components.choice import ComponentField, Selected
 from ..components.options import Options
 from ..networks.encoder_decoder import Decoder, Encoder
-from ..networks.options import whole_option
+from ..networks.options import StartValues, whole_option
 
 LONGEST = 1e9
 """Steps, epochs or minutes beyond which a budget is a slip of the pen."""
@@ -94,21 +94,21 @@ class Model(Options):
 
     @property
     def pretrained(self) -> bool:
-        """Whether initial weights are named, for the encoder or for the whole network."""
+        """Whether start values are named, for the encoder or for the whole network."""
         return self.start != "none" or self._weights not in (None, "none")
 
     @property
     def takes_weights(self) -> bool:
-        """Whether the encoder has the option `weights`; one without it always starts from scratch."""
-        return "weights" in type(self.encoder.options).model_fields
+        """Whether the encoder has pretrained weights to offer; one without them always starts from scratch."""
+        return isinstance(self.encoder.options, StartValues)
 
     @property
-    def _weights(self) -> Any:
-        return getattr(self.encoder.options, "weights", None)
+    def _weights(self) -> str:
+        return self.encoder.options.weights if isinstance(self.encoder.options, StartValues) else "none"
 
     @model_validator(mode="after")
     def _one_start(self) -> Model:
-        if self.start != "none" and self._weights not in (None, "none"):
+        if self.start != "none" and self._weights != "none":
             raise ValueError("start and encoder.weights both name initial weights; leave one of them out")
         return self
 

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Protocol, runtime_checkable
 
 from annotated_types import MaxLen, MinLen
 from pydantic import AfterValidator, Field, ValidationError, model_validator
 
 from ..components.catalogue import Catalogue
 from ..components.choice import ComponentField, Selected
-from ..components.options import Options
+from ..components.options import Options, TrackingOptions
 from ..datasets.options import Data
 from ..errors import UsageError, WorkflowError
+from ..networks.encoder_decoder import EncoderSpec
+from ..transfer.options import StrategyOptions
 from .choices import one_for_each_value
 from .sections import Budget, Evaluation, Guard, Inference, Model, Registry, Training
 from .yaml import Lines, Loc, load, parse
@@ -28,6 +30,16 @@ def _names_a_folder(name: str) -> str:
             "than dots"
         )
     return name
+
+
+@runtime_checkable
+class ComesAfter(Protocol):
+    """The spec of a step, as far as the order of steps is concerned."""
+
+    @property
+    def after(self) -> tuple[str, ...]:
+        """The steps that stand before it."""
+        ...
 
 
 class Workflow(Options):
@@ -63,7 +75,8 @@ class Workflow(Options):
     @property
     def place(self) -> str | None:
         """The tracking URI, where the tracker has one: runs go there, and models are looked up there."""
-        return getattr(self.tracking.options, "uri", None) if self.tracking is not None else None
+        options = self.tracking.options if self.tracking is not None else None
+        return options.uri if isinstance(options, TrackingOptions) else None
 
     @model_validator(mode="before")
     @classmethod
@@ -76,7 +89,8 @@ class Workflow(Options):
     def _fits_together(self) -> Workflow:
         names = [step.name for step in self.steps]
         for index, step in enumerate(self.steps):
-            for before in getattr(step.component, "after", ()):
+            spec = step.component
+            for before in spec.after if isinstance(spec, ComesAfter) else ():
                 if before in names[index:]:
                     raise ValueError(f"steps: {step.name!r} must come after {before!r}")
         if "register" in names and self.registry is None:
@@ -94,7 +108,8 @@ class Workflow(Options):
                     "guard: a pretraining looks at no labels and has no scores to judge; put the guard into the "
                     "workflow that starts from its model"
                 )
-        dims = getattr(self.model.encoder.component, "dims", frozenset({2, 3}))
+        encoder = self.model.encoder.component
+        dims = encoder.dims if isinstance(encoder, EncoderSpec) else frozenset({2, 3})
         if self.model.dims not in dims:
             raise ValueError(
                 f"model: the encoder {self.model.encoder.name!r} has no {self.model.dims}D form; choose another, or "
@@ -110,8 +125,9 @@ class Workflow(Options):
 
     @property
     def supervised(self) -> bool:
-        """Whether the network learns from labels; a strategy's options may say `supervised` False."""
-        return all(getattr(strategy.options, "supervised", True) for strategy in self.transfer)
+        """Whether the network learns from labels; a strategy's options may say that it does not."""
+        options = [strategy.options for strategy in self.transfer]
+        return all(one.supervised for one in options if isinstance(one, StrategyOptions))
 
     def document(self) -> dict[str, Any]:
         """Plain values with every default written out; reading them again gives the same workflow."""

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from voxgraft.plugin import ModelError
+from voxgraft.plugin import DecoderModule, ModelError
 
 from .options import SmpOptions
 
@@ -51,7 +51,7 @@ class SmpDecoder:
         return module.train()
 
 
-class SmpMaps(nn.Module):
+class SmpMaps(DecoderModule):
     """One decoded map, as fine as the finest of the encoder's, which these decoders leave out for the rest.
 
     Args:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from voxgraft.plugin import SLOPE, Norm, conv_norm_act, convolution, normalisation
+from voxgraft.plugin import SLOPE, DecoderModule, Norm, conv_norm_act, convolution, normalisation
 
 from .options import LinkNetOptions, SegResNetOptions
 from .parts import Upsample, bridge, check_maps, enlarged, level_widths, pointwise, pointwise_block, ratio
@@ -53,7 +53,7 @@ class LinkNetDecoder:
         return AddedLevels("linknet", dims, channels, widths, ups, blocks)
 
 
-class AddedLevels(nn.Module):
+class AddedLevels(DecoderModule):
     """Decoded maps, fine to coarse, one for each of the encoder's maps but the coarsest: `block(up(below) + skip)`.
 
     Args:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from voxgraft.plugin import SLOPE, Norm, conv_norm_act, convolution, normalisation
+from voxgraft.plugin import SLOPE, DecoderModule, Norm, conv_norm_act, convolution, normalisation
 
 from .options import DeepLabV3Options, DeepLabV3PlusOptions
 from .parts import check_maps, enlarged, flat_width, pointwise_block, ratio
@@ -60,7 +60,7 @@ def _coarsest_within(strides: Sequence[Sequence[int]], limit: int) -> int:
     return max((level for level, stride in enumerate(strides) if max(stride) <= limit), default=0)
 
 
-class DeepLab(nn.Module):
+class DeepLab(DecoderModule):
     """One decoded map: pooled at several reaches, and joined with a finer map where there is one.
 
     The paper keeps the encoder at the output stride by dilating it. Here encoders stay as they were pretrained: the

@@ -7,6 +7,8 @@ from itertools import pairwise
 
 from torch import Tensor, nn
 
+from voxgraft.plugin import DecoderModule
+
 from .options import FCNOptions
 from .parts import check_maps, enlarged, pointwise, ratio
 
@@ -22,7 +24,7 @@ class FCNDecoder:
         return SummedScores(dims, channels, strides, self._options.width, self._options.levels)
 
 
-class SummedScores(nn.Module):
+class SummedScores(DecoderModule):
     """`s(n) = score(n)`, `s(i) = score(i) + U(s(i + 1))`; the finest s, enlarged, is the only decoded map.
 
     Every part is linear and so is the head that follows, which makes classes of the scores: together they are the

@@ -8,7 +8,7 @@ from functools import reduce
 import torch
 from torch import Tensor, nn
 
-from voxgraft.plugin import CONVOLUTION, Norm, conv_norm_act
+from voxgraft.plugin import CONVOLUTION, DecoderModule, Norm, conv_norm_act
 
 from .options import FPNOptions
 from .parts import check_maps, enlarged, flat_width, pointwise, ratio
@@ -33,7 +33,7 @@ class FPNDecoder:
         )
 
 
-class FeaturePyramid(nn.Module):
+class FeaturePyramid(DecoderModule):
     """A pyramid of maps of one width, and their sum at the finest level; the sum is the only decoded map.
 
     Args:

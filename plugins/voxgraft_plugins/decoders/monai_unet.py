@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from voxgraft.plugin import GROUPS, conv_norm_act
+from voxgraft.plugin import GROUPS, DecoderModule, conv_norm_act
 
 from .options import MonaiUNetOptions
 from .parts import check_maps, enlarged, level_widths
@@ -32,7 +32,7 @@ class MonaiUNetDecoder:
         return MonaiLevels(dims, channels, level_widths(dims, channels, self._options), self._options)
 
 
-class MonaiLevels(nn.Module):
+class MonaiLevels(DecoderModule):
     """The blocks of MONAI's decoder; its own loop pads by one voxel at most and takes doubled strides only.
 
     MONAI's last block, which enlarges beyond the finest map without a skip, is left out.

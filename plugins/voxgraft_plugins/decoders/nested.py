@@ -7,6 +7,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from voxgraft.plugin import DecoderModule
+
 from .options import NestedUNetOptions
 from .parts import Upsample, check_maps, convolutions, level_widths, ratio
 
@@ -22,7 +24,7 @@ class NestedUNetDecoder:
         return NestedLevels(dims, channels, strides, self._options)
 
 
-class NestedLevels(nn.Module):
+class NestedLevels(DecoderModule):
     """The nodes X(i, j) of level i and column j; X(i, 0) are the encoder's maps.
 
     `X(i, j) = H([X(i, 0), ..., X(i, j - 1), U(X(i + 1, j - 1))])` with convolutions H and enlargement U. Of n maps

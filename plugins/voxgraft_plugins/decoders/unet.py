@@ -7,6 +7,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from voxgraft.plugin import DecoderModule
+
 from .options import UNetOptions
 from .parts import Upsample, check_maps, convolutions, level_widths
 
@@ -22,7 +24,7 @@ class UNetDecoder:
         return UNetLevels(dims, channels, strides, self._options)
 
 
-class UNetLevels(nn.Module):
+class UNetLevels(DecoderModule):
     """Decoded maps, fine to coarse: one for each of the encoder's maps but the coarsest, each of that map's own size.
 
     Args:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from voxgraft.plugin import Norm
+from voxgraft.plugin import DecoderModule, Norm
 
 from .options import UNETROptions
 from .parts import ResidualBlock, Upsample, check_maps, enlarged, level_widths, ratio
@@ -38,7 +38,7 @@ def spread(strides: Sequence[Sequence[int]]) -> list[tuple[int, ...]]:
     return targets
 
 
-class TokenLevels(nn.Module):
+class TokenLevels(DecoderModule):
     """Decoded maps, fine to coarse: one for each of the encoder's maps but the coarsest.
 
     Every skip, the image among them, passes a residual block, or one after each enlargement on the way to its level.

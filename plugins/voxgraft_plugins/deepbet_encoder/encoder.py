@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from voxgraft.plugin import InputContract, Models, Weights, named_weights
+from voxgraft.plugin import EncoderModule, InputContract, Models, Weights, named_weights
 
 from .bundled import bundled_weights
 from .options import DeepbetOptions
@@ -43,7 +43,7 @@ class DeepbetEncoder:
         return self._options.finish(named_weights(self._options.weights, models))
 
 
-class LinkNetMaps(nn.Module):
+class LinkNetMaps(EncoderModule):
     """Maps of 16, 16, 32, 64 and 128 channels at strides 2 to 32, under deepbet's own parameter names.
 
     Args:

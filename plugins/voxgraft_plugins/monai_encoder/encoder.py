@@ -9,7 +9,16 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from voxgraft.plugin import InputContract, ModelError, Models, Weights, match_names, named_weights, stages_of
+from voxgraft.plugin import (
+    EncoderModule,
+    InputContract,
+    ModelError,
+    Models,
+    Weights,
+    match_names,
+    named_weights,
+    stages_of,
+)
 
 from .options import (
     DenseNet3dOptions,
@@ -50,7 +59,7 @@ class MonaiEncoder:
         return self._options.finish(weights.but(tensors=tensors))
 
 
-class MonaiMaps(nn.Module):
+class MonaiMaps(EncoderModule):
     """The maps of a network. An image whose size is no multiple of the coarsest stride is padded with zeros at its far
     ends, and the maps are cut again.
 

@@ -9,6 +9,7 @@ from torch.nn import functional
 
 from voxgraft.plugin import (
     SLOPE,
+    EncoderModule,
     InputContract,
     ModelError,
     Models,
@@ -50,7 +51,7 @@ class ResidualEncoder:
         return self._options.finish(None if weights is None else weights.but(tensors=own_names(weights.tensors)))
 
 
-class ResidualLevels(nn.Module):
+class ResidualLevels(EncoderModule):
     """One map for each level, fine to coarse; the size of a level is that of the image over its stride, rounded up.
 
     Args:

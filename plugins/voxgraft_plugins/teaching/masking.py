@@ -44,7 +44,7 @@ class SelfSupervised(Teaching):
                 "be masked; set a smaller block or a larger training.patch"
             )
         channels = 1 if context.plan is None else len(context.plan.channels)
-        width = int(context.network.decoder.channels[0])  # type: ignore[index]
+        width = int(context.network.decoder.channels[0])
         return {HEAD: CONVOLUTION[context.network.dims](width, channels, 1)}
 
     def inputs(self, context: Context, image: Tensor, seed: int) -> Tensor:

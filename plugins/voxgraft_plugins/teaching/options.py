@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from annotated_types import MinLen
 from pydantic import Field, model_validator
 
-from voxgraft.plugin import Options
+from voxgraft.plugin import Options, StrategyOptions
 
 Positive = Annotated[float, Field(gt=0, le=1e6)]
 Weight = Annotated[float, Field(ge=0, le=1e6)]
@@ -17,7 +17,7 @@ Share = Annotated[float, Field(gt=0, le=1)]
 Follows = Literal["labelled", "unlabelled"]
 
 
-class DistilOptions(Options):
+class DistilOptions(StrategyOptions):
     """Options of distil."""
 
     teacher: Annotated[str, MinLen(1)]
@@ -34,6 +34,10 @@ class DistilOptions(Options):
 
     level: int = -1
     """Which map of the encoder: counted from the finest, 0, or from the coarsest, -1."""
+
+    @property
+    def teachers(self) -> tuple[str, ...]:
+        return (self.teacher,)
 
     @model_validator(mode="after")
     def _something_is_learnt(self) -> DistilOptions:
@@ -71,7 +75,7 @@ class MeanTeacherOptions(Options):
     """Which scans BatchNorm's statistics follow."""
 
 
-class CoTrainingOptions(Options):
+class CoTrainingOptions(StrategyOptions):
     """Options of co-training."""
 
     form: Literal["mutual", "pseudo", "both"] = "mutual"
@@ -153,7 +157,7 @@ class MultiTaskOptions(Options):
         return self
 
 
-class SelfSupervisedOptions(Options):
+class SelfSupervisedOptions(StrategyOptions):
     """Options of self-supervised."""
 
     ratio: Annotated[float, Field(gt=0, lt=1)] = 0.6

@@ -42,7 +42,7 @@ class MultiTask(Teaching):
 
     def prepare(self, context: Context) -> Mapping[str, nn.Module]:
         network, dims = context.network, context.network.dims
-        fine = int(network.decoder.channels[0])  # type: ignore[index]
+        fine = int(network.decoder.channels[0])
         structures = network.classes if has_regions(context) else network.classes - 1
         channels = 1 if context.plan is None else len(context.plan.channels)
         modules: dict[str, nn.Module] = {}

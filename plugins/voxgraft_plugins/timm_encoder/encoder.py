@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from voxgraft.plugin import (
+    EncoderModule,
     Fold,
     Inflation,
     InputContract,
@@ -107,7 +108,7 @@ class TimmEncoder:
         return weights.but(contract=InputContract(channels=contract_of(name).channels, seen=PHOTOGRAPHS))
 
 
-class TimmMaps(nn.Module):
+class TimmMaps(EncoderModule):
     """The maps of a backbone, fine to coarse.
 
     An image whose size is no multiple of the coarsest stride is padded with zeros at its far ends (zero is the mean of

@@ -11,7 +11,19 @@ import numpy as np
 import torch
 from torch import nn
 
-from voxgraft.plugin import BadImage, Case, Dataset, ImageRef, Item, Options, Problem, TransferStrategy, Volume
+from voxgraft.plugin import (
+    BadImage,
+    Case,
+    Dataset,
+    DecoderModule,
+    EncoderModule,
+    ImageRef,
+    Item,
+    Options,
+    Problem,
+    TransferStrategy,
+    Volume,
+)
 
 
 class EveryOptions(Options):
@@ -73,7 +85,7 @@ class Modality(Part):
         return float(array.min()), float(array.max())
 
 
-class Levels(nn.Module):
+class Levels(EncoderModule):
     """Two maps: one at the image's resolution, one half as fine."""
 
     def __init__(self, dims: int, channels: int) -> None:
@@ -89,14 +101,14 @@ class Levels(nn.Module):
 
 
 class Encoder(Part):
-    def make(self, dims: int, channels: int, strides: Any) -> nn.Module:
+    def make(self, dims: int, channels: int, strides: Any) -> EncoderModule:
         return Levels(dims, channels)
 
     def weights(self, models: Any = None) -> None:
-        raise AssertionError("an encoder without the option `weights` is never asked for any")
+        raise AssertionError("an encoder whose options are no StartValues is never asked for any")
 
 
-class Raised(nn.Module):
+class Raised(DecoderModule):
     def __init__(self, dims: int, channels: Any) -> None:
         super().__init__()
         conv = nn.Conv3d if dims == 3 else nn.Conv2d
@@ -109,7 +121,7 @@ class Raised(nn.Module):
 
 
 class Decoder(Part):
-    def make(self, dims: int, channels: Any, strides: Any) -> nn.Module:
+    def make(self, dims: int, channels: Any, strides: Any) -> DecoderModule:
         return Raised(dims, channels)
 
 
@@ -148,6 +160,8 @@ class Tracker(Part):
 
     def params(self, values: Any) -> None: ...
 
+    def tags(self, values: Any) -> None: ...
+
     def metrics(self, values: Any, step: int) -> None:
         with self.file_.open("a") as file:
             file.write(json.dumps([step, dict(values)]) + "\n")
@@ -173,5 +187,11 @@ class Executor(Part):
                 yield error
 
 
-def Command(options: EveryOptions) -> click.Command:
-    return click.Command("every", help="An example of a command.", callback=lambda: click.echo("every"))
+def Command(options: EveryOptions) -> click.Command:  # called as the classes are
+    @click.command("every")
+    @click.argument("word")
+    def every(word: str) -> None:
+        """Say a word."""
+        click.echo(word)
+
+    return every

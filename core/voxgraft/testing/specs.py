@@ -1,4 +1,4 @@
-"""Laws of cards: what every component tells about itself, whatever its kind."""
+"""Conformance checks of specs: what every component says about itself, whatever its kind."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from .law import Law, Subject, require
+from .conformance import ConformanceCheck, Subject, require
 
 HEAVY = ("torch", "monai", "mlflow", "numpy", "pydantic", "pydicom", "nibabel", "SimpleITK", "scipy")
 
@@ -42,7 +42,7 @@ def _its_options_are_described(subject: Subject, folder: Path) -> None:
         raise AssertionError("it accepts an option that it does not know")
 
 
-def _its_card_is_light(subject: Subject, folder: Path) -> None:
+def _its_spec_is_light(subject: Subject, folder: Path) -> None:
     module = subject.catalogue.origin(subject.spec).module
     code = (
         f"import sys; sys.path[:0] = {sys.path!r}; import {module}; print(*[m for m in {HEAVY!r} if m in sys.modules])"
@@ -52,10 +52,12 @@ def _its_card_is_light(subject: Subject, folder: Path) -> None:
     require(not done.stdout.strip(), f"importing {module} imports {done.stdout.strip()}")
 
 
-LAWS = {
-    "card": [
-        Law("its name and summary can stand in a workflow and in a list", _its_name_can_stand_in_a_workflow),
-        Law("its options are described, and unknown ones are refused", _its_options_are_described),
-        Law("importing its card imports nothing heavy", _its_card_is_light),
+CHECKS = {
+    "spec": [
+        ConformanceCheck(
+            "its name and summary can stand in a workflow and in a list", _its_name_can_stand_in_a_workflow
+        ),
+        ConformanceCheck("its options are described, and unknown ones are refused", _its_options_are_described),
+        ConformanceCheck("importing its spec imports nothing heavy", _its_spec_is_light),
     ]
 }

@@ -1,4 +1,4 @@
-"""What a law is, what it is tried on, and what came of it."""
+"""What a conformance check is, what it is run on, and what came of it."""
 
 from __future__ import annotations
 
@@ -20,24 +20,28 @@ It raises `NotApplicable` for a volume that the format cannot hold.
 
 
 class NotApplicable(Exception):
-    """A law does not concern this component, or cannot be tried here; the text says why."""
+    """A check does not concern this component, or cannot be run here; the text says why."""
 
 
 @dataclass(frozen=True)
 class Subject:
-    """The component on which laws are tried.
+    """The component on which checks are run.
 
     Attributes:
         chosen: The component with its options.
         sample: For readers: how files of known content come about. By default a writer that answers to one of the
             reader's suffixes.
-        files: For readers: real files on which the laws about damage are tried as well.
+        keep: For stores: keeps the package of a folder, and gives its reference.
+        sections: For steps and trackers: sections of the workflow in which they are tried.
+        files: For readers: real files on which the checks of damage are run as well.
     """
 
     chosen: Selected[Any]
     catalogue: Catalogue
     sample: Sample | None = None
     files: tuple[Path, ...] = ()
+    keep: Callable[[Path], str] | None = None
+    sections: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod
     def of(
@@ -49,6 +53,8 @@ class Subject:
         catalogue: Catalogue | None = None,
         sample: Sample | None = None,
         files: tuple[Path, ...] = (),
+        keep: Callable[[Path], str] | None = None,
+        sections: Mapping[str, Any] | None = None,
     ) -> Subject:
         """The installed component of that kind and name.
 
@@ -67,8 +73,11 @@ class Subject:
         from ..discovery import discover
 
         catalogue = catalogue or discover()
+        given = dict(options or {})
+        if kind == "layout" and "path" in catalogue.get(kind, name).options().model_fields:
+            given.setdefault("path", "no-data-set-was-given")
         catalogue.get(kind, name)
-        return cls(choose(catalogue, kind, {"use": name, **(options or {})}), catalogue, sample, files)
+        return cls(choose(catalogue, kind, {"use": name, **given}), catalogue, sample, files, keep, sections or {})
 
     @property
     def spec(self) -> Any:
@@ -79,16 +88,16 @@ class Subject:
 
 
 @dataclass(frozen=True, slots=True)
-class Law:
+class ConformanceCheck:
     """One thing that every component of a kind does.
 
     Attributes:
-        text: The law as a sentence.
-        check: Tries it, with an empty folder to write to; raises AssertionError where it is broken.
+        text: What it does, as a sentence.
+        run: Tries it, with an empty folder to write to; raises AssertionError where the component fails.
     """
 
     text: str
-    check: Callable[[Subject, Path], None] = field(repr=False)
+    run: Callable[[Subject, Path], None] = field(repr=False)
 
     def __str__(self) -> str:
         return self.text
@@ -96,10 +105,10 @@ class Law:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What came of trying a law."""
+    """What came of running a check."""
 
-    law: str
-    state: Literal["kept", "broken", "not tried"]
+    check: str
+    state: Literal["passed", "failed", "skipped"]
     reason: str = ""
 
 

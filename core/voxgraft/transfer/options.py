@@ -1,0 +1,24 @@
+"""The base of the options of strategies whose needs depend on how they are set."""
+
+from __future__ import annotations
+
+from ..components.options import Options
+
+
+class StrategyOptions(Options):
+    """Options of a strategy that say what they ask of the workflow; plain `Options` ask nothing."""
+
+    @property
+    def needs(self) -> frozenset[str]:
+        """What the strategy cannot do without when set like this, besides the needs of its spec."""
+        return frozenset()
+
+    @property
+    def supervised(self) -> bool:
+        """Whether the network learns from labels."""
+        return True
+
+    @property
+    def teachers(self) -> tuple[str, ...]:
+        """References of the models that it learns from; they are looked up before training starts."""
+        return ()
