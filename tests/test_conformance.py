@@ -24,7 +24,7 @@ from voxgraft.errors import BadImage, VoxGraftError
 from voxgraft.imaging.read import read_item, scan
 from voxgraft.imaging.volume import Item, Volume
 from voxgraft.testing import NotApplicable, Outcome, Subject, conformance_checks, run_checks
-from voxgraft.testing.geometry import affine, image, oblique, right_handed
+from voxgraft.testing.geometry import image, right_handed
 from voxgraft.testing.readers import misplaced
 
 OPTIONS: dict[tuple[str, str], dict[str, Any]] = {
@@ -229,21 +229,40 @@ def test_a_series_is_read_exactly_in_each_of_24_orientations(
     assert misplaced(read_item(item, catalogue), truth) is None
 
 
-def _tilted() -> np.ndarray[Any, Any]:
-    matrix = affine(oblique())
-    matrix[:3, 2] += 0.3 * matrix[:3, 1]
-    return matrix
+@pytest.mark.parametrize("number", range(0, 24, 5))
+def test_a_tilted_series_is_read_exactly_with_a_warning_however_it_lies(
+    catalogue: Catalogue, tmp_path: Path, number: int
+) -> None:
+    upright = image(right_handed()[number][1])
+    leaning = upright.affine.copy()
+    leaning[:3, 2] += 0.3 * leaning[:3, 1]
+    truth = replace(upright, affine=leaning)
+    make_series(tmp_path, truth.array, truth.affine)
+    (item,) = scan(tmp_path, catalogue)
+    assert [(problem.code, problem.severity) for problem in item.problems] == [("gantry-tilt", "warning")]
+    assert misplaced(read_item(item, catalogue), truth) is None
 
 
 BAD: dict[str, Callable[[Path, Volume], None]] = {
-    "gantry-tilt": lambda folder, truth: _write(folder, truth, matrix=_tilted()),
+    "gantry-tilt": lambda folder, truth: _bent(folder, truth),
     "missing-slice": lambda folder, truth: _without(folder, truth, 3),
     "duplicate-slice": lambda folder, truth: _twice(folder, truth),
 }
 
 
-def _write(folder: Path, truth: Volume, matrix: np.ndarray[Any, Any] | None = None) -> list[Path]:
-    return make_series(folder, truth.array, truth.affine if matrix is None else matrix)
+def _write(folder: Path, truth: Volume, edit: Callable[[int, Any], None] | None = None) -> list[Path]:
+    return make_series(folder, truth.array, truth.affine, edit=edit)
+
+
+def _bent(folder: Path, truth: Volume) -> None:
+    """Slices that are shifted within their plane by more and more, as those of no tilted gantry are."""
+    along = np.array([-1.0, -1.0, 1.0]) * truth.affine[:3, 1] / np.linalg.norm(truth.affine[:3, 1])
+
+    def shift(k: int, dataset: Any) -> None:
+        position = np.array(dataset.ImagePositionPatient, float) + 0.2 * k * k * along
+        dataset.ImagePositionPatient = [float(round(one, 6)) for one in position]
+
+    _write(folder, truth, shift)
 
 
 def _without(folder: Path, truth: Volume, index: int) -> None:

@@ -109,7 +109,7 @@ def test_a_large_file_that_keeps_its_promise_is_read(tmp_path: Path, catalogue: 
 def test_a_promise_beyond_the_memory_is_refused(tmp_path: Path, catalogue: Catalogue, monkeypatch) -> None:
     path = deflated(tmp_path / "large.dcm", rows=60_000, pixels=2 * 8 * 60_000)
     monkeypatch.setattr("voxgraft_dicom.objects.deflated.HEAD", 1 << 18)
-    monkeypatch.setattr("voxgraft.support.memory.free_memory", lambda: 1 << 20)
+    monkeypatch.setattr("voxgraft.plugin.free_memory", lambda: 1 << 20)
     assert not scan(path, catalogue)[0].errors  # looking takes no more than the header
     with pytest.raises(BadImage, match=r"GiB of memory, and .* are free"):
         read_dicom(path)

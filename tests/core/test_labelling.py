@@ -216,7 +216,7 @@ def labels_from(tmp_path: Path, catalogue: Any, say: str, data: Path | None = No
 @pytest.mark.parametrize(
     ("say", "message"),
     [
-        ("labels: {a: {value: 0, from: [1]}}", r"workflow\.yaml:6: data\.labels\.a.*value"),
+        ("labels: {a: {value: 0, from: [1]}}", r"workflow\.yaml:6: data\.labels\.a\.value: write .*not 0$"),
         ("labels: {a: {value: 1}}", r"workflow\.yaml:6: data\.labels\.a.*from: this key is needed"),
         ("labels: {a: {value: 1, from: []}}", r"workflow\.yaml:6: data\.labels\.a"),
         ("labels: {a: 1, b: {value: 2, from: [1]}}", r"workflow\.yaml:6: data\.labels: 1 in masks is both 'a' and 'b'"),

@@ -36,6 +36,10 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("data.split.fold=x", "data.split.fold: write a whole number or all, not 'x'"),
         ("data.labels={a: {value: 1}}", "data.labels.a.from: this key is needed and is not there"),
         ("data.labels={a: q}", "data.labels.a: write a whole number or keys and values, not 'q'"),
+        ("data.labels={a: {value: 0, from: [1]}}", "data.labels.a.value: write a number of at least 1, not 0"),
+        ("data.labels={a: {value: 1.5, from: [1]}}", "data.labels.a.value: write a whole number, not 1.5"),
+        ("data.labels={a: {value: 1, from: []}}", "data.labels.a.from: write a list of at least 1, not this"),
+        ("data.labels={a: {value: 1, from: [2], fron: 3}}", "data.labels.a.fron: there is no key 'fron' here"),
     ],
 )
 def test_a_value_of_several_kinds_names_them_all(tmp_path, data, catalogue, text, said) -> None:

@@ -35,6 +35,8 @@ from voxgraft_dicom.layout.index import readers_hash
 SHAPE = (20, 18, 8)
 AFFINE = np.diag([-4.0, -4.0, 3.0, 1.0])
 STORED = "data.readers={dicom: {pet: stored}}"
+WRITTEN = {"dicom": {"pet": "stored", "tilt": "keep", "films": "refuse"}}
+"""What a document says of it: the options that were left out are written, too."""
 BRIGHT = 20_000
 """In Bq/mL as the files store it; a few g/mL as SUV."""
 SUV = 72500 / (370e6 * 2 ** (-3600 / 6586.2))
@@ -80,7 +82,7 @@ def flow(tmp_path: Path, pets: Path, catalogue: Catalogue) -> FlowOf:
 def test_options_are_read_and_written_out_whole(flow: FlowOf, catalogue: Catalogue) -> None:
     checked = flow(STORED)
     document = checked.document()
-    assert document["data"]["readers"] == {"dicom": {"pet": "stored", "films": "refuse"}}
+    assert document["data"]["readers"] == WRITTEN
     assert from_document(parse(dump(document)), catalogue).document() == document
     assert flow("data.readers.dicom-seg.resample=true").data.reader_options["dicom-seg"]["resample"] is True
     assert flow().document()["data"]["readers"] == {}
@@ -91,7 +93,7 @@ def test_options_are_read_and_written_out_whole(flow: FlowOf, catalogue: Catalog
     [
         ("{dicon: {pet: stored}}", "data.readers.dicon: no reader is called 'dicon'; did you mean 'dicom'?"),
         ("{dicom: {pett: stored}}", "data.readers.dicom.pett: there is no key 'pett' here; did you mean 'pet'?"),
-        ("{dicom: {colour: 3}}", "there is no key 'colour' here; the options here are pet, films"),
+        ("{dicom: {colour: 3}}", "there is no key 'colour' here; the options here are pet, tilt, films"),
         ("{nifti: {level: 3}}", "data.readers.nifti.level: there is no key 'level' here; there are no options here"),
         ("{dicom: {pet: bq}}", "data.readers.dicom.pet: "),
         ("{dicom: stored}", "dicom: expected a mapping of options"),
@@ -152,7 +154,7 @@ def test_a_run_and_its_model_read_with_the_options(
     assert found["stored"][0] == found["stored"][1] == BRIGHT + 9
     assert found["suv"][0] == pytest.approx((BRIGHT + 9) * SUV, rel=1e-5) == found["suv"][1]
     assert not found["suv"][2] & found["stored"][2], "arrays of other values were taken from the cache"
-    assert read_plan(tmp_path / "stored" / "plan.json").readers == {"dicom": {"pet": "stored", "films": "refuse"}}
+    assert read_plan(tmp_path / "stored" / "plan.json").readers == WRITTEN
     environment = json.loads((tmp_path / "stored" / "environment.json").read_text())
     assert any(plugin.endswith("dicom") for plugin in environment["plugins"])
 

@@ -19,6 +19,7 @@ from voxgraft.errors import BadImage, DataError
 from voxgraft.imaging.reference import ImageRef
 from voxgraft.imaging.regrid import resample_onto
 from voxgraft.imaging.volume import Item, Volume
+from voxgraft.imaging.write import write
 from voxgraft.labels.masks import read_mask
 from voxgraft.scoring.masks import CaseMasks
 from voxgraft.scoring.structures import Structure
@@ -138,7 +139,6 @@ def test_volumes_of_structures_are_those_of_leaning_voxels() -> None:
 def test_a_segmentation_of_a_resampled_series_is_refused(tmp_path: Path, catalogue: Catalogue) -> None:
     volume = DicomReader().read(one(make_series(tmp_path / "scan", ARRAY, tilted(AXIAL, 18)), tilt="resample"))
     mask = Volume(np.ones(volume.shape, np.uint8), volume.affine, item=volume.item)
-    writer = choose(catalogue, "writer", {"use": "dicom-seg"}).build()
-    with pytest.raises(DataError):
-        writer.write(mask, tmp_path / "mask.dcm", labels=LABELS, facts=FACTS)
-    assert not (tmp_path / "mask.dcm").exists()
+    with pytest.raises(DataError, match="does not lie on the mask"):
+        write(mask, tmp_path / "mask.dcm", catalogue, LABELS, FACTS, writer="dicom-seg")
+    assert [path.name for path in tmp_path.iterdir()] == ["scan"]

@@ -15,7 +15,9 @@ import SimpleITK as sitk
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from voxgraft.components.catalogue import Catalogue
 from voxgraft.errors import BadImage
+from voxgraft.imaging.read import read_item
 from voxgraft.imaging.volume import Item, Volume
 from voxgraft_plugins.nifti.options import NiftiWriterOptions
 from voxgraft_plugins.nifti.order import in_file_order
@@ -218,16 +220,16 @@ def test_a_zero_size_of_voxels_is_refused_and_a_negative_one_means_nothing(tmp_p
     np.testing.assert_allclose(scan(path).affine, nib.load(path).affine)
 
 
-def test_voxels_that_are_no_numbers_are_told_when_they_are_read(tmp_path: Path) -> None:
+def test_voxels_that_are_no_numbers_are_told_when_they_are_read(tmp_path: Path, catalogue: Catalogue) -> None:
     array = voxels((5, 6, 7), np.float32)
     array[1, 2, 3], array[2, 2, 2] = np.nan, np.inf
     nib.save(nib.Nifti1Image(array, OBLIQUE), tmp_path / "a.nii")
-    item = read(tmp_path / "a.nii").item
+    item = read_item(scan(tmp_path / "a.nii"), catalogue).item
     assert (
         item is not None and item.problems[-1].code == "not-finite" and "2 of its voxels" in item.problems[-1].message
     )
     nib.save(nib.Nifti1Image(np.full((5, 6, 7), 3e38, np.float32), OBLIQUE), tmp_path / "b.nii")
-    whole = read(tmp_path / "b.nii").item
+    whole = read_item(scan(tmp_path / "b.nii"), catalogue).item
     assert whole is not None and "not-finite" not in [one.code for one in whole.problems]
 
 

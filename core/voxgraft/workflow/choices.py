@@ -36,9 +36,8 @@ def one_for_each_value(errors: Sequence[Any], document: Any) -> list[dict[str, A
     """
     by_place: dict[Loc, list[dict[str, Any]]] = {}
     for error in errors:
-        depth = _depth(error["loc"], document)
-        loc = tuple(error["loc"])
-        target = (*loc[:depth], *loc[-1:]) if error["type"] in OF_KEYS and len(loc) > depth else loc[:depth]
+        loc, of_key = tuple(error["loc"]), error["type"] in OF_KEYS
+        target = (*_place(loc[:-1], document), loc[-1]) if of_key else _place(loc, document)
         by_place.setdefault(target, []).append(dict(error))
     merged: list[dict[str, Any]] = []
     for target, group in by_place.items():
@@ -50,15 +49,21 @@ def one_for_each_value(errors: Sequence[Any], document: Any) -> list[dict[str, A
     return merged
 
 
-def _depth(loc: Sequence[int | str], document: Any) -> int:
-    """How much of a place leads through the document."""
-    node: Any = document
+def _place(loc: Loc, document: Any) -> Loc:
+    """A place without the kind that pydantic tried there: up to that, and through the keys behind it that are there."""
+    node, depth = _follow(loc, document)
+    inside = _follow(loc[depth + 1 :], node)[1] if isinstance(node, dict) else 0
+    return (*loc[:depth], *loc[depth + 1 : depth + 1 + inside])
+
+
+def _follow(loc: Loc, node: Any) -> tuple[Any, int]:
+    """How much of a place leads through a document, and what lies there."""
     for depth, part in enumerate(loc):
         exists = part in node if isinstance(node, dict) else isinstance(node, list) and part in range(len(node))
         if not exists:
-            return depth
+            return node, depth
         node = node[part]
-    return len(loc)
+    return node, len(loc)
 
 
 def _sentence(tried: Sequence[dict[str, Any]]) -> str:
@@ -74,6 +79,8 @@ def _wanted(error: dict[str, Any]) -> str:
     kind, context = str(error["type"]), error.get("ctx") or {}
     if kind == "literal_error":
         return str(context.get("expected", "")).replace("'", "")
+    if kind == "too_short":
+        return f"a list of at least {context['min_length']}"
     if kind in LIMITS:
         name, phrase = LIMITS[kind]
         return f"a number {phrase} {context[name]:g}"
