@@ -2,7 +2,7 @@
 
     python benchmarks/house.py                  # this checkout
     python benchmarks/house.py --tree FOLDER    # another checkout, to compare before and after
-    python benchmarks/house.py --save           # write benchmarks/results/house.json
+    python benchmarks/house.py --save after     # keep it under that name in benchmarks/results/house.json
 
 Imports are read from the source (`ast`), those under `TYPE_CHECKING` included; a circle is a set of files each of which
 reaches every other by imports at module level. `entered` counts the files of ours in which at least one function is
@@ -210,13 +210,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     here = Path(__file__).resolve().parents[1]
     parser.add_argument("--tree", type=Path, default=here, help="the checkout to measure")
-    parser.add_argument("--save", action="store_true", help="write benchmarks/results/house.json")
+    parser.add_argument("--save", metavar="NAME", help="keep it under this name in benchmarks/results/house.json")
     options = parser.parse_args()
     result = {**structure(options.tree), "entered": entered(options.tree), "startup_s": startup(options.tree)}
     text = json.dumps(result, indent=2) + "\n"
     print(text, end="")
     if options.save:
-        (here / "benchmarks" / "results" / "house.json").write_text(text)
+        file = here / "benchmarks" / "results" / "house.json"
+        kept = json.loads(file.read_text()) if file.exists() else {}
+        file.write_text(json.dumps({**kept, options.save: result}, indent=2) + "\n")
 
 
 if __name__ == "__main__":
