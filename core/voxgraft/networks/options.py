@@ -4,13 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Literal
+from typing import Any, Literal, Protocol, Self, TypeVar
 
 from ..components.options import Options
-
-if TYPE_CHECKING:
-    from .weights import Weights
-
 
 Inflation = Literal["centre", "mean"]
 """How a network of slices is inflated. `centre`: at the start only the middle slice counts; `mean`: all count alike."""
@@ -27,6 +23,15 @@ MODELS = ("models:/", "runs:/")
 HUB = "hf:"
 
 
+class Adjustable(Protocol):
+    """Pretrained tensors, see `voxgraft.networks.weights.Weights`: with other values of some fields."""
+
+    def but(self, **changes: Any) -> Self: ...
+
+
+W = TypeVar("W", bound=Adjustable)
+
+
 class StartValues(Options):
     """How strictly start values are taken; the base of the options of encoders with pretrained weights."""
 
@@ -36,7 +41,7 @@ class StartValues(Options):
     weights: str = "none"
     """Where pretrained weights come from; `none` trains from scratch."""
 
-    def finish(self, weights: Weights | None) -> Weights | None:
+    def finish(self, weights: W | None) -> W | None:
         """Initial weights as these options want them taken."""
         return weights.but(at_least=0.0) if weights is not None and self.allow_partial else weights
 
