@@ -21,7 +21,7 @@ from .components.catalogue import Catalogue, Failure, Origin
 from .components.component import AnySpec
 from .components.markers import PROJECT
 from .errors import OutOfTime, PluginError
-from .hookspecs import KINDS
+from .hookspecs import KINDS, SPECS
 from .support.limits import Limits
 
 T = TypeVar("T")
@@ -84,7 +84,7 @@ def _collect(manager: PluginManager, kind: str, hook: str, catalogue: Catalogue)
         try:
             specs = _in_time(hook, partial(_answer, impl.function))
             for spec in specs:
-                if getattr(spec, "kind", None) != kind:
+                if not isinstance(spec, SPECS[kind]):
                     raise PluginError(f"{hook} gave {spec!r}, which is no {kind}")
         except (Exception, SystemExit) as error:  # a plugin may fail in any way
             catalogue.failures.append(Failure(impl.plugin_name, f"{type(error).__name__}: {error}"))

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 from .batch.executor import ExecutorSpec
 from .components.command import CommandSpec
+from .components.component import Component
 from .components.markers import hookspec
 from .datasets.layout import LayoutSpec
 from .imaging.formats import ReaderSpec, WriterSpec
@@ -40,6 +41,27 @@ KINDS = {
     "command": "voxgraft_commands",
 }
 """Each kind of component, and the hook that offers it."""
+
+SPECS: dict[str, type[Component[Any, Any]]] = {
+    spec.kind: spec
+    for spec in (
+        ReaderSpec,
+        WriterSpec,
+        LayoutSpec,
+        ModalitySpec,
+        EncoderSpec,
+        DecoderSpec,
+        StrategySpec,
+        LossSpec,
+        MetricSpec,
+        StepSpec,
+        TrackerSpec,
+        StoreSpec,
+        ExecutorSpec,
+        CommandSpec,
+    )
+}
+"""The class of the specs of each kind; the engine reads its fields, and takes nothing else for a spec."""
 
 
 class Hooks(Protocol):

@@ -218,7 +218,7 @@ def _files(path: Path) -> list[Path]:
 
 def _scan(subject: Subject, path: Path) -> Sequence[Item]:
     """What the reader finds; a reader of single files is given the file, one of series all files of the folder."""
-    if getattr(subject.spec, "structures", False):
+    if subject.spec.structures:
         raise NotApplicable("it reads structures of other images")
     found: list[Item] = list(subject.build().scan(_files(path)))
     return found

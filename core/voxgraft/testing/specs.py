@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from ..imaging.formats import ReaderSpec, WriterSpec
 from .conformance import ConformanceCheck, Subject, require
 
 HEAVY = ("torch", "monai", "mlflow", "numpy", "pydantic", "pydicom", "nibabel", "SimpleITK", "scipy")
@@ -18,7 +19,7 @@ def _its_name_can_stand_in_a_workflow(subject: Subject, folder: Path) -> None:
     require(
         0 < len(spec.summary) <= 120 and "\n" not in spec.summary, "its summary is not one line of 1 to 120 characters"
     )
-    endings = getattr(spec, "suffixes", ())
+    endings = spec.suffixes if isinstance(spec, ReaderSpec | WriterSpec) else ()
     require(
         all(ending == ending.lower() and ending.startswith(".") for ending in endings),
         f"its suffixes {endings} are not lower-case endings with a dot",

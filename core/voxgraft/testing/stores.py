@@ -9,6 +9,7 @@ from ..errors import VoxGraftError
 from ..imaging.structures import Label, Labels
 from ..packages.package import Package, read_package, write_package
 from ..packages.references import Registry
+from ..packages.store import StoreSpec
 from ..preprocessing.plan import Plan
 from .conformance import ConformanceCheck, NotApplicable, Subject, require
 
@@ -61,11 +62,8 @@ def _what_is_not_there_is_a_sentence(subject: Subject, folder: Path) -> None:
 def _its_schemes_are_its_own(subject: Subject, folder: Path) -> None:
     for scheme in subject.spec.schemes:
         require(scheme.endswith(":"), f"its scheme {scheme!r} does not end with a colon")
-        others = [
-            spec.name
-            for _, spec in subject.catalogue.of("store")
-            if spec.name != subject.spec.name and any(one.startswith(scheme) for one in getattr(spec, "schemes", ()))
-        ]
+        stores = [spec for _, spec in subject.catalogue.of("store") if isinstance(spec, StoreSpec)]
+        others = [spec.name for spec in stores if spec.name != subject.spec.name and scheme in spec.schemes]
         require(not others, f"the store {', '.join(others)} answers to {scheme!r} as well")
 
 
