@@ -169,7 +169,7 @@ class TestSeries:
         negative = self.volume(self.GRIDS[0])
         with pytest.raises(DataError, match="whole numbers"):
             write_series(negative.with_array(negative.array - 1), tmp_path / "s", series)
-        with pytest.raises(DataError, match="three axes"):
+        with pytest.raises(DataError, match="3D volume"):
             write_series(Volume(np.zeros((4, 5), np.int16), np.eye(4)), tmp_path / "s", series)
         assert not (tmp_path / "s").exists() and not list(tmp_path.iterdir())
 
