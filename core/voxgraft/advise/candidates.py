@@ -30,7 +30,7 @@ def encoders_at_hand(
         models: References of registered models, each with the encoder that it was trained with.
 
     Returns:
-        The encoders; and, of those that were asked for and cannot be had, `encoder`, `error` and `verdict`.
+        The encoders; and, of those that were asked for and are not available, `encoder`, `error` and `verdict`.
     """
     own = workflow.model.encoder.document()
     requested: list[Document] = [own] if own.get("weights", "none") != "none" else []

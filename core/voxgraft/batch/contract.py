@@ -12,7 +12,7 @@ What a radiologist expects of it:
   thick as any in training, another number of channels) is refused with the reasons; it has failed, because a patient
   is without a mask. Naming a series (`--series`) or `--ignore-contract` is a person's word and outweighs the refusal,
   as far as the network can take the image at all; the flag remains.
-- A series that is of the right kind but damaged fails, and is not passed over: somebody has to send it again.
+- A series that is of the right kind but damaged fails, and is not skipped: somebody has to send it again.
 
 Finer spacing than in training and another size are never reasons to refuse: images are resampled, and the network
 walks over any size. Coarser spacing is, beyond a factor of two: what was not recorded cannot be resampled.

@@ -34,7 +34,7 @@ def read_worklist(path: Path, channels: Sequence[str], optional: Sequence[str] =
     """The rows of a CSV worklist.
 
     The columns are `path`, or one for each channel by its name; `case` and `series` may stand beside them, and other
-    columns are passed over. Columns are parted by commas, semicolons or tabs. Paths are relative to the worklist.
+    columns are skipped. Columns are parted by commas, semicolons or tabs. Paths are relative to the worklist.
 
     Args:
         optional: Channels whose column, or whose cell in a row, may be missing.

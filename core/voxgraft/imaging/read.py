@@ -129,7 +129,7 @@ def archives_in(path: Path, catalogue: Catalogue) -> list[Path]:
 
 
 def read(source: Path | str | ImageRef, catalogue: Catalogue, series: str | None = None) -> Volume:
-    """Read exactly one image; objects that hold structures of an image are none and are passed over beside one.
+    """Read exactly one image; objects that hold structures of an image are none and are skipped beside one.
 
     Args:
         source: A file, a folder such as that of a DICOM series, or a reference that names a part of one.

@@ -33,7 +33,7 @@ W = TypeVar("W", bound=Adjustable)
 
 
 class StartValues(Options):
-    """How strictly start values are taken; the base of the options of encoders with pretrained weights."""
+    """How strictly initial weights are taken; the base of the options of encoders with pretrained weights."""
 
     allow_partial: bool = False
     """Train even where the weights hold less than 90 % of the encoder's parameters; the rest starts at random."""

@@ -27,7 +27,7 @@ def make_optimiser(
     """An optimiser with one group for each pair of learning rate and weight decay.
 
     Every parameter is registered from the start, also those a strategy keeps fixed for now: their gradient is None and
-    they are passed over, and thawing one later needs no new group.
+    they are skipped, and thawing one later needs no new group.
 
     Args:
         rows: The parameter table, with a learning rate and a weight decay for each parameter.

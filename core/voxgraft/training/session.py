@@ -220,7 +220,7 @@ def validation_dice(
 
     Args:
         network: Is set to evaluation.
-        cases: Prepared validation cases; those without a label are passed over.
+        cases: Prepared validation cases; those without a label are skipped.
         plan: What the network sees.
         overlap: Of neighbouring windows, as a share of their size.
     """

@@ -78,7 +78,7 @@ def set_up(workflow: Workflow, plan: Plan, models: Resolver) -> TrainingSetup:
 
 
 def start_network(workflow: Workflow, plan: Plan, models: Resolver) -> tuple[SegmentationNetwork, LoadReport | None]:
-    """The network with its start values, and what became of the pretrained tensors.
+    """The network with its initial weights, and what became of the pretrained tensors.
 
     Args:
         workflow: Names encoder, decoder and where weights come from.

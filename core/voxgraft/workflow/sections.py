@@ -94,7 +94,7 @@ class Model(Options):
 
     @property
     def pretrained(self) -> bool:
-        """Whether start values are named, for the encoder or for the whole network."""
+        """Whether initial weights are named, for the encoder or for the whole network."""
         return self.start != "none" or self._weights not in (None, "none")
 
     @property

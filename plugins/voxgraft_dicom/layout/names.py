@@ -63,7 +63,7 @@ class Naming:
 
 
 def masks_in(folder: Path) -> dict[str, Path]:
-    """The masks in a folder by their names without ending; hidden files and sidecars are passed over.
+    """The masks in a folder by their names without ending; hidden files and sidecars are skipped.
 
     Raises:
         DataError: There is no such folder, or two masks have one name.

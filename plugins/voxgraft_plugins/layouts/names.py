@@ -31,7 +31,7 @@ def stem(path: Path) -> str:
 
 
 def images_in(folder: Path) -> tuple[dict[str, Path], list[Path]]:
-    """The images in a folder by their stems, and what else lies there; hidden files are passed over.
+    """The images in a folder by their stems, and what else lies there; hidden files are skipped.
 
     A folder in it counts as an image (a DICOM series).
 

@@ -37,7 +37,7 @@ TUNES = frozenset({"fine-tune", "lp-ft", "gradual", "layer-decay", "bn-only", "d
 class Freeze(OwnStrategy):
     """Nothing that was loaded into the frozen stages changes: feature extraction, for good or for a part of the budget.
 
-    Every parameter stays registered with the optimiser; a frozen one has no gradient and is passed over. With `cache`
+    Every parameter stays registered with the optimiser; a frozen one has no gradient and is skipped. With `cache`
     training goes over fixed patches, and what the encoder makes of each is computed once.
     """
 
