@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -14,24 +15,47 @@ from voxgraft.hookspecs import KINDS
 from voxgraft.scaffold import start
 
 
+@pytest.fixture(scope="module")
+def projects(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a project `voxgraft-try-KIND` of every kind, and `site`, where all of them are installed."""
+    folder = tmp_path_factory.mktemp("projects")
+    for kind in KINDS:
+        start(f"try-{kind}", kind, folder)
+    install = [sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--no-build-isolation", "--no-index"]
+    every = [str(folder / f"voxgraft-try-{kind}") for kind in KINDS]
+    subprocess.run([*install, "--target", str(folder / "site"), *every], check=True, capture_output=True)
+    return folder
+
+
+@pytest.fixture
+def installed(projects: Path, repo_path: dict[str, str]) -> dict[str, str]:
+    return {**repo_path, "PYTHONPATH": os.pathsep.join([str(projects / "site"), repo_path["PYTHONPATH"]])}
+
+
+def output(environment: dict[str, str], folder: Path, *line: str) -> str:
+    """What a module of Python says; it must end well."""
+    call = [sys.executable, "-m", *line]
+    done = subprocess.run(call, cwd=folder, env=environment, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
+    return done.stdout
+
+
+def test_new_plugins_are_listed(projects: Path, installed: dict[str, str], tmp_path: Path) -> None:
+    document = json.loads(output(installed, tmp_path, "voxgraft", "plugins", "list", "--json"))
+    assert document["failures"] == [] and document["conflicts"] == []
+    assert {(kind, f"try-{kind}") for kind in KINDS} <= {(one["kind"], one["name"]) for one in document["components"]}
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_new_plugin_passes_its_own_tests_from_the_first_minute(
-    kind: str, tmp_path: Path, repo_path: dict[str, str]
+    kind: str, projects: Path, installed: dict[str, str], tmp_path: Path
 ) -> None:
-    start("first-try", kind, tmp_path)
-    project, site = tmp_path / "voxgraft-first-try", tmp_path / "site"
-    install = [sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--no-build-isolation", "--no-index"]
-    subprocess.run([*install, "--target", str(site), str(project)], check=True, capture_output=True)
-    environment = {**repo_path, "PYTHONPATH": os.pathsep.join([str(site), repo_path["PYTHONPATH"]])}
-    tests = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests"]
-    done = subprocess.run(tests, cwd=project, env=environment, capture_output=True, text=True, timeout=300, check=False)
-    assert done.returncode == 0, done.stdout[-2000:]
-    assert "passed" in done.stdout
-    assert ("skipped" in done.stdout) == (kind == "layout"), done.stdout[-2000:]  # a layout need not guess
-    for call, words in {"list": ["--kind", kind], "test": [f"{kind}:first-try"]}.items():
-        line = [sys.executable, "-m", "voxgraft", "plugins", call, *words]
-        done = subprocess.run(line, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
-        assert done.returncode == 0 and " first-try" in done.stdout and "failed" not in done.stdout, done.stdout
+    project = projects / f"voxgraft-try-{kind}"
+    said = output(installed, project, "pytest", "-q", "-p", "no:cacheprovider", "tests")
+    assert "passed" in said and ("skipped" in said) == (kind == "layout"), said  # a layout need not guess
+    checks = json.loads(output(installed, tmp_path, "voxgraft", "plugins", "test", f"{kind}:try-{kind}", "--json"))
+    states = [check["state"] for check in checks["components"][0]["checks"]]
+    assert states.count("passed") >= 4 and "failed" not in states
 
 
 @pytest.mark.parametrize("name", ["", "Fundus", "a b", "../escape", "x/y", "-x", "ünder"])
