@@ -184,7 +184,7 @@ FAULTS: dict[str, tuple[Callable[[Path], None], str, str]] = {
         "shifted by 3",
     ),
     "nothing": (lambda path: save(path, 0 * disc()), "empty-valid-region", "is 0 everywhere: nothing would count"),
-    "nan": (lambda path: save(path, np.where(disc(), 1, np.nan)), "unusable-valid-region", "no numbers (NaN)"),
+    "nan": (lambda path: save(path, np.where(disc(), 1, np.nan)), "unusable-valid-region", "contains NaN"),
 }
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import nibabel as nib
@@ -149,8 +148,7 @@ def test_what_strategies_bring_is_in_the_table(tmp_path: Path, catalogue: Catalo
     assert rows["peer.encoder.stem_norm.weight"].lr == rows["encoder.stem_norm.weight"].lr < rows["heads.0.weight"].lr
     assert {row.origin for row in slower.rows if row.name.startswith("peer.encoder.")} == {"pretrained"}
     assert {row.origin for row in slower.rows if row.name.startswith("peer.decoder.")} == {"new"}
-    training: Any = SimpleNamespace(training=made.options)
-    found = table(made.stack, replace(made.context, extra={}), training)
+    found = table(made.stack, replace(made.context, extra={}), made.options.optimiser)
     assert len(found) == len(dict(made.network.named_parameters()))
 
 

@@ -21,6 +21,12 @@ from .conformance import NotApplicable, Subject
 def small_workflow(subject: Subject, folder: Path, steps: Sequence[str], **sections: Any) -> Workflow:
     """A workflow of those steps on data that is made here; the subject's own sections come last.
 
+    Args:
+        subject: The component under test; its catalogue reads the data.
+        folder: Where the data are made.
+        steps: The names of the workflow's steps.
+        sections: Other sections of the workflow, by their names.
+
     Raises:
         NotApplicable: It is refused, such as for a section that the component needs.
     """
@@ -48,7 +54,13 @@ def small_workflow(subject: Subject, folder: Path, steps: Sequence[str], **secti
 
 
 def small_run(subject: Subject, folder: Path, workflow: Workflow) -> Run:
-    """The workflow's steps, done in `folder / "run"`."""
+    """The workflow's steps, done in `folder / "run"`.
+
+    Args:
+        subject: The component under test, whose catalogue is used.
+        folder: Holds the run's folder.
+        workflow: See `small_workflow`.
+    """
     return run_workflow(workflow, subject.catalogue, folder / "run", progress=Progress(quiet=True))
 
 

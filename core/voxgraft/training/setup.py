@@ -141,7 +141,13 @@ def check_needs(stack: Stack, weights: LoadReport | None) -> None:
 
 
 def table(stack: Stack, context: Context, options: Optimiser) -> list[Row]:
-    """The audit record: every parameter with its learning rate, decay, whether it is trained, and its origin."""
+    """The audit record: every parameter with its learning rate, decay, whether it is trained, and its origin.
+
+    Args:
+        stack: The strategies, which edit the table in their order.
+        context: The network, what in it is pretrained, and what strategies brought.
+        options: Learning rate and weight decay.
+    """
     rows = parameter_table(context.network, highest_rate(options), options.weight_decay, context.pretrained)
     rows = stack.edit(rows, context)
     own: list[Row] = []
