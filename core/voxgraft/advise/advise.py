@@ -244,7 +244,7 @@ def _ranked(encoders: Sequence[Document], probes: Sequence[dict[str, Any]]) -> l
 
 
 def _conclude(result: dict[str, Any], chosen: Arm | None) -> None:
-    """One sentence, with the words "no evidence" where that is the truth."""
+    """One sentence that begins with the verdict, so "no evidence" where that is the truth."""
     final = result.get("final")
     if final is None:
         result["advice"] = f"no evidence: {_why_none(result)}; the workflow stays as it is"
@@ -255,7 +255,9 @@ def _conclude(result: dict[str, Any], chosen: Arm | None) -> None:
     by += f"{final['p_chosen']:.2g} with the choice among pairs allowed for"
     arm, steps = result["tournament"][0]["arm"], result["tournament"][0]["steps"]
     if steps < FEWEST_STEPS:
-        result["advice"] = f"no evidence: there was time for {steps} steps only; give it more minutes"
+        result["verdict"] = TOO_EARLY
+        counted = "1 step" if steps == 1 else f"{steps} steps"
+        result["advice"] = f"{TOO_EARLY}: there was time for {counted} only; give it more minutes"
     elif result["verdict"] in (TOO_EARLY, TOO_FEW):
         why = f": {final['early']}" if final["early"] else f" whether {arm} does better than from scratch"
         result["advice"] = f"{result['verdict']}{why} ({by}); the workflow stays as it is"
