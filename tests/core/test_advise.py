@@ -144,7 +144,7 @@ def test_the_advice_is_one_sentence_with_its_evidence(verdict: str, chosen: bool
     assert "8 held-out patients, p 0.023 with the choice among pairs allowed for" in found["advice"]
     found["tournament"][0]["steps"] = 5
     _conclude(found, None)
-    assert found["advice"].startswith("no evidence: there was time for 5 steps only")
+    assert found["advice"].startswith("too early to tell: there was time for 5 steps only")
 
 
 def test_without_weights_at_hand_there_is_no_evidence() -> None:
