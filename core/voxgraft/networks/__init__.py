@@ -1,1 +1,1 @@
-"""Networks: encoder, decoder, heads, weights and transfer strategies."""
+"""Networks: encoders, decoders, what joins them, and the pretrained weights they begin with."""

@@ -15,12 +15,9 @@ ENCODER = "encoder."
 """What the names of an encoder's tensors begin with in the weights of a whole network."""
 
 FILE = "file:"
-
-
 MODELS = ("models:/", "runs:/")
-
-
 HUB = "hf:"
+"""What references to weights begin with: a file, a registered model, a repository of the hub."""
 
 
 class Adjustable(Protocol):

@@ -1,1 +1,1 @@
-"""Scores as one page that needs no server and no network: box plots, tables, subgroups, and the worst cases shown."""
+"""Pages that need no server and no network, with their plots and pictures: scores, comparisons, batches, advice."""
