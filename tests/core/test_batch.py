@@ -44,6 +44,7 @@ from voxgraft.imaging.read import find, read
 from voxgraft.imaging.reference import ImageRef
 from voxgraft.imaging.structures import Labels
 from voxgraft.imaging.volume import Item, Volume
+from voxgraft.imaging.write import write
 from voxgraft.support.files import sha256
 from voxgraft.support.lock import sole_owner
 from voxgraft.support.progress import Progress
@@ -890,6 +891,25 @@ def test_a_dicom_scan_gets_a_segmentation_that_is_proved(tmp_path: Path, catalog
         else:
             with pytest.raises(DataError, match=r"mask\.dcm: ball came back 1 mm away"):
                 prove(target, volume, package.labels, structures, catalogue)
+
+
+def test_a_name_that_the_format_shortens_is_found_and_one_that_is_missing_is_not_another(
+    tmp_path: Path, catalogue: Catalogue
+) -> None:
+    """A long string of DICOM holds 64 letters and no backslash."""
+    make_series(tmp_path / "s", ball(), AFFINE, Modality="MR")
+    (entry,) = Finder(catalogue, model(tmp_path / "model").plan, tmp_path / "out").find([tmp_path / "s"])
+    array = (ball() > 100).astype(np.uint8) + (ball() > 200)
+    mask = Volume(array, entry.items[0].affine, item=entry.items[0])
+    odd = Labels.of({"left " + "x" * 70: 1, "right\\lobe": 2})
+    plain = Labels.of({"liver": 1, "core": 2})
+    for name, labels in (("odd.dcm", odd), ("plain.dcm", plain)):
+        write(mask, tmp_path / name, catalogue, labels, {}, writer="dicom-seg")
+        prove(tmp_path / name, mask, labels, measure(mask, labels), catalogue)
+    for other in ("liver lesion", "li", "spleen"):
+        more = Labels.of({"liver": 1, other: 2})
+        with pytest.raises(DataError, match=f"{other} is missing in what was written"):
+            prove(tmp_path / "plain.dcm", mask, more, measure(mask, more), catalogue)
 
 
 def test_no_file_of_a_batch_names_the_patient(tmp_path: Path, catalogue: Catalogue) -> None:

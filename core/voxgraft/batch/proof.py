@@ -76,9 +76,10 @@ def _compare(file: str, name: str, meant: Structure, measured: Structure, reach:
 def _structures(item: Item, mask: Volume, labels: Labels, catalogue: Catalogue) -> dict[str, Structure]:
     """The structures of an object such as SEG or RTSTRUCT, measured in the grid of the mask, at their places in it."""
     back = read_structures(item, mask, catalogue)
+    strangers = {name: where for name, where in back.items() if name not in labels.names}
     measured: dict[str, Structure] = {}
     for label in labels.items:
-        where = back.get(label.name, _shortened(label.name, back))
+        where = back[label.name] if label.name in back else _shortened(label.name, strangers)
         if where is None:
             raise DataError(f"{item.path.name}: {label.name} is missing in what was written")
         binary = Labels((Label(1, label.name),))
@@ -86,11 +87,16 @@ def _structures(item: Item, mask: Volume, labels: Labels, catalogue: Catalogue) 
     return measured
 
 
-def _shortened(name: str, back: Mapping[str, NDArray[Any]]) -> NDArray[Any] | None:
-    """The structure whose name a format has shortened or freed of characters that it does not allow."""
+def _shortened(name: str, strangers: Mapping[str, NDArray[Any]]) -> NDArray[Any] | None:
+    """The structure whose name a format has shortened or freed of characters that it does not allow.
+
+    Args:
+        name: Of the label that was written.
+        strangers: What was read back under names that no label has.
+    """
     letters = _letters(name) or "unnamed"
-    names = [other for other in back if _letters(other) and letters.startswith(_letters(other))]
-    return back[max(names, key=len)] if names else None
+    names = [other for other in strangers if _letters(other) and letters.startswith(_letters(other))]
+    return strangers[max(names, key=len)] if names else None
 
 
 def _letters(name: str) -> str:
