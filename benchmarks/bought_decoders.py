@@ -33,7 +33,6 @@ SHAPES = {
     "odd sizes": ((1, 1, 1), (2, 2, 2), (47, 45, 31)),
 }
 
-
 Pair = tuple[tuple[nn.Module, Call], tuple[nn.Module, Call]]
 """Our part and what it makes, MONAI's and what that makes."""
 

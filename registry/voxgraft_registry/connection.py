@@ -43,7 +43,6 @@ DEFAULTS = {
 }
 """What a user's own environment may say otherwise."""
 
-
 _PASSWORD = re.compile(r"//[^@/\s]*@")
 
 

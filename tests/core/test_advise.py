@@ -25,7 +25,6 @@ from voxgraft.training import loop
 
 MINUTES = 0.3
 
-
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 

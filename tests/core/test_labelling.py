@@ -32,7 +32,6 @@ from voxgraft.workflow.workflow import read as read_workflow
 
 QUICK = {"budget: 12 steps, batch: 2": "budget: 60 steps, batch: 2, augment: 0, optimiser: {lr: 0.01}, foreground: 0.9"}
 
-
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 

@@ -33,7 +33,6 @@ from voxgraft.workflow.workflow import read
 FOLDS = "data.split={folds: 3, fold: all}"
 QUICK = ("tracking=null", "training.budget=4 steps", "evaluation.metrics=[dice]")
 
-
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 

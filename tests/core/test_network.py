@@ -14,7 +14,6 @@ from voxgraft.networks.network import SegmentationNetwork, build_network
 
 STRIDES = [(1, 1, 1), (2, 2, 2), (4, 4, 2)]
 
-
 pytestmark = pytest.mark.usefixtures("one_thread", "seeded")
 
 

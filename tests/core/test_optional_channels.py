@@ -44,7 +44,6 @@ steps: [plan, prepare, train, evaluate]
 """
 BOTH = "{t1: 'img/{case}_t1.nii', flair: 'img/{case}_flair.nii'}"
 
-
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 

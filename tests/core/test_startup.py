@@ -6,6 +6,9 @@ import subprocess
 import sys
 
 import pytest
+from click.testing import CliRunner
+
+from voxgraft.cli import main
 
 HEAVY = {
     "torch",
@@ -36,6 +39,20 @@ def test_nothing_heavy_is_imported(code, repo_path) -> None:
     script = f"import sys\n{code}\nprint('modules:', *sys.modules)"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, env=repo_path)
     assert not HEAVY & set(done.stdout.split("modules:")[1].split())
+
+
+@pytest.mark.parametrize(
+    ("words", "times"),
+    [(["--help"], 1), (["deidentify", "--help"], 1), (["deidentify", "--nonsense"], 1), (["run", "--help"], 0)],
+)
+def test_plugins_are_found_once_for_one_command(words, times, monkeypatch) -> None:
+    from voxgraft import discovery
+
+    calls: list[None] = []
+    discover = discovery.discover
+    monkeypatch.setattr(discovery, "discover", lambda: calls.append(None) or discover())
+    assert CliRunner().invoke(main, words).output.startswith("Usage: ")
+    assert len(calls) == times
 
 
 def test_the_public_names_are_all_there() -> None:

@@ -31,7 +31,6 @@ NAMES = (
 )
 MODE = {2: "bilinear", 3: "trilinear"}
 
-
 pytestmark = pytest.mark.usefixtures("one_thread", "seeded")
 
 

@@ -50,7 +50,6 @@ BACKBONES = (
     "inception_v3",
 )
 
-
 pytestmark = pytest.mark.usefixtures("one_thread", "seeded")
 
 

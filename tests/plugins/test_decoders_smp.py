@@ -23,7 +23,6 @@ if find_spec("segmentation_models_pytorch") is None:
 
 MODELS = ("unet", "unetplusplus", "manet", "linknet", "fpn", "upernet", "segformer")
 
-
 pytestmark = pytest.mark.usefixtures("one_thread", "seeded")
 
 

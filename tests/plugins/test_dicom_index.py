@@ -20,12 +20,13 @@ import pytest
 import voxgraft_dicom.layout.index as index
 from dicom_series import make_series
 from dicom_structures import make_seg
-from voxgraft.components.catalogue import Catalogue
+from voxgraft.components.catalogue import Catalogue, Origin
 from voxgraft.components.choice import choose
 from voxgraft.datasets.cases import Dataset
 from voxgraft.datasets.dataset import read_layout
 from voxgraft.discovery import discover
 from voxgraft.errors import DataError
+from voxgraft.imaging.formats import ReaderSpec
 from voxgraft.imaging.read import scan
 from voxgraft.imaging.volume import Item
 from voxgraft.support.progress import Progress
@@ -223,7 +224,7 @@ def test_what_other_code_found_is_not_used(
 ) -> None:
     root = forest(tmp_path / "tree")
     looked(root, tmp_path / "index", catalogue)
-    monkeypatch.setattr(index, "source_hash", lambda module: "another")
+    monkeypatch.setattr(index, "source_hash", lambda *module: "another")
     read = count_reads(monkeypatch)
     looked(root, tmp_path / "index", catalogue)
     assert len(read) > 20
@@ -360,3 +361,21 @@ def test_a_file_that_goes_while_the_tree_is_walked_is_no_error(catalogue: Catalo
     started = time.monotonic()
     found = images_in(tree, catalogue, None, QUIET)
     assert len(found) == 9 and time.monotonic() - started < 20
+
+
+@pytest.mark.parametrize("changed", ["own_reader/__init__.py", "own_reader/rows.py", "beside/__init__.py"])
+def test_what_other_code_of_a_reader_found_is_not_used(
+    changed: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = {"own_reader/__init__.py": "from beside import places", "own_reader/rows.py": "", "beside/__init__.py": ""}
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+    monkeypatch.syspath_prepend(tmp_path)
+    catalogue = Catalogue(origins={"own": Origin("own", "own_reader", "own-reader", "1.0")})
+    spec: ReaderSpec[Any] = ReaderSpec(name="own", summary="", suffixes=(".own",), build=pytest.fail)
+    catalogue.add("own", spec)
+    first = readers_hash(catalogue)
+    assert readers_hash(catalogue) == first
+    (tmp_path / changed).write_text(f"{files[changed]}\nplaces = 3\n")
+    assert readers_hash(catalogue) != first

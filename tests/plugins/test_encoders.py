@@ -36,7 +36,6 @@ CASES: dict[str, tuple[dict[str, Any], int, list[tuple[int, ...]]]] = {
     "swin": ({"use": "timm", "model": "swin_tiny_patch4_window7_224"}, 2, [(1, 1)]),
 }
 
-
 pytestmark = pytest.mark.usefixtures("one_thread", "seeded")
 
 

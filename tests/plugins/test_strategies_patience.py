@@ -39,7 +39,6 @@ STACKS: dict[str, list[dict[str, Any]]] = {
 }
 Make = Callable[[], Sequence[TransferStrategy]]
 
-
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 

@@ -54,7 +54,6 @@ STACKS: dict[str, list[dict[str, Any]]] = {
     "adapted late": [{"use": "lora"}, {"use": "freeze", "until": "25%"}, {"use": "l2-sp"}, {"use": "init"}],
 }
 
-
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 

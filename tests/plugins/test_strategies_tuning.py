@@ -23,7 +23,6 @@ from voxgraft_plugins.transfer.unfreezing import Gradual, LpFt
 AFTER_NORM = {"encoder.stem.bias", "encoder.middle.0.bias", "encoder.deep.conv.bias"}
 """BatchNorm takes these out again: they have no gradient to speak of."""
 
-
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 

@@ -33,7 +33,6 @@ from voxgraft_plugins.teaching import STRATEGIES
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
-
 TRAIN = ["check", "plan", "prepare", "train"]
 CPU: dict[str, Any] = {"accelerator": "cpu", "devices": 1}
 

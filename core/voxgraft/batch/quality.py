@@ -20,7 +20,6 @@ BORDER_SHARE, BORDER_VOXELS = 0.01, 5
 TINY_SHARE, TINY_PIECES = 0.05, 5
 """Pieces below this share of the largest are tiny; so many of them look like noise."""
 
-
 OF_THE_RESULT = frozenset(
     (
         *("nothing-found", "empty-structure", "low-confidence", "touches-border", "tiny-components"),

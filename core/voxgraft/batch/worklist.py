@@ -35,7 +35,6 @@ if TYPE_CHECKING:
 PER_HEADER = 0.2
 """Seconds that looking at the header of one more file may take."""
 
-
 NO_SERIES = "no-series"
 """The code of a study that does not hold the series that a person named."""
 

@@ -6,8 +6,5 @@ from pluggy import HookimplMarker, HookspecMarker
 
 PROJECT = "voxgraft"
 
-
 hookspec = HookspecMarker(PROJECT)
-
-
 hookimpl = HookimplMarker(PROJECT)

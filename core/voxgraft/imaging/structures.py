@@ -11,7 +11,6 @@ from ..errors import DataError
 Source = int | str
 """What a structure is called in masks: a value of a label map, or the name of a segment or contour."""
 
-
 MOST_REGIONS = 23
 """Regions of one network, at most: a voxel's regions are bits of one number that float32 holds exactly."""
 

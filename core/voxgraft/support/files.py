@@ -207,8 +207,6 @@ def _plain(value: Any) -> Any:
 
 
 _DISK = {28, 122, 27, 30}  # ENOSPC, EDQUOT, EFBIG, EROFS
-
-
 _ROOM = 2**20
 """Bytes: where fewer are free, what failed to be written failed for that."""
 

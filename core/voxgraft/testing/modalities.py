@@ -66,7 +66,6 @@ KNOWN = frozenset(
 )
 """What `voxgraft.training.augment` can do."""
 
-
 CHECKS = {
     "modality": [
         ConformanceCheck("normalised voxels are finite float32, for constant scans too", _normalised_voxels_are_finite),

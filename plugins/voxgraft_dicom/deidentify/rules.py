@@ -41,7 +41,6 @@ _OF_TABLE = {
     "X_Z_U_STAR_TAGS": Action.KEEP,  # references to images: kept, with the new UIDs inside
 }
 
-
 _RULES = tomllib.loads((files(__package__) / "rules.toml").read_text(encoding="utf-8"))
 
 

@@ -117,10 +117,14 @@ def images_in(tree: Tree, catalogue: Catalogue, store: Store | None, progress: P
 
 
 def readers_hash(catalogue: Catalogue) -> str:
-    """A fingerprint of all readers' code and options, and of the code here: what others found is not used."""
+    """A fingerprint of all readers' code and options, and of the code here: what others found is not used.
+
+    A reader's code is that of its own modules, and of what they import from beside them.
+    """
     plugins = {plugin for plugin, _ in catalogue.of("reader")}
-    modules = sorted({catalogue.origins[plugin].module for plugin in plugins if plugin in catalogue.origins})
-    parts = [[module, source_hash(module)] for module in (*modules, __package__)]
+    origins = [origin for name, origin in sorted(catalogue.origins.items()) if name in plugins]
+    parts = [[origin.module, source_hash(origin.module, origin.distribution)] for origin in origins]
+    parts.append([__package__, source_hash(__package__)])
     options = sorted([*key, dict(given)] for key, given in catalogue.options.items())
     return digest([*parts, *options, version_of("voxgraft"), version_of("pydicom")])
 
