@@ -306,6 +306,44 @@ def test_the_code_of_a_plugin_counts_with_its_helpers(tmp_path, monkeypatch) -> 
     assert source_hash("ident_plugin", "some-plugin") != first
 
 
+@pytest.mark.parametrize(
+    ("imports", "changed"),
+    [
+        ("from ident_parts import terms", "ident_parts/terms.csv"),
+        ("import ident_parts.terms", "ident_parts/deeper/weights.bin"),
+        ("from ident_parts.terms import TERMS", "ident_parts/__init__.py"),
+        ("def work():\n    if True: from ident_parts import terms", "ident_parts/terms.py"),
+        ("import json; import ident_parts.terms", "ident_parts/terms.py"),
+        ("from ident_parts import other, \\\n    terms", "ident_parts/terms.py"),
+        ("from ident_parts import (  # of names\n    other,  # and, more\n    terms,\n)", "ident_parts/terms.py"),
+        ('import importlib\nterms = importlib.import_module("ident_parts.terms")', "ident_parts/terms.py"),
+    ],
+)
+def test_a_package_that_a_plugin_imports_from_counts_with_its_tables(tmp_path, monkeypatch, imports, changed) -> None:
+    from voxgraft.components.code import source_hash
+
+    for name in ("ident_parts/__init__.py", "ident_parts/terms.py", "ident_parts/other.py", "ident_parts/terms.csv"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("")
+    (tmp_path / "ident_parts" / "deeper").mkdir()
+    (tmp_path / "ident_parts" / "deeper" / "weights.bin").write_text("")
+    (tmp_path / "ident_importing.py").write_text(f"{imports}\n")
+    (tmp_path / "ident_strange.csv").write_text("")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    first = source_hash("ident_importing", "some-plugin")
+    (tmp_path / "ident_strange.csv").write_text("of nobody")
+    assert source_hash("ident_importing", "some-plugin") == first
+    (tmp_path / changed).write_text("VALUE = 2\n")
+    assert source_hash("ident_importing", "some-plugin") != first
+
+
+def test_the_coded_terms_are_code_of_the_plugins_that_use_them() -> None:
+    from voxgraft.components.code import source_files
+
+    for module in ("voxgraft_dicom.seg", "voxgraft_dicom.rtstruct", "voxgraft_dicom.sr"):
+        assert "voxgraft_dicom/objects/terms.csv" in source_files(module, "voxgraft"), module
+
+
 def test_tables_inside_a_package_are_code(tmp_path, monkeypatch) -> None:
     from voxgraft.components.code import source_hash
 

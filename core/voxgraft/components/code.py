@@ -12,8 +12,16 @@ from importlib.util import find_spec
 from pathlib import Path
 
 _IMPORT = re.compile(
-    r"^[ \t]*(?:import[ \t]+([\w., \t]+)|from[ \t]+(\.*)([\w.]*)[ \t]+import[ \t]*(\([^)]*\)|[^\n;#(]+))", re.MULTILINE
+    r"(?:^|[:;])[ \t]*(?:import[ \t]+((?:[\w., \t]|\\\r?\n)+)"
+    r"|from[ \t]+(\.*)([\w.]*)[ \t]+import[ \t]*(\([^)]*\)|(?:[^\n;#(\\]|\\\r?\n)+))",
+    re.MULTILINE,
 )
+"""An import, wherever on a line and over however many lines it stands."""
+
+_BY_NAME = re.compile(r"import_module\(\s*[\"']([\w.]+)[\"']")
+"""An import of a module whose name is a text."""
+
+_COMMENT = re.compile(r"#[^\n]*")
 
 
 def source_hash(module: str, distribution: str | None = None) -> str:
@@ -21,7 +29,8 @@ def source_hash(module: str, distribution: str | None = None) -> str:
 
     Args:
         distribution: What installed the module. Where it is given, modules that are imported and lie beside it count as
-            well; in a folder that distributions share, those that this one installed.
+            well, with the packages that they are in and the tables in these; in a folder that distributions share,
+            those that this one installed.
     """
     files = source_files(module, distribution)
     total = hashlib.sha256()
@@ -32,7 +41,8 @@ def source_hash(module: str, distribution: str | None = None) -> str:
 
 
 def source_files(module: str, distribution: str | None = None) -> dict[str, Path]:
-    """The files of a module, or of the whole package that it is in, and of what they import from beside it.
+    """The files of a module, or of the whole package that it is in, and of what they import from beside it: the tables
+    of a package that is imported from are among them.
 
     Returns:
         The files by their names relative to the folder that the module was found in.
@@ -73,22 +83,39 @@ def _files_below(folder: Path) -> list[Path]:
 
 
 def _imported(file: Path, top: Path) -> Iterator[Path]:
-    """The modules below a folder that a file of it imports, wherever the import stands."""
+    """The modules below a folder that a file of it imports, wherever the import stands; with each the beginnings of
+    the packages that it is in, and what else but code lies in these."""
+    for base, name in _named(file, top):
+        path = base.joinpath(*name.split("."))
+        for candidate in (path.with_suffix(".py"), path / "__init__.py"):
+            if candidate.is_relative_to(top) and candidate.is_file():
+                yield candidate
+                packages = candidate.relative_to(top).parents[:-1]
+                yield from (found for folder in packages if (found := top / folder / "__init__.py").is_file())
+                if packages:
+                    yield from (found for found in _files_below(candidate.parent) if found.suffix != ".py")
+
+
+def _named(file: Path, top: Path) -> Iterator[tuple[Path, str]]:
+    """What a file imports: a folder, and a dotted name below it."""
     if file.suffix != ".py":
         return
-    for match in _IMPORT.finditer(file.read_text(encoding="utf-8", errors="replace")):
+    text = file.read_text(encoding="utf-8", errors="replace")
+    yield from ((top, match[1].strip(".")) for match in _BY_NAME.finditer(text) if match[1].strip("."))
+    for match in _IMPORT.finditer(text):
         plain, dots, start, names = match.groups()
         if plain:
-            base, dotted = top, [name.split()[0] for name in plain.split(",") if name.strip()]
+            base, dotted = top, _listed(plain)
         else:
             base = file.parents[min(len(dots), len(file.parents)) - 1] if dots else top
-            after = [name.split()[0] for name in names.strip("()").split(",") if name.strip()]
-            dotted = [start, *(f"{start}.{name}" if start else name for name in after)]
-        for name in dotted:
-            path = base.joinpath(*name.split("."))
-            for candidate in (path.with_suffix(".py"), path / "__init__.py"):
-                if name and candidate.is_relative_to(top) and candidate.is_file():
-                    yield candidate
+            dotted = [start, *(f"{start}.{name}" if start else name for name in _listed(names))]
+        yield from ((base, name) for name in dotted if name)
+
+
+def _listed(names: str) -> list[str]:
+    """The names of an import, without what they are called there."""
+    plain = _COMMENT.sub("", names).replace("\\", " ").strip(" \t()")
+    return [name.split()[0] for name in plain.split(",") if name.strip()]
 
 
 def version_of(name: str) -> str:
