@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from voxgraft.support.files import remove
-from voxgraft.support.lock import BUSY, locked
+from voxgraft.support.lock import HELD, locked
 
 from .connection import Address
 
@@ -56,14 +56,15 @@ def put_right(client: MlflowClient, at: Address, experiment: str) -> None:
 
 
 def _has_ended(at: Address, token: str | None) -> bool:
-    """Whether the process of a token is there no more; what has no token is somebody else's."""
+    """Whether the process of a token is there no more; what has no token is somebody else's. Where there are no locks,
+    nobody knows it of a process that has not removed its file."""
     path = _lock_of(at, token) if token else None
     if path is None:
         return False
     if not path.exists():
         return True
     with locked(path) as state:
-        ended = state != BUSY
+        ended = state == HELD
     if ended:
         remove(path)
     return ended
