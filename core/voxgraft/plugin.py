@@ -88,6 +88,7 @@ if TYPE_CHECKING:
     )
     from .support.memory import free_memory, gigabytes
     from .support.output import print_result
+    from .support.paths import stem
     from .support.progress import Progress
     from .support.spelling import StoredPath, as_stored, composed
     from .support.stopping import ending_gently
@@ -250,6 +251,7 @@ __all__ = [  # noqa: RUF022  # by what they are for
     "signs",
     "slice_axis",
     "source_hash",
+    "stem",
     "sweep_tree",
     "version_of",
     "worker_processes",
@@ -319,6 +321,7 @@ _NAMES = {
     ),
     "support.memory": ("free_memory", "gigabytes"),
     "support.output": ("print_result",),
+    "support.paths": ("stem",),
     "support.progress": ("Progress",),
     "support.spelling": ("StoredPath", "as_stored", "composed"),
     "support.stopping": ("ending_gently",),

@@ -6,12 +6,12 @@ import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from voxgraft.support.files import remove
-from voxgraft.support.lock import BUSY, locked
+from voxgraft.support.lock import HELD, locked
 
-from .connection import Address
+from .connection import Address, pages
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -47,23 +47,28 @@ def put_right(client: MlflowClient, at: Address, experiment: str) -> None:
     for run in client.search_runs([experiment], "attributes.status = 'RUNNING'", max_results=1000):
         if _has_ended(at, run.data.tags.get(PROCESS)):
             client.set_terminated(run.info.run_id, "KILLED")
-    orphans = [model for model in _logged(client, experiment) if _has_ended(at, model.tags.get(PROCESS))]
+    orphans = [
+        model
+        for model in pages(client.search_logged_models, experiment_ids=[experiment])
+        if _has_ended(at, model.tags.get(PROCESS))
+    ]
     if orphans:
-        kept = {version.source for version in _versions(client)}
+        kept = {version.source for version in pages(client.search_model_versions)}
         for model in orphans:
             if model.artifact_location not in kept:
                 client.delete_logged_model(model.model_id)
 
 
 def _has_ended(at: Address, token: str | None) -> bool:
-    """Whether the process of a token is there no more; what has no token is somebody else's."""
+    """Whether the process of a token is there no more; what has no token is somebody else's. Where there are no locks,
+    nobody knows it of a process that has not removed its file."""
     path = _lock_of(at, token) if token else None
     if path is None:
         return False
     if not path.exists():
         return True
     with locked(path) as state:
-        ended = state != BUSY
+        ended = state == HELD
     if ended:
         remove(path)
     return ended
@@ -71,23 +76,3 @@ def _has_ended(at: Address, token: str | None) -> bool:
 
 def _lock_of(at: Address, token: str) -> Path | None:
     return at.database.parent / FOLDER / f"{token}.lock" if at.database is not None and token.isalnum() else None
-
-
-def _logged(client: MlflowClient, experiment: str) -> Iterator[Any]:
-    token = None
-    while True:
-        page = client.search_logged_models(experiment_ids=[experiment], max_results=100, page_token=token)
-        yield from page
-        token = page.token
-        if not token:
-            return
-
-
-def _versions(client: MlflowClient) -> Iterator[Any]:
-    token = None
-    while True:
-        page = client.search_model_versions(max_results=1000, page_token=token)
-        yield from page
-        token = page.token
-        if not token:
-            return

@@ -10,11 +10,11 @@ import logging
 import os
 import re
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 from urllib.request import getproxies, proxy_bypass
 
@@ -172,6 +172,23 @@ def patience(*, seconds: int, retries: int) -> Iterator[None]:
                 os.environ.pop(name, None)
             else:
                 os.environ[name] = value
+
+
+def pages(search: Callable[..., Any], **query: Any) -> list[Any]:
+    """All results of one of MLflow's searches, page by page.
+
+    Args:
+        search: Such as `client.search_model_versions`.
+        query: What that search is given besides the page.
+    """
+    entries: list[Any] = []
+    token = None
+    while True:
+        page = search(**query, max_results=100, page_token=token)
+        entries += page
+        token = page.token
+        if not token:
+            return entries
 
 
 def absent(error: BaseException) -> bool:

@@ -20,7 +20,7 @@ from voxgraft.support.files import sha256, write_text
 from .aliases import demoted, promoted
 from .alive import PROCESS, put_right, working
 from .artifacts import fetch_package
-from .connection import Address, absent, address, answers, connect, existing_address
+from .connection import Address, absent, address, answers, connect, existing_address, pages
 from .mlmodel import FLAVOUR, mlmodel
 from .options import MlflowStoreOptions
 from .parameters import key_of, name_of
@@ -68,7 +68,7 @@ class MlflowStore:
         """Every model's versions, the newest first."""
         client, at = self._client()
         with answers(at):
-            models = _pages(client.search_registered_models)
+            models = pages(client.search_registered_models)
             return {model.name: self._versions(model) for model in sorted(models, key=lambda model: str(model.name))}
 
     def version(self, reference: str) -> Version:
@@ -164,7 +164,7 @@ class MlflowStore:
         except Exception as error:
             if not absent(error):
                 raise
-            names = sorted(str(model.name) for model in _pages(client.search_registered_models))
+            names = sorted(str(model.name) for model in pages(client.search_registered_models))
             raise ModelError(
                 f"no model is called {name!r}; there are {', '.join(names) or 'none'} in {at.shown}"
             ) from None
@@ -173,7 +173,7 @@ class MlflowStore:
         client, _ = self._client()
         wanted = parse(reference)
         if wanted.run:
-            versions = _pages(client.search_model_versions, f"run_id = '{wanted.run}'")
+            versions = pages(client.search_model_versions, filter_string=f"run_id = '{wanted.run}'")
             if not versions:
                 raise ModelError(f"{reference}: no version of a model was registered by this run")
             return max(versions, key=lambda version: int(version.creation_timestamp))
@@ -195,7 +195,7 @@ class MlflowStore:
         """A model's versions, the newest first; of all, or of one package and run."""
         client, _ = self._client()
         quote = '"' if "'" in model.name else "'"
-        versions = _pages(client.search_model_versions, f"name = {quote}{model.name}{quote}")
+        versions = pages(client.search_model_versions, filter_string=f"name = {quote}{model.name}{quote}")
         if package is not None:
             ours = sha256(package.folder / MANIFEST)
             versions = [
@@ -310,15 +310,3 @@ def _number(text: str) -> float | None:
         return float(text)
     except ValueError:
         return None
-
-
-def _pages(search: Any, query: str | None = None) -> list[Any]:
-    """All results of one of MLflow's searches, page by page."""
-    entries: list[Any] = []
-    token = None
-    while True:
-        page = search(filter_string=query, max_results=100, page_token=token)
-        entries += page
-        token = page.token
-        if not token:
-            return entries

@@ -163,7 +163,7 @@ class MlflowTracker:
             raise
         tags, ours = run.data.tags, self._state()
         same = tags.get("voxgraft.training") == ours["voxgraft.training"]
-        same_data = ours["voxgraft.support.files"] in ("", tags.get("voxgraft.support.files"))
+        same_data = ours["voxgraft.files"] in ("", tags.get("voxgraft.files"))
         if run.info.lifecycle_stage != "active" or not same or not same_data:
             if run.info.status == "RUNNING":  # whoever made it has ended: this process holds the folder
                 self._client.set_terminated(run.info.run_id, "KILLED")
@@ -186,7 +186,7 @@ class MlflowTracker:
             files = data_state(self._run.dataset, self._run.catalogue, self._run.shared.contents)
         except VoxGraftError:  # the check step says why; without training, the data are not needed
             files = ""
-        return {"voxgraft.training": digest([document[name] for name in DECIDING]), "voxgraft.support.files": files}
+        return {"voxgraft.training": digest([document[name] for name in DECIDING]), "voxgraft.files": files}
 
     def _known(self, run: MlflowRun) -> dict[tuple[str, int], float]:
         """The points that MLflow has: the latest value by key and step."""

@@ -164,7 +164,7 @@ def test_a_harmful_start_is_flagged_from_end_to_end(tmp_path, data_set, harmful,
     card = (store.fetch("models:/boxes/1") / "card.md").read_text()
     assert "## Does transfer help?" in card and "transfer hurts: dice" in card
     tags = logged(tmp_path, run.identity["mlflow_run"])
-    assert tags["voxgraft.scoring.transfer_verdict"] == tags["voxgraft.scoring.transfer_verdict.box"] == "hurts"
+    assert tags["voxgraft.guard"] == tags["voxgraft.guard.box"] == "hurts"
     insists = read(path, catalogue, [*changes, "registry.promote=always"])
     run_workflow(insists, catalogue, tmp_path / "run", progress=Progress(quiet=True))
     assert store.version("models:/boxes@champion").version == "1"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import os
 import signal
 import subprocess
@@ -16,7 +18,7 @@ import pytest
 
 from voxgraft.errors import DataError
 from voxgraft.support.files import FOREIGN, atomic_write, sweep, sweep_tree
-from voxgraft.support.lock import BUSY, HELD, locked, sole_owner
+from voxgraft.support.lock import BUSY, HELD, NONE, locked, sole_owner
 
 AT_WORK = """
 import sys, time
@@ -79,6 +81,29 @@ def test_without_a_lock_age_decides(tmp_path: Path) -> None:
     os.utime(old, (time.time() - FOREIGN - 60,) * 2)
     sweep_tree(tmp_path.parent)
     assert not old.exists() and young.exists()
+
+
+@pytest.mark.parametrize("error", [errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP])
+def test_on_a_file_system_without_locks_age_decides(
+    error: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(error, os.strerror(error))
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    with locked(tmp_path / "lock") as state:
+        assert state == NONE
+    with atomic_write(tmp_path / "a") as mine:
+        mine.mkdir()
+        with atomic_write(tmp_path / "a", first=True) as other:  # sweeps what was to become the same
+            other.mkdir()
+        sweep_tree(tmp_path)
+        assert mine.is_dir()
+        for path in tmp_path.glob(".tmp*"):
+            os.utime(path, (time.time() - FOREIGN - 60,) * 2)
+        sweep(tmp_path)
+        assert left(tmp_path) == []
+        mine.mkdir()
 
 
 def test_a_folder_that_was_being_replaced_is_put_back(tmp_path: Path) -> None:

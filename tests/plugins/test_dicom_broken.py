@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from dicom_series import make_enhanced, make_series
 from voxgraft.errors import BadImage
 from voxgraft.imaging.volume import Item
 from voxgraft_dicom.reader.reader import DicomReader
+from voxgraft_dicom.reader.series import possible_slices
 
 ARRAY = np.random.default_rng(0).integers(-900, 1100, (7, 6, 5)).astype(np.int16)
 AFFINE = np.diag([-0.7, -0.8, 2.5, 1.0])
@@ -232,3 +234,19 @@ def test_frames_with_room_for_padding_between_them_are_refused(tmp_path: Path, e
 
     item = scan([make_enhanced(tmp_path / "e.dcm", words, AFFINE, edit=pad)])
     assert codes(item) == ["pixel-form"] and "its frames need 420" in item.errors[0].message
+
+
+@pytest.mark.parametrize("number", [1, 50])
+def test_a_series_is_asked_for_its_folders_once_however_many_files_are_damaged(number: int, tmp_path: Path) -> None:
+    """Else looking at a large tree with many damaged files takes the product of their numbers."""
+    asked: list[int] = []
+
+    class Slice(SimpleNamespace):
+        @property
+        def path(self) -> Path:
+            asked.append(self.number)
+            return tmp_path / "series" / f"{self.number}.dcm"
+
+    series: list[Any] = [Slice(number=at) for at in range(20)]
+    damaged = {tmp_path / "elsewhere" / f"{at}.dcm": None for at in range(number)}
+    assert possible_slices(damaged, series) == [] and asked == list(range(20))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import os
 import signal
 import subprocess
@@ -10,11 +12,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
 from mlflow import MlflowClient
 
 from voxgraft.packages.package import Package
 from voxgraft.runs.run import Run
-from voxgraft_registry.alive import FOLDER
+from voxgraft_registry.alive import FOLDER, _has_ended, working
+from voxgraft_registry.connection import Address
 from voxgraft_registry.options import MlflowStoreOptions
 from voxgraft_registry.store import EXPERIMENT, MlflowStore
 
@@ -128,3 +132,17 @@ def test_two_that_register_one_package_at_once_make_one_version(
     (made,) = client.search_model_versions("name = 'brain'")
     experiment = client.get_experiment_by_name(EXPERIMENT).experiment_id
     assert int(made.version) == 1 and len(client.search_logged_models([experiment])) == 1
+
+
+def test_where_there_are_no_locks_nobody_is_taken_for_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    at = Address("sqlite:///", "", tmp_path / "voxgraft.db")
+    with working(at) as living:
+        assert not _has_ended(at, living)
+
+    def refuse(*_: object) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    with working(at) as living:
+        assert not _has_ended(at, living)
+    assert _has_ended(at, living) and not _has_ended(at, None)

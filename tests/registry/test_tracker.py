@@ -79,6 +79,8 @@ def test_a_run_keeps_what_it_was_made_from(new_run: NewRun, uri: str, capfd: pyt
     assert params["training.optimiser.use"] == "adamw" and params["parameters"] == "1234"
     assert found.data.tags["voxgraft.version"] == "0.1.0"
     assert found.data.tags["voxgraft.plugin.stub"] == "1.0 sha256:" + "a" * 16
+    ours = {name for name in found.data.tags if name.startswith("voxgraft.")}
+    assert ours >= {"voxgraft.training", "voxgraft.files"}  # by these a run of an earlier VoxGraft is gone on with
     assert found.data.tags["voxgraft.data"] == digest({"case_1": digest(["bytes of", "case_1"])})
     assert curve(uri, found.info.run_id, "loss") == [(10, 1.5), (20, 0.5)]
     assert artifacts(uri, found.info.run_id) == {

@@ -9,7 +9,6 @@ of networks; where that is too much, it lies in a file.
 from __future__ import annotations
 
 import tempfile
-import time
 from collections.abc import Callable, Sequence
 from typing import Any, Unpack
 
@@ -21,7 +20,6 @@ from torch import Tensor
 
 from ..components.catalogue import Catalogue
 from ..errors import ModelError
-from ..imaging.orientation import reoriented
 from ..imaging.volume import Volume
 from ..networks.network import SegmentationNetwork
 from ..packages.package import Package
@@ -31,7 +29,7 @@ from ..support.memory import free_memory
 from .array import SHARE_OF_MEMORY, See
 from .decide import Tally
 from .interpolation import Interpolation
-from .predictor import Applied, How, Prediction, Predictor, check_scan
+from .predictor import Applied, How, Predictor
 from .recipe import network_of
 
 AT_A_TIME = 16
@@ -70,35 +68,17 @@ class Ensemble(Applied):
         except Exception as error:
             raise ModelError(f"{package.folder}: the weights do not fit the networks it describes") from error
 
-    def predict(
-        self,
-        volume: Volume,
-        progress: Callable[[float], None] | None = None,
-        missing: Sequence[int] = (),
-        see: See | None = None,
-    ) -> Prediction:
-        """Labels in the scan's own grid; see `Predictor.predict`.
-
-        Args:
-            volume: One scan, (channel, i, j[, k]) or (i, j[, k]), in any orientation and spacing.
-            progress: Is told the share that is done, from 0 to 1.
-            missing: The optional channels that the scan lacks, by their place.
-            see: Is shown the mean probabilities, a part of the scan at a time.
-
-        Raises:
-            BadImage: The scan does not fit the model.
-        """
-        start = time.monotonic()
-        check_scan(volume, self.plan, missing)
-        image, orientation = reoriented(volume)
+    def _found(
+        self, image: Volume, missing: Sequence[int], progress: Callable[[float], None] | None, see: See | None
+    ) -> tuple[NDArray[Any], list[float]]:
         with tempfile.TemporaryDirectory(prefix="voxgraft-") as scratch:
             means = _room((self.plan.classes, *image.shape), scratch)
             for number, (network, plan) in enumerate(zip(self.networks, self.package.members, strict=True)):
                 shown = None if progress is None else _part(progress, number, len(self.networks))
                 self._add(means, network, plan, image, missing, shown)
-            mask, confidence = self._decide(means, see)
+            decided = self._decide(means, see)
             del means
-        return self._told(volume, orientation, mask, confidence, start)
+        return decided
 
     def _add(
         self,

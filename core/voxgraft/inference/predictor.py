@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypedDict, Unpack
@@ -62,7 +63,7 @@ UNMIRRORED = "the model was trained on images that were mirrored along no axis, 
 """Said where mirroring was asked for: a network that has never seen mirrored images mistakes left and right in them."""
 
 
-class Applied:
+class Applied(ABC):
     """What applies a package to scans, whatever the number of its networks.
 
     Attributes:
@@ -84,6 +85,40 @@ class Applied:
         self.device = choose_device(how.get("device", "auto"))
         self.modality: Modality = recipe.modality.build()
         self.model = recipe.model
+
+    def predict(
+        self,
+        volume: Volume,
+        progress: Callable[[float], None] | None = None,
+        missing: Sequence[int] = (),
+        see: See | None = None,
+    ) -> Prediction:
+        """Labels in the scan's own grid.
+
+        Args:
+            volume: One scan, (channel, i, j[, k]) or (i, j[, k]), in any orientation and spacing.
+            progress: Is told the share that is done, from 0 to 1.
+            missing: The optional channels that the scan lacks; what `volume` holds in their place is not looked at.
+            see: Is shown the probabilities, of several networks their mean, a part of the scan at a
+                time, each voxel once, in RAS order of axes. A single 2D network on slices that had to be resampled
+                shows nothing: its masks are resampled, not probabilities.
+
+        Raises:
+            BadImage: It has another number of channels or axes than the model was trained on, or lacks a channel that
+                the model cannot do without.
+        """
+        start = time.monotonic()
+        check_scan(volume, self.plan, missing)
+        image, orientation = reoriented(volume)
+        mask, confidence = self._found(image, missing, progress, see)
+        return self._told(volume, orientation, mask, confidence, start)
+
+    @abstractmethod
+    def _found(
+        self, image: Volume, missing: Sequence[int], progress: Callable[[float], None] | None, see: See | None
+    ) -> tuple[NDArray[Any], list[float]]:
+        """What is found in a scan whose axes are in RAS order, see `predict`: class indices or bits (*spatial), and the
+        mean probability of each output where it won."""
 
     def _seen(self, image: Volume, plan: Plan, missing: Sequence[int]) -> Tensor:
         """What a network sees of a scan whose axes are in RAS order: float32 (channel, *spatial)."""
@@ -147,31 +182,11 @@ class Predictor(Applied):
             raise ModelError(f"{package.folder}: the weights do not fit the network it describes") from error
         self.network.to(self.device).eval()
 
-    def predict(
-        self,
-        volume: Volume,
-        progress: Callable[[float], None] | None = None,
-        missing: Sequence[int] = (),
-        see: See | None = None,
-    ) -> Prediction:
-        """Labels in the scan's own grid.
-
-        Args:
-            volume: One scan, (channel, i, j[, k]) or (i, j[, k]), in any orientation and spacing.
-            missing: The optional channels that the scan lacks; what `volume` holds in their place is not looked at.
-            see: Is shown the probabilities, a part of the scan at a time, each voxel once, in RAS order of axes. A 2D
-                network on slices that had to be resampled shows nothing: its masks are resampled, not probabilities.
-
-        Raises:
-            BadImage: It has another number of channels or axes than the model was trained on, or lacks a channel that
-                the model cannot do without.
-        """
-        start = time.monotonic()
-        check_scan(volume, self.plan, missing)
-        image, orientation = reoriented(volume)
+    def _found(
+        self, image: Volume, missing: Sequence[int], progress: Callable[[float], None] | None, see: See | None
+    ) -> tuple[NDArray[Any], list[float]]:
         seen = self._seen(image, self.plan, missing)
-        mask, confidence = self._segmented(self.network, seen, image.shape, self.plan, progress, see)
-        return self._told(volume, orientation, mask, confidence, start)
+        return self._segmented(self.network, seen, image.shape, self.plan, progress, see)
 
 
 def output_names(package: Package) -> list[str]:

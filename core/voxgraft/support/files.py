@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import DataError, VoxGraftError
-from .lock import BUSY, locked
+from .lock import BUSY, NONE, locked
 from .texts import encodable
 
 TEMPORARY = ".tmp"
@@ -284,12 +284,16 @@ def _lock_of(folder: Path, token: str) -> Path:
 
 
 def _clear(folder: Path, token: str, paths: Iterable[Path], owned: bool) -> None:
-    """Remove what one process left, where its lock is free; without a lock, where all of it is old or `owned`."""
+    """Remove what one process left, where its lock is free; without a lock, where all of it is old or `owned`.
+
+    On a file system without locks the file of a lock says nothing of whether its process is still there.
+    """
     lock = _lock_of(folder, token)
     with suppress(OSError), ExitStack() as stack:
-        if lock.exists() and stack.enter_context(locked(lock)) == BUSY:
+        state = stack.enter_context(locked(lock)) if lock.exists() else NONE
+        if state == BUSY:
             return
-        if not (owned or lock.exists()) and any(time.time() - path.lstat().st_mtime < FOREIGN for path in paths):
+        if not owned and state == NONE and any(time.time() - path.lstat().st_mtime < FOREIGN for path in paths):
             return
         for path in paths:
             target = folder / path.name.removeprefix(f"{REPLACED}-{token}-")

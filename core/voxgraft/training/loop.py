@@ -95,7 +95,7 @@ def fit(job: Job, fabric: Fabric) -> tuple[SegmentationNetwork, State]:
     context.criterion = lambda output, coded: deep_loss(job.loss, output.logits, output.deep, coded, job.plan)
     average = Average(job.network, options.ema)
     average.network.to(fabric.device)
-    named = {**dict(job.network.named_parameters())}
+    named = dict(job.network.named_parameters())
     for name, module in job.extra.items():
         named.update({f"{name}.{key}": parameter for key, parameter in module.named_parameters()})
     optimiser = make_optimiser(job.rows, named, options.optimiser)

@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from voxgraft.plugin import DataError, composed
+from voxgraft.plugin import DataError, composed, stem
 
 LONGEST = 80
 SIDECARS = frozenset(
@@ -78,17 +78,10 @@ def masks_in(folder: Path) -> dict[str, Path]:
         if any(entry.with_suffix(header).name.lower() in names for header in headers):
             continue
         if entry.is_dir() or entry.suffix.lower() not in SIDECARS:
-            other = masks.setdefault(_stem(entry), entry)
+            other = masks.setdefault(composed(stem(entry)), entry)
             if other is not entry:
                 raise DataError(f"{folder}: {other.name} and {entry.name} have one name; keep one of them")
     return masks
-
-
-def _stem(path: Path) -> str:
-    if path.is_dir():
-        return composed(path.name)
-    inner = path.stem if path.suffix.lower() == ".gz" else path.name
-    return composed(Path(inner).stem)
 
 
 def listed(names: Sequence[str], what: str) -> str:

@@ -15,7 +15,7 @@ from .header import Header, read_header
 from .items import Found
 from .kinds import STRUCTURES, is_image
 from .options import DicomOptions
-from .series import describe, is_nameless, may_belong, series_of
+from .series import describe, is_nameless, possible_slices, series_of
 from .stored import bits_problem
 from .stretches import Memory
 from .structures import structures_item
@@ -59,7 +59,7 @@ class DicomReader:
                 headers.append(header)
         items, blamed = [], set()
         for series in series_of(headers):
-            candidates = [file for file, rest in damaged.items() if may_belong(file, rest, series.headers)]
+            candidates = possible_slices(damaged, series.headers)
             blamed.update(candidates)
             items += [self._remembered(image.item) for image in describe(series, candidates, self._options)]
         items += [structures_item(header) for header in structures]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -43,20 +43,27 @@ def is_nameless(header: Header) -> bool:
     return not header.has_pixels and not header.text("SeriesInstanceUID")
 
 
-def may_belong(file: Path, rest: Header | None, series: Sequence[Header]) -> bool:
-    """Whether a damaged file may be a slice of a series: it lies beside its files, and what it still says agrees.
+def possible_slices(damaged: Mapping[Path, Header | None], series: Sequence[Header]) -> list[Path]:
+    """The damaged files that may be slices of a series: they lie beside its files, and what they still say agrees.
 
     Beside the files of a series that is spread over folders is a folder beside theirs, too.
+
+    Args:
+        damaged: What is left of the header of each; None where nothing is.
+        series: The headers of the files that are whole.
     """
     folders = {header.path.parent for header in series}
-    if file.parent not in folders and (
-        len(folders) < 2 or file.parent.parent not in {folder.parent for folder in folders}
-    ):
-        return False
-    if len(_alone(series)) == len(series):
-        return False
+    around = {folder.parent for folder in folders} if len(folders) > 1 else set()
+    near = [file for file in damaged if file.parent in folders or file.parent.parent in around]
+    if not near or len(_alone(series)) == len(series):
+        return []
     names = ("MediaStorageSOPClassUID", "Modality", "SeriesDescription", "PatientID", "StudyInstanceUID")
-    return rest is None or all(rest.text(name) in ("", series[0].text(name)) for name in names)
+    fits = {name: ("", series[0].text(name)) for name in names}
+    return [
+        file
+        for file in near
+        if (rest := damaged[file]) is None or all(rest.text(name) in texts for name, texts in fits.items())
+    ]
 
 
 def describe(series: Series, damaged: Sequence[Path], options: DicomOptions) -> list[Found]:

@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from voxgraft.plugin import Case, DataError, Dataset, ImageRef, Labels
+from voxgraft.plugin import Case, DataError, Dataset, ImageRef, Labels, composed, stem
 
 from .datasetjson import channel_names, complain_of_missing, inside, load_document
-from .names import images_in, listed, patients, safe_ids, stem
+from .names import images_in, listed, patients, safe_ids
 from .options import DecathlonOptions
 
 
@@ -92,10 +92,11 @@ def _listed_cases(rows: Any, folder: Path) -> dict[str, tuple[Path, Path | None]
         if label is not None and not isinstance(label, str):
             raise DataError(f"{path}: the label of entry {number} of 'training' is no path")
         entries.append((inside(row["image"], folder), inside(label, folder) if label else None))
-    stems = Counter(stem(image) for image, _ in entries)
+    names = {image: composed(stem(image)) for image, _ in entries}
+    often = Counter(names[image] for image, _ in entries)
     files: dict[str, tuple[Path, Path | None]] = {}
     for image, label in entries:
-        key = stem(image) if stems[stem(image)] == 1 else image.relative_to(folder).as_posix()
+        key = names[image] if often[names[image]] == 1 else image.relative_to(folder).as_posix()
         if key in files:
             raise DataError(f"{path}: lists {image.name} twice")
         files[key] = (image, label)

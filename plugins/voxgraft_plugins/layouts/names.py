@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from voxgraft.plugin import DataError, as_stored, composed
+from voxgraft.plugin import DataError, as_stored, composed, stem
 
 from .patterns import Pattern
 
@@ -20,14 +20,6 @@ SIDECARS = frozenset(
 
 _DATA_OF = {".img": (".hdr",), ".raw": (".mhd", ".nhdr"), ".zraw": (".mhd",)}
 """Endings of files that hold only voxels, and of the header files by which they are read."""
-
-
-def stem(path: Path) -> str:
-    """The name of a file without its ending, `.gz` included; a folder's name is taken whole. Accents are composed."""
-    if path.is_dir():
-        return composed(path.name)
-    inner = path.stem if path.suffix.lower() == ".gz" else path.name
-    return composed(Path(inner).stem)
 
 
 def images_in(folder: Path) -> tuple[dict[str, Path], list[Path]]:
@@ -50,7 +42,7 @@ def images_in(folder: Path) -> tuple[dict[str, Path], list[Path]]:
         if entry.suffix.lower() in SIDECARS and not entry.is_dir():
             others.append(entry)
         elif not any(entry.with_suffix(header).name.lower() in names for header in headers):
-            other = images.setdefault(stem(entry), entry)
+            other = images.setdefault(composed(stem(entry)), entry)
             if other is not entry:
                 raise DataError(f"{folder}: {other.name} and {entry.name} have one name; keep one of them")
     return images, others

@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from voxgraft.plugin import Case, DataError, Dataset, ImageRef, Split, as_stored, composed
+from voxgraft.plugin import Case, DataError, Dataset, ImageRef, Split, as_stored, composed, stem
 
-from .names import listed, safe_ids, stem
+from .names import listed, safe_ids
 from .options import CsvOptions
 from .tables import MISSING, Table, facts_of, read_table
 
@@ -108,7 +108,7 @@ class CsvLayout:
     def _ids(self, table: Table, rows: Sequence[Mapping[str, Path | None]], images: Sequence[str]) -> list[str]:
         named = "case" in table.columns
         names = [
-            row["case"] if named else stem(next(path for path in map(paths.get, images) if path is not None))
+            row["case"] if named else composed(stem(next(path for path in map(paths.get, images) if path is not None)))
             for row, paths in zip(table.rows, rows, strict=True)
         ]
         if named and (twice := [name for name, often in Counter(names).items() if often > 1 or not name]):

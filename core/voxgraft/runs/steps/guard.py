@@ -87,7 +87,7 @@ def keep_verdict(run: Run, verdict: Mapping[str, Any]) -> None:
     package = read_package(run.package)
     facts = {**package.facts, "guard": {**verdict, "said": verdict_sentence(verdict)}}
     amend_package(run.package, card=model_card(facts, package.plan), facts={"guard": facts["guard"]})
-    run.tag({f"voxgraft.scoring.transfer_verdict{key}": value for key, value in _tags(verdict).items()})
+    run.tag({f"voxgraft.guard{key}": value for key, value in _tags(verdict).items()})
     if verdict["difference"] is not None:
         run.log({"guard_difference": float(verdict["difference"])}, 0)
     run.progress.say(f"guard: {verdict_sentence(verdict)}")
