@@ -6,6 +6,7 @@ import json
 import os
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +15,20 @@ import pytest
 from schema_leaves import changes
 from test_valid import save
 
-from voxgraft.components.catalogue import Catalogue
+from voxgraft.components.catalogue import Catalogue, Origin
+from voxgraft.components.options import Options
+from voxgraft.datasets.cases import Case
+from voxgraft.imaging.formats import ReaderSpec
+from voxgraft.imaging.read import scan
+from voxgraft.imaging.reference import ImageRef
 from voxgraft.packages.references import Resolver
+from voxgraft.packages.store import StoreSpec
+from voxgraft.preprocessing.state import DataState
 from voxgraft.runs.identity import decisive, facts_of, is_independent, leaves, made_from, reasons, summarise
 from voxgraft.runs.run import Run
 from voxgraft.runs.step import StepSpec
 from voxgraft.runs.steps import independent
+from voxgraft.support.contents import Contents
 from voxgraft.support.progress import Progress
 from voxgraft.workflow.workflow import Workflow, from_document
 
@@ -245,6 +254,56 @@ def test_a_file_of_voxels_beside_a_header_counts(tmp_path, catalogue) -> None:
     assert "case c1: label changed" in reasons(after, before)
 
 
+def test_a_file_of_voxels_that_came_after_its_header_counts(tmp_path, catalogue) -> None:
+    """A header that pointed to nothing when it was looked at first."""
+    text = "ObjectType = Image\nNDims = 3\nDimSize = 4 4 4\nElementSpacing = 1 1 1\nElementType = MET_UCHAR\n"
+    header, voxels, states = tmp_path / "c.mhd", tmp_path / "c.raw", []
+    header.write_text(f"{text}ElementDataFile = c.raw\n")
+    known = Contents(tmp_path / "contents.json")
+    for byte in (None, 0, 1):
+        if byte is not None:
+            voxels.write_bytes(bytes([byte]) * 64)
+        states.append(DataState(catalogue, known).of_case(Case("c", "c", (ImageRef(header),))))
+    assert states[0] != states[1] != states[2]
+
+
+def test_what_was_said_of_a_header_is_asked_again_of_other_readers(tmp_path, catalogue) -> None:
+    save(tmp_path / "c.nii.gz", np.zeros((4, 4, 4), np.float32))
+    known = Contents(tmp_path / "contents.json")
+
+    def readers(offers: Catalogue) -> set[str]:
+        state = DataState(offers, known)
+        state.of_case(Case("c", "c", (ImageRef(tmp_path / "c.nii.gz"),)))
+        return state.readers
+
+    class Other:
+        def scan(self, files: Any) -> Any:
+            return [replace(item, reader="longer") for item in scan(files[0], catalogue)]
+
+    assert readers(catalogue) == {"nifti"}
+    spec = ReaderSpec(
+        name="longer", summary="", options=lambda: Options, build=lambda _: Other(), suffixes=("c.nii.gz",)
+    )
+    offers = {**catalogue._offers, ("reader", "longer"): {"other": spec}}
+    origins = {**catalogue.origins, "other": Origin("other", "json", "", "")}
+    assert readers(replace(catalogue, _offers=offers, origins=origins)) == {"longer"}
+
+
+def test_files_behind_a_link_to_a_folder_count(tmp_path, catalogue) -> None:
+    """Readers follow links, so what a link leads to is what a case is made of."""
+    for name, value in (("one", 1.0), ("two", 2.0)):
+        save(tmp_path / name / "c.nii.gz", np.full((4, 4, 4), value, np.float32))
+    folder = tmp_path / "case"
+    folder.mkdir()
+    states = []
+    for name in ("one", "two"):
+        (folder / "scan").unlink(missing_ok=True)
+        (folder / "scan").symlink_to(tmp_path / name)
+        known = Contents(tmp_path / "contents.json")
+        states.append(DataState(catalogue, known).of_case(Case("c", "c", (ImageRef(folder),))))
+    assert states[0] != states[1]
+
+
 def test_a_file_of_where_cases_count_counts(tmp_path, catalogue) -> None:
     from test_valid import cases, flow
 
@@ -273,9 +332,13 @@ def test_weights_under_one_name_count_by_their_content(tmp_path, data, catalogue
     [
         ({"model": {"start": "models:/base@champion", "encoder": "residual", "decoder": "unet"}}, "model.start"),
         ({"transfer": [{"use": "distil", "teacher": "models:/base@champion"}]}, "transfer.0.teacher"),
+        ({"transfer": [{"use": "distil", "teacher": "shelf:base"}]}, "transfer.0.teacher"),
     ],
 )
 def test_an_alias_that_moves_counts_wherever_it_stands(tmp_path, data, catalogue, monkeypatch, section, key) -> None:
+    """In the registry, and in a store of somebody else's."""
+    shelf = StoreSpec(name="shelf", summary="", options=lambda: Options, build=lambda _: None, schemes=("shelf:",))
+    catalogue = replace(catalogue, _offers={**catalogue._offers, ("store", "shelf"): {"shelves": shelf}})
     workflow = everything(data, catalogue, **section)
     champion = ["one"]
     named = type("Package", (), {"hash": property(lambda self: champion[0])})

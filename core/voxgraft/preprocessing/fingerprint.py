@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -16,7 +16,7 @@ from ..errors import DataError, VoxGraftError
 from ..imaging.channels import missing_in, stack_channels
 from ..imaging.orientation import reoriented
 from ..imaging.palettes import check_alike
-from ..imaging.read import choose_reader, find, read
+from ..imaging.read import choose_reader, find, read, walk
 from ..imaging.reference import ImageRef, MaskRef
 from ..imaging.structures import Labels
 from ..imaging.volume import Array, Volume
@@ -126,7 +126,7 @@ def content_hash(refs: Sequence[ImageRef], catalogue: Catalogue, rule: str = "")
     """
     total = hashlib.sha256(rule.encode())
     for ref in refs:
-        for file in files_read(ref, catalogue)[0]:
+        for file in files_read(ref, catalogue).files:
             total.update(sha256(file).encode())
         total.update((ref.series or "").encode())
         total.update("".join(f"{name}\0{label}\0" for name, label in ref.structures).encode())
@@ -134,27 +134,40 @@ def content_hash(refs: Sequence[ImageRef], catalogue: Catalogue, rule: str = "")
 
 
 def files_of(ref: ImageRef) -> list[Path]:
-    """The files that an image is read from, as far as they are known, in the order of names."""
+    """The files that an image is read from, as far as they are known, in the order of names; of a folder those that
+    links in it lead to as well, since readers follow them."""
     if ref.files:
         return sorted(ref.files)
-    return [ref.path] if ref.path.is_file() else sorted(part for part in ref.path.rglob("*") if part.is_file())
+    return [ref.path] if ref.path.is_file() else sorted(part for part in walk(ref.path) if part.is_file())
 
 
-def files_read(ref: ImageRef, catalogue: Catalogue) -> tuple[list[Path], list[str]]:
-    """The files that an image is read from, those beside a header that hold its voxels too, and the readers' names.
+class FilesRead(NamedTuple):
+    """What an image is read from.
 
-    Of a series one file is asked which reader knows it.
+    Attributes:
+        files: Those beside a header that hold its voxels too.
+        readers: The names of the readers.
+        sure: Nothing was wrong with it: a file that a header points to and that is not there may yet come.
     """
+
+    files: list[Path]
+    readers: list[str]
+    sure: bool
+
+
+def files_read(ref: ImageRef, catalogue: Catalogue) -> FilesRead:
+    """The files that an image is read from, and its readers; of a series one file is asked which reader knows it."""
     files = files_of(ref)
     try:
         if ref.files or ref.path.is_dir():
             spec = choose_reader(files[0], catalogue) if files and files[0].is_file() else None
-            return files, [] if spec is None else [spec.name]
+            return FilesRead(files, [] if spec is None else [spec.name], spec is not None)
         items = find(ref, catalogue)
     except VoxGraftError:  # reading it says why
-        return files, []
+        return FilesRead(files, [], False)
     others = {file for item in items for file in item.files} - set(files)
-    return files + sorted(others), sorted({item.reader for item in items})
+    readers = sorted({item.reader for item in items})
+    return FilesRead(files + sorted(others), readers, not any(item.errors for item in items))
 
 
 def summarise(cases: dict[str, dict[str, Any]], training: Sequence[str]) -> dict[str, Any]:

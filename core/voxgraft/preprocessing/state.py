@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import fields, is_dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from ..components.catalogue import Catalogue
+from ..components.code import source_hash
 from ..datasets.cases import Case, Dataset
 from ..imaging.formats import ReaderSpec
 from ..imaging.reference import ImageRef
@@ -63,15 +65,20 @@ class DataState:
         return plain
 
     def _files(self, ref: ImageRef) -> Iterator[tuple[str, Path]]:
-        """The files of a reference with their names, those that a header points to among them."""
+        """The files of a reference with their names, those that a header points to among them.
+
+        What a reader said of a header is kept for as long as the header and the readers are the same; nothing is kept
+        of one with which something is wrong, since a file that it points to may yet come.
+        """
         single = not ref.files and ref.path.is_file()
-        known = self._contents.noted(ref.path, "beside") if single else None
+        noted = f"beside, by {self._known_readers}" if single else ""
+        known = self._contents.noted(ref.path, noted) if single else None
         if known is None:
-            files, readers = files_read(ref, self._catalogue)
-            if single:
+            files, readers, sure = files_read(ref, self._catalogue)
+            if single and sure:
                 others = (os.path.relpath(file, ref.path.parent) for file in files if file != ref.path)
                 companions = [os.fsencode(name).decode("latin-1") for name in others]  # names of any bytes, as text
-                self._contents.note(ref.path, "beside", [companions, readers])
+                self._contents.note(ref.path, noted, [companions, readers])
         else:
             files, readers = (
                 [ref.path, *(ref.path.parent / os.fsdecode(name.encode("latin-1")) for name in known[0])],
@@ -81,6 +88,16 @@ class DataState:
         for file in files:
             inside = ref.path.is_dir() and file.is_relative_to(ref.path)
             yield (file.relative_to(ref.path).as_posix() if inside else file.name), file
+
+    @cached_property
+    def _known_readers(self) -> str:
+        """A fingerprint of the readers that there are, with their code and their options."""
+        readers = []
+        for plugin, spec in self._catalogue.of("reader"):
+            origin = self._catalogue.origins[plugin]
+            options = self._catalogue.options.get(("reader", spec.name), {})
+            readers.append([spec.name, source_hash(origin.module, origin.distribution), options])
+        return digest(readers)[:DIGITS]
 
 
 def readers_taking_part(names: set[str], catalogue: Catalogue) -> list[ReaderSpec[Any]]:

@@ -22,6 +22,7 @@ from ..imaging.write import choose_writer
 from ..networks.options import FILE, HUB, MODELS, StartValues
 from ..networks.sources import hub_path
 from ..packages.package import MANIFEST
+from ..packages.store import StoreSpec
 from ..preprocessing.state import DataState, readers_taking_part
 from ..support.files import digest
 from ..support.threads import in_threads
@@ -147,7 +148,7 @@ def _of_workflow(run: Run, independent_of: Mapping[str, str]) -> Iterator[Fact]:
         yield Fact(key, key, value)
         if isinstance(value, str) and (content := _content(value, run)) is not None:
             yield Fact(key, CONTENT + key, content)
-        if key == "training.device":
+        if key in ("training.device", "inference.device"):
             yield Fact(key, KIND + key, _device_kind(value))
     for key, chosen in components(run.workflow):
         yield Fact(key, CODE + key, _code(run, chosen.component))
@@ -188,7 +189,7 @@ def components(value: Any, key: str = "") -> Iterator[tuple[str, Selected[Any]]]
 
 def _content(value: str, run: Run) -> str | None:
     """A fingerprint of what a value names: a file, a model, a package or a repository; None where it names nothing."""
-    if value.startswith(MODELS):
+    if value.startswith(_schemes(run)):
         return _model(value, run)
     if value.startswith(HUB):
         if value not in run.shared.resolved:
@@ -238,6 +239,12 @@ def _model(reference: str, run: Run) -> str:
         except VoxGraftError:  # whoever needs the model says why
             run.shared.resolved[reference] = "not there"
     return run.shared.resolved[reference]
+
+
+def _schemes(run: Run) -> tuple[str, ...]:
+    """How references to models begin, those that other stores than the registry answer to among them."""
+    stores = [spec for _, spec in run.catalogue.of("store") if isinstance(spec, StoreSpec)]
+    return (*MODELS, *(scheme for spec in stores for scheme in spec.schemes))
 
 
 def _voxgraft(run: Run) -> str:
