@@ -264,6 +264,25 @@ def test_the_results_of_an_earlier_call_are_no_scans(tmp_path: Path, catalogue: 
     assert states(found(tmp_path, catalogue, tmp_path / "out", ours=frozenset(["a"]))) == {"a": "waiting"}
 
 
+def test_the_results_of_another_batch_are_no_scans_either_unless_they_are_named(
+    tmp_path: Path, catalogue: Catalogue
+) -> None:
+    write_scan(tmp_path / "in" / "a.nii.gz")
+    write_scan(tmp_path / "in" / "own" / "b.nii.gz")
+    (tmp_path / "in" / "own" / "report.json").write_text("{}")
+    mask = write_scan(tmp_path / "in" / "batch" / "a" / "mask.nii.gz")
+    write_scan(tmp_path / "in" / "batch" / "a" / "mask.corrected-1.nii.gz")
+    (mask.parent / "report.json").write_text("{}")
+    (tmp_path / "in" / "batch" / "ledger.sqlite").touch()
+    said: list[str] = []
+    finder = Finder(catalogue, plan_of(tmp_path), tmp_path / "out")
+    assert [entry.given.name for entry in finder.find([tmp_path / "in"], said.append)] == ["a.nii.gz", "b.nii.gz"]
+    assert [line for line in said if "results of another batch" in line and str(tmp_path / "in" / "batch") in line]
+    with pytest.raises(UsageError, match="no scan to segment"):
+        finder.find([tmp_path / "in" / "batch"])
+    assert [entry.given for entry in finder.find([mask])] == [mask]
+
+
 def test_an_empty_folder_fails_by_itself(tmp_path: Path, catalogue: Catalogue) -> None:
     (tmp_path / "empty").mkdir()
     entries = found(tmp_path, catalogue, tmp_path / "empty", write_scan(tmp_path / "a.nii.gz"))
