@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from pathlib import Path
 from typing import Any
 
@@ -281,6 +282,21 @@ def test_the_results_of_another_batch_are_no_scans_either_unless_they_are_named(
     with pytest.raises(UsageError, match="no scan to segment"):
         finder.find([tmp_path / "in" / "batch"])
     assert [entry.given for entry in finder.find([mask])] == [mask]
+
+
+@pytest.mark.parametrize("stored, typed", [("NFD", "NFC"), ("NFC", "NFD"), ("NFC", "NFC")])
+def test_a_series_is_named_by_its_description_however_accents_are_encoded(
+    tmp_path: Path, catalogue: Catalogue, stored: Any, typed: Any
+) -> None:
+    name = "Sch\u00e4del T1"
+    changes = {"Modality": "MR", "SpecificCharacterSet": "ISO_IR 192", "StudyInstanceUID": "1.2.1"}
+    description = unicodedata.normalize(stored, name)
+    make_series(
+        tmp_path / "in" / "a", ball(), AFFINE, SeriesInstanceUID="1.3.1", SeriesDescription=description, **changes
+    )
+    make_series(tmp_path / "in" / "b", ball(), AFFINE, SeriesInstanceUID="1.3.2", SeriesDescription="T2", **changes)
+    entries = found(tmp_path, catalogue, tmp_path / "in", wanted=unicodedata.normalize(typed, name))
+    assert {entry.given.name: entry.state for entry in entries} == {"a": "waiting", "b": "left-out"}
 
 
 def test_an_empty_folder_fails_by_itself(tmp_path: Path, catalogue: Catalogue) -> None:
