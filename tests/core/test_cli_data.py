@@ -264,7 +264,7 @@ def test_a_mask_of_another_grid_is_resampled_only_when_asked(tmp_path: Path, tar
         mask = nifti(tmp_path / f"{name}.nii.gz", array, affine)
         call_ = ("convert", mask, tmp_path / target, "--reference", tmp_path / "ct", "--labels", NAMES)
         result = call(*call_, code=1)
-        assert "--resample" in result.stderr and "grid" in result.stderr and not (tmp_path / target).exists()
+        assert "--resample" in result.stderr and "the mask's grid" in result.stderr and not (tmp_path / target).exists()
         assert "resampled" in call(*call_, "--resample").stderr and (tmp_path / target).exists()
         (tmp_path / target).unlink()
 

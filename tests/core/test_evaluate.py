@@ -17,6 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
+from dicom_series import make_series
 from voxgraft.cli import main
 from voxgraft.components.catalogue import Catalogue
 from voxgraft.components.choice import Selected, choose
@@ -579,3 +580,51 @@ class TestCommand:
     def test_what_is_not_there_is_said_in_a_sentence(self, folders) -> None:
         done = self.call(folders[0], folders[1] / "nowhere")
         assert done.exit_code == 1 and "nowhere" in done.stderr and not done.stdout
+
+
+# Masks as series of slices
+
+
+def sliced(folder: Path, value: int = 1, **changes: Any) -> Path:
+    """A label map of 4 slices as DICOM, empty in the first, with 12 voxels of a value in each other."""
+    array = np.zeros((8, 8, 4), np.int16)
+    array[2:5, 2:6, 1:] = value
+    make_series(folder, array, np.diag([-1.0, -1.0, 2.0, 1.0]), Modality="MR", **changes)
+    return folder
+
+
+def test_slices_of_the_same_names_in_two_folders_are_one_case(tmp_path: Path, catalogue: Catalogue) -> None:
+    predicted, reference = sliced(tmp_path / "p"), sliced(tmp_path / "r", SeriesInstanceUID="1.2.9")
+    scores = evaluate_paths(predicted, reference, ["dice"], catalogue)
+    assert scores.cases == {"r": {"dice": {"1": 1.0, "mean": 1.0}}} and not scores.failed
+
+
+def test_slices_of_two_series_in_one_folder_are_no_masks_by_themselves(tmp_path: Path, catalogue: Catalogue) -> None:
+    mixed = sliced(tmp_path / "mixed", SeriesInstanceUID="1.2.8", name="a{:02d}.dcm")
+    sliced(mixed, SeriesInstanceUID="1.2.9", name="b{:02d}.dcm")
+    for predictions, references in ((mixed, mixed), (mixed, sliced(tmp_path / "p")), (tmp_path / "p", mixed)):
+        with pytest.raises(DataError, match=r"mixed: holds slices of several series; put each series into a folder"):
+            evaluate_paths(predictions, references, ["dice"], catalogue)
+
+
+def test_slices_under_one_uid_of_two_patients_are_no_masks_by_themselves(tmp_path: Path, catalogue: Catalogue) -> None:
+    mixed = sliced(tmp_path / "mixed", SeriesInstanceUID="1.2.8", name="a{:02d}.dcm")
+    sliced(mixed, SeriesInstanceUID="1.2.8", PatientID="P2", name="b{:02d}.dcm")
+    with pytest.raises(DataError, match="holds slices of several series"):
+        evaluate_paths(mixed, mixed, ["dice"], catalogue)
+
+
+def test_series_in_folders_of_their_own_and_files_of_one_slice_each_are_matched_by_name(
+    tmp_path: Path, catalogue: Catalogue
+) -> None:
+    for root in ("p", "r"):
+        sliced(tmp_path / root / "one")
+        sliced(tmp_path / root / "two", SeriesInstanceUID="1.2.9")
+    assert set(evaluate_paths(tmp_path / "p", tmp_path / "r", ["dice"], catalogue).cases) == {"one", "two"}
+    flat = tmp_path / "flat"
+    for number in (1, 2):
+        array = np.zeros((8, 8, 1), np.int16)
+        array[:number] = 1
+        uid = f"1.2.{number}"
+        make_series(flat, array, np.eye(4), Modality="MR", SeriesInstanceUID=uid, name=f"c{number}.dcm")
+    assert set(evaluate_paths(flat, flat, ["dice"], catalogue).cases) == {"c1", "c2"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from pathlib import Path
 from typing import Any
 
@@ -262,6 +263,40 @@ def test_the_results_of_an_earlier_call_are_no_scans(tmp_path: Path, catalogue: 
     write_scan(tmp_path / "out" / "a.nii.gz")
     write_scan(tmp_path / "out" / "a" / "mask.nii.gz")
     assert states(found(tmp_path, catalogue, tmp_path / "out", ours=frozenset(["a"]))) == {"a": "waiting"}
+
+
+def test_the_results_of_another_batch_are_no_scans_either_unless_they_are_named(
+    tmp_path: Path, catalogue: Catalogue
+) -> None:
+    write_scan(tmp_path / "in" / "a.nii.gz")
+    write_scan(tmp_path / "in" / "own" / "b.nii.gz")
+    (tmp_path / "in" / "own" / "report.json").write_text("{}")
+    mask = write_scan(tmp_path / "in" / "batch" / "a" / "mask.nii.gz")
+    write_scan(tmp_path / "in" / "batch" / "a" / "mask.corrected-1.nii.gz")
+    (mask.parent / "report.json").write_text("{}")
+    (tmp_path / "in" / "batch" / "ledger.sqlite").touch()
+    said: list[str] = []
+    finder = Finder(catalogue, plan_of(tmp_path), tmp_path / "out")
+    assert [entry.given.name for entry in finder.find([tmp_path / "in"], said.append)] == ["a.nii.gz", "b.nii.gz"]
+    assert [line for line in said if "results of another batch" in line and str(tmp_path / "in" / "batch") in line]
+    with pytest.raises(UsageError, match="no scan to segment"):
+        finder.find([tmp_path / "in" / "batch"])
+    assert [entry.given for entry in finder.find([mask])] == [mask]
+
+
+@pytest.mark.parametrize("stored, typed", [("NFD", "NFC"), ("NFC", "NFD"), ("NFC", "NFC")])
+def test_a_series_is_named_by_its_description_however_accents_are_encoded(
+    tmp_path: Path, catalogue: Catalogue, stored: Any, typed: Any
+) -> None:
+    name = "Sch\u00e4del T1"
+    changes = {"Modality": "MR", "SpecificCharacterSet": "ISO_IR 192", "StudyInstanceUID": "1.2.1"}
+    description = unicodedata.normalize(stored, name)
+    make_series(
+        tmp_path / "in" / "a", ball(), AFFINE, SeriesInstanceUID="1.3.1", SeriesDescription=description, **changes
+    )
+    make_series(tmp_path / "in" / "b", ball(), AFFINE, SeriesInstanceUID="1.3.2", SeriesDescription="T2", **changes)
+    entries = found(tmp_path, catalogue, tmp_path / "in", wanted=unicodedata.normalize(typed, name))
+    assert {entry.given.name: entry.state for entry in entries} == {"a": "waiting", "b": "left-out"}
 
 
 def test_an_empty_folder_fails_by_itself(tmp_path: Path, catalogue: Catalogue) -> None:

@@ -33,6 +33,7 @@ from ..datasets.cases import Described
 from ..imaging.orientation import orientation_of
 from ..imaging.volume import Item
 from ..preprocessing.plan import Plan
+from ..support.spelling import composed
 
 SLACK = {"spacing_mm": 0.05, "size_mm": 0.1}
 """By how much a value may lie outside the range of training and still count as inside."""
@@ -147,8 +148,8 @@ def _has_geometry(item: Item) -> bool:
 
 
 def is_called(item: Item, wanted: str) -> bool:
-    """Whether a person who says `wanted` means this image."""
-    return wanted in (item.series, item.description)
+    """Whether a person who says `wanted` means this image; how accents are encoded does not matter."""
+    return composed(wanted) in (composed(item.series or ""), composed(item.description or ""))
 
 
 def _refusal(left_out: Sequence[tuple[Item, str]], forceable: bool) -> str:

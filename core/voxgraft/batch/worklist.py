@@ -25,6 +25,8 @@ from ..support.texts import escaped, legible
 from . import channels
 from .contract import Level, Selection, Verdict, is_called, select
 from .entry import Entry
+from .ledger import LEDGER
+from .outputs import REPORT
 from .quality import Flag
 
 if TYPE_CHECKING:
@@ -90,7 +92,7 @@ class Finder:
                 entries += self._from_csv(path)
             else:
                 items, failed = self._looked_at(path)
-                items = [item for item in items if not self._is_ours(item.path)]
+                items = self._without_results(items, path, say)
                 loose += [(item, path) for item in items if item.kind == "image"]
                 entries += [*failed, *(self._structures(item, path) for item in items if item.kind != "image")]
                 entries += [] if failed else self._archives(path)
@@ -100,6 +102,19 @@ class Finder:
         if not once:
             raise UsageError(f"{', '.join(map(str, inputs))}: there is no scan to segment")
         return list(once.values()) if self.wanted is None else self._heeded(list(once.values()))
+
+    def _without_results(self, items: list[Item], root: Path, say: Callable[[str], None]) -> list[Item]:
+        """The images of an input but for what this batch, or another one whose folder lies in it, left of its scans.
+
+        What a person names as a file is taken for what it is.
+        """
+        items = [item for item in items if not self._is_ours(item.path)]
+        if not root.is_dir():
+            return items
+        batches = {item.path: item.path.parent.parent for item in items if _is_left_by_a_batch(item.path)}
+        for folder in sorted(set(batches.values())):
+            say(f"{folder}: holds results of another batch; they are no scans and are not segmented")
+        return [item for item in items if item.path not in batches]
 
     def _looked_at(self, path: Path) -> tuple[list[Item], list[Entry]]:
         """The images of an input by their headers, and an entry for each part of it that cannot be looked at."""
@@ -287,6 +302,11 @@ class Finder:
     def _is_ours(self, path: Path) -> bool:
         parts = Path(self._relative(path)).parts
         return bool(parts) and parts[0] in self.ours
+
+
+def _is_left_by_a_batch(path: Path) -> bool:
+    """Whether a file stands among what a batch left of one scan: beside its report, in a folder beside a ledger."""
+    return (path.parent / REPORT).is_file() and (path.parent.parent / LEDGER).is_file()
 
 
 def _is_worklist(path: Path) -> bool:

@@ -141,7 +141,7 @@ def _of_image(item: Item, wish: Wish, catalogue: Catalogue) -> Converted:
     if volume.dims == reference.dims and same_grid(volume, reference):
         return Converted(replace(reference, array=volume.array), labels, notes)
     try:
-        turned = in_grid_of(volume, reference, item.path, "it")
+        turned = in_grid_of(volume, reference, item.path, "the mask")
     except BadImage as error:
         if mask and not wish.resample:
             raise _another_grid(error, labels is None) from None

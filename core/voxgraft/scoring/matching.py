@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from ..errors import DataError
 from ..imaging.formats import ReaderSpec
-from ..imaging.read import choose_reader, scan
+from ..imaging.read import choose_reader, scan, scan_files
 from ..support.spelling import composed
 
 if TYPE_CHECKING:
@@ -45,7 +45,8 @@ def match(predictions: Path, references: Path, catalogue: Catalogue) -> Matches:
         catalogue: Whose readers tell what a mask is.
 
     Raises:
-        DataError: A path is not there, one is a file and the other a folder, or no name is in both.
+        DataError: A path is not there, one is a file and the other a folder, no name is in both, or slices of several
+            series lie side by side.
     """
     for path in (predictions, references):
         _check(path)
@@ -55,6 +56,12 @@ def match(predictions: Path, references: Path, catalogue: Catalogue) -> Matches:
             return matches
         file, folder = (predictions, references) if predictions.is_file() else (references, predictions)
         raise DataError(f"{file} is a file and {folder} a folder; name two files, or two folders")
+    sliced = [folder for folder in (predictions, references) if _holds_slices(folder, catalogue)]
+    several = [folder for folder in sliced if not _is_series(folder, catalogue)]
+    if several:
+        raise DataError(f"{several[0]}: holds slices of several series; put each series into a folder of its own")
+    if len(sliced) == 2:
+        return matches
     predicted, referred = _masks(predictions, catalogue), _masks(references, catalogue)
     if not referred:
         raise DataError(f"{references}: there is no mask in this folder that a reader knows")
@@ -128,6 +135,17 @@ def _masks(folder: Path, catalogue: Catalogue) -> dict[str, list[Path]]:
         elif _suffix(entry, catalogue) or choose_reader(entry, catalogue) is not None:
             masks.setdefault(_stem(entry, catalogue), []).append(entry)
     return masks
+
+
+def _holds_slices(folder: Path, catalogue: Catalogue) -> bool:
+    """Whether files that lie in a folder itself are no masks each for itself, but slices of an image."""
+    readers = {file: choose_reader(file, catalogue) for file in sorted(folder.iterdir()) if file.is_file()}
+    files = [file for file, reader in readers.items() if isinstance(reader, ReaderSpec) and reader.series]
+    if len(files) < 2:
+        return False
+    items = scan_files(files, catalogue)
+    images = [item for item in items if item.kind == "image"]
+    return 0 < len(images) < len(files) - (len(items) - len(images))
 
 
 def _is_series(folder: Path, catalogue: Catalogue) -> bool:
