@@ -100,7 +100,7 @@ def test_arrays_in_a_shared_cache_are_made_again_where_anything_decides_it(go: G
     assert {name for name in before if before[name] != after[name]} >= {"box_001"}
     np.save(after["box_002"] / "image.npy", np.zeros((1, 4, 4, 4), np.float32))
     run, said = go(cache, out="other", fresh=True, **only)
-    assert "prepare: 6 cases made, 0 were in the cache" in said
+    assert "prepare: 6 cases made, 0 taken from the cache" in said
     assert np.load(after["box_002"] / "image.npy").any()
 
 

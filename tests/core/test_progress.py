@@ -36,7 +36,7 @@ def test_resumed_work_is_timed_from_where_it_went_on(clock) -> None:
         bar.reach(0.5)
         clock.now += 20
         bar.reach(0.6, "loss 0.2")
-    assert stream.getvalue() == "training: 0.6 of 1, about 80 s left, loss 0.2\n"
+    assert stream.getvalue() == "training: 60%, about 80 s left, loss 0.2\n"
 
 
 def test_quiet_says_nothing_and_work_without_an_end_is_counted(clock, capsys) -> None:

@@ -23,7 +23,7 @@ FOUND, MISSED, ABSENT = (80, 10, 10, 900), (0, 0, 90, 910), (0, 0, 0, 1000)
     ("cases", "said"),
     [
         ([{"a": FOUND}], ""),
-        ([{"a": FOUND, "b": MISSED}], "the model finds nothing of 'b' in the 1 held-out cases that have it"),
+        ([{"a": FOUND, "b": MISSED}], "the model finds nothing of 'b' in the 1 held-out case with it"),
         ([{"a": FOUND}, {"a": MISSED}], ""),
         ([{"a": FOUND, "b": ABSENT}], ""),
         ([{"a": (0, 50, 90, 860)}], "the model is no better than an empty mask for 'a' (Dice 0.0000)"),
@@ -38,7 +38,7 @@ def test_what_a_model_is_worth_is_one_sentence(cases, said) -> None:
     found = summed_up(worthless(scores(*cases)))
     assert found.startswith(said) if said else found == ""
     if len(cases[0]) == 3:
-        assert found.endswith("and the like for 2 more structures")
+        assert found.endswith("and the same holds for 2 other structures")
 
 
 def test_without_counts_nothing_is_said_and_regions_are_not_judged() -> None:

@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import torch
 
-from ..checks.problem import counted
 from ..components.catalogue import Catalogue
 from ..errors import DataError, TrainingError, VoxGraftError
 from ..inference.recipe import network_of
@@ -24,6 +23,7 @@ from ..scoring.comparison import TOO_FEW, holm, randomisation_p
 from ..scoring.scores import mean_of
 from ..scoring.transfer_verdict import FEWEST_STEPS, TOO_EARLY
 from ..support.files import write_json, write_text
+from ..support.texts import counted
 from ..workflow.workflow import Workflow, from_document
 from ..workflow.yaml import dump
 from .candidates import Document, encoders_at_hand

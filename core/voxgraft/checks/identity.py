@@ -13,7 +13,8 @@ from ..datasets.cases import Dataset
 from ..imaging.formats import ReaderSpec
 from ..imaging.traces import Trace, signs
 from ..imaging.volume import Item
-from .problem import CaseProblem, counted, listed
+from ..support.texts import counted
+from .problem import CaseProblem, listed
 
 if TYPE_CHECKING:
     from .record import Look

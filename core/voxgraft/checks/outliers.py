@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ..datasets.cases import Dataset
-from .problem import CaseProblem, Severity, counted, listed, millimetres
+from ..support.texts import counted
+from .problem import CaseProblem, Severity, listed, millimetres
 
 if TYPE_CHECKING:
     from .record import Look

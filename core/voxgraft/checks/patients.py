@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 from ..datasets.cases import Dataset, Split
 from ..datasets.dataset import split_of
 from ..errors import DataError
+from ..support.texts import counted
 from .learnable import Marked, judge_learnable
-from .problem import CaseProblem, counted, listed
+from .problem import CaseProblem, listed
 
 if TYPE_CHECKING:
     from ..workflow.workflow import Workflow

@@ -62,11 +62,6 @@ def grouped(problems: Sequence[CaseProblem]) -> list[tuple[CaseProblem, str]]:
     return rows
 
 
-def counted(number: int, what: str) -> str:
-    """A number and a noun in the form that goes with it."""
-    return f"{number} {what}{'' if number == 1 else 's'}"
-
-
 def listed(names: Iterable[str], most: int = 5) -> str:
     """The first names, and how many there are beyond them."""
     every = list(names)

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 from ..datasets.cases import Dataset
 from ..imaging.hounsfield import like_hounsfield, not_hounsfield
 from ..preprocessing.modality import ModalitySpec
+from ..support.texts import counted
 from ..workflow.requirements import channels_of
-from .problem import CaseProblem, Severity, counted
+from .problem import CaseProblem, Severity
 
 if TYPE_CHECKING:
     from ..workflow.workflow import Workflow

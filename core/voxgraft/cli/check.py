@@ -184,7 +184,7 @@ def _figures(findings: Findings) -> Iterator[str]:
 
 
 def _verdict(findings: Findings) -> str:
-    from ..checks.problem import counted
+    from ..support.texts import counted
 
     severities = [problem.severity for problem in findings.problems]
     counts = ", ".join(counted(severities.count(name), name) for name in ("error", "warning"))

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..support.output import print_result
+from ..support.texts import counted
 
 if TYPE_CHECKING:
     from ..scoring.comparison import Comparison
@@ -60,9 +61,8 @@ def compare(
         from ..reports.comparison import comparison_page, curves_of
         from ..support.files import write_text
 
-        how = (
-            f"Paired {test} test over patients, corrected by {correction}; intervals by paired bootstrap over patients."
-        )
+        by = _CORRECTIONS[correction]
+        how = f"Paired {test} test over patients, corrected by {by}; intervals by paired bootstrap over patients."
         write_text(out, comparison_page(comparisons, {str(path): curves_of(path) for path in runs}, how))
     if as_json:
         document = {
@@ -88,12 +88,15 @@ def compare(
         click.echo(f"\nnone of the runs ever finds {', '.join(map(repr, lost))}")
 
 
+_CORRECTIONS = {"holm": "Holm", "bh": "Benjamini-Hochberg"}
+
+
 def _lines(comparison: Comparison, correction: str) -> list[str]:
     low, high = comparison.ci95
     interval = (
         f"95 % interval {low:+.4f} to {high:+.4f}" if math.isfinite(low) else "no interval (fewer than 2 patients)"
     )
-    p, by = (comparison.p_holm, "Holm") if correction == "holm" else (comparison.p_bh, "Benjamini-Hochberg")
+    p = comparison.p_holm if correction == "holm" else comparison.p_bh
     phrases = {
         "no evidence": "no evidence of a difference from",
         "too few patients to tell": f"{comparison.verdict} it from",
@@ -101,8 +104,8 @@ def _lines(comparison: Comparison, correction: str) -> list[str]:
     lines = [
         f"{comparison.run}: {phrases.get(comparison.verdict, f'{comparison.verdict} than')} {comparison.against}",
         f"  {comparison.mean:.4f} against {comparison.against_mean:.4f} of {comparison.against}, "
-        f"over {comparison.n} common cases of {comparison.patients} patients",
-        f"  difference {comparison.difference:+.4f}, {interval}, p {p:.4f} ({by})",
+        f"over {counted(comparison.n, 'common case')} of {counted(comparison.patients, 'patient')}",
+        f"  difference {comparison.difference:+.4f}, {interval}, p {p:.4f} ({_CORRECTIONS[correction]})",
     ]
     if comparison.mixed:
         lines.append("  mixed: most patients differ one way, the mean the other way; look at the worst cases")

@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from ..support.output import print_result
+from ..support.texts import counted
 
 
 @click.command()
@@ -47,17 +48,18 @@ def examine() -> dict[str, Any]:
     for module, use in _PARTS.items():
         if (reason := _imports(module)) is not None:
             troubles.append(f"{module} cannot be imported ({reason}): {use} will not work")
+    components = sum(1 for kind in KINDS for _ in catalogue.of(kind))
     registry = os.environ.get("MLFLOW_TRACKING_URI") or (
         "sqlite:///voxgraft.db" if Path("voxgraft.db").exists() else "none yet in this folder"
     )
     return {
         "voxgraft": version("voxgraft"),
         "python": f"{platform.python_version()} on {platform.system()} {platform.machine()}",
-        "processor": f"{os.cpu_count()} cores",
+        "processor": counted(os.cpu_count() or 1, "core"),
         "memory": f"{memory.available / 2**30:.1f} of {memory.total / 2**30:.1f} GiB free",
         "disk": f"{disk.free / 2**30:.0f} GiB free here",
         "devices": devices,
-        "plugins": f"{len(catalogue.origins)} plugins, {sum(1 for k in KINDS for _ in catalogue.of(k))} components",
+        "plugins": f"{counted(len(catalogue.origins), 'plugin')}, {counted(components, 'component')}",
         "registry": registry,
         "troubles": [*troubles, *map(str, catalogue.conflicts)],
     }
@@ -88,7 +90,7 @@ def _devices() -> tuple[list[str], list[str]]:
         import torch
     except Exception as error:
         return [], [f"torch cannot be imported ({type(error).__name__}): nothing can be trained or segmented"]
-    devices = [f"cpu, torch {torch.__version__}, {torch.get_num_threads()} threads"]
+    devices = [f"cpu, torch {torch.__version__}, {counted(torch.get_num_threads(), 'thread')}"]
     for index in range(torch.cuda.device_count()):
         facts = torch.cuda.get_device_properties(index)
         devices.append(f"cuda:{index}, {facts.name}, {facts.total_memory / 2**30:.0f} GiB")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..support.output import print_result
+from ..support.texts import counted
 
 if TYPE_CHECKING:
     from ..components.catalogue import Catalogue
@@ -117,7 +118,7 @@ def _write(out: Path, scores: Scores, catalogue: Catalogue, pictures: Callable[[
     elif out.suffix.lower() == ".json":
         write_json(out, scores.document())
     else:
-        write_page(out, scores, about(scores, catalogue), f"Scores of {len(scores.cases)} cases", pictures())
+        write_page(out, scores, about(scores, catalogue), f"Scores of {counted(len(scores.cases), 'case')}", pictures())
 
 
 def _pictures(
@@ -176,7 +177,7 @@ def _show(scores: Scores, units: Mapping[str, str]) -> None:
         rows += [(shown, name, *_cells(scores)) for name, scores in structures.items()]
     if scores.cases:
         _print_table(rows, 2)
-    click.echo(f"{len(scores.cases)} cases scored, {len(scores.failed)} failed")
+    click.echo(f"{counted(len(scores.cases), 'case')} scored, {len(scores.failed)} failed")
     _show_subgroups(scores)
     for case, reason in scores.failed.items():
         click.echo(f"failed: {case}: {reason}", err=True)

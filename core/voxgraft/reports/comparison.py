@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 Curve = Sequence[Mapping[str, float]]
 
 WIDTH, HEIGHT, LEFT, TOP = 428, 198, 44, 8
-"""Pixels: the size of a plot's inside, and where it begins in the SVG of 480 by 240."""
+"""Pixels: the size of a plot's inside, and where it begins in the SVG; the titles of the axes stand around it."""
 
 
 def curves_of(path: Path) -> dict[str, Curve]:

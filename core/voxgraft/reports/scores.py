@@ -97,7 +97,7 @@ def page(scores: Scores, cards: Mapping[str, About], title: str, pictures: Mappi
         scores=scores,
         cards=known,
         tally=[
-            ("good", len(scores.cases), "cases scored"),
+            ("good", len(scores.cases), f"case{'s' * (len(scores.cases) != 1)} scored"),
             ("", len(set(scores.groups.values())), "patients"),
             ("bad", len(scores.failed), "failed"),
             ("look", len(scores.unmatched), "predictions without a reference"),

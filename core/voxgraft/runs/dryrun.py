@@ -21,6 +21,7 @@ from ..packages.references import Resolver
 from ..preprocessing.plan import Plan
 from ..support.files import read_json
 from ..support.progress import Progress
+from ..support.texts import counted
 from ..support.torch_dims import CHANNELS_LAST, channels_last
 from ..training.loss import Loss
 from ..training.setup import set_up
@@ -66,7 +67,7 @@ def dry_run(workflow: Workflow, catalogue: Catalogue) -> dict[str, Any]:
     shape = "x".join(map(str, plan.patch))
     return {
         "workflow": workflow.name,
-        "data": f"{len(split.train)} cases to train on, {len(split.validation)} held out, split by patient",
+        "data": f"{counted(len(split.train), 'case')} to train on, {len(split.validation)} held out, split by patient",
         "labels": ", ".join(f"{name} ({value})" for value, name in plan.labels),
         "channels": ", ".join(plan.channels),
         "spacing": " x ".join(f"{step:g}" for step in plan.spacing) + " mm",

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from ..support.texts import counted
 from .pair import Counts
 from .scores import Scores, mean_of
 
@@ -39,7 +40,7 @@ def worthless(scores: Scores) -> list[str]:
     for name, counts in judged:
         dice = mean_of([_dice(count) for count in counts])
         if not any(count.predicted for count in counts):
-            remarks.append(f"finds nothing of {name!r} in the {len(counts)} held-out cases that have it")
+            remarks.append(f"finds nothing of {name!r} in the {counted(len(counts), 'held-out case')} with it")
         elif dice < NO_BETTER or (dice < NOTHING and _has_as_many_wrong(counts)):
             remarks.append(f"is no better than an empty mask for {name!r} (Dice {dice:.4f})")
     return remarks
@@ -48,7 +49,7 @@ def worthless(scores: Scores) -> list[str]:
 def summed_up(reasons: list[str]) -> str:
     """One sentence of a model that is worth nothing for some structures; empty where there are none."""
     others = len(reasons) - 1
-    more = f", and the like for {others} more structure{'s' if others > 1 else ''}" if others > 0 else ""
+    more = f", and the same holds for {counted(others, 'other structure')}" if others > 0 else ""
     return f"the model {reasons[0]}{more}" if reasons else ""
 
 

@@ -101,7 +101,7 @@ class Bar:
         if not self._total:
             return f"{self._done:g} done"
         begun, since = self._first or (0.0, time.monotonic())
-        text = f"{self._done:.4g} of {self._total:.4g}"
+        text = f"{self._done:.0%}" if self._total == 1 else f"{self._done:.4g} of {self._total:.4g}"
         if self._done <= begun:
             return text
         left = (time.monotonic() - since) * (self._total - self._done) / (self._done - begun)

@@ -23,6 +23,11 @@ def legible(text: str) -> str:
     return _UNREADABLE.sub(lambda match: _escape(match[0]), text)
 
 
+def counted(number: int, what: str) -> str:
+    """A number and a noun in the form that goes with it."""
+    return f"{number} {what}{'' if number == 1 else 's'}"
+
+
 def escaped(name: str) -> str:
     """The name of a file as a legible text; two names never give the same text."""
     return legible(name if os.sep == "\\" else name.replace("\\", "\\\\"))

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ...checks.dataset import check_dataset
-from ...checks.problem import CaseProblem, counted, grouped
+from ...checks.problem import CaseProblem, grouped
 from ...errors import DataError
+from ...support.texts import counted
 from ...workflow.requirements import check_start, check_transfer
 from ..run import Run
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ...checks.learnable import Marked, empty_masks, judge_learnable
-from ...checks.problem import CaseProblem, counted, listed
+from ...checks.problem import CaseProblem, listed
 from ...datasets.case_list import NAME as TRACE
 from ...datasets.case_list import is_traced, write_trace
 from ...datasets.cases import Case, Split
@@ -20,6 +20,7 @@ from ...imaging.structures import Label, Labels
 from ...preprocessing.fingerprint import measure, summarise
 from ...preprocessing.plan import Plan
 from ...preprocessing.planning import derive_plan
+from ...support.texts import counted
 from ...support.threads import in_threads
 from ...workflow.requirements import roles_of
 from ..run import Run
@@ -82,7 +83,7 @@ class PlanStep:
         size = "x".join(map(str, plan.patch))
         remark = f"{len(split.unlabelled)} without labels, " if split.unlabelled else ""
         run.progress.say(
-            f"plan: {len(split.train)} cases to train on, {remark}{len(split.validation)} held out; "
+            f"plan: {counted(len(split.train), 'case')} to train on, {remark}{len(split.validation)} held out; "
             f"spacing {'x'.join(f'{v:g}' for v in plan.spacing)} mm, patch {size}, batch {plan.batch}, "
             f"{len(plan.strides)} levels"
         )

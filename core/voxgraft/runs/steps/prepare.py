@@ -8,6 +8,7 @@ from pathlib import Path
 from ...datasets.companions import cases_by_key, common_labels
 from ...preprocessing.prepare import prepare, prepared_folder
 from ...support.files import sweep
+from ...support.texts import counted
 from ...support.threads import in_threads
 from ..arrays import ArrayIdentity
 from ..run import Run
@@ -47,4 +48,6 @@ class Prepare:
         if remade is not None:
             remade.update(names.values())
         run.write("prepared.json", {"folders": names})
-        run.progress.say(f"prepare: {sum(is_new)} cases made, {len(is_new) - sum(is_new)} were in the cache")
+        run.progress.say(
+            f"prepare: {counted(sum(is_new), 'case')} made, {len(is_new) - sum(is_new)} taken from the cache"
+        )
