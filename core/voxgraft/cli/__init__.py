@@ -48,7 +48,7 @@ def _of_plugins() -> dict[str, AnySpec]:
     from ..discovery import discover
 
     catalogue = discover()
-    conflicts = {conflict.name for conflict in catalogue.conflicts if conflict.kind == "command"}
+    conflicts = {conflict.name for conflict in catalogue.conflicts("command")}
     return {
         spec.name: spec
         for _, spec in catalogue.of("command")
