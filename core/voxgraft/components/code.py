@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import cache
 from importlib import metadata
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
@@ -57,8 +58,12 @@ def source_files(module: str, distribution: str | None = None) -> dict[str, Path
     left = list(files) if distribution is not None else []
     shared = top.name in ("site-packages", "dist-packages")
     others = _top_levels(distribution) if distribution and shared else set()
+    below = cache(_files_below)  # many imports lead to one folder: it is walked once
+    resolved: set[tuple[Path, str]] = set()
     while left:
-        for other in _imported(left.pop(), top):
+        names = set(_named(left.pop(), top)) - resolved
+        resolved |= names
+        for other in (found for base, name in names for found in _imported(base, name, top, below)):
             first = other.relative_to(top).parts[0].removesuffix(".py")
             own = not shared or first in others or first == module.split(".")[0]
             if own and other not in files:
@@ -82,18 +87,24 @@ def _files_below(folder: Path) -> list[Path]:
     return sorted(file for file in files if file.suffix != ".pyc")
 
 
-def _imported(file: Path, top: Path) -> Iterator[Path]:
-    """The modules below a folder that a file of it imports, wherever the import stands; with each the beginnings of
-    the packages that it is in, and what else but code lies in these."""
-    for base, name in _named(file, top):
-        path = base.joinpath(*name.split("."))
-        for candidate in (path.with_suffix(".py"), path / "__init__.py"):
-            if candidate.is_relative_to(top) and candidate.is_file():
-                yield candidate
-                packages = candidate.relative_to(top).parents[:-1]
-                yield from (found for folder in packages if (found := top / folder / "__init__.py").is_file())
-                if packages:
-                    yield from (found for found in _files_below(candidate.parent) if found.suffix != ".py")
+def _imported(base: Path, name: str, top: Path, below: Callable[[Path], list[Path]]) -> Iterator[Path]:
+    """The modules below a folder that an import may mean; with each the beginnings of the packages that it is in, and
+    what else but code lies in these.
+
+    Args:
+        base: Where the name starts.
+        name: Dotted, as `_named` found it.
+        top: Nothing outside of it is looked at.
+        below: Lists the files of a folder.
+    """
+    path = base.joinpath(*name.split("."))
+    for candidate in (path.with_suffix(".py"), path / "__init__.py"):
+        if candidate.is_relative_to(top) and candidate.is_file():
+            yield candidate
+            packages = candidate.relative_to(top).parents[:-1]
+            yield from (found for folder in packages if (found := top / folder / "__init__.py").is_file())
+            if packages:
+                yield from (found for found in below(candidate.parent) if found.suffix != ".py")
 
 
 def _named(file: Path, top: Path) -> Iterator[tuple[Path, str]]:
