@@ -164,10 +164,11 @@ def _header(data: bytes) -> tuple[Box, np.dtype[Any], memoryview]:
 def _unpacked(body: memoryview, size: int) -> bytes:
     from isal import isal_zlib
 
+    damaged: Any = isal_zlib.error
     unpacker = isal_zlib.decompressobj()
     try:
         raw: bytes = unpacker.decompress(body, size + 1)
-    except isal_zlib.error as error:
+    except damaged as error:
         raise ValueError("its labels are damaged") from error
     if len(raw) != size or not unpacker.eof or unpacker.unused_data:
         raise ValueError("its labels are not as many as its box holds")
@@ -227,6 +228,6 @@ def box_of_difference(before: Labels, after: Labels) -> Box | None:
 def _note(there: list[NDArray[np.bool_]], start: int, differs: NDArray[np.bool_]) -> None:
     """Mark, for each axis, the places at which a slab has a voxel."""
     there[0][start : start + len(differs)] |= differs.reshape(len(differs), -1).any(1)
-    flat = differs.any(0)
+    flat: NDArray[np.bool_] = np.asarray(differs.any(0))
     for axis, line in enumerate(there[1:]):
         line |= np.moveaxis(flat, axis, 0).reshape(len(line), -1).any(1)
