@@ -28,15 +28,15 @@ from dicom_series import make_series
 from voxgraft.batch.corrections import KEPT, Corrections
 from voxgraft.batch.entry import Entry
 from voxgraft.batch.ledger import Ledger, Row
-from voxgraft.batch.memory import least_bytes
 from voxgraft.batch.outputs import Found, Outputs
 from voxgraft.batch.proof import prove
 from voxgraft.batch.quality import flags_of, measure
 from voxgraft.batch.report import by_doubt
 from voxgraft.batch.segment import Batch, segment
+from voxgraft.batch.values import least_bytes
 from voxgraft.batch.worklist import Finder
 from voxgraft.components.catalogue import Catalogue, Origin
-from voxgraft.components.options import Options
+from voxgraft.components.choice import Options
 from voxgraft.discovery import discover
 from voxgraft.errors import DataError, ModelError, UnknownComponent, UsageError
 from voxgraft.imaging.formats import WriterSpec
@@ -48,8 +48,7 @@ from voxgraft.imaging.write import write
 from voxgraft.support.files import sha256
 from voxgraft.support.lock import sole_owner
 from voxgraft.support.progress import Progress
-from voxgraft_plugins.executors.local import LocalExecutor
-from voxgraft_plugins.executors.options import LocalOptions
+from voxgraft_plugins.executors.local import LocalExecutor, LocalOptions
 from voxgraft_plugins.nifti.reader import NiftiReader
 
 
@@ -454,7 +453,7 @@ def test_a_scan_that_cannot_fit_into_memory_fails_alone_before_it_is_read(
 ) -> None:
     inputs = three(tmp_path)
     write_scan(inputs[1], np.zeros((200, 200, 50), np.int16))
-    monkeypatch.setattr("voxgraft.batch.memory.free_memory", lambda: 3_000_000)
+    monkeypatch.setattr("voxgraft.batch.values.free_memory", lambda: 3_000_000)
     batch = run(tmp_path, catalogue, *inputs, ignore_contract=True)
     assert states(batch) == {"a": "done", "b": "failed", "c": "done"} and batch.exit_code == 3
     assert batch.scans[1].code == "out-of-memory"

@@ -53,7 +53,7 @@ def voxgraft(folder: Path, env: dict[str, str], *args: object) -> subprocess.Com
 
 CHATTY = """
 from voxgraft import ReaderSpec, hookimpl
-from voxgraft.components.options import Options
+from voxgraft.components.choice import Options
 print("imported")
 class Reader:
     def scan(self, files):
