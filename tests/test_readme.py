@@ -29,7 +29,7 @@ def commands() -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def project(tmp_path_factory, data) -> tuple[Path, dict[str, str]]:
+def project(tmp_path_factory, data, warm_python) -> tuple[Path, dict[str, str]]:
     """A folder that looks like a clone beside the data, and an environment with the command on its path."""
     scratch = tmp_path_factory.mktemp("readme")
     clone = scratch / "clone"
@@ -40,8 +40,7 @@ def project(tmp_path_factory, data) -> tuple[Path, dict[str, str]]:
     (scratch / "shared" / "data").symlink_to(data)
     bin_ = scratch / "bin"
     bin_.mkdir()
-    script = f"#!{sys.executable}\nfrom voxgraft.cli import main\nif __name__ == '__main__':\n    main()\n"
-    (bin_ / "voxgraft").write_text(script)
+    (bin_ / "voxgraft").write_text(f'#!/bin/sh\nexec {shlex.join(warm_python)} -m voxgraft "$@"\n')
     (bin_ / "voxgraft").chmod(0o755)
     offline = f"-q --no-deps --no-build-isolation --no-index --target {scratch}/site"
     pip = f'#!/bin/sh\nexec {sys.executable} -m pip "$@" {offline}\n'

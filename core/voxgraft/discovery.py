@@ -10,8 +10,8 @@ import os
 import sys
 from collections.abc import Callable, Iterable
 from contextlib import redirect_stdout
-from functools import partial
-from importlib.metadata import EntryPoint, entry_points
+from functools import cache, partial
+from importlib.metadata import Distribution, EntryPoint, entry_points
 from typing import TypeVar
 
 from pluggy import PluginManager
@@ -41,10 +41,12 @@ def discover(entries: Iterable[EntryPoint] | None = None, *, without: Iterable[s
     manager = PluginManager(PROJECT)
     manager.add_hookspecs(hookspecs.Hooks)
     catalogue = Catalogue()
+    about = cache(_about)
     with redirect_stdout(sys.stderr):  # what a plugin prints is no part of any result
         for entry in entry_points(group=PROJECT) if entries is None else entries:
-            if _name(entry) not in left_out:
-                _load(manager, entry, catalogue)
+            origin = _origin(entry, about)
+            if origin.plugin not in left_out:
+                _load(manager, entry, origin, catalogue)
         for kind, hook in KINDS.items():
             _collect(manager, kind, hook, catalogue)
     return catalogue
@@ -62,8 +64,8 @@ def _in_time(doing: str, work: Callable[[], T]) -> T:
         raise PluginError(f"{doing} did not end within {PATIENCE:g} s") from None
 
 
-def _load(manager: PluginManager, entry: EntryPoint, catalogue: Catalogue) -> None:
-    name = _name(entry)
+def _load(manager: PluginManager, entry: EntryPoint, origin: Origin, catalogue: Catalogue) -> None:
+    name = origin.plugin
     try:
         manager.register(_in_time(f"importing {entry.value}", entry.load), name=name)
         manager.check_pending()
@@ -72,8 +74,7 @@ def _load(manager: PluginManager, entry: EntryPoint, catalogue: Catalogue) -> No
             manager.unregister(name=name)
         catalogue.failures.append(Failure(name, f"{type(error).__name__}: {error}"))
     else:
-        distribution, version = (entry.dist.name, entry.dist.version) if entry.dist else ("", "")
-        catalogue.origins[name] = Origin(name, entry.module, distribution, version)
+        catalogue.origins[name] = origin
 
 
 def _collect(manager: PluginManager, kind: str, hook: str, catalogue: Catalogue) -> None:
@@ -97,5 +98,13 @@ def _answer(hook: Callable[[], Iterable[AnySpec]]) -> list[AnySpec]:
     return list(hook())
 
 
-def _name(entry: EntryPoint) -> str:
-    return f"{entry.dist.name}:{entry.name}" if entry.dist else entry.name
+def _origin(entry: EntryPoint, about: Callable[[Distribution], tuple[str, str]]) -> Origin:
+    distribution, version = about(entry.dist) if entry.dist else ("", "")
+    name = f"{distribution}:{entry.name}" if entry.dist else entry.name
+    return Origin(name, entry.module, distribution, version)
+
+
+def _about(distribution: Distribution) -> tuple[str, str]:
+    """Its name and version; each of them is read from the whole of its metadata."""
+    metadata = distribution.metadata
+    return metadata["Name"], metadata["Version"]
