@@ -32,11 +32,16 @@ def data() -> Path:
     return folder
 
 
+def declared_entries() -> list[EntryPoint]:
+    """The entry points that pyproject.toml declares, whether or not it is installed."""
+    groups = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["entry-points"]
+    return [EntryPoint(name, value, group) for group, entries in groups.items() for name, value in entries.items()]
+
+
 @pytest.fixture(scope="session")
 def builtin_entries() -> list[EntryPoint]:
-    """The entry points that pyproject.toml declares, whether or not it is installed."""
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    return [EntryPoint(name, value, "voxgraft") for name, value in project["entry-points"]["voxgraft"].items()]
+    """The entry points that pyproject.toml declares."""
+    return declared_entries()
 
 
 @pytest.fixture(scope="session")
