@@ -33,7 +33,7 @@ SERVERS = (["voxgraft", "serve"], ["voxgraft", "review"])
 
 
 @pytest.fixture(scope="module")
-def project(tmp_path_factory) -> tuple[Path, dict[str, str]]:
+def project(tmp_path_factory, warm_python) -> tuple[Path, dict[str, str]]:
     """A folder that looks like a clone, and an environment with the command on its path."""
     pytest.importorskip("nilearn", reason="the demo's scans need voxgraft[demo]")
     scratch = tmp_path_factory.mktemp("readme")
@@ -43,8 +43,7 @@ def project(tmp_path_factory) -> tuple[Path, dict[str, str]]:
         (clone / name).symlink_to(ROOT / name)
     bin_ = scratch / "bin"
     bin_.mkdir()
-    script = f"#!{sys.executable}\nfrom voxgraft.cli import main\nif __name__ == '__main__':\n    main()\n"
-    (bin_ / "voxgraft").write_text(script)
+    (bin_ / "voxgraft").write_text(f'#!/bin/sh\nexec {shlex.join(warm_python)} -m voxgraft "$@"\n')
     (bin_ / "voxgraft").chmod(0o755)
     offline = f"-q --no-deps --no-build-isolation --no-index --target {scratch}/site"
     pip = f'#!/bin/sh\nexec {sys.executable} -m pip "$@" {offline}\n'

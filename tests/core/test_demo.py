@@ -274,12 +274,14 @@ class TestJob:
     """One whole run with three seconds of training: a bad model, but every part is there."""
 
     @staticmethod
-    def demo(folder: Path, environment: dict[str, str], *options: str) -> subprocess.CompletedProcess[str]:
+    def demo(
+        folder: Path, python: list[str], environment: dict[str, str], *options: str
+    ) -> subprocess.CompletedProcess[str]:
         """Call the command from another folder, which it must leave as it is."""
         elsewhere = folder / "elsewhere"
         elsewhere.mkdir(exist_ok=True)
         done = subprocess.run(
-            [sys.executable, "-c", "from voxgraft.cli import main; main()", "demo", "--out", "../out", *options],
+            [*python, "-m", "voxgraft", "demo", "--out", "../out", *options],
             cwd=elsewhere,
             env={**environment, "VOXGRAFT_CACHE": str(folder / "cache"), "OMP_WAIT_POLICY": "PASSIVE"},
             capture_output=True,
@@ -290,23 +292,23 @@ class TestJob:
         return done
 
     def test_is_done_once_told_truly_and_fails_for_a_bad_scan_alone(
-        self, tmp_path: Path, repo_path: dict[str, str], catalogue: Catalogue
+        self, tmp_path: Path, warm_python: list[str], repo_path: dict[str, str], catalogue: Catalogue
     ) -> None:
         pytest.importorskip("nilearn", reason="the MNI152 template of the nilearn package is not installed")
-        first = self.demo(tmp_path, repo_path, "--minutes", "0.05")
+        first = self.demo(tmp_path, [sys.executable], repo_path, "--minutes", "0.05")
         assert first.returncode == 0, first.stderr
         self.says_what_it_found(first.stdout)
         dice = self.scores_are_those_of_the_masks(tmp_path / "out", catalogue)
         stamps = {path: path.stat().st_mtime_ns for path in (tmp_path / "out" / "batch").rglob("mask.nii.gz")}
 
-        again = self.demo(tmp_path, repo_path, "--minutes", "0.05", "--json")
+        again = self.demo(tmp_path, warm_python, repo_path, "--minutes", "0.05", "--json")
         assert again.returncode == 0 and json.loads(again.stdout)["dice"] == dice
         assert "train: unchanged" in again.stderr
         assert len(stamps) == 4 and {path: path.stat().st_mtime_ns for path in stamps} == stamps
 
         series = tmp_path / "out" / "data" / "dicom" / "DEMO-011" / "02_axial_T1"
         (series / "0030.dcm").write_bytes((series / "0029.dcm").read_bytes())
-        broken = self.demo(tmp_path, repo_path, "--minutes", "0.05", "--json")
+        broken = self.demo(tmp_path, warm_python, repo_path, "--minutes", "0.05", "--json")
         document = json.loads(broken.stdout)
         assert broken.returncode == 3 and document["failed"] == 1
         assert document["cases"]["new patients, from DICOM"] == 3
