@@ -7,6 +7,7 @@ how far the click is from it; where exactly it comes to lie, a random walker dec
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -42,10 +43,19 @@ class Click:
     Attributes:
         index: The voxel (i, j[, k]).
         add: It belongs to the structure; else it does not.
+
+    Raises:
+        DataError: The index is not of whole numbers.
     """
 
     index: tuple[int, ...]
     add: bool = True
+
+    def __post_init__(self) -> None:
+        try:
+            object.__setattr__(self, "index", tuple(operator.index(place) for place in self.index))
+        except TypeError as error:
+            raise DataError(f"a click names its voxel by whole numbers, not {self.index}") from error
 
 
 def click(
