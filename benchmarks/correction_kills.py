@@ -17,6 +17,7 @@ import signal
 import sys
 import tempfile
 import time
+import traceback
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -68,7 +69,7 @@ def step(session: Session, folder: Path, chance: np.random.Generator) -> None:
         session.redo()
     elif dice < 6:
         index = tuple(int(at) for at in chance.integers(4, np.array(SHAPE) - 4))
-        change = session.click(1, [Click(index, not session.mask[index])], 20.0)
+        change = session.click(1, [Click(index, bool(session.mask[index] != 1))], 20.0)
         session.commit(change, "reader", "click")
     elif dice < 7:
         with atomic_write(folder / SAVED) as path, path.open("wb") as file:
@@ -77,7 +78,9 @@ def step(session: Session, folder: Path, chance: np.random.Generator) -> None:
         after = session.mask.copy()
         place = tuple(slice(at, at + 9) for at in chance.integers(0, np.array(SHAPE) - 9))
         after[place] = chance.integers(2, 6)
-        session.commit(session.draw(after), "reader", "pen")
+        change = session.draw(after)
+        if change.voxels:
+            session.commit(change, "reader", "pen")
 
 
 def kill(folder: Path, seed: int, chance: random.Random, figures: Figures) -> None:
@@ -87,6 +90,8 @@ def kill(folder: Path, seed: int, chance: random.Random, figures: Figures) -> No
     if child == 0:
         try:
             work(folder, seed, tell)
+        except BaseException:
+            traceback.print_exc()
         finally:
             os._exit(1)
     os.close(tell)
@@ -96,7 +101,7 @@ def kill(folder: Path, seed: int, chance: random.Random, figures: Figures) -> No
         os.kill(child, signal.SIGKILL)
         lines += said.readlines()
     if not os.WIFSIGNALED(os.waitpid(child, 0)[1]):
-        figures.lost.append(f"process {seed} ended by itself")
+        raise RuntimeError(f"process {seed} ended by itself")
     figures.kills += 1
     told = [line.split() for line in lines if line.endswith(b"\n")]
     figures.steps += len(told)
