@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from ..errors import DataError
 from .change import Change, Labels, check_alike
-from .clicks import Click, click
+from .clicks import Click, click, load
 from .geometry import check_spacing
 from .journal import Entry, Journal
 from .locks import broken
@@ -71,6 +71,7 @@ class Session:
         self.spacing = check_spacing(spacing, mask.ndim)
         if image is not None and image.shape != mask.shape:
             raise DataError(f"the image has the shape {image.shape}, and its mask {mask.shape}")
+        load()
         self.image = image
         self.locked = frozenset(locked)
         self.mask: Labels = mask.copy(order="F")
