@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..support.texts import counted
 from .plots import coloured
 from .render import render
 
@@ -15,6 +16,20 @@ if TYPE_CHECKING:
     from ..scoring.comparison import Comparison
 
 Curve = Sequence[Mapping[str, float]]
+
+HEADS = (
+    "Run",
+    "Verdict",
+    "Against",
+    "Metric",
+    "Structure",
+    "Means",
+    "Difference",
+    "95 % interval",
+    "p",
+    "Cases",
+    "Left out, not defined",
+)
 
 WIDTH, HEIGHT, LEFT, TOP = 428, 198, 44, 8
 """Pixels: the size of a plot's inside, and where it begins in the SVG; the titles of the axes stand around it."""
@@ -47,6 +62,7 @@ def comparison_page(comparisons: Sequence[Comparison], curves: Mapping[str, Mapp
         "reports/comparison.html",
         title="Comparison of runs",
         how=how,
+        HEADS=HEADS,
         rows=[_row(one) for one in comparisons],
         colours=coloured(curves),
         plots={over: _plot(curves, *axis) for over, axis in axes.items()} if any(curves.values()) else {},
@@ -58,7 +74,7 @@ def _row(one: Comparison) -> Sequence[str]:
     low, high = one.ci95
     return (
         one.run,
-        one.verdict,
+        f"{one.verdict}{', mixed' if one.mixed else ''}",
         one.against,
         one.metric,
         one.structure,
@@ -66,7 +82,8 @@ def _row(one: Comparison) -> Sequence[str]:
         f"{one.difference:+.4f}",
         f"{low:+.4f} to {high:+.4f}" if math.isfinite(low) else "–",
         f"{one.p:.4f} (Holm {one.p_holm:.4f}, BH {one.p_bh:.4f})",
-        f"{one.patients}",
+        f"{one.n} of {one.common}, {counted(one.patients, 'patient')}",
+        f"{one.undefined[0]} of {one.run}, {one.undefined[1]} of {one.against}" if any(one.undefined) else "none",
     )
 
 
