@@ -749,3 +749,7 @@ class TestHostile:
             assert Scores.from_json(path).summary is not None
         except DataError:
             return
+
+
+def test_a_list_of_structures_may_be_longer_than_any_file_name() -> None:
+    assert len(read_labels(",".join(f"structure {value}={value}" for value in range(1, 60))).items) == 59

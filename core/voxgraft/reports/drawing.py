@@ -20,8 +20,8 @@ QUALITY = 85
 """Of JPEG: nothing of a contour is lost, since colours are kept at full resolution."""
 
 COLOURS: tuple[Colour, ...] = (
-    (255, 99, 71),
     (64, 196, 255),
+    (255, 99, 71),
     (255, 214, 64),
     (124, 230, 110),
     (224, 130, 255),
@@ -29,7 +29,7 @@ COLOURS: tuple[Colour, ...] = (
     (120, 255, 220),
     (255, 150, 190),
 )
-"""Contours of the first, second ... structure; `colour_of` gives more."""
+"""Contours of the first, second ... structure, the first to be seen on grey and on red; `colour_of` gives more."""
 GOLDEN = 0.6180339887
 
 

@@ -239,8 +239,10 @@ def _caption(
         write_words(part, (rows - 3, columns - 4), text, "rb", WORD, CAPTION)
     sizes = np.bincount(large.ravel(), minlength=1)
     there = sorted((value for value in names if value < len(sizes) and sizes[value]), key=lambda value: -sizes[value])
+    named = [(names[value], colours[value]) for value in there]
     taken = width_of(text, WORD) + 12 if text else 0
-    write_names(part, [(names[value], colours[value]) for value in there], columns - taken)
+    beside = taken + sum(width_of(name, WORD) + 6 for name, _ in named) < columns
+    write_names(part if beside or not taken else part[: rows - LINE + 5], named, columns - taken * beside)
 
 
 def _legend(canvas: Array, legend: Sequence[tuple[str, Colour]]) -> None:
