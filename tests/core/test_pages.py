@@ -92,7 +92,7 @@ def test_an_undefined_dice_is_shown_as_such() -> None:
 
 def test_a_value_that_a_template_lacks_is_an_error() -> None:
     with pytest.raises(jinja2.UndefinedError, match="how"):
-        render("reports/comparison.html", title="x", rows=[], plots={})
+        render("reports/comparison.html", title="x", rows=[], plots={}, HEADS=[])
 
 
 def test_only_finished_plots_are_written_unescaped() -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..support.texts import counted
-from .plots import coloured
+from .plots import coloured, round_ticks
 from .render import render
 
 if TYPE_CHECKING:
@@ -88,18 +88,20 @@ def _row(one: Comparison) -> Sequence[str]:
 
 
 def _plot(curves: Mapping[str, Mapping[str, Curve]], key: str, scale: float) -> dict[str, Any]:
-    """Ticks and lines in pixels; Dice from 0 to 1 upwards, `key` times `scale` from 0 to its greatest to the right."""
+    """Ticks and lines in pixels; Dice from 0 to 1 upwards, `key` times `scale` from 0 to the last tick to the right."""
     lines = []
     for colour, run in coloured(curves):
         for name, curve in curves[run].items():
             points = [(float(row[key]) * scale, float(row["dice"])) for row in curve if key in row and "dice" in row]
             lines.append((colour, name, [point for point in points if math.isfinite(point[1])]))
-    most = max((x for _, _, points in lines for x, _ in points), default=0.0) or 1.0
+    ticks = round_ticks(0.0, max((x for _, _, points in lines for x, _ in points), default=0.0))
+    most = ticks[-1]
 
     def at(x: float, y: float) -> tuple[float, float]:
         return round(LEFT + WIDTH * x / most, 1), round(TOP + HEIGHT * (1 - y), 1)
 
     return {
-        "ticks": [(*at(most * tick, tick), f"{tick:g}", f"{most * tick:.3g}") for tick in (0, 0.25, 0.5, 0.75, 1)],
+        "dice": [(at(0, tick)[1], f"{tick:g}") for tick in (0, 0.25, 0.5, 0.75, 1)],
+        "along": [(at(tick, 0)[0], f"{tick:g}") for tick in ticks],
         "lines": [(colour, name, [at(*point) for point in points]) for colour, name, points in lines],
     }

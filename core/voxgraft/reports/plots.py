@@ -32,7 +32,7 @@ def box_plot(rows: Mapping[str, Mapping[str, float]], limits: tuple[float, float
     if not values:
         return '<p class="soft small">No case has a value.</p>'
     within = limits and min(values) >= limits[0] and max(values) <= limits[1]
-    ticks = _ticks(*(limits if limits and within else (min(0.0, *values), max(0.0, *values))))
+    ticks = round_ticks(*(limits if limits and within else (min(0.0, *values), max(0.0, *values))))
     low, high = ticks[0], ticks[-1]
 
     def x(value: float) -> float:
@@ -88,7 +88,7 @@ def _box(cases: Mapping[str, float], x: Callable[[float], float]) -> dict[str, A
     }
 
 
-def _ticks(low: float, high: float) -> list[float]:
+def round_ticks(low: float, high: float) -> list[float]:
     """Round numbers at even steps, of which the first and the last are the ends of the axis: all values lie between."""
     if high <= low:
         high = low + 1.0
