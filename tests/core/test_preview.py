@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,9 @@ from PIL import Image
 
 from voxgraft.errors import DataError
 from voxgraft.imaging.volume import Volume
-from voxgraft.reports.preview import COLOURS, TILE, preview, worth_a_glance
+from voxgraft.reports.display import BONE, LUNG, SOFT_TISSUE, display_window
+from voxgraft.reports.drawing import COLOURS, colour_of
+from voxgraft.reports.preview import TILE, preview, previewed, worth_a_glance
 
 RAS = np.diag([1.0, 1.0, 1.0, 1.0])
 
@@ -30,13 +33,18 @@ def drawn(scan: Volume, mask: Volume, target: Path, **options: Any) -> Any:
     return np.asarray(Image.open(target).convert("RGB")).astype(int)
 
 
+def of_colour(picture: Any, index: int) -> Any:
+    """The pixels of a structure's contour; JPEG keeps colours nearly."""
+    return (abs(picture - np.array(COLOURS[index])) < 40).all(-1)
+
+
 def volume(array: Any, affine: Any = RAS) -> Volume:
     return Volume(np.asarray(array), affine)
 
 
 def bright(picture: Any) -> tuple[float, float]:
-    """Where the white block is, as shares of height and width."""
-    rows, columns = np.nonzero((picture > 245).all(-1))
+    """Where the white block is, as shares of height and width; letters are not as white."""
+    rows, columns = np.nonzero((picture > 240).all(-1))
     return rows.mean() / picture.shape[0], columns.mean() / picture.shape[1]
 
 
@@ -55,28 +63,28 @@ def one_slice(affine: Any = RAS, axis: int = 2) -> tuple[Volume, Volume]:
 
 @pytest.mark.parametrize("axis", [1, 2])
 def test_the_patients_right_is_on_the_left_and_front_or_head_is_up(tmp_path: Path, axis: int) -> None:
-    row, column = bright(drawn(*one_slice(axis=axis), tmp_path / "p.png"))
+    row, column = bright(drawn(*one_slice(axis=axis), tmp_path / "p.jpg"))
     assert row < 0.4 and column < 0.4
 
 
 def test_a_sagittal_slice_has_the_front_on_the_left(tmp_path: Path) -> None:
-    row, column = bright(drawn(*one_slice(axis=0), tmp_path / "p.png"))
+    row, column = bright(drawn(*one_slice(axis=0), tmp_path / "p.jpg"))
     assert row < 0.4 and column < 0.4
 
 
 def test_the_order_of_the_scans_axes_does_not_matter(tmp_path: Path) -> None:
     scan, mask = one_slice()
-    picture = drawn(scan, mask, tmp_path / "ras.png")
+    picture = drawn(scan, mask, tmp_path / "ras.jpg")
     turned = np.diag([-1.0, -1.0, 1.0, 1.0]) @ scan.affine
     turned[:3, 3] = [39, 39, 0]
     flipped = drawn(
-        volume(scan.array[::-1, ::-1], turned), volume(mask.array[::-1, ::-1], turned), tmp_path / "lps.png"
+        volume(scan.array[::-1, ::-1], turned), volume(mask.array[::-1, ::-1], turned), tmp_path / "lps.jpg"
     )
     swapped = scan.affine[:, [2, 0, 1, 3]]
     moved = drawn(
         volume(scan.array.transpose(2, 0, 1), swapped),
         volume(mask.array.transpose(2, 0, 1), swapped),
-        tmp_path / "s.png",
+        tmp_path / "s.jpg",
     )
     assert np.array_equal(picture, flipped) and np.array_equal(picture, moved)
 
@@ -84,7 +92,7 @@ def test_the_order_of_the_scans_axes_does_not_matter(tmp_path: Path) -> None:
 def test_slices_lie_across_the_thick_axis_and_keep_their_proportions(tmp_path: Path) -> None:
     array = np.full((20, 10, 30), 50, np.int16)
     affine = np.diag([1.0, 5.0, 1.0, 1.0])
-    picture = drawn(volume(array, affine), volume(np.zeros_like(array, np.uint8), affine), tmp_path / "p.png")
+    picture = drawn(volume(array, affine), volume(np.zeros_like(array, np.uint8), affine), tmp_path / "p.jpg")
     grey = (abs(picture - 127) < 3).all(-1)
     rows, columns = np.nonzero(grey)
     first = grey[rows.min(), columns.min() :]
@@ -96,8 +104,8 @@ def test_contours_lie_on_the_edge_of_the_mask(tmp_path: Path) -> None:
     scan, mask = one_slice()
     labels = mask.array.copy()
     labels[10:20, 10:20] = 1
-    picture = drawn(scan, mask.with_array(labels), tmp_path / "p.png", names={1: "liver"})
-    painted = (picture[:TILE] == COLOURS[0]).all(-1)
+    picture = drawn(scan, mask.with_array(labels), tmp_path / "p.jpg")
+    painted = of_colour(picture[:TILE], 0)
     rows, columns = np.nonzero(painted)
     scale = TILE / 40
     assert np.ptp(rows) == pytest.approx(10 * scale, abs=scale) and np.ptp(columns) == pytest.approx(
@@ -128,15 +136,15 @@ def test_more_structures_than_pictures_give_six() -> None:
 def test_nothing_found_is_shown_as_slices_through_the_scan(tmp_path: Path) -> None:
     empty = np.zeros((12, 12, 30), np.uint8)
     assert worth_a_glance(empty, 2) == [4, 8, 12, 17, 21, 25]
-    picture = drawn(volume(empty.astype(np.int16)), volume(empty), tmp_path / "p.png", names={1: "liver"})
-    assert (picture == COLOURS[0]).all(-1).sum() < 200, "no contour, only the legend"
+    picture = drawn(volume(empty.astype(np.int16)), volume(empty), tmp_path / "p.jpg", names={1: "liver"})
+    assert of_colour(picture, 0).sum() < 200, "no contour, only the legend"
 
 
 @pytest.mark.parametrize("fill", [np.nan, np.inf, 0.0])
 def test_absurd_intensities_still_give_a_picture(tmp_path: Path, fill: float) -> None:
     array = np.full((9, 8, 7), fill, np.float32)
-    preview(volume(array), volume(np.zeros((9, 8, 7), np.uint8)), None, tmp_path / "p.png")
-    assert Image.open(tmp_path / "p.png").width > 100
+    preview(volume(array), volume(np.zeros((9, 8, 7), np.uint8)), None, tmp_path / "p.jpg")
+    assert Image.open(tmp_path / "p.jpg").width > 100
 
 
 def test_an_image_of_two_axes_is_one_picture_as_it_lies_on_the_screen(tmp_path: Path) -> None:
@@ -144,7 +152,7 @@ def test_an_image_of_two_axes_is_one_picture_as_it_lies_on_the_screen(tmp_path: 
     colour[:, :10, :5] = 255  # the left upper corner of a photograph: i to the right, j down
     screen = np.diag([-1.0, -1.0, 1.0, 1.0])
     scan, mask = Volume(colour, screen, dims=2), Volume(np.zeros((40, 20), np.uint8), screen, dims=2)
-    picture = drawn(scan, mask, tmp_path / "p.png")
+    picture = drawn(scan, mask, tmp_path / "p.jpg")
     assert bright(picture) == pytest.approx((0.125, 0.125), abs=0.05)
     assert picture.shape[1] > 1.7 * picture.shape[0]
 
@@ -152,12 +160,56 @@ def test_an_image_of_two_axes_is_one_picture_as_it_lies_on_the_screen(tmp_path: 
 def test_a_channel_image_shows_its_first(tmp_path: Path) -> None:
     scan, mask = one_slice()
     several = Volume(np.stack([scan.array, np.full_like(scan.array, 100)]), scan.affine)
-    assert np.array_equal(drawn(several, mask, tmp_path / "two.png"), drawn(scan, mask, tmp_path / "one.png"))
+    assert np.array_equal(drawn(several, mask, tmp_path / "two.jpg"), drawn(scan, mask, tmp_path / "one.jpg"))
 
 
 def test_a_picture_that_cannot_be_written_leaves_nothing(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     scan, mask = one_slice()
-    with pytest.raises(DataError, match=r"p\.png: cannot be written"):
-        preview(scan, mask, None, tmp_path / "file" / "p.png")
+    with pytest.raises(DataError, match=r"p\.jpg: cannot be written"):
+        preview(scan, mask, None, tmp_path / "file" / "p.jpg")
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_the_second_picture_is_the_same_without_contours() -> None:
+    scan, mask = one_slice()
+    labels = mask.array.copy()
+    labels[10:20, 10:20] = 1
+    both = previewed(scan, mask.with_array(labels), None, {1: "liver", 2: "a" * 300})
+    with_contours, without = (
+        np.asarray(Image.open(BytesIO(data)).convert("RGB")).astype(int) for data in (both.drawn, both.plain)
+    )
+    assert with_contours.shape == without.shape, "nothing moves when contours are switched"
+    assert of_colour(with_contours, 0).sum() > 500 and not of_colour(without, 0).any()
+    middle = with_contours[TILE // 4 : TILE // 3, TILE // 4 : TILE // 3]
+    assert abs(middle - without[TILE // 4 : TILE // 3, TILE // 4 : TILE // 3]).max() < 12
+
+
+def test_no_two_of_a_hundred_structures_have_one_colour() -> None:
+    assert len({colour_of(index) for index in range(100)}) == 100
+
+
+def head(body: Any) -> Any:
+    """A body in the air of a scanner, which takes most of the image."""
+    noise = np.random.default_rng(0).normal(5, 2, (40, 40, 20)).clip(0)
+    noise[12:28, 12:28] = body
+    return noise
+
+
+def test_an_mr_scan_is_not_saturated_by_the_air_around_it() -> None:
+    body = np.random.default_rng(1).normal(100, 20, (16, 16, 20))
+    low, high = display_window(head(body), None)
+    assert (body > high).mean() < 0.006 and low < 10
+
+
+@pytest.mark.parametrize(("inside", "window"), [(60, SOFT_TISSUE), (-800, LUNG), (700, BONE), (None, SOFT_TISSUE)])
+def test_a_ct_scan_of_which_nobody_says_so_gets_the_window_of_what_is_shown(inside: Any, window: Any) -> None:
+    scan = np.full((20, 20, 20), -1000, np.int16)
+    scan[5:15, 5:15] = 40
+    assert display_window(scan, None, None if inside is None else np.full(9, inside)) == window
+
+
+@pytest.mark.parametrize("fill", [np.nan, np.inf, -np.inf, 0.0, 1e38, -1000.0])
+def test_any_voxels_have_a_window(fill: float) -> None:
+    low, high = display_window(np.full((4, 4, 4), fill, np.float32), None, np.full(3, fill, np.float32))
+    assert np.isfinite([low, high]).all() and low < high

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 LONGEST = 120
 """Bytes of an id; file systems allow 255 for a name, and temporary names are a little longer."""
 
-RESERVED = frozenset(("report.html", "ledger.sqlite", "ledger.sqlite-wal", "ledger.sqlite-shm"))
+RESERVED = frozenset(("report.html", "ledger.sqlite", "ledger.sqlite-wal", "ledger.sqlite-shm", "archive.json"))
 
 
 def with_ids(
