@@ -1,0 +1,451 @@
+"""The state of a review on disk: what a batch left, what readers decided, and the rules by which both meet."""
+
+from __future__ import annotations
+
+import secrets
+import threading
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+import numpy as np
+
+from ..batch.ledger import Row
+from ..batch.ledger_view import LedgerView
+from ..batch.outputs import PREVIEW
+from ..errors import DataError, VoxGraftError
+from ..imaging.structures import Labels
+from ..imaging.volume import spacing_of
+from ..support.texts import legible
+from .audit import AuditLog
+from .errors import Conflict, Forbidden, NotThere, Refused
+from .folder import Folder, checked_reader, open_folder
+from .identities import Identities
+from .images import Image, Images
+from .masks import Mask, read_mask
+from .models import Models
+from .records import (
+    ACCEPTED,
+    ADJUDICATOR,
+    CORRECTED,
+    REJECTED,
+    REOPENED,
+    VERDICTS,
+    Assignment,
+    Decision,
+    Note,
+    SavedMask,
+    document,
+)
+from .sources import Gone
+from .state import ReviewState
+from .viewing import MASK, Seen
+from .windows import colour_of
+from .worklist import Query, listed, order_of
+
+if TYPE_CHECKING:
+    from ..components.catalogue import Catalogue
+
+LONGEST_TEXT = 4000
+"""Letters of a note."""
+DAY = 86400.0
+
+
+class ReviewStore:
+    """Everything that is known of the scans of a batch and of what readers decided; for one process.
+
+    Args:
+        out: The batch's folder.
+        catalogue: Whose readers read the scans.
+        write: Take the review's lock, so that decisions can be saved; False only looks, beside a server too.
+
+    Raises:
+        UsageError: No batch left this folder.
+        DataError: Another server works here, or a file cannot be read.
+    """
+
+    def __init__(self, out: Path, catalogue: Catalogue, *, write: bool = True) -> None:
+        self.folder: Folder = open_folder(out, write=write)
+        try:
+            self.ledger = LedgerView(out)
+            self.log = AuditLog(self.folder.root, self.folder.writable)
+        except BaseException:
+            self.folder.close()
+            raise
+        self.out, self.catalogue = out, catalogue
+        self.state = ReviewState().replay(self.log.entries)
+        self.models = Models(self.folder.root / "models")
+        self.images = Images(out, self.folder.cache, catalogue)
+        self.identities = Identities(out, catalogue)
+        self.mutex = threading.RLock()
+
+    def close(self) -> None:
+        """End: the lock is given back, and the log closed."""
+        self.identities.close()
+        self.log.close()
+        self.folder.close()
+
+    @property
+    def told(self) -> list[str]:
+        """What a person should know of this review, one sentence each: a broken chain, a read-only folder."""
+        return [*self.log.told, *self.folder.told]
+
+    @property
+    def readers(self) -> list[str]:
+        return sorted(self.state.readers)
+
+    @property
+    def has_doubles(self) -> bool:
+        """Whether some scan is read twice, without the readers knowing of each other."""
+        return any(Seen(row, self.state.of(case), "").doubles for case, row in self.rows.items())
+
+    @property
+    def reasons(self) -> list[str]:
+        return self.models.reasons(self.rows)
+
+    @property
+    def rows(self) -> dict[str, Row]:
+        return self.ledger.rows()[1]
+
+    def seen(self, case: str, reader: str) -> Seen:
+        """A scan as a reader may see it.
+
+        Raises:
+            NotThere: The ledger knows no such scan.
+        """
+        row = self.rows.get(case)
+        if row is None:
+            raise NotThere("there is no such scan in this batch")
+        return Seen(row, self.state.of(case), reader)
+
+    def all_seen(self, reader: str) -> list[Seen]:
+        return [Seen(row, self.state.of(case), reader) for case, row in self.rows.items()]
+
+    def decisions(self, case: str | None = None) -> list[Decision]:
+        """Every decision that was ever made, or those about one scan, in their order."""
+        cases = self.state.scans if case is None else [case]
+        return [decision for one in cases for decision in self.state.of(one).decisions]
+
+    def assignments(self) -> list[Assignment]:
+        return [one for scan in self.state.scans.values() for one in scan.assignments]
+
+    def worklist(self, query: Query, reader: str) -> dict[str, Any]:
+        """What the page shows of the list; see `voxgraft.review.worklist`."""
+        with self.mutex:
+            answer = listed(self.all_seen(reader), query, self.identities.known)
+        self.identities.want(self.rows[entry["case"]] for entry in answer["scans"])
+        return {**answer, "running": self.ledger.running()}
+
+    def scan(self, case: str, reader: str) -> dict[str, Any]:
+        """What the page shows of one scan.
+
+        Raises:
+            NotThere: There is no such scan.
+        """
+        seen = self.seen(case, reader)
+        row = seen.row
+        image, problem = self._image_or_reason(row)
+        mask, cannot = self._mask_or_reason(seen)
+        order = order_of(self.all_seen(reader))
+        place = order.index(case) if case in order else -1
+        identity = self.identities.of(row)
+        return {
+            "case": case,
+            "state": row.state,
+            "review_state": seen.review_state,
+            "error": row.error or None,
+            "next": order[place + 1] if 0 <= place < len(order) - 1 else None,
+            "previous": order[place - 1] if place > 0 else None,
+            "shape": list(image.shape if image else mask.array.shape if mask else ()),
+            "affine": [list(map(float, line)) for line in (image.affine if image else mask.affine if mask else ())],
+            "spacing_mm": _spacing(image, mask),
+            "modality": image.modality if image else identity.modality,
+            "channels": list(image.channels) if image else [],
+            "image_tag": image.tag if image else None,
+            "image_error": problem,
+            "windows": [{"name": one.name, "low": one.low, "high": one.high} for one in image.windows if image]
+            if image
+            else [],
+            "structures": self._structures(seen),
+            "flags": [dict(flag) for flag in row.flags],
+            "notes": [document(note) for note in seen.notes],
+            "decisions": [document(decision) for decision in seen.decisions],
+            "masks": self._masks(seen),
+            "mask": {"id": "mine" if seen.mine else "model", "sha256": seen.mask},
+            "mask_error": cannot,
+            "superseded": bool(seen.mine and seen.mine.model_mask != seen.model_mask),
+            "preview": f"/api/scans/{quote(case)}/preview" if PREVIEW in row.outputs else None,
+            "accession": identity.accession,
+            "study_date": identity.study_date,
+            "description": identity.description,
+            "model": row.model,
+            "assigned": seen.role or None,
+            "blind": seen.blind,
+            "can_undo": False,
+            "can_redo": False,
+        }
+
+    def image(self, case: str, channel: int, reader: str) -> Image:
+        """One channel of a scan as NIfTI.
+
+        Raises:
+            NotThere: There is no such scan, or its image is gone, has changed or cannot be read.
+        """
+        row = self.seen(case, reader).row
+        try:
+            return self._image(row, channel)
+        except VoxGraftError as error:
+            raise NotThere(plain(error)) from error
+
+    def preview(self, case: str, reader: str) -> Path:
+        """The picture that the batch drew of a scan.
+
+        Raises:
+            NotThere: There is none.
+        """
+        row = self.seen(case, reader).row
+        path = self.out / row.case / PREVIEW
+        if PREVIEW not in row.outputs or not path.is_file():
+            raise NotThere("there is no picture of this scan")
+        return path
+
+    def mask_file(self, case: str, which: str, reader: str) -> tuple[Path, str]:
+        """A mask file and its SHA-256.
+
+        Args:
+            which: `model`, `mine`, or the name of a reader.
+
+        Raises:
+            NotThere: There is no such mask, or it may not be seen.
+        """
+        seen = self.seen(case, reader)
+        if which == "model":
+            path = self.out / case / MASK
+            if not seen.model_mask or not path.is_file():
+                raise NotThere(no_mask(seen.row))
+            return path, seen.model_mask
+        saved = seen.mine if which == "mine" else seen.masks.get(which)
+        if saved is None:
+            raise NotThere("there is no such mask of this scan")
+        return self.folder.mask(case, saved.reader), saved.sha256
+
+    def enter(self, name: str) -> str:
+        """The name of a reader who begins to work.
+
+        Raises:
+            Refused: It cannot be one.
+        """
+        with self.mutex:
+            name = checked_reader(name, self.state.readers)
+            if name not in self.state.readers and self.folder.writable:
+                self.log.append("reader", {"reader": name}, self.state.take)
+        return name
+
+    def decide(
+        self,
+        case: str,
+        reader: str,
+        *,
+        structure: str,
+        verdict: str,
+        mask: str,
+        reason: str = "",
+        note: str = "",
+        seconds: float = 0.0,
+    ) -> Decision:
+        """Keep what a reader decided; it is on the disk when this returns.
+
+        Accepting what the reader has changed is a correction.
+
+        Args:
+            case: The scan.
+            reader: Who decides.
+            structure: Its name; empty for the scan as a whole.
+            verdict: One of `voxgraft.review.records.VERDICTS`, or `reopened`.
+            mask: SHA-256 of the mask that the reader saw.
+            reason: Why it is rejected.
+            note: What the reader adds.
+            seconds: How long the scan was open.
+
+        Raises:
+            NotThere: There is no such scan or structure.
+            Refused: It is no verdict or reason, or nobody says who decides.
+            Conflict: The mask that was seen is no longer the one that is worked on.
+        """
+        with self.mutex:
+            seen = self.seen(case, reader)
+            self._check_decision(seen, structure, verdict, reason, note)
+            saw = self._saw(seen, mask)
+            row, facts = seen.row, self.models.of(seen.row)
+            decision = Decision(
+                case=case,
+                structure=structure,
+                verdict=_verdict(seen, saw, structure, verdict),
+                reason=reason if verdict == REJECTED else "",
+                reader=reader,
+                seconds=round(min(max(seconds, 0.0), DAY), 1),
+                model=facts.name,
+                model_version=facts.version,
+                model_hash=row.model_hash,
+                mask_before=seen.model_mask,
+                mask_after=saw.sha256 if saw else seen.model_mask,
+                note=legible(note),
+                role=seen.role,
+            )
+            values = {name: value for name, value in document(decision).items() if name != "when"}
+            self.log.append("decision", values, self.state.take)
+            return self.state.of(case).decisions[-1]
+
+    def add_note(
+        self, case: str, reader: str, text: str, place: Sequence[float] | None = None, structure: str = ""
+    ) -> Note:
+        """Keep a note about a scan, pinned to a place in RAS millimetres where one is given.
+
+        Raises:
+            NotThere: There is no such scan.
+            Refused: It is empty or too long, or nobody says who writes it.
+        """
+        with self.mutex:
+            seen = self.seen(case, _named(reader))
+            if not text.strip() or len(text) > LONGEST_TEXT:
+                raise Refused(f"a note has 1 to {LONGEST_TEXT} letters")
+            if structure and structure not in seen.row.structures:
+                raise NotThere("there is no such structure in this scan")
+            values: dict[str, Any] = {"id": secrets.token_hex(8), "case": case, "reader": reader, "text": text}
+            values |= {"place_mm": list(place) if place is not None else None, "structure": structure}
+            self.log.append("note", values, self.state.take)
+            return self.state.of(case).notes[values["id"]]
+
+    def remove_note(self, case: str, reader: str, number: str) -> None:
+        """Take a note of one's own away; the log keeps it.
+
+        Raises:
+            NotThere: There is no such note.
+            Forbidden: It is another reader's.
+        """
+        with self.mutex:
+            note = next((one for one in self.seen(case, _named(reader)).notes if one.id == number), None)
+            if note is None:
+                raise NotThere("there is no such note")
+            if note.reader != reader:
+                raise Forbidden("the note is another reader's; only its writer can remove it")
+            self.log.append("note-removed", {"case": case, "id": number, "reader": reader}, self.state.take)
+
+    def _check_decision(self, seen: Seen, structure: str, verdict: str, reason: str, note: str) -> None:
+        _named(seen.reader)
+        if structure and structure not in seen.row.structures:
+            raise NotThere("there is no such structure in this scan")
+        if verdict not in (*VERDICTS, REOPENED):
+            raise Refused(f"a verdict is one of {', '.join((*VERDICTS, REOPENED))}")
+        if verdict == REJECTED and reason not in self.reasons:
+            raise Refused(f"a rejection needs a reason; one of: {', '.join(self.reasons)}")
+        if len(note) > LONGEST_TEXT:
+            raise Refused(f"a note has at most {LONGEST_TEXT} letters")
+        if seen.row.state == "failed":
+            if structure or verdict in (ACCEPTED, CORRECTED):
+                raise Refused("the scan has failed and has no mask; it can be rejected or not assessable as a whole")
+        elif not seen.model_mask and seen.row.state != "done":
+            raise Conflict("the scan is being segmented; look at it again when that is done", current="")
+
+    def _saw(self, seen: Seen, mask: str) -> SavedMask | None:
+        """The reader's own mask that a decision is about; None for the model's.
+
+        Raises:
+            Conflict: It is another one by now.
+        """
+        if mask != seen.mask:
+            text = "the mask is no longer the one you saw"
+            if not seen.mine:
+                text = "the scan was segmented again since you opened it"
+            raise Conflict(f"{text}; look at it again", current=seen.mask)
+        return seen.mine
+
+    def _image(self, row: Row, channel: int) -> Image:
+        facts = self.models.of(row)
+        return self.images.get(row, channel, facts.modality, facts.channels)
+
+    def _image_or_reason(self, row: Row) -> tuple[Image | None, str | None]:
+        try:
+            return self._image(row, 0), None
+        except VoxGraftError as error:
+            return None, plain(error)
+
+    def _mask_or_reason(self, seen: Seen) -> tuple[Mask | None, str | None]:
+        if not seen.model_mask:
+            return None, no_mask(seen.row)
+        try:
+            return read_mask(self.out / seen.row.case / MASK), None
+        except DataError as error:
+            return None, plain(error)
+
+    def _structures(self, seen: Seen) -> list[dict[str, Any]]:
+        holds, finished = seen.own, seen.finished
+        return [
+            {
+                "value": found.get("value"),
+                "name": name,
+                "color": colour_of(place),
+                "ml": found.get("ml"),
+                "confidence": found.get("confidence"),
+                "verdict": holds[name].verdict if name in holds else None,
+                "locked": name in finished,
+            }
+            for place, (name, found) in enumerate(seen.row.structures.items())
+        ]
+
+    def _masks(self, seen: Seen) -> list[dict[str, Any]]:
+        masks: list[dict[str, Any]] = []
+        if seen.model_mask:
+            masks.append({"id": "model", "label": seen.row.model, "sha256": seen.model_mask, "reader": None})
+        for reader, mask in seen.masks.items():
+            mine = reader == seen.reader
+            label = "my mask" if mine else reader
+            masks.append({"id": "mine" if mine else reader, "label": label, "sha256": mask.sha256, "reader": reader})
+        return masks
+
+
+def labels_of(row: Row) -> Labels:
+    """The structures of a scan's mask."""
+    return Labels.of({name: int(found["value"]) for name, found in row.structures.items()})
+
+
+def no_mask(row: Row) -> str:
+    """Why there is no mask to look at."""
+    if row.state == "failed":
+        return f"the scan has failed: {row.error}"
+    if row.state == "done":
+        return f"the batch wrote no {MASK} of this scan; segment it with the writer nifti to see and correct its mask"
+    return "the scan is not segmented yet, or is being segmented again; come back when that is done"
+
+
+def plain(error: VoxGraftError) -> str:
+    """One sentence for the page, without places of this machine."""
+    if isinstance(error, (Gone, Refused)):
+        return str(error)
+    return legible(str(getattr(error, "reason", "")) or str(error).rpartition("/")[2])[:500]
+
+
+def _named(reader: str) -> str:
+    if not reader:
+        raise Forbidden("say who you are first: choose a reader's name")
+    return reader
+
+
+def _spacing(image: Image | None, mask: Mask | None) -> list[float]:
+    if image is None and mask is None:
+        return []
+    affine = np.array(image.affine) if image is not None else mask.affine if mask is not None else np.eye(4)
+    return [round(step, 6) for step in spacing_of(affine)]
+
+
+def _verdict(seen: Seen, saw: SavedMask | None, structure: str, verdict: str) -> str:
+    """What a verdict is, given what the reader changed: accepting a change is a correction."""
+    if verdict not in (ACCEPTED, CORRECTED):
+        return verdict
+    changed: Mapping[str, int] = saw.changed if saw else {}
+    value = str(seen.row.structures[structure]["value"]) if structure else ""
+    touched = bool(changed.get(value)) if structure else any(changed.values())
+    if verdict == CORRECTED and not touched and seen.role != ADJUDICATOR:
+        raise Refused("nothing of it was changed: accept it, or save a correction first")
+    return CORRECTED if touched else ACCEPTED
