@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import sqlite3
 from pathlib import Path
@@ -130,9 +131,7 @@ def test_a_torn_last_line_is_set_aside_and_told(out: Path, catalogue: Catalogue)
 
 
 @pytest.mark.parametrize("how", ["changed", "taken out", "swapped", "no JSON"])
-def test_a_broken_chain_is_told_with_its_line_and_the_rest_is_read(
-    out: Path, catalogue: Catalogue, how: str
-) -> None:
+def test_a_broken_chain_is_told_with_its_line_and_the_rest_is_read(out: Path, catalogue: Catalogue, how: str) -> None:
     with opened(out, catalogue) as store:
         for structure in ("ball", "core", ""):
             accept(store, "scan-0", structure)
@@ -152,12 +151,10 @@ def test_a_broken_chain_is_told_with_its_line_and_the_rest_is_read(
         assert f"audit.jsonl: line {expected}: " in store.told[0]
         assert Browser.of(store).json("/api/session")["warnings"] == store.told
         accept(store, "scan-1", "ball")
-    assert [fault.line for fault in read_log(log).faults][0] == expected
+    assert next(fault.line for fault in read_log(log).faults) == expected
 
 
-def test_a_line_that_does_not_fit_on_the_disk_is_no_line(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_line_that_does_not_fit_on_the_disk_is_no_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     log = AuditLog(tmp_path)
     kept: list[Any] = []
     log.append("reader", {"reader": "Ada"}, kept.append)
@@ -173,8 +170,7 @@ def test_a_line_that_does_not_fit_on_the_disk_is_no_line(
 
 
 def _half(descriptor: int, data: bytes) -> int:
-    with open(f"/dev/fd/{descriptor}", "ab", buffering=0) as file:
-        return file.write(data[: len(data) // 2])
+    return os.pwrite(descriptor, data[: len(data) // 2], 0)
 
 
 def test_a_second_server_is_refused_and_a_look_is_not(out: Path, catalogue: Catalogue) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+import tempfile
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -16,7 +17,7 @@ from ..batch.ledger import Row
 from ..batch.ledger_view import LedgerView
 from ..batch.outputs import PREVIEW
 from ..errors import DataError, VoxGraftError
-from ..imaging.structures import Labels
+from ..imaging.read import as_in_training
 from ..imaging.volume import Array, spacing_of
 from ..support.texts import legible
 from .audit import AuditLog
@@ -78,7 +79,7 @@ class ReviewStore:
         self.out, self.catalogue = out, catalogue
         self.state = ReviewState().replay(self.log.entries)
         self.models = Models(self.folder.root / "models")
-        self.images = Images(out, self.folder.cache, catalogue)
+        self.images = Images(out, self._cache())
         self.identities = Identities(out, catalogue)
         self.mutex = threading.RLock()
         self.editor = Editor(self)
@@ -92,6 +93,13 @@ class ReviewStore:
         self.editor.kept.close()
         self.log.close()
         self.folder.close()
+
+    def _cache(self) -> Path:
+        """Where converted scans are kept: below the review, or for as long as the process lives."""
+        if self.folder.writable:
+            return self.folder.cache
+        self._temporary = tempfile.TemporaryDirectory(prefix="voxgraft-review-")
+        return Path(self._temporary.name)
 
     @property
     def told(self) -> list[str]:
@@ -197,7 +205,7 @@ class ReviewStore:
             "masks": self._masks(seen),
             "mask": {"id": "mine" if seen.mine else "model", "sha256": seen.mask},
             "mask_error": cannot,
-            "superseded": bool(seen.mine and seen.mine.model_mask != seen.model_mask),
+            "superseded": seen.superseded,
             "preview": f"/api/scans/{quote(case)}/preview" if PREVIEW in row.outputs else None,
             "accession": identity.accession,
             "study_date": identity.study_date,
@@ -381,6 +389,8 @@ class ReviewStore:
         Raises:
             Conflict: It is another one by now.
         """
+        if seen.superseded and mask == seen.model_mask:
+            return None
         if mask != seen.mask:
             text = "the mask is no longer the one you saw"
             if not seen.mine:
@@ -393,7 +403,8 @@ class ReviewStore:
 
     def _image(self, row: Row, channel: int) -> Image:
         facts = self.models.of(row)
-        return self.images.get(row, channel, facts.modality, facts.channels)
+        catalogue = as_in_training(facts.readers, self.catalogue) if facts.readers else self.catalogue
+        return self.images.get(row, channel, catalogue, modality=facts.modality, names=facts.channels)
 
     def _image_or_reason(self, row: Row) -> tuple[Image | None, str | None]:
         try:
@@ -457,11 +468,6 @@ class ReviewStore:
             label = "my mask" if mine else reader
             masks.append({"id": "mine" if mine else reader, "label": label, "sha256": mask.sha256, "reader": reader})
         return masks
-
-
-def labels_of(row: Row) -> Labels:
-    """The structures of a scan's mask."""
-    return Labels.of({name: int(found["value"]) for name, found in row.structures.items()})
 
 
 def no_mask(row: Row) -> str:
