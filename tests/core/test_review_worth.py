@@ -13,6 +13,7 @@ from reviewed_batch import add_scan, boxes, decide, make_scan, redraw
 from voxgraft.components.catalogue import Catalogue
 from voxgraft.errors import UsageError
 from voxgraft.review.charts import Chart, charts_of, decision_for
+from voxgraft.review.charts_page import charts_page
 from voxgraft.review.comparing import KEPT, Comparisons
 from voxgraft.review.control import (
     BASELINE,
@@ -29,7 +30,7 @@ from voxgraft.review.control import (
 from voxgraft.review.facts import Fact, facts_of
 from voxgraft.review.snapshot import take_snapshot
 from voxgraft.review.store import ReviewStore
-from voxgraft.review.summary import summary, summary_of
+from voxgraft.review.summary import alarms_of, summary, summary_and_charts, summary_of
 
 
 def fact(number: int, dice: float | None, **changes: Any) -> Fact:
@@ -263,3 +264,31 @@ def test_a_broken_chain_is_told(batch: Path, catalogue: Catalogue) -> None:
         assert audit["torn_bytes"] == 6
     finally:
         log.write_bytes(kept)
+
+
+def test_a_change_that_lasts_is_one_alarm() -> None:
+    rng = np.random.default_rng(6)
+    error = np.r_[rng.lognormal(-4, 0.4, 60), rng.lognormal(-2, 0.4, 90)]
+    charts = charts_of([fact(number, 1.0 - min(1.0, value)) for number, value in enumerate(error)])
+    of_dice = [row for row in alarms_of(charts) if row["measure"] == "dice"]
+    assert len(of_dice) == 1
+    assert of_dice[0]["times"] > 1
+    assert of_dice[0]["when"] < of_dice[0]["last_when"]
+
+
+def test_the_page_draws_charts_and_escapes_names(batch: Path, catalogue: Catalogue) -> None:
+    found = summary_of(take_snapshot(batch, catalogue))
+    facts = [fact(number, 0.9, structure="<script>alert(1)</script>", case='<img src="x">') for number in range(400)]
+    page = charts_page(found, charts_of(facts, facts))
+    assert "<script>alert" not in page
+    assert "<img" not in page
+    assert page.count("<svg") == 4
+    assert "the latest 300 of 400" in page
+    assert ">400</text>" in page
+
+
+def test_a_page_without_decisions_has_no_picture(tmp_path: Path, catalogue: Catalogue) -> None:
+    add_scan(tmp_path / "out", make_scan(tmp_path / "scan.nii.gz", catalogue), boxes(), catalogue)
+    page = charts_page(*summary_and_charts(take_snapshot(tmp_path / "out", catalogue)))
+    assert "<svg" not in page
+    assert "silent for its first 20 scans" in page

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
+from itertools import groupby
 from statistics import fmean, median
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,7 @@ from .agreement import agreement, pairs_of, references_of
 from .charts import Chart, charts_of, version_of
 from .comparing import TOLERANCE, Comparisons
 from .facts import Fact, facts_of, times_of
+from .models import Models
 from .records import ACCEPTED, ADJUDICATOR, CORRECTED, REJECTED, VERDICTS
 from .snapshot import Snapshot, readings, take_snapshot
 
@@ -32,7 +34,8 @@ def summary(store: ReviewStore, points: bool = False) -> dict[str, Any]:
     Args:
         points: Give the single cases of the charts too.
     """
-    return summary_of(take_snapshot(store.out, store.catalogue), points=points)
+    snapshot = take_snapshot(store.out, store.catalogue)
+    return summary_of(snapshot, tolerance_of(snapshot), points)
 
 
 def summary_of(snapshot: Snapshot, tolerance: float = TOLERANCE, points: bool = False) -> dict[str, Any]:
@@ -43,6 +46,13 @@ def summary_of(snapshot: Snapshot, tolerance: float = TOLERANCE, points: bool = 
         tolerance: Of the surface Dice, in millimetres.
         points: Give the single cases of the charts too.
     """
+    return summary_and_charts(snapshot, tolerance, points)[0]
+
+
+def summary_and_charts(
+    snapshot: Snapshot, tolerance: float = TOLERANCE, points: bool = False
+) -> tuple[dict[str, Any], list[Chart]]:
+    """The summary, and the charts that it is made from; see `summary_of`."""
     comparisons = Comparisons(snapshot, tolerance)
     facts, times = facts_of(snapshot, comparisons), times_of(snapshot, comparisons)
     charts = charts_of(facts, times)
@@ -68,17 +78,31 @@ def summary_of(snapshot: Snapshot, tolerance: float = TOLERANCE, points: bool = 
         "audit": _audit(snapshot),
     }
     comparisons.keep()
-    plain: dict[str, Any] = without_nan(document)
-    return plain
+    return without_nan(document), charts
+
+
+def tolerance_of(snapshot: Snapshot) -> float:
+    """Millimetres by which surfaces may differ: what the workflow of the latest model says, or the usual ones."""
+    models = Models(snapshot.folder.root / "models")
+    named = [models.of(row).tolerance for row in snapshot.rows.values()]
+    return next((tolerance for tolerance in reversed(named) if tolerance is not None), TOLERANCE)
 
 
 def alarms_of(charts: Iterable[Chart]) -> list[dict[str, Any]]:
-    """Every alarm of the charts, the latest first."""
-    rows = [
-        {**{key: part[key] for key in ("measure", "structure", "by", "group")}, **alarm}
-        for part in (chart.document(points=False) for chart in charts)
-        for alarm in part["alarms"]
-    ]
+    """What the charts say has changed, the latest first.
+
+    A chart goes on alarming while a change lasts: that is one entry, with the first alarm, how often there was one, and
+    when last.
+    """
+    rows = []
+    for chart in (one.document(points=False) for one in charts):
+        where = {key: chart[key] for key in ("measure", "structure", "by", "group")}
+        for _, alarms in groupby(chart["alarms"], key=lambda alarm: alarm["side"]):
+            first, *more = alarms
+            last = more[-1] if more else first
+            rows.append(
+                {**where, **first, "times": 1 + len(more), "last_case": last["case"], "last_when": last["when"]}
+            )
     return sorted(rows, key=lambda row: str(row["when"]), reverse=True)
 
 
