@@ -28,6 +28,8 @@ from .store import ReviewStore, plain
 from .worklist import Query
 
 STATIC = Path(__file__).parent / "static"
+STYLE = Path(__file__).parents[1] / "reports" / "page.css"
+"""The style of all pages, reports and review alike."""
 PAGES = {"worklist": STATIC / "worklist.html", "scan": STATIC / "scan.html"}
 KEPT = "private, no-cache"
 """Images and masks may stay in the browser while it runs and are asked for again by their tag."""
@@ -65,6 +67,7 @@ def make_app(store: ReviewStore, access: Access, started: Callable[[], None] = l
         Route("/api/scans/{case}/decisions", _decide, methods=["POST"]),
         Route("/api/scans/{case}/notes", _add_note, methods=["POST"]),
         Route("/api/scans/{case}/notes/{number}", _remove_note, methods=["DELETE"]),
+        Route("/static/page.css", _style),
         Mount("/static", StaticFiles(directory=STATIC, html=False, follow_symlink=False)),
     ]
     app = Starlette(
@@ -132,6 +135,10 @@ def _page(name: str) -> Endpoint:
         return HTMLResponse(PAGES[name].read_bytes())
 
     return page
+
+
+async def _style(request: Request) -> Response:
+    return FileResponse(STYLE, media_type="text/css")
 
 
 async def _session(request: Request) -> Response:
