@@ -1,6 +1,6 @@
 // Corrections that the server computes: slices that become a volume, and clicks. Previewed first, then applied.
 import { Refused, Unreachable, send } from "./api.js";
-import { h, plural, toast } from "./dom.js";
+import { h, plural, sentence, toast } from "./dom.js";
 import { PLANES } from "./niivue_adapter.js";
 import { decodePreview } from "./preview.js";
 import { drawTools } from "./tools.js";
@@ -25,6 +25,9 @@ export class Corrections {
   }
 
   leave() { if (this.busy()) this.cancel(); }
+
+  /** Whether the reader has seen how the tool works: then its controls need the room. */
+  begun() { return this.busy() || (this.app.tool === "slices" && this.redrawn().length > 0); }
 
   busy() { return this.app.preview !== null || this.points.length > 0; }
 
@@ -117,7 +120,7 @@ export class Corrections {
       }
     } catch (error) {
       if (error instanceof Unreachable) toast("The server does not answer; ask for the preview again when it is back.", "bad");
-      else if (error instanceof Refused) toast(error.message, "bad");
+      else if (error instanceof Refused) toast(sentence(error.message), "bad");
       else throw error;
     } finally {
       if (this.working === number) this.working = null;

@@ -13,6 +13,8 @@ export function prepareDisplay(app) {
   app.display = actions(app);
   drawDisplay(app);
   applyStyle(app);
+  const flat = app.grid.shape.indexOf(1);
+  if (flat >= 0) app.display[["sagittal", "coronal", "axial"][flat]]();
 }
 
 function applyStyle(app) {
@@ -47,7 +49,29 @@ function drawDisplay(app) {
   fill(find("#display"),
     h("span", { class: "group" }, h("label", {}, "Window ", names), bounds),
     h("span", { class: "group" }, h("label", {}, "Masks ", style), h("label", { title: "− +" }, "Opacity ", opacity)),
-    secondMask(app));
+    channels(app), secondMask(app));
+}
+
+/** Scans of several channels: which one is shown. */
+function channels(app) {
+  const names = app.scan.channels ?? [];
+  if (names.length < 2) return null;
+  const choice = h("select", { id: "channel", onchange: (event) => showChannel(app, Number(event.target.value)) },
+    names.map((name, number) => h("option", { value: number, selected: number === (app.channel ?? 0) }, name)));
+  return h("span", { class: "group" }, h("label", {}, "Channel ", choice));
+}
+
+async function showChannel(app, number) {
+  await app.attempt(async () => {
+    app.tell("Loading the channel …");
+    const answer = await get(app.url(`image?channel=${number}`), { raw: true });
+    await app.picture.replace(await answer.arrayBuffer());
+    app.channel = number;
+    app.window = "";
+    app.otherPicture?.share(app.picture);
+    await setBeside(app, app.beside);
+  });
+  app.tell("");
 }
 
 function secondMask(app) {

@@ -30,6 +30,12 @@ export const plural = (number, noun) => `${number.toLocaleString("en-GB")} ${nou
 
 export const percent = (share) => (share === null || share === undefined ? "" : `${Math.round(share * 100)} %`);
 
+/** The server's messages as sentences. */
+export const sentence = (text) => {
+  const shown = text.charAt(0).toUpperCase() + text.slice(1);
+  return /[.!?]$/.test(shown) ? shown : `${shown}.`;
+};
+
 /** Any CSS colour or [r, g, b] as [r, g, b] from 0 to 255. */
 export function rgb(color) {
   if (Array.isArray(color)) return color.slice(0, 3);

@@ -9,8 +9,8 @@ export function listenToMouse(over, picture, app) {
 
   const at = (event) => {
     const frame = over.getBoundingClientRect();
-    const x = (event.clientX - frame.left) * (over.width / frame.width);
-    const y = (event.clientY - frame.top) * (over.height / frame.height);
+    const x = (event.clientX - frame.left) * (picture.canvas.width / frame.width);
+    const y = (event.clientY - frame.top) * (picture.canvas.height / frame.height);
     return { x, y, pane: picture.panes().find((pane) => pane.holds(x, y)) };
   };
   const cellOf = (pane, x, y) => pane.toCell(x, y).map(Math.floor);

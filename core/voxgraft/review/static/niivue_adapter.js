@@ -35,8 +35,20 @@ export class Picture {
     this.show(image);
   }
 
+  /** Show another channel of the same scan; the mask stays. */
+  async replace(buffer) {
+    const { cursor, mask, volume } = this;
+    this.nv.removeVolume(volume);
+    await this.load(buffer);
+    this.setMask(mask);
+    this.setCursor(cursor);
+  }
+
   /** Show the scan of another picture, without a second copy of its voxels in memory. */
-  share(other) { this.show(other.volume); }
+  share(other) {
+    if (this.volume) this.nv.removeVolume(this.volume);
+    this.show(other.volume);
+  }
 
   show(image) {
     this.volume = image;

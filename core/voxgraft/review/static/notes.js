@@ -1,6 +1,6 @@
 // Notes, pinned to a place of the scan or to none.
 import { Refused, Unreachable, send } from "./api.js";
-import { ask, fill, find, h, toast } from "./dom.js";
+import { ask, fill, find, h, sentence, toast } from "./dom.js";
 
 /** Draw the list; a click on a note jumps to its place. */
 export function drawNotes(app) {
@@ -46,6 +46,6 @@ async function attempt(app, action) {
     await app.refreshScan();
   } catch (error) {
     if (!(error instanceof Refused || error instanceof Unreachable)) throw error;
-    toast(error.message, "bad");
+    toast(sentence(error.message), "bad");
   }
 }

@@ -1,6 +1,6 @@
 // Saving masks and decisions: refused saves lose nothing, and what the server cannot take now waits in the browser.
 import { Refused, Unreachable, put, send } from "./api.js";
-import { ask, h, plural, toast } from "./dom.js";
+import { ask, h, plural, sentence, toast } from "./dom.js";
 import { compose } from "./nifti.js";
 
 const PENDING = "voxgraft-review-pending";
@@ -16,7 +16,7 @@ export class Saving {
   /** Save what was drawn; resolves to whether nothing is left to save. */
   save({ told = false } = {}) {
     const { strokes } = this.app;
-    if (!strokes.unsaved) {
+    if (!strokes?.unsaved) {
       if (told) toast("Everything is saved already.");
       return Promise.resolve(true);
     }
@@ -53,7 +53,7 @@ export class Saving {
   async refused(error) {
     if (error.status === 409 && error.body.locked) return this.atLock(error.body);
     if (error.status === 409 && error.body.current) return this.overtaken();
-    toast(`Not saved: ${error.message}`, "bad");
+    toast(`Not saved: ${sentence(error.message)}`, "bad");
     return false;
   }
 
@@ -61,7 +61,7 @@ export class Saving {
     const { app } = this;
     const names = Object.keys(locked);
     const list = h("ul", {}, names.map((name) => h("li", {}, `${name}: ${plural(locked[name], "voxel")}`)));
-    const answer = await ask("Not saved: a finished structure would change", [error, list,
+    const answer = await ask("Not saved: a finished structure would change", [sentence(error), list,
       "Your drawing is still here. The voxels of finished structures can be put back as they were; the rest stays as you drew it."],
     [["restore", "Put these voxels back and save", "primary"], [null, "Go on drawing"]]);
     await app.refreshScan();
@@ -115,7 +115,7 @@ export class Saving {
       } catch (error) {
         if (error instanceof Unreachable) return;
         if (!(error instanceof Refused)) throw error;
-        toast(`${body.structure || name}: the decision was not taken: ${error.message}`, "bad");
+        toast(`${body.structure || name}: the decision was not taken: ${sentence(error.message)}`, "bad");
       }
       here ||= name === this.app.case;
       this.waiting.shift();

@@ -28,11 +28,11 @@ export function drawTools(app) {
 }
 
 function size(app) {
-  if (!app.drawing()) return null;
-  const over = h("input", { type: "checkbox", checked: app.pen.over,
+  const disabled = !app.drawing(); // shown all the same: the picture must not jump when a tool is chosen
+  const over = h("input", { type: "checkbox", checked: app.pen.over, disabled,
     onchange: () => { app.pen.over = !app.pen.over; drawTools(app); } });
   return h("span", { class: "group" }, h("label", {}, "Size ", h("input", {
-    type: "range", min: 1, max: 41, step: 2, value: app.pen.size, "aria-label": "Size of the pen in voxels",
+    type: "range", min: 1, max: 41, step: 2, value: app.pen.size, disabled, "aria-label": "Size of the pen in voxels",
     oninput: (event) => { setSize(app, Number(event.target.value)); },
   }), h("output", { id: "size" }, app.pen.size)), h("label", { title: "b" }, over, " over other structures"));
 }
@@ -50,12 +50,13 @@ function setSize(app, value) {
 function drawHelp(app) {
   const [, , , help] = TOOLS.find(([tool]) => tool === app.tool);
   const name = app.chosen && app.tool !== "look" ? h("b", {}, `${app.chosen.name}: `) : null;
-  fill(find("#help"), h("span", {}, name, help, app.drawing() || app.tool === "slices" ? ` ${PLANES[app.plane]} is the active plane.` : ""),
-    app.corrections.controls());
+  const controls = app.corrections.controls();
+  const plane = app.drawing() ? ` ${PLANES[app.plane]} is the active plane.` : "";
+  fill(find("#help"), h("span", {}, name, app.corrections.begun() ? "" : [help, plane]), controls);
 }
 
 export function setTool(app, tool) {
-  if (app.tool === tool) return;
+  if (app.tool === tool || !app.mask) return;
   app.corrections.leave();
   app.tool = tool;
   app.corrections.enter(tool);

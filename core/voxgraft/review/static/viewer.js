@@ -2,7 +2,7 @@
 import { Refused, Unreachable, get, onReturn, openSession, put, send } from "./api.js";
 import { Corrections } from "./corrections.js";
 import { prepareDisplay } from "./display.js";
-import { ask, fill, find, h, plural, rgb, toast } from "./dom.js";
+import { ask, fill, find, h, plural, rgb, sentence, toast } from "./dom.js";
 import { listen, sheet } from "./keys.js";
 import { VIEWER } from "./keys_table.js";
 import { listenToMouse } from "./mouse.js";
@@ -46,15 +46,29 @@ export class App {
       find("#clock").textContent = `${running ? "" : "paused "}${clock(seconds)}`;
     });
     this.takeScan();
+    if (this.scan.image_error) this.showPreviewOnly();
+    else await this.openPicture();
+    this.drawAll();
+    if (this.chosen && this.picture) this.centre();
+    await frames(2); // the picture has taken the room that the tools leave it
+    document.body.dataset.ready = "true";
+  }
+
+  async openPicture() {
     await this.loadPicture();
     prepareDisplay(this);
     this.applyColors();
     await this.loadMask();
     await this.restoreDraft();
     listenToMouse(find("#over"), this.picture, this);
-    this.drawAll();
-    if (this.chosen) this.centre();
-    document.body.dataset.ready = "true";
+  }
+
+  /** The scan cannot be shown: its preview can, and it can be decided on. */
+  showPreviewOnly() {
+    const { image_error: error, preview } = this.scan;
+    this.base = this.scan.mask.sha256;
+    fill(find("#loading"), h("p", {}, sentence(error)), preview ? h("img", { src: preview, alt: "preview" }) : null);
+    find("#loading").classList.add("instead");
   }
 
   async loadPicture() {
@@ -70,12 +84,15 @@ export class App {
 
   /** Read the mask that this reader works on from the server and show it. */
   async loadMask() {
-    this.tell("Loading the mask …");
     const { id, sha256 } = this.scan.mask;
-    const read = await this.readMask(id);
-    this.header = { header: read.header, little: read.little, Kind: read.voxels.constructor };
-    this.mask = read.mask;
     this.base = sha256;
+    if (this.scan.mask_error) this.mask = new Uint8Array(this.grid.size);
+    else {
+      this.tell("Loading the mask …");
+      const read = await this.readMask(id);
+      this.header = { header: read.header, little: read.little, Kind: read.voxels.constructor };
+      this.mask = read.mask;
+    }
     this.strokes = new Strokes(this.mask, () => this.strokesChanged());
     this.picture.setMask(this.mask);
     this.tell("");
@@ -158,7 +175,7 @@ export class App {
       `${scan.shape.join(" × ")} voxels of ${scan.spacing_mm.map((mm) => Number(mm.toFixed(2))).join(" × ")} mm`].filter(Boolean).join(" · ");
     find("#previous").disabled = !scan.previous;
     find("#next").disabled = !scan.next;
-    fill(find("#flags"), scan.flags.map((flag) => h("p", { class: "flag look" }, "▲ ", flag.message)));
+    fill(find("#flags"), warnings(this).map((text) => h("p", { class: "flag look" }, "▲ ", text)));
     fill(find("#whole"), h("div", { class: "state" }, verdictTag(this.wholeVerdict?.verdict, this.wholeVerdict?.reason)), verdicts(this, null));
     drawStructures(this);
     drawNotes(this);
@@ -228,6 +245,7 @@ export class App {
   }
 
   moveSlice(plane, step) {
+    if (!this.mask) return;
     const axis = [2, 1, 0][plane];
     const place = this.picture.cursor;
     place[axis] += step;
@@ -280,7 +298,7 @@ export class App {
   /** Move the cursor to the voxel of the chosen structure that is nearest to its centre. */
   centre() {
     const { grid, mask, chosen } = this;
-    if (!chosen) return;
+    if (!chosen || !mask) return;
     const sum = [0, 0, 0];
     let number = 0;
     for (let at = mask.indexOf(chosen.code); at >= 0; at = mask.indexOf(chosen.code, at + 1)) {
@@ -312,6 +330,7 @@ export class App {
   /** What a stroke may do; null, with a message, where it may do nothing. */
   rules() {
     if (!this.chosen) return null;
+    if (this.scan.mask_error) { toast(sentence(this.scan.mask_error), "look"); return null; }
     if (this.chosen.locked) {
       toast(`${this.chosen.name} is locked: ${this.chosen.finished ? "choose “Open again”" : "unlock it (l)"} to draw it.`, "look");
       return null;
@@ -363,6 +382,7 @@ export class App {
 
   async undo(forward = false) {
     if (this.preview) return this.corrections.cancel();
+    if (!this.strokes) return;
     const one = forward ? this.strokes.redo() : this.strokes.undo();
     if (one) return this.show(one.index);
     if (this.strokes.unsaved) return;
@@ -390,7 +410,7 @@ export class App {
     try {
       return await action();
     } catch (error) {
-      if (error instanceof Refused) toast(error.message, "bad");
+      if (error instanceof Refused) toast(sentence(error.message), "bad");
       else if (!(error instanceof Unreachable)) throw error;
       return undefined;
     }
@@ -409,6 +429,20 @@ export class App {
   }
 
   toScan(name) { return this.leave(name ? `/scan/${encodeURIComponent(name)}` : null); }
+}
+
+async function frames(number) {
+  for (let frame = 0; frame < number; frame++) await new Promise((resolve) => requestAnimationFrame(resolve));
+}
+
+/** What a reader should know of a scan before he or she decides. */
+function warnings({ scan, session }) {
+  return [
+    scan.error && sentence(scan.error), scan.mask_error && sentence(scan.mask_error), ...scan.flags.map((flag) => flag.message),
+    scan.superseded && "The scan was segmented again since you corrected it: compare your mask with the new one.",
+    scan.blind && "Blind reading: what others decided is hidden until both readers are done.",
+    !session.writable && "The folder may not be written: this scan can be looked at, not decided.",
+  ].filter(Boolean);
 }
 
 /** Solve the affine for the voxel that lies at a place, by Cramer's rule. */
@@ -461,7 +495,7 @@ function prepareKeys(app) {
     lock: () => app.chosen && app.toggleLock(app.chosen),
     sliceUp: slice(1), sliceDown: slice(-1), sliceUpTen: slice(10), sliceDownTen: slice(-10),
     undo: () => app.undo(), redo: () => app.undo(true), save: () => app.saving.save({ told: true }),
-    note: () => addNote(app), sheet: () => sheet(VIEWER),
+    note: () => app.picture && addNote(app), sheet: () => sheet(VIEWER),
   };
   listen(VIEWER, actions);
   find("#keys").addEventListener("click", actions.sheet);
@@ -484,7 +518,7 @@ async function start() {
     onReturn(() => app.saving.goOn());
     await app.saving.goOn();
   } catch (error) {
-    app.tell(error instanceof Unreachable ? "The server does not answer." : error.message);
+    app.tell(error instanceof Unreachable ? "The server does not answer." : sentence(error.message));
     if (!(error instanceof Refused || error instanceof Unreachable)) throw error;
   }
 }

@@ -1,6 +1,6 @@
 // The worklist: doubtful scans first. Only rows on screen exist, and pages of the list are read as they are reached.
 import { Unreachable, Refused, chooseReader, currentSession, get, onReturn, openSession } from "./api.js";
-import { ask, fill, find, h, millilitres, percent, plural, toast } from "./dom.js";
+import { ask, fill, find, h, millilitres, percent, plural, sentence, toast } from "./dom.js";
 import { listen, sheet } from "./keys.js";
 import { WORKLIST } from "./keys_table.js";
 import { VERDICTS } from "./structures.js";
@@ -69,13 +69,14 @@ function take(answer) {
     query.structure);
   const filtered = query.q || query.state || query.flag || query.structure;
   fill(find("#told"), filtered ? `${plural(list.total, "scan")} shown. ` : `${plural(list.total, "scan")}. `,
-    list.running ? "The batch is still running: the list is refreshed every few seconds." : "");
+    list.running ? "The batch is still running: the list is refreshed every few seconds. " : "",
+    (currentSession().warnings ?? []).map(sentence).join(" "));
 }
 
 function tellFailure(error, quiet) {
   if (error instanceof Unreachable) return;
   if (!(error instanceof Refused)) throw error;
-  if (!quiet) toast(error.message, "bad");
+  if (!quiet) toast(sentence(error.message), "bad");
 }
 
 function choices(selector, pairs, value) {
@@ -271,7 +272,7 @@ async function askReader(session) {
     return await chooseReader(name.value.trim());
   } catch (error) {
     if (!(error instanceof Refused)) throw error;
-    toast(error.message, "bad");
+    toast(sentence(error.message), "bad");
     return askReader(session);
   }
 }
@@ -279,7 +280,7 @@ async function askReader(session) {
 function drawWho() {
   const session = currentSession();
   fill(find("#who"), h("span", { class: "soft" }, "Reader "), h("b", {}, session.reader), " ",
-    h("button", { type: "button", onclick: async () => { await askReader(session); drawWho(); read(); } }, "Change"));
+    session.fixed ? null : h("button", { type: "button", onclick: async () => { await askReader(session); drawWho(); read(); } }, "Change"));
 }
 
 function prepare() {
