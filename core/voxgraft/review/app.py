@@ -19,6 +19,8 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from ..errors import VoxGraftError
+from ..support.files import is_full
+from . import app_masks
 from .errors import NotThere, Refused
 from .gate import LOGIN, Gate
 from .records import document
@@ -67,6 +69,7 @@ def make_app(store: ReviewStore, access: Access, started: Callable[[], None] = l
         Route("/api/scans/{case}/decisions", _decide, methods=["POST"]),
         Route("/api/scans/{case}/notes", _add_note, methods=["POST"]),
         Route("/api/scans/{case}/notes/{number}", _remove_note, methods=["DELETE"]),
+        *app_masks.routes(),
         Route("/static/page.css", _style),
         Mount("/static", StaticFiles(directory=STATIC, html=False, follow_symlink=False)),
     ]
@@ -97,7 +100,7 @@ async def _refuse(request: Request, error: Exception) -> Response:
     if isinstance(error, Refused):
         return refusal(error)
     assert isinstance(error, VoxGraftError)
-    return Answer({"error": plain(error)}, 500)
+    return Answer({"error": plain(error)}, 507 if is_full(_store(request).out) else 400)
 
 
 async def _http(request: Request, error: Exception) -> Response:

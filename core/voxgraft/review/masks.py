@@ -13,13 +13,13 @@ import numpy as np
 
 from ..errors import DataError
 from ..imaging.volume import Array, millimetres_apart
-from ..support.files import read_bytes
-from .images import write_nifti
 
 HEADER = 2**16
 """Bytes that may stand before the voxels: header and extensions."""
 WIDEST = 4
 """Bytes of a voxel of the widest type that is taken."""
+LARGEST = 2**33
+"""Bytes of the largest mask that is read from disk."""
 PACKED = b"\x1f\x8b"
 
 
@@ -41,31 +41,34 @@ def largest(shape: tuple[int, ...]) -> int:
     return math.prod(shape) * WIDEST + HEADER
 
 
-def read_mask(path: Path) -> Mask:
-    """A mask that lies in the batch's folder or in that of the review.
+def grid_of(path: Path) -> tuple[tuple[int, ...], Array]:
+    """Shape (i, j, k) and affine of a mask file, from its header alone.
 
     Raises:
-        DataError: It cannot be read, or is no mask of up to three axes.
+        DataError: It cannot be read.
     """
+    import nibabel
+
     try:
-        return parsed(read_bytes(path, 2**33), None)
+        image: Any = nibabel.load(path)
+        shape = tuple(int(n) for n in image.shape)
+        return (*shape, 1)[:3] if len(shape) == 2 else shape, np.asarray(image.affine, np.float64)
     except OSError as error:
-        raise DataError(f"{path}: cannot be read: {error.strerror or error}") from error
-    except DataError as error:
-        raise DataError(f"{path}: {error}") from error
+        raise DataError(f"{path.name}: cannot be read: {error.strerror or error}") from error
+    except Exception as error:  # nibabel has many errors for damaged files
+        raise DataError(f"{path.name}: is no mask: {' '.join(str(error).split())[:200]}") from error
 
 
-def parsed(data: bytes, like: Mask | None, values: Collection[int] = ()) -> Mask:
+def parsed(data: bytes, like: Mask | None) -> Mask:
     """A mask from the bytes of a NIfTI file, packed with gzip or not.
 
     Args:
         like: The mask whose grid and type it must have; None takes any, unpacked to 8 GB at most.
-        values: The labels that are known, where `like` is given; 0 always is.
 
     Raises:
         DataError: It is no such mask; the message says in one sentence what is wrong.
     """
-    most = largest(like.array.shape) if like is not None else 2**33
+    most = largest(like.array.shape) if like is not None else LARGEST
     raw = unpacked(data, most) if data[:2] == PACKED else data
     if len(raw) > most:
         raise DataError(f"the mask is larger than the {most} bytes that a mask of this scan can have")
@@ -73,13 +76,25 @@ def parsed(data: bytes, like: Mask | None, values: Collection[int] = ()) -> Mask
     if like is None:
         return Mask(array, affine)
     _check_grid(array, affine, like)
-    known = np.zeros(max(256, *values, 0) + 1 if values else 256, np.bool_)
-    known[[0, *values]] = True
-    found = _values(array)
-    strange = [value for value in found if not 0 <= value < len(known) or not known[value]]
+    same = array.astype(like.array.dtype, order="K", copy=False)
+    if array.dtype != same.dtype and not np.array_equal(array, same):
+        raise DataError(f"the mask holds values that stand for no structure (they do not fit into {same.dtype})")
+    return Mask(same, like.affine)
+
+
+def check_values(array: Array, known: Collection[int]) -> None:
+    """Refuse labels that nobody knows.
+
+    Args:
+        array: Labels.
+        known: The values of structures; 0, the background, always is one.
+
+    Raises:
+        DataError: There is another.
+    """
+    strange = [value for value in np.unique(array).tolist() if value and value not in known]
     if strange:
         raise DataError(f"the mask holds the value {strange[0]}, which stands for no structure of this model")
-    return Mask(array.astype(like.array.dtype, order="K", copy=False), like.affine)
 
 
 def unpacked(data: bytes, most: int) -> bytes:
@@ -148,22 +163,3 @@ def _check_grid(array: Array, affine: Array, like: Mask) -> None:
     smallest = float(np.sqrt((like.affine[:3, :3] ** 2).sum(0)).min())
     if apart > max(0.01, 0.01 * smallest):
         raise DataError(f"the mask lies up to {apart:.3g} mm off the scan's grid")
-
-
-def _values(array: Array) -> list[int]:
-    """Which values stand in a mask."""
-    if array.dtype.kind == "u" and array.dtype.itemsize <= 2:
-        flat = array.ravel(order="K")
-        there = np.zeros(1 << (8 * array.dtype.itemsize), np.bool_)
-        there[flat] = True
-        return [int(value) for value in np.flatnonzero(there)]
-    return [int(value) for value in np.unique(array)]
-
-
-def write_mask(mask: Mask, target: Path) -> None:
-    """Write a mask as NIfTI, whole or not at all.
-
-    Raises:
-        DataError: The disk is full, or the folder may not be written.
-    """
-    write_nifti(mask.array, mask.affine, target)

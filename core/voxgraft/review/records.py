@@ -100,7 +100,8 @@ class SavedMask:
         base: SHA-256 of the mask file that it was made from.
         model_mask: SHA-256 of the model's mask file at that time.
         tool: What changed it: `pen`, `slices`, `click`, `undo`, `redo` ...
-        position: Of the reader's journal after this change.
+        position: Changes in force, of the reader's journal.
+        ahead: Changes that were taken back and can be made again.
         changed: Value of a structure -> voxels in which it differs from the model's mask.
         voxels: Value of a structure -> voxels it has.
     """
@@ -113,6 +114,7 @@ class SavedMask:
     model_mask: str
     tool: str = ""
     position: int = 0
+    ahead: int = 0
     changed: Mapping[str, int] = field(default_factory=dict)
     voxels: Mapping[str, int] = field(default_factory=dict)
 

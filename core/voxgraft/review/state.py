@@ -77,25 +77,28 @@ class ReviewState:
 
     def _take(self, kind: str, entry: Mapping[str, Any]) -> None:
         if kind == "reader":
-            self.readers[str(entry["reader"])] = None
+            self._known(entry)
             return
         scan = self.scans.setdefault(str(entry["case"]), ScanState())
         if kind == "decision":
             scan.decisions.append(from_document(Decision, entry))
         elif kind == "mask":
             mask = from_document(SavedMask, entry)
-            scan.masks[mask.reader] = mask
+            scan.masks = {**scan.masks, mask.reader: mask}  # threads may be looking at the old ones
         elif kind == "note":
             note = from_document(Note, entry)
-            scan.notes[note.id] = note
+            scan.notes = {**scan.notes, note.id: note}
         elif kind == "note-removed":
-            scan.notes.pop(str(entry["id"]), None)
+            scan.notes = {name: note for name, note in scan.notes.items() if name != entry["id"]}
         elif kind == "assignment":
             self._assign(scan, entry)
         else:
             self.skipped += 1
-        if reader := str(entry.get("reader") or ""):
-            self.readers[reader] = None
+        self._known(entry)
+
+    def _known(self, entry: Mapping[str, Any]) -> None:
+        if (reader := str(entry.get("reader") or "")) and reader not in self.readers:
+            self.readers = {**self.readers, reader: None}
 
     def _assign(self, scan: ScanState, entry: Mapping[str, Any]) -> None:
         given = from_document(Assignment, entry)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 import threading
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -16,14 +17,15 @@ from ..batch.ledger_view import LedgerView
 from ..batch.outputs import PREVIEW
 from ..errors import DataError, VoxGraftError
 from ..imaging.structures import Labels
-from ..imaging.volume import spacing_of
+from ..imaging.volume import Array, spacing_of
 from ..support.texts import legible
 from .audit import AuditLog
+from .editing import Editor, settle_masks
 from .errors import Conflict, Forbidden, NotThere, Refused
 from .folder import Folder, checked_reader, open_folder
 from .identities import Identities
 from .images import Image, Images
-from .masks import Mask, read_mask
+from .masks import grid_of
 from .models import Models
 from .records import (
     ACCEPTED,
@@ -79,10 +81,15 @@ class ReviewStore:
         self.images = Images(out, self.folder.cache, catalogue)
         self.identities = Identities(out, catalogue)
         self.mutex = threading.RLock()
+        self.editor = Editor(self)
+        self._grids: dict[str, tuple[tuple[int, ...], Array]] = {}
+        if self.folder.writable:
+            settle_masks(self.folder.root / "masks", self._mask_files(), self.tell)
 
     def close(self) -> None:
         """End: the lock is given back, and the log closed."""
         self.identities.close()
+        self.editor.kept.close()
         self.log.close()
         self.folder.close()
 
@@ -90,6 +97,26 @@ class ReviewStore:
     def told(self) -> list[str]:
         """What a person should know of this review, one sentence each: a broken chain, a read-only folder."""
         return [*self.log.told, *self.folder.told]
+
+    def tell(self, message: str) -> None:
+        """Say something on the page and where the server was started."""
+        self.folder.told.append(message)
+
+    def check_writable(self) -> None:
+        """Refuse what changes something where nothing may be written.
+
+        Raises:
+            Forbidden: It is so.
+        """
+        if not self.folder.writable:
+            raise Forbidden("this folder may not be written: scans can be looked at, not decided or corrected")
+
+    def _mask_files(self) -> dict[Path, str]:
+        return {
+            self.folder.mask(case, reader): mask.sha256
+            for case, scan in self.state.scans.items()
+            for reader, mask in scan.masks.items()
+        }
 
     @property
     def readers(self) -> list[str]:
@@ -138,7 +165,7 @@ class ReviewStore:
         return {**answer, "running": self.ledger.running()}
 
     def scan(self, case: str, reader: str) -> dict[str, Any]:
-        """What the page shows of one scan.
+        """What the page shows of one scan; see the contract in `docs/review_server.md`.
 
         Raises:
             NotThere: There is no such scan.
@@ -146,7 +173,7 @@ class ReviewStore:
         seen = self.seen(case, reader)
         row = seen.row
         image, problem = self._image_or_reason(row)
-        mask, cannot = self._mask_or_reason(seen)
+        grid, cannot = self._grid_or_reason(seen, image)
         order = order_of(self.all_seen(reader))
         place = order.index(case) if case in order else -1
         identity = self.identities.of(row)
@@ -157,17 +184,13 @@ class ReviewStore:
             "error": row.error or None,
             "next": order[place + 1] if 0 <= place < len(order) - 1 else None,
             "previous": order[place - 1] if place > 0 else None,
-            "shape": list(image.shape if image else mask.array.shape if mask else ()),
-            "affine": [list(map(float, line)) for line in (image.affine if image else mask.affine if mask else ())],
-            "spacing_mm": _spacing(image, mask),
+            **grid,
             "modality": image.modality if image else identity.modality,
             "channels": list(image.channels) if image else [],
             "image_tag": image.tag if image else None,
             "image_error": problem,
-            "windows": [{"name": one.name, "low": one.low, "high": one.high} for one in image.windows if image]
-            if image
-            else [],
-            "structures": self._structures(seen),
+            "windows": [asdict(window) for window in image.windows] if image else [],
+            "structures": self._structures(seen, np.array(grid["affine"])),
             "flags": [dict(flag) for flag in row.flags],
             "notes": [document(note) for note in seen.notes],
             "decisions": [document(decision) for decision in seen.decisions],
@@ -182,8 +205,8 @@ class ReviewStore:
             "model": row.model,
             "assigned": seen.role or None,
             "blind": seen.blind,
-            "can_undo": False,
-            "can_redo": False,
+            "can_undo": bool(seen.mine and seen.mine.position),
+            "can_redo": bool(seen.mine and seen.mine.ahead),
         }
 
     def image(self, case: str, channel: int, reader: str) -> Image:
@@ -273,6 +296,10 @@ class ReviewStore:
             Refused: It is no verdict or reason, or nobody says who decides.
             Conflict: The mask that was seen is no longer the one that is worked on.
         """
+        self.check_writable()
+        seen = self.seen(case, named(reader))
+        if seen.role == ADJUDICATOR and mask != seen.mask and mask in self._masks_seen(seen):
+            mask = self.editor.adopt(case, reader, mask, structure)
         with self.mutex:
             seen = self.seen(case, reader)
             self._check_decision(seen, structure, verdict, reason, note)
@@ -307,7 +334,7 @@ class ReviewStore:
             Refused: It is empty or too long, or nobody says who writes it.
         """
         with self.mutex:
-            seen = self.seen(case, _named(reader))
+            seen = self.seen(case, named(reader))
             if not text.strip() or len(text) > LONGEST_TEXT:
                 raise Refused(f"a note has 1 to {LONGEST_TEXT} letters")
             if structure and structure not in seen.row.structures:
@@ -325,7 +352,7 @@ class ReviewStore:
             Forbidden: It is another reader's.
         """
         with self.mutex:
-            note = next((one for one in self.seen(case, _named(reader)).notes if one.id == number), None)
+            note = next((one for one in self.seen(case, named(reader)).notes if one.id == number), None)
             if note is None:
                 raise NotThere("there is no such note")
             if note.reader != reader:
@@ -333,7 +360,7 @@ class ReviewStore:
             self.log.append("note-removed", {"case": case, "id": number, "reader": reader}, self.state.take)
 
     def _check_decision(self, seen: Seen, structure: str, verdict: str, reason: str, note: str) -> None:
-        _named(seen.reader)
+        named(seen.reader)
         if structure and structure not in seen.row.structures:
             raise NotThere("there is no such structure in this scan")
         if verdict not in (*VERDICTS, REOPENED):
@@ -361,6 +388,9 @@ class ReviewStore:
             raise Conflict(f"{text}; look at it again", current=seen.mask)
         return seen.mine
 
+    def _masks_seen(self, seen: Seen) -> set[str]:
+        return {seen.model_mask, *(mask.sha256 for mask in seen.masks.values())} - {""}
+
     def _image(self, row: Row, channel: int) -> Image:
         facts = self.models.of(row)
         return self.images.get(row, channel, facts.modality, facts.channels)
@@ -371,28 +401,52 @@ class ReviewStore:
         except VoxGraftError as error:
             return None, plain(error)
 
-    def _mask_or_reason(self, seen: Seen) -> tuple[Mask | None, str | None]:
-        if not seen.model_mask:
-            return None, no_mask(seen.row)
-        try:
-            return read_mask(self.out / seen.row.case / MASK), None
-        except DataError as error:
-            return None, plain(error)
+    def grid(self, seen: Seen) -> tuple[tuple[int, ...], Array]:
+        """Shape (i, j, k) and affine of the model's mask of a scan; read once for each mask.
 
-    def _structures(self, seen: Seen) -> list[dict[str, Any]]:
-        holds, finished = seen.own, seen.finished
-        return [
-            {
-                "value": found.get("value"),
-                "name": name,
-                "color": colour_of(place),
-                "ml": found.get("ml"),
-                "confidence": found.get("confidence"),
-                "verdict": holds[name].verdict if name in holds else None,
-                "locked": name in finished,
-            }
-            for place, (name, found) in enumerate(seen.row.structures.items())
-        ]
+        Raises:
+            DataError: It cannot be read.
+        """
+        key = seen.model_mask
+        if key not in self._grids:
+            self._grids[key] = grid_of(self.out / seen.row.case / MASK)
+        return self._grids[key]
+
+    def _grid_or_reason(self, seen: Seen, image: Image | None) -> tuple[dict[str, Any], str | None]:
+        """Shape, affine and spacing of the model's mask, or of the image where there is none; and why there is none."""
+        shape, affine = (image.shape, np.array(image.affine)) if image else ((), np.eye(4))
+        problem = None if seen.model_mask else no_mask(seen.row)
+        if seen.model_mask:
+            try:
+                shape, affine = self.grid(seen)
+            except DataError as error:
+                problem = plain(error)
+        spacing = [round(step, 6) for step in spacing_of(affine)] if shape else []
+        return {"shape": list(shape), "affine": affine.tolist() if shape else [], "spacing_mm": spacing}, problem
+
+    def _structures(self, seen: Seen, affine: Array) -> list[dict[str, Any]]:
+        """The structures of a scan; volumes are those of the mask that the reader works on."""
+        own, finished, mine = seen.own, seen.finished, seen.mine
+        voxel_ml = float(abs(np.linalg.det(affine[:3, :3]))) / 1000 if affine.size else 0.0
+        rows = []
+        for place, (name, found) in enumerate(seen.row.structures.items()):
+            ml = found.get("ml")
+            if mine and ml is not None:
+                ml = round(mine.voxels.get(str(found.get("value")), 0) * voxel_ml, 4)
+            rows.append(
+                {
+                    "value": found.get("value"),
+                    "name": name,
+                    "color": colour_of(place),
+                    "ml": ml,
+                    "model_ml": found.get("ml"),
+                    "confidence": found.get("confidence"),
+                    "verdict": own[name].verdict if name in own else None,
+                    "locked": name in finished,
+                    "changed": int(mine.changed.get(str(found.get("value")), 0)) if mine else 0,
+                }
+            )
+        return rows
 
     def _masks(self, seen: Seen) -> list[dict[str, Any]]:
         masks: list[dict[str, Any]] = []
@@ -426,17 +480,10 @@ def plain(error: VoxGraftError) -> str:
     return legible(str(getattr(error, "reason", "")) or str(error).rpartition("/")[2])[:500]
 
 
-def _named(reader: str) -> str:
+def named(reader: str) -> str:
     if not reader:
         raise Forbidden("say who you are first: choose a reader's name")
     return reader
-
-
-def _spacing(image: Image | None, mask: Mask | None) -> list[float]:
-    if image is None and mask is None:
-        return []
-    affine = np.array(image.affine) if image is not None else mask.affine if mask is not None else np.eye(4)
-    return [round(step, 6) for step in spacing_of(affine)]
 
 
 def _verdict(seen: Seen, saw: SavedMask | None, structure: str, verdict: str) -> str:
