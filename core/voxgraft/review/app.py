@@ -20,7 +20,7 @@ from starlette.staticfiles import StaticFiles
 
 from ..errors import VoxGraftError
 from ..support.files import is_full
-from . import app_masks
+from . import app_masks, app_worth
 from .assigning import assign
 from .errors import NotThere, Refused
 from .gate import LOGIN, Gate
@@ -31,6 +31,8 @@ from .store import ReviewStore, plain
 from .worklist import Query
 
 STATIC = Path(__file__).parent / "static"
+STYLE = Path(__file__).parents[1] / "reports" / "page.css"
+"""The style of all pages, reports and review alike."""
 PAGES = {"worklist": STATIC / "worklist.html", "scan": STATIC / "scan.html"}
 KEPT = "private, no-cache"
 """Images and masks may stay in the browser while it runs and are asked for again by their tag."""
@@ -71,6 +73,8 @@ def make_app(store: ReviewStore, access: Access, started: Callable[[], None] = l
         Route("/api/assignments", _assignments),
         Route("/api/assignments", _assign, methods=["POST"]),
         *app_masks.routes(),
+        *app_worth.routes(),
+        Route("/static/page.css", _style),
         Mount("/static", StaticFiles(directory=STATIC, html=False, follow_symlink=False)),
     ]
     app = Starlette(
@@ -138,6 +142,10 @@ def _page(name: str) -> Endpoint:
         return HTMLResponse(PAGES[name].read_bytes())
 
     return page
+
+
+async def _style(request: Request) -> Response:
+    return FileResponse(STYLE, media_type="text/css")
 
 
 async def _session(request: Request) -> Response:
