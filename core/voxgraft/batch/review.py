@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from .naming import REVIEW
 
 def leave_for_review(package: Package, out: Path) -> None:
     """Write `review/models/HASH.json` below the batch's folder; a disk that is full is told where a mask is written."""
+    asked = _asked(package)
     document = {
         "name": package.name,
         "version": str(package.facts.get("version") or ""),
@@ -22,17 +24,19 @@ def leave_for_review(package: Package, out: Path) -> None:
         "modality": package.plan.modality,
         "channels": list(package.plan.channels),
         "readers": {name: dict(options) for name, options in package.plan.readers.items()},
-        "reasons": _reasons(package),
+        "codes": {label.name: list(label.code) for label in package.labels.items if label.code},
+        "reasons": [str(reason) for reason in asked.get("reasons") or ()],
+        "tolerance_mm": asked.get("tolerance_mm"),
     }
     with suppress(DataError):
         write_json(out / REVIEW / "models" / f"{package.hash[:16]}.json", document)
 
 
-def _reasons(package: Package) -> list[str]:
-    """The reasons of rejection that the workflow names; none where it names none or is not there."""
+def _asked(package: Package) -> Mapping[str, Any]:
+    """The section `review` of the workflow; nothing where it has none or is not there."""
     try:
         document, _ = load(package.folder / "workflow.yaml")
-        reasons: Any = document["review"]["reasons"]
-        return [str(reason) for reason in reasons]
+        section: Any = document["review"]
+        return section if isinstance(section, Mapping) else {}
     except (OSError, WorkflowError, KeyError, TypeError):
-        return []
+        return {}

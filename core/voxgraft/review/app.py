@@ -20,7 +20,7 @@ from starlette.staticfiles import StaticFiles
 
 from ..errors import VoxGraftError
 from ..support.files import is_full
-from . import app_masks
+from . import app_masks, app_worth
 from .errors import NotThere, Refused
 from .gate import LOGIN, Gate
 from .records import document
@@ -68,6 +68,7 @@ def make_app(store: ReviewStore, access: Access, started: Callable[[], None] = l
         Route("/api/scans/{case}/notes", _add_note, methods=["POST"]),
         Route("/api/scans/{case}/notes/{number}", _remove_note, methods=["DELETE"]),
         *app_masks.routes(),
+        *app_worth.routes(),
         Mount("/static", StaticFiles(directory=STATIC, html=False, follow_symlink=False)),
     ]
     app = Starlette(
