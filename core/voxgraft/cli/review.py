@@ -20,6 +20,12 @@ from ..support.output import print_result
 @click.option("--certificate", type=click.Path(path_type=Path), help="TLS certificate (PEM).")
 @click.option("--key", type=click.Path(path_type=Path), help="Private key of the certificate (PEM).")
 @click.option("--behind-proxy", metavar="HOST", help="Name under which a proxy with TLS is asked for the page.")
+@click.option(
+    "--assign",
+    "table",
+    type=click.Path(path_type=Path),
+    help="CSV table with columns case, reader, role (reader, second, adjudicator, gold) and mask (reference for gold).",
+)
 @click.option("--summary", is_flag=True, help="Print what the review has come to instead of serving the page.")
 @click.option("--track", is_flag=True, help="With --summary: also log the numbers of each model version to MLflow.")
 @click.option(
@@ -56,6 +62,8 @@ def review(out: Path, as_json: bool, summary: bool, track: bool, target: Path | 
     wishes = {name: options.pop(name) for name in names}
     if summary and target is not None:
         raise UsageError("--summary and --export are two calls; leave one of them out")
+    if options["table"] is not None and (summary or target is not None):
+        raise UsageError("--assign goes with the page; leave out --summary and --export")
     if track and not summary:
         raise UsageError("--track goes with --summary")
     if target is None and any(wishes.values()):
@@ -133,11 +141,13 @@ def _export(
     click.get_current_context().exit(3 if not code and objects.failed else code)
 
 
-def _serve(out: Path, as_json: bool, behind_proxy: str | None, **options: Any) -> None:
+def _serve(out: Path, as_json: bool, behind_proxy: str | None, table: Path | None, **options: Any) -> None:
     from ..discovery import discover
+    from ..review.assigning import assign_all
     from ..review.server import Listening, serve
     from ..review.store import ReviewStore
     from ..support.stopping import ending_gently
+    from ..support.texts import counted
 
     listening = Listening(proxy=behind_proxy, **options)
     listening.check()
@@ -149,6 +159,9 @@ def _serve(out: Path, as_json: bool, behind_proxy: str | None, **options: Any) -
         print_result(json.dumps({"url": url}) if as_json else f"{url}  (Ctrl-C ends it)")
 
     try:
+        if table is not None:
+            number = assign_all(store, table)
+            click.echo(f"voxgraft: {counted(number, 'new assignment')}", err=True)
         with ending_gently():
             serve(store, listening, started)
     finally:

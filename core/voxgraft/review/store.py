@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import secrets
 import tempfile
 import threading
@@ -21,6 +22,7 @@ from ..imaging.read import as_in_training
 from ..imaging.volume import Array, spacing_of
 from ..support.texts import legible
 from .audit import AuditLog
+from .correcting import Corrector
 from .editing import Editor, settle_masks
 from .errors import Conflict, Forbidden, NotThere, Refused
 from .folder import Folder, checked_reader, open_folder
@@ -53,6 +55,8 @@ if TYPE_CHECKING:
 LONGEST_TEXT = 4000
 """Letters of a note."""
 DAY = 86400.0
+_FOLDERS = re.compile(r"(?<![\w.])/(?:[^\s/:]+/)*")
+"""The folders of an absolute path."""
 
 
 class ReviewStore:
@@ -83,6 +87,7 @@ class ReviewStore:
         self.identities = Identities(out, catalogue)
         self.mutex = threading.RLock()
         self.editor = Editor(self)
+        self.corrector = Corrector(self, self.editor)
         self._grids: dict[str, tuple[tuple[int, ...], Array]] = {}
         if self.folder.writable:
             settle_masks(self.folder.root / "masks", self._mask_files(), self.tell)
@@ -159,11 +164,11 @@ class ReviewStore:
 
     def decisions(self, case: str | None = None) -> list[Decision]:
         """Every decision that was ever made, or those about one scan, in their order."""
-        cases = self.state.scans if case is None else [case]
+        cases = list(self.state.scans) if case is None else [case]
         return [decision for one in cases for decision in self.state.of(one).decisions]
 
     def assignments(self) -> list[Assignment]:
-        return [one for scan in self.state.scans.values() for one in scan.assignments]
+        return [one for scan in list(self.state.scans.values()) for one in scan.assignments]
 
     def worklist(self, query: Query, reader: str) -> dict[str, Any]:
         """What the page shows of the list; see `voxgraft.review.worklist`."""
@@ -483,7 +488,7 @@ def plain(error: VoxGraftError) -> str:
     """One sentence for the page, without places of this machine."""
     if isinstance(error, (Gone, Refused)):
         return str(error)
-    return legible(str(getattr(error, "reason", "")) or str(error).rpartition("/")[2])[:500]
+    return legible(_FOLDERS.sub("", str(getattr(error, "reason", "") or error)))[:500]
 
 
 def named(reader: str) -> str:

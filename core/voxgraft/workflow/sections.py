@@ -265,5 +265,5 @@ class Review(Options):
     reasons: Annotated[list[Annotated[str, MinLen(1), MaxLen(80)]], MaxLen(40)] = Field(default=[])
     """Why a mask may be rejected. None for the usual list."""
 
-    tolerance_mm: Annotated[float, Ge(0), Le(100)] = 2.0
-    """Millimetres by which surfaces may differ and still agree, where masks are compared before and after a review."""
+    tolerance_mm: Annotated[float, Gt(0), Le(100)] = 2.0
+    """Millimetres by which two surfaces may differ and still agree, in figures of corrections and of readers."""
