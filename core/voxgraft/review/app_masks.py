@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from starlette.concurrency import run_in_threadpool
@@ -13,7 +14,7 @@ from starlette.routing import Route
 
 from .errors import NotThere, Refused
 from .masks import largest
-from .requests import Answer, body_of
+from .requests import Answer, body_of, json_of, number_of, whole_of
 from .security import Session
 from .store import ReviewStore, no_mask
 
@@ -24,6 +25,7 @@ def routes() -> list[Route]:
     """The routes, to be put among the others."""
     return [
         Route("/api/scans/{case}/mask", save, methods=["PUT"]),
+        Route("/api/scans/{case}/propagate", propagate, methods=["POST"]),
         Route("/api/scans/{case}/undo", _step("undo"), methods=["POST"]),
         Route("/api/scans/{case}/redo", _step("redo"), methods=["POST"]),
     ]
@@ -66,6 +68,26 @@ def _step(name: str) -> Callable[[Request], Any]:
         return Answer(saved.document())
 
     return step
+
+
+async def propagate(request: Request) -> Response:
+    """Show what follows from redrawn slices, or save it."""
+    store, case, reader = of(request)
+    values = await json_of(request)
+    slices = values.get("slices")
+    if not isinstance(slices, list) or not all(type(index) is int for index in slices):
+        raise Refused("'slices' has to be a list of whole numbers")
+    work = partial(
+        store.corrector.propagate,
+        case,
+        reader,
+        label=whole_of(values, "label"),
+        axis=whole_of(values, "axis"),
+        reach_mm=number_of(values, "reach_mm", 30.0),
+        slices=slices,
+        commit=values.get("commit") is True,
+    )
+    return Answer(await run_in_threadpool(work))
 
 
 def _base(request: Request) -> str:

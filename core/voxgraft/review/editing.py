@@ -171,7 +171,7 @@ class Editor:
         """Masks that a change may start from: one's own; without one, any that may be seen."""
         if seen.mine is None:
             return {seen.model_mask, *(mask.sha256 for mask in seen.masks.values())}
-        if seen.mine.model_mask != seen.model_mask:  # the scan was segmented again: one may start anew from there
+        if seen.superseded:  # the scan was segmented again: one may start anew from there
             return {seen.mine.sha256, seen.model_mask}
         return {seen.mine.sha256}
 

@@ -8,6 +8,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -61,18 +62,22 @@ class Images:
         largest: Bytes that it may have.
     """
 
-    def __init__(self, out: Path, folder: Path, catalogue: Catalogue, largest: int = LARGEST) -> None:
-        self._out, self._folder, self._catalogue, self._largest = out, folder, catalogue, largest
+    def __init__(self, out: Path, folder: Path, largest: int = LARGEST) -> None:
+        self._out, self._folder, self._largest = out, folder, largest
         self._mutex = threading.Lock()
         self._working: dict[str, threading.Lock] = {}
         self._slots = threading.BoundedSemaphore(AT_ONCE)
         self._known: dict[str, Image] = {}
 
-    def get(self, row: Row, channel: int = 0, modality: str = "", names: tuple[str, ...] = ()) -> Image:
+    def get(
+        self, row: Row, channel: int, catalogue: Catalogue, *, modality: str = "", names: tuple[str, ...] = ()
+    ) -> Image:
         """One channel of a scan.
 
         Args:
+            row: The scan.
             channel: Its number, from 0 on.
+            catalogue: Whose readers read it, with the options that the model was trained with.
             modality: What the model says that its scans are; the header counts before it.
             names: Of the channels, where the model says them.
 
@@ -86,7 +91,7 @@ class Images:
                     os.utime(known.path)
                 return known
             with self._slots:
-                work = lambda: self._converted(row, channel, tag, modality, names)  # noqa: E731
+                work = partial(self._converted, row, channel, catalogue, tag, modality, names)
                 image = Limits().within(Limits.USUAL, "reading the scan", work)
             self._known[tag] = image
             self._trim(keep=tag)
@@ -116,14 +121,16 @@ class Images:
         except (OSError, ValueError, KeyError, TypeError):
             return None
 
-    def _converted(self, row: Row, channel: int, tag: str, modality: str, names: tuple[str, ...]) -> Image:
-        items = items_of(row, self._out, self._catalogue)
+    def _converted(
+        self, row: Row, channel: int, catalogue: Catalogue, tag: str, modality: str, names: tuple[str, ...]
+    ) -> Image:
+        items = items_of(row, self._out, catalogue)
         check_same(row, items, self._out)
         number = len(items) if len(items) > 1 else items[0].channels
         if not 0 <= channel < number:
             raise DataError(f"the scan has {number} channels; there is no channel {channel}")
         item = items[channel if len(items) > 1 else 0]
-        volume = read_item(item, self._catalogue)
+        volume = read_item(item, catalogue)
         array = shown(volume, channel if len(items) == 1 else 0)
         path = self._folder / f"{tag}.nii"
         write_nifti(array, volume.affine, path)
@@ -136,7 +143,7 @@ class Images:
             shape=tuple(int(n) for n in array.shape),
             affine=tuple(tuple(float(value) for value in line) for line in volume.affine),
             modality=kind,
-            windows=tuple(windows_of(plain, kind, self._catalogue)),
+            windows=tuple(windows_of(plain, kind, catalogue)),
         )
         values = asdict(image)
         write_json(self._folder / f"{tag}.json", {name: values[name] for name in values if name not in ("path", "tag")})

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import secrets
+import tempfile
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -16,10 +18,11 @@ from ..batch.ledger import Row
 from ..batch.ledger_view import LedgerView
 from ..batch.outputs import PREVIEW
 from ..errors import DataError, VoxGraftError
-from ..imaging.structures import Labels
+from ..imaging.read import as_in_training
 from ..imaging.volume import Array, spacing_of
 from ..support.texts import legible
 from .audit import AuditLog
+from .correcting import Corrector
 from .editing import Editor, settle_masks
 from .errors import Conflict, Forbidden, NotThere, Refused
 from .folder import Folder, checked_reader, open_folder
@@ -52,6 +55,8 @@ if TYPE_CHECKING:
 LONGEST_TEXT = 4000
 """Letters of a note."""
 DAY = 86400.0
+_FOLDERS = re.compile(r"(?<![\w.])/(?:[^\s/:]+/)*")
+"""The folders of an absolute path."""
 
 
 class ReviewStore:
@@ -78,10 +83,11 @@ class ReviewStore:
         self.out, self.catalogue = out, catalogue
         self.state = ReviewState().replay(self.log.entries)
         self.models = Models(self.folder.root / "models")
-        self.images = Images(out, self.folder.cache, catalogue)
+        self.images = Images(out, self._cache())
         self.identities = Identities(out, catalogue)
         self.mutex = threading.RLock()
         self.editor = Editor(self)
+        self.corrector = Corrector(self, self.editor)
         self._grids: dict[str, tuple[tuple[int, ...], Array]] = {}
         if self.folder.writable:
             settle_masks(self.folder.root / "masks", self._mask_files(), self.tell)
@@ -92,6 +98,13 @@ class ReviewStore:
         self.editor.kept.close()
         self.log.close()
         self.folder.close()
+
+    def _cache(self) -> Path:
+        """Where converted scans are kept: below the review, or for as long as the process lives."""
+        if self.folder.writable:
+            return self.folder.cache
+        self._temporary = tempfile.TemporaryDirectory(prefix="voxgraft-review-")
+        return Path(self._temporary.name)
 
     @property
     def told(self) -> list[str]:
@@ -151,11 +164,11 @@ class ReviewStore:
 
     def decisions(self, case: str | None = None) -> list[Decision]:
         """Every decision that was ever made, or those about one scan, in their order."""
-        cases = self.state.scans if case is None else [case]
+        cases = list(self.state.scans) if case is None else [case]
         return [decision for one in cases for decision in self.state.of(one).decisions]
 
     def assignments(self) -> list[Assignment]:
-        return [one for scan in self.state.scans.values() for one in scan.assignments]
+        return [one for scan in list(self.state.scans.values()) for one in scan.assignments]
 
     def worklist(self, query: Query, reader: str) -> dict[str, Any]:
         """What the page shows of the list; see `voxgraft.review.worklist`."""
@@ -197,7 +210,7 @@ class ReviewStore:
             "masks": self._masks(seen),
             "mask": {"id": "mine" if seen.mine else "model", "sha256": seen.mask},
             "mask_error": cannot,
-            "superseded": bool(seen.mine and seen.mine.model_mask != seen.model_mask),
+            "superseded": seen.superseded,
             "preview": f"/api/scans/{quote(case)}/preview" if PREVIEW in row.outputs else None,
             "accession": identity.accession,
             "study_date": identity.study_date,
@@ -381,6 +394,8 @@ class ReviewStore:
         Raises:
             Conflict: It is another one by now.
         """
+        if seen.superseded and mask == seen.model_mask:
+            return None
         if mask != seen.mask:
             text = "the mask is no longer the one you saw"
             if not seen.mine:
@@ -393,7 +408,8 @@ class ReviewStore:
 
     def _image(self, row: Row, channel: int) -> Image:
         facts = self.models.of(row)
-        return self.images.get(row, channel, facts.modality, facts.channels)
+        catalogue = as_in_training(facts.readers, self.catalogue) if facts.readers else self.catalogue
+        return self.images.get(row, channel, catalogue, modality=facts.modality, names=facts.channels)
 
     def _image_or_reason(self, row: Row) -> tuple[Image | None, str | None]:
         try:
@@ -459,11 +475,6 @@ class ReviewStore:
         return masks
 
 
-def labels_of(row: Row) -> Labels:
-    """The structures of a scan's mask."""
-    return Labels.of({name: int(found["value"]) for name, found in row.structures.items()})
-
-
 def no_mask(row: Row) -> str:
     """Why there is no mask to look at."""
     if row.state == "failed":
@@ -477,7 +488,7 @@ def plain(error: VoxGraftError) -> str:
     """One sentence for the page, without places of this machine."""
     if isinstance(error, (Gone, Refused)):
         return str(error)
-    return legible(str(getattr(error, "reason", "")) or str(error).rpartition("/")[2])[:500]
+    return legible(_FOLDERS.sub("", str(getattr(error, "reason", "") or error)))[:500]
 
 
 def named(reader: str) -> str:

@@ -71,6 +71,11 @@ class Seen:
         return self.mine.sha256 if self.mine else self.model_mask
 
     @property
+    def superseded(self) -> bool:
+        """Whether this reader's mask was made from one of the model's that another has replaced."""
+        return self.mine is not None and self.mine.model_mask != self.model_mask
+
+    @property
     def own(self) -> dict[str, Decision]:
         """What this reader decided, as it holds now."""
         return self.state.current(self.reader, self.model_mask)
