@@ -170,7 +170,7 @@ def test_every_scan_gets_a_folder_and_one_bad_scan_fails_alone(tmp_path: Path, c
             "preview-plain.jpg",
             "report.json",
         }
-    assert sorted(p.name for p in out.iterdir()) == [".lock", "a", "b", "c", "ledger.sqlite", "report.html"]
+    assert sorted(p.name for p in out.iterdir()) == [".lock", "a", "b", "c", "ledger.sqlite", "report.html", "review"]
     row = rows(tmp_path)["broken"]
     assert (row.error_code, row.tries) == ("bad-image", 1) and "truncated" in row.error
 
@@ -515,7 +515,7 @@ def test_a_full_disk_fails_the_scan_and_leaves_nothing_half_written(
     assert batch.failed == 3 and batch.exit_code == 1
     assert batch.scans[0].error == "mask.odd: cannot be written: No space left on device"
     assert rows(tmp_path)["a"].error_code == "cannot-write"
-    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == [".lock", "ledger.sqlite", "report.html"]
+    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == [".lock", "ledger.sqlite", "report.html", "review"]
 
 
 def crash(volume: Volume, target: Path) -> None:
