@@ -98,7 +98,7 @@ def _drawn(found: Array, wanted: Array, grey: Array | None, spacing: tuple[float
         large = plane[::-1, ::-1].T[np.ix_(rows, columns)]
         canvas[_outline(large, wide)] = colour
     stream = BytesIO()
-    Image.fromarray(canvas).save(stream, "PNG", optimize=True)
+    Image.fromarray(canvas).save(stream, "PNG")
     return stream.getvalue()
 
 
