@@ -212,7 +212,7 @@ def pictures(folder: Path, env: dict[str, str]) -> None:
             page.keyboard.press("ArrowDown")
             page.keyboard.press("ArrowDown")
             page.keyboard.press("g")
-            stroke(page, 0, [(0.5, 0.18)])
+            stroke(page, 0, [(0.5, 0.865)])
             page.wait_for_selector("[data-act=apply]")
             shoot(page, "click")
 
