@@ -241,7 +241,8 @@ function nextOf(pairs, value) { return pairs[(pairs.findIndex(([key]) => key ===
 
 async function enlarge() {
   const scan = at(list.chosen);
-  if (!scan?.preview) return;
+  if (!scan) return;
+  if (!scan.preview) return toast(`There is no picture of ${scan.case}.`, "look");
   await ask(scan.case, h("img", { class: "large", src: scan.preview, alt: `slices of ${scan.case}` }), [[null, "Close"]]);
 }
 
