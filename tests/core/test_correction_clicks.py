@@ -100,6 +100,14 @@ def test_locked_structures_are_walls_and_others_are_not() -> None:
     assert broken(mask, applied(click(IMAGE, mask, 3, [BUMP], SPACING), mask), {7})
 
 
+def test_the_index_of_a_click_is_of_whole_numbers() -> None:
+    given: Any = [np.int64(37), 20, 18]
+    assert Click(given).index == BUMP.index
+    for wrong in ((1.5, 2, 3), ("1", 2, 3), 4, None):
+        with pytest.raises(DataError, match="whole numbers"):
+            Click(wrong)  # type: ignore[arg-type]
+
+
 def test_several_clicks_together() -> None:
     far = Click((22, 9, 18), add=False)
     both = applied(click(IMAGE, MASK, 3, [BUMP, far], SPACING))
