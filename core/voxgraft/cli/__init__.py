@@ -23,6 +23,7 @@ COMMANDS = {
     "compare": ("compare", "Compare runs, case by case, with confidence intervals."),
     "advise": ("advise", "Find out which encoder and strategy suit the data, with the evidence."),
     "segment": ("segment", "Segment scans in bulk with a trained model."),
+    "review": ("review", "Accept, correct and reject the masks of a batch in the browser."),
     "models": ("models", "List, show, promote, roll back and move registered models."),
     "plugins": ("plugins", "Show and test what the installed plugins offer."),
     "schema": ("schema", "Print the JSON Schema of workflow files, for editors."),

@@ -19,6 +19,7 @@ _FOUND = "what the layout found, with the content of the files, is compared"
 _ELSEWHERE: Reasons = {
     "tracking": "where events are kept",
     "registry": "used by the step register",
+    "review": "used in a review of the finished model's masks",
     "steps": "each step compares its own options and its own code",
     "before.check": "a check judges and changes nothing",
 }
@@ -83,7 +84,7 @@ PREPARE: Reasons = {
 }
 TRAIN: Reasons = {
     **_WRITES,
-    **{name: reason for name, reason in _ELSEWHERE.items() if name != "registry"},
+    **{name: reason for name, reason in _ELSEWHERE.items() if name not in ("registry", "review")},
     **_PLACES,
     "registry.promote": "used by the step register",
     "guard": "used by the step guard",
@@ -94,6 +95,7 @@ TRAIN: Reasons = {
 LABELS_OF_PACKAGE: Reasons = {
     "name": "it stands in the package; the network does not learn from it",
     "registry": "it stands in the package; the network does not learn from it",
+    "review": "it stands in the package; the network does not learn from it",
     "inference.mirror": "it stands in the package; the network does not learn from it",
     "inference.batch": "it stands in the package; the network does not learn from it",
 }
