@@ -6,9 +6,12 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
+
 from ..errors import DataError, WorkflowError
 from ..packages.package import Package
 from ..support.files import write_json
+from ..workflow.sections import Review
 from ..workflow.yaml import load
 from .naming import REVIEW
 
@@ -22,17 +25,18 @@ def leave_for_review(package: Package, out: Path) -> None:
         "modality": package.plan.modality,
         "channels": list(package.plan.channels),
         "readers": {name: dict(options) for name, options in package.plan.readers.items()},
-        "reasons": _reasons(package),
+        "codes": {label.name: list(label.code) for label in package.labels.items if label.code},
+        **_section(package),
     }
     with suppress(DataError):
         write_json(out / REVIEW / "models" / f"{package.hash[:16]}.json", document)
 
 
-def _reasons(package: Package) -> list[str]:
-    """The reasons of rejection that the workflow names; none where it names none or is not there."""
+def _section(package: Package) -> dict[str, Any]:
+    """The section `review` of the workflow in a package; the usual values where it is not there."""
     try:
         document, _ = load(package.folder / "workflow.yaml")
-        reasons: Any = document["review"]["reasons"]
-        return [str(reason) for reason in reasons]
-    except (OSError, WorkflowError, KeyError, TypeError):
-        return []
+        section = Review.model_validate(document.get("review") or {})
+    except (OSError, WorkflowError, ValidationError, AttributeError):
+        section = Review()
+    return {"reasons": list(section.reasons), "tolerance_mm": section.tolerance_mm}

@@ -20,6 +20,12 @@ from ..support.output import print_result
 @click.option("--certificate", type=click.Path(path_type=Path), help="TLS certificate (PEM).")
 @click.option("--key", type=click.Path(path_type=Path), help="Private key of the certificate (PEM).")
 @click.option("--behind-proxy", metavar="HOST", help="Name under which a proxy with TLS is asked for the page.")
+@click.option(
+    "--assign",
+    "table",
+    type=click.Path(path_type=Path),
+    help="CSV table with columns case, reader, role (reader, second, adjudicator, gold) and mask (reference for gold).",
+)
 @click.option("--json", "as_json", is_flag=True, help="One JSON document on standard output, with the address.")
 def review(out: Path, as_json: bool, **options: Any) -> None:
     """Review the scans of DIR, the folder that `voxgraft segment --out DIR` made, in the browser.
@@ -37,11 +43,13 @@ def review(out: Path, as_json: bool, **options: Any) -> None:
     _serve(out, as_json, **options)
 
 
-def _serve(out: Path, as_json: bool, behind_proxy: str | None, **options: Any) -> None:
+def _serve(out: Path, as_json: bool, behind_proxy: str | None, table: Path | None, **options: Any) -> None:
     from ..discovery import discover
+    from ..review.assigning import assign_all
     from ..review.server import Listening, serve
     from ..review.store import ReviewStore
     from ..support.stopping import ending_gently
+    from ..support.texts import counted
 
     listening = Listening(proxy=behind_proxy, **options)
     listening.check()
@@ -53,6 +61,9 @@ def _serve(out: Path, as_json: bool, behind_proxy: str | None, **options: Any) -
         print_result(json.dumps({"url": url}) if as_json else f"{url}  (Ctrl-C ends it)")
 
     try:
+        if table is not None:
+            number = assign_all(store, table)
+            click.echo(f"voxgraft: {counted(number, 'new assignment')}", err=True)
         with ending_gently():
             serve(store, listening, started)
     finally:

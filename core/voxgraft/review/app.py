@@ -20,16 +20,19 @@ from starlette.staticfiles import StaticFiles
 
 from ..errors import VoxGraftError
 from ..support.files import is_full
-from . import app_masks
+from . import app_masks, app_worth
+from .assigning import assign
 from .errors import NotThere, Refused
 from .gate import LOGIN, Gate
-from .records import document
+from .records import GOLD, document
 from .requests import Answer, body_of, json_of, number_of, query_number, refusal, text_of
 from .security import Access, Session
 from .store import ReviewStore, plain
 from .worklist import Query
 
 STATIC = Path(__file__).parent / "static"
+STYLE = Path(__file__).parents[1] / "reports" / "page.css"
+"""The style of all pages, reports and review alike."""
 PAGES = {"worklist": STATIC / "worklist.html", "scan": STATIC / "scan.html"}
 KEPT = "private, no-cache"
 """Images and masks may stay in the browser while it runs and are asked for again by their tag."""
@@ -67,7 +70,11 @@ def make_app(store: ReviewStore, access: Access, started: Callable[[], None] = l
         Route("/api/scans/{case}/decisions", _decide, methods=["POST"]),
         Route("/api/scans/{case}/notes", _add_note, methods=["POST"]),
         Route("/api/scans/{case}/notes/{number}", _remove_note, methods=["DELETE"]),
+        Route("/api/assignments", _assignments),
+        Route("/api/assignments", _assign, methods=["POST"]),
         *app_masks.routes(),
+        *app_worth.routes(),
+        Route("/static/page.css", _style),
         Mount("/static", StaticFiles(directory=STATIC, html=False, follow_symlink=False)),
     ]
     app = Starlette(
@@ -135,6 +142,10 @@ def _page(name: str) -> Endpoint:
         return HTMLResponse(PAGES[name].read_bytes())
 
     return page
+
+
+async def _style(request: Request) -> Response:
+    return FileResponse(STYLE, media_type="text/css")
 
 
 async def _session(request: Request) -> Response:
@@ -244,3 +255,17 @@ async def _remove_note(request: Request) -> Response:
     store, number = _store(request), str(request.path_params["number"])
     await run_in_threadpool(store.remove_note, _case(request), _reader(request), number)
     return Answer({"removed": number})
+
+
+async def _assignments(request: Request) -> Response:
+    """Who reads what; scans with a reference are not named."""
+    given = [document(one) for one in _store(request).assignments() if one.role != GOLD]
+    return Answer({"assignments": given})
+
+
+async def _assign(request: Request) -> Response:
+    values = await json_of(request)
+    case, reader, role = (text_of(values, name) for name in ("case", "reader", "role"))
+    withdrawn = values.get("withdrawn") is True
+    await run_in_threadpool(assign, _store(request), _reader(request), case, reader, role, withdrawn)
+    return Answer({"assigned": not withdrawn}, 201)

@@ -77,9 +77,16 @@ async def propagate(request: Request) -> Response:
     slices = values.get("slices")
     if not isinstance(slices, list) or not all(type(index) is int for index in slices):
         raise Refused("'slices' has to be a list of whole numbers")
-    wanted = {"label": whole_of(values, "label"), "axis": whole_of(values, "axis"), "slices": slices}
-    reach, commit = number_of(values, "reach_mm", 30.0), values.get("commit") is True
-    work = partial(store.corrector.propagate, case, reader, **wanted, reach_mm=reach, commit=commit)
+    work = partial(
+        store.corrector.propagate,
+        case,
+        reader,
+        label=whole_of(values, "label"),
+        axis=whole_of(values, "axis"),
+        reach_mm=number_of(values, "reach_mm", 30.0),
+        slices=slices,
+        commit=values.get("commit") is True,
+    )
     return Answer(await run_in_threadpool(work))
 
 

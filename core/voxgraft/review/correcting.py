@@ -139,7 +139,7 @@ def points_of(values: Any, shape: Sequence[int]) -> list[tuple[tuple[int, ...], 
         raise Refused("'points' has to be a list of 1 to 200 clicks")
     points = []
     for value in values:
-        index = value.get("index") if isinstance(value, dict) else None
+        index: Any = value.get("index") if isinstance(value, dict) else None
         whole = isinstance(index, list) and len(index) == 3 and all(type(one) is int for one in index)
         if not whole or not isinstance(value.get("add"), bool):
             raise Refused("a click has an 'index' of three whole numbers, and 'add', true or false")
@@ -162,7 +162,7 @@ def image_of(store: ReviewStore, case: str, reader: str, shape: tuple[int, ...])
     except VoxGraftError as error:
         raise Refused(f"a click needs the scan's image: {error}") from error
     file: Any = nibabel.load(image.path)
-    array = np.asanyarray(file.dataobj)
+    array: Array = np.asanyarray(file.dataobj)
     if array.dtype.names is not None:
         array = array[array.dtype.names[1]]  # green: of colours the one with most contrast
     if array.shape != shape:

@@ -75,7 +75,7 @@ def parsed(data: bytes, like: Mask | None) -> Mask:
     array, affine = _voxels(raw)
     if like is None:
         return Mask(array, affine)
-    _check_grid(array, affine, like)
+    check_grid(array, affine, like)
     same = array.astype(like.array.dtype, order="K", copy=False)
     if array.dtype != same.dtype and not np.array_equal(array, same):
         raise DataError(f"the mask holds values that stand for no structure (they do not fit into {same.dtype})")
@@ -153,7 +153,17 @@ def _first_number(raw: bytes) -> tuple[int, int]:
     return int.from_bytes(raw[:4], "little"), int.from_bytes(raw[:4], "big")
 
 
-def _check_grid(array: Array, affine: Array, like: Mask) -> None:
+def check_grid(array: Array, affine: Array, like: Mask) -> None:
+    """Refuse a mask of another grid.
+
+    Args:
+        array: Its voxels, (i, j, k).
+        affine: Where they lie.
+        like: The mask whose grid is meant.
+
+    Raises:
+        DataError: It has another shape, or lies elsewhere.
+    """
     if array.shape != like.array.shape:
         shapes = ["x".join(map(str, shape)) for shape in (array.shape, like.array.shape)]
         raise DataError(f"the mask has {shapes[0]} voxels, and the scan {shapes[1]}")

@@ -18,6 +18,8 @@ class ModelFacts:
 
     Attributes:
         readers: Options of readers by their names, as in training.
+        codes: Coded terms of structures by their names: value, scheme, meaning.
+        tolerance: Of the surface Dice between two masks, in millimetres; None for the usual one.
     """
 
     name: str = ""
@@ -26,6 +28,8 @@ class ModelFacts:
     channels: tuple[str, ...] = ()
     reasons: tuple[str, ...] = REASONS
     readers: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    codes: Mapping[str, tuple[str, str, str]] = field(default_factory=dict)
+    tolerance: float | None = None
 
 
 class Models:
@@ -68,6 +72,18 @@ def _read(path: Path) -> ModelFacts | None:
             channels=tuple(map(str, values.get("channels") or ())),
             reasons=tuple(map(str, values.get("reasons") or ())) or REASONS,
             readers=readers if isinstance(readers, dict) else {},
+            codes={str(name): _code(code) for name, code in (values.get("codes") or {}).items()},
+            tolerance=None if values.get("tolerance_mm") is None else float(values["tolerance_mm"]),
         )
     except (OSError, ValueError, AttributeError, TypeError):
         return None
+
+
+def _code(values: Any) -> tuple[str, str, str]:
+    """A coded term.
+
+    Raises:
+        ValueError: It is none.
+    """
+    value, scheme, meaning = map(str, values)
+    return value, scheme, meaning

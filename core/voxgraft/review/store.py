@@ -164,11 +164,11 @@ class ReviewStore:
 
     def decisions(self, case: str | None = None) -> list[Decision]:
         """Every decision that was ever made, or those about one scan, in their order."""
-        cases = self.state.scans if case is None else [case]
+        cases = list(self.state.scans) if case is None else [case]
         return [decision for one in cases for decision in self.state.of(one).decisions]
 
     def assignments(self) -> list[Assignment]:
-        return [one for scan in self.state.scans.values() for one in scan.assignments]
+        return [one for scan in list(self.state.scans.values()) for one in scan.assignments]
 
     def worklist(self, query: Query, reader: str) -> dict[str, Any]:
         """What the page shows of the list; see `voxgraft.review.worklist`."""

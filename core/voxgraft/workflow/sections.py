@@ -264,3 +264,6 @@ class Review(Options):
 
     reasons: Annotated[list[Annotated[str, MinLen(1), MaxLen(80)]], MaxLen(40)] = Field(default=[])
     """Why a mask may be rejected. None for the usual list."""
+
+    tolerance_mm: Annotated[float, Gt(0), Le(100)] = 2.0
+    """Millimetres by which two surfaces may differ and still agree, in figures of corrections and of readers."""

@@ -28,6 +28,7 @@ _PLACES: Reasons = {
     "data.cache": "arrays are the same wherever they are kept",
     "data.layout.path": _FOUND,
     "data.source.path": _FOUND,
+    "data.added.path": _FOUND,
     "data.unlabelled.path": _FOUND,
     "dataset.notes": "notes are messages for people",
     "dataset.problems": "problems are messages for people",
@@ -132,7 +133,7 @@ _CASE = "the case itself is compared, with the content of its files"
 
 ARRAYS: Reasons = {
     **PREPARE,
-    **dict.fromkeys(("data.layout", "data.source", "data.unlabelled", "data.raters"), _CASE),
+    **dict.fromkeys(("data.layout", "data.source", "data.added", "data.unlabelled", "data.raters"), _CASE),
     **dict.fromkeys(("dataset", "case", "roles"), _CASE),
     **dict.fromkeys(("data.split", "data.limit", "data.leave_out"), "which cases there are besides"),
     **dict.fromkeys(
