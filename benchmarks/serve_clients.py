@@ -1,12 +1,13 @@
 """Drive `voxgraft serve` with the real clients of both protocols on a real model, and write times and Dice.
 
-    python benchmarks/serve_clients.py [--steps 60] [--cases 6] [--clicks 10] [--data ../shared/data/hippocampus]
+    python benchmarks/serve_clients.py [--steps 150] [--cases 6] [--clicks 10] [--data ../shared/data/hippocampus]
 
-A model of the hippocampus is trained for a few steps, so that there is something to correct, and served by the command
-line. A simulated reader then opens held-out scans through nnInteractive's protocol with `nninteractive-client`, picks
-each of the two structures with a point, and clicks ten times into the middle of the largest error that is left; half
-way the server is killed (SIGKILL) and started again. The same scans go through MONAI Label's API with `monailabel`. The
-reader is simulated, and it knows the reference: times are real, the gain in Dice is that of a perfect eye.
+A small model of the hippocampus is trained for a few minutes, so that there is something to correct, and served by the
+command line. A simulated reader then opens held-out scans through nnInteractive's protocol with `nninteractive-client`,
+picks each of the two structures with a point, and clicks ten times into the middle of the largest error that is left;
+half way the server is killed (SIGKILL) and started again. The same scans go through MONAI Label's API with
+`monailabel`. The reader is simulated, and it knows the reference: times are real, the gain in Dice is that of a perfect
+eye.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ Mask = np.ndarray[Any, Any]
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--steps", type=int, default=60)
+    parser.add_argument("--steps", type=int, default=150)
     parser.add_argument("--cases", type=int, default=6)
     parser.add_argument("--clicks", type=int, default=10)
     parser.add_argument("--data", type=Path, default=DATA / "hippocampus")
@@ -63,6 +64,8 @@ def trained(data: Path, steps: int, folder: Path) -> Any:
     overrides = {
         "data__layout__path": str(data.resolve()),
         "training__budget": f"{steps} steps",
+        "model__encoder__width": 8,
+        "model__decoder__width": 16,
         "tracking": "null",
         "registry": "null",
         "steps": "[check, plan, prepare, train]",

@@ -123,6 +123,9 @@ def test_the_next_scan_is_that_of_which_the_model_is_least_sure(folder, catalogu
             "strategy": "uncertainty",
             "confidence": 0.8,
         }
+    with serving([package(folder / "model")], settings, catalogue, predictor) as url:
+        client = monailabel.MONAILabelClient(url, tmpdir=str(tmp_path))
+        assert client.next_sample("uncertainty", {})["id"] == "three", "known after a restart, too"
         assert client.next_sample("random", {})["id"] in ("one", "two", "three")
         with pytest.raises(monailabel.MONAILabelClientException) as caught:
             client.next_sample("epistemic", {})

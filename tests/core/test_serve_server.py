@@ -15,9 +15,11 @@ import pytest
 from click.testing import CliRunner
 from serving import SPACING, Sides, affine, kidneys, package, serving, with_token
 
+from dicom_series import make_series
 from voxgraft.batch.ledger import Ledger, Row
 from voxgraft.cli import main
 from voxgraft.errors import DataError, UsageError
+from voxgraft.imaging.read import read
 from voxgraft.imaging.volume import Volume
 from voxgraft.imaging.write import write
 from voxgraft.serve.app import Settings
@@ -150,9 +152,30 @@ def test_what_a_batch_left_is_a_worklist_with_its_masks(tmp_path, catalogue) -> 
     assert (tmp_path / "out" / "voxgraft-labels" / "final" / "scan-1.nii.gz").is_file()
 
 
+def test_a_dicom_series_is_found_by_its_uid_and_its_mask_lies_where_it_does(tmp_path, catalogue) -> None:
+    """OHIF names images by their SeriesInstanceUID; the series is tilted, its slices lie apart."""
+    tilt = np.array([[0.0, -1.4, 0.9, 5], [1.0, 0.1, 0.1, -8], [0.02, 0.4, 2.8, 12], [0, 0, 0, 1]])
+    tilt[:3, :3], _ = np.linalg.qr(tilt[:3, :3])
+    tilt[:3, :3] *= [1.0, 1.5, 3.0]
+    files = make_series(tmp_path / "data" / "a", kidneys(), tilt, Modality="MR", SeriesInstanceUID="1.2.3.4")
+    make_series(tmp_path / "data" / "b", kidneys() + 1, tilt, Modality="MR", SeriesInstanceUID="1.2.3.5")
+    with serving([package(tmp_path / "model")], Settings(tmp_path / "s", data=tmp_path / "data"), catalogue) as url:
+        told = httpx.post(f"{url}/infer/kidneys", params={"image": "1.2.3.4", "output": "image"}).content
+        (tmp_path / "mask.nii.gz").write_bytes(told)
+        scan, mask = read(files[0].parent, catalogue), read(tmp_path / "mask.nii.gz", catalogue)
+        assert np.allclose(scan.affine, mask.affine, atol=1e-3)
+        assert np.array_equal(mask.array > 0, scan.array.reshape(scan.shape) > 100) and mask.array.any()
+        image = httpx.get(f"{url}/datastore/image", params={"image": "1.2.3.5"})
+        (tmp_path / "image.nii.gz").write_bytes(image.content)
+        assert np.array_equal(read(tmp_path / "image.nii.gz", catalogue).array, scan.array.reshape(scan.shape) + 1)
+        objects = httpx.get(f"{url}/datastore/", params={"output": "all"}).json()["objects"]
+        assert len(objects) == 2 and not any("P1" in name or "/" in name for name in objects)
+
+
 SERVER = """
 import sys
 from pathlib import Path
+from dicom_series import make_series
 from serving import Sides, package
 from voxgraft.discovery import discover
 from voxgraft.serve.app import Settings, run

@@ -117,7 +117,7 @@ def make_app(
     )
     uploads = Uploads(settings.sessions / "uploads")
     uploads.sweep()
-    service = Service(models, data, uploads)
+    service = Service(models, data, uploads, settings.sessions / "confidence")
     callers = Callers(settings.listening.hosts, settings.listening.tokens)
     cors = Middleware(CORSMiddleware, allow_origins=settings.origins, allow_methods=["*"], allow_headers=["*"])
     app = Starlette(

@@ -7,6 +7,7 @@ machine is told.
 from __future__ import annotations
 
 import random
+import threading
 from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
@@ -19,6 +20,7 @@ from ..imaging.read import read
 from ..imaging.reference import ImageRef
 from ..imaging.volume import Volume
 from ..labels.masks import in_grid_of, read_values
+from ..support.files import digest, read_json, write_json
 from .answers import Answer, bare
 from .datastore import FINAL, Datastore, Image
 from .engine import REACH_MM
@@ -45,12 +47,16 @@ class Service:
         models: What predicts.
         data: The scans; None where none are named.
         uploads: The images that viewers send for a while.
+        folder: Keeps how sure the models were of the scans.
     """
 
-    def __init__(self, models: Models, data: Datastore | None, uploads: Uploads) -> None:
+    def __init__(self, models: Models, data: Datastore | None, uploads: Uploads, folder: Path) -> None:
         self.models, self.data, self.uploads = models, data, uploads
-        self._seen: dict[str, Mapping[str, float]] = {}
-        """Confidences of the scans that this server predicted, by their ids."""
+        place = "" if data is None else str(data.folder.resolve())
+        self._file = folder / f"{digest(place)[:16]}.json"
+        self._seen: dict[str, float] = _read_confidences(self._file)
+        """The lowest confidence of each scan that was predicted here, by its id."""
+        self._mutex = threading.Lock()
 
     def info(self) -> dict[str, Any]:
         """The models, the ways to choose the next scan, the state of the scans."""
@@ -117,8 +123,7 @@ class Service:
 
     def confidence(self, image: Image) -> float | None:
         """The lowest of the confidences of a scan's structures, where it was predicted; None where nobody knows."""
-        own = list(image.confidence.values()) or list(self._seen.get(image.id, {}).values())
-        return min(own, default=None)
+        return self._seen.get(image.id, min(image.confidence.values(), default=None))
 
     def infer(self, name: str, image: str, session: str, params: Mapping[str, Any], file: Path | None) -> Answer:
         """What a model finds in a scan, or makes of one structure of it around points.
@@ -137,8 +142,8 @@ class Service:
         model = self.models.get(name.removesuffix(CLICKS) if points else name)
         volume = self._scan(model, image, session, file)
         found = self.models.find(model, volume)
-        if self.data is not None and image in self.data.images and not session and file is None:
-            self._seen[image] = found.confidence
+        if self.data is not None and not session and file is None and found.confidence:
+            self._note(self.data.get(image).id, min(found.confidence.values()))
         told = {"latencies": {}, "model": model.name, "confidence": dict(found.confidence)}
         if points:
             mask, label = self._corrected(model, volume, found, params)
@@ -180,6 +185,13 @@ class Service:
         kept = {key: params[key] for key in ("label_info", "client_id") if key in params}
         data.save(chosen, mask, tag or FINAL, kept, names)
         return {"image": chosen.id, "label": chosen.id, "tag": tag or FINAL, "label_names": names}
+
+    def _note(self, image: str, sure: float) -> None:
+        """Remember how sure a model was of a scan."""
+        with self._mutex:
+            if self._seen.get(image) != sure:
+                self._seen[image] = sure
+                write_json(self._file, self._seen)
 
     def _named(self, mask: Volume, params: Mapping[str, Any]) -> tuple[Volume, dict[str, int]]:
         """A mask with the values of the models' structures, where the viewer names all of its values so.
@@ -241,3 +253,11 @@ class Service:
             raise Refused(404, "this server was started without --data, so it has no images of its own")
         self.data.follow()
         return self.data
+
+
+def _read_confidences(path: Path) -> dict[str, float]:
+    """Confidences by the ids of scans; none where there is no such file, or it is damaged."""
+    try:
+        return {str(name): float(sure) for name, sure in read_json(path).items()}
+    except (OSError, ValueError, TypeError, AttributeError):
+        return {}

@@ -7,6 +7,7 @@ spacing of its axes and no directions; where they run is taken from the same sca
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from hashlib import sha256
@@ -35,6 +36,8 @@ VERSION = 2
 """Of the protocol, as its `inference_session_version`."""
 PATIENCE = 540.0
 """Seconds in which `set_image` waits for the model; clients give it 600."""
+MOST_SCANS = 64
+"""Scans whose objects are remembered, beside those that somebody works on."""
 SHORT = 50.0
 """Seconds in which a click waits for the model; clients give it 60."""
 BUFFERS = frozenset(("bool", "uint8", "uint16", "int16", "int32", "float32"))
@@ -82,6 +85,7 @@ class Protocol:
             lambda: Client(models.get()), _end, most=most, idle=idle, liveness=liveness
         )
         self._scans: dict[str, Pieces] = {}
+        self._mutex = threading.Lock()
 
     def capabilities(self, model: Served) -> dict[str, Any]:
         """What a client asks first."""
@@ -222,9 +226,16 @@ class Protocol:
             client.work = self._work(client.model, client.image, found)
         return client.work
 
+    def _pieces(self, key: str, shape: tuple[int, ...]) -> Pieces:
+        """The objects of a scan, one for all clients that have it open; those nobody works on are let go of."""
+        with self._mutex:
+            if len(self._scans) > MOST_SCANS:
+                self._scans = {name: pieces for name, pieces in self._scans.items() if pieces.used}
+            return self._scans.setdefault(key, Pieces(self.folder / key / "objects", shape))
+
     def _work(self, model: Served, image: Volume, found: Found) -> Work:
         key = scan_key(model.name, image)
-        pieces = self._scans.setdefault(key, Pieces(self.folder / key / "objects", image.shape))
+        pieces = self._pieces(key, image.shape)
         facts = {"shape": list(image.shape), "spacing_mm": list(image.spacing), "model": model.name}
         note_scan(self.folder / key, {**facts, "version": model.version, "hash": model.package.hash})
         first = image.array.reshape(image.channels, *image.shape)[0]

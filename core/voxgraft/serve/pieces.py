@@ -136,6 +136,11 @@ class Pieces:
     _open: set[str] = field(default_factory=set)
     _mutex: threading.RLock = field(default_factory=threading.RLock)
 
+    @property
+    def used(self) -> bool:
+        """Whether some client has one of them open."""
+        return bool(self._open)
+
     def begin(self) -> Piece:
         """A new object."""
         with self._mutex:
