@@ -126,14 +126,14 @@ def test_a_picture_is_enlarged_in_place_with_and_without_contours(browser: Any, 
     view.locator("button.picture").first.focus()
     view.keyboard.press("Enter")
     image = view.locator("dialog[open] img")
-    assert image.get_attribute("src").endswith("/preview.jpg") and image.bounding_box()["width"] > 700
+    assert image.get_attribute("src").endswith("/preview.png") and image.bounding_box()["width"] > 700
     title = view.locator("dialog h2").inner_text()
     view.keyboard.press("c")
-    assert image.get_attribute("src").endswith("/preview-plain.jpg")
+    assert image.get_attribute("src").endswith("/preview-plain.png")
     assert view.evaluate("document.querySelector('dialog img').decode().then(() => true)"), "it is there"
     view.keyboard.press("ArrowRight")
     assert view.locator("dialog h2").inner_text() != title
-    assert image.get_attribute("src").endswith("/preview-plain.jpg"), "the next one likewise"
+    assert image.get_attribute("src").endswith("/preview-plain.png"), "the next one likewise"
     view.keyboard.press("Escape")
     assert view.locator("dialog[open]").count() == 0
     assert view.evaluate("document.activeElement.className") == "picture", "one goes on where one was"

@@ -63,28 +63,28 @@ def one_slice(affine: Any = RAS, axis: int = 2) -> tuple[Volume, Volume]:
 
 @pytest.mark.parametrize("axis", [1, 2])
 def test_the_patients_right_is_on_the_left_and_front_or_head_is_up(tmp_path: Path, axis: int) -> None:
-    row, column = bright(drawn(*one_slice(axis=axis), tmp_path / "p.jpg"))
+    row, column = bright(drawn(*one_slice(axis=axis), tmp_path / "p.png"))
     assert row < 0.4 and column < 0.4
 
 
 def test_a_sagittal_slice_has_the_front_on_the_left(tmp_path: Path) -> None:
-    row, column = bright(drawn(*one_slice(axis=0), tmp_path / "p.jpg"))
+    row, column = bright(drawn(*one_slice(axis=0), tmp_path / "p.png"))
     assert row < 0.4 and column < 0.4
 
 
 def test_the_order_of_the_scans_axes_does_not_matter(tmp_path: Path) -> None:
     scan, mask = one_slice()
-    picture = drawn(scan, mask, tmp_path / "ras.jpg")
+    picture = drawn(scan, mask, tmp_path / "ras.png")
     turned = np.diag([-1.0, -1.0, 1.0, 1.0]) @ scan.affine
     turned[:3, 3] = [39, 39, 0]
     flipped = drawn(
-        volume(scan.array[::-1, ::-1], turned), volume(mask.array[::-1, ::-1], turned), tmp_path / "lps.jpg"
+        volume(scan.array[::-1, ::-1], turned), volume(mask.array[::-1, ::-1], turned), tmp_path / "lps.png"
     )
     swapped = scan.affine[:, [2, 0, 1, 3]]
     moved = drawn(
         volume(scan.array.transpose(2, 0, 1), swapped),
         volume(mask.array.transpose(2, 0, 1), swapped),
-        tmp_path / "s.jpg",
+        tmp_path / "s.png",
     )
     assert np.array_equal(picture, flipped) and np.array_equal(picture, moved)
 
@@ -92,7 +92,7 @@ def test_the_order_of_the_scans_axes_does_not_matter(tmp_path: Path) -> None:
 def test_slices_lie_across_the_thick_axis_and_keep_their_proportions(tmp_path: Path) -> None:
     array = np.full((20, 10, 30), 50, np.int16)
     affine = np.diag([1.0, 5.0, 1.0, 1.0])
-    picture = drawn(volume(array, affine), volume(np.zeros_like(array, np.uint8), affine), tmp_path / "p.jpg")
+    picture = drawn(volume(array, affine), volume(np.zeros_like(array, np.uint8), affine), tmp_path / "p.png")
     grey = (abs(picture - 127) < 3).all(-1)
     rows, columns = np.nonzero(grey)
     first = grey[rows.min(), columns.min() :]
@@ -104,7 +104,7 @@ def test_contours_lie_on_the_edge_of_the_mask(tmp_path: Path) -> None:
     scan, mask = one_slice()
     labels = mask.array.copy()
     labels[10:20, 10:20] = 1
-    picture = drawn(scan, mask.with_array(labels), tmp_path / "p.jpg")
+    picture = drawn(scan, mask.with_array(labels), tmp_path / "p.png")
     painted = of_colour(picture[:TILE], 0)
     rows, columns = np.nonzero(painted)
     scale = TILE / 40
@@ -136,15 +136,15 @@ def test_more_structures_than_pictures_give_six() -> None:
 def test_nothing_found_is_shown_as_slices_through_the_scan(tmp_path: Path) -> None:
     empty = np.zeros((12, 12, 30), np.uint8)
     assert worth_a_glance(empty, 2) == [4, 8, 12, 17, 21, 25]
-    picture = drawn(volume(empty.astype(np.int16)), volume(empty), tmp_path / "p.jpg", names={1: "liver"})
+    picture = drawn(volume(empty.astype(np.int16)), volume(empty), tmp_path / "p.png", names={1: "liver"})
     assert of_colour(picture, 0).sum() < 200, "no contour, only the legend"
 
 
 @pytest.mark.parametrize("fill", [np.nan, np.inf, 0.0])
 def test_absurd_intensities_still_give_a_picture(tmp_path: Path, fill: float) -> None:
     array = np.full((9, 8, 7), fill, np.float32)
-    preview(volume(array), volume(np.zeros((9, 8, 7), np.uint8)), None, tmp_path / "p.jpg")
-    assert Image.open(tmp_path / "p.jpg").width > 100
+    preview(volume(array), volume(np.zeros((9, 8, 7), np.uint8)), None, tmp_path / "p.png")
+    assert Image.open(tmp_path / "p.png").width > 100
 
 
 def test_an_image_of_two_axes_is_one_picture_as_it_lies_on_the_screen(tmp_path: Path) -> None:
@@ -152,7 +152,7 @@ def test_an_image_of_two_axes_is_one_picture_as_it_lies_on_the_screen(tmp_path: 
     colour[:, :10, :5] = 255  # the left upper corner of a photograph: i to the right, j down
     screen = np.diag([-1.0, -1.0, 1.0, 1.0])
     scan, mask = Volume(colour, screen, dims=2), Volume(np.zeros((40, 20), np.uint8), screen, dims=2)
-    picture = drawn(scan, mask, tmp_path / "p.jpg")
+    picture = drawn(scan, mask, tmp_path / "p.png")
     assert bright(picture) == pytest.approx((0.125, 0.125), abs=0.05)
     assert picture.shape[1] > 1.7 * picture.shape[0]
 
@@ -160,14 +160,14 @@ def test_an_image_of_two_axes_is_one_picture_as_it_lies_on_the_screen(tmp_path: 
 def test_a_channel_image_shows_its_first(tmp_path: Path) -> None:
     scan, mask = one_slice()
     several = Volume(np.stack([scan.array, np.full_like(scan.array, 100)]), scan.affine)
-    assert np.array_equal(drawn(several, mask, tmp_path / "two.jpg"), drawn(scan, mask, tmp_path / "one.jpg"))
+    assert np.array_equal(drawn(several, mask, tmp_path / "two.png"), drawn(scan, mask, tmp_path / "one.png"))
 
 
 def test_a_picture_that_cannot_be_written_leaves_nothing(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     scan, mask = one_slice()
-    with pytest.raises(DataError, match=r"p\.jpg: cannot be written"):
-        preview(scan, mask, None, tmp_path / "file" / "p.jpg")
+    with pytest.raises(DataError, match=r"p\.png: cannot be written"):
+        preview(scan, mask, None, tmp_path / "file" / "p.png")
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 

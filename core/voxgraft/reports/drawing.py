@@ -150,6 +150,20 @@ def as_jpeg(canvas: Array) -> bytes:
     return stream.getvalue()
 
 
+def as_png(canvas: Array) -> bytes:
+    """A picture of shape (row, column[, 3]) as PNG of at most 192 colours.
+
+    That takes half the time and a third of the bytes of all colours, and looks the same at a glance.
+    """
+    from PIL import Image
+
+    stream = BytesIO()
+    picture = Image.fromarray(canvas).convert("RGB")
+    few = picture.quantize(192, method=Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE)
+    few.save(stream, "PNG", compress_level=1)
+    return stream.getvalue()
+
+
 @lru_cache(maxsize=1024)
 def _stamp(text: str, size: int) -> tuple[Array, Array]:
     """How much ink each pixel of a text takes, and how much it covers together with its edge of a pixel, 0 to 1."""

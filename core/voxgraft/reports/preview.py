@@ -17,7 +17,7 @@ from ..imaging.orientation import reoriented
 from ..imaging.volume import Array, Colour, Volume
 from ..support.files import atomic_write
 from .display import BACKGROUND, display_window, first_channel, grey_of, shown_axis
-from .drawing import CAPTION, LETTER, WORD, Picture, as_jpeg, colour_of, outline, width_of, write_names, write_words
+from .drawing import CAPTION, LETTER, WORD, Picture, as_png, colour_of, outline, width_of, write_names, write_words
 
 if TYPE_CHECKING:
     from ..preprocessing.modality import Modality
@@ -38,7 +38,7 @@ Colours = Mapping[int, Colour]
 
 
 def preview(scan: Volume, mask: Volume, modality: Modality | None, target: Path, names: Names | None = None) -> None:
-    """Write the picture with its contours as one JPEG file, whole or not at all.
+    """Write the picture with its contours as one PNG file, whole or not at all.
 
     Args:
         scan, mask, modality, names: See `previewed`.
@@ -83,7 +83,7 @@ def previewed(scan: Volume, mask: Volume, modality: Modality | None, names: Name
         for (_, large, words), place in zip(tiles, places, strict=True):
             _caption(canvas, place, large, words, named, colours)
     _legend(drawn, legend)
-    return Picture(as_jpeg(drawn), as_jpeg(plain))
+    return Picture(as_png(drawn), as_png(plain))
 
 
 def _inside(image: Volume, labels: Array, boxes: Boxes) -> Array | None:

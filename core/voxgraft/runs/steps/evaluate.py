@@ -172,7 +172,7 @@ def pictures_of(run: Run, names: Sequence[str], labels: Labels, mask_of: Callabl
 def _picture(run: Run, case: Case, scan: Volume, prediction: Prediction, labels: Labels) -> None:
     from ...reports.preview import preview
 
-    target = run.folder / "evaluate" / "pictures" / f"{case.id}.jpg"
+    target = run.folder / "evaluate" / "pictures" / f"{case.id}.png"
     preview(scan, prediction.labels, run.workflow.data.modality.build(), target, names_of(labels, prediction.labels))
     if run.tracker is not None:
         run.tracker.file(target, "pictures")
