@@ -3,10 +3,11 @@
     python benchmarks/house.py                  # this checkout
     python benchmarks/house.py --tree FOLDER    # another checkout, to compare before and after
     python benchmarks/house.py --save after     # keep it under that name in benchmarks/results/house.json
+    python benchmarks/house.py --files segment  # the files that a command enters, and the functions called in each
 
 Imports are read from the source (`ast`), those under `TYPE_CHECKING` included; a circle is a set of files each of which
 reaches every other by imports at module level. `entered` counts the files of ours in which at least one function is
-called by a command on one scan, which is made here.
+called, or a class made, by a command on one scan, which is made here. The plugins are those of the checkout.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -32,10 +34,12 @@ TRACE = """
 import json, sys, threading
 from pathlib import Path
 roots, target, arguments = json.loads(sys.argv[1]), sys.argv[2], sys.argv[3:]
-entered = set()
+entered = {}
 def note(frame, event, argument):
-    if event == "call" and frame.f_code.co_name != "<module>":
-        entered.add(frame.f_code.co_filename)
+    code = frame.f_code
+    if event == "call" and code.co_name != "<module>":
+        kind = "" if code.co_flags & 1 else "class "  # functions have local variables of their own
+        entered.setdefault(code.co_filename, {})[kind + code.co_qualname] = None
 threading.setprofile(note)
 sys.setprofile(note)
 from voxgraft.cli import main
@@ -44,8 +48,8 @@ try:
 except SystemExit:
     pass
 sys.setprofile(None)
-own = [name for name in entered if any(name.startswith(root) for root in roots)]
-Path(target).write_text(json.dumps(sorted(own)))
+own = {name: list(entered[name]) for name in sorted(entered) if any(name.startswith(root) for root in roots)}
+Path(target).write_text(json.dumps(own))
 """
 
 
@@ -140,25 +144,39 @@ def structure(tree: Path) -> dict[str, Any]:
     }
 
 
-def entered(tree: Path) -> dict[str, int]:
-    """How many files of ours a command enters, on one scan made here."""
+def entered(tree: Path) -> dict[str, dict[str, list[str]]]:
+    """The files of ours that each command enters, on one scan made here, with the functions called in them."""
     with tempfile.TemporaryDirectory() as folder:
+        _declare(tree, Path(folder) / "declared")
         jobs = _jobs(Path(folder), tree)
-        return {name: len(_traced(tree, Path(folder), arguments)) for name, arguments in jobs.items()}
+        return {name: _traced(tree, Path(folder), arguments) for name, arguments in jobs.items()}
 
 
-def _traced(tree: Path, folder: Path, arguments: list[str]) -> list[str]:
+def _declare(tree: Path, folder: Path) -> None:
+    """Make a folder by which Python takes the checkout's entry points for those that are installed."""
+    project = tomllib.loads((tree / "pyproject.toml").read_text())["project"]
+    info = folder / f"voxgraft-{project['version']}.dist-info"
+    info.mkdir(parents=True)
+    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: voxgraft\nVersion: {project['version']}\n")
+    groups = [
+        f"[{group}]\n" + "".join(f"{name} = {value}\n" for name, value in entries.items())
+        for group, entries in project["entry-points"].items()
+    ]
+    (info / "entry_points.txt").write_text("\n".join(groups))
+
+
+def _traced(tree: Path, folder: Path, arguments: list[str]) -> dict[str, list[str]]:
     target = folder / "entered.json"
     target.unlink(missing_ok=True)
     roots = json.dumps([str((tree / root).resolve()) for root in ROOTS])
     command = [sys.executable, "-c", TRACE, roots, str(target), *arguments]
-    subprocess.run(command, env=_environment(tree), cwd=folder, check=True, capture_output=True)
-    names: list[str] = json.loads(target.read_text())
-    return names
+    subprocess.run(command, env=_environment(tree, folder / "declared"), cwd=folder, check=True, capture_output=True)
+    files: dict[str, list[str]] = json.loads(target.read_text())
+    return {str(Path(name).relative_to(tree.resolve())): calls for name, calls in files.items()}
 
 
-def _environment(tree: Path) -> dict[str, str]:
-    path = os.pathsep.join(str((tree / root).resolve()) for root in ROOTS)
+def _environment(tree: Path, *more: Path) -> dict[str, str]:
+    path = os.pathsep.join(str(part) for part in (*more, *((tree / root).resolve() for root in ROOTS)))
     return {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1", "MLFLOW_DISABLE_TELEMETRY": "true"}
 
 
@@ -183,7 +201,7 @@ def _jobs(folder: Path, tree: Path) -> dict[str, list[str]]:
         "training: {budget: 2 steps, device: cpu}\ntracking: null\nsteps: [check, plan, prepare, train]\n"
     )
     call = [sys.executable, "-m", "voxgraft", "run", str(workflow), "--out", str(folder / "run")]
-    subprocess.run(call, env=_environment(tree), cwd=folder, check=True, capture_output=True)
+    subprocess.run(call, env=_environment(tree, folder / "declared"), cwd=folder, check=True, capture_output=True)
     scan = str(folder / "images" / "case0.nii.gz")
     return {
         "inspect": ["inspect", scan],
@@ -194,13 +212,19 @@ def _jobs(folder: Path, tree: Path) -> dict[str, list[str]]:
 
 def startup(tree: Path, runs: int = 5) -> dict[str, float]:
     """Median seconds on the wall of commands that do next to nothing."""
+    with tempfile.TemporaryDirectory() as folder:
+        _declare(tree, Path(folder))
+        return _startup(_environment(tree, Path(folder)), runs)
+
+
+def _startup(environment: dict[str, str], runs: int) -> dict[str, float]:
     result = {}
     for name, arguments in {"--help": ["--help"], "plugins list": ["plugins", "list"]}.items():
         seconds = []
         for _ in range(runs):
             start = time.perf_counter()
             command = [sys.executable, "-m", "voxgraft", *arguments]
-            subprocess.run(command, env=_environment(tree), check=True, capture_output=True)
+            subprocess.run(command, env=environment, check=True, capture_output=True)
             seconds.append(time.perf_counter() - start)
         result[name] = round(statistics.median(seconds), 3)
     return result
@@ -211,8 +235,15 @@ def main() -> None:
     here = Path(__file__).resolve().parents[1]
     parser.add_argument("--tree", type=Path, default=here, help="the checkout to measure")
     parser.add_argument("--save", metavar="NAME", help="keep it under this name in benchmarks/results/house.json")
+    parser.add_argument("--files", metavar="COMMAND", help="only list what this command enters")
     options = parser.parse_args()
-    result = {**structure(options.tree), "entered": entered(options.tree), "startup_s": startup(options.tree)}
+    files = entered(options.tree)
+    if options.files:
+        for name, calls in files[options.files].items():
+            print(f"{name}: {', '.join(calls)}")
+        return
+    counts = {name: len(calls) for name, calls in files.items()}
+    result = {**structure(options.tree), "entered": counts, "startup_s": startup(options.tree)}
     text = json.dumps(result, indent=2) + "\n"
     print(text, end="")
     if options.save:

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import os
+import shutil
+import subprocess
 import sys
+import tempfile
+import time
 import tomllib
 from collections.abc import Iterator
 from importlib.metadata import EntryPoint
@@ -28,11 +32,16 @@ def data() -> Path:
     return folder
 
 
+def declared_entries() -> list[EntryPoint]:
+    """The entry points that pyproject.toml declares, whether or not it is installed."""
+    groups = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["entry-points"]
+    return [EntryPoint(name, value, group) for group, entries in groups.items() for name, value in entries.items()]
+
+
 @pytest.fixture(scope="session")
 def builtin_entries() -> list[EntryPoint]:
-    """The entry points that pyproject.toml declares, whether or not it is installed."""
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    return [EntryPoint(name, value, "voxgraft") for name, value in project["entry-points"]["voxgraft"].items()]
+    """The entry points that pyproject.toml declares."""
+    return declared_entries()
 
 
 @pytest.fixture(scope="session")
@@ -45,6 +54,21 @@ def catalogue(builtin_entries: list[EntryPoint]) -> Catalogue:
 def repo_path() -> dict[str, str]:
     """An environment in which the source roots come first, so that tests need no install."""
     return {**os.environ, "PYTHONPATH": os.pathsep.join(str(ROOT / part) for part in ("core", "plugins", "registry"))}
+
+
+@pytest.fixture(scope="session")
+def warm_python(repo_path: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[str]]:
+    """The beginning of a command that does what `python` does, in a process that need not import torch first."""
+    folder = tempfile.mkdtemp(prefix="warm-")  # the address of a socket has at most 108 characters
+    program, address = str(Path(__file__).parent / "warm.py"), f"{folder}/socket"
+    environment = {**repo_path, "OMP_NUM_THREADS": "1"}
+    server = subprocess.Popen([sys.executable, program, "serve", address], env=environment)
+    while not Path(address).exists() and server.poll() is None:
+        time.sleep(0.05)
+    yield [sys.executable, "-S", "-E", program, address]
+    server.kill()
+    server.wait()
+    shutil.rmtree(folder)
 
 
 @pytest.fixture(autouse=True)

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Callable
 from dataclasses import replace
-from importlib.metadata import EntryPoint
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +13,7 @@ import pydicom.data
 import pytest
 import SimpleITK as sitk
 
+from conftest import declared_entries
 from dicom_series import make_series
 from voxgraft.components.catalogue import Catalogue
 from voxgraft.components.choice import Selected
@@ -45,9 +44,7 @@ WITH_CHECKS = ("reader", "writer", "modality", "encoder", "decoder", "loss", "me
 
 def components(*kinds: str) -> list[tuple[str, str]]:
     """Those of pyproject.toml, as the fixture `catalogue` has them, before there are fixtures."""
-    project = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text())["project"]
-    entries = [EntryPoint(name, value, "voxgraft") for name, value in project["entry-points"]["voxgraft"].items()]
-    found = discover(entries)
+    found = discover(declared_entries())
     return [(kind, spec.name) for kind in kinds for _, spec in found.of(kind)]
 
 

@@ -311,7 +311,7 @@ def test_a_faulty_step_is_caught(
 
 def doctor(catalogue: Catalogue, old: Any, new: Any) -> Catalogue:
     """The same offers with one component in another's place."""
-    doctored = Catalogue(origins=dict(catalogue.origins))
+    doctored = Catalogue(_origins=dict(catalogue.origins))
     for kind in KINDS:
         for plugin, one in catalogue.of(kind):
             doctored.add(plugin, new if one is old else one)

@@ -7,24 +7,23 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from .batch.executor import ExecutorSpec
-from .components.component import Component
-from .components.markers import hookimpl
-from .datasets.layout import LayoutSpec
+from .components.component import Component, hookimpl
 from .errors import VoxGraftError
-from .imaging.formats import ReaderSpec, WriterSpec
-from .networks.encoder_decoder import DecoderSpec, EncoderSpec
-from .packages.store import StoreSpec
-from .preprocessing.modality import ModalitySpec
-from .runs.step import StepSpec, TrackerSpec
-from .scoring.metric import MetricSpec
-from .training.loss import LossSpec
-from .transfer.spec import StrategySpec
 
 if TYPE_CHECKING:
     from .api import catalogue, evaluate, read, run, segment
+    from .batch.executor import ExecutorSpec
+    from .datasets.layout import LayoutSpec
+    from .imaging.formats import ReaderSpec, WriterSpec
     from .imaging.volume import Item, Problem, Volume
     from .inference.sliding import sliding_window
+    from .networks.encoder_decoder import DecoderSpec, EncoderSpec
+    from .packages.store import StoreSpec
+    from .preprocessing.modality import ModalitySpec
+    from .runs.step import StepSpec, TrackerSpec
+    from .scoring.metric import MetricSpec
+    from .training.loss import LossSpec
+    from .transfer.spec import StrategySpec
 
 __all__ = [
     "Component",
@@ -54,10 +53,7 @@ __all__ = [
     "sliding_window",
 ]
 
-_LATE = {
-    "Item": "imaging.volume",
-    "Problem": "imaging.volume",
-    "Volume": "imaging.volume",
+_HOME = {
     "catalogue": "api",
     "evaluate": "api",
     "read": "api",
@@ -65,14 +61,15 @@ _LATE = {
     "segment": "api",
     "sliding_window": "inference.sliding",
 }
+"""The modules of names that `voxgraft.plugin` does not have."""
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _LATE:
+    if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module
 
-    value = getattr(import_module(f".{_LATE[name]}", __name__), name)
+    value = getattr(import_module(f".{_HOME.get(name, 'plugin')}", __name__), name)
     globals()[name] = value
     return value
 

@@ -1,28 +1,30 @@
 """The hooks a plugin may implement.
 
 Each returns specs (see `voxgraft.components.component`), which must be cheap: a plugin module is imported whenever
-plugins are listed or a workflow is read, so it must not import torch, MONAI, MLflow or pydantic at its top. What the
-engine then asks of the component that a spec builds is written beside the class of the spec.
+plugins are listed or a kind is asked for that it may offer, so it must not import torch, MONAI, MLflow or pydantic at
+its top. What the engine then asks of the component that a spec builds is written beside the class of the spec.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, Protocol
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Protocol
 
-from .batch.executor import ExecutorSpec
-from .components.command import CommandSpec
-from .components.component import Component
-from .components.markers import hookspec
-from .datasets.layout import LayoutSpec
-from .imaging.formats import ReaderSpec, WriterSpec
-from .networks.encoder_decoder import DecoderSpec, EncoderSpec
-from .packages.store import StoreSpec
-from .preprocessing.modality import ModalitySpec
-from .runs.step import StepSpec, TrackerSpec
-from .scoring.metric import MetricSpec
-from .training.loss import LossSpec
-from .transfer.spec import StrategySpec
+from .components.component import Component, hookspec
+
+if TYPE_CHECKING:
+    from .batch.executor import ExecutorSpec
+    from .components.component import CommandSpec
+    from .datasets.layout import LayoutSpec
+    from .imaging.formats import ReaderSpec, WriterSpec
+    from .networks.encoder_decoder import DecoderSpec, EncoderSpec
+    from .packages.store import StoreSpec
+    from .preprocessing.modality import ModalitySpec
+    from .runs.step import StepSpec, TrackerSpec
+    from .scoring.metric import MetricSpec
+    from .training.loss import LossSpec
+    from .transfer.spec import StrategySpec
 
 KINDS = {
     "reader": "voxgraft_readers",
@@ -42,26 +44,30 @@ KINDS = {
 }
 """Each kind of component, and the hook that offers it."""
 
-SPECS: dict[str, type[Component[Any, Any]]] = {
-    spec.kind: spec
-    for spec in (
-        ReaderSpec,
-        WriterSpec,
-        LayoutSpec,
-        ModalitySpec,
-        EncoderSpec,
-        DecoderSpec,
-        StrategySpec,
-        LossSpec,
-        MetricSpec,
-        StepSpec,
-        TrackerSpec,
-        StoreSpec,
-        ExecutorSpec,
-        CommandSpec,
-    )
+_HOMES = {
+    "reader": "imaging.formats",
+    "writer": "imaging.formats",
+    "layout": "datasets.layout",
+    "modality": "preprocessing.modality",
+    "encoder": "networks.encoder_decoder",
+    "decoder": "networks.encoder_decoder",
+    "strategy": "transfer.spec",
+    "loss": "training.loss",
+    "metric": "scoring.metric",
+    "step": "runs.step",
+    "tracker": "runs.step",
+    "store": "packages.store",
+    "executor": "batch.executor",
+    "command": "components.component",
 }
-"""The class of the specs of each kind; the engine reads its fields, and takes nothing else for a spec."""
+"""The module that holds the class of the specs of a kind; it is imported when the kind is asked for."""
+
+
+def spec_class(kind: str) -> type[Component[Any, Any]]:
+    """The class of the specs of a kind; the engine reads its fields, and takes nothing else for a spec."""
+    module = import_module(f".{_HOMES[kind]}", __package__)
+    spec: type[Component[Any, Any]] = getattr(module, f"{kind.capitalize()}Spec")
+    return spec
 
 
 class Hooks(Protocol):

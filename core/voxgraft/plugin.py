@@ -1,6 +1,6 @@
 """The one module that authors of plugins import: specs, options, errors, and what components are made of.
 
-Importing it is cheap: only specs are loaded, everything else when it is first used. `__all__` lists the names by what
+Importing it is cheap: a name is loaded when it is first used. `__all__` lists the names by what
 they are for. Nothing else of the core is promised to stay as it is; `voxgraft.testing` holds the conformance checks.
 """
 
@@ -9,31 +9,19 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from .batch.executor import ExecutorSpec
-from .components.command import CommandSpec
-from .components.component import Component
-from .components.markers import hookimpl
-from .datasets.layout import LayoutSpec
+from .components.component import CommandSpec, Component, hookimpl
 from .errors import BadImage, DataError, ModelError, PluginError, TrainingError, UsageError, VoxGraftError
-from .imaging.formats import ReaderSpec, WriterSpec
-from .networks.encoder_decoder import DecoderSpec, EncoderSpec
-from .packages.store import StoreSpec
-from .preprocessing.modality import ModalitySpec
-from .runs.step import StepSpec, TrackerSpec
-from .scoring.metric import MetricSpec
-from .training.loss import LossSpec
-from .transfer.spec import StrategySpec
 
 if TYPE_CHECKING:
-    from .batch.executor import Executor
+    from .batch.executor import Executor, ExecutorSpec
     from .components.catalogue import Catalogue
     from .components.code import source_hash, version_of
     from .components.options import Options, TrackingOptions
     from .datasets.cases import Case, Dataset, Described, Split
-    from .datasets.layout import Layout, ReadsFolder
+    from .datasets.layout import Layout, LayoutSpec, ReadsFolder
     from .imaging.align import Align
     from .imaging.archives import archive_problems, is_archive
-    from .imaging.formats import PaletteReader, Reader, ReadsImages, StructureReader, Writer
+    from .imaging.formats import PaletteReader, Reader, ReaderSpec, ReadsImages, StructureReader, Writer, WriterSpec
     from .imaging.mask_values import mask_values
     from .imaging.orientation import orientation_of, plane_of
     from .imaging.read import archives_in, read_item, scan_files, walk
@@ -54,7 +42,7 @@ if TYPE_CHECKING:
     )
     from .inference.predictor import Predictor
     from .networks.blocks import GROUPS, SLOPE, Norm, conv_norm_act, convolution, normalisation
-    from .networks.encoder_decoder import Decoder, Encoder
+    from .networks.encoder_decoder import Decoder, DecoderSpec, Encoder, EncoderSpec
     from .networks.inflation import Fold, inflate, slice_axis
     from .networks.modules import DecoderModule, EncoderModule, InputContract
     from .networks.names import match_names
@@ -65,13 +53,13 @@ if TYPE_CHECKING:
     from .networks.weights import Weights, read_tensors
     from .packages.package import Package, read_package
     from .packages.references import Registry, Resolver, Version
-    from .packages.store import Store
-    from .preprocessing.modality import Modality
+    from .packages.store import Store, StoreSpec
+    from .preprocessing.modality import Modality, ModalitySpec
     from .preprocessing.plan import Plan
     from .runs.run import Run
-    from .runs.step import Step, Tracker
+    from .runs.step import Step, StepSpec, Tracker, TrackerSpec
     from .scoring.calibration import Binning
-    from .scoring.metric import CalibrationMetric, Metric
+    from .scoring.metric import CalibrationMetric, Metric, MetricSpec
     from .scoring.pair import MaskPair
     from .scoring.surface import SurfaceDistances
     from .support.files import (
@@ -95,9 +83,10 @@ if TYPE_CHECKING:
     from .support.texts import as_written, write_rows
     from .support.torch_dims import CHANNELS_LAST, LINEAR
     from .support.workers import worker_processes
-    from .training.loss import Loss
+    from .training.loss import Loss, LossSpec
     from .transfer.options import StrategyOptions
     from .transfer.parameters import Row
+    from .transfer.spec import StrategySpec
     from .transfer.strategy import Context, Crop, TransferStrategy
 
 __all__ = [  # noqa: RUF022  # by what they are for
@@ -258,15 +247,23 @@ __all__ = [  # noqa: RUF022  # by what they are for
 ]
 
 _NAMES = {
-    "batch.executor": ("Executor",),
+    "batch.executor": ("Executor", "ExecutorSpec"),
     "components.catalogue": ("Catalogue",),
     "components.code": ("source_hash", "version_of"),
     "components.options": ("Options", "TrackingOptions"),
     "datasets.cases": ("Case", "Dataset", "Described", "Split"),
-    "datasets.layout": ("Layout", "ReadsFolder"),
+    "datasets.layout": ("Layout", "LayoutSpec", "ReadsFolder"),
     "imaging.align": ("Align",),
     "imaging.archives": ("archive_problems", "is_archive"),
-    "imaging.formats": ("PaletteReader", "Reader", "ReadsImages", "StructureReader", "Writer"),
+    "imaging.formats": (
+        "PaletteReader",
+        "Reader",
+        "ReaderSpec",
+        "ReadsImages",
+        "StructureReader",
+        "Writer",
+        "WriterSpec",
+    ),
     "imaging.mask_values": ("mask_values",),
     "imaging.orientation": ("orientation_of", "plane_of"),
     "imaging.read": ("archives_in", "read_item", "scan_files", "walk"),
@@ -287,7 +284,7 @@ _NAMES = {
     ),
     "inference.predictor": ("Predictor",),
     "networks.blocks": ("GROUPS", "Norm", "SLOPE", "conv_norm_act", "convolution", "normalisation"),
-    "networks.encoder_decoder": ("Decoder", "Encoder"),
+    "networks.encoder_decoder": ("Decoder", "DecoderSpec", "Encoder", "EncoderSpec"),
     "networks.inflation": ("Fold", "inflate", "slice_axis"),
     "networks.modules": ("DecoderModule", "EncoderModule", "InputContract"),
     "networks.names": ("match_names",),
@@ -298,13 +295,13 @@ _NAMES = {
     "networks.weights": ("Weights", "read_tensors"),
     "packages.package": ("Package", "read_package"),
     "packages.references": ("Registry", "Resolver", "Version"),
-    "packages.store": ("Store",),
-    "preprocessing.modality": ("Modality",),
+    "packages.store": ("Store", "StoreSpec"),
+    "preprocessing.modality": ("Modality", "ModalitySpec"),
     "preprocessing.plan": ("Plan",),
     "runs.run": ("Run",),
-    "runs.step": ("Step", "Tracker"),
+    "runs.step": ("Step", "StepSpec", "Tracker", "TrackerSpec"),
     "scoring.calibration": ("Binning",),
-    "scoring.metric": ("CalibrationMetric", "Metric"),
+    "scoring.metric": ("CalibrationMetric", "Metric", "MetricSpec"),
     "scoring.pair": ("MaskPair",),
     "scoring.surface": ("SurfaceDistances",),
     "support.files": (
@@ -328,9 +325,10 @@ _NAMES = {
     "support.texts": ("as_written", "write_rows"),
     "support.torch_dims": ("CHANNELS_LAST", "LINEAR"),
     "support.workers": ("worker_processes",),
-    "training.loss": ("Loss",),
+    "training.loss": ("Loss", "LossSpec"),
     "transfer.options": ("StrategyOptions",),
     "transfer.parameters": ("Row",),
+    "transfer.spec": ("StrategySpec",),
     "transfer.strategy": ("Context", "Crop", "TransferStrategy"),
 }
 """The modules of the core whose names are loaded when they are first used."""

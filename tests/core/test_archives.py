@@ -42,7 +42,8 @@ def test_dicom_is_known_by_its_content_whatever_it_is_called(tmp_path: Path, cat
 
 def test_a_tree_of_dicom_with_foreign_endings_is_guessed_to_be_one(tmp_path: Path, catalogue: Catalogue) -> None:
     make_series(tmp_path / "scan", ARRAY, AFFINE, name="{:04d}.img")
-    assert guess_dataset(tmp_path, catalogue)[0] == "dicom"
+    layout, _ = guess_dataset(tmp_path, catalogue)
+    assert layout is not None and layout.name == "dicom"
 
 
 def packed(folder: Path) -> None:

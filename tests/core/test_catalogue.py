@@ -6,6 +6,7 @@ import sys
 from importlib.metadata import EntryPoint
 from pathlib import Path
 
+import cloudpickle
 import pytest
 
 from voxgraft.discovery import discover
@@ -39,10 +40,10 @@ def plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.syspath_prepend(tmp_path)
     made: list[str] = []
 
-    def make(name: str, source: str) -> EntryPoint:
+    def make(name: str, source: str, group: str = "voxgraft") -> EntryPoint:
         (tmp_path / f"plugin_{name}.py").write_text(source)
         made.append(f"plugin_{name}")
-        return EntryPoint(name, f"plugin_{name}", "voxgraft")
+        return EntryPoint(name, f"plugin_{name}", group)
 
     yield make
     for name in made:
@@ -59,7 +60,7 @@ def test_a_broken_plugin_is_set_aside_and_the_rest_works(plugin, name) -> None:
 
 def test_two_plugins_of_one_name_conflict_only_when_it_is_used(plugin) -> None:
     catalogue = discover([plugin("one", GOOD.format(name="same")), plugin("two", GOOD.format(name="same"))])
-    assert [(c.kind, c.name) for c in catalogue.conflicts] == [("metric", "same")]
+    assert [(c.kind, c.name) for c in catalogue.conflicts()] == [("metric", "same")]
     with pytest.raises(ComponentConflict, match=r"one and two|two and one"):
         catalogue.get("metric", "same")
 
@@ -75,8 +76,57 @@ def test_an_unknown_name_gets_a_suggestion_and_the_plugins_set_aside(plugin) -> 
         catalogue.get("metric", "surfce")
 
 
+def test_a_plugin_is_imported_when_a_kind_is_asked_for_that_it_may_offer(plugin) -> None:
+    catalogue = discover(
+        [plugin("metric", GOOD.format(name="mine"), "voxgraft.metrics"), plugin("any", GOOD.format(name="other"))]
+    )
+    assert not {"plugin_metric", "plugin_any"} & set(sys.modules)
+    assert list(catalogue.of("reader")) == []
+    assert {"plugin_metric", "plugin_any"} & set(sys.modules) == {"plugin_any"}
+    assert [spec.name for _, spec in catalogue.of("metric")] == ["mine", "other"]
+    assert not catalogue.failures and list(catalogue.origins) == ["any", "metric"]
+
+
+@pytest.mark.parametrize("first", [*KINDS, None])
+def test_what_is_offered_does_not_depend_on_what_was_asked_for_before(plugin, first) -> None:
+    broken = "from voxgraft import hookimpl\n@hookimpl\ndef voxgraft_losses():\n    raise RuntimeError('no')\n"
+    source = broken + GOOD.format(name="mine")
+    catalogue = discover([plugin("half", source), plugin("absent", "import no_such_module", "voxgraft.writers")])
+    catalogue.ask(first)
+    assert catalogue.get("metric", "mine").name == "mine"
+    assert {failure.plugin for failure in catalogue.failures} == {"half", "absent"}
+
+
+@pytest.mark.parametrize(
+    ("groups", "reason"),
+    [
+        (["voxgraft.readers"], "it has the hook voxgraft_metrics, and no entry point of the group voxgraft.metrics"),
+        (
+            ["voxgraft.metrics", "voxgraft.readers"],
+            "it has an entry point of the group voxgraft.readers, and no hook voxgraft_readers",
+        ),
+    ],
+)
+def test_a_plugin_whose_groups_are_not_what_it_offers_is_set_aside(plugin, groups, reason) -> None:
+    catalogue = discover([plugin("odd", GOOD.format(name="mine"), group) for group in groups])
+    assert [failure.reason for failure in catalogue.failures] == [f"PluginError: {reason}"]
+    assert list(catalogue.of("metric")) == []
+
+
+def test_two_plugins_of_one_name_in_two_groups_are_told(plugin) -> None:
+    one, two = (plugin(name, GOOD.format(name=name), "voxgraft.metrics") for name in ("one", "two"))
+    catalogue = discover([one, EntryPoint("one", two.value, "voxgraft")])
+    assert len(catalogue.failures) == 1 and "one" in catalogue.failures[0].plugin
+
+
+def test_a_catalogue_that_goes_to_another_process_is_whole(plugin) -> None:
+    catalogue = discover([plugin("one", GOOD.format(name="mine"), "voxgraft.metrics")])
+    there = cloudpickle.loads(cloudpickle.dumps(catalogue))
+    assert there.get("metric", "mine").name == "mine" and list(there.origins) == ["one"]
+
+
 def test_every_builtin_plugin_loads_and_every_kind_but_sources_is_offered(catalogue) -> None:
-    assert catalogue.failures == [] and catalogue.conflicts == []
+    assert catalogue.failures == [] and catalogue.conflicts() == []
     offered = {kind for kind in KINDS if any(True for _ in catalogue.of(kind))}
     assert offered == set(KINDS)
 

@@ -284,9 +284,9 @@ def test_what_was_said_of_a_header_is_asked_again_of_other_readers(tmp_path, cat
     spec = ReaderSpec(
         name="longer", summary="", options=lambda: Options, build=lambda _: Other(), suffixes=("c.nii.gz",)
     )
-    offers = {**catalogue._offers, ("reader", "longer"): {"other": spec}}
     origins = {**catalogue.origins, "other": Origin("other", "json", "", "")}
-    assert readers(replace(catalogue, _offers=offers, origins=origins)) == {"longer"}
+    offers = {**catalogue._offers, ("reader", "longer"): {"other": spec}}
+    assert readers(replace(catalogue, _offers=offers, _origins=origins)) == {"longer"}
 
 
 def test_files_behind_a_link_to_a_folder_count(tmp_path, catalogue) -> None:
@@ -338,6 +338,7 @@ def test_weights_under_one_name_count_by_their_content(tmp_path, data, catalogue
 def test_an_alias_that_moves_counts_wherever_it_stands(tmp_path, data, catalogue, monkeypatch, section, key) -> None:
     """In the registry, and in a store of somebody else's."""
     shelf = StoreSpec(name="shelf", summary="", options=lambda: Options, build=lambda _: None, schemes=("shelf:",))
+    assert not catalogue.failures
     catalogue = replace(catalogue, _offers={**catalogue._offers, ("store", "shelf"): {"shelves": shelf}})
     workflow = everything(data, catalogue, **section)
     champion = ["one"]

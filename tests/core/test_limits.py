@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -88,12 +89,26 @@ main(["segment", "balls", str(root / "in"), "--out", str(root / "out"), *sys.arg
 """
 
 
-def started(tmp_path: Path, repo_path: dict[str, str], *args: str) -> subprocess.Popen[str]:
+Started = Callable[..., subprocess.Popen[str]]
+
+
+@pytest.fixture
+def started(tmp_path: Path, repo_path: dict[str, str], warm_python: list[str]) -> Iterator[Started]:
+    """Starts a batch in which something hangs; what a test leaves behind is killed."""
+    children = []
     for name in "abc":
         write_scan(tmp_path / "in" / f"{name}.nii.gz")
     env = {**repo_path, "PYTHONPATH": os.pathsep.join([repo_path["PYTHONPATH"], str(Path(__file__).parent)])}
-    command = [sys.executable, "-c", HANGS, str(tmp_path), *args]
-    return subprocess.Popen(command, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+    def start(*args: str) -> subprocess.Popen[str]:
+        command = [*warm_python, "-c", HANGS, str(tmp_path), *args]
+        children.append(subprocess.Popen(command, env=env, stdout=-1, stderr=-1, text=True))
+        return children[-1]
+
+    yield start
+    for child in children:
+        child.kill()
+        child.communicate()
 
 
 def rows(tmp_path: Path) -> dict[str, tuple[Any, ...]]:
@@ -111,8 +126,8 @@ def rows(tmp_path: Path) -> dict[str, tuple[Any, ...]]:
         ("predict", "predicting took"),
     ],
 )
-def test_a_scan_that_hangs_fails_alone(tmp_path: Path, repo_path: dict[str, str], stage: str, said: str) -> None:
-    child = started(tmp_path, repo_path, stage, "--timeout", "2")
+def test_a_scan_that_hangs_fails_alone(tmp_path: Path, started: Started, stage: str, said: str) -> None:
+    child = started(stage, "--timeout", "2")
     out, error = child.communicate(timeout=60)
     assert child.returncode == 3, error
     found = rows(tmp_path)
@@ -123,9 +138,9 @@ def test_a_scan_that_hangs_fails_alone(tmp_path: Path, repo_path: dict[str, str]
 @pytest.mark.parametrize("stage", ["scan", "read", "write", "predict", "pool"])
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT])
 def test_a_batch_that_hangs_ends_when_it_is_asked_to(
-    tmp_path: Path, repo_path: dict[str, str], stage: str, how: signal.Signals
+    tmp_path: Path, started: Started, stage: str, how: signal.Signals
 ) -> None:
-    child = started(tmp_path, repo_path, stage)
+    child = started(stage)
     assert child.stderr is not None and any("hangs" in line for line in child.stderr)
     time.sleep(0.3)
     child.send_signal(how)

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -28,32 +29,35 @@ def projects(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def installed(projects: Path, repo_path: dict[str, str]) -> dict[str, str]:
-    return {**repo_path, "PYTHONPATH": os.pathsep.join([str(projects / "site"), repo_path["PYTHONPATH"]])}
+def output(projects: Path, repo_path: dict[str, str], warm_python: list[str]) -> Callable[..., str]:
+    """What a module of Python says where the projects are installed; it must end well."""
+    environment = {**repo_path, "PYTHONPATH": os.pathsep.join([str(projects / "site"), repo_path["PYTHONPATH"]])}
+
+    def said(folder: Path, *line: str) -> str:
+        call = [*warm_python, "-m", *line]
+        done = subprocess.run(
+            call, cwd=folder, env=environment, capture_output=True, text=True, timeout=300, check=False
+        )
+        assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
+        return done.stdout
+
+    return said
 
 
-def output(environment: dict[str, str], folder: Path, *line: str) -> str:
-    """What a module of Python says; it must end well."""
-    call = [sys.executable, "-m", *line]
-    done = subprocess.run(call, cwd=folder, env=environment, capture_output=True, text=True, timeout=300, check=False)
-    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
-    return done.stdout
-
-
-def test_new_plugins_are_listed(projects: Path, installed: dict[str, str], tmp_path: Path) -> None:
-    document = json.loads(output(installed, tmp_path, "voxgraft", "plugins", "list", "--json"))
+def test_new_plugins_are_listed(output: Callable[..., str], tmp_path: Path) -> None:
+    document = json.loads(output(tmp_path, "voxgraft", "plugins", "list", "--json"))
     assert document["failures"] == [] and document["conflicts"] == []
     assert {(kind, f"try-{kind}") for kind in KINDS} <= {(one["kind"], one["name"]) for one in document["components"]}
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_new_plugin_passes_its_own_tests_from_the_first_minute(
-    kind: str, projects: Path, installed: dict[str, str], tmp_path: Path
+    kind: str, projects: Path, output: Callable[..., str], tmp_path: Path
 ) -> None:
     project = projects / f"voxgraft-try-{kind}"
-    said = output(installed, project, "pytest", "-q", "-p", "no:cacheprovider", "tests")
+    said = output(project, "pytest", "-q", "-p", "no:cacheprovider", "tests")
     assert "passed" in said and ("skipped" in said) == (kind == "layout"), said  # a layout need not guess
-    checks = json.loads(output(installed, tmp_path, "voxgraft", "plugins", "test", f"{kind}:try-{kind}", "--json"))
+    checks = json.loads(output(tmp_path, "voxgraft", "plugins", "test", f"{kind}:try-{kind}", "--json"))
     states = [check["state"] for check in checks["components"][0]["checks"]]
     assert states.count("passed") >= 4 and "failed" not in states
 

@@ -372,7 +372,7 @@ def test_what_other_code_of_a_reader_found_is_not_used(
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text(text)
     monkeypatch.syspath_prepend(tmp_path)
-    catalogue = Catalogue(origins={"own": Origin("own", "own_reader", "own-reader", "1.0")})
+    catalogue = Catalogue(_origins={"own": Origin("own", "own_reader", "own-reader", "1.0")})
     spec: ReaderSpec[Any] = ReaderSpec(name="own", summary="", suffixes=(".own",), build=pytest.fail)
     catalogue.add("own", spec)
     first = readers_hash(catalogue)

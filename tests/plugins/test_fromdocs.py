@@ -73,7 +73,7 @@ NAMES = {
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_each_kind_of_the_page_passes_its_checks_at_the_first_try(
-    kind: str, environment: dict[str, str], tmp_path: Path
+    kind: str, environment: dict[str, str], warm_python: list[str], tmp_path: Path
 ) -> None:
     options = []
     if kind == "layout":
@@ -81,7 +81,7 @@ def test_each_kind_of_the_page_passes_its_checks_at_the_first_try(
             (tmp_path / f"{name}.nii.gz").touch()
             (tmp_path / f"{name}_mask.nii.gz").touch()
         options = ["--option", f"path={tmp_path}"]
-    line = [sys.executable, "-m", "voxgraft", "plugins", "test", f"{kind}:{NAMES[kind]}", "--json", *options]
+    line = [*warm_python, "-m", "voxgraft", "plugins", "test", f"{kind}:{NAMES[kind]}", "--json", *options]
     done = subprocess.run(line, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     (component,) = json.loads(done.stdout)["components"]

@@ -124,7 +124,9 @@ def check_path(path: Path, catalogue: Catalogue, progress: Progress | None = Non
     """
     layout, dataset = guess_dataset(path, catalogue)
     findings = check_dataset(dataset, catalogue, progress=progress)
-    return dataset, Findings(findings.cases, findings.problems, {"layout": layout or None, **findings.figures})
+    return dataset, Findings(
+        findings.cases, findings.problems, {"layout": layout.name if layout else None, **findings.figures}
+    )
 
 
 def structures(dataset: Dataset, looks: Sequence[Look]) -> list[dict[str, Any]]:

@@ -23,10 +23,10 @@ from ..imaging.reference import ImageRef
 from ..imaging.volume import Item
 
 
-def guess_dataset(path: Path, catalogue: Catalogue) -> tuple[str, Dataset]:
+def guess_dataset(path: Path, catalogue: Catalogue) -> tuple[Selected[Layout] | None, Dataset]:
     """The layout that a folder looks like, by the word of the installed layouts, and its cases.
 
-    Where none knows it, each image of the tree is a case without a label; the layout's name is then empty.
+    Where none knows it, each image of the tree is a case without a label, and there is no layout.
 
     Raises:
         UsageError: There is no such folder.
@@ -46,11 +46,11 @@ def guess_dataset(path: Path, catalogue: Catalogue) -> tuple[str, Dataset]:
         if others:
             note = f"read as {chosen.name!r}; the folder also looks like {', '.join(map(repr, others))}"
             dataset = replace(dataset, notes=(*dataset.notes, note))
-        return chosen.name, _with_masks(dataset)
+        return chosen, _with_masks(dataset)
     if failure is not None:
         raise failure
     dataset = single_images(path, scan(path, catalogue))
-    return "", replace(dataset, problems=archive_problems(archives_in(path, catalogue)))
+    return None, replace(dataset, problems=archive_problems(archives_in(path, catalogue)))
 
 
 def _with_masks(dataset: Dataset) -> Dataset:

@@ -14,6 +14,7 @@ from ..support.output import kept_for_json
 
 COMMANDS = {
     "demo": ("demo", "Run the main job from start to end on synthetic data."),
+    "new": ("new", "Write a workflow file for the scans in a folder."),
     "run": ("run", "Do the steps of a workflow: from labelled images to a registered model."),
     "check": ("check", "Say what is wrong with a data set or a workflow, before you spend hours training."),
     "inspect": ("data", "Show what the readers see: series, geometry, modality, problems."),
@@ -47,7 +48,7 @@ def _of_plugins() -> dict[str, AnySpec]:
     from ..discovery import discover
 
     catalogue = discover()
-    conflicts = {conflict.name for conflict in catalogue.conflicts if conflict.kind == "command"}
+    conflicts = {conflict.name for conflict in catalogue.conflicts("command")}
     return {
         spec.name: spec
         for _, spec in catalogue.of("command")

@@ -61,7 +61,7 @@ def examine() -> dict[str, Any]:
         "devices": devices,
         "plugins": f"{counted(len(catalogue.origins), 'plugin')}, {counted(components, 'component')}",
         "registry": registry,
-        "troubles": [*troubles, *map(str, catalogue.conflicts)],
+        "troubles": [*troubles, *map(str, catalogue.conflicts())],
     }
 
 

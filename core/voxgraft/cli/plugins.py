@@ -42,7 +42,7 @@ def list_(as_json: bool, kind: str | None) -> None:
             "failures": [{"plugin": failure.plugin, "reason": failure.reason} for failure in catalogue.failures],
             "conflicts": [
                 {"kind": conflict.kind, "name": conflict.name, "plugins": conflict.plugins}
-                for conflict in catalogue.conflicts
+                for conflict in catalogue.conflicts()
             ],
         }
         print_result(json.dumps(document, indent=2))
@@ -51,7 +51,7 @@ def list_(as_json: bool, kind: str | None) -> None:
     for row in rows:
         origin = f"{row['distribution']} {row['version']}".strip()
         click.echo(f"{row['kind']:9} {row['name']:{width}}  {row['summary']}  [{origin}]")
-    for trouble in (*catalogue.conflicts, *catalogue.failures):
+    for trouble in (*catalogue.conflicts(), *catalogue.failures):
         click.secho(f"warning: {trouble}", fg="yellow", err=True)
 
 
@@ -180,7 +180,7 @@ def _reason(error: ValueError) -> str:
 
 
 def _row(catalogue: Catalogue, plugin: str, spec: AnySpec) -> dict[str, str]:
-    origin = catalogue.origins[plugin]
+    origin = catalogue.origin_of(plugin)
     return {
         "kind": spec.kind,
         "name": spec.name,

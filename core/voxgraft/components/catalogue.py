@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -31,18 +31,28 @@ class Origin:
     version: str
 
 
+def _nothing_more(kind: str | None) -> None:
+    """Offer no more than what was added."""
+
+
 @dataclass(slots=True)
 class Catalogue:
     """Every component on offer, by kind and name.
 
     Attributes:
         options: What takes the place of a component's own defaults wherever it is chosen, by kind and name.
+        ask: Adds what plugins offer of a kind, or of all kinds (None); called before each look, and adds it once.
     """
 
     _offers: dict[tuple[str, str], dict[str, AnySpec]] = field(default_factory=dict)
-    origins: dict[str, Origin] = field(default_factory=dict)
-    failures: list[Failure] = field(default_factory=list)
+    _origins: dict[str, Origin] = field(default_factory=dict)
+    _failures: list[Failure] = field(default_factory=list)
     options: Mapping[tuple[str, str], Mapping[str, Any]] = field(default_factory=dict)
+    ask: Callable[[str | None], None] = _nothing_more
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        self.ask(None)
+        return Catalogue, (self._offers, self._origins, self._failures, self.options)
 
     def with_options(self, kind: str, options: Mapping[str, Mapping[str, Any]]) -> Catalogue:
         """The same offers, with other defaults for the components of one kind that are named; they must fit."""
@@ -52,6 +62,12 @@ class Catalogue:
     def add(self, plugin: str, spec: AnySpec) -> None:
         self._offers.setdefault((spec.kind, spec.name), {})[plugin] = spec
 
+    def add_origin(self, origin: Origin) -> None:
+        self._origins[origin.plugin] = origin
+
+    def add_failure(self, failure: Failure) -> None:
+        self._failures.append(failure)
+
     def get(self, kind: str, name: str) -> AnySpec:
         """Return the one component of that kind and name.
 
@@ -59,6 +75,7 @@ class Catalogue:
             UnknownComponent: No plugin offers it.
             ComponentConflict: Several plugins do.
         """
+        self.ask(kind)
         offers = self._offers.get((kind, name))
         if not offers:
             raise UnknownComponent(kind, name, (s.name for _, s in self.of(kind)), map(str, self.failures))
@@ -68,6 +85,7 @@ class Catalogue:
 
     def of(self, kind: str) -> Iterator[tuple[str, AnySpec]]:
         """Iterate over (plugin, component) of one kind, in the order of their names."""
+        self.ask(kind)
         for (k, _), offers in sorted(self._offers.items(), key=lambda item: item[0]):
             if k == kind:
                 yield from offers.items()
@@ -75,8 +93,29 @@ class Catalogue:
     def origin(self, spec: AnySpec) -> Origin:
         """Where a component comes from."""
         (plugin,) = self._offers[spec.kind, spec.name]
-        return self.origins[plugin]
+        return self._origins[plugin]
+
+    def origin_of(self, plugin: str) -> Origin:
+        """Where a plugin comes from that offers a component."""
+        return self._origins[plugin]
 
     @property
-    def conflicts(self) -> list[ComponentConflict]:
-        return [ComponentConflict(k, n, offers) for (k, n), offers in self._offers.items() if len(offers) > 1]
+    def origins(self) -> dict[str, Origin]:
+        """Where every plugin comes from that could be loaded, by its name; loads them all."""
+        self.ask(None)
+        return self._origins
+
+    @property
+    def failures(self) -> list[Failure]:
+        """The plugins that were set aside; loads them all."""
+        self.ask(None)
+        return self._failures
+
+    def conflicts(self, kind: str | None = None) -> list[ComponentConflict]:
+        """Names that several plugins offer, of one kind or of all."""
+        self.ask(kind)
+        return [
+            ComponentConflict(k, n, offers)
+            for (k, n), offers in self._offers.items()
+            if len(offers) > 1 and kind in (k, None)
+        ]

@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import cache, lru_cache
 from importlib import metadata
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
@@ -53,17 +54,19 @@ def source_files(module: str, distribution: str | None = None) -> dict[str, Path
     root = Path(spec.origin)
     packaged = root.name == "__init__.py" or "." in module
     top = root.parents[module.count(".") + (root.name == "__init__.py")]
-    files = dict.fromkeys(_files_below(root.parent) if packaged else [root])
+    files = set(_files_below(root.parent) if packaged else [root])
     left = list(files) if distribution is not None else []
-    shared = top.name in ("site-packages", "dist-packages")
-    others = _top_levels(distribution) if distribution and shared else set()
+    beside = {path.name.removesuffix(".py") for path in top.iterdir()} if left else set()
+    if distribution and top.name in ("site-packages", "dist-packages"):
+        beside &= {*_top_levels(distribution), module.split(".")[0]}
+    below = cache(_files_below)  # many imports lead to one folder: it is walked once
+    resolved: set[str] = set()
     while left:
-        for other in _imported(left.pop(), top):
-            first = other.relative_to(top).parts[0].removesuffix(".py")
-            own = not shared or first in others or first == module.split(".")[0]
-            if own and other not in files:
-                files[other] = None
-                left.append(other)
+        names = {name for name in _named(left.pop(), top) if name.split(".")[0] in beside} - resolved
+        resolved |= names
+        new = {found for name in names for found in _imported(name, top, below)} - files
+        files |= new
+        left += new
     return {file.relative_to(top).as_posix(): file for file in files}
 
 
@@ -78,38 +81,50 @@ def _top_levels(distribution: str) -> set[str]:
 
 def _files_below(folder: Path) -> list[Path]:
     """Everything but what Python compiled: tables and weights decide as much as code does."""
-    files = (file for file in folder.rglob("*") if file.is_file() and "__pycache__" not in file.parts)
-    return sorted(file for file in files if file.suffix != ".pyc")
+    files = (file for file in folder.rglob("*") if file.suffix != ".pyc" and "__pycache__" not in file.parts)
+    return [file for file in files if file.is_file()]
 
 
-def _imported(file: Path, top: Path) -> Iterator[Path]:
-    """The modules below a folder that a file of it imports, wherever the import stands; with each the beginnings of
-    the packages that it is in, and what else but code lies in these."""
-    for base, name in _named(file, top):
-        path = base.joinpath(*name.split("."))
-        for candidate in (path.with_suffix(".py"), path / "__init__.py"):
-            if candidate.is_relative_to(top) and candidate.is_file():
-                yield candidate
-                packages = candidate.relative_to(top).parents[:-1]
-                yield from (found for folder in packages if (found := top / folder / "__init__.py").is_file())
-                if packages:
-                    yield from (found for found in _files_below(candidate.parent) if found.suffix != ".py")
+def _imported(name: str, top: Path, below: Callable[[Path], list[Path]]) -> Iterator[Path]:
+    """The modules below a folder that an import may mean; with each the beginnings of the packages that it is in, and
+    what else but code lies in these.
+
+    Args:
+        name: Dotted, from that folder on.
+        top: The folder.
+        below: Lists the files of a folder.
+    """
+    path = top.joinpath(*name.split("."))
+    for candidate in (path.with_suffix(".py"), path / "__init__.py"):
+        if candidate.is_file():
+            yield candidate
+            packages = candidate.relative_to(top).parents[:-1]
+            yield from (found for folder in packages if (found := top / folder / "__init__.py").is_file())
+            if packages:
+                yield from (found for found in below(candidate.parent) if found.suffix != ".py")
 
 
-def _named(file: Path, top: Path) -> Iterator[tuple[Path, str]]:
-    """What a file imports: a folder, and a dotted name below it."""
-    if file.suffix != ".py":
-        return
-    text = file.read_text(encoding="utf-8", errors="replace")
-    yield from ((top, match[1].strip(".")) for match in _BY_NAME.finditer(text) if match[1].strip("."))
+def _named(file: Path, top: Path) -> Iterator[str]:
+    """What a file imports from below a folder that it lies in, by dotted names from that folder on."""
+    if file.suffix == ".py":
+        within = file.relative_to(top).parts
+        for dots, name in _names(file.read_text(encoding="utf-8", errors="replace")):
+            if dots <= len(within):
+                yield ".".join([*within[: len(within) - dots], name]) if dots else name
+
+
+@lru_cache(maxsize=4096)
+def _names(text: str) -> frozenset[tuple[int, str]]:
+    """What a text imports: the number of dots before a name, and the name."""
+    found = {(0, name) for match in _BY_NAME.finditer(text) if (name := match[1].strip("."))}
     for match in _IMPORT.finditer(text):
         plain, dots, start, names = match.groups()
         if plain:
-            base, dotted = top, _listed(plain)
+            dotted = _listed(plain)
         else:
-            base = file.parents[min(len(dots), len(file.parents)) - 1] if dots else top
             dotted = [start, *(f"{start}.{name}" if start else name for name in _listed(names))]
-        yield from ((base, name) for name in dotted if name)
+        found |= {(0 if plain else len(dots), name) for name in dotted if name}
+    return frozenset(found)
 
 
 def _listed(names: str) -> list[str]:

@@ -1,4 +1,4 @@
-"""The light specs by which plugins announce what they offer.
+"""The light specs by which plugins announce what they offer, and the markers of the functions that give them.
 
 A spec is data: it costs no import of torch, MONAI or pydantic. Two of its fields are functions that the engine
 calls late: `options` when a workflow is checked, `build` when it runs.
@@ -10,8 +10,17 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
+from pluggy import HookimplMarker, HookspecMarker
+
 if TYPE_CHECKING:
+    from click import Command  # noqa: F401  # quoted below
+
     from .options import Options
+
+PROJECT = "voxgraft"
+
+hookspec = HookspecMarker(PROJECT)
+hookimpl = HookimplMarker(PROJECT)
 
 C = TypeVar("C", bound="Options")
 T = TypeVar("T")
@@ -44,3 +53,10 @@ class Component(Generic[C, T]):
 
 
 AnySpec = Component[Any, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CommandSpec(Component[C, "Command"]):
+    """A command: `voxgraft NAME`. Its summary is the line of the help; `build` imports and gives the click command."""
+
+    kind = "command"

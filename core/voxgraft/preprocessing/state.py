@@ -94,7 +94,7 @@ class DataState:
         """A fingerprint of the readers that there are, with their code and their options."""
         readers = []
         for plugin, spec in self._catalogue.of("reader"):
-            origin = self._catalogue.origins[plugin]
+            origin = self._catalogue.origin_of(plugin)
             options = self._catalogue.options.get(("reader", spec.name), {})
             readers.append([spec.name, source_hash(origin.module, origin.distribution), options])
         return digest(readers)[:DIGITS]

