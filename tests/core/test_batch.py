@@ -29,15 +29,15 @@ from voxgraft.batch.archive import recall
 from voxgraft.batch.corrections import KEPT, Corrections
 from voxgraft.batch.entry import Entry
 from voxgraft.batch.ledger import Ledger, Row
-from voxgraft.batch.memory import least_bytes
 from voxgraft.batch.outputs import Found, Outputs
 from voxgraft.batch.proof import prove
 from voxgraft.batch.quality import flags_of, measure
 from voxgraft.batch.report import by_doubt
 from voxgraft.batch.segment import Batch, segment
+from voxgraft.batch.values import least_bytes
 from voxgraft.batch.worklist import Finder
 from voxgraft.components.catalogue import Catalogue, Origin
-from voxgraft.components.options import Options
+from voxgraft.components.choice import Options
 from voxgraft.discovery import discover
 from voxgraft.errors import DataError, ModelError, UnknownComponent, UsageError
 from voxgraft.imaging.formats import WriterSpec
@@ -49,8 +49,7 @@ from voxgraft.imaging.write import write
 from voxgraft.support.files import sha256
 from voxgraft.support.lock import sole_owner
 from voxgraft.support.progress import Progress
-from voxgraft_plugins.executors.local import LocalExecutor
-from voxgraft_plugins.executors.options import LocalOptions
+from voxgraft_plugins.executors.local import LocalExecutor, LocalOptions
 from voxgraft_plugins.nifti.reader import NiftiReader
 
 
@@ -171,7 +170,7 @@ def test_every_scan_gets_a_folder_and_one_bad_scan_fails_alone(tmp_path: Path, c
             "preview-plain.jpg",
             "report.json",
         }
-    assert sorted(p.name for p in out.iterdir()) == [".lock", "a", "b", "c", "ledger.sqlite", "report.html"]
+    assert sorted(p.name for p in out.iterdir()) == [".lock", "a", "b", "c", "ledger.sqlite", "report.html", "review"]
     row = rows(tmp_path)["broken"]
     assert (row.error_code, row.tries) == ("bad-image", 1) and "truncated" in row.error
 
@@ -460,7 +459,7 @@ def test_a_scan_that_cannot_fit_into_memory_fails_alone_before_it_is_read(
 ) -> None:
     inputs = three(tmp_path)
     write_scan(inputs[1], np.zeros((200, 200, 50), np.int16))
-    monkeypatch.setattr("voxgraft.batch.memory.free_memory", lambda: 3_000_000)
+    monkeypatch.setattr("voxgraft.batch.values.free_memory", lambda: 3_000_000)
     batch = run(tmp_path, catalogue, *inputs, ignore_contract=True)
     assert states(batch) == {"a": "done", "b": "failed", "c": "done"} and batch.exit_code == 3
     assert batch.scans[1].code == "out-of-memory"
@@ -516,7 +515,7 @@ def test_a_full_disk_fails_the_scan_and_leaves_nothing_half_written(
     assert batch.failed == 3 and batch.exit_code == 1
     assert batch.scans[0].error == "mask.odd: cannot be written: No space left on device"
     assert rows(tmp_path)["a"].error_code == "cannot-write"
-    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == [".lock", "ledger.sqlite", "report.html"]
+    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == [".lock", "ledger.sqlite", "report.html", "review"]
 
 
 def crash(volume: Volume, target: Path) -> None:

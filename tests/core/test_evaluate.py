@@ -27,8 +27,8 @@ from voxgraft.imaging.structures import Label, Labels
 from voxgraft.imaging.volume import Volume
 from voxgraft.scoring.bootstrap import mean_intervals
 from voxgraft.scoring.confusion import count
-from voxgraft.scoring.crops import Crops
 from voxgraft.scoring.naming import read_labels
+from voxgraft.scoring.pair import Crops
 from voxgraft.scoring.paths import choose_metrics, evaluate_paths
 from voxgraft.scoring.scores import Scores, score_case
 

@@ -30,18 +30,17 @@ from voxgraft.reports.drawing import Picture
 from voxgraft.reports.pictures import worst_slice
 from voxgraft.reports.plots import box_plot
 from voxgraft.reports.scores import about, page, worst_cases
+from voxgraft.scoring.bootstrap import micro_averages
 from voxgraft.scoring.calibration import Binning, Reliability, Watch
 from voxgraft.scoring.case import measure_case, watch_case
 from voxgraft.scoring.confusion import count
 from voxgraft.scoring.masks import comparable
-from voxgraft.scoring.micro import micro_averages
 from voxgraft.scoring.naming import read_labels
 from voxgraft.scoring.pair import Counts
+from voxgraft.scoring.pairs import Structure, read_regions
 from voxgraft.scoring.paths import Extras, evaluate_paths
 from voxgraft.scoring.scores import Scores
-from voxgraft.scoring.structures import Structure, read_regions
-from voxgraft.scoring.subgroups import group_of, read_facts, subgroups
-from voxgraft.scoring.tables import gathered
+from voxgraft.scoring.subgroups import gathered, group_of, read_facts, subgroups
 
 AFFINE = np.diag([1.0, 1.5, 2.0, 1.0])
 LABELS = Labels.of({"a": 1, "b": 2, "c": 3})

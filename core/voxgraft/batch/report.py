@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
@@ -51,6 +52,7 @@ def page(rows: Sequence[Row], package: Package, name: str, origins: Mapping[str,
     return render(
         "batch/report.html",
         title=f"Worklist {name}",
+        folder=shlex.quote(name),
         written=time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime()),
         tally=_counts(rows),
         model=_model(package),

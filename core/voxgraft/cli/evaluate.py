@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..support.output import print_result
+from ..support.progress import print_result
 from ..support.texts import counted
 
 if TYPE_CHECKING:
@@ -78,8 +78,8 @@ def evaluate(
     from ..discovery import discover
     from ..errors import UsageError
     from ..scoring.naming import read_labels
+    from ..scoring.pairs import read_regions
     from ..scoring.paths import Extras, evaluate_paths
-    from ..scoring.structures import read_regions
     from ..scoring.subgroups import read_facts
     from ..support.progress import Progress
 

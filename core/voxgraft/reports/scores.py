@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..scoring.micro import POOLED
+from ..scoring.bootstrap import POOLED
 from ..scoring.pair import Counts
 from ..scoring.scores import MEAN, CaseScores, Scores
 from ..scoring.subgroups import AGES, FEW

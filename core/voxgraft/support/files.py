@@ -12,7 +12,7 @@ import secrets
 import shutil
 import stat
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -282,11 +282,12 @@ def sweep(folder: Path, name: str = "", *, owned: bool = False) -> None:
             _clear(folder, token, paths, owned)
 
 
-def sweep_tree(folder: Path, *, owned: bool = False) -> None:
-    """Sweep a folder and all below it."""
+def sweep_tree(folder: Path, *, owned: bool = False, skip: Collection[str] = ()) -> None:
+    """Sweep a folder and all below it but for the folders directly in it that are named in `skip`."""
     for root, folders, _ in os.walk(folder):
         sweep(Path(root), owned=owned)
-        folders[:] = [folder for folder in folders if not folder.startswith(TEMPORARY)]
+        left = skip if Path(root) == folder else ()
+        folders[:] = [name for name in folders if not name.startswith(TEMPORARY) and name not in left]
 
 
 _LEFT = re.compile(rf"{re.escape(TEMPORARY)}(\.replaced)?-(?P<token>[0-9a-f]+)(-.*|\.lock)", re.DOTALL)

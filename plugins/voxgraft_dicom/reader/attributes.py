@@ -23,6 +23,7 @@ TAGS = {
     "Modality": 0x00080060,
     "Manufacturer": 0x00080070,
     "InstitutionName": 0x00080080,
+    "StationName": 0x00081010,
     "SeriesDescription": 0x0008103E,
     "ManufacturerModelName": 0x00081090,
     "ComplexImageComponent": 0x00089208,

@@ -17,8 +17,8 @@ def facts_of(frames: Sequence[Frame], first: Header, channels: int) -> dict[str,
     """Plain values about an image.
 
     `instances` are the SOP instances in the order of the files, `frames` the instance and the number of the frame
-    (from 1) of each slice, where files hold several frames or slices several channels. The institution is named by a
-    hash alone.
+    (from 1) of each slice, where files hold several frames or slices several channels. `station` is the scanner's own
+    name; the institution is named by a hash alone.
     """
     headers = headers_of(frames)
     facts: dict[str, Any] = {
@@ -30,6 +30,7 @@ def facts_of(frames: Sequence[Frame], first: Header, channels: int) -> dict[str,
         "syntax": first.syntax,
         "slice_thickness": frames[0].number("SliceThickness", 0.0) or None,
         "photometric": first.text("PhotometricInterpretation"),
+        "station": first.text("StationName"),
     }
     if len(headers) < len(frames) or channels > 1:
         slices = frames[: len(frames) // channels]

@@ -31,9 +31,9 @@ from ...reports.scores import about, worst_cases, write_page
 from ...scoring.calibration import Watch
 from ...scoring.case import Measured, measure_case, watch_case
 from ...scoring.masks import comparable
+from ...scoring.pairs import Structure
 from ...scoring.scores import Scores
-from ...scoring.structures import Structure
-from ...scoring.tables import gathered
+from ...scoring.subgroups import gathered
 from ...scoring.worth import summed_up, worthless
 from ..run import Run
 
