@@ -26,6 +26,7 @@ from . import channels
 from .contract import Level, Selection, Verdict, is_called, select
 from .entry import Entry
 from .ledger import LEDGER
+from .naming import REVIEW
 from .outputs import REPORT
 from .quality import Flag
 
@@ -111,7 +112,7 @@ class Finder:
         items = [item for item in items if not self._is_ours(item.path)]
         if not root.is_dir():
             return items
-        batches = {item.path: item.path.parent.parent for item in items if _is_left_by_a_batch(item.path)}
+        batches = {item.path: batch for item in items if (batch := _batch_of(item.path)) is not None}
         for folder in sorted(set(batches.values())):
             say(f"{folder}: holds results of another batch; they are no scans and are not segmented")
         return [item for item in items if item.path not in batches]
@@ -304,9 +305,12 @@ class Finder:
         return bool(parts) and parts[0] in self.ours
 
 
-def _is_left_by_a_batch(path: Path) -> bool:
-    """Whether a file stands among what a batch left of one scan: beside its report, in a folder beside a ledger."""
-    return (path.parent / REPORT).is_file() and (path.parent.parent / LEDGER).is_file()
+def _batch_of(path: Path) -> Path | None:
+    """The batch that left a file: beside the report of a scan in it, or in the folder of its review."""
+    if (path.parent / REPORT).is_file() and (path.parent.parent / LEDGER).is_file():
+        return path.parent.parent
+    reviews = (folder for folder in path.parents if folder.name == REVIEW)
+    return next((folder.parent for folder in reviews if (folder.parent / LEDGER).is_file()), None)
 
 
 def _is_worklist(path: Path) -> bool:

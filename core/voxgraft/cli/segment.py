@@ -92,10 +92,13 @@ def _package(model: str, catalogue: Catalogue) -> Package:
 
 
 def _summary(batch: Batch) -> str:
+    import shlex
+
     from ..support.texts import legible
 
     counts = [(batch.done, "done"), (batch.skipped, "skipped (done before)"), (batch.failed, "failed")]
     counts.append((batch.left_out, "left out"))
     look = sum(bool(scan.flags) for scan in batch.scans if scan.state in ("done", "skipped"))
     summary = ", ".join(f"{number} {text}" for number, text in counts if number) or "nothing to do"
-    return f"{summary}; {look} to look at first\n{legible(str(batch.report))}"
+    folder = legible(shlex.quote(str(batch.out)))
+    return f"{summary}; {look} to look at first\n{legible(str(batch.report))}\nto review: voxgraft review {folder}"

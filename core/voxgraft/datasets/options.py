@@ -100,6 +100,10 @@ class Data(Options):
     """Labelled scans from elsewhere. They are learnt from with their labels, and the layout's training cases only by
     strategies that learn from unlabelled scans; held out and scored are cases of the layout."""
 
+    added: Annotated[Selected[Layout] | None, ComponentField("layout", optional=True)] = None
+    """More labelled scans that are learnt from, such as those that reviewers accepted or corrected. They are neither
+    held out nor scored, and those of a patient who is held out are not learnt from."""
+
     unlabelled: Annotated[Selected[Layout] | None, ComponentField("layout", optional=True)] = None
     """More scans for strategies that learn from unlabelled ones; masks that lie there are not looked at."""
 

@@ -16,7 +16,7 @@ from ..errors import UsageError, WorkflowError
 from ..networks.encoder_decoder import EncoderSpec
 from ..transfer.options import StrategyOptions
 from .choices import one_for_each_value
-from .sections import Budget, Evaluation, Guard, Inference, Model, Registry, Training
+from .sections import Budget, Evaluation, Guard, Inference, Model, Registry, Review, Training
 from .yaml import Lines, Loc, load, parse
 
 STEPS = ("check", "plan", "prepare", "train", "evaluate", "register")
@@ -64,6 +64,8 @@ class Workflow(Options):
     registry: Registry | None = None
     guard: Guard | None = None
     """Whether transfer helps is found out as well, after `evaluate`; `guard: twin` is enough."""
+
+    review: Review = Review()
 
     steps: Annotated[list[Annotated[Selected[Any], ComponentField("step")]], MinLen(1)] = Field(
         default=list(STEPS[:-1]),
