@@ -100,7 +100,7 @@ export class Corrections {
     if (app.chosen.locked) return void app.rules();
     if (!(await app.saving.save())) return;
     this.points.push({ place, add: this.adding });
-    app.redrawOverlay();
+    app.setCursor(place);
     this.request = {
       path: "click",
       body: { label: app.chosen.value, radius_mm: this.radius, locked: this.walls(),
