@@ -77,7 +77,7 @@ def make_app(store: ReviewStore, access: Access, started: Callable[[], None] = l
         Route("/api/assignments", _assignments),
         Route("/api/assignments", _assign, methods=["POST"]),
         *app_masks.routes(),
-        *app_worth.routes(),
+        *app_worth.routes(store),
         Route("/static/page.css", _style),
         Mount("/static", StaticFiles(directory=STATIC, html=False, follow_symlink=False)),
     ]
