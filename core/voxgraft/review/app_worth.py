@@ -11,6 +11,7 @@ from .agreement import agreement, pairs_of
 from .charts_page import charts_page
 from .comparing import Comparisons
 from .requests import Answer
+from .security import REPORT_POLICY
 from .snapshot import Snapshot, take_snapshot
 from .summary import summary_and_charts, summary_of, tolerance_of
 
@@ -42,7 +43,8 @@ async def _summary(request: Request) -> Response:
 async def _charts(request: Request) -> Response:
     def answer() -> HTMLResponse:
         snapshot = _snapshot(request)
-        return HTMLResponse(charts_page(*summary_and_charts(snapshot, tolerance_of(snapshot))))
+        page = charts_page(*summary_and_charts(snapshot, tolerance_of(snapshot)))
+        return HTMLResponse(page, headers={"Content-Security-Policy": REPORT_POLICY})
 
     return await run_in_threadpool(answer)
 
