@@ -58,7 +58,9 @@ def test_only_the_adapter_touches_the_viewer() -> None:
 def test_pages_have_no_inline_script_or_style_and_no_other_host() -> None:
     for path in (*STATIC.glob("*.html"), *STATIC.glob("*.js"), *STATIC.glob("*.css")):
         text = path.read_text()
-        assert not re.search(r"<style|<script(?![^>]*\bsrc=)|<[^>]*\s(style|on\w+)=|(?<!\")https?://(?!www\.w3\.org)", text), path
+        assert not re.search(
+            r"<style|<script(?![^>]*\bsrc=)|<[^>]*\s(style|on\w+)=|(?<!\")https?://(?!www\.w3\.org)", text
+        ), path
 
 
 def test_the_figures_are_those_of_the_benchmark() -> None:

@@ -164,13 +164,15 @@ main(["segment", "balls", str(root / "in"), "--out", str(root / "out"), "--json"
 """
 
 
-def test_a_request_to_end_leaves_the_ledger_in_order(tmp_path: Path, repo_path: dict[str, str], call: Any) -> None:
+def test_a_request_to_end_leaves_the_ledger_in_order(
+    tmp_path: Path, repo_path: dict[str, str], warm_python: list[str], call: Any
+) -> None:
     import sqlite3
 
     scans(tmp_path, "abcdef")
     path = os.pathsep.join([repo_path["PYTHONPATH"], str(Path(__file__).parent)])
     env = {**repo_path, "PYTHONPATH": path}
-    child = subprocess.Popen([sys.executable, "-c", ENDED, str(tmp_path)], env=env, stdout=-1, stderr=-1)
+    child = subprocess.Popen([*warm_python, "-c", ENDED, str(tmp_path)], env=env, stdout=-1, stderr=-1)
     deadline = time.monotonic() + 60
     while not list((tmp_path / "out").glob("[!.]*/mask.nii.gz")) and time.monotonic() < deadline:
         time.sleep(0.02)

@@ -177,6 +177,7 @@ def test_a_mask_of_another_order_in_memory_gives_the_same() -> None:
         ({"label": 300}, "one from 1 to 255"),
         ({"locked": {3}}, "structure 3 is locked"),
         ({"locked": {0}}, r"lies in structure 0, which is locked"),
+        ({"locked": {0}, "points": [Click((22, 20, 28), add=False)]}, "nothing can be removed while"),
         ({"points": [Click((44, 0, 0))]}, r"click at \(44, 0, 0\) lies outside"),
         ({"points": [Click((-1, 0, 0))]}, "lies outside"),
         ({"points": [Click((1, 1))]}, "lies outside"),

@@ -30,9 +30,10 @@ from voxgraft.components.catalogue import Catalogue
 from voxgraft.discovery import discover
 from voxgraft.errors import UsageError
 from voxgraft.review.app import make_app
-from voxgraft.review.security import COOKIE, CSRF, Access, hosts_of, read_tokens
+from voxgraft.review.security import COOKIE, CSRF, Access
 from voxgraft.review.store import ReviewStore
 from voxgraft.support.files import sha256
+from voxgraft.web.access import hosts_of, read_tokens
 
 TOKEN = "a-token-of-some-length"
 

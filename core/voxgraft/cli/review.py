@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from ..support.output import print_result
+from ..support.progress import print_result
 
 
 @click.command()
@@ -146,7 +146,7 @@ def _serve(out: Path, as_json: bool, behind_proxy: str | None, table: Path | Non
     from ..review.assigning import assign_all
     from ..review.server import Listening, serve
     from ..review.store import ReviewStore
-    from ..support.stopping import ending_gently
+    from ..support.limits import ending_gently
     from ..support.texts import counted
 
     listening = Listening(proxy=behind_proxy, **options)

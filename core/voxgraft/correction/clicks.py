@@ -143,6 +143,8 @@ def _check(
             raise DataError(f"the click at {tuple(point.index)} lies outside of the mask of {mask.shape} voxels")
         if said.setdefault(tuple(point.index), point.add) != point.add:
             raise DataError(f"two clicks at {tuple(point.index)} contradict each other")
+        if not point.add and 0 in locked:
+            raise DataError("nothing can be removed while the background, 0, is locked; unlock it")
         value = int(mask[point.index])
         if value in locked and (point.add or value == label):
             raise DataError(f"the click at {tuple(point.index)} lies in structure {value}, which is locked")

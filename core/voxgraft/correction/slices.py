@@ -136,7 +136,8 @@ def _within(
     added = new & ~wanted
     values = after[added]
     after[added] = np.where(np.isin(values, list(locked)), values, label)
-    after[wanted & ~new] = 0
+    if 0 not in locked:
+        after[wanted & ~new] = 0
     change = Change.between(now, after)
     if change is None:
         return Change.nothing(redrawn)
