@@ -14,6 +14,7 @@ from starlette.routing import Route
 from .charts import Chart
 from .charts_page import charts_page
 from .requests import Answer
+from .security import REPORT_POLICY
 from .snapshot import take_snapshot
 from .store import ReviewStore
 from .summary import summary_and_charts, tolerance_of
@@ -50,7 +51,7 @@ def routes(store: ReviewStore) -> list[Route]:
     latest = Latest(store)
 
     def page(_: Request) -> Response:
-        return HTMLResponse(charts_page(*latest.get()))
+        return HTMLResponse(charts_page(*latest.get()), headers={"Content-Security-Policy": REPORT_POLICY})
 
     def summary(request: Request) -> Response:
         told, charts = latest.get()
