@@ -4,14 +4,14 @@ Simulated readers: the error of a mask is log-normal, some masks fail grossly, a
 error is below what he minds (then Dice-to-edit is 1). Three readers mind different errors and take turns in blocks, so
 that cases are not independent. A planted switch of the model multiplies the errors from case 40 or 100 on.
 
-    python benchmarks/control_charts.py --out benchmarks/results/control_charts.json
+    python benchmarks/control_charts.py [--part families] [--replicates 400]
 """
 
 from __future__ import annotations
 
 import argparse
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 
+from voxgraft.review.charts import SLACK, decision_for
 from voxgraft.review.control import (
     LIMIT,
     NELSON,
@@ -31,7 +32,7 @@ from voxgraft.review.control import (
     share_signals,
     standard_scores,
 )
-from voxgraft.support.files import write_json
+from voxgraft.support.files import read_json, write_json
 
 SWITCHES, AFTER, LONG = (40, 100), 300, 1020
 """The cases at which the model is switched, how long is waited for a signal, and 20 + 1,000 cases without a switch."""
@@ -175,21 +176,69 @@ def measure(replicates: int, seed: int) -> dict[str, Any]:
     return found
 
 
+def families(replicates: int, seed: int) -> dict[str, Any]:
+    """The chosen chart on several independent structures at once, with the decision value for so many."""
+    found = {}
+    structure = STRUCTURES["sometimes accepted"]
+    for number in (1, 5, 30):
+        rng = np.random.default_rng([seed, 1000 + number])
+        decision = decision_for(number)
+
+        def signals(row: Row, decision: float = decision) -> list[Signal]:
+            return cusum(rank_scores(row.values, row.readers), SLACK, decision)
+
+        def first(rows: Sequence[Row], signals: Design = signals) -> float:
+            """Scans after the switch until any structure signals."""
+            seen = [s.index - 99 for row in rows for s in signals(row) if s.index >= 100 and s.side == "lower"]
+            return min(seen, default=math.inf)
+
+        alarms, one, all_of_them = [], [], []
+        for _ in range(replicates):
+            alarms.append(sum(len(signals(read_by(structure, LONG, rng))) for _ in range(number)))
+            changed = [read_by(structure, 100 + AFTER, rng, 2.0, 100) for _ in range(number)]
+            one.append(first(changed[:1]))
+            all_of_them.append(first(changed))
+        found[str(number)] = {
+            "decision": round(decision, 2),
+            "false_alarms_in_1000_scans": float(np.mean(alarms)),
+            "scans_until_seen_if_one_changes": _middle(one),
+            "scans_until_seen_if_all_change": _middle(all_of_them),
+        }
+    return found
+
+
+def _middle(values: Sequence[float]) -> list[float | None]:
+    """The median, and the value that 90 % do not exceed."""
+    parts = (float(np.percentile(values, part, method="higher")) for part in (50, 90))
+    return [part if math.isfinite(part) else None for part in parts]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--part", choices=["designs", "families"], help="one of the two; the other stays as it is")
     parser.add_argument("--replicates", type=int, default=400)
     parser.add_argument("--seed", type=int, default=20261129)
-    parser.add_argument("--out", type=Path)
+    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "control_charts.json")
     options = parser.parse_args()
-    found = measure(options.replicates, options.seed)
-    for design, structures in found.items():
+    found = read_json(options.out) if options.out.exists() else {}
+    if options.part != "families":
+        found |= {"replicates": options.replicates, "seed": options.seed}
+        found["designs"] = measure(options.replicates, options.seed)
+        show(found["designs"])
+    if options.part != "designs":
+        found["families"] = families(max(1, options.replicates // 4), options.seed)
+        print(found["families"])
+    write_json(options.out, found)
+
+
+def show(designs: Mapping[str, Any]) -> None:
+    """Print a line for each design and kind of structure."""
+    for design, structures in designs.items():
         for name, row in structures.items():
             alarms = row["false_alarms_in_1000"]
             parts = [part for switched in row["cases_until_seen"].values() for part in switched.values()]
             seen = "  ".join(f"{part['median']} / {part['percentile_90']} ({part['seen']:.0%})" for part in parts)
             print(f"{design:48s} {name:24s} {alarms['mean']:6.2f} ({alarms['none']:.0%} none)  {seen}")
-    if options.out:
-        write_json(options.out, {"replicates": options.replicates, "seed": options.seed, "designs": found})
 
 
 if __name__ == "__main__":

@@ -144,8 +144,8 @@ def scan_times(folder: Path, env: dict[str, str]) -> dict[str, float]:
     """How long opening and correcting a scan of 105 million voxels takes."""
     with serving(big_batch(folder / "big"), env) as server, opened(1000, 640) as page:
         enter_as(page, server.url, "clock")
-        times = {"open_first": timed(lambda: open_scan(page, server.url, "trunk"))}
-        times["open_again"] = timed(lambda: open_scan(page, server.url, "trunk"))
+        times = {"open_first": timed(lambda: open_scan(page, server.url, "trunk", WAIT))}
+        times["open_again"] = timed(lambda: open_scan(page, server.url, "trunk", WAIT))
         page.keyboard.press("d")
         times["stroke"] = timed(lambda: stroke(page, 0, [(0.3, 0.3), (0.35, 0.32), (0.4, 0.35)]))
 
@@ -212,7 +212,7 @@ def pictures(folder: Path, env: dict[str, str]) -> None:
             page.keyboard.press("ArrowDown")
             page.keyboard.press("ArrowDown")
             page.keyboard.press("g")
-            stroke(page, 0, [(0.5, 0.18)])
+            stroke(page, 0, [(0.5, 0.865)])
             page.wait_for_selector("[data-act=apply]")
             shoot(page, "click")
 

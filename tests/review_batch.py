@@ -185,9 +185,9 @@ def enter_as(page: Any, url: str, reader: str) -> None:
     page.wait_for_selector(READY)
 
 
-def open_scan(page: Any, url: str, case: str) -> None:
+def open_scan(page: Any, url: str, case: str, timeout: int = 60_000) -> None:
     page.goto(f"{url}/scan/{case}")
-    page.wait_for_selector(READY, timeout=60_000)
+    page.wait_for_selector(READY, timeout=timeout)
 
 
 def pane_of(page: Any, plane: int) -> tuple[float, float, float, float]:

@@ -190,10 +190,10 @@ def test_a_reader_accepts_two_structures_and_draws_the_third(page: Any, server: 
         page.wait_for_selector(f'.structure[data-name="{name}"] .tag.good')
     assert decisions(server) == [("liver", "accepted"), ("spleen", "accepted")]
     assert page.locator(".structure.chosen").get_attribute("data-name") == "left kidney"
-    look_at(page, patient, (16, 8, 16))
+    look_at(page, patient, (16, 14, 16))
     page.keyboard.press("d")
     page.keyboard.press("b")
-    stroke(page, AXIAL, [patient.point(AXIAL, (4, 14, 16)), patient.point(AXIAL, (28, 14, 16))])
+    stroke(page, CORONAL, [patient.point(CORONAL, (4, 14, 16)), patient.point(CORONAL, (28, 14, 16))])
     assert "locked" in page.inner_text("#toasts"), "the page says that finished structures stayed"
     page.keyboard.press("Control+s")
     saved(page)
@@ -201,6 +201,56 @@ def test_a_reader_accepts_two_structures_and_draws_the_third(page: Any, server: 
     for value in (1, 2):
         np.testing.assert_array_equal(after == value, patient.array == value)
     assert (after == 3).sum() > (patient.array == 3).sum()
+
+
+def shown(page: Any) -> Voxels:
+    """The mask on the screen, in the file's own order."""
+    script = "() => Array.from(review.grid.toFile(review.mask, Uint8Array, review.codes))"
+    return np.array(page.evaluate(script), np.uint8).reshape((32, 32, 32), order="F")
+
+
+def preview_and_apply(page: Any, server: Server) -> tuple[Voxels, Voxels]:
+    """The masks on the server while the preview is on the screen, and after it was applied."""
+    page.wait_for_selector("[data-act=apply]")
+    before = mask_of(server, "Dr-Weber")
+    page.keyboard.press("Enter")
+    page.wait_for_selector("[data-act=apply]", state="detached")
+    saved(page)
+    after = mask_of(server, "Dr-Weber")
+    np.testing.assert_array_equal(shown(page), after)
+    return before, after
+
+
+def test_a_few_redrawn_slices_become_the_volume(page: Any, server: Server) -> None:
+    patient = Patient(server.out / "axial" / "mask.nii.gz")
+    page.keyboard.press("s")
+    stroke(page, AXIAL, [patient.point(AXIAL, (30, 30, 14))])
+    page.keyboard.press("Control+z")
+    for up in (14, 18):
+        look = "(up) => review.setCursor([16, 24, up])"
+        page.evaluate(look, up)
+        stroke(page, AXIAL, [patient.point(AXIAL, (12, 27, up)), patient.point(AXIAL, (20, 27, up))])
+    assert "15, 19" in page.inner_text("#help"), "the page names the slices that were redrawn"
+    page.click("[data-act=preview]")
+    before, after = preview_and_apply(page, server)
+    changed = np.unique(np.nonzero(before != after)[2])
+    assert {15, 16, 17} <= set(changed), "the slices between follow"
+    np.testing.assert_array_equal(
+        before[:, :, [14, 18]], after[:, :, [14, 18]], "redrawn slices stay as they were drawn"
+    )
+
+
+def test_a_click_changes_its_surroundings_only(page: Any, server: Server) -> None:
+    patient = Patient(server.out / "axial" / "mask.nii.gz")
+    page.keyboard.press("g")
+    page.evaluate("() => review.setCursor([16, 24, 20])")
+    stroke(page, AXIAL, [patient.point(AXIAL, (16, 24, 20))])
+    before, after = preview_and_apply(page, server)
+    gained = (after == 3) & (before != 3)
+    assert gained.any()
+    for value in (1, 2):
+        np.testing.assert_array_equal(after == value, patient.array == value)
+    page.keyboard.press("d")
 
 
 def test_a_save_that_would_change_a_finished_structure_is_refused_and_nothing_is_lost(

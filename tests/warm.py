@@ -141,6 +141,7 @@ if __name__ == "__main__":
     else:
         ended = ask(sys.argv[1], sys.argv[2:])
         if ended < 0:
-            signal.signal(-ended, signal.SIG_DFL)
+            with contextlib.suppress(OSError):  # of SIGKILL nothing can be set
+                signal.signal(-ended, signal.SIG_DFL)
             os.kill(os.getpid(), -ended)
         sys.exit(ended)

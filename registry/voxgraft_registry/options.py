@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 from annotated_types import MinLen
 from pydantic import AfterValidator
 
-from voxgraft.components.options import Options, TrackingOptions
+from voxgraft.components.choice import Options, TrackingOptions
 from voxgraft.errors import UsageError
 
 from .connection import address

@@ -20,8 +20,7 @@ from voxgraft.checks.dataset import check_dataset, check_path
 from voxgraft.checks.problem import CaseProblem
 from voxgraft.cli import main
 from voxgraft.components.catalogue import Catalogue
-from voxgraft.components.choice import Selected
-from voxgraft.components.options import Options
+from voxgraft.components.choice import Options, Selected
 from voxgraft.datasets.cases import Case, Dataset
 from voxgraft.datasets.dataset import find_dataset, read_layout
 from voxgraft.datasets.layout import LayoutSpec

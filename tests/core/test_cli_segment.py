@@ -132,8 +132,9 @@ def test_the_options_of_prediction_reach_the_model(tmp_path: Path, call: Any) ->
 def test_without_json_a_person_reads_what_came_of_it(tmp_path: Path, call: Any) -> None:
     good = scans(tmp_path)
     result = call("balls", *good, broken(tmp_path))
-    first, last = result.stdout.strip().splitlines()
-    assert first == "3 done, 1 failed; 0 to look at first" and last == str(tmp_path / "out" / "report.html")
+    first, page, last = result.stdout.strip().splitlines()
+    assert first == "3 done, 1 failed; 0 to look at first" and page == str(tmp_path / "out" / "report.html")
+    assert last == f"to review: voxgraft review {tmp_path / 'out'}"
     assert "failed: broken: broken.nii.gz" in result.stderr
     assert call("balls", *good).stdout.startswith("3 skipped (done before); 0 to look at first")
 
@@ -163,13 +164,15 @@ main(["segment", "balls", str(root / "in"), "--out", str(root / "out"), "--json"
 """
 
 
-def test_a_request_to_end_leaves_the_ledger_in_order(tmp_path: Path, repo_path: dict[str, str], call: Any) -> None:
+def test_a_request_to_end_leaves_the_ledger_in_order(
+    tmp_path: Path, repo_path: dict[str, str], warm_python: list[str], call: Any
+) -> None:
     import sqlite3
 
     scans(tmp_path, "abcdef")
     path = os.pathsep.join([repo_path["PYTHONPATH"], str(Path(__file__).parent)])
     env = {**repo_path, "PYTHONPATH": path}
-    child = subprocess.Popen([sys.executable, "-c", ENDED, str(tmp_path)], env=env, stdout=-1, stderr=-1)
+    child = subprocess.Popen([*warm_python, "-c", ENDED, str(tmp_path)], env=env, stdout=-1, stderr=-1)
     deadline = time.monotonic() + 60
     while not list((tmp_path / "out").glob("[!.]*/mask.nii.gz")) and time.monotonic() < deadline:
         time.sleep(0.02)

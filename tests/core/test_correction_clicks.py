@@ -100,6 +100,14 @@ def test_locked_structures_are_walls_and_others_are_not() -> None:
     assert broken(mask, applied(click(IMAGE, mask, 3, [BUMP], SPACING), mask), {7})
 
 
+def test_the_index_of_a_click_is_of_whole_numbers() -> None:
+    given: Any = [np.int64(37), 20, 18]
+    assert Click(given).index == BUMP.index
+    for wrong in ((1.5, 2, 3), ("1", 2, 3), 4, None):
+        with pytest.raises(DataError, match="whole numbers"):
+            Click(wrong)  # type: ignore[arg-type]
+
+
 def test_several_clicks_together() -> None:
     far = Click((22, 9, 18), add=False)
     both = applied(click(IMAGE, MASK, 3, [BUMP, far], SPACING))
@@ -169,6 +177,7 @@ def test_a_mask_of_another_order_in_memory_gives_the_same() -> None:
         ({"label": 300}, "one from 1 to 255"),
         ({"locked": {3}}, "structure 3 is locked"),
         ({"locked": {0}}, r"lies in structure 0, which is locked"),
+        ({"locked": {0}, "points": [Click((22, 20, 28), add=False)]}, "nothing can be removed while"),
         ({"points": [Click((44, 0, 0))]}, r"click at \(44, 0, 0\) lies outside"),
         ({"points": [Click((-1, 0, 0))]}, "lies outside"),
         ({"points": [Click((1, 1))]}, "lies outside"),

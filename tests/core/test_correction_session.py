@@ -110,6 +110,19 @@ def test_it_goes_on_the_next_day_from_any_saved_state(tmp_path: Path) -> None:
             here.undo()
 
 
+def test_a_mask_that_was_saved_and_then_left_behind_catches_up(tmp_path: Path) -> None:
+    with session(tmp_path) as here:
+        draw(here, 7)
+        draw(here, 12)
+        saved = here.mask.copy()
+        here.undo()
+        here.undo()
+        draw(here, 17)
+        wanted = here.mask.copy()
+    with session(tmp_path, saved) as here:
+        assert np.array_equal(here.mask, wanted) and here.journal.position == 1 and not here.journal.can_redo
+
+
 def test_a_mask_that_the_journal_does_not_know_is_refused(tmp_path: Path) -> None:
     with session(tmp_path) as here:
         draw(here, 12)

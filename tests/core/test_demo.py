@@ -231,6 +231,25 @@ class TestFolder:
         assert (tmp_path / "data" / "mine.txt").read_text() == "years of work"
         assert [path.name for path in tmp_path.iterdir()] == ["data"]
 
+    def test_holds_the_scans_alone_where_no_more_is_asked_for(self, tmp_path: Path) -> None:
+        pytest.importorskip("nilearn")
+        done = CliRunner().invoke(main, ["demo", "--data", str(tmp_path / "scans"), "--json"])
+        assert done.exit_code == 0, done.output
+        assert len(list((tmp_path / "scans/labelled/labelsTr").iterdir())) == 10
+        assert len(list((tmp_path / "scans/dicom").iterdir())) == len(list((tmp_path / "scans/truth").iterdir())) == 4
+        assert json.loads(done.stdout)["labelled"] == str(tmp_path / "scans/labelled")
+        assert sorted(path.name for path in tmp_path.iterdir()) == ["scans"]
+
+    @pytest.mark.parametrize("name", ["mine.txt", "data"])
+    def test_scans_are_not_mixed_with_what_is_there(self, tmp_path: Path, name: str) -> None:
+        (tmp_path / "scans").mkdir()
+        (tmp_path / "scans" / name).write_text("years of work")
+        done = CliRunner().invoke(main, ["demo", "--data", str(tmp_path / "scans")])
+        assert done.exit_code == 2 and "did not make; choose another folder with --data" in done.stderr
+        done = CliRunner().invoke(main, ["demo", "--data", str(tmp_path / "scans" / name)])
+        assert done.exit_code == 1 and "--data" in done.stderr
+        assert (tmp_path / "scans" / name).read_text() == "years of work"
+
     def test_that_cannot_be_made_is_said_in_a_sentence(self, tmp_path: Path) -> None:
         (tmp_path / "file").write_text("")
         for out in (tmp_path / "file", tmp_path / "file" / "below", Path("/proc/voxgraft-demo")):
@@ -255,12 +274,14 @@ class TestJob:
     """One whole run with three seconds of training: a bad model, but every part is there."""
 
     @staticmethod
-    def demo(folder: Path, environment: dict[str, str], *options: str) -> subprocess.CompletedProcess[str]:
+    def demo(
+        folder: Path, python: list[str], environment: dict[str, str], *options: str
+    ) -> subprocess.CompletedProcess[str]:
         """Call the command from another folder, which it must leave as it is."""
         elsewhere = folder / "elsewhere"
         elsewhere.mkdir(exist_ok=True)
         done = subprocess.run(
-            [sys.executable, "-c", "from voxgraft.cli import main; main()", "demo", "--out", "../out", *options],
+            [*python, "-m", "voxgraft", "demo", "--out", "../out", *options],
             cwd=elsewhere,
             env={**environment, "VOXGRAFT_CACHE": str(folder / "cache"), "OMP_WAIT_POLICY": "PASSIVE"},
             capture_output=True,
@@ -271,23 +292,23 @@ class TestJob:
         return done
 
     def test_is_done_once_told_truly_and_fails_for_a_bad_scan_alone(
-        self, tmp_path: Path, repo_path: dict[str, str], catalogue: Catalogue
+        self, tmp_path: Path, warm_python: list[str], repo_path: dict[str, str], catalogue: Catalogue
     ) -> None:
         pytest.importorskip("nilearn", reason="the MNI152 template of the nilearn package is not installed")
-        first = self.demo(tmp_path, repo_path, "--minutes", "0.05")
+        first = self.demo(tmp_path, [sys.executable], repo_path, "--minutes", "0.05")
         assert first.returncode == 0, first.stderr
         self.says_what_it_found(first.stdout)
         dice = self.scores_are_those_of_the_masks(tmp_path / "out", catalogue)
         stamps = {path: path.stat().st_mtime_ns for path in (tmp_path / "out" / "batch").rglob("mask.nii.gz")}
 
-        again = self.demo(tmp_path, repo_path, "--minutes", "0.05", "--json")
+        again = self.demo(tmp_path, warm_python, repo_path, "--minutes", "0.05", "--json")
         assert again.returncode == 0 and json.loads(again.stdout)["dice"] == dice
         assert "train: unchanged" in again.stderr
         assert len(stamps) == 4 and {path: path.stat().st_mtime_ns for path in stamps} == stamps
 
         series = tmp_path / "out" / "data" / "dicom" / "DEMO-011" / "02_axial_T1"
         (series / "0030.dcm").write_bytes((series / "0029.dcm").read_bytes())
-        broken = self.demo(tmp_path, repo_path, "--minutes", "0.05", "--json")
+        broken = self.demo(tmp_path, warm_python, repo_path, "--minutes", "0.05", "--json")
         document = json.loads(broken.stdout)
         assert broken.returncode == 3 and document["failed"] == 1
         assert document["cases"]["new patients, from DICOM"] == 3

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 import time
 from importlib.metadata import EntryPoint
 from pathlib import Path
@@ -45,15 +44,15 @@ def test_one_that_exits_or_hangs_is_set_aside(
     assert not whole.failures
 
 
-def voxgraft(folder: Path, env: dict[str, str], *args: object) -> subprocess.CompletedProcess[str]:
+def voxgraft(folder: Path, python: list[str], env: dict[str, str], *args: object) -> subprocess.CompletedProcess[str]:
     path = f"{folder}{os.pathsep}{env['PYTHONPATH']}"
-    command = [sys.executable, "-c", "from voxgraft.cli import main; main()", *map(str, args)]
+    command = [*python, "-m", "voxgraft", *map(str, args)]
     return subprocess.run(command, env={**env, "PYTHONPATH": path}, capture_output=True, text=True, timeout=120)
 
 
 CHATTY = """
 from voxgraft import ReaderSpec, hookimpl
-from voxgraft.components.options import Options
+from voxgraft.components.choice import Options
 print("imported")
 class Reader:
     def scan(self, files):
@@ -72,7 +71,7 @@ def voxgraft_readers():
 
 
 def test_under_json_standard_output_is_one_document_whatever_plugins_print(
-    tmp_path: Path, repo_path: dict[str, str]
+    tmp_path: Path, warm_python: list[str], repo_path: dict[str, str]
 ) -> None:
     (tmp_path / "chatty.py").write_text(CHATTY)
     info = tmp_path / "chatty-1.0.dist-info"
@@ -81,7 +80,7 @@ def test_under_json_standard_output_is_one_document_whatever_plugins_print(
     (info / "entry_points.txt").write_text("[voxgraft]\nchatty = chatty\n")
     (tmp_path / "a.chat").touch()
     for call in (("plugins", "list", "--json"), ("inspect", tmp_path / "a.chat", "--json")):
-        done = voxgraft(tmp_path, repo_path, *call)
+        done = voxgraft(tmp_path, warm_python, repo_path, *call)
         assert done.returncode == 0, done.stderr
         assert "chatty" in done.stdout and isinstance(json.loads(done.stdout), dict)
         assert "imported" in done.stderr and "asked" in done.stderr

@@ -10,10 +10,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from pydicom import dcmread
 from reviewed_batch import LABELS, add_scan, boxes, decide, make_scan, redraw
 
 from dicom_series import make_series
+from voxgraft.cli import main
 from voxgraft.components.catalogue import Catalogue
 from voxgraft.components.choice import choose
 from voxgraft.datasets.dataset import read_layout
@@ -21,7 +23,7 @@ from voxgraft.errors import DataError, UsageError
 from voxgraft.imaging.read import read, scan
 from voxgraft.imaging.structures import Labels
 from voxgraft.labels.masks import read_structures
-from voxgraft.review.export import Exported, Wishes, export
+from voxgraft.review.export import Exported, Wishes, export, read_key, read_patients
 from voxgraft.review.reviewed_objects import Signed, write_objects
 from voxgraft.review.snapshot import Snapshot, take_snapshot
 from voxgraft.review.store import ReviewStore
@@ -326,3 +328,81 @@ def test_unreviewed_objects_are_preliminary_and_have_other_uids() -> None:
 
 def test_labels_of_an_export_are_those_of_the_batch(exported: Exported) -> None:
     assert Labels.from_document(json.loads((exported.target / "labels.json").read_text())) == LABELS
+
+
+def call(*arguments: object) -> Any:
+    return CliRunner().invoke(main, ["review", *map(str, arguments)])
+
+
+def test_the_command_exports_and_lists_the_rest(batch: Path, tmp_path: Path) -> None:
+    found = call(batch, "--export", tmp_path / "reviewed", "--json")
+    document = json.loads(found.stdout)
+    assert found.exit_code == 0
+    assert document["cases"] == ["scan_0", "scan_1", "ct"]
+    assert document["dicom"]["written"] == ["ct"]
+    (batch.parent / "scan_0.nii.gz").unlink()
+    again = call(batch, "--export", tmp_path / "again")
+    assert again.exit_code == 3
+    assert "failed: scan_0" in again.stdout
+    assert "left out: scan_2: spleen is rejected" in again.stdout
+
+
+def test_the_command_sums_up_without_a_page(batch: Path) -> None:
+    found = call(batch, "--summary", "--json")
+    document = json.loads(found.stdout, parse_constant=pytest.fail)
+    assert document["scans"]["reviewed"] == 5
+    assert len(document["charts"][0]["values"]) == document["charts"][0]["n"]
+    text = call(batch, "--summary").stdout
+    assert "5 of 7 scans reviewed, 1 begun" in text
+    assert "audit log: whole" in text
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--summary", "--export", "x"), "two calls"),
+        (("--track",), "--track goes with --summary"),
+        (("--partial",), "--partial goes with --export"),
+        (("--export", "x", "--patients", "none.csv"), "no readable table"),
+        (("--export", "x", "--pseudonym-key", "none"), "cannot be read"),
+    ],
+)
+def test_calls_that_make_no_sense_are_refused(batch: Path, arguments: tuple[str, ...], message: str) -> None:
+    found = call(batch, *arguments)
+    assert found.exit_code == 2
+    assert message in found.stderr
+
+
+def test_a_table_of_patients_needs_its_columns(batch: Path, tmp_path: Path) -> None:
+    table = tmp_path / "patients.csv"
+    table.write_text("case,patient\nscan_0,p7\n")
+    assert read_patients(table) == {"scan_0": "p7"}
+    table.write_text("name\nx\n")
+    with pytest.raises(UsageError, match="needs the columns case and patient"):
+        read_patients(table)
+    with pytest.raises(UsageError, match="16 and more keep a secret"):
+        read_key(table)
+
+
+def test_nothing_reviewed_is_told_and_no_success(tmp_path: Path, catalogue: Catalogue) -> None:
+    add_scan(tmp_path / "out", make_scan(tmp_path / "scan.nii.gz", catalogue), boxes(), catalogue)
+    found = call(tmp_path / "out", "--export", tmp_path / "reviewed")
+    assert found.exit_code == 1
+    assert "nothing to export" in found.stdout
+    assert call(tmp_path / "nothing", "--summary").exit_code == 2
+
+
+def test_the_server_gives_summary_charts_and_agreement(made: Path, catalogue: Catalogue) -> None:
+    testclient = pytest.importorskip("starlette.testclient")
+    from starlette.applications import Starlette
+
+    from voxgraft.review.app_worth import routes
+
+    app = Starlette(routes=routes())
+    app.state.store = ReviewStore(made, catalogue, write=False)
+    client = testclient.TestClient(app)
+    assert client.get("/api/summary").json()["decisions"]["total"] == 13
+    assert "values" in client.get("/api/summary?points=1").json()["charts"][0]
+    assert "<svg" in client.get("/charts").text
+    assert client.get("/api/agreement").json()["structures"]["spleen"]["n"] == 1
+    app.state.store.close()

@@ -150,6 +150,37 @@ def test_redrawn_slices_become_the_volume(out: Path, catalogue: Catalogue) -> No
         assert browser.post("/api/scans/scan-0/propagate", wanted).status_code == 400
 
 
+def test_clicks_are_shown_first_and_saved_when_they_are_committed(out: Path, catalogue: Catalogue) -> None:
+    with opened(out, catalogue) as store:
+        browser = Browser.of(store, "Ada")
+        array, affine = browser.mask("scan-0", "model")
+        cut = array.copy()
+        cut[cut.shape[0] // 2 :][cut[cut.shape[0] // 2 :] == 1] = 0
+        browser.put("scan-0", nifti(cut, affine), browser.json("/api/scans/scan-0")["mask"]["sha256"])
+        point = [int(n) for n in np.argwhere((array == 1) & (cut == 0))[0]]
+        wanted = {"label": 1, "points": [{"index": point, "add": True}], "radius_mm": 8, "commit": False}
+        shown = browser.post("/api/scans/scan-0/click", wanted).json()
+        assert shown["changed"] > 3 and np.array_equal(browser.mask("scan-0", "mine")[0], cut)
+        done = browser.post("/api/scans/scan-0/click", {**wanted, "commit": True}).json()
+        after, _ = browser.mask("scan-0", "mine")
+        assert int((after != cut).sum()) == done["changed"] == shown["changed"] and after[tuple(point)] == 1
+        for bad in (
+            {"points": []},
+            {"points": [{"index": [1, 2], "add": True}]},
+            {"points": [{"index": [99, 0, 0], "add": True}]},
+            {"points": [{"index": [1, 2, 3.5], "add": True}]},
+            {"points": [{"index": point, "add": 1}]},
+            {"points": [{"index": point, "add": True}, {"index": point, "add": False}]},
+            {"radius_mm": -1},
+            {"label": "1"},
+            {"locked": [1]},
+            {"locked": 3},
+        ):
+            answer = browser.post("/api/scans/scan-0/click", {**wanted, **bad})
+            assert answer.status_code == 400 and answer.json()["error"], bad
+        assert browser.post("/api/scans/scan-0/click", {**wanted, "label": 9}).status_code == 404
+
+
 def test_notes_are_pinned_and_only_their_writer_removes_them(out: Path, catalogue: Catalogue) -> None:
     with opened(out, catalogue) as store:
         ada, bea = Browser.of(store, "Ada"), Browser.of(store, "Bea")

@@ -11,12 +11,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from batch_scans import Brightness, model
+from batch_scans import Brightness, model, write_scan
 from review_batches import Browser, copy_of, make_batch, nifti, opened
 
 from voxgraft.batch.ledger import Ledger
 from voxgraft.batch.ledger_view import LedgerView
 from voxgraft.batch.segment import segment
+from voxgraft.batch.worklist import Finder
 from voxgraft.components.catalogue import Catalogue
 from voxgraft.discovery import discover
 from voxgraft.errors import DataError, UsageError
@@ -472,3 +473,21 @@ def test_who_reads_blindly_assigns_nobody(out: Path, catalogue: Catalogue) -> No
         assert eve.post("/api/assignments", {**one, "role": "gold"}).status_code == 400
         assert eve.post("/api/assignments", {**one, "withdrawn": True}).status_code == 201
         assert ada.json("/api/assignments") == {"assignments": []}
+
+
+def test_what_a_review_keeps_is_no_scan(out: Path, catalogue: Catalogue) -> None:
+    with opened(out, catalogue) as store:
+        drawn(store, "scan-0", "Ada", 2)
+        store.scan("scan-0", "Ada")
+    assert list((out / "review" / "cache").glob("*.nii"))
+    finder = Finder(catalogue, model(out.parent / "model").plan, out.parent / "other")
+    found = {entry.given.name for entry in finder.find([out.parent]) if entry.state == "waiting"}
+    assert found == {"scan-0.nii.gz", "scan-1.nii.gz", "scan-2.nii.gz", "odd.nii.gz"}
+
+
+def test_a_scan_called_review_is_named_otherwise(tmp_path: Path, catalogue: Catalogue) -> None:
+    scan = write_scan(tmp_path / "in" / "review.nii.gz")
+    batch = segment(model(tmp_path / "model"), [scan], tmp_path / "out", catalogue, predictor=Brightness())
+    assert batch.scans[0].case != "review"
+    with opened(tmp_path / "out", catalogue) as store:
+        assert store.seen(batch.scans[0].case, "").model_mask

@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -43,10 +44,18 @@ def installed(tmp_path_factory, repo_path) -> dict[str, str]:
     return {**repo_path, "PYTHONPATH": os.pathsep.join([str(site), repo_path["PYTHONPATH"]])}
 
 
-def voxgraft(environment: dict[str, str], *args: object, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
-    code = "from voxgraft.cli import main; main()"
-    command = [sys.executable, "-c", code, *map(str, args)]
-    return subprocess.run(command, capture_output=True, text=True, env=environment, cwd=cwd, timeout=180)
+Call = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture
+def voxgraft(warm_python: list[str]) -> Call:
+    """Calls the command in an environment."""
+
+    def call(environment: dict[str, str], *args: object) -> subprocess.CompletedProcess[str]:
+        command = [*warm_python, "-m", "voxgraft", *map(str, args)]
+        return subprocess.run(command, capture_output=True, text=True, env=environment, timeout=180)
+
+    return call
 
 
 def rawgrid(path: Path, array: np.ndarray, spacing: tuple[float, float, float]) -> None:
@@ -70,7 +79,7 @@ def data_set(folder: Path) -> Path:
     return folder
 
 
-def test_it_is_found_and_listed_as_any_other(installed) -> None:
+def test_it_is_found_and_listed_as_any_other(installed, voxgraft) -> None:
     document = json.loads(voxgraft(installed, "plugins", "list", "--json").stdout)
     mine = {(c["kind"], c["name"]): c for c in document["components"] if c["distribution"] == "voxgraft-rawgrid"}
     assert set(mine) == {("reader", "rawgrid"), ("modality", "micro")}
@@ -78,7 +87,7 @@ def test_it_is_found_and_listed_as_any_other(installed) -> None:
     assert "offset" in voxgraft(installed, "plugins", "show", "micro").stdout
 
 
-def test_it_is_used_by_a_workflow_and_recorded_with_the_run(installed, tmp_path) -> None:
+def test_it_is_used_by_a_workflow_and_recorded_with_the_run(installed, voxgraft, tmp_path) -> None:
     path = tmp_path / "lab.yaml"
     path.write_text(WORKFLOW.format(data=data_set(tmp_path / "data")))
     done = voxgraft(installed, "run", path, "--out", tmp_path / "run")
@@ -91,7 +100,7 @@ def test_it_is_used_by_a_workflow_and_recorded_with_the_run(installed, tmp_path)
     assert used["distribution"] == "voxgraft-rawgrid" and used["version"] == "0.3.1" and len(used["sha256"]) == 64
 
 
-def test_its_reader_answers_bad_files_in_a_sentence(installed, tmp_path) -> None:
+def test_its_reader_answers_bad_files_in_a_sentence(installed, voxgraft, tmp_path) -> None:
     data_set(tmp_path)
     victim = tmp_path / "images" / "scan0.rawgrid"
     victim.write_bytes(victim.read_bytes()[:-100])
@@ -101,7 +110,7 @@ def test_its_reader_answers_bad_files_in_a_sentence(installed, tmp_path) -> None
 
 
 @pytest.mark.parametrize("fault", ["import no_such_module", "raise SystemExit(1)", "def voxgraft_readers(:"])
-def test_broken_it_is_set_aside_and_the_rest_works(installed, tmp_path, fault) -> None:
+def test_broken_it_is_set_aside_and_the_rest_works(installed, voxgraft, tmp_path, fault) -> None:
     site = Path(installed["PYTHONPATH"].split(os.pathsep)[0])
     broken = shutil.copytree(site, tmp_path / "site")
     (broken / "voxgraft_rawgrid" / "__init__.py").write_text(fault)

@@ -8,7 +8,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -57,9 +57,9 @@ print(store.register(read_package(Path(sys.argv[1])), "brain").version, flush=Tr
 """
 
 
-def child(code: str, *words: object, env: dict[str, str]) -> subprocess.Popen[str]:
+def child(code: str, *words: object, env: dict[str, str], python: Sequence[str] = ()) -> subprocess.Popen[str]:
     path = f"{Path(__file__).parent}{os.pathsep}{env['PYTHONPATH']}"
-    command = [sys.executable, "-c", code, *map(str, words)]
+    command = [*(python or [sys.executable]), "-c", code, *map(str, words)]
     pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
     return subprocess.Popen(command, env={**env, "PYTHONPATH": path}, **pipes)
 
@@ -100,10 +100,10 @@ def test_runs_of_killed_processes_end_and_those_of_living_ones_go_on(
 
 
 def test_a_killed_registration_leaves_no_model_and_no_run_that_goes_on(
-    package: Package, uri: str, tmp_path: Path, repo_path: dict[str, str]
+    package: Package, uri: str, tmp_path: Path, repo_path: dict[str, str], warm_python: list[str]
 ) -> None:
     for method in ("log_model_artifact", "create_model_version"):
-        process = child(REGISTERED, package.folder, uri, method, env=repo_path)
+        process = child(REGISTERED, package.folder, uri, method, env=repo_path, python=warm_python)
         assert line(process) == "ready"
         process.communicate("\n")
         assert process.returncode == -signal.SIGKILL
@@ -119,10 +119,10 @@ def test_a_killed_registration_leaves_no_model_and_no_run_that_goes_on(
 
 
 def test_two_that_register_one_package_at_once_make_one_version(
-    package: Package, uri: str, repo_path: dict[str, str]
+    package: Package, uri: str, repo_path: dict[str, str], warm_python: list[str]
 ) -> None:
     client = MlflowClient(uri, uri)
-    both = [child(REGISTERED, package.folder, uri, "none", env=repo_path) for _ in range(2)]
+    both = [child(REGISTERED, package.folder, uri, "none", env=repo_path, python=warm_python) for _ in range(2)]
     assert [line(process) for process in both] == ["ready", "ready"]
     for process in both:
         assert process.stdin is not None

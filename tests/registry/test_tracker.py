@@ -249,12 +249,12 @@ tracker.finish("FINISHED")
 
 
 def test_sigkill_loses_no_point_and_doubles_none(
-    new_run: NewRun, uri: str, tmp_path: Path, repo_path: dict[str, str]
+    new_run: NewRun, uri: str, tmp_path: Path, repo_path: dict[str, str], warm_python: list[str]
 ) -> None:
     folder = tmp_path / "runs" / "killed"
     path = f"{Path(__file__).parent}{os.pathsep}{repo_path['PYTHONPATH']}"
     for first, kill in ((0, 37), (30, 1000)):
-        call = [sys.executable, "-c", KILLED, str(folder), uri, str(first), str(kill)]
+        call = [*warm_python, "-c", KILLED, str(folder), uri, str(first), str(kill)]
         done = subprocess.run(call, env={**repo_path, "PYTHONPATH": path}, capture_output=True, text=True, timeout=120)
         assert done.returncode == (-signal.SIGKILL if kill < 100 else 0), done.stderr
         assert done.stdout == ""

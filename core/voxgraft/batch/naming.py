@@ -21,7 +21,7 @@ LONGEST = 120
 REVIEW = "review"
 """The folder of what people decide about the scans of a batch."""
 
-RESERVED = frozenset(("report.html", "ledger.sqlite", "ledger.sqlite-wal", "ledger.sqlite-shm", REVIEW))
+RESERVED = frozenset(("report.html", "ledger.sqlite", "ledger.sqlite-wal", "ledger.sqlite-shm", "archive.json", REVIEW))
 
 
 def with_ids(

@@ -32,7 +32,7 @@ from .quality import Flag
 
 if TYPE_CHECKING:
     from ..components.catalogue import Catalogue
-    from .csv import Listed
+    from .entry import Listed
 
 
 PER_HEADER = 0.2
@@ -66,7 +66,7 @@ class Finder:
         Raises:
             UsageError: An input is not there, or a CSV worklist cannot be understood.
         """
-        from .csv import read_worklist
+        from .entry import read_worklist
 
         if not inputs:
             raise UsageError("no input is named: what is to be segmented?")
@@ -206,7 +206,7 @@ class Finder:
             yield replace(self._entry(parts, root, state="failed", code="channels", reason=reason), hint=name)
 
     def _from_csv(self, path: Path) -> Iterator[Entry]:
-        from .csv import read_worklist
+        from .entry import read_worklist
 
         for listed in read_worklist(path, self.plan.channels, self.plan.optional):
             try:

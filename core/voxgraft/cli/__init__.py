@@ -10,7 +10,7 @@ import click
 
 from ..components.component import AnySpec
 from ..errors import VoxGraftError
-from ..support.output import kept_for_json
+from ..support.progress import kept_for_json
 
 COMMANDS = {
     "demo": ("demo", "Run the main job from start to end on synthetic data."),

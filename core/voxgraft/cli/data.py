@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..support.output import print_result
+from ..support.progress import print_result
 
 if TYPE_CHECKING:
     from ..imaging.regrid import Interpolation

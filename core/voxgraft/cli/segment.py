@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..support.output import print_result
+from ..support.progress import print_result
 from .numbers import Amount
 
 if TYPE_CHECKING:
@@ -67,8 +67,8 @@ def segment(
 
     from ..batch.segment import segment as segment_scans
     from ..discovery import discover
+    from ..support.limits import ending_gently
     from ..support.progress import Progress
-    from ..support.stopping import ending_gently
 
     catalogue = discover()
     names = None if writers is None else tuple(name.strip() for name in writers.split(",") if name.strip())

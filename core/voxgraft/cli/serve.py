@@ -61,7 +61,7 @@ def serve(models: tuple[str, ...], **options: Any) -> None:
     from ..errors import ModelError, UsageError
     from ..serve.app import Settings, check_installed, run
     from ..support.progress import Progress
-    from ..support.stopping import ending_gently
+    from ..support.limits import ending_gently
     from ..support.texts import legible
     from ..web.listen import Listening
 

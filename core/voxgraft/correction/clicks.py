@@ -7,6 +7,7 @@ how far the click is from it; where exactly it comes to lie, a random walker dec
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -42,10 +43,19 @@ class Click:
     Attributes:
         index: The voxel (i, j[, k]).
         add: It belongs to the structure; else it does not.
+
+    Raises:
+        DataError: The index is not of whole numbers.
     """
 
     index: tuple[int, ...]
     add: bool = True
+
+    def __post_init__(self) -> None:
+        try:
+            object.__setattr__(self, "index", tuple(operator.index(place) for place in self.index))
+        except TypeError as error:
+            raise DataError(f"a click names its voxel by whole numbers, not {self.index}") from error
 
 
 def click(
@@ -81,29 +91,33 @@ def click(
     """
     steps = _check(image, mask, label, points, spacing, locked, radius_mm)
     reach = [max(1, min(FURTHEST, math.floor(radius_mm / step))) for step in steps]
-    windows = [
-        grown(tuple(slice(index, index + 1) for index in point.index), reach, mask.shape)
-        for point in points
-        if (mask[point.index] == label) != point.add
-    ]
+    wanting = [point for point in points if (mask[point.index] == label) != point.add]
+    windows = [grown(_voxel(point.index), reach, mask.shape) for point in wanting]
     whole = union(*windows)
     if whole is None:
         return Change.nothing(mask)
     work = mask[whole].copy()
-    for point in points:
-        if (mask[point.index] == label) != point.add:
-            window = grown(tuple(slice(index, index + 1) for index in point.index), reach, mask.shape)
-            local = tuple(slice(a.start - b.start, a.stop - b.start) for a, b in zip(window, whole, strict=True))
-            picture = None if image is None else image[window]
-            near = [other for other in (_moved(other, window) for other in points) if other is not None]
-            here = Click(tuple(index - part.start for index, part in zip(point.index, window, strict=True)), point.add)
-            _one(picture, work[local], label, here, near, steps, locked, radius_mm)
+    for point, window in zip(wanting, windows, strict=True):
+        local = tuple(slice(a.start - b.start, a.stop - b.start) for a, b in zip(window, whole, strict=True))
+        picture = None if image is None else image[window]
+        near = [other for other in (_moved(other, window) for other in points) if other is not None]
+        here = Click(tuple(index - part.start for index, part in zip(point.index, window, strict=True)), point.add)
+        _one(picture, work[local], label, here, near, steps, locked, radius_mm)
     change = Change.between(mask[whole], work)
     if change is None:
         return Change.nothing(mask)
     places = zip(change.box, whole, strict=True)
     box = tuple(slice(part.start + outer.start, part.stop + outer.start) for part, outer in places)
     return Change(box, change.before, change.after)
+
+
+def load() -> None:
+    """Import what the first click would have to wait for."""
+    import cc3d
+    import edt
+    import scipy.sparse.linalg
+
+    assert cc3d and edt and scipy
 
 
 def _check(
@@ -129,10 +143,16 @@ def _check(
             raise DataError(f"the click at {tuple(point.index)} lies outside of the mask of {mask.shape} voxels")
         if said.setdefault(tuple(point.index), point.add) != point.add:
             raise DataError(f"two clicks at {tuple(point.index)} contradict each other")
+        if not point.add and 0 in locked:
+            raise DataError("nothing can be removed while the background, 0, is locked; unlock it")
         value = int(mask[point.index])
         if value in locked and (point.add or value == label):
             raise DataError(f"the click at {tuple(point.index)} lies in structure {value}, which is locked")
     return check_spacing(spacing, mask.ndim)
+
+
+def _voxel(index: tuple[int, ...]) -> Box:
+    return tuple(slice(place, place + 1) for place in index)
 
 
 def _moved(point: Click, window: Box) -> Click | None:
@@ -165,7 +185,7 @@ def _one(
     alone = not depth <= ALONE * radius_mm
     reach = PIECE * radius_mm if alone else min(radius_mm, WIDTH * depth + 2 * step, depth + ALONE * radius_mm)
     box = grown(
-        tuple(slice(index, index + 1) for index in point.index),
+        _voxel(point.index),
         [min(FURTHEST, math.floor(reach / one) + 2) for one in steps],
         work.shape,
     )
@@ -174,11 +194,11 @@ def _one(
     squares: Any = sum(((grid - index) * one) ** 2 for grid, index, one in zip(grids, here, steps, strict=True))
     distance = np.sqrt(squares, dtype=np.float32)
     if alone:
-        expected = reach - distance  # from the click's point of view: positive is what it wants
-        sure = distance <= SURE * reach
+        expected, sure = reach - distance, distance <= SURE * reach
     else:
+        same = inside[box] == point.add
         expected = np.float32(PUSH * depth) * np.exp(-2 * (distance / np.float32(reach)) ** 2)
-        expected += np.where(inside[box] == point.add, away[box], -away[box])
+        expected += np.where(same, away[box], -away[box])
         sure = distance <= SURE * depth
     walls = np.isin(work[box], list(locked)) if locked else np.zeros(distance.shape, np.bool_)
     free = (distance <= reach) & (inside[box] != point.add) & ~walls

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from ..errors import DataError
 from .change import Change, Labels, check_alike
-from .clicks import Click, click
+from .clicks import Click, click, load
 from .geometry import check_spacing
 from .journal import Entry, Journal
 from .locks import broken
@@ -71,6 +71,7 @@ class Session:
         self.spacing = check_spacing(spacing, mask.ndim)
         if image is not None and image.shape != mask.shape:
             raise DataError(f"the image has the shape {image.shape}, and its mask {mask.shape}")
+        load()
         self.image = image
         self.locked = frozenset(locked)
         self.mask: Labels = mask.copy(order="F")
@@ -218,19 +219,8 @@ class Session:
         states, position = self.journal.states, self.journal.position
         if not states or self.state == states[position]:
             return
-        try:
-            here = min(
-                (place for place, state in enumerate(states) if state == self.state), key=lambda at: abs(at - position)
-            )
-        except ValueError:
-            raise DataError(
-                f"{self.journal.folder}: the journal is of another mask, or the mask was changed elsewhere; "
-                "give the mask as it was first, or move the journal away"
-            ) from None
-        for number in range(here, position):
-            self.journal.change(number).apply(self.mask)
-        for number in range(here - 1, position - 1, -1):
-            self.journal.change(number).revert(self.mask)
+        for change, forward in self.journal.since(self.state):
+            (change.apply if forward else change.revert)(self.mask)
         self._state = State(self.mask)
         if self.state != states[position]:
             raise DataError(f"{self.journal.folder}: the journal's changes do not lead to the state that it names")

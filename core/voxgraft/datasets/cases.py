@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from fnmatch import fnmatchcase
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from ..imaging.align import Align
 from ..imaging.orientation import plane_of
-from ..imaging.reference import ImageRef
-from ..imaging.structures import Labels
-from ..imaging.volume import Item, Problem
 from ..support.spelling import composed
+
+if TYPE_CHECKING:
+    from ..imaging.channels import Align
+    from ..imaging.reference import ImageRef
+    from ..imaging.structures import Labels
+    from ..imaging.volume import Item, Problem
 
 MOST_STRUCTURES = 1000
 """Structures of one network, at most: their indices and two codes fit into int16, and scores can count them."""

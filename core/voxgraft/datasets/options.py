@@ -8,8 +8,7 @@ from typing import Annotated, Any, Literal
 from annotated_types import Ge, Le, Lt, MinLen
 from pydantic import BeforeValidator, Field, StringConstraints, WithJsonSchema, field_validator, model_validator
 
-from ..components.choice import ByName, ComponentField, Selected
-from ..components.options import Options
+from ..components.choice import ByName, ComponentField, Options, Selected
 from ..imaging.formats import Reader
 from ..imaging.structures import MOST_REGIONS, Source
 from .layout import Layout

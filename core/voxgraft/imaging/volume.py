@@ -54,6 +54,8 @@ class Item:
             say them); None for all others. As an image it is read in colours or greys, as a mask by its numbers,
             through `PaletteReader.numbers`.
         colours: Its channels are red, green and blue.
+        archive: What finds it in the archive it came from: `accession`, `study_date`. It leads to the patient: shown in
+            pages for whoever has the images, kept in no ledger, log, index or tracker.
         scaling: Slope and intercept that made the voxels of stored whole numbers; None where none did.
     """
 
@@ -73,6 +75,7 @@ class Item:
     palette: Mapping[int, Colour] | None = None
     colours: bool = False
     scaling: tuple[float, float] | None = None
+    archive: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def spacing(self) -> tuple[float, ...]:

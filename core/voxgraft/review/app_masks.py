@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
@@ -26,6 +26,7 @@ def routes() -> list[Route]:
     return [
         Route("/api/scans/{case}/mask", save, methods=["PUT"]),
         Route("/api/scans/{case}/propagate", propagate, methods=["POST"]),
+        Route("/api/scans/{case}/click", click, methods=["POST"]),
         Route("/api/scans/{case}/undo", _step("undo"), methods=["POST"]),
         Route("/api/scans/{case}/redo", _step("redo"), methods=["POST"]),
     ]
@@ -74,9 +75,6 @@ async def propagate(request: Request) -> Response:
     """Show what follows from redrawn slices, or save it."""
     store, case, reader = of(request)
     values = await json_of(request)
-    slices = values.get("slices")
-    if not isinstance(slices, list) or not all(type(index) is int for index in slices):
-        raise Refused("'slices' has to be a list of whole numbers")
     work = partial(
         store.corrector.propagate,
         case,
@@ -84,10 +82,40 @@ async def propagate(request: Request) -> Response:
         label=whole_of(values, "label"),
         axis=whole_of(values, "axis"),
         reach_mm=number_of(values, "reach_mm", 30.0),
-        slices=slices,
+        slices=_whole_numbers(values, "slices"),
+        locked=_whole_numbers(values, "locked"),
         commit=values.get("commit") is True,
     )
     return Answer(await run_in_threadpool(work))
+
+
+async def click(request: Request) -> Response:
+    """Show what follows from clicks, or save it."""
+    store, case, reader = of(request)
+    values = await json_of(request)
+    work = partial(
+        store.corrector.click,
+        case,
+        reader,
+        label=whole_of(values, "label"),
+        points=values.get("points"),
+        radius_mm=number_of(values, "radius_mm", 25.0),
+        locked=_whole_numbers(values, "locked"),
+        commit=values.get("commit") is True,
+    )
+    return Answer(await run_in_threadpool(work))
+
+
+def _whole_numbers(values: Mapping[str, Any], name: str) -> list[int]:
+    """A list of whole numbers of a request; empty where it is missing.
+
+    Raises:
+        Refused: It is something else.
+    """
+    found = values.get(name) or []
+    if not isinstance(found, list) or not all(type(one) is int for one in found):
+        raise Refused(f"{name!r} has to be a list of whole numbers")
+    return found
 
 
 def _base(request: Request) -> str:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..correction.change import Change
+from ..correction.clicks import Click, click
 from ..correction.slices import propagate
 from ..errors import VoxGraftError
 from ..imaging.volume import Array, spacing_of
@@ -37,7 +38,16 @@ class Corrector:
         self._store, self._editor = store, editor
 
     def propagate(
-        self, case: str, reader: str, *, label: int, axis: int, reach_mm: float, slices: Collection[int], commit: bool
+        self,
+        case: str,
+        reader: str,
+        *,
+        label: int,
+        axis: int,
+        reach_mm: float,
+        slices: Collection[int],
+        locked: Collection[int],
+        commit: bool,
     ) -> dict[str, Any]:
         """Carry the correction of redrawn slices, which are saved already, on to those between and beside them.
 
@@ -48,6 +58,7 @@ class Corrector:
             axis: Across the slices.
             reach_mm: How far the correction reaches beyond the outermost.
             slices: Which were redrawn.
+            locked: Values of structures that the page has locked.
             commit: Save it; otherwise it is only shown.
 
         Raises:
@@ -56,16 +67,49 @@ class Corrector:
         if not slices or len(slices) > MOST_SLICES:
             raise Refused("name the slices that were redrawn")
 
-        def change(seen: Seen, working: Working, locked: Collection[int]) -> Change:
+        def change(seen: Seen, working: Working, walls: Collection[int]) -> Change:
             if not 0 <= axis < 3 or not all(0 <= index < working.array.shape[axis] for index in slices):
                 raise Refused("the redrawn slices lie outside of the scan")
             if not 0 < reach_mm <= FARTHEST:
                 raise Refused(f"the reach is from 0 to {FARTHEST:g} mm")
             before = before_drawing(working, axis, slices)
             spacing = spacing_of(working.affine)
-            return propagate(before, working.array, label, axis, spacing, reach_mm, locked, sorted(set(slices)))
+            return propagate(before, working.array, label, axis, spacing, reach_mm, walls, sorted(set(slices)))
 
-        return self._correct(case, reader, label, "propagate", change, commit)
+        return self._correct(case, reader, label, "propagate", change, locked, commit)
+
+    def click(
+        self,
+        case: str,
+        reader: str,
+        *,
+        label: int,
+        points: Any,
+        radius_mm: float,
+        locked: Collection[int],
+        commit: bool,
+    ) -> dict[str, Any]:
+        """Add to a structure, or remove from it, what clicks point at.
+
+        Args:
+            case: The scan.
+            reader: Whose mask.
+            label: Value of the structure.
+            points: Clicks as the page sends them, see `points_of`.
+            radius_mm: How far from a click anything may change.
+            locked: Values of structures that the page has locked.
+            commit: Save it; otherwise it is only shown.
+
+        Raises:
+            Refused: A click or a number is out of range, or the scan's image is not there.
+        """
+
+        def change(seen: Seen, working: Working, walls: Collection[int]) -> Change:
+            clicks = points_of(points, working.array.shape)
+            image = image_of(self._store, case, reader, working.array.shape)
+            return click(image, working.array, label, clicks, spacing_of(working.affine), walls, radius_mm)
+
+        return self._correct(case, reader, label, "click", change, locked, commit)
 
     def _correct(
         self,
@@ -74,15 +118,16 @@ class Corrector:
         label: int,
         tool: str,
         change: Callable[[Seen, Working, Collection[int]], Change],
+        locked: Collection[int],
         commit: bool,
     ) -> dict[str, Any]:
         with self._editor.using(case, reader, None) as (seen, working):
             if label not in values_of(seen.row):
                 raise NotThere("there is no such structure in this scan")
-            locked = list(seen.finished.values())
-            if label in locked:
-                raise Refused("this structure is finished; reopen it first")
-            found = change(seen, working, locked)
+            walls = {*seen.finished.values(), *locked}
+            if label in walls:
+                raise Refused("this structure is finished or locked; reopen it first")
+            found = change(seen, working, walls)
             if not commit or not found.voxels:
                 return {**preview_of(found, label), "sha256": working.sha256}
             return {**preview_of(found, label), **self._editor.commit(seen, working, found, tool).document()}
@@ -129,7 +174,7 @@ def _bits(where: Array) -> str:
     return base64.b64encode(np.packbits(np.ascontiguousarray(where)).tobytes()).decode()
 
 
-def points_of(values: Any, shape: Sequence[int]) -> list[tuple[tuple[int, ...], bool]]:
+def points_of(values: Any, shape: Sequence[int]) -> list[Click]:
     """The clicks of a request: where, and whether they add.
 
     Raises:
@@ -145,7 +190,7 @@ def points_of(values: Any, shape: Sequence[int]) -> list[tuple[tuple[int, ...], 
             raise Refused("a click has an 'index' of three whole numbers, and 'add', true or false")
         if not all(0 <= one < size for one, size in zip(index, shape, strict=True)):
             raise Refused("a click lies outside of the scan")
-        points.append((tuple(index), bool(value["add"])))
+        points.append(Click(tuple(index), value["add"]))
     return points
 
 

@@ -6,9 +6,11 @@ holds anything else is left alone.
 
 from __future__ import annotations
 
+import csv
 import errno
 import hashlib
 import hmac
+import io
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -17,7 +19,7 @@ from typing import Any
 
 from ..errors import DataError, UsageError, VoxGraftError
 from ..imaging.structures import Labels
-from ..support.files import atomic_write, digest, is_full, read_json, sha256, write_json
+from ..support.files import CELLS, atomic_write, digest, is_full, read_bytes, read_json, sha256, write_json
 from ..support.texts import write_rows
 from .comparing import labels_of
 from .exported_case import FORMATS, Written, take_over, write_case
@@ -158,6 +160,37 @@ def check_log(snapshot: Snapshot, unverified: bool) -> None:
             f"{snapshot.folder.root.name}/audit.jsonl: line {fault.line}: {fault.message}; find out who changed it, or "
             "export all the same with --unverified"
         )
+
+
+def read_patients(path: Path) -> dict[str, str]:
+    """Who is whose, from a CSV table with the columns `case` and `patient`.
+
+    Raises:
+        UsageError: It cannot be read, or has no such columns.
+    """
+    try:
+        text = read_bytes(path, marks=CELLS).decode("utf-8-sig")
+        rows = list(csv.DictReader(io.StringIO(text, newline="")))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise UsageError(f"{path}: is no readable table: {getattr(error, 'strerror', None) or error}") from None
+    if not rows or not {"case", "patient"} <= set(rows[0]):
+        raise UsageError(f"{path}: needs the columns case and patient, separated by commas")
+    return {row["case"].strip(): row["patient"].strip() for row in rows if row["case"] and row["patient"]}
+
+
+def read_key(path: Path) -> bytes:
+    """The secret of a key file, as the layout `dicom` reads it.
+
+    Raises:
+        UsageError: It cannot be read, or is too short to keep a secret.
+    """
+    try:
+        key = read_bytes(path, 2**16).strip()
+    except OSError as error:
+        raise UsageError(f"{path}: the key cannot be read: {error.strerror or error}") from None
+    if len(key) < 16:
+        raise UsageError(f"{path}: the key has {len(key)} bytes; 16 and more keep a secret")
+    return key
 
 
 def patient_of(snapshot: Snapshot, final: Final, wishes: Wishes) -> str:

@@ -47,7 +47,7 @@ from .sources import Gone
 from .state import ReviewState
 from .viewing import MASK, Seen
 from .windows import colour_of
-from .worklist import Query, listed, order_of
+from .worklist import Ordered, Query, listed, ordered
 
 if TYPE_CHECKING:
     from ..components.catalogue import Catalogue
@@ -86,6 +86,7 @@ class ReviewStore:
         self.images = Images(out, self._cache())
         self.identities = Identities(out, catalogue)
         self.mutex = threading.RLock()
+        self._order: Ordered | None = None
         self.editor = Editor(self)
         self.corrector = Corrector(self, self.editor)
         self._grids: dict[str, tuple[tuple[int, ...], Array]] = {}
@@ -173,9 +174,16 @@ class ReviewStore:
     def worklist(self, query: Query, reader: str) -> dict[str, Any]:
         """What the page shows of the list; see `voxgraft.review.worklist`."""
         with self.mutex:
-            answer = listed(self.all_seen(reader), query, self.identities.known)
+            scans = {one.row.case: one for one in self.all_seen(reader)}
+            answer = listed(scans, self._ordered(), query, self.identities.known)
         self.identities.want(self.rows[entry["case"]] for entry in answer["scans"])
         return {**answer, "running": self.ledger.running()}
+
+    def _ordered(self) -> Ordered:
+        version, rows = self.ledger.rows()
+        if self._order is None or self._order.version != version:
+            self._order = ordered(version, rows.values())
+        return self._order
 
     def scan(self, case: str, reader: str) -> dict[str, Any]:
         """What the page shows of one scan; see the contract in `docs/review_server.md`.
@@ -187,7 +195,8 @@ class ReviewStore:
         row = seen.row
         image, problem = self._image_or_reason(row)
         grid, cannot = self._grid_or_reason(seen, image)
-        order = order_of(self.all_seen(reader))
+        rows = self.rows
+        order = [one for one in self._ordered().cases if one in rows and rows[one].state in ("done", "failed")]
         place = order.index(case) if case in order else -1
         identity = self.identities.of(row)
         return {

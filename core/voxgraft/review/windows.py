@@ -9,7 +9,7 @@ import numpy as np
 
 from ..imaging.hounsfield import like_hounsfield
 from ..imaging.volume import Array
-from ..reports.preview import COLOURS
+from ..reports import drawing
 
 if TYPE_CHECKING:
     from ..components.catalogue import Catalogue
@@ -82,4 +82,4 @@ def _of_modality(array: Array, modality: str, catalogue: Catalogue) -> tuple[flo
 
 def colour_of(place: int) -> str:
     """The colour of the n-th structure as CSS writes it, the same as in the preview."""
-    return "#{:02x}{:02x}{:02x}".format(*COLOURS[place % len(COLOURS)])
+    return "#{:02x}{:02x}{:02x}".format(*drawing.colour_of(place))

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
+from ..batch.ledger import Row
 from ..batch.outputs import PREVIEW
 from ..batch.report import by_doubt
 from .errors import Refused
@@ -40,33 +41,58 @@ class Query:
     limit: int = 200
 
 
-def listed(seen: Iterable[Seen], query: Query, identity: Callable[[str], Identity]) -> dict[str, Any]:
+@dataclass(frozen=True, slots=True)
+class Ordered:
+    """What of the list changes only with the ledger.
+
+    Attributes:
+        version: Of the rows, see `LedgerView.rows`.
+        cases: Doubtful ones first, then those that were left out.
+        flags: Code -> scans that have it.
+        found: Structure -> scans in which it was found.
+    """
+
+    version: int
+    cases: tuple[str, ...]
+    flags: Mapping[str, int]
+    found: Mapping[str, int]
+
+
+def ordered(version: int, rows: Iterable[Row]) -> Ordered:
+    """Order the rows of a ledger."""
+    rows = list(rows)
+    left = [row for row in rows if row.state == "left-out"]
+    cases = [row.case for row in (*by_doubt(row for row in rows if row.state != "left-out"), *left)]
+    flags = Counter(str(code) for row in rows for code in {flag.get("code") for flag in row.flags})
+    found = Counter(name for row in rows for name, part in row.structures.items() if part.get("voxels"))
+    return Ordered(version, tuple(cases), dict(sorted(flags.items())), dict(sorted(found.items())))
+
+
+def listed(
+    scans: Mapping[str, Seen], order: Ordered, query: Query, identity: Callable[[str], Identity]
+) -> dict[str, Any]:
     """The answer to a query.
 
     Args:
-        seen: Every scan of the batch, as the reader may see it.
+        scans: Every scan of the batch, as the reader may see it.
+        order: Of the same rows.
+        query: What the reader wants.
         identity: What is known of a scan's header, without waiting for it.
 
     Raises:
         Refused: There is no such order.
     """
-    scans = {one.row.case: one for one in seen}
-    rows = [one.row for one in scans.values() if (one.row.state == "left-out") == (query.state == "left-out")]
-    doubtful = by_doubt(rows) if query.state != "left-out" else rows
-    states = {row.case: scans[row.case].review_state for row in rows}
-    fitting = [scans[row.case] for row in doubtful if _fits(scans[row.case], states[row.case], query, identity)]
+    wanted = [scans[case] for case in order.cases if case in scans]
+    wanted = [one for one in wanted if (one.row.state == "left-out") == (query.state == "left-out")]
+    states = {one.row.case: one.review_state for one in wanted}
+    fitting = [one for one in wanted if _fits(one, states[one.row.case], query, identity)]
     fitting = _sorted(fitting, states, query, identity)
     page = fitting[query.offset : query.offset + min(query.limit, MOST)]
     return {
         "total": len(fitting),
-        "counts": _counts(list(scans.values()), states),
+        "counts": _counts(list(scans.values()), states, order),
         "scans": [entry_of(one, states[one.row.case], identity(one.row.case)) for one in page],
     }
-
-
-def order_of(seen: Sequence[Seen]) -> list[str]:
-    """The cases that can be opened, doubtful ones first."""
-    return [row.case for row in by_doubt(one.row for one in seen if one.row.state in ("done", "failed"))]
 
 
 def entry_of(one: Seen, review_state: str, identity: Identity) -> dict[str, Any]:
@@ -145,13 +171,12 @@ def _ml(one: Seen, structure: str) -> float:
     return float(sum(sizes))
 
 
-def _counts(scans: Sequence[Seen], states: Mapping[str, str]) -> dict[str, Any]:
-    flags = Counter(str(code) for one in scans for code in {flag.get("code") for flag in one.row.flags})
-    found = Counter(name for one in scans for name, part in one.row.structures.items() if part.get("voxels"))
+def _counts(scans: Sequence[Seen], states: Mapping[str, str], order: Ordered) -> dict[str, Any]:
+    reviewed = Counter(states.values())
     return {
         **Counter(one.row.state for one in scans),
-        **{name: sum(state == name for state in states.values()) for name in ("open", "started", "reviewed")},
+        **{name: reviewed[name] for name in ("open", "started", "reviewed")},
         "assigned": sum(bool(one.role) for one in scans),
-        "flags": dict(sorted(flags.items())),
-        "structures": dict(sorted(found.items())),
+        "flags": order.flags,
+        "structures": order.found,
     }

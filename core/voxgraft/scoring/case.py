@@ -14,7 +14,7 @@ from .calibration import Binning, Reliability, Watch
 from .masks import CaseMasks, check_grids
 from .metric import CalibrationMetric
 from .pair import Counts, MaskPair
-from .structures import MEAN, Regions, Structure, structures_of
+from .pairs import MEAN, Regions, Structure, structures_of
 
 if TYPE_CHECKING:
     from ..components.choice import Selected

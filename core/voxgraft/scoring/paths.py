@@ -18,7 +18,6 @@ from ..imaging.palettes import check_alike
 from ..imaging.read import read
 from ..imaging.reference import ImageRef
 from ..imaging.structures import Label, Labels
-from ..imaging.volume import Colour, Volume
 from ..labels.valid_region import mark_ignored, read_valid_region
 from ..support.progress import Progress
 from ..workflow.yaml import parse
@@ -26,16 +25,15 @@ from .case import Measured, binnings, check_names, measure_case, named_metrics, 
 from .masks import check_grids, values_in
 from .matching import files_of, match
 from .pair import Counts
-from .pairs import labels_named_in, read_pair
-from .scores import Scores
-from .structures import Regions
-from .subgroups import Facts
-from .tables import gathered
+from .pairs import Regions, labels_named_in, read_pair
+from .subgroups import Facts, gathered
 
 if TYPE_CHECKING:
     from ..components.catalogue import Catalogue
+    from ..imaging.volume import Colour, Volume
     from .calibration import Watch
     from .metric import Metric
+    from .scores import Scores
 
 Grid = tuple[int, tuple[float, ...]]
 """What a metric needs to know of a case without a structure: the number of voxels, and millimetres between them."""

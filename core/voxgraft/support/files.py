@@ -97,10 +97,15 @@ def remove(path: Path) -> None:
             path.unlink()
 
 
-def write_json(target: Path, document: Any) -> None:
-    """Write one JSON document, whole or not at all; see `json_text`."""
-    with atomic_write(target) as path:
-        path.write_text(json_text(document) + "\n", encoding="utf-8")
+def write_json(target: Path, document: Any, *, private: bool = False) -> None:
+    """Write one JSON document, whole or not at all.
+
+    Args:
+        target: Where it will be.
+        document: See `json_text`.
+        private: Only its owner may read it; see `write_text`.
+    """
+    write_text(target, json_text(document) + "\n", private=private)
 
 
 def json_text(document: Any, indent: int | None = 2) -> str:
@@ -125,9 +130,17 @@ def without_nan(document: Any) -> Any:
     return None if isinstance(document, float) and not math.isfinite(document) else document
 
 
-def write_text(target: Path, text: str) -> None:
-    """Write a text file, whole or not at all."""
+def write_text(target: Path, text: str, *, private: bool = False) -> None:
+    """Write a text file, whole or not at all.
+
+    Args:
+        target: Where it will be.
+        text: What UTF-8 cannot hold is written as an escape.
+        private: Only its owner may read it, from the first byte on.
+    """
     with atomic_write(target) as path:
+        if private:
+            path.touch(mode=0o600)
         path.write_text(text, encoding="utf-8", errors="backslashreplace")
 
 

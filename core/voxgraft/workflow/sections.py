@@ -17,8 +17,7 @@ from pydantic import (
 )
 from pydantic_core import CoreSchema
 
-from ..components.choice import ComponentField, Selected
-from ..components.options import Options
+from ..components.choice import ComponentField, Options, Selected
 from ..networks.encoder_decoder import Decoder, Encoder
 from ..networks.options import StartValues, whole_option
 

@@ -10,8 +10,7 @@ from annotated_types import MaxLen, MinLen
 from pydantic import AfterValidator, Field, ValidationError, model_validator
 
 from ..components.catalogue import Catalogue
-from ..components.choice import ComponentField, Selected
-from ..components.options import Options, TrackingOptions
+from ..components.choice import ComponentField, Options, Selected, TrackingOptions
 from ..datasets.options import Data
 from ..errors import UsageError, WorkflowError
 from ..networks.encoder_decoder import EncoderSpec

@@ -19,6 +19,7 @@ TAGS = {
     "AcquisitionDateTime": 0x0008002A,
     "SeriesTime": 0x00080031,
     "AcquisitionTime": 0x00080032,
+    "AccessionNumber": 0x00080050,
     "Modality": 0x00080060,
     "Manufacturer": 0x00080070,
     "InstitutionName": 0x00080080,

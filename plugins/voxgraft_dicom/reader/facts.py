@@ -40,6 +40,14 @@ def facts_of(frames: Sequence[Frame], first: Header, channels: int) -> dict[str,
     return facts | _subgroups(first)
 
 
+def archive_of(header: Attributes) -> dict[str, str]:
+    """What finds an image in the archive: accession number and date, which identify the patient to whoever may look."""
+    date = header.text("StudyDate").strip()
+    readable = f"{date[:4]}-{date[4:6]}-{date[6:]}" if len(date) == 8 and date.isdecimal() else date
+    known = {"accession": header.text("AccessionNumber").strip(), "study_date": readable}
+    return {name: value for name, value in known.items() if value}
+
+
 def _padding(frames: Sequence[Frame]) -> float | None:
     """The intensity that stands outside the image, where it is the same in all frames."""
     values = {

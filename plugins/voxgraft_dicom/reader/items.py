@@ -13,7 +13,7 @@ import numpy as np
 from voxgraft.plugin import Array, Item, Problem
 
 from .attributes import shown
-from .facts import facts_of
+from .facts import archive_of, facts_of
 from .flat import flat_affine, pixel_size
 from .frames import Frame, headers_of, single
 from .geometry import Stack
@@ -140,4 +140,5 @@ def _item(
         facts=facts_of(frames, first, 1 if len(shape) < 3 or not shape[2] else max(1, len(frames) // shape[2])),
         palette={} if first.text("PhotometricInterpretation") == "PALETTE COLOR" else None,
         colours=first.whole("SamplesPerPixel", 1) == 3,
+        archive=archive_of(first),
     )

@@ -53,8 +53,6 @@ export function drawEdges(context, pane, runs, color) {
 export function drawHatch(context, pane, width, height, kind) {
   for (const [wanted, style, lean] of [[1, "#5cff8f", 1], [2, "#ff7a6e", -1]]) {
     context.beginPath();
-    context.strokeStyle = style;
-    context.lineWidth = 1.3 * devicePixelRatio;
     for (let v = 0; v < height; v++) {
       for (let u = 0; u < width; u++) {
         if (kind(u, v) !== wanted) continue;
@@ -63,6 +61,10 @@ export function drawHatch(context, pane, width, height, kind) {
         context.lineTo(...pane.toCanvas(u + 1, v + 1 - up));
       }
     }
-    context.stroke();
+    for (const [width, color] of [[3, "rgba(0,0,0,.55)"], [1.4, style]]) {
+      context.lineWidth = width * devicePixelRatio;
+      context.strokeStyle = color;
+      context.stroke();
+    }
   }
 }

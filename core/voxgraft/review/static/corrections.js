@@ -16,12 +16,12 @@ export class Corrections {
     this.reach = 30;
     this.radius = 20;
     this.working = null;
+    this.savedSlices = [];
   }
 
-  enter(tool) {
+  enter() {
     this.points = [];
     this.erasing = false;
-    if (tool === "slices") this.plane = this.app.plane;
   }
 
   leave() { if (this.busy()) this.cancel(); }
@@ -31,7 +31,15 @@ export class Corrections {
 
   busy() { return this.app.preview !== null || this.points.length > 0; }
 
-  changedStructure() { this.cancel(); }
+  changedStructure() {
+    if (this.busy()) this.cancel();
+  }
+
+  /** Strokes were saved: the slices they redrew still wait for what lies between them. */
+  saved(strokes) { this.savedSlices.push(...strokes.map((one) => this.sliceOf(one)).filter(Boolean)); }
+
+  /** The mask is another one now: nothing that was drawn before counts as redrawn. */
+  forget() { this.savedSlices = []; }
 
   cancel() {
     this.app.preview = null;
@@ -43,17 +51,18 @@ export class Corrections {
 
   // Slices
 
-  /** Slices of the active plane that were redrawn since the last save, in the picture's voxels. */
+  /** Structure, axis and position of the slice that a stroke was drawn on; null for other changes. */
+  sliceOf({ index, label, axis }) {
+    return axis === undefined || !index.length ? null : { label, axis, at: this.app.grid.place(index[0])[axis] };
+  }
+
+  /** Slices of the active plane that were redrawn, in the picture's voxels. */
   redrawn() {
     const { app } = this;
     const axis = AXIS_OF_PLANE[app.plane];
-    const found = new Set();
-    for (const { index, label } of app.strokes?.done ?? []) {
-      if (label !== app.chosen?.code) continue;
-      const places = new Set(Array.from(index, (at) => app.grid.place(at)[axis]));
-      if (places.size === 1) found.add([...places][0]);
-    }
-    return [...found].sort((a, b) => a - b);
+    const all = [...this.savedSlices, ...(app.strokes?.done ?? []).map((one) => this.sliceOf(one))];
+    const fits = all.filter((one) => one && one.label === app.chosen?.code && one.axis === axis);
+    return [...new Set(fits.map((one) => one.at))].sort((a, b) => a - b);
   }
 
   inFile(axis, position) {
@@ -70,7 +79,7 @@ export class Corrections {
     if (!slices.length) return toast(`Redraw ${app.chosen.name} on at least one slice first.`, "look");
     this.request = {
       path: "propagate",
-      body: { label: app.chosen.value, axis: this.inFile(axis, 0)[0], reach_mm: this.reach,
+      body: { label: app.chosen.value, axis: this.inFile(axis, 0)[0], reach_mm: this.reach, locked: this.walls(),
         slices: slices.map((position) => this.inFile(axis, position)[1]).sort((a, b) => a - b) },
     };
     if (!(await app.saving.save())) return;
@@ -91,16 +100,18 @@ export class Corrections {
     if (app.chosen.locked) return void app.rules();
     if (!(await app.saving.save())) return;
     this.points.push({ place, add: this.adding });
-    app.redrawOverlay();
+    app.setCursor(place);
     this.request = {
       path: "click",
-      body: { label: app.chosen.value, radius_mm: this.radius,
+      body: { label: app.chosen.value, radius_mm: this.radius, locked: this.walls(),
         points: this.points.map((point) => ({ index: app.grid.fileVoxel(point.place), add: point.add })) },
     };
     return this.ask();
   }
 
   // Both
+
+  walls() { return this.app.structures.filter((one) => one.locked).map((one) => one.value); }
 
   /** Ask for a preview of what is wanted now; an answer that comes after another question is dropped. */
   async ask() {
@@ -136,6 +147,7 @@ export class Corrections {
     await app.attempt(async () => {
       const answer = await send("POST", app.url(this.request.path), { ...this.request.body, commit: true });
       const { preview } = app;
+      this.forget();
       this.cancel();
       this.take(preview);
       app.base = answer.sha256;

@@ -68,5 +68,6 @@ export function ask(title, body, buttons) {
     dialog.addEventListener("cancel", (event) => { event.preventDefault(); done(null); });
     document.body.append(dialog);
     dialog.showModal();
+    dialog.scrollTop = 0;
   });
 }

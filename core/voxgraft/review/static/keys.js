@@ -36,6 +36,6 @@ export function listen(table, actions) {
 /** Show the sheet of keys. */
 export function sheet(table) {
   const rows = table.map(([keys, text]) => h("div", { class: "key-row" },
-    h("span", { class: "keys" }, written(keys).map((key) => h("kbd", {}, key))), h("span", {}, text)));
+    h("span", { class: "pressed" }, written(keys).map((key) => h("kbd", {}, key))), h("span", {}, text)));
   return ask("Keys", h("div", { class: "key-sheet" }, rows), [[true, "Close"]]);
 }

@@ -31,7 +31,7 @@ export function listenToMouse(over, picture, app) {
     const place = placeOf(pane, cellOf(pane, x, y));
     if (event.button === 2) held = { kind: "window", x, y, window: picture.window };
     else if (event.button === 1 || event.shiftKey) held = { kind: "pan", x, y, pane };
-    else if (app.tool === "click" && picture === app.picture) app.addPoint(place);
+    else if (app.tool === "click" && picture === app.picture) app.corrections.addPoint(place);
     else if (app.drawing() && picture === app.picture) held = startStroke(pane, x, y);
     else {
       held = { kind: "cursor" };
@@ -91,7 +91,7 @@ export function listenToMouse(over, picture, app) {
     if (kind !== "stroke") return;
     if (app.tool === "filled") drawing.fill();
     app.show(drawing.changes.keys());
-    app.strokes.add(stroke(app.mask, drawing.changes, app.tool, drawing.rules.label));
+    app.strokes.add(stroke(app.mask, drawing.changes, app.tool, drawing.rules.label, drawing.axis));
     tellWalls(drawing.stopped);
   };
   over.addEventListener("pointerup", release);

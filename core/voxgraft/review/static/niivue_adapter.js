@@ -4,6 +4,7 @@ import { Grid, inflate } from "./nifti.js";
 import { planeAxes } from "./pen.js";
 
 const DRAWING_TEXTURE = 33991; // WebGL's TEXTURE7, where NiiVue's shaders look for the drawing
+const GRADIENTS = [33990, 33992]; // TEXTURE6 and TEXTURE8: what only a rendering in three dimensions needs
 const CUT_ACROSS = [2, 1, 0]; // the axis of the picture that axial, coronal and sagittal slices are cut across
 export const PLANES = ["Axial", "Coronal", "Sagittal"];
 
@@ -19,6 +20,17 @@ export class Picture {
     });
     this.canvas = canvas;
     this.drawn = drawn;
+    this.withoutGradients();
+  }
+
+  /**
+   * NiiVue works out the gradient of every voxel whenever a scan or its window changes: twice the memory of the picture
+   * and most of the time, for a rendering that is never shown. Its textures shrink to one voxel a slice.
+   */
+  withoutGradients() {
+    const make = this.nv.rgbaTex.bind(this.nv);
+    this.nv.rgbaTex = (texture, unit, dims, ...rest) =>
+      make(texture, unit, GRADIENTS.includes(unit) ? [dims[0], 1, 1, dims[3]] : dims, ...rest);
   }
 
   async open() {
@@ -94,7 +106,7 @@ export class Picture {
     const { lut } = this.nv.drawLut;
     lut.fill(0);
     for (const [code, color] of colors) if (color) lut.set([...color, 255], code * 4);
-    this.nv.updateGLVolume();
+    this.nv.refreshColormaps(); // not updateGLVolume, which would colour every voxel of the scan again
     this.redraw();
   }
 

@@ -38,7 +38,7 @@ export class Saving {
       });
       this.wanted = false;
       app.base = answer.sha256;
-      app.strokes.settle(count);
+      app.corrections.saved(app.strokes.settle(count));
       await app.refreshScan();
       toast("Saved.");
       return !app.strokes.unsaved;

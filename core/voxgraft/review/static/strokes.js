@@ -1,11 +1,11 @@
 // What was drawn and not yet saved: strokes that can be undone and redone, and the draft that survives a reload.
 
-/** A stroke: voxels of the picture with their codes before and after. */
-export function stroke(mask, changes, tool, label) {
+/** A stroke: voxels of the picture with their codes before and after, and the axis across the slice it was drawn on. */
+export function stroke(mask, changes, tool, label, axis) {
   const index = Uint32Array.from(changes.keys());
   const before = Uint8Array.from(changes.values());
   const after = Uint8Array.from(index, (at) => mask[at]);
-  return { tool, label, index, before, after };
+  return { tool, label, axis, index, before, after };
 }
 
 export class Strokes {
@@ -63,15 +63,10 @@ export class Strokes {
 
   /** After a save of the first `count` strokes: what was drawn meanwhile stays unsaved. */
   settle(count) {
-    this.done = this.done.slice(count);
+    const settled = this.done.splice(0, count);
     if (!this.done.length) this.undone = [];
     this.changed();
-  }
-
-  clear() {
-    this.done = [];
-    this.undone = [];
-    this.changed();
+    return settled;
   }
 }
 

@@ -33,13 +33,12 @@ function row(app, structure, number) {
   const head = h("div", { class: "head" },
     h("i", { class: structure.visible ? "swatch" : "swatch off", style: { background: `rgb(${structure.rgb})` } }),
     h("span", { class: "name" }, structure.name),
-    h("span", { class: "ml" }, millilitres(structure.ml)),
     toggle(structure.visible ? `Hide ${structure.name}` : `Show ${structure.name}`, "shown", "hidden",
       () => app.toggleShown(structure), structure.visible),
     toggle(structure.locked ? `Unlock ${structure.name}` : `Lock ${structure.name}`, "locked", "lock",
       () => app.toggleLock(structure), structure.locked));
   const state = h("div", { class: "state small" }, verdictTag(structure.verdict, structure.reason),
-    confidence(structure), structure.edited ? h("span", { class: "soft" }, "changed, not saved") : null);
+    h("span", { class: "ml" }, millilitres(structure.ml)), confidence(structure), structure.edited ? h("span", { class: "soft" }, "changed, not saved") : null);
   return h("div", {
     class: chosen ? "structure chosen" : "structure", "data-name": structure.name, "aria-current": chosen ? "true" : null,
     onclick: () => app.choose(structure, true),

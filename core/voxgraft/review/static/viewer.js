@@ -94,6 +94,7 @@ export class App {
       this.mask = read.mask;
     }
     this.strokes = new Strokes(this.mask, () => this.strokesChanged());
+    this.corrections.forget();
     this.picture.setMask(this.mask);
     this.tell("");
   }

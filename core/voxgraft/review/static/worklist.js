@@ -147,7 +147,8 @@ function drawRow(scan, number) {
     "data-case": scan.case, onclick: () => { choose(number); if (opens(scan)) open(); },
   },
   h("div", { class: "picture" }, scan.preview
-    ? h("img", { src: scan.preview, alt: `slices of ${scan.case}`, loading: "lazy", draggable: "false" }) : null),
+    ? h("img", { src: scan.preview, alt: `slices of ${scan.case}`, loading: "lazy", draggable: "false" })
+    : h("span", { class: "small" }, "no picture")),
   h("div", { class: "what" },
     h("div", { class: "case" }, opens(scan) ? h("a", { href: link(scan), tabindex: "-1" }, scan.case) : scan.case),
     h("div", { class: "small soft facts", title: facts }, facts),
@@ -186,7 +187,7 @@ function decided(scan) {
     const [{ verdict, reader, structure, reason }] = ones;
     const [sign, text] = VERDICTS[verdict] ?? ["", verdict];
     const what = structure === "" ? "whole scan" : ones.length > 2 ? plural(ones.length, "structure") : ones.map((one) => one.structure).join(", ");
-    return h("div", { class: "clip", title: ones.map((one) => one.structure).join(", ") },
+    return h("div", { class: "flag-lines", title: ones.map((one) => one.structure).join(", ") },
       `${sign} ${what} ${text}${reason ? `: ${reason}` : ""}`, h("span", { class: "soft" }, ` · ${reader}`));
   });
   return [rows.slice(0, 4), more(rows.length - 4, [])];
@@ -240,7 +241,8 @@ function nextOf(pairs, value) { return pairs[(pairs.findIndex(([key]) => key ===
 
 async function enlarge() {
   const scan = at(list.chosen);
-  if (!scan?.preview) return;
+  if (!scan) return;
+  if (!scan.preview) return toast(`There is no picture of ${scan.case}.`, "look");
   await ask(scan.case, h("img", { class: "large", src: scan.preview, alt: `slices of ${scan.case}` }), [[null, "Close"]]);
 }
 
