@@ -392,17 +392,19 @@ def test_nothing_reviewed_is_told_and_no_success(tmp_path: Path, catalogue: Cata
     assert call(tmp_path / "nothing", "--summary").exit_code == 2
 
 
-def test_the_server_gives_summary_charts_and_agreement(made: Path, catalogue: Catalogue) -> None:
+def test_the_server_gives_summary_charts_and_agreement(batch: Path, catalogue: Catalogue) -> None:
     testclient = pytest.importorskip("starlette.testclient")
     from starlette.applications import Starlette
 
     from voxgraft.review.app_worth import routes
 
-    app = Starlette(routes=routes())
-    app.state.store = ReviewStore(made, catalogue, write=False)
-    client = testclient.TestClient(app)
-    assert client.get("/api/summary").json()["decisions"]["total"] == 13
+    store = ReviewStore(batch, catalogue)
+    client = testclient.TestClient(Starlette(routes=routes(store)))
+    before = client.get("/api/summary").json()
+    assert before["scans"]["reviewed"] == 5
     assert "values" in client.get("/api/summary?points=1").json()["charts"][0]
     assert "<svg" in client.get("/charts").text
-    assert client.get("/api/agreement").json()["structures"]["spleen"]["n"] == 1
-    app.state.store.close()
+    assert client.get("/api/agreement").json() == {"structures": before["agreement"]}
+    decide(store, "scan_3")
+    assert client.get("/api/summary").json()["scans"]["reviewed"] == 6
+    store.close()

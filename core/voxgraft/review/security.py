@@ -24,6 +24,12 @@ HEADERS = {
     "Cache-Control": "no-store",
 }
 
+REPORT_POLICY = (
+    "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'; "
+    "frame-ancestors 'none'"
+)
+"""Of a page that stands alone, with its style inside as in reports: it may have style, and no script."""
+
 
 @dataclass(frozen=True, slots=True)
 class Session:
