@@ -60,8 +60,8 @@ def serve(models: tuple[str, ...], **options: Any) -> None:
     from ..discovery import discover
     from ..errors import ModelError, UsageError
     from ..serve.app import Settings, check_installed, run
-    from ..support.progress import Progress
     from ..support.limits import ending_gently
+    from ..support.progress import Progress
     from ..support.texts import legible
     from ..web.listen import Listening
 
