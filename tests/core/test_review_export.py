@@ -167,6 +167,17 @@ def test_one_reader_can_be_named(made: Path, catalogue: Catalogue, tmp_path: Pat
     assert np.array_equal(read(tmp_path / "of_bert/labels/scan_4.nii.gz", catalogue).array, boxes(1))
 
 
+def test_a_decision_about_a_whole_scan_is_told_of_each_structure(
+    batch: Path, catalogue: Catalogue, tmp_path: Path
+) -> None:
+    store = ReviewStore(batch, catalogue)
+    mask = redraw(store, "scan_3", "anna", boxes(2))
+    store.decide("scan_3", "anna", structure="", verdict="corrected", mask=mask)
+    store.close()
+    export(tell(batch, catalogue), tmp_path / "reviewed")
+    assert rows_of(tmp_path / "reviewed")["scan_3"]["verdicts"] == "corrected: spleen; accepted: liver"
+
+
 def test_a_partial_export_ignores_what_nobody_vouches_for(made: Path, catalogue: Catalogue, tmp_path: Path) -> None:
     found = export(tell(made, catalogue), tmp_path / "partial", Wishes(partial=True))
     assert found.cases == ["scan_0", "scan_1", "scan_2", "scan_5", "ct"]

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs
 
-from anyio import to_thread
+from anyio import Semaphore, to_thread
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
@@ -87,6 +87,7 @@ def make_app(store: ReviewStore, access: Access, started: Callable[[], None] = l
         exception_handlers={VoxGraftError: _refuse, HTTPException: _http, Exception: _broken},
     )
     app.state.store, app.state.access = store, access
+    app.state.saving = Semaphore(app_masks.SAVES)
     return Gate(app, access)
 
 
