@@ -90,6 +90,13 @@ def test_what_was_measured_is_what_the_benchmark_wrote() -> None:
         f"saved in their own grid | {labelled['scans']}, {labelled['saved_in_the_scans_grid']} |",
     ):
         assert text in PAGE
+    for text, name in (
+        ("first point, which picks a structure", "first_point"),
+        ("click", "click"),
+        ("undo", "undo"),
+        ("first point on an object of an earlier day", "found_again"),
+    ):
+        assert f"| {text} | {result['large'][name]:.2f} |" in PAGE
     assert first["undo_exact"] and labelled["all_labelled"]
 
 
