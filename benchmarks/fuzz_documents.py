@@ -23,7 +23,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from voxgraft.batch.csv import read_worklist
+from voxgraft.batch.entry import read_worklist
 from voxgraft.components.catalogue import Catalogue
 from voxgraft.discovery import discover
 from voxgraft.errors import BrokenPlugin, VoxGraftError

@@ -7,8 +7,7 @@ from typing import Any
 import numpy as np
 
 from voxgraft.scoring.confusion import count
-from voxgraft.scoring.crops import Crops
-from voxgraft.scoring.pair import MaskPair
+from voxgraft.scoring.pair import Crops, MaskPair
 
 
 def pair_of(prediction: Any, reference: Any, spacing: tuple[float, ...] | None = None) -> MaskPair:

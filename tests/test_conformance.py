@@ -16,8 +16,7 @@ import SimpleITK as sitk
 from conftest import declared_entries
 from dicom_series import make_series
 from voxgraft.components.catalogue import Catalogue
-from voxgraft.components.choice import Selected
-from voxgraft.components.options import Options
+from voxgraft.components.choice import Options, Selected
 from voxgraft.discovery import discover
 from voxgraft.errors import BadImage, VoxGraftError
 from voxgraft.imaging.read import read_item, scan

@@ -20,8 +20,7 @@ from dicom_series import make_series
 from layout_folders import touch
 from test_conformance import components
 from voxgraft.components.catalogue import Catalogue
-from voxgraft.components.choice import Selected
-from voxgraft.components.options import Options
+from voxgraft.components.choice import Options, Selected
 from voxgraft.datasets.cases import Case, Dataset
 from voxgraft.discovery import discover
 from voxgraft.hookspecs import KINDS

@@ -15,12 +15,12 @@ from .errors import BadImage, DataError, ModelError, PluginError, TrainingError,
 if TYPE_CHECKING:
     from .batch.executor import Executor, ExecutorSpec
     from .components.catalogue import Catalogue
+    from .components.choice import Options, TrackingOptions
     from .components.code import source_hash, version_of
-    from .components.options import Options, TrackingOptions
     from .datasets.cases import Case, Dataset, Described, Split
     from .datasets.layout import Layout, LayoutSpec, ReadsFolder
-    from .imaging.align import Align
     from .imaging.archives import archive_problems, is_archive
+    from .imaging.channels import Align
     from .imaging.formats import PaletteReader, Reader, ReaderSpec, ReadsImages, StructureReader, Writer, WriterSpec
     from .imaging.mask_values import mask_values
     from .imaging.orientation import orientation_of, plane_of
@@ -41,12 +41,22 @@ if TYPE_CHECKING:
         spans_space,
     )
     from .inference.predictor import Predictor
-    from .networks.blocks import GROUPS, SLOPE, Norm, conv_norm_act, convolution, normalisation
     from .networks.encoder_decoder import Decoder, DecoderSpec, Encoder, EncoderSpec
     from .networks.inflation import Fold, inflate, slice_axis
-    from .networks.modules import DecoderModule, EncoderModule, InputContract
+    from .networks.modules import (
+        CONVOLUTION,
+        GROUPS,
+        SLOPE,
+        DecoderModule,
+        EncoderModule,
+        InputContract,
+        Norm,
+        conv_norm_act,
+        convolution,
+        normalisation,
+    )
     from .networks.names import match_names
-    from .networks.network import CONVOLUTION, Output, SegmentationNetwork
+    from .networks.network import Output, SegmentationNetwork
     from .networks.options import Inflation, StartValues, weights_option
     from .networks.sources import Models, check_sha256, hub_file, named_weights, packaged_file
     from .networks.stages import stages_of
@@ -74,12 +84,11 @@ if TYPE_CHECKING:
         sweep_tree,
         write_json,
     )
+    from .support.limits import ending_gently
     from .support.memory import free_memory, gigabytes
-    from .support.output import print_result
     from .support.paths import stem
-    from .support.progress import Progress
+    from .support.progress import Progress, print_result
     from .support.spelling import StoredPath, as_stored, composed
-    from .support.stopping import ending_gently
     from .support.texts import as_written, write_rows
     from .support.torch_dims import CHANNELS_LAST, LINEAR
     from .support.workers import worker_processes
@@ -250,10 +259,10 @@ _NAMES = {
     "batch.executor": ("Executor", "ExecutorSpec"),
     "components.catalogue": ("Catalogue",),
     "components.code": ("source_hash", "version_of"),
-    "components.options": ("Options", "TrackingOptions"),
+    "components.choice": ("Options", "TrackingOptions"),
     "datasets.cases": ("Case", "Dataset", "Described", "Split"),
     "datasets.layout": ("Layout", "LayoutSpec", "ReadsFolder"),
-    "imaging.align": ("Align",),
+    "imaging.channels": ("Align",),
     "imaging.archives": ("archive_problems", "is_archive"),
     "imaging.formats": (
         "PaletteReader",
@@ -283,12 +292,22 @@ _NAMES = {
         "spans_space",
     ),
     "inference.predictor": ("Predictor",),
-    "networks.blocks": ("GROUPS", "Norm", "SLOPE", "conv_norm_act", "convolution", "normalisation"),
+    "networks.modules": (
+        "CONVOLUTION",
+        "DecoderModule",
+        "EncoderModule",
+        "GROUPS",
+        "InputContract",
+        "Norm",
+        "SLOPE",
+        "conv_norm_act",
+        "convolution",
+        "normalisation",
+    ),
     "networks.encoder_decoder": ("Decoder", "DecoderSpec", "Encoder", "EncoderSpec"),
     "networks.inflation": ("Fold", "inflate", "slice_axis"),
-    "networks.modules": ("DecoderModule", "EncoderModule", "InputContract"),
     "networks.names": ("match_names",),
-    "networks.network": ("CONVOLUTION", "Output", "SegmentationNetwork"),
+    "networks.network": ("Output", "SegmentationNetwork"),
     "networks.options": ("Inflation", "StartValues", "weights_option"),
     "networks.sources": ("Models", "check_sha256", "hub_file", "named_weights", "packaged_file"),
     "networks.stages": ("stages_of",),
@@ -317,11 +336,10 @@ _NAMES = {
         "write_json",
     ),
     "support.memory": ("free_memory", "gigabytes"),
-    "support.output": ("print_result",),
     "support.paths": ("stem",),
-    "support.progress": ("Progress",),
+    "support.progress": ("Progress", "print_result"),
     "support.spelling": ("StoredPath", "as_stored", "composed"),
-    "support.stopping": ("ending_gently",),
+    "support.limits": ("ending_gently",),
     "support.texts": ("as_written", "write_rows"),
     "support.torch_dims": ("CHANNELS_LAST", "LINEAR"),
     "support.workers": ("worker_processes",),

@@ -25,14 +25,14 @@ from .mlmodel import FLAVOUR, mlmodel
 from .options import MlflowStoreOptions
 from .parameters import key_of, name_of
 from .references import check_name, parse
-from .tracker import experiment_id
+from .tracker import HASH, experiment_id
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities.model_registry import ModelVersion, RegisteredModel
 
-HASH, FILES, METRIC = "voxgraft.hash", "voxgraft.manifest", "metric."
-"""Tags of a version: the model's identity, the hash of its manifest, and before each metric's name its mean."""
+FILES, METRIC = "voxgraft.manifest", "metric."
+"""Tags of a version: the hash of its manifest, and before each metric's name its mean."""
 
 EXPERIMENT = "voxgraft"
 """Where versions that no run of this registry made are kept."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from functools import partial
@@ -17,7 +18,7 @@ from voxgraft.support.paths import without_paths
 from voxgraft.workflow.yaml import dump
 
 from .alive import PROCESS, put_right, working
-from .connection import Address, absent, address, answers, connect, default_address, patience
+from .connection import Address, absent, address, answers, connect, default_address, pages, patience
 from .options import MlflowTrackerOptions
 from .outbox import Outbox, Point
 from .parameters import flat, key_of
@@ -44,6 +45,12 @@ DOCUMENTS = (
 
 DECIDING = ("name", "data", "model", "transfer", "training")
 """Sections of a workflow; a run with others is another run in MLflow."""
+
+HASH = "voxgraft.hash"
+"""The tag of a version: the hash of its package."""
+
+REVIEWS = "voxgraft-review"
+"""The experiment of reviews of models that no run of this registry made."""
 
 BATCH = 100
 """Parameters or tags in one call; ten times as many points."""
@@ -129,6 +136,30 @@ class MlflowTracker:
                 f"tracking: {self._outbox.waiting} points (kept in unsent.jsonl) and {len(self._missed)} files "
                 "could not be sent; the next call of this run sends the points"
             )
+
+    def review(self, model: str, identity: str, metrics: Mapping[str, float], step: int) -> str:
+        """Keep what a review says of a version of a model in the run that made it, or in a run of its own.
+
+        Args:
+            model: Its name and version, for people.
+            identity: The hash of its package.
+            metrics: Numbers by their names.
+            step: How many scans were reviewed.
+
+        Raises:
+            TrackingError: Nothing answers at the address, or it refuses.
+        """
+        from mlflow.entities import Metric
+
+        at = address(self._options.uri) if self._options.uri else default_address()
+        client = connect(at, create=True)
+        with answers(at), patience(seconds=20, retries=1):
+            run, where = reviewed_run(client, at, model, identity, self._options.experiment)
+            now = int(time.time() * 1000)
+            rows = [Metric(key_of(name), value, now, step) for name, value in metrics.items()]
+            for start in range(0, len(rows), 10 * BATCH):
+                client.log_batch(run, metrics=rows[start : start + 10 * BATCH])
+        return f"{where} in {at.shown}"
 
     def _attempt(self, doing: Callable[[], object], lost: str) -> bool:
         """Do what a server that is away may refuse, without stopping the run for it."""
@@ -252,8 +283,39 @@ class MlflowTracker:
             return self._upload(path, "")
 
 
+def reviewed_run(
+    client: MlflowClient, at: Address, model: str, identity: str, experiment: str | None
+) -> tuple[str, str]:
+    """The run to which a review of a model belongs, and what it is called: that of the version with this package, else
+    one for this package in an experiment of reviews.
+
+    Args:
+        client: Of the registry.
+        at: Where it is.
+        model: Name and version, for people.
+        identity: The hash of the package.
+        experiment: Of reviews of models that the registry does not know; by default `voxgraft-review`.
+    """
+    quoted = identity.replace("'", "")
+    for version in pages(client.search_model_versions, filter_string=f"tags.`{HASH}` = '{quoted}'"):
+        if version.run_id:
+            return str(version.run_id), f"the run of {version.name} version {version.version}"
+    folder = experiment_id(client, at, experiment or REVIEWS)
+    for run in pages(client.search_runs, experiment_ids=[folder], filter_string=f"tags.`{HASH}` = '{quoted}'"):
+        return str(run.info.run_id), f"the run {run.info.run_name}"
+    made = client.create_run(folder, run_name=f"review of {model}", tags={HASH: quoted})
+    client.set_terminated(made.info.run_id, "FINISHED")
+    return str(made.info.run_id), f"the run {made.info.run_name}"
+
+
 def experiment_id(client: MlflowClient, at: Address, name: str, artifacts: str | None = None) -> str:
     """The experiment of a name; a new one keeps its files beside the SQLite file, or where the server wants them.
+
+    Args:
+        client: Of the registry.
+        at: Where it is.
+        name: Of the experiment; it is made where there is none.
+        artifacts: Where the files of a new one go; None for the usual place.
 
     Raises:
         TrackingError: It was deleted, or nothing says where its files should go.

@@ -12,8 +12,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from voxgraft.components.catalogue import Catalogue
-from voxgraft.components.choice import ByName, ComponentField, Selected
-from voxgraft.components.options import Options
+from voxgraft.components.choice import ByName, ComponentField, Options, Selected
 from voxgraft.workflow.workflow import Workflow
 
 

@@ -17,8 +17,7 @@ from voxgraft.batch.worklist import Finder
 from voxgraft.components.catalogue import Catalogue
 from voxgraft.datasets.cases import Case
 from voxgraft.errors import DataError
-from voxgraft.imaging.align import Align, aligned
-from voxgraft.imaging.channels import stack, stack_channels
+from voxgraft.imaging.channels import Align, aligned, stack, stack_channels
 from voxgraft.imaging.orientation import reoriented
 from voxgraft.imaging.read import read
 from voxgraft.imaging.reference import ImageRef

@@ -25,18 +25,19 @@ import pytest
 from batch_scans import AFFINE, CONTRACT, SHAPE, Brightness, ball, model, write_scan
 
 from dicom_series import make_series
+from voxgraft.batch.archive import recall
 from voxgraft.batch.corrections import KEPT, Corrections
 from voxgraft.batch.entry import Entry
 from voxgraft.batch.ledger import Ledger, Row
-from voxgraft.batch.memory import least_bytes
 from voxgraft.batch.outputs import Found, Outputs
 from voxgraft.batch.proof import prove
 from voxgraft.batch.quality import flags_of, measure
 from voxgraft.batch.report import by_doubt
 from voxgraft.batch.segment import Batch, segment
+from voxgraft.batch.values import least_bytes
 from voxgraft.batch.worklist import Finder
 from voxgraft.components.catalogue import Catalogue, Origin
-from voxgraft.components.options import Options
+from voxgraft.components.choice import Options
 from voxgraft.discovery import discover
 from voxgraft.errors import DataError, ModelError, UnknownComponent, UsageError
 from voxgraft.imaging.formats import WriterSpec
@@ -48,8 +49,7 @@ from voxgraft.imaging.write import write
 from voxgraft.support.files import sha256
 from voxgraft.support.lock import sole_owner
 from voxgraft.support.progress import Progress
-from voxgraft_plugins.executors.local import LocalExecutor
-from voxgraft_plugins.executors.options import LocalOptions
+from voxgraft_plugins.executors.local import LocalExecutor, LocalOptions
 from voxgraft_plugins.nifti.reader import NiftiReader
 
 
@@ -164,8 +164,13 @@ def test_every_scan_gets_a_folder_and_one_bad_scan_fails_alone(tmp_path: Path, c
     assert predictor.loaded == 1
     out = tmp_path / "out"
     for case in "abc":
-        assert {p.name for p in (out / case).iterdir()} == {"mask.nii.gz", "preview.png", "report.json"}
-    assert sorted(p.name for p in out.iterdir()) == [".lock", "a", "b", "c", "ledger.sqlite", "report.html"]
+        assert {p.name for p in (out / case).iterdir()} == {
+            "mask.nii.gz",
+            "preview.png",
+            "preview-plain.jpg",
+            "report.json",
+        }
+    assert sorted(p.name for p in out.iterdir()) == [".lock", "a", "b", "c", "ledger.sqlite", "report.html", "review"]
     row = rows(tmp_path)["broken"]
     assert (row.error_code, row.tries) == ("bad-image", 1) and "truncated" in row.error
 
@@ -186,7 +191,7 @@ def test_a_second_call_skips_what_is_done_and_tries_again_what_failed(tmp_path: 
     assert (again.done, again.failed, again.skipped, again.exit_code) == (0, 1, 3, 3)
     assert stamps(tmp_path) == before and predictor.loaded == 0
     assert rows(tmp_path)["broken"].tries == 2
-    assert [len(scan.outputs) for scan in again.scans] == [3, 3, 3, 0]
+    assert [len(scan.outputs) for scan in again.scans] == [4, 4, 4, 0]
 
 
 def test_a_touched_input_of_the_same_bytes_is_not_done_again(tmp_path: Path, catalogue: Catalogue) -> None:
@@ -454,7 +459,7 @@ def test_a_scan_that_cannot_fit_into_memory_fails_alone_before_it_is_read(
 ) -> None:
     inputs = three(tmp_path)
     write_scan(inputs[1], np.zeros((200, 200, 50), np.int16))
-    monkeypatch.setattr("voxgraft.batch.memory.free_memory", lambda: 3_000_000)
+    monkeypatch.setattr("voxgraft.batch.values.free_memory", lambda: 3_000_000)
     batch = run(tmp_path, catalogue, *inputs, ignore_contract=True)
     assert states(batch) == {"a": "done", "b": "failed", "c": "done"} and batch.exit_code == 3
     assert batch.scans[1].code == "out-of-memory"
@@ -510,7 +515,7 @@ def test_a_full_disk_fails_the_scan_and_leaves_nothing_half_written(
     assert batch.failed == 3 and batch.exit_code == 1
     assert batch.scans[0].error == "mask.odd: cannot be written: No space left on device"
     assert rows(tmp_path)["a"].error_code == "cannot-write"
-    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == [".lock", "ledger.sqlite", "report.html"]
+    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == [".lock", "ledger.sqlite", "report.html", "review"]
 
 
 def crash(volume: Volume, target: Path) -> None:
@@ -527,7 +532,12 @@ def test_a_writer_that_fails_takes_nothing_with_it(
     make_series(tmp_path / "s", ball(), AFFINE, Modality="MR")
     batch = run(tmp_path, catalogue, tmp_path / "s", writers=asked)
     assert batch.done == 1 and batch.scans[0].flags == ("no-dicom-seg",) and batch.exit_code == 0
-    assert {p.name for p in (tmp_path / "out" / "s").iterdir()} == {"mask.nii.gz", "preview.png", "report.json"}
+    assert {p.name for p in (tmp_path / "out" / "s").iterdir()} == {
+        "mask.nii.gz",
+        "preview.png",
+        "preview-plain.jpg",
+        "report.json",
+    }
     report = json.loads((tmp_path / "out" / "s" / "report.json").read_text())
     assert report["masks"] == ["mask.nii.gz"] and reason in report["flags"][0]["message"]
     assert reason in (tmp_path / "out" / "report.html").read_text()
@@ -540,7 +550,12 @@ def test_the_first_writer_that_fails_does_not_take_the_second_with_it(
     make_series(tmp_path / "s", ball(), AFFINE, Modality="MR")
     batch = run(tmp_path, catalogue, tmp_path / "s", writers=("nifti", "dicom-seg"))
     assert batch.done == 1 and batch.scans[0].flags == ("no-nifti",)
-    assert {p.name for p in (tmp_path / "out" / "s").iterdir()} == {"mask.dcm", "preview.png", "report.json"}
+    assert {p.name for p in (tmp_path / "out" / "s").iterdir()} == {
+        "mask.dcm",
+        "preview.png",
+        "preview-plain.jpg",
+        "report.json",
+    }
 
 
 def test_a_scan_of_which_no_writer_succeeds_has_failed(tmp_path: Path, builtin_entries: list[EntryPoint]) -> None:
@@ -833,7 +848,7 @@ def test_nothing_found_is_a_result_with_files_of_its_own(tmp_path: Path, catalog
     batch = run(tmp_path, catalogue, tmp_path / "s")
     assert batch.done == 1 and batch.scans[0].flags == ("nothing-found",)
     names = {p.name for p in (tmp_path / "out" / "s").iterdir()}
-    assert names == {"mask.nii.gz", "mask.dcm", "preview.png", "report.json"}
+    assert names == {"mask.nii.gz", "mask.dcm", "preview.png", "preview-plain.jpg", "report.json"}
 
 
 def test_every_dicom_object_of_a_scan_is_written_and_tells_the_same(tmp_path: Path, catalogue: Catalogue) -> None:
@@ -845,7 +860,7 @@ def test_every_dicom_object_of_a_scan_is_written_and_tells_the_same(tmp_path: Pa
     assert batch.done == 1 and batch.scans[0].flags == ()
     folder = tmp_path / "out" / "s"
     names = ["mask.nii.gz", "mask.dcm", "rtstruct.dcm", "report.dcm"]
-    assert {p.name for p in folder.iterdir()} == {*names, "preview.png", "report.json"}
+    assert {p.name for p in folder.iterdir()} == {*names, "preview.png", "preview-plain.jpg", "report.json"}
     report = json.loads((folder / "report.json").read_text())
     assert report["masks"] == names
     (entry,) = Finder(catalogue, model(tmp_path / "model").plan, tmp_path / "out").find([tmp_path / "s"])
@@ -872,7 +887,7 @@ def test_writers_that_do_not_fit_a_scan_are_left_out(tmp_path: Path, catalogue: 
     batch = run(tmp_path, catalogue, write_scan(tmp_path / "a.nii.gz"), writers=["nifti", "dicom-seg", "dicom-sr"])
     assert batch.done == 1
     names = {p.name for p in (tmp_path / "out" / "a").iterdir()}
-    assert names == {"mask.nii.gz", "preview.png", "report.json"}
+    assert names == {"mask.nii.gz", "preview.png", "preview-plain.jpg", "report.json"}
 
 
 def test_a_dicom_scan_gets_a_segmentation_that_is_proved(tmp_path: Path, catalogue: Catalogue) -> None:
@@ -920,6 +935,40 @@ def test_no_file_of_a_batch_names_the_patient(tmp_path: Path, catalogue: Catalog
             assert not re.search(rb"Avasarala|PGBM-002", path.read_bytes()), path
 
 
+def test_what_finds_a_scan_in_the_archive_is_for_its_owner_alone(tmp_path: Path, catalogue: Catalogue) -> None:
+    facts = {"AccessionNumber": "ACC-77", "StudyDate": "20260131", "SeriesDescription": "T1 <b>post</b>"}
+    make_series(tmp_path / "s", ball(), AFFINE, Modality="MR", **facts)
+    write_scan(tmp_path / "plain.nii.gz")
+    assert run(tmp_path, catalogue, tmp_path / "s", writers=("nifti",)).done == 1
+    run(tmp_path, catalogue, tmp_path / "plain.nii.gz")
+    out = tmp_path / "out"
+    holding = {path.name for path in out.rglob("*") if path.is_file() and b"ACC-77" in path.read_bytes()}
+    assert holding == {"report.html", "archive.json"}, "not in the ledger, and in nothing that goes elsewhere"
+    assert {(out / name).stat().st_mode & 0o777 for name in holding} == {0o600}
+    text = (out / "report.html").read_text()
+    assert "<b>ACC-77</b>" in text and "2026-01-31" in text and "T1 &lt;b&gt;post&lt;/b&gt;" in text
+    assert set(recall(out)) == {"s"} and Ledger(out).get("plain").state == "done"
+
+
+def test_without_an_accession_number_the_page_is_as_others_are(tmp_path: Path, catalogue: Catalogue) -> None:
+    run(tmp_path, catalogue, write_scan(tmp_path / "plain.nii.gz"))
+    assert not (tmp_path / "out" / "archive.json").exists()
+    assert (tmp_path / "out" / "report.html").stat().st_mode & 0o777 == 0o666 & ~umask()
+
+
+@pytest.mark.parametrize("text", ["", "[]", '{"s": 3}', '{"s": {"accession": [1]}, "s": {}}', "{" * 5000, "\0"])
+def test_a_spoiled_file_of_origins_ends_no_batch(tmp_path: Path, catalogue: Catalogue, text: str) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "archive.json").write_text(text)
+    assert run(tmp_path, catalogue, write_scan(tmp_path / "plain.nii.gz")).done == 1
+
+
+def umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
 def test_paths_in_the_ledger_and_the_page_are_relative(tmp_path: Path, catalogue: Catalogue) -> None:
     batch = run(tmp_path, catalogue, *three(tmp_path), broken(tmp_path))
     page = (tmp_path / "out" / "report.html").read_text()
@@ -941,7 +990,7 @@ class Page(HTMLParser):
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         values = dict(attrs)
         self.addresses += [str(values[name]) for name in ("src", "href") if name in values]
-        if tag == "tr" and "data-rank" in values:
+        if tag == "tr" and values.get("class"):
             self.kinds.append(str(values["class"]))
         if tag not in ("meta", "img", "input"):
             self.open.append(tag)

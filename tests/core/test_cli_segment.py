@@ -132,8 +132,9 @@ def test_the_options_of_prediction_reach_the_model(tmp_path: Path, call: Any) ->
 def test_without_json_a_person_reads_what_came_of_it(tmp_path: Path, call: Any) -> None:
     good = scans(tmp_path)
     result = call("balls", *good, broken(tmp_path))
-    first, last = result.stdout.strip().splitlines()
-    assert first == "3 done, 1 failed; 0 to look at first" and last == str(tmp_path / "out" / "report.html")
+    first, page, last = result.stdout.strip().splitlines()
+    assert first == "3 done, 1 failed; 0 to look at first" and page == str(tmp_path / "out" / "report.html")
+    assert last == f"to review: voxgraft review {tmp_path / 'out'}"
     assert "failed: broken: broken.nii.gz" in result.stderr
     assert call("balls", *good).stdout.startswith("3 skipped (done before); 0 to look at first")
 

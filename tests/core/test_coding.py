@@ -12,8 +12,7 @@ from training import tiny_plan
 
 from held_cases import Held
 from voxgraft.imaging.structures import Region
-from voxgraft.inference.array import segment_array
-from voxgraft.inference.decide import Tally, decide, mask_of
+from voxgraft.inference.array import Tally, decide, mask_of, segment_array
 from voxgraft.preprocessing.encoding import (
     counted_voxels,
     encode_labels,

@@ -364,6 +364,6 @@ def test_the_page_holds_the_table_and_the_curves_of_every_fold(tmp_path: Path) -
     assert CliRunner().invoke(main, arguments).exit_code == 0
     page = (tmp_path / "page.html").read_text()
     assert page.count("<polyline") == 2 * 3 and "fold_1" in page and ">better<" in page
-    heads = re.findall(r"<th>(.*?)</th>", page)
+    heads = re.findall(r"<th><button type=.button.>(.*?)</button></th>", page)
     assert heads.index("Verdict") == 1 and len(heads) == page.split("</tr>")[1].count("<td"), "seen on a narrow screen"
     assert "<two>" not in page and "&lt;two&gt;" in page and "src=" not in page

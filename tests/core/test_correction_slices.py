@@ -106,6 +106,9 @@ def test_locked_structures_are_walls() -> None:
     after = redrawn.copy()
     propagate(mask, redrawn, 2, 2, SPACING, 30.0, locked={7}).apply(after)
     assert broken(redrawn, after, {7}) == {} and broken(redrawn, after, {8})
+    smaller = with_slices(mask, ball(8), 2, [16, 24, 32])
+    assert propagate(mask, smaller, 2, 2, SPACING, 30.0).voxels
+    assert propagate(mask, smaller, 2, 2, SPACING, 30.0, locked={0}).voxels == 0
     with pytest.raises(DataError, match="structure 2 is locked"):
         propagate(mask, redrawn, 2, 2, SPACING, 30.0, locked={2})
 

@@ -231,6 +231,25 @@ class TestFolder:
         assert (tmp_path / "data" / "mine.txt").read_text() == "years of work"
         assert [path.name for path in tmp_path.iterdir()] == ["data"]
 
+    def test_holds_the_scans_alone_where_no_more_is_asked_for(self, tmp_path: Path) -> None:
+        pytest.importorskip("nilearn")
+        done = CliRunner().invoke(main, ["demo", "--data", str(tmp_path / "scans"), "--json"])
+        assert done.exit_code == 0, done.output
+        assert len(list((tmp_path / "scans/labelled/labelsTr").iterdir())) == 10
+        assert len(list((tmp_path / "scans/dicom").iterdir())) == len(list((tmp_path / "scans/truth").iterdir())) == 4
+        assert json.loads(done.stdout)["labelled"] == str(tmp_path / "scans/labelled")
+        assert sorted(path.name for path in tmp_path.iterdir()) == ["scans"]
+
+    @pytest.mark.parametrize("name", ["mine.txt", "data"])
+    def test_scans_are_not_mixed_with_what_is_there(self, tmp_path: Path, name: str) -> None:
+        (tmp_path / "scans").mkdir()
+        (tmp_path / "scans" / name).write_text("years of work")
+        done = CliRunner().invoke(main, ["demo", "--data", str(tmp_path / "scans")])
+        assert done.exit_code == 2 and "did not make; choose another folder with --data" in done.stderr
+        done = CliRunner().invoke(main, ["demo", "--data", str(tmp_path / "scans" / name)])
+        assert done.exit_code == 1 and "--data" in done.stderr
+        assert (tmp_path / "scans" / name).read_text() == "years of work"
+
     def test_that_cannot_be_made_is_said_in_a_sentence(self, tmp_path: Path) -> None:
         (tmp_path / "file").write_text("")
         for out in (tmp_path / "file", tmp_path / "file" / "below", Path("/proc/voxgraft-demo")):

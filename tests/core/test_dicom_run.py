@@ -16,7 +16,7 @@ from dicom_structures import make_rtstruct, make_seg
 from voxgraft.batch.segment import segment
 from voxgraft.cli import main
 from voxgraft.components.catalogue import Catalogue
-from voxgraft.imaging.align import Align
+from voxgraft.imaging.channels import Align
 from voxgraft.imaging.read import read as read_image
 from voxgraft.packages.package import read_package
 from voxgraft.runs.engine import run_workflow

@@ -120,7 +120,7 @@ PLUGIN = """
 import numpy as np
 from ident_power import POWER
 from voxgraft import ModalitySpec, hookimpl
-from voxgraft.components.options import Options
+from voxgraft.components.choice import Options
 
 class PowOptions(Options):
     power: float = 1.0

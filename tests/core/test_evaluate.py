@@ -27,8 +27,8 @@ from voxgraft.imaging.structures import Label, Labels
 from voxgraft.imaging.volume import Volume
 from voxgraft.scoring.bootstrap import mean_intervals
 from voxgraft.scoring.confusion import count
-from voxgraft.scoring.crops import Crops
 from voxgraft.scoring.naming import read_labels
+from voxgraft.scoring.pair import Crops
 from voxgraft.scoring.paths import choose_metrics, evaluate_paths
 from voxgraft.scoring.scores import Scores, score_case
 
@@ -435,6 +435,7 @@ class TestFolders:
             shutil.copy(file, scan / "mask.nii.gz")
             (scan / "mask.dcm").write_bytes(b"is not read")
             (scan / "preview.png").write_bytes(b"")
+            (scan / "preview-plain.jpg").write_bytes(b"")
             (scan / "report.json").write_text("{}")
         (batch / "ledger.sqlite").write_bytes(b"")
         (batch / "report.html").write_text("")

@@ -12,7 +12,7 @@ from datasets import boxes, workflow
 
 from voxgraft import StoreSpec
 from voxgraft.components.catalogue import Catalogue
-from voxgraft.components.options import Options
+from voxgraft.components.choice import Options
 from voxgraft.errors import TrainingError
 from voxgraft.packages.package import read_package
 from voxgraft.packages.references import Resolver, registry

@@ -16,7 +16,7 @@ from schema_leaves import changes
 from test_valid import save
 
 from voxgraft.components.catalogue import Catalogue, Origin
-from voxgraft.components.options import Options
+from voxgraft.components.choice import Options
 from voxgraft.datasets.cases import Case
 from voxgraft.imaging.formats import ReaderSpec
 from voxgraft.imaging.read import scan

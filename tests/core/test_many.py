@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import signal
 import subprocess
 import sys
@@ -23,10 +24,12 @@ from voxgraft.inference.predictor import Predictor
 from voxgraft.networks.sources import named_weights
 from voxgraft.packages.package import pack, read_package, unpack
 from voxgraft.packages.references import Resolver
+from voxgraft.runs.cross_validation import Member
 from voxgraft.runs.engine import run_workflow
-from voxgraft.runs.pooling import pooled
+from voxgraft.runs.pooled import member_table, pooled, spread
+from voxgraft.scoring.pair import Counts
 from voxgraft.scoring.scores import Scores
-from voxgraft.support.files import sha256
+from voxgraft.support.files import sha256, write_json
 from voxgraft.support.progress import Progress
 from voxgraft.workflow.workflow import read
 
@@ -71,6 +74,12 @@ def test_each_case_is_scored_once_by_a_network_that_did_not_learn_from_it(crosse
     means = [one["summary"]["dice"]["mean"]["mean"] for one in members["members"]]
     assert members["over"] == "folds" and members["spread"]["dice"]["mean"]["values"] == pytest.approx(means)
     assert members["spread"]["dice"]["mean"]["sd"] == pytest.approx(np.std(means, ddof=1))
+
+
+def test_the_page_of_all_folds_has_pictures_and_a_row_for_each(crossed) -> None:
+    page = (crossed.folder / "evaluate" / "scores.html").read_text()
+    assert "Worst cases" in page and page.count('class="drawn"') >= 2, "where something is wrong"
+    assert all(name in page for name in ("fold 0", "fold 1", "SD over folds"))
 
 
 def test_the_package_is_the_mean_of_its_networks(crossed, data_set, catalogue, tmp_path) -> None:
@@ -238,6 +247,35 @@ def test_a_case_that_several_members_scored_counts_once_with_its_mean() -> None:
     whole = pooled(parts, {"a": "p", "b": "p"})
     assert whole.cases["a"]["dice"] == pytest.approx({"x": 0.3, "y": 0.5, "mean": 0.4})
     assert whole.groups["a"] == whole.groups["b"]
+
+
+def test_what_one_draw_missed_is_not_averaged_away_by_another(tmp_path: Path) -> None:
+    """The counts of both together no longer show that one found nothing."""
+    found = {"c": {"hd": {"a": 4.0, "b": 2.0}}}
+    lost = {"c": {"hd": {"a": math.nan, "b": 2.0}}}
+    rest = {"b": Counts(5, 0, 0, 9)}
+    parts = [
+        Scores.of(found, counts={"c": {"a": Counts(5, 1, 0, 9), **rest}}),
+        Scores.of(lost, counts={"c": {"a": Counts(0, 0, 5, 9), **rest}}),
+    ]
+    whole = pooled(parts, {"c": "p"})
+    assert math.isnan(whole.cases["c"]["hd"]["a"]) and math.isnan(whole.cases["c"]["hd"]["mean"])
+    assert whole.summary["hd"]["mean"]["undefined"] == 1 and whole.cases["c"]["hd"]["b"] == 2.0
+    write_json(tmp_path / "s.json", whole.document())
+    again = Scores.from_json(tmp_path / "s.json")
+    assert again.missed == {"c": ["a"]} and math.isnan(again.cases["c"]["hd"]["mean"])
+
+
+def test_a_structure_that_only_a_later_fold_holds_has_a_spread() -> None:
+    first, second = ({case: {"dice": values}} for case, values in (("p", {"a": 0.5}), ("q", {"a": 0.7, "b": 0.9})))
+    members = [Member(f"fold_{n}", n, 0, None) for n in range(2)]  # type: ignore[arg-type]
+    found = spread(members, {"fold_0": Scores.of(first), "fold_1": Scores.of(second)}, {})
+    assert found["spread"]["dice"]["b"] == {"values": [None, 0.9], "mean": 0.9, "sd": None, "n": 1}
+    assert member_table(found)[1:] == [
+        ["fold 0", "0.5000, 1 of 1 case"],
+        ["fold 1", "0.8000, 1 of 1 case"],
+        ["SD over folds", "0.2121, 2 of 2"],
+    ]
 
 
 @pytest.mark.parametrize(

@@ -51,7 +51,7 @@ def voxgraft(folder: Path, python: list[str], env: dict[str, str], *args: object
 
 CHATTY = """
 from voxgraft import ReaderSpec, hookimpl
-from voxgraft.components.options import Options
+from voxgraft.components.choice import Options
 print("imported")
 class Reader:
     def scan(self, files):

@@ -11,7 +11,7 @@ import torch
 
 from voxgraft import StoreSpec
 from voxgraft.components.catalogue import Catalogue, Origin
-from voxgraft.components.options import Options
+from voxgraft.components.choice import Options
 from voxgraft.discovery import discover
 from voxgraft.errors import BrokenPlugin, ModelError, PluginError
 from voxgraft.imaging.structures import Label, Labels

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from html.parser import HTMLParser
 from importlib.resources import files
@@ -10,6 +11,7 @@ from pathlib import Path
 import jinja2
 import pytest
 
+from voxgraft.advise.page import arm_rows
 from voxgraft.advise.page import page as advice_page
 from voxgraft.reports.comparison import comparison_page
 from voxgraft.reports.plots import box_plot, reliability_plot
@@ -41,7 +43,7 @@ class Parsed(HTMLParser):
 
 
 def comparison() -> str:
-    rest = {"ci95": (0.05, 0.15), "patients": 9, "undefined": (0, 0), "mixed": False, "verdict": "better"}
+    rest = {"ci95": (0.05, 0.15), "common": 10, "patients": 9, "undefined": (0, 2), "mixed": False, "verdict": "better"}
     one = Comparison(HOSTILE, HOSTILE, HOSTILE, HOSTILE, **NUMBERS, **rest)
     return comparison_page([one], {HOSTILE: {"": CURVE, HOSTILE: CURVE}}, HOSTILE)
 
@@ -58,9 +60,9 @@ def advice() -> str:
 def test_what_files_say_stays_text(made) -> None:
     text = made()
     parsed = Parsed(text)
-    assert "script" not in parsed.tags and not any(name.startswith("on") for name in parsed.attributes)
+    assert parsed.tags.count("script") == 1 and not any(name.startswith("on") for name in parsed.attributes)
     assert parsed.text.count(HOSTILE) >= 5, "shown as it is written"
-    assert "default-src 'none'" in text and not re.search(r"https?://|src=|href=", text)
+    assert "default-src 'none'" in text and not re.search(r"https?://|src=[\"']|href=", text)
 
 
 def test_names_in_plots_stay_text() -> None:
@@ -68,9 +70,29 @@ def test_names_in_plots_stay_text() -> None:
         assert "script" not in Parsed(text).tags and HOSTILE in Parsed(text).text
 
 
+@pytest.mark.parametrize("values", [[0.61, 0.97], [3.2, 41.7], [-4.0, 2.0], [1e-7, 3e-7], [5.0]])
+def test_axes_have_a_title_and_end_with_a_labelled_tick(values: list[float]) -> None:
+    text = box_plot({"liver": {str(number): value for number, value in enumerate(values)}}, None, "hd95 (mm)")
+    ticks = [float(x) for x in re.findall(r'<line x1="([\d.]+)" x2="\1" y1="6"', text)]
+    assert min(ticks) == 190 and max(ticks) == 660 and ">hd95 (mm)</text>" in text
+    labels = [float(label) for label in re.findall(r'y="\d+" text-anchor="middle">([-\d.e]+)</text>', text)]
+    assert len(labels) == len(ticks) and labels[0] <= min(values) and labels[-1] >= max(values)
+
+
+def test_a_comparison_says_how_many_cases_are_behind_it() -> None:
+    text = Parsed(comparison()).text
+    assert "9 of 10, 9 patients" in text and f"0 of {HOSTILE}, 2 of {HOSTILE}" in text
+
+
+def test_an_undefined_dice_is_shown_as_such() -> None:
+    arm = {"round": 1, "arm": "x", "dice": math.nan, "steps": 3, "seconds": 1.0, "volumes": 4, "defined": 0}
+    assert arm_rows({"tournament": [arm, {**arm, "dice": 0.5, "defined": 3}]})[0][2] == "undefined, 0 of 4 volumes"
+    assert arm_rows({"tournament": [{**arm, "dice": 0.5, "defined": 3}]})[0][2] == "0.500, 3 of 4 volumes"
+
+
 def test_a_value_that_a_template_lacks_is_an_error() -> None:
     with pytest.raises(jinja2.UndefinedError, match="how"):
-        render("reports/comparison.html", title="x", rows=[], plots={})
+        render("reports/comparison.html", title="x", rows=[], plots={}, HEADS=[])
 
 
 def test_only_finished_plots_are_written_unescaped() -> None:
@@ -80,5 +102,6 @@ def test_only_finished_plots_are_written_unescaped() -> None:
         for path in (*root.rglob("*.html"), *root.rglob("*.svg"))
         for found in re.findall(r"\{\{ (.*?) \| safe \}\}", path.read_text(encoding="utf-8"))
     }
-    assert marked == {("scores.html", "plots[metric]"), ("scores.html", "reliability")}
+    finished = {("scores.html", "plots[metric]"), ("scores.html", "reliability"), ("charts.html", "picture")}
+    assert marked == finished
     assert not [path for path in root.rglob("*.html") if "autoescape" in path.read_text(encoding="utf-8")]

@@ -14,7 +14,7 @@ import pytest
 
 from dicom_series import make_series
 from voxgraft.components.catalogue import Catalogue, Origin
-from voxgraft.components.options import Options
+from voxgraft.components.choice import Options
 from voxgraft.errors import BadImage, BrokenPlugin, ComponentConflict, DataError, UsageError
 from voxgraft.imaging.channels import stack
 from voxgraft.imaging.formats import ReaderSpec, WriterSpec

@@ -26,21 +26,21 @@ from voxgraft.discovery import discover
 from voxgraft.errors import DataError, UsageError
 from voxgraft.imaging.structures import Labels, Region
 from voxgraft.imaging.volume import Volume
+from voxgraft.reports.drawing import Picture
 from voxgraft.reports.pictures import worst_slice
 from voxgraft.reports.plots import box_plot
 from voxgraft.reports.scores import about, page, worst_cases
+from voxgraft.scoring.bootstrap import micro_averages
 from voxgraft.scoring.calibration import Binning, Reliability, Watch
 from voxgraft.scoring.case import measure_case, watch_case
 from voxgraft.scoring.confusion import count
 from voxgraft.scoring.masks import comparable
-from voxgraft.scoring.micro import micro_averages
 from voxgraft.scoring.naming import read_labels
 from voxgraft.scoring.pair import Counts
+from voxgraft.scoring.pairs import Structure, read_regions
 from voxgraft.scoring.paths import Extras, evaluate_paths
 from voxgraft.scoring.scores import Scores
-from voxgraft.scoring.structures import Structure, read_regions
-from voxgraft.scoring.subgroups import group_of, read_facts, subgroups
-from voxgraft.scoring.tables import gathered
+from voxgraft.scoring.subgroups import gathered, group_of, read_facts, subgroups
 
 AFFINE = np.diag([1.0, 1.5, 2.0, 1.0])
 LABELS = Labels.of({"a": 1, "b": 2, "c": 3})
@@ -484,14 +484,15 @@ class TestPage:
 
     def test_it_is_one_file_that_escapes_everything(self, scores) -> None:
         cards = about(scores, discover())
-        pictures = dict.fromkeys(worst_cases(scores, cards), b"\x89PNG")
+        pictures = dict.fromkeys(worst_cases(scores, cards), Picture(b"drawn", b"plain", HOSTILE))
         text = page(scores, cards, HOSTILE, pictures)
         names = Names()
         names.feed(text)
         assert names.tags.count("script") == 1 and "alert(" in text and "<script>alert" not in text
-        assert all(address.startswith(("data:image/png;base64,", "#")) for address in names.addresses)
+        assert all(address.startswith(("data:image/jpeg;base64,", "#")) for address in names.addresses)
         assert not re.search(r"https?://", text) and "$" not in re.sub(r"<script>.*?</script>", "", text, flags=re.S)
-        assert text.count("data:image/png") == 4 and "nan" not in re.sub(r"<style>.*?</style>", "", text, flags=re.S)
+        assert text.count("data:image/jpeg") == 8, "each with contours and without"
+        assert "nan" not in re.sub(r"<(style|script)>.*?</\1>", "", text, flags=re.S)
         assert names.tags.count("svg") == len(NAMES) + 1
 
     def test_scores_without_any_value_have_a_page_too(self, scores) -> None:
@@ -506,6 +507,21 @@ class TestPage:
         assert worst_cases(scores, about(scores, discover())) == ["r", "s", "p"]
         dice = Scores.of({case: {"dice": {"a": value}} for case, value in zip("pqr", (0.5, 0.0, 0.7), strict=True)})
         assert worst_cases(dice, about(dice, discover()), 2) == ["q", "p"]
+
+    def test_nothing_is_worst_where_nothing_is_wrong(self) -> None:
+        best = Scores.of({"p": {"dice": {"a": 1.0}}, "q": {"dice": {"a": math.nan}}})
+        assert worst_cases(best, about(best, discover())) == []
+        counts = {"p": {"a": Counts(5, 0, 0, 9)}, "q": {"a": Counts(5, 1, 0, 9)}}
+        near = Scores.of({case: {"nsd": {"a": 1.0}} for case in "pq"}, counts=counts)
+        assert worst_cases(near, about(near, discover())) == ["q"], "one voxel is wrong, whatever the metric says"
+
+    def test_a_missed_structure_is_the_worst_though_its_distance_is_undefined(self) -> None:
+        counts = {"p": {"a": Counts(5, 1, 0, 9)}, "q": {"a": Counts(0, 0, 5, 9)}}
+        distances = {"p": {"hd": {"a": 7.0}}, "q": {"hd": {"a": math.nan}}}
+        scores = Scores.of(distances, counts=counts)
+        assert worst_cases(scores, about(scores, discover())) == ["q", "p"]
+        text = page(scores, about(scores, discover()), "x", {})
+        assert ">undefined</span>" in text and "1 of 2" in text
 
     @pytest.mark.parametrize("values", [[0.5], [0.5, 0.5], [-3.0, 1e6], [1e-9, 2e-9], [0.0]])
     def test_boxes_of_odd_values_are_drawn_inside(self, values) -> None:
@@ -529,8 +545,10 @@ class TestPage:
         scan = volume(np.random.default_rng(0).normal(0, 1, shape).astype(np.float32), dims) if with_scan else None
         found, wanted = labels_of(1, shape), labels_of(2, shape)
         for one in (found, np.zeros_like(found)):
-            picture = Image.open(BytesIO(worst_slice(volume(one, dims), volume(wanted, dims), scan)))
-            assert max(picture.size) == 420 and min(picture.size) >= 8
+            shown = worst_slice(volume(one, dims), volume(wanted, dims), scan, labels=LABELS)
+            sizes = [Image.open(BytesIO(data)).size for data in (shown.drawn, shown.plain)]
+            assert max(sizes[0]) == 560 and min(sizes[0]) >= 8 and sizes[0] == sizes[1]
+            assert "wrong voxel" in shown.caption and (dims == 2 or "slice" in shown.caption)
 
     def test_the_slice_with_most_wrong_voxels_is_shown(self) -> None:
         from io import BytesIO
@@ -541,13 +559,15 @@ class TestPage:
         wanted[10:20, 10:20, 2:10] = 1
         found[10:20, 10:20, 2:10] = 1
         found[:, :, 7] = 1
-        picture = np.array(Image.open(BytesIO(worst_slice(volume(found), volume(wanted)))))
-        orange = (picture == (255, 140, 40)).all(-1)
-        assert not orange.any() and (picture == (64, 196, 255)).all(-1).any()
+        picture = np.array(Image.open(BytesIO(worst_slice(volume(found), volume(wanted)).drawn))).astype(int)
+        orange, blue = ((abs(picture - colour) < 40).all(-1) for colour in ((255, 140, 40), (64, 196, 255)))
+        assert not orange.any() and blue.any()
         found[:, :, 7] = 0
         found[5:25, 5:25, 7] = 1
-        picture = np.array(Image.open(BytesIO(worst_slice(volume(found), volume(wanted)))))
-        assert (picture == (255, 140, 40)).all(-1).any() and (picture == (64, 196, 255)).all(-1).any()
+        shown = worst_slice(volume(found), volume(wanted), labels=LABELS)
+        picture = np.array(Image.open(BytesIO(shown.drawn))).astype(int)
+        orange, blue = ((abs(picture - colour) < 40).all(-1) for colour in ((255, 140, 40), (64, 196, 255)))
+        assert orange.any() and blue.any() and shown.caption.startswith("axial slice 8 of 12; a; 300 wrong voxels")
 
 
 def enumerate_cases(values: list[float]) -> list[tuple[str, float]]:
@@ -595,7 +615,7 @@ class TestFiles:
         with (folders / "s.csv").open(newline="") as file:
             rows = list(csv.DictReader(file))
         assert len(rows) == 3 * 3 * 5 and {row["case"] for row in rows} == {f"'=case {n}" for n in range(3)}
-        assert (folders / "s.html").read_text().count("data:image/png") == 3
+        assert (folders / "s.html").read_text().count("data:image/jpeg") == 6
 
     def test_regions_without_names_of_structures(self, folders) -> None:
         document = json.loads(self.call(folders, "--regions", "low=1+2,odd=1+77", "--json").stdout)
@@ -635,7 +655,7 @@ class TestFiles:
         nib.save(nib.Nifti1Image(np.zeros((3, 3, 3), np.float32), AFFINE), folders / "scans" / "=case 1_0000.nii.gz")
         done = self.call(folders, "--images", folders / "scans", "--out", folders / "s.html")
         assert done.exit_code == 0 and "not shown" in done.stderr
-        assert (folders / "s.html").read_text().count("data:image/png") == 3
+        assert (folders / "s.html").read_text().count("data:image/jpeg") == 6
 
     @pytest.mark.parametrize("mode", ["L", "RGB", "RGBA"])
     def test_pictures_are_masks_in_whatever_colours_they_were_saved(self, tmp_path, catalogue, mode) -> None:
@@ -728,3 +748,7 @@ class TestHostile:
             assert Scores.from_json(path).summary is not None
         except DataError:
             return
+
+
+def test_a_list_of_structures_may_be_longer_than_any_file_name() -> None:
+    assert len(read_labels(",".join(f"structure {value}={value}" for value in range(1, 60))).items) == 59

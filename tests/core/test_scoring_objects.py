@@ -80,4 +80,4 @@ def test_the_step_leaves_scores_a_table_and_a_page(tmp_path: Path, catalogue: Ca
     assert all(value is not None and 0 <= value <= 1 for value in eces)
     assert (folder / "scores.csv").read_text().count("\n") == 1 + held_out * 3 * 2
     page = (folder / "scores.html").read_text()
-    assert page.count("data:image/png") == held_out and "Calibration" in page
+    assert page.count("data:image/jpeg") == 2 * held_out and "Calibration" in page

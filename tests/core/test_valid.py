@@ -282,7 +282,7 @@ def pictures(masks: Path, *more: object) -> list[str]:
     options = ("--labels", "box=1,other=2", "--out", page, *more)
     result = evaluated(masks / "found", masks / "truth", *options)
     assert result.exit_code == 0, result.output
-    return re.findall(r"data:image/png;base64,([^\"']+)", page.read_text())
+    return re.findall(r"data:image/jpeg;base64,([^\"']+)", page.read_text())
 
 
 def test_pictures_of_the_worst_cases_show_what_counts(masks: Path) -> None:
@@ -290,7 +290,7 @@ def test_pictures_of_the_worst_cases_show_what_counts(masks: Path) -> None:
     everything, shown = pictures(masks), pictures(masks, "--valid", masks / "where")
     for path in (*(masks / "found").iterdir(), *(masks / "truth").iterdir()):
         save(path, np.where(disc() > 0, np.asarray(nib.load(path).dataobj), 0).astype(np.uint8))
-    assert shown == pictures(masks) != everything and len(shown) == 2
+    assert shown == pictures(masks) != everything and len(shown) == 4, "two cases, each with contours and without"
 
 
 def test_a_bad_region_fails_its_case_alone(masks: Path) -> None:

@@ -21,7 +21,7 @@ if not Path("/proc/self/stat").exists():
 
 SLEEPS = """
 import sys, time
-from voxgraft.support.stopping import ending_gently
+from voxgraft.support.limits import ending_gently
 from voxgraft.support.workers import worker_processes
 if __name__ == "__main__":
     with ending_gently(), worker_processes(2) as pool:

@@ -17,7 +17,7 @@ from voxgraft.components.choice import choose
 from voxgraft.datasets.cases import Dataset, Described
 from voxgraft.datasets.dataset import read_layout
 from voxgraft.errors import DataError
-from voxgraft.imaging.align import Align
+from voxgraft.imaging.channels import Align
 from voxgraft.imaging.read import read as read_image
 
 

@@ -22,7 +22,7 @@ from voxgraft.imaging.volume import Item, Volume
 from voxgraft.imaging.write import write
 from voxgraft.labels.masks import read_mask
 from voxgraft.scoring.masks import CaseMasks
-from voxgraft.scoring.structures import Structure
+from voxgraft.scoring.pairs import Structure
 from voxgraft_dicom.reader.options import DicomOptions
 from voxgraft_dicom.reader.reader import DicomReader
 

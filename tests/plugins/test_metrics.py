@@ -249,8 +249,7 @@ class TestAMetricOfAnotherPlugin:
 
     def score(self, function: Any) -> float:
         from voxgraft import MetricSpec
-        from voxgraft.components.choice import Selected
-        from voxgraft.components.options import Options
+        from voxgraft.components.choice import Options, Selected
 
         card = MetricSpec(
             name="odd", summary="", higher_is_better=True, options=lambda: Options, build=lambda _: function

@@ -18,9 +18,8 @@ from voxgraft.errors import BadImage, DataError
 from voxgraft.imaging.structures import Labels
 from voxgraft.imaging.volume import Item, Volume
 from voxgraft.support.files import atomic_write
-from voxgraft_plugins.nifti.options import NiftiWriterOptions
 from voxgraft_plugins.nifti.reader import NiftiReader
-from voxgraft_plugins.nifti.writer import NiftiWriter
+from voxgraft_plugins.nifti.writer import NiftiWriter, NiftiWriterOptions
 
 ROTATION = np.array([[0.36, 0.48, -0.8], [-0.8, 0.6, 0.0], [0.48, 0.64, 0.6]])
 OBLIQUE = np.eye(4)

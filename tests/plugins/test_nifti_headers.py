@@ -19,10 +19,8 @@ from voxgraft.components.catalogue import Catalogue
 from voxgraft.errors import BadImage
 from voxgraft.imaging.read import read_item
 from voxgraft.imaging.volume import Item, Volume
-from voxgraft_plugins.nifti.options import NiftiWriterOptions
-from voxgraft_plugins.nifti.order import in_file_order
 from voxgraft_plugins.nifti.reader import NiftiReader
-from voxgraft_plugins.nifti.writer import NiftiWriter
+from voxgraft_plugins.nifti.writer import NiftiWriter, NiftiWriterOptions, in_file_order
 
 ROTATION = np.array([[0.36, 0.48, -0.8], [-0.8, 0.6, 0.0], [0.48, 0.64, 0.6]])
 OBLIQUE = np.eye(4)

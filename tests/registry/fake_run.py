@@ -12,7 +12,7 @@ from typing import Any
 
 from voxgraft import DecoderSpec, EncoderSpec, LayoutSpec, LossSpec, MetricSpec, ModalitySpec, StepSpec, StrategySpec
 from voxgraft.components.catalogue import Catalogue, Origin
-from voxgraft.components.options import Options
+from voxgraft.components.choice import Options
 from voxgraft.datasets.cases import Case, Dataset
 from voxgraft.discovery import discover
 from voxgraft.imaging.reference import ImageRef

@@ -218,6 +218,7 @@ def _probe(
         "difference": float(paired.mean()) if len(paired) else 0.0,
         "p": randomisation_p(paired) if len(paired) else 1.0,
         "volumes": len(paired),
+        "looked_at": len(volumes),
     }
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..reports.render import render
+from ..support.texts import counted
 
 PROBES = ("Encoder", "Best stage", "Probe", "Random", "Difference", "p (Holm)", "Evidence", "All stages")
 ARMS = ("Round", "Arm", "Dice", "Steps", "Seconds", "Against scratch", "Evidence")
@@ -19,17 +21,17 @@ def probe_rows(found: Mapping[str, Any]) -> list[list[str]]:
         if "error" in row:
             rows.append([name, "", "", "", "", "", f"{row['verdict']}: {row['error']}", ""])
             continue
-        best = max(max(one) for one in row["random"])
+        best = max((value for one in row["random"] for value in one if _is_defined(value)), default=None)
         rows.append(
             [
                 name,
                 f"{row['best_stage'] + 1} of {len(row['stages'])}",
-                f"{row['stages'][row['best_stage']]:.3f}",
-                f"{best:.3f}",
-                f"{row['difference']:+.3f}",
+                _shown(row["stages"][row["best_stage"]]),
+                _shown(best),
+                f"{row['difference']:+.3f}{_of(row.get('volumes'), row.get('looked_at'))}",
                 f"{row['p_holm']:.3f}",
                 row["verdict"],
-                " ".join(f"{value:.3f}" for value in row["stages"]),
+                " ".join(_shown(value) for value in row["stages"]),
             ]
         )
     return rows
@@ -41,7 +43,7 @@ def arm_rows(found: Mapping[str, Any]) -> list[list[str]]:
         [
             str(row["round"]),
             row["arm"],
-            f"{row['dice']:.3f}",
+            _dice(row),
             str(row["steps"]),
             f"{row['seconds']:.0f}",
             _against(row.get("against_scratch")),
@@ -49,6 +51,23 @@ def arm_rows(found: Mapping[str, Any]) -> list[list[str]]:
         ]
         for row in found["tournament"]
     ]
+
+
+def _dice(row: Mapping[str, Any]) -> str:
+    """A mean Dice with how many of how many volumes have one."""
+    return _shown(row["dice"]) + _of(row.get("defined"), row.get("volumes"))
+
+
+def _is_defined(value: float | None) -> bool:
+    return value is not None and math.isfinite(value)
+
+
+def _shown(value: float | None) -> str:
+    return f"{value:.3f}" if value is not None and _is_defined(value) else "undefined"
+
+
+def _of(defined: int | None, every: int | None) -> str:
+    return "" if defined is None or every is None else f", {defined} of {counted(every, 'volume')}"
 
 
 def _against(found: Mapping[str, Any] | None) -> str:

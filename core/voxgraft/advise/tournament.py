@@ -8,6 +8,7 @@ the verdict for the choice among pairs on the same volumes.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -94,7 +95,7 @@ class Tournament:
             result["tournament"] = _ranked([trial.row for trial in trials], trials)
             self._say(f"advise: round 1, {arm.label}: Dice {trials[-1].row['dice']:.3f}")
         scratch = trials.pop(1)
-        best = max(trials, key=lambda trial: float(trial.row["dice"]))
+        best = max(trials, key=lambda trial: _rank(trial.row))
         steps = self._affordable(best, scratch)
         first = result["tournament"]
         final, twin = (
@@ -134,6 +135,7 @@ class Tournament:
             "arm": arm.label,
             "dice": float(scores.summary["dice"][MEAN]["mean"]),
             "volumes": len(scores.cases),
+            "defined": scores.summary["dice"][MEAN]["n"],
             "steps": summary["steps"],
             "seconds": summary["seconds"],
         }
@@ -164,6 +166,12 @@ class Tournament:
         return Scores.of(rows, {case.id: case.patient for case in self._run.dataset.cases}, counts=counts)
 
 
+def _rank(row: Mapping[str, Any]) -> float:
+    """Its Dice; an arm whose Dice is undefined comes after all others."""
+    dice = float(row["dice"])
+    return dice if math.isfinite(dice) else -1.0
+
+
 def _ranked(rows: Sequence[Mapping[str, Any]], trials: Sequence[Trial]) -> list[dict[str, Any]]:
     """The rows of the first round, best first, each with its difference from the arm from scratch."""
     against = {trials[1].row["arm"]: trials[1].scores} if len(trials) > 1 else {}
@@ -171,7 +179,7 @@ def _ranked(rows: Sequence[Mapping[str, Any]], trials: Sequence[Trial]) -> list[
     compared = compare_all({**against, **others}, {"dice": True}) if against else []
     known = {comparison.run: comparison for comparison in compared}
     ranked: list[dict[str, Any]] = []
-    for row in sorted(rows, key=lambda row: -float(row["dice"])):
+    for row in sorted(rows, key=lambda row: -_rank(row)):
         comparison = known.get(str(row["arm"]))
         if comparison is not None and trials[1].row["steps"] < FEWEST_STEPS:
             comparison = replace(comparison, verdict="no evidence")

@@ -11,12 +11,15 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from ..datasets.cases import Described
-from ..imaging.volume import Item
-from ..preprocessing.plan import Plan
 from ..support.paths import stem
 from .contract import Level, Verdict, judge
+
+if TYPE_CHECKING:
+    from ..imaging.volume import Item
+    from ..preprocessing.plan import Plan
 
 
 @dataclass(slots=True)

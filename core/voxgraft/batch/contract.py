@@ -25,15 +25,17 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..datasets.cases import Described
 from ..imaging.orientation import orientation_of
-from ..imaging.volume import Item
-from ..preprocessing.plan import Plan
 from ..support.spelling import composed
+
+if TYPE_CHECKING:
+    from ..imaging.volume import Item
+    from ..preprocessing.plan import Plan
 
 SLACK = {"spacing_mm": 0.05, "size_mm": 0.1}
 """By how much a value may lie outside the range of training and still count as inside."""

@@ -14,16 +14,19 @@ from contextlib import suppress
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ..errors import DataError
 from ..support.files import REPLACED, digest, remove, replaced, sha256
-from .ledger import Ledger
 from .quality import Flag
+
+if TYPE_CHECKING:
+    from .ledger import Ledger
 
 KEPT = "kept-correction"
 """The code of the flag."""
 
-MADE_ANEW = ("preview.png", "report.json")
+MADE_ANEW = ("preview.png", "preview-plain.jpg", "report.json")
 
 _CORRECTED = re.compile(r"^(?P<stem>[^.]*)\.corrected-\d+(?P<ending>(?:\..*)?)$", re.DOTALL)
 

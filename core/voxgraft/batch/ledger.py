@@ -156,11 +156,11 @@ class Ledger:
         """Every scan, in the order in which they were first met."""
         with self._plainly(), self._mutex:
             records = self._connection.execute("SELECT * FROM scans ORDER BY rowid").fetchall()
-            return [_row(row) for row in records]
+            return [row_of(row) for row in records]
 
     def get(self, case: str) -> Row:
         with self._plainly(), self._mutex:
-            return _row(self._connection.execute('SELECT * FROM scans WHERE "case" = ?', (case,)).fetchone())
+            return row_of(self._connection.execute('SELECT * FROM scans WHERE "case" = ?', (case,)).fetchone())
 
     def put(self, row: Row) -> None:
         """Enter a scan, or everything anew about one that is known; `created` is kept."""
@@ -286,7 +286,12 @@ class Ledger:
             ) from error
 
 
-def _row(record: sqlite3.Row) -> Row:
+def row_of(record: sqlite3.Row | Mapping[str, Any]) -> Row:
+    """A row from its columns as SQLite holds them.
+
+    Raises:
+        sqlite3.DatabaseError: A column that holds JSON holds something else.
+    """
     values = dict(record)
     try:
         return Row(**{**values, **{name: json.loads(values[name]) for name in _JSON}})

@@ -18,7 +18,10 @@ if TYPE_CHECKING:
 LONGEST = 120
 """Bytes of an id; file systems allow 255 for a name, and temporary names are a little longer."""
 
-RESERVED = frozenset(("report.html", "ledger.sqlite", "ledger.sqlite-wal", "ledger.sqlite-shm"))
+REVIEW = "review"
+"""The folder of what people decide about the scans of a batch."""
+
+RESERVED = frozenset(("report.html", "ledger.sqlite", "ledger.sqlite-wal", "ledger.sqlite-shm", "archive.json", REVIEW))
 
 
 def with_ids(

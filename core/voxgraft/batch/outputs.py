@@ -16,7 +16,7 @@ from ..errors import DataError, ModelError, UsageError, VoxGraftError
 from ..imaging.volume import Volume
 from ..imaging.write import write
 from ..packages.package import Package
-from ..reports.preview import preview
+from ..reports.preview import previewed
 from ..support.files import TEMPORARY, atomic_write, remove, sha256, write_json
 from ..support.limits import Limits
 from .corrections import Corrections
@@ -32,7 +32,8 @@ if TYPE_CHECKING:
 USUAL = ("nifti", "dicom-seg")
 """The writers that are used unless others are asked for."""
 
-PREVIEW, REPORT = "preview.png", "report.json"
+PREVIEW, PLAIN, REPORT = "preview.png", "preview-plain.jpg", "report.json"
+"""The picture with contours, the same without, and what was found."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +117,7 @@ class Outputs:
         with atomic_write(folder, lambda old: late.extend(corrections.rescue(entry.case, old))) as temporary:
             temporary.mkdir(parents=True)
             files = self._masks(temporary, mask, structures, flags, limits)
-            flags += self._picture(scan, mask, temporary / PREVIEW, limits)
+            flags += self._pictures(scan, mask, temporary, limits)
             written = [path.name for path in temporary.iterdir() if not path.name.startswith(TEMPORARY)]
             flags += corrections.carry(entry.case, temporary)
             report = self._report(entry, scan, structures, flags, files, outcome.seconds)
@@ -180,18 +181,20 @@ class Outputs:
             )
         return fitting
 
-    def _picture(self, scan: Volume, mask: Volume, target: Path, limits: Limits) -> list[Flag]:
+    def _pictures(self, scan: Volume, mask: Volume, folder: Path, limits: Limits) -> list[Flag]:
         """A scan does not fail for want of its picture, unless the disk is full."""
         names = {label.value: label.name for label in self.package.labels.items}
         try:
-            work = partial(preview, scan, mask, self._modality, target, names)
-            limits.within(limits.for_bytes(scan.array.nbytes), "the picture", work)
+            work = partial(previewed, scan, mask, self._modality, names)
+            picture = limits.within(limits.for_bytes(scan.array.nbytes), "the picture", work)
+            (folder / PREVIEW).write_bytes(picture.drawn)
+            (folder / PLAIN).write_bytes(picture.plain)
         except Exception as error:
             if _is_full(error):
                 raise
-            return [
-                Flag("no-preview", f"there is no picture: {type(error).__name__}: {_without(error, target.parent)}")
-            ]
+            for name in (PREVIEW, PLAIN):
+                remove(folder / name)
+            return [Flag("no-preview", f"there is no picture: {type(error).__name__}: {_without(error, folder)}")]
         return []
 
     def _report(

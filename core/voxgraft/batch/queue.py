@@ -12,6 +12,7 @@ from ..errors import DataError, UsageError
 from ..packages.package import Package
 from ..support.files import sha256
 from ..support.progress import Progress
+from .archive import remember
 from .corrections import KEPT, Corrections
 from .entry import Entry
 from .ledger import INTERRUPTED, Row
@@ -49,6 +50,7 @@ class BatchQueue:
         known = {(row.input, row.series): row.case for row in rows.values()}
         taken = [path.name for path in self._out.iterdir() if path.name not in rows and not is_result(path)]
         self._entries = with_ids(entries, known, taken)
+        self._remember()
         for entry in self._entries:
             row = rows.get(entry.case)
             if entry.state == "waiting":
@@ -83,6 +85,13 @@ class BatchQueue:
         """Write the page; on a full disk the scans have failed already, and are more important."""
         try:
             write_report(self._out, self._ledger.rows(), self._package)
+        except DataError as error:
+            self._progress.say(str(error))
+
+    def _remember(self) -> None:
+        """Keep what finds the scans in the archive; a batch does not fail for want of it."""
+        try:
+            remember(self._out, self._entries)
         except DataError as error:
             self._progress.say(str(error))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
@@ -9,11 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from ..packages.package import Package
+from ..reports.drawing import colour_of
 from ..reports.render import render
 from ..support.files import write_text
 from ..support.texts import legible
+from .archive import Origin, recall
 from .ledger import Row
-from .outputs import PREVIEW
+from .outputs import PLAIN, PREVIEW
 from .quality import LOW_CONFIDENCE, is_of_the_scan
 
 REPORT = "report.html"
@@ -21,7 +24,7 @@ ORDER = {"failed": 0, "done": 1, "running": 2, "waiting": 2}
 
 
 def write_report(out: Path, rows: Sequence[Row], package: Package) -> None:
-    """Write the page for everything the ledger knows.
+    """Write the page for everything the ledger knows; where it names accession numbers, only its owner may read it.
 
     Args:
         out: The batch's folder.
@@ -31,27 +34,34 @@ def write_report(out: Path, rows: Sequence[Row], package: Package) -> None:
     Raises:
         DataError: The disk is full.
     """
-    write_text(out / REPORT, page(rows, package, legible(out.resolve().name)))
+    known = {row.case for row in rows}
+    origins = {case: origin for case, origin in recall(out).items() if case in known}
+    text = page(rows, package, legible(out.resolve().name), origins)
+    write_text(out / REPORT, text, private=bool(origins))
 
 
-def page(rows: Sequence[Row], package: Package, name: str) -> str:
+def page(rows: Sequence[Row], package: Package, name: str, origins: Mapping[str, Origin] | None = None) -> str:
     """The page as HTML; all that comes from files is escaped.
 
     Args:
         rows: Everything the ledger knows, in any order.
         package: The model of this call; scans that another made are marked.
         name: Of the batch, for the title.
+        origins: CASE -> what finds it in the archive.
     """
     return render(
         "batch/report.html",
         title=f"Worklist {name}",
+        folder=shlex.quote(name),
         written=time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime()),
         tally=_counts(rows),
         model=_model(package),
         work=by_doubt(row for row in rows if row.state != "left-out"),
         left=[row for row in rows if row.state == "left-out"],
         **{"short": _short, "reasons": partial(_reasons, package), "percent": "{:.0%}".format},
-        **{"PREVIEW": PREVIEW, "LOW_CONFIDENCE": LOW_CONFIDENCE},
+        origins=origins or {},
+        **{"said": _said, "colour": colour_of},
+        **{"PREVIEW": PREVIEW, "PLAIN": PLAIN, "LOW_CONFIDENCE": LOW_CONFIDENCE},
     )
 
 
@@ -105,11 +115,25 @@ def _scores(summary: Mapping[str, Any]) -> str:
         return ""
     parts = []
     for name, one in summary[metric].items():
-        if one.get("mean") is not None:
-            low, high = one.get("ci95") or (None, None)
-            interval = "" if low is None else f" ({low:.3f} to {high:.3f})"
-            parts.append(f"{name} {one['mean']:.3f}{interval}")
+        if one.get("mean") is None:
+            parts.append(f"{name} undefined")
+            continue
+        low, high = one.get("ci95") or (None, None)
+        interval = "" if low is None else f" ({low:.3f} to {high:.3f})"
+        missing = one.get("undefined") or 0
+        behind = f", {one.get('n')} of {one.get('n', 0) + missing} scans" if missing else ""
+        parts.append(f"{name} {one['mean']:.3f}{interval}{behind}")
     return f"{metric.capitalize()} {', '.join(parts)}" if parts else ""
+
+
+def _said(row: Row, reasons: Sequence[str]) -> str:
+    """What is said below the enlarged picture of a scan."""
+    found = [
+        f"{name} {one['ml']:.2f} mL" if one.get("ml") is not None else name
+        for name, one in row.structures.items()
+        if one.get("voxels")
+    ]
+    return ". ".join(filter(None, (", ".join(found), "; ".join(reasons))))
 
 
 def _short(row: Row) -> str:

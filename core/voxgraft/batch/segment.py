@@ -22,10 +22,12 @@ from ..support.lock import sole_owner
 from ..support.progress import Progress
 from .corrections import Corrections
 from .ledger import Ledger
+from .naming import REVIEW
 from .outputs import Outputs
 from .pipeline import Pipeline, Predictor
 from .queue import BatchQueue, is_result
 from .result import Batch, Scan
+from .review import leave_for_review
 from .worklist import Finder
 
 if TYPE_CHECKING:
@@ -71,7 +73,7 @@ def segment(
     outputs = Outputs(folder, package, catalogue, None if writers is None else tuple(writers))
     chosen = executor_of(executor, workers, catalogue)
     limits = Limits(timeout)
-    ours = frozenset(_results_in(folder))
+    ours = frozenset((*_results_in(folder), REVIEW))
     finder = Finder(catalogue, package.plan, folder, series, ignore_contract, ours, limits)
     finder.check(paths)
     options = digest([overlap, mirror, writers, _workflow_hash(package)])
@@ -93,7 +95,8 @@ def segment(
         corrections = Corrections(folder, ledger, outputs.names)
         for flag in corrections.restore():
             teller.say(f"{folder}: {flag.message}")
-        sweep_tree(folder, owned=True)
+        sweep_tree(folder, owned=True, skip=(REVIEW,))
+        leave_for_review(package, folder)
         if outputs.other_code:
             teller.say("; ".join(flag.message for flag in outputs.other_code))
         queue = BatchQueue(corrections, package, options, retry, teller)

@@ -1,16 +1,23 @@
-"""The contract once voxels are read: whether the values of a scan tell of another modality than the model's."""
+"""Whether a scan fits: into memory by its header, before a voxel is read; then its values, to the model's modality."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from math import prod
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ..errors import DataError
 from ..imaging.hounsfield import like_hounsfield, not_hounsfield
-from ..imaging.volume import Array, Volume
-from ..preprocessing.plan import Plan
+from ..imaging.orientation import orientation_of, shape_at
+from ..support.memory import free_memory
 from .contract import Level, Verdict
+
+if TYPE_CHECKING:
+    from ..imaging.volume import Array, Volume
+    from ..preprocessing.plan import Plan
+    from .entry import Entry
 
 DRAWN = 100_000
 """Voxels that stand for the distribution of a channel's intensities."""
@@ -73,3 +80,45 @@ def _differences(channel: Array, codes: list[str], lowest: float | None) -> Iter
             yield Level.UNFIT, f"its values look like Hounsfield units, and the model was trained on {of}"
     elif codes == ["CT"] and lowest is not None and lowest < 0 and (why := not_hounsfield(drawn.min(), drawn.max())):
         yield Level.DOUBTFUL, f"it is no CT in Hounsfield units: {why}"
+
+
+STORED, SEEN, MASK = 2, 4, 1
+"""The least bytes of a voxel: as it is stored, as the network sees it (float32, at the plan's spacing), in a mask."""
+
+
+class TooLarge(DataError):
+    """A scan does not fit into memory."""
+
+
+def check_memory(entry: Entry, plan: Plan, free: int | None = None) -> None:
+    """Refuse a scan that cannot fit; one that passes may still not.
+
+    Args:
+        entry: The scan, of which only headers have been read.
+        plan: Gives the spacing and the channels that the network sees.
+        free: Bytes; by default what this machine has left.
+
+    Raises:
+        TooLarge: The message gives its size, what it needs at least and what is free.
+    """
+    need = least_bytes(entry, plan)
+    free = free_memory() if free is None else free
+    if need > free:
+        size = "x".join(map(str, entry.items[0].shape))
+        raise TooLarge(
+            f"its {size} voxels need at least {need / 1e9:.1f} GB of memory, and {max(free, 0) / 1e9:.1f} GB are free"
+        )
+
+
+def least_bytes(entry: Entry, plan: Plan) -> int:
+    """Bytes that no way of segmenting a scan can do without: its voxels, what the network sees of them, the mask."""
+    total = 0.0
+    for item in entry.items:
+        total += prod(item.shape) * item.channels * STORED
+    first = entry.items[0] if entry.items else None
+    if first is None or len(first.shape) != len(plan.spacing):
+        return int(total)
+    order = orientation_of(first.affine, len(first.shape)).order
+    seen = shape_at([first.shape[axis] for axis in order], [first.spacing[axis] for axis in order], plan.spacing)
+    channels = max(len(plan.channels), first.channels)
+    return int(total + prod(seen) * channels * SEEN + prod(first.shape) * MASK)

@@ -26,12 +26,13 @@ from . import channels
 from .contract import Level, Selection, Verdict, is_called, select
 from .entry import Entry
 from .ledger import LEDGER
+from .naming import REVIEW
 from .outputs import REPORT
 from .quality import Flag
 
 if TYPE_CHECKING:
     from ..components.catalogue import Catalogue
-    from .csv import Listed
+    from .entry import Listed
 
 
 PER_HEADER = 0.2
@@ -65,7 +66,7 @@ class Finder:
         Raises:
             UsageError: An input is not there, or a CSV worklist cannot be understood.
         """
-        from .csv import read_worklist
+        from .entry import read_worklist
 
         if not inputs:
             raise UsageError("no input is named: what is to be segmented?")
@@ -111,7 +112,7 @@ class Finder:
         items = [item for item in items if not self._is_ours(item.path)]
         if not root.is_dir():
             return items
-        batches = {item.path: item.path.parent.parent for item in items if _is_left_by_a_batch(item.path)}
+        batches = {item.path: batch for item in items if (batch := _batch_of(item.path)) is not None}
         for folder in sorted(set(batches.values())):
             say(f"{folder}: holds results of another batch; they are no scans and are not segmented")
         return [item for item in items if item.path not in batches]
@@ -205,7 +206,7 @@ class Finder:
             yield replace(self._entry(parts, root, state="failed", code="channels", reason=reason), hint=name)
 
     def _from_csv(self, path: Path) -> Iterator[Entry]:
-        from .csv import read_worklist
+        from .entry import read_worklist
 
         for listed in read_worklist(path, self.plan.channels, self.plan.optional):
             try:
@@ -304,9 +305,12 @@ class Finder:
         return bool(parts) and parts[0] in self.ours
 
 
-def _is_left_by_a_batch(path: Path) -> bool:
-    """Whether a file stands among what a batch left of one scan: beside its report, in a folder beside a ledger."""
-    return (path.parent / REPORT).is_file() and (path.parent.parent / LEDGER).is_file()
+def _batch_of(path: Path) -> Path | None:
+    """The batch that left a file: beside the report of a scan in it, or in the folder of its review."""
+    if (path.parent / REPORT).is_file() and (path.parent.parent / LEDGER).is_file():
+        return path.parent.parent
+    reviews = (folder for folder in path.parents if folder.name == REVIEW)
+    return next((folder.parent for folder in reviews if (folder.parent / LEDGER).is_file()), None)
 
 
 def _is_worklist(path: Path) -> bool:

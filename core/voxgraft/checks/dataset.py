@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from ..components.catalogue import Catalogue
 from ..datasets.cases import Dataset, Split
 from ..support.progress import Progress
-from ..support.threads import in_threads
+from ..support.workers import in_threads
 from .copies import judge_copies
 from .guess import guess_dataset
 from .identity import judge_identity

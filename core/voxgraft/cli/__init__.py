@@ -10,7 +10,7 @@ import click
 
 from ..components.component import AnySpec
 from ..errors import VoxGraftError
-from ..support.output import kept_for_json
+from ..support.progress import kept_for_json
 
 COMMANDS = {
     "demo": ("demo", "Run the main job from start to end on synthetic data."),
@@ -23,6 +23,8 @@ COMMANDS = {
     "compare": ("compare", "Compare runs, case by case, with confidence intervals."),
     "advise": ("advise", "Find out which encoder and strategy suit the data, with the evidence."),
     "segment": ("segment", "Segment scans in bulk with a trained model."),
+    "review": ("review", "Accept, correct and reject the masks of a batch in the browser."),
+    "serve": ("serve", "Serve models to 3D Slicer, MITK, napari and OHIF, with tools that correct them."),
     "models": ("models", "List, show, promote, roll back and move registered models."),
     "plugins": ("plugins", "Show and test what the installed plugins offer."),
     "schema": ("schema", "Print the JSON Schema of workflow files, for editors."),
@@ -37,6 +39,7 @@ STOPPED = {
     "run": GOES_ON,
     "demo": GOES_ON,
     "segment": GOES_ON,
+    "serve": "what was drawn is kept, and is there again when the same scan is opened",
     "deidentify": "what was written is whole, and the same command with the same --key goes on from there",
     "advise": "what was found until then is in its report",
 }

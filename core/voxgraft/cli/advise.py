@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from ..support.output import print_result
+from ..support.progress import print_result
 from .numbers import Amount
 
 

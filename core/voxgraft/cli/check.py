@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ..support.output import print_result
+from ..support.progress import print_result
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..support.output import print_result
+from ..support.progress import print_result
 from ..support.texts import counted
 
 if TYPE_CHECKING:
@@ -88,6 +88,12 @@ def compare(
         click.echo(f"\nnone of the runs ever finds {', '.join(map(repr, lost))}")
 
 
+def _cases(comparison: Comparison) -> str:
+    if comparison.n == comparison.common:
+        return counted(comparison.n, "common case")
+    return f"{comparison.n} of {counted(comparison.common, 'common case')}"
+
+
 _CORRECTIONS = {"holm": "Holm", "bh": "Benjamini-Hochberg"}
 
 
@@ -104,7 +110,7 @@ def _lines(comparison: Comparison, correction: str) -> list[str]:
     lines = [
         f"{comparison.run}: {phrases.get(comparison.verdict, f'{comparison.verdict} than')} {comparison.against}",
         f"  {comparison.mean:.4f} against {comparison.against_mean:.4f} of {comparison.against}, "
-        f"over {counted(comparison.n, 'common case')} of {counted(comparison.patients, 'patient')}",
+        f"over {_cases(comparison)} of {counted(comparison.patients, 'patient')}",
         f"  difference {comparison.difference:+.4f}, {interval}, p {p:.4f} ({_CORRECTIONS[correction]})",
     ]
     if comparison.mixed:

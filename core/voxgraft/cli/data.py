@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..support.output import print_result
+from ..support.progress import print_result
 
 if TYPE_CHECKING:
     from ..imaging.regrid import Interpolation
@@ -30,7 +30,8 @@ def inspect(path: Path, as_json: bool) -> None:
     catalogue = discover()
     with _patience(f"looking at {path}"):
         items = scan(path, catalogue)
-        problems = archive_problems(archives_in(path, catalogue))
+        archives = archives_in(path, catalogue)
+        problems = archive_problems(archives) if archives else ()
     if as_json:
         import json
 

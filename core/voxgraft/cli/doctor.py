@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from ..support.output import print_result
+from ..support.progress import print_result
 from ..support.texts import counted
 
 

@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..support.output import print_result
+from ..support.progress import print_result
 from ..support.texts import counted
 
 if TYPE_CHECKING:
     from ..components.catalogue import Catalogue
     from ..imaging.structures import Labels
+    from ..reports.drawing import Picture
     from ..scoring.scores import Scores
 
 ENDINGS = (".json", ".csv", ".html")
@@ -77,8 +78,8 @@ def evaluate(
     from ..discovery import discover
     from ..errors import UsageError
     from ..scoring.naming import read_labels
+    from ..scoring.pairs import read_regions
     from ..scoring.paths import Extras, evaluate_paths
-    from ..scoring.structures import read_regions
     from ..scoring.subgroups import read_facts
     from ..support.progress import Progress
 
@@ -109,7 +110,7 @@ def evaluate(
         click.get_current_context().exit(3 if scores.cases else 1)
 
 
-def _write(out: Path, scores: Scores, catalogue: Catalogue, pictures: Callable[[], Mapping[str, bytes]]) -> None:
+def _write(out: Path, scores: Scores, catalogue: Catalogue, pictures: Callable[[], Mapping[str, Picture]]) -> None:
     from ..reports.scores import about, write_page
     from ..support.files import write_json
 
@@ -128,7 +129,7 @@ def _pictures(
     folders: Mapping[str, Path | None],
     labels: Labels | None,
     catalogue: Catalogue,
-) -> dict[str, bytes]:
+) -> dict[str, Picture]:
     """The worst slice of the worst cases, from files that were read a moment ago.
 
     Args:
@@ -150,7 +151,7 @@ def _pictures(
     worst = [case for case in worst_cases(scores, about(scores, catalogue)) if case in pairs]
     files = {kind: files_of(path, worst, catalogue) if path and worst else {} for kind, path in folders.items()}
     scans, valid = files["images"], files["valid"]
-    paths = {}
+    drawn = {}
     for case in worst:
         prediction, reference = read_pair(pairs[case], labels, catalogue, scans.get(case))
         if case in valid:
@@ -165,8 +166,8 @@ def _pictures(
             scan = None
         if labels is not None:
             prediction, reference = comparable(prediction, reference, labels)
-        paths[case] = worst_slice(prediction, reference, scan)
-    return paths
+        drawn[case] = worst_slice(prediction, reference, scan, labels=labels)
+    return drawn
 
 
 def _show(scores: Scores, units: Mapping[str, str]) -> None:

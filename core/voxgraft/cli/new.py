@@ -9,7 +9,11 @@ import click
 
 @click.command()
 @click.argument("folder", required=False, type=click.Path(path_type=Path))
-@click.option("--out", type=click.Path(path_type=Path), help="The workflow file to write (default: NAME.yaml here).")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    help="The workflow file to write; its name is the run's (default: the folder's name).",
+)
 @click.option("--from", "source", metavar="NAME", help="Copy a workflow that comes with VoxGraft (see --list).")
 @click.option("--list", "listing", is_flag=True, help="List the workflows that come with VoxGraft.")
 def new(folder: Path | None, out: Path | None, source: str | None, listing: bool) -> None:
@@ -56,7 +60,7 @@ def _write(folder: Path, out: Path | None) -> None:
     from ..discovery import discover
     from ..errors import UsageError
     from ..scaffold.survey import survey
-    from ..scaffold.workflow import Machine, default_name, summary, write_workflow
+    from ..scaffold.workflow import Machine, default_name, plain_name, summary, write_workflow
     from ..support.progress import Progress
     from ..workflow.workflow import read
 
@@ -66,7 +70,8 @@ def _write(folder: Path, out: Path | None) -> None:
     found = survey(folder, catalogue, Progress())
     for line in summary(found):
         click.echo(line)
-    written = write_workflow(found, out or Path(f"{default_name(found)}.yaml"), catalogue, Machine.here())
+    name = plain_name(out.stem) if out is not None else default_name(found)
+    written = write_workflow(found, out or Path(f"{name}.yaml"), catalogue, Machine.here(), name or None)
     read(written[0], catalogue)
     for path in written:
         click.echo(f"wrote {path}")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..support.output import print_result
+from ..support.progress import print_result
 
 if TYPE_CHECKING:
     from ..components.catalogue import Catalogue

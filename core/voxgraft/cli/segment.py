@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..support.output import print_result
+from ..support.progress import print_result
 from .numbers import Amount
 
 if TYPE_CHECKING:
@@ -67,8 +67,8 @@ def segment(
 
     from ..batch.segment import segment as segment_scans
     from ..discovery import discover
+    from ..support.limits import ending_gently
     from ..support.progress import Progress
-    from ..support.stopping import ending_gently
 
     catalogue = discover()
     names = None if writers is None else tuple(name.strip() for name in writers.split(",") if name.strip())
@@ -92,10 +92,13 @@ def _package(model: str, catalogue: Catalogue) -> Package:
 
 
 def _summary(batch: Batch) -> str:
+    import shlex
+
     from ..support.texts import legible
 
     counts = [(batch.done, "done"), (batch.skipped, "skipped (done before)"), (batch.failed, "failed")]
     counts.append((batch.left_out, "left out"))
     look = sum(bool(scan.flags) for scan in batch.scans if scan.state in ("done", "skipped"))
     summary = ", ".join(f"{number} {text}" for number, text in counts if number) or "nothing to do"
-    return f"{summary}; {look} to look at first\n{legible(str(batch.report))}"
+    folder = legible(shlex.quote(str(batch.out)))
+    return f"{summary}; {look} to look at first\n{legible(str(batch.report))}\nto review: voxgraft review {folder}"

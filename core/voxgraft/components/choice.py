@@ -1,4 +1,4 @@
-"""A place in a workflow file where a component stands, checked against what is installed."""
+"""Options, and a place in a workflow file where a component stands, checked against what is installed."""
 
 from __future__ import annotations
 
@@ -6,13 +6,12 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any, Generic, TypeVar
 
-from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler, ValidationError, ValidationInfo
+from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, GetJsonSchemaHandler, ValidationError, ValidationInfo
 from pydantic_core import CoreSchema, InitErrorDetails, PydanticCustomError, core_schema
 
 from ..errors import BrokenPlugin, ComponentConflict, UnknownComponent
 from .catalogue import Catalogue
 from .component import Component
-from .options import Options
 
 T = TypeVar("T")
 
@@ -164,3 +163,18 @@ def _told(error: Any, keys: list[str]) -> InitErrorDetails:
 def _catalogue(info: ValidationInfo) -> Catalogue:
     assert isinstance(info.context, Catalogue), "validate a workflow with context=catalogue"
     return info.context
+
+
+class Options(BaseModel):
+    """Options of a component."""
+
+    # Docstrings become the texts of the schema that editors show.
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, allow_inf_nan=False)
+
+
+class TrackingOptions(Options):
+    """Options of trackers and stores at a tracking URI."""
+
+    uri: str | None = None
+    """Where the tracking server or its database is."""

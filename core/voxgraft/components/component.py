@@ -15,7 +15,7 @@ from pluggy import HookimplMarker, HookspecMarker
 if TYPE_CHECKING:
     from click import Command  # noqa: F401  # quoted below
 
-    from .options import Options
+    from .choice import Options
 
 PROJECT = "voxgraft"
 
@@ -28,7 +28,7 @@ T = TypeVar("T")
 
 def no_options() -> type[Any]:
     """The model of a component that has no options."""
-    from .options import Options
+    from .choice import Options
 
     return Options
 

@@ -21,6 +21,11 @@ LARGE = 10**6
 def check_label(mask: Labels, label: int, locked: Collection[int]) -> None:
     """Refuse a structure that cannot be corrected.
 
+    Args:
+        mask: The mask that it is part of.
+        label: The structure.
+        locked: Labels of structures that stay as they are.
+
     Raises:
         DataError: It is the background, is locked, or its label does not fit into the mask.
     """
@@ -60,7 +65,13 @@ def box_of(mask: Labels, label: int) -> Box | None:
 
 
 def grown(box: Box, margin: Sequence[int], shape: Sequence[int]) -> Box:
-    """A box with so many more voxels at both ends of each axis, cut off where the mask ends."""
+    """A larger box, cut off where the mask ends.
+
+    Args:
+        box: Where to start.
+        margin: So many more voxels at both ends of each axis.
+        shape: The mask's shape.
+    """
     return tuple(
         slice(max(0, part.start - more), min(size, part.stop + more))
         for part, more, size in zip(box, margin, shape, strict=True)

@@ -74,7 +74,7 @@ class RecordFile:
         self._end = 0
         try:
             new = not path.exists()
-            self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
+            self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | getattr(os, "O_BINARY", 0), 0o600)
             try:
                 check_regular(path)
                 if new:
@@ -121,12 +121,17 @@ class RecordFile:
             DataError: They are not what was written.
         """
         try:
-            content = os.pread(self._file, record.size, record.start)
+            content = self._bytes(record.start, record.size)
         except OSError as error:
             raise DataError(f"{self.path}: the journal cannot be read: {error.strerror or error}") from error
         if hashlib.sha256(record.before + content).digest() != record.digest:
             raise self._damaged(self.records.index(record))
         return content[record.line_size :]
+
+    def _bytes(self, start: int, size: int) -> bytes:
+        with os.fdopen(os.dup(self._file), "rb") as file:
+            file.seek(start)
+            return file.read(size)
 
     def _write(self, data: bytes) -> None:
         left = memoryview(data)
@@ -191,7 +196,7 @@ class RecordFile:
         number = 1
         while (aside := self.path.with_name(f"{self.path.stem}.torn-{number}")).exists():
             number += 1
-        rest = os.pread(self._file, size - self._end, self._end)
+        rest = self._bytes(self._end, size - self._end)
         with atomic_write(aside) as path:
             path.write_bytes(rest)
         os.ftruncate(self._file, self._end)

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import DataError
-from .change import Box, Change, Labels, box_of_difference, check_alike
+from .change import Box, Change, Labels, box_of_difference, by_memory, check_alike
 from .geometry import Distances, box_of, check_label, check_spacing, grown, signed_distance, union
 
 LEAST = 0.02
@@ -114,27 +114,43 @@ def _within(
     drawn: list[int],
     box: Box,
 ) -> Change:
-    """The change, looked for in a box only; slices lie along the first axis of what is computed here."""
-    now = np.moveaxis(redrawn[box], axis, 0)
+    """The change, looked for in a box only.
+
+    Slices lie along the first axis of what is computed here, and the other axes as they lie in memory.
+    """
+    order = [axis, *(other for other in by_memory(redrawn) if other != axis)]
+    now, ordered = redrawn[box].transpose(order), [steps[other] for other in order]
     here = [index - box[axis].start for index in drawn]
-    ordered = (steps[axis], *steps[:axis], *steps[axis + 1 :])
-    had = np.moveaxis(before[box], axis, 0)[here] == label
+    had = before[box].transpose(order)[here] == label
     corrections = [_correction(*pair, ordered[1:]) for pair in zip(had, now[here] == label, strict=True)]
     part = _touched(corrections, ordered[1:])
     if part is None:
         return Change.nothing(redrawn)
-    new = np.ascontiguousarray(now[:, *part] == label)
+    now = now[:, *part]
+    new = np.ascontiguousarray(now == label)
     wanted = new.copy()
     new[here] = had[:, *part]
     _carry(new, [correction.within(part) for correction in corrections], here, ordered, reach_mm)
     new[here] = wanted[here]
-    after = now[:, *part].copy()
-    free = ~np.isin(after, list(locked)) if locked else True
-    after[new & free] = label
-    after[wanted & ~new] = 0
-    sub = (*part[:axis], slice(0, len(now)), *part[axis:])
-    change = Change.between(redrawn[box][sub], np.moveaxis(after, 0, axis))
-    return Change.nothing(redrawn) if change is None else _moved(_moved(change, sub), box)
+    after = now.copy()
+    added = new & ~wanted
+    values = after[added]
+    after[added] = np.where(np.isin(values, list(locked)), values, label)
+    if 0 not in locked:
+        after[wanted & ~new] = 0
+    change = Change.between(now, after)
+    if change is None:
+        return Change.nothing(redrawn)
+    return _in_mask(change, (slice(0, len(now)), *part), order, box)
+
+
+def _in_mask(change: Change, part: Box, order: list[int], box: Box) -> Change:
+    """A change of a part of a box, whose axes were in some order, as one of the whole mask."""
+    back = [order.index(axis) for axis in range(len(order))]
+    starts = [change.box[axis].start + part[axis].start + outer.start for axis, outer in zip(back, box, strict=True)]
+    before, after = change.before.transpose(back), change.after.transpose(back)
+    whole = tuple(slice(start, start + size) for start, size in zip(starts, before.shape, strict=True))
+    return Change(whole, before, after)
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +172,7 @@ class _Correction:
         return _Correction(self.was[part], self.moved[part], self.new)
 
 
-def _correction(had: NDArray[np.bool_], wanted: NDArray[np.bool_], steps: tuple[float, ...]) -> _Correction:
+def _correction(had: NDArray[np.bool_], wanted: NDArray[np.bool_], steps: Sequence[float]) -> _Correction:
     was, now = signed_distance(had, steps), signed_distance(wanted, steps)
     depth = max(min(steps), *(float(part[np.isfinite(part)].max(initial=0.0)) for part in (was, now)))
     # without the structure a slice has no surface: it is taken to be as far away as it is deep on the other side
@@ -164,7 +180,7 @@ def _correction(had: NDArray[np.bool_], wanted: NDArray[np.bool_], steps: tuple[
     return _Correction(was, now - was, not had.any())
 
 
-def _touched(corrections: list[_Correction], steps: tuple[float, ...]) -> Box | None:
+def _touched(corrections: list[_Correction], steps: Sequence[float]) -> Box | None:
     """The part of a slice that corrections can change, with what must be known of the mask around it."""
     moved = np.max([np.abs(correction.moved) for correction in corrections], axis=0)
     places = np.nonzero(moved)
@@ -178,12 +194,13 @@ def _carry(
     mask: NDArray[np.bool_],
     corrections: list[_Correction],
     here: list[int],
-    steps: tuple[float, ...],
+    steps: Sequence[float],
     reach_mm: float,
 ) -> None:
     """Give every slice of a mask, in place, its share of the corrections."""
     limit = max(float(np.abs(correction.was).max()) for correction in corrections)
-    distance = np.clip(signed_distance(mask, steps), -limit, limit)
+    distance = signed_distance(mask, steps)
+    np.clip(distance, -limit, limit, out=distance)
     moves = [
         _in_space(correction, distance[index], min(steps)) for correction, index in zip(corrections, here, strict=True)
     ]
@@ -230,10 +247,3 @@ def _weights(places: NDArray[Any], drawn: NDArray[Any], reach_mm: float) -> NDAr
 def _between(near: float, gap: float) -> float:
     """sinh(near) / sinh(gap) for 0 <= near <= gap, also where both are too large for sinh."""
     return math.exp(near - gap) * (-math.expm1(-2 * near)) / (-math.expm1(-2 * gap))
-
-
-def _moved(change: Change, box: Box) -> Change:
-    """A change within a box as one of the whole mask."""
-    places = zip(change.box, box, strict=True)
-    whole = tuple(slice(part.start + outer.start, part.stop + outer.start) for part, outer in places)
-    return Change(whole, change.before, change.after)

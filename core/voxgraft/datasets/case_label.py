@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ..errors import DataError
-from ..imaging.structures import Labels
-from ..imaging.volume import Volume
 from ..labels.masks import read_mask
 from ..labels.valid_region import mark_ignored, read_valid_region
-from .cases import Case
 
 if TYPE_CHECKING:
     from ..components.catalogue import Catalogue
+    from ..imaging.structures import Labels
+    from ..imaging.volume import Volume
+    from .cases import Case
 
 
 def read_label(case: Case, like: Volume, labels: Labels | None, catalogue: Catalogue) -> Volume:

@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from fnmatch import fnmatchcase
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from ..imaging.align import Align
 from ..imaging.orientation import plane_of
-from ..imaging.reference import ImageRef
-from ..imaging.structures import Labels
-from ..imaging.volume import Item, Problem
 from ..support.spelling import composed
+
+if TYPE_CHECKING:
+    from ..imaging.channels import Align
+    from ..imaging.reference import ImageRef
+    from ..imaging.structures import Labels
+    from ..imaging.volume import Item, Problem
 
 MOST_STRUCTURES = 1000
 """Structures of one network, at most: their indices and two codes fit into int16, and scores can count them."""
@@ -61,7 +63,7 @@ class Described:
     """The rule by which series are chosen, all or those of a channel, in training and in prediction alike.
 
     Attributes:
-        takes: Patterns, of which a description fits one; `*` stands for any letters, case does not matter. Empty for
+        takes: Patterns, of which a description fits one; `*` stands for any characters, case does not matter. Empty for
             any description.
         leaves: Patterns, of which it fits none.
         modality: DICOM modalities; empty for any.

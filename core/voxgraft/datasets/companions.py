@@ -5,7 +5,7 @@ Cases of another data set go by its name and their id, such as `source/case_01`:
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 
 from ..components.catalogue import Catalogue
@@ -16,7 +16,7 @@ from .dataset import read_layout, with_rater
 from .labelling import labels_of
 from .options import Data
 
-SOURCE, UNLABELLED = "source", "unlabelled"
+SOURCE, ADDED, UNLABELLED = "source", "added", "unlabelled"
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +33,7 @@ class Roles:
 
 
 def read_companions(data: Data, catalogue: Catalogue) -> dict[str, Dataset]:
-    """The data sets that `data.source` and `data.unlabelled` name, by these words.
+    """The data sets that `data.source`, `data.added` and `data.unlabelled` name, by these words.
 
     Args:
         catalogue: With the options of the workflow's readers.
@@ -42,10 +42,11 @@ def read_companions(data: Data, catalogue: Catalogue) -> dict[str, Dataset]:
         DataError: A folder is not there or has another layout.
     """
     sets: dict[str, Dataset] = {}
-    if data.source is not None:
-        dataset = read_layout(data.source, catalogue)
-        cases = tuple(with_rater(case, data.raters) for case in dataset.cases)
-        sets[SOURCE] = replace(dataset, cases=cases, labels=labels_of(data, dataset.labels, dataset.bounded))
+    for name, layout in ((SOURCE, data.source), (ADDED, data.added)):
+        if layout is not None:
+            dataset = read_layout(layout, catalogue)
+            cases = tuple(with_rater(case, data.raters) for case in dataset.cases)
+            sets[name] = replace(dataset, cases=cases, labels=labels_of(data, dataset.labels, dataset.bounded))
     if data.unlabelled is not None:
         sets[UNLABELLED] = read_layout(data.unlabelled, catalogue)
     return sets
@@ -55,12 +56,13 @@ def assign_roles(roles: Roles, dataset: Dataset, others: Mapping[str, Dataset], 
     """The split with the roles of all scans: what is learnt from with labels, what without, what is held out.
 
     With a source its cases are those with labels, and the layout's training cases count as unlabelled. Unlabelled are
-    also those of `data.unlabelled` and the layout's cases without a label. No patient that is held out is among them.
+    also those of `data.unlabelled` and the layout's cases without a label. Cases of `data.added` are learnt from beside
+    the others with labels. No patient that is held out is among them.
 
     Args:
         roles: What the strategies learn from, see `Roles`.
         dataset: The labelled data set of the workflow.
-        others: `unlabelled` and `source`, where the workflow names them.
+        others: `source`, `added` and `unlabelled`, where the workflow names them.
         split: Of the labelled cases.
 
     Raises:
@@ -68,20 +70,16 @@ def assign_roles(roles: Roles, dataset: Dataset, others: Mapping[str, Dataset], 
     """
     for name, other in others.items():
         _complain_of_difference(name, other, dataset)
-    if not roles.learners and SOURCE not in others and roles.supervised:
-        return Split(split.train, split.validation, split.unlabelled)
     held_out = {case.patient for case in dataset.cases if case.id in set(split.validation)}
+    added = _labelled(ADDED, others, held_out)
+    if not roles.learners and SOURCE not in others and roles.supervised:
+        return Split((*split.train, *added), split.validation, split.unlabelled)
     train = split.train
     left = [case.id for case in dataset.cases if case.id not in set(split.train) and case.patient not in held_out]
     if SOURCE in others:
         left = [case.id for case in dataset.cases if case.patient not in held_out]
-        train = tuple(
-            f"{SOURCE}/{case.id}"
-            for case in others[SOURCE].cases
-            if case.label is not None and case.patient not in held_out
-        )
-        if not train:
-            raise DataError("data.source: there is no labelled case of a patient who is not held out")
+        train = _labelled(SOURCE, others, held_out)
+    train = (*train, *added)
     more = others[UNLABELLED].cases if UNLABELLED in others else ()
     left += [f"{UNLABELLED}/{case.id}" for case in more if case.patient not in held_out]
     if not roles.supervised:
@@ -93,6 +91,20 @@ def assign_roles(roles: Roles, dataset: Dataset, others: Mapping[str, Dataset], 
             "cases without a label in the layout, or learn from fewer labels with data.split.labelled"
         )
     return Split(train, split.validation, tuple(left) if roles.learners else ())
+
+
+def _labelled(name: str, others: Mapping[str, Dataset], held_out: Collection[str]) -> tuple[str, ...]:
+    """The keys of the labelled cases of another data set whose patients are not held out; none where it is not named.
+
+    Raises:
+        DataError: It is named, and has no such case.
+    """
+    if name not in others:
+        return ()
+    cases = [case for case in others[name].cases if case.label is not None and case.patient not in held_out]
+    if not cases:
+        raise DataError(f"data.{name}: there is no labelled case of a patient who is not held out")
+    return tuple(f"{name}/{case.id}" for case in cases)
 
 
 def cases_by_key(dataset: Dataset, others: Mapping[str, Dataset], split: Split) -> dict[str, Case]:
@@ -111,20 +123,24 @@ def cases_by_key(dataset: Dataset, others: Mapping[str, Dataset], split: Split) 
 
 
 def common_labels(dataset: Dataset, others: Mapping[str, Dataset]) -> Labels | None:
-    """The structures, from the layout or else from the source.
+    """The structures, from the layout or else from what is learnt from besides.
 
     Raises:
-        DataError: Both name structures, and not the same.
+        DataError: Several name structures, and not the same.
     """
-    source = others[SOURCE].labels if SOURCE in others else None
-    if source is None or dataset.labels is None:
-        return dataset.labels or source
-    own, from_source = ([(label.value, label.name) for label in labels.items] for labels in (dataset.labels, source))
-    if own != from_source:
-        raise DataError(
-            f"data.source: its structures are {from_source}, those of data.layout are {own}; they must be the same"
-        )
-    return replace(dataset.labels, bounded=dataset.labels.bounded or source.bounded)
+    common = dataset.labels
+    for name in (SOURCE, ADDED):
+        labels = others[name].labels if name in others else None
+        if common is None or labels is None:
+            common = common or labels
+            continue
+        own, from_other = ([(label.value, label.name) for label in one.items] for one in (common, labels))
+        if own != from_other:
+            raise DataError(
+                f"data.{name}: its structures are {from_other}, those of data.layout are {own}; they must be the same"
+            )
+        common = replace(common, bounded=common.bounded or labels.bounded)
+    return common
 
 
 def _complain_of_difference(name: str, other: Dataset, dataset: Dataset) -> None:

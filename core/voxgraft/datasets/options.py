@@ -8,8 +8,7 @@ from typing import Annotated, Any, Literal
 from annotated_types import Ge, Le, Lt, MinLen
 from pydantic import BeforeValidator, Field, StringConstraints, WithJsonSchema, field_validator, model_validator
 
-from ..components.choice import ByName, ComponentField, Selected
-from ..components.options import Options
+from ..components.choice import ByName, ComponentField, Options, Selected
 from ..imaging.formats import Reader
 from ..imaging.structures import MOST_REGIONS, Source
 from .layout import Layout
@@ -40,7 +39,7 @@ _FOLDS = {"type": "integer", "minimum": 2, "maximum": 1000}
 
 
 class Split(Options):
-    """How patients are dealt into training and validation."""
+    """How patients are assigned to training and validation."""
 
     by: Literal["patient", "dataset"] = "patient"
     """`patient` deals the patients out; `dataset` takes the split that comes with the data set, fold by fold."""
@@ -100,6 +99,10 @@ class Data(Options):
     source: Annotated[Selected[Layout] | None, ComponentField("layout", optional=True)] = None
     """Labelled scans from elsewhere. They are learnt from with their labels, and the layout's training cases only by
     strategies that learn from unlabelled scans; held out and scored are cases of the layout."""
+
+    added: Annotated[Selected[Layout] | None, ComponentField("layout", optional=True)] = None
+    """More labelled scans that are learnt from, such as those that reviewers accepted or corrected. They are neither
+    held out nor scored, and those of a patient who is held out are not learnt from."""
 
     unlabelled: Annotated[Selected[Layout] | None, ComponentField("layout", optional=True)] = None
     """More scans for strategies that learn from unlabelled ones; masks that lie there are not looked at."""

@@ -21,7 +21,7 @@ from ..errors import DataError, UsageError
 from ..imaging.structures import Labels
 from ..support.files import write_json, write_text
 from ..support.progress import Progress
-from .dataset import DemoData, make_data
+from .dataset import MADE, DemoData, make_data
 from .phantoms import LABELS
 
 if TYPE_CHECKING:
@@ -154,6 +154,25 @@ def run_demo(out: Path, minutes: float, catalogue: Catalogue, progress: Progress
         _keep(outcome, "new patients, from DICOM", scores.document())
     write_json(folder / RESULT, outcome.document())
     return outcome
+
+
+def write_data(folder: Path, catalogue: Catalogue, progress: Progress) -> DemoData:
+    """Make the demo's scans in a folder of their own, or find there what an earlier call made.
+
+    Args:
+        folder: New, empty, or made by an earlier call.
+        catalogue: Whose writers are used.
+        progress: Shows how far it is.
+
+    Raises:
+        UsageError: The folder holds something else.
+        DataError: It cannot be written, or the template is not installed.
+    """
+    if folder.is_file():
+        raise DataError(f"{folder}: a file stands where the folder would be; choose another with --data")
+    if folder.is_dir() and any(folder.iterdir()) and not (folder / MADE).is_file():
+        raise UsageError(f"{folder}: holds files that the demo did not make; choose another folder with --data")
+    return make_data(folder, catalogue, progress)
 
 
 def tracking_uri(folder: Path) -> str:

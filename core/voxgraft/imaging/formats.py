@@ -78,7 +78,9 @@ class Writer(Protocol):
         Args:
             volume: Voxels in the scan's own grid; `volume.item` is the scan they belong to.
             labels: The structures of a mask, None for an image.
-            facts: What is known of the maker of a mask: `model`, `version`, `hash`, `software`.
+            facts: What is known of the maker of a mask: `model`, `version`, `hash`, `software`. Of a mask that readers
+                have reviewed also `reviewed` (the date), `review_key` (a hash of the result), `corrected` (names of
+                structures, one a line), and where they are to be named `reviewer` and `organisation`.
 
         Raises:
             DataError: This volume cannot be written in this format; the message says why.

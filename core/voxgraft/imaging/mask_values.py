@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..errors import DataError
-from .volume import Array
 
 if TYPE_CHECKING:
     from .structures import Labels
+    from .volume import Array
 
 
 def mask_values(array: Array, labels: Labels, target: Path) -> Array:

@@ -7,10 +7,12 @@ masks of a data set, and black, the usual background, must be number 0.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..errors import BadImage, DataError
-from .volume import Colour
+
+if TYPE_CHECKING:
+    from .volume import Colour
 
 BLACK = (0, 0, 0)
 WHAT_TO_DO = "save the masks as grey pictures whose values are the structures"

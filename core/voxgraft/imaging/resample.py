@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -13,7 +13,9 @@ from torch.nn import functional
 
 from ..errors import DataError
 from ..support.torch_dims import LINEAR
-from .volume import Array
+
+if TYPE_CHECKING:
+    from .volume import Array
 
 SMALL = 1 << 28
 """Bytes that are there without a look."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -54,6 +54,8 @@ class Item:
             say them); None for all others. As an image it is read in colours or greys, as a mask by its numbers,
             through `PaletteReader.numbers`.
         colours: Its channels are red, green and blue.
+        archive: What finds it in the archive it came from: `accession`, `study_date`. It leads to the patient: shown in
+            pages for whoever has the images, kept in no ledger, log, index or tracker.
         scaling: Slope and intercept that made the voxels of stored whole numbers; None where none did.
     """
 
@@ -73,6 +75,7 @@ class Item:
     palette: Mapping[int, Colour] | None = None
     colours: bool = False
     scaling: tuple[float, float] | None = None
+    archive: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def spacing(self) -> tuple[float, ...]:
@@ -199,3 +202,8 @@ def millimetres_apart(affine: Array, other: Array, shape: tuple[int, ...]) -> fl
     ends = [(0, n - 1) for n in (*shape, 1)[:3]]
     corners = np.stack(np.meshgrid(*ends, [1], indexing="ij"), axis=-1).reshape(-1, 4).astype(np.float64)
     return float(np.linalg.norm(corners @ (affine - other)[:3].T, axis=1).max())
+
+
+def times(shape: Sequence[int]) -> str:
+    """The size of an array for people: `256x256x40`."""
+    return "x".join(map(str, shape))

@@ -6,7 +6,7 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, TypedDict, Unpack
+from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
 import numpy as np
 import torch
@@ -14,19 +14,20 @@ from numpy.typing import NDArray
 from safetensors.torch import load_file
 from torch import Tensor
 
-from ..components.catalogue import Catalogue
 from ..errors import BadImage, ModelError
 from ..imaging.orientation import Orientation, reoriented
 from ..imaging.volume import Volume
-from ..networks.network import SegmentationNetwork
-from ..packages.package import Package
-from ..preprocessing.modality import Modality
-from ..preprocessing.plan import Plan
 from ..preprocessing.prepare import network_image
-from .array import See, segment_array
-from .decide import mask_of
+from .array import See, mask_of, segment_array
 from .device import choose_device
 from .recipe import network_of, recipe_of
+
+if TYPE_CHECKING:
+    from ..components.catalogue import Catalogue
+    from ..networks.network import SegmentationNetwork
+    from ..packages.package import Package
+    from ..preprocessing.modality import Modality
+    from ..preprocessing.plan import Plan
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,7 @@ from typing import Annotated
 from pydantic import ValidationError
 
 from ..components.catalogue import Catalogue
-from ..components.choice import ComponentField, Selected
-from ..components.options import Options
+from ..components.choice import ComponentField, Options, Selected
 from ..errors import ModelError, WorkflowError
 from ..networks.network import SegmentationNetwork, build_network
 from ..packages.package import Package

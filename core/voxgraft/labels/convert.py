@@ -11,18 +11,18 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from ..errors import BadImage, DataError, UsageError
-from ..imaging.align import same_grid
+from ..imaging.channels import same_grid
 from ..imaging.read import read_item, scan
 from ..imaging.reference import ImageRef
 from ..imaging.regrid import resample_onto
 from ..imaging.structures import Label, Labels
-from ..imaging.volume import Array, Item, Volume
 from ..imaging.write import choose_writer, write
 from .masks import in_grid_of, other_frame, other_patient, read_mask
 
 if TYPE_CHECKING:
     from ..components.catalogue import Catalogue
     from ..imaging.regrid import Interpolation
+    from ..imaging.volume import Array, Item, Volume
 
 Overlap = Literal["error", "higher", "keep"]
 MOST_LABELS = 64

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..errors import DataError
-from ..imaging.structures import Labels, Source
 from ..imaging.volume import Array, Problem, Volume
 from ..support.spelling import composed
+
+if TYPE_CHECKING:
+    from ..imaging.structures import Labels, Source
 
 HIGHEST = 65535
 """The largest value of a label."""

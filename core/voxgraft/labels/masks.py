@@ -14,13 +14,13 @@ from ..imaging.orientation import orientation_of, reoriented
 from ..imaging.palettes import check_background
 from ..imaging.read import find, only, read_item
 from ..imaging.reference import ImageRef, MaskRef
-from ..imaging.structures import Labels, Source
 from ..imaging.volume import Array, Item, Problem, Volume, millimetres_apart
 from .label_map import combine_structures, map_labels, map_segments, some, values_in
 from .whole_numbers import integer_mask
 
 if TYPE_CHECKING:
     from ..components.catalogue import Catalogue
+    from ..imaging.structures import Labels, Source
 
 TOLERANCE = 0.01
 """By how many voxels the corners of an image and of its mask may lie apart."""

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..imaging.volume import Array
+if TYPE_CHECKING:
+    from ..imaging.volume import Array
 
 
 def majority(masks: Sequence[Array], dims: int, ignored: int | None = None) -> Array:

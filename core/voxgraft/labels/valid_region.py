@@ -9,12 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import BadImage, DataError
-from ..imaging.reference import ImageRef
-from ..imaging.volume import Array, Volume
 from .masks import in_grid_of, read_map
 
 if TYPE_CHECKING:
     from ..components.catalogue import Catalogue
+    from ..imaging.reference import ImageRef
+    from ..imaging.volume import Array, Volume
 
 REGION = "the valid region"
 """What such a file is called in messages."""

@@ -8,13 +8,16 @@ So at the start an inflated network with `centre` is, slice by slice, exactly th
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from ..errors import ModelError
-from .options import Inflation
+
+if TYPE_CHECKING:
+    from .options import Inflation
 
 SAME = "Conv2dSame"
 """timm's convolution whose padding follows the image's size, as in TensorFlow."""

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from torch import Tensor, nn
 from torch.nn import functional
 
 from ..errors import ModelError, PluginError
 from ..support.torch_dims import LINEAR
-from .encoder_decoder import Decoder, Encoder
-from .modules import DecoderModule, EncoderModule
+from .modules import CONVOLUTION, DecoderModule, EncoderModule
 
-CONVOLUTION: dict[int, type[nn.Conv2d] | type[nn.Conv3d]] = {2: nn.Conv2d, 3: nn.Conv3d}
+if TYPE_CHECKING:
+    from .encoder_decoder import Decoder, Encoder
 
 SINGLE_VALUE = "Expected more than 1"
 """How torch's norms begin when they complain that a channel has one value only."""

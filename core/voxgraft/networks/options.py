@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable
 from typing import Any, Literal, Protocol, Self, TypeVar
 
-from ..components.options import Options
+from ..components.choice import Options
 
 Inflation = Literal["centre", "mean"]
 """How a network of slices is inflated. `centre`: at the start only the middle slice counts; `mean`: all count alike."""

@@ -89,9 +89,9 @@ def _scores(facts: Mapping[str, Any]) -> list[str]:
     ]
     for metric, structures in summary.items():
         for name, scores in structures.items():
-            if scores["mean"] is None:
-                continue
             low, high = scores["ci95"]
             interval = "" if low is None else f"{low:.3f} to {high:.3f}"
-            lines.append(f"| {metric} | {name} | {scores['mean']:.3f} | {interval} | {scores['n']} |")
+            mean = "undefined" if scores["mean"] is None else f"{scores['mean']:.3f}"
+            behind = f"{scores['n']} of {scores['n'] + scores.get('undefined', 0)}"
+            lines.append(f"| {metric} | {name} | {mean} | {interval} | {behind} |")
     return [*lines, ""]

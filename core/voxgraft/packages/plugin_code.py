@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from ..components.catalogue import Catalogue
 from ..components.code import source_hash, version_of
-from ..components.component import AnySpec
-from .package import Package
+
+if TYPE_CHECKING:
+    from ..components.catalogue import Catalogue
+    from ..components.component import AnySpec
+    from .package import Package
 
 Plugins = dict[str, dict[str, str]]
 """By its name, a plugin's `distribution`, `version`, and `sha256` of its files."""

@@ -7,15 +7,16 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
-from ..components.catalogue import Catalogue
-from ..components.choice import Selected
-from ..components.component import AnySpec
-from ..components.options import TrackingOptions
+from ..components.choice import Selected, TrackingOptions
 from ..errors import ModelError, PluginError
 from .package import Package, read_package
 from .store import Store, StoreSpec
+
+if TYPE_CHECKING:
+    from ..components.catalogue import Catalogue
+    from ..components.component import AnySpec
 
 FOLDERS = "folder"
 """The store that answers to paths."""

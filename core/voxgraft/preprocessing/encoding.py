@@ -5,14 +5,16 @@ Crops, augmentation and sampling work on this one map, whatever it stands for; t
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..imaging.resample import resample_labels, resample_shares
-from ..imaging.volume import Array
-from .plan import Plan
+
+if TYPE_CHECKING:
+    from ..imaging.volume import Array
+    from .plan import Plan
 
 
 def encoded_type(plan: Plan) -> type[np.uint8] | type[np.int16] | type[np.int32]:

@@ -5,23 +5,25 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from ..components.catalogue import Catalogue
 from ..datasets.case_label import read_label
-from ..datasets.cases import Case
 from ..errors import DataError, VoxGraftError
 from ..imaging.channels import missing_in, stack_channels
 from ..imaging.orientation import reoriented
 from ..imaging.palettes import check_alike
 from ..imaging.read import choose_reader, find, read, walk
 from ..imaging.reference import ImageRef, MaskRef
-from ..imaging.structures import Labels
 from ..imaging.volume import Array, Volume
 from ..labels.label_map import HIGHEST, counts_in, some
 from ..support.files import sha256
+
+if TYPE_CHECKING:
+    from ..components.catalogue import Catalogue
+    from ..datasets.cases import Case
+    from ..imaging.structures import Labels
 
 SAMPLES = 20_000
 """Voxels of one case and channel that stand for its intensities."""

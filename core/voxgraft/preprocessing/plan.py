@@ -8,9 +8,9 @@ from typing import Annotated, Any, Literal
 from annotated_types import Ge, Le
 from pydantic import Field, ValidationError
 
-from ..components.options import Options
+from ..components.choice import Options
 from ..errors import ModelError
-from ..imaging.align import Align
+from ..imaging.channels import Align
 from ..imaging.structures import Region
 from ..support.files import read_bytes
 

@@ -10,24 +10,25 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..components.catalogue import Catalogue
-from ..datasets.cases import Case
 from ..errors import DataError
 from ..imaging.channels import missing_in
 from ..imaging.orientation import shape_at
 from ..imaging.resample import resample_image
-from ..imaging.structures import Labels
-from ..imaging.volume import Array
 from ..support.files import atomic_write, digest
 from .encoding import encode_labels, voxels_of
-from .fingerprint import read_case
-from .modality import Modality
-from .plan import Plan
+
+if TYPE_CHECKING:
+    from ..components.catalogue import Catalogue
+    from ..datasets.cases import Case
+    from ..imaging.structures import Labels
+    from ..imaging.volume import Array
+    from .modality import Modality
+    from .plan import Plan
 
 FORMAT = 4
 PLACES = 2000
@@ -109,6 +110,8 @@ def prepare(
     """
     if folder.is_dir() and not again:
         return False
+    from .fingerprint import read_case  # which prediction does without
+
     image, label = read_case(case, catalogue, labels)
     array = image.array.reshape(image.channels, *image.shape)
     voxels = network_image(array, image.spacing, plan, modality, missing_in(case.images))

@@ -8,13 +8,28 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .plots import coloured
+from ..support.texts import counted
+from .plots import coloured, round_ticks
 from .render import render
 
 if TYPE_CHECKING:
     from ..scoring.comparison import Comparison
 
 Curve = Sequence[Mapping[str, float]]
+
+HEADS = (
+    "Run",
+    "Verdict",
+    "Against",
+    "Metric",
+    "Structure",
+    "Means",
+    "Difference",
+    "95 % interval",
+    "p",
+    "Cases",
+    "Left out, not defined",
+)
 
 WIDTH, HEIGHT, LEFT, TOP = 428, 198, 44, 8
 """Pixels: the size of a plot's inside, and where it begins in the SVG; the titles of the axes stand around it."""
@@ -47,6 +62,7 @@ def comparison_page(comparisons: Sequence[Comparison], curves: Mapping[str, Mapp
         "reports/comparison.html",
         title="Comparison of runs",
         how=how,
+        HEADS=HEADS,
         rows=[_row(one) for one in comparisons],
         colours=coloured(curves),
         plots={over: _plot(curves, *axis) for over, axis in axes.items()} if any(curves.values()) else {},
@@ -58,7 +74,7 @@ def _row(one: Comparison) -> Sequence[str]:
     low, high = one.ci95
     return (
         one.run,
-        one.verdict,
+        f"{one.verdict}{', mixed' if one.mixed else ''}",
         one.against,
         one.metric,
         one.structure,
@@ -66,23 +82,26 @@ def _row(one: Comparison) -> Sequence[str]:
         f"{one.difference:+.4f}",
         f"{low:+.4f} to {high:+.4f}" if math.isfinite(low) else "–",
         f"{one.p:.4f} (Holm {one.p_holm:.4f}, BH {one.p_bh:.4f})",
-        f"{one.patients}",
+        f"{one.n} of {one.common}, {counted(one.patients, 'patient')}",
+        f"{one.undefined[0]} of {one.run}, {one.undefined[1]} of {one.against}" if any(one.undefined) else "none",
     )
 
 
 def _plot(curves: Mapping[str, Mapping[str, Curve]], key: str, scale: float) -> dict[str, Any]:
-    """Ticks and lines in pixels; Dice from 0 to 1 upwards, `key` times `scale` from 0 to its greatest to the right."""
+    """Ticks and lines in pixels; Dice from 0 to 1 upwards, `key` times `scale` from 0 to the last tick to the right."""
     lines = []
     for colour, run in coloured(curves):
         for name, curve in curves[run].items():
             points = [(float(row[key]) * scale, float(row["dice"])) for row in curve if key in row and "dice" in row]
             lines.append((colour, name, [point for point in points if math.isfinite(point[1])]))
-    most = max((x for _, _, points in lines for x, _ in points), default=0.0) or 1.0
+    ticks = round_ticks(0.0, max((x for _, _, points in lines for x, _ in points), default=0.0))
+    most = ticks[-1]
 
     def at(x: float, y: float) -> tuple[float, float]:
         return round(LEFT + WIDTH * x / most, 1), round(TOP + HEIGHT * (1 - y), 1)
 
     return {
-        "ticks": [(*at(most * tick, tick), f"{tick:g}", f"{most * tick:.3g}") for tick in (0, 0.25, 0.5, 0.75, 1)],
+        "dice": [(at(0, tick)[1], f"{tick:g}") for tick in (0, 0.25, 0.5, 0.75, 1)],
+        "along": [(at(tick, 0)[0], f"{tick:g}") for tick in ticks],
         "lines": [(colour, name, [at(*point) for point in points]) for colour, name, points in lines],
     }

@@ -1,59 +1,126 @@
 """The slice of a case in which most voxels are wrong, with the contours of reference and prediction.
 
 Slices are shown as radiologists look at them: the patient's right on the left (sagittal: the front on the left), front
-or head up.
+or head up; letters at the edges say so.
 """
 
 from __future__ import annotations
 
-from io import BytesIO
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ..imaging.orientation import reoriented
+from ..imaging.structures import Labels
 from ..imaging.volume import Array, Volume
-from .display import BACKGROUND, display_window, grey_of, shown_axis
+from ..support.texts import counted
+from .display import BACKGROUND, display_window, first_channel, grey_of, plane_name, shown_axis
+from .drawing import CAPTION, LETTER, WORD, Picture, as_jpeg, outline, write_words
+from .preview import MARKS, enlarged
 
 if TYPE_CHECKING:
     from ..preprocessing.modality import Modality
 
 REFERENCE, PREDICTION = (64, 196, 255), (255, 140, 40)
-LONGER = 420
+LONGER = 560
 """Pixels of the longer side."""
 AROUND, LEAST = 12.0, 0.35
 """What is shown around the masks: millimetres, and at least this part of the image along each axis."""
 
 
+@dataclass(frozen=True, slots=True)
+class Plane:
+    """What is drawn: a slice of a volume, or an image of two axes.
+
+    Attributes:
+        found, wanted: Labels along the first and second axis in RAS order.
+        grey: uint8 of the same shape, perhaps with a last axis of three colours; None without a scan.
+        spacing: Millimetres along both axes.
+        kind: What the slice is called, such as `axial`; empty for an image of two axes.
+        number: Which slice of how many, in words.
+        marks: What is on the left, and what is up.
+    """
+
+    found: Array
+    wanted: Array
+    grey: Array | None
+    spacing: tuple[float, ...]
+    kind: str = ""
+    number: str = ""
+    marks: tuple[str, str] = ("", "")
+
+
 def worst_slice(
-    prediction: Volume, reference: Volume, scan: Volume | None = None, modality: Modality | None = None
-) -> bytes:
-    """A PNG of the slice with most wrong voxels; without a scan the masks alone.
+    prediction: Volume,
+    reference: Volume,
+    scan: Volume | None = None,
+    modality: Modality | None = None,
+    labels: Labels | None = None,
+) -> Picture:
+    """The slice with most wrong voxels, and in words which it is; without a scan the masks alone.
 
     Args:
         prediction: Label map, or 0 and 1 of shape (structure, i, j[, k]).
         reference: The same, in the same grid.
-        scan: The image, of which the first channel is shown.
-        modality: Says which intensities are black and white; without one the 1st and 99th percentile are.
+        scan: The image, of which the first channel is shown (three of an image of two axes are colours).
+        modality: Says which intensities are black and white; without one, see `display.guessed_window`.
+        labels: What the values or channels stand for, to name those that the slice shows.
     """
-    found, wanted = (_labels(reoriented(volume)[0]) for volume in (prediction, reference))
-    spacing = reoriented(reference)[0].spacing
-    image = None
-    if scan is not None:
-        turned = reoriented(scan)[0]
-        image = turned.array.reshape(turned.channels, *turned.shape)[0]
-    window = (0.0, 1.0) if image is None else display_window(image, modality)
-    if found.ndim == 3:
-        axis = shown_axis(spacing)
-        wrong = np.count_nonzero(found != wanted, axis=tuple(a for a in range(3) if a != axis))
-        there = np.count_nonzero(wanted, axis=tuple(a for a in range(3) if a != axis))
-        index = int(wrong.argmax()) if wrong.any() else int(there.argmax())
-        found, wanted = (np.moveaxis(array, axis, 0)[index] for array in (found, wanted))
-        image = None if image is None else np.moveaxis(image, axis, 0)[index]
-        spacing = tuple(step for a, step in enumerate(spacing) if a != axis)
-    box = _shown(found, wanted, spacing)
-    grey = None if image is None else grey_of(image[box], window)
-    return _drawn(found[box], wanted[box], grey, spacing)
+    turned = reoriented(reference)[0]
+    found, wanted = _labels(reoriented(prediction)[0]), _labels(turned)
+    image = None if scan is None else reoriented(scan)[0]
+    if found.ndim == 2:
+        plane = Plane(found, wanted, None if image is None else _flat(image, modality), turned.spacing)
+    else:
+        plane = _sliced(found, wanted, turned.spacing, image, modality)
+    several = reference.array.ndim > reference.dims
+    names = names_of(labels, reference) if labels is not None else {}
+    shown = [name for value, name in names.items() if _holds(plane, value, several)]
+    wrong = int(np.count_nonzero(plane.found != plane.wanted))
+    parts = (f"{plane.kind} {plane.number}".strip(), ", ".join(shown), counted(wrong, "wrong voxel"))
+    return _drawn(plane, "; ".join(part for part in parts if part))
+
+
+def names_of(labels: Labels, mask: Volume) -> dict[int, str]:
+    """The names of structures by the values of a label map; the n-th of several channels has the value n."""
+    if mask.array.ndim == mask.dims:
+        return {label.value: label.name for label in labels.items}
+    by_region = len(labels.regions) == mask.channels
+    return dict(enumerate((part.name for part in (labels.regions if by_region else labels.items)), start=1))
+
+
+def _sliced(
+    found: Array, wanted: Array, spacing: tuple[float, ...], image: Volume | None, modality: Modality | None
+) -> Plane:
+    """The slice with most wrong voxels; where none is wrong, that with most of the reference."""
+    axis = shown_axis(spacing)
+    others = tuple(a for a in range(3) if a != axis)
+    wrong = np.count_nonzero(found != wanted, axis=others)
+    index = int(wrong.argmax()) if wrong.any() else int(np.count_nonzero(wanted, axis=others).argmax())
+    grey = None
+    if image is not None:
+        channel = first_channel(image)
+        window = display_window(channel, modality, channel[wanted != 0])
+        grey = grey_of(np.moveaxis(channel, axis, 0)[index], window)
+    number = f"slice {index + 1} of {found.shape[axis]}"
+    found, wanted = (np.moveaxis(labels, axis, 0)[index] for labels in (found, wanted))
+    return Plane(found, wanted, grey, tuple(spacing[a] for a in others), plane_name(axis), number, MARKS[axis])
+
+
+def _flat(image: Volume, modality: Modality | None) -> Array:
+    """An image of two axes, in colours where it has three channels."""
+    channels = image.array.reshape(image.channels, *image.shape)
+    window = display_window(channels[0], modality)
+    planes = [grey_of(channel, window) for channel in channels[: 3 if image.channels == 3 else 1]]
+    return np.stack(planes, -1) if len(planes) == 3 else planes[0]
+
+
+def _holds(plane: Plane, value: int, several: bool) -> bool:
+    """Whether a structure is in either mask of a plane."""
+    if several:
+        return bool(((plane.found | plane.wanted) >> (value - 1) & 1).any())
+    return bool(((plane.found == value) | (plane.wanted == value)).any())
 
 
 def _labels(volume: Volume) -> Array:
@@ -79,44 +146,20 @@ def _shown(found: Array, wanted: Array, spacing: tuple[float, ...]) -> tuple[sli
     return tuple(box)
 
 
-def _drawn(found: Array, wanted: Array, grey: Array | None, spacing: tuple[float, ...]) -> bytes:
-    """A plane (first, second axis) as a picture whose pixels are square, both axes turned round."""
-    from PIL import Image
-
-    sizes = [n * step for n, step in zip(found.shape, spacing, strict=True)]
-    scale = LONGER / max(sizes)
-    width, height = (max(8, round(side * scale)) for side in sizes)
-    if grey is None:
-        canvas = np.zeros((height, width, 3), np.uint8)
-        canvas[:] = BACKGROUND
-    else:
-        turned = np.ascontiguousarray(grey[::-1, ::-1].T)
-        canvas = np.stack([np.array(Image.fromarray(turned).resize((width, height), Image.Resampling.BICUBIC))] * 3, -1)
-    rows = (np.arange(height) * (found.shape[1] / height)).astype(int)
-    columns = (np.arange(width) * (found.shape[0] / width)).astype(int)
-    for plane, colour, wide in ((wanted, REFERENCE, 4), (found, PREDICTION, 2)):
-        large = plane[::-1, ::-1].T[np.ix_(rows, columns)]
-        canvas[_outline(large, wide)] = colour
-    stream = BytesIO()
-    Image.fromarray(canvas).save(stream, "PNG")
-    return stream.getvalue()
-
-
-def _outline(labels: Array, width: int) -> Array:
-    """The pixels of structures that are so near to another value; the border of the picture is none."""
-    core = labels != 0
-    inside = core.copy()
-    for axis in (0, 1):
-        along, keep = np.moveaxis(labels, axis, 0), np.moveaxis(core, axis, 0)
-        same = along[1:] == along[:-1]
-        keep[1:] &= same
-        keep[:-1] &= same
-    for _ in range(width - 1):
-        less = core.copy()
-        for axis in (0, 1):
-            along, keep = np.moveaxis(core, axis, 0), np.moveaxis(less, axis, 0)
-            keep[1:] &= along[:-1]
-            keep[:-1] &= along[1:]
-        core = less
-    outline: Array = inside & ~core
-    return outline
+def _drawn(plane: Plane, caption: str) -> Picture:
+    """The part of a plane around its masks as a picture whose pixels are square."""
+    box = _shown(plane.found, plane.wanted, plane.spacing)
+    grey = np.full(plane.found.shape, BACKGROUND[1], np.uint8) if plane.grey is None else plane.grey
+    pixels, wanted = enlarged(grey[box], plane.wanted[box], plane.spacing, LONGER)
+    _, found = enlarged(grey[box], plane.found[box], plane.spacing, LONGER)
+    plain = pixels.copy()
+    drawn = np.repeat(plain[..., None], 3, -1) if plain.ndim == 2 else plain.copy()
+    for labels, colour, wide in ((wanted, REFERENCE, 4), (found, PREDICTION, 2)):
+        drawn[outline(labels, wide)] = colour
+    rows, columns = found.shape
+    for canvas in (plain, drawn):
+        if plane.number:
+            write_words(canvas, (rows / 2, 5), plane.marks[0], "lm", LETTER, CAPTION)
+            write_words(canvas, (4, columns / 2), plane.marks[1], "mt", LETTER, CAPTION)
+            write_words(canvas, (rows - 3, columns - 5), plane.number, "rb", WORD, CAPTION)
+    return Picture(as_jpeg(drawn), as_jpeg(plain), caption)

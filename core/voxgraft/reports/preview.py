@@ -2,7 +2,7 @@
 
 Slices lie across the axis along which voxels are furthest apart (as the scanner took them), axial where all are alike.
 They are shown as radiologists look at them: the patient's right on the left of the picture (sagittal: the front on the
-left), front or head up; letters at the edges say so.
+left), front or head up; letters at the edges say so. Each slice says its number and which structures it shows.
 """
 
 from __future__ import annotations
@@ -14,64 +14,96 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..imaging.orientation import reoriented
-from ..imaging.volume import Array, Volume
+from ..imaging.volume import Array, Colour, Volume
 from ..support.files import atomic_write
-from .display import BACKGROUND, display_window, grey_of, shown_axis
+from .display import BACKGROUND, display_window, first_channel, grey_of, shown_axis
+from .drawing import (
+    CAPTION,
+    LETTER,
+    WORD,
+    Picture,
+    as_jpeg,
+    as_png,
+    colour_of,
+    outline,
+    width_of,
+    write_names,
+    write_words,
+)
 
 if TYPE_CHECKING:
-    from PIL.Image import Image
-
     from ..preprocessing.modality import Modality
 
-COLOURS = (
-    (255, 99, 71),
-    (64, 196, 255),
-    (255, 214, 64),
-    (124, 230, 110),
-    (224, 130, 255),
-    (255, 160, 64),
-    (120, 255, 220),
-    (255, 150, 190),
-)
-"""Contours of the first, second ... structure, from the ninth on the first again."""
-
-SLICES = 6
-TILE, CONTOUR = 280, 2
-"""Pixels of the longer side of one slice, and of the width of a contour, which lies inside the structure."""
+SLICES, ACROSS = 6, 3
+TILE, FLAT, CONTOUR = 280, 560, 2
+"""Pixels of the longer side of one slice and of an image of two axes, and of the width of a contour, which lies inside
+the structure."""
+GAP, LINE = 8, 27
+"""Pixels between slices, and of a line of the legend."""
 
 MARKS = {0: ("A", "S"), 1: ("R", "S"), 2: ("R", "A")}
 """For slices across each axis: what is on the left, and what is up."""
 
-CAPTION = (200, 206, 214)
+Boxes = Mapping[int, tuple[slice, ...]]
+Names = Mapping[int, str]
+Colours = Mapping[int, Colour]
 
 
-def preview(
-    scan: Volume, mask: Volume, modality: Modality | None, target: Path, names: Mapping[int, str] | None = None
-) -> None:
-    """Write the picture, whole or not at all.
+def preview(scan: Volume, mask: Volume, modality: Modality | None, target: Path, names: Names | None = None) -> None:
+    """Write the picture with its contours as one PNG file, whole or not at all.
 
     Args:
-        scan: The image, of which the first channel is shown (three channels of an image of two axes are colours).
-        mask: Label values in the same grid; or 0 and 1 (structure, i, j[, k]), of which the n-th has the value n.
-        modality: Says which intensities are black and white; without one, the 1st and 99th percentile are.
-        names: Structures by value, for the legend.
+        scan, mask, modality, names: See `previewed`.
+        target: The file.
 
     Raises:
         DataError: It cannot be written.
     """
+    picture = previewed(scan, mask, modality, names)
+    with atomic_write(target) as path:
+        path.write_bytes(picture.drawn)
+
+
+def previewed(scan: Volume, mask: Volume, modality: Modality | None, names: Names | None = None) -> Picture:
+    """The picture.
+
+    Args:
+        scan: The image, of which the first channel is shown (three channels of an image of two axes are colours).
+        mask: Label values in the same grid; or 0 and 1 (structure, i, j[, k]), of which the n-th has the value n.
+        modality: Says which intensities are black and white; without one, see `display.guessed_window`.
+        names: Structures by value, for captions and the legend.
+    """
     image, _ = reoriented(scan)
     labels, _ = reoriented(_one_map(mask))
-    window = display_window(image.array.reshape(image.channels, *image.shape)[0], modality)
-    values = list(_boxes(labels.array.reshape(labels.shape)))
-    colours = {value: COLOURS[index % len(COLOURS)] for index, value in enumerate(sorted({*values, *(names or {})}))}
+    values = labels.array.reshape(labels.shape)
+    boxes = boxes_of(values)
+    named = dict(names or {})
+    colours = {value: colour_of(index) for index, value in enumerate(sorted({*boxes, *named}))}
+    window = display_window(first_channel(image), modality, _inside(image, values, boxes))
     if image.dims == 2:
-        tiles = [_flat_tile(image, labels, window, colours)]
+        tiles = [_flat_tile(image, values, window)]
     else:
         axis = shown_axis(image.spacing)
-        tiles = [_tile(image, labels, axis, index, window, colours) for index in worth_a_glance(labels.array, axis)]
-    picture = _montage(tiles, [(name, colours[value], value in values) for value, name in (names or {}).items()])
-    with atomic_write(target) as path:
-        picture.save(path, "PNG", compress_level=3)
+        tiles = [_tile(image, values, axis, index, window) for index in worth_a_glance(values, axis, boxes=boxes)]
+    legend = [(name if value in boxes else f"{name}: not found", colours[value]) for value, name in named.items()]
+    plain, places = _montage(tiles, legend)
+    drawn = np.repeat(plain[..., None], 3, -1) if plain.ndim == 2 else plain.copy()
+    for (_, large, _), (row, column) in zip(tiles, places, strict=True):
+        edge = outline(large, CONTOUR)
+        drawn[row : row + large.shape[0], column : column + large.shape[1]][edge] = _painted(large[edge], colours)
+    for canvas in (plain, drawn):
+        for (_, large, words), place in zip(tiles, places, strict=True):
+            _caption(canvas, place, large, words, named, colours)
+    _legend(drawn, legend)
+    return Picture(as_png(drawn), as_jpeg(plain))
+
+
+def _inside(image: Volume, labels: Array, boxes: Boxes) -> Array | None:
+    """The voxels of the largest box of a structure that are its own."""
+    if not boxes:
+        return None
+    value, box = max(boxes.items(), key=lambda pair: np.prod([part.stop - part.start for part in pair[1]]))
+    return np.asarray(first_channel(image)[box][labels[box] == value])
 
 
 def _one_map(mask: Volume) -> Volume:
@@ -79,20 +111,23 @@ def _one_map(mask: Volume) -> Volume:
     if mask.array.ndim == mask.dims:
         return mask
     sizes = [int(np.count_nonzero(channel)) for channel in mask.array]
-    values = np.zeros(mask.shape, np.uint8)
+    values = np.zeros(mask.shape, np.uint8 if len(sizes) < 256 else np.uint16)
     for place in sorted(range(len(sizes)), key=lambda place: -sizes[place]):
         values[mask.array[place] != 0] = place + 1
     return mask.with_array(values)
 
 
-def worth_a_glance(labels: Array, axis: int, most: int = SLICES) -> list[int]:
+def worth_a_glance(labels: Array, axis: int, most: int = SLICES, boxes: Boxes | None = None) -> list[int]:
     """Where each structure is largest, then evenly through all that was found; through the scan where nothing was.
 
     Args:
         labels: Shape (i, j, k).
+        axis: Across which the slices lie.
+        most: At most so many slices.
+        boxes: What `boxes_of` says of the labels, where it is known.
     """
     others = tuple(a for a in range(3) if a != axis)
-    boxes = _boxes(labels)
+    boxes = boxes_of(labels) if boxes is None else boxes
     if not boxes:
         return _evenly(0, labels.shape[axis] - 1, min(most, labels.shape[axis]))
     peaks = []
@@ -114,132 +149,132 @@ def _evenly(first: int, last: int, number: int) -> list[int]:
     return sorted({round(first + step * (index + 1)) for index in range(number)})
 
 
-def _boxes(labels: Array) -> dict[int, tuple[slice, ...]]:
+def boxes_of(labels: Array) -> dict[int, tuple[slice, ...]]:
     """The label values that occur, each with its bounding box."""
     from scipy.ndimage import find_objects
 
     return {index + 1: box for index, box in enumerate(find_objects(labels)) if box is not None}
 
 
-def _tile(
-    image: Volume,
-    labels: Volume,
-    axis: int,
-    index: int,
-    window: tuple[float, float],
-    colours: Mapping[int, tuple[int, int, int]],
-) -> Image:
+Tile = tuple[Array, Array, tuple[str, tuple[str, str]]]
+"""A slice as pixels (row, column[, 3]), its labels (row, column), its number in words, what is on the left and up."""
+
+
+def _tile(image: Volume, labels: Array, axis: int, index: int, window: tuple[float, float]) -> Tile:
     """One slice: index of `axis`, in RAS order of axes."""
-    grey = grey_of(np.moveaxis(image.array.reshape(image.channels, *image.shape)[0], axis, 0)[index], window)
+    grey = grey_of(np.moveaxis(first_channel(image), axis, 0)[index], window)
     steps = [step for a, step in enumerate(image.spacing) if a != axis]
-    tile = _drawn(
-        np.stack([grey] * 3, -1), np.moveaxis(labels.array.reshape(labels.shape), axis, 0)[index], steps, colours
-    )
-    _marks(tile, MARKS[axis], f"{index + 1} of {image.shape[axis]}")
-    return tile
+    words = f"slice {index + 1} of {image.shape[axis]}"
+    return (*enlarged(grey, np.moveaxis(labels, axis, 0)[index], steps, TILE), (words, MARKS[axis]))
 
 
-def _flat_tile(
-    image: Volume, labels: Volume, window: tuple[float, float], colours: Mapping[int, tuple[int, int, int]]
-) -> Image:
+def _flat_tile(image: Volume, labels: Array, window: tuple[float, float]) -> Tile:
     """An image of two axes, its second axis turned as its affine says."""
     channels = image.array.reshape(image.channels, *image.shape)
     planes = [grey_of(channels[c], window) for c in ((0, 1, 2) if image.channels == 3 else (0, 0, 0))]
     directions = [image.affine[axis, axis] for axis in (0, 1)]
     turn = tuple(slice(None) if step < 0 else slice(None, None, -1) for step in directions)
     colour = np.stack(planes, -1)[turn][::-1, ::-1]
-    mask = labels.array.reshape(labels.shape)[turn][::-1, ::-1]
-    return _drawn(colour, mask, image.spacing, colours)
+    return (*enlarged(colour, labels[turn][::-1, ::-1], image.spacing, FLAT), ("", ("", "")))
 
 
-def _drawn(colour: Array, mask: Array, steps: Sequence[float], colours: Mapping[int, tuple[int, int, int]]) -> Image:
-    """A plane (first, second axis[, colour]) as a picture whose pixels are square, both axes turned round."""
+def enlarged(colour: Array, mask: Array, steps: Sequence[float], longer: int) -> tuple[Array, Array]:
+    """A plane (first, second axis[, colour]) and its labels as rows and columns of square pixels, both axes turned
+    round.
+
+    Args:
+        colour: uint8, grey or with a last axis of three colours.
+        mask: Labels of the same plane.
+        steps: Millimetres along both axes.
+        longer: Pixels of the longer side.
+
+    Returns:
+        Pixels of shape (row, column[, colour]) and labels of shape (row, column).
+    """
     from PIL import Image
 
     size_mm = [n * step for n, step in zip(mask.shape, steps, strict=True)]
-    scale = TILE / max(size_mm)
-    width, height = (max(1, round(side * scale)) for side in size_mm)
-    pixels = np.ascontiguousarray(colour[::-1, ::-1].transpose(1, 0, 2))
-    picture = Image.fromarray(pixels).resize((width, height), Image.Resampling.BICUBIC)
+    scale = longer / max(size_mm)
+    width, height = (max(8, round(side * scale)) for side in size_mm)
+    turned = np.ascontiguousarray(np.swapaxes(colour[::-1, ::-1], 0, 1))
+    pixels = np.asarray(Image.fromarray(turned).resize((width, height), Image.Resampling.BILINEAR))
     rows = (np.arange(height) * (mask.shape[1] / height)).astype(int)
     columns = (np.arange(width) * (mask.shape[0] / width)).astype(int)
     large = mask[::-1, ::-1].T[np.ix_(rows, columns)]
-    canvas = np.array(picture)
-    for value, paint in colours.items():
-        canvas[_outline(large == value)] = paint
-    return Image.fromarray(canvas)
+    return pixels, large
 
 
-def _outline(inside: Array) -> Array:
-    """The pixels of a region that are so near to what is outside it."""
-    core = inside
-    for _ in range(CONTOUR):
-        less = core.copy()
-        less[1:] &= core[:-1]
-        less[:-1] &= core[1:]
-        less[:, 1:] &= core[:, :-1]
-        less[:, :-1] &= core[:, 1:]
-        core = less
-    outline: Array = inside & ~core
-    return outline
+def _painted(values: Array, colours: Colours) -> Array:
+    """The colours of label values."""
+    table = np.zeros((int(max(colours, default=0)) + 1, 3), np.uint8)
+    for value, colour in colours.items():
+        table[value] = colour
+    return np.asarray(table[values])
 
 
-def _marks(tile: Image, marks: tuple[str, str], caption: str) -> None:
-    from PIL import ImageDraw
-
-    draw = ImageDraw.Draw(tile)
-    left, top = marks
-    font = _font(13)
-    edge = {"fill": CAPTION, "font": font, "stroke_width": 2, "stroke_fill": (0, 0, 0)}
-    draw.text((4, tile.height / 2), left, anchor="lm", **edge)
-    draw.text((tile.width / 2, 3), top, anchor="mt", **edge)
-    draw.text((tile.width - 4, tile.height - 4), caption, anchor="rb", **edge)
-
-
-def _montage(tiles: Sequence[Image], legend: Sequence[tuple[str, tuple[int, int, int], bool]]) -> Image:
-    """The tiles in rows of three, and below them what the colours mean."""
-    from PIL import Image, ImageDraw
-
-    gap, line = 8, 20
-    across = min(3, len(tiles))
-    width, height = max(tile.width for tile in tiles), max(tile.height for tile in tiles)
-    rows = -(-len(tiles) // across)
-    total = across * (width + gap) + gap
-    places, lines = _laid_out(legend, total - 2 * gap)
-    bottom = rows * (height + gap) + gap
-    picture = Image.new("RGB", (total, bottom + lines * line + (gap if lines else 0)), BACKGROUND)
-    for number, tile in enumerate(tiles):
+def _montage(tiles: Sequence[Tile], legend: Sequence[tuple[str, Colour]]) -> tuple[Array, list[tuple[int, int]]]:
+    """The tiles in rows of three with room for a legend below them, and where each tile begins (row, column)."""
+    across = min(ACROSS, len(tiles))
+    height, width = (max(pixels.shape[axis] for pixels, _, _ in tiles) for axis in (0, 1))
+    total = across * (width + GAP) + GAP
+    bottom = -(-len(tiles) // across) * (height + GAP) + GAP
+    lines = max((line for _, line in _laid_out(legend, total - 2 * GAP)), default=-1) + 1
+    shape = (bottom + lines * LINE + (GAP if lines else 0), total)
+    colour = tiles[0][0].ndim == 3
+    canvas = np.empty((*shape, 3) if colour else shape, np.uint8)
+    canvas[:] = BACKGROUND if colour else BACKGROUND[1]
+    places = []
+    for number, (pixels, _, _) in enumerate(tiles):
         row, column = divmod(number, across)
-        x, y = gap + column * (width + gap), gap + row * (height + gap)
-        picture.paste(tile, (x + (width - tile.width) // 2, y + (height - tile.height) // 2))
-    draw = ImageDraw.Draw(picture)
-    for (text, paint), (x, row) in zip(_entries(legend), places, strict=True):
-        y = bottom + row * line
-        draw.rectangle((gap + x, y + 4, gap + x + 10, y + 14), fill=paint)
-        draw.text((gap + x + 16, y + 9), text, fill=CAPTION, font=_font(13), anchor="lm")
-    return picture
+        y = GAP + row * (height + GAP) + (height - pixels.shape[0]) // 2
+        x = GAP + column * (width + GAP) + (width - pixels.shape[1]) // 2
+        canvas[y : y + pixels.shape[0], x : x + pixels.shape[1]] = pixels
+        places.append((y, x))
+    return canvas, places
 
 
-def _entries(legend: Sequence[tuple[str, tuple[int, int, int], bool]]) -> list[tuple[str, tuple[int, int, int]]]:
-    return [(name if found else f"{name}: not found", paint) for name, paint, found in legend]
+def _caption(
+    canvas: Array,
+    place: tuple[int, int],
+    large: Array,
+    words: tuple[str, tuple[str, str]],
+    names: Names,
+    colours: Colours,
+) -> None:
+    """Which side is where, the number of the slice, and the names of what it shows, the largest first."""
+    rows, columns = large.shape
+    part = canvas[place[0] : place[0] + rows, place[1] : place[1] + columns]
+    text, (left, up) = words
+    if left:
+        write_words(part, (rows / 2, 5), left, "lm", LETTER, CAPTION)
+        write_words(part, (4, columns / 2), up, "mt", LETTER, CAPTION)
+        write_words(part, (rows - 3, columns - 4), text, "rb", WORD, CAPTION)
+    sizes = np.bincount(large.ravel(), minlength=1)
+    there = sorted((value for value in names if value < len(sizes) and sizes[value]), key=lambda value: -sizes[value])
+    named = [(names[value], colours[value]) for value in there]
+    taken = width_of(text, WORD) + 12 if text else 0
+    beside = taken + sum(width_of(name, WORD) + 6 for name, _ in named) < columns
+    write_names(part if beside or not taken else part[: rows - LINE + 5], named, columns - taken * beside)
 
 
-def _laid_out(
-    legend: Sequence[tuple[str, tuple[int, int, int], bool]], width: int
-) -> tuple[list[tuple[int, int]], int]:
-    """Where each entry of the legend stands (x, line), and how many lines they take."""
+def _legend(canvas: Array, legend: Sequence[tuple[str, Colour]]) -> None:
+    """What the colours mean, at the bottom of the picture."""
+    places = _laid_out(legend, canvas.shape[1] - 2 * GAP)
+    top = canvas.shape[0] - GAP - LINE * (max((line for _, line in places), default=-1) + 1)
+    for (text, colour), (x, line) in zip(legend, places, strict=True):
+        y = top + line * LINE + LINE // 2
+        canvas[y - 6 : y + 7, GAP + x : GAP + x + 13] = colour
+        write_words(canvas, (y, GAP + x + 19), text, "lm", WORD, CAPTION)
+
+
+def _laid_out(legend: Sequence[tuple[str, Colour]], width: int) -> list[tuple[int, int]]:
+    """Where each entry of the legend stands: x and line."""
     places: list[tuple[int, int]] = []
-    x = row = 0
-    for text, _ in _entries(legend):
-        need = round(_font(13).getlength(text)) + 34
+    x = line = 0
+    for text, _ in legend:
+        need = width_of(text, WORD) + 38
         if x and x + need > width:
-            x, row = 0, row + 1
-        places.append((x, row))
+            x, line = 0, line + 1
+        places.append((x, line))
         x += need
-    return places, row + 1 if legend else 0
-
-
-def _font(size: int):  # type: ignore[no-untyped-def]  # Pillow gives one of two unrelated classes
-    from PIL import ImageFont
-
-    return ImageFont.load_default(size)
+    return places

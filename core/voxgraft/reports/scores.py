@@ -10,10 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..scoring.micro import POOLED
+from ..scoring.bootstrap import POOLED
+from ..scoring.pair import Counts
 from ..scoring.scores import MEAN, CaseScores, Scores
 from ..scoring.subgroups import AGES, FEW
 from ..support.files import write_text
+from .drawing import Picture
 from .plots import box_plot, coloured, reliability_plot
 from .render import render
 
@@ -50,7 +52,10 @@ def about(scores: Scores, catalogue: Catalogue) -> dict[str, About]:
 
 
 def worst_cases(scores: Scores, cards: Mapping[str, About], most: int = WORST) -> list[str]:
-    """The cases that are worst by the mean over structures of the first metric, worst first.
+    """The cases that are worst by the mean over structures of the first metric, worst first; none in which nothing is
+    wrong.
+
+    A case in which a structure was missed comes first: its mean may be undefined, and is no better for it.
 
     Args:
         scores: What an evaluation found.
@@ -58,57 +63,120 @@ def worst_cases(scores: Scores, cards: Mapping[str, About], most: int = WORST) -
         most: At most so many cases.
     """
     for metric in list(scores.summary)[:1]:
+        higher = cards.get(metric, About()).higher_is_better
         values = {case: _mean(found, metric) for case, found in scores.cases.items()}
-        defined = sorted((value, case) for case, value in values.items() if math.isfinite(value))
-        if not cards.get(metric, About()).higher_is_better:
-            defined.sort(key=lambda pair: (-pair[0], pair[1]))
-        return [case for _, case in defined[:most]]
+        ranked = [
+            (math.isfinite(value), value if higher else -value, case)
+            for case, value in values.items()
+            if _is_wrong(scores.counts.get(case), value, 1.0 if higher else 0.0)
+        ]
+        return [case for *_, case in sorted(ranked)[:most]]
     return []
 
 
+def _is_wrong(counts: Mapping[str, Counts] | None, value: float, best: float) -> bool:
+    """Whether any voxel of a case is wrong, and its value says how much or that a structure was not found at all.
+
+    Where nobody counted voxels, it is wrong where its value is not the best there is.
+    """
+    if not counts:
+        return math.isfinite(value) and value != best
+    missed = any(count.referred and not count.predicted for count in counts.values())
+    return (math.isfinite(value) or missed) and any(count.fp or count.fn for count in counts.values())
+
+
 def write_page(
-    target: Path, scores: Scores, cards: Mapping[str, About], title: str, pictures: Mapping[str, bytes] | None = None
+    target: Path,
+    scores: Scores,
+    cards: Mapping[str, About],
+    title: str,
+    pictures: Mapping[str, Picture] | None = None,
+    members: Sequence[Sequence[str]] = (),
 ) -> None:
     """Write the page, whole or not at all.
 
     Args:
-        pictures: CASE -> PNG of its worst slice.
+        pictures: CASE -> its worst slice.
+        members: A table of the runs that were put together, its head first.
 
     Raises:
         DataError: The disk is full.
     """
-    write_text(target, page(scores, cards, title, pictures or {}))
+    write_text(target, page(scores, cards, title, pictures or {}, members))
 
 
-def page(scores: Scores, cards: Mapping[str, About], title: str, pictures: Mapping[str, bytes]) -> str:
+def page(
+    scores: Scores,
+    cards: Mapping[str, About],
+    title: str,
+    pictures: Mapping[str, Picture],
+    members: Sequence[Sequence[str]] = (),
+) -> str:
     """The page as HTML.
 
     Args:
         scores: What an evaluation found.
         cards: METRIC -> what its card says.
         title: Of the page.
-        pictures: CASE -> PNG of its worst slice.
+        pictures: CASE -> its worst slice.
+        members: A table of the runs that were put together, its head first.
     """
     known = {metric: cards.get(metric, About()) for metric in scores.summary}
+    titles = {metric: titled(metric, card) for metric, card in known.items()}
     return render(
         "reports/scores.html",
         title=title,
         written=time.strftime("Written %Y-%m-%d %H:%M UTC", time.gmtime()),
         scores=scores,
         cards=known,
-        tally=[
-            ("good", len(scores.cases), f"case{'s' * (len(scores.cases) != 1)} scored"),
-            ("", len(set(scores.groups.values())), "patients"),
-            ("bad", len(scores.failed), "failed"),
-            ("look", len(scores.unmatched), "predictions without a reference"),
-        ],
+        titles=titles,
+        members=members,
+        tally=_tally(scores),
         plots={metric: _plot(metric, scores, card) for metric, card in known.items()},
         reliability=reliability_plot(scores.calibration),
-        means={case: [_mean(found, metric) for metric in scores.summary] for case, found in scores.cases.items()},
-        pictures={case: b64encode(png).decode("ascii") for case, png in pictures.items()},
-        **{"coloured": coloured, "number": _number, "interval": _interval, "plain": _plain},
+        means={
+            case: [_behind(found, metric, scores.regions) for metric in titles] for case, found in scores.cases.items()
+        },
+        pictures={case: _inline(picture) for case, picture in pictures.items()},
+        worst={case: _results(scores.cases.get(case, {})) for case in pictures},
+        **{"coloured": coloured, "number": _number, "interval": _interval, "plain": _plain, "defined": _defined},
         **{"MEAN": MEAN, "POOLED": POOLED, "SHOWN": SHOWN, "AGES": AGES, "FEW": FEW},
     )
+
+
+def titled(metric: str, card: About) -> str:
+    """A metric with its unit."""
+    return f"{metric} ({card.unit})" if card.unit else metric
+
+
+def _tally(scores: Scores) -> list[tuple[str, int, str]]:
+    return [
+        ("good", len(scores.cases), f"case{'s' * (len(scores.cases) != 1)} scored"),
+        ("", len(set(scores.groups.values())), "patients"),
+        ("bad", len(scores.failed), "failed"),
+        ("look", len(scores.unmatched), "predictions without a reference"),
+    ]
+
+
+def _behind(found: CaseScores, metric: str, regions: Sequence[str]) -> tuple[float, int, int]:
+    """The mean of a case, over how many of how many structures."""
+    values = [value for name, value in found.get(metric, {}).items() if name != MEAN and name not in regions]
+    return _mean(found, metric), sum(map(math.isfinite, values)), len(values)
+
+
+def _inline(picture: Picture) -> dict[str, str]:
+    """A picture as addresses that hold it."""
+    drawn, plain = (b64encode(data).decode("ascii") for data in (picture.drawn, picture.plain))
+    address = "data:image/jpeg;base64,"
+    return {"drawn": address + drawn, "plain": address + plain, "caption": picture.caption}
+
+
+def _results(found: CaseScores, most: int = 4) -> list[str]:
+    """The first means of a case in words."""
+    return [
+        f"{metric} {_number(value) if math.isfinite(value := _mean(found, metric)) else 'undefined'}"
+        for metric in list(found)[:most]
+    ]
 
 
 def _plot(metric: str, scores: Scores, card: About) -> str:
@@ -118,19 +186,24 @@ def _plot(metric: str, scores: Scores, card: About) -> str:
         if structure != MEAN
     }
     share = card.higher_is_better and not card.unit
-    return box_plot(rows, (0.0, 1.0) if share else None, card.unit)
+    return box_plot(rows, (0.0, 1.0) if share else None, titled(metric, card))
 
 
 def _mean(found: CaseScores, metric: str) -> float:
     return found.get(metric, {}).get(MEAN, math.nan)
 
 
-def _plain(value: float) -> str:
-    return str(value) if math.isfinite(value) else ""
+def _defined(value: Any) -> bool:
+    return isinstance(value, int | float) and math.isfinite(value)
+
+
+def _plain(value: Any) -> str:
+    """For sorting: nothing where there is no value."""
+    return str(value) if _defined(value) else ""
 
 
 def _number(value: Any) -> str:
-    if not isinstance(value, int | float) or not math.isfinite(value):
+    if not _defined(value):
         return "–"
     return f"{value:.2f}" if abs(value) >= 10 else f"{value:.3f}"
 

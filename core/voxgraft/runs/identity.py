@@ -14,9 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..components.choice import Selected
+from ..components.choice import Options, Selected
 from ..components.code import source_hash, version_of
-from ..components.options import Options
 from ..errors import VoxGraftError
 from ..imaging.write import choose_writer
 from ..networks.options import FILE, HUB, MODELS, StartValues
@@ -25,7 +24,7 @@ from ..packages.package import MANIFEST
 from ..packages.store import StoreSpec
 from ..preprocessing.state import DataState, readers_taking_part
 from ..support.files import digest
-from ..support.threads import in_threads
+from ..support.workers import in_threads
 from ..workflow.requirements import needs_of
 from .run import Run
 from .step import Step, StepSpec

@@ -13,16 +13,18 @@ import numpy as np
 from ..packages.model_card import model_card
 from ..packages.package import amend_package, read_package, write_package
 from ..preprocessing.plan import Plan
-from ..reports.scores import about, write_page
+from ..reports.drawing import Picture
+from ..reports.scores import about, worst_cases, write_page
 from ..scoring.comparison import direction, read_run
-from ..scoring.pair import Counts
 from ..scoring.scores import Scores
 from ..scoring.transfer_verdict import judge
 from ..scoring.worth import summed_up, worthless
 from ..support.paths import without_paths
 from ..workflow.yaml import dump
 from .cross_validation import Member, folder_of, members_of, merged_documents, read_member
+from .pooled import member_table, pooled, spread
 from .run import Run
+from .steps.evaluate import number_behind, pictures_of
 from .steps.guard import keep_verdict
 from .steps.plan import labels_of_run
 from .steps.train import package_facts
@@ -77,8 +79,10 @@ class Pool:
         run.write("evaluate/scores.json", whole.document())
         whole.write_csv(run.folder / "evaluate" / "scores.csv")
         title = f"Held-out cases of {run.workflow.name}, each scored by the network that did not learn from it"
-        write_page(run.folder / "evaluate" / "scores.html", whole, about(whole, run.catalogue), title)
         spreads = spread(members, scores, patients)
+        specs = about(whole, run.catalogue)
+        shown = _pictures(run, members, worst_cases(whole, specs))
+        write_page(run.folder / "evaluate" / "scores.html", whole, specs, title, shown, member_table(spreads))
         run.write("evaluate/members.json", spreads)
         package = read_package(run.package)
         facts = {**package.facts, "scores": whole.document()["summary"], "spread": spreads["spread"]}
@@ -100,8 +104,24 @@ class Pool:
         mean, by = structures["mean"], spreads["spread"][metric]["mean"]
         low, high = mean["ci95"]
         interval = f" (95 % interval {low:.4f} to {high:.4f})" if math.isfinite(low) else ""
-        sd = "" if by["sd"] is None else f"; {spreads['over']} differ by {by['sd']:.4f} (sd of {by['n']})"
-        run.progress.say(f"evaluate: {metric} {mean['mean']:.4f}{interval}, n {mean['n']}{sd}")
+        behind = f"{by['n']}" if by["n"] == len(by["values"]) else f"{by['n']} of {len(by['values'])}"
+        sd = "" if by["sd"] is None else f"; {spreads['over']} differ by {by['sd']:.4f} (sd of {behind})"
+        if math.isfinite(mean["mean"]):
+            run.progress.say(f"evaluate: {metric} {mean['mean']:.4f}{interval}, n {number_behind(mean)}{sd}")
+        else:
+            run.progress.say(f"evaluate: {metric} is defined in none of the {len(whole.cases)} held-out cases")
+
+
+def _pictures(run: Run, members: Sequence[Member], names: Sequence[str]) -> dict[str, Picture]:
+    """The worst slices of cases, each from the mask of the first member that held it out."""
+    held = {case: member for member in reversed(members) for case in member.split.validation}
+    labels = run.dataset.labels or read_package(run.package).labels
+
+    def mask_of(case: str) -> Path:
+        return folder_of(run, held[case]) / "evaluate" / "masks" / f"{case}.nii.gz"
+
+    there = [name for name in names if name in held and mask_of(name).is_file()]
+    return pictures_of(run, there, labels, mask_of)
 
 
 class PoolGuard:
@@ -122,71 +142,6 @@ class PoolGuard:
         verdict = judge(transferred, twin, metric, higher, steps)
         verdict["members"] = {member.name: read_member(run, member, "guard.json")["verdict"] for member in members}
         keep_verdict(run, verdict)
-
-
-def pooled(parts: Sequence[Scores], patients: Mapping[str, str]) -> Scores:
-    """Scores of all cases, each once: a case that several members scored has the mean of its defined values, and its
-    voxel counts are those of all of them together."""
-    rows: dict[str, dict[str, dict[str, list[float]]]] = {}
-    for part in parts:
-        for case, metrics in part.cases.items():
-            for metric, structures in metrics.items():
-                for name, value in structures.items():
-                    if name != "mean":
-                        rows.setdefault(case, {}).setdefault(metric, {}).setdefault(name, []).append(value)
-    cases = {
-        case: {metric: {name: _mean(values) for name, values in row.items()} for metric, row in metrics.items()}
-        for case, metrics in rows.items()
-    }
-    failed = {case: why for part in parts for case, why in part.failed.items() if case not in cases}
-    counts: dict[str, dict[str, Counts]] = {}
-    for part in parts:
-        for case, part_counts in part.counts.items():
-            for name, count in part_counts.items():
-                totals = counts.setdefault(case, {})
-                totals[name] = count.plus(totals[name]) if name in totals else count
-    first = parts[0]
-    return Scores.of(cases, patients, failed=failed, metrics=first.metrics, regions=first.regions, counts=counts)
-
-
-def spread(members: Sequence[Member], scores: Mapping[str, Scores], patients: Mapping[str, str]) -> dict[str, Any]:
-    """How much the mean score differs: between draws, where there are several, each over all its folds; else between
-    folds.
-
-    Args:
-        members: Folds and draws.
-        scores: Member -> scores of its held-out cases.
-        patients: Case -> patient.
-
-    Returns:
-        `members` with the summary of each, `over` (what is told apart) and `spread`: METRIC -> structure -> `values`,
-        `mean`, `sd` (of a sample), `n`.
-    """
-    repeats = sorted({member.repeat for member in members})
-    if len(repeats) > 1:
-        over = "draws of labelled patients"
-        parts = [pooled([scores[m.name] for m in members if m.repeat == repeat], patients) for repeat in repeats]
-    else:
-        over, parts = "folds", [scores[member.name] for member in members]
-    return {
-        "over": over,
-        "members": [
-            {
-                "name": member.name,
-                "fold": member.fold,
-                "repeat": member.repeat,
-                "summary": scores[member.name].document()["summary"],
-            }
-            for member in members
-        ],
-        "spread": {
-            metric: {
-                name: _spread([part.summary.get(metric, {}).get(name, {}).get("mean", math.nan) for part in parts])
-                for name in structures
-            }
-            for metric, structures in parts[0].summary.items()
-        },
-    }
 
 
 def common_plan(plans: Sequence[Plan]) -> Plan:
@@ -228,18 +183,3 @@ def _tensors(files: Sequence[Path]) -> dict[str, Any]:
     from safetensors.torch import load_file
 
     return {f"{number}.{name}": tensor for number, file in enumerate(files) for name, tensor in load_file(file).items()}
-
-
-def _spread(values: Sequence[float]) -> dict[str, Any]:
-    known = np.array([value for value in values if math.isfinite(value)])
-    return {
-        "values": [value if math.isfinite(value) else None for value in values],
-        "mean": float(known.mean()) if len(known) else None,
-        "sd": float(known.std(ddof=1)) if len(known) > 1 else None,
-        "n": len(known),
-    }
-
-
-def _mean(values: Sequence[float]) -> float:
-    known = [value for value in values if math.isfinite(value)]
-    return math.fsum(known) / len(known) if known else math.nan

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
 from ..components.component import C, Component
 
@@ -40,6 +40,28 @@ class Tracker(Protocol):
 
     def finish(self, status: str) -> None:
         """End the run: `FINISHED`, `FAILED` or `KILLED`."""
+        ...
+
+
+@runtime_checkable
+class TracksReviews(Protocol):
+    """A tracker that also keeps what the reviews of a model's masks have come to."""
+
+    def review(self, model: str, identity: str, metrics: Mapping[str, float], step: int) -> str:
+        """Keep numbers about one version of a model, beside those of its training where that is known.
+
+        Args:
+            model: Its name and version, for people.
+            identity: The hash of its package.
+            metrics: By names such as `review.dice.liver`; nothing in them names a patient.
+            step: How many scans were reviewed.
+
+        Returns:
+            Where they are kept, for people.
+
+        Raises:
+            TrackingError: Nothing answers, or it refuses.
+        """
         ...
 
 

@@ -23,7 +23,7 @@ from ..errors import DataError
 from ..imaging.hounsfield import like_hounsfield
 from ..preprocessing.modality import ModalitySpec
 from ..support.progress import Progress
-from ..support.threads import in_threads
+from ..support.workers import in_threads
 
 COLOURS = 3
 """Channels of a colour photograph."""

@@ -23,7 +23,7 @@ from ..support.paths import stem
 from ..support.texts import counted
 from .survey import Survey
 
-SMALL = 100_000
+SMALL = 300_000
 """Voxels of an image that a CPU learns from in ten minutes."""
 
 CPU_VOXELS = 400_000
@@ -81,7 +81,9 @@ class Text:
         self.lines.append(f"{key}:")
 
 
-def write_workflow(found: Survey, out: Path, catalogue: Catalogue, machine: Machine) -> list[Path]:
+def write_workflow(
+    found: Survey, out: Path, catalogue: Catalogue, machine: Machine, name: str | None = None
+) -> list[Path]:
     """Write the workflow file of a folder, and the table of its images where no layout knows the folder.
 
     Args:
@@ -89,6 +91,7 @@ def write_workflow(found: Survey, out: Path, catalogue: Catalogue, machine: Mach
         out: The file; it must not be there yet.
         catalogue: Whose encoders are tried for weights.
         machine: For the budget and the spacing.
+        name: The workflow's name; by default the folder's with the modality.
 
     Returns:
         What was written, the workflow first.
@@ -109,7 +112,7 @@ def write_workflow(found: Survey, out: Path, catalogue: Catalogue, machine: Mach
         layout = _plain({"use": found.layout.name, **found.layout.options.model_dump(exclude_unset=True)})
     if not found.labelled:
         layout |= _kept(layout)
-    text = _text(found, default_name(found), layout, catalogue, machine)
+    text = _text(found, name or default_name(found), layout, catalogue, machine)
     write_text(out, text)
     return written
 
@@ -123,7 +126,7 @@ def _text(found: Survey, name: str, layout: Mapping[str, Any], catalogue: Catalo
     text.lines.append("voxgraft: 1")
     text.add("name", name, why="The name of the run, its folder below runs/ and the registered model.")
     _data(text, found, layout, machine)
-    dims = _model(text, found, catalogue)
+    dims = _model(text, found, name, catalogue)
     _training(text, found, dims, machine)
     if found.labelled:
         why = "Dice and IoU measure overlap; hd95 (mm) and nsd measure how far surfaces lie apart."
@@ -203,7 +206,7 @@ def _dims(found: Survey) -> int:
     return 2 if found.axes == 2 or min(found.shape) < THIN else 3
 
 
-def _model(text: Text, found: Survey, catalogue: Catalogue) -> int:
+def _model(text: Text, found: Survey, name: str, catalogue: Catalogue) -> int:
     """The section of the network; gives its axes."""
     dims = _dims(found)
     text.section("model")
@@ -221,7 +224,7 @@ def _model(text: Text, found: Survey, catalogue: Catalogue) -> int:
         strategy = {"use": "self-supervised"}
         why = (
             "No case has a mask: the network learns to fill in hidden parts of the scans. A later workflow starts from "
-            f"it with encoder: {{use: {encoder['use']}, weights: models:/{default_name(found)}@champion}}."
+            f"it with encoder: {{use: {encoder['use']}, weights: models:/{name}@champion}}."
         )
         text.add("transfer", [strategy], why=why)
     elif encoder["weights"] != "none":
@@ -297,9 +300,14 @@ def _table(found: Survey, folder: Path) -> str:
 
 def default_name(found: Survey) -> str:
     """The folder's name in plain letters, and the modality."""
-    plain = unicodedata.normalize("NFKD", found.folder.resolve().name).encode("ascii", "ignore").decode()
-    word = re.sub(r"[^a-z0-9]+", "-", plain.casefold()).strip("-")[:60] or "scans"
+    word = plain_name(found.folder.resolve().name) or "scans"
     return word if word.endswith(f"-{found.modality}") else f"{word}-{found.modality}"
+
+
+def plain_name(text: str) -> str:
+    """A text in lower-case letters, digits and hyphens; empty where it has none."""
+    plain = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode()
+    return re.sub(r"[^a-z0-9]+", "-", plain.casefold()).strip("-")[:60].strip("-")
 
 
 def _plain(value: Any) -> Any:

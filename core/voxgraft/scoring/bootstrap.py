@@ -1,16 +1,28 @@
-"""Confidence intervals of means by resampling patients.
+"""Means over cases and over voxels, with confidence intervals by resampling patients.
 
 The scans of one patient resemble each other, so patients are drawn, not cases: the percentile bootstrap of Efron and
 Tibshirani (An Introduction to the Bootstrap, 1993, chapter 13) with the patient as the unit.
+
+A macro average (the mean of `summary`) counts every case alike; a micro average is a metric of the voxel counts of all
+cases together, as if they were one image, so that large structures and large patients decide it. Only metrics of counts
+have one: distances and lesions of different patients cannot be pooled.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+import math
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from .case import named_metrics, value_of
+from .pair import Counts, MaskPair
+
+if TYPE_CHECKING:
+    from ..components.choice import Selected
+    from .metric import Metric
 
 REPLICATES = 2000
 SEED = 20240607
@@ -73,3 +85,100 @@ def _by_patient(values: NDArray[Any], groups: Sequence[int], patients: int) -> N
     sums = np.zeros((patients, values.shape[1]))
     np.add.at(sums, np.asarray(groups, dtype=np.intp), values)
     return sums
+
+
+REPLICATES = 1000
+POOLED = "all"
+"""The name under which the structures' counts added up stand, where there are several."""
+
+
+class _NoMasksError(Exception):
+    """A metric asked for more than counts."""
+
+
+def micro_averages(
+    counts: Mapping[str, Mapping[str, Counts]],
+    groups: Mapping[str, int],
+    metrics: Sequence[Selected[Metric]],
+    apart: Sequence[str] = (),
+) -> dict[str, dict[str, dict[str, Any]]]:
+    """METRIC -> structure -> `value`, `ci95` (percentile bootstrap over patients), for metrics of counts.
+
+    Args:
+        counts: CASE -> structure -> counts.
+        groups: The number of each case's patient.
+        apart: Structures (regions) that do not go into `all`.
+    """
+    names = list(dict.fromkeys(name for case in counts.values() for name in case))
+    if not names:
+        return {}
+    table = _counts_by_patient(counts, groups, names)
+    inside = [index for index, name in enumerate(names) if name not in apart]
+    if len(inside) > 1:
+        names = [*names, POOLED]
+        table = np.concatenate([table, table[:, inside].sum(1, keepdims=True)], axis=1)
+    drawn = draws(len(table), REPLICATES, SEED)
+    result: dict[str, dict[str, dict[str, Any]]] = {}
+    for name, chosen in named_metrics(metrics).items():
+        metric = chosen.build()
+        if not _of_counts(metric):
+            continue
+        for column, structure in enumerate(names):
+            sums = table[:, column]
+            value = _value(chosen, metric, sums.sum(0))
+            low, high = (
+                _interval([_value(chosen, metric, row) for row in drawn @ sums])
+                if len(table) > 1
+                else (
+                    math.nan,
+                    math.nan,
+                )
+            )
+            result.setdefault(name, {})[structure] = {"value": value, "ci95": [low, high]}
+    return result
+
+
+def _counts_by_patient(
+    counts: Mapping[str, Mapping[str, Counts]], groups: Mapping[str, int], names: Sequence[str]
+) -> NDArray[np.int64]:
+    """Shape (patient, structure, 4): tp, fp, fn, tn."""
+    numbers = {group: number for number, group in enumerate(dict.fromkeys(groups[case] for case in counts))}
+    table = np.zeros((len(numbers), len(names), 4), np.int64)
+    for case, case_counts in counts.items():
+        for column, name in enumerate(names):
+            if (count := case_counts.get(name)) is not None:
+                table[numbers[groups[case]], column] += (count.tp, count.fp, count.fn, count.tn)
+    return table
+
+
+def _of_counts(metric: Metric) -> bool:
+    """Whether it needs nothing but counts, nor the size of a voxel, which differs between cases."""
+
+    def refuse() -> Any:
+        raise _NoMasksError
+
+    values = []
+    for spacing in ((1.0, 1.0, 1.0), (2.0, 2.0, 2.0)):
+        try:
+            values.append(float(metric(MaskPair(Counts(3, 2, 1, 5), spacing, refuse))))
+        except Exception:  # whatever it needed was not there
+            return False
+    return math.isfinite(values[0]) and values[0] == values[1]
+
+
+def _value(chosen: Selected[Metric], metric: Metric, row: NDArray[Any]) -> float:
+    tp, fp, fn, tn = (int(number) for number in row)
+    return value_of(chosen, metric, MaskPair(Counts(tp, fp, fn, tn), (1.0, 1.0, 1.0), _nothing))
+
+
+def _nothing() -> Any:
+    raise _NoMasksError
+
+
+def _interval(values: Sequence[float]) -> tuple[float, float]:
+    defined = [value for value in values if math.isfinite(value)]
+    if not defined:
+        return math.nan, math.nan
+    tail = 100 * (1 - CONFIDENCE) / 2
+    low, high = np.percentile(defined, (tail, 100 - tail))
+    return float(low), float(high)

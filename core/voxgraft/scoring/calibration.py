@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .structures import Structure
+if TYPE_CHECKING:
+    from .pairs import Structure
 
 SLAB = 1 << 20
 """Voxels that are put into bins at a time."""

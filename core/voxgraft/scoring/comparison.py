@@ -54,7 +54,7 @@ class Comparison:
         difference: Mean of `run` minus mean of `against`.
         ci95: 95 % interval of the difference, not corrected for several comparisons; NaN with fewer than two patients.
         p: Of the test; `p_holm` and `p_bh` are corrected for all comparisons made together.
-        n: Cases in which the metric is defined for both runs.
+        n: Cases in which the metric is defined for both runs; `common` counts all that both scored.
         undefined: Values left out because the metric is defined for the other run only: not for `run`, not for
             `against`. A run that misses a structure has no distance there; this number tells it.
         mixed: The signed ranks point one way and the mean difference the other (one patient outweighs many).
@@ -75,6 +75,7 @@ class Comparison:
     p_holm: float
     p_bh: float
     n: int
+    common: int
     patients: int
     undefined: tuple[int, int]
     mixed: bool
@@ -295,6 +296,7 @@ def _compare(
         p_holm=math.nan,
         p_bh=math.nan,
         n=len(cases),
+        common=len(common),
         patients=patients,
         undefined=(int((~defined[:, 0] & defined[:, 1]).sum()), int((defined[:, 0] & ~defined[:, 1]).sum())),
         mixed=mixed,

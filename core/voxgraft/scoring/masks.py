@@ -12,9 +12,8 @@ from numpy.typing import NDArray
 from ..errors import DataError
 from ..imaging.volume import Volume, millimetres_apart
 from .confusion import Integers, Joint, count
-from .crops import Crops
-from .pair import Counts, MaskPair
-from .structures import Structure
+from .pair import Counts, Crops, MaskPair
+from .pairs import Structure
 from .surface import SurfaceDistances, label_surface_distances
 
 if TYPE_CHECKING:

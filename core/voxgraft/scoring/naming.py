@@ -26,8 +26,16 @@ def read_labels(text: str) -> Labels:
     return replace(_read(text), by_option=True)
 
 
+def _is_file(text: str) -> bool:
+    """Whether a text is the path of a file; a long list of structures is longer than any name of one."""
+    try:
+        return Path(text).is_file()
+    except OSError:
+        return False
+
+
 def _read(text: str) -> Labels:
-    if "=" in text and not Path(text).is_file():
+    if "=" in text and not _is_file(text):
         return _distinct([_assignment(part, text) for part in text.split(",") if part.strip()])
     path = Path(text)
     try:

@@ -1,4 +1,4 @@
-"""One structure in a predicted mask and in its reference: what a metric is computed from.
+"""One structure in a predicted mask and in its reference, cropped to where it is: what a metric is computed from.
 
 The rules for empty structures, stated once. A metric that is not defined for a case is NaN there: the case is left out
 of that structure's mean, and counted beside it as undefined.
@@ -17,10 +17,10 @@ the mean: read distances beside Dice and beside the number of cases where they a
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,6 +29,7 @@ from .surface import SurfaceDistances, surface_distances
 
 if TYPE_CHECKING:
     from .calibration import Binning, Reliability
+    from .confusion import Integers
     from .lesions import Lesions
 
 
@@ -113,3 +114,56 @@ class MaskPair:
         if key not in self._lesions:
             self._lesions[key] = find_lesions(*self.masks(), self.spacing, connectivity, smallest)
         return self._lesions[key]
+
+
+Box = tuple[slice, ...]
+
+
+class Crops:
+    """Cuts boolean masks of single structures out of a predicted and a reference label array of one shape.
+
+    Args:
+        values: The values that will be asked for.
+    """
+
+    def __init__(self, prediction: Integers, reference: Integers, values: Sequence[int]) -> None:
+        self._arrays = tuple(_numbers(array) for array in (prediction, reference))
+        self._highest = max(values)
+
+    def masks(self, *values: int) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+        """The masks (prediction, reference) of what has any of these values, with a margin of one voxel."""
+        box = _union([boxes[value - 1] for boxes in self._boxes for value in values])
+        prediction, reference = (self._cut(array, box, values) for array in self._arrays)
+        return prediction, reference
+
+    @cached_property
+    def _boxes(self) -> list[list[Box | None]]:
+        """For both arrays the box of each value from 1 on; None where the value is not there."""
+        from scipy.ndimage import find_objects
+
+        return [find_objects(array, max_label=self._highest) for array in self._arrays]
+
+    def _cut(self, array: NDArray[Any], box: Box | None, values: Sequence[int]) -> NDArray[np.bool_]:
+        """The margin is made here, not cut out: a structure may touch the border of the image."""
+        if box is None:
+            inside = np.zeros((0,) * array.ndim, np.bool_)
+        elif len(values) == 1:
+            inside = array[box] == values[0]
+        else:
+            inside = np.isin(array[box], values)
+        mask = np.zeros(tuple(n + 2 for n in inside.shape), np.bool_)
+        mask[(slice(1, -1),) * array.ndim] = inside
+        return mask
+
+
+def _numbers(array: Integers) -> NDArray[Any]:
+    return array.view(np.uint8) if array.dtype == np.bool_ else array
+
+
+def _union(boxes: Sequence[Box | None]) -> Box | None:
+    present = [box for box in boxes if box is not None]
+    if not present:
+        return None
+    return tuple(
+        slice(min(part.start for part in axis), max(part.stop for part in axis)) for axis in zip(*present, strict=True)
+    )

@@ -18,24 +18,21 @@ from ..imaging.palettes import check_alike
 from ..imaging.read import read
 from ..imaging.reference import ImageRef
 from ..imaging.structures import Label, Labels
-from ..imaging.volume import Colour, Volume
 from ..labels.valid_region import mark_ignored, read_valid_region
 from ..support.progress import Progress
-from ..workflow.yaml import parse
 from .case import Measured, binnings, check_names, measure_case, named_metrics, score_absent, watch_case
 from .masks import check_grids, values_in
 from .matching import files_of, match
 from .pair import Counts
-from .pairs import labels_named_in, read_pair
-from .scores import Scores
-from .structures import Regions
-from .subgroups import Facts
-from .tables import gathered
+from .pairs import Regions, labels_named_in, read_pair
+from .subgroups import Facts, gathered
 
 if TYPE_CHECKING:
     from ..components.catalogue import Catalogue
+    from ..imaging.volume import Colour, Volume
     from .calibration import Watch
     from .metric import Metric
+    from .scores import Scores
 
 Grid = tuple[int, tuple[float, ...]]
 """What a metric needs to know of a case without a structure: the number of voxels, and millimetres between them."""
@@ -217,6 +214,8 @@ def _bounded(reference: Volume, inside: NDArray[np.bool_], labels: Labels) -> Vo
 
 
 def _choose(text: str, catalogue: Catalogue) -> Selected[Metric]:
+    from ..workflow.yaml import parse
+
     name, *parts = text.strip().split(":")
     options: dict[str, Any] = {"use": name}
     for part in parts:

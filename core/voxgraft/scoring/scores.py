@@ -38,6 +38,8 @@ class Scores:
         metrics: The options of each metric, where they are known.
         regions: Names that stand beside the structures and do not go into `mean`.
         counts: CASE -> structure -> voxel counts, where they are known.
+        missed: CASE -> structures of the reference of which one of several predictions that were put together has no
+            voxel; their counts together do not show it.
         micro: METRIC -> structure -> `value` and `ci95` of the counts of all cases together.
         subgroups: COLUMN -> group -> its cases, patients and summary.
         calibration: Structure -> what each bin of its probabilities holds, over all cases.
@@ -53,6 +55,7 @@ class Scores:
     micro: dict[str, dict[str, dict[str, Any]]] = field(default_factory=dict)
     subgroups: dict[str, dict[str, Any]] = field(default_factory=dict)
     calibration: dict[str, dict[str, list[Any]]] = field(default_factory=dict)
+    missed: dict[str, list[str]] = field(default_factory=dict)
 
     @classmethod
     def of(
@@ -65,12 +68,14 @@ class Scores:
         metrics: Mapping[str, Mapping[str, Any]] | None = None,
         regions: Sequence[str] = (),
         counts: Mapping[str, Mapping[str, Counts]] | None = None,
+        missed: Mapping[str, Sequence[str]] | None = None,
     ) -> Scores:
         """From the scores of single cases; the order of cases does not matter.
 
         Args:
             patients: The patient of each case; a case that is not named is a patient of its own.
             regions: Names that do not go into `mean`.
+            missed: See the attribute; what the counts themselves show need not be named.
 
         Example:
             >>> found = {"a": {"dice": {"liver": 0.9}}, "b": {"dice": {"liver": 0.7}}}
@@ -82,11 +87,12 @@ class Scores:
         ordered = sorted(cases)
         patient = {case: ("patient", patients[case]) if patients and case in patients else (case,) for case in ordered}
         numbers = {name: number for number, name in enumerate(dict.fromkeys(patient.values()))}
-        known = counts or {}
+        known, lost = counts or {}, missed or {}
         return cls(
             cases={
                 case: {
-                    metric: _with_mean(values, regions, known.get(case, {})) for metric, values in cases[case].items()
+                    metric: _with_mean(values, regions, known.get(case, {}), lost.get(case, ()))
+                    for metric, values in cases[case].items()
                 }
                 for case in ordered
             },
@@ -96,6 +102,7 @@ class Scores:
             metrics={name: dict(options) for name, options in (metrics or {}).items()},
             regions=tuple(regions),
             counts={case: dict(known[case]) for case in ordered if case in known},
+            missed={case: list(lost[case]) for case in ordered if lost.get(case)},
         )
 
     def only(self, cases: Sequence[str]) -> Scores:
@@ -149,6 +156,7 @@ class Scores:
             "subgroups": self.subgroups,
             "calibration": self.calibration,
             "counts": counts,
+            "missed": self.missed,
         }
 
     def write_csv(self, target: Path) -> None:
@@ -203,6 +211,7 @@ class Scores:
             metrics={str(name): dict(options) for name, options in document.get("metrics", {}).items()},
             regions=[str(name) for name in document.get("regions", [])],
             counts=counts,
+            missed={str(case): [str(name) for name in names] for case, names in document.get("missed", {}).items()},
         )
         return replace(
             read,
@@ -233,14 +242,18 @@ def mean_of(values: Sequence[float]) -> float:
     return math.fsum(defined) / len(defined) if defined else math.nan
 
 
-def _with_mean(values: Mapping[str, float], regions: Sequence[str], counts: Mapping[str, Counts]) -> dict[str, float]:
+def _with_mean(
+    values: Mapping[str, float], regions: Sequence[str], counts: Mapping[str, Counts], lost: Sequence[str]
+) -> dict[str, float]:
     named = {name: value for name, value in values.items() if name != MEAN}
     inside = {name: value for name, value in named.items() if name not in regions}
-    missed = any(not math.isfinite(value) and _is_missed(counts.get(name)) for name, value in inside.items())
+    missed = any(
+        not math.isfinite(value) and (name in lost or is_missed(counts.get(name))) for name, value in inside.items()
+    )
     return {**named, MEAN: math.nan if missed else mean_of(list(inside.values()))}
 
 
-def _is_missed(counts: Counts | None) -> bool:
+def is_missed(counts: Counts | None) -> bool:
     """Whether the reference holds a structure of which the prediction has no voxel."""
     return counts is not None and counts.referred > 0 and counts.predicted == 0
 

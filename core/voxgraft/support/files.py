@@ -12,7 +12,7 @@ import secrets
 import shutil
 import stat
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -97,10 +97,15 @@ def remove(path: Path) -> None:
             path.unlink()
 
 
-def write_json(target: Path, document: Any) -> None:
-    """Write one JSON document, whole or not at all; see `json_text`."""
-    with atomic_write(target) as path:
-        path.write_text(json_text(document) + "\n", encoding="utf-8")
+def write_json(target: Path, document: Any, *, private: bool = False) -> None:
+    """Write one JSON document, whole or not at all.
+
+    Args:
+        target: Where it will be.
+        document: See `json_text`.
+        private: Only its owner may read it; see `write_text`.
+    """
+    write_text(target, json_text(document) + "\n", private=private)
 
 
 def json_text(document: Any, indent: int | None = 2) -> str:
@@ -125,9 +130,17 @@ def without_nan(document: Any) -> Any:
     return None if isinstance(document, float) and not math.isfinite(document) else document
 
 
-def write_text(target: Path, text: str) -> None:
-    """Write a text file, whole or not at all."""
+def write_text(target: Path, text: str, *, private: bool = False) -> None:
+    """Write a text file, whole or not at all.
+
+    Args:
+        target: Where it will be.
+        text: What UTF-8 cannot hold is written as an escape.
+        private: Only its owner may read it, from the first byte on.
+    """
     with atomic_write(target) as path:
+        if private:
+            path.touch(mode=0o600)
         path.write_text(text, encoding="utf-8", errors="backslashreplace")
 
 
@@ -269,11 +282,18 @@ def sweep(folder: Path, name: str = "", *, owned: bool = False) -> None:
             _clear(folder, token, paths, owned)
 
 
-def sweep_tree(folder: Path, *, owned: bool = False) -> None:
-    """Sweep a folder and all below it."""
+def sweep_tree(folder: Path, *, owned: bool = False, skip: Collection[str] = ()) -> None:
+    """Sweep a folder and all below it.
+
+    Args:
+        folder: Where to start.
+        owned: Nobody else writes there, so that all that was left behind is removed, however new.
+        skip: Names of folders directly in it that are left alone.
+    """
     for root, folders, _ in os.walk(folder):
         sweep(Path(root), owned=owned)
-        folders[:] = [folder for folder in folders if not folder.startswith(TEMPORARY)]
+        left = skip if Path(root) == folder else ()
+        folders[:] = [name for name in folders if not name.startswith(TEMPORARY) and name not in left]
 
 
 _LEFT = re.compile(rf"{re.escape(TEMPORARY)}(\.replaced)?-(?P<token>[0-9a-f]+)(-.*|\.lock)", re.DOTALL)

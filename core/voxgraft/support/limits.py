@@ -2,15 +2,18 @@
 
 The work is done in a thread of its own, which is left behind where it does not end in time. A process in which such a
 thread is still at work ends by `leave`, for the interpreter would wait for what that thread has begun.
+A request to end (SIGTERM, from a job scheduler say) does what Ctrl-C does: what was done is left in order.
 """
 
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -89,3 +92,16 @@ def leave(code: object) -> None:
         for stream in (sys.stdout, sys.stderr):
             stream.flush()
         os._exit(code if isinstance(code, int) else 0 if code is None else 1)
+
+
+@contextmanager
+def ending_gently() -> Iterator[None]:
+    """Raise KeyboardInterrupt in the main thread on SIGTERM."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

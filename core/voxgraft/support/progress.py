@@ -1,11 +1,18 @@
-"""Progress: a bar with the time left on a terminal, plain lines elsewhere, always on standard error."""
+"""What a command shows.
+
+Under `--json`, standard output has one document and nothing else, whatever plugins print. Progress is a bar with the
+time left on a terminal, plain lines elsewhere, always on standard error.
+"""
 
 from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterable, Iterator, Sized
+from collections.abc import Iterable, Iterator, Sequence, Sized
+from contextlib import contextmanager, redirect_stdout
 from typing import TYPE_CHECKING, TextIO, TypeVar
+
+import click
 
 from .texts import legible
 
@@ -106,3 +113,22 @@ class Bar:
             return text
         left = (time.monotonic() - since) * (self._total - self._done) / (self._done - begun)
         return f"{text}, about {left:.0f} s left"
+
+
+_OUTPUT = "voxgraft.output"
+
+
+@contextmanager
+def kept_for_json(ctx: click.Context, args: Sequence[str]) -> Iterator[None]:
+    """Where `--json` is among the arguments, print goes to standard error, and `print_result` to standard output."""
+    if "--json" not in args:
+        yield
+        return
+    ctx.meta[_OUTPUT] = sys.stdout
+    with redirect_stdout(sys.stderr):
+        yield
+
+
+def print_result(text: str) -> None:
+    """Print what a command was asked for."""
+    click.echo(text, file=click.get_current_context().meta.get(_OUTPUT))

@@ -1,15 +1,22 @@
-"""Worker processes that end with the process that started them, however that one ends."""
+"""Work on many cases at once, in threads or in processes.
+
+Reading and resampling leave the interpreter's lock most of the time. Worker processes end with the process that started
+them, however that one ends.
+"""
 
 from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import contextmanager
 from multiprocessing import active_children, get_context, parent_process
 from multiprocessing.connection import wait
 from threading import Thread
+from typing import TypeVar
+
+from .progress import Progress
 
 
 @contextmanager
@@ -44,3 +51,24 @@ def _follow(sentinel: int) -> None:
     """Wait for the pipe that the kernel closes when the parent ends; other threads may be busy or blocked then."""
     wait([sentinel])
     os._exit(1)
+
+
+A = TypeVar("A")
+B = TypeVar("B")
+
+
+def in_threads(work: Callable[[A], B], items: Sequence[A], progress: Progress, what: str) -> list[B]:
+    """The results in the order of the items; the first error stops the rest.
+
+    Args:
+        work: Is called once for each item, in some thread.
+        items: What it is called with.
+        progress: Shows how many are done.
+        what: Stands before the bar.
+    """
+    with ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as pool:
+        try:
+            return list(progress.track(pool.map(work, items), what, total=len(items)))
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ..components.options import TrackingOptions
+from ..components.choice import TrackingOptions
 from ..errors import VoxGraftError
 from ..imaging.structures import Label, Labels
 from ..packages.package import Package, read_package, write_package

@@ -15,8 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ..components.choice import Selected
-from ..components.options import Options
+from ..components.choice import Options, Selected
 from ..errors import VoxGraftError
 from ..networks.modules import DecoderModule, EncoderModule
 from ..networks.network import SegmentationNetwork

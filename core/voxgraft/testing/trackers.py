@@ -6,7 +6,7 @@ import math
 from pathlib import Path
 from typing import Any
 
-from ..components.options import TrackingOptions
+from ..components.choice import TrackingOptions
 from ..runs.run import Run
 from .conformance import ConformanceCheck, NotApplicable, Subject, require
 from .small_run import small_run, small_workflow

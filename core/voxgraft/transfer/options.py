@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..components.options import Options
+from ..components.choice import Options
 
 
 class StrategyOptions(Options):

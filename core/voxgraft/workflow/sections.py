@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any, Literal
 
-from annotated_types import Ge, Gt, Le, Lt, MinLen
+from annotated_types import Ge, Gt, Le, Lt, MaxLen, MinLen
 from pydantic import (
     AfterValidator,
     BeforeValidator,
@@ -17,8 +17,7 @@ from pydantic import (
 )
 from pydantic_core import CoreSchema
 
-from ..components.choice import ComponentField, Selected
-from ..components.options import Options
+from ..components.choice import ComponentField, Options, Selected
 from ..networks.encoder_decoder import Decoder, Encoder
 from ..networks.options import StartValues, whole_option
 
@@ -257,3 +256,13 @@ class Registry(Options):
     promote: Literal["if-not-worse", "always", "never"] = "if-not-worse"
     """When a new version becomes `champion`. `if-not-worse` keeps back, besides, a version whose guard says `hurts`,
     and one that finds nothing of a structure or is no better there than an empty mask."""
+
+
+class Review(Options):
+    """What readers are offered when they review the masks of this model."""
+
+    reasons: Annotated[list[Annotated[str, MinLen(1), MaxLen(80)]], MaxLen(40)] = Field(default=[])
+    """Why a mask may be rejected. None for the usual list."""
+
+    tolerance_mm: Annotated[float, Gt(0), Le(100)] = 2.0
+    """Millimetres by which two surfaces may differ and still agree, in figures of corrections and of readers."""

@@ -10,14 +10,13 @@ from annotated_types import MaxLen, MinLen
 from pydantic import AfterValidator, Field, ValidationError, model_validator
 
 from ..components.catalogue import Catalogue
-from ..components.choice import ComponentField, Selected
-from ..components.options import Options, TrackingOptions
+from ..components.choice import ComponentField, Options, Selected, TrackingOptions
 from ..datasets.options import Data
 from ..errors import UsageError, WorkflowError
 from ..networks.encoder_decoder import EncoderSpec
 from ..transfer.options import StrategyOptions
 from .choices import one_for_each_value
-from .sections import Budget, Evaluation, Guard, Inference, Model, Registry, Training
+from .sections import Budget, Evaluation, Guard, Inference, Model, Registry, Review, Training
 from .yaml import Lines, Loc, load, parse
 
 STEPS = ("check", "plan", "prepare", "train", "evaluate", "register")
@@ -65,6 +64,8 @@ class Workflow(Options):
     registry: Registry | None = None
     guard: Guard | None = None
     """Whether transfer helps is found out as well, after `evaluate`; `guard: twin` is enough."""
+
+    review: Review = Review()
 
     steps: Annotated[list[Annotated[Selected[Any], ComponentField("step")]], MinLen(1)] = Field(
         default=list(STEPS[:-1]),

@@ -13,17 +13,49 @@ LONGEST = 64
 
 
 @dataclass(frozen=True, slots=True)
+class Review:
+    """What readers decided about a mask.
+
+    Attributes:
+        when: The date, as YYYY-MM-DD.
+        key: What tells one result of a review from another.
+        corrected: The names of the structures that a reader changed; the others were accepted as they were.
+        reader, organisation: Who answers for it, where that is to be named.
+    """
+
+    when: str
+    key: str
+    corrected: frozenset[str]
+    reader: str = ""
+    organisation: str = ""
+
+    @classmethod
+    def of(cls, facts: Mapping[str, str]) -> Review | None:
+        """From the facts that writers are given; None for a mask that nobody has reviewed."""
+        if not facts.get("reviewed"):
+            return None
+        return cls(
+            when=facts["reviewed"][:10],
+            key=facts.get("review_key", ""),
+            corrected=frozenset(filter(None, facts.get("corrected", "").split("\n"))),
+            reader=facts.get("reviewer", ""),
+            organisation=facts.get("organisation", ""),
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class Maker:
-    """The model behind a mask, in texts that fit DICOM's long strings."""
+    """The model behind a mask, in texts that fit DICOM's long strings, and the review that it went through."""
 
     model: str
     version: str
     hash: str
     software: str
+    review: Review | None = None
 
     @classmethod
     def of(cls, facts: Mapping[str, str]) -> Maker:
-        """From the facts that writers are given: `model`, `version`, `hash`, `software`."""
+        """From the facts that writers are given: `model`, `version`, `hash`, `software`, and those of a review."""
         code = facts.get("hash", "")
         version = facts.get("version") or code[:16] or "0"
         return cls(
@@ -31,6 +63,7 @@ class Maker:
             version=long_string(version),
             hash=long_string(code) if code else "",
             software=long_string(facts.get("software") or version),
+            review=Review.of(facts),
         )
 
     @property
@@ -42,11 +75,15 @@ class Maker:
 def object_uids(kind: str, sources: Sources, maker: Maker) -> tuple[str, str]:
     """The series and the instance UID of what a maker derives from a scan; a second run replaces the first.
 
+    What was reviewed has a series of its own, and another instance whenever another result came of the review.
+
     Args:
         kind: `segmentation`, `labelmap`, `rtstruct` or `report`.
     """
     parts = (*sources.instances, sources.series, maker.key)
-    return derived_uid(f"{kind} series", *parts), derived_uid(kind, *parts)
+    if maker.review is None:
+        return derived_uid(f"{kind} series", *parts), derived_uid(kind, *parts)
+    return derived_uid(f"reviewed {kind} series", *parts), derived_uid(f"reviewed {kind}", *parts, maker.review.key)
 
 
 def long_string(text: str) -> str:

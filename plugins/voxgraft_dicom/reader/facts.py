@@ -17,8 +17,13 @@ def facts_of(frames: Sequence[Frame], first: Header, channels: int) -> dict[str,
     """Plain values about an image.
 
     `instances` are the SOP instances in the order of the files, `frames` the instance and the number of the frame
-    (from 1) of each slice, where files hold several frames or slices several channels. The institution is named by a
-    hash alone.
+    (from 1) of each slice, where files hold several frames or slices several channels. `station` is the scanner's own
+    name; the institution is named by a hash alone.
+
+    Args:
+        frames: In the order of the slices.
+        first: The header that speaks for all.
+        channels: How many images lie at each place.
     """
     headers = headers_of(frames)
     facts: dict[str, Any] = {
@@ -30,6 +35,7 @@ def facts_of(frames: Sequence[Frame], first: Header, channels: int) -> dict[str,
         "syntax": first.syntax,
         "slice_thickness": frames[0].number("SliceThickness", 0.0) or None,
         "photometric": first.text("PhotometricInterpretation"),
+        "station": first.text("StationName"),
     }
     if len(headers) < len(frames) or channels > 1:
         slices = frames[: len(frames) // channels]
@@ -37,6 +43,14 @@ def facts_of(frames: Sequence[Frame], first: Header, channels: int) -> dict[str,
     if (padding := _padding(frames)) is not None:
         facts["padding"] = padding
     return facts | _subgroups(first)
+
+
+def archive_of(header: Attributes) -> dict[str, str]:
+    """What finds an image in the archive: accession number and date, which identify the patient to whoever may look."""
+    date = header.text("StudyDate").strip()
+    readable = f"{date[:4]}-{date[4:6]}-{date[6:]}" if len(date) == 8 and date.isdecimal() else date
+    known = {"accession": header.text("AccessionNumber").strip(), "study_date": readable}
+    return {name: value for name, value in known.items() if value}
 
 
 def _padding(frames: Sequence[Frame]) -> float | None:

@@ -13,7 +13,7 @@ import numpy as np
 from voxgraft.plugin import Array, Item, Problem
 
 from .attributes import shown
-from .facts import facts_of
+from .facts import archive_of, facts_of
 from .flat import flat_affine, pixel_size
 from .frames import Frame, headers_of, single
 from .geometry import Stack
@@ -46,7 +46,13 @@ class Found:
 
 
 def refused(headers: Sequence[Header], problems: Problems, frames: Sequence[Frame] = ()) -> Found:
-    """An image that must not be read, described as far as it can be understood."""
+    """An image that must not be read, described as far as it can be understood.
+
+    Args:
+        headers: Of its files.
+        problems: Why it must not be read, one of them an error.
+        frames: Its frames, where they could be told apart.
+    """
     shown = frames or [single(header) for header in headers]
     return Found(_item(shown, _shape(shown), problems, np.eye(4)))
 
@@ -98,7 +104,13 @@ def _as_wished(image: Found, options: DicomOptions) -> Found:
 
 
 def flat(frame: Frame, problems: Problems, name: str) -> Found:
-    """A 2D image without a place in the patient."""
+    """A 2D image without a place in the patient.
+
+    Args:
+        frame: The one frame of the image.
+        problems: What was found until now.
+        name: What tells it from the other images of its series; empty where nothing has to.
+    """
     spacing, notes = pixel_size(frame.header)
     problems = (*problems, *notes, *pixel_problems([frame]))
     shape = (frame.columns, frame.rows)
@@ -140,4 +152,5 @@ def _item(
         facts=facts_of(frames, first, 1 if len(shape) < 3 or not shape[2] else max(1, len(frames) // shape[2])),
         palette={} if first.text("PhotometricInterpretation") == "PALETTE COLOR" else None,
         colours=first.whole("SamplesPerPixel", 1) == 3,
+        archive=archive_of(first),
     )

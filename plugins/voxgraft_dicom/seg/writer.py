@@ -78,14 +78,14 @@ class SegWriter:
                 uids=uids,
                 modality="SEG",
                 series_number=series_number(sources, self._config.series_offset),
-                description=f"{maker.model} segmentation",
+                description=f"{'Reviewed: ' if maker.review else ''}{maker.model} segmentation",
                 manufacturer=self._config.manufacturer,
                 syntax=RLE if self._config.compress == "rle" else EXPLICIT,
             )
             dataset.InstanceNumber = 1
             dataset.ContentLabel = "SEGMENTATION"
-            dataset.ContentDescription = long_string(f"by {maker.model} {maker.version}")
-            dataset.ContentCreatorName = ""
+            dataset.ContentDescription = _content(maker)
+            dataset.ContentCreatorName = maker.review.reader if maker.review else ""
             if sources.filled:
                 dataset.ImageComments = sources.remark
             dataset.ReferencedSeriesSequence = [_series(sources)]
@@ -131,6 +131,12 @@ class SegWriter:
         dataset["PixelData"].VR = "OW" if bits == 16 else "OB"
 
 
+def _content(maker: Maker) -> str:
+    """What the object is, in 64 letters; that it was reviewed comes first."""
+    made = f"by {maker.model} {maker.version}"
+    return long_string(f"reviewed {maker.review.when}, {made}" if maker.review else made)
+
+
 def _series(sources: Sources) -> Any:
     """The reference to the series of the scan, with its instances."""
     from pydicom.dataset import Dataset
@@ -154,7 +160,12 @@ def _segment(number: int, label: Label, maker: Maker) -> Any:
     item.SegmentNumber, item.SegmentLabel = number, long_string(label.name)
     item.SegmentedPropertyCategoryCodeSequence = [concept(*term.category)]
     item.SegmentedPropertyTypeCodeSequence = [kind]
-    item.SegmentAlgorithmType, item.SegmentAlgorithmName = "AUTOMATIC", maker.model
+    corrected = maker.review is not None and label.name in maker.review.corrected
+    item.SegmentAlgorithmType = "SEMIAUTOMATIC" if corrected else "AUTOMATIC"
+    item.SegmentAlgorithmName = maker.model
+    if maker.review is not None:
+        did = "corrected by a reader" if corrected else "accepted by a reader as it was"
+        item.SegmentDescription = f"{did}, {maker.review.when}"
     item.SegmentationAlgorithmIdentificationSequence = [algorithm(maker)]
     item.RecommendedDisplayCIELabValue = cielab(COLOURS[(number - 1) % len(COLOURS)])
     return item

@@ -114,8 +114,9 @@ class ReportWriter:
                 manufacturer_model_name="VoxGraft",
                 software_versions=maker.software,
                 device_serial_number=maker.hash or "0",
-                series_description=long_string(f"{maker.model} measurements"),
+                series_description=long_string(f"{'Reviewed: ' if maker.review else ''}{maker.model} measurements"),
                 is_complete=True,
+                **_verified(maker),
             )
             document.SpecificCharacterSet = "ISO_IR 192"
             if any(term_of(label).private for label in labels.items):
@@ -181,6 +182,21 @@ def _group(
     return sr.PlanarROIMeasurementsAndQualitativeEvaluations(referenced_segment=frame, **shared)
 
 
+def _verified(maker: Maker) -> dict[str, Any]:
+    """The state of a report: preliminary from a model, final after a review, verified where somebody answers for it."""
+    review = maker.review
+    if review is None:
+        return {}
+    if not review.reader or not review.organisation:
+        return {"is_final": True}
+    return {
+        "is_final": True,
+        "is_verified": True,
+        "verifying_observer_name": review.reader,
+        "verifying_organization": long_string(review.organisation),
+    }
+
+
 def _observer(maker: Maker, manufacturer: str) -> Any:
     from highdicom import sr
 
@@ -191,10 +207,17 @@ def _observer(maker: Maker, manufacturer: str) -> Any:
         model_name=f"{maker.model} {maker.version}",
         serial_number=maker.hash or None,
     )
+    person = None
+    if maker.review is not None and maker.review.reader:
+        person = sr.ObserverContext(
+            observer_type=_code(("121006", "DCM", "Person")),
+            observer_identifying_attributes=sr.PersonObserverIdentifyingAttributes(name=maker.review.reader),
+        )
     return sr.ObservationContext(
+        observer_person_context=person,
         observer_device_context=sr.ObserverContext(
             observer_type=_code(("121007", "DCM", "Device")), observer_identifying_attributes=device
-        )
+        ),
     )
 
 

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 from voxgraft.plugin import ExecutorSpec, hookimpl
 
 if TYPE_CHECKING:
-    from .local import LocalExecutor
-    from .options import LocalOptions
+    from .local import LocalExecutor, LocalOptions
 
 
 @hookimpl
@@ -24,7 +23,7 @@ def voxgraft_executors() -> list[ExecutorSpec[LocalOptions]]:
 
 
 def _options() -> type[LocalOptions]:
-    from .options import LocalOptions
+    from .local import LocalOptions
 
     return LocalOptions
 

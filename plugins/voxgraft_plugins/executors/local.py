@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from typing import Any
+from typing import Annotated, Any
 
-from .options import LocalOptions
+from annotated_types import Ge
+
+from voxgraft.plugin import Options
 
 
 class LocalExecutor:
@@ -48,3 +50,10 @@ def _next(pending: list[Future[Any]]) -> Future[Any]:
 def _outcome(future: Future[Any]) -> Any:
     error = future.exception()
     return future.result() if error is None else error
+
+
+class LocalOptions(Options):
+    """Threads of this process."""
+
+    workers: Annotated[int, Ge(1)] = 1
+    """Threads that read, and as many that write; each holds one scan in memory."""

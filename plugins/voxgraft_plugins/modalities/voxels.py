@@ -36,7 +36,13 @@ def spread(voxels: Floats) -> tuple[float, float]:
 
 
 def standardise(voxels: Floats, mean: float, deviation: float) -> Floats:
-    """To mean 0 and deviation 1, in place; a constant image becomes 0."""
+    """To mean 0 and deviation 1, in place; a constant image becomes 0.
+
+    Args:
+        voxels: Floats of any shape; they are changed.
+        mean: Is subtracted.
+        deviation: Is divided by, where it is not 0.
+    """
     if deviation <= 0:
         voxels[...] = 0
         return voxels
@@ -52,17 +58,26 @@ def percentiles(voxels: Floats) -> tuple[float, float]:
 
 
 def shown(array: NDArray[Any]) -> tuple[float, float]:
-    """Black and white for a display: the 1st and 99th percentile of what is not exactly 0, always apart."""
+    """Black and white for a display, always apart: the 0.5th percentile of what is not exactly 0, and the 99.5th of the
+    body, which is what is brighter than the mean of that; with the air around it counted, the body would be saturated.
+    """
     voxels = np.asarray(array).ravel(order="K")
     voxels = finite(voxels[:: max(1, voxels.size // 1_000_000)])
     body = voxels[voxels != 0]
     if body.size == 0:
         return 0.0, 1.0
-    low, high = (float(v) for v in np.percentile(body, [1, 99]))
+    bright = body[body > body.mean()]
+    low, high = float(np.percentile(body, 0.5)), float(np.percentile(bright if bright.size else body, 99.5))
     return (low, high) if low < high else (low - 0.5, high + 0.5)
 
 
 def number(measured: Mapping[str, float], key: str, otherwise: float) -> float:
-    """A measured number, where it is there and finite."""
+    """A measured number, where it is there and finite.
+
+    Args:
+        measured: Statistics of the fingerprint, by their names.
+        key: The statistic.
+        otherwise: Stands in its place where it is missing, infinite or nan.
+    """
     value = float(measured.get(key, otherwise))
     return value if np.isfinite(value) else otherwise

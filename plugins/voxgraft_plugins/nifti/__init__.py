@@ -10,15 +10,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from voxgraft.plugin import Trace
+    from voxgraft.plugin import Options, Trace
 
-    from .options import NiftiReaderOptions, NiftiWriterOptions
     from .reader import NiftiReader
-    from .writer import NiftiWriter
+    from .writer import NiftiWriter, NiftiWriterOptions
 
 
 @hookimpl
-def voxgraft_readers() -> list[ReaderSpec[NiftiReaderOptions]]:
+def voxgraft_readers() -> list[ReaderSpec[Options]]:
     return [
         ReaderSpec(
             name="nifti",
@@ -27,7 +26,6 @@ def voxgraft_readers() -> list[ReaderSpec[NiftiReaderOptions]]:
             series=True,  # a header and its voxels may be two files of one folder
             magic=((344, b"n+1\0"), (344, b"ni1\0"), (4, b"n+2\0"), (4, b"ni2\0")),
             traces=_traces,
-            options=_reader_options,
             build=_reader,
         )
     ]
@@ -47,20 +45,14 @@ def voxgraft_writers() -> list[WriterSpec[NiftiWriterOptions]]:
     ]
 
 
-def _reader_options() -> type[NiftiReaderOptions]:
-    from .options import NiftiReaderOptions
-
-    return NiftiReaderOptions
-
-
-def _reader(options: NiftiReaderOptions) -> NiftiReader:
+def _reader(options: Options) -> NiftiReader:
     from .reader import NiftiReader
 
     return NiftiReader()
 
 
 def _writer_options() -> type[NiftiWriterOptions]:
-    from .options import NiftiWriterOptions
+    from .writer import NiftiWriterOptions
 
     return NiftiWriterOptions
 

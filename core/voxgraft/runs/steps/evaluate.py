@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,14 +25,15 @@ from ...inference.predictor import Prediction
 from ...packages.model_card import model_card
 from ...packages.package import amend_package, read_package
 from ...preprocessing.plan import Plan
-from ...reports.pictures import worst_slice
+from ...reports.drawing import Picture
+from ...reports.pictures import names_of, worst_slice
 from ...reports.scores import about, worst_cases, write_page
 from ...scoring.calibration import Watch
 from ...scoring.case import Measured, measure_case, watch_case
 from ...scoring.masks import comparable
+from ...scoring.pairs import Structure
 from ...scoring.scores import Scores
-from ...scoring.structures import Structure
-from ...scoring.tables import gathered
+from ...scoring.subgroups import gathered
 from ...scoring.worth import summed_up, worthless
 from ..run import Run
 
@@ -69,7 +70,7 @@ class Evaluate:
             metrics = run.workflow.evaluation.metrics
             measured[case.id] = measure_case(prediction.labels, reference, labels, metrics, watch=watch)
             if len(measured) <= PICTURES:
-                _picture(run, case, scan, prediction)
+                _picture(run, case, scan, prediction, labels)
         facts_of = {case.id: case.facts for case in held_out}
         patients = {case.id: case.patient for case in held_out}
         scores = gathered(measured, run.workflow.evaluation.metrics, facts_of, patients)
@@ -101,9 +102,15 @@ class Evaluate:
         if mean["mean"] is not None:
             low, high = mean["ci95"]
             interval = "" if low is None else f" (95 % interval {low:.4f} to {high:.4f})"
-            run.progress.say(f"evaluate: {metric} {mean['mean']:.4f}{interval}, n {mean['n']}")
+            run.progress.say(f"evaluate: {metric} {mean['mean']:.4f}{interval}, n {number_behind(mean)}")
         else:
             run.progress.say(f"evaluate: {metric} is defined in none of the {len(scores.cases)} held-out cases")
+
+
+def number_behind(found: Mapping[str, Any]) -> str:
+    """How many cases are behind a mean, and of how many where some have no value."""
+    number, undefined = found["n"], found["undefined"]
+    return f"{number} of {number + undefined}" if undefined else f"{number}"
 
 
 def _read(case: Case, run: Run) -> tuple[Volume, Volume]:
@@ -138,21 +145,34 @@ def _shown(watch: Watch, labels: Labels, plan: Plan) -> See:
 def _write_page(run: Run, scores: Scores, labels: Labels) -> None:
     """The scores to look at, with the worst cases as they were written."""
     specs = about(scores, run.catalogue)
-    cases = {case.id: case for case in run.dataset.cases}
-    modality = run.workflow.data.modality.build()
-    pictures = {}
-    for name in worst_cases(scores, specs):
-        scan, reference = _read(cases[name], run)
-        masks = comparable(read(_mask(run, name), run.catalogue), reference, labels)
-        pictures[name] = worst_slice(*masks, scan, modality)
+    pictures = pictures_of(run, worst_cases(scores, specs), labels, lambda case: _mask(run, case))
     title = f"Held-out cases of {run.workflow.name}"
     write_page(run.folder / "evaluate" / "scores.html", scores, specs, title, pictures)
 
 
-def _picture(run: Run, case: Case, scan: Volume, prediction: Prediction) -> None:
+def pictures_of(run: Run, names: Sequence[str], labels: Labels, mask_of: Callable[[str], Path]) -> dict[str, Picture]:
+    """The worst slices of held-out cases, from the masks as they were written.
+
+    Args:
+        run: Whose data set holds the cases.
+        names: Of the cases.
+        labels: What the values of their masks stand for.
+        mask_of: Where the mask of a case was written.
+    """
+    cases = {case.id: case for case in run.dataset.cases}
+    modality = run.workflow.data.modality.build()
+    pictures = {}
+    for name in names:
+        scan, reference = _read(cases[name], run)
+        masks = comparable(read(mask_of(name), run.catalogue), reference, labels)
+        pictures[name] = worst_slice(*masks, scan, modality, labels)
+    return pictures
+
+
+def _picture(run: Run, case: Case, scan: Volume, prediction: Prediction, labels: Labels) -> None:
     from ...reports.preview import preview
 
     target = run.folder / "evaluate" / "pictures" / f"{case.id}.png"
-    preview(scan, prediction.labels, run.workflow.data.modality.build(), target)
+    preview(scan, prediction.labels, run.workflow.data.modality.build(), target, names_of(labels, prediction.labels))
     if run.tracker is not None:
         run.tracker.file(target, "pictures")

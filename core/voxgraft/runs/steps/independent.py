@@ -19,6 +19,7 @@ _FOUND = "what the layout found, with the content of the files, is compared"
 _ELSEWHERE: Reasons = {
     "tracking": "where events are kept",
     "registry": "used by the step register",
+    "review": "used in a review of the finished model's masks",
     "steps": "each step compares its own options and its own code",
     "before.check": "a check judges and changes nothing",
 }
@@ -27,6 +28,7 @@ _PLACES: Reasons = {
     "data.cache": "arrays are the same wherever they are kept",
     "data.layout.path": _FOUND,
     "data.source.path": _FOUND,
+    "data.added.path": _FOUND,
     "data.unlabelled.path": _FOUND,
     "dataset.notes": "notes are messages for people",
     "dataset.problems": "problems are messages for people",
@@ -83,7 +85,7 @@ PREPARE: Reasons = {
 }
 TRAIN: Reasons = {
     **_WRITES,
-    **{name: reason for name, reason in _ELSEWHERE.items() if name != "registry"},
+    **{name: reason for name, reason in _ELSEWHERE.items() if name not in ("registry", "review")},
     **_PLACES,
     "registry.promote": "used by the step register",
     "guard": "used by the step guard",
@@ -94,6 +96,7 @@ TRAIN: Reasons = {
 LABELS_OF_PACKAGE: Reasons = {
     "name": "it stands in the package; the network does not learn from it",
     "registry": "it stands in the package; the network does not learn from it",
+    "review": "it stands in the package; the network does not learn from it",
     "inference.mirror": "it stands in the package; the network does not learn from it",
     "inference.batch": "it stands in the package; the network does not learn from it",
 }
@@ -130,7 +133,7 @@ _CASE = "the case itself is compared, with the content of its files"
 
 ARRAYS: Reasons = {
     **PREPARE,
-    **dict.fromkeys(("data.layout", "data.source", "data.unlabelled", "data.raters"), _CASE),
+    **dict.fromkeys(("data.layout", "data.source", "data.added", "data.unlabelled", "data.raters"), _CASE),
     **dict.fromkeys(("dataset", "case", "roles"), _CASE),
     **dict.fromkeys(("data.split", "data.limit", "data.leave_out"), "which cases there are besides"),
     **dict.fromkeys(

@@ -21,7 +21,7 @@ from ...preprocessing.fingerprint import measure, summarise
 from ...preprocessing.plan import Plan
 from ...preprocessing.planning import derive_plan
 from ...support.texts import counted
-from ...support.threads import in_threads
+from ...support.workers import in_threads
 from ...workflow.requirements import roles_of
 from ..run import Run
 

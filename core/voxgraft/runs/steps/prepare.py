@@ -9,7 +9,7 @@ from ...datasets.companions import cases_by_key, common_labels
 from ...preprocessing.prepare import prepare, prepared_folder
 from ...support.files import sweep
 from ...support.texts import counted
-from ...support.threads import in_threads
+from ...support.workers import in_threads
 from ..arrays import ArrayIdentity
 from ..run import Run
 

@@ -1,0 +1,249 @@
+"""Measure the pages of the review in a browser, and make the pictures of docs/review.md.
+
+    python benchmarks/review_page.py [--only list,scan,pictures] [--out benchmarks/results/review_page.json]
+
+Needs Chromium and `pip install 'voxgraft[dev]'`. Chromium draws on the processor here (SwiftShader): with a graphics
+card, whatever is drawn is faster. Every figure is one run; seconds are of the clock.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+
+ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT / "tests"))
+
+from review_batch import (  # noqa: E402
+    CHROMIUM,
+    FLAGS,
+    affine_of,
+    enter,
+    enter_as,
+    make_batch,
+    open_scan,
+    phantom,
+    serving,
+    stroke,
+)
+from voxgraft.batch.ledger import Ledger, Row  # noqa: E402
+from voxgraft.support.files import sha256  # noqa: E402
+
+IMAGES = ROOT / "docs" / "images"
+BIG = (512, 512, 400)
+NUMBER = 30
+WAIT = 600_000
+
+
+@contextmanager
+def opened(width: int, height: int, scheme: str = "light") -> Iterator[Any]:
+    """A page of a fresh browser."""
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=str(CHROMIUM), headless=True, args=list(FLAGS))
+        context = browser.new_context(viewport={"width": width, "height": height}, color_scheme=scheme)
+        page = context.new_page()
+        page.set_default_timeout(WAIT)
+        yield page
+        browser.close()
+
+
+def timed(action: Callable[[], Any]) -> float:
+    start = time.perf_counter()
+    action()
+    return round(time.perf_counter() - start, 2)
+
+
+def long_batch(out: Path, number: int) -> Path:
+    """Many scans with pictures; every ninth is doubtful."""
+    _, mask = phantom((48, 48, 24))
+    make_batch(out)
+    picture = (out / "axial" / "preview.png").read_bytes()
+    with Ledger(out) as ledger:
+        for n in range(number):
+            case = f"study-{n:05d}"
+            (out / case).mkdir()
+            (out / case / "preview.png").write_bytes(picture)
+            enter(ledger, out, case, f"../{out.name}-scans/axial.nii.gz", mask, 3.0, doubtful=n % 9 == 0)
+    return out
+
+
+def list_times(folder: Path, number: int, env: dict[str, str]) -> dict[str, float]:
+    """How long a list of so many scans takes to show, to search and to sort."""
+    with serving(long_batch(folder / f"list{number}", number), env) as server, opened(1400, 860) as page:
+        enter_as(page, server.url, "clock")
+        first = timed(lambda: (page.goto(server.url), page.wait_for_selector(".row")))
+        wanted = f"study-{number - 1:05d}"
+        page.keyboard.press("/")
+
+        def search() -> None:
+            page.keyboard.type(wanted)
+            page.wait_for_selector(f'.row[id=row-0][data-case="{wanted}"]')
+
+        found = timed(search)
+        page.keyboard.press("Escape")
+        page.keyboard.press("Escape")
+        page.wait_for_selector(".row[id=row-1]")
+        end = timed(lambda: (page.keyboard.press("End"), page.wait_for_selector(f".row[id=row-{number + 3}]")))
+        page.keyboard.press("Home")
+        page.wait_for_selector(".row[id=row-0]")
+
+        def sort() -> None:
+            page.keyboard.press("s")
+            page.wait_for_selector('.row[id=row-0][data-case="axial"]')
+
+        return {"scans": number + 5, "first_row": first, "search": found, "to_the_end": end, "sort": timed(sort)}
+
+
+def big_batch(out: Path) -> Path:
+    """One scan of a whole trunk with 30 structures."""
+    out.mkdir(parents=True)
+    rng = np.random.default_rng(0)
+    image = rng.integers(-120, -60, BIG, np.int16)
+    mask = np.zeros(BIG, np.uint8)
+    for value in range(1, NUMBER + 1):
+        low = [60 + 130 * (value % 3), 60 + 130 * (value // 3 % 3), 20 + 90 * (value // 9)]
+        box = tuple(slice(at, at + size) for at, size in zip(low, (100, 100, 70), strict=True))
+        ball = np.stack(np.meshgrid(*[np.linspace(-1, 1, size) for size in (100, 100, 70)], indexing="ij"))
+        inside = (ball**2).sum(0) < 0.9
+        mask[box][inside] = value
+        image[box][inside] += 100 + 5 * value
+    affine = affine_of("axial", (0.8, 0.8, 1.5))
+    scans = out.parent / f"{out.name}-scans"
+    scans.mkdir()
+    nib.save(nib.Nifti1Image(image, affine), scans / "trunk.nii")
+    (out / "trunk").mkdir()
+    nib.save(nib.Nifti1Image(mask, affine), out / "trunk" / "mask.nii.gz")
+    counts = np.bincount(mask.ravel(), minlength=NUMBER + 1)
+    structures = {
+        f"structure {value:02d}": {"value": value, "voxels": int(counts[value]), "ml": counts[value] * 0.96e-3}
+        for value in range(1, NUMBER + 1)
+    }
+    with Ledger(out) as ledger:
+        ledger.put(Row("trunk", f"../{scans.name}/trunk.nii", model="trunk 1", model_hash="cd" * 32))
+        ledger.begin("trunk")
+        outputs = {"mask.nii.gz": sha256(out / "trunk" / "mask.nii.gz")}
+        ledger.finish("trunk", outputs=outputs, structures=structures, seconds={}, peak_mb=None, flags=[])
+    return out
+
+
+def scan_times(folder: Path, env: dict[str, str]) -> dict[str, float]:
+    """How long opening and correcting a scan of 105 million voxels takes."""
+    with serving(big_batch(folder / "big"), env) as server, opened(1000, 640) as page:
+        enter_as(page, server.url, "clock")
+        times = {"open_first": timed(lambda: open_scan(page, server.url, "trunk", WAIT))}
+        times["open_again"] = timed(lambda: open_scan(page, server.url, "trunk", WAIT))
+        page.keyboard.press("d")
+        times["stroke"] = timed(lambda: stroke(page, 0, [(0.3, 0.3), (0.35, 0.32), (0.4, 0.35)]))
+
+        def save() -> None:
+            page.keyboard.press("Control+s")
+            page.wait_for_selector("#saved.good")
+
+        times["save"] = timed(save)
+        times |= click_times(page) | slice_times(page)
+        return times
+
+
+def click_times(page: Any) -> dict[str, float]:
+    """From the mouse's click to the preview on the screen, and from there to the saved mask."""
+    page.keyboard.press("g")
+
+    def click() -> None:
+        stroke(page, 0, [(0.42, 0.37)])
+        page.wait_for_selector("[data-act=apply]")
+
+    def apply() -> None:
+        page.keyboard.press("Enter")
+        page.wait_for_selector("[data-act=apply]", state="detached")
+
+    click()
+    page.keyboard.press("Escape")
+    return {"click_preview": timed(click), "click_apply": timed(apply)}
+
+
+def slice_times(page: Any) -> dict[str, float]:
+    """Three redrawn slices, to the preview of the volume and to the saved mask."""
+    page.keyboard.press("s")
+    for _ in range(3):
+        stroke(page, 0, [(0.3, 0.3), (0.35, 0.3), (0.4, 0.33)])
+        page.keyboard.press("PageDown")
+
+    def preview() -> None:
+        page.click("[data-act=preview]")
+        page.wait_for_selector("[data-act=apply]")
+
+    def apply() -> None:
+        page.keyboard.press("Enter")
+        page.wait_for_selector("[data-act=apply]", state="detached")
+
+    return {"slices_preview": timed(preview), "slices_apply": timed(apply)}
+
+
+def pictures(folder: Path, env: dict[str, str]) -> None:
+    """The pictures of docs/review.md."""
+    IMAGES.mkdir(exist_ok=True)
+    with serving(make_batch(folder / "pictures", (96, 96, 48), (1.5, 1.5, 3.0)), env) as server:
+        with opened(1400, 800) as page:
+            enter_as(page, server.url, "Dr Weber")
+            shoot(page, "worklist")
+            open_scan(page, server.url, "axial")
+            page.keyboard.press("ArrowDown")
+            page.keyboard.press("ArrowDown")
+            shoot(page, "scan")
+            page.keyboard.press("?")
+            shoot(page, "keys")
+        with opened(800, 700, "dark") as page:
+            enter_as(page, server.url, "Dr Lang")
+            open_scan(page, server.url, "axial")
+            page.keyboard.press("ArrowDown")
+            page.keyboard.press("ArrowDown")
+            page.keyboard.press("g")
+            stroke(page, 0, [(0.5, 0.865)])
+            page.wait_for_selector("[data-act=apply]")
+            shoot(page, "click")
+
+
+def shoot(page: Any, name: str) -> None:
+    """Save what is on the screen, with few colours so that the file stays small."""
+    from PIL import Image
+
+    page.wait_for_timeout(700)
+    path = IMAGES / f"review_{name}.png"
+    page.screenshot(path=path)
+    Image.open(path).convert("RGB").quantize(128).save(path, optimize=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", default="list,scan,pictures")
+    parser.add_argument("--out", type=Path, default=ROOT / "benchmarks" / "results" / "review_page.json")
+    options = parser.parse_args()
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join(str(ROOT / part) for part in ("core", "plugins", "registry"))}
+    document: dict[str, Any] = json.loads(options.out.read_text()) if options.out.is_file() else {}
+    document["machine"] = f"{os.cpu_count()} cores, Python {platform.python_version()}, Chromium with SwiftShader"
+    with tempfile.TemporaryDirectory(prefix="review-page-") as folder:
+        if "list" in options.only:
+            document["lists"] = [list_times(Path(folder), number, env) for number in (500, 2000)]
+        if "scan" in options.only:
+            document["scan"] = scan_times(Path(folder), env)
+        if "pictures" in options.only:
+            pictures(Path(folder), env)
+    options.out.write_text(json.dumps(document, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,87 @@
+"""`voxgraft serve`: trained models behind the protocols that viewers speak."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from .numbers import Amount
+
+
+@click.command()
+@click.argument("models", metavar="MODEL...", nargs=-1, required=True)
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@click.option("--port", type=click.IntRange(0, 65535), default=1527, show_default=True, help="0 takes a free one.")
+@click.option(
+    "--token-file",
+    type=click.Path(path_type=Path),
+    help="File with tokens, one a line; viewers send one as API key (nnInteractive) or password (MONAI Label).",
+)
+@click.option("--data", type=click.Path(path_type=Path), help="Folder of scans for MONAI Label, or what a batch left.")
+@click.option(
+    "--sessions",
+    type=click.Path(path_type=Path),
+    default="voxgraft-sessions",
+    show_default=True,
+    help="Folder that keeps what is drawn and predicted.",
+)
+@click.option(
+    "--axes",
+    default="SPL",
+    show_default=True,
+    help="Where the axes of nnInteractive's arrays run (R or L, A or P, S or I), for scans that are not among --data.",
+)
+@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:1.")
+@click.option("--clients", type=click.IntRange(1, 256), default=8, show_default=True, help="Viewers at once.")
+@click.option(
+    "--idle", type=Amount(1, 1e6), default=600.0, show_default=True, help="Seconds without a mark that end a session."
+)
+@click.option(
+    "--liveness",
+    type=Amount(1, 1e6),
+    default=60.0,
+    show_default=True,
+    help="Seconds without any request that end a session.",
+)
+@click.option("--certificate", type=click.Path(path_type=Path), help="TLS certificate (PEM).")
+@click.option("--key", type=click.Path(path_type=Path), help="Private key of the certificate (PEM).")
+@click.option("--behind-proxy", metavar="HOST", help="Name under which a proxy with TLS is asked for this server.")
+@click.option("--origin", "origins", multiple=True, help="A web page that may ask, such as https://ohif.example.")
+def serve(models: tuple[str, ...], **options: Any) -> None:
+    """Serve models to 3D Slicer, MITK, napari and OHIF, with tools that correct what they find.
+
+    MODEL is a package folder or file, models:/NAME@ALIAS, models:/NAME/VERSION or runs:/ID; the first one answers
+    where a viewer names none. Two protocols are spoken at one address: nnInteractive's and MONAI Label's. What is
+    drawn is kept in --sessions, and is there again when the same scan is opened.
+    """
+    from ..batch.segment import resolve_package
+    from ..discovery import discover
+    from ..errors import ModelError, UsageError
+    from ..serve.app import Settings, check_installed, run
+    from ..support.limits import ending_gently
+    from ..support.progress import Progress
+    from ..support.texts import legible
+    from ..web.listen import Listening
+
+    check_installed()
+    listening = Listening(
+        options["host"],
+        options["port"],
+        options["token_file"],
+        options["certificate"],
+        options["key"],
+        options["behind_proxy"],
+    )
+    listening.check()
+    catalogue = discover()
+    try:
+        packages = [resolve_package(model, catalogue) for model in models]
+    except ModelError as error:
+        raise UsageError(str(error)) from error
+    names = ("sessions", "data", "axes", "device", "clients", "idle", "liveness", "origins")
+    settings = Settings(**{name: options[name] for name in names}, listening=listening)
+    served = legible(", ".join(package.name for package in packages))
+    with ending_gently():
+        run(packages, settings, catalogue, lambda address: Progress().say(f"serving {served} at {address}"))

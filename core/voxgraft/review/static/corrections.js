@@ -1,0 +1,216 @@
+// Corrections that the server computes: slices that become a volume, and clicks. Previewed first, then applied.
+import { Refused, Unreachable, send } from "./api.js";
+import { h, plural, sentence, toast } from "./dom.js";
+import { PLANES } from "./niivue_adapter.js";
+import { decodePreview } from "./preview.js";
+import { drawTools } from "./tools.js";
+
+const AXIS_OF_PLANE = [2, 1, 0];
+
+export class Corrections {
+  constructor(app) {
+    this.app = app;
+    this.points = [];
+    this.adding = true;
+    this.erasing = false;
+    this.reach = 30;
+    this.radius = 20;
+    this.working = null;
+    this.savedSlices = [];
+  }
+
+  enter() {
+    this.points = [];
+    this.erasing = false;
+  }
+
+  leave() { if (this.busy()) this.cancel(); }
+
+  /** Whether the reader has seen how the tool works: then its controls need the room. */
+  begun() { return this.busy() || (this.app.tool === "slices" && this.redrawn().length > 0); }
+
+  busy() { return this.app.preview !== null || this.points.length > 0; }
+
+  changedStructure() {
+    if (this.busy()) this.cancel();
+  }
+
+  /** Strokes were saved: the slices they redrew still wait for what lies between them. */
+  saved(strokes) { this.savedSlices.push(...strokes.map((one) => this.sliceOf(one)).filter(Boolean)); }
+
+  /** The mask is another one now: nothing that was drawn before counts as redrawn. */
+  forget() { this.savedSlices = []; }
+
+  cancel() {
+    this.app.preview = null;
+    this.points = [];
+    this.asked = (this.asked ?? 0) + 1;
+    this.app.redrawOverlay();
+    drawTools(this.app);
+  }
+
+  // Slices
+
+  /** Structure, axis and position of the slice that a stroke was drawn on; null for other changes. */
+  sliceOf({ index, label, axis }) {
+    return axis === undefined || !index.length ? null : { label, axis, at: this.app.grid.place(index[0])[axis] };
+  }
+
+  /** Slices of the active plane that were redrawn, in the picture's voxels. */
+  redrawn() {
+    const { app } = this;
+    const axis = AXIS_OF_PLANE[app.plane];
+    const all = [...this.savedSlices, ...(app.strokes?.done ?? []).map((one) => this.sliceOf(one))];
+    const fits = all.filter((one) => one && one.label === app.chosen?.code && one.axis === axis);
+    return [...new Set(fits.map((one) => one.at))].sort((a, b) => a - b);
+  }
+
+  inFile(axis, position) {
+    const place = [0, 0, 0];
+    place[axis] = position;
+    const fileAxis = this.app.grid.axes[axis];
+    return [fileAxis, this.app.grid.fileVoxel(place)[fileAxis]];
+  }
+
+  async previewSlices() {
+    const { app } = this;
+    const axis = AXIS_OF_PLANE[app.plane];
+    const slices = this.redrawn();
+    if (!slices.length) return toast(`Redraw ${app.chosen.name} on at least one slice first.`, "look");
+    this.request = {
+      path: "propagate",
+      body: { label: app.chosen.value, axis: this.inFile(axis, 0)[0], reach_mm: this.reach, locked: this.walls(),
+        slices: slices.map((position) => this.inFile(axis, position)[1]).sort((a, b) => a - b) },
+    };
+    if (!(await app.saving.save())) return;
+    return this.ask();
+  }
+
+  // Clicks
+
+  toggleAdding() {
+    this.adding = !this.adding;
+    this.erasing = this.app.tool === "slices" && !this.adding;
+    drawTools(this.app);
+  }
+
+  async addPoint(place) {
+    const { app } = this;
+    if (!app.chosen) return;
+    if (app.chosen.locked) return void app.rules();
+    if (!(await app.saving.save())) return;
+    this.points.push({ place, add: this.adding });
+    app.setCursor(place);
+    this.request = {
+      path: "click",
+      body: { label: app.chosen.value, radius_mm: this.radius, locked: this.walls(),
+        points: this.points.map((point) => ({ index: app.grid.fileVoxel(point.place), add: point.add })) },
+    };
+    return this.ask();
+  }
+
+  // Both
+
+  walls() { return this.app.structures.filter((one) => one.locked).map((one) => one.value); }
+
+  /** Ask for a preview of what is wanted now; an answer that comes after another question is dropped. */
+  async ask() {
+    const { app } = this;
+    const number = this.asked = (this.asked ?? 0) + 1;
+    const structure = app.chosen;
+    this.working = number;
+    drawTools(app);
+    try {
+      const answer = await send("POST", app.url(this.request.path), { ...this.request.body, commit: false });
+      if (number !== this.asked) return;
+      if (!answer.changed) {
+        app.preview = null;
+        toast("Nothing would change.", "look");
+      } else {
+        app.preview = { ...decodePreview(answer, app.grid, app.codes), label: structure.code, changed: answer.changed };
+      }
+    } catch (error) {
+      if (error instanceof Unreachable) toast("The server does not answer; ask for the preview again when it is back.", "bad");
+      else if (error instanceof Refused) toast(sentence(error.message), "bad");
+      else throw error;
+    } finally {
+      if (this.working === number) this.working = null;
+      app.redrawOverlay();
+      drawTools(app);
+    }
+  }
+
+  /** Apply what the preview shows; the server saves it. */
+  async apply() {
+    const { app } = this;
+    if (!app.preview) return;
+    await app.attempt(async () => {
+      const answer = await send("POST", app.url(this.request.path), { ...this.request.body, commit: true });
+      const { preview } = app;
+      this.forget();
+      this.cancel();
+      this.take(preview);
+      app.base = answer.sha256;
+      await app.refreshScan();
+      toast(`${plural(preview.changed, "voxel")} changed, and saved.`);
+    });
+  }
+
+  /** Put a preview into the mask on show: the server has saved the same. */
+  take(preview) {
+    const { app } = this;
+    const place = [0, 0, 0];
+    for (place[2] = preview.low[2]; place[2] <= preview.high[2]; place[2]++) {
+      for (place[1] = preview.low[1]; place[1] <= preview.high[1]; place[1]++) {
+        for (place[0] = preview.low[0]; place[0] <= preview.high[0]; place[0]++) {
+          const after = preview.after(place);
+          if (after !== null) app.mask[app.grid.index(...place)] = after;
+        }
+      }
+    }
+    app.picture.refresh([preview.low, preview.high]);
+  }
+
+  /** What stands beside the help of the tool. */
+  controls() {
+    const { app } = this;
+    if (!["slices", "click"].includes(app.tool) || !app.chosen) return null;
+    const parts = app.tool === "slices" ? this.sliceControls() : this.clickControls();
+    if (app.preview) {
+      parts.push(h("b", {}, `Preview: ${plural(app.preview.changed, "voxel")} change`), h("button", {
+        type: "button", class: "primary", "data-act": "apply", onclick: () => this.apply(),
+      }, "Apply ", h("kbd", {}, "Enter")), h("button", { type: "button", "data-act": "drop", onclick: () => this.cancel() },
+        "Drop ", h("kbd", {}, "Esc")));
+    }
+    if (this.working) parts.push(h("span", { class: "soft" }, "working …"));
+    return h("span", { class: "group corrections" }, parts);
+  }
+
+  sliceControls() {
+    const slices = this.redrawn();
+    const pen = h("select", { "aria-label": "Draw or erase", onchange: (event) => { this.erasing = event.target.value === "erase"; } },
+      h("option", { value: "draw", selected: !this.erasing }, "draw"), h("option", { value: "erase", selected: this.erasing }, "erase"));
+    return [pen, h("span", {}, slices.length
+      ? `Redrawn (${PLANES[this.app.plane].toLowerCase()}): ${slices.map((at) => at + 1).join(", ")}` : "No slice redrawn yet"),
+    slider("Reach", 5, 150, 5, this.reach, (value) => { this.reach = value; if (this.app.preview) this.ask(this.request.body.reach_mm = value); }),
+    h("button", { type: "button", "data-act": "preview", disabled: !slices.length, onclick: () => this.previewSlices() }, "Preview")];
+  }
+
+  clickControls() {
+    const toggle = h("button", { type: "button", "data-act": "adding", onclick: () => this.toggleAdding() },
+      this.adding ? "+ adding" : "− removing", " ", h("kbd", {}, "r"));
+    return [toggle, slider("Within", 5, 60, 5, this.radius, (value) => {
+      this.radius = value;
+      if (this.points.length) { this.request.body.radius_mm = value; this.ask(); }
+    })];
+  }
+}
+
+function slider(label, min, max, step, value, change) {
+  const output = h("output", {}, `${value} mm`);
+  return h("label", {}, `${label} `, h("input", {
+    type: "range", min, max, step, value, "aria-label": `${label} in millimetres`,
+    oninput: (event) => { output.textContent = `${event.target.value} mm`; },
+    onchange: (event) => change(Number(event.target.value)),
+  }), output);
+}

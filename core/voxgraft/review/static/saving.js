@@ -1,0 +1,132 @@
+// Saving masks and decisions: refused saves lose nothing, and what the server cannot take now waits in the browser.
+import { Refused, Unreachable, put, send } from "./api.js";
+import { ask, h, plural, sentence, toast } from "./dom.js";
+import { compose } from "./nifti.js";
+
+const PENDING = "voxgraft-review-pending";
+
+export class Saving {
+  constructor(app) {
+    this.app = app;
+    this.busy = null;
+    this.wanted = false;
+    this.waiting = JSON.parse(localStorage.getItem(PENDING) ?? "[]");
+  }
+
+  /** Save what was drawn; resolves to whether nothing is left to save. */
+  save({ told = false } = {}) {
+    const { strokes } = this.app;
+    if (!strokes?.unsaved) {
+      if (told) toast("Everything is saved already.");
+      return Promise.resolve(true);
+    }
+    this.busy ??= this.put().finally(() => { this.busy = null; this.app.drawSaved(); });
+    this.app.drawSaved();
+    return this.busy;
+  }
+
+  async put() {
+    const { app } = this;
+    const count = app.strokes.done.length;
+    const tools = [...new Set(app.strokes.done.map((one) => one.tool))];
+    const voxels = app.grid.toFile(app.mask, app.header.Kind, app.codes);
+    try {
+      const body = await compose(app.header, voxels);
+      const answer = await put(app.url("mask"), body, {
+        "Content-Type": "application/octet-stream", "If-Match": `"${app.base}"`, "X-VoxGraft-Tool": tools.join(","),
+        "X-VoxGraft-Locked": app.structures.filter((one) => one.locked).map((one) => one.value).join(","),
+      });
+      this.wanted = false;
+      app.base = answer.sha256;
+      app.corrections.saved(app.strokes.settle(count));
+      await app.refreshScan();
+      toast("Saved.");
+      return !app.strokes.unsaved;
+    } catch (error) {
+      if (error instanceof Unreachable) { this.wanted = true; return false; }
+      if (!(error instanceof Refused)) throw error;
+      return this.refused(error);
+    }
+  }
+
+  /** The server said no: keep the drawing, say why, and offer what can be done. */
+  async refused(error) {
+    if (error.status === 409 && error.body.locked) return this.atLock(error.body);
+    if (error.status === 409 && error.body.current) return this.overtaken();
+    toast(`Not saved: ${sentence(error.message)}`, "bad");
+    return false;
+  }
+
+  async atLock({ error, locked }) {
+    const { app } = this;
+    const names = Object.keys(locked);
+    const list = h("ul", {}, names.map((name) => h("li", {}, `${name}: ${plural(locked[name], "voxel")}`)));
+    const answer = await ask("Not saved: a finished structure would change", [sentence(error), list,
+      "Your drawing is still here. The voxels of finished structures can be put back as they were; the rest stays as you drew it."],
+    [["restore", "Put these voxels back and save", "primary"], [null, "Go on drawing"]]);
+    await app.refreshScan();
+    if (answer !== "restore") return false;
+    const codes = new Set(app.structures.filter((one) => names.includes(one.name)).map((one) => one.code));
+    app.show(app.strokes.restore(codes, "restored").index);
+    return this.put();
+  }
+
+  async overtaken() {
+    const { app } = this;
+    const answer = await ask("Not saved: the mask was changed elsewhere",
+      ["This scan's mask was saved from another window since you opened it. Your drawing is still here."],
+      [["top", "Load the newer mask and put my drawing on top", "primary"], ["drop", "Load the newer mask, drop my drawing"],
+        [null, "Go on drawing"]]);
+    if (!answer) return false;
+    const strokes = app.strokes.done;
+    await app.reload();
+    if (answer === "top") app.show(app.putOnTop(strokes));
+    return answer === "drop";
+  }
+
+  /** Keep strokes in the browser until they are saved, soon after each change. */
+  keepDraft(now = false) {
+    clearTimeout(this.timer);
+    const { app } = this;
+    const write = () => app.drafts?.write(app.base, app.strokes).catch(() =>
+      toast("This browser keeps no drafts: save before you leave the page.", "look"));
+    if (now) return write();
+    this.timer = setTimeout(write, 300);
+    return Promise.resolve();
+  }
+
+  // Decisions
+
+  async decide(decision) {
+    this.waiting.push({ case: this.app.case, url: this.app.url("decisions"), body: decision });
+    this.remember();
+    await this.sendDecisions();
+  }
+
+  remember() { localStorage.setItem(PENDING, JSON.stringify(this.waiting)); }
+
+  /** Send the decisions that wait, oldest first; one that is refused is told and dropped. */
+  async sendDecisions() {
+    let here = false;
+    while (this.waiting.length) {
+      const [{ url, body, case: name }] = this.waiting;
+      try {
+        await send("POST", url, body);
+      } catch (error) {
+        if (error instanceof Unreachable) return;
+        if (!(error instanceof Refused)) throw error;
+        toast(`${body.structure || name}: the decision was not taken: ${sentence(error.message)}`, "bad");
+      }
+      here ||= name === this.app.case;
+      this.waiting.shift();
+      this.remember();
+    }
+    if (here) await this.app.attempt(() => this.app.refreshScan());
+  }
+
+  /** After the server was away: decisions first, since they are about the mask that was saved before. */
+  async goOn() {
+    await this.sendDecisions();
+    if (this.wanted) await this.save();
+  }
+}

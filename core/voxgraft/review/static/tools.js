@@ -1,0 +1,81 @@
+// The tools above the picture: look, pens, eraser, slices and clicks, with what each needs.
+import { fill, find, h } from "./dom.js";
+import { PLANES } from "./niivue_adapter.js";
+
+const TOOLS = [
+  ["look", "Look", "v", "Click or drag to move the cursor; wheel: slices; right button: window; Shift and drag: move."],
+  ["pen", "Pen", "d", "Draw the chosen structure. Locked structures stay as they are."],
+  ["filled", "Filled pen", "f", "Draw around an area: the line is closed and filled."],
+  ["eraser", "Eraser", "e", "Erase the chosen structure, and no other."],
+  ["slices", "Slices", "s", "Redraw the structure on a few slices of one plane; the slices between follow."],
+  ["click", "Click", "g", "Click where the structure is missing or too large; only the surroundings change."],
+];
+
+export function drawTools(app) {
+  const buttons = TOOLS.map(([tool, label, key, help]) => h("button", {
+    type: "button", "data-tool": tool, "aria-pressed": String(app.tool === tool), title: `${help} (${key})`,
+    onclick: () => setTool(app, tool),
+  }, label, " ", h("kbd", {}, key)));
+  const act = (name, label, key, disabled) => h("button", {
+    type: "button", "data-act": name, title: key, disabled, onclick: () => toolActions(app)[name](),
+  }, label);
+  const unsaved = app.strokes?.unsaved;
+  fill(find("#tools"), h("span", { class: "group" }, buttons), size(app), h("span", { class: "group" },
+    act("undo", "Undo", "Ctrl+Z", !(unsaved || app.scan.can_undo)),
+    act("redo", "Redo", "Ctrl+Y", !(app.strokes?.undone.length || (!unsaved && app.scan.can_redo))),
+    act("save", "Save", "Ctrl+S", !unsaved)));
+  drawHelp(app);
+}
+
+function size(app) {
+  const disabled = !app.drawing(); // shown all the same: the picture must not jump when a tool is chosen
+  const over = h("input", { type: "checkbox", checked: app.pen.over, disabled,
+    onchange: () => { app.pen.over = !app.pen.over; drawTools(app); } });
+  return h("span", { class: "group" }, h("label", {}, "Size ", h("input", {
+    type: "range", min: 1, max: 41, step: 2, value: app.pen.size, disabled, "aria-label": "Size of the pen in voxels",
+    oninput: (event) => { setSize(app, Number(event.target.value)); },
+  }), h("output", { id: "size" }, app.pen.size)), h("label", { title: "b" }, over, " over other structures"));
+}
+
+function setSize(app, value) {
+  app.pen.size = Math.min(41, Math.max(1, value));
+  const shown = find("#size");
+  if (shown) {
+    shown.textContent = app.pen.size;
+    shown.previousElementSibling.value = app.pen.size;
+  }
+  app.redrawOverlay();
+}
+
+function drawHelp(app) {
+  const [, , , help] = TOOLS.find(([tool]) => tool === app.tool);
+  const name = app.chosen && app.tool !== "look" ? h("b", {}, `${app.chosen.name}: `) : null;
+  const controls = app.corrections.controls();
+  const plane = app.drawing() ? ` ${PLANES[app.plane]} is the active plane.` : "";
+  fill(find("#help"), h("span", {}, name, app.corrections.begun() ? "" : [help, plane]), controls);
+}
+
+export function setTool(app, tool) {
+  if (app.tool === tool || !app.mask) return;
+  app.corrections.leave();
+  app.tool = tool;
+  app.corrections.enter(tool);
+  find("#over").className = `over ${tool === "look" ? "" : "tool"}`;
+  drawTools(app);
+  app.redrawOverlay();
+}
+
+export function toolActions(app) {
+  const choose = (tool) => () => setTool(app, tool);
+  return {
+    ...app.display,
+    look: choose("look"), pen: choose("pen"), filled: choose("filled"), eraser: choose("eraser"), slices: choose("slices"),
+    click: choose("click"),
+    thinner: () => setSize(app, app.pen.size - 2), thicker: () => setSize(app, app.pen.size + 2),
+    over: () => { app.pen.over = !app.pen.over; drawTools(app); },
+    addRemove: () => app.corrections.toggleAdding(),
+    apply: () => app.corrections.apply(),
+    cancel: () => (app.corrections.busy() ? app.corrections.cancel() : setTool(app, "look")),
+    undo: () => app.undo(), redo: () => app.undo(true), save: () => app.saving.save({ told: true }),
+  };
+}

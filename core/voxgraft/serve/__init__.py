@@ -1,0 +1,1 @@
+"""`voxgraft serve`: one engine of corrections behind the protocols that viewers speak."""

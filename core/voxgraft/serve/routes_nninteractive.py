@@ -1,0 +1,161 @@
+"""The addresses of nnInteractive's protocol: what a request carries, and what goes back."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from .marks import Mark, mark_of
+from .nninteractive import Client, Protocol, changed_part
+from .refused import Refused
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
+    from starlette.responses import Response
+    from starlette.routing import Route
+
+LEASE, META = "x-lease-token", "x-meta"
+MARKS = ("point", "bbox", "scribble", "lasso", "initial_seg")
+BINARY = ("/set_image", *(f"/add_{kind}_interaction" for kind in ("scribble", "lasso", "initial_seg")))
+"""Addresses to which arrays are sent."""
+
+Work = Callable[[Client, bytes, Mapping[str, Any]], Any]
+
+
+def routes(protocol: Protocol) -> list[Route]:
+    """Every address, for the first model at the root and for each model below `/models/NAME`."""
+    from starlette.routing import Route
+
+    found: list[Route] = []
+    for prefix in ("", "/models/{model}"):
+        found += [
+            Route(f"{prefix}/claim", _plain(protocol, _claim), methods=["POST"]),
+            Route(f"{prefix}/capabilities", _plain(protocol, _capabilities), methods=["GET"]),
+            Route(f"{prefix}/release", _plain(protocol, _release), methods=["POST"]),
+            Route(f"{prefix}/heartbeat", _plain(protocol, _heartbeat), methods=["POST"]),
+            Route(f"{prefix}/lease_status", _plain(protocol, _status), methods=["GET"]),
+            Route(f"{prefix}/set_image", _leased(protocol, protocol.set_image), methods=["POST"]),
+            Route(f"{prefix}/set_target_buffer", _leased(protocol, _set_target(protocol)), methods=["POST"]),
+            Route(
+                f"{prefix}/reset_interactions", _leased(protocol, lambda c, d, m: protocol.reset(c)), methods=["POST"]
+            ),
+            Route(f"{prefix}/set_do_autozoom", _leased(protocol, lambda c, d, m: {}), methods=["POST"]),
+            Route(f"{prefix}/predict", _leased(protocol, _predict(protocol)), methods=["POST"]),
+            Route(f"{prefix}/undo", _leased(protocol, _undo(protocol)), methods=["POST"]),
+        ]
+        for kind in MARKS:
+            path = f"{prefix}/add_{kind}_interaction"
+            found.append(Route(path, _leased(protocol, _add(protocol, kind)), methods=["POST"]))
+    return found
+
+
+def _plain(protocol: Protocol, work: Callable[[Protocol, Request], dict[str, Any]]) -> Any:
+    """An address that answers from memory."""
+
+    async def answer(request: Request) -> Response:
+        from starlette.concurrency import run_in_threadpool
+
+        from ..review.requests import Answer as Json
+
+        return Json(await run_in_threadpool(work, protocol, request))
+
+    return answer
+
+
+def _leased(protocol: Protocol, work: Work) -> Any:
+    """An address at which a client's person does something; a client's requests are done one after the other."""
+
+    async def answer(request: Request) -> Response:
+        from starlette.concurrency import run_in_threadpool
+
+        token = request.headers.get(LEASE, "")
+        await run_in_threadpool(protocol.leases.get, token, active=True)
+        return await run_in_threadpool(_done, protocol, token, work, await request.body(), _meta(request))
+
+    return answer
+
+
+def _done(protocol: Protocol, token: str, work: Work, data: bytes, meta: Mapping[str, Any]) -> Response:
+    from starlette.responses import Response
+
+    from ..review.requests import Answer as Json
+
+    lease = protocol.leases.get(token, active=True)
+    with lease.lock:
+        answer = work(lease.held, data, meta)
+        if isinstance(answer, dict):
+            response: Response = Json(answer)
+        else:
+            body, told = changed_part(lease.held, *answer)
+            response = Response(body, media_type="application/octet-stream", headers={META: json.dumps(told)})
+    lease = protocol.leases.get(token, active=True)  # the time that the model took is not the person's
+    return response
+
+
+def _claim(protocol: Protocol, request: Request) -> dict[str, Any]:
+    return protocol.claim(_model(protocol, request))
+
+
+def _capabilities(protocol: Protocol, request: Request) -> dict[str, Any]:
+    return protocol.capabilities(_model(protocol, request))
+
+
+def _release(protocol: Protocol, request: Request) -> dict[str, Any]:
+    protocol.leases.release(request.headers.get(LEASE, ""))
+    return {"released": True}
+
+
+def _heartbeat(protocol: Protocol, request: Request) -> dict[str, Any]:
+    lease = protocol.leases.get(request.headers.get(LEASE, ""))
+    return {"remaining_seconds": protocol.leases.remaining(lease)}
+
+
+def _status(protocol: Protocol, request: Request) -> dict[str, Any]:
+    lease = protocol.leases.get(request.headers.get(LEASE, ""), seen=False)
+    return {"remaining_seconds": protocol.leases.remaining(lease), "idle_timeout_seconds": protocol.leases.idle}
+
+
+def _set_target(protocol: Protocol) -> Work:
+    return lambda client, data, meta: protocol.set_target(client, _json(data))
+
+
+def _predict(protocol: Protocol) -> Work:
+    return lambda client, data, meta: protocol.predict(client)
+
+
+def _undo(protocol: Protocol) -> Work:
+    return lambda client, data, meta: protocol.undo(client)
+
+
+def _add(protocol: Protocol, kind: str) -> Work:
+    """An address at which something is marked."""
+    binary = kind in ("scribble", "lasso", "initial_seg")
+
+    def add(client: Client, data: bytes, meta: Mapping[str, Any]) -> tuple[bool, Any]:
+        if client.image is None:
+            raise Refused(409, "there is no image yet; send it first")
+        body = meta if binary else _json(data)
+        mark: Mark = mark_of(kind, body, data, client.image.shape)
+        ran, changed = protocol.mark(client, mark, kind == "initial_seg" or bool(body.get("run_prediction", True)))
+        return ran, changed
+
+    return add
+
+
+def _model(protocol: Protocol, request: Request) -> Any:
+    return protocol.models.get(request.path_params.get("model", ""))
+
+
+def _meta(request: Request) -> Mapping[str, Any]:
+    return _json(request.headers.get(META, "{}").encode())
+
+
+def _json(data: bytes) -> Mapping[str, Any]:
+    try:
+        document = json.loads(data or b"{}")
+    except (ValueError, RecursionError):
+        document = None
+    if not isinstance(document, dict):
+        raise Refused(400, "the request is no JSON object")
+    return document

@@ -1,0 +1,303 @@
+"""A person's way through the review in a real browser: decide, draw, be refused, go on after the server was killed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+from review_batch import (
+    AXES,
+    CHROMIUM,
+    FLAGS,
+    READY,
+    Server,
+    Voxels,
+    enter_as,
+    make_batch,
+    open_scan,
+    serving,
+    stroke,
+    why_no_browser,
+)
+
+pytestmark = pytest.mark.skipif(bool(why_no_browser()), reason=why_no_browser() or "there is a browser")
+AXIAL, CORONAL, SAGITTAL = 0, 1, 2
+SLOW = 30_000
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory, repo_path: dict[str, str]) -> Iterator[Server]:
+    with serving(make_batch(tmp_path_factory.mktemp("review") / "out"), repo_path) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=str(CHROMIUM), headless=True, args=list(FLAGS))
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture(scope="module")
+def watched(browser: Any) -> Iterator[tuple[Any, list[str]]]:
+    """A page, and what went wrong in it: errors of scripts, what the policy forbids, requests to other hosts."""
+    context = browser.new_context(viewport={"width": 1000, "height": 600})
+    page = context.new_page()
+    page.set_default_timeout(SLOW)
+    wrong: list[str] = []
+    page.on("pageerror", lambda error: wrong.append(f"{error}"))
+    page.on("console", lambda line: wrong.append(line.text) if "Content Security Policy" in line.text else None)
+    local = ("http://127.0.0.1:", "data:")
+    page.on("request", lambda asked: None if asked.url.startswith(local) else wrong.append(asked.url))
+    yield page, wrong
+    context.close()
+
+
+@pytest.fixture
+def page(watched: tuple[Any, list[str]]) -> Iterator[Any]:
+    page, wrong = watched
+    yield page
+    assert wrong == []
+
+
+class Patient:
+    """Where voxels of a scan lie on the screen, worked out from its affine alone: the patient's right is on the left.
+
+    Voxels are those of nibabel's closest canonical orientation: they count to the patient's right, front and head.
+    """
+
+    def __init__(self, mask: Path) -> None:
+        self.image = nib.load(mask)
+        self.array: Voxels = np.asarray(self.image.dataobj).copy()
+        self.turn = nib.orientations.io_orientation(self.image.affine)
+        self.canonical = nib.orientations.apply_orientation(self.array, self.turn)
+
+    def point(self, plane: int, voxel: tuple[int, int, int]) -> tuple[float, float]:
+        right, front, up = [(at + 0.5) / length for at, length in zip(voxel, self.canonical.shape, strict=True)]
+        return {AXIAL: (1 - right, 1 - front), CORONAL: (1 - right, 1 - up), SAGITTAL: (front, 1 - up)}[plane]
+
+    def in_file(self) -> Voxels:
+        """The canonical voxels in the file's own order."""
+        there = nib.orientations.apply_orientation(np.arange(self.array.size).reshape(self.array.shape), self.turn)
+        flat = np.empty(self.array.size, self.canonical.dtype)
+        flat[there.ravel()] = self.canonical.ravel()
+        return flat.reshape(self.array.shape)
+
+
+def look_at(page: Any, patient: Patient, voxel: tuple[int, int, int]) -> None:
+    """Put the cursor on a voxel with two clicks."""
+    page.keyboard.press("v")
+    for plane in (AXIAL, CORONAL):
+        stroke(page, plane, [patient.point(plane, voxel)])
+
+
+def saved(page: Any) -> None:
+    page.wait_for_selector("#saved.good", timeout=SLOW)
+
+
+@pytest.mark.parametrize("kind", list(AXES))
+def test_what_is_drawn_lies_voxel_for_voxel_in_the_scans_own_grid(kind: str, page: Any, server: Server) -> None:
+    patient = Patient(server.out / kind / "mask.nii.gz")
+    if kind == "axial":
+        enter_as(page, server.url, "drawing")
+    open_scan(page, server.url, kind)
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("ArrowDown")
+    far = tuple(length - 4 for length in patient.canonical.shape)
+    look_at(page, patient, (far[0], 5, far[2] - 2))
+    page.keyboard.press("d")
+    page.keyboard.press(",")
+    page.keyboard.press(",")
+    ends = {
+        AXIAL: [(2, 3, far[2] - 2), (far[0], 3, far[2] - 2)],
+        CORONAL: [(4, 5, 2), (4, 5, far[2])],
+        SAGITTAL: [(far[0], 2, 6), (far[0], far[1], 6)],
+    }
+    for plane, (first, last) in ends.items():
+        stroke(page, plane, [patient.point(plane, first), patient.point(plane, last)])
+        cells = tuple(slice(low, high + 1) for low, high in zip(first, last, strict=True))
+        line = patient.canonical[cells]
+        line[line == 0] = 3
+    page.keyboard.press("Control+s")
+    saved(page)
+    result = nib.load(server.out / "review" / "masks" / kind / "drawing.nii.gz")
+    assert np.asarray(result.dataobj).dtype == patient.array.dtype
+    np.testing.assert_array_equal(np.asarray(result.dataobj), patient.in_file())
+    np.testing.assert_allclose(result.affine, patient.image.affine, atol=1e-4)
+
+
+def decisions(server: Server) -> list[tuple[str, str]]:
+    """What was decided, in order, as the audit log has it."""
+    lines = [json.loads(line) for line in (server.out / "review" / "audit.jsonl").read_text().splitlines()]
+    return [(line["structure"], line["verdict"]) for line in lines if line.get("kind") == "decision"]
+
+
+def mask_of(server: Server, reader: str) -> Voxels:
+    return np.asarray(nib.load(server.out / "review" / "masks" / "axial" / f"{reader}.nii.gz").dataobj)
+
+
+def decide_elsewhere(page: Any, verdict: str) -> None:
+    """Another window of the same reader decides on the left kidney; this page does not know."""
+    script = """async (verdict) => {
+      const { send } = await import("/static/api.js");
+      await send("POST", review.url("decisions"), { structure: "left kidney", verdict, mask: review.base, seconds: 1 });
+    }"""
+    page.evaluate(script, verdict)
+
+
+def test_a_reader_finds_a_scan_by_keyboard(page: Any, server: Server) -> None:
+    page.set_viewport_size({"width": 800, "height": 600})
+    enter_again(page, server, "Dr-Weber")
+    rows = page.locator(".row")
+    assert [rows.nth(n).get_attribute("data-case") for n in (0, 1)] == ["broken", "axial"], "doubtful scans come first"
+    assert page.evaluate("() => document.documentElement.scrollWidth <= innerWidth"), "cut off at 800 pixels"
+    page.keyboard.press("/")
+    page.keyboard.type("corona")
+    page.wait_for_selector('.row[id=row-0][data-case="coronal"]')
+    page.keyboard.press("Escape")
+    page.keyboard.press("Escape")
+    page.keyboard.press("s")
+    page.wait_for_selector('.row[id=row-0][data-case="axial"]')
+    page.keyboard.press("Enter")
+    page.wait_for_url("**/scan/axial")
+    page.wait_for_selector(READY)
+    assert page.evaluate("() => document.documentElement.scrollWidth <= innerWidth"), "cut off at 800 pixels"
+
+
+def test_the_page_of_charts_is_styled_under_its_own_policy(page: Any, server: Server) -> None:
+    context = page.context.new_page()
+    context.goto(f"{server.url}/charts")
+    assert context.evaluate("() => getComputedStyle(document.body).margin") == "0px", "the style inside is refused"
+    context.close()
+
+
+def enter_again(page: Any, server: Server, reader: str) -> None:
+    """Change the reader."""
+    page.goto(f"{server.url}/")
+    page.wait_for_selector(READY)
+    page.click("#who button")
+    page.keyboard.type(reader)
+    page.keyboard.press("Enter")
+    page.wait_for_function("(reader) => document.querySelector('#who b').textContent === reader", arg=reader)
+
+
+def test_a_reader_accepts_two_structures_and_draws_the_third(page: Any, server: Server) -> None:
+    patient = Patient(server.out / "axial" / "mask.nii.gz")
+    for name in ("liver", "spleen"):
+        page.keyboard.press("a")
+        page.wait_for_selector(f'.structure[data-name="{name}"] .tag.good')
+    assert decisions(server) == [("liver", "accepted"), ("spleen", "accepted")]
+    assert page.locator(".structure.chosen").get_attribute("data-name") == "left kidney"
+    look_at(page, patient, (16, 14, 16))
+    page.keyboard.press("d")
+    page.keyboard.press("b")
+    stroke(page, CORONAL, [patient.point(CORONAL, (4, 14, 16)), patient.point(CORONAL, (28, 14, 16))])
+    assert "locked" in page.inner_text("#toasts"), "the page says that finished structures stayed"
+    page.keyboard.press("Control+s")
+    saved(page)
+    after = mask_of(server, "Dr-Weber")
+    for value in (1, 2):
+        np.testing.assert_array_equal(after == value, patient.array == value)
+    assert (after == 3).sum() > (patient.array == 3).sum()
+
+
+def shown(page: Any) -> Voxels:
+    """The mask on the screen, in the file's own order."""
+    script = "() => Array.from(review.grid.toFile(review.mask, Uint8Array, review.codes))"
+    return np.array(page.evaluate(script), np.uint8).reshape((32, 32, 32), order="F")
+
+
+def preview_and_apply(page: Any, server: Server) -> tuple[Voxels, Voxels]:
+    """The masks on the server while the preview is on the screen, and after it was applied."""
+    page.wait_for_selector("[data-act=apply]")
+    before = mask_of(server, "Dr-Weber")
+    page.keyboard.press("Enter")
+    page.wait_for_selector("[data-act=apply]", state="detached")
+    saved(page)
+    after = mask_of(server, "Dr-Weber")
+    np.testing.assert_array_equal(shown(page), after)
+    return before, after
+
+
+def test_a_few_redrawn_slices_become_the_volume(page: Any, server: Server) -> None:
+    patient = Patient(server.out / "axial" / "mask.nii.gz")
+    page.keyboard.press("s")
+    stroke(page, AXIAL, [patient.point(AXIAL, (30, 30, 14))])
+    page.keyboard.press("Control+z")
+    for up in (14, 18):
+        look = "(up) => review.setCursor([16, 24, up])"
+        page.evaluate(look, up)
+        stroke(page, AXIAL, [patient.point(AXIAL, (12, 27, up)), patient.point(AXIAL, (20, 27, up))])
+    assert "15, 19" in page.inner_text("#help"), "the page names the slices that were redrawn"
+    page.click("[data-act=preview]")
+    before, after = preview_and_apply(page, server)
+    changed = np.unique(np.nonzero(before != after)[2])
+    assert {15, 16, 17} <= set(changed), "the slices between follow"
+    np.testing.assert_array_equal(
+        before[:, :, [14, 18]], after[:, :, [14, 18]], "redrawn slices stay as they were drawn"
+    )
+
+
+def test_a_click_changes_its_surroundings_only(page: Any, server: Server) -> None:
+    patient = Patient(server.out / "axial" / "mask.nii.gz")
+    page.keyboard.press("g")
+    page.evaluate("() => review.setCursor([16, 24, 20])")
+    stroke(page, AXIAL, [patient.point(AXIAL, (16, 24, 20))])
+    before, after = preview_and_apply(page, server)
+    gained = (after == 3) & (before != 3)
+    assert gained.any()
+    for value in (1, 2):
+        np.testing.assert_array_equal(after == value, patient.array == value)
+    page.keyboard.press("d")
+
+
+def test_a_save_that_would_change_a_finished_structure_is_refused_and_nothing_is_lost(
+    page: Any, server: Server
+) -> None:
+    before = mask_of(server, "Dr-Weber")
+    stroke(page, AXIAL, [(0.4, 0.06), (0.6, 0.06)])
+    decide_elsewhere(page, "corrected")
+    page.keyboard.press("Control+s")
+    page.wait_for_selector("dialog[open]")
+    assert "left kidney: " in page.inner_text("dialog[open] li")
+    page.keyboard.press("Escape")
+    np.testing.assert_array_equal(mask_of(server, "Dr-Weber"), before)
+    assert page.evaluate("() => review.strokes.done.length") == 1
+    page.wait_for_selector("#saved.look")
+    page.keyboard.press("Control+s")
+    page.click("dialog[open] [data-value=restore]")
+    saved(page)
+    np.testing.assert_array_equal(mask_of(server, "Dr-Weber"), before)
+    page.click('.structure.chosen [data-verdict="reopened"]')
+    page.wait_for_selector(".structure.chosen .tag.wait")
+    assert decisions(server)[-2:] == [("left kidney", "corrected"), ("left kidney", "reopened")]
+
+
+def test_what_is_drawn_survives_a_killed_server_and_is_undone_afterwards(page: Any, server: Server) -> None:
+    before = mask_of(server, "Dr-Weber")
+    server.kill()
+    stroke(page, AXIAL, [(0.4, 0.06), (0.6, 0.06)])
+    page.keyboard.press("Control+s")
+    page.wait_for_selector("#away", state="visible")
+    server.start()
+    page.wait_for_selector("#away", state="hidden")
+    saved(page)
+    assert (mask_of(server, "Dr-Weber") != before).any()
+    page.keyboard.press("Control+z")
+    page.wait_for_selector("text=Undone, and saved.")
+    np.testing.assert_array_equal(mask_of(server, "Dr-Weber"), before)
+    stroke(page, AXIAL, [(0.4, 0.06), (0.6, 0.06)])
+    page.wait_for_timeout(500)
+    page.on("dialog", lambda dialog: dialog.accept())
+    page.reload()
+    page.wait_for_selector(READY)
+    assert page.evaluate("() => review.strokes.done.length") == 1, "a stroke that was not saved survives a reload"
