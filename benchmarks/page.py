@@ -24,8 +24,8 @@ def _head() -> Iterator[str]:
     yield "# Speed and exactness, measured side by side"
     yield ""
     yield "Written by `python benchmarks/page.py` from the files in `benchmarks/results/`, each of which names its"
-    yield "command, the machine and the versions. Ways are timed in turns within one run, files in the page cache; the"
-    yield "figures are medians, the ratio says how many times as long as VoxGraft a way took. All ways must give equal"
+    yield "command, the machine and the versions. Methods are timed in turns within one run, files in the page cache;"
+    yield "the figures are medians, the ratio says how many times as long as VoxGraft a method took. All give equal"
     yield "results, or the run fails."
     machine = _load("read_nifti")["machine"]
     packages = ", ".join(f"{name} {version}" for name, version in machine["packages"].items() if name in _SHOWN)
@@ -72,7 +72,7 @@ def _scoring() -> Iterator[str]:
     for table in document["tables"]:
         yield f"{table['what'].replace('^3', ' voxels a side')}:"
         yield ""
-        yield "| way | seconds | processor seconds | ratio | rounds |"
+        yield "| method | seconds | processor seconds | ratio | rounds |"
         yield "| --- | --- | --- | --- | --- |"
         for name, row in table["rows"].items():
             if "absent" in row:
@@ -89,10 +89,10 @@ def _scoring() -> Iterator[str]:
 
 def _spoiled() -> Iterator[str]:
     document = _load("fuzz")
-    yield from _section("Spoiled files", document)
+    yield from _section("Corrupted files (fuzzing)", document)
     files, seconds, faults = document["files"], document["seconds"], document["faults"]
-    yield f"{files:,} files were spoiled and read, in {seconds:.0f} s. Crashes, hangs, wrong volumes and messages that"
-    yield f"are no sentence: {faults}. Confirmed: an independent reader of the same bytes gives the same."
+    yield f"{files:,} files were corrupted and read, in {seconds:.0f} s. Crashes, hangs, wrong volumes and unreadable"
+    yield f"error messages: {faults}. Confirmed: an independent reader of the same bytes gives the same."
     yield ""
     columns = ["refused", "as before", "confirmed", "read with a warning", "read here alone"]
     yield f"| kind | {' | '.join(columns)} |"
@@ -134,7 +134,7 @@ def _times(
     times: Mapping[str, Any], ratios: Mapping[str, float], own: str, sizes: Mapping[str, int] | None = None
 ) -> Iterator[str]:
     yield ""
-    yield f"| way | seconds | ratio |{' MB |' if sizes else ''}"
+    yield f"| method | seconds | ratio |{' MB |' if sizes else ''}"
     yield f"| --- | --- | --- |{' --- |' if sizes else ''}"
     for name, row in times.items():
         size = f" {sizes[name if name in sizes else own] / 1e6:.2f} |" if sizes else ""

@@ -30,7 +30,7 @@ def _head() -> Iterator[str]:
     yield ""
     yield from _said(
         "Written by `python benchmarks/transfer_page.py` from the files in `benchmarks/results/`. In each table "
-        "the ways had the same scans, patches, order, new initial weights and number of steps. Intervals are 95 %: "
+        "the methods had the same scans, patches, order, new initial weights and number of steps. Intervals are 95 %: "
         "of a mean from a bootstrap over patients, of a difference from the paired one. *Better* and *worse* are "
         "said where the paired randomisation test over patients stays below 0.05 after Holm's correction for the "
         "table; anything else is `no evidence`. Where there are several seeds or draws, a patient's score is the "
@@ -39,7 +39,7 @@ def _head() -> Iterator[str]:
     yield ""
     yield from _said(
         f"Machine: {machine['cores']} cores of {machine['processor']}, no GPU, one thread for each training while "
-        "others ran beside it: seconds compare ways roughly. Short budgets favour what learns faster. Python "
+        "others ran beside it: seconds compare methods roughly. Short budgets favour what learns faster. Python "
         f"{machine['python']}, {packages}."
     )
 
@@ -60,7 +60,7 @@ def _strategies() -> Iterator[str]:
     yield from _arms(document, "parameters trained")
     yield ""
     yield from _said(
-        "Each way gains over scratch; they were not compared with each other, and the table does not say which is "
+        "Each method gains over scratch; they were not compared with each other, and the table does not say which is "
         "best. A pilot with other code, slices of 1.6 mm and one seed had seen +0.076 for fine-tuning."
     )
     longer = _load("strategies_long")
@@ -133,7 +133,7 @@ def _curve() -> Iterator[str]:
     yield ""
     yield from _said(
         f"With {short['curve'][0]['runs'][0]['steps']} steps, after {short['pretraining']['steps']} of pretraining "
-        f"(`label_curve_300.json`), the first three ways had {' and '.join(f'`{one}`' for one in sorted(found))} at "
+        f"(`label_curve_300.json`), the first three methods had {' and '.join(f'`{one}`' for one in sorted(found))} at "
         "each number of labels, and the mean teacher, of which the teacher was kept then, differed by "
         f"{lost}. A teacher averages over the first steps of so short a training for too long; the student is kept now."
     )
@@ -147,12 +147,12 @@ def _brain() -> Iterator[str]:
         "biased and noisier beyond those that are learnt from. It shows whether the weights carry over to the task, "
         "and nothing about patients: the intervals are over bent copies of one head. "
         f"`workflows/brain_tissue_deepbet.yaml`, {document['runs'][0]['steps']} steps, "
-        f"{len({row['draw'] for row in document['runs']})} draws of labelled blocks; each way has the learning rate "
+        f"{len({row['draw'] for row in document['runs']})} draws of labelled blocks; each method has the learning rate "
         f"that did best on tuning blocks ({', '.join(f'{arm} {rate:g}' for arm, rate in document['rates'].items())})."
     )
     names = list(document["means"][0]["dice"])
     yield ""
-    yield f"| labelled | way | {' | '.join(f'Dice, {name}' for name in names)} | difference of means | verdict |"
+    yield f"| labelled | method | {' | '.join(f'Dice, {name}' for name in names)} | difference of means | verdict |"
     yield f"| --- | --- |{' --- |' * len(names)} --- | --- |"
     against = {(one["labelled"], one["run"]): one for one in document["comparisons"] if one["structure"] == "mean"}
     for one in document["means"]:
@@ -165,7 +165,7 @@ def _brain() -> Iterator[str]:
 def _shift() -> Iterator[str]:
     document = _load("domain_shift")
     titles = {
-        "invert": "Contrast turned over",
+        "invert": "Inverted contrast",
         "warp": "Contrast warped (a power of 2.5) and half the resolution within slices",
     }
     yield from _section("Another site without labels", document)
@@ -178,7 +178,7 @@ def _shift() -> Iterator[str]:
         yield ""
         yield f"{titles[shift]}; {table['runs'][0]['steps']} steps, {_seeds(table['runs'])}:"
         yield ""
-        yield "| way | Dice on the site | interval | difference | verdict | Dice on the source |"
+        yield "| method | Dice on the site | interval | difference | verdict | Dice on the source |"
         yield "| --- | --- | --- | --- | --- | --- |"
         against = {one["run"]: one for one in table["comparisons"]}
         for one in table["arms"]:
@@ -190,8 +190,8 @@ def _shift() -> Iterator[str]:
             )
     yield ""
     yield from _said(
-        "Of `statistics` only BatchNorm's averages follow the site. Where contrast is turned over, that is most of "
-        "what any way gains, and all of them stay useless there: an augmentation that turns contrast over, or a few "
+        "Of `statistics` only BatchNorm's averages follow the site. Where contrast is inverted, that is most of "
+        "what any method gains, and all of them stay useless there: an augmentation that inverts contrast, or a few "
         "labels, are what such a site needs. One seed."
     )
     turned = _load("domain_shift_turned")["shifts"]
@@ -257,7 +257,7 @@ def _arms(table: Mapping[str, Any], trained: str) -> Iterator[str]:
     against = {one["run"]: one for one in table["comparisons"]}
     first = table["arms"][0]["arm"]
     yield ""
-    yield f"| way | Dice | interval | minus {first} | verdict | seconds | {trained} | by seed |"
+    yield f"| method | Dice | interval | minus {first} | verdict | seconds | {trained} | by seed |"
     yield "| --- | --- | --- | --- | --- | --- | --- | --- |"
     for one in table["arms"]:
         found = against.get(one["arm"])

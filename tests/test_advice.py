@@ -35,6 +35,7 @@ OTHERS = {
     "--backend-store-uri": "mlflow's",
     "--query-gpu": "nvidia-smi's",
     "--format": "nvidia-smi's",
+    "--no-deps": "pip's",
     "--no-such-option-of-anything": "no command's: a conformance check gives it to see it refused",
 }
 """Options of other programs that are named, with whose they are; those of benchmarks/ are looked up there."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 from review_worth_tables import charts_table, delays_table, families_table
 from voxgraft.components.catalogue import Catalogue
@@ -37,3 +38,22 @@ def test_the_keys_of_a_summary_are_explained(tmp_path: Path, catalogue: Catalogu
     keys = re.findall(r"^\| (`\w+`(?:, `\w+`)*) \| ", TEXT.partition("| key of")[2].partition("\n\n")[0], re.M)
     explained = {key.strip("` ") for row in keys for key in row.split(",")}
     assert explained == set(document) - {"tolerance_mm"}
+
+
+def test_the_figures_of_the_loop_are_those_of_the_benchmark() -> None:
+    found: Any = result("review_loop")
+    text = " ".join(TEXT.split())
+    for row in found["fresh"].values():
+        mean = row["dice"]["mean"]
+        assert f"| {mean['mean']:.4f} | {mean['ci95'][0]:.4f} to {mean['ci95'][1]:.4f} |" in TEXT
+    told = found["register"]["comparison"]
+    low, high = told["ci95"]
+    assert f"on the {told['cases']} held-out cases: Dice {told['difference']:+.4f} ({low:+.4f} to {high:+.4f})" in text
+    pairs = {(one["run"], one["against"]): one for one in found["compared"]}
+    better = pairs["next version", "champion"]
+    assert f"({better['difference']:+.4f}, {better['ci95'][0]:+.4f} to {better['ci95'][1]:+.4f})" in text
+    below = pairs["next version", "more steps without the reviewed cases"]
+    assert f"{-below['difference']:.4f} below it, {below['ci95'][0]:.4f} to {below['ci95'][1]:.4f}" in text
+    assert found["exported"] == found["of_them_reviewed"] == found["cases"]["reviewed"] == 40
+    for name in ("anterior", "posterior"):
+        assert f"{found['review']['structures'][name]['dice']['mean']:.4f} {name}" in text

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 import sys
@@ -22,7 +23,8 @@ from voxgraft.serve.app import Settings
 sys.path.insert(0, str(Path(__file__).parent / "core"))
 from serving import affine, kidneys, package, serving
 
-PAGE = (Path(__file__).parents[1] / "docs" / "serve.md").read_text()
+ROOT = Path(__file__).parents[1]
+PAGE = (ROOT / "docs" / "serve.md").read_text()
 COMMANDS = re.findall(r"^voxgraft serve (.+)$", PAGE, re.M)
 SNIPPETS = re.findall(r"```python\n(.+?)```", PAGE, re.S)
 
@@ -71,6 +73,31 @@ def test_the_figures_of_the_page_are_those_of_the_code() -> None:
     settings = app.Settings(Path())
     assert f"Up to {settings.clients} viewers" in PAGE
     assert f"after {settings.idle:g} s without a mark" in PAGE and f"or {settings.liveness:g} s" in PAGE
+
+
+def test_what_was_measured_is_what_the_benchmark_wrote() -> None:
+    result = json.loads((ROOT / "benchmarks" / "results" / "serve_clients.json").read_text())
+    first, labelled = result["nninteractive"], result["monailabel"]
+    clicks = first["click_seconds"]
+    after = ", ".join(f"{first['dice_after_clicks'][number]:.3f}" for number in ("1", "3", "5", "10"))
+    for text in (
+        f"| mean Dice: the model's mask | {first['dice_of_the_model']:.3f} |",
+        f"| mean Dice after 1, 3, 5, 10 clicks | {after} |",
+        f"(median of {clicks['number']}, slowest) | {clicks['median']:.2f}, {clicks['largest']:.2f} |",
+        f"prediction included (median) | {first['open_seconds']:.1f} |",
+        f"at most | {first['largest_change_voxels']} |",
+        f"(SIGKILL) | {first['found_again_after_sigkill']} |",
+        f"saved in their own grid | {labelled['scans']}, {labelled['saved_in_the_scans_grid']} |",
+    ):
+        assert text in PAGE
+    for text, name in (
+        ("first point, which picks a structure", "first_point"),
+        ("click", "click"),
+        ("undo", "undo"),
+        ("first point on an object of an earlier day", "found_again"),
+    ):
+        assert f"| {text} | {result['large'][name]:.2f} |" in PAGE
+    assert first["undo_exact"] and labelled["all_labelled"]
 
 
 @pytest.mark.parametrize("snippet", SNIPPETS)

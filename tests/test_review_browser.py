@@ -173,6 +173,13 @@ def test_a_reader_finds_a_scan_by_keyboard(page: Any, server: Server) -> None:
     assert page.evaluate("() => document.documentElement.scrollWidth <= innerWidth"), "cut off at 800 pixels"
 
 
+def test_the_page_of_charts_is_styled_under_its_own_policy(page: Any, server: Server) -> None:
+    context = page.context.new_page()
+    context.goto(f"{server.url}/charts")
+    assert context.evaluate("() => getComputedStyle(document.body).margin") == "0px", "the style inside is refused"
+    context.close()
+
+
 def enter_again(page: Any, server: Server, reader: str) -> None:
     """Change the reader."""
     page.goto(f"{server.url}/")

@@ -21,7 +21,14 @@ LONGEST = 100
 
 
 def promoted(client: MlflowClient, model: RegisteredModel, version: str, alias: str) -> None:
-    """Set an alias; for `champion`, write down who is champion now and drop the version's other role."""
+    """Set an alias; for `champion`, write down who is champion now and drop the version's other role.
+
+    Args:
+        client: Of the registry.
+        model: As the registry has it before.
+        version: Its number, as a text.
+        alias: Such as `champion` or `challenger`.
+    """
     if alias == CHAMPION:
         past = _champions(model)
         if past[-1:] != [version]:

@@ -41,7 +41,13 @@ def working(at: Address) -> Iterator[str]:
 
 
 def put_right(client: MlflowClient, at: Address, experiment: str) -> None:
-    """End the runs of an experiment whose processes have ended, and remove logged models that became no version."""
+    """End the runs of an experiment whose processes have ended, and remove logged models that became no version.
+
+    Args:
+        client: Of the registry.
+        at: Where it is; a server is left alone, for its runs may be on other machines.
+        experiment: The id.
+    """
     if at.database is None:
         return
     for run in client.search_runs([experiment], "attributes.status = 'RUNNING'", max_results=1000):

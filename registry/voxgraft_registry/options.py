@@ -11,11 +11,11 @@ from pydantic import AfterValidator
 from voxgraft.components.choice import Options, TrackingOptions
 from voxgraft.errors import UsageError
 
-from .connection import address
-
 
 def _usable(uri: str) -> str:
     try:
+        from .connection import address
+
         address(uri)
     except UsageError as error:
         raise ValueError(str(error)) from None

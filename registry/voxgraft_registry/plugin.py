@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from voxgraft import StepSpec, StoreSpec, TrackerSpec, hookimpl
-from voxgraft.runs.steps import independent
+from voxgraft import hookimpl
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from voxgraft import StepSpec, StoreSpec, TrackerSpec
     from voxgraft.runs.run import Run
 
     from .folder import FolderStore
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 @hookimpl
 def voxgraft_trackers() -> list[TrackerSpec[MlflowTrackerOptions]]:
+    from voxgraft import TrackerSpec
+
     return [
         TrackerSpec(
             name="mlflow",
@@ -33,6 +35,8 @@ def voxgraft_trackers() -> list[TrackerSpec[MlflowTrackerOptions]]:
 
 @hookimpl
 def voxgraft_stores() -> list[StoreSpec[MlflowStoreOptions] | StoreSpec[FolderStoreOptions]]:
+    from voxgraft import StoreSpec
+
     return [
         StoreSpec(
             name="mlflow",
@@ -52,6 +56,9 @@ def voxgraft_stores() -> list[StoreSpec[MlflowStoreOptions] | StoreSpec[FolderSt
 
 @hookimpl
 def voxgraft_steps() -> list[StepSpec[RegisterOptions]]:
+    from voxgraft import StepSpec
+    from voxgraft.runs.steps import independent
+
     return [
         StepSpec(
             name="register",

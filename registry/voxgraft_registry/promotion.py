@@ -77,6 +77,12 @@ def compare(new: Mapping[str, Any], champion: Mapping[str, Any], metric: str, *,
     """Compare two packages by the facts of their manifests.
 
     A champion that was never scored with this metric cannot be compared with; a person must then decide.
+
+    Args:
+        new: Facts of the new package.
+        champion: Facts of the champion's package.
+        metric: The key that decides, such as `dice`.
+        higher_is_better: The greater value of it is the better one.
     """
     better = 1.0 if higher_is_better else -1.0
     both = {"champion": _common(champion, new), "new": _common(new, champion)}

@@ -311,6 +311,12 @@ def reviewed_run(
 def experiment_id(client: MlflowClient, at: Address, name: str, artifacts: str | None = None) -> str:
     """The experiment of a name; a new one keeps its files beside the SQLite file, or where the server wants them.
 
+    Args:
+        client: Of the registry.
+        at: Where it is.
+        name: Of the experiment; it is made where there is none.
+        artifacts: Where the files of a new one go; None for the usual place.
+
     Raises:
         TrackingError: It was deleted, or nothing says where its files should go.
     """

@@ -167,7 +167,7 @@ def test_every_scan_gets_a_folder_and_one_bad_scan_fails_alone(tmp_path: Path, c
         assert {p.name for p in (out / case).iterdir()} == {
             "mask.nii.gz",
             "preview.png",
-            "preview-plain.png",
+            "preview-plain.jpg",
             "report.json",
         }
     assert sorted(p.name for p in out.iterdir()) == [".lock", "a", "b", "c", "ledger.sqlite", "report.html", "review"]
@@ -535,7 +535,7 @@ def test_a_writer_that_fails_takes_nothing_with_it(
     assert {p.name for p in (tmp_path / "out" / "s").iterdir()} == {
         "mask.nii.gz",
         "preview.png",
-        "preview-plain.png",
+        "preview-plain.jpg",
         "report.json",
     }
     report = json.loads((tmp_path / "out" / "s" / "report.json").read_text())
@@ -553,7 +553,7 @@ def test_the_first_writer_that_fails_does_not_take_the_second_with_it(
     assert {p.name for p in (tmp_path / "out" / "s").iterdir()} == {
         "mask.dcm",
         "preview.png",
-        "preview-plain.png",
+        "preview-plain.jpg",
         "report.json",
     }
 
@@ -848,7 +848,7 @@ def test_nothing_found_is_a_result_with_files_of_its_own(tmp_path: Path, catalog
     batch = run(tmp_path, catalogue, tmp_path / "s")
     assert batch.done == 1 and batch.scans[0].flags == ("nothing-found",)
     names = {p.name for p in (tmp_path / "out" / "s").iterdir()}
-    assert names == {"mask.nii.gz", "mask.dcm", "preview.png", "preview-plain.png", "report.json"}
+    assert names == {"mask.nii.gz", "mask.dcm", "preview.png", "preview-plain.jpg", "report.json"}
 
 
 def test_every_dicom_object_of_a_scan_is_written_and_tells_the_same(tmp_path: Path, catalogue: Catalogue) -> None:
@@ -860,7 +860,7 @@ def test_every_dicom_object_of_a_scan_is_written_and_tells_the_same(tmp_path: Pa
     assert batch.done == 1 and batch.scans[0].flags == ()
     folder = tmp_path / "out" / "s"
     names = ["mask.nii.gz", "mask.dcm", "rtstruct.dcm", "report.dcm"]
-    assert {p.name for p in folder.iterdir()} == {*names, "preview.png", "preview-plain.png", "report.json"}
+    assert {p.name for p in folder.iterdir()} == {*names, "preview.png", "preview-plain.jpg", "report.json"}
     report = json.loads((folder / "report.json").read_text())
     assert report["masks"] == names
     (entry,) = Finder(catalogue, model(tmp_path / "model").plan, tmp_path / "out").find([tmp_path / "s"])
@@ -887,7 +887,7 @@ def test_writers_that_do_not_fit_a_scan_are_left_out(tmp_path: Path, catalogue: 
     batch = run(tmp_path, catalogue, write_scan(tmp_path / "a.nii.gz"), writers=["nifti", "dicom-seg", "dicom-sr"])
     assert batch.done == 1
     names = {p.name for p in (tmp_path / "out" / "a").iterdir()}
-    assert names == {"mask.nii.gz", "preview.png", "preview-plain.png", "report.json"}
+    assert names == {"mask.nii.gz", "preview.png", "preview-plain.jpg", "report.json"}
 
 
 def test_a_dicom_scan_gets_a_segmentation_that_is_proved(tmp_path: Path, catalogue: Catalogue) -> None:

@@ -47,7 +47,7 @@ def test_the_split_does_not_depend_on_the_order_of_the_cases() -> None:
 
 
 def test_too_few_patients_are_refused() -> None:
-    with pytest.raises(DataError, match="2 patients cannot be dealt into 5 folds"):
+    with pytest.raises(DataError, match="2 patients cannot be split into 5 folds"):
         split_by_patient(cases([0, 1, 1, 1]), 5, 0, 7)
 
 

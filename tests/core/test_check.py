@@ -91,7 +91,7 @@ IMAGE = {
     "constant-image": (lambda a: np.full_like(a, 7), "warning", "is 7"),
     "shape-mismatch": (lambda a: a[:-1], "error", "19x18x16 and 20x18x16"),
     "channel-count": (lambda a: np.stack([a, a], -1), "error", "2 channels"),
-    "mixed-dimensions": (lambda a: a[:, :, 0], "error", "two axes"),
+    "mixed-dimensions": (lambda a: a[:, :, 0], "error", "are 2D"),
 }
 LABEL = {
     "unnamed-label": (lambda a: np.where(a == 1, 9, a).astype(np.uint8), "error", "holds 9,"),

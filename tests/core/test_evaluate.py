@@ -435,7 +435,7 @@ class TestFolders:
             shutil.copy(file, scan / "mask.nii.gz")
             (scan / "mask.dcm").write_bytes(b"is not read")
             (scan / "preview.png").write_bytes(b"")
-            (scan / "preview-plain.png").write_bytes(b"")
+            (scan / "preview-plain.jpg").write_bytes(b"")
             (scan / "report.json").write_text("{}")
         (batch / "ledger.sqlite").write_bytes(b"")
         (batch / "report.html").write_text("")

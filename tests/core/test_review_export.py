@@ -167,6 +167,17 @@ def test_one_reader_can_be_named(made: Path, catalogue: Catalogue, tmp_path: Pat
     assert np.array_equal(read(tmp_path / "of_bert/labels/scan_4.nii.gz", catalogue).array, boxes(1))
 
 
+def test_a_decision_about_a_whole_scan_is_told_of_each_structure(
+    batch: Path, catalogue: Catalogue, tmp_path: Path
+) -> None:
+    store = ReviewStore(batch, catalogue)
+    mask = redraw(store, "scan_3", "anna", boxes(2))
+    store.decide("scan_3", "anna", structure="", verdict="corrected", mask=mask)
+    store.close()
+    export(tell(batch, catalogue), tmp_path / "reviewed")
+    assert rows_of(tmp_path / "reviewed")["scan_3"]["verdicts"] == "corrected: spleen; accepted: liver"
+
+
 def test_a_partial_export_ignores_what_nobody_vouches_for(made: Path, catalogue: Catalogue, tmp_path: Path) -> None:
     found = export(tell(made, catalogue), tmp_path / "partial", Wishes(partial=True))
     assert found.cases == ["scan_0", "scan_1", "scan_2", "scan_5", "ct"]
@@ -392,17 +403,19 @@ def test_nothing_reviewed_is_told_and_no_success(tmp_path: Path, catalogue: Cata
     assert call(tmp_path / "nothing", "--summary").exit_code == 2
 
 
-def test_the_server_gives_summary_charts_and_agreement(made: Path, catalogue: Catalogue) -> None:
+def test_the_server_gives_summary_charts_and_agreement(batch: Path, catalogue: Catalogue) -> None:
     testclient = pytest.importorskip("starlette.testclient")
     from starlette.applications import Starlette
 
     from voxgraft.review.app_worth import routes
 
-    app = Starlette(routes=routes())
-    app.state.store = ReviewStore(made, catalogue, write=False)
-    client = testclient.TestClient(app)
-    assert client.get("/api/summary").json()["decisions"]["total"] == 13
+    store = ReviewStore(batch, catalogue)
+    client = testclient.TestClient(Starlette(routes=routes(store)))
+    before = client.get("/api/summary").json()
+    assert before["scans"]["reviewed"] == 5
     assert "values" in client.get("/api/summary?points=1").json()["charts"][0]
     assert "<svg" in client.get("/charts").text
-    assert client.get("/api/agreement").json()["structures"]["spleen"]["n"] == 1
-    app.state.store.close()
+    assert client.get("/api/agreement").json() == {"structures": before["agreement"]}
+    decide(store, "scan_3")
+    assert client.get("/api/summary").json()["scans"]["reviewed"] == 6
+    store.close()

@@ -317,7 +317,7 @@ def test_every_answer_carries_the_headers(looked_at: ReviewStore) -> None:
     for path in ("/healthz", "/api/session", "/api/scans/none", "/static/none", "/api/scans/scan-0/masks/model"):
         headers = browser.get(path).headers
         assert headers["content-security-policy"].startswith("default-src 'self';")
-        assert headers["x-content-type-options"] == "nosniff" and headers["referrer-policy"] == "no-referrer"
+        assert headers["x-content-type-options"] == "nosniff" and headers["referrer-policy"] == "same-origin"
         assert headers["cache-control"] in ("no-store", "private, no-cache"), path
         assert "http:" not in headers["content-security-policy"]
 
@@ -327,8 +327,9 @@ def test_a_page_of_another_place_can_do_nothing(looked_at: ReviewStore) -> None:
     client, body = browser.client, {"reader": "Eve"}
     assert client.post("/api/session", json=body).status_code == 403
     assert client.post("/api/session", json=body, headers={CSRF: "x" * 64}).status_code == 403
-    evil = {CSRF: browser.csrf, "Origin": "http://evil.example"}
-    assert client.post("/api/session", json=body, headers=evil).status_code == 403
+    for origin in ("http://evil.example", "null", f"http://{HOST}.evil.example", f"file://{HOST}"):
+        evil = {CSRF: browser.csrf, "Origin": origin}
+        assert client.post("/api/session", json=body, headers=evil).status_code == 403
     assert client.get("/api/worklist", headers={"Host": "evil.example"}).status_code == 421
     for host in ("testserver.evil.example", "testserver@evil.example", "", "[::1"):
         assert client.get("/api/worklist", headers={"Host": host}).status_code in (400, 421)
@@ -389,6 +390,7 @@ def test_a_token_file_that_is_no_good_is_said(tmp_path: Path, text: str, sentenc
 def test_hosts() -> None:
     assert {"localhost", "127.0.0.1"} <= hosts_of("127.0.0.1", None)
     assert "localhost" not in hosts_of("10.0.0.5", None)
+    assert {"localhost", "127.0.0.1"} <= hosts_of("0.0.0.0", None)
     assert "review.hospital.example" in hosts_of("127.0.0.1", "https://review.hospital.example/")
 
 

@@ -206,6 +206,21 @@ def test_the_ledger_is_read_while_the_batch_writes_and_is_never_written(out: Pat
     assert {path.name: path.read_bytes() for path in out.glob("ledger*")} == before
 
 
+def test_what_a_killed_batch_left_is_read_where_nothing_may_be_written(
+    out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if os.fork() == 0:
+        Ledger(out).begin("scan-0")
+        os._exit(9)
+    os.wait()
+    assert (out / "ledger.sqlite-wal").stat().st_size
+    before = {path.name: path.read_bytes() for path in out.glob("ledger*")}
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    view = LedgerView(out)
+    assert view.rows()[1]["scan-0"].state == "running"
+    assert {path.name: path.read_bytes() for path in out.glob("ledger*")} == before
+
+
 @pytest.mark.parametrize("harm", ["gone", "empty", "nonsense", "later", "row"])
 def test_a_damaged_ledger_is_one_sentence(out: Path, harm: str) -> None:
     path = out / "ledger.sqlite"
@@ -366,6 +381,52 @@ def test_a_change_that_was_not_saved_whole_is_taken_back_and_can_be_made_again(
 
 def _full(*_: object, **__: object) -> None:
     raise DataError("mask.nii.gz: cannot be written: no space is left on the disk")
+
+
+STEPS = {
+    "before the journal": "voxgraft.correction.journal.Journal.record",
+    "behind the journal": "voxgraft.review.editing.write",
+    "behind the mask": "voxgraft.review.audit.AuditLog.append",
+    "behind the line": "voxgraft.review.editing.Editor._name",
+    "behind the name": "voxgraft.review.editing.Editor._saved",
+}
+"""Where a process is killed while it saves: as it enters this function."""
+
+
+@pytest.mark.parametrize("step", STEPS)
+@pytest.mark.parametrize("what", ["save", "undo"])
+def test_a_process_may_be_killed_at_every_step_of_a_save(
+    out: Path, catalogue: Catalogue, monkeypatch: pytest.MonkeyPatch, step: str, what: str
+) -> None:
+    with opened(out, catalogue) as store:
+        before = drawn(store, "scan-0", "Ada", 1).sha256
+        accept(store, "scan-1", "ball")
+        after = drawn(store, "scan-0", "Ada", 2, 4).sha256
+        store.editor.undo("scan-0", "Ada")
+        if what == "undo":
+            store.editor.redo("scan-0", "Ada")
+            before, after = after, before
+    if (child := os.fork()) == 0:
+        function = (
+            STEPS[step] if (what, step) != ("undo", "before the journal") else STEPS[step].replace("record", "undo")
+        )
+        with opened(out, catalogue) as store:
+            monkeypatch.setattr(function, lambda *_, **__: os._exit(9))
+            store.editor.undo("scan-0", "Ada") if what == "undo" else drawn(store, "scan-0", "Ada", 2, 4)
+        os._exit(0)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 9
+    with opened(out, catalogue) as store:
+        mask = store.seen("scan-0", "Ada").mask
+        assert mask == (after if step in ("behind the line", "behind the name") else before)
+        assert mask == sha256(out / "review" / "masks" / "scan-0" / "Ada.nii.gz")
+        assert not list((out / "review").rglob(".next-*")) and len(store.decisions("scan-1")) == 1
+        if mask != after:
+            saved = store.editor.undo("scan-0", "Ada") if what == "undo" else drawn(store, "scan-0", "Ada", 2, 4)
+            assert saved.sha256 == after
+        while store.seen("scan-0", "Ada").mine.position:
+            store.editor.undo("scan-0", "Ada")
+        assert not any(store.seen("scan-0", "Ada").mine.changed.values())
+    assert read_log(out / "review" / "audit.jsonl").faults == []
 
 
 def test_a_mask_that_was_changed_outside_is_told(out: Path, catalogue: Catalogue) -> None:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import http.client
+import json
 import os
+import random
 import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import httpx
 import numpy as np
@@ -24,6 +27,7 @@ from voxgraft.imaging.volume import Volume
 from voxgraft.imaging.write import write
 from voxgraft.serve.app import Settings
 from voxgraft.serve.datastore import Datastore
+from voxgraft.serve.frames import pack
 
 TOKEN = "t" * 20
 
@@ -121,6 +125,64 @@ def test_axes_and_folders_that_are_none(tmp_path, catalogue) -> None:
         Datastore(tmp_path / "empty", catalogue)
 
 
+JUNK: list[Any] = [
+    None,
+    True,
+    -1,
+    1e300,
+    "x",
+    [],
+    [1, 2, 3],
+    [[0, 9]] * 3,
+    {},
+    "\ud800",
+    [[[]]],
+    ["a", "b", "c"],
+    10**400,
+]
+KEYS = {
+    "/set_target_buffer": ("shape", "dtype"),
+    "/add_point_interaction": ("coordinates", "include_interaction", "run_prediction"),
+    "/add_bbox_interaction": ("bbox_coords", "include_interaction"),
+    "/add_scribble_interaction": ("interaction_bbox", "include_interaction"),
+    "/add_lasso_interaction": ("interaction_bbox", "include_interaction"),
+    "/set_image": ("image_properties",),
+    "/infer/kidneys-clicks": ("label", "foreground", "background", "result_extension", "result_dtype"),
+    "/datastore/label": ("label_info",),
+}
+
+
+def test_junk_is_answered_by_a_sentence_and_breaks_nothing(tmp_path, catalogue) -> None:
+    """Every field of every address with values of several kinds; a server that fails at one answers 500."""
+    write(Volume(kidneys(), affine()), tmp_path / "data" / "one.nii.gz", catalogue)
+    settings = Settings(tmp_path / "sessions", data=tmp_path / "data")
+    whole, draw = pack(kidneys()[None]), random.Random(1)
+    with serving([package(tmp_path / "model")], settings, catalogue) as url, httpx.Client(base_url=url) as http:
+        lease = {"x-lease-token": http.post("/claim").json()["lease_token"]}
+        assert http.post("/set_image", content=whole, headers=lease).status_code == 200
+        for path, keys in KEYS.items():
+            for key in keys:
+                for value in draw.sample(JUNK, 5):
+                    body = {"include_interaction": True, "label": "left kidney"}
+                    body |= {other: draw.choice(JUNK) for other in keys if draw.random() < 0.2} | {key: value}
+                    text = json.dumps(body)
+                    if path.startswith(("/infer", "/datastore")):
+                        files = {"params": (None, text), "label": ("label.bin", bytes(kidneys().size))}
+                        method = "POST" if path.startswith("/infer") else "PUT"
+                        answer = http.request(method, path, params={"image": "one"}, files=files)
+                    else:
+                        headers = {**lease, "x-meta": text}
+                        binary = path in ("/set_image", "/add_scribble_interaction", "/add_lasso_interaction")
+                        answer = http.post(path, content=whole if binary else text.encode(), headers=headers)
+                    assert answer.status_code in (200, 400), (path, text, answer.text)
+                    assert answer.status_code == 200 or answer.json()["detail"]
+        assert http.post("/add_point_interaction", json=_point(5, 7, 4), headers=lease).status_code == 200
+
+
+def _point(*index: int) -> dict[str, Any]:
+    return {"coordinates": index, "include_interaction": True}
+
+
 def batch(folder: Path, catalogue) -> Path:
     """What `segment` leaves of two scans, one of them doubtful."""
     out = folder / "out"
@@ -175,6 +237,7 @@ def test_a_dicom_series_is_found_by_its_uid_and_its_mask_lies_where_it_does(tmp_
 SERVER = """
 import sys
 from pathlib import Path
+from typing import Any
 from dicom_series import make_series
 from serving import Sides, package
 from voxgraft.discovery import discover

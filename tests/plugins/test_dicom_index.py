@@ -379,3 +379,8 @@ def test_what_other_code_of_a_reader_found_is_not_used(
     assert readers_hash(catalogue) == first
     (tmp_path / changed).write_text(f"{files[changed]}\nplaces = 3\n")
     assert readers_hash(catalogue) != first
+
+
+def test_the_index_has_no_accession_numbers(tmp_path: Path) -> None:
+    item = Item(tmp_path / "s", "dicom", (2, 2, 2), np.eye(4), archive={"accession": "ACC-77"})
+    assert "ACC-77" not in encode([nameless(item)], tmp_path)

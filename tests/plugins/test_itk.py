@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import gzip
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import SimpleITK as sitk
+from packaging.version import Version
 
 from voxgraft.errors import BadImage, DataError
 from voxgraft.imaging.structures import Labels
@@ -220,8 +222,10 @@ def test_the_space_of_a_nrrd_decides_on_left_and_back(tmp_path: Path, space: str
     np.testing.assert_allclose(scan(path).affine[:3, 3], np.array([5, 6, 7]) * turn)
     assert scan(path).problems == ()
     np.testing.assert_array_equal(read(path).array.ravel(order="F"), np.arange(24))
-    theirs = sitk.ReadImage(str(path)).TransformIndexToPhysicalPoint((1, 2, 3))
-    np.testing.assert_allclose(LPS @ theirs, (scan(path).affine @ [1, 2, 3, 1])[:3])
+    assert np.array_equal(read(path).affine, scan(path).affine)
+    if space != "LAS" or Version(version("SimpleITK")) >= Version("2.5.7"):  # before, it mirrored this space
+        theirs = sitk.ReadImage(str(path)).TransformIndexToPhysicalPoint((1, 2, 3))
+        np.testing.assert_allclose(LPS @ theirs, (scan(path).affine @ [1, 2, 3, 1])[:3])
 
 
 def test_a_nrrd_without_a_space_is_read_with_a_warning(tmp_path: Path) -> None:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 KEPT = "kept-correction"
 """The code of the flag."""
 
-MADE_ANEW = ("preview.png", "preview-plain.png", "report.json")
+MADE_ANEW = ("preview.png", "preview-plain.jpg", "report.json")
 
 _CORRECTED = re.compile(r"^(?P<stem>[^.]*)\.corrected-\d+(?P<ending>(?:\..*)?)$", re.DOTALL)
 

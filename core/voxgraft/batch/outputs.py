@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 USUAL = ("nifti", "dicom-seg")
 """The writers that are used unless others are asked for."""
 
-PREVIEW, PLAIN, REPORT = "preview.png", "preview-plain.png", "report.json"
+PREVIEW, PLAIN, REPORT = "preview.png", "preview-plain.jpg", "report.json"
 """The picture with contours, the same without, and what was found."""
 
 

@@ -49,7 +49,7 @@ def judge_grids(looks: Sequence[Look]) -> Iterator[CaseProblem]:
     read = [look for look in looks if look.shape]
     axes = Counter(len(look.shape) for look in read)
     if len(axes) > 1:
-        message = f"{axes[2]} images have two axes and {axes[3]} have three; train on one kind at a time"
+        message = f"{axes[2]} images are 2D and {axes[3]} are 3D; train on one kind at a time"
         severity: Severity = "error" if any(look.case.label is not None for look in looks) else "warning"
         yield CaseProblem("mixed-dimensions", severity, None, message)
         return
@@ -65,7 +65,7 @@ def judge_grids(looks: Sequence[Look]) -> Iterator[CaseProblem]:
             continue
         ratio = np.asarray(look.size) / size
         if len(read) > 4 and max(ratio.max(), 1 / ratio.min()) > ODD_SIZE:
-            far = f"{millimetres(look.size)} mm, and the median image {millimetres(size)} mm"
+            far = f"{millimetres(look.size)} mm; the median over all images is {millimetres(size)} mm"
             yield CaseProblem("odd-size", "note", look.case.id, f"the image covers {far}")
 
 

@@ -99,7 +99,7 @@ def judge_modality(dataset: Dataset, looks: Sequence[Look], workflow: Workflow) 
         workflow: Gives modality and axes.
     """
     if workflow.model.dims == 3 and any(len(look.shape) == 2 for look in looks):
-        yield CaseProblem("dims", "error", None, "the images have two axes: set model.dims to 2")
+        yield CaseProblem("dims", "error", None, "the images are 2D: set model.dims to 2")
     codes = codes_of(workflow)
     name = workflow.data.modality.name
     for look in looks:

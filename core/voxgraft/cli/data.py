@@ -30,7 +30,8 @@ def inspect(path: Path, as_json: bool) -> None:
     catalogue = discover()
     with _patience(f"looking at {path}"):
         items = scan(path, catalogue)
-        problems = archive_problems(archives_in(path, catalogue))
+        archives = archives_in(path, catalogue)
+        problems = archive_problems(archives) if archives else ()
     if as_json:
         import json
 

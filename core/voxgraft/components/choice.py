@@ -166,7 +166,9 @@ def _catalogue(info: ValidationInfo) -> Catalogue:
 
 
 class Options(BaseModel):
-    """Options of a component: frozen, no unknown keys, numbers are finite, docstrings become schema text."""
+    """Options of a component."""
+
+    # Docstrings become the texts of the schema that editors show.
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, allow_inf_nan=False)
 

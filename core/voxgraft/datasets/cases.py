@@ -63,7 +63,7 @@ class Described:
     """The rule by which series are chosen, all or those of a channel, in training and in prediction alike.
 
     Attributes:
-        takes: Patterns, of which a description fits one; `*` stands for any letters, case does not matter. Empty for
+        takes: Patterns, of which a description fits one; `*` stands for any characters, case does not matter. Empty for
             any description.
         leaves: Patterns, of which it fits none.
         modality: DICOM modalities; empty for any.

@@ -39,7 +39,7 @@ _FOLDS = {"type": "integer", "minimum": 2, "maximum": 1000}
 
 
 class Split(Options):
-    """How patients are dealt into training and validation."""
+    """How patients are assigned to training and validation."""
 
     by: Literal["patient", "dataset"] = "patient"
     """`patient` deals the patients out; `dataset` takes the split that comes with the data set, fold by fold."""

@@ -33,7 +33,7 @@ def split_by_patient(cases: Sequence[Case], folds: int, fold: int, seed: int) ->
     patients = sorted({case.patient for case in cases}, key=lambda patient: draw(seed, patient))
     if len(patients) < folds:
         raise DataError(
-            f"{len(patients)} patients cannot be dealt into {folds} folds; ask for at most {len(patients)} folds"
+            f"{len(patients)} patients cannot be split into {folds} folds; ask for at most {len(patients)} folds"
         )
     held_out = set(patients[fold::folds])
     return Split(

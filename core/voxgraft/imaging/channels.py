@@ -13,7 +13,7 @@ from typing import Literal
 import numpy as np
 
 from ..errors import DataError
-from .volume import Item, Volume, millimetres_apart
+from .volume import Item, Volume, millimetres_apart, times
 
 
 def stack_channels(volumes: Sequence[Volume | None], align: Align | None = None) -> Volume:
@@ -84,7 +84,7 @@ def stack(volumes: Sequence[Volume], align: Align | None = None) -> Volume:
         if volume.channels != 1:
             raise DataError(f"{name}: it has {volume.channels} channels itself and cannot be one channel of an image")
         if volume.shape != first.shape:
-            raise DataError(f"{name}: it has {_times(volume.shape)} voxels and the first channel {_times(first.shape)}")
+            raise DataError(f"{name}: it has {times(volume.shape)} voxels and the first channel {times(first.shape)}")
         apart = millimetres_apart(first.affine, volume.affine, first.shape)
         if apart > max(0.01, 0.01 * min(first.spacing)):
             raise DataError(f"{name}: its grid lies up to {apart:.3g} mm off the grid of the first channel")
@@ -103,10 +103,6 @@ def _of_all(first: Volume, volumes: Sequence[Volume]) -> Item | None:
         return None
     problems = dict.fromkeys(problem for volume in volumes if volume.item for problem in volume.item.problems)
     return first.item if tuple(problems) == first.item.problems else replace(first.item, problems=tuple(problems))
-
-
-def _times(shape: Sequence[int]) -> str:
-    return "x".join(map(str, shape))
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,11 +18,10 @@ from ..errors import BadImage, BrokenPlugin, DataError, ModelError, PluginError,
 from ..support.files import check_regular
 from ..support.spelling import composed
 from .archives import archive_problems, is_archive
-from .channels import _times
 from .formats import PaletteReader, ReaderSpec
 from .palettes import WHAT_TO_DO
 from .reference import ImageRef
-from .volume import Array, Item, Problem, Volume
+from .volume import Array, Item, Problem, Volume, times
 
 if TYPE_CHECKING:
     from ..components.catalogue import Catalogue
@@ -213,7 +212,7 @@ def _fault(volume: Volume, item: Item) -> str:
     if volume.array.dtype.kind not in "biuf":
         return f"its voxels are {volume.array.dtype}, not numbers"
     if item.shape and volume.shape != item.shape:
-        return f"it gave {_times(volume.shape)} voxels, and had said {_times(item.shape)}"
+        return f"it gave {times(volume.shape)} voxels, and had said {times(item.shape)}"
     return ""
 
 
@@ -262,7 +261,7 @@ def _check_memory(item: Item) -> None:
 
     size = math.prod(item.shape) * item.channels * np.dtype(item.facts.get("dtype", USUAL)).itemsize
     if size > SMALL and size > (free := free_memory()):
-        voxels = _times((*item.shape, item.channels) if item.channels > 1 else item.shape)
+        voxels = times((*item.shape, item.channels) if item.channels > 1 else item.shape)
         reason = f"its {voxels} voxels take {gigabytes(size)} of memory, and {gigabytes(free)} are free"
         raise BadImage(item.path, reason)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -202,3 +202,8 @@ def millimetres_apart(affine: Array, other: Array, shape: tuple[int, ...]) -> fl
     ends = [(0, n - 1) for n in (*shape, 1)[:3]]
     corners = np.stack(np.meshgrid(*ends, [1], indexing="ij"), axis=-1).reshape(-1, 4).astype(np.float64)
     return float(np.linalg.norm(corners @ (affine - other)[:3].T, axis=1).max())
+
+
+def times(shape: Sequence[int]) -> str:
+    """The size of an array for people: `256x256x40`."""
+    return "x".join(map(str, shape))

@@ -63,9 +63,9 @@ def derive_plan(
     cases = list(fingerprint["cases"].values())
     image_dims = len(cases[0]["shape"])
     if any(len(case["shape"]) != image_dims for case in cases):
-        raise DataError("some images have two axes and some three; train on one kind at a time")
+        raise DataError("some images are 2D and some 3D; train on one kind at a time")
     if dims > image_dims:
-        raise DataError("the images have two axes: set model.dims to 2")
+        raise DataError("the images are 2D: set model.dims to 2")
     spacing = _target_spacing(cases, data.spacing, image_dims)
     slice_axis = _slice_axis(spacing)
     seen = [axis for axis in range(image_dims) if image_dims == dims or axis != slice_axis]

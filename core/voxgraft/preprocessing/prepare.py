@@ -21,7 +21,6 @@ from ..imaging.orientation import shape_at
 from ..imaging.resample import resample_image
 from ..support.files import atomic_write, digest
 from .encoding import encode_labels, voxels_of
-from .fingerprint import read_case
 
 if TYPE_CHECKING:
     from ..components.catalogue import Catalogue
@@ -111,6 +110,8 @@ def prepare(
     """
     if folder.is_dir() and not again:
         return False
+    from .fingerprint import read_case  # which prediction does without
+
     image, label = read_case(case, catalogue, labels)
     array = image.array.reshape(image.channels, *image.shape)
     voxels = network_image(array, image.spacing, plan, modality, missing_in(case.images))

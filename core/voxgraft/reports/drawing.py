@@ -35,7 +35,7 @@ GOLDEN = 0.6180339887
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """One picture as two JPEG files, so that a page can switch the contours on and off.
+    """One picture as two files, so that a page can switch the contours on and off.
 
     Attributes:
         drawn: With contours.

@@ -17,7 +17,19 @@ from ..imaging.orientation import reoriented
 from ..imaging.volume import Array, Colour, Volume
 from ..support.files import atomic_write
 from .display import BACKGROUND, display_window, first_channel, grey_of, shown_axis
-from .drawing import CAPTION, LETTER, WORD, Picture, as_png, colour_of, outline, width_of, write_names, write_words
+from .drawing import (
+    CAPTION,
+    LETTER,
+    WORD,
+    Picture,
+    as_jpeg,
+    as_png,
+    colour_of,
+    outline,
+    width_of,
+    write_names,
+    write_words,
+)
 
 if TYPE_CHECKING:
     from ..preprocessing.modality import Modality
@@ -83,7 +95,7 @@ def previewed(scan: Volume, mask: Volume, modality: Modality | None, names: Name
         for (_, large, words), place in zip(tiles, places, strict=True):
             _caption(canvas, place, large, words, named, colours)
     _legend(drawn, legend)
-    return Picture(as_png(drawn), as_png(plain))
+    return Picture(as_png(drawn), as_jpeg(plain))
 
 
 def _inside(image: Volume, labels: Array, boxes: Boxes) -> Array | None:

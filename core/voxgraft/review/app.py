@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs
 
+from anyio import Semaphore, to_thread
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
@@ -34,6 +35,8 @@ STATIC = Path(__file__).parent / "static"
 STYLE = Path(__file__).parents[1] / "reports" / "page.css"
 """The style of all pages, reports and review alike."""
 PAGES = {"worklist": STATIC / "worklist.html", "scan": STATIC / "scan.html"}
+THREADS = 16
+"""Requests that are worked on at one time; each thread may hold on to as much memory as its largest one took."""
 KEPT = "private, no-cache"
 """Images and masks may stay in the browser while it runs and are asked for again by their tag."""
 
@@ -52,6 +55,7 @@ def make_app(store: ReviewStore, access: Access, started: Callable[[], None] = l
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
+        to_thread.current_default_thread_limiter().total_tokens = THREADS
         started()
         yield
 
@@ -73,7 +77,7 @@ def make_app(store: ReviewStore, access: Access, started: Callable[[], None] = l
         Route("/api/assignments", _assignments),
         Route("/api/assignments", _assign, methods=["POST"]),
         *app_masks.routes(),
-        *app_worth.routes(),
+        *app_worth.routes(store),
         Route("/static/page.css", _style),
         Mount("/static", StaticFiles(directory=STATIC, html=False, follow_symlink=False)),
     ]
@@ -83,6 +87,7 @@ def make_app(store: ReviewStore, access: Access, started: Callable[[], None] = l
         exception_handlers={VoxGraftError: _refuse, HTTPException: _http, Exception: _broken},
     )
     app.state.store, app.state.access = store, access
+    app.state.saving = Semaphore(app_masks.SAVES)
     return Gate(app, access)
 
 

@@ -19,6 +19,8 @@ from .security import Session
 from .store import ReviewStore, no_mask
 
 LONGEST_TOOL = 60
+SAVES = 4
+"""Masks that are unpacked and saved at one time: each may be some hundred megabytes."""
 
 
 def routes() -> list[Route]:
@@ -49,7 +51,8 @@ async def save(request: Request) -> Response:
         raise Refused(f"X-VoxGraft-Tool holds at most {LONGEST_TOOL} letters, digits, commas and hyphens")
     shape = await run_in_threadpool(_shape, store, case, reader)
     data = await body_of(request, largest(shape))
-    saved = await run_in_threadpool(store.editor.save, case, reader, base, data, locked, tool)
+    async with request.app.state.saving:
+        saved = await run_in_threadpool(store.editor.save, case, reader, base, data, locked, tool)
     return Answer(saved.document())
 
 

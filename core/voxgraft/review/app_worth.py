@@ -2,57 +2,72 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
+from threading import Lock
+from typing import Any
+
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 from starlette.routing import Route
 
-from .agreement import agreement, pairs_of
+from .charts import Chart
 from .charts_page import charts_page
-from .comparing import Comparisons
 from .requests import Answer
-from .snapshot import Snapshot, take_snapshot
-from .summary import summary_and_charts, summary_of, tolerance_of
+from .security import REPORT_POLICY
+from .snapshot import take_snapshot
+from .store import ReviewStore
+from .summary import summary_and_charts, tolerance_of
+
+Told = tuple[dict[str, Any], list[Chart]]
 
 
-def routes() -> list[Route]:
+class Latest:
+    """The summary of a review, made again only when something was decided or segmented since.
+
+    Args:
+        store: The review.
+    """
+
+    def __init__(self, store: ReviewStore) -> None:
+        self._store = store
+        self._lock = Lock()
+        self._key: tuple[int, int] | None = None
+        self._told: Told = ({}, [])
+
+    def get(self) -> Told:
+        """The summary without points, and its charts."""
+        with self._lock:
+            key = self._store.ledger.rows()[0], self._store.log.lines
+            if key != self._key:
+                snapshot = take_snapshot(self._store.out, self._store.catalogue)
+                self._told = summary_and_charts(snapshot, tolerance_of(snapshot))
+                self._key = key
+            return self._told
+
+
+def routes(store: ReviewStore) -> list[Route]:
     """What `voxgraft.review.app` adds to its own addresses."""
-    return [
-        Route("/charts", _charts),
-        Route("/api/summary", _summary),
-        Route("/api/agreement", _agreement),
-    ]
+    latest = Latest(store)
+
+    def page(_: Request) -> Response:
+        return HTMLResponse(charts_page(*latest.get()), headers={"Content-Security-Policy": REPORT_POLICY})
+
+    def summary(request: Request) -> Response:
+        told, charts = latest.get()
+        if request.query_params.get("points") == "1":
+            told = {**told, "charts": [chart.document() for chart in charts]}
+        return Answer(told)
+
+    def agreement(_: Request) -> Response:
+        return Answer({"structures": latest.get()[0]["agreement"]})
+
+    pages = {"/charts": page, "/api/summary": summary, "/api/agreement": agreement}
+    return [Route(path, _threaded(answer)) for path, answer in pages.items()]
 
 
-def _snapshot(request: Request) -> Snapshot:
-    store = request.app.state.store
-    return take_snapshot(store.out, store.catalogue)
+def _threaded(answer: Callable[[Request], Response]) -> Callable[[Request], Awaitable[Response]]:
+    async def endpoint(request: Request) -> Response:
+        return await run_in_threadpool(answer, request)
 
-
-async def _summary(request: Request) -> Response:
-    points = request.query_params.get("points") == "1"
-
-    def answer() -> Answer:
-        snapshot = _snapshot(request)
-        return Answer(summary_of(snapshot, tolerance_of(snapshot), points))
-
-    return await run_in_threadpool(answer)
-
-
-async def _charts(request: Request) -> Response:
-    def answer() -> HTMLResponse:
-        snapshot = _snapshot(request)
-        return HTMLResponse(charts_page(*summary_and_charts(snapshot, tolerance_of(snapshot))))
-
-    return await run_in_threadpool(answer)
-
-
-async def _agreement(request: Request) -> Response:
-    def answer() -> Answer:
-        snapshot = _snapshot(request)
-        comparisons = Comparisons(snapshot, tolerance_of(snapshot))
-        found = agreement(pairs_of(snapshot, comparisons))
-        comparisons.keep()
-        return Answer({"structures": found})
-
-    return await run_in_threadpool(answer)
+    return endpoint

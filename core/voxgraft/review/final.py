@@ -81,8 +81,21 @@ def final_of(snapshot: Snapshot, case: str, reader: str = "") -> Final | str:
             names = " and ".join(sorted({one.reader for one in finished}))
             return f"{names} read it and differ; let an adjudicator decide, or name one of them with --reader"
         reading = finished[0]
-    verdicts = {name: decision.verdict for name in row.structures if (decision := reading.of(name)) is not None}
-    return Final(row, reading, final_mask(reading, snapshot), verdicts)
+    mask = final_mask(reading, snapshot)
+    saved = scan.masks.get(reading.reader)
+    changed = saved.changed if saved is not None and saved.sha256 == mask.sha256 else {}
+    verdicts = {name: verdict for name in row.structures if (verdict := _verdict(reading, row, name, changed))}
+    return Final(row, reading, mask, verdicts)
+
+
+def _verdict(reading: Reading, row: Row, structure: str, changed: Mapping[str, int]) -> str:
+    """What holds of a structure; a decision about the scan as a whole is told of each by what was changed of it."""
+    decision = reading.of(structure)
+    if decision is None:
+        return ""
+    if decision.structure == structure or decision.verdict not in DONE:
+        return decision.verdict
+    return CORRECTED if changed.get(str(row.structures[structure]["value"])) else ACCEPTED
 
 
 def placed(final: Final, item: Item, catalogue: Catalogue) -> Volume:

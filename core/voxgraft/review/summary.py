@@ -7,7 +7,7 @@ without them. docs/review_worth.md explains the keys. Nothing in it comes from a
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import groupby
 from statistics import fmean, median
 from typing import TYPE_CHECKING, Any
@@ -63,9 +63,9 @@ def summary_and_charts(
         "reasons": dict(Counter(fact.reason for fact in facts if fact.verdict == REJECTED and fact.reason)),
         "tolerance_mm": tolerance,
         "seconds_per_scan": _spread([fact.seconds for fact in times]),
-        "structures": _grouped(facts, lambda fact: fact.structure, _structure),
-        "models": _grouped(facts, version_of, _short),
-        "scanners": _grouped(facts, lambda fact: fact.scanner, _short),
+        "structures": _structures(facts),
+        "models": _grouped(facts, version_of, SHORT),
+        "scanners": _grouped(facts, lambda fact: fact.scanner, SHORT),
         "readers": _readers(facts, times),
         "agreement": agreement(pairs_of(snapshot, comparisons)),
         "gold": {
@@ -126,46 +126,80 @@ def _verdicts(facts: Sequence[Fact]) -> dict[str, Any]:
     return {"total": len(facts), **{verdict: counts[verdict] for verdict in VERDICTS}, "shares": shares}
 
 
-def _grouped(
-    facts: Sequence[Fact], key: Callable[[Fact], str], tell: Callable[[Sequence[Fact]], dict[str, Any]]
-) -> dict[str, Any]:
+Scores = Mapping[str, Callable[[Fact], float | None]]
+SHORT: Scores = {"dice": lambda fact: fact.dice}
+BOTH: Scores = {**SHORT, "surface_dice": lambda fact: fact.surface_dice}
+
+
+def _grouped(facts: Sequence[Fact], key: Callable[[Fact], str], scores: Scores) -> dict[str, dict[str, Any]]:
     """What is told of each group; what an adjudicator decided counts nowhere, for others decided before."""
-    counted = [fact for fact in facts if fact.role != ADJUDICATOR]
-    return {name: tell([one for one in counted if key(one) == name]) for name in dict.fromkeys(map(key, counted))}
-
-
-def _structure(facts: Sequence[Fact]) -> dict[str, Any]:
-    changes = [
-        fact.ml_after - fact.ml_before for fact in facts if fact.ml_after is not None and fact.ml_before is not None
-    ]
+    groups: dict[str, list[Fact]] = {}
+    for fact in facts:
+        if fact.role != ADJUDICATOR:
+            groups.setdefault(key(fact), []).append(fact)
+    values = {
+        (name, score): [(fact.case, value(fact)) for fact in group if fact.verdict in (ACCEPTED, CORRECTED)]
+        for name, group in groups.items()
+        for score, value in scores.items()
+    }
+    intervals = _intervals(values)
     return {
-        **_short(facts),
-        **{verdict: sum(fact.verdict == verdict for fact in facts) for verdict in VERDICTS},
-        "surface_dice": _scores(facts, lambda fact: fact.surface_dice),
-        "ml_change_mean": fmean(changes) if changes else None,
+        name: {
+            "n": len(group),
+            "share_accepted": _share(group),
+            **{score: _told(values[name, score], intervals[name, score]) for score in scores},
+        }
+        for name, group in groups.items()
     }
 
 
-def _short(facts: Sequence[Fact]) -> dict[str, Any]:
-    return {
-        "n": len(facts),
-        "share_accepted": sum(fact.verdict == ACCEPTED for fact in facts) / len(facts) if facts else None,
-        "dice": _scores(facts, lambda fact: fact.dice),
+def _structures(facts: Sequence[Fact]) -> dict[str, dict[str, Any]]:
+    """What is told of each structure: the verdicts and by how much volumes changed besides."""
+    told = _grouped(facts, lambda fact: fact.structure, BOTH)
+    for name, row in told.items():
+        own = [fact for fact in facts if fact.structure == name and fact.role != ADJUDICATOR]
+        changes = [
+            one.ml_after - one.ml_before for one in own if one.ml_after is not None and one.ml_before is not None
+        ]
+        row |= {verdict: sum(fact.verdict == verdict for fact in own) for verdict in VERDICTS}
+        row["ml_change_mean"] = fmean(changes) if changes else None
+    return told
+
+
+def _share(facts: Sequence[Fact]) -> float | None:
+    return sum(fact.verdict == ACCEPTED for fact in facts) / len(facts) if facts else None
+
+
+Values = Sequence[tuple[str, float | None]]
+"""Cases with their values; None where one is not defined."""
+
+
+def _intervals(columns: Mapping[Any, Values]) -> dict[Any, list[float]]:
+    """The 95 % interval of the mean of each column, scans drawn together; all columns from the same draws."""
+    numbers = {
+        case: number for number, case in enumerate(dict.fromkeys(case for rows in columns.values() for case, _ in rows))
     }
+    deepest = max(
+        (Counter(case for case, _ in rows).most_common(1)[0][1] for rows in columns.values() if rows), default=0
+    )
+    table = np.full((len(numbers) * deepest, len(columns)), np.nan)
+    for column, rows in enumerate(columns.values()):
+        often: Counter[str] = Counter()
+        for case, value in rows:
+            table[numbers[case] * deepest + often[case], column] = np.nan if value is None else value
+            often[case] += 1
+    groups = [row // deepest for row in range(len(table))]
+    return dict(zip(columns, mean_intervals(table, groups).tolist(), strict=True)) if len(columns) else {}
 
 
-def _scores(facts: Sequence[Fact], value: Callable[[Fact], float | None]) -> dict[str, Any]:
-    """Mean with its 95 % interval over scans; values that are not defined are counted beside it, not averaged away."""
-    final = [fact for fact in facts if fact.verdict in (ACCEPTED, CORRECTED)]
-    defined = [(fact.case, score) for fact in final if (score := value(fact)) is not None]
-    scores = [score for _, score in defined]
-    numbers = {case: number for number, case in enumerate(dict.fromkeys(case for case, _ in defined))}
-    (low, high), *_ = mean_intervals(np.array(scores).reshape(-1, 1), [numbers[case] for case, _ in defined]).tolist()
+def _told(rows: Values, interval: Sequence[float]) -> dict[str, Any]:
+    """Mean and spread; values that are not defined are counted beside it, not averaged away."""
+    scores = [score for _, score in rows if score is not None]
     return {
         "n": len(scores),
-        "undefined": len(final) - len(scores),
+        "undefined": len(rows) - len(scores),
         "mean": fmean(scores) if scores else None,
-        "ci95": [low, high],
+        "ci95": list(interval),
         "median": median(scores) if scores else None,
         "min": min(scores, default=None),
     }
@@ -175,7 +209,7 @@ def _readers(facts: Sequence[Fact], times: Sequence[Fact]) -> dict[str, Any]:
     return {
         reader: {
             "scans": len({fact.case for fact in facts if fact.reader == reader}),
-            "share_accepted": _short([fact for fact in facts if fact.reader == reader])["share_accepted"],
+            "share_accepted": _share([fact for fact in facts if fact.reader == reader]),
             "seconds_per_scan": _spread([fact.seconds for fact in times if fact.reader == reader]),
         }
         for reader in dict.fromkeys(fact.reader for fact in facts)

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..errors import BrokenPlugin, DataError, VoxGraftError
-from .calibration import Binning, Reliability, Watch
 from .masks import CaseMasks, check_grids
 from .metric import CalibrationMetric
 from .pair import Counts, MaskPair
@@ -20,6 +19,7 @@ if TYPE_CHECKING:
     from ..components.choice import Selected
     from ..imaging.structures import Labels
     from ..imaging.volume import Volume
+    from .calibration import Binning, Reliability, Watch
     from .metric import Metric
 
 __all__ = ["MEAN", "Measured", "check_names", "measure_case", "named_metrics", "score_case", "watch_case"]
@@ -123,6 +123,8 @@ def watch_case(
     if not how:
         return None
     masks = CaseMasks(reference, reference, replace(labels, regions=(), paint=()))
+    from .calibration import Watch
+
     return Watch(
         masks.truth, reference.shape, reference.spacing, scored_structures(labels, regions), how, masks.ignored
     )

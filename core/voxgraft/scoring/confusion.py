@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import DataError
+from ..imaging.volume import times
 from .pair import Counts
 
 LARGEST = 65535
@@ -83,7 +84,7 @@ def count(prediction: Integers, reference: Integers) -> Joint:
             values than a mask has.
     """
     if prediction.shape != reference.shape:
-        predicted, referred = (_times(array.shape) for array in (prediction, reference))
+        predicted, referred = (times(array.shape) for array in (prediction, reference))
         raise DataError(f"the prediction has {predicted} voxels and the reference {referred}")
     if not prediction.size:
         raise DataError("the masks have no voxels")
@@ -181,7 +182,3 @@ def _largest(array: Integers, name: str) -> int:
     if low < 0 or high > LARGEST:
         raise DataError(f"the {name} holds the value {low if low < 0 else high}; labels go from 0 to {LARGEST}")
     return high
-
-
-def _times(shape: Sequence[int]) -> str:
-    return "x".join(map(str, shape))

@@ -18,7 +18,6 @@ from ..imaging.read import find, only, read_item
 from ..imaging.reference import ImageRef
 from ..imaging.structures import Label, Labels, Source
 from ..imaging.volume import Item, Volume
-from ..labels.convert import image_for
 from ..labels.label_map import folded, map_segments, match_labels, some
 from ..labels.masks import read_mask, read_values
 
@@ -171,6 +170,8 @@ def _turned(prediction: Volume, reference: Volume) -> Volume:
 def _common_grid(pair: Pair, items: list[Item], catalogue: Catalogue, scan: Path | None) -> Volume:
     """The grid of the scan, or one that holds the frames of both objects."""
     if scan is not None:
+        from ..labels.convert import image_for
+
         return image_for(scan, items[1], catalogue)
     try:
         prediction, reference = (_one_channel(read_item(item, catalogue)) for item in items)

@@ -20,7 +20,6 @@ from ..imaging.reference import ImageRef
 from ..imaging.structures import Label, Labels
 from ..labels.valid_region import mark_ignored, read_valid_region
 from ..support.progress import Progress
-from ..workflow.yaml import parse
 from .case import Measured, binnings, check_names, measure_case, named_metrics, score_absent, watch_case
 from .masks import check_grids, values_in
 from .matching import files_of, match
@@ -215,6 +214,8 @@ def _bounded(reference: Volume, inside: NDArray[np.bool_], labels: Labels) -> Vo
 
 
 def _choose(text: str, catalogue: Catalogue) -> Selected[Metric]:
+    from ..workflow.yaml import parse
+
     name, *parts = text.strip().split(":")
     options: dict[str, Any] = {"use": name}
     for part in parts:

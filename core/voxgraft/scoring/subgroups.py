@@ -22,7 +22,6 @@ from ..errors import DataError, UsageError
 from ..support.files import CELLS, read_bytes
 from ..support.spelling import composed
 from .bootstrap import micro_averages
-from .calibration import Reliability
 from .case import Measured, named_metrics
 from .scores import Scores
 
@@ -210,6 +209,8 @@ def gathered(
 
 def _pooled(measured: Mapping[str, Measured]) -> dict[str, dict[str, list[Any]]]:
     """The bins of each structure's probabilities over all cases."""
+    from .calibration import Reliability
+
     sums: dict[str, Reliability] = {}
     for result in measured.values():
         for name, seen in result.reliability.items():

@@ -233,9 +233,9 @@ def _most(method: str, path: str) -> int:
 
 
 async def _health(request: Request) -> Response:
-    from starlette.responses import JSONResponse
+    from ..review.requests import Answer as Json
 
-    return JSONResponse({"ok": True})
+    return Json({"ok": True})
 
 
 async def _refused(request: Request, error: Exception) -> Response:
@@ -267,6 +267,6 @@ async def _broken(request: Request, error: Exception) -> Response:
 
 
 def _sentence(status: int, sentence: str) -> Response:
-    from starlette.responses import JSONResponse
+    from ..review.requests import Answer as Json
 
-    return JSONResponse(told(sentence), status)
+    return Json(told(sentence), status)

@@ -145,6 +145,8 @@ class Protocol:
         if len(array) != channels:
             raise Refused(400, f"the image has {len(array)} channels, and {client.model.name} needs {channels}")
         properties = meta.get("image_properties") or {}
+        if not isinstance(properties, dict):
+            raise Refused(400, "image_properties must be a JSON object")
         spacing = spacing_of(properties.get("spacing"), array.shape[1:])
         _end(client)
         client.work, client.waiting = None, []
@@ -159,7 +161,7 @@ class Protocol:
         shape = body.get("shape")
         if not isinstance(shape, list) or tuple(shape) != client.image.shape:
             raise Refused(400, f"the mask has the shape {shape}, and the image {list(client.image.shape)}")
-        if body.get("dtype") not in BUFFERS:
+        if str(body.get("dtype")) not in BUFFERS:
             raise Refused(400, f"a mask of the type {str(body.get('dtype'))[:40]!r} is not taken here")
         return self.reset(client)
 

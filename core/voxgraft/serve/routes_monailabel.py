@@ -87,9 +87,11 @@ def _reading(service: Service, work: Work) -> Any:
 
 
 def _response(answer: Any) -> Response:
-    from starlette.responses import JSONResponse, Response
+    from starlette.responses import Response
 
-    return answer if isinstance(answer, Response) else JSONResponse(answer)
+    from ..review.requests import Answer as Json
+
+    return answer if isinstance(answer, Response) else Json(answer)
 
 
 def _auth(enabled: bool) -> Any:
@@ -103,14 +105,14 @@ def _token(callers: Callers) -> Any:
     """Where Slicer changes a name and a password into a token: any name, and the token itself as the password."""
 
     async def answer(request: Request) -> Response:
-        from starlette.responses import JSONResponse
+        from ..review.requests import Answer as Json
 
         async with request.form(max_files=0, max_part_size=LONGEST_FIELD) as form:
             password = form.get("password")
         given = password.strip() if isinstance(password, str) else ""
         if callers.reader_of_token(given) is None:
             raise Refused(401, "the password is wrong: it is the token of this server")
-        return JSONResponse({"access_token": given, "token_type": "bearer"})
+        return Json({"access_token": given, "token_type": "bearer"})
 
     return answer
 

@@ -55,9 +55,10 @@ def _plain(protocol: Protocol, work: Callable[[Protocol, Request], dict[str, Any
 
     async def answer(request: Request) -> Response:
         from starlette.concurrency import run_in_threadpool
-        from starlette.responses import JSONResponse
 
-        return JSONResponse(await run_in_threadpool(work, protocol, request))
+        from ..review.requests import Answer as Json
+
+        return Json(await run_in_threadpool(work, protocol, request))
 
     return answer
 
@@ -76,13 +77,15 @@ def _leased(protocol: Protocol, work: Work) -> Any:
 
 
 def _done(protocol: Protocol, token: str, work: Work, data: bytes, meta: Mapping[str, Any]) -> Response:
-    from starlette.responses import JSONResponse, Response
+    from starlette.responses import Response
+
+    from ..review.requests import Answer as Json
 
     lease = protocol.leases.get(token, active=True)
     with lease.lock:
         answer = work(lease.held, data, meta)
         if isinstance(answer, dict):
-            response: Response = JSONResponse(answer)
+            response: Response = Json(answer)
         else:
             body, told = changed_part(lease.held, *answer)
             response = Response(body, media_type="application/octet-stream", headers={META: json.dumps(told)})

@@ -283,7 +283,13 @@ def sweep(folder: Path, name: str = "", *, owned: bool = False) -> None:
 
 
 def sweep_tree(folder: Path, *, owned: bool = False, skip: Collection[str] = ()) -> None:
-    """Sweep a folder and all below it but for the folders directly in it that are named in `skip`."""
+    """Sweep a folder and all below it.
+
+    Args:
+        folder: Where to start.
+        owned: Nobody else writes there, so that all that was left behind is removed, however new.
+        skip: Names of folders directly in it that are left alone.
+    """
     for root, folders, _ in os.walk(folder):
         sweep(Path(root), owned=owned)
         left = skip if Path(root) == folder else ()

@@ -6,6 +6,8 @@ import json
 from collections.abc import Callable, Collection, Mapping
 from typing import TYPE_CHECKING, Any
 
+from ..support.texts import legible
+
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -129,4 +131,5 @@ async def answer(send: Send, status: int, sentence: str) -> None:
 
 def told(sentence: str) -> dict[str, Any]:
     """An error as every server of VoxGraft tells it."""
-    return {"error": sentence, "detail": sentence}
+    text = legible(sentence)  # it may quote what a caller sent
+    return {"error": text, "detail": text}

@@ -32,7 +32,7 @@ class TooDeep(ValueError):
 
 
 class Misfit(ValueError):
-    """A value that is to stay has not the form of its representation."""
+    """A value that is to stay does not match its VR."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +60,7 @@ class Cleaner:
         """Do with every element what the profile and the options say.
 
         Raises:
-            Misfit: A value has not the form of its representation, so that it may hide others.
+            Misfit: A value does not match its VR, so that it may hide others.
             TooDeep: More sequences within sequences than any object of the standard has.
         """
         if depth > DEEPEST:

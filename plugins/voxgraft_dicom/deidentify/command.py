@@ -28,7 +28,11 @@ if TYPE_CHECKING:
 @click.option("--retain", default="", metavar="A,B", help="What stays: device, institution, patient, private.")
 @click.option("--pixels-checked", is_flag=True, help="You have looked at the pixels: hold no kind of image back.")
 @click.option("--pseudonyms", type=click.Path(path_type=Path), help="A CSV file: patient_id,pseudonym.")
-@click.option("--write-pseudonyms", type=click.Path(path_type=Path), help="Write that table; it names the patients.")
+@click.option(
+    "--write-pseudonyms",
+    type=click.Path(path_type=Path),
+    help="Write the pseudonym table here (contains patient IDs: keep it safe).",
+)
 @click.option("--quarantine", type=click.Path(path_type=Path), help="A folder for copies of what is held back.")
 @click.option("--nifti", "with_nifti", is_flag=True, help="Clean NIfTI files too; by default they are not copied.")
 @click.option("--workers", type=click.IntRange(1, 256), help="Processes; by default one for each core, 8 at most.")

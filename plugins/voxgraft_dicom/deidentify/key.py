@@ -51,7 +51,7 @@ def read_key(path: Path, *, new: bool) -> Key:
     """The key in a file; with `new` the file is made, for its owner's eyes only.
 
     Raises:
-        UsageError: There is no such key, it is no key, others may read it, or a new one would replace it.
+        UsageError: There is no such key, it is not a key file, others may read it, or a new one would replace it.
     """
     return _made(path) if new else _read(path)
 
@@ -77,10 +77,12 @@ def _read(path: Path) -> Key:
     except FileNotFoundError:
         raise UsageError(f"{path}: there is no such key; --new-key makes it") from None
     except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path}: is no key of voxgraft deidentify ({type(error).__name__})") from error
+        raise UsageError(f"{path}: is not a VoxGraft key file ({type(error).__name__})") from error
     found = re.fullmatch(rf"{re.escape(_FIRST)}([0-9a-f]{{{2 * _BYTES}}})\s*", text)
     if found is None:
-        raise UsageError(f"{path}: is no key of voxgraft deidentify; --new-key makes one in a file that is not there")
+        raise UsageError(f"{path}: is not a VoxGraft key file; --new-key makes one in a file that is not there")
     if os.name == "posix" and others:
-        raise UsageError(f"{path}: others may read this key; `chmod 600` it, and think whether it is still secret")
+        raise UsageError(
+            f"{path}: anyone on this machine could read this key; `chmod 600` it, and consider making a new one"
+        )
     return Key(bytes.fromhex(found[1]))

@@ -74,7 +74,13 @@ def identifying(source: Dataset, options: Options) -> Tokens:
 
 
 def found(tokens: Tokens, result: Dataset, pseudonym: str) -> str | None:
-    """The attribute of a file in which something identifying still stands, or None."""
+    """The attribute of a file in which something identifying still stands, or None.
+
+    Args:
+        tokens: Texts that identify, taken from the original.
+        result: The file as it would be written.
+        pseudonym: What stands for the patient, and is no finding.
+    """
     for element in elements(result):
         tag = int(element.tag)
         if tag in _OWN or element.VR in ("DA", "DT", "TM", "AS", "SQ"):

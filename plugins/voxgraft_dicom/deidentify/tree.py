@@ -90,6 +90,11 @@ def deidentify(
 def check_places(source: Path, target: Path, quarantine: Path | None) -> None:
     """Refuse folders that lie within each other.
 
+    Args:
+        source: The folder that is read.
+        target: The folder that is written.
+        quarantine: Where copies go of files that are held back; None for nowhere.
+
     Raises:
         UsageError: They do, or there is no source.
     """

@@ -35,6 +35,11 @@ def shifted(vr: str, text: str, days: int) -> str:
     """A date (DA) or a date with a time (DT), some days later; what is no date becomes empty.
 
     The time, the zone and the precision stay. A date without a day is shifted from the first of its month.
+
+    Args:
+        vr: `DA` or `DT`.
+        text: The value, such as `20240131` or `20240131101500.0+0100`.
+        days: How many later; fewer than 0 is earlier.
     """
     digits = re.sub(r"[.:/-]", "", text.strip()) if vr == "DA" else text.strip()
     found = re.fullmatch(r"(\d{4})(\d{2})?(\d{2})?((?:\d{2}){0,3}(?:\.\d{1,6})?(?:[+-]\d{4})?)", digits)

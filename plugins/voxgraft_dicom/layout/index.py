@@ -77,6 +77,12 @@ class Tree:
 def images_in(tree: Tree, catalogue: Catalogue, store: Store | None, progress: Progress) -> list[Item]:
     """The images of a tree that readers of series find; patients' identifiers are fingerprints (see `nameless`).
 
+    Args:
+        tree: The folders and the states of their files.
+        catalogue: Offers the readers.
+        store: What earlier looks found; None to keep nothing.
+        progress: Shows how many folders are done.
+
     Raises:
         DataError: A file is claimed by two readers, or cannot be opened.
         Unusable: The index cannot be read or written.

@@ -67,7 +67,7 @@ class Rule(Options):
     """Only series of these DICOM modalities, such as [CT]."""
 
     description: Annotated[tuple[str, ...], BeforeValidator(_several), MinLen(1)] | None = None
-    """Only series whose description fits one of these, such as '*T1*'; `*` stands for any letters, case does not
+    """Only series whose description fits one of these, such as '*T1*'; `*` stands for any characters, case does not
     matter."""
 
     orientation: Annotated[tuple[Plane, ...], BeforeValidator(_several), MinLen(1)] | None = None
@@ -111,9 +111,9 @@ class LabelRules(Options):
 
     names: Annotated[dict[str, Annotated[tuple[str, ...], BeforeValidator(_several)]], MinLen(1)] | None = None
     """The labels of the data set, in the order of their values from 1, and the names of structures that stand for
-    each, such as {liver: [Liver, 'liver*']}; `*` stands for any letters, case does not matter, and a label's own name
-    always stands for it. Other structures are left out. By default every structure is a label, in alphabetical order.
-    """
+    each, such as {liver: [Liver, 'liver*']}; `*` stands for any characters, case does not matter, and a label's own
+    name always stands for it. Other structures are left out. By default every structure is a label, in alphabetical
+    order."""
 
     several: Literal["error", "raters"] = "error"
     """Several objects that mark the same structure on one series: a problem of that series; or the masks of several

@@ -28,6 +28,11 @@ _PREAMBLE, _META = 128, 1 << 14
 def read_dicom(path: Path, *, pixels: bool = True, **options: Any) -> Any:
     """What `pydicom.dcmread` gives of a file, with or without its pixel data.
 
+    Args:
+        path: A DICOM file, with or without preamble.
+        pixels: Read the pixel data too.
+        options: Further ones of `pydicom.dcmread`, such as `specific_tags`.
+
     Raises:
         BadImage: It is deflated, and unpacks to more than its header promises or than there is memory for.
         OSError: It cannot be read.

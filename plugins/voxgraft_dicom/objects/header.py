@@ -117,7 +117,13 @@ def series_number(sources: Sources, offset: int) -> int:
 
 
 def concept(value: str, scheme: str, meaning: str) -> Any:
-    """A coded term as an item of a sequence."""
+    """A coded term as an item of a sequence.
+
+    Args:
+        value: The code, such as `85756007`.
+        scheme: Its coding scheme, such as `SCT`.
+        meaning: The code in words, at most 64 letters.
+    """
     from pydicom.dataset import Dataset
 
     item = Dataset()

@@ -147,6 +147,11 @@ def _stream(header: Header, dataset: Any, number: int) -> bytes:
 def expanded(pixels: Array, header: Header, dataset: Any) -> Array:
     """The colours that pixels of a palette stand for, (row, column, colour), in 8 bits a colour.
 
+    Args:
+        pixels: Numbers of colours, (row, column).
+        header: Of the frame, for messages.
+        dataset: Holds the palette (PS3.3, C.7.6.3.1.5).
+
     Raises:
         BadImage: The palette is missing or broken.
     """

@@ -19,6 +19,11 @@ def facts_of(frames: Sequence[Frame], first: Header, channels: int) -> dict[str,
     `instances` are the SOP instances in the order of the files, `frames` the instance and the number of the frame
     (from 1) of each slice, where files hold several frames or slices several channels. `station` is the scanner's own
     name; the institution is named by a hash alone.
+
+    Args:
+        frames: In the order of the slices.
+        first: The header that speaks for all.
+        channels: How many images lie at each place.
     """
     headers = headers_of(frames)
     facts: dict[str, Any] = {

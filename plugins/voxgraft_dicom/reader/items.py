@@ -46,7 +46,13 @@ class Found:
 
 
 def refused(headers: Sequence[Header], problems: Problems, frames: Sequence[Frame] = ()) -> Found:
-    """An image that must not be read, described as far as it can be understood."""
+    """An image that must not be read, described as far as it can be understood.
+
+    Args:
+        headers: Of its files.
+        problems: Why it must not be read, one of them an error.
+        frames: Its frames, where they could be told apart.
+    """
     shown = frames or [single(header) for header in headers]
     return Found(_item(shown, _shape(shown), problems, np.eye(4)))
 
@@ -98,7 +104,13 @@ def _as_wished(image: Found, options: DicomOptions) -> Found:
 
 
 def flat(frame: Frame, problems: Problems, name: str) -> Found:
-    """A 2D image without a place in the patient."""
+    """A 2D image without a place in the patient.
+
+    Args:
+        frame: The one frame of the image.
+        problems: What was found until now.
+        name: What tells it from the other images of its series; empty where nothing has to.
+    """
     spacing, notes = pixel_size(frame.header)
     problems = (*problems, *notes, *pixel_problems([frame]))
     shape = (frame.columns, frame.rows)

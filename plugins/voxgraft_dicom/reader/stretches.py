@@ -34,7 +34,14 @@ class Memory:
     before: set[bytes] = field(default_factory=set)
 
     def learn(self, data: bytes, steps: list[Step], implicit: bool, wanted: frozenset[int]) -> None:
-        """Join neighbouring elements that the file before had, too, into stretches."""
+        """Join neighbouring elements that the file before had, too, into stretches.
+
+        Args:
+            data: The beginning of the file, its header included.
+            steps: Where its elements begin and end in `data`.
+            implicit: Its elements do not say their VR.
+            wanted: Tags whose values a stretch keeps.
+        """
         known = self.implicit if implicit else self.explicit
         if len(known) > MOST:
             known.clear()

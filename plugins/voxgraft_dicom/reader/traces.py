@@ -26,14 +26,14 @@ DICOM = (
     "InstitutionAddress",
     "AccessionNumber",
 )
-"""Attributes that name people or lead to them."""
+"""Attributes that identify people directly or indirectly."""
 
 DRAWN_ON = ("SC", "US", "ES", "XC", "OT")
 """Modalities in whose pictures names are often drawn into the pixels."""
 
 
 def traces(file: Path) -> Iterator[Trace]:
-    """Attributes that name people or lead to them, and pictures into which names may be drawn."""
+    """Attributes that identify people directly or indirectly, and pictures into which names may be drawn."""
     wanted = [*DICOM, "Modality", "BurnedInAnnotation", "PatientIdentityRemoved"]
     with forgiving():  # pydicom's warnings quote the values
         header = read_dicom(file, pixels=False, specific_tags=wanted)

@@ -47,7 +47,13 @@ def uprighted(item: Item) -> Item:
 
 
 def resampled(array: Array, leaning: Array, item: Item) -> Volume:
-    """The voxels of a leaning grid on that of the item."""
+    """The voxels of a leaning grid on that of the item.
+
+    Args:
+        array: Voxels (i, j, k).
+        leaning: The affine of the sheared grid, to RAS millimetres.
+        item: The image, with shape and affine of the upright grid.
+    """
     from voxgraft.plugin import resample_onto
 
     like = Volume(np.broadcast_to(np.uint8(0), item.shape), item.affine, dims=3, item=item)

@@ -43,7 +43,13 @@ class Uneven(ValueError):
 
 
 def volumes(frames: Sequence[Frame], problems: Problems, options: DicomOptions) -> list[Found]:
-    """The images that the frames of one series make up; one that is refused where they make up none."""
+    """The images that the frames of one series make up; one that is refused where they make up none.
+
+    Args:
+        frames: Of all files of the series.
+        problems: What was found until now.
+        options: Of the reader: what to make of PET, tilt and films.
+    """
     frames, left_out = _without_localizers(frames)
     frames, dropped = without_copies(frames)
     problems = (*problems, *left_out, *dropped, *shared_names(frames), *pixel_problems(frames))

@@ -106,7 +106,8 @@ def inside(polygon: Array, other: Array, tolerance: float, step: float) -> bool:
     """Whether the area of a polygon lies inside that of another, but for a rim of `tolerance`.
 
     Args:
-        one, other: Corners (n, 2) in millimetres; areas by the even-odd rule.
+        polygon, other: Corners (n, 2) in millimetres; areas by the even-odd rule.
+        tolerance: Millimetres by which an outline may lie outside.
         step: The distance of points at which the outlines are looked at.
     """
     points, _ = _along(polygon, step)

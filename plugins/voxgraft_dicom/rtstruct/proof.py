@@ -17,6 +17,12 @@ from .reader import RtstructReader
 def prove(path: Path, segments: Segments, mask: Volume, names: tuple[str, ...]) -> None:
     """Read written contours back, fill them and compare every voxel: none may differ.
 
+    Args:
+        path: The file that was written.
+        segments: The voxels of each structure.
+        mask: The mask that was to be written.
+        names: Of the structures, in the order of their numbers.
+
     Raises:
         DataError: A structure has other voxels; the message says how many, and how far its middle lies off.
     """

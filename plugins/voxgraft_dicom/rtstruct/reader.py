@@ -78,7 +78,14 @@ class RtstructReader:
     def filled(
         self, region: Region, path: Path, like: Volume, say: Callable[[Problem], None] = lambda _: None
     ) -> Array:
-        """One region as a bool array (i, j, k)."""
+        """One region as a bool array (i, j, k).
+
+        Args:
+            region: The contours of one structure.
+            path: The file, for messages.
+            like: The image whose grid is filled.
+            say: Is told what a person should know, such as contours between slices.
+        """
         mask = np.zeros(like.shape, bool, order="F")
         axis, slices = self._slices(region, path, like)
         if axis >= 0:

@@ -55,7 +55,13 @@ def even(data: bytes) -> bytes:
 
 
 def per_frame(sources: Sources, frames: list[Frame], labelmap: bool) -> list[Any]:
-    """The functional groups of each frame (PS3.3, C.7.6.16.2): its content, its source, its place and its segment."""
+    """The functional groups of each frame (PS3.3, C.7.6.16.2): its content, its source, its place and its segment.
+
+    Args:
+        sources: The scan's slices, with their places.
+        frames: Pairs of a segment's number and a slice's, in the order of the file.
+        labelmap: A voxel holds the number of its segment, and a frame all segments.
+    """
     from pydicom.dataset import Dataset
 
     shown = sorted({k for _, k in frames})
@@ -94,7 +100,14 @@ def shared_groups(sources: Sources) -> Any:
 
 
 def dimensions(dataset: Any, uid: str, sources: Sources, labelmap: bool) -> None:
-    """Say by what frames are ordered: by segment, then by place."""
+    """Say by what frames are ordered: by segment, then by place.
+
+    Args:
+        dataset: Is changed.
+        uid: Of the organization of the frames.
+        sources: The scan's slices, with their places.
+        labelmap: A voxel holds the number of its segment, and a frame all segments.
+    """
     from pydicom.dataset import Dataset
 
     organization = Dataset()

@@ -82,7 +82,13 @@ def _on_picture(seg: Segmentation, like: Volume) -> list[Place]:
 
 
 def place_of(frame: Frame, rows: int, columns: int, affine: Array) -> Place:
-    """Where a frame lies in the grid of an affine (voxels to RAS millimetres)."""
+    """Where a frame lies in the grid of an affine (voxels to RAS millimetres).
+
+    Args:
+        frame: With its first pixel's middle and its steps, in LPS millimetres.
+        rows, columns: Of the frame, in pixels.
+        affine: Of the grid, shape (4, 4).
+    """
     assert frame.origin is not None and frame.across is not None and frame.down is not None
     inverse = np.linalg.inv(affine)
     start = inverse[:3, :3] @ (RAS * frame.origin) + inverse[:3, 3]
@@ -97,6 +103,11 @@ def place_of(frame: Frame, rows: int, columns: int, affine: Array) -> Place:
 
 def window(place: Place, plane: Array, shape: tuple[int, ...]) -> tuple[tuple[slice | int, ...], Array] | None:
     """The part of a grid that a plane (row, column) covers.
+
+    Args:
+        place: Where the first pixel lies, and the steps to the next, in voxels.
+        plane: Its pixels, (row, column).
+        shape: Of the grid, (i, j, k).
 
     Returns:
         An index into an array of `shape` (i, j, k), and the part of the plane that lies there with its axes in the
@@ -180,6 +191,11 @@ def coarser(seg: Segmentation, like: Volume, places: list[Place]) -> bool:
 
     An object that does not say how far its slices lie apart counts as coarser where three or more of them lie evenly
     and none of them are neighbours.
+
+    Args:
+        seg: The object that is read.
+        like: The scan.
+        places: Of the object's frames in the scan's grid.
     """
     through = _through(places[0])
     levels = np.unique([place.start[through] for place in places])

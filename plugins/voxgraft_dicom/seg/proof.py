@@ -19,6 +19,12 @@ OFF_MILLIMETRES, OFF_VOXELS = 0.05, 0.02
 def prove(path: Path, segments: Segments, mask: Volume, names: tuple[str, ...]) -> None:
     """Read a written object back and compare every voxel of every segment, at its place in the patient.
 
+    Args:
+        path: The file that was written.
+        segments: The voxels of each structure, and the slices that have some.
+        mask: The mask that was to be written.
+        names: Of the structures, in the order of their numbers.
+
     Raises:
         DataError: A segment's voxels are not as many, or lie elsewhere.
     """

@@ -16,6 +16,11 @@ TRACKING, VOLUME, AREA = "112039", "118565006", "42798000"
 def prove(path: Path, measurements: Sequence[Measured], names: Sequence[str]) -> None:
     """Compare the volumes and areas in a written report with what was measured.
 
+    Args:
+        path: The file that was written.
+        measurements: Volumes in mL and areas in mm².
+        names: Of the structures, in the order of the report.
+
     Raises:
         DataError: One is missing or another.
     """

@@ -46,7 +46,13 @@ class AttentionLevels(UNetLevels):
         )
 
     def skip(self, level: int, fine: Tensor, below: Tensor) -> Tensor:
-        """The encoder's map, weighted by what the level below has seen."""
+        """The encoder's map, weighted by what the level below has seen.
+
+        Args:
+            level: Counted from 0, the finest.
+            fine: The encoder's map, (batch, channel, *spatial).
+            below: The decoded map of the level below, coarser by one stride.
+        """
         if level < self._first:
             return fine
         gated: Tensor = self.gates[level - self._first](fine, below)

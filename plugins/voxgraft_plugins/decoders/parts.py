@@ -19,7 +19,13 @@ STEP = 8
 
 
 def level_widths(dims: int, channels: Sequence[int], options: LevelsOptions) -> list[int]:
-    """Channels of the decoded maps, fine to coarse: one for each of the encoder's maps but the coarsest."""
+    """Channels of the decoded maps, fine to coarse: one for each of the encoder's maps but the coarsest.
+
+    Args:
+        dims: 2 or 3, the axes in space.
+        channels: Of the encoder's maps, fine to coarse.
+        options: Their least width, and their greatest where it is not the usual one.
+    """
     most = options.max_width or max(MAX_WIDTH[dims], options.width)
     return [min(most, max(options.width, -(-width // STEP) * STEP)) for width in channels[:-1] or channels]
 
@@ -31,6 +37,11 @@ def flat_width(dims: int, options: FlatOptions) -> int:
 
 def check_maps(name: str, maps: Sequence[Tensor], count: int) -> None:
     """Refuse another number of maps than the decoder was made for.
+
+    Args:
+        name: Of the decoder, for the message.
+        maps: Of the encoder, fine to coarse, each (batch, channel, *spatial).
+        count: How many the decoder was made for.
 
     Raises:
         ModelError: There are more or fewer.
@@ -49,6 +60,12 @@ def enlarged(x: Tensor, size: Sequence[int], factor: Sequence[int], *, nearest: 
 
     It is enlarged by the factor and cut at its far ends, so that every voxel covers the finer ones it was made of,
     whatever the size. Sizes that networks with unpadded convolutions give are reached by interpolation.
+
+    Args:
+        x: The coarse map.
+        size: Of the finer map, without batch and channel.
+        factor: The stride between the two, for each axis in space.
+        nearest: Repeat voxels instead of interpolating.
     """
     if tuple(x.shape[2:]) == tuple(size):
         return x
@@ -111,13 +128,28 @@ class ResidualBlock(nn.Module):
 
 
 def convolutions(dims: int, inside: int, width: int, *, count: int, norm: Norm) -> nn.Sequential:
-    """So many 3x3(x3) convolutions one after the other, each with its norm and activation."""
+    """So many 3x3(x3) convolutions one after the other, each with its norm and activation.
+
+    Args:
+        dims: 2 or 3, the axes in space.
+        inside: Channels of the map that comes in.
+        width: Channels of every map that follows.
+        count: How many convolutions.
+        norm: `group`, `instance` or `batch`.
+    """
     rest = [conv_norm_act(dims, width, width, norm=norm) for _ in range(count - 1)]
     return nn.Sequential(conv_norm_act(dims, inside, width, norm=norm), *rest)
 
 
 def pointwise_block(dims: int, inside: int, outside: int, *, norm: Norm) -> nn.Sequential:
-    """A 1x1(x1) convolution, a normalisation, a LeakyReLU."""
+    """A 1x1(x1) convolution, a normalisation, a LeakyReLU.
+
+    Args:
+        dims: 2 or 3, the axes in space.
+        inside: Channels of the map that comes in.
+        outside: Channels of the map that goes out.
+        norm: `group`, `instance` or `batch`.
+    """
     return nn.Sequential(
         convolution(dims, inside, outside, kernel=1),
         normalisation(norm, dims, outside),
@@ -126,10 +158,23 @@ def pointwise_block(dims: int, inside: int, outside: int, *, norm: Norm) -> nn.S
 
 
 def pointwise(dims: int, inside: int, outside: int, *, bias: bool = True) -> nn.Module:
-    """A 1x1(x1) convolution."""
+    """A 1x1(x1) convolution.
+
+    Args:
+        dims: 2 or 3, the axes in space.
+        inside: Channels of the map that comes in.
+        outside: Channels of the map that goes out.
+        bias: Add a number to each channel; a norm that follows makes it useless.
+    """
     return CONVOLUTION[dims](inside, outside, 1, bias=bias)
 
 
 def bridge(dims: int, inside: int, outside: int) -> nn.Module:
-    """What makes an encoder's map as wide as the decoded map it is added to: nothing, where it is already."""
+    """What makes an encoder's map as wide as the decoded map it is added to: nothing, where it is already.
+
+    Args:
+        dims: 2 or 3, the axes in space.
+        inside: Channels of the encoder's map.
+        outside: Channels of the decoded map.
+    """
     return nn.Identity() if inside == outside else pointwise(dims, inside, outside)

@@ -51,7 +51,13 @@ class UNetLevels(DecoderModule):
             self.levels.append(convolutions(dims, joined, width, count=options.convs, norm=options.norm))
 
     def skip(self, level: int, fine: Tensor, below: Tensor) -> Tensor:
-        """What of the encoder's map is joined on this level; `below` is the decoded map of the level below."""
+        """What of the encoder's map is joined on this level; `below` is the decoded map of the level below.
+
+        Args:
+            level: Counted from 0, the finest.
+            fine: The encoder's map, (batch, channel, *spatial).
+            below: The decoded map of the level below, coarser by one stride.
+        """
         return fine
 
     def forward(self, maps: Sequence[Tensor]) -> list[Tensor]:

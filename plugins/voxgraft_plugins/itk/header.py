@@ -102,6 +102,11 @@ def checked_space(axes: list[int], sizes: tuple[int, ...]) -> tuple[int, ...]:
 def affine_of(columns: Array, origin: Array, dims: int) -> tuple[Array, tuple[Problem, ...]]:
     """The affine from the steps along the axes (in RAS millimetres, one a column), and what is doubtful about it.
 
+    Args:
+        columns: Shape (3, axes in space): the step along each axis, in millimetres.
+        origin: The middle of the first voxel, in RAS millimetres.
+        dims: 2 or 3, the axes in space of the image.
+
     Raises:
         HeaderError: It is not finite or does not span space.
     """

@@ -49,6 +49,11 @@ def words(text: str) -> list[str]:
 def factors(text: str, count: int, what: str) -> tuple[list[float], tuple[Problem, ...]]:
     """Millimetres in the unit of each axis, and what to say of units that are others.
 
+    Args:
+        text: The units as the header writes them; empty means millimetres.
+        count: Of axes that need a unit.
+        what: What the units are called in a message, such as `space units`.
+
     Raises:
         HeaderError: There are not so many units, or one is no unit of length that is read.
     """
@@ -76,6 +81,11 @@ def _factor(name: str, what: str) -> float:
 def check_directions(fields: Mapping[str, str], axes: int, vectors: Sequence[Sequence[float] | None]) -> None:
     """Refuse fields that say again, and otherwise, what the directions of an axis say.
 
+    Args:
+        fields: Of the header, by their names.
+        axes: How many axes the array has.
+        vectors: The direction of each axis, as long as its step; None for an axis that has none.
+
     Raises:
         HeaderError: One does.
     """
@@ -96,6 +106,11 @@ def lengths_of(
     fields: Mapping[str, str], sizes: Sequence[int], space: Sequence[int]
 ) -> tuple[Lengths, tuple[Problem, ...]]:
     """The lengths of a header without directions: by `spacings`, else by `axis mins` and `axis maxs`, else 1.
+
+    Args:
+        fields: Of the header, by their names.
+        sizes: Voxels along each axis of the array.
+        space: The numbers of the axes that lie in space.
 
     Raises:
         HeaderError: The fields contradict each other, or are not one for each axis.

@@ -78,6 +78,11 @@ class NnunetLayout:
 def labels_in(rows: Any, order: Any, path: Path) -> tuple[Labels, list[str]]:
     """The labels of dataset.json: values, regions of several values, and `ignore`.
 
+    Args:
+        rows: The value of `labels`, as JSON gives it.
+        order: The value of `regions_class_order`; None where there is none.
+        path: The file, for messages.
+
     Returns:
         The labels, and notes.
 

@@ -109,7 +109,7 @@ class PairsOptions(Options):
     """Options of the layout `pairs`.
 
     Images and labels are folders below `path`, or patterns with named places: 'images/{case}_0000.nii.gz' or
-    '{patient}/{case}/flair.nii.gz'. A place takes as few letters as it can; `*` stands for any letters.
+    '{patient}/{case}/flair.nii.gz'. A place takes as few letters as it can; `*` stands for any characters.
     """
 
     path: StoredPath

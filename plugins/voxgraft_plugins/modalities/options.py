@@ -42,7 +42,7 @@ class Augmented(Options):
     augmentation: Strengths = Field(default_factory=dict)
     """Strengths that replace the modality's own: rotation (degrees), scale (share), shift (share of the patch),
     elastic (voxels), gamma, noise, brightness, contrast (of deviations 1), invert (the share of samples whose contrast
-    is turned over, for sequences that differ so), blur (voxels), lowres (share), and mirror (1 where left and right do
+    is inverted, for sequences that differ so), blur (voxels), lowres (share), and mirror (1 where left and right do
     not matter)."""
 
     def strengths(self, own: Mapping[str, float]) -> dict[str, float]:

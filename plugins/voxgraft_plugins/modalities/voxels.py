@@ -36,7 +36,13 @@ def spread(voxels: Floats) -> tuple[float, float]:
 
 
 def standardise(voxels: Floats, mean: float, deviation: float) -> Floats:
-    """To mean 0 and deviation 1, in place; a constant image becomes 0."""
+    """To mean 0 and deviation 1, in place; a constant image becomes 0.
+
+    Args:
+        voxels: Floats of any shape; they are changed.
+        mean: Is subtracted.
+        deviation: Is divided by, where it is not 0.
+    """
     if deviation <= 0:
         voxels[...] = 0
         return voxels
@@ -66,6 +72,12 @@ def shown(array: NDArray[Any]) -> tuple[float, float]:
 
 
 def number(measured: Mapping[str, float], key: str, otherwise: float) -> float:
-    """A measured number, where it is there and finite."""
+    """A measured number, where it is there and finite.
+
+    Args:
+        measured: Statistics of the fingerprint, by their names.
+        key: The statistic.
+        otherwise: Stands in its place where it is missing, infinite or nan.
+    """
     value = float(measured.get(key, otherwise))
     return value if np.isfinite(value) else otherwise

@@ -65,7 +65,7 @@ def _describe(file: Path) -> Item:
     if most.short:
         problems.append(Problem("truncated", most.short))
     if most.surplus >= PADDING:
-        text = "bytes lie behind the voxels that its header promises; see that the header is right"
+        text = "bytes follow the voxel data that its header promises; check that the header is right"
         problems.append(Problem("surplus", f"{most.surplus} or more {text}", "warning"))
     return Item(
         path=file,

@@ -193,6 +193,11 @@ def write_gzip(file: BinaryIO, parts: Iterable[memoryview], level: int) -> None:
 
     Equal parts give equal bytes, however many threads there are. The parts are taken one after another, a few ahead of
     what is written.
+
+    Args:
+        file: Open for writing bytes.
+        parts: The bytes in their order.
+        level: 0 (fastest) to 3 (smallest), as isal counts.
     """
     from isal import isal_zlib
 

@@ -19,7 +19,7 @@ def voxgraft_readers() -> list[ReaderSpec[PictureOptions] | ReaderSpec[TiffOptio
     return [
         ReaderSpec(
             name="picture",
-            summary="PNG, JPEG, BMP, GIF and PNM pictures, grey or colour, as images of two axes",
+            summary="PNG, JPEG, BMP, GIF and PNM pictures, grey or colour, as 2D images",
             suffixes=(".png", ".jpg", ".jpeg", ".jpe", ".bmp", ".gif", ".ppm", ".pgm", ".pnm"),
             magic=((0, b"\x89PNG\r\n\x1a\n"), (0, b"\xff\xd8\xff"), (0, b"GIF87a"), (0, b"GIF89a")),
             illustrates=True,
@@ -43,7 +43,7 @@ def voxgraft_writers() -> list[WriterSpec[PngWriterOptions] | WriterSpec[TiffWri
     return [
         WriterSpec(
             name="png",
-            summary="PNG of 8 or 16 bits, grey or RGB, of images of two axes",
+            summary="PNG of 8 or 16 bits, grey or RGB, of 2D images",
             suffixes=(".png",),
             filename="mask.png",
             dims=frozenset({2}),

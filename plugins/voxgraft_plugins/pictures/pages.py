@@ -28,6 +28,11 @@ _SLACK = 1 << 24
 def read_pages(file: TiffFile, layers: Layers, path: Path) -> Array:
     """The array of an image as it is stored, of shape `layers.stored`.
 
+    Args:
+        file: The open file.
+        layers: Which pages make up the image, and how.
+        path: The file's path, for messages.
+
     Raises:
         ValueError: The pages are packed in a way that is not read, or damaged.
     """

@@ -18,6 +18,11 @@ def rows_of(volume: Volume, labels: Labels | None, target: Path) -> Array:
 
     Masks become uint8, or uint16 where a value is above 255.
 
+    Args:
+        volume: (i, j), (i, j, k) or (channel, ...).
+        labels: The structures of a mask; None for an image.
+        target: The file that is written, for messages.
+
     Raises:
         DataError: A mask holds other values, or voxels are of a type that pictures do not have.
     """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from torch import Tensor, nn
 from torch.nn import functional
@@ -12,14 +13,14 @@ from voxgraft.plugin import (
     EncoderModule,
     InputContract,
     ModelError,
-    Models,
     Norm,
-    Weights,
     conv_norm_act,
     convolution,
-    named_weights,
     normalisation,
 )
+
+if TYPE_CHECKING:
+    from voxgraft.plugin import Models, Weights
 
 from .names import own_names
 from .options import ResidualOptions
@@ -47,6 +48,8 @@ class ResidualEncoder:
         return ResidualLevels(dims, channels, widths, strides, blocks=blocks, norm=self._options.norm)
 
     def weights(self, models: Models | None = None) -> Weights | None:
+        from voxgraft.plugin import named_weights
+
         weights = named_weights(self._options.weights, models)
         return self._options.finish(None if weights is None else weights.but(tensors=own_names(weights.tensors)))
 

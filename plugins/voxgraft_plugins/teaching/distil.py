@@ -95,6 +95,11 @@ def trained(reference: str, models: Models | None) -> tuple[SegmentationNetwork,
 def complain_of_difference(reference: str, teacher: Plan, student: Plan) -> None:
     """Both must see the same patches and find the same structures.
 
+    Args:
+        reference: Names the teacher, for the message.
+        teacher: The plan that the teacher was trained with.
+        student: The plan of this training.
+
     Raises:
         TrainingError: They do not; the message says in what they differ.
     """
@@ -126,7 +131,13 @@ def complain_of_difference(reference: str, teacher: Plan, student: Plan) -> None
 
 
 def rescaled(image: Tensor, student: Plan, teacher: Plan) -> Tensor:
-    """Patches (batch, channel, *spatial) as a teacher's plan scales intensities, from the student's scale."""
+    """Patches (batch, channel, *spatial) as a teacher's plan scales intensities, from the student's scale.
+
+    Args:
+        image: As this training normalises it.
+        student: The plan of this training.
+        teacher: The plan that the teacher was trained with.
+    """
     if student.normalisation == teacher.normalisation:
         return image
     channels = []

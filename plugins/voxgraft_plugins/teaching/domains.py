@@ -26,6 +26,13 @@ class Reversal(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, value: Tensor, factor: float) -> Tensor:
+        """Give the value as it is.
+
+        Args:
+            ctx: Of torch, for the way back.
+            value: Of any shape.
+            factor: What the gradient is multiplied by, with its sign turned.
+        """
         ctx.factor = factor
         return value.view_as(value)
 
@@ -108,7 +115,14 @@ class Adversarial(Teaching):
 
 
 def discriminator(dims: int, channels: int, widths: Sequence[int], steps: Sequence[int]) -> nn.Sequential:
-    """Convolutions of three voxels with LeakyReLU between them, and one logit for each patch; nothing normalises."""
+    """Convolutions of three voxels with LeakyReLU between them, and one logit for each patch; nothing normalises.
+
+    Args:
+        dims: 2 or 3, the axes in space.
+        channels: Of the map that comes in.
+        widths: Channels after each convolution but the last, which gives the logit.
+        steps: The stride of each of these.
+    """
     layers: list[nn.Module] = []
     for width, step in zip(widths, steps, strict=True):
         layers += [CONVOLUTION[dims](channels, width, 3, step, 1), nn.LeakyReLU(SLOPE)]

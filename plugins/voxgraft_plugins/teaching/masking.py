@@ -72,7 +72,14 @@ class SelfSupervised(Teaching):
 
 def masks(shape: Sequence[int], block: int, ratio: float, seed: int) -> Tensor:
     """Of images (batch, channel, *spatial), bool (batch, *spatial): whole blocks, in each image the same number, at
-    least one and never all."""
+    least one and never all.
+
+    Args:
+        shape: Of the images: (batch, channel, *spatial).
+        block: Edge of a block, in voxels.
+        ratio: The share of blocks that are hidden, between 0 and 1.
+        seed: Decides which; the same gives the same.
+    """
     draw = torch.Generator().manual_seed(seed)
     spatial = shape[2:]
     blocks = [-(-size // block) for size in spatial]

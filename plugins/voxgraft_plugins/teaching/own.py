@@ -118,6 +118,11 @@ def levels_of(network: nn.Module) -> tuple[int, ...]:
 def map_at(values: tuple[int, ...], level: int, option: str) -> int:
     """The value at a level.
 
+    Args:
+        values: One for each of the encoder's maps, fine to coarse.
+        level: The map's number, 0 the finest; -1 is the coarsest.
+        option: What asks for it, for the message.
+
     Raises:
         TrainingError: The encoder has no such level.
     """

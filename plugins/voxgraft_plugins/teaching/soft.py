@@ -67,7 +67,14 @@ def decisions(logits: Tensor, regions: bool) -> Tensor:
 
 
 def hard_entropy(logits: Tensor, decided: Tensor, regions: bool, counted: Tensor | None) -> Tensor:
-    """Cross-entropy with decisions as labels, averaged over voxels that count."""
+    """Cross-entropy with decisions as labels, averaged over voxels that count.
+
+    Args:
+        logits: (batch, output, *spatial).
+        decided: Classes (batch, *spatial), or of regions 0 and 1 in the shape of the logits.
+        regions: Each output is a decision of its own.
+        counted: Bool (batch, *spatial): voxels that count; None where all do.
+    """
     if regions:
         each = functional.binary_cross_entropy_with_logits(logits.float(), decided, reduction="none").mean(1)
     else:

@@ -107,6 +107,11 @@ def own_names(state: Iterable[str]) -> dict[str, str]:
 def try_out(net: nn.Module, channels: int, coarsest: int, contract: InputContract) -> tuple[int, list[int]]:
     """The edge of an image that a backbone takes, and those of its maps: 128 pixels, or what its windows ask for.
 
+    Args:
+        net: Gives its maps, fine to coarse.
+        channels: Of the images it takes.
+        coarsest: The stride of its coarsest map, in pixels.
+
     Raises:
         ModelError: It takes no image.
     """
@@ -162,6 +167,12 @@ def frame_of(net: nn.Module, channels: int, reductions: Sequence[int], size: int
 
     An image of n pixels gives (n - least) // stride + 1 elements, the first of which lies around (least - 1) / 2.
     `before` is chosen so that elements lie as near as possible to the middle of the blocks that they stand for.
+
+    Args:
+        net: Gives its maps, fine to coarse.
+        channels: Of the images it takes.
+        reductions: The stride of each map, in pixels.
+        size: An edge that it is known to take, in pixels.
     """
     copy = deepcopy(net).to("meta").eval()
 

@@ -29,6 +29,11 @@ def encoder_stages(network: SegmentationNetwork) -> list[list[str]]:
 def shallow_stages(network: SegmentationNetwork, count: int, option: str) -> list[str]:
     """The prefixes of the first stages.
 
+    Args:
+        network: Its encoder says the stages.
+        count: How many, from the image on.
+        option: What asks for them, for the message.
+
     Raises:
         TrainingError: The encoder has fewer; the message names the option that asks for them.
     """
@@ -54,7 +59,13 @@ def is_loaded(name: str, context: Context) -> bool:
 
 def loaded_modules(network: nn.Module, prefixes: Sequence[str], context: Context) -> Iterator[nn.Module]:
     """The modules that the prefixes name and all within them, but for those with parameters that were not loaded, or
-    without their statistics."""
+    without their statistics.
+
+    Args:
+        network: Encoder, decoder and head.
+        prefixes: Of the names of parameters.
+        context: Knows which tensors were loaded.
+    """
     new = {id(parameter) for name, parameter in network.named_parameters() if not is_loaded(name, context)}
     bare = bare_norms(network, context)
     for module in modules_in(network, prefixes):
@@ -97,7 +108,13 @@ def stage_of(name: str, stages: Sequence[Sequence[str]]) -> int | None:
 
 
 def modules_in(network: nn.Module, prefixes: Sequence[str], start: str = "") -> Iterator[nn.Module]:
-    """The modules that the prefixes name and all within them; also those whose parameters they name one by one."""
+    """The modules that the prefixes name and all within them; also those whose parameters they name one by one.
+
+    Args:
+        network: Is searched, its children first.
+        prefixes: Of the full names of parameters.
+        start: The full name of `network` with a dot; empty for the whole.
+    """
     for name, module in network.named_children():
         full = f"{start}{name}"
         owned = [f"{full}.{key}" for key, _ in module.named_parameters()]
