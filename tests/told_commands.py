@@ -42,7 +42,7 @@ def calls(page: Path) -> Iterator[list[str]]:
     spans = re.findall(r"`([^`\n]+)`", FENCED.sub("", text))
     lines = [line for _, block in FENCED.findall(text) for line in block.replace("\\\n", " ").splitlines()]
     for line in [*lines, *spans]:
-        if found := re.search(r"(?:^|[ /;])voxgraft ([a-z]+\b[^|>#]*)", line):
+        if found := re.search(r"(?<!import )(?<!from )(?<![\w.-])voxgraft ([a-z]+\b[^|>#]*)", line):
             yield found[1].split()
 
 
