@@ -40,7 +40,7 @@ def write(
         UsageError: No writer answers to the target's suffix.
         DataError: The volume cannot be written in this format, or the disk refuses it.
 
-    Example:
+    Examples:
         >>> mask = vg.Volume(np.ones((4, 4, 4), np.uint8), np.diag([1.0, 1.0, 2.0, 1.0]))
         >>> write(mask, Path("written.nii.gz"), vg.catalogue())
         >>> vg.read("written.nii.gz").spacing

@@ -70,7 +70,7 @@ class MaskPair:
             together.
         calibrated: Gives how the probabilities of the structure fall into bins; None where there are none.
 
-    Example:
+    Examples:
         >>> from voxgraft.components.choice import choose
         >>> found, wanted = np.zeros((2, 8, 8, 8), bool)
         >>> wanted[2:4, 2:4, 2:4], found[2:4, 2:4, 2:5] = True, True
