@@ -390,6 +390,7 @@ def test_a_token_file_that_is_no_good_is_said(tmp_path: Path, text: str, sentenc
 def test_hosts() -> None:
     assert {"localhost", "127.0.0.1"} <= hosts_of("127.0.0.1", None)
     assert "localhost" not in hosts_of("10.0.0.5", None)
+    assert {"localhost", "127.0.0.1"} <= hosts_of("0.0.0.0", None)
     assert "review.hospital.example" in hosts_of("127.0.0.1", "https://review.hospital.example/")
 
 

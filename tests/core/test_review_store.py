@@ -206,6 +206,21 @@ def test_the_ledger_is_read_while_the_batch_writes_and_is_never_written(out: Pat
     assert {path.name: path.read_bytes() for path in out.glob("ledger*")} == before
 
 
+def test_what_a_killed_batch_left_is_read_where_nothing_may_be_written(
+    out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if os.fork() == 0:
+        Ledger(out).begin("scan-0")
+        os._exit(9)
+    os.wait()
+    assert (out / "ledger.sqlite-wal").stat().st_size
+    before = {path.name: path.read_bytes() for path in out.glob("ledger*")}
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    view = LedgerView(out)
+    assert view.rows()[1]["scan-0"].state == "running"
+    assert {path.name: path.read_bytes() for path in out.glob("ledger*")} == before
+
+
 @pytest.mark.parametrize("harm", ["gone", "empty", "nonsense", "later", "row"])
 def test_a_damaged_ledger_is_one_sentence(out: Path, harm: str) -> None:
     path = out / "ledger.sqlite"

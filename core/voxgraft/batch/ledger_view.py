@@ -8,8 +8,11 @@ written can be looked at. The batch's own lock is never asked for.
 from __future__ import annotations
 
 import json
+import os
 import platform
+import shutil
 import sqlite3
+import tempfile
 import threading
 import time
 from contextlib import closing
@@ -121,7 +124,16 @@ class LedgerView:
         raise DataError(f"{self.path}: the ledger cannot be read: {reason}") from problem
 
     def _query(self, written: bool) -> list[tuple[str, tuple[Any, ...]]]:
-        address = f"{self.path.resolve().as_uri()}?{'mode=ro' if written else 'mode=ro&immutable=1'}"
+        """Every row, from the file itself, or from a copy of what a killed batch left where nothing may be written."""
+        if not written or os.access(self.path.parent, os.W_OK):
+            return self._rows_of(self.path, "mode=ro" if written else "mode=ro&immutable=1")
+        with tempfile.TemporaryDirectory(prefix="voxgraft-ledger-") as folder:
+            for path in self._files():
+                shutil.copyfile(path, Path(folder, path.name))
+            return self._rows_of(Path(folder, self.path.name), "mode=rw")
+
+    def _rows_of(self, path: Path, mode: str) -> list[tuple[str, tuple[Any, ...]]]:
+        address = f"{path.resolve().as_uri()}?{mode}"
         with closing(sqlite3.connect(address, uri=True, timeout=5)) as connection:
             if (version := connection.execute("PRAGMA user_version").fetchone()[0]) != FORMAT:
                 raise DataError(f"{self.path}: is the ledger of another VoxGraft (format {version}, not {FORMAT})")

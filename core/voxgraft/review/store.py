@@ -82,6 +82,7 @@ class ReviewStore:
             raise
         self.out, self.catalogue = out, catalogue
         self.state = ReviewState().replay(self.log.entries)
+        self.log.entries.clear()  # the state holds what they say
         self.models = Models(self.folder.root / "models")
         self.images = Images(out, self._cache())
         self.identities = Identities(out, catalogue)

@@ -79,13 +79,22 @@ def hosts_of(host: str, proxy: str | None) -> frozenset[str]:
     if host not in ("0.0.0.0", "::"):
         names.add(host.lower().strip("[]"))
     else:
-        names |= {socket.gethostname().lower(), socket.getfqdn().lower()}
+        names |= {socket.gethostname().lower(), socket.getfqdn().lower(), *_addresses()}
     if proxy:
         name = host_of(urlsplit(proxy if "//" in proxy else f"//{proxy}").netloc)
         if not name:
             raise UsageError(f"--behind-proxy {proxy}: is no name of a host; give it as review.hospital.example")
         names.add(name)
     return frozenset(names)
+
+
+def _addresses() -> set[str]:
+    """The addresses of this machine."""
+    import psutil
+
+    families = (socket.AF_INET, socket.AF_INET6)
+    found = [one for every in psutil.net_if_addrs().values() for one in every if one.family in families]
+    return {one.address.partition("%")[0].lower() for one in found}
 
 
 def read_tokens(path: Path) -> dict[str, str]:
