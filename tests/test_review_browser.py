@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from io import BytesIO
 from typing import Any
 
 import nibabel as nib
 import numpy as np
 import pytest
+from PIL import Image
 
 from review_batch import (
     AXES,
@@ -24,6 +26,7 @@ from review_batch import (
     enter_as,
     make_batch,
     open_scan,
+    pane_of,
     serving,
     stroke,
     why_no_browser,
@@ -82,11 +85,27 @@ def saved(page: Any) -> None:
     page.wait_for_selector("#saved.good", timeout=SLOW)
 
 
+def test_the_picture_shows_the_scan_in_its_window(page: Any, server: Server) -> None:
+    enter_as(page, server.url, "drawing")
+    open_scan(page, server.url, "oblique")
+    page.keyboard.press("Space")
+    patient = Patient(server.out.parent / f"{server.out.name}-scans" / "oblique.nii.gz")
+    for low, high in ((-160, 240), (0, 400)):
+        page.evaluate("async ([low, high]) => review.setWindow(low, high)", [low, high])
+        page.evaluate("() => review.setCursor([31, 31, 14])")
+        left, top, width, height = pane_of(page, AXIAL)
+        shown = Image.open(BytesIO(page.screenshot())).convert("L")
+        voxels = [(x, y, 14) for x in range(4, 28, 3) for y in range(10, 28, 3)]
+        places = [patient.point(AXIAL, voxel) for voxel in voxels]
+        seen = [shown.getpixel((left + x * width, top + y * height)) for x, y in places]
+        wanted = [np.clip((patient.canonical[voxel] - low) / (high - low), 0, 1) * 255 for voxel in voxels]
+        assert np.corrcoef(seen, wanted)[0, 1] > 0.95
+        assert np.mean(seen) == pytest.approx(np.mean(wanted), abs=5)
+
+
 @pytest.mark.parametrize("kind", list(AXES))
 def test_what_is_drawn_lies_voxel_for_voxel_in_the_scans_own_grid(kind: str, page: Any, server: Server) -> None:
     patient = Patient(server.out / kind / "mask.nii.gz")
-    if kind == "axial":
-        enter_as(page, server.url, "drawing")
     open_scan(page, server.url, kind)
     page.keyboard.press("ArrowDown")
     page.keyboard.press("ArrowDown")

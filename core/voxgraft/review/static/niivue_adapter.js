@@ -1,10 +1,13 @@
 // The only file that touches NiiVue (0.69.0, vendor/). NiiVue shows the scan and colours the mask; what the mouse and
 // the keyboard do, drawing and saving are this page's own, in voxels of the picture, so another viewer fits here.
+import { greys } from "./greys.js";
 import { Grid, inflate } from "./nifti.js";
 import { planeAxes } from "./pen.js";
 
 const DRAWING_TEXTURE = 33991; // WebGL's TEXTURE7, where NiiVue's shaders look for the drawing
+const SCAN_TEXTURE = 33984; // TEXTURE0
 const GRADIENTS = [33990, 33992]; // TEXTURE6 and TEXTURE8: what only a rendering in three dimensions needs
+const COLOURS = [128, 2304]; // NIfTI's data types RGB24 and RGBA32
 const CUT_ACROSS = [2, 1, 0]; // the axis of the picture that axial, coronal and sagittal slices are cut across
 export const PLANES = ["Axial", "Coronal", "Sagittal"];
 
@@ -21,6 +24,7 @@ export class Picture {
     this.canvas = canvas;
     this.drawn = drawn;
     this.withoutGradients();
+    this.withOwnGreys();
   }
 
   /**
@@ -31,6 +35,44 @@ export class Picture {
     const make = this.nv.rgbaTex.bind(this.nv);
     this.nv.rgbaTex = (texture, unit, dims, ...rest) =>
       make(texture, unit, GRADIENTS.includes(unit) ? [dims[0], 1, 1, dims[3]] : dims, ...rest);
+  }
+
+  /**
+   * NiiVue uploads a scan and draws each of its slices into a texture of four bytes a voxel whenever the window changes:
+   * without a graphics card that is most of the time until a large scan is there. Grey levels are looked up in a table
+   * instead, and take one byte; what NiiVue makes meanwhile has one voxel a slice.
+   */
+  withOwnGreys() {
+    const refresh = this.nv.refreshLayers.bind(this.nv);
+    this.nv.refreshLayers = (volume, layer) => {
+      if (COLOURS.includes(volume.hdr.datatypeCode)) return refresh(volume, layer);
+      const { gl } = this.nv;
+      const store = gl.texStorage3D.bind(gl);
+      gl.texStorage3D = (target, levels, format, nx, ny, nz) => store(target, levels, format, 1, 1, nz);
+      gl.texSubImage3D = () => {};
+      try {
+        refresh(volume, layer);
+      } finally {
+        delete gl.texStorage3D;
+        delete gl.texSubImage3D;
+      }
+      return this.putGreys(volume);
+    };
+  }
+
+  putGreys(volume) {
+    const { gl } = this.nv;
+    gl.activeTexture(SCAN_TEXTURE);
+    gl.bindTexture(gl.TEXTURE_3D, this.nv.volumeTexture);
+    const kept = [gl.TEXTURE_MIN_FILTER, gl.TEXTURE_MAG_FILTER, gl.TEXTURE_WRAP_R, gl.TEXTURE_WRAP_S, gl.TEXTURE_WRAP_T]
+      .map((name) => [name, gl.getTexParameter(gl.TEXTURE_3D, name)]);
+    gl.deleteTexture(this.nv.volumeTexture);
+    this.nv.volumeTexture = gl.createTexture();
+    gl.bindTexture(gl.TEXTURE_3D, this.nv.volumeTexture);
+    for (const [name, value] of kept) gl.texParameteri(gl.TEXTURE_3D, name, value);
+    gl.pixelStorei(gl.UNPACK_ALIGNMENT, 1);
+    const [, ...shape] = volume.dimsRAS;
+    gl.texImage3D(gl.TEXTURE_3D, 0, gl.LUMINANCE, ...shape, 0, gl.LUMINANCE, gl.UNSIGNED_BYTE, greys(volume));
   }
 
   async open() {
