@@ -9,7 +9,8 @@ headless Chromium one scan is opened, and its better structure accepted; the oth
 pen, slices and a click. The server is killed on the way. A second scan is rejected in the page; the rest is decided
 through the page's HTTP interface by a simulated reader, who accepts a Dice of 0.85 and else sends the reference.
 `--pictures` walks the same way on an artificial scan instead and makes the pictures of docs/review.md: the real ones
-stay out of the project. A run trained before is found in DIR; all else is done again.
+stay out of the project. A run trained and scans segmented before
+are found in DIR; all else is done again.
 """
 
 from __future__ import annotations
@@ -22,7 +23,9 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -44,7 +47,7 @@ from voxgraft.scoring.comparison import compare_all
 from voxgraft.support.files import write_json
 
 NAME, READER = "hippocampus-path", "reader"
-SCANS, AS_DICOM, FRESH = 8, 2, 20
+SCANS, AS_DICOM, FRESH = 8, 2, 12
 """Scans that are reviewed, how many of them are DICOM series, and scans that only the scores see."""
 ENV = {**os.environ, "PYTHONPATH": os.pathsep.join(str(ROOT / part) for part in ("core", "plugins", "registry"))}
 WAIT = 40_000
@@ -95,9 +98,16 @@ class Interface:
         self.client.post("/api/session", json={"reader": READER}, headers=self.headers).raise_for_status()
 
     def names(self) -> dict[str, str]:
-        """Case of the batch -> name of the crop."""
-        rows = self.client.get("/api/worklist", params={"limit": 100}).json()["scans"]
-        return {row["case"]: row["case"] if row["case"].startswith("hippo") else row["description"] for row in rows}
+        """Case of the batch -> name of the crop, which a DICOM series has as its description."""
+        for _ in range(60):  # the server reads headers in the background
+            rows = self.client.get("/api/worklist", params={"limit": 100}).json()["scans"]
+            found = {
+                row["case"]: row["case"] if row["case"].startswith("hippo") else row["description"] for row in rows
+            }
+            if all(found.values()):
+                break
+            time.sleep(0.5)
+        return found
 
     def decide(self, out: Path, case: str, truth: Voxels) -> Voxels:
         """Keep structures that are good enough, send the reference of others, decide; the final mask, canonical."""
@@ -176,7 +186,7 @@ def review(out: Path, clock: Clock, shots: Path) -> tuple[dict[str, Any], dict[s
 def export(out: Path, target: Path, final: dict[str, Voxels]) -> dict[str, Any]:
     """Export by the command line, and compare every mask voxel by voxel with what was drawn."""
     answer = command("review", out, "--export", target)
-    rows = {row["case"]: row for row in vg_table(target / "cases.csv")}
+    rows = {row["case"]: row for row in rows_of(target / "cases.csv")}
     assert set(rows) == set(final), (sorted(rows), sorted(final))
     objects = 0
     for case, mask in final.items():
@@ -184,14 +194,24 @@ def export(out: Path, target: Path, final: dict[str, Voxels]) -> dict[str, Any]:
         np.testing.assert_array_equal(exported.canonical, mask)
         segment = out / "review" / "dicom" / case / "mask.dcm"
         if segment.exists():
-            np.testing.assert_array_equal(vg.read(segment).array.squeeze() > 0, exported.array > 0)
+            np.testing.assert_array_equal(in_grid(segment, exported), exported.array)
             objects += 1
     assert objects == AS_DICOM
     keys = ("cases", "left_out") if "left_out" in answer else ("cases",)
     return {"scans": len(rows), "dicom": objects, "answer": {key: answer[key] for key in keys if key in answer}}
 
 
-def vg_table(path: Path) -> list[dict[str, str]]:
+def in_grid(segment: Path, mask: Patient) -> Voxels:
+    """The voxels of a DICOM SEG, which leaves out empty slices, in the grid of a mask."""
+    found = vg.read(segment)
+    first = np.linalg.solve(mask.image.affine, np.asarray(found.affine)[:, 3])[:3].round().astype(int)
+    voxels = np.zeros_like(mask.array)
+    part = found.array.reshape(found.shape)
+    voxels[tuple(slice(at, at + length) for at, length in zip(first, part.shape, strict=True))] = part
+    return voxels
+
+
+def rows_of(path: Path) -> list[dict[str, str]]:
     """The rows of a table."""
     import csv
 
@@ -207,23 +227,35 @@ def follow(folder: Path, steps: int, old: Path) -> Any:
     return train(folder / "next", steps, old, registry__name=NAME, **start)
 
 
-def morning(folder: Path, steps: int) -> dict[str, Any]:
+@contextmanager
+def kept(clock: Clock, folder: Path, name: str) -> Iterator[None]:
+    """A step that takes over what an earlier call of this script did, whose seconds count then."""
+    path = folder / f"{name}.json"
+    with clock.step(name):
+        yield
+    if path.exists():
+        clock.steps[name] = json.loads(path.read_text())
+    else:
+        write_json(path, clock.steps[name])
+
+
+def morning(folder: Path, steps: int, more: int) -> dict[str, Any]:
     """The whole way; what came of it."""
     old, reviewed, _ = parts()
     fresh = sorted(path.name for path in (DATA / "imagesTr").glob("hippocampus_*.nii.gz"))[-FRESH:]
     clock, out = Clock(), folder / "batch"
-    for name in ("batch", "reviewed", "fresh_champion", "fresh_next"):
+    for name in ("batch/review", "reviewed", "fresh_champion", "fresh_next"):
         shutil.rmtree(folder / name, ignore_errors=True)
     old_table = folder / "old.csv"
-    with clock.step("train"):
+    with kept(clock, folder, "train"):
         champion = train(folder / "champion", steps, table(old_table, old), transfer="[]", registry__name=NAME)
-    with clock.step("segment"):
+    with kept(clock, folder, "segment"):
         command("segment", f"models:/{NAME}/1", *scans(folder, reviewed[:SCANS]), "--out", out, "--device", "cpu")
     told, final = review(out, clock, folder)
     with clock.step("export"):
         exported = export(out, folder / "reviewed", final)
     with clock.step("next"):
-        following = follow(folder, steps, old_table)
+        following = follow(folder, more, old_table)
     learnt = json.loads((folder / "next" / "split.json").read_text())
     assert sum(name.startswith("added/") for name in learnt["train"]) == exported["scans"]
     with clock.step("judge"):
@@ -233,7 +265,7 @@ def morning(folder: Path, steps: int) -> dict[str, Any]:
         }
     judged = compare_all(scores, {"dice": True}, every_pair=True)
     return {
-        "steps": steps,
+        "steps": [steps, more],
         "cases": {"old": len(old), "reviewed": SCANS, "dicom": AS_DICOM, "fresh": FRESH},
         "scan": told,
         "exported": exported,
@@ -245,22 +277,17 @@ def morning(folder: Path, steps: int) -> dict[str, Any]:
     }
 
 
-def opened(width: int, height: int) -> Any:
+@contextmanager
+def opened(width: int, height: int) -> Iterator[Any]:
     """A page of a fresh browser."""
-    from contextlib import contextmanager
-
     from playwright.sync_api import sync_playwright
 
-    @contextmanager
-    def run() -> Any:
-        with sync_playwright() as playwright:
-            browser = playwright.chromium.launch(executable_path=str(CHROMIUM), headless=True, args=list(FLAGS))
-            page = browser.new_page(viewport={"width": width, "height": height})
-            page.set_default_timeout(WAIT)
-            yield page
-            browser.close()
-
-    return run()
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=str(CHROMIUM), headless=True, args=list(FLAGS))
+        page = browser.new_page(viewport={"width": width, "height": height})
+        page.set_default_timeout(WAIT)
+        yield page
+        browser.close()
 
 
 def shoot(folder: Path, page: Any, name: str) -> None:
@@ -307,6 +334,7 @@ def pictures(folder: Path) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--steps", type=int, default=200)
+    parser.add_argument("--more", type=int, default=100, help="steps of the next version")
     parser.add_argument("--folder", type=Path, help="keep everything here, and take a trained champion from here")
     parser.add_argument("--pictures", action="store_true", help="walk on an artificial scan, for docs/images")
     parser.add_argument("--out", type=Path, default=ROOT / "benchmarks" / "results" / "review_path.json")
@@ -318,7 +346,7 @@ def main() -> None:
         os.chdir(folder)  # the registry is voxgraft.db in the working directory
         if options.pictures:
             return pictures(Path(scratch))
-        found = morning(folder, options.steps)
+        found = morning(folder, options.steps, options.more)
     found |= {
         "machine": machine(),
         "load": round(os.getloadavg()[0], 1),

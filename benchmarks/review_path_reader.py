@@ -394,13 +394,13 @@ def tables(document: dict[str, Any]) -> str:
     """The tables of docs/review.md: seconds by step, and how good the corrected structure was after each."""
     cases, found = document["cases"], document["scan"]["dice"]
     texts = {
-        "train": f"train the first version: {document['steps']} steps",
+        "train": f"train the first version: {document['steps'][0]} steps",
         "segment": f"segment {cases['reviewed']} scans that it did not see, {cases['dicom']} of them DICOM",
         **{name: text for name, (text, _) in STEPS.items()},
         "reject": "reject another scan, with a reason",
         "others": f"the other {cases['reviewed'] - 2} scans, by the simulated reader",
         "export": f"export {document['exported']['scans']} scans",
-        "next": f"train the next version: {document['steps']} steps",
+        "next": f"train the next version: {document['steps'][1]} steps",
         "judge": f"segment and score {cases['fresh']} scans that neither version saw, with both",
     }
     return "\n".join(

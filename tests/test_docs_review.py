@@ -6,6 +6,7 @@ import hashlib
 import importlib.util
 import json
 import re
+import sys
 from pathlib import Path
 
 import pytest
@@ -63,9 +64,21 @@ def test_pages_have_no_inline_script_or_style_and_no_other_host() -> None:
         ), path
 
 
-def test_the_figures_are_those_of_the_benchmark() -> None:
-    spec = importlib.util.spec_from_file_location("review_page", ROOT / "benchmarks" / "review_page.py")
+@pytest.mark.parametrize(("script", "result"), [("review_page", "review_page"), ("review_path_reader", "review_path")])
+def test_the_figures_are_those_of_the_benchmarks(script: str, result: str) -> None:
+    spec = importlib.util.spec_from_file_location(script, ROOT / "benchmarks" / f"{script}.py")
     assert spec is not None and spec.loader is not None
-    script = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(script)
-    assert script.tables(json.loads((ROOT / "benchmarks" / "results" / "review_page.json").read_text())) in PAGE
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[script] = module  # for its dataclasses
+    spec.loader.exec_module(module)
+    assert module.tables(json.loads((ROOT / "benchmarks" / "results" / f"{result}.json").read_text())) in PAGE
+
+
+def test_what_came_of_one_readers_morning_is_that_of_the_benchmark() -> None:
+    found = json.loads((ROOT / "benchmarks" / "results" / "review_path.json").read_text())
+    told, text = found["register"]["comparison"], " ".join(PAGE.split())
+    low, high = told["ci95"]
+    assert f"the {told['cases']} held-out scans: Dice {told['difference']:+.4f} ({low:+.4f} to {high:+.4f})" in text
+    old, new = (found["fresh"][name]["mean"] for name in ("champion", "next version"))
+    assert f"{old:.4f} with the champion and {new:.4f} with the next version" in text
+    assert f"load {found['load']:g}" in text
