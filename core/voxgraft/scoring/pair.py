@@ -29,8 +29,9 @@ from .surface import SurfaceDistances, surface_distances
 
 if TYPE_CHECKING:
     from .calibration import Binning, Reliability
-    from .confusion import Integers
     from .lesions import Lesions
+
+Integers = NDArray[np.integer[Any]] | NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True)
