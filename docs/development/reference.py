@@ -263,8 +263,8 @@ def range_of(kind: click.ParamType) -> str:
     """What a number may be."""
     if not isinstance(kind, click.IntRange | click.FloatRange):
         return ""
-    low = "" if kind.min is None else f"{'above' if kind.min_open else 'at least'} {kind.min:g}"
-    high = "" if kind.max is None else f"{'below' if kind.max_open else 'at most'} {kind.max:g}"
+    low = "" if kind.min is None else f"{'above' if kind.min_open else 'at least'} {kind.min:,.10g}"
+    high = "" if kind.max is None else f"{'below' if kind.max_open else 'at most'} {kind.max:,.10g}"
     return f" ({', '.join(one for one in (low, high) if one)})"
 
 
