@@ -17,7 +17,9 @@ from ..support.progress import print_result
 @click.option(
     "--port", type=click.IntRange(0, 65535), default=8642, show_default=True, help="Port; 0 takes a free one."
 )
-@click.option("--reader", default="", help="Name of the reader; by default chosen in the page. With --export: whose.")
+@click.option(
+    "--reader", default="", help="Name of the reader; by default chosen in the page. With --export: only this reader's."
+)
 @click.option("--token-file", type=click.Path(path_type=Path), help="File with tokens, or READER:TOKEN, one a line.")
 @click.option("--certificate", type=click.Path(path_type=Path), help="TLS certificate (PEM).")
 @click.option("--key", type=click.Path(path_type=Path), help="Private key of the certificate (PEM).")
@@ -38,13 +40,13 @@ from ..support.progress import print_result
     help="Write the accepted and corrected scans to the folder TARGET as a data set to train on, and their DICOM "
     "objects to DIR/review/dicom.",
 )
-@click.option("--partial", is_flag=True, help="With --export: also scans with open or rejected structures; see docs.")
+@click.option("--partial", is_flag=True, help="With --export: also scans with open or rejected structures.")
 @click.option("--link", is_flag=True, help="With --export: hard-link images instead of copying them.")
 @click.option("--patients", type=click.Path(path_type=Path), help="With --export: CSV with the columns case, patient.")
 @click.option(
     "--pseudonym-key",
     type=click.Path(path_type=Path),
-    help="With --export: the key file by which the layout `dicom` names patients.",
+    help="With --export: key file for the hashes of patients, as in the layout `dicom`.",
 )
 @click.option("--name-readers", is_flag=True, help="With --export: name the readers in DICOM objects.")
 @click.option("--organisation", default="", help="With --name-readers: where they work; reports are then verified.")

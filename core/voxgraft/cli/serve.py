@@ -21,7 +21,9 @@ from .numbers import Amount
     type=click.Path(path_type=Path),
     help="File with tokens, one a line; viewers send one as API key (nnInteractive) or password (MONAI Label).",
 )
-@click.option("--data", type=click.Path(path_type=Path), help="Folder of scans for MONAI Label, or what a batch left.")
+@click.option(
+    "--data", type=click.Path(path_type=Path), help="Folder of scans for MONAI Label, or the folder of a batch."
+)
 @click.option(
     "--sessions",
     type=click.Path(path_type=Path),
@@ -35,7 +37,7 @@ from .numbers import Amount
     show_default=True,
     help="Directions of the axes of nnInteractive's arrays (R or L, A or P, S or I), for scans outside of --data.",
 )
-@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:1.")
+@click.option("--device", default="auto", show_default=True, help="Device: auto, cpu, cuda or cuda:1.")
 @click.option(
     "--clients",
     type=click.IntRange(1, 256),
