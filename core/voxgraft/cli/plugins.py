@@ -50,9 +50,23 @@ def list_(as_json: bool, kind: str | None) -> None:
     width = max((len(row["name"]) for row in rows), default=0)
     for row in rows:
         origin = f"{row['distribution']} {row['version']}".strip()
-        click.echo(f"{row['kind']:9} {row['name']:{width}}  {row['summary']}  [{origin}]")
+        _line(f"{row['kind']:9} {row['name']:{width}}  ", f"{row['summary']}  [{origin}]")
     for trouble in (*catalogue.conflicts(), *catalogue.failures):
         click.secho(f"warning: {trouble}", fg="yellow", err=True)
+
+
+def _line(head: str, text: str) -> None:
+    """A row of a table: in a terminal within its width, elsewhere on one line, for programs that search it."""
+    import shutil
+    import sys
+    from textwrap import wrap
+
+    room = shutil.get_terminal_size().columns - len(head)
+    lines = (
+        wrap(text, room, break_long_words=False, break_on_hyphens=False) if sys.stdout.isatty() and room > 20 else []
+    )
+    for number, line in enumerate(lines or [text]):
+        click.echo(f"{'' if number else head:{len(head)}}{line}")
 
 
 @plugins.command()
