@@ -4,7 +4,9 @@ The result is on a grid of its own: in slabs where memory is short, or by slices
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,7 +17,8 @@ from torch import Tensor
 from ..errors import ModelError
 from ..preprocessing.encoding import encoded_type, masks_of, regridded
 from ..support.memory import free_memory
-from .interpolation import Interpolation, resize_rest
+from .borders import Decisions, decide_here
+from .interpolation import Interpolation, Place, interpolated
 from .sliding import logits_by_slab
 
 if TYPE_CHECKING:
@@ -30,6 +33,8 @@ NOT_FINITE = (
     "mask is made of it"
 )
 
+VALUES = 1 << 24
+"""Interpolated logits that are there together, at least those of one row."""
 SHARE_OF_MEMORY = 0.25
 """Of the memory that is free, what the logits of one slab may take."""
 
@@ -90,29 +95,66 @@ def _fill(
     options: dict[str, Any],
     see: See | None,
 ) -> None:
-    """Resample each slab of logits to the result's grid and keep what was found; two slabs share a row."""
+    """Decide about what each slab of logits gives on the result's grid; two slabs share a row."""
     source = tuple(int(n) for n in image.shape[1:])
     reach = (max(0, columns[0] - 2), min(source[1], columns[1] + 2))
-    rows = Interpolation(source[0], result.shape[0])
-    cols = Interpolation(source[1], result.shape[1])
-    first_col, last_col = cols.targets(columns[0], columns[1], source[1])
-    held: Tensor | None = None
-    for start, slab in logits_by_slab(network, image, plan.patch, columns=reach, **options):
-        held = slab if held is None else torch.cat([held, slab], 1)
-        if not bool(torch.isfinite(slab).all()):
-            raise ModelError(NOT_FINITE)
-        begin = start + slab.shape[1] - held.shape[1]
-        end = start + slab.shape[1]
-        low, high = rows.targets(begin, end, source[0])
+    axes = [Interpolation(old, new) for old, new in zip(source, result.shape, strict=True)]
+    first, last = axes[1].targets(columns[0], columns[1], source[1])
+    rest = [Place(axes[1], first, last, reach[0]), *(Place(axis, 0, len(axis.low)) for axis in axes[2:])]
+    if first == last:
+        return
+    for begin, slab in logits_by_slab(network, image, plan.patch, columns=reach, shared=1, **options):
+        most = _largest(slab)
+        low, high = axes[0].targets(begin, begin + slab.shape[1], source[0])
+        part = (slice(low, high), slice(first, last))
+        places = [Place(axes[0], low, high, begin), *rest]
         if low < high:
-            logits = rows.take(held, 1, low, high, begin)
-            logits = cols.take(logits, 2, first_col, last_col, reach[0])
-            logits = resize_rest(logits, result.shape[2:])
-            if see is not None:
-                rest = (slice(0, n) for n in result.shape[2:])
-                see((slice(low, high), slice(first_col, last_col), *rest), probabilities_of(logits, plan))
-            result[low:high, first_col:last_col] = decide(logits, plan, tally).cpu().numpy()
-        held = held[:, -1:]
+            result[part] = _decided(slab, most, places, plan, tally, see)
+
+
+def _largest(logits: Tensor) -> float:
+    """The largest absolute value.
+
+    Raises:
+        ModelError: It is not finite.
+    """
+    most = max(abs(float(end)) for end in torch.aminmax(logits))  # NaN anywhere makes both ends NaN
+    if not math.isfinite(most):
+        raise ModelError(NOT_FINITE)
+    return most
+
+
+def _decided(
+    slab: Tensor, most: float, places: Sequence[Place], plan: Plan, tally: Tally, see: See | None
+) -> NDArray[Any]:
+    """What is found at the places, some rows at a time; all logits are interpolated only where somebody asks for them.
+
+    Args:
+        slab: Logits (output, *spatial).
+        most: Their largest absolute value.
+        places: What is wanted along each axis.
+        plan: Says whether outputs are classes or regions.
+        tally: Is told the probabilities of what was decided.
+        see: Is shown the probabilities.
+    """
+    shape = tuple(place.number for place in places)
+    found: NDArray[Any] = np.empty(shape, encoded_type(plan))
+    plain = see is not None or bool(plan.regions) or all(place.same for place in places)
+    coarser = 2 * math.prod(shape) < slab[0].numel()  # then it costs more to look at the source than at the result
+    decisions = None if plain or coarser else Decisions(slab, most, places[1:])
+    step = max(1, VALUES // (len(slab) * math.prod(shape[1:])))
+    for start in range(places[0].low, places[0].high, step):
+        some = replace(places[0], low=start, high=min(places[0].high, start + step))
+        parts = [some, *places[1:]]
+        rows = slice(start - places[0].low, some.high - places[0].low)
+        if decisions is not None:
+            found[rows] = decisions.between(some, tally).cpu().numpy()
+            continue
+        logits = interpolated(slab, parts)
+        if see is not None:
+            see(tuple(slice(place.low, place.high) for place in parts), probabilities_of(logits, plan))
+        found[rows] = decide(logits, plan, tally).cpu().numpy()
+    return found
 
 
 def _by_slice(
@@ -201,9 +243,7 @@ def decide(logits: Tensor, plan: Plan, tally: Tally) -> Tensor:
         tally: Is told the probabilities of what was decided.
     """
     if not plan.regions:
-        best, classes = logits.softmax(0).max(0)
-        tally.add(classes, best)
-        return classes.short()
+        return decide_here(logits, tally)
     bits = torch.zeros(logits.shape[1:], dtype=torch.int32, device=logits.device)
     for index, channel in enumerate(logits):
         inside = channel > 0

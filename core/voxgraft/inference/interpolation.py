@@ -1,10 +1,13 @@
-"""Linear interpolation of logits onto a scan's grid, a slab at a time."""
+"""Linear interpolation of logits onto a scan's grid, a part at a time."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 
 class Interpolation:
@@ -39,20 +42,75 @@ class Interpolation:
             low, high: The first target position, and the one after the last.
             begin: The position in the whole source of the first one in `values`.
         """
-        lower, upper = self.low[low:high] - begin, self.high[low:high] - begin
-        share = self.share[low:high]
-        if not share.any() and torch.equal(lower, torch.arange(values.shape[axis])):
-            return values
-        share = share.to(values.device).reshape([-1 if a == axis else 1 for a in range(values.ndim)])
+        return Place(self, low, high, begin).of(values, axis)
+
+
+@dataclass(frozen=True)
+class Place:
+    """A part of the target positions of one axis, made of a part of the source.
+
+    Attributes:
+        along: Between the whole axes.
+        low, high: The first target position, and the one after the last.
+        begin: The position in the whole source of the first one that is there.
+    """
+
+    along: Interpolation
+    low: int
+    high: int
+    begin: int = 0
+
+    @property
+    def number(self) -> int:
+        return self.high - self.low
+
+    @cached_property
+    def neighbours(self) -> tuple[Tensor, Tensor]:
+        """Positions in the part of the source below and above each target."""
+        return self.along.low[self.low : self.high] - self.begin, self.along.high[self.low : self.high] - self.begin
+
+    @property
+    def needed(self) -> slice:
+        """The positions in the part of the source that the targets are made of."""
+        lower, upper = self.neighbours
+        return slice(int(lower[0]), int(upper[-1]) + 1)
+
+    @cached_property
+    def share(self) -> Tensor:
+        return self.along.share[self.low : self.high]
+
+    @cached_property
+    def same(self) -> bool:
+        """Whether the targets are consecutive positions of the source: there is nothing to interpolate."""
+        lower = self.neighbours[0]
+        return not bool(self.share.any()) and bool((lower.diff() == 1).all())
+
+    def of(self, values: Tensor, axis: int) -> Tensor:
+        """The targets along one axis; a view where there is nothing to interpolate."""
+        lower, upper = self.neighbours
+        if self.same:
+            return values.narrow(axis, int(lower[0]) if len(lower) else 0, self.number)
+        share = self.share.to(values.device).reshape([-1 if a == axis else 1 for a in range(values.ndim)])
         below = values.index_select(axis, lower.to(values.device))
-        other = values.index_select(axis, upper.to(values.device))
-        return torch.lerp(below, other, share)
+        return mixed(below, values.index_select(axis, upper.to(values.device)), share)
 
 
-def resize_rest(logits: Tensor, shape: tuple[int, ...]) -> Tensor:
-    """Linear interpolation of the last axes of (class, rows, columns, *rest)."""
-    if tuple(logits.shape[3:]) == shape:
-        return logits
-    flat = logits.flatten(0, 2)[:, None]
-    done = functional.interpolate(flat, shape, mode="linear", align_corners=False)
-    return done.reshape(*logits.shape[:3], *shape)
+def mixed(below: Tensor, above: Tensor, share: Tensor) -> Tensor:
+    """`below * (1 - share) + above * share`, written into `below`; `above` is used up.
+
+    Each of the three operations is rounded by itself and grows with its operands, so of two classes the one that is
+    not smaller in both neighbours is not smaller between them; of `torch.lerp` that is not so.
+    """
+    return below.mul_(1 - share).add_(above.mul_(share))
+
+
+def interpolated(values: Tensor, places: Sequence[Place]) -> Tensor:
+    """The targets along all axes of (class, *spatial), from the last axis to the first.
+
+    Single elements are gathered while they are few; along the first axis whole planes are.
+    """
+    first = places[0].needed
+    values = values[:, first]
+    for axis in range(len(places) - 1, 0, -1):
+        values = places[axis].of(values, axis + 1)
+    return replace(places[0], begin=places[0].begin + first.start).of(values, 1)
