@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import platform
 import sys
@@ -226,11 +227,20 @@ def pictures(folder: Path, env: dict[str, str]) -> None:
             open_scan(page, server.url, "axial")
             page.keyboard.press("ArrowDown")
             page.keyboard.press("ArrowDown")
-            page.keyboard.press("g")
+            page.keyboard.press("1")
+            page.keyboard.press("f")
             page.wait_for_timeout(700)
-            stroke(page, 0, [(0.5, 0.84)])
+            turns = [2 * math.pi * n / 16 for n in range(17)]
+            for step, key in ((5, "ArrowLeft"), (10, "ArrowRight")):
+                for _ in range(step):
+                    page.keyboard.press(key)
+                stroke(page, 0, [(0.5 + 0.11 * math.cos(turn), 0.745 + 0.11 * math.sin(turn)) for turn in turns])
+            page.keyboard.press("s")
+            page.click("[data-act=preview]")
             page.wait_for_selector("[data-act=apply]")
-            shoot(page, "click")
+            for _ in range(5):
+                page.keyboard.press("ArrowLeft")
+            shoot(page, "slices")
 
 
 def shoot(page: Any, name: str) -> None:
@@ -292,7 +302,8 @@ def main() -> None:
         if "pictures" in options.only:
             pictures(Path(folder), env)
     options.out.write_text(json.dumps(document, indent=1) + "\n")
-    print(tables(document))
+    if {"lists", "scan"} <= document.keys():
+        print(tables(document))
 
 
 if __name__ == "__main__":

@@ -88,7 +88,7 @@ def show(name: str, as_json: bool) -> None:
     "files",
     multiple=True,
     type=click.Path(path_type=Path, exists=True, dir_okay=False),
-    help="For readers: a real file; damaged copies of it are tried.",
+    help="For readers: a real file to test with; damaged copies of it are tried too.",
 )
 @click.option("--json", "as_json", is_flag=True, help="One JSON document on standard output.")
 def test(name: str, options: tuple[str, ...], files: tuple[Path, ...], as_json: bool) -> None:
@@ -131,9 +131,9 @@ def test(name: str, options: tuple[str, ...], files: tuple[Path, ...], as_json: 
     "--kind",
     default="reader",
     show_default=True,
-    help="What it offers: reader, writer, layout, ...; see `plugins list`.",
+    help="Kind of component: reader, writer, layout, ...; see `plugins list`.",
 )
-@click.option("--out", type=click.Path(path_type=Path), default=".", help="Where the project's folder is made.")
+@click.option("--out", type=click.Path(path_type=Path), default=".", help="Folder in which the project is created.")
 def new(name: str, kind: str, out: Path) -> None:
     """Start a plugin: a project voxgraft-NAME that installs, works, and passes the checks of its kind."""
     from ..scaffold import start

@@ -2,6 +2,7 @@
 import { Refused, Unreachable, put, send } from "./api.js";
 import { ask, h, plural, sentence, toast } from "./dom.js";
 import { compose } from "./nifti.js";
+import { putOnTop } from "./opening.js";
 
 const PENDING = "voxgraft-review-pending";
 
@@ -80,7 +81,7 @@ export class Saving {
     if (!answer) return false;
     const strokes = app.strokes.done;
     await app.reload();
-    if (answer === "top") app.show(app.putOnTop(strokes));
+    if (answer === "top") app.show(putOnTop(app, strokes));
     return answer === "drop";
   }
 
@@ -97,6 +98,7 @@ export class Saving {
 
   // Decisions
 
+  /** Keep a decision until the server has it. Without a mask it is about what is drawn now and still has to be saved. */
   async decide(decision) {
     this.waiting.push({ case: this.app.case, url: this.app.url("decisions"), body: decision });
     this.remember();
@@ -105,11 +107,17 @@ export class Saving {
 
   remember() { localStorage.setItem(PENDING, JSON.stringify(this.waiting)); }
 
+  /** The oldest decision that can be sent: its mask is saved, and so are those of older ones about the same scan. */
+  next() {
+    return this.waiting.find(({ case: name, body }, at) => body.mask !== null
+      && !this.waiting.slice(0, at).some((older) => older.case === name));
+  }
+
   /** Send the decisions that wait, oldest first; one that is refused is told and dropped. */
   async sendDecisions() {
     let here = false;
-    while (this.waiting.length) {
-      const [{ url, body, case: name }] = this.waiting;
+    for (let next = this.next(); next; next = this.next()) {
+      const { url, body, case: name } = next;
       try {
         await send("POST", url, body);
       } catch (error) {
@@ -118,15 +126,20 @@ export class Saving {
         toast(`${body.structure || name}: the decision was not taken: ${sentence(error.message)}`, "bad");
       }
       here ||= name === this.app.case;
-      this.waiting.shift();
+      this.waiting.splice(this.waiting.indexOf(next), 1);
       this.remember();
     }
     if (here) await this.app.attempt(() => this.app.refreshScan());
   }
 
-  /** After the server was away: decisions first, since they are about the mask that was saved before. */
+  /** After the server was away: decisions about masks that it has, then the drawing, then decisions about that. */
   async goOn() {
     await this.sendDecisions();
-    if (this.wanted) await this.save();
+    const about = this.waiting.some((one) => one.case === this.app.case && one.body.mask === null);
+    if (!this.wanted && !about) return;
+    if (!(await this.save()) || !about) return;
+    for (const one of this.waiting) if (one.case === this.app.case) one.body.mask ??= this.app.base;
+    this.remember();
+    await this.sendDecisions();
   }
 }
