@@ -101,18 +101,23 @@ class Editor:
             refuse_locked(seen, change, locked)
             return self.commit(seen, working, change, tool)
 
-    def undo(self, case: str, reader: str) -> Saved:
+    def undo(self, case: str, reader: str, base: str | None = None) -> Saved:
         """Take back the reader's last change; see `redo`."""
-        return self._step(case, reader, "undo")
+        return self._step(case, reader, "undo", base)
 
-    def redo(self, case: str, reader: str) -> Saved:
+    def redo(self, case: str, reader: str, base: str | None = None) -> Saved:
         """Make the change again that was taken back last.
+
+        Args:
+            case: The scan.
+            reader: Whose change.
+            base: SHA-256 of the mask file that the reader sees; None for whichever it is.
 
         Raises:
             Refused: There is none.
-            Conflict: It would change a structure that is finished.
+            Conflict: It would change a structure that is finished, or the mask is another one by now.
         """
-        return self._step(case, reader, "redo")
+        return self._step(case, reader, "redo", base)
 
     def adopt(self, case: str, reader: str, content: str, structure: str = "") -> str:
         """Take what another's mask says of a structure into one's own mask; gives the hash of one's own then.
@@ -192,8 +197,8 @@ class Editor:
             working.journal = open_journal(journal, working.state.sha256, self._store.tell)
         return working
 
-    def _step(self, case: str, reader: str, tool: str) -> Saved:
-        with self.using(case, reader, None) as (seen, working):
+    def _step(self, case: str, reader: str, tool: str, base: str | None) -> Saved:
+        with self.using(case, reader, base) as (seen, working):
             journal = working.journal
             if journal is None or not (journal.can_undo if tool == "undo" else journal.can_redo):
                 raise Refused(f"there is nothing to {tool}")

@@ -3,14 +3,21 @@ import { Refused, Unreachable, put, send } from "./api.js";
 import { ask, h, plural, sentence, toast } from "./dom.js";
 import { compose } from "./nifti.js";
 
-const PENDING = "voxgraft-review-pending";
+const PENDING = "voxgraft-review-pending:";
+let decided = 0;
 
 export class Saving {
   constructor(app) {
     this.app = app;
     this.busy = null;
     this.wanted = false;
-    this.waiting = JSON.parse(localStorage.getItem(PENDING) ?? "[]");
+  }
+
+  /** Decisions of this reader that the server has not taken yet, oldest first; other tabs put theirs beside them. */
+  get waiting() {
+    const keys = Object.keys(localStorage).filter((key) => key.startsWith(PENDING)).sort();
+    return keys.map((key) => ({ key, ...JSON.parse(localStorage.getItem(key)) }))
+      .filter((one) => one.reader === this.app.session.reader);
   }
 
   /** Save what was drawn; resolves to whether nothing is left to save. */
@@ -98,30 +105,38 @@ export class Saving {
   // Decisions
 
   async decide(decision) {
-    this.waiting.push({ case: this.app.case, url: this.app.url("decisions"), body: decision });
-    this.remember();
+    const { app } = this;
+    const waiting = { case: app.case, reader: app.session.reader, url: app.url("decisions"), body: decision };
+    const order = String(decided += 1).padStart(6, "0");
+    localStorage.setItem(`${PENDING}${Date.now()}-${order}-${Math.random()}`, JSON.stringify(waiting));
     await this.sendDecisions();
   }
 
-  remember() { localStorage.setItem(PENDING, JSON.stringify(this.waiting)); }
-
-  /** Send the decisions that wait, oldest first; one that is refused is told and dropped. */
+  /** Send the decisions that wait, oldest first; one that is refused is told and dropped. One tab at a time does it. */
   async sendDecisions() {
+    const work = () => this.sendWaiting();
+    const here = navigator.locks ? await navigator.locks.request(PENDING, work) : await work();
+    if (here) await this.app.attempt(() => (here === "overtaken" ? this.app.reload() : this.app.refreshScan()));
+  }
+
+  /** Gives whether one of them was about this scan, and "overtaken" where its mask is another one by now. */
+  async sendWaiting() {
     let here = false;
-    while (this.waiting.length) {
-      const [{ url, body, case: name }] = this.waiting;
+    for (const { key, url, body, case: name } of this.waiting) {
+      let overtaken = false;
       try {
         await send("POST", url, body);
       } catch (error) {
-        if (error instanceof Unreachable) return;
+        if (error instanceof Unreachable) return here;
         if (!(error instanceof Refused)) throw error;
         toast(`${body.structure || name}: the decision was not taken: ${sentence(error.message)}`, "bad");
+        if (error.body.other !== undefined) return here; // it waits until its reader is here again
+        overtaken = Boolean(error.status === 409 && error.body.current && this.app.picture && !this.app.strokes?.unsaved);
       }
-      here ||= name === this.app.case;
-      this.waiting.shift();
-      this.remember();
+      localStorage.removeItem(key);
+      if (name === this.app.case) here = overtaken ? "overtaken" : here || true;
     }
-    if (here) await this.app.attempt(() => this.app.refreshScan());
+    return here;
   }
 
   /** After the server was away: decisions first, since they are about the mask that was saved before. */
