@@ -404,6 +404,8 @@ def test_hosts() -> None:
         (["--certificate", "none.pem"], "belong together"),
         (["--certificate", "none.pem", "--key", "none.key"], "no such file"),
         (["--token-file", "none"], "cannot be read"),
+        (["--reader", "../x"], "--reader ../x: a reader's name has"),
+        (["--reader", "Model"], "--reader Model: a reader's name has"),
     ],
 )
 def test_what_would_be_open_to_others_is_refused(made: Path, tmp_path: Path, options: list[str], sentence: str) -> None:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from ..errors import DataError
+from ..errors import DataError, UsageError
 from ..web import listen
+from .errors import Refused
 from .security import Access
 
 if TYPE_CHECKING:
@@ -58,7 +59,11 @@ def serve(store: ReviewStore, listening: Listening, started: Callable[[str], Non
 
     access = listening.access(store.folder.secret())
     if access.reader:
-        access = Access(access.hosts, access.tokens, access.secret, access.secure, store.enter(access.reader))
+        try:
+            reader = store.enter(access.reader)
+        except Refused as error:
+            raise UsageError(f"--reader {access.reader}: {error}") from error
+        access = replace(access, reader=reader)
     with listening.bind() as listener:
         url = f"{listening.url(listener)}/"
         config = uvicorn.Config(
