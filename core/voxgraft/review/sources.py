@@ -17,6 +17,8 @@ from ..imaging.volume import Item
 if TYPE_CHECKING:
     from ..components.catalogue import Catalogue
 
+LONGEST = 64
+"""Letters of a value of a header."""
 _ESCAPED = re.compile(r"\\(\\|n|r|t|x[0-9a-f]{2}|u[0-9a-f]{4})")
 _SHORT = {"\\": "\\", "n": "\n", "r": "\r", "t": "\t"}
 
@@ -27,7 +29,11 @@ class Gone(DataError):
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """What finds a scan in the archive; read from its header for the page, and kept nowhere."""
+    """What finds a scan in the archive; read from its header for the page, and kept nowhere.
+
+    Attributes:
+        study_date: As `2026-11-29`.
+    """
 
     accession: str | None = None
     study_date: str | None = None
@@ -88,20 +94,5 @@ def identity_of(row: Row, out: Path, catalogue: Catalogue) -> Identity:
         item = items_of(row, out, catalogue)[0]
     except VoxGraftError:
         return Identity()
-    description = item.description or None
-    if item.reader != "dicom":
-        return Identity(description=description, modality=item.modality or "")
-    accession, date = _archive_keys((item.files or (item.path,))[0])
-    return Identity(accession, date, description, item.modality or "")
-
-
-def _archive_keys(file: Path) -> tuple[str | None, str | None]:
-    from pydicom import dcmread
-    from pydicom.errors import InvalidDicomError
-
-    try:
-        header = dcmread(file, stop_before_pixels=True, specific_tags=["AccessionNumber", "StudyDate"])
-        values = [str(header.get(name) or "").strip()[:64] or None for name in ("AccessionNumber", "StudyDate")]
-    except (OSError, InvalidDicomError, ValueError, AttributeError, NotImplementedError):
-        return None, None
-    return values[0], values[1]
+    known = {name: item.archive.get(name, "")[:LONGEST] or None for name in ("accession", "study_date")}
+    return Identity(**known, description=item.description or None, modality=item.modality or "")
