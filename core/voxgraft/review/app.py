@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs
 
-from anyio import Semaphore, to_thread
+from anyio import Semaphore, fail_after, to_thread
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
@@ -37,6 +37,8 @@ STYLE = Path(__file__).parents[1] / "reports" / "page.css"
 PAGES = {"worklist": STATIC / "worklist.html", "scan": STATIC / "scan.html"}
 THREADS = 16
 """Requests that are worked on at one time; each thread may hold on to as much memory as its largest one took."""
+LOGIN_WAIT = 20.0
+"""Seconds in which a token has to come: everybody may send one."""
 KEPT = "private, no-cache"
 """Images and masks may stay in the browser while it runs and are asked for again by their tag."""
 
@@ -130,7 +132,12 @@ async def _health(request: Request) -> Response:
 async def _login(request: Request) -> Response:
     """Exchange a token for a session."""
     access: Access = request.app.state.access
-    fields = parse_qs((await body_of(request, 4096)).decode("latin-1"), max_num_fields=4)
+    try:
+        with fail_after(LOGIN_WAIT):
+            body = await body_of(request, 4096)
+    except TimeoutError:
+        return Answer({"error": "the token did not come in time"}, 408, {"Connection": "close"})
+    fields = parse_qs(body.decode("latin-1"), max_num_fields=4)
     reader = access.reader_of_token(fields.get("token", [""])[0]) if access.tokens else ""
     if reader is None:
         return HTMLResponse(LOGIN.replace("<form", "<p>This token is not known here.</p><form"), 401)

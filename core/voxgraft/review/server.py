@@ -55,6 +55,7 @@ def serve(store: ReviewStore, listening: Listening, started: Callable[[str], Non
     """
     import uvicorn
 
+    from ..web.patience import Patience
     from .app import make_app
 
     access = listening.access(store.folder.secret())
@@ -70,6 +71,7 @@ def serve(store: ReviewStore, listening: Listening, started: Callable[[str], Non
             make_app(store, access, lambda: started(url)),
             ssl_certfile=listening.certificate,
             ssl_keyfile=listening.key,
+            http=Patience,
             access_log=False,
             log_level="warning",
             server_header=False,
