@@ -24,8 +24,8 @@ def _head() -> Iterator[str]:
     yield "# Speed and exactness, measured side by side"
     yield ""
     yield "Written by `python benchmarks/page.py` from the files in `benchmarks/results/`, each of which names its"
-    yield "command, the machine and the versions. Methods are timed in turns within one run, files in the page cache; the"
-    yield "figures are medians, the ratio says how many times as long as VoxGraft a method took. All must give equal"
+    yield "command, the machine and the versions. Methods are timed in turns within one run, files in the page cache;"
+    yield "the figures are medians, the ratio says how many times as long as VoxGraft a method took. All give equal"
     yield "results, or the run fails."
     machine = _load("read_nifti")["machine"]
     packages = ", ".join(f"{name} {version}" for name, version in machine["packages"].items() if name in _SHOWN)

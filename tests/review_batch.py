@@ -192,7 +192,8 @@ def open_scan(page: Any, url: str, case: str, timeout: int = 60_000) -> None:
 
 def pane_of(page: Any, plane: int) -> tuple[float, float, float, float]:
     """Left, top, width and height on the screen of the axial (0), coronal (1) or sagittal (2) slice."""
-    script = """(plane) => {
+    script = """async (plane) => {
+      for (let frame = 0; frame < 2; frame++) await new Promise(requestAnimationFrame);  // a tool may need more room
       const pane = review.picture.panes().find((one) => one.plane === plane);
       const frame = document.querySelector("#over").getBoundingClientRect();
       const scale = review.picture.canvas.width / frame.width;

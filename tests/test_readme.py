@@ -1,4 +1,4 @@
-"""The README's commands, word for word and in their order, on the demo's scans; trainings are cut to a few steps."""
+"""The commands of README and tutorials, in their order, on the demo's scans; trainings are cut to a few steps."""
 
 from __future__ import annotations
 
@@ -11,25 +11,17 @@ from pathlib import Path
 
 import pytest
 
+from told_commands import blocks, carry_out, commands
+
 ROOT = Path(__file__).parents[1]
-SHORT = ["training.budget=6 steps", "evaluation.metrics=[dice]", "registry.promote=always"]
-"""Set in each `voxgraft run`: README speaks of minutes, a test of steps, after which no model would be champion."""
+README = ROOT / "README.md"
+TUTORIALS = [
+    ROOT / "docs" / "tutorials" / f"{name}.md"
+    for name in ("first-hour", "transfer", "models", "review", "viewers", "plugin")
+]
 
 ELSEWHERE = ("python3 -m venv",)
 """Commands that .ci/run and the tests of the demo stand for."""
-
-
-def blocks(language: str) -> list[str]:
-    return re.findall(rf"^```{language}\n(.*?)^```", (ROOT / "README.md").read_text(), re.M | re.S)
-
-
-def commands() -> list[str]:
-    lines = [line for block in blocks("sh") for line in block.replace("\\\n", " ").splitlines() if line.strip()]
-    return [line for line in lines if not line.startswith(ELSEWHERE)]
-
-
-SERVERS = (["voxgraft", "serve"], ["voxgraft", "review"])
-"""Commands that run until they are stopped by hand."""
 
 
 @pytest.fixture(scope="module")
@@ -61,61 +53,31 @@ def project(tmp_path_factory, warm_python) -> tuple[Path, dict[str, str]]:
 
 
 @pytest.mark.timeout(900)
-def test_the_commands_of_the_readme_work(project) -> None:
+def test_the_commands_of_readme_and_tutorials_work(project) -> None:
     clone, environment = project
-    told = commands()
-    assert len(told) > 10
-    for command in told:
-        words = shlex.split(command)
-        if words[:2] == ["voxgraft", "run"] and "--dry-run" not in words:
-            command = (
-                shlex.join([*words[:3], *(word for one in SHORT for word in ("--set", one))])
-                + " "
-                + " ".join(map(shlex.quote, without_budget(words[3:])))
-            )
-        command = re.sub(r"--minutes \d+", "--minutes 0.5", command)
-        if words[:2] in SERVERS and "--summary" not in words:
-            answer_and_stop([*words, "--port", "0"], clone, environment)
-            continue
-        done = subprocess.run(
-            ["bash", "-c", command], cwd=clone, env=environment, capture_output=True, text=True, timeout=600
-        )
-        assert done.returncode == 0, f"{command}\n{done.stdout[-1500:]}\n{done.stderr[-3000:]}"
-    for block in blocks("python"):
+    told = [line for line in commands(README) if not line.startswith(ELSEWHERE)]
+    taught = [line for page in TUTORIALS for line in commands(page)]
+    assert len(told) > 10 and len(taught) > 10
+    for command in dict.fromkeys([*told, *taught]):  # what was done is not done again
+        carry_out(command, clone, environment)
+    for block in blocks(README, "python"):
         done = subprocess.run([sys.executable, "-c", block], cwd=clone, env=environment, capture_output=True, text=True)
         assert done.returncode == 0, f"{block}\n{done.stderr[-3000:]}"
     assert (clone / "batch" / "report.html").exists()
-    masks = list((clone / "batch").rglob("mask.nii.gz"))
+    masks = list((clone / "batch").glob("*/mask.nii.gz"))
     assert len(masks) == 4  # a series of each patient; the localizer is left out
+    for folder, heading in (("runs/deepbet", "A run"), ("runs/heads/package", "A package"), ("batch", "A batch")):
+        assert not unknown(clone / folder, heading), f"docs/reference/files.md, {heading}"
 
 
-def answer_and_stop(words: list[str], folder: Path, environment: dict[str, str]) -> None:
-    """Start a server, ask whether it is well, and stop it as Ctrl-C does."""
-    import signal
-    import urllib.request
-
-    with subprocess.Popen(words, cwd=folder, env=environment, stdout=subprocess.PIPE, text=True) as process:
-        try:
-            assert process.stdout is not None
-            address = next((match for line in process.stdout if (match := re.search(r"http://[0-9.:]+", line))), None)
-            assert address is not None, f"{words}: ended with {process.wait()} before it served"
-            with urllib.request.urlopen(f"{address.group()}/healthz", timeout=30) as answer:
-                assert answer.status == 200
-            process.send_signal(signal.SIGINT)
-            assert process.wait(60) == 0
-        finally:
-            process.kill()
-
-
-def without_budget(words: list[str]) -> list[str]:
-    """The words of a call without its own `--set training.budget=...`."""
-    kept: list[str] = []
-    for word in words:
-        if word.startswith("training.budget="):
-            kept.pop()
-        else:
-            kept.append(word)
-    return kept
+def unknown(folder: Path, heading: str) -> set[str]:
+    """Files that lie at the top of a folder and are not in its table."""
+    page = (ROOT / "docs" / "reference" / "files.md").read_text()
+    table = re.search(rf"^## {heading}.*?(?=^## |\Z)", page, re.M | re.S)
+    assert table is not None
+    told = {path.split("/")[0] for path in re.findall(r"`([^`]+)`", table[0])}
+    cases = {path.parent.name for path in folder.glob("*/report.json")}
+    return {path.name for path in folder.iterdir()} - told - cases
 
 
 def test_every_command_of_the_command_line_is_in_its_help() -> None:

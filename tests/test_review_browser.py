@@ -231,8 +231,6 @@ def preview_and_apply(page: Any, server: Server) -> tuple[Voxels, Voxels]:
 def test_a_few_redrawn_slices_become_the_volume(page: Any, server: Server) -> None:
     patient = Patient(server.out / "axial" / "mask.nii.gz")
     page.keyboard.press("s")
-    stroke(page, AXIAL, [patient.point(AXIAL, (30, 30, 14))])
-    page.keyboard.press("Control+z")
     for up in (14, 18):
         look = "(up) => review.setCursor([16, 24, up])"
         page.evaluate(look, up)
@@ -301,3 +299,31 @@ def test_what_is_drawn_survives_a_killed_server_and_is_undone_afterwards(page: A
     page.reload()
     page.wait_for_selector(READY)
     assert page.evaluate("() => review.strokes.done.length") == 1, "a stroke that was not saved survives a reload"
+
+
+def test_a_mask_that_was_saved_elsewhere_meanwhile_is_not_overwritten(page: Any, server: Server) -> None:
+    page.evaluate("""async () => {
+      const { send } = await import("/static/api.js");
+      await send("POST", review.url("undo"));
+    }""")
+    page.keyboard.press("Control+s")
+    page.click("dialog[open] [data-value=top]")
+    page.wait_for_selector("#saved.look")
+    page.keyboard.press("Control+s")
+    saved(page)
+    np.testing.assert_array_equal(mask_of(server, "Dr-Weber"), shown(page))
+
+
+def test_a_decision_about_unsaved_strokes_waits_for_the_server(page: Any, server: Server) -> None:
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("d")
+    server.kill()
+    stroke(page, AXIAL, [(0.2, 0.06), (0.3, 0.06)])
+    page.keyboard.press("c")
+    page.wait_for_selector("#away", state="visible")
+    server.start()
+    page.wait_for_selector('.structure[data-name="left kidney"] .tag.good')
+    saved(page)
+    assert decisions(server)[-1] == ("left kidney", "corrected")
+    np.testing.assert_array_equal(mask_of(server, "Dr-Weber"), shown(page))

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from .training.loss import LossSpec
     from .transfer.spec import StrategySpec
 
+    __version__: str
+
 __all__ = [
     "Component",
     "DecoderSpec",
@@ -65,6 +67,10 @@ _HOME = {
 
 
 def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("voxgraft")
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 def catalogue() -> Catalogue:
     """What the installed plugins offer, found once.
 
-    Example:
+    Examples:
         >>> vg.catalogue().get("metric", "hd95").unit
         'mm'
     """
@@ -34,7 +34,7 @@ def read(path: str | Path) -> Volume:
     Raises:
         BadImage: It cannot be read, or its geometry must not be trusted.
 
-    Example:
+    Examples:
         >>> scan = vg.read("data/imagesTr/box_000.nii.gz")
         >>> scan.shape, scan.spacing
         ((20, 18, 16), (1.0, 1.0, 1.5))
@@ -51,7 +51,7 @@ def run(workflow: str | Path, *, out: str | Path | None = None, **overrides: Any
         out: The run's folder, by default `runs/<name of the workflow>`.
         overrides: Dotted keys with two underscores for each dot, such as `training__budget="5 min"`.
 
-    Example:
+    Examples:
         >>> run = vg.run("workflow.yaml", training__budget="2 steps")
         >>> run.folder.as_posix(), run.package.name
         ('runs/boxes', 'package')
@@ -77,7 +77,7 @@ def segment(model: str | Path, inputs: str | Path | Iterable[str | Path], out: s
         UsageError: An input or a writer is not there, or the inputs hold no scan.
         ModelError: There is no such model, or it cannot be used here.
 
-    Example:
+    Examples:
         >>> run = vg.run("workflow.yaml", training__budget="2 steps")
         >>> batch = vg.segment(run.package, "data/imagesTr", "masks")
         >>> batch.done, batch.failed
@@ -93,14 +93,15 @@ def evaluate(predictions: str | Path, references: str | Path, metrics: Sequence[
     """Compare masks with references: two files, or two folders.
 
     Args:
-        predictions, references: Masks; those of folders are matched by their names.
+        predictions: A mask, or a folder of masks.
+        references: The mask to compare with, or a folder of masks with the same names.
         metrics: Names, with options behind colons, such as `nsd:tolerance=2`.
 
     Raises:
         UsageError: There is no such metric, or its options do not fit.
         DataError: A path is not there, or nothing matches.
 
-    Example:
+    Examples:
         >>> scores = vg.evaluate("data/labelsTr", "data/labelsTr", metrics=["dice", "hd95"])
         >>> scores.summary["dice"]["1"]["mean"], scores.summary["hd95"]["1"]["mean"]
         (1.0, 0.0)

@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from .imaging.archives import archive_problems, is_archive
     from .imaging.channels import Align
     from .imaging.formats import PaletteReader, Reader, ReaderSpec, ReadsImages, StructureReader, Writer, WriterSpec
-    from .imaging.mask_values import mask_values
     from .imaging.orientation import orientation_of, plane_of
     from .imaging.read import archives_in, read_item, scan_files, walk
     from .imaging.reference import ImageRef, MaskRef
@@ -40,6 +39,7 @@ if TYPE_CHECKING:
         spacing_of,
         spans_space,
     )
+    from .imaging.write import mask_values
     from .inference.predictor import Predictor
     from .networks.encoder_decoder import Decoder, DecoderSpec, Encoder, EncoderSpec
     from .networks.inflation import Fold, inflate, slice_axis
@@ -273,7 +273,7 @@ _NAMES = {
         "Writer",
         "WriterSpec",
     ),
-    "imaging.mask_values": ("mask_values",),
+    "imaging.write": ("mask_values",),
     "imaging.orientation": ("orientation_of", "plane_of"),
     "imaging.read": ("archives_in", "read_item", "scan_files", "walk"),
     "imaging.reference": ("ImageRef", "MaskRef"),

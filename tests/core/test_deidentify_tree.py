@@ -67,10 +67,13 @@ def test_a_key_is_for_its_owner_only_and_never_shown(tmp_path: Path) -> None:
         "lies within TARGET" in call(tmp_path / "in", tmp_path / "out", "--key", within, "--new-key", code=2)["error"]
     )
     key.chmod(0o644)
-    assert "others may read" in call(tmp_path / "in", tmp_path / "out", "--key", key, code=2)["error"]
+    assert "anyone on this machine could read" in call(tmp_path / "in", tmp_path / "out", "--key", key, code=2)["error"]
     (tmp_path / "bad").write_text("hello")
     (tmp_path / "bad").chmod(0o600)
-    assert "is no key" in call(tmp_path / "in", tmp_path / "out", "--key", tmp_path / "bad", code=2)["error"]
+    assert (
+        "is not a VoxGraft key file"
+        in call(tmp_path / "in", tmp_path / "out", "--key", tmp_path / "bad", code=2)["error"]
+    )
 
 
 def test_broken_files_are_told_in_a_sentence_and_the_rest_goes_on(tmp_path: Path) -> None:

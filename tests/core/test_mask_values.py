@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from voxgraft.errors import DataError
-from voxgraft.imaging.mask_values import mask_values
 from voxgraft.imaging.structures import Labels
+from voxgraft.imaging.write import mask_values
 
 TARGET = Path("mask.nii.gz")
 

@@ -36,12 +36,11 @@ def test_one_that_exits_or_hangs_is_set_aside(
     (tmp_path / f"{module}.py").write_text(code)
     monkeypatch.syspath_prepend(tmp_path)
     begun = time.monotonic()
-    whole = discover(builtin_entries)
+    assert not discover(builtin_entries).failures, "asked with the usual patience: a busy machine is slow to import"
     assert time.monotonic() - begun < 10
     monkeypatch.setattr(discovery, "PATIENCE", 0.5)
     catalogue = discover([EntryPoint("odd", module, "voxgraft")])
     assert [(one.plugin, reason in one.reason) for one in catalogue.failures] == [("odd", True)]
-    assert not whole.failures
 
 
 def voxgraft(folder: Path, python: list[str], env: dict[str, str], *args: object) -> subprocess.CompletedProcess[str]:

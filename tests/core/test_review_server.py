@@ -491,3 +491,16 @@ def test_two_thousand_rows_are_quick(tmp_path: Path, out: Path, catalogue: Catal
         start = time.process_time()
         browser.json("/api/worklist?limit=50&q=more&sort=-case")
         assert time.process_time() - start < 0.4  # a tenth of a second here; the machine may be slow
+
+
+def test_a_server_that_is_started_for_a_reader_knows_no_other(looked_at: ReviewStore) -> None:
+    secret = b"s" * 32
+    before = Access(frozenset({HOST}), secret=secret)
+    cookie = before.cookie(before.new("Bea"))
+    assert before.session(cookie) is not None and before.session(cookie + "x") is None
+    client = TestClient(make_app(looked_at, Access(frozenset({HOST}), secret=secret, reader="Ada")))
+    client.cookies.set(COOKIE, cookie)
+    session = client.get("/api/session").json()
+    assert session["reader"] == "Ada" and session["fixed"]
+    answer = client.post("/api/session", json={"reader": "Bea"}, headers={CSRF: session["csrf"]})
+    assert answer.status_code == 400 and "started for the reader" in answer.json()["error"]

@@ -7,6 +7,7 @@ import json
 import os
 import random
 import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -28,6 +29,7 @@ from voxgraft.imaging.write import write
 from voxgraft.serve.app import Settings
 from voxgraft.serve.datastore import Datastore
 from voxgraft.serve.frames import pack
+from voxgraft.web.access import hosts_of
 
 TOKEN = "t" * 20
 
@@ -58,6 +60,11 @@ def test_a_page_that_was_turned_against_this_machine_is_refused(url) -> None:
     assert httpx.get(f"{url}/info/", headers={**own, "origin": "https://evil.example"}).status_code == 403
     assert httpx.get(f"{url}/info/", headers={**own, "origin": "null"}).status_code == 403
     assert httpx.get(f"{url}/info/", headers={**own, "origin": url}).status_code == 200
+
+
+def test_on_all_addresses_the_machines_own_names_are_the_servers() -> None:
+    own = hosts_of("0.0.0.0", "seg.hospital.example:443")
+    assert {socket.gethostname().lower(), "localhost", "seg.hospital.example"} <= own and "evil.example" not in own
 
 
 def test_a_page_that_is_named_may_ask(tmp_path, catalogue) -> None:

@@ -14,15 +14,14 @@ from pluggy import HookimplMarker, HookspecMarker
 
 if TYPE_CHECKING:
     from click import Command  # noqa: F401  # quoted below
-
-    from .choice import Options
+    from pydantic import BaseModel
 
 PROJECT = "voxgraft"
 
 hookspec = HookspecMarker(PROJECT)
 hookimpl = HookimplMarker(PROJECT)
 
-C = TypeVar("C", bound="Options")
+C = TypeVar("C", bound="BaseModel")
 T = TypeVar("T")
 
 

@@ -24,7 +24,7 @@ def split_by_patient(cases: Sequence[Case], folds: int, fold: int, seed: int) ->
     Raises:
         DataError: There are fewer patients than folds.
 
-    Example:
+    Examples:
         >>> cases = [Case(f"{patient}{visit}", str(patient), images=()) for patient in range(4) for visit in "ab"]
         >>> split = split_by_patient(cases, folds=2, fold=0, seed=7)
         >>> len(split.train), len(split.validation)

@@ -68,7 +68,7 @@ def orientation_of(affine: Array, dims: int) -> Orientation:
 def reoriented(volume: Volume) -> tuple[Volume, Orientation]:
     """The volume with its axes in RAS order (a view of the same voxels), and how to get back.
 
-    Example:
+    Examples:
         >>> scan = Volume(np.arange(24).reshape(2, 3, 4), np.diag([-1.0, -1.0, 2.0, 1.0]))
         >>> turned, orientation = reoriented(scan)
         >>> bool(turned.array[0, 0, 0] == scan.array[1, 2, 0])
@@ -99,7 +99,7 @@ def shape_at(shape: Sequence[int], spacing: Sequence[float], target: Sequence[fl
         spacing: Millimetres between voxels along each axis now.
         target: Millimetres between voxels along each axis as wished, in the same order.
 
-    Example:
+    Examples:
         >>> shape_at((512, 512, 40), (0.7, 0.7, 5.0), (1.4, 1.4, 2.5))
         (256, 256, 80)
     """

@@ -27,7 +27,7 @@ def resample_onto(volume: Volume, reference: Volume, interpolation: Interpolatio
     Raises:
         DataError: One has two axes and the other three, or the voxels are of a type that cannot be interpolated.
 
-    Example:
+    Examples:
         >>> coarse = Volume(np.full((4, 4, 4), 7, np.uint8), np.diag([2.0, 2.0, 2.0, 1.0]))
         >>> fine = Volume(np.zeros((7, 7, 7)), np.eye(4))
         >>> moved = resample_onto(coarse, fine, "nearest")

@@ -78,7 +78,7 @@ class Labels:
         Raises:
             DataError: A value stands twice or is not a whole number from 1 to 65535, or a label is called `mean`.
 
-        Example:
+        Examples:
             >>> labels = Labels.of({"background": 0, "spleen": 2, "liver": 1})
             >>> labels.names, labels.values
             (('liver', 'spleen'), (1, 2))

@@ -98,7 +98,7 @@ class Volume:
         dims: The number of spatial axes, 2 or 3; by default the axes of the array, at most 3.
         item: The header it was read from; writers need it to write back into the same study.
 
-    Example:
+    Examples:
         >>> volume = vg.Volume(np.zeros((512, 512, 40), np.int16), np.diag([0.7, 0.7, 5.0, 1.0]))
         >>> volume.shape, volume.spacing, volume.channels
         ((512, 512, 40), (0.7, 0.7, 5.0), 1)
@@ -139,7 +139,7 @@ class Volume:
     def voxel_ml(self) -> float:
         """Millilitres of one voxel (of a 3D volume).
 
-        Example:
+        Examples:
             >>> mask = vg.Volume(np.ones((10, 10, 10), np.uint8), np.diag([1.0, 1.0, 2.0, 1.0]))
             >>> float(mask.array.sum() * mask.voxel_ml)
             2.0
@@ -149,7 +149,7 @@ class Volume:
     def with_array(self, array: ArrayLike) -> Volume:
         """The same geometry around other voxels.
 
-        Example:
+        Examples:
             >>> scan = vg.Volume(np.array([[-1000, 40], [300, 20]]), np.eye(4))
             >>> scan.with_array(scan.array > 100).array.tolist()
             [[False, False], [True, False]]
@@ -184,7 +184,7 @@ def spans_space(affine: Array) -> bool:
 def spacing_of(affine: Array) -> tuple[float, float, float]:
     """Millimetres between neighbouring voxels along i, j and k: the lengths of the affine's columns.
 
-    Example:
+    Examples:
         >>> spacing_of(np.diag([-0.7, 0.7, 5.0, 1.0]))
         (0.7, 0.7, 5.0)
     """

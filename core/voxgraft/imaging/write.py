@@ -1,10 +1,12 @@
-"""From a volume to a file: which writer answers to a file name, and what a writer may be asked for."""
+"""From a volume to a file: which writer answers to a name, what it may be asked for, and a mask's values as stored."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from ..components.choice import choose
 from ..errors import BrokenPlugin, DataError, UsageError, VoxGraftError
@@ -15,7 +17,7 @@ if TYPE_CHECKING:
     from ..components.catalogue import Catalogue
     from ..components.component import AnySpec
     from .structures import Labels
-    from .volume import Volume
+    from .volume import Array, Volume
 
 
 def write(
@@ -38,7 +40,7 @@ def write(
         UsageError: No writer answers to the target's suffix.
         DataError: The volume cannot be written in this format, or the disk refuses it.
 
-    Example:
+    Examples:
         >>> mask = vg.Volume(np.ones((4, 4, 4), np.uint8), np.diag([1.0, 1.0, 2.0, 1.0]))
         >>> write(mask, Path("written.nii.gz"), vg.catalogue())
         >>> vg.read("written.nii.gz").spacing
@@ -95,3 +97,26 @@ def choose_writer(target: Path, catalogue: Catalogue) -> AnySpec:
         raise UsageError(f"{target}: the writers {' and '.join(map(repr, claims))} both answer to this file name")
     answer: AnySpec = specs[claims[0]]
     return answer
+
+
+def mask_values(array: Array, labels: Labels, target: Path) -> Array:
+    """A mask as uint8, or uint16 where one of its values or of the labels is above 255: what a writer stores.
+
+    Args:
+        array: Whole numbers or bool, of any shape.
+        target: The file that is written, for messages.
+
+    Raises:
+        DataError: It holds no whole numbers, or others than 0 to 65535.
+    """
+    if array.dtype == np.bool_:
+        array = array.view(np.uint8)
+    if array.dtype.kind not in "iu":
+        raise DataError(f"{target}: a mask holds whole numbers, this one is of type {array.dtype}")
+    lowest, highest = 0, max(labels.values, default=0)
+    if array.size and array.dtype != np.uint8:
+        lowest, highest = int(array.min()), max(int(array.max()), highest)
+    if lowest < 0 or highest > 65535:
+        wrong = lowest if lowest < 0 else highest
+        raise DataError(f"{target}: a mask holds values from 0 to 65535, this one has {wrong}")
+    return array.astype(np.uint8 if highest < 256 else np.uint16, copy=False)

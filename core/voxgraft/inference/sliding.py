@@ -48,7 +48,7 @@ def sliding_window(
     Raises:
         ValueError: The number of axes of `roi` is not that of the image, or the overlap is out of range.
 
-    Example:
+    Examples:
         >>> image = torch.zeros(1, 40, 40, 20)
         >>> image[:, 10:20, 10:20, 5:10] = 1.0
         >>> network = lambda windows: torch.cat([1 - windows, windows], 1)

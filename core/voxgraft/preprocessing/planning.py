@@ -110,7 +110,7 @@ def network_strides(patch: Sequence[int], spacing: Sequence[float], levels: int)
         spacing: Millimetres along each axis.
         levels: At most so many.
 
-    Example:
+    Examples:
         >>> network_strides((64, 64, 16), (1.0, 1.0, 4.0), levels=4)
         ((1, 1, 1), (2, 2, 1), (4, 4, 1), (8, 8, 2))
     """

@@ -72,7 +72,7 @@ class Access(Callers):
         if len(cookie) > 1000 or not hmac.compare_digest(self._sign("session", text).encode(), sign.encode()):
             return None
         reader, key = json.loads(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)))
-        return Session(str(reader), str(key))
+        return Session(self.reader or str(reader), str(key))  # a server may be started again for another reader
 
     def csrf(self, session: Session) -> str:
         """What a page of this session sends with every request that changes something.

@@ -43,7 +43,7 @@ def mean_intervals(
         Shape (column, 2): lower and upper end; NaN where fewer than two patients have a defined value, since the
         spread between patients is then unknown.
 
-    Example:
+    Examples:
         >>> dice = np.array([[0.90], [0.85], [0.70], [0.95]])
         >>> mean_intervals(dice, groups=[0, 0, 1, 2]).round(2).tolist()
         [[0.7, 0.95]]

@@ -59,7 +59,7 @@ def score_case(
         DataError: As `measure_case`.
         BrokenPlugin: A metric failed.
 
-    Example:
+    Examples:
         >>> from voxgraft.components.choice import choose
         >>> from voxgraft.imaging.structures import Labels
         >>> reference = vg.Volume(np.zeros((8, 8, 8), np.uint8), np.eye(4))

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import DataError
 from ..imaging.volume import times
-from .pair import Counts
+from .pair import Counts, Integers
 
 LARGEST = 65535
 """The largest value that a structure can have in a mask."""
@@ -25,7 +24,6 @@ PIECE = 1 << 17
 """Voxels that are counted one by one at a time."""
 ONES = np.uint64(0x0101010101010101)
 
-Integers = NDArray[np.integer[Any]] | NDArray[np.bool_]
 Bytes = NDArray[np.uint8]
 
 

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from ..errors import DataError
 from ..imaging.volume import Volume, millimetres_apart
-from .confusion import Integers, Joint, count
-from .pair import Counts, Crops, MaskPair
+from .confusion import Joint, count
+from .pair import Counts, Crops, Integers, MaskPair
 from .pairs import Structure
 from .surface import SurfaceDistances, label_surface_distances
 

@@ -29,8 +29,9 @@ from .surface import SurfaceDistances, surface_distances
 
 if TYPE_CHECKING:
     from .calibration import Binning, Reliability
-    from .confusion import Integers
     from .lesions import Lesions
+
+Integers = NDArray[np.integer[Any]] | NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +70,7 @@ class MaskPair:
             together.
         calibrated: Gives how the probabilities of the structure fall into bins; None where there are none.
 
-    Example:
+    Examples:
         >>> from voxgraft.components.choice import choose
         >>> found, wanted = np.zeros((2, 8, 8, 8), bool)
         >>> wanted[2:4, 2:4, 2:4], found[2:4, 2:4, 2:5] = True, True

@@ -214,11 +214,11 @@ def _bounded(reference: Volume, inside: NDArray[np.bool_], labels: Labels) -> Vo
 
 
 def _choose(text: str, catalogue: Catalogue) -> Selected[Metric]:
-    from ..workflow.yaml import parse
-
     name, *parts = text.strip().split(":")
     options: dict[str, Any] = {"use": name}
     for part in parts:
+        from ..workflow.yaml import parse
+
         key, equals, value = part.partition("=")
         if not equals:
             raise UsageError(f"metric {text!r}: expected NAME:OPTION=VALUE, such as nsd:tolerance=2")

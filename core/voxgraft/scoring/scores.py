@@ -77,7 +77,7 @@ class Scores:
             regions: Names that do not go into `mean`.
             missed: See the attribute; what the counts themselves show need not be named.
 
-        Example:
+        Examples:
             >>> found = {"a": {"dice": {"liver": 0.9}}, "b": {"dice": {"liver": 0.7}}}
             >>> scores = Scores.of(found, patients={"a": 1, "b": 2})
             >>> liver = scores.summary["dice"]["liver"]

@@ -209,6 +209,8 @@ def gathered(
 
 def _pooled(measured: Mapping[str, Measured]) -> dict[str, dict[str, list[Any]]]:
     """The bins of each structure's probabilities over all cases."""
+    if not any(result.reliability for result in measured.values()):
+        return {}
     from .calibration import Reliability
 
     sums: dict[str, Reliability] = {}

@@ -3,6 +3,7 @@ import { get } from "./api.js";
 import { fill, find, h, toast } from "./dom.js";
 import { Picture } from "./niivue_adapter.js";
 import { listenToMouse } from "./mouse.js";
+import { readMask } from "./opening.js";
 
 const STYLES = [["fill", "filled"], ["contour", "contours"], ["both", "both"]];
 const PLANES = ["axial", "coronal", "sagittal"];
@@ -101,7 +102,7 @@ async function showSecond(app, id) {
   if (id) {
     await app.attempt(async () => {
       app.tell("Loading the second mask …");
-      const { mask } = await app.readMask(id);
+      const { mask } = await readMask(app, id);
       app.second = { id, mask, label: app.scan.masks.find((one) => one.id === id).label };
     });
     app.tell("");

@@ -86,7 +86,7 @@ function drawPins(context, pane, app) {
   app.points().forEach(({ place, add }) => {
     if (place[pane.axis] !== pane.at) return;
     const [x, y] = pane.toCanvas(place[u] + 0.5, place[v] + 0.5);
-    disc(context, x, y, size * 0.7, add ? "#5cff8f" : "#ff7a6e", add ? "+" : "−");
+    disc(context, x, y, size * 0.55, add ? "#5cff8f" : "#ff7a6e", add ? "+" : "−");
   });
 }
 

@@ -2,6 +2,7 @@
 import { Refused, Unreachable, put, send } from "./api.js";
 import { ask, h, plural, sentence, toast } from "./dom.js";
 import { compose } from "./nifti.js";
+import { putOnTop } from "./opening.js";
 
 const PENDING = "voxgraft-review-pending:";
 let decided = 0;
@@ -87,7 +88,7 @@ export class Saving {
     if (!answer) return false;
     const strokes = app.strokes.done;
     await app.reload();
-    if (answer === "top") app.show(app.putOnTop(strokes));
+    if (answer === "top") app.show(putOnTop(app, strokes));
     return answer === "drop";
   }
 
@@ -104,12 +105,20 @@ export class Saving {
 
   // Decisions
 
+  /** Keep a decision until the server has it. Without a mask it is about what is drawn now and still has to be saved. */
   async decide(decision) {
     const { app } = this;
-    const waiting = { case: app.case, reader: app.session.reader, url: app.url("decisions"), body: decision };
     const order = String(decided += 1).padStart(6, "0");
-    localStorage.setItem(`${PENDING}${Date.now()}-${order}-${Math.random()}`, JSON.stringify(waiting));
+    keep({ key: `${PENDING}${Date.now()}-${order}-${Math.random()}`, case: app.case, reader: app.session.reader,
+      url: app.url("decisions"), body: decision });
     await this.sendDecisions();
+  }
+
+  /** The oldest decision that can be sent: its mask is saved, and so are those of older ones about the same scan. */
+  next() {
+    const { waiting } = this;
+    return waiting.find(({ case: name, body }, at) => body.mask !== null
+      && !waiting.slice(0, at).some((older) => older.case === name));
   }
 
   /** Send the decisions that wait, oldest first; one that is refused is told and dropped. One tab at a time does it. */
@@ -122,7 +131,8 @@ export class Saving {
   /** Gives whether one of them was about this scan, and "overtaken" where its mask is another one by now. */
   async sendWaiting() {
     let here = false;
-    for (const { key, url, body, case: name } of this.waiting) {
+    for (let next = this.next(); next; next = this.next()) {
+      const { key, url, body, case: name } = next;
       let overtaken = false;
       try {
         await send("POST", url, body);
@@ -139,9 +149,15 @@ export class Saving {
     return here;
   }
 
-  /** After the server was away: decisions first, since they are about the mask that was saved before. */
+  /** After the server was away: decisions about masks that it has, then the drawing, then decisions about that. */
   async goOn() {
     await this.sendDecisions();
-    if (this.wanted) await this.save();
+    const about = this.waiting.filter((one) => one.case === this.app.case && one.body.mask === null);
+    if (!this.wanted && !about.length) return;
+    if (!(await this.save()) || !about.length) return;
+    for (const one of about) keep({ ...one, body: { ...one.body, mask: this.app.base } });
+    await this.sendDecisions();
   }
 }
+
+function keep({ key, ...waiting }) { localStorage.setItem(key, JSON.stringify(waiting)); }

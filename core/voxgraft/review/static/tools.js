@@ -52,6 +52,7 @@ function drawHelp(app) {
   const name = app.chosen && app.tool !== "look" ? h("b", {}, `${app.chosen.name}: `) : null;
   const controls = app.corrections.controls();
   const plane = app.drawing() ? ` ${PLANES[app.plane]} is the active plane.` : "";
+  find("#help").className = controls ? "help roomy" : "help"; // so that the picture does not move when a preview comes
   fill(find("#help"), h("span", {}, name, app.corrections.begun() ? "" : [help, plane]), controls);
 }
 

@@ -1,9 +1,9 @@
 // The worklist: doubtful scans first. Only rows on screen exist, and pages of the list are read as they are reached.
 import { Unreachable, Refused, chooseReader, currentSession, get, onReturn, openSession } from "./api.js";
-import { ask, fill, find, h, millilitres, percent, plural, sentence, toast } from "./dom.js";
+import { ask, fill, find, h, plural, sentence, toast } from "./dom.js";
 import { listen, sheet } from "./keys.js";
 import { WORKLIST } from "./keys_table.js";
-import { VERDICTS } from "./structures.js";
+import { BATCH, REVIEW, drawRow, link, opens } from "./worklist_row.js";
 
 const PAGE = 100;
 const ORDERS = [
@@ -14,14 +14,6 @@ const SHOWN = [
   ["", "all scans"], ["open", "not reviewed"], ["started", "begun"], ["reviewed", "reviewed"], ["assigned", "assigned to me"],
   ["failed", "failed"], ["waiting", "waiting"], ["left-out", "left out"],
 ];
-const REVIEW = {
-  open: ["○", "not reviewed", "wait"], started: ["◐", "begun", "look"], reviewed: ["✓", "reviewed", "good"],
-};
-const BATCH = {
-  failed: ["✕", "failed", "bad"], waiting: ["…", "waiting", "wait"], running: ["▸", "running", "wait"],
-  "left-out": ["–", "left out", "wait"],
-};
-
 const query = { q: "", state: "", flag: "", structure: "", sort: "doubt" };
 const list = { total: 0, pages: new Map(), chosen: 0, version: 0, rows: new Map(), running: false };
 const box = find("#list");
@@ -110,7 +102,7 @@ function draw(again = false) {
     const scan = at(number);
     if (!scan) { fetchPage(Math.floor(number / PAGE)); continue; }
     if (!list.rows.has(number)) {
-      const row = drawRow(scan, number);
+      const row = drawRow(scan, number, () => { choose(number); if (opens(scan)) open(); });
       row.style.transform = `translateY(${number * height}px)`;
       list.rows.set(number, row);
       space.append(row);
@@ -132,65 +124,6 @@ async function fetchPage(number) {
   } finally {
     reading.delete(number);
   }
-}
-
-const link = (scan) => `/scan/${encodeURIComponent(scan.case)}`;
-const opens = (scan) => ["done", "failed"].includes(scan.state) && scan.preview !== null || scan.state === "done";
-
-function drawRow(scan, number) {
-  const [sign, text, kind] = REVIEW[scan.review_state] ?? BATCH[scan.state] ?? ["", scan.state, "wait"];
-  const failed = scan.state === "failed" ? BATCH.failed : null;
-  const [tagSign, tagText, tagKind] = failed ?? [sign, text, kind];
-  const facts = [scan.accession && `Acc. ${scan.accession}`, scan.study_date, scan.description].filter(Boolean).join(" · ");
-  const row = h("div", {
-    class: `row ${failed ? "bad" : scan.flags.length ? "look" : "good"}`, role: "option", id: `row-${number}`,
-    "data-case": scan.case, onclick: () => { choose(number); if (opens(scan)) open(); },
-  },
-  h("div", { class: "picture" }, scan.preview
-    ? h("img", { src: scan.preview, alt: `slices of ${scan.case}`, loading: "lazy", draggable: "false" })
-    : h("span", { class: "small" }, "no picture")),
-  h("div", { class: "what" },
-    h("div", { class: "case" }, opens(scan) ? h("a", { href: link(scan), tabindex: "-1" }, scan.case) : scan.case),
-    h("div", { class: "small soft facts", title: facts }, facts),
-    h("div", { class: "tags" }, h("span", { class: `tag ${tagKind}` }, `${tagSign} ${tagText}`),
-      scan.assigned ? h("span", { class: "tag wait" }, scan.assigned) : null)),
-  h("div", { class: "flags small" }, flags(scan)),
-  h("div", { class: "found small" }, found(scan)),
-  h("div", { class: "decided small" }, decided(scan)));
-  return row;
-}
-
-function flags(scan) {
-  if (scan.error) return h("div", { class: "clip", title: scan.error }, scan.error);
-  if (!scan.flags.length) return scan.state === "done" ? h("span", { class: "soft" }, "no flag") : null;
-  const shown = scan.flags.slice(0, 3).map((flag) => h("div", { class: "flag", title: flag.message }, "▲ ", flag.message));
-  return [shown, more(scan.flags.length - 3, scan.flags.map((flag) => flag.message))];
-}
-
-const more = (number, all) => (number > 0 ? h("div", { class: "soft", title: all.join("\n") }, `and ${number} more`) : null);
-
-function found(scan) {
-  const least = [...scan.structures].sort((a, b) => (a.confidence ?? 2) - (b.confidence ?? 2)).slice(0, 4);
-  const rows = least.map((one) => h("div", { class: "pair" }, h("span", { class: "clip" }, one.name),
-    h("span", { class: "number" }, one.mm2 === undefined ? millilitres(one.ml) : `${one.mm2.toFixed(1)} mm²`),
-    h("span", { class: one.confidence !== null && one.confidence < 0.8 ? "number low-sure" : "number soft" }, percent(one.confidence))));
-  return [rows, more(scan.structures.length - 4, scan.structures.map((one) => `${one.name} ${millilitres(one.ml)}`))];
-}
-
-function decided(scan) {
-  const groups = new Map();
-  for (const one of scan.decided) {
-    const key = `${one.verdict}|${one.reader}|${one.structure === ""}`;
-    groups.set(key, [...(groups.get(key) ?? []), one]);
-  }
-  const rows = [...groups.values()].map((ones) => {
-    const [{ verdict, reader, structure, reason }] = ones;
-    const [sign, text] = VERDICTS[verdict] ?? ["", verdict];
-    const what = structure === "" ? "whole scan" : ones.length > 2 ? plural(ones.length, "structure") : ones.map((one) => one.structure).join(", ");
-    return h("div", { class: "flag-lines", title: ones.map((one) => one.structure).join(", ") },
-      `${sign} ${what} ${text}${reason ? `: ${reason}` : ""}`, h("span", { class: "soft" }, ` · ${reader}`));
-  });
-  return [rows.slice(0, 4), more(rows.length - 4, [])];
 }
 
 // Moving about

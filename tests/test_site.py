@@ -1,0 +1,100 @@
+"""The documentation site builds without a warning, has every page, asks no other host, and says what the code says."""
+
+from __future__ import annotations
+
+import ast
+import importlib.util
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+
+import click
+import pytest
+import yaml
+
+from told_commands import calls
+from voxgraft.cli import main
+
+ROOT = Path(__file__).parents[1]
+DOCS = ROOT / "docs"
+PAGES = sorted(DOCS.rglob("*.md"))
+LOADED = re.compile(r"<(?:script|link|img|iframe|source)\b[^>]*?(?:src|href)=\"?((?:https?:)?//[^\"\s>]+)")
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory) -> Path:
+    """The built site; what the build had to warn of makes it fail."""
+    for name in ("mkdocs", "material", "mkdocstrings"):
+        if importlib.util.find_spec(name) is None:
+            pytest.skip(f"{name} is missing: pip install voxgraft[docs]")
+    target = tmp_path_factory.mktemp("site")
+    words = [
+        sys.executable,
+        "-m",
+        "mkdocs",
+        "build",
+        "--strict",
+        "-q",
+        "-f",
+        str(ROOT / "mkdocs.yml"),
+        "-d",
+        str(target),
+    ]
+    done = subprocess.run(words, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    return target
+
+
+def test_every_page_is_built_and_loads_nothing_from_another_host(site: Path) -> None:
+    built = sorted(site.rglob("*.html"))
+    assert {path.with_suffix(".html").relative_to(DOCS) for path in PAGES} <= {path.relative_to(site) for path in built}
+    asked = {(path.name, host) for path in built for host in LOADED.findall(path.read_text())}
+    styles = {path.name for path in site.rglob("*.css") if re.search(r"url\([\"']?(https?:)?//", path.read_text())}
+    assert not asked and not styles
+
+
+def test_every_page_is_in_the_navigation() -> None:
+    def listed(node: object) -> Iterator[str]:
+        for one in node if isinstance(node, list) else node.values() if isinstance(node, dict) else [node]:
+            yield from listed(one) if isinstance(one, list | dict) else [str(one)]
+
+    navigation = yaml.safe_load((ROOT / "mkdocs.yml").read_text())["nav"]
+    assert sorted(listed(navigation)) == sorted(path.relative_to(DOCS).as_posix() for path in PAGES)
+
+
+def test_the_reference_is_what_the_code_says() -> None:
+    script = DOCS / "development" / "reference.py"
+    spec = importlib.util.spec_from_file_location("reference", script)
+    assert spec is not None and spec.loader is not None
+    reference: ModuleType = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(reference)
+    for name, text in reference.pages().items():
+        assert (DOCS / "reference" / name).read_text() == text, f"{name}: python {script.relative_to(ROOT)}"
+
+
+def test_every_flag_of_a_batch_is_in_its_table() -> None:
+    told = set(re.findall(r"^\| `([a-z-]+)` \|", (DOCS / "reference" / "flags.md").read_text(), re.M))
+    given = set()
+    for path in (ROOT / "core" / "voxgraft" / "batch").glob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "Flag":
+                given |= {one.value for one in node.args[:1] if isinstance(one, ast.Constant)}
+    assert {str(code) for code in given} | {"kept-correction", "not-finite"} == told
+
+
+@pytest.mark.parametrize("page", [ROOT / "README.md", *PAGES], ids=lambda page: page.name)
+def test_commands_and_options_exist(page: Path) -> None:
+    for words in calls(page):
+        command: click.Command | None = main
+        path = list(words)
+        while isinstance(command, click.Group) and path and not path[0].startswith("-"):
+            if not re.fullmatch(r"[a-z]+", path[0]):
+                break  # NAME or ... stands for any
+            command = command.get_command(click.Context(command), path.pop(0))
+            assert command is not None, f"voxgraft {' '.join(words)}"
+        known = {option for one in command.params for option in (*one.opts, *one.secondary_opts)} | {"--help", "-h"}
+        given = {word.split("=")[0].rstrip(".,;)]") for word in words if re.match(r"--[a-z]", word)}
+        assert given <= known, f"voxgraft {' '.join(words)}: {given - known}"
