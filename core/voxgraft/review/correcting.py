@@ -149,6 +149,11 @@ def before_drawing(working: Working, axis: int, slices: Collection[int]) -> Arra
 
     Drawn slices are saved like any other change, in one or several saves. The last saves, back to the last correction
     that the server worked out, are the drawing; what they changed outside of these slices stays.
+
+    Args:
+        working: The mask with its journal.
+        axis: Across the slices.
+        slices: Which were redrawn.
     """
     before = working.array.copy(order="K")
     journal = working.journal
@@ -207,6 +212,12 @@ def points_of(values: Any, shape: Sequence[int]) -> list[Click]:
 
 def image_of(store: ReviewStore, case: str, reader: str, shape: tuple[int, ...]) -> Array:
     """The voxels of the first channel in the mask's grid, mapped from the cache and not read.
+
+    Args:
+        store: The state of the review.
+        case: The scan.
+        reader: Who looks at it.
+        shape: Of its mask, (i, j, k).
 
     Raises:
         Refused: The scan is not there any more, or has another grid than its mask.

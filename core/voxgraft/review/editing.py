@@ -102,7 +102,13 @@ class Editor:
             return self.commit(seen, working, change, tool)
 
     def undo(self, case: str, reader: str, base: str | None = None) -> Saved:
-        """Take back the reader's last change; see `redo`."""
+        """Take back the reader's last change; see `redo`.
+
+        Args:
+            case: The scan.
+            reader: Whose change.
+            base: SHA-256 of the mask file that the reader sees; None for whichever it is.
+        """
         return self._step(case, reader, "undo", base)
 
     def redo(self, case: str, reader: str, base: str | None = None) -> Saved:
@@ -211,6 +217,12 @@ class Editor:
     def commit(self, seen: Seen, working: Working, change: Change, tool: str) -> Saved:
         """Make a change and keep it.
 
+        Args:
+            seen: The scan as the reader sees it.
+            working: The reader's mask, from `using`.
+            change: What is changed.
+            tool: What it was changed with.
+
         Raises:
             Conflict: A structure was finished meanwhile that it would change.
             DataError: The disk is full; nothing was changed.
@@ -289,6 +301,11 @@ class Editor:
 def refuse_locked(seen: Seen, change: Change, locked: Collection[int]) -> None:
     """Refuse a change of a structure that is finished, or that the page has locked.
 
+    Args:
+        seen: The scan as the reader sees it.
+        change: What would be changed.
+        locked: Values of the structures that the page has locked.
+
     Raises:
         Conflict: `locked` says how many voxels of which structure it would change.
     """
@@ -308,7 +325,13 @@ def names(seen: Seen, values: Mapping[int, int]) -> dict[str, int]:
 
 
 def structures_of(row: Row, mine: SavedMask | None, voxel_ml: float) -> list[dict[str, Any]]:
-    """What each structure has in a reader's mask."""
+    """What each structure has in a reader's mask.
+
+    Args:
+        row: Of the ledger.
+        mine: The reader's mask; None for the model's.
+        voxel_ml: Volume of a voxel in mL.
+    """
     found = []
     for name, structure in row.structures.items():
         value = str(structure["value"])

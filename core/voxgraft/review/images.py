@@ -188,7 +188,13 @@ def shown(volume: Volume, channel: int) -> Array:
 
 
 def write_nifti(array: Array, affine: Array, target: Path) -> None:
-    """Write voxels (i, j, k) as NIfTI, whole or not at all; `.gz` in the name packs it."""
+    """Write voxels (i, j, k) as NIfTI, whole or not at all; `.gz` in the name packs it.
+
+    Args:
+        array: The voxels.
+        affine: 4x4, voxel indices to RAS millimetres.
+        target: The file.
+    """
     import nibabel
 
     if array.dtype.names is None:

@@ -44,6 +44,11 @@ class Identity:
 def items_of(row: Row, out: Path, catalogue: Catalogue) -> list[Item]:
     """The images that a scan was read from, by their headers, in the order of its channels.
 
+    Args:
+        row: Of the ledger.
+        out: The batch's folder.
+        catalogue: Whose readers look at the headers.
+
     Raises:
         Gone: They are not there.
     """
@@ -67,6 +72,11 @@ def items_of(row: Row, out: Path, catalogue: Catalogue) -> list[Item]:
 def check_same(row: Row, items: list[Item], out: Path) -> None:
     """Compare the bytes of a scan with those that were segmented.
 
+    Args:
+        row: Of the ledger.
+        items: What is there now, from `items_of`.
+        out: The batch's folder.
+
     Raises:
         Gone: They are others.
     """
@@ -89,7 +99,13 @@ def _plain(match: re.Match[str]) -> str:
 
 
 def identity_of(row: Row, out: Path, catalogue: Catalogue) -> Identity:
-    """What the header of a scan says that finds it in the archive; nothing where it cannot be read."""
+    """What the header of a scan says that finds it in the archive; nothing where it cannot be read.
+
+    Args:
+        row: Of the ledger.
+        out: The batch's folder.
+        catalogue: Whose readers look at the headers.
+    """
     try:
         item = items_of(row, out, catalogue)[0]
     except VoxGraftError:
