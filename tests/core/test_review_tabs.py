@@ -6,13 +6,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import anyio
 import pytest
-from review_batches import Browser, copy_of, make_batch, nifti, opened
+from review_batches import HOST, Browser, copy_of, make_batch, nifti, opened
 
 from voxgraft.components.catalogue import Catalogue
 from voxgraft.discovery import discover
 from voxgraft.review.assigning import assign_all
 from voxgraft.review.audit import TOLD, AuditLog
+from voxgraft.review.security import COOKIE, CSRF
 from voxgraft.review.store import ReviewStore
 
 STRUCTURES = ("ball", "core")
@@ -166,3 +168,34 @@ def test_a_log_with_other_line_ends_is_told_in_a_few_sentences(tmp_path: Path) -
     path.write_bytes(path.read_bytes().replace(b"\n", b"\r\n"))
     read = AuditLog(tmp_path, writable=False)
     assert len(read.faults) == 19 and len(read.told) == TOLD + 1 and "16 more lines" in read.told[-1]
+
+
+@pytest.mark.parametrize(("method", "path"), [("PUT", "mask"), ("POST", "decisions"), ("POST", "click")])
+def test_a_browser_that_is_closed_while_it_sends_is_no_error(method: str, path: str, store: ReviewStore) -> None:
+    browser = Browser.of(store, "Ada")
+    cookie = f"{COOKIE}={browser.client.cookies[COOKIE]}"
+    headers = {"Host": HOST, "Cookie": cookie, CSRF: browser.csrf, "If-Match": f'"{"0" * 64}"'}
+    scope = {
+        "type": "http",
+        "http_version": "1.1",
+        "method": method,
+        "path": f"/api/scans/scan-0/{path}",
+        "raw_path": b"",
+        "query_string": b"",
+        "root_path": "",
+        "scheme": "http",
+        "server": (HOST, 80),
+        "headers": [(name.lower().encode(), value.encode()) for name, value in headers.items()],
+    }
+    messages = iter([{"type": "http.request", "body": b"{", "more_body": True}, {"type": "http.disconnect"}])
+    answers: list[Any] = []
+
+    async def receive() -> Any:
+        return next(messages)
+
+    async def send(message: Any) -> None:
+        answers.append(message)
+
+    lines = store.log.lines
+    anyio.run(browser.client.app, scope, receive, send)
+    assert answers[0]["status"] == 400 and store.log.lines == lines

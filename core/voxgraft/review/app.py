@@ -14,7 +14,7 @@ from anyio import Semaphore, fail_after, to_thread
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import FileResponse, HTMLResponse, RedirectResponse, Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
@@ -86,7 +86,7 @@ def make_app(store: ReviewStore, access: Access, started: Callable[[], None] = l
     app = Starlette(
         routes=routes,
         lifespan=lifespan,
-        exception_handlers={VoxGraftError: _refuse, HTTPException: _http, Exception: _broken},
+        exception_handlers={VoxGraftError: _refuse, HTTPException: _http, ClientDisconnect: _left, Exception: _broken},
     )
     app.state.store, app.state.access = store, access
     app.state.saving = Semaphore(app_masks.SAVES)
@@ -118,6 +118,11 @@ async def _http(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     texts = {404: "there is no such page", 405: "this address is not asked in that way"}
     return Answer({"error": texts.get(error.status_code, error.detail)}, error.status_code, error.headers)
+
+
+async def _left(request: Request, error: Exception) -> Response:
+    """The browser was closed while it sent something: nobody reads the answer, and nothing was changed."""
+    return Response(status_code=400)
 
 
 async def _broken(request: Request, error: Exception) -> Response:

@@ -102,7 +102,7 @@ def whole_mask(path: Path, content: str, like: Mask | None = None) -> Mask:
     Args:
         path: The file.
         content: Its SHA-256.
-    like: A mask whose shape it must have; None for any.
+        like: A mask whose shape it must have; None for any.
 
     Raises:
         Conflict: It has another one.
