@@ -100,6 +100,10 @@ def mixed(below: Tensor, above: Tensor, share: Tensor) -> Tensor:
 
     Each of the three operations is rounded by itself and grows with its operands, so of two classes the one that is
     not smaller in both neighbours is not smaller between them; of `torch.lerp` that is not so.
+
+    Args:
+        below, above: Values at the two neighbours, of one shape.
+        share: How much of `above` there is, from 0 to 1; broadcast to that shape.
     """
     return below.mul_(1 - share).add_(above.mul_(share))
 
