@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import nibabel as nib
@@ -13,9 +12,13 @@ import pytest
 
 from review_batch import (
     AXES,
+    AXIAL,
     CHROMIUM,
+    CORONAL,
     FLAGS,
     READY,
+    SAGITTAL,
+    Patient,
     Server,
     Voxels,
     enter_as,
@@ -27,7 +30,6 @@ from review_batch import (
 )
 
 pytestmark = pytest.mark.skipif(bool(why_no_browser()), reason=why_no_browser() or "there is a browser")
-AXIAL, CORONAL, SAGITTAL = 0, 1, 2
 SLOW = 30_000
 
 
@@ -67,30 +69,6 @@ def page(watched: tuple[Any, list[str]]) -> Iterator[Any]:
     page, wrong = watched
     yield page
     assert wrong == []
-
-
-class Patient:
-    """Where voxels of a scan lie on the screen, worked out from its affine alone: the patient's right is on the left.
-
-    Voxels are those of nibabel's closest canonical orientation: they count to the patient's right, front and head.
-    """
-
-    def __init__(self, mask: Path) -> None:
-        self.image = nib.load(mask)
-        self.array: Voxels = np.asarray(self.image.dataobj).copy()
-        self.turn = nib.orientations.io_orientation(self.image.affine)
-        self.canonical = nib.orientations.apply_orientation(self.array, self.turn)
-
-    def point(self, plane: int, voxel: tuple[int, int, int]) -> tuple[float, float]:
-        right, front, up = [(at + 0.5) / length for at, length in zip(voxel, self.canonical.shape, strict=True)]
-        return {AXIAL: (1 - right, 1 - front), CORONAL: (1 - right, 1 - up), SAGITTAL: (front, 1 - up)}[plane]
-
-    def in_file(self) -> Voxels:
-        """The canonical voxels in the file's own order."""
-        there = nib.orientations.apply_orientation(np.arange(self.array.size).reshape(self.array.shape), self.turn)
-        flat = np.empty(self.array.size, self.canonical.dtype)
-        flat[there.ravel()] = self.canonical.ravel()
-        return flat.reshape(self.array.shape)
 
 
 def look_at(page: Any, patient: Patient, voxel: tuple[int, int, int]) -> None:
@@ -231,11 +209,22 @@ def preview_and_apply(page: Any, server: Server) -> tuple[Voxels, Voxels]:
 def test_a_few_redrawn_slices_become_the_volume(page: Any, server: Server) -> None:
     patient = Patient(server.out / "axial" / "mask.nii.gz")
     page.keyboard.press("s")
+    for _ in range(2):
+        page.keyboard.press("r")
+        assert page.input_value("#help select") == "erase", "another tool ends erasing"
+        page.keyboard.press("d")
+        page.keyboard.press("s")
     for up in (14, 18):
         look = "(up) => review.setCursor([16, 24, up])"
         page.evaluate(look, up)
         stroke(page, AXIAL, [patient.point(AXIAL, (12, 27, up)), patient.point(AXIAL, (20, 27, up))])
     assert "15, 19" in page.inner_text("#help"), "the page names the slices that were redrawn"
+    page.keyboard.press("Control+s")
+    saved(page)
+    for key, told, named in (("Control+z", "Undone", False), ("Control+y", "Redone", True)):
+        page.keyboard.press(key)
+        page.wait_for_selector(f"text={told}, and saved.")
+        assert ("15, 19" in page.inner_text("#help")) == named, "slices are known again when their save is redone"
     page.click("[data-act=preview]")
     before, after = preview_and_apply(page, server)
     changed = np.unique(np.nonzero(before != after)[2])
@@ -304,7 +293,7 @@ def test_what_is_drawn_survives_a_killed_server_and_is_undone_afterwards(page: A
 def test_a_mask_that_was_saved_elsewhere_meanwhile_is_not_overwritten(page: Any, server: Server) -> None:
     page.evaluate("""async () => {
       const { send } = await import("/static/api.js");
-      await send("POST", review.url("undo"));
+      await send("POST", review.url("undo"), { mask: review.base });
     }""")
     page.keyboard.press("Control+s")
     page.click("dialog[open] [data-value=top]")
@@ -312,6 +301,39 @@ def test_a_mask_that_was_saved_elsewhere_meanwhile_is_not_overwritten(page: Any,
     page.keyboard.press("Control+s")
     saved(page)
     np.testing.assert_array_equal(mask_of(server, "Dr-Weber"), shown(page))
+
+
+def test_a_correction_of_a_mask_that_another_tab_saved_is_not_made(page: Any, server: Server) -> None:
+    page.evaluate("""async () => {
+      const { send } = await import("/static/api.js");
+      await send("POST", review.url("undo"), { mask: review.base });
+    }""")
+    before = mask_of(server, "Dr-Weber")
+    page.keyboard.press("Control+z")
+    page.wait_for_selector("#toasts >> text=the mask was changed in another window")
+    np.testing.assert_array_equal(mask_of(server, "Dr-Weber"), before)
+    np.testing.assert_array_equal(shown(page), before)
+
+
+def test_what_a_tab_left_open_is_not_kept_under_the_reader_that_another_chose(page: Any, server: Server) -> None:
+    other = page.context.new_page()
+    other.goto(f"{server.url}/")
+    other.wait_for_selector(READY)
+    before = decisions(server)
+    for name in ("Dr-Zwei", "Dr-Weber"):
+        other.click("#who button")
+        other.wait_for_selector("dialog[open] input")
+        other.keyboard.type(name)
+        other.keyboard.press("Enter")
+        other.wait_for_selector(f"#who b >> text={name}")
+        if name == "Dr-Zwei":
+            page.keyboard.press("u")
+            page.wait_for_selector("#toasts >> text=This browser now reads as Dr-Zwei")
+            assert decisions(server) == before
+    other.close()
+    page.evaluate("review.saving.goOn()")
+    page.wait_for_function("review.saving.waiting.length === 0")
+    assert len(decisions(server)) == len(before) + 1
 
 
 def test_a_decision_about_unsaved_strokes_waits_for_the_server(page: Any, server: Server) -> None:

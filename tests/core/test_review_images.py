@@ -60,7 +60,7 @@ def test_a_dicom_series_lies_where_its_mask_lies_and_is_found_in_the_archive(
         browser = Browser.of(store, "Ada")
         case = browser.json("/api/worklist")["scans"][0]["case"]
         page = browser.json(f"/api/scans/{case}")
-        assert (page["accession"], page["study_date"], page["description"]) == ("A-77", "20200101", "ct")
+        assert (page["accession"], page["study_date"], page["description"]) == ("A-77", "2020-01-01", "ct")
         assert page["modality"] == "CT" and [one["name"] for one in page["windows"]][:4] == [
             *("soft tissue", "lung", "bone", "brain")
         ]

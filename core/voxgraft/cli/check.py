@@ -76,6 +76,12 @@ def _show(target: Path, findings: Findings) -> None:
     for line in _figures(findings):
         click.echo(line)
     click.echo(f"{target}: {findings.verdict}")
+    if findings.ok:
+        import shlex
+
+        from ..support.texts import legible
+
+        click.echo(f"next: voxgraft {'new' if target.is_dir() else 'run'} {legible(shlex.quote(str(target)))}")
 
 
 def _figures(findings: Findings) -> Iterator[str]:

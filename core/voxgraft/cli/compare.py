@@ -21,8 +21,20 @@ if TYPE_CHECKING:
 @click.option("--metric", default="dice", show_default=True, help="Metrics to compare, as in dice,hd95.")
 @click.option("--structure", default="mean", show_default=True, help="Structures to compare, as in mean,liver.")
 @click.option("--every-pair", is_flag=True, help="Compare all pairs of runs, not each with the first.")
-@click.option("--test", type=click.Choice(["randomisation", "wilcoxon"]), default="randomisation", show_default=True)
-@click.option("--correction", type=click.Choice(["holm", "bh"]), default="holm", show_default=True)
+@click.option(
+    "--test",
+    type=click.Choice(["randomisation", "wilcoxon"]),
+    default="randomisation",
+    show_default=True,
+    help="Paired test over patients.",
+)
+@click.option(
+    "--correction",
+    type=click.Choice(["holm", "bh"]),
+    default="holm",
+    show_default=True,
+    help="Correction for the number of comparisons.",
+)
 @click.option("--out", type=click.Path(path_type=Path), help="Write an HTML page with the table and the curves here.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON document on standard output.")
 def compare(

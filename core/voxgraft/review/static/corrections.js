@@ -17,6 +17,7 @@ export class Corrections {
     this.radius = 20;
     this.working = null;
     this.savedSlices = [];
+    this.slicesOf = new Map(); // by the hash of a saved mask: undo and redo come back to it
   }
 
   enter() {
@@ -36,10 +37,13 @@ export class Corrections {
   }
 
   /** Strokes were saved: the slices they redrew still wait for what lies between them. */
-  saved(strokes) { this.savedSlices.push(...strokes.map((one) => this.sliceOf(one)).filter(Boolean)); }
+  saved(strokes) {
+    this.savedSlices.push(...strokes.map((one) => this.sliceOf(one)).filter(Boolean));
+    this.slicesOf.set(this.app.base, [...this.savedSlices]);
+  }
 
-  /** The mask is another one now: nothing that was drawn before counts as redrawn. */
-  forget() { this.savedSlices = []; }
+  /** The mask is another one now: only what was redrawn when it was saved counts as redrawn. */
+  changedMask() { this.savedSlices = [...(this.slicesOf.get(this.app.base) ?? [])]; }
 
   cancel() {
     this.app.preview = null;
@@ -89,8 +93,8 @@ export class Corrections {
   // Clicks
 
   toggleAdding() {
-    this.adding = !this.adding;
-    this.erasing = this.app.tool === "slices" && !this.adding;
+    if (this.app.tool === "slices") this.erasing = !this.erasing;
+    else this.adding = !this.adding;
     drawTools(this.app);
   }
 
@@ -121,7 +125,7 @@ export class Corrections {
     this.working = number;
     drawTools(app);
     try {
-      const answer = await send("POST", app.url(this.request.path), { ...this.request.body, commit: false });
+      const answer = await send("POST", app.url(this.request.path), { ...this.request.body, mask: app.base, commit: false });
       if (number !== this.asked) return;
       if (!answer.changed) {
         app.preview = null;
@@ -131,7 +135,7 @@ export class Corrections {
       }
     } catch (error) {
       if (error instanceof Unreachable) toast("The server does not answer; ask for the preview again when it is back.", "bad");
-      else if (error instanceof Refused) toast(sentence(error.message), "bad");
+      else if (error instanceof Refused) await app.refused(error);
       else throw error;
     } finally {
       if (this.working === number) this.working = null;
@@ -145,12 +149,12 @@ export class Corrections {
     const { app } = this;
     if (!app.preview) return;
     await app.attempt(async () => {
-      const answer = await send("POST", app.url(this.request.path), { ...this.request.body, commit: true });
+      const answer = await send("POST", app.url(this.request.path), { ...this.request.body, mask: app.base, commit: true });
       const { preview } = app;
-      this.forget();
       this.cancel();
       this.take(preview);
       app.base = answer.sha256;
+      this.changedMask();
       await app.refreshScan();
       toast(`${plural(preview.changed, "voxel")} changed, and saved.`);
     });
