@@ -34,6 +34,7 @@ FLAGS = (
 )
 STRUCTURES = {"liver": 1, "spleen": 2, "left kidney": 3}
 READY = "body[data-ready=true]"
+AXIAL, CORONAL, SAGITTAL = 0, 1, 2
 
 Voxels = np.ndarray[Any, np.dtype[Any]]
 
@@ -174,6 +175,30 @@ def why_no_browser() -> str:
     except ImportError:
         return "the server is not installed: pip install 'voxgraft[review]'"
     return "" if CHROMIUM.is_file() else f"there is no {CHROMIUM}: apt-get install chromium"
+
+
+class Patient:
+    """Where voxels of a scan lie on the screen, worked out from its affine alone: the patient's right is on the left.
+
+    Voxels are those of nibabel's closest canonical orientation: they count to the patient's right, front and head.
+    """
+
+    def __init__(self, mask: Path) -> None:
+        self.image = nib.load(mask)
+        self.array: Voxels = np.asarray(self.image.dataobj).copy()
+        self.turn = nib.orientations.io_orientation(self.image.affine)
+        self.canonical = nib.orientations.apply_orientation(self.array, self.turn)
+
+    def point(self, plane: int, voxel: tuple[int, int, int]) -> tuple[float, float]:
+        right, front, up = [(at + 0.5) / length for at, length in zip(voxel, self.canonical.shape, strict=True)]
+        return {AXIAL: (1 - right, 1 - front), CORONAL: (1 - right, 1 - up), SAGITTAL: (front, 1 - up)}[plane]
+
+    def in_file(self) -> Voxels:
+        """The canonical voxels in the file's own order."""
+        there = nib.orientations.apply_orientation(np.arange(self.array.size).reshape(self.array.shape), self.turn)
+        flat = np.empty(self.array.size, self.canonical.dtype)
+        flat[there.ravel()] = self.canonical.ravel()
+        return flat.reshape(self.array.shape)
 
 
 def enter_as(page: Any, url: str, reader: str) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import nibabel as nib
@@ -13,9 +12,13 @@ import pytest
 
 from review_batch import (
     AXES,
+    AXIAL,
     CHROMIUM,
+    CORONAL,
     FLAGS,
     READY,
+    SAGITTAL,
+    Patient,
     Server,
     Voxels,
     enter_as,
@@ -27,7 +30,6 @@ from review_batch import (
 )
 
 pytestmark = pytest.mark.skipif(bool(why_no_browser()), reason=why_no_browser() or "there is a browser")
-AXIAL, CORONAL, SAGITTAL = 0, 1, 2
 SLOW = 30_000
 
 
@@ -67,30 +69,6 @@ def page(watched: tuple[Any, list[str]]) -> Iterator[Any]:
     page, wrong = watched
     yield page
     assert wrong == []
-
-
-class Patient:
-    """Where voxels of a scan lie on the screen, worked out from its affine alone: the patient's right is on the left.
-
-    Voxels are those of nibabel's closest canonical orientation: they count to the patient's right, front and head.
-    """
-
-    def __init__(self, mask: Path) -> None:
-        self.image = nib.load(mask)
-        self.array: Voxels = np.asarray(self.image.dataobj).copy()
-        self.turn = nib.orientations.io_orientation(self.image.affine)
-        self.canonical = nib.orientations.apply_orientation(self.array, self.turn)
-
-    def point(self, plane: int, voxel: tuple[int, int, int]) -> tuple[float, float]:
-        right, front, up = [(at + 0.5) / length for at, length in zip(voxel, self.canonical.shape, strict=True)]
-        return {AXIAL: (1 - right, 1 - front), CORONAL: (1 - right, 1 - up), SAGITTAL: (front, 1 - up)}[plane]
-
-    def in_file(self) -> Voxels:
-        """The canonical voxels in the file's own order."""
-        there = nib.orientations.apply_orientation(np.arange(self.array.size).reshape(self.array.shape), self.turn)
-        flat = np.empty(self.array.size, self.canonical.dtype)
-        flat[there.ravel()] = self.canonical.ravel()
-        return flat.reshape(self.array.shape)
 
 
 def look_at(page: Any, patient: Patient, voxel: tuple[int, int, int]) -> None:
@@ -231,11 +209,22 @@ def preview_and_apply(page: Any, server: Server) -> tuple[Voxels, Voxels]:
 def test_a_few_redrawn_slices_become_the_volume(page: Any, server: Server) -> None:
     patient = Patient(server.out / "axial" / "mask.nii.gz")
     page.keyboard.press("s")
+    for _ in range(2):
+        page.keyboard.press("r")
+        assert page.input_value("#help select") == "erase", "another tool ends erasing"
+        page.keyboard.press("d")
+        page.keyboard.press("s")
     for up in (14, 18):
         look = "(up) => review.setCursor([16, 24, up])"
         page.evaluate(look, up)
         stroke(page, AXIAL, [patient.point(AXIAL, (12, 27, up)), patient.point(AXIAL, (20, 27, up))])
     assert "15, 19" in page.inner_text("#help"), "the page names the slices that were redrawn"
+    page.keyboard.press("Control+s")
+    saved(page)
+    for key, told, named in (("Control+z", "Undone", False), ("Control+y", "Redone", True)):
+        page.keyboard.press(key)
+        page.wait_for_selector(f"text={told}, and saved.")
+        assert ("15, 19" in page.inner_text("#help")) == named, "slices are known again when their save is redone"
     page.click("[data-act=preview]")
     before, after = preview_and_apply(page, server)
     changed = np.unique(np.nonzero(before != after)[2])

@@ -17,6 +17,7 @@ export class Corrections {
     this.radius = 20;
     this.working = null;
     this.savedSlices = [];
+    this.slicesOf = new Map(); // by the hash of a saved mask: undo and redo come back to it
   }
 
   enter() {
@@ -36,10 +37,13 @@ export class Corrections {
   }
 
   /** Strokes were saved: the slices they redrew still wait for what lies between them. */
-  saved(strokes) { this.savedSlices.push(...strokes.map((one) => this.sliceOf(one)).filter(Boolean)); }
+  saved(strokes) {
+    this.savedSlices.push(...strokes.map((one) => this.sliceOf(one)).filter(Boolean));
+    this.slicesOf.set(this.app.base, [...this.savedSlices]);
+  }
 
-  /** The mask is another one now: nothing that was drawn before counts as redrawn. */
-  forget() { this.savedSlices = []; }
+  /** The mask is another one now: only what was redrawn when it was saved counts as redrawn. */
+  changedMask() { this.savedSlices = [...(this.slicesOf.get(this.app.base) ?? [])]; }
 
   cancel() {
     this.app.preview = null;
@@ -89,8 +93,8 @@ export class Corrections {
   // Clicks
 
   toggleAdding() {
-    this.adding = !this.adding;
-    this.erasing = this.app.tool === "slices" && !this.adding;
+    if (this.app.tool === "slices") this.erasing = !this.erasing;
+    else this.adding = !this.adding;
     drawTools(this.app);
   }
 
@@ -147,10 +151,10 @@ export class Corrections {
     await app.attempt(async () => {
       const answer = await send("POST", app.url(this.request.path), { ...this.request.body, mask: app.base, commit: true });
       const { preview } = app;
-      this.forget();
       this.cancel();
       this.take(preview);
       app.base = answer.sha256;
+      this.changedMask();
       await app.refreshScan();
       toast(`${plural(preview.changed, "voxel")} changed, and saved.`);
     });

@@ -58,7 +58,7 @@ export const VIEWER = [
   ["e", "Eraser", "eraser"],
   ["s", "Slices: redraw some, the rest follows", "slices"],
   ["g", "Click: add or remove at a point", "click"],
-  ["r", "Click: switch between add and remove", "addRemove"],
+  ["r", "Click and slices: switch between adding and removing", "addRemove"],
   [",", "Smaller pen", "thinner"],
   [".", "Larger pen", "thicker"],
   ["b", "Pen over background only, or over other structures too", "over"],

@@ -47,7 +47,7 @@ export async function loadMask(app) {
     app.mask = read.mask;
   }
   app.strokes = new Strokes(app.mask, () => app.strokesChanged());
-  app.corrections.forget();
+  app.corrections.changedMask();
   app.picture.setMask(app.mask);
   app.tell("");
 }
