@@ -178,7 +178,7 @@ class ReviewStore:
             scans = {one.row.case: one for one in self.all_seen(reader)}
             answer = listed(scans, self._ordered(), query, self.identities.known)
         self.identities.want(self.rows[entry["case"]] for entry in answer["scans"])
-        return {**answer, "running": self.ledger.running()}
+        return {**answer, "running": self.ledger.running(), "reading": self.identities.busy}
 
     def _ordered(self) -> Ordered:
         version, rows = self.ledger.rows()

@@ -360,7 +360,7 @@ export class App {
 /** What a reader should know of a scan before he or she decides. */
 function warnings({ scan, session }) {
   return [
-    scan.error && sentence(scan.error), scan.mask_error && sentence(scan.mask_error), ...scan.flags.map((flag) => flag.message),
+    sentence(scan.mask_error ?? scan.error ?? ""), ...scan.flags.map((flag) => flag.message),
     scan.superseded && "The scan was segmented again since you corrected it: compare your mask with the new one.",
     scan.blind && "Blind reading: what others decided is hidden until both readers are done.",
     !session.writable && "The folder may not be written: this scan can be looked at, not decided.",
