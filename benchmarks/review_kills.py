@@ -92,7 +92,8 @@ class Reader(threading.Thread):
     def work(self, client: httpx.Client) -> None:
         """Work until the server is gone."""
         csrf = client.get("/api/session").json()["csrf"]
-        client.post("/api/session", json={"reader": self.name}, headers={CSRF: csrf}).raise_for_status()
+        session = client.post("/api/session", json={"reader": self.name}, headers={CSRF: csrf}).raise_for_status()
+        csrf = session.json()["csrf"]
         while not self.end.is_set():
             self.step(client, {CSRF: csrf}, self.random.choice(self.cases))
 
@@ -107,7 +108,7 @@ class Reader(threading.Thread):
                 f"/api/scans/{case}/mask", content=self.drawn(mask), headers={**headers, "If-Match": f'"{base}"'}
             )
         elif wish < 0.65:
-            answer = client.post(f"/api/scans/{case}/undo", headers=headers)
+            answer = client.post(f"/api/scans/{case}/undo", json={"mask": base}, headers=headers)
         else:
             verdict = "reopened" if structure["locked"] else "accepted"
             wanted = {"structure": structure["name"], "verdict": verdict, "mask": base, "seconds": 1}

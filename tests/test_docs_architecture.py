@@ -21,7 +21,7 @@ def test_the_page_draws_the_floors_of_the_linter() -> None:
 def test_every_folder_of_the_core_has_its_paragraph() -> None:
     page = (ROOT / "docs" / "development" / "architecture.md").read_text(encoding="utf-8")
     folders = {path.parent.name for path in (ROOT / "core" / "voxgraft").glob("*/__init__.py")}
-    above = {"advise", "demo", "scaffold", "testing", "cli"}
+    above = {"advice", "demo", "scaffold", "testing", "cli"}
     assert folders - above <= set(re.findall(r"^\*\*(\w+)\*\*", page, re.M))
     for name in re.findall(r"`(\w+/\w+)`", page):
         if name.split("/")[0] in folders:

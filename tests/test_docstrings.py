@@ -65,6 +65,7 @@ def lacking(folder: Path) -> list[str]:
         if not any(part.startswith("_") for part in name.split(":")[1].split("."))
         and len(parameters(function)) >= SEVERAL
         and not section(function)
+        and not any(isinstance(mark, ast.Name) and mark.id == "overload" for mark in function.decorator_list)
     ]
 
 

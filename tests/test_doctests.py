@@ -16,12 +16,26 @@ sys.path.insert(0, str(Path(__file__).parent / "core"))
 from datasets import boxes, workflow
 
 EXAMPLES = {
-    "api": {"catalogue", "evaluate", "read", "run", "segment"},
+    "api": {
+        "advise",
+        "catalogue",
+        "check",
+        "compare",
+        "convert",
+        "evaluate",
+        "inspect",
+        "models",
+        "new",
+        "read",
+        "run",
+        "segment",
+        "write",
+    },
     "datasets.split": {"split_by_patient"},
     "imaging.orientation": {"reoriented", "shape_at"},
     "imaging.regrid": {"resample_onto"},
     "imaging.structures": {"Labels.of"},
-    "imaging.volume": {"Volume", "Volume.voxel_ml", "Volume.with_array", "spacing_of"},
+    "imaging.volume": {"Volume", "Volume.voxel_ml", "Volume.with_array", "as_volume", "spacing_of"},
     "imaging.write": {"write"},
     "inference.sliding": {"sliding_window"},
     "preprocessing.planning": {"network_strides"},

@@ -52,7 +52,7 @@ def project(tmp_path_factory, warm_python) -> tuple[Path, dict[str, str]]:
     return clone, environment
 
 
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1200)
 def test_the_commands_of_readme_and_tutorials_work(project) -> None:
     clone, environment = project
     told = [line for line in commands(README) if not line.startswith(ELSEWHERE)]

@@ -312,7 +312,7 @@ def test_what_is_drawn_survives_a_killed_server_and_is_undone_afterwards(page: A
 def test_a_mask_that_was_saved_elsewhere_meanwhile_is_not_overwritten(page: Any, server: Server) -> None:
     page.evaluate("""async () => {
       const { send } = await import("/static/api.js");
-      await send("POST", review.url("undo"));
+      await send("POST", review.url("undo"), { mask: review.base });
     }""")
     page.keyboard.press("Control+s")
     page.click("dialog[open] [data-value=top]")
@@ -320,6 +320,39 @@ def test_a_mask_that_was_saved_elsewhere_meanwhile_is_not_overwritten(page: Any,
     page.keyboard.press("Control+s")
     saved(page)
     np.testing.assert_array_equal(mask_of(server, "Dr-Weber"), shown(page))
+
+
+def test_a_correction_of_a_mask_that_another_tab_saved_is_not_made(page: Any, server: Server) -> None:
+    page.evaluate("""async () => {
+      const { send } = await import("/static/api.js");
+      await send("POST", review.url("undo"), { mask: review.base });
+    }""")
+    before = mask_of(server, "Dr-Weber")
+    page.keyboard.press("Control+z")
+    page.wait_for_selector("#toasts >> text=the mask was changed in another window")
+    np.testing.assert_array_equal(mask_of(server, "Dr-Weber"), before)
+    np.testing.assert_array_equal(shown(page), before)
+
+
+def test_what_a_tab_left_open_is_not_kept_under_the_reader_that_another_chose(page: Any, server: Server) -> None:
+    other = page.context.new_page()
+    other.goto(f"{server.url}/")
+    other.wait_for_selector(READY)
+    before = decisions(server)
+    for name in ("Dr-Zwei", "Dr-Weber"):
+        other.click("#who button")
+        other.wait_for_selector("dialog[open] input")
+        other.keyboard.type(name)
+        other.keyboard.press("Enter")
+        other.wait_for_selector(f"#who b >> text={name}")
+        if name == "Dr-Zwei":
+            page.keyboard.press("u")
+            page.wait_for_selector("#toasts >> text=This browser now reads as Dr-Zwei")
+            assert decisions(server) == before
+    other.close()
+    page.evaluate("review.saving.goOn()")
+    page.wait_for_function("review.saving.waiting.length === 0")
+    assert len(decisions(server)) == len(before) + 1
 
 
 def test_a_decision_about_unsaved_strokes_waits_for_the_server(page: Any, server: Server) -> None:

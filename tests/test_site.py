@@ -15,8 +15,10 @@ import click
 import pytest
 import yaml
 
-from told_commands import calls
+from told_commands import blocks, calls
 from voxgraft.cli import main
+from voxgraft.components.catalogue import Catalogue
+from voxgraft.workflow.workflow import from_document
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
@@ -83,6 +85,16 @@ def test_every_flag_of_a_batch_is_in_its_table() -> None:
             if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "Flag":
                 given |= {one.value for one in node.args[:1] if isinstance(one, ast.Constant)}
     assert {str(code) for code in given} | {"kept-correction", "not-finite"} == told
+
+
+@pytest.mark.parametrize("folder", ["tutorials", "howto"])
+def test_each_piece_of_yaml_is_one_of_a_workflow(catalogue: Catalogue, folder: str) -> None:
+    for page in (DOCS / folder).glob("*.md"):
+        for piece in map(yaml.safe_load, blocks(page, "yaml")):
+            data = {"layout": {"use": "decathlon", "path": "x"}, "modality": "mr", **piece.pop("data", {})}
+            model = {"encoder": "residual", "decoder": "unet", **piece.pop("model", {})}
+            document = {"name": "x", "data": data, "model": model, "tracking": None, **piece}
+            assert from_document(document, catalogue).name == "x", page.name
 
 
 @pytest.mark.parametrize("page", [ROOT / "README.md", *PAGES], ids=lambda page: page.name)

@@ -17,6 +17,8 @@ import voxgraft
 sys.path.insert(0, str(Path(__file__).parent / "core"))
 from datasets import boxes, workflow
 
+from voxgraft.components.code import source_hash
+
 ROOT = Path(__file__).parents[1]
 RUNNER = """\
 import json, os, sys
@@ -36,7 +38,12 @@ for words in calls:
 ours = {name: module.__file__ for name, module in sys.modules.items()
         if name.startswith("voxgraft") and getattr(module, "__file__", None)}
 strangers = [name for name, file in ours.items() if not Path(file).is_relative_to(target)]
-print(json.dumps({"said": said, "strangers": strangers, "version": voxgraft.__version__}))
+from voxgraft.discovery import discover
+from voxgraft.components.code import source_hash
+
+code = {name: source_hash(origin.module, origin.distribution) for name, origin in discover().origins.items()
+        if origin.distribution == "voxgraft"}
+print(json.dumps({"code": code, "said": said, "strangers": strangers, "version": voxgraft.__version__}))
 """
 
 
@@ -63,7 +70,7 @@ def test_the_wheel_holds_every_file_of_its_packages(wheel) -> None:
     assert not [name for name in held if name.startswith("tests/") or "__pycache__" in name]
 
 
-def test_what_is_installed_from_it_does_the_whole_job(wheel, tmp_path) -> None:
+def test_what_is_installed_from_it_does_the_whole_job(wheel, builtin_entries, tmp_path) -> None:
     pytest.importorskip("pip", reason="pip installs the wheel")
     target, place = tmp_path / "installed", tmp_path / "place"
     place.mkdir()
@@ -93,6 +100,8 @@ def test_what_is_installed_from_it_does_the_whole_job(wheel, tmp_path) -> None:
     said = dict(zip(calls, answer["said"], strict=True))
     assert not [name for name, (code, _) in said.items() if code], said
     assert answer["strangers"] == []
+    theirs = {entry.name: source_hash(entry.value, "voxgraft") for entry in builtin_entries}
+    assert {name.partition(":")[2]: code for name, code in answer["code"].items()} == theirs  # models know no layout
     assert answer["version"] in said["version"][1]
     assert "dicom-seg" in said["plugins"][1] and "hippocampus_mr" in said["shipped"][1]
     for made in ("begun.yaml", "hippocampus_mr.yaml", "ours", "run/package/model.safetensors", "batch/report.html"):

@@ -11,7 +11,21 @@ from .components.component import Component, hookimpl
 from .errors import VoxGraftError
 
 if TYPE_CHECKING:
-    from .api import catalogue, evaluate, read, run, segment
+    from .api import (
+        advise,
+        catalogue,
+        check,
+        compare,
+        convert,
+        evaluate,
+        inspect,
+        models,
+        new,
+        read,
+        run,
+        segment,
+        write,
+    )
     from .batch.executor import ExecutorSpec
     from .datasets.layout import LayoutSpec
     from .imaging.formats import ReaderSpec, WriterSpec
@@ -46,22 +60,38 @@ __all__ = [
     "Volume",
     "VoxGraftError",
     "WriterSpec",
+    "advise",
     "catalogue",
+    "check",
+    "compare",
+    "convert",
     "evaluate",
     "hookimpl",
+    "inspect",
+    "models",
+    "new",
     "read",
     "run",
     "segment",
     "sliding_window",
+    "write",
 ]
 
 _HOME = {
+    "advise": "api",
     "catalogue": "api",
+    "check": "api",
+    "compare": "api",
+    "convert": "api",
     "evaluate": "api",
+    "inspect": "api",
+    "models": "api",
+    "new": "api",
     "read": "api",
     "run": "api",
     "segment": "api",
     "sliding_window": "inference.sliding",
+    "write": "api",
 }
 """The modules of names that `voxgraft.plugin` does not have."""
 

@@ -163,11 +163,17 @@ def fields(schema: dict[str, Any], defs: dict[str, Any]) -> str:
     """The table of what stands in one mapping."""
     needed = schema.get("required", ())
     rows = [
-        (f"`{key}`", kind_of(field, defs), default_of(field, key in needed), field.get("description", ""))
+        (f"`{key}`", kind_of(field, defs), default_of(field, key in needed), said(field, defs))
         for key, field in schema["properties"].items()
         if key != "use" or "const" not in field
     ]
     return table(("key", "value", "default", "what it does"), rows) if rows else ""
+
+
+def said(field: dict[str, Any], defs: dict[str, Any]) -> str:
+    """What a key does; of a section, what the section says of itself."""
+    named = next((one["$ref"] for one in (field, *field.get("anyOf", ())) if "$ref" in one), "").rsplit("/", 1)[-1]
+    return str(field.get("description") or model_of(defs.get(named, {})).get("description", ""))
 
 
 def model_of(schema: dict[str, Any]) -> dict[str, Any]:
@@ -257,14 +263,14 @@ def range_of(kind: click.ParamType) -> str:
     """What a number may be."""
     if not isinstance(kind, click.IntRange | click.FloatRange):
         return ""
-    low = "" if kind.min is None else f"{'above' if kind.min_open else 'at least'} {kind.min:g}"
-    high = "" if kind.max is None else f"{'below' if kind.max_open else 'at most'} {kind.max:g}"
+    low = "" if kind.min is None else f"{'above' if kind.min_open else 'at least'} {kind.min:,.10g}"
+    high = "" if kind.max is None else f"{'below' if kind.max_open else 'at most'} {kind.max:,.10g}"
     return f" ({', '.join(one for one in (low, high) if one)})"
 
 
 def python_page() -> str:
     text = [INTRO["python"]]
-    names = [name for name in voxgraft.__all__ if not name.endswith("Spec")]
+    names = sorted((name for name in voxgraft.__all__ if not name.endswith("Spec")), key=lambda name: name[0].isupper())
     kinds = [name for name in voxgraft.__all__ if name.endswith("Spec")]
     text += ["## Functions and classes\n", *(f"::: {home_of(name)}\n" for name in names if name != "hookimpl")]
     text += [

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import re
+import shlex
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -92,6 +93,21 @@ def address(uri: str) -> Address:
 def default_address() -> Address:
     """Where a run goes that says nothing: `MLFLOW_TRACKING_URI`, or a SQLite file in the working directory."""
     return address(os.environ.get("MLFLOW_TRACKING_URI") or DEFAULT)
+
+
+def page_of(at: Address, experiment: str, run: str) -> str:
+    """How to look at a run: the address of its own page, since MLflow's first page says nothing of it.
+
+    Args:
+        at: Where it is kept.
+        experiment, run: Their ids.
+    """
+    place = f"#/experiments/{experiment}/runs/{run}"
+    if at.uri.startswith("http"):
+        return f"{at.shown.rstrip('/')}/{place}"
+    store = shlex.quote(at.shown) if at.database else "URI"
+    call = f"MLFLOW_DISABLE_TELEMETRY=true mlflow ui --backend-store-uri {store}"
+    return f"start {call}, then open http://127.0.0.1:5000/{place}"
 
 
 def existing_address() -> Address:

@@ -31,6 +31,9 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities.model_registry import ModelVersion, RegisteredModel
 
+DESCRIPTION = 5000
+"""Letters of a description, at most: MLflow's table of versions has no more."""
+
 FILES, METRIC = "voxgraft.manifest", "metric."
 """Tags of a version: the hash of its manifest, and before each metric's name its mean."""
 
@@ -230,7 +233,10 @@ class MlflowStore:
         if own:
             client.set_terminated(own, "FINISHED")
         source = logged.artifact_location
-        model_version = client.create_model_version(name, source, run or own, tags=tags, model_id=logged.model_id)
+        card = (package.folder / "card.md").read_text(encoding="utf-8")[:DESCRIPTION]
+        model_version = client.create_model_version(
+            name, source, run or own, tags=tags, description=card, model_id=logged.model_id
+        )
         return model_version, str(logged.model_id)
 
     def _send(self, client: MlflowClient, package: Package, run: str, model: str) -> None:

@@ -18,7 +18,7 @@ from voxgraft.support.paths import without_paths
 from voxgraft.workflow.yaml import dump
 
 from .alive import PROCESS, put_right, working
-from .connection import Address, absent, address, answers, connect, default_address, pages, patience
+from .connection import Address, absent, address, answers, connect, default_address, page_of, pages, patience
 from .options import MlflowTrackerOptions
 from .outbox import Outbox, Point
 from .parameters import flat, key_of
@@ -84,7 +84,8 @@ class MlflowTracker:
             self._id = resumed.info.run_id if resumed else self._begun(token)
             self._client.set_tag(self._id, PROCESS, token)
             self._describe(resumed)
-            put_right(self._client, self._at, self._client.get_run(self._id).info.experiment_id)
+            self._where = str(self._client.get_run(self._id).info.experiment_id)
+            put_right(self._client, self._at, self._where)
         run.identity[IDENTITY] = self._id
         run.write("run.json", run.identity)
         self._outbox = Outbox(self._send, run.progress.say, run.folder / "unsent.jsonl", known)
@@ -131,6 +132,8 @@ class MlflowTracker:
         self._documents()
         self._attempt(lambda: self._client.set_terminated(self._id, status), "the end of the run could not be told")
         self._alive.close()
+        if status == "FINISHED":
+            self._run.progress.say(f"tracking: {page_of(self._at, self._where, self._id)}")
         if self._outbox.waiting or self._missed:
             self._run.progress.say(
                 f"tracking: {self._outbox.waiting} points (kept in unsent.jsonl) and {len(self._missed)} files "
@@ -204,7 +207,9 @@ class MlflowTracker:
 
     def _begun(self, token: str) -> str:
         tags = {PROCESS: token, **{key: value for key, value in self._state().items() if value}}
-        return str(self._client.create_run(self._experiment(), tags=tags, run_name=self._run.workflow.name).info.run_id)
+        return str(
+            self._client.create_run(self._experiment(), tags=tags, run_name=self._run.folder.resolve().name).info.run_id
+        )
 
     def _experiment(self) -> str:
         name = self._options.experiment or self._run.workflow.name

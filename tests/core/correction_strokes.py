@@ -21,8 +21,8 @@ def drawn(mask: Labels, number: int) -> Labels:
 
 
 def record(journal: Journal, mask: Labels, number: int) -> Labels:
-    after = drawn(mask, number)
-    change = Change.between(mask, after)
-    assert change is not None
+    """Draw the stroke of this number, or the next one that changes anything."""
+    while (change := Change.between(mask, after := drawn(mask, number))) is None:
+        number += 1
     journal.record(change, "reader", "pen", state_of(mask), state_of(after))
     return after

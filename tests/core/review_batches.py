@@ -60,7 +60,9 @@ class Browser:
         client = TestClient(make_app(store, access or Access(frozenset({HOST}))), raise_server_exceptions=False)
         browser = cls(client, client.get("/api/session").json()["csrf"])
         if reader:
-            assert browser.post("/api/session", {"reader": reader}).status_code == 200
+            answer = browser.post("/api/session", {"reader": reader})
+            assert answer.status_code == 200
+            browser.csrf = answer.json()["csrf"]
         return browser
 
     def get(self, path: str, **options: Any) -> Any:

@@ -14,11 +14,11 @@ import pytest
 from click.testing import CliRunner
 from datasets import boxes, workflow
 
-import voxgraft.advise.advise as advising
-from voxgraft.advise.advise import _conclude
-from voxgraft.advise.clock import Clock, TimeUp
-from voxgraft.advise.probe import probe_dice
-from voxgraft.advise.tournament import Arm, Tournament, Trial
+import voxgraft.advice.advise as advising
+from voxgraft.advice.advise import _conclude
+from voxgraft.advice.clock import Clock, TimeUp
+from voxgraft.advice.probe import probe_dice
+from voxgraft.advice.tournament import Arm, Tournament, Trial
 from voxgraft.cli import main
 from voxgraft.scoring.scores import Scores
 from voxgraft.training import loop

@@ -13,7 +13,8 @@ from datasets import boxes, workflow
 import voxgraft as vg
 
 MODULES = (
-    "voxgraft.api voxgraft.imaging.read voxgraft.discovery voxgraft.scoring.paths voxgraft.batch.segment voxgraft.cli"
+    "voxgraft.api voxgraft.imaging.read voxgraft.discovery voxgraft.scoring.paths voxgraft.batch.segment voxgraft.cli "
+    "voxgraft.advice.advise voxgraft.packages.models voxgraft.imaging.inspection voxgraft.runs.checking"
 )
 
 
@@ -73,3 +74,95 @@ def test_the_catalogue_and_volumes() -> None:
             vg.Volume(np.zeros((3, 4, 5)), affine)
     with pytest.raises(ValueError, match="no volume of"):
         vg.Volume(np.zeros(3), np.eye(4))
+
+
+class TestInMemory:
+    def test_a_volume_gives_the_mask_that_a_batch_writes(self, run, tmp_path) -> None:
+        path = run.folder.parent / "data" / "imagesTr" / "box_000.nii.gz"
+        scan = vg.read(path)
+        mask = vg.segment(run.package, scan, device="cpu")
+        vg.segment(run.package, path, tmp_path / "batch")
+        written = vg.read(tmp_path / "batch" / "box_000" / "mask.nii.gz")
+        assert np.array_equal(mask.array, written.array) and np.allclose(mask.affine, scan.affine)
+        (again,) = vg.segment(run.package, [scan])
+        assert np.array_equal(again.array, mask.array)
+
+    def test_an_array_needs_its_spacing(self, run) -> None:
+        array = np.random.default_rng(0).normal(100, 20, (20, 18, 16))
+        assert vg.segment(run.package, array, spacing=(1, 1, 1.5)).spacing == (1.0, 1.0, 1.5)
+        with pytest.raises(vg.VoxGraftError, match="does not say how large its voxels are"):
+            vg.segment(run.package, array)
+        for spacing in ((1, 1), (1, 1, 0), (1, 1, np.nan), (1, 1, 1, 1)):
+            with pytest.raises(vg.VoxGraftError, match="voxel size along each axis"):
+                vg.segment(run.package, array, spacing=spacing)
+
+    def test_a_scan_that_the_model_is_not_for_is_refused(self, run) -> None:
+        coarse = vg.Volume(np.ones((20, 18, 16)), np.diag([1.0, 1.0, 9.0, 1.0]))
+        with pytest.raises(vg.VoxGraftError, match=r"scan 1: does not fit the model.*ignore_contract=True"):
+            vg.segment(run.package, coarse)
+        with pytest.warns(UserWarning, match="scan 1"):
+            assert vg.segment(run.package, coarse, ignore_contract=True).shape == coarse.shape
+        with pytest.raises(vg.VoxGraftError, match="channels"):
+            vg.segment(run.package, vg.Volume(np.ones((2, 20, 18, 16)), np.diag([1.0, 1.0, 1.5, 1.0])))
+
+    def test_a_wrong_call_is_answered_in_a_sentence(self, run, tmp_path) -> None:
+        scan = vg.Volume(np.ones((20, 18, 16)), np.eye(4))
+        for inputs, out, options, words in (
+            ("a.nii.gz", None, {}, "needs out="),
+            (scan, tmp_path, {}, "leave out= away"),
+            (["a.nii.gz", scan], None, {}, "needs out="),
+            (scan, None, {"writers": ["nifti"]}, "no option 'writers'"),
+            ([None], None, {}, "NoneType: is no image"),
+        ):
+            with pytest.raises(vg.VoxGraftError, match=words):
+                vg.segment(run.package, inputs, out, **options)
+
+    def test_volumes_and_arrays_are_scored_as_files_are(self, tmp_path) -> None:
+        reference = vg.Volume(np.zeros((12, 12, 12), np.uint8), np.diag([1.0, 1.0, 2.0, 1.0]))
+        reference.array[3:7, 3:7, 3:7] = 1
+        shifted = reference.with_array(np.roll(reference.array, 1, axis=2))
+        paths = [vg.write(mask, tmp_path / name) for mask, name in ((shifted, "p.nii.gz"), (reference, "r.nii.gz"))]
+        metrics = ["dice", "hd95"]
+        expected = vg.evaluate(*paths, metrics).document()["summary"]
+        assert expected["hd95"]["1"]["mean"] == 2.0
+        for pair in ((shifted, reference), (paths[0], reference), (shifted.array, reference)):
+            assert vg.evaluate(*pair, metrics).document()["summary"] == expected
+        arrays = vg.evaluate(shifted.array, reference.array, metrics, spacing=(1, 1, 2))
+        assert arrays.document()["summary"] == expected
+        assert vg.evaluate(shifted, reference, ["dice"], labels="box=1").summary["dice"].keys() >= {"box"}
+
+    def test_several_masks_are_matched_and_a_bad_one_fails_alone(self) -> None:
+        mask = vg.Volume(np.eye(8, dtype=np.uint8)[..., None].repeat(8, 2), np.eye(4))
+        other = vg.Volume(np.zeros((8, 8, 9), np.uint8), np.eye(4))
+        scores = vg.evaluate({"a": mask, "b": other}, {"a": mask, "b": mask}, ["dice"])
+        assert list(scores.cases) == ["a"] and "8x8x9" in scores.failed["b"]
+        assert list(vg.evaluate([mask, mask], [mask, mask], ["dice"]).cases) == ["1", "2"]
+        for call, words in (
+            ((other, mask), "8x8x9"),
+            (([mask], [mask, mask]), "'2' is on one side only"),
+            (({}, {}), "nothing to compare"),
+            ((mask, 3), "int: is no mask"),
+            ((mask.array, mask.array), "how large its voxels"),
+            ((mask.with_array(mask.array * 0.5), mask), "whole numbers"),
+        ):
+            with pytest.raises(vg.VoxGraftError, match=words):
+                vg.evaluate(*call, ["dice"])
+
+
+def test_the_commands_have_functions_that_refuse_as_they_do(tmp_path: Path) -> None:
+    for call, words in (
+        (lambda: vg.check(tmp_path / "absent"), "no such workflow file or folder"),
+        (lambda: vg.check(tmp_path, training__budget="1 step"), "a folder has nothing to be changed"),
+        (lambda: vg.new(), "name the FOLDER"),
+        (lambda: vg.new(tmp_path, out=tmp_path), "is there already"),
+        (lambda: vg.inspect(tmp_path / "absent"), "no such"),
+        (lambda: vg.convert(tmp_path / "absent", tmp_path / "a.nii.gz"), "no such"),
+        (lambda: vg.convert(tmp_path, tmp_path / "a.nii.gz", colour="red"), "no option 'colour'"),
+        (lambda: vg.compare([tmp_path]), "two or more different runs"),
+        (lambda: vg.compare([tmp_path, tmp_path / "b"], colour="red"), "known are every_pair, test, correction"),
+        (lambda: vg.advise(tmp_path / "absent.yaml", minutes=0), "minutes=0"),
+        (lambda: vg.models(f"sqlite:///{tmp_path}/absent.db").list(), "there is no registry"),
+        (lambda: vg.models().export("box", tmp_path / "box.tar"), "ends with"),
+    ):
+        with pytest.raises(vg.VoxGraftError, match=words):
+            call()

@@ -18,7 +18,12 @@ WORDS = {"inferior-superior", "left-right", "posterior-anterior", "latin-1", "nv
 
 def sources() -> list[Path]:
     folder = Path(str(checks.__file__)).parent
-    return [*folder.glob("*.py"), Path(str(check.__file__)), ROOT / "core/voxgraft/cli/check.py"]
+    return [
+        *folder.glob("*.py"),
+        Path(str(check.__file__)),
+        ROOT / "core/voxgraft/runs/checking.py",
+        ROOT / "core/voxgraft/cli/check.py",
+    ]
 
 
 def test_each_code_of_the_source_has_a_mend_and_each_mend_a_code() -> None:

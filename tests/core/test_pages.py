@@ -11,8 +11,8 @@ from pathlib import Path
 import jinja2
 import pytest
 
-from voxgraft.advise.page import arm_rows
-from voxgraft.advise.page import page as advice_page
+from voxgraft.advice.page import arm_rows
+from voxgraft.advice.page import page as advice_page
 from voxgraft.reports.comparison import comparison_page
 from voxgraft.reports.plots import box_plot, reliability_plot
 from voxgraft.reports.render import render

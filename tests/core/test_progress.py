@@ -48,3 +48,19 @@ def test_quiet_says_nothing_and_work_without_an_end_is_counted(clock, capsys) ->
         bar.advance(3)
     assert stream.getvalue() == "looking: 3 done\n"
     assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize("width", [80, 160])
+def test_a_bar_tells_number_share_and_time_within_the_width(width, monkeypatch) -> None:
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    monkeypatch.setenv("COLUMNS", str(width))
+    monkeypatch.setenv("TERM", "xterm")
+    screen = Terminal()
+    with Progress(stream=screen).bar("segmenting", 12000) as bar:
+        bar.reach(3000, "[bold] " + "and a long name " * 12)
+    lines = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", screen.getvalue()).replace("\r", "\n").splitlines()
+    assert max(map(len, lines)) <= width
+    assert re.search(r"segmenting \[bold\] a.*… .* 3000 of 12000  25% \S+ left", "\n".join(lines))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from pathlib import Path
 from typing import Any
 
@@ -60,7 +61,7 @@ def test_a_dicom_series_lies_where_its_mask_lies_and_is_found_in_the_archive(
         browser = Browser.of(store, "Ada")
         case = browser.json("/api/worklist")["scans"][0]["case"]
         page = browser.json(f"/api/scans/{case}")
-        assert (page["accession"], page["study_date"], page["description"]) == ("A-77", "20200101", "ct")
+        assert (page["accession"], page["study_date"], page["description"]) == ("A-77", "2020-01-01", "ct")
         assert page["modality"] == "CT" and [one["name"] for one in page["windows"]][:4] == [
             *("soft tissue", "lung", "bone", "brain")
         ]
@@ -69,10 +70,15 @@ def test_a_dicom_series_lies_where_its_mask_lies_and_is_found_in_the_archive(
         assert np.allclose(found.affine, page["affine"], atol=1e-3)
         bright = np.asarray(found.dataobj)[mask > 0]
         assert bright.min() > np.asarray(found.dataobj)[mask == 0].max() - 150
+        for _ in range(200):
+            if not (listed := browser.json("/api/worklist"))["reading"]:
+                break
+            time.sleep(0.05)
+        assert not listed["reading"] and listed["scans"][0]["accession"] == "A-77"
         told = browser.get("/api/worklist").text + browser.get(f"/api/scans/{case}").text
         assert "Secret" not in told
     kept = b"".join(path.read_bytes() for path in (out / "review").rglob("*") if path.is_file())
-    assert b"A-77" not in kept and b"Secret" not in kept and b"20200101" not in kept
+    assert b"A-77" not in kept and b"Secret" not in kept and b"20200101" not in kept and b"2020-01-01" not in kept
 
 
 def test_of_several_channels_each_can_be_shown(tmp_path: Path, catalogue: Catalogue) -> None:

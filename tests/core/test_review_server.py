@@ -118,9 +118,10 @@ def test_a_reader_corrects_and_finds_it_again(out: Path, catalogue: Catalogue) -
         refused = browser.put("scan-0", nifti(array, affine), page["mask"]["sha256"], locked="1")
         assert refused.status_code == 409 and refused.json()["locked"] == {"ball": 1}
         assert browser.decide("scan-0", "core", "reopened").status_code == 201
-        undone = browser.post("/api/scans/scan-0/undo").json()
+        undone = browser.post("/api/scans/scan-0/undo", {"mask": page["mask"]["sha256"]}).json()
         assert undone["can_redo"] and undone["structures"][1]["changed"] == 0
-        assert browser.post("/api/scans/scan-0/redo").json()["sha256"] == page["mask"]["sha256"]
+        redone = browser.post("/api/scans/scan-0/redo", {"mask": undone["sha256"]}).json()
+        assert redone["sha256"] == page["mask"]["sha256"]
         other = Browser.of(store, "Bea").json("/api/scans/scan-0")
         assert other["mask"]["id"] == "model" and [mask["id"] for mask in other["masks"]] == ["model", "Ada"]
 
@@ -137,7 +138,7 @@ def test_redrawn_slices_become_the_volume(out: Path, catalogue: Catalogue) -> No
         shown = browser.post("/api/scans/scan-0/propagate", wanted).json()
         assert shown["changed"] > 20 and shown["sha256"] == saved.json()["sha256"]
         assert browser.json("/api/scans/scan-0")["mask"]["sha256"] == saved.json()["sha256"]
-        done = browser.post("/api/scans/scan-0/propagate", {**wanted, "commit": True}).json()
+        done = browser.post("/api/scans/scan-0/propagate", {**wanted, "commit": True, "mask": shown["sha256"]}).json()
         after, _ = browser.mask("scan-0", "mine")
         assert np.array_equal(after[..., [5, 8]], drawn[..., [5, 8]])
         assert int((after != drawn).sum()) == done["changed"] == shown["changed"]
@@ -161,7 +162,7 @@ def test_clicks_are_shown_first_and_saved_when_they_are_committed(out: Path, cat
         wanted = {"label": 1, "points": [{"index": point, "add": True}], "radius_mm": 8, "commit": False}
         shown = browser.post("/api/scans/scan-0/click", wanted).json()
         assert shown["changed"] > 3 and np.array_equal(browser.mask("scan-0", "mine")[0], cut)
-        done = browser.post("/api/scans/scan-0/click", {**wanted, "commit": True}).json()
+        done = browser.post("/api/scans/scan-0/click", {**wanted, "commit": True, "mask": shown["sha256"]}).json()
         after, _ = browser.mask("scan-0", "mine")
         assert int((after != cut).sum()) == done["changed"] == shown["changed"] and after[tuple(point)] == 1
         for bad in (
@@ -403,6 +404,8 @@ def test_hosts() -> None:
         (["--certificate", "none.pem"], "belong together"),
         (["--certificate", "none.pem", "--key", "none.key"], "no such file"),
         (["--token-file", "none"], "cannot be read"),
+        (["--reader", "../x"], "--reader ../x: a reader's name has"),
+        (["--reader", "Model"], "--reader Model: a reader's name has"),
     ],
 )
 def test_what_would_be_open_to_others_is_refused(made: Path, tmp_path: Path, options: list[str], sentence: str) -> None:

@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 
 from strategy_jobs import job, plan, squares
 from strategy_trainer import Stages, Sum
-from voxgraft.advise.candidates import encoders_at_hand
+from voxgraft.advice.candidates import encoders_at_hand
 from voxgraft.components.catalogue import Catalogue
 from voxgraft.components.choice import choose
 from voxgraft.errors import DataError, TrainingError, WorkflowError

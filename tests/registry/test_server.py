@@ -93,6 +93,10 @@ def test_a_run_is_tracked_resumed_registered_fetched_and_rolled_back(
     client, _ = store._client()
     found = client.get_run(run.identity["mlflow_run"])
     assert found.info.status == "FINISHED" and found.data.params["training.budget"] == "40 steps"
+    assert f"tracking: {uri}/#/experiments/{found.info.experiment_id}/runs/{found.info.run_id}" in said(run)
+    assert found.info.run_name == "run2"
+    card = (elsewhere / "run2" / "package" / "card.md").read_text()
+    assert client.get_model_version("brain", "3").description == card
     history = client.get_metric_history(found.info.run_id, "loss")
     assert sorted(point.step for point in history) == list(range(50))
     assert {file.path for file in client.list_artifacts(found.info.run_id)} >= {"workflow.yaml", "plan.json"}

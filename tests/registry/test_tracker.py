@@ -72,8 +72,10 @@ def test_a_run_keeps_what_it_was_made_from(new_run: NewRun, uri: str, capfd: pyt
     run.write("train/summary.json", {"steps": 20})
     tracker.finish("FINISHED")
     found = client(uri).get_run(run.identity["mlflow_run"])
-    assert found.info.status == "FINISHED" and found.info.run_name == "brain-run"
+    assert found.info.status == "FINISHED" and found.info.run_name == run.folder.name == "run"
     assert client(uri).get_experiment(found.info.experiment_id).name == "brain-run"
+    place = f"#/experiments/{found.info.experiment_id}/runs/{found.info.run_id}"
+    assert f"mlflow ui --backend-store-uri {uri}, then open http://127.0.0.1:5000/{place}" in said(run)
     params = found.data.params
     assert params["training.budget"] == "40 steps" and params["model.encoder.use"] == "stub"
     assert params["training.optimiser.use"] == "adamw" and params["parameters"] == "1234"
@@ -88,7 +90,7 @@ def test_a_run_keeps_what_it_was_made_from(new_run: NewRun, uri: str, capfd: pyt
         "pictures/case_1.png",
     }  # fmt: skip
     assert json.loads((run.folder / "run.json").read_text()) == {"mlflow_run": found.info.run_id}
-    assert capfd.readouterr() == ("", "") and said(run) == ""
+    assert capfd.readouterr() == ("", "") and said(run).count("\n") == 1
 
 
 def test_files_lie_beside_the_database_and_nothing_in_the_working_directory(new_run: NewRun, uri: str) -> None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 import re
-import resource
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -292,5 +291,11 @@ def _peak_mb() -> float:
         match = re.search(r"VmHWM:\s*(\d+) kB", Path("/proc/self/status").read_text())
         if match:
             return round(int(match[1]) * 1024 / 1e6, 1)
+    try:
+        import resource
+    except ImportError:  # Windows, where psutil knows the peak
+        import psutil
+
+        return round(float(getattr(psutil.Process().memory_info(), "peak_wset", 0)) / 1e6, 1)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return round(peak / 1e6 if sys.platform == "darwin" else peak * 1024 / 1e6, 1)

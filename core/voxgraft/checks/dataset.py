@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from ..components.catalogue import Catalogue
 from ..datasets.cases import Dataset, Split
 from ..support.progress import Progress
+from ..support.texts import counted
 from ..support.workers import in_threads
 from .copies import judge_copies
 from .guess import guess_dataset
@@ -19,7 +20,7 @@ from .identity import judge_identity
 from .look import look_at
 from .outliers import judge_grids, judge_intensities, judge_structures
 from .patients import find_split, judge_patients, judge_split
-from .problem import ORDER, CaseProblem, Severity
+from .problem import ORDER, CaseProblem, Severity, grouped
 from .purpose import codes_of, judge_channels, judge_modality, judge_voxels
 from .record import Look
 from .resources import judge_resources, needs
@@ -52,6 +53,17 @@ class Findings:
         """Nothing that training would stop at, or that would make its figures false."""
         return not self.errors
 
+    @property
+    def verdict(self) -> str:
+        """How many problems there are, and whether training may begin, in one line."""
+        severities = [problem.severity for problem in self.problems]
+        counts = ", ".join(counted(severities.count(name), name) for name in ("error", "warning"))
+        notes = severities.count("note")
+        end = "ready" if self.ok and "warning" not in severities else "ready, but look at the warnings"
+        end = end if self.ok else "not ready: fix the errors first"
+        more = f", {counted(notes, 'note')}" if notes else ""
+        return f"{counted(self.cases, 'case')}, {counts}{more}; {end}"
+
     def document(self) -> dict[str, Any]:
         """Plain values, as `voxgraft check --json` prints them and a run keeps them."""
         rows = [
@@ -65,6 +77,14 @@ class Findings:
             for problem in self.problems
         ]
         return {"ok": self.ok, "cases": self.cases, "problems": rows, **self.figures}
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: the verdict, and what is wrong, the worst first."""
+        from ..reports.notebook import Table, fragment
+
+        rows = [(one.severity, cases, one.message, one.fix or "", one.code) for one, cases in grouped(self.problems)]
+        heads = ("Severity", "Case", "Problem", "What to do", "Code")
+        return fragment(self.verdict, (), [Table.of(heads, rows)] if rows else [])
 
 
 def check_dataset(

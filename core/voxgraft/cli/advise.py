@@ -37,8 +37,8 @@ def advise(
 
     catalogue = discover()
     checked = read(workflow, catalogue, overrides)
-    from ..advise.advise import advise as find_out
-    from ..advise.page import ARMS, PROBES, arm_rows, probe_rows
+    from ..advice.advise import advise as find_out
+    from ..advice.page import ARMS, PROBES, arm_rows, probe_rows
 
     folder = out or Path("runs") / f"{checked.name}-advice"
     result = find_out(checked, catalogue, folder, minutes, models, lambda text: click.echo(text, err=True), since)

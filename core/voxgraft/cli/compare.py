@@ -12,6 +12,7 @@ from ..support.progress import print_result
 from ..support.texts import counted
 
 if TYPE_CHECKING:
+    from ..scoring.compare_runs import RunComparison
     from ..scoring.comparison import Comparison
 
 
@@ -20,8 +21,20 @@ if TYPE_CHECKING:
 @click.option("--metric", default="dice", show_default=True, help="Metrics to compare, as in dice,hd95.")
 @click.option("--structure", default="mean", show_default=True, help="Structures to compare, as in mean,liver.")
 @click.option("--every-pair", is_flag=True, help="Compare all pairs of runs, not each with the first.")
-@click.option("--test", type=click.Choice(["randomisation", "wilcoxon"]), default="randomisation", show_default=True)
-@click.option("--correction", type=click.Choice(["holm", "bh"]), default="holm", show_default=True)
+@click.option(
+    "--test",
+    type=click.Choice(["randomisation", "wilcoxon"]),
+    default="randomisation",
+    show_default=True,
+    help="Paired test over patients.",
+)
+@click.option(
+    "--correction",
+    type=click.Choice(["holm", "bh"]),
+    default="holm",
+    show_default=True,
+    help="Correction for the number of comparisons.",
+)
 @click.option("--out", type=click.Path(path_type=Path), help="Write an HTML page with the table and the curves here.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON document on standard output.")
 def compare(
@@ -43,49 +56,35 @@ def compare(
     between so few could give that, otherwise `no evidence`.
     """
     from ..discovery import discover
-    from ..errors import UsageError
-    from ..scoring.comparison import compare_all, direction, read_run
-    from ..scoring.worth import never_found
-    from ..support.files import json_text
+    from ..scoring.compare_runs import compare_runs
 
-    if len({path.resolve() for path in runs}) != len(runs) or len(runs) < 2:
-        raise UsageError("compare needs two or more different runs; the first is what the others are compared with")
-    names, structures = (list(dict.fromkeys(filter(None, text.split(",")))) for text in (metric, structure))
-    if not names or not structures:
-        raise UsageError("compare needs the name of a metric and of a structure (or mean)")
-    scores = {str(path): read_run(path) for path in runs}
-    catalogue = discover()
-    higher = {name: direction(scores, name, catalogue) for name in names}
-    comparisons = compare_all(scores, higher, structures, every_pair=every_pair, test=test, correction=correction)
+    names, structures = (text.split(",") for text in (metric, structure))
+    result = compare_runs(runs, discover(), names, structures, every_pair=every_pair, test=test, correction=correction)
     if out is not None:
         from ..reports.comparison import comparison_page, curves_of
         from ..support.files import write_text
 
-        by = _CORRECTIONS[correction]
-        how = f"Paired {test} test over patients, corrected by {by}; intervals by paired bootstrap over patients."
-        write_text(out, comparison_page(comparisons, {str(path): curves_of(path) for path in runs}, how))
+        curves = {str(path): curves_of(path) for path in runs}
+        write_text(out, comparison_page(result.comparisons, curves, result.how))
     if as_json:
-        document = {
-            "metric": metric,
-            "structure": structure,
-            "higher_is_better": higher[names[0]] if len(names) == 1 else higher,
-            "test": test,
-            "correction": correction,
-            "never_found": never_found(*scores.values()),
-            "comparisons": [comparison.document() for comparison in comparisons],
-        }
-        print_result(json_text(document))
+        from ..support.files import json_text
+
+        print_result(json_text(result.document()))
         return
+    _show(result)
+
+
+def _show(result: RunComparison) -> None:
     shown: tuple[str, str] | None = None
-    for comparison in comparisons:
+    for comparison in result.comparisons:
         if shown != (comparison.metric, comparison.structure):
             title = comparison.structure if comparison.structure != "mean" else "mean over structures"
-            better = "higher" if higher[comparison.metric] else "lower"
+            better = "higher" if result.higher[comparison.metric] else "lower"
             click.echo(("\n" if shown else "") + f"{comparison.metric}, {title}; {better} is better")
             shown = comparison.metric, comparison.structure
-        click.echo("\n" + "\n".join(_lines(comparison, correction)))
-    if lost := never_found(*scores.values()):
-        click.echo(f"\nnone of the runs ever finds {', '.join(map(repr, lost))}")
+        click.echo("\n" + "\n".join(_lines(comparison, result.correction)))
+    if result.never_found:
+        click.echo(f"\nnone of the runs ever finds {', '.join(map(repr, result.never_found))}")
 
 
 def _cases(comparison: Comparison) -> str:
@@ -94,10 +93,9 @@ def _cases(comparison: Comparison) -> str:
     return f"{comparison.n} of {counted(comparison.common, 'common case')}"
 
 
-_CORRECTIONS = {"holm": "Holm", "bh": "Benjamini-Hochberg"}
-
-
 def _lines(comparison: Comparison, correction: str) -> list[str]:
+    from ..scoring.compare_runs import CORRECTIONS
+
     low, high = comparison.ci95
     interval = (
         f"95 % interval {low:+.4f} to {high:+.4f}" if math.isfinite(low) else "no interval (fewer than 2 patients)"
@@ -111,7 +109,7 @@ def _lines(comparison: Comparison, correction: str) -> list[str]:
         f"{comparison.run}: {phrases.get(comparison.verdict, f'{comparison.verdict} than')} {comparison.against}",
         f"  {comparison.mean:.4f} against {comparison.against_mean:.4f} of {comparison.against}, "
         f"over {_cases(comparison)} of {counted(comparison.patients, 'patient')}",
-        f"  difference {comparison.difference:+.4f}, {interval}, p {p:.4f} ({_CORRECTIONS[correction]})",
+        f"  difference {comparison.difference:+.4f}, {interval}, p {p:.4f} ({CORRECTIONS[correction]})",
     ]
     if comparison.mixed:
         lines.append("  mixed: most patients differ one way, the mean the other way; look at the worst cases")

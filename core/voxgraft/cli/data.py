@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -14,7 +14,7 @@ from ..support.progress import print_result
 
 if TYPE_CHECKING:
     from ..imaging.regrid import Interpolation
-    from ..imaging.volume import Item, Problem
+    from ..imaging.volume import Item
     from ..labels.convert import Overlap
 
 
@@ -24,31 +24,22 @@ if TYPE_CHECKING:
 def inspect(path: Path, as_json: bool) -> None:
     """Show what the readers see in a file, a folder or a tree: series, geometry, modality, problems."""
     from ..discovery import discover
-    from ..imaging.archives import archive_problems
-    from ..imaging.read import archives_in, scan
+    from ..imaging.inspection import inspect_path
 
-    catalogue = discover()
     with _patience(f"looking at {path}"):
-        items = scan(path, catalogue)
-        archives = archives_in(path, catalogue)
-        problems = archive_problems(archives) if archives else ()
+        found = inspect_path(path, discover())
     if as_json:
         import json
 
-        from ..support.files import without_nan
-
-        document = {
-            "items": [_document(item) for item in items],
-            "problems": [_problem(problem) for problem in problems],
-        }
-        print_result(json.dumps(without_nan(document), indent=2, allow_nan=False))
+        print_result(json.dumps(found.document(), indent=2, allow_nan=False))
         return
+    items = found.items
     if len(items) > 1 and sys.stdout.isatty():
         _show_table(path, items)
     else:
         for item in items:
             _show(item)
-    for problem in problems:
+    for problem in found.problems:
         click.secho(f"{problem.severity}: {problem.message} [{problem.code}]", fg=_COLOURS[problem.severity])
     click.echo(_summary(items))
 
@@ -132,30 +123,6 @@ def _patience(what: str) -> Iterator[None]:
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
         progress.add_task(what, total=None)
         yield
-
-
-def _document(item: Item) -> dict[str, Any]:
-    """What `inspect --json` says of one image; the affine is null where the header could not be understood."""
-    return {
-        "path": item.path.as_posix(),
-        "reader": item.reader,
-        "kind": item.kind,
-        "modality": item.modality,
-        "shape": list(item.shape),
-        "spacing": [float(f"{step:.6g}") for step in item.spacing],
-        "affine": item.affine.tolist() if item.shape else None,
-        "channels": item.channels,
-        "series": item.series,
-        "description": item.description,
-        "names": [str(name) for name in item.facts.get("names") or ()],
-        "references": [str(name) for name in item.facts.get("references") or ()],
-        "files": len(item.files),
-        "problems": [_problem(problem) for problem in item.problems],
-    }
-
-
-def _problem(problem: Problem) -> dict[str, str]:
-    return {"code": problem.code, "message": problem.message, "severity": problem.severity}
 
 
 def _show(item: Item) -> None:

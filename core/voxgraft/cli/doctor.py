@@ -20,15 +20,30 @@ def doctor(as_json: bool) -> None:
 
         print_result(json.dumps(document, indent=2))
     else:
-        for name, value in document.items():
-            for line in value if isinstance(value, list) else [value]:
-                click.echo(f"{name:10}  {line}")
+        _show(document)
     if document["troubles"]:
         click.get_current_context().exit(1)
 
 
+def _show(document: dict[str, Any]) -> None:
+    """A line or more for each fact, within the width of the terminal."""
+    import shutil
+    from textwrap import wrap
+
+    width = min(shutil.get_terminal_size().columns, 120)
+    for name, value in document.items():
+        for line in value if isinstance(value, list) else [value]:
+            first, *others = wrap(line, width - 12, break_long_words=False, break_on_hyphens=False) or [""]
+            click.echo(f"{name:10}  {first}")
+            for other in others:
+                click.echo(f"{'':10}  {other}")
+            name = ""
+    if not document["troubles"]:
+        click.echo("ready; next: voxgraft new FOLDER")
+
+
 def examine() -> dict[str, Any]:
-    """Facts as plain values; `troubles` lists what does not work."""
+    """Facts as plain values; `notes` lists what may surprise, `troubles` what does not work."""
     import os
     import platform
     import shutil
@@ -39,6 +54,7 @@ def examine() -> dict[str, Any]:
 
     from ..discovery import discover
     from ..hookspecs import KINDS
+    from .installed import extras, notes
 
     catalogue = discover()
     memory, disk = psutil.virtual_memory(), shutil.disk_usage(Path.cwd())
@@ -61,6 +77,8 @@ def examine() -> dict[str, Any]:
         "devices": devices,
         "plugins": f"{counted(len(catalogue.origins), 'plugin')}, {counted(components, 'component')}",
         "registry": registry,
+        "extras": extras(),
+        "notes": notes(),
         "troubles": [*troubles, *map(str, catalogue.conflicts())],
     }
 

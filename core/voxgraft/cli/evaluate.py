@@ -38,7 +38,10 @@ ENDINGS = (".json", ".csv", ".html")
     "--groups", type=click.Path(path_type=Path), metavar="FILE.csv", help="CSV of case attributes, for subgroup tables."
 )
 @click.option(
-    "--images", type=click.Path(path_type=Path), metavar="PATH", help="Scans, for pictures of the worst cases."
+    "--images",
+    type=click.Path(path_type=Path),
+    metavar="PATH",
+    help="Scans (a file or a folder), for pictures of the worst cases.",
 )
 @click.option("--valid", type=click.Path(path_type=Path), metavar="PATH", help="Valid-region masks (0 = not scored).")
 @click.option(

@@ -10,7 +10,10 @@ import click
 from ..support.progress import print_result
 
 if TYPE_CHECKING:
-    from ..packages.references import Registry, Version
+    from collections.abc import Mapping, Sequence
+
+    from ..packages.models import Models
+    from ..packages.references import Version
 
 tracking_option = click.option(
     "--tracking",
@@ -30,7 +33,7 @@ def models() -> None:
 @json_option
 def list_(tracking: str | None, as_json: bool) -> None:
     """List every model and its versions, the newest first."""
-    registered = _registry(tracking).models()
+    registered = _models(tracking).list()
     if as_json:
         rows = [
             {"name": name, "versions": [version.document() for version in versions]}
@@ -41,7 +44,7 @@ def list_(tracking: str | None, as_json: bool) -> None:
     for name, versions in registered.items():
         click.echo(name)
         for version in versions:
-            click.echo(f"  {_line(version)}")
+            click.echo(f"  {_line(version.version, version.aliases, version.metrics)}")
     if not registered:
         click.echo("no model is registered here yet", err=True)
 
@@ -52,37 +55,27 @@ def list_(tracking: str | None, as_json: bool) -> None:
 @json_option
 def show(model: str, tracking: str | None, as_json: bool) -> None:
     """Show MODEL, which is NAME@ALIAS, NAME/VERSION or NAME: what it is for, what it was trained on, how good it is."""
-    from ..packages.package import read_package
-
-    registry = _registry(tracking)
-    version = _version(registry, model)
-    package = read_package(registry.fetch(version.reference))
-    card = (package.folder / "card.md").read_text(encoding="utf-8")
-    facts = package.facts
-    document = {
-        "name": version.name,
-        **version.document(),
-        "data": facts.get("data", {}),
-        "plan": package.plan.model_dump(mode="json"),
-        "labels": package.labels.document(),
-        "scores": facts.get("scores", {}),
-        "lineage": {name: facts[name] for name in _LINEAGE if name in facts},
-        "card": card,
-    }
+    document = _models(tracking).show(model)
     if as_json:
         _print_json(document)
-        return
-    click.echo(f"{version.name}  {_line(version)}")
-    click.echo(f"registered  {version.created}")
-    click.echo(f"run         {version.run or '-'}")
-    click.echo(f"package     {version.hash}")
+    else:
+        _show(document)
+
+
+def _show(document: dict[str, Any]) -> None:
+    """What a person reads of a model."""
+    click.echo(f"{document['name']}  {_line(document['version'], document['aliases'], document['metrics'])}")
+    click.echo(f"registered  {document['created']}")
+    click.echo(f"run         {document['run'] or '-'}")
+    click.echo(f"package     {document['hash']}")
     click.echo(f"data        {document['data'].get('hash', 'not recorded')}")
-    plan = package.plan
-    click.echo(f"plan        {_shape(plan.patch)} voxels of {_shape(plan.spacing)} mm, {plan.modality}, {plan.dims}D")
-    for name, plugin in facts.get("plugins", {}).items():
+    plan = document["plan"]
+    patch, spacing = _shape(plan["patch"]), _shape(plan["spacing"])
+    click.echo(f"plan        {patch} voxels of {spacing} mm, {plan['modality']}, {plan['dims']}D")
+    for name, plugin in document["lineage"].get("plugins", {}).items():
         click.echo(f"plugin      {name} {plugin.get('version', '')} {str(plugin.get('sha256', ''))[:16]}")
     click.echo("")
-    click.echo(card)
+    click.echo(document["card"])
 
 
 @models.command()
@@ -91,13 +84,7 @@ def show(model: str, tracking: str | None, as_json: bool) -> None:
 @tracking_option
 def register(package: Path, name: str | None, tracking: str | None) -> None:
     """Register PACKAGE, a package folder or file, as a new version. No alias moves."""
-    from ..discovery import discover
-    from ..packages.references import Resolver, registry
-
-    catalogue = discover()
-    resolved = Resolver(catalogue, tracking).resolve(package)
-    version = registry(catalogue, tracking, create=True).register(resolved, name or resolved.name)
-    _say_kept(version)
+    _say_kept(_models(tracking).register(package, name))
 
 
 @models.command()
@@ -107,7 +94,7 @@ def register(package: Path, name: str | None, tracking: str | None) -> None:
 @tracking_option
 def promote(name: str, version: int, alias: str, tracking: str | None) -> None:
     """Make VERSION of the model NAME its champion, or give it another alias."""
-    done = _registry(tracking).promote(name, str(version), alias)
+    done = _models(tracking).promote(name, version, alias)
     click.echo(f"{done.name}@{alias} is version {done.version}")
 
 
@@ -116,7 +103,7 @@ def promote(name: str, version: int, alias: str, tracking: str | None) -> None:
 @tracking_option
 def rollback(name: str, tracking: str | None) -> None:
     """Roll the model NAME back to its previous champion."""
-    done = _registry(tracking).rollback(name)
+    done = _models(tracking).rollback(name)
     click.echo(f"{done.name}@champion is version {done.version} again")
 
 
@@ -126,14 +113,7 @@ def rollback(name: str, tracking: str | None) -> None:
 @tracking_option
 def export(model: str, target: Path, tracking: str | None) -> None:
     """Write MODEL, which is NAME@ALIAS or NAME/VERSION, as one file TARGET, such as spleen.voxgraft.zip."""
-    from ..errors import UsageError
-    from ..packages.package import SUFFIX, pack
-
-    if not target.name.endswith(".zip"):
-        raise UsageError(f"{target}: a package file's name ends with {SUFFIX}")
-    registry = _registry(tracking)
-    version = _version(registry, model)
-    pack(registry.fetch(version.reference), target)
+    version = _models(tracking).export(model, target)
     click.echo(f"{target}: {version.name} version {version.version}, package {version.hash}")
 
 
@@ -146,47 +126,20 @@ def export(model: str, target: Path, tracking: str | None) -> None:
 @tracking_option
 def import_(file: Path, name: str | None, expected: str | None, tracking: str | None) -> None:
     """Import package FILE from another site as a new version, after checking every part of it. No alias moves."""
-    from tempfile import TemporaryDirectory
+    _say_kept(_models(tracking).import_(file, name, expected))
 
+
+def _models(tracking: str | None) -> Models:
     from ..discovery import discover
-    from ..errors import ModelError
-    from ..packages.package import unpack
-    from ..packages.references import registry
+    from ..packages.models import Models
 
-    with TemporaryDirectory(prefix="voxgraft-") as scratch:
-        package = unpack(file, Path(scratch) / "package")
-        if expected is not None and package.hash != expected:
-            raise ModelError(f"{file}: is the package {package.hash}, not the one that is expected")
-        version = registry(discover(), tracking, create=True).register(package, name or package.name)
-    _say_kept(version)
+    return Models(discover(), tracking)
 
 
-_LINEAGE = ("created", "voxgraft", "packages", "plugins", "split", "training", "weights")
-"""What of a package's facts says where it comes from."""
-
-
-def _registry(tracking: str | None) -> Registry:
-    from ..discovery import discover
-    from ..packages.references import registry
-
-    return registry(discover(), tracking)
-
-
-def _version(registry: Registry, model: str) -> Version:
-    """The version that NAME@ALIAS, NAME/VERSION or NAME names; a bare name means its champion, else its newest."""
-    reference = model if model.startswith(("models:", "runs:")) else f"models:/{model}"
-    if reference.startswith("runs:") or "@" in model or "/" in model.removeprefix("models:/"):
-        return registry.version(reference)
-    versions = registry.models().get(model.removeprefix("models:/"))
-    if not versions:
-        return registry.version(f"{reference}@champion")
-    return next((version for version in versions if "champion" in version.aliases), versions[0])
-
-
-def _line(version: Version) -> str:
-    aliases = f" ({', '.join(version.aliases)})" if version.aliases else ""
-    metrics = "  ".join(f"{metric} {value:.4f}" for metric, value in version.metrics.items())
-    return f"version {version.version}{aliases}  {metrics}".rstrip()
+def _line(version: str, aliases: Sequence[str], metrics: Mapping[str, float]) -> str:
+    named = f" ({', '.join(aliases)})" if aliases else ""
+    scores = "  ".join(f"{metric} {value:.4f}" for metric, value in metrics.items())
+    return f"version {version}{named}  {scores}".rstrip()
 
 
 def _say_kept(version: Version) -> None:
@@ -195,7 +148,7 @@ def _say_kept(version: Version) -> None:
         click.echo(f"voxgraft models promote {version.name} {version.version}   makes it champion", err=True)
 
 
-def _shape(numbers: tuple[float, ...]) -> str:
+def _shape(numbers: Sequence[float]) -> str:
     return " x ".join(f"{number:g}" for number in numbers)
 
 

@@ -22,16 +22,17 @@ def new(folder: Path | None, out: Path | None, source: str | None, listing: bool
     FOLDER may have the layout of any installed plugin, be a DICOM tree, or hold nothing but images. The file runs as it
     stands. With --from, a workflow that comes with VoxGraft is copied, and its data set replaced by FOLDER.
     """
-    from ..errors import UsageError
-
     if listing:
         _list()
-    elif source is not None:
-        _copy(source, out, folder)
-    elif folder is None:
-        raise UsageError("name the FOLDER of your scans, or a workflow with --from (--list shows them)")
-    else:
-        _write(folder, out)
+        return
+    from ..discovery import discover
+    from ..scaffold.begin import begin
+    from ..support.progress import Progress
+
+    written = begin(folder, out, source, discover(), Progress(), click.echo)
+    for path in written:
+        click.echo(f"wrote {path}")
+    click.echo(f"next: voxgraft check {written[0]}" + ("" if source else f", then voxgraft run {written[0]}"))
 
 
 def _list() -> None:
@@ -42,37 +43,3 @@ def _list() -> None:
         about = [line.removeprefix("# ") for line in lines if line.startswith("# ") and "yaml-language" not in line]
         first = " ".join(about).partition(". ")[0].rstrip(".")
         click.echo(f"{name}: {first}")
-
-
-def _copy(source: str, out: Path | None, folder: Path | None) -> None:
-    from ..errors import UsageError
-    from ..scaffold.shipped import copy_shipped
-
-    if folder is not None and not folder.is_dir():
-        raise UsageError(f"{folder}: there is no such folder")
-    written = copy_shipped(source, out or Path(f"{source.removesuffix('.yaml')}.yaml"), folder)
-    for path in written:
-        click.echo(f"wrote {path}")
-    click.echo(f"next: voxgraft check {written[0]}")
-
-
-def _write(folder: Path, out: Path | None) -> None:
-    from ..discovery import discover
-    from ..errors import UsageError
-    from ..scaffold.survey import survey
-    from ..scaffold.workflow import Machine, default_name, plain_name, summary, write_workflow
-    from ..support.progress import Progress
-    from ..workflow.workflow import read
-
-    catalogue = discover()
-    if out is not None and out.exists():
-        raise UsageError(f"{out}: is there already; choose another file with --out")
-    found = survey(folder, catalogue, Progress())
-    for line in summary(found):
-        click.echo(line)
-    name = plain_name(out.stem) if out is not None else default_name(found)
-    written = write_workflow(found, out or Path(f"{name}.yaml"), catalogue, Machine.here(), name or None)
-    read(written[0], catalogue)
-    for path in written:
-        click.echo(f"wrote {path}")
-    click.echo(f"next: voxgraft check {written[0]}, then voxgraft run {written[0]}")

@@ -50,9 +50,23 @@ def list_(as_json: bool, kind: str | None) -> None:
     width = max((len(row["name"]) for row in rows), default=0)
     for row in rows:
         origin = f"{row['distribution']} {row['version']}".strip()
-        click.echo(f"{row['kind']:9} {row['name']:{width}}  {row['summary']}  [{origin}]")
+        _line(f"{row['kind']:9} {row['name']:{width}}  ", f"{row['summary']}  [{origin}]")
     for trouble in (*catalogue.conflicts(), *catalogue.failures):
         click.secho(f"warning: {trouble}", fg="yellow", err=True)
+
+
+def _line(head: str, text: str) -> None:
+    """A row of a table: in a terminal within its width, elsewhere on one line, for programs that search it."""
+    import shutil
+    import sys
+    from textwrap import wrap
+
+    room = shutil.get_terminal_size().columns - len(head)
+    lines = (
+        wrap(text, room, break_long_words=False, break_on_hyphens=False) if sys.stdout.isatty() and room > 20 else []
+    )
+    for number, line in enumerate(lines or [text]):
+        click.echo(f"{'' if number else head:{len(head)}}{line}")
 
 
 @plugins.command()
@@ -88,7 +102,7 @@ def show(name: str, as_json: bool) -> None:
     "files",
     multiple=True,
     type=click.Path(path_type=Path, exists=True, dir_okay=False),
-    help="For readers: a real file; damaged copies of it are tried.",
+    help="For readers: a real file to test with; damaged copies of it are tried too.",
 )
 @click.option("--json", "as_json", is_flag=True, help="One JSON document on standard output.")
 def test(name: str, options: tuple[str, ...], files: tuple[Path, ...], as_json: bool) -> None:
@@ -131,9 +145,9 @@ def test(name: str, options: tuple[str, ...], files: tuple[Path, ...], as_json: 
     "--kind",
     default="reader",
     show_default=True,
-    help="What it offers: reader, writer, layout, ...; see `plugins list`.",
+    help="Kind of component: reader, writer, layout, ...; see `plugins list`.",
 )
-@click.option("--out", type=click.Path(path_type=Path), default=".", help="Where the project's folder is made.")
+@click.option("--out", type=click.Path(path_type=Path), default=".", help="Folder in which the project is created.")
 def new(name: str, kind: str, out: Path) -> None:
     """Start a plugin: a project voxgraft-NAME that installs, works, and passes the checks of its kind."""
     from ..scaffold import start

@@ -14,19 +14,23 @@ from ..support.progress import print_result
 @click.command()
 @click.argument("out", metavar="DIR", type=click.Path(path_type=Path))
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on; others need a token.")
-@click.option("--port", type=click.IntRange(0, 65535), default=8642, show_default=True, help="0 for any free port.")
-@click.option("--reader", default="", help="Name of the reader; by default chosen in the page. With --export: whose.")
+@click.option(
+    "--port", type=click.IntRange(0, 65535), default=8642, show_default=True, help="Port; 0 takes a free one."
+)
+@click.option(
+    "--reader", default="", help="Name of the reader; by default chosen in the page. With --export: only this reader's."
+)
 @click.option("--token-file", type=click.Path(path_type=Path), help="File with tokens, or READER:TOKEN, one a line.")
 @click.option("--certificate", type=click.Path(path_type=Path), help="TLS certificate (PEM).")
 @click.option("--key", type=click.Path(path_type=Path), help="Private key of the certificate (PEM).")
-@click.option("--behind-proxy", metavar="HOST", help="Name under which a proxy with TLS is asked for the page.")
+@click.option("--behind-proxy", metavar="HOST", help="Host name of the proxy with TLS in front of the page.")
 @click.option(
     "--assign",
     "table",
     type=click.Path(path_type=Path),
     help="CSV table with columns case, reader, role (reader, second, adjudicator, gold) and mask (reference for gold).",
 )
-@click.option("--summary", is_flag=True, help="Print what the review has come to instead of serving the page.")
+@click.option("--summary", is_flag=True, help="Print a summary of the review instead of serving the page.")
 @click.option("--track", is_flag=True, help="With --summary: also log the numbers of each model version to MLflow.")
 @click.option(
     "--export",
@@ -36,13 +40,13 @@ from ..support.progress import print_result
     help="Write the accepted and corrected scans to the folder TARGET as a data set to train on, and their DICOM "
     "objects to DIR/review/dicom.",
 )
-@click.option("--partial", is_flag=True, help="With --export: also scans with open or rejected structures; see docs.")
+@click.option("--partial", is_flag=True, help="With --export: also scans with open or rejected structures.")
 @click.option("--link", is_flag=True, help="With --export: hard-link images instead of copying them.")
 @click.option("--patients", type=click.Path(path_type=Path), help="With --export: CSV with the columns case, patient.")
 @click.option(
     "--pseudonym-key",
     type=click.Path(path_type=Path),
-    help="With --export: the key file by which the layout `dicom` names patients.",
+    help="With --export: key file for the hashes of patients, as in the layout `dicom`.",
 )
 @click.option("--name-readers", is_flag=True, help="With --export: name the readers in DICOM objects.")
 @click.option("--organisation", default="", help="With --name-readers: where they work; reports are then verified.")

@@ -51,7 +51,10 @@ def run(
         document = estimate(checked, catalogue)
         print_result(json.dumps(document, indent=2) if as_json else _table(document))
         return
+    import shlex
+
     from ..runs.engine import run_workflow
+    from ..support.texts import legible
 
     done = run_workflow(checked, catalogue, folder, steps=wanted, fresh=not resume)
     if as_json:
@@ -62,6 +65,8 @@ def run(
     else:
         messages = [f"the model is in {done.package}"] if done.package.exists() else []
         click.echo("; ".join([f"{folder}: done", *messages, *done.remarks]))
+        if done.package.exists():
+            click.echo(f"next: voxgraft segment {legible(shlex.quote(str(done.package)))} SCANS --out BATCH")
 
 
 def _table(document: dict[str, object]) -> str:

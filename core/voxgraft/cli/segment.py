@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 )
 @click.option("--series", help="Segment only the series with this UID or description; skip studies without it.")
 @click.option("--ignore-contract", is_flag=True, help="Also segment scans that do not fit the model; they are flagged.")
-@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:1.")
+@click.option("--device", default="auto", show_default=True, help="Device: auto, cpu, cuda or cuda:1.")
 @click.option("--overlap", type=Amount(0, 0.95), help="Overlap between sliding windows; by default the model's.")
 @click.option(
     "--mirror/--no-mirror",

@@ -13,13 +13,17 @@ from .numbers import Amount
 @click.command()
 @click.argument("models", metavar="MODEL...", nargs=-1, required=True)
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
-@click.option("--port", type=click.IntRange(0, 65535), default=1527, show_default=True, help="0 takes a free one.")
+@click.option(
+    "--port", type=click.IntRange(0, 65535), default=1527, show_default=True, help="Port; 0 takes a free one."
+)
 @click.option(
     "--token-file",
     type=click.Path(path_type=Path),
     help="File with tokens, one a line; viewers send one as API key (nnInteractive) or password (MONAI Label).",
 )
-@click.option("--data", type=click.Path(path_type=Path), help="Folder of scans for MONAI Label, or what a batch left.")
+@click.option(
+    "--data", type=click.Path(path_type=Path), help="Folder of scans for MONAI Label, or the folder of a batch."
+)
 @click.option(
     "--sessions",
     type=click.Path(path_type=Path),
@@ -31,24 +35,36 @@ from .numbers import Amount
     "--axes",
     default="SPL",
     show_default=True,
-    help="Where the axes of nnInteractive's arrays run (R or L, A or P, S or I), for scans that are not among --data.",
+    help="Directions of the axes of nnInteractive's arrays (R or L, A or P, S or I), for scans outside of --data.",
 )
-@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:1.")
-@click.option("--clients", type=click.IntRange(1, 256), default=8, show_default=True, help="Viewers at once.")
+@click.option("--device", default="auto", show_default=True, help="Device: auto, cpu, cuda or cuda:1.")
 @click.option(
-    "--idle", type=Amount(1, 1e6), default=600.0, show_default=True, help="Seconds without a mark that end a session."
+    "--clients",
+    type=click.IntRange(1, 256),
+    default=8,
+    show_default=True,
+    help="Largest number of viewers at the same time.",
+)
+@click.option(
+    "--idle",
+    type=Amount(1, 1e6),
+    default=600.0,
+    show_default=True,
+    help="End a session after so many seconds without a mark.",
 )
 @click.option(
     "--liveness",
     type=Amount(1, 1e6),
     default=60.0,
     show_default=True,
-    help="Seconds without any request that end a session.",
+    help="End a session after so many seconds without any request.",
 )
 @click.option("--certificate", type=click.Path(path_type=Path), help="TLS certificate (PEM).")
 @click.option("--key", type=click.Path(path_type=Path), help="Private key of the certificate (PEM).")
-@click.option("--behind-proxy", metavar="HOST", help="Name under which a proxy with TLS is asked for this server.")
-@click.option("--origin", "origins", multiple=True, help="A web page that may ask, such as https://ohif.example.")
+@click.option("--behind-proxy", metavar="HOST", help="Host name of the proxy with TLS in front of this server.")
+@click.option(
+    "--origin", "origins", multiple=True, help="Web page that may send requests, such as https://ohif.example."
+)
 def serve(models: tuple[str, ...], **options: Any) -> None:
     """Serve models to 3D Slicer, MITK, napari and OHIF, with tools that correct what they find.
 

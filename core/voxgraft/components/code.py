@@ -22,6 +22,11 @@ _IMPORT = re.compile(
 _BY_NAME = re.compile(r"import_module\(\s*[\"']([\w.]+)[\"']")
 """An import of a module whose name is a text."""
 
+CORE = __name__.split(".")[0]
+"""This package, which is no part of a plugin's code: an installation has it beside plugins, a clone elsewhere."""
+SHIPPED = Path(__file__).parents[1] / "workflows"
+"""Files to begin from, which decide nothing: a wheel has them in this package, a clone elsewhere."""
+
 _COMMENT = re.compile(r"#[^\n]*")
 
 
@@ -59,6 +64,8 @@ def source_files(module: str, distribution: str | None = None) -> dict[str, Path
     beside = {path.name.removesuffix(".py") for path in top.iterdir()} if left else set()
     if distribution and top.name in ("site-packages", "dist-packages"):
         beside &= {*_top_levels(distribution), module.split(".")[0]}
+    if module.split(".")[0] != CORE:
+        beside.discard(CORE)
     below = cache(_files_below)  # many imports lead to one folder: it is walked once
     resolved: set[str] = set()
     while left:
@@ -82,7 +89,7 @@ def _top_levels(distribution: str) -> set[str]:
 def _files_below(folder: Path) -> list[Path]:
     """Everything but what Python compiled: tables and weights decide as much as code does."""
     files = (file for file in folder.rglob("*") if file.suffix != ".pyc" and "__pycache__" not in file.parts)
-    return [file for file in files if file.is_file()]
+    return [file for file in files if SHIPPED not in file.parents and file.is_file()]
 
 
 def _imported(name: str, top: Path, below: Callable[[Path], list[Path]]) -> Iterator[Path]:

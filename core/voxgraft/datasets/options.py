@@ -42,7 +42,7 @@ class Split(Options):
     """How patients are assigned to training and validation."""
 
     by: Literal["patient", "dataset"] = "patient"
-    """`patient` deals the patients out; `dataset` takes the split that comes with the data set, fold by fold."""
+    """`patient` assigns patients to folds at random; `dataset` takes the data set's own split, fold by fold."""
 
     folds: Annotated[int, Ge(2), Le(1000), WithJsonSchema({"anyOf": [_FOLDS, {"const": "all"}]})] = 5
     """The number of parts; one of them is for validation. `all` is short for the usual number with `fold: all`."""
@@ -61,7 +61,7 @@ class Split(Options):
     """One of the draws, counted from 0; by default all of them."""
 
     seed: Annotated[int, Ge(-(2**63)), Lt(2**63)] = 7
-    """Another seed gives another deal."""
+    """Another seed gives another split."""
 
     @model_validator(mode="before")
     @classmethod

@@ -11,6 +11,9 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from ..errors import UsageError
+from ..support.notebook import Shown
+
 Array = NDArray[Any]
 
 Colour = tuple[int, int, int]
@@ -89,8 +92,8 @@ class Item:
 
 
 @dataclass(frozen=True, eq=False)
-class Volume:
-    """Voxels with their geometry.
+class Volume(Shown):
+    """Voxels with their geometry. A notebook shows its middle slices.
 
     Attributes:
         array: Shape (i, j[, k]) for one channel, (channel, i, j[, k]) for several.
@@ -155,6 +158,43 @@ class Volume:
             [[False, False], [True, False]]
         """
         return replace(self, array=np.asarray(array))
+
+
+def as_volume(
+    value: Any, spacing: Sequence[float] | None = None, like: Volume | None = None, dims: int | None = None
+) -> Volume:
+    """A volume as it is, or an array with the grid of another volume, or with a spacing.
+
+    Args:
+        value: A volume, or an array (i, j[, k]) or (channel, i, j[, k]).
+        spacing: Millimetres between the voxels of an array, whose axes then run to right, front and head.
+        like: The volume whose grid an array has; it goes before `spacing`.
+        dims: The number of spatial axes of an array, where it is known.
+
+    Raises:
+        UsageError: It is neither, or nothing says how large the voxels of an array are.
+
+    Examples:
+        >>> as_volume(np.zeros((4, 4, 4)), spacing=(1, 1, 2)).spacing
+        (1.0, 1.0, 2.0)
+    """
+    if isinstance(value, Volume):
+        return value
+    if not isinstance(value, np.ndarray):
+        raise UsageError(f"{type(value).__name__}: is no image; give a Volume, or an array with spacing=(..., ...)")
+    try:
+        if like is not None:
+            return Volume(value, like.affine, dims=like.dims)
+        if spacing is None:
+            raise UsageError("an array does not say how large its voxels are; add spacing=, in mm, or make it a Volume")
+        steps = [float(step) for step in spacing]
+        if len(steps) not in (2, 3) or len(steps) != (dims or len(steps)) or not all(0 < step < 1e6 for step in steps):
+            raise UsageError(
+                f"spacing={tuple(spacing)}: give the voxel size along each axis in mm, such as (0.7, 0.7, 5)"
+            )
+        return Volume(value, np.diag([*steps, *[1.0] * (4 - len(steps))]), dims=len(steps))
+    except ValueError as error:
+        raise UsageError(str(error)) from None
 
 
 def checked_affine(affine: ArrayLike) -> Array:

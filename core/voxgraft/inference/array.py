@@ -4,18 +4,21 @@ The result is on a grid of its own: in slabs where memory is short, or by slices
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn import functional
 
 from ..errors import ModelError
 from ..preprocessing.encoding import encoded_type, masks_of, regridded
 from ..support.memory import free_memory
+from .borders import Decisions, decide_here
+from .interpolation import Interpolation, Place, interpolated
 from .sliding import logits_by_slab
 
 if TYPE_CHECKING:
@@ -30,6 +33,8 @@ NOT_FINITE = (
     "mask is made of it"
 )
 
+VALUES = 1 << 24
+"""Interpolated logits that are there together, at least those of one row."""
 SHARE_OF_MEMORY = 0.25
 """Of the memory that is free, what the logits of one slab may take."""
 
@@ -90,29 +95,66 @@ def _fill(
     options: dict[str, Any],
     see: See | None,
 ) -> None:
-    """Resample each slab of logits to the result's grid and keep what was found; two slabs share a row."""
+    """Decide about what each slab of logits gives on the result's grid; two slabs share a row."""
     source = tuple(int(n) for n in image.shape[1:])
     reach = (max(0, columns[0] - 2), min(source[1], columns[1] + 2))
-    rows = Interpolation(source[0], result.shape[0])
-    cols = Interpolation(source[1], result.shape[1])
-    first_col, last_col = cols.targets(columns[0], columns[1], source[1])
-    held: Tensor | None = None
-    for start, slab in logits_by_slab(network, image, plan.patch, columns=reach, **options):
-        held = slab if held is None else torch.cat([held, slab], 1)
-        if not bool(torch.isfinite(slab).all()):
-            raise ModelError(NOT_FINITE)
-        begin = start + slab.shape[1] - held.shape[1]
-        end = start + slab.shape[1]
-        low, high = rows.targets(begin, end, source[0])
+    axes = [Interpolation(old, new) for old, new in zip(source, result.shape, strict=True)]
+    first, last = axes[1].targets(columns[0], columns[1], source[1])
+    rest = [Place(axes[1], first, last, reach[0]), *(Place(axis, 0, len(axis.low)) for axis in axes[2:])]
+    if first == last:
+        return
+    for begin, slab in logits_by_slab(network, image, plan.patch, columns=reach, shared=1, **options):
+        most = _largest(slab)
+        low, high = axes[0].targets(begin, begin + slab.shape[1], source[0])
+        part = (slice(low, high), slice(first, last))
+        places = [Place(axes[0], low, high, begin), *rest]
         if low < high:
-            logits = rows.take(held, 1, low, high, begin)
-            logits = cols.take(logits, 2, first_col, last_col, reach[0])
-            logits = resize_rest(logits, result.shape[2:])
-            if see is not None:
-                rest = (slice(0, n) for n in result.shape[2:])
-                see((slice(low, high), slice(first_col, last_col), *rest), probabilities_of(logits, plan))
-            result[low:high, first_col:last_col] = decide(logits, plan, tally).cpu().numpy()
-        held = held[:, -1:]
+            result[part] = _decided(slab, most, places, plan, tally, see)
+
+
+def _largest(logits: Tensor) -> float:
+    """The largest absolute value.
+
+    Raises:
+        ModelError: It is not finite.
+    """
+    most = max(abs(float(end)) for end in torch.aminmax(logits))  # NaN anywhere makes both ends NaN
+    if not math.isfinite(most):
+        raise ModelError(NOT_FINITE)
+    return most
+
+
+def _decided(
+    slab: Tensor, most: float, places: Sequence[Place], plan: Plan, tally: Tally, see: See | None
+) -> NDArray[Any]:
+    """What is found at the places, some rows at a time; all logits are interpolated only where somebody asks for them.
+
+    Args:
+        slab: Logits (output, *spatial).
+        most: Their largest absolute value.
+        places: What is wanted along each axis.
+        plan: Says whether outputs are classes or regions.
+        tally: Is told the probabilities of what was decided.
+        see: Is shown the probabilities.
+    """
+    shape = tuple(place.number for place in places)
+    found: NDArray[Any] = np.empty(shape, encoded_type(plan))
+    plain = see is not None or bool(plan.regions) or all(place.same for place in places)
+    coarser = 2 * math.prod(shape) < slab[0].numel()  # then it costs more to look at the source than at the result
+    decisions = None if plain or coarser else Decisions(slab, most, places[1:])
+    step = max(1, VALUES // (len(slab) * math.prod(shape[1:])))
+    for start in range(places[0].low, places[0].high, step):
+        some = replace(places[0], low=start, high=min(places[0].high, start + step))
+        parts = [some, *places[1:]]
+        rows = slice(start - places[0].low, some.high - places[0].low)
+        if decisions is not None:
+            found[rows] = decisions.between(some, tally).cpu().numpy()
+            continue
+        logits = interpolated(slab, parts)
+        if see is not None:
+            see(tuple(slice(place.low, place.high) for place in parts), probabilities_of(logits, plan))
+        found[rows] = decide(logits, plan, tally).cpu().numpy()
+    return found
 
 
 def _by_slice(
@@ -201,9 +243,7 @@ def decide(logits: Tensor, plan: Plan, tally: Tally) -> Tensor:
         tally: Is told the probabilities of what was decided.
     """
     if not plan.regions:
-        best, classes = logits.softmax(0).max(0)
-        tally.add(classes, best)
-        return classes.short()
+        return decide_here(logits, tally)
     bits = torch.zeros(logits.shape[1:], dtype=torch.int32, device=logits.device)
     for index, channel in enumerate(logits):
         inside = channel > 0
@@ -236,54 +276,3 @@ def mask_of(decisions: NDArray[Any], plan: Plan) -> NDArray[Any]:
     for value, mask in zip(plan.paint, masks, strict=True):
         painted[mask] = value
     return painted
-
-
-class Interpolation:
-    """Linear interpolation along one axis between grids over the same extent, a part at a time."""
-
-    def __init__(self, source: int, target: int) -> None:
-        position = (torch.arange(target, dtype=torch.float64) + 0.5) * (source / target) - 0.5
-        position = position.clamp(0, source - 1)
-        self.low = position.floor().long()
-        self.high = (self.low + 1).clamp_max(source - 1)
-        self.share = (position - self.low).float()
-
-    def targets(self, begin: int, end: int, source: int) -> tuple[int, int]:
-        """The target positions that belong to source positions begin..end, and can be made of them.
-
-        Each target belongs to exactly one of consecutive parts that overlap by their last position.
-
-        Args:
-            begin, end: The part of the source that is there: its first position, and the one after its last.
-            source: Positions of the whole source.
-        """
-        low = 0 if begin == 0 else int((self.low < begin).sum())
-        high = len(self.low) if end >= source else int((self.low < end - 1).sum())
-        return low, max(low, high)
-
-    def take(self, values: Tensor, axis: int, low: int, high: int, begin: int) -> Tensor:
-        """Target positions low..high of an axis whose first position is `begin` of the source.
-
-        Args:
-            values: A part of the source, any number of axes.
-            axis: Along which it is interpolated.
-            low, high: The first target position, and the one after the last.
-            begin: The position in the whole source of the first one in `values`.
-        """
-        lower, upper = self.low[low:high] - begin, self.high[low:high] - begin
-        share = self.share[low:high]
-        if not share.any() and torch.equal(lower, torch.arange(values.shape[axis])):
-            return values
-        share = share.to(values.device).reshape([-1 if a == axis else 1 for a in range(values.ndim)])
-        below = values.index_select(axis, lower.to(values.device))
-        other = values.index_select(axis, upper.to(values.device))
-        return torch.lerp(below, other, share)
-
-
-def resize_rest(logits: Tensor, shape: tuple[int, ...]) -> Tensor:
-    """Linear interpolation of the last axes of (class, rows, columns, *rest)."""
-    if tuple(logits.shape[3:]) == shape:
-        return logits
-    flat = logits.flatten(0, 2)[:, None]
-    done = functional.interpolate(flat, shape, mode="linear", align_corners=False)
-    return done.reshape(*logits.shape[:3], *shape)

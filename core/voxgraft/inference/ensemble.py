@@ -26,7 +26,8 @@ from ..packages.package import Package
 from ..preprocessing.encoding import encoded_type
 from ..preprocessing.plan import Plan
 from ..support.memory import free_memory
-from .array import SHARE_OF_MEMORY, Interpolation, See, Tally
+from .array import SHARE_OF_MEMORY, See, Tally
+from .interpolation import Interpolation
 from .predictor import Applied, How, Predictor
 from .recipe import network_of
 

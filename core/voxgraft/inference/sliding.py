@@ -2,7 +2,8 @@
 
 Windows lie on a regular grid, so the sum of their weights is a product of one sum for each axis: no map of weights is
 kept. They are visited along the first axis; as soon as no later window reaches a row, its logits are final and leave
-the buffer. What the caller does with them (argmax, resampling) is done slab by slab.
+the buffer, which is one for the whole scan: sums, their division and the move to the next slab happen in place. What
+the caller does with them (argmax, resampling) is done slab by slab.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from ..support.torch_dims import CHANNELS_LAST
+from .winners import winners
 
 
 def sliding_window(
@@ -61,9 +63,9 @@ def sliding_window(
         network, image, roi, overlap=overlap, batch=batch, mirror=mirror, device=device, progress=progress
     ):
         if result == "logits":
-            parts.append(logits.cpu())
+            parts.append(logits.cpu() if logits.device.type != "cpu" else logits.clone())
         else:
-            classes = logits.argmax(0)
+            classes = winners(logits)
             parts.append(classes.to(torch.uint8 if logits.shape[0] <= 256 else torch.int32).cpu())
     return torch.cat(parts, 1 if result == "logits" else 0)
 
@@ -80,12 +82,17 @@ def logits_by_slab(
     device: torch.device | str | None = None,
     columns: tuple[int, int] | None = None,
     progress: Callable[[float], None] | None = None,
+    shared: int = 0,
 ) -> Iterator[tuple[int, Tensor]]:
     """The blended logits of consecutive slabs along the first axis, as (first row, (class, rows, *rest)).
+
+    A slab is a part of the buffer: it holds until the next one is asked for. Memory: float32 logits of as many rows as
+    a window has, and those of one pass of the network.
 
     Args:
         columns: Only these positions of the second axis; the values are those of the whole image. For images whose
             slabs are too large for memory.
+        shared: Rows of the slab before (0 or 1) with which each slab but the first begins.
     """
     dims = image.ndim - 1
     if len(roi) != dims or not 0 <= overlap < 1:
@@ -103,6 +110,7 @@ def logits_by_slab(
     rest[0] = [s for s in starts[1] if s < high and s + roi[1] > low]
     weight = _outer([t.to(where) for t in tapers])
     norm = _outer([s.to(where) for s in [sums[1][low:high], *sums[2:]]])
+    along = sums[0].to(where).reshape(-1, *[1] * (dims - 1))
     buffer: Tensor | None = None
     done = 0
     total = len(starts[0]) * int(np.prod([len(s) for s in rest]))
@@ -111,24 +119,28 @@ def logits_by_slab(
         corners = [(top, *others) for others in product(*rest)]
         for group in (corners[i : i + batch] for i in range(0, len(corners), batch)):
             windows = torch.stack([padded[(slice(None), *_window(c, roi))] for c in group]).to(where)
-            logits = _forward(network, windows, mirror) * weight
+            logits = _forward(network, windows, mirror)
             if buffer is None:
-                buffer = logits.new_zeros((logits.shape[1], roi[0], high - low, *size[2:]), dtype=torch.float32)
+                rows = shared + roi[0]
+                buffer = logits.new_zeros((logits.shape[1], rows, high - low, *size[2:]), dtype=torch.float32)
             for corner, part in zip(group, logits, strict=True):
-                _add(buffer, part, corner, roi, top, low, high)
+                _add(buffer[:, shared:], part, weight, corner, top, low, high)
+            del logits, part
             seen += len(group)
             if progress is not None:
                 progress(seen / total)
         assert buffer is not None
         following = starts[0][index + 1] if index + 1 < len(starts[0]) else size[0]
         ready = following - top
-        slab = buffer[:, :ready] / (sums[0][top:following].to(where).reshape(-1, *[1] * (dims - 1)) * norm)
-        buffer = torch.cat([buffer[:, ready:], torch.zeros_like(buffer[:, :ready])], 1)
+        _divide(buffer[:, shared : shared + ready], along[top:following], norm)
         first, last = max(top, offset[0]), min(following, offset[0] + shape[0])
         if first < last:
             inner = [slice(o, o + n) for o, n in zip(offset[2:], shape[2:], strict=True)]
-            yield done, slab[(slice(None), slice(first - top, last - top), slice(None), *inner)]
+            before = min(shared, done)
+            part = buffer[:, shared + first - top - before : shared + last - top]
+            yield done - before, part[(slice(None), slice(None), slice(None), *inner)]
             done += last - first
+        _move_up(buffer, ready)
 
 
 def gaussian(size: int, sigma: float = 1 / 8) -> Tensor:
@@ -176,13 +188,37 @@ def _window(corner: Sequence[int], roi: Sequence[int]) -> tuple[slice, ...]:
     return tuple(slice(c, c + r) for c, r in zip(corner, roi, strict=True))
 
 
-def _add(
-    buffer: Tensor, part: Tensor, corner: Sequence[int], roi: Sequence[int], top: int, low: int, high: int
-) -> None:
+def _add(buffer: Tensor, part: Tensor, weight: Tensor, corner: Sequence[int], top: int, low: int, high: int) -> None:
+    """Add the weighted logits of one window, a class or, where classes lie innermost, a row at a time.
+
+    What is between stays in the processor's cache; class by class, channels-last logits take four times as long.
+    """
+    roi = part.shape[1:]
     first, last = max(corner[1], low), min(corner[1] + roi[1], high)
     rest = [slice(c, c + r) for c, r in zip(corner[2:], roi[2:], strict=True)]
-    target = (slice(None), slice(corner[0] - top, corner[0] - top + roi[0]), slice(first - low, last - low), *rest)
-    buffer[target] += part[:, :, first - corner[1] : last - corner[1]]
+    target = buffer[:, corner[0] - top : corner[0] - top + roi[0], first - low : last - low]
+    target = target[(slice(None), slice(None), slice(None), *rest)]
+    inside = slice(first - corner[1], last - corner[1])
+    axis = 0 if part.is_contiguous() else 1
+    weights = weight[:, inside].expand(part.shape[0], -1, *[-1] * (part.ndim - 2)) if axis == 0 else weight[:, inside]
+    scratch = torch.empty([n for a, n in enumerate(target.shape) if a != axis], device=buffer.device)
+    for sums, logits, factor in zip(target.unbind(axis), part[:, :, inside].unbind(axis), weights, strict=True):
+        sums += torch.mul(logits, factor, out=scratch)
+
+
+def _divide(slab: Tensor, first: Tensor, rest: Tensor) -> None:
+    """Divide sums of weighted logits (class, rows, *rest) by the sums of weights, row by row: none is kept."""
+    for row, weight in zip(slab.unbind(1), first, strict=True):
+        row /= weight[0] * rest
+
+
+def _move_up(buffer: Tensor, rows: int) -> None:
+    """Drop the first rows of (class, rows, *rest); what follows takes their place, and is followed by zeros."""
+    kept = buffer.shape[1] - rows
+    for start in range(0, kept, rows):  # never more than `rows` at once, so that no row is read after it was written
+        number = min(rows, kept - start)
+        buffer[:, start : start + number] = buffer[:, start + rows : start + rows + number]
+    buffer[:, kept:].zero_()
 
 
 def _forward(network: nn.Module | Callable[[Tensor], Tensor], windows: Tensor, mirror: bool | Sequence[int]) -> Tensor:
@@ -197,7 +233,7 @@ def _forward(network: nn.Module | Callable[[Tensor], Tensor], windows: Tensor, m
         logits = logits.flip(turned) if turned else logits
         total = logits if total is None else total + logits
     assert total is not None
-    return total / len(flips)
+    return total / len(flips) if len(flips) > 1 else total
 
 
 def _device(network: nn.Module | Callable[[Tensor], Tensor], device: torch.device | str | None) -> torch.device:

@@ -63,14 +63,14 @@ def comparison_page(comparisons: Sequence[Comparison], curves: Mapping[str, Mapp
         title="Comparison of runs",
         how=how,
         HEADS=HEADS,
-        rows=[_row(one) for one in comparisons],
+        rows=[comparison_row(one) for one in comparisons],
         colours=coloured(curves),
         plots={over: _plot(curves, *axis) for over, axis in axes.items()} if any(curves.values()) else {},
     )
 
 
-def _row(one: Comparison) -> Sequence[str]:
-    """The verdict stands beside the run: what comes first is seen on a narrow screen."""
+def comparison_row(one: Comparison) -> Sequence[str]:
+    """The cells below `HEADS`. The verdict stands beside the run: what comes first is seen on a narrow screen."""
     low, high = one.ci95
     return (
         one.run,

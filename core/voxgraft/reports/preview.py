@@ -81,19 +81,19 @@ def previewed(scan: Volume, mask: Volume, modality: Modality | None, names: Name
     colours = {value: colour_of(index) for index, value in enumerate(sorted({*boxes, *named}))}
     window = display_window(first_channel(image), modality, _inside(image, values, boxes))
     if image.dims == 2:
-        tiles = [_flat_tile(image, values, window)]
+        tiles = [flat_tile(image, values, window)]
     else:
         axis = shown_axis(image.spacing)
-        tiles = [_tile(image, values, axis, index, window) for index in worth_a_glance(values, axis, boxes=boxes)]
+        tiles = [tile(image, values, axis, index, window) for index in worth_a_glance(values, axis, boxes=boxes)]
     legend = [(name if value in boxes else f"{name}: not found", colours[value]) for value, name in named.items()]
-    plain, places = _montage(tiles, legend)
+    plain, places = montage(tiles, legend)
     drawn = np.repeat(plain[..., None], 3, -1) if plain.ndim == 2 else plain.copy()
     for (_, large, _), (row, column) in zip(tiles, places, strict=True):
         edge = outline(large, CONTOUR)
-        drawn[row : row + large.shape[0], column : column + large.shape[1]][edge] = _painted(large[edge], colours)
+        drawn[row : row + large.shape[0], column : column + large.shape[1]][edge] = painted(large[edge], colours)
     for canvas in (plain, drawn):
         for (_, large, words), place in zip(tiles, places, strict=True):
-            _caption(canvas, place, large, words, named, colours)
+            caption(canvas, place, large, words, named, colours)
     _legend(drawn, legend)
     return Picture(as_png(drawn), as_jpeg(plain))
 
@@ -160,16 +160,27 @@ Tile = tuple[Array, Array, tuple[str, tuple[str, str]]]
 """A slice as pixels (row, column[, 3]), its labels (row, column), its number in words, what is on the left and up."""
 
 
-def _tile(image: Volume, labels: Array, axis: int, index: int, window: tuple[float, float]) -> Tile:
-    """One slice: index of `axis`, in RAS order of axes."""
+def tile(image: Volume, labels: Array, axis: int, index: int, window: tuple[float, float]) -> Tile:
+    """One slice: index of `axis`, in RAS order of axes.
+
+    Args:
+        image, labels: Axes in RAS order.
+        axis, index: Which slice.
+        window: The intensities that are black and white.
+    """
     grey = grey_of(np.moveaxis(first_channel(image), axis, 0)[index], window)
     steps = [step for a, step in enumerate(image.spacing) if a != axis]
     words = f"slice {index + 1} of {image.shape[axis]}"
     return (*enlarged(grey, np.moveaxis(labels, axis, 0)[index], steps, TILE), (words, MARKS[axis]))
 
 
-def _flat_tile(image: Volume, labels: Array, window: tuple[float, float]) -> Tile:
-    """An image of two axes, its second axis turned as its affine says."""
+def flat_tile(image: Volume, labels: Array, window: tuple[float, float]) -> Tile:
+    """An image of two axes, its second axis turned as its affine says.
+
+    Args:
+        image, labels: Shape (i, j), of the image perhaps with channels first.
+        window: The intensities that are black and white.
+    """
     channels = image.array.reshape(image.channels, *image.shape)
     planes = [grey_of(channels[c], window) for c in ((0, 1, 2) if image.channels == 3 else (0, 0, 0))]
     directions = [image.affine[axis, axis] for axis in (0, 1)]
@@ -204,7 +215,7 @@ def enlarged(colour: Array, mask: Array, steps: Sequence[float], longer: int) ->
     return pixels, large
 
 
-def _painted(values: Array, colours: Colours) -> Array:
+def painted(values: Array, colours: Colours) -> Array:
     """The colours of label values."""
     table = np.zeros((int(max(colours, default=0)) + 1, 3), np.uint8)
     for value, colour in colours.items():
@@ -212,7 +223,7 @@ def _painted(values: Array, colours: Colours) -> Array:
     return np.asarray(table[values])
 
 
-def _montage(tiles: Sequence[Tile], legend: Sequence[tuple[str, Colour]]) -> tuple[Array, list[tuple[int, int]]]:
+def montage(tiles: Sequence[Tile], legend: Sequence[tuple[str, Colour]]) -> tuple[Array, list[tuple[int, int]]]:
     """The tiles in rows of three with room for a legend below them, and where each tile begins (row, column)."""
     across = min(ACROSS, len(tiles))
     height, width = (max(pixels.shape[axis] for pixels, _, _ in tiles) for axis in (0, 1))
@@ -233,7 +244,7 @@ def _montage(tiles: Sequence[Tile], legend: Sequence[tuple[str, Colour]]) -> tup
     return canvas, places
 
 
-def _caption(
+def caption(
     canvas: Array,
     place: tuple[int, int],
     large: Array,
@@ -241,7 +252,15 @@ def _caption(
     names: Names,
     colours: Colours,
 ) -> None:
-    """Which side is where, the number of the slice, and the names of what it shows, the largest first."""
+    """Which side is where, the number of the slice, and the names of what it shows, the largest first.
+
+    Args:
+        canvas: The picture; is written on.
+        place: Row and column where the tile begins.
+        large: Its labels.
+        words: Its number, and what is on the left and up.
+        names, colours: Structures by value.
+    """
     rows, columns = large.shape
     part = canvas[place[0] : place[0] + rows, place[1] : place[1] + columns]
     text, (left, up) = words

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs
 
-from anyio import Semaphore, to_thread
+from anyio import Semaphore, fail_after, to_thread
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import FileResponse, HTMLResponse, RedirectResponse, Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
@@ -37,6 +37,8 @@ STYLE = Path(__file__).parents[1] / "reports" / "page.css"
 PAGES = {"worklist": STATIC / "worklist.html", "scan": STATIC / "scan.html"}
 THREADS = 16
 """Requests that are worked on at one time; each thread may hold on to as much memory as its largest one took."""
+LOGIN_WAIT = 20.0
+"""Seconds in which a token has to come: everybody may send one."""
 KEPT = "private, no-cache"
 """Images and masks may stay in the browser while it runs and are asked for again by their tag."""
 
@@ -84,7 +86,7 @@ def make_app(store: ReviewStore, access: Access, started: Callable[[], None] = l
     app = Starlette(
         routes=routes,
         lifespan=lifespan,
-        exception_handlers={VoxGraftError: _refuse, HTTPException: _http, Exception: _broken},
+        exception_handlers={VoxGraftError: _refuse, HTTPException: _http, ClientDisconnect: _left, Exception: _broken},
     )
     app.state.store, app.state.access = store, access
     app.state.saving = Semaphore(app_masks.SAVES)
@@ -118,6 +120,11 @@ async def _http(request: Request, error: Exception) -> Response:
     return Answer({"error": texts.get(error.status_code, error.detail)}, error.status_code, error.headers)
 
 
+async def _left(request: Request, error: Exception) -> Response:
+    """The browser was closed while it sent something: nobody reads the answer, and nothing was changed."""
+    return Response(status_code=400)
+
+
 async def _broken(request: Request, error: Exception) -> Response:
     """What nobody expected: the browser is told no more than that, and the log names no patient."""
     return Answer({"error": "something went wrong in the server; its output says where"}, 500)
@@ -130,7 +137,12 @@ async def _health(request: Request) -> Response:
 async def _login(request: Request) -> Response:
     """Exchange a token for a session."""
     access: Access = request.app.state.access
-    fields = parse_qs((await body_of(request, 4096)).decode("latin-1"), max_num_fields=4)
+    try:
+        with fail_after(LOGIN_WAIT):
+            body = await body_of(request, 4096)
+    except TimeoutError:
+        return Answer({"error": "the token did not come in time"}, 408, {"Connection": "close"})
+    fields = parse_qs(body.decode("latin-1"), max_num_fields=4)
     reader = access.reader_of_token(fields.get("token", [""])[0]) if access.tokens else ""
     if reader is None:
         return HTMLResponse(LOGIN.replace("<form", "<p>This token is not known here.</p><form"), 401)

@@ -14,7 +14,7 @@ from starlette.routing import Route
 
 from .errors import NotThere, Refused
 from .masks import largest
-from .requests import Answer, body_of, json_of, number_of, whole_of
+from .requests import Answer, body_of, json_of, number_of, text_of, whole_of
 from .security import Session
 from .store import ReviewStore, no_mask
 
@@ -67,8 +67,9 @@ def _shape(store: ReviewStore, case: str, reader: str) -> tuple[int, ...]:
 def _step(name: str) -> Callable[[Request], Any]:
     async def step(request: Request) -> Response:
         store, case, reader = of(request)
+        base = _seen(await json_of(request))
         work = store.editor.undo if name == "undo" else store.editor.redo
-        saved = await run_in_threadpool(work, case, reader)
+        saved = await run_in_threadpool(work, case, reader, base)
         return Answer(saved.document())
 
     return step
@@ -87,7 +88,7 @@ async def propagate(request: Request) -> Response:
         reach_mm=number_of(values, "reach_mm", 30.0),
         slices=_whole_numbers(values, "slices"),
         locked=_whole_numbers(values, "locked"),
-        commit=values.get("commit") is True,
+        **_commit_and_base(values),
     )
     return Answer(await run_in_threadpool(work))
 
@@ -104,7 +105,7 @@ async def click(request: Request) -> Response:
         points=values.get("points"),
         radius_mm=number_of(values, "radius_mm", 25.0),
         locked=_whole_numbers(values, "locked"),
-        commit=values.get("commit") is True,
+        **_commit_and_base(values),
     )
     return Answer(await run_in_threadpool(work))
 
@@ -119,6 +120,24 @@ def _whole_numbers(values: Mapping[str, Any], name: str) -> list[int]:
     if not isinstance(found, list) or not all(type(one) is int for one in found):
         raise Refused(f"{name!r} has to be a list of whole numbers")
     return found
+
+
+def _commit_and_base(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Whether a correction is saved, and the mask that it starts from: without one it can only be shown."""
+    commit = values.get("commit") is True
+    return {"commit": commit, "base": _seen(values) if commit or "mask" in values else None}
+
+
+def _seen(values: Mapping[str, Any]) -> str:
+    """The mask that the reader sees.
+
+    Raises:
+        Refused: The request does not say it.
+    """
+    mask = text_of(values, "mask", "")
+    if not re.fullmatch("[0-9a-f]{64}", mask):
+        raise Refused("'mask' has to name the mask that was seen by its SHA-256")
+    return mask
 
 
 def _base(request: Request) -> str:

@@ -15,7 +15,7 @@ from .charts import Chart
 from .charts_page import charts_page
 from .requests import Answer
 from .security import REPORT_POLICY
-from .snapshot import take_snapshot
+from .snapshot import for_everybody, take_snapshot
 from .store import ReviewStore
 from .summary import summary_and_charts, tolerance_of
 
@@ -23,7 +23,7 @@ Told = tuple[dict[str, Any], list[Chart]]
 
 
 class Latest:
-    """The summary of a review, made again only when something was decided or segmented since.
+    """The summary of a review as every reader may see it, made again only when something has changed since.
 
     Args:
         store: The review.
@@ -40,7 +40,7 @@ class Latest:
         with self._lock:
             key = self._store.ledger.rows()[0], self._store.log.lines
             if key != self._key:
-                snapshot = take_snapshot(self._store.out, self._store.catalogue)
+                snapshot = for_everybody(take_snapshot(self._store.out, self._store.catalogue))
                 self._told = summary_and_charts(snapshot, tolerance_of(snapshot))
                 self._key = key
             return self._told

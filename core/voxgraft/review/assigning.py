@@ -101,7 +101,7 @@ def assign(store: ReviewStore, by: str, case: str, reader: str, role: str, withd
     """Assign a scan to a reader, or take that back.
 
     Nobody who is to read a scan without knowing of others may change who reads it, nor may anybody choose himself or
-    herself where others are assigned already.
+    herself where others are assigned already. A blind reading that has begun keeps its readers until all are done.
 
     Args:
         store: The state of the review.
@@ -124,8 +124,16 @@ def assign(store: ReviewStore, by: str, case: str, reader: str, role: str, withd
     others = [one for one in seen.state.assignments if one.role != GOLD and one.reader != by]
     if seen.role in (READER, SECOND) or (reader == by and others):
         raise Forbidden("who is to read a scan blindly, or beside others, is assigned by somebody else")
+    if withdrawn and role in (READER, SECOND) and _is_begun(Seen(seen.row, seen.state, "")):
+        raise Forbidden("the scan is being read blindly: none of its readers can be taken away until all are done")
     given = Given(Assignment(case, checked_reader(reader, store.state.readers), role), 0)
     _keep(store, given, None, withdrawn)
+
+
+def _is_begun(seen: Seen) -> bool:
+    """Whether a blind reading has begun, and is not done: with one reader less, the others would see what was done."""
+    worked = {one.reader for one in seen.state.decisions} | set(seen.state.masks)
+    return seen.blind and any(reader in worked for reader in seen.doubles)
 
 
 def _checked(store: ReviewStore, given: Given) -> Volume | None:

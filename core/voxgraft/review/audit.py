@@ -19,8 +19,11 @@ from typing import Any
 
 from ..errors import DataError
 from ..support.files import json_text
+from ..support.texts import counted
 
 AUDIT = "audit.jsonl"
+TOLD = 3
+"""Faults that are told one by one: a log whose line ends were changed has one in each line."""
 START = "0" * 64
 """What stands for the line before the first."""
 
@@ -83,7 +86,7 @@ def _take(read: Read, line: bytes) -> None:
         entry = json.loads(line)
         if not isinstance(entry, dict) or not isinstance(entry.get("kind"), str):
             raise ValueError
-    except ValueError:
+    except (ValueError, RecursionError):
         read.faults.append(Fault(read.lines, "it is no line of an audit log"))
     else:
         if entry.get("before") != read.head:
@@ -112,7 +115,9 @@ class AuditLog:
         self._failed = ""
         read = read_log(self.path)
         self.entries, self.faults = read.entries, read.faults
-        self.told: list[str] = [f"{AUDIT}: line {fault.line}: {fault.message}" for fault in read.faults]
+        self.told: list[str] = [f"{AUDIT}: line {fault.line}: {fault.message}" for fault in read.faults[:TOLD]]
+        if (more := len(read.faults) - TOLD) > 0:
+            self.told.append(f"{AUDIT}: {counted(more, 'more line')} like that; --summary --json lists all of them")
         self._head, self._lines = read.head, read.lines
         if writable:
             self._open(read.torn)

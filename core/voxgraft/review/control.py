@@ -189,7 +189,14 @@ def cusum(scores: Sequence[float], slack: float, decision: float, baseline: int 
 def cusum_path(
     scores: Sequence[float], slack: float, decision: float, baseline: int = BASELINE
 ) -> list[tuple[float, float]]:
-    """The sums downwards and upwards after each value, for a picture; 0 in the baseline."""
+    """The sums downwards and upwards after each value, for a picture; 0 in the baseline.
+
+    Args:
+        scores: Of the values, in their order; about 0 with a spread of 1 while nothing changes.
+        slack: Taken off each score before it is added.
+        decision: Where a sum stops, as an alarm does.
+        baseline: Values at the beginning that are not summed.
+    """
     path = [(low, high) for _, low, high in _sums(scores, slack, decision, baseline)]
     return [(0.0, 0.0)] * min(baseline, len(scores)) + path
 

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 MOST_SLICES = 2000
 FARTHEST = 1000.0
 """Millimetres of the longest reach."""
+WIDEST = 60.0
+"""Millimetres of the widest click: a larger one changes whole organs."""
 
 
 class Corrector:
@@ -48,6 +50,7 @@ class Corrector:
         slices: Collection[int],
         locked: Collection[int],
         commit: bool,
+        base: str | None = None,
     ) -> dict[str, Any]:
         """Carry the correction of redrawn slices, which are saved already, on to those between and beside them.
 
@@ -60,9 +63,11 @@ class Corrector:
             slices: Which were redrawn.
             locked: Values of structures that the page has locked.
             commit: Save it; otherwise it is only shown.
+            base: SHA-256 of the mask file that the reader sees; None for whichever it is.
 
         Raises:
             Refused: A number is out of range.
+            Conflict: The mask is another one by now; nothing was changed.
         """
         if not slices or len(slices) > MOST_SLICES:
             raise Refused("name the slices that were redrawn")
@@ -76,7 +81,7 @@ class Corrector:
             spacing = spacing_of(working.affine)
             return propagate(before, working.array, label, axis, spacing, reach_mm, walls, sorted(set(slices)))
 
-        return self._correct(case, reader, label, "propagate", change, locked, commit)
+        return self._correct(case, reader, label, "propagate", change, locked, commit, base)
 
     def click(
         self,
@@ -88,6 +93,7 @@ class Corrector:
         radius_mm: float,
         locked: Collection[int],
         commit: bool,
+        base: str | None = None,
     ) -> dict[str, Any]:
         """Add to a structure, or remove from it, what clicks point at.
 
@@ -99,17 +105,21 @@ class Corrector:
             radius_mm: How far from a click anything may change.
             locked: Values of structures that the page has locked.
             commit: Save it; otherwise it is only shown.
+            base: SHA-256 of the mask file that the reader sees; None for whichever it is.
 
         Raises:
             Refused: A click or a number is out of range, or the scan's image is not there.
+            Conflict: The mask is another one by now; nothing was changed.
         """
+        if not 0 < radius_mm <= WIDEST:
+            raise Refused(f"the radius of a click is from 0 to {WIDEST:g} mm")
 
         def change(seen: Seen, working: Working, walls: Collection[int]) -> Change:
             clicks = points_of(points, working.array.shape)
             image = image_of(self._store, case, reader, working.array.shape)
             return click(image, working.array, label, clicks, spacing_of(working.affine), walls, radius_mm)
 
-        return self._correct(case, reader, label, "click", change, locked, commit)
+        return self._correct(case, reader, label, "click", change, locked, commit, base)
 
     def _correct(
         self,
@@ -120,8 +130,9 @@ class Corrector:
         change: Callable[[Seen, Working, Collection[int]], Change],
         locked: Collection[int],
         commit: bool,
+        base: str | None,
     ) -> dict[str, Any]:
-        with self._editor.using(case, reader, None) as (seen, working):
+        with self._editor.using(case, reader, base) as (seen, working):
             if label not in values_of(seen.row):
                 raise NotThere("there is no such structure in this scan")
             walls = {*seen.finished.values(), *locked}
@@ -138,6 +149,11 @@ def before_drawing(working: Working, axis: int, slices: Collection[int]) -> Arra
 
     Drawn slices are saved like any other change, in one or several saves. The last saves, back to the last correction
     that the server worked out, are the drawing; what they changed outside of these slices stays.
+
+    Args:
+        working: The mask with its journal.
+        axis: Across the slices.
+        slices: Which were redrawn.
     """
     before = working.array.copy(order="K")
     journal = working.journal
@@ -196,6 +212,12 @@ def points_of(values: Any, shape: Sequence[int]) -> list[Click]:
 
 def image_of(store: ReviewStore, case: str, reader: str, shape: tuple[int, ...]) -> Array:
     """The voxels of the first channel in the mask's grid, mapped from the cache and not read.
+
+    Args:
+        store: The state of the review.
+        case: The scan.
+        reader: Who looks at it.
+        shape: Of its mask, (i, j, k).
 
     Raises:
         Refused: The scan is not there any more, or has another grid than its mask.

@@ -101,18 +101,29 @@ class Editor:
             refuse_locked(seen, change, locked)
             return self.commit(seen, working, change, tool)
 
-    def undo(self, case: str, reader: str) -> Saved:
-        """Take back the reader's last change; see `redo`."""
-        return self._step(case, reader, "undo")
+    def undo(self, case: str, reader: str, base: str | None = None) -> Saved:
+        """Take back the reader's last change; see `redo`.
 
-    def redo(self, case: str, reader: str) -> Saved:
+        Args:
+            case: The scan.
+            reader: Whose change.
+            base: SHA-256 of the mask file that the reader sees; None for whichever it is.
+        """
+        return self._step(case, reader, "undo", base)
+
+    def redo(self, case: str, reader: str, base: str | None = None) -> Saved:
         """Make the change again that was taken back last.
+
+        Args:
+            case: The scan.
+            reader: Whose change.
+            base: SHA-256 of the mask file that the reader sees; None for whichever it is.
 
         Raises:
             Refused: There is none.
-            Conflict: It would change a structure that is finished.
+            Conflict: It would change a structure that is finished, or the mask is another one by now.
         """
-        return self._step(case, reader, "redo")
+        return self._step(case, reader, "redo", base)
 
     def adopt(self, case: str, reader: str, content: str, structure: str = "") -> str:
         """Take what another's mask says of a structure into one's own mask; gives the hash of one's own then.
@@ -192,8 +203,8 @@ class Editor:
             working.journal = open_journal(journal, working.state.sha256, self._store.tell)
         return working
 
-    def _step(self, case: str, reader: str, tool: str) -> Saved:
-        with self.using(case, reader, None) as (seen, working):
+    def _step(self, case: str, reader: str, tool: str, base: str | None) -> Saved:
+        with self.using(case, reader, base) as (seen, working):
             journal = working.journal
             if journal is None or not (journal.can_undo if tool == "undo" else journal.can_redo):
                 raise Refused(f"there is nothing to {tool}")
@@ -205,6 +216,12 @@ class Editor:
 
     def commit(self, seen: Seen, working: Working, change: Change, tool: str) -> Saved:
         """Make a change and keep it.
+
+        Args:
+            seen: The scan as the reader sees it.
+            working: The reader's mask, from `using`.
+            change: What is changed.
+            tool: What it was changed with.
 
         Raises:
             Conflict: A structure was finished meanwhile that it would change.
@@ -284,6 +301,11 @@ class Editor:
 def refuse_locked(seen: Seen, change: Change, locked: Collection[int]) -> None:
     """Refuse a change of a structure that is finished, or that the page has locked.
 
+    Args:
+        seen: The scan as the reader sees it.
+        change: What would be changed.
+        locked: Values of the structures that the page has locked.
+
     Raises:
         Conflict: `locked` says how many voxels of which structure it would change.
     """
@@ -303,7 +325,13 @@ def names(seen: Seen, values: Mapping[int, int]) -> dict[str, int]:
 
 
 def structures_of(row: Row, mine: SavedMask | None, voxel_ml: float) -> list[dict[str, Any]]:
-    """What each structure has in a reader's mask."""
+    """What each structure has in a reader's mask.
+
+    Args:
+        row: Of the ledger.
+        mine: The reader's mask; None for the model's.
+        voxel_ml: Volume of a voxel in mL.
+    """
     found = []
     for name, structure in row.structures.items():
         value = str(structure["value"])

@@ -198,6 +198,11 @@ def patient_of(snapshot: Snapshot, final: Final, wishes: Wishes) -> str:
 
     The table that the caller gives counts first. A DICOM scan's patient is a fingerprint of PatientID, the one that the
     layout `dicom` makes. Otherwise each scan is its own patient, by the name of its file.
+
+    Args:
+        snapshot: The batch and what was decided.
+        final: The reading of the scan that counts.
+        wishes: With the caller's table and key.
     """
     if final.case in wishes.patients:
         return wishes.patients[final.case]

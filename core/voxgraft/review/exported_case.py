@@ -74,7 +74,14 @@ class Written:
 
 
 def take_over(earlier: Mapping[str, Any] | None, old: Path, new: Path, key: str) -> Written | None:
-    """A case of an earlier export that is made of the same, linked into the new folder; None where there is none."""
+    """A case of an earlier export that is made of the same, linked into the new folder; None where there is none.
+
+    Args:
+        earlier: What the earlier export says of the case.
+        old: Folder of the earlier export.
+        new: Folder that is being written.
+        key: What the case is made of.
+    """
     if earlier is None or earlier["key"] != key:
         return None
     if any(not (old / name).is_file() or sha256(old / name) != content for name, content in earlier["files"].items()):

@@ -111,14 +111,16 @@ def open_folder(out: Path, *, write: bool = True) -> Folder:
         lock.touch()
     except OSError as error:
         folder.writable = False
-        folder.told.append(f"{folder.root}: may not be written ({error.strerror}); scans can be looked at, not decided")
+        folder.told.append(
+            f"{out.name}/{REVIEW}: may not be written ({error.strerror}); scans can be looked at, not decided"
+        )
         return folder
     state = folder._held.enter_context(locked(lock))
     if state == BUSY:
         folder.close()
         raise DataError(f"{out}: another `voxgraft review` is at work on this folder; open its page, or end it first")
     if state == NONE:
-        folder.told.append(f"{out}: this file system has no locks; see to it that only one review runs here")
+        folder.told.append(f"{out.name}: this file system has no locks; see to it that only one review runs here")
     sweep_tree(folder.root, owned=state != NONE)
     return folder
 

@@ -53,14 +53,23 @@ class Identities:
             self._thread = threading.Thread(target=self._work, name="voxgraft-headers", daemon=True)
             self._thread.start()
 
+    @property
+    def busy(self) -> bool:
+        """Whether headers are still being read: a list that is asked for again will say more."""
+        return self._wanted.unfinished_tasks > 0
+
     def close(self) -> None:
         self._end.set()
 
     def _work(self) -> None:
         while not self._end.is_set():
             try:
-                self.of(self._wanted.get(timeout=0.5))
+                row = self._wanted.get(timeout=0.5)
             except Empty:
                 continue
+            try:
+                self.of(row)
             except Exception:  # a reader may fail in any way; the row is shown without it
                 continue
+            finally:
+                self._wanted.task_done()

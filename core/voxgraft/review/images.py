@@ -20,6 +20,7 @@ from ..imaging.read import read_item
 from ..imaging.volume import Array, Item, Volume
 from ..support.files import atomic_write, digest, write_json
 from ..support.limits import Limits
+from ..support.texts import counted
 from .sources import check_same, items_of
 from .windows import Window, windows_of
 
@@ -128,7 +129,7 @@ class Images:
         check_same(row, items, self._out)
         number = len(items) if len(items) > 1 else items[0].channels
         if not 0 <= channel < number:
-            raise DataError(f"the scan has {number} channels; there is no channel {channel}")
+            raise DataError(f"the scan has {counted(number, 'channel')}; there is no channel {channel}")
         item = items[channel if len(items) > 1 else 0]
         volume = read_item(item, catalogue)
         array = shown(volume, channel if len(items) == 1 else 0)
@@ -187,7 +188,13 @@ def shown(volume: Volume, channel: int) -> Array:
 
 
 def write_nifti(array: Array, affine: Array, target: Path) -> None:
-    """Write voxels (i, j, k) as NIfTI, whole or not at all; `.gz` in the name packs it."""
+    """Write voxels (i, j, k) as NIfTI, whole or not at all; `.gz` in the name packs it.
+
+    Args:
+        array: The voxels.
+        affine: 4x4, voxel indices to RAS millimetres.
+        target: The file.
+    """
     import nibabel
 
     if array.dtype.names is None:

@@ -80,6 +80,11 @@ def _no_number(text: str) -> float:
 def text_of(values: Mapping[str, Any], name: str, default: str | None = None) -> str:
     """A text of a request.
 
+    Args:
+        values: The request's JSON object.
+        name: The key.
+        default: Where it is missing; None where it must be there.
+
     Raises:
         Refused: It is missing, or something else.
     """
@@ -98,6 +103,11 @@ def text_of(values: Mapping[str, Any], name: str, default: str | None = None) ->
 def number_of(values: Mapping[str, Any], name: str, default: float | None = None) -> float:
     """A finite number of a request.
 
+    Args:
+        values: The request's JSON object.
+        name: The key.
+        default: Where it is missing; None where it must be there.
+
     Raises:
         Refused: It is missing, or something else.
     """
@@ -110,6 +120,11 @@ def number_of(values: Mapping[str, Any], name: str, default: float | None = None
 def whole_of(values: Mapping[str, Any], name: str, default: int | None = None) -> int:
     """A whole number of a request.
 
+    Args:
+        values: The request's JSON object.
+        name: The key.
+        default: Where it is missing; None where it must be there.
+
     Raises:
         Refused: It is missing, or something else.
     """
@@ -121,6 +136,12 @@ def whole_of(values: Mapping[str, Any], name: str, default: int | None = None) -
 
 def query_number(request: Request, name: str, default: int, most: int) -> int:
     """A whole number of the address, from 0 on.
+
+    Args:
+        request: With the address.
+        name: The key.
+        default: Where it is missing.
+        most: Larger ones become this.
 
     Raises:
         Refused: It is none.

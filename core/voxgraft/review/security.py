@@ -75,8 +75,12 @@ class Access(Callers):
         return Session(self.reader or str(reader), str(key))  # a server may be started again for another reader
 
     def csrf(self, session: Session) -> str:
-        """What a page of this session sends with every request that changes something."""
-        return self._sign("csrf", session.key)
+        """What a page of this session sends with every request that changes something.
+
+        It is another one once another tab has chosen another reader: what the first reader left open is not kept under
+        the second one's name.
+        """
+        return self._sign("csrf", f"{session.key}:{session.reader}")
 
     def csrf_fits(self, session: Session, sent: str) -> bool:
         return hmac.compare_digest(self.csrf(session).encode(), sent.encode())

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from ..errors import DataError
+from ..errors import DataError, UsageError
 from ..web import listen
+from .errors import Refused
 from .security import Access
 
 if TYPE_CHECKING:
@@ -54,17 +55,23 @@ def serve(store: ReviewStore, listening: Listening, started: Callable[[str], Non
     """
     import uvicorn
 
+    from ..web.patience import Patience
     from .app import make_app
 
     access = listening.access(store.folder.secret())
     if access.reader:
-        access = Access(access.hosts, access.tokens, access.secret, access.secure, store.enter(access.reader))
+        try:
+            reader = store.enter(access.reader)
+        except Refused as error:
+            raise UsageError(f"--reader {access.reader}: {error}") from error
+        access = replace(access, reader=reader)
     with listening.bind() as listener:
         url = f"{listening.url(listener)}/"
         config = uvicorn.Config(
             make_app(store, access, lambda: started(url)),
             ssl_certfile=listening.certificate,
             ssl_keyfile=listening.key,
+            http=Patience,
             access_log=False,
             log_level="warning",
             server_header=False,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,7 +14,7 @@ from .audit import AUDIT, Read, read_log
 from .folder import Folder, check_out
 from .records import REOPENED, Decision
 from .state import ReviewState, ScanState
-from .viewing import MASK, is_done
+from .viewing import MASK, Seen, is_done
 
 if TYPE_CHECKING:
     from ..components.catalogue import Catalogue
@@ -90,6 +90,18 @@ def take_snapshot(out: Path, catalogue: Catalogue) -> Snapshot:
     _, rows = LedgerView(out).rows()
     log = read_log(out / REVIEW / AUDIT)
     return Snapshot(out, catalogue, rows, ReviewState().replay(log.entries), log)
+
+
+def for_everybody(snapshot: Snapshot) -> Snapshot:
+    """What every reader may know of: without scans that are being read blindly, and without references.
+
+    Single values of a chart would tell a blind reader what the other one changed, and a reader's agreement with
+    references which of the scans have one: it grows by one just after such a scan.
+    """
+    state = snapshot.state
+    blind = {case for case, row in snapshot.rows.items() if Seen(row, state.of(case), "").blind}
+    scans = {case: scan for case, scan in state.scans.items() if case not in blind}
+    return replace(snapshot, state=replace(state, scans=scans, references={}))
 
 
 def readings(snapshot: Snapshot) -> Iterator[Reading]:

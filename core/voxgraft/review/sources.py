@@ -17,6 +17,8 @@ from ..imaging.volume import Item
 if TYPE_CHECKING:
     from ..components.catalogue import Catalogue
 
+LONGEST = 64
+"""Letters of a value of a header."""
 _ESCAPED = re.compile(r"\\(\\|n|r|t|x[0-9a-f]{2}|u[0-9a-f]{4})")
 _SHORT = {"\\": "\\", "n": "\n", "r": "\r", "t": "\t"}
 
@@ -27,7 +29,11 @@ class Gone(DataError):
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """What finds a scan in the archive; read from its header for the page, and kept nowhere."""
+    """What finds a scan in the archive; read from its header for the page, and kept nowhere.
+
+    Attributes:
+        study_date: As `2026-11-29`.
+    """
 
     accession: str | None = None
     study_date: str | None = None
@@ -37,6 +43,11 @@ class Identity:
 
 def items_of(row: Row, out: Path, catalogue: Catalogue) -> list[Item]:
     """The images that a scan was read from, by their headers, in the order of its channels.
+
+    Args:
+        row: Of the ledger.
+        out: The batch's folder.
+        catalogue: Whose readers look at the headers.
 
     Raises:
         Gone: They are not there.
@@ -61,6 +72,11 @@ def items_of(row: Row, out: Path, catalogue: Catalogue) -> list[Item]:
 def check_same(row: Row, items: list[Item], out: Path) -> None:
     """Compare the bytes of a scan with those that were segmented.
 
+    Args:
+        row: Of the ledger.
+        items: What is there now, from `items_of`.
+        out: The batch's folder.
+
     Raises:
         Gone: They are others.
     """
@@ -83,25 +99,16 @@ def _plain(match: re.Match[str]) -> str:
 
 
 def identity_of(row: Row, out: Path, catalogue: Catalogue) -> Identity:
-    """What the header of a scan says that finds it in the archive; nothing where it cannot be read."""
+    """What the header of a scan says that finds it in the archive; nothing where it cannot be read.
+
+    Args:
+        row: Of the ledger.
+        out: The batch's folder.
+        catalogue: Whose readers look at the headers.
+    """
     try:
         item = items_of(row, out, catalogue)[0]
     except VoxGraftError:
         return Identity()
-    description = item.description or None
-    if item.reader != "dicom":
-        return Identity(description=description, modality=item.modality or "")
-    accession, date = _archive_keys((item.files or (item.path,))[0])
-    return Identity(accession, date, description, item.modality or "")
-
-
-def _archive_keys(file: Path) -> tuple[str | None, str | None]:
-    from pydicom import dcmread
-    from pydicom.errors import InvalidDicomError
-
-    try:
-        header = dcmread(file, stop_before_pixels=True, specific_tags=["AccessionNumber", "StudyDate"])
-        values = [str(header.get(name) or "").strip()[:64] or None for name in ("AccessionNumber", "StudyDate")]
-    except (OSError, InvalidDicomError, ValueError, AttributeError, NotImplementedError):
-        return None, None
-    return values[0], values[1]
+    known = {name: item.archive.get(name, "")[:LONGEST] or None for name in ("accession", "study_date")}
+    return Identity(**known, description=item.description or None, modality=item.modality or "")

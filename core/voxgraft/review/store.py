@@ -178,7 +178,7 @@ class ReviewStore:
             scans = {one.row.case: one for one in self.all_seen(reader)}
             answer = listed(scans, self._ordered(), query, self.identities.known)
         self.identities.want(self.rows[entry["case"]] for entry in answer["scans"])
-        return {**answer, "running": self.ledger.running()}
+        return {**answer, "running": self.ledger.running(), "reading": self.identities.busy}
 
     def _ordered(self) -> Ordered:
         version, rows = self.ledger.rows()
@@ -234,6 +234,11 @@ class ReviewStore:
 
     def image(self, case: str, channel: int, reader: str) -> Image:
         """One channel of a scan as NIfTI.
+
+        Args:
+            case: The scan.
+            channel: Its number, from 0 on.
+            reader: Who looks.
 
         Raises:
             NotThere: There is no such scan, or its image is gone, has changed or cannot be read.
@@ -352,6 +357,13 @@ class ReviewStore:
     ) -> Note:
         """Keep a note about a scan, pinned to a place in RAS millimetres where one is given.
 
+        Args:
+            case: The scan.
+            reader: Who writes.
+            text: The note.
+            place: RAS millimetres; None where it is about the scan.
+            structure: Its name; empty where it is about none.
+
         Raises:
             NotThere: There is no such scan.
             Refused: It is empty or too long, or nobody says who writes it.
@@ -369,6 +381,11 @@ class ReviewStore:
 
     def remove_note(self, case: str, reader: str, number: str) -> None:
         """Take a note of one's own away; the log keeps it.
+
+        Args:
+            case: The scan.
+            reader: Who removes it.
+            number: The note's id.
 
         Raises:
             NotThere: There is no such note.

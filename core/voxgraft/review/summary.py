@@ -52,7 +52,13 @@ def summary_of(snapshot: Snapshot, tolerance: float = TOLERANCE, points: bool = 
 def summary_and_charts(
     snapshot: Snapshot, tolerance: float = TOLERANCE, points: bool = False
 ) -> tuple[dict[str, Any], list[Chart]]:
-    """The summary, and the charts that it is made from; see `summary_of`."""
+    """The summary, and the charts that it is made from; see `summary_of`.
+
+    Args:
+        snapshot: The batch and what people decided about it.
+        tolerance: Of the surface Dice, in millimetres.
+        points: Give the single cases of the charts too.
+    """
     comparisons = Comparisons(snapshot, tolerance)
     facts, times = facts_of(snapshot, comparisons), times_of(snapshot, comparisons)
     charts = charts_of(facts, times)

@@ -67,6 +67,11 @@ def open_journal(folder: Path, state: str, told: Callable[[str], None]) -> Journ
     A process that was killed between two files leaves it one change ahead or behind: it is brought to where the mask
     is, and the change can be redone. One that belongs to another mask is set aside.
 
+    Args:
+        folder: Of the journal.
+        state: Hash of the voxels of the mask.
+        told: Is told where a journal is set aside.
+
     Raises:
         DataError: Another process has it open, or it cannot be read or written.
     """
@@ -93,6 +98,11 @@ def open_journal(folder: Path, state: str, told: Callable[[str], None]) -> Journ
 
 def whole_mask(path: Path, content: str, like: Mask | None = None) -> Mask:
     """A mask file that must have a known SHA-256.
+
+    Args:
+        path: The file.
+        content: Its SHA-256.
+        like: A mask whose shape it must have; None for any.
 
     Raises:
         Conflict: It has another one.

@@ -96,7 +96,13 @@ def listed(
 
 
 def entry_of(one: Seen, review_state: str, identity: Identity) -> dict[str, Any]:
-    """What is said of one scan."""
+    """What is said of one scan.
+
+    Args:
+        one: The scan as the reader may see it.
+        review_state: As in `Seen.review_state`.
+        identity: What finds it in the archive.
+    """
     row = one.row
     return {
         "case": row.case,

@@ -61,7 +61,7 @@ def read_pair(
     if labels is not None and objects[1]:
         return prediction, _of_object(pair[1], items[1], _one_channel(prediction), labels, catalogue)
     reference = _reference(pair[1], labels, catalogue)
-    return _turned(prediction, reference), reference
+    return turned(prediction, reference), reference
 
 
 def labels_named_in(pairs: Iterable[Pair], catalogue: Catalogue) -> Labels | None:
@@ -151,7 +151,7 @@ def _one_channel(volume: Volume) -> Volume:
     return volume if volume.channels == 1 else volume.with_array(volume.array[0])
 
 
-def _turned(prediction: Volume, reference: Volume) -> Volume:
+def turned(prediction: Volume, reference: Volume) -> Volume:
     """The prediction with the order and direction of axes of its reference; the voxels are the same."""
     if prediction.dims != 3 or reference.dims != 3:
         return prediction
@@ -189,7 +189,7 @@ def _covering(volume: Volume, other: Volume) -> Volume:
     Raises:
         BadImage: They are of different lattices.
     """
-    other = _turned(other, volume)
+    other = turned(other, volume)
     columns = np.abs(volume.affine[:3, :3] - other.affine[:3, :3]) * max(*volume.shape, *other.shape)
     start = np.linalg.solve(volume.affine, other.affine[:, 3])[:3]
     if columns.max() > 0.01 * min(volume.spacing) or np.abs(start - np.rint(start)).max() > 0.01:

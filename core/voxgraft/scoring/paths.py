@@ -93,7 +93,7 @@ def evaluate_paths(
     maps = files_of(extras.probabilities, list(matches.pairs), catalogue) if extras.probabilities else {}
     valid = files_of(extras.valid, list(matches.pairs), catalogue) if extras.valid else None
     scans = files_of(extras.images, list(matches.pairs), catalogue) if extras.images else {}
-    work = _Work(labels, list(chosen.values()), catalogue, extras.regions, maps, valid, scans)
+    work = Work(labels, list(chosen.values()), catalogue, extras.regions, maps, valid, scans)
     progress = progress or Progress(quiet=True)
     measured: dict[str, Measured] = {}
     grids: dict[str, Grid] = {}
@@ -106,7 +106,7 @@ def evaluate_paths(
         except VoxGraftError as error:
             failed[case] = str(error) if str(pair[0]) in str(error) or str(pair[1]) in str(error) else _at(pair, error)
     if labels is None:
-        _add_absent(measured, grids, list(chosen.values()), tuple(extras.regions or ()))
+        add_absent(measured, grids, list(chosen.values()), tuple(extras.regions or ()))
     scores = gathered(measured, list(chosen.values()), extras.facts, regions=tuple(extras.regions or ()))
     return replace(scores, failed=dict(sorted(failed.items())), unmatched=matches.unmatched)
 
@@ -126,7 +126,9 @@ def choose_metrics(texts: Sequence[str], catalogue: Catalogue) -> dict[str, Sele
 
 
 @dataclass(frozen=True, slots=True)
-class _Work:
+class Work:
+    """How the cases of one evaluation are measured."""
+
     labels: Labels | None
     metrics: list[Selected[Metric]]
     catalogue: Catalogue
@@ -137,7 +139,16 @@ class _Work:
     palettes: dict[str, Mapping[int, Colour]] = field(default_factory=dict)
 
     def measure(self, case: str, pair: tuple[Path, Path]) -> tuple[Measured, Grid]:
-        prediction, reference = read_pair(pair, self.labels, self.catalogue, self.scans.get(case))
+        """Score a case on disk."""
+        return self.measure_volumes(case, *read_pair(pair, self.labels, self.catalogue, self.scans.get(case)))
+
+    def measure_volumes(self, case: str, prediction: Volume, reference: Volume) -> tuple[Measured, Grid]:
+        """Score a case in memory.
+
+        Args:
+            case: Its name.
+            prediction, reference: Masks in one order of axes.
+        """
         self._compare_palettes(prediction, reference)
         inside = self._inside(case, reference)
         voxels = int(np.prod(reference.shape)) if inside is None else int(inside.sum())
@@ -233,10 +244,17 @@ def _choose(text: str, catalogue: Catalogue) -> Selected[Metric]:
         raise UsageError(f"metric {text!r}: {error.message()}") from None
 
 
-def _add_absent(
+def add_absent(
     measured: dict[str, Measured], grids: dict[str, Grid], metrics: Sequence[Selected[Metric]], regions: Sequence[str]
 ) -> None:
-    """Score, in each case, the structures that only other cases have, as if they had been named from the start."""
+    """Score, in each case, the structures that only other cases have, as if they had been named from the start.
+
+    Args:
+        measured: What was found of each case; is completed.
+        grids: Of each case.
+        metrics: Each with its options.
+        regions: Names of unions, which stand last.
+    """
     every = {name for result in measured.values() for values in result.values.values() for name in values}
     names = [*sorted(every - set(regions), key=int), *(name for name in regions if name in every)]
     for case, result in measured.items():

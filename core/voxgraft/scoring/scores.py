@@ -13,6 +13,7 @@ import numpy as np
 
 from ..errors import DataError
 from ..support.files import atomic_write, read_json, without_nan
+from ..support.notebook import Shown
 from ..support.texts import write_rows
 from .bootstrap import mean_intervals
 from .case import MEAN, score_case
@@ -25,7 +26,7 @@ CaseScores = Mapping[str, Mapping[str, float]]
 
 
 @dataclass(frozen=True)
-class Scores:
+class Scores(Shown):
     """What an evaluation found.
 
     Attributes:

@@ -165,6 +165,8 @@ def run(
     settings.listening.check()
     import uvicorn
 
+    from ..web.patience import Patience
+
     with sole_owner(settings.sessions, "serving from", _taken):
         settings.sessions.chmod(0o700)
         app = make_app(packages, settings, catalogue, load)
@@ -174,6 +176,7 @@ def run(
             lifespan="on",
             ssl_certfile=listening.certificate,
             ssl_keyfile=listening.key,
+            http=Patience,
             access_log=False,
             log_level="warning",
             server_header=False,

@@ -21,6 +21,11 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+BAR = 20
+"""Columns of a bar, so that description, numbers and time fit on a line of 80."""
+DAY = 24 * 3600.0
+"""Seconds of work that the time left is estimated from."""
+
 
 class Progress:
     """Shows how far long work has got.
@@ -69,18 +74,39 @@ class Bar:
         self._first: tuple[float, float] | None = None
         """Where the work stood when it was first told, and when: resumed work does not begin at nothing."""
         self._rich: RichProgress | None = None
+        self._room = 0
+        """Columns for the description."""
 
     def __enter__(self) -> Bar:
         if self._progress._terminal:
-            from rich.console import Console
-            from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-
-            console = Console(file=self._progress.stream)
-            columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), TextColumn("left"))
-            self._rich = Progress(*columns, TimeRemainingColumn(), console=console)
+            self._rich = self._drawn()
             self._rich.start()
             self._rich.add_task(self._what, total=self._total)
         return self
+
+    def _drawn(self) -> RichProgress:
+        """The bar of a terminal: what, how many of how many, percentage, and the time left."""
+        from rich.console import Console
+        from rich.progress import (
+            BarColumn,
+            Progress,
+            ProgressColumn,
+            TextColumn,
+            TimeElapsedColumn,
+            TimeRemainingColumn,
+        )
+
+        console = Console(file=self._progress.stream)
+        columns: list[ProgressColumn] = [TextColumn("{task.description}"), BarColumn(BAR)]
+        if not self._total:
+            columns += [TextColumn("{task.completed:.0f} done,"), TimeElapsedColumn()]
+        else:
+            counted = [TextColumn("{task.completed:.0f} of {task.total:.0f}")] if self._total > 1 else []
+            columns += [*counted, TextColumn("{task.percentage:>3.0f}%"), TimeRemainingColumn(), TextColumn("left")]
+        numbers = 2 * len(f"{self._total or 0:.0f}") + len(" of 100% 00:00:00 left ") + len(columns)
+        self._room = max(len(self._what), console.width - BAR - numbers)
+        # One piece of the work may take minutes: its time counts until the next has ended.
+        return Progress(*columns, console=console, speed_estimate_period=DAY)
 
     def advance(self, amount: float = 1.0, note: str = "") -> None:
         """Move on; a note, such as the loss, is shown behind the description."""
@@ -92,8 +118,12 @@ class Bar:
         if self._first is None:
             self._first = done, time.monotonic()
         if self._rich is not None:
+            from rich.markup import escape
+
             task = self._rich.task_ids[0]
-            self._rich.update(task, completed=done, description=f"{self._what} {note}".rstrip())
+            text = f"{self._what} {note}".rstrip()
+            text = text if len(text) <= self._room else f"{text[: self._room - 1]}…"
+            self._rich.update(task, completed=done, description=escape(text))
             return
         now = time.monotonic()
         if not self._progress.quiet and now - self._last >= self._progress.every:

@@ -130,9 +130,8 @@ def fit(job: Job, fabric: Fabric) -> tuple[SegmentationNetwork, State]:
             progress = _agreed(fabric, _progress(options, state.step, state.seconds, job.batches))
             if state.step % 10 == 0 or progress >= 1:
                 numbers = {name: float(value) for name, value in terms.items()}
-                job.report(
-                    {"loss": sum(numbers.values()), **numbers, "lr": optimiser.param_groups[0]["lr"]}, state.step
-                )
+                shares = numbers if len(numbers) > 1 else {}  # a single term is the loss itself
+                job.report({"loss": sum(numbers.values()), **shares, "lr": optimiser.param_groups[0]["lr"]}, state.step)
                 job.show(min(1.0, progress), f"step {state.step}, loss {sum(numbers.values()):.3f}")
             if progress >= min(1.0, (state.looks + 1) * options.validate_every):
                 _look(job, average, state, clock)

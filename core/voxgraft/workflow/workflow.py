@@ -53,7 +53,7 @@ class Workflow(Options):
     data: Data
     model: Model
     transfer: list[Annotated[Selected[Any], ComponentField("strategy")]] = Field(default=[])
-    """Ways of transferring, applied in order; none trains from scratch, or fine-tunes all of a pretrained encoder."""
+    """Strategies, applied in order; an empty list trains from scratch, or fine-tunes a pretrained encoder."""
 
     training: Training = Training.model_construct()
     inference: Inference = Inference()

@@ -15,7 +15,7 @@ def voxgraft_commands() -> list[CommandSpec[Any]]:
     return [
         CommandSpec(
             name="deidentify",
-            summary="Take what identifies the patients out of a DICOM tree.",
+            summary="De-identify a DICOM tree.",
             build=_deidentify,
         )
     ]

@@ -18,25 +18,50 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("source", type=click.Path(path_type=Path))
 @click.argument("target", type=click.Path(path_type=Path))
-@click.option("--key", "key_file", type=click.Path(path_type=Path), help="The secret from which new UIDs follow.")
-@click.option("--new-key", is_flag=True, help="Make the file of --key.")
-@click.option("--dates", default="remove", show_default=True, help="remove, shift (the same for a patient), or keep.")
-@click.option("--shift-days", type=int, default=365, show_default=True, help="The largest shift, either way.")
+@click.option(
+    "--key",
+    "key_file",
+    type=click.Path(path_type=Path),
+    help="File with the secret key from which new UIDs are derived.",
+)
+@click.option("--new-key", is_flag=True, help="Create the key file that --key names.")
+@click.option(
+    "--dates",
+    default="remove",
+    show_default=True,
+    help="Dates: remove, shift (by the same days for one patient) or keep.",
+)
+@click.option(
+    "--shift-days", type=int, default=365, show_default=True, help="Largest shift of dates in days, back or forward."
+)
 @click.option(
     "--descriptors", default="remove", show_default=True, help="Descriptions: remove, clean (by words), keep."
 )
-@click.option("--retain", default="", metavar="A,B", help="What stays: device, institution, patient, private.")
-@click.option("--pixels-checked", is_flag=True, help="You have looked at the pixels: hold no kind of image back.")
-@click.option("--pseudonyms", type=click.Path(path_type=Path), help="A CSV file: patient_id,pseudonym.")
+@click.option("--retain", default="", metavar="A,B", help="Attributes to keep: device, institution, patient, private.")
+@click.option(
+    "--pixels-checked", is_flag=True, help="Confirm that you looked at the pixels; no kind of image is held back."
+)
+@click.option(
+    "--pseudonyms", type=click.Path(path_type=Path), help="CSV table with the columns patient_id and pseudonym."
+)
 @click.option(
     "--write-pseudonyms",
     type=click.Path(path_type=Path),
     help="Write the pseudonym table here (contains patient IDs: keep it safe).",
 )
-@click.option("--quarantine", type=click.Path(path_type=Path), help="A folder for copies of what is held back.")
-@click.option("--nifti", "with_nifti", is_flag=True, help="Clean NIfTI files too; by default they are not copied.")
-@click.option("--workers", type=click.IntRange(1, 256), help="Processes; by default one for each core, 8 at most.")
-@click.option("--dry-run", is_flag=True, help="Do everything but writing.")
+@click.option(
+    "--quarantine", type=click.Path(path_type=Path), help="Folder for copies of the files that are held back."
+)
+@click.option(
+    "--nifti",
+    "with_nifti",
+    is_flag=True,
+    help="Also copy NIfTI files, with cleaned headers; by default they are left out.",
+)
+@click.option(
+    "--workers", type=click.IntRange(1, 256), help="Number of processes; by default one for each core, 8 at most."
+)
+@click.option("--dry-run", is_flag=True, help="Do everything except writing files.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON document on standard output.")
 def deidentify(
     source: Path,

@@ -75,7 +75,8 @@ def read_header(path: Path, memory: Memory | None = None) -> Header | None:
     with path.open("rb", buffering=0) as file:
         size = os.fstat(file.fileno()).st_size
         while True:
-            data = os.pread(file.fileno(), window, 0)
+            file.seek(0)
+            data = file.read(window)
             try:
                 found = walk(data, size, WANTED, memory)
             except Short:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
 from struct import error, unpack
 
@@ -64,8 +63,9 @@ def _fragments(header: Header) -> int:
     at, several = header.pixels, 0
     with header.path.open("rb", buffering=0) as file:
         while True:
+            file.seek(at)
             try:
-                group, element, length = unpack("<HHI", os.pread(file.fileno(), 8, at))
+                group, element, length = unpack("<HHI", file.read(8))
             except error:
                 return -1
             if (group, element) == (0xFFFE, 0xE0DD):

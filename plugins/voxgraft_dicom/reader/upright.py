@@ -28,7 +28,7 @@ def upright(shape: tuple[int, ...], affine: Array) -> Grid:
     normal /= np.linalg.norm(normal)
     straight = affine.copy()
     straight[:3, 2] = normal * (affine[:3, 2] @ normal)
-    # How far each slice lies aside of the first, in pixels of the first: (i, j) of slice k is shift * k.
+    # How far each slice is shifted relative to the first, in pixels of the first: (i, j) of slice k is shift * k.
     shift = np.linalg.solve(straight[:3, :3], affine[:3, 2])[:2] * (shape[2] - 1)
     below = np.floor(np.minimum(shift, 0) + 1e-6).astype(int)
     above = np.ceil(np.maximum(shift, 0) - 1e-6).astype(int)

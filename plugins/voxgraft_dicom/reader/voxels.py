@@ -6,6 +6,7 @@ import os
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from io import RawIOBase
 from typing import Any
 
 import numpy as np
@@ -68,10 +69,10 @@ def _read_native(stack: Array, header: Header, pairs: Sequence[tuple[int, Frame]
             start = header.pixels + number * size
             if (group[0][1].rows, group[0][1].columns) == whole:
                 for index, _ in group:
-                    _read_into(stack[index], file.fileno(), start, header, strange)
+                    _read_into(stack[index], file, start, header, strange)
                 continue
             picture = np.empty(whole, stack.dtype)
-            _read_into(picture, file.fileno(), start, header, strange)
+            _read_into(picture, file, start, header, strange)
             _cut(stack, picture, group)
 
 
@@ -130,11 +131,11 @@ def _by_number(pairs: Sequence[tuple[int, Frame]]) -> Iterator[tuple[int, list[t
     yield from groups.items()
 
 
-def _read_into(plane: Array, file: int, start: int, header: Header, strange: Strange) -> None:
+def _read_into(plane: Array, file: RawIOBase, start: int, header: Header, strange: Strange) -> None:
     buffer = plane.reshape(-1).view(np.uint8).data
-    done = 0
+    done = file.seek(start) - start
     while done < len(buffer):
-        got = os.preadv(file, [buffer[done:]], start + done)
+        got = file.readinto(buffer[done:])
         if not got:
             raise BadImage(header.path, f"it ends after {done} of {len(buffer)} bytes of pixel data")
         done += got

@@ -43,6 +43,16 @@ export const send = (method, url, body) =>
 
 export const put = (url, body, headers) => change(url, { method: "PUT", body, headers });
 
+/** Ask for the session again. Another tab may have chosen another reader: what is open here stays this one's. */
+async function renewSession() {
+  const fresh = await get("/api/session");
+  if (session?.reader && fresh.reader !== session.reader) {
+    throw new Refused(403, { other: fresh.reader, error: `This browser now reads as ${fresh.reader || "nobody"}, chosen in another tab, and this page `
+      + `was opened by ${session.reader}. Choose ${session.reader} again in the worklist to save here.` });
+  }
+  session = fresh;
+}
+
 /** A request that changes something. After a restart the server may want a new session: ask for it once. */
 async function change(url, options) {
   for (let again = true; ; again = false) {
@@ -51,9 +61,9 @@ async function change(url, options) {
     if (answer.ok) return answer.status === 204 ? {} : answer.json();
     const no = await refusal(answer);
     if (again && answer.status === 403 && session) {
-      const before = session;
-      const fresh = await openSession();
-      if (fresh.reader === before.reader && fresh.csrf !== before.csrf) continue;
+      const before = session.csrf;
+      await renewSession();
+      if (session.csrf !== before) continue;
     }
     throw no;
   }
@@ -90,7 +100,7 @@ function watch() {
     clearInterval(timer);
     watching = false;
     banner.hidden = true;
-    try { await openSession(); } catch { /* the next request says why */ }
+    try { await renewSession(); } catch { /* the next request says why */ }
     for (const action of returned) await action();
   }, 2000);
 }

@@ -74,6 +74,7 @@ export class App {
 
   async refreshScan() {
     this.scan = await get(this.url(""));
+    if (!this.picture) this.base = this.scan.mask.sha256;
     this.takeScan();
     this.markEdited();
     this.drawAll();
@@ -307,7 +308,7 @@ export class App {
       return toast(forward ? "There is nothing to redo." : "There is nothing to undo.", "look");
     }
     await this.attempt(async () => {
-      await send("POST", this.url(forward ? "redo" : "undo"));
+      await send("POST", this.url(forward ? "redo" : "undo"), { mask: this.base });
       await this.reload();
       toast(forward ? "Redone, and saved." : "Undone, and saved.");
     });
@@ -327,10 +328,18 @@ export class App {
     try {
       return await action();
     } catch (error) {
-      if (error instanceof Refused) toast(sentence(error.message), "bad");
+      if (error instanceof Refused) await this.refused(error);
       else if (!(error instanceof Unreachable)) throw error;
       return undefined;
     }
+  }
+
+  /** The server said no. Where the mask is another one by now, show that one: nothing drawn is waiting at such times. */
+  async refused(error) {
+    if (error.status !== 409 || !error.body.current || !this.picture || this.strokes?.unsaved) return toast(sentence(error.message), "bad");
+    this.corrections.cancel();
+    await this.reload();
+    return toast("Not done: the mask was changed in another window. The newer one is shown now; look at it and try again.", "bad");
   }
 
   async leave(url) {
@@ -351,7 +360,7 @@ export class App {
 /** What a reader should know of a scan before he or she decides. */
 function warnings({ scan, session }) {
   return [
-    scan.error && sentence(scan.error), scan.mask_error && sentence(scan.mask_error), ...scan.flags.map((flag) => flag.message),
+    sentence(scan.mask_error ?? scan.error ?? ""), ...scan.flags.map((flag) => flag.message),
     scan.superseded && "The scan was segmented again since you corrected it: compare your mask with the new one.",
     scan.blind && "Blind reading: what others decided is hidden until both readers are done.",
     !session.writable && "The folder may not be written: this scan can be looked at, not decided.",

@@ -125,7 +125,7 @@ export class Corrections {
     this.working = number;
     drawTools(app);
     try {
-      const answer = await send("POST", app.url(this.request.path), { ...this.request.body, commit: false });
+      const answer = await send("POST", app.url(this.request.path), { ...this.request.body, mask: app.base, commit: false });
       if (number !== this.asked) return;
       if (!answer.changed) {
         app.preview = null;
@@ -135,7 +135,7 @@ export class Corrections {
       }
     } catch (error) {
       if (error instanceof Unreachable) toast("The server does not answer; ask for the preview again when it is back.", "bad");
-      else if (error instanceof Refused) toast(sentence(error.message), "bad");
+      else if (error instanceof Refused) await app.refused(error);
       else throw error;
     } finally {
       if (this.working === number) this.working = null;
@@ -149,7 +149,7 @@ export class Corrections {
     const { app } = this;
     if (!app.preview) return;
     await app.attempt(async () => {
-      const answer = await send("POST", app.url(this.request.path), { ...this.request.body, commit: true });
+      const answer = await send("POST", app.url(this.request.path), { ...this.request.body, mask: app.base, commit: true });
       const { preview } = app;
       this.cancel();
       this.take(preview);

@@ -30,9 +30,10 @@ export const plural = (number, noun) => `${number.toLocaleString("en-GB")} ${nou
 
 export const percent = (share) => (share === null || share === undefined ? "" : `${Math.round(share * 100)} %`);
 
-/** The server's messages as sentences. */
+/** The server's messages as sentences; one that begins with the name of a file keeps it as it is. */
 export const sentence = (text) => {
-  const shown = text.charAt(0).toUpperCase() + text.slice(1);
+  if (!text) return "";
+  const shown = /^\S*[._/]\S/.test(text) ? text : text.charAt(0).toUpperCase() + text.slice(1);
   return /[.!?]$/.test(shown) ? shown : `${shown}.`;
 };
 

@@ -4,14 +4,21 @@ import { ask, h, plural, sentence, toast } from "./dom.js";
 import { compose } from "./nifti.js";
 import { putOnTop } from "./opening.js";
 
-const PENDING = "voxgraft-review-pending";
+const PENDING = "voxgraft-review-pending:";
+let decided = 0;
 
 export class Saving {
   constructor(app) {
     this.app = app;
     this.busy = null;
     this.wanted = false;
-    this.waiting = JSON.parse(localStorage.getItem(PENDING) ?? "[]");
+  }
+
+  /** Decisions of this reader that the server has not taken yet, oldest first; other tabs put theirs beside them. */
+  get waiting() {
+    const keys = Object.keys(localStorage).filter((key) => key.startsWith(PENDING)).sort();
+    return keys.map((key) => ({ key, ...JSON.parse(localStorage.getItem(key)) }))
+      .filter((one) => one.reader === this.app.session.reader);
   }
 
   /** Save what was drawn; resolves to whether nothing is left to save. */
@@ -100,46 +107,57 @@ export class Saving {
 
   /** Keep a decision until the server has it. Without a mask it is about what is drawn now and still has to be saved. */
   async decide(decision) {
-    this.waiting.push({ case: this.app.case, url: this.app.url("decisions"), body: decision });
-    this.remember();
+    const { app } = this;
+    const order = String(decided += 1).padStart(6, "0");
+    keep({ key: `${PENDING}${Date.now()}-${order}-${Math.random()}`, case: app.case, reader: app.session.reader,
+      url: app.url("decisions"), body: decision });
     await this.sendDecisions();
   }
 
-  remember() { localStorage.setItem(PENDING, JSON.stringify(this.waiting)); }
-
   /** The oldest decision that can be sent: its mask is saved, and so are those of older ones about the same scan. */
   next() {
-    return this.waiting.find(({ case: name, body }, at) => body.mask !== null
-      && !this.waiting.slice(0, at).some((older) => older.case === name));
+    const { waiting } = this;
+    return waiting.find(({ case: name, body }, at) => body.mask !== null
+      && !waiting.slice(0, at).some((older) => older.case === name));
   }
 
-  /** Send the decisions that wait, oldest first; one that is refused is told and dropped. */
+  /** Send the decisions that wait, oldest first; one that is refused is told and dropped. One tab at a time does it. */
   async sendDecisions() {
+    const work = () => this.sendWaiting();
+    const here = navigator.locks ? await navigator.locks.request(PENDING, work) : await work();
+    if (here) await this.app.attempt(() => (here === "overtaken" ? this.app.reload() : this.app.refreshScan()));
+  }
+
+  /** Gives whether one of them was about this scan, and "overtaken" where its mask is another one by now. */
+  async sendWaiting() {
     let here = false;
     for (let next = this.next(); next; next = this.next()) {
-      const { url, body, case: name } = next;
+      const { key, url, body, case: name } = next;
+      let overtaken = false;
       try {
         await send("POST", url, body);
       } catch (error) {
-        if (error instanceof Unreachable) return;
+        if (error instanceof Unreachable) return here;
         if (!(error instanceof Refused)) throw error;
         toast(`${body.structure || name}: the decision was not taken: ${sentence(error.message)}`, "bad");
+        if (error.body.other !== undefined) return here; // it waits until its reader is here again
+        overtaken = Boolean(error.status === 409 && error.body.current && this.app.picture && !this.app.strokes?.unsaved);
       }
-      here ||= name === this.app.case;
-      this.waiting.splice(this.waiting.indexOf(next), 1);
-      this.remember();
+      localStorage.removeItem(key);
+      if (name === this.app.case) here = overtaken ? "overtaken" : here || true;
     }
-    if (here) await this.app.attempt(() => this.app.refreshScan());
+    return here;
   }
 
   /** After the server was away: decisions about masks that it has, then the drawing, then decisions about that. */
   async goOn() {
     await this.sendDecisions();
-    const about = this.waiting.some((one) => one.case === this.app.case && one.body.mask === null);
-    if (!this.wanted && !about) return;
-    if (!(await this.save()) || !about) return;
-    for (const one of this.waiting) if (one.case === this.app.case) one.body.mask ??= this.app.base;
-    this.remember();
+    const about = this.waiting.filter((one) => one.case === this.app.case && one.body.mask === null);
+    if (!this.wanted && !about.length) return;
+    if (!(await this.save()) || !about.length) return;
+    for (const one of about) keep({ ...one, body: { ...one.body, mask: this.app.base } });
     await this.sendDecisions();
   }
 }
+
+function keep({ key, ...waiting }) { localStorage.setItem(key, JSON.stringify(waiting)); }

@@ -53,6 +53,7 @@ async function read({ quiet = false } = {}) {
 function take(answer) {
   list.total = answer.total;
   list.running = answer.running;
+  list.reading = answer.reading;
   list.chosen = Math.max(0, Math.min(list.chosen, list.total - 1));
   const { counts } = answer;
   drawCounts(counts);
@@ -241,7 +242,7 @@ function prepare() {
 
 async function refreshForever() {
   for (;;) {
-    await new Promise((resolve) => setTimeout(resolve, list.running ? 4000 : 30_000));
+    await new Promise((resolve) => setTimeout(resolve, list.reading ? 1000 : list.running ? 4000 : 30_000));
     if (!document.hidden) await read({ quiet: true });
   }
 }

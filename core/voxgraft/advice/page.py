@@ -80,7 +80,7 @@ def _against(found: Mapping[str, Any] | None) -> str:
 def page(found: Mapping[str, Any]) -> str:
     """The page as HTML; all that comes from files is escaped."""
     return render(
-        "advise/advice.html",
+        "advice/advice.html",
         title=f"Advice for {found['workflow']}",
         found=found,
         arms=arm_rows(found),

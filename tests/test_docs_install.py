@@ -1,0 +1,49 @@
+"""What the pages on installing say is what the project declares."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import tomllib
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+DOCS = ROOT / "docs"
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+
+
+def test_a_machine_that_only_segments_gets_all_but_the_server_of_mlflow() -> None:
+    lines = (DOCS / "requirements-predict.txt").read_text().splitlines()
+    needs = {line for line in lines if line and not line.startswith("#")}
+    declared = set(PROJECT["dependencies"])
+    (mlflow,) = {need for need in declared if need.startswith("mlflow")}
+    client = {mlflow.replace("mlflow", "mlflow-skinny")}
+    assert needs - declared - client == {need for need in needs if need.startswith("alembic")}
+    assert declared - needs == {mlflow} and client <= needs
+
+
+def test_every_extra_is_named() -> None:
+    text = (DOCS / "install.md").read_text()
+    rows = re.findall(r"^\| ((?:`\w+`(?:, )?)+) \|", text.partition("## Extras")[2].partition("## ")[0], re.M)
+    assert set(re.findall(r"`(\w+)`", " ".join(rows))) == PROJECT["optional-dependencies"].keys()
+
+
+def test_the_bundle_is_made_by_a_script_that_a_shell_can_read(tmp_path) -> None:
+    if shutil.which("bash") is None:
+        pytest.skip("there is no bash")
+    script = DOCS / "offline" / "bundle.sh"
+    subprocess.run(["bash", "-n", str(script)], check=True)
+    assert subprocess.run(["bash", str(script)], capture_output=True).returncode == 2
+    there = subprocess.run(["bash", str(script), str(tmp_path)], capture_output=True, text=True)
+    assert there.returncode == 2 and "is there already" in there.stderr
+
+
+def test_the_container_is_built_from_what_is_there() -> None:
+    text = (DOCS / "containers" / "Dockerfile").read_text()
+    copied = [word for line in re.findall(r"^COPY (?!--)(.+) \S+$", text, re.M) for word in line.split()]
+    assert all((ROOT / word).exists() for word in copied)
+    extras = re.search(r"^ARG EXTRAS=(\S+)$", text, re.M)
+    assert extras and set(extras[1].split(",")) <= PROJECT["optional-dependencies"].keys()
