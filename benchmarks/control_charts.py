@@ -19,8 +19,8 @@ from typing import Any
 
 import numpy as np
 
-from voxgraft.review.charts import SLACK, decision_for
-from voxgraft.review.control import (
+from voxgraft.review.worth.charts import SLACK, decision_for
+from voxgraft.review.worth.control import (
     LIMIT,
     NELSON,
     WESTERN_ELECTRIC,

@@ -32,8 +32,8 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "core"))
 from review_batches import make_batch
 
 from voxgraft.discovery import discover
-from voxgraft.review.audit import AUDIT, read_log
-from voxgraft.review.store import ReviewStore
+from voxgraft.review.state.audit import AUDIT, read_log
+from voxgraft.review.state.store import ReviewStore
 from voxgraft.support.files import sha256
 
 CSRF = "X-VoxGraft-CSRF"

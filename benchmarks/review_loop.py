@@ -26,10 +26,10 @@ from hippocampus import ROOT, machine
 
 import voxgraft as vg
 from voxgraft.imaging.write import write
-from voxgraft.review.export import export
-from voxgraft.review.snapshot import take_snapshot
-from voxgraft.review.store import ReviewStore
-from voxgraft.review.summary import summary_of
+from voxgraft.review.state.store import ReviewStore
+from voxgraft.review.worth.export import export
+from voxgraft.review.worth.snapshot import take_snapshot
+from voxgraft.review.worth.summary import summary_of
 from voxgraft.scoring.comparison import compare_all
 from voxgraft.support.files import sha256, write_json
 

@@ -9,10 +9,10 @@ from typing import Any
 
 from review_worth_tables import charts_table, delays_table, families_table
 from voxgraft.components.catalogue import Catalogue
-from voxgraft.review.charts import DECISION, SLACK
-from voxgraft.review.snapshot import Snapshot
-from voxgraft.review.state import ReviewState
-from voxgraft.review.summary import summary_of
+from voxgraft.review.state.state import ReviewState
+from voxgraft.review.worth.charts import DECISION, SLACK
+from voxgraft.review.worth.snapshot import Snapshot
+from voxgraft.review.worth.summary import summary_of
 
 ROOT = Path(__file__).parents[1]
 TEXT = (ROOT / "docs" / "review_worth.md").read_text()
@@ -32,7 +32,7 @@ def test_the_figures_of_the_charts_are_those_of_the_benchmark() -> None:
 
 
 def test_the_keys_of_a_summary_are_explained(tmp_path: Path, catalogue: Catalogue) -> None:
-    from voxgraft.review.audit import Read
+    from voxgraft.review.state.audit import Read
 
     document = summary_of(Snapshot(tmp_path, catalogue, {}, ReviewState(), Read()))
     keys = re.findall(r"^\| (`\w+`(?:, `\w+`)*) \| ", TEXT.partition("| key of")[2].partition("\n\n")[0], re.M)

@@ -17,9 +17,9 @@ from starlette.testclient import TestClient
 
 from voxgraft.batch.segment import segment
 from voxgraft.components.catalogue import Catalogue
-from voxgraft.review.app import make_app
-from voxgraft.review.security import CSRF, Access
-from voxgraft.review.store import ReviewStore
+from voxgraft.review.state.store import ReviewStore
+from voxgraft.review.web.app import make_app
+from voxgraft.review.web.security import CSRF, Access
 
 HOST = "testserver"
 

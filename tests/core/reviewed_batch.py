@@ -18,7 +18,7 @@ from voxgraft.imaging.read import read, scan
 from voxgraft.imaging.structures import Labels
 from voxgraft.imaging.volume import Volume
 from voxgraft.imaging.write import write
-from voxgraft.review.store import ReviewStore
+from voxgraft.review.state.store import ReviewStore
 from voxgraft.support.files import sha256
 
 LABELS = Labels.of({"liver": 1, "spleen": 2})

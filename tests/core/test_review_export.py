@@ -23,10 +23,10 @@ from voxgraft.errors import DataError, UsageError
 from voxgraft.imaging.read import read, scan
 from voxgraft.imaging.structures import Labels
 from voxgraft.labels.masks import read_structures
-from voxgraft.review.export import Exported, Wishes, export, read_key, read_patients
-from voxgraft.review.reviewed_objects import Signed, write_objects
-from voxgraft.review.snapshot import Snapshot, take_snapshot
-from voxgraft.review.store import ReviewStore
+from voxgraft.review.state.store import ReviewStore
+from voxgraft.review.worth.export import Exported, Wishes, export, read_key, read_patients
+from voxgraft.review.worth.reviewed_objects import Signed, write_objects
+from voxgraft.review.worth.snapshot import Snapshot, take_snapshot
 
 OBLIQUE = np.array([[-0.9, 0.1, 0.2, 30], [0.15, -0.8, 0.3, 12], [0.05, 0.25, 2.4, -7], [0, 0, 0, 1]])
 
@@ -271,7 +271,7 @@ def test_a_full_disk_leaves_what_was_there(
     def full(*_: Any) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("voxgraft.review.exported_case.shutil.copyfile", full)
+    monkeypatch.setattr("voxgraft.review.worth.exported_case.shutil.copyfile", full)
     with pytest.raises(DataError, match="no space is left on the disk"):
         export(tell(batch, catalogue), tmp_path / "reviewed")
     assert not (tmp_path / "reviewed").exists()
@@ -407,7 +407,7 @@ def test_the_server_gives_summary_charts_and_agreement(batch: Path, catalogue: C
     testclient = pytest.importorskip("starlette.testclient")
     from starlette.applications import Starlette
 
-    from voxgraft.review.app_worth import routes
+    from voxgraft.review.web.app_worth import routes
 
     store = ReviewStore(batch, catalogue)
     client = testclient.TestClient(Starlette(routes=routes(store)))

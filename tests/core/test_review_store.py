@@ -21,10 +21,10 @@ from voxgraft.batch.worklist import Finder
 from voxgraft.components.catalogue import Catalogue
 from voxgraft.discovery import discover
 from voxgraft.errors import DataError, UsageError
-from voxgraft.review.assigning import assign_all
-from voxgraft.review.audit import AuditLog, read_log
-from voxgraft.review.errors import Conflict, Refused
-from voxgraft.review.store import ReviewStore
+from voxgraft.review.state.assigning import assign_all
+from voxgraft.review.state.audit import AuditLog, read_log
+from voxgraft.review.state.errors import Conflict, Refused
+from voxgraft.review.state.store import ReviewStore
 from voxgraft.support.files import sha256
 
 
@@ -370,7 +370,7 @@ def test_a_change_that_was_not_saved_whole_is_taken_back_and_can_be_made_again(
     with opened(out, catalogue) as store:
         drawn(store, "scan-0", "Ada", 1)
         with monkeypatch.context() as patched:
-            patched.setattr("voxgraft.review.editing.write", _full)
+            patched.setattr("voxgraft.review.state.editing.write", _full)
             with pytest.raises(DataError, match="no space"):
                 drawn(store, "scan-0", "Ada", 2, 4)
         page = store.scan("scan-0", "Ada")
@@ -385,10 +385,10 @@ def _full(*_: object, **__: object) -> None:
 
 STEPS = {
     "before the journal": "voxgraft.correction.journal.Journal.record",
-    "behind the journal": "voxgraft.review.editing.write",
-    "behind the mask": "voxgraft.review.audit.AuditLog.append",
-    "behind the line": "voxgraft.review.editing.Editor._name",
-    "behind the name": "voxgraft.review.editing.Editor._saved",
+    "behind the journal": "voxgraft.review.state.editing.write",
+    "behind the mask": "voxgraft.review.state.audit.AuditLog.append",
+    "behind the line": "voxgraft.review.state.editing.Editor._name",
+    "behind the name": "voxgraft.review.state.editing.Editor._saved",
 }
 """Where a process is killed while it saves: as it enters this function."""
 

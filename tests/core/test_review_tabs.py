@@ -12,10 +12,10 @@ from review_batches import HOST, Browser, copy_of, make_batch, nifti, opened
 
 from voxgraft.components.catalogue import Catalogue
 from voxgraft.discovery import discover
-from voxgraft.review.assigning import assign_all
-from voxgraft.review.audit import TOLD, AuditLog
-from voxgraft.review.security import COOKIE, CSRF
-from voxgraft.review.store import ReviewStore
+from voxgraft.review.state.assigning import assign_all
+from voxgraft.review.state.audit import TOLD, AuditLog
+from voxgraft.review.state.store import ReviewStore
+from voxgraft.review.web.security import COOKIE, CSRF
 
 STRUCTURES = ("ball", "core")
 

@@ -10,9 +10,9 @@ from reviewed_batch import add_scan, boxes, decide, make_scan, redraw
 
 from voxgraft.components.catalogue import Catalogue
 from voxgraft.errors import TrackingError
-from voxgraft.review.snapshot import take_snapshot
-from voxgraft.review.store import ReviewStore
-from voxgraft.review.tracking import track
+from voxgraft.review.state.store import ReviewStore
+from voxgraft.review.worth.snapshot import take_snapshot
+from voxgraft.review.worth.tracking import track
 
 
 @pytest.fixture

@@ -12,10 +12,11 @@ from reviewed_batch import add_scan, boxes, decide, make_scan, redraw
 
 from voxgraft.components.catalogue import Catalogue
 from voxgraft.errors import UsageError
-from voxgraft.review.charts import Chart, charts_of, decision_for
-from voxgraft.review.charts_page import charts_page
-from voxgraft.review.comparing import KEPT, Comparisons
-from voxgraft.review.control import (
+from voxgraft.review.state.store import ReviewStore
+from voxgraft.review.worth.charts import Chart, charts_of, decision_for
+from voxgraft.review.worth.charts_page import charts_page
+from voxgraft.review.worth.comparing import KEPT, Comparisons
+from voxgraft.review.worth.control import (
     BASELINE,
     NELSON,
     WESTERN_ELECTRIC,
@@ -27,10 +28,9 @@ from voxgraft.review.control import (
     share_limits,
     share_signals,
 )
-from voxgraft.review.facts import Fact, facts_of
-from voxgraft.review.snapshot import take_snapshot
-from voxgraft.review.store import ReviewStore
-from voxgraft.review.summary import alarms_of, summary, summary_and_charts, summary_of
+from voxgraft.review.worth.facts import Fact, facts_of
+from voxgraft.review.worth.snapshot import take_snapshot
+from voxgraft.review.worth.summary import alarms_of, summary, summary_and_charts, summary_of
 
 
 def fact(number: int, dice: float | None, **changes: Any) -> Fact:

@@ -94,16 +94,16 @@ def _check_packages() -> None:
 
 def _summarise(out: Path, as_json: bool, track: bool) -> None:
     from ..discovery import discover
-    from ..review.snapshot import take_snapshot
-    from ..review.summary import summary_of, tolerance_of
-    from ..review.summary_text import text_of
+    from ..review.worth.snapshot import take_snapshot
+    from ..review.worth.summary import summary_of, tolerance_of
+    from ..review.worth.summary_text import text_of
     from ..support.files import json_text
 
     snapshot = take_snapshot(out, discover())
     found = summary_of(snapshot, tolerance_of(snapshot), points=as_json)
     lines: list[str] = []
     if track:
-        from ..review.tracking import track as keep
+        from ..review.worth.tracking import track as keep
 
         lines = keep(snapshot)
     print_result(json_text({**found, "tracked": lines} if track else found) if as_json else text_of(found))
@@ -124,10 +124,10 @@ def _export(
     **flags: bool,
 ) -> None:
     from ..discovery import discover
-    from ..review.export import Wishes, export, read_key, read_patients
-    from ..review.reviewed_objects import Signed, write_objects
-    from ..review.snapshot import take_snapshot
-    from ..review.summary_text import text_of_export
+    from ..review.worth.export import Wishes, export, read_key, read_patients
+    from ..review.worth.reviewed_objects import Signed, write_objects
+    from ..review.worth.snapshot import take_snapshot
+    from ..review.worth.summary_text import text_of_export
     from ..support.files import json_text
 
     snapshot = take_snapshot(out, discover())
@@ -147,9 +147,9 @@ def _export(
 
 def _serve(out: Path, as_json: bool, behind_proxy: str | None, table: Path | None, **options: Any) -> None:
     from ..discovery import discover
-    from ..review.assigning import assign_all
-    from ..review.server import Listening, serve
-    from ..review.store import ReviewStore
+    from ..review.state.assigning import assign_all
+    from ..review.state.store import ReviewStore
+    from ..review.web.server import Listening, serve
     from ..support.limits import ending_gently
     from ..support.texts import counted
 

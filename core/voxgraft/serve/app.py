@@ -236,7 +236,7 @@ def _most(method: str, path: str) -> int:
 
 
 async def _health(request: Request) -> Response:
-    from ..review.requests import Answer as Json
+    from ..review.web.requests import Answer as Json
 
     return Json({"ok": True})
 
@@ -270,6 +270,6 @@ async def _broken(request: Request, error: Exception) -> Response:
 
 
 def _sentence(status: int, sentence: str) -> Response:
-    from ..review.requests import Answer as Json
+    from ..review.web.requests import Answer as Json
 
     return Json(told(sentence), status)

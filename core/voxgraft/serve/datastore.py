@@ -26,7 +26,7 @@ from ..imaging.structures import Label, Labels
 from ..imaging.volume import Item, Volume
 from ..imaging.write import write
 from ..labels.masks import in_grid_of, read_mask, read_values
-from ..review.sources import path_of
+from ..review.state.sources import path_of
 from ..support.files import read_json, write_json
 from ..support.paths import stem
 from .places import orders_of

@@ -89,7 +89,7 @@ def _reading(service: Service, work: Work) -> Any:
 def _response(answer: Any) -> Response:
     from starlette.responses import Response
 
-    from ..review.requests import Answer as Json
+    from ..review.web.requests import Answer as Json
 
     return answer if isinstance(answer, Response) else Json(answer)
 
@@ -105,7 +105,7 @@ def _token(callers: Callers) -> Any:
     """Where Slicer changes a name and a password into a token: any name, and the token itself as the password."""
 
     async def answer(request: Request) -> Response:
-        from ..review.requests import Answer as Json
+        from ..review.web.requests import Answer as Json
 
         async with request.form(max_files=0, max_part_size=LONGEST_FIELD) as form:
             password = form.get("password")

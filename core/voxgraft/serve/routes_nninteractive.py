@@ -56,7 +56,7 @@ def _plain(protocol: Protocol, work: Callable[[Protocol, Request], dict[str, Any
     async def answer(request: Request) -> Response:
         from starlette.concurrency import run_in_threadpool
 
-        from ..review.requests import Answer as Json
+        from ..review.web.requests import Answer as Json
 
         return Json(await run_in_threadpool(work, protocol, request))
 
@@ -79,7 +79,7 @@ def _leased(protocol: Protocol, work: Work) -> Any:
 def _done(protocol: Protocol, token: str, work: Work, data: bytes, meta: Mapping[str, Any]) -> Response:
     from starlette.responses import Response
 
-    from ..review.requests import Answer as Json
+    from ..review.web.requests import Answer as Json
 
     lease = protocol.leases.get(token, active=True)
     with lease.lock:

@@ -1,0 +1,237 @@
+"""Corrections that the server works out, redrawn slices and clicks: previewed, and saved when they are committed."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Callable, Collection, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ...correction.change import Change
+from ...correction.clicks import Click, click
+from ...correction.slices import propagate
+from ...errors import VoxGraftError
+from ...imaging.volume import Array, spacing_of
+from .editing import SERVED, Editor, values_of
+from .errors import NotThere, Refused
+from .viewing import Seen
+from .working import Working
+
+if TYPE_CHECKING:
+    from .store import ReviewStore
+
+MOST_SLICES = 2000
+FARTHEST = 1000.0
+"""Millimetres of the longest reach."""
+WIDEST = 60.0
+"""Millimetres of the widest click: a larger one changes whole organs."""
+
+
+class Corrector:
+    """Works out corrections of the masks of readers.
+
+    Args:
+        store: The state of the review.
+        editor: Saves what is committed.
+    """
+
+    def __init__(self, store: ReviewStore, editor: Editor) -> None:
+        self._store, self._editor = store, editor
+
+    def propagate(
+        self,
+        case: str,
+        reader: str,
+        *,
+        label: int,
+        axis: int,
+        reach_mm: float,
+        slices: Collection[int],
+        locked: Collection[int],
+        commit: bool,
+        base: str | None = None,
+    ) -> dict[str, Any]:
+        """Carry the correction of redrawn slices, which are saved already, on to those between and beside them.
+
+        Args:
+            case: The scan.
+            reader: Whose mask.
+            label: Value of the structure.
+            axis: Across the slices.
+            reach_mm: How far the correction reaches beyond the outermost.
+            slices: Which were redrawn.
+            locked: Values of structures that the page has locked.
+            commit: Save it; otherwise it is only shown.
+            base: SHA-256 of the mask file that the reader sees; None for whichever it is.
+
+        Raises:
+            Refused: A number is out of range.
+            Conflict: The mask is another one by now; nothing was changed.
+        """
+        if not slices or len(slices) > MOST_SLICES:
+            raise Refused("name the slices that were redrawn")
+
+        def change(seen: Seen, working: Working, walls: Collection[int]) -> Change:
+            if not 0 <= axis < 3 or not all(0 <= index < working.array.shape[axis] for index in slices):
+                raise Refused("the redrawn slices lie outside of the scan")
+            if not 0 < reach_mm <= FARTHEST:
+                raise Refused(f"the reach is from 0 to {FARTHEST:g} mm")
+            before = before_drawing(working, axis, slices)
+            spacing = spacing_of(working.affine)
+            return propagate(before, working.array, label, axis, spacing, reach_mm, walls, sorted(set(slices)))
+
+        return self._correct(case, reader, label, "propagate", change, locked, commit, base)
+
+    def click(
+        self,
+        case: str,
+        reader: str,
+        *,
+        label: int,
+        points: Any,
+        radius_mm: float,
+        locked: Collection[int],
+        commit: bool,
+        base: str | None = None,
+    ) -> dict[str, Any]:
+        """Add to a structure, or remove from it, what clicks point at.
+
+        Args:
+            case: The scan.
+            reader: Whose mask.
+            label: Value of the structure.
+            points: Clicks as the page sends them, see `points_of`.
+            radius_mm: How far from a click anything may change.
+            locked: Values of structures that the page has locked.
+            commit: Save it; otherwise it is only shown.
+            base: SHA-256 of the mask file that the reader sees; None for whichever it is.
+
+        Raises:
+            Refused: A click or a number is out of range, or the scan's image is not there.
+            Conflict: The mask is another one by now; nothing was changed.
+        """
+        if not 0 < radius_mm <= WIDEST:
+            raise Refused(f"the radius of a click is from 0 to {WIDEST:g} mm")
+
+        def change(seen: Seen, working: Working, walls: Collection[int]) -> Change:
+            clicks = points_of(points, working.array.shape)
+            image = image_of(self._store, case, reader, working.array.shape)
+            return click(image, working.array, label, clicks, spacing_of(working.affine), walls, radius_mm)
+
+        return self._correct(case, reader, label, "click", change, locked, commit, base)
+
+    def _correct(
+        self,
+        case: str,
+        reader: str,
+        label: int,
+        tool: str,
+        change: Callable[[Seen, Working, Collection[int]], Change],
+        locked: Collection[int],
+        commit: bool,
+        base: str | None,
+    ) -> dict[str, Any]:
+        with self._editor.using(case, reader, base) as (seen, working):
+            if label not in values_of(seen.row):
+                raise NotThere("there is no such structure in this scan")
+            walls = {*seen.finished.values(), *locked}
+            if label in walls:
+                raise Refused("this structure is finished or locked; reopen it first")
+            found = change(seen, working, walls)
+            if not commit or not found.voxels:
+                return {**preview_of(found, label), "sha256": working.sha256}
+            return {**preview_of(found, label), **self._editor.commit(seen, working, found, tool).document()}
+
+
+def before_drawing(working: Working, axis: int, slices: Collection[int]) -> Array:
+    """The mask as it was before these slices were redrawn.
+
+    Drawn slices are saved like any other change, in one or several saves. The last saves, back to the last correction
+    that the server worked out, are the drawing; what they changed outside of these slices stays.
+
+    Args:
+        working: The mask with its journal.
+        axis: Across the slices.
+        slices: Which were redrawn.
+    """
+    before = working.array.copy(order="K")
+    journal = working.journal
+    if journal is None:
+        return before
+    for number in range(journal.position - 1, -1, -1):
+        if journal.entries[number].tool in SERVED:
+            break
+        journal.change(number).revert(before)
+    kept = np.ones(before.shape[axis], np.bool_)
+    kept[list(slices)] = False
+    index = tuple(kept if one == axis else slice(None) for one in range(before.ndim))
+    before[index] = working.array[index]
+    return before
+
+
+def preview_of(change: Change, label: int) -> dict[str, Any]:
+    """A change as the page shows it.
+
+    `box` holds [from, to) for each axis; `mask` and `removed` are base64 of bits packed eight to a byte (the first in
+    the highest bit), the first axis slowest: voxels of the box that become the structure, and those that leave it.
+    """
+    differs = change.before != change.after
+    return {
+        "box": [[int(part.start), int(part.stop)] for part in change.box],
+        "changed": change.voxels,
+        "label": label,
+        "mask": _bits(differs & (change.after == label)),
+        "removed": _bits(differs & (change.after != label)),
+    }
+
+
+def _bits(where: Array) -> str:
+    return base64.b64encode(np.packbits(np.ascontiguousarray(where)).tobytes()).decode()
+
+
+def points_of(values: Any, shape: Sequence[int]) -> list[Click]:
+    """The clicks of a request: where, and whether they add.
+
+    Raises:
+        Refused: They are something else, or lie outside of the scan.
+    """
+    if not isinstance(values, list) or not 0 < len(values) <= 200:
+        raise Refused("'points' has to be a list of 1 to 200 clicks")
+    points = []
+    for value in values:
+        index: Any = value.get("index") if isinstance(value, dict) else None
+        whole = isinstance(index, list) and len(index) == 3 and all(type(one) is int for one in index)
+        if not whole or not isinstance(value.get("add"), bool):
+            raise Refused("a click has an 'index' of three whole numbers, and 'add', true or false")
+        if not all(0 <= one < size for one, size in zip(index, shape, strict=True)):
+            raise Refused("a click lies outside of the scan")
+        points.append(Click(tuple(index), value["add"]))
+    return points
+
+
+def image_of(store: ReviewStore, case: str, reader: str, shape: tuple[int, ...]) -> Array:
+    """The voxels of the first channel in the mask's grid, mapped from the cache and not read.
+
+    Args:
+        store: The state of the review.
+        case: The scan.
+        reader: Who looks at it.
+        shape: Of its mask, (i, j, k).
+
+    Raises:
+        Refused: The scan is not there any more, or has another grid than its mask.
+    """
+    import nibabel
+
+    try:
+        image = store.image(case, 0, reader)
+    except VoxGraftError as error:
+        raise Refused(f"a click needs the scan's image: {error}") from error
+    file: Any = nibabel.load(image.path)
+    array: Array = np.asanyarray(file.dataobj)
+    if array.dtype.names is not None:
+        array = array[array.dtype.names[1]]  # green: of colours the one with most contrast
+    if array.shape != shape:
+        raise Refused("a click needs an image in the grid of its mask; correct this scan with the pen")
+    return array

@@ -1,0 +1,188 @@
+"""The worklist of the page: which scans, in which order, and what is said of each."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import quote
+
+from ...batch.ledger import Row
+from ...batch.outputs import PREVIEW
+from ...batch.report import by_doubt
+from .errors import Refused
+from .records import Decision
+from .sources import Identity
+from .viewing import Seen
+
+MOST = 2000
+"""Scans of one answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """What a reader wants to see of the list.
+
+    Attributes:
+        q: Words that must all stand in what is said of a scan.
+        state: Of the scan (`done`, `failed` ...) or of its review (`open`, `started`, `reviewed`), or `assigned`.
+        flag: Code of a flag.
+        structure: Scans in which it was found.
+        sort: `doubt`, `case`, `confidence`, `flags`, `state`, `date` or `ml`; with `-` before it the other way round.
+    """
+
+    q: str = ""
+    state: str = ""
+    flag: str = ""
+    structure: str = ""
+    sort: str = "doubt"
+    offset: int = 0
+    limit: int = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Ordered:
+    """What of the list changes only with the ledger.
+
+    Attributes:
+        version: Of the rows, see `LedgerView.rows`.
+        cases: Doubtful ones first, then those that were left out.
+        flags: Code -> scans that have it.
+        found: Structure -> scans in which it was found.
+    """
+
+    version: int
+    cases: tuple[str, ...]
+    flags: Mapping[str, int]
+    found: Mapping[str, int]
+
+
+def ordered(version: int, rows: Iterable[Row]) -> Ordered:
+    """Order the rows of a ledger."""
+    rows = list(rows)
+    left = [row for row in rows if row.state == "left-out"]
+    cases = [row.case for row in (*by_doubt(row for row in rows if row.state != "left-out"), *left)]
+    flags = Counter(str(code) for row in rows for code in {flag.get("code") for flag in row.flags})
+    found = Counter(name for row in rows for name, part in row.structures.items() if part.get("voxels"))
+    return Ordered(version, tuple(cases), dict(sorted(flags.items())), dict(sorted(found.items())))
+
+
+def listed(
+    scans: Mapping[str, Seen], order: Ordered, query: Query, identity: Callable[[str], Identity]
+) -> dict[str, Any]:
+    """The answer to a query.
+
+    Args:
+        scans: Every scan of the batch, as the reader may see it.
+        order: Of the same rows.
+        query: What the reader wants.
+        identity: What is known of a scan's header, without waiting for it.
+
+    Raises:
+        Refused: There is no such order.
+    """
+    wanted = [scans[case] for case in order.cases if case in scans]
+    wanted = [one for one in wanted if (one.row.state == "left-out") == (query.state == "left-out")]
+    states = {one.row.case: one.review_state for one in wanted}
+    fitting = [one for one in wanted if _fits(one, states[one.row.case], query, identity)]
+    fitting = _sorted(fitting, states, query, identity)
+    page = fitting[query.offset : query.offset + min(query.limit, MOST)]
+    return {
+        "total": len(fitting),
+        "counts": _counts(list(scans.values()), states, order),
+        "scans": [entry_of(one, states[one.row.case], identity(one.row.case)) for one in page],
+    }
+
+
+def entry_of(one: Seen, review_state: str, identity: Identity) -> dict[str, Any]:
+    """What is said of one scan.
+
+    Args:
+        one: The scan as the reader may see it.
+        review_state: As in `Seen.review_state`.
+        identity: What finds it in the archive.
+    """
+    row = one.row
+    return {
+        "case": row.case,
+        "state": row.state,
+        "review_state": review_state,
+        "error": row.error or None,
+        "flags": [{"code": flag.get("code"), "message": flag.get("message")} for flag in row.flags],
+        "structures": [
+            {
+                "name": name,
+                "value": found.get("value"),
+                "ml": found.get("ml"),
+                **({"mm2": found["mm2"]} if "mm2" in found else {}),
+                "confidence": found.get("confidence"),
+            }
+            for name, found in row.structures.items()
+        ],
+        "confidence": row.confidence,
+        "decided": [decided(decision) for decision in one.holds.values()],
+        "preview": f"/api/scans/{quote(row.case)}/preview" if PREVIEW in row.outputs else None,
+        "accession": identity.accession,
+        "study_date": identity.study_date,
+        "description": identity.description,
+        "model": row.model,
+        "assigned": one.role or None,
+    }
+
+
+def decided(decision: Decision) -> dict[str, Any]:
+    """What the list says of a decision."""
+    return {name: getattr(decision, name) for name in ("structure", "verdict", "reason", "reader", "when")}
+
+
+def _fits(one: Seen, review_state: str, query: Query, identity: Callable[[str], Identity]) -> bool:
+    row = one.row
+    if query.state and query.state not in (row.state, review_state, "assigned" if one.role else ""):
+        return False
+    if query.flag and all(flag.get("code") != query.flag for flag in row.flags):
+        return False
+    if query.structure and not row.structures.get(query.structure, {}).get("voxels"):
+        return False
+    if not query.q:
+        return True
+    known = identity(row.case)
+    texts = [row.case, row.error, row.model, known.accession, known.study_date, known.description, *row.structures]
+    text = " ".join([str(part or "") for part in texts] + [str(flag.get("message")) for flag in row.flags]).casefold()
+    return all(word in text for word in query.q.casefold().split())
+
+
+def _sorted(
+    scans: list[Seen], states: Mapping[str, str], query: Query, identity: Callable[[str], Identity]
+) -> list[Seen]:
+    name, down = query.sort.removeprefix("-"), query.sort.startswith("-")
+    keys: dict[str, Callable[[Seen], Any]] = {
+        "case": lambda one: one.row.case.casefold(),
+        "confidence": lambda one: 1.0 if one.row.confidence is None else one.row.confidence,
+        "flags": lambda one: len(one.row.flags),
+        "state": lambda one: (states[one.row.case], one.row.state),
+        "date": lambda one: (identity(one.row.case).study_date or "", one.row.case),
+        "ml": lambda one: _ml(one, query.structure),
+    }
+    if name == "doubt":
+        return scans[::-1] if down else scans
+    if name not in keys:
+        raise Refused(f"there is no order {name!r}; known: doubt, {', '.join(keys)}")
+    return sorted(scans, key=keys[name], reverse=down)
+
+
+def _ml(one: Seen, structure: str) -> float:
+    found = one.row.structures
+    sizes = [found[name].get("ml") or found[name].get("mm2") or 0.0 for name in found if structure in ("", name)]
+    return float(sum(sizes))
+
+
+def _counts(scans: Sequence[Seen], states: Mapping[str, str], order: Ordered) -> dict[str, Any]:
+    reviewed = Counter(states.values())
+    return {
+        **Counter(one.row.state for one in scans),
+        **{name: reviewed[name] for name in ("open", "started", "reviewed")},
+        "assigned": sum(bool(one.role) for one in scans),
+        "flags": order.flags,
+        "structures": order.found,
+    }

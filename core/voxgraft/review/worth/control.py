@@ -1,0 +1,295 @@
+"""Control charts for a row of cases: limits from the first ones, the usual run rules, and cumulative sums of ranks.
+
+What reviewers do to masks is skewed, has a peak at "nothing was changed", and is known from few cases when a chart
+begins. `voxgraft.review.worth.charts` says which of these designs is used, and docs/review_worth.md what each costs.
+
+Sources: the zone tests of the Western Electric Statistical Quality Control Handbook (1956); Nelson, Journal of Quality
+Technology 16 (1984) 237; limits from moving ranges and EWMA as in Montgomery, Introduction to Statistical Quality
+Control; the cumulative sum of sequential ranks of McDonald, Naval Research Logistics 37 (1990) 627.
+"""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_left, bisect_right, insort
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Literal
+
+BASELINE = 20
+"""Cases from which limits are taken; none of them alarms."""
+
+MOVING_RANGE = 1.128
+"""The mean range of two normal values of standard deviation 1 (d2 for n = 2)."""
+
+CLIP = 2.0
+"""The largest score of a rank: where most masks are left as they are, a single corrected one says no more."""
+
+Side = Literal["lower", "higher"]
+
+
+@dataclass(frozen=True, slots=True)
+class Signal:
+    """A chart says that something has changed.
+
+    Attributes:
+        index: The place of the value that made it do so, from 0.
+        rule: Which rule was met.
+        side: Whether values have become lower or higher.
+        since: The place from which on they seem to have changed.
+    """
+
+    index: int
+    rule: str
+    side: Side
+    since: int
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Where values of a stable process lie: three standard deviations about the centre."""
+
+    centre: float
+    sigma: float
+
+    @property
+    def lower(self) -> float:
+        return self.centre - 3 * self.sigma
+
+    @property
+    def upper(self) -> float:
+        return self.centre + 3 * self.sigma
+
+
+def individuals_limits(values: Sequence[float]) -> Limits:
+    """Limits of an individuals chart: the mean, and the mean moving range of two over d2.
+
+    Args:
+        values: Of the baseline, in the order in which they came; at least two.
+    """
+    ranges = [abs(value - other) for other, value in pairwise(values)]
+    return Limits(math.fsum(values) / len(values), math.fsum(ranges) / len(ranges) / MOVING_RANGE)
+
+
+Rule = tuple[str, int, Callable[[Sequence[float]], int]]
+"""A name, how many of the latest standardised values it looks at, and what it finds: -1 lower, 1 higher, 0 nothing."""
+
+
+def _count(least: int, beyond: float) -> Callable[[Sequence[float]], int]:
+    def test(window: Sequence[float]) -> int:
+        for side in (-1, 1):
+            if sum(side * value > beyond for value in window) >= least and side * window[-1] > beyond:
+                return side
+        return 0
+
+    return test
+
+
+def _trend(window: Sequence[float]) -> int:
+    steps = [value - other for other, value in pairwise(window)]
+    return 1 if all(step > 0 for step in steps) else -1 if all(step < 0 for step in steps) else 0
+
+
+def _alternating(window: Sequence[float]) -> int:
+    steps = [value - other for other, value in pairwise(window)]
+    turns = all(step * other < 0 for other, step in pairwise(steps))
+    return _side_of(window) if turns else 0
+
+
+def _hugging(window: Sequence[float]) -> int:
+    return _side_of(window) if all(abs(value) < 1 for value in window) else 0
+
+
+def _avoiding(window: Sequence[float]) -> int:
+    return _side_of(window) if all(abs(value) > 1 for value in window) else 0
+
+
+def _side_of(window: Sequence[float]) -> int:
+    return -1 if math.fsum(window) < 0 else 1
+
+
+LIMIT: tuple[Rule, ...] = (("beyond 3 sigma", 1, _count(1, 3)),)
+WESTERN_ELECTRIC: tuple[Rule, ...] = (
+    *LIMIT,
+    ("2 of 3 beyond 2 sigma", 3, _count(2, 2)),
+    ("4 of 5 beyond 1 sigma", 5, _count(4, 1)),
+    ("8 on one side", 8, _count(8, 0)),
+)
+NELSON: tuple[Rule, ...] = (
+    *LIMIT,
+    ("9 on one side", 9, _count(9, 0)),
+    ("6 in a trend", 6, _trend),
+    ("14 alternating", 14, _alternating),
+    ("2 of 3 beyond 2 sigma", 3, _count(2, 2)),
+    ("4 of 5 beyond 1 sigma", 5, _count(4, 1)),
+    ("15 within 1 sigma", 15, _hugging),
+    ("8 beyond 1 sigma", 8, _avoiding),
+)
+
+
+def run_rules(values: Sequence[float], rules: Sequence[Rule] = LIMIT, baseline: int = BASELINE) -> list[Signal]:
+    """The signals of an individuals chart with limits from the first values; after each one the rules begin anew.
+
+    Args:
+        values: In the order in which they came.
+        rules: `LIMIT`, `WESTERN_ELECTRIC` or `NELSON`.
+        baseline: So many values give the limits, and no signal.
+    """
+    if len(values) <= baseline:
+        return []
+    limits = individuals_limits(values[:baseline])
+    sigma = limits.sigma or 1e-12  # a baseline without any spread: every other value is beyond it
+    standard = [(value - limits.centre) / sigma for value in values]
+    signals, start = [], baseline
+    for index in range(baseline, len(values)):
+        for name, length, test in rules:
+            if index + 1 - start >= length and (side := test(standard[index + 1 - length : index + 1])):
+                signals.append(Signal(index, name, "lower" if side < 0 else "higher", index + 1 - length))
+                start = index + 1
+                break
+    return signals
+
+
+def ewma(values: Sequence[float], weight: float = 0.2, width: float = 2.86, baseline: int = BASELINE) -> list[Signal]:
+    """The signals of an exponentially weighted moving average; after each one it begins anew at the centre.
+
+    Args:
+        values: In the order in which they came.
+        weight: Of the latest value.
+        width: Of the limits, in standard deviations of the average.
+        baseline: So many values give the limits, and no signal.
+    """
+    if len(values) <= baseline:
+        return []
+    limits = individuals_limits(values[:baseline])
+    signals, average, steps = [], limits.centre, 0
+    for index in range(baseline, len(values)):
+        steps += 1
+        average += weight * (values[index] - average)
+        spread = limits.sigma * math.sqrt(weight / (2 - weight) * (1 - (1 - weight) ** (2 * steps)))
+        if abs(average - limits.centre) > max(width * spread, 1e-12):
+            signals.append(Signal(index, "average", "lower" if average < limits.centre else "higher", index))
+            average, steps = limits.centre, 0
+    return signals
+
+
+def cusum(scores: Sequence[float], slack: float, decision: float, baseline: int = BASELINE) -> list[Signal]:
+    """The signals of the two cumulative sums of standardised values; after each one both begin anew.
+
+    Args:
+        scores: Of mean 0 and standard deviation 1 while nothing changes.
+        slack: What is taken from each score, half of the shift that is to be seen.
+        decision: The sum at which it signals.
+        baseline: So many values give no signal.
+    """
+    return [signal for signal, _, _ in _sums(scores, slack, decision, baseline) if signal is not None]
+
+
+def cusum_path(
+    scores: Sequence[float], slack: float, decision: float, baseline: int = BASELINE
+) -> list[tuple[float, float]]:
+    """The sums downwards and upwards after each value, for a picture; 0 in the baseline.
+
+    Args:
+        scores: Of the values, in their order; about 0 with a spread of 1 while nothing changes.
+        slack: Taken off each score before it is added.
+        decision: Where a sum stops, as an alarm does.
+        baseline: Values at the beginning that are not summed.
+    """
+    path = [(low, high) for _, low, high in _sums(scores, slack, decision, baseline)]
+    return [(0.0, 0.0)] * min(baseline, len(scores)) + path
+
+
+def _sums(
+    scores: Sequence[float], slack: float, decision: float, baseline: int
+) -> Iterator[tuple[Signal | None, float, float]]:
+    low = high = 0.0
+    falling = rising = baseline
+    for index in range(baseline, len(scores)):
+        low, high = max(0.0, low - scores[index] - slack), max(0.0, high + scores[index] - slack)
+        falling, rising = (falling if low else index + 1), (rising if high else index + 1)
+        signal = None
+        if max(low, high) > decision:
+            side: tuple[Side, int] = ("lower", falling) if low > high else ("higher", rising)
+            signal = Signal(index, "cumulative sum", *side)
+        yield signal, low, high
+        if signal is not None:
+            low = high = 0.0
+            falling = rising = index + 1
+
+
+def standard_scores(values: Sequence[float], baseline: int = BASELINE) -> list[float]:
+    """Each value less the mean of the baseline, over the standard deviation that its moving ranges give."""
+    if len(values) <= baseline:
+        return [0.0] * len(values)
+    limits = individuals_limits(values[:baseline])
+    return [(value - limits.centre) / (limits.sigma or 1e-12) for value in values]
+
+
+def rank_scores(values: Sequence[float], strata: Sequence[str] = ()) -> list[float]:
+    """The sequential rank of each value, among those until then, as a score of mean 0 and standard deviation 1.
+
+    While nothing changes the ranks are independent and uniform whatever the distribution is, so that limits need no
+    guess at it. Of equal values each gets the middle rank, and the spread is that of ranks with so many equal ones.
+
+    Args:
+        values: In the order in which they came.
+        strata: Whose value each is, such as the reader: ranks are those among values of the same stratum, so that
+            habits of readers who take turns are no change. By default all are of one.
+    """
+    known: dict[str, list[float]] = {}
+    tied: dict[str, float] = {}
+    scores = []
+    for value, stratum in zip(values, strata or [""] * len(values), strict=True):
+        row = known.setdefault(stratum, [])
+        below, equal = bisect_left(row, value), bisect_right(row, value) - bisect_left(row, value)
+        insort(row, value)
+        tied[stratum] = tied.get(stratum, 0.0) + 3 * equal * (equal + 1)  # the change of t^3 - t from t to t + 1
+        n = len(row)
+        variance = (n * n - 1 - tied[stratum] / n) / 12
+        middle = below + 1 + equal / 2
+        score = (middle - (n + 1) / 2) / math.sqrt(variance) if variance > 1e-9 else 0.0
+        scores.append(max(-CLIP, min(CLIP, score)))
+    return scores
+
+
+def share_signals(
+    kept: Sequence[bool], group: int = 20, tail: float = 0.00135, baseline: int = BASELINE
+) -> list[Signal]:
+    """The signals of a chart of shares: groups of cases against the first ones, by exact limits.
+
+    The share is not known from 20 cases, so the limits are those of the beta-binomial distribution that a further
+    group has after the baseline was seen (Jeffreys' prior), not those of a binomial one.
+
+    Args:
+        kept: Whether each case was accepted as it was, in order.
+        group: Cases in a group; one that is not full says nothing yet.
+        tail: How rare a share is beyond a limit, on either side, while nothing changes.
+        baseline: So many cases give the limits.
+    """
+    if len(kept) <= baseline:
+        return []
+    low, high = share_limits(sum(kept[:baseline]), baseline, group, tail)
+    signals = []
+    for end in range(baseline + group, len(kept) + 1, group):
+        accepted = sum(kept[end - group : end])
+        if accepted < low or accepted > high:
+            side: Side = "lower" if accepted < low else "higher"
+            signals.append(Signal(end - 1, f"share in {group} cases", side, end - group))
+    return signals
+
+
+def share_limits(accepted: int, baseline: int, group: int, tail: float) -> tuple[int, int]:
+    """The lowest and highest number of accepted cases in a group that is no signal.
+
+    Args:
+        accepted: Of the baseline.
+        baseline: Cases of it.
+        group: Cases in a group.
+        tail: How rare a number is beyond a limit, on either side.
+    """
+    from scipy.stats import betabinom
+
+    a, b = accepted + 0.5, baseline - accepted + 0.5
+    return int(betabinom.ppf(tail, group, a, b)), group - int(betabinom.ppf(tail, group, b, a))
