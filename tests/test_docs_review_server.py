@@ -9,8 +9,8 @@ from typing import Any
 
 from starlette.routing import Route
 
-from voxgraft.review.web import app, app_masks
 from voxgraft.review.state.records import ROLES, VERDICTS
+from voxgraft.review.web import app, app_masks
 
 ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "docs" / "review_server.md").read_text(encoding="utf-8")
