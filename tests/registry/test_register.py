@@ -50,7 +50,9 @@ def test_the_first_version_is_champion(new_run: NewRun, uri: str) -> None:
     version = store(uri).version("models:/brain@champion")
     assert (version.version, version.run) == ("1", run.identity["mlflow_run"])
     assert version.metrics["dice"] == pytest.approx(0.9045)
-    assert said(run).count("\n") == 1 and "brain version 1 is now champion" in said(run)
+    verdict, address = said(run).splitlines()
+    assert "brain version 1 is now champion" in verdict
+    assert address.startswith("tracking: ") and address.endswith(f"/runs/{run.identity['mlflow_run']}")
     package = read_package(store(uri).fetch("models:/brain@champion"))
     assert package.hash == outcome["hash"] == read_package(run.package).hash
     assert package.facts["held_out"]["case0"]["scores"]["dice"]["anterior"] == pytest.approx(0.90)
