@@ -36,6 +36,10 @@ OTHERS = {
     "--query-gpu": "nvidia-smi's",
     "--format": "nvidia-smi's",
     "--no-deps": "pip's",
+    "--force-reinstall": "pip's",
+    "--index-url": "pip's",
+    "--reinstall-package": "uv's",
+    "--torch-backend": "uv's",
     "--no-such-option-of-anything": "no command's: a conformance check gives it to see it refused",
 }
 """Options of other programs that are named, with whose they are; those of benchmarks/ are looked up there."""

@@ -14,7 +14,7 @@ MODULES = {"fcntl", "grp", "posix", "pty", "pwd", "resource", "syslog", "termios
 OS = {"chown", "fchmod", "fork", "geteuid", "getloadavg", "getuid", "killpg", "nice", "pread", "preadv", "pwrite"}
 OS |= {"register_at_fork", "sched_getaffinity", "setpriority", "setsid", "statvfs", "sysconf", "uname"}
 SIGNALS = {"SIGALRM", "SIGCHLD", "SIGHUP", "SIGKILL", "SIGQUIT", "SIGUSR1", "SIGUSR2", "setitimer"}
-GUARDED = {"core/voxgraft/advise/clock.py": 'hasattr(signal, "setitimer")'}
+GUARDED = {"core/voxgraft/advice/clock.py": 'hasattr(signal, "setitimer")'}
 """Files that ask first, and how."""
 
 
