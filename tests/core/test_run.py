@@ -151,7 +151,8 @@ def test_what_is_stopped_by_hand_says_whether_it_goes_on(tmp_path, data_set, mon
     def stop(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("voxgraft.workflow.workflow.read", stop)
+    for place in ("voxgraft.workflow.workflow.read", "voxgraft.runs.checking.read"):
+        monkeypatch.setattr(place, stop)
     result = CliRunner().invoke(main, [command, str(workflow(tmp_path, data_set))])
     assert result.exit_code == 1 and result.stderr.startswith("voxgraft: stopped by hand")
     assert ("the same command goes on from there" in result.stderr) == (command == "run")
