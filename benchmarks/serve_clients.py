@@ -116,14 +116,14 @@ def server(package: Path, folder: Path) -> Iterator[tuple[str, subprocess.Popen[
     """`voxgraft serve` in a process of its own, and its address."""
     call = [sys.executable, "-m", "voxgraft", "serve", str(package), "--data", str(folder / "scans"), "--port", "0"]
     process = subprocess.Popen(
-        [*call, "--sessions", str(folder / "sessions"), "--device", "cpu"], stderr=subprocess.PIPE, text=True
+        [*call, "--sessions", str(folder / "sessions"), "--device", "cpu"], stdout=subprocess.PIPE, text=True
     )
     try:
-        assert process.stderr is not None
-        line = process.stderr.readline()
-        if not line.startswith("serving "):
-            raise RuntimeError(line + process.stderr.read())
-        yield line.split()[-1], process
+        assert process.stdout is not None
+        line = process.stdout.readline()
+        if not line.startswith("http"):
+            raise RuntimeError(f"{call} did not serve: {line}")
+        yield line.split()[0], process
     finally:
         process.terminate()
         process.wait(30)

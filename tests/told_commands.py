@@ -11,6 +11,7 @@ import re
 import shlex
 import signal
 import subprocess
+import threading
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -65,6 +66,8 @@ def carry_out(command: str, folder: Path, environment: dict[str, str]) -> None:
 def answer_and_stop(words: list[str], folder: Path, environment: dict[str, str]) -> None:
     """Start a server, ask whether it is well, decide where it is a review, and stop it as Ctrl-C does."""
     with subprocess.Popen(words, cwd=folder, env=environment, stdout=subprocess.PIPE, text=True) as process:
+        late = threading.Timer(120, process.kill)  # what never says its address must not keep the tests
+        late.start()
         try:
             assert process.stdout is not None
             address = next((match for line in process.stdout if (match := re.search(r"http://[0-9.:]+", line))), None)
@@ -76,6 +79,7 @@ def answer_and_stop(words: list[str], folder: Path, environment: dict[str, str])
             process.send_signal(signal.SIGINT)
             assert process.wait(60) == 0
         finally:
+            late.cancel()
             process.kill()
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from ..support.progress import print_result
 from .numbers import Amount
 
 
@@ -77,7 +78,6 @@ def serve(models: tuple[str, ...], **options: Any) -> None:
     from ..errors import ModelError, UsageError
     from ..serve.app import Settings, check_installed, run
     from ..support.limits import ending_gently
-    from ..support.progress import Progress
     from ..support.texts import legible
     from ..web.listen import Listening
 
@@ -100,4 +100,4 @@ def serve(models: tuple[str, ...], **options: Any) -> None:
     settings = Settings(**{name: options[name] for name in names}, listening=listening)
     served = legible(", ".join(package.name for package in packages))
     with ending_gently():
-        run(packages, settings, catalogue, lambda address: Progress().say(f"serving {served} at {address}"))
+        run(packages, settings, catalogue, lambda url: print_result(f"{url}  serves {served} (Ctrl-C ends it)"))
