@@ -8,13 +8,13 @@ import subprocess
 import sys
 import tempfile
 import time
-import tomllib
 from collections.abc import Iterator
 from importlib.metadata import EntryPoint
 from pathlib import Path
 
 import pytest
 
+from declared import declared_entries
 from voxgraft.components.catalogue import Catalogue
 from voxgraft.discovery import discover
 
@@ -30,12 +30,6 @@ def data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"the real data are not at {folder}; set VOXGRAFT_DATA")
     return folder
-
-
-def declared_entries() -> list[EntryPoint]:
-    """The entry points that pyproject.toml declares, whether or not it is installed."""
-    groups = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["entry-points"]
-    return [EntryPoint(name, value, group) for group, entries in groups.items() for name, value in entries.items()]
 
 
 @pytest.fixture(scope="session")

@@ -13,7 +13,7 @@ import pydicom.data
 import pytest
 import SimpleITK as sitk
 
-from conftest import declared_entries
+from declared import declared_entries
 from dicom_series import make_series
 from voxgraft.components.catalogue import Catalogue
 from voxgraft.components.choice import Options, Selected
