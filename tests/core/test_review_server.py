@@ -34,6 +34,7 @@ from voxgraft.review.web.app import make_app
 from voxgraft.review.web.security import COOKIE, CSRF, Access
 from voxgraft.support.files import sha256
 from voxgraft.web.access import hosts_of, read_tokens
+from voxgraft.web.listen import Listening
 
 TOKEN = "a-token-of-some-length"
 
@@ -380,12 +381,25 @@ def test_a_token_file_that_is_no_good_is_said(tmp_path: Path, text: str, sentenc
     path.write_text(text)
     path.chmod(0o600)
     with pytest.raises(UsageError, match=sentence):
-        read_tokens(path)
+        read_tokens(path, reachable=True)
     path.write_text(f"# who\n{TOKEN}\nAda:another-token-for-ada\n")
-    assert read_tokens(path) == {TOKEN: "", "another-token-for-ada": "Ada"}
+    assert read_tokens(path, reachable=True) == {TOKEN: "", "another-token-for-ada": "Ada"}
     path.chmod(0o644)
     with pytest.raises(UsageError, match="chmod 600"):
-        read_tokens(path)
+        read_tokens(path, reachable=True)
+
+
+def test_where_only_this_machine_asks_any_token_will_do(tmp_path: Path) -> None:
+    path = tmp_path / "tokens"
+    path.write_text("secret\n")
+    path.chmod(0o644)
+    listening = Listening(token_file=path)
+    listening.check()
+    assert listening.tokens == {"secret": ""}
+    for text in ("", "two words", "Ada:"):
+        path.write_text(text)
+        with pytest.raises(UsageError):
+            assert listening.tokens
 
 
 def test_hosts() -> None:

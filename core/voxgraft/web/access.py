@@ -14,9 +14,10 @@ from urllib.parse import urlsplit
 
 from ..errors import UsageError
 from ..support.files import read_bytes
+from ..support.texts import counted
 
 SHORTEST = 16
-"""Letters of a token."""
+"""Letters of a token where others can reach the server."""
 
 
 @dataclass(frozen=True)
@@ -97,15 +98,19 @@ def _addresses() -> set[str]:
     return {one.address.partition("%")[0].lower() for one in found}
 
 
-def read_tokens(path: Path) -> dict[str, str]:
+def read_tokens(path: Path, reachable: bool) -> dict[str, str]:
     """The tokens of a file: one a line, or `READER:TOKEN` for a reader's own; `#` begins a remark.
+
+    Args:
+        path: The file.
+        reachable: Others can reach the server: then tokens must be long, and the file its owner's alone.
 
     Raises:
         UsageError: It cannot be read, others may read it, or a token is too short.
     """
     try:
         lines = read_bytes(path, 2**16).decode().splitlines()
-        open_to_all = os.name == "posix" and path.stat().st_mode & 0o077
+        open_to_all = reachable and os.name == "posix" and path.stat().st_mode & 0o077
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"{path}: the token file cannot be read: {getattr(error, 'strerror', '') or error}") from error
     if open_to_all:
@@ -116,10 +121,11 @@ def read_tokens(path: Path) -> dict[str, str]:
         if not text or text.startswith("#"):
             continue
         reader, colon, token = text.rpartition(":")
-        if len(token) < SHORTEST or not token.isascii() or not token.isprintable() or " " in token:
+        shortest = SHORTEST if reachable else 1
+        if len(token) < shortest or not token.isascii() or not token.isprintable() or " " in token:
             raise UsageError(
-                f"{path}, line {number}: a token has at least {SHORTEST} ASCII letters and no spaces; make one with "
-                "`python -c 'import secrets; print(secrets.token_urlsafe())'`"
+                f"{path}, line {number}: a token has at least {counted(shortest, 'ASCII letter')} and no spaces; make "
+                "one with `python -c 'import secrets; print(secrets.token_urlsafe())'`"
             )
         if colon and not reader.strip():
             raise UsageError(f"{path}, line {number}: before the colon stands the name of a reader")

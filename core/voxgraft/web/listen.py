@@ -40,7 +40,12 @@ class Listening:
         Raises:
             UsageError: The token file is no good.
         """
-        return read_tokens(self.token_file) if self.token_file else {}
+        return read_tokens(self.token_file, self.reachable) if self.token_file else {}
+
+    @property
+    def reachable(self) -> bool:
+        """Whether others than this machine can reach the server."""
+        return not is_loopback(self.host) or bool(self.proxy)
 
     def check(self) -> None:
         """Refuse to be reached by others without a token, and in the clear.
@@ -53,7 +58,7 @@ class Listening:
         for path in (self.certificate, self.key):
             if path is not None and not path.is_file():
                 raise UsageError(f"{path}: there is no such file")
-        if is_loopback(self.host) and not self.proxy:
+        if not self.reachable:
             return
         if self.token_file is None:
             raise UsageError(
