@@ -85,7 +85,7 @@ def saved(page: Any) -> None:
     page.wait_for_selector("#saved.good", timeout=SLOW)
 
 
-def test_the_picture_shows_the_scan_in_its_window(page: Any, server: Server) -> None:
+def the_picture_shows_the_scan_in_its_window(page: Any, server: Server) -> None:
     enter_as(page, server.url, "drawing")
     open_scan(page, server.url, "oblique")
     page.keyboard.press("Space")
@@ -103,8 +103,7 @@ def test_the_picture_shows_the_scan_in_its_window(page: Any, server: Server) -> 
         assert np.mean(seen) == pytest.approx(np.mean(wanted), abs=5)
 
 
-@pytest.mark.parametrize("kind", list(AXES))
-def test_what_is_drawn_lies_voxel_for_voxel_in_the_scans_own_grid(kind: str, page: Any, server: Server) -> None:
+def what_is_drawn_lies_voxel_for_voxel_in_the_scans_own_grid(kind: str, page: Any, server: Server) -> None:
     patient = Patient(server.out / kind / "mask.nii.gz")
     open_scan(page, server.url, kind)
     page.keyboard.press("ArrowDown")
@@ -151,7 +150,7 @@ def decide_elsewhere(page: Any, verdict: str) -> None:
     page.evaluate(script, verdict)
 
 
-def test_a_reader_finds_a_scan_by_keyboard(page: Any, server: Server) -> None:
+def a_reader_finds_a_scan_by_keyboard(page: Any, server: Server) -> None:
     page.set_viewport_size({"width": 800, "height": 600})
     enter_again(page, server, "Dr-Weber")
     rows = page.locator(".row")
@@ -170,7 +169,7 @@ def test_a_reader_finds_a_scan_by_keyboard(page: Any, server: Server) -> None:
     assert page.evaluate("() => document.documentElement.scrollWidth <= innerWidth"), "cut off at 800 pixels"
 
 
-def test_the_page_of_charts_is_styled_under_its_own_policy(page: Any, server: Server) -> None:
+def the_page_of_charts_is_styled_under_its_own_policy(page: Any, server: Server) -> None:
     context = page.context.new_page()
     context.goto(f"{server.url}/charts")
     assert context.evaluate("() => getComputedStyle(document.body).margin") == "0px", "the style inside is refused"
@@ -187,7 +186,7 @@ def enter_again(page: Any, server: Server, reader: str) -> None:
     page.wait_for_function("(reader) => document.querySelector('#who b').textContent === reader", arg=reader)
 
 
-def test_a_reader_accepts_two_structures_and_draws_the_third(page: Any, server: Server) -> None:
+def a_reader_accepts_two_structures_and_draws_the_third(page: Any, server: Server) -> None:
     patient = Patient(server.out / "axial" / "mask.nii.gz")
     for name in ("liver", "spleen"):
         page.keyboard.press("a")
@@ -225,7 +224,7 @@ def preview_and_apply(page: Any, server: Server) -> tuple[Voxels, Voxels]:
     return before, after
 
 
-def test_a_few_redrawn_slices_become_the_volume(page: Any, server: Server) -> None:
+def a_few_redrawn_slices_become_the_volume(page: Any, server: Server) -> None:
     patient = Patient(server.out / "axial" / "mask.nii.gz")
     page.keyboard.press("s")
     for _ in range(2):
@@ -253,7 +252,7 @@ def test_a_few_redrawn_slices_become_the_volume(page: Any, server: Server) -> No
     )
 
 
-def test_a_click_changes_its_surroundings_only(page: Any, server: Server) -> None:
+def a_click_changes_its_surroundings_only(page: Any, server: Server) -> None:
     patient = Patient(server.out / "axial" / "mask.nii.gz")
     page.keyboard.press("g")
     page.evaluate("() => review.setCursor([16, 24, 20])")
@@ -266,9 +265,7 @@ def test_a_click_changes_its_surroundings_only(page: Any, server: Server) -> Non
     page.keyboard.press("d")
 
 
-def test_a_save_that_would_change_a_finished_structure_is_refused_and_nothing_is_lost(
-    page: Any, server: Server
-) -> None:
+def a_save_that_would_change_a_finished_structure_is_refused_and_nothing_is_lost(page: Any, server: Server) -> None:
     before = mask_of(server, "Dr-Weber")
     stroke(page, AXIAL, [(0.4, 0.06), (0.6, 0.06)])
     decide_elsewhere(page, "corrected")
@@ -288,7 +285,7 @@ def test_a_save_that_would_change_a_finished_structure_is_refused_and_nothing_is
     assert decisions(server)[-2:] == [("left kidney", "corrected"), ("left kidney", "reopened")]
 
 
-def test_what_is_drawn_survives_a_killed_server_and_is_undone_afterwards(page: Any, server: Server) -> None:
+def what_is_drawn_survives_a_killed_server_and_is_undone_afterwards(page: Any, server: Server) -> None:
     before = mask_of(server, "Dr-Weber")
     server.kill()
     stroke(page, AXIAL, [(0.4, 0.06), (0.6, 0.06)])
@@ -309,7 +306,7 @@ def test_what_is_drawn_survives_a_killed_server_and_is_undone_afterwards(page: A
     assert page.evaluate("() => review.strokes.done.length") == 1, "a stroke that was not saved survives a reload"
 
 
-def test_a_mask_that_was_saved_elsewhere_meanwhile_is_not_overwritten(page: Any, server: Server) -> None:
+def a_mask_that_was_saved_elsewhere_meanwhile_is_not_overwritten(page: Any, server: Server) -> None:
     page.evaluate("""async () => {
       const { send } = await import("/static/api.js");
       await send("POST", review.url("undo"), { mask: review.base });
@@ -322,7 +319,7 @@ def test_a_mask_that_was_saved_elsewhere_meanwhile_is_not_overwritten(page: Any,
     np.testing.assert_array_equal(mask_of(server, "Dr-Weber"), shown(page))
 
 
-def test_a_correction_of_a_mask_that_another_tab_saved_is_not_made(page: Any, server: Server) -> None:
+def a_correction_of_a_mask_that_another_tab_saved_is_not_made(page: Any, server: Server) -> None:
     page.evaluate("""async () => {
       const { send } = await import("/static/api.js");
       await send("POST", review.url("undo"), { mask: review.base });
@@ -334,7 +331,7 @@ def test_a_correction_of_a_mask_that_another_tab_saved_is_not_made(page: Any, se
     np.testing.assert_array_equal(shown(page), before)
 
 
-def test_what_a_tab_left_open_is_not_kept_under_the_reader_that_another_chose(page: Any, server: Server) -> None:
+def what_a_tab_left_open_is_not_kept_under_the_reader_that_another_chose(page: Any, server: Server) -> None:
     other = page.context.new_page()
     other.goto(f"{server.url}/")
     other.wait_for_selector(READY)
@@ -355,7 +352,7 @@ def test_what_a_tab_left_open_is_not_kept_under_the_reader_that_another_chose(pa
     assert len(decisions(server)) == len(before) + 1
 
 
-def test_a_decision_about_unsaved_strokes_waits_for_the_server(page: Any, server: Server) -> None:
+def a_decision_about_unsaved_strokes_waits_for_the_server(page: Any, server: Server) -> None:
     page.keyboard.press("ArrowDown")
     page.keyboard.press("ArrowDown")
     page.keyboard.press("d")
@@ -368,3 +365,21 @@ def test_a_decision_about_unsaved_strokes_waits_for_the_server(page: Any, server
     saved(page)
     assert decisions(server)[-1] == ("left kidney", "corrected")
     np.testing.assert_array_equal(mask_of(server, "Dr-Weber"), shown(page))
+
+
+def test_a_reader_goes_the_whole_way_through_the_review(page: Any, server: Server) -> None:
+    """One test, for each step stands on what the one before left in the page; in this order."""
+    the_picture_shows_the_scan_in_its_window(page, server)
+    for kind in AXES:
+        what_is_drawn_lies_voxel_for_voxel_in_the_scans_own_grid(kind, page, server)
+    a_reader_finds_a_scan_by_keyboard(page, server)
+    the_page_of_charts_is_styled_under_its_own_policy(page, server)
+    a_reader_accepts_two_structures_and_draws_the_third(page, server)
+    a_few_redrawn_slices_become_the_volume(page, server)
+    a_click_changes_its_surroundings_only(page, server)
+    a_save_that_would_change_a_finished_structure_is_refused_and_nothing_is_lost(page, server)
+    what_is_drawn_survives_a_killed_server_and_is_undone_afterwards(page, server)
+    a_mask_that_was_saved_elsewhere_meanwhile_is_not_overwritten(page, server)
+    a_correction_of_a_mask_that_another_tab_saved_is_not_made(page, server)
+    what_a_tab_left_open_is_not_kept_under_the_reader_that_another_chose(page, server)
+    a_decision_about_unsaved_strokes_waits_for_the_server(page, server)

@@ -267,6 +267,15 @@ class TestJoint:
                     (~p & ~r).sum(),
                 )
 
+    @pytest.mark.parametrize("value", [1, 255, 256, 65535])
+    def test_truth_values_count_as_zero_and_one(self, value: int) -> None:
+        truth = np.array([[False, True, True], [False, False, True]])
+        values = np.array([[0, value, 0], [value, 0, 1]], np.uint16)
+        for pair in ((values, truth), (truth, values)):
+            as_numbers = count(*(array.astype(np.uint16) for array in pair))
+            joint = count(*pair)
+            assert np.array_equal(joint.found, as_numbers.found) and np.array_equal(joint.table, as_numbers.table)
+
     def test_many_values_are_counted_and_too_many_refused(self) -> None:
         some = np.arange(1000, dtype=np.uint16) * 60
         assert count(some, some).counts([60, 120]) == Counts(2, 0, 0, 998)

@@ -87,6 +87,8 @@ def count(prediction: Integers, reference: Integers) -> Joint:
     if not prediction.size:
         raise DataError("the masks have no voxels")
     largest = max(_largest(prediction, "prediction"), _largest(reference, "reference"))
+    # Truth values would choose voxels below, not values.
+    prediction, reference = (a.view(np.uint8) if a.dtype.kind == "b" else a for a in (prediction, reference))
     numbers = np.arange(256) if largest < 256 else _present(prediction, reference, largest)
     number_of = None
     if largest > 255:
