@@ -95,7 +95,8 @@ class Interface:
         self.client = httpx.Client(base_url=url, timeout=60)
         csrf = self.client.get("/api/session").json()["csrf"]
         self.headers = {"X-VoxGraft-CSRF": csrf}
-        self.client.post("/api/session", json={"reader": READER}, headers=self.headers).raise_for_status()
+        session = self.client.post("/api/session", json={"reader": READER}, headers=self.headers).raise_for_status()
+        self.headers = {"X-VoxGraft-CSRF": session.json()["csrf"]}
 
     def names(self) -> dict[str, str]:
         """Case of the batch -> name of the crop, which a DICOM series has as its description."""
