@@ -5,12 +5,14 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from datasets import boxes, workflow
 
 import voxgraft as vg
+from voxgraft.errors import UsageError
 
 MODULES = (
     "voxgraft.api voxgraft.imaging.read voxgraft.discovery voxgraft.scoring.paths voxgraft.batch.segment voxgraft.cli "
@@ -166,3 +168,10 @@ def test_the_commands_have_functions_that_refuse_as_they_do(tmp_path: Path) -> N
     ):
         with pytest.raises(vg.VoxGraftError, match=words):
             call()
+
+
+@pytest.mark.parametrize("spacing", [1.0, "1 mm", (1, "two", 3), (1,), (0, 1, 1), (1, 1, float("nan")), None])
+def test_a_spacing_that_is_none_is_a_wrong_call(spacing: Any) -> None:
+    mask = np.ones((4, 4, 4), np.uint8)
+    with pytest.raises(UsageError, match="spacing"):
+        vg.evaluate(mask, mask, spacing=spacing)

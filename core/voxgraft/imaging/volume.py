@@ -187,11 +187,12 @@ def as_volume(
             return Volume(value, like.affine, dims=like.dims)
         if spacing is None:
             raise UsageError("an array does not say how large its voxels are; add spacing=, in mm, or make it a Volume")
-        steps = [float(step) for step in spacing]
+        try:
+            steps = [float(step) for step in spacing]
+        except (TypeError, ValueError):
+            steps = []  # one number says nothing of the other axes
         if len(steps) not in (2, 3) or len(steps) != (dims or len(steps)) or not all(0 < step < 1e6 for step in steps):
-            raise UsageError(
-                f"spacing={tuple(spacing)}: give the voxel size along each axis in mm, such as (0.7, 0.7, 5)"
-            )
+            raise UsageError(f"spacing={spacing!r}: give the voxel size along each axis in mm, such as (0.7, 0.7, 5)")
         return Volume(value, np.diag([*steps, *[1.0] * (4 - len(steps))]), dims=len(steps))
     except ValueError as error:
         raise UsageError(str(error)) from None
