@@ -60,6 +60,9 @@ class Run:
     made_from: Mapping[str, Any] = field(default_factory=dict)
     """The identity of the step at hand, see `voxgraft.runs.identity`."""
 
+    doing: tuple[str, ...] = ()
+    """The steps that this call was asked for."""
+
     data_facts: Sequence[Any] | None = None
     """What `voxgraft.runs.identity` found of the data sets when this call first looked at them."""
 
