@@ -126,7 +126,7 @@ def test_out_must_be_a_folder(tmp_path: Path, call: Any) -> None:
 
 def test_the_options_of_prediction_reach_the_model(tmp_path: Path, call: Any) -> None:
     call("balls", *scans(tmp_path, "a"), "--device", "cpu", "--overlap", "0.25", "--no-mirror")
-    assert call.seen == {"device": "cpu", "overlap": 0.25, "mirror": False}
+    assert call.seen == {"device": "cpu", "overlap": 0.25, "mirror": False, "precision": "32"}
 
 
 def test_without_json_a_person_reads_what_came_of_it(tmp_path: Path, call: Any) -> None:

@@ -16,6 +16,7 @@ from ..errors import DataError, ModelError, UsageError, VoxGraftError
 from ..imaging.volume import Volume
 from ..imaging.write import write
 from ..packages.package import Package
+from ..packages.precision import numbers_of
 from ..reports.preview import previewed
 from ..support.files import TEMPORARY, atomic_write, remove, sha256, write_json
 from ..support.limits import Limits
@@ -217,7 +218,12 @@ class Outputs:
             "structures": {name: structure.document() for name, structure in structures.items()},
             "flags": [flag.document() for flag in flags],
             "masks": list(files),
-            "model": {"name": self._facts["model"], "version": self._facts["version"], "hash": self._facts["hash"]},
+            "model": {
+                "name": self._facts["model"],
+                "version": self._facts["version"],
+                "hash": self._facts["hash"],
+                "precision": numbers_of(self.package.facts),
+            },
             "software": self._facts["software"],
             "written": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
             "seconds": {name: round(value, 3) for name, value in seconds.items()},

@@ -10,6 +10,7 @@ from typing import Any
 
 from ..errors import DataError, UsageError
 from ..packages.package import Package
+from ..packages.precision import numbers_of
 from ..support.files import sha256
 from ..support.progress import Progress
 from .archive import remember
@@ -155,11 +156,12 @@ class BatchQueue:
 
     def _row(self, entry: Entry, **changes: Any) -> Row:
         version = str(self._package.facts.get("version", ""))
+        numbers = numbers_of(self._package.facts)
         return Row(
             case=entry.case,
             input=entry.input,
             series=entry.series,
-            model=f"{self._package.name} {version}".strip(),
+            model=f"{self._package.name} {version}".strip() + (f", in {numbers}" if numbers != "float32" else ""),
             model_hash=self._package.hash,
             options_hash=self._options,
             **changes,

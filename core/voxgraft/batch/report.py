@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ..packages.package import Package
+from ..packages.precision import numbers_of
 from ..reports.drawing import colour_of
 from ..reports.render import render
 from ..support.files import write_text
@@ -96,6 +97,7 @@ def _model(package: Package) -> list[tuple[str, str]]:
         ("Fingerprint", package.hash[:16]),
         *([("Asked for as", facts["reference"])] if facts.get("reference", "").startswith("models:/") else []),
         ("Finds", ", ".join(package.labels.names)),
+        *([("Applied in", numbers)] if (numbers := numbers_of(facts)) != "float32" else []),
         ("In", f"{package.plan.modality.upper()} images ({', '.join(package.plan.channels)})"),
     ]
     split = facts.get("split") or {}

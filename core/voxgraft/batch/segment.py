@@ -16,10 +16,12 @@ from typing import TYPE_CHECKING, Any
 from ..errors import UsageError, VoxGraftError
 from ..imaging.read import as_in_training
 from ..packages.package import Package
+from ..packages.precision import NAMES, allowed
 from ..support.files import digest, sha256, sweep_tree
 from ..support.limits import Limits
 from ..support.lock import sole_owner
 from ..support.progress import Progress
+from ..workflow.yaml import load
 from .corrections import Corrections
 from .ledger import Ledger
 from .naming import REVIEW
@@ -51,6 +53,7 @@ def segment(
     device: str = "auto",
     overlap: float | None = None,
     mirror: bool | None = None,
+    precision: str | None = None,
     retry: bool = False,
     timeout: float | None = None,
     progress: Progress | None = None,
@@ -70,20 +73,22 @@ def segment(
     package = model if isinstance(model, Package) else resolve_package(str(model), catalogue)
     catalogue = as_in_training(package.plan.readers, catalogue)
     folder, paths = Path(out), [Path(path) for path in inputs]
+    numbers = _numbers(package, precision, device)
+    package = replace(package, facts={**package.facts, "applied": numbers})
     outputs = Outputs(folder, package, catalogue, None if writers is None else tuple(writers))
     chosen = executor_of(executor, workers, catalogue)
     limits = Limits(timeout)
     ours = frozenset((*_results_in(folder), REVIEW))
     finder = Finder(catalogue, package.plan, folder, series, ignore_contract, ours, limits)
     finder.check(paths)
-    options = digest([overlap, mirror, writers, _workflow_hash(package)])
+    options = digest([overlap, mirror, writers, numbers, _workflow_hash(package)])
 
-    def load() -> Predictor:
+    def loaded() -> Predictor:
         if predictor is not None:
             return predictor(package)
         from ..inference.ensemble import predictor_of
 
-        ready = predictor_of(package, catalogue, device=device, overlap=overlap, mirror=mirror)
+        ready = predictor_of(package, catalogue, device=device, overlap=overlap, mirror=mirror, precision=numbers)
         for note in ready.notes:
             teller.say(note)
         return ready
@@ -102,7 +107,7 @@ def segment(
         queue = BatchQueue(corrections, package, options, retry, teller)
         queue.sort(finder.find(paths, teller.say))
         try:
-            pipeline = Pipeline(catalogue, corrections, outputs, load, limits)
+            pipeline = Pipeline(catalogue, corrections, outputs, loaded, limits)
             queue.work(lambda group: pipeline.run(group, chosen))
         finally:
             ledger.release()
@@ -150,6 +155,26 @@ def resolve_package(reference: str, catalogue: Catalogue) -> Package:
         with suppress(VoxGraftError):  # a store of somebody else's, without versions
             facts["version"] = registry(catalogue).version(reference).version
     return replace(package, facts=facts)
+
+
+def _numbers(package: Package, wanted: str | None, device: str) -> str:
+    """The numbers in which the model is applied here; torch, which starts slowly, is asked only where it matters.
+
+    Raises:
+        UsageError: The device is not there, or cannot compute with what is wanted.
+    """
+    if wanted is None:
+        document: Any = {}
+        with suppress(VoxGraftError, OSError):  # whoever applies the model says so
+            document, _ = load(package.folder / "workflow.yaml")
+        section = document.get("inference") if isinstance(document, dict) else None
+        wanted = str(section.get("precision", "auto")) if isinstance(section, dict) else "auto"
+    if wanted == "32" or (wanted == "auto" and not any(allowed(package.facts, word) for word in NAMES)):
+        return "32"
+    from ..inference.device import choose_device
+    from ..inference.precision import precision_on
+
+    return precision_on(choose_device(device), wanted, package.facts)
 
 
 def _workflow_hash(package: Package) -> str:

@@ -45,6 +45,12 @@ if TYPE_CHECKING:
     default=None,
     help="Average over mirrored images, as in training; by default as the model says.",
 )
+@click.option(
+    "--precision",
+    type=click.Choice(["auto", "32", "bf16", "16"]),
+    help="Numbers in which the network is applied; auto takes half precision where the model allows it and the "
+    "device has units for it; by default as the model says.",
+)
 @click.option("--retry", is_flag=True, help="Also retry scans that have already failed three times.")
 @click.option(
     "--timeout",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from ...inference.ensemble import predictor_of
 from ...inference.predictor import Prediction
 from ...packages.model_card import model_card
 from ...packages.package import amend_package, read_package
+from ...packages.precision import said
 from ...preprocessing.plan import Plan
 from ...reports.drawing import Picture
 from ...reports.pictures import names_of, worst_slice
@@ -35,6 +37,7 @@ from ...scoring.pairs import Structure
 from ...scoring.scores import Scores
 from ...scoring.subgroups import gathered
 from ...scoring.worth import summed_up, worthless
+from ..precision import try_half
 from ..run import Run
 
 PICTURES = 4
@@ -50,12 +53,14 @@ class Evaluate:
 
     def do(self, run: Run) -> None:
         package = read_package(run.package)
-        predictor = predictor_of(package, run.catalogue, device=run.workflow.inference.device)
-        for note in predictor.notes:
-            run.progress.say(f"evaluate: {note}")
         cases = {case.id: case for case in run.dataset.cases}
         held_out = [cases[name] for name in run.split.validation]
         labels = run.dataset.labels or package.labels
+        half = try_half(run, package, labels, lambda name: (*_read(cases[name], run), missing_in(cases[name].images)))
+        package = replace(package, facts={**package.facts, "precision": half})
+        predictor = predictor_of(package, run.catalogue, device=run.workflow.inference.device)
+        for note in (*predictor.notes, *(said(package.facts) if predictor.precision == "32" else [])):
+            run.progress.say(f"evaluate: {note}")
         measured: dict[str, Measured] = {}
         for case in run.progress.track(held_out, f"evaluating {len(held_out)} held-out cases"):
             scan, reference = _read(case, run)
@@ -78,7 +83,8 @@ class Evaluate:
         scores.write_csv(run.folder / "evaluate" / "scores.csv")
         _write_page(run, scores, labels)
         facts = {**package.facts, "scores": scores.document()["summary"]}
-        amend_package(run.package, card=model_card(facts, package.plan), facts={"scores": facts["scores"]})
+        kept = {name: facts[name] for name in ("scores", "precision")}
+        amend_package(run.package, card=model_card(facts, package.plan), facts=kept)
         self._tell(run, scores)
 
     def _tell(self, run: Run, scores: Scores) -> None:
