@@ -14,8 +14,8 @@ from urllib.parse import quote
 
 import numpy as np
 
+from ...batch.batch_view import BatchView
 from ...batch.ledger import Row
-from ...batch.ledger_view import LedgerView
 from ...batch.outputs import PREVIEW
 from ...errors import DataError, VoxGraftError
 from ...imaging.read import as_in_training
@@ -75,7 +75,7 @@ class ReviewStore:
     def __init__(self, out: Path, catalogue: Catalogue, *, write: bool = True) -> None:
         self.folder: Folder = open_folder(out, write=write)
         try:
-            self.ledger = LedgerView(out)
+            self.ledger = BatchView(out)
             self.log = AuditLog(self.folder.root, self.folder.writable)
         except BaseException:
             self.folder.close()
