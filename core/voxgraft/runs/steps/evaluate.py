@@ -58,7 +58,7 @@ class Evaluate:
         labels = run.dataset.labels or package.labels
         measured: dict[str, Measured] = {}
         for case in run.progress.track(held_out, f"evaluating {len(held_out)} held-out cases"):
-            scan, reference = _read(case, run)
+            scan, reference = read_held_out(case, run)
             watch = watch_case(reoriented(reference)[0], labels, run.workflow.evaluation.metrics)
             see = None if watch is None else _shown(watch, labels, package.plan)
             try:
@@ -113,8 +113,12 @@ def number_behind(found: Mapping[str, Any]) -> str:
     return f"{number} of {number + undefined}" if undefined else f"{number}"
 
 
-def _read(case: Case, run: Run) -> tuple[Volume, Volume]:
-    """The scan and its reference."""
+def read_held_out(case: Case, run: Run) -> tuple[Volume, Volume]:
+    """The scan of a held-out case, its channels on one grid, and its reference.
+
+    Raises:
+        DataError: One of them cannot be read.
+    """
     volumes = [None if ref is None else read(ref, run.catalogue) for ref in case.images]
     scan = stack_channels(volumes, case.align)
     return scan, read_label(case, scan, run.dataset.labels, run.catalogue)
@@ -163,7 +167,7 @@ def pictures_of(run: Run, names: Sequence[str], labels: Labels, mask_of: Callabl
     modality = run.workflow.data.modality.build()
     pictures = {}
     for name in names:
-        scan, reference = _read(cases[name], run)
+        scan, reference = read_held_out(cases[name], run)
         masks = comparable(read(mask_of(name), run.catalogue), reference, labels)
         pictures[name] = worst_slice(*masks, scan, modality, labels)
     return pictures
