@@ -14,11 +14,11 @@ from ..support.files import sha256
 from ..support.progress import Progress
 from .archive import remember
 from .corrections import KEPT, Corrections
-from .entry import Entry
+from .entry import Entry, hash_of, stat_of
+from .failures import plain
 from .ledger import INTERRUPTED, Row
 from .naming import with_ids
 from .outputs import REPORT
-from .pipeline import hash_of, plain, stat_of
 from .report import write_report
 from .result import Batch, Scan
 

@@ -17,17 +17,20 @@ from ..errors import UsageError, VoxGraftError
 from ..imaging.read import as_in_training
 from ..packages.package import Package
 from ..support.files import digest, sha256, sweep_tree
-from ..support.limits import Limits
 from ..support.lock import sole_owner
 from ..support.progress import Progress
 from .corrections import Corrections
+from .dispatch import Dispatch
+from .entry import Entry
 from .ledger import Ledger
+from .model import How, Model, Predictor
 from .naming import REVIEW
 from .outputs import Outputs
-from .pipeline import Pipeline, Predictor
 from .queue import BatchQueue, is_result
 from .result import Batch, Scan
 from .review import leave_for_review
+from .scan import Segmenter
+from .task import ScanTask
 from .worklist import Finder
 
 if TYPE_CHECKING:
@@ -44,7 +47,7 @@ def segment(
     catalogue: Catalogue,
     *,
     writers: Sequence[str] | None = None,
-    workers: int = 1,
+    workers: int | None = None,
     executor: str = "local",
     series: str | None = None,
     ignore_contract: bool = False,
@@ -53,6 +56,8 @@ def segment(
     mirror: bool | None = None,
     retry: bool = False,
     timeout: float | None = None,
+    scan_timeout: float | None = None,
+    scan_memory: float | None = None,
     progress: Progress | None = None,
     predictor: Callable[[Package], Predictor] | None = None,
 ) -> Batch:
@@ -70,23 +75,20 @@ def segment(
     package = model if isinstance(model, Package) else resolve_package(str(model), catalogue)
     catalogue = as_in_training(package.plan.readers, catalogue)
     folder, paths = Path(out), [Path(path) for path in inputs]
-    outputs = Outputs(folder, package, catalogue, None if writers is None else tuple(writers))
-    chosen = executor_of(executor, workers, catalogue)
-    limits = Limits(timeout)
+    names = None if writers is None else tuple(writers)
+    outputs = Outputs(folder, package, catalogue, names)
+    kind = "threads" if executor == "local" and predictor is not None else executor
+    limits = {"seconds": scan_timeout, "gigabytes": scan_memory}
+    chosen = executor_of(kind, catalogue, workers=workers, device=device, **limits)
+    applied = Model(package, catalogue, How(device, overlap, mirror), predictor, workers or 1, timeout)
     ours = frozenset((*_results_in(folder), REVIEW))
-    finder = Finder(catalogue, package.plan, folder, series, ignore_contract, ours, limits)
+    finder = Finder(catalogue, package.plan, folder, series, ignore_contract, ours, applied.limits)
     finder.check(paths)
     options = digest([overlap, mirror, writers, _workflow_hash(package)])
 
-    def load() -> Predictor:
-        if predictor is not None:
-            return predictor(package)
-        from ..inference.ensemble import predictor_of
-
-        ready = predictor_of(package, catalogue, device=device, overlap=overlap, mirror=mirror)
-        for note in ready.notes:
-            teller.say(note)
-        return ready
+    def task_of(entry: Entry) -> ScanTask:
+        flagged = replace(entry, flags=(*entry.flags, *outputs.other_code))
+        return ScanTask(package.hash, flagged, folder, names, timeout)
 
     teller = progress or Progress(quiet=True)
     with sole_owner(folder, "segmenting into") as locked, Ledger(folder) as ledger:
@@ -102,21 +104,21 @@ def segment(
         queue = BatchQueue(corrections, package, options, retry, teller)
         queue.sort(finder.find(paths, teller.say))
         try:
-            pipeline = Pipeline(catalogue, corrections, outputs, load, limits)
-            queue.work(lambda group: pipeline.run(group, chosen))
+            dispatch = Dispatch(Segmenter(applied), corrections, task_of, teller.say)
+            queue.work(lambda group: dispatch.run(group, chosen))
         finally:
             ledger.release()
             queue.report()
         return queue.batch()
 
 
-def executor_of(text: str, workers: int, catalogue: Catalogue) -> Executor:
+def executor_of(text: str, catalogue: Catalogue, **wanted: Any) -> Executor:
     """The executor that a text such as `local` or `ray://HOST:PORT` names.
 
     Args:
         text: The name, and after `://` an address.
-        workers: Scans loaded and saved in the background.
         catalogue: Offers the executors.
+        wanted: Values of its options; those that are None, and a device that is `auto`, are left to it.
 
     Raises:
         UsageError: There is none, or it cannot have these options.
@@ -126,8 +128,12 @@ def executor_of(text: str, workers: int, catalogue: Catalogue) -> Executor:
     from ..components.choice import choose
 
     name = text.split("://")[0]
-    catalogue.get("executor", name)
-    options = {"use": name, "workers": workers, **({"address": text} if "://" in text else {})}
+    spec = catalogue.get("executor", name)
+    known = spec.options().model_fields
+    given = {key: value for key, value in wanted.items() if value is not None and (key, value) != ("device", "auto")}
+    if "device" not in known:  # the work knows it too
+        given.pop("device", None)
+    options = {"use": name, **given, **({"address": text} if "://" in text else {})}
     try:
         executor: Executor = choose(catalogue, "executor", options).build()
     except ValidationError as error:
