@@ -42,6 +42,7 @@ class Catalogue:
     Attributes:
         options: What takes the place of a component's own defaults wherever it is chosen, by kind and name.
         ask: Adds what plugins offer of a kind, or of all kinds (None); called before each look, and adds it once.
+        found_by: Finds the same offers in another process; None where only this process knows them.
     """
 
     _offers: dict[tuple[str, str], dict[str, AnySpec]] = field(default_factory=dict)
@@ -49,6 +50,7 @@ class Catalogue:
     _failures: list[Failure] = field(default_factory=list)
     options: Mapping[tuple[str, str], Mapping[str, Any]] = field(default_factory=dict)
     ask: Callable[[str | None], None] = _nothing_more
+    found_by: Callable[[], Catalogue] | None = None
 
     def __reduce__(self) -> tuple[Any, ...]:
         self.ask(None)
