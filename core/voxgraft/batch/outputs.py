@@ -37,6 +37,11 @@ PREVIEW, PLAIN, REPORT = "preview.png", "preview-plain.jpg", "report.json"
 """The picture with contours, the same without, and what was found."""
 
 
+def is_result(path: Path) -> bool:
+    """Whether a folder holds what a batch has left of a scan."""
+    return (path / REPORT).is_file()
+
+
 @dataclass(frozen=True, slots=True)
 class Written:
     """The folder of a scan, in place.

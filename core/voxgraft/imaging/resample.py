@@ -7,12 +7,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch.nn import functional
 
 from ..errors import DataError
-from ..support.torch_dims import LINEAR
 from .label_grid import share, strongest
 
 if TYPE_CHECKING:
@@ -32,9 +29,14 @@ def resample_image(array: Array, shape: Sequence[int]) -> NDArray[np.float32]:
         DataError: The result is larger than the memory that is free.
     """
     _check_memory(shape, len(array))
+    if array.shape[1:] == tuple(shape):
+        return np.ascontiguousarray(array, dtype=np.float32)
+    import torch
+    from torch.nn import functional
+
+    from ..support.torch_dims import LINEAR
+
     image = torch.from_numpy(np.ascontiguousarray(array, dtype=np.float32))
-    if tuple(image.shape[1:]) == tuple(shape):
-        return image.numpy()
     reduced = tuple(new if old > 2 * new else old for old, new in zip(image.shape[1:], shape, strict=True))
     if reduced != tuple(image.shape[1:]):
         image = functional.interpolate(image[None], reduced, mode="area")[0]
@@ -83,6 +85,8 @@ def resample_labels(array: Array, shape: Sequence[int], classes: int, left_out: 
 
 def class_by_class(labels: NDArray[Any], shape: Sequence[int], classes: Sequence[int]) -> NDArray[Any]:
     """The definition: classes are done one after another, in rising order; another value stands for none."""
+    import torch
+
     values = torch.from_numpy(labels)
     best = torch.full(tuple(shape), -1.0)
     result = torch.zeros(tuple(shape), dtype=values.dtype)
@@ -98,5 +102,7 @@ def resample_shares(inside: Array, shape: Sequence[int]) -> NDArray[np.bool_]:
     """A bool mask (*spatial) on another grid: it is where its linear interpolation is more than a half."""
     if inside.shape == tuple(shape):
         return np.asarray(inside, dtype=np.bool_)
+    import torch
+
     done: NDArray[np.bool_] = (share(torch.from_numpy(np.ascontiguousarray(inside)), shape) > 0.5).numpy()
     return done

@@ -25,11 +25,12 @@ from ..packages.package import Package
 from ..preprocessing.encoding import encoded_type
 from ..preprocessing.plan import Plan
 from ..support.memory import free_memory
-from .array import SHARE_OF_MEMORY, See, Tally
+from .array import SHARE_OF_MEMORY, See
 from .interpolation import Interpolation
 from .precision import Network, applied
 from .predictor import Applied, How, Predictor
 from .recipe import network_of
+from .winners import Tally
 
 AT_A_TIME = 16
 """Rows of a scan that are decided together."""

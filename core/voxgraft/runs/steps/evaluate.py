@@ -56,14 +56,16 @@ class Evaluate:
         cases = {case.id: case for case in run.dataset.cases}
         held_out = [cases[name] for name in run.split.validation]
         labels = run.dataset.labels or package.labels
-        half = try_half(run, package, labels, lambda name: (*_read(cases[name], run), missing_in(cases[name].images)))
+        half = try_half(
+            run, package, labels, lambda name: (*read_held_out(cases[name], run), missing_in(cases[name].images))
+        )
         package = replace(package, facts={**package.facts, "precision": half})
         predictor = predictor_of(package, run.catalogue, device=run.workflow.inference.device)
         for note in (*predictor.notes, *(said(package.facts) if predictor.precision == "32" else [])):
             run.progress.say(f"evaluate: {note}")
         measured: dict[str, Measured] = {}
         for case in run.progress.track(held_out, f"evaluating {len(held_out)} held-out cases"):
-            scan, reference = _read(case, run)
+            scan, reference = read_held_out(case, run)
             watch = watch_case(reoriented(reference)[0], labels, run.workflow.evaluation.metrics)
             see = None if watch is None else _shown(watch, labels, package.plan)
             try:
@@ -119,8 +121,12 @@ def number_behind(found: Mapping[str, Any]) -> str:
     return f"{number} of {number + undefined}" if undefined else f"{number}"
 
 
-def _read(case: Case, run: Run) -> tuple[Volume, Volume]:
-    """The scan and its reference."""
+def read_held_out(case: Case, run: Run) -> tuple[Volume, Volume]:
+    """The scan of a held-out case, its channels on one grid, and its reference.
+
+    Raises:
+        DataError: One of them cannot be read.
+    """
     volumes = [None if ref is None else read(ref, run.catalogue) for ref in case.images]
     scan = stack_channels(volumes, case.align)
     return scan, read_label(case, scan, run.dataset.labels, run.catalogue)
@@ -169,7 +175,7 @@ def pictures_of(run: Run, names: Sequence[str], labels: Labels, mask_of: Callabl
     modality = run.workflow.data.modality.build()
     pictures = {}
     for name in names:
-        scan, reference = _read(cases[name], run)
+        scan, reference = read_held_out(cases[name], run)
         masks = comparable(read(mask_of(name), run.catalogue), reference, labels)
         pictures[name] = worst_slice(*masks, scan, modality, labels)
     return pictures
