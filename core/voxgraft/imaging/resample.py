@@ -10,10 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import DataError
+from .label_grid import share, strongest
 
 if TYPE_CHECKING:
-    import torch
-
     from .volume import Array
 
 SMALL = 1 << 28
@@ -65,11 +64,12 @@ def _check_memory(shape: Sequence[int], arrays: int) -> None:
 def resample_labels(array: Array, shape: Sequence[int], classes: int, left_out: int | None = None) -> NDArray[Any]:
     """Class indices (*spatial) on another grid: each class is interpolated linearly and the strongest wins.
 
-    Ties go to the lower class. Classes are done one after another, so memory does not grow with their number.
+    Ties go to the lower class. All classes are done in one pass (see `voxgraft.imaging.label_grid`).
 
     Args:
         array: uint8 or int16; the result is of the same type.
-        left_out: One more index beside those of the classes.
+        classes: How many there are; any other value stands for no class.
+        left_out: One more index beside those of the classes, larger than they.
 
     Raises:
         DataError: The work is larger than the memory that is free.
@@ -77,16 +77,23 @@ def resample_labels(array: Array, shape: Sequence[int], classes: int, left_out: 
     _check_memory(shape, 2)
     if array.shape == tuple(shape):
         return np.ascontiguousarray(array)
+    labels = np.ascontiguousarray(array)
+    wanted = [*range(classes), *([] if left_out is None else [left_out])]
+    done = strongest(labels, shape) if np.isin(labels, wanted, kind="table").all() else None
+    return class_by_class(labels, shape, wanted) if done is None else done
+
+
+def class_by_class(labels: NDArray[Any], shape: Sequence[int], classes: Sequence[int]) -> NDArray[Any]:
+    """The definition: classes are done one after another, in rising order; another value stands for none."""
     import torch
 
-    labels = torch.from_numpy(np.ascontiguousarray(array))
+    values = torch.from_numpy(labels)
     best = torch.full(tuple(shape), -1.0)
-    result = torch.zeros(tuple(shape), dtype=labels.dtype)
-    for value in (*range(classes), *([] if left_out is None else [left_out])):
-        share = _share(labels == value, shape)
-        wins = share > best
-        result[wins] = value
-        best = torch.maximum(best, share)
+    result = torch.zeros(tuple(shape), dtype=values.dtype)
+    for value in classes:
+        found = share(values == value, shape)
+        result[found > best] = value
+        best = torch.maximum(best, found)
     done: NDArray[Any] = result.numpy()
     return done
 
@@ -97,14 +104,5 @@ def resample_shares(inside: Array, shape: Sequence[int]) -> NDArray[np.bool_]:
         return np.asarray(inside, dtype=np.bool_)
     import torch
 
-    done: NDArray[np.bool_] = (_share(torch.from_numpy(np.ascontiguousarray(inside)), shape) > 0.5).numpy()
+    done: NDArray[np.bool_] = (share(torch.from_numpy(np.ascontiguousarray(inside)), shape) > 0.5).numpy()
     return done
-
-
-def _share(inside: torch.Tensor, shape: Sequence[int]) -> torch.Tensor:
-    from torch.nn import functional
-
-    from ..support.torch_dims import LINEAR
-
-    mask = inside.float()[None, None]
-    return functional.interpolate(mask, tuple(shape), mode=LINEAR[len(shape)], align_corners=False)[0, 0]
