@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ...components.component import hookimpl
-from ..step import StepSpec
+from ..run import StepSpec
 from . import independent
 
 if TYPE_CHECKING:
-    from ..step import Step
+    from ..run import Step
     from .options import StepOptions
 
 
@@ -23,6 +23,7 @@ def voxgraft_steps() -> list[StepSpec[StepOptions]]:
             build=_check,
             independent_of=independent.CHECK,
             scope="member",
+            tracked=False,
         ),
         StepSpec(
             name="plan",
@@ -31,6 +32,7 @@ def voxgraft_steps() -> list[StepSpec[StepOptions]]:
             build=_plan,
             independent_of=independent.PLAN,
             scope="member",
+            tracked=False,
             after=("check",),
         ),
         StepSpec(
@@ -40,6 +42,7 @@ def voxgraft_steps() -> list[StepSpec[StepOptions]]:
             build=_prepare,
             independent_of=independent.PREPARE,
             scope="member",
+            tracked=False,
             after=("plan",),
         ),
         StepSpec(
