@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..support.progress import print_result
+from ..support.progress import print_fitted, print_result
 from .numbers import Amount
 
 if TYPE_CHECKING:
@@ -118,7 +118,10 @@ def segment(
     with ending_gently():
         package = _package(model, catalogue)
         batch = segment_scans(package, inputs, out, catalogue, writers=names, part=part, progress=progress, **options)
-    print_result(json.dumps(batch.document(), indent=2, ensure_ascii=False) if as_json else _summary(batch))
+    if as_json:
+        print_result(json.dumps(batch.document(), indent=2, ensure_ascii=False))
+    else:
+        print_fitted(_summary(batch))
     click.get_current_context().exit(batch.exit_code)
 
 

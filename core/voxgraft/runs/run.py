@@ -22,6 +22,10 @@ if TYPE_CHECKING:
     from ..workflow.workflow import Workflow
 
 
+PICTURES = 4
+"""Held-out cases whose pictures a notebook shows."""
+
+
 @dataclass(slots=True)
 class Shared:
     """What the runs of one call share: a run, its members and their twins.
@@ -146,6 +150,23 @@ class Run:
         """Leave a JSON document in the run's folder."""
         write_json(self.folder / name, document)
         return self.folder / name
+
+    def __repr__(self) -> str:
+        return f"Run {self.workflow.name} in {self.folder}"
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: what came out, the scores, and pictures of held-out cases."""
+        from ..reports.notebook import fragment, score_table, thumbnail
+
+        lines = [*self.remarks, f"the model is in {self.package}" if self.package.exists() else "there is no model yet"]
+        page = self.folder / "evaluate" / "scores.html"
+        pictures = sorted((page.parent / "pictures").glob("*.png"))[:PICTURES]
+        tables = []
+        if page.exists():
+            lines.append(f"{page}: the scores of each held-out case")
+            tables = [score_table(self.read("evaluate/scores.json")["summary"])]
+        shown = [(path.stem, address) for path in pictures if (address := thumbnail(path))]
+        return fragment(repr(self), lines, tables, shown)
 
     def tag(self, values: Mapping[str, str]) -> None:
         """Name the run in the tracker, where there is one."""
