@@ -12,6 +12,8 @@ from ..errors import DataError
 from ..packages.references import Resolver
 from ..support.contents import Contents
 from ..support.files import read_json, write_json
+from ..support.kept import Kept
+from ..support.memory import free_memory
 from ..support.progress import Progress
 from ..workflow.workflow import Workflow
 
@@ -22,6 +24,10 @@ if TYPE_CHECKING:
     from .step import Tracker
 
 
+MOST_KEPT = 4 << 30
+"""Bytes of voxels that steps hand to each other."""
+
+
 @dataclass(slots=True)
 class Shared:
     """What the runs of one call share: a run, its members and their twins.
@@ -29,12 +35,14 @@ class Shared:
     Attributes:
         contents: Of the files that they read.
         resolved: Fingerprints of models and code, each looked up once in a call.
+        kept: What the steps before training read; forgotten once training begins.
         remade: The prepared arrays that this call made; None where those of earlier calls are used too.
     """
 
     contents: Contents
     resolved: dict[str, str] = field(default_factory=dict)
     remade: set[str] | None = None
+    kept: Kept = field(default_factory=lambda: Kept(min(MOST_KEPT, free_memory() // 4)))
 
 
 @dataclass(slots=True)
@@ -88,6 +96,11 @@ class Run:
     def catalogue(self) -> Catalogue:
         """What is installed, its readers with the options of the workflow."""
         return self.models.catalogue
+
+    @property
+    def reading(self) -> Catalogue:
+        """The same, for steps that read what the next step reads too."""
+        return self.catalogue.keeping(self.shared.kept)
 
     @property
     def package(self) -> Path:
