@@ -66,8 +66,7 @@ if TYPE_CHECKING:
     from .packages.store import Store, StoreSpec
     from .preprocessing.modality import Modality, ModalitySpec
     from .preprocessing.plan import Plan
-    from .runs.run import Run
-    from .runs.step import Step, StepSpec, Tracker, TrackerSpec
+    from .runs.run import Run, Step, StepSpec, Tracker, TrackerSpec
     from .scoring.calibration import Binning
     from .scoring.metric import CalibrationMetric, Metric, MetricSpec
     from .scoring.pair import MaskPair
@@ -317,8 +316,7 @@ _NAMES = {
     "packages.store": ("Store", "StoreSpec"),
     "preprocessing.modality": ("Modality", "ModalitySpec"),
     "preprocessing.plan": ("Plan",),
-    "runs.run": ("Run",),
-    "runs.step": ("Step", "StepSpec", "Tracker", "TrackerSpec"),
+    "runs.run": ("Run", "Step", "StepSpec", "Tracker", "TrackerSpec"),
     "scoring.calibration": ("Binning",),
     "scoring.metric": ("CalibrationMetric", "Metric", "MetricSpec"),
     "scoring.pair": ("MaskPair",),

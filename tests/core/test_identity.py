@@ -25,8 +25,7 @@ from voxgraft.packages.references import Resolver
 from voxgraft.packages.store import StoreSpec
 from voxgraft.preprocessing.state import DataState
 from voxgraft.runs.identity import decisive, facts_of, is_independent, leaves, made_from, reasons, summarise
-from voxgraft.runs.run import Run
-from voxgraft.runs.step import StepSpec
+from voxgraft.runs.run import Run, StepSpec
 from voxgraft.runs.steps import independent
 from voxgraft.support.contents import Contents
 from voxgraft.support.progress import Progress

@@ -17,8 +17,7 @@ from ..datasets.dataset import split_of
 from ..datasets.split import check_folds
 from ..errors import DataError
 from ..workflow.workflow import Workflow, from_document
-from .run import Run
-from .step import Step, StepSpec
+from .run import Run, Step, StepSpec
 
 
 @dataclass(frozen=True, slots=True)

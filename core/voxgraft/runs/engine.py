@@ -21,8 +21,7 @@ from ..workflow.yaml import dump
 from .environment import environment
 from .identity import is_independent, made_from, reasons, summarise
 from .plugins import plugins_of
-from .run import Run, Shared
-from .step import Step, StepSpec
+from .run import Run, Shared, Step, StepSpec
 
 LEFT = ("steps", "train", "package", "evaluate", "members", "twin", "guard.json", "run.json", "contents.json")
 """What an earlier call left, of which `fresh` forgets."""

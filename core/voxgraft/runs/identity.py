@@ -27,8 +27,7 @@ from ..preprocessing.state import DataState, readers_taking_part
 from ..support.files import digest
 from ..support.workers import in_threads
 from ..workflow.requirements import needs_of
-from .run import Run
-from .step import Step, StepSpec
+from .run import Run, Step, StepSpec
 
 SHOWN = 3
 """Reasons that are said; the others are counted."""

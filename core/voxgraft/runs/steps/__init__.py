@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ...components.component import hookimpl
-from ..step import StepSpec
+from ..run import StepSpec
 from . import independent
 
 if TYPE_CHECKING:
-    from ..step import Step
+    from ..run import Step
     from .options import StepOptions
 
 
