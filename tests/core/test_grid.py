@@ -69,11 +69,11 @@ def test_labels_survive_the_way_to_a_finer_grid_and_back() -> None:
     labels = np.zeros((20, 20, 20), np.uint8)
     labels[4:12, 5:15, 6:14] = 1
     labels[12:17, 5:15, 6:14] = 2
-    there = resample_labels(labels, (31, 27, 20))
-    back = resample_labels(there, (20, 20, 20))
+    there = resample_labels(labels, (31, 27, 20), 3)
+    back = resample_labels(there, (20, 20, 20), 3)
     assert set(np.unique(there)) == {0, 1, 2}
     assert (back != labels).mean() < 0.02
-    assert np.array_equal(resample_labels(labels, labels.shape), labels)
+    assert np.array_equal(resample_labels(labels, labels.shape, 3), labels)
 
 
 def test_shapes_cover_the_same_extent() -> None:

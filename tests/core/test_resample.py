@@ -11,7 +11,7 @@ import torch
 from scipy.ndimage import map_coordinates
 from torch.nn import functional
 
-from voxgraft.imaging.resample import resample_image, resample_labels, resample_shares
+from voxgraft.imaging.resample import resample_image
 
 RNG = np.random.default_rng(5)
 SHAPES = [((31, 24, 20), (50, 15, 20)), ((20, 33, 18), (13, 40, 31)), ((9, 8, 1), (12, 5, 1)), ((21, 30), (33, 18))]
@@ -88,26 +88,3 @@ def test_beside_scan_and_result_there_are_only_planes() -> None:
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 4 * 60**3 + 40 * 4 * 96**2 < 4 * 96**3
-
-
-@pytest.mark.parametrize(("old", "new"), [((20, 21, 12), (31, 13, 12)), ((30, 25), (18, 40))])
-def test_labels_are_those_of_each_class_interpolated_by_itself(old: tuple[int, ...], new: tuple[int, ...]) -> None:
-    labels = RNG.integers(0, 5, old).astype(np.uint8)
-    mode = {2: "bilinear", 3: "trilinear"}[len(old)]
-    shares = np.stack(
-        [
-            functional.interpolate(torch.from_numpy((labels == one).astype(np.float64))[None, None], new, mode=mode)
-            for one in range(5)
-        ]
-    )[:, 0, 0]
-    best = np.sort(shares, 0)
-    clear = best[-1] - best[-2] > 1e-5
-    done = resample_labels(labels, new)
-    assert done.dtype == np.uint8 and np.array_equal(done[clear], shares.argmax(0)[clear]) and clear.mean() > 0.9
-    assert np.array_equal(resample_shares(labels == 1, new), shares[1] > 0.5)
-
-
-def test_ties_go_to_the_lower_class() -> None:
-    labels = np.array([[3, 2], [2, 3]], np.int16)
-    assert resample_labels(labels, (1, 1)).item() == 2
-    assert not resample_shares(np.array([[True, False]]), (1, 1)).item()

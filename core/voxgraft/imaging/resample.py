@@ -7,15 +7,14 @@ are there at once.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
-from itertools import product
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import DataError
-from .along import BLOCK, Along, Floats, Interpolation, along, columns_of, linear, planes_of, rows_of, sources_of
+from .along import BLOCK, Along, Floats, Interpolation, along, columns_of, planes_of, rows_of, sources_of
 
 if TYPE_CHECKING:
     from .volume import Array
@@ -25,9 +24,6 @@ SMALL = 1 << 28
 
 SLAB = BLOCK // 2
 """Planes of the result that are made together; a part of a `Block`."""
-
-NEAR = 1e-6
-"""Shares of classes that differ by less are equal."""
 
 Change = Callable[[Any], NDArray[np.float32]]
 
@@ -105,60 +101,54 @@ def _check_memory(shape: Sequence[int], arrays: int) -> None:
         )
 
 
-def resample_labels(array: Array, shape: Sequence[int]) -> NDArray[Any]:
+def resample_labels(array: Array, shape: Sequence[int], classes: int, left_out: int | None = None) -> NDArray[Any]:
     """Class indices (*spatial) on another grid: each class is interpolated linearly and the strongest wins.
 
-    Ties go to the lower class. Only where neighbours differ is anything interpolated, whatever the number of classes.
+    Ties go to the lower class. All classes are done in one pass (see `voxgraft.imaging.label_grid`).
 
     Args:
         array: uint8 or int16; the result is of the same type.
-        shape: Voxels of the result along each axis.
+        classes: How many there are; any other value stands for no class.
+        left_out: One more index beside those of the classes, larger than they.
 
     Raises:
-        DataError: The result is larger than the memory that is free.
+        DataError: The work is larger than the memory that is free.
     """
-    _check_memory(shape, 1)
+    _check_memory(shape, 2)
     if array.shape == tuple(shape):
         return np.ascontiguousarray(array)
-    axes = [linear(old, new) for old, new in zip(array.shape, shape, strict=True)]
-    result = np.empty(shape, array.dtype)
-    for rows in _rows(shape):
-        result[rows] = _strongest(array, [tuple(part[rows] for part in axes[0]), *axes[1:]])
-    return result
+    from .label_grid import strongest
+
+    labels = np.ascontiguousarray(array)
+    wanted = [*range(classes), *([] if left_out is None else [left_out])]
+    done = strongest(labels, shape) if np.isin(labels, wanted, kind="table").all() else None
+    return class_by_class(labels, shape, wanted) if done is None else done
 
 
-def _rows(shape: Sequence[int], most: int = 1 << 20) -> Iterator[slice]:
-    """Parts of the first axis, of so many voxels each."""
-    step = max(1, most // max(1, math.prod(shape[1:])))
-    return (slice(start, start + step) for start in range(0, shape[0], step))
+def class_by_class(labels: NDArray[Any], shape: Sequence[int], classes: Sequence[int]) -> NDArray[Any]:
+    """The definition: classes are done one after another, in rising order; another value stands for none."""
+    import torch
 
+    from .label_grid import share
 
-def _strongest(array: Array, axes: Sequence[Any]) -> Array:
-    """The strongest class at each position.
-
-    Args:
-        array: Class indices (*spatial).
-        axes: Of each axis the lower and the upper neighbours of the positions, and the shares of the upper ones.
-    """
-    corners = [
-        array[np.ix_(*(axis[bit] for axis, bit in zip(axes, bits, strict=True)))]
-        for bits in product((0, 1), repeat=len(axes))
-    ]
-    result = corners[0].copy()
-    mixed = np.logical_or.reduce([corner != result for corner in corners[1:]])
-    where = np.nonzero(mixed)
-    classes = np.stack([corner[where] for corner in corners])
-    shares = [axis[2][place] for axis, place in zip(axes, where, strict=True)]
-    weights = np.ones(classes.shape, np.float32)
-    for row, bits in zip(weights, product((0, 1), repeat=len(axes)), strict=True):
-        for share, bit in zip(shares, bits, strict=True):
-            row *= share if bit else 1 - share
-    strength = np.stack([np.where(classes == one, weights, 0).sum(0) for one in classes])
-    winning = strength >= strength.max(0, initial=0) - NEAR
-    result[where] = np.where(winning, classes, np.iinfo(classes.dtype).max).min(0)
-    return result
+    values = torch.from_numpy(labels)
+    best = torch.full(tuple(shape), -1.0)
+    result = torch.zeros(tuple(shape), dtype=values.dtype)
+    for value in classes:
+        found = share(values == value, shape)
+        result[found > best] = value
+        best = torch.maximum(best, found)
+    done: NDArray[Any] = result.numpy()
+    return done
 
 
 def resample_shares(inside: Array, shape: Sequence[int]) -> NDArray[np.bool_]:
     """A bool mask (*spatial) on another grid: it is where its linear interpolation is more than a half."""
-    return np.asarray(resample_labels(np.asarray(inside, dtype=np.uint8), shape) == 1)
+    if inside.shape == tuple(shape):
+        return np.asarray(inside, dtype=np.bool_)
+    import torch
+
+    from .label_grid import share
+
+    done: NDArray[np.bool_] = (share(torch.from_numpy(np.ascontiguousarray(inside)), shape) > 0.5).numpy()
+    return done

@@ -55,9 +55,10 @@ def encode_labels(mask: Array, shape: tuple[int, ...], plan: Plan) -> NDArray[An
     table = np.zeros(highest + 1, encoded_type(plan))
     for index, value in enumerate(plan.values):
         table[value] = index
-    if plan.ignored is not None:
-        table[plan.ignored] = left_out(plan)
-    return resample_labels(table[mask], shape)
+    if plan.ignored is None:
+        return resample_labels(table[mask], shape, plan.classes)
+    table[plan.ignored] = left_out(plan)
+    return resample_labels(table[mask], shape, plan.classes, left_out(plan))
 
 
 def regridded(label: NDArray[Any], shape: tuple[int, ...], plan: Plan) -> NDArray[Any]:
@@ -69,7 +70,7 @@ def regridded(label: NDArray[Any], shape: tuple[int, ...], plan: Plan) -> NDArra
         plan: Says whether values are class indices or bits of regions.
     """
     if not plan.regions:
-        return resample_labels(label, shape)
+        return resample_labels(label, shape, plan.classes)
     result = np.zeros(shape, label.dtype)
     for index in range(plan.classes):
         result[resample_shares(masks_of(label, index + 1, plan), shape)] |= 1 << index
