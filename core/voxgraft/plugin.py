@@ -9,7 +9,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from .components.component import CommandSpec, Component, hookimpl
+from .components.component import CommandSpec, Component, hookimpl, late, late_call
 from .errors import BadImage, DataError, ModelError, PluginError, TrainingError, UsageError, VoxGraftError
 
 if TYPE_CHECKING:
@@ -98,9 +98,11 @@ if TYPE_CHECKING:
     from .transfer.strategy import Context, Crop, TransferStrategy
 
 __all__ = [  # noqa: RUF022  # by what they are for
-    # Every plugin: the hook, the base of options, and errors that are told as one sentence
+    # Every plugin: the hook, what is imported late, the base of options, and errors that are told as one sentence
     "hookimpl",
     "Component",
+    "late",
+    "late_call",
     "Options",
     "VoxGraftError",
     "UsageError",
