@@ -16,6 +16,7 @@ from ..errors import DataError, ModelError, UsageError, VoxGraftError
 from ..imaging.volume import Volume
 from ..imaging.write import write
 from ..packages.package import Package
+from ..packages.precision import numbers_of
 from ..reports.preview import previewed
 from ..support.files import TEMPORARY, atomic_write, remove, sha256, write_json
 from ..support.limits import Limits
@@ -34,6 +35,11 @@ USUAL = ("nifti", "dicom-seg")
 
 PREVIEW, PLAIN, REPORT = "preview.png", "preview-plain.jpg", "report.json"
 """The picture with contours, the same without, and what was found."""
+
+
+def is_result(path: Path) -> bool:
+    """Whether a folder holds what a batch has left of a scan."""
+    return (path / REPORT).is_file()
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,7 +223,12 @@ class Outputs:
             "structures": {name: structure.document() for name, structure in structures.items()},
             "flags": [flag.document() for flag in flags],
             "masks": list(files),
-            "model": {"name": self._facts["model"], "version": self._facts["version"], "hash": self._facts["hash"]},
+            "model": {
+                "name": self._facts["model"],
+                "version": self._facts["version"],
+                "hash": self._facts["hash"],
+                "precision": numbers_of(self.package.facts),
+            },
             "software": self._facts["software"],
             "written": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
             "seconds": {name: round(value, 3) for name, value in seconds.items()},

@@ -24,6 +24,7 @@ def advise(
 ) -> None:
     """Find out which pretrained encoder and transfer strategy suit the data of WORKFLOW.
 
+    With eight minutes or more, volumes are first compared with slices and coarse voxels with fine ones.
     Probes every stage of each encoder whose weights are at hand against two random initialisations, then trains the
     most promising ones briefly, each next to a from-scratch baseline. Says "no evidence" where there is none. Writes
     advice.json, advice.html and a proposed workflow.yaml.
@@ -38,16 +39,19 @@ def advise(
     catalogue = discover()
     checked = read(workflow, catalogue, overrides)
     from ..advice.advise import advise as find_out
-    from ..advice.page import ARMS, PROBES, arm_rows, probe_rows
+    from ..advice.page import ARMS, PROBES, SHAPES, arm_rows, probe_rows, shape_rows
 
     folder = out or Path("runs") / f"{checked.name}-advice"
     result = find_out(checked, catalogue, folder, minutes, models, lambda text: click.echo(text, err=True), since)
     if as_json:
         print_result(json_text(result))
         return
-    for heads, rows in ((PROBES[:-1], [row[:-1] for row in probe_rows(result)]), (ARMS, arm_rows(result))):
+    probes = [row[:-1] for row in probe_rows(result)]
+    for heads, rows in ((SHAPES, shape_rows(result)), (PROBES[:-1], probes), (ARMS, arm_rows(result))):
         if rows:
             click.echo(_aligned([list(heads), *rows]) + "\n")
+    if result["shape"]:
+        click.echo(result["shape"])
     click.echo(f"{result['advice']}\n{folder / 'advice.html'}: the evidence; {folder / 'workflow.yaml'}: the proposal")
 
 

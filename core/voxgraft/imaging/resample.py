@@ -7,14 +7,13 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch.nn import functional
 
 from ..errors import DataError
-from ..support.torch_dims import LINEAR
 
 if TYPE_CHECKING:
+    import torch
+
     from .volume import Array
 
 SMALL = 1 << 28
@@ -31,9 +30,14 @@ def resample_image(array: Array, shape: Sequence[int]) -> NDArray[np.float32]:
         DataError: The result is larger than the memory that is free.
     """
     _check_memory(shape, len(array))
+    if array.shape[1:] == tuple(shape):
+        return np.ascontiguousarray(array, dtype=np.float32)
+    import torch
+    from torch.nn import functional
+
+    from ..support.torch_dims import LINEAR
+
     image = torch.from_numpy(np.ascontiguousarray(array, dtype=np.float32))
-    if tuple(image.shape[1:]) == tuple(shape):
-        return image.numpy()
     reduced = tuple(new if old > 2 * new else old for old, new in zip(image.shape[1:], shape, strict=True))
     if reduced != tuple(image.shape[1:]):
         image = functional.interpolate(image[None], reduced, mode="area")[0]
@@ -73,6 +77,8 @@ def resample_labels(array: Array, shape: Sequence[int], classes: int, left_out: 
     _check_memory(shape, 2)
     if array.shape == tuple(shape):
         return np.ascontiguousarray(array)
+    import torch
+
     labels = torch.from_numpy(np.ascontiguousarray(array))
     best = torch.full(tuple(shape), -1.0)
     result = torch.zeros(tuple(shape), dtype=labels.dtype)
@@ -89,10 +95,16 @@ def resample_shares(inside: Array, shape: Sequence[int]) -> NDArray[np.bool_]:
     """A bool mask (*spatial) on another grid: it is where its linear interpolation is more than a half."""
     if inside.shape == tuple(shape):
         return np.asarray(inside, dtype=np.bool_)
+    import torch
+
     done: NDArray[np.bool_] = (_share(torch.from_numpy(np.ascontiguousarray(inside)), shape) > 0.5).numpy()
     return done
 
 
 def _share(inside: torch.Tensor, shape: Sequence[int]) -> torch.Tensor:
+    from torch.nn import functional
+
+    from ..support.torch_dims import LINEAR
+
     mask = inside.float()[None, None]
     return functional.interpolate(mask, tuple(shape), mode=LINEAR[len(shape)], align_corners=False)[0, 0]

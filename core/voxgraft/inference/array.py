@@ -19,11 +19,11 @@ from ..preprocessing.encoding import encoded_type, masks_of, regridded
 from ..support.memory import free_memory
 from .borders import Decisions, decide_here
 from .interpolation import Interpolation, Place, interpolated
+from .precision import Network
 from .sliding import logits_by_slab
 from .winners import Tally
 
 if TYPE_CHECKING:
-    from ..networks.network import SegmentationNetwork
     from ..preprocessing.plan import Plan
 
 See = Callable[[tuple[slice, ...], NDArray[np.float32]], None]
@@ -41,7 +41,7 @@ SHARE_OF_MEMORY = 0.25
 
 
 def segment_array(
-    network: SegmentationNetwork,
+    network: Network,
     image: Tensor,
     shape: tuple[int, ...],
     plan: Plan,
@@ -89,7 +89,7 @@ def segment_array(
 def _fill(
     result: NDArray[Any],
     tally: Tally,
-    network: SegmentationNetwork,
+    network: Network,
     image: Tensor,
     plan: Plan,
     columns: tuple[int, int],
@@ -159,7 +159,7 @@ def _decided(
 
 
 def _by_slice(
-    network: SegmentationNetwork,
+    network: Network,
     image: Tensor,
     shape: tuple[int, ...],
     plan: Plan,

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from itertools import product
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -21,7 +21,7 @@ from .winners import winners
 
 
 def sliding_window(
-    network: nn.Module | Callable[[Tensor], Tensor],
+    network: Callable[[Tensor], Any],
     image: Tensor,
     roi: Sequence[int],
     *,
@@ -72,7 +72,7 @@ def sliding_window(
 
 @torch.inference_mode()
 def logits_by_slab(
-    network: nn.Module | Callable[[Tensor], Tensor],
+    network: Callable[[Tensor], Any],
     image: Tensor,
     roi: Sequence[int],
     *,
@@ -221,7 +221,7 @@ def _move_up(buffer: Tensor, rows: int) -> None:
     buffer[:, kept:].zero_()
 
 
-def _forward(network: nn.Module | Callable[[Tensor], Tensor], windows: Tensor, mirror: bool | Sequence[int]) -> Tensor:
+def _forward(network: Callable[[Tensor], Any], windows: Tensor, mirror: bool | Sequence[int]) -> Tensor:
     axes = range(windows.ndim - 2) if mirror is True else mirror or ()
     flips = list(product(*[((), (2 + axis,)) for axis in axes]))
     total: Tensor | None = None
@@ -236,7 +236,7 @@ def _forward(network: nn.Module | Callable[[Tensor], Tensor], windows: Tensor, m
     return total / len(flips) if len(flips) > 1 else total
 
 
-def _device(network: nn.Module | Callable[[Tensor], Tensor], device: torch.device | str | None) -> torch.device:
+def _device(network: Callable[[Tensor], Any], device: torch.device | str | None) -> torch.device:
     if device is not None:
         return torch.device(device)
     if isinstance(network, nn.Module):

@@ -81,6 +81,7 @@ def run_workflow(
         for step in chosen:
             if _has_no_labels(step, workflow):
                 run.progress.say(f"{step.name}: skipped, a pretraining looks at no labels")
+        run.doing = tuple(step.name for step in chosen)
         _do(run, [step for step in chosen if not _has_no_labels(step, workflow)])
         if run.remarks:
             run.progress.say(f"{workflow.name}: {'; '.join(run.remarks)}")
@@ -113,7 +114,7 @@ def _do(run: Run, chosen: Sequence[Selected[Step]]) -> None:
                 continue
             if why:
                 run.progress.say(f"{selected.name}: again, {summarise(why)}")
-            if run.tracker is None:
+            if run.tracker is None and any(_is_tracked(one) for one in chosen):
                 _track(run)
             start = time.monotonic()
             run.write(f"steps/{selected.name}.json", {"made_from": run.made_from})
@@ -150,6 +151,10 @@ def _steps(run: Run, chosen: Sequence[Selected[Step]]) -> Iterator[tuple[Selecte
         step = combined_step(selected)
         if step is not None:
             yield selected, step
+
+
+def _is_tracked(step: Selected[Step]) -> bool:
+    return isinstance(step.component, StepSpec) and step.component.tracked
 
 
 def _track(run: Run) -> None:

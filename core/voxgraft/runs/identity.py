@@ -18,6 +18,7 @@ from ..components.choice import Options, Selected
 from ..components.code import source_hash, version_of
 from ..errors import VoxGraftError
 from ..imaging.write import choose_writer
+from ..inference.device import device_kind
 from ..networks.options import FILE, HUB, MODELS, StartValues
 from ..networks.sources import hub_path
 from ..packages.package import MANIFEST
@@ -204,10 +205,8 @@ def _content(value: str, run: Run) -> str | None:
 
 
 def _device_kind(wanted: str) -> str:
-    from ..inference.device import choose_device
-
     try:
-        return choose_device(wanted).type
+        return device_kind(wanted)
     except VoxGraftError:  # whoever needs the device says why
         return "not there"
 

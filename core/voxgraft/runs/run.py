@@ -60,6 +60,9 @@ class Run:
     made_from: Mapping[str, Any] = field(default_factory=dict)
     """The identity of the step at hand, see `voxgraft.runs.identity`."""
 
+    doing: tuple[str, ...] = ()
+    """The steps that this call was asked for."""
+
     data_facts: Sequence[Any] | None = None
     """What `voxgraft.runs.identity` found of the data sets when this call first looked at them."""
 
@@ -221,6 +224,7 @@ class StepSpec(Component[C, Step]):
             whether a registry is there.
         scope: Where it is done in a run of several splits (a cross-validation): by each `member`, on the `whole`, where
             it sees the package in which the members vote, or on `both`, the whole last.
+        tracked: It has something to tell the tracker, which is started before the first step where any step has.
         together: Makes the step that is done on the whole in place of this one, from the same options.
     """
 
@@ -231,6 +235,7 @@ class StepSpec(Component[C, Step]):
     independent_of: Mapping[str, str] = field(default_factory=dict)
     elsewhere: Callable[[Run], Mapping[str, Any]] | None = None
     scope: Literal["member", "whole", "both"] = "both"
+    tracked: bool = True
     together: Callable[[C], Step] | None = None
 
     @property

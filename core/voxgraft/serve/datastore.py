@@ -15,9 +15,10 @@ from itertools import permutations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..batch.ledger import LEDGER, Row
-from ..batch.ledger_view import LedgerView
+from ..batch.batch_view import BatchView
+from ..batch.ledger import Row
 from ..batch.naming import safe_name
+from ..batch.parts import is_batch
 from ..checks.guess import guess_dataset
 from ..errors import UsageError, VoxGraftError
 from ..imaging.channels import stack_channels
@@ -77,7 +78,7 @@ class Datastore:
         self._items: dict[str, Item] = {}
         self._mutex = threading.Lock()
         self.images: dict[str, Image] = {}
-        self._ledger = LedgerView(folder) if (folder / LEDGER).is_file() else None
+        self._ledger = BatchView(folder) if is_batch(folder) else None
         self._version = 0
         self.refresh()
 

@@ -8,8 +8,8 @@ import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ...batch.batch_view import BatchView
 from ...batch.ledger import Row
-from ...batch.ledger_view import LedgerView
 from ...batch.outputs import PREVIEW
 from ...errors import VoxGraftError
 from ...imaging.read import as_in_training
@@ -51,7 +51,7 @@ class Reviewed:
     def __init__(self, out: Path, catalogue: Catalogue, *, write: bool = True) -> None:
         self.folder: Folder = open_folder(out, write=write)
         try:
-            self.ledger = LedgerView(out)
+            self.ledger = BatchView(out)
             self.log = AuditLog(self.folder.root, self.folder.writable)
         except BaseException:
             self.folder.close()

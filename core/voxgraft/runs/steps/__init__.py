@@ -25,6 +25,7 @@ def voxgraft_steps() -> list[StepSpec[Any]]:
             build=_build(".check", "Check"),
             independent_of=independent.CHECK,
             scope="member",
+            tracked=False,
         ),
         StepSpec(
             name="plan",
@@ -32,6 +33,7 @@ def voxgraft_steps() -> list[StepSpec[Any]]:
             build=_build(".plan", "PlanStep"),
             independent_of=independent.PLAN,
             scope="member",
+            tracked=False,
             after=("check",),
         ),
         StepSpec(
@@ -40,6 +42,7 @@ def voxgraft_steps() -> list[StepSpec[Any]]:
             build=_build(".prepare", "Prepare"),
             independent_of=independent.PREPARE,
             scope="member",
+            tracked=False,
             after=("plan",),
         ),
         StepSpec(

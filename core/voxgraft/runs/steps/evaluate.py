@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from ...inference.ensemble import predictor_of
 from ...inference.predictor import Prediction
 from ...packages.model_card import model_card
 from ...packages.package import amend_package, read_package
+from ...packages.precision import said
 from ...preprocessing.plan import Plan
 from ...reports.drawing import Picture
 from ...reports.pictures import names_of, worst_slice
@@ -35,6 +37,7 @@ from ...scoring.pairs import Structure
 from ...scoring.scores import Scores
 from ...scoring.subgroups import gathered
 from ...scoring.worth import summed_up, worthless
+from ..precision import try_half
 from ..run import Run
 
 PICTURES = 4
@@ -50,15 +53,19 @@ class Evaluate:
 
     def do(self, run: Run) -> None:
         package = read_package(run.package)
-        predictor = predictor_of(package, run.catalogue, device=run.workflow.inference.device)
-        for note in predictor.notes:
-            run.progress.say(f"evaluate: {note}")
         cases = {case.id: case for case in run.dataset.cases}
         held_out = [cases[name] for name in run.split.validation]
         labels = run.dataset.labels or package.labels
+        half = try_half(
+            run, package, labels, lambda name: (*read_held_out(cases[name], run), missing_in(cases[name].images))
+        )
+        package = replace(package, facts={**package.facts, "precision": half})
+        predictor = predictor_of(package, run.catalogue, device=run.workflow.inference.device)
+        for note in (*predictor.notes, *(said(package.facts) if predictor.precision == "32" else [])):
+            run.progress.say(f"evaluate: {note}")
         measured: dict[str, Measured] = {}
         for case in run.progress.track(held_out, f"evaluating {len(held_out)} held-out cases"):
-            scan, reference = _read(case, run)
+            scan, reference = read_held_out(case, run)
             watch = watch_case(reoriented(reference)[0], labels, run.workflow.evaluation.metrics)
             see = None if watch is None else _shown(watch, labels, package.plan)
             try:
@@ -78,7 +85,8 @@ class Evaluate:
         scores.write_csv(run.folder / "evaluate" / "scores.csv")
         _write_page(run, scores, labels)
         facts = {**package.facts, "scores": scores.document()["summary"]}
-        amend_package(run.package, card=model_card(facts, package.plan), facts={"scores": facts["scores"]})
+        kept = {name: facts[name] for name in ("scores", "precision")}
+        amend_package(run.package, card=model_card(facts, package.plan), facts=kept)
         self._tell(run, scores)
 
     def _tell(self, run: Run, scores: Scores) -> None:
@@ -113,8 +121,12 @@ def number_behind(found: Mapping[str, Any]) -> str:
     return f"{number} of {number + undefined}" if undefined else f"{number}"
 
 
-def _read(case: Case, run: Run) -> tuple[Volume, Volume]:
-    """The scan and its reference."""
+def read_held_out(case: Case, run: Run) -> tuple[Volume, Volume]:
+    """The scan of a held-out case, its channels on one grid, and its reference.
+
+    Raises:
+        DataError: One of them cannot be read.
+    """
     volumes = [None if ref is None else read(ref, run.catalogue) for ref in case.images]
     scan = stack_channels(volumes, case.align)
     return scan, read_label(case, scan, run.dataset.labels, run.catalogue)
@@ -163,7 +175,7 @@ def pictures_of(run: Run, names: Sequence[str], labels: Labels, mask_of: Callabl
     modality = run.workflow.data.modality.build()
     pictures = {}
     for name in names:
-        scan, reference = _read(cases[name], run)
+        scan, reference = read_held_out(cases[name], run)
         masks = comparable(read(mask_of(name), run.catalogue), reference, labels)
         pictures[name] = worst_slice(*masks, scan, modality, labels)
     return pictures

@@ -50,10 +50,10 @@ class Prepare:
 
     def do(self, run: Run) -> None:
         plan, split = run.plan, run.split
-        if any(step.name == "train" for step in run.workflow.steps):
+        if _may_not_start(run):  # arrays take long: what training cannot start from is said before
             from ...training.setup import set_up
 
-            set_up(run.workflow, plan, run.models)  # arrays take long: what training cannot start from is said before
+            set_up(run.workflow, plan, run.models)
         cache = run.cache
         sweep(cache)
         modality = run.workflow.data.modality.build()
@@ -79,3 +79,12 @@ class Prepare:
         run.progress.say(
             f"prepare: {counted(sum(is_new), 'case')} made, {len(is_new) - sum(is_new)} taken from the cache"
         )
+
+
+def _may_not_start(run: Run) -> bool:
+    """Whether the network is made before arrays are: where training follows at once, or weights or strategies may not
+    fit; otherwise making it would take longer than it could save."""
+    flow = run.workflow
+    return "train" in run.doing or (
+        any(step.name == "train" for step in flow.steps) and (flow.model.pretrained or bool(flow.transfer))
+    )
