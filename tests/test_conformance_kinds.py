@@ -28,7 +28,7 @@ from voxgraft.datasets.cases import Case, Dataset
 from voxgraft.discovery import discover
 from voxgraft.errors import WorkerLost
 from voxgraft.hookspecs import KINDS
-from voxgraft.imaging.reference import ImageRef
+from voxgraft.imaging.volume import ImageRef
 from voxgraft.networks.network import SegmentationNetwork
 from voxgraft.runs.run import Run
 from voxgraft.testing import Subject, conformance_checks, run_checks

@@ -23,8 +23,8 @@ from voxgraft.datasets.cases import Case, Dataset, Split
 from voxgraft.datasets.companions import cases_by_key, common_labels
 from voxgraft.datasets.dataset import find_dataset
 from voxgraft.errors import DataError
-from voxgraft.imaging.reference import ImageRef
 from voxgraft.imaging.structures import Labels
+from voxgraft.imaging.volume import ImageRef
 from voxgraft.preprocessing.fingerprint import measure, read_case
 from voxgraft.preprocessing.prepare import load_prepared
 from voxgraft.runs.engine import run_workflow

@@ -14,8 +14,8 @@ from ..components.choice import Selected
 from ..errors import BrokenPlugin, DataError, VoxGraftError
 from ..imaging.formats import ReadsImages
 from ..imaging.read import find
-from ..imaging.reference import MaskRef
-from ..support.spelling import composed
+from ..imaging.volume import MaskRef
+from ..support.paths import composed
 from .cases import Case, Dataset, Split
 from .labelling import labels_of
 from .layout import Layout, ReadsFolder

@@ -13,8 +13,7 @@ from .masks import in_grid_of, read_map
 
 if TYPE_CHECKING:
     from ..components.catalogue import Catalogue
-    from ..imaging.reference import ImageRef
-    from ..imaging.volume import Array, Volume
+    from ..imaging.volume import Array, ImageRef, Volume
 
 REGION = "the valid region"
 """What such a file is called in messages."""

@@ -15,8 +15,7 @@ from ..imaging.channels import missing_in, stack_channels
 from ..imaging.orientation import reoriented
 from ..imaging.palettes import check_alike
 from ..imaging.read import choose_reader, find, read, walk
-from ..imaging.reference import ImageRef, MaskRef
-from ..imaging.volume import Array, Volume
+from ..imaging.volume import Array, ImageRef, MaskRef, Volume
 from ..labels.label_map import HIGHEST, counts_in, some
 from ..support.files import sha256
 
