@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     )
     from .imaging.write import mask_values
     from .inference.predictor import Predictor
+    from .labels.valid_region import FindsRegion
     from .networks.encoder_decoder import Decoder, DecoderSpec, Encoder, EncoderSpec
     from .networks.inflation import Fold, inflate, slice_axis
     from .networks.modules import (
@@ -64,6 +65,7 @@ if TYPE_CHECKING:
     from .packages.package import Package, read_package
     from .packages.references import Registry, Resolver, Version
     from .packages.store import Store, StoreSpec
+    from .preprocessing.fingerprint import read_case
     from .preprocessing.modality import Modality, ModalitySpec
     from .preprocessing.plan import Plan
     from .runs.run import Run
@@ -153,6 +155,7 @@ __all__ = [  # noqa: RUF022  # by what they are for
     # Modalities
     "ModalitySpec",
     "Modality",
+    "FindsRegion",
     "Plan",
     # Encoders, decoders, and the blocks that they are built of
     "EncoderSpec",
@@ -204,6 +207,7 @@ __all__ = [  # noqa: RUF022  # by what they are for
     "Registry",
     "Version",
     "TrackingOptions",
+    "read_case",
     "Package",
     "Predictor",
     "Resolver",
@@ -274,6 +278,7 @@ _NAMES = {
         "WriterSpec",
     ),
     "imaging.write": ("mask_values",),
+    "labels.valid_region": ("FindsRegion",),
     "imaging.orientation": ("orientation_of", "plane_of"),
     "imaging.read": ("archives_in", "read_item", "scan_files", "walk"),
     "imaging.reference": ("ImageRef", "MaskRef"),
@@ -315,6 +320,7 @@ _NAMES = {
     "packages.package": ("Package", "read_package"),
     "packages.references": ("Registry", "Resolver", "Version"),
     "packages.store": ("Store", "StoreSpec"),
+    "preprocessing.fingerprint": ("read_case",),
     "preprocessing.modality": ("Modality", "ModalitySpec"),
     "preprocessing.plan": ("Plan",),
     "runs.run": ("Run",),
