@@ -52,6 +52,7 @@ if TYPE_CHECKING:
     )
     from .imaging.write import mask_values
     from .inference.predictor import Predictor
+    from .labels.valid_region import FindsRegion
     from .networks.encoder_decoder import Decoder, DecoderSpec, Encoder, EncoderSpec
     from .networks.inflation import Fold, inflate, slice_axis
     from .networks.modules import (
@@ -75,6 +76,7 @@ if TYPE_CHECKING:
     from .packages.package import Package, read_package
     from .packages.references import Registry, Resolver, Version
     from .packages.store import Store, StoreSpec
+    from .preprocessing.fingerprint import read_case
     from .preprocessing.modality import Modality, ModalitySpec
     from .preprocessing.plan import Plan
     from .runs.run import Run, Step, StepSpec, Tracker, TrackerSpec
@@ -165,6 +167,7 @@ __all__ = [  # noqa: RUF022  # by what they are for
     # Modalities
     "ModalitySpec",
     "Modality",
+    "FindsRegion",
     "Plan",
     # Encoders, decoders, and the blocks that they are built of
     "EncoderSpec",
@@ -216,6 +219,7 @@ __all__ = [  # noqa: RUF022  # by what they are for
     "Registry",
     "Version",
     "TrackingOptions",
+    "read_case",
     "Package",
     "Predictor",
     "Resolver",
@@ -291,6 +295,7 @@ _NAMES = {
         "Writer",
         "WriterSpec",
     ),
+    "labels.valid_region": ("FindsRegion",),
     "imaging.orientation": ("orientation_of", "plane_of"),
     "imaging.read": ("archives_in", "read_item", "scan_files", "walk"),
     "imaging.regrid": ("resample_onto",),
@@ -334,6 +339,7 @@ _NAMES = {
     "packages.package": ("Package", "read_package"),
     "packages.references": ("Registry", "Resolver", "Version"),
     "packages.store": ("Store", "StoreSpec"),
+    "preprocessing.fingerprint": ("read_case",),
     "preprocessing.modality": ("Modality", "ModalitySpec"),
     "preprocessing.plan": ("Plan",),
     "runs.run": ("Run", "Step", "StepSpec", "Tracker", "TrackerSpec"),

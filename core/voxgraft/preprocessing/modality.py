@@ -21,7 +21,7 @@ class Modality(Protocol):
 
     augmentation: Mapping[str, float]
     """Strengths for `voxgraft.training.augment`: rotation (degrees), scale, gamma, noise, brightness, contrast,
-    blur."""
+    shading, blur."""
 
     def plan(self, intensities: Sequence[Mapping[str, float]]) -> list[dict[str, float]]:
         """From what was measured on the training cases, per channel, the numbers that normalisation needs."""
