@@ -64,11 +64,13 @@ if TYPE_CHECKING:
     from .packages.package import Package, read_package
     from .packages.references import Registry, Resolver, Version
     from .packages.store import Store, StoreSpec
-    from .preprocessing.modality import Modality, ModalitySpec
+    from .preprocessing.modality import KnowsUnits, Modality, ModalitySpec
     from .preprocessing.plan import Plan
     from .runs.run import Run
     from .runs.step import Step, StepSpec, Tracker, TrackerSpec
     from .scoring.calibration import Binning
+    from .scoring.measurement import Code, Inside, Measurement, MeasurementSpec, Quantity
+    from .scoring.measuring import Measured, measure_values, unit_of
     from .scoring.metric import CalibrationMetric, Metric, MetricSpec
     from .scoring.pair import MaskPair
     from .scoring.surface import SurfaceDistances
@@ -153,6 +155,7 @@ __all__ = [  # noqa: RUF022  # by what they are for
     # Modalities
     "ModalitySpec",
     "Modality",
+    "KnowsUnits",
     "Plan",
     # Encoders, decoders, and the blocks that they are built of
     "EncoderSpec",
@@ -193,6 +196,15 @@ __all__ = [  # noqa: RUF022  # by what they are for
     "Binning",
     "MaskPair",
     "SurfaceDistances",
+    # Measurements: what is measured of the scan inside a structure
+    "MeasurementSpec",
+    "Measurement",
+    "Measured",
+    "Inside",
+    "Quantity",
+    "Code",
+    "measure_values",
+    "unit_of",
     # Steps, trackers and stores
     "StepSpec",
     "TrackerSpec",
@@ -315,11 +327,13 @@ _NAMES = {
     "packages.package": ("Package", "read_package"),
     "packages.references": ("Registry", "Resolver", "Version"),
     "packages.store": ("Store", "StoreSpec"),
-    "preprocessing.modality": ("Modality", "ModalitySpec"),
+    "preprocessing.modality": ("KnowsUnits", "Modality", "ModalitySpec"),
     "preprocessing.plan": ("Plan",),
     "runs.run": ("Run",),
     "runs.step": ("Step", "StepSpec", "Tracker", "TrackerSpec"),
     "scoring.calibration": ("Binning",),
+    "scoring.measurement": ("Code", "Inside", "Measurement", "MeasurementSpec", "Quantity"),
+    "scoring.measuring": ("Measured", "measure_values", "unit_of"),
     "scoring.metric": ("CalibrationMetric", "Metric", "MetricSpec"),
     "scoring.pair": ("MaskPair",),
     "scoring.surface": ("SurfaceDistances",),

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from ..components.component import C, Component
 
@@ -32,6 +32,19 @@ class Modality(Protocol):
         ...
 
 
+@runtime_checkable
+class KnowsUnits(Modality, Protocol):
+    """A modality whose numbers have units, so that structures can be measured in files that do not say theirs."""
+
+    def units(self, params: Sequence[Mapping[str, float]]) -> Sequence[str]:
+        """The unit of each channel, such as `HU`; empty where it has none.
+
+        Args:
+            params: What `plan` gave.
+        """
+        ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModalitySpec(Component[C, Modality]):
     """A kind of image, with the DICOM modality codes it stands for, and the channels that one file of it may hold.
@@ -43,3 +56,9 @@ class ModalitySpec(Component[C, Modality]):
 
     dicom: tuple[str, ...] = ()
     channels: tuple[str, ...] = ()
+
+
+def modality_for(code: str, specs: Iterable[Any]) -> str | None:
+    """The modality for a DICOM code: of several the one that stands for the fewest, then the first by name."""
+    fitting = [(len(spec.dicom), spec.name) for spec in specs if code in getattr(spec, "dicom", ())]
+    return min(fitting)[1] if fitting else None

@@ -21,6 +21,7 @@ from voxgraft.plugin import (
     Item,
     Options,
     Problem,
+    Quantity,
     TransferStrategy,
     Volume,
 )
@@ -144,6 +145,11 @@ class Metric(Part):
     def __call__(self, pair: Any) -> float:
         prediction, reference = pair.masks()
         return float((prediction == reference).mean())
+
+
+class Measurement(Part):
+    def __call__(self, inside: Any) -> list[Quantity]:
+        return [Quantity("voxels", float(inside.mask.sum()), ("1", "UCUM", "no units"))]
 
 
 class Step(Part):
