@@ -77,10 +77,12 @@ if TYPE_CHECKING:
     from .packages.references import Registry, Resolver, Version
     from .packages.store import Store, StoreSpec
     from .preprocessing.fingerprint import read_case
-    from .preprocessing.modality import Modality, ModalitySpec
+    from .preprocessing.modality import KnowsUnits, Modality, ModalitySpec
     from .preprocessing.plan import Plan
     from .runs.run import Run, Step, StepSpec, Tracker, TrackerSpec
     from .scoring.calibration import Binning
+    from .scoring.measurement import Code, Inside, Measurement, MeasurementSpec, Quantity
+    from .scoring.measuring import Measured, measure_values, unit_of
     from .scoring.metric import CalibrationMetric, Metric, MetricSpec
     from .scoring.pair import MaskPair
     from .scoring.surface import SurfaceDistances
@@ -168,6 +170,7 @@ __all__ = [  # noqa: RUF022  # by what they are for
     "ModalitySpec",
     "Modality",
     "FindsRegion",
+    "KnowsUnits",
     "Plan",
     # Encoders, decoders, and the blocks that they are built of
     "EncoderSpec",
@@ -208,6 +211,15 @@ __all__ = [  # noqa: RUF022  # by what they are for
     "Binning",
     "MaskPair",
     "SurfaceDistances",
+    # Measurements: what is measured of the scan inside a structure
+    "MeasurementSpec",
+    "Measurement",
+    "Measured",
+    "Inside",
+    "Quantity",
+    "Code",
+    "measure_values",
+    "unit_of",
     # Steps, trackers and stores
     "StepSpec",
     "TrackerSpec",
@@ -340,10 +352,12 @@ _NAMES = {
     "packages.references": ("Registry", "Resolver", "Version"),
     "packages.store": ("Store", "StoreSpec"),
     "preprocessing.fingerprint": ("read_case",),
-    "preprocessing.modality": ("Modality", "ModalitySpec"),
+    "preprocessing.modality": ("KnowsUnits", "Modality", "ModalitySpec"),
     "preprocessing.plan": ("Plan",),
     "runs.run": ("Run", "Step", "StepSpec", "Tracker", "TrackerSpec"),
     "scoring.calibration": ("Binning",),
+    "scoring.measurement": ("Code", "Inside", "Measurement", "MeasurementSpec", "Quantity"),
+    "scoring.measuring": ("Measured", "measure_values", "unit_of"),
     "scoring.metric": ("CalibrationMetric", "Metric", "MetricSpec"),
     "scoring.pair": ("MaskPair",),
     "scoring.surface": ("SurfaceDistances",),
