@@ -153,7 +153,7 @@ def longer(data: DataSet, arms: Sequence[str], folder: Path, options: argparse.N
 def _changes(data: DataSet, arm: str, labels: int | None = None, draw: int = 0) -> dict[str, Any]:
     split: dict[str, Any] = {"folds": data.folds, "fold": 0, "seed": 7}
     if labels is not None and labels < max(data.labels):
-        split |= {"labelled": labels, "repeat": draw}
+        split |= {"labelled": labels, "repeat": draw, **({"repeats": draw + 1} if draw else {})}
     return {"data.split": split, "evaluation.metrics": ["dice"], **ARMS[arm]}
 
 
