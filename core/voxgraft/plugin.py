@@ -10,10 +10,20 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from .components.component import CommandSpec, Component, hookimpl, late, late_call
-from .errors import BadImage, DataError, ModelError, PluginError, TrainingError, UsageError, VoxGraftError
+from .errors import (
+    BadImage,
+    DataError,
+    ModelError,
+    PluginError,
+    TrainingError,
+    UsageError,
+    VoxGraftError,
+    WorkerLost,
+)
 
 if TYPE_CHECKING:
-    from .batch.executor import Executor, ExecutorSpec
+    from .batch.executor import Executor, ExecutorSpec, Outcome
+    from .batch.executor_options import ExecutorOptions
     from .components.catalogue import Catalogue
     from .components.choice import Options, TrackingOptions
     from .components.code import source_hash, version_of
@@ -72,6 +82,7 @@ if TYPE_CHECKING:
     from .scoring.metric import CalibrationMetric, Metric, MetricSpec
     from .scoring.pair import MaskPair
     from .scoring.surface import SurfaceDistances
+    from .support.child import Answer, Child
     from .support.files import (
         CELLS,
         TEMPORARY,
@@ -213,6 +224,8 @@ __all__ = [  # noqa: RUF022  # by what they are for
     "ExecutorSpec",
     "CommandSpec",
     "Executor",
+    "ExecutorOptions",
+    "Outcome",
     "Progress",
     "print_result",
     # Files that appear whole or not at all
@@ -225,11 +238,14 @@ __all__ = [  # noqa: RUF022  # by what they are for
     "write_rows",
     # What the plugins that come with VoxGraft use besides, and others seldom need
     "CELLS",
+    "Answer",
     "CHANNELS_LAST",
+    "Child",
     "GROUPS",
     "LINEAR",
     "SLOPE",
     "TEMPORARY",
+    "WorkerLost",
     "Fold",
     "archive_problems",
     "archives_in",
@@ -257,7 +273,8 @@ __all__ = [  # noqa: RUF022  # by what they are for
 ]
 
 _NAMES = {
-    "batch.executor": ("Executor", "ExecutorSpec"),
+    "batch.executor": ("Executor", "ExecutorSpec", "Outcome"),
+    "batch.executor_options": ("ExecutorOptions",),
     "components.catalogue": ("Catalogue",),
     "components.choice": ("Options", "TrackingOptions"),
     "components.code": ("source_hash", "version_of"),
@@ -324,6 +341,7 @@ _NAMES = {
     "scoring.metric": ("CalibrationMetric", "Metric", "MetricSpec"),
     "scoring.pair": ("MaskPair",),
     "scoring.surface": ("SurfaceDistances",),
+    "support.child": ("Answer", "Child"),
     "support.files": (
         "CELLS",
         "TEMPORARY",

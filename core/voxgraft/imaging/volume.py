@@ -167,6 +167,11 @@ class Volume(Shown):
         object.__setattr__(self, "dims", dims)
         object.__setattr__(self, "affine", affine)
 
+    def __repr__(self) -> str:
+        steps = " x ".join(f"{step:.4g}" for step in self.spacing)
+        channels = f", {self.channels} channels" if self.channels > 1 else ""
+        return f"Volume of {times(self.shape)} voxels, {steps} mm{channels}, {self.array.dtype}"
+
     @property
     def shape(self) -> tuple[int, ...]:
         """Voxels along each spatial axis."""

@@ -85,7 +85,7 @@ class Applied(ABC):
         self.overlap = recipe.inference.overlap if overlap is None else overlap
         self.mirror = recipe.inference.mirror if mirror is None else mirror
         plans = package.members or (package.plan,)
-        self.batch = recipe.inference.batch
+        self.batch, self.skip_empty = recipe.inference.batch, recipe.inference.skip_empty
         self.device = choose_device(how.get("device", "auto"))
         self.precision = precision_on(self.device, how.get("precision") or recipe.inference.precision, package.facts)
         unmirrored = self.mirror and not any(plan.mirrored for plan in plans)
@@ -154,6 +154,7 @@ class Applied(ABC):
             device=self.device,
             progress=progress,
             see=see,
+            skip_empty=self.skip_empty,
         )
 
     def _told(

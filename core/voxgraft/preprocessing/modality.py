@@ -13,7 +13,11 @@ if TYPE_CHECKING:
 
 
 class Modality(Protocol):
-    """How images of one kind are normalised, augmented and shown."""
+    """How images of one kind are normalised, augmented and shown.
+
+    A modality whose `normalise` makes of each voxel a number that depends on this voxel alone says so by an attribute
+    `voxelwise = True`: scans are then normalised part by part.
+    """
 
     augmentation: Mapping[str, float]
     """Strengths for `voxgraft.training.augment`: rotation (degrees), scale, gamma, noise, brightness, contrast,

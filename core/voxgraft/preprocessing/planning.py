@@ -93,6 +93,7 @@ def derive_plan(
         modality=data.modality.name,
         normalisation=tuple(modality.plan(fingerprint["intensities"])),
         spacing=tuple(spacing),
+        interpolation=data.interpolation,
         slice_axis=slice_axis,
         patch=shape,
         batch=size,

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ...datasets.cases import Case
 from ...datasets.companions import cases_by_key, common_labels
+from ...imaging.orientation import shape_at
 from ...imaging.structures import Labels
 from ...preprocessing.prepare import prepare, prepared_folder
 from ...preprocessing.state import DataState
@@ -42,6 +44,10 @@ class ArrayIdentity:
         return {**self._common, "case": state, "labels": digest(asdict(labels)) if labels is not None else None}
 
 
+if TYPE_CHECKING:
+    from ...preprocessing.plan import Plan
+
+
 class Prepare:
     """Leaves `prepared.json`: the folder of each case in the cache."""
 
@@ -65,13 +71,16 @@ class Prepare:
             name: prepared_folder(cache, identity.of(case, None if name in unlabelled else labels))
             for name, case in cases.items()
         }
-        remade = run.shared.remade
+        remade, reading = run.shared.remade, run.reading
 
         def work(name: str) -> bool:
             again = remade is not None and folders[name].name not in remade
-            return prepare(cases[name], folders[name], plan, modality, run.catalogue, labels, again=again)
+            return prepare(cases[name], folders[name], plan, modality, reading, labels, again=again)
 
-        is_new = in_threads(work, list(cases), run.progress, f"preparing {len(cases)} cases")
+        measured = run.read("fingerprint.json")["cases"].values()
+        each = max((_memory(case, plan) for case in measured), default=0)
+        is_new = in_threads(work, list(cases), run.progress, f"preparing {len(cases)} cases", each=each)
+        run.shared.kept.clear()
         names = {name: folder.name for name, folder in folders.items()}
         if remade is not None:
             remade.update(names.values())
@@ -88,3 +97,9 @@ def _may_not_start(run: Run) -> bool:
     return "train" in run.doing or (
         any(step.name == "train" for step in flow.steps) and (flow.model.pretrained or bool(flow.transfer))
     )
+
+
+def _memory(case: Mapping[str, Any], plan: Plan) -> int:
+    """Bytes that preparing a case takes: the scan in float32 as it was and normalised, twice as the network sees it."""
+    shape = shape_at(case["shape"], case["spacing"], plan.spacing)
+    return 8 * len(plan.channels) * (math.prod(map(int, case["shape"])) + math.prod(shape))

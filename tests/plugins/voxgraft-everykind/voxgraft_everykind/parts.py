@@ -20,6 +20,7 @@ from voxgraft.plugin import (
     ImageRef,
     Item,
     Options,
+    Outcome,
     Problem,
     TransferStrategy,
     Volume,
@@ -182,9 +183,9 @@ class Executor(Part):
     def run(self, work: Any, tasks: Any) -> Any:
         for task in tasks:
             try:
-                yield work(task)
+                yield Outcome(task, work(task))
             except Exception as error:
-                yield error
+                yield Outcome(task, error=error)
 
 
 def Command(options: EveryOptions) -> click.Command:  # called as the classes are
