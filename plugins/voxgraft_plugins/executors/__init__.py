@@ -4,40 +4,21 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from voxgraft.plugin import ExecutorSpec, hookimpl
+from voxgraft.plugin import ExecutorSpec, hookimpl, late, late_call
 
 if TYPE_CHECKING:
-    from voxgraft.plugin import Executor, ExecutorOptions
+    from voxgraft.plugin import ExecutorOptions
 
 
 @hookimpl
 def voxgraft_executors() -> list[ExecutorSpec[ExecutorOptions]]:
+    executors = {
+        "local": (".local:local", "This machine: threads or processes"),
+        "threads": (".threads:Threads", "Threads of this process"),
+        "processes": (".processes:Processes", "Processes of this machine"),
+    }
+    options = late(__name__, "voxgraft.plugin:ExecutorOptions")
     return [
-        ExecutorSpec(name="local", summary="This machine: threads or processes", options=_options, build=_local),
-        ExecutorSpec(name="threads", summary="Threads of this process", options=_options, build=_threads),
-        ExecutorSpec(name="processes", summary="Processes of this machine", options=_options, build=_processes),
+        ExecutorSpec(name=name, summary=summary, options=options, build=late_call(__name__, place))
+        for name, (place, summary) in executors.items()
     ]
-
-
-def _options() -> type[ExecutorOptions]:
-    from voxgraft.plugin import ExecutorOptions
-
-    return ExecutorOptions
-
-
-def _local(options: ExecutorOptions) -> Executor:
-    from .local import local
-
-    return local(options)
-
-
-def _threads(options: ExecutorOptions) -> Executor:
-    from .threads import Threads
-
-    return Threads(options)
-
-
-def _processes(options: ExecutorOptions) -> Executor:
-    from .processes import Processes
-
-    return Processes(options)
