@@ -52,6 +52,7 @@ if TYPE_CHECKING:
     )
     from .imaging.write import mask_values
     from .inference.predictor import Predictor
+    from .labels.valid_region import FindsRegion
     from .networks.encoder_decoder import Decoder, DecoderSpec, Encoder, EncoderSpec
     from .networks.inflation import Fold, inflate, slice_axis
     from .networks.modules import (
@@ -75,10 +76,13 @@ if TYPE_CHECKING:
     from .packages.package import Package, read_package
     from .packages.references import Registry, Resolver, Version
     from .packages.store import Store, StoreSpec
-    from .preprocessing.modality import Modality, ModalitySpec
+    from .preprocessing.fingerprint import read_case
+    from .preprocessing.modality import KnowsUnits, Modality, ModalitySpec
     from .preprocessing.plan import Plan
     from .runs.run import Run, Step, StepSpec, Tracker, TrackerSpec
     from .scoring.calibration import Binning
+    from .scoring.measurement import Code, Inside, Measurement, MeasurementSpec, Quantity
+    from .scoring.measuring import Measured, measure_values, unit_of
     from .scoring.metric import CalibrationMetric, Metric, MetricSpec
     from .scoring.pair import MaskPair
     from .scoring.surface import SurfaceDistances
@@ -165,6 +169,8 @@ __all__ = [  # noqa: RUF022  # by what they are for
     # Modalities
     "ModalitySpec",
     "Modality",
+    "FindsRegion",
+    "KnowsUnits",
     "Plan",
     # Encoders, decoders, and the blocks that they are built of
     "EncoderSpec",
@@ -205,6 +211,15 @@ __all__ = [  # noqa: RUF022  # by what they are for
     "Binning",
     "MaskPair",
     "SurfaceDistances",
+    # Measurements: what is measured of the scan inside a structure
+    "MeasurementSpec",
+    "Measurement",
+    "Measured",
+    "Inside",
+    "Quantity",
+    "Code",
+    "measure_values",
+    "unit_of",
     # Steps, trackers and stores
     "StepSpec",
     "TrackerSpec",
@@ -216,6 +231,7 @@ __all__ = [  # noqa: RUF022  # by what they are for
     "Registry",
     "Version",
     "TrackingOptions",
+    "read_case",
     "Package",
     "Predictor",
     "Resolver",
@@ -291,6 +307,7 @@ _NAMES = {
         "Writer",
         "WriterSpec",
     ),
+    "labels.valid_region": ("FindsRegion",),
     "imaging.orientation": ("orientation_of", "plane_of"),
     "imaging.read": ("archives_in", "read_item", "scan_files", "walk"),
     "imaging.regrid": ("resample_onto",),
@@ -334,10 +351,13 @@ _NAMES = {
     "packages.package": ("Package", "read_package"),
     "packages.references": ("Registry", "Resolver", "Version"),
     "packages.store": ("Store", "StoreSpec"),
-    "preprocessing.modality": ("Modality", "ModalitySpec"),
+    "preprocessing.fingerprint": ("read_case",),
+    "preprocessing.modality": ("KnowsUnits", "Modality", "ModalitySpec"),
     "preprocessing.plan": ("Plan",),
     "runs.run": ("Run", "Step", "StepSpec", "Tracker", "TrackerSpec"),
     "scoring.calibration": ("Binning",),
+    "scoring.measurement": ("Code", "Inside", "Measurement", "MeasurementSpec", "Quantity"),
+    "scoring.measuring": ("Measured", "measure_values", "unit_of"),
     "scoring.metric": ("CalibrationMetric", "Metric", "MetricSpec"),
     "scoring.pair": ("MaskPair",),
     "scoring.surface": ("SurfaceDistances",),

@@ -32,7 +32,7 @@ class Case:
         raters: The masks of several people by their names, where the layout finds them; `data.raters` then says what
             becomes `label`.
         valid: A file beside the mask that is 0 where the case counts neither in training nor in scores, such as a field
-            of view; None where all voxels count. It is read by `voxgraft.labels.valid_region`.
+            of view, or a `FoundRegion`; None where all voxels count. It is read by `voxgraft.labels.valid_region`.
         described: What the scanner called the series of its images; for the local list of cases alone, never logged.
     """
 

@@ -41,6 +41,17 @@ class ImageRef:
 
 
 @dataclass(frozen=True, slots=True)
+class FoundRegion(ImageRef):
+    """Where a case counts, as its modality finds it in the image at `path`; there is no file of it.
+
+    Attributes:
+        modality: The modality's name and options, as JSON.
+    """
+
+    modality: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class MaskRef(ImageRef):
     """A mask that lies in several files; `path` is the folder or the first of them, for messages.
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from ..components.component import C, Component
 
@@ -21,7 +21,7 @@ class Modality(Protocol):
 
     augmentation: Mapping[str, float]
     """Strengths for `voxgraft.training.augment`: rotation (degrees), scale, gamma, noise, brightness, contrast,
-    blur."""
+    shading, blur."""
 
     def plan(self, intensities: Sequence[Mapping[str, float]]) -> list[dict[str, float]]:
         """From what was measured on the training cases, per channel, the numbers that normalisation needs."""
@@ -33,6 +33,19 @@ class Modality(Protocol):
 
     def window(self, array: np.ndarray[Any, Any]) -> tuple[float, float]:
         """The intensities shown as black and as white for a channel."""
+        ...
+
+
+@runtime_checkable
+class KnowsUnits(Modality, Protocol):
+    """A modality whose numbers have units, so that structures can be measured in files that do not say theirs."""
+
+    def units(self, params: Sequence[Mapping[str, float]]) -> Sequence[str]:
+        """The unit of each channel, such as `HU`; empty where it has none.
+
+        Args:
+            params: What `plan` gave.
+        """
         ...
 
 
@@ -68,3 +81,9 @@ def like_hounsfield(low: float, high: float, whole: bool) -> bool:
         whole: All are whole numbers.
     """
     return whole and -1100 <= low <= -900 and high > 100
+
+
+def modality_for(code: str, specs: Iterable[Any]) -> str | None:
+    """The modality for a DICOM code: of several the one that stands for the fewest, then the first by name."""
+    fitting = [(len(spec.dicom), spec.name) for spec in specs if code in getattr(spec, "dicom", ())]
+    return min(fitting)[1] if fitting else None
