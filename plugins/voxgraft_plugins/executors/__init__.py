@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from voxgraft.plugin import ExecutorSpec, hookimpl
 
 if TYPE_CHECKING:
     from voxgraft.plugin import Executor, ExecutorOptions
 
+    from .ray import RayOptions
+
 
 @hookimpl
-def voxgraft_executors() -> list[ExecutorSpec[ExecutorOptions]]:
+def voxgraft_executors() -> list[ExecutorSpec[Any]]:
     return [
         ExecutorSpec(name="local", summary="This machine: threads or processes", options=_options, build=_local),
         ExecutorSpec(name="threads", summary="Threads of this process", options=_options, build=_threads),
         ExecutorSpec(name="processes", summary="Processes of this machine", options=_options, build=_processes),
+        ExecutorSpec(name="ray", summary="The machines of a Ray cluster", options=_ray_options, build=_ray),
     ]
 
 
@@ -41,3 +44,15 @@ def _processes(options: ExecutorOptions) -> Executor:
     from .processes import Processes
 
     return Processes(options)
+
+
+def _ray_options() -> type[RayOptions]:
+    from .ray import RayOptions
+
+    return RayOptions
+
+
+def _ray(options: RayOptions) -> Executor:
+    from .ray import Cluster
+
+    return Cluster(options)
