@@ -28,7 +28,7 @@ from voxgraft.datasets.cases import Case, Dataset
 from voxgraft.discovery import discover
 from voxgraft.errors import WorkerLost
 from voxgraft.hookspecs import KINDS
-from voxgraft.imaging.reference import ImageRef
+from voxgraft.imaging.volume import ImageRef
 from voxgraft.networks.network import SegmentationNetwork
 from voxgraft.runs.run import Run
 from voxgraft.testing import Subject, conformance_checks, run_checks
@@ -114,7 +114,7 @@ def subject_of(kind: str, name: str, catalogue: Catalogue, folder: Path) -> Subj
     return Subject.of(kind, name, options=options, catalogue=catalogue, sections=sections)
 
 
-NEWER = ("layout", "strategy", "step", "tracker", "store", "executor", "command")
+NEWER = ("layout", "strategy", "measurement", "step", "tracker", "store", "executor", "command")
 SKIPPED = {"distil": 5, "mlflow": 1, "local": 1, "threads": 1}
 """How many checks cannot be run: without a teacher; on packages that lie in a registry; on threads: they do not die."""
 

@@ -45,9 +45,8 @@ from voxgraft.discovery import discover
 from voxgraft.errors import DataError, ModelError, UnknownComponent, UsageError
 from voxgraft.imaging.formats import WriterSpec
 from voxgraft.imaging.read import find, read
-from voxgraft.imaging.reference import ImageRef
 from voxgraft.imaging.structures import Labels
-from voxgraft.imaging.volume import Item, Volume
+from voxgraft.imaging.volume import ImageRef, Item, Volume
 from voxgraft.imaging.write import write
 from voxgraft.support.files import sha256
 from voxgraft.support.lock import sole_owner

@@ -6,7 +6,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -82,6 +82,7 @@ class How:
     device: str = "auto"
     overlap: float | None = None
     mirror: bool | None = None
+    precision: str = "float32"
 
 
 @dataclass(slots=True)
@@ -149,8 +150,7 @@ class Model:
             return self.ready(self.package)
         from ..inference.ensemble import predictor_of
 
-        how = {"device": self.how.device, "overlap": self.how.overlap, "mirror": self.how.mirror}
-        ready = predictor_of(self.package, self.catalogue, **how)  # type: ignore[arg-type]
+        ready = predictor_of(self.package, self.catalogue, **asdict(self.how))
         self.notes = ready.notes
         return ready
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from importlib.metadata import version
 from pathlib import Path
@@ -13,10 +13,14 @@ from typing import TYPE_CHECKING, Any
 
 from ..components.choice import choose
 from ..errors import DataError, ModelError, UsageError, VoxGraftError
-from ..imaging.volume import Volume
+from ..imaging.channels import same_grid
+from ..imaging.volume import Item, Volume
 from ..imaging.write import write
 from ..packages.package import Package
+from ..packages.precision import numbers_of
+from ..preprocessing.modality import KnowsUnits
 from ..reports.preview import previewed
+from ..scoring.measuring import Measured, measure_values, unit_of
 from ..support.files import TEMPORARY, remove, sha256, staged, write_json
 from ..support.limits import Limits
 from .entry import Entry
@@ -33,6 +37,11 @@ USUAL = ("nifti", "dicom-seg")
 
 PREVIEW, PLAIN, REPORT = "preview.png", "preview-plain.jpg", "report.json"
 """The picture with contours, the same without, and what was found."""
+
+
+def is_result(path: Path) -> bool:
+    """Whether a folder holds what a batch has left of a scan."""
+    return (path / REPORT).is_file()
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +114,11 @@ class Outputs:
             DataError: A file cannot be written, or came back otherwise than it was written.
         """
         structures = measure(mask, self.package.labels, outcome.confidence)
+        measured = self._measured(entry, scan, mask)
+        for name, quantities in measured.quantities.items():
+            structures[name] = replace(structures[name], quantities=quantities)
         flags = [*entry.flags, *flags_of(mask, self.package.labels, structures)]
+        flags += [Flag("no-measurement", reason) for reason in measured.failures]
         limits = limits or Limits()
         with staged(self.out / entry.case) as temporary:
             temporary.mkdir(parents=True)
@@ -116,6 +129,34 @@ class Outputs:
             written = [path.name for path in temporary.iterdir() if not path.name.startswith(TEMPORARY)]
             hashes = {name: sha256(temporary / name) for name in sorted(written)}
         return Staged(temporary.name, hashes, report["structures"], report["flags"])
+
+    def _measured(self, entry: Entry, scan: Volume, mask: Volume) -> Measured:
+        """What is measured of the scan's values, in the channels that lie in the grid of the mask as they were read.
+
+        A channel that was interpolated onto this grid is left out: its highest value is no longer there.
+        """
+        arrays = scan.array.reshape(scan.channels, *scan.shape)
+        items: list[Item | None] = list(entry.items)
+        for number in entry.missing:
+            items.insert(number, None)
+        if len(items) != scan.channels:
+            items = items[:1] * scan.channels
+        units = [self._unit(number, item, scan) for number, item in enumerate(items)]
+        return measure_values(list(zip(arrays, units, strict=True)), mask, self.package.labels, self.catalogue)
+
+    def _unit(self, number: int, item: Item | None, scan: Volume) -> str:
+        """The unit of a channel; empty where it is not known, or the channel is not as it was read."""
+        if item is None or not same_grid(item, scan):
+            return ""
+        if item.modality or number >= len(self._units):
+            return unit_of(item)
+        return self._units[number]
+
+    @cached_property
+    def _units(self) -> Sequence[str]:
+        """The units of the channels of the model's modality, for scans whose files do not say theirs."""
+        modality = self._modality
+        return modality.units(self.package.plan.normalisation) if isinstance(modality, KnowsUnits) else ()
 
     def _masks(
         self,
@@ -204,7 +245,12 @@ class Outputs:
             "structures": {name: structure.document() for name, structure in structures.items()},
             "flags": [flag.document() for flag in flags],
             "masks": list(files),
-            "model": {"name": self._facts["model"], "version": self._facts["version"], "hash": self._facts["hash"]},
+            "model": {
+                "name": self._facts["model"],
+                "version": self._facts["version"],
+                "hash": self._facts["hash"],
+                "precision": numbers_of(self.package.facts),
+            },
             "software": self._facts["software"],
             "written": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
             "seconds": {name: round(value, 3) for name, value in seconds.items()},
@@ -238,10 +284,16 @@ class Outputs:
 
     @cached_property
     def _modality(self) -> Modality | None:
-        """The modality that the model was trained on, for its display window; without it percentiles serve."""
+        """The modality that the model was trained on, for display and units; without it percentiles serve."""
+        from ..inference.recipe import recipe_of
+
         try:
-            self.catalogue.get("modality", self.package.plan.modality)
-            modality: Modality = choose(self.catalogue, "modality", {"use": self.package.plan.modality}).build()
+            try:
+                chosen = recipe_of(self.package, self.catalogue).modality
+            except ModelError:  # whoever applies the model says what else of it is not there
+                self.catalogue.get("modality", self.package.plan.modality)
+                chosen = choose(self.catalogue, "modality", {"use": self.package.plan.modality})
+            modality: Modality = chosen.build()
         except Exception:  # options it cannot do without, or a broken plugin: prediction has its own
             return None
         return modality

@@ -22,6 +22,7 @@ from voxgraft.plugin import (
     Options,
     Outcome,
     Problem,
+    Quantity,
     TransferStrategy,
     Volume,
 )
@@ -145,6 +146,11 @@ class Metric(Part):
     def __call__(self, pair: Any) -> float:
         prediction, reference = pair.masks()
         return float((prediction == reference).mean())
+
+
+class Measurement(Part):
+    def __call__(self, inside: Any) -> list[Quantity]:
+        return [Quantity("voxels", float(inside.mask.sum()), ("1", "UCUM", "no units"))]
 
 
 class Step(Part):
