@@ -2,42 +2,26 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import Any
 
-from voxgraft.plugin import ExecutorSpec, hookimpl
-
-if TYPE_CHECKING:
-    from voxgraft.plugin import Executor, ExecutorOptions
+from voxgraft.plugin import ExecutorSpec, hookimpl, late, late_call
 
 
 @hookimpl
-def voxgraft_executors() -> list[ExecutorSpec[ExecutorOptions]]:
+def voxgraft_executors() -> list[ExecutorSpec[Any]]:
+    summaries = {
+        "local": "This machine: threads or processes",
+        "threads": "Threads of this process",
+        "processes": "Processes of this machine",
+        "ray": "The machines of a Ray cluster",
+    }
+    makers = {"local": ".local:local", "threads": ".threads:Threads", "processes": ".processes:Processes"}
     return [
-        ExecutorSpec(name="local", summary="This machine: threads or processes", options=_options, build=_local),
-        ExecutorSpec(name="threads", summary="Threads of this process", options=_options, build=_threads),
-        ExecutorSpec(name="processes", summary="Processes of this machine", options=_options, build=_processes),
+        ExecutorSpec(
+            name=name,
+            summary=summary,
+            options=late(__name__, ".ray:RayOptions" if name == "ray" else ".options:ExecutorOptions"),
+            build=late_call(__name__, makers.get(name, ".ray:Cluster")),
+        )
+        for name, summary in summaries.items()
     ]
-
-
-def _options() -> type[ExecutorOptions]:
-    from voxgraft.plugin import ExecutorOptions
-
-    return ExecutorOptions
-
-
-def _local(options: ExecutorOptions) -> Executor:
-    from .local import local
-
-    return local(options)
-
-
-def _threads(options: ExecutorOptions) -> Executor:
-    from .threads import Threads
-
-    return Threads(options)
-
-
-def _processes(options: ExecutorOptions) -> Executor:
-    from .processes import Processes
-
-    return Processes(options)
