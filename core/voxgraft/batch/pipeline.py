@@ -21,13 +21,14 @@ from typing import TYPE_CHECKING, Any, Protocol
 from ..errors import DataError, ModelError, OutOfTime, PluginError, VoxGraftError
 from ..imaging.channels import stack_channels
 from ..imaging.read import read_item
+from ..inference.need import TooLarge
 from ..support.files import digest, is_full, sha256
 from ..support.limits import Limits, Stopped
 from ..support.texts import legible
 from .ledger import LedgerError
 from .outputs import Found, Outputs
 from .quality import Flag, flags_of_voxels
-from .values import TooLarge, Unfit, check_memory, judge_values, refuse_unfit
+from .values import Unfit, check_memory, judge_values, refuse_unfit
 
 if TYPE_CHECKING:
     from ..components.catalogue import Catalogue
