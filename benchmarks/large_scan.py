@@ -11,6 +11,7 @@ is what was worked out before the first window.
 from __future__ import annotations
 
 import argparse
+import json
 import time
 from pathlib import Path
 from types import SimpleNamespace
@@ -18,7 +19,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from hippocampus import ROOT
+from hippocampus import ROOT, machine
 from interleaved import record
 from sliding_overhead import Free, kib
 
@@ -79,7 +80,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--shape", type=int, nargs=3, default=(512, 512, 800))
     parser.add_argument("--classes", type=int, default=100)
-    parser.add_argument("--overlap", type=float, default=0.25)
+    parser.add_argument("--overlap", type=float, default=0.0)
     parser.add_argument("--gib", type=float, default=4.0)
     parser.add_argument("--out", type=Path, default=ROOT / "benchmarks" / "results" / "large_scan.json")
     options = parser.parse_args()
@@ -93,19 +94,26 @@ def main() -> None:
     columns = columns_that_fit(plan, shape, shape, free - need.fixed - need.window - (100 << 20))
     Path("/proc/self/clear_refs").write_text("5")
     used, start = time.process_time(), time.monotonic()
-    found = predictor.predict(scan)
-    document = {
+    document: dict[str, Any] = {
         "shape": list(shape),
         "classes": options.classes,
         "overlap": options.overlap,
         "limit_gib": options.gib,
         "columns": columns,
         "promised_gib": round((before * 1024 + need.host(columns)) / 2**30, 3),
-        "peak_gib": round(kib("VmHWM") / 2**20, 3),
-        "cpu_s": round(time.process_time() - used, 1),
-        "wall_s": round(time.monotonic() - start, 1),
-        "labels": int(found.labels.array.max()),
     }
+
+    def note(share: float) -> None:
+        """Keep what is known so far: a run that is stopped leaves the share that it did."""
+        taken = {"peak_gib": round(kib("VmHWM") / 2**20, 3), "cpu_s": round(time.process_time() - used, 1)}
+        if share * 100 >= document.get("percent_of_first_columns", -1) + 1 or share == 1:
+            document.update(taken, percent_of_first_columns=int(share * 100), wall_s=round(time.monotonic() - start, 1))
+            options.out.write_text(json.dumps({"machine": machine(), **document}, indent=2) + "\n")
+
+    found = predictor.predict(scan, note)
+    del document["percent_of_first_columns"]
+    document.update(labels=int(found.labels.array.max()), peak_gib=round(kib("VmHWM") / 2**20, 3))
+    document.update(cpu_s=round(time.process_time() - used, 1), wall_s=round(time.monotonic() - start, 1))
     assert document["peak_gib"] <= document["promised_gib"] <= options.gib, document
     record(options.out, document)
 
