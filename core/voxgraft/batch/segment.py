@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -38,6 +38,8 @@ from .worklist import Finder
 
 if TYPE_CHECKING:
     from ..components.catalogue import Catalogue
+    from ..imaging.volume import Volume
+    from ..inference.predictor import Applied, Prediction
     from .executor import Executor
     from .parts import Part
 
@@ -99,7 +101,7 @@ def segment(
         ready = predictor_of(package, catalogue, device=device, overlap=overlap, mirror=mirror, precision=numbers)
         for note in ready.notes:
             teller.say(note)
-        return ready
+        return _Shown(ready, queue.within)
 
     teller = progress or Progress(quiet=True)
     with _ledger_of(folder, share, teller.say) as ledger:
@@ -124,6 +126,17 @@ def segment(
             ledger.release()
             queue.report(last=True)
         return queue.batch()
+
+
+@dataclass(frozen=True, slots=True)
+class _Shown:
+    """A predictor that shows how much of a scan is done: windows of a large network take their time."""
+
+    ready: Applied
+    within: Callable[[float], None]
+
+    def predict(self, volume: Volume, *, missing: Sequence[int] = ()) -> Prediction:
+        return self.ready.predict(volume, self.within, missing)
 
 
 @contextmanager
