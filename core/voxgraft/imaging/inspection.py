@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..support.files import without_nan
-from ..support.notebook import Shown
-from ..support.texts import counted
+from ..support.texts import Shown, counted
 from .archives import archive_problems
 from .read import archives_in, scan
 

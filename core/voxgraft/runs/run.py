@@ -12,6 +12,8 @@ from ..components.component import C, Component
 from ..errors import DataError
 from ..support.contents import Contents
 from ..support.files import read_json, write_json
+from ..support.kept import Kept
+from ..support.memory import free_memory
 
 if TYPE_CHECKING:
     from ..components.catalogue import Catalogue
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
 
 PICTURES = 4
 """Held-out cases whose pictures a notebook shows."""
+MOST_KEPT = 4 << 30
+"""Bytes of voxels that steps hand to each other."""
 
 
 @dataclass(slots=True)
@@ -33,12 +37,14 @@ class Shared:
     Attributes:
         contents: Of the files that they read.
         resolved: Fingerprints of models and code, each looked up once in a call.
+        kept: What the steps before training read; forgotten once training begins.
         remade: The prepared arrays that this call made; None where those of earlier calls are used too.
     """
 
     contents: Contents
     resolved: dict[str, str] = field(default_factory=dict)
     remade: set[str] | None = None
+    kept: Kept = field(default_factory=lambda: Kept(min(MOST_KEPT, free_memory() // 4)))
 
 
 @dataclass(slots=True)
@@ -92,6 +98,11 @@ class Run:
     def catalogue(self) -> Catalogue:
         """What is installed, its readers with the options of the workflow."""
         return self.models.catalogue
+
+    @property
+    def reading(self) -> Catalogue:
+        """The same, for steps that read what the next step reads too."""
+        return self.catalogue.keeping(self.shared.kept)
 
     @property
     def package(self) -> Path:

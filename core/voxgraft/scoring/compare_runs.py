@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import UsageError
-from ..support.notebook import Shown
-from ..support.texts import counted
+from ..support.texts import Shown, counted
 from .comparison import Comparison, Correction, Test, compare_all, direction, read_run
 from .scores import MEAN
 from .worth import never_found

@@ -13,8 +13,7 @@ import numpy as np
 
 from ..errors import DataError
 from ..support.files import atomic_write, read_json, without_nan
-from ..support.notebook import Shown
-from ..support.texts import counted, write_rows
+from ..support.texts import Shown, counted, write_rows
 from .bootstrap import mean_intervals
 from .case import MEAN, score_case
 from .pair import Counts
