@@ -145,7 +145,8 @@ class Data(Options):
     split: Split = Split()
 
     spacing: tuple[Annotated[float, Ge(1e-6), Le(1e4)], ...] | None = None
-    """Millimetres between voxels that the network sees; by default the median of the training cases."""
+    """Millimetres between voxels that the network sees; by default those that the encoder's own weights saw, where that
+    is known, or the median of the training cases."""
 
     cache: Path | None = None
     """Where prepared arrays are kept; by default in the run's folder."""

@@ -10,15 +10,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+
+import voxgraft as vg
+from voxgraft.plugin import Dataset
+from voxgraft.testing import NotApplicable, Subject, conformance_checks
 from voxgraft_fundus.field import find_field
 from voxgraft_fundus.layouts import ChaseLayout, DriveLayout
 from voxgraft_fundus.modality import FundusModality
 from voxgraft_fundus.options import ChaseOptions, DriveOptions, FundusOptions
 from voxgraft_fundus.widths import ceiling
-
-import voxgraft as vg
-from voxgraft.plugin import Dataset
-from voxgraft.testing import NotApplicable, Subject, conformance_checks
 
 SIZE = (96, 80)
 """Columns and rows of the made-up photographs."""
