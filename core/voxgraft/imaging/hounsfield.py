@@ -14,6 +14,10 @@ def not_hounsfield(least: float, greatest: float) -> str:
     return ""
 
 
+HOUNSFIELD = "HU"
+"""The unit of CT, as measurements and modalities name it."""
+
+
 def like_hounsfield(low: float, high: float, whole: bool) -> bool:
     """Whether values are Hounsfield units: air near -1000 and whole numbers, as in no other modality.
 

@@ -15,9 +15,10 @@ import numpy as np
 from ..datasets.cases import Dataset
 from ..datasets.options import Data
 from ..errors import DataError, TrainingError
+from ..imaging.hounsfield import HOUNSFIELD
 from ..imaging.orientation import shape_at
 from ..imaging.structures import Labels
-from .modality import Modality, ModalitySpec
+from .modality import KnowsUnits, Modality, ModalitySpec
 from .plan import Plan
 
 ANISOTROPIC = 3.0
@@ -78,6 +79,8 @@ def derive_plan(
     shape = _fit(shape, strides[-1])
     voxels = float(np.prod(shape))
     usual = BATCH[kind, dims]
+    normalisation = tuple(modality.plan(fingerprint["intensities"]))
+    units = modality.units(normalisation) if isinstance(modality, KnowsUnits) else ()
     size = batch if batch != "auto" else max(2, min(4 * usual, int(usual * VOXELS[kind, dims] / voxels)))
     return Plan(
         dims=dims,
@@ -91,14 +94,14 @@ def derive_plan(
         optional=dataset.optional,
         readers=data.reader_options,
         modality=data.modality.name,
-        normalisation=tuple(modality.plan(fingerprint["intensities"])),
+        normalisation=normalisation,
         spacing=tuple(spacing),
         slice_axis=slice_axis,
         patch=shape,
         batch=size,
         strides=strides,
         align=dataset.align,
-        contract=_contract(cases, dataset, data, fingerprint["intensities"]),
+        contract=_contract(cases, dataset, data, fingerprint["intensities"], units),
     )
 
 
@@ -173,14 +176,19 @@ def _contract(
     dataset: Dataset,
     data: Data,
     intensities: Sequence[Mapping[str, float]],
+    units: Sequence[str],
 ) -> dict[str, Any]:
-    """What incoming scans are compared with: the ranges seen in training, and the rules by which series were chosen."""
+    """What incoming scans are compared with: the ranges seen in training, and the rules by which series were chosen.
+
+    A channel in Hounsfield units is a CT, whatever the modality of the others.
+    """
     spacing = np.array([case["spacing"] for case in cases], dtype=float)
     size = spacing * np.array([case["shape"] for case in cases], dtype=float)
     codes = {case["modality"] for case in cases if case.get("modality")}
     spec = data.modality.component
     codes |= set(spec.dicom) if isinstance(spec, ModalitySpec) else set()
     codes |= {code for channel in dataset.described for code in channel.modality}
+    codes |= {"CT"} if HOUNSFIELD in units else set()
     described = [channel.document() for channel in dataset.described]
     values = [[round(float(channel[name]), 3) for name in ("p00_5", "p99_5")] for channel in intensities]
     return {

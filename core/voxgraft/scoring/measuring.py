@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..components.choice import choose
+from ..imaging.hounsfield import HOUNSFIELD
 from ..imaging.structures import each_structure
 from ..imaging.volume import Array, Item, Volume
 from .measurement import Inside, Quantity
@@ -18,9 +19,6 @@ if TYPE_CHECKING:
     from ..components.catalogue import Catalogue
     from ..components.choice import Selected
     from ..imaging.structures import Labels
-
-HOUNSFIELD = "HU"
-"""The unit of CT."""
 
 
 @dataclass(frozen=True, slots=True)
