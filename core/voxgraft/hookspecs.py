@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from .networks.encoder_decoder import DecoderSpec, EncoderSpec
     from .packages.store import StoreSpec
     from .preprocessing.modality import ModalitySpec
-    from .runs.step import StepSpec, TrackerSpec
+    from .runs.run import StepSpec, TrackerSpec
     from .scoring.measurement import MeasurementSpec
     from .scoring.metric import MetricSpec
     from .training.loss import LossSpec
@@ -57,8 +57,8 @@ _HOMES = {
     "loss": "training.loss",
     "metric": "scoring.metric",
     "measurement": "scoring.measurement",
-    "step": "runs.step",
-    "tracker": "runs.step",
+    "step": "runs.run",
+    "tracker": "runs.run",
     "store": "packages.store",
     "executor": "batch.executor",
     "command": "components.component",

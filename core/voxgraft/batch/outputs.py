@@ -1,4 +1,4 @@
-"""What is left of one scan: its masks, its picture, its report, all in one folder that appears whole or not at all."""
+"""What is left of one scan: its masks, its picture, its report, all in one folder."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from ..imaging.channels import same_grid
 from ..imaging.volume import Item, Volume
 from ..imaging.write import write
 from ..packages.package import Package
+from ..packages.precision import numbers_of
 from ..preprocessing.modality import KnowsUnits
 from ..reports.preview import previewed
 from ..scoring.measuring import Measured, measure_values, unit_of
-from ..support.files import TEMPORARY, atomic_write, remove, sha256, write_json
+from ..support.files import TEMPORARY, remove, sha256, staged, write_json
 from ..support.limits import Limits
-from .corrections import Corrections
 from .entry import Entry
 from .proof import NoReader, prove
 from .quality import Flag, Structure, flags_of, measure
@@ -39,14 +39,21 @@ PREVIEW, PLAIN, REPORT = "preview.png", "preview-plain.jpg", "report.json"
 """The picture with contours, the same without, and what was found."""
 
 
+def is_result(path: Path) -> bool:
+    """Whether a folder holds what a batch has left of a scan."""
+    return (path / REPORT).is_file()
+
+
 @dataclass(frozen=True, slots=True)
-class Written:
-    """The folder of a scan, in place.
+class Staged:
+    """What was written of a scan.
 
     Attributes:
+        folder: Its name, below the batch's own.
         hashes: SHA-256 of each file in it.
     """
 
+    folder: str
     hashes: dict[str, str]
     structures: dict[str, dict[str, Any]]
     flags: list[dict[str, Any]]
@@ -93,20 +100,14 @@ class Outputs:
         specs: list[Any] = [spec for _, spec in self.catalogue.of("writer")]
         return frozenset(spec.filename for spec in specs if spec.labels)
 
-    def write(
-        self,
-        entry: Entry,
-        scan: Volume,
-        mask: Volume,
-        outcome: Found,
-        corrections: Corrections,
-        limits: Limits | None = None,
-    ) -> Written:
-        """Write masks, picture and report of a scan, and prove the masks; what a person corrected stays beside them.
+    def stage(self, entry: Entry, scan: Volume, mask: Volume, outcome: Found, limits: Limits | None = None) -> Staged:
+        """Write masks, picture and report of a scan, and prove the masks, in a folder that is still to be put in place.
 
         Args:
+            entry: Its case id names the folder.
             scan: What was predicted on; shape (i, j[, k]) or (channel, i, j[, k]).
             mask: Label values, in the same grid.
+            outcome: What else the prediction said.
             limits: How long each writer may take.
 
         Raises:
@@ -116,26 +117,18 @@ class Outputs:
         measured = self._measured(entry, scan, mask)
         for name, quantities in measured.quantities.items():
             structures[name] = replace(structures[name], quantities=quantities)
-        flags = [*entry.flags, *self.other_code, *flags_of(mask, self.package.labels, structures)]
+        flags = [*entry.flags, *flags_of(mask, self.package.labels, structures)]
         flags += [Flag("no-measurement", reason) for reason in measured.failures]
-        folder = self.out / entry.case
-        late: list[Flag] = []
         limits = limits or Limits()
-        with atomic_write(folder, lambda old: late.extend(corrections.rescue(entry.case, old))) as temporary:
+        with staged(self.out / entry.case) as temporary:
             temporary.mkdir(parents=True)
             files = self._masks(temporary, mask, structures, flags, limits)
             flags += self._pictures(scan, mask, temporary, limits)
-            written = [path.name for path in temporary.iterdir() if not path.name.startswith(TEMPORARY)]
-            flags += corrections.carry(entry.case, temporary)
             report = self._report(entry, scan, structures, flags, files, outcome.seconds)
             write_json(temporary / REPORT, report)
-            hashes = {name: sha256(temporary / name) for name in sorted([*written, REPORT])}
-            corrections.ledger.expect(entry.case, hashes)
-        if late:
-            report = {**report, "flags": [*report["flags"], *(flag.document() for flag in late)]}
-            write_json(folder / REPORT, report)
-            hashes[REPORT] = sha256(folder / REPORT)
-        return Written(hashes, report["structures"], report["flags"])
+            written = [path.name for path in temporary.iterdir() if not path.name.startswith(TEMPORARY)]
+            hashes = {name: sha256(temporary / name) for name in sorted(written)}
+        return Staged(temporary.name, hashes, report["structures"], report["flags"])
 
     def _measured(self, entry: Entry, scan: Volume, mask: Volume) -> Measured:
         """What is measured of the scan's values, in the channels that lie in the grid of the mask as they were read.
@@ -252,7 +245,12 @@ class Outputs:
             "structures": {name: structure.document() for name, structure in structures.items()},
             "flags": [flag.document() for flag in flags],
             "masks": list(files),
-            "model": {"name": self._facts["model"], "version": self._facts["version"], "hash": self._facts["hash"]},
+            "model": {
+                "name": self._facts["model"],
+                "version": self._facts["version"],
+                "hash": self._facts["hash"],
+                "precision": numbers_of(self.package.facts),
+            },
             "software": self._facts["software"],
             "written": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
             "seconds": {name: round(value, 3) for name, value in seconds.items()},

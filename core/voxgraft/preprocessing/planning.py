@@ -15,10 +15,9 @@ import numpy as np
 from ..datasets.cases import Dataset
 from ..datasets.options import Data
 from ..errors import DataError, TrainingError
-from ..imaging.hounsfield import HOUNSFIELD
 from ..imaging.orientation import shape_at
 from ..imaging.structures import Labels
-from .modality import KnowsUnits, Modality, ModalitySpec
+from .modality import HOUNSFIELD, KnowsUnits, Modality, ModalitySpec
 from .plan import Plan
 
 ANISOTROPIC = 3.0
@@ -96,6 +95,7 @@ def derive_plan(
         modality=data.modality.name,
         normalisation=normalisation,
         spacing=tuple(spacing),
+        interpolation=data.interpolation,
         slice_axis=slice_axis,
         patch=shape,
         batch=size,

@@ -20,8 +20,7 @@ from ..components.choice import Selected
 from ..datasets.cases import Dataset
 from ..datasets.layout import Layout
 from ..errors import DataError
-from ..imaging.hounsfield import like_hounsfield
-from ..preprocessing.modality import ModalitySpec, modality_for
+from ..preprocessing.modality import ModalitySpec, like_hounsfield, modality_for
 from ..support.progress import Progress
 from ..support.workers import in_threads
 

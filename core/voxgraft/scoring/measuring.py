@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..components.choice import choose
-from ..imaging.hounsfield import HOUNSFIELD
 from ..imaging.structures import each_structure
 from ..imaging.volume import Array, Item, Volume
+from ..preprocessing.modality import HOUNSFIELD
 from .measurement import Inside, Quantity
 
 if TYPE_CHECKING:

@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ...imaging.hounsfield import like_hounsfield
 from ...imaging.volume import Array
-from ...preprocessing.modality import modality_for
+from ...preprocessing.modality import like_hounsfield, modality_for
 from ...reports import drawing
 
 if TYPE_CHECKING:

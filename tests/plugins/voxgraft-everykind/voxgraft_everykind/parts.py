@@ -20,6 +20,7 @@ from voxgraft.plugin import (
     ImageRef,
     Item,
     Options,
+    Outcome,
     Problem,
     Quantity,
     TransferStrategy,
@@ -188,9 +189,9 @@ class Executor(Part):
     def run(self, work: Any, tasks: Any) -> Any:
         for task in tasks:
             try:
-                yield work(task)
+                yield Outcome(task, work(task))
             except Exception as error:
-                yield error
+                yield Outcome(task, error=error)
 
 
 def Command(options: EveryOptions) -> click.Command:  # called as the classes are
