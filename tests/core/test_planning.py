@@ -73,6 +73,25 @@ def test_the_rule_that_chose_the_series_stands_in_the_contract(workflow) -> None
     assert plan.contract["series"] == {"takes": ["*t1*"], "modality": ["MR"]} and "described" not in plan.contract
 
 
+def test_a_channel_in_hounsfield_units_is_a_ct_beside_others(workflow) -> None:
+    class Two:
+        def plan(self, intensities: Any) -> list[dict[str, float]]:
+            return [{} for _ in intensities]
+
+        def units(self, params: Any) -> list[str]:
+            return ["g/ml", "HU"]
+
+        augmentation: dict[str, float] = {}  # noqa: RUF012
+        normalise = window = plan
+
+    options, ref = workflow(), ImageRef(Path("x"))
+    found = fingerprint((35, 50, 36), (1, 1, 1))
+    found["intensities"] *= 2
+    dataset = Dataset((Case("a", "a", (ref, ref), ref),), channels=("pet", "ct"))
+    plan = derive_plan(found, dataset, LABELS, options.data, Two(), "cpu", dims=3)
+    assert plan.contract["modality"] == ["CT", "MR"]
+
+
 def test_large_scans_are_cut_to_what_the_device_holds(workflow) -> None:
     found = fingerprint((512, 512, 300), (0.8, 0.8, 1.0))
     small, large = plan_for(found, workflow()), plan_for(found, workflow(), "cuda")
