@@ -31,7 +31,7 @@ def bundled_weights() -> Weights:
     """
     import torch
 
-    path, version = packaged_file(PACKAGE, FILE, extra="demo")
+    path, version = packaged_file(PACKAGE, FILE, install="voxgraft[demo]")
     known = check_sha256(path, SHA256)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)

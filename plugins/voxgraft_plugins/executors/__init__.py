@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import Any
 
 from voxgraft.plugin import ExecutorSpec, hookimpl, late, late_call
 
-if TYPE_CHECKING:
-    from voxgraft.plugin import ExecutorOptions
-
 
 @hookimpl
-def voxgraft_executors() -> list[ExecutorSpec[ExecutorOptions]]:
+def voxgraft_executors() -> list[ExecutorSpec[Any]]:
     executors = {
         "local": (".local:local", "This machine: threads or processes"),
         "threads": (".threads:Threads", "Threads of this process"),
         "processes": (".processes:Processes", "Processes of this machine"),
+        "ray": (".ray:Cluster", "The machines of a Ray cluster"),
     }
-    options = late(__name__, "voxgraft.plugin:ExecutorOptions")
     return [
-        ExecutorSpec(name=name, summary=summary, options=options, build=late_call(__name__, place))
+        ExecutorSpec(
+            name=name,
+            summary=summary,
+            options=late(__name__, ".ray:RayOptions" if name == "ray" else "voxgraft.plugin:ExecutorOptions"),
+            build=late_call(__name__, place),
+        )
         for name, (place, summary) in executors.items()
     ]

@@ -70,6 +70,9 @@ class CtModality:
             standardise(target, numbers["mean"], numbers["std"])
         return result
 
+    def units(self, params: Sequence[Mapping[str, float]]) -> list[str]:
+        return ["HU"] * len(params)
+
     def window(self, array: NDArray[Any]) -> tuple[float, float]:
         return self._options.window
 
