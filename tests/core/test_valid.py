@@ -16,7 +16,6 @@ import pytest
 import torch
 from click.testing import CliRunner, Result
 from safetensors.torch import load_file
-from voxgraft_plugins.modalities.single import ImageModality
 
 from voxgraft.checks.dataset import check_dataset
 from voxgraft.cli import main
