@@ -93,7 +93,8 @@ class Cluster:
         actors: list[Any] = []
         try:
             held, actors = self._actors(pickle.dumps(work))
-            yield from _Batch(ray, actors, self._options.seconds).run(first, left)
+            ahead = 1 if self._options.alone else AHEAD
+            yield from _Batch(ray, actors, self._options.seconds, ahead).run(first, left)
             del held
         finally:
             for actor in actors:
@@ -167,8 +168,8 @@ class _Queue:
 class _Batch:
     """The tasks of one run that are under way."""
 
-    def __init__(self, ray: Any, actors: list[Any], seconds: float | None) -> None:
-        self._ray, self._seconds = ray, seconds
+    def __init__(self, ray: Any, actors: list[Any], seconds: float | None, ahead: int) -> None:
+        self._ray, self._seconds, self._ahead = ray, seconds, ahead
         self._queues = [_Queue(actor) for actor in actors]
         self._again: list[_Job] = []
 
@@ -176,7 +177,7 @@ class _Batch:
         self._again.append(_Job(first))
         for task in left:
             self._again.append(_Job(task))
-            while self._under_way() >= AHEAD * len(self._queues):
+            while self._under_way() >= self._ahead * len(self._queues):
                 yield from self._taken()
         while self._under_way():
             yield from self._taken()
@@ -189,7 +190,7 @@ class _Batch:
         while self._again:
             there = [queue for queue in self._queues if queue.back is None]
             queue = min(there, key=lambda queue: len(queue.owed), default=None)
-            if queue is None or len(queue.owed) >= AHEAD:
+            if queue is None or len(queue.owed) >= self._ahead:
                 return
             if not queue.owed:
                 queue.since = time.monotonic()
