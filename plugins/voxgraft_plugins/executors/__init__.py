@@ -9,19 +9,18 @@ from voxgraft.plugin import ExecutorSpec, hookimpl, late, late_call
 
 @hookimpl
 def voxgraft_executors() -> list[ExecutorSpec[Any]]:
-    summaries = {
-        "local": "This machine: threads or processes",
-        "threads": "Threads of this process",
-        "processes": "Processes of this machine",
-        "ray": "The machines of a Ray cluster",
+    executors = {
+        "local": (".local:local", "This machine: threads or processes"),
+        "threads": (".threads:Threads", "Threads of this process"),
+        "processes": (".processes:Processes", "Processes of this machine"),
+        "ray": (".ray:Cluster", "The machines of a Ray cluster"),
     }
-    makers = {"local": ".local:local", "threads": ".threads:Threads", "processes": ".processes:Processes"}
     return [
         ExecutorSpec(
             name=name,
             summary=summary,
-            options=late(__name__, ".ray:RayOptions" if name == "ray" else ".options:ExecutorOptions"),
-            build=late_call(__name__, makers.get(name, ".ray:Cluster")),
+            options=late(__name__, ".ray:RayOptions" if name == "ray" else "voxgraft.plugin:ExecutorOptions"),
+            build=late_call(__name__, place),
         )
-        for name, summary in summaries.items()
+        for name, (place, summary) in executors.items()
     ]
