@@ -18,7 +18,19 @@ PAGE = ROOT / "docs" / "speed.md"
 
 def render() -> str:
     """The page, from the files of figures that are there."""
-    parts = (_head, _reading, _series, _writing, _scoring, _window, _one_processor, _large, _spoiled, _round_trips)
+    parts = (
+        _head,
+        _reading,
+        _series,
+        _writing,
+        _scoring,
+        _window,
+        _one_processor,
+        _large,
+        _gpu,
+        _spoiled,
+        _round_trips,
+    )
     return "\n".join(line for part in parts for line in part()) + "\n"
 
 
@@ -223,6 +235,35 @@ def _large() -> Iterator[str]:
         f"cut into {document['columns']} columns.",
         110,
     )
+    yield ""
+
+
+def _gpu() -> Iterator[str]:
+    yield ""
+    yield "## On a GPU"
+    yield ""
+    yield "`python benchmarks/gpu.py`"
+    yield ""
+    path = RESULTS / "gpu.json"
+    if not path.is_file():
+        yield from wrap(
+            "Not measured yet: no machine with a GPU was available. The script takes at most eight minutes, carries "
+            "its own data and writes one JSON: training in mixed precision beside MONAI's and nnU-Net's networks, a "
+            "scan of a torso's size in float32 and in half precision, a forced lack of memory, and two processes on "
+            "two GPUs. Tests walk its whole path on a CPU.",
+            110,
+        )
+        yield ""
+        return
+    document = _load("gpu")
+    yield f"{document['machine']['gpu']}:"
+    yield ""
+    yield "| part | method | figures |"
+    yield "| --- | --- | --- |"
+    for part, rows in document["parts"].items():
+        for method, row in rows.items():
+            figures = ", ".join(f"{key} {value}" for key, value in row.items()) if isinstance(row, dict) else row
+            yield f"| {part} | {method} | {figures} |"
     yield ""
 
 

@@ -161,9 +161,10 @@ def by_itk(labels: np.ndarray[Any, Any], shape: tuple[int, ...]) -> object:
 
 def empty(options: argparse.Namespace) -> dict[str, Any]:
     """The torso CT at 3 mm, clipped as a plan of abdominal organs clips it, in windows of 32 and of 48."""
+    from voxgraft.imaging.reference import ImageRef
+
     from voxgraft.discovery import discover
     from voxgraft.imaging.read import read
-    from voxgraft.imaging.reference import ImageRef
 
     path = DATA / "ct" / "example_ct.nii.gz"
     if not path.is_file():
@@ -216,8 +217,9 @@ def sliding_window_of(network: Callable[[Tensor], Any], image: Tensor, edge: int
 
 def equal_on_all(catalogue: Any, most: int) -> dict[str, Any]:
     """On real scans of every kind: labels with windows of one value computed once, and with every window computed."""
-    from voxgraft.imaging.read import read
     from voxgraft.imaging.reference import ImageRef
+
+    from voxgraft.imaging.read import read
 
     torch.manual_seed(0)
     network = nn.Sequential(nn.Conv3d(1, 4, 1), nn.GroupNorm(2, 4), nn.ReLU(), nn.Conv3d(4, 3, 1))

@@ -17,6 +17,7 @@ from torch import Tensor
 from ..errors import BadImage, ModelError
 from ..imaging.orientation import Orientation, reoriented, shape_at
 from ..imaging.volume import Volume
+from ..labels.valid_region import region_in
 from ..packages.precision import applied_in
 from ..preprocessing.prepare import network_image
 from ..support.memory import free_memory
@@ -122,6 +123,9 @@ class Applied(ABC):
         check_scan(volume, self.plan, missing)
         image, orientation = reoriented(volume)
         mask, confidence = self._found(image, missing, progress, see)
+        inside = region_in(self.modality, image)
+        if inside is not None:  # what the network says where it never learnt from anything means nothing
+            mask[~inside] = 0
         return self._told(volume, orientation, mask, confidence, start)
 
     @abstractmethod

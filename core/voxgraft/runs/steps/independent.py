@@ -143,6 +143,7 @@ ARRAYS: Reasons = {
         _STANDS,
     ),
     "data.spacing": _STANDS,
+    "data.interpolation": _STANDS,
     "data.cache": "arrays are the same wherever they are kept",
     "model": "acts through the plan, which is compared",
 }
