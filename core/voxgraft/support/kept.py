@@ -6,16 +6,19 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Lock
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from .contents import State, is_settled, state_of
+if TYPE_CHECKING:
+    from .contents import State
 
-States = tuple[tuple[Path, State], ...]
+    States = tuple[tuple[Path, State], ...]
 
 
 def states(files: Iterable[Path]) -> States:
     """The states of files before they are read; nothing where one is not there, or changed so shortly before that it
     could change again and look the same."""
+    from .contents import is_settled, state_of
+
     found = [(file, state_of(file)) for file in files]
     return (
         tuple((file, state) for file, state in found if state) if all(is_settled(state) for _, state in found) else ()
