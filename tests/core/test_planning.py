@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from datasets import workflow as workflow_file
 
@@ -152,3 +153,18 @@ def test_what_is_no_plan_is_refused(tmp_path, text) -> None:
         read_plan(tmp_path / "plan.json")
     with pytest.raises(ModelError, match="there is no plan"):
         read_plan(tmp_path / "absent.json")
+
+
+def of_shapes(*shapes: tuple[int, ...]) -> dict[str, Any]:
+    found = fingerprint((1, 1, 1), (1, 1, 1), len(shapes))
+    for case, shape in zip(found["cases"].values(), shapes, strict=True):
+        case["shape"] = list(shape)
+    return found
+
+
+def test_a_patch_covers_scans_whole_as_long_as_that_makes_prediction_cheaper(workflow) -> None:
+    around = [(40, 40, 40)] * 5 + [(44, 44, 44)] * 5  # the median would cut half of them into eight windows
+    assert plan_for(of_shapes(*around), workflow(), "cuda").patch == (48, 48, 48)
+    one_large = [(40, 40, 40)] * 19 + [(90, 90, 90)]  # which needs not decide about all
+    assert plan_for(of_shapes(*one_large), workflow(), "cuda").patch == (40, 40, 40)
+    assert np.prod(plan_for(of_shapes(*[(90, 90, 90)] * 5), workflow()).patch) <= 48**3  # memory is kept to
