@@ -97,8 +97,9 @@ def grid(way: str, classes: int, coarse: int, finer: float) -> Callable[[], torc
     if way == OURS:
         from types import SimpleNamespace
 
-        from voxgraft.inference.array import Tally, _decided, _largest
+        from voxgraft.inference.array import _decided, _largest
         from voxgraft.inference.interpolation import Interpolation, Place
+        from voxgraft.inference.winners import Tally
 
         plan: Any = SimpleNamespace(regions=(), classes=classes, ignored=None)
 

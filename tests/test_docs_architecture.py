@@ -1,8 +1,9 @@
-"""The page on the architecture draws the floors that the linter holds."""
+"""The page on the architecture draws the floors that the linter holds, and no imports go in a circle."""
 
 from __future__ import annotations
 
 import re
+import runpy
 import tomllib
 from pathlib import Path
 
@@ -26,3 +27,9 @@ def test_every_folder_of_the_core_has_its_paragraph() -> None:
     for name in re.findall(r"`(\w+/\w+)`", page):
         if name.split("/")[0] in folders:
             assert list((ROOT / "core" / "voxgraft").glob(f"{name}*")), f"{name} is on the page, not in the core"
+
+
+def test_no_imports_go_in_a_circle() -> None:
+    """Those for type checking are counted: whoever reads one file of a circle has to read them all."""
+    house = runpy.run_path(str(ROOT / "benchmarks" / "house.py"))
+    assert house["structure"](ROOT)["in_circles"] == []

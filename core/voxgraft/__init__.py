@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from .networks.encoder_decoder import DecoderSpec, EncoderSpec
     from .packages.store import StoreSpec
     from .preprocessing.modality import ModalitySpec
-    from .runs.step import StepSpec, TrackerSpec
+    from .runs.run import StepSpec, TrackerSpec
     from .scoring.metric import MetricSpec
     from .training.loss import LossSpec
     from .transfer.spec import StrategySpec

@@ -15,11 +15,11 @@ from training import tiny_plan
 from voxgraft.imaging.structures import Region
 from voxgraft.inference import array as arrays
 from voxgraft.inference import borders
-from voxgraft.inference.array import Tally, segment_array
+from voxgraft.inference.array import segment_array
 from voxgraft.inference.borders import Decisions, decide_here
 from voxgraft.inference.interpolation import Interpolation, Place, interpolated, mixed
 from voxgraft.inference.sliding import _starts, gaussian, logits_by_slab
-from voxgraft.inference.winners import winners
+from voxgraft.inference.winners import Tally, winners
 
 Shape = tuple[int, ...]
 

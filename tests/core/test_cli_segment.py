@@ -103,10 +103,12 @@ def test_exit_codes_say_how_it_went(tmp_path: Path, call: Any) -> None:
         (("balls", "no/such/scan.nii.gz"), "no/such/scan.nii.gz: there is no such file or folder"),
         (("balls", "{scan}", "--writers", "nifty"), "no writer is called 'nifty'; did you mean 'nifti'?"),
         (("balls", "{scan}", "--writers", ","), "--writers names no writer"),
-        (("balls", "{scan}", "--executor", "ray"), "no executor is called 'ray'; known: local"),
+        (("balls", "{scan}", "--executor", "slurm"), "no executor is called 'slurm'; known: local"),
         (("balls", "{scan}", "--overlap", "1"), "--overlap"),
         (("balls", "{scan}", "--workers", "0"), "--workers"),
         (("balls",), "INPUT"),
+        (("balls", "{scan}", "--part", "5/4"), "--part '5/4': write K/N"),
+        (("balls", "{scan}", "--status"), "--status takes the batch's folder and nothing else"),
     ],
 )
 def test_a_wrong_call_is_one_sentence_and_starts_nothing(
@@ -124,9 +126,45 @@ def test_out_must_be_a_folder(tmp_path: Path, call: Any) -> None:
     assert result.exit_code == 2 and "is a file; the results need a folder" in result.stderr
 
 
+def test_a_call_without_a_folder_for_results_is_wrong(tmp_path: Path, call: Any) -> None:
+    result = CliRunner().invoke(main, ["segment", "balls", *map(str, scans(tmp_path, "a"))])
+    assert result.exit_code == 2 and "Missing option '--out'" in result.stderr
+
+
+def test_a_job_array_divides_a_batch_and_its_status_adds_it_up(
+    tmp_path: Path, call: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    inputs = scans(tmp_path, "abcd")
+    for name, value in (("MIN", "0"), ("MAX", "1"), ("COUNT", "2"), ("STEP", "1")):
+        monkeypatch.setenv(f"SLURM_ARRAY_TASK_{name}", value)
+    done = []
+    for task in ("0", "1"):
+        monkeypatch.setenv("SLURM_ARRAY_TASK_ID", task)
+        result = call("balls", *inputs, "--json")
+        assert f"part {int(task) + 1}/2, as SLURM's job array says; --part 1/1 does all scans" in result.stderr
+        done.append(json.loads(result.stdout)["done"])
+    result = CliRunner().invoke(main, ["segment", str(tmp_path / "out"), "--status", "--json"])
+    document = json.loads(result.stdout)
+    assert result.exit_code == 0 and document["done"] == sum(done) == 4 and document["missing"] == 0
+    assert [part["done"] for part in document["parts"]] == done
+    table = CliRunner().invoke(main, ["segment", str(tmp_path / "out"), "--status"]).stdout.splitlines()
+    assert table[0].split()[:3] == ["part", "done", "failed"] and table[3].split()[:3] == ["all", "4", "0"]
+    assert call("balls", *inputs, "--part", "1/1", out=tmp_path / "other").stdout.startswith("4 done"), "an option wins"
+    monkeypatch.setenv("SLURM_ARRAY_TASK_MAX", "7")
+    result = call("balls", *inputs)
+    assert result.exit_code == 2 and "say no part of a batch" in result.stderr
+
+
+def test_the_status_of_a_folder_without_a_batch_is_one_sentence(tmp_path: Path, call: Any) -> None:
+    for folder, told in ((tmp_path, "holds no ledger of a batch"), (tmp_path / "none", "there is no such folder")):
+        result = CliRunner().invoke(main, ["segment", str(folder), "--status"])
+        assert result.exit_code == 2 and told in result.stderr and len(result.stderr.splitlines()) == 1
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_the_options_of_prediction_reach_the_model(tmp_path: Path, call: Any) -> None:
     call("balls", *scans(tmp_path, "a"), "--device", "cpu", "--overlap", "0.25", "--no-mirror")
-    assert call.seen == {"device": "cpu", "overlap": 0.25, "mirror": False}
+    assert call.seen == {"device": "cpu", "overlap": 0.25, "mirror": False, "precision": "32"}
 
 
 def test_without_json_a_person_reads_what_came_of_it(tmp_path: Path, call: Any) -> None:

@@ -12,7 +12,8 @@ from training import tiny_plan
 
 from held_cases import Held
 from voxgraft.imaging.structures import Region
-from voxgraft.inference.array import Tally, decide, mask_of, segment_array
+from voxgraft.inference.array import decide, mask_of, segment_array
+from voxgraft.inference.winners import Tally
 from voxgraft.preprocessing.encoding import (
     counted_voxels,
     encode_labels,

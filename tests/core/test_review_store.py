@@ -24,6 +24,7 @@ from voxgraft.errors import DataError, UsageError
 from voxgraft.review.state.assigning import assign_all
 from voxgraft.review.state.audit import AuditLog, read_log
 from voxgraft.review.state.errors import Conflict, Refused
+from voxgraft.review.state.page import scan
 from voxgraft.review.state.store import ReviewStore
 from voxgraft.support.files import sha256
 
@@ -329,7 +330,7 @@ def test_a_scan_that_is_segmented_again_is_told_and_no_work_is_lost(out: Path, c
         segment(package, [out.parent / "in"], out, catalogue, predictor=Other())
         with pytest.raises(Conflict, match="segmented again"):
             accept(store, "scan-1", "ball", mask=seen)
-        page = store.scan("scan-0", "Ada")
+        page = scan(store, "scan-0", "Ada")
         assert page["superseded"] and page["mask"]["id"] == "mine" and page["review_state"] == "open"
         assert not any(structure["locked"] for structure in page["structures"])
         mine, fresh = page["mask"]["sha256"], page["masks"][0]["sha256"]
@@ -373,7 +374,7 @@ def test_a_change_that_was_not_saved_whole_is_taken_back_and_can_be_made_again(
             patched.setattr("voxgraft.review.state.editing.write", _full)
             with pytest.raises(DataError, match="no space"):
                 drawn(store, "scan-0", "Ada", 2, 4)
-        page = store.scan("scan-0", "Ada")
+        page = scan(store, "scan-0", "Ada")
         assert page["structures"][1]["changed"] == 0
         saved = store.editor.redo("scan-0", "Ada")
         assert saved.structures[1]["changed"] == 8
@@ -539,7 +540,7 @@ def test_who_reads_blindly_assigns_nobody(out: Path, catalogue: Catalogue) -> No
 def test_what_a_review_keeps_is_no_scan(out: Path, catalogue: Catalogue) -> None:
     with opened(out, catalogue) as store:
         drawn(store, "scan-0", "Ada", 2)
-        store.scan("scan-0", "Ada")
+        scan(store, "scan-0", "Ada")
     assert list((out / "review" / "cache").glob("*.nii"))
     finder = Finder(catalogue, model(out.parent / "model").plan, out.parent / "other")
     found = {entry.given.name for entry in finder.find([out.parent]) if entry.state == "waiting"}

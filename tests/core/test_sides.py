@@ -88,7 +88,8 @@ def test_windows_are_mirrored_along_the_axes_that_are_given() -> None:
     assert torch.allclose(along[2][1], torch.tensor(0.5)) and torch.allclose(along[3], along[2])
 
 
-def test_a_model_is_mirrored_only_where_training_mirrored(tmp_path, data_set, catalogue) -> None:
+def test_a_model_is_mirrored_only_where_training_mirrored(tmp_path, data_set, catalogue, monkeypatch) -> None:
+    monkeypatch.setattr("voxgraft.inference.precision.has_bf16", lambda: True)
     path = workflow(tmp_path, data_set)
     said: list[str] = []
 
@@ -96,10 +97,11 @@ def test_a_model_is_mirrored_only_where_training_mirrored(tmp_path, data_set, ca
         def say(self, text: str) -> None:
             said.append(text)
 
-    checked = read(path, catalogue, [*QUICK, "inference.mirror=true"])
+    checked = read(path, catalogue, [*QUICK, "inference.mirror=true", "inference.precision=32"])
     run = run_workflow(checked, catalogue, tmp_path / "plain", progress=Heard(quiet=True))
     package = read_package(run.package)
     assert package.plan.mirrored == () and f"evaluate: {UNMIRRORED}" in said
+    assert package.facts["precision"] == {}
     assert any("training mirrors images along no axis" in line for line in said)
     scan = data_set / "imagesTr" / "box_000.nii.gz"
     said.clear()
@@ -117,11 +119,13 @@ def test_a_model_is_mirrored_only_where_training_mirrored(tmp_path, data_set, ca
     assert any("'box_left' has a side" in line for line in said if line.startswith("check: warning"))
     package = read_package(run.package)
     assert package.plan.mirrored == (0, 1, 2) == mirrored_axes({"mirror": 1.0}, 1.0, 3)
-    assert predictor_of(package, catalogue, device="cpu", mirror=True).notes == ()
+    assert predictor_of(package, catalogue, device="cpu", mirror=True, precision="32").notes == ()
+    assert package.facts["precision"]["bf16"]["cases"] > 0  # tried, since the first workflow's `32` is not here
+    assert "## In half precision" in (package.folder / "card.md").read_text()
 
 
 def _predicted(predictor, scan: Path, catalogue):
     from voxgraft.imaging.read import read as read_volume
-    from voxgraft.imaging.reference import ImageRef
+    from voxgraft.imaging.volume import ImageRef
 
     return predictor.predict(read_volume(ImageRef(scan), catalogue)).labels

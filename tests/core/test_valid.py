@@ -25,8 +25,8 @@ from voxgraft.datasets.companions import cases_by_key, common_labels
 from voxgraft.datasets.dataset import find_dataset
 from voxgraft.discovery import discover
 from voxgraft.errors import BrokenPlugin, DataError
-from voxgraft.imaging.reference import FoundRegion, ImageRef
 from voxgraft.imaging.structures import Labels
+from voxgraft.imaging.volume import FoundRegion, ImageRef
 from voxgraft.labels.valid_region import region_in
 from voxgraft.preprocessing.fingerprint import measure, read_case
 from voxgraft.preprocessing.modality import ModalitySpec

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,7 @@ from .candidates import Document, encoders_at_hand
 from .clock import Clock, TimeUp, Watched
 from .page import page
 from .probe import probe_dice, stage_features, views_of
+from .shapes import MINUTES, compare_shapes, sentence
 from .tournament import Arm, Tournament
 
 VOLUMES = 8
@@ -68,12 +70,13 @@ def advise(
     """
     clock = Clock(minutes * 0.85, since)  # the rest is for the step under way and for writing
     result: dict[str, Any] = {"workflow": workflow.name, "minutes": minutes, "ended": DONE}
-    result.update(facts={}, probes=[], tournament=[], verdict="no evidence", advice="")
+    result.update(facts={}, shapes=[], probes=[], tournament=[], verdict="no evidence", advice="", shape="")
     chosen: Arm | None = None
+    best = _Workflow(workflow)
     stopped: KeyboardInterrupt | None = None
     try:
         with clock.alarm():
-            chosen = _look(workflow, catalogue, folder, clock, models, result, say)
+            chosen = _look(best, catalogue, folder, clock, models, result, say)
     except TimeUp:
         result["ended"] = "time was up; what is missing was not looked at"
     except KeyboardInterrupt as error:
@@ -82,14 +85,21 @@ def advise(
     result["minutes_used"] = round(clock.used / 60, 3)
     write_json(folder / "advice.json", result)
     write_text(folder / "advice.html", page(result))
-    write_text(folder / "workflow.yaml", dump(_proposal(workflow, chosen)))
+    write_text(folder / "workflow.yaml", dump(_proposal(best.workflow, chosen)))
     if stopped is not None:
         raise stopped
     return result
 
 
+@dataclass
+class _Workflow:
+    """The workflow that is advised on: the one that was given, or a better shape of it."""
+
+    workflow: Workflow
+
+
 def _look(
-    workflow: Workflow,
+    best: _Workflow,
     catalogue: Catalogue,
     folder: Path,
     clock: Clock,
@@ -102,10 +112,18 @@ def _look(
     Raises:
         TimeUp: Before all was done.
     """
-    run = _planned(workflow, catalogue, folder, clock)
+    say(f"advise: reading and preparing the cases; {clock.said}")
+    run = _planned(best.workflow, catalogue, folder, clock)
     result["facts"] = _facts(run)
-    encoders, result["probes"] = encoders_at_hand(workflow, run.models, models)
-    say(f"advise: {counted(len(encoders), 'pretrained encoder')} at hand")
+    if run.plan.image_dims == 3 and clock.total >= 0.85 * 60 * MINUTES:
+        shape = compare_shapes(best.workflow, run, clock, folder / "work", result["shapes"], say)
+        result["shape"] = sentence(result["shapes"], shape)
+        if shape is not None:
+            best.workflow = shape.workflow(best.workflow, run)
+            run = _planned(best.workflow, catalogue, folder, clock)
+            result["facts"] = _facts(run)
+    encoders, result["probes"] = encoders_at_hand(best.workflow, run.models, models)
+    say(f"advise: {counted(len(encoders), 'pretrained encoder')} at hand; {clock.said}")
     for row in result["probes"]:
         say(f"advise: {row['encoder']['use']} {row['encoder']['weights']} is not usable: {row['error']}")
     _probe_all(run, encoders, clock, result["probes"], say)
@@ -162,10 +180,11 @@ def _probe_all(run: Run, encoders: Sequence[Document], clock: Clock, rows: list[
         if clock.used > FOR_PROBES * clock.total:
             raise _Enough
 
-    for document in encoders:
+    for number, document in enumerate(encoders, start=1):
+        name = f"{document['use']} {document['weights']}"
+        say(f"advise: probing {name}, {number} of {len(encoders)}; {clock.said}")
         try:
             rows.append(_probe(run, document, plan, volumes, classes, check))
-            say(f"advise: probed {document['use']} {document['weights']}")
         except _Enough:
             break
         except (VoxGraftError, RuntimeError) as error:

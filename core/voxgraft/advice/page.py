@@ -10,6 +10,7 @@ from ..reports.render import render
 from ..support.texts import counted
 
 PROBES = ("Encoder", "Best stage", "Probe", "Random", "Difference", "p (Holm)", "Evidence", "All stages")
+SHAPES = ("Shape", "Dice", "Steps", "Seconds", "Against the workflow's own", "Evidence")
 ARMS = ("Round", "Arm", "Dice", "Steps", "Seconds", "Against scratch", "Evidence")
 
 
@@ -35,6 +36,23 @@ def probe_rows(found: Mapping[str, Any]) -> list[list[str]]:
             ]
         )
     return rows
+
+
+def shape_rows(found: Mapping[str, Any]) -> list[list[str]]:
+    """The table of shapes, in the order in which they were trained."""
+    return [
+        [
+            row["shape"],
+            _dice(row),
+            str(row["steps"]),
+            f"{row['seconds']:.0f}",
+            _against(row.get("against_own")),
+            "the workflow's own" if row["own"] else row.get("evidence", ""),
+        ]
+        if "error" not in row
+        else [row["shape"], "", "", "", "", f"not usable: {row['error']}"]
+        for row in found["shapes"]
+    ]
 
 
 def arm_rows(found: Mapping[str, Any]) -> list[list[str]]:
@@ -83,10 +101,11 @@ def page(found: Mapping[str, Any]) -> str:
         "advice/advice.html",
         title=f"Advice for {found['workflow']}",
         found=found,
+        shapes=shape_rows(found),
         arms=arm_rows(found),
         probes=probe_rows(found),
         facts=[(name.replace("_", " "), ", ".join(map(str, _listed(value)))) for name, value in found["facts"].items()],
-        **{"ARMS": ARMS, "PROBES": PROBES},
+        **{"SHAPES": SHAPES, "ARMS": ARMS, "PROBES": PROBES},
     )
 
 

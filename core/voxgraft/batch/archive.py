@@ -14,6 +14,7 @@ from typing import Any
 from ..support.files import read_json, write_json
 from ..support.texts import legible
 from .entry import Entry
+from .parts import homes
 
 ARCHIVE = "archive.json"
 LONGEST = 200
@@ -34,22 +35,30 @@ class Origin:
     description: str = ""
 
 
-def remember(out: Path, entries: Iterable[Entry]) -> None:
+def remember(home: Path, entries: Iterable[Entry]) -> None:
     """Add the scans of a call to what is known of the batch, in a file for its owner alone; none where nothing is.
+
+    Args:
+        home: The folder of the ledger.
+        entries: The scans of the call.
 
     Raises:
         DataError: It cannot be written.
     """
-    known = recall(out)
+    known = _recall(home)
     found = {entry.case: origin for entry in entries if any(asdict(origin := _origin(entry)).values())}
     if {**known, **found} != known:
-        write_json(out / ARCHIVE, {case: asdict(one) for case, one in {**known, **found}.items()}, private=True)
+        write_json(home / ARCHIVE, {case: asdict(one) for case, one in {**known, **found}.items()}, private=True)
 
 
 def recall(out: Path) -> dict[str, Origin]:
-    """CASE -> where it is in the archive; empty where the file is not there, or does not hold that."""
+    """CASE -> where it is in the archive, of all parts of a batch; empty where no file holds that."""
+    return {case: one for home in (out, *(home for _, home in homes(out))) for case, one in _recall(home).items()}
+
+
+def _recall(home: Path) -> dict[str, Origin]:
     try:
-        document = read_json(out / ARCHIVE)
+        document = read_json(home / ARCHIVE)
     except (OSError, ValueError, RecursionError):
         return {}
     if not isinstance(document, dict):

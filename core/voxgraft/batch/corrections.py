@@ -75,10 +75,16 @@ class Corrections:
             raise DataError(f"{folder}: cannot be cleared: {error.strerror or error}") from error
         return flags
 
-    def restore(self) -> list[Flag]:
-        """Put right what a process left that was killed while it replaced a folder."""
+    def restore(self, among: Collection[str] | None = None) -> list[Flag]:
+        """Put right what a process left that was killed while it replaced a folder.
+
+        Args:
+            among: The scans of this part; the folders of others may be being replaced just now.
+        """
         flags = []
         for old, folder in replaced(self.out):
+            if among is not None and folder.name not in among:
+                continue
             if folder.exists():
                 flags += self.rescue(folder.name, old)
             else:

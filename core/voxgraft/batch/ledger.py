@@ -106,11 +106,17 @@ class LedgerError(DataError):
 class Ledger:
     """The open ledger of a batch; its methods may be called from several threads.
 
+    Args:
+        folder: Where it stands.
+        shared: Other machines read it while it is written: without a write-ahead log, whose index only processes of
+            one machine can share.
+
     Raises:
         DataError: The file is damaged, of a later VoxGraft, or the disk is full; this holds for every method.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, shared: bool = False) -> None:
+        self._journal = "TRUNCATE" if shared else "WAL"
         self.path = folder / LEDGER
         self._mutex = threading.Lock()
         with self._plainly():
@@ -132,7 +138,7 @@ class Ledger:
             )
         if (state := self._connection.execute("PRAGMA quick_check(1)").fetchone()[0]) != "ok":
             raise sqlite3.DatabaseError(state)
-        self._connection.execute("PRAGMA journal_mode = WAL")
+        self._connection.execute(f"PRAGMA journal_mode = {self._journal}")
         self._connection.execute("PRAGMA synchronous = NORMAL")
         self._connection.execute(_SCHEMA)
         self._connection.execute(_WRITTEN)
@@ -173,6 +179,17 @@ class Ledger:
             f'INSERT INTO scans ({columns}) VALUES ({placeholders}) ON CONFLICT ("case") DO UPDATE SET {changes}',
             values,
         )
+
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """Keep several changes at once, or none of them; by one thread, while no other has anything to enter."""
+        self._run("BEGIN", ())
+        try:
+            yield
+        except BaseException:
+            self._run("ROLLBACK", ())
+            raise
+        self._run("COMMIT", ())
 
     def begin(self, case: str) -> None:
         """A try begins."""

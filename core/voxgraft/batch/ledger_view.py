@@ -2,7 +2,9 @@
 
 A ledger with a write-ahead log is opened read-only beside the process that writes. Without one nobody writes, and the
 file is opened as one that does not change: SQLite then makes no file beside it, so that a folder that may not be
-written can be looked at. The batch's own lock is never asked for.
+written can be looked at. The ledger of a part has no such log, and is read under SQLite's own lock for readers; where
+there is none to be had, or a killed process left a change half-made, a copy is read. The batch's own lock is never
+asked for.
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ import sqlite3
 import tempfile
 import threading
 import time
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -34,12 +36,16 @@ State = tuple[tuple[int, int, int], ...]
 class LedgerView:
     """The rows of a ledger, read again only when it has changed; may be asked from several threads.
 
+    Args:
+        folder: Where it stands.
+        shared: It is that of a part, written without a log; see `Ledger`.
+
     Raises:
         DataError: There is no ledger, or it is damaged or of another VoxGraft; this holds for every method.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self.path = folder / LEDGER
+    def __init__(self, folder: Path, *, shared: bool = False) -> None:
+        self.path, self._shared = folder / LEDGER, shared
         self._mutex = threading.Lock()
         self._state: State = ()
         self._raw: dict[str, tuple[Any, ...]] = {}
@@ -109,7 +115,7 @@ class LedgerView:
         for attempt in range(TRIES):
             before, _ = self._look()
             try:
-                records = self._query(written=before[1][0] > 0)
+                records, whole = self._query(written=before[1][0] > 0)
             except sqlite3.OperationalError as error:  # the log went away between two looks, or is being moved
                 problem = error
             except sqlite3.DatabaseError as error:
@@ -117,19 +123,31 @@ class LedgerView:
                 if before == self._look()[0] and attempt:
                     break
             else:
-                if before[1][0] or before == self._look()[0]:
+                if whole or before == self._look()[0]:
                     return records
             time.sleep(0.05 * attempt)
         reason = " ".join(str(problem or "it changes all the time").split())
         raise DataError(f"{self.path}: the ledger cannot be read: {reason}") from problem
 
-    def _query(self, written: bool) -> list[tuple[str, tuple[Any, ...]]]:
-        """Every row, from the file itself, or from a copy of what a killed batch left where nothing may be written."""
+    def _query(self, written: bool) -> tuple[list[tuple[str, tuple[Any, ...]]], bool]:
+        """Every row, from the file itself or from a copy, and whether no change can have come between.
+
+        Args:
+            written: A write-ahead log holds something.
+        """
+        if self._shared:
+            with suppress(sqlite3.OperationalError):
+                return self._rows_of(self.path, "mode=ro"), True
+            return self._rows_of_copy(), False
         if not written or os.access(self.path.parent, os.W_OK):
-            return self._rows_of(self.path, "mode=ro" if written else "mode=ro&immutable=1")
+            return self._rows_of(self.path, "mode=ro" if written else "mode=ro&immutable=1"), written
+        return self._rows_of_copy(), True
+
+    def _rows_of_copy(self) -> list[tuple[str, tuple[Any, ...]]]:
         with tempfile.TemporaryDirectory(prefix="voxgraft-ledger-") as folder:
-            for path in self._files():
-                shutil.copyfile(path, Path(folder, path.name))
+            for path in (*self._files(), self.path.with_name(f"{LEDGER}-journal")):
+                with suppress(FileNotFoundError):
+                    shutil.copyfile(path, Path(folder, path.name))
             return self._rows_of(Path(folder, self.path.name), "mode=rw")
 
     def _rows_of(self, path: Path, mode: str) -> list[tuple[str, tuple[Any, ...]]]:

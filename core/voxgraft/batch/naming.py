@@ -21,7 +21,12 @@ LONGEST = 120
 REVIEW = "review"
 """The folder of what people decide about the scans of a batch."""
 
-RESERVED = frozenset(("report.html", "ledger.sqlite", "ledger.sqlite-wal", "ledger.sqlite-shm", "archive.json", REVIEW))
+PARTS = "parts"
+"""The folder of the ledgers of a batch that is done in parts."""
+
+RESERVED = frozenset(
+    ("report.html", "ledger.sqlite", "ledger.sqlite-wal", "ledger.sqlite-shm", "archive.json", REVIEW, PARTS)
+)
 
 
 def with_ids(
@@ -57,7 +62,7 @@ def with_ids(
                 used.add(name.casefold())
     for i, entry in enumerate(entries):
         if not ids[i]:
-            ids[i] = f"{offers[i][0] or 'scan'}-{_hash(entry)}"
+            ids[i] = f"{offers[i][0] or 'scan'}-{short_hash('#'.join(entry.key))}"
     return [replace(entry, case=name) for entry, name in zip(entries, ids, strict=True)]
 
 
@@ -75,7 +80,7 @@ def _offers(entry: Entry, shared: bool) -> list[str]:
     elif entry.items and entry.items[0].series is None:
         last = re.sub(r"_0000$", "", last)  # the number of the only channel, in data sets that nnU-Net reads
     elif shared and entry.series:
-        last = f"{last}-{entry.description or _short(entry.series)}"
+        last = f"{last}-{entry.description or short_hash(entry.series)}"
     inside = entry.given.is_relative_to(entry.root) and entry.given != entry.root
     above = list(entry.given.relative_to(entry.root).parts[:-1]) if inside else list(entry.given.parts[-2:-1])
     patients = [_plain(item.patient) for item in entry.items if item.patient and len(_plain(item.patient)) > 2]
@@ -87,9 +92,6 @@ def _plain(text: str) -> str:
     return re.sub(r"[^a-z0-9]+", "", text.casefold())
 
 
-def _hash(entry: Entry) -> str:
-    return _short("#".join(entry.key))
-
-
-def _short(text: str) -> str:
+def short_hash(text: str) -> str:
+    """Eight letters that tell texts apart."""
     return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()[:8]

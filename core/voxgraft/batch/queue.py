@@ -10,31 +10,34 @@ from typing import Any
 
 from ..errors import DataError, UsageError
 from ..packages.package import Package
+from ..packages.precision import numbers_of
 from ..support.files import sha256
 from ..support.progress import Progress
 from .archive import remember
 from .corrections import KEPT, Corrections
-from .entry import Entry
+from .entry import Entry, hash_of, stat_of
+from .failures import plain
 from .ledger import INTERRUPTED, Row
-from .naming import with_ids
-from .outputs import REPORT
-from .pipeline import hash_of, plain, stat_of
-from .report import write_report
+from .report import REPORT_EVERY
 from .result import Batch, Scan
 
 TRIES = 3
 """After so many failed tries of the same input with the same model a scan is put aside."""
-
-REPORT_EVERY = 30.0
-"""Seconds between two versions of the report while a batch is under way."""
 
 
 class BatchQueue:
     """Decides what is to be done with each scan of a call, and keeps what became of it."""
 
     def __init__(
-        self, corrections: Corrections, package: Package, options: str, retry: bool, progress: Progress
+        self,
+        corrections: Corrections,
+        package: Package,
+        options: str,
+        retry: bool,
+        progress: Progress,
+        write_report: Callable[[bool], None],
     ) -> None:
+        self._write_report = write_report
         self._corrections, self._package = corrections, package
         self._out, self._ledger = corrections.out, corrections.ledger
         self._options, self._retry, self._progress = options, retry, progress
@@ -44,12 +47,10 @@ class BatchQueue:
         self._suspects: list[Entry] = []
 
     def sort(self, entries: Sequence[Entry]) -> None:
-        """Enter every scan into the ledger, and find those that are to be done."""
+        """Enter every scan, which has its case id, into the ledger, and find those that are to be done."""
         rows = {row.case: row for row in self._ledger.rows()}
         self._name_other_models(rows.values())
-        known = {(row.input, row.series): row.case for row in rows.values()}
-        taken = [path.name for path in self._out.iterdir() if path.name not in rows and not is_result(path)]
-        self._entries = with_ids(entries, known, taken)
+        self._entries = list(entries)
         self._remember()
         for entry in self._entries:
             row = rows.get(entry.case)
@@ -81,17 +82,17 @@ class BatchQueue:
                         self.report()
                         last = time.monotonic()
 
-    def report(self) -> None:
+    def report(self, last: bool = False) -> None:
         """Write the page; on a full disk the scans have failed already, and are more important."""
         try:
-            write_report(self._out, self._ledger.rows(), self._package)
+            self._write_report(last)
         except DataError as error:
             self._progress.say(str(error))
 
     def _remember(self) -> None:
         """Keep what finds the scans in the archive; a batch does not fail for want of it."""
         try:
-            remember(self._out, self._entries)
+            remember(self._ledger.path.parent, self._entries)
         except DataError as error:
             self._progress.say(str(error))
 
@@ -129,7 +130,7 @@ class BatchQueue:
         if row is not None and tries >= TRIES:
             self._quarantine(entry, row)
             return
-        if row is not None and not same_input:
+        if row is not None and row.input_stat and not same_input:
             for flag in self._corrections.clear(entry.case):  # a mask of other voxels than these
                 self._progress.say(f"{entry.case}: {flag.message}")
         interrupted = row is not None and row.interrupted and tries > 0
@@ -155,11 +156,12 @@ class BatchQueue:
 
     def _row(self, entry: Entry, **changes: Any) -> Row:
         version = str(self._package.facts.get("version", ""))
+        numbers = numbers_of(self._package.facts)
         return Row(
             case=entry.case,
             input=entry.input,
             series=entry.series,
-            model=f"{self._package.name} {version}".strip(),
+            model=f"{self._package.name} {version}".strip() + (f", in {numbers}" if numbers != "float32" else ""),
             model_hash=self._package.hash,
             options_hash=self._options,
             **changes,
@@ -175,8 +177,3 @@ def is_whole(folder: Path, outputs: Mapping[str, str]) -> bool:
     """Whether a scan's files are those whose hashes stand in the ledger."""
     files = {folder / name: content for name, content in outputs.items()}
     return bool(files) and all(path.is_file() and sha256(path) == content for path, content in files.items())
-
-
-def is_result(path: Path) -> bool:
-    """Whether a folder holds what a batch has left of a scan."""
-    return (path / REPORT).is_file()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 import time
 from collections.abc import Iterable, Mapping, Sequence
@@ -10,16 +11,20 @@ from pathlib import Path
 from typing import Any
 
 from ..packages.package import Package
+from ..packages.precision import numbers_of
 from ..reports.drawing import colour_of
 from ..reports.render import render
 from ..support.files import write_text
 from ..support.texts import legible
 from .archive import Origin, recall
-from .ledger import Row
+from .ledger import Ledger, Row
 from .outputs import PLAIN, PREVIEW
+from .parts import Part, in_turn, rows_of_all
 from .quality import LOW_CONFIDENCE, is_of_the_scan
 
 REPORT = "report.html"
+REPORT_EVERY = 30.0
+"""Seconds between two versions of the report while a batch is under way."""
 ORDER = {"failed": 0, "done": 1, "running": 2, "waiting": 2}
 
 
@@ -38,6 +43,31 @@ def write_report(out: Path, rows: Sequence[Row], package: Package) -> None:
     origins = {case: origin for case, origin in recall(out).items() if case in known}
     text = page(rows, package, legible(out.resolve().name), origins)
     write_text(out / REPORT, text, private=bool(origins))
+
+
+def write_common_report(out: Path, ledger: Ledger, part: Part | None, package: Package, last: bool) -> None:
+    """Write the page of a batch of which this process does a part, or all; parts write it one after the other.
+
+    Args:
+        out: The batch's folder.
+        ledger: This part's own.
+        part: Which it is; None for an undivided batch.
+        package: The model of this call.
+        last: This part writes none after it; others do without a page that is new.
+
+    Raises:
+        DataError: The disk is full.
+    """
+    if part is None:
+        write_report(out, ledger.rows(), package)
+    elif last or not _is_new(out / REPORT):
+        with in_turn(out):
+            if last or not _is_new(out / REPORT):
+                write_report(out, rows_of_all(ledger, out, part), package)
+
+
+def _is_new(path: Path) -> bool:
+    return path.exists() and time.time() - path.stat().st_mtime < REPORT_EVERY
 
 
 def page(rows: Sequence[Row], package: Package, name: str, origins: Mapping[str, Origin] | None = None) -> str:
@@ -60,6 +90,7 @@ def page(rows: Sequence[Row], package: Package, name: str, origins: Mapping[str,
         left=[row for row in rows if row.state == "left-out"],
         **{"short": _short, "reasons": partial(_reasons, package), "percent": "{:.0%}".format},
         origins=origins or {},
+        measured=_measured(rows),
         **{"said": _said, "colour": colour_of},
         **{"PREVIEW": PREVIEW, "PLAIN": PLAIN, "LOW_CONFIDENCE": LOW_CONFIDENCE},
     )
@@ -96,6 +127,7 @@ def _model(package: Package) -> list[tuple[str, str]]:
         ("Fingerprint", package.hash[:16]),
         *([("Asked for as", facts["reference"])] if facts.get("reference", "").startswith("models:/") else []),
         ("Finds", ", ".join(package.labels.names)),
+        *([("Applied in", numbers)] if (numbers := numbers_of(facts)) != "float32" else []),
         ("In", f"{package.plan.modality.upper()} images ({', '.join(package.plan.channels)})"),
     ]
     split = facts.get("split") or {}
@@ -134,6 +166,25 @@ def _said(row: Row, reasons: Sequence[str]) -> str:
         if one.get("voxels")
     ]
     return ". ".join(filter(None, (", ".join(found), "; ".join(reasons))))
+
+
+def _measured(rows: Sequence[Row]) -> tuple[list[tuple[str, str]], list[tuple[str, str, dict[str, Any]]]]:
+    """The table of what was measured: its columns (quantity, unit), and a line for each structure of each scan."""
+    lines = [
+        (row.case, name, {"mL": one.get("ml"), **one["measured"]})
+        for row in rows
+        if row.state == "done"
+        for name, one in row.structures.items()
+        if one.get("measured")
+    ]
+    columns = {
+        (quantity, re.sub(r"\{.*?\}", "", found["unit"]).replace("[hnsf'U]", "HU"))
+        for _, _, quantities in lines
+        for quantity, found in quantities.items()
+        if quantity != "mL"
+    }
+    order = list(dict.fromkeys(quantity for _, _, quantities in lines for quantity in quantities))
+    return sorted(columns, key=lambda column: order.index(column[0])), lines
 
 
 def _short(row: Row) -> str:

@@ -7,32 +7,42 @@ disk are what the ledger says. A scan that failed is tried again, three times in
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import UsageError, VoxGraftError
 from ..imaging.read import as_in_training
 from ..packages.package import Package
+from ..packages.precision import NAMES, allowed
 from ..support.files import digest, sha256, sweep_tree
-from ..support.limits import Limits
 from ..support.lock import sole_owner
 from ..support.progress import Progress
+from ..support.texts import counted
+from ..workflow.yaml import load
 from .corrections import Corrections
+from .dispatch import Dispatch
+from .entry import Entry
 from .ledger import Ledger
-from .naming import REVIEW
-from .outputs import Outputs
-from .pipeline import Pipeline, Predictor
-from .queue import BatchQueue, is_result
+from .model import How, Model, Predictor
+from .naming import PARTS, REVIEW
+from .outputs import Outputs, is_result
+from .parts import enter, named, part_from
+from .queue import BatchQueue
+from .report import write_common_report
 from .result import Batch, Scan
 from .review import leave_for_review
+from .scan import Segmenter
+from .task import ScanTask
 from .worklist import Finder
 
 if TYPE_CHECKING:
     from ..components.catalogue import Catalogue
     from .executor import Executor
+    from .parts import Part
 
 __all__ = ["Batch", "Scan", "executor_of", "resolve_package", "segment"]
 
@@ -44,15 +54,19 @@ def segment(
     catalogue: Catalogue,
     *,
     writers: Sequence[str] | None = None,
-    workers: int = 1,
+    workers: int | None = None,
     executor: str = "local",
+    part: str | None = None,
     series: str | None = None,
     ignore_contract: bool = False,
     device: str = "auto",
     overlap: float | None = None,
     mirror: bool | None = None,
+    precision: str | None = None,
     retry: bool = False,
     timeout: float | None = None,
+    scan_timeout: float | None = None,
+    scan_memory: float | None = None,
     progress: Progress | None = None,
     predictor: Callable[[Package], Predictor] | None = None,
 ) -> Batch:
@@ -60,6 +74,7 @@ def segment(
 
     Args:
         model: A package, its folder or file, or a reference that a store answers to.
+        part: As `2/8`, does only the second of eight parts of the scans; the others are for other processes.
         predictor: Makes the model ready, once; by default `voxgraft.inference.ensemble.predictor_of`.
 
     Raises:
@@ -70,53 +85,71 @@ def segment(
     package = model if isinstance(model, Package) else resolve_package(str(model), catalogue)
     catalogue = as_in_training(package.plan.readers, catalogue)
     folder, paths = Path(out), [Path(path) for path in inputs]
-    outputs = Outputs(folder, package, catalogue, None if writers is None else tuple(writers))
-    chosen = executor_of(executor, workers, catalogue)
-    limits = Limits(timeout)
-    ours = frozenset((*_results_in(folder), REVIEW))
-    finder = Finder(catalogue, package.plan, folder, series, ignore_contract, ours, limits)
+    numbers = _numbers(package, precision, device)
+    package = replace(package, facts={**package.facts, "applied": numbers})
+    names = None if writers is None else tuple(writers)
+    outputs = Outputs(folder, package, catalogue, names)
+    kind = "threads" if executor == "local" and predictor is not None else executor
+    limits = {"seconds": scan_timeout, "gigabytes": scan_memory}
+    chosen = executor_of(kind, catalogue, workers=workers, device=device, **limits)
+    applied = Model(package, catalogue, How(device, overlap, mirror, numbers), predictor, workers or 1, timeout)
+    share = None if part is None else part_from(part)
+    ours = frozenset((*_results_in(folder), REVIEW, PARTS))
+    finder = Finder(catalogue, package.plan, folder, series, ignore_contract, ours, applied.limits)
     finder.check(paths)
-    options = digest([overlap, mirror, writers, _workflow_hash(package)])
+    options = digest([overlap, mirror, writers, numbers, _workflow_hash(package)])
 
-    def load() -> Predictor:
-        if predictor is not None:
-            return predictor(package)
-        from ..inference.ensemble import predictor_of
-
-        ready = predictor_of(package, catalogue, device=device, overlap=overlap, mirror=mirror)
-        for note in ready.notes:
-            teller.say(note)
-        return ready
+    def task_of(entry: Entry) -> ScanTask:
+        flagged = replace(entry, flags=(*entry.flags, *outputs.other_code))
+        return ScanTask(package.hash, flagged, folder, names, timeout)
 
     teller = progress or Progress(quiet=True)
-    with sole_owner(folder, "segmenting into") as locked, Ledger(folder) as ledger:
-        if not locked:
-            teller.say(f"{folder}: this file system has no locks; see to it that only one process works here")
+    with _ledger_of(folder, share, teller.say) as ledger:
+        entries = named(finder.find(paths, teller.say), ledger, folder, share)
+        if share is not None:
+            teller.say(f"{folder}: part {share} does {counted(len(entries), 'scan')}")
         corrections = Corrections(folder, ledger, outputs.names)
-        for flag in corrections.restore():
+        for flag in corrections.restore(None if share is None else {row.case for row in ledger.rows()}):
             teller.say(f"{folder}: {flag.message}")
-        sweep_tree(folder, owned=True, skip=(REVIEW,))
+        if share is None:  # what other parts are making is theirs, and each file sweeps what is left of itself
+            sweep_tree(folder, owned=True, skip=(REVIEW,))
         leave_for_review(package, folder)
         if outputs.other_code:
             teller.say("; ".join(flag.message for flag in outputs.other_code))
-        queue = BatchQueue(corrections, package, options, retry, teller)
-        queue.sort(finder.find(paths, teller.say))
+        report = partial(write_common_report, folder, ledger, share, package)
+        queue = BatchQueue(corrections, package, options, retry, teller, report)
+        queue.sort(entries)
         try:
-            pipeline = Pipeline(catalogue, corrections, outputs, load, limits)
-            queue.work(lambda group: pipeline.run(group, chosen))
+            dispatch = Dispatch(Segmenter(applied), corrections, task_of, teller.say)
+            queue.work(lambda group: dispatch.run(group, chosen))
         finally:
             ledger.release()
-            queue.report()
+            queue.report(last=True)
         return queue.batch()
 
 
-def executor_of(text: str, workers: int, catalogue: Catalogue) -> Executor:
+@contextmanager
+def _ledger_of(out: Path, part: Part | None, say: Callable[[str], None]) -> Iterator[Ledger]:
+    """The ledger of a batch, or of a part of it, for this process alone."""
+    if part is not None:
+        enter(out, part)
+    home = out if part is None else part.home(out)
+    with sole_owner(home, "segmenting into") as locked:
+        if part is None:
+            enter(out, None)
+        if not locked:
+            say(f"{out}: this file system has no locks; see to it that only one process works here")
+        with Ledger(home, shared=part is not None) as ledger:
+            yield ledger
+
+
+def executor_of(text: str, catalogue: Catalogue, **wanted: Any) -> Executor:
     """The executor that a text such as `local` or `ray://HOST:PORT` names.
 
     Args:
         text: The name, and after `://` an address.
-        workers: Scans loaded and saved in the background.
         catalogue: Offers the executors.
+        wanted: Values of its options; those that are None, and a device that is `auto`, are left to it.
 
     Raises:
         UsageError: There is none, or it cannot have these options.
@@ -126,8 +159,12 @@ def executor_of(text: str, workers: int, catalogue: Catalogue) -> Executor:
     from ..components.choice import choose
 
     name = text.split("://")[0]
-    catalogue.get("executor", name)
-    options = {"use": name, "workers": workers, **({"address": text} if "://" in text else {})}
+    spec = catalogue.get("executor", name)
+    known = spec.options().model_fields
+    given = {key: value for key, value in wanted.items() if value is not None and (key, value) != ("device", "auto")}
+    if "device" not in known:  # the work knows it too
+        given.pop("device", None)
+    options = {"use": name, **given, **({"address": text} if "://" in text else {})}
     try:
         executor: Executor = choose(catalogue, "executor", options).build()
     except ValidationError as error:
@@ -150,6 +187,26 @@ def resolve_package(reference: str, catalogue: Catalogue) -> Package:
         with suppress(VoxGraftError):  # a store of somebody else's, without versions
             facts["version"] = registry(catalogue).version(reference).version
     return replace(package, facts=facts)
+
+
+def _numbers(package: Package, wanted: str | None, device: str) -> str:
+    """The numbers in which the model is applied here; torch, which starts slowly, is asked only where it matters.
+
+    Raises:
+        UsageError: The device is not there, or cannot compute with what is wanted.
+    """
+    if wanted is None:
+        document: Any = {}
+        with suppress(VoxGraftError, OSError):  # whoever applies the model says so
+            document, _ = load(package.folder / "workflow.yaml")
+        section = document.get("inference") if isinstance(document, dict) else None
+        wanted = str(section.get("precision", "auto")) if isinstance(section, dict) else "auto"
+    if wanted == "32" or (wanted == "auto" and not any(allowed(package.facts, word) for word in NAMES)):
+        return "32"
+    from ..inference.device import choose_device
+    from ..inference.precision import precision_on
+
+    return precision_on(choose_device(device), wanted, package.facts)
 
 
 def _workflow_hash(package: Package) -> str:

@@ -25,9 +25,9 @@ from ..support.texts import escaped, legible
 from . import channels
 from .contract import Level, Selection, Verdict, is_called, select
 from .entry import Entry
-from .ledger import LEDGER
 from .naming import REVIEW
 from .outputs import REPORT
+from .parts import is_batch
 from .quality import Flag
 
 if TYPE_CHECKING:
@@ -307,10 +307,10 @@ class Finder:
 
 def _batch_of(path: Path) -> Path | None:
     """The batch that left a file: beside the report of a scan in it, or in the folder of its review."""
-    if (path.parent / REPORT).is_file() and (path.parent.parent / LEDGER).is_file():
+    if (path.parent / REPORT).is_file() and is_batch(path.parent.parent):
         return path.parent.parent
     reviews = (folder for folder in path.parents if folder.name == REVIEW)
-    return next((folder.parent for folder in reviews if (folder.parent / LEDGER).is_file()), None)
+    return next((folder.parent for folder in reviews if is_batch(folder.parent)), None)
 
 
 def _is_worklist(path: Path) -> bool:

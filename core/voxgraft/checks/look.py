@@ -11,9 +11,8 @@ from ..errors import BadImage, VoxGraftError
 from ..imaging.channels import among_present, stack
 from ..imaging.orientation import Orientation, reoriented
 from ..imaging.read import find, read_item
-from ..imaging.reference import FoundRegion, ImageRef, MaskRef
 from ..imaging.structures import Labels
-from ..imaging.volume import Array, Item, Volume
+from ..imaging.volume import Array, FoundRegion, ImageRef, Item, MaskRef, Volume
 from ..labels.label_map import HIGHEST, map_segments, map_values, unknown_values, values_in
 from ..labels.masks import read_mask, read_mask_item
 from ..labels.valid_region import REGION, found_region, mark_ignored, nonzero, one_channel

@@ -54,6 +54,7 @@ def examine() -> dict[str, Any]:
 
     from ..discovery import discover
     from ..hookspecs import KINDS
+    from ..support.processor import has_bf16
     from .installed import extras, notes
 
     catalogue = discover()
@@ -71,7 +72,7 @@ def examine() -> dict[str, Any]:
     return {
         "voxgraft": version("voxgraft"),
         "python": f"{platform.python_version()} on {platform.system()} {platform.machine()}",
-        "processor": counted(os.cpu_count() or 1, "core"),
+        "processor": f"{counted(os.cpu_count() or 1, 'core')}, {'with' if has_bf16() else 'no'} units for bfloat16",
         "memory": f"{memory.available / 2**30:.1f} of {memory.total / 2**30:.1f} GiB free",
         "disk": f"{disk.free / 2**30:.0f} GiB free here",
         "devices": devices,

@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..support.progress import print_result
+from ..support.progress import print_fitted, print_result
 from .numbers import Amount
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from ..batch.segment import Batch
     from ..components.catalogue import Catalogue
     from ..packages.package import Package
@@ -18,24 +20,44 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("model")
-@click.argument("inputs", metavar="INPUT...", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option("--out", required=True, type=click.Path(path_type=Path), help="Folder for the results.")
+@click.argument("inputs", metavar="INPUT...", nargs=-1, type=click.Path(path_type=Path))
+@click.option("--out", type=click.Path(path_type=Path), help="Folder for the results (required).")
 @click.option(
     "--writers", help="Mask formats, as in nifti,dicom-seg; by default these two, the second for DICOM scans."
 )
 @click.option(
     "--workers",
-    type=click.IntRange(1, 256),
-    default=1,
-    show_default=True,
-    help="Number of scans loaded and saved in the background.",
+    type=click.IntRange(1, 1024),
+    help="Number of workers; by default 1, of a cluster what it has room for. On a CPU two or more are processes, "
+    "each with a model and a share of the cores; on several GPUs processes with one GPU each; on one GPU threads that "
+    "read and write beside the model.",
 )
 @click.option(
     "--executor",
     default="local",
     show_default=True,
-    help="Executor that runs the work; `voxgraft plugins list --kind executor` lists them.",
+    help="What runs the work: local, which chooses between threads and processes, one of these, ray, or "
+    "ray://HOST:PORT; `voxgraft plugins list --kind executor` lists them.",
 )
+@click.option(
+    "--scan-timeout",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="SECONDS",
+    help="Time limit for the whole of a scan: its worker process is ended, and the scan tried once more. The first "
+    "scan of a worker includes loading the model.",
+)
+@click.option(
+    "--scan-memory",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="GB",
+    help="Memory limit for a worker process, which is ended where it takes more; each works on one scan at a time.",
+)
+@click.option(
+    "--part",
+    metavar="K/N",
+    help="Do only part K of N, beside other processes with the same --out; by default what a SLURM job array says.",
+)
+@click.option("--status", is_flag=True, help="Say how far a batch is: `voxgraft segment DIR --status`.")
 @click.option("--series", help="Segment only the series with this UID or description; skip studies without it.")
 @click.option("--ignore-contract", is_flag=True, help="Also segment scans that do not fit the model; they are flagged.")
 @click.option("--device", default="auto", show_default=True, help="Device: auto, cpu, cuda or cuda:1.")
@@ -44,6 +66,12 @@ if TYPE_CHECKING:
     "--mirror/--no-mirror",
     default=None,
     help="Average over mirrored images, as in training; by default as the model says.",
+)
+@click.option(
+    "--precision",
+    type=click.Choice(["auto", "32", "bf16", "16"]),
+    help="Numbers in which the network is applied; auto takes half precision where the model allows it and the "
+    "device has units for it; by default as the model says.",
 )
 @click.option("--retry", is_flag=True, help="Also retry scans that have already failed three times.")
 @click.option(
@@ -55,7 +83,14 @@ if TYPE_CHECKING:
 )
 @click.option("--json", "as_json", is_flag=True, help="One JSON document on standard output.")
 def segment(
-    model: str, inputs: tuple[Path, ...], out: Path, writers: str | None, as_json: bool, **options: Any
+    model: str,
+    inputs: tuple[Path, ...],
+    out: Path | None,
+    writers: str | None,
+    part: str | None,
+    status: bool,
+    as_json: bool,
+    **options: Any,
 ) -> None:
     """Segment scans with MODEL: a package folder or file, models:/NAME@ALIAS, models:/NAME/VERSION or runs:/ID.
 
@@ -65,19 +100,55 @@ def segment(
     """
     import json
 
+    if status:
+        _show_status(Path(model), alone=not inputs and out is None and part is None, as_json=as_json)
+    if not inputs:
+        raise click.UsageError("Missing argument 'INPUT...'.")
+    if out is None:
+        raise click.UsageError("Missing option '--out'.")
     from ..batch.segment import segment as segment_scans
     from ..discovery import discover
     from ..support.limits import ending_gently
     from ..support.progress import Progress
 
+    progress = Progress()
+    part = part if part is not None else _part_of_array(progress.say)
     catalogue = discover()
     names = None if writers is None else tuple(name.strip() for name in writers.split(",") if name.strip())
     with ending_gently():
-        batch = segment_scans(
-            _package(model, catalogue), inputs, out, catalogue, writers=names, progress=Progress(), **options
-        )
-    print_result(json.dumps(batch.document(), indent=2, ensure_ascii=False) if as_json else _summary(batch))
+        package = _package(model, catalogue)
+        batch = segment_scans(package, inputs, out, catalogue, writers=names, part=part, progress=progress, **options)
+    if as_json:
+        print_result(json.dumps(batch.document(), indent=2, ensure_ascii=False))
+    else:
+        print_fitted(_summary(batch))
     click.get_current_context().exit(batch.exit_code)
+
+
+def _show_status(out: Path, *, alone: bool, as_json: bool) -> None:
+    """Say how far a batch is, and end."""
+    import json
+
+    from ..batch.status import status_of
+    from ..errors import UsageError
+
+    if not alone:
+        raise UsageError("--status takes the batch's folder and nothing else: voxgraft segment DIR --status")
+    status = status_of(out)
+    print_result(json.dumps(status.document(), indent=2) if as_json else status.text())
+    click.get_current_context().exit(status.exit_code)
+
+
+def _part_of_array(say: Callable[[str], None]) -> str | None:
+    """The part that this task of a SLURM job array does; None outside of one."""
+    import os
+
+    from ..batch.parts import part_from_slurm
+
+    part = part_from_slurm(os.environ)
+    if part is not None:
+        say(f"part {part}, as SLURM's job array says; --part 1/1 does all scans")
+    return part
 
 
 def _package(model: str, catalogue: Catalogue) -> Package:

@@ -8,13 +8,12 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
 from ..imaging.orientation import plane_of
-from ..support.spelling import composed
+from ..support.paths import composed
 
 if TYPE_CHECKING:
     from ..imaging.channels import Align
-    from ..imaging.reference import ImageRef
     from ..imaging.structures import Labels
-    from ..imaging.volume import Item, Problem
+    from ..imaging.volume import ImageRef, Item, Problem
 
 MOST_STRUCTURES = 1000
 """Structures of one network, at most: their indices and two codes fit into int16, and scores can count them."""

@@ -15,9 +15,9 @@ from ..components.choice import Selected
 from ..errors import BrokenPlugin, DataError, VoxGraftError
 from ..imaging.formats import ReadsImages
 from ..imaging.read import find
-from ..imaging.reference import FoundRegion, MaskRef
+from ..imaging.volume import FoundRegion, MaskRef
 from ..labels.valid_region import FindsRegion
-from ..support.spelling import composed
+from ..support.paths import composed
 from .cases import Case, Dataset, Split
 from .labelling import labels_of
 from .layout import Layout, ReadsFolder

@@ -19,10 +19,11 @@ from ..preprocessing.encoding import encoded_type, masks_of, regridded
 from ..support.memory import free_memory
 from .borders import Decisions, decide_here
 from .interpolation import Interpolation, Place, interpolated
+from .precision import Network
 from .sliding import logits_by_slab
+from .winners import Tally
 
 if TYPE_CHECKING:
-    from ..networks.network import SegmentationNetwork
     from ..preprocessing.plan import Plan
 
 See = Callable[[tuple[slice, ...], NDArray[np.float32]], None]
@@ -40,7 +41,7 @@ SHARE_OF_MEMORY = 0.25
 
 
 def segment_array(
-    network: SegmentationNetwork,
+    network: Network,
     image: Tensor,
     shape: tuple[int, ...],
     plan: Plan,
@@ -51,6 +52,7 @@ def segment_array(
     device: torch.device | None = None,
     progress: Callable[[float], None] | None = None,
     see: See | None = None,
+    skip_empty: bool = True,
 ) -> tuple[NDArray[Any], list[float]]:
     """What is found in a network image, on a grid of another number of voxels over the same extent.
 
@@ -61,6 +63,7 @@ def segment_array(
         image: float32 (channel, *spatial), axes in RAS order, at the plan's spacing.
         shape: Voxels of the result.
         mirror: The network's axes along which windows are mirrored, and the logits of all copies averaged.
+        skip_empty: Windows of one value are computed once, with the same result.
 
     Returns:
         Class indices or bits (*shape), see `voxgraft.preprocessing.encoding`; and for each output of the network the
@@ -75,6 +78,7 @@ def segment_array(
         "batch": batch,
         "device": device,
         "progress": progress,
+        "skip_empty": skip_empty,
     }
     if plan.dims != plan.image_dims:
         return _by_slice(network, image, shape, plan, options, see)
@@ -88,7 +92,7 @@ def segment_array(
 def _fill(
     result: NDArray[Any],
     tally: Tally,
-    network: SegmentationNetwork,
+    network: Network,
     image: Tensor,
     plan: Plan,
     columns: tuple[int, int],
@@ -158,7 +162,7 @@ def _decided(
 
 
 def _by_slice(
-    network: SegmentationNetwork,
+    network: Network,
     image: Tensor,
     shape: tuple[int, ...],
     plan: Plan,
@@ -204,34 +208,6 @@ def _columns(source: tuple[int, ...], plan: Plan) -> Iterator[tuple[int, int]]:
         if end == source[1]:
             return
         start = end - 1
-
-
-class Tally:
-    """Mean probability of the winning class, class by class, over parts of a scan."""
-
-    def __init__(self, classes: int) -> None:
-        self.sums = torch.zeros(classes, dtype=torch.float64)
-        self.voxels = torch.zeros(classes, dtype=torch.float64)
-
-    def add(self, classes: Tensor, best: Tensor) -> None:
-        flat = classes.flatten()
-        number = len(self.sums)
-        self.sums += torch.bincount(flat, best.flatten().double(), minlength=number).cpu()
-        self.voxels += torch.bincount(flat, minlength=number).double().cpu()
-
-    def add_region(self, index: int, probability: Tensor, inside: Tensor) -> None:
-        """Add one part of a scan for one region.
-
-        Args:
-            index: The region's place among the network's outputs.
-            probability: Of the region, any shape.
-            inside: Bool of the same shape: where the region was decided for.
-        """
-        self.sums[index] += (probability * inside).double().sum().cpu()
-        self.voxels[index] += inside.sum().double().cpu()
-
-    def means(self) -> list[float]:
-        return [float(s / n) if n else 0.0 for s, n in zip(self.sums, self.voxels, strict=True)]
 
 
 def decide(logits: Tensor, plan: Plan, tally: Tally) -> Tensor:

@@ -9,16 +9,12 @@ order of the same operations as in `interpolated`: both ways give the same class
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from .interpolation import Place, interpolated, mixed
-from .winners import kind_of, largest, row_groups
-
-if TYPE_CHECKING:
-    from .array import Tally
+from .winners import Tally, kind_of, largest, row_groups
 
 AT_A_TIME = 1 << 14
 """Voxels whose neighbours disagree that are interpolated together."""

@@ -2,11 +2,42 @@
 
 from __future__ import annotations
 
+import ctypes
 import re
-
-import torch
+import sys
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ..errors import UsageError
+
+if TYPE_CHECKING:
+    import torch
+
+DRIVER = "nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1"
+"""What NVIDIA's driver brings, and torch loads."""
+
+
+def device_kind(wanted: str) -> str:
+    """The kind of device, `cpu` or `cuda`, that `choose_device` would give; torch is asked only where it may be `cuda`.
+
+    Raises:
+        UsageError: It is not here.
+    """
+    if wanted.split("*")[0] == "cpu" or (wanted == "auto" and not _may_be_cuda()):
+        return "cpu"
+    return choose_device(wanted).type
+
+
+def _may_be_cuda() -> bool:
+    """Whether torch could find a CUDA device: it was not built without, and a driver is there (of AMD: `/dev/kfd`)."""
+    try:
+        if version("torch").endswith("+cpu"):
+            return False
+        ctypes.CDLL(DRIVER)
+    except (PackageNotFoundError, OSError):
+        return Path("/dev/kfd").exists()
+    return True
 
 
 def choose_device(wanted: str) -> torch.device:
@@ -15,6 +46,8 @@ def choose_device(wanted: str) -> torch.device:
     Raises:
         UsageError: It is not here.
     """
+    import torch
+
     if wanted == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     name = wanted.split("*")[0]
@@ -38,6 +71,8 @@ def device_count(wanted: str) -> int:
 
 def precision_of(wanted: str, device: torch.device) -> str:
     """Fabric's word for the precision: mixed where the device has fast half-precision arithmetic."""
+    import torch
+
     if wanted == "bf16":
         return "bf16-mixed"
     if wanted == "16":

@@ -21,15 +21,16 @@ from torch import Tensor
 from ..components.catalogue import Catalogue
 from ..errors import ModelError
 from ..imaging.volume import Volume
-from ..networks.network import SegmentationNetwork
 from ..packages.package import Package
 from ..preprocessing.encoding import encoded_type
 from ..preprocessing.plan import Plan
 from ..support.memory import free_memory
-from .array import SHARE_OF_MEMORY, See, Tally
+from .array import SHARE_OF_MEMORY, See
 from .interpolation import Interpolation
+from .precision import Network, applied
 from .predictor import Applied, How, Predictor
 from .recipe import network_of
+from .winners import Tally
 
 AT_A_TIME = 16
 """Rows of a scan that are decided together."""
@@ -66,13 +67,14 @@ class Ensemble(Applied):
                 network.to(self.device).eval()
         except Exception as error:
             raise ModelError(f"{package.folder}: the weights do not fit the networks it describes") from error
+        self.applied = [applied(network, self.precision, self.device) for network in self.networks]
 
     def _found(
         self, image: Volume, missing: Sequence[int], progress: Callable[[float], None] | None, see: See | None
     ) -> tuple[NDArray[Any], list[float]]:
         with tempfile.TemporaryDirectory(prefix="voxgraft-") as scratch:
             means = _room((self.plan.classes, *image.shape), scratch)
-            for number, (network, plan) in enumerate(zip(self.networks, self.package.members, strict=True)):
+            for number, (network, plan) in enumerate(zip(self.applied, self.package.members, strict=True)):
                 shown = None if progress is None else _part(progress, number, len(self.networks))
                 self._add(means, network, plan, image, missing, shown)
             decided = self._decide(means, see)
@@ -82,7 +84,7 @@ class Ensemble(Applied):
     def _add(
         self,
         means: NDArray[np.float32],
-        network: SegmentationNetwork,
+        network: Network,
         plan: Plan,
         image: Volume,
         missing: Sequence[int],

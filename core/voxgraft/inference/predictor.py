@@ -18,14 +18,15 @@ from ..errors import BadImage, ModelError
 from ..imaging.orientation import Orientation, reoriented
 from ..imaging.volume import Volume
 from ..labels.valid_region import region_in
+from ..packages.precision import applied_in
 from ..preprocessing.prepare import network_image
 from .array import See, mask_of, segment_array
 from .device import choose_device
+from .precision import Network, applied, precision_on
 from .recipe import network_of, recipe_of
 
 if TYPE_CHECKING:
     from ..components.catalogue import Catalogue
-    from ..networks.network import SegmentationNetwork
     from ..packages.package import Package
     from ..preprocessing.modality import Modality
     from ..preprocessing.plan import Plan
@@ -54,11 +55,13 @@ class How(TypedDict, total=False):
         device: `auto`, which is the default, `cpu`, `cuda` or `cuda:1`.
         overlap, mirror: By default what the package's workflow says. Windows are mirrored along those axes only along
             which training mirrored.
+        precision: `auto`, `32`, `bf16` or `16`; by default what the package's workflow says.
     """
 
     device: str
     overlap: float | None
     mirror: bool | None
+    precision: str | None
 
 
 UNMIRRORED = "the model was trained on images that were mirrored along no axis, so none is mirrored here"
@@ -70,6 +73,7 @@ class Applied(ABC):
 
     Attributes:
         notes: What a user should know of how the model is applied here.
+        precision: The numbers in which it is applied: `32`, `bf16` or `16`.
 
     Raises:
         ModelError: A plugin that the package needs is missing.
@@ -82,9 +86,12 @@ class Applied(ABC):
         self.overlap = recipe.inference.overlap if overlap is None else overlap
         self.mirror = recipe.inference.mirror if mirror is None else mirror
         plans = package.members or (package.plan,)
-        self.notes = (UNMIRRORED,) if self.mirror and not any(plan.mirrored for plan in plans) else ()
-        self.batch = recipe.inference.batch
+        self.batch, self.skip_empty = recipe.inference.batch, recipe.inference.skip_empty
         self.device = choose_device(how.get("device", "auto"))
+        self.precision = precision_on(self.device, how.get("precision") or recipe.inference.precision, package.facts)
+        unmirrored = self.mirror and not any(plan.mirrored for plan in plans)
+        half = [applied_in(package.facts, self.precision)] if self.precision != "32" else []
+        self.notes = (*([UNMIRRORED] if unmirrored else []), *half)
         self.modality: Modality = recipe.modality.build()
         self.model = recipe.model
 
@@ -132,7 +139,7 @@ class Applied(ABC):
 
     def _segmented(
         self,
-        network: SegmentationNetwork,
+        network: Network,
         seen: Tensor,
         shape: tuple[int, ...],
         plan: Plan,
@@ -151,6 +158,7 @@ class Applied(ABC):
             device=self.device,
             progress=progress,
             see=see,
+            skip_empty=self.skip_empty,
         )
 
     def _told(
@@ -186,12 +194,13 @@ class Predictor(Applied):
         except Exception as error:
             raise ModelError(f"{package.folder}: the weights do not fit the network it describes") from error
         self.network.to(self.device).eval()
+        self.applied = applied(self.network, self.precision, self.device)
 
     def _found(
         self, image: Volume, missing: Sequence[int], progress: Callable[[float], None] | None, see: See | None
     ) -> tuple[NDArray[Any], list[float]]:
         seen = self._seen(image, self.plan, missing)
-        return self._segmented(self.network, seen, image.shape, self.plan, progress, see)
+        return self._segmented(self.applied, seen, image.shape, self.plan, progress, see)
 
 
 def output_names(package: Package) -> list[str]:

@@ -58,3 +58,31 @@ def row_groups(logits: Tensor) -> Iterator[slice]:
 def kind_of(classes: int) -> torch.dtype:
     """The type that holds as many class indices."""
     return torch.uint8 if classes <= 256 else torch.int16
+
+
+class Tally:
+    """Mean probability of the winning class, class by class, over parts of a scan."""
+
+    def __init__(self, classes: int) -> None:
+        self.sums = torch.zeros(classes, dtype=torch.float64)
+        self.voxels = torch.zeros(classes, dtype=torch.float64)
+
+    def add(self, classes: Tensor, best: Tensor) -> None:
+        flat = classes.flatten()
+        number = len(self.sums)
+        self.sums += torch.bincount(flat, best.flatten().double(), minlength=number).cpu()
+        self.voxels += torch.bincount(flat, minlength=number).double().cpu()
+
+    def add_region(self, index: int, probability: Tensor, inside: Tensor) -> None:
+        """Add one part of a scan for one region.
+
+        Args:
+            index: The region's place among the network's outputs.
+            probability: Of the region, any shape.
+            inside: Bool of the same shape: where the region was decided for.
+        """
+        self.sums[index] += (probability * inside).double().sum().cpu()
+        self.voxels[index] += inside.sum().double().cpu()
+
+    def means(self) -> list[float]:
+        return [float(s / n) if n else 0.0 for s, n in zip(self.sums, self.voxels, strict=True)]

@@ -11,13 +11,12 @@ from numpy.typing import NDArray
 
 from ..components.choice import choose
 from ..errors import BadImage, BrokenPlugin, DataError
-from ..imaging.reference import FoundRegion
+from ..imaging.volume import FoundRegion
 from .masks import in_grid_of, read_map
 
 if TYPE_CHECKING:
     from ..components.catalogue import Catalogue
-    from ..imaging.reference import ImageRef
-    from ..imaging.volume import Array, Volume
+    from ..imaging.volume import Array, ImageRef, Volume
 
 REGION = "the valid region"
 """What such a file is called in messages."""

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..preprocessing.plan import Plan
+from .precision import said
 
 
 def model_card(facts: Mapping[str, Any], plan: Plan) -> str:
@@ -37,6 +38,7 @@ def model_card(facts: Mapping[str, Any], plan: Plan) -> str:
         f"- VoxGraft {facts['voxgraft']}, {facts['created']}",
         "",
         *(_ensemble(facts) if members else []),
+        *_precision(facts),
         *_guard(facts),
         *_scores(facts),
     ]
@@ -70,6 +72,11 @@ def _ensemble(facts: Mapping[str, Any]) -> list[str]:
         "on cases that it did not learn from; the average itself was scored on none.",
         "",
     ]
+
+
+def _precision(facts: Mapping[str, Any]) -> list[str]:
+    lines = [f"{text[0].upper()}{text[1:]}." for text in said(facts)]
+    return ["## In half precision", "", *lines, ""] if lines else []
 
 
 def _guard(facts: Mapping[str, Any]) -> list[str]:

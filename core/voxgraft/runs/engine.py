@@ -18,11 +18,9 @@ from ..support.lock import sole_owner
 from ..support.progress import Progress
 from ..workflow.workflow import Workflow
 from ..workflow.yaml import dump
-from .environment import environment
+from .environment import environment, plugins_of
 from .identity import is_independent, made_from, reasons, summarise
-from .plugins import plugins_of
-from .run import Run, Shared
-from .step import Step, StepSpec
+from .run import Run, Shared, Step, StepSpec
 
 LEFT = ("steps", "train", "package", "evaluate", "members", "twin", "guard.json", "run.json", "contents.json")
 """What an earlier call left, of which `fresh` forgets."""
@@ -83,6 +81,7 @@ def run_workflow(
         for step in chosen:
             if _has_no_labels(step, workflow):
                 run.progress.say(f"{step.name}: skipped, a pretraining looks at no labels")
+        run.doing = tuple(step.name for step in chosen)
         _do(run, [step for step in chosen if not _has_no_labels(step, workflow)])
         if run.remarks:
             run.progress.say(f"{workflow.name}: {'; '.join(run.remarks)}")
@@ -115,7 +114,7 @@ def _do(run: Run, chosen: Sequence[Selected[Step]]) -> None:
                 continue
             if why:
                 run.progress.say(f"{selected.name}: again, {summarise(why)}")
-            if run.tracker is None:
+            if run.tracker is None and any(_is_tracked(one) for one in chosen):
                 _track(run)
             start = time.monotonic()
             run.write(f"steps/{selected.name}.json", {"made_from": run.made_from})
@@ -152,6 +151,10 @@ def _steps(run: Run, chosen: Sequence[Selected[Step]]) -> Iterator[tuple[Selecte
         step = combined_step(selected)
         if step is not None:
             yield selected, step
+
+
+def _is_tracked(step: Selected[Step]) -> bool:
+    return isinstance(step.component, StepSpec) and step.component.tracked
 
 
 def _track(run: Run) -> None:

@@ -18,6 +18,7 @@ from ..components.choice import Options, Selected
 from ..components.code import source_hash, version_of
 from ..errors import VoxGraftError
 from ..imaging.write import choose_writer
+from ..inference.device import device_kind
 from ..networks.options import FILE, HUB, MODELS, StartValues
 from ..networks.sources import hub_path
 from ..packages.package import MANIFEST
@@ -26,8 +27,7 @@ from ..preprocessing.state import DataState, readers_taking_part
 from ..support.files import digest
 from ..support.workers import in_threads
 from ..workflow.requirements import needs_of
-from .run import Run
-from .step import Step, StepSpec
+from .run import Run, Step, StepSpec
 
 SHOWN = 3
 """Reasons that are said; the others are counted."""
@@ -205,10 +205,8 @@ def _content(value: str, run: Run) -> str | None:
 
 
 def _device_kind(wanted: str) -> str:
-    from ..inference.device import choose_device
-
     try:
-        return choose_device(wanted).type
+        return device_kind(wanted)
     except VoxGraftError:  # whoever needs the device says why
         return "not there"
 
@@ -274,7 +272,7 @@ def _of_writer(run: Run) -> Iterator[Fact]:
 
 def _of_data(run: Run) -> Iterator[Fact]:
     """Every case of every data set, what else their layouts found, and the code of the readers of their files."""
-    state = DataState(run.catalogue, run.shared.contents)
+    state = DataState(run.reading, run.shared.contents)
     for name, dataset in (("", run.dataset), *run.others.items()):
         of = f" {name}" if name else ""
         for fact, value in state.of_dataset(dataset).items():

@@ -12,6 +12,7 @@ import numpy as np
 
 from ..packages.model_card import model_card
 from ..packages.package import amend_package, read_package, write_package
+from ..packages.precision import common
 from ..preprocessing.plan import Plan
 from ..reports.drawing import Picture
 from ..reports.scores import about, worst_cases, write_page
@@ -85,19 +86,14 @@ class Pool:
         write_page(run.folder / "evaluate" / "scores.html", whole, specs, title, shown, member_table(spreads))
         run.write("evaluate/members.json", spreads)
         package = read_package(run.package)
-        facts = {**package.facts, "scores": whole.document()["summary"], "spread": spreads["spread"]}
-        card = model_card(facts, package.plan)
-        amend_package(run.package, card=card, facts={"scores": facts["scores"], "spread": facts["spread"]})
+        half = common([read_package(folder_of(run, member) / "package").facts for member in members])
+        found = {"scores": whole.document()["summary"], "spread": spreads["spread"], "precision": half}
+        card = model_card({**package.facts, **found}, package.plan)
+        amend_package(run.package, card=card, facts=found)
         self._tell(run, whole, spreads)
 
     def _tell(self, run: Run, whole: Scores, spreads: Mapping[str, Any]) -> None:
-        numbers = {
-            f"test_{metric}_{name}": float(scores["mean"])
-            for metric, structures in whole.summary.items()
-            for name, scores in structures.items()
-            if math.isfinite(scores["mean"])
-        }
-        run.log(numbers, 0)
+        run.log({f"test_{name}": value for name, value in whole.curves().items()}, 0)
         if worth := summed_up(worthless(whole)):
             run.remarks.append(worth)
         metric, structures = next(iter(whole.summary.items()))

@@ -1,25 +1,33 @@
-"""A run: the folder a workflow works in, and what its steps share."""
+"""A run: the folder a workflow works in, what its steps share, and what steps and trackers must do."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
+from ..components.component import C, Component
 from ..errors import DataError
-from ..packages.references import Resolver
 from ..support.contents import Contents
 from ..support.files import read_json, write_json
-from ..support.progress import Progress
-from ..workflow.workflow import Workflow
+from ..support.kept import Kept
+from ..support.memory import free_memory
 
 if TYPE_CHECKING:
     from ..components.catalogue import Catalogue
     from ..datasets.cases import Dataset, Split
+    from ..packages.references import Resolver
     from ..preprocessing.plan import Plan
-    from .step import Tracker
+    from ..support.progress import Progress
+    from ..workflow.workflow import Workflow
+
+
+PICTURES = 4
+"""Held-out cases whose pictures a notebook shows."""
+MOST_KEPT = 4 << 30
+"""Bytes of voxels that steps hand to each other."""
 
 
 @dataclass(slots=True)
@@ -29,12 +37,14 @@ class Shared:
     Attributes:
         contents: Of the files that they read.
         resolved: Fingerprints of models and code, each looked up once in a call.
+        kept: What the steps before training read; forgotten once training begins.
         remade: The prepared arrays that this call made; None where those of earlier calls are used too.
     """
 
     contents: Contents
     resolved: dict[str, str] = field(default_factory=dict)
     remade: set[str] | None = None
+    kept: Kept = field(default_factory=lambda: Kept(min(MOST_KEPT, free_memory() // 4)))
 
 
 @dataclass(slots=True)
@@ -59,6 +69,9 @@ class Run:
 
     made_from: Mapping[str, Any] = field(default_factory=dict)
     """The identity of the step at hand, see `voxgraft.runs.identity`."""
+
+    doing: tuple[str, ...] = ()
+    """The steps that this call was asked for."""
 
     data_facts: Sequence[Any] | None = None
     """What `voxgraft.runs.identity` found of the data sets when this call first looked at them."""
@@ -85,6 +98,11 @@ class Run:
     def catalogue(self) -> Catalogue:
         """What is installed, its readers with the options of the workflow."""
         return self.models.catalogue
+
+    @property
+    def reading(self) -> Catalogue:
+        """The same, for steps that read what the next step reads too."""
+        return self.catalogue.keeping(self.shared.kept)
 
     @property
     def package(self) -> Path:
@@ -144,6 +162,23 @@ class Run:
         write_json(self.folder / name, document)
         return self.folder / name
 
+    def __repr__(self) -> str:
+        return f"Run {self.workflow.name} in {self.folder}"
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: what came out, the scores, and pictures of held-out cases."""
+        from ..reports.notebook import fragment, score_table, thumbnail
+
+        lines = [*self.remarks, f"the model is in {self.package}" if self.package.exists() else "there is no model yet"]
+        page = self.folder / "evaluate" / "scores.html"
+        pictures = sorted((page.parent / "pictures").glob("*.png"))[:PICTURES]
+        tables = []
+        if page.exists():
+            lines.append(f"{page}: the scores of each held-out case")
+            tables = [score_table(self.read("evaluate/scores.json")["summary"])]
+        shown = [(path.stem, address) for path in pictures if (address := thumbnail(path))]
+        return fragment(repr(self), lines, tables, shown)
+
     def tag(self, values: Mapping[str, str]) -> None:
         """Name the run in the tracker, where there is one."""
         if self.tracker is not None:
@@ -153,3 +188,96 @@ class Run:
         """Send numbers to the tracker, where there is one; one that is not defined is left out."""
         if self.tracker is not None:
             self.tracker.metrics({name: value for name, value in values.items() if math.isfinite(value)}, step)
+
+
+class Step(Protocol):
+    """One part of a workflow's work. When it is done again is said by its spec, see `StepSpec.independent_of`."""
+
+    def outputs(self, run: Run) -> Sequence[Path]:
+        """The files that must be there for the step to count as done."""
+        ...
+
+    def do(self, run: Run) -> None: ...
+
+
+class Tracker(Protocol):
+    """Keeps a run's events where others can see them."""
+
+    def start(self, run: Run) -> None: ...
+
+    def params(self, values: Mapping[str, Any]) -> None: ...
+
+    def metrics(self, values: Mapping[str, float], step: int) -> None: ...
+
+    def tags(self, values: Mapping[str, str]) -> None:
+        """Name the run, such as by the verdict of its guard."""
+        ...
+
+    def file(self, path: Path, folder: str = "") -> None: ...
+
+    def finish(self, status: str) -> None:
+        """End the run: `FINISHED`, `FAILED` or `KILLED`."""
+        ...
+
+
+@runtime_checkable
+class TracksReviews(Protocol):
+    """A tracker that also keeps what the reviews of a model's masks have come to."""
+
+    def review(self, model: str, identity: str, metrics: Mapping[str, float], step: int) -> str:
+        """Keep numbers about one version of a model, beside those of its training where that is known.
+
+        Args:
+            model: Its name and version, for people.
+            identity: The hash of its package.
+            metrics: By names such as `review.dice.liver`; nothing in them names a patient.
+            step: How many scans were reviewed.
+
+        Returns:
+            Where they are kept, for people.
+
+        Raises:
+            TrackingError: Nothing answers, or it refuses.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepSpec(Component[C, Step]):
+    """A step of a workflow, and the steps that must have been done before it.
+
+    Attributes:
+        labelled: It has nothing to do where the network looks at no labels, and is skipped there.
+        independent_of: What cannot matter to what it leaves, with the reason: keys or whole sections of the workflow;
+            `case`, `dataset` and their fields, such as `case.facts`; `reader` and `writer`, the code that reads images
+            and writes masks; and
+            `before.STEP`, what an earlier step left. The step is done again when anything else changes.
+        elsewhere: Plain values of what it rests on outside of its run, by the names that people are told, such as
+            whether a registry is there.
+        scope: Where it is done in a run of several splits (a cross-validation): by each `member`, on the `whole`, where
+            it sees the package in which the members vote, or on `both`, the whole last.
+        tracked: It has something to tell the tracker, which is started before the first step where any step has.
+        together: Makes the step that is done on the whole in place of this one, from the same options.
+    """
+
+    kind = "step"
+
+    after: tuple[str, ...] = ()
+    labelled: bool = False
+    independent_of: Mapping[str, str] = field(default_factory=dict)
+    elsewhere: Callable[[Run], Mapping[str, Any]] | None = None
+    scope: Literal["member", "whole", "both"] = "both"
+    tracked: bool = True
+    together: Callable[[C], Step] | None = None
+
+    @property
+    def by_members(self) -> bool:
+        """Whether each member of a run of several splits does it."""
+        return self.scope != "whole"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrackerSpec(Component[C, Tracker]):
+    """A place that keeps a run's events."""
+
+    kind = "tracker"

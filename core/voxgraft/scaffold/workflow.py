@@ -18,6 +18,7 @@ import yaml
 from ..components.catalogue import Catalogue
 from ..components.choice import choose
 from ..errors import DataError, UsageError, VoxGraftError
+from ..preprocessing.affordable import affordable_spacing
 from ..support.files import write_text
 from ..support.paths import stem
 from ..support.texts import counted
@@ -25,12 +26,6 @@ from .survey import Survey
 
 SMALL = 300_000
 """Voxels of an image that a CPU learns from in ten minutes."""
-
-CPU_VOXELS = 400_000
-"""Voxels of a median volume that are worth their time on a CPU: `docs/transfer.md` has the left atrium at 1.25 mm."""
-
-COARSEST = 2.0
-"""A CPU's voxels are at most so many times as long as those of the scans."""
 
 THIN = 6
 """Slices below which a volume is a stack of pictures, and a 2D network learns from it."""
@@ -192,14 +187,8 @@ def _spacing(found: Survey, machine: Machine) -> list[float] | None:
     """Voxels that a CPU can learn from; None where the scans' own will do."""
     if machine.device != "cpu" or _dims(found) == 2:
         return None
-    voxels = 1.0
-    for size in found.shape:
-        voxels *= size
-    factor = min(COARSEST, (voxels / CPU_VOXELS) ** (1 / 3))
-    finest = min(found.spacing)
-    if factor <= 1.1:
-        return None
-    return [float(f"{max(step, finest * factor):.3g}") for step in found.spacing]
+    affordable = affordable_spacing(found.shape, found.spacing)
+    return None if affordable is None else list(affordable)
 
 
 def _dims(found: Survey) -> int:

@@ -11,25 +11,25 @@ import threading
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import permutations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..batch.ledger import LEDGER, Row
-from ..batch.ledger_view import LedgerView
+from ..batch.batch_view import BatchView
+from ..batch.ledger import Row
 from ..batch.naming import safe_name
+from ..batch.parts import is_batch
 from ..checks.guess import guess_dataset
 from ..errors import UsageError, VoxGraftError
 from ..imaging.channels import stack_channels
 from ..imaging.read import find, only, read
-from ..imaging.reference import ImageRef
 from ..imaging.structures import Label, Labels
-from ..imaging.volume import Item, Volume
+from ..imaging.volume import ImageRef, Item, Volume
 from ..imaging.write import write
 from ..labels.masks import in_grid_of, read_mask, read_values
 from ..review.state.sources import path_of
 from ..support.files import read_json, write_json
 from ..support.paths import stem
-from .places import orders_of
 from .refused import Refused
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ class Datastore:
         self._items: dict[str, Item] = {}
         self._mutex = threading.Lock()
         self.images: dict[str, Image] = {}
-        self._ledger = LedgerView(folder) if (folder / LEDGER).is_file() else None
+        self._ledger = BatchView(folder) if is_batch(folder) else None
         self._version = 0
         self.refresh()
 
@@ -143,7 +143,7 @@ class Datastore:
             except VoxGraftError:
                 continue
             if len(item.shape) == len(shape) and item.channels == 1:
-                for order in orders_of(item.shape, item.spacing, shape, spacing, share):
+                for order in _orders_of(item.shape, item.spacing, shape, spacing, share):
                     yield image, order
 
     def tags(self, image: Image) -> dict[str, dict[str, Any]]:
@@ -224,6 +224,23 @@ def checked_tag(tag: str) -> str:
     if not _TAG.fullmatch(tag):
         raise Refused(400, "a tag has letters, digits, _ and -, at most 40")
     return tag
+
+
+def _orders_of(
+    shape: Sequence[int], spacing: Sequence[float], like: Sequence[int], steps: Sequence[float], share: float
+) -> Iterator[tuple[int, ...]]:
+    """The orders of a scan's axes in which it has an array's shape and spacing.
+
+    Args:
+        shape, spacing: Of the scan.
+        like, steps: Of the array.
+        share: By which spacings may differ.
+    """
+    for order in ((0, 1, 2), (2, 1, 0), *permutations(range(3))):
+        if all(shape[axis] == n for axis, n in zip(order, like, strict=True)) and all(
+            abs(spacing[axis] - step) <= share * step for axis, step in zip(order, steps, strict=True)
+        ):
+            yield order
 
 
 def _file(name: str) -> str:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
-from itertools import permutations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -91,23 +90,6 @@ class Places:
             turned = _turned(volume, order)
             if turned.array.shape == array.shape and _same(turned.array, array):
                 yield turned.affine
-
-
-def orders_of(
-    shape: Sequence[int], spacing: Sequence[float], like: Sequence[int], steps: Sequence[float], share: float
-) -> Iterator[tuple[int, ...]]:
-    """The orders of a scan's axes in which it has an array's shape and spacing.
-
-    Args:
-        shape, spacing: Of the scan.
-        like, steps: Of the array.
-        share: By which spacings may differ.
-    """
-    for order in ((0, 1, 2), (2, 1, 0), *permutations(range(3))):
-        if all(shape[axis] == n for axis, n in zip(order, like, strict=True)) and all(
-            abs(spacing[axis] - step) <= share * step for axis, step in zip(order, steps, strict=True)
-        ):
-            yield order
 
 
 def _turned(volume: Volume, order: tuple[int, ...]) -> Volume:

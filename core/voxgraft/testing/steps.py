@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from ..runs.step import StepSpec
+from ..runs.run import StepSpec
 from ..workflow.workflow import Workflow
 from .conformance import ConformanceCheck, NotApplicable, Subject, require
 from .small_run import small_run, small_workflow

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -19,10 +19,8 @@ from .errors import Forbidden, Refused
 from .folder import checked_reader
 from .masks import Mask, check_grid, check_values
 from .records import GOLD, READER, ROLES, SECOND, Assignment, document
+from .reviewed import Reviewed, named
 from .viewing import Seen
-
-if TYPE_CHECKING:
-    from .store import ReviewStore
 
 LARGEST = 16 * 2**20
 COLUMNS = ("case", "reader", "role", "mask")
@@ -80,7 +78,7 @@ def _given(path: Path, line: int, row: dict[str, Any]) -> Given:
     return Given(Assignment(values["case"], values["reader"], role), line, mask)
 
 
-def assign_all(store: ReviewStore, path: Path) -> int:
+def assign_all(store: Reviewed, path: Path) -> int:
     """Keep the assignments of a table, those that are known already aside; gives how many are new.
 
     Raises:
@@ -97,7 +95,7 @@ def assign_all(store: ReviewStore, path: Path) -> int:
     return sum(_keep(store, given, reference) for given, reference in checked)
 
 
-def assign(store: ReviewStore, by: str, case: str, reader: str, role: str, withdrawn: bool = False) -> None:
+def assign(store: Reviewed, by: str, case: str, reader: str, role: str, withdrawn: bool = False) -> None:
     """Assign a scan to a reader, or take that back.
 
     Nobody who is to read a scan without knowing of others may change who reads it, nor may anybody choose himself or
@@ -115,7 +113,6 @@ def assign(store: ReviewStore, by: str, case: str, reader: str, role: str, withd
         Refused: There is no such role; a reference is given in a table only.
         Forbidden: See above.
     """
-    from .store import named
 
     store.check_writable()
     seen = store.seen(case, named(by))
@@ -136,7 +133,7 @@ def _is_begun(seen: Seen) -> bool:
     return seen.blind and any(reader in worked for reader in seen.doubles)
 
 
-def _checked(store: ReviewStore, given: Given) -> Volume | None:
+def _checked(store: Reviewed, given: Given) -> Volume | None:
     """The reference of a row, if it has one.
 
     Raises:
@@ -149,7 +146,7 @@ def _checked(store: ReviewStore, given: Given) -> Volume | None:
     return None if given.mask is None else _reference(store, seen, given.mask)
 
 
-def _reference(store: ReviewStore, seen: Seen, path: Path) -> Volume:
+def _reference(store: Reviewed, seen: Seen, path: Path) -> Volume:
     shape, affine = store.grid(seen)
     volume = read(path, store.catalogue)
     array = volume.array.reshape((*volume.array.shape, 1)[:3])
@@ -161,7 +158,7 @@ def _reference(store: ReviewStore, seen: Seen, path: Path) -> Volume:
     return Volume(whole.astype(np.uint16).reshape(volume.shape), affine, dims=volume.dims)
 
 
-def _keep(store: ReviewStore, given: Given, reference: Volume | None, withdrawn: bool = False) -> bool:
+def _keep(store: Reviewed, given: Given, reference: Volume | None, withdrawn: bool = False) -> bool:
     """Write an assignment into the log; gives whether it was new."""
     wanted = given.assignment
     values = document(wanted)

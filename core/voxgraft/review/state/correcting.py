@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Callable, Collection, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -15,11 +15,9 @@ from ...errors import VoxGraftError
 from ...imaging.volume import Array, spacing_of
 from .editing import SERVED, Editor, values_of
 from .errors import NotThere, Refused
+from .reviewed import Reviewed
 from .viewing import Seen
 from .working import Working
-
-if TYPE_CHECKING:
-    from .store import ReviewStore
 
 MOST_SLICES = 2000
 FARTHEST = 1000.0
@@ -36,7 +34,7 @@ class Corrector:
         editor: Saves what is committed.
     """
 
-    def __init__(self, store: ReviewStore, editor: Editor) -> None:
+    def __init__(self, store: Reviewed, editor: Editor) -> None:
         self._store, self._editor = store, editor
 
     def propagate(
@@ -210,7 +208,7 @@ def points_of(values: Any, shape: Sequence[int]) -> list[Click]:
     return points
 
 
-def image_of(store: ReviewStore, case: str, reader: str, shape: tuple[int, ...]) -> Array:
+def image_of(store: Reviewed, case: str, reader: str, shape: tuple[int, ...]) -> Array:
     """The voxels of the first channel in the mask's grid, mapped from the cache and not read.
 
     Args:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -27,11 +27,9 @@ from .audit import settle
 from .errors import Conflict, NotThere, Refused
 from .masks import check_values, parsed
 from .records import SavedMask
+from .reviewed import Reviewed, named, no_mask
 from .viewing import MASK, Seen
 from .working import Kept, Working, open_journal, whole_mask
-
-if TYPE_CHECKING:
-    from .store import ReviewStore
 
 NEXT = ".next-"
 """How a mask is called between being written and being named by the log."""
@@ -72,7 +70,7 @@ class Editor:
         store: The state of the review.
     """
 
-    def __init__(self, store: ReviewStore) -> None:
+    def __init__(self, store: Reviewed) -> None:
         self._store = store
         self.kept = Kept()
 
@@ -160,8 +158,6 @@ class Editor:
             NotThere: There is no such scan, or it has no mask.
             Conflict: The mask is another one by now.
         """
-        from .store import named, no_mask
-
         self._store.check_writable()
 
         def fresh(known: Working | None) -> Working:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from ...batch.ledger import LEDGER
 from ...batch.naming import REVIEW, safe_name
+from ...batch.parts import is_batch
 from ...errors import DataError, UsageError
 from ...support.files import sweep_tree
 from ...support.lock import BUSY, LOCK, NONE, locked
@@ -85,7 +86,7 @@ def check_out(out: Path) -> None:
     """
     if not out.is_dir():
         raise UsageError(f"{out}: there is no such folder; name the one that `voxgraft segment --out` made")
-    if not (out / LEDGER).is_file():
+    if not is_batch(out):
         raise UsageError(f"{out}: there is no {LEDGER} here; name the folder that `voxgraft segment --out` made")
     if (out / REVIEW / "report.json").is_file():
         raise DataError(

@@ -46,7 +46,7 @@ class Ordered:
     """What of the list changes only with the ledger.
 
     Attributes:
-        version: Of the rows, see `LedgerView.rows`.
+        version: Of the rows, see `BatchView.rows`.
         cases: Doubtful ones first, then those that were left out.
         flags: Code -> scans that have it.
         found: Structure -> scans in which it was found.

@@ -23,8 +23,10 @@ from ...errors import VoxGraftError
 from ...support.files import is_full
 from ..state.assigning import assign
 from ..state.errors import NotThere, Refused
+from ..state.page import scan, worklist
 from ..state.records import GOLD, document
-from ..state.store import ReviewStore, plain
+from ..state.reviewed import plain
+from ..state.store import ReviewStore
 from ..state.worklist import Query
 from . import app_masks, app_worth
 from .gate import LOGIN, Gate
@@ -212,12 +214,12 @@ async def _worklist(request: Request) -> Response:
         limit=query_number(request, "limit", 200, 2000),
     )
     store = _store(request)
-    return await run_in_threadpool(lambda: Answer(store.worklist(query, _reader(request))))
+    return await run_in_threadpool(lambda: Answer(worklist(store, query, _reader(request))))
 
 
 async def _scan(request: Request) -> Response:
     store = _store(request)
-    return await run_in_threadpool(lambda: Answer(store.scan(_case(request), _reader(request))))
+    return await run_in_threadpool(lambda: Answer(scan(store, _case(request), _reader(request))))
 
 
 async def _image(request: Request) -> Response:

@@ -14,7 +14,8 @@ from starlette.routing import Route
 
 from ..state.errors import NotThere, Refused
 from ..state.masks import largest
-from ..state.store import ReviewStore, no_mask
+from ..state.reviewed import no_mask
+from ..state.store import ReviewStore
 from .requests import Answer, body_of, json_of, number_of, text_of, whole_of
 from .security import Session
 

@@ -11,7 +11,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 from starlette.routing import Route
 
-from ..state.store import ReviewStore
+from ..state.reviewed import Reviewed
 from ..worth.charts import Chart
 from ..worth.charts_page import charts_page
 from ..worth.snapshot import for_everybody, take_snapshot
@@ -29,7 +29,7 @@ class Latest:
         store: The review.
     """
 
-    def __init__(self, store: ReviewStore) -> None:
+    def __init__(self, store: Reviewed) -> None:
         self._store = store
         self._lock = Lock()
         self._key: tuple[int, int] | None = None
@@ -46,7 +46,7 @@ class Latest:
             return self._told
 
 
-def routes(store: ReviewStore) -> list[Route]:
+def routes(store: Reviewed) -> list[Route]:
     """What `voxgraft.review.web.app` adds to its own addresses."""
     latest = Latest(store)
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ...batch.batch_view import BatchView
 from ...batch.ledger import Row
-from ...batch.ledger_view import LedgerView
 from ...batch.naming import REVIEW
 from ..state.audit import AUDIT, Read, read_log
 from ..state.folder import Folder, check_out
@@ -87,7 +87,7 @@ def take_snapshot(out: Path, catalogue: Catalogue) -> Snapshot:
         DataError: The ledger or the log cannot be read.
     """
     check_out(out)
-    _, rows = LedgerView(out).rows()
+    _, rows = BatchView(out).rows()
     log = read_log(out / REVIEW / AUDIT)
     return Snapshot(out, catalogue, rows, ReviewState().replay(log.entries), log)
 

@@ -25,10 +25,10 @@ from .facts import Fact, facts_of, times_of
 from .snapshot import Snapshot, readings, take_snapshot
 
 if TYPE_CHECKING:
-    from ..state.store import ReviewStore
+    from ..state.reviewed import Reviewed
 
 
-def summary(store: ReviewStore, points: bool = False) -> dict[str, Any]:
+def summary(store: Reviewed, points: bool = False) -> dict[str, Any]:
     """The summary of a review that is open, as plain values that JSON can hold; it reads the log on disk.
 
     Args:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from ...components.choice import choose
 from ...errors import UsageError
-from ...runs.step import TracksReviews
+from ...runs.run import TracksReviews
 from ..state.records import ADJUDICATOR
 from .charts import version_of
 from .comparing import Comparisons

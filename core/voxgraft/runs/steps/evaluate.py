@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,10 +25,12 @@ from ...inference.ensemble import predictor_of
 from ...inference.predictor import Prediction
 from ...packages.model_card import model_card
 from ...packages.package import amend_package, read_package
+from ...packages.precision import said
 from ...preprocessing.plan import Plan
 from ...reports.drawing import Picture
 from ...reports.pictures import names_of, worst_slice
 from ...reports.scores import about, worst_cases, write_page
+from ...scoring.bootstrap import POOLED
 from ...scoring.calibration import Watch
 from ...scoring.case import Measured, measure_case, watch_case
 from ...scoring.masks import comparable
@@ -35,6 +38,7 @@ from ...scoring.pairs import Structure
 from ...scoring.scores import Scores
 from ...scoring.subgroups import gathered
 from ...scoring.worth import summed_up, worthless
+from ..precision import try_half
 from ..run import Run
 
 PICTURES = 4
@@ -50,19 +54,23 @@ class Evaluate:
 
     def do(self, run: Run) -> None:
         package = read_package(run.package)
-        predictor = predictor_of(package, run.catalogue, device=run.workflow.inference.device)
-        for note in predictor.notes:
-            run.progress.say(f"evaluate: {note}")
         cases = {case.id: case for case in run.dataset.cases}
         held_out = [cases[name] for name in run.split.validation]
         labels = run.dataset.labels or package.labels
+        half = try_half(
+            run, package, labels, lambda name: (*read_held_out(cases[name], run), missing_in(cases[name].images))
+        )
+        package = replace(package, facts={**package.facts, "precision": half})
+        predictor = predictor_of(package, run.catalogue, device=run.workflow.inference.device)
+        for note in (*predictor.notes, *(said(package.facts) if predictor.precision == "32" else [])):
+            run.progress.say(f"evaluate: {note}")
         measured: dict[str, Measured] = {}
-        for case in run.progress.track(held_out, f"evaluating {len(held_out)} held-out cases"):
-            scan, reference = _read(case, run)
+        for case, show in _shown_in_turn(held_out, run):
+            scan, reference = read_held_out(case, run)
             watch = watch_case(reoriented(reference)[0], labels, run.workflow.evaluation.metrics)
             see = None if watch is None else _shown(watch, labels, package.plan)
             try:
-                prediction = predictor.predict(scan, missing=missing_in(case.images), see=see)
+                prediction = predictor.predict(scan, show, missing_in(case.images), see)
             except ModelError as error:
                 raise ModelError(f"{case.id}: {error}") from None
             mask = _mask(run, case.id)
@@ -78,19 +86,16 @@ class Evaluate:
         scores.write_csv(run.folder / "evaluate" / "scores.csv")
         _write_page(run, scores, labels)
         facts = {**package.facts, "scores": scores.document()["summary"]}
-        amend_package(run.package, card=model_card(facts, package.plan), facts={"scores": facts["scores"]})
+        kept = {name: facts[name] for name in ("scores", "precision")}
+        amend_package(run.package, card=model_card(facts, package.plan), facts=kept)
         self._tell(run, scores)
 
     def _tell(self, run: Run, scores: Scores) -> None:
-        numbers = {}
-        for metric, structures in scores.document()["summary"].items():
-            for name, result in structures.items():
-                if result["mean"] is not None and math.isfinite(result["mean"]):
-                    numbers[f"test_{metric}_{name}"] = float(result["mean"])
+        numbers = {f"test_{name}": value for name, value in scores.curves().items()}
         for metric, structures in scores.micro.items():
-            for name, result in structures.items():
-                if math.isfinite(result["value"]):
-                    numbers[f"test_micro_{metric}_{name}"] = float(result["value"])
+            single = len(structures) == 2 and POOLED in structures
+            shown = {POOLED: structures[POOLED]} if single else structures
+            numbers.update({f"test_micro_{metric}_{name}": float(found["value"]) for name, found in shown.items()})
         run.log(numbers, 0)
         if run.tracker is not None:
             for name in FILES:
@@ -113,8 +118,12 @@ def number_behind(found: Mapping[str, Any]) -> str:
     return f"{number} of {number + undefined}" if undefined else f"{number}"
 
 
-def _read(case: Case, run: Run) -> tuple[Volume, Volume]:
-    """The scan and its reference."""
+def read_held_out(case: Case, run: Run) -> tuple[Volume, Volume]:
+    """The scan of a held-out case, its channels on one grid, and its reference.
+
+    Raises:
+        DataError: One of them cannot be read.
+    """
     volumes = [None if ref is None else read(ref, run.catalogue) for ref in case.images]
     scan = stack_channels(volumes, case.align)
     return scan, read_label(case, scan, run.dataset.labels, run.catalogue)
@@ -122,6 +131,14 @@ def _read(case: Case, run: Run) -> tuple[Volume, Volume]:
 
 def _mask(run: Run, case: str) -> Path:
     return run.folder / "evaluate" / "masks" / f"{case}.nii.gz"
+
+
+def _shown_in_turn(held_out: Sequence[Case], run: Run) -> Iterator[tuple[Case, Callable[[float], None]]]:
+    """Each case, and what shows how much of it is predicted: a single one may take minutes."""
+    with run.progress.bar(f"evaluating {len(held_out)} held-out cases", len(held_out)) as bar:
+        for case in held_out:
+            yield case, partial(bar.within, note=case.id)
+            bar.advance()
 
 
 def _shown(watch: Watch, labels: Labels, plan: Plan) -> See:
@@ -163,7 +180,7 @@ def pictures_of(run: Run, names: Sequence[str], labels: Labels, mask_of: Callabl
     modality = run.workflow.data.modality.build()
     pictures = {}
     for name in names:
-        scan, reference = _read(cases[name], run)
+        scan, reference = read_held_out(cases[name], run)
         masks = comparable(read(mask_of(name), run.catalogue), reference, labels)
         pictures[name] = worst_slice(*masks, scan, modality, labels)
     return pictures

@@ -17,6 +17,7 @@ from ...datasets.labelling import network_labels
 from ...datasets.split import draw
 from ...errors import DataError
 from ...imaging.structures import Label, Labels
+from ...inference.device import device_kind
 from ...preprocessing.fingerprint import measure, summarise
 from ...preprocessing.plan import Plan
 from ...preprocessing.planning import derive_plan
@@ -38,11 +39,12 @@ class PlanStep:
         split = assign_roles(roles_of(run.workflow), dataset, others, self._split(run))
         cases = cases_by_key(dataset, others, split)
         labels = common_labels(dataset, others)
+        reading, hashed = run.reading, run.shared.contents.of
         measured = dict(
             zip(
                 cases,
                 in_threads(
-                    lambda case: measure(case, run.catalogue, labels),
+                    lambda case: measure(case, reading, labels, hashed),
                     list(cases.values()),
                     run.progress,
                     f"measuring {len(cases)} cases",
@@ -54,7 +56,7 @@ class PlanStep:
         seen = {name: measured[name] for name in (*learnt, *split.validation)}
         labels = labels or (_found(seen) if run.workflow.supervised else Labels())
         fingerprint = summarise(seen, learnt)
-        device = _device_kind(run.workflow.training.device)
+        device = device_kind(run.workflow.training.device)
         modality = options.modality.build()
         plan = derive_plan(
             fingerprint,
@@ -168,9 +170,3 @@ def _found(cases: Mapping[str, Mapping[str, Any]]) -> Labels:
     if not values:
         raise DataError("every label is empty: there is nothing to learn")
     return Labels.of({f"label {value}": value for value in values})
-
-
-def _device_kind(wanted: str) -> str:
-    from ...inference.device import choose_device
-
-    return choose_device(wanted).type

@@ -1,0 +1,238 @@
+"""The shape of a training: slices or volumes, and how coarse.
+
+On the left atrium this mattered more than any pretrained weights did (docs/transfer.md). Each shape is trained for the
+same time from what is usual for it, and scored on the held-out scans in their own grid, so that coarse and fine ones
+are compared by what a reader gets. Only a shape that does better than the workflow's own, by the paired tests, takes
+its place.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from ..components.choice import choose
+from ..errors import VoxGraftError
+from ..imaging.channels import missing_in
+from ..inference.ensemble import predictor_of
+from ..packages.package import read_package
+from ..preprocessing.affordable import affordable_spacing
+from ..runs.engine import run_workflow
+from ..runs.run import Run
+from ..runs.steps.evaluate import read_held_out
+from ..scoring.case import Measured, measure_case
+from ..scoring.comparison import compare_all
+from ..scoring.scores import MEAN, Scores
+from ..scoring.subgroups import gathered
+from ..support.files import remove
+from ..workflow.workflow import Workflow, from_document
+from .candidates import Document, encoders_at_hand
+from .clock import Clock, Watched
+
+MINUTES = 8.0
+"""With fewer, no shape would learn enough to be compared."""
+SHARE = 0.45
+"""Of the time that is left, for all shapes together; half of it trains, the rest prepares and evaluates."""
+HELD_OUT = 8
+"""So many held-out cases are scored, at most."""
+FINE_TUNE: Document = {"use": "fine-tune", "encoder_lr": 0.3}
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """One way to look at the scans.
+
+    Attributes:
+        dims: 2 for slices, 3 for volumes.
+        spacing: Millimetres between voxels, in RAS order.
+        encoder, transfer: With what it is trained.
+        own: It is the workflow's own.
+    """
+
+    dims: int
+    spacing: tuple[float, ...]
+    encoder: Document
+    transfer: tuple[Document, ...]
+    own: bool = False
+
+    @property
+    def label(self) -> str:
+        """How it is called in tables."""
+        kind = "slices" if self.dims == 2 else "volumes"
+        weights = self.encoder.get("weights", "none")
+        start = "scratch" if weights == "none" else weights
+        return f"{kind} at {' x '.join(f'{step:g}' for step in self.spacing)} mm, {self.encoder['use']} {start}"
+
+    def workflow(self, own: Workflow, run: Run, **changes: Any) -> Workflow:
+        """The workflow in this shape.
+
+        Args:
+            own: What is changed.
+            run: Its catalogue and its cache of prepared arrays are used.
+            changes: Sections of the document that are replaced.
+        """
+        document = copy.deepcopy(own.document())
+        document.update(changes)
+        if not self.own:
+            document["data"]["spacing"] = list(self.spacing)
+            document["model"].update(dims=self.dims, encoder=dict(self.encoder), start="none")
+            document["transfer"] = [dict(strategy) for strategy in self.transfer]
+            document["training"]["patch"] = "auto"
+        return from_document(document, run.catalogue, own.name)
+
+
+def shapes_of(own: Workflow, run: Run) -> list[Shape]:
+    """The workflow's own shape first, then what else comes into question; nothing else where the images are 2D.
+
+    Args:
+        own: The workflow.
+        run: Where it was planned.
+    """
+    plan = run.plan
+    mine = Shape(plan.dims, plan.spacing, own.model.encoder.document(), (), own=True)
+    if plan.image_dims == 2:
+        return [mine]
+    cases = run.read("fingerprint.json")["cases"]
+    trained = [cases[name] for name in run.split.train if name in cases]
+    shape = [round(median(case["shape"][axis] for case in trained)) for axis in range(3)]
+    spacing = tuple(float(median(case["spacing"][axis] for case in trained)) for axis in range(3))
+    coarse = affordable_spacing(shape, spacing)
+    found = [mine]
+    for spaced in (coarse, spacing):
+        if spaced is not None and not _is_taken(found, 3, spaced):
+            found.append(Shape(3, spaced, {"use": "residual", "weights": "none"}, ()))
+    if plan.dims == 3:
+        found.append(_slices(own, run, coarse or spacing))
+    return found
+
+
+def _is_taken(found: Sequence[Shape], dims: int, spacing: Sequence[float]) -> bool:
+    """Whether there is such a shape already, with voxels that are no more than a tenth longer or shorter."""
+    return any(
+        shape.dims == dims and all(abs(math.log(a / b)) < 0.1 for a, b in zip(shape.spacing, spacing, strict=True))
+        for shape in found
+    )
+
+
+def _slices(own: Workflow, run: Run, spacing: tuple[float, ...]) -> Shape:
+    """Slices from the first pretrained encoder at hand, or from scratch."""
+    document = copy.deepcopy(own.document())
+    scratch: Document = {"use": "residual", "weights": "none"}
+    document["model"].update(dims=2, encoder=scratch, start="none")
+    document["transfer"], document["training"]["patch"] = [], "auto"
+    encoders, _ = encoders_at_hand(from_document(document, run.catalogue, own.name), run.models)
+    if not encoders:
+        return Shape(2, spacing, scratch, ())
+    return Shape(2, spacing, encoders[0], (FINE_TUNE,))
+
+
+def compare_shapes(
+    own: Workflow, run: Run, clock: Clock, folder: Path, rows: list[dict[str, Any]], say: Callable[[str], None]
+) -> Shape | None:
+    """Train each shape for the same time; the one that does better than the workflow's own, or None.
+
+    Args:
+        own: The workflow.
+        run: Where it was planned.
+        clock: Whose time is shared.
+        folder: For the runs; they are removed.
+        rows: A row is added for each shape: `shape`, `dice`, `steps`, `seconds`, or `error`, and the comparison.
+        say: Is told how far it is.
+
+    Raises:
+        TimeUp: Before all shapes were compared.
+    """
+    shapes = shapes_of(own, run)
+    if len(shapes) < 2:
+        return None
+    seconds = SHARE * clock.left / len(shapes)
+    scores: dict[str, Scores] = {}
+    for number, shape in enumerate(shapes, 1):
+        row: dict[str, Any] = {"shape": shape.label, "own": shape.own}
+        place = folder / f"shape_{number}"
+        try:
+            told, scores[shape.label] = _trained(shape, own, run, place, clock, 0.5 * seconds)
+            row |= told
+            said = f"Dice {row['dice']:.3f} after {row['steps']} steps"
+        except VoxGraftError as error:
+            row["error"] = said = str(error).splitlines()[0]
+        finally:
+            remove(place)
+        rows.append(row)
+        say(f"advise: shape {number} of {len(shapes)}, {shape.label}: {said}")
+    return _better(shapes, scores, rows)
+
+
+def _trained(
+    shape: Shape, own: Workflow, run: Run, folder: Path, clock: Clock, seconds: float
+) -> tuple[dict[str, Any], Scores]:
+    """Train one shape and score it; its row and its scores."""
+    document = own.document()
+    split = copy.deepcopy(document["data"]["split"])
+    split.update({key: 0 for key in ("fold", "repeat") if split[key] == "all"})
+    changes = {
+        "data": {**document["data"], "split": split, "cache": run.cache.as_posix()},
+        "training": {**document["training"], "budget": f"{seconds / 60:.4f} min", "validate_every": 1.0},
+        "steps": ["plan", "prepare", "train"],
+        **dict.fromkeys(("tracking", "registry", "guard")),
+    }
+    workflow = shape.workflow(own, run, **changes)
+    remove(folder)  # of an advice that was killed
+    done = run_workflow(workflow, run.catalogue, folder, progress=Watched(clock), registry=own.place)
+    scores = _scored(done, clock)
+    summary = done.read("train/summary.json")
+    mean = scores.summary["dice"][MEAN]
+    row = {"dice": float(mean["mean"]), "volumes": len(scores.cases), "defined": mean["n"]}
+    return {**row, "steps": summary["steps"], "seconds": summary["seconds"]}, scores
+
+
+def _scored(run: Run, clock: Clock) -> Scores:
+    """Dice of the first held-out scans, in their own grid."""
+    predictor = predictor_of(read_package(run.package), run.catalogue, device=run.workflow.inference.device)
+    metrics = [choose(run.catalogue, "metric", {"use": "dice"})]
+    cases = {case.id: case for case in run.dataset.cases}
+    labels = run.dataset.labels or predictor.package.labels
+    measured: dict[str, Measured] = {}
+    for name in run.split.validation[:HELD_OUT]:
+        clock.check()
+        scan, reference = read_held_out(cases[name], run)
+        prediction = predictor.predict(scan, missing=missing_in(cases[name].images))
+        measured[name] = measure_case(prediction.labels, reference, labels, metrics)
+    return gathered(measured, metrics, {}, {name: cases[name].patient for name in measured})
+
+
+def _better(shapes: Sequence[Shape], scores: dict[str, Scores], rows: Sequence[dict[str, Any]]) -> Shape | None:
+    """The best of the shapes that the paired tests, corrected by Holm, call better than the workflow's own."""
+    own = shapes[0].label
+    if own not in scores or len(scores) < 2:
+        return None
+    ordered = {own: scores[own], **{label: found for label, found in scores.items() if label != own}}
+    better: dict[str, float] = {}
+    for comparison in compare_all(ordered, {"dice": True}):
+        row = next(row for row in rows if row["shape"] == comparison.run)
+        row.update(evidence=comparison.verdict, against_own=comparison.document())
+        if comparison.verdict == "better":
+            better[comparison.run] = comparison.difference
+    if not better:
+        return None
+    best = max(better, key=lambda label: better[label])
+    return next(shape for shape in shapes if shape.label == best)
+
+
+def sentence(rows: Sequence[dict[str, Any]], better: Shape | None) -> str:
+    """What follows from the rows; empty where there was nothing to compare."""
+    if not rows:
+        return ""
+    if better is None:
+        return "no evidence that another shape does better than the workflow's own"
+    found = next(row for row in rows if row["shape"] == better.label)["against_own"]
+    low, high = found["ci95"]
+    return (
+        f"{better.label} does better than the workflow's own shape after the same short time: difference in Dice "
+        f"{found['difference']:+.3f} ({low:+.3f} to {high:+.3f}), {found['patients']} held-out patients"
+    )
