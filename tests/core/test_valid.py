@@ -16,6 +16,7 @@ import pytest
 import torch
 from click.testing import CliRunner, Result
 from safetensors.torch import load_file
+from voxgraft_plugins.modalities.single import ImageModality
 
 from voxgraft.checks.dataset import check_dataset
 from voxgraft.cli import main
@@ -35,7 +36,6 @@ from voxgraft.runs.engine import run_workflow
 from voxgraft.support.progress import Progress
 from voxgraft.workflow.workflow import Workflow, read
 from voxgraft_plugins.modalities.options import ImageOptions
-from voxgraft_plugins.modalities.single import ImageModality
 
 SHAPE = (40, 32)
 AFFINE = np.diag([-1.0, -1.0, 1.0, 1.0])

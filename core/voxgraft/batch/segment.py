@@ -118,6 +118,7 @@ def segment(
             teller.say("; ".join(flag.message for flag in outputs.other_code))
         report = partial(write_common_report, folder, ledger, share, package)
         queue = BatchQueue(corrections, package, options, retry, teller, report)
+        applied.within = queue.within
         queue.sort(entries)
         try:
             dispatch = Dispatch(Segmenter(applied), corrections, task_of, teller.say)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ..errors import ComponentConflict, UnknownComponent
-from ..support.kept import Kept
+from ..support.contents import Kept
 from .component import AnySpec
 
 

@@ -62,6 +62,10 @@ class ModalitySpec(Component[C, Modality]):
     channels: tuple[str, ...] = ()
 
 
+HOUNSFIELD = "HU"
+"""The unit of CT, as measurements and modalities name it."""
+
+
 def not_hounsfield(least: float, greatest: float) -> str:
     """Why values from `least` to `greatest` are no CT in Hounsfield units; empty where they may well be."""
     if least >= 0 and greatest <= 255:

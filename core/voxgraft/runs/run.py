@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
 from ..components.component import C, Component
 from ..errors import DataError
-from ..support.contents import Contents
+from ..support.contents import Contents, Kept
 from ..support.files import read_json, write_json
-from ..support.kept import Kept
 from ..support.memory import free_memory
 
 if TYPE_CHECKING:

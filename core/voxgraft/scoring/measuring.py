@@ -12,15 +12,13 @@ import numpy as np
 from ..components.choice import choose
 from ..imaging.structures import each_structure
 from ..imaging.volume import Array, Item, Volume
+from ..preprocessing.modality import HOUNSFIELD
 from .measurement import Inside, Quantity
 
 if TYPE_CHECKING:
     from ..components.catalogue import Catalogue
     from ..components.choice import Selected
     from ..imaging.structures import Labels
-
-HOUNSFIELD = "HU"
-"""The unit of CT."""
 
 
 @dataclass(frozen=True, slots=True)
