@@ -166,8 +166,7 @@ def executor_of(text: str, catalogue: Catalogue, **wanted: Any) -> Executor:
     spec = catalogue.get("executor", name)
     known = spec.options().model_fields
     given = {key: value for key, value in wanted.items() if value is not None and (key, value) != ("device", "auto")}
-    if "device" not in known:  # the work knows it too
-        given.pop("device", None)
+    given = {key: value for key, value in given.items() if key in known or key not in ("device", "alone")}
     options = {"use": name, **given, **({"address": text} if "://" in text else {})}
     try:
         executor: Executor = choose(catalogue, "executor", options).build()

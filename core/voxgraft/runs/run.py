@@ -12,6 +12,7 @@ from ..components.component import C, Component
 from ..errors import DataError
 
 if TYPE_CHECKING:
+    from ..batch.executor import Executor
     from ..components.catalogue import Catalogue
     from ..datasets.cases import Dataset, Split
     from ..packages.references import Resolver
@@ -82,6 +83,9 @@ class Run:
 
     readers: set[str] = field(default_factory=set)
     """The names of the readers of the files of those data sets, known once they were looked at."""
+
+    executor: Executor | None = None
+    """Does the members of a run of several splits side by side; without it they are done one after the other."""
 
     _shared: Shared | None = None
     _dataset: Dataset | None = None
