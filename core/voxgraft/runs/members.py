@@ -85,6 +85,11 @@ class MemberWork:
 def side_by_side(run: Run, tasks: Sequence[MemberTask], executor: Executor) -> None:
     """Do tasks of members by an executor.
 
+    Args:
+        run: The whole, which shows how far they are.
+        tasks: One for each member.
+        executor: Does them.
+
     Raises:
         UsageError: The plugins are known to this process alone.
         TrainingError: Some have failed; the others are done.
