@@ -36,6 +36,13 @@ def run(
     import json
 
     from ..discovery import discover
+    from ..training.team import follow, leading, team_of
+
+    team = team_of()
+    if team is not None and team.rank > 0:
+        if not dry_run:
+            follow(team)
+        return
     from ..errors import UsageError
     from ..workflow.workflow import read
 
@@ -56,7 +63,8 @@ def run(
     from ..runs.engine import run_workflow
     from ..support.texts import legible
 
-    done = run_workflow(checked, catalogue, folder, steps=wanted, fresh=not resume)
+    with leading(team):
+        done = run_workflow(checked, catalogue, folder, steps=wanted, fresh=not resume)
     if as_json:
         package = str(done.package) if done.package.exists() else None
         print_result(
