@@ -58,7 +58,16 @@ def test_two_processes_train_one_network(tmp_path, repo_path) -> None:
 
 
 STRENGTHS = {
-    **{"rotation": 20.0, "scale": 0.2, "shift": 0.1, "elastic": 2.0, "mirror": 1.0, "gamma": 0.3, "brightness": 0.2},
+    **{
+        "rotation": 20.0,
+        "scale": 0.2,
+        "shift": 0.1,
+        "elastic": 2.0,
+        "mirror": 1.0,
+        "gamma": 0.3,
+        "brightness": 0.2,
+        "shading": 0.2,
+    },
     **{"contrast": 0.2, "noise": 0.2, "blur": 1.0, "lowres": 0.5, "invert": 0.3},
 }
 

@@ -10,8 +10,8 @@ from datasets import workflow as workflow_file
 
 from voxgraft.datasets.cases import Case, Dataset, Described
 from voxgraft.errors import DataError, ModelError, TrainingError, WorkflowError
-from voxgraft.imaging.reference import ImageRef
 from voxgraft.imaging.structures import Labels
+from voxgraft.imaging.volume import ImageRef
 from voxgraft.preprocessing.plan import Plan, read_plan
 from voxgraft.preprocessing.planning import derive_plan, network_strides
 from voxgraft.workflow.workflow import Workflow, read

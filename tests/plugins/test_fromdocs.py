@@ -63,6 +63,7 @@ NAMES = {
     "strategy": "shrink",
     "loss": "plain",
     "metric": "power-jaccard",
+    "measurement": "median",
     "step": "count",
     "tracker": "notes",
     "store": "shelf",

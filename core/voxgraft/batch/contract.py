@@ -31,7 +31,7 @@ import numpy as np
 
 from ..datasets.cases import Described
 from ..imaging.orientation import orientation_of
-from ..support.spelling import composed
+from ..support.paths import composed
 
 if TYPE_CHECKING:
     from ..imaging.volume import Item

@@ -6,13 +6,14 @@ import csv
 import io
 import re
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import UsageError
-from ..support.files import CELLS, read_bytes
-from ..support.spelling import as_stored
+from ..support.files import CELLS, digest, read_bytes, sha256
+from ..support.paths import as_stored
 
 if TYPE_CHECKING:
     from ..imaging.volume import Item
@@ -60,6 +61,25 @@ class Entry:
         """Every file the scan is read from."""
         paths = [file for item in self.items for file in (item.files or (item.path,))]
         return tuple(file for file in paths or [self.given] if file.is_file())
+
+
+def stat_of(entry: Entry) -> str:
+    """Names, sizes and times of an entry's files: while they are the same, so are the bytes."""
+    stats = []
+    for file in entry.files:
+        with suppress(OSError):
+            status = file.stat()
+            stats.append([file.name, status.st_size, status.st_mtime_ns])
+    return digest(stats)
+
+
+def hash_of(entry: Entry) -> str:
+    """A fingerprint of the bytes that a scan is read from."""
+    hashes = []
+    for file in entry.files:
+        with suppress(OSError):  # a file that cannot be opened fails where it is read, with its reason
+            hashes.append(sha256(file))
+    return digest(hashes)
 
 
 _CONTROL = re.compile(rb"[\x00-\x08\x0e-\x1f]")

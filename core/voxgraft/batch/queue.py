@@ -15,9 +15,9 @@ from ..support.files import sha256
 from ..support.progress import Progress
 from .archive import remember
 from .corrections import KEPT, Corrections
-from .entry import Entry
+from .entry import Entry, hash_of, stat_of
+from .failures import plain
 from .ledger import INTERRUPTED, Row
-from .pipeline import hash_of, plain, stat_of
 from .report import REPORT_EVERY
 from .result import Batch, Scan
 

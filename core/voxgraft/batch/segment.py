@@ -19,21 +19,24 @@ from ..imaging.read import as_in_training
 from ..packages.package import Package
 from ..packages.precision import NAMES, allowed
 from ..support.files import digest, sha256, sweep_tree
-from ..support.limits import Limits
 from ..support.lock import sole_owner
 from ..support.progress import Progress
 from ..support.texts import counted
 from ..workflow.yaml import load
 from .corrections import Corrections
+from .dispatch import Dispatch
+from .entry import Entry
 from .ledger import Ledger
+from .model import How, Model, Predictor
 from .naming import PARTS, REVIEW
 from .outputs import Outputs, is_result
 from .parts import enter, named, part_from
-from .pipeline import Pipeline, Predictor
 from .queue import BatchQueue
 from .report import write_common_report
 from .result import Batch, Scan
 from .review import leave_for_review
+from .scan import Segmenter
+from .task import ScanTask
 from .worklist import Finder
 
 if TYPE_CHECKING:
@@ -51,7 +54,7 @@ def segment(
     catalogue: Catalogue,
     *,
     writers: Sequence[str] | None = None,
-    workers: int = 1,
+    workers: int | None = None,
     executor: str = "local",
     part: str | None = None,
     series: str | None = None,
@@ -62,6 +65,8 @@ def segment(
     precision: str | None = None,
     retry: bool = False,
     timeout: float | None = None,
+    scan_timeout: float | None = None,
+    scan_memory: float | None = None,
     progress: Progress | None = None,
     predictor: Callable[[Package], Predictor] | None = None,
 ) -> Batch:
@@ -82,24 +87,21 @@ def segment(
     folder, paths = Path(out), [Path(path) for path in inputs]
     numbers = _numbers(package, precision, device)
     package = replace(package, facts={**package.facts, "applied": numbers})
-    outputs = Outputs(folder, package, catalogue, None if writers is None else tuple(writers))
-    chosen = executor_of(executor, workers, catalogue)
-    limits = Limits(timeout)
+    names = None if writers is None else tuple(writers)
+    outputs = Outputs(folder, package, catalogue, names)
+    kind = "threads" if executor == "local" and predictor is not None else executor
+    limits = {"seconds": scan_timeout, "gigabytes": scan_memory}
+    chosen = executor_of(kind, catalogue, workers=workers, device=device, **limits)
+    applied = Model(package, catalogue, How(device, overlap, mirror, numbers), predictor, workers or 1, timeout)
     share = None if part is None else part_from(part)
     ours = frozenset((*_results_in(folder), REVIEW, PARTS))
-    finder = Finder(catalogue, package.plan, folder, series, ignore_contract, ours, limits)
+    finder = Finder(catalogue, package.plan, folder, series, ignore_contract, ours, applied.limits)
     finder.check(paths)
     options = digest([overlap, mirror, writers, numbers, _workflow_hash(package)])
 
-    def loaded() -> Predictor:
-        if predictor is not None:
-            return predictor(package)
-        from ..inference.ensemble import predictor_of
-
-        ready = predictor_of(package, catalogue, device=device, overlap=overlap, mirror=mirror, precision=numbers)
-        for note in ready.notes:
-            teller.say(note)
-        return ready
+    def task_of(entry: Entry) -> ScanTask:
+        flagged = replace(entry, flags=(*entry.flags, *outputs.other_code))
+        return ScanTask(package.hash, flagged, folder, names, timeout)
 
     teller = progress or Progress(quiet=True)
     with _ledger_of(folder, share, teller.say) as ledger:
@@ -118,8 +120,8 @@ def segment(
         queue = BatchQueue(corrections, package, options, retry, teller, report)
         queue.sort(entries)
         try:
-            pipeline = Pipeline(catalogue, corrections, outputs, loaded, limits)
-            queue.work(lambda group: pipeline.run(group, chosen))
+            dispatch = Dispatch(Segmenter(applied), corrections, task_of, teller.say)
+            queue.work(lambda group: dispatch.run(group, chosen))
         finally:
             ledger.release()
             queue.report(last=True)
@@ -141,13 +143,13 @@ def _ledger_of(out: Path, part: Part | None, say: Callable[[str], None]) -> Iter
             yield ledger
 
 
-def executor_of(text: str, workers: int, catalogue: Catalogue) -> Executor:
+def executor_of(text: str, catalogue: Catalogue, **wanted: Any) -> Executor:
     """The executor that a text such as `local` or `ray://HOST:PORT` names.
 
     Args:
         text: The name, and after `://` an address.
-        workers: Scans loaded and saved in the background.
         catalogue: Offers the executors.
+        wanted: Values of its options; those that are None, and a device that is `auto`, are left to it.
 
     Raises:
         UsageError: There is none, or it cannot have these options.
@@ -157,8 +159,12 @@ def executor_of(text: str, workers: int, catalogue: Catalogue) -> Executor:
     from ..components.choice import choose
 
     name = text.split("://")[0]
-    catalogue.get("executor", name)
-    options = {"use": name, "workers": workers, **({"address": text} if "://" in text else {})}
+    spec = catalogue.get("executor", name)
+    known = spec.options().model_fields
+    given = {key: value for key, value in wanted.items() if value is not None and (key, value) != ("device", "auto")}
+    if "device" not in known:  # the work knows it too
+        given.pop("device", None)
+    options = {"use": name, **given, **({"address": text} if "://" in text else {})}
     try:
         executor: Executor = choose(catalogue, "executor", options).build()
     except ValidationError as error:

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..errors import DataError
-from ..imaging.hounsfield import like_hounsfield, not_hounsfield
 from ..imaging.orientation import orientation_of, shape_at
+from ..preprocessing.modality import like_hounsfield, not_hounsfield
 from ..support.memory import free_memory
 from .contract import Level, Verdict
 

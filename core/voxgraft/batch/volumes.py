@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from ..components.catalogue import Catalogue
     from ..packages.package import Package
     from ..preprocessing.plan import Plan
-    from .pipeline import Predictor
+    from .model import Predictor
 
 
 def segment_volumes(

@@ -64,6 +64,9 @@ class Findings:
         more = f", {counted(notes, 'note')}" if notes else ""
         return f"{counted(self.cases, 'case')}, {counts}{more}; {end}"
 
+    def __repr__(self) -> str:
+        return f"Findings: {self.verdict}"
+
     def document(self) -> dict[str, Any]:
         """Plain values, as `voxgraft check --json` prints them and a run keeps them."""
         rows = [

@@ -7,8 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from ..datasets.cases import Dataset
-from ..imaging.hounsfield import like_hounsfield, not_hounsfield
-from ..preprocessing.modality import ModalitySpec
+from ..preprocessing.modality import ModalitySpec, like_hounsfield, not_hounsfield
 from ..support.texts import counted
 from ..workflow.requirements import channels_of
 from .problem import CaseProblem, Severity

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from ..support.progress import print_result
+from ..support.progress import print_fitted, print_result
 
 
 @click.command()
@@ -56,7 +56,10 @@ def run(
         from ..runs.dryrun import dry_run as estimate
 
         document = estimate(checked, catalogue)
-        print_result(json.dumps(document, indent=2) if as_json else _table(document))
+        if as_json:
+            print_result(json.dumps(document, indent=2))
+        else:
+            print_fitted(_table(document))
         return
     import shlex
 
@@ -72,7 +75,7 @@ def run(
         )
     else:
         messages = [f"the model is in {done.package}"] if done.package.exists() else []
-        click.echo("; ".join([f"{folder}: done", *messages, *done.remarks]))
+        print_fitted("; ".join([f"{folder}: done", *messages, *done.remarks]))
         if done.package.exists():
             click.echo(f"next: voxgraft segment {legible(shlex.quote(str(done.package)))} SCANS --out BATCH")
 

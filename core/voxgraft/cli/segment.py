@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..support.progress import print_result
+from ..support.progress import print_fitted, print_result
 from .numbers import Amount
 
 if TYPE_CHECKING:
@@ -27,16 +27,30 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--workers",
-    type=click.IntRange(1, 256),
-    default=1,
-    show_default=True,
-    help="Number of scans loaded and saved in the background.",
+    type=click.IntRange(1, 1024),
+    help="Number of workers; by default 1, of a cluster what it has room for. On a CPU two or more are processes, "
+    "each with a model and a share of the cores; on several GPUs processes with one GPU each; on one GPU threads that "
+    "read and write beside the model.",
 )
 @click.option(
     "--executor",
     default="local",
     show_default=True,
-    help="Executor that runs the work; `voxgraft plugins list --kind executor` lists them.",
+    help="What runs the work: local, which chooses between threads and processes, one of these, ray, or "
+    "ray://HOST:PORT; `voxgraft plugins list --kind executor` lists them.",
+)
+@click.option(
+    "--scan-timeout",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="SECONDS",
+    help="Time limit for the whole of a scan: its worker process is ended, and the scan tried once more. The first "
+    "scan of a worker includes loading the model.",
+)
+@click.option(
+    "--scan-memory",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="GB",
+    help="Memory limit for a worker process, which is ended where it takes more; each works on one scan at a time.",
 )
 @click.option(
     "--part",
@@ -104,7 +118,10 @@ def segment(
     with ending_gently():
         package = _package(model, catalogue)
         batch = segment_scans(package, inputs, out, catalogue, writers=names, part=part, progress=progress, **options)
-    print_result(json.dumps(batch.document(), indent=2, ensure_ascii=False) if as_json else _summary(batch))
+    if as_json:
+        print_result(json.dumps(batch.document(), indent=2, ensure_ascii=False))
+    else:
+        print_fitted(_summary(batch))
     click.get_current_context().exit(batch.exit_code)
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ..errors import ComponentConflict, UnknownComponent
+from ..support.kept import Kept
 from .component import AnySpec
 
 
@@ -41,14 +42,18 @@ class Catalogue:
 
     Attributes:
         options: What takes the place of a component's own defaults wherever it is chosen, by kind and name.
+        kept: What readers read in this call, where it is kept for the next step.
         ask: Adds what plugins offer of a kind, or of all kinds (None); called before each look, and adds it once.
+        found_by: Finds the same offers in another process; None where only this process knows them.
     """
 
     _offers: dict[tuple[str, str], dict[str, AnySpec]] = field(default_factory=dict)
     _origins: dict[str, Origin] = field(default_factory=dict)
     _failures: list[Failure] = field(default_factory=list)
     options: Mapping[tuple[str, str], Mapping[str, Any]] = field(default_factory=dict)
+    kept: Kept | None = None
     ask: Callable[[str | None], None] = _nothing_more
+    found_by: Callable[[], Catalogue] | None = None
 
     def __reduce__(self) -> tuple[Any, ...]:
         self.ask(None)
@@ -57,7 +62,11 @@ class Catalogue:
     def with_options(self, kind: str, options: Mapping[str, Mapping[str, Any]]) -> Catalogue:
         """The same offers, with other defaults for the components of one kind that are named; they must fit."""
         named = {(kind, name): dict(given) for name, given in options.items()}
-        return replace(self, options={**self.options, **named})
+        return replace(self, options={**self.options, **named}, kept=None)
+
+    def keeping(self, kept: Kept) -> Catalogue:
+        """The same, whose readers read no file twice while there is room; nobody may write into what they give."""
+        return replace(self, kept=kept)
 
     def add(self, plugin: str, spec: AnySpec) -> None:
         self._offers.setdefault((spec.kind, spec.name), {})[plugin] = spec

@@ -9,6 +9,7 @@ from annotated_types import Ge, Le, Lt, MinLen
 from pydantic import BeforeValidator, Field, StringConstraints, WithJsonSchema, field_validator, model_validator
 
 from ..components.choice import ByName, ComponentField, Options, Selected
+from ..imaging.along import Interpolation
 from ..imaging.formats import Reader
 from ..imaging.structures import MOST_REGIONS, Source
 from .layout import Layout
@@ -146,6 +147,9 @@ class Data(Options):
 
     spacing: tuple[Annotated[float, Ge(1e-6), Le(1e4)], ...] | None = None
     """Millimetres between voxels that the network sees; by default the median of the training cases."""
+
+    interpolation: Interpolation = "linear"
+    """How images are brought to that spacing: `linear`, or `cubic`, the B-spline of order 3."""
 
     cache: Path | None = None
     """Where prepared arrays are kept; by default in the run's folder."""

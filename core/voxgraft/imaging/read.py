@@ -16,12 +16,12 @@ import numpy as np
 from ..components.choice import Selected, choose
 from ..errors import BadImage, BrokenPlugin, DataError, ModelError, PluginError, VoxGraftError
 from ..support.files import check_regular
-from ..support.spelling import composed
+from ..support.kept import states
+from ..support.paths import composed
 from .archives import archive_problems, is_archive
 from .formats import PaletteReader, ReaderSpec
 from .palettes import WHAT_TO_DO
-from .reference import ImageRef
-from .volume import Array, Item, Problem, Volume, times
+from .volume import Array, ImageRef, Item, Problem, Volume, times
 
 if TYPE_CHECKING:
     from ..components.catalogue import Catalogue
@@ -92,6 +92,20 @@ def find(reference: ImageRef, catalogue: Catalogue) -> list[Item]:
     Raises:
         DataError: See `scan`.
     """
+    kept = catalogue.kept
+    single = kept is not None and not reference.files and reference.path.is_file()
+    before = states([reference.path] if single else reference.files) if kept is not None else ()
+    found: list[Item] | None = kept.get(reference) if kept is not None and before else None
+    if found is None:
+        found = _found(reference, catalogue)
+        if kept is not None and before and not any(item.errors for item in found):
+            known = [file for file, _ in before]
+            beside = states({file for item in found for file in item.files} - set(known))
+            kept.put(reference, (*before, *beside), found)
+    return list(found)
+
+
+def _found(reference: ImageRef, catalogue: Catalogue) -> list[Item]:
     if not reference.files:
         return scan(reference.path, catalogue, reference.series)
     items = scan_files(reference.files, catalogue)
@@ -170,6 +184,18 @@ def read_item(item: Item, catalogue: Catalogue, numbers: bool = False) -> Volume
         BadImage: It has a problem of severity `error`, is damaged, is larger than the memory that is free, or none of
             its voxels is a finite number; or numbers are asked for that its reader does not give.
     """
+    kept, key = catalogue.kept, ("voxels", item.path, item.series, item.reader, numbers)
+    known: Volume | None = kept.get(key) if kept is not None else None
+    if known is not None:
+        return known
+    before = states({*item.files, *([item.path] if item.path.is_file() else [])}) if kept is not None else ()
+    volume = _read_item(item, catalogue, numbers)
+    if kept is not None and kept.put(key, before, volume, volume.array.nbytes):
+        volume.array.flags.writeable = False
+    return volume
+
+
+def _read_item(item: Item, catalogue: Catalogue, numbers: bool) -> Volume:
     if item.errors:
         raise BadImage(item.path, "; ".join(problem.message for problem in item.errors))
     _check_memory(item)

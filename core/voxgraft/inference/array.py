@@ -52,6 +52,7 @@ def segment_array(
     device: torch.device | None = None,
     progress: Callable[[float], None] | None = None,
     see: See | None = None,
+    skip_empty: bool = True,
 ) -> tuple[NDArray[Any], list[float]]:
     """What is found in a network image, on a grid of another number of voxels over the same extent.
 
@@ -62,6 +63,7 @@ def segment_array(
         image: float32 (channel, *spatial), axes in RAS order, at the plan's spacing.
         shape: Voxels of the result.
         mirror: The network's axes along which windows are mirrored, and the logits of all copies averaged.
+        skip_empty: Windows of one value are computed once, with the same result.
 
     Returns:
         Class indices or bits (*shape), see `voxgraft.preprocessing.encoding`; and for each output of the network the
@@ -76,6 +78,7 @@ def segment_array(
         "batch": batch,
         "device": device,
         "progress": progress,
+        "skip_empty": skip_empty,
     }
     if plan.dims != plan.image_dims:
         return _by_slice(network, image, shape, plan, options, see)

@@ -17,6 +17,7 @@ from torch import Tensor
 from ..errors import BadImage, ModelError
 from ..imaging.orientation import Orientation, reoriented
 from ..imaging.volume import Volume
+from ..labels.valid_region import region_in
 from ..packages.precision import applied_in
 from ..preprocessing.prepare import network_image
 from .array import See, mask_of, segment_array
@@ -85,7 +86,7 @@ class Applied(ABC):
         self.overlap = recipe.inference.overlap if overlap is None else overlap
         self.mirror = recipe.inference.mirror if mirror is None else mirror
         plans = package.members or (package.plan,)
-        self.batch = recipe.inference.batch
+        self.batch, self.skip_empty = recipe.inference.batch, recipe.inference.skip_empty
         self.device = choose_device(how.get("device", "auto"))
         self.precision = precision_on(self.device, how.get("precision") or recipe.inference.precision, package.facts)
         unmirrored = self.mirror and not any(plan.mirrored for plan in plans)
@@ -119,6 +120,9 @@ class Applied(ABC):
         check_scan(volume, self.plan, missing)
         image, orientation = reoriented(volume)
         mask, confidence = self._found(image, missing, progress, see)
+        inside = region_in(self.modality, image)
+        if inside is not None:  # what the network says where it never learnt from anything means nothing
+            mask[~inside] = 0
         return self._told(volume, orientation, mask, confidence, start)
 
     @abstractmethod
@@ -154,6 +158,7 @@ class Applied(ABC):
             device=self.device,
             progress=progress,
             see=see,
+            skip_empty=self.skip_empty,
         )
 
     def _told(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -15,8 +15,7 @@ from ..imaging.channels import missing_in, stack_channels
 from ..imaging.orientation import reoriented
 from ..imaging.palettes import check_alike
 from ..imaging.read import choose_reader, find, read, walk
-from ..imaging.reference import ImageRef, MaskRef
-from ..imaging.volume import Array, Volume
+from ..imaging.volume import Array, ImageRef, MaskRef, Volume
 from ..labels.label_map import HIGHEST, counts_in, some
 from ..support.files import sha256
 
@@ -49,11 +48,16 @@ def read_case(case: Case, catalogue: Catalogue, labels: Labels | None = None) ->
     return turned, Volume(orientation.apply(mask.array), turned.affine, dims=turned.dims, item=mask.item)
 
 
-def measure(case: Case, catalogue: Catalogue, labels: Labels | None) -> dict[str, Any]:
+def measure(
+    case: Case, catalogue: Catalogue, labels: Labels | None, hashed: Callable[[Path], str] = sha256
+) -> dict[str, Any]:
     """What one case adds to the fingerprint: shape and spacing (RAS order), intensities, label volumes, content hash.
 
     Args:
+        case: What is read.
+        catalogue: Whose readers are used.
         labels: What masks hold; None where every value above 0 is a structure.
+        hashed: Gives the SHA-256 of a file.
 
     Raises:
         DataError: The case cannot be read, or its label holds values that nothing names.
@@ -77,7 +81,7 @@ def measure(case: Case, catalogue: Catalogue, labels: Labels | None) -> dict[str
         ],
         **({"missing": list(missing)} if missing else {}),
         **_palette(label),
-        "hash": content_hash(case.references, catalogue, _rule(case)),
+        "hash": content_hash(case.references, catalogue, _rule(case), hashed),
     }
 
 
@@ -118,18 +122,21 @@ def _counts(mask: Volume, labels: Labels | None) -> dict[str, int]:
     return {str(value): n for value, n in counts.items()}
 
 
-def content_hash(refs: Sequence[ImageRef], catalogue: Catalogue, rule: str = "") -> str:
+def content_hash(
+    refs: Sequence[ImageRef], catalogue: Catalogue, rule: str = "", hashed: Callable[[Path], str] = sha256
+) -> str:
     """A fingerprint of the bytes of all files that a case is read from, and of how they are brought together.
 
     Args:
         refs: What the case is read from, in the order of its channels.
         catalogue: Whose readers say which files belong to a reference.
         rule: How the files are brought together, as text; another rule gives another fingerprint.
+        hashed: Gives the SHA-256 of a file.
     """
     total = hashlib.sha256(rule.encode())
     for ref in refs:
         for file in files_read(ref, catalogue).files:
-            total.update(sha256(file).encode())
+            total.update(hashed(file).encode())
         total.update((ref.series or "").encode())
         total.update("".join(f"{name}\0{label}\0" for name, label in ref.structures).encode())
     return total.hexdigest()

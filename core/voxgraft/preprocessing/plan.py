@@ -10,6 +10,7 @@ from pydantic import Field, ValidationError
 
 from ..components.choice import Options
 from ..errors import ModelError
+from ..imaging.along import Interpolation
 from ..imaging.channels import Align
 from ..imaging.structures import Region
 from ..support.files import read_bytes
@@ -62,6 +63,9 @@ class Plan(Options):
 
     spacing: tuple[Annotated[float, Ge(1e-6), Le(1e4)], ...]
     """Millimetres between voxels, along the image's axes in RAS order."""
+
+    interpolation: Interpolation = "linear"
+    """How images are brought to that spacing."""
 
     slice_axis: int = 2
     """For slices of volumes: the axis (in RAS order) that is walked along."""

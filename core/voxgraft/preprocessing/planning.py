@@ -93,6 +93,7 @@ def derive_plan(
         modality=data.modality.name,
         normalisation=tuple(modality.plan(fingerprint["intensities"])),
         spacing=tuple(spacing),
+        interpolation=data.interpolation,
         slice_axis=slice_axis,
         patch=shape,
         batch=size,
@@ -180,6 +181,7 @@ def _contract(
     codes = {case["modality"] for case in cases if case.get("modality")}
     spec = data.modality.component
     codes |= set(spec.dicom) if isinstance(spec, ModalitySpec) else set()
+    codes |= {code for channel in dataset.described for code in channel.modality}
     described = [channel.document() for channel in dataset.described]
     values = [[round(float(channel[name]), 3) for name in ("p00_5", "p99_5")] for channel in intensities]
     return {

@@ -83,7 +83,7 @@ class Stored:
 
 
 def prepared_folder(cache: Path, decides: Mapping[str, Any]) -> Path:
-    """Where a case's arrays are, by everything that decides their content (see `voxgraft.runs.arrays`)."""
+    """Where a case's arrays are, by everything that decides their content (see `voxgraft.runs.steps.prepare`)."""
     return cache / digest({"format": FORMAT, **decides})[:24]
 
 
@@ -133,11 +133,18 @@ def network_image(
     Args:
         missing: The channels that are not there; the network sees zeros in them, the mean of what is.
     """
-    normalised = modality.normalise(array, plan.normalisation)
-    if missing:
-        normalised = np.array(normalised)
-        normalised[list(missing)] = 0
-    return resample_image(normalised, shape_at(array.shape[1:], spacing, plan.spacing))
+
+    def normalised(voxels: Array) -> NDArray[np.float32]:
+        result = modality.normalise(voxels, plan.normalisation)
+        if missing:
+            result = np.array(result)
+            result[list(missing)] = 0
+        return result
+
+    shape = shape_at(array.shape[1:], spacing, plan.spacing)
+    if getattr(modality, "voxelwise", False):  # plane by plane: there is never a copy of the scan in float32
+        return resample_image(array, shape, plan.interpolation, normalised)
+    return resample_image(normalised(array), shape, plan.interpolation)
 
 
 def load_prepared(case: str, folder: Path) -> Stored:

@@ -91,10 +91,12 @@ def do_members(run: Run, steps: Sequence[str]) -> None:
     wanted = [name for name in steps if name in by_members]
     for number, member in enumerate(members, start=1):
         if wanted:
-            run.progress.say(f"{member.name.replace('_', ' ')} ({number} of {len(members)})")
+            name = member.name.replace("_", " ")
+            run.progress.say(f"{name} ({number} of {len(members)})")
             workflow, folder = member_workflow(run, member), folder_of(run, member)
             handed: dict[str, Any] = {"registry": run.models.uri, "shared": run.shared}
-            run_workflow(workflow, run.catalogue, folder, steps=wanted, progress=run.progress, **handed)
+            with run.progress.part(f"{name}, {number} of {len(members)}"):
+                run_workflow(workflow, run.catalogue, folder, steps=wanted, progress=run.progress, **handed)
 
 
 def combined_step(chosen: Selected[Step]) -> Step | None:

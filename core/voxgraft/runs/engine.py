@@ -18,9 +18,8 @@ from ..support.lock import sole_owner
 from ..support.progress import Progress
 from ..workflow.workflow import Workflow
 from ..workflow.yaml import dump
-from .environment import environment
+from .environment import environment, plugins_of
 from .identity import is_independent, made_from, reasons, summarise
-from .plugins import plugins_of
 from .run import Run, Shared, Step, StepSpec
 
 LEFT = ("steps", "train", "package", "evaluate", "members", "twin", "guard.json", "run.json", "contents.json")

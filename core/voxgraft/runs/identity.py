@@ -272,7 +272,7 @@ def _of_writer(run: Run) -> Iterator[Fact]:
 
 def _of_data(run: Run) -> Iterator[Fact]:
     """Every case of every data set, what else their layouts found, and the code of the readers of their files."""
-    state = DataState(run.catalogue, run.shared.contents)
+    state = DataState(run.reading, run.shared.contents)
     for name, dataset in (("", run.dataset), *run.others.items()):
         of = f" {name}" if name else ""
         for fact, value in state.of_dataset(dataset).items():

@@ -12,6 +12,8 @@ from ..components.component import C, Component
 from ..errors import DataError
 from ..support.contents import Contents
 from ..support.files import read_json, write_json
+from ..support.kept import Kept
+from ..support.memory import free_memory
 
 if TYPE_CHECKING:
     from ..components.catalogue import Catalogue
@@ -22,6 +24,12 @@ if TYPE_CHECKING:
     from ..workflow.workflow import Workflow
 
 
+PICTURES = 4
+"""Held-out cases whose pictures a notebook shows."""
+MOST_KEPT = 4 << 30
+"""Bytes of voxels that steps hand to each other."""
+
+
 @dataclass(slots=True)
 class Shared:
     """What the runs of one call share: a run, its members and their twins.
@@ -29,12 +37,14 @@ class Shared:
     Attributes:
         contents: Of the files that they read.
         resolved: Fingerprints of models and code, each looked up once in a call.
+        kept: What the steps before training read; forgotten once training begins.
         remade: The prepared arrays that this call made; None where those of earlier calls are used too.
     """
 
     contents: Contents
     resolved: dict[str, str] = field(default_factory=dict)
     remade: set[str] | None = None
+    kept: Kept = field(default_factory=lambda: Kept(min(MOST_KEPT, free_memory() // 4)))
 
 
 @dataclass(slots=True)
@@ -88,6 +98,11 @@ class Run:
     def catalogue(self) -> Catalogue:
         """What is installed, its readers with the options of the workflow."""
         return self.models.catalogue
+
+    @property
+    def reading(self) -> Catalogue:
+        """The same, for steps that read what the next step reads too."""
+        return self.catalogue.keeping(self.shared.kept)
 
     @property
     def package(self) -> Path:
@@ -146,6 +161,23 @@ class Run:
         """Leave a JSON document in the run's folder."""
         write_json(self.folder / name, document)
         return self.folder / name
+
+    def __repr__(self) -> str:
+        return f"Run {self.workflow.name} in {self.folder}"
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: what came out, the scores, and pictures of held-out cases."""
+        from ..reports.notebook import fragment, score_table, thumbnail
+
+        lines = [*self.remarks, f"the model is in {self.package}" if self.package.exists() else "there is no model yet"]
+        page = self.folder / "evaluate" / "scores.html"
+        pictures = sorted((page.parent / "pictures").glob("*.png"))[:PICTURES]
+        tables = []
+        if page.exists():
+            lines.append(f"{page}: the scores of each held-out case")
+            tables = [score_table(self.read("evaluate/scores.json")["summary"])]
+        shown = [(path.stem, address) for path in pictures if (address := thumbnail(path))]
+        return fragment(repr(self), lines, tables, shown)
 
     def tag(self, values: Mapping[str, str]) -> None:
         """Name the run in the tracker, where there is one."""

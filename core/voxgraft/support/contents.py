@@ -13,7 +13,26 @@ from .files import sha256, write_json
 
 SETTLED = 2_000_000_000
 """Nanoseconds. A file that changed so shortly before it was hashed could change again within one tick of the file
-system's clock; it is hashed again next time. FAT counts in 2 seconds."""
+system's clock; it is hashed again each time. FAT counts in 2 seconds."""
+
+
+State = list[int]
+"""Of a file: size, time of change, time of the inode's change, inode. Writing into a file changes the third, which
+nobody can set."""
+
+
+def state_of(file: Path) -> State:
+    """The state of a file; empty where there is none."""
+    try:
+        stat = file.stat()
+    except (OSError, ValueError):
+        return []
+    return [stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino]
+
+
+def is_settled(state: State) -> bool:
+    """Whether a file has been left alone for so long that its next change will show in its state."""
+    return bool(state) and time.time_ns() - state[2] > SETTLED
 
 
 @dataclass(slots=True)
@@ -27,6 +46,9 @@ class Contents:
 
     path: Path
     _known: dict[str, Any] = field(default_factory=dict)
+    _fresh: set[str] = field(default_factory=set)
+    """Keys of files that had not settled when they were hashed."""
+
     _changed: bool = False
 
     def __post_init__(self) -> None:
@@ -58,21 +80,21 @@ class Contents:
     def save(self) -> None:
         """Keep the hashes of files that have settled."""
         if self._changed:
-            now = time.time_ns()
-            settled = {key: row for key, row in self._known.items() if now - row["state"][2] > SETTLED}
+            settled = {key: row for key, row in self._known.items() if key not in self._fresh}
             write_json(self.path, settled)
             self._changed = False
 
     def _row(self, file: Path) -> dict[str, Any]:
-        try:
-            stat = file.stat()
-        except (OSError, ValueError):
+        state = state_of(file)
+        if not state:
             return {"sha256": ""}
-        state = [stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino]
         key = hashlib.sha256(str(file.absolute()).encode(errors="surrogateescape")).hexdigest()[:32]
         row = self._known.get(key)
-        if not isinstance(row, dict) or row.get("state") != state or "sha256" not in row:
-            row = {"state": state, "sha256": sha256(file)}
+        if not isinstance(row, dict) or row.get("state") != state or "sha256" not in row or key in self._fresh:
+            (self._fresh.discard if is_settled(state) else self._fresh.add)(key)
+            content = sha256(file)
+            kept = row if isinstance(row, dict) and row.get("sha256") == content else {}
+            row = {**kept, "state": state, "sha256": content}
             self._known[key] = row
             self._changed = True
         return row

@@ -16,6 +16,7 @@ from multiprocessing.connection import wait
 from threading import Thread
 from typing import TypeVar
 
+from .memory import free_memory
 from .progress import Progress
 
 
@@ -57,7 +58,7 @@ A = TypeVar("A")
 B = TypeVar("B")
 
 
-def in_threads(work: Callable[[A], B], items: Sequence[A], progress: Progress, what: str) -> list[B]:
+def in_threads(work: Callable[[A], B], items: Sequence[A], progress: Progress, what: str, *, each: int = 0) -> list[B]:
     """The results in the order of the items; the first error stops the rest.
 
     Args:
@@ -65,8 +66,12 @@ def in_threads(work: Callable[[A], B], items: Sequence[A], progress: Progress, w
         items: What it is called with.
         progress: Shows how many are done.
         what: Stands before the bar.
+        each: Bytes of memory that the work on the largest item takes; no more are worked on at once than fit.
     """
-    with ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as pool:
+    number = min(8, os.cpu_count() or 1)
+    if each:
+        number = max(1, min(number, free_memory() // each))
+    with ThreadPoolExecutor(max_workers=number) as pool:
         try:
             return list(progress.track(pool.map(work, items), what, total=len(items)))
         except BaseException:

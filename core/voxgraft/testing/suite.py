@@ -18,6 +18,7 @@ _MODULES = {
     "strategy": "strategies",
     "loss": "scores",
     "metric": "scores",
+    "measurement": "measurements",
     "step": "steps",
     "tracker": "trackers",
     "store": "stores",

@@ -220,6 +220,10 @@ class Inference(Options):
     batch: Annotated[int, Ge(1), Le(4096)] = 1
     """Windows in one pass."""
 
+    skip_empty: bool = True
+    """Compute windows that hold one value only (the air around a patient in a clipped CT) once, and use the answer for
+    all of them: the masks are the same."""
+
     precision: Annotated[Literal["auto", "32", "bf16", "16"], BeforeValidator(_word)] = "auto"
     """In what numbers the network is applied. `auto` takes half precision where the device has units for it and
     the held-out cases have shown that no structure's Dice differs by more than 0.001; otherwise float32."""

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
-from voxgraft.plugin import MaskPair, Metric
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
-from .options import FBetaOptions, RelativeVolumeOptions
+    from voxgraft.plugin import MaskPair, Metric, Options
+
+    from .options import FBetaOptions, RelativeVolumeOptions
 
 
 def dice(pair: MaskPair) -> float:
@@ -71,6 +74,11 @@ class RelativeVolumeDifference:
     def __call__(self, pair: MaskPair) -> float:
         value = _ratio(pair.counts.predicted - pair.counts.referred, pair.counts.referred)
         return value if self.signed else abs(value)
+
+
+def of_counts(_: Options, name: str) -> Metric:
+    """The metric of this name, which has no options."""
+    return METRICS[name]
 
 
 METRICS: Mapping[str, Metric] = {

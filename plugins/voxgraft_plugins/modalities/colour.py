@@ -34,6 +34,8 @@ AUGMENTATION = {
 class RgbModality:
     """Brightness to 0..1, then ImageNet's mean and deviation of each colour."""
 
+    voxelwise = True
+
     def __init__(self, options: RgbOptions) -> None:
         self._options = options
         self.augmentation: Mapping[str, float] = options.strengths(AUGMENTATION)

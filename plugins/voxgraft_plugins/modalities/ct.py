@@ -34,6 +34,8 @@ AUGMENTATION = {
 class CtModality:
     """Clip to percentiles of the foreground, then subtract its mean and divide by its deviation."""
 
+    voxelwise = True
+
     def __init__(self, options: CtOptions) -> None:
         self._options = options
         self.augmentation: Mapping[str, float] = options.strengths(AUGMENTATION)

@@ -2,15 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from voxgraft.plugin import EncoderSpec, hookimpl
-
-if TYPE_CHECKING:
-    from .encoder import TimmEncoder
-    from .options import BackboneOptions
+from voxgraft.plugin import EncoderSpec, hookimpl, late, late_call
 
 ENCODERS = [
     ("timm", "TimmOptions", "Any backbone of timm that gives feature maps"),
@@ -37,25 +31,8 @@ def voxgraft_encoders() -> list[EncoderSpec[Any]]:
         EncoderSpec(
             name=name,
             summary=f"{summary} (2D; 3D {'slice by slice' if name in SLICES else 'inflated or slice by slice'})",
-            options=_options(options),
-            build=_build,
+            options=late(__name__, f".options:{options}"),
+            build=late_call(__name__, ".encoder:TimmEncoder"),
         )
         for name, options, summary in ENCODERS
     ]
-
-
-def _options(model: str) -> Callable[[], type[BackboneOptions]]:
-    return partial(_load, model)
-
-
-def _load(name: str) -> type[BackboneOptions]:
-    from . import options
-
-    model: type[BackboneOptions] = getattr(options, name)
-    return model
-
-
-def _build(options: BackboneOptions) -> TimmEncoder:
-    from .encoder import TimmEncoder
-
-    return TimmEncoder(options)

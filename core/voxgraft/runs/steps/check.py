@@ -22,7 +22,7 @@ class Check:
     def do(self, run: Run) -> None:
         check_transfer(run.workflow, run.models)
         check_start(run.workflow, run.models)
-        findings = check_dataset(run.dataset, run.catalogue, run.workflow, run.progress, run.folder)
+        findings = check_dataset(run.dataset, run.reading, run.workflow, run.progress, run.folder)
         run.write("check.json", findings.document())
         for problem, cases in grouped([problem for problem in findings.problems if problem.severity != "note"]):
             run.progress.say(f"check: {problem.severity}: {cases + ': ' if cases else ''}{problem.message}")

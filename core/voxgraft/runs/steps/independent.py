@@ -99,6 +99,7 @@ LABELS_OF_PACKAGE: Reasons = {
     "review": "it stands in the package; the network does not learn from it",
     "inference.mirror": "it stands in the package; the network does not learn from it",
     "inference.batch": "it stands in the package; the network does not learn from it",
+    "inference.skip_empty": "it stands in the package; the network does not learn from it",
     "inference.precision": "it stands in the package; the network does not learn from it",
 }
 """What makes a package be written again with the network that was trained."""
@@ -142,6 +143,7 @@ ARRAYS: Reasons = {
         _STANDS,
     ),
     "data.spacing": _STANDS,
+    "data.interpolation": _STANDS,
     "data.cache": "arrays are the same wherever they are kept",
     "model": "acts through the plan, which is compared",
 }

@@ -39,11 +39,12 @@ class PlanStep:
         split = assign_roles(roles_of(run.workflow), dataset, others, self._split(run))
         cases = cases_by_key(dataset, others, split)
         labels = common_labels(dataset, others)
+        reading, hashed = run.reading, run.shared.contents.of
         measured = dict(
             zip(
                 cases,
                 in_threads(
-                    lambda case: measure(case, run.catalogue, labels),
+                    lambda case: measure(case, reading, labels, hashed),
                     list(cases.values()),
                     run.progress,
                     f"measuring {len(cases)} cases",

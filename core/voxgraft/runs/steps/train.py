@@ -34,6 +34,7 @@ class Train:
         from ...training.augment import mirrored_axes
         from ...training.session import train
 
+        run.shared.kept.clear()
         if all(step.name != "check" for step in run.workflow.steps):  # which says it beside other things
             for problem in judge_mirroring(labels_of_run(run), run.workflow):
                 run.progress.say(f"train: {problem.severity}: {problem.message}")
