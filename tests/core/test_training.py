@@ -257,6 +257,16 @@ def test_any_step_can_be_drawn_again_and_differs_from_the_others() -> None:
     assert sorted(ranks[0].cases + ranks[1].cases) == ["case0", "case1", "case2", "case3"]
 
 
+def test_two_processes_draw_the_batch_of_one() -> None:
+    whole = Batches(blobs(), tiny_plan(), seed=3, foreground=0.5, batch=4)
+    ranks = [Batches(blobs(), tiny_plan(), seed=3, foreground=0.5, batch=2, rank=r, world=2) for r in (0, 1)]
+    for step in range(5):
+        one, parts = whole.draw(step), [rank.draw(step) for rank in ranks]
+        assert one.cases == parts[0].cases + parts[1].cases and {part.seed for part in parts} == {one.seed}
+        assert (one.image == np.concatenate([part.image for part in parts])).all()
+        assert (one.label == np.concatenate([part.label for part in parts])).all()
+
+
 def test_centred_blocks_hold_the_structure_in_their_patch() -> None:
     batches = Batches(blobs(), tiny_plan(), seed=1, foreground=1.0)
     for step in range(10):

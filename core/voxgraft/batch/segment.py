@@ -20,7 +20,7 @@ from ..errors import DataError, UsageError, VoxGraftError, WorkflowError
 from ..imaging.read import as_in_training
 from ..packages.package import Package
 from ..packages.precision import NAMES, allowed
-from ..support.files import digest, sha256, sweep_tree, write_json
+from ..support.files import digest, sha256, sweep, sweep_tree, write_json
 from ..support.lock import sole_owner
 from ..support.progress import Progress
 from ..support.texts import counted
@@ -112,10 +112,13 @@ def segment(
         if share is not None:
             teller.say(f"{folder}: part {share} does {counted(len(entries), 'scan')}")
         corrections = Corrections(folder, ledger, outputs.names)
-        for flag in corrections.restore(None if share is None else {row.case for row in ledger.rows()}):
+        mine = frozenset(row.case for row in ledger.rows())
+        for flag in corrections.restore(None if share is None else mine):
             teller.say(f"{folder}: {flag.message}")
-        if share is None:  # what other parts are making is theirs, and each file sweeps what is left of itself
+        if share is None:
             sweep_tree(folder, owned=True, skip=(REVIEW,))
+        elif mine:  # what other parts are making is theirs
+            sweep(folder, *mine, owned=True)
         leave_for_review(package, folder)
         if outputs.other_code:
             teller.say("; ".join(flag.message for flag in outputs.other_code))

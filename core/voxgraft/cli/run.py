@@ -53,6 +53,13 @@ def run(
     import json
 
     from ..discovery import discover
+    from ..training.team import follow, leading, team_of
+
+    team = team_of()
+    if team is not None and team.rank > 0:
+        if not dry_run:
+            follow(team)
+        return
     from ..errors import UsageError
     from ..workflow.workflow import read
 
@@ -77,7 +84,12 @@ def run(
     from ..support.texts import legible
 
     spread = _executor(checked, catalogue, executor, workers)
-    done = run_workflow(checked, catalogue, folder, steps=wanted, fresh=not resume, executor=spread)
+    if team is not None and spread is not None:
+        raise UsageError(
+            f"--executor spreads trainings, each by itself; {team.launcher} makes its processes share each"
+        )
+    with leading(team):
+        done = run_workflow(checked, catalogue, folder, steps=wanted, fresh=not resume, executor=spread)
     if as_json:
         package = str(done.package) if done.package.exists() else None
         print_result(

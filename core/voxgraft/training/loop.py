@@ -66,6 +66,11 @@ class Job:
     show: Callable[[float, str], None]
     say: Callable[[str], None] = lambda text: None
 
+    @property
+    def part(self) -> tuple[int, int]:
+        """Which of how many processes this is: each computes its part of a step's batch."""
+        return self.batches.rank, self.batches.world
+
 
 @dataclass(slots=True)
 class State:
@@ -105,6 +110,7 @@ def fit(job: Job, fabric: Fabric) -> tuple[SegmentationNetwork, State]:
     for module in job.extra.values():
         module.to(fabric.device)
     state = _resume(job, average, optimiser)
+    _agree_on_start(job, state, fabric)
     clock = _Clock(state.seconds)
     saved = state.seconds
     if state.step:
@@ -136,7 +142,7 @@ def fit(job: Job, fabric: Fabric) -> tuple[SegmentationNetwork, State]:
                 loss = f", loss {sum(numbers.values()):.3f}"
             job.show(min(1.0, progress), f"step {state.step}{loss}")
             if progress >= min(1.0, (state.looks + 1) * options.validate_every):
-                _look(job, average, state, clock)
+                _look(job, average, state, clock, fabric)
                 _save(job, average, optimiser, state, fabric)
                 saved = state.seconds
             elif state.seconds - saved > SAVE_EVERY:
@@ -145,7 +151,7 @@ def fit(job: Job, fabric: Fabric) -> tuple[SegmentationNetwork, State]:
     finally:
         stream.close()
     network = stack.export(context, average.network if options.ema > 0 else job.network).eval()
-    if options.patience is not None and state.best > float("-inf"):
+    if options.patience is not None and state.best > float("-inf") and fabric.is_global_zero:
         best = load_checkpoint(job.folder / "best.pt", job.identity)
         if best is not None:
             network.load_state_dict(best["network"])
@@ -166,6 +172,11 @@ def _step(
             return _accumulate(job, forward, optimiser, raw, state.micro, fabric)
         except torch.OutOfMemoryError:
             size = raw.image.shape[0]
+            if fabric.world_size > 1:
+                raise TrainingError(
+                    f"the device of process {fabric.global_rank} cannot hold a batch of {size}, which is not cut "
+                    "into parts with several processes; set a smaller training.batch or training.patch"
+                ) from None
             if state.micro >= size:
                 raise TrainingError(
                     f"the device's memory cannot hold one sample of {tuple(job.plan.patch)}; "
@@ -186,9 +197,9 @@ def _accumulate(
     target = label.long()
     if not raw.crops:
         image, target = augment(
-            image, label, plan.patch, job.spacing, job.strengths, raw.seed, options.augment, outside(plan)
+            image, label, plan.patch, job.spacing, job.strengths, raw.seed, options.augment, outside(plan), job.part
         )
-    image = job.stack.inputs(job.context, image, raw.seed)
+    image = job.stack.inputs(job.context, image, raw.seed + job.part[0])
     image = image.contiguous(memory_format=CHANNELS_LAST[plan.dims])
     with fabric.autocast():
         known = job.stack.features(job.context, image, raw.crops)
@@ -234,8 +245,10 @@ def _unlabelled(job: Job, raw: RawBatch, fabric: Fabric) -> tuple[Tensor | None,
     image = torch.from_numpy(raw.unlabelled.image).to(fabric.device, non_blocking=True)
     labels = torch.from_numpy(raw.unlabelled.label).to(fabric.device, non_blocking=True)
     strengths, strength = job.strengths, job.options.augment
-    image, labels = augment(image, labels, job.plan.patch, job.spacing, strengths, raw.unlabelled.seed, strength, None)
-    image = job.stack.inputs(job.context, image, raw.unlabelled.seed)
+    image, labels = augment(
+        image, labels, job.plan.patch, job.spacing, strengths, raw.unlabelled.seed, strength, None, job.part
+    )
+    image = job.stack.inputs(job.context, image, raw.unlabelled.seed + job.part[0])
     return image.contiguous(memory_format=CHANNELS_LAST[job.plan.dims]), labels != BEYOND
 
 
@@ -268,24 +281,40 @@ def _agreed(fabric: Fabric, progress: float) -> float:
     return progress if fabric.world_size == 1 else float(fabric.broadcast(progress))
 
 
+def _agree_on_start(job: Job, state: State, fabric: Fabric) -> None:
+    """See that all processes go on from the same checkpoint.
+
+    Raises:
+        TrainingError: One does not see what another sees.
+    """
+    first = state.step if fabric.world_size == 1 else int(fabric.broadcast(state.step))
+    if first != state.step:
+        raise TrainingError(
+            f"{job.folder}: process {fabric.global_rank} would begin at step {state.step}, the first one at {first}; "
+            "the run's folder has to lie on storage that all processes share"
+        )
+
+
 def _out_of_patience(options: Training, state: State) -> bool:
     return options.patience is not None and state.without_better >= options.patience
 
 
-def _look(job: Job, average: Average[SegmentationNetwork], state: State, clock: _Clock) -> None:
+def _look(job: Job, average: Average[SegmentationNetwork], state: State, clock: _Clock, fabric: Fabric) -> None:
     """Score what would be kept now on validation cases, and remember it if it is the best so far.
 
     Every strategy's `export` is applied to a copy first: a pruned network is scored pruned, a teacher that is kept is
     scored itself, and what patience goes back to is what was scored. Patience waits for what is done at set times.
     """
     kept = job.stack.export(job.context, deepcopy(average.network)).eval()
-    scores = {name: score for name, score in job.look(kept).items() if math.isfinite(score)}
+    scores = job.look(kept) if fabric.is_global_zero else {}
+    scores = scores if fabric.world_size == 1 else fabric.broadcast(scores)  # or patience would end at different steps
+    scores = {name: score for name, score in scores.items() if math.isfinite(score)}
     state.looks += 1
     state.seconds = clock.seconds
     score = next(iter(scores.values()), None)
     if score is not None and score > state.best:
         state.best, state.without_better = score, 0
-        if job.options.patience is not None:
+        if job.options.patience is not None and fabric.is_global_zero:
             weights = {name: tensor.cpu() for name, tensor in kept.state_dict().items()}
             save_checkpoint(job.folder / "best.pt", {"identity": job.identity, "network": weights})
     elif score is not None and job.stack.settled(job.context):

@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 import torch
 from lightning_fabric import Fabric
+from lightning_fabric.plugins.environments import LightningEnvironment
 
-from ..errors import TrainingError
+from ..errors import TrainingError, UsageError
 from ..inference.array import segment_array
 from ..inference.device import choose_device, device_count, precision_of
 from ..networks.network import SegmentationNetwork
@@ -35,6 +36,7 @@ from .batches import Batches, Unlabelled
 from .fixed_patches import FixedCrops
 from .loop import Job, State, fit
 from .setup import set_up
+from .team import Team, send, team_of
 
 Report = Callable[[Mapping[str, float], int], None]
 Show = Callable[[float, str], None]
@@ -62,18 +64,13 @@ def train(
     Raises:
         TrainingError: It cannot start, or cannot go on.
     """
-    options = workflow.training
-    device = choose_device(options.device)
-    devices = device_count(options.device)
-    logging.getLogger("lightning_fabric").setLevel(logging.ERROR)
-    warnings.filterwarnings("ignore", module="lightning_fabric")
-    fabric = Fabric(
-        accelerator=device.type,
-        devices=devices if devices > 1 or device.index is None else [device.index],
-        strategy=_strategy(devices, workflow),
-        precision=precision_of(options.precision, device),
-    )
-    if devices == 1:
+    devices, team = device_count(workflow.training.device), team_of()
+    fabric = _fabric(workflow, team)
+    if team is not None:
+        send((run_folder.resolve(), workflow.document(), _packed(models), identity))
+        fabric.launch()
+        _train(fabric, run_folder, workflow, models, report, show, identity, say)
+    elif devices == 1:
         _train(fabric, run_folder, workflow, models, report, show, identity, say)
     else:
         fabric.launch(_train_elsewhere, run_folder, workflow.document(), _packed(models), identity)
@@ -83,13 +80,59 @@ def train(
     return summary
 
 
-def _strategy(devices: int, workflow: Workflow) -> Any:
-    """One process, or one for each device; strategies that freeze for a while leave parameters without a gradient."""
-    if devices == 1:
+def train_beside(run_folder: Path, document: dict[str, Any], packed: bytes, identity: str) -> None:
+    """Take part in a training of the first process of a team; see `voxgraft.training.team`.
+
+    Args:
+        run_folder: Of the run, on storage that all share.
+        document: The workflow.
+        packed: Catalogue and registry of the first process.
+        identity: As for `train`.
+
+    Raises:
+        TrainingError: It cannot start, or cannot go on.
+    """
+    models: Resolver = pickle.loads(packed)
+    workflow = from_document(document, models.catalogue)
+    if not (run_folder / "plan.json").is_file():
+        raise TrainingError(
+            f"{run_folder}: this process does not see the run's folder; it has to lie on shared storage"
+        )
+    fabric = _fabric(workflow, team_of())
+    fabric.launch()
+    _train(fabric, run_folder, workflow, models, lambda *_: None, lambda *_: None, identity, lambda text: None)
+
+
+def _fabric(workflow: Workflow, team: Team | None) -> Fabric:
+    """One process, one for each device that it starts itself, or those of a team."""
+    options = workflow.training
+    device, devices = choose_device(options.device), device_count(options.device)
+    if team is not None and (devices > 1 or device.index is not None):
+        raise UsageError(
+            f"training.device: {options.device} names devices, but {team.launcher} has started {team.world} processes, "
+            f"each for one; write {device.type}"
+        )
+    logging.getLogger("lightning_fabric").setLevel(logging.ERROR)
+    warnings.filterwarnings("ignore", module="lightning_fabric")
+    count = team.world // team.nodes if team is not None else devices
+    return Fabric(
+        accelerator=device.type,
+        devices=count if count > 1 or device.index is None else [device.index],
+        num_nodes=1 if team is None else team.nodes,
+        strategy=_strategy(devices, team, workflow),
+        precision=precision_of(options.precision, device),
+        plugins=LightningEnvironment() if team is None else team.environment(),  # not what a job's variables look like
+    )
+
+
+def _strategy(devices: int, team: Team | None, workflow: Workflow) -> Any:
+    """One process or several; strategies that freeze for a while leave parameters without a gradient."""
+    if devices == 1 and team is None:
         return "auto"
     from lightning_fabric.strategies import DDPStrategy
 
-    return DDPStrategy(start_method="spawn", find_unused_parameters=bool(workflow.transfer))
+    start = "popen" if team is not None else "spawn"
+    return DDPStrategy(start_method=start, find_unused_parameters=bool(workflow.transfer))
 
 
 def _packed(models: Resolver) -> bytes:
