@@ -24,6 +24,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Mapping
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -83,16 +84,19 @@ def prediction(options: argparse.Namespace) -> dict[str, Any]:
         ).argmax(1)
     except ImportError:
         absent.append("monai")
+    layouts: dict[str, Callable[[], object]] = {}
     window = image[None, :, :48, :64, :48].contiguous()
     for kind, precision in (("float32", torch.float32), ("bfloat16", torch.bfloat16)):
         for name, layout in (("contiguous", torch.contiguous_format), ("channels-last", torch.channels_last_3d)):
-            ways[f"one window, {kind}, {name}"] = one_window(network, window, precision, layout)
+            layouts[f"{kind}, {name}"] = one_window(network, window, precision, layout)
     with torch.inference_mode():
         rows = with_ratios(turns(ways, options.rounds), "VoxGraft, bfloat16")
+        one = with_ratios(turns(layouts, options.rounds), "bfloat16, channels-last")
         labels = [ways[f"VoxGraft, {kind}"]() for kind in ("bfloat16", "float32")]
     assert isinstance(labels[0], Tensor) and isinstance(labels[1], Tensor)
     return {
         "rows": rows,
+        "layouts": one,
         "not_installed": absent,
         "labels_equal": round(float((labels[0] == labels[1]).float().mean()), 5),
     }
@@ -161,10 +165,9 @@ def by_itk(labels: np.ndarray[Any, Any], shape: tuple[int, ...]) -> object:
 
 def empty(options: argparse.Namespace) -> dict[str, Any]:
     """The torso CT at 3 mm, clipped as a plan of abdominal organs clips it, in windows of 32 and of 48."""
-    from voxgraft.imaging.reference import ImageRef
-
     from voxgraft.discovery import discover
     from voxgraft.imaging.read import read
+    from voxgraft.imaging.volume import ImageRef
 
     path = DATA / "ct" / "example_ct.nii.gz"
     if not path.is_file():
@@ -217,9 +220,8 @@ def sliding_window_of(network: Callable[[Tensor], Any], image: Tensor, edge: int
 
 def equal_on_all(catalogue: Any, most: int) -> dict[str, Any]:
     """On real scans of every kind: labels with windows of one value computed once, and with every window computed."""
-    from voxgraft.imaging.reference import ImageRef
-
     from voxgraft.imaging.read import read
+    from voxgraft.imaging.volume import ImageRef
 
     torch.manual_seed(0)
     network = nn.Sequential(nn.Conv3d(1, 4, 1), nn.GroupNorm(2, 4), nn.ReLU(), nn.Conv3d(4, 3, 1))
@@ -250,6 +252,8 @@ def engines(options: argparse.Namespace) -> dict[str, Any]:
     """One window of the network in torch, and in engines by another Python; one after another in turns of a process."""
     if options.engines is None:
         return {"skipped": "no Python with engines was named (--engines)"}
+    if find_spec("onnx") is None:
+        return {"skipped": "the package onnx is not installed, which exporting the network needs"}
     network = own_network(Shape()).eval()
     window = torch.randn(1, 1, 48, 64, 48, generator=torch.manual_seed(0))
 

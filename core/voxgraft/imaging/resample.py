@@ -121,7 +121,9 @@ def resample_labels(array: Array, shape: Sequence[int], classes: int, left_out: 
 
     labels = np.ascontiguousarray(array)
     wanted = [*range(classes), *([] if left_out is None else [left_out])]
-    done = strongest(labels, shape) if np.isin(labels, wanted, kind="table").all() else None
+    plain = labels.size > 0 and labels.min() >= 0 and labels.max() < classes  # which is seen sooner
+    known = plain or bool(np.isin(labels, wanted).all())
+    done = strongest(labels, shape) if known else None
     return class_by_class(labels, shape, wanted) if done is None else done
 
 
