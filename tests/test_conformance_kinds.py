@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import pickle
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from importlib.metadata import EntryPoint
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -19,17 +21,20 @@ from torch import nn
 from dicom_series import make_series
 from layout_folders import touch
 from test_conformance import components
+from voxgraft.batch.executor import Outcome
 from voxgraft.components.catalogue import Catalogue
 from voxgraft.components.choice import Options, Selected
 from voxgraft.datasets.cases import Case, Dataset
 from voxgraft.discovery import discover
+from voxgraft.errors import WorkerLost
 from voxgraft.hookspecs import KINDS
-from voxgraft.imaging.reference import ImageRef
+from voxgraft.imaging.volume import ImageRef
 from voxgraft.networks.network import SegmentationNetwork
 from voxgraft.runs.run import Run
 from voxgraft.testing import Subject, conformance_checks, run_checks
 from voxgraft.transfer.parameters import Row
 from voxgraft.transfer.strategy import Context, TransferStrategy
+from voxgraft_plugins.executors.processes import Processes
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -109,19 +114,21 @@ def subject_of(kind: str, name: str, catalogue: Catalogue, folder: Path) -> Subj
     return Subject.of(kind, name, options=options, catalogue=catalogue, sections=sections)
 
 
-NEWER = ("layout", "strategy", "step", "tracker", "store", "executor", "command")
-SKIPPED = {"distil": 5, "mlflow": 1}
-"""How many checks cannot be run: without a teacher; on packages that lie in a registry."""
+NEWER = ("layout", "strategy", "measurement", "step", "tracker", "store", "executor", "command")
+SKIPPED = {"distil": 5, "mlflow": 1, "local": 1, "threads": 1}
+"""How many checks cannot be run: without a teacher; on packages that lie in a registry; on threads: they do not die."""
 
 
 @pytest.mark.parametrize(("kind", "name"), components(*NEWER), ids=lambda value: str(value))
 def test_every_component_passes_the_checks_of_its_kind(
     catalogue: Catalogue, tmp_path: Path, kind: str, name: str
 ) -> None:
+    if name == "ray":
+        pytest.skip("tests/core/test_executor_ray.py runs them on a cluster")
     outcomes = run_checks(subject_of(kind, name, catalogue, tmp_path), tmp_path / "checks")
     assert [one for one in outcomes if one.state == "failed"] == []
     skipped = [one for one in outcomes if one.state == "skipped"]
-    assert len(skipped) <= (SKIPPED.get(name, 0) if kind in ("strategy", "store") else 0), skipped
+    assert len(skipped) <= (SKIPPED.get(name, 0) if kind in ("strategy", "store", "executor") else 0), skipped
 
 
 # What is faulty: each is caught by the check that stands beside it.
@@ -409,46 +416,92 @@ class Serial:
     def run(self, work: Callable[[Any], Any], tasks: Any) -> Iterator[Any]:
         for task in tasks:
             try:
-                yield work(task)
+                yield Outcome(task, work(task))
             except Exception as error:
-                yield error
+                yield Outcome(task, error=error)
 
 
 class Twice(Serial):
     def run(self, work: Callable[[Any], Any], tasks: Any) -> Iterator[Any]:
-        for task in tasks:
-            yield from (work(task), work(task))
+        for outcome in super().run(work, tasks):
+            yield from (outcome, outcome)
 
 
-class Stops(Serial):
+class Loses(Serial):
     def run(self, work: Callable[[Any], Any], tasks: Any) -> Iterator[Any]:
-        yield from map(work, tasks)
+        yield from islice(super().run(work, tasks), 1, None)
+
+
+class StopsAtOnce(Serial):
+    def run(self, work: Callable[[Any], Any], tasks: Any) -> Iterator[Any]:
+        yield from (Outcome(task, work(task)) for task in tasks)
+
+
+class Swallows(Serial):
+    def run(self, work: Callable[[Any], Any], tasks: Any) -> Iterator[Any]:
+        yield from (Outcome(outcome.task, outcome.value) for outcome in super().run(work, tasks))
+
+
+class Mistakes(Serial):
+    def run(self, work: Callable[[Any], Any], tasks: Any) -> Iterator[Any]:
+        whole = list(super().run(work, tasks))
+        yield from (replace(one, value=other.value) for one, other in zip(whole, reversed(whole), strict=True))
 
 
 class Greedy(Serial):
     def run(self, work: Callable[[Any], Any], tasks: Any) -> Iterator[Any]:
-        with ThreadPoolExecutor(2) as pool:
-            for future in [pool.submit(work, task) for task in tasks]:
-                yield future.exception() or future.result()
+        yield from super().run(work, list(tasks))
 
 
 class Restless(Serial):
     def run(self, work: Callable[[Any], Any], tasks: Any) -> Iterator[Any]:
         yield from super().run(work, tasks)
-        yield None
+        yield Outcome(None)
+
+
+class MakesAnew(Serial):
+    def run(self, work: Callable[[Any], Any], tasks: Any) -> Iterator[Any]:
+        for task in tasks:
+            yield from super().run(pickle.loads(pickle.dumps(work)), [task])
+
+
+class LeavesBehind(Serial):
+    def run(self, work: Callable[[Any], Any], tasks: Any) -> Iterator[Any]:
+        pool, left = ThreadPoolExecutor(4), iter(tasks)
+        while several := list(islice(left, 4)):
+            for task, future in [(task, pool.submit(work, task)) for task in several]:
+                error = future.exception()
+                yield Outcome(task, None if error else future.result(), error)
+
+
+class Untold(Processes):
+    """Loses the tasks whose worker died."""
+
+    def run(self, work: Callable[[Any], Any], tasks: Any) -> Iterator[Any]:
+        yield from (one for one in super().run(work, tasks) if not isinstance(one.error, WorkerLost))
 
 
 @pytest.mark.parametrize(
     ("fault", "check"),
     [
         (Twice, "done once"),
-        (Stops, "the others are done"),
+        (Loses, "done once"),
+        (Mistakes, "done once"),
+        (StopsAtOnce, "the others are done"),
+        (Swallows, "the exception of a failing task"),
         (Greedy, "room for them"),
         (Restless, "without tasks"),
+        (MakesAnew, "makes ready"),
+        (LeavesBehind, "nothing is under way"),
     ],
 )
 def test_a_faulty_executor_is_caught(catalogue: Catalogue, tmp_path: Path, fault: type[Serial], check: str) -> None:
-    caught(subject_of("executor", "local", catalogue, tmp_path), lambda options: fault(), tmp_path / "checks", check)
+    caught(subject_of("executor", "threads", catalogue, tmp_path), lambda options: fault(), tmp_path / "checks", check)
+
+
+def test_an_executor_that_hides_the_death_of_a_worker_is_caught(catalogue: Catalogue, tmp_path: Path) -> None:
+    subject = subject_of("executor", "processes", catalogue, tmp_path)
+    caught(subject, Untold, tmp_path / "checks", "a worker that dies")
 
 
 def _other_name(options: Any) -> click.Command:

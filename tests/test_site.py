@@ -23,13 +23,14 @@ from voxgraft.workflow.workflow import from_document
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
 PAGES = sorted(DOCS.rglob("*.md"))
+NOTEBOOKS = sorted(DOCS.rglob("*.ipynb"))
 LOADED = re.compile(r"<(?:script|link|img|iframe|source)\b[^>]*?(?:src|href)=\"?((?:https?:)?//[^\"\s>]+)")
 
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory) -> Path:
     """The built site; what the build had to warn of makes it fail."""
-    for name in ("mkdocs", "material", "mkdocstrings"):
+    for name in ("mkdocs", "material", "mkdocstrings", "mkdocs_jupyter"):
         if importlib.util.find_spec(name) is None:
             pytest.skip(f"{name} is missing: pip install voxgraft[docs]")
     target = tmp_path_factory.mktemp("site")
@@ -52,10 +53,19 @@ def site(tmp_path_factory) -> Path:
 
 def test_every_page_is_built_and_loads_nothing_from_another_host(site: Path) -> None:
     built = sorted(site.rglob("*.html"))
-    assert {path.with_suffix(".html").relative_to(DOCS) for path in PAGES} <= {path.relative_to(site) for path in built}
+    assert {path.with_suffix(".html").relative_to(DOCS) for path in [*PAGES, *NOTEBOOKS]} <= {
+        path.relative_to(site) for path in built
+    }
     asked = {(path.name, host) for path in built for host in LOADED.findall(path.read_text())}
     styles = {path.name for path in site.rglob("*.css") if re.search(r"url\([\"']?(https?:)?//", path.read_text())}
     assert not asked and not styles
+    unreachable = {
+        (path.name, link)
+        for path in (site / page.relative_to(DOCS).with_suffix(".html") for page in NOTEBOOKS)
+        for link in re.findall(r'href="(?![a-z]+:)([^"#]+)', path.read_text())
+        if not (path.parent / link).exists()
+    }
+    assert not unreachable
 
 
 def test_every_page_is_in_the_navigation() -> None:
@@ -64,7 +74,7 @@ def test_every_page_is_in_the_navigation() -> None:
             yield from listed(one) if isinstance(one, list | dict) else [str(one)]
 
     navigation = yaml.safe_load((ROOT / "mkdocs.yml").read_text())["nav"]
-    assert sorted(listed(navigation)) == sorted(path.relative_to(DOCS).as_posix() for path in PAGES)
+    assert sorted(listed(navigation)) == sorted(path.relative_to(DOCS).as_posix() for path in [*PAGES, *NOTEBOOKS])
 
 
 def test_the_reference_is_what_the_code_says() -> None:

@@ -397,8 +397,14 @@ def models(uri: str | None = None) -> Models:
 
 
 def _texts(overrides: Mapping[str, Any]) -> list[str]:
-    """Overrides as the command line takes them."""
-    return [f"{key.replace('__', '.')}={value}" for key, value in overrides.items()]
+    """Overrides as the command line takes them: texts and paths as they are, None, lists and the like as YAML."""
+    from json import dumps
+
+    written = {
+        key: dumps(value) if value is None or isinstance(value, (bool, list, tuple, dict)) else value
+        for key, value in overrides.items()
+    }
+    return [f"{key.replace('__', '.')}={value}" for key, value in written.items()]
 
 
 def _labels(names: Names | None) -> Labels | None:

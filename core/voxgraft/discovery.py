@@ -41,7 +41,7 @@ def discover(entries: Iterable[EntryPoint] | None = None, *, without: Iterable[s
         without: Plugins to leave out, as `distribution:entry`; by default those named in `VOXGRAFT_WITHOUT`.
     """
     left_out = set(os.environ.get("VOXGRAFT_WITHOUT", "").split() if without is None else without)
-    catalogue = Catalogue()
+    catalogue = Catalogue(found_by=discover if entries is None and without is None else None)
     plugins = _Plugins(catalogue)
     for entry in _installed() if entries is None else entries:
         if _name(entry) not in left_out:

@@ -11,6 +11,7 @@ VoxGraftError                  exit code 1
 │   ├── BadImage               one image cannot be read, or must not be trusted
 │   └── OutOfTime              some work took longer than it may
 ├── ModelError                 a package or a reference to a model is no good
+├── WorkerLost                 a process that worked on something died, or was ended for its limits
 ├── TrackingError              the tracking server or registry does not answer, or refuses
 └── TrainingError              training cannot start or go on
 """
@@ -81,6 +82,10 @@ class BadImage(DataError):
 
 class OutOfTime(DataError):
     """Some work took longer than it may."""
+
+
+class WorkerLost(VoxGraftError):
+    """A worker died or was ended while it was at a task, at the second try too; the message says how."""
 
 
 class ModelError(VoxGraftError):

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from .packages.store import StoreSpec
     from .preprocessing.modality import ModalitySpec
     from .runs.run import StepSpec, TrackerSpec
+    from .scoring.measurement import MeasurementSpec
     from .scoring.metric import MetricSpec
     from .training.loss import LossSpec
     from .transfer.spec import StrategySpec
@@ -36,6 +37,7 @@ KINDS = {
     "strategy": "voxgraft_strategies",
     "loss": "voxgraft_losses",
     "metric": "voxgraft_metrics",
+    "measurement": "voxgraft_measurements",
     "step": "voxgraft_steps",
     "tracker": "voxgraft_trackers",
     "store": "voxgraft_stores",
@@ -54,6 +56,7 @@ _HOMES = {
     "strategy": "transfer.spec",
     "loss": "training.loss",
     "metric": "scoring.metric",
+    "measurement": "scoring.measurement",
     "step": "runs.run",
     "tracker": "runs.run",
     "store": "packages.store",
@@ -116,6 +119,11 @@ class Hooks(Protocol):
     @hookspec
     def voxgraft_metrics(self) -> Iterable[MetricSpec[Any]]:
         """Offer metrics."""
+        ...
+
+    @hookspec
+    def voxgraft_measurements(self) -> Iterable[MeasurementSpec[Any]]:
+        """Offer measurements of the scan's values inside structures."""
         ...
 
     @hookspec

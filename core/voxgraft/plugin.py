@@ -9,11 +9,21 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from .components.component import CommandSpec, Component, hookimpl
-from .errors import BadImage, DataError, ModelError, PluginError, TrainingError, UsageError, VoxGraftError
+from .components.component import CommandSpec, Component, hookimpl, late, late_call
+from .errors import (
+    BadImage,
+    DataError,
+    ModelError,
+    PluginError,
+    TrainingError,
+    UsageError,
+    VoxGraftError,
+    WorkerLost,
+)
 
 if TYPE_CHECKING:
-    from .batch.executor import Executor, ExecutorSpec
+    from .batch.executor import Executor, ExecutorSpec, Outcome
+    from .batch.executor_options import ExecutorOptions
     from .components.catalogue import Catalogue
     from .components.choice import Options, TrackingOptions
     from .components.code import source_hash, version_of
@@ -24,14 +34,15 @@ if TYPE_CHECKING:
     from .imaging.formats import PaletteReader, Reader, ReaderSpec, ReadsImages, StructureReader, Writer, WriterSpec
     from .imaging.orientation import orientation_of, plane_of
     from .imaging.read import archives_in, read_item, scan_files, walk
-    from .imaging.reference import ImageRef, MaskRef
     from .imaging.regrid import resample_onto
     from .imaging.structures import Label, Labels, Region
     from .imaging.traces import Trace, signs
     from .imaging.volume import (
         Array,
         Colour,
+        ImageRef,
         Item,
+        MaskRef,
         Problem,
         Volume,
         checked_affine,
@@ -41,6 +52,7 @@ if TYPE_CHECKING:
     )
     from .imaging.write import mask_values
     from .inference.predictor import Predictor
+    from .labels.valid_region import FindsRegion
     from .networks.encoder_decoder import Decoder, DecoderSpec, Encoder, EncoderSpec
     from .networks.inflation import Fold, inflate, slice_axis
     from .networks.modules import (
@@ -64,13 +76,17 @@ if TYPE_CHECKING:
     from .packages.package import Package, read_package
     from .packages.references import Registry, Resolver, Version
     from .packages.store import Store, StoreSpec
-    from .preprocessing.modality import Modality, ModalitySpec
+    from .preprocessing.fingerprint import read_case
+    from .preprocessing.modality import KnowsUnits, Modality, ModalitySpec, unit_of
     from .preprocessing.plan import Plan
     from .runs.run import Run, Step, StepSpec, Tracker, TrackerSpec
     from .scoring.calibration import Binning
+    from .scoring.measurement import Code, Inside, Measurement, MeasurementSpec, Quantity
+    from .scoring.measuring import Measured, measure_values
     from .scoring.metric import CalibrationMetric, Metric, MetricSpec
     from .scoring.pair import MaskPair
     from .scoring.surface import SurfaceDistances
+    from .support.child import Answer, Child
     from .support.files import (
         CELLS,
         TEMPORARY,
@@ -85,9 +101,8 @@ if TYPE_CHECKING:
     )
     from .support.limits import ending_gently
     from .support.memory import free_memory, gigabytes
-    from .support.paths import stem
+    from .support.paths import StoredPath, as_stored, composed, stem
     from .support.progress import Progress, print_result
-    from .support.spelling import StoredPath, as_stored, composed
     from .support.texts import as_written, write_rows
     from .support.torch_dims import CHANNELS_LAST, LINEAR
     from .support.workers import worker_processes
@@ -98,9 +113,11 @@ if TYPE_CHECKING:
     from .transfer.strategy import Context, Crop, TransferStrategy
 
 __all__ = [  # noqa: RUF022  # by what they are for
-    # Every plugin: the hook, the base of options, and errors that are told as one sentence
+    # Every plugin: the hook, what is imported late, the base of options, and errors that are told as one sentence
     "hookimpl",
     "Component",
+    "late",
+    "late_call",
     "Options",
     "VoxGraftError",
     "UsageError",
@@ -152,6 +169,8 @@ __all__ = [  # noqa: RUF022  # by what they are for
     # Modalities
     "ModalitySpec",
     "Modality",
+    "FindsRegion",
+    "KnowsUnits",
     "Plan",
     # Encoders, decoders, and the blocks that they are built of
     "EncoderSpec",
@@ -192,6 +211,15 @@ __all__ = [  # noqa: RUF022  # by what they are for
     "Binning",
     "MaskPair",
     "SurfaceDistances",
+    # Measurements: what is measured of the scan inside a structure
+    "MeasurementSpec",
+    "Measurement",
+    "Measured",
+    "Inside",
+    "Quantity",
+    "Code",
+    "measure_values",
+    "unit_of",
     # Steps, trackers and stores
     "StepSpec",
     "TrackerSpec",
@@ -203,6 +231,7 @@ __all__ = [  # noqa: RUF022  # by what they are for
     "Registry",
     "Version",
     "TrackingOptions",
+    "read_case",
     "Package",
     "Predictor",
     "Resolver",
@@ -211,6 +240,8 @@ __all__ = [  # noqa: RUF022  # by what they are for
     "ExecutorSpec",
     "CommandSpec",
     "Executor",
+    "ExecutorOptions",
+    "Outcome",
     "Progress",
     "print_result",
     # Files that appear whole or not at all
@@ -223,11 +254,14 @@ __all__ = [  # noqa: RUF022  # by what they are for
     "write_rows",
     # What the plugins that come with VoxGraft use besides, and others seldom need
     "CELLS",
+    "Answer",
     "CHANNELS_LAST",
+    "Child",
     "GROUPS",
     "LINEAR",
     "SLOPE",
     "TEMPORARY",
+    "WorkerLost",
     "Fold",
     "archive_problems",
     "archives_in",
@@ -255,14 +289,15 @@ __all__ = [  # noqa: RUF022  # by what they are for
 ]
 
 _NAMES = {
-    "batch.executor": ("Executor", "ExecutorSpec"),
+    "batch.executor": ("Executor", "ExecutorSpec", "Outcome"),
+    "batch.executor_options": ("ExecutorOptions",),
     "components.catalogue": ("Catalogue",),
-    "components.code": ("source_hash", "version_of"),
     "components.choice": ("Options", "TrackingOptions"),
+    "components.code": ("source_hash", "version_of"),
     "datasets.cases": ("Case", "Dataset", "Described", "Split"),
     "datasets.layout": ("Layout", "LayoutSpec", "ReadsFolder"),
-    "imaging.channels": ("Align",),
     "imaging.archives": ("archive_problems", "is_archive"),
+    "imaging.channels": ("Align",),
     "imaging.formats": (
         "PaletteReader",
         "Reader",
@@ -272,17 +307,18 @@ _NAMES = {
         "Writer",
         "WriterSpec",
     ),
-    "imaging.write": ("mask_values",),
+    "labels.valid_region": ("FindsRegion",),
     "imaging.orientation": ("orientation_of", "plane_of"),
     "imaging.read": ("archives_in", "read_item", "scan_files", "walk"),
-    "imaging.reference": ("ImageRef", "MaskRef"),
     "imaging.regrid": ("resample_onto",),
     "imaging.structures": ("Label", "Labels", "Region"),
     "imaging.traces": ("Trace", "signs"),
     "imaging.volume": (
         "Array",
         "Colour",
+        "ImageRef",
         "Item",
+        "MaskRef",
         "Problem",
         "Volume",
         "checked_affine",
@@ -290,21 +326,22 @@ _NAMES = {
         "spacing_of",
         "spans_space",
     ),
+    "imaging.write": ("mask_values",),
     "inference.predictor": ("Predictor",),
+    "networks.encoder_decoder": ("Decoder", "DecoderSpec", "Encoder", "EncoderSpec"),
+    "networks.inflation": ("Fold", "inflate", "slice_axis"),
     "networks.modules": (
         "CONVOLUTION",
+        "GROUPS",
+        "SLOPE",
         "DecoderModule",
         "EncoderModule",
-        "GROUPS",
         "InputContract",
         "Norm",
-        "SLOPE",
         "conv_norm_act",
         "convolution",
         "normalisation",
     ),
-    "networks.encoder_decoder": ("Decoder", "DecoderSpec", "Encoder", "EncoderSpec"),
-    "networks.inflation": ("Fold", "inflate", "slice_axis"),
     "networks.names": ("match_names",),
     "networks.network": ("Output", "SegmentationNetwork"),
     "networks.options": ("Inflation", "StartValues", "weights_option"),
@@ -314,13 +351,17 @@ _NAMES = {
     "packages.package": ("Package", "read_package"),
     "packages.references": ("Registry", "Resolver", "Version"),
     "packages.store": ("Store", "StoreSpec"),
-    "preprocessing.modality": ("Modality", "ModalitySpec"),
+    "preprocessing.fingerprint": ("read_case",),
+    "preprocessing.modality": ("KnowsUnits", "Modality", "ModalitySpec", "unit_of"),
     "preprocessing.plan": ("Plan",),
     "runs.run": ("Run", "Step", "StepSpec", "Tracker", "TrackerSpec"),
     "scoring.calibration": ("Binning",),
+    "scoring.measurement": ("Code", "Inside", "Measurement", "MeasurementSpec", "Quantity"),
+    "scoring.measuring": ("Measured", "measure_values"),
     "scoring.metric": ("CalibrationMetric", "Metric", "MetricSpec"),
     "scoring.pair": ("MaskPair",),
     "scoring.surface": ("SurfaceDistances",),
+    "support.child": ("Answer", "Child"),
     "support.files": (
         "CELLS",
         "TEMPORARY",
@@ -333,11 +374,10 @@ _NAMES = {
         "sweep_tree",
         "write_json",
     ),
-    "support.memory": ("free_memory", "gigabytes"),
-    "support.paths": ("stem",),
-    "support.progress": ("Progress", "print_result"),
-    "support.spelling": ("StoredPath", "as_stored", "composed"),
     "support.limits": ("ending_gently",),
+    "support.memory": ("free_memory", "gigabytes"),
+    "support.paths": ("StoredPath", "as_stored", "composed", "stem"),
+    "support.progress": ("Progress", "print_result"),
     "support.texts": ("as_written", "write_rows"),
     "support.torch_dims": ("CHANNELS_LAST", "LINEAR"),
     "support.workers": ("worker_processes",),

@@ -43,6 +43,7 @@ WORDS = {
     "strategy": "Ways of transferring: `transfer` ([formulas and sources](../strategies.md)).",
     "loss": "What training minimises: `training.loss`.",
     "metric": "How masks are scored: `evaluation.metrics` ([definitions](../metrics.md)).",
+    "measurement": "What is measured of the scan inside each structure, for reports: all that are installed.",
     "step": "The steps of a run: `steps`.",
     "tracker": "Where a run is logged: `tracking`.",
     "store": "Where references to models, such as `models:/NAME@ALIAS`, lead.",

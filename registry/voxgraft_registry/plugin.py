@@ -2,53 +2,48 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from voxgraft import hookimpl
+from voxgraft.plugin import hookimpl, late, late_call
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from voxgraft import StepSpec, StoreSpec, TrackerSpec
-    from voxgraft.runs.run import Run
+    from voxgraft.plugin import StepSpec, StoreSpec, TrackerSpec
 
     from .folder import FolderStore
     from .options import FolderStoreOptions, MlflowStoreOptions, MlflowTrackerOptions, RegisterOptions
     from .register import Register
-    from .store import MlflowStore
-    from .tracker import MlflowTracker
 
 
 @hookimpl
 def voxgraft_trackers() -> list[TrackerSpec[MlflowTrackerOptions]]:
-    from voxgraft import TrackerSpec
+    from voxgraft.plugin import TrackerSpec
 
     return [
         TrackerSpec(
             name="mlflow",
             summary="Parameters, curves, files and pictures of a run, in a SQLite file or on an MLflow server",
-            options=_tracker_options,
-            build=_tracker,
+            options=late(__package__, ".options:MlflowTrackerOptions"),
+            build=late_call(__package__, ".tracker:MlflowTracker"),
         )
     ]
 
 
 @hookimpl
 def voxgraft_stores() -> list[StoreSpec[MlflowStoreOptions] | StoreSpec[FolderStoreOptions]]:
-    from voxgraft import StoreSpec
+    from voxgraft.plugin import StoreSpec
 
     return [
         StoreSpec(
             name="mlflow",
             summary="Versions of models with aliases, in an MLflow registry",
             schemes=("models:", "runs:"),
-            options=_store_options,
-            build=_store,
+            options=late(__package__, ".options:MlflowStoreOptions"),
+            build=late_call(__package__, ".store:MlflowStore"),
         ),
         StoreSpec(
             name="folder",
             summary="Package folders and package files on this disk",
-            options=_folder_options,
+            options=late(__package__, ".options:FolderStoreOptions"),
             build=_folder,
         ),
     ]
@@ -56,69 +51,27 @@ def voxgraft_stores() -> list[StoreSpec[MlflowStoreOptions] | StoreSpec[FolderSt
 
 @hookimpl
 def voxgraft_steps() -> list[StepSpec[RegisterOptions]]:
-    from voxgraft import StepSpec
+    from voxgraft.plugin import StepSpec
     from voxgraft.runs.steps import independent
 
     return [
         StepSpec(
             name="register",
             summary="Keep the model as a version in the registry, and judge whether it becomes champion",
-            options=_register_options,
+            options=late(__package__, ".options:RegisterOptions"),
             build=_register,
             after=("train", "evaluate"),
             scope="whole",
             independent_of=independent.REGISTER,
-            elsewhere=_registry_there,
+            elsewhere=late_call(__package__, ".register:registry_there"),
         )
     ]
-
-
-def _registry_there(run: Run) -> Mapping[str, Any]:
-    from .register import registry_there
-
-    return registry_there(run)
-
-
-def _tracker_options() -> type[MlflowTrackerOptions]:
-    from .options import MlflowTrackerOptions
-
-    return MlflowTrackerOptions
-
-
-def _tracker(options: MlflowTrackerOptions) -> MlflowTracker:
-    from .tracker import MlflowTracker
-
-    return MlflowTracker(options)
-
-
-def _store_options() -> type[MlflowStoreOptions]:
-    from .options import MlflowStoreOptions
-
-    return MlflowStoreOptions
-
-
-def _store(options: MlflowStoreOptions) -> MlflowStore:
-    from .store import MlflowStore
-
-    return MlflowStore(options)
-
-
-def _folder_options() -> type[FolderStoreOptions]:
-    from .options import FolderStoreOptions
-
-    return FolderStoreOptions
 
 
 def _folder(options: FolderStoreOptions) -> FolderStore:
     from .folder import FolderStore
 
     return FolderStore()
-
-
-def _register_options() -> type[RegisterOptions]:
-    from .options import RegisterOptions
-
-    return RegisterOptions
 
 
 def _register(options: RegisterOptions) -> Register:

@@ -9,9 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from voxgraft.batch.entry import Entry
+from voxgraft.batch.entry import Entry, hash_of
 from voxgraft.batch.ledger import Ledger, Row
-from voxgraft.batch.pipeline import hash_of
 from voxgraft.batch.quality import measure
 from voxgraft.components.catalogue import Catalogue
 from voxgraft.imaging.read import read, scan

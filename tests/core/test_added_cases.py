@@ -9,8 +9,8 @@ import pytest
 from voxgraft.datasets.cases import Case, Dataset, Split
 from voxgraft.datasets.companions import ADDED, Roles, assign_roles, cases_by_key, common_labels
 from voxgraft.errors import DataError
-from voxgraft.imaging.reference import ImageRef
 from voxgraft.imaging.structures import Labels
+from voxgraft.imaging.volume import ImageRef
 
 
 def case(name: str, patient: str = "", labelled: bool = True) -> Case:

@@ -121,10 +121,10 @@ def test_the_whole_round_on_small_volumes(tmp_path, monkeypatch) -> None:
         raise TimeUp
 
     monkeypatch.setattr(advising, "MINUTES", 0.0)
-    monkeypatch.setattr(shaping, "SHARE", 0.05)
+    monkeypatch.setattr(shaping, "SHARE", 0.004)
     monkeypatch.setattr(advising, "encoders_at_hand", stop)
     path = workflow(tmp_path, boxes(tmp_path / "boxes", cases=9))
-    arguments = ["advise", str(path), "--minutes", "1", "--out", str(tmp_path / "out")]
+    arguments = ["advise", str(path), "--minutes", "5", "--out", str(tmp_path / "out")]
     result = CliRunner().invoke(main, arguments)
     assert result.exit_code == 0, result.output
     found = json.loads((tmp_path / "out" / "advice.json").read_text())

@@ -20,8 +20,7 @@ from voxgraft.errors import DataError
 from voxgraft.imaging.channels import Align, aligned, stack, stack_channels
 from voxgraft.imaging.orientation import reoriented
 from voxgraft.imaging.read import read
-from voxgraft.imaging.reference import ImageRef
-from voxgraft.imaging.volume import Item, Volume
+from voxgraft.imaging.volume import ImageRef, Item, Volume
 from voxgraft.preprocessing.fingerprint import read_case
 
 FINE = np.diag([-1.0, -1.0, 1.0, 1.0])

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from voxgraft.datasets.cases import Case
 from voxgraft.datasets.split import split_by_patient
 from voxgraft.errors import DataError
-from voxgraft.imaging.reference import ImageRef
 from voxgraft.imaging.structures import Label, Labels
+from voxgraft.imaging.volume import ImageRef
 
 
 def cases(patients: list[int]) -> list[Case]:

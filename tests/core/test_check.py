@@ -25,8 +25,8 @@ from voxgraft.datasets.cases import Case, Dataset
 from voxgraft.datasets.dataset import find_dataset, read_layout
 from voxgraft.datasets.layout import LayoutSpec
 from voxgraft.errors import BrokenPlugin, DataError, UsageError, WorkflowError
-from voxgraft.imaging.reference import ImageRef
 from voxgraft.imaging.structures import Labels
+from voxgraft.imaging.volume import ImageRef
 from voxgraft.workflow.workflow import Workflow, read
 
 

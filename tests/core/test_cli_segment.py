@@ -103,7 +103,7 @@ def test_exit_codes_say_how_it_went(tmp_path: Path, call: Any) -> None:
         (("balls", "no/such/scan.nii.gz"), "no/such/scan.nii.gz: there is no such file or folder"),
         (("balls", "{scan}", "--writers", "nifty"), "no writer is called 'nifty'; did you mean 'nifti'?"),
         (("balls", "{scan}", "--writers", ","), "--writers names no writer"),
-        (("balls", "{scan}", "--executor", "ray"), "no executor is called 'ray'; known: local"),
+        (("balls", "{scan}", "--executor", "slurm"), "no executor is called 'slurm'; known: local"),
         (("balls", "{scan}", "--overlap", "1"), "--overlap"),
         (("balls", "{scan}", "--workers", "0"), "--workers"),
         (("balls",), "INPUT"),

@@ -20,7 +20,7 @@ from voxgraft.components.choice import Options
 from voxgraft.datasets.cases import Case
 from voxgraft.imaging.formats import ReaderSpec
 from voxgraft.imaging.read import scan
-from voxgraft.imaging.reference import ImageRef
+from voxgraft.imaging.volume import ImageRef
 from voxgraft.packages.references import Resolver
 from voxgraft.packages.store import StoreSpec
 from voxgraft.preprocessing.state import DataState
@@ -456,7 +456,7 @@ def test_reasons_are_few_and_causes_come_before_what_follows() -> None:
 def test_the_place_of_an_optional_channel_counts_for_a_case_and_its_arrays(tmp_path, data, catalogue) -> None:
     """One file, once as the first and once as the second channel: other arrays, though the bytes are the same."""
     from voxgraft.datasets.cases import Case
-    from voxgraft.imaging.reference import ImageRef
+    from voxgraft.imaging.volume import ImageRef
     from voxgraft.preprocessing.fingerprint import measure
     from voxgraft.preprocessing.state import DataState
     from voxgraft.support.contents import Contents

@@ -334,7 +334,7 @@ def test_a_split_that_divides_a_patient_is_refused(tmp_path, catalogue) -> None:
     from voxgraft.datasets.cases import Case, Dataset, Split
     from voxgraft.datasets.dataset import split_of
     from voxgraft.datasets.options import Split as Options
-    from voxgraft.imaging.reference import ImageRef
+    from voxgraft.imaging.volume import ImageRef
 
     image = (ImageRef(tmp_path),)
     cases = tuple(Case(name, name[0], image, ImageRef(tmp_path)) for name in ("a1", "a2", "b1"))

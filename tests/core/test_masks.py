@@ -10,9 +10,8 @@ import pytest
 
 from voxgraft.errors import BadImage, DataError
 from voxgraft.imaging.read import read, scan
-from voxgraft.imaging.reference import ImageRef, MaskRef
 from voxgraft.imaging.structures import Label, Labels
-from voxgraft.imaging.volume import Volume
+from voxgraft.imaging.volume import ImageRef, MaskRef, Volume
 from voxgraft.imaging.write import write
 from voxgraft.labels.masks import read_mask
 from voxgraft.labels.raters import majority, staple

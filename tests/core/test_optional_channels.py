@@ -16,8 +16,7 @@ from voxgraft.datasets.dataset import find_dataset
 from voxgraft.errors import BadImage, DataError
 from voxgraft.imaging.channels import stack_channels
 from voxgraft.imaging.read import read
-from voxgraft.imaging.reference import MaskRef
-from voxgraft.imaging.volume import Volume
+from voxgraft.imaging.volume import MaskRef, Volume
 from voxgraft.inference.predictor import Predictor
 from voxgraft.packages.package import read_package
 from voxgraft.preprocessing.prepare import load_prepared

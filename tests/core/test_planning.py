@@ -11,8 +11,8 @@ from datasets import workflow as workflow_file
 
 from voxgraft.datasets.cases import Case, Dataset, Described
 from voxgraft.errors import DataError, ModelError, TrainingError, WorkflowError
-from voxgraft.imaging.reference import ImageRef
 from voxgraft.imaging.structures import Labels
+from voxgraft.imaging.volume import ImageRef
 from voxgraft.preprocessing.plan import Plan, read_plan
 from voxgraft.preprocessing.planning import derive_plan, network_strides
 from voxgraft.workflow.workflow import Workflow, read
@@ -71,6 +71,28 @@ def test_the_rule_that_chose_the_series_stands_in_the_contract(workflow) -> None
         found, dataset, LABELS, options.data, options.data.modality.build(), "cpu", dims=options.model.dims
     )
     assert plan.contract["series"] == {"takes": ["*t1*"], "modality": ["MR"]} and "described" not in plan.contract
+
+
+def test_a_channel_in_hounsfield_units_is_a_ct_beside_others(workflow) -> None:
+    class Two:
+        def plan(self, intensities: Any) -> list[dict[str, float]]:
+            return [{} for _ in intensities]
+
+        def units(self, params: Any) -> list[str]:
+            return ["g/ml", "HU"]
+
+        augmentation: dict[str, float] = {}  # noqa: RUF012
+        normalise = window = plan
+
+    options, ref = workflow(), ImageRef(Path("x"))
+    found = fingerprint((35, 50, 36), (1, 1, 1))
+    found["intensities"] *= 2
+    dataset = Dataset((Case("a", "a", (ref, ref), ref),), channels=("pet", "ct"))
+    plan = derive_plan(found, dataset, LABELS, options.data, Two(), "cpu", dims=3)
+    assert plan.contract["modality"] == ["CT", "MR"] and plan.contract["units"] == ["g/ml"]
+    found["cases"]["case0"]["unit"] = "g/ml LBMJANMA"  # what files say comes first
+    plan = derive_plan(found, dataset, LABELS, options.data, Two(), "cpu", dims=3)
+    assert plan.contract["units"] == ["g/ml LBMJANMA"]
 
 
 def test_large_scans_are_cut_to_what_the_device_holds(workflow) -> None:

@@ -12,8 +12,8 @@ from training import tiny_plan
 from voxgraft.components.choice import choose
 from voxgraft.datasets.cases import Case
 from voxgraft.errors import BadImage, DataError
-from voxgraft.imaging.reference import ImageRef
 from voxgraft.imaging.structures import Labels
+from voxgraft.imaging.volume import ImageRef
 from voxgraft.preprocessing.fingerprint import measure
 from voxgraft.preprocessing.plan import Plan
 from voxgraft.preprocessing.prepare import load_prepared, prepare, structure_places

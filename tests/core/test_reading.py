@@ -19,9 +19,8 @@ from voxgraft.errors import BadImage, BrokenPlugin, ComponentConflict, DataError
 from voxgraft.imaging.channels import stack
 from voxgraft.imaging.formats import ReaderSpec, WriterSpec
 from voxgraft.imaging.read import choose_reader, read, read_item, scan
-from voxgraft.imaging.reference import ImageRef
 from voxgraft.imaging.structures import Labels
-from voxgraft.imaging.volume import Item, Problem, Volume
+from voxgraft.imaging.volume import ImageRef, Item, Problem, Volume
 from voxgraft.imaging.write import choose_writer, write
 
 ARRAY = np.random.default_rng(0).integers(-900, 1100, (7, 6, 5)).astype(np.int16)

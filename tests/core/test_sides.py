@@ -126,6 +126,6 @@ def test_a_model_is_mirrored_only_where_training_mirrored(tmp_path, data_set, ca
 
 def _predicted(predictor, scan: Path, catalogue):
     from voxgraft.imaging.read import read as read_volume
-    from voxgraft.imaging.reference import ImageRef
+    from voxgraft.imaging.volume import ImageRef
 
     return predictor.predict(read_volume(ImageRef(scan), catalogue)).labels

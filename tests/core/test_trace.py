@@ -18,7 +18,7 @@ from voxgraft.cli import main
 from voxgraft.components.catalogue import Catalogue
 from voxgraft.datasets.case_list import is_traced
 from voxgraft.datasets.cases import Case, Dataset
-from voxgraft.imaging.reference import ImageRef
+from voxgraft.imaging.volume import ImageRef
 from voxgraft.runs.engine import run_workflow
 from voxgraft.support.progress import Progress
 from voxgraft.workflow.workflow import read

@@ -152,6 +152,8 @@ def test_a_look_scores_structures_that_a_case_holds_and_no_others() -> None:
         found = validation_dice(Bright(), [held, empty], plan, 0.0)
         assert validation_dice(Bright(), [empty], plan, 0.0) == {}
     assert set(found) == {"dice", "dice_blob"} and found["dice"] == found["dice_blob"] > 0.3
+    single = plan.model_copy(update={"labels": plan.labels[:1], "classes": 2})
+    assert set(validation_dice(Bright(), [held], single, 0.0)) == {"dice"}  # the structure's is the same curve
 
 
 def test_a_loss_that_is_no_number_ends_in_a_sentence(tmp_path) -> None:

@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Callable
 from dataclasses import replace
+from importlib.metadata import EntryPoint
 from pathlib import Path
 from typing import Any
 
@@ -18,18 +19,23 @@ from safetensors.torch import load_file
 
 from voxgraft.checks.dataset import check_dataset
 from voxgraft.cli import main
-from voxgraft.components.catalogue import Catalogue
+from voxgraft.components.catalogue import Catalogue, Origin
 from voxgraft.datasets.cases import Case, Dataset, Split
 from voxgraft.datasets.companions import cases_by_key, common_labels
 from voxgraft.datasets.dataset import find_dataset
-from voxgraft.errors import DataError
-from voxgraft.imaging.reference import ImageRef
+from voxgraft.discovery import discover
+from voxgraft.errors import BrokenPlugin, DataError
 from voxgraft.imaging.structures import Labels
+from voxgraft.imaging.volume import FoundRegion, ImageRef
+from voxgraft.labels.valid_region import region_in
 from voxgraft.preprocessing.fingerprint import measure, read_case
+from voxgraft.preprocessing.modality import ModalitySpec
 from voxgraft.preprocessing.prepare import load_prepared
 from voxgraft.runs.engine import run_workflow
 from voxgraft.support.progress import Progress
 from voxgraft.workflow.workflow import Workflow, read
+from voxgraft_plugins.modalities.modalities import ImageModality
+from voxgraft_plugins.modalities.options import ImageOptions
 
 SHAPE = (40, 32)
 AFFINE = np.diag([-1.0, -1.0, 1.0, 1.0])
@@ -117,6 +123,47 @@ def test_what_is_drawn_where_a_case_does_not_count_changes_nothing(tmp_path: Pat
         truth = np.asarray(nib.load(tmp_path / "one" / "labels" / f"{case}.nii.gz").dataobj)[inside]
         assert found["dice"]["square"] == pytest.approx(2 * (mask & truth).sum() / (mask.sum() + truth.sum()))
         assert found["specificity"]["square"] == pytest.approx(((mask | truth) == 0).sum() / (truth == 0).sum())
+
+
+class Disc(ImageModality):
+    """Finds the disc in every image of its size; whatever array, it must come as it was read."""
+
+    def valid_region(self, array: np.ndarray) -> np.ndarray | None:
+        assert array.shape == (1, *SHAPE) and array.dtype == np.int16
+        return disc() > 0
+
+
+@pytest.fixture
+def finding(builtin_entries: list[EntryPoint]) -> Catalogue:
+    """The built-in plugins with the modality `disc`, which finds where an image counts."""
+    found = discover(builtin_entries)
+    found.add("test", ModalitySpec(name="disc", summary="x", options=lambda: ImageOptions, build=Disc))
+    found.add_origin(Origin("test", __name__, "test", "1"))
+    return found
+
+
+def test_a_region_that_the_modality_finds_is_as_good_as_a_file(
+    tmp_path: Path, catalogue: Catalogue, finding: Catalogue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same weights and scores, and nothing is found outside."""
+    filed = done(cases(tmp_path / "filed"), catalogue)
+    monkeypatch.setattr(f"{__name__}.WORKFLOW", WORKFLOW.replace(", valid: valid", "").replace(": image", ": disc"))
+    found = done(cases(tmp_path / "found"), finding)
+    weights = [load_file(folder / "package" / "model.safetensors") for folder in (filed, found)]
+    assert all(torch.equal(tensor, weights[1][name]) for name, tensor in weights[0].items())
+    assert values(filed) == values(found)
+    for path in (found / "evaluate" / "masks").iterdir():
+        assert not np.asarray(nib.load(path).dataobj).reshape(SHAPE)[disc() == 0].any()
+    dataset = find_dataset(flow(tmp_path / "found", finding).data, finding)
+    assert check_dataset(dataset, finding).ok and isinstance(dataset.cases[0].valid, FoundRegion)
+
+
+def test_a_region_of_another_shape_is_the_plugins_fault(finding: Catalogue, tmp_path: Path) -> None:
+    save(tmp_path / "image.nii.gz", np.ones((8, 7), np.int16))
+    image = read_case(Case("a", "a", (ImageRef(tmp_path / "image.nii.gz"),)), finding)[0]
+    odd = type("Odd", (), {"valid_region": lambda self, array: np.ones((7, 8), bool)})
+    with pytest.raises(BrokenPlugin, match="finding where an image counts"):
+        region_in(odd(), image)
 
 
 def test_the_region_goes_with_the_mask_onto_another_grid(tmp_path: Path, catalogue: Catalogue) -> None:

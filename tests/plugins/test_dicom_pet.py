@@ -152,7 +152,7 @@ def test_suvs_of_the_scanner_keep_their_kind(tmp_path: Path) -> None:
     def mixed(k: int, slice_: Dataset) -> None:
         slice_.Units = "BQML" if k else "GML"
 
-    assert "different units" in scan(series(tmp_path / "m", edit=mixed)).problems[0].message
+    assert "different values of Units" in scan(series(tmp_path / "m", edit=mixed)).problems[0].message
 
 
 def philips(creator: str = "Philips PET Private Group", **elements: float) -> Any:

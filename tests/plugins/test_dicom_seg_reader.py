@@ -36,9 +36,8 @@ from dicom_structures import make_seg
 from voxgraft.components.catalogue import Catalogue
 from voxgraft.errors import BadImage, DataError
 from voxgraft.imaging.read import read_item, scan
-from voxgraft.imaging.reference import ImageRef
 from voxgraft.imaging.structures import Label, Labels
-from voxgraft.imaging.volume import Item, Problem, Volume
+from voxgraft.imaging.volume import ImageRef, Item, Problem, Volume
 from voxgraft.imaging.write import write
 from voxgraft.labels.masks import read_mask
 from voxgraft_dicom.seg.options import SegOptions, SegReaderOptions

@@ -151,9 +151,7 @@ def test_a_report_that_says_otherwise_is_never_kept(
     series(tmp_path / "s")
     mask = blobs(only(tmp_path / "s", catalogue))
     right = writer._group
-    monkeypatch.setattr(
-        writer, "_group", lambda n, label, one, *rest: right(n, label, type(one)(1, 9.9, None, None, None, ()), *rest)
-    )
+    monkeypatch.setattr(writer, "_group", lambda n, label, one, *rest: right(n, label, type(one)(9.9, None), *rest))
     with pytest.raises(DataError, match=r"was not kept: the written report says 9\.9 of 'Left kidney'"):
         written(mask, tmp_path / "out" / "r.dcm")
     assert list((tmp_path / "out").iterdir()) == []

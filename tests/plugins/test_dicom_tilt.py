@@ -16,9 +16,8 @@ from dicom_series import make_series
 from voxgraft.components.catalogue import Catalogue
 from voxgraft.components.choice import choose
 from voxgraft.errors import BadImage, DataError
-from voxgraft.imaging.reference import ImageRef
 from voxgraft.imaging.regrid import resample_onto
-from voxgraft.imaging.volume import Item, Volume
+from voxgraft.imaging.volume import ImageRef, Item, Volume
 from voxgraft.imaging.write import write
 from voxgraft.labels.masks import read_mask
 from voxgraft.scoring.masks import CaseMasks

@@ -12,8 +12,9 @@ from layout_folders import read, touch
 from voxgraft.components.catalogue import Catalogue
 from voxgraft.datasets.cases import Split
 from voxgraft.errors import DataError
-from voxgraft.imaging.reference import MaskRef
+from voxgraft.imaging.channels import Align
 from voxgraft.imaging.structures import Region
+from voxgraft.imaging.volume import MaskRef
 
 BRATS = {"background": 0, "whole tumor": [1, 2, 3], "tumor core": [2, 3], "enhancing": [3], "ignore": 4}
 
@@ -216,6 +217,13 @@ def table(folder: Path, text: str, encoding: str = "utf-8") -> Path:
 
 
 class TestCsv:
+    def test_channels_come_onto_the_grid_of_one_of_them(self, catalogue: Catalogue, tmp_path: Path) -> None:
+        path = table(tmp_path, "case,image_pet,image_ct,label\na,img/a.nii,img/b.nii,seg/a.nii\n")
+        assert read(catalogue, "csv", path=path, grid="ct").align == Align(1, "any")
+        assert read(catalogue, "csv", path=path).align is None
+        with pytest.raises(DataError, match="grid names no channel: 'mr'; they are pet, ct"):
+            read(catalogue, "csv", path=path, grid="mr")
+
     @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "cp1252"])
     @pytest.mark.parametrize("delimiter", [",", ";", "\t"])
     def test_it_is_read_as_people_export_it(

@@ -15,8 +15,8 @@ from voxgraft.components.catalogue import Catalogue, Origin
 from voxgraft.components.choice import Options
 from voxgraft.datasets.cases import Case, Dataset
 from voxgraft.discovery import discover
-from voxgraft.imaging.reference import ImageRef
 from voxgraft.imaging.structures import Label, Labels
+from voxgraft.imaging.volume import ImageRef
 from voxgraft.packages.package import Package, write_package
 from voxgraft.packages.references import Resolver
 from voxgraft.preprocessing.plan import Plan

@@ -112,6 +112,7 @@ def _look(
     Raises:
         TimeUp: Before all was done.
     """
+    say(f"advise: reading and preparing the cases; {clock.said}")
     run = _planned(best.workflow, catalogue, folder, clock)
     result["facts"] = _facts(run)
     if run.plan.image_dims == 3 and clock.total >= 0.85 * 60 * MINUTES:
@@ -122,7 +123,7 @@ def _look(
             run = _planned(best.workflow, catalogue, folder, clock)
             result["facts"] = _facts(run)
     encoders, result["probes"] = encoders_at_hand(best.workflow, run.models, models)
-    say(f"advise: {counted(len(encoders), 'pretrained encoder')} at hand")
+    say(f"advise: {counted(len(encoders), 'pretrained encoder')} at hand; {clock.said}")
     for row in result["probes"]:
         say(f"advise: {row['encoder']['use']} {row['encoder']['weights']} is not usable: {row['error']}")
     _probe_all(run, encoders, clock, result["probes"], say)
@@ -179,10 +180,11 @@ def _probe_all(run: Run, encoders: Sequence[Document], clock: Clock, rows: list[
         if clock.used > FOR_PROBES * clock.total:
             raise _Enough
 
-    for document in encoders:
+    for number, document in enumerate(encoders, start=1):
+        name = f"{document['use']} {document['weights']}"
+        say(f"advise: probing {name}, {number} of {len(encoders)}; {clock.said}")
         try:
             rows.append(_probe(run, document, plan, volumes, classes, check))
-            say(f"advise: probed {document['use']} {document['weights']}")
         except _Enough:
             break
         except (VoxGraftError, RuntimeError) as error:

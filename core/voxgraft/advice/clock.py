@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from typing import Any, NoReturn
 
 from ..support.progress import Bar, Progress
@@ -38,6 +39,11 @@ class Clock:
     @property
     def left(self) -> float:
         return self.total - self.used
+
+    @property
+    def said(self) -> str:
+        """How long the work may still take, for people."""
+        return f"at most {timedelta(seconds=max(0, round(self.left)))} left"
 
     def check(self) -> None:
         """Raises:

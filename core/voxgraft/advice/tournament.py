@@ -91,13 +91,15 @@ class Tournament:
         share = max(1.0, TRAINING * self._clock.left) / (len(arms) + 4)
         trials: list[Trial] = []
         for number, arm in enumerate(arms):
+            self._say(f"advise: round 1, training {arm.label}, {number + 1} of {len(arms)}; {self._clock.said}")
             trials.append(self._trial(arm, f"round1_{number}", f"{share / 60:.6f} min"))
             result["tournament"] = _ranked([trial.row for trial in trials], trials)
-            self._say(f"advise: round 1, {arm.label}: Dice {trials[-1].row['dice']:.3f}")
+            self._say(f"advise: round 1, {arm.label}: Dice {trials[-1].row['dice']:.3f}, {number + 1} of {len(arms)}")
         scratch = trials.pop(1)
         best = max(trials, key=lambda trial: _rank(trial.row))
         steps = self._affordable(best, scratch)
         first = result["tournament"]
+        self._say(f"advise: round 2, training {best.arm.label} and its twin, {steps} steps each; {self._clock.said}")
         final, twin = (
             self._trial(arm, f"round2_{name}", f"{steps} steps")
             for name, arm in (("best", best.arm), ("scratch", best.arm.twin))

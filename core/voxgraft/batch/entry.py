@@ -6,13 +6,14 @@ import csv
 import io
 import re
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import UsageError
-from ..support.files import CELLS, read_bytes
-from ..support.spelling import as_stored
+from ..support.files import CELLS, digest, read_bytes, sha256
+from ..support.paths import as_stored
 
 if TYPE_CHECKING:
     from ..imaging.volume import Item
@@ -62,6 +63,25 @@ class Entry:
         return tuple(file for file in paths or [self.given] if file.is_file())
 
 
+def stat_of(entry: Entry) -> str:
+    """Names, sizes and times of an entry's files: while they are the same, so are the bytes."""
+    stats = []
+    for file in entry.files:
+        with suppress(OSError):
+            status = file.stat()
+            stats.append([file.name, status.st_size, status.st_mtime_ns])
+    return digest(stats)
+
+
+def hash_of(entry: Entry) -> str:
+    """A fingerprint of the bytes that a scan is read from."""
+    hashes = []
+    for file in entry.files:
+        with suppress(OSError):  # a file that cannot be opened fails where it is read, with its reason
+            hashes.append(sha256(file))
+    return digest(hashes)
+
+
 _CONTROL = re.compile(rb"[\x00-\x08\x0e-\x1f]")
 
 
@@ -108,7 +128,7 @@ def read_worklist(path: Path, channels: Sequence[str], optional: Sequence[str] =
             raise UsageError(f"{path}:{line}: the column {bare!r} is empty")
         case = values.get("case", "")
         if case and lines.setdefault(case.casefold(), line) != line:
-            raise UsageError(f"{path}:{line}: the case {case!r} stands in line {lines[case.casefold()]} already")
+            raise UsageError(f"{path}:{line}: the case {case!r} is already in line {lines[case.casefold()]}")
         paths = tuple(as_stored(path.parent / values[column]) for column in columns if column not in empty)
         missing = tuple(index for index, column in enumerate(columns) if column in empty)
         entries.append(Listed(paths, case, values.get("series") or None, missing))
@@ -136,7 +156,7 @@ def _rows(path: Path) -> list[tuple[int, list[str]]]:
 
 def _columns(path: Path, head: Sequence[str], channels: Sequence[str], optional: Sequence[str]) -> list[str]:
     if len(set(head)) != len(head):
-        raise UsageError(f"{path}:1: a column stands twice")
+        raise UsageError(f"{path}:1: a column appears twice")
     names = [channel.lower() for channel in channels]
     if all(name in head for name in names if name not in {channel.lower() for channel in optional}):
         return names

@@ -1,11 +1,11 @@
-"""What is left of one scan: its masks, its picture, its report, all in one folder that appears whole or not at all."""
+"""What is left of one scan: its masks, its picture, its report, all in one folder."""
 
 from __future__ import annotations
 
 import errno
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from importlib.metadata import version
 from pathlib import Path
@@ -13,14 +13,16 @@ from typing import TYPE_CHECKING, Any
 
 from ..components.choice import choose
 from ..errors import DataError, ModelError, UsageError, VoxGraftError
-from ..imaging.volume import Volume
+from ..imaging.channels import same_grid
+from ..imaging.volume import Item, Volume
 from ..imaging.write import write
 from ..packages.package import Package
 from ..packages.precision import numbers_of
+from ..preprocessing.modality import KnowsUnits, unit_of
 from ..reports.preview import previewed
-from ..support.files import TEMPORARY, atomic_write, remove, sha256, write_json
+from ..scoring.measuring import Measured, measure_values
+from ..support.files import TEMPORARY, remove, sha256, staged, write_json
 from ..support.limits import Limits
-from .corrections import Corrections
 from .entry import Entry
 from .proof import NoReader, prove
 from .quality import Flag, Structure, flags_of, measure
@@ -43,13 +45,15 @@ def is_result(path: Path) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
-class Written:
-    """The folder of a scan, in place.
+class Staged:
+    """What was written of a scan.
 
     Attributes:
+        folder: Its name, below the batch's own.
         hashes: SHA-256 of each file in it.
     """
 
+    folder: str
     hashes: dict[str, str]
     structures: dict[str, dict[str, Any]]
     flags: list[dict[str, Any]]
@@ -96,45 +100,63 @@ class Outputs:
         specs: list[Any] = [spec for _, spec in self.catalogue.of("writer")]
         return frozenset(spec.filename for spec in specs if spec.labels)
 
-    def write(
-        self,
-        entry: Entry,
-        scan: Volume,
-        mask: Volume,
-        outcome: Found,
-        corrections: Corrections,
-        limits: Limits | None = None,
-    ) -> Written:
-        """Write masks, picture and report of a scan, and prove the masks; what a person corrected stays beside them.
+    def stage(self, entry: Entry, scan: Volume, mask: Volume, outcome: Found, limits: Limits | None = None) -> Staged:
+        """Write masks, picture and report of a scan, and prove the masks, in a folder that is still to be put in place.
 
         Args:
+            entry: Its case id names the folder.
             scan: What was predicted on; shape (i, j[, k]) or (channel, i, j[, k]).
             mask: Label values, in the same grid.
+            outcome: What else the prediction said.
             limits: How long each writer may take.
 
         Raises:
             DataError: A file cannot be written, or came back otherwise than it was written.
         """
         structures = measure(mask, self.package.labels, outcome.confidence)
-        flags = [*entry.flags, *self.other_code, *flags_of(mask, self.package.labels, structures)]
-        folder = self.out / entry.case
-        late: list[Flag] = []
+        measured = self._measured(entry, scan, mask)
+        for name, quantities in measured.quantities.items():
+            structures[name] = replace(structures[name], quantities=quantities)
+        flags = [*entry.flags, *flags_of(mask, self.package.labels, structures)]
+        flags += [Flag("no-measurement", reason) for reason in measured.failures]
         limits = limits or Limits()
-        with atomic_write(folder, lambda old: late.extend(corrections.rescue(entry.case, old))) as temporary:
+        with staged(self.out / entry.case) as temporary:
             temporary.mkdir(parents=True)
             files = self._masks(temporary, mask, structures, flags, limits)
             flags += self._pictures(scan, mask, temporary, limits)
-            written = [path.name for path in temporary.iterdir() if not path.name.startswith(TEMPORARY)]
-            flags += corrections.carry(entry.case, temporary)
             report = self._report(entry, scan, structures, flags, files, outcome.seconds)
             write_json(temporary / REPORT, report)
-            hashes = {name: sha256(temporary / name) for name in sorted([*written, REPORT])}
-            corrections.ledger.expect(entry.case, hashes)
-        if late:
-            report = {**report, "flags": [*report["flags"], *(flag.document() for flag in late)]}
-            write_json(folder / REPORT, report)
-            hashes[REPORT] = sha256(folder / REPORT)
-        return Written(hashes, report["structures"], report["flags"])
+            written = [path.name for path in temporary.iterdir() if not path.name.startswith(TEMPORARY)]
+            hashes = {name: sha256(temporary / name) for name in sorted(written)}
+        return Staged(temporary.name, hashes, report["structures"], report["flags"])
+
+    def _measured(self, entry: Entry, scan: Volume, mask: Volume) -> Measured:
+        """What is measured of the scan's values, in the channels that lie in the grid of the mask as they were read.
+
+        A channel that was interpolated onto this grid is left out: its highest value is no longer there.
+        """
+        arrays = scan.array.reshape(scan.channels, *scan.shape)
+        items: list[Item | None] = list(entry.items)
+        for number in entry.missing:
+            items.insert(number, None)
+        if len(items) != scan.channels:
+            items = [items[0] if items else None] * scan.channels
+        units = [self._unit(number, item, scan) for number, item in enumerate(items)]
+        return measure_values(list(zip(arrays, units, strict=True)), mask, self.package.labels, self.catalogue)
+
+    def _unit(self, number: int, item: Item | None, scan: Volume) -> str:
+        """The unit of a channel; empty where it is not known, or the channel is not as it was read."""
+        if item is None or not same_grid(item, scan):
+            return ""
+        if item.modality or number >= len(self._units):
+            return unit_of(item)
+        return self._units[number]
+
+    @cached_property
+    def _units(self) -> Sequence[str]:
+        """The units of the channels of the model's modality, for scans whose files do not say theirs."""
+        modality = self._modality
+        return modality.units(self.package.plan.normalisation) if isinstance(modality, KnowsUnits) else ()
 
     def _masks(
         self,
@@ -262,10 +284,16 @@ class Outputs:
 
     @cached_property
     def _modality(self) -> Modality | None:
-        """The modality that the model was trained on, for its display window; without it percentiles serve."""
+        """The modality that the model was trained on, for display and units; without it percentiles serve."""
+        from ..inference.recipe import recipe_of
+
         try:
-            self.catalogue.get("modality", self.package.plan.modality)
-            modality: Modality = choose(self.catalogue, "modality", {"use": self.package.plan.modality}).build()
+            try:
+                chosen = recipe_of(self.package, self.catalogue).modality
+            except ModelError:  # whoever applies the model says what else of it is not there
+                self.catalogue.get("modality", self.package.plan.modality)
+                chosen = choose(self.catalogue, "modality", {"use": self.package.plan.modality})
+            modality: Modality = chosen.build()
         except Exception:  # options it cannot do without, or a broken plugin: prediction has its own
             return None
         return modality

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 
-from ..imaging.structures import Labels
+from ..imaging.structures import Labels, each_structure
 from ..imaging.volume import Array, Volume
+from ..scoring.measurement import Quantity
 
 LOW_CONFIDENCE = 0.7
 """Mean probability of the winning class inside a structure below which a person should look."""
@@ -56,6 +57,7 @@ class Structure:
         mm2: Its area in a 2D image.
         centroid: RAS millimetres; None where nothing was found.
         confidence: Mean probability of the winning class inside it.
+        quantities: What was measured of the scan's values inside it.
     """
 
     value: int
@@ -64,6 +66,7 @@ class Structure:
     mm2: float | None
     centroid: tuple[float, float, float] | None
     confidence: float | None = None
+    quantities: Sequence[Quantity] = ()
 
     def document(self) -> dict[str, Any]:
         return {
@@ -72,6 +75,7 @@ class Structure:
             **({"ml": self.ml} if self.mm2 is None else {"mm2": self.mm2}),
             "centroid_mm": [round(c, 3) for c in self.centroid] if self.centroid else None,
             "confidence": self.confidence,
+            **({"measured": {one.name: one.document() for one in self.quantities}} if self.quantities else {}),
         }
 
 
@@ -100,7 +104,7 @@ def measure(mask: Volume, labels: Labels, confidence: Mapping[str, float] | None
     """
     certain = confidence or {}
     measured = {}
-    for label, box, inside in _each(mask, labels):
+    for label, box, inside in each_structure(mask, labels):
         voxels = int(np.count_nonzero(inside))
         measured[label.name] = Structure(
             value=label.value,
@@ -133,7 +137,7 @@ def flags_of(mask: Volume, labels: Labels, structures: Mapping[str, Structure]) 
 
 
 def _shape_flags(mask: Volume, labels: Labels) -> Iterator[Flag]:
-    for label, box, inside in _each(mask, labels):
+    for label, box, inside in each_structure(mask, labels):
         voxels = int(np.count_nonzero(inside))
         if not voxels:
             continue
@@ -143,26 +147,6 @@ def _shape_flags(mask: Volume, labels: Labels) -> Iterator[Flag]:
         tiny = _tiny_pieces(inside)
         if tiny >= TINY_PIECES:
             yield Flag("tiny-components", f"{label.name} has {tiny} tiny pieces beside its main one", label.name)
-
-
-def _each(mask: Volume, labels: Labels) -> Iterator[tuple[Any, tuple[slice, ...], Array]]:
-    """For each label its bounding box and where in that box it is; an empty array where it is nowhere."""
-    from scipy.ndimage import find_objects
-
-    several = mask.array.ndim > mask.dims
-    array = mask.array
-    boxes = find_objects(array) if array.size and not several else []
-    for index, label in enumerate(labels.items):
-        value = 1 if several else label.value
-        if several:
-            array = mask.array[index]
-            boxes = find_objects(array)
-        box = boxes[value - 1] if value <= len(boxes) else None
-        if box is None:
-            empty = (slice(0, 0),) * mask.dims
-            yield label, empty, np.zeros((0,) * mask.dims, bool)
-        else:
-            yield label, box, array[box] == value
 
 
 def _centroid(inside: Array, box: tuple[slice, ...], mask: Volume) -> tuple[float, float, float]:

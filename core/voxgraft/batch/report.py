@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 import time
 from collections.abc import Iterable, Mapping, Sequence
@@ -89,6 +90,7 @@ def page(rows: Sequence[Row], package: Package, name: str, origins: Mapping[str,
         left=[row for row in rows if row.state == "left-out"],
         **{"short": _short, "reasons": partial(_reasons, package), "percent": "{:.0%}".format},
         origins=origins or {},
+        measured=_measured(rows),
         **{"said": _said, "colour": colour_of},
         **{"PREVIEW": PREVIEW, "PLAIN": PLAIN, "LOW_CONFIDENCE": LOW_CONFIDENCE},
     )
@@ -164,6 +166,25 @@ def _said(row: Row, reasons: Sequence[str]) -> str:
         if one.get("voxels")
     ]
     return ". ".join(filter(None, (", ".join(found), "; ".join(reasons))))
+
+
+def _measured(rows: Sequence[Row]) -> tuple[list[tuple[str, str]], list[tuple[str, str, dict[str, Any]]]]:
+    """The table of what was measured: its columns (quantity, unit), and a line for each structure of each scan."""
+    lines = [
+        (row.case, name, {"mL": one.get("ml"), **one["measured"]})
+        for row in rows
+        if row.state == "done"
+        for name, one in row.structures.items()
+        if one.get("measured")
+    ]
+    columns = {
+        (quantity, re.sub(r"\{.*?\}", "", found["unit"]).replace("[hnsf'U]", "HU"))
+        for _, _, quantities in lines
+        for quantity, found in quantities.items()
+        if quantity != "mL"
+    }
+    order = list(dict.fromkeys(quantity for _, _, quantities in lines for quantity in quantities))
+    return sorted(columns, key=lambda column: order.index(column[0])), lines
 
 
 def _short(row: Row) -> str:

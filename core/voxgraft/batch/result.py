@@ -86,16 +86,21 @@ class Batch:
         counts = {"done": self.done, "failed": self.failed, "skipped": self.skipped, "left_out": self.left_out}
         return {**counts, "report": encodable(str(self.report)), "scans": scans}
 
+    def __repr__(self) -> str:
+        return f"Batch in {self.out}: {self._counts()}"
+
+    def _counts(self) -> str:
+        counts = {"done": self.done, "skipped": self.skipped, "failed": self.failed, "left out": self.left_out}
+        return ", ".join(f"{number} {state}" for state, number in counts.items() if number) or "no scan"
+
     def _repr_html_(self) -> str:
         """What a notebook shows: the state of each scan, and pictures of the first."""
         from ..reports.notebook import Table, fragment, thumbnail
         from .outputs import PREVIEW
 
         rows = [(scan.case, scan.state, ", ".join(scan.flags), scan.error or "") for scan in self.scans]
-        counts = {"done": self.done, "skipped": self.skipped, "failed": self.failed, "left out": self.left_out}
-        title = ", ".join(f"{number} {state}" for state, number in counts.items() if number) or "no scan"
         previews = [(scan.case, self.out / scan.case / PREVIEW) for scan in self.scans]
         found = [(case, path) for case, path in previews if path.is_file()][:PICTURES]
         pictures = [(case, address) for case, path in found if (address := thumbnail(path))]
         lines = [f"{self.report}: the worklist, doubtful scans first"]
-        return fragment(title, lines, [Table.of(("Case", "State", "Flags", "Why not"), rows)], pictures)
+        return fragment(self._counts(), lines, [Table.of(("Case", "State", "Flags", "Why not"), rows)], pictures)

@@ -14,32 +14,38 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..errors import UsageError, VoxGraftError
+from pydantic import ValidationError
+
+from ..errors import DataError, UsageError, VoxGraftError, WorkflowError
 from ..imaging.read import as_in_training
 from ..packages.package import Package
 from ..packages.precision import NAMES, allowed
-from ..support.files import digest, sha256, sweep_tree
-from ..support.limits import Limits
+from ..support.files import digest, sha256, sweep_tree, write_json
 from ..support.lock import sole_owner
 from ..support.progress import Progress
 from ..support.texts import counted
+from ..workflow.sections import Review
 from ..workflow.yaml import load
 from .corrections import Corrections
+from .dispatch import Dispatch
+from .entry import Entry
 from .ledger import Ledger
+from .model import How, Model, Predictor
 from .naming import PARTS, REVIEW
 from .outputs import Outputs, is_result
 from .parts import enter, named, part_from
-from .pipeline import Pipeline, Predictor
 from .queue import BatchQueue
 from .report import write_common_report
 from .result import Batch, Scan
-from .review import leave_for_review
+from .scan import Segmenter
+from .task import ScanTask
 from .worklist import Finder
 
 if TYPE_CHECKING:
     from ..components.catalogue import Catalogue
     from .executor import Executor
     from .parts import Part
+
 
 __all__ = ["Batch", "Scan", "executor_of", "resolve_package", "segment"]
 
@@ -51,7 +57,7 @@ def segment(
     catalogue: Catalogue,
     *,
     writers: Sequence[str] | None = None,
-    workers: int = 1,
+    workers: int | None = None,
     executor: str = "local",
     part: str | None = None,
     series: str | None = None,
@@ -62,6 +68,8 @@ def segment(
     precision: str | None = None,
     retry: bool = False,
     timeout: float | None = None,
+    scan_timeout: float | None = None,
+    scan_memory: float | None = None,
     progress: Progress | None = None,
     predictor: Callable[[Package], Predictor] | None = None,
 ) -> Batch:
@@ -82,24 +90,21 @@ def segment(
     folder, paths = Path(out), [Path(path) for path in inputs]
     numbers = _numbers(package, precision, device)
     package = replace(package, facts={**package.facts, "applied": numbers})
-    outputs = Outputs(folder, package, catalogue, None if writers is None else tuple(writers))
-    chosen = executor_of(executor, workers, catalogue)
-    limits = Limits(timeout)
+    names = None if writers is None else tuple(writers)
+    outputs = Outputs(folder, package, catalogue, names)
+    kind = "threads" if executor == "local" and predictor is not None else executor
+    limits = {"seconds": scan_timeout, "gigabytes": scan_memory}
+    chosen = executor_of(kind, catalogue, workers=workers, device=device, **limits)
+    applied = Model(package, catalogue, How(device, overlap, mirror, numbers), predictor, workers or 1, timeout)
     share = None if part is None else part_from(part)
     ours = frozenset((*_results_in(folder), REVIEW, PARTS))
-    finder = Finder(catalogue, package.plan, folder, series, ignore_contract, ours, limits)
+    finder = Finder(catalogue, package.plan, folder, series, ignore_contract, ours, applied.limits)
     finder.check(paths)
     options = digest([overlap, mirror, writers, numbers, _workflow_hash(package)])
 
-    def loaded() -> Predictor:
-        if predictor is not None:
-            return predictor(package)
-        from ..inference.ensemble import predictor_of
-
-        ready = predictor_of(package, catalogue, device=device, overlap=overlap, mirror=mirror, precision=numbers)
-        for note in ready.notes:
-            teller.say(note)
-        return ready
+    def task_of(entry: Entry) -> ScanTask:
+        flagged = replace(entry, flags=(*entry.flags, *outputs.other_code))
+        return ScanTask(package.hash, flagged, folder, names, timeout)
 
     teller = progress or Progress(quiet=True)
     with _ledger_of(folder, share, teller.say) as ledger:
@@ -116,10 +121,11 @@ def segment(
             teller.say("; ".join(flag.message for flag in outputs.other_code))
         report = partial(write_common_report, folder, ledger, share, package)
         queue = BatchQueue(corrections, package, options, retry, teller, report)
+        applied.within = queue.within
         queue.sort(entries)
         try:
-            pipeline = Pipeline(catalogue, corrections, outputs, loaded, limits)
-            queue.work(lambda group: pipeline.run(group, chosen))
+            dispatch = Dispatch(Segmenter(applied), corrections, task_of, teller.say)
+            queue.work(lambda group: dispatch.run(group, chosen))
         finally:
             ledger.release()
             queue.report(last=True)
@@ -141,13 +147,13 @@ def _ledger_of(out: Path, part: Part | None, say: Callable[[str], None]) -> Iter
             yield ledger
 
 
-def executor_of(text: str, workers: int, catalogue: Catalogue) -> Executor:
+def executor_of(text: str, catalogue: Catalogue, **wanted: Any) -> Executor:
     """The executor that a text such as `local` or `ray://HOST:PORT` names.
 
     Args:
         text: The name, and after `://` an address.
-        workers: Scans loaded and saved in the background.
         catalogue: Offers the executors.
+        wanted: Values of its options; those that are None, and a device that is `auto`, are left to it.
 
     Raises:
         UsageError: There is none, or it cannot have these options.
@@ -157,8 +163,11 @@ def executor_of(text: str, workers: int, catalogue: Catalogue) -> Executor:
     from ..components.choice import choose
 
     name = text.split("://")[0]
-    catalogue.get("executor", name)
-    options = {"use": name, "workers": workers, **({"address": text} if "://" in text else {})}
+    spec = catalogue.get("executor", name)
+    known = spec.options().model_fields
+    given = {key: value for key, value in wanted.items() if value is not None and (key, value) != ("device", "auto")}
+    given = {key: value for key, value in given.items() if key in known or key not in ("device", "alone")}
+    options = {"use": name, **given, **({"address": text} if "://" in text else {})}
     try:
         executor: Executor = choose(catalogue, "executor", options).build()
     except ValidationError as error:
@@ -211,3 +220,29 @@ def _workflow_hash(package: Package) -> str:
 
 def _results_in(folder: Path) -> list[str]:
     return [path.name for path in folder.iterdir() if is_result(path)] if folder.is_dir() else []
+
+
+def leave_for_review(package: Package, out: Path) -> None:
+    """Write `review/models/HASH.json` below the batch's folder; a disk that is full is told where a mask is written."""
+    document = {
+        "name": package.name,
+        "version": str(package.facts.get("version") or ""),
+        "hash": package.hash,
+        "modality": package.plan.modality,
+        "channels": list(package.plan.channels),
+        "readers": {name: dict(options) for name, options in package.plan.readers.items()},
+        "codes": {label.name: list(label.code) for label in package.labels.items if label.code},
+        **_section(package),
+    }
+    with suppress(DataError):
+        write_json(out / REVIEW / "models" / f"{package.hash[:16]}.json", document)
+
+
+def _section(package: Package) -> dict[str, Any]:
+    """The section `review` of the workflow in a package; the usual values where it is not there."""
+    try:
+        document, _ = load(package.folder / "workflow.yaml")
+        section = Review.model_validate(document.get("review") or {})
+    except (OSError, WorkflowError, ValidationError, AttributeError):
+        section = Review()
+    return {"reasons": list(section.reasons), "tolerance_mm": section.tolerance_mm}

@@ -21,7 +21,7 @@ from .look import look_at
 from .outliers import judge_grids, judge_intensities, judge_structures
 from .patients import find_split, judge_patients, judge_split
 from .problem import ORDER, CaseProblem, Severity, grouped
-from .purpose import codes_of, judge_channels, judge_modality, judge_voxels
+from .purpose import codes_of, judge_channels, judge_modality, judge_pretrained, judge_voxels
 from .record import Look
 from .resources import judge_resources, needs
 from .sides import judge_mirroring, judge_sides
@@ -63,6 +63,9 @@ class Findings:
         end = end if self.ok else "not ready: fix the errors first"
         more = f", {counted(notes, 'note')}" if notes else ""
         return f"{counted(self.cases, 'case')}, {counts}{more}; {end}"
+
+    def __repr__(self) -> str:
+        return f"Findings: {self.verdict}"
 
     def document(self) -> dict[str, Any]:
         """Plain values, as `voxgraft check --json` prints them and a run keeps them."""
@@ -183,6 +186,7 @@ def _judge(
     yield from judge_identity(dataset, looks)
     if workflow is not None:
         yield from judge_modality(dataset, looks, workflow)
+        yield from judge_pretrained(workflow)
         yield from judge_mirroring(dataset.labels, workflow)
     if split is not None:
         yield from judge_split(dataset, looks, split, workflow.data.spacing if workflow is not None else None)

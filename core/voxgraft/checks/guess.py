@@ -19,8 +19,7 @@ from ..datasets.layout import Layout, LayoutSpec
 from ..errors import BrokenPlugin, DataError, UsageError
 from ..imaging.archives import archive_problems
 from ..imaging.read import archives_in, scan
-from ..imaging.reference import ImageRef
-from ..imaging.volume import Item
+from ..imaging.volume import ImageRef, Item
 
 
 def guess_dataset(path: Path, catalogue: Catalogue) -> tuple[Selected[Layout] | None, Dataset]:

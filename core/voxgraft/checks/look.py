@@ -11,12 +11,11 @@ from ..errors import BadImage, VoxGraftError
 from ..imaging.channels import among_present, stack
 from ..imaging.orientation import Orientation, reoriented
 from ..imaging.read import find, read_item
-from ..imaging.reference import ImageRef, MaskRef
 from ..imaging.structures import Labels
-from ..imaging.volume import Array, Item, Volume
+from ..imaging.volume import Array, FoundRegion, ImageRef, Item, MaskRef, Volume
 from ..labels.label_map import HIGHEST, map_segments, map_values, unknown_values, values_in
 from ..labels.masks import read_mask, read_mask_item
-from ..labels.valid_region import REGION, mark_ignored, nonzero, one_channel
+from ..labels.valid_region import REGION, found_region, mark_ignored, nonzero, one_channel
 from ..labels.whole_numbers import integer_mask
 from .geometry import disagreement
 from .identity import traces
@@ -110,6 +109,8 @@ def _note_header_problems(look: Look, items: list[Item], called: str, catalogue:
 
 def _valid(look: Look, ref: ImageRef, image: Volume | None, catalogue: Catalogue) -> NDArray[np.bool_] | None:
     """Where the case counts, axes in RAS order; None where that cannot be told."""
+    if isinstance(ref, FoundRegion):
+        return None if image is None else reoriented(image)[1].apply(found_region(ref, image, catalogue))
     volume = _volume(look, ref, "valid-region", catalogue)
     if volume is None:
         return None

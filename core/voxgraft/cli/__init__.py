@@ -11,6 +11,7 @@ import click
 from ..components.component import AnySpec
 from ..errors import VoxGraftError
 from ..support.progress import kept_for_json
+from .starting import sign_of_life
 
 COMMANDS = {
     "demo": ("demo", "Run the main job from start to end on synthetic data."),
@@ -103,8 +104,9 @@ class _Commands(click.Group):
             formatter.write_dl(lines)
 
     def invoke(self, ctx: click.Context) -> Any:
+        words = [*ctx._protected_args, *ctx.args]
         try:
-            with kept_for_json(ctx, [*ctx._protected_args, *ctx.args]):
+            with sign_of_life(words[0] if words else ""), kept_for_json(ctx, words):
                 return super().invoke(ctx)
         except VoxGraftError as error:
             if ctx.params.get("debug"):

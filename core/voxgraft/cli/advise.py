@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import shlex
+import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
 
-from ..support.progress import print_result
+from ..support.progress import Progress, print_fitted, print_result
+from ..support.texts import legible
 from .numbers import Amount
+
+PLAIN = 240
+"""Columns where there is no terminal."""
 
 
 @click.command()
@@ -42,21 +49,30 @@ def advise(
     from ..advice.page import ARMS, PROBES, SHAPES, arm_rows, probe_rows, shape_rows
 
     folder = out or Path("runs") / f"{checked.name}-advice"
-    result = find_out(checked, catalogue, folder, minutes, models, lambda text: click.echo(text, err=True), since)
+    result = find_out(checked, catalogue, folder, minutes, models, Progress().say, since)
     if as_json:
         print_result(json_text(result))
         return
     probes = [row[:-1] for row in probe_rows(result)]
     for heads, rows in ((SHAPES, shape_rows(result)), (PROBES[:-1], probes), (ARMS, arm_rows(result))):
         if rows:
-            click.echo(_aligned([list(heads), *rows]) + "\n")
+            _print_table(heads, rows)
     if result["shape"]:
-        click.echo(result["shape"])
-    click.echo(f"{result['advice']}\n{folder / 'advice.html'}: the evidence; {folder / 'workflow.yaml'}: the proposal")
+        print_fitted(result["shape"])
+    proposal = folder / "workflow.yaml"
+    print_fitted(f"{result['advice']}\n{folder / 'advice.html'}: the evidence; {proposal}: the proposal")
+    click.echo(f"next: voxgraft run {legible(shlex.quote(str(proposal)))}")
 
 
-def _aligned(rows: list[list[str]]) -> str:
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    return "\n".join(
-        "  ".join(f"{cell:{width}}" for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
-    )
+def _print_table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Columns that fit the terminal; elsewhere a line for each row."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(*heads, box=None, pad_edge=False, header_style="bold")
+    for row in rows:
+        table.add_row(*map(Text, row))
+    console = Console() if sys.stdout.isatty() else Console(width=PLAIN)
+    console.print(table)
+    console.print()

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ..support.progress import print_result
+from ..support.progress import print_fitted, print_result
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -74,8 +74,8 @@ def _show(target: Path, findings: Findings) -> None:
             where, hint = f"{cases}: " if cases else "", f" -> {problem.fix}" if problem.fix else ""
             click.echo(f"{problem.severity}: {where}{problem.message} [{problem.code}]{hint}")
     for line in _figures(findings):
-        click.echo(line)
-    click.echo(f"{target}: {findings.verdict}")
+        print_fitted(line)
+    print_fitted(f"{target}: {findings.verdict}")
     if findings.ok:
         import shlex
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..support.progress import print_result
+from ..support.progress import print_fitted, print_result
 from ..support.texts import counted
 
 if TYPE_CHECKING:
@@ -80,9 +80,9 @@ def _show(result: RunComparison) -> None:
         if shown != (comparison.metric, comparison.structure):
             title = comparison.structure if comparison.structure != "mean" else "mean over structures"
             better = "higher" if result.higher[comparison.metric] else "lower"
-            click.echo(("\n" if shown else "") + f"{comparison.metric}, {title}; {better} is better")
+            print_fitted(("\n" if shown else "") + f"{comparison.metric}, {title}; {better} is better")
             shown = comparison.metric, comparison.structure
-        click.echo("\n" + "\n".join(_lines(comparison, result.correction)))
+        print_fitted("\n" + "\n".join(_lines(comparison, result.correction)))
     if result.never_found:
         click.echo(f"\nnone of the runs ever finds {', '.join(map(repr, result.never_found))}")
 

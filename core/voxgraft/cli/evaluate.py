@@ -140,7 +140,7 @@ def _pictures(
     """
     from ..errors import VoxGraftError
     from ..imaging.read import read
-    from ..imaging.reference import ImageRef
+    from ..imaging.volume import ImageRef
     from ..labels.valid_region import read_valid_region
     from ..reports.pictures import worst_slice
     from ..reports.scores import about, worst_cases

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..support.progress import print_result
+from ..support.progress import print_fitted, print_result
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -44,7 +44,7 @@ def list_(tracking: str | None, as_json: bool) -> None:
     for name, versions in registered.items():
         click.echo(name)
         for version in versions:
-            click.echo(f"  {_line(version.version, version.aliases, version.metrics)}")
+            print_fitted(f"  {_line(version.version, version.aliases, version.metrics)}")
     if not registered:
         click.echo("no model is registered here yet", err=True)
 
@@ -64,18 +64,19 @@ def show(model: str, tracking: str | None, as_json: bool) -> None:
 
 def _show(document: dict[str, Any]) -> None:
     """What a person reads of a model."""
-    click.echo(f"{document['name']}  {_line(document['version'], document['aliases'], document['metrics'])}")
-    click.echo(f"registered  {document['created']}")
-    click.echo(f"run         {document['run'] or '-'}")
-    click.echo(f"package     {document['hash']}")
-    click.echo(f"data        {document['data'].get('hash', 'not recorded')}")
     plan = document["plan"]
     patch, spacing = _shape(plan["patch"]), _shape(plan["spacing"])
-    click.echo(f"plan        {patch} voxels of {spacing} mm, {plan['modality']}, {plan['dims']}D")
+    lines = [
+        f"{document['name']}  {_line(document['version'], document['aliases'], document['metrics'])}",
+        f"registered  {document['created']}",
+        f"run         {document['run'] or '-'}",
+        f"package     {document['hash']}",
+        f"data        {document['data'].get('hash', 'not recorded')}",
+        f"plan        {patch} voxels of {spacing} mm, {plan['modality']}, {plan['dims']}D",
+    ]
     for name, plugin in document["lineage"].get("plugins", {}).items():
-        click.echo(f"plugin      {name} {plugin.get('version', '')} {str(plugin.get('sha256', ''))[:16]}")
-    click.echo("")
-    click.echo(document["card"])
+        lines.append(f"plugin      {name} {plugin.get('version', '')} {str(plugin.get('sha256', ''))[:16]}")
+    print_fitted("\n".join([*lines, "", document["card"].rstrip()]))
 
 
 @models.command()

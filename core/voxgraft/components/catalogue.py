@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..errors import ComponentConflict, UnknownComponent
-from ..support.kept import Kept
 from .component import AnySpec
+
+if TYPE_CHECKING:
+    from ..support.contents import Kept
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +46,7 @@ class Catalogue:
         options: What takes the place of a component's own defaults wherever it is chosen, by kind and name.
         kept: What readers read in this call, where it is kept for the next step.
         ask: Adds what plugins offer of a kind, or of all kinds (None); called before each look, and adds it once.
+        found_by: Finds the same offers in another process; None where only this process knows them.
     """
 
     _offers: dict[tuple[str, str], dict[str, AnySpec]] = field(default_factory=dict)
@@ -52,6 +55,7 @@ class Catalogue:
     options: Mapping[tuple[str, str], Mapping[str, Any]] = field(default_factory=dict)
     kept: Kept | None = None
     ask: Callable[[str | None], None] = _nothing_more
+    found_by: Callable[[], Catalogue] | None = None
 
     def __reduce__(self) -> tuple[Any, ...]:
         self.ask(None)

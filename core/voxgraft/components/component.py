@@ -6,13 +6,16 @@ calls late: `options` when a workflow is checked, `build` when it runs.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
+from importlib import import_module
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 from pluggy import HookimplMarker, HookspecMarker
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from click import Command  # noqa: F401  # quoted below
     from pydantic import BaseModel
 
@@ -23,6 +26,36 @@ hookimpl = HookimplMarker(PROJECT)
 
 C = TypeVar("C", bound="BaseModel")
 T = TypeVar("T")
+
+
+def late(package: str, place: str) -> Callable[[], Any]:
+    """A function that gives what is at a place in a plugin, and imports it only then: for `options` of a spec.
+
+    Args:
+        package: `__name__` of the plugin.
+        place: As in an entry point, such as `.options:UNetOptions`; the dot stands for the plugin.
+    """
+    return partial(_at, package, place)
+
+
+def late_call(package: str, place: str, *more: Any) -> Callable[..., Any]:
+    """A function that calls what is at a place in a plugin, and imports it only then: for `build` of a spec.
+
+    Args:
+        package: `__name__` of the plugin.
+        place: As in an entry point, such as `.unet:UNetDecoder`; the dot stands for the plugin.
+        more: What it is given after the arguments of the call.
+    """
+    return partial(_call, package, place, more)
+
+
+def _at(package: str, place: str) -> Any:
+    module, _, name = place.partition(":")
+    return getattr(import_module(module, package), name)
+
+
+def _call(package: str, place: str, more: tuple[Any, ...], *arguments: Any) -> Any:
+    return _at(package, place)(*arguments, *more)
 
 
 def no_options() -> type[Any]:

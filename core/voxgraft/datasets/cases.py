@@ -8,13 +8,12 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
 from ..imaging.orientation import plane_of
-from ..support.spelling import composed
+from ..support.paths import composed
 
 if TYPE_CHECKING:
     from ..imaging.channels import Align
-    from ..imaging.reference import ImageRef
     from ..imaging.structures import Labels
-    from ..imaging.volume import Item, Problem
+    from ..imaging.volume import ImageRef, Item, Problem
 
 MOST_STRUCTURES = 1000
 """Structures of one network, at most: their indices and two codes fit into int16, and scores can count them."""
@@ -33,7 +32,7 @@ class Case:
         raters: The masks of several people by their names, where the layout finds them; `data.raters` then says what
             becomes `label`.
         valid: A file beside the mask that is 0 where the case counts neither in training nor in scores, such as a field
-            of view; None where all voxels count. It is read by `voxgraft.labels.valid_region`.
+            of view, or a `FoundRegion`; None where all voxels count. It is read by `voxgraft.labels.valid_region`.
         described: What the scanner called the series of its images; for the local list of cases alone, never logged.
     """
 

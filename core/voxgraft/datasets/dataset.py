@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from ..components.catalogue import Catalogue
 from ..components.choice import Selected
 from ..errors import BrokenPlugin, DataError, VoxGraftError
 from ..imaging.formats import ReadsImages
 from ..imaging.read import find
-from ..imaging.reference import MaskRef
-from ..support.spelling import composed
+from ..imaging.volume import FoundRegion, MaskRef
+from ..labels.valid_region import FindsRegion
+from ..support.paths import composed
 from .cases import Case, Dataset, Split
 from .labelling import labels_of
 from .layout import Layout, ReadsFolder
@@ -38,11 +40,22 @@ def find_dataset(data: Data, catalogue: Catalogue, *, supervised: bool = True, c
     readers = catalogue.with_options("reader", data.reader_options)
     dataset = leave_out(read_layout(data.layout, readers), data.leave_out)
     dataset = replace(dataset, channels=_channels_of(dataset, channels, readers))
+    said = "the layout has files that say" if dataset.bounded else "the modality finds"
+    if isinstance(data.modality.build(), FindsRegion):
+        dataset = replace(dataset, cases=tuple(with_region(case, data.modality) for case in dataset.cases))
     labels = labels_of(data, dataset.labels, dataset.bounded)
     if labels is None and dataset.bounded and supervised:
-        raise DataError("data.labels: name the structures; the layout has files that say where cases count")
+        raise DataError(f"data.labels: name the structures; {said} where cases count")
     dataset = replace(dataset, labels=labels, optional=_optional_of(data, dataset))
     return replace(dataset, cases=tuple(with_rater(case, data.raters) for case in dataset.cases))
+
+
+def with_region(case: Case, modality: Selected[Any]) -> Case:
+    """The case with where it counts found by its modality, where it has a mask and no file says so."""
+    if case.valid is not None or not (case.label or case.raters):
+        return case
+    found = FoundRegion(case.present[0].path, case.present[0].series, modality=json.dumps(modality.document()))
+    return replace(case, valid=found)
 
 
 def _channels_of(dataset: Dataset, usual: Sequence[str], readers: Catalogue) -> tuple[str, ...]:

@@ -134,7 +134,7 @@ def aligned(volumes: Sequence[Volume], align: Align) -> list[Volume]:
     return [_onto(volume, volumes[align.onto], align, number) for number, volume in enumerate(volumes)]
 
 
-def same_grid(volume: Volume, other: Volume) -> bool:
+def same_grid(volume: Volume | Item, other: Volume) -> bool:
     """Whether no corner is further apart than 1 % of the smallest spacing, or 0.01 mm."""
     if volume.shape != other.shape:
         return False

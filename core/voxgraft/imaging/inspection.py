@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..support.files import without_nan
-from ..support.notebook import Shown
+from ..support.texts import Shown, counted
 from .archives import archive_problems
 from .read import archives_in, scan
 
@@ -29,6 +29,9 @@ class Inspection(Shown):
     path: Path
     items: tuple[Item, ...]
     problems: tuple[Problem, ...] = ()
+
+    def __repr__(self) -> str:
+        return f"Inspection of {self.path}: {counted(len(self.items), 'image')}"
 
     def __iter__(self) -> Iterator[Item]:
         return iter(self.items)

@@ -10,14 +10,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cache
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch.nn import functional
 
-from ..support.torch_dims import LINEAR
+if TYPE_CHECKING:
+    import torch
 
 Floats = NDArray[np.float32]
 Whole = NDArray[Any]
@@ -37,6 +36,10 @@ class Axis(NamedTuple):
 
 def share(inside: torch.Tensor, shape: Sequence[int]) -> torch.Tensor:
     """The linear interpolation of a mask (*spatial) at the voxels of another grid over the same extent."""
+    from torch.nn import functional
+
+    from ..support.torch_dims import LINEAR
+
     mask = inside.float()[None, None]
     return functional.interpolate(mask, tuple(shape), mode=LINEAR[len(shape)], align_corners=False)[0, 0]
 
@@ -143,6 +146,8 @@ def _mixed(first: Floats, second: Floats, below: Floats, above: Floats, fused: b
 @cache
 def _fused(axes: int) -> bool | None:
     """Whether torch's interpolation rounds a product and a sum together here; None where it does something else."""
+    import torch
+
     source, target = (11, 12, 13)[:axes], (17, 7, 9)[:axes]
     mask = np.random.default_rng(0).random(source) < 0.5
     wanted = share(torch.from_numpy(mask), target).numpy()

@@ -15,14 +15,13 @@ import numpy as np
 
 from ..components.choice import Selected, choose
 from ..errors import BadImage, BrokenPlugin, DataError, ModelError, PluginError, VoxGraftError
+from ..support.contents import states
 from ..support.files import check_regular
-from ..support.kept import states
-from ..support.spelling import composed
+from ..support.paths import composed
 from .archives import archive_problems, is_archive
 from .formats import PaletteReader, ReaderSpec
 from .palettes import WHAT_TO_DO
-from .reference import ImageRef
-from .volume import Array, Item, Problem, Volume, times
+from .volume import Array, ImageRef, Item, Problem, Volume, times
 
 if TYPE_CHECKING:
     from ..components.catalogue import Catalogue

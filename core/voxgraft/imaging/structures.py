@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from ..errors import DataError
+
+if TYPE_CHECKING:
+    from .volume import Array, Volume
 
 Source = int | str
 """What a structure is called in masks: a value of a label map, or the name of a segment or contour."""
@@ -76,7 +79,7 @@ class Labels:
         """From names and values; background, if it is named, is left out.
 
         Raises:
-            DataError: A value stands twice or is not a whole number from 1 to 65535, or a label is called `mean`.
+            DataError: A value appears twice or is not a whole number from 1 to 65535, or a label is called `mean`.
 
         Examples:
             >>> labels = Labels.of({"background": 0, "spleen": 2, "liver": 1})
@@ -125,3 +128,29 @@ class Labels:
         if max(self.values, default=0) < 255:
             return 255
         return next(value for value in range(65535, 0, -1) if value not in self.values)
+
+
+def each_structure(mask: Volume, labels: Labels) -> Iterator[tuple[Label, tuple[slice, ...], Array]]:
+    """For each label its bounding box and where in that box it is; an empty array where it is nowhere.
+
+    Args:
+        mask: Values of `labels`, shape (i, j[, k]); or 0 and 1 (structure, i, j[, k]) in their order.
+        labels: The structures.
+    """
+    import numpy as np
+    from scipy.ndimage import find_objects
+
+    several = mask.array.ndim > mask.dims
+    array = mask.array
+    boxes = find_objects(array) if array.size and not several else []
+    for index, label in enumerate(labels.items):
+        value = 1 if several else label.value
+        if several:
+            array = mask.array[index]
+            boxes = find_objects(array)
+        box = boxes[value - 1] if value <= len(boxes) else None
+        if box is None:
+            empty = (slice(0, 0),) * mask.dims
+            yield label, empty, np.zeros((0,) * mask.dims, bool)
+        else:
+            yield label, box, array[box] == value

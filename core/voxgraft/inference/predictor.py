@@ -15,14 +15,17 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from ..errors import BadImage, ModelError
-from ..imaging.orientation import Orientation, reoriented
+from ..imaging.orientation import Orientation, reoriented, shape_at
 from ..imaging.volume import Volume
+from ..labels.valid_region import region_in
 from ..packages.precision import applied_in
 from ..preprocessing.prepare import network_image
+from ..support.memory import free_memory
 from .array import See, mask_of, segment_array
 from .device import choose_device
+from .need import check_room, need_of
 from .precision import Network, applied, precision_on
-from .recipe import network_of, recipe_of
+from .recipe import activations_of, network_of, recipe_of
 
 if TYPE_CHECKING:
     from ..components.catalogue import Catalogue
@@ -85,7 +88,7 @@ class Applied(ABC):
         self.overlap = recipe.inference.overlap if overlap is None else overlap
         self.mirror = recipe.inference.mirror if mirror is None else mirror
         plans = package.members or (package.plan,)
-        self.batch = recipe.inference.batch
+        self.batch, self.skip_empty = recipe.inference.batch, recipe.inference.skip_empty
         self.device = choose_device(how.get("device", "auto"))
         self.precision = precision_on(self.device, how.get("precision") or recipe.inference.precision, package.facts)
         unmirrored = self.mirror and not any(plan.mirrored for plan in plans)
@@ -93,6 +96,7 @@ class Applied(ABC):
         self.notes = (*([UNMIRRORED] if unmirrored else []), *half)
         self.modality: Modality = recipe.modality.build()
         self.model = recipe.model
+        self._taken: dict[Any, int] = {}
 
     def predict(
         self,
@@ -119,6 +123,9 @@ class Applied(ABC):
         check_scan(volume, self.plan, missing)
         image, orientation = reoriented(volume)
         mask, confidence = self._found(image, missing, progress, see)
+        inside = region_in(self.modality, image)
+        if inside is not None:  # what the network says where it never learnt from anything means nothing
+            mask[~inside] = 0
         return self._told(volume, orientation, mask, confidence, start)
 
     @abstractmethod
@@ -129,7 +136,12 @@ class Applied(ABC):
         mean probability of each output where it won."""
 
     def _seen(self, image: Volume, plan: Plan, missing: Sequence[int]) -> Tensor:
-        """What a network sees of a scan whose axes are in RAS order: float32 (channel, *spatial)."""
+        """What a network sees of a scan whose axes are in RAS order: float32 (channel, *spatial).
+
+        Raises:
+            TooLarge: Predicting it does not fit into memory.
+        """
+        self._room(plan, image.shape, shape_at(image.shape, image.spacing, plan.spacing), held=0)
         array = image.array.reshape(image.channels, *image.shape)
         return torch.from_numpy(np.ascontiguousarray(network_image(array, image.spacing, plan, self.modality, missing)))
 
@@ -142,7 +154,11 @@ class Applied(ABC):
         progress: Callable[[float], None] | None,
         see: See | None,
     ) -> tuple[NDArray[Any], list[float]]:
-        """What one network finds; see `segment_array`."""
+        """What one network finds; see `segment_array`.
+
+        Raises:
+            TooLarge: It does not fit into memory, which is found out before anything is computed.
+        """
         return segment_array(
             network,
             seen,
@@ -154,7 +170,26 @@ class Applied(ABC):
             device=self.device,
             progress=progress,
             see=see,
+            skip_empty=self.skip_empty,
+            room=self._room(plan, shape, tuple(seen.shape[1:]), seen.numel() * seen.element_size()),
         )
+
+    def _room(self, plan: Plan, shape: tuple[int, ...], seen: tuple[int, ...], held: int) -> int:
+        """Bytes that are left for a slab of logits, where they are computed.
+
+        Args:
+            held: Bytes of what the network sees that are there already, and count as free no more.
+        """
+        need = need_of(plan, shape, seen, self._activations(plan), self.batch)
+        device = None if self.device.type == "cpu" else int(torch.cuda.mem_get_info(self.device)[0])
+        return check_room(need, plan, seen, free_memory() + held, device)
+
+    def _activations(self, plan: Plan) -> int:
+        """Bytes that a network takes for one window, worked out once for each plan."""
+        key = (plan.patch, plan.strides)
+        if key not in self._taken:
+            self._taken[key] = activations_of(self.model, plan)
+        return self._taken[key]
 
     def _told(
         self, volume: Volume, orientation: Orientation, mask: NDArray[Any], confidence: Sequence[float], start: float

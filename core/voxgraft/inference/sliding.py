@@ -4,6 +4,9 @@ Windows lie on a regular grid, so the sum of their weights is a product of one s
 kept. They are visited along the first axis; as soon as no later window reaches a row, its logits are final and leave
 the buffer, which is one for the whole scan: sums, their division and the move to the next slab happen in place. What
 the caller does with them (argmax, resampling) is done slab by slab.
+
+Windows that hold one value only (air beyond the clip of a CT, what a stripped brain is set in) are computed once for
+each value: a network gives the same for the same, so the sums are bit for bit those of computing every window.
 """
 
 from __future__ import annotations
@@ -83,6 +86,7 @@ def logits_by_slab(
     columns: tuple[int, int] | None = None,
     progress: Callable[[float], None] | None = None,
     shared: int = 0,
+    skip_empty: bool = True,
 ) -> Iterator[tuple[int, Tensor]]:
     """The blended logits of consecutive slabs along the first axis, as (first row, (class, rows, *rest)).
 
@@ -93,6 +97,7 @@ def logits_by_slab(
         columns: Only these positions of the second axis; the values are those of the whole image. For images whose
             slabs are too large for memory.
         shared: Rows of the slab before (0 or 1) with which each slab but the first begins.
+        skip_empty: Compute windows of one value once; without, every window is computed.
     """
     dims = image.ndim - 1
     if len(roi) != dims or not 0 <= overlap < 1:
@@ -108,26 +113,24 @@ def logits_by_slab(
     low, high = low + offset[1], high + offset[1]
     rest = list(starts[1:])
     rest[0] = [s for s in starts[1] if s < high and s + roi[1] > low]
-    weight = _outer([t.to(where) for t in tapers])
-    norm = _outer([s.to(where) for s in [sums[1][low:high], *sums[2:]]])
-    along = sums[0].to(where).reshape(-1, *[1] * (dims - 1))
+    weight = _outer(tapers)
+    norm = _outer([sums[1][low:high], *sums[2:]])
+    along = sums[0].reshape(-1, *[1] * (dims - 1))
+    windows = Windows(network, padded, roi, where, batch, mirror, skip_empty)
     buffer: Tensor | None = None
     done = 0
     total = len(starts[0]) * int(np.prod([len(s) for s in rest]))
     seen = 0
     for index, top in enumerate(starts[0]):
         corners = [(top, *others) for others in product(*rest)]
-        for group in (corners[i : i + batch] for i in range(0, len(corners), batch)):
-            windows = torch.stack([padded[(slice(None), *_window(c, roi))] for c in group]).to(where)
-            logits = _forward(network, windows, mirror)
+        for corner, part in windows.at(corners):
             if buffer is None:
-                rows = shared + roi[0]
-                buffer = logits.new_zeros((logits.shape[1], rows, high - low, *size[2:]), dtype=torch.float32)
-            for corner, part in zip(group, logits, strict=True):
-                _add(buffer[:, shared:], part, weight, corner, top, low, high)
-            del logits, part
-            seen += len(group)
-            if progress is not None:
+                buffer = _room((part.shape[0], shared + roi[0], high - low, *size[2:]), part.device)
+                weight, norm, along = (each.to(buffer.device) for each in (weight, norm, along))
+            _add(buffer[:, shared:], part.to(buffer.device), weight, corner, top, low, high)
+            del part
+            seen += 1
+            if progress is not None and (seen % batch == 0 or seen == total):
                 progress(seen / total)
         assert buffer is not None
         following = starts[0][index + 1] if index + 1 < len(starts[0]) else size[0]
@@ -141,6 +144,94 @@ def logits_by_slab(
             yield done - before, part[(slice(None), slice(None), slice(None), *inner)]
             done += last - first
         _move_up(buffer, ready)
+
+
+class Windows:
+    """The logits of windows, in their order.
+
+    Args:
+        network: Where it is computed on is `where`.
+        padded: (channel, *spatial), at least a window large.
+        batch: Windows in one pass; fewer once the device's memory has run out.
+        skip_empty: Windows of one value are computed once.
+    """
+
+    def __init__(
+        self,
+        network: Callable[[Tensor], Any],
+        padded: Tensor,
+        roi: Sequence[int],
+        where: torch.device,
+        batch: int,
+        mirror: bool | Sequence[int],
+        skip_empty: bool,
+    ) -> None:
+        self.network, self.roi, self.where = network, roi, where
+        self.batch, self.mirror, self.skip_empty = batch, mirror, skip_empty
+        self.padded, self.source = padded, _placed(padded, where)
+        self.known: dict[tuple[float, ...], Tensor] = {}
+        self.computed = 0
+
+    def at(self, corners: Sequence[tuple[int, ...]]) -> Iterator[tuple[tuple[int, ...], Tensor]]:
+        """Each corner with the logits (class, *roi) of its window."""
+        size = self.batch  # which may become less on the way
+        for group in (corners[start : start + size] for start in range(0, len(corners), size)):
+            values = [self._value(corner) for corner in group]
+            known = [value is not None and value in self.known for value in values]
+            new = iter(self._computed([corner for corner, old in zip(group, known, strict=True) if not old]))
+            for corner, value, old in zip(group, values, known, strict=True):
+                logits = self.known[value] if old and value is not None else next(new)
+                if value is not None and not old and len(self.known) < VALUES_KEPT:
+                    self.known[value] = logits.clone()
+                yield corner, logits
+
+    def _value(self, corner: tuple[int, ...]) -> tuple[float, ...] | None:
+        """The one value of each channel in a window; None where there are several."""
+        if not self.skip_empty or self.padded.device.type != "cpu":
+            return None
+        part = self.padded[(slice(None), *_window(corner, self.roi))]
+        first, flat = part[(slice(None), *[slice(0, 1)] * len(self.roi))], len(part)
+        for probe in (part[..., -1:], part):  # most windows differ in their last plane already
+            if not bool((probe == first).all()):
+                return None
+        return tuple(first.reshape(flat).tolist())
+
+    def _computed(self, corners: Sequence[tuple[int, ...]]) -> Iterator[Tensor]:
+        """The logits of some windows, in as many passes as the device's memory asks for."""
+        start = 0
+        while start < len(corners):
+            some = corners[start : start + self.batch]
+            try:
+                windows = torch.stack([self.source[(slice(None), *_window(c, self.roi))] for c in some])
+                logits = _forward(self.network, windows.to(self.where), self.mirror)
+            except torch.OutOfMemoryError:
+                if len(some) == 1:
+                    raise
+                self.batch = max(1, len(some) // 2)
+                continue
+            self.computed += len(some)
+            start += len(some)
+            yield from logits
+
+
+VALUES_KEPT = 2
+"""Windows of one value that are remembered, for so many values."""
+
+
+def _placed(image: Tensor, where: torch.device) -> Tensor:
+    """The image on the device at once, so that no window waits for its copy, where it takes a small part of it."""
+    if where.type != "cuda" or image.device.type == "cuda":
+        return image
+    fits = image.numel() * image.element_size() <= torch.cuda.mem_get_info(where)[0] // 8
+    return image.to(where) if fits else image
+
+
+def _room(shape: Sequence[int], device: torch.device) -> Tensor:
+    """Zeros for sums of logits: where they are computed, or on the host where that device has no room for them."""
+    try:
+        return torch.zeros(*shape, device=device)
+    except torch.OutOfMemoryError:
+        return torch.zeros(*shape)
 
 
 def gaussian(size: int, sigma: float = 1 / 8) -> Tensor:
@@ -199,6 +290,9 @@ def _add(buffer: Tensor, part: Tensor, weight: Tensor, corner: Sequence[int], to
     target = buffer[:, corner[0] - top : corner[0] - top + roi[0], first - low : last - low]
     target = target[(slice(None), slice(None), slice(None), *rest)]
     inside = slice(first - corner[1], last - corner[1])
+    if buffer.device.type != "cpu":  # one launch; there is no cache to keep to
+        target.addcmul_(part[:, :, inside], weight[:, inside])
+        return
     axis = 0 if part.is_contiguous() else 1
     weights = weight[:, inside].expand(part.shape[0], -1, *[-1] * (part.ndim - 2)) if axis == 0 else weight[:, inside]
     scratch = torch.empty([n for a, n in enumerate(target.shape) if a != axis], device=buffer.device)

@@ -13,8 +13,7 @@ from ..errors import BadImage, BrokenPlugin, DataError, VoxGraftError
 from ..imaging.orientation import orientation_of, reoriented
 from ..imaging.palettes import check_background
 from ..imaging.read import find, only, read_item
-from ..imaging.reference import ImageRef, MaskRef
-from ..imaging.volume import Array, Item, Problem, Volume, millimetres_apart
+from ..imaging.volume import Array, ImageRef, Item, MaskRef, Problem, Volume, millimetres_apart
 from .label_map import combine_structures, map_labels, map_segments, some, values_in
 from .whole_numbers import integer_mask
 

@@ -1,15 +1,17 @@
-"""What the engine asks of modalities, and the spec by which plugins offer them."""
+"""What the engine asks of modalities, the spec of a modality, and whether values look like Hounsfield units."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from ..components.component import C, Component
 
 if TYPE_CHECKING:
     import numpy as np
+
+    from ..imaging.volume import Item
 
 
 class Modality(Protocol):
@@ -21,7 +23,7 @@ class Modality(Protocol):
 
     augmentation: Mapping[str, float]
     """Strengths for `voxgraft.training.augment`: rotation (degrees), scale, gamma, noise, brightness, contrast,
-    blur."""
+    shading, blur."""
 
     def plan(self, intensities: Sequence[Mapping[str, float]]) -> list[dict[str, float]]:
         """From what was measured on the training cases, per channel, the numbers that normalisation needs."""
@@ -36,6 +38,19 @@ class Modality(Protocol):
         ...
 
 
+@runtime_checkable
+class KnowsUnits(Modality, Protocol):
+    """A modality whose numbers have units, so that structures can be measured in files that do not say theirs."""
+
+    def units(self, params: Sequence[Mapping[str, float]]) -> Sequence[str]:
+        """The unit of each channel, such as `HU`; empty where it has none.
+
+        Args:
+            params: What `plan` gave.
+        """
+        ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModalitySpec(Component[C, Modality]):
     """A kind of image, with the DICOM modality codes it stands for, and the channels that one file of it may hold.
@@ -47,3 +62,39 @@ class ModalitySpec(Component[C, Modality]):
 
     dicom: tuple[str, ...] = ()
     channels: tuple[str, ...] = ()
+
+
+HOUNSFIELD = "HU"
+"""The unit of CT, as measurements and modalities name it."""
+
+
+def unit_of(item: Item) -> str:
+    """The unit of an image's values, where its file says it: of CT, and of PET that its reader has scaled."""
+    return HOUNSFIELD if item.modality == "CT" else str(item.facts.get("units") or "")
+
+
+def not_hounsfield(least: float, greatest: float) -> str:
+    """Why values from `least` to `greatest` are no CT in Hounsfield units; empty where they may well be."""
+    if least >= 0 and greatest <= 255:
+        return f"its values go from {least:g} to {greatest:g}, as a picture's"
+    if max(abs(least), abs(greatest)) < 30:
+        return f"its values go from {least:.3g} to {greatest:.3g}, as if it had been normalised"
+    if least >= 0:
+        return f"no value is below 0 (greatest {greatest:g}), and air is -1000: subtract 1024 if it is stored unsigned"
+    return ""
+
+
+def like_hounsfield(low: float, high: float, whole: bool) -> bool:
+    """Whether values are Hounsfield units: air near -1000 and whole numbers, as in no other modality.
+
+    Args:
+        low, high: The percentiles 0.5 and 99.5.
+        whole: All are whole numbers.
+    """
+    return whole and -1100 <= low <= -900 and high > 100
+
+
+def modality_for(code: str, specs: Iterable[Any]) -> str | None:
+    """The modality for a DICOM code: of several the one that stands for the fewest, then the first by name."""
+    fitting = [(len(spec.dicom), spec.name) for spec in specs if code in getattr(spec, "dicom", ())]
+    return min(fitting)[1] if fitting else None

@@ -17,7 +17,7 @@ from ..datasets.options import Data
 from ..errors import DataError, TrainingError
 from ..imaging.orientation import shape_at
 from ..imaging.structures import Labels
-from .modality import Modality, ModalitySpec
+from .modality import HOUNSFIELD, KnowsUnits, Modality, ModalitySpec
 from .plan import Plan
 
 ANISOTROPIC = 3.0
@@ -79,6 +79,8 @@ def derive_plan(
     shape = _fit(shape, strides[-1])
     voxels = float(np.prod(shape))
     usual = BATCH[kind, dims]
+    normalisation = tuple(modality.plan(fingerprint["intensities"]))
+    units = modality.units(normalisation) if isinstance(modality, KnowsUnits) else ()
     size = batch if batch != "auto" else max(2, min(4 * usual, int(usual * VOXELS[kind, dims] / voxels)))
     return Plan(
         dims=dims,
@@ -92,7 +94,7 @@ def derive_plan(
         optional=dataset.optional,
         readers=data.reader_options,
         modality=data.modality.name,
-        normalisation=tuple(modality.plan(fingerprint["intensities"])),
+        normalisation=normalisation,
         spacing=tuple(spacing),
         interpolation=data.interpolation,
         slice_axis=slice_axis,
@@ -100,7 +102,7 @@ def derive_plan(
         batch=size,
         strides=strides,
         align=dataset.align,
-        contract=_contract(cases, dataset, data, fingerprint["intensities"]),
+        contract=_contract(cases, dataset, data, fingerprint["intensities"], units),
     )
 
 
@@ -204,13 +206,22 @@ def _contract(
     dataset: Dataset,
     data: Data,
     intensities: Sequence[Mapping[str, float]],
+    units: Sequence[str],
 ) -> dict[str, Any]:
-    """What incoming scans are compared with: the ranges seen in training, and the rules by which series were chosen."""
+    """What incoming scans are compared with: the ranges seen in training, and the rules by which series were chosen.
+
+    A channel in Hounsfield units is a CT, whatever the modality of the others. `units` are those of the channel that
+    gives the grid, as its files say them or else the modality.
+    """
     spacing = np.array([case["spacing"] for case in cases], dtype=float)
     size = spacing * np.array([case["shape"] for case in cases], dtype=float)
     codes = {case["modality"] for case in cases if case.get("modality")}
     spec = data.modality.component
     codes |= set(spec.dicom) if isinstance(spec, ModalitySpec) else set()
+    codes |= {code for channel in dataset.described for code in channel.modality}
+    codes |= {"CT"} if HOUNSFIELD in units else set()
+    grid = dataset.align.onto if dataset.align is not None else 0
+    said = {case["unit"] for case in cases if case.get("unit")} or set(units[grid : grid + 1]) - {""}
     described = [channel.document() for channel in dataset.described]
     values = [[round(float(channel[name]), 3) for name in ("p00_5", "p99_5")] for channel in intensities]
     return {
@@ -219,6 +230,7 @@ def _contract(
         "spacing_mm": _ranges(spacing),
         "size_mm": _ranges(size),
         "values": values,
+        **({"units": sorted(said)} if said else {}),
         **({"series": dataset.chosen.document()} if dataset.chosen is not None else {}),
         **({"described": described} if described else {}),
     }

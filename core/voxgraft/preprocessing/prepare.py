@@ -83,7 +83,7 @@ class Stored:
 
 
 def prepared_folder(cache: Path, decides: Mapping[str, Any]) -> Path:
-    """Where a case's arrays are, by everything that decides their content (see `voxgraft.runs.arrays`)."""
+    """Where a case's arrays are, by everything that decides their content (see `voxgraft.runs.steps.prepare`)."""
     return cache / digest({"format": FORMAT, **decides})[:24]
 
 

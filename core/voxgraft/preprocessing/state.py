@@ -13,7 +13,7 @@ from ..components.catalogue import Catalogue
 from ..components.code import source_hash
 from ..datasets.cases import Case, Dataset
 from ..imaging.formats import ReaderSpec
-from ..imaging.reference import ImageRef
+from ..imaging.volume import ImageRef
 from ..support.contents import Contents
 from ..support.files import digest
 from .fingerprint import files_read

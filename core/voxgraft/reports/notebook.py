@@ -92,8 +92,7 @@ def html_of(thing: Any) -> str | None:
         return _scores(thing)
     if isinstance(thing, RunComparison):
         rows = [comparison_row(one) for one in thing.comparisons]
-        title = f"{counted(len(thing.runs), 'run')}, {counted(len(rows), 'comparison')}"
-        return fragment(title, [thing.how], [Table.of(HEADS, rows)])
+        return fragment(repr(thing), [thing.how], [Table.of(HEADS, rows)])
     if isinstance(thing, Inspection):
         return _inspection(thing)
     return None
@@ -179,15 +178,20 @@ def _structures_in(planes: Sequence[Array]) -> list[int] | None:
     return found if len(found) <= STRUCTURES else None
 
 
-def _scores(scores: Scores) -> str:
+def score_table(summary: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> Table:
+    """What scores come to: METRIC -> structure -> `mean`, `ci95`, `n`, `undefined`."""
     rows = []
-    for metric, structures in scores.summary.items():
+    for metric, structures in summary.items():
         for structure, one in structures.items():
             low, high = one["ci95"]
             interval = "–" if _none(low) else f"{low:.3f} to {high:.3f}"
             rows.append((metric, structure, _number(one["mean"]), interval, one["n"], one.get("undefined", 0)))
+    return Table.of(("Metric", "Structure", "Mean", "95 % interval", "Cases", "Not defined"), rows)
+
+
+def _scores(scores: Scores) -> str:
     lines = [f"{len(scores.failed)} could not be scored"] if scores.failed else []
-    tables = [Table.of(("Metric", "Structure", "Mean", "95 % interval", "Cases", "Not defined"), rows)]
+    tables = [score_table(scores.summary)]
     if scores.failed:
         tables.append(Table.of(("Case", "Why it could not be scored"), list(scores.failed.items())))
     return fragment(f"Scores of {counted(len(scores.cases), 'case')}", lines, tables)

@@ -3,10 +3,19 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 from ..components.code import version_of
+from ..components.component import AnySpec
+from ..errors import VoxGraftError
+from ..imaging.write import choose_writer
+from ..packages.plugin_code import Plugins, described
+from ..packages.store import StoreSpec
+from ..preprocessing.state import readers_taking_part
+from .identity import components, leaves, of_data
+from .run import Run
 
 PACKAGES = (
     "torch",
@@ -31,3 +40,38 @@ def environment(plugins: Mapping[str, Mapping[str, str]]) -> dict[str, Any]:
         "packages": {name: version_of(name) for name in PACKAGES},
         "plugins": {name: dict(plugin) for name, plugin in plugins.items()},
     }
+
+
+def plugins_of(run: Run) -> Plugins:
+    """Every plugin that takes part.
+
+    They are those of the components that the workflow names, wherever they stand in it, of the readers of the files of
+    all its data sets, of the writer of masks, and of the stores of the models that it starts from.
+    """
+    specs = [chosen.component for _, chosen in components(run.workflow)]
+    specs += [*_stores(run), choose_writer(Path("mask.nii.gz"), run.catalogue)]
+    try:
+        specs += _readers(run)
+    except VoxGraftError:  # the data are not there: the step that needs them says so
+        return {**_recorded(run), **described(specs, run.catalogue)}
+    return described(specs, run.catalogue)
+
+
+def _readers(run: Run) -> list[AnySpec]:
+    of_data(run)
+    return list(readers_taking_part(run.readers, run.catalogue))
+
+
+def _stores(run: Run) -> Iterator[AnySpec]:
+    named = [value for _, value in leaves(run.workflow.document()) if isinstance(value, str)]
+    for _, spec in run.catalogue.of("store"):
+        if isinstance(spec, StoreSpec) and any(value.startswith(spec.schemes or ("\0",)) for value in named):
+            yield spec
+
+
+def _recorded(run: Run) -> Plugins:
+    try:
+        plugins: Plugins = run.read("environment.json")["plugins"]
+    except VoxGraftError:
+        return {}
+    return plugins

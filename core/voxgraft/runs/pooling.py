@@ -93,13 +93,7 @@ class Pool:
         self._tell(run, whole, spreads)
 
     def _tell(self, run: Run, whole: Scores, spreads: Mapping[str, Any]) -> None:
-        numbers = {
-            f"test_{metric}_{name}": float(scores["mean"])
-            for metric, structures in whole.summary.items()
-            for name, scores in structures.items()
-            if math.isfinite(scores["mean"])
-        }
-        run.log(numbers, 0)
+        run.log({f"test_{name}": value for name, value in whole.curves().items()}, 0)
         if worth := summed_up(worthless(whole)):
             run.remarks.append(worth)
         metric, structures = next(iter(whole.summary.items()))

@@ -38,6 +38,7 @@ STARTS = {
     "strategy": Start(),
     "loss": Start(),
     "metric": Start(("higher_is_better=True,",)),
+    "measurement": Start(('units=("HU",),',)),
     "step": Start(('after=("check",),',), options=False),
     "tracker": Start(options=False),
     "store": Start(('schemes=("$name:",),',), options=False),

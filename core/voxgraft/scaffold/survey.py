@@ -20,8 +20,7 @@ from ..components.choice import Selected
 from ..datasets.cases import Dataset
 from ..datasets.layout import Layout
 from ..errors import DataError
-from ..imaging.hounsfield import like_hounsfield
-from ..preprocessing.modality import ModalitySpec
+from ..preprocessing.modality import ModalitySpec, like_hounsfield, modality_for
 from ..support.progress import Progress
 from ..support.workers import in_threads
 
@@ -111,7 +110,7 @@ def survey(folder: Path, catalogue: Catalogue, progress: Progress | None = None)
 def _modality(dataset: Dataset, looks: Sequence[Look], axes: int, catalogue: Catalogue) -> tuple[str, str]:
     """By what the files say, then by the names of channels, then by the numbers themselves."""
     specs: list[Any] = [spec for _, spec in catalogue.of("modality") if isinstance(spec, ModalitySpec)]
-    by_code = {code: spec.name for spec in specs for code in spec.dicom}
+    by_code = {code: modality_for(code, specs) or "" for spec in specs for code in spec.dicom}
     codes = Counter(look.modality for look in looks if look.modality in by_code)
     if codes:
         code = codes.most_common(1)[0][0]

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import UsageError
-from ..support.notebook import Shown
+from ..support.texts import Shown, counted
 from .comparison import Comparison, Correction, Test, compare_all, direction, read_run
 from .scores import MEAN
 from .worth import never_found
@@ -40,6 +40,9 @@ class RunComparison(Shown):
     test: Test
     correction: Correction
     never_found: tuple[str, ...]
+
+    def __repr__(self) -> str:
+        return f"{counted(len(self.runs), 'run')}, {counted(len(self.comparisons), 'comparison')}"
 
     @property
     def how(self) -> str:

@@ -15,9 +15,8 @@ import numpy as np
 from ..errors import BadImage, DataError, UsageError, VoxGraftError
 from ..imaging.orientation import orientation_of, reoriented
 from ..imaging.read import find, only, read_item
-from ..imaging.reference import ImageRef
 from ..imaging.structures import Label, Labels, Source
-from ..imaging.volume import Item, Volume
+from ..imaging.volume import ImageRef, Item, Volume
 from ..labels.label_map import folded, map_segments, match_labels, some
 from ..labels.masks import read_mask, read_values
 
@@ -222,7 +221,7 @@ def structures_of(labels: Labels, regions: Regions | None = None) -> tuple[Struc
     """The structures of `labels`, then the regions.
 
     Raises:
-        DataError: There is none, a name stands twice or is kept for their mean, or a region has a value that no
+        DataError: There is none, a name appears twice or is kept for their mean, or a region has a value that no
             structure has.
     """
     if not labels.items:

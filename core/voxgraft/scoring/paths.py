@@ -16,8 +16,8 @@ from ..components.choice import Selected, choose
 from ..errors import DataError, UsageError, VoxGraftError
 from ..imaging.palettes import check_alike
 from ..imaging.read import read
-from ..imaging.reference import ImageRef
 from ..imaging.structures import Label, Labels
+from ..imaging.volume import ImageRef
 from ..labels.valid_region import mark_ignored, read_valid_region
 from ..support.progress import Progress
 from .case import Measured, binnings, check_names, measure_case, named_metrics, score_absent, watch_case

@@ -13,8 +13,7 @@ import numpy as np
 
 from ..errors import DataError
 from ..support.files import atomic_write, read_json, without_nan
-from ..support.notebook import Shown
-from ..support.texts import write_rows
+from ..support.texts import Shown, counted, write_rows
 from .bootstrap import mean_intervals
 from .case import MEAN, score_case
 from .pair import Counts
@@ -57,6 +56,10 @@ class Scores(Shown):
     subgroups: dict[str, dict[str, Any]] = field(default_factory=dict)
     calibration: dict[str, dict[str, list[Any]]] = field(default_factory=dict)
     missed: dict[str, list[str]] = field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        metrics = dict.fromkeys(metric for case in self.cases.values() for metric in case)
+        return f"Scores of {counted(len(self.cases), 'case')}: {', '.join(metrics) or 'none'}"
 
     @classmethod
     def of(
@@ -114,6 +117,18 @@ class Scores(Shown):
             metrics=self.metrics,
             regions=self.regions,
         )
+
+    def curves(self) -> dict[str, float]:
+        """METRIC_STRUCTURE -> mean, as trackers keep them, where it is defined.
+
+        A single structure has the value of `mean`, and is not told twice.
+        """
+        found: dict[str, float] = {}
+        for metric, structures in self.summary.items():
+            single = len(structures) == 2 and MEAN in structures
+            kept = {MEAN: structures[MEAN]} if single else structures
+            found.update({f"{metric}_{name}": float(one["mean"]) for name, one in kept.items()})
+        return {name: value for name, value in found.items() if math.isfinite(value)}
 
     @cached_property
     def summary(self) -> dict[str, dict[str, dict[str, Any]]]:

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..errors import DataError, UsageError, VoxGraftError
-from ..imaging.reference import ImageRef
-from ..imaging.volume import Volume, as_volume
+from ..imaging.volume import ImageRef, Volume, as_volume
 from ..labels.masks import read_values
 from .case import Measured, check_names
 from .pairs import turned

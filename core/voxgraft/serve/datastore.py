@@ -23,9 +23,8 @@ from ..checks.guess import guess_dataset
 from ..errors import UsageError, VoxGraftError
 from ..imaging.channels import stack_channels
 from ..imaging.read import find, only, read
-from ..imaging.reference import ImageRef
 from ..imaging.structures import Label, Labels
-from ..imaging.volume import Item, Volume
+from ..imaging.volume import ImageRef, Item, Volume
 from ..imaging.write import write
 from ..labels.masks import in_grid_of, read_mask, read_values
 from ..review.state.sources import path_of

@@ -17,8 +17,7 @@ import numpy as np
 
 from ..correction.clicks import Click, click
 from ..imaging.read import read
-from ..imaging.reference import ImageRef
-from ..imaging.volume import Volume
+from ..imaging.volume import ImageRef, Volume
 from ..labels.masks import in_grid_of, read_values
 from ..support.files import digest, read_json, write_json
 from .answers import Answer, bare

@@ -37,10 +37,13 @@ FOREIGN = 24 * 3600.0
 
 
 @contextmanager
-def temporary(target: Path) -> Iterator[Path]:
+def temporary(target: Path, keep: bool = False) -> Iterator[Path]:
     """Give a path beside `target` that nobody else has; whatever is there at the end is removed.
 
     A lock beside it tells `sweep`, on whatever host, that somebody is still at work on it.
+
+    Args:
+        keep: What is there at the end stays, unless that was an error.
     """
     token = secrets.token_hex(5)
     path, lock = target.with_name(f"{TEMPORARY}-{token}-{target.name}"), _lock_of(target.parent, token)
@@ -49,8 +52,12 @@ def temporary(target: Path) -> Iterator[Path]:
             with suppress(OSError):  # where no lock can be made, writing will say why
                 stack.enter_context(locked(lock))
             yield path
-    finally:
+    except BaseException:
         remove(path)
+        raise
+    finally:
+        if not keep:
+            remove(path)
         remove(lock)
 
 
@@ -68,7 +75,7 @@ def atomic_write(target: Path, discard: Callable[[Path], None] | None = None, *,
     Raises:
         DataError: The disk is full, or the folder may not be written.
     """
-    try:
+    with _plainly(target):
         target.parent.mkdir(parents=True, exist_ok=True)
         sweep(target.parent, target.name)
         with temporary(target) as path:
@@ -76,6 +83,48 @@ def atomic_write(target: Path, discard: Callable[[Path], None] | None = None, *,
             _settle(path)
             if not (first and target.exists()):
                 _replace(path, target, discard or remove)
+
+
+@contextmanager
+def staged(target: Path) -> Iterator[Path]:
+    """Give a path beside `target` to write to; on success it stays there for `put_in_place`, on failure it is removed.
+
+    Its temporary name lets `sweep` remove what nobody puts in place; while it is written, a lock keeps it.
+
+    Raises:
+        DataError: The disk is full, or the folder may not be written.
+    """
+    with _plainly(target):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with temporary(target, keep=True) as path:
+            yield path
+            _settle(path)
+
+
+def put_in_place(path: Path, target: Path, discard: Callable[[Path], None] | None = None) -> None:
+    """Let what was staged become `target`, whole or not at all; on failure it is removed.
+
+    Args:
+        path: What `staged` gave.
+        target: A file or folder in the same folder.
+        discard: What becomes of a folder that was replaced; by default it is removed.
+
+    Raises:
+        DataError: See `staged`.
+    """
+    with _plainly(target):
+        try:
+            _replace(path, target, discard or remove)
+        except BaseException:
+            remove(path)
+            raise
+
+
+@contextmanager
+def _plainly(target: Path) -> Iterator[None]:
+    """Errors of the disk as a sentence that names the target."""
+    try:
+        yield
     except VoxGraftError:
         raise
     except Exception as error:  # libraries have errors of their own for a disk that is full
@@ -193,7 +242,7 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(document) != len(pairs):
         seen: set[str] = set()
         twice = next(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]
-        raise ValueError(f"key {twice!r} stands twice")
+        raise ValueError(f"key {twice!r} appears twice")
     return document
 
 

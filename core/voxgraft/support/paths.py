@@ -1,11 +1,17 @@
-"""Plain values without the places of this machine: a path tells the names of users, and sometimes those of patients."""
+"""Names and places of files: without those of this machine, and in one spelling of accents.
+
+People type `ü` as one character on Windows and Linux (NFC); macOS writes it into file names as `u` with a mark (NFD).
+"""
 
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import AfterValidator
 
 _PLACE = re.compile(r"(?P<scheme>(?:file:|sqlite:///)?)(?P<path>(?:/|~|[A-Za-z]:[\\/]).*)", re.DOTALL)
 
@@ -34,3 +40,23 @@ def stem(path: Path) -> str:
         return path.name
     inner = path.stem if path.suffix.lower() == ".gz" else path.name
     return Path(inner).stem
+
+
+def composed(name: str) -> str:
+    """A name in the one form in which names are compared."""
+    return name if name.isascii() else unicodedata.normalize("NFC", name)
+
+
+def as_stored(path: Path) -> Path:
+    """The path of what is there under this name, however its accents are encoded; the same path where nothing is."""
+    if str(path).isascii() or path.exists():
+        return path
+    folder = as_stored(path.parent) if path.parent != path else path
+    try:
+        return next((entry for entry in folder.iterdir() if composed(entry.name) == composed(path.name)), path)
+    except OSError:
+        return path
+
+
+StoredPath = Annotated[Path, AfterValidator(as_stored)]
+"""A path in options, as what is there is called."""

@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence, Sized
 from contextlib import contextmanager, redirect_stdout
+from datetime import timedelta
 from typing import TYPE_CHECKING, TextIO, TypeVar
 
 import click
@@ -21,10 +22,10 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-BAR = 20
-"""Columns of a bar, so that description, numbers and time fit on a line of 80."""
-DAY = 24 * 3600.0
-"""Seconds of work that the time left is estimated from."""
+BAR = 10
+"""Columns of a bar, so that description, numbers and time fit on a line of 80; twice as many where there is room."""
+WIDE = 100
+"""Columns of a terminal that has room."""
 
 
 class Progress:
@@ -40,11 +41,38 @@ class Progress:
         self.quiet = quiet
         self.every = every
         self._terminal = not quiet and self.stream.isatty()
+        self._above: RichProgress | None = None
+        """The bar under way: lines appear above it."""
+        self._part = ""
+        self._warned: set[str] = set()
 
     def say(self, text: str) -> None:
-        """One line for the user."""
-        if not self.quiet:
-            print("\n".join(map(legible, text.split("\n"))), file=self.stream, flush=True)
+        """One line for the user; a warning or note that was said before is not said again."""
+        if self.quiet or self._is_repeated(text):
+            return
+        lines = "\n".join(map(legible, text.split("\n")))
+        if self._above is not None:
+            from rich.text import Text
+
+            self._above.console.print(Text(lines))
+            return
+        print(fitted(lines, self.stream), file=self.stream, flush=True)
+
+    def _is_repeated(self, text: str) -> bool:
+        if not any(f": {severity}: " in text for severity in ("warning", "note")):
+            return False
+        repeated = text in self._warned
+        self._warned.add(text)
+        return repeated
+
+    @contextmanager
+    def part(self, name: str) -> Iterator[None]:
+        """Let bars name the part of the whole that they belong to, such as the fold that is trained."""
+        before, self._part = self._part, f"{name}: "
+        try:
+            yield
+        finally:
+            self._part = before
 
     def track(self, items: Iterable[T], what: str, total: int | None = None) -> Iterator[T]:
         """Go through items, showing how many are done and how long the rest will take.
@@ -62,17 +90,22 @@ class Progress:
 
     def bar(self, what: str, total: float | None) -> Bar:
         """A bar that the caller moves on; use it in a `with` block."""
-        return Bar(self, what, total)
+        return Bar(self, f"{self._part}{what}", total)
 
 
 class Bar:
-    """One piece of work under way."""
+    """One piece of work under way.
+
+    Work of several items begins at none; of work whose share is told (`total` is 1) the first share that is told
+    counts as done before, since a resumed training does not begin at nothing.
+    """
 
     def __init__(self, progress: Progress, what: str, total: float | None) -> None:
         self._progress, self._what, self._total = progress, what, total
-        self._done, self._last = 0.0, time.monotonic()
-        self._first: tuple[float, float] | None = None
-        """Where the work stood when it was first told, and when: resumed work does not begin at nothing."""
+        self._whole, self._done, self._last = 0.0, 0.0, time.monotonic()
+        self._first = None if total == 1 else (0.0, time.monotonic())
+        """Where the work stood when it began, and when."""
+        self._reached = time.monotonic()
         self._rich: RichProgress | None = None
         self._room = 0
         """Columns for the description."""
@@ -82,41 +115,53 @@ class Bar:
             self._rich = self._drawn()
             self._rich.start()
             self._rich.add_task(self._what, total=self._total)
+            self._progress._above = self._rich
         return self
 
     def _drawn(self) -> RichProgress:
         """The bar of a terminal: what, how many of how many, percentage, and the time left."""
         from rich.console import Console
-        from rich.progress import (
-            BarColumn,
-            Progress,
-            ProgressColumn,
-            TextColumn,
-            TimeElapsedColumn,
-            TimeRemainingColumn,
-        )
+        from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn, TimeElapsedColumn
+        from rich.text import Text
+
+        class Left(ProgressColumn):
+            def render(column, task: Task) -> Text:
+                return Text(self._time_left(), "progress.remaining")
+
+        class Count(ProgressColumn):
+            def render(column, task: Task) -> Text:
+                return Text(f"{int(task.completed)} of {self._total:.0f}")
 
         console = Console(file=self._progress.stream)
-        columns: list[ProgressColumn] = [TextColumn("{task.description}"), BarColumn(BAR)]
+        bar = BAR if console.width < WIDE else 2 * BAR
+        columns: list[ProgressColumn] = [TextColumn("{task.description}"), BarColumn(bar)]
         if not self._total:
             columns += [TextColumn("{task.completed:.0f} done,"), TimeElapsedColumn()]
         else:
-            counted = [TextColumn("{task.completed:.0f} of {task.total:.0f}")] if self._total > 1 else []
-            columns += [*counted, TextColumn("{task.percentage:>3.0f}%"), TimeRemainingColumn(), TextColumn("left")]
+            counted = [Count()] if self._total > 1 else []
+            columns += [*counted, TextColumn("{task.percentage:>3.0f}%"), Left(), TextColumn("left")]
         numbers = 2 * len(f"{self._total or 0:.0f}") + len(" of 100% 00:00:00 left ") + len(columns)
-        self._room = max(len(self._what), console.width - BAR - numbers)
-        # One piece of the work may take minutes: its time counts until the next has ended.
-        return Progress(*columns, console=console, speed_estimate_period=DAY)
+        self._room = max(len(self._what), console.width - bar - numbers)
+        return Progress(*columns, console=console)
 
     def advance(self, amount: float = 1.0, note: str = "") -> None:
         """Move on; a note, such as the loss, is shown behind the description."""
-        self.reach(self._done + amount, note)
+        self.reach(self._whole + amount, note)
+
+    def within(self, share: float, note: str = "") -> None:
+        """Say what share of the item under way is done, from 0 to 1."""
+        self._show(self._whole + min(share, 0.999), f"{note} {share:.0%}".strip())
 
     def reach(self, done: float, note: str = "") -> None:
         """Say how much is done in all."""
-        self._done = done
+        self._whole = done
+        self._show(done, note)
+
+    def _show(self, done: float, note: str) -> None:
+        now = time.monotonic()
+        self._done, self._reached = done, now
         if self._first is None:
-            self._first = done, time.monotonic()
+            self._first = done, now
         if self._rich is not None:
             from rich.markup import escape
 
@@ -125,24 +170,53 @@ class Bar:
             text = text if len(text) <= self._room else f"{text[: self._room - 1]}…"
             self._rich.update(task, completed=done, description=escape(text))
             return
-        now = time.monotonic()
         if not self._progress.quiet and now - self._last >= self._progress.every:
             self._last = now
             self._progress.say(f"{self._what}: {self._share()}{f', {note}' if note else ''}")
 
     def __exit__(self, *_: object) -> None:
+        self._progress._above = None
         if self._rich is not None:
             self._rich.stop()
+
+    def _seconds_left(self) -> float | None:
+        """By what the work has taken so far; None before anything of it is done."""
+        if not self._total or self._first is None or self._done <= self._first[0]:
+            return None
+        begun, since = self._first
+        speed = (self._done - begun) / max(1e-6, self._reached - since)
+        return max(0.0, (self._total - self._done) / speed - (time.monotonic() - self._reached))
+
+    def _time_left(self) -> str:
+        left = self._seconds_left()
+        return "-:--:--" if left is None else str(timedelta(seconds=round(left)))
 
     def _share(self) -> str:
         if not self._total:
             return f"{self._done:g} done"
-        begun, since = self._first or (0.0, time.monotonic())
-        text = f"{self._done:.0%}" if self._total == 1 else f"{self._done:.4g} of {self._total:.4g}"
-        if self._done <= begun:
-            return text
-        left = (time.monotonic() - since) * (self._total - self._done) / (self._done - begun)
-        return f"{text}, about {left:.0f} s left"
+        text = f"{self._done:.0%}" if self._total == 1 else f"{int(self._done)} of {self._total:.4g}"
+        left = self._seconds_left()
+        return text if left is None else f"{text}, about {left:.0f} s left"
+
+
+def fitted(text: str, stream: TextIO) -> str:
+    """A text whose lines fit the width of a terminal, broken between words; elsewhere as it is.
+
+    What goes on below stands under its beginning, or under the value where a label and a gap come first.
+    """
+    if not stream.isatty():
+        return text
+    import re
+    import shutil
+    import textwrap
+
+    width, lines = shutil.get_terminal_size().columns, []
+    for line in text.split("\n"):
+        label = re.match(r"\s*(?:\S+(?: \S+)* {2,})?", line)
+        under = " " * (label.end() if label and label.end() < width // 2 else 0)
+        wrap = textwrap.TextWrapper(width, subsequent_indent=under, break_long_words=False, break_on_hyphens=False)
+        lines += wrap.wrap(line) if len(line) > width and not line.startswith("|") else [line]
+    return "\n".join(lines)
 
 
 _OUTPUT = "voxgraft.output"
@@ -162,3 +236,8 @@ def kept_for_json(ctx: click.Context, args: Sequence[str]) -> Iterator[None]:
 def print_result(text: str) -> None:
     """Print what a command was asked for."""
     click.echo(text, file=click.get_current_context().meta.get(_OUTPUT))
+
+
+def print_fitted(text: str) -> None:
+    """Print lines for a person, broken between words where the terminal is narrower."""
+    click.echo(fitted(text, sys.stdout))

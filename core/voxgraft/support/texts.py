@@ -1,4 +1,6 @@
-"""Texts as other programs can take them: names of files in any bytes, and cells that a spreadsheet would calculate."""
+"""Texts as people and programs take them: file names in any bytes, cells a spreadsheet would calculate, results in a
+notebook.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +9,7 @@ import math
 import os
 import re
 from collections.abc import Iterable, Sequence
+from importlib import import_module
 from typing import TextIO
 
 _UNREADABLE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
@@ -74,3 +77,17 @@ def as_written(cell: str) -> str:
 
 def _is_formula(text: str) -> bool:
     return text.startswith("\t") or text.lstrip().startswith(tuple(_FORMULA))
+
+
+class Shown:
+    """Shows itself as HTML in a notebook.
+
+    Volumes and scores stand on floors below the reports. The module that draws them is therefore found by its name, and
+    only when one is shown.
+    """
+
+    __slots__ = ()
+
+    def _repr_html_(self) -> str | None:
+        html: str | None = import_module("voxgraft.reports.notebook").html_of(self)
+        return html

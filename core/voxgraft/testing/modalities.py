@@ -62,8 +62,8 @@ def _strengths_of_augmentation_are_known(subject: Subject, folder: Path) -> None
 
 
 KNOWN = frozenset(
-    ("rotation", "scale", "shift", "elastic", "mirror", "gamma", "brightness", "contrast", "noise", "blur", "lowres")
-)
+    ("rotation", "scale", "shift", "elastic", "mirror", "gamma", "brightness", "contrast", "shading", "invert")
+) | {"noise", "blur", "lowres"}
 """What `voxgraft.training.augment` can do."""
 
 CHECKS = {

@@ -12,6 +12,9 @@ from torch.nn import functional
 
 from ..support.torch_dims import LINEAR
 
+SHADES = 3
+"""Points along each axis between which shading is interpolated: darker corners, or a bright side, not a texture."""
+
 PLANES = {2: ((0, 1),), 3: ((0, 1), (0, 2), (1, 2))}
 
 
@@ -33,8 +36,9 @@ def augment(
         patch: Voxels of the result along each axis, at most those of the block.
         spacing: Millimetres along each axis; rotations are rotations in millimetres.
         strengths: `rotation` in degrees, `scale`, `shift` as a share of the patch, `elastic` in voxels, `mirror`,
-            `gamma`, `brightness`, `contrast`, `noise`, `blur`, `lowres`, and `invert`: the share of samples whose
-            normalised intensities are negated; what is missing is not done.
+            `gamma`, `brightness`, `contrast`, `shading` (darker and brighter sides, the same in all channels), `noise`,
+            `blur`, `lowres`, and `invert`: the share of samples whose normalised intensities are negated; what is
+            missing is not done.
         strength: Multiplies all of them; with 0 the middle of each block is cut out as it is.
         outside: The class index of voxels beyond the image; None where labels are bits.
 
@@ -132,7 +136,7 @@ def _matrices(
 
 
 def _intensities(image: Tensor, strengths: Mapping[str, float], strength: float, draw: torch.Generator) -> Tensor:
-    """Blur, contrast, brightness, inversion, gamma and noise, each sample and channel by itself."""
+    """Blur, contrast, brightness, shading, inversion, gamma and noise, each sample and channel by itself."""
     batch, channels = image.shape[:2]
     dims = image.ndim - 2
     shape = (batch, channels, *[1] * dims)
@@ -155,6 +159,11 @@ def _intensities(image: Tensor, strengths: Mapping[str, float], strength: float,
         image = image * stretch
     if (brightness := amount("brightness")) > 0:
         image = image + _uniform(draw, -brightness, brightness, *shape).to(image.device)
+    if (shading := amount("shading")) > 0:
+        coarse = torch.randn(batch, 1, *[min(n, SHADES) for n in image.shape[2:]], generator=draw) * shading
+        image = image + functional.interpolate(
+            coarse.to(image.device), image.shape[2:], mode=LINEAR[dims], align_corners=True
+        )
     if (inverted := amount("invert")) > 0:
         image = torch.where(some(inverted), -image, image)
     if (gamma := amount("gamma")) > 0:

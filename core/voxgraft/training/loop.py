@@ -114,6 +114,7 @@ def fit(job: Job, fabric: Fabric) -> tuple[SegmentationNetwork, State]:
     if state.step:
         job.say(f"train: goes on from step {state.step}{_of_budget(job, state)}")
     stream = job.batches.stream(state.step)
+    loss = ""  # what a person sees of it; asking the device at each step would slow it down
     try:
         for raw in stream:
             progress = _agreed(fabric, _progress(options, state.step, clock.seconds, job.batches))
@@ -136,7 +137,8 @@ def fit(job: Job, fabric: Fabric) -> tuple[SegmentationNetwork, State]:
                 numbers = {name: float(value) for name, value in terms.items()}
                 shares = numbers if len(numbers) > 1 else {}  # a single term is the loss itself
                 job.report({"loss": sum(numbers.values()), **shares, "lr": optimiser.param_groups[0]["lr"]}, state.step)
-                job.show(min(1.0, progress), f"step {state.step}, loss {sum(numbers.values()):.3f}")
+                loss = f", loss {sum(numbers.values()):.3f}"
+            job.show(min(1.0, progress), f"step {state.step}{loss}")
             if progress >= min(1.0, (state.looks + 1) * options.validate_every):
                 _look(job, average, state, clock)
                 _save(job, average, optimiser, state, fabric)

@@ -223,7 +223,8 @@ def _labelled(
 def validation_dice(
     network: SegmentationNetwork, cases: Sequence[Prepared], plan: Plan, overlap: float
 ) -> dict[str, float]:
-    """Mean Dice of the structures over validation cases, on the network's grid: `dice` and `dice_NAME` for each.
+    """Mean Dice of the structures over validation cases, on the network's grid: `dice`, and `dice_NAME` for each of
+    several.
 
     Of a large scan a block around its structures is looked at, so that looks cost the same whatever the size of scans.
     A structure's Dice is over the cases that hold it, which are the same at every look; one that no case holds is left
@@ -238,7 +239,9 @@ def validation_dice(
     looks = [look for case in cases if (look := validate_case(network, case, plan, overlap)) is not None]
     means = {name: mean_of([dice_of(look[name]) for look in looks if look[name].referred]) for _, name in plan.labels}
     named = {f"dice_{name}": mean for name, mean in means.items() if np.isfinite(mean)}
-    return {"dice": mean_of(list(means.values())), **named} if named else {}
+    if not named:
+        return {}
+    return {"dice": mean_of(list(means.values())), **(named if len(means) > 1 else {})}
 
 
 def validate_case(network: SegmentationNetwork, case: Prepared, plan: Plan, overlap: float) -> dict[str, Counts] | None:

@@ -18,7 +18,7 @@ from pydantic import (
 from pydantic_core import CoreSchema
 
 from ..components.choice import ComponentField, Options, Selected
-from ..networks.encoder_decoder import Decoder, Encoder
+from ..networks.encoder_decoder import Decoder, Encoder, EncoderSpec
 from ..networks.options import StartValues, whole_option
 
 LONGEST = 1e9
@@ -95,6 +95,13 @@ class Model(Options):
     def pretrained(self) -> bool:
         """Whether initial weights are named, for the encoder or for the whole network."""
         return self.start != "none" or self._weights not in (None, "none")
+
+    @property
+    def saw(self) -> EncoderSpec[Any] | None:
+        """The encoder's spec, where the workflow starts from the weights that come with it."""
+        spec = self.encoder.component
+        own = self._weights != "none" and ":" not in self._weights
+        return spec if own and isinstance(spec, EncoderSpec) else None
 
     @property
     def takes_weights(self) -> bool:
@@ -220,6 +227,10 @@ class Inference(Options):
 
     batch: Annotated[int, Ge(1), Le(4096)] = 1
     """Windows in one pass."""
+
+    skip_empty: bool = True
+    """Compute windows that hold one value only (the air around a patient in a clipped CT) once, and use the answer for
+    all of them: the masks are the same."""
 
     precision: Annotated[Literal["auto", "32", "bf16", "16"], BeforeValidator(_word)] = "auto"
     """In what numbers the network is applied. `auto` takes half precision where the device has units for it and

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from voxgraft.plugin import DecoderSpec, hookimpl
+from voxgraft.plugin import DecoderSpec, hookimpl, late, late_call
 
 if TYPE_CHECKING:
-    from .decoder import SmpDecoder
     from .options import SmpOptions
 
 
@@ -17,19 +16,7 @@ def voxgraft_decoders() -> list[DecoderSpec[SmpOptions]]:
         DecoderSpec(
             name="smp",
             summary="A decoder of segmentation_models_pytorch (2D)",
-            options=_options,
-            build=_build,
+            options=late(__name__, ".options:SmpOptions"),
+            build=late_call(__name__, ".decoder:SmpDecoder"),
         )
     ]
-
-
-def _options() -> type[SmpOptions]:
-    from .options import SmpOptions
-
-    return SmpOptions
-
-
-def _build(options: SmpOptions) -> SmpDecoder:
-    from .decoder import SmpDecoder
-
-    return SmpDecoder(options)

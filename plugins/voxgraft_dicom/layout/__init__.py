@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from voxgraft.plugin import LayoutSpec, hookimpl
+from voxgraft.plugin import LayoutSpec, hookimpl, late, late_call
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from pathlib import Path
-
-    from .layout import DicomLayout
     from .options import DicomOptions
 
 
@@ -20,26 +16,8 @@ def voxgraft_layouts() -> list[LayoutSpec[DicomOptions]]:
         LayoutSpec(
             name="dicom",
             summary="A tree of DICOM series, with DICOM SEG, RTSTRUCT or masks in a folder beside it",
-            options=_options,
-            build=_build,
-            guess=_guess,
+            options=late(__name__, ".options:DicomOptions"),
+            build=late_call(__name__, ".layout:DicomLayout"),
+            guess=late_call(__name__, ".guess:guess"),
         )
     ]
-
-
-def _options() -> type[DicomOptions]:
-    from .options import DicomOptions
-
-    return DicomOptions
-
-
-def _build(options: DicomOptions) -> DicomLayout:
-    from .layout import DicomLayout
-
-    return DicomLayout(options)
-
-
-def _guess(folder: Path) -> Mapping[str, Any] | None:
-    from .guess import guess
-
-    return guess(folder)

@@ -4,16 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from voxgraft.plugin import ReaderSpec, hookimpl
+from voxgraft.plugin import ReaderSpec, hookimpl, late, late_call
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
-
-    from voxgraft.plugin import Trace
-
     from .options import DicomOptions
-    from .reader import DicomReader
 
 
 @hookimpl
@@ -26,26 +20,8 @@ def voxgraft_readers() -> list[ReaderSpec[DicomOptions]]:
             magic=((128, b"DICM"),),
             by_content=True,
             series=True,
-            traces=_traces,
-            options=_options,
-            build=_build,
+            traces=late_call(__name__, ".traces:traces"),
+            options=late(__name__, ".options:DicomOptions"),
+            build=late_call(__name__, ".reader:DicomReader"),
         )
     ]
-
-
-def _options() -> type[DicomOptions]:
-    from .options import DicomOptions
-
-    return DicomOptions
-
-
-def _build(options: DicomOptions) -> DicomReader:
-    from .reader import DicomReader
-
-    return DicomReader(options)
-
-
-def _traces(file: Path) -> Iterator[Trace]:
-    from .traces import traces
-
-    return traces(file)

@@ -32,6 +32,7 @@ TAGS = {
     "PatientBirthDate": 0x00100030,
     "PatientSex": 0x00100040,
     "PatientAge": 0x00101010,
+    "PatientSize": 0x00101020,
     "PatientWeight": 0x00101030,
     "SliceThickness": 0x00180050,
     "KVP": 0x00180060,

@@ -12,10 +12,11 @@ from voxgraft.plugin import Options
 class DicomOptions(Options):
     """What to make of values and films; what counts as a regular series is not a matter of taste."""
 
-    pet: Literal["suv", "stored"] = Field(
+    pet: Literal["suv", "suv-lbm-janma", "suv-lbm-james", "suv-bsa", "stored"] = Field(
         default="suv",
-        description="PET in standardised uptake values by body weight (g/ml), the same unit for every patient; where "
-        "the header lacks what they need, and with `stored`, in the units of the file",
+        description="PET in standardised uptake values by body weight (g/ml), by lean body mass (after Janmahasatian, "
+        "or James) or by body surface (cm2/ml, after DuBois), the same unit for every patient; where the header lacks "
+        "what they need, and with `stored`, in the units of the file",
     )
     tilt: Literal["keep", "resample", "refuse"] = Field(
         default="keep",

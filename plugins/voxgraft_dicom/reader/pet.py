@@ -1,7 +1,8 @@
-"""Standardised uptake values by body weight, from PET: the vendor-neutral rules of QIBA, and PS3.3, C.8.9.
+"""Standardised uptake values from PET: the vendor-neutral rules of QIBA, and PS3.3, C.8.9.
 
-SUV = concentration [Bq/ml] x weight [g] / dose [Bq], the dose decayed from the injection to the time that the scanner
-corrected the images to: the beginning of the scan (DecayCorrection START), or the injection itself (ADMIN).
+SUV = concentration [Bq/ml] x weight [g] / dose [Bq], or lean mass or surface in the place of weight; the dose decayed
+from the injection to the time that the scanner corrected the images to: the beginning of the scan (DecayCorrection
+START), or the injection itself (ADMIN).
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from voxgraft.plugin import Problem
 from ..objects.deflated import read_dicom
 from ..objects.forgiving import forgiving
 from .attributes import shown
+from .body import NAMES, TYPES, Missing, size_of, unit_of
 from .header import Header
 from .times import Moment, moment, whole_moment, zone_of
 
@@ -41,40 +43,49 @@ class Uptake:
     problems: tuple[Problem, ...]
 
 
-class Missing(ValueError):
-    """What SUVs cannot be computed without; the message is its name."""
-
-
 def uptake_of(headers: Sequence[Header], wanted: str) -> Uptake:
-    """How the intensities of a PET series become SUVs by body weight; one series has one factor.
+    """How the intensities of a PET series become SUVs; one series has one factor.
 
     Args:
-        wanted: `suv` or `stored`.
+        wanted: What the reader's option says: `suv` is by body weight.
     """
     first = headers[0]
     units = first.text("Units").upper()
-    if wanted != "suv":
+    kind = TYPES.get(wanted)
+    if kind is None:
         return Uptake(1.0, "g/ml" if units == "GML" else units, ())
     try:
-        if len({(header.text("Units"), header.text("DecayCorrection")) for header in headers}) > 1:
-            raise Missing("its slices have different units")
-        if units == "GML":
-            return _by_the_scanner(first)
-        factor, how = _factor(headers, units)
+        said = ("Units", "DecayCorrection", "PatientWeight", "PatientSize", "PatientSex")
+        if mixed := [name for name in said if len({header.text(name) for header in headers}) > 1]:
+            raise Missing(f"its slices have different values of {' and '.join(mixed)}")
+        if units in ("GML", "CM2ML"):
+            return _by_the_scanner(first, units, kind)
+        factor, how = _factor(headers, units, kind)
     except (Missing, OSError) as reason:
         text = f"its values stay in {shown(units) or 'units it does not name'}, for SUVs cannot be computed: {reason}"
         return Uptake(1.0, units, (Problem("no-suv", text, "warning"),))
-    text = f"its values were multiplied by {factor:.6g} to be standardised uptake values by body weight ({how})"
-    return Uptake(factor, "g/ml", (Problem("suv", text, "repair"),))
+    return _multiplied(factor, kind, how)
 
 
-def _by_the_scanner(header: Header) -> Uptake:
-    """Values that are SUVs already; those by another measure than the body's weight keep their own name."""
-    kind = str(_dataset(header).get("SUVType") or "BW").strip().upper()
-    if kind == "BW":
-        return Uptake(1.0, "g/ml", ())
-    text = f"its values are SUVs of the type {shown(kind)} (SUVType), not by body weight, and stay as they are"
-    return Uptake(1.0, f"g/ml {shown(kind)}", (Problem("no-suv", text, "warning"),))
+def _multiplied(factor: float, kind: str, how: str) -> Uptake:
+    text = f"its values were multiplied by {factor:.6g} to be standardised uptake values by {NAMES[kind]} ({how})"
+    return Uptake(factor, unit_of(kind), (Problem("suv", text, "repair"),))
+
+
+def _by_the_scanner(header: Header, units: str, wanted: str) -> Uptake:
+    """Values that are SUVs already: by weight or surface they become others; those of another kind stay as they are.
+
+    Raises:
+        Missing: The body is not known well enough to make others of them.
+    """
+    usual = "BW" if units == "GML" else "BSA"
+    kind = str(_dataset(header).get("SUVType") or usual).strip().upper()
+    if kind == wanted:
+        return Uptake(1.0, unit_of(kind), ())
+    if kind == usual:
+        return _multiplied(size_of(header, wanted) / size_of(header, kind), wanted, f"the scanner gave {kind}")
+    text = f"its values are SUVs of the type {shown(kind)} (SUVType), not by {NAMES[wanted]}, and stay as they are"
+    return Uptake(1.0, unit_of(shown(kind)), (Problem("no-suv", text, "warning"),))
 
 
 def _of_counts(headers: Sequence[Header]) -> tuple[float, float]:
@@ -86,13 +97,15 @@ def _of_counts(headers: Sequence[Header]) -> tuple[float, float]:
     return own, to_activity
 
 
-def _factor(headers: Sequence[Header], units: str) -> tuple[float, str]:
+def _factor(headers: Sequence[Header], units: str, kind: str) -> tuple[float, str]:
     dataset = _dataset(headers[0])
     before = 1.0
     if units == "CNTS":
         own, to_activity = _of_counts(headers)
-        if own > 0:
+        if own > 0 and kind == "BW":
             return own, "the scanner's own factor for counts"
+        if own > 0:  # Philips' factor gives SUVs by body weight
+            return own * size_of(headers[0], kind) / size_of(headers[0], "BW"), "from the scanner's factor for counts"
         if to_activity <= 0:
             raise Missing("its units are counts and there is no factor (7053,1000) or (7053,1009)")
         before = to_activity
@@ -102,9 +115,7 @@ def _factor(headers: Sequence[Header], units: str) -> tuple[float, str]:
     for name, meaning in (("ATTN", "attenuation"), ("DECY", "decay")):
         if name not in corrected:
             raise Missing(f"CorrectedImage does not say that it was corrected for {meaning}")
-    weight = headers[0].number("PatientWeight", 0.0)
-    if not 0 < weight < 700:
-        raise Missing("PatientWeight is missing or absurd")
+    size = size_of(headers[0], kind)
     sequence = dataset.get("RadiopharmaceuticalInformationSequence") or []
     if len(sequence) != 1:
         raise Missing("RadiopharmaceuticalInformationSequence is missing or names several doses")
@@ -113,12 +124,12 @@ def _factor(headers: Sequence[Header], units: str) -> tuple[float, str]:
         raise Missing(f"RadionuclideTotalDose is {dose:g}, which is no dose in becquerel")
     correction = headers[0].text("DecayCorrection").upper()
     if correction == "ADMIN":
-        return before * weight * 1000 / dose, "dose at the injection"
+        return before * size / dose, "dose at the injection"
     if correction != "START":
         raise Missing(f"DecayCorrection is {shown(correction) or 'missing'}")
     half_life = _positive(sequence[0], "RadionuclideHalfLife")
     waited = _waited(headers, dataset, sequence[0], half_life)
-    return before * weight * 1000 / (dose * 2 ** (-waited.total_seconds() / half_life)), "dose decayed to the scan"
+    return before * size / (dose * 2 ** (-waited.total_seconds() / half_life)), "dose decayed to the scan"
 
 
 def _waited(headers: Sequence[Header], dataset: Any, reported: Any, half_life: float) -> timedelta:

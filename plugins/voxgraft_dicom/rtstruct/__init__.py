@@ -4,17 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from voxgraft.plugin import ReaderSpec, WriterSpec, hookimpl
+from voxgraft.plugin import ReaderSpec, WriterSpec, hookimpl, late, late_call
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
-
-    from voxgraft.plugin import Trace
-
     from .options import RtstructOptions, RtstructReaderOptions
-    from .reader import RtstructReader
-    from .writer import RtstructWriter
 
 
 @hookimpl
@@ -28,8 +21,8 @@ def voxgraft_writers() -> list[WriterSpec[RtstructOptions]]:
             needs="dicom",
             proves=True,
             dims=frozenset({3}),
-            options=_options,
-            build=_build,
+            options=late(__name__, ".options:RtstructOptions"),
+            build=late_call(__name__, ".writer:RtstructWriter"),
         )
     ]
 
@@ -42,38 +35,8 @@ def voxgraft_readers() -> list[ReaderSpec[RtstructReaderOptions]]:
             summary="RTSTRUCT of any planning system, drawn onto its scan; the reader `dicom` finds them",
             suffixes=(),
             structures=True,
-            traces=_traces,
-            options=_reader_options,
-            build=_build_reader,
+            traces=late_call(__name__, "..reader.traces:traces"),
+            options=late(__name__, ".options:RtstructReaderOptions"),
+            build=late_call(__name__, ".reader:RtstructReader"),
         )
     ]
-
-
-def _options() -> type[RtstructOptions]:
-    from .options import RtstructOptions
-
-    return RtstructOptions
-
-
-def _build(options: RtstructOptions) -> RtstructWriter:
-    from .writer import RtstructWriter
-
-    return RtstructWriter(options)
-
-
-def _reader_options() -> type[RtstructReaderOptions]:
-    from .options import RtstructReaderOptions
-
-    return RtstructReaderOptions
-
-
-def _build_reader(options: RtstructReaderOptions) -> RtstructReader:
-    from .reader import RtstructReader
-
-    return RtstructReader(options)
-
-
-def _traces(file: Path) -> Iterator[Trace]:
-    from ..reader.traces import traces
-
-    return traces(file)

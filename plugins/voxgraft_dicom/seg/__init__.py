@@ -4,17 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from voxgraft.plugin import ReaderSpec, WriterSpec, hookimpl
+from voxgraft.plugin import ReaderSpec, WriterSpec, hookimpl, late, late_call
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
-
-    from voxgraft.plugin import Trace
-
     from .options import SegOptions, SegReaderOptions
-    from .reader import SegReader
-    from .writer import SegWriter
 
 
 @hookimpl
@@ -27,8 +20,8 @@ def voxgraft_writers() -> list[WriterSpec[SegOptions]]:
             filename="mask.dcm",
             needs="dicom",
             proves=True,
-            options=_options,
-            build=_build,
+            options=late(__name__, ".options:SegOptions"),
+            build=late_call(__name__, ".writer:SegWriter"),
         )
     ]
 
@@ -41,38 +34,8 @@ def voxgraft_readers() -> list[ReaderSpec[SegReaderOptions]]:
             summary="DICOM SEG of any maker: binary, fractional, label map; the reader `dicom` finds them",
             suffixes=(),
             structures=True,
-            traces=_traces,
-            options=_reader_options,
-            build=_build_reader,
+            traces=late_call(__name__, "..reader.traces:traces"),
+            options=late(__name__, ".options:SegReaderOptions"),
+            build=late_call(__name__, ".reader:SegReader"),
         )
     ]
-
-
-def _options() -> type[SegOptions]:
-    from .options import SegOptions
-
-    return SegOptions
-
-
-def _build(options: SegOptions) -> SegWriter:
-    from .writer import SegWriter
-
-    return SegWriter(options)
-
-
-def _reader_options() -> type[SegReaderOptions]:
-    from .options import SegReaderOptions
-
-    return SegReaderOptions
-
-
-def _build_reader(options: SegReaderOptions) -> SegReader:
-    from .reader import SegReader
-
-    return SegReader(options)
-
-
-def _traces(file: Path) -> Iterator[Trace]:
-    from ..reader.traces import traces
-
-    return traces(file)

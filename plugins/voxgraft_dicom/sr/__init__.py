@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from voxgraft.plugin import WriterSpec, hookimpl
+from voxgraft.plugin import WriterSpec, hookimpl, late, late_call
 
 if TYPE_CHECKING:
     from .options import ReportOptions
-    from .writer import ReportWriter
 
 
 @hookimpl
@@ -21,19 +20,7 @@ def voxgraft_writers() -> list[WriterSpec[ReportOptions]]:
             filename="report.dcm",
             needs="dicom",
             proves=True,
-            options=_options,
-            build=_build,
+            options=late(__name__, ".options:ReportOptions"),
+            build=late_call(__name__, ".writer:ReportWriter"),
         )
     ]
-
-
-def _options() -> type[ReportOptions]:
-    from .options import ReportOptions
-
-    return ReportOptions
-
-
-def _build(options: ReportOptions) -> ReportWriter:
-    from .writer import ReportWriter
-
-    return ReportWriter(options)

@@ -16,7 +16,7 @@ class ReportOptions(Options):
     """The kind of DICOM SEG that the report refers to: what the writer `dicom-seg` was told."""
 
     intensities: bool = True
-    """Measure mean and standard deviation in scans whose values have a unit: CT, and PET in SUV."""
+    """Measure the values of scans that have a unit, CT and PET in SUV, with every measurement that is installed."""
 
     manufacturer: Annotated[str, MinLen(1), MaxLen(64)] = "VoxGraft"
     """What the object says of its maker."""

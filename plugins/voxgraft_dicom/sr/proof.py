@@ -8,12 +8,12 @@ from typing import Any
 
 from voxgraft.plugin import DataError
 
-from .measure import Measured
+from .measure import Size
 
 TRACKING, VOLUME, AREA = "112039", "118565006", "42798000"
 
 
-def prove(path: Path, measurements: Sequence[Measured], names: Sequence[str]) -> None:
+def prove(path: Path, measurements: Sequence[Size], names: Sequence[str]) -> None:
     """Compare the volumes and areas in a written report with what was measured.
 
     Args:

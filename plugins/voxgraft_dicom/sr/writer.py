@@ -6,16 +6,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from voxgraft.plugin import DataError, Volume
+from voxgraft.plugin import DataError, Quantity, Volume
 
 from ..objects.forgiving import forgiving
 from ..objects.header import patient_and_study, private_scheme, series_number
-from ..objects.identity import Maker, long_string, object_uids
+from ..objects.identity import Maker, derived_uid, long_string, object_uids
 from ..objects.segments import segments_of
 from ..objects.sources import Sources, read_sources
 from ..objects.terms import Code, term_of
-from ..objects.uids import derived_uid
-from .measure import Measured, measured, quantity_of
+from .measure import Size, sizes_of
 from .options import ReportOptions
 from .proof import prove
 
@@ -27,8 +26,6 @@ KINDS = {"binary": "segmentation", "labelmap": "labelmap"}
 IMAGING: Code = ("363679005", "SCT", "Imaging procedure")
 VOLUME: tuple[Code, Code] = (("118565006", "SCT", "Volume"), ("mL", "UCUM", "milliliter"))
 AREA: tuple[Code, Code] = (("42798000", "SCT", "Area"), ("mm2", "UCUM", "square millimeter"))
-MEAN: Code = ("373098007", "SCT", "Mean")
-DEVIATION: Code = ("386136009", "SCT", "Standard Deviation")
 
 
 class ReportWriter:
@@ -58,32 +55,34 @@ class ReportWriter:
             raise DataError(f"{target}: a measurement report needs a mask with named structures, and none are named")
         segments = segments_of(volume, labels, target)
         sources = read_sources(volume, target)
-        scan = self._scan(sources)
-        quantity = quantity_of(scan, sources.text("SUVType")) if scan is not None else None
-        measurements = measured(segments, volume, scan.array if scan is not None and quantity else None)
+        sizes = sizes_of(segments, volume)
+        quantities = self._quantities(sources, volume, labels)
         try:
-            self._save(target, measurements, quantity, sources, labels, Maker.of(facts))
+            self._save(target, sizes, quantities, sources, labels, Maker.of(facts))
         except (ValueError, TypeError, AttributeError, KeyError) as error:
             raise DataError(f"{target}: this series does not allow a measurement report: {error}") from error
         try:
-            prove(target, measurements, [long_string(name) for name in labels.names])
+            prove(target, sizes, [long_string(name) for name in labels.names])
         except DataError as error:
             raise DataError(f"{target}: was not kept: {error}") from None
 
-    def _scan(self, sources: Sources) -> Volume | None:
-        """The voxels of the scan, where they may have a unit."""
-        if not self._options.intensities or sources.item.modality not in ("CT", "PT"):
-            return None
-        from voxgraft.plugin import read_item
+    def _quantities(self, sources: Sources, mask: Volume, labels: Labels) -> list[list[Quantity]]:
+        """What the installed measurements find in each structure, where the scan's values have a unit."""
+        from voxgraft.plugin import measure_values, read_item, unit_of
 
+        if not self._options.intensities or not unit_of(sources.item) or sources.item.channels != 1:
+            return [[] for _ in labels.items]
         assert self._readers is not None, "the engine hands the readers to a writer that reads images"
-        return read_item(sources.item, self._readers)
+        scan = read_item(sources.item, self._readers)
+        array = scan.array.reshape(mask.shape)
+        found = measure_values([(array, unit_of(sources.item))], mask, labels, self._readers).quantities
+        return [found.get(label.name, []) for label in labels.items]
 
     def _save(
         self,
         path: Path,
-        measurements: Sequence[Measured],
-        quantity: tuple[Code, Code] | None,
+        sizes: Sequence[Size],
+        quantities: Sequence[Sequence[Quantity]],
         sources: Sources,
         labels: Labels,
         maker: Maker,
@@ -93,8 +92,8 @@ class ReportWriter:
         segmentation = _segmentation(KINDS[self._options.segmentation], self._options.segmentation, sources, maker)
         with forgiving():  # of values that the scan itself brought along
             groups = [
-                _group(number, label, measurement, quantity, segmentation, sources, maker)
-                for number, (label, measurement) in enumerate(zip(labels.items, measurements, strict=True), start=1)
+                _group(number, label, size, measured, segmentation, sources, maker)
+                for number, (label, size, measured) in enumerate(zip(labels.items, sizes, quantities, strict=True), 1)
             ]
             report = MeasurementReport(
                 observation_context=_observer(maker, self._options.manufacturer),
@@ -127,8 +126,8 @@ class ReportWriter:
 def _group(
     number: int,
     label: Label,
-    measurement: Measured,
-    quantity: tuple[Code, Code] | None,
+    size: Size,
+    quantities: Sequence[Quantity],
     segmentation: Any,
     sources: Sources,
     maker: Maker,
@@ -138,13 +137,11 @@ def _group(
 
     term, name = term_of(label), long_string(label.name)
     rows: list[tuple[Code, Code, float | None, Code | None]] = [
-        (*VOLUME, measurement.ml, None) if measurement.ml is not None else (*AREA, measurement.mm2, None)
+        (*VOLUME, size.ml, None) if size.ml is not None else (*AREA, size.mm2, None)
     ]
-    if quantity is not None and measurement.mean is not None and measurement.deviation is not None:
-        rows += [
-            (*quantity, round(measurement.mean, 3), MEAN),
-            (*quantity, round(measurement.deviation, 3), DEVIATION),
-        ]
+    rows += [
+        (one.concept, one.unit, round(one.value, 3), one.derivation) for one in quantities if one.concept is not None
+    ]
     algorithm = sr.AlgorithmIdentification(
         name=maker.model, version=maker.version, parameters=[f"sha256={maker.hash}"] if maker.hash else None
     )
@@ -163,7 +160,7 @@ def _group(
             for concept, unit, value, how in rows
         ],
     }
-    if measurement.mm2 is None:
+    if size.mm2 is None:
         reference = sr.ReferencedSegment(
             sop_class_uid=segmentation.SOPClassUID,
             sop_instance_uid=segmentation.SOPInstanceUID,

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from voxgraft.plugin import EncoderSpec, hookimpl
+from voxgraft.plugin import EncoderSpec, hookimpl, late, late_call
 
 if TYPE_CHECKING:
-    from .encoder import DeepbetEncoder
     from .options import DeepbetOptions
 
 
@@ -18,19 +17,7 @@ def voxgraft_encoders() -> list[EncoderSpec[DeepbetOptions]]:
             name="deepbet",
             summary="Encoder of deepbet's LinkNet, pretrained on brain MRI (3D)",
             dims=frozenset({3}),
-            options=_options,
-            build=_build,
+            options=late(__name__, ".options:DeepbetOptions"),
+            build=late_call(__name__, ".encoder:DeepbetEncoder"),
         )
     ]
-
-
-def _options() -> type[DeepbetOptions]:
-    from .options import DeepbetOptions
-
-    return DeepbetOptions
-
-
-def _build(options: DeepbetOptions) -> DeepbetEncoder:
-    from .encoder import DeepbetEncoder
-
-    return DeepbetEncoder(options)

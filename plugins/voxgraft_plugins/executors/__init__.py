@@ -1,34 +1,26 @@
-"""Spread a batch's reading and writing over threads of this machine."""
+"""Spread a batch over threads, processes, and the machines of a cluster."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import Any
 
-from voxgraft.plugin import ExecutorSpec, hookimpl
-
-if TYPE_CHECKING:
-    from .local import LocalExecutor, LocalOptions
+from voxgraft.plugin import ExecutorSpec, hookimpl, late, late_call
 
 
 @hookimpl
-def voxgraft_executors() -> list[ExecutorSpec[LocalOptions]]:
+def voxgraft_executors() -> list[ExecutorSpec[Any]]:
+    executors = {
+        "local": (".local:local", "This machine: threads or processes"),
+        "threads": (".threads:Threads", "Threads of this process"),
+        "processes": (".processes:Processes", "Processes of this machine"),
+        "ray": (".ray:Cluster", "The machines of a Ray cluster"),
+    }
     return [
         ExecutorSpec(
-            name="local",
-            summary="Threads of this process",
-            options=_options,
-            build=_build,
+            name=name,
+            summary=summary,
+            options=late(__name__, ".ray:RayOptions" if name == "ray" else "voxgraft.plugin:ExecutorOptions"),
+            build=late_call(__name__, place),
         )
+        for name, (place, summary) in executors.items()
     ]
-
-
-def _options() -> type[LocalOptions]:
-    from .local import LocalOptions
-
-    return LocalOptions
-
-
-def _build(options: LocalOptions) -> LocalExecutor:
-    from .local import LocalExecutor
-
-    return LocalExecutor(options)

@@ -1,59 +1,23 @@
-"""The local executor: a few threads, and never more tasks at once than they can hold."""
+"""The executor of one machine: threads or processes, by what the batch has to use."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from typing import Annotated, Any
+from voxgraft.plugin import Executor, ExecutorOptions
 
-from annotated_types import Ge
-
-from voxgraft.plugin import Options
+from .options import gpus
 
 
-class LocalExecutor:
-    """Runs tasks in threads. Tasks are taken from their source one by one, as places become free."""
+def local(options: ExecutorOptions) -> Executor:
+    """Processes for several GPUs, or for several workers on a CPU, or where a limit is to be kept; else threads.
 
-    def __init__(self, options: LocalOptions) -> None:
-        self._workers = options.workers
+    One GPU is kept busy by one copy of the model, with scans read and written beside it; a second copy would only take
+    its memory.
+    """
+    limited = options.seconds is not None or options.gigabytes is not None
+    if limited or ((options.workers or 1) > 1 and gpus(options.device) != 1):
+        from .processes import Processes
 
-    def run(self, work: Callable[[Any], Any], tasks: Iterable[Any]) -> Iterator[Any]:
-        """Yield the outcome of each task in the order they end; for a task that raises, its exception.
+        return Processes(options)
+    from .threads import Threads
 
-        One task more than there are workers is under way or waiting for its outcome to be taken: while the caller
-        deals with one outcome, every worker has something to do. Closing the iterator lets begun tasks end;
-        KeyboardInterrupt does not wait for them.
-        """
-        pool = ThreadPoolExecutor(self._workers, thread_name_prefix="voxgraft")
-        pending: list[Future[Any]] = []
-        patient = True
-        try:
-            for task in tasks:
-                pending.append(pool.submit(work, task))
-                if len(pending) > self._workers:
-                    yield _outcome(_next(pending))
-            while pending:
-                yield _outcome(_next(pending))
-        except KeyboardInterrupt:  # only the caller knows how to end what is under way
-            patient = False
-            raise
-        finally:
-            pool.shutdown(wait=patient, cancel_futures=True)
-
-
-def _next(pending: list[Future[Any]]) -> Future[Any]:
-    """Take an ended task out of those that are pending: the one that was begun first."""
-    ended, _ = wait(pending, return_when=FIRST_COMPLETED)
-    return pending.pop(next(index for index, future in enumerate(pending) if future in ended))
-
-
-def _outcome(future: Future[Any]) -> Any:
-    error = future.exception()
-    return future.result() if error is None else error
-
-
-class LocalOptions(Options):
-    """Threads of this process."""
-
-    workers: Annotated[int, Ge(1)] = 1
-    """Threads that read, and as many that write; each holds one scan in memory."""
+    return Threads(options)

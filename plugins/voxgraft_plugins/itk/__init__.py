@@ -4,13 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from voxgraft.plugin import ReaderSpec, WriterSpec, hookimpl
+from voxgraft.plugin import ReaderSpec, WriterSpec, hookimpl, late, late_call
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
-
-    from voxgraft.plugin import Options, Trace
+    from voxgraft.plugin import Options
 
     from .options import ItkWriterOptions
 
@@ -23,14 +20,14 @@ def voxgraft_readers() -> list[ReaderSpec[Options]]:
             summary="NRRD images and the segmentations of 3D Slicer, header and voxels in one file or two",
             suffixes=(".nrrd", ".nhdr"),
             magic=((0, b"NRRD000"),),
-            traces=_traces,
+            traces=late_call(__name__, ".traces:traces"),
             build=_nrrd,
         ),
         ReaderSpec(
             name="metaimage",
             summary="MetaImage, header and voxels in one file or two",
             suffixes=(".mha", ".mhd"),
-            traces=_traces,
+            traces=late_call(__name__, ".traces:traces"),
             build=_metaimage,
         ),
         ReaderSpec(
@@ -50,16 +47,16 @@ def voxgraft_writers() -> list[WriterSpec[ItkWriterOptions]]:
             summary="NRRD, compressed; masks with the names of their structures, as 3D Slicer reads them",
             suffixes=(".nrrd",),
             filename="mask.seg.nrrd",
-            options=_writer_options,
-            build=_nrrd_writer,
+            options=late(__name__, ".options:ItkWriterOptions"),
+            build=late_call(__name__, ".writer:NrrdWriter"),
         ),
         WriterSpec(
             name="metaimage",
             summary="MetaImage, compressed, in one file",
             suffixes=(".mha",),
             filename="mask.mha",
-            options=_writer_options,
-            build=_metaimage_writer,
+            options=late(__name__, ".options:ItkWriterOptions"),
+            build=late_call(__name__, ".writer:MetaImageWriter"),
         ),
     ]
 
@@ -82,27 +79,3 @@ def _minc(options: Options) -> Any:
     from .minc import MincReader
 
     return MincReader()
-
-
-def _writer_options() -> type[ItkWriterOptions]:
-    from .options import ItkWriterOptions
-
-    return ItkWriterOptions
-
-
-def _nrrd_writer(options: ItkWriterOptions) -> Any:
-    from .writer import NrrdWriter
-
-    return NrrdWriter(options)
-
-
-def _metaimage_writer(options: ItkWriterOptions) -> Any:
-    from .writer import MetaImageWriter
-
-    return MetaImageWriter(options)
-
-
-def _traces(file: Path) -> Iterator[Trace]:
-    from .traces import traces
-
-    return traces(file)

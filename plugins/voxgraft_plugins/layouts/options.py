@@ -98,6 +98,10 @@ class CsvOptions(Options):
     channels: tuple[str, ...] | None = None
     """Names of the channels; by default those of the columns, without `image_`."""
 
+    grid: str | None = None
+    """The channel whose grid the cases have: the others are interpolated linearly onto it, on your word that they are
+    registered. By default all channels must lie on one grid."""
+
     root: StoredPath | None = None
     """The folder that relative paths start from; by default that of the table."""
 

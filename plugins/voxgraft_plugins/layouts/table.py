@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from voxgraft.plugin import Case, DataError, Dataset, ImageRef, Split, as_stored, composed, stem
+from voxgraft.plugin import Align, Case, DataError, Dataset, ImageRef, Split, as_stored, composed, stem
 
 from .names import listed, safe_ids
 from .options import CsvOptions
@@ -50,6 +50,7 @@ class CsvLayout:
         channels = options.channels or tuple(column.removeprefix("image_") for column in images)
         if len(images) > 1 and len(channels) != len(images):
             raise DataError(f"{options.path}: {len(channels)} channels are named for {len(images)} columns of images")
+        align = self._align(channels) if len(images) > 1 else None
         rows = [
             {column: self._path(row[column], number) for column in (*images, *labels, *valid)}
             for number, row in enumerate(table.rows, start=2)
@@ -62,6 +63,7 @@ class CsvLayout:
             replace(
                 _case(name, paths, (images, labels, valid), facts_of(row, known)),
                 patient=_of(row, patient) or name,
+                align=align,
             )
             for name, row, paths in zip(ids, table.rows, rows, strict=True)
         )
@@ -69,6 +71,14 @@ class CsvLayout:
         if patient not in ("", "patient"):
             notes.append(f"the column {patient!r} of the table says who the patients are")
         return Dataset(cases, channels, None, (*table.notes, *notes), splits=splits, names_patients=bool(patient))
+
+    def _align(self, channels: Sequence[str]) -> Align | None:
+        grid = self._options.grid
+        if grid is None:
+            return None
+        if grid not in channels:
+            raise DataError(f"{self._options.path}: grid names no channel: {grid!r}; they are {', '.join(channels)}")
+        return Align(channels.index(grid), "any")
 
     def _columns(self, table: Table, names: Sequence[str] | None, usual: str) -> tuple[str, ...]:
         if names is None:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from voxgraft.plugin import LossSpec, hookimpl
+from voxgraft.plugin import LossSpec, hookimpl, late, late_call
 
 if TYPE_CHECKING:
     from voxgraft.plugin import Loss
 
-    from .options import CrossEntropyOptions, DiceCEOptions, DiceOptions
+    from .options import CrossEntropyOptions, DiceCEOptions
 
 
 @hookimpl
@@ -18,52 +18,28 @@ def voxgraft_losses() -> list[LossSpec[Any]]:
         LossSpec(
             name="dice-ce",
             summary="Soft Dice of the structures plus cross-entropy of all voxels",
-            options=_dice_ce_options,
+            options=late(__name__, ".options:DiceCEOptions"),
             build=_dice_ce,
         ),
         LossSpec(
             name="dice",
             summary="Soft Dice of the structures",
-            options=_dice_options,
-            build=_dice,
+            options=late(__name__, ".options:DiceOptions"),
+            build=late_call(__name__, ".losses:DiceCE", None),
         ),
         LossSpec(
             name="cross-entropy",
             summary="Cross-entropy of all voxels",
-            options=_cross_entropy_options,
+            options=late(__name__, ".options:CrossEntropyOptions"),
             build=_cross_entropy,
         ),
     ]
-
-
-def _dice_ce_options() -> type[DiceCEOptions]:
-    from .options import DiceCEOptions
-
-    return DiceCEOptions
-
-
-def _dice_options() -> type[DiceOptions]:
-    from .options import DiceOptions
-
-    return DiceOptions
-
-
-def _cross_entropy_options() -> type[CrossEntropyOptions]:
-    from .options import CrossEntropyOptions
-
-    return CrossEntropyOptions
 
 
 def _dice_ce(options: DiceCEOptions) -> Loss:
     from .losses import DiceCE
 
     return DiceCE(options, options, (options.dice, options.cross_entropy))
-
-
-def _dice(options: DiceOptions) -> Loss:
-    from .losses import DiceCE
-
-    return DiceCE(options, None)
 
 
 def _cross_entropy(options: CrossEntropyOptions) -> Loss:

@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from voxgraft.plugin import MetricSpec, hookimpl
-
-if TYPE_CHECKING:
-    from voxgraft.plugin import Metric, Options
-
-    from .options import AverageOptions, DistanceOptions, LesionOptions
+from voxgraft.plugin import MetricSpec, hookimpl, late, late_call
 
 
 @hookimpl
@@ -25,7 +20,7 @@ def voxgraft_metrics() -> list[MetricSpec[Any]]:
             "f-beta",
             "F measure: recall weighs beta times as much as precision",
             "FBetaOptions",
-            _f_beta,
+            late_call(__name__, ".metrics:FBeta"),
             higher_is_better=True,
         ),
         _of_counts("volume-difference", "Difference of the volumes, without its sign", unit="mL"),
@@ -33,16 +28,34 @@ def voxgraft_metrics() -> list[MetricSpec[Any]]:
             "relative-volume-difference",
             "Difference of the volumes as a part of the reference's",
             "RelativeVolumeOptions",
-            _relative,
+            late_call(__name__, ".metrics:RelativeVolumeDifference"),
         ),
-        _spec("hd95", "Hausdorff distance, 95th percentile", "PercentileOptions", _hd95, unit="mm"),
-        _spec("hd", "Hausdorff distance: the largest distance between the surfaces", "DistanceOptions", _hd, unit="mm"),
-        _spec("assd", "Average symmetric surface distance", "AverageOptions", _assd, unit="mm"),
+        _spec(
+            "hd95",
+            "Hausdorff distance, 95th percentile",
+            "PercentileOptions",
+            late_call(__name__, ".metrics:Hausdorff", 95.0),
+            unit="mm",
+        ),
+        _spec(
+            "hd",
+            "Hausdorff distance: the largest distance between the surfaces",
+            "DistanceOptions",
+            late_call(__name__, ".metrics:Hausdorff", 100.0),
+            unit="mm",
+        ),
+        _spec(
+            "assd",
+            "Average symmetric surface distance",
+            "AverageOptions",
+            late_call(__name__, ".metrics:AverageDistance"),
+            unit="mm",
+        ),
         _spec(
             "nsd",
             "Normalised surface Dice: the part of both surfaces that agrees within a tolerance",
             "SurfaceDiceOptions",
-            _nsd,
+            late_call(__name__, ".metrics:SurfaceDice"),
             higher_is_better=True,
         ),
         _of_lesions("lesion-precision", "How many of the lesions that were found are lesions"),
@@ -52,7 +65,7 @@ def voxgraft_metrics() -> list[MetricSpec[Any]]:
             "ece",
             "Expected calibration error: how far probabilities are from how often they are right",
             "CalibrationOptions",
-            _ece,
+            late_call(__name__, ".metrics:CalibrationError"),
         ),
     ]
 
@@ -61,73 +74,17 @@ def _spec(
     name: str, summary: str, model: str, build: Any, *, higher_is_better: bool = False, unit: str = ""
 ) -> MetricSpec[Any]:
     """A spec; `model` names the model of its options in this plugin's `options`."""
-
-    def options() -> type[Options]:
-        from . import options as models
-
-        chosen: type[Options] = getattr(models, model)
-        return chosen
-
+    options = late(__name__, f".options:{model}")
     return MetricSpec(
         name=name, summary=summary, higher_is_better=higher_is_better, unit=unit, options=options, build=build
     )
 
 
 def _of_counts(name: str, summary: str, unit: str = "") -> MetricSpec[Any]:
-    def build(options: Any) -> Metric:
-        from .counts import METRICS
-
-        return METRICS[name]
-
+    build = late_call(__name__, ".metrics:of_counts", name)
     return _spec(name, summary, "CountOptions", build, higher_is_better=not unit, unit=unit)
 
 
 def _of_lesions(name: str, summary: str) -> MetricSpec[Any]:
-    def build(options: LesionOptions) -> Metric:
-        from .lesions import LesionMetric
-
-        return LesionMetric(options, name)
-
+    build = late_call(__name__, ".metrics:LesionMetric", name)
     return _spec(name, summary, "LesionOptions", build, higher_is_better=True)
-
-
-def _f_beta(options: Any) -> Metric:
-    from .counts import FBeta
-
-    return FBeta(options)
-
-
-def _relative(options: Any) -> Metric:
-    from .counts import RelativeVolumeDifference
-
-    return RelativeVolumeDifference(options)
-
-
-def _hd95(options: DistanceOptions) -> Metric:
-    from .surfaces import Hausdorff
-
-    return Hausdorff(options, 95.0)
-
-
-def _hd(options: DistanceOptions) -> Metric:
-    from .surfaces import Hausdorff
-
-    return Hausdorff(options, 100.0)
-
-
-def _assd(options: AverageOptions) -> Metric:
-    from .surfaces import AverageDistance
-
-    return AverageDistance(options)
-
-
-def _nsd(options: Any) -> Metric:
-    from .surfaces import SurfaceDice
-
-    return SurfaceDice(options)
-
-
-def _ece(options: Any) -> Metric:
-    from .calibration import CalibrationError
-
-    return CalibrationError(options)

@@ -19,6 +19,7 @@ Way = Literal[
     "noise",
     "brightness",
     "contrast",
+    "shading",
     "invert",
     "blur",
     "lowres",
@@ -41,9 +42,9 @@ class Augmented(Options):
 
     augmentation: Strengths = Field(default_factory=dict)
     """Strengths that replace the modality's own: rotation (degrees), scale (share), shift (share of the patch),
-    elastic (voxels), gamma, noise, brightness, contrast (of deviations 1), invert (the share of samples whose contrast
-    is inverted, for sequences that differ so), blur (voxels), lowres (share), and mirror (1 where left and right do
-    not matter)."""
+    elastic (voxels), gamma, noise, brightness, contrast and shading, which makes sides darker (of deviations 1), invert
+    (the share of samples whose contrast is inverted, for sequences that differ so), blur (voxels), lowres (share), and
+    mirror (1 where left and right do not matter)."""
 
     def strengths(self, own: Mapping[str, float]) -> dict[str, float]:
         """A modality's own strengths, with what the user changed."""

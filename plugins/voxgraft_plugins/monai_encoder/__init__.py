@@ -2,15 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from voxgraft.plugin import EncoderSpec, hookimpl
-
-if TYPE_CHECKING:
-    from .encoder import MonaiEncoder
-    from .options import MonaiOptions
+from voxgraft.plugin import EncoderSpec, hookimpl, late, late_call
 
 ENCODERS = [
     ("resnet3d", "ResNet3dOptions", "3D ResNet-10 to 152 of MONAI; takes MedicalNet's weights (3D)"),
@@ -25,23 +19,12 @@ ENCODERS = [
 @hookimpl
 def voxgraft_encoders() -> list[EncoderSpec[Any]]:
     return [
-        EncoderSpec(name=name, summary=summary, dims=frozenset({3}), options=_options(options), build=_build)
+        EncoderSpec(
+            name=name,
+            summary=summary,
+            dims=frozenset({3}),
+            options=late(__name__, f".options:{options}"),
+            build=late_call(__name__, ".encoder:MonaiEncoder"),
+        )
         for name, options, summary in ENCODERS
     ]
-
-
-def _options(model: str) -> Callable[[], type[MonaiOptions]]:
-    return partial(_load, model)
-
-
-def _load(name: str) -> type[MonaiOptions]:
-    from . import options
-
-    model: type[MonaiOptions] = getattr(options, name)
-    return model
-
-
-def _build(options: MonaiOptions) -> MonaiEncoder:
-    from .encoder import MonaiEncoder
-
-    return MonaiEncoder(options)

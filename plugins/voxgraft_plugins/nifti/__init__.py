@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from voxgraft.plugin import ReaderSpec, WriterSpec, hookimpl
+from voxgraft.plugin import ReaderSpec, WriterSpec, hookimpl, late, late_call
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
-
-    from voxgraft.plugin import Options, Trace
+    from voxgraft.plugin import Options
 
     from .reader import NiftiReader
-    from .writer import NiftiWriter, NiftiWriterOptions
+    from .writer import NiftiWriterOptions
 
 
 @hookimpl
@@ -25,7 +22,7 @@ def voxgraft_readers() -> list[ReaderSpec[Options]]:
             suffixes=(".nii", ".nii.gz", ".hdr", ".hdr.gz", ".img", ".img.gz"),
             series=True,  # a header and its voxels may be two files of one folder
             magic=((344, b"n+1\0"), (344, b"ni1\0"), (4, b"n+2\0"), (4, b"ni2\0")),
-            traces=_traces,
+            traces=late_call(__name__, ".traces:traces"),
             build=_reader,
         )
     ]
@@ -39,8 +36,8 @@ def voxgraft_writers() -> list[WriterSpec[NiftiWriterOptions]]:
             summary="NIfTI-1 images and masks in the scan's own grid",
             suffixes=(".nii", ".nii.gz"),
             filename="mask.nii.gz",
-            options=_writer_options,
-            build=_writer,
+            options=late(__name__, ".writer:NiftiWriterOptions"),
+            build=late_call(__name__, ".writer:NiftiWriter"),
         )
     ]
 
@@ -49,21 +46,3 @@ def _reader(options: Options) -> NiftiReader:
     from .reader import NiftiReader
 
     return NiftiReader()
-
-
-def _writer_options() -> type[NiftiWriterOptions]:
-    from .writer import NiftiWriterOptions
-
-    return NiftiWriterOptions
-
-
-def _writer(options: NiftiWriterOptions) -> NiftiWriter:
-    from .writer import NiftiWriter
-
-    return NiftiWriter(options)
-
-
-def _traces(file: Path) -> Iterator[Trace]:
-    from .traces import traces
-
-    return traces(file)

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from voxgraft.plugin import EncoderSpec, hookimpl
+from voxgraft.plugin import EncoderSpec, hookimpl, late, late_call
 
 if TYPE_CHECKING:
-    from .encoder import ResidualEncoder
     from .options import ResidualOptions
 
 
@@ -17,19 +16,7 @@ def voxgraft_encoders() -> list[EncoderSpec[ResidualOptions]]:
         EncoderSpec(
             name="residual",
             summary="Residual encoder whose levels follow the plan (2D and 3D)",
-            options=_options,
-            build=_build,
+            options=late(__name__, ".options:ResidualOptions"),
+            build=late_call(__name__, ".encoder:ResidualEncoder"),
         )
     ]
-
-
-def _options() -> type[ResidualOptions]:
-    from .options import ResidualOptions
-
-    return ResidualOptions
-
-
-def _build(options: ResidualOptions) -> ResidualEncoder:
-    from .encoder import ResidualEncoder
-
-    return ResidualEncoder(options)

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from voxgraft.plugin import StrategySpec, hookimpl
-
-if TYPE_CHECKING:
-    from voxgraft.plugin import TransferStrategy
+from voxgraft.plugin import StrategySpec, hookimpl, late, late_call
 
 UNLABELLED = frozenset({"unlabelled"})
 
@@ -44,22 +40,18 @@ STRATEGIES = (
         "Learn without labels to fill in masked parts of the scans",
     ),
 )
-"""Name, room, class, needs and summary of each."""
+"""Name, module, class, needs and summary of each."""
 
 
 @hookimpl
 def voxgraft_strategies() -> list[StrategySpec[Any]]:
-    return [_spec(*row) for row in STRATEGIES]
-
-
-def _spec(name: str, module: str, strategy: str, needs: frozenset[str], summary: str) -> StrategySpec[Any]:
-    """A spec whose options and class are imported when they are asked for."""
-
-    def options() -> Any:
-        return getattr(import_module(f"{__name__}.options"), f"{strategy}Options")
-
-    def build(options: Any) -> TransferStrategy:
-        built: TransferStrategy = getattr(import_module(f"{__name__}.{module}"), strategy)(options)
-        return built
-
-    return StrategySpec(name=name, summary=summary, needs=needs, options=options, build=build)
+    return [
+        StrategySpec(
+            name=name,
+            summary=summary,
+            needs=needs,
+            options=late(__name__, f".options:{strategy}Options"),
+            build=late_call(__name__, f".{module}:{strategy}"),
+        )
+        for name, module, strategy, needs, summary in STRATEGIES
+    ]

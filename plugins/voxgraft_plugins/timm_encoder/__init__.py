@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from voxgraft.plugin import EncoderSpec, hookimpl
-
-if TYPE_CHECKING:
-    from .encoder import TimmEncoder
-    from .options import BackboneOptions
+from voxgraft.plugin import EncoderSpec, hookimpl, late, late_call
 
 ENCODERS = [
     ("timm", "TimmOptions", "Any backbone of timm that gives feature maps"),
     ("efficientnet-lite0", "LiteOptions", "EfficientNet-Lite0, with ImageNet weights from an installed package"),
+    ("efficientnet-lite1", "Lite1Options", "EfficientNet-Lite1, with ImageNet weights from an installed package"),
+    ("efficientnet-lite2", "Lite2Options", "EfficientNet-Lite2, with ImageNet weights from an installed package"),
     ("resnet", "ResNetOptions", "ResNet-18 to 152"),
     ("vgg", "VggOptions", "VGG-11 to 19 with BatchNorm"),
     ("inception", "InceptionOptions", "Inception v3, v4 and Inception-ResNet v2"),
@@ -37,25 +33,8 @@ def voxgraft_encoders() -> list[EncoderSpec[Any]]:
         EncoderSpec(
             name=name,
             summary=f"{summary} (2D; 3D {'slice by slice' if name in SLICES else 'inflated or slice by slice'})",
-            options=_options(options),
-            build=_build,
+            options=late(__name__, f".options:{options}"),
+            build=late_call(__name__, ".encoder:TimmEncoder"),
         )
         for name, options, summary in ENCODERS
     ]
-
-
-def _options(model: str) -> Callable[[], type[BackboneOptions]]:
-    return partial(_load, model)
-
-
-def _load(name: str) -> type[BackboneOptions]:
-    from . import options
-
-    model: type[BackboneOptions] = getattr(options, name)
-    return model
-
-
-def _build(options: BackboneOptions) -> TimmEncoder:
-    from .encoder import TimmEncoder
-
-    return TimmEncoder(options)

@@ -7,9 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ...batch.entry import Entry
+from ...batch.entry import Entry, hash_of
 from ...batch.ledger import Row
-from ...batch.pipeline import hash_of
 from ...errors import DataError, VoxGraftError
 from ...imaging.read import scan
 from ...imaging.volume import Item

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ...imaging.hounsfield import like_hounsfield
 from ...imaging.volume import Array
+from ...preprocessing.modality import like_hounsfield, modality_for
 from ...reports import drawing
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ def _of_modality(array: Array, modality: str, catalogue: Catalogue) -> tuple[flo
     from ...reports.display import display_window
 
     specs: list[Any] = [spec for _, spec in catalogue.of("modality")]
-    name = next((spec.name for spec in specs if modality in (spec.name, *spec.dicom)), None)
+    name = modality if any(spec.name == modality for spec in specs) else modality_for(modality, specs)
     if name is None:
         return None
     try:

@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 from ...components.component import hookimpl
 from ..run import StepSpec
 from . import independent
 
 if TYPE_CHECKING:
+    from pydantic import BaseModel
+
     from ..run import Step
-    from .options import StepOptions
 
 
 @hookimpl
-def voxgraft_steps() -> list[StepSpec[StepOptions]]:
+def voxgraft_steps() -> list[StepSpec[Any]]:
     return [
         StepSpec(
             name="check",
             summary="Judge the data set before you spend hours training",
-            options=_options,
-            build=_check,
+            build=_build(".check", "Check"),
             independent_of=independent.CHECK,
             scope="member",
             tracked=False,
@@ -28,8 +30,7 @@ def voxgraft_steps() -> list[StepSpec[StepOptions]]:
         StepSpec(
             name="plan",
             summary="Measure the cases, split them by patient, decide spacing, patch and network",
-            options=_options,
-            build=_plan,
+            build=_build(".plan", "PlanStep"),
             independent_of=independent.PLAN,
             scope="member",
             tracked=False,
@@ -38,8 +39,7 @@ def voxgraft_steps() -> list[StepSpec[StepOptions]]:
         StepSpec(
             name="prepare",
             summary="Make the arrays that training reads",
-            options=_options,
-            build=_prepare,
+            build=_build(".prepare", "Prepare"),
             independent_of=independent.PREPARE,
             scope="member",
             tracked=False,
@@ -48,89 +48,36 @@ def voxgraft_steps() -> list[StepSpec[StepOptions]]:
         StepSpec(
             name="train",
             summary="Learn, and leave a model package",
-            options=_options,
-            build=_train,
+            build=_build(".train", "Train"),
             independent_of=independent.TRAIN,
-            together=_vote,
+            together=_build("..pooling", "Vote"),
             after=("prepare",),
         ),
         StepSpec(
             name="evaluate",
             summary="Segment and score the held-out cases",
-            options=_options,
-            build=_evaluate,
+            build=_build(".evaluate", "Evaluate"),
             independent_of=independent.EVALUATE,
-            together=_pool,
+            together=_build("..pooling", "Pool"),
             after=("train",),
             labelled=True,
         ),
         StepSpec(
             name="guard",
             summary="Train a twin from scratch, and judge whether transfer helps",
-            options=_options,
-            build=_guard,
+            build=_build(".guard", "GuardStep"),
             independent_of=independent.GUARD,
-            together=_pool_guard,
+            together=_build("..pooling", "PoolGuard"),
             after=("evaluate",),
         ),
     ]
 
 
-def _options() -> type[StepOptions]:
-    from .options import StepOptions
+def _build(module: str, name: str) -> Callable[[BaseModel], Step]:
+    """Makes a step from its module, which is imported only then."""
 
-    return StepOptions
+    def build(_: BaseModel) -> Step:
+        step: Step = getattr(import_module(module, __package__), name)()
+        return step
 
-
-def _check(options: StepOptions) -> Step:
-    from .check import Check
-
-    return Check()
-
-
-def _plan(options: StepOptions) -> Step:
-    from .plan import PlanStep
-
-    return PlanStep()
-
-
-def _prepare(options: StepOptions) -> Step:
-    from .prepare import Prepare
-
-    return Prepare()
-
-
-def _train(options: StepOptions) -> Step:
-    from .train import Train
-
-    return Train()
-
-
-def _evaluate(options: StepOptions) -> Step:
-    from .evaluate import Evaluate
-
-    return Evaluate()
-
-
-def _guard(options: StepOptions) -> Step:
-    from .guard import GuardStep
-
-    return GuardStep()
-
-
-def _vote(options: StepOptions) -> Step:
-    from ..pooling import Vote
-
-    return Vote()
-
-
-def _pool(options: StepOptions) -> Step:
-    from ..pooling import Pool
-
-    return Pool()
-
-
-def _pool_guard(options: StepOptions) -> Step:
-    from ..pooling import PoolGuard
-
-    return PoolGuard()
+    return build

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,7 @@ from ...preprocessing.plan import Plan
 from ...reports.drawing import Picture
 from ...reports.pictures import names_of, worst_slice
 from ...reports.scores import about, worst_cases, write_page
+from ...scoring.bootstrap import POOLED
 from ...scoring.calibration import Watch
 from ...scoring.case import Measured, measure_case, watch_case
 from ...scoring.masks import comparable
@@ -64,12 +65,12 @@ class Evaluate:
         for note in (*predictor.notes, *(said(package.facts) if predictor.precision == "32" else [])):
             run.progress.say(f"evaluate: {note}")
         measured: dict[str, Measured] = {}
-        for case in run.progress.track(held_out, f"evaluating {len(held_out)} held-out cases"):
+        for case, show in _shown_in_turn(held_out, run):
             scan, reference = read_held_out(case, run)
             watch = watch_case(reoriented(reference)[0], labels, run.workflow.evaluation.metrics)
             see = None if watch is None else _shown(watch, labels, package.plan)
             try:
-                prediction = predictor.predict(scan, missing=missing_in(case.images), see=see)
+                prediction = predictor.predict(scan, show, missing_in(case.images), see)
             except ModelError as error:
                 raise ModelError(f"{case.id}: {error}") from None
             mask = _mask(run, case.id)
@@ -90,15 +91,11 @@ class Evaluate:
         self._tell(run, scores)
 
     def _tell(self, run: Run, scores: Scores) -> None:
-        numbers = {}
-        for metric, structures in scores.document()["summary"].items():
-            for name, result in structures.items():
-                if result["mean"] is not None and math.isfinite(result["mean"]):
-                    numbers[f"test_{metric}_{name}"] = float(result["mean"])
+        numbers = {f"test_{name}": value for name, value in scores.curves().items()}
         for metric, structures in scores.micro.items():
-            for name, result in structures.items():
-                if math.isfinite(result["value"]):
-                    numbers[f"test_micro_{metric}_{name}"] = float(result["value"])
+            single = len(structures) == 2 and POOLED in structures
+            shown = {POOLED: structures[POOLED]} if single else structures
+            numbers.update({f"test_micro_{metric}_{name}": float(found["value"]) for name, found in shown.items()})
         run.log(numbers, 0)
         if run.tracker is not None:
             for name in FILES:
@@ -134,6 +131,14 @@ def read_held_out(case: Case, run: Run) -> tuple[Volume, Volume]:
 
 def _mask(run: Run, case: str) -> Path:
     return run.folder / "evaluate" / "masks" / f"{case}.nii.gz"
+
+
+def _shown_in_turn(held_out: Sequence[Case], run: Run) -> Iterator[tuple[Case, Callable[[float], None]]]:
+    """Each case, and what shows how much of it is predicted: a single one may take minutes."""
+    with run.progress.bar(f"evaluating {len(held_out)} held-out cases", len(held_out)) as bar:
+        for case in held_out:
+            yield case, partial(bar.within, note=case.id)
+            bar.advance()
 
 
 def _shown(watch: Watch, labels: Labels, plan: Plan) -> See:

@@ -36,7 +36,8 @@ class GuardStep:
         run.progress.say(f"guard: a twin from scratch, on the same data in the same order{judged}")
         steps = ["train", "evaluate"]
         handed: dict[str, Any] = {"registry": run.models.uri, "shared": run.shared}
-        twin = run_workflow(workflow, run.catalogue, folder, steps=steps, progress=run.progress, **handed)
+        with run.progress.part("twin"):
+            twin = run_workflow(workflow, run.catalogue, folder, steps=steps, progress=run.progress, **handed)
         remove(folder / "train" / "last.pt")  # as large as the network three times over, and never gone on from
         verdict = verdict_of(run, run.folder, folder, int(summary["steps"]))
         verdict["reached"] = overtaken(summary["curve"], twin.read("train/summary.json")["curve"])

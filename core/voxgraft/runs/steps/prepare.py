@@ -4,17 +4,45 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ...datasets.cases import Case
 from ...datasets.companions import cases_by_key, common_labels
 from ...imaging.orientation import shape_at
+from ...imaging.structures import Labels
 from ...preprocessing.prepare import prepare, prepared_folder
-from ...support.files import sweep
+from ...preprocessing.state import DataState
+from ...support.files import digest, sweep
 from ...support.texts import counted
 from ...support.workers import in_threads
-from ..arrays import ArrayIdentity
+from ..identity import decisive, facts_of
 from ..run import Run
+from .independent import ARRAYS, CASE, PLAN_OF_ARRAYS
+
+
+class ArrayIdentity:
+    """Of all cases of a run: what they have in common is looked at once."""
+
+    def __init__(self, run: Run) -> None:
+        plan = run.plan.model_dump(mode="json")
+        facts = decisive(facts_of(run, ARRAYS), ARRAYS)
+        self._state = DataState(run.catalogue, run.shared.contents)
+        self._common = {
+            "plan": {name: value for name, value in plan.items() if name not in PLAN_OF_ARRAYS},
+            "made from": {fact.name: fact.value for fact in facts},
+        }
+
+    def of(self, case: Case, labels: Labels | None) -> dict[str, Any]:
+        """Plain values that decide the arrays of a case.
+
+        Args:
+            labels: How its mask is read; None where it has none.
+        """
+        state = {name: value for name, value in self._state.of_case(case).items() if name not in CASE}
+        return {**self._common, "case": state, "labels": digest(asdict(labels)) if labels is not None else None}
+
 
 if TYPE_CHECKING:
     from ...preprocessing.plan import Plan

@@ -70,6 +70,11 @@ def voxgraft_metrics() -> Any:
 
 
 @hookimpl
+def voxgraft_measurements() -> Any:
+    return _spec("Measurement", units=("HU", "every"))
+
+
+@hookimpl
 def voxgraft_steps() -> Any:
     return _spec("Step", after=("train",), scope="both")
 

@@ -20,7 +20,9 @@ from voxgraft.plugin import (
     ImageRef,
     Item,
     Options,
+    Outcome,
     Problem,
+    Quantity,
     TransferStrategy,
     Volume,
 )
@@ -146,6 +148,11 @@ class Metric(Part):
         return float((prediction == reference).mean())
 
 
+class Measurement(Part):
+    def __call__(self, inside: Any) -> list[Quantity]:
+        return [Quantity("voxels", float(inside.mask.sum()), ("1", "UCUM", "no units"))]
+
+
 class Step(Part):
     def outputs(self, run: Any) -> list[Path]:
         return [run.folder / "every.json"]
@@ -182,9 +189,9 @@ class Executor(Part):
     def run(self, work: Any, tasks: Any) -> Any:
         for task in tasks:
             try:
-                yield work(task)
+                yield Outcome(task, work(task))
             except Exception as error:
-                yield error
+                yield Outcome(task, error=error)
 
 
 def Command(options: EveryOptions) -> click.Command:  # called as the classes are

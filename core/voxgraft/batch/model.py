@@ -1,0 +1,175 @@
+"""The model of a batch as a worker holds it: loaded at its first use, used by one scan at a time, watched by limits."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from ..errors import UsageError
+from ..support.limits import Limits, Stopped
+from .outputs import Outputs
+from .task import ScanTask
+
+if TYPE_CHECKING:
+    from ..components.catalogue import Catalogue
+    from ..imaging.volume import Volume
+    from ..inference.predictor import Applied
+    from ..packages.package import Package
+
+_LOOK = 0.1
+"""Seconds between two looks at whether everything is to end."""
+
+
+class Prediction(Protocol):
+    """What a predictor says of a scan; see `voxgraft.inference.predictor.Prediction`."""
+
+    @property
+    def labels(self) -> Volume: ...
+
+    @property
+    def confidence(self) -> dict[str, float]: ...
+
+
+class Predictor(Protocol):
+    """A model, ready; see `voxgraft.inference.predictor.Predictor`."""
+
+    def predict(self, volume: Volume, *, missing: Sequence[int] = ()) -> Prediction: ...
+
+
+class Turns:
+    """Lets so many threads in at once, in the order in which they came."""
+
+    def __init__(self, places: int, stop: threading.Event) -> None:
+        self._free, self._stop = places, stop
+        self._waiting: deque[object] = deque()
+        self._changed = threading.Condition()
+
+    @contextmanager
+    def turn(self) -> Iterator[None]:
+        """Wait for a place, and hold it.
+
+        Raises:
+            Stopped: Everything is to end.
+        """
+        me = object()
+        with self._changed:
+            self._waiting.append(me)
+            try:
+                while not (self._free and self._waiting[0] is me):
+                    self._changed.wait(_LOOK)
+                    if self._stop.is_set():
+                        raise Stopped
+                self._free -= 1
+            finally:
+                self._waiting.remove(me)
+                self._changed.notify_all()
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._free += 1
+                self._changed.notify_all()
+
+
+@dataclass(frozen=True, slots=True)
+class How:
+    """How a package is to be applied; the values are those of `voxgraft segment`."""
+
+    device: str = "auto"
+    overlap: float | None = None
+    mirror: bool | None = None
+    precision: str = "32"
+
+
+@dataclass(slots=True)
+class Model:
+    """A package, and what applies it; sent to another process, it is loaded anew there.
+
+    Attributes:
+        ready: Makes a predictor of the package; by default `voxgraft.inference.ensemble.predictor_of`.
+        readers: Threads that may read scans at once.
+        timeout: Seconds for each stage of a scan; None for the usual ones.
+        notes: What a user should know of how the model is applied here; none before it is loaded.
+        within: Is shown what share of a scan is predicted; stays in this process.
+    """
+
+    package: Package
+    catalogue: Catalogue
+    how: How = How()
+    ready: Callable[[Package], Predictor] | None = None
+    readers: int = 1
+    timeout: float | None = None
+    notes: tuple[str, ...] = field(init=False, default=())
+    within: Callable[[float], None] | None = field(init=False, default=None)
+    limits: Limits = field(init=False)
+    reading: Turns = field(init=False)
+    predicting: Turns = field(init=False)
+    _predictor: Predictor | None = field(init=False, default=None)
+    _outputs: dict[tuple[Path, tuple[str, ...] | None], Outputs] = field(init=False, default_factory=dict)
+    _error: Exception | None = field(init=False, default=None)
+
+    def __post_init__(self) -> None:
+        self.limits = Limits(self.timeout)
+        self.reading, self.predicting = Turns(self.readers, self.limits.stop), Turns(1, self.limits.stop)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        if self.catalogue.found_by is None:
+            raise UsageError(
+                "these plugins are known to this process alone, and no other can find them: take `--executor threads`"
+            )
+        found = self.catalogue.found_by, dict(self.catalogue.options)
+        return _elsewhere, (found, self.package, self.how, self.ready, self.readers, self.timeout)
+
+    def outputs(self, task: ScanTask) -> Outputs:
+        """What writes the results of a task, made once for each folder."""
+        key = task.out, task.writers
+        if key not in self._outputs:
+            self._outputs[key] = Outputs(task.out, self.package, self.catalogue, task.writers)
+        return self._outputs[key]
+
+    def predictor(self) -> Predictor:
+        """What applies the model, loaded by the first who asks; to be called within a turn of `predicting`.
+
+        Raises:
+            ModelError: The model cannot be used; this is told to all who ask.
+        """
+        if self._error is not None:
+            raise self._error
+        if self._predictor is None:
+            try:
+                self._predictor = self._load()
+            except Exception as error:
+                self._error = error
+                raise
+        return self._predictor
+
+    def _load(self) -> Predictor:
+        if self.ready is not None:
+            return self.ready(self.package)
+        from ..inference.ensemble import predictor_of
+
+        ready = predictor_of(self.package, self.catalogue, **asdict(self.how))
+        self.notes = ready.notes
+        return ready if self.within is None else _Shown(ready, self.within)
+
+
+@dataclass(frozen=True, slots=True)
+class _Shown:
+    """A predictor that shows how much of a scan is done: the windows of a large network take their time."""
+
+    ready: Applied
+    within: Callable[[float], None]
+
+    def predict(self, volume: Volume, *, missing: Sequence[int] = ()) -> Prediction:
+        return self.ready.predict(volume, self.within, missing)
+
+
+def _elsewhere(found: tuple[Callable[[], Catalogue], Mapping[Any, Any]], package: Package, *rest: Any) -> Model:
+    """The model in another process, which finds the plugins itself."""
+    catalogue, options = found
+    return Model(package, replace(catalogue(), options=options), *rest)

@@ -1,0 +1,69 @@
+"""What a batch hands to its workers, and what they hand back: values that can be sent to another process or machine.
+
+A worker gets a task and writes masks, picture and report of the scan into a staged folder below the batch's own; the
+parent puts that folder in its place and writes the ledger. So a task that two workers have done, because the first was
+taken for dead, still has one result, and no worker needs the ledger.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .entry import Entry
+
+
+@dataclass(frozen=True, slots=True)
+class ScanTask:
+    """One scan to be segmented.
+
+    Attributes:
+        model: The fingerprint of the package; the worker holds the package itself, loaded once.
+        entry: The scan: its case id, and the items to read.
+        out: The batch's folder, which the worker must be able to write.
+        writers: Names that were asked for; None for the usual ones.
+        timeout: Seconds for each stage; None for the usual ones.
+    """
+
+    model: str
+    entry: Entry
+    out: Path
+    writers: tuple[str, ...] | None = None
+    timeout: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ScanResult:
+    """What became of a scan.
+
+    Attributes:
+        state: `done` or `failed`.
+        staged: The name of the folder below the batch's own that holds its files; empty where it has failed.
+        outputs: File -> SHA-256 of what stands in it.
+        structures: Name -> what was measured of it.
+        flags: What a person should look at, each with `code` and `message`.
+        seconds: Stage (`read`, `predict`, `write`) -> how long it took.
+        peak_mb: The highest memory of the worker while the scan was predicted, in megabytes.
+        input_hash: A fingerprint of the bytes that were read; empty where they could not be.
+        code: What kind of failure it is, a stable word.
+        error: One sentence for a person.
+        counts: The failed try counts; it does not where the disk was full.
+        notes: What a user should know of how the model is applied where this was done.
+    """
+
+    case: str
+    state: str
+    staged: str = ""
+    outputs: Mapping[str, str] = field(default_factory=dict)
+    structures: Mapping[str, Any] = field(default_factory=dict)
+    flags: Sequence[Mapping[str, Any]] = ()
+    seconds: Mapping[str, float] = field(default_factory=dict)
+    peak_mb: float | None = None
+    input_hash: str = ""
+    code: str = ""
+    error: str = ""
+    counts: bool = True
+    notes: tuple[str, ...] = ()
