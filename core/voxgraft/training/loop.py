@@ -23,6 +23,7 @@ from ..transfer.parameters import Row
 from ..transfer.stack import Stack
 from ..transfer.strategy import Context
 from ..workflow.sections import Training
+from .arithmetic import Arithmetic
 from .augment import augment
 from .batches import BEYOND, Batches, RawBatch
 from .checkpoint import load_checkpoint, save_checkpoint
@@ -41,6 +42,7 @@ class Job:
     Attributes:
         strengths: The modality's augmentation.
         spacing: Millimetres along the network's axes.
+        arithmetic: The numbers, of which Fabric knows, and the order in memory; a checkpoint keeps them.
         identity: A fingerprint of everything that decides the outcome; only its own checkpoint is gone on from.
         look: Scores a network on validation cases, the one that would be kept at that moment; the first number decides
             about patience. A number that is not defined is no bad score: it is left out.
@@ -65,6 +67,7 @@ class Job:
     report: Callable[[dict[str, float], int], None]
     show: Callable[[float, str], None]
     say: Callable[[str], None] = lambda text: None
+    arithmetic: Arithmetic = field(default_factory=Arithmetic)
 
     @property
     def part(self) -> tuple[int, int]:
@@ -104,8 +107,9 @@ def fit(job: Job, fabric: Fabric) -> tuple[SegmentationNetwork, State]:
     for name, module in job.extra.items():
         named.update({f"{name}.{key}": parameter for key, parameter in module.named_parameters()})
     optimiser = make_optimiser(job.rows, named, options.optimiser)
-    channels_last(job.network)
-    channels_last(average.network)
+    if job.arithmetic.channels_last:
+        channels_last(job.network)
+        channels_last(average.network)
     forward, optimiser = fabric.setup(job.network, optimiser)
     for module in job.extra.values():
         module.to(fabric.device)
@@ -200,7 +204,7 @@ def _accumulate(
             image, label, plan.patch, job.spacing, job.strengths, raw.seed, options.augment, outside(plan), job.part
         )
     image = job.stack.inputs(job.context, image, raw.seed + job.part[0])
-    image = image.contiguous(memory_format=CHANNELS_LAST[plan.dims])
+    image = image.contiguous(memory_format=_order(job))
     with fabric.autocast():
         known = job.stack.features(job.context, image, raw.crops)
     unlabelled, inside = _unlabelled(job, raw, fabric)
@@ -249,7 +253,11 @@ def _unlabelled(job: Job, raw: RawBatch, fabric: Fabric) -> tuple[Tensor | None,
         image, labels, job.plan.patch, job.spacing, strengths, raw.unlabelled.seed, strength, None, job.part
     )
     image = job.stack.inputs(job.context, image, raw.unlabelled.seed + job.part[0])
-    return image.contiguous(memory_format=CHANNELS_LAST[job.plan.dims]), labels != BEYOND
+    return image.contiguous(memory_format=_order(job)), labels != BEYOND
+
+
+def _order(job: Job) -> torch.memory_format:
+    return CHANNELS_LAST[job.plan.dims] if job.arithmetic.channels_last else torch.contiguous_format
 
 
 def _chunks(image: Tensor, inside: Tensor | None, micro: int) -> list[dict[str, Tensor]]:
@@ -336,6 +344,7 @@ def _save(job: Job, average: Average[SegmentationNetwork], optimiser: Any, state
             "average": average.state_dict(),
             "optimiser": optimiser.state_dict(),
             "stack": job.stack.state_dict(),
+            "arithmetic": job.arithmetic.document(),
         },
     )
 

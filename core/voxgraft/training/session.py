@@ -32,10 +32,11 @@ from ..transfer.parameters import Row
 from ..transfer.stack import Stack
 from ..workflow.sections import Training
 from ..workflow.workflow import Workflow, from_document
+from .arithmetic import Arithmetic, arithmetic_of, choose_arithmetic
 from .batches import Batches, Unlabelled
 from .fixed_patches import FixedCrops
 from .loop import Job, State, fit
-from .setup import set_up
+from .setup import TrainingSetup, set_up
 from .team import Team, send, team_of
 
 Report = Callable[[Mapping[str, float], int], None]
@@ -64,29 +65,39 @@ def train(
     Raises:
         TrainingError: It cannot start, or cannot go on.
     """
-    devices, team = device_count(workflow.training.device), team_of()
-    fabric = _fabric(workflow, team)
+    options, team = workflow.training, team_of()
+    devices = device_count(options.device)
+    plan = read_plan(run_folder / "plan.json")
+    setup = set_up(workflow, plan, models) if devices == 1 or team is not None else None
+    arithmetic = arithmetic_of(run_folder / "train", identity)
+    device = choose_device(options.device)
+    if arithmetic is None and setup is not None:
+        arithmetic = choose_arithmetic(setup.context.network, plan, options, device, devices if team is None else 2)
+    arithmetic = arithmetic or Arithmetic(precision_of(options.precision, device))
+    fabric = _fabric(workflow, team, arithmetic)
     if team is not None:
-        send((run_folder.resolve(), workflow.document(), _packed(models), identity))
+        send((run_folder.resolve(), workflow.document(), _packed(models), arithmetic, identity))
         fabric.launch()
-        _train(fabric, run_folder, workflow, models, report, show, identity, say)
-    elif devices == 1:
-        _train(fabric, run_folder, workflow, models, report, show, identity, say)
+    if setup is not None:
+        _train(fabric, run_folder, workflow, setup, arithmetic, report, show, identity, say)
     else:
-        fabric.launch(_train_elsewhere, run_folder, workflow.document(), _packed(models), identity)
+        fabric.launch(_train_elsewhere, run_folder, workflow.document(), _packed(models), arithmetic, identity)
         for row in json.loads((run_folder / "train" / "summary.json").read_text())["curve"]:
             report({name: value for name, value in row.items() if name != "step"}, int(row["step"]))
     summary: dict[str, Any] = json.loads((run_folder / "train" / "summary.json").read_text())
     return summary
 
 
-def train_beside(run_folder: Path, document: dict[str, Any], packed: bytes, identity: str) -> None:
+def train_beside(
+    run_folder: Path, document: dict[str, Any], packed: bytes, arithmetic: Arithmetic, identity: str
+) -> None:
     """Take part in a training of the first process of a team; see `voxgraft.training.team`.
 
     Args:
         run_folder: Of the run, on storage that all share.
         document: The workflow.
         packed: Catalogue and registry of the first process.
+        arithmetic: What the first process has chosen.
         identity: As for `train`.
 
     Raises:
@@ -98,12 +109,13 @@ def train_beside(run_folder: Path, document: dict[str, Any], packed: bytes, iden
         raise TrainingError(
             f"{run_folder}: this process does not see the run's folder; it has to lie on shared storage"
         )
-    fabric = _fabric(workflow, team_of())
+    setup, quiet = set_up(workflow, read_plan(run_folder / "plan.json"), models), lambda *_: None
+    fabric = _fabric(workflow, team_of(), arithmetic)
     fabric.launch()
-    _train(fabric, run_folder, workflow, models, lambda *_: None, lambda *_: None, identity, lambda text: None)
+    _train(fabric, run_folder, workflow, setup, arithmetic, quiet, quiet, identity, quiet)
 
 
-def _fabric(workflow: Workflow, team: Team | None) -> Fabric:
+def _fabric(workflow: Workflow, team: Team | None, arithmetic: Arithmetic) -> Fabric:
     """One process, one for each device that it starts itself, or those of a team."""
     options = workflow.training
     device, devices = choose_device(options.device), device_count(options.device)
@@ -120,7 +132,7 @@ def _fabric(workflow: Workflow, team: Team | None) -> Fabric:
         devices=count if count > 1 or device.index is None else [device.index],
         num_nodes=1 if team is None else team.nodes,
         strategy=_strategy(devices, team, workflow),
-        precision=precision_of(options.precision, device),
+        precision=arithmetic.precision,
         plugins=LightningEnvironment() if team is None else team.environment(),  # not what a job's variables look like
     )
 
@@ -152,19 +164,23 @@ def _packed(models: Resolver) -> bytes:
     return packed
 
 
-def _train_elsewhere(fabric: Fabric, run_folder: Path, document: dict[str, Any], packed: bytes, identity: str) -> None:
+def _train_elsewhere(
+    fabric: Fabric, run_folder: Path, document: dict[str, Any], packed: bytes, arithmetic: Arithmetic, identity: str
+) -> None:
     """In a process of its own, with what came along from the first."""
     end_with_parent()
     models: Resolver = pickle.loads(packed)
     workflow = from_document(document, models.catalogue)
-    _train(fabric, run_folder, workflow, models, lambda *_: None, lambda *_: None, identity, lambda text: None)
+    setup, quiet = set_up(workflow, read_plan(run_folder / "plan.json"), models), lambda *_: None
+    _train(fabric, run_folder, workflow, setup, arithmetic, quiet, quiet, identity, quiet)
 
 
 def _train(
     fabric: Fabric,
     run_folder: Path,
     workflow: Workflow,
-    models: Resolver,
+    setup: TrainingSetup,
+    arithmetic: Arithmetic,
     report: Report,
     show: Show,
     identity: str,
@@ -174,7 +190,6 @@ def _train(
     split = json.loads((run_folder / "split.json").read_text())
     folders = json.loads((run_folder / "prepared.json").read_text())["folders"]
     cache = workflow.data.cache or run_folder / "cache"
-    setup = set_up(workflow, plan, models)
     stack = setup.stack
     modality = workflow.data.modality.build()
     training = [load_prepared(name, cache / folders[name]) for name in split["train"]]
@@ -194,6 +209,7 @@ def _train(
         loss=options.loss.build(),
         strengths=modality.augmentation,
         options=options,
+        arithmetic=arithmetic,
         folder=run_folder / "train",
         identity=identity,
         look=lambda network: (
@@ -205,7 +221,7 @@ def _train(
     )
     network, state = fit(job, fabric)
     if fabric.is_global_zero:
-        _leave(run_folder / "train", network, setup.rows, setup.weights, state, fabric, workflow)
+        _leave(run_folder / "train", network, setup.rows, setup.weights, state, fabric, arithmetic)
     fabric.barrier()
 
 
@@ -330,7 +346,7 @@ def _leave(
     weights: LoadReport | None,
     state: State,
     fabric: Fabric,
-    workflow: Workflow,
+    arithmetic: Arithmetic,
 ) -> None:
     from safetensors.torch import save_file
 
@@ -348,7 +364,8 @@ def _leave(
             "seconds": round(state.seconds, 1),
             "device": torch.cuda.get_device_name(fabric.device) if fabric.device.type == "cuda" else "cpu",
             "devices": fabric.world_size,
-            "precision": str(precision_of(workflow.training.precision, fabric.device)),
+            "arithmetic": arithmetic.document(),
+            "precision": arithmetic.precision,
             "parameters": int(sum(parameter.numel() for parameter in network.parameters())),
             "device_memory_mb": None if peak is None else round(peak / 2**20),
             "micro_batches": state.micro,

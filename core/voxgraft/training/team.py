@@ -21,6 +21,8 @@ from ..errors import TrainingError, UsageError
 if TYPE_CHECKING:
     from lightning_fabric.plugins.environments import ClusterEnvironment
 
+    from .arithmetic import Arithmetic
+
 PATIENCE = timedelta(days=30)
 """How long the others wait for the first, which may have to prepare arrays for hours; whoever started them ends them
 where one of them dies."""
@@ -113,14 +115,14 @@ def follow(team: Team) -> None:
     _part()
 
 
-def send(job: tuple[Path, dict[str, Any], bytes, str] | None) -> None:
+def send(job: tuple[Path, dict[str, Any], bytes, Arithmetic, str] | None) -> None:
     """Tell the others what to train, or that there is nothing more; by the first process."""
     import torch.distributed as distributed
 
     distributed.broadcast_object_list([None if job is None else pickle.dumps(job)], src=0)
 
 
-def _received() -> tuple[Path, dict[str, Any], bytes, str] | None:
+def _received() -> tuple[Path, dict[str, Any], bytes, Arithmetic, str] | None:
     import torch.distributed as distributed
 
     told: list[Any] = [None]
