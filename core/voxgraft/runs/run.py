@@ -10,15 +10,13 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
 from ..components.component import C, Component
 from ..errors import DataError
-from ..support.contents import Contents, Kept
-from ..support.files import read_json, write_json
-from ..support.memory import free_memory
 
 if TYPE_CHECKING:
     from ..components.catalogue import Catalogue
     from ..datasets.cases import Dataset, Split
     from ..packages.references import Resolver
     from ..preprocessing.plan import Plan
+    from ..support.contents import Contents, Kept
     from ..support.progress import Progress
     from ..workflow.workflow import Workflow
 
@@ -43,7 +41,15 @@ class Shared:
     contents: Contents
     resolved: dict[str, str] = field(default_factory=dict)
     remade: set[str] | None = None
-    kept: Kept = field(default_factory=lambda: Kept(min(MOST_KEPT, free_memory() // 4)))
+    kept: Kept = field(default_factory=lambda: _room())
+
+
+def _room() -> Kept:
+    """Where steps keep what they read, of a size that the machine has memory for."""
+    from ..support.contents import Kept
+    from ..support.memory import free_memory
+
+    return Kept(min(MOST_KEPT, free_memory() // 4))
 
 
 @dataclass(slots=True)
@@ -85,6 +91,8 @@ class Run:
     @property
     def shared(self) -> Shared:
         if self._shared is None:
+            from ..support.contents import Contents
+
             self._shared = Shared(Contents(self.folder / "contents.json"))
         return self._shared
 
@@ -151,6 +159,8 @@ class Run:
         Raises:
             DataError: It is not there or damaged: the step must be done again.
         """
+        from ..support.files import read_json
+
         try:
             return read_json(self.folder / name)
         except (OSError, ValueError):
@@ -158,6 +168,8 @@ class Run:
 
     def write(self, name: str, document: Any) -> Path:
         """Leave a JSON document in the run's folder."""
+        from ..support.files import write_json
+
         write_json(self.folder / name, document)
         return self.folder / name
 
