@@ -1,6 +1,6 @@
 """A plugin's whole job on real files, installed from its folder in a fresh environment: check to review.
 
-    python benchmarks/plugins_whole_job.py --plugin pet [--folder DIR] [--steps 200] [--out FILE]
+    python benchmarks/plugins_whole_job.py --plugin pet|fundus|merlin [--folder DIR] [--steps 200] [--out FILE]
 
 The environment is new, and VoxGraft and the plugin are installed in it by pip from their folders; what they depend on
 is that of the Python that runs this. Then, all by the command line: the conformance checks of what the plugin offers,
@@ -27,6 +27,8 @@ from typing import Any
 
 import httpx
 from hippocampus import ROOT, machine
+from plugins_fundus import prepare_fundus, told_of_fundus
+from plugins_merlin import prepare_merlin, told_of_merlin
 from plugins_pet import prepare_pet, told_of_pet
 
 from voxgraft.support.files import write_json
@@ -51,7 +53,16 @@ class Job:
     writers: str = "nifti,dicom-seg,dicom-sr"
 
 
-JOBS = {"pet": Job(("modality:pet", "measurement:uptake"), prepare_pet, told_of_pet)}
+JOBS = {
+    "fundus": Job(
+        ("modality:fundus", "metric:f1", "metric:sensitivity", "metric:auc", "step:vessel-widths"),
+        prepare_fundus,
+        told_of_fundus,
+        "nifti",
+    ),
+    "merlin": Job(("encoder:merlin", "modality:merlin-ct"), prepare_merlin, told_of_merlin, "nifti"),
+    "pet": Job(("modality:pet", "measurement:uptake"), prepare_pet, told_of_pet),
+}
 
 
 class Environment:

@@ -12,6 +12,7 @@ from ..components.component import C, Component
 from ..errors import DataError
 
 if TYPE_CHECKING:
+    from ..batch.executor import Executor
     from ..components.catalogue import Catalogue
     from ..datasets.cases import Dataset, Split
     from ..packages.references import Resolver
@@ -25,6 +26,13 @@ PICTURES = 4
 """Held-out cases whose pictures a notebook shows."""
 MOST_KEPT = 4 << 30
 """Bytes of voxels that steps hand to each other."""
+
+
+def _kept() -> Kept:
+    from ..support.contents import Kept
+    from ..support.memory import free_memory
+
+    return Kept(min(MOST_KEPT, free_memory() // 4))
 
 
 @dataclass(slots=True)
@@ -41,15 +49,7 @@ class Shared:
     contents: Contents
     resolved: dict[str, str] = field(default_factory=dict)
     remade: set[str] | None = None
-    kept: Kept = field(default_factory=lambda: _room())
-
-
-def _room() -> Kept:
-    """Where steps keep what they read, of a size that the machine has memory for."""
-    from ..support.contents import Kept
-    from ..support.memory import free_memory
-
-    return Kept(min(MOST_KEPT, free_memory() // 4))
+    kept: Kept = field(default_factory=_kept)
 
 
 @dataclass(slots=True)
@@ -83,6 +83,9 @@ class Run:
 
     readers: set[str] = field(default_factory=set)
     """The names of the readers of the files of those data sets, known once they were looked at."""
+
+    executor: Executor | None = None
+    """Does the members of a run of several splits side by side; without it they are done one after the other."""
 
     _shared: Shared | None = None
     _dataset: Dataset | None = None
