@@ -1,6 +1,6 @@
 """A plugin's whole job on real files, installed from its folder in a fresh environment: check to review.
 
-    python benchmarks/plugins_whole_job.py --plugin pet [--folder DIR] [--steps 200] [--out FILE]
+    python benchmarks/plugins_whole_job.py --plugin pet|fundus|merlin [--folder DIR] [--steps 200] [--out FILE]
 
 The environment is new, and VoxGraft and the plugin are installed in it by pip from their folders; what they depend on
 is that of the Python that runs this. Then, all by the command line: the conformance checks of what the plugin offers,

@@ -89,7 +89,10 @@ def test_a_channel_in_hounsfield_units_is_a_ct_beside_others(workflow) -> None:
     found["intensities"] *= 2
     dataset = Dataset((Case("a", "a", (ref, ref), ref),), channels=("pet", "ct"))
     plan = derive_plan(found, dataset, LABELS, options.data, Two(), "cpu", dims=3)
-    assert plan.contract["modality"] == ["CT", "MR"]
+    assert plan.contract["modality"] == ["CT", "MR"] and plan.contract["units"] == ["g/ml"]
+    found["cases"]["case0"]["unit"] = "g/ml LBMJANMA"  # what files say comes first
+    plan = derive_plan(found, dataset, LABELS, options.data, Two(), "cpu", dims=3)
+    assert plan.contract["units"] == ["g/ml LBMJANMA"]
 
 
 def test_large_scans_are_cut_to_what_the_device_holds(workflow) -> None:

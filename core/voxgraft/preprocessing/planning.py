@@ -210,7 +210,8 @@ def _contract(
 ) -> dict[str, Any]:
     """What incoming scans are compared with: the ranges seen in training, and the rules by which series were chosen.
 
-    A channel in Hounsfield units is a CT, whatever the modality of the others.
+    A channel in Hounsfield units is a CT, whatever the modality of the others. `units` are those of the channel that
+    gives the grid, as its files say them or else the modality.
     """
     spacing = np.array([case["spacing"] for case in cases], dtype=float)
     size = spacing * np.array([case["shape"] for case in cases], dtype=float)
@@ -219,6 +220,8 @@ def _contract(
     codes |= set(spec.dicom) if isinstance(spec, ModalitySpec) else set()
     codes |= {code for channel in dataset.described for code in channel.modality}
     codes |= {"CT"} if HOUNSFIELD in units else set()
+    grid = dataset.align.onto if dataset.align is not None else 0
+    said = {case["unit"] for case in cases if case.get("unit")} or set(units[grid : grid + 1]) - {""}
     described = [channel.document() for channel in dataset.described]
     values = [[round(float(channel[name]), 3) for name in ("p00_5", "p99_5")] for channel in intensities]
     return {
@@ -227,6 +230,7 @@ def _contract(
         "spacing_mm": _ranges(spacing),
         "size_mm": _ranges(size),
         "values": values,
+        **({"units": sorted(said)} if said else {}),
         **({"series": dataset.chosen.document()} if dataset.chosen is not None else {}),
         **({"described": described} if described else {}),
     }
