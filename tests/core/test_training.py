@@ -323,3 +323,13 @@ def test_a_look_costs_the_same_whatever_the_size_of_the_scan() -> None:
     assert validation_block(empty, plan)[0] == slice(92, 108)
     sliced = plan.model_copy(update={"dims": 2, "patch": (8, 8), "slice_axis": 0})
     assert [part.stop - part.start for part in validation_block(large, sliced)] == [16, 16, 12]
+
+
+def test_shading_is_smooth_and_the_same_in_all_channels() -> None:
+    image, label = torch.zeros(2, 3, 40, 40), torch.zeros(2, 40, 40, dtype=torch.uint8)
+    shaded, _ = augment(image, label, (32, 32), (1.0, 1.0), {"shading": 0.5}, seed=3)
+    assert torch.equal(shaded[:, 0], shaded[:, 2]) and not torch.equal(shaded[0], shaded[1])
+    steps = (shaded[..., 1:] - shaded[..., :-1]).abs()
+    assert float(shaded.std()) > 0.1 and float(steps.max()) < 0.25 * float(shaded.max() - shaded.min())
+    plain, _ = augment(image, label, (32, 32), (1.0, 1.0), {}, seed=3)
+    assert not plain.any()
