@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -45,12 +46,6 @@ def told_of_fundus(run: str, folder: Path, batch: Path) -> dict[str, Any]:
         both = int((mask & truth & inside).sum())
         found[case] = round(2 * both / int((mask & inside).sum() + (truth & inside).sum()), 4)
     return {
-        "vessel widths": vg_json(folder / "vessel_widths.json"),
+        "vessel widths": json.loads((folder / "vessel_widths.json").read_text()),
         "another camera": {"f1": found, "mean": round(float(np.mean(list(found.values()))), 4), "outside": outside},
     }
-
-
-def vg_json(path: Path) -> Any:
-    import json
-
-    return json.loads(path.read_text())

@@ -16,7 +16,6 @@ import pytest
 import torch
 from click.testing import CliRunner, Result
 from safetensors.torch import load_file
-from voxgraft_plugins.modalities.single import ImageModality
 
 from voxgraft.checks.dataset import check_dataset
 from voxgraft.cli import main
@@ -35,6 +34,7 @@ from voxgraft.preprocessing.prepare import load_prepared
 from voxgraft.runs.engine import run_workflow
 from voxgraft.support.progress import Progress
 from voxgraft.workflow.workflow import Workflow, read
+from voxgraft_plugins.modalities.modalities import ImageModality
 from voxgraft_plugins.modalities.options import ImageOptions
 
 SHAPE = (40, 32)

@@ -83,7 +83,7 @@ class How:
     device: str = "auto"
     overlap: float | None = None
     mirror: bool | None = None
-    precision: str = "float32"
+    precision: str = "32"
 
 
 @dataclass(slots=True)

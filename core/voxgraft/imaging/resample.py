@@ -126,7 +126,13 @@ def resample_labels(array: Array, shape: Sequence[int], classes: int, left_out: 
 
 
 def class_by_class(labels: NDArray[Any], shape: Sequence[int], classes: Sequence[int]) -> NDArray[Any]:
-    """The definition: classes are done one after another, in rising order; another value stands for none."""
+    """The definition: classes are done one after another, in rising order; another value stands for none.
+
+    Args:
+        labels: Values (i, j[, k]).
+        shape: Of the result.
+        classes: The values that count.
+    """
     import torch
 
     from .label_grid import share

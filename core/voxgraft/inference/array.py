@@ -124,7 +124,9 @@ def _largest(logits: Tensor) -> float:
     Raises:
         ModelError: It is not finite.
     """
-    most = max(abs(float(end)) for end in torch.aminmax(logits))  # NaN anywhere makes both ends NaN
+    # Class by class: of a part of a larger buffer torch would make a copy first. NaN anywhere makes both ends NaN.
+    ends = torch.stack([end for channel in logits for end in torch.aminmax(channel)])
+    most = float(ends.abs().max())
     if not math.isfinite(most):
         raise ModelError(NOT_FINITE)
     return most

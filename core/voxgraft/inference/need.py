@@ -81,7 +81,13 @@ def need_of(plan: Plan, shape: Sequence[int], seen: Sequence[int], activations: 
 
 
 def column_bytes(plan: Plan, seen: Sequence[int], shape: Sequence[int]) -> int:
-    """Of the logits of a slab, each column, with what is decided about it."""
+    """Of the logits of a slab, each column, with what is decided about it.
+
+    Args:
+        plan: Of the model.
+        seen: Voxels that the network sees.
+        shape: Voxels of the scan.
+    """
     rows, rest = min(max(seen[0], plan.patch[0]), plan.patch[0]) + 1, max(prod(seen[2:]), prod(plan.patch[2:]))
     finer = prod(max(1.0, new / old) for old, new in zip(seen, shape, strict=True))
     return int(rows * rest * (4 * plan.classes + 12 + 8 * finer))

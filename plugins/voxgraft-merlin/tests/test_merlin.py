@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.nn import functional
 
 import voxgraft as vg
+from voxgraft.plugin import Options
 from voxgraft.testing import NotApplicable, Subject, conformance_checks
 from voxgraft_merlin import encoder
 from voxgraft_merlin.encoder import MerlinEncoder, packaged_weights
@@ -146,7 +147,7 @@ def test_lacking_packages_are_told_with_the_command(monkeypatch: pytest.MonkeyPa
 
 def test_units_are_merlins_own() -> None:
     scan = np.array([-3000, -1000, 0, 1000, 3000, np.nan, np.inf]).reshape(1, 1, 1, 7)
-    assert MerlinModality().normalise(scan, [{}]).ravel().tolist() == [0, 0, 0.5, 1, 1, 0, 1]
+    assert MerlinModality(Options()).normalise(scan, [{}]).ravel().tolist() == [0, 0, 0.5, 1, 1, 0, 1]
 
 
 WORKFLOW = """\

@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from voxgraft.plugin import Options
+
 LOW, HIGH = -1000.0, 1000.0
 
 
@@ -25,6 +27,9 @@ class MerlinModality:
         "contrast": 0.05,
     }
     """Its images have a deviation of about 0.25, not 1: so noise and brightness are smaller than elsewhere."""
+
+    def __init__(self, options: Options) -> None:
+        """It has no options."""
 
     def plan(self, intensities: Sequence[Mapping[str, float]]) -> list[dict[str, float]]:
         """Nothing of the training cases is needed."""

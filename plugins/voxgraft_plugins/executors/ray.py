@@ -25,6 +25,9 @@ INLINE = 90_000
 _LOOK = 1.0
 """Seconds between two looks at the limits."""
 
+_ASK = 3.0
+"""Seconds between two questions whether a lost actor has been begun anew."""
+
 
 class RayOptions(ExecutorOptions):
     """Actors of a Ray cluster."""
@@ -93,7 +96,8 @@ class Cluster:
         actors: list[Any] = []
         try:
             held, actors = self._actors(pickle.dumps(work))
-            yield from _Batch(ray, actors, self._options.seconds).run(first, left)
+            ahead = 1 if self._options.alone else AHEAD
+            yield from _Batch(ray, actors, self._options.seconds, ahead).run(first, left)
             del held
         finally:
             for actor in actors:
@@ -155,20 +159,24 @@ class _Queue:
     Attributes:
         owed: The answers it owes, in the order in which it gives them.
         since: When it began with the first.
-        back: Comes when an actor that was lost has been begun anew; None while it is there.
+        there: It has begun. Ray begins one when there is room for it, which may be never: until then it gets no task.
+        asked: Comes when it has begun.
+        again: When it may be asked once more.
     """
 
     actor: Any
     owed: dict[Any, _Job] = field(default_factory=dict)
     since: float = 0.0
-    back: Any = None
+    there: bool = False
+    asked: Any = None
+    again: float = 0.0
 
 
 class _Batch:
     """The tasks of one run that are under way."""
 
-    def __init__(self, ray: Any, actors: list[Any], seconds: float | None) -> None:
-        self._ray, self._seconds = ray, seconds
+    def __init__(self, ray: Any, actors: list[Any], seconds: float | None, ahead: int) -> None:
+        self._ray, self._seconds, self._ahead = ray, seconds, ahead
         self._queues = [_Queue(actor) for actor in actors]
         self._again: list[_Job] = []
 
@@ -176,7 +184,7 @@ class _Batch:
         self._again.append(_Job(first))
         for task in left:
             self._again.append(_Job(task))
-            while self._under_way() >= AHEAD * len(self._queues):
+            while self._under_way() >= self._ahead * len(self._queues):
                 yield from self._taken()
         while self._under_way():
             yield from self._taken()
@@ -187,9 +195,9 @@ class _Batch:
     def _give(self) -> None:
         """Give what waits to the actors that have least to do and are there."""
         while self._again:
-            there = [queue for queue in self._queues if queue.back is None]
+            there = [queue for queue in self._queues if queue.there]
             queue = min(there, key=lambda queue: len(queue.owed), default=None)
-            if queue is None or len(queue.owed) >= AHEAD:
+            if queue is None or len(queue.owed) >= self._ahead:
                 return
             if not queue.owed:
                 queue.since = time.monotonic()
@@ -199,20 +207,33 @@ class _Batch:
     def _taken(self) -> Iterator[Outcome]:
         self._give()
         answers = {answer: queue for queue in self._queues for answer in queue.owed}
-        returns = {queue.back: queue for queue in self._queues if queue.back is not None}
-        ready, _ = self._ray.wait([*answers, *returns], num_returns=1, timeout=_LOOK)
+        asked = self._asked()
+        if not answers and not asked:
+            time.sleep(_LOOK)
+            return
+        ready, _ = self._ray.wait([*answers, *asked], num_returns=1, timeout=_LOOK)
         for answer in ready:
-            if answer in returns:
-                self._returned(returns[answer])
+            if answer in asked:
+                self._returned(asked[answer])
             else:
                 yield from self._told(answers[answer], answer)
         self._end_what_hangs()
 
+    def _asked(self) -> dict[Any, _Queue]:
+        """Ask the actors that are not there whether they have begun."""
+        for queue in self._queues:
+            if not queue.there and queue.asked is None and time.monotonic() > queue.again:
+                queue.asked = queue.actor.there.remote()
+        return {queue.asked: queue for queue in self._queues if queue.asked is not None}
+
     def _returned(self, queue: _Queue) -> None:
-        """An actor was begun anew, or will never be."""
+        """An actor has begun, or is still to be begun anew, or will never be."""
+        answer, queue.asked = queue.asked, None
         try:
-            self._ray.get(queue.back)
-            queue.back = None
+            self._ray.get(answer)
+            queue.there = True
+        except self._ray.exceptions.ActorUnavailableError:
+            queue.again = time.monotonic() + _ASK
         except self._ray.exceptions.RayError as error:
             self._queues.remove(queue)
             if not self._queues:
@@ -226,8 +247,7 @@ class _Batch:
         try:
             succeeded, value = pickle.loads(self._ray.get(answer))
         except self._ray.exceptions.RayActorError:
-            if queue.back is None:  # Ray begins it anew where there is room, which may be never: others do its tasks
-                queue.back = queue.actor.there.options(max_task_retries=-1).remote()
+            queue.there = False
             job.tries += guilty
             if job.tries < TRIES:
                 self._again.insert(0, job)
