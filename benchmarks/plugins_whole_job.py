@@ -158,13 +158,19 @@ def whole_job(job: Job, name: str, environment: Environment, steps: int) -> dict
         told[run] = {
             "workflow": f"plugins/voxgraft-{name}/{workflow.name}",
             "problems": [problem.get("code") for problem in checked.get("problems", [])],
-            "registered": done.get("registered"),
+            "registered": registered(folder / "register.json"),
             "training": {key: summary[key] for key in ("steps", "seconds", "device")},
             "held out": json.loads((folder / "evaluate" / "scores.json").read_text())["summary"],
             "review": reviewed(environment, batch),
             **job.told(run, folder, batch),
         }
     return told
+
+
+def registered(path: Path) -> dict[str, Any] | None:
+    """The version that a run registered, and whether it is the champion."""
+    found = json.loads(path.read_text()) if path.exists() else {}
+    return {key: found[key] for key in ("reference", "champion", "reason")} if found else None
 
 
 def main() -> None:

@@ -113,7 +113,7 @@ def check_dataset(
     problems += judge_resources(needed, workflow)
     for look in looks:
         problems += look.problems
-        problems += judge_voxels(look, codes_of(workflow))
+        problems += judge_voxels(look, codes_of(workflow), dataset.channels)
     order = {case.id: index for index, case in enumerate(dataset.cases)}
     problems.sort(
         key=lambda problem: (

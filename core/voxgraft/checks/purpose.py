@@ -53,11 +53,12 @@ def _channels(number: int, workflow: Workflow | None) -> str:
     return "1 channel (it is grey)" if number == 1 and colours else counted(number, "channel")
 
 
-def judge_voxels(look: Look, codes: Sequence[str]) -> Iterator[CaseProblem]:
+def judge_voxels(look: Look, codes: Sequence[str], names: Sequence[str] = ()) -> Iterator[CaseProblem]:
     """What is wrong with the numbers of an image.
 
     Args:
         codes: The DICOM modalities that the workflow is for; empty where none is known.
+        names: Of the channels; one that is called a CT may hold Hounsfield units beside others.
     """
     several = len(look.channels) > 1
     flat = len(look.shape) == 3 and min(look.shape, default=2) == 1
@@ -84,6 +85,7 @@ def judge_voxels(look: Look, codes: Sequence[str]) -> Iterator[CaseProblem]:
             look.modality is None
             and codes
             and "CT" not in codes
+            and "CT" not in (NAMES.get(name.casefold()) for name in names[number - 1 : number])
             and like_hounsfield(channel.low, channel.high, channel.whole)
         ):
             message = (
