@@ -15,6 +15,7 @@ from datasets import boxes, workflow
 from voxgraft.errors import UsageError
 from voxgraft.inference.device import choose_device, device_count, precision_of
 from voxgraft.training import session
+from voxgraft.training.arithmetic import Arithmetic
 from voxgraft.training.augment import augment
 from voxgraft.training.team import Team, team_of
 
@@ -103,10 +104,10 @@ def test_the_variables_of_a_batch_job_do_not_make_a_training_wait_for_others(mon
     for name, value in {**SRUN, "SLURM_NTASKS": "2", "SLURM_JOB_NAME": "train", "SLURM_JOB_ID": "12"}.items():
         monkeypatch.setenv(name, value)
     chosen = SimpleNamespace(training=SimpleNamespace(device="cpu", precision="32"), transfer=[])
-    assert session._fabric(chosen, None).world_size == 1
+    assert session._fabric(chosen, None, Arithmetic()).world_size == 1
     chosen.training.device = "cpu*2"
     with pytest.raises(UsageError, match=r"cpu\*2 names devices, but srun has started 8 processes.*write cpu"):
-        session._fabric(chosen, Team("srun", 0, 8, 2))
+        session._fabric(chosen, Team("srun", 0, 8, 2), Arithmetic())
 
 
 def test_the_figures_of_two_processes_are_kept() -> None:

@@ -81,7 +81,10 @@ def train(
     if setup is not None:
         _train(fabric, run_folder, workflow, setup, arithmetic, report, show, identity, say)
     else:
-        fabric.launch(_train_elsewhere, run_folder, workflow.document(), _packed(models), arithmetic, identity)
+        numbers = (
+            arithmetic.document()
+        )  # plain, since Fabric walks through what it sends and sets the fields of dataclasses
+        fabric.launch(_train_elsewhere, run_folder, workflow.document(), _packed(models), numbers, identity)
         for row in json.loads((run_folder / "train" / "summary.json").read_text())["curve"]:
             report({name: value for name, value in row.items() if name != "step"}, int(row["step"]))
     summary: dict[str, Any] = json.loads((run_folder / "train" / "summary.json").read_text())
@@ -165,14 +168,14 @@ def _packed(models: Resolver) -> bytes:
 
 
 def _train_elsewhere(
-    fabric: Fabric, run_folder: Path, document: dict[str, Any], packed: bytes, arithmetic: Arithmetic, identity: str
+    fabric: Fabric, run_folder: Path, document: dict[str, Any], packed: bytes, numbers: dict[str, Any], identity: str
 ) -> None:
     """In a process of its own, with what came along from the first."""
     end_with_parent()
     models: Resolver = pickle.loads(packed)
     workflow = from_document(document, models.catalogue)
     setup, quiet = set_up(workflow, read_plan(run_folder / "plan.json"), models), lambda *_: None
-    _train(fabric, run_folder, workflow, setup, arithmetic, quiet, quiet, identity, quiet)
+    _train(fabric, run_folder, workflow, setup, Arithmetic(**numbers), quiet, quiet, identity, quiet)
 
 
 def _train(
