@@ -181,8 +181,8 @@ def _empty_windows(job: Mapping[str, Any]) -> Iterator[str]:
     yield from wrap(
         "Windows of one value are computed once; on "
         f"{sum(row['equal'] for row in equal)} of {sum(row['scans'] for row in equal)} real scans (CT, MR, PET) that "
-        "were compared, labels were those of computing every window. Of the torso CT, clipped from -200 to 300 HU, as it "
-        "is and with air of -1000 HU around it, as a scanner's field of view has:",
+        "were compared, labels were those of computing every window. Of the torso CT, clipped from -200 to 300 HU, as "
+        "it is and with air of -1000 HU around it, as a scanner's field of view has:",
         110,
     )
     yield ""
