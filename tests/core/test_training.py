@@ -153,7 +153,12 @@ def test_a_look_scores_structures_that_a_case_holds_and_no_others() -> None:
         assert validation_dice(Bright(), [empty], plan, 0.0) == {}
     assert set(found) == {"dice", "dice_blob"} and found["dice"] == found["dice_blob"] > 0.3
     single = plan.model_copy(update={"labels": plan.labels[:1], "classes": 2})
-    assert set(validation_dice(Bright(), [held], single, 0.0)) == {"dice"}  # the structure's is the same curve
+
+    class One(Bright):
+        def forward(self, image):
+            return super().forward(image)[:, :2]
+
+    assert set(validation_dice(One(), [held], single, 0.0)) == {"dice"}  # the structure's is the same curve
 
 
 def test_a_loss_that_is_no_number_ends_in_a_sentence(tmp_path) -> None:
