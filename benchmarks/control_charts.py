@@ -18,20 +18,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from control_designs import NELSON, ewma, share_signals, standard_scores
 
 from voxgraft.review.worth.charts import SLACK, decision_for
-from voxgraft.review.worth.control import (
-    LIMIT,
-    NELSON,
-    WESTERN_ELECTRIC,
-    Signal,
-    cusum,
-    ewma,
-    rank_scores,
-    run_rules,
-    share_signals,
-    standard_scores,
-)
+from voxgraft.review.worth.control import LIMIT, WESTERN_ELECTRIC, Signal, cusum, rank_scores, run_rules
 from voxgraft.support.files import read_json, write_json
 
 SWITCHES, AFTER, LONG = (40, 100), 300, 1020

@@ -53,4 +53,4 @@ def record(out: Path, document: Mapping[str, Any]) -> None:
     command = f"python benchmarks/{Path(sys.argv[0]).name} {' '.join(sys.argv[1:])}".strip()
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text(json.dumps({"command": command, "machine": machine(), **document}, indent=2) + "\n")
-    print(json.dumps(document, indent=2))
+    print(json.dumps(document, indent=2), flush=True)

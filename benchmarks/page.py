@@ -18,7 +18,19 @@ PAGE = ROOT / "docs" / "speed.md"
 
 def render() -> str:
     """The page, from the files of figures that are there."""
-    parts = (_head, _reading, _series, _writing, _scoring, _window, _spoiled, _round_trips)
+    parts = (
+        _head,
+        _reading,
+        _series,
+        _writing,
+        _scoring,
+        _window,
+        _one_processor,
+        _large,
+        _gpu,
+        _spoiled,
+        _round_trips,
+    )
     return "\n".join(line for part in parts for line in part()) + "\n"
 
 
@@ -115,6 +127,149 @@ def _window() -> Iterator[str]:
         "logits are interpolated, and torch's own function is faster than ours. Labels are the same either way.",
         110,
     )
+    yield ""
+
+
+_JOBS = {
+    "prediction": "A 3D network of four levels on 72x64x72 voxels in windows of 48x64x48",
+    "masks": "40 classes of 256x256x128 voxels onto 133x133x85",
+    "empty": "A torso CT in the field of view of a scanner, in windows of 32",
+    "engines": "One window of that network in other engines",
+}
+
+
+def _one_processor() -> Iterator[str]:
+    jobs = _load("speed_cpu")["jobs"]
+    yield ""
+    yield "## Prediction on one processor"
+    yield ""
+    yield "`python benchmarks/speed_cpu.py`"
+    yield ""
+    about = next(iter(jobs.values()))["about"]
+    yield from wrap(
+        f"Processor seconds of {about['threads']} thread, medians of the rounds (least to most in brackets), in turns "
+        f"on a busy machine (load {about['load']}). The processor has units for bfloat16. The ratio is the "
+        "time of each method over that of the first.",
+        110,
+    )
+    for name, title in _JOBS.items():
+        if rows := jobs.get(name, {}).get("rows"):
+            yield from _rounds(title, rows)
+    if rows := jobs.get("prediction", {}).get("layouts"):
+        yield from _rounds("One window of that network, by numbers and memory format", rows)
+    yield ""
+    yield from _empty_windows(jobs.get("empty", {}))
+    yield from _goals(jobs)
+
+
+def _rounds(title: str, rows: Mapping[str, Any]) -> Iterator[str]:
+    yield ""
+    yield f"{title}:"
+    yield ""
+    yield "| method | processor seconds | ratio |"
+    yield "| --- | --- | --- |"
+    for method, row in rows.items():
+        spread = f"{min(row['rounds']):.3f} to {max(row['rounds']):.3f}"
+        yield f"| {method} | {row['cpu_s']:.3f} ({spread}) | {row['times_as_long']:.2f} |"
+
+
+def _empty_windows(job: Mapping[str, Any]) -> Iterator[str]:
+    """How many windows a scan has, and how many of them are computed."""
+    if "windows" not in job:
+        return
+    equal = job["equal_on"].values()
+    yield from wrap(
+        "Windows of one value are computed once; on "
+        f"{sum(row['equal'] for row in equal)} of {sum(row['scans'] for row in equal)} real scans (CT, MR, PET) that "
+        "were compared, labels were those of computing every window. Of the torso CT, clipped from -200 to 300 HU, as "
+        "it is and with air of -1000 HU around it, as a scanner's field of view has:",
+        110,
+    )
+    yield ""
+    yield "| scan, spacing, edge of a window | windows | computed | gain |"
+    yield "| --- | --- | --- | --- |"
+    for name, row in job["windows"].items():
+        yield f"| {name} | {row['windows']} | {row['computed']} | {row['gain']:.2f} |"
+    yield ""
+
+
+def _goals(jobs: Mapping[str, Any]) -> Iterator[str]:
+    """What was aimed at, and what came of it."""
+    yield "| goal | found |"
+    yield "| --- | --- |"
+    if rows := jobs.get("prediction", {}).get("rows"):
+        gain = rows["VoxGraft, float32"]["times_as_long"]
+        yield f"| bfloat16 at least 2.2 times as fast as float32 | {gain:.2f}: {_met(gain >= 2.2)} |"
+    if rows := jobs.get("masks", {}).get("rows"):
+        seconds = rows["VoxGraft"]["cpu_s"]
+        yield f"| 40 classes onto another grid in 0.08 s | {seconds:.3f} s: {_met(seconds <= 0.08)} |"
+    if windows := jobs.get("empty", {}).get("windows"):
+        own = max(row["gain"] for name, row in windows.items() if name.startswith("as it is"))
+        wide = max(row["gain"] for name, row in windows.items() if not name.startswith("as it is"))
+        yield (
+            f"| empty space: a torso CT 1.5 times as fast | {own:.2f} as it is, cropped to the body already; up to "
+            f"{wide:.2f} with the air around it: {_met(own >= 1.5)} as it is, {_met(wide >= 1.5)} with air |"
+        )
+    if rows := jobs.get("engines", {}).get("rows"):
+        best = min(row["times_as_long"] for name, row in rows.items() if not name.startswith("torch"))
+        gain = 1 / best
+        word = "reached; none is built in yet" if gain >= 1.3 else "missed, so torch stays the only engine"
+        yield f"| another engine gains 1.3 times over torch's bfloat16 | {gain:.2f}: {word} |"
+    yield ""
+
+
+def _met(reached: bool) -> str:
+    return "met" if reached else "missed"
+
+
+def _large() -> Iterator[str]:
+    path = RESULTS / "large_scan.json"
+    if not path.is_file():
+        return
+    document = _load("large_scan")
+    yield ""
+    yield "## A large scan of many classes"
+    yield ""
+    yield "`python benchmarks/large_scan.py`"
+    yield ""
+    part = document.get("percent_of_first_columns")
+    until = "" if part is None else f" (stopped after {part} % of the windows of the first columns)"
+    yield from wrap(
+        f"{'x'.join(map(str, document['shape']))} voxels and {document['classes']} classes in "
+        f"{document['limit_gib']:g} GiB: {document['promised_gib']:.2f} GiB were promised before the first window, "
+        f"{document['peak_gib']:.2f} GiB were taken at most, Python and torch included{until}. The slab of logits was "
+        f"cut into {document['columns']} columns.",
+        110,
+    )
+    yield ""
+
+
+def _gpu() -> Iterator[str]:
+    yield ""
+    yield "## On a GPU"
+    yield ""
+    yield "`python benchmarks/gpu.py`"
+    yield ""
+    path = RESULTS / "gpu.json"
+    if not path.is_file():
+        yield from wrap(
+            "Not measured yet: no machine with a GPU was available. The script takes at most eight minutes, carries "
+            "its own data and writes one JSON: training in mixed precision beside MONAI's and nnU-Net's networks, a "
+            "scan of a torso's size in float32 and in half precision, a forced lack of memory, and two processes on "
+            "two GPUs. Tests walk its whole path on a CPU.",
+            110,
+        )
+        yield ""
+        return
+    document = _load("gpu")
+    yield f"{document['machine']['gpu']}:"
+    yield ""
+    yield "| part | method | figures |"
+    yield "| --- | --- | --- |"
+    for part, rows in document["parts"].items():
+        for method, row in rows.items():
+            figures = ", ".join(f"{key} {value}" for key, value in row.items()) if isinstance(row, dict) else row
+            yield f"| {part} | {method} | {figures} |"
     yield ""
 
 

@@ -189,7 +189,11 @@ def measured(job: str, rounds: int) -> dict[str, Any]:
             apart[way] = difference(job, ours, np.load(files[way]))
     ways = {way: {key: round(min(row[key] for row in taken), 3) for key in taken[0]} for way, taken in rows.items()}
     mine = ways[OURS]
-    ratios = {way: {key: round(mine[key] / row[key], 2) for key in row} for way, row in ways.items() if way != OURS}
+    ratios = {
+        way: {key: round(mine[key] / max(row[key], 0.001), 2) for key in row}
+        for way, row in ways.items()
+        if way != OURS
+    }
     return {"job": job, "ways": ways, "ratio": ratios, "apart": apart}
 
 
@@ -215,8 +219,10 @@ def main() -> None:
     if options.one:
         job, way, out = options.one
         return one(job, way, Path(out))
-    tables = [measured(job, options.rounds) for job in options.jobs]
-    record(options.out, {"rounds": options.rounds, "threads": 1, "load": os.getloadavg()[0], "tables": tables})
+    tables: list[dict[str, Any]] = []
+    for job in options.jobs:
+        tables.append(measured(job, options.rounds))
+        record(options.out, {"rounds": options.rounds, "threads": 1, "load": os.getloadavg()[0], "tables": tables})
 
 
 if __name__ == "__main__":

@@ -321,7 +321,7 @@ def _open() -> Iterator[str]:
     yield "## Elsewhere, and not at all"
     yield ""
     yield from _said(
-        "What the guard says of a planted harmful source and of twins stands in [evidence.md](evidence.md). "
+        "[evidence.md](evidence.md) shows what the guard says of a planted harmful source and of twins. "
         "`workflows/atrium_3d.yaml`, the left atrium in 3D at full resolution with scans without labels, is for "
         "a GPU; none was at hand."
     )

@@ -1,14 +1,10 @@
-"""The page on corrections shows the figures of the benchmarks, and a session that is killed loses nothing."""
+"""The page on corrections shows the figures of the benchmarks."""
 
 from __future__ import annotations
 
-import importlib
 import json
-import os
 from pathlib import Path
 from typing import Any
-
-import pytest
 
 ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "docs" / "review_corrections.md").read_text(encoding="utf-8")
@@ -48,17 +44,3 @@ def test_corrections_never_make_it_worse_and_stay_within_their_time() -> None:
     assert all(
         found["seconds"][name] <= limits[name.split()[0]] for name in found["seconds"] if name.split()[0] in limits
     )
-
-
-def test_the_figures_of_the_kills_are_kept() -> None:
-    figures = results("correction_kills")
-    assert figures["kills"] >= 50 and figures["lost"] == []
-    told = " ".join(PAGE.split())
-    assert f"killed {figures['kills']} times" in told and f"{figures['masks_behind_their_journal']} of them" in told
-
-
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="processes are not forked here")
-def test_a_session_that_is_killed_loses_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
-    figures = importlib.import_module("correction_kills").measure(tmp_path / "session", kills=3, seed=1)
-    assert figures.kills == 3 and figures.lost == []

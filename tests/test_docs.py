@@ -53,3 +53,23 @@ def test_the_figures_of_the_batch_are_those_of_the_benchmark() -> None:
     assert f"(mm) | {result['largest_distance_mm']:.1f} |" in text
     assert f"| done by a second call | {result['second_call']['done']} |" in text
     assert f"| series left out, with the reason | {states.count('left-out')} |" in text
+
+
+def test_the_figures_of_many_scans_are_those_of_the_benchmark() -> None:
+    text = (DOCS / "results.md").read_text()
+    result = json.loads((DOCS.parent / "benchmarks" / "results" / "many_scans.json").read_text())
+    assert result["masks_equal"] and result["states"] == [result["scans"]] * 2 == [1000] * 2
+    assert result["in_one_report"] == result["scans"] and result["called_again"]["predicted"] == 0
+    pairs = (("processor time a scan (ms)", "cpu_ms_a_scan"), ("scans a second, on a busy machine", "scans_a_second"))
+    for said, key in pairs:
+        assert f"| {said} | {result['whole'][key]} | {result['parts'][key]} |" in text
+    flat = [result["killed"], result["resumed"], *result["parts"]["each"]]
+    assert all(one["max_rss_mb_second_half"] < 1.1 * one["max_rss_mb_from_tenth_to_half"] for one in flat)
+
+
+def test_the_exponents_are_those_of_the_benchmark() -> None:
+    text = (DOCS / "results.md").read_text()
+    result = json.loads((DOCS.parent / "benchmarks" / "results" / "scaling.json").read_text())
+    for name in ("voxels", "classes", "scans", "workers"):
+        low, high = result[name]["exponent_of_rounds"]
+        assert f"| {result[name]['exponent']:.2f} ({low:.2f} to {high:.2f}) |" in text, name

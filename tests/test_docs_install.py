@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import subprocess
@@ -23,6 +24,12 @@ def test_a_machine_that_only_segments_gets_all_but_the_server_of_mlflow() -> Non
     client = {mlflow.replace("mlflow", "mlflow-skinny")}
     assert needs - declared - client == {need for need in needs if need.startswith("alembic")}
     assert declared - needs == {mlflow} and client <= needs
+
+
+def test_the_seconds_of_starting_are_those_of_the_benchmark() -> None:
+    found = json.loads((ROOT / "benchmarks" / "results" / "startup.json").read_text())["cpu_seconds"]
+    rows = re.findall(r"^\| `voxgraft ([^`]+)`[^|]*\| ([\d.]+) \| ([\d.]+) \|", (DOCS / "install.md").read_text(), re.M)
+    assert {name: {"before": float(before), "now": float(now)} for name, before, now in rows} == found
 
 
 def test_every_extra_is_named() -> None:

@@ -77,12 +77,12 @@ if TYPE_CHECKING:
     from .packages.references import Registry, Resolver, Version
     from .packages.store import Store, StoreSpec
     from .preprocessing.fingerprint import read_case
-    from .preprocessing.modality import KnowsUnits, Modality, ModalitySpec
+    from .preprocessing.modality import KnowsUnits, Modality, ModalitySpec, unit_of
     from .preprocessing.plan import Plan
     from .runs.run import Run, Step, StepSpec, Tracker, TrackerSpec
     from .scoring.calibration import Binning
     from .scoring.measurement import Code, Inside, Measurement, MeasurementSpec, Quantity
-    from .scoring.measuring import Measured, measure_values, unit_of
+    from .scoring.measuring import Measured, measure_values
     from .scoring.metric import CalibrationMetric, Metric, MetricSpec
     from .scoring.pair import MaskPair
     from .scoring.surface import SurfaceDistances
@@ -352,12 +352,12 @@ _NAMES = {
     "packages.references": ("Registry", "Resolver", "Version"),
     "packages.store": ("Store", "StoreSpec"),
     "preprocessing.fingerprint": ("read_case",),
-    "preprocessing.modality": ("KnowsUnits", "Modality", "ModalitySpec"),
+    "preprocessing.modality": ("KnowsUnits", "Modality", "ModalitySpec", "unit_of"),
     "preprocessing.plan": ("Plan",),
     "runs.run": ("Run", "Step", "StepSpec", "Tracker", "TrackerSpec"),
     "scoring.calibration": ("Binning",),
     "scoring.measurement": ("Code", "Inside", "Measurement", "MeasurementSpec", "Quantity"),
-    "scoring.measuring": ("Measured", "measure_values", "unit_of"),
+    "scoring.measuring": ("Measured", "measure_values"),
     "scoring.metric": ("CalibrationMetric", "Metric", "MetricSpec"),
     "scoring.pair": ("MaskPair",),
     "scoring.surface": ("SurfaceDistances",),

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from voxgraft.plugin import hookimpl, late, late_call
 
 if TYPE_CHECKING:
-    from voxgraft import StepSpec, StoreSpec, TrackerSpec
+    from voxgraft.plugin import StepSpec, StoreSpec, TrackerSpec
 
     from .folder import FolderStore
     from .options import FolderStoreOptions, MlflowStoreOptions, MlflowTrackerOptions, RegisterOptions
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @hookimpl
 def voxgraft_trackers() -> list[TrackerSpec[MlflowTrackerOptions]]:
-    from voxgraft import TrackerSpec
+    from voxgraft.plugin import TrackerSpec
 
     return [
         TrackerSpec(
@@ -30,7 +30,7 @@ def voxgraft_trackers() -> list[TrackerSpec[MlflowTrackerOptions]]:
 
 @hookimpl
 def voxgraft_stores() -> list[StoreSpec[MlflowStoreOptions] | StoreSpec[FolderStoreOptions]]:
-    from voxgraft import StoreSpec
+    from voxgraft.plugin import StoreSpec
 
     return [
         StoreSpec(
@@ -51,7 +51,7 @@ def voxgraft_stores() -> list[StoreSpec[MlflowStoreOptions] | StoreSpec[FolderSt
 
 @hookimpl
 def voxgraft_steps() -> list[StepSpec[RegisterOptions]]:
-    from voxgraft import StepSpec
+    from voxgraft.plugin import StepSpec
     from voxgraft.runs.steps import independent
 
     return [

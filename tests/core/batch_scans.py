@@ -92,7 +92,7 @@ class Brightness:
         self.loaded += 1
         return self
 
-    def predict(self, volume: Volume) -> Found:
+    def predict(self, volume: Volume, progress: Any = None, missing: Any = ()) -> Found:
         name = volume.item.path.name if volume.item else ""
         self.seen.append(name)
         if name in self.fails:

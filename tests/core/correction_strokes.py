@@ -6,7 +6,7 @@ import numpy as np
 
 from voxgraft.correction.change import Change, Labels
 from voxgraft.correction.journal import Journal
-from voxgraft.correction.state import state_of
+from voxgraft.correction.state import State
 
 SHAPE = (12, 10, 9)
 
@@ -24,5 +24,5 @@ def record(journal: Journal, mask: Labels, number: int) -> Labels:
     """Draw the stroke of this number, or the next one that changes anything."""
     while (change := Change.between(mask, after := drawn(mask, number))) is None:
         number += 1
-    journal.record(change, "reader", "pen", state_of(mask), state_of(after))
+    journal.record(change, "reader", "pen", State(mask).sha256, State(after).sha256)
     return after

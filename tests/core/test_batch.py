@@ -835,7 +835,8 @@ def test_the_report_of_a_scan_says_what_was_found_by_whom(tmp_path: Path, catalo
     assert (found["voxels"], found["value"], found["confidence"]) == (voxels, 1, 0.95)
     assert found["ml"] == pytest.approx(voxels * 1.5 / 1000)
     assert report["input"] == "../in/a.nii.gz" and report["masks"] == ["mask.nii.gz"] and report["flags"] == []
-    assert report["model"] == {"name": "balls", "version": "3", "hash": "a" * 64}
+    numbers = {"precision": "float32"}
+    assert report["model"] == {"name": "balls", "version": "3", "hash": "a" * 64, **numbers}
     row = rows(tmp_path)["a"]
     assert row.outputs == {p.name: sha256(p) for p in (tmp_path / "out" / "a").iterdir()}
     assert set(row.seconds) == {"read", "predict", "write"} and row.peak_mb is not None and row.peak_mb > 20

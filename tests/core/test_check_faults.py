@@ -19,8 +19,10 @@ from dicom_series import make_series
 from voxgraft.checks import resources as room
 from voxgraft.checks.dataset import check_dataset, check_path
 from voxgraft.checks.guess import guess_dataset
+from voxgraft.checks.look import look_at
 from voxgraft.checks.masks import measure_mask
 from voxgraft.checks.problem import CaseProblem
+from voxgraft.checks.purpose import judge_voxels
 from voxgraft.checks.sides import pairs
 from voxgraft.components.catalogue import Catalogue
 from voxgraft.datasets.cases import Case, Dataset, Split
@@ -312,6 +314,17 @@ def test_images_of_another_modality_than_the_workflow_are_named(
     spoil(image(copy), lambda a: (a * 6 - 1500).clip(-1024).astype(np.int16))
     problems = judged(flow(tmp_path, copy, catalogue), catalogue)
     assert ("other-modality", "warning", CASE) in found(problems)
+
+
+def test_a_channel_that_is_called_a_ct_may_hold_hounsfield_units(
+    copy: Path, tmp_path: Path, catalogue: Catalogue
+) -> None:
+    spoil(image(copy), lambda a: (a * 6 - 1500).clip(-1024).astype(np.int16))
+    checked = flow(tmp_path, copy, catalogue)
+    dataset = find_dataset(checked.data, catalogue)
+    (look,) = (look_at(case, catalogue, None) for case in dataset.cases if case.id == CASE)
+    assert [one.code for one in judge_voxels(look, ("PT",), ("pet",))] == ["other-modality"]
+    assert list(judge_voxels(look, ("PT",), ("CT",))) == []
 
 
 def two_channels(folder: Path, tmp_path: Path, catalogue: Catalogue) -> list[CaseProblem]:

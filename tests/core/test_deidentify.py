@@ -22,9 +22,9 @@ from voxgraft.imaging.structures import Label, Labels
 from voxgraft.imaging.volume import Volume
 from voxgraft.imaging.write import write
 from voxgraft_dicom.deidentify import rules
+from voxgraft_dicom.deidentify.clean import capped_age, shifted
 from voxgraft_dicom.deidentify.options import RETAIN
-from voxgraft_dicom.deidentify.values import capped_age, shifted
-from voxgraft_dicom.deidentify.words import cleaned
+from voxgraft_dicom.deidentify.tokens import cleaned
 
 
 @pytest.mark.parametrize("syntax", [ExplicitVRLittleEndian, ImplicitVRLittleEndian, RLELossless])

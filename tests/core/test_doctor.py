@@ -30,7 +30,7 @@ def test_a_missing_extra_is_named_with_its_use(monkeypatch) -> None:
     first, *others = installed.extras()
     assert first == "installed: review, swin"
     assert others[0] == "missing: serve (serve models to viewers); pip install 'voxgraft[serve]'"
-    assert "demo" in others[1] and len(others) == 2
+    assert "demo" in others[1] and "cluster" in others[2] and "lite" in others[3] and len(others) == 4
 
 
 @pytest.mark.parametrize(("torch", "backend"), [("2.13.0+cpu", "cpu"), ("2.13.0+cu130", "cu130"), ("2.13.0", "auto")])

@@ -391,8 +391,8 @@ class TestMetricTexts:
             (["nsd:tolerance"], "expected NAME:OPTION=VALUE"),
             (["nsd:tolerance=-1"], "tolerance"),
             (["nsd:tolerence=1"], "tolerence"),
-            (["dice", "dice"], "stands twice"),
-            (["nsd", "nsd:tolerance=1.0"], "stands twice"),
+            (["dice", "dice"], "appears twice"),
+            (["nsd", "nsd:tolerance=1.0"], "appears twice"),
             ([], "no metric is named"),
         ],
     )

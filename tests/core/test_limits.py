@@ -64,7 +64,7 @@ def hang(*args, **options):
         time.sleep(1000)
 
 class Predictor(Brightness):
-    def predict(self, volume):
+    def predict(self, volume, progress=None, missing=()):
         return hang() if stage == "predict" and volume.item.path.name == "b.nii.gz" else super().predict(volume)
 
 if stage == "scan":

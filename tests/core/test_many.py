@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import json
 import math
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,10 +16,12 @@ import pytest
 from click.testing import CliRunner
 from datasets import boxes, workflow
 
+from voxgraft.batch.segment import executor_of
 from voxgraft.cli import main
 from voxgraft.datasets.cases import Case, Split
 from voxgraft.datasets.split import check_folds, draw_labelled, split_by_patient
-from voxgraft.errors import DataError, ModelError, WorkflowError
+from voxgraft.discovery import discover
+from voxgraft.errors import DataError, ModelError, TrainingError, WorkflowError
 from voxgraft.imaging.read import read as read_image
 from voxgraft.inference.ensemble import Ensemble, predictor_of
 from voxgraft.inference.predictor import Predictor
@@ -294,3 +298,33 @@ def test_splits_that_cannot_be_are_refused(tmp_path, data_set, catalogue, split,
 def test_folds_all_is_short_for_every_fold(tmp_path, data_set, catalogue) -> None:
     split = read(workflow(tmp_path, data_set), catalogue, ["data.split={folds: all}"]).data.split
     assert (split.folds, split.fold, split.many) == (5, "all", True)
+
+
+def test_folds_side_by_side_are_those_done_one_after_the_other(crossed, data_set, catalogue, tmp_path) -> None:
+    """One of them fails at first: it is told, the others are kept, and the next call does what is missing."""
+    checked = read(workflow(tmp_path, data_set), catalogue, [*QUICK, FOLDS])
+    elsewhere = replace(catalogue, found_by=discover)
+    executor = executor_of("processes", catalogue, workers=2, device="cpu", alone=True)
+    obstacle = tmp_path / "run" / "members" / "fold_1" / "train"
+    obstacle.parent.mkdir(parents=True)
+    obstacle.write_text("no folder")
+    said = io.StringIO()
+    with pytest.raises(
+        TrainingError, match=r"1 of 3 failed \(fold 1\), the first because .+ call does what is missing"
+    ):
+        run_workflow(checked, elsewhere, tmp_path / "run", progress=Progress(stream=said), executor=executor)
+    assert "fold 0: done in" in said.getvalue() and "fold 1: failed: " in said.getvalue()
+    obstacle.unlink()
+    kept = {n: (tmp_path / f"run/members/fold_{n}/package/model.safetensors").stat().st_mtime_ns for n in (0, 2)}
+    done = run_workflow(checked, catalogue, tmp_path / "run", progress=Progress(quiet=True))
+    for fold in range(3):
+        ours, theirs = (run.folder / f"members/fold_{fold}/package/model.safetensors" for run in (done, crossed))
+        assert sha256(ours) == sha256(theirs) and ours.stat().st_mtime_ns == kept.get(fold, ours.stat().st_mtime_ns)
+    assert done.read("evaluate/scores.json")["cases"] == crossed.read("evaluate/scores.json")["cases"]
+
+
+def test_what_has_one_split_is_not_done_side_by_side(data_set, tmp_path) -> None:
+    flow = str(workflow(tmp_path, data_set))
+    for options, said in [(["--workers", "2"], "has one split"), (["--executor", "threads"], "not in threads")]:
+        result = CliRunner().invoke(main, ["run", flow, "--out", str(tmp_path / "run"), *options])
+        assert result.exit_code == 2 and said in result.output

@@ -13,10 +13,11 @@ import pytest
 from batch_scans import AFFINE, CONTRACT, Brightness, ball, model, write_scan
 
 from dicom_series import make_series
+from voxgraft.batch.contract import Level, judge
 from voxgraft.batch.segment import segment
 from voxgraft.components.catalogue import Catalogue, Origin
 from voxgraft.imaging.structures import Label, Labels
-from voxgraft.imaging.volume import Volume
+from voxgraft.imaging.volume import Item, Volume
 from voxgraft.scoring.measurement import Inside, MeasurementSpec, Quantity
 from voxgraft.scoring.measuring import measure_values
 
@@ -125,6 +126,15 @@ def test_a_ct_says_what_was_measured_in_its_report_and_in_the_page(tmp_path: Pat
     heads = re.findall(r"<th><button type=\"button\">(.*?)</button>", table)
     assert heads == ["Scan", "Structure", "Volume mL", "HU mean", "HU deviation"]
     assert f">{core['HU mean']['value']:.2f}</td>" in table
+
+
+@pytest.mark.parametrize(("unit", "fits"), [("g/ml", True), ("BQML", False), ("g/ml LBMJANMA", False), ("", True)])
+def test_values_in_other_units_than_in_training_are_refused(tmp_path: Path, unit: str, fits: bool) -> None:
+    plan = model(tmp_path, contract={"modality": ["PT"], "units": ["g/ml"]}).plan
+    item = Item(Path("pet"), "dicom", (26, 24, 14), AFFINE, modality="PT", facts={"units": unit})
+    verdict = judge(item, plan)
+    assert (verdict.level == Level.FITS) == fits
+    assert fits or str(verdict) == f"its values are in {unit}, the model was trained on g/ml"
 
 
 def test_an_mr_has_no_unit_and_nothing_is_said(tmp_path: Path, catalogue: Catalogue) -> None:

@@ -290,6 +290,9 @@ def test_a_damaged_ledger_of_one_part_is_told_and_the_others_are_counted(
     with pytest.raises(DataError, match="is no ledger, or is damaged"):
         run(tmp_path, catalogue, "1/2")
     (out / "parts" / "2-of-2" / "ledger.sqlite").write_bytes(b"")
+    status = status_of(out)
+    assert status.sums["done"] == 0 and not status.parts[1].problem, "it was just being made"
+    (out / "parts" / "2-of-2" / "ledger.sqlite").write_bytes(b"no ledger" * 500)
     with pytest.raises(DataError, match="cannot be read"):
         status_of(out)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from datasets import workflow as workflow_file
 
@@ -72,6 +73,28 @@ def test_the_rule_that_chose_the_series_stands_in_the_contract(workflow) -> None
     assert plan.contract["series"] == {"takes": ["*t1*"], "modality": ["MR"]} and "described" not in plan.contract
 
 
+def test_a_channel_in_hounsfield_units_is_a_ct_beside_others(workflow) -> None:
+    class Two:
+        def plan(self, intensities: Any) -> list[dict[str, float]]:
+            return [{} for _ in intensities]
+
+        def units(self, params: Any) -> list[str]:
+            return ["g/ml", "HU"]
+
+        augmentation: dict[str, float] = {}  # noqa: RUF012
+        normalise = window = plan
+
+    options, ref = workflow(), ImageRef(Path("x"))
+    found = fingerprint((35, 50, 36), (1, 1, 1))
+    found["intensities"] *= 2
+    dataset = Dataset((Case("a", "a", (ref, ref), ref),), channels=("pet", "ct"))
+    plan = derive_plan(found, dataset, LABELS, options.data, Two(), "cpu", dims=3)
+    assert plan.contract["modality"] == ["CT", "MR"] and plan.contract["units"] == ["g/ml"]
+    found["cases"]["case0"]["unit"] = "g/ml LBMJANMA"  # what files say comes first
+    plan = derive_plan(found, dataset, LABELS, options.data, Two(), "cpu", dims=3)
+    assert plan.contract["units"] == ["g/ml LBMJANMA"]
+
+
 def test_large_scans_are_cut_to_what_the_device_holds(workflow) -> None:
     found = fingerprint((512, 512, 300), (0.8, 0.8, 1.0))
     small, large = plan_for(found, workflow()), plan_for(found, workflow(), "cuda")
@@ -130,3 +153,18 @@ def test_what_is_no_plan_is_refused(tmp_path, text) -> None:
         read_plan(tmp_path / "plan.json")
     with pytest.raises(ModelError, match="there is no plan"):
         read_plan(tmp_path / "absent.json")
+
+
+def of_shapes(*shapes: tuple[int, ...]) -> dict[str, Any]:
+    found = fingerprint((1, 1, 1), (1, 1, 1), len(shapes))
+    for case, shape in zip(found["cases"].values(), shapes, strict=True):
+        case["shape"] = list(shape)
+    return found
+
+
+def test_a_patch_covers_scans_whole_as_long_as_that_makes_prediction_cheaper(workflow) -> None:
+    around = [(40, 40, 40)] * 5 + [(44, 44, 44)] * 5  # the median would cut half of them into eight windows
+    assert plan_for(of_shapes(*around), workflow(), "cuda").patch == (48, 48, 48)
+    one_large = [(40, 40, 40)] * 19 + [(90, 90, 90)]  # which needs not decide about all
+    assert plan_for(of_shapes(*one_large), workflow(), "cuda").patch == (40, 40, 40)
+    assert np.prod(plan_for(of_shapes(*[(90, 90, 90)] * 5), workflow()).patch) <= 48**3  # memory is kept to

@@ -62,7 +62,7 @@ def test_columns_change_nothing(shape, monkeypatch) -> None:
     image = torch.randn(1, 23, 33, 17)
     plan = plan_of(3, (8, 8, 8))
     whole, confidence = segment_array(network, image, shape, plan)
-    monkeypatch.setattr(arrays, "_columns", lambda source, plan: iter([(0, 9), (8, 21), (20, 33)]))
+    monkeypatch.setattr(arrays, "_columns", lambda *_: iter([(0, 9), (8, 21), (20, 33)]))
     parts, again = segment_array(network, image, shape, plan)
     assert (whole != parts).mean() < 1e-3
     assert again == pytest.approx(confidence, abs=1e-3)
@@ -70,7 +70,7 @@ def test_columns_change_nothing(shape, monkeypatch) -> None:
 
 def test_columns_cover_the_axis_and_share_their_border(monkeypatch) -> None:
     monkeypatch.setattr(arrays, "free_memory", lambda: 40_000_000)
-    parts = list(arrays._columns((100, 500, 100), plan_of(3, (32, 32, 32))))
+    parts = list(arrays._columns((100, 500, 100), (100, 500, 100), plan_of(3, (32, 32, 32))))
     assert len(parts) > 1 and parts[0][0] == 0 and parts[-1][1] == 500
     assert all(one[1] - 1 == other[0] for one, other in pairwise(parts))
 

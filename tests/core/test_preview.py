@@ -213,3 +213,16 @@ def test_a_ct_scan_of_which_nobody_says_so_gets_the_window_of_what_is_shown(insi
 def test_any_voxels_have_a_window(fill: float) -> None:
     low, high = display_window(np.full((4, 4, 4), fill, np.float32), None, np.full(3, fill, np.float32))
     assert np.isfinite([low, high]).all() and low < high
+
+
+@pytest.mark.parametrize("structures", [2, 70, 100, 250])
+def test_a_grey_preview_has_a_palette_of_greys_and_every_colour(structures: int) -> None:
+    labels = np.zeros((64, 64, 1), np.uint8)
+    labels[::4, ::4, 0] = (np.arange(256) % (structures + 1)).reshape(16, 16)
+    labels = labels.repeat(3, 0).repeat(3, 1)
+    picture = previewed(volume(np.full(labels.shape, 77, np.int16)), volume(labels), Window())  # type: ignore[arg-type]
+    image = Image.open(BytesIO(picture.drawn))
+    assert image.mode == "P" and len(picture.drawn) < 120_000
+    shown = {tuple(pixel) for pixel in np.asarray(image.convert("RGB")).reshape(-1, 3).tolist()}
+    colours = {colour_of(index) for index in range(structures)}
+    assert colours <= shown if structures <= 100 else len(colours & shown) > 200  # captions hide some; there is no room

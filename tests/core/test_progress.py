@@ -120,3 +120,25 @@ def test_long_lines_are_broken_between_words_on_a_terminal_only(monkeypatch) -> 
     broken = fitted(text, Terminal()).splitlines()
     assert broken[0] == "warnings  structures reach the" and broken[1] == "          edge of the scan"
     assert broken[2].startswith("| a table")
+
+
+def test_a_batch_says_few_of_many_that_are_left_out_and_shows_progress_within_a_scan(tmp_path, catalogue) -> None:
+    from batch_scans import model
+
+    from voxgraft.batch.corrections import Corrections
+    from voxgraft.batch.entry import Entry
+    from voxgraft.batch.ledger import Ledger
+    from voxgraft.batch.queue import BatchQueue
+
+    stream = io.StringIO()
+    with Ledger(tmp_path) as ledger:
+        corrections = Corrections(tmp_path, ledger, ())
+        package = model(tmp_path / "model")
+        queue = BatchQueue(corrections, package, "", False, Progress(stream=stream, every=0), lambda last: None)
+        why = {"state": "left-out", "reason": "localizer"}
+        away = [Entry((), tmp_path / f"{n}", f"{n}", case=f"scan_{n}", **why) for n in range(40)]
+        queue.sort(away)
+        queue.within(0.5)  # nothing is under way
+    said = stream.getvalue().splitlines()
+    assert said[:5] == [f"left out: scan_{n}: localizer" for n in range(5)]
+    assert said[5:] == ["left out: 35 more; the report names each with its reason"]

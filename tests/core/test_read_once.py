@@ -15,8 +15,7 @@ from voxgraft.imaging.volume import Item, Volume
 from voxgraft.runs.engine import run_workflow
 from voxgraft.runs.run import Run
 from voxgraft.support import contents
-from voxgraft.support.contents import Contents
-from voxgraft.support.kept import Kept, states
+from voxgraft.support.contents import Contents, Kept, states
 from voxgraft.support.progress import Progress
 from voxgraft.workflow.workflow import read
 

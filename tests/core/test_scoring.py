@@ -452,7 +452,7 @@ class TestSubgroups:
             ("", "expected a first line"),
             ("name,site\nx,A", "expected a first line"),
             ("case\nx", "expected a first line"),
-            ("case,site\nx,A\nx,B", "stands twice"),
+            ("case,site\nx,A\nx,B", "appears twice"),
             ("case,site,site\nx,A,B", "two columns"),
             ("case,site\nx,A,B", "line 2 has 3 cells"),
         ],

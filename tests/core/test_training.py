@@ -153,7 +153,12 @@ def test_a_look_scores_structures_that_a_case_holds_and_no_others() -> None:
         assert validation_dice(Bright(), [empty], plan, 0.0) == {}
     assert set(found) == {"dice", "dice_blob"} and found["dice"] == found["dice_blob"] > 0.3
     single = plan.model_copy(update={"labels": plan.labels[:1], "classes": 2})
-    assert set(validation_dice(Bright(), [held], single, 0.0)) == {"dice"}  # the structure's is the same curve
+
+    class One(Bright):
+        def forward(self, image):
+            return super().forward(image)[:, :2]
+
+    assert set(validation_dice(One(), [held], single, 0.0)) == {"dice"}  # the structure's is the same curve
 
 
 def test_a_loss_that_is_no_number_ends_in_a_sentence(tmp_path) -> None:
@@ -257,6 +262,16 @@ def test_any_step_can_be_drawn_again_and_differs_from_the_others() -> None:
     assert sorted(ranks[0].cases + ranks[1].cases) == ["case0", "case1", "case2", "case3"]
 
 
+def test_two_processes_draw_the_batch_of_one() -> None:
+    whole = Batches(blobs(), tiny_plan(), seed=3, foreground=0.5, batch=4)
+    ranks = [Batches(blobs(), tiny_plan(), seed=3, foreground=0.5, batch=2, rank=r, world=2) for r in (0, 1)]
+    for step in range(5):
+        one, parts = whole.draw(step), [rank.draw(step) for rank in ranks]
+        assert one.cases == parts[0].cases + parts[1].cases and {part.seed for part in parts} == {one.seed}
+        assert (one.image == np.concatenate([part.image for part in parts])).all()
+        assert (one.label == np.concatenate([part.label for part in parts])).all()
+
+
 def test_centred_blocks_hold_the_structure_in_their_patch() -> None:
     batches = Batches(blobs(), tiny_plan(), seed=1, foreground=1.0)
     for step in range(10):
@@ -313,3 +328,13 @@ def test_a_look_costs_the_same_whatever_the_size_of_the_scan() -> None:
     assert validation_block(empty, plan)[0] == slice(92, 108)
     sliced = plan.model_copy(update={"dims": 2, "patch": (8, 8), "slice_axis": 0})
     assert [part.stop - part.start for part in validation_block(large, sliced)] == [16, 16, 12]
+
+
+def test_shading_is_smooth_and_the_same_in_all_channels() -> None:
+    image, label = torch.zeros(2, 3, 40, 40), torch.zeros(2, 40, 40, dtype=torch.uint8)
+    shaded, _ = augment(image, label, (32, 32), (1.0, 1.0), {"shading": 0.5}, seed=3)
+    assert torch.equal(shaded[:, 0], shaded[:, 2]) and not torch.equal(shaded[0], shaded[1])
+    steps = (shaded[..., 1:] - shaded[..., :-1]).abs()
+    assert float(shaded.std()) > 0.1 and float(steps.max()) < 0.25 * float(shaded.max() - shaded.min())
+    plain, _ = augment(image, label, (32, 32), (1.0, 1.0), {}, seed=3)
+    assert not plain.any()

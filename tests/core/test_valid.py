@@ -34,8 +34,8 @@ from voxgraft.preprocessing.prepare import load_prepared
 from voxgraft.runs.engine import run_workflow
 from voxgraft.support.progress import Progress
 from voxgraft.workflow.workflow import Workflow, read
+from voxgraft_plugins.modalities.modalities import ImageModality
 from voxgraft_plugins.modalities.options import ImageOptions
-from voxgraft_plugins.modalities.single import ImageModality
 
 SHAPE = (40, 32)
 AFFINE = np.diag([-1.0, -1.0, 1.0, 1.0])

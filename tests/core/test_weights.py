@@ -174,14 +174,14 @@ def test_a_registered_model_gives_its_encoder(tmp_path: Path) -> None:
 
 
 def test_files_of_packages_are_found_without_importing_them() -> None:
-    path, version = packaged_file("deepbet", "data/models/model.pt", "demo")
+    path, version = packaged_file("deepbet", "data/models/model.pt", "voxgraft[demo]")
     assert path.is_file()
     assert version
     assert "deepbet" not in sys.modules
     with pytest.raises(ModelError, match=r"pip install 'voxgraft\[demo\]'"):
-        packaged_file("no-such-package-at-all", "model.pt", "demo")
+        packaged_file("no-such-package-at-all", "model.pt", "voxgraft[demo]")
     with pytest.raises(ModelError, match="has no file"):
-        packaged_file("deepbet", "no-such-file.pt", "demo")
+        packaged_file("deepbet", "no-such-file.pt", "voxgraft[demo]")
 
 
 def test_another_file_than_the_known_one_is_refused(tmp_path: Path) -> None:

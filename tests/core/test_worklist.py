@@ -363,8 +363,8 @@ def test_a_csv_worklist_names_scans_beside_it(tmp_path: Path, catalogue: Catalog
         ("file\na.nii.gz\n", r"night\.csv:1: has no column 'path'; its columns are file"),
         ("path,case\na.nii.gz\n", r"night\.csv:2: has 1 columns"),
         ("path,case\n,x\n", r"night\.csv:2: the column 'path' is empty"),
-        ("path,case\na,x\nb,X\n", r"night\.csv:3: the case 'X' stands in line 2"),
-        ("path,path\na,x\n", "stands twice"),
+        ("path,case\na,x\nb,X\n", r"night\.csv:3: the case 'X' is already in line 2"),
+        ("path,path\na,x\n", "appears twice"),
         ('path\n"a\n', "is no CSV worklist"),
     ],
 )

@@ -243,6 +243,17 @@ def test_structures_are_drawn_on_the_channel_that_gives_the_grid(catalogue: Cata
     assert found.cases[0].label is not None and found.cases[0].label.path.name == "x.dcm"
 
 
+def test_structures_may_be_drawn_on_other_channels_too(catalogue: Catalogue, tmp_path: Path) -> None:
+    pet = series(tmp_path / "s/pet", SeriesDescription="PET")
+    seg(tmp_path / "s/x.dcm", pet)
+    seg(tmp_path / "s/y.dcm", series(tmp_path / "s/ct", SeriesDescription="CT"))
+    channels = {"pet": {"description": "PET"}, "ct": {"description": "CT"}}
+    for grid, name in (("pet", "x.dcm"), ("ct", "y.dcm")):
+        found = read(catalogue, tmp_path, channels=channels, grid=grid)
+        assert [case.label.path.name for case in found.cases if case.label] == [name] and not found.problems
+        assert any("is not used: others were drawn on the one that gives the grid" in note for note in found.notes)
+
+
 def test_a_damaged_object_is_told_and_the_rest_goes_on(catalogue: Catalogue, tmp_path: Path) -> None:
     files = series(tmp_path / "a")
     made = seg(tmp_path / "x.dcm", files)

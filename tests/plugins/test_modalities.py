@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from voxgraft.components.catalogue import Catalogue
 from voxgraft.components.choice import choose
-from voxgraft.preprocessing.modality import Modality
+from voxgraft.preprocessing.modality import Modality, ModalitySpec, modality_for
 from voxgraft.training.augment import augment
 
 NAMES = ("ct", "mr", "image", "rgb")
@@ -168,3 +168,10 @@ def test_options_that_make_no_sense_are_refused(catalogue: Catalogue, options: A
 def test_dicom_codes_lead_to_one_modality_each(catalogue: Catalogue) -> None:
     codes = [code for _, spec in catalogue.of("modality") for code in getattr(spec, "dicom", ())]
     assert len(codes) == len(set(codes)) and {"CT", "MR", "DX", "US", "MG", "CR"} <= set(codes)
+
+
+def test_of_two_modalities_for_a_code_the_more_special_one_is_proposed(catalogue: Catalogue) -> None:
+    specs = [spec for _, spec in catalogue.of("modality")]
+    own = ModalitySpec(name="uptake", summary="PET", dicom=("PT",), build=lambda options: None)
+    assert modality_for("PT", specs) == "image" and modality_for("PT", [*specs, own]) == "uptake"
+    assert modality_for("CT", [*specs, own]) == "ct" and modality_for("ZZ", specs) is None

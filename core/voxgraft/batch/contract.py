@@ -31,6 +31,7 @@ import numpy as np
 
 from ..datasets.cases import Described
 from ..imaging.orientation import orientation_of
+from ..preprocessing.modality import HOUNSFIELD, unit_of
 from ..support.paths import composed
 
 if TYPE_CHECKING:
@@ -180,6 +181,9 @@ def _differences(item: Item, plan: Plan, channels: int, grid: bool) -> Iterator[
         yield from _unlike_chosen(item, Described.of(plan.contract.get("series") or {}))
     if not grid:
         return
+    units, said = plan.contract.get("units") or [], unit_of(item)
+    if units and said not in ("", HOUNSFIELD, *units):
+        yield Level.UNFIT, f"its values are in {said}, the model was trained on {' and '.join(units)}"
     order = orientation_of(item.affine, len(item.shape)).order
     spacing = [item.spacing[axis] for axis in order]
     size = [item.spacing[axis] * item.shape[axis] for axis in order]

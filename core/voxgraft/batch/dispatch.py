@@ -147,6 +147,8 @@ def placed(result: ScanResult, corrections: Corrections) -> tuple[Mapping[str, s
     staged, folder = out / result.staged, out / case
     hashes, flags = dict(result.outputs), list(result.flags)
     late: list[Flag] = []
+    if not staged.is_dir():
+        raise DataError(f"{folder}: its files are not here; all workers have to see the batch's folder under this path")
     try:
         _amend(staged, corrections.carry(case, staged), hashes, flags)
         corrections.ledger.expect(case, hashes)

@@ -128,7 +128,7 @@ def read_worklist(path: Path, channels: Sequence[str], optional: Sequence[str] =
             raise UsageError(f"{path}:{line}: the column {bare!r} is empty")
         case = values.get("case", "")
         if case and lines.setdefault(case.casefold(), line) != line:
-            raise UsageError(f"{path}:{line}: the case {case!r} stands in line {lines[case.casefold()]} already")
+            raise UsageError(f"{path}:{line}: the case {case!r} is already in line {lines[case.casefold()]}")
         paths = tuple(as_stored(path.parent / values[column]) for column in columns if column not in empty)
         missing = tuple(index for index, column in enumerate(columns) if column in empty)
         entries.append(Listed(paths, case, values.get("series") or None, missing))
@@ -156,7 +156,7 @@ def _rows(path: Path) -> list[tuple[int, list[str]]]:
 
 def _columns(path: Path, head: Sequence[str], channels: Sequence[str], optional: Sequence[str]) -> list[str]:
     if len(set(head)) != len(head):
-        raise UsageError(f"{path}:1: a column stands twice")
+        raise UsageError(f"{path}:1: a column appears twice")
     names = [channel.lower() for channel in channels]
     if all(name in head for name in names if name not in {channel.lower() for channel in optional}):
         return names

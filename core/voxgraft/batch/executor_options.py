@@ -20,3 +20,5 @@ class ExecutorOptions(Options):
     """For the whole of a task; its worker is ended then. Threads cannot keep such a limit."""
     gigabytes: Annotated[float, Gt(0)] | None = None
     """Of memory for a worker, which is ended where it takes more (1 GB = 1e9 bytes). Threads cannot keep it."""
+    alone: bool = False
+    """A worker takes no task before it has ended the last: for long ones, and those that share nothing with others."""

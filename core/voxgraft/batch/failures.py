@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import ModelError, OutOfTime, PluginError, VoxGraftError
+from ..inference.need import TooLarge
 from ..support.texts import legible
-from .values import TooLarge, Unfit
+from .values import Unfit
 
 if TYPE_CHECKING:
     from .entry import Entry

@@ -140,6 +140,7 @@ class Ledger:
             raise sqlite3.DatabaseError(state)
         self._connection.execute(f"PRAGMA journal_mode = {self._journal}")
         self._connection.execute("PRAGMA synchronous = NORMAL")
+        self._connection.execute("BEGIN IMMEDIATE")  # whoever looks sees a ledger, or nothing yet
         self._connection.execute(_SCHEMA)
         self._connection.execute(_WRITTEN)
         self._connection.execute(f"PRAGMA user_version = {FORMAT}")
@@ -147,6 +148,7 @@ class Ledger:
             "UPDATE scans SET state = 'waiting', error_code = ?, error = ? WHERE state = 'running'",
             (INTERRUPTED, "the process ended while this scan was under way"),
         )
+        self._connection.execute("COMMIT")
 
     def __enter__(self) -> Ledger:
         return self

@@ -153,7 +153,10 @@ class LedgerView:
     def _rows_of(self, path: Path, mode: str) -> list[tuple[str, tuple[Any, ...]]]:
         address = f"{path.resolve().as_uri()}?{mode}"
         with closing(sqlite3.connect(address, uri=True, timeout=5)) as connection:
-            if (version := connection.execute("PRAGMA user_version").fetchone()[0]) != FORMAT:
+            version = connection.execute("PRAGMA user_version").fetchone()[0]
+            if self._shared and not version and not connection.execute("SELECT 1 FROM sqlite_master").fetchone():
+                return []  # a part is just making it
+            if version != FORMAT:
                 raise DataError(f"{self.path}: is the ledger of another VoxGraft (format {version}, not {FORMAT})")
             cursor = connection.execute("SELECT * FROM scans ORDER BY rowid")
             self._columns = [column[0] for column in cursor.description]

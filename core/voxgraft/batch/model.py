@@ -18,6 +18,7 @@ from .task import ScanTask
 if TYPE_CHECKING:
     from ..components.catalogue import Catalogue
     from ..imaging.volume import Volume
+    from ..inference.predictor import Applied
     from ..packages.package import Package
 
 _LOOK = 0.1
@@ -82,7 +83,7 @@ class How:
     device: str = "auto"
     overlap: float | None = None
     mirror: bool | None = None
-    precision: str = "float32"
+    precision: str = "32"
 
 
 @dataclass(slots=True)
@@ -94,6 +95,7 @@ class Model:
         readers: Threads that may read scans at once.
         timeout: Seconds for each stage of a scan; None for the usual ones.
         notes: What a user should know of how the model is applied here; none before it is loaded.
+        within: Is shown what share of a scan is predicted; stays in this process.
     """
 
     package: Package
@@ -103,6 +105,7 @@ class Model:
     readers: int = 1
     timeout: float | None = None
     notes: tuple[str, ...] = field(init=False, default=())
+    within: Callable[[float], None] | None = field(init=False, default=None)
     limits: Limits = field(init=False)
     reading: Turns = field(init=False)
     predicting: Turns = field(init=False)
@@ -152,7 +155,18 @@ class Model:
 
         ready = predictor_of(self.package, self.catalogue, **asdict(self.how))
         self.notes = ready.notes
-        return ready
+        return ready if self.within is None else _Shown(ready, self.within)
+
+
+@dataclass(frozen=True, slots=True)
+class _Shown:
+    """A predictor that shows how much of a scan is done: the windows of a large network take their time."""
+
+    ready: Applied
+    within: Callable[[float], None]
+
+    def predict(self, volume: Volume, *, missing: Sequence[int] = ()) -> Prediction:
+        return self.ready.predict(volume, self.within, missing)
 
 
 def _elsewhere(found: tuple[Callable[[], Catalogue], Mapping[Any, Any]], package: Package, *rest: Any) -> Model:

@@ -18,9 +18,9 @@ from ..imaging.volume import Item, Volume
 from ..imaging.write import write
 from ..packages.package import Package
 from ..packages.precision import numbers_of
-from ..preprocessing.modality import KnowsUnits
+from ..preprocessing.modality import KnowsUnits, unit_of
 from ..reports.preview import previewed
-from ..scoring.measuring import Measured, measure_values, unit_of
+from ..scoring.measuring import Measured, measure_values
 from ..support.files import TEMPORARY, remove, sha256, staged, write_json
 from ..support.limits import Limits
 from .entry import Entry
@@ -140,7 +140,7 @@ class Outputs:
         for number in entry.missing:
             items.insert(number, None)
         if len(items) != scan.channels:
-            items = items[:1] * scan.channels
+            items = [items[0] if items else None] * scan.channels
         units = [self._unit(number, item, scan) for number, item in enumerate(items)]
         return measure_values(list(zip(arrays, units, strict=True)), mask, self.package.labels, self.catalogue)
 

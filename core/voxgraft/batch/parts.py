@@ -22,7 +22,6 @@ from ..support.files import digest, read_json, write_json
 from ..support.lock import BUSY, LOCK, locked
 from .entry import Entry
 from .ledger import LEDGER, Ledger, Row
-from .ledger_view import LedgerView
 from .naming import PARTS, short_hash, with_ids
 from .outputs import is_result
 
@@ -186,6 +185,8 @@ def rows_of_all(ledger: Ledger, out: Path, part: Part | None) -> list[Row]:
 
 def _others(out: Path, part: Part) -> Iterator[tuple[Part, list[Row]]]:
     """The rows of the other parts; a damaged ledger says nothing, `--status` tells of it."""
+    from .ledger_view import LedgerView
+
     for other, home in homes(out):
         if other is not None and other != part:
             with suppress(DataError):

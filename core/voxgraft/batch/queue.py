@@ -12,7 +12,7 @@ from ..errors import DataError, UsageError
 from ..packages.package import Package
 from ..packages.precision import numbers_of
 from ..support.files import sha256
-from ..support.progress import Progress
+from ..support.progress import Bar, Progress
 from .archive import remember
 from .corrections import KEPT, Corrections
 from .entry import Entry, hash_of, stat_of
@@ -21,6 +21,8 @@ from .ledger import INTERRUPTED, Row
 from .report import REPORT_EVERY
 from .result import Batch, Scan
 
+SAID = 5
+"""Scans in each state that are set aside with a line of their own."""
 TRIES = 3
 """After so many failed tries of the same input with the same model a scan is put aside."""
 
@@ -41,6 +43,8 @@ class BatchQueue:
         self._corrections, self._package = corrections, package
         self._out, self._ledger = corrections.out, corrections.ledger
         self._options, self._retry, self._progress = options, retry, progress
+        self._bar: Bar | None = None
+        self._set_aside_so_far: Counter[str] = Counter()
         self._entries: list[Entry] = []
         self._scans: dict[str, Scan] = {}
         self._fresh: list[Entry] = []
@@ -58,6 +62,9 @@ class BatchQueue:
                 self._weigh(entry, row)
             else:
                 self._set_aside(entry, row)
+        for state, number in self._set_aside_so_far.items():
+            if number > SAID:
+                self._progress.say(f"{state}: {number - SAID} more; the report names each with its reason")
 
     def work(self, run: Callable[[Sequence[Entry]], Iterable[Entry]]) -> None:
         """Do what is to be done.
@@ -68,6 +75,7 @@ class BatchQueue:
         total = len(self._fresh) + len(self._suspects)
         last = time.monotonic()
         with self._progress.bar("segmenting", total) as bar:
+            self._bar = bar
             for group in [self._fresh, *([entry] for entry in self._suspects)]:
                 for entry in run(group) if group else ():
                     row = self._ledger.get(entry.case)
@@ -81,6 +89,11 @@ class BatchQueue:
                     if time.monotonic() - last > REPORT_EVERY:
                         self.report()
                         last = time.monotonic()
+
+    def within(self, share: float) -> None:
+        """Show what share of the scan under way is predicted."""
+        if self._bar is not None:
+            self._bar.within(share, "this scan")
 
     def report(self, last: bool = False) -> None:
         """Write the page; on a full disk the scans have failed already, and are more important."""
@@ -111,11 +124,18 @@ class BatchQueue:
     def _set_aside(self, entry: Entry, row: Row | None) -> None:
         """A scan that is left out or refused; a result that it has from another call stays."""
         reason = plain(UsageError(entry.reason), entry, self._out)
-        self._progress.say(f"{entry.state.replace('-', ' ')}: {entry.case}: {reason}")
+        self._say_set_aside(entry, reason)
         if row is None or row.state != "done":
             changes = {"state": entry.state, "error_code": entry.code, "error": reason}
             self._ledger.put(self._row(entry, **changes))
         self._scans[entry.case] = Scan(entry.case, str(entry.given), entry.state, reason, entry.code)
+
+    def _say_set_aside(self, entry: Entry, reason: str) -> None:
+        """Say it of the first few in each state; a hospital's night has hundreds of localizers."""
+        state = entry.state.replace("-", " ")
+        self._set_aside_so_far[state] += 1
+        if self._set_aside_so_far[state] <= SAID:
+            self._progress.say(f"{state}: {entry.case}: {reason}")
 
     def _weigh(self, entry: Entry, row: Row | None) -> None:
         """Skip a scan, put it aside for good, or have it done."""

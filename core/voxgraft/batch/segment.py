@@ -14,14 +14,17 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..errors import UsageError, VoxGraftError
+from pydantic import ValidationError
+
+from ..errors import DataError, UsageError, VoxGraftError, WorkflowError
 from ..imaging.read import as_in_training
 from ..packages.package import Package
 from ..packages.precision import NAMES, allowed
-from ..support.files import digest, sha256, sweep_tree
+from ..support.files import digest, sha256, sweep, sweep_tree, write_json
 from ..support.lock import sole_owner
 from ..support.progress import Progress
 from ..support.texts import counted
+from ..workflow.sections import Review
 from ..workflow.yaml import load
 from .corrections import Corrections
 from .dispatch import Dispatch
@@ -34,7 +37,6 @@ from .parts import enter, named, part_from
 from .queue import BatchQueue
 from .report import write_common_report
 from .result import Batch, Scan
-from .review import leave_for_review
 from .scan import Segmenter
 from .task import ScanTask
 from .worklist import Finder
@@ -43,6 +45,7 @@ if TYPE_CHECKING:
     from ..components.catalogue import Catalogue
     from .executor import Executor
     from .parts import Part
+
 
 __all__ = ["Batch", "Scan", "executor_of", "resolve_package", "segment"]
 
@@ -109,15 +112,19 @@ def segment(
         if share is not None:
             teller.say(f"{folder}: part {share} does {counted(len(entries), 'scan')}")
         corrections = Corrections(folder, ledger, outputs.names)
-        for flag in corrections.restore(None if share is None else {row.case for row in ledger.rows()}):
+        mine = frozenset(row.case for row in ledger.rows())
+        for flag in corrections.restore(None if share is None else mine):
             teller.say(f"{folder}: {flag.message}")
-        if share is None:  # what other parts are making is theirs, and each file sweeps what is left of itself
+        if share is None:
             sweep_tree(folder, owned=True, skip=(REVIEW,))
+        elif mine:  # what other parts are making is theirs
+            sweep(folder, *mine, owned=True)
         leave_for_review(package, folder)
         if outputs.other_code:
             teller.say("; ".join(flag.message for flag in outputs.other_code))
         report = partial(write_common_report, folder, ledger, share, package)
         queue = BatchQueue(corrections, package, options, retry, teller, report)
+        applied.within = queue.within
         queue.sort(entries)
         try:
             dispatch = Dispatch(Segmenter(applied), corrections, task_of, teller.say)
@@ -162,8 +169,7 @@ def executor_of(text: str, catalogue: Catalogue, **wanted: Any) -> Executor:
     spec = catalogue.get("executor", name)
     known = spec.options().model_fields
     given = {key: value for key, value in wanted.items() if value is not None and (key, value) != ("device", "auto")}
-    if "device" not in known:  # the work knows it too
-        given.pop("device", None)
+    given = {key: value for key, value in given.items() if key in known or key not in ("device", "alone")}
     options = {"use": name, **given, **({"address": text} if "://" in text else {})}
     try:
         executor: Executor = choose(catalogue, "executor", options).build()
@@ -217,3 +223,29 @@ def _workflow_hash(package: Package) -> str:
 
 def _results_in(folder: Path) -> list[str]:
     return [path.name for path in folder.iterdir() if is_result(path)] if folder.is_dir() else []
+
+
+def leave_for_review(package: Package, out: Path) -> None:
+    """Write `review/models/HASH.json` below the batch's folder; a disk that is full is told where a mask is written."""
+    document = {
+        "name": package.name,
+        "version": str(package.facts.get("version") or ""),
+        "hash": package.hash,
+        "modality": package.plan.modality,
+        "channels": list(package.plan.channels),
+        "readers": {name: dict(options) for name, options in package.plan.readers.items()},
+        "codes": {label.name: list(label.code) for label in package.labels.items if label.code},
+        **_section(package),
+    }
+    with suppress(DataError):
+        write_json(out / REVIEW / "models" / f"{package.hash[:16]}.json", document)
+
+
+def _section(package: Package) -> dict[str, Any]:
+    """The section `review` of the workflow in a package; the usual values where it is not there."""
+    try:
+        document, _ = load(package.folder / "workflow.yaml")
+        section = Review.model_validate(document.get("review") or {})
+    except (OSError, WorkflowError, ValidationError, AttributeError):
+        section = Review()
+    return {"reasons": list(section.reasons), "tolerance_mm": section.tolerance_mm}

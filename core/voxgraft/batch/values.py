@@ -10,6 +10,7 @@ import numpy as np
 
 from ..errors import DataError
 from ..imaging.orientation import orientation_of, shape_at
+from ..inference.need import TooLarge
 from ..preprocessing.modality import like_hounsfield, not_hounsfield
 from ..support.memory import free_memory
 from .contract import Level, Verdict
@@ -84,10 +85,6 @@ def _differences(channel: Array, codes: list[str], lowest: float | None) -> Iter
 
 STORED, SEEN, MASK = 2, 4, 1
 """The least bytes of a voxel: as it is stored, as the network sees it (float32, at the plan's spacing), in a mask."""
-
-
-class TooLarge(DataError):
-    """A scan does not fit into memory."""
 
 
 def check_memory(entry: Entry, plan: Plan, free: int | None = None) -> None:

@@ -30,6 +30,7 @@ def segment_volumes(
     device: str = "auto",
     overlap: float | None = None,
     mirror: bool | None = None,
+    precision: str | None = None,
     predictor: Callable[[Package], Predictor] | None = None,
 ) -> list[Volume]:
     """The mask of each scan, in its own grid; what the options mean is said in the help of `voxgraft segment`.
@@ -62,7 +63,7 @@ def segment_volumes(
     else:
         from ..inference.ensemble import predictor_of
 
-        ready = predictor_of(package, catalogue, device=device, overlap=overlap, mirror=mirror)
+        ready = predictor_of(package, catalogue, device=device, overlap=overlap, mirror=mirror, precision=precision)
     return [ready.predict(volume).labels for volume in volumes]
 
 

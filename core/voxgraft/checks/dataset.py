@@ -21,7 +21,7 @@ from .look import look_at
 from .outliers import judge_grids, judge_intensities, judge_structures
 from .patients import find_split, judge_patients, judge_split
 from .problem import ORDER, CaseProblem, Severity, grouped
-from .purpose import codes_of, judge_channels, judge_modality, judge_voxels
+from .purpose import codes_of, judge_channels, judge_modality, judge_pretrained, judge_voxels
 from .record import Look
 from .resources import judge_resources, needs
 from .sides import judge_mirroring, judge_sides
@@ -113,7 +113,7 @@ def check_dataset(
     problems += judge_resources(needed, workflow)
     for look in looks:
         problems += look.problems
-        problems += judge_voxels(look, codes_of(workflow))
+        problems += judge_voxels(look, codes_of(workflow), dataset.channels)
     order = {case.id: index for index, case in enumerate(dataset.cases)}
     problems.sort(
         key=lambda problem: (
@@ -186,6 +186,7 @@ def _judge(
     yield from judge_identity(dataset, looks)
     if workflow is not None:
         yield from judge_modality(dataset, looks, workflow)
+        yield from judge_pretrained(workflow)
         yield from judge_mirroring(dataset.labels, workflow)
     if split is not None:
         yield from judge_split(dataset, looks, split, workflow.data.spacing if workflow is not None else None)

@@ -116,6 +116,7 @@ FIXES: dict[str, str] = {
     "constant-image": "export again, or name the case in data.leave_out",
     "clipped-image": "go back to the scanner's own values if you have them",
     "not-hounsfield": "export with rescale slope and intercept, or add the offset",
+    "other-than-pretrained": "leave data.spacing out and take that modality, or start with weights: none",
     "other-modality": "choose the modality of the images under data.modality, or leave those cases out",
     "odd-intensity": "nothing for MR, which is normalised image by image; for CT look at the export",
     # labels

@@ -10,12 +10,15 @@ from ..datasets.cases import Dataset
 from ..preprocessing.modality import ModalitySpec, like_hounsfield, not_hounsfield
 from ..support.texts import counted
 from ..workflow.requirements import channels_of
-from .problem import CaseProblem, Severity
+from .problem import CaseProblem, Severity, millimetres
 
 if TYPE_CHECKING:
     from ..workflow.workflow import Workflow
     from .record import Look
     from .voxels import Channel
+
+APART = 1.25
+"""How many times coarser or finer voxels may be than those of a pretraining before that is told."""
 
 NAMES = {"ct": "CT", "mr": "MR", "mri": "MR", "t1": "MR", "t2": "MR", "flair": "MR", "pet": "PT", "us": "US"}
 """Names that data sets give to channels, and the DICOM modality they mean."""
@@ -50,11 +53,12 @@ def _channels(number: int, workflow: Workflow | None) -> str:
     return "1 channel (it is grey)" if number == 1 and colours else counted(number, "channel")
 
 
-def judge_voxels(look: Look, codes: Sequence[str]) -> Iterator[CaseProblem]:
+def judge_voxels(look: Look, codes: Sequence[str], names: Sequence[str] = ()) -> Iterator[CaseProblem]:
     """What is wrong with the numbers of an image.
 
     Args:
         codes: The DICOM modalities that the workflow is for; empty where none is known.
+        names: Of the channels; one that is called a CT may hold Hounsfield units beside others.
     """
     several = len(look.channels) > 1
     flat = len(look.shape) == 3 and min(look.shape, default=2) == 1
@@ -81,6 +85,7 @@ def judge_voxels(look: Look, codes: Sequence[str]) -> Iterator[CaseProblem]:
             look.modality is None
             and codes
             and "CT" not in codes
+            and "CT" not in (NAMES.get(name.casefold()) for name in names[number - 1 : number])
             and like_hounsfield(channel.low, channel.high, channel.whole)
         ):
             message = (
@@ -109,6 +114,24 @@ def judge_modality(dataset: Dataset, looks: Sequence[Look], workflow: Workflow) 
     if codes and meant and not meant & set(codes) and name != "image":
         message = f"the data set calls its channels {', '.join(dataset.channels[:4])}, the workflow is for {name!r}"
         yield CaseProblem("other-modality", "warning", None, message)
+
+
+def judge_pretrained(workflow: Workflow) -> Iterator[CaseProblem]:
+    """Whether the encoder's own pretrained weights get images as they saw them: of the same modality and spacing."""
+    saw = workflow.model.saw
+    if saw is None:
+        return
+    own, spacing = workflow.data.modality.name, workflow.data.spacing or ()
+    if saw.modality not in ("", own):
+        message = f"the weights of {saw.name!r} saw images as the modality {saw.modality!r} gives them, not {own!r}"
+        yield CaseProblem("other-than-pretrained", "warning", None, message)
+    if len(spacing) == len(saw.spacing) and any(
+        not 1 / APART < a / b < APART for a, b in zip(spacing, saw.spacing, strict=True)
+    ):
+        message = (
+            f"the weights of {saw.name!r} saw {millimetres(saw.spacing)} mm, data.spacing is {millimetres(spacing)}"
+        )
+        yield CaseProblem("other-than-pretrained", "warning", None, message)
 
 
 def codes_of(workflow: Workflow | None) -> tuple[str, ...]:

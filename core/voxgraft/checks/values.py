@@ -48,7 +48,7 @@ def unknown_message(array: Array, values: Sequence[int], unknown: Sequence[int],
         unknown: Those that no name stands for.
         labels: The structures.
     """
-    start = f"the label holds {listed(map(str, unknown), 10)}, which no name stands for"
+    start = f"the label holds {listed(map(str, unknown), 10)}, which have no name"
     if len(unknown) > MANY:
         return f"{start}; so many values come from lossy compression or interpolation of a mask: export it again"
     between = _seam(array, unknown, labels)

@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from ..support.progress import print_fitted, print_result
+
+if TYPE_CHECKING:
+    from ..batch.executor import Executor
+    from ..components.catalogue import Catalogue
+    from ..workflow.workflow import Workflow
 
 
 @click.command()
@@ -17,6 +23,15 @@ from ..support.progress import print_fitted, print_result
 @click.option("--out", type=click.Path(path_type=Path), help="Folder of the run; by default runs/NAME.")
 @click.option("--steps", help="Do only these steps, as in plan,prepare.")
 @click.option("--resume/--fresh", default=True, help="Resume an earlier run (the default), or start again.")
+@click.option(
+    "--workers",
+    type=click.IntRange(1, 1024),
+    help="Of a workflow with several splits, how many are trained side by side, each in a process with its own GPU or "
+    "a share of the cores; by default one after the other.",
+)
+@click.option(
+    "--executor", help="What they are trained by: local (the default), ray, or ray://HOST:PORT for a Ray cluster."
+)
 @click.option("--dry-run", is_flag=True, help="Check, plan and estimate; train nothing, write nothing.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON document on standard output.")
 def run(
@@ -25,6 +40,8 @@ def run(
     out: Path | None,
     steps: str | None,
     resume: bool,
+    workers: int | None,
+    executor: str | None,
     dry_run: bool,
     as_json: bool,
 ) -> None:
@@ -36,6 +53,13 @@ def run(
     import json
 
     from ..discovery import discover
+    from ..training.team import follow, leading, team_of
+
+    team = team_of()
+    if team is not None and team.rank > 0:
+        if not dry_run:
+            follow(team)
+        return
     from ..errors import UsageError
     from ..workflow.workflow import read
 
@@ -59,7 +83,13 @@ def run(
     from ..runs.engine import run_workflow
     from ..support.texts import legible
 
-    done = run_workflow(checked, catalogue, folder, steps=wanted, fresh=not resume)
+    spread = _executor(checked, catalogue, executor, workers)
+    if team is not None and spread is not None:
+        raise UsageError(
+            f"--executor spreads trainings, each by itself; {team.launcher} makes its processes share each"
+        )
+    with leading(team):
+        done = run_workflow(checked, catalogue, folder, steps=wanted, fresh=not resume, executor=spread)
     if as_json:
         package = str(done.package) if done.package.exists() else None
         print_result(
@@ -70,6 +100,19 @@ def run(
         print_fitted("; ".join([f"{folder}: done", *messages, *done.remarks]))
         if done.package.exists():
             click.echo(f"next: voxgraft segment {legible(shlex.quote(str(done.package)))} SCANS --out BATCH")
+
+
+def _executor(checked: Workflow, catalogue: Catalogue, name: str | None, workers: int | None) -> Executor | None:
+    """What trains members side by side, where that was asked for; never threads, which share torch's state."""
+    if name is None and workers is None:
+        return None
+    from ..batch.segment import executor_of
+    from ..errors import UsageError
+
+    if name == "threads":
+        raise UsageError("members are trained in processes, not in threads; leave out --executor threads")
+    kind = "processes" if name in (None, "local") else name
+    return executor_of(str(kind), catalogue, workers=workers, device=checked.training.device, alone=True)
 
 
 def _table(document: dict[str, object]) -> str:

@@ -28,36 +28,36 @@ if TYPE_CHECKING:
 @click.option(
     "--workers",
     type=click.IntRange(1, 1024),
-    help="Number of workers; by default 1, of a cluster what it has room for. On a CPU two or more are processes, "
-    "each with a model and a share of the cores; on several GPUs processes with one GPU each; on one GPU threads that "
-    "read and write beside the model.",
+    help="Number of workers; by default 1, on a cluster as many as it has room for. On a CPU two or more are "
+    "processes, each with a model and a share of the cores; on several GPUs they are processes with one GPU each; on "
+    "one GPU they are threads that read and write while the model works.",
 )
 @click.option(
     "--executor",
     default="local",
     show_default=True,
-    help="What runs the work: local, which chooses between threads and processes, one of these, ray, or "
-    "ray://HOST:PORT; `voxgraft plugins list --kind executor` lists them.",
+    help="What runs the scans: threads, processes, local (chooses between the two), ray, or ray://HOST:PORT; "
+    "`voxgraft plugins list --kind executor` lists what is installed.",
 )
 @click.option(
     "--scan-timeout",
     type=click.FloatRange(min=0, min_open=True),
     metavar="SECONDS",
-    help="Time limit for the whole of a scan: its worker process is ended, and the scan tried once more. The first "
-    "scan of a worker includes loading the model.",
+    help="Time limit for one scan; a worker process that takes longer is ended, and the scan is tried once more. The "
+    "first scan of a worker includes loading the model.",
 )
 @click.option(
     "--scan-memory",
     type=click.FloatRange(min=0, min_open=True),
     metavar="GB",
-    help="Memory limit for a worker process, which is ended where it takes more; each works on one scan at a time.",
+    help="Memory limit for a worker process; one that takes more is ended. Each works on one scan at a time.",
 )
 @click.option(
     "--part",
     metavar="K/N",
-    help="Do only part K of N, beside other processes with the same --out; by default what a SLURM job array says.",
+    help="Do only part K of N; other processes with the same --out do the rest. By default as SLURM's job array says.",
 )
-@click.option("--status", is_flag=True, help="Say how far a batch is: `voxgraft segment DIR --status`.")
+@click.option("--status", is_flag=True, help="Show the state of a batch: `voxgraft segment DIR --status`.")
 @click.option("--series", help="Segment only the series with this UID or description; skip studies without it.")
 @click.option("--ignore-contract", is_flag=True, help="Also segment scans that do not fit the model; they are flagged.")
 @click.option("--device", default="auto", show_default=True, help="Device: auto, cpu, cuda or cuda:1.")
@@ -70,8 +70,8 @@ if TYPE_CHECKING:
 @click.option(
     "--precision",
     type=click.Choice(["auto", "32", "bf16", "16"]),
-    help="Numbers in which the network is applied; auto takes half precision where the model allows it and the "
-    "device has units for it; by default as the model says.",
+    help="Number format of the network; auto takes half precision if the model allows it and the device supports it; "
+    "by default as the model says.",
 )
 @click.option("--retry", is_flag=True, help="Also retry scans that have already failed three times.")
 @click.option(

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..errors import ComponentConflict, UnknownComponent
-from ..support.kept import Kept
 from .component import AnySpec
+
+if TYPE_CHECKING:
+    from ..support.contents import Kept
 
 
 @dataclass(frozen=True, slots=True)

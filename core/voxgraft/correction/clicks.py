@@ -111,15 +111,6 @@ def click(
     return Change(box, change.before, change.after)
 
 
-def load() -> None:
-    """Import what the first click would have to wait for."""
-    import cc3d
-    import edt
-    import scipy.sparse.linalg
-
-    assert cc3d and edt and scipy
-
-
 def _check(
     image: NDArray[Any] | None,
     mask: Labels,

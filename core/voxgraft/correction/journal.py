@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 from ..errors import DataError
@@ -60,7 +58,6 @@ class Journal:
         self.folder = folder
         self._entries: list[tuple[Entry, Record]] = []
         self._position = 0
-        self._steps: list[tuple[Entry, Record, bool]] = []
         with ExitStack() as stack:
             self.alone = _hold(folder, stack)
             self._file = RecordFile(folder / FILE)
@@ -68,14 +65,6 @@ class Journal:
             for number, record in enumerate(self._file.records, 1):
                 self._replay(number, record)
             self._stack = stack.pop_all()
-
-    def __enter__(self) -> Journal:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def close(self) -> None:
         """Let others open it; may be called twice."""
@@ -110,27 +99,6 @@ class Journal:
     def states(self) -> tuple[str, ...]:
         """The SHA-256 of the mask at every position, from before the first change; empty where there is no change."""
         return tuple(entry.start for entry, _ in self._entries) + tuple(entry.end for entry, _ in self._entries[-1:])
-
-    def since(self, state: str) -> Iterator[tuple[Change, bool]]:
-        """What was done since the mask was last in a state: changes in their order, each with whether it was made.
-
-        A change that was not made was undone. The state may be one that undo and another change have left behind.
-
-        Args:
-            state: A SHA-256; see `voxgraft.correction.state`.
-
-        Raises:
-            DataError: The mask never was in this state, or a change is damaged.
-        """
-        states = [entry.end if forward else entry.start for entry, _, forward in self._steps]
-        first = [entry.start for entry, _, _ in self._steps[:1]]
-        for number, known in reversed(list(enumerate(first + states))):
-            if known == state:
-                return ((self._change(record), forward) for _, record, forward in self._steps[number:])
-        raise DataError(
-            f"{self.folder}: the journal is of another mask, or the mask was changed elsewhere; "
-            "give the mask as it was first, or move the journal away"
-        )
 
     def record(self, change: Change, by: str, tool: str, start: str, end: str) -> Entry:
         """Keep a change that was just made; changes that were undone are redone no more.
@@ -195,16 +163,11 @@ class Journal:
 
     def _move(self, position: int) -> None:
         self._file.append({"do": "move", "to": position, "when": datetime.now(UTC).isoformat(timespec="seconds")})
-        self._go(position)
+        self._position = position
 
     def _follow(self, entry: Entry, record: Record) -> None:
         self._entries[self._position :] = [(entry, record)]
-        self._go(self._position + 1)
-
-    def _go(self, position: int) -> None:
-        forward = position > self._position
-        self._steps.append((*self._entries[min(position, self._position)], forward))
-        self._position = position
+        self._position += 1
 
     def _replay(self, number: int, record: Record) -> None:
         line, here = record.line, self._position
@@ -213,7 +176,7 @@ class Journal:
                 self._follow(_entry(line), record)
                 return
             if line["do"] == "move" and abs(line["to"] - here) == 1 and 0 <= line["to"] <= len(self._entries):
-                self._go(line["to"])
+                self._position = line["to"]
                 return
         except (KeyError, TypeError, ValueError):
             pass

@@ -49,8 +49,3 @@ class State:
         for part in parts:
             planes = mask[..., part * PLANES : (part + 1) * PLANES]
             self._parts[part] = hashlib.sha256(np.ascontiguousarray(planes.T, kind).data).digest()
-
-
-def state_of(mask: Labels) -> str:
-    """The SHA-256 of a mask's state, in hexadecimal; see `State`."""
-    return State(mask).sha256

@@ -146,7 +146,8 @@ class Data(Options):
     split: Split = Split()
 
     spacing: tuple[Annotated[float, Ge(1e-6), Le(1e4)], ...] | None = None
-    """Millimetres between voxels that the network sees; by default the median of the training cases."""
+    """Millimetres between voxels that the network sees; by default those that the encoder's own weights saw, where that
+    is known, or the median of the training cases."""
 
     interpolation: Interpolation = "linear"
     """How images are brought to that spacing: `linear`, or `cubic`, the B-spline of order 3."""

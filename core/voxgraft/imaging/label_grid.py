@@ -91,9 +91,11 @@ def _range(low: Whole, high: Whole, axis: Axis, number: int) -> tuple[Whole, Who
     """The least and the largest class among the neighbours of each target along one axis."""
     if low.shape[number] == len(axis.low) and not axis.above.any():
         return low, high
-    least, most = low.take(axis.low, number), high.take(axis.high, number)
-    other = low.take(axis.high, number)
-    return np.minimum(least, other), np.maximum(high.take(axis.low, number), most)
+    first, second = low.take(axis.low, number), low.take(axis.high, number)
+    if low is high:
+        return np.minimum(first, second), np.maximum(first, second)
+    most = np.maximum(high.take(axis.low, number), high.take(axis.high, number))
+    return np.minimum(first, second, out=first), most
 
 
 def _weighed(labels: Whole, axes: Sequence[Axis], some: Whole, shape: Sequence[int], fused: bool) -> Whole:

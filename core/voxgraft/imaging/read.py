@@ -15,8 +15,8 @@ import numpy as np
 
 from ..components.choice import Selected, choose
 from ..errors import BadImage, BrokenPlugin, DataError, ModelError, PluginError, VoxGraftError
+from ..support.contents import states
 from ..support.files import check_regular
-from ..support.kept import states
 from ..support.paths import composed
 from .archives import archive_problems, is_archive
 from .formats import PaletteReader, ReaderSpec

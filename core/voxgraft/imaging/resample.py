@@ -121,12 +121,20 @@ def resample_labels(array: Array, shape: Sequence[int], classes: int, left_out: 
 
     labels = np.ascontiguousarray(array)
     wanted = [*range(classes), *([] if left_out is None else [left_out])]
-    done = strongest(labels, shape) if np.isin(labels, wanted, kind="table").all() else None
+    plain = labels.size > 0 and labels.min() >= 0 and labels.max() < classes  # which is seen sooner
+    known = plain or bool(np.isin(labels, wanted).all())
+    done = strongest(labels, shape) if known else None
     return class_by_class(labels, shape, wanted) if done is None else done
 
 
 def class_by_class(labels: NDArray[Any], shape: Sequence[int], classes: Sequence[int]) -> NDArray[Any]:
-    """The definition: classes are done one after another, in rising order; another value stands for none."""
+    """The definition: classes are done one after another, in rising order; another value stands for none.
+
+    Args:
+        labels: Values (i, j[, k]).
+        shape: Of the result.
+        classes: The values that count.
+    """
     import torch
 
     from .label_grid import share

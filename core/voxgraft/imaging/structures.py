@@ -79,7 +79,7 @@ class Labels:
         """From names and values; background, if it is named, is left out.
 
         Raises:
-            DataError: A value stands twice or is not a whole number from 1 to 65535, or a label is called `mean`.
+            DataError: A value appears twice or is not a whole number from 1 to 65535, or a label is called `mean`.
 
         Examples:
             >>> labels = Labels.of({"background": 0, "spleen": 2, "liver": 1})

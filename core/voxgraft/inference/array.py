@@ -19,6 +19,7 @@ from ..preprocessing.encoding import encoded_type, masks_of, regridded
 from ..support.memory import free_memory
 from .borders import Decisions, decide_here
 from .interpolation import Interpolation, Place, interpolated
+from .need import columns_that_fit
 from .precision import Network
 from .sliding import logits_by_slab
 from .winners import Tally
@@ -36,8 +37,6 @@ NOT_FINITE = (
 
 VALUES = 1 << 24
 """Interpolated logits that are there together, at least those of one row."""
-SHARE_OF_MEMORY = 0.25
-"""Of the memory that is free, what the logits of one slab may take."""
 
 
 def segment_array(
@@ -53,6 +52,7 @@ def segment_array(
     progress: Callable[[float], None] | None = None,
     see: See | None = None,
     skip_empty: bool = True,
+    room: float | None = None,
 ) -> tuple[NDArray[Any], list[float]]:
     """What is found in a network image, on a grid of another number of voxels over the same extent.
 
@@ -64,6 +64,7 @@ def segment_array(
         shape: Voxels of the result.
         mirror: The network's axes along which windows are mirrored, and the logits of all copies averaged.
         skip_empty: Windows of one value are computed once, with the same result.
+        room: Bytes for the logits of a slab; by default what is free.
 
     Returns:
         Class indices or bits (*shape), see `voxgraft.preprocessing.encoding`; and for each output of the network the
@@ -71,6 +72,7 @@ def segment_array(
 
     Raises:
         ModelError: The network's output is not finite.
+        TooLarge: Not even the logits of a few columns fit into memory.
     """
     options: dict[str, Any] = {
         "overlap": overlap,
@@ -84,7 +86,7 @@ def segment_array(
         return _by_slice(network, image, shape, plan, options, see)
     result = np.zeros(shape, encoded_type(plan))
     tally = Tally(plan.classes)
-    for columns in _columns(tuple(image.shape[1:]), plan):
+    for columns in _columns(tuple(image.shape[1:]), shape, plan, room):
         _fill(result, tally, network, image, plan, columns, options, see)
     return result, tally.means()
 
@@ -122,7 +124,9 @@ def _largest(logits: Tensor) -> float:
     Raises:
         ModelError: It is not finite.
     """
-    most = max(abs(float(end)) for end in torch.aminmax(logits))  # NaN anywhere makes both ends NaN
+    # Class by class: of a part of a larger buffer torch would make a copy first. NaN anywhere makes both ends NaN.
+    ends = torch.stack([end for channel in logits for end in torch.aminmax(channel)])
+    most = float(ends.abs().max())
     if not math.isfinite(most):
         raise ModelError(NOT_FINITE)
     return most
@@ -195,19 +199,24 @@ def _in_slice(see: See, axis: int, index: int) -> See:
     return show
 
 
-def _columns(source: tuple[int, ...], plan: Plan) -> Iterator[tuple[int, int]]:
-    """Parts of the second axis whose slab of logits fits into memory, each sharing its last position with the next."""
-    rows = min(source[0], plan.patch[0]) * 3
-    column = 4.0 * plan.classes * rows * float(np.prod(source[2:]))
-    fits = int(free_memory() * SHARE_OF_MEMORY / column)
-    width = max(min(plan.patch[1], source[1]), fits)
+def _columns(
+    source: tuple[int, ...], shape: tuple[int, ...], plan: Plan, room: float | None = None
+) -> Iterator[tuple[int, int]]:
+    """Parts of the second axis whose slab of logits fits into memory, each sharing its last position with the next.
+
+    Args:
+        source: Voxels of what the network sees.
+        shape: Of the result.
+        room: Bytes for the slab; by default what is free.
+    """
+    width = columns_that_fit(plan, source, shape, free_memory() if room is None else room)
     start = 0
     while True:
         end = min(source[1], start + width)
         yield start, end
         if end == source[1]:
             return
-        start = end - 1
+        start = end - 1 if width > 1 else end
 
 
 def decide(logits: Tensor, plan: Plan, tally: Tally) -> Tensor:

@@ -25,7 +25,7 @@ from ..packages.package import Package
 from ..preprocessing.encoding import encoded_type
 from ..preprocessing.plan import Plan
 from ..support.memory import free_memory
-from .array import SHARE_OF_MEMORY, See
+from .array import See
 from .interpolation import Interpolation
 from .precision import Network, applied
 from .predictor import Applied, How, Predictor
@@ -34,6 +34,8 @@ from .winners import Tally
 
 AT_A_TIME = 16
 """Rows of a scan that are decided together."""
+SHARE_OF_MEMORY = 0.25
+"""Of the memory that is free, what the mean probabilities of a scan may take before they lie in a file."""
 
 
 def predictor_of(package: Package, catalogue: Catalogue, **how: Unpack[How]) -> Predictor | Ensemble:

@@ -56,7 +56,13 @@ def precision_on(device: torch.device, wanted: str, facts: Mapping[str, Any]) ->
 
 
 def applied(network: nn.Module, precision: str, device: torch.device) -> Network:
-    """What stands for a network on a device, in numbers of half precision or as it is."""
+    """What stands for a network on a device, in numbers of half precision or as it is.
+
+    Args:
+        network: Ready, and on the device.
+        precision: `32`, or one of `KINDS`.
+        device: Where it computes.
+    """
     if precision == "32":
         return network
     if device.type == "cuda":

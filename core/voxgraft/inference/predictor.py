@@ -15,15 +15,17 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from ..errors import BadImage, ModelError
-from ..imaging.orientation import Orientation, reoriented
+from ..imaging.orientation import Orientation, reoriented, shape_at
 from ..imaging.volume import Volume
 from ..labels.valid_region import region_in
 from ..packages.precision import applied_in
 from ..preprocessing.prepare import network_image
+from ..support.memory import free_memory
 from .array import See, mask_of, segment_array
 from .device import choose_device
+from .need import check_room, need_of
 from .precision import Network, applied, precision_on
-from .recipe import network_of, recipe_of
+from .recipe import activations_of, network_of, recipe_of
 
 if TYPE_CHECKING:
     from ..components.catalogue import Catalogue
@@ -94,6 +96,7 @@ class Applied(ABC):
         self.notes = (*([UNMIRRORED] if unmirrored else []), *half)
         self.modality: Modality = recipe.modality.build()
         self.model = recipe.model
+        self._taken: dict[Any, int] = {}
 
     def predict(
         self,
@@ -133,7 +136,12 @@ class Applied(ABC):
         mean probability of each output where it won."""
 
     def _seen(self, image: Volume, plan: Plan, missing: Sequence[int]) -> Tensor:
-        """What a network sees of a scan whose axes are in RAS order: float32 (channel, *spatial)."""
+        """What a network sees of a scan whose axes are in RAS order: float32 (channel, *spatial).
+
+        Raises:
+            TooLarge: Predicting it does not fit into memory.
+        """
+        self._room(plan, image.shape, shape_at(image.shape, image.spacing, plan.spacing), held=0)
         array = image.array.reshape(image.channels, *image.shape)
         return torch.from_numpy(np.ascontiguousarray(network_image(array, image.spacing, plan, self.modality, missing)))
 
@@ -146,7 +154,11 @@ class Applied(ABC):
         progress: Callable[[float], None] | None,
         see: See | None,
     ) -> tuple[NDArray[Any], list[float]]:
-        """What one network finds; see `segment_array`."""
+        """What one network finds; see `segment_array`.
+
+        Raises:
+            TooLarge: It does not fit into memory, which is found out before anything is computed.
+        """
         return segment_array(
             network,
             seen,
@@ -159,7 +171,25 @@ class Applied(ABC):
             progress=progress,
             see=see,
             skip_empty=self.skip_empty,
+            room=self._room(plan, shape, tuple(seen.shape[1:]), seen.numel() * seen.element_size()),
         )
+
+    def _room(self, plan: Plan, shape: tuple[int, ...], seen: tuple[int, ...], held: int) -> int:
+        """Bytes that are left for a slab of logits, where they are computed.
+
+        Args:
+            held: Bytes of what the network sees that are there already, and count as free no more.
+        """
+        need = need_of(plan, shape, seen, self._activations(plan), self.batch)
+        device = None if self.device.type == "cpu" else int(torch.cuda.mem_get_info(self.device)[0])
+        return check_room(need, plan, seen, free_memory() + held, device)
+
+    def _activations(self, plan: Plan) -> int:
+        """Bytes that a network takes for one window, worked out once for each plan."""
+        key = (plan.patch, plan.strides)
+        if key not in self._taken:
+            self._taken[key] = activations_of(self.model, plan)
+        return self._taken[key]
 
     def _told(
         self, volume: Volume, orientation: Orientation, mask: NDArray[Any], confidence: Sequence[float], start: float

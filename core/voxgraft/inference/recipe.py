@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from math import prod
 from typing import Annotated
 
+import torch
 from pydantic import ValidationError
 
 from ..components.catalogue import Catalogue
@@ -36,6 +38,37 @@ def network_of(model: Model, plan: Plan) -> SegmentationNetwork:
         strides=plan.strides,
         deep_supervision=model.deep_supervision,
     )
+
+
+MAPS = 6
+"""Of the largest map in a network, how many are there at once: in and out of a convolution, of a norm, of a sum."""
+CHANNELS = 64
+"""Of the largest map of a network that cannot be followed."""
+
+
+def activations_of(model: Model, plan: Plan) -> int:
+    """Bytes that the network takes for one window: it is followed on torch's `meta` device, without a value.
+
+    Args:
+        model: Names its parts.
+        plan: Shapes it.
+    """
+    sizes = [4 * CHANNELS * prod(plan.patch)]
+    try:
+        with torch.random.fork_rng(devices=[]), torch.device("meta"), torch.inference_mode():
+            network = network_of(model, plan).eval()
+            found: list[int] = []
+            for module in network.modules():
+                module.register_forward_hook(lambda _, __, out: found.append(_bytes(out)))
+            network(torch.empty(1, len(plan.channels), *plan.patch))
+        sizes = found
+    except Exception:  # a part that computes with values when it is made, such as weights of its own
+        pass
+    return MAPS * max(sizes)
+
+
+def _bytes(output: object) -> int:
+    return output.numel() * output.element_size() if isinstance(output, torch.Tensor) else 0
 
 
 def recipe_of(package: Package, catalogue: Catalogue) -> Recipe:

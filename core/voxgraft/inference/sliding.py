@@ -223,7 +223,7 @@ def _placed(image: Tensor, where: torch.device) -> Tensor:
     if where.type != "cuda" or image.device.type == "cuda":
         return image
     fits = image.numel() * image.element_size() <= torch.cuda.mem_get_info(where)[0] // 8
-    return image.to(where) if fits else image.pin_memory()
+    return image.to(where) if fits else image
 
 
 def _room(shape: Sequence[int], device: torch.device) -> Tensor:

@@ -47,7 +47,13 @@ def region_in(modality: object, image: Volume) -> NDArray[np.bool_] | None:
 
 
 def found_region(reference: FoundRegion, image: Volume, catalogue: Catalogue) -> NDArray[np.bool_]:
-    """Where a case counts, found in its image by its modality; everywhere, where that finds no border."""
+    """Where a case counts, found in its image by its modality; everywhere, where that finds no border.
+
+    Args:
+        reference: The modality, with its options.
+        image: Of the case.
+        catalogue: Offers the modality.
+    """
     modality = choose(catalogue, "modality", json.loads(reference.modality)).build()
     inside = region_in(modality, image)
     return np.ones(image.shape, np.bool_) if inside is None else inside

@@ -58,11 +58,20 @@ class Decoder(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EncoderSpec(Component[C, Encoder]):
-    """An encoder, with the spatial dimensions it accepts."""
+    """An encoder, with the spatial dimensions it accepts, and what the images of its own pretrained weights were like.
+
+    Attributes:
+        modality: The modality that gives it such images; `check` tells where a workflow that starts from those weights
+            names another. Empty where any will do.
+        spacing: Millimetres between their voxels, in RAS order; what the network sees then, unless `data.spacing` says
+            otherwise, which `check` tells. Empty where any will do.
+    """
 
     kind = "encoder"
 
     dims: frozenset[int] = frozenset({2, 3})
+    modality: str = ""
+    spacing: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

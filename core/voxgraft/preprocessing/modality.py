@@ -11,6 +11,8 @@ from ..components.component import C, Component
 if TYPE_CHECKING:
     import numpy as np
 
+    from ..imaging.volume import Item
+
 
 class Modality(Protocol):
     """How images of one kind are normalised, augmented and shown.
@@ -60,6 +62,15 @@ class ModalitySpec(Component[C, Modality]):
 
     dicom: tuple[str, ...] = ()
     channels: tuple[str, ...] = ()
+
+
+HOUNSFIELD = "HU"
+"""The unit of CT, as measurements and modalities name it."""
+
+
+def unit_of(item: Item) -> str:
+    """The unit of an image's values, where its file says it: of CT, and of PET that its reader has scaled."""
+    return HOUNSFIELD if item.modality == "CT" else str(item.facts.get("units") or "")
 
 
 def not_hounsfield(least: float, greatest: float) -> str:

@@ -17,7 +17,7 @@ from ..datasets.options import Data
 from ..errors import DataError, TrainingError
 from ..imaging.orientation import shape_at
 from ..imaging.structures import Labels
-from .modality import Modality, ModalitySpec
+from .modality import HOUNSFIELD, KnowsUnits, Modality, ModalitySpec
 from .plan import Plan
 
 ANISOTROPIC = 3.0
@@ -29,6 +29,8 @@ VOXELS = {("cpu", 2): 192 * 192, ("cpu", 3): 96_000, ("cuda", 2): 512 * 512, ("c
 
 BATCH = {("cpu", 2): 12, ("cpu", 3): 2, ("cuda", 2): 24, ("cuda", 3): 4}
 LEVELS = {2: 7, 3: 6}
+COVERED = (75, 90, 100)
+"""Percentiles of the sizes of scans that a patch may cover whole, besides the median."""
 
 
 def derive_plan(
@@ -70,14 +72,15 @@ def derive_plan(
     slice_axis = _slice_axis(spacing)
     seen = [axis for axis in range(image_dims) if image_dims == dims or axis != slice_axis]
     shapes = np.array([shape_at(case["shape"], case["spacing"], spacing) for case in cases])
-    median = [int(v) for v in np.median(shapes[:, seen], axis=0).round()]
     steps = [spacing[axis] for axis in seen]
     kind = "cuda" if device.startswith("cuda") else "cpu"
-    shape = tuple(patch) if patch != "auto" else _patch(median, steps, VOXELS[kind, dims])
+    shape = tuple(patch) if patch != "auto" else _patch(shapes[:, seen], steps, VOXELS[kind, dims], LEVELS[dims])
     strides = network_strides(shape, steps, LEVELS[dims])
     shape = _fit(shape, strides[-1])
     voxels = float(np.prod(shape))
     usual = BATCH[kind, dims]
+    normalisation = tuple(modality.plan(fingerprint["intensities"]))
+    units = modality.units(normalisation) if isinstance(modality, KnowsUnits) else ()
     size = batch if batch != "auto" else max(2, min(4 * usual, int(usual * VOXELS[kind, dims] / voxels)))
     return Plan(
         dims=dims,
@@ -91,7 +94,7 @@ def derive_plan(
         optional=dataset.optional,
         readers=data.reader_options,
         modality=data.modality.name,
-        normalisation=tuple(modality.plan(fingerprint["intensities"])),
+        normalisation=normalisation,
         spacing=tuple(spacing),
         interpolation=data.interpolation,
         slice_axis=slice_axis,
@@ -99,7 +102,7 @@ def derive_plan(
         batch=size,
         strides=strides,
         align=dataset.align,
-        contract=_contract(cases, dataset, data, fingerprint["intensities"]),
+        contract=_contract(cases, dataset, data, fingerprint["intensities"], units),
     )
 
 
@@ -156,12 +159,41 @@ def _target_spacing(cases: Sequence[Mapping[str, Any]], chosen: Sequence[float] 
     return [round(float(step), 6) for step in target]
 
 
-def _patch(median: Sequence[int], spacing: Sequence[float], most: int) -> tuple[int, ...]:
-    patch = np.array(median, dtype=float)
+def _patch(shapes: np.ndarray[Any, Any], spacing: Sequence[float], most: int, levels: int) -> tuple[int, ...]:
+    """Voxels of a patch along each axis, before every level has to divide them.
+
+    Small scans are covered whole, as many of them as make prediction cheapest: a window that covers also the largest
+    has more voxels, one that covers the median alone cuts the others into several. Of scans that are too large for that
+    it is the part in the shape of the median.
+
+    Args:
+        shapes: Voxels of each case (case, axis), at the spacing of the network.
+        spacing: Millimetres along each axis.
+        most: Voxels of the largest patch.
+        levels: Of the network, at most.
+    """
+    median = np.median(shapes, axis=0).round()
+    sizes = [median, *(np.percentile(shapes, share, axis=0).round() for share in COVERED)]
+    wholes = [_fit([max(8, int(n)) for n in size], _coarsest(size, spacing, levels)) for size in sizes]
+    wholes = [whole for whole in wholes if np.prod(whole) <= most]
+    if wholes:
+        return min(wholes, key=lambda whole: _computed(shapes, whole))
+    patch = median.astype(float)
     while patch.prod() > most:
         longest = int(np.argmax(patch * np.array(spacing)))
         patch[longest] *= 0.95
     return tuple(max(8, int(n)) for n in patch)
+
+
+def _coarsest(size: Sequence[float], spacing: Sequence[float], levels: int) -> tuple[int, ...]:
+    return network_strides([max(8, int(n)) for n in size], spacing, levels)[-1]
+
+
+def _computed(shapes: np.ndarray[Any, Any], patch: Sequence[int]) -> float:
+    """Voxels in all windows of all scans, windows that overlap by half."""
+    step = np.maximum(1, np.array(patch) // 2)
+    windows = 1 + np.maximum(0, -(-(shapes - np.array(patch)) // step))
+    return float(windows.prod(1).sum() * np.prod(patch))
 
 
 def _fit(patch: Sequence[int], coarsest: Sequence[int]) -> tuple[int, ...]:
@@ -174,14 +206,22 @@ def _contract(
     dataset: Dataset,
     data: Data,
     intensities: Sequence[Mapping[str, float]],
+    units: Sequence[str],
 ) -> dict[str, Any]:
-    """What incoming scans are compared with: the ranges seen in training, and the rules by which series were chosen."""
+    """What incoming scans are compared with: the ranges seen in training, and the rules by which series were chosen.
+
+    A channel in Hounsfield units is a CT, whatever the modality of the others. `units` are those of the channel that
+    gives the grid, as its files say them or else the modality.
+    """
     spacing = np.array([case["spacing"] for case in cases], dtype=float)
     size = spacing * np.array([case["shape"] for case in cases], dtype=float)
     codes = {case["modality"] for case in cases if case.get("modality")}
     spec = data.modality.component
     codes |= set(spec.dicom) if isinstance(spec, ModalitySpec) else set()
     codes |= {code for channel in dataset.described for code in channel.modality}
+    codes |= {"CT"} if HOUNSFIELD in units else set()
+    grid = dataset.align.onto if dataset.align is not None else 0
+    said = {case["unit"] for case in cases if case.get("unit")} or set(units[grid : grid + 1]) - {""}
     described = [channel.document() for channel in dataset.described]
     values = [[round(float(channel[name]), 3) for name in ("p00_5", "p99_5")] for channel in intensities]
     return {
@@ -190,6 +230,7 @@ def _contract(
         "spacing_mm": _ranges(spacing),
         "size_mm": _ranges(size),
         "values": values,
+        **({"units": sorted(said)} if said else {}),
         **({"series": dataset.chosen.document()} if dataset.chosen is not None else {}),
         **({"described": described} if described else {}),
     }

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from ..imaging.volume import Array, Colour
+from .layered import Layered
 
 CAPTION: Colour = (226, 230, 236)
 LETTER, WORD = 24, 19
@@ -83,7 +84,11 @@ def outline(labels: Array, width: int) -> Array:
     return found
 
 
-def write_words(canvas: Array, place: tuple[float, float], text: str, anchor: str, size: int, colour: Colour) -> int:
+Canvas = Array | Layered
+"""Pixels (row, column[, 3]) that are written on, or a grey picture with colours over it."""
+
+
+def write_words(canvas: Canvas, place: tuple[float, float], text: str, anchor: str, size: int, colour: Colour) -> int:
     """Write a text with a dark edge onto a picture; what would lie outside is moved inside, or cut off.
 
     Args:
@@ -102,7 +107,9 @@ def write_words(canvas: Array, place: tuple[float, float], text: str, anchor: st
     column = int(max(0, min(round(left), canvas.shape[1] - columns)))
     part = canvas[row : row + rows, column : column + columns]
     ink, edge = ink[: part.shape[0], : part.shape[1]], edge[: part.shape[0], : part.shape[1]]
-    if canvas.ndim == 2:
+    if isinstance(part, Layered):
+        part.write(ink, edge, colour)
+    elif part.ndim == 2:
         part[...] = part * (1 - edge) + max(colour) * ink
     else:
         part[...] = part * (1 - edge[..., None]) + np.array(colour, np.float32) * ink[..., None]
@@ -114,7 +121,7 @@ def width_of(text: str, size: int) -> int:
     return int(_stamp(text, size)[0].shape[1])
 
 
-def write_names(canvas: Array, named: Sequence[tuple[str, Colour]], room: int) -> None:
+def write_names(canvas: Canvas, named: Sequence[tuple[str, Colour]], room: int) -> None:
     """Write names in their colours at the lower left, as many as fit, then how many more there are.
 
     Args:

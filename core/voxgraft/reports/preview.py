@@ -21,6 +21,7 @@ from .drawing import (
     CAPTION,
     LETTER,
     WORD,
+    Canvas,
     Picture,
     as_jpeg,
     as_png,
@@ -30,6 +31,7 @@ from .drawing import (
     write_names,
     write_words,
 )
+from .layered import Layered, Palette
 
 if TYPE_CHECKING:
     from ..preprocessing.modality import Modality
@@ -87,7 +89,9 @@ def previewed(scan: Volume, mask: Volume, modality: Modality | None, names: Name
         tiles = [tile(image, values, axis, index, window) for index in worth_a_glance(values, axis, boxes=boxes)]
     legend = [(name if value in boxes else f"{name}: not found", colours[value]) for value, name in named.items()]
     plain, places = montage(tiles, legend)
-    drawn = np.repeat(plain[..., None], 3, -1) if plain.ndim == 2 else plain.copy()
+    if plain.ndim == 2:
+        return _with_colours_over(plain, tiles, places, named, colours, legend)
+    drawn = plain.copy()
     for (_, large, _), (row, column) in zip(tiles, places, strict=True):
         edge = outline(large, CONTOUR)
         drawn[row : row + large.shape[0], column : column + large.shape[1]][edge] = painted(large[edge], colours)
@@ -96,6 +100,30 @@ def previewed(scan: Volume, mask: Volume, modality: Modality | None, names: Name
             caption(canvas, place, large, words, named, colours)
     _legend(drawn, legend)
     return Picture(as_png(drawn), as_jpeg(plain))
+
+
+def _with_colours_over(
+    grey: Array,
+    tiles: Sequence[Tile],
+    places: Sequence[tuple[int, int]],
+    names: Names,
+    colours: Colours,
+    legend: Sequence[tuple[str, Colour]],
+) -> Picture:
+    """The same of a grey picture, whose captions are written but once."""
+    palette = Palette.of(colours.values())
+    picture = Layered(grey, np.zeros_like(grey), palette)
+    table = np.zeros(max(colours, default=0) + 1, np.uint8)
+    for value, colour in colours.items():
+        table[value] = palette.entries(colour, np.float32(1))
+    for (_, large, words), place in zip(tiles, places, strict=True):
+        edge = outline(large, CONTOUR)
+        over = picture.over[place[0] : place[0] + large.shape[0], place[1] : place[1] + large.shape[1]]
+        over[edge] = table[large[edge]]
+        caption(picture, place, large, words, names, colours)
+    plain = as_jpeg(grey)
+    _legend(picture, legend)
+    return Picture(picture.png(), plain)
 
 
 def _inside(image: Volume, labels: Array, boxes: Boxes) -> Array | None:
@@ -211,7 +239,7 @@ def enlarged(colour: Array, mask: Array, steps: Sequence[float], longer: int) ->
     pixels = np.asarray(Image.fromarray(turned).resize((width, height), Image.Resampling.BILINEAR))
     rows = (np.arange(height) * (mask.shape[1] / height)).astype(int)
     columns = (np.arange(width) * (mask.shape[0] / width)).astype(int)
-    large = mask[::-1, ::-1].T[np.ix_(rows, columns)]
+    large = mask[::-1, ::-1].T.take(rows, 0).take(columns, 1)
     return pixels, large
 
 
@@ -245,7 +273,7 @@ def montage(tiles: Sequence[Tile], legend: Sequence[tuple[str, Colour]]) -> tupl
 
 
 def caption(
-    canvas: Array,
+    canvas: Canvas,
     place: tuple[int, int],
     large: Array,
     words: tuple[str, tuple[str, str]],
@@ -276,13 +304,17 @@ def caption(
     write_names(part if beside or not taken else part[: rows - LINE + 5], named, columns - taken * beside)
 
 
-def _legend(canvas: Array, legend: Sequence[tuple[str, Colour]]) -> None:
+def _legend(canvas: Canvas, legend: Sequence[tuple[str, Colour]]) -> None:
     """What the colours mean, at the bottom of the picture."""
     places = _laid_out(legend, canvas.shape[1] - 2 * GAP)
     top = canvas.shape[0] - GAP - LINE * (max((line for _, line in places), default=-1) + 1)
     for (text, colour), (x, line) in zip(legend, places, strict=True):
         y = top + line * LINE + LINE // 2
-        canvas[y - 6 : y + 7, GAP + x : GAP + x + 13] = colour
+        square = canvas[y - 6 : y + 7, GAP + x : GAP + x + 13]
+        if isinstance(square, Layered):
+            square.fill(colour)
+        else:
+            square[...] = colour
         write_words(canvas, (y, GAP + x + 19), text, "lm", WORD, CAPTION)
 
 

@@ -6,6 +6,7 @@ which their networks vote, the scores of every held-out case (each once), and ho
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,6 +18,7 @@ from ..datasets.dataset import split_of
 from ..datasets.split import check_folds
 from ..errors import DataError
 from ..workflow.workflow import Workflow, from_document
+from .members import MemberTask, side_by_side
 from .run import Run, Step, StepSpec
 
 
@@ -79,24 +81,44 @@ def member_runs(run: Run) -> Iterator[tuple[str, Run]]:
 
 
 def do_members(run: Run, steps: Sequence[str]) -> None:
-    """Do the steps of each member, one after the other; what is done already is skipped.
+    """Do the steps of each member, one after the other, or from training on side by side; what is done is skipped.
 
     Raises:
         DataError: See `members_of`.
+        TrainingError: See `side_by_side`.
     """
+    members = members_of(run)
+    wanted = [step.name for step in run.workflow.steps if _spec(step).by_members and step.name in steps]
+    first = wanted.index("train") if run.executor is not None and "train" in wanted else len(wanted)
+    early, late = wanted[:first], wanted[first:]
+    if early:
+        _one_after_the_other(run, members, early)
+    if late and run.executor is not None:
+        run.shared.kept.clear()
+        side_by_side(run, [_task(run, member, late) for member in members], run.executor)
+
+
+def _one_after_the_other(run: Run, members: Sequence[Member], steps: Sequence[str]) -> None:
     from .engine import run_workflow
 
-    members = members_of(run)
-    by_members = {step.name for step in run.workflow.steps if _spec(step).by_members}
-    wanted = [name for name in steps if name in by_members]
     for number, member in enumerate(members, start=1):
-        if wanted:
-            name = member.name.replace("_", " ")
-            run.progress.say(f"{name} ({number} of {len(members)})")
-            workflow, folder = member_workflow(run, member), folder_of(run, member)
-            handed: dict[str, Any] = {"registry": run.models.uri, "shared": run.shared}
-            with run.progress.part(f"{name}, {number} of {len(members)}"):
-                run_workflow(workflow, run.catalogue, folder, steps=wanted, progress=run.progress, **handed)
+        name = member.name.replace("_", " ")
+        run.progress.say(f"{name} ({number} of {len(members)})")
+        workflow, folder = member_workflow(run, member), folder_of(run, member)
+        handed: dict[str, Any] = {"registry": run.models.uri, "shared": run.shared}
+        with run.progress.part(f"{name}, {number} of {len(members)}"):
+            run_workflow(workflow, run.catalogue, folder, steps=steps, progress=run.progress, **handed)
+
+
+def _task(run: Run, member: Member, steps: Sequence[str]) -> MemberTask:
+    """The steps of a member as a value; it begins with what is known of the files that all members read."""
+    folder = folder_of(run, member).absolute()
+    run.shared.contents.save()
+    known = run.shared.contents.path
+    if known.is_file() and folder.is_dir():
+        shutil.copyfile(known, folder / known.name)
+    document = member_workflow(run, member).document()
+    return MemberTask(member.name, document, folder, tuple(steps), run.models.uri, Path.cwd())
 
 
 def combined_step(chosen: Selected[Step]) -> Step | None:

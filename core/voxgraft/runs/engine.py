@@ -6,7 +6,7 @@ import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..components.catalogue import Catalogue
 from ..components.choice import Selected
@@ -21,6 +21,9 @@ from ..workflow.yaml import dump
 from .environment import environment, plugins_of
 from .identity import is_independent, made_from, reasons, summarise
 from .run import Run, Shared, Step, StepSpec
+
+if TYPE_CHECKING:
+    from ..batch.executor import Executor
 
 LEFT = ("steps", "train", "package", "evaluate", "members", "twin", "guard.json", "run.json", "contents.json")
 """What an earlier call left, of which `fresh` forgets."""
@@ -39,6 +42,7 @@ def run_workflow(
     progress: Progress | None = None,
     registry: str | None = None,
     shared: Shared | None = None,
+    executor: Executor | None = None,
 ) -> Run:
     """Do a workflow's steps in a folder.
 
@@ -54,6 +58,7 @@ def run_workflow(
             again.
         registry: The tracking URI at which models are looked up, where the workflow names none.
         shared: What this run shares with the run that it is a part of.
+        executor: Does the members of a run of several splits side by side, from training on.
 
     Raises:
         UsageError: A step is asked for that the workflow does not have, or the folder cannot be written, or another
@@ -61,6 +66,11 @@ def run_workflow(
         VoxGraftError: A step failed; what was done before it stays done.
     """
     chosen = _chosen(workflow, steps)
+    if executor is not None and not workflow.data.split.many:
+        raise UsageError(
+            "only the members of a run of several splits are done side by side (`--set data.split.fold=all`), and this "
+            "workflow has one split; leave out --executor and --workers"
+        )
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -74,7 +84,7 @@ def run_workflow(
         readers = catalogue.with_options("reader", workflow.data.reader_options)
         shared = shared or Shared(Contents(folder / "contents.json"), remade=set() if fresh else None)
         models = Resolver(readers, workflow.place or registry)
-        run = Run(folder, workflow, models, progress or Progress(), _shared=shared)
+        run = Run(folder, workflow, models, progress or Progress(), executor=executor, _shared=shared)
         if (folder / "run.json").exists():
             run.identity.update(run.read("run.json"))
         run.write("environment.json", environment(plugins_of(run)))

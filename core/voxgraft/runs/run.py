@@ -10,16 +10,14 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
 from ..components.component import C, Component
 from ..errors import DataError
-from ..support.contents import Contents
-from ..support.files import read_json, write_json
-from ..support.kept import Kept
-from ..support.memory import free_memory
 
 if TYPE_CHECKING:
+    from ..batch.executor import Executor
     from ..components.catalogue import Catalogue
     from ..datasets.cases import Dataset, Split
     from ..packages.references import Resolver
     from ..preprocessing.plan import Plan
+    from ..support.contents import Contents, Kept
     from ..support.progress import Progress
     from ..workflow.workflow import Workflow
 
@@ -28,6 +26,13 @@ PICTURES = 4
 """Held-out cases whose pictures a notebook shows."""
 MOST_KEPT = 4 << 30
 """Bytes of voxels that steps hand to each other."""
+
+
+def _kept() -> Kept:
+    from ..support.contents import Kept
+    from ..support.memory import free_memory
+
+    return Kept(min(MOST_KEPT, free_memory() // 4))
 
 
 @dataclass(slots=True)
@@ -44,7 +49,7 @@ class Shared:
     contents: Contents
     resolved: dict[str, str] = field(default_factory=dict)
     remade: set[str] | None = None
-    kept: Kept = field(default_factory=lambda: Kept(min(MOST_KEPT, free_memory() // 4)))
+    kept: Kept = field(default_factory=_kept)
 
 
 @dataclass(slots=True)
@@ -79,6 +84,9 @@ class Run:
     readers: set[str] = field(default_factory=set)
     """The names of the readers of the files of those data sets, known once they were looked at."""
 
+    executor: Executor | None = None
+    """Does the members of a run of several splits side by side; without it they are done one after the other."""
+
     _shared: Shared | None = None
     _dataset: Dataset | None = None
     _others: Mapping[str, Dataset] | None = None
@@ -86,6 +94,8 @@ class Run:
     @property
     def shared(self) -> Shared:
         if self._shared is None:
+            from ..support.contents import Contents
+
             self._shared = Shared(Contents(self.folder / "contents.json"))
         return self._shared
 
@@ -152,6 +162,8 @@ class Run:
         Raises:
             DataError: It is not there or damaged: the step must be done again.
         """
+        from ..support.files import read_json
+
         try:
             return read_json(self.folder / name)
         except (OSError, ValueError):
@@ -159,6 +171,8 @@ class Run:
 
     def write(self, name: str, document: Any) -> Path:
         """Leave a JSON document in the run's folder."""
+        from ..support.files import write_json
+
         write_json(self.folder / name, document)
         return self.folder / name
 

@@ -182,7 +182,7 @@ def named_metrics(metrics: Sequence[Selected[Metric]]) -> dict[str, Selected[Met
     usual ones: `nsd` and `nsd_tolerance_2.0`.
 
     Raises:
-        DataError: A metric stands twice with the same options.
+        DataError: A metric appears twice with the same options.
     """
     named: dict[str, Selected[Metric]] = {}
     for chosen in metrics:
@@ -190,7 +190,7 @@ def named_metrics(metrics: Sequence[Selected[Metric]]) -> dict[str, Selected[Met
         if name in named:
             name = "_".join([name, *(f"{key}_{value}" for key, value in _unusual(chosen).items())])
         if name in named or chosen.document() in [other.document() for other in named.values()]:
-            raise DataError(f"the metric {chosen.name!r} stands twice with the same options; leave one out")
+            raise DataError(f"the metric {chosen.name!r} appears twice with the same options; leave one out")
         named[name] = chosen
     return named
 
@@ -199,7 +199,7 @@ def check_names(labels: Labels, regions: Regions | None = None) -> None:
     """Refuse names of structures under which scores could not be told apart.
 
     Raises:
-        DataError: There is no structure, a name stands twice, or one is the name of their mean.
+        DataError: There is no structure, a name appears twice, or one is the name of their mean.
     """
     scored_structures(labels, regions)
 

@@ -99,7 +99,7 @@ def _components(mask: NDArray[np.bool_], connectivity: int, least: float) -> tup
 
 
 def _most_pairs(pairs: NDArray[np.int64], shape: tuple[int, int]) -> int:
-    """The largest number of pairs in which no lesion stands twice."""
+    """The largest number of pairs in which no lesion appears twice."""
     if not len(pairs):
         return 0
     from scipy.sparse import csr_matrix

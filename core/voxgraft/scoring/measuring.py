@@ -11,16 +11,13 @@ import numpy as np
 
 from ..components.choice import choose
 from ..imaging.structures import each_structure
-from ..imaging.volume import Array, Item, Volume
+from ..imaging.volume import Array, Volume
 from .measurement import Inside, Quantity
 
 if TYPE_CHECKING:
     from ..components.catalogue import Catalogue
     from ..components.choice import Selected
     from ..imaging.structures import Labels
-
-HOUNSFIELD = "HU"
-"""The unit of CT."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,11 +31,6 @@ class Measured:
 
     quantities: dict[str, list[Quantity]] = field(default_factory=dict)
     failures: list[str] = field(default_factory=list)
-
-
-def unit_of(item: Item) -> str:
-    """The unit of an image's values, where its file says it: of CT, and of PET that its reader has scaled."""
-    return HOUNSFIELD if item.modality == "CT" else str(item.facts.get("units") or "")
 
 
 def measure_values(

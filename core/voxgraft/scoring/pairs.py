@@ -221,7 +221,7 @@ def structures_of(labels: Labels, regions: Regions | None = None) -> tuple[Struc
     """The structures of `labels`, then the regions.
 
     Raises:
-        DataError: There is none, a name stands twice or is kept for their mean, or a region has a value that no
+        DataError: There is none, a name appears twice or is kept for their mean, or a region has a value that no
             structure has.
     """
     if not labels.items:

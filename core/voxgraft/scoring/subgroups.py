@@ -86,7 +86,7 @@ def read_facts(path: Path) -> dict[str, dict[str, str | float]]:
 
     Raises:
         UsageError: There is no such file, or it has no column `case`.
-        DataError: It is no table, or a case stands twice.
+        DataError: It is no table, or a case appears twice.
     """
     try:
         text = composed(read_bytes(path, marks=CELLS).decode("utf-8-sig"))
@@ -116,7 +116,7 @@ def read_facts(path: Path) -> dict[str, dict[str, str | float]]:
             raise DataError(f"{path}: line {number} has {len(row)} cells, the first line {len(head)}")
         case = row[keys[0]].strip()
         if case in facts:
-            raise DataError(f"{path}: line {number}: the case {case!r} stands twice")
+            raise DataError(f"{path}: line {number}: the case {case!r} appears twice")
         facts[case] = {
             name: cell.strip() for place, (name, cell) in enumerate(zip(head, row, strict=True)) if place not in keys
         }

@@ -242,7 +242,7 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(document) != len(pairs):
         seen: set[str] = set()
         twice = next(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]
-        raise ValueError(f"key {twice!r} stands twice")
+        raise ValueError(f"key {twice!r} appears twice")
     return document
 
 
@@ -311,23 +311,24 @@ def _replace(temporary: Path, target: Path, discard: Callable[[Path], None]) -> 
         discard(old)
 
 
-def sweep(folder: Path, name: str = "", *, owned: bool = False) -> None:
+def sweep(folder: Path, *names: str, owned: bool = False) -> None:
     """Remove what processes that have ended left half-made in a folder, and put back what they were replacing.
 
     What another process is making, here or on another host, is left alone: it holds a lock. What has no lock at all is
     left alone for a day.
 
     Args:
-        name: Only what was to become this file or folder, and nothing that was being replaced.
+        names: Only what was to become one of these files or folders, and nothing that was being replaced.
         owned: Nobody else works here; what has no lock is not waited for.
     """
     temporaries: dict[str, list[Path]] = {}
+    wanted = frozenset(names)
     with suppress(OSError):
         for path in folder.glob(f"{TEMPORARY}*"):
             if match := _LEFT.fullmatch(path.name):
                 temporaries.setdefault(match["token"], []).append(path)
     for token, paths in temporaries.items():
-        if not name or any(path.name == f"{TEMPORARY}-{token}-{name}" for path in paths):
+        if not wanted or any(path.name.removeprefix(f"{TEMPORARY}-{token}-") in wanted for path in paths):
             _clear(folder, token, paths, owned)
 
 

@@ -22,8 +22,10 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-BAR = 20
-"""Columns of a bar, so that description, numbers and time fit on a line of 80."""
+BAR = 10
+"""Columns of a bar, so that description, numbers and time fit on a line of 80; twice as many where there is room."""
+WIDE = 100
+"""Columns of a terminal that has room."""
 
 
 class Progress:
@@ -131,14 +133,15 @@ class Bar:
                 return Text(f"{int(task.completed)} of {self._total:.0f}")
 
         console = Console(file=self._progress.stream)
-        columns: list[ProgressColumn] = [TextColumn("{task.description}"), BarColumn(BAR)]
+        bar = BAR if console.width < WIDE else 2 * BAR
+        columns: list[ProgressColumn] = [TextColumn("{task.description}"), BarColumn(bar)]
         if not self._total:
             columns += [TextColumn("{task.completed:.0f} done,"), TimeElapsedColumn()]
         else:
             counted = [Count()] if self._total > 1 else []
             columns += [*counted, TextColumn("{task.percentage:>3.0f}%"), Left(), TextColumn("left")]
         numbers = 2 * len(f"{self._total or 0:.0f}") + len(" of 100% 00:00:00 left ") + len(columns)
-        self._room = max(len(self._what), console.width - BAR - numbers)
+        self._room = max(len(self._what), console.width - bar - numbers)
         return Progress(*columns, console=console)
 
     def advance(self, amount: float = 1.0, note: str = "") -> None:

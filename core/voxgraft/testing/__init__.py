@@ -11,7 +11,61 @@
 
 from __future__ import annotations
 
+from importlib import import_module
+from pathlib import Path
+
+from ..hookspecs import KINDS
 from .conformance import ConformanceCheck, NotApplicable, Outcome, Subject
-from .suite import conformance_checks, run_checks
 
 __all__ = ["ConformanceCheck", "NotApplicable", "Outcome", "Subject", "conformance_checks", "run_checks"]
+
+
+_MODULES = {
+    "reader": "readers",
+    "writer": "writers",
+    "layout": "layouts",
+    "modality": "modalities",
+    "encoder": "encoders",
+    "decoder": "decoders",
+    "strategy": "strategies",
+    "loss": "scores",
+    "metric": "scores",
+    "measurement": "measurements",
+    "step": "steps",
+    "tracker": "trackers",
+    "store": "stores",
+    "executor": "executors",
+    "command": "commands",
+}
+"""The module that holds the checks of a kind; every kind has the checks of specs besides."""
+
+
+def conformance_checks(kind: str) -> tuple[ConformanceCheck, ...]:
+    """The checks for components of that kind.
+
+    Raises:
+        ValueError: There is no such kind.
+    """
+    if kind not in KINDS:
+        raise ValueError(f"there is no kind {kind!r}; the kinds are {', '.join(KINDS)}")
+    found: list[ConformanceCheck] = list(import_module(".specs", __package__).CHECKS["spec"])
+    found += import_module(f".{_MODULES[kind]}", __package__).CHECKS[kind]
+    return tuple(found)
+
+
+def run_checks(subject: Subject, folder: Path) -> list[Outcome]:
+    """Run every check, each in an empty folder below `folder`; a failed one does not keep the others from being run."""
+    outcomes = []
+    for number, check in enumerate(conformance_checks(subject.spec.kind), 1):
+        place = folder / f"check-{number:02}"
+        place.mkdir(parents=True)
+        try:
+            check.run(subject, place)
+        except NotApplicable as reason:
+            outcomes.append(Outcome(check.text, "skipped", str(reason)))
+        except Exception as error:  # a plugin under test may fail in any way
+            said = str(error) if isinstance(error, AssertionError) else f"{type(error).__name__}: {error}"
+            outcomes.append(Outcome(check.text, "failed", said))
+        else:
+            outcomes.append(Outcome(check.text, "passed"))
+    return outcomes

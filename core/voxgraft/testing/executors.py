@@ -19,7 +19,7 @@ MANY = 10_000
 """Tasks of a batch that is not worked off: far more than any executor has under way."""
 
 LASTS = 0.05
-"""Seconds of a task that is under way when its batch is closed."""
+"""Seconds of the shortest task of a batch that is closed while others are under way."""
 
 
 def _work(number: int) -> int:
@@ -47,7 +47,7 @@ class _Lasting:
     folder: Path
 
     def __call__(self, number: int) -> int:
-        time.sleep(LASTS)
+        time.sleep(LASTS * (1 + number % 5))
         (self.folder / str(number)).touch()
         return number
 
@@ -126,7 +126,7 @@ def _closed_nothing_is_under_way(subject: Subject, folder: Path) -> None:
     if hasattr(outcomes, "close"):
         outcomes.close()
     ended = len(list(folder.iterdir()))
-    time.sleep(6 * LASTS)
+    time.sleep(8 * LASTS)
     late = len(list(folder.iterdir())) - ended
     require(late == 0, f"{late} tasks ended after it was closed")
 

@@ -27,6 +27,7 @@ def augment(
     seed: int,
     strength: float = 1.0,
     outside: int | None = None,
+    part: tuple[int, int] = (0, 1),
 ) -> tuple[Tensor, Tensor]:
     """A patch for each block of a batch.
 
@@ -41,11 +42,13 @@ def augment(
             missing is not done.
         strength: Multiplies all of them; with 0 the middle of each block is cut out as it is.
         outside: The class index of voxels beyond the image; None where labels are bits.
+        part: Which of how many parts of the whole batch this is: the numbers are drawn for the whole, so that several
+            processes augment as one does.
 
     Returns:
         The image (batch, channel, *patch) and the label as int64 (batch, *patch); voxels beyond the image are 0.
     """
-    draw = torch.Generator().manual_seed(seed)
+    draw = _Draws(seed, *part)
     if strength > 0:
         image, label = _space(image, label, patch, spacing, strengths, strength, draw)
         image = _intensities(image, strengths, strength, draw)
@@ -72,8 +75,32 @@ def middle(block: Tensor, patch: Sequence[int]) -> Tensor:
     return block
 
 
-def _uniform(draw: torch.Generator, low: float, high: float, *shape: int) -> Tensor:
-    return torch.rand(*shape, generator=draw) * (high - low) + low
+class _Draws:
+    """Random numbers of each sample of a whole batch, of which those of one part are given, and of the batch."""
+
+    def __init__(self, seed: int, part: int, parts: int) -> None:
+        self._generator, self._part, self._parts = torch.Generator().manual_seed(seed), part, parts
+
+    def uniform(self, low: float, high: float, batch: int, *shape: int) -> Tensor:
+        """(batch, *shape), each sample's own."""
+        return (
+            self._mine(torch.rand(batch * self._parts, *shape, generator=self._generator), batch) * (high - low) + low
+        )
+
+    def normal(self, batch: int, *shape: int, device: torch.device | None = None) -> Tensor:
+        """(batch, *shape), each sample's own; on another device from a generator there."""
+        generator, device = self._generator, device or torch.device("cpu")
+        if device.type != "cpu":
+            seed = int(torch.randint(2**62, (1,), generator=generator))
+            generator = torch.Generator(device).manual_seed(seed)
+        return self._mine(torch.randn(batch * self._parts, *shape, device=device, generator=generator), batch)
+
+    def common(self, low: float = 0.0, high: float = 1.0) -> float:
+        """One number for the whole batch."""
+        return float(torch.rand((), generator=self._generator) * (high - low) + low)
+
+    def _mine(self, whole: Tensor, batch: int) -> Tensor:
+        return whole[self._part * batch : (self._part + 1) * batch]
 
 
 def _space(
@@ -83,12 +110,12 @@ def _space(
     spacing: Sequence[float],
     strengths: Mapping[str, float],
     strength: float,
-    draw: torch.Generator,
+    draw: _Draws,
 ) -> tuple[Tensor, Tensor]:
     """One gather for all that moves voxels; labels are taken from the nearest voxel."""
     batch, dims = image.shape[0], len(patch)
     matrix = _matrices(batch, dims, spacing, strengths, strength, draw)
-    shift = _uniform(draw, -1, 1, batch, 1, dims) * torch.tensor([float(n) for n in patch])
+    shift = draw.uniform(-1, 1, batch, 1, dims) * torch.tensor([float(n) for n in patch])
     shift = shift * strengths.get("shift", 0.0) * strength
     axes = [torch.arange(n, dtype=torch.float32) - (n - 1) / 2 for n in patch]
     points = torch.stack(torch.meshgrid(*axes, indexing="ij"), -1).reshape(-1, dims)
@@ -96,7 +123,7 @@ def _space(
     moved = points.to(device) @ matrix.transpose(1, 2).to(device) + shift.to(device)
     bend = strengths.get("elastic", 0.0) * strength
     if bend > 0:
-        coarse = torch.randn(batch, dims, *[min(n, 4) for n in patch], generator=draw) * bend
+        coarse = draw.normal(batch, dims, *[min(n, 4) for n in patch]) * bend
         field = functional.interpolate(coarse.to(device), tuple(patch), mode=LINEAR[dims], align_corners=True)
         moved = moved + field.flatten(2).transpose(1, 2)
     half = torch.tensor([n / 2 for n in image.shape[2:]], device=device)
@@ -113,29 +140,29 @@ def _matrices(
     spacing: Sequence[float],
     strengths: Mapping[str, float],
     strength: float,
-    draw: torch.Generator,
+    draw: _Draws,
 ) -> Tensor:
     """(batch, dims, dims): voxels of the patch to voxels of the block."""
     result = torch.eye(dims).repeat(batch, 1, 1)
     turn = math.radians(strengths.get("rotation", 0.0)) * strength
     for plane in PLANES[dims]:
-        angle = _uniform(draw, -turn, turn, batch)
+        angle = draw.uniform(-turn, turn, batch)
         rotation = torch.eye(dims).repeat(batch, 1, 1)
         rotation[:, plane[0], plane[0]] = rotation[:, plane[1], plane[1]] = angle.cos()
         rotation[:, plane[0], plane[1]] = -angle.sin()
         rotation[:, plane[1], plane[0]] = angle.sin()
         result = result @ rotation
     stretch = strengths.get("scale", 0.0) * strength
-    whole = _uniform(draw, -stretch, stretch, batch, 1)
-    each = _uniform(draw, -stretch, stretch, batch, dims) * 0.4
+    whole = draw.uniform(-stretch, stretch, batch, 1)
+    each = draw.uniform(-stretch, stretch, batch, dims) * 0.4
     factors = torch.exp(whole + each)
     if mirrored_axes(strengths, strength, dims):
-        factors = factors * (1 - 2 * (torch.rand(batch, dims, generator=draw) < 0.5).float())
+        factors = factors * (1 - 2 * (draw.uniform(0, 1, batch, dims) < 0.5).float())
     step = torch.tensor([float(v) for v in spacing])
     return result * step[None, None, :] / step[None, :, None] * factors[:, None, :]
 
 
-def _intensities(image: Tensor, strengths: Mapping[str, float], strength: float, draw: torch.Generator) -> Tensor:
+def _intensities(image: Tensor, strengths: Mapping[str, float], strength: float, draw: _Draws) -> Tensor:
     """Blur, contrast, brightness, shading, inversion, gamma and noise, each sample and channel by itself."""
     batch, channels = image.shape[:2]
     dims = image.ndim - 2
@@ -145,43 +172,36 @@ def _intensities(image: Tensor, strengths: Mapping[str, float], strength: float,
         return strengths.get(name, 0.0) * strength
 
     def some(share: float) -> Tensor:
-        return (torch.rand(batch, 1, *[1] * dims, generator=draw) < share).to(image.device)
+        return (draw.uniform(0, 1, batch, 1, *[1] * dims) < share).to(image.device)
 
-    if (coarseness := amount("lowres")) > 0 and float(torch.rand((), generator=draw)) < 0.25:
-        factor = float(_uniform(draw, max(0.5, 1 - coarseness), 1.0, 1))
+    if (coarseness := amount("lowres")) > 0 and draw.common() < 0.25:
+        factor = draw.common(max(0.5, 1 - coarseness), 1.0)
         size = [max(1, round(n * factor)) for n in image.shape[2:]]
         coarse = functional.interpolate(image, size, mode="nearest")
         image = functional.interpolate(coarse, image.shape[2:], mode=LINEAR[dims], align_corners=False)
-    if (blur := amount("blur")) > 0 and float(torch.rand((), generator=draw)) < 0.2:
-        image = _blurred(image, float(_uniform(draw, 0.3, max(0.31, blur), 1)))
+    if (blur := amount("blur")) > 0 and draw.common() < 0.2:
+        image = _blurred(image, draw.common(0.3, max(0.31, blur)))
     if (contrast := amount("contrast")) > 0:
-        stretch = torch.exp(_uniform(draw, -contrast, contrast, *shape)).to(image.device)
+        stretch = torch.exp(draw.uniform(-contrast, contrast, *shape)).to(image.device)
         image = image * stretch
     if (brightness := amount("brightness")) > 0:
-        image = image + _uniform(draw, -brightness, brightness, *shape).to(image.device)
+        image = image + draw.uniform(-brightness, brightness, *shape).to(image.device)
     if (shading := amount("shading")) > 0:
-        coarse = torch.randn(batch, 1, *[min(n, SHADES) for n in image.shape[2:]], generator=draw) * shading
+        coarse = draw.normal(batch, 1, *[min(n, SHADES) for n in image.shape[2:]]) * shading
         image = image + functional.interpolate(
             coarse.to(image.device), image.shape[2:], mode=LINEAR[dims], align_corners=True
         )
     if (inverted := amount("invert")) > 0:
         image = torch.where(some(inverted), -image, image)
     if (gamma := amount("gamma")) > 0:
-        exponent = torch.exp(_uniform(draw, -gamma, gamma, *shape)).to(image.device)
+        exponent = torch.exp(draw.uniform(-gamma, gamma, *shape)).to(image.device)
         axes = tuple(range(2, image.ndim))
         low, high = image.amin(axes, keepdim=True), image.amax(axes, keepdim=True)
         span = (high - low).clamp_min(1e-6)
         image = torch.where(some(0.3), ((image - low) / span) ** exponent * span + low, image)
     if (noise := amount("noise")) > 0:
-        sigma = _uniform(draw, 0, noise, *shape).to(image.device)
-        if image.device.type == "cpu":
-            grain = torch.randn(image.shape, generator=draw)
-        else:
-            seed = int(torch.randint(2**62, (1,), generator=draw))
-            grain = torch.randn(
-                image.shape, device=image.device, generator=torch.Generator(image.device).manual_seed(seed)
-            )
-        image = image + grain * sigma
+        sigma = draw.uniform(0, noise, *shape).to(image.device)
+        image = image + draw.normal(*image.shape, device=image.device) * sigma
     return image
 
 

@@ -49,7 +49,8 @@ class Batches:
 
     Args:
         foreground: The share of blocks that are centred on a labelled voxel, classes in turn.
-        rank, world: This process and the number of processes; each draws other samples.
+        rank, world: This process and the number of processes. Each draws its own samples of the batch that all of them
+            make up, and is as far with its random numbers as one process that draws the whole.
     """
 
     def __init__(
@@ -85,16 +86,24 @@ class Batches:
 
     def draw(self, step: int) -> RawBatch:
         """The batch of a step."""
-        rng = np.random.default_rng([self.seed, step, self.rank])
+        rng = np.random.default_rng([self.seed, step, 0])
         images, labels, names = [], [], []
-        first = (step * self.world + self.rank) * self.batch
-        for index in range(first, first + self.batch):
+        mine = self._indices(step)
+        for index in range(step * self.world * self.batch, (step + 1) * self.world * self.batch):
             case = self.cases[self._case(index)]
-            image, label = self._block(case, rng, (index * 0.6180339887) % 1.0 < self.foreground)
+            centre = self._centre(case, rng, (index * 0.6180339887) % 1.0 < self.foreground)
+            if index not in mine:
+                continue
+            image, label = self._block(case, centre)
             images.append(image)
             labels.append(label)
             names.append(case.case)
         return RawBatch(np.stack(images), np.stack(labels), int(rng.integers(2**62)), tuple(names))
+
+    def _indices(self, step: int) -> range:
+        """The running numbers of this process's samples of a step."""
+        first = (step * self.world + self.rank) * self.batch
+        return range(first, first + self.batch)
 
     def stream(self, start: int, ahead: int = 3) -> Generator[RawBatch, None, None]:
         """Batches from a step on, without end, drawn ahead by a thread so that the device never waits for a disk."""
@@ -129,19 +138,19 @@ class Batches:
         lap, position = divmod(index, len(self.cases))
         return int(np.random.default_rng([self.seed, 1, lap]).permutation(len(self.cases))[position])
 
-    def _block(
-        self, case: Prepared, rng: np.random.Generator, centred: bool
-    ) -> tuple[NDArray[np.float32], NDArray[Any]]:
+    def _centre(self, case: Prepared, rng: np.random.Generator, centred: bool) -> NDArray[np.float64]:
+        """Where in a case a block is drawn, in voxels."""
+        if not (centred and len(case.places)):
+            return np.asarray(rng.uniform(0, 1, len(case.shape)) * np.array(case.shape))
+        classes = np.unique(case.places[:, 0])
+        structure = classes[rng.integers(len(classes))]
+        rows = np.flatnonzero(case.places[:, 0] == structure)
+        return np.asarray(case.places[rows[rng.integers(len(rows))], 1:] + 0.0)
+
+    def _block(self, case: Prepared, centre: NDArray[np.float64]) -> tuple[NDArray[np.float32], NDArray[Any]]:
         shape = np.array(case.shape)
         block = np.array(self.block)
         patch = np.array(self.plan.patch if not self._sliced else np.insert(self.plan.patch, self.plan.slice_axis, 1))
-        if centred and len(case.places):
-            classes = np.unique(case.places[:, 0])
-            structure = classes[rng.integers(len(classes))]
-            rows = np.flatnonzero(case.places[:, 0] == structure)
-            centre = case.places[rows[rng.integers(len(rows))], 1:] + 0.0
-        else:
-            centre = rng.uniform(0, 1, len(shape)) * shape
         low, high = np.minimum(patch / 2, shape / 2), np.maximum(shape - patch / 2, shape / 2)
         start = np.floor(np.clip(centre, low, high) - block / 2 + 0.5).astype(int)
         stored, known = case.image, self._known(case)

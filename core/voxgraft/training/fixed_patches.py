@@ -47,12 +47,9 @@ class FixedCrops(Batches):
 
     def draw(self, step: int) -> RawBatch:
         """The patches of a step, augmented and as large as the network's patch."""
-        first = (step * self.world + self.rank) * self.batch
-        keys = [
-            (self._case(index), index // len(self.cases) % self._crops) for index in range(first, first + self.batch)
-        ]
+        keys = [(self._case(index), index // len(self.cases) % self._crops) for index in self._indices(step)]
         images, labels = zip(*(self._patch(key) for key in keys), strict=True)
-        seed = int(np.random.default_rng([self.seed, step, self.rank]).integers(2**62))
+        seed = int(np.random.default_rng([self.seed, step, 0]).integers(2**62))
         names = tuple(self.cases[case].case for case, _ in keys)
         return RawBatch(np.stack(images), np.stack(labels), seed, names, tuple(keys))
 
@@ -62,7 +59,7 @@ class FixedCrops(Batches):
         case, crop = key
         rng = np.random.default_rng([self.seed, 2, case, crop])
         centred = ((case * self._crops + crop) * 0.6180339887) % 1.0 < self.foreground
-        block, coded = self._block(self.cases[case], rng, centred)
+        block, coded = self._block(self.cases[case], self._centre(self.cases[case], rng, centred))
         image, label = augment(
             torch.from_numpy(np.ascontiguousarray(block))[None],
             torch.from_numpy(np.ascontiguousarray(coded))[None],

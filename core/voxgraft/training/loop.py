@@ -23,6 +23,7 @@ from ..transfer.parameters import Row
 from ..transfer.stack import Stack
 from ..transfer.strategy import Context
 from ..workflow.sections import Training
+from .arithmetic import Arithmetic
 from .augment import augment
 from .batches import BEYOND, Batches, RawBatch
 from .checkpoint import load_checkpoint, save_checkpoint
@@ -41,6 +42,7 @@ class Job:
     Attributes:
         strengths: The modality's augmentation.
         spacing: Millimetres along the network's axes.
+        arithmetic: The numbers, of which Fabric knows, and the order in memory; a checkpoint keeps them.
         identity: A fingerprint of everything that decides the outcome; only its own checkpoint is gone on from.
         look: Scores a network on validation cases, the one that would be kept at that moment; the first number decides
             about patience. A number that is not defined is no bad score: it is left out.
@@ -65,6 +67,12 @@ class Job:
     report: Callable[[dict[str, float], int], None]
     show: Callable[[float, str], None]
     say: Callable[[str], None] = lambda text: None
+    arithmetic: Arithmetic = field(default_factory=Arithmetic)
+
+    @property
+    def part(self) -> tuple[int, int]:
+        """Which of how many processes this is: each computes its part of a step's batch."""
+        return self.batches.rank, self.batches.world
 
 
 @dataclass(slots=True)
@@ -99,12 +107,14 @@ def fit(job: Job, fabric: Fabric) -> tuple[SegmentationNetwork, State]:
     for name, module in job.extra.items():
         named.update({f"{name}.{key}": parameter for key, parameter in module.named_parameters()})
     optimiser = make_optimiser(job.rows, named, options.optimiser)
-    channels_last(job.network)
-    channels_last(average.network)
+    if job.arithmetic.channels_last:
+        channels_last(job.network)
+        channels_last(average.network)
     forward, optimiser = fabric.setup(job.network, optimiser)
     for module in job.extra.values():
         module.to(fabric.device)
     state = _resume(job, average, optimiser)
+    _agree_on_start(job, state, fabric)
     clock = _Clock(state.seconds)
     saved = state.seconds
     if state.step:
@@ -136,7 +146,7 @@ def fit(job: Job, fabric: Fabric) -> tuple[SegmentationNetwork, State]:
                 loss = f", loss {sum(numbers.values()):.3f}"
             job.show(min(1.0, progress), f"step {state.step}{loss}")
             if progress >= min(1.0, (state.looks + 1) * options.validate_every):
-                _look(job, average, state, clock)
+                _look(job, average, state, clock, fabric)
                 _save(job, average, optimiser, state, fabric)
                 saved = state.seconds
             elif state.seconds - saved > SAVE_EVERY:
@@ -145,7 +155,7 @@ def fit(job: Job, fabric: Fabric) -> tuple[SegmentationNetwork, State]:
     finally:
         stream.close()
     network = stack.export(context, average.network if options.ema > 0 else job.network).eval()
-    if options.patience is not None and state.best > float("-inf"):
+    if options.patience is not None and state.best > float("-inf") and fabric.is_global_zero:
         best = load_checkpoint(job.folder / "best.pt", job.identity)
         if best is not None:
             network.load_state_dict(best["network"])
@@ -166,6 +176,11 @@ def _step(
             return _accumulate(job, forward, optimiser, raw, state.micro, fabric)
         except torch.OutOfMemoryError:
             size = raw.image.shape[0]
+            if fabric.world_size > 1:
+                raise TrainingError(
+                    f"the device of process {fabric.global_rank} cannot hold a batch of {size}, which is not cut "
+                    "into parts with several processes; set a smaller training.batch or training.patch"
+                ) from None
             if state.micro >= size:
                 raise TrainingError(
                     f"the device's memory cannot hold one sample of {tuple(job.plan.patch)}; "
@@ -186,10 +201,10 @@ def _accumulate(
     target = label.long()
     if not raw.crops:
         image, target = augment(
-            image, label, plan.patch, job.spacing, job.strengths, raw.seed, options.augment, outside(plan)
+            image, label, plan.patch, job.spacing, job.strengths, raw.seed, options.augment, outside(plan), job.part
         )
-    image = job.stack.inputs(job.context, image, raw.seed)
-    image = image.contiguous(memory_format=CHANNELS_LAST[plan.dims])
+    image = job.stack.inputs(job.context, image, raw.seed + job.part[0])
+    image = image.contiguous(memory_format=_order(job))
     with fabric.autocast():
         known = job.stack.features(job.context, image, raw.crops)
     unlabelled, inside = _unlabelled(job, raw, fabric)
@@ -234,9 +249,15 @@ def _unlabelled(job: Job, raw: RawBatch, fabric: Fabric) -> tuple[Tensor | None,
     image = torch.from_numpy(raw.unlabelled.image).to(fabric.device, non_blocking=True)
     labels = torch.from_numpy(raw.unlabelled.label).to(fabric.device, non_blocking=True)
     strengths, strength = job.strengths, job.options.augment
-    image, labels = augment(image, labels, job.plan.patch, job.spacing, strengths, raw.unlabelled.seed, strength, None)
-    image = job.stack.inputs(job.context, image, raw.unlabelled.seed)
-    return image.contiguous(memory_format=CHANNELS_LAST[job.plan.dims]), labels != BEYOND
+    image, labels = augment(
+        image, labels, job.plan.patch, job.spacing, strengths, raw.unlabelled.seed, strength, None, job.part
+    )
+    image = job.stack.inputs(job.context, image, raw.unlabelled.seed + job.part[0])
+    return image.contiguous(memory_format=_order(job)), labels != BEYOND
+
+
+def _order(job: Job) -> torch.memory_format:
+    return CHANNELS_LAST[job.plan.dims] if job.arithmetic.channels_last else torch.contiguous_format
 
 
 def _chunks(image: Tensor, inside: Tensor | None, micro: int) -> list[dict[str, Tensor]]:
@@ -268,24 +289,40 @@ def _agreed(fabric: Fabric, progress: float) -> float:
     return progress if fabric.world_size == 1 else float(fabric.broadcast(progress))
 
 
+def _agree_on_start(job: Job, state: State, fabric: Fabric) -> None:
+    """See that all processes go on from the same checkpoint.
+
+    Raises:
+        TrainingError: One does not see what another sees.
+    """
+    first = state.step if fabric.world_size == 1 else int(fabric.broadcast(state.step))
+    if first != state.step:
+        raise TrainingError(
+            f"{job.folder}: process {fabric.global_rank} would begin at step {state.step}, the first one at {first}; "
+            "the run's folder has to lie on storage that all processes share"
+        )
+
+
 def _out_of_patience(options: Training, state: State) -> bool:
     return options.patience is not None and state.without_better >= options.patience
 
 
-def _look(job: Job, average: Average[SegmentationNetwork], state: State, clock: _Clock) -> None:
+def _look(job: Job, average: Average[SegmentationNetwork], state: State, clock: _Clock, fabric: Fabric) -> None:
     """Score what would be kept now on validation cases, and remember it if it is the best so far.
 
     Every strategy's `export` is applied to a copy first: a pruned network is scored pruned, a teacher that is kept is
     scored itself, and what patience goes back to is what was scored. Patience waits for what is done at set times.
     """
     kept = job.stack.export(job.context, deepcopy(average.network)).eval()
-    scores = {name: score for name, score in job.look(kept).items() if math.isfinite(score)}
+    scores = job.look(kept) if fabric.is_global_zero else {}
+    scores = scores if fabric.world_size == 1 else fabric.broadcast(scores)  # or patience would end at different steps
+    scores = {name: score for name, score in scores.items() if math.isfinite(score)}
     state.looks += 1
     state.seconds = clock.seconds
     score = next(iter(scores.values()), None)
     if score is not None and score > state.best:
         state.best, state.without_better = score, 0
-        if job.options.patience is not None:
+        if job.options.patience is not None and fabric.is_global_zero:
             weights = {name: tensor.cpu() for name, tensor in kept.state_dict().items()}
             save_checkpoint(job.folder / "best.pt", {"identity": job.identity, "network": weights})
     elif score is not None and job.stack.settled(job.context):
@@ -307,6 +344,7 @@ def _save(job: Job, average: Average[SegmentationNetwork], optimiser: Any, state
             "average": average.state_dict(),
             "optimiser": optimiser.state_dict(),
             "stack": job.stack.state_dict(),
+            "arithmetic": job.arithmetic.document(),
         },
     )
 

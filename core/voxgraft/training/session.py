@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 import torch
 from lightning_fabric import Fabric
+from lightning_fabric.plugins.environments import LightningEnvironment
 
-from ..errors import TrainingError
+from ..errors import TrainingError, UsageError
 from ..inference.array import segment_array
 from ..inference.device import choose_device, device_count, precision_of
 from ..networks.network import SegmentationNetwork
@@ -31,10 +32,12 @@ from ..transfer.parameters import Row
 from ..transfer.stack import Stack
 from ..workflow.sections import Training
 from ..workflow.workflow import Workflow, from_document
+from .arithmetic import Arithmetic, arithmetic_of, choose_arithmetic
 from .batches import Batches, Unlabelled
 from .fixed_patches import FixedCrops
 from .loop import Job, State, fit
-from .setup import set_up
+from .setup import TrainingSetup, set_up
+from .team import Team, send, team_of
 
 Report = Callable[[Mapping[str, float], int], None]
 Show = Callable[[float, str], None]
@@ -62,34 +65,89 @@ def train(
     Raises:
         TrainingError: It cannot start, or cannot go on.
     """
-    options = workflow.training
-    device = choose_device(options.device)
+    options, team = workflow.training, team_of()
     devices = device_count(options.device)
-    logging.getLogger("lightning_fabric").setLevel(logging.ERROR)
-    warnings.filterwarnings("ignore", module="lightning_fabric")
-    fabric = Fabric(
-        accelerator=device.type,
-        devices=devices if devices > 1 or device.index is None else [device.index],
-        strategy=_strategy(devices, workflow),
-        precision=precision_of(options.precision, device),
-    )
-    if devices == 1:
-        _train(fabric, run_folder, workflow, models, report, show, identity, say)
+    plan = read_plan(run_folder / "plan.json")
+    setup = set_up(workflow, plan, models) if devices == 1 or team is not None else None
+    arithmetic = arithmetic_of(run_folder / "train", identity)
+    device = choose_device(options.device)
+    if arithmetic is None and setup is not None:
+        arithmetic = choose_arithmetic(setup.context.network, plan, options, device, devices if team is None else 2)
+    arithmetic = arithmetic or Arithmetic(precision_of(options.precision, device))
+    fabric = _fabric(workflow, team, arithmetic)
+    if team is not None:
+        send((run_folder.resolve(), workflow.document(), _packed(models), arithmetic, identity))
+        fabric.launch()
+    if setup is not None:
+        _train(fabric, run_folder, workflow, setup, arithmetic, report, show, identity, say)
     else:
-        fabric.launch(_train_elsewhere, run_folder, workflow.document(), _packed(models), identity)
+        numbers = (
+            arithmetic.document()
+        )  # plain, since Fabric walks through what it sends and sets the fields of dataclasses
+        fabric.launch(_train_elsewhere, run_folder, workflow.document(), _packed(models), numbers, identity)
         for row in json.loads((run_folder / "train" / "summary.json").read_text())["curve"]:
             report({name: value for name, value in row.items() if name != "step"}, int(row["step"]))
     summary: dict[str, Any] = json.loads((run_folder / "train" / "summary.json").read_text())
     return summary
 
 
-def _strategy(devices: int, workflow: Workflow) -> Any:
-    """One process, or one for each device; strategies that freeze for a while leave parameters without a gradient."""
-    if devices == 1:
+def train_beside(
+    run_folder: Path, document: dict[str, Any], packed: bytes, arithmetic: Arithmetic, identity: str
+) -> None:
+    """Take part in a training of the first process of a team; see `voxgraft.training.team`.
+
+    Args:
+        run_folder: Of the run, on storage that all share.
+        document: The workflow.
+        packed: Catalogue and registry of the first process.
+        arithmetic: What the first process has chosen.
+        identity: As for `train`.
+
+    Raises:
+        TrainingError: It cannot start, or cannot go on.
+    """
+    models: Resolver = pickle.loads(packed)
+    workflow = from_document(document, models.catalogue)
+    if not (run_folder / "plan.json").is_file():
+        raise TrainingError(
+            f"{run_folder}: this process does not see the run's folder; it has to lie on shared storage"
+        )
+    setup, quiet = set_up(workflow, read_plan(run_folder / "plan.json"), models), lambda *_: None
+    fabric = _fabric(workflow, team_of(), arithmetic)
+    fabric.launch()
+    _train(fabric, run_folder, workflow, setup, arithmetic, quiet, quiet, identity, quiet)
+
+
+def _fabric(workflow: Workflow, team: Team | None, arithmetic: Arithmetic) -> Fabric:
+    """One process, one for each device that it starts itself, or those of a team."""
+    options = workflow.training
+    device, devices = choose_device(options.device), device_count(options.device)
+    if team is not None and (devices > 1 or device.index is not None):
+        raise UsageError(
+            f"training.device: {options.device} names devices, but {team.launcher} has started {team.world} processes, "
+            f"each for one; write {device.type}"
+        )
+    logging.getLogger("lightning_fabric").setLevel(logging.ERROR)
+    warnings.filterwarnings("ignore", module="lightning_fabric")
+    count = team.world // team.nodes if team is not None else devices
+    return Fabric(
+        accelerator=device.type,
+        devices=count if count > 1 or device.index is None else [device.index],
+        num_nodes=1 if team is None else team.nodes,
+        strategy=_strategy(devices, team, workflow),
+        precision=arithmetic.precision,
+        plugins=LightningEnvironment() if team is None else team.environment(),  # not what a job's variables look like
+    )
+
+
+def _strategy(devices: int, team: Team | None, workflow: Workflow) -> Any:
+    """One process or several; strategies that freeze for a while leave parameters without a gradient."""
+    if devices == 1 and team is None:
         return "auto"
     from lightning_fabric.strategies import DDPStrategy
 
-    return DDPStrategy(start_method="spawn", find_unused_parameters=bool(workflow.transfer))
+    start = "popen" if team is not None else "spawn"
+    return DDPStrategy(start_method=start, find_unused_parameters=bool(workflow.transfer))
 
 
 def _packed(models: Resolver) -> bytes:
@@ -109,19 +167,23 @@ def _packed(models: Resolver) -> bytes:
     return packed
 
 
-def _train_elsewhere(fabric: Fabric, run_folder: Path, document: dict[str, Any], packed: bytes, identity: str) -> None:
+def _train_elsewhere(
+    fabric: Fabric, run_folder: Path, document: dict[str, Any], packed: bytes, numbers: dict[str, Any], identity: str
+) -> None:
     """In a process of its own, with what came along from the first."""
     end_with_parent()
     models: Resolver = pickle.loads(packed)
     workflow = from_document(document, models.catalogue)
-    _train(fabric, run_folder, workflow, models, lambda *_: None, lambda *_: None, identity, lambda text: None)
+    setup, quiet = set_up(workflow, read_plan(run_folder / "plan.json"), models), lambda *_: None
+    _train(fabric, run_folder, workflow, setup, Arithmetic(**numbers), quiet, quiet, identity, quiet)
 
 
 def _train(
     fabric: Fabric,
     run_folder: Path,
     workflow: Workflow,
-    models: Resolver,
+    setup: TrainingSetup,
+    arithmetic: Arithmetic,
     report: Report,
     show: Show,
     identity: str,
@@ -131,7 +193,6 @@ def _train(
     split = json.loads((run_folder / "split.json").read_text())
     folders = json.loads((run_folder / "prepared.json").read_text())["folders"]
     cache = workflow.data.cache or run_folder / "cache"
-    setup = set_up(workflow, plan, models)
     stack = setup.stack
     modality = workflow.data.modality.build()
     training = [load_prepared(name, cache / folders[name]) for name in split["train"]]
@@ -151,6 +212,7 @@ def _train(
         loss=options.loss.build(),
         strengths=modality.augmentation,
         options=options,
+        arithmetic=arithmetic,
         folder=run_folder / "train",
         identity=identity,
         look=lambda network: (
@@ -162,7 +224,7 @@ def _train(
     )
     network, state = fit(job, fabric)
     if fabric.is_global_zero:
-        _leave(run_folder / "train", network, setup.rows, setup.weights, state, fabric, workflow)
+        _leave(run_folder / "train", network, setup.rows, setup.weights, state, fabric, arithmetic)
     fabric.barrier()
 
 
@@ -287,7 +349,7 @@ def _leave(
     weights: LoadReport | None,
     state: State,
     fabric: Fabric,
-    workflow: Workflow,
+    arithmetic: Arithmetic,
 ) -> None:
     from safetensors.torch import save_file
 
@@ -305,7 +367,8 @@ def _leave(
             "seconds": round(state.seconds, 1),
             "device": torch.cuda.get_device_name(fabric.device) if fabric.device.type == "cuda" else "cpu",
             "devices": fabric.world_size,
-            "precision": str(precision_of(workflow.training.precision, fabric.device)),
+            "arithmetic": arithmetic.document(),
+            "precision": arithmetic.precision,
             "parameters": int(sum(parameter.numel() for parameter in network.parameters())),
             "device_memory_mb": None if peak is None else round(peak / 2**20),
             "micro_batches": state.micro,

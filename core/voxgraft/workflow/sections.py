@@ -18,7 +18,7 @@ from pydantic import (
 from pydantic_core import CoreSchema
 
 from ..components.choice import ComponentField, Options, Selected
-from ..networks.encoder_decoder import Decoder, Encoder
+from ..networks.encoder_decoder import Decoder, Encoder, EncoderSpec
 from ..networks.options import StartValues, whole_option
 
 LONGEST = 1e9
@@ -97,6 +97,13 @@ class Model(Options):
         return self.start != "none" or self._weights not in (None, "none")
 
     @property
+    def saw(self) -> EncoderSpec[Any] | None:
+        """The encoder's spec, where the workflow starts from the weights that come with it."""
+        spec = self.encoder.component
+        own = self._weights != "none" and ":" not in self._weights
+        return spec if own and isinstance(spec, EncoderSpec) else None
+
+    @property
     def takes_weights(self) -> bool:
         """Whether the encoder has pretrained weights to offer; one without them always starts from scratch."""
         return isinstance(self.encoder.options, StartValues)
@@ -163,7 +170,8 @@ class Training(Options):
     """Voxels of a patch along each axis."""
 
     precision: Annotated[Literal["auto", "32", "bf16", "16"], BeforeValidator(_word)] = "auto"
-    """Mixed precision where the device has it."""
+    """`auto` is mixed precision on a GPU that has it, and float32 on a CPU. On a CPU with units for bfloat16
+    `bf16` takes about half of the time."""
 
     device: Device = "auto"
     """`auto`, `cpu`, `cuda`, `cuda:1`, or a number of devices such as `cuda*2`."""

@@ -122,7 +122,14 @@ class Workflow(Options):
                 f"training.patch has {len(patch)} numbers, a network of {self.model.dims}D needs {self.model.dims}; "
                 "change one of the two, or leave training.patch out"
             )
-        return self
+        return self._as_pretrained()
+
+    def _as_pretrained(self) -> Workflow:
+        """With the spacing of the images that the encoder's own weights saw, where the workflow names none."""
+        saw = self.model.saw
+        if saw is None or self.data.spacing is not None or len(saw.spacing) != self.model.dims:
+            return self
+        return self.model_copy(update={"data": self.data.model_copy(update={"spacing": saw.spacing})})
 
     @property
     def supervised(self) -> bool:

@@ -114,7 +114,7 @@ def _check_keys(node: yaml.MappingNode) -> None:
         _check_scalar(key)
         name = str(int(key.value)) if key.tag == f"{_CORE}int" else key.value
         if name in seen:
-            raise _fault(f"key {name!r} stands twice", key.start_mark)
+            raise _fault(f"key {name!r} appears twice", key.start_mark)
         seen.add(name)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from voxgraft.plugin import Case, DataError, Dataset, ImageRef, Label, Labels, Split
 
@@ -88,9 +89,15 @@ class ChaseLayout:
         return Case(name, f"child{name[6:8]}", (ImageRef(image),), facts={"eye": name[8]}, raters=raters)
 
 
-def looks_like_drive(folder: Path) -> bool:
-    """Whether a folder holds photographs and drawings named as DRIVE's."""
-    return any((one / "1st_manual").is_dir() for one in _drive_folders(folder)) and any(_drive_photographs(folder))
+def guess_drive(folder: Path) -> Mapping[str, Any] | None:
+    """The options for a folder of photographs and drawings that are named as DRIVE's."""
+    drawn = any((one / "1st_manual").is_dir() for one in _drive_folders(folder))
+    return {"path": folder} if drawn and any(_drive_photographs(folder)) else None
+
+
+def guess_chase(folder: Path) -> Mapping[str, Any] | None:
+    """The options for a folder of masks that are named as CHASE_DB1's."""
+    return {"path": folder} if any(folder.glob("Image_[0-9][0-9][LR]_1stHO.png")) else None
 
 
 def _drive_folders(folder: Path) -> list[Path]:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from voxgraft.plugin import Binning, MaskPair, Metric
+from voxgraft.plugin import Binning, MaskPair, Metric, Options
 
 BINS = 1000
 """Steps of the probability in which the curve is drawn; against the exact area that makes less than 0.001."""
@@ -44,3 +44,8 @@ class AreaUnderCurve:
 
 
 METRICS: Mapping[str, Metric] = {"f1": f1, "sensitivity": sensitivity, "auc": AreaUnderCurve()}
+
+
+def metric(options: Options, name: str) -> Metric:
+    """The metric of that name, which has no options."""
+    return METRICS[name]

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
+from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
 from . import rules
 from .form import TEXTS
-from .words import vocabulary
 
 if TYPE_CHECKING:
     from pydicom.dataelem import DataElement
     from pydicom.dataset import Dataset
 
     from .options import Options
+
 
 _BYTES = frozenset(["OB", "OW", "UN", "OL", "OD", "OF", "OV"])
 _PIXELS = frozenset((0x7FE00010, 0x7FE00008, 0x7FE00009))
@@ -209,3 +211,25 @@ def _in_bytes(tokens: Tokens, data: bytes) -> bool:
 def _in_pixels(tokens: Tokens, data: bytes) -> bool:
     lower = data.lower() if tokens.raw else b""
     return any(text in lower for text in tokens.raw)
+
+
+_WORD = re.compile(r"[^\W_]+(?:[.,]\d+[^\W_]*)?")
+_NUMBER = re.compile(r"(?:[tlcsb])?\d{1,3}(?:[.,]\d{1,2})?(?:mm|cm|ms|kv|d)?")
+"""Up to three digits: a thickness, a phase, a vertebra; longer ones may be the number of a patient or a date."""
+
+
+@lru_cache(maxsize=1)
+def vocabulary() -> frozenset[str]:
+    """The words that may stay, in lower case."""
+    lines = (files(__package__) / "words.txt").read_text(encoding="utf-8").splitlines()
+    return frozenset(word for line in lines if not line.startswith("#") for word in line.split())
+
+
+def cleaned(text: str, forbidden: Collection[str] = ()) -> str:
+    """A text with the words of the list only; those of `forbidden` (lower case) are dropped all the same."""
+    kept = [word for word in _WORD.findall(text) if _may_stay(word.lower()) and word.lower() not in forbidden]
+    return " ".join(kept)
+
+
+def _may_stay(word: str) -> bool:
+    return word in vocabulary() or _NUMBER.fullmatch(word) is not None

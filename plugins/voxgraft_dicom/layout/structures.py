@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from filecmp import cmp
 from pathlib import Path
@@ -51,6 +51,7 @@ class Matcher:
         self._known = {series_of(item) for item in known}
         self._terms = Terms(rules.names)
         self._drawn = Drawn()
+        self._elsewhere: list[tuple[Item, Hit]] = []
         self._by_series: dict[str, list[Hit]] = {}
         self._by_instance: dict[str, list[Hit]] = {}
         self._by_frame: dict[tuple[str, str], list[Hit]] = {}
@@ -69,6 +70,7 @@ class Matcher:
             matched = self._case_of(item)
             if matched is not None:
                 belonging[matched.id].append(item)
+        self._tell_of_channels(belonging)
         for name, own_objects in belonging.items():
             if own_objects and name not in self._drawn.refused:
                 self._label(name, self._chosen(own_objects))
@@ -125,11 +127,20 @@ class Matcher:
             self._refuse(item, by_case, "other-frame", text)
             return None
         if image is not case.grid:
-            drawn = f"it was drawn on the channel {case.channel_of(image)!r}"
-            text = f"{drawn}, and another gives the grid; the option grid says which"
-            self._refuse(item, by_case, "other-grid", text)
+            self._elsewhere.append((item, (case, image)))
             return None
         return case
+
+    def _tell_of_channels(self, belonging: Mapping[str, Sequence[Item]]) -> None:
+        """Objects on another channel than that of the grid refuse a case, unless it has some on that one, too."""
+        for item, (case, image) in self._elsewhere:
+            drawn = f"drawn on the channel {case.channel_of(image)!r}"
+            if belonging[case.id]:
+                what = f"an object of {item.modality} was {drawn}"
+                self._drawn.notes.append(f"{what}, and is not used: others were drawn on the one that gives the grid")
+            else:
+                text = f"it was {drawn}, and another gives the grid; the option grid says which"
+                self._refuse(item, [case.id], "other-grid", text)
 
     def _hits(self, item: Item) -> list[Hit]:
         """By the series it refers to; where it names none, by instances; else by its frame within the study."""

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from .sources import Sources
-from .uids import derived_uid
 
 LONGEST = 64
 """Letters in a long string (VR LO)."""
@@ -90,3 +89,10 @@ def long_string(text: str) -> str:
     """A text that fits a long string: no backslash, which would part it, no control characters, at most 64 letters."""
     plain = "".join(letter if letter.isprintable() and letter != "\\" else " " for letter in text).strip()
     return plain[:LONGEST] or "unnamed"
+
+
+def derived_uid(*parts: str) -> str:
+    """A UID that is the same whenever the same things are named."""
+    from pydicom.uid import generate_uid
+
+    return str(generate_uid(entropy_srcs=["voxgraft", *parts]))

@@ -132,7 +132,7 @@ def _is_placed(volume: Volume, planes: Sequence[Plane]) -> bool:
 
 
 def _uids(header: Any, instances: list[str], placed: bool) -> tuple[tuple[str, str, str], tuple[str, ...]]:
-    from .uids import derived_uid
+    from .identity import derived_uid
 
     names = {"StudyInstanceUID": "study", "SeriesInstanceUID": "series", "FrameOfReferenceUID": "frame of reference"}
     found = {name: str(header.get(name) or "") for name in names}

@@ -11,7 +11,7 @@ from voxgraft.plugin import Problem
 from .attributes import shown
 from .frames import Frame
 from .geometry import grouped, plane_of, same_direction, same_size
-from .kinds import modality_of
+from .header import modality_of
 
 Groups = list[list[Frame]]
 

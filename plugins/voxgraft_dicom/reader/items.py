@@ -17,8 +17,7 @@ from .facts import archive_of, facts_of
 from .flat import flat_affine, pixel_size
 from .frames import Frame, headers_of, single
 from .geometry import Stack
-from .header import Header
-from .kinds import modality_of
+from .header import Header, modality_of
 from .options import DicomOptions
 from .pet import Uptake, uptake_of
 from .pixels import channels_of, pixel_problems

@@ -15,8 +15,7 @@ from ..objects.deflated import read_dicom
 from ..objects.forgiving import forgiving
 from .attributes import shown
 from .frames import Frame
-from .header import Header
-from .kinds import STORAGE
+from .header import STORAGE, Header
 
 NUCLEAR = STORAGE + "20"
 VECTORS = {

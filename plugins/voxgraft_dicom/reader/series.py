@@ -12,9 +12,8 @@ from voxgraft.plugin import Problem
 from .enhanced import Inconsistent, frames_of, is_enhanced
 from .frames import Frame, single
 from .geometry import plane_of
-from .header import Header
+from .header import STORAGE, TOMOGRAPHIC, Header
 from .items import Found, Problems, flat, refused
-from .kinds import STORAGE, TOMOGRAPHIC
 from .mosaic import Unplaced, is_mosaic, tiles_of
 from .nuclear import NUCLEAR, Unsaid, is_reconstructed, kind_of, slices_of
 from .options import DicomOptions

@@ -11,8 +11,7 @@ from voxgraft.plugin import Item, Problem
 
 from ..objects.deflated import read_dicom
 from ..objects.forgiving import forgiving
-from .header import Header
-from .kinds import STRUCTURES
+from .header import STRUCTURES, Header
 from .pixels import TRUNCATED, missing_pixels
 
 MODALITIES = {"dicom-seg": "SEG", "dicom-rtstruct": "RTSTRUCT"}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,6 @@ from voxgraft.plugin import Array, BadImage, Item, Problem, Volume
 
 from ..objects.forgiving import understanding
 from .filling import combined
-from .gaps import filled_gaps
 from .nesting import area
 from .objects import Contour, Region, StructureSet, read_structure_set
 from .options import RtstructReaderOptions
@@ -256,3 +256,31 @@ def _facts(structure_set: StructureSet) -> dict[str, Any]:
         "instances": [str(image.get("ReferencedSOPInstanceUID") or "") for image in images],
         "names": [region.name for region in structure_set.regions],
     }
+
+
+def filled_gaps(mask: Array, levels: Sequence[int], spacing: Sequence[float]) -> None:
+    """Fill the slices between neighbouring ones that have contours, in place.
+
+    Source of the method: shape-based interpolation, S. Raya and J. Udupa, IEEE TMI 9:32-42, 1990: signed distances to
+    the outlines are interpolated, and what lies on the inner side counts.
+
+    Args:
+        mask: Bool, with slices along the first axis.
+        levels: The slices that have contours, in order.
+        spacing: Millimetres between voxels along the axes of a slice.
+    """
+    for low, high in pairwise(levels):
+        if high - low > 1 and mask[low].any() and mask[high].any():
+            below, above = _signed(mask[low], spacing), _signed(mask[high], spacing)
+            for level in range(low + 1, high):
+                share = (level - low) / (high - low)
+                mask[level] = (1 - share) * below + share * above > 0
+
+
+def _signed(plane: Array, spacing: Sequence[float]) -> Array:
+    """Millimetres to the outline, positive inside."""
+    from scipy.ndimage import distance_transform_edt
+
+    inside = distance_transform_edt(plane, sampling=spacing)
+    outside = distance_transform_edt(~plane, sampling=spacing)
+    return np.asarray(inside - outside)

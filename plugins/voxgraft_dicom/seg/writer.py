@@ -14,11 +14,10 @@ from typing import TYPE_CHECKING, Any
 from voxgraft.plugin import DataError, Volume
 
 from ..objects.header import algorithm, concept, derived_dataset, private_scheme, series_number
-from ..objects.identity import Maker, long_string, object_uids
+from ..objects.identity import Maker, derived_uid, long_string, object_uids
 from ..objects.segments import COLOURS, Segments, segments_of
 from ..objects.sources import Sources, read_sources
 from ..objects.terms import term_of
-from ..objects.uids import derived_uid
 from .frames import dimensions, even, frames_of, numbered, packed, per_frame, shared_groups
 from .options import SegOptions
 from .proof import prove

@@ -10,11 +10,10 @@ from voxgraft.plugin import DataError, Quantity, Volume
 
 from ..objects.forgiving import forgiving
 from ..objects.header import patient_and_study, private_scheme, series_number
-from ..objects.identity import Maker, long_string, object_uids
+from ..objects.identity import Maker, derived_uid, long_string, object_uids
 from ..objects.segments import segments_of
 from ..objects.sources import Sources, read_sources
 from ..objects.terms import Code, term_of
-from ..objects.uids import derived_uid
 from .measure import Size, sizes_of
 from .options import ReportOptions
 from .proof import prove

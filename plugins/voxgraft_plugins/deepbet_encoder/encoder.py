@@ -7,15 +7,44 @@ they meant there: the maps are then bit-equal to those inside deepbet's own netw
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 
-from voxgraft.plugin import EncoderModule, InputContract, Models, Weights, named_weights
+from voxgraft.plugin import EncoderModule, InputContract, Models, Weights, check_sha256, named_weights, packaged_file
 
-from .bundled import bundled_weights
 from .options import DeepbetOptions
+
+PACKAGE = "deepbet"
+FILE = "data/models/model.pt"
+SHA256 = "de8ee7c69654d0dd3935dc4a5d84571d8ecf4637a6bfc01df399c4c2bc86e0fd"
+LICENCE = "MIT"
+
+
+def bundled_weights() -> Weights:
+    """The tensors under deepbet's own names, which are those of `LinkNetMaps`.
+
+    Raises:
+        ModelError: The package is not installed, or its file is not the known one.
+    """
+    import torch
+
+    path, version = packaged_file(PACKAGE, FILE, install="voxgraft[demo]")
+    known = check_sha256(path, SHA256)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        archive = torch.jit.load(str(path), map_location="cpu")  # type: ignore[no-untyped-call]
+        tensors = dict(archive.state_dict())
+    return Weights(
+        tensors,
+        origin=f"{PACKAGE} {version}",
+        licence=LICENCE,
+        sha256=known,
+        contract=InputContract(channels=1, seen="T1-weighted MR images of heads of healthy adults"),
+    )
+
 
 WIDTHS = (16, 16, 32, 64, 128)
 STRIDES = (2, 4, 8, 16, 32)

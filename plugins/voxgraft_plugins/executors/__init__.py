@@ -2,42 +2,25 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import Any
 
-from voxgraft.plugin import ExecutorSpec, hookimpl
-
-if TYPE_CHECKING:
-    from voxgraft.plugin import Executor, ExecutorOptions
+from voxgraft.plugin import ExecutorSpec, hookimpl, late, late_call
 
 
 @hookimpl
-def voxgraft_executors() -> list[ExecutorSpec[ExecutorOptions]]:
+def voxgraft_executors() -> list[ExecutorSpec[Any]]:
+    executors = {
+        "local": (".local:local", "This machine: threads or processes"),
+        "threads": (".threads:Threads", "Threads of this process"),
+        "processes": (".processes:Processes", "Processes of this machine"),
+        "ray": (".ray:Cluster", "The machines of a Ray cluster"),
+    }
     return [
-        ExecutorSpec(name="local", summary="This machine: threads or processes", options=_options, build=_local),
-        ExecutorSpec(name="threads", summary="Threads of this process", options=_options, build=_threads),
-        ExecutorSpec(name="processes", summary="Processes of this machine", options=_options, build=_processes),
+        ExecutorSpec(
+            name=name,
+            summary=summary,
+            options=late(__name__, ".ray:RayOptions" if name == "ray" else "voxgraft.plugin:ExecutorOptions"),
+            build=late_call(__name__, place),
+        )
+        for name, (place, summary) in executors.items()
     ]
-
-
-def _options() -> type[ExecutorOptions]:
-    from voxgraft.plugin import ExecutorOptions
-
-    return ExecutorOptions
-
-
-def _local(options: ExecutorOptions) -> Executor:
-    from .local import local
-
-    return local(options)
-
-
-def _threads(options: ExecutorOptions) -> Executor:
-    from .threads import Threads
-
-    return Threads(options)
-
-
-def _processes(options: ExecutorOptions) -> Executor:
-    from .processes import Processes
-
-    return Processes(options)

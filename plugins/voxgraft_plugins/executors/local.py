@@ -5,8 +5,6 @@ from __future__ import annotations
 from voxgraft.plugin import Executor, ExecutorOptions
 
 from .options import gpus
-from .processes import Processes
-from .threads import Threads
 
 
 def local(options: ExecutorOptions) -> Executor:
@@ -15,8 +13,11 @@ def local(options: ExecutorOptions) -> Executor:
     One GPU is kept busy by one copy of the model, with scans read and written beside it; a second copy would only take
     its memory.
     """
-    if options.seconds is not None or options.gigabytes is not None:
+    limited = options.seconds is not None or options.gigabytes is not None
+    if limited or ((options.workers or 1) > 1 and gpus(options.device) != 1):
+        from .processes import Processes
+
         return Processes(options)
-    if (options.workers or 1) > 1 and gpus(options.device) != 1:
-        return Processes(options)
+    from .threads import Threads
+
     return Threads(options)

@@ -34,6 +34,5 @@ def gpus(device: str) -> int:
 
 def cores() -> int:
     """Cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    allowed = getattr(os, "sched_getaffinity", None)  # Windows and macOS have none
+    return len(allowed(0)) if allowed is not None else os.cpu_count() or 1

@@ -62,7 +62,7 @@ class Processes:
         self._number = min(wanted, found) if found > 1 else wanted
         self._gpus = found if found > 1 else 0
         # Beside a GPU the next scan is read and the last one written; where memory is limited, a scan is alone.
-        self._threads = 3 if found and self._gigabytes is None else 1
+        self._threads = 3 if found and self._gigabytes is None and not options.alone else 1
 
     def run(self, work: Callable[[Any], Any], tasks: Iterable[Any]) -> Iterator[Outcome]:
         """See `voxgraft.plugin.Executor`. Closing ends what is under way at once."""

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from voxgraft.plugin import MeasurementSpec, hookimpl
-
-if TYPE_CHECKING:
-    from .values import Values
+from voxgraft.plugin import MeasurementSpec, hookimpl, late_call
 
 
 @hookimpl
@@ -17,12 +14,6 @@ def voxgraft_measurements() -> list[MeasurementSpec[Any]]:
             name="values",
             summary="Mean and standard deviation of Hounsfield units, and of uptake by body weight",
             units=("HU", "g/ml"),
-            build=_values,
+            build=late_call(__name__, ".values:Values"),
         )
     ]
-
-
-def _values(options: Any) -> Values:
-    from .values import Values
-
-    return Values()

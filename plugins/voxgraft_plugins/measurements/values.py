@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from voxgraft.plugin import Code, Inside, Quantity
+from voxgraft.plugin import Code, Inside, Options, Quantity
 
 MEAN: Code = ("373098007", "SCT", "Mean")
 DEVIATION: Code = ("386136009", "SCT", "Standard Deviation")
@@ -29,6 +29,9 @@ KINDS: dict[str, tuple[str, str, Code, Code]] = {
 
 class Values:
     """Voxels that are no finite numbers are left out."""
+
+    def __init__(self, options: Options) -> None:
+        """Without options."""
 
     def __call__(self, inside: Inside) -> Iterator[Quantity]:
         voxels = inside.values[inside.mask].astype(np.float64)

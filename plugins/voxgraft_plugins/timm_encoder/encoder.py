@@ -40,8 +40,8 @@ from .backbone import (
     own_names,
     try_out,
 )
-from .imagenet import imagenet_weights
-from .options import LITE0, BackboneOptions
+from .imagenet import PACKAGED, imagenet_weights
+from .options import BackboneOptions
 
 MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 GREY = (0.449, 0.226)
@@ -99,8 +99,8 @@ class TimmEncoder:
 
     def _imagenet(self) -> Weights:
         name = self._options.backbone
-        if name == LITE0:
-            weights = imagenet_weights()
+        if name in PACKAGED:
+            weights = imagenet_weights(name)
         else:
             repository, file, licence = hub_place(name)
             path = hub_file(repository, file, download=self._options.download)

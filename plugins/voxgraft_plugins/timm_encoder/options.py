@@ -9,7 +9,7 @@ from pydantic import AfterValidator, Field
 from voxgraft.plugin import Inflation, StartValues, weights_option
 
 LITE0 = "tf_efficientnet_lite0"
-"""The only backbone whose ImageNet weights come as an installable package."""
+"""Its ImageNet weights come as an installable package, and so do those of Lite1 and Lite2."""
 
 
 class BackboneOptions(StartValues):
@@ -44,6 +44,22 @@ class LiteOptions(BackboneOptions):
     @property
     def backbone(self) -> str:
         return LITE0
+
+
+class Lite1Options(BackboneOptions):
+    """Options of EfficientNet-Lite1."""
+
+    @property
+    def backbone(self) -> str:
+        return "tf_efficientnet_lite1"
+
+
+class Lite2Options(BackboneOptions):
+    """Options of EfficientNet-Lite2."""
+
+    @property
+    def backbone(self) -> str:
+        return "tf_efficientnet_lite2"
 
 
 class TimmOptions(BackboneOptions):

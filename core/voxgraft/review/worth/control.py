@@ -3,9 +3,9 @@
 What reviewers do to masks is skewed, has a peak at "nothing was changed", and is known from few cases when a chart
 begins. `voxgraft.review.worth.charts` says which of these designs is used, and docs/review_worth.md what each costs.
 
-Sources: the zone tests of the Western Electric Statistical Quality Control Handbook (1956); Nelson, Journal of Quality
-Technology 16 (1984) 237; limits from moving ranges and EWMA as in Montgomery, Introduction to Statistical Quality
-Control; the cumulative sum of sequential ranks of McDonald, Naval Research Logistics 37 (1990) 627.
+Sources: the zone tests of the Western Electric Statistical Quality Control Handbook (1956); limits from moving ranges
+as in Montgomery, Introduction to Statistical Quality Control; the cumulative sum of sequential ranks of McDonald, Naval
+Research Logistics 37 (1990) 627.
 """
 
 from __future__ import annotations
@@ -76,7 +76,9 @@ Rule = tuple[str, int, Callable[[Sequence[float]], int]]
 """A name, how many of the latest standardised values it looks at, and what it finds: -1 lower, 1 higher, 0 nothing."""
 
 
-def _count(least: int, beyond: float) -> Callable[[Sequence[float]], int]:
+def beyond_zone(least: int, beyond: float) -> Callable[[Sequence[float]], int]:
+    """A test: so many of the values, the last among them, lie so many standard deviations to one side."""
+
     def test(window: Sequence[float]) -> int:
         for side in (-1, 1):
             if sum(side * value > beyond for value in window) >= least and side * window[-1] > beyond:
@@ -86,45 +88,12 @@ def _count(least: int, beyond: float) -> Callable[[Sequence[float]], int]:
     return test
 
 
-def _trend(window: Sequence[float]) -> int:
-    steps = [value - other for other, value in pairwise(window)]
-    return 1 if all(step > 0 for step in steps) else -1 if all(step < 0 for step in steps) else 0
-
-
-def _alternating(window: Sequence[float]) -> int:
-    steps = [value - other for other, value in pairwise(window)]
-    turns = all(step * other < 0 for other, step in pairwise(steps))
-    return _side_of(window) if turns else 0
-
-
-def _hugging(window: Sequence[float]) -> int:
-    return _side_of(window) if all(abs(value) < 1 for value in window) else 0
-
-
-def _avoiding(window: Sequence[float]) -> int:
-    return _side_of(window) if all(abs(value) > 1 for value in window) else 0
-
-
-def _side_of(window: Sequence[float]) -> int:
-    return -1 if math.fsum(window) < 0 else 1
-
-
-LIMIT: tuple[Rule, ...] = (("beyond 3 sigma", 1, _count(1, 3)),)
+LIMIT: tuple[Rule, ...] = (("beyond 3 sigma", 1, beyond_zone(1, 3)),)
 WESTERN_ELECTRIC: tuple[Rule, ...] = (
     *LIMIT,
-    ("2 of 3 beyond 2 sigma", 3, _count(2, 2)),
-    ("4 of 5 beyond 1 sigma", 5, _count(4, 1)),
-    ("8 on one side", 8, _count(8, 0)),
-)
-NELSON: tuple[Rule, ...] = (
-    *LIMIT,
-    ("9 on one side", 9, _count(9, 0)),
-    ("6 in a trend", 6, _trend),
-    ("14 alternating", 14, _alternating),
-    ("2 of 3 beyond 2 sigma", 3, _count(2, 2)),
-    ("4 of 5 beyond 1 sigma", 5, _count(4, 1)),
-    ("15 within 1 sigma", 15, _hugging),
-    ("8 beyond 1 sigma", 8, _avoiding),
+    ("2 of 3 beyond 2 sigma", 3, beyond_zone(2, 2)),
+    ("4 of 5 beyond 1 sigma", 5, beyond_zone(4, 1)),
+    ("8 on one side", 8, beyond_zone(8, 0)),
 )
 
 
@@ -133,7 +102,7 @@ def run_rules(values: Sequence[float], rules: Sequence[Rule] = LIMIT, baseline: 
 
     Args:
         values: In the order in which they came.
-        rules: `LIMIT`, `WESTERN_ELECTRIC` or `NELSON`.
+        rules: `LIMIT`, `WESTERN_ELECTRIC`, or others.
         baseline: So many values give the limits, and no signal.
     """
     if len(values) <= baseline:
@@ -148,29 +117,6 @@ def run_rules(values: Sequence[float], rules: Sequence[Rule] = LIMIT, baseline: 
                 signals.append(Signal(index, name, "lower" if side < 0 else "higher", index + 1 - length))
                 start = index + 1
                 break
-    return signals
-
-
-def ewma(values: Sequence[float], weight: float = 0.2, width: float = 2.86, baseline: int = BASELINE) -> list[Signal]:
-    """The signals of an exponentially weighted moving average; after each one it begins anew at the centre.
-
-    Args:
-        values: In the order in which they came.
-        weight: Of the latest value.
-        width: Of the limits, in standard deviations of the average.
-        baseline: So many values give the limits, and no signal.
-    """
-    if len(values) <= baseline:
-        return []
-    limits = individuals_limits(values[:baseline])
-    signals, average, steps = [], limits.centre, 0
-    for index in range(baseline, len(values)):
-        steps += 1
-        average += weight * (values[index] - average)
-        spread = limits.sigma * math.sqrt(weight / (2 - weight) * (1 - (1 - weight) ** (2 * steps)))
-        if abs(average - limits.centre) > max(width * spread, 1e-12):
-            signals.append(Signal(index, "average", "lower" if average < limits.centre else "higher", index))
-            average, steps = limits.centre, 0
     return signals
 
 
@@ -219,14 +165,6 @@ def _sums(
             falling = rising = index + 1
 
 
-def standard_scores(values: Sequence[float], baseline: int = BASELINE) -> list[float]:
-    """Each value less the mean of the baseline, over the standard deviation that its moving ranges give."""
-    if len(values) <= baseline:
-        return [0.0] * len(values)
-    limits = individuals_limits(values[:baseline])
-    return [(value - limits.centre) / (limits.sigma or 1e-12) for value in values]
-
-
 def rank_scores(values: Sequence[float], strata: Sequence[str] = ()) -> list[float]:
     """The sequential rank of each value, among those until then, as a score of mean 0 and standard deviation 1.
 
@@ -252,32 +190,6 @@ def rank_scores(values: Sequence[float], strata: Sequence[str] = ()) -> list[flo
         score = (middle - (n + 1) / 2) / math.sqrt(variance) if variance > 1e-9 else 0.0
         scores.append(max(-CLIP, min(CLIP, score)))
     return scores
-
-
-def share_signals(
-    kept: Sequence[bool], group: int = 20, tail: float = 0.00135, baseline: int = BASELINE
-) -> list[Signal]:
-    """The signals of a chart of shares: groups of cases against the first ones, by exact limits.
-
-    The share is not known from 20 cases, so the limits are those of the beta-binomial distribution that a further
-    group has after the baseline was seen (Jeffreys' prior), not those of a binomial one.
-
-    Args:
-        kept: Whether each case was accepted as it was, in order.
-        group: Cases in a group; one that is not full says nothing yet.
-        tail: How rare a share is beyond a limit, on either side, while nothing changes.
-        baseline: So many cases give the limits.
-    """
-    if len(kept) <= baseline:
-        return []
-    low, high = share_limits(sum(kept[:baseline]), baseline, group, tail)
-    signals = []
-    for end in range(baseline + group, len(kept) + 1, group):
-        accepted = sum(kept[end - group : end])
-        if accepted < low or accepted > high:
-            side: Side = "lower" if accepted < low else "higher"
-            signals.append(Signal(end - 1, f"share in {group} cases", side, end - group))
-    return signals
 
 
 def share_limits(accepted: int, baseline: int, group: int, tail: float) -> tuple[int, int]:

@@ -130,7 +130,7 @@ REGISTER: Reasons = {
     "before.prepare": _PACKAGE,
 }
 
-_STANDS = "stands in the plan, or in how a mask is read, which are compared"
+_STANDS = "is part of the plan, or of how a mask is read, which are compared"
 _CASE = "the case itself is compared, with the content of its files"
 
 ARRAYS: Reasons = {
@@ -151,7 +151,7 @@ ARRAYS: Reasons = {
 
 PLAN_OF_ARRAYS: Reasons = {
     **dict.fromkeys(("patch", "batch", "strides", "dims", "slice_axis"), "how arrays are cut up while training"),
-    **dict.fromkeys(("channels", "optional", "contract", "version"), "what people and later scans are told"),
+    **dict.fromkeys(("channels", "optional", "contract", "version"), "information for people and for later scans"),
 }
 """The parts of a plan that cannot matter to prepared arrays."""
 

@@ -1,0 +1,120 @@
+"""A clock over a new user's first hour: a fresh copy of the repository, an empty home, then every command that is told.
+
+    python benchmarks/first_hour.py --folder /tmp/first-hour --write benchmarks/results/first_hour.json
+
+The copy (of what is committed) has nothing beside it. The first command of the README installs VoxGraft and runs its
+demo; then come the commands of README and tutorials in their order, in the same folder, as tests/told_commands.py runs
+them: trainings are cut to a few steps, servers are asked whether they are well. The second command of the README, which
+runs the tests, is left to CI unless `--tests` is given. Seconds are wall time; `cpu` is what the command used, which
+does not depend on what else the machine does.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import resource
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT / "tests"))
+
+from told_commands import blocks, carry_out, commands  # noqa: E402
+
+TUTORIALS = ("first-hour", "transfer", "models", "review", "viewers", "plugin")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--folder", type=Path, required=True, help="A folder that is not there yet.")
+    parser.add_argument("--write", type=Path, help="File for the figures.")
+    parser.add_argument("--python", default="python3", help="The interpreter that `python3` stands for.")
+    parser.add_argument(
+        "--tests", action="store_true", help="Run the second command too, which takes a quarter of an hour."
+    )
+    asked = parser.parse_args()
+    clone, environment = prepared(asked.folder.absolute(), asked.python)
+    first, second = [line for line in commands(clone / "README.md") if line.startswith("python3 -m venv")]
+    begun, load = time.time(), os.getloadavg()[0]
+    rows: list[dict[str, Any]] = []
+    found = {"machine": machine(), "load": [round(load, 1)], "rows": rows, "tests": asked.tests}
+    # `&&` in one line: three commands, of which each has its own time
+    for part in first.split(" && "):
+        timed(part, clone, environment, rows, whole=True)
+    environment["PATH"] = f"{clone / '.venv' / 'bin'}{os.pathsep}{environment['PATH']}"
+    if asked.tests:
+        timed(second, clone, environment, rows, whole=True)
+    for command in told(clone):
+        timed(command, clone, environment, rows)
+        keep(found, clone, begun, asked.write)
+    for block in blocks(clone / "README.md", "python"):
+        (clone / "readme.py").write_text(block)
+        timed("python readme.py", clone, environment, rows)
+    keep(found, clone, begun, asked.write)
+    print(json.dumps({name: value for name, value in found.items() if name != "rows"}, indent=2))
+
+
+def prepared(folder: Path, python: str) -> tuple[Path, dict[str, str]]:
+    """A copy of what is committed, with nothing beside it; and an environment that knows nothing of this user."""
+    clone, home, bin_ = folder / "voxgraft", folder / "home", folder / "bin"
+    for path in (clone, home, bin_):
+        path.mkdir(parents=True)
+    archive = subprocess.run(["git", "archive", "HEAD"], cwd=ROOT, capture_output=True, check=True).stdout
+    subprocess.run(["tar", "-x", "-C", str(clone)], input=archive, check=True)
+    (bin_ / "python3").symlink_to(subprocess.check_output(["which", python], text=True).strip())
+    kept = {name: os.environ[name] for name in os.environ if name.startswith(("PIP_", "SSL_", "REQUESTS_", "UV_"))}
+    ours = {"HOME": str(home), "PATH": f"{bin_}:/usr/local/bin:/usr/bin:/bin", "LANG": "C.UTF-8", "NO_COLOR": "1"}
+    return clone, {**kept, **ours, "MLFLOW_DISABLE_TELEMETRY": "true"}
+
+
+def told(clone: Path) -> list[str]:
+    """The commands of README and tutorials but the two that install, each once."""
+    pages = [clone / "README.md", *(clone / "docs" / "tutorials" / f"{name}.md" for name in TUTORIALS)]
+    lines = [line for page in pages for line in commands(page) if not line.startswith("python3 -m venv")]
+    return list(dict.fromkeys(lines))
+
+
+def timed(
+    command: str, clone: Path, environment: dict[str, str], rows: list[dict[str, Any]], *, whole: bool = False
+) -> None:
+    """Do one command and note how long it took; `whole`: as it stands, with nothing cut short."""
+    print(f"... {command}", flush=True)
+    start, before, error = time.monotonic(), resource.getrusage(resource.RUSAGE_CHILDREN), None
+    try:
+        if whole:
+            subprocess.run(["bash", "-c", command], cwd=clone, env=environment, check=True, stdout=subprocess.DEVNULL)
+        else:
+            carry_out(command, clone, environment)
+    except (AssertionError, subprocess.SubprocessError) as failure:
+        error = str(failure)[-600:]
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    row = {"command": command, "seconds": round(time.monotonic() - start, 1), "cpu": round(cpu, 1), "error": error}
+    rows.append(row)
+    print(f"    {row['seconds']} s, {row['cpu']} s of CPU{', FAILED' if error else ''}", flush=True)
+
+
+def keep(found: dict[str, Any], clone: Path, begun: float, target: Path | None) -> None:
+    """Write what is known so far: when the first mask of a new scan was there, and what failed."""
+    masks = [path.stat().st_mtime for path in clone.rglob("mask.nii.gz") if ".venv" not in path.parts]
+    found["minutes_to_first_mask"] = round((min(masks) - begun) / 60, 1) if masks else None
+    found["failed"] = [row["command"] for row in found["rows"] if row["error"]]
+    found["load"] = [found["load"][0], round(os.getloadavg()[0], 1)]
+    found["minutes"] = round((time.time() - begun) / 60, 1)
+    found["cpu_minutes"] = round(sum(row["cpu"] for row in found["rows"]) / 60, 1)
+    if target is not None:
+        target.write_text(json.dumps(found, indent=2) + "\n")
+
+
+def machine() -> dict[str, Any]:
+    return {"cores": os.cpu_count(), "processor": platform.machine(), "system": platform.system()}
+
+
+if __name__ == "__main__":
+    main()

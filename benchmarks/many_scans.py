@@ -1,0 +1,237 @@
+"""A thousand small scans through one machine: overhead, memory over time, killed in the middle, and in two parts.
+
+    python benchmarks/many_scans.py [--scans 1000] [--out benchmarks/results/many_scans.json]
+
+A threshold stands in for the network, so that what is measured is the batch: headers, reading, the mask with its proof,
+the picture, the ledger, the report. The scans are done by one process that is killed in the middle and called again,
+and by two processes side by side with `--part 1/2` and `--part 2/2`; both have to leave the same masks.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import re
+import resource
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from contextlib import suppress
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+import psutil
+
+from voxgraft.batch.segment import segment
+from voxgraft.batch.status import status_of
+from voxgraft.discovery import discover
+from voxgraft.imaging.structures import Label, Labels
+from voxgraft.imaging.volume import Volume
+from voxgraft.packages.package import Package
+from voxgraft.preprocessing.plan import Plan
+
+SHAPE = (24, 24, 12)
+EVERY = 0.25
+"""Seconds between two looks at a process's memory."""
+POINTS = 40
+"""Of the curve that is kept."""
+
+
+@dataclass
+class Found:
+    """What the stand-in for a network says of a scan."""
+
+    labels: Volume
+    confidence: dict[str, float]
+
+
+class Threshold:
+    """Stands in for a network: what is bright is the structure."""
+
+    def predict(self, volume: Volume, *, missing: Any = ()) -> Found:
+        print("scan", flush=True)
+        return Found(volume.with_array((volume.array > 100).astype(np.uint8)), {"ball": 0.9})
+
+
+@dataclass
+class Call:
+    """One process, watched.
+
+    Attributes:
+        curve: Scans that it has predicted, and its memory (RSS) in MB, over time.
+    """
+
+    process: subprocess.Popen[str]
+    scans: int = 0
+    curve: list[tuple[int, float]] = field(default_factory=list)
+    start: float = field(default_factory=time.monotonic)
+    seconds: float = 0.0
+
+    @classmethod
+    def of(cls, folder: Path, out: str, part: str = "") -> Call:
+        code = [sys.executable, __file__, "--call", str(folder), out, part]
+        call = cls(subprocess.Popen(code, stdout=subprocess.PIPE, text=True))
+        for work in (call._count, call._watch):
+            threading.Thread(target=work, daemon=True).start()
+        return call
+
+    def _count(self) -> None:
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            self.scans += line == "scan\n"
+
+    def _watch(self) -> None:
+        with suppress(psutil.Error):
+            process = psutil.Process(self.process.pid)
+            while self.process.poll() is None:
+                self.curve.append((self.scans, round(process.memory_info().rss / 1e6, 1)))
+                time.sleep(EVERY)
+
+    def ended(self) -> Call:
+        code = self.process.wait()
+        self.seconds = round(time.monotonic() - self.start, 1)
+        if code not in (0, -9):
+            raise SystemExit(f"a call ended with {code}")
+        return self
+
+    def document(self) -> dict[str, Any]:
+        busy = [point for point in self.curve if point[0]]
+        half = [mb for scans, mb in busy if scans >= self.scans / 2] or [0.0]
+        early = [mb for scans, mb in busy if self.scans / 10 <= scans < self.scans / 2] or [0.0]
+        return {
+            "scans": self.scans,
+            "seconds": self.seconds,
+            "max_rss_mb": max(mb for _, mb in self.curve),
+            "max_rss_mb_from_tenth_to_half": max(early),
+            "max_rss_mb_second_half": max(half),
+            "rss_mb_by_scans": self.curve[:: max(1, len(self.curve) // POINTS)],
+        }
+
+
+def make(folder: Path, scans: int) -> None:
+    """Balls in noise, each at another place."""
+    (folder / "model").mkdir(parents=True)
+    (folder / "in").mkdir()
+    place = np.stack(np.meshgrid(*(np.arange(n) - n / 2 for n in SHAPE), indexing="ij"))
+    for number in range(scans):
+        rng = np.random.default_rng(number)
+        centre = rng.uniform(-3, 3, (3, 1, 1, 1))
+        array = (rng.integers(0, 50, SHAPE) + 150 * (np.linalg.norm(place - centre, axis=0) < 4)).astype(np.int16)
+        nib.save(nib.Nifti1Image(array, np.eye(4)), folder / "in" / f"s{number:04}.nii.gz")
+
+
+def package_of(folder: Path) -> Package:
+    """A model of balls, without weights."""
+    plan = Plan(
+        dims=3,
+        image_dims=3,
+        channels=("image",),
+        labels=((1, "ball"),),
+        modality="mr",
+        normalisation=({},),
+        spacing=(1.0, 1.0, 1.0),
+        patch=(16, 16, 16),
+        batch=1,
+        strides=((1, 1, 1),),
+    )
+    return Package(folder / "model", plan, Labels((Label(1, "ball"),)), {"name": "balls"}, "0" * 64)
+
+
+def call(folder: Path, out: str, part: str) -> None:
+    """In a process of its own: segment all scans, or a part of them."""
+    segment(
+        package_of(folder),
+        [folder / "in"],
+        folder / out,
+        discover(),
+        part=part or None,
+        predictor=lambda _: Threshold(),
+    )
+
+
+def cpu() -> float:
+    """Seconds that processes which have ended took on all cores."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
+def masks(out: Path) -> dict[str, bytes]:
+    """CASE -> the voxels of its mask."""
+    return {path.parent.name: np.asanyarray(nib.load(path).dataobj).tobytes() for path in out.glob("*/mask.nii.gz")}
+
+
+def measure(folder: Path, scans: int) -> dict[str, Any]:
+    """All of it, in a folder."""
+    make(folder, scans)
+    before = cpu()
+    first = Call.of(folder, "whole")
+    while first.scans < scans // 2 and first.process.poll() is None:
+        time.sleep(0.01)
+    first.process.kill()
+    first.ended()
+    done = status_of(folder / "whole").sums["done"]
+    second = Call.of(folder, "whole").ended()
+    whole = cpu() - before
+    before = cpu()
+    idle = Call.of(folder, "whole").ended()
+    nothing = cpu() - before
+    before = cpu()
+    start = time.monotonic()
+    parts = [each.ended() for each in [Call.of(folder, "parts", part) for part in ("1/2", "2/2")]]
+    apart, seconds = cpu() - before, time.monotonic() - start
+    one, two = masks(folder / "whole"), masks(folder / "parts")
+    page = (folder / "parts" / "report.html").read_text()
+    return {
+        "scans": scans,
+        "shape": SHAPE,
+        "killed": {**first.document(), "done_then": done},
+        "resumed": {**second.document(), "done_twice": first.scans + second.scans - scans},
+        "called_again": {"seconds": idle.seconds, "cpu_seconds": round(nothing, 1), "predicted": idle.scans},
+        "whole": {
+            "seconds": round(first.seconds + second.seconds, 1),
+            "cpu_seconds": round(whole, 1),
+            "cpu_ms_a_scan": round(1000 * whole / scans, 1),
+            "scans_a_second": round(scans / (first.seconds + second.seconds), 2),
+        },
+        "parts": {
+            "seconds": round(seconds, 1),
+            "cpu_seconds": round(apart, 1),
+            "cpu_ms_a_scan": round(1000 * apart / scans, 1),
+            "scans_a_second": round(scans / seconds, 2),
+            "each": [part.document() for part in parts],
+        },
+        "masks_equal": one == two and len(one) == scans,
+        "states": [status_of(folder / out).sums["done"] for out in ("whole", "parts")],
+        "in_one_report": sum(f"s{number:04}" in page for number in range(scans)),
+        "machine": {"cores": os.cpu_count(), "processor": platform.processor() or platform.machine()},
+        "load": [round(value, 1) for value in os.getloadavg()],
+        "versions": {"python": platform.python_version(), **{name: version(name) for name in ("numpy", "nibabel")}},
+    }
+
+
+def main() -> None:
+    if sys.argv[1:2] == ["--call"]:
+        call(Path(sys.argv[2]), *sys.argv[3:])
+        return
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--scans", type=int, default=1000)
+    parser.add_argument("--out", type=Path)
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="voxgraft-many-") as folder:
+        figures = measure(Path(folder), options.scans)
+    text = re.sub(r"\[\s+([-\d.]+),\s+([-\d.]+)\s+\]", r"[\1, \2]", json.dumps(figures, indent=1))
+    print(text)
+    if options.out:
+        options.out.write_text(text + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,273 @@
+"""The machines of a Ray cluster: actors that hold the work, restarted by Ray where a machine or a process is lost."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from voxgraft.plugin import ExecutorOptions, Outcome, UsageError, WorkerLost
+
+AHEAD = 2
+"""Tasks for each worker: one it is at, and the next, which it then need not wait for."""
+
+TRIES = 2
+"""A task whose worker was lost is done once more."""
+
+INLINE = 90_000
+"""Bytes that Ray sends with the call itself, and not through its store of objects."""
+
+_LOOK = 1.0
+"""Seconds between two looks at the limits."""
+
+_ASK = 3.0
+"""Seconds between two questions whether a lost actor has been begun anew."""
+
+
+class RayOptions(ExecutorOptions):
+    """Actors of a Ray cluster."""
+
+    address: str = ""
+    """`ray://HOST:PORT`; by default RAY_ADDRESS, the cluster that this machine is in, or a new one here."""
+    cpus: float = 1.0
+    """Cores that each worker asks for; more let it compute with several threads."""
+
+
+class _Worker:
+    """What an actor is: one copy of the work, made ready once, asked many times."""
+
+    def __init__(self, path: list[str], work: bytes, gigabytes: float | None) -> None:
+        sys.path[:] = list(dict.fromkeys([*sys.path, *path]))
+        if gigabytes is not None:
+            threading.Thread(target=_watch, args=(gigabytes,), daemon=True).start()
+        self._work: Callable[[Any], Any] = pickle.loads(work)
+
+    def there(self) -> None:
+        """Answers as soon as the actor is there."""
+
+    def do(self, task: bytes) -> bytes:
+        """The pickle of whether it succeeded, and of the value or the error."""
+        try:
+            return pickle.dumps((True, self._work(pickle.loads(task))))
+        except BaseException as error:
+            try:
+                data = pickle.dumps((False, error))
+                pickle.loads(data)
+            except Exception:
+                data = pickle.dumps((False, RuntimeError(f"{type(error).__name__}: {error}")))
+            return data
+
+
+def _watch(gigabytes: float) -> None:
+    """End this process as soon as it takes too much memory."""
+    import psutil
+
+    own = psutil.Process()
+    while own.memory_info().rss < gigabytes * 1e9:
+        time.sleep(_LOOK / 4)
+    os._exit(1)
+
+
+class Cluster:
+    """Runs tasks in actors. Ray restarts one that is lost, elsewhere if need be, and does its task once more."""
+
+    def __init__(self, options: RayOptions) -> None:
+        self._options = options
+        try:
+            import ray
+        except ImportError:
+            raise UsageError(
+                "the executor 'ray' needs Ray, which is not installed: pip install 'voxgraft[cluster]'"
+            ) from None
+        self._ray: Any = ray
+
+    def run(self, work: Callable[[Any], Any], tasks: Iterable[Any]) -> Iterator[Outcome]:
+        """See `voxgraft.plugin.Executor`. Closing ends the actors, and what they are at."""
+        ray, left = self._ray, iter(tasks)
+        first = next(left, None)
+        if first is None:
+            return
+        started = self._connected()
+        actors: list[Any] = []
+        try:
+            held, actors = self._actors(pickle.dumps(work))
+            ahead = 1 if self._options.alone else AHEAD
+            yield from _Batch(ray, actors, self._options.seconds, ahead).run(first, left)
+            del held
+        finally:
+            for actor in actors:
+                ray.kill(actor)
+            if started:
+                ray.shutdown()
+
+    def _connected(self) -> bool:
+        """Connect to the cluster; whether that was still to be done.
+
+        Raises:
+            UsageError: Nothing answers at the address.
+        """
+        if self._ray.is_initialized():
+            return False
+        address = self._options.address or os.environ.get("RAY_ADDRESS")
+        try:
+            self._ray.init(address=address or None, log_to_driver=False, logging_level="ERROR")
+        except (ConnectionError, RuntimeError, ValueError, TimeoutError) as error:
+            reason = str(error).strip().splitlines()[0]
+            raise UsageError(f"no Ray cluster answers at {address or 'this machine'}: {reason}") from error
+        return True
+
+    def _actors(self, work: bytes) -> tuple[Any, list[Any]]:
+        """The work, to be kept as long as a worker may be begun anew; and the workers, as many as there is room for."""
+        options, room = self._options, self._ray.cluster_resources()
+        gpu = options.device != "cpu" and room.get("GPU", 0) >= 1
+        usual = room.get("GPU", 0) if gpu else room.get("CPU", 1) / max(options.cpus, 0.01)
+        memory = {} if options.gigabytes is None else {"memory": int(options.gigabytes * 1e9)}
+        actor = self._ray.remote(_Worker).options(
+            num_cpus=options.cpus,
+            num_gpus=1 if gpu else 0,
+            max_restarts=-1,
+            **memory,
+        )
+        number = options.workers or max(1, int(usual))
+        held = work if len(work) < INLINE else self._ray.put(work)
+        return held, [actor.remote(sys.path, held, options.gigabytes) for _ in range(number)]
+
+
+@dataclass(slots=True)
+class _Job:
+    """A task on its way.
+
+    Attributes:
+        tries: How often a worker was lost while it was at this task.
+        ended: Its worker was ended because it took too long.
+    """
+
+    task: Any
+    tries: int = 0
+    ended: bool = False
+
+
+@dataclass(slots=True)
+class _Queue:
+    """What an actor is at.
+
+    Attributes:
+        owed: The answers it owes, in the order in which it gives them.
+        since: When it began with the first.
+        there: It has begun. Ray begins one when there is room for it, which may be never: until then it gets no task.
+        asked: Comes when it has begun.
+        again: When it may be asked once more.
+    """
+
+    actor: Any
+    owed: dict[Any, _Job] = field(default_factory=dict)
+    since: float = 0.0
+    there: bool = False
+    asked: Any = None
+    again: float = 0.0
+
+
+class _Batch:
+    """The tasks of one run that are under way."""
+
+    def __init__(self, ray: Any, actors: list[Any], seconds: float | None, ahead: int) -> None:
+        self._ray, self._seconds, self._ahead = ray, seconds, ahead
+        self._queues = [_Queue(actor) for actor in actors]
+        self._again: list[_Job] = []
+
+    def run(self, first: Any, left: Iterator[Any]) -> Iterator[Outcome]:
+        self._again.append(_Job(first))
+        for task in left:
+            self._again.append(_Job(task))
+            while self._under_way() >= self._ahead * len(self._queues):
+                yield from self._taken()
+        while self._under_way():
+            yield from self._taken()
+
+    def _under_way(self) -> int:
+        return len(self._again) + sum(len(queue.owed) for queue in self._queues)
+
+    def _give(self) -> None:
+        """Give what waits to the actors that have least to do and are there."""
+        while self._again:
+            there = [queue for queue in self._queues if queue.there]
+            queue = min(there, key=lambda queue: len(queue.owed), default=None)
+            if queue is None or len(queue.owed) >= self._ahead:
+                return
+            if not queue.owed:
+                queue.since = time.monotonic()
+            job = self._again.pop(0)
+            queue.owed[queue.actor.do.remote(pickle.dumps(job.task))] = job
+
+    def _taken(self) -> Iterator[Outcome]:
+        self._give()
+        answers = {answer: queue for queue in self._queues for answer in queue.owed}
+        asked = self._asked()
+        if not answers and not asked:
+            time.sleep(_LOOK)
+            return
+        ready, _ = self._ray.wait([*answers, *asked], num_returns=1, timeout=_LOOK)
+        for answer in ready:
+            if answer in asked:
+                self._returned(asked[answer])
+            else:
+                yield from self._told(answers[answer], answer)
+        self._end_what_hangs()
+
+    def _asked(self) -> dict[Any, _Queue]:
+        """Ask the actors that are not there whether they have begun."""
+        for queue in self._queues:
+            if not queue.there and queue.asked is None and time.monotonic() > queue.again:
+                queue.asked = queue.actor.there.remote()
+        return {queue.asked: queue for queue in self._queues if queue.asked is not None}
+
+    def _returned(self, queue: _Queue) -> None:
+        """An actor has begun, or is still to be begun anew, or will never be."""
+        answer, queue.asked = queue.asked, None
+        try:
+            self._ray.get(answer)
+            queue.there = True
+        except self._ray.exceptions.ActorUnavailableError:
+            queue.again = time.monotonic() + _ASK
+        except self._ray.exceptions.RayError as error:
+            self._queues.remove(queue)
+            if not self._queues:
+                raise WorkerLost(f"no worker can begin on the cluster: {_first(error)}") from error
+
+    def _told(self, queue: _Queue, answer: Any) -> Iterator[Outcome]:
+        """The outcome of a task; none where its actor was lost for the first time, and it is given once more."""
+        guilty = next(iter(queue.owed)) == answer
+        job = queue.owed.pop(answer)
+        queue.since = time.monotonic()
+        try:
+            succeeded, value = pickle.loads(self._ray.get(answer))
+        except self._ray.exceptions.RayActorError:
+            queue.there = False
+            job.tries += guilty
+            if job.tries < TRIES:
+                self._again.insert(0, job)
+                return
+            why = "it took too long" if job.ended else "its worker, or the machine that it was on, was lost"
+            yield Outcome(job.task, error=WorkerLost(f"{why}, at the second try too"))
+        except self._ray.exceptions.RayError as error:
+            yield Outcome(job.task, error=WorkerLost(f"the cluster gave it up: {_first(error)}"))
+        else:
+            yield Outcome(job.task, value) if succeeded else Outcome(job.task, error=value)
+
+    def _end_what_hangs(self) -> None:
+        """End the process of an actor whose task takes too long; Ray begins it anew."""
+        now = time.monotonic()
+        for queue in self._queues:
+            if self._seconds is not None and queue.owed and now - queue.since > self._seconds:
+                next(iter(queue.owed.values())).ended = True
+                queue.since = now
+                self._ray.kill(queue.actor, no_restart=False)
+
+
+def _first(error: Exception) -> str:
+    return next((line.strip() for line in reversed(str(error).splitlines()) if line.strip()), type(error).__name__)
