@@ -1,6 +1,6 @@
 """What mkdocs asks while it builds the site: the changelog as a page, and links of notebooks to pages.
 
-The links are to `.md` where a notebook is opened, and to `.html` in the site.
+The links are to `.md` and `.ipynb` where a notebook is opened, and to `.html` in the site.
 """
 
 from __future__ import annotations
@@ -20,4 +20,4 @@ def on_page_markdown(markdown: str, page: Any, config: Any, files: Any) -> str:
 def on_post_page(output: str, page: Any, config: Any) -> str:
     if not page.file.src_uri.endswith(".ipynb"):
         return output
-    return re.sub(r'(href="(?!https?:)[^"#]+)\.md(?=[#"])', r"\1.html", output)
+    return re.sub(r'(href="(?!https?:)[^"#]+)\.(?:md|ipynb)(?=[#"])', r"\1.html", output)

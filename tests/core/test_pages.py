@@ -53,7 +53,8 @@ def advice() -> str:
     arm = {"round": 1, "arm": HOSTILE, "dice": 0.5, "steps": 3, "seconds": 1.0, "evidence": HOSTILE}
     found = {"minutes": 15, "minutes_used": 2.5, "tournament": [arm], "facts": {HOSTILE: [HOSTILE, 3]}}
     found["probes"] = [{"encoder": encoder, "verdict": HOSTILE, "error": HOSTILE}]
-    return advice_page({**found, **dict.fromkeys(("workflow", "ended", "advice"), HOSTILE)})
+    found["shapes"] = [{"shape": HOSTILE, "own": False, "error": HOSTILE}]
+    return advice_page({**found, **dict.fromkeys(("workflow", "ended", "advice", "shape"), HOSTILE)})
 
 
 @pytest.mark.parametrize("made", [comparison, advice])

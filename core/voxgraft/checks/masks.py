@@ -57,7 +57,7 @@ def _structures(array: Array, sided: set[int]) -> dict[int, Structure]:
     box = _box(array)
     if box is None:
         return {}
-    inside = np.asfortranarray(array[box])
+    inside = np.array(array[box], order="F")  # cc3d takes no array that is read-only, as those that steps share are
     pieces = cc3d.connected_components(inside, connectivity=26 if array.ndim == 3 else 8)
     flat, values = pieces.ravel(order="F"), inside.ravel(order="F")
     sizes = np.bincount(flat)
