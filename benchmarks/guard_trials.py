@@ -4,9 +4,9 @@
 
 workflows/polyps_2d.yaml learns from eight pictures (another draw for each seed) and is scored on the same 33 others.
 For each seed: ImageNet weights with the numbers of each tensor in another order, frozen and fine-tuned; the encoder of
-a network that has learnt the heart in MR slices from scratch, frozen; and ImageNet weights that are
-trained at a learning rate thirty times too high. Each is judged against the twin from scratch of its seed, and so are the true ImageNet weights,
-fine-tuned, which may help. Writes results/guard_trials.json.
+a network that has learnt the heart in MR slices from scratch, frozen; and ImageNet weights that are trained at a
+learning rate thirty times too high. Each is judged against the twin from scratch of its seed, and so are the true
+ImageNet weights, fine-tuned, which may help. Writes results/guard_trials.json.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ def main() -> None:
         start = {"model.encoder.weights": "none", "transfer": [], "evaluation.metrics": ["dice"]}
         heart = encoder_of(train(HEART, folder / "heart", start, 7, options) / "package", folder / "heart.safetensors")
         for number, seed in enumerate(map(int, options.seeds.split(","))):
-            split = {"folds": 2, "fold": 0, "seed": 7, "labelled": LABELLED, "repeat": number}
+            split = {"folds": 2, "fold": 0, "seed": 7, "labelled": LABELLED, "repeats": number + 1, "repeat": number}
             common = {"data.split": split, "evaluation.metrics": ["dice"]}
             twin = read_run(train(POLYPS, folder / f"twin-{seed}", {**start, **common}, seed, options))
             for name, changes in planted(folder / "permuted.safetensors", heart).items():
