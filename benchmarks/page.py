@@ -230,8 +230,8 @@ def _training() -> Iterator[str]:
     seconds = [document["summary"][arm]["cpu_s_median"] for arm in arms]
     yield from wrap(
         f"The hippocampus, a smaller network than the workflow's, {document['steps']} steps, {document['cases']} "
-        f"held-out cases, {len(arms['float32'])} seeds, one thread: bfloat16 takes {seconds[1] / seconds[0]:.2f} of the "
-        "processor seconds. Dice on the network's grid, seed by seed; in the last, neither finds one of the two "
+        f"held-out cases, {len(arms['float32'])} seeds, one thread: bfloat16 took {seconds[1] / seconds[0]:.2f} of "
+        "the processor seconds. Dice on the network's grid, seed by seed; in the last, neither finds one of the two "
         "structures in so few steps. Three seeds show no difference, and cannot rule out a small one: "
         "`precision: auto` stays float32.",
         110,
