@@ -26,6 +26,7 @@ def render() -> str:
         _scoring,
         _window,
         _one_processor,
+        _training,
         _large,
         _gpu,
         _spoiled,
@@ -220,6 +221,28 @@ def _goals(jobs: Mapping[str, Any]) -> Iterator[str]:
 
 def _met(reached: bool) -> str:
     return "met" if reached else "missed"
+
+
+def _training() -> Iterator[str]:
+    document = _load("bf16_training")
+    yield from _section("Training on a processor in bfloat16", document)
+    arms = document["trainings"]
+    seconds = [document["summary"][arm]["cpu_s_median"] for arm in arms]
+    yield from wrap(
+        f"The hippocampus, a smaller network than the workflow's, {document['steps']} steps, {document['cases']} "
+        f"held-out cases, {len(arms['float32'])} seeds, one thread: bfloat16 took {seconds[1] / seconds[0]:.2f} of "
+        "the processor seconds. Dice on the network's grid, seed by seed; in the last, neither finds one of the two "
+        "structures in so few steps. Three seeds show no difference, and cannot rule out a small one: "
+        "`precision: auto` stays float32.",
+        110,
+    )
+    yield ""
+    yield "| numbers | Dice by seed | processor seconds |"
+    yield "| --- | --- | --- |"
+    for arm, runs in arms.items():
+        dice = ", ".join(f"{run['dice']['dice']:.4f}" for run in runs)
+        yield f"| {arm} | {dice} | {document['summary'][arm]['cpu_s_median']:.1f} |"
+    yield ""
 
 
 def _large() -> Iterator[str]:

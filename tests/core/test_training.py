@@ -191,7 +191,7 @@ def test_where_memory_runs_out_the_batch_is_done_in_parts(tmp_path, monkeypatch)
 def test_minutes_end_a_training(tmp_path) -> None:
     start = time.monotonic()
     _, state = loop.fit(tiny_job(tmp_path, {"budget": "0.03 min"}), Fabric(**CPU))
-    assert 1.8 <= state.seconds <= time.monotonic() - start
+    assert 1.79 <= state.seconds <= time.monotonic() - start
     slowest = 20 * state.seconds / state.step  # a busy machine may take long over the last step
     assert state.seconds < 1.8 + max(2.0, slowest)
     assert state.curve[-1]["seconds"] == pytest.approx(state.seconds, abs=0.01)

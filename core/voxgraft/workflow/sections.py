@@ -171,7 +171,7 @@ class Training(Options):
 
     precision: Annotated[Literal["auto", "32", "bf16", "16"], BeforeValidator(_word)] = "auto"
     """`auto` is mixed precision on a GPU that has it, and float32 on a CPU. On a CPU with units for bfloat16
-    `bf16` takes about half of the time."""
+    `bf16` takes about three quarters of the time (docs/speed.md)."""
 
     device: Device = "auto"
     """`auto`, `cpu`, `cuda`, `cuda:1`, or a number of devices such as `cuda*2`."""

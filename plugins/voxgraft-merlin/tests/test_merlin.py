@@ -173,6 +173,7 @@ def checked(folder: Path, **words: str) -> list[str]:
     return [one.message for one in vg.check(path).problems if one.code == "other-than-pretrained"]
 
 
+@pytest.mark.usefixtures("packages")
 def test_the_plan_follows_the_weights_and_a_workflow_that_does_not_is_told(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     for case in range(4):
