@@ -79,6 +79,11 @@ def _curves() -> Iterator[str]:
 def _longer(document: Mapping[str, Any]) -> Iterator[str]:
     """Whether the budget of a curve was long enough."""
     if "longer" not in document:
+        yield ""
+        yield from _said(
+            "No longer training was made here: scratch may not have stopped gaining, so part of the difference may be "
+            "speed."
+        )
         return
     told = "; ".join(
         f"{row['arm']} {row['dice']:.3f} after {row['steps']:,} steps (validation "
