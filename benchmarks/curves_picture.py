@@ -27,9 +27,8 @@ def picture(document: Mapping[str, Any]) -> str:
     axes.minorticks_off()
     axes.set_xlabel("labelled patients")
     axes.set_ylabel("Dice")
-    axes.set_title(
-        f"{document['data']}: {document['steps']} steps, {'1 draw' if document['draws'] == 1 else f'{document["draws"]} draws'}"
-    )
+    draws = "1 draw" if document["draws"] == 1 else f"{document['draws']} draws"
+    axes.set_title(f"{document['data']}: {document['steps']} steps, {draws}")
     axes.grid(alpha=0.3)
     axes.legend(frameon=False)
     text = io.StringIO()
