@@ -54,7 +54,7 @@ def _curves() -> Iterator[str]:
         arms = list(dict.fromkeys(point["arm"] for point in document["points"]))
         yield from _section(f"How many labels does it save? {document['data']}", document)
         yield from _said(
-            f"`{document['workflow']}`, {document['steps']} steps, {_count(document['draws'])} of labelled patients, "
+            f"`{document['workflow']}`, {document['steps']} steps, {_count(document['draws']).lower()} of labelled patients, "
             f"each with its own seed, and the same {document['patients']} held-out patients. Intervals are over "
             "patients and draws together, paired between the methods. Labels saved: what scratch would need for the "
             "same Dice, by the line through its points, less the number of labels; `more than tried` where scratch "
@@ -71,9 +71,15 @@ def _curves() -> Iterator[str]:
             gains = [row for row in document["differences"] if row["labels"] == labels]
             cells = [f"{point['dice']:.3f} ({_interval(point['ci95'])})" for point in points]
             cells += [_signed(row) for row in gains]
-            saved = "; ".join(f"{row['saved']} ({row['saved_ci95'][0]} to {row['saved_ci95'][1]})" for row in gains)
+            saved = "; ".join(_saved(row) for row in gains)
             yield f"| {labels} | {' | '.join(cells)} | {saved} |"
         yield from _longer(document)
+
+
+def _saved(row: Mapping[str, Any]) -> str:
+    """Labels saved with their interval, unless all of it is beyond what was tried."""
+    low, high = row["saved_ci95"]
+    return f"{row['saved']}" if low == high == row["saved"] else f"{row['saved']} ({low} to {high})"
 
 
 def _longer(document: Mapping[str, Any]) -> Iterator[str]:
