@@ -54,10 +54,10 @@ def _curves() -> Iterator[str]:
         arms = list(dict.fromkeys(point["arm"] for point in document["points"]))
         yield from _section(f"How many labels does it save? {document['data']}", document)
         yield from _said(
-            f"`{document['workflow']}`, {document['steps']} steps, {_count(document['draws']).lower()} of labelled patients, "
-            f"each with its own seed, and the same {document['patients']} held-out patients. Intervals are over "
-            "patients and draws together, paired between the methods. Labels saved: what scratch would need for the "
-            "same Dice, by the line through its points, less the number of labels; `more than tried` where scratch "
+            f"`{document['workflow']}`, {document['steps']} steps, {_count(document['draws']).lower()} of labelled "
+            f"patients, each with its own seed, and the same {document['patients']} held-out patients. Intervals are "
+            "over patients and draws together, paired between the methods. Labels saved: what scratch would need for "
+            "the same Dice, by the line through its points, less the number of labels; `more than tried` where scratch "
             "never gets there."
         )
         yield ""
