@@ -20,7 +20,9 @@ from voxgraft.advice.clock import Clock, TimeUp
 from voxgraft.advice.probe import probe_dice
 from voxgraft.advice.tournament import Arm, Tournament, Trial
 from voxgraft.cli import main
+from voxgraft.scoring.case import value_of
 from voxgraft.scoring.scores import Scores
+from voxgraft.support.files import atomic_write
 from voxgraft.training import loop
 
 MINUTES = 0.3
@@ -110,6 +112,25 @@ def test_advice_that_is_stopped_by_hand_leaves_what_was_found(tmp_path, noise, m
     found = json.loads((tmp_path / "out" / "advice.json").read_text())
     assert found["facts"]["labelled"] == 6 and found["ended"].startswith("stopped by hand")
     assert "no evidence: it was stopped before" in found["advice"]
+
+
+def test_an_alarm_inside_a_plugin_or_a_file_is_not_taken_for_their_error(tmp_path: Path) -> None:
+    """Where any error of theirs becomes a sentence, advice ended with that sentence and without a report."""
+
+    def metric(pair: object) -> float:
+        time.sleep(60)
+        return 1.0
+
+    def weights(path: Path) -> None:
+        with atomic_write(path) as temporary:
+            time.sleep(60)
+            temporary.write_text("x")
+
+    chosen = SimpleNamespace(plugin="slow", name="slow")
+    for work in (lambda: value_of(chosen, metric, None), lambda: weights(tmp_path / "weights")):
+        with pytest.raises(TimeUp), Clock(0.05 / 60).alarm():
+            work()
+    assert list(tmp_path.iterdir()) == [], "nothing half written is left"
 
 
 def test_an_alarm_that_was_set_before_is_set_again() -> None:

@@ -165,8 +165,8 @@ def test_the_card_says_what_half_precision_changes() -> None:
         "created": "now",
         **YES,
     }
-    assert "In bfloat16 Dice of every structure differs by at most 0.0004" in model_card(facts, tiny_plan())
-    assert "as asked" in applied_in({}, "bf16") and "at most 0.0004" in applied_in(YES, "bf16")
+    assert "Bfloat16 changes the Dice of no structure by more than 0.0004" in model_card(facts, tiny_plan())
+    assert "as asked" in applied_in({}, "bf16") and "by more than 0.0004" in applied_in(YES, "bf16")
 
 
 def test_a_batch_says_in_what_numbers_and_is_done_again_in_others(

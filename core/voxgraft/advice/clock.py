@@ -16,8 +16,12 @@ AGAIN = 1.0
 """Seconds after which the alarm rings again, should something have swallowed it."""
 
 
-class TimeUp(Exception):
-    """The minutes are used up; what was found so far stands."""
+class TimeUp(BaseException):
+    """The minutes are used up; what was found so far stands.
+
+    Like KeyboardInterrupt it is no Exception: the alarm may ring inside a plugin, a reader or a writer, and whoever
+    turns any error of theirs into a sentence must not take it for one.
+    """
 
 
 class Clock:

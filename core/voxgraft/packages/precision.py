@@ -56,8 +56,13 @@ def applied_in(facts: Mapping[str, Any], precision: str) -> str:
     """What a user is told of a model that is applied in half precision."""
     verdict = _verdicts(facts).get(precision)
     if not isinstance(verdict, Mapping) or not isinstance(verdict.get("difference"), (int, float)):
-        return f"it is applied in {NAMES[precision]}, as asked; its own cases have not shown what that changes"
-    return f"it is applied in {NAMES[precision]}: {_sentence(precision, verdict)}"
+        return f"the model is applied in {NAMES[precision]}, as asked; no held-out case has shown what that changes"
+    if not verdict.get("agrees"):
+        change = f"{verdict['difference']:.4f} on {verdict.get('cases')} held-out cases"
+        return (
+            f"the model is applied in {NAMES[precision]}, as asked, which changes the Dice of a structure by {change}"
+        )
+    return f"the model is applied in {NAMES[precision]}: {_change('that', verdict)}"
 
 
 def numbers_of(facts: Mapping[str, Any]) -> str:
@@ -92,12 +97,21 @@ def _verdicts(facts: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _sentence(word: str, verdict: Mapping[str, Any]) -> str:
+    name, cases = NAMES[word], verdict.get("cases")
     if verdict.get("reason"):
-        return f"in {NAMES[word]} the network cannot be applied ({verdict['reason']}): it is applied in float32"
-    largest, cases = verdict.get("difference"), verdict.get("cases")
-    what = "Dice is not defined" if largest is None else f"Dice of every structure differs by at most {largest:.4f}"
-    use = f"used where a machine has units for {NAMES[word]}" if verdict.get("agrees") else "so float32 is used"
-    return f"in {NAMES[word]} {what} from that in float32, on {cases} held-out cases: {use}"
+        return f"the network cannot be applied in {name} ({verdict['reason']}), so float32 is used"
+    if verdict.get("agrees"):
+        return f"{_change(name, verdict)}; it is used where a machine has units for it"
+    if verdict.get("difference") is None:
+        return f"{name} leaves Dice undefined on {cases} held-out cases, so float32 is used"
+    change = f"{name} changes the Dice of a structure by {verdict['difference']:.4f} on {cases} held-out cases"
+    return f"{change}, so float32 is used"
+
+
+def _change(subject: str, verdict: Mapping[str, Any]) -> str:
+    """How little half precision changes."""
+    difference, cases = verdict["difference"], verdict.get("cases")
+    return f"{subject} changes the Dice of no structure by more than {difference:.4f} on {cases} held-out cases"
 
 
 def _rounded(value: float | None) -> float | None:
