@@ -56,6 +56,7 @@ def test_advice_on_noise_is_no_evidence_and_comes_in_time(tmp_path, noise) -> No
     arguments = ["advise", str(path), "--minutes", str(MINUTES), "--out", str(tmp_path / "out"), "--json"]
     result = CliRunner().invoke(main, arguments)
     assert time.monotonic() - start < 60 * MINUTES, result.stderr
+    assert result.exit_code == 0, result.stderr
     found = json.loads(result.stdout)
     none = {"no evidence", "too few patients to tell", "too early to tell"}
     assert found["verdict"] in none and found["advice"].startswith(found["verdict"])
