@@ -32,6 +32,17 @@ def test_the_seconds_of_starting_are_those_of_the_benchmark() -> None:
     assert {name: {"before": float(before), "now": float(now)} for name, before, now in rows} == found
 
 
+def test_the_minutes_of_the_first_hour_are_those_of_the_benchmark() -> None:
+    found = json.loads((ROOT / "benchmarks" / "results" / "first_hour.json").read_text())
+    text = " ".join((DOCS / "install.md").read_text().split())
+    installing = next(row["seconds"] for row in found["rows"] if "pip install" in row["command"])
+    assert (
+        f"is there after {found['minutes_to_first_mask']} minutes, of which installing takes {installing / 60:.1f}."
+        in text
+    )
+    assert f"take {found['minutes']} minutes" in text and found["failed"] == []
+
+
 def test_every_extra_is_named() -> None:
     text = (DOCS / "install.md").read_text()
     rows = re.findall(r"^\| ((?:`\w+`(?:, )?)+) \|", text.partition("## Extras")[2].partition("## ")[0], re.M)

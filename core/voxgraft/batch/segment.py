@@ -161,8 +161,6 @@ def executor_of(text: str, catalogue: Catalogue, **wanted: Any) -> Executor:
     Raises:
         UsageError: There is none, or it cannot have these options.
     """
-    from pydantic import ValidationError
-
     from ..components.choice import choose
 
     name = text.split("://")[0]

@@ -26,11 +26,11 @@ if TYPE_CHECKING:
 @click.option(
     "--workers",
     type=click.IntRange(1, 1024),
-    help="Of a workflow with several splits, how many are trained side by side, each in a process with its own GPU or "
+    help="Number of folds or repeats to train side by side, each in a process with its own GPU or "
     "a share of the cores; by default one after the other.",
 )
 @click.option(
-    "--executor", help="What they are trained by: local (the default), ray, or ray://HOST:PORT for a Ray cluster."
+    "--executor", help="What trains the folds: local (the default), ray, or ray://HOST:PORT for a Ray cluster."
 )
 @click.option("--dry-run", is_flag=True, help="Check, plan and estimate; train nothing, write nothing.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON document on standard output.")
