@@ -151,3 +151,21 @@ def test_a_measurement_that_fails_is_a_flag_and_the_mask_is_there(
     make_series(tmp_path / "ct", ball(), AFFINE, Modality="CT", RescaleIntercept=0)
     report, _ = batch(tmp_path, catalogue, tmp_path / "ct", contract={**CONTRACT, "modality": ["CT"]})
     assert [flag["code"] for flag in report["flags"]] == ["no-measurement"] * 2 and report["masks"]
+
+
+def test_scans_are_done_again_where_another_measurement_is_installed(tmp_path: Path, catalogue: Catalogue) -> None:
+    """A second call skipped them, and their reports lacked what the new plugin measures without a word."""
+    package, scan = model(tmp_path / "model"), write_scan(tmp_path / "scans" / "a.nii.gz")
+
+    def again(known: Catalogue) -> list[str]:
+        asked = Brightness()
+        segment(package, [scan], tmp_path / "out", known, predictor=asked, workers=1)
+        return asked.seen
+
+    more = Catalogue(dict(catalogue._offers), dict(catalogue.origins))
+    assert again(more) and not again(more)
+    more.add_origin(Origin("new", "json", "", ""))
+    more.add("new", spec("more", lambda inside: ()))
+    assert again(more) and not again(more)
+    more.add_origin(Origin("new", "csv", "", ""))  # the same name, other code
+    assert again(more) and not again(more)

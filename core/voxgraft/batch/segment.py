@@ -1,7 +1,7 @@
 """`voxgraft segment`: a model over many scans, with a ledger that knows the state of each.
 
-A second call does only what is missing: a scan is skipped while its input, the model, the options and its outputs on
-disk are what the ledger says. A scan that failed is tried again, three times in all, and then put aside until
+A second call does only what is missing: a scan is skipped while its input, the model, the options, the installed
+measurements and its outputs on disk are what the ledger says. A scan that failed is tried again, three times in all, and then put aside until
 `--retry`.
 """
 
@@ -100,7 +100,7 @@ def segment(
     ours = frozenset((*_results_in(folder), REVIEW, PARTS))
     finder = Finder(catalogue, package.plan, folder, series, ignore_contract, ours, applied.limits)
     finder.check(paths)
-    options = digest([overlap, mirror, writers, numbers, _workflow_hash(package)])
+    options = digest([overlap, mirror, writers, numbers, outputs.measuring(), _workflow_hash(package)])
 
     def task_of(entry: Entry) -> ScanTask:
         flagged = replace(entry, flags=(*entry.flags, *outputs.other_code))
