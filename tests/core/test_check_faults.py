@@ -721,3 +721,14 @@ def test_raw_data_of_nnunet_and_bids_are_known(copy: Path, catalogue: Catalogue)
     for folder, layout in ((nnunet, "nnunet"), (bids, "bids")):
         dataset, findings = check_path(folder, catalogue)
         assert findings.figures["layout"] == layout and len(dataset.cases) == 2 and findings.ok
+
+
+@pytest.mark.parametrize("kind", [np.uint8, np.uint16, np.int32])
+@pytest.mark.parametrize("axes", [2, 3])
+def test_a_mask_that_steps_share_is_measured_as_any_other(kind: type, axes: int) -> None:
+    """Read-only, and filling its box: the library that counts pieces takes no such array."""
+    array = np.asfortranarray(np.ones((4, 5, 6)[:axes], kind))
+    array[1:3] = 2
+    plain = measure_mask(array.copy(order="F"), axes, None)
+    array.flags.writeable = False
+    assert measure_mask(array, axes, None) == plain
