@@ -24,25 +24,15 @@ from typing import Any
 
 import nibabel as nib
 import numpy as np
+from stand_in import Found, bright, package_of_balls
 
 from voxgraft.batch.ledger import Ledger
 from voxgraft.batch.segment import Batch, segment
 from voxgraft.discovery import discover
-from voxgraft.imaging.structures import Label, Labels
 from voxgraft.imaging.volume import Volume
-from voxgraft.packages.package import Package
-from voxgraft.preprocessing.plan import Plan
 from voxgraft.support.files import sha256
 
 SCANS, SHAPE = 8, (24, 24, 12)
-
-
-@dataclass
-class Found:
-    """What the stand-in for a network says of a scan."""
-
-    labels: Volume
-    confidence: dict[str, float]
 
 
 class Threshold:
@@ -51,7 +41,7 @@ class Threshold:
     def predict(self, volume: Volume, *, missing: Any = ()) -> Found:
         print("at work", flush=True)
         time.sleep(0.02)
-        return Found(volume.with_array((volume.array > 100).astype(np.uint8)), {"ball": 0.9})
+        return bright(volume)
 
 
 @dataclass
@@ -67,19 +57,7 @@ class Figures:
 
 def batch(folder: Path, number: int) -> Batch:
     """Segment all scans with model `number`."""
-    plan = Plan(
-        dims=3,
-        image_dims=3,
-        channels=("image",),
-        labels=((1, "ball"),),
-        modality="mr",
-        normalisation=({},),
-        spacing=(1.0, 1.0, 1.0),
-        patch=(16, 16, 16),
-        batch=1,
-        strides=((1, 1, 1),),
-    )
-    package = Package(folder / "model", plan, Labels((Label(1, "ball"),)), {"name": "balls"}, f"{number:064d}")
+    package = package_of_balls(folder / "model", f"{number:064d}")
     return segment(package, [folder / "in"], folder / "out", discover(), predictor=lambda _: Threshold(), workers=2)
 
 

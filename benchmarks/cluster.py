@@ -27,24 +27,15 @@ from typing import Any
 
 import nibabel as nib
 import numpy as np
+from stand_in import Found, bright, package_of_balls
 
 from voxgraft.batch.ledger import Ledger
 from voxgraft.batch.segment import segment
 from voxgraft.discovery import discover
-from voxgraft.imaging.structures import Label, Labels
 from voxgraft.imaging.volume import Volume
 from voxgraft.packages.package import Package
-from voxgraft.preprocessing.plan import Plan
 
 SHAPE = (48, 48, 24)
-
-
-@dataclass
-class Found:
-    """What the stand-in for a network says of a scan."""
-
-    labels: Volume
-    confidence: dict[str, float]
 
 
 @dataclass
@@ -61,25 +52,7 @@ class Threshold:
         assert volume.item is not None
         (self.seen / f"{volume.item.path.name}-{os.getpid()}-{time.monotonic_ns()}").touch()
         time.sleep(self.seconds)
-        return Found(volume.with_array((volume.array > 100).astype(np.uint8)), {"ball": 0.9})
-
-
-def package(folder: Path) -> Package:
-    folder.mkdir()
-    plan = Plan(
-        dims=3,
-        image_dims=3,
-        channels=("image",),
-        labels=((1, "ball"),),
-        modality="mr",
-        normalisation=({},),
-        spacing=(1.0, 1.0, 1.0),
-        patch=(16, 16, 16),
-        batch=1,
-        strides=((1, 1, 1),),
-        contract={},
-    )
-    return Package(folder, plan, Labels((Label(1, "ball"),)), {"name": "balls", "version": "1"}, "a" * 64)
+        return bright(volume)
 
 
 def make_scans(folder: Path, number: int) -> None:
@@ -100,7 +73,7 @@ def batch(root: Path, name: str, seconds: float, **options: Any) -> dict[str, An
     seen.mkdir()
     begun = time.monotonic()
     done = segment(
-        package(root / f"model-{name}"),
+        package_of_balls(root / f"model-{name}"),
         [root / "in"],
         root / name,
         discover(),

@@ -29,14 +29,12 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 import psutil
+from stand_in import Found, bright, package_of_balls
 
 from voxgraft.batch.segment import segment
 from voxgraft.batch.status import status_of
 from voxgraft.discovery import discover
-from voxgraft.imaging.structures import Label, Labels
 from voxgraft.imaging.volume import Volume
-from voxgraft.packages.package import Package
-from voxgraft.preprocessing.plan import Plan
 
 SHAPE = (24, 24, 12)
 EVERY = 0.25
@@ -45,20 +43,12 @@ POINTS = 40
 """Of the curve that is kept."""
 
 
-@dataclass
-class Found:
-    """What the stand-in for a network says of a scan."""
-
-    labels: Volume
-    confidence: dict[str, float]
-
-
 class Threshold:
     """Stands in for a network: what is bright is the structure."""
 
     def predict(self, volume: Volume, *, missing: Any = ()) -> Found:
         print("scan", flush=True)
-        return Found(volume.with_array((volume.array > 100).astype(np.uint8)), {"ball": 0.9})
+        return bright(volume)
 
 
 @dataclass
@@ -128,27 +118,10 @@ def make(folder: Path, scans: int) -> None:
         nib.save(nib.Nifti1Image(array, np.eye(4)), folder / "in" / f"s{number:04}.nii.gz")
 
 
-def package_of(folder: Path) -> Package:
-    """A model of balls, without weights."""
-    plan = Plan(
-        dims=3,
-        image_dims=3,
-        channels=("image",),
-        labels=((1, "ball"),),
-        modality="mr",
-        normalisation=({},),
-        spacing=(1.0, 1.0, 1.0),
-        patch=(16, 16, 16),
-        batch=1,
-        strides=((1, 1, 1),),
-    )
-    return Package(folder / "model", plan, Labels((Label(1, "ball"),)), {"name": "balls"}, "0" * 64)
-
-
 def call(folder: Path, out: str, part: str) -> None:
     """In a process of its own: segment all scans, or a part of them."""
     segment(
-        package_of(folder),
+        package_of_balls(folder / "model"),
         [folder / "in"],
         folder / out,
         discover(),

@@ -23,7 +23,8 @@ from typing import Any
 import numpy as np
 import torch
 from interleaved import record
-from many_scans import Threshold, make, package_of
+from many_scans import Threshold, make
+from stand_in import package_of_balls
 from torch import nn
 
 from voxgraft.batch.segment import segment
@@ -85,7 +86,7 @@ def batch(folder: Path, scans: int, workers: int) -> None:
     inputs = sorted((folder / "in").iterdir())[:scans]
     with tempfile.TemporaryDirectory(dir=folder) as out:
         segment(
-            package_of(folder),
+            package_of_balls(folder / "model"),
             inputs,
             Path(out) / "out",
             discover(),
