@@ -85,7 +85,7 @@ def is_of_the_scan(code: str) -> bool:
 
 
 def flags_of_voxels(scan: Volume) -> Iterator[Flag]:
-    """What the voxels themselves give reason to look at; readers say which are no finite numbers."""
+    """What the voxels themselves give reason to look at; readers say which are not finite numbers."""
     channels = scan.array.reshape(scan.channels, *scan.shape)
     flat = [number for number, channel in enumerate(channels, 1) if channel.size and channel.min() == channel.max()]
     if len(flat) == scan.channels:
@@ -132,7 +132,13 @@ def flags_of(mask: Volume, labels: Labels, structures: Mapping[str, Structure]) 
         flags = [Flag("empty-structure", f"{name} was not found", name) for name in missing]
     for name, structure in structures.items():
         if structure.confidence is not None and structure.confidence < LOW_CONFIDENCE:
-            flags.append(Flag("low-confidence", f"{name}: the model is only {structure.confidence:.0%} sure", name))
+            flags.append(
+                Flag(
+                    "low-confidence",
+                    f"{name}: the model is unsure (mean probability {structure.confidence:.0%})",
+                    name,
+                )
+            )
     return [*flags, *_shape_flags(mask, labels)] if mask.dims == 3 else flags
 
 
@@ -146,7 +152,7 @@ def _shape_flags(mask: Volume, labels: Labels) -> Iterator[Flag]:
             yield Flag("touches-border", f"{label.name} reaches the edge of the scan and may be cut off", label.name)
         tiny = _tiny_pieces(inside)
         if tiny >= TINY_PIECES:
-            yield Flag("tiny-components", f"{label.name} has {tiny} tiny pieces beside its main one", label.name)
+            yield Flag("tiny-components", f"{label.name} has {tiny} tiny pieces besides its main one", label.name)
 
 
 def _centroid(inside: Array, box: tuple[slice, ...], mask: Volume) -> tuple[float, float, float]:

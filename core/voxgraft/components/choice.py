@@ -131,7 +131,7 @@ def choose(catalogue: Catalogue, kind: str, value: dict[str, Any]) -> Selected[A
     try:
         model = component.options()
     except (Exception, SystemExit) as error:
-        broken = BrokenPlugin(plugin, f"giving the options of {value['use']!r}", error)
+        broken = BrokenPlugin(plugin, f"reading the options of {value['use']!r}", error)
         raise PydanticCustomError("component", "{reason}", {"reason": str(broken)}) from None
     try:
         return Selected(component, model.model_validate(options), plugin)

@@ -50,7 +50,7 @@ def begin(
     if folder is None:
         raise UsageError("name the FOLDER of your scans, or a workflow with --from (--list shows them)")
     if out is not None and out.exists():
-        raise UsageError(f"{out}: is there already; choose another file with --out")
+        raise UsageError(f"{out}: already exists; choose another file with --out")
     found = survey(folder, catalogue, progress)
     for line in summary(found):
         say(line)

@@ -27,7 +27,7 @@ def fits(stream: bytes, header: Header) -> bool:
 
 
 def depth(stream: bytes) -> int:
-    """The bits of a sample; 0 where it is no JPEG or JPEG-LS stream."""
+    """The bits of a sample; 0 where it is not a JPEG or JPEG-LS stream."""
     measured = _frame(stream)
     return measured[0] if measured else 0
 

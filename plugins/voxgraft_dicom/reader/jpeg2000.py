@@ -26,7 +26,7 @@ def exact(stream: bytes, header: Header) -> bool:
 
 
 def depth(stream: bytes) -> int:
-    """The bits of the first component; 0 where it is no plain codestream."""
+    """The bits of the first component; 0 where it is not a plain codestream."""
     try:
         size = _size(stream)
     except error:
@@ -41,7 +41,7 @@ def _promised(header: Header) -> tuple[int, ...]:
 
 
 def _size(stream: bytes) -> tuple[int, ...]:
-    """Columns, rows, components, bits and sign of the first component; nothing where it is no plain codestream."""
+    """Columns, rows, components, bits and sign of the first component; nothing where it is not a plain codestream."""
     if unpack_from(">HH", stream) != (0xFF4F, START):
         return ()
     right, lower, left, upper = unpack_from(">IIII", stream, 8)

@@ -21,7 +21,7 @@ def voxgraft_steps() -> list[StepSpec[Any]]:
     return [
         StepSpec(
             name="check",
-            summary="Judge the data set before you spend hours training",
+            summary="Check the data set before you spend hours training",
             build=_build(".check", "Check"),
             independent_of=independent.CHECK,
             scope="member",
@@ -38,7 +38,7 @@ def voxgraft_steps() -> list[StepSpec[Any]]:
         ),
         StepSpec(
             name="prepare",
-            summary="Make the arrays that training reads",
+            summary="Prepare the arrays that training reads",
             build=_build(".prepare", "Prepare"),
             independent_of=independent.PREPARE,
             scope="member",
@@ -47,7 +47,7 @@ def voxgraft_steps() -> list[StepSpec[Any]]:
         ),
         StepSpec(
             name="train",
-            summary="Learn, and leave a model package",
+            summary="Train, and write a model package",
             build=_build(".train", "Train"),
             independent_of=independent.TRAIN,
             together=_build("..pooling", "Vote"),
