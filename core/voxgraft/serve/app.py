@@ -32,8 +32,8 @@ if TYPE_CHECKING:
     from starlette.responses import Response
 
     from ..components.catalogue import Catalogue
+    from ..inference.predictor import Applied
     from ..packages.package import Package
-    from .models import Predictor
 
 NEEDED = ("starlette", "uvicorn", "blosc2", "python_multipart")
 LARGEST, LARGEST_JSON = 2 * 2**30, 2**20
@@ -89,7 +89,7 @@ def make_app(
     packages: Sequence[Package],
     settings: Settings,
     catalogue: Catalogue,
-    load: Callable[[Package], Predictor] | None = None,
+    load: Callable[[Package], Applied] | None = None,
 ) -> Guard:
     """The application.
 
@@ -145,7 +145,7 @@ def run(
     settings: Settings,
     catalogue: Catalogue,
     say: Callable[[str], None] = print,
-    load: Callable[[Package], Predictor] | None = None,
+    load: Callable[[Package], Applied] | None = None,
 ) -> None:
     """Serve until the process is asked to end.
 
