@@ -168,8 +168,9 @@ def _unlabelled() -> Iterator[str]:
         f"Volumes at {document['spacing_mm']:g} mm from scratch, bfloat16, one core. `plain` learns from the labelled "
         f"scans for {document['steps']:,} steps; `longer` goes on for {document['more']:,}; `self-training` goes on "
         "for as many on these and on the other training scans, with the masks that `plain` gave them. Scored once on "
-        "twenty scans, `la_020` to `la_039`, on which nothing was tuned. They were cropped around their reference masks in x "
-        "and y. The literature's V-Net has 0.800 with 8 labels and 0.911 with 80, on other scans of the same data."
+        "twenty scans, `la_020` to `la_039`, on which nothing was tuned. They were cropped around their reference "
+        "masks in x and y. The literature's V-Net has 0.800 with 8 labels and 0.911 with 80, on other scans of the "
+        "same challenge."
     )
     for table in document["tables"]:
         yield ""
