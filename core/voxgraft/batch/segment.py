@@ -24,8 +24,6 @@ from ..support.files import digest, sha256, sweep, sweep_tree, write_json
 from ..support.lock import sole_owner
 from ..support.progress import Progress
 from ..support.texts import counted
-from ..workflow.sections import Review
-from ..workflow.yaml import load
 from .corrections import Corrections
 from .dispatch import Dispatch
 from .entry import Entry
@@ -39,7 +37,7 @@ from .report import write_common_report
 from .result import Batch, Scan
 from .scan import Segmenter
 from .task import ScanTask
-from .worklist import Finder
+from .worklist import Finder, check_inputs
 
 if TYPE_CHECKING:
     from ..components.catalogue import Catalogue
@@ -88,6 +86,7 @@ def segment(
     package = model if isinstance(model, Package) else resolve_package(str(model), catalogue)
     catalogue = as_in_training(package.plan.readers, catalogue)
     folder, paths = Path(out), [Path(path) for path in inputs]
+    check_inputs(paths, package.plan, folder)
     numbers = _numbers(package, precision, device)
     package = replace(package, facts={**package.facts, "applied": numbers})
     names = None if writers is None else tuple(writers)
@@ -99,7 +98,6 @@ def segment(
     share = None if part is None else part_from(part)
     ours = frozenset((*_results_in(folder), REVIEW, PARTS))
     finder = Finder(catalogue, package.plan, folder, series, ignore_contract, ours, applied.limits)
-    finder.check(paths)
     options = digest([overlap, mirror, writers, numbers, outputs.measuring(), _workflow_hash(package)])
 
     def task_of(entry: Entry) -> ScanTask:
@@ -200,6 +198,8 @@ def _numbers(package: Package, wanted: str | None, device: str) -> str:
         UsageError: The device is not there, or cannot compute with what is wanted.
     """
     if wanted is None:
+        from ..workflow.yaml import load
+
         document: Any = {}
         with suppress(VoxGraftError, OSError):  # whoever applies the model says so
             document, _ = load(package.folder / "workflow.yaml")
@@ -241,6 +241,9 @@ def leave_for_review(package: Package, out: Path) -> None:
 
 def _section(package: Package) -> dict[str, Any]:
     """The section `review` of the workflow in a package; the usual values where it is not there."""
+    from ..workflow.sections import Review
+    from ..workflow.yaml import load
+
     try:
         document, _ = load(package.folder / "workflow.yaml")
         section = Review.model_validate(document.get("review") or {})
