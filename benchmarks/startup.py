@@ -109,9 +109,10 @@ def installed(commit: str, scratch: Path) -> Tree:
 
 
 def trained(tree: Tree, writer: Tree) -> None:
-    """Scans, which are those of one tree for both, and a package of the tree's own."""
-    writer.done("demo", "--data", str(tree.place / "data"))
-    tree.done("new", "data/labelled", "--out", "heads.yaml")
+    """Scans and a workflow, which one tree writes for both, and a package of the tree's own."""
+    data, heads = tree.place / "data", tree.place / "heads.yaml"
+    writer.done("demo", "--data", str(data))
+    writer.done("new", str(data / "labelled"), "--out", str(heads))
     settings = [word for value in SHORT for word in ("--set", value)]
     tree.done("run", "heads.yaml", *settings, "--out", "run")
 
