@@ -1052,7 +1052,7 @@ def test_what_is_left_out_or_failed_is_said_on_the_way(
 def labelled(array: Any) -> list[str]:
     volume, labels = Volume(array.astype(np.uint8), np.eye(4)), Labels.of({"ball": 1, "core": 2})
     confidence = {"ball": 0.9, "core": 0.9}
-    return [flag.code for flag in flags_of(volume, labels, measure(volume, labels, confidence))]
+    return [flag.code for flag in flags_of(volume, measure(volume, labels, confidence))]
 
 
 def test_flags_say_what_a_mask_gives_reason_to_look_at() -> None:

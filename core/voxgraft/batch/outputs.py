@@ -124,13 +124,13 @@ class Outputs:
         measured = self._measured(entry, scan, mask)
         for name, quantities in measured.quantities.items():
             structures[name] = replace(structures[name], quantities=quantities)
-        flags = [*entry.flags, *flags_of(mask, self.package.labels, structures)]
+        flags = [*entry.flags, *flags_of(mask, structures)]
         flags += [Flag("no-measurement", reason) for reason in measured.failures]
         limits = limits or Limits()
         with staged(self.out / entry.case) as temporary:
             temporary.mkdir(parents=True)
             files = self._masks(temporary, mask, structures, flags, limits)
-            flags += self._pictures(scan, mask, temporary, limits)
+            flags += self._pictures(scan, mask, structures, temporary, limits)
             report = self._report(entry, scan, structures, flags, files, outcome.seconds)
             write_json(temporary / REPORT, report)
             written = [path.name for path in temporary.iterdir() if not path.name.startswith(TEMPORARY)]
@@ -216,11 +216,14 @@ class Outputs:
             )
         return fitting
 
-    def _pictures(self, scan: Volume, mask: Volume, folder: Path, limits: Limits) -> list[Flag]:
+    def _pictures(
+        self, scan: Volume, mask: Volume, structures: Mapping[str, Structure], folder: Path, limits: Limits
+    ) -> list[Flag]:
         """A scan does not fail for want of its picture, unless the disk is full."""
         names = {label.value: label.name for label in self.package.labels.items}
         try:
-            work = partial(previewed, scan, mask, self._modality, names)
+            boxes = {one.value: one.box for one in structures.values() if one.box is not None}
+            work = partial(previewed, scan, mask, self._modality, names, boxes)
             picture = limits.within(limits.for_bytes(scan.array.nbytes), "the picture", work)
             (folder / PREVIEW).write_bytes(picture.drawn)
             (folder / PLAIN).write_bytes(picture.plain)
