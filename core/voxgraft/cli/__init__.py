@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import sys
 from collections.abc import Iterator
@@ -95,6 +96,16 @@ def sign_of_life(command: str) -> Iterator[None]:
     finally:
         note.erase()
         sys.stderr, sys.stdout = terminal, output
+
+
+class Amount(click.FloatRange):
+    """A finite number in a range; `nan` is in none, whatever a comparison says."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        number = super().convert(value, param, ctx)
+        if not math.isfinite(number):
+            self.fail(f"{value} is not a finite number", param, ctx)
+        return number
 
 
 def _of_plugins() -> dict[str, AnySpec]:
