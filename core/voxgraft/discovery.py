@@ -11,8 +11,8 @@ import os
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import redirect_stdout
-from functools import partial
-from importlib.metadata import EntryPoint, entry_points
+from functools import lru_cache, partial
+from importlib.metadata import Distribution, EntryPoint, entry_points
 from threading import RLock
 from typing import TypeVar
 
@@ -96,8 +96,7 @@ class _Plugins:
                 self._manager.unregister(name=name)
             self._set_aside(name, error)
         else:
-            distribution, version = (entry.dist.name, entry.dist.version) if entry.dist else ("", "")
-            self._catalogue.add_origin(Origin(name, entry.module, distribution, version))
+            self._catalogue.add_origin(Origin(name, entry.module, *_told(entry.dist)))
 
     def _check_groups(self, name: str, groups: set[str]) -> None:
         """Refuse a plugin whose groups and hooks differ: what it offers would depend on what was asked for before."""
@@ -145,4 +144,10 @@ def _answer(hook: Callable[[], Iterable[AnySpec]]) -> list[AnySpec]:
 
 
 def _name(entry: EntryPoint) -> str:
-    return f"{entry.dist.name}:{entry.name}" if entry.dist else entry.name
+    return f"{_told(entry.dist)[0]}:{entry.name}" if entry.dist else entry.name
+
+
+@lru_cache(maxsize=64)
+def _told(distribution: Distribution | None) -> tuple[str, str]:
+    """Name and version; each time they are asked for, Python would parse all that is told of a distribution."""
+    return (distribution.name, distribution.version) if distribution else ("", "")
