@@ -50,9 +50,5 @@ class MlflowStoreOptions(TrackingOptions):
     """Make the SQLite file where there is none; otherwise that is an error."""
 
 
-class FolderStoreOptions(Options):
-    """A store without options."""
-
-
 class RegisterOptions(Options):
     """A step without options; what it does stands in the workflow's section `registry`."""

@@ -29,7 +29,6 @@ from voxgraft.batch.archive import recall
 from voxgraft.batch.corrections import KEPT, Corrections
 from voxgraft.batch.dispatch import placed
 from voxgraft.batch.entry import Entry
-from voxgraft.batch.executor_options import ExecutorOptions
 from voxgraft.batch.ledger import Ledger, Row
 from voxgraft.batch.outputs import Found, Outputs
 from voxgraft.batch.proof import prove
@@ -40,7 +39,7 @@ from voxgraft.batch.task import ScanResult
 from voxgraft.batch.values import least_bytes
 from voxgraft.batch.worklist import Finder
 from voxgraft.components.catalogue import Catalogue, Origin
-from voxgraft.components.choice import Options
+from voxgraft.components.choice import ExecutorOptions, Options
 from voxgraft.discovery import discover
 from voxgraft.errors import DataError, ModelError, UnknownComponent, UsageError
 from voxgraft.imaging.formats import WriterSpec

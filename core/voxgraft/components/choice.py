@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from difflib import get_close_matches
-from typing import Any, Generic, TypeVar
+from typing import Annotated, Any, Generic, TypeVar
 
+from annotated_types import Ge, Gt
 from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, GetJsonSchemaHandler, ValidationError, ValidationInfo
 from pydantic_core import CoreSchema, InitErrorDetails, PydanticCustomError, core_schema
 
@@ -178,3 +179,18 @@ class TrackingOptions(Options):
 
     uri: str | None = None
     """Where the tracking server or its database is."""
+
+
+class ExecutorOptions(Options):
+    """What `voxgraft segment` hands to executors; one that has other options of its own adds them."""
+
+    workers: Annotated[int, Ge(1)] | None = None
+    """How many; by default one here, or what a cluster has room for."""
+    device: str = "auto"
+    """What the work computes on: auto, cpu, cuda or cuda:1."""
+    seconds: Annotated[float, Gt(0)] | None = None
+    """For the whole of a task; its worker is ended then. Threads cannot keep such a limit."""
+    gigabytes: Annotated[float, Gt(0)] | None = None
+    """Of memory for a worker, which is ended where it takes more (1 GB = 1e9 bytes). Threads cannot keep it."""
+    alone: bool = False
+    """A worker takes no task before it has ended the last: for long ones, and those that share nothing with others."""
