@@ -51,9 +51,5 @@ class MlflowStoreOptions(TrackingOptions):
     """Create the SQLite file if it does not exist; otherwise a missing file is an error."""
 
 
-class FolderStoreOptions(Options):
-    """A store without options."""
-
-
 class RegisterOptions(Options):
     """A step without options; what it does stands in the workflow's section `registry`."""

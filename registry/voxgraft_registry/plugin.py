@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 from voxgraft.plugin import hookimpl, late, late_call
 
 if TYPE_CHECKING:
-    from voxgraft.plugin import StepSpec, StoreSpec, TrackerSpec
+    from voxgraft.plugin import Options, StepSpec, StoreSpec, TrackerSpec
 
     from .folder import FolderStore
-    from .options import FolderStoreOptions, MlflowStoreOptions, MlflowTrackerOptions, RegisterOptions
+    from .options import MlflowStoreOptions, MlflowTrackerOptions, RegisterOptions
     from .register import Register
 
 
@@ -29,7 +29,7 @@ def voxgraft_trackers() -> list[TrackerSpec[MlflowTrackerOptions]]:
 
 
 @hookimpl
-def voxgraft_stores() -> list[StoreSpec[MlflowStoreOptions] | StoreSpec[FolderStoreOptions]]:
+def voxgraft_stores() -> list[StoreSpec[MlflowStoreOptions] | StoreSpec[Options]]:
     from voxgraft.plugin import StoreSpec
 
     return [
@@ -43,7 +43,6 @@ def voxgraft_stores() -> list[StoreSpec[MlflowStoreOptions] | StoreSpec[FolderSt
         StoreSpec(
             name="folder",
             summary="Package folders and package files on this disk",
-            options=late(__package__, ".options:FolderStoreOptions"),
             build=_folder,
         ),
     ]
@@ -68,7 +67,7 @@ def voxgraft_steps() -> list[StepSpec[RegisterOptions]]:
     ]
 
 
-def _folder(options: FolderStoreOptions) -> FolderStore:
+def _folder(options: Options) -> FolderStore:
     from .folder import FolderStore
 
     return FolderStore()

@@ -197,9 +197,9 @@ def played(monkeypatch, gain: float, seconds: float = 0.01, volumes: int = 8):
 def test_the_best_pair_meets_its_twin_with_as_many_steps_as_both_can_afford(monkeypatch) -> None:
     chosen, found, asked = played(monkeypatch, 0.1)
     assert [name for name, *_ in asked] == [*(f"round1_{n}" for n in range(4)), "round2_best", "round2_scratch"]
-    assert [label for _, label, _ in asked[-2:]] == ["net imagenet, fine-tune", "net, scratch"]
+    assert [label for _, label, _ in asked[-2:]] == ["net imagenet, l2-sp", "net, scratch"]
     assert asked[-1][2] == asked[-2][2] and 1000 < int(asked[-1][2].split()[0]) < 60 / 0.01 / 2
-    assert chosen.label == "net imagenet, fine-tune" and found["verdict"] == "helps"
+    assert chosen.label == "net imagenet, l2-sp" and found["verdict"] == "helps"
     assert [row["round"] for row in found["tournament"][:2]] == [2, 2]
     first = [(row["arm"], row.get("evidence")) for row in found["tournament"][2:]]
     assert first[-1] == ("net, scratch", None) and {said for _, said in first[:-1]} == {"better"}

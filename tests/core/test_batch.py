@@ -29,7 +29,6 @@ from voxgraft.batch.archive import recall
 from voxgraft.batch.corrections import KEPT, Corrections
 from voxgraft.batch.dispatch import placed
 from voxgraft.batch.entry import Entry
-from voxgraft.batch.executor_options import ExecutorOptions
 from voxgraft.batch.ledger import Ledger, Row
 from voxgraft.batch.outputs import Found, Outputs
 from voxgraft.batch.proof import prove
@@ -40,7 +39,7 @@ from voxgraft.batch.task import ScanResult
 from voxgraft.batch.values import least_bytes
 from voxgraft.batch.worklist import Finder
 from voxgraft.components.catalogue import Catalogue, Origin
-from voxgraft.components.choice import Options
+from voxgraft.components.choice import ExecutorOptions, Options
 from voxgraft.discovery import discover
 from voxgraft.errors import DataError, ModelError, UnknownComponent, UsageError
 from voxgraft.imaging.formats import WriterSpec
@@ -1053,7 +1052,7 @@ def test_what_is_left_out_or_failed_is_said_on_the_way(
 def labelled(array: Any) -> list[str]:
     volume, labels = Volume(array.astype(np.uint8), np.eye(4)), Labels.of({"ball": 1, "core": 2})
     confidence = {"ball": 0.9, "core": 0.9}
-    return [flag.code for flag in flags_of(volume, labels, measure(volume, labels, confidence))]
+    return [flag.code for flag in flags_of(volume, measure(volume, labels, confidence))]
 
 
 def test_flags_say_what_a_mask_gives_reason_to_look_at() -> None:

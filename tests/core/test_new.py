@@ -14,7 +14,7 @@ from PIL import Image
 from dicom_series import make_series
 from voxgraft.cli import main
 from voxgraft.components.catalogue import Catalogue
-from voxgraft.scaffold.shipped import shipped
+from voxgraft.scaffold.begin import shipped
 from voxgraft.scaffold.survey import survey
 from voxgraft.scaffold.workflow import Machine, write_workflow
 from voxgraft.workflow.workflow import Workflow, read

@@ -161,7 +161,7 @@ RATERS = "seg/{rater}/{case}.nii"
 def test_several_raters_must_be_chosen_by_name(tmp_path: Path, catalogue: Any) -> None:
     made(tmp_path / "data")
     one = "'img/{case}_t1.nii'"
-    with pytest.raises(DataError, match=r"several raters \(fair, good, wide\): say data\.raters"):
+    with pytest.raises(DataError, match=r"several raters \(fair, good, wide\): set data\.raters"):
         find_dataset(flow(tmp_path, catalogue, one, RATERS).data, catalogue)
     with pytest.raises(DataError, match="no mask of the rater 'anna'"):
         find_dataset(flow(tmp_path, catalogue, one, RATERS, "  raters: anna").data, catalogue)

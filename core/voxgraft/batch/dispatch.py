@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING, Any
 from ..errors import DataError, VoxGraftError, WorkerLost
 from ..support.files import is_full, put_in_place, read_json, remove, sha256, sweep, write_json
 from .executor import Outcome
-from .failures import code_of, plain
 from .ledger import LedgerError
 from .outputs import REPORT
-from .task import ScanResult, ScanTask
+from .task import ScanResult, ScanTask, code_of, plain
 
 if TYPE_CHECKING:
     from .corrections import Corrections

@@ -16,10 +16,10 @@ from ..support.progress import Bar, Progress
 from .archive import remember
 from .corrections import KEPT, Corrections
 from .entry import Entry, hash_of, stat_of
-from .failures import plain
 from .ledger import INTERRUPTED, Row
 from .report import REPORT_EVERY
 from .result import Batch, Scan
+from .task import plain
 
 SAID = 5
 """Scans in each state that are set aside with a line of their own."""

@@ -15,9 +15,9 @@ from .values import Unfit, judge_values
 
 if TYPE_CHECKING:
     from ..components.catalogue import Catalogue
+    from ..inference.predictor import Applied
     from ..packages.package import Package
     from ..preprocessing.plan import Plan
-    from .model import Predictor
 
 
 def segment_volumes(
@@ -31,7 +31,7 @@ def segment_volumes(
     overlap: float | None = None,
     mirror: bool | None = None,
     precision: str | None = None,
-    predictor: Callable[[Package], Predictor] | None = None,
+    predictor: Callable[[Package], Applied] | None = None,
 ) -> list[Volume]:
     """The mask of each scan, in its own grid; what the options mean is said in the help of `voxgraft segment`.
 

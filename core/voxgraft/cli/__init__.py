@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import math
+import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import import_module
-from typing import Any
+from typing import Any, TextIO
 
 import click
 
 from ..components.component import AnySpec
 from ..errors import VoxGraftError
 from ..support.progress import fitted, kept_for_json
-from .starting import sign_of_life
 
 COMMANDS = {
     "demo": ("demo", "Run the main job from start to end on synthetic data."),
@@ -45,6 +48,64 @@ STOPPED = {
     "advise": "what was found until then is in its report",
 }
 """What a command leaves when it is stopped by hand."""
+
+
+_ERASE = "\r\x1b[2K"
+
+
+class _Note:
+    """A line that goes away before anything else is written."""
+
+    def __init__(self, text: str, terminal: TextIO) -> None:
+        self._terminal, self._shown = terminal, True
+        terminal.write(text)
+        terminal.flush()
+
+    def erase(self) -> None:
+        if self._shown:
+            self._shown = False
+            self._terminal.write(_ERASE)
+            self._terminal.flush()
+
+
+class _Watched:
+    """A stream that erases the note before the first text."""
+
+    def __init__(self, stream: TextIO, note: _Note) -> None:
+        self._stream, self._note = stream, note
+
+    def write(self, text: str) -> int:
+        self._note.erase()
+        return self._stream.write(text)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
+@contextmanager
+def sign_of_life(command: str) -> Iterator[None]:
+    """Show that a command has begun: loading what it needs may take seconds, in which nothing else would be seen."""
+    terminal, output = sys.stderr, sys.stdout
+    if not terminal.isatty() or os.environ.get("TERM") == "dumb":
+        yield
+        return
+    note = _Note(f"voxgraft {command}: starting", terminal)
+    sys.stderr, sys.stdout = _Watched(terminal, note), _Watched(output, note)
+    try:
+        yield
+    finally:
+        note.erase()
+        sys.stderr, sys.stdout = terminal, output
+
+
+class Amount(click.FloatRange):
+    """A finite number in a range; `nan` is in none, whatever a comparison says."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        number = super().convert(value, param, ctx)
+        if not math.isfinite(number):
+            self.fail(f"{value} is not a finite number", param, ctx)
+        return number
 
 
 def _of_plugins() -> dict[str, AnySpec]:

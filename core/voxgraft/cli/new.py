@@ -36,7 +36,7 @@ def new(folder: Path | None, out: Path | None, source: str | None, listing: bool
 
 
 def _list() -> None:
-    from ..scaffold.shipped import shipped
+    from ..scaffold.begin import shipped
 
     for name, path in shipped().items():
         lines = path.read_text(encoding="utf-8").splitlines()

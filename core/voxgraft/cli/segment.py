@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..support.progress import print_fitted, print_result
-from .numbers import Amount
+from . import Amount
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from ..support.progress import print_result
-from .numbers import Amount
+from . import Amount
 
 
 @click.command()

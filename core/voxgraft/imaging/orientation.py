@@ -36,6 +36,11 @@ class Orientation:
         back = np.argsort(self.order)
         return turned.transpose((*range(lead), *(lead + int(axis) for axis in back)))
 
+    def box(self, box: Sequence[slice], shape: Sequence[int]) -> tuple[slice, ...]:
+        """Where a part of an array of this shape lies once `apply` was used on it."""
+        sides = [(box[axis], shape[axis], flip) for axis, flip in zip(self.order, self.flips, strict=True)]
+        return tuple(slice(n - side.stop, n - side.start) if flip else side for side, n, flip in sides)
+
 
 OBLIQUE = 20.0
 """Degrees off the nearest plane of the body beyond which slices are called oblique."""

@@ -15,7 +15,6 @@ import numpy as np
 
 from ..components.choice import Selected, choose
 from ..errors import BadImage, BrokenPlugin, DataError, ModelError, PluginError, VoxGraftError
-from ..support.contents import states
 from ..support.files import check_regular
 from ..support.paths import composed
 from .archives import archive_problems, is_archive
@@ -94,13 +93,13 @@ def find(reference: ImageRef, catalogue: Catalogue) -> list[Item]:
     """
     kept = catalogue.kept
     single = kept is not None and not reference.files and reference.path.is_file()
-    before = states([reference.path] if single else reference.files) if kept is not None else ()
+    before = kept.states([reference.path] if single else reference.files) if kept is not None else ()
     found: list[Item] | None = kept.get(reference) if kept is not None and before else None
     if found is None:
         found = _found(reference, catalogue)
         if kept is not None and before and not any(item.errors for item in found):
             known = [file for file, _ in before]
-            beside = states({file for item in found for file in item.files} - set(known))
+            beside = kept.states({file for item in found for file in item.files} - set(known))
             kept.put(reference, (*before, *beside), found)
     return list(found)
 
@@ -186,7 +185,7 @@ def read_item(item: Item, catalogue: Catalogue, numbers: bool = False) -> Volume
     known: Volume | None = kept.get(key) if kept is not None else None
     if known is not None:
         return known
-    before = states({*item.files, *([item.path] if item.path.is_file() else [])}) if kept is not None else ()
+    before = kept.states({*item.files, *([item.path] if item.path.is_file() else [])}) if kept is not None else ()
     volume = _read_item(item, catalogue, numbers)
     if kept is not None and kept.put(key, before, volume, volume.array.nbytes):
         volume.array.flags.writeable = False

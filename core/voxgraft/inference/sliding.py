@@ -20,6 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from ..support.torch_dims import CHANNELS_LAST
+from .convolutions import VolumesByOneDNN
 from .winners import winners
 
 
@@ -322,7 +323,8 @@ def _forward(network: Callable[[Tensor], Any], windows: Tensor, mirror: bool | S
     for flip in flips:
         turned = [axis for part in flip for axis in part]
         flipped = windows.flip(turned) if turned else windows
-        output = network(flipped.contiguous(memory_format=CHANNELS_LAST[windows.ndim - 2]))
+        with VolumesByOneDNN():
+            output = network(flipped.contiguous(memory_format=CHANNELS_LAST[windows.ndim - 2]))
         logits: Tensor = getattr(output, "logits", output).float()
         logits = logits.flip(turned) if turned else logits
         total = logits if total is None else total + logits

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from ..components.code import source_hash, version_of
+from ..components.code import version_of
 from ..support.texts import counted
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ def described(specs: Iterable[AnySpec], catalogue: Catalogue) -> Plugins:
         name: {
             "distribution": origin.distribution,
             "version": origin.version,
-            "sha256": source_hash(origin.module, origin.distribution),
+            "sha256": catalogue.code_of(origin),
         }
         for name, origin in sorted(origins.items())
     }

@@ -22,6 +22,7 @@ from ..preprocessing.affordable import affordable_spacing
 from ..support.files import write_text
 from ..support.paths import stem
 from ..support.texts import counted
+from ..transfer.usual import USUAL
 from .survey import Survey
 
 SMALL = 300_000
@@ -217,8 +218,8 @@ def _model(text: Text, found: Survey, name: str, catalogue: Catalogue) -> int:
         )
         text.add("transfer", [strategy], why=why)
     elif encoder["weights"] != "none":
-        why = "All of the network learns, the pretrained part more slowly."
-        text.add("transfer", [{"use": "fine-tune", "encoder_lr": 0.3}], why=why)
+        why = "All of the network learns; a small penalty keeps pretrained weights near their start."
+        text.add("transfer", [dict(USUAL)], why=why)
     else:
         text.add("transfer", [], why="Nothing is transferred.")
     return dims

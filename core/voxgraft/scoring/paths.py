@@ -20,7 +20,7 @@ from ..imaging.structures import Label, Labels
 from ..imaging.volume import ImageRef
 from ..labels.valid_region import mark_ignored, read_valid_region
 from ..support.progress import Progress
-from .case import Measured, binnings, check_names, measure_case, named_metrics, score_absent, watch_case
+from .case import Measured, binnings, measure_case, named_metrics, score_absent, scored_structures, watch_case
 from .masks import check_grids, values_in
 from .matching import files_of, match
 from .pair import Counts
@@ -89,7 +89,7 @@ def evaluate_paths(
     matches = match(predictions, references, catalogue)
     labels = labels or labels_named_in(matches.pairs.values(), catalogue)
     if labels is not None:
-        check_names(labels, extras.regions)
+        scored_structures(labels, extras.regions)
     maps = files_of(extras.probabilities, list(matches.pairs), catalogue) if extras.probabilities else {}
     valid = files_of(extras.valid, list(matches.pairs), catalogue) if extras.valid else None
     scans = files_of(extras.images, list(matches.pairs), catalogue) if extras.images else {}

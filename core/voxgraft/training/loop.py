@@ -101,18 +101,7 @@ def fit(job: Job, fabric: Fabric) -> tuple[SegmentationNetwork, State]:
     """
     options, context, stack = job.options, job.context, job.stack
     context.criterion = lambda output, coded: deep_loss(job.loss, output.logits, output.deep, coded, job.plan)
-    average = Average(job.network, options.ema)
-    average.network.to(fabric.device)
-    named = dict(job.network.named_parameters())
-    for name, module in job.extra.items():
-        named.update({f"{name}.{key}": parameter for key, parameter in module.named_parameters()})
-    optimiser = make_optimiser(job.rows, named, options.optimiser)
-    if job.arithmetic.channels_last:
-        channels_last(job.network)
-        channels_last(average.network)
-    forward, optimiser = fabric.setup(job.network, optimiser)
-    for module in job.extra.values():
-        module.to(fabric.device)
+    average, forward, optimiser = _set_up(job, fabric)
     state = _resume(job, average, optimiser)
     _agree_on_start(job, state, fabric)
     clock = _Clock(state.seconds)
@@ -155,8 +144,30 @@ def fit(job: Job, fabric: Fabric) -> tuple[SegmentationNetwork, State]:
                 saved = state.seconds
     finally:
         stream.close()
-    network = stack.export(context, average.network if options.ema > 0 else job.network).eval()
-    if options.patience is not None and state.best > float("-inf") and fabric.is_global_zero:
+    return _kept(job, average, state, fabric), state
+
+
+def _set_up(job: Job, fabric: Fabric) -> tuple[Average[SegmentationNetwork], nn.Module, Any]:
+    """The running average of the weights, what computes the network's outputs, and the optimiser, on their device."""
+    average = Average(job.network, job.options.ema)
+    average.network.to(fabric.device)
+    named = dict(job.network.named_parameters())
+    for name, module in job.extra.items():
+        named.update({f"{name}.{key}": parameter for key, parameter in module.named_parameters()})
+    optimiser = make_optimiser(job.rows, named, job.options.optimiser)
+    if job.arithmetic.channels_last:
+        channels_last(job.network)
+        channels_last(average.network)
+    forward, optimiser = fabric.setup(job.network, optimiser)
+    for module in job.extra.values():
+        module.to(fabric.device)
+    return average, forward, optimiser
+
+
+def _kept(job: Job, average: Average[SegmentationNetwork], state: State, fabric: Fabric) -> SegmentationNetwork:
+    """The network that training leaves; see `fit`."""
+    network = job.stack.export(job.context, average.network if job.options.ema > 0 else job.network).eval()
+    if job.options.patience is not None and state.best > float("-inf") and fabric.is_global_zero:
         best = load_checkpoint(job.folder / "best.pt", job.identity)
         if best is not None:
             network.load_state_dict(best["network"])
@@ -165,7 +176,7 @@ def fit(job: Job, fabric: Fabric) -> tuple[SegmentationNetwork, State]:
             f"after {state.step} steps the network contains NaN or infinite values; "
             "set a smaller training.optimiser.lr, or weaker strategies"
         )
-    return network, state
+    return network
 
 
 def _step(

@@ -234,7 +234,7 @@ class Inference(Options):
 
     precision: Annotated[Literal["auto", "32", "bf16", "16"], BeforeValidator(_word)] = "auto"
     """Number format in which the network is applied. `auto` takes half precision if the device supports it and the
-    held-out cases have shown that no structure's Dice differs by more than 0.001; otherwise float32."""
+    held-out cases hold every structure and show that no Dice differs by more than 0.001; otherwise float32."""
 
     device: Device = "auto"
 

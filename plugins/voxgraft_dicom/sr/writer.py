@@ -14,9 +14,8 @@ from ..objects.identity import Maker, derived_uid, long_string, object_uids
 from ..objects.segments import segments_of
 from ..objects.sources import Sources, read_sources
 from ..objects.terms import Code, term_of
-from .measure import Size, sizes_of
 from .options import ReportOptions
-from .proof import prove
+from .proof import Size, prove, sizes_of
 
 if TYPE_CHECKING:
     from voxgraft.plugin import Catalogue, Label, Labels

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from ...support.files import read_bytes, sha256
 from .errors import Forbidden, Refused
 from .folder import checked_reader
 from .masks import Mask, check_grid, check_values
-from .records import GOLD, READER, ROLES, SECOND, Assignment, document
+from .records import GOLD, READER, ROLES, SECOND, Assignment
 from .reviewed import Reviewed, named
 from .viewing import Seen
 
@@ -161,7 +161,7 @@ def _reference(store: Reviewed, seen: Seen, path: Path) -> Volume:
 def _keep(store: Reviewed, given: Given, reference: Volume | None, withdrawn: bool = False) -> bool:
     """Write an assignment into the log; gives whether it was new."""
     wanted = given.assignment
-    values = document(wanted)
+    values = asdict(wanted)
     if reference is not None:
         row = store.rows[wanted.case]
         labels = Labels.of({name: int(found["value"]) for name, found in row.structures.items()})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +12,7 @@ from ...support.texts import legible
 from .correcting import Corrector
 from .editing import Editor, settle_masks
 from .errors import Conflict, Forbidden, NotThere, Refused
-from .records import ACCEPTED, ADJUDICATOR, CORRECTED, REJECTED, REOPENED, VERDICTS, Decision, Note, SavedMask, document
+from .records import ACCEPTED, ADJUDICATOR, CORRECTED, REJECTED, REOPENED, VERDICTS, Decision, Note, SavedMask
 from .reviewed import Reviewed, named
 from .viewing import Seen
 
@@ -105,7 +106,7 @@ class ReviewStore(Reviewed):
                 note=legible(note),
                 role=seen.role,
             )
-            values = {name: value for name, value in document(decision).items() if name != "when"}
+            values = {name: value for name, value in asdict(decision).items() if name != "when"}
             self.log.append("decision", values, self.state.take)
             return self.state.of(case).decisions[-1]
 
