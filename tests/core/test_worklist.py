@@ -14,7 +14,7 @@ from dicom_series import make_series
 from voxgraft.batch.contract import Level, judge, select
 from voxgraft.batch.entry import Entry
 from voxgraft.batch.naming import with_ids
-from voxgraft.batch.worklist import Finder
+from voxgraft.batch.worklist import Finder, check_inputs
 from voxgraft.components.catalogue import Catalogue
 from voxgraft.errors import UsageError
 from voxgraft.imaging.volume import Item, Problem
@@ -30,7 +30,7 @@ def plan_of(tmp_path: Path, **changes: Any) -> Plan:
 
 def found(tmp_path: Path, catalogue: Catalogue, *inputs: Path, plan: Plan | None = None, **options: Any) -> list[Entry]:
     finder = Finder(catalogue, plan or plan_of(tmp_path), tmp_path / "out", **options)
-    finder.check(inputs)
+    check_inputs(inputs, finder.plan, finder.out)
     return with_ids(finder.find(inputs), {})
 
 

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..components.choice import choose
-from ..components.code import source_hash
 from ..errors import DataError, ModelError, UsageError, VoxGraftError
 from ..imaging.channels import same_grid
 from ..imaging.volume import Item, Volume
@@ -104,8 +103,7 @@ class Outputs:
     def measuring(self) -> list[tuple[str, str]]:
         """Name and code of each installed measurement: with others the reports of the same scans are others."""
         offers = self.catalogue.of("measurement")
-        origins = [(spec.name, self.catalogue.origin_of(plugin)) for plugin, spec in offers]
-        return [(name, source_hash(one.module, one.distribution)) for name, one in origins]
+        return [(spec.name, self.catalogue.code_of(self.catalogue.origin_of(plugin))) for plugin, spec in offers]
 
     def stage(self, entry: Entry, scan: Volume, mask: Volume, outcome: Found, limits: Limits | None = None) -> Staged:
         """Write masks, picture and report of a scan, and prove the masks, in a folder that is still to be put in place.

@@ -24,8 +24,6 @@ from ..support.files import digest, sha256, sweep, sweep_tree, write_json
 from ..support.lock import sole_owner
 from ..support.progress import Progress
 from ..support.texts import counted
-from ..workflow.sections import Review
-from ..workflow.yaml import load
 from .corrections import Corrections
 from .dispatch import Dispatch
 from .entry import Entry
@@ -39,7 +37,7 @@ from .report import write_common_report
 from .result import Batch, Scan
 from .scan import Segmenter
 from .task import ScanTask
-from .worklist import Finder
+from .worklist import Finder, check_inputs
 
 if TYPE_CHECKING:
     from ..components.catalogue import Catalogue
@@ -86,12 +84,13 @@ def segment(
         ModelError: There is no such model, or it cannot be used here.
         DataError: The folder is in use, or its ledger cannot be written.
     """
-    package = _applied_as(
-        model if isinstance(model, Package) else resolve_package(str(model), catalogue), precision, device
-    )
+    package = model if isinstance(model, Package) else resolve_package(str(model), catalogue)
     catalogue = as_in_training(package.plan.readers, catalogue)
-    folder, names = Path(out), None if writers is None else tuple(writers)
+    folder, paths = Path(out), [Path(path) for path in inputs]
+    check_inputs(paths, package.plan, folder)
+    package = _applied_as(package, precision, device)
     numbers = package.facts["applied"]
+    names = None if writers is None else tuple(writers)
     outputs = Outputs(folder, package, catalogue, names)
     kind = "threads" if executor == "local" and predictor is not None else executor
     limits = {"seconds": scan_timeout, "gigabytes": scan_memory}
@@ -100,8 +99,6 @@ def segment(
     share = None if part is None else part_from(part)
     ours = frozenset((*_results_in(folder), REVIEW, PARTS))
     finder = Finder(catalogue, package.plan, folder, series, ignore_contract, ours, applied.limits)
-    paths = [Path(path) for path in inputs]
-    finder.check(paths)
     options = digest([overlap, mirror, writers, numbers, outputs.measuring(), _workflow_hash(package)])
 
     def task_of(entry: Entry) -> ScanTask:
@@ -221,6 +218,8 @@ def _applied_as(package: Package, wanted: str | None, device: str) -> Package:
 
 def _workflow(package: Package, section: str) -> dict[str, Any]:
     """A section of the workflow in a package; empty where it cannot be read: whoever applies the model says so."""
+    from ..workflow.yaml import load
+
     try:
         document, _ = load(package.folder / "workflow.yaml")
     except (OSError, VoxGraftError):
@@ -257,6 +256,8 @@ def leave_for_review(package: Package, out: Path) -> None:
 
 def _section(package: Package) -> dict[str, Any]:
     """The section `review` of the workflow in a package; the usual values where it is not there."""
+    from ..workflow.sections import Review
+
     try:
         section = Review.model_validate(_workflow(package, "review"))
     except ValidationError:

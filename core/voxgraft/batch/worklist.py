@@ -42,6 +42,25 @@ NO_SERIES = "no-series"
 """The code of a study that does not hold the series that a person named."""
 
 
+def check_inputs(inputs: Sequence[Path], plan: Plan, out: Path) -> None:
+    """See whether a call makes sense, before anything is begun.
+
+    Raises:
+        UsageError: An input is not there, or a CSV worklist cannot be understood.
+    """
+    from .entry import read_worklist
+
+    if not inputs:
+        raise UsageError("no input is named: what is to be segmented?")
+    if out.exists() and not out.is_dir():
+        raise UsageError(f"{out}: is a file; the results need a folder")
+    for path in inputs:
+        if not path.exists():
+            raise UsageError(f"{path}: there is no such file or folder")
+        if _is_worklist(path):
+            read_worklist(path, plan.channels, plan.optional)
+
+
 @dataclass(frozen=True, slots=True)
 class Finder:
     """Turns inputs into entries.
@@ -59,24 +78,6 @@ class Finder:
     force: bool = False
     ours: frozenset[str] = frozenset()
     limits: Limits = field(default_factory=Limits)
-
-    def check(self, inputs: Sequence[Path]) -> None:
-        """See whether a call makes sense, before anything is begun.
-
-        Raises:
-            UsageError: An input is not there, or a CSV worklist cannot be understood.
-        """
-        from .entry import read_worklist
-
-        if not inputs:
-            raise UsageError("no input is named: what is to be segmented?")
-        if self.out.exists() and not self.out.is_dir():
-            raise UsageError(f"{self.out}: is a file; the results need a folder")
-        for path in inputs:
-            if not path.exists():
-                raise UsageError(f"{path}: there is no such file or folder")
-            if _is_worklist(path):
-                read_worklist(path, self.plan.channels, self.plan.optional)
 
     def find(self, inputs: Sequence[Path], say: Callable[[str], None] = lambda _: None) -> list[Entry]:
         """Every scan of the inputs, once, in their order; the ids are still to be given.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from ..components.code import source_hash, version_of
+from ..components.code import version_of
 
 if TYPE_CHECKING:
     from ..components.catalogue import Catalogue
@@ -23,7 +23,7 @@ def described(specs: Iterable[AnySpec], catalogue: Catalogue) -> Plugins:
         name: {
             "distribution": origin.distribution,
             "version": origin.version,
-            "sha256": source_hash(origin.module, origin.distribution),
+            "sha256": catalogue.code_of(origin),
         }
         for name, origin in sorted(origins.items())
     }

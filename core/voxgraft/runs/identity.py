@@ -255,7 +255,7 @@ def _code(run: Run, spec: Any) -> str:
     origin = run.catalogue.origin(spec)
     key = f"code {origin.module}"
     if key not in run.shared.resolved:
-        code = source_hash(origin.module, origin.distribution)
+        code = run.catalogue.code_of(origin)
         run.shared.resolved[key] = f"{origin.module} ({code[:12]})"
     return run.shared.resolved[key]
 

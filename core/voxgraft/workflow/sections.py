@@ -233,8 +233,8 @@ class Inference(Options):
     all of them: the masks are the same."""
 
     precision: Annotated[Literal["auto", "32", "bf16", "16"], BeforeValidator(_word)] = "auto"
-    """In what numbers the network is applied. `auto` takes half precision where the device has units for it and
-    the held-out cases have shown that no structure's Dice differs by more than 0.001; otherwise float32."""
+    """In what numbers the network is applied. `auto` takes half precision where the device has units for it, and
+    the held-out cases hold every structure and show that no Dice differs by more than 0.001; otherwise float32."""
 
     device: Device = "auto"
 
