@@ -104,4 +104,4 @@ def test_what_is_explained_is_a_parameter(folder: Path) -> None:
         for one in entry.split(", ")
         if one not in parameters(function)
     ]
-    assert not wrong, f"these explain what is no parameter: {wrong}"
+    assert not wrong, f"these explain what is not a parameter: {wrong}"

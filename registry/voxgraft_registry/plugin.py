@@ -54,7 +54,7 @@ def voxgraft_steps() -> list[StepSpec[RegisterOptions]]:
     return [
         StepSpec(
             name="register",
-            summary="Keep the model as a version in the registry, and judge whether it becomes champion",
+            summary="Register the model as a version, and decide whether it becomes champion",
             options=late(__package__, ".options:RegisterOptions"),
             build=late_new(__package__, ".register:Register"),
             after=("train", "evaluate"),

@@ -189,7 +189,7 @@ def masks(out: Path) -> tuple[Any, Any]:
 
 
 def hostile(array: Any, affine: Any) -> dict[str, bytes]:
-    """Bodies that are no mask of this scan."""
+    """Bodies that are not a mask of this scan."""
     moved, strange = affine.copy(), array.copy()
     moved[0, 3] += 1
     strange[0, 0, 0] = 7

@@ -275,4 +275,4 @@ def test_a_page_without_decisions_has_no_picture(tmp_path: Path, catalogue: Cata
     add_scan(tmp_path / "out", make_scan(tmp_path / "scan.nii.gz", catalogue), boxes(), catalogue)
     page = charts_page(*summary_and_charts(take_snapshot(tmp_path / "out", catalogue)))
     assert "<svg" not in page
-    assert "silent for its first 20 scans" in page
+    assert "no alarm during its first 20 scans" in page

@@ -33,6 +33,7 @@ from .naming import PARTS, REVIEW
 from .outputs import Outputs, is_result
 from .parts import enter, named, part_from
 from .queue import BatchQueue
+from .report import REPORT as PAGE
 from .report import write_common_report
 from .result import Batch, Scan
 from .scan import Segmenter
@@ -114,7 +115,8 @@ def segment(
         _tidy(corrections, share, teller.say)
         leave_for_review(package, folder)
         if outputs.other_code:
-            teller.say("; ".join(flag.message for flag in outputs.other_code))
+            told = "; ".join(flag.message.split(": ")[0] for flag in outputs.other_code)
+            teller.say(f"note: {told} (flag other-code in {folder / PAGE})")
         report = partial(write_common_report, folder, ledger, share, package)
         queue = BatchQueue(corrections, package, options, retry, teller, report)
         applied.within = queue.within
@@ -149,7 +151,7 @@ def _ledger_of(out: Path, part: Part | None, say: Callable[[str], None]) -> Iter
         if part is None:
             enter(out, None)
         if not locked:
-            say(f"{out}: this file system has no locks; see to it that only one process works here")
+            say(f"{out}: this file system has no locks; make sure that only one process works here")
         with Ledger(home, shared=part is not None) as ledger:
             yield ledger
 
@@ -229,7 +231,7 @@ def _workflow(package: Package, section: str) -> dict[str, Any]:
 
 
 def _workflow_hash(package: Package) -> str:
-    """The workflow in a package says how it is applied, and is no part of its identity."""
+    """The workflow in a package says how it is applied, and is not part of its identity."""
     path = package.folder / "workflow.yaml"
     return sha256(path) if path.is_file() else ""
 

@@ -46,7 +46,7 @@ def run(
     dry_run: bool,
     as_json: bool,
 ) -> None:
-    """Do the steps of WORKFLOW: from labelled images to a registered model.
+    """Run the steps of WORKFLOW: from labelled images to a registered model.
 
     A step that would leave what it left before is skipped, and a training that was killed goes on from its last
     checkpoint.

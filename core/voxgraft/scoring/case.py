@@ -200,7 +200,7 @@ def named_metrics(metrics: Sequence[Selected[Metric]]) -> dict[str, Selected[Met
 
 
 def value_of(chosen: Selected[Metric], metric: Metric, pair: MaskPair) -> float:
-    """What a metric says of a structure; NaN for what is no finite number.
+    """What a metric says of a structure; NaN for what is not a finite number.
 
     Args:
         chosen: The metric as it was selected; names it and its plugin in the error.

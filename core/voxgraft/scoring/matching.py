@@ -79,7 +79,7 @@ def match(predictions: Path, references: Path, catalogue: Catalogue) -> Matches:
             missing[case] = f"{predictions}: there is no prediction for {files[0].name if len(files) == 1 else case}"
         else:
             names = " and ".join(file.name for file in (files if len(files) > 1 else candidates))
-            missing[case] = f"{references if len(files) > 1 else predictions}: {names} have one name"
+            missing[case] = f"{references if len(files) > 1 else predictions}: {names} have the same name"
     return Matches(pairs, missing, tuple(case for case in predicted if case not in referred))
 
 
@@ -133,7 +133,7 @@ def _masks(folder: Path, catalogue: Catalogue) -> dict[str, list[Path]]:
 
 
 def _holds_slices(folder: Path, catalogue: Catalogue) -> bool:
-    """Whether files that lie in a folder itself are no masks each for itself, but slices of an image."""
+    """Whether files that lie in a folder itself are not masks each for itself, but slices of an image."""
     readers = {file: choose_reader(file, catalogue) for file in sorted(folder.iterdir()) if file.is_file()}
     files = [file for file, reader in readers.items() if isinstance(reader, ReaderSpec) and reader.series]
     if len(files) < 2:

@@ -81,7 +81,9 @@ def _cases(predictions: Any, references: Any) -> dict[str, tuple[Any, Any]]:
         elif isinstance(side, Sequence):
             sides.append({str(number): mask for number, mask in enumerate(side, 1)})
         else:
-            raise UsageError(f"{type(side).__name__}: is no mask; give a Volume, an array, a path, or several of them")
+            raise UsageError(
+                f"{type(side).__name__}: is not a mask; give a Volume, an array, a path, or several of them"
+            )
     found, wanted = sides
     if apart := sorted(found.keys() ^ wanted.keys()):
         raise DataError(

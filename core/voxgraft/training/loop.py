@@ -45,7 +45,7 @@ class Job:
         arithmetic: The numbers, of which Fabric knows, and the order in memory; a checkpoint keeps them.
         identity: A fingerprint of everything that decides the outcome; only its own checkpoint is gone on from.
         look: Scores a network on validation cases, the one that would be kept at that moment; the first number decides
-            about patience. A number that is not defined is no bad score: it is left out.
+            about patience. A number that is not defined is not a bad score: it is left out.
         report: Called with numbers and the step they belong to.
         say: Called with a line for people.
     """
@@ -97,7 +97,7 @@ def fit(job: Job, fabric: Fabric) -> tuple[SegmentationNetwork, State]:
         The network to keep: the running average of the weights, through every strategy's `export`; and the state.
 
     Raises:
-        TrainingError: The loss or what is kept is no finite number, or the device's memory cannot hold one sample.
+        TrainingError: The loss or what is kept is not a finite number, or the device's memory cannot hold one sample.
     """
     options, context, stack = job.options, job.context, job.stack
     context.criterion = lambda output, coded: deep_loss(job.loss, output.logits, output.deep, coded, job.plan)
@@ -107,7 +107,7 @@ def fit(job: Job, fabric: Fabric) -> tuple[SegmentationNetwork, State]:
     clock = _Clock(state.seconds)
     saved = state.seconds
     if state.step:
-        job.say(f"train: goes on from step {state.step}{_of_budget(job, state)}")
+        job.say(f"train: continues from step {state.step}{_of_budget(job, state)}")
     stream = job.batches.stream(state.step)
     loss = ""  # what a person sees of it; asking the device at each step would slow it down
     try:
@@ -135,6 +135,7 @@ def fit(job: Job, fabric: Fabric) -> tuple[SegmentationNetwork, State]:
                 loss = f", loss {sum(numbers.values()):.3f}"
             job.show(min(1.0, progress), f"step {state.step}{loss}")
             if progress >= min(1.0, (state.looks + 1) * options.validate_every):
+                job.show(min(1.0, progress), f"step {state.step}{loss}, validating")
                 _look(job, average, state, clock, fabric)
                 _save(job, average, optimiser, state, fabric)
                 saved = state.seconds

@@ -173,7 +173,7 @@ class _Batch:
     def _lost(self, job: _Job, worker: _Worker) -> Iterator[Outcome]:
         """A task whose worker is no more: it is done once more, unless that was the second time."""
         if worker.guilty is None:
-            job.why = f"its worker process {worker.child.ended} (was there memory enough?)"
+            job.why = f"its worker process {worker.child.ended} (was there enough memory?)"
         elif job is not worker.guilty:
             job.tries -= 1
         if job.tries < TRIES:

@@ -79,7 +79,7 @@ class ReviewStore(Reviewed):
 
         Raises:
             NotThere: There is no such scan or structure.
-            Refused: It is no verdict or reason, or nobody says who decides.
+            Refused: It is not a verdict or reason, or nobody says who decides.
             Conflict: The mask that was seen is no longer the one that is worked on.
         """
         self.check_writable()
@@ -129,7 +129,7 @@ class ReviewStore(Reviewed):
         with self.mutex:
             seen = self.seen(case, named(reader))
             if not text.strip() or len(text) > LONGEST_TEXT:
-                raise Refused(f"a note has 1 to {LONGEST_TEXT} letters")
+                raise Refused(f"a note has 1 to {LONGEST_TEXT} characters")
             if structure and structure not in seen.row.structures:
                 raise NotThere("there is no such structure in this scan")
             values: dict[str, Any] = {"id": secrets.token_hex(8), "case": case, "reader": reader, "text": text}
@@ -166,7 +166,7 @@ class ReviewStore(Reviewed):
         if verdict == REJECTED and reason not in self.reasons:
             raise Refused(f"a rejection needs a reason; one of: {', '.join(self.reasons)}")
         if len(note) > LONGEST_TEXT:
-            raise Refused(f"a note has at most {LONGEST_TEXT} letters")
+            raise Refused(f"a note has at most {LONGEST_TEXT} characters")
         if seen.row.state == "failed":
             if structure or verdict in (ACCEPTED, CORRECTED):
                 raise Refused("the scan has failed and has no mask; it can be rejected or not assessable as a whole")

@@ -119,7 +119,7 @@ async def _refuse(request: Request, error: Exception) -> Response:
 
 async def _http(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
-    texts = {404: "there is no such page", 405: "this address is not asked in that way"}
+    texts = {404: "there is no such page", 405: "this address does not accept this method"}
     return Answer({"error": texts.get(error.status_code, error.detail)}, error.status_code, error.headers)
 
 
@@ -148,7 +148,7 @@ async def _login(request: Request) -> Response:
     fields = parse_qs(body.decode("latin-1"), max_num_fields=4)
     reader = access.reader_of_token(fields.get("token", [""])[0]) if access.tokens else ""
     if reader is None:
-        return HTMLResponse(LOGIN.replace("<form", "<p>This token is not known here.</p><form"), 401)
+        return HTMLResponse(LOGIN.replace("<form", "<p>This token is not valid.</p><form"), 401)
     request.scope["new_session"] = access.new(reader)
     return RedirectResponse("/", 303)
 
@@ -198,7 +198,7 @@ async def _enter(request: Request) -> Response:
     if fixed and name != fixed:
         raise Refused(f"this server was started for the reader {fixed!r}; nobody else can be chosen")
     if name in access.tokens.values() and name != session.reader:
-        raise Refused(f"{name!r} has a token of his or her own; enter with that")
+        raise Refused(f"{name!r} has a separate token; sign in with that")
     reader = await run_in_threadpool(_store(request).enter, name)
     changed = Session(reader, session.key)
     request.scope["new_session"] = changed

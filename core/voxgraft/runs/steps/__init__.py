@@ -14,7 +14,7 @@ def voxgraft_steps() -> list[StepSpec[Any]]:
     return [
         StepSpec(
             name="check",
-            summary="Judge the data set before you spend hours training",
+            summary="Check the data set before you spend hours training",
             build=late_new(__name__, ".check:Check"),
             independent_of=independent.CHECK,
             scope="member",
@@ -31,7 +31,7 @@ def voxgraft_steps() -> list[StepSpec[Any]]:
         ),
         StepSpec(
             name="prepare",
-            summary="Make the arrays that training reads",
+            summary="Prepare the arrays that training reads",
             build=late_new(__name__, ".prepare:Prepare"),
             independent_of=independent.PREPARE,
             scope="member",
@@ -40,7 +40,7 @@ def voxgraft_steps() -> list[StepSpec[Any]]:
         ),
         StepSpec(
             name="train",
-            summary="Learn, and leave a model package",
+            summary="Train, and write a model package",
             build=late_new(__name__, ".train:Train"),
             independent_of=independent.TRAIN,
             together=late_new(__name__, "..pooling:Vote"),
