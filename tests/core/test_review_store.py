@@ -12,14 +12,13 @@ from typing import Any
 import numpy as np
 import pytest
 from batch_scans import Brightness, model, write_scan
-from review_batches import Browser, copy_of, make_batch, nifti, opened
+from review_batches import Browser, copy_of, nifti, opened
 
 from voxgraft.batch.ledger import Ledger
 from voxgraft.batch.ledger_view import LedgerView
 from voxgraft.batch.segment import segment
 from voxgraft.batch.worklist import Finder
 from voxgraft.components.catalogue import Catalogue
-from voxgraft.discovery import discover
 from voxgraft.errors import DataError, UsageError
 from voxgraft.review.state.assigning import assign_all
 from voxgraft.review.state.audit import AuditLog, read_log
@@ -27,16 +26,6 @@ from voxgraft.review.state.errors import Conflict, Refused
 from voxgraft.review.state.page import scan
 from voxgraft.review.state.store import ReviewStore
 from voxgraft.support.files import sha256
-
-
-@pytest.fixture(scope="module")
-def catalogue() -> Catalogue:
-    return discover()
-
-
-@pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory, catalogue: Catalogue) -> Path:
-    return make_batch(tmp_path_factory.mktemp("made"), catalogue)
 
 
 @pytest.fixture
