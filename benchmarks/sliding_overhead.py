@@ -201,6 +201,9 @@ def main() -> None:
         return one(job, way, int(classes), Path(out))
     number = {"window": (2, 30, 100)}
     tables = [measured(job, classes, options.rounds) for job in options.jobs for classes in number.get(job, (30,))]
+    known = json.loads(options.out.read_text())["tables"] if options.out.is_file() else []
+    tables += [row for row in known if row["job"] not in options.jobs]  # what is not measured again is kept
+    tables.sort(key=lambda row: (list(JOBS).index(row["job"]), row["classes"]))
     record(options.out, {"rounds": options.rounds, "threads": 1, "tables": tables})
 
 
