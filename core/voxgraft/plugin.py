@@ -9,7 +9,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from .components.component import CommandSpec, Component, hookimpl, late, late_call
+from .components.component import CommandSpec, Component, hookimpl, late, late_call, late_new
 from .errors import (
     BadImage,
     DataError,
@@ -117,6 +117,7 @@ __all__ = [  # noqa: RUF022  # by what they are for
     "Component",
     "late",
     "late_call",
+    "late_new",
     "Options",
     "VoxGraftError",
     "UsageError",

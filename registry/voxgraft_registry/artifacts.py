@@ -30,7 +30,7 @@ def fetch_package(uri: str, at: Address, name: str) -> Package:
         name: Of the version, for messages.
 
     Raises:
-        ModelError: It is no package, or damaged.
+        ModelError: It is not a package, or damaged.
     """
     folder = _local(uri, at)
     if folder is not None:
@@ -64,7 +64,7 @@ def _download(uri: str, at: Address, target: Path, name: str) -> None:
     sizes = {str(file.path).rpartition("/")[2]: int(file.file_size or 0) for file in listed if not file.is_dir}
     members: tuple[str, ...] = (*MEMBERS, MANIFEST)
     if lacking := [member for member in members if member not in sizes]:
-        raise ModelError(f"{name}: is no VoxGraft package: it has no {lacking[-1]}")
+        raise ModelError(f"{name}: is not a VoxGraft package: it has no {lacking[-1]}")
     members = (*members, *(member for member in OPTIONAL if member in sizes))
     if sum(sizes[member] for member in members) > LARGEST:
         raise ModelError(f"{name}: is larger than any model package")

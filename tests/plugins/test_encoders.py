@@ -253,7 +253,7 @@ def test_an_altered_archive_is_never_opened(
         file.write(b"!")
     monkeypatch.setattr("voxgraft_plugins.deepbet_encoder.encoder.packaged_file", lambda *a, **k: (altered, version))
     monkeypatch.setattr(torch.jit, "load", lambda *a, **k: pytest.fail("the archive was opened"))
-    with pytest.raises(ModelError, match=r"model\.pt: is not the file of weights .* install the package anew"):
+    with pytest.raises(ModelError, match=r"model\.pt: is not the file of weights .* reinstall the package"):
         encoder(catalogue, use="deepbet", weights="bundled").weights()
 
 

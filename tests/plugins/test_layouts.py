@@ -64,7 +64,7 @@ def test_nnunet_reads_one_file_a_channel(catalogue: Catalogue, tmp_path: Path) -
     assert found.labels is not None and found.labels.names == ("tumour",)
     (tmp_path / files[3]).unlink()
     assert read(catalogue, "nnunet", path=tmp_path).cases[1].images[1] is None
-    with pytest.raises(DataError, match="say use: nnunet"):
+    with pytest.raises(DataError, match="set use: nnunet"):
         read(catalogue, "decathlon", path=tmp_path)
 
 
@@ -185,7 +185,7 @@ def test_pairs_options_are_refused_before_anything_is_read(catalogue: Catalogue,
 
 def test_pairs_refuses_two_images_of_one_name(catalogue: Catalogue, tmp_path: Path) -> None:
     touch(tmp_path, "images/a.nii", "images/a.nii.gz")
-    with pytest.raises(DataError, match=r"a\.nii and a\.nii\.gz have one name"):
+    with pytest.raises(DataError, match=r"a\.nii and a\.nii\.gz have the same name"):
         read(catalogue, "pairs", path=tmp_path, labels=None)
 
 

@@ -95,7 +95,7 @@ class TestNnunet:
             ({"dataset": {}}, "'dataset' must give"),
             ({"dataset": {"a": {"images": ["x.nii"]}}}, "needs a list of images and a label"),
             ({"dataset": {"a": {"images": ["x.nii"], "label": "y.nii"}}}, "not there"),
-            ({"dataset": {"a": {"images": ["x\0.nii"], "label": "y.nii"}}}, "is no path"),
+            ({"dataset": {"a": {"images": ["x\0.nii"], "label": "y.nii"}}}, "is not a path"),
         ],
     )
     def test_what_is_wrong_is_said(self, catalogue: Catalogue, tmp_path: Path, changes: Any, word: str) -> None:
@@ -183,7 +183,7 @@ class TestBids:
             read(catalogue, "bids", path=folder)
         kept = read(catalogue, "bids", path=folder, unlabelled="keep")
         assert [case.label is None for case in kept.cases] == [False, False, True]
-        with pytest.raises(DataError, match="no such folder; say masks: null"):
+        with pytest.raises(DataError, match="no such folder; set masks: null"):
             read(catalogue, "bids", path=folder, masks="nowhere")
 
     @pytest.mark.parametrize(
@@ -270,7 +270,7 @@ class TestCsv:
             ("case,image\nx,img/a.nii\nx,img/b.nii\n", "'x' does not"),
             ("image\n", "no row below"),
             ("", "no row below"),
-            ('image\n"img/a.nii\n', "no readable table"),
+            ('image\n"img/a.nii\n', "not a readable table"),
             ("image\nimg/\0a.nii\n", "no text"),
             ("image,image\nimg/a.nii,img/b.nii\n", "name of its own"),
         ],

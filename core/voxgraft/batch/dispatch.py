@@ -59,7 +59,7 @@ class Dispatch:
             for outcome in outcomes:
                 entry = self._begun.pop(_checked(outcome).task.entry.case, None)
                 if entry is None:
-                    raise DataError(f"the executor gave two results of the scan {outcome.task.entry.case}")
+                    raise DataError(f"the executor returned two results for the scan {outcome.task.entry.case}")
                 if self._settle(outcome, entry):
                     yield entry
             if self._fatal is not None:

@@ -104,7 +104,7 @@ class Model:
     def __reduce__(self) -> tuple[Any, ...]:
         if self.catalogue.found_by is None:
             raise UsageError(
-                "these plugins are known to this process alone, and no other can find them: take `--executor threads`"
+                "these plugins exist in this process only, and no other process can find them: use `--executor threads`"
             )
         found = self.catalogue.found_by, dict(self.catalogue.options)
         return _elsewhere, (found, self.package, self.how, self.ready, self.readers, self.timeout)

@@ -183,7 +183,7 @@ class Outputs:
                 work = partial(self._written, spec, target, mask, structures)
                 limits.within(limits.for_bytes(mask.array.nbytes), f"the writer {spec.name!r}", work)
             except NoReader as error:
-                flags.append(Flag("unproved", f"{error}; nobody has checked where it lies"))
+                flags.append(Flag("unproved", f"{error}; its position was not checked"))
             except VoxGraftError as error:
                 if _is_full(error):
                     raise

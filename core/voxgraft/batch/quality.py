@@ -87,7 +87,7 @@ def is_of_the_scan(code: str) -> bool:
 
 
 def flags_of_voxels(scan: Volume) -> Iterator[Flag]:
-    """What the voxels themselves give reason to look at; readers say which are no finite numbers."""
+    """What the voxels themselves give reason to look at; readers say which are not finite numbers."""
     channels = scan.array.reshape(scan.channels, *scan.shape)
     flat = [number for number, channel in enumerate(channels, 1) if channel.size and channel.min() == channel.max()]
     if len(flat) == scan.channels:
@@ -134,7 +134,8 @@ def flags_of(mask: Volume, structures: Mapping[str, Structure]) -> list[Flag]:
         flags = [Flag("empty-structure", f"{name} was not found", name) for name in missing]
     for name, structure in structures.items():
         if structure.confidence is not None and structure.confidence < LOW_CONFIDENCE:
-            flags.append(Flag("low-confidence", f"{name}: the model is only {structure.confidence:.0%} sure", name))
+            message = f"{name}: the model is unsure (mean probability {structure.confidence:.0%})"
+            flags.append(Flag("low-confidence", message, name))
     return [*flags, *_shape_flags(mask, structures)] if mask.dims == 3 else flags
 
 
@@ -149,7 +150,7 @@ def _shape_flags(mask: Volume, structures: Mapping[str, Structure]) -> Iterator[
             yield Flag("touches-border", f"{name} reaches the edge of the scan and may be cut off", name)
         tiny = _tiny_pieces(inside)
         if tiny >= TINY_PIECES:
-            yield Flag("tiny-components", f"{name} has {tiny} tiny pieces beside its main one", name)
+            yield Flag("tiny-components", f"{name} has {tiny} tiny pieces besides its main one", name)
 
 
 def _centroid(inside: Array, box: tuple[slice, ...], mask: Volume) -> tuple[float, float, float]:

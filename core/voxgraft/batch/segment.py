@@ -24,8 +24,6 @@ from ..support.files import digest, sha256, sweep, sweep_tree, write_json
 from ..support.lock import sole_owner
 from ..support.progress import Progress
 from ..support.texts import counted
-from ..workflow.sections import Review
-from ..workflow.yaml import load
 from .corrections import Corrections
 from .dispatch import Dispatch
 from .entry import Entry
@@ -35,11 +33,12 @@ from .naming import PARTS, REVIEW
 from .outputs import Outputs, is_result
 from .parts import enter, named, part_from
 from .queue import BatchQueue
+from .report import REPORT as PAGE
 from .report import write_common_report
 from .result import Batch, Scan
 from .scan import Segmenter
 from .task import ScanTask
-from .worklist import Finder
+from .worklist import Finder, check_inputs
 
 if TYPE_CHECKING:
     from ..components.catalogue import Catalogue
@@ -86,12 +85,13 @@ def segment(
         ModelError: There is no such model, or it cannot be used here.
         DataError: The folder is in use, or its ledger cannot be written.
     """
-    package = _applied_as(
-        model if isinstance(model, Package) else resolve_package(str(model), catalogue), precision, device
-    )
+    package = model if isinstance(model, Package) else resolve_package(str(model), catalogue)
     catalogue = as_in_training(package.plan.readers, catalogue)
-    folder, names = Path(out), None if writers is None else tuple(writers)
+    folder, paths = Path(out), [Path(path) for path in inputs]
+    check_inputs(paths, package.plan, folder)
+    package = _applied_as(package, precision, device)
     numbers = package.facts["applied"]
+    names = None if writers is None else tuple(writers)
     outputs = Outputs(folder, package, catalogue, names)
     kind = "threads" if executor == "local" and predictor is not None else executor
     limits = {"seconds": scan_timeout, "gigabytes": scan_memory}
@@ -100,8 +100,6 @@ def segment(
     share = None if part is None else part_from(part)
     ours = frozenset((*_results_in(folder), REVIEW, PARTS))
     finder = Finder(catalogue, package.plan, folder, series, ignore_contract, ours, applied.limits)
-    paths = [Path(path) for path in inputs]
-    finder.check(paths)
     options = digest([overlap, mirror, writers, numbers, outputs.measuring(), _workflow_hash(package)])
 
     def task_of(entry: Entry) -> ScanTask:
@@ -117,7 +115,8 @@ def segment(
         _tidy(corrections, share, teller.say)
         leave_for_review(package, folder)
         if outputs.other_code:
-            teller.say("; ".join(flag.message for flag in outputs.other_code))
+            told = "; ".join(flag.message.split(": ")[0] for flag in outputs.other_code)
+            teller.say(f"note: {told} (flag other-code in {folder / PAGE})")
         report = partial(write_common_report, folder, ledger, share, package)
         queue = BatchQueue(corrections, package, options, retry, teller, report)
         applied.within = queue.within
@@ -152,7 +151,7 @@ def _ledger_of(out: Path, part: Part | None, say: Callable[[str], None]) -> Iter
         if part is None:
             enter(out, None)
         if not locked:
-            say(f"{out}: this file system has no locks; see to it that only one process works here")
+            say(f"{out}: this file system has no locks; make sure that only one process works here")
         with Ledger(home, shared=part is not None) as ledger:
             yield ledger
 
@@ -221,6 +220,8 @@ def _applied_as(package: Package, wanted: str | None, device: str) -> Package:
 
 def _workflow(package: Package, section: str) -> dict[str, Any]:
     """A section of the workflow in a package; empty where it cannot be read: whoever applies the model says so."""
+    from ..workflow.yaml import load
+
     try:
         document, _ = load(package.folder / "workflow.yaml")
     except (OSError, VoxGraftError):
@@ -230,7 +231,7 @@ def _workflow(package: Package, section: str) -> dict[str, Any]:
 
 
 def _workflow_hash(package: Package) -> str:
-    """The workflow in a package says how it is applied, and is no part of its identity."""
+    """The workflow in a package says how it is applied, and is not part of its identity."""
     path = package.folder / "workflow.yaml"
     return sha256(path) if path.is_file() else ""
 
@@ -257,6 +258,8 @@ def leave_for_review(package: Package, out: Path) -> None:
 
 def _section(package: Package) -> dict[str, Any]:
     """The section `review` of the workflow in a package; the usual values where it is not there."""
+    from ..workflow.sections import Review
+
     try:
         section = Review.model_validate(_workflow(package, "review"))
     except ValidationError:

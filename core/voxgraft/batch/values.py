@@ -64,7 +64,7 @@ def refuse_unfit(verdict: Verdict, forced: bool) -> None:
         Unfit: It does not fit the model.
     """
     if verdict.level == Level.UNFIT and not forced:
-        raise Unfit(f"does not fit the model: {verdict} (--ignore-contract segments it all the same)")
+        raise Unfit(f"does not fit the model: {verdict} (--ignore-contract segments it anyway)")
 
 
 def _differences(channel: Array, codes: list[str], lowest: float | None) -> Iterator[tuple[Level, str]]:
@@ -80,7 +80,7 @@ def _differences(channel: Array, codes: list[str], lowest: float | None) -> Iter
             of = " and ".join(codes)
             yield Level.UNFIT, f"its values look like Hounsfield units, and the model was trained on {of}"
     elif codes == ["CT"] and lowest is not None and lowest < 0 and (why := not_hounsfield(drawn.min(), drawn.max())):
-        yield Level.DOUBTFUL, f"it is no CT in Hounsfield units: {why}"
+        yield Level.DOUBTFUL, f"it is not a CT in Hounsfield units: {why}"
 
 
 STORED, SEEN, MASK = 2, 4, 1

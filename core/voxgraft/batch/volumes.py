@@ -46,7 +46,7 @@ def segment_volumes(
         predictor: Makes the model ready, once.
 
     Raises:
-        UsageError: An array comes without its spacing, or something is no scan.
+        UsageError: An array comes without its spacing, or something is not a scan.
         ModelError: There is no such model, or it cannot be used here.
         BadImage: A scan has another number of channels or axes than the model needs.
         DataError: A scan does not fit the model.
@@ -76,6 +76,6 @@ def _check(name: str, volume: Volume, plan: Plan, forced: bool) -> None:
     verdicts = (header, judge_values(volume, bool(item.modality), plan))
     reasons = "; ".join(dict.fromkeys(reason for verdict in verdicts for reason in verdict.reasons))
     if max(verdict.level for verdict in verdicts) == Level.UNFIT and not forced:
-        raise Unfit(f"{name}: does not fit the model: {reasons} (ignore_contract=True segments it all the same)")
+        raise Unfit(f"{name}: does not fit the model: {reasons} (ignore_contract=True segments it anyway)")
     if reasons:
         warnings.warn(f"{name}: {reasons}", UserWarning, stacklevel=4)

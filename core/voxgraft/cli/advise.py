@@ -11,7 +11,7 @@ import click
 
 from ..support.progress import Progress, print_fitted, print_result
 from ..support.texts import legible
-from .numbers import Amount
+from . import Amount
 
 PLAIN = 240
 """Columns where there is no terminal."""

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ..support.progress import print_result
+from ..support.progress import print_fitted, print_result
+from ..support.texts import counted
 
 if TYPE_CHECKING:
     from ..imaging.regrid import Interpolation
@@ -40,7 +41,7 @@ def inspect(path: Path, as_json: bool) -> None:
         for item in items:
             _show(item)
     for problem in found.problems:
-        click.secho(f"{problem.severity}: {problem.message} [{problem.code}]", fg=_COLOURS[problem.severity])
+        print_fitted(f"{problem.severity}: {problem.message} [{problem.code}]", _COLOURS[problem.severity])
     click.echo(_summary(items))
 
 
@@ -136,7 +137,7 @@ def _show(item: Item) -> None:
     if names := _names(item):
         click.echo(f"  structures: {names}")
     for problem in item.problems:
-        click.secho(f"  {problem.severity}: {problem.message} [{problem.code}]", fg=_COLOURS[problem.severity])
+        print_fitted(f"  {problem.severity}: {problem.message} [{problem.code}]", _COLOURS[problem.severity])
 
 
 def _show_table(root: Path, items: Sequence[Item]) -> None:
@@ -160,7 +161,7 @@ def _show_table(root: Path, items: Sequence[Item]) -> None:
             by_problem.setdefault((problem.severity, problem.message, problem.code), []).append(item)
     for (severity, message, code), where in by_problem.items():
         path = str(where[0].path) + (f" and {len(where) - 1} more" if len(where) > 1 else "")
-        click.secho(f"{severity}: {message} [{code}]: {path}", fg=_COLOURS[severity])
+        print_fitted(f"{severity}: {message} [{code}]: {path}", _COLOURS[severity])
 
 
 def _names(item: Item, most: int = 8) -> str:
@@ -170,9 +171,7 @@ def _names(item: Item, most: int = 8) -> str:
 
 def _summary(items: Sequence[Item]) -> str:
     bad = sum(bool(item.errors) for item in items)
-    if not bad:
-        return f"{len(items)} ok"
-    return f"{len(items)} image{'s' * (len(items) != 1)}, {bad} of them not to be read"
+    return f"{counted(len(items), 'image')}, {f'{bad} of them unreadable' if bad else 'all readable'}"
 
 
 _COLOURS = {"error": "red", "warning": "yellow", "repair": "yellow"}

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from ..support.progress import print_result
-from .numbers import Amount
+from . import Amount
 
 
 @click.command()

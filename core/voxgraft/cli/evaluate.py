@@ -108,7 +108,9 @@ def evaluate(
     else:
         _show(scores, _units(catalogue))
         if extras.facts is not None and not scores.subgroups:
-            click.echo(f"note: no column of {groups} makes subgroups of these cases", err=True)
+            click.echo(f"note: no column of {groups} divides these cases into subgroups", err=True)
+        for out in outs:
+            click.echo(f"wrote {out}")
     if scores.failed:
         click.get_current_context().exit(3 if scores.cases else 1)
 

@@ -115,7 +115,7 @@ def rollback(name: str, tracking: str | None) -> None:
 def export(model: str, target: Path, tracking: str | None) -> None:
     """Write MODEL, which is NAME@ALIAS or NAME/VERSION, as one file TARGET, such as spleen.voxgraft.zip."""
     version = _models(tracking).export(model, target)
-    click.echo(f"{target}: {version.name} version {version.version}, package {version.hash}")
+    print_fitted(f"{target}: {version.name} version {version.version}, package {version.hash}")
 
 
 @models.command("import")
@@ -144,9 +144,9 @@ def _line(version: str, aliases: Sequence[str], metrics: Mapping[str, float]) ->
 
 
 def _say_kept(version: Version) -> None:
-    click.echo(f"{version.name} version {version.version}, package {version.hash}")
+    print_fitted(f"{version.name} version {version.version}, package {version.hash}")
     if "champion" not in version.aliases:
-        click.echo(f"voxgraft models promote {version.name} {version.version}   makes it champion", err=True)
+        click.echo(f"next: voxgraft models promote {version.name} {version.version} makes it champion", err=True)
 
 
 def _shape(numbers: Sequence[float]) -> str:

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import sys
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..support.progress import print_result
+from ..support.progress import fitted, print_fitted, print_result
 
 if TYPE_CHECKING:
     from ..components.catalogue import Catalogue
     from ..components.component import AnySpec
+
+
+_COLOURS = {"passed": "green", "failed": "red", "skipped": "yellow"}
 
 
 @click.group()
@@ -58,7 +63,6 @@ def list_(as_json: bool, kind: str | None) -> None:
 def _line(head: str, text: str) -> None:
     """A row of a table: in a terminal within its width, elsewhere on one line, for programs that search it."""
     import shutil
-    import sys
     from textwrap import wrap
 
     room = shutil.get_terminal_size().columns - len(head)
@@ -87,11 +91,11 @@ def show(name: str, as_json: bool) -> None:
         print_result(json.dumps({"components": documents}, indent=2))
         return
     for document in documents:
-        click.echo(f"{document['kind']} {document['name']}: {document['summary']}")
-        click.echo(f"  from {document['plugin']} ({document['distribution']} {document['version']})")
+        print_fitted(f"{document['kind']} {document['name']}: {document['summary']}")
+        print_fitted(f"  from {document['plugin']} ({document['distribution']} {document['version']})")
         for option, field in document["options"].items():
-            default = f" [default: {field['default']}]" if "default" in field else " (needed)"
-            click.echo(f"  {option}: {field.get('description', '')}{default}")
+            default = "" if field.get("default", "") is None else f" [default: {field.get('default')}]"
+            print_fitted(f"  {option}: {field.get('description', '')}{default if 'default' in field else ' (needed)'}")
 
 
 @plugins.command()
@@ -117,7 +121,7 @@ def test(name: str, options: tuple[str, ...], files: tuple[Path, ...], as_json: 
     catalogue = discover()
     matching = _named(catalogue, name)
     if strange := [file for file in files if not file.is_file()]:
-        raise UsageError(f"--file {strange[0]}: is no regular file")
+        raise UsageError(f"--file {strange[0]}: is not a regular file")
     document: list[dict[str, Any]] = []
     for _, spec in matching:
         try:
@@ -129,13 +133,15 @@ def test(name: str, options: tuple[str, ...], files: tuple[Path, ...], as_json: 
         checks = [{"check": outcome.check, "state": outcome.state, "reason": outcome.reason} for outcome in outcomes]
         document.append({"kind": spec.kind, "name": spec.name, "checks": checks})
         for outcome in () if as_json else outcomes:
-            colour = {"passed": "green", "failed": "red", "skipped": "yellow"}[outcome.state]
-            state = click.style(f"{outcome.state:7}", fg=colour)
-            reason = f"\n        {outcome.reason}" if outcome.reason else ""
-            click.echo(f"{state} {spec.kind} {spec.name}: {outcome.check}{reason}")
+            reason = f"\n         {outcome.reason}" if outcome.reason else ""
+            line = fitted(f"{outcome.state:7}  {spec.kind} {spec.name}: {outcome.check}{reason}", sys.stdout)
+            click.echo(click.style(line[:7], fg=_COLOURS[outcome.state]) + line[7:])
     if as_json:
         print_result(json.dumps({"components": document}, indent=2))
-    if any(check["state"] == "failed" for component in document for check in component["checks"]):
+    states = Counter(check["state"] for component in document for check in component["checks"])
+    if not as_json:
+        click.echo(", ".join(f"{states[state]} {state}" for state in _COLOURS if states[state]))
+    if states["failed"]:
         click.get_current_context().exit(1)
 
 

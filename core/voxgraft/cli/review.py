@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from ..support.progress import print_result
+from ..support.progress import print_fitted, print_result
 
 
 @click.command()
@@ -20,7 +20,7 @@ from ..support.progress import print_result
 @click.option(
     "--reader", default="", help="Name of the reader; by default chosen in the page. With --export: only this reader's."
 )
-@click.option("--token-file", type=click.Path(path_type=Path), help="File with tokens, or READER:TOKEN, one a line.")
+@click.option("--token-file", type=click.Path(path_type=Path), help="File with tokens, or READER:TOKEN, one per line.")
 @click.option("--certificate", type=click.Path(path_type=Path), help="TLS certificate (PEM).")
 @click.option("--key", type=click.Path(path_type=Path), help="Private key of the certificate (PEM).")
 @click.option("--behind-proxy", metavar="HOST", help="Host name of the proxy with TLS in front of the page.")
@@ -65,7 +65,7 @@ def review(out: Path, as_json: bool, summary: bool, track: bool, target: Path | 
     names = ("partial", "link", "patients", "pseudonym_key", "name_readers", "organisation", "unverified")
     wishes = {name: options.pop(name) for name in names}
     if summary and target is not None:
-        raise UsageError("--summary and --export are two calls; leave one of them out")
+        raise UsageError("--summary and --export cannot be combined; leave one of them out")
     if options["table"] is not None and (summary or target is not None):
         raise UsageError("--assign goes with the page; leave out --summary and --export")
     if track and not summary:
@@ -106,7 +106,10 @@ def _summarise(out: Path, as_json: bool, track: bool) -> None:
         from ..review.worth.tracking import track as keep
 
         lines = keep(snapshot)
-    print_result(json_text({**found, "tracked": lines} if track else found) if as_json else text_of(found))
+    if as_json:
+        print_result(json_text({**found, "tracked": lines} if track else found))
+    else:
+        print_fitted(text_of(found))
     for line in lines:
         click.echo(f"logged {line}", err=True)
 
@@ -140,7 +143,10 @@ def _export(
     exported = export(snapshot, target, wishes)
     objects = write_objects(snapshot, reader, Signed(name_readers, organisation))
     document = {**exported.document(), "dicom": objects.document()}
-    print_result(json_text(document) if as_json else text_of_export(exported, objects))
+    if as_json:
+        print_result(json_text(document))
+    else:
+        print_fitted(text_of_export(exported, objects))
     code = exported.exit_code
     click.get_current_context().exit(3 if not code and objects.failed else code)
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..support.progress import print_fitted, print_result
-from .numbers import Amount
+from . import Amount
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -172,4 +172,4 @@ def _summary(batch: Batch) -> str:
     look = sum(bool(scan.flags) for scan in batch.scans if scan.state in ("done", "skipped"))
     summary = ", ".join(f"{number} {text}" for number, text in counts if number) or "nothing to do"
     folder = legible(shlex.quote(str(batch.out)))
-    return f"{summary}; {look} to look at first\n{legible(str(batch.report))}\nto review: voxgraft review {folder}"
+    return f"{summary}; {look} to look at first\n{legible(str(batch.report))}\nnext: voxgraft review {folder}"

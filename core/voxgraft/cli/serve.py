@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from ..support.progress import print_result
-from .numbers import Amount
+from . import Amount
 
 
 @click.command()
@@ -20,7 +20,7 @@ from .numbers import Amount
 @click.option(
     "--token-file",
     type=click.Path(path_type=Path),
-    help="File with tokens, one a line; viewers send one as API key (nnInteractive) or password (MONAI Label).",
+    help="File with tokens, one per line; viewers send one as API key (nnInteractive) or password (MONAI Label).",
 )
 @click.option(
     "--data", type=click.Path(path_type=Path), help="Folder of scans for MONAI Label, or the folder of a batch."
@@ -51,14 +51,14 @@ from .numbers import Amount
     type=Amount(1, 1e6),
     default=600.0,
     show_default=True,
-    help="End a session after so many seconds without a mark.",
+    help="End a session after this many seconds without a mark.",
 )
 @click.option(
     "--liveness",
     type=Amount(1, 1e6),
     default=60.0,
     show_default=True,
-    help="End a session after so many seconds without any request.",
+    help="End a session after this many seconds without any request.",
 )
 @click.option("--certificate", type=click.Path(path_type=Path), help="TLS certificate (PEM).")
 @click.option("--key", type=click.Path(path_type=Path), help="Private key of the certificate (PEM).")

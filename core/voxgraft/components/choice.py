@@ -132,7 +132,7 @@ def choose(catalogue: Catalogue, kind: str, value: dict[str, Any]) -> Selected[A
     try:
         model = component.options()
     except (Exception, SystemExit) as error:
-        broken = BrokenPlugin(plugin, f"giving the options of {value['use']!r}", error)
+        broken = BrokenPlugin(plugin, f"reading the options of {value['use']!r}", error)
         raise PydanticCustomError("component", "{reason}", {"reason": str(broken)}) from None
     try:
         return Selected(component, model.model_validate(options), plugin)
@@ -185,12 +185,12 @@ class ExecutorOptions(Options):
     """What `voxgraft segment` hands to executors; one that has other options of its own adds them."""
 
     workers: Annotated[int, Ge(1)] | None = None
-    """How many; by default one here, or what a cluster has room for."""
+    """Number of workers; by default one on this machine, or as many as a cluster has room for."""
     device: str = "auto"
-    """What the work computes on: auto, cpu, cuda or cuda:1."""
+    """Device: auto, cpu, cuda or cuda:1."""
     seconds: Annotated[float, Gt(0)] | None = None
-    """For the whole of a task; its worker is ended then. Threads cannot keep such a limit."""
+    """Time limit in seconds for a whole task; a worker that takes longer is ended. Threads cannot enforce it."""
     gigabytes: Annotated[float, Gt(0)] | None = None
-    """Of memory for a worker, which is ended where it takes more (1 GB = 1e9 bytes). Threads cannot keep it."""
+    """Memory limit in GB (1e9 bytes) for a worker; one that takes more is ended. Threads cannot enforce it."""
     alone: bool = False
-    """A worker takes no task before it has ended the last: for long ones, and those that share nothing with others."""
+    """Give a worker its next task only when it has ended the last one: for long tasks, and tasks that share nothing."""

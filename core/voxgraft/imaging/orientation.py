@@ -47,7 +47,7 @@ OBLIQUE = 20.0
 
 
 def plane_of(affine: Array, dims: int) -> str:
-    """How slices lie: `axial`, `sagittal`, `coronal`, `oblique`; empty for an image that is no stack.
+    """How slices lie: `axial`, `sagittal`, `coronal`, `oblique`; empty for an image that is not a stack.
 
     Args:
         affine: From voxel indices to RAS millimetres; slices go along the third axis.

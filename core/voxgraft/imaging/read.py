@@ -57,7 +57,7 @@ def scan(path: Path | str, catalogue: Catalogue, series: str | None = None) -> l
         _check_regular(path)
         spec = choose_reader(path, catalogue)
         if spec is None and (name := _packed_name(path, catalogue)):
-            raise BadImage(path, f"it is packed with gzip and its name does not say so; rename it to {name}")
+            raise BadImage(path, f"it is compressed with gzip and its name does not say so; rename it to {name}")
         if spec is None and is_archive(path):
             raise BadImage(path, "it is an archive or a packed file; unpack it and name what was in it")
         if spec is None:
@@ -109,7 +109,7 @@ def _found(reference: ImageRef, catalogue: Catalogue) -> list[Item]:
         return scan(reference.path, catalogue, reference.series)
     items = scan_files(reference.files, catalogue)
     if not items:
-        raise BadImage(reference.path, "its files are not what they were when they were looked at")
+        raise BadImage(reference.path, "its files have changed since they were looked at")
     return [item for item in items if item.series == reference.series] or items
 
 
@@ -165,16 +165,14 @@ def only(items: Sequence[Item], source: object) -> Item:
     """
     if len(items) > 1:
         names = "; ".join(_name(item) for item in items[:10]) + ("; ..." if len(items) > 10 else "")
-        raise DataError(
-            f"{source}: {len(items)} images lie here, name the one that is meant by its series or file: {names}"
-        )
+        raise DataError(f"{source}: {len(items)} images are here; name the right one by its series or file: {names}")
     return items[0]
 
 
 def read_item(item: Item, catalogue: Catalogue, numbers: bool = False) -> Volume:
     """Read the voxels of an image that `scan` found.
 
-    What is seen in the voxels alone, such as some that are no finite numbers, joins the problems of the volume's item.
+    What is seen in the voxels alone, such as some that are not finite numbers, joins the problems of the volume's item.
 
     Args:
         numbers: Of a picture with a palette what it stores, not the colours.
@@ -233,7 +231,7 @@ def _numbers(reader: Any, item: Item) -> Volume:
 def _fault(volume: Volume, item: Item) -> str:
     """What is wrong with a volume that only its reader can be blamed for."""
     if not isinstance(volume, Volume):
-        return f"it gave no Volume, but {type(volume).__name__}"
+        return f"it returned no Volume, but {type(volume).__name__}"
     if volume.array.dtype.kind not in "biuf":
         return f"its voxels are {volume.array.dtype}, not numbers"
     if item.shape and volume.shape != item.shape:
@@ -242,7 +240,7 @@ def _fault(volume: Volume, item: Item) -> str:
 
 
 def _not_finite(array: Array) -> Problem | None:
-    """What to say of voxels that are no finite numbers; the sum of an image tells quickly that there are none."""
+    """What to say of voxels that are not finite numbers; the sum of an image tells quickly that there are none."""
     if array.dtype.kind != "f" or np.isfinite(array.sum(dtype=np.float64)):
         return None
     wrong = array.size - int(np.count_nonzero(np.isfinite(array)))

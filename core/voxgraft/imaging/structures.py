@@ -93,7 +93,7 @@ class Labels:
             if not 0 < label.value <= 65535:
                 raise DataError(f"label {label.name!r} has the value {label.value}; values go from 1 to 65535")
         if len({label.value for label in labels}) != len(labels):
-            raise DataError(f"two labels have one value: {names}")
+            raise DataError(f"two labels have the same value: {names}")
         return cls(tuple(sorted(labels, key=lambda label: label.value)))
 
     @classmethod

@@ -109,7 +109,7 @@ def _sentence(word: str, verdict: Mapping[str, Any]) -> str:
     if verdict.get("reason"):
         return f"the network cannot be applied in {name} ({verdict['reason']}), so float32 is used"
     if verdict.get("agrees"):
-        return f"{_change(name, verdict)}; it is used where a machine has units for it"
+        return f"{_change(name, verdict)}; it is used on machines that support it"
     if verdict.get("difference") is None:
         return f"{name} leaves Dice undefined on {cases} held-out cases, so float32 is used"
     if verdict["difference"] > TOLERANCE:

@@ -314,8 +314,3 @@ def _left(run: Run, chosen: Selected[Step], step: Step, whose: str = "") -> Iter
     for path in step.outputs(run):
         name = f"{BEFORE}{whose}{Path(os.path.relpath(path, run.folder)).as_posix()},"
         yield Fact(f"before.{chosen.name}", name, run.shared.contents.of(path))
-
-
-def key_of(identity: Mapping[str, Any]) -> str:
-    """One fingerprint of an identity."""
-    return digest(identity)

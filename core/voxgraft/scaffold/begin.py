@@ -52,7 +52,7 @@ def begin(
     if folder is None:
         raise UsageError("name the FOLDER of your scans, or a workflow with --from (--list shows them)")
     if out is not None and out.exists():
-        raise UsageError(f"{out}: is there already; choose another file with --out")
+        raise UsageError(f"{out}: already exists; choose another file with --out")
     found = survey(folder, catalogue, progress)
     for line in summary(found):
         say(line)
@@ -92,7 +92,7 @@ def copy_shipped(name: str, out: Path, folder: Path | None = None) -> list[Path]
     tables = {path.name: path for path in source.parent.glob("*.csv") if f"workflows/{path.name}" in text}
     copies = {name: out.with_name(name) for name in tables}
     if there := next((path for path in (out, *copies.values()) if path.exists()), None):
-        raise UsageError(f"{there}: is there already; choose another file with --out")
+        raise UsageError(f"{there}: already exists; choose another file with --out")
     for table, copy in copies.items():
         write_text(copy, tables[table].read_text(encoding="utf-8"))
         text = text.replace(f"workflows/{table}", copy.as_posix())

@@ -233,7 +233,8 @@ async def _wrong(request: Request, error: Exception) -> Response:
 async def _http(request: Request, error: Exception) -> Response:
     status = getattr(error, "status_code", 500)
     return _sentence(
-        status, {404: "there is no such address here", 405: "that is not done at this address"}.get(status, str(error))
+        status,
+        {404: "there is no such address here", 405: "this address does not accept this method"}.get(status, str(error)),
     )
 
 
@@ -241,7 +242,7 @@ async def _broken(request: Request, error: Exception) -> Response:
     if isinstance(error, MemoryError):
         return _sentence(503, "this does not fit into the memory of this server")
     log.error("%s failed: %s", request.scope["path"].split("?")[0], type(error).__name__, exc_info=error)
-    return _sentence(500, "the server failed at this; its log says where")
+    return _sentence(500, "the server failed to do this; its log says where")
 
 
 def _sentence(status: int, sentence: str) -> Response:

@@ -131,7 +131,7 @@ def _outside(target: Path, files: dict[str, Path | None]) -> None:
 
     for name, path in files.items():
         if path is not None and path.resolve().is_relative_to(target.resolve()):
-            raise UsageError(f"{name} {path}: lies within TARGET, which is given away; choose another place")
+            raise UsageError(f"{name} {path}: lies within TARGET, which will be shared; choose another place")
 
 
 def _key(path: Path | None, new: bool, progress: Any) -> Key:
@@ -143,7 +143,9 @@ def _key(path: Path | None, new: bool, progress: Any) -> Key:
         return read_key(path, new=new)
     if new:
         raise UsageError("--new-key: say with --key FILE where the key is to be kept")
-    progress.say("no --key: the new UIDs and pseudonyms are of this call only, and a later call cannot go on with them")
+    progress.say(
+        "no --key: the new UIDs and pseudonyms are valid for this call only, and a later call cannot reuse them"
+    )
     return random_key()
 
 

@@ -42,13 +42,13 @@ def exact(stream: bytes, header: Header) -> bool:
 
 
 def depth(stream: bytes) -> int:
-    """The bits of a sample; 0 where it is no JPEG or JPEG-LS stream."""
+    """The bits of a sample; 0 where it is not a JPEG or JPEG-LS stream."""
     measured = _frame(stream)
     return measured[0] if measured else 0
 
 
 def depth_of_2000(stream: bytes) -> int:
-    """The bits of the first component; 0 where it is no plain codestream of JPEG 2000."""
+    """The bits of the first component; 0 where it is not a plain codestream of JPEG 2000."""
     try:
         size = _codestream(stream)
     except error:
@@ -92,7 +92,7 @@ def _frame(stream: bytes) -> tuple[int, int, int, int] | None:
 
 
 def _codestream(stream: bytes) -> tuple[int, ...]:
-    """Columns, rows, components, bits and sign of the first component; nothing where it is no plain codestream."""
+    """Columns, rows, components, bits and sign of the first component; nothing where it is not a plain codestream."""
     if unpack_from(">HH", stream) != (0xFF4F, START):
         return ()
     right, lower, left, upper = unpack_from(">IIII", stream, 8)

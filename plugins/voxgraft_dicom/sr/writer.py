@@ -48,7 +48,7 @@ class ReportWriter:
             volume: Label values (i, j[, k]), or 0 and 1 in a channel for each label.
 
         Raises:
-            DataError: The volume is no mask of a DICOM series, or holds values that no label names.
+            DataError: The volume is not a mask of a DICOM series, or holds values that no label names.
         """
         if labels is None or not labels.items:
             raise DataError(f"{target}: a measurement report needs a mask with named structures, and none are named")

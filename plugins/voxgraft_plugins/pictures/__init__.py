@@ -48,7 +48,7 @@ def voxgraft_writers() -> list[WriterSpec[PngWriterOptions] | WriterSpec[TiffWri
         ),
         WriterSpec(
             name="tiff",
-            summary="TIFF pictures and stacks, compressed, that keep their place",
+            summary="TIFF pictures and stacks, compressed, with their position and spacing",
             suffixes=(".tif", ".tiff"),
             filename="mask.tif",
             options=late(__name__, ".options:TiffWriterOptions"),
