@@ -78,7 +78,7 @@ class _Plugins:
 
     def collect(self, kind: str | None) -> None:
         """Put what is offered of a kind into the catalogue, or of all kinds; what was collected before stays."""
-        with self._lock, redirect_stdout(sys.stderr):  # what a plugin prints is no part of any result
+        with self._lock, redirect_stdout(sys.stderr):  # what a plugin prints is not part of any result
             for each in list(self._to_ask) if kind is None else [kind]:
                 if hook := self._to_ask.pop(each, None):
                     self._load(each)

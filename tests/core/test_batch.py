@@ -29,7 +29,6 @@ from voxgraft.batch.archive import recall
 from voxgraft.batch.corrections import KEPT, Corrections
 from voxgraft.batch.dispatch import placed
 from voxgraft.batch.entry import Entry
-from voxgraft.batch.executor_options import ExecutorOptions
 from voxgraft.batch.ledger import Ledger, Row
 from voxgraft.batch.outputs import Found, Outputs
 from voxgraft.batch.proof import prove
@@ -40,7 +39,7 @@ from voxgraft.batch.task import ScanResult
 from voxgraft.batch.values import least_bytes
 from voxgraft.batch.worklist import Finder
 from voxgraft.components.catalogue import Catalogue, Origin
-from voxgraft.components.choice import Options
+from voxgraft.components.choice import ExecutorOptions, Options
 from voxgraft.discovery import discover
 from voxgraft.errors import DataError, ModelError, UnknownComponent, UsageError
 from voxgraft.imaging.formats import WriterSpec
@@ -418,7 +417,7 @@ def test_a_worklist_names_files_of_any_bytes(tmp_path: Path, catalogue: Catalogu
     worklist.write_bytes(b'case,path\nfirst,M\xfcller.nii.gz\nsecond,"new\nline.nii.gz"\n')
     assert states(run(tmp_path, catalogue, worklist)) == {"first": "done", "second": "done"}
     worklist.write_text("case,path\na,scan.nii.gz\n", encoding="utf-16")
-    with pytest.raises(UsageError, match="is no CSV worklist in UTF-8"):
+    with pytest.raises(UsageError, match="is not a CSV worklist in UTF-8"):
         run(tmp_path, catalogue, worklist)
 
 
@@ -605,7 +604,7 @@ def test_a_ledger_that_cannot_grow_ends_the_batch_in_a_sentence_and_it_goes_on_l
     command = [sys.executable, "-c", LIMITED, str(tmp_path), "60000"]
     done = subprocess.run(command, env={**repo_path, "PYTHONPATH": path}, capture_output=True, text=True, timeout=60)
     assert done.returncode == 1 and "one sentence: " in done.stderr and "ledger.sqlite" in done.stderr
-    assert "see to it that its disk has room" in done.stderr and "Traceback" not in done.stderr
+    assert "make sure that its disk has space" in done.stderr and "Traceback" not in done.stderr
     assert run(tmp_path, catalogue, tmp_path / "in").done == 3
 
 
@@ -667,7 +666,7 @@ def test_a_folder_in_use_is_said_and_left_alone(tmp_path: Path, catalogue: Catal
         ("shape", "it gave 20x24x14 voxels, and had said 26x24x14"),
         ("complex", "its voxels are complex64, not numbers"),
         ("object", "its voxels are object, not numbers"),
-        ("none", "it gave no Volume, but NoneType"),
+        ("none", "it returned no Volume, but NoneType"),
     ],
 )
 def test_what_only_a_plugin_can_be_blamed_for_fails_its_scan_alone(
@@ -883,7 +882,7 @@ def test_every_dicom_object_of_a_scan_is_written_and_tells_the_same(tmp_path: Pa
 
 
 def test_writers_that_do_not_fit_a_scan_are_left_out(tmp_path: Path, catalogue: Catalogue) -> None:
-    """DICOM objects of a scan that is no DICOM."""
+    """DICOM objects of a scan that is not DICOM."""
     batch = run(tmp_path, catalogue, write_scan(tmp_path / "a.nii.gz"), writers=["nifti", "dicom-seg", "dicom-sr"])
     assert batch.done == 1
     names = {p.name for p in (tmp_path / "out" / "a").iterdir()}
@@ -1016,7 +1015,7 @@ def test_the_page_shows_doubtful_scans_first_and_needs_nothing_else(tmp_path: Pa
     assert "http://" not in text.replace("http-equiv", "") and "https://" not in text
     order = [text.index(f'<div class="case">{case}</div>') for case in ("broken", "b", "a", "scout")]
     assert order == sorted(order), "failed, doubtful, fine, left out"
-    assert "it is CT, the model was trained on MR" in text and "the model is only 40% sure" in text
+    assert "it is CT, the model was trained on MR" in text and "the model is unsure (mean probability 40%)" in text
     assert "balls, version 3" in text and "aaaaaaaaaaaaaaaa" in text
 
 
@@ -1053,7 +1052,7 @@ def test_what_is_left_out_or_failed_is_said_on_the_way(
 def labelled(array: Any) -> list[str]:
     volume, labels = Volume(array.astype(np.uint8), np.eye(4)), Labels.of({"ball": 1, "core": 2})
     confidence = {"ball": 0.9, "core": 0.9}
-    return [flag.code for flag in flags_of(volume, labels, measure(volume, labels, confidence))]
+    return [flag.code for flag in flags_of(volume, measure(volume, labels, confidence))]
 
 
 def test_flags_say_what_a_mask_gives_reason_to_look_at() -> None:
@@ -1068,7 +1067,7 @@ def test_flags_say_what_a_mask_gives_reason_to_look_at() -> None:
     noisy[1:20:3, 1, 1] = 1
     assert labelled(noisy) == ["tiny-components"]
     two = np.concatenate([good, good], 0)
-    assert labelled(two) == [], "two kidneys are no noise"
+    assert labelled(two) == [], "two kidneys are not noise"
 
 
 def test_volumes_and_centroids_are_those_of_the_patient() -> None:

@@ -180,7 +180,7 @@ class TestScoreCase:
     def test_fractions_are_not_labels(self, catalogue, value) -> None:
         array = mask(1, kind=np.float64)
         array[0, 0, 0] = value
-        with pytest.raises(DataError, match="the prediction holds values that are no whole numbers"):
+        with pytest.raises(DataError, match="the prediction holds values that are not whole numbers"):
             score_case(Volume(array, AFFINE), Volume(mask(1), AFFINE), LABELS, chosen(catalogue, "dice"))
 
     def test_several_channels_are_no_mask(self, catalogue) -> None:
@@ -371,7 +371,7 @@ class TestNames:
             read_labels(str(path))
 
     def test_one_value_with_two_names_is_refused(self) -> None:
-        with pytest.raises(DataError, match="two labels have one value"):
+        with pytest.raises(DataError, match="two labels have the same value"):
             read_labels("liver=1,spleen=1")
 
 
@@ -474,7 +474,7 @@ class TestFolders:
         assert "scan_0.nii.gz" in scores.failed["scan_0"]
         assert "mm apart" in scores.failed["scan_1"] and "scan_1.nii.gz" in scores.failed["scan_1"]
         assert "no prediction for scan_3.nii.gz" in scores.failed["scan_3"]
-        assert "twice.nii and twice.nii.gz have one name" in scores.failed["twice"]
+        assert "twice.nii and twice.nii.gz have the same name" in scores.failed["twice"]
         assert "the values 3, 4, which no structure has" in scores.failed["strange"]
 
     def test_two_files_are_one_case(self, folders, catalogue) -> None:

@@ -14,7 +14,7 @@ from PIL import Image
 from dicom_series import make_series
 from voxgraft.cli import main
 from voxgraft.components.catalogue import Catalogue
-from voxgraft.scaffold.shipped import shipped
+from voxgraft.scaffold.begin import shipped
 from voxgraft.scaffold.survey import survey
 from voxgraft.scaffold.workflow import Machine, write_workflow
 from voxgraft.workflow.workflow import Workflow, read
@@ -173,8 +173,8 @@ def test_one_patient_cannot_be_split(tmp_path: Path) -> None:
         (["--from", "hippocampus_m"], 2, "did you mean 'hippocampus_mr'?"),
         (["--from", "hippocampus_mr", "nowhere"], 2, "there is no such folder"),
         (["--from", "../secret"], 2, "there is no workflow"),
-        (["--from", "hippocampus_mr", "--out", "there.yaml"], 2, "is there already"),
-        (["empty", "--out", "there.yaml"], 2, "is there already"),
+        (["--from", "hippocampus_mr", "--out", "there.yaml"], 2, "already exists"),
+        (["empty", "--out", "there.yaml"], 2, "already exists"),
     ],
 )
 def test_what_cannot_be_done_is_one_sentence(tmp_path: Path, call: list[str], code: int, said: str) -> None:

@@ -84,8 +84,8 @@ def test_progress_within_an_item_moves_the_bar_and_its_time(clock) -> None:
         clock.now += 90
         bar.advance(note="case_1")
     first, second = stream.getvalue().splitlines()
-    assert first == "segmenting: 0 of 4, about 450 s left, case_1 25%"
-    assert second == "segmenting: 1 of 4, about 360 s left, case_1"
+    assert first == "segmenting: 0 of 4, about 8 min left, case_1 25%"
+    assert second == "segmenting: 1 of 4, about 6 min left, case_1"
 
 
 def test_a_bar_names_its_part_and_a_warning_is_said_once() -> None:

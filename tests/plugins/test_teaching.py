@@ -657,7 +657,7 @@ def test_branches_learn_and_one_alone_weighs_the_losses(weighting: str) -> None:
     for module in (context.network, *context.extra.values()):
         assert all(p.grad is not None and torch.isfinite(p.grad).all() for p in module.parameters())
     if weighting != "equal":
-        with pytest.raises(TrainingError, match="both want to weigh"):
+        with pytest.raises(TrainingError, match="both set the weights"):
             Stack([strategy, deepcopy(strategy)])
 
 
@@ -716,7 +716,7 @@ def test_a_patch_of_one_block_is_refused() -> None:
 
 def test_learning_without_labels_stands_alone() -> None:
     assert not Stack([SelfSupervised(SelfSupervisedOptions())]).supervised
-    with pytest.raises(TrainingError, match="a workflow of its own"):
+    with pytest.raises(TrainingError, match="a separate workflow"):
         Stack([MeanTeacher(MeanTeacherOptions()), SelfSupervised(SelfSupervisedOptions())])
     with pytest.raises(TrainingError, match="same option 'statistics'"):
         Stack([MeanTeacher(MeanTeacherOptions()), Adversarial(AdversarialOptions())])

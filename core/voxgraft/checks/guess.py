@@ -58,7 +58,7 @@ def _with_masks(dataset: Dataset) -> Dataset:
     """Where several people drew masks and nobody says whose are meant, what most of them say."""
     several = sum(len(case.raters) > 1 for case in dataset.cases)
     cases = tuple(with_rater(case, None if len(case.raters) == 1 else "majority") for case in dataset.cases)
-    note = f"{several} cases have masks of several raters, brought together by majority for this check"
+    note = f"{several} cases have masks of several raters, combined by majority for this check"
     return replace(dataset, cases=cases, notes=(*dataset.notes, *([note] if several else [])))
 
 
@@ -73,7 +73,7 @@ def _fitting(path: Path, catalogue: Catalogue) -> Iterator[Selected[Layout]]:
         try:
             options: Mapping[str, Any] | None = spec.guess(path)
         except Exception as error:
-            raise BrokenPlugin(plugin, f"looking whether {path} is of the layout {spec.name!r}", error) from error
+            raise BrokenPlugin(plugin, f"checking whether {path} has the layout {spec.name!r}", error) from error
         if options is None:
             continue
         try:

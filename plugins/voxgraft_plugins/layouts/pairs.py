@@ -86,7 +86,7 @@ class PairsLayout:
             raise DataError(
                 f"{self._options.path}: {listed(missing, 'case')} of {len(names)} without a mask in "
                 f"{self._options.labels!r}{hint}; add the masks, give the option 'labels' a pattern such as "
-                "'labels/{case}_seg.nii.gz', or say unlabelled: keep"
+                "'labels/{case}_seg.nii.gz', or set unlabelled: keep"
             )
 
     def _complain_of_unbounded(self, names: list[str], valid: Found) -> None:
