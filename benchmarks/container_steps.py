@@ -29,6 +29,7 @@ ROOT = Path(__file__).parents[1]
 DOCKERFILE = ROOT / "docs" / "containers" / "Dockerfile"
 BASE = "/opt/base"
 """Where the interpreter of the base image stands: a virtual environment, for /usr is not ours to write to."""
+PLACES = f"{BASE}/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 STRANGER = "12345:12345"
 
 
@@ -46,9 +47,9 @@ class Stage:
     def call(self, words: list[str], *, user: str | None = None, home: str | None = None, alone: bool = False) -> Any:
         """Run something inside; `alone`: without a network."""
         kept = {name: value for name, value in os.environ.items() if name.startswith(("PIP_", "SSL_", "UV_"))}
-        place = {"PATH": f"{BASE}/bin:/usr/local/bin:/usr/bin:/bin", "HOME": home or "/root", "LANG": "C.UTF-8"}
+        place = {"PATH": PLACES, "HOME": home or "/root", "LANG": "C.UTF-8"}
         inside = ["sh", "-c", 'cd "$1" && shift && exec "$@"', "sh", self.place, *words]
-        call = ["chroot", f"--userspec={user or self.user}", str(self.root), *inside]
+        call = [str(shutil.which("chroot", path=PLACES)), f"--userspec={user or self.user}", str(self.root), *inside]
         return subprocess.run(
             ["unshare", "--net", *call] if alone else call,
             env={**kept, **place, **self.variables},
@@ -106,8 +107,7 @@ def build(asked: argparse.Namespace, rows: list[dict[str, Any]]) -> Stage:
             stage.variables[name] = given.get(name, value)
         elif kind == "ENV":
             for name, _, value in (word.partition("=") for word in shlex.split(rest)):
-                path = f"{BASE}/bin:/usr/local/bin:/usr/bin:/bin"
-                stage.variables[name] = value.replace("$PATH", stage.variables.get("PATH", path))
+                stage.variables[name] = value.replace("$PATH", stage.variables.get("PATH", PLACES))
         elif kind == "WORKDIR":
             stage.place = rest
             (stage.root / rest.lstrip("/")).mkdir(parents=True, exist_ok=True)
