@@ -195,8 +195,8 @@ def _one_processor() -> Iterator[str]:
     loads = [job["about"]["load"] for job in jobs.values()]
     yield from wrap(
         f"Processor seconds of {about['threads']} thread, medians of the rounds (least to most in brackets), in turns "
-        f"on a busy machine (load {min(loads)} to {max(loads)}). The processor has units for bfloat16. The ratio is the "
-        "time of each method over that of the first.",
+        f"on a busy machine (load {min(loads)} to {max(loads)}). The processor has units for bfloat16. The ratio is "
+        "the time of each method over that of the first.",
         110,
     )
     for name, title in _JOBS.items():
