@@ -202,7 +202,10 @@ def steps(options: argparse.Namespace) -> dict[str, Any]:
                 absent = ["nnunetv2"]
                 continue
             places = {f"nnUNet_{name}": f"{folder}/{name}" for name in ("raw", "preprocessed", "results")}
-            seconds[f"{NNUNET}, {cases} cases"] = [spent(nnunet_call(Path(folder)), places)]
+            try:
+                seconds[f"{NNUNET}, {cases} cases"] = [spent(nnunet_call(Path(folder)), places)]
+            except RuntimeError as error:
+                absent = [f"nnunetv2, whose command failed: {str(error).splitlines()[-1][:200]}"]
     return {"rows": rows_of(seconds), "absent": absent}
 
 

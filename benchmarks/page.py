@@ -187,15 +187,16 @@ _JOBS = {
 def _one_processor() -> Iterator[str]:
     jobs = _load("speed_cpu")["jobs"]
     yield ""
-    yield "## Prediction on one processor"
+    yield "## All jobs of one processor"
     yield ""
     yield "`python benchmarks/speed_cpu.py`"
     yield ""
     about = next(iter(jobs.values()))["about"]
+    loads = [job["about"]["load"] for job in jobs.values()]
     yield from wrap(
         f"Processor seconds of {about['threads']} thread, medians of the rounds (least to most in brackets), in turns "
-        f"on a busy machine (load {about['load']}). The processor has units for bfloat16. The ratio is the "
-        "time of each method over that of the first.",
+        f"on a busy machine (load {min(loads)} to {max(loads)}). The processor has units for bfloat16. The ratio is "
+        "the time of each method over that of the first.",
         110,
     )
     for name, title in _JOBS.items():
@@ -218,8 +219,9 @@ def _rounds(title: str, rows: Mapping[str, Any]) -> Iterator[str]:
     yield "| method | processor seconds | ratio |"
     yield "| --- | --- | --- |"
     for method, row in rows.items():
-        spread = f"{min(row['rounds']):.3f} to {max(row['rounds']):.3f}"
-        yield f"| {method} | {row['cpu_s']:.3f} ({spread}) | {row['times_as_long']:.2f} |"
+        digits = 3 if row["cpu_s"] >= 0.02 else 4
+        spread = f"{min(row['rounds']):.{digits}f} to {max(row['rounds']):.{digits}f}"
+        yield f"| {method} | {row['cpu_s']:.{digits}f} ({spread}) | {row['times_as_long']:.2f} |"
 
 
 def _empty_windows(job: Mapping[str, Any]) -> Iterator[str]:
