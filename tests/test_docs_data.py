@@ -13,7 +13,7 @@ import yaml
 from voxgraft.components.catalogue import Catalogue
 from voxgraft.components.choice import choose
 from voxgraft.datasets.cases import Dataset
-from voxgraft.scaffold.shipped import shipped
+from voxgraft.scaffold.begin import shipped
 from voxgraft.workflow.workflow import from_document
 
 PAGE = (Path(__file__).parents[1] / "docs" / "data.md").read_text()
