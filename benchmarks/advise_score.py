@@ -66,11 +66,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--minutes", type=float, default=5)
     parser.add_argument("--sets", default="polyps,heart")
+    parser.add_argument("--labels", default="4,8", help="numbers of labelled patients of the curves")
     parser.add_argument("--out", type=Path, default=RESULTS / "advise_score.json")
     options = parser.parse_args()
     rows = []
     for name in options.sets.split(","):
-        for labels in SETS[name].labels:
+        for labels in sorted({int(n) for n in options.labels.split(",")} & set(SETS[name].labels)):
             with tempfile.TemporaryDirectory() as scratch:
                 rows.append(advised(name, labels, options.minutes, Path(scratch) / "advice"))
             print(json.dumps(rows[-1]), flush=True)

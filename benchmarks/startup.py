@@ -41,7 +41,7 @@ CALLS = {
     "plugins list": Call(("plugins", "list"), 0, "nifti"),
     "inspect": Call(("inspect", "SCAN"), 0, "nifti"),
     "segment": Call(("segment", "PACKAGE", "not-there.nii.gz", "--out", "not-there"), 2, "there is no such file"),
-    "segment one scan": Call(("segment", "PACKAGE", "SCAN", "--device", "cpu", "--out", "NEW"), 0, "1 done"),
+    "segment PACKAGE SCAN": Call(("segment", "PACKAGE", "SCAN", "--device", "cpu", "--out", "NEW"), 0, "1 done"),
 }
 
 

@@ -147,7 +147,7 @@ def test_a_batch_is_divided_in_one_way(tmp_path: Path, catalogue: Catalogue, sca
     shutil.rmtree(out)
     run(tmp_path, catalogue, "1/1")
     assert run(tmp_path, catalogue, None).skipped == 6
-    with pytest.raises(UsageError, match="was begun in one part, and is to be gone on with in 2 parts"):
+    with pytest.raises(UsageError, match="was started in one part and cannot be continued in 2 parts"):
         run(tmp_path, catalogue, "1/2")
     assert not (out / "parts").exists()
 

@@ -86,7 +86,7 @@ def test_decathlon_names_a_file_that_is_not_there(catalogue: Catalogue, tmp_path
         ({"training": [{"image": "/etc/passwd"}]}, "inside"),
         ({"training": [{"image": "imagesTr\\..\\..\\x.nii.gz"}]}, "inside"),
         ({"training": [{"image": "./imagesTr/c_1.nii.gz"}] * 2}, "twice"),
-        ({"labels": {"0": "background", "1": "a", "2": "a"}}, "one name"),
+        ({"labels": {"0": "background", "1": "a", "2": "a"}}, "the same name"),
         ({"labels": {"background": 0, "whole": [1, 2]}}, "whole number"),
         ({"labels": {"1": "a", "-1": "b"}}, "-1"),
         ({"labels": ["background", "a"]}, "whole number"),

@@ -194,7 +194,7 @@ class TestBids:
             ("index\tname\n", "no row below"),
             ("index\tname\n1\tGM\textra\n", "line 2 has 3 cells"),
             ("index\tindex\n1\t2\n", "name of its own"),
-            ("\0\0", "no text"),
+            ("\0\0", "not a text file"),
         ],
     )
     def test_a_bad_table_of_names_is_told(self, catalogue: Catalogue, tmp_path: Path, table: str, word: str) -> None:
@@ -271,7 +271,7 @@ class TestCsv:
             ("image\n", "no row below"),
             ("", "no row below"),
             ('image\n"img/a.nii\n', "not a readable table"),
-            ("image\nimg/\0a.nii\n", "no text"),
+            ("image\nimg/\0a.nii\n", "not a text file"),
             ("image,image\nimg/a.nii,img/b.nii\n", "name of its own"),
         ],
     )

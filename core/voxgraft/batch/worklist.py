@@ -45,6 +45,11 @@ NO_SERIES = "no-series"
 def check_inputs(inputs: Sequence[Path], plan: Plan, out: Path) -> None:
     """See whether a call makes sense, before anything is begun.
 
+    Args:
+        inputs: Files, folders or CSV worklists to segment.
+        plan: Of the model; a worklist has to name its channels.
+        out: The folder of the batch.
+
     Raises:
         UsageError: An input is not there, or a CSV worklist cannot be understood.
     """

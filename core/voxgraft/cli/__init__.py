@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import import_module
+from pathlib import Path
 from typing import Any, TextIO
 
 import click
@@ -96,6 +97,10 @@ def sign_of_life(command: str) -> Iterator[None]:
     finally:
         note.erase()
         sys.stderr, sys.stdout = terminal, output
+
+
+PATH = click.Path(path_type=Path)
+json_option = click.option("--json", "as_json", is_flag=True, help="One JSON document on standard output.")
 
 
 class Amount(click.FloatRange):

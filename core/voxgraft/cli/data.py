@@ -12,6 +12,7 @@ import click
 
 from ..support.progress import print_fitted, print_result
 from ..support.texts import counted
+from . import PATH, json_option
 
 if TYPE_CHECKING:
     from ..imaging.regrid import Interpolation
@@ -20,8 +21,8 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("path", type=click.Path(path_type=Path))
-@click.option("--json", "as_json", is_flag=True, help="One JSON document on standard output.")
+@click.argument("path", type=PATH)
+@json_option
 def inspect(path: Path, as_json: bool) -> None:
     """Show what the readers see in a file, a folder or a tree: series, geometry, modality, problems."""
     from ..discovery import discover
@@ -46,15 +47,11 @@ def inspect(path: Path, as_json: bool) -> None:
 
 
 @click.command()
-@click.argument("source", type=click.Path(path_type=Path))
-@click.argument("target", type=click.Path(path_type=Path))
-@click.option("--reference", type=click.Path(path_type=Path), help="Image whose grid the result gets.")
+@click.argument("source", type=PATH)
+@click.argument("target", type=PATH)
+@click.option("--reference", type=PATH, help="Image whose grid the result gets.")
 @click.option("--series", help="Series of SOURCE to convert: its UID or its description.")
-@click.option(
-    "--labels",
-    metavar="FILE|NAME=VALUE,...",
-    help="Structures of a mask: a JSON file, or liver=1,spleen=2.",
-)
+@click.option("--labels", metavar="FILE|NAME=VALUE,...", help="Structures of a mask: a JSON file, or liver=1,spleen=2.")
 @click.option("--resample", is_flag=True, help="Resample a mask onto the grid of --reference.")
 @click.option(
     "--interpolation",

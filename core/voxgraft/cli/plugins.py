@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..support.progress import fitted, print_fitted, print_result
+from . import PATH, json_option
 
 if TYPE_CHECKING:
     from ..components.catalogue import Catalogue
@@ -25,7 +26,7 @@ def plugins() -> None:
 
 
 @plugins.command("list")
-@click.option("--json", "as_json", is_flag=True, help="One JSON document on standard output.")
+@json_option
 @click.option("--kind", help="Show only components of this kind.")
 def list_(as_json: bool, kind: str | None) -> None:
     """List every component, and the plugins that were set aside."""
@@ -75,7 +76,7 @@ def _line(head: str, text: str) -> None:
 
 @plugins.command()
 @click.argument("name")
-@click.option("--json", "as_json", is_flag=True, help="One JSON document on standard output.")
+@json_option
 def show(name: str, as_json: bool) -> None:
     """Show a component and its options; NAME is `unet` or, where kinds share a name, `decoder:unet`."""
     from ..discovery import discover
@@ -108,7 +109,7 @@ def show(name: str, as_json: bool) -> None:
     type=click.Path(path_type=Path, exists=True, dir_okay=False),
     help="For readers: a real file to test with; damaged copies of it are tried too.",
 )
-@click.option("--json", "as_json", is_flag=True, help="One JSON document on standard output.")
+@json_option
 def test(name: str, options: tuple[str, ...], files: tuple[Path, ...], as_json: bool) -> None:
     """Run the conformance checks of a component; NAME is `nifti` or, where kinds share a name, `reader:nifti`."""
     import json
@@ -153,7 +154,7 @@ def test(name: str, options: tuple[str, ...], files: tuple[Path, ...], as_json: 
     show_default=True,
     help="Kind of component: reader, writer, layout, ...; see `plugins list`.",
 )
-@click.option("--out", type=click.Path(path_type=Path), default=".", help="Folder in which the project is created.")
+@click.option("--out", type=PATH, default=".", help="Folder in which the project is created.")
 def new(name: str, kind: str, out: Path) -> None:
     """Start a plugin: a project voxgraft-NAME that installs, works, and passes the checks of its kind."""
     from ..scaffold import start

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from ..support.progress import print_fitted, print_result
+from . import PATH, json_option
 
 if TYPE_CHECKING:
     from ..batch.executor import Executor
@@ -17,11 +18,11 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("workflow", type=click.Path(path_type=Path))
+@click.argument("workflow", type=PATH)
 @click.option(
     "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change a value, as in training.budget='5 min'."
 )
-@click.option("--out", type=click.Path(path_type=Path), help="Folder of the run; by default runs/NAME.")
+@click.option("--out", type=PATH, help="Folder of the run; by default runs/NAME.")
 @click.option("--steps", help="Do only these steps, as in plan,prepare.")
 @click.option("--resume/--fresh", default=True, help="Resume an earlier run (the default), or start again.")
 @click.option(
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
     "--executor", help="What trains the folds: local (the default), ray, or ray://HOST:PORT for a Ray cluster."
 )
 @click.option("--dry-run", is_flag=True, help="Check, plan and estimate; train nothing, write nothing.")
-@click.option("--json", "as_json", is_flag=True, help="One JSON document on standard output.")
+@json_option
 def run(
     workflow: Path,
     overrides: tuple[str, ...],

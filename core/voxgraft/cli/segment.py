@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..support.progress import print_fitted, print_result
-from . import Amount
+from . import PATH, Amount, json_option
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("model")
-@click.argument("inputs", metavar="INPUT...", nargs=-1, type=click.Path(path_type=Path))
-@click.option("--out", type=click.Path(path_type=Path), help="Folder for the results (required).")
+@click.argument("inputs", metavar="INPUT...", nargs=-1, type=PATH)
+@click.option("--out", type=PATH, help="Folder for the results (required).")
 @click.option(
     "--writers", help="Mask formats, as in nifti,dicom-seg; by default these two, the second for DICOM scans."
 )
@@ -81,7 +81,7 @@ if TYPE_CHECKING:
     help="Time limit for reading a scan, for predicting it and for each writer; by default 10 minutes and a second for "
     "each MB, and none for predicting.",
 )
-@click.option("--json", "as_json", is_flag=True, help="One JSON document on standard output.")
+@json_option
 def segment(
     model: str,
     inputs: tuple[Path, ...],

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import click
 
 from ..support.progress import print_result
-from . import Amount
+from . import PATH, Amount
 
 
 @click.command()
@@ -19,15 +18,13 @@ from . import Amount
 )
 @click.option(
     "--token-file",
-    type=click.Path(path_type=Path),
+    type=PATH,
     help="File with tokens, one per line; viewers send one as API key (nnInteractive) or password (MONAI Label).",
 )
-@click.option(
-    "--data", type=click.Path(path_type=Path), help="Folder of scans for MONAI Label, or the folder of a batch."
-)
+@click.option("--data", type=PATH, help="Folder of scans for MONAI Label, or the folder of a batch.")
 @click.option(
     "--sessions",
-    type=click.Path(path_type=Path),
+    type=PATH,
     default="voxgraft-sessions",
     show_default=True,
     help="Folder that keeps what is drawn and predicted.",
@@ -60,8 +57,8 @@ from . import Amount
     show_default=True,
     help="End a session after this many seconds without any request.",
 )
-@click.option("--certificate", type=click.Path(path_type=Path), help="TLS certificate (PEM).")
-@click.option("--key", type=click.Path(path_type=Path), help="Private key of the certificate (PEM).")
+@click.option("--certificate", type=PATH, help="TLS certificate (PEM).")
+@click.option("--key", type=PATH, help="Private key of the certificate (PEM).")
 @click.option("--behind-proxy", metavar="HOST", help="Host name of the proxy with TLS in front of this server.")
 @click.option(
     "--origin", "origins", multiple=True, help="Web page that may send requests, such as https://ohif.example."

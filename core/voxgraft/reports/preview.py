@@ -209,7 +209,15 @@ class Tile(NamedTuple):
 
     @classmethod
     def of(cls, plane: Array, mask: Array, steps: Sequence[float], longer: int, words: tuple[str, str, str]) -> Tile:
-        """See `enlarged`; the words are its number, and what is on the left and up."""
+        """A slice, enlarged (see `enlarged`).
+
+        Args:
+            plane: Of the image (first, second axis[, colour]).
+            mask: Labels of the same plane.
+            steps: Millimetres along both axes.
+            longer: Pixels of the longer side.
+            words: Its number, what is on the left, and what is up.
+        """
         pixels, large = enlarged(plane, mask, steps, longer)
         sizes = np.bincount(min(mask, large, key=np.size).ravel(), minlength=1)
         return cls(pixels, large, words[0], words[1:], sizes)

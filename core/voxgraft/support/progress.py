@@ -199,8 +199,9 @@ class Bar:
 
     def _share(self) -> str:
         if not self._total:
-            return f"{self._done:g} done"
-        text = f"{self._done:.0%}" if self._total == 1 else f"{int(self._done)} of {self._total:.4g}"
+            return f"{int(self._done)} done"
+        whole = f"{self._total:.0f}" if self._total >= 1000 else f"{self._total:.4g}"  # never 1e+04
+        text = f"{self._done:.0%}" if self._total == 1 else f"{int(self._done)} of {whole}"
         left = self._seconds_left()
         return text if left is None else f"{text}, about {_rounded(left)} left"
 

@@ -164,7 +164,7 @@ def _show(result: Result, target: Path, dry_run: bool) -> None:
     from .tree import REPORT
 
     words = {"written": "would be written" if dry_run else "written", "skipped": "skipped (done before)"}
-    words |= {"not_dicom": "not DICOM", "directories": "DICOMDIR left out"}
+    words |= {"not_dicom": "not DICOM", "directories": "DICOMDIR left out", "quarantined": "held back"}
     said = [f"{number} {words.get(name, name)}" for name, number in result.counts.items() if number]
     click.echo(", ".join(said) or "nothing to do")
     reasons = {outcome.rule: outcome.reason for outcome in result.of("quarantined")}
