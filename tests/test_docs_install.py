@@ -59,6 +59,19 @@ def test_the_bundle_is_made_by_a_script_that_a_shell_can_read(tmp_path) -> None:
     assert there.returncode == 2 and "already exists" in there.stderr
 
 
+def test_every_step_of_the_container_was_carried_out() -> None:
+    found = json.loads((ROOT / "benchmarks" / "results" / "container_steps.json").read_text())
+    done = [row["step"].split() for row in found["steps"]]
+    lines = re.sub(r"\\\n\s*", " ", (DOCS / "containers" / "Dockerfile").read_text()).splitlines()
+    told = [line.split() for line in lines if line and not line.startswith("#")]
+    told = told[[words[0] for words in told].index("FROM") :]  # what stands before it only fills it in
+    left_out = " ".join(found["left_out"])
+    assert [[word for word in words if word not in left_out] for words in told] == [
+        [word for word in words if word not in left_out] for words in done[: len(told)]
+    ]
+    assert {row["exit_code"] for row in found["steps"][len(told) :]} == {0}
+
+
 def test_the_container_is_built_from_what_is_there() -> None:
     text = (DOCS / "containers" / "Dockerfile").read_text()
     copied = [word for line in re.findall(r"^COPY (?!--)(.+) \S+$", text, re.M) for word in line.split()]
