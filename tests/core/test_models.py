@@ -120,7 +120,8 @@ def test_a_store_that_breaks_is_named(own: Catalogue) -> None:
     ("reference", "words"),
     [
         ("no/such/model", "no/such/model: there is no such model"),
-        ("s3://bucket/model", "no store answers.*models:, runs:"),
+        ("shelf://bucket/model", "shelf://bucket/model: Protocol not known: shelf"),
+        ("shelf:bucket/model", "no store answers.*models:, runs:"),
         ("", "there is no such model|no model package"),
     ],
 )
