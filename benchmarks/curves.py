@@ -6,7 +6,8 @@ Each draw takes other labelled patients (nested: the 4 of a draw are among its 8
 same patients everywhere. The 95 % intervals are from a bootstrap over draws and over held-out patients, paired between
 the arms. The labels saved at n are those that scratch needs for the Dice that transfer has with n, read from the line
 through scratch's points over log2 of the number of labels, less n. `--long STEPS` trains the first and the last arm
-once with all labels for so many steps and keeps the validation curves, which say whether the budget was long enough.
+once with all labels for so many steps and keeps the validation curves, which say whether the budget was long enough;
+with `--draws 0` it is added to the file that is there.
 Runs that are in --folder are not done again. Writes results/curves_NAME.json and docs/images/curves_NAME.svg.
 """
 
@@ -140,7 +141,7 @@ def longer(data: DataSet, arms: Sequence[str], folder: Path, options: argparse.N
     options.steps = options.long
     for arm in (arms[0], arms[-1]):
         run = train(
-            ROOT / "workflows" / f"{data.workflow}.yaml", folder / f"{arm}-long", _changes(data, arm), 7, options
+            ROOT / "workflows" / f"{data.workflow}.yaml", folder / f"{arm}-long", changes_of(data, arm), 7, options
         )
         summary = json.loads((run / "train" / "summary.json").read_text())
         curve = [{"step": look["step"], "dice": look["dice"]} for look in summary["curve"]]
@@ -150,7 +151,7 @@ def longer(data: DataSet, arms: Sequence[str], folder: Path, options: argparse.N
     return found
 
 
-def _changes(data: DataSet, arm: str, labels: int | None = None, draw: int = 0) -> dict[str, Any]:
+def changes_of(data: DataSet, arm: str, labels: int | None = None, draw: int = 0) -> dict[str, Any]:
     split: dict[str, Any] = {"folds": data.folds, "fold": 0, "seed": 7}
     if labels is not None and labels < max(data.labels):
         split |= {"labelled": labels, "repeat": draw, **({"repeats": draw + 1} if draw else {})}
@@ -170,6 +171,13 @@ def main() -> None:
     labels = [int(n) for n in options.labels.split(",")] if options.labels else list(data.labels)
     arms = options.arms.split(",") if options.arms else list(data.arms)
     workflow = ROOT / "workflows" / f"{data.workflow}.yaml"
+    out = RESULTS / f"curves_{options.name}.json"
+    if options.long and not options.draws:
+        with tempfile.TemporaryDirectory() as scratch:
+            document = json.loads(out.read_text())
+            document["longer"] = longer(data, arms, options.folder or Path(scratch), options)
+        out.write_text(json.dumps(document, indent=1) + "\n")
+        return
     with tempfile.TemporaryDirectory() as scratch:
         folder = options.folder or Path(scratch)
         folder.mkdir(parents=True, exist_ok=True)
@@ -178,7 +186,7 @@ def main() -> None:
         for draw in range(options.draws):
             for n in labels:
                 for arm in arms:
-                    changes = _changes(data, arm, n, draw)
+                    changes = changes_of(data, arm, n, draw)
                     run = train(workflow, folder / f"{arm}-{n}-{draw}", changes, 7 + draw, options)
                     rows[arm, n].append(by_patient(run))
                     seconds[arm] += json.loads((run / "train" / "summary.json").read_text())["seconds"]
@@ -195,7 +203,6 @@ def main() -> None:
         }
         if options.long:
             document["longer"] = longer(data, arms, folder, options)
-    out = RESULTS / f"curves_{options.name}.json"
     keep(out, document)
     (ROOT / "docs" / "images" / f"curves_{options.name}.svg").write_text(picture(document))
     print(json.dumps({key: document[key] for key in ("points", "differences")}, indent=1))

@@ -66,8 +66,9 @@ def main() -> None:
         total = time.monotonic() - start
         summary, scores = run.read("train/summary.json"), run.read("evaluate/scores.json")
         steps = {path.stem: run.read(f"steps/{path.name}")["seconds"] for path in (run.folder / "steps").glob("*.json")}
+    changed = [f"--set {pair}" for pair in options.set]
     result = {
-        "command": f"python benchmarks/hippocampus.py --minutes {options.minutes:g}",
+        "command": " ".join(["python benchmarks/hippocampus.py", f"--minutes {options.minutes:g}", *changed]),
         "machine": machine(),
         "curve": [
             {"minutes": round(row["seconds"] / 60, 2), "dice": round(row["dice"], 4)} for row in summary["curve"]

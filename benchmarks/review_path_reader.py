@@ -369,7 +369,7 @@ STEPS: dict[str, tuple[str, Callable[[Walk], None]]] = {
     "pen": ("one slice with pen and eraser, undo, save, undo and redo the save", pen),
     "slices": ("redraw three slices, preview, apply", slices),
     "click": ("one click, preview, apply", click),
-    "killed": ("draw, the server is killed, go on, it is back, all is saved", survive),
+    "killed": ("draw, the server is killed, continue, it is back, all is saved", survive),
     "decide": ("decide that it is corrected", finish),
 }
 """The steps of a reader in the page: what each does."""

@@ -1,6 +1,6 @@
-"""The jobs of prediction on one processor beside their peers, with one command.
+"""All jobs of one processor beside their peers, with one command; benchmarks/gpu.py is the one for CUDA.
 
-    python benchmarks/speed_cpu.py [--jobs prediction masks empty engines window] [--rounds 3] [--engines PYTHON]
+    python benchmarks/speed_cpu.py [--jobs prediction training ...] [--rounds 3] [--engines PYTHON]
 
 Methods take turns; figures are processor seconds of one thread, medians and all rounds, since the machine may be busy.
 
@@ -9,49 +9,43 @@ Methods take turns; figures are processor seconds of one thread, medians and all
 - `empty`: a torso CT as it is and in the field of view of a scanner, windows of one value computed once or not; and the
   labels on real scans of every kind that is there, which must be equal
 - `engines`: the same network in OpenVINO and ONNX Runtime, by a Python that has them
-- `window`: the framework around a free network, see sliding_overhead.py
+- `training`, `small`, `steps`, `previews`: see cpu_jobs.py
+- `window`: the framework around a free network, and logits onto the scan's grid, see sliding_overhead.py
+- `resampling`: scans and masks to the network's spacing, see resampling.py
 
-Peers that are not installed are left out and named. A job that is run again replaces its own figures only.
+Peers that are not installed are left out and named; a Python that has `nnunetv2` measures it too. A
+job that is run again replaces its own figures only.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import statistics
 import subprocess
+import sys
 import tempfile
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from cpu_jobs import DATA, Rows, previews, small, steps, training, turns
 from gpu import Sizes, own_network
 from hippocampus import ROOT, machine
 from torch import Tensor, nn
 
+from voxgraft.components.code import version_of
 from voxgraft.imaging.resample import class_by_class, resample_image, resample_labels
 from voxgraft.inference.precision import applied
+from voxgraft.inference.sliding import _starts as starts_of
 from voxgraft.inference.sliding import sliding_window
 
-DATA = Path(os.environ.get("VOXGRAFT_DATA", ROOT.parent / "shared" / "data"))
 CPU = torch.device("cpu")
-Rows = dict[str, dict[str, Any]]
-
-
-def turns(ways: Mapping[str, Callable[[], object]], rounds: int) -> Rows:
-    """Processor seconds of each way, taken in turns."""
-    seconds: dict[str, list[float]] = {name: [] for name in ways}
-    for _ in range(rounds):
-        for name, way in ways.items():
-            start = time.process_time()
-            way()
-            seconds[name].append(round(time.process_time() - start, 4))
-    return {name: {"cpu_s": round(statistics.median(row), 4), "rounds": row} for name, row in seconds.items()}
 
 
 def with_ratios(rows: Rows, own: str) -> Rows:
@@ -207,7 +201,17 @@ def count(image: Tensor, edge: int) -> dict[str, Any]:
         return windows[:, :1, :1, :1, :1].expand(-1, 1, *windows.shape[2:])
 
     sliding_window(free, image, (edge,) * 3, device="cpu", progress=lambda _: seen.__setitem__(0, seen[0] + 1))
-    return {"windows": seen[0], "computed": computed[0], "gain": round(seen[0] / computed[0], 2)}
+    windows, done = seen[0], computed[0]
+    gain = round(windows / done, 2)
+    return {"windows": windows, "computed": done, "gain": gain, "over_the_box": over_box(image, edge)}
+
+
+def over_box(image: Tensor, edge: int) -> int:
+    """Windows if they covered only the box of what is not the value of the first corner: other windows, other sums."""
+    body = image[0] != image[0, 0, 0, 0]
+    inside = [body.any(tuple(a for a in range(3) if a != axis)).nonzero() for axis in range(3)]
+    sizes = [int(where[-1] - where[0]) + 1 for where in inside]
+    return math.prod(len(starts_of(max(edge, n), edge, 0.5)) for n in sizes)
 
 
 def sliding_window_of(network: Callable[[Tensor], Any], image: Tensor, edge: int, once: bool) -> Tensor:
@@ -293,14 +297,26 @@ def engines(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def window(options: argparse.Namespace) -> dict[str, Any]:
-    from sliding_overhead import JOBS, measured
+    return by_script("sliding_overhead", options.rounds)
 
-    number = {"window": (2, 30, 100)}
-    tables = [measured(job, classes, options.rounds) for job in JOBS for classes in number.get(job, (30,))]
+
+def resampling(options: argparse.Namespace) -> dict[str, Any]:
+    return by_script("resampling", options.rounds)
+
+
+def by_script(name: str, rounds: int) -> dict[str, Any]:
+    """What a script of its own measured, whose file of figures it writes as well."""
+    script = Path(__file__).with_name(f"{name}.py")
+    subprocess.run([sys.executable, str(script), "--rounds", str(rounds)], check=True, stdout=subprocess.DEVNULL)
+    tables: list[Any] = json.loads((ROOT / "benchmarks" / "results" / f"{name}.json").read_text())["tables"]
     return {"tables": tables}
 
 
-JOBS = (prediction, masks, empty, engines, window)
+JOBS = (prediction, training, masks, small, empty, steps, previews, engines, window, resampling)
+
+
+def versions() -> dict[str, str]:
+    return {name: version_of(name) for name in ("nnunetv2", "dynamic-network-architectures", "monai", "SimpleITK")}
 
 
 def main() -> None:
@@ -317,7 +333,13 @@ def main() -> None:
     for job in JOBS:
         if job.__name__ in options.jobs:
             row = job(options)
-            about = {"rounds": options.rounds, "threads": 1, "load": round(os.getloadavg()[0], 1), "machine": machine()}
+            about = {
+                "rounds": options.rounds,
+                "threads": 1,
+                "peers": versions(),
+                "load": round(os.getloadavg()[0], 1),
+                "machine": machine(),
+            }
             document["jobs"][job.__name__] = {**row, "about": about}
             options.out.write_text(json.dumps(document, indent=2) + "\n")
             print(json.dumps({job.__name__: row}, indent=2), flush=True)

@@ -240,7 +240,7 @@ class Leaves(TransferStrategy):
 
 
 class Crashes(TransferStrategy):
-    """Two of it clash in a way that is no sentence."""
+    """Two of it clash in a way that is not a sentence."""
 
     def prepare(self, context: Context) -> Mapping[str, nn.Module]:
         context.network.register_buffer("mark", torch.zeros(1))

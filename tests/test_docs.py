@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 
 import click
+import pytest
 
 from voxgraft import plugin
 from voxgraft.hookspecs import KINDS
@@ -42,6 +43,17 @@ def test_the_figures_of_the_results_are_those_of_the_benchmark() -> None:
     for metric in ("hd95", "nsd"):
         assert f"{result['summary'][metric]['mean']['mean']:.3f}" in text
     assert f"{result['training']['steps']:,} steps" in text and f"{result['training']['seconds']:.0f} s" in text
+
+
+@pytest.mark.parametrize(
+    ("name", "numbers"), [("hippocampus_slower", "float32"), ("hippocampus_slower_bf16", "bfloat16")]
+)
+def test_the_figures_of_the_slower_machine_are_those_of_the_benchmark(name: str, numbers: str) -> None:
+    result = json.loads((DOCS.parent / "benchmarks" / "results" / f"{name}.json").read_text())
+    five = next(row["dice"] for row in result["curve"] if row["minutes"] >= 5)
+    ten = result["summary"]["dice"]["mean"]["mean"]
+    row = rf"^\| {numbers}.* \| {result['training']['steps']:,} \| {five:.4f} \| {ten:.4f} \|"
+    assert re.search(row, (DOCS / "results.md").read_text(), re.M)
 
 
 def test_the_figures_of_the_batch_are_those_of_the_benchmark() -> None:

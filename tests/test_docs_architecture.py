@@ -1,4 +1,4 @@
-"""The page on the architecture draws the floors that the linter holds, and no imports go in a circle."""
+"""The page on the architecture draws the layers that the linter holds, and no imports go in a circle."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 
 
-def test_the_page_draws_the_floors_of_the_linter() -> None:
+def test_the_page_draws_the_layers_of_the_linter() -> None:
     contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
     layers = next(contract["layers"] for contract in contracts if contract.get("containers") == ["voxgraft"])
     page = (ROOT / "docs" / "development" / "architecture.md").read_text(encoding="utf-8")
-    drawing = page.split("## The floors")[1].split("```text\n")[1].split("```")[0]
+    drawing = page.split("## The layers")[1].split("```text\n")[1].split("```")[0]
     rows = [re.split(r" {3,}", line)[0] for line in drawing.splitlines()]
     assert [set(row.split()) for row in rows] == [set(layer.replace(":", " ").split()) for layer in layers]
 

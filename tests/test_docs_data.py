@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +13,13 @@ import yaml
 from voxgraft.components.catalogue import Catalogue
 from voxgraft.components.choice import choose
 from voxgraft.datasets.cases import Dataset
+from voxgraft.scaffold.begin import shipped
 from voxgraft.workflow.workflow import from_document
 
 PAGE = (Path(__file__).parents[1] / "docs" / "data.md").read_text()
 LAYOUTS = dict(re.findall(r"^### `(\w+)`\n(.*?)(?=^##)", PAGE, re.M | re.S))
-PIECES = re.findall(r"^```yaml\n(.*?)^```", PAGE, re.M | re.S)
+PUBLIC = (Path(__file__).parents[1] / "docs" / "public-data.md").read_text()
+PIECES = re.findall(r"^```yaml\n(.*?)^```", PAGE + PUBLIC, re.M | re.S)
 
 
 def blocks(text: str) -> dict[str, str]:
@@ -51,3 +54,9 @@ def test_each_piece_is_one_of_a_workflow(catalogue: Catalogue, piece: str) -> No
     model = {"encoder": {"use": "residual", "weights": "none"}, "decoder": "unet"}
     flow = from_document({"name": "x", "data": data, "model": model, "tracking": None}, catalogue)
     assert from_document(flow.document(), catalogue).document() == flow.document()
+
+
+def test_public_data_sets_are_named_for_every_workflow_that_is_shipped() -> None:
+    named = re.findall(r"`([a-z0-9_*]+)`", PUBLIC)
+    missing = [name for name in shipped() if not any(fnmatch(name, pattern) for pattern in named)]
+    assert missing == []

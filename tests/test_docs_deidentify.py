@@ -27,7 +27,7 @@ def test_the_commands_of_the_page_work(data: Path, tmp_path: Path, monkeypatch) 
         done = CliRunner().invoke(main, words)
         assert done.exit_code == 0, (line, done.output, done.exception)
         told.append(done.output)
-    assert "44 written, 32 quarantined" in told[0] and "44 skipped" in told[1] and '"written": 20' in told[2]
+    assert "44 written, 32 held back" in told[0] and "44 skipped" in told[1] and '"written": 20' in told[2]
     assert len(list(Path("shared_scans").rglob("*.dcm"))) == 44 and not Path("shared_ct").exists()
 
 

@@ -56,7 +56,7 @@ def test_the_bundle_is_made_by_a_script_that_a_shell_can_read(tmp_path) -> None:
     subprocess.run(["bash", "-n", str(script)], check=True)
     assert subprocess.run(["bash", str(script)], capture_output=True).returncode == 2
     there = subprocess.run(["bash", str(script), str(tmp_path)], capture_output=True, text=True)
-    assert there.returncode == 2 and "is there already" in there.stderr
+    assert there.returncode == 2 and "already exists" in there.stderr
 
 
 def test_the_container_is_built_from_what_is_there() -> None:

@@ -60,7 +60,7 @@ def test_the_wheel_holds_every_file_of_its_packages(wheel) -> None:
     packages = ("core/voxgraft", "plugins/voxgraft_plugins", "plugins/voxgraft_dicom", "registry/voxgraft_registry")
     listed = subprocess.run(["git", "ls-files", *packages, "workflows"], cwd=ROOT, capture_output=True, text=True)
     if listed.returncode:
-        pytest.skip("this is no clone: git cannot say which files are ours")
+        pytest.skip("this is not a clone: git cannot say which files are ours")
     for name in listed.stdout.splitlines():
         inside = name.partition("/")[2] if not name.startswith("workflows/") else f"voxgraft/{name}"
         assert inside in held, name

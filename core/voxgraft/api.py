@@ -183,7 +183,7 @@ def check(target: str | Path, **overrides: Any) -> Findings:
 
 
 def run(workflow: str | Path, *, out: str | Path | None = None, **overrides: Any) -> Run:
-    """Do the steps of a workflow file.
+    """Run the steps of a workflow file.
 
     Args:
         out: The run's folder, by default `runs/<name of the workflow>`.
@@ -222,7 +222,7 @@ def advise(
         What `advice.json` holds: `verdict`, `advice`, `probes`, `tournament` and more.
 
     Raises:
-        UsageError: The workflow does not fit, or `minutes` is no time.
+        UsageError: The workflow does not fit, or `minutes` is not a time.
         DataError: The data set cannot be planned for.
 
     Examples:
@@ -291,7 +291,7 @@ def segment(model: Any, inputs: Any, out: str | Path | None = None, **options: A
     if out is None:
         raise UsageError("segment needs out=, the folder for the masks of files; vg.read() a scan to get its mask back")
     if len(paths) != len(many):
-        raise UsageError("a batch takes files and folders; leave out= away to get the masks of volumes in memory")
+        raise UsageError("a batch takes files and folders; drop out= to get the masks of volumes in memory")
     from .batch.segment import segment as segment_scans
 
     _refuse_unknown(segment_scans, options)

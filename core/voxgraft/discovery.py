@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator
 from contextlib import redirect_stdout
-from functools import partial
-from importlib.metadata import EntryPoint, entry_points
+from functools import cache, partial
+from importlib.metadata import Distribution, EntryPoint, entry_points
 from threading import RLock
 from typing import TypeVar
 
@@ -44,8 +44,7 @@ def discover(entries: Iterable[EntryPoint] | None = None, *, without: Iterable[s
     catalogue = Catalogue(found_by=discover if entries is None and without is None else None)
     plugins = _Plugins(catalogue)
     for entry in _installed() if entries is None else entries:
-        if _name(entry) not in left_out:
-            plugins.add(entry)
+        plugins.add(entry, left_out)
     catalogue.ask = plugins.collect
     return catalogue
 
@@ -66,14 +65,20 @@ class _Plugins:
         self._waiting: dict[tuple[str, str], tuple[EntryPoint, set[str]]] = {}
         self._to_ask = dict(KINDS)
         self._lock = RLock()
+        self._project = cache(_project)
 
-    def add(self, entry: EntryPoint) -> None:
-        """Note a plugin, or one more group of it."""
-        self._waiting.setdefault((_name(entry), entry.value), (entry, set()))[1].add(entry.group)
+    def add(self, entry: EntryPoint, left_out: Container[str]) -> None:
+        """Note a plugin, or one more group of it, unless it is to be left out."""
+        name = self._name(entry)
+        if name not in left_out:
+            self._waiting.setdefault((name, entry.value), (entry, set()))[1].add(entry.group)
+
+    def _name(self, entry: EntryPoint) -> str:
+        return f"{self._project(entry.dist)[0]}:{entry.name}" if entry.dist else entry.name
 
     def collect(self, kind: str | None) -> None:
         """Put what is offered of a kind into the catalogue, or of all kinds; what was collected before stays."""
-        with self._lock, redirect_stdout(sys.stderr):  # what a plugin prints is no part of any result
+        with self._lock, redirect_stdout(sys.stderr):  # what a plugin prints is not part of any result
             for each in list(self._to_ask) if kind is None else [kind]:
                 if hook := self._to_ask.pop(each, None):
                     self._load(each)
@@ -86,7 +91,7 @@ class _Plugins:
                 self._import(entry, groups)
 
     def _import(self, entry: EntryPoint, groups: set[str]) -> None:
-        name = _name(entry)
+        name = self._name(entry)
         try:
             self._manager.register(_in_time(f"importing {entry.value}", entry.load), name=name)
             self._manager.check_pending()
@@ -96,7 +101,7 @@ class _Plugins:
                 self._manager.unregister(name=name)
             self._set_aside(name, error)
         else:
-            distribution, version = (entry.dist.name, entry.dist.version) if entry.dist else ("", "")
+            distribution, version = self._project(entry.dist) if entry.dist else ("", "")
             self._catalogue.add_origin(Origin(name, entry.module, distribution, version))
 
     def _check_groups(self, name: str, groups: set[str]) -> None:
@@ -144,5 +149,7 @@ def _answer(hook: Callable[[], Iterable[AnySpec]]) -> list[AnySpec]:
     return list(hook())
 
 
-def _name(entry: EntryPoint) -> str:
-    return f"{entry.dist.name}:{entry.name}" if entry.dist else entry.name
+def _project(distribution: Distribution) -> tuple[str, str]:
+    """Name and version of what was installed; each call reads and parses all its metadata, README included."""
+    metadata = distribution.metadata
+    return metadata["Name"], metadata["Version"]

@@ -9,7 +9,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from .components.component import CommandSpec, Component, hookimpl, late, late_call
+from .components.component import CommandSpec, Component, hookimpl, late, late_call, late_new
 from .errors import (
     BadImage,
     DataError,
@@ -23,9 +23,8 @@ from .errors import (
 
 if TYPE_CHECKING:
     from .batch.executor import Executor, ExecutorSpec, Outcome
-    from .batch.executor_options import ExecutorOptions
     from .components.catalogue import Catalogue
-    from .components.choice import Options, TrackingOptions
+    from .components.choice import ExecutorOptions, Options, TrackingOptions
     from .components.code import source_hash, version_of
     from .datasets.cases import Case, Dataset, Described, Split
     from .datasets.layout import Layout, LayoutSpec, ReadsFolder
@@ -118,6 +117,7 @@ __all__ = [  # noqa: RUF022  # by what they are for
     "Component",
     "late",
     "late_call",
+    "late_new",
     "Options",
     "VoxGraftError",
     "UsageError",
@@ -290,9 +290,8 @@ __all__ = [  # noqa: RUF022  # by what they are for
 
 _NAMES = {
     "batch.executor": ("Executor", "ExecutorSpec", "Outcome"),
-    "batch.executor_options": ("ExecutorOptions",),
     "components.catalogue": ("Catalogue",),
-    "components.choice": ("Options", "TrackingOptions"),
+    "components.choice": ("ExecutorOptions", "Options", "TrackingOptions"),
     "components.code": ("source_hash", "version_of"),
     "datasets.cases": ("Case", "Dataset", "Described", "Split"),
     "datasets.layout": ("Layout", "LayoutSpec", "ReadsFolder"),

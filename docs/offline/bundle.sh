@@ -7,7 +7,7 @@ set -euo pipefail
 [ $# -ge 1 ] || { echo "usage: bash docs/offline/bundle.sh FOLDER [EXTRAS]" >&2; exit 2; }
 folder=$1 extras=${2:-review} python=${PYTHON:-python3}
 repository=$(cd "$(dirname "$0")/../.." && pwd)
-if [ -e "$folder" ]; then echo "$folder: is there already; choose another folder" >&2; exit 2; fi
+if [ -e "$folder" ]; then echo "$folder: already exists; choose another folder" >&2; exit 2; fi
 mkdir -p "$folder/wheels"
 folder=$(cd "$folder" && pwd)
 # `pip wheel` fetches what `pip download` would, and builds a wheel of what comes as source only.

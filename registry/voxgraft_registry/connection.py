@@ -84,7 +84,7 @@ def address(uri: str) -> Address:
         usable = False
     if not usable:
         raise UsageError(
-            f"{shown}: is no tracking URI that can be used; write sqlite:///FILE.db for a file, "
+            f"{shown}: is not a tracking URI that can be used; write sqlite:///FILE.db for a file, "
             "or http://HOST:PORT for an MLflow server"
         )
     return Address(uri.rstrip("/"), shown)
@@ -131,7 +131,7 @@ def connect(at: Address, *, create: bool) -> MlflowClient:
         create: Make the SQLite file where there is none, which takes a few seconds.
 
     Raises:
-        TrackingError: There is nothing, it does not answer within seconds, or it is no MLflow.
+        TrackingError: There is nothing, it does not answer within seconds, or it is not MLflow.
     """
     if at.database is not None:
         _check_file(at, create)
@@ -246,13 +246,11 @@ def _check_file(at: Address, create: bool) -> None:
     try:
         exists = database.is_file() and database.stat().st_size > 0
         if not exists and not create:
-            raise TrackingError(
-                f"{at.shown}: there is no registry: this file does not exist; name the one that is meant"
-            )
+            raise TrackingError(f"{at.shown}: there is no registry: this file does not exist; name the right one")
         if exists:
             with database.open("rb") as file:
                 if file.read(16) != b"SQLite format 3\0":
-                    raise TrackingError(f"{at.shown}: this file is no SQLite database")
+                    raise TrackingError(f"{at.shown}: this file is not a SQLite database")
         database.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise TrackingError(f"{at.shown}: cannot be opened: {error.strerror or error}") from error

@@ -37,7 +37,8 @@ class MlflowTrackerOptions(TrackingOptions):
     """The experiment in MLflow; by default the workflow's name."""
 
     artifacts: str | None = None
-    """Where files of a new experiment go; by default `mlartifacts` beside the SQLite file, or what a server chose."""
+    """Where files of a new experiment go; by default `mlartifacts` next to the SQLite file, or the server's own
+    place."""
 
 
 class MlflowStoreOptions(TrackingOptions):
@@ -47,11 +48,7 @@ class MlflowStoreOptions(TrackingOptions):
     """`sqlite:///FILE`, or a server's `http://...`; by default `MLFLOW_TRACKING_URI`, else ./voxgraft.db."""
 
     create: bool = False
-    """Make the SQLite file where there is none; otherwise that is an error."""
-
-
-class FolderStoreOptions(Options):
-    """A store without options."""
+    """Create the SQLite file if it does not exist; otherwise a missing file is an error."""
 
 
 class RegisterOptions(Options):

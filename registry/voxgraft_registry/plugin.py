@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from voxgraft.plugin import hookimpl, late, late_call
+from voxgraft.plugin import hookimpl, late, late_call, late_new
 
 if TYPE_CHECKING:
-    from voxgraft.plugin import StepSpec, StoreSpec, TrackerSpec
+    from voxgraft.plugin import Options, StepSpec, StoreSpec, TrackerSpec
 
-    from .folder import FolderStore
-    from .options import FolderStoreOptions, MlflowStoreOptions, MlflowTrackerOptions, RegisterOptions
-    from .register import Register
+    from .options import MlflowStoreOptions, MlflowTrackerOptions, RegisterOptions
 
 
 @hookimpl
@@ -29,7 +27,7 @@ def voxgraft_trackers() -> list[TrackerSpec[MlflowTrackerOptions]]:
 
 
 @hookimpl
-def voxgraft_stores() -> list[StoreSpec[MlflowStoreOptions] | StoreSpec[FolderStoreOptions]]:
+def voxgraft_stores() -> list[StoreSpec[MlflowStoreOptions] | StoreSpec[Options]]:
     from voxgraft.plugin import StoreSpec
 
     return [
@@ -43,8 +41,7 @@ def voxgraft_stores() -> list[StoreSpec[MlflowStoreOptions] | StoreSpec[FolderSt
         StoreSpec(
             name="folder",
             summary="Package folders and package files on this disk",
-            options=late(__package__, ".options:FolderStoreOptions"),
-            build=_folder,
+            build=late_new(__package__, ".folder:FolderStore"),
         ),
     ]
 
@@ -57,24 +54,12 @@ def voxgraft_steps() -> list[StepSpec[RegisterOptions]]:
     return [
         StepSpec(
             name="register",
-            summary="Keep the model as a version in the registry, and judge whether it becomes champion",
+            summary="Register the model as a version, and decide whether it becomes champion",
             options=late(__package__, ".options:RegisterOptions"),
-            build=_register,
+            build=late_new(__package__, ".register:Register"),
             after=("train", "evaluate"),
             scope="whole",
             independent_of=independent.REGISTER,
             elsewhere=late_call(__package__, ".register:registry_there"),
         )
     ]
-
-
-def _folder(options: FolderStoreOptions) -> FolderStore:
-    from .folder import FolderStore
-
-    return FolderStore()
-
-
-def _register(options: RegisterOptions) -> Register:
-    from .register import Register
-
-    return Register()

@@ -17,14 +17,12 @@ from voxgraft.packages.package import MANIFEST, Package, files_of
 from voxgraft.packages.references import CHAMPION, Version
 from voxgraft.support.files import sha256, write_text
 
-from .aliases import demoted, promoted
 from .alive import PROCESS, put_right, working
-from .artifacts import fetch_package
+from .artifacts import FLAVOUR, fetch_package, mlmodel
 from .connection import Address, absent, address, answers, connect, existing_address, pages
-from .mlmodel import FLAVOUR, mlmodel
 from .options import MlflowStoreOptions
 from .parameters import key_of, name_of
-from .references import check_name, parse
+from .references import check_name, demoted, parse, promoted
 from .tracker import HASH, experiment_id
 
 if TYPE_CHECKING:

@@ -130,7 +130,7 @@ class MlflowTracker:
         for path, folder in missed:
             self.file(path, folder)
         self._documents()
-        self._attempt(lambda: self._client.set_terminated(self._id, status), "the end of the run could not be told")
+        self._attempt(lambda: self._client.set_terminated(self._id, status), "the end of the run could not be reported")
         self._alive.close()
         if status == "FINISHED":
             self._run.progress.say(f"tracking: {page_of(self._at, self._where, self._id)}")

@@ -1,4 +1,4 @@
-"""A small model and small scans for the tests of batches: balls in noise, found by their brightness."""
+"""A small model and small scans for the tests of batches, balls in noise, found by their brightness; and calls."""
 
 from __future__ import annotations
 
@@ -10,6 +10,9 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 
+from voxgraft.batch.ledger import Ledger, Row
+from voxgraft.batch.segment import Batch, segment
+from voxgraft.components.catalogue import Catalogue
 from voxgraft.imaging.structures import Label, Labels
 from voxgraft.imaging.volume import Volume
 from voxgraft.packages.package import Package
@@ -103,3 +106,29 @@ class Brightness:
         return Found(
             Volume(mask, volume.affine, dims=volume.dims, item=volume.item), {"ball": self.confidence, "core": 0.99}
         )
+
+
+def run(tmp_path: Path, catalogue: Catalogue, *inputs: Path, predictor: Any = None, **options: Any) -> Batch:
+    package = options.pop("package", None) or model(tmp_path / "model")
+    return segment(
+        package, inputs, tmp_path / "out", catalogue, predictor=predictor or Brightness(), **{"workers": 1, **options}
+    )
+
+
+def states(batch: Batch) -> dict[str, str]:
+    return {scan.case: scan.state for scan in batch.scans}
+
+
+def rows(tmp_path: Path) -> dict[str, Row]:
+    with Ledger(tmp_path / "out") as ledger:
+        return {row.case: row for row in ledger.rows()}
+
+
+def three(tmp_path: Path) -> list[Path]:
+    return [write_scan(tmp_path / "in" / f"{name}.nii.gz") for name in "abc"]
+
+
+def broken(tmp_path: Path) -> Path:
+    path = write_scan(tmp_path / "in" / "broken.nii.gz")
+    path.write_bytes(path.read_bytes()[:300])
+    return path

@@ -96,7 +96,7 @@ def test_one_slow_step_does_not_keep_advice_from_ending(tmp_path, noise, monkeyp
     result = CliRunner().invoke(main, arguments)
     assert time.monotonic() - start < 60 * 0.15 + 30, "not 600, and a busy machine may be slow to write"
     assert result.exit_code == 0
-    assert "no evidence: time was up before the best pair had met its twin" in result.stdout
+    assert "no evidence: time was up before the best pair could be compared with its twin" in result.stdout
     found = json.loads((tmp_path / "out" / "advice.json").read_text())
     assert found["tournament"] == [] and found["verdict"] == "no evidence"
 
@@ -162,7 +162,7 @@ def test_the_advice_is_one_sentence_with_its_evidence(verdict: str, chosen: bool
     found = {"verdict": verdict, "final": final, "tournament": [{"arm": arm.label, "steps": 200}]}
     _conclude(found, arm if chosen else None)
     assert found["advice"].startswith(said)
-    assert "8 held-out patients, p 0.023 with the choice among pairs allowed for" in found["advice"]
+    assert "8 held-out patients, p 0.023 corrected for the choice among pairs" in found["advice"]
     found["tournament"][0]["steps"] = 5
     _conclude(found, None)
     assert found["advice"].startswith("too early to tell: there was time for 5 steps only")
@@ -171,7 +171,7 @@ def test_the_advice_is_one_sentence_with_its_evidence(verdict: str, chosen: bool
 def test_without_weights_at_hand_there_is_no_evidence() -> None:
     found: dict[str, object] = {"verdict": "no evidence", "ended": "all was done"}
     _conclude(found, None)
-    assert str(found["advice"]).startswith("no evidence: no pretrained encoder is at hand")
+    assert str(found["advice"]).startswith("no evidence: no pretrained encoder is available")
 
 
 def played(monkeypatch, gain: float, seconds: float = 0.01, volumes: int = 8):
@@ -197,9 +197,9 @@ def played(monkeypatch, gain: float, seconds: float = 0.01, volumes: int = 8):
 def test_the_best_pair_meets_its_twin_with_as_many_steps_as_both_can_afford(monkeypatch) -> None:
     chosen, found, asked = played(monkeypatch, 0.1)
     assert [name for name, *_ in asked] == [*(f"round1_{n}" for n in range(4)), "round2_best", "round2_scratch"]
-    assert [label for _, label, _ in asked[-2:]] == ["net imagenet, fine-tune", "net, scratch"]
+    assert [label for _, label, _ in asked[-2:]] == ["net imagenet, l2-sp", "net, scratch"]
     assert asked[-1][2] == asked[-2][2] and 1000 < int(asked[-1][2].split()[0]) < 60 / 0.01 / 2
-    assert chosen.label == "net imagenet, fine-tune" and found["verdict"] == "helps"
+    assert chosen.label == "net imagenet, l2-sp" and found["verdict"] == "helps"
     assert [row["round"] for row in found["tournament"][:2]] == [2, 2]
     first = [(row["arm"], row.get("evidence")) for row in found["tournament"][2:]]
     assert first[-1] == ("net, scratch", None) and {said for _, said in first[:-1]} == {"better"}

@@ -108,7 +108,7 @@ def test_an_optional_channel_that_is_missing_does_not_move_the_grid() -> None:
     coarse, fine = volume(COARSE, (6, 5, 4), value=2), volume()
     found = stack_channels([None, coarse, fine], Align(2))
     assert found.shape == fine.shape and (found.array[0] == 0).all() and (found.array[1] == 2).all()
-    with pytest.raises(DataError, match="is not there"):
+    with pytest.raises(DataError, match="is missing"):
         stack_channels([coarse, None], Align(1))
 
 

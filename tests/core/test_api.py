@@ -74,7 +74,7 @@ def test_the_catalogue_and_volumes() -> None:
     for affine in (np.eye(3), np.full((4, 4), np.nan), np.zeros((4, 4))):
         with pytest.raises(ValueError, match="affine"):
             vg.Volume(np.zeros((3, 4, 5)), affine)
-    with pytest.raises(ValueError, match="no volume of"):
+    with pytest.raises(ValueError, match="not a volume of"):
         vg.Volume(np.zeros(3), np.eye(4))
 
 
@@ -111,10 +111,10 @@ class TestInMemory:
         scan = vg.Volume(np.ones((20, 18, 16)), np.eye(4))
         for inputs, out, options, words in (
             ("a.nii.gz", None, {}, "needs out="),
-            (scan, tmp_path, {}, "leave out= away"),
+            (scan, tmp_path, {}, "drop out="),
             (["a.nii.gz", scan], None, {}, "needs out="),
             (scan, None, {"writers": ["nifti"]}, "no option 'writers'"),
-            ([None], None, {}, "NoneType: is no image"),
+            ([None], None, {}, "NoneType: is not an image"),
         ):
             with pytest.raises(vg.VoxGraftError, match=words):
                 vg.segment(run.package, inputs, out, **options)
@@ -143,7 +143,7 @@ class TestInMemory:
             ((other, mask), "8x8x9"),
             (([mask], [mask, mask]), "'2' is on one side only"),
             (({}, {}), "nothing to compare"),
-            ((mask, 3), "int: is no mask"),
+            ((mask, 3), "int: is not a mask"),
             ((mask.array, mask.array), "how large its voxels"),
             ((mask.with_array(mask.array * 0.5), mask), "whole numbers"),
         ):
@@ -156,7 +156,7 @@ def test_the_commands_have_functions_that_refuse_as_they_do(tmp_path: Path) -> N
         (lambda: vg.check(tmp_path / "absent"), "no such workflow file or folder"),
         (lambda: vg.check(tmp_path, training__budget="1 step"), "a folder has nothing to be changed"),
         (lambda: vg.new(), "name the FOLDER"),
-        (lambda: vg.new(tmp_path, out=tmp_path), "is there already"),
+        (lambda: vg.new(tmp_path, out=tmp_path), "already exists"),
         (lambda: vg.inspect(tmp_path / "absent"), "no such"),
         (lambda: vg.convert(tmp_path / "absent", tmp_path / "a.nii.gz"), "no such"),
         (lambda: vg.convert(tmp_path, tmp_path / "a.nii.gz", colour="red"), "no option 'colour'"),

@@ -47,7 +47,7 @@ def test_a_tree_of_dicom_with_foreign_endings_is_guessed_to_be_one(tmp_path: Pat
 
 
 def packed(folder: Path) -> None:
-    """A series, a packed slice and two archives beside it, and a packed text, which is no scan."""
+    """A series, a packed slice and two archives beside it, and a packed text, which is not a scan."""
     files = make_series(folder / "scan", ARRAY, AFFINE)
     (folder / "more.dcm.gz").write_bytes(gzip.compress(files[0].read_bytes()))
     (folder / "notes.json.gz").write_bytes(gzip.compress(b"{}"))

@@ -56,7 +56,7 @@ def test_labels_know_their_rules() -> None:
     assert labels.names == ("liver", "tumour") and labels.values == (1, 2)
     coded = Labels((Label(1, "liver", ("10200004", "SCT", "Liver")),))
     assert Labels.from_document(coded.document()) == coded
-    with pytest.raises(DataError, match="two labels have one value"):
+    with pytest.raises(DataError, match="two labels have the same value"):
         Labels.of({"a": 1, "b": 1})
     with pytest.raises(DataError, match="values go from 1 to 65535"):
         Labels.of({"a": -1})

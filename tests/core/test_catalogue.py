@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from importlib.metadata import EntryPoint
+from importlib.metadata import Distribution, EntryPoint
 from pathlib import Path
 
 import cloudpickle
@@ -48,6 +48,31 @@ def plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     yield make
     for name in made:
         sys.modules.pop(name, None)
+
+
+class Installed(Distribution):
+    """A distribution that counts how often its metadata is read: parsing them takes longer than many plugins do."""
+
+    def __init__(self) -> None:
+        self.reads = 0
+
+    def read_text(self, filename: str) -> str | None:
+        self.reads += filename == "METADATA"
+        return "Metadata-Version: 2.4\nName: ours\nVersion: 1.2\n" if filename == "METADATA" else None
+
+    def locate_file(self, path: object) -> Path:
+        return Path(str(path))
+
+
+def test_the_metadata_of_a_distribution_are_read_once_for_all_its_plugins(plugin) -> None:
+    ours = Installed()
+    entries = [plugin(name, GOOD.format(name=name)) for name in ("one", "two", "three")]
+    for entry in entries:
+        vars(entry)["dist"] = ours
+    catalogue = discover(entries, without=["ours:two"])
+    assert [spec.name for _, spec in catalogue.of("metric")] == ["one", "three"]
+    origin = catalogue.origins["ours:one"]
+    assert (origin.distribution, origin.version) == ("ours", "1.2") and ours.reads == 1
 
 
 @pytest.mark.parametrize("name", HOSTILE)

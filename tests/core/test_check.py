@@ -203,7 +203,7 @@ def test_the_workflow_names_the_labels(data_set: Path, tmp_path: Path, catalogue
     checked = flow(tmp_path, data_set, catalogue, **{"modality: mr": "modality: mr\n  labels: {kidney: 1, cyst: 2}"})
     found = find_dataset(checked.data, catalogue)
     assert found.labels is not None and found.labels.names == ("kidney", "cyst")
-    with pytest.raises(WorkflowError, match="one value"):
+    with pytest.raises(WorkflowError, match="the same value"):
         flow(tmp_path, data_set, catalogue, **{"modality: mr": "modality: mr\n  labels: {kidney: 1, cyst: 1}"})
 
 

@@ -102,12 +102,12 @@ GEOMETRY: dict[str, tuple[Callable[[Any], Any], Callable[[Any], Any], str, str]]
         lambda a: a[4:-4],
         moved(-4, 0, 0),
         "shape-mismatch",
-        "cut out of",
+        "cropped from",
     ),
-    "padded": (lambda a: np.pad(a, 3), lambda m: m, "shape-mismatch", "cut or padded"),
+    "padded": (lambda a: np.pad(a, 3), lambda m: m, "shape-mismatch", "cropped or padded"),
     "order": (lambda a: a.transpose(2, 1, 0), lambda m: m, "shape-mismatch", "another order"),
     "axes": (lambda a: a[:, :, 12], lambda m: m, "shape-mismatch", "2 axes"),
-    "stranger": (lambda a: a[:9, :20], lambda m: m @ np.diag([2, 2, 4, 1]), "shape-mismatch", "of one scan?"),
+    "stranger": (lambda a: a[:9, :20], lambda m: m @ np.diag([2, 2, 4, 1]), "shape-mismatch", "of the same scan?"),
 }
 
 

@@ -62,7 +62,7 @@ def test_inspect_says_in_words_what_is_wrong(tmp_path: Path) -> None:
     files[2].unlink()
     output = call("inspect", tmp_path).output
     assert "7x6x4 voxels" in output and "(thin)" in output and "[missing-slice]" in output and "P1" not in output
-    assert "1 of them not to be read" in output
+    assert "1 of them unreadable" in output
 
 
 def test_inspect_of_nothing_is_an_error_of_one_line(tmp_path: Path) -> None:
@@ -247,7 +247,7 @@ def test_a_dicom_target_needs_its_scan_and_names(tmp_path: Path) -> None:
     far[:3, 3] = 900
     moved = nifti(tmp_path / "far.nii.gz", MASK, far)
     given = ("--reference", tmp_path / "ct", "--labels", NAMES, "--resample")
-    assert "nothing of this mask" in call("convert", moved, tmp_path / "o.dcm", *given, code=1).stderr
+    assert "no part of this mask" in call("convert", moved, tmp_path / "o.dcm", *given, code=1).stderr
     assert not (tmp_path / "o.dcm").exists()
 
 

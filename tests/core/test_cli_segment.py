@@ -152,7 +152,7 @@ def test_a_job_array_divides_a_batch_and_its_status_adds_it_up(
     assert call("balls", *inputs, "--part", "1/1", out=tmp_path / "other").stdout.startswith("4 done"), "an option wins"
     monkeypatch.setenv("SLURM_ARRAY_TASK_MAX", "7")
     result = call("balls", *inputs)
-    assert result.exit_code == 2 and "say no part of a batch" in result.stderr
+    assert result.exit_code == 2 and "do not name a part of a batch" in result.stderr
 
 
 def test_the_status_of_a_folder_without_a_batch_is_one_sentence(tmp_path: Path, call: Any) -> None:
@@ -172,7 +172,7 @@ def test_without_json_a_person_reads_what_came_of_it(tmp_path: Path, call: Any) 
     result = call("balls", *good, broken(tmp_path))
     first, page, last = result.stdout.strip().splitlines()
     assert first == "3 done, 1 failed; 0 to look at first" and page == str(tmp_path / "out" / "report.html")
-    assert last == f"to review: voxgraft review {tmp_path / 'out'}"
+    assert last == f"next: voxgraft review {tmp_path / 'out'}"
     assert "failed: broken: broken.nii.gz" in result.stderr
     assert call("balls", *good).stdout.startswith("3 skipped (done before); 0 to look at first")
 

@@ -172,8 +172,8 @@ def test_a_mask_of_another_order_in_memory_gives_the_same() -> None:
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        ({"label": 0}, "label of no structure"),
-        ({"label": -1}, "label of no structure"),
+        ({"label": 0}, "not the label of a structure"),
+        ({"label": -1}, "not the label of a structure"),
         ({"label": 300}, "one from 1 to 255"),
         ({"locked": {3}}, "structure 3 is locked"),
         ({"locked": {0}}, r"lies in structure 0, which is locked"),

@@ -165,7 +165,7 @@ def test_extreme_spacings_still_give_a_change(spacing: tuple[float, float, float
     [
         ({"axis": 3}, "no slices across axis 3"),
         ({"axis": -1}, "no slices across axis -1"),
-        ({"label": 0}, "label of no structure"),
+        ({"label": 0}, "not the label of a structure"),
         ({"label": 256}, "one from 1 to 255"),
         ({"reach_mm": 0.0}, "reach is a positive"),
         ({"reach_mm": float("nan")}, "reach is a positive"),

@@ -61,7 +61,7 @@ def test_a_key_is_for_its_owner_only_and_never_shown(tmp_path: Path) -> None:
     secret = key.read_text().split()[-1]
     assert len(secret) == 64 and secret not in done.output
     assert secret not in (tmp_path / "out" / "deidentify.json").read_text()
-    assert "is there already" in call(tmp_path / "in", tmp_path / "o", "--key", key, "--new-key", code=2)["error"]
+    assert "already exists" in call(tmp_path / "in", tmp_path / "o", "--key", key, "--new-key", code=2)["error"]
     within = tmp_path / "out" / "key"
     assert (
         "lies within TARGET" in call(tmp_path / "in", tmp_path / "out", "--key", within, "--new-key", code=2)["error"]

@@ -51,19 +51,19 @@ def test_another_fold_is_another_model_and_what_is_kept_is_told(go: Go) -> None:
     assert not any("again" in line for line in said)
     first, split = weights(run), run.split
     run, said = go("data.split.fold=1")
-    assert "train: again, data.split.fold is 1, was 0" in said
+    assert "train: done again, since data.split.fold is 1, was 0" in said
     assert weights(run) != first and set(run.split.validation).isdisjoint(split.validation)
     run, said = go("data.split.fold=1")
     assert said == [f"{name}: unchanged, skipped" for name in ("plan", "prepare", "train")]
     run, said = go("data.split.fold=1", "name=other", "inference.mirror=true")
-    assert "train: again, name is other, was boxes; inference.mirror is true, was false" in said
-    assert "train: the network is what it was; its package is written again" in said
+    assert "train: done again, since name is other, was boxes; inference.mirror is true, was false" in said
+    assert "train: the network is unchanged; its package is written again" in said
     assert "mirror: true" in (run.package / "workflow.yaml").read_text()
     run, said = go("data.split.fold=1", "name=other", "inference.mirror=true", "training.budget=3 steps")
-    assert "train: again, training.budget is 3 steps, was 2 steps" in said
+    assert "train: done again, since training.budget is 3 steps, was 2 steps" in said
     assert "train: replaces the model trained with budget 2 steps" in said
     with pytest.raises(
-        DataError, match=r"'plan' before it would leave something else now \(data\.split\.fold is 0, was 1"
+        DataError, match=r"'plan' before it would now give another result \(data\.split\.fold is 0, was 1"
     ):
         go("name=other", steps=["train"])
 
@@ -80,7 +80,9 @@ def test_a_package_of_another_version_does_not_train_again_but_is_told(go: Go) -
 def test_a_note_of_another_form_is_not_believed(go: Go) -> None:
     run, _ = go(steps=["plan"])
     (run.folder / "steps" / "plan.json").write_text('{"key": "0", "outputs": {}}')
-    assert go(steps=["plan"])[1][0] == "plan: again, what was noted of it is damaged, or of an earlier VoxGraft"
+    assert (
+        go(steps=["plan"])[1][0] == "plan: done again, since its record is damaged, or was made by an earlier VoxGraft"
+    )
 
 
 def arrays(run: Run) -> dict[str, Path]:
@@ -96,7 +98,7 @@ def test_arrays_in_a_shared_cache_are_made_again_where_anything_decides_it(go: G
     _noisier(file)
     run, said = go(cache, **only)
     after = arrays(run)
-    assert "prepare: again, case box_001: images changed" in said
+    assert "prepare: done again, since case box_001: images changed" in said
     assert {name for name in before if before[name] != after[name]} >= {"box_001"}
     np.save(after["box_002"] / "image.npy", np.zeros((1, 4, 4, 4), np.float32))
     run, said = go(cache, out="other", fresh=True, **only)
@@ -160,11 +162,11 @@ def test_arrays_follow_the_options_of_a_plugin_its_code_and_its_helpers(
 
     first, _ = largest(1.0)
     second, said = largest(2.0)
-    assert second != first and "prepare: again, data.modality.power is 2.0, was 1.0" in said
+    assert second != first and "prepare: done again, since data.modality.power is 2.0, was 1.0" in said
     (site / "ident_power.py").write_text("POWER = 30.0\n")
     third, said = largest(2.0)
     assert third == pytest.approx(30 * second)
-    assert any(line.startswith("prepare: again, the code of data.modality is ident_pow (") for line in said)
+    assert any(line.startswith("prepare: done again, since the code of data.modality is ident_pow (") for line in said)
 
 
 def test_a_killed_training_says_from_where_it_goes_on(go: Go, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -180,7 +182,7 @@ def test_a_killed_training_says_from_where_it_goes_on(go: Go, monkeypatch: pytes
         go("training.budget=4 steps", "training.validate_every=0.5")
     monkeypatch.undo()
     run, said = go("training.budget=4 steps", "training.validate_every=0.5")
-    assert "train: again, it was not finished" in said and "train: goes on from step 2 of 4" in said
+    assert "train: done again, since it was not finished" in said and "train: continues from step 2 of 4" in said
     straight, _ = go("training.budget=4 steps", "training.validate_every=0.5", out="straight")
     assert weights(run) == weights(straight)
 
@@ -191,7 +193,7 @@ def test_fresh_for_one_step_forgets_that_step_alone(go: Go) -> None:
     run, said = go(steps=["train"], fresh=True)
     assert run.read("train/summary.json")["written"] != before and not any("goes on" in line for line in said)
     with pytest.raises(
-        DataError, match=r"'plan' before it would leave something else now \(data\.split\.fold is 1, was 0"
+        DataError, match=r"'plan' before it would now give another result \(data\.split\.fold is 1, was 0"
     ):
         go("data.split.fold=1", steps=["train"], fresh=True)
 
@@ -212,7 +214,7 @@ def test_every_fold_follows_the_seed_of_the_split(go: Go) -> None:
     package = weights(run)
     run, said = go("data.split.fold=all", "data.split.seed=8")
     after = {name.parent.name: sha256(name) for name in run.folder.glob("members/*/train/weights.safetensors")}
-    assert sum(line == "train: again, data.split.seed is 8, was 7" for line in said) == 4
+    assert sum(line == "train: done again, since data.split.seed is 8, was 7" for line in said) == 4
     assert weights(run) != package and after != before
 
 
@@ -230,4 +232,6 @@ def test_the_twin_of_a_guard_follows_its_run(go: Go, tmp_path: Path, catalogue: 
     same, said = guarded()
     assert same == first and said[-1] == "guard: unchanged, skipped"
     other, said = guarded("data.modality.augmentation={rotation: 90.0}")
-    assert other != first and any(line.startswith("guard: again, data.modality.augmentation") for line in said)
+    assert other != first and any(
+        line.startswith("guard: done again, since data.modality.augmentation") for line in said
+    )

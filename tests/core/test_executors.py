@@ -19,10 +19,10 @@ import pytest
 from batch_scans import Brightness, model, write_scan
 
 from voxgraft.batch.executor import ExecutorSpec, Outcome
-from voxgraft.batch.executor_options import ExecutorOptions
 from voxgraft.batch.ledger import Ledger, Row
 from voxgraft.batch.segment import Batch, executor_of, segment
 from voxgraft.components.catalogue import Catalogue, Origin
+from voxgraft.components.choice import ExecutorOptions
 from voxgraft.discovery import discover
 from voxgraft.errors import DataError, ModelError, UsageError
 from voxgraft.imaging.volume import Volume

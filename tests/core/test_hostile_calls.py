@@ -19,7 +19,7 @@ LONG = "x" * 5000
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory) -> Path:
-    """A folder with a data set, its workflow, and things that are no files."""
+    """A folder with a data set, its workflow, and things that are not files."""
     folder = tmp_path_factory.mktemp("hostile")
     write_workflow(folder, boxes(folder / "data", 4))
     for name in ("pipe", "pipe.nii.gz", "pipe.yaml", "pipe.json", "pipe.csv", "pipe.zip", "pipe.dcm"):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -433,10 +432,11 @@ def test_another_voxgraft_and_another_plugin_count_for_every_step_that_they_take
         (told,) = reasons(identity(run_of(tmp_path / "run", workflow, catalogue), name), before[name])
         assert told.startswith("VoxGraft is 9.9 (") and ", was " in told
     monkeypatch.undo()
-    real = sys.modules["voxgraft.runs.identity"].source_hash
+    real = Catalogue.code_of
     monkeypatch.setattr(
-        "voxgraft.runs.identity.source_hash",
-        lambda module, distribution="": "f" * 64 if module.endswith("modalities") else real(module, distribution),
+        Catalogue,
+        "code_of",
+        lambda self, origin: "f" * 64 if origin.module.endswith("modalities") else real(self, origin),
     )
     told = {
         name: reasons(identity(run_of(tmp_path / "run", workflow, catalogue), name), before[name]) for name in STEPS

@@ -216,10 +216,10 @@ def labels_from(tmp_path: Path, catalogue: Any, say: str, data: Path | None = No
     ("say", "message"),
     [
         ("labels: {a: {value: 0, from: [1]}}", r"workflow\.yaml:6: data\.labels\.a\.value: write .*not 0$"),
-        ("labels: {a: {value: 1}}", r"workflow\.yaml:6: data\.labels\.a.*from: this key is needed"),
+        ("labels: {a: {value: 1}}", r"workflow\.yaml:6: data\.labels\.a.*from: this key is required"),
         ("labels: {a: {value: 1, from: []}}", r"workflow\.yaml:6: data\.labels\.a"),
         ("labels: {a: 1, b: {value: 2, from: [1]}}", r"workflow\.yaml:6: data\.labels: 1 in masks is both 'a' and 'b'"),
-        ("labels: {a: 1, b: 1}", "have one value"),
+        ("labels: {a: 1, b: 1}", "have the same value"),
         ("labels: {mean: 1}", "called 'mean'"),
         ("labels: {1: liver, 2: lesion}", r"workflow\.yaml:6: data\.labels: names come first: write {liver: 1}"),
         ("labels: {background: 0}", "background only"),

@@ -111,7 +111,7 @@ def test_a_damaged_ledger_is_said_in_a_sentence_that_says_what_to_do(tmp_path: P
             ledger.put(Row(f"case-{number}", "x" * 400))
     whole = path.read_bytes()
     if damage == "garbage":
-        path.write_bytes(b"this is no database, whatever its name says" * 40)
+        path.write_bytes(b"this is not a database, whatever its name says" * 40)
     elif damage == "cut":
         path.write_bytes(whole[: len(whole) // 2])
     elif damage == "overwritten":
@@ -124,7 +124,7 @@ def test_a_damaged_ledger_is_said_in_a_sentence_that_says_what_to_do(tmp_path: P
                 connection.executescript("DROP TABLE scans; CREATE TABLE scans (x); PRAGMA user_version = 0")
             else:
                 connection.execute(f"PRAGMA user_version = {1 if damage == 'older' else 99}")
-    sentence = r"ledger\.sqlite: is .*; .*move it away to begin anew"
+    sentence = r"ledger\.sqlite: is .*; .*move it away to start again"
     with pytest.raises(DataError, match=sentence) as caught, Ledger(tmp_path) as ledger:
         ledger.rows()
     assert "\n" not in str(caught.value)

@@ -79,7 +79,7 @@ def test_a_mask_with_other_axes_is_turned_into_the_images(tmp_path, catalogue) -
 def test_a_mask_beside_its_image_is_refused(tmp_path, catalogue) -> None:
     affine = AFFINE.copy()
     affine[0, 3] = 0.5
-    with pytest.raises(BadImage, match=r"0\.5 mm beside it"):
+    with pytest.raises(BadImage, match=r"0\.5 mm off"):
         read_mask(saved(tmp_path / "m.nii.gz", liver_and_tumour(), affine), LIKE, None, catalogue)
     with pytest.raises(BadImage, match="6x5x3 voxels is not the image's 6x5x4"):
         read_mask(saved(tmp_path / "s.nii.gz", liver_and_tumour()[:, :, :3]), LIKE, None, catalogue)
@@ -104,7 +104,7 @@ def structures(tmp_path: Path) -> MaskRef:
 def test_structures_in_files_of_their_own_are_painted_by_rule(tmp_path, catalogue) -> None:
     reference = structures(tmp_path)
     labels = Labels.of({"left lung": 1, "lesion": 2})
-    with pytest.raises(DataError, match=r"overlap in 1 voxels; say data\.overlap"):
+    with pytest.raises(DataError, match=r"overlap in 1 voxels; set data\.overlap"):
         read_mask(reference, LIKE, labels, catalogue)
     mask = read_mask(reference, LIKE, Labels(labels.items, overlap="higher"), catalogue).array
     assert (mask == 2).sum() == 4 and (mask == 1).sum() == 3 * 20 - 1 and mask[2, 2, 2] == 2

@@ -34,7 +34,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("training.batch=0", "training.batch: write a number of at least 1 or auto, not 0"),
         ("training.patch=big", "training.patch: write a list or auto, not 'big'"),
         ("data.split.fold=x", "data.split.fold: write a whole number or all, not 'x'"),
-        ("data.labels={a: {value: 1}}", "data.labels.a.from: this key is needed and is not there"),
+        ("data.labels={a: {value: 1}}", "data.labels.a.from: this key is required"),
         ("data.labels={a: q}", "data.labels.a: write a whole number or keys and values, not 'q'"),
         ("data.labels={a: {value: 0, from: [1]}}", "data.labels.a.value: write a number of at least 1, not 0"),
         ("data.labels={a: {value: 1.5, from: [1]}}", "data.labels.a.value: write a whole number, not 1.5"),
@@ -86,9 +86,9 @@ def test_a_packed_file_without_its_ending_is_told_its_name(tmp_path, data, catal
         (
             1,
             ("red", "green", "blue"),
-            "it has 1 channel, the model takes 3 (red, green, blue): it is grey; save it in colours",
+            "it has 1 channel, the model takes 3 (red, green, blue): it is grey; save it in colour",
         ),
-        (3, ("image",), "it has 3 channels, the model takes 1 (image): save the one that is meant"),
+        (3, ("image",), "it has 3 channels, the model takes 1 (image): save the right channel"),
     ],
 )
 def test_a_scan_of_other_channels_is_told_what_to_be(channels, names, said) -> None:

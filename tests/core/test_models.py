@@ -100,13 +100,13 @@ def test_a_store_of_another_plugin_answers_to_its_scheme(own: Catalogue, package
 def test_two_stores_of_one_scheme_are_named(own: Catalogue, package: Package) -> None:
     offer(own, package.folder)
     offer(own, package.folder, "other", "rack")
-    with pytest.raises(PluginError, match="rack and shelf both answer"):
+    with pytest.raises(PluginError, match="rack and shelf both handle"):
         Resolver(own).resolve("shelf:liver")
 
 
 def test_what_a_store_gives_is_verified(own: Catalogue, tmp_path: Path) -> None:
     offer(own, tmp_path)
-    with pytest.raises(ModelError, match="no model package"):
+    with pytest.raises(ModelError, match="not a model package"):
         Resolver(own).resolve("shelf:liver")
 
 
@@ -121,8 +121,8 @@ def test_a_store_that_breaks_is_named(own: Catalogue) -> None:
     [
         ("no/such/model", "no/such/model: there is no such model"),
         ("shelf://bucket/model", "shelf://bucket/model: Protocol not known: shelf"),
-        ("shelf:bucket/model", "no store answers.*models:, runs:"),
-        ("", "there is no such model|no model package"),
+        ("shelf:bucket/model", "no store handles.*models:, runs:"),
+        ("", "there is no such model|not a model package"),
     ],
 )
 def test_what_is_not_there_is_said(
@@ -135,7 +135,7 @@ def test_what_is_not_there_is_said(
 
 def test_a_file_that_is_no_package_is_named(own: Catalogue, tmp_path: Path) -> None:
     (tmp_path / "weights.pth").write_bytes(b"\x80\x04.")
-    with pytest.raises(ModelError, match=r"weights\.pth: is no readable zip file"):
+    with pytest.raises(ModelError, match=r"weights\.pth: is not a readable zip file"):
         Resolver(own).resolve(tmp_path / "weights.pth")
 
 

@@ -14,7 +14,7 @@ from PIL import Image
 from dicom_series import make_series
 from voxgraft.cli import main
 from voxgraft.components.catalogue import Catalogue
-from voxgraft.scaffold.shipped import shipped
+from voxgraft.scaffold.begin import shipped
 from voxgraft.scaffold.survey import survey
 from voxgraft.scaffold.workflow import Machine, write_workflow
 from voxgraft.workflow.workflow import Workflow, read
@@ -136,6 +136,24 @@ def test_series_of_several_patients(tmp_path: Path, catalogue: Catalogue) -> Non
     assert done.exit_code == 0, done.output
 
 
+def test_of_a_tree_of_several_modalities_one_is_learnt(tmp_path: Path, catalogue: Catalogue) -> None:
+    for number in range(3):
+        array = np.random.default_rng(number).integers(0, 900, (8, 8, 6)).astype(np.uint16)
+        for modality in ("CT", "MR")[: 1 + number % 2]:
+            ids = {"PatientID": f"P{number}", "SeriesInstanceUID": f"1.2.{number}.{ord(modality[0])}"}
+            make_series(tmp_path / f"in/p{number}/{modality}", array, np.eye(4), Modality=modality, **ids)
+    made, text = written(tmp_path / "in", catalogue)
+    assert "modality: [CT]" in text and made.data.modality.name == "ct" and "3 cases of 3 patients" in text
+    found = survey(tmp_path / "in", catalogue)
+    assert any("CT is taken, 1 MR left out" in note for note in found.dataset.notes)
+
+
+def test_a_file_is_no_folder(tmp_path: Path) -> None:
+    image(tmp_path / "a.nii.gz", (4, 4, 4))
+    done = CliRunner().invoke(main, ["new", "a.nii.gz"])
+    assert done.exit_code == 2 and "a.nii.gz: is a file; name the folder it lies in" in done.output
+
+
 def test_one_patient_cannot_be_split(tmp_path: Path) -> None:
     image(tmp_path / "in/images/a.nii.gz", (16, 16, 16))
     mask(tmp_path / "in/labels/a.nii.gz", (16, 16, 16), 1)
@@ -155,8 +173,8 @@ def test_one_patient_cannot_be_split(tmp_path: Path) -> None:
         (["--from", "hippocampus_m"], 2, "did you mean 'hippocampus_mr'?"),
         (["--from", "hippocampus_mr", "nowhere"], 2, "there is no such folder"),
         (["--from", "../secret"], 2, "there is no workflow"),
-        (["--from", "hippocampus_mr", "--out", "there.yaml"], 2, "is there already"),
-        (["empty", "--out", "there.yaml"], 2, "is there already"),
+        (["--from", "hippocampus_mr", "--out", "there.yaml"], 2, "already exists"),
+        (["empty", "--out", "there.yaml"], 2, "already exists"),
     ],
 )
 def test_what_cannot_be_done_is_one_sentence(tmp_path: Path, call: list[str], code: int, said: str) -> None:

@@ -185,4 +185,4 @@ def test_a_model_is_fetched_and_the_command_names_the_copy(place: str, tmp_path:
     (tmp_path / "no" / "model" / "plan.json").write_text("{}")
     put(tmp_path / "no" / "model", f"{place}/model")
     result = CliRunner().invoke(main, ["segment", f"{place}/model", f"{place}/in", "--out", f"{place}/out"])
-    assert result.exit_code == 2 and "no model package" in result.output, result.output
+    assert result.exit_code == 2 and "not a model package" in result.output, result.output

@@ -141,7 +141,7 @@ def test_a_link_is_no_member(folder: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["../outside.txt", "/etc/passwd", "code.py", "weights.pkl", "a/b"])
 def test_a_manifest_names_the_members_and_nothing_else(folder: Path, name: str) -> None:
     change_manifest(folder, lambda document: document["files"].update({name: document["files"]["card.md"]}))
-    with pytest.raises(ModelError, match="no part of a package"):
+    with pytest.raises(ModelError, match="not part of a package"):
         read_package(folder)
 
 
@@ -255,7 +255,7 @@ def test_documents_of_a_package_are_bounded(folder: Path, tmp_path: Path, monkey
     for change in ({"patch": [10**6] * 3}, {"spacing": [0.0, 1.0, 1.0]}, {"batch": 10**9}):
         (folder / "plan.json").write_text(json.dumps({**plan, **change}))
         rename_in_manifest(folder, "plan.json")
-        with pytest.raises(ModelError, match=rf"plan\.json: is no plan: {next(iter(change))}"):
+        with pytest.raises(ModelError, match=rf"plan\.json: is not a plan: {next(iter(change))}"):
             read_package(folder)
     (folder / "plan.json").write_text(json.dumps(plan))
     rename_in_manifest(folder, "plan.json")
@@ -274,14 +274,14 @@ def test_documents_of_a_package_are_bounded(folder: Path, tmp_path: Path, monkey
 @pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
 def test_an_archive_that_is_packed_otherwise_than_packages_are_is_refused(folder: Path, tmp_path: Path, method) -> None:
     archive = hostile(folder, tmp_path / "a.zip", lambda file: file.writestr("card.md", "x", method), without="card.md")
-    with pytest.raises(ModelError, match="is packed in a way that packages are not"):
+    with pytest.raises(ModelError, match="is compressed in a way that packages are not"):
         unpack(archive, tmp_path / "out")
 
 
 def test_what_is_no_package_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x")
     for path in (tmp_path, tmp_path / "nothing", tmp_path / "file"):
-        with pytest.raises(ModelError, match="no model package"):
+        with pytest.raises(ModelError, match="not a model package"):
             read_package(path)
 
 
@@ -311,7 +311,7 @@ def hostile(folder: Path, target: Path, change: Callable[[zipfile.ZipFile], obje
 @pytest.mark.parametrize("name", ["../evil.txt", "/tmp/evil.txt", "a/../../evil.txt", "evil.py", "..\\evil.txt"])
 def test_an_archive_with_a_foreign_member_writes_nothing(folder: Path, tmp_path: Path, name: str) -> None:
     archive = hostile(folder, tmp_path / "evil.zip", lambda file: file.writestr(name, "boo"))
-    with pytest.raises(ModelError, match="no model package"):
+    with pytest.raises(ModelError, match="not a model package"):
         unpack(archive, tmp_path / "in" / "here")
     assert not [path for path in tmp_path.rglob("*evil*") if path != archive]
     assert not list((tmp_path / "in").rglob("*"))
@@ -324,7 +324,7 @@ def test_an_archive_with_a_member_twice_or_one_missing_is_refused(folder: Path, 
         hostile(folder, tmp_path / "less.zip", lambda file: None, without="card.md"),
         hostile(folder, tmp_path / "no_manifest.zip", lambda file: None, without=MANIFEST),
     ):
-        with pytest.raises(ModelError, match="no model package"):
+        with pytest.raises(ModelError, match="not a model package"):
             unpack(archive, tmp_path / "out")
     assert not (tmp_path / "out").exists()
 

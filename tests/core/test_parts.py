@@ -79,7 +79,9 @@ def test_a_job_array_says_the_part() -> None:
     assert part_from_slurm(array("0", "0", "7", "8")) == "1/8"
     assert part_from_slurm(array("5", "1", "9", "3", "4")) == "2/3"
     for odd in (("7", "1", "7", "3"), ("a", "1", "2", "2"), ("2", "1", "9", "3", "4"), ("1", "1", "4", "4", "0")):
-        with pytest.raises(UsageError, match=r"say no part of a batch \(SLURM_ARRAY_TASK_ID=.*name it with --part"):
+        with pytest.raises(
+            UsageError, match=r"do not name a part of a batch \(SLURM_ARRAY_TASK_ID=.*name it " r"with --part"
+        ):
             part_from_slurm(array(*odd))
 
 
@@ -139,13 +141,13 @@ def test_a_batch_is_divided_in_one_way(tmp_path: Path, catalogue: Catalogue, sca
     run(tmp_path, catalogue, "1/2")
     before = sorted(out.rglob("*"))
     for other, told in (("1/3", "in 3 parts"), (None, "in one part"), ("1/1", "in one part")):
-        with pytest.raises(UsageError, match=f"was begun in 2 parts, and is to be gone on with {told}.*--part K/2, or"):
+        with pytest.raises(UsageError, match=f"was started in 2 parts and cannot be continued {told}.*--part K/2, or"):
             run(tmp_path, catalogue, other)
     assert sorted(out.rglob("*")) == sorted({*before, out / LOCK}), "nothing was begun"
     shutil.rmtree(out)
     run(tmp_path, catalogue, "1/1")
     assert run(tmp_path, catalogue, None).skipped == 6
-    with pytest.raises(UsageError, match="was begun in one part, and is to be gone on with in 2 parts"):
+    with pytest.raises(UsageError, match="was started in one part and cannot be continued in 2 parts"):
         run(tmp_path, catalogue, "1/2")
     assert not (out / "parts").exists()
 
@@ -287,7 +289,7 @@ def test_a_damaged_ledger_of_one_part_is_told_and_the_others_are_counted(
     assert "part 1/2: " in status.text() and "nothing else is missing" in status.text()
     view = BatchView(out)
     assert len(view.rows()[1]) == done[1] and list(map(str, view.damaged)) == ["1/2"] and not view.running()
-    with pytest.raises(DataError, match="is no ledger, or is damaged"):
+    with pytest.raises(DataError, match="is not a ledger, or is damaged"):
         run(tmp_path, catalogue, "1/2")
     (out / "parts" / "2-of-2" / "ledger.sqlite").write_bytes(b"")
     status = status_of(out)
@@ -331,4 +333,4 @@ def test_the_review_and_later_batches_see_all_parts(tmp_path: Path, catalogue: C
     finally:
         store.close()
     again = segment(model(tmp_path / "model"), [tmp_path], tmp_path / "next", catalogue, predictor=Brightness())
-    assert again.done == 6, "the masks of the parts are no scans"
+    assert again.done == 6, "the masks of the parts are not scans"

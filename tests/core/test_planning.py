@@ -149,7 +149,7 @@ def test_levels_end_where_few_voxels_are_left() -> None:
 @pytest.mark.parametrize("text", ["", "{}", "[]", '{"version": 2}', "\x00"])
 def test_what_is_no_plan_is_refused(tmp_path, text) -> None:
     (tmp_path / "plan.json").write_text(text)
-    with pytest.raises(ModelError, match="is no plan"):
+    with pytest.raises(ModelError, match="is not a plan"):
         read_plan(tmp_path / "plan.json")
     with pytest.raises(ModelError, match="there is no plan"):
         read_plan(tmp_path / "absent.json")

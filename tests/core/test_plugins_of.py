@@ -65,13 +65,17 @@ def test_the_package_holds_the_record_of_its_run(run: Run) -> None:
 @pytest.mark.parametrize(
     ("plugin", "change", "said"),
     [
-        ("nifti", {"sha256": "0" * 64}, "the plugin 'voxgraft:nifti' {now} has other code than the model was trained"),
+        (
+            "nifti",
+            {"sha256": "0" * 64},
+            "1 plugin with other code than in the training of the model: 'voxgraft:nifti' {now}",
+        ),
         (
             "residual",
             {"version": "0.0.1"},
-            "'voxgraft:residual' {now} is used, the model was trained with 0.0.1",
+            "1 plugin of another version than in the training of the model: 'voxgraft:residual' {now} instead of 0.0.1",
         ),
-        ("decoders", None, "the plugin 'voxgraft:decoders' {now} is used, the model was trained without it"),
+        ("decoders", None, "1 plugin not used in the training of the model: 'voxgraft:decoders' {now}"),
         ("", {}, "VoxGraft {now} is used, the model was trained with 0.0.0"),
         ("losses", {"sha256": "0" * 64}, ""),
     ],
@@ -110,5 +114,6 @@ def test_prediction_says_that_it_uses_other_code(
     assert len(flags) == bool(said)
     for message in flags:
         assert said.format(now=now) in message
-        assert sum(message in line for line in done.output.splitlines()) == 1
+        short = f"note: {message.split(': ')[0]} (flag other-code in {tmp_path / 'out' / 'report.html'})"
+        assert done.output.splitlines().count(short) == 1
         assert said.format(now=now) in html.unescape((tmp_path / "out" / "report.html").read_text())

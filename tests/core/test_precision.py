@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import math
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from batch_scans import Brightness, model, write_scan
@@ -15,15 +17,18 @@ from training import tiny_network, tiny_plan
 from voxgraft.batch.segment import segment
 from voxgraft.components.catalogue import Catalogue
 from voxgraft.errors import UsageError
+from voxgraft.imaging.structures import Labels
+from voxgraft.imaging.volume import Volume
 from voxgraft.inference import precision as numbers
 from voxgraft.inference.array import segment_array
 from voxgraft.inference.precision import Half, applied, precision_on
 from voxgraft.inference.sliding import logits_by_slab
 from voxgraft.packages.model_card import model_card
 from voxgraft.packages.precision import allowed, applied_in, common, failed, judge, said
-from voxgraft.runs.precision import mean_dice
+from voxgraft.runs.precision import TRIED, mean_dice, try_half
 from voxgraft.scoring.pair import Counts
 from voxgraft.support.processor import has_bf16
+from voxgraft.support.progress import Progress
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
 YES = {"precision": {"bf16": judge("bf16", {"a": 0.9}, {"a": 0.9004}, 8)}}
@@ -51,6 +56,48 @@ def test_every_structure_must_agree(plain: dict[str, float], fast: dict[str, flo
 @pytest.mark.parametrize("facts", [{}, {"precision": 5}, {"precision": {"bf16": 1}}, {"precision": {"16": {}}}])
 def test_facts_that_say_nothing_allow_nothing(facts: dict[str, Any]) -> None:
     assert not allowed(facts, "bf16") and not allowed(facts, "16")
+
+
+def test_a_structure_that_no_held_out_case_holds_is_named_and_float32_is_used() -> None:
+    verdict = judge("bf16", {"a": 0.9, "b": 0.0}, {"a": 0.9002, "b": 0.0}, 8, ["b"])
+    facts = {"precision": {"bf16": verdict}}
+    assert not allowed(facts, "bf16") and list(verdict["dice"]) == ["a"]
+    assert said(facts)[0].endswith("0.0002 on 8 held-out cases, and none of them holds b, so float32 is used")
+    assert applied_in(facts, "bf16").endswith(
+        "as asked, which changes the Dice of no structure by more than 0.0002"
+        " on 8 held-out cases, and none of them holds b"
+    )
+    assert common([YES, facts])["bf16"]["not_compared"] == ["b"] and not common([YES, facts])["bf16"]["agrees"]
+
+
+def test_cases_are_tried_until_each_structure_was_in_one(catalogue: Catalogue, monkeypatch: pytest.MonkeyPatch) -> None:
+    labels = Labels.of({"organ": 1, "lesion": 2, "stone": 3})
+    seen: list[str] = []
+
+    class Fake:
+        def __init__(self, *_: Any, precision: str, **__: Any) -> None:
+            self.precision = precision
+
+        def predict(self, scan: Volume, missing: Any) -> Any:
+            seen.append(self.precision)
+            return SimpleNamespace(labels=scan)
+
+    def read(name: str) -> tuple[Volume, Volume, list[int]]:
+        mask = np.zeros((6, 6, 6), np.uint8)
+        mask[1:3], mask[4:] = 1, 2 * (name == "11")
+        return Volume(mask, np.eye(4)), Volume(mask, np.eye(4)), []
+
+    run = SimpleNamespace(
+        workflow=SimpleNamespace(inference=SimpleNamespace(device="cpu", precision="auto")),
+        split=SimpleNamespace(validation=[str(number) for number in range(14)]),
+        catalogue=catalogue,
+        progress=Progress(quiet=True),
+    )
+    monkeypatch.setattr("voxgraft.runs.precision.fast_precision", lambda device: "bf16")
+    monkeypatch.setattr("voxgraft.runs.precision.predictor_of", Fake)
+    (verdict,) = try_half(run, None, labels, read).values()  # type: ignore[arg-type]
+    assert verdict["cases"] == TRIED + 1 == seen.count("bf16") == seen.count("32")
+    assert verdict["not_compared"] == ["stone"] and not verdict["agrees"] and verdict["difference"] == 0
 
 
 def test_networks_that_decide_together_must_all_agree() -> None:

@@ -9,8 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
+from scipy.ndimage import find_objects
 
 from voxgraft.errors import DataError
+from voxgraft.imaging.structures import boxes_of
 from voxgraft.imaging.volume import Volume
 from voxgraft.reports.display import BONE, LUNG, SOFT_TISSUE, display_window
 from voxgraft.reports.drawing import COLOURS, colour_of
@@ -226,3 +228,24 @@ def test_a_grey_preview_has_a_palette_of_greys_and_every_colour(structures: int)
     shown = {tuple(pixel) for pixel in np.asarray(image.convert("RGB")).reshape(-1, 3).tolist()}
     colours = {colour_of(index) for index in range(structures)}
     assert colours <= shown if structures <= 100 else len(colours & shown) > 200  # captions hide some; there is no room
+
+
+def test_boxes_that_were_measured_give_the_same_picture() -> None:
+    labels = np.zeros((20, 24, 16), np.uint8)
+    labels[3:9, 2:20, 4:12], labels[12:14, 5:7, 1:3] = 1, 4
+    affine = np.array([[0, -1.0, 0, 0], [1.0, 0, 0, 0], [0, 0, -3.0, 0], [0, 0, 0, 1]])
+    scan, mask = volume(np.arange(labels.size).reshape(labels.shape) % 101, affine), volume(labels, affine)
+    boxes = {value: box for value, box in enumerate(boxes_of(labels), 1) if box}
+    names = {1: "liver", 2: "spleen", 4: "kidney"}
+    assert previewed(scan, mask, None, names, boxes) == previewed(scan, mask, None, names)
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_boxes_are_those_of_scipy_in_any_order_of_memory(seed: int) -> None:
+    generator = np.random.default_rng(seed)
+    shape = generator.integers(0 if seed == 7 else 1, 9, int(generator.integers(1, 4)))
+    values = np.where(generator.random(shape) < seed / 100, generator.integers(1, 6, shape), 0)
+    values = values.astype(("u1", "u2", "i8")[seed % 3]).transpose(generator.permutation(values.ndim))
+    values = values[tuple(slice(None, None, int(step)) for step in generator.choice([1, -1], values.ndim))]
+    assert boxes_of(values) == find_objects(values)
+    assert boxes_of(values, 9) == find_objects(values, max_label=9)

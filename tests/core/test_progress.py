@@ -67,12 +67,13 @@ def test_a_bar_tells_number_share_and_time_within_the_width(width, monkeypatch) 
     assert re.search(r"segmenting \[bold\] a.*… .* 3000 of 12000  25% \S+ left", "\n".join(lines))
 
 
-def test_the_time_left_is_known_from_the_first_item_on(clock) -> None:
+@pytest.mark.parametrize(("cases", "left"), [(20, 57), (10000, 29997)])
+def test_the_time_left_is_known_from_the_first_item_on(cases, left, clock) -> None:
     stream = io.StringIO()
-    with Progress(stream=stream, every=0).bar("segmenting", 20) as bar:
+    with Progress(stream=stream, every=0).bar("segmenting", cases) as bar:
         clock.now += 3
         bar.advance(note="case_1")
-    assert stream.getvalue() == "segmenting: 1 of 20, about 57 s left, case_1\n"
+    assert stream.getvalue() == f"segmenting: 1 of {cases}, about {left} s left, case_1\n"
 
 
 def test_progress_within_an_item_moves_the_bar_and_its_time(clock) -> None:
@@ -83,8 +84,8 @@ def test_progress_within_an_item_moves_the_bar_and_its_time(clock) -> None:
         clock.now += 90
         bar.advance(note="case_1")
     first, second = stream.getvalue().splitlines()
-    assert first == "segmenting: 0 of 4, about 450 s left, case_1 25%"
-    assert second == "segmenting: 1 of 4, about 360 s left, case_1"
+    assert first == "segmenting: 0 of 4, about 8 min left, case_1 25%"
+    assert second == "segmenting: 1 of 4, about 6 min left, case_1"
 
 
 def test_a_bar_names_its_part_and_a_warning_is_said_once() -> None:

@@ -15,7 +15,7 @@ from voxgraft.imaging.volume import Item, Volume
 from voxgraft.runs.engine import run_workflow
 from voxgraft.runs.run import Run
 from voxgraft.support import contents
-from voxgraft.support.contents import Contents, Kept, states
+from voxgraft.support.contents import Contents, Kept
 from voxgraft.support.progress import Progress
 from voxgraft.workflow.workflow import read
 
@@ -71,7 +71,7 @@ def test_without_room_files_are_read_again(
 def test_a_change_of_same_size_and_time_is_noticed(tmp_path: Path, settled: None) -> None:
     file, kept, hashes = tmp_path / "scan", Kept(10), Contents(tmp_path / "contents.json")
     file.write_bytes(b"before")
-    before, status, content = states([file]), file.stat(), hashes.of(file)
+    before, status, content = Kept.states([file]), file.stat(), hashes.of(file)
     assert kept.put("scan", before, "voxels", 10) and kept.get("scan") == "voxels"
     assert not kept.put("more", before, "voxels", 1)
     file.write_bytes(b"after!")
@@ -79,14 +79,14 @@ def test_a_change_of_same_size_and_time_is_noticed(tmp_path: Path, settled: None
     assert (file.stat().st_size, file.stat().st_mtime_ns) == (status.st_size, status.st_mtime_ns)
     assert kept.get("scan") is None and hashes.of(file) != content
     kept.clear()
-    assert kept.put("more", states([file]), "voxels", 10)
+    assert kept.put("more", Kept.states([file]), "voxels", 10)
 
 
 def test_what_changed_a_moment_ago_is_neither_kept_nor_trusted(tmp_path: Path) -> None:
     file, hashes = tmp_path / "scan", Contents(tmp_path / "contents.json")
     file.write_bytes(b"before")
-    assert not states([file]) and not Kept(10).put("scan", states([file]), "voxels")
-    assert not states([tmp_path / "not there"])
+    assert not Kept.states([file]) and not Kept(10).put("scan", Kept.states([file]), "voxels")
+    assert not Kept.states([tmp_path / "not there"])
     hashes.note(file, "header", "read")
     hashes.save()
     assert Contents(tmp_path / "contents.json").noted(file, "header") is None

@@ -306,7 +306,7 @@ def test_a_writer_is_asked_only_for_what_it_can_do(tmp_path: Path) -> None:
         write(volume, tmp_path / "a.picture", catalogue, Labels())
     with pytest.raises(DataError, match="needs a scan that was read by the reader 'dicom'"):
         write(volume, tmp_path / "a.seg", catalogue)
-    with pytest.raises(UsageError, match="'other' and 'twin' both answer"):
+    with pytest.raises(UsageError, match="'other' and 'twin' both handle"):
         write(volume, tmp_path / "a.same", catalogue)
     with pytest.raises(BrokenPlugin, match="plugin 'twin' failed while writing"):
         write(volume, tmp_path / "a.same", catalogue, writer="twin")

@@ -245,11 +245,11 @@ def test_a_target_with_other_content_is_refused_and_kept(batch: Path, catalogue:
     target = tmp_path / "mine"
     target.mkdir()
     (target / "thesis.txt").write_text("all of it")
-    with pytest.raises(UsageError, match="holds something else"):
+    with pytest.raises(UsageError, match="holds something other"):
         export(tell(batch, catalogue), target)
     export(tell(batch, catalogue), tmp_path / "reviewed")
     (tmp_path / "reviewed/notes.txt").write_text("mine")
-    with pytest.raises(UsageError, match=r"notes\.txt is not of an export"):
+    with pytest.raises(UsageError, match=r"notes\.txt is not part of an export"):
         export(tell(batch, catalogue), tmp_path / "reviewed")
     assert (target / "thesis.txt").is_file()
 
@@ -261,7 +261,7 @@ def test_a_hostile_manifest_names_no_files_elsewhere(batch: Path, catalogue: Cat
     files = manifest["cases"]["scan_0"]["files"]
     files["../../secret"] = files.pop("images/scan_0.nii.gz")
     (target / "export.json").write_text(json.dumps(manifest))
-    with pytest.raises(UsageError, match="is not of an export"):
+    with pytest.raises(UsageError, match="is not part of an export"):
         export(tell(batch, catalogue), target)
 
 
@@ -371,10 +371,10 @@ def test_the_command_sums_up_without_a_page(batch: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("--summary", "--export", "x"), "two calls"),
+        (("--summary", "--export", "x"), "cannot be combined"),
         (("--track",), "--track goes with --summary"),
         (("--partial",), "--partial goes with --export"),
-        (("--export", "x", "--patients", "none.csv"), "no readable table"),
+        (("--export", "x", "--patients", "none.csv"), "not a readable table"),
         (("--export", "x", "--pseudonym-key", "none"), "cannot be read"),
     ],
 )
@@ -391,7 +391,7 @@ def test_a_table_of_patients_needs_its_columns(batch: Path, tmp_path: Path) -> N
     table.write_text("name\nx\n")
     with pytest.raises(UsageError, match="needs the columns case and patient"):
         read_patients(table)
-    with pytest.raises(UsageError, match="16 and more keep a secret"):
+    with pytest.raises(UsageError, match="it needs at least 16"):
         read_key(table)
 
 

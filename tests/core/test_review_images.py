@@ -17,15 +17,9 @@ from review_batches import Browser, nifti, opened
 from dicom_series import make_series
 from voxgraft.batch.segment import segment
 from voxgraft.components.catalogue import Catalogue
-from voxgraft.discovery import discover
 from voxgraft.review.state.windows import windows_of
 
 TURNED = np.array([[0.0, -1.2, 0.1, 12], [1.1, 0, 0, -9], [0, 0.1, -1.5, 30], [0, 0, 0, 1]])
-
-
-@pytest.fixture(scope="module")
-def catalogue() -> Catalogue:
-    return discover()
 
 
 def batch(folder: Path, catalogue: Catalogue, *inputs: Path, **changes: Any) -> Path:

@@ -21,13 +21,12 @@ import numpy as np
 import pytest
 from batch_scans import ball, write_scan
 from click.testing import CliRunner
-from review_batches import HOST, Browser, copy_of, make_batch, nifti, opened
+from review_batches import HOST, Browser, copy_of, nifti, opened
 from starlette.testclient import TestClient
 
 from voxgraft.batch.ledger import Ledger
 from voxgraft.cli import main
 from voxgraft.components.catalogue import Catalogue
-from voxgraft.discovery import discover
 from voxgraft.errors import UsageError
 from voxgraft.review.state.store import ReviewStore
 from voxgraft.review.web.app import make_app
@@ -37,16 +36,6 @@ from voxgraft.web.access import hosts_of, read_tokens
 from voxgraft.web.listen import Listening
 
 TOKEN = "a-token-of-some-length"
-
-
-@pytest.fixture(scope="module")
-def catalogue() -> Catalogue:
-    return discover()
-
-
-@pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory, catalogue: Catalogue) -> Path:
-    return make_batch(tmp_path_factory.mktemp("made"), catalogue)
 
 
 @pytest.fixture(scope="module")
@@ -200,7 +189,7 @@ def masks(out: Path) -> tuple[Any, Any]:
 
 
 def hostile(array: Any, affine: Any) -> dict[str, bytes]:
-    """Bodies that are no mask of this scan."""
+    """Bodies that are not a mask of this scan."""
     moved, strange = affine.copy(), array.copy()
     moved[0, 3] += 1
     strange[0, 0, 0] = 7

@@ -8,26 +8,15 @@ from typing import Any
 
 import anyio
 import pytest
-from review_batches import HOST, Browser, copy_of, make_batch, nifti, opened
+from review_batches import HOST, Browser, copy_of, nifti, opened
 
 from voxgraft.components.catalogue import Catalogue
-from voxgraft.discovery import discover
 from voxgraft.review.state.assigning import assign_all
 from voxgraft.review.state.audit import TOLD, AuditLog
 from voxgraft.review.state.store import ReviewStore
 from voxgraft.review.web.security import COOKIE, CSRF
 
 STRUCTURES = ("ball", "core")
-
-
-@pytest.fixture(scope="module")
-def catalogue() -> Catalogue:
-    return discover()
-
-
-@pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory, catalogue: Catalogue) -> Path:
-    return make_batch(tmp_path_factory.mktemp("made"), catalogue)
 
 
 @pytest.fixture

@@ -27,7 +27,7 @@ from voxgraft.review.worth.control import (
 )
 from voxgraft.review.worth.facts import Fact, facts_of
 from voxgraft.review.worth.snapshot import take_snapshot
-from voxgraft.review.worth.summary import alarms_of, summary, summary_and_charts, summary_of
+from voxgraft.review.worth.summary import alarms_of, summary_and_charts, summary_of
 
 
 def fact(number: int, dice: float | None, **changes: Any) -> Fact:
@@ -206,12 +206,6 @@ def test_a_summary_is_strict_json_and_counts_what_is_not_defined(batch: Path, ca
     assert found["problems"] == []
 
 
-def test_a_summary_of_an_open_review_is_the_same(batch: Path, catalogue: Catalogue) -> None:
-    store = ReviewStore(batch, catalogue, write=False)
-    assert summary(store) == summary_of(take_snapshot(batch, catalogue))
-    store.close()
-
-
 def test_what_was_measured_outlives_the_masks(batch: Path, catalogue: Catalogue, tmp_path: Path) -> None:
     summary_of(take_snapshot(batch, catalogue))
     assert (batch / "review" / KEPT).is_file()
@@ -281,4 +275,4 @@ def test_a_page_without_decisions_has_no_picture(tmp_path: Path, catalogue: Cata
     add_scan(tmp_path / "out", make_scan(tmp_path / "scan.nii.gz", catalogue), boxes(), catalogue)
     page = charts_page(*summary_and_charts(take_snapshot(tmp_path / "out", catalogue)))
     assert "<svg" not in page
-    assert "silent for its first 20 scans" in page
+    assert "no alarm during its first 20 scans" in page

@@ -155,7 +155,7 @@ def test_what_is_stopped_by_hand_says_whether_it_goes_on(tmp_path, data_set, mon
         monkeypatch.setattr(place, stop)
     result = CliRunner().invoke(main, [command, str(workflow(tmp_path, data_set))])
     assert result.exit_code == 1 and result.stderr.startswith("voxgraft: stopped by hand")
-    assert ("the same command goes on from there" in result.stderr) == (command == "run")
+    assert ("the same command continues from there" in result.stderr) == (command == "run")
 
 
 def test_only_the_steps_asked_for_are_done(tmp_path, data_set, untracked) -> None:

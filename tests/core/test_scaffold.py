@@ -75,7 +75,7 @@ def test_nothing_that_is_there_is_overwritten(tmp_path: Path) -> None:
     start("fundus", "reader", tmp_path)
     mine = tmp_path / "voxgraft-fundus" / "README.md"
     mine.write_text("mine")
-    with pytest.raises(UsageError, match="is there already"):
+    with pytest.raises(UsageError, match="already exists"):
         start("fundus", "metric", tmp_path)
     assert mine.read_text() == "mine"
     with pytest.raises(UsageError, match="there is no kind 'stair'"):

@@ -658,7 +658,7 @@ class TestFiles:
             nib.save(nib.Nifti1Image(array, AFFINE), path)
         extras = Extras(probabilities=folders / "maps")
         scores = evaluate_paths(folders / "p", folders / "r", ["ece"], catalogue, LABELS, extras=extras)
-        assert len(scores.failed) == 3 and "no probabilities from 0 to 1" in next(iter(scores.failed.values()))
+        assert len(scores.failed) == 3 and "not probabilities from 0 to 1" in next(iter(scores.failed.values()))
 
     def test_a_scan_of_another_grid_is_not_shown(self, folders) -> None:
         nib.save(nib.Nifti1Image(np.zeros((3, 3, 3), np.float32), AFFINE), folders / "scans" / "=case 1_0000.nii.gz")

@@ -61,7 +61,7 @@ def test_weights_of_another_width_are_told_from_those_of_another_network(
     tmp_path: Path, data_set: Path, catalogue: Catalogue, trained: Path
 ) -> None:
     weights = f"model.encoder.weights=file:{trained}"
-    with pytest.raises(ModelError, match=r"\d+ tensors have the right name and another size; choose the variant"):
+    with pytest.raises(ModelError, match=r"\d+ tensors have the right name but another size; choose the variant"):
         checked_run(tmp_path, data_set, catalogue, weights, "model.encoder.width=16")
     other = {f"theirs_{number}": one for number, one in enumerate(load_file(trained).values())}
     save_file(other, tmp_path / "other.safetensors")
@@ -126,7 +126,7 @@ def test_a_dry_run_refuses_weights_that_training_would_refuse(
     tmp_path: Path, data_set: Path, catalogue: Catalogue, trained: Path
 ) -> None:
     flow = read(workflow(tmp_path, data_set), catalogue, [f"model.encoder.weights=file:{trained}", "tracking=null"])
-    assert dry_run(flow, catalogue)["weights"] != "none: from scratch"
+    assert dry_run(flow, catalogue)["weights"] != "none (trained from scratch)"
     wide = read(workflow(tmp_path, data_set), catalogue, [f"model.encoder={{use: segresnet, weights: file:{trained}}}"])
     with pytest.raises(VoxGraftError, match="not for this encoder"):
         dry_run(wide, catalogue)

@@ -348,7 +348,7 @@ def test_a_bad_region_fails_its_case_alone(masks: Path) -> None:
     assert "case 'm1', the valid region" in document["failed"]["m1"] and "39x32" in document["failed"]["m1"]
     (masks / "where" / "m1.nii.gz").unlink()
     failed = json.loads(evaluated(masks / "found", masks / "truth", "--valid", masks / "where").output)["failed"]
-    assert "no file that says where it counts" in failed["m1"]
+    assert "no valid-region file for it" in failed["m1"]
     assert evaluated(masks / "found", masks / "truth", "--valid", masks / "nowhere").exit_code == 1
 
 

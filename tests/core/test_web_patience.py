@@ -12,7 +12,7 @@ import pytest
 
 uvicorn = pytest.importorskip("uvicorn", reason="the server is not installed: pip install 'voxgraft[review]'")
 
-from voxgraft.web import patience  # noqa: E402
+from voxgraft.web import server as web  # noqa: E402
 
 SECONDS = 0.4
 WHOLE = b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"
@@ -27,16 +27,16 @@ async def app(scope: Any, receive: Any, send: Any) -> None:
 
 @pytest.fixture(scope="module")
 def port() -> Iterator[int]:
-    kept, patience.HEAD = patience.HEAD, SECONDS
+    kept, web.HEAD = web.HEAD, SECONDS
     listener = socket.create_server(("127.0.0.1", 0))
-    config = uvicorn.Config(app, http=patience.Patience, lifespan="off", log_level="critical", timeout_keep_alive=1)
+    config = uvicorn.Config(app, http=web.Patience, lifespan="off", log_level="critical", timeout_keep_alive=1)
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
     thread.start()
     yield listener.getsockname()[1]
     server.should_exit = True
     thread.join(10)
-    patience.HEAD = kept
+    web.HEAD = kept
 
 
 def ended(connection: socket.socket) -> bool:

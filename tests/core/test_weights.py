@@ -169,7 +169,7 @@ def test_a_registered_model_gives_its_encoder(tmp_path: Path) -> None:
     assert weights.contract is not None
     assert (weights.contract.channels, weights.contract.seen[:28]) == (2, "CT images (plain, contrast),")
     save_file({"heads.0.weight": torch.ones(2)}, path)
-    with pytest.raises(ModelError, match="no model with an encoder"):
+    with pytest.raises(ModelError, match="not a model with an encoder"):
         named_weights("models:/liver@champion", models)
 
 
@@ -190,7 +190,7 @@ def test_another_file_than_the_known_one_is_refused(tmp_path: Path) -> None:
     known = sha256(path)
     assert check_sha256(path, known) == known
     path.write_bytes(b"other")
-    with pytest.raises(ModelError, match=r"weights\.pth: is not the file .* install the package anew"):
+    with pytest.raises(ModelError, match=r"weights\.pth: is not the file .* reinstall the package"):
         check_sha256(path, known)
 
 

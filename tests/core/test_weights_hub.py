@@ -176,7 +176,7 @@ def test_imagenet_is_fetched_only_where_the_workflow_allows_it(catalogue: Catalo
         ("hf:site/none", "there is no such repository, or it is not public; check the name"),
         ("hf:site/net", "the repository has no such file; name one as hf:OWNER/REPOSITORY/FILE"),
         ("hf:site/net/absent.pth", "the repository has no such file; name one"),
-        ("hf:site/gated", "its makers want their terms accepted; do that on its page"),
+        ("hf:site/gated", "its authors require you to accept their terms; do that on its page"),
     ],
 )
 def test_what_the_hub_refuses_is_one_sentence(hub: Hub, reference: str, said: str) -> None:
@@ -191,7 +191,7 @@ def test_what_the_hub_refuses_is_one_sentence(hub: Hub, reference: str, said: st
 def test_a_file_that_breaks_off_leaves_nothing_behind(catalogue: Catalogue, hub: Hub, tmp_path: Path) -> None:
     net, content = source(catalogue)
     hub.files["site/net/model.safetensors"], hub.cut = content, 1000
-    with pytest.raises(ModelError, match=r"cannot be fetched: .*; or fetch it elsewhere") as caught:
+    with pytest.raises(ModelError, match=r"cannot be downloaded: .*; or download it elsewhere") as caught:
         named_weights("hf:site/net/model.safetensors")
     assert "\n" not in str(caught.value)
     hub.cut = None

@@ -174,6 +174,6 @@ def test_a_model_of_slices_starts_one_of_volumes_by_inflation(
 def test_two_starts_are_refused(catalogue: Catalogue) -> None:
     with pytest.raises(ValueError, match="both name initial weights; leave one of them out"):
         model_of(catalogue, 3, weights="file:w.pth", start="models:/volumes@champion")
-    with pytest.raises(ValueError, match="no registered model: write none or models:/NAME@ALIAS"):
+    with pytest.raises(ValueError, match="not a registered model: write none or models:/NAME@ALIAS"):
         model_of(catalogue, 3, start="imagenet")
     assert model_of(catalogue, 3, start="models:/x@y").pretrained and not model_of(catalogue, 3).pretrained

@@ -1,4 +1,4 @@
-"""Tests of files that are no weights: each is told for what it is, with what mends it, and nothing in it is run."""
+"""Tests of files that are not weights: each is told for what it is, with what mends it, and nothing in it is run."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def archive(tmp_path: Path) -> bytes:
 @pytest.mark.parametrize(
     ("content", "told"),
     [
-        (b"", "is empty; fetch it again"),
+        (b"", "is empty; download it again"),
         (PAGE, "is a web page, not weights"),
         (b"version https://git-lfs.github.com/spec/v1\noid sha256:12\nsize 9\n", "git lfs pull"),
     ],
@@ -43,20 +43,20 @@ def test_what_was_saved_instead_of_weights_is_named(tmp_path: Path, suffix: str,
 def test_a_safetensors_file_that_is_cut_off_says_so(tmp_path: Path, share: float, told: str) -> None:
     whole = save(TENSORS)
     (tmp_path / "w.safetensors").write_bytes(whole[: int(share * len(whole))])
-    with pytest.raises(ModelError, match=f"is cut off: .*{told}.*fetch it again"):
+    with pytest.raises(ModelError, match=f"is cut off: .*{told}.*download it again"):
         read_tensors(tmp_path / "w.safetensors")
 
 
 def test_an_archive_that_is_cut_off_says_so(tmp_path: Path) -> None:
     whole = archive(tmp_path)
     (tmp_path / "w.pth").write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(ModelError, match="is cut off or damaged; fetch it again"):
+    with pytest.raises(ModelError, match="is cut off or damaged; download it again"):
         read_tensors(tmp_path / "w.pth")
 
 
 def test_an_archive_under_a_wrong_ending_is_told_from_one_that_is_cut_off(tmp_path: Path) -> None:
     (tmp_path / "w.safetensors").write_bytes(archive(tmp_path))
-    with pytest.raises(ModelError, match="is no safetensors file, whatever its name says"):
+    with pytest.raises(ModelError, match="is not a safetensors file, whatever its name says"):
         read_tensors(tmp_path / "w.safetensors")
 
 

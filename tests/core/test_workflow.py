@@ -146,7 +146,7 @@ def test_overrides_change_values_and_are_checked(workflow, catalogue) -> None:
         read(workflow(), catalogue, ["training.budgett=4 steps"])
     with pytest.raises(UsageError, match="expected KEY=VALUE"):
         read(workflow(), catalogue, ["training.budget"])
-    with pytest.raises(UsageError, match="has no place"):
+    with pytest.raises(UsageError, match="has no key"):
         read(workflow(), catalogue, ["evaluation.metrics.9.use=iou"])
 
 

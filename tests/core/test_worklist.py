@@ -14,7 +14,7 @@ from dicom_series import make_series
 from voxgraft.batch.contract import Level, judge, select
 from voxgraft.batch.entry import Entry
 from voxgraft.batch.naming import with_ids
-from voxgraft.batch.worklist import Finder
+from voxgraft.batch.worklist import Finder, check_inputs
 from voxgraft.components.catalogue import Catalogue
 from voxgraft.errors import UsageError
 from voxgraft.imaging.volume import Item, Problem
@@ -30,7 +30,7 @@ def plan_of(tmp_path: Path, **changes: Any) -> Plan:
 
 def found(tmp_path: Path, catalogue: Catalogue, *inputs: Path, plan: Plan | None = None, **options: Any) -> list[Entry]:
     finder = Finder(catalogue, plan or plan_of(tmp_path), tmp_path / "out", **options)
-    finder.check(inputs)
+    check_inputs(inputs, finder.plan, finder.out)
     return with_ids(finder.find(inputs), {})
 
 
@@ -365,7 +365,7 @@ def test_a_csv_worklist_names_scans_beside_it(tmp_path: Path, catalogue: Catalog
         ("path,case\n,x\n", r"night\.csv:2: the column 'path' is empty"),
         ("path,case\na,x\nb,X\n", r"night\.csv:3: the case 'X' is already in line 2"),
         ("path,path\na,x\n", "appears twice"),
-        ('path\n"a\n', "is no CSV worklist"),
+        ('path\n"a\n', "is not a CSV worklist"),
     ],
 )
 def test_a_bad_csv_worklist_is_a_wrong_call(tmp_path: Path, catalogue: Catalogue, text: str, message: str) -> None:
@@ -376,7 +376,7 @@ def test_a_bad_csv_worklist_is_a_wrong_call(tmp_path: Path, catalogue: Catalogue
 
 def test_binary_called_csv_is_a_wrong_call(tmp_path: Path, catalogue: Catalogue) -> None:
     (tmp_path / "night.csv").write_bytes(b"\x1f\x8b\x08\xff\xfe")
-    with pytest.raises(UsageError, match="is no CSV worklist"):
+    with pytest.raises(UsageError, match="is not a CSV worklist"):
         found(tmp_path, catalogue, tmp_path / "night.csv")
 
 
@@ -402,14 +402,14 @@ def test_channels_are_brought_together_by_their_names(tmp_path: Path, catalogue:
         "nn": ["c_0000", "c_0001"],
     }
     assert {e.reason for e in entries if e.state == "failed"} == {"the channel T1c is missing"}
-    assert [e.reason for e in entries if e.state == "left-out"] == ["its name says none of the channels Flair, T1c"]
+    assert [e.reason for e in entries if e.state == "left-out"] == ["its name contains none of the channels Flair, T1c"]
 
 
 def test_two_images_for_one_channel_are_not_guessed_at(tmp_path: Path, catalogue: Catalogue) -> None:
     for name in ("a_flair", "flair_a", "a_t1c"):
         write_scan(tmp_path / "in" / f"{name}.nii.gz")
     (entry,) = found(tmp_path, catalogue, tmp_path / "in", plan=plan_of(tmp_path, **TWO))
-    assert entry.state == "failed" and "several images are named as the channel Flair" in entry.reason
+    assert entry.state == "failed" and "several images have a name for the channel Flair" in entry.reason
 
 
 def test_one_file_may_hold_all_channels(tmp_path: Path, catalogue: Catalogue) -> None:

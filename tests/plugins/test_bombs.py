@@ -77,7 +77,7 @@ BOMBS: dict[str, tuple[Callable[[], bytes], str]] = {
     "b.nrrd": (lambda: nrrd("bzip2", bz2.compress(bytes(SIZE))), "unpack to more than the 1024 bytes"),
     "c.nrrd": (lambda: nrrd("gzip", zipped(wbits=31), more="byte skip: 99999999999\n"), "leaves out 99999999999 bytes"),
     "d.nrrd": (lambda: nrrd("bzip2", bz2.compress(bytes(SIZE)), "60000 60000 60000"), "packed bytes cannot hold"),
-    "e.nrrd": (lambda: nrrd("text", b"1" * (1 << 22)), "something else than numbers"),
+    "e.nrrd": (lambda: nrrd("text", b"1" * (1 << 22)), "something other than numbers"),
     "a.png": (lambda: png(part(b"zTXt", b"key\0\0" + zipped())), "unpacks to more than a megabyte"),
     "b.png": (lambda: png(part(b"iTXt", b"key\0\1\0\0\0" + zipped())), "unpacks to more than a megabyte"),
     "c.png": (lambda: png(part(b"iCCP", b"key\0\0" + zipped())), "unpacks to more than a megabyte"),
@@ -118,10 +118,10 @@ def test_voxels_beyond_the_memory_are_refused_before_they_are_read(tmp_path: Pat
 @pytest.mark.parametrize("name", ["pipe.nii", "pipe.dcm", "pipe.png", "pipe"])
 def test_a_pipe_or_a_device_is_no_image(tmp_path: Path, catalogue: Catalogue, name: str) -> None:
     os.mkfifo(tmp_path / name)
-    with pytest.raises(BadImage, match="no regular file"):
+    with pytest.raises(BadImage, match="not a regular file"):
         scan(tmp_path / name, catalogue)
     (tmp_path / "zero.nii").symlink_to("/dev/zero")
-    with pytest.raises(BadImage, match="no regular file"):
+    with pytest.raises(BadImage, match="not a regular file"):
         scan(tmp_path / "zero.nii", catalogue)
     with pytest.raises(DataError, match="no file in this folder"):
         scan(tmp_path, catalogue)  # in a tree they are not looked at

@@ -473,7 +473,9 @@ def test_files_that_are_no_dicom_stand_alone_or_count_against_their_folder(tmp_p
     assert codes(item) == ["truncated"] and item.path == stray
     files = make_series(tmp_path / "series", ARRAY, AXIAL)
     items = DicomReader().scan([*files, stray])
-    assert sorted(map(codes, items)) == [[], ["truncated"]], "a stray file in another folder is no slice of the series"
+    assert sorted(map(codes, items)) == [[], ["truncated"]], (
+        "a stray file in another folder is not a slice of the series"
+    )
     beside = Path(shutil.copy(stray, tmp_path / "series"))
     assert "note.dcm" in refused([*files, beside], "truncated")
 

@@ -1,4 +1,4 @@
-"""Reconstructed SPECT lies where its detector says; what is no volume, or does not say where it lies, is named."""
+"""Reconstructed SPECT lies where its detector says; what is not a volume, or does not say where it lies, is named."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ from voxgraft.imaging.volume import Array
 from voxgraft_dicom.objects.forgiving import forgiving
 from voxgraft_dicom.reader import decode, voxels
 from voxgraft_dicom.reader.header import read_header
-from voxgraft_dicom.reader.jpeg2000 import exact
+from voxgraft_dicom.reader.jpeg import exact
 from voxgraft_dicom.reader.reader import DicomReader
 
 AFFINE = np.diag([-1.0, -1.0, 2.0, 1.0])

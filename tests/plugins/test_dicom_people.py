@@ -170,7 +170,7 @@ def test_new_instances_of_the_same_slices_are_one(tmp_path: Path) -> None:
     files = make_series(tmp_path / "c", blank[0], AFFINE, **UID, EchoTime=5)
     files += make_series(tmp_path / "d", blank[1], AFFINE, **UID, EchoTime=9)
     (item,) = DicomReader().scan(files)
-    np.testing.assert_array_equal(DicomReader().read(item).array, blank, "a slice of air is no copy of another")
+    np.testing.assert_array_equal(DicomReader().read(item).array, blank, "a slice of air is not a copy of another")
 
 
 def test_an_instance_with_other_voxels_is_refused(tmp_path: Path) -> None:

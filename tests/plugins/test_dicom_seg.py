@@ -337,7 +337,7 @@ def test_a_mask_in_the_wrong_place_is_never_kept(
         return replace(found, planes=tuple(planes))
 
     monkeypatch.setattr(writer, "read_sources", wrongly)
-    with pytest.raises(DataError, match="mm beside the mask"):
+    with pytest.raises(DataError, match="mm off the mask"):
         write(blobs(only(tmp_path / "s", catalogue)), tmp_path / "out" / "mask.dcm", catalogue, LABELS, FACTS)
     assert list((tmp_path / "out").iterdir()) == []
 

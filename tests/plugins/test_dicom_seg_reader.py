@@ -428,7 +428,7 @@ def skewed(dataset: Dataset) -> None:
         (value("Rows", 0), "rows and columns"),
         (value("BitsAllocated", 32), "32 bits"),
         (value("SegmentationType", "OTHER"), "OTHER"),
-        (value("SOPClassUID", "1.2.840.10008.5.1.4.1.1.2"), "no DICOM segmentation"),
+        (value("SOPClassUID", "1.2.840.10008.5.1.4.1.1.2"), "not a DICOM segmentation"),
         (drop("SegmentIdentificationSequence"), "not described"),
         (drop("PlanePositionSequence"), "no place in the patient"),
         (drop("PlaneOrientationSequence", "SharedFunctionalGroupsSequence"), "where it lies"),

@@ -253,7 +253,7 @@ def test_an_altered_archive_is_never_opened(
         file.write(b"!")
     monkeypatch.setattr("voxgraft_plugins.deepbet_encoder.encoder.packaged_file", lambda *a, **k: (altered, version))
     monkeypatch.setattr(torch.jit, "load", lambda *a, **k: pytest.fail("the archive was opened"))
-    with pytest.raises(ModelError, match=r"model\.pt: is not the file of weights .* install the package anew"):
+    with pytest.raises(ModelError, match=r"model\.pt: is not the file of weights .* reinstall the package"):
         encoder(catalogue, use="deepbet", weights="bundled").weights()
 
 
@@ -312,7 +312,7 @@ def test_making_an_encoder_opens_no_connection(catalogue: Catalogue, monkeypatch
 
 @pytest.mark.parametrize("model", ["resnet18", "convnext_atto"])
 def test_a_file_may_use_timms_own_names(catalogue: Catalogue, model: str, tmp_path: Path) -> None:
-    from voxgraft_plugins.timm_encoder.imports import import_timm
+    from voxgraft_plugins.timm_encoder.backbone import import_timm
 
     state = import_timm().create_model(model, pretrained=False).state_dict()
     torch.save(state, tmp_path / "weights.pth")

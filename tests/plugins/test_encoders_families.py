@@ -17,7 +17,7 @@ from voxgraft.errors import ModelError
 from voxgraft.networks.encoder_decoder import Encoder
 from voxgraft.networks.inflation import slice_axis
 from voxgraft.networks.weights import load_weights
-from voxgraft_plugins.timm_encoder.imports import import_timm
+from voxgraft_plugins.timm_encoder.backbone import import_timm
 
 pytestmark = pytest.mark.usefixtures("one_thread", "seeded")
 

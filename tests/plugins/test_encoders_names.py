@@ -15,7 +15,7 @@ from voxgraft.components.catalogue import Catalogue
 from voxgraft.components.choice import choose
 from voxgraft.errors import ModelError
 from voxgraft.networks.weights import LoadReport, load_weights
-from voxgraft_plugins.timm_encoder.imports import import_timm
+from voxgraft_plugins.timm_encoder.backbone import import_timm
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

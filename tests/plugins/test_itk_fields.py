@@ -170,7 +170,7 @@ def test_one_segment_alone_has_the_value_one(tmp_path: Path) -> None:
         (2, [f"Segment{n}_Name:={name}" for n, name in enumerate(NAMES)], "layer 2, and it has 2"),
         (3, ["Segment0_Layer:=5"], "layer 5"),
         (1, ["Segment0_Layer:=1"], "layer 1, and it has 1"),
-        (1, ["Segment0_Name:=liver", "Segment1_Name:=spleen"], "one value in one layer"),
+        (1, ["Segment0_Name:=liver", "Segment1_Name:=spleen"], "the same value in the same layer"),
         (3, ["Segment0_LabelValue:=one"], "no proper value"),
     ],
 )

@@ -64,7 +64,7 @@ def test_nnunet_reads_one_file_a_channel(catalogue: Catalogue, tmp_path: Path) -
     assert found.labels is not None and found.labels.names == ("tumour",)
     (tmp_path / files[3]).unlink()
     assert read(catalogue, "nnunet", path=tmp_path).cases[1].images[1] is None
-    with pytest.raises(DataError, match="say use: nnunet"):
+    with pytest.raises(DataError, match="set use: nnunet"):
         read(catalogue, "decathlon", path=tmp_path)
 
 
@@ -86,7 +86,7 @@ def test_decathlon_names_a_file_that_is_not_there(catalogue: Catalogue, tmp_path
         ({"training": [{"image": "/etc/passwd"}]}, "inside"),
         ({"training": [{"image": "imagesTr\\..\\..\\x.nii.gz"}]}, "inside"),
         ({"training": [{"image": "./imagesTr/c_1.nii.gz"}] * 2}, "twice"),
-        ({"labels": {"0": "background", "1": "a", "2": "a"}}, "one name"),
+        ({"labels": {"0": "background", "1": "a", "2": "a"}}, "the same name"),
         ({"labels": {"background": 0, "whole": [1, 2]}}, "whole number"),
         ({"labels": {"1": "a", "-1": "b"}}, "-1"),
         ({"labels": ["background", "a"]}, "whole number"),
@@ -185,7 +185,7 @@ def test_pairs_options_are_refused_before_anything_is_read(catalogue: Catalogue,
 
 def test_pairs_refuses_two_images_of_one_name(catalogue: Catalogue, tmp_path: Path) -> None:
     touch(tmp_path, "images/a.nii", "images/a.nii.gz")
-    with pytest.raises(DataError, match=r"a\.nii and a\.nii\.gz have one name"):
+    with pytest.raises(DataError, match=r"a\.nii and a\.nii\.gz have the same name"):
         read(catalogue, "pairs", path=tmp_path, labels=None)
 
 

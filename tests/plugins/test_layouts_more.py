@@ -95,7 +95,7 @@ class TestNnunet:
             ({"dataset": {}}, "'dataset' must give"),
             ({"dataset": {"a": {"images": ["x.nii"]}}}, "needs a list of images and a label"),
             ({"dataset": {"a": {"images": ["x.nii"], "label": "y.nii"}}}, "not there"),
-            ({"dataset": {"a": {"images": ["x\0.nii"], "label": "y.nii"}}}, "is no path"),
+            ({"dataset": {"a": {"images": ["x\0.nii"], "label": "y.nii"}}}, "is not a path"),
         ],
     )
     def test_what_is_wrong_is_said(self, catalogue: Catalogue, tmp_path: Path, changes: Any, word: str) -> None:
@@ -183,7 +183,7 @@ class TestBids:
             read(catalogue, "bids", path=folder)
         kept = read(catalogue, "bids", path=folder, unlabelled="keep")
         assert [case.label is None for case in kept.cases] == [False, False, True]
-        with pytest.raises(DataError, match="no such folder; say masks: null"):
+        with pytest.raises(DataError, match="no such folder; set masks: null"):
             read(catalogue, "bids", path=folder, masks="nowhere")
 
     @pytest.mark.parametrize(
@@ -194,7 +194,7 @@ class TestBids:
             ("index\tname\n", "no row below"),
             ("index\tname\n1\tGM\textra\n", "line 2 has 3 cells"),
             ("index\tindex\n1\t2\n", "name of its own"),
-            ("\0\0", "no text"),
+            ("\0\0", "not a text file"),
         ],
     )
     def test_a_bad_table_of_names_is_told(self, catalogue: Catalogue, tmp_path: Path, table: str, word: str) -> None:
@@ -270,8 +270,8 @@ class TestCsv:
             ("case,image\nx,img/a.nii\nx,img/b.nii\n", "'x' does not"),
             ("image\n", "no row below"),
             ("", "no row below"),
-            ('image\n"img/a.nii\n', "no readable table"),
-            ("image\nimg/\0a.nii\n", "no text"),
+            ('image\n"img/a.nii\n', "not a readable table"),
+            ("image\nimg/\0a.nii\n", "not a text file"),
             ("image,image\nimg/a.nii,img/b.nii\n", "name of its own"),
         ],
     )

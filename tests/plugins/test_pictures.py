@@ -21,9 +21,8 @@ from voxgraft.imaging.volume import Item, Volume
 from voxgraft_plugins.pictures.options import PictureOptions, PngWriterOptions, TiffOptions, TiffWriterOptions
 from voxgraft_plugins.pictures.picture import PictureReader
 from voxgraft_plugins.pictures.place import dots
-from voxgraft_plugins.pictures.png import PngWriter
 from voxgraft_plugins.pictures.stack import TiffReader
-from voxgraft_plugins.pictures.tiff import TiffWriter
+from voxgraft_plugins.pictures.writers import PngWriter, TiffWriter
 
 SCREEN = np.diag([-1.0, -1.0, 1.0, 1.0])
 TURNED = np.array([[0, 0.7, 0, 3.0], [0.5, 0, 0, 4.0], [0, 0, 2.5, 5.0], [0, 0, 0, 1]])

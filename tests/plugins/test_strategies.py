@@ -442,7 +442,7 @@ def test_an_encoder_without_stages_is_refused() -> None:
 
 @pytest.mark.parametrize("value", ["20", "0%", "150%", "half", "nan%", 0, 20, -0.1, True, [0.2]])
 def test_a_share_that_is_none_is_refused(value: Any) -> None:
-    with pytest.raises(ValidationError, match=r"no share of the budget: write it as '20%' or 0\.2"):
+    with pytest.raises(ValidationError, match=r"not a share of the budget: write it as '20%' or 0\.2"):
         FreezeOptions(until=value)
 
 

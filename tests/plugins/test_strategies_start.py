@@ -48,7 +48,7 @@ def check_l2_sp(make: Make) -> None:
     start = perturb(net)
     for buffer in net.buffers():
         if buffer.is_floating_point():
-            buffer.add_(5.0)  # statistics are no parameters: they must not count
+            buffer.add_(5.0)  # statistics are not parameters: they must not count
     terms = trainer.stack.losses(context, {}, output)
     ways = sum(
         float((p.detach().double() - start[n].double()).pow(2).sum())

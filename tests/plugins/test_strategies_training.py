@@ -440,15 +440,15 @@ def test_the_table_holds_modules_that_strategies_bring(tmp_path: Path) -> None:
         (["bn-only", "lora"], "each says which parameters of the encoder learn"),
         (["clip", "prune"], "clip would bring them back"),
         (["delta", "bn-only"], "set bn-only.statistics to keep"),
-        (["l2-sp", "l2-sp"], "it is the same strategy twice"),
-        (["fine-tune", "fine-tune"], "it is the same strategy twice"),
-        (["multi-task", "multi-task"], "it is the same strategy twice"),
+        (["l2-sp", "l2-sp"], "the same strategy is there twice"),
+        (["fine-tune", "fine-tune"], "the same strategy is there twice"),
+        (["multi-task", "multi-task"], "the same strategy is there twice"),
         ([{"use": "freeze", "cache": True}, "channel-dropout"], "set freeze.cache to false"),
     ],
 )
 def test_strategies_that_contradict_each_other_are_refused(stack: list[Any], said: str, catalogue: Catalogue) -> None:
     named = [one if isinstance(one, dict) else {"use": one} for one in stack]
-    with pytest.raises(TrainingError, match=f"cannot stand together: .*{re.escape(said)}") as caught:
+    with pytest.raises(TrainingError, match=f"cannot be combined: .*{re.escape(said)}") as caught:
         Stack([choose(catalogue, "strategy", one).build() for one in named])
     assert all(repr(one["use"]) in str(caught.value) for one in named)
 
@@ -479,7 +479,7 @@ def test_two_that_weigh_the_losses_are_refused() -> None:
     class Weighs(TransferStrategy):
         combine = staticmethod(lambda context, terms: sum(terms.values()))
 
-    with pytest.raises(TrainingError, match="both want to weigh the losses"):
+    with pytest.raises(TrainingError, match="both set the weights of the losses"):
         Stack([Weighs(), Weighs()])
 
 

@@ -357,7 +357,7 @@ def test_a_pretraining_is_not_scored(tmp_path: Path, catalogue: Catalogue, sets:
     done = run(tmp_path / "run", catalogue, written)
     assert done.package.is_dir() and not (done.folder / "evaluate").exists()
     assert "scores" not in read_package(done.package).facts
-    with pytest.raises(WorkflowError, match="guard: a pretraining looks at no labels"):
+    with pytest.raises(WorkflowError, match="guard: a pretraining uses no labels"):
         from_document({**written, "guard": {}}, catalogue)
 
 

@@ -29,7 +29,7 @@ def deaf() -> Iterator[int]:
 
 @pytest.fixture
 def web() -> Iterator[int]:
-    """A web server that is no MLflow."""
+    """A web server that is not MLflow."""
 
     class Page(http.server.BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -101,7 +101,7 @@ def test_a_file_that_is_not_there_is_not_made_unless_asked_for(tmp_path: Path) -
 def test_a_file_that_is_no_database_is_left_as_it_is(tmp_path: Path) -> None:
     file = tmp_path / "notes.db"
     file.write_text("my notes")
-    with pytest.raises(TrackingError, match=r"notes\.db: this file is no SQLite database"):
+    with pytest.raises(TrackingError, match=r"notes\.db: this file is not a SQLite database"):
         connect(address(f"sqlite:///{file}"), create=True)
     (tmp_path / "folder").mkdir()
     for place in ("folder", "notes.db/below.db"):

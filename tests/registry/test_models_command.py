@@ -65,7 +65,7 @@ def test_an_empty_registry_is_an_empty_list_and_none_is_an_error(call: Call, tmp
     assert document(call("list", "--json")) == {"models": []}
     gone = f"sqlite:///{tmp_path}/none.db"
     done = call("list", "--json", "--tracking", gone, code=1)
-    said = f"voxgraft: {gone}: there is no registry: this file does not exist; name the one that is meant\n"
+    said = f"voxgraft: {gone}: there is no registry: this file does not exist; name the right one\n"
     assert done.stdout == "" and done.stderr == said
     assert not (tmp_path / "none.db").exists()
 
@@ -143,7 +143,7 @@ def test_a_damaged_or_foreign_file_is_not_imported(filled: Call, tmp_path: Path,
         (("show", "brain@night"), 1, "it has champion (version 2)"),
         (("show", "brain@"), 1, "write models:/NAME@ALIAS"),
         (("register", "no/such/folder", "--name", "x"), 1, "no/such/folder"),
-        (("register", ".", "--name", "x"), 1, "no model package"),
+        (("register", ".", "--name", "x"), 1, "not a model package"),
         (("export", "brain", "brain.tar"), 2, ".voxgraft.zip"),
         (("list", "--tracking", "nonsense"), 2, "sqlite:///FILE"),
         (("list", "--tracking", "http://127.0.0.1:9"), 1, "nothing answers"),

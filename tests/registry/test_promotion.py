@@ -132,7 +132,7 @@ def test_finding_nothing_where_there_is_nothing_is_right() -> None:
 
 
 def test_the_scans_of_one_patient_count_as_one() -> None:
-    """Thirty scans of three patients are no thirty proofs."""
+    """Thirty scans of three patients are not thirty proofs."""
     new, old = facts(many(0.85)), facts(many(0.9, seed=1))
     for index, case in enumerate(new["held_out"].values()):
         case["patient"] = index % 3

@@ -135,6 +135,6 @@ def test_files_that_were_changed_on_the_server_are_refused_and_not_kept(
     with pytest.raises(ModelError, match=r"models:/changed/1/card\.md.*hash differs"):
         store.fetch(made.reference)
     kept.unlink()
-    with pytest.raises(ModelError, match=r"models:/changed/1: is no VoxGraft package: it has no card\.md"):
+    with pytest.raises(ModelError, match=r"models:/changed/1: is not a VoxGraft package: it has no card\.md"):
         store.fetch(made.reference)
     assert not (elsewhere / "cache").exists() or not list((elsewhere / "cache").rglob("*.safetensors"))

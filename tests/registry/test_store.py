@@ -210,7 +210,7 @@ def exchange(folder: Path) -> None:
     ("change", "words"),
     [
         (lambda folder: (folder / "model.safetensors").write_bytes(b"x"), "models:/brain/1/model.safetensors.*differs"),
-        (lambda folder: (folder / MANIFEST).unlink(), "models:/brain/1: is no model package"),
+        (lambda folder: (folder / MANIFEST).unlink(), "models:/brain/1: is not a model package"),
         (lambda folder: shutil.rmtree(folder), "not where the registry says"),
         (exchange, "not the one that was registered"),
     ],
@@ -255,7 +255,7 @@ def test_a_version_that_is_no_package_is_named(store: MlflowStore, tmp_path: Pat
     other.create_registered_model("foreign")
     other.create_model_version("foreign", f"{run.info.artifact_uri}/model", run.info.run_id)
     assert [version.version for version in store.models()["foreign"]] == ["1"]
-    with pytest.raises(ModelError, match=r"models:/foreign/1: is no model package"):
+    with pytest.raises(ModelError, match=r"models:/foreign/1: is not a model package"):
         store.fetch("models:/foreign/1")
 
 

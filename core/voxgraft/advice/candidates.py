@@ -10,6 +10,7 @@ from ..components.choice import choose
 from ..errors import VoxGraftError
 from ..networks.encoder_decoder import EncoderSpec
 from ..packages.references import Resolver
+from ..transfer.usual import FROZEN, USUAL
 from ..workflow.workflow import Workflow
 from ..workflow.yaml import load
 
@@ -72,7 +73,7 @@ def _as_trained(document: Document, resolver: Resolver) -> Document:
 def strategies_for(labelled: int, workflow: Workflow) -> list[list[Document]]:
     """Stacks worth trying with so many labelled cases; the workflow's own first, where it learns from labels."""
     own = [strategy.document() for strategy in workflow.transfer] if workflow.supervised else []
-    usual: list[list[Document]] = [[{"use": "fine-tune", "encoder_lr": 0.3}], [{"use": "freeze"}]]
+    usual: list[list[Document]] = [[dict(USUAL)], [dict(FROZEN)]]
     if labelled <= 4:
         usual.reverse()
     others = [

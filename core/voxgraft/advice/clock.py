@@ -19,7 +19,7 @@ AGAIN = 1.0
 class TimeUp(BaseException):
     """The minutes are used up; what was found so far stands.
 
-    Like KeyboardInterrupt it is no Exception: the alarm may ring inside a plugin, a reader or a writer, and whoever
+    Like KeyboardInterrupt it is not an Exception: the alarm may ring inside a plugin, a reader or a writer, and whoever
     turns any error of theirs into a sentence must not take it for one.
     """
 

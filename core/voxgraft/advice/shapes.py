@@ -30,6 +30,7 @@ from ..scoring.comparison import compare_all
 from ..scoring.scores import MEAN, Scores
 from ..scoring.subgroups import gathered
 from ..support.files import remove
+from ..transfer.usual import USUAL
 from ..workflow.workflow import Workflow, from_document
 from .candidates import Document, encoders_at_hand
 from .clock import Clock, Watched
@@ -40,7 +41,6 @@ SHARE = 0.45
 """Of the time that is left, for all shapes together; half of it trains, the rest prepares and evaluates."""
 HELD_OUT = 8
 """So many held-out cases are scored, at most."""
-FINE_TUNE: Document = {"use": "fine-tune", "encoder_lr": 0.3}
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +128,7 @@ def _slices(own: Workflow, run: Run, spacing: tuple[float, ...]) -> Shape:
     encoders, _ = encoders_at_hand(from_document(document, run.catalogue, own.name), run.models)
     if not encoders:
         return Shape(2, spacing, scratch, ())
-    return Shape(2, spacing, encoders[0], (FINE_TUNE,))
+    return Shape(2, spacing, encoders[0], (dict(USUAL),))
 
 
 def compare_shapes(

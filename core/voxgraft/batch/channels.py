@@ -87,7 +87,7 @@ def _gather(name: str, parts: list[tuple[int, Item]], plan: Plan, combined: Comb
         double = next(plan.channels[index] for index in by_channel if [i for i, _ in parts].count(index) > 1)
         combined.broken[name] = (
             present,
-            f"several images are named as the channel {double}; a CSV worklist can say which",
+            f"several images have a name for the channel {double}; name the right one in a CSV worklist",
         )
     elif missing:
         combined.broken[name] = (present, f"the channel {' and '.join(missing)} is missing")
@@ -151,7 +151,7 @@ def refusal(items: Sequence[Item], verdict: Verdict, force: bool) -> str:
     """
     if verdict.level <= (Level.UNFIT if force else Level.DOUBTFUL) or any(item.errors for item in items):
         return ""
-    hint = " (--ignore-contract segments it all the same)" if verdict.level == Level.UNFIT else ""
+    hint = " (--ignore-contract segments it anyway)" if verdict.level == Level.UNFIT else ""
     return f"does not fit the model: {verdict}{hint}"
 
 

@@ -157,10 +157,10 @@ def is_called(item: Item, wanted: str) -> bool:
 
 def _refusal(left_out: Sequence[tuple[Item, str]], forceable: bool) -> str:
     if len(left_out) == 1:
-        hint = " (--ignore-contract segments it all the same)" if forceable else ""
+        hint = " (--ignore-contract segments it anyway)" if forceable else ""
         return f"does not fit the model: {left_out[0][1]}{hint}"
     reasons = "; ".join(f"{_name(item)}: {reason}" for item, reason in left_out[:10])
-    hint = ". --series NAME or --ignore-contract segments them all the same" if forceable else ""
+    hint = ". --series NAME or --ignore-contract segments them anyway" if forceable else ""
     return f"none of its {len(left_out)} series fits the model ({reasons}){hint}"
 
 
@@ -170,7 +170,7 @@ def _name(item: Item) -> str:
 
 def _differences(item: Item, plan: Plan, channels: int, grid: bool) -> Iterator[tuple[Level, str]]:
     if len(item.shape) != plan.image_dims:
-        yield Level.IMPOSSIBLE, f"it has {len(item.shape)} axes, the model takes images of {plan.image_dims}"
+        yield Level.IMPOSSIBLE, f"it has {len(item.shape)} axes, the model takes {plan.image_dims}D images"
         return
     if item.channels != channels:
         yield Level.IMPOSSIBLE, _other_channels(item.channels, plan, channels)
@@ -200,9 +200,9 @@ def _other_channels(number: int, plan: Plan, wanted: int) -> str:
     names = f" ({', '.join(plan.channels)})" if wanted == len(plan.channels) else ""
     text = f"it has {number} channel{'' if number == 1 else 's'}, the model takes {wanted}{names}"
     if number == 1 and plan.image_dims == 2:
-        return f"{text}: it is grey; save it in colours, or put all channels into one file"
+        return f"{text}: it is grey; save it in colour, or put all channels into one file"
     if wanted == 1:
-        return f"{text}: save the one that is meant as an image of its own, a picture as grey"
+        return f"{text}: save the right channel as a separate image, or the picture as grey"
     return f"{text}: put all channels into one file, or name a file for each in a CSV worklist"
 
 

@@ -9,11 +9,10 @@ from typing import TYPE_CHECKING, Any
 from ..errors import DataError, VoxGraftError, WorkerLost
 from ..support.files import is_full, put_in_place, read_json, remove, sha256, sweep, write_json
 from .executor import Outcome
-from .failures import code_of, plain
 from .ledger import LedgerError
 from .outputs import REPORT
 from .remote import Remote
-from .task import ScanResult, ScanTask
+from .task import ScanResult, ScanTask, code_of, plain
 
 if TYPE_CHECKING:
     from .corrections import Corrections
@@ -64,7 +63,7 @@ class Dispatch:
             for outcome in outcomes:
                 entry = self._begun.pop(_checked(outcome).task.entry.case, None)
                 if entry is None:
-                    raise DataError(f"the executor gave two results of the scan {outcome.task.entry.case}")
+                    raise DataError(f"the executor returned two results for the scan {outcome.task.entry.case}")
                 if self._settle(outcome, entry):
                     yield entry
             if self._fatal is not None:

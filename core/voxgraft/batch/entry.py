@@ -142,7 +142,7 @@ def _rows(path: Path) -> list[tuple[int, list[str]]]:
     try:
         data = read_bytes(path, marks=CELLS)
         if b"\0" in data or _CONTROL.search(data.split(b"\n", 1)[0]):
-            raise UsageError(f"{path}: is no CSV worklist in UTF-8: it holds bytes that stand in no text")
+            raise UsageError(f"{path}: is not a CSV worklist in UTF-8: it contains bytes that are not text")
         text = data.decode("utf-8-sig", "surrogateescape")  # paths may be of any bytes
         first = text.lstrip().split("\n", 1)[0]
         delimiter = max(",;\t", key=first.count)
@@ -151,7 +151,7 @@ def _rows(path: Path) -> list[tuple[int, list[str]]]:
     except OSError as error:
         raise UsageError(f"{path}: cannot be read: {error.strerror or error}") from error
     except csv.Error as error:
-        raise UsageError(f"{path}: is no CSV worklist: {error}") from None
+        raise UsageError(f"{path}: is not a CSV worklist: {error}") from None
 
 
 def _columns(path: Path, head: Sequence[str], channels: Sequence[str], optional: Sequence[str]) -> list[str]:

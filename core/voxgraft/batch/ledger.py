@@ -23,7 +23,7 @@ from ..errors import DataError
 LEDGER = "ledger.sqlite"
 FORMAT = 2
 INTERRUPTED = "interrupted"
-_ANEW = "move it away to begin anew (masks that stand in the folder are kept)"
+_ANEW = "move it away to start again (masks already in the folder are kept)"
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS scans (
@@ -133,7 +133,8 @@ class Ledger:
         tables = self._connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()
         if version != FORMAT and (version or tables):
             raise DataError(
-                f"{self.path}: is the ledger of another VoxGraft (format {version}); choose another folder with --out, "
+                f"{self.path}: is the ledger of another version of VoxGraft (format {version}); choose another "
+                "folder with --out, "
                 f"or {_ANEW}"
             )
         if (state := self._connection.execute("PRAGMA quick_check(1)").fetchone()[0]) != "ok":
@@ -296,12 +297,12 @@ class Ledger:
             yield
         except sqlite3.OperationalError as error:
             raise LedgerError(
-                f"{self.path}: the ledger cannot be used: {error}; see to it that its disk has room and "
-                "may be written, and call again: what was done is kept"
+                f"{self.path}: the ledger cannot be used: {error}; make sure that its disk has space and is "
+                "writable, and run the command again: what was done is kept"
             ) from error
         except sqlite3.DatabaseError as error:
             raise DataError(
-                f"{self.path}: is no ledger, or is damaged ({' '.join(str(error).split())}); {_ANEW}"
+                f"{self.path}: is not a ledger, or is damaged ({' '.join(str(error).split())}); {_ANEW}"
             ) from error
 
 

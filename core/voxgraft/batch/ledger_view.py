@@ -157,7 +157,9 @@ class LedgerView:
             if self._shared and not version and not connection.execute("SELECT 1 FROM sqlite_master").fetchone():
                 return []  # a part is just making it
             if version != FORMAT:
-                raise DataError(f"{self.path}: is the ledger of another VoxGraft (format {version}, not {FORMAT})")
+                raise DataError(
+                    f"{self.path}: is the ledger of another version of VoxGraft (format {version}, not {FORMAT})"
+                )
             cursor = connection.execute("SELECT * FROM scans ORDER BY rowid")
             self._columns = [column[0] for column in cursor.description]
             place = self._columns.index("case")

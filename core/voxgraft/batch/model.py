@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from ..errors import UsageError
 from ..support.limits import Limits, Stopped
@@ -19,27 +19,11 @@ from .task import ScanTask
 if TYPE_CHECKING:
     from ..components.catalogue import Catalogue
     from ..imaging.volume import Volume
-    from ..inference.predictor import Applied
+    from ..inference.predictor import Applied, Prediction
     from ..packages.package import Package
 
 _LOOK = 0.1
 """Seconds between two looks at whether everything is to end."""
-
-
-class Prediction(Protocol):
-    """What a predictor says of a scan; see `voxgraft.inference.predictor.Prediction`."""
-
-    @property
-    def labels(self) -> Volume: ...
-
-    @property
-    def confidence(self) -> dict[str, float]: ...
-
-
-class Predictor(Protocol):
-    """A model, ready; see `voxgraft.inference.predictor.Predictor`."""
-
-    def predict(self, volume: Volume, *, missing: Sequence[int] = ()) -> Prediction: ...
 
 
 class Turns:
@@ -102,7 +86,7 @@ class Model:
     package: Package
     catalogue: Catalogue
     how: How = How()
-    ready: Callable[[Package], Predictor] | None = None
+    ready: Callable[[Package], Applied] | None = None
     readers: int = 1
     timeout: float | None = None
     notes: tuple[str, ...] = field(init=False, default=())
@@ -110,7 +94,7 @@ class Model:
     limits: Limits = field(init=False)
     reading: Turns = field(init=False)
     predicting: Turns = field(init=False)
-    _predictor: Predictor | None = field(init=False, default=None)
+    _predictor: Applied | None = field(init=False, default=None)
     _outputs: dict[tuple[Path, tuple[str, ...] | None], Outputs] = field(init=False, default_factory=dict)
     _error: Exception | None = field(init=False, default=None)
 
@@ -121,7 +105,7 @@ class Model:
     def __reduce__(self) -> tuple[Any, ...]:
         if self.catalogue.found_by is None:
             raise UsageError(
-                "these plugins are known to this process alone, and no other can find them: take `--executor threads`"
+                "these plugins exist in this process only, and no other process can find them: use `--executor threads`"
             )
         found = self.catalogue.found_by, dict(self.catalogue.options)
         return _elsewhere, (found, self.package, self.how, self.ready, self.readers, self.timeout)
@@ -133,7 +117,7 @@ class Model:
             self._outputs[key] = Outputs(task.out, self.package, self.catalogue, task.writers)
         return self._outputs[key]
 
-    def predictor(self) -> Predictor:
+    def predictor(self) -> Applied:
         """What applies the model, loaded by the first who asks; to be called within a turn of `predicting`.
 
         Raises:
@@ -149,25 +133,21 @@ class Model:
                 raise
         return self._predictor
 
-    def _load(self) -> Predictor:
+    def predict(self, scan: Volume, missing: Sequence[int]) -> Prediction:
+        """What the model finds in a scan; shows the share that is done, since a large network takes its time."""
+        more: dict[str, Any] = {"missing": missing} if missing else {}
+        if self.ready is None and self.within is not None:
+            more["progress"] = self.within
+        return self.predictor().predict(scan, **more)
+
+    def _load(self) -> Applied:
         if self.ready is not None:
             return self.ready(self.package)
         from ..inference.ensemble import predictor_of
 
         ready = predictor_of(self.package, self.catalogue, **asdict(self.how))
         self.notes = ready.notes
-        return ready if self.within is None else _Shown(ready, self.within)
-
-
-@dataclass(frozen=True, slots=True)
-class _Shown:
-    """A predictor that shows how much of a scan is done: the windows of a large network take their time."""
-
-    ready: Applied
-    within: Callable[[float], None]
-
-    def predict(self, volume: Volume, *, missing: Sequence[int] = ()) -> Prediction:
-        return self.ready.predict(volume, self.within, missing)
+        return ready
 
 
 def _elsewhere(found: tuple[Callable[[], Catalogue], Mapping[Any, Any]], package: Package, *rest: Any) -> Model:

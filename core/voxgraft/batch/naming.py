@@ -47,7 +47,7 @@ def with_ids(
     wished = [safe_name(entry.case) for entry in entries]
     often = Counter(name.casefold() for name in wished if name)
     if double := next((name for name in wished if often[name.casefold()] > 1), None):
-        raise UsageError(f"two scans are called {double!r}; give each scan of the worklists a name of its own")
+        raise UsageError(f"two scans are called {double!r}; give each scan of the worklists its own name")
     ids = [name or known.get(entry.key, "") for entry, name in zip(entries, wished, strict=True)]
     used = {name.casefold() for name in (*RESERVED, *taken, *known.values(), *filter(None, ids))}
     shared = Counter(entry.given for entry in entries)

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..components.choice import choose
-from ..components.code import source_hash
 from ..errors import DataError, ModelError, UsageError, VoxGraftError
 from ..imaging.channels import same_grid
 from ..imaging.volume import Item, Volume
@@ -104,8 +103,7 @@ class Outputs:
     def measuring(self) -> list[tuple[str, str]]:
         """Name and code of each installed measurement: with others the reports of the same scans are others."""
         offers = self.catalogue.of("measurement")
-        origins = [(spec.name, self.catalogue.origin_of(plugin)) for plugin, spec in offers]
-        return [(name, source_hash(one.module, one.distribution)) for name, one in origins]
+        return [(spec.name, self.catalogue.code_of(self.catalogue.origin_of(plugin))) for plugin, spec in offers]
 
     def stage(self, entry: Entry, scan: Volume, mask: Volume, outcome: Found, limits: Limits | None = None) -> Staged:
         """Write masks, picture and report of a scan, and prove the masks, in a folder that is still to be put in place.
@@ -124,13 +122,13 @@ class Outputs:
         measured = self._measured(entry, scan, mask)
         for name, quantities in measured.quantities.items():
             structures[name] = replace(structures[name], quantities=quantities)
-        flags = [*entry.flags, *flags_of(mask, self.package.labels, structures)]
+        flags = [*entry.flags, *flags_of(mask, structures)]
         flags += [Flag("no-measurement", reason) for reason in measured.failures]
         limits = limits or Limits()
         with staged(self.out / entry.case) as temporary:
             temporary.mkdir(parents=True)
             files = self._masks(temporary, mask, structures, flags, limits)
-            flags += self._pictures(scan, mask, temporary, limits)
+            flags += self._pictures(scan, mask, structures, temporary, limits)
             report = self._report(entry, scan, structures, flags, files, outcome.seconds)
             write_json(temporary / REPORT, report)
             written = [path.name for path in temporary.iterdir() if not path.name.startswith(TEMPORARY)]
@@ -185,7 +183,7 @@ class Outputs:
                 work = partial(self._written, spec, target, mask, structures)
                 limits.within(limits.for_bytes(mask.array.nbytes), f"the writer {spec.name!r}", work)
             except NoReader as error:
-                flags.append(Flag("unproved", f"{error}; nobody has checked where it lies"))
+                flags.append(Flag("unproved", f"{error}; its position was not checked"))
             except VoxGraftError as error:
                 if _is_full(error):
                     raise
@@ -216,11 +214,14 @@ class Outputs:
             )
         return fitting
 
-    def _pictures(self, scan: Volume, mask: Volume, folder: Path, limits: Limits) -> list[Flag]:
+    def _pictures(
+        self, scan: Volume, mask: Volume, structures: Mapping[str, Structure], folder: Path, limits: Limits
+    ) -> list[Flag]:
         """A scan does not fail for want of its picture, unless the disk is full."""
         names = {label.value: label.name for label in self.package.labels.items}
         try:
-            work = partial(previewed, scan, mask, self._modality, names)
+            boxes = {one.value: one.box for one in structures.values() if one.box is not None}
+            work = partial(previewed, scan, mask, self._modality, names, boxes)
             picture = limits.within(limits.for_bytes(scan.array.nbytes), "the picture", work)
             (folder / PREVIEW).write_bytes(picture.drawn)
             (folder / PLAIN).write_bytes(picture.plain)

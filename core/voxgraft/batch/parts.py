@@ -86,7 +86,7 @@ def part_from_slurm(environment: Mapping[str, str]) -> str | None:
     except (ValueError, ZeroDivisionError):
         given = ", ".join(f"{name}={environment[name]}" for name in names)
         raise UsageError(
-            f"the numbers of this job array say no part of a batch ({given}); name it with --part K/N"
+            f"the numbers of this job array do not name a part of a batch ({given}); name it with --part K/N"
         ) from None
     return f"{place + 1}/{count}"
 
@@ -238,8 +238,8 @@ def _check_division(out: Path, part: Part | None) -> None:
     if there and there != asked:
         how = "without --part, or with --part 1/1" if not of else f"with --part K/{of}"
         raise UsageError(
-            f"{out}: holds a batch that was begun {there}, and is to be gone on with {asked}: nobody could tell whose "
-            f"scan is whose; call it {how}, or choose another folder with --out"
+            f"{out}: holds a batch that was started {there} and cannot be continued {asked}, which would mix up "
+            f"the scans of its parts; run it {how}, or choose another folder with --out"
         )
 
 

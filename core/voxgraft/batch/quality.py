@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
@@ -58,6 +58,7 @@ class Structure:
         centroid: RAS millimetres; None where nothing was found.
         confidence: Mean probability of the winning class inside it.
         quantities: What was measured of the scan's values inside it.
+        box: Its bounding box in the mask; None where nothing was found.
     """
 
     value: int
@@ -67,6 +68,7 @@ class Structure:
     centroid: tuple[float, float, float] | None
     confidence: float | None = None
     quantities: Sequence[Quantity] = ()
+    box: tuple[slice, ...] | None = field(default=None, compare=False)
 
     def document(self) -> dict[str, Any]:
         return {
@@ -85,7 +87,7 @@ def is_of_the_scan(code: str) -> bool:
 
 
 def flags_of_voxels(scan: Volume) -> Iterator[Flag]:
-    """What the voxels themselves give reason to look at; readers say which are no finite numbers."""
+    """What the voxels themselves give reason to look at; readers say which are not finite numbers."""
     channels = scan.array.reshape(scan.channels, *scan.shape)
     flat = [number for number, channel in enumerate(channels, 1) if channel.size and channel.min() == channel.max()]
     if len(flat) == scan.channels:
@@ -113,16 +115,16 @@ def measure(mask: Volume, labels: Labels, confidence: Mapping[str, float] | None
             mm2=round(voxels * float(np.prod(mask.spacing)), 3) if mask.dims == 2 else None,
             centroid=_centroid(inside, box, mask) if voxels else None,
             confidence=certain.get(label.name) if voxels else None,
+            box=box if voxels else None,
         )
     return measured
 
 
-def flags_of(mask: Volume, labels: Labels, structures: Mapping[str, Structure]) -> list[Flag]:
+def flags_of(mask: Volume, structures: Mapping[str, Structure]) -> list[Flag]:
     """What the mask itself gives reason to look at.
 
     Args:
         mask: Values (i, j[, k]), or a channel for each region.
-        labels: What its values stand for.
         structures: Name -> what `measure` found.
     """
     missing = [name for name, structure in structures.items() if not structure.voxels]
@@ -132,21 +134,23 @@ def flags_of(mask: Volume, labels: Labels, structures: Mapping[str, Structure]) 
         flags = [Flag("empty-structure", f"{name} was not found", name) for name in missing]
     for name, structure in structures.items():
         if structure.confidence is not None and structure.confidence < LOW_CONFIDENCE:
-            flags.append(Flag("low-confidence", f"{name}: the model is only {structure.confidence:.0%} sure", name))
-    return [*flags, *_shape_flags(mask, labels)] if mask.dims == 3 else flags
+            message = f"{name}: the model is unsure (mean probability {structure.confidence:.0%})"
+            flags.append(Flag("low-confidence", message, name))
+    return [*flags, *_shape_flags(mask, structures)] if mask.dims == 3 else flags
 
 
-def _shape_flags(mask: Volume, labels: Labels) -> Iterator[Flag]:
-    for label, box, inside in each_structure(mask, labels):
-        voxels = int(np.count_nonzero(inside))
-        if not voxels:
+def _shape_flags(mask: Volume, structures: Mapping[str, Structure]) -> Iterator[Flag]:
+    several = mask.array.ndim > mask.dims
+    for index, (name, structure) in enumerate(structures.items()):
+        if (box := structure.box) is None:
             continue
+        inside = mask.array[index][box] != 0 if several else mask.array[box] == structure.value
         edge = max(_on_edges(inside, box, mask.shape))
-        if edge >= BORDER_VOXELS and edge > BORDER_SHARE * voxels:
-            yield Flag("touches-border", f"{label.name} reaches the edge of the scan and may be cut off", label.name)
+        if edge >= BORDER_VOXELS and edge > BORDER_SHARE * structure.voxels:
+            yield Flag("touches-border", f"{name} reaches the edge of the scan and may be cut off", name)
         tiny = _tiny_pieces(inside)
         if tiny >= TINY_PIECES:
-            yield Flag("tiny-components", f"{label.name} has {tiny} tiny pieces beside its main one", label.name)
+            yield Flag("tiny-components", f"{name} has {tiny} tiny pieces besides its main one", name)
 
 
 def _centroid(inside: Array, box: tuple[slice, ...], mask: Volume) -> tuple[float, float, float]:

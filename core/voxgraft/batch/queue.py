@@ -16,10 +16,10 @@ from ..support.progress import Bar, Progress
 from .archive import remember
 from .corrections import KEPT, Corrections
 from .entry import Entry, hash_of, stat_of
-from .failures import plain
 from .ledger import INTERRUPTED, Row
 from .report import REPORT_EVERY
 from .result import Batch, Scan
+from .task import plain
 
 SAID = 5
 """Scans in each state that are set aside with a line of their own."""
@@ -72,7 +72,8 @@ class BatchQueue:
         Scans that were under way when a process ended come last and one by one: the one that ended it, by taking all
         memory say, then takes no other down with it.
         """
-        total = len(self._fresh) + len(self._suspects)
+        if not (total := len(self._fresh) + len(self._suspects)):
+            return
         last = time.monotonic()
         with self._progress.bar("segmenting", total) as bar:
             self._bar = bar
@@ -163,7 +164,7 @@ class BatchQueue:
         error, code = row.error, row.error_code
         if row.interrupted:
             code = "crashed"
-            error = f"the process ended {row.tries} times while this scan was under way (was there memory enough?)"
+            error = f"the process ended {row.tries} times while this scan was under way (was there enough memory?)"
             self._ledger.fail(entry.case, code, error)
         error = f"{error} (tried {row.tries} times and put aside; --retry tries it again)"
         self._progress.say(f"failed: {entry.case}: {error}")

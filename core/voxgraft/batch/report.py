@@ -125,7 +125,7 @@ def _model(package: Package) -> list[tuple[str, str]]:
     lines = [
         ("Model", f"{package.name}{f', version {number}' if number else ''}"),
         ("Fingerprint", package.hash[:16]),
-        *([("Asked for as", facts["reference"])] if facts.get("reference", "").startswith("models:/") else []),
+        *([("Requested as", facts["reference"])] if facts.get("reference", "").startswith("models:/") else []),
         ("Finds", ", ".join(package.labels.names)),
         *([("Applied in", numbers)] if (numbers := numbers_of(facts)) != "float32" else []),
         ("In", f"{package.plan.modality.upper()} images ({', '.join(package.plan.channels)})"),

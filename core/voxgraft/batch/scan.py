@@ -22,16 +22,15 @@ from ..imaging.read import read_item
 from ..support.files import is_full
 from ..support.limits import Stopped
 from .entry import hash_of
-from .failures import code_of, plain
 from .outputs import Found, Staged
 from .quality import Flag, flags_of_voxels
-from .task import ScanResult, ScanTask
+from .task import ScanResult, ScanTask, code_of, plain
 from .values import check_memory, judge_values, refuse_unfit
 
 if TYPE_CHECKING:
     from ..imaging.volume import Volume
     from .entry import Entry
-    from .model import Model, Prediction
+    from .model import Model
 
 
 class Segmenter:
@@ -164,8 +163,8 @@ def _voxels(entry: Entry, model: Model) -> tuple[str, Volume, list[Flag]]:
 def _predict(scan: _Scan, model: Model) -> None:
     assert scan.voxels is not None
     _reset_peak()
-    missing, voxels, predict = scan.entry.missing, scan.voxels, model.predictor().predict
-    work: Callable[[], Prediction] = partial(predict, voxels, missing=missing) if missing else partial(predict, voxels)
+    voxels = scan.voxels
+    work = partial(model.predict, voxels, scan.entry.missing)
     # By default without a limit: how long a network takes, nobody can say. A thread of its own can be left behind.
     prediction = model.limits.within(model.limits.seconds, "predicting", work)
     scan.peak_mb = _peak_mb()

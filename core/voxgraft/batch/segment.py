@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
-from ..errors import DataError, UsageError, VoxGraftError, WorkflowError
+from ..errors import DataError, UsageError, VoxGraftError
 from ..imaging.read import as_in_training
 from ..packages.package import Package
 from ..packages.precision import NAMES, allowed
@@ -23,26 +23,26 @@ from ..support.files import digest, sha256, sweep, sweep_tree, write_json
 from ..support.lock import sole_owner
 from ..support.progress import Progress
 from ..support.texts import counted
-from ..workflow.sections import Review
-from ..workflow.yaml import load
 from .corrections import Corrections
 from .dispatch import Dispatch
 from .entry import Entry
 from .ledger import Ledger
-from .model import How, Model, Predictor
+from .model import How, Model
 from .naming import PARTS, REVIEW
 from .outputs import Outputs, is_result
 from .parts import enter, named, part_from
 from .queue import BatchQueue
 from .remote import placed_here
-from .report import REPORT, write_common_report
+from .report import REPORT as PAGE
+from .report import write_common_report
 from .result import Batch, Scan
 from .scan import Segmenter
 from .task import ScanTask
-from .worklist import Finder
+from .worklist import Finder, check_inputs
 
 if TYPE_CHECKING:
     from ..components.catalogue import Catalogue
+    from ..inference.predictor import Applied
     from .executor import Executor
     from .parts import Part
 
@@ -71,7 +71,7 @@ def segment(
     scan_timeout: float | None = None,
     scan_memory: float | None = None,
     progress: Progress | None = None,
-    predictor: Callable[[Package], Predictor] | None = None,
+    predictor: Callable[[Package], Applied] | None = None,
 ) -> Batch:
     """Segment scans; what the options mean is said in the help of the command.
 
@@ -90,8 +90,9 @@ def segment(
     package = model if isinstance(model, Package) else resolve_package(str(model), catalogue)
     catalogue = as_in_training(package.plan.readers, catalogue)
     remote, paths, folder = placed_here(list(inputs), out)
-    numbers = _numbers(package, precision, device)
-    package = replace(package, facts={**package.facts, "applied": numbers})
+    check_inputs(paths, package.plan, folder)
+    package = _applied_as(package, precision, device)
+    numbers = package.facts["applied"]
     names = None if writers is None else tuple(writers)
     outputs = Outputs(folder, package, catalogue, names)
     kind = "threads" if executor == "local" and predictor is not None else executor
@@ -101,7 +102,6 @@ def segment(
     share = None if part is None else part_from(part)
     ours = frozenset((*_results_in(folder), REVIEW, PARTS))
     finder = Finder(catalogue, package.plan, folder, series, ignore_contract, ours, applied.limits)
-    finder.check(paths)
     options = digest([overlap, mirror, writers, numbers, outputs.measuring(), _workflow_hash(package)])
 
     def task_of(entry: Entry) -> ScanTask:
@@ -114,33 +114,39 @@ def segment(
         if share is not None:
             teller.say(f"{folder}: part {share} does {counted(len(entries), 'scan')}")
         corrections = Corrections(folder, ledger, outputs.names)
-        mine = frozenset(row.case for row in ledger.rows())
-        for flag in corrections.restore(None if share is None else mine):
-            teller.say(f"{folder}: {flag.message}")
-        if share is None:
-            sweep_tree(folder, owned=True, skip=(REVIEW,))
-        elif mine:  # what other parts are making is theirs
-            sweep(folder, *mine, owned=True)
+        _tidy(corrections, share, teller.say)
         leave_for_review(package, folder)
         if outputs.other_code:
-            teller.say("; ".join(flag.message for flag in outputs.other_code))
+            told = "; ".join(flag.message.split(": ")[0] for flag in outputs.other_code)
+            teller.say(f"note: {told} (flag other-code in {folder / PAGE})")
         remote.tidy(everything=share is None)
 
         def report(last: bool) -> None:
             write_common_report(folder, ledger, share, package, last)
-            remote.publish(folder / REPORT)
+            remote.publish(folder / PAGE)
 
         queue = BatchQueue(corrections, package, options, retry, teller, report)
         applied.within = queue.within
+        dispatch = Dispatch(Segmenter(applied), corrections, task_of, teller.say, remote)
         queue.sort(entries)
         try:
-            dispatch = Dispatch(Segmenter(applied), corrections, task_of, teller.say, remote)
             queue.work(lambda group: dispatch.run(group, chosen))
         finally:
             ledger.release()
             queue.report(last=True)
             remote.tidy(everything=False)
         return queue.batch()
+
+
+def _tidy(corrections: Corrections, part: Part | None, say: Callable[[str], None]) -> None:
+    """Put right and clear away what a killed process left in the folder; what other parts are making is theirs."""
+    mine = None if part is None else frozenset(row.case for row in corrections.ledger.rows())
+    for flag in corrections.restore(mine):
+        say(f"{corrections.out}: {flag.message}")
+    if mine is None:
+        sweep_tree(corrections.out, owned=True, skip=(REVIEW,))
+    elif mine:
+        sweep(corrections.out, *mine, owned=True)
 
 
 @contextmanager
@@ -153,7 +159,7 @@ def _ledger_of(out: Path, part: Part | None, say: Callable[[str], None]) -> Iter
         if part is None:
             enter(out, None)
         if not locked:
-            say(f"{out}: this file system has no locks; see to it that only one process works here")
+            say(f"{out}: this file system has no locks; make sure that only one process works here")
         with Ledger(home, shared=part is not None) as ledger:
             yield ledger
 
@@ -201,28 +207,39 @@ def resolve_package(reference: str, catalogue: Catalogue) -> Package:
     return replace(package, facts=facts)
 
 
-def _numbers(package: Package, wanted: str | None, device: str) -> str:
-    """The numbers in which the model is applied here; torch, which starts slowly, is asked only where it matters.
+def _applied_as(package: Package, wanted: str | None, device: str) -> Package:
+    """The package with the numbers in which it is applied here among its facts.
+
+    Torch, which starts slowly, is asked only where it matters.
 
     Raises:
         UsageError: The device is not there, or cannot compute with what is wanted.
     """
     if wanted is None:
-        document: Any = {}
-        with suppress(VoxGraftError, OSError):  # whoever applies the model says so
-            document, _ = load(package.folder / "workflow.yaml")
-        section = document.get("inference") if isinstance(document, dict) else None
-        wanted = str(section.get("precision", "auto")) if isinstance(section, dict) else "auto"
-    if wanted == "32" or (wanted == "auto" and not any(allowed(package.facts, word) for word in NAMES)):
-        return "32"
-    from ..inference.device import choose_device
-    from ..inference.precision import precision_on
+        wanted = str(_workflow(package, "inference").get("precision", "auto"))
+    numbers = "32"
+    if wanted != "32" and (wanted != "auto" or any(allowed(package.facts, word) for word in NAMES)):
+        from ..inference.device import choose_device
+        from ..inference.precision import precision_on
 
-    return precision_on(choose_device(device), wanted, package.facts)
+        numbers = precision_on(choose_device(device), wanted, package.facts)
+    return replace(package, facts={**package.facts, "applied": numbers})
+
+
+def _workflow(package: Package, section: str) -> dict[str, Any]:
+    """A section of the workflow in a package; empty where it cannot be read: whoever applies the model says so."""
+    from ..workflow.yaml import load
+
+    try:
+        document, _ = load(package.folder / "workflow.yaml")
+    except (OSError, VoxGraftError):
+        return {}
+    found = document.get(section) if isinstance(document, dict) else None
+    return found if isinstance(found, dict) else {}
 
 
 def _workflow_hash(package: Package) -> str:
-    """The workflow in a package says how it is applied, and is no part of its identity."""
+    """The workflow in a package says how it is applied, and is not part of its identity."""
     path = package.folder / "workflow.yaml"
     return sha256(path) if path.is_file() else ""
 
@@ -249,9 +266,10 @@ def leave_for_review(package: Package, out: Path) -> None:
 
 def _section(package: Package) -> dict[str, Any]:
     """The section `review` of the workflow in a package; the usual values where it is not there."""
+    from ..workflow.sections import Review
+
     try:
-        document, _ = load(package.folder / "workflow.yaml")
-        section = Review.model_validate(document.get("review") or {})
-    except (OSError, WorkflowError, ValidationError, AttributeError):
+        section = Review.model_validate(_workflow(package, "review"))
+    except ValidationError:
         section = Review()
     return {"reasons": list(section.reasons), "tolerance_mm": section.tolerance_mm}

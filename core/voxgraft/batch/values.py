@@ -16,7 +16,7 @@ from ..support.memory import free_memory
 from .contract import Level, Verdict
 
 if TYPE_CHECKING:
-    from ..imaging.volume import Array, Volume
+    from ..imaging.volume import Array, Item, Volume
     from ..preprocessing.plan import Plan
     from .entry import Entry
 
@@ -64,7 +64,7 @@ def refuse_unfit(verdict: Verdict, forced: bool) -> None:
         Unfit: It does not fit the model.
     """
     if verdict.level == Level.UNFIT and not forced:
-        raise Unfit(f"does not fit the model: {verdict} (--ignore-contract segments it all the same)")
+        raise Unfit(f"does not fit the model: {verdict} (--ignore-contract segments it anyway)")
 
 
 def _differences(channel: Array, codes: list[str], lowest: float | None) -> Iterator[tuple[Level, str]]:
@@ -80,7 +80,7 @@ def _differences(channel: Array, codes: list[str], lowest: float | None) -> Iter
             of = " and ".join(codes)
             yield Level.UNFIT, f"its values look like Hounsfield units, and the model was trained on {of}"
     elif codes == ["CT"] and lowest is not None and lowest < 0 and (why := not_hounsfield(drawn.min(), drawn.max())):
-        yield Level.DOUBTFUL, f"it is no CT in Hounsfield units: {why}"
+        yield Level.DOUBTFUL, f"it is not a CT in Hounsfield units: {why}"
 
 
 STORED, SEEN, MASK = 2, 4, 1
@@ -108,14 +108,16 @@ def check_memory(entry: Entry, plan: Plan, free: int | None = None) -> None:
 
 
 def least_bytes(entry: Entry, plan: Plan) -> int:
-    """Bytes that no way of segmenting a scan can do without: its voxels, what the network sees of them, the mask."""
-    total = 0.0
-    for item in entry.items:
-        total += prod(item.shape) * item.channels * STORED
-    first = entry.items[0] if entry.items else None
-    if first is None or len(first.shape) != len(plan.spacing):
-        return int(total)
-    order = orientation_of(first.affine, len(first.shape)).order
-    seen = shape_at([first.shape[axis] for axis in order], [first.spacing[axis] for axis in order], plan.spacing)
-    channels = max(len(plan.channels), first.channels)
-    return int(total + prod(seen) * channels * SEEN + prod(first.shape) * MASK)
+    """Bytes that no way of segmenting a scan can do without: its voxels, and what predicting takes beside them."""
+    stored = sum(prod(item.shape) * item.channels * STORED for item in entry.items)
+    return stored + (bytes_beside(entry.items[0], plan) if entry.items else 0)
+
+
+def bytes_beside(scan: Item | Volume, plan: Plan) -> int:
+    """Bytes that no way of predicting can do without beside the scan itself: what the network sees of it, the mask."""
+    mask = prod(scan.shape) * MASK
+    if len(scan.shape) != len(plan.spacing):
+        return mask
+    order = orientation_of(scan.affine, len(scan.shape)).order
+    seen = shape_at([scan.shape[axis] for axis in order], [scan.spacing[axis] for axis in order], plan.spacing)
+    return mask + prod(seen) * max(len(plan.channels), scan.channels) * SEEN

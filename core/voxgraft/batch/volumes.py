@@ -15,9 +15,9 @@ from .values import Unfit, judge_values
 
 if TYPE_CHECKING:
     from ..components.catalogue import Catalogue
+    from ..inference.predictor import Applied
     from ..packages.package import Package
     from ..preprocessing.plan import Plan
-    from .model import Predictor
 
 
 def segment_volumes(
@@ -31,7 +31,7 @@ def segment_volumes(
     overlap: float | None = None,
     mirror: bool | None = None,
     precision: str | None = None,
-    predictor: Callable[[Package], Predictor] | None = None,
+    predictor: Callable[[Package], Applied] | None = None,
 ) -> list[Volume]:
     """The mask of each scan, in its own grid; what the options mean is said in the help of `voxgraft segment`.
 
@@ -46,7 +46,7 @@ def segment_volumes(
         predictor: Makes the model ready, once.
 
     Raises:
-        UsageError: An array comes without its spacing, or something is no scan.
+        UsageError: An array comes without its spacing, or something is not a scan.
         ModelError: There is no such model, or it cannot be used here.
         BadImage: A scan has another number of channels or axes than the model needs.
         DataError: A scan does not fit the model.
@@ -76,6 +76,6 @@ def _check(name: str, volume: Volume, plan: Plan, forced: bool) -> None:
     verdicts = (header, judge_values(volume, bool(item.modality), plan))
     reasons = "; ".join(dict.fromkeys(reason for verdict in verdicts for reason in verdict.reasons))
     if max(verdict.level for verdict in verdicts) == Level.UNFIT and not forced:
-        raise Unfit(f"{name}: does not fit the model: {reasons} (ignore_contract=True segments it all the same)")
+        raise Unfit(f"{name}: does not fit the model: {reasons} (ignore_contract=True segments it anyway)")
     if reasons:
         warnings.warn(f"{name}: {reasons}", UserWarning, stacklevel=4)

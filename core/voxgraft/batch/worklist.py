@@ -42,6 +42,30 @@ NO_SERIES = "no-series"
 """The code of a study that does not hold the series that a person named."""
 
 
+def check_inputs(inputs: Sequence[Path], plan: Plan, out: Path) -> None:
+    """See whether a call makes sense, before anything is begun.
+
+    Args:
+        inputs: Files, folders or CSV worklists to segment.
+        plan: Of the model; a worklist has to name its channels.
+        out: The folder of the batch.
+
+    Raises:
+        UsageError: An input is not there, or a CSV worklist cannot be understood.
+    """
+    from .entry import read_worklist
+
+    if not inputs:
+        raise UsageError("no input is named; name the scans to segment")
+    if out.exists() and not out.is_dir():
+        raise UsageError(f"{out}: is a file; the results need a folder")
+    for path in inputs:
+        if not path.exists():
+            raise UsageError(f"{path}: there is no such file or folder")
+        if _is_worklist(path):
+            read_worklist(path, plan.channels, plan.optional)
+
+
 @dataclass(frozen=True, slots=True)
 class Finder:
     """Turns inputs into entries.
@@ -59,24 +83,6 @@ class Finder:
     force: bool = False
     ours: frozenset[str] = frozenset()
     limits: Limits = field(default_factory=Limits)
-
-    def check(self, inputs: Sequence[Path]) -> None:
-        """See whether a call makes sense, before anything is begun.
-
-        Raises:
-            UsageError: An input is not there, or a CSV worklist cannot be understood.
-        """
-        from .entry import read_worklist
-
-        if not inputs:
-            raise UsageError("no input is named: what is to be segmented?")
-        if self.out.exists() and not self.out.is_dir():
-            raise UsageError(f"{self.out}: is a file; the results need a folder")
-        for path in inputs:
-            if not path.exists():
-                raise UsageError(f"{path}: there is no such file or folder")
-            if _is_worklist(path):
-                read_worklist(path, self.plan.channels, self.plan.optional)
 
     def find(self, inputs: Sequence[Path], say: Callable[[str], None] = lambda _: None) -> list[Entry]:
         """Every scan of the inputs, once, in their order; the ids are still to be given.
@@ -114,7 +120,7 @@ class Finder:
             return items
         batches = {item.path: batch for item in items if (batch := _batch_of(item.path)) is not None}
         for folder in sorted(set(batches.values())):
-            say(f"{folder}: holds results of another batch; they are no scans and are not segmented")
+            say(f"{folder}: holds results of another batch; they are not scans and are not segmented")
         return [item for item in items if item.path not in batches]
 
     def _looked_at(self, path: Path) -> tuple[list[Item], list[Entry]]:
@@ -193,7 +199,7 @@ class Finder:
         root = roots[id(items[0])]
         combined = channels.combine(items, self.plan)
         for item in combined.unnamed:
-            reason = f"its name says none of the channels {', '.join(self.plan.channels)}"
+            reason = f"its name contains none of the channels {', '.join(self.plan.channels)}"
             yield self._entry((item,), root, state="left-out", code="left-out", reason=reason)
         for name, parts in combined.complete.items():
             missing = combined.missing.get(name, ())
@@ -236,7 +242,7 @@ class Finder:
         for path in listed.paths:
             items = [item for item in self._scan(path, listed.series) if item.kind == "image"]
             if len(items) != 1:
-                raise UsageError(f"{path}: {len(items)} images lie here; name the one that is the channel")
+                raise UsageError(f"{path}: {len(items)} images are here; name the one that is the channel")
             parts.append(items[0])
         verdict = channels.judge_channels(parts, self.plan, listed.missing)
         flags = (*_flags(verdict, parts), *self._lacking(listed.missing))
@@ -273,16 +279,16 @@ class Finder:
 
     def _lacking(self, missing: Sequence[int]) -> Iterator[Flag]:
         for number in missing:
-            yield Flag("missing-channel", f"the optional channel {self.plan.channels[number]} is not there")
+            yield Flag("missing-channel", f"the optional channel {self.plan.channels[number]} is missing")
 
     def _structures(self, item: Item, root: Path) -> Entry:
-        """What is no scan: structures that were drawn on one."""
-        reason = "it holds structures that were drawn on an image, and is none itself"
+        """What is not a scan: structures that were drawn on one."""
+        reason = "it holds structures drawn on an image, not an image"
         return self._entry((item,), root, state="left-out", code="structures", reason=reason)
 
     def _archives(self, root: Path) -> Iterator[Entry]:
         """What may hold scans and is not looked into."""
-        reason = "it is an archive or a packed file, which is not looked into; unpack it if it holds scans"
+        reason = "it is an archive or a compressed file, which is not opened; unpack it if it holds scans"
         for path in archives_in(root, self.catalogue):
             if not self._is_ours(path):
                 yield replace(self._failed(path, root, "archive", reason), state="left-out")
@@ -332,7 +338,7 @@ def _damaged_beside(selection: Selection, verdict: Verdict) -> Iterator[Flag]:
     damaged = [item for item, _ in selection.left_out if item.errors]
     if verdict.level != Level.FITS and damaged:
         names = ", ".join(item.description or item.path.name for item in damaged[:3])
-        yield Flag("damaged-series", f"a series of this study is damaged and may be the one that was meant: {names}")
+        yield Flag("damaged-series", f"a series of this study is damaged and may be the right one: {names}")
 
 
 def _flags(verdict: Verdict, items: Iterable[Item]) -> Iterator[Flag]:

@@ -32,7 +32,7 @@ def disagreement(image: Volume, label: Volume, what: str = "the label") -> tuple
     apart = millimetres_apart(straight.affine, turned.affine, straight.shape)
     if apart <= TOLERANCE * min(straight.spacing):
         return None
-    return "geometry-mismatch", f"{what} lies up to {apart:.3g} mm beside the image: {_same_shape(image, label)}"
+    return "geometry-mismatch", f"{what} lies up to {apart:.3g} mm off the image: {_same_shape(image, label)}"
 
 
 def _same_shape(image: Volume, label: Volume) -> str:
@@ -43,7 +43,7 @@ def _same_shape(image: Volume, label: Volume) -> str:
             return "x and y have the opposite sign, as if one header counted to the left and the other to the right"
         bare = np.abs(np.abs(other[:3, :3]) - np.diag(np.abs(np.diag(other[:3, :3])))).max() < CLOSE
         if bare and np.allclose(label.spacing, 1) and not other[:3, 3].any():
-            return "its header has no geometry (1 mm, no position), as programs write it that save bare voxels"
+            return "its header has no geometry (1 mm, no position), as written by programs that save voxels only"
         flipped = [axis for axis in range(image.dims) if _column(affine, axis) @ _column(other, axis) < -1 + CLOSE]
         if flipped and np.allclose(image.spacing, label.spacing, rtol=1e-3):
             names = " and ".join(_axis_name(affine, axis) for axis in flipped)
@@ -64,7 +64,7 @@ def _differences(image: Volume, label: Volume) -> list[str]:
     shift = (label.affine - image.affine)[:3] @ [*middle, 1.0]
     if np.linalg.norm(shift) > TOLERANCE * min(image.spacing):
         differences.append(
-            f"its middle is shifted by {', '.join(f'{step:.3g}' for step in shift)} mm (right, anterior, superior)"
+            f"its centre is shifted by {', '.join(f'{step:.3g}' for step in shift)} mm (right, anterior, superior)"
         )
     return differences or ["its corners differ"]
 
@@ -82,12 +82,13 @@ def _other_shape(image: Volume, label: Volume) -> str:
         start = np.linalg.solve(image.affine, label.affine[:, 3])[: image.dims]
         if np.abs(start - np.rint(start)).max() > 0.05:
             return (
-                f"the first voxels lie {', '.join(f'{step:.3g}' for step in start)} voxels apart; are they of one scan?"
+                f"the first voxels lie {', '.join(f'{step:.3g}' for step in start)} voxels apart; are they of "
+                "the same scan?"
             )
         inside = (start > -0.5).all() and (start + label.shape < np.asarray(image.shape) + 0.5).all()
-        part = "the mask is a part cut out of the image's grid" if inside else "one of them was cut or padded"
+        part = "the mask was cropped from the image's grid" if inside else "one of them was cropped or padded"
         return f"{part}, {', '.join(f'{step:.3g}' for step in start)} voxels from its first voxel"
-    return f"they cover {millimetres(extents[0])} mm and {millimetres(extents[1])} mm; are they of one scan?"
+    return f"they cover {millimetres(extents[0])} mm and {millimetres(extents[1])} mm; are they of the same scan?"
 
 
 def _angle(first: Array, other: Array, dims: int) -> float:

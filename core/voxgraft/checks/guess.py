@@ -32,7 +32,9 @@ def guess_dataset(path: Path, catalogue: Catalogue) -> tuple[Selected[Layout] | 
         DataError: It holds nothing that can be read, or its layout is broken.
     """
     if not path.is_dir():
-        raise UsageError(f"{path}: there is no such folder")
+        raise UsageError(
+            f"{path}: is a file; name the folder it lies in" if path.exists() else f"{path}: there is no such folder"
+        )
     fitting = list(_fitting(path, catalogue))
     failure: DataError | None = None
     for chosen in fitting:
@@ -56,7 +58,7 @@ def _with_masks(dataset: Dataset) -> Dataset:
     """Where several people drew masks and nobody says whose are meant, what most of them say."""
     several = sum(len(case.raters) > 1 for case in dataset.cases)
     cases = tuple(with_rater(case, None if len(case.raters) == 1 else "majority") for case in dataset.cases)
-    note = f"{several} cases have masks of several raters, brought together by majority for this check"
+    note = f"{several} cases have masks of several raters, combined by majority for this check"
     return replace(dataset, cases=cases, notes=(*dataset.notes, *([note] if several else [])))
 
 
@@ -71,7 +73,7 @@ def _fitting(path: Path, catalogue: Catalogue) -> Iterator[Selected[Layout]]:
         try:
             options: Mapping[str, Any] | None = spec.guess(path)
         except Exception as error:
-            raise BrokenPlugin(plugin, f"looking whether {path} is of the layout {spec.name!r}", error) from error
+            raise BrokenPlugin(plugin, f"checking whether {path} has the layout {spec.name!r}", error) from error
         if options is None:
             continue
         try:

@@ -85,7 +85,7 @@ def _volume(look: Look, ref: ImageRef, what: str, catalogue: Catalogue) -> Volum
         items = [item for item in items if item.kind == "image"] or items
         _note_header_problems(look, items, called, catalogue)
         if len(items) > 1:
-            look.add(f"several-{what}s", "error", f"{called}: {len(items)} images lie there, and one is needed")
+            look.add(f"several-{what}s", "error", f"{called}: {len(items)} images are there, and one is needed")
         if len(items) > 1 or items[0].errors:
             return None
         return read_item(items[0], catalogue) if what == "image" else read_mask_item(items[0], catalogue)
@@ -143,7 +143,7 @@ def _within(look: Look, mask: Array, labels: Labels | None, valid: NDArray[np.bo
     inside, outside = (int(np.count_nonzero(structures & where)) for where in (valid, ~valid))
     share = outside / max(1, inside + outside)
     if share > STRAY:
-        message = f"{share:.2g} of the structures' voxels lie outside {REGION} and count nowhere"
+        message = f"{share:.2g} of the structures' voxels lie outside {REGION} and are not counted"
         look.add("outside-valid-region", "warning" if share > 0.5 else "note", message)
     return mark_ignored(mask, valid, ignored)
 

@@ -31,7 +31,7 @@ def judge_patients(dataset: Dataset) -> Iterator[CaseProblem]:
     cases = dataset.cases
     own = [case for case in cases if case.patient == case.id]
     if len(cases) > 1 and len(own) == len(cases) and not dataset.names_patients:
-        message = "nothing tells the patients apart, so each case counts as a patient of its own"
+        message = "nothing identifies the patients, so each case counts as a separate patient"
         yield CaseProblem("no-patients", "note", None, message)
     first = {case.patient: case.id for case in reversed(cases)}
     reported: set[str] = set()
@@ -111,7 +111,7 @@ def judge_split(
     patients = {case.id: case.patient for case in dataset.cases}
     held_out = len({patients[name] for name in split.validation})
     if held_out < FEW:
-        message = f"{counted(held_out, 'patient')} would validate: the figures will depend on who that is"
+        message = f"{counted(held_out, 'patient')} would be held out: the scores will depend on which ones"
         yield CaseProblem("small-validation", "note", None, message)
     cases = {
         look.case.id: Marked(

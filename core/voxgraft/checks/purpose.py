@@ -76,7 +76,9 @@ def judge_voxels(look: Look, codes: Sequence[str], names: Sequence[str] = ()) ->
         hounsfield = look.modality == "CT" or (look.modality is None and tuple(codes) == ("CT",))
         why = not_hounsfield(channel.least, channel.greatest) if hounsfield else ""
         if why:
-            yield CaseProblem("not-hounsfield", "warning", look.case.id, f"{which} is no CT in Hounsfield units: {why}")
+            yield CaseProblem(
+                "not-hounsfield", "warning", look.case.id, f"{which} is not a CT in Hounsfield units: {why}"
+            )
         elif _clipped(channel) and not (several and len(look.shape) == 2):
             share = f"{channel.at_most:.1%} of the voxels of {which}"
             message = f"{share} have its greatest value {channel.greatest:g}: it is clipped"

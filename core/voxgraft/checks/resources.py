@@ -78,11 +78,11 @@ def judge_resources(needs: dict[str, Any], workflow: Workflow | None) -> Iterato
     """Complain where the disk, the memory or the GPU is too small."""
     if needs.get("disk", 0) > needs.get("disk_free", 0):
         need, free = gigabytes(needs["disk"]), gigabytes(needs["disk_free"])
-        message = f"prepared arrays and the model will take about {need}, and {free} of the disk are free"
+        message = f"prepared arrays and the model take about {need}, and {free} of disk space are free"
         yield CaseProblem("little-disk", "warning", None, message)
     if needs.get("memory", 0) > needs.get("memory_free", 0):
         need, free = gigabytes(needs["memory"]), gigabytes(needs["memory_free"])
-        message = f"working on it and its like will take about {need} of memory, and {free} are free"
+        message = f"processing it and similar cases takes about {need} of memory, and {free} are free"
         yield CaseProblem("little-memory", "warning", needs["largest"], message)
     if workflow is not None and needs:
         yield from _gpu(needs, workflow)

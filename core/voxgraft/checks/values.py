@@ -93,7 +93,7 @@ def judge_values(dataset: Dataset, looks: Sequence[Look]) -> Iterator[CaseProble
     if ignored:
         severity: Severity = "warning" if ignored > 0.5 else "note"
         cases = sum(mask.ignored > 0 for _, mask in masks)
-        message = f"{ignored:.3g} of all voxels of the masks, in {cases} of {len(masks)}, are marked to count nowhere"
+        message = f"{ignored:.3g} of all voxels of the masks, in {cases} of {len(masks)}, are marked as not counted"
         yield CaseProblem("ignored-label", severity, None, message)
 
 

@@ -26,7 +26,7 @@ class Channel:
     """What the voxels of one channel are like.
 
     Attributes:
-        bad: Voxels that are no finite numbers; all other numbers are of the finite ones.
+        bad: Voxels that are not finite numbers; all other numbers are of the finite ones.
         low, middle, high: The percentiles 0.5, 50 and 99.5, of evenly drawn voxels.
         at_least, at_most: The shares of drawn voxels that have the least and the greatest value.
         distinct: Different values among the drawn voxels.

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import math
+import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import import_module
-from typing import Any
+from pathlib import Path
+from typing import Any, TextIO
 
 import click
 
 from ..components.component import AnySpec
 from ..errors import VoxGraftError
-from ..support.progress import kept_for_json
-from .starting import sign_of_life
+from ..support.progress import fitted, kept_for_json
 
 COMMANDS = {
     "demo": ("demo", "Run the main job from start to end on synthetic data."),
     "new": ("new", "Write a workflow file for the scans in a folder."),
-    "run": ("run", "Do the steps of a workflow: from labelled images to a registered model."),
+    "run": ("run", "Run the steps of a workflow: from labelled images to a registered model."),
     "check": ("check", "Say what is wrong with a data set or a workflow, before you spend hours training."),
     "inspect": ("data", "Show what the readers see: series, geometry, modality, problems."),
     "convert": ("data", "Convert an image or mask from any readable format to any writable one."),
@@ -35,16 +39,78 @@ COMMANDS = {
 
 LONGEST = 200
 """Letters of a file's name that a message quotes."""
-GOES_ON = "what was done is kept, and the same command goes on from there"
+GOES_ON = "what was done is kept, and the same command continues from there"
 STOPPED = {
     "run": GOES_ON,
     "demo": GOES_ON,
     "segment": GOES_ON,
     "serve": "what was drawn is kept, and is there again when the same scan is opened",
-    "deidentify": "what was written is whole, and the same command with the same --key goes on from there",
+    "deidentify": "what was written is whole, and the same command with the same --key continues from there",
     "advise": "what was found until then is in its report",
 }
 """What a command leaves when it is stopped by hand."""
+
+
+_ERASE = "\r\x1b[2K"
+
+
+class _Note:
+    """A line that goes away before anything else is written."""
+
+    def __init__(self, text: str, terminal: TextIO) -> None:
+        self._terminal, self._shown = terminal, True
+        terminal.write(text)
+        terminal.flush()
+
+    def erase(self) -> None:
+        if self._shown:
+            self._shown = False
+            self._terminal.write(_ERASE)
+            self._terminal.flush()
+
+
+class _Watched:
+    """A stream that erases the note before the first text."""
+
+    def __init__(self, stream: TextIO, note: _Note) -> None:
+        self._stream, self._note = stream, note
+
+    def write(self, text: str) -> int:
+        self._note.erase()
+        return self._stream.write(text)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
+@contextmanager
+def sign_of_life(command: str) -> Iterator[None]:
+    """Show that a command has begun: loading what it needs may take seconds, in which nothing else would be seen."""
+    terminal, output = sys.stderr, sys.stdout
+    if not terminal.isatty() or os.environ.get("TERM") == "dumb":
+        yield
+        return
+    note = _Note(f"voxgraft {command}: starting", terminal)
+    sys.stderr, sys.stdout = _Watched(terminal, note), _Watched(output, note)
+    try:
+        yield
+    finally:
+        note.erase()
+        sys.stderr, sys.stdout = terminal, output
+
+
+PATH = click.Path(path_type=Path)
+json_option = click.option("--json", "as_json", is_flag=True, help="One JSON document on standard output.")
+
+
+class Amount(click.FloatRange):
+    """A finite number in a range; `nan` is in none, whatever a comparison says."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        number = super().convert(value, param, ctx)
+        if not math.isfinite(number):
+            self.fail(f"{value} is not a finite number", param, ctx)
+        return number
 
 
 def _of_plugins() -> dict[str, AnySpec]:
@@ -111,38 +177,41 @@ class _Commands(click.Group):
         except VoxGraftError as error:
             if ctx.params.get("debug"):
                 raise
-            click.echo(f"voxgraft: {error}", err=True)
+            _complain(f"voxgraft: {error}")
             ctx.exit(error.exit_code)
         except BrokenPipeError:
             sys.stderr.close()
             ctx.exit(1)
         except KeyboardInterrupt:
             left = STOPPED.get(ctx.invoked_subcommand or "", "")
-            click.echo(f"voxgraft: stopped by hand{left and '; '}{left}", err=True)
+            _complain(f"voxgraft: stopped by hand{left and '; '}{left}")
             ctx.exit(1)
         except (click.exceptions.Exit, click.ClickException, click.Abort):
             raise
         except MemoryError:
-            click.echo("voxgraft: this does not fit into the machine's memory", err=True)
+            _complain("voxgraft: this does not fit into the machine's memory")
             ctx.exit(1)
         except OSError as error:
             if ctx.params.get("debug"):
                 raise
             prefix = f"{str(error.filename)[:LONGEST]}: " if error.filename else ""
-            click.echo(f"voxgraft: {prefix}{error.strerror or error}", err=True)
+            _complain(f"voxgraft: {prefix}{error.strerror or error}")
             ctx.exit(1)
         except Exception as error:
             if ctx.params.get("debug"):
                 raise
             if isinstance(error, RuntimeError) and str(error).startswith("Symlink loop"):
-                click.echo(f"voxgraft: {str(error)[:LONGEST]}; name the file itself", err=True)
+                _complain(f"voxgraft: {str(error)[:LONGEST]}; name the file itself")
                 ctx.exit(1)
-            click.echo(
+            _complain(
                 f"voxgraft: {type(error).__name__}: {error}\n"
-                "This is not an error we expected; `voxgraft --debug ...` shows where it happened.",
-                err=True,
+                "This is not an error we expected; `voxgraft --debug ...` shows where it happened."
             )
             ctx.exit(1)
+
+
+def _complain(text: str) -> None:
+    click.echo(fitted(text, sys.stderr), err=True)
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})

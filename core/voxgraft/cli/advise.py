@@ -11,21 +11,21 @@ import click
 
 from ..support.progress import Progress, print_fitted, print_result
 from ..support.texts import legible
-from .numbers import Amount
+from . import PATH, Amount, json_option
 
 PLAIN = 240
 """Columns where there is no terminal."""
 
 
 @click.command()
-@click.argument("workflow", type=click.Path(path_type=Path))
+@click.argument("workflow", type=PATH)
 @click.option(
     "--minutes", type=Amount(min=0.05, max=10_000), default=10.0, show_default=True, help="Time limit in minutes."
 )
 @click.option("--model", "models", multiple=True, metavar="REF", help="Also try the encoder of models:/NAME@ALIAS.")
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change a value of the workflow.")
-@click.option("--out", type=click.Path(path_type=Path), help="Folder for the report; by default runs/NAME-advice.")
-@click.option("--json", "as_json", is_flag=True, help="One JSON document on standard output.")
+@click.option("--out", type=PATH, help="Folder for the report; by default runs/NAME-advice.")
+@json_option
 def advise(
     workflow: Path, minutes: float, models: tuple[str, ...], overrides: tuple[str, ...], out: Path | None, as_json: bool
 ) -> None:

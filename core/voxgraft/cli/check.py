@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from ..support.progress import print_fitted, print_result
+from . import PATH, json_option
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -19,9 +20,9 @@ COLOURS = {"error": "red", "warning": "yellow", "repair": "cyan", "note": "white
 
 
 @click.command()
-@click.argument("target", metavar="WORKFLOW|FOLDER", type=click.Path(path_type=Path))
+@click.argument("target", metavar="WORKFLOW|FOLDER", type=PATH)
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change a value of the workflow.")
-@click.option("--json", "as_json", is_flag=True, help="One JSON document on standard output.")
+@json_option
 def check(target: Path, overrides: tuple[str, ...], as_json: bool) -> None:
     """Say what is wrong with a workflow and its data, or with a folder of images, before you spend hours training.
 

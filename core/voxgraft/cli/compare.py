@@ -10,6 +10,7 @@ import click
 
 from ..support.progress import print_fitted, print_result
 from ..support.texts import counted
+from . import PATH, json_option
 
 if TYPE_CHECKING:
     from ..scoring.compare_runs import RunComparison
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="RUN RUN...")
+@click.argument("runs", nargs=-1, required=True, type=PATH, metavar="RUN RUN...")
 @click.option("--metric", default="dice", show_default=True, help="Metrics to compare, as in dice,hd95.")
 @click.option("--structure", default="mean", show_default=True, help="Structures to compare, as in mean,liver.")
 @click.option("--every-pair", is_flag=True, help="Compare all pairs of runs, not each with the first.")
@@ -35,8 +36,8 @@ if TYPE_CHECKING:
     show_default=True,
     help="Correction for the number of comparisons.",
 )
-@click.option("--out", type=click.Path(path_type=Path), help="Write an HTML page with the table and the curves here.")
-@click.option("--json", "as_json", is_flag=True, help="One JSON document on standard output.")
+@click.option("--out", type=PATH, help="Write an HTML page with the table and the curves here.")
+@json_option
 def compare(
     runs: tuple[Path, ...],
     metric: str,

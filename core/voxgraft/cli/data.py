@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ..support.progress import print_result
+from ..support.progress import print_fitted, print_result
+from ..support.texts import counted
+from . import PATH, json_option
 
 if TYPE_CHECKING:
     from ..imaging.regrid import Interpolation
@@ -19,8 +21,8 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("path", type=click.Path(path_type=Path))
-@click.option("--json", "as_json", is_flag=True, help="One JSON document on standard output.")
+@click.argument("path", type=PATH)
+@json_option
 def inspect(path: Path, as_json: bool) -> None:
     """Show what the readers see in a file, a folder or a tree: series, geometry, modality, problems."""
     from ..discovery import discover
@@ -40,20 +42,16 @@ def inspect(path: Path, as_json: bool) -> None:
         for item in items:
             _show(item)
     for problem in found.problems:
-        click.secho(f"{problem.severity}: {problem.message} [{problem.code}]", fg=_COLOURS[problem.severity])
+        print_fitted(f"{problem.severity}: {problem.message} [{problem.code}]", _COLOURS[problem.severity])
     click.echo(_summary(items))
 
 
 @click.command()
-@click.argument("source", type=click.Path(path_type=Path))
-@click.argument("target", type=click.Path(path_type=Path))
-@click.option("--reference", type=click.Path(path_type=Path), help="Image whose grid the result gets.")
+@click.argument("source", type=PATH)
+@click.argument("target", type=PATH)
+@click.option("--reference", type=PATH, help="Image whose grid the result gets.")
 @click.option("--series", help="Series of SOURCE to convert: its UID or its description.")
-@click.option(
-    "--labels",
-    metavar="FILE|NAME=VALUE,...",
-    help="Structures of a mask: a JSON file, or liver=1,spleen=2.",
-)
+@click.option("--labels", metavar="FILE|NAME=VALUE,...", help="Structures of a mask: a JSON file, or liver=1,spleen=2.")
 @click.option("--resample", is_flag=True, help="Resample a mask onto the grid of --reference.")
 @click.option(
     "--interpolation",
@@ -136,7 +134,7 @@ def _show(item: Item) -> None:
     if names := _names(item):
         click.echo(f"  structures: {names}")
     for problem in item.problems:
-        click.secho(f"  {problem.severity}: {problem.message} [{problem.code}]", fg=_COLOURS[problem.severity])
+        print_fitted(f"  {problem.severity}: {problem.message} [{problem.code}]", _COLOURS[problem.severity])
 
 
 def _show_table(root: Path, items: Sequence[Item]) -> None:
@@ -160,7 +158,7 @@ def _show_table(root: Path, items: Sequence[Item]) -> None:
             by_problem.setdefault((problem.severity, problem.message, problem.code), []).append(item)
     for (severity, message, code), where in by_problem.items():
         path = str(where[0].path) + (f" and {len(where) - 1} more" if len(where) > 1 else "")
-        click.secho(f"{severity}: {message} [{code}]: {path}", fg=_COLOURS[severity])
+        print_fitted(f"{severity}: {message} [{code}]: {path}", _COLOURS[severity])
 
 
 def _names(item: Item, most: int = 8) -> str:
@@ -170,9 +168,7 @@ def _names(item: Item, most: int = 8) -> str:
 
 def _summary(items: Sequence[Item]) -> str:
     bad = sum(bool(item.errors) for item in items)
-    if not bad:
-        return f"{len(items)} ok"
-    return f"{len(items)} image{'s' * (len(items) != 1)}, {bad} of them not to be read"
+    return f"{counted(len(items), 'image')}, {f'{bad} of them unreadable' if bad else 'all readable'}"
 
 
 _COLOURS = {"error": "red", "warning": "yellow", "repair": "yellow"}

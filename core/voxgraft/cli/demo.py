@@ -7,16 +7,14 @@ from pathlib import Path
 import click
 
 from ..support.progress import print_result
-from .numbers import Amount
+from . import PATH, Amount, json_option
 
 
 @click.command()
-@click.option(
-    "--out", type=click.Path(path_type=Path), default="voxgraft-demo", show_default=True, help="Folder for the demo."
-)
+@click.option("--out", type=PATH, default="voxgraft-demo", show_default=True, help="Folder for the demo.")
 @click.option("--minutes", type=Amount(0.05, 10_000), default=2.0, show_default=True, help="Training time in minutes.")
-@click.option("--data", type=click.Path(path_type=Path), help="Only write the demo's own scans into this folder.")
-@click.option("--json", "as_json", is_flag=True, help="One JSON document on standard output.")
+@click.option("--data", type=PATH, help="Only write the demo's own scans into this folder.")
+@json_option
 def demo(out: Path, minutes: float, data: Path | None, as_json: bool) -> None:
     """Train on synthetic labelled heads, register the model, segment new patients' DICOM series, show the scores.
 

@@ -8,10 +8,11 @@ import click
 
 from ..support.progress import print_result
 from ..support.texts import counted
+from . import json_option
 
 
 @click.command()
-@click.option("--json", "as_json", is_flag=True, help="One JSON document on standard output.")
+@json_option
 def doctor(as_json: bool) -> None:
     """Show what works here: Python, GPU, memory, plugins, registry."""
     document = examine()

@@ -11,6 +11,7 @@ import click
 
 from ..support.progress import print_result
 from ..support.texts import counted
+from . import PATH, json_option
 
 if TYPE_CHECKING:
     from ..components.catalogue import Catalogue
@@ -22,8 +23,8 @@ ENDINGS = (".json", ".csv", ".html")
 
 
 @click.command()
-@click.argument("predictions", type=click.Path(path_type=Path))
-@click.argument("references", type=click.Path(path_type=Path))
+@click.argument("predictions", type=PATH)
+@click.argument("references", type=PATH)
 @click.option(
     "--metrics",
     default="dice,iou,hd95,nsd",
@@ -34,28 +35,24 @@ ENDINGS = (".json", ".csv", ".html")
     "--labels", "names", metavar="FILE.json|NAME=VALUE,...", help="Structures to score; by default every value."
 )
 @click.option("--regions", metavar="NAME=1+2,...", help="Unions of structures to score as well.")
-@click.option(
-    "--groups", type=click.Path(path_type=Path), metavar="FILE.csv", help="CSV of case attributes, for subgroup tables."
-)
+@click.option("--groups", type=PATH, metavar="FILE.csv", help="CSV of case attributes, for subgroup tables.")
 @click.option(
     "--images",
-    type=click.Path(path_type=Path),
+    type=PATH,
     metavar="PATH",
     help="Scans (a file or a folder), for pictures of the worst cases.",
 )
-@click.option("--valid", type=click.Path(path_type=Path), metavar="PATH", help="Valid-region masks (0 = not scored).")
-@click.option(
-    "--probabilities", type=click.Path(path_type=Path), metavar="PATH", help="Probability maps, needed for ece."
-)
+@click.option("--valid", type=PATH, metavar="PATH", help="Valid-region masks (0 = not scored).")
+@click.option("--probabilities", type=PATH, metavar="PATH", help="Probability maps, needed for ece.")
 @click.option(
     "--out",
     "outs",
-    type=click.Path(path_type=Path),
+    type=PATH,
     multiple=True,
     metavar="FILE.json|.csv|.html",
     help="Write every value to a CSV or JSON file, or an HTML page; may be given several times.",
 )
-@click.option("--json", "as_json", is_flag=True, help="One JSON document on standard output.")
+@json_option
 def evaluate(
     predictions: Path,
     references: Path,
@@ -108,7 +105,9 @@ def evaluate(
     else:
         _show(scores, _units(catalogue))
         if extras.facts is not None and not scores.subgroups:
-            click.echo(f"note: no column of {groups} makes subgroups of these cases", err=True)
+            click.echo(f"note: no column of {groups} divides these cases into subgroups", err=True)
+        for out in outs:
+            click.echo(f"wrote {out}")
     if scores.failed:
         click.get_current_context().exit(3 if scores.cases else 1)
 

@@ -51,8 +51,8 @@ def _torchvision() -> Iterator[str]:
             del sys.modules[name]  # half imported
         backend = torch.partition("+")[2] or "auto"
         yield (
-            f"torchvision {torchvision} was not built for torch {torch}. The encoders of VoxGraft do without what is "
-            "missing. The one that fits comes from where this torch came from: "
+            f"torchvision {torchvision} was not built for torch {torch}. VoxGraft's encoders work without it. "
+            "Install the matching build from where this torch came from: "
             f"uv pip install --reinstall-package torchvision --torch-backend {backend} torchvision, or pip install "
             "--force-reinstall --no-deps torchvision with the --index-url that PyTorch's page names for your build"
         )

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..support.progress import print_fitted, print_result
+from . import PATH, json_option
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -20,7 +21,6 @@ tracking_option = click.option(
     metavar="URI",
     help="Registry: sqlite:///FILE.db or http://HOST:PORT; by default MLFLOW_TRACKING_URI, else ./voxgraft.db.",
 )
-json_option = click.option("--json", "as_json", is_flag=True, help="One JSON document on standard output.")
 
 
 @click.group()
@@ -80,7 +80,7 @@ def _show(document: dict[str, Any]) -> None:
 
 
 @models.command()
-@click.argument("package", type=click.Path(path_type=Path))
+@click.argument("package", type=PATH)
 @click.option("--name", help="Name of the model; by default the one in the package.")
 @tracking_option
 def register(package: Path, name: str | None, tracking: str | None) -> None:
@@ -110,16 +110,16 @@ def rollback(name: str, tracking: str | None) -> None:
 
 @models.command()
 @click.argument("model")
-@click.argument("target", type=click.Path(path_type=Path))
+@click.argument("target", type=PATH)
 @tracking_option
 def export(model: str, target: Path, tracking: str | None) -> None:
     """Write MODEL, which is NAME@ALIAS or NAME/VERSION, as one file TARGET, such as spleen.voxgraft.zip."""
     version = _models(tracking).export(model, target)
-    click.echo(f"{target}: {version.name} version {version.version}, package {version.hash}")
+    print_fitted(f"{target}: {version.name} version {version.version}, package {version.hash}")
 
 
 @models.command("import")
-@click.argument("file", type=click.Path(path_type=Path))
+@click.argument("file", type=PATH)
 @click.option("--name", help="Name of the model; by default the one in the package.")
 @click.option(
     "--hash", "expected", help="Expected hash of the package, as `export` printed it; any other package is refused."
@@ -144,9 +144,9 @@ def _line(version: str, aliases: Sequence[str], metrics: Mapping[str, float]) ->
 
 
 def _say_kept(version: Version) -> None:
-    click.echo(f"{version.name} version {version.version}, package {version.hash}")
+    print_fitted(f"{version.name} version {version.version}, package {version.hash}")
     if "champion" not in version.aliases:
-        click.echo(f"voxgraft models promote {version.name} {version.version}   makes it champion", err=True)
+        click.echo(f"next: voxgraft models promote {version.name} {version.version} makes it champion", err=True)
 
 
 def _shape(numbers: Sequence[float]) -> str:

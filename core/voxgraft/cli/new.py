@@ -6,12 +6,14 @@ from pathlib import Path
 
 import click
 
+from . import PATH
+
 
 @click.command()
-@click.argument("folder", required=False, type=click.Path(path_type=Path))
+@click.argument("folder", required=False, type=PATH)
 @click.option(
     "--out",
-    type=click.Path(path_type=Path),
+    type=PATH,
     help="The workflow file to write; its name is the run's (default: the folder's name).",
 )
 @click.option("--from", "source", metavar="NAME", help="Copy a workflow that comes with VoxGraft (see --list).")
@@ -36,7 +38,7 @@ def new(folder: Path | None, out: Path | None, source: str | None, listing: bool
 
 
 def _list() -> None:
-    from ..scaffold.shipped import shipped
+    from ..scaffold.begin import shipped
 
     for name, path in shipped().items():
         lines = path.read_text(encoding="utf-8").splitlines()

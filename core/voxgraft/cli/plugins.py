@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import sys
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..support.progress import print_result
+from ..support.progress import fitted, print_fitted, print_result
+from . import PATH, json_option
 
 if TYPE_CHECKING:
     from ..components.catalogue import Catalogue
     from ..components.component import AnySpec
+
+
+_COLOURS = {"passed": "green", "failed": "red", "skipped": "yellow"}
 
 
 @click.group()
@@ -20,7 +26,7 @@ def plugins() -> None:
 
 
 @plugins.command("list")
-@click.option("--json", "as_json", is_flag=True, help="One JSON document on standard output.")
+@json_option
 @click.option("--kind", help="Show only components of this kind.")
 def list_(as_json: bool, kind: str | None) -> None:
     """List every component, and the plugins that were set aside."""
@@ -58,7 +64,6 @@ def list_(as_json: bool, kind: str | None) -> None:
 def _line(head: str, text: str) -> None:
     """A row of a table: in a terminal within its width, elsewhere on one line, for programs that search it."""
     import shutil
-    import sys
     from textwrap import wrap
 
     room = shutil.get_terminal_size().columns - len(head)
@@ -71,7 +76,7 @@ def _line(head: str, text: str) -> None:
 
 @plugins.command()
 @click.argument("name")
-@click.option("--json", "as_json", is_flag=True, help="One JSON document on standard output.")
+@json_option
 def show(name: str, as_json: bool) -> None:
     """Show a component and its options; NAME is `unet` or, where kinds share a name, `decoder:unet`."""
     from ..discovery import discover
@@ -87,11 +92,11 @@ def show(name: str, as_json: bool) -> None:
         print_result(json.dumps({"components": documents}, indent=2))
         return
     for document in documents:
-        click.echo(f"{document['kind']} {document['name']}: {document['summary']}")
-        click.echo(f"  from {document['plugin']} ({document['distribution']} {document['version']})")
+        print_fitted(f"{document['kind']} {document['name']}: {document['summary']}")
+        print_fitted(f"  from {document['plugin']} ({document['distribution']} {document['version']})")
         for option, field in document["options"].items():
-            default = f" [default: {field['default']}]" if "default" in field else " (needed)"
-            click.echo(f"  {option}: {field.get('description', '')}{default}")
+            default = "" if field.get("default", "") is None else f" [default: {field.get('default')}]"
+            print_fitted(f"  {option}: {field.get('description', '')}{default if 'default' in field else ' (needed)'}")
 
 
 @plugins.command()
@@ -104,7 +109,7 @@ def show(name: str, as_json: bool) -> None:
     type=click.Path(path_type=Path, exists=True, dir_okay=False),
     help="For readers: a real file to test with; damaged copies of it are tried too.",
 )
-@click.option("--json", "as_json", is_flag=True, help="One JSON document on standard output.")
+@json_option
 def test(name: str, options: tuple[str, ...], files: tuple[Path, ...], as_json: bool) -> None:
     """Run the conformance checks of a component; NAME is `nifti` or, where kinds share a name, `reader:nifti`."""
     import json
@@ -117,7 +122,7 @@ def test(name: str, options: tuple[str, ...], files: tuple[Path, ...], as_json: 
     catalogue = discover()
     matching = _named(catalogue, name)
     if strange := [file for file in files if not file.is_file()]:
-        raise UsageError(f"--file {strange[0]}: is no regular file")
+        raise UsageError(f"--file {strange[0]}: is not a regular file")
     document: list[dict[str, Any]] = []
     for _, spec in matching:
         try:
@@ -129,13 +134,15 @@ def test(name: str, options: tuple[str, ...], files: tuple[Path, ...], as_json: 
         checks = [{"check": outcome.check, "state": outcome.state, "reason": outcome.reason} for outcome in outcomes]
         document.append({"kind": spec.kind, "name": spec.name, "checks": checks})
         for outcome in () if as_json else outcomes:
-            colour = {"passed": "green", "failed": "red", "skipped": "yellow"}[outcome.state]
-            state = click.style(f"{outcome.state:7}", fg=colour)
-            reason = f"\n        {outcome.reason}" if outcome.reason else ""
-            click.echo(f"{state} {spec.kind} {spec.name}: {outcome.check}{reason}")
+            reason = f"\n         {outcome.reason}" if outcome.reason else ""
+            line = fitted(f"{outcome.state:7}  {spec.kind} {spec.name}: {outcome.check}{reason}", sys.stdout)
+            click.echo(click.style(line[:7], fg=_COLOURS[outcome.state]) + line[7:])
     if as_json:
         print_result(json.dumps({"components": document}, indent=2))
-    if any(check["state"] == "failed" for component in document for check in component["checks"]):
+    states = Counter(check["state"] for component in document for check in component["checks"])
+    if not as_json:
+        click.echo(", ".join(f"{states[state]} {state}" for state in _COLOURS if states[state]))
+    if states["failed"]:
         click.get_current_context().exit(1)
 
 
@@ -147,7 +154,7 @@ def test(name: str, options: tuple[str, ...], files: tuple[Path, ...], as_json: 
     show_default=True,
     help="Kind of component: reader, writer, layout, ...; see `plugins list`.",
 )
-@click.option("--out", type=click.Path(path_type=Path), default=".", help="Folder in which the project is created.")
+@click.option("--out", type=PATH, default=".", help="Folder in which the project is created.")
 def new(name: str, kind: str, out: Path) -> None:
     """Start a plugin: a project voxgraft-NAME that installs, works, and passes the checks of its kind."""
     from ..scaffold import start

@@ -8,11 +8,12 @@ from typing import Any
 
 import click
 
-from ..support.progress import print_result
+from ..support.progress import print_fitted, print_result
+from . import PATH, json_option
 
 
 @click.command()
-@click.argument("out", metavar="DIR", type=click.Path(path_type=Path))
+@click.argument("out", metavar="DIR", type=PATH)
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on; others need a token.")
 @click.option(
     "--port", type=click.IntRange(0, 65535), default=8642, show_default=True, help="Port; 0 takes a free one."
@@ -20,14 +21,14 @@ from ..support.progress import print_result
 @click.option(
     "--reader", default="", help="Name of the reader; by default chosen in the page. With --export: only this reader's."
 )
-@click.option("--token-file", type=click.Path(path_type=Path), help="File with tokens, or READER:TOKEN, one a line.")
-@click.option("--certificate", type=click.Path(path_type=Path), help="TLS certificate (PEM).")
-@click.option("--key", type=click.Path(path_type=Path), help="Private key of the certificate (PEM).")
+@click.option("--token-file", type=PATH, help="File with tokens, or READER:TOKEN, one per line.")
+@click.option("--certificate", type=PATH, help="TLS certificate (PEM).")
+@click.option("--key", type=PATH, help="Private key of the certificate (PEM).")
 @click.option("--behind-proxy", metavar="HOST", help="Host name of the proxy with TLS in front of the page.")
 @click.option(
     "--assign",
     "table",
-    type=click.Path(path_type=Path),
+    type=PATH,
     help="CSV table with columns case, reader, role (reader, second, adjudicator, gold) and mask (reference for gold).",
 )
 @click.option("--summary", is_flag=True, help="Print a summary of the review instead of serving the page.")
@@ -36,22 +37,22 @@ from ..support.progress import print_result
     "--export",
     "target",
     metavar="TARGET",
-    type=click.Path(path_type=Path),
+    type=PATH,
     help="Write the accepted and corrected scans to the folder TARGET as a data set to train on, and their DICOM "
     "objects to DIR/review/dicom.",
 )
 @click.option("--partial", is_flag=True, help="With --export: also scans with open or rejected structures.")
 @click.option("--link", is_flag=True, help="With --export: hard-link images instead of copying them.")
-@click.option("--patients", type=click.Path(path_type=Path), help="With --export: CSV with the columns case, patient.")
+@click.option("--patients", type=PATH, help="With --export: CSV with the columns case, patient.")
 @click.option(
     "--pseudonym-key",
-    type=click.Path(path_type=Path),
+    type=PATH,
     help="With --export: key file for the hashes of patients, as in the layout `dicom`.",
 )
 @click.option("--name-readers", is_flag=True, help="With --export: name the readers in DICOM objects.")
 @click.option("--organisation", default="", help="With --name-readers: where they work; reports are then verified.")
 @click.option("--unverified", is_flag=True, help="With --export: export although the audit log is damaged.")
-@click.option("--json", "as_json", is_flag=True, help="One JSON document on standard output.")
+@json_option
 def review(out: Path, as_json: bool, summary: bool, track: bool, target: Path | None, **options: Any) -> None:
     """Review the scans of DIR, the folder that `voxgraft segment --out DIR` made, in the browser.
 
@@ -65,7 +66,7 @@ def review(out: Path, as_json: bool, summary: bool, track: bool, target: Path | 
     names = ("partial", "link", "patients", "pseudonym_key", "name_readers", "organisation", "unverified")
     wishes = {name: options.pop(name) for name in names}
     if summary and target is not None:
-        raise UsageError("--summary and --export are two calls; leave one of them out")
+        raise UsageError("--summary and --export cannot be combined; leave one of them out")
     if options["table"] is not None and (summary or target is not None):
         raise UsageError("--assign goes with the page; leave out --summary and --export")
     if track and not summary:
@@ -106,7 +107,10 @@ def _summarise(out: Path, as_json: bool, track: bool) -> None:
         from ..review.worth.tracking import track as keep
 
         lines = keep(snapshot)
-    print_result(json_text({**found, "tracked": lines} if track else found) if as_json else text_of(found))
+    if as_json:
+        print_result(json_text({**found, "tracked": lines} if track else found))
+    else:
+        print_fitted(text_of(found))
     for line in lines:
         click.echo(f"logged {line}", err=True)
 
@@ -140,7 +144,10 @@ def _export(
     exported = export(snapshot, target, wishes)
     objects = write_objects(snapshot, reader, Signed(name_readers, organisation))
     document = {**exported.document(), "dicom": objects.document()}
-    print_result(json_text(document) if as_json else text_of_export(exported, objects))
+    if as_json:
+        print_result(json_text(document))
+    else:
+        print_fitted(text_of_export(exported, objects))
     code = exported.exit_code
     click.get_current_context().exit(3 if not code and objects.failed else code)
 

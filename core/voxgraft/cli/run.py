@@ -8,21 +8,23 @@ from typing import TYPE_CHECKING
 import click
 
 from ..support.progress import print_fitted, print_result
+from . import PATH, json_option
 
 if TYPE_CHECKING:
     from ..batch.executor import Executor
     from ..components.catalogue import Catalogue
+    from ..runs.run import Run
     from ..workflow.workflow import Workflow
 
 
 @click.command()
-@click.argument("workflows", metavar="WORKFLOW...", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.argument("workflows", metavar="WORKFLOW...", nargs=-1, required=True, type=PATH)
 @click.option(
     "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change a value, as in training.budget='5 min'."
 )
 @click.option(
     "--out",
-    type=click.Path(path_type=Path),
+    type=PATH,
     help="Folder of the run, by default runs/NAME; of several workflows the folder above, by default runs.",
 )
 @click.option("--steps", help="Do only these steps, as in plan,prepare.")
@@ -35,7 +37,7 @@ if TYPE_CHECKING:
 )
 @click.option("--executor", help="What trains them: local (the default), ray, or ray://HOST:PORT for a Ray cluster.")
 @click.option("--dry-run", is_flag=True, help="Check, plan and estimate; train nothing, write nothing.")
-@click.option("--json", "as_json", is_flag=True, help="One JSON document on standard output.")
+@json_option
 def run(
     workflows: tuple[Path, ...],
     overrides: tuple[str, ...],
@@ -47,13 +49,11 @@ def run(
     dry_run: bool,
     as_json: bool,
 ) -> None:
-    """Do the steps of WORKFLOW: from labelled images to a registered model.
+    """Run the steps of WORKFLOW: from labelled images to a registered model.
 
     Several workflows, such as variants that are to be compared, become runs of their own, side by side. A step that
     would leave what it left before is skipped, and a training that was killed goes on from its last checkpoint.
     """
-    import json
-
     from ..discovery import discover
     from ..training.team import follow, leading, team_of
 
@@ -79,18 +79,9 @@ def run(
         _compared([checked, *others], catalogue, out or Path("runs"), spread, wanted, not resume, as_json)
         return
     if dry_run:
-        from ..runs.dryrun import dry_run as estimate
-
-        document = estimate(checked, catalogue)
-        if as_json:
-            print_result(json.dumps(document, indent=2))
-        else:
-            print_fitted(_table(document))
+        _estimate(checked, catalogue, as_json)
         return
-    import shlex
-
     from ..runs.engine import run_workflow
-    from ..support.texts import legible
 
     spread = _executor(checked, catalogue, executor, workers)
     if team is not None and spread is not None:
@@ -99,6 +90,30 @@ def run(
         )
     with leading(team):
         done = run_workflow(checked, catalogue, folder, steps=wanted, fresh=not resume, executor=spread)
+    _tell(done, as_json)
+
+
+def _estimate(checked: Workflow, catalogue: Catalogue, as_json: bool) -> None:
+    """Print what a run would do and take."""
+    import json
+
+    from ..runs.dryrun import dry_run
+
+    document = dry_run(checked, catalogue)
+    if as_json:
+        print_result(json.dumps(document, indent=2))
+    else:
+        width = max(map(len, document))
+        print_fitted("\n".join(f"{name:{width}}  {value}" for name, value in document.items()))
+
+
+def _tell(done: Run, as_json: bool) -> None:
+    """Print what a run left, and what to do next."""
+    import json
+    import shlex
+
+    from ..support.texts import legible
+
     if as_json:
         package = str(done.package) if done.package.exists() else None
         print_result(
@@ -106,7 +121,7 @@ def run(
         )
     else:
         messages = [f"the model is in {done.package}"] if done.package.exists() else []
-        print_fitted("; ".join([f"{folder}: done", *messages, *done.remarks]))
+        print_fitted("; ".join([f"{done.folder}: done", *messages, *done.remarks]))
         if done.package.exists():
             click.echo(f"next: voxgraft segment {legible(shlex.quote(str(done.package)))} SCANS --out BATCH")
 
@@ -145,8 +160,3 @@ def _executor(checked: Workflow, catalogue: Catalogue, name: str | None, workers
         raise UsageError("members are trained in processes, not in threads; leave out --executor threads")
     kind = "processes" if name in (None, "local") else name
     return executor_of(str(kind), catalogue, workers=workers, device=checked.training.device, alone=True)
-
-
-def _table(document: dict[str, object]) -> str:
-    width = max(len(name) for name in document)
-    return "\n".join(f"{name:{width}}  {value}" for name, value in document.items())

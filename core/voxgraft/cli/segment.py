@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..support.progress import print_fitted, print_result
-from .numbers import Amount
+from . import Amount, json_option
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -80,7 +80,7 @@ if TYPE_CHECKING:
     help="Time limit for reading a scan, for predicting it and for each writer; by default 10 minutes and a second for "
     "each MB, and none for predicting.",
 )
-@click.option("--json", "as_json", is_flag=True, help="One JSON document on standard output.")
+@json_option
 def segment(
     model: str,
     inputs: tuple[str, ...],
@@ -172,4 +172,4 @@ def _summary(batch: Batch) -> str:
     look = sum(bool(scan.flags) for scan in batch.scans if scan.state in ("done", "skipped"))
     summary = ", ".join(f"{number} {text}" for number, text in counts if number) or "nothing to do"
     folder = legible(shlex.quote(str(batch.out)))
-    return f"{summary}; {look} to look at first\n{legible(str(batch.report))}\nto review: voxgraft review {folder}"
+    return f"{summary}; {look} to look at first\n{legible(str(batch.report))}\nnext: voxgraft review {folder}"

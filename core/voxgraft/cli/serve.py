@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import click
 
 from ..support.progress import print_result
-from .numbers import Amount
+from . import PATH, Amount
 
 
 @click.command()
@@ -19,15 +18,13 @@ from .numbers import Amount
 )
 @click.option(
     "--token-file",
-    type=click.Path(path_type=Path),
-    help="File with tokens, one a line; viewers send one as API key (nnInteractive) or password (MONAI Label).",
+    type=PATH,
+    help="File with tokens, one per line; viewers send one as API key (nnInteractive) or password (MONAI Label).",
 )
-@click.option(
-    "--data", type=click.Path(path_type=Path), help="Folder of scans for MONAI Label, or the folder of a batch."
-)
+@click.option("--data", type=PATH, help="Folder of scans for MONAI Label, or the folder of a batch.")
 @click.option(
     "--sessions",
-    type=click.Path(path_type=Path),
+    type=PATH,
     default="voxgraft-sessions",
     show_default=True,
     help="Folder that keeps what is drawn and predicted.",
@@ -51,17 +48,17 @@ from .numbers import Amount
     type=Amount(1, 1e6),
     default=600.0,
     show_default=True,
-    help="End a session after so many seconds without a mark.",
+    help="End a session after this many seconds without a mark.",
 )
 @click.option(
     "--liveness",
     type=Amount(1, 1e6),
     default=60.0,
     show_default=True,
-    help="End a session after so many seconds without any request.",
+    help="End a session after this many seconds without any request.",
 )
-@click.option("--certificate", type=click.Path(path_type=Path), help="TLS certificate (PEM).")
-@click.option("--key", type=click.Path(path_type=Path), help="Private key of the certificate (PEM).")
+@click.option("--certificate", type=PATH, help="TLS certificate (PEM).")
+@click.option("--key", type=PATH, help="Private key of the certificate (PEM).")
 @click.option("--behind-proxy", metavar="HOST", help="Host name of the proxy with TLS in front of this server.")
 @click.option(
     "--origin", "origins", multiple=True, help="Web page that may send requests, such as https://ohif.example."

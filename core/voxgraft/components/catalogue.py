@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from ..errors import ComponentConflict, UnknownComponent
+from .code import source_hash
 from .component import AnySpec
 
 if TYPE_CHECKING:
@@ -56,6 +57,7 @@ class Catalogue:
     kept: Kept | None = None
     ask: Callable[[str | None], None] = _nothing_more
     found_by: Callable[[], Catalogue] | None = None
+    _codes: dict[str, str] = field(default_factory=dict)
 
     def __reduce__(self) -> tuple[Any, ...]:
         self.ask(None)
@@ -109,6 +111,12 @@ class Catalogue:
     def origin_of(self, plugin: str) -> Origin:
         """Where a plugin comes from that offers a component."""
         return self._origins[plugin]
+
+    def code_of(self, origin: Origin) -> str:
+        """The fingerprint of a plugin's source code as it was when this was first asked for; see `source_hash`."""
+        if origin.plugin not in self._codes:
+            self._codes[origin.plugin] = source_hash(origin.module, origin.distribution)
+        return self._codes[origin.plugin]
 
     @property
     def origins(self) -> dict[str, Origin]:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from difflib import get_close_matches
-from typing import Any, Generic, TypeVar
+from typing import Annotated, Any, Generic, TypeVar
 
+from annotated_types import Ge, Gt
 from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, GetJsonSchemaHandler, ValidationError, ValidationInfo
 from pydantic_core import CoreSchema, InitErrorDetails, PydanticCustomError, core_schema
 
@@ -131,7 +132,7 @@ def choose(catalogue: Catalogue, kind: str, value: dict[str, Any]) -> Selected[A
     try:
         model = component.options()
     except (Exception, SystemExit) as error:
-        broken = BrokenPlugin(plugin, f"giving the options of {value['use']!r}", error)
+        broken = BrokenPlugin(plugin, f"reading the options of {value['use']!r}", error)
         raise PydanticCustomError("component", "{reason}", {"reason": str(broken)}) from None
     try:
         return Selected(component, model.model_validate(options), plugin)
@@ -178,3 +179,18 @@ class TrackingOptions(Options):
 
     uri: str | None = None
     """Where the tracking server or its database is."""
+
+
+class ExecutorOptions(Options):
+    """What `voxgraft segment` hands to executors; one that has other options of its own adds them."""
+
+    workers: Annotated[int, Ge(1)] | None = None
+    """Number of workers; by default one on this machine, or as many as a cluster has room for."""
+    device: str = "auto"
+    """Device: auto, cpu, cuda or cuda:1."""
+    seconds: Annotated[float, Gt(0)] | None = None
+    """Time limit in seconds for a whole task; a worker that takes longer is ended. Threads cannot enforce it."""
+    gigabytes: Annotated[float, Gt(0)] | None = None
+    """Memory limit in GB (1e9 bytes) for a worker; one that takes more is ended. Threads cannot enforce it."""
+    alone: bool = False
+    """Give a worker its next task only when it has ended the last one: for long tasks, and tasks that share nothing."""

@@ -23,7 +23,7 @@ _BY_NAME = re.compile(r"import_module\(\s*[\"']([\w.]+)[\"']")
 """An import of a module whose name is a text."""
 
 CORE = __name__.split(".")[0]
-"""This package, which is no part of a plugin's code: an installation has it beside plugins, a clone elsewhere."""
+"""This package, which is not part of a plugin's code: an installation has it beside plugins, a clone elsewhere."""
 SHIPPED = Path(__file__).parents[1] / "workflows"
 """Files to begin from, which decide nothing: a wheel has them in this package, a clone elsewhere."""
 

@@ -49,6 +49,17 @@ def late_call(package: str, place: str, *more: Any) -> Callable[..., Any]:
     return partial(_call, package, place, more)
 
 
+def late_new(package: str, place: str, *arguments: Any) -> Callable[..., Any]:
+    """The same for components without options: what is at the place is called without them.
+
+    Args:
+        package: `__name__` of the plugin.
+        place: As in an entry point, such as `.reader:NiftiReader`; the dot stands for the plugin.
+        arguments: All that it is given.
+    """
+    return partial(_new, package, place, arguments)
+
+
 def _at(package: str, place: str) -> Any:
     module, _, name = place.partition(":")
     return getattr(import_module(module, package), name)
@@ -56,6 +67,10 @@ def _at(package: str, place: str) -> Any:
 
 def _call(package: str, place: str, more: tuple[Any, ...], *arguments: Any) -> Any:
     return _at(package, place)(*arguments, *more)
+
+
+def _new(package: str, place: str, arguments: tuple[Any, ...], *_: Any) -> Any:
+    return _at(package, place)(*arguments)
 
 
 def no_options() -> type[Any]:

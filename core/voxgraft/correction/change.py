@@ -54,7 +54,7 @@ class Change:
         if self.before.shape != shape or self.after.shape != shape or self.before.dtype != self.after.dtype:
             raise DataError("a change's box and its labels before and after differ in shape or type")
         if any(part.start < 0 or part.stop < part.start or part.step not in (None, 1) for part in self.box):
-            raise DataError("a change's box has no place in a mask")
+            raise DataError("a change's box does not fit into a mask")
 
     @classmethod
     def between(cls, before: Labels, after: Labels) -> Change | None:
@@ -153,11 +153,11 @@ def _header(data: bytes) -> tuple[Box, np.dtype[Any], memoryview]:
     header = json.loads(line.removeprefix(_MARK))
     ends = [(int(start), int(stop)) for start, stop in header["box"]]
     if header["type"] not in _TYPES or not 1 <= len(ends) <= 4:
-        raise ValueError("its type or number of axes is none of a mask")
+        raise ValueError("its type or number of axes does not fit a mask")
     if any(not 0 <= start <= stop <= LARGEST for start, stop in ends):
-        raise ValueError("its box has no place in a mask")
+        raise ValueError("its box does not fit into a mask")
     if math.prod(stop - start for start, stop in ends) > LARGEST:
-        raise ValueError(f"it is of more than {LARGEST} voxels")
+        raise ValueError(f"it has more than {LARGEST} voxels")
     return tuple(slice(*end) for end in ends), np.dtype(header["type"]), memoryview(data)[len(line) + 1 :]
 
 
@@ -171,7 +171,7 @@ def _unpacked(body: memoryview, size: int) -> bytes:
     except damaged as error:
         raise ValueError("its labels are damaged") from error
     if len(raw) != size or not unpacker.eof or unpacker.unused_data:
-        raise ValueError("its labels are not as many as its box holds")
+        raise ValueError("the number of its labels does not fit its box")
     return raw
 
 

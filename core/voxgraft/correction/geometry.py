@@ -33,14 +33,14 @@ def check_label(mask: Labels, label: int, locked: Collection[int]) -> None:
         raise DataError(f"structure {label} is locked; unlock it to correct it")
     highest = 1 if mask.dtype == np.bool_ else int(np.iinfo(mask.dtype).max)
     if not 1 <= label <= highest:
-        raise DataError(f"{label} is the label of no structure in this mask; name one from 1 to {highest}")
+        raise DataError(f"{label} is not the label of a structure in this mask; name one from 1 to {highest}")
 
 
 def check_spacing(spacing: Sequence[float], axes: int) -> tuple[float, ...]:
     """The spacing in millimetres, one number for each axis.
 
     Raises:
-        DataError: It has another number of axes, or holds what is no positive number.
+        DataError: It has another number of axes, or holds what is not a positive number.
     """
     steps = tuple(float(step) for step in spacing)
     if len(steps) != axes or not all(math.isfinite(step) and step > 0 for step in steps):

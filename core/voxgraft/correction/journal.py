@@ -180,7 +180,9 @@ class Journal:
                 return
         except (KeyError, TypeError, ValueError):
             pass
-        raise DataError(f"{self._file.path}: record {number} is none of this VoxGraft; move the folder away")
+        raise DataError(
+            f"{self._file.path}: record {number} was not written by this version of VoxGraft; move the folder away"
+        )
 
 
 def _entry(line: dict[str, Any]) -> Entry:

@@ -205,7 +205,7 @@ class RecordFile:
 
     def _damaged(self, number: int) -> DataError:
         return DataError(
-            f"{self.path}: record {number + 1} is damaged, and what stands behind it cannot be trusted; "
+            f"{self.path}: record {number + 1} is damaged, and what follows it cannot be trusted; "
             "restore the file from a copy, or move it away to go on without its undo"
         )
 

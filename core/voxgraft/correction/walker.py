@@ -41,7 +41,7 @@ def walk(image: NDArray[Any] | None, wanted: Field, free: NDArray[np.bool_], spa
 
 
 def _even(image: NDArray[Any]) -> Field:
-    """The image around its median, with that in place of what is no number."""
+    """The image around its median, with that in place of what is not a number."""
     values = image.astype(np.float64)
     known = values[np.isfinite(values)]
     middle = float(np.median(known)) if len(known) else 0.0

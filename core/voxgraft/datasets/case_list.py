@@ -6,10 +6,9 @@ It may hold what identifies people, so only its owner reads it, and nothing of i
 from __future__ import annotations
 
 import io
-import os
 from pathlib import Path
 
-from ..support.files import atomic_write
+from ..support.files import write_text
 from ..support.texts import write_rows
 from .cases import Case, Dataset, Split
 
@@ -31,18 +30,14 @@ def write_trace(target: Path, dataset: Dataset, split: Split | None = None) -> N
         split: Says of each case what it is for; None leaves that empty.
 
     Raises:
-        OSError: It cannot be written.
+        DataError: It cannot be written.
     """
     parts = {}
     for part, names in (("train", split.train), ("validation", split.validation)) if split is not None else ():
         parts.update(dict.fromkeys(names, part))
     text = io.StringIO()
     write_rows(text, [HEAD, *(_row(case, parts.get(case.id, "")) for case in dataset.cases)])
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with atomic_write(target) as temporary:
-        handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(handle, "w", encoding="utf-8", errors="backslashreplace") as stream:
-            stream.write(text.getvalue())
+    write_text(target, text.getvalue(), private=True)
 
 
 def _row(case: Case, part: str) -> tuple[str, ...]:

@@ -104,7 +104,7 @@ def with_rater(case: Case, rater: str | None) -> Case:
         if len(case.raters) == 1:
             return replace(case, label=next(iter(case.raters.values())))
         raise DataError(
-            f"case {case.id!r} has masks of several raters ({names}): say data.raters: majority, staple or one of them"
+            f"case {case.id!r} has masks of several raters ({names}): set data.raters: majority, staple or one of them"
         )
     if rater in case.raters:
         return replace(case, label=case.raters[rater])
@@ -141,7 +141,7 @@ def split_of(dataset: Dataset, labelled: Sequence[Case], options: SplitOptions) 
 def _given(dataset: Dataset, labelled: Sequence[Case], fold: int) -> Split:
     """The split that comes with the data set."""
     if not dataset.splits:
-        raise DataError("data.split: the data set gives no split; say by: patient")
+        raise DataError("data.split: the data set gives no split; set by: patient")
     if fold >= len(dataset.splits):
         raise DataError(f"data.split.fold: the data set gives {len(dataset.splits)} splits, counted from 0")
     fold_split = dataset.splits[fold]
@@ -155,7 +155,7 @@ def _given(dataset: Dataset, labelled: Sequence[Case], fold: int) -> Split:
     if both:
         raise DataError(
             f"data.split: the split of the data set has {len(both)} patients both in training and in validation; "
-            "scores would be too good; say by: patient"
+            "scores would be too good; set by: patient"
         )
     return split
 
@@ -184,7 +184,7 @@ def _optional_of(data: Data, dataset: Dataset) -> tuple[str, ...]:
         without = [case.id for case in dataset.cases if len(case.images) > 1 and case.images[index] is None]
         if without and name not in paths:
             raise DataError(
-                f"{len(without)} cases lack the channel {name!r}, {without[0]!r} for one; add the files, or say "
+                f"{len(without)} cases lack the channel {name!r}, {without[0]!r} for example; add the files, or say "
                 f"data.channels: {{{name}: optional}}"
             )
     return paths
@@ -238,7 +238,7 @@ def _complain_of_cases(dataset: Dataset, layout: str) -> None:
         raise DataError(f"the layout {layout!r} found no cases; look at its options")
     twice = [name for name, often in Counter(case.id for case in dataset.cases).items() if often > 1]
     if twice:
-        raise DataError(f"{len(twice)} case ids stand for several cases, {twice[0]!r} for one; ids must be unique")
+        raise DataError(f"{len(twice)} case ids stand for several cases, {twice[0]!r} for example; ids must be unique")
     for case in dataset.cases:
         if not case.id or case.id.startswith(".") or set(case.id) & set('/\\:*?"<>|\0'):
             raise DataError(f"the layout {layout!r} gave a case the id {case.id!r}, which cannot name a folder")

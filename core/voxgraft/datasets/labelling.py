@@ -29,7 +29,7 @@ def labels_of(data: Data, known: Labels | None, bounded: bool = False) -> Labels
         labels = _of_numbers(data)
         if labels is None:
             if ignore or data.others is not None:
-                raise DataError("data.labels: name the structures; `ignore` and `others` speak of the rest")
+                raise DataError("data.labels: name the structures; `ignore` and `others` apply to the rest")
             return None
     items = labels.items
     if data.ignore is not None:
@@ -152,7 +152,7 @@ def _checked(labels: Labels) -> Labels:
         raise DataError("data.labels: no structure is left to train on")
     sources = [source for label in labels.items for source in label.made_of]
     if twice := {source for source in sources if sources.count(source) > 1}:
-        raise DataError(f"data.labels: {_text(twice)} in masks is of two structures")
+        raise DataError(f"data.labels: {_text(twice)} in masks belongs to two structures")
     if both := set(sources) & set(labels.ignore):
         raise DataError(f"data.ignore: {_text(both)} is both a label and listed under data.ignore")
     if len(labels.items) > MOST_STRUCTURES:
@@ -163,7 +163,7 @@ def _checked(labels: Labels) -> Labels:
         if value not in region.members:
             raise DataError(
                 f"data.paint: {value} paints the region {region.name!r}, which is made of {_text(region.members)}; "
-                "read back, the mask would not hold the region"
+                "when it is read back, the mask would not contain the region"
             )
     return labels
 

@@ -27,7 +27,7 @@ Sources = Annotated[tuple[Value | Name, ...], MinLen(1), BeforeValidator(_listed
 
 
 class Structure(Options):
-    """A structure that is made of other values or names than its own."""
+    """A structure that is made of other values or names in the masks."""
 
     value: Value
     """The value that it has in training and in predictions."""
@@ -52,11 +52,11 @@ class Split(Options):
     """The part that is for validation, counted from 0. `all` is cross-validation: each part in turn, in its own run."""
 
     labelled: Annotated[int, Ge(1)] | None = None
-    """Learn from so many patients of the training part only, drawn by seed and repeat; the rest counts as unlabelled.
-    Held-out cases stay the same, and a smaller number draws some of those that a larger one draws."""
+    """Learn from only this many patients of the training part, drawn by seed and repeat; the rest count as unlabelled.
+    Held-out cases stay the same, and the patients of a smaller number are among those of a larger one."""
 
     repeats: Annotated[int, Ge(1), Le(1000)] = 1
-    """With `labelled`: so many different draws, each a run of its own."""
+    """With `labelled`: number of different draws, each its own run."""
 
     repeat: Annotated[int, Ge(0)] | Literal["all"] = "all"
     """One of the draws, counted from 0; by default all of them."""
@@ -98,36 +98,36 @@ class Data(Options):
     """How the images are normalised, augmented and shown."""
 
     source: Annotated[Selected[Layout] | None, ComponentField("layout", optional=True)] = None
-    """Labelled scans from elsewhere. They are learnt from with their labels, and the layout's training cases only by
-    strategies that learn from unlabelled scans; held out and scored are cases of the layout."""
+    """Labelled scans from elsewhere. The network learns from their labels; the layout's training cases are then used
+    only by strategies that learn from unlabelled scans. The cases that are held out and scored are the layout's."""
 
     added: Annotated[Selected[Layout] | None, ComponentField("layout", optional=True)] = None
-    """More labelled scans that are learnt from, such as those that reviewers accepted or corrected. They are neither
-    held out nor scored, and those of a patient who is held out are not learnt from."""
+    """More labelled scans to learn from, such as those that reviewers accepted or corrected. They are neither held
+    out nor scored, and scans of a held-out patient are not used."""
 
     unlabelled: Annotated[Selected[Layout] | None, ComponentField("layout", optional=True)] = None
-    """More scans for strategies that learn from unlabelled ones; masks that lie there are not looked at."""
+    """More scans for strategies that learn from unlabelled ones; masks there are ignored."""
 
     readers: Annotated[dict[Name, Annotated[Selected[Reader], ComponentField("reader")]], ByName("reader")] = Field(
         default={}
     )
-    """Options of readers by their names, such as `{dicom: {pet: stored}}`. They hold wherever a scan or a mask of this
-    run is read, travel with the model, and hold for what it segments."""
+    """Options of readers, by the reader's name, such as `{dicom: {pet: stored}}`. They apply to every scan and mask
+    that this run reads, are stored with the model, and apply to the scans that it segments."""
 
     labels: dict[Name, Annotated[int, Ge(0), Le(65535)] | Structure] | None = None
     """Names and values of the structures; by default what the layout says. `{value: 1, from: [2, 3, spleen]}` makes a
     structure of several values or names in the masks."""
 
     others: Literal["error", "background", "ignore"] | None = None
-    """What becomes of values and names in masks that no structure is made of: refuse the data set, count them as
+    """What to do with values and names in masks that belong to no structure: refuse the data set, count them as
     background, or leave their voxels out; by default an error."""
 
     ignore: Sources | None = None
     """The value or name in masks that marks voxels which count neither in training nor in scores."""
 
     overlap: Literal["error", "higher"] | None = None
-    """What becomes of voxels in two structures of a mask: refuse it, or the structure with the higher value wins; by
-    default an error. With `regions` both are kept."""
+    """What to do with voxels that are in two structures of a mask: refuse the mask, or let the structure with the
+    higher value win; by default an error. With `regions` both are kept."""
 
     regions: dict[Name, Sources] | Literal["each"] | None = None
     """What the network finds, each by an output of its own, so that regions may overlap: a name for the union of some
@@ -138,7 +138,7 @@ class Data(Options):
     it they hold a channel for each region."""
 
     raters: Name | None = None
-    """Where several people drew masks: `majority`, `staple`, or the name of one of them."""
+    """Which mask to use if several people drew one: `majority`, `staple`, or the name of one of them."""
 
     channels: dict[Name, Literal["required", "optional"]] | None = None
     """Which channels a case may lack; by default none."""
@@ -153,13 +153,13 @@ class Data(Options):
     """How images are brought to that spacing: `linear`, or `cubic`, the B-spline of order 3."""
 
     cache: Path | None = None
-    """Where prepared arrays are kept; by default in the run's folder."""
+    """Folder for the prepared arrays; by default in the run's folder."""
 
     leave_out: Annotated[tuple[Name, ...], BeforeValidator(_listed)] = ()
-    """Cases, by the names that check gives them, that are neither learnt from nor scored nor read."""
+    """Cases to leave out, by the names that `check` gives them; they are not even read."""
 
     limit: Annotated[int, Ge(2)] | None = None
-    """Use only so many of the training cases (for learning curves); validation keeps all of its cases."""
+    """Use only this many of the training cases (for learning curves); validation keeps all of its cases."""
 
     @property
     def reader_options(self) -> dict[str, dict[str, Any]]:
@@ -186,7 +186,7 @@ class Data(Options):
                 raise ValueError("a label is called 'mean', the name that scores give to their average; rename it")
             value, made_of = (entry, (entry, name)) if isinstance(entry, int) else (entry.value, entry.sources)
             if values.setdefault(value, name) != name:
-                raise ValueError(f"the labels {values[value]!r} and {name!r} have one value, {value}")
+                raise ValueError(f"the labels {values[value]!r} and {name!r} have the same value, {value}")
             for source in made_of:
                 if sources.setdefault(source, name) != name:
                     raise ValueError(f"{source!r} in masks is both {sources[source]!r} and {name!r}")

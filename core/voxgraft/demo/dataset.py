@@ -142,7 +142,7 @@ def _labelled(folder: Path, template: Template, number: int, catalogue: Catalogu
 
 
 def _new_patient(folder: Path, template: Template, kind: int, number: int, catalogue: Catalogue) -> Iterator[NewScan]:
-    """One study of one series; the last patient has a localizer besides, which is no scan of a whole head."""
+    """One study of one series; the last patient has a localizer besides, which is not a scan of a whole head."""
     head, rng = _person(number)
     name, axes, tilt = _NEW[kind]
     patient = f"DEMO-{number:03}"

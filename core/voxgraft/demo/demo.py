@@ -169,7 +169,7 @@ def write_data(folder: Path, catalogue: Catalogue, progress: Progress) -> DemoDa
         DataError: It cannot be written, or the template is not installed.
     """
     if folder.is_file():
-        raise DataError(f"{folder}: a file stands where the folder would be; choose another with --data")
+        raise DataError(f"{folder}: a file has the name of the folder; choose another with --data")
     if folder.is_dir() and any(folder.iterdir()) and not (folder / MADE).is_file():
         raise UsageError(f"{folder}: holds files that the demo did not make; choose another folder with --data")
     return make_data(folder, catalogue, progress)
@@ -188,7 +188,7 @@ def _claim(out: Path) -> Path:
         marked = (folder / RESULT).is_file()
         taken = [name for name in OURS if (folder / name).exists()]
     except (FileExistsError, NotADirectoryError):
-        raise DataError(f"{out}: a file stands where the folder would be; choose another with --out") from None
+        raise DataError(f"{out}: a file has the name of the folder; choose another with --out") from None
     except OSError as error:
         raise DataError(
             f"{out}: cannot be made or read: {error.strerror or error}; choose another with --out"

@@ -57,7 +57,7 @@ def write_series(volume: Volume, folder: Path, series: Series) -> None:
         series: What headers say beside the geometry.
 
     Raises:
-        DataError: The axes are not orthogonal or left-handed, voxels are no whole numbers from 0 to 65535, or the
+        DataError: The axes are not orthogonal or left-handed, voxels are not whole numbers from 0 to 65535, or the
             disk is full.
     """
     geometry = _checked_geometry(volume)

@@ -29,7 +29,7 @@ def stack_channels(volumes: Sequence[Volume | None], align: Align | None = None)
     if len(present) == len(volumes):
         return stack(present, align)
     if not present:
-        raise DataError("none of the channels is there")
+        raise DataError("all channels are missing")
     joined = stack(present, among_present(align, volumes))
     rows = joined.array.reshape(len(present), *joined.shape)
     array = np.zeros((len(volumes), *reversed(joined.shape)), joined.array.dtype).transpose(
@@ -50,7 +50,7 @@ def among_present(align: Align | None, channels: Sequence[object | None]) -> Ali
     if align is None or align.onto >= len(channels):
         return align
     if channels[align.onto] is None:
-        raise DataError(f"channel {align.onto + 1} gives the grid and is not there")
+        raise DataError(f"channel {align.onto + 1} gives the grid and is missing")
     return replace(align, onto=sum(channel is not None for channel in channels[: align.onto]))
 
 
@@ -158,7 +158,7 @@ def _onto(volume: Volume, reference: Volume, align: Align, number: int) -> Volum
         )
         raise DataError(
             f"{name}: it and the channel that gives the grid {why}, so nothing says that they are registered; "
-            "say align: any if they are"
+            "set align: any if they are"
         )
     if same:
         return volume

@@ -36,13 +36,18 @@ class Orientation:
         back = np.argsort(self.order)
         return turned.transpose((*range(lead), *(lead + int(axis) for axis in back)))
 
+    def box(self, box: Sequence[slice], shape: Sequence[int]) -> tuple[slice, ...]:
+        """Where a part of an array of this shape lies once `apply` was used on it."""
+        sides = [(box[axis], shape[axis], flip) for axis, flip in zip(self.order, self.flips, strict=True)]
+        return tuple(slice(n - side.stop, n - side.start) if flip else side for side, n, flip in sides)
+
 
 OBLIQUE = 20.0
 """Degrees off the nearest plane of the body beyond which slices are called oblique."""
 
 
 def plane_of(affine: Array, dims: int) -> str:
-    """How slices lie: `axial`, `sagittal`, `coronal`, `oblique`; empty for an image that is no stack.
+    """How slices lie: `axial`, `sagittal`, `coronal`, `oblique`; empty for an image that is not a stack.
 
     Args:
         affine: From voxel indices to RAS millimetres; slices go along the third axis.

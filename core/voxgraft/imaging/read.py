@@ -15,7 +15,6 @@ import numpy as np
 
 from ..components.choice import Selected, choose
 from ..errors import BadImage, BrokenPlugin, DataError, ModelError, PluginError, VoxGraftError
-from ..support.contents import states
 from ..support.files import check_regular
 from ..support.paths import composed
 from .archives import archive_problems, is_archive
@@ -58,7 +57,7 @@ def scan(path: Path | str, catalogue: Catalogue, series: str | None = None) -> l
         _check_regular(path)
         spec = choose_reader(path, catalogue)
         if spec is None and (name := _packed_name(path, catalogue)):
-            raise BadImage(path, f"it is packed with gzip and its name does not say so; rename it to {name}")
+            raise BadImage(path, f"it is compressed with gzip and its name does not say so; rename it to {name}")
         if spec is None and is_archive(path):
             raise BadImage(path, "it is an archive or a packed file; unpack it and name what was in it")
         if spec is None:
@@ -94,13 +93,13 @@ def find(reference: ImageRef, catalogue: Catalogue) -> list[Item]:
     """
     kept = catalogue.kept
     single = kept is not None and not reference.files and reference.path.is_file()
-    before = states([reference.path] if single else reference.files) if kept is not None else ()
+    before = kept.states([reference.path] if single else reference.files) if kept is not None else ()
     found: list[Item] | None = kept.get(reference) if kept is not None and before else None
     if found is None:
         found = _found(reference, catalogue)
         if kept is not None and before and not any(item.errors for item in found):
             known = [file for file, _ in before]
-            beside = states({file for item in found for file in item.files} - set(known))
+            beside = kept.states({file for item in found for file in item.files} - set(known))
             kept.put(reference, (*before, *beside), found)
     return list(found)
 
@@ -110,7 +109,7 @@ def _found(reference: ImageRef, catalogue: Catalogue) -> list[Item]:
         return scan(reference.path, catalogue, reference.series)
     items = scan_files(reference.files, catalogue)
     if not items:
-        raise BadImage(reference.path, "its files are not what they were when they were looked at")
+        raise BadImage(reference.path, "its files have changed since they were looked at")
     return [item for item in items if item.series == reference.series] or items
 
 
@@ -166,16 +165,14 @@ def only(items: Sequence[Item], source: object) -> Item:
     """
     if len(items) > 1:
         names = "; ".join(_name(item) for item in items[:10]) + ("; ..." if len(items) > 10 else "")
-        raise DataError(
-            f"{source}: {len(items)} images lie here, name the one that is meant by its series or file: {names}"
-        )
+        raise DataError(f"{source}: {len(items)} images are here; name the right one by its series or file: {names}")
     return items[0]
 
 
 def read_item(item: Item, catalogue: Catalogue, numbers: bool = False) -> Volume:
     """Read the voxels of an image that `scan` found.
 
-    What is seen in the voxels alone, such as some that are no finite numbers, joins the problems of the volume's item.
+    What is seen in the voxels alone, such as some that are not finite numbers, joins the problems of the volume's item.
 
     Args:
         numbers: Of a picture with a palette what it stores, not the colours.
@@ -188,7 +185,7 @@ def read_item(item: Item, catalogue: Catalogue, numbers: bool = False) -> Volume
     known: Volume | None = kept.get(key) if kept is not None else None
     if known is not None:
         return known
-    before = states({*item.files, *([item.path] if item.path.is_file() else [])}) if kept is not None else ()
+    before = kept.states({*item.files, *([item.path] if item.path.is_file() else [])}) if kept is not None else ()
     volume = _read_item(item, catalogue, numbers)
     if kept is not None and kept.put(key, before, volume, volume.array.nbytes):
         volume.array.flags.writeable = False
@@ -234,7 +231,7 @@ def _numbers(reader: Any, item: Item) -> Volume:
 def _fault(volume: Volume, item: Item) -> str:
     """What is wrong with a volume that only its reader can be blamed for."""
     if not isinstance(volume, Volume):
-        return f"it gave no Volume, but {type(volume).__name__}"
+        return f"it returned no Volume, but {type(volume).__name__}"
     if volume.array.dtype.kind not in "biuf":
         return f"its voxels are {volume.array.dtype}, not numbers"
     if item.shape and volume.shape != item.shape:
@@ -243,7 +240,7 @@ def _fault(volume: Volume, item: Item) -> str:
 
 
 def _not_finite(array: Array) -> Problem | None:
-    """What to say of voxels that are no finite numbers; the sum of an image tells quickly that there are none."""
+    """What to say of voxels that are not finite numbers; the sum of an image tells quickly that there are none."""
     if array.dtype.kind != "f" or np.isfinite(array.sum(dtype=np.float64)):
         return None
     wrong = array.size - int(np.count_nonzero(np.isfinite(array)))

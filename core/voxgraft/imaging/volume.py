@@ -172,7 +172,7 @@ class Volume(Shown):
         array = np.asarray(self.array)
         dims = self.dims or min(array.ndim, 3)
         if dims not in (2, 3) or array.ndim not in (dims, dims + 1):
-            raise ValueError(f"an array of shape {array.shape} is no volume of {dims} spatial axes")
+            raise ValueError(f"an array of shape {array.shape} is not a volume of {dims} spatial axes")
         affine = checked_affine(self.affine)
         object.__setattr__(self, "array", array)
         object.__setattr__(self, "dims", dims)
@@ -240,7 +240,7 @@ def as_volume(
     if isinstance(value, Volume):
         return value
     if not isinstance(value, np.ndarray):
-        raise UsageError(f"{type(value).__name__}: is no image; give a Volume, or an array with spacing=(..., ...)")
+        raise UsageError(f"{type(value).__name__}: is not an image; give a Volume, or an array with spacing=(..., ...)")
     try:
         if like is not None:
             return Volume(value, like.affine, dims=like.dims)
@@ -276,7 +276,7 @@ def checked_affine(affine: ArrayLike) -> Array:
 def spans_space(affine: Array) -> bool:
     """Whether the axes of a finite affine have lengths and do not lie in one plane, however small voxels are."""
     lengths = np.array(spacing_of(affine))
-    if lengths.min() < 1e-9:  # a picometre is no voxel
+    if lengths.min() < 1e-9:  # a picometre is not a voxel
         return False
     return abs(float(np.linalg.det(affine[:3, :3] / lengths))) > 1e-6
 

@@ -92,9 +92,9 @@ def choose_writer(target: Path, catalogue: Catalogue) -> AnySpec:
     claims = [name for name, length in fits.items() if length == longest]
     if not longest:
         offers = "; ".join(f"{spec.name}: {', '.join(spec.suffixes)}" for spec in specs.values()) or "none"
-        raise UsageError(f"{target}: no writer answers to this file name; the writers are {offers}")
+        raise UsageError(f"{target}: no writer handles this file name; the writers are {offers}")
     if len(claims) > 1:
-        raise UsageError(f"{target}: the writers {' and '.join(map(repr, claims))} both answer to this file name")
+        raise UsageError(f"{target}: the writers {' and '.join(map(repr, claims))} both handle this file name")
     answer: AnySpec = specs[claims[0]]
     return answer
 

@@ -35,8 +35,9 @@ NOT_FINITE = (
     "mask is made of it"
 )
 
-VALUES = 1 << 24
-"""Interpolated logits that are there together, at least those of one row."""
+VALUES = 1 << 22
+"""Interpolated logits that are there together, at least those of one row; with four times as many it takes a quarter
+longer, since they leave the processor's cache."""
 
 
 def segment_array(

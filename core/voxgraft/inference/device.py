@@ -65,7 +65,7 @@ def device_count(wanted: str) -> int:
     """How many devices `cuda*2` or `cpu*2` asks for."""
     _, star, number = wanted.partition("*")
     if star and not number.isdigit():
-        raise UsageError(f"{wanted!r}: write the number of devices behind the star, as in cuda*2")
+        raise UsageError(f"{wanted!r}: write the number of devices after the star, as in cuda*2")
     return int(number) if star else 1
 
 

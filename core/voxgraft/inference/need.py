@@ -65,7 +65,7 @@ def need_of(plan: Plan, shape: Sequence[int], seen: Sequence[int], activations: 
         shape: Voxels of the scan, axes in RAS order.
         seen: Voxels of what the network sees of it.
         activations: Bytes that the network itself takes for one window.
-        batch: Windows in one pass.
+        batch: Number of windows in one pass.
     """
     channels, size = len(plan.channels), 1 if plan.classes <= (8 if plan.regions else 254) else 4
     image, scan = 4 * channels * prod(seen), prod(shape)
@@ -130,7 +130,7 @@ def check_room(need: Need, plan: Plan, seen: Sequence[int], free: float, device:
     if device is not None and need.window > device:
         raise TooLarge(
             f"one pass of the network needs {gigabytes(need.window)} of the GPU's memory, and {gigabytes(device)} are "
-            "free; let inference.batch be 1, or compute on the cpu"
+            "free; set inference.batch to 1, or use the CPU"
         )
     elsewhere = device is not None and need.window + need.slab(fewest) <= device
     least = need.host(fewest, on_device=elsewhere)

@@ -252,7 +252,7 @@ def check_scan(volume: Volume, plan: Plan, missing: Sequence[int]) -> None:
     """
     name = volume.item.path.name if volume.item else "the scan"
     if volume.dims != plan.image_dims:
-        raise BadImage(name, f"has {volume.dims} axes; the model was trained on images of {plan.image_dims}")
+        raise BadImage(name, f"has {volume.dims} axes; the model was trained on {plan.image_dims}D images")
     if volume.channels != len(plan.channels):
         channels = ", ".join(plan.channels)
         raise BadImage(name, f"has {volume.channels} channels; the model needs {len(plan.channels)}: {channels}")
@@ -260,4 +260,4 @@ def check_scan(volume: Volume, plan: Plan, missing: Sequence[int]) -> None:
         raise BadImage(name, "has no voxels")
     for index in missing:
         if plan.channels[index] not in plan.optional:
-            raise BadImage(name, f"lacks the channel {plan.channels[index]}, which the model cannot do without")
+            raise BadImage(name, f"lacks the channel {plan.channels[index]}, which the model needs")

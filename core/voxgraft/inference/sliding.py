@@ -43,7 +43,7 @@ def sliding_window(
         image: (channel, *spatial).
         roi: Voxels of a window along each axis.
         overlap: The share by which neighbouring windows overlap, 0 to less than 1.
-        batch: Windows in one pass.
+        batch: Number of windows in one pass.
         mirror: Average the logits over the copies of each window that are mirrored along all axes, or along these.
         device: Where the network is; by default where its first parameter is.
         progress: Called with the share that is done.

@@ -117,7 +117,7 @@ def _one(source: Path, items: Sequence[Item]) -> Item:
     if len(images) == 1:
         return images[0]
     names = "; ".join(str(item.series or item.path) for item in images[:10]) + ("; ..." if len(images) > 10 else "")
-    raise DataError(f"{source}: {len(images)} images lie here, name the one that is meant with --series: {names}")
+    raise DataError(f"{source}: {len(images)} images are here; name the right one with --series: {names}")
 
 
 def _of_image(item: Item, wish: Wish, catalogue: Catalogue) -> Converted:
@@ -155,8 +155,8 @@ def _of_image(item: Item, wish: Wish, catalogue: Catalogue) -> Converted:
 
 def _another_grid(error: BadImage, guessed: bool) -> BadImage:
     """The refusal of a mask on another grid, with what to do."""
-    hint = "if it is of this scan all the same, --resample brings it onto the reference's voxels"
-    image = "; if it is no mask but an image, say --interpolation linear" if guessed else ""
+    hint = "if it belongs to this scan anyway, --resample brings it onto the reference's voxels"
+    image = "; if it is not a mask but an image, use --interpolation linear" if guessed else ""
     return BadImage(error.path, f"{error.reason}; {hint}{image}")
 
 
@@ -175,7 +175,7 @@ def _lost(before: Volume, after: Volume, path: Path) -> tuple[str, ...]:
         np.count_nonzero(volume.array) * abs(float(np.linalg.det(volume.affine[:3, :3]))) for volume in (before, after)
     ]
     if size[0] and not size[1]:
-        raise DataError(f"{path}: nothing of this mask lies on the reference; is it of another scan?")
+        raise DataError(f"{path}: no part of this mask lies on the reference; is it of another scan?")
     share = size[1] / size[0] if size[0] else 1.0
     text = f"note: its structures measure {100 * share:.3g} % of what they did before; the grids are not alike"
     return (text,) if abs(share - 1) > 0.02 else ()
@@ -213,7 +213,7 @@ def _joined(channels: Array, labels: Labels, overlap: Overlap, path: Path) -> Ar
             other = next(label.name for label in labels.items if label.value == int(shared[shared > 0][0]))
             raise DataError(
                 f"{path}: {label.name!r} and {other!r} share {int((shared > 0).sum())} voxels, which one map of labels "
-                "cannot hold; say --overlap higher (the higher value wins) or --overlap keep (a channel each)"
+                "cannot hold; use --overlap higher (the higher value wins) or --overlap keep (a channel each)"
             )
         array[where] = label.value
     return array
@@ -244,14 +244,12 @@ def image_for(path: Path, item: Item, catalogue: Catalogue) -> Volume:
     """
     items = [item for item in scan(path, catalogue) if item.kind == "image"]
     if not items:
-        raise DataError(f"{path}: no image lies here")
+        raise DataError(f"{path}: there is no image here")
     referred = set(item.facts.get("references") or ()) - {""}
     meant = [item for item in items if item.series in referred] if len(items) > 1 else items
     if len(meant) != 1:
         names = "; ".join(str(item.series or item.path) for item in items[:10])
-        raise DataError(
-            f"{path}: {len(items)} images lie here, name the folder or file of the one that is meant: {names}"
-        )
+        raise DataError(f"{path}: {len(items)} images are here; name the folder or file of the right one: {names}")
     return _first_channel(read_item(meant[0], catalogue))
 
 

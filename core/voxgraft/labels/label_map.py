@@ -56,7 +56,7 @@ def fix_for(values: Sequence[int], labels: Labels) -> str:
         return f"it has only 0 and 255, so write labels: {{{name}: {{value: {value}, from: [255]}}}} under data"
     if labels.by_option:
         return "name them with --labels, or fix the file"
-    return "name them under data.labels in the workflow, say data.others, or fix the file"
+    return "name them under data.labels in the workflow, set data.others, or fix the file"
 
 
 IGNORED, OTHER = -1, -2
@@ -196,7 +196,7 @@ def _where(labels: Labels) -> str:
 
 
 def _or_background(labels: Labels) -> str:
-    return "" if labels.by_option else ", or say data.others: background"
+    return "" if labels.by_option else ", or set data.others: background"
 
 
 def match_labels(names: Sequence[Source], labels: Labels, name: object) -> dict[Source, int]:
@@ -223,9 +223,9 @@ def match_labels(names: Sequence[Source], labels: Labels, name: object) -> dict[
             raise DataError(
                 f"{name}: the structures {other!r} and {source!r} may both be {called!r}; "
                 + (
-                    "rename the one that is not meant"
+                    "rename the wrong one"
                     if labels.by_option
-                    else f"write labels: {{{called}: {{value: {value}, from: [NAME]}}}} with the one that is meant"
+                    else f"write labels: {{{called}: {{value: {value}, from: [NAME]}}}} with the right one"
                 )
             )
         target[source] = value
@@ -258,7 +258,7 @@ def _painted(by_value: Mapping[int, Array], grid: Volume, labels: Labels, name: 
             if labels.by_option:
                 raise DataError(f"{message}, which one map of labels cannot hold; name one of them only")
             raise DataError(
-                f"{message}; say data.overlap: higher (the higher value wins), or data.regions: each (both are learnt)"
+                f"{message}; set data.overlap: higher (the higher value wins), or data.regions: each (both are learnt)"
             )
         array[where] = value
     return array

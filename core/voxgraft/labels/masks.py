@@ -39,7 +39,7 @@ def read_mask(reference: ImageRef, like: Volume | None, labels: Labels | None, c
         nowhere. What was left out stands in the problems of its item.
 
     Raises:
-        BadImage: It is damaged, lies elsewhere, or holds what is no mask.
+        BadImage: It is damaged, lies elsewhere, or holds what is not a mask.
         DataError: It holds values or names that `labels` does not know, or structures overlap that must not.
     """
     if isinstance(reference, MaskRef):
@@ -112,7 +112,7 @@ def in_grid_of(mask: Volume, like: Volume | None, name: object, what: str = "the
         shapes = [("x".join(map(str, shape))) for shape in (turned.shape, straight.shape)]
         raise BadImage(
             name,
-            f"{what}'s grid of {shapes[0]} voxels is not the image's {shapes[1]}, or lies {apart:.3g} mm beside it",
+            f"{what}'s grid of {shapes[0]} voxels is not the image's {shapes[1]}, or is {apart:.3g} mm off",
         )
     array = orientation_of(like.affine, like.dims).undo(turned.array)
     assert array.ndim == lead + like.dims
@@ -145,7 +145,7 @@ def other_patient(item: Item, like: Item | None) -> str:
     """Why two images cannot belong together where both say whose they are; empty where nothing speaks against it."""
     if like is None or not item.patient or not like.patient or item.patient == like.patient:
         return ""
-    return "it and the reference say that they are of different patients"
+    return "its header and the reference's name different patients"
 
 
 def other_frame(item: Item, like: Item | None) -> str:
@@ -200,10 +200,11 @@ def _check_colours(volume: Volume, labels: Labels | None, name: object) -> None:
         return
     differing = np.flatnonzero((array != array[:1]).any(0))[:: max(1, array.shape[1] // 10_000)]
     some_colours = sorted({tuple(int(part) for part in array[:, index]) for index in differing})
-    or_else = ", or say data.regions: each where red, green and blue are a structure each"
+    or_else = ", or set data.regions: each where red, green and blue are a structure each"
     raise BadImage(
         name,
-        f"the mask is in colours, such as {some_colours[0]}, and a colour is no structure; save it as a grey picture "
+        f"the mask is in colours, such as {some_colours[0]}, and a colour is not a structure; save it as a grey "
+        "picture "
         f"with a value for each structure{'' if labels is None or labels.by_option else or_else}",
     )
 

@@ -102,7 +102,7 @@ def nonzero(volume: Volume) -> NDArray[np.bool_]:
     """Where a map is not 0.
 
     Raises:
-        BadImage: Its values are no real numbers, or some are NaN.
+        BadImage: Its values are not real numbers, or some are NaN.
     """
     array = volume.array
     name = volume.item.path.name if volume.item else REGION

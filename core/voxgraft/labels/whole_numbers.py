@@ -22,7 +22,7 @@ def integer_mask(volume: Volume, name: object) -> Volume:
     comes back by the same rule; a note says so.
 
     Raises:
-        BadImage: They are no whole numbers.
+        BadImage: They are not whole numbers.
     """
     array, scaling = volume.array, volume.item.scaling if volume.item is not None else None
     if array.dtype.kind == "f" and scaling is not None and _scaled_labels(array, *scaling):
@@ -64,7 +64,7 @@ def whole_numbers(array: Array, name: object) -> Array:
     if array.dtype.kind in "iu":
         return array
     if array.dtype.kind != "f":
-        raise BadImage(name, f"the label holds values of type {array.dtype}, which are no whole numbers")
+        raise BadImage(name, f"the label holds values of type {array.dtype}, which are not whole numbers")
     rounded = np.rint(array)
     if not np.isfinite(array).all() or np.abs(array - rounded).max(initial=0.0) > NEARLY:
         raise BadImage(name, "the label holds values that are not whole numbers")

@@ -1,4 +1,4 @@
-"""Why a file is no file of weights, in words for who was given it: cut off, a web page, a pointer, code."""
+"""Why a file is not a file of weights, in words for who was given it: cut off, a web page, a pointer, code."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 import zipfile
 from pathlib import Path
 
-AGAIN = "fetch it again"
+AGAIN = "download it again"
 ENOUGH = 512
 """Bytes from the start of a file that tell what it is."""
 HEADER = 100_000_000
@@ -47,7 +47,7 @@ def _safetensors(start: bytes, path: Path, size: int) -> str:
     """Eight bytes tell the header's length; the header tells where the last tensor ends."""
     header = int.from_bytes(start[:8], "little")
     if start[8:9] != b"{":
-        return "is no safetensors file, whatever its name says; fetch it again, or give it the ending it was made with"
+        return "is not a safetensors file, whatever its name says; download it again, or give it its original extension"
     if header > HEADER:
         return f"is damaged: its header cannot be read; {AGAIN}"
     if 8 + header > size:

@@ -112,10 +112,10 @@ def build_network(
     """
     body = encoder.make(dims, channels, strides)
     if not isinstance(body, EncoderModule):
-        raise PluginError(f"{type(encoder).__name__}.make gave a {type(body).__name__}, which is no EncoderModule")
+        raise PluginError(f"{type(encoder).__name__}.make gave a {type(body).__name__}, which is not an EncoderModule")
     top = decoder.make(dims, body.channels, body.strides)
     if not isinstance(top, DecoderModule):
-        raise PluginError(f"{type(decoder).__name__}.make gave a {type(top).__name__}, which is no DecoderModule")
+        raise PluginError(f"{type(decoder).__name__}.make gave a {type(top).__name__}, which is not a DecoderModule")
     if top.reads is not None:
         body.keep(top.reads)
     return SegmentationNetwork(body, top, dims, classes, deep_supervision=deep_supervision)

@@ -57,7 +57,7 @@ def weights_option(*own: str) -> Callable[[str], str]:
             return value
         raise ValueError(
             f"weights {value!r} are not known: write {', '.join(own)}, file:PATH or models:/NAME@ALIAS, "
-            "or hf:OWNER/REPOSITORY[/FILE] to have them fetched"
+            "or hf:OWNER/REPOSITORY[/FILE] to download them"
         )
 
     return check
@@ -67,7 +67,7 @@ def whole_option(value: str) -> str:
     """A check for the option that names a whole network's initial weights, for pydantic's AfterValidator."""
     if value == "none" or any(value.startswith(start) and value != start for start in MODELS):
         return value
-    raise ValueError(f"{value!r} is no registered model: write none or models:/NAME@ALIAS")
+    raise ValueError(f"{value!r} is not a registered model: write none or models:/NAME@ALIAS")
 
 
 def _hub_parts(reference: str) -> tuple[str, str]:

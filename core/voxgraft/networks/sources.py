@@ -54,12 +54,13 @@ HUB_FILES = ("model.safetensors", "pytorch_model.bin")
 """What a repository's weights are called, where no file is named."""
 
 REASONS = {
-    "GatedRepoError": "its makers want their terms accepted; do that on its page and log in with `hf auth login`",
+    "GatedRepoError": "its authors require you to accept their terms; do that on its page and log in with `hf "
+    "auth login`",
     "RepositoryNotFoundError": "there is no such repository, or it is not public; check the name",
     "LocalEntryNotFoundError": "the hub cannot be reached; try again with a connection and without HF_HUB_OFFLINE",
     "EntryNotFoundError": "the repository has no such file; name one as hf:OWNER/REPOSITORY/FILE",
     "HfHubHTTPError": "the hub refuses; try again later",
-    "OSError": "what comes is not the whole file, or cannot be kept here; try again",
+    "OSError": "the download is incomplete, or cannot be stored here; try again",
 }
 """Why a file of the hub does not come and how to fix it, by the names of the hub's errors, the particular before the
 general."""
@@ -110,7 +111,7 @@ def packaged_file(package: str, ending: str, install: str) -> tuple[Path, str]:
             path = Path(str(file.locate()))
             if path.is_file():
                 return path, installed.version
-    raise ModelError(f"the package {package!r} {installed.version} has no file {ending} here: install it anew")
+    raise ModelError(f"the package {package!r} {installed.version} has no file {ending} here: reinstall it")
 
 
 def hub_file(repository: str, file: str, *, download: bool) -> Path:
@@ -133,17 +134,17 @@ def hub_file(repository: str, file: str, *, download: bool) -> Path:
             known = (reason for name, reason in REASONS.items() if name in names)
             reason = next(known, f"it breaks off ({names[0]})")
             raise _Unfetched(
-                f"hf:{repository}/{file}: cannot be fetched: {reason}; or fetch it elsewhere and give file:PATH",
+                f"hf:{repository}/{file}: cannot be downloaded: {reason}; or download it elsewhere and give file:PATH",
                 missing="EntryNotFoundError" in names and "LocalEntryNotFoundError" not in names,
             ) from error
         raise ModelError(
             f"the weights hf:{repository}/{file} are not on this computer: write `download: true` "
-            "to have them fetched, or give file:PATH"
+            "to download them, or give file:PATH"
         ) from None
     kept = path.resolve()
     if re.fullmatch(r"[0-9a-f]{64}", kept.name) and kept.name != sha256(kept):  # large files are kept by their SHA-256
         raise ModelError(
-            f"hf:{repository}/{file}: what is kept of it is not the file that its repository lists; remove {kept}"
+            f"hf:{repository}/{file}: the local copy is not the file that its repository lists; remove {kept}"
         )
     return path
 
@@ -183,7 +184,7 @@ def check_sha256(path: Path, known: str) -> str:
     if actual != known:
         raise ModelError(
             f"{path.name}: is not the file of weights that VoxGraft knows "
-            f"(SHA-256 {actual[:12]}, expected {known[:12]}); install the package anew"
+            f"(SHA-256 {actual[:12]}, expected {known[:12]}); reinstall the package"
         )
     return actual
 
@@ -217,7 +218,7 @@ def registered_weights(reference: str, models: Models | None) -> Weights:
     from .weights import Weights, read_tensors
 
     if models is None:
-        raise ModelError(f"{reference}: no registry is at hand to look this model up in; name one with tracking.uri")
+        raise ModelError(f"{reference}: there is no registry to look this model up in; name one with tracking.uri")
     package = models.resolve(reference)
     plan = package.plan
     seen = f"{plan.modality.upper()} images ({', '.join(plan.channels)}), normalised as that model's plan says"
@@ -234,7 +235,7 @@ def _model_weights(reference: str, models: Models | None) -> Weights:
     weights = registered_weights(reference, models)
     tensors = _encoder_part(weights.tensors)
     if not tensors:
-        raise ModelError(f"{reference}: holds no tensors under {ENCODER!r}; it is no model with an encoder")
+        raise ModelError(f"{reference}: holds no tensors under {ENCODER!r}; it is not a model with an encoder")
     return weights.but(tensors=tensors)
 
 

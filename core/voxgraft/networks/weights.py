@@ -139,7 +139,7 @@ def load_weights(module: nn.Module, weights: Weights, at_least: float | None = N
             pretrained; by default what the weights themselves ask for.
 
     Raises:
-        ModelError: Less than `at_least` of the parameters could be loaded, or one of them is no number.
+        ModelError: Less than `at_least` of the parameters could be loaded, or one of them is not a number.
     """
     at_least = weights.at_least if at_least is None else at_least
     state = module.state_dict()
@@ -199,7 +199,7 @@ def _remedy(weights: Weights, fate: _Fate, state: Mapping[str, Tensor], share: f
     if any(weights.tensors[name].ndim == 5 and state[name].ndim == 4 for name in sizes):
         return "they are of a 3D network and this one is 2D; set model.dims to 3"
     if sizes:
-        return f"{len(sizes)} tensors have the right name and another size; choose the variant they were made for"
+        return f"{len(sizes)} tensors have the right name but another size; choose the variant they were made for"
     if share == 0:
         return f"they hold {', '.join(list(weights.tensors)[:2]) or 'nothing'}; choose the encoder they were made for"
     return "choose the encoder they were made for, or take what is there with allow_partial: true"

@@ -16,7 +16,11 @@ def model_card(facts: Mapping[str, Any], plan: Plan) -> str:
     size = " x ".join(f"{low:g} to {high:g}" for low, high in plan.contract.get("size_mm", []))
     spacing = " x ".join(f"{low:g} to {high:g}" for low, high in plan.contract.get("spacing_mm", []))
     weights = facts.get("weights") or {}
-    origin = f"{weights['origin']} ({weights['licence'] or 'licence not stated'})" if weights else "none: from scratch"
+    origin = (
+        f"{weights['origin']} ({weights['licence'] or 'licence not stated'})"
+        if weights
+        else "none (trained from scratch)"
+    )
     lines = [
         f"# {facts['name']}",
         "",
@@ -68,8 +72,9 @@ def _ensemble(facts: Mapping[str, Any]) -> list[str]:
     return [
         f"## An ensemble of {facts['members']} networks",
         "",
-        "Their probabilities are averaged; it takes the time of each. The scores below are those of the networks, each "
-        "on cases that it did not learn from; the average itself was scored on none.",
+        "Their probabilities are averaged, so prediction takes as long as all of them together. The scores below "
+        "are those of the single networks, each on cases that it did not learn from; the ensemble itself was not "
+        "scored.",
         "",
     ]
 

@@ -82,7 +82,7 @@ class Models:
         """Register a package folder or file as a new version. No alias moves.
 
         Raises:
-            ModelError: It is no package, or is damaged.
+            ModelError: It is not a package, or is damaged.
         """
         resolved = Resolver(self._catalogue, self._uri).resolve(package)
         return self._registry(create=True).register(resolved, name or resolved.name)

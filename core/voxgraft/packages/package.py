@@ -139,7 +139,7 @@ def read_package(path: Path) -> Package:
     """Open a package folder, after comparing every file with the manifest.
 
     Raises:
-        ModelError: It is no package, a file is missing, or a file is not what the manifest says.
+        ModelError: It is not a package, a file is missing, or a file is not what the manifest says.
     """
     files, facts = _read_manifest(path)
     for name in files:
@@ -179,7 +179,7 @@ def unpack(archive: Path, folder: Path) -> Package:
     """Extract a package, refusing members that escape, repeat, or are larger than any package.
 
     Raises:
-        ModelError: It is no package archive.
+        ModelError: It is not a package archive.
     """
     if not archive.is_file():
         raise ModelError(f"{archive}: there is no such package file")
@@ -195,7 +195,7 @@ def unpack(archive: Path, folder: Path) -> Package:
             except ModelError as error:
                 raise ModelError(str(error).replace(str(temporary), str(archive))) from None
     except _NO_ZIP as error:
-        raise ModelError(f"{archive}: is no readable zip file: {error}") from None
+        raise ModelError(f"{archive}: is not a readable zip file: {error}") from None
     return read_package(folder)
 
 
@@ -207,9 +207,13 @@ def _members(archive: Path, file: zipfile.ZipFile) -> list[str]:
     """The names in an archive, if they are those of a package and not more than one can hold."""
     names = [info.filename for info in file.infolist()]
     if set(names) - set(OPTIONAL) != {*MEMBERS, MANIFEST} or len(names) != len(set(names)):
-        raise ModelError(f"{archive}: is no model package: it holds {', '.join(sorted(set(names))[:8]) or 'nothing'}")
+        raise ModelError(
+            f"{archive}: is not a model package: it holds {', '.join(sorted(set(names))[:8]) or 'nothing'}"
+        )
     if any(info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED) for info in file.infolist()):
-        raise ModelError(f"{archive}: is packed in a way that packages are not; write it with `voxgraft models export`")
+        raise ModelError(
+            f"{archive}: is compressed in a way that packages are not; write it with `voxgraft models export`"
+        )
     size = sum(info.file_size for info in file.infolist())
     if size > LARGEST or size > max(LARGEST_DOCUMENT, DENSEST * archive.stat().st_size):
         raise ModelError(f"{archive}: would unpack to {size} bytes, which is larger than any such package")
@@ -229,7 +233,7 @@ def _read_manifest(path: Path) -> tuple[dict[str, dict[str, Any]], dict[str, Any
         document = read_json(manifest, LARGEST_DOCUMENT)
         files, facts, version = document["files"], document["facts"], document["format"]
     except (FileNotFoundError, NotADirectoryError):
-        raise ModelError(f"{path}: is no model package: it has no {MANIFEST}") from None
+        raise ModelError(f"{path}: is not a model package: it has no {MANIFEST}") from None
     except OSError as error:
         raise ModelError(f"{manifest}: cannot be read: {error.strerror}") from None
     except (ValueError, KeyError, TypeError):
@@ -241,7 +245,7 @@ def _read_manifest(path: Path) -> tuple[dict[str, dict[str, Any]], dict[str, Any
     if lacking := [name for name in MEMBERS if not isinstance(files.get(name), dict)]:
         raise ModelError(f"{manifest}: does not name {lacking[0]}")
     if strange := sorted(set(files) - {*MEMBERS, *OPTIONAL}):
-        raise ModelError(f"{manifest}: names {strange[0]!r}, which is no part of a package")
+        raise ModelError(f"{manifest}: names {strange[0]!r}, which is not part of a package")
     if not all(isinstance(entry, dict) for entry in files.values()):
         raise ModelError(f"{manifest}: is damaged")
     return files, facts

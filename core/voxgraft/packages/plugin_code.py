@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from ..components.code import source_hash, version_of
+from ..components.code import version_of
+from ..support.texts import counted
 
 if TYPE_CHECKING:
     from ..components.catalogue import Catalogue
@@ -23,7 +24,7 @@ def described(specs: Iterable[AnySpec], catalogue: Catalogue) -> Plugins:
         name: {
             "distribution": origin.distribution,
             "version": origin.version,
-            "sha256": source_hash(origin.module, origin.distribution),
+            "sha256": catalogue.code_of(origin),
         }
         for name, origin in sorted(origins.items())
     }
@@ -44,16 +45,22 @@ def other_code(package: Package, catalogue: Catalogue, used: Iterable[AnySpec]) 
     differences = []
     if (version := package.facts.get("voxgraft")) and version != version_of("voxgraft"):
         differences.append(f"VoxGraft {version_of('voxgraft')} is used, the model was trained with {version}")
+    without, versions, code = [], [], []
     for name, now in here.items() if trained else ():
         then = trained.get(name)
         if then is None:
-            differences.append(f"the plugin {name!r} {now['version']} is used, the model was trained without it")
+            without.append(f"{name!r} {now['version']}")
         elif then["version"] != now["version"]:
-            differences.append(
-                f"the plugin {name!r} {now['version']} is used, the model was trained with {then['version']}"
-            )
+            versions.append(f"{name!r} {now['version']} instead of {then['version']}")
         elif then["sha256"] != now["sha256"]:
-            differences.append(f"the plugin {name!r} {now['version']} has other code than the model was trained with")
+            code.append(f"{name!r} {now['version']}")
+    for names, what in (
+        (without, "not used in the training of the model"),
+        (versions, "of another version than in the training of the model"),
+        (code, "with other code than in the training of the model"),
+    ):
+        if names:
+            differences.append(f"{counted(len(names), 'plugin')} {what}: {', '.join(names)}")
     return differences
 
 

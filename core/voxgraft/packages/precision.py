@@ -1,7 +1,8 @@
 """Whether a model may be applied in half precision: what its own held-out cases said, kept with the facts of a package.
 
 Of each kind of numbers that was tried beside float32 on the same cases, the mean Dice of every structure is kept. The
-kind is used, where a machine has units for it, if no structure's mean is further off than `TOLERANCE`.
+kind is used, where a machine has units for it, if no structure's mean is further off than `TOLERANCE` and every
+structure is held by one of the cases: of one that none holds nothing is known.
 """
 
 from __future__ import annotations
@@ -15,7 +16,9 @@ TOLERANCE = 0.001
 NAMES = {"32": "float32", "bf16": "bfloat16", "16": "float16"}
 
 
-def judge(precision: str, plain: Mapping[str, float], fast: Mapping[str, float], cases: int) -> dict[str, Any]:
+def judge(
+    precision: str, plain: Mapping[str, float], fast: Mapping[str, float], cases: int, unseen: Sequence[str] = ()
+) -> dict[str, Any]:
     """The verdict on one kind of numbers.
 
     Args:
@@ -23,16 +26,18 @@ def judge(precision: str, plain: Mapping[str, float], fast: Mapping[str, float],
         plain: Mean Dice of each structure in float32; NaN where it has none.
         fast: The same in those numbers.
         cases: How many were tried.
+        unseen: The structures that none of them holds.
     """
-    known = {name: value for name, value in plain.items() if math.isfinite(value)}
+    known = {name: value for name, value in plain.items() if math.isfinite(value) and name not in unseen}
     apart = {name: abs(fast.get(name, math.nan) - value) for name, value in known.items()}
     largest = max(apart.values(), default=math.nan) if all(map(math.isfinite, apart.values())) else math.inf
     return {
-        "agrees": largest <= TOLERANCE,
+        "agrees": largest <= TOLERANCE and not unseen,
         "cases": cases,
         "tolerance": TOLERANCE,
         "difference": round(largest, 6) if math.isfinite(largest) else None,
         "dice": {name: {"32": round(value, 5), precision: _rounded(fast.get(name))} for name, value in known.items()},
+        **({"not_compared": list(unseen)} if unseen else {}),
     }
 
 
@@ -58,10 +63,8 @@ def applied_in(facts: Mapping[str, Any], precision: str) -> str:
     if not isinstance(verdict, Mapping) or not isinstance(verdict.get("difference"), (int, float)):
         return f"the model is applied in {NAMES[precision]}, as asked; no held-out case has shown what that changes"
     if not verdict.get("agrees"):
-        change = f"{verdict['difference']:.4f} on {verdict.get('cases')} held-out cases"
-        return (
-            f"the model is applied in {NAMES[precision]}, as asked, which changes the Dice of a structure by {change}"
-        )
+        change = _change("", verdict) if (unseen := _unseen(verdict)) else _worst("", verdict)
+        return f"the model is applied in {NAMES[precision]}, as asked, which{change}{unseen}"
     return f"the model is applied in {NAMES[precision]}: {_change('that', verdict)}"
 
 
@@ -87,6 +90,11 @@ def common(members: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
             "tolerance": TOLERANCE,
             "difference": None if None in apart else max(apart),
             "dice": {},
+            **(
+                {"not_compared": sorted(unseen)}
+                if (unseen := {name for one in verdicts for name in _names(one)})
+                else {}
+            ),
         }
     return result
 
@@ -101,11 +109,30 @@ def _sentence(word: str, verdict: Mapping[str, Any]) -> str:
     if verdict.get("reason"):
         return f"the network cannot be applied in {name} ({verdict['reason']}), so float32 is used"
     if verdict.get("agrees"):
-        return f"{_change(name, verdict)}; it is used where a machine has units for it"
+        return f"{_change(name, verdict)}; it is used on machines that support it"
     if verdict.get("difference") is None:
         return f"{name} leaves Dice undefined on {cases} held-out cases, so float32 is used"
-    change = f"{name} changes the Dice of a structure by {verdict['difference']:.4f} on {cases} held-out cases"
-    return f"{change}, so float32 is used"
+    if verdict["difference"] > TOLERANCE:
+        return f"{_worst(name, verdict)}, so float32 is used"
+    return f"{_change(name, verdict)}{_unseen(verdict)}, so float32 is used"
+
+
+def _worst(subject: str, verdict: Mapping[str, Any]) -> str:
+    """How much half precision changes where it changes most."""
+    difference, cases = verdict["difference"], verdict.get("cases")
+    return f"{subject} changes the Dice of a structure by {difference:.4f} on {cases} held-out cases"
+
+
+def _unseen(verdict: Mapping[str, Any]) -> str:
+    """Of what no held-out case could say anything; of many structures the first three."""
+    names = _names(verdict)
+    some = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+    return f", and none of them holds {some}" if names and verdict["difference"] <= TOLERANCE else ""
+
+
+def _names(verdict: Mapping[str, Any]) -> list[str]:
+    names = verdict.get("not_compared")
+    return [str(name) for name in names] if isinstance(names, list) else []
 
 
 def _change(subject: str, verdict: Mapping[str, Any]) -> str:

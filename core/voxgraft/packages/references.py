@@ -160,12 +160,10 @@ def _store_for(reference: str, catalogue: Catalogue) -> AnySpec:
     specs = [spec for _, spec in catalogue.of("store") if isinstance(spec, StoreSpec)]
     claiming = [spec for spec in specs if any(reference.startswith(scheme) for scheme in spec.schemes)]
     if len(claiming) > 1:
-        raise PluginError(f"{reference}: the stores {' and '.join(spec.name for spec in claiming)} both answer to it")
+        raise PluginError(f"{reference}: the stores {' and '.join(spec.name for spec in claiming)} both handle it")
     if not claiming and not Path(reference).exists() and re.match(r"[A-Za-z][A-Za-z0-9+.-]+:", reference):
         known = sorted(scheme for spec in specs for scheme in spec.schemes)
-        raise ModelError(
-            f"{reference}: no store answers to this; known are paths, {', '.join(known) or 'nothing else'}"
-        )
+        raise ModelError(f"{reference}: no store handles this; known are paths, {', '.join(known) or 'nothing else'}")
     return claiming[0] if claiming else catalogue.get("store", FOLDERS)
 
 

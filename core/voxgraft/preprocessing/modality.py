@@ -74,7 +74,7 @@ def unit_of(item: Item) -> str:
 
 
 def not_hounsfield(least: float, greatest: float) -> str:
-    """Why values from `least` to `greatest` are no CT in Hounsfield units; empty where they may well be."""
+    """Why values from `least` to `greatest` are not CT in Hounsfield units; empty where they may well be."""
     if least >= 0 and greatest <= 255:
         return f"its values go from {least:g} to {greatest:g}, as a picture's"
     if max(abs(least), abs(greatest)) < 30:

@@ -101,14 +101,14 @@ def read_plan(path: Path) -> Plan:
     """The plan in a JSON file.
 
     Raises:
-        ModelError: It is not there, or is no plan.
+        ModelError: It is not there, or is not a plan.
     """
     try:
         return Plan.model_validate_json(read_bytes(path))
     except FileNotFoundError:
         raise ModelError(f"{path}: there is no plan") from None
     except OSError as error:
-        raise ModelError(f"{path}: is no plan: {error.strerror}") from None
+        raise ModelError(f"{path}: is not a plan: {error.strerror}") from None
     except ValidationError as error:
         first = error.errors()[0]
-        raise ModelError(f"{path}: is no plan: {'.'.join(map(str, first['loc']))}: {first['msg']}") from None
+        raise ModelError(f"{path}: is not a plan: {'.'.join(map(str, first['loc']))}: {first['msg']}") from None

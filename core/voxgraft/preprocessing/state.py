@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 from ..components.catalogue import Catalogue
-from ..components.code import source_hash
 from ..datasets.cases import Case, Dataset
 from ..imaging.formats import ReaderSpec
 from ..imaging.volume import ImageRef
@@ -96,7 +95,7 @@ class DataState:
         for plugin, spec in self._catalogue.of("reader"):
             origin = self._catalogue.origin_of(plugin)
             options = self._catalogue.options.get(("reader", spec.name), {})
-            readers.append([spec.name, source_hash(origin.module, origin.distribution), options])
+            readers.append([spec.name, self._catalogue.code_of(origin), options])
         return digest(readers)[:DIGITS]
 
 

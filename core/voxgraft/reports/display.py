@@ -86,7 +86,7 @@ def ct_window(median: float | None) -> tuple[float, float]:
 
 
 def sampled(voxels: Array) -> Array:
-    """Some of the voxels, spread over the array, without those that are no finite numbers."""
+    """Some of the voxels, spread over the array, without those that are not finite numbers."""
     step = max(1, round((voxels.size / SAMPLES) ** (1 / max(1, voxels.ndim))))
     some = voxels[(slice(None, None, step),) * voxels.ndim]
     if some.dtype.kind in "fc" and not np.isfinite(some).all():

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from ..imaging.volume import Array, Colour
-from .layered import Layered
+from .layered import Layered, Stamp
 
 CAPTION: Colour = (226, 230, 236)
 LETTER, WORD = 24, 19
@@ -66,19 +66,19 @@ def outline(labels: Array, width: int) -> Array:
         labels: Shape (row, column); 0 is outside of every structure.
         width: Pixels, all of them inside the structure.
     """
-    core = labels != 0
-    inside = core.copy()
-    for axis in (0, 1):
-        along, keep = np.moveaxis(labels, axis, 0), np.moveaxis(core, axis, 0)
-        same = along[1:] == along[:-1]
-        keep[1:] &= same
-        keep[:-1] &= same
+    inside = labels != 0
+    core = inside.copy()
+    down, right = labels[1:] == labels[:-1], labels[:, 1:] == labels[:, :-1]
+    core[1:] &= down
+    core[:-1] &= down
+    core[:, 1:] &= right
+    core[:, :-1] &= right
     for _ in range(width - 1):
         less = core.copy()
-        for axis in (0, 1):
-            along, keep = np.moveaxis(core, axis, 0), np.moveaxis(less, axis, 0)
-            keep[1:] &= along[:-1]
-            keep[:-1] &= along[1:]
+        less[1:] &= core[:-1]
+        less[:-1] &= core[1:]
+        less[:, 1:] &= core[:, :-1]
+        less[:, :-1] &= core[:, 1:]
         core = less
     found: Array = inside & ~core
     return found
@@ -99,26 +99,27 @@ def write_words(canvas: Canvas, place: tuple[float, float], text: str, anchor: s
     Returns:
         The width of the text in pixels.
     """
-    ink, edge = _stamp(text, size)
-    rows, columns = ink.shape
+    stamp = _stamp(text, size)
+    rows, columns = stamp.ink.shape
     top = place[0] - {"t": 0, "m": rows / 2, "b": rows}[anchor[1]]
     left = place[1] - {"l": 0, "m": columns / 2, "r": columns}[anchor[0]]
     row = int(max(0, min(round(top), canvas.shape[0] - rows)))
     column = int(max(0, min(round(left), canvas.shape[1] - columns)))
     part = canvas[row : row + rows, column : column + columns]
-    ink, edge = ink[: part.shape[0], : part.shape[1]], edge[: part.shape[0], : part.shape[1]]
     if isinstance(part, Layered):
-        part.write(ink, edge, colour)
-    elif part.ndim == 2:
-        part[...] = part * (1 - edge) + max(colour) * ink
+        part.write(stamp, colour)
+        return int(columns)
+    ink, beside = (each[: part.shape[0], : part.shape[1]] for each in (stamp.ink, stamp.beside))
+    if part.ndim == 2:
+        part[...] = part * beside + max(colour) * ink
     else:
-        part[...] = part * (1 - edge[..., None]) + np.array(colour, np.float32) * ink[..., None]
+        part[...] = part * beside[..., None] + np.array(colour, np.float32) * ink[..., None]
     return int(columns)
 
 
 def width_of(text: str, size: int) -> int:
     """Pixels that a text takes."""
-    return int(_stamp(text, size)[0].shape[1])
+    return int(_stamp(text, size).ink.shape[1])
 
 
 def write_names(canvas: Canvas, named: Sequence[tuple[str, Colour]], room: int) -> None:
@@ -172,8 +173,8 @@ def as_png(canvas: Array) -> bytes:
 
 
 @lru_cache(maxsize=1024)
-def _stamp(text: str, size: int) -> tuple[Array, Array]:
-    """How much ink each pixel of a text takes, and how much it covers together with its edge of a pixel, 0 to 1."""
+def _stamp(text: str, size: int) -> Stamp:
+    """A text in letters of so many pixels."""
     from PIL import Image, ImageDraw
 
     font = _font(size)
@@ -187,7 +188,7 @@ def _stamp(text: str, size: int) -> tuple[Array, Array]:
         for step in (1, 2):
             wide[step:] = np.maximum(wide[step:], one[:-step])
             wide[:-step] = np.maximum(wide[:-step], one[step:])
-    return ink, edge
+    return Stamp(ink, edge)
 
 
 @cache

@@ -159,12 +159,11 @@ def _drawn(tiles: Sequence[Tile], values: Sequence[int]) -> Array:
     canvas = np.repeat(plain[..., None], 3, -1) if plain.ndim == 2 else plain.copy()
     colours = {value: colour_of(index) for index, value in enumerate(values)}
     for one, place in zip(tiles, places, strict=True):
-        _, large, words = one
-        part = canvas[place[0] : place[0] + large.shape[0], place[1] : place[1] + large.shape[1]]
+        part = canvas[place[0] : place[0] + one.shape[0], place[1] : place[1] + one.shape[1]]
         if values:
-            part[large != 0] = painted(large[large != 0], colours)
-        if min(large.shape) >= TILE // 4:
-            caption(canvas, place, large, words, {}, colours)
+            part[one.labels != 0] = painted(one.labels[one.labels != 0], colours)
+        if min(one.shape) >= TILE // 4:
+            caption(canvas, place, one, {}, colours)
     return canvas
 
 

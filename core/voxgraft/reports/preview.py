@@ -9,11 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from ..imaging.orientation import reoriented
+from ..imaging.structures import boxes_of
 from ..imaging.volume import Array, Colour, Volume
 from ..support.files import atomic_write
 from .display import BACKGROUND, display_window, first_channel, grey_of, shown_axis
@@ -66,7 +67,9 @@ def preview(scan: Volume, mask: Volume, modality: Modality | None, target: Path,
         path.write_bytes(picture.drawn)
 
 
-def previewed(scan: Volume, mask: Volume, modality: Modality | None, names: Names | None = None) -> Picture:
+def previewed(
+    scan: Volume, mask: Volume, modality: Modality | None, names: Names | None = None, boxes: Boxes | None = None
+) -> Picture:
     """The picture.
 
     Args:
@@ -74,14 +77,18 @@ def previewed(scan: Volume, mask: Volume, modality: Modality | None, names: Name
         mask: Label values in the same grid; or 0 and 1 (structure, i, j[, k]), of which the n-th has the value n.
         modality: Says which intensities are black and white; without one, see `display.guessed_window`.
         names: Structures by value, for captions and the legend.
+        boxes: The bounding box of each structure in a mask of label values, where they are known.
     """
-    image, _ = reoriented(scan)
-    labels, _ = reoriented(_one_map(mask))
-    values = labels.array.reshape(labels.shape)
-    boxes = boxes_of(values)
+    image, turned = reoriented(scan)
+    values = turned.apply(_one_map(mask).array.reshape(mask.shape))
+    if boxes is None or mask.array.ndim > mask.dims:
+        boxes = _found(values)
+    else:
+        boxes = {value: turned.box(box, mask.shape) for value, box in boxes.items()}
     named = dict(names or {})
     colours = {value: colour_of(index) for index, value in enumerate(sorted({*boxes, *named}))}
-    window = display_window(first_channel(image), modality, _inside(image, values, boxes))
+    inside = None if modality else _inside(image, values, boxes)
+    window = display_window(first_channel(image), modality, inside)
     if image.dims == 2:
         tiles = [flat_tile(image, values, window)]
     else:
@@ -92,12 +99,13 @@ def previewed(scan: Volume, mask: Volume, modality: Modality | None, names: Name
     if plain.ndim == 2:
         return _with_colours_over(plain, tiles, places, named, colours, legend)
     drawn = plain.copy()
-    for (_, large, _), (row, column) in zip(tiles, places, strict=True):
-        edge = outline(large, CONTOUR)
-        drawn[row : row + large.shape[0], column : column + large.shape[1]][edge] = painted(large[edge], colours)
+    for one, (row, column) in zip(tiles, places, strict=True):
+        edge = outline(one.labels, CONTOUR)
+        over = drawn[row : row + one.shape[0], column : column + one.shape[1]]
+        over[edge] = painted(one.labels[edge], colours)
     for canvas in (plain, drawn):
-        for (_, large, words), place in zip(tiles, places, strict=True):
-            caption(canvas, place, large, words, named, colours)
+        for one, place in zip(tiles, places, strict=True):
+            caption(canvas, place, one, named, colours)
     _legend(drawn, legend)
     return Picture(as_png(drawn), as_jpeg(plain))
 
@@ -115,12 +123,12 @@ def _with_colours_over(
     picture = Layered(grey, np.zeros_like(grey), palette)
     table = np.zeros(max(colours, default=0) + 1, np.uint8)
     for value, colour in colours.items():
-        table[value] = palette.entries(colour, np.float32(1))
-    for (_, large, words), place in zip(tiles, places, strict=True):
-        edge = outline(large, CONTOUR)
-        over = picture.over[place[0] : place[0] + large.shape[0], place[1] : place[1] + large.shape[1]]
-        over[edge] = table[large[edge]]
-        caption(picture, place, large, words, names, colours)
+        table[value] = palette.brightest(colour)
+    for one, place in zip(tiles, places, strict=True):
+        edge = outline(one.labels, CONTOUR)
+        over = picture.over[place[0] : place[0] + one.shape[0], place[1] : place[1] + one.shape[1]]
+        over[edge] = table[one.labels[edge]]
+        caption(picture, place, one, names, colours)
     plain = as_jpeg(grey)
     _legend(picture, legend)
     return Picture(picture.png(), plain)
@@ -152,10 +160,10 @@ def worth_a_glance(labels: Array, axis: int, most: int = SLICES, boxes: Boxes | 
         labels: Shape (i, j, k).
         axis: Across which the slices lie.
         most: At most so many slices.
-        boxes: What `boxes_of` says of the labels, where it is known.
+        boxes: The bounding boxes of structures by value, where they are known.
     """
     others = tuple(a for a in range(3) if a != axis)
-    boxes = boxes_of(labels) if boxes is None else boxes
+    boxes = _found(labels) if boxes is None else boxes
     if not boxes:
         return _evenly(0, labels.shape[axis] - 1, min(most, labels.shape[axis]))
     peaks = []
@@ -177,15 +185,46 @@ def _evenly(first: int, last: int, number: int) -> list[int]:
     return sorted({round(first + step * (index + 1)) for index in range(number)})
 
 
-def boxes_of(labels: Array) -> dict[int, tuple[slice, ...]]:
+def _found(labels: Array) -> dict[int, tuple[slice, ...]]:
     """The label values that occur, each with its bounding box."""
-    from scipy.ndimage import find_objects
-
-    return {index + 1: box for index, box in enumerate(find_objects(labels)) if box is not None}
+    return {value: box for value, box in enumerate(boxes_of(labels), start=1) if box is not None}
 
 
-Tile = tuple[Array, Array, tuple[str, tuple[str, str]]]
-"""A slice as pixels (row, column[, 3]), its labels (row, column), its number in words, what is on the left and up."""
+class Tile(NamedTuple):
+    """A slice to be shown.
+
+    Attributes:
+        pixels: (row, column[, 3]).
+        labels: (row, column).
+        words: Its number.
+        marks: What is on the left and up.
+        sizes: How much of it each label value takes, by value.
+    """
+
+    pixels: Array
+    labels: Array
+    words: str
+    marks: tuple[str, str]
+    sizes: Array
+
+    @classmethod
+    def of(cls, plane: Array, mask: Array, steps: Sequence[float], longer: int, words: tuple[str, str, str]) -> Tile:
+        """A slice, enlarged (see `enlarged`).
+
+        Args:
+            plane: Of the image (first, second axis[, colour]).
+            mask: Labels of the same plane.
+            steps: Millimetres along both axes.
+            longer: Pixels of the longer side.
+            words: Its number, what is on the left, and what is up.
+        """
+        pixels, large = enlarged(plane, mask, steps, longer)
+        sizes = np.bincount(min(mask, large, key=np.size).ravel(), minlength=1)
+        return cls(pixels, large, words[0], words[1:], sizes)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        return self.labels.shape[0], self.labels.shape[1]
 
 
 def tile(image: Volume, labels: Array, axis: int, index: int, window: tuple[float, float]) -> Tile:
@@ -199,7 +238,7 @@ def tile(image: Volume, labels: Array, axis: int, index: int, window: tuple[floa
     grey = grey_of(np.moveaxis(first_channel(image), axis, 0)[index], window)
     steps = [step for a, step in enumerate(image.spacing) if a != axis]
     words = f"slice {index + 1} of {image.shape[axis]}"
-    return (*enlarged(grey, np.moveaxis(labels, axis, 0)[index], steps, TILE), (words, MARKS[axis]))
+    return Tile.of(grey, np.moveaxis(labels, axis, 0)[index], steps, TILE, (words, *MARKS[axis]))
 
 
 def flat_tile(image: Volume, labels: Array, window: tuple[float, float]) -> Tile:
@@ -214,7 +253,7 @@ def flat_tile(image: Volume, labels: Array, window: tuple[float, float]) -> Tile
     directions = [image.affine[axis, axis] for axis in (0, 1)]
     turn = tuple(slice(None) if step < 0 else slice(None, None, -1) for step in directions)
     colour = np.stack(planes, -1)[turn][::-1, ::-1]
-    return (*enlarged(colour, labels[turn][::-1, ::-1], image.spacing, FLAT), ("", ("", "")))
+    return Tile.of(colour, labels[turn][::-1, ::-1], image.spacing, FLAT, ("", "", ""))
 
 
 def enlarged(colour: Array, mask: Array, steps: Sequence[float], longer: int) -> tuple[Array, Array]:
@@ -239,7 +278,7 @@ def enlarged(colour: Array, mask: Array, steps: Sequence[float], longer: int) ->
     pixels = np.asarray(Image.fromarray(turned).resize((width, height), Image.Resampling.BILINEAR))
     rows = (np.arange(height) * (mask.shape[1] / height)).astype(int)
     columns = (np.arange(width) * (mask.shape[0] / width)).astype(int)
-    large = mask[::-1, ::-1].T.take(rows, 0).take(columns, 1)
+    large = np.ascontiguousarray(mask[::-1, ::-1].take(columns, 0).T).take(rows, 0)
     return pixels, large
 
 
@@ -254,49 +293,40 @@ def painted(values: Array, colours: Colours) -> Array:
 def montage(tiles: Sequence[Tile], legend: Sequence[tuple[str, Colour]]) -> tuple[Array, list[tuple[int, int]]]:
     """The tiles in rows of three with room for a legend below them, and where each tile begins (row, column)."""
     across = min(ACROSS, len(tiles))
-    height, width = (max(pixels.shape[axis] for pixels, _, _ in tiles) for axis in (0, 1))
+    height, width = (max(one.shape[axis] for one in tiles) for axis in (0, 1))
     total = across * (width + GAP) + GAP
     bottom = -(-len(tiles) // across) * (height + GAP) + GAP
     lines = max((line for _, line in _laid_out(legend, total - 2 * GAP)), default=-1) + 1
     shape = (bottom + lines * LINE + (GAP if lines else 0), total)
-    colour = tiles[0][0].ndim == 3
+    colour = tiles[0].pixels.ndim == 3
     canvas = np.empty((*shape, 3) if colour else shape, np.uint8)
     canvas[:] = BACKGROUND if colour else BACKGROUND[1]
     places = []
-    for number, (pixels, _, _) in enumerate(tiles):
+    for number, one in enumerate(tiles):
         row, column = divmod(number, across)
-        y = GAP + row * (height + GAP) + (height - pixels.shape[0]) // 2
-        x = GAP + column * (width + GAP) + (width - pixels.shape[1]) // 2
-        canvas[y : y + pixels.shape[0], x : x + pixels.shape[1]] = pixels
+        y = GAP + row * (height + GAP) + (height - one.shape[0]) // 2
+        x = GAP + column * (width + GAP) + (width - one.shape[1]) // 2
+        canvas[y : y + one.shape[0], x : x + one.shape[1]] = one.pixels
         places.append((y, x))
     return canvas, places
 
 
-def caption(
-    canvas: Canvas,
-    place: tuple[int, int],
-    large: Array,
-    words: tuple[str, tuple[str, str]],
-    names: Names,
-    colours: Colours,
-) -> None:
+def caption(canvas: Canvas, place: tuple[int, int], shown: Tile, names: Names, colours: Colours) -> None:
     """Which side is where, the number of the slice, and the names of what it shows, the largest first.
 
     Args:
         canvas: The picture; is written on.
         place: Row and column where the tile begins.
-        large: Its labels.
-        words: Its number, and what is on the left and up.
+        shown: The tile.
         names, colours: Structures by value.
     """
-    rows, columns = large.shape
+    rows, columns = shown.shape
     part = canvas[place[0] : place[0] + rows, place[1] : place[1] + columns]
-    text, (left, up) = words
+    text, (left, up), sizes = shown.words, shown.marks, shown.sizes
     if left:
         write_words(part, (rows / 2, 5), left, "lm", LETTER, CAPTION)
         write_words(part, (4, columns / 2), up, "mt", LETTER, CAPTION)
         write_words(part, (rows - 3, columns - 4), text, "rb", WORD, CAPTION)
-    sizes = np.bincount(large.ravel(), minlength=1)
     there = sorted((value for value in names if value < len(sizes) and sizes[value]), key=lambda value: -sizes[value])
     named = [(names[value], colours[value]) for value in there]
     taken = width_of(text, WORD) + 12 if text else 0

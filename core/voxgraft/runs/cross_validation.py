@@ -81,7 +81,7 @@ def member_runs(run: Run) -> Iterator[tuple[str, Run]]:
 
 
 def do_members(run: Run, steps: Sequence[str]) -> None:
-    """Do the steps of each member, one after the other, or from training on side by side; what is done is skipped.
+    """Run the steps of each member, one after the other, or from training on side by side; what is done is skipped.
 
     Raises:
         DataError: See `members_of`.

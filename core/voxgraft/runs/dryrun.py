@@ -74,7 +74,7 @@ def dry_run(workflow: Workflow, catalogue: Catalogue) -> dict[str, Any]:
         "patch": f"{shape}, batch {plan.batch}",
         "network": f"{workflow.model.encoder.name} + {workflow.model.decoder.name}, {plan.dims}D, "
         f"{len(plan.strides)} levels, {parameters:,} parameters",
-        "weights": str(setup.weights) if setup.weights else "none: from scratch",
+        "weights": str(setup.weights) if setup.weights else "none (trained from scratch)",
         "transfer": ", ".join(strategy.name for strategy in workflow.transfer) or "none",
         "learning": f"{learning:,} of {sum(math.prod(row.shape) for row in setup.rows):,} parameters",
         "device": str(device),

@@ -90,7 +90,7 @@ def run_workflow(
         run.write("environment.json", environment(plugins_of(run)))
         for step in chosen:
             if _has_no_labels(step, workflow):
-                run.progress.say(f"{step.name}: skipped, a pretraining looks at no labels")
+                run.progress.say(f"{step.name}: skipped: a pretraining uses no labels")
         run.doing = tuple(step.name for step in chosen)
         _do(run, [step for step in chosen if not _has_no_labels(step, workflow)])
         if run.remarks:
@@ -123,7 +123,7 @@ def _do(run: Run, chosen: Sequence[Selected[Step]]) -> None:
                 run.remarks += _record(run, selected.name).get("remarks", [])
                 continue
             if why:
-                run.progress.say(f"{selected.name}: again, {summarise(why)}")
+                run.progress.say(f"{selected.name}: done again, since {summarise(why)}")
             if run.tracker is None and any(_is_tracked(one) for one in chosen):
                 _track(run)
             start = time.monotonic()
@@ -205,7 +205,7 @@ def _why_again(run: Run, name: str, step: Step) -> list[str] | None:
     record = _record(run, name)
     if not record:
         recorded = (run.folder / "steps" / f"{name}.json").exists()
-        return ["what was noted of it is damaged, or of an earlier VoxGraft"] if recorded else None
+        return ["its record is damaged, or was made by an earlier VoxGraft"] if recorded else None
     if changes := reasons(run.made_from, record["made_from"]):
         return changes
     if "outputs" not in record:
@@ -242,7 +242,7 @@ def _complain_of_stale(run: Run, selected: Selected[Step], chosen: Sequence[Sele
         record = _record(run, earlier.name)
         if record and (changes := reasons(made_from(run, earlier), record["made_from"])):
             raise DataError(
-                f"{selected.name}: the step {earlier.name!r} before it would leave something else now "
+                f"{selected.name}: the step {earlier.name!r} before it would now give another result "
                 f"({summarise(changes)}); do it too, with --steps {earlier.name},{selected.name} or without --steps"
             )
 

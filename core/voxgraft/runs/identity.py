@@ -255,7 +255,7 @@ def _code(run: Run, spec: Any) -> str:
     origin = run.catalogue.origin(spec)
     key = f"code {origin.module}"
     if key not in run.shared.resolved:
-        code = source_hash(origin.module, origin.distribution)
+        code = run.catalogue.code_of(origin)
         run.shared.resolved[key] = f"{origin.module} ({code[:12]})"
     return run.shared.resolved[key]
 
@@ -314,8 +314,3 @@ def _left(run: Run, chosen: Selected[Step], step: Step, whose: str = "") -> Iter
     for path in step.outputs(run):
         name = f"{BEFORE}{whose}{Path(os.path.relpath(path, run.folder)).as_posix()},"
         yield Fact(f"before.{chosen.name}", name, run.shared.contents.of(path))
-
-
-def key_of(identity: Mapping[str, Any]) -> str:
-    """One fingerprint of an identity."""
-    return digest(identity)

@@ -69,7 +69,7 @@ class MemberWork:
     found_by: Callable[[], Catalogue]
 
     def __call__(self, task: MemberTask) -> MemberResult:
-        """Do the steps of a member, and save what its files hold beside the member's own."""
+        """Run the steps of a member, and save what its files hold beside the member's own."""
         from .engine import run_workflow
 
         os.chdir(task.place)
@@ -142,7 +142,7 @@ def side_by_side(catalogue: Catalogue, progress: Progress, tasks: Sequence[Membe
         TrainingError: Some have failed; the others are done.
     """
     if catalogue.found_by is None:
-        raise UsageError("these plugins are known to this process alone, and no worker can find them")
+        raise UsageError("these plugins exist in this process only, and no worker can find them")
     failed: dict[str, str] = {}
     with progress.bar("training side by side", len(tasks)) as bar:
         for result in _results(executor.run(MemberWork(catalogue.found_by), tasks)):

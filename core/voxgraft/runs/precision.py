@@ -19,7 +19,8 @@ from ..scoring.pair import Counts
 from .run import Run
 
 TRIED = 8
-"""Held-out cases that are segmented both ways: the difference on one case says more than the spread between cases."""
+"""Held-out cases that are segmented both ways: the difference on one case says more than the spread between cases.
+Where none of them holds a structure, the first of the others that does is segmented too."""
 
 Read = Callable[[str], tuple[Volume, Volume, Sequence[int]]]
 """Gives the scan of a case, its reference, and the channels that are missing."""
@@ -37,14 +38,24 @@ def try_half(run: Run, package: Package, labels: Labels, read: Read) -> dict[str
     """
     options = run.workflow.inference
     precision = fast_precision(choose_device(options.device)) if options.precision == "auto" else None
-    names = run.split.validation[:TRIED]
+    names = run.split.validation
     if precision is None or not names:
         return {}
     ways = {word: predictor_of(package, run.catalogue, device=options.device, precision=word) for word in ("32",)}
     ways[precision] = predictor_of(package, run.catalogue, device=options.device, precision=precision)
     counts: dict[str, list[Mapping[str, Counts]]] = {word: [] for word in ways}
-    for name in run.progress.track(names, f"trying half precision on {len(names)} held-out cases"):
+    held: dict[str, bool] = {}
+    cases = 0
+    for name in run.progress.track(names, "trying half precision on held-out cases"):
+        if cases >= TRIED and all(held.values()):
+            break
         scan, reference, missing = read(name)
+        counted = measure_case(reference, reference, labels, []).counts
+        holds = {structure: one.referred > 0 for structure, one in counted.items()}
+        if cases >= TRIED and not any(there and not held[structure] for structure, there in holds.items()):
+            continue
+        held = {structure: there or held.get(structure, False) for structure, there in holds.items()}
+        cases += 1
         for word, predictor in ways.items():
             try:
                 found = predictor.predict(scan, missing=missing)
@@ -54,7 +65,8 @@ def try_half(run: Run, package: Package, labels: Labels, read: Read) -> dict[str
                 return {precision: failed(f"{type(error).__name__} on {name}")}
             counts[word].append(measure_case(found.labels, reference, labels, []).counts)
     dice = {word: mean_dice(rows) for word, rows in counts.items()}
-    return {precision: judge(precision, dice["32"], dice[precision], len(names))}
+    unseen = [structure for structure, there in held.items() if not there]
+    return {precision: judge(precision, dice["32"], dice[precision], cases, unseen)}
 
 
 def mean_dice(cases: Sequence[Mapping[str, Counts]]) -> dict[str, float]:

@@ -56,15 +56,15 @@ def start(name: str, kind: str, folder: Path) -> list[Path]:
         folder: Where the project's folder is made.
 
     Raises:
-        UsageError: The name is no lower-case word, there is no such kind, or the folder is there already.
+        UsageError: The name is not a lower-case word, there is no such kind, or the folder is there already.
     """
     if not re.fullmatch(r"[a-z][a-z0-9]*(-[a-z0-9]+)*", name):
-        raise UsageError(f"{name!r} is no name for a plugin; take a lower-case word such as 'fundus'")
+        raise UsageError(f"{name!r} is not a plugin name; use a lower-case word such as 'fundus'")
     if kind not in STARTS:
         raise UsageError(f"there is no kind {kind!r}; the kinds are {', '.join(STARTS)}")
     project = folder / f"voxgraft-{name}"
     if project.exists():
-        raise UsageError(f"{project}: is there already; take another name, or another folder with --out")
+        raise UsageError(f"{project}: already exists; choose another name, or another folder with --out")
     words = _words(name, kind)
     with atomic_write(project) as beside:
         for target, source in _sources(kind, words["module"]).items():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,8 +16,9 @@ from ..checks.look import look_at
 from ..checks.purpose import NAMES
 from ..checks.record import Look
 from ..components.catalogue import Catalogue
-from ..components.choice import Selected
+from ..components.choice import Selected, choose
 from ..datasets.cases import Dataset
+from ..datasets.dataset import read_layout
 from ..datasets.layout import Layout
 from ..errors import DataError
 from ..preprocessing.modality import ModalitySpec, like_hounsfield, modality_for
@@ -84,6 +85,8 @@ def survey(folder: Path, catalogue: Catalogue, progress: Progress | None = None)
     work = partial(look_at, catalogue=catalogue, labels=dataset.labels)
     title = f"reading {len(dataset.cases)} cases"
     looks = in_threads(work, dataset.cases, progress or Progress(quiet=True), title)
+    if layout is not None and layout.name == "dicom":
+        layout, dataset, looks = _of_one_modality(layout, dataset, looks, catalogue)
     read = [look for look in looks if look.shape]
     if not read:
         first = next((problem.message for look in looks for problem in look.problems), "it holds no image")
@@ -105,6 +108,23 @@ def survey(folder: Path, catalogue: Catalogue, progress: Progress | None = None)
         named=named,
         unreadable=len(looks) - len(read),
     )
+
+
+def _of_one_modality(
+    layout: Selected[Layout], dataset: Dataset, looks: list[Look], catalogue: Catalogue
+) -> tuple[Selected[Layout], Dataset, list[Look]]:
+    """Where a tree of DICOM series holds several modalities, the one that is there most often: a model learns one."""
+    codes = Counter(look.modality for look in looks if look.modality is not None)
+    if len(codes) < 2:
+        return layout, dataset, looks
+    code = min(codes, key=lambda one: (-codes[one], one))
+    options = {"use": layout.name, **layout.options.model_dump(exclude_unset=True), "modality": [code]}
+    layout = choose(catalogue, "layout", options)
+    dataset = read_layout(layout, catalogue)
+    names = {case.id for case in dataset.cases}
+    others = ", ".join(f"{codes[other]} {other}" for other in sorted(codes) if other != code)
+    note = f"a model learns from one modality: {code} is taken, {others} left out; data.layout.modality says which"
+    return layout, replace(dataset, notes=(*dataset.notes, note)), [look for look in looks if look.case.id in names]
 
 
 def _modality(dataset: Dataset, looks: Sequence[Look], axes: int, catalogue: Catalogue) -> tuple[str, str]:

@@ -22,6 +22,7 @@ from ..preprocessing.affordable import affordable_spacing
 from ..support.files import write_text
 from ..support.paths import stem
 from ..support.texts import counted
+from ..transfer.usual import USUAL
 from .survey import Survey
 
 SMALL = 300_000
@@ -96,7 +97,7 @@ def write_workflow(
         DataError: The folder's images cannot be named in a workflow, or fewer than two patients have masks.
     """
     if out.exists():
-        raise UsageError(f"{out}: is there already; choose another file with --out")
+        raise UsageError(f"{out}: already exists; choose another file with --out")
     written = [out]
     if found.layout is None:
         table = out.with_name(f"{out.stem}_images.csv")
@@ -115,7 +116,7 @@ def write_workflow(
 def _text(found: Survey, name: str, layout: Mapping[str, Any], catalogue: Catalogue, machine: Machine) -> str:
     text = Text()
     text.lines += [
-        "# Written by `voxgraft new`: a place to begin. Each choice has its reason; change what you know better.",
+        "# Written by `voxgraft new`: a starting point. Each choice has its reason; change what you know better.",
         "# Paths are relative to the folder that voxgraft is called from.",
     ]
     text.lines.append("voxgraft: 1")
@@ -145,7 +146,7 @@ def _data(text: Text, found: Survey, layout: Mapping[str, Any], machine: Machine
     text.add("layout", dict(layout), why=why, level=1)
     text.add("modality", found.modality, why=f"{found.modality.upper()}: {found.reason}.", level=1)
     if any(len(case.raters) > 1 for case in found.dataset.cases):
-        text.add("raters", "majority", why="Several people drew masks: what most of them say is learnt.", level=1)
+        text.add("raters", "majority", why="Several people drew masks: the majority is learnt.", level=1)
     if found.labelled and not found.named:
         why = "The masks hold these values; nothing says what they are: give each the name of its structure."
         text.add("labels", found.structures, why=why, level=1)
@@ -217,8 +218,8 @@ def _model(text: Text, found: Survey, name: str, catalogue: Catalogue) -> int:
         )
         text.add("transfer", [strategy], why=why)
     elif encoder["weights"] != "none":
-        why = "All of the network learns, the pretrained part more slowly."
-        text.add("transfer", [{"use": "fine-tune", "encoder_lr": 0.3}], why=why)
+        why = "All of the network learns; a small penalty keeps pretrained weights near their start."
+        text.add("transfer", [dict(USUAL)], why=why)
     else:
         text.add("transfer", [], why="Nothing is transferred.")
     return dims

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from .calibration import Binning, Reliability, Watch
     from .metric import Metric
 
-__all__ = ["MEAN", "Measured", "check_names", "measure_case", "named_metrics", "score_case", "watch_case"]
+__all__ = ["MEAN", "Measured", "measure_case", "named_metrics", "score_case", "scored_structures", "watch_case"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +131,11 @@ def watch_case(
 
 
 def scored_structures(labels: Labels, regions: Regions | None = None) -> tuple[Structure, ...]:
-    """What is scored: the regions that the network finds, or else the structures; then the regions asked for."""
+    """What is scored: the regions that the network finds, or else the structures; then the regions asked for.
+
+    Raises:
+        DataError: There is no structure, a name appears twice, or one is the name of their mean.
+    """
     if not labels.regions:
         return structures_of(labels, regions)
     regions_asked = structures_of(labels, regions)[len(labels.items) :]
@@ -195,17 +199,8 @@ def named_metrics(metrics: Sequence[Selected[Metric]]) -> dict[str, Selected[Met
     return named
 
 
-def check_names(labels: Labels, regions: Regions | None = None) -> None:
-    """Refuse names of structures under which scores could not be told apart.
-
-    Raises:
-        DataError: There is no structure, a name appears twice, or one is the name of their mean.
-    """
-    scored_structures(labels, regions)
-
-
 def value_of(chosen: Selected[Metric], metric: Metric, pair: MaskPair) -> float:
-    """What a metric says of a structure; NaN for what is no finite number.
+    """What a metric says of a structure; NaN for what is not a finite number.
 
     Args:
         chosen: The metric as it was selected; names it and its plugin in the error.

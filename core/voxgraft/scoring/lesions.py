@@ -60,7 +60,8 @@ def find_lesions(
     Args:
         prediction: Boolean, shape (i, j[, k]).
         reference: The same shape.
-        connectivity: Neighbours that belong together: 6 (faces), 18 (and edges) or 26 (and corners); in images of two
+        connectivity: Neighbours that count as connected: 6 (faces), 18 (and edges) or 26 (and corners); in images of
+            two
             axes 4 (or 6) and 8 (or 18, 26).
         smallest: Cubic millimetres (square ones in 2D) that a lesion must have; smaller ones are taken out of both
             masks before anything is matched.

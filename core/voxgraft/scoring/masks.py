@@ -102,7 +102,7 @@ class CaseMasks:
             return np.asarray(np.isin(array, structure.values) if value is None else array == value)
         if by_region:
             index = self._region(structure)
-            assert index is not None, "asked for what the prediction has not"
+            assert index is not None, "a metric asked for something that the prediction lacks"
             return np.asarray(array[index] != 0)
         indices = [self.labels.values.index(value) for value in structure.values]
         return np.asarray((array[indices] != 0).any(0))
@@ -211,7 +211,9 @@ def _whole(volume: Volume, name: str) -> NDArray[Any]:
     with np.errstate(invalid="ignore"):
         labels = array.astype(np.int32)
     if not (labels == array).all():
-        raise DataError(f"the {name} holds values that are no whole numbers; is it an image or a map of probabilities?")
+        raise DataError(
+            f"the {name} holds values that are not whole numbers; is it an image or a map of probabilities?"
+        )
     return labels
 
 

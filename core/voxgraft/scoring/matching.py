@@ -50,7 +50,7 @@ def match(predictions: Path, references: Path, catalogue: Catalogue) -> Matches:
     """
     for path in (predictions, references):
         _check(path)
-    matches = Matches({_stem(references, catalogue): (predictions, references)}, {}, ())
+    matches = Matches({file_name(references, catalogue): (predictions, references)}, {}, ())
     if predictions.is_file() or references.is_file():
         if all(path.is_file() or _is_series(path, catalogue) for path in (predictions, references)):
             return matches
@@ -79,7 +79,7 @@ def match(predictions: Path, references: Path, catalogue: Catalogue) -> Matches:
             missing[case] = f"{predictions}: there is no prediction for {files[0].name if len(files) == 1 else case}"
         else:
             names = " and ".join(file.name for file in (files if len(files) > 1 else candidates))
-            missing[case] = f"{references if len(files) > 1 else predictions}: {names} have one name"
+            missing[case] = f"{references if len(files) > 1 else predictions}: {names} have the same name"
     return Matches(pairs, missing, tuple(case for case in predicted if case not in referred))
 
 
@@ -117,11 +117,6 @@ def _check(path: Path) -> None:
         raise DataError(f"{path}: is neither a file nor a folder, but a pipe, a socket or a device")
 
 
-def file_name(file: Path, catalogue: Catalogue) -> str:
-    """A file's name without the ending that a reader claims."""
-    return _stem(file, catalogue)
-
-
 def _masks(folder: Path, catalogue: Catalogue) -> dict[str, list[Path]]:
     """CASE -> its masks, in the order of names."""
     masks: dict[str, list[Path]] = {}
@@ -129,16 +124,16 @@ def _masks(folder: Path, catalogue: Catalogue) -> dict[str, list[Path]]:
         if entry.name.startswith("."):
             continue
         if entry.is_dir():
-            of_batch = [file for file in _readable(entry, catalogue) if _stem(file, catalogue) == MASK]
+            of_batch = [file for file in _readable(entry, catalogue) if file_name(file, catalogue) == MASK]
             if of_batch or _is_series(entry, catalogue):
                 masks.setdefault(composed(entry.name), []).append(min(of_batch, key=_preference, default=entry))
         elif _suffix(entry, catalogue) or choose_reader(entry, catalogue) is not None:
-            masks.setdefault(_stem(entry, catalogue), []).append(entry)
+            masks.setdefault(file_name(entry, catalogue), []).append(entry)
     return masks
 
 
 def _holds_slices(folder: Path, catalogue: Catalogue) -> bool:
-    """Whether files that lie in a folder itself are no masks each for itself, but slices of an image."""
+    """Whether files that lie in a folder itself are not masks each for itself, but slices of an image."""
     readers = {file: choose_reader(file, catalogue) for file in sorted(folder.iterdir()) if file.is_file()}
     files = [file for file, reader in readers.items() if isinstance(reader, ReaderSpec) and reader.series]
     if len(files) < 2:
@@ -169,7 +164,8 @@ def _preference(mask: Path) -> bool:
     return not mask.name.lower().endswith((".nii.gz", ".nii"))
 
 
-def _stem(file: Path, catalogue: Catalogue) -> str:
+def file_name(file: Path, catalogue: Catalogue) -> str:
+    """A file's name without the ending that a reader claims."""
     suffix = _suffix(file, catalogue) or file.suffix
     return composed(file.name[: len(file.name) - len(suffix)] or file.name)
 

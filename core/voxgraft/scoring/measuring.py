@@ -78,7 +78,7 @@ def _keep(quantities: Iterable[Quantity], found: dict[str, Quantity]) -> None:
     """Add quantities to those that were found.
 
     Raises:
-        ValueError: One is no finite number, or another measurement gave one of this name.
+        ValueError: One is not a finite number, or another measurement gave one of this name.
     """
     for quantity in quantities:
         if not math.isfinite(quantity.value):

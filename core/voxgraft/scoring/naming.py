@@ -43,9 +43,9 @@ def _read(text: str) -> Labels:
     except (FileNotFoundError, IsADirectoryError):
         raise UsageError(f"--labels {text}: there is no such file; give a JSON file or name=value,name=value") from None
     except OSError as error:
-        raise UsageError(f"--labels {text[:200]}: is no JSON file: {error.strerror}") from None
+        raise UsageError(f"--labels {text[:200]}: is not a JSON file: {error.strerror}") from None
     except ValueError as error:
-        raise UsageError(f"--labels {text}: is no JSON file: {error}") from None
+        raise UsageError(f"--labels {text}: is not a JSON file: {error}") from None
     try:
         return _labels(document["labels"] if isinstance(document, dict) and "labels" in document else document)
     except (AttributeError, ArithmeticError, LookupError, TypeError, ValueError):
@@ -92,7 +92,7 @@ def _of_nnunet(document: dict[str, Any]) -> Labels:
 
 def _distinct(names: list[tuple[str, int]]) -> Labels:
     if len(dict(names)) != len(names):
-        raise DataError(f"two labels have one name: {', '.join(name for name, _ in names)}")
+        raise DataError(f"two labels have the same name: {', '.join(name for name, _ in names)}")
     return Labels.of(dict(names))
 
 

@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..imaging.structures import boxes_of
 from .surface import SurfaceDistances, surface_distances
 
 if TYPE_CHECKING:
@@ -140,9 +141,7 @@ class Crops:
     @cached_property
     def _boxes(self) -> list[list[Box | None]]:
         """For both arrays the box of each value from 1 on; None where the value is not there."""
-        from scipy.ndimage import find_objects
-
-        return [find_objects(array, max_label=self._highest) for array in self._arrays]
+        return [boxes_of(array, self._highest) for array in self._arrays]
 
     def _cut(self, array: NDArray[Any], box: Box | None, values: Sequence[int]) -> NDArray[np.bool_]:
         """The margin is made here, not cut out: a structure may touch the border of the image."""

@@ -192,7 +192,7 @@ def _covering(volume: Volume, other: Volume) -> Volume:
     columns = np.abs(volume.affine[:3, :3] - other.affine[:3, :3]) * max(*volume.shape, *other.shape)
     start = np.linalg.solve(volume.affine, other.affine[:, 3])[:3]
     if columns.max() > 0.01 * min(volume.spacing) or np.abs(start - np.rint(start)).max() > 0.01:
-        raise BadImage(other.item.path if other.item else "", "their voxels do not lie on each other")
+        raise BadImage(other.item.path if other.item else "", "their grids differ")
     first = np.rint(start).astype(int)
     low = np.minimum(0, first)
     high = np.maximum(volume.shape, first + other.shape)

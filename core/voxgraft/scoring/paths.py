@@ -20,7 +20,7 @@ from ..imaging.structures import Label, Labels
 from ..imaging.volume import ImageRef
 from ..labels.valid_region import mark_ignored, read_valid_region
 from ..support.progress import Progress
-from .case import Measured, binnings, check_names, measure_case, named_metrics, score_absent, watch_case
+from .case import Measured, binnings, measure_case, named_metrics, score_absent, scored_structures, watch_case
 from .masks import check_grids, values_in
 from .matching import files_of, match
 from .pair import Counts
@@ -89,7 +89,7 @@ def evaluate_paths(
     matches = match(predictions, references, catalogue)
     labels = labels or labels_named_in(matches.pairs.values(), catalogue)
     if labels is not None:
-        check_names(labels, extras.regions)
+        scored_structures(labels, extras.regions)
     maps = files_of(extras.probabilities, list(matches.pairs), catalogue) if extras.probabilities else {}
     valid = files_of(extras.valid, list(matches.pairs), catalogue) if extras.valid else None
     scans = files_of(extras.images, list(matches.pairs), catalogue) if extras.images else {}
@@ -182,7 +182,7 @@ class Work:
         if self.valid is None:
             return None
         if case not in self.valid:
-            raise DataError(f"case {case!r}: there is no file that says where it counts")
+            raise DataError(f"case {case!r}: there is no valid-region file for it")
         return read_valid_region(ImageRef(self.valid[case]), reference, self.catalogue, case)
 
     def _watched(self, case: str, reference: Volume, labels: Labels) -> Watch | None:
@@ -197,11 +197,11 @@ class Work:
         more = len(channels) - len(labels.items)
         if more not in (0, 1):
             raise DataError(
-                f"{path}: has {len(channels)} channels; {len(labels.items)} structures have a channel each, "
-                "perhaps after one for background"
+                f"{path}: has {len(channels)} channels; {len(labels.items)} structures need one channel each, "
+                "optionally after one for background"
             )
         if not channels.dtype.kind == "f" or not (channels.min() >= -1e-3 and channels.max() <= 1.001):
-            raise DataError(f"{path}: holds values that are no probabilities from 0 to 1")
+            raise DataError(f"{path}: holds values that are not probabilities from 0 to 1")
         channel_of = {value: index + more for index, value in enumerate(labels.values)}
         watch.see(
             tuple(slice(0, n) for n in region.shape),

@@ -34,7 +34,7 @@ AGES = (0, 18, 40, 65, 80)
 FEW = 10
 """A group of fewer patients is marked: its interval is wide and its mean may be one unusual patient's."""
 MOST_GROUPS = 12
-"""A column of more different words is no grouping."""
+"""A column of more different words is not a grouping."""
 FEW_NUMBERS = 5
 """A column of so few different numbers (field strengths, grades) is taken as words."""
 UNKNOWN = "not known"
@@ -86,7 +86,7 @@ def read_facts(path: Path) -> dict[str, dict[str, str | float]]:
 
     Raises:
         UsageError: There is no such file, or it has no column `case`.
-        DataError: It is no table, or a case appears twice.
+        DataError: It is not a table, or a case appears twice.
     """
     try:
         text = composed(read_bytes(path, marks=CELLS).decode("utf-8-sig"))
@@ -101,13 +101,13 @@ def read_facts(path: Path) -> dict[str, dict[str, str | float]]:
     try:
         rows = list(csv.reader(text.splitlines(), delimiter=delimiter, strict=True))
     except csv.Error as error:
-        raise DataError(f"{path}: is no table ({error})") from None
+        raise DataError(f"{path}: is not a table ({error})") from None
     head = [name.strip() for name in rows[0]] if rows else []
     keys = [column for column, name in enumerate(head) if name.lower() in ("case", "id")]
     if not keys or len(head) < 2:
         raise UsageError(f"--groups {path}: expected a first line with `case` and at least one other column")
     if len(set(head)) != len(head):
-        raise DataError(f"{path}: two columns have one name")
+        raise DataError(f"{path}: two columns have the same name")
     facts: dict[str, dict[str, str | float]] = {}
     for number, row in enumerate(rows[1:], 2):
         if not any(cell.strip() for cell in row):

@@ -86,7 +86,7 @@ def label_surface_distances(
 def distances_between(
     found: NDArray[Any], wanted: NDArray[Any], spacing: Sequence[float], pads: Sequence[int]
 ) -> dict[int, SurfaceDistances]:
-    """Distances between the elements of two arrays of labels, by label; 0 is no element.
+    """Distances between the elements of two arrays of labels, by label; 0 is not an element.
 
     Args:
         found: Contiguous, with so many zeros around it as `pads` says for each axis.

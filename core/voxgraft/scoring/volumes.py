@@ -12,7 +12,7 @@ import numpy as np
 from ..errors import DataError, UsageError, VoxGraftError
 from ..imaging.volume import ImageRef, Volume, as_volume
 from ..labels.masks import read_values
-from .case import Measured, check_names
+from .case import Measured, scored_structures
 from .pairs import turned
 from .paths import Grid, Work, add_absent, choose_metrics
 from .subgroups import gathered
@@ -51,7 +51,7 @@ def evaluate_volumes(
     """
     chosen = list(choose_metrics(metrics, catalogue).values())
     if labels is not None:
-        check_names(labels, None)
+        scored_structures(labels, None)
     work = Work(labels, chosen, catalogue, None, {}, None, {})
     measured: dict[str, Measured] = {}
     grids: dict[str, Grid] = {}
@@ -81,7 +81,9 @@ def _cases(predictions: Any, references: Any) -> dict[str, tuple[Any, Any]]:
         elif isinstance(side, Sequence):
             sides.append({str(number): mask for number, mask in enumerate(side, 1)})
         else:
-            raise UsageError(f"{type(side).__name__}: is no mask; give a Volume, an array, a path, or several of them")
+            raise UsageError(
+                f"{type(side).__name__}: is not a mask; give a Volume, an array, a path, or several of them"
+            )
     found, wanted = sides
     if apart := sorted(found.keys() ^ wanted.keys()):
         raise DataError(

@@ -11,7 +11,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..errors import DataError, UsageError, VoxGraftError
+from ..errors import UsageError, VoxGraftError
 from ..support.lock import sole_owner
 from ..web.access import Callers
 from ..web.guard import TOO_LONG, Guard, TooLong, told
@@ -32,14 +32,12 @@ if TYPE_CHECKING:
     from starlette.responses import Response
 
     from ..components.catalogue import Catalogue
+    from ..inference.predictor import Applied
     from ..packages.package import Package
-    from .models import Predictor
 
 NEEDED = ("starlette", "uvicorn", "blosc2", "python_multipart")
 LARGEST, LARGEST_JSON = 2 * 2**30, 2**20
 """Bytes of the longest request that carries an image or a mask, and of any other."""
-WAIT = 5
-"""Seconds in which requests under way may end."""
 THREADS = 256
 """Requests that are done at once, most of which wait."""
 SWEEP = 15.0
@@ -89,7 +87,7 @@ def make_app(
     packages: Sequence[Package],
     settings: Settings,
     catalogue: Catalogue,
-    load: Callable[[Package], Predictor] | None = None,
+    load: Callable[[Package], Applied] | None = None,
 ) -> Guard:
     """The application.
 
@@ -145,7 +143,7 @@ def run(
     settings: Settings,
     catalogue: Catalogue,
     say: Callable[[str], None] = print,
-    load: Callable[[Package], Predictor] | None = None,
+    load: Callable[[Package], Applied] | None = None,
 ) -> None:
     """Serve until the process is asked to end.
 
@@ -163,35 +161,12 @@ def run(
     """
     check_installed()
     settings.listening.check()
-    import uvicorn
-
-    from ..web.patience import Patience
+    from ..web.server import answer
 
     with sole_owner(settings.sessions, "serving from", _taken):
         settings.sessions.chmod(0o700)
         app = make_app(packages, settings, catalogue, load)
-        listening = settings.listening
-        config = uvicorn.Config(
-            app,
-            lifespan="on",
-            ssl_certfile=listening.certificate,
-            ssl_keyfile=listening.key,
-            http=Patience,
-            access_log=False,
-            log_level="warning",
-            server_header=False,
-            proxy_headers=False,
-            ws="none",
-            timeout_graceful_shutdown=WAIT,
-            h11_max_incomplete_event_size=2**16,
-        )
-        try:
-            config.load()
-        except OSError as error:  # ssl.SSLError is one
-            raise DataError(f"{listening.certificate}: cannot be used for TLS with {listening.key}: {error}") from error
-        with listening.bind() as listener, suppress(KeyboardInterrupt):  # uvicorn raises the signal again at the end
-            say(listening.url(listener))
-            uvicorn.Server(config).run(sockets=[listener])
+        answer(settings.listening, lambda _: app, say, lifespan="on", ws="none")
 
 
 def _taken(sentence: str) -> UsageError:
@@ -258,7 +233,8 @@ async def _wrong(request: Request, error: Exception) -> Response:
 async def _http(request: Request, error: Exception) -> Response:
     status = getattr(error, "status_code", 500)
     return _sentence(
-        status, {404: "there is no such address here", 405: "that is not done at this address"}.get(status, str(error))
+        status,
+        {404: "there is no such address here", 405: "this address does not accept this method"}.get(status, str(error)),
     )
 
 
@@ -266,7 +242,7 @@ async def _broken(request: Request, error: Exception) -> Response:
     if isinstance(error, MemoryError):
         return _sentence(503, "this does not fit into the memory of this server")
     log.error("%s failed: %s", request.scope["path"].split("?")[0], type(error).__name__, exc_info=error)
-    return _sentence(500, "the server failed at this; its log says where")
+    return _sentence(500, "the server failed to do this; its log says where")
 
 
 def _sentence(status: int, sentence: str) -> Response:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from starlette.requests import Request
 
 LONGEST_FIELD = 2**20
-"""Bytes of a field of a form that is no file."""
+"""Bytes of a field of a form that is not a file."""
 MOST_FILES = 5000
 """Files of one request: the slices of a series."""
 
@@ -81,5 +81,5 @@ def _object(data: bytes) -> Mapping[str, Any]:
     except (ValueError, RecursionError):
         document = None
     if not isinstance(document, dict):
-        raise Refused(400, "params are no JSON object")
+        raise Refused(400, "params are not a JSON object")
     return document

@@ -65,7 +65,7 @@ def unpack(data: bytes, most: int, shape: Sequence[int] | None = None) -> NDArra
         shape: The only one that is taken; None takes any.
 
     Raises:
-        Refused: 400 where it is no frame, is damaged, or has another shape; 413 where it is too large.
+        Refused: 400 where it is not a frame, is damaged, or has another shape; 413 where it is too large.
     """
     import blosc2
 
@@ -94,16 +94,16 @@ def _header(data: bytes) -> tuple[np.dtype[Any], tuple[int, ...], int]:
         magic, version, codec, axes, letters = struct.unpack_from("<4sBBBB", data, 0)
         name = data[8 : 8 + letters].decode("ascii")
         if magic != MAGIC or version != VERSION or codec not in CODECS:
-            raise ValueError("it is no frame of this protocol")
+            raise ValueError("it is not a frame of this protocol")
         if not 1 <= axes <= MOST_AXES or name not in IMAGES:
-            raise ValueError("its type or its number of axes is none of an image")
+            raise ValueError("its type or its number of axes does not fit an image")
         shape = struct.unpack_from(f"<{axes}q", data, 8 + letters)
     except (struct.error, UnicodeDecodeError) as error:
         raise Refused(400, "the array is cut off: its header is not whole") from error
     except ValueError as error:
-        raise Refused(400, f"this is no array: {error}") from None
+        raise Refused(400, f"this is not an array: {error}") from None
     if any(not 1 <= n <= 2**31 for n in shape):
-        raise Refused(400, "this is no array: an axis has no voxels, or more than any image")
+        raise Refused(400, "this is not an array: an axis has no voxels, or more than any image")
     return np.dtype(name).newbyteorder("<"), shape, 8 + letters + 8 * axes
 
 

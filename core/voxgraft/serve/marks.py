@@ -24,7 +24,7 @@ def spacing_of(given: object, shape: Sequence[int]) -> tuple[float, ...]:
     """Millimetres along each axis of the array; 1 where the client says none.
 
     Raises:
-        Refused: 400, they are no lengths, or not one for each axis.
+        Refused: 400, they are not lengths, or not one for each axis.
     """
     if given is None:
         return (1.0,) * len(shape)

@@ -10,12 +10,12 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..batch.values import bytes_beside
 from ..errors import VoxGraftError
-from ..imaging.orientation import orientation_of, shape_at
 from ..imaging.read import as_in_training
 from ..imaging.volume import Array, Volume
 from ..packages.package import Package
@@ -25,27 +25,12 @@ from .refused import Refused, plainly
 
 if TYPE_CHECKING:
     from ..components.catalogue import Catalogue
+    from ..inference.predictor import Applied
 
 MOST_WAITING = 64
 """Scans in the queue at once."""
 LOADED = 1.5
 """How many times the bytes of its file the weights of a model take at most while they are loaded."""
-
-
-class Prediction(Protocol):
-    """What a predictor says of a scan; see `voxgraft.inference.predictor.Prediction`."""
-
-    @property
-    def labels(self) -> Volume: ...
-
-    @property
-    def confidence(self) -> dict[str, float]: ...
-
-
-class Predictor(Protocol):
-    """A model, ready; see `voxgraft.inference.predictor.Predictor`."""
-
-    def predict(self, volume: Volume) -> Prediction: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,14 +116,14 @@ class Models:
         catalogue: Catalogue,
         folder: Path,
         device: str = "auto",
-        load: Callable[[Package], Predictor] | None = None,
+        load: Callable[[Package], Applied] | None = None,
     ) -> None:
         self.served = {name: Served(name, package) for name, package in _named(packages).items()}
         self.catalogues = {
             name: as_in_training(one.package.plan.readers, catalogue) for name, one in self.served.items()
         }
         self.folder, self.device, self._load_with = folder, device, load
-        self._ready: dict[str, Predictor] = {}
+        self._ready: dict[str, Applied] = {}
         self._worker = ThreadPoolExecutor(1, thread_name_prefix="voxgraft-predict")
         self._waiting = 0
         self._mutex = threading.Lock()
@@ -212,13 +197,13 @@ class Models:
     def _predict(self, model: Served, volume: Volume, key: str) -> Found:
         if (kept := self._kept(key, volume)) is not None:  # two clients opened one scan
             return kept
-        self._check_memory(least_bytes(volume, model.package), model.name)
+        self._check_memory(bytes_beside(volume, model.package.plan), model.name)
         predicted = self._predictor(model).predict(volume)
         found = Found(np.ascontiguousarray(predicted.labels.array), dict(predicted.confidence), volume.dims)
         self._keep(key, found, model)
         return found
 
-    def _predictor(self, model: Served) -> Predictor:
+    def _predictor(self, model: Served) -> Applied:
         if model.name not in self._ready:
             weights = model.package.weights
             size = weights.stat().st_size if weights.is_file() else 0
@@ -226,7 +211,7 @@ class Models:
             self._ready[model.name] = self._loaded(model)
         return self._ready[model.name]
 
-    def _loaded(self, model: Served) -> Predictor:
+    def _loaded(self, model: Served) -> Applied:
         if self._load_with is not None:
             return self._load_with(model.package)
         from ..inference.ensemble import predictor_of
@@ -272,17 +257,6 @@ def key_of(model: Served, volume: Volume) -> str:
     told = sha256(json.dumps(head).encode())
     told.update(np.ascontiguousarray(volume.array).reshape(-1).view(np.uint8).data)
     return told.hexdigest()[:32]
-
-
-def least_bytes(volume: Volume, package: Package) -> int:
-    """Bytes that predicting cannot do without beside the scan itself: what the network sees of it, and the mask."""
-    plan = package.plan
-    voxels = float(np.prod(volume.shape))
-    if volume.dims != len(plan.spacing):
-        return int(voxels)
-    order = orientation_of(volume.affine, volume.dims).order
-    seen = shape_at([volume.shape[a] for a in order], [volume.spacing[a] for a in order], plan.spacing)
-    return int(4.0 * max(volume.channels, len(plan.channels)) * float(np.prod(seen, dtype=np.float64)) + voxels)
 
 
 def _named(packages: Sequence[Package]) -> dict[str, Package]:

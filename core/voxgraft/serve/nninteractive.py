@@ -136,7 +136,7 @@ class Protocol:
             meta: `image_properties` holds `spacing`, and may hold `affine`.
 
         Raises:
-            Refused: 400, it is no scan for this model; 413, it is too large; 503, memory is short.
+            Refused: 400, it is not a scan for this model; 413, it is too large; 503, memory is short.
         """
         array = unpack(data, min(LARGEST, free_memory() // 2))
         if array.ndim != 4:

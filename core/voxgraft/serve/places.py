@@ -60,7 +60,7 @@ class Places:
             catalogue: Reads the scans that are looked at.
 
         Raises:
-            Refused: 400, what the client says is no affine, or belongs to another spacing.
+            Refused: 400, what the client says is not an affine, or belongs to another spacing.
         """
         if stated is not None:
             return _stated(stated, spacing)
@@ -111,7 +111,7 @@ def _stated(stated: object, spacing: Sequence[float]) -> NDArray[np.float64]:
     try:
         affine = checked_affine(np.asarray(stated, dtype=np.float64))
     except (TypeError, ValueError) as error:
-        raise Refused(400, f"the affine in image_properties is none: {error}") from None
+        raise Refused(400, f"the affine in image_properties is not valid: {error}") from None
     if any(abs(a - b) > ALIKE * b for a, b in zip(spacing_of(affine), spacing, strict=True)):
         raise Refused(400, "the affine in image_properties has another spacing than the one beside it")
     return affine

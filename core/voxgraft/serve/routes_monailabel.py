@@ -202,7 +202,7 @@ def _file(data: bytes, name: str) -> Response:
 def _add(service: Service, form: Form) -> Any:
     sent = form.file("file")
     if sent is None:
-        raise Refused(400, "no image was sent: it stands in the field `file`")
+        raise Refused(400, "no image was sent: send it in the field `file`")
     called, path = sent
     name = form.query.get("image") or Path(called.replace("\\", "/")).name.removesuffix(ending(called))
     return {"image": service.images().add(name, path)}
@@ -211,7 +211,7 @@ def _add(service: Service, form: Form) -> Any:
 def _save(service: Service, form: Form) -> Any:
     sent = form.file("label")
     if sent is None:
-        raise Refused(400, "no label was sent: it stands in the field `label`")
+        raise Refused(400, "no label was sent: send it in the field `label`")
     called, path = sent
     return service.save(form.query.get("image", ""), form.query.get("tag", ""), form.params, path, called)
 

@@ -157,5 +157,5 @@ def _json(data: bytes) -> Mapping[str, Any]:
     except (ValueError, RecursionError):
         document = None
     if not isinstance(document, dict):
-        raise Refused(400, "the request is no JSON object")
+        raise Refused(400, "the request is not a JSON object")
     return document

@@ -160,7 +160,7 @@ def _pickled(number: int, succeeded: bool, value: Any) -> bytes:
         pickle.loads(data)
     except Exception as error:
         if succeeded:
-            plain: Exception = TypeError(f"what the work gave cannot be sent: {error}")
+            plain: Exception = TypeError(f"the result cannot be sent: {error}")
         elif isinstance(value, VoxGraftError):
             plain = DataError(str(value))
         else:

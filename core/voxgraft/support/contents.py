@@ -105,15 +105,6 @@ class Contents:
 States = tuple[tuple[Path, State], ...]
 
 
-def states(files: Iterable[Path]) -> States:
-    """The states of files before they are read; nothing where one is not there, or changed so shortly before that it
-    could change again and look the same."""
-    found = [(file, state_of(file)) for file in files]
-    return (
-        tuple((file, state) for file, state in found if state) if all(is_settled(state) for _, state in found) else ()
-    )
-
-
 @dataclass(slots=True)
 class Kept:
     """Values that were made from files, until one of these changes; used by many threads.
@@ -128,17 +119,26 @@ class Kept:
     _kept: dict[Any, tuple[States, Any, int]] = field(default_factory=dict)
     _lock: Any = field(default_factory=Lock)
 
+    @staticmethod
+    def states(files: Iterable[Path]) -> States:
+        """The states of files before they are read; nothing where one is not there, or changed so shortly before that
+        it could change again and look the same."""
+        found = [(file, state_of(file)) for file in files]
+        return (
+            tuple((file, state) for file, state in found if state) if all(is_settled(one) for _, one in found) else ()
+        )
+
     def get(self, key: object) -> Any:
         """What was put there, where its files are what they were; else None."""
         before, value, _ = self._kept.get(key, ((), None, 0))
-        return value if before and states(file for file, _ in before) == before else None
+        return value if before and self.states(file for file, _ in before) == before else None
 
     def put(self, key: object, before: States, value: Any, size: int = 0) -> bool:
         """Keep a value, where there is room.
 
         Args:
             key: Says which value, and all that decided it but the files.
-            before: What `states` said of the files before they were read; where it is nothing, nothing is kept.
+            before: What `states` says of the files before they were read; where it is nothing, nothing is kept.
             value: It must not be changed afterwards.
             size: Its bytes.
 

@@ -133,7 +133,7 @@ def _plainly(target: Path) -> Iterator[None]:
         if not isinstance(error, OSError) or (error.errno not in _DISK and not _concerns(error, target.parent)):
             raise
         blocked = isinstance(error, (FileExistsError, NotADirectoryError))
-        reason = "a file stands where its folder would be" if blocked else error.strerror or error
+        reason = "a file has the name of its folder" if blocked else error.strerror or error
         raise DataError(f"{target}: cannot be written: {reason}") from error
 
 
@@ -201,7 +201,7 @@ def check_regular(path: Path) -> None:
     """
     mode = path.stat().st_mode
     if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
-        raise OSError(errno.EINVAL, "it is no regular file, but a pipe, a socket or a device", str(path))
+        raise OSError(errno.EINVAL, "it is not a regular file, but a pipe, a socket or a device", str(path))
 
 
 def read_bytes(path: Path, most: int = LARGEST_TEXT, marks: tuple[bytes, ...] = ()) -> bytes:
@@ -211,7 +211,7 @@ def read_bytes(path: Path, most: int = LARGEST_TEXT, marks: tuple[bytes, ...] = 
         marks: What stands between values; more than `MOST_VALUES` of them are refused.
 
     Raises:
-        OSError: It is larger, is no regular file, or cannot be read.
+        OSError: It is larger, is not a regular file, or cannot be read.
     """
     check_regular(path)
     with path.open("rb") as file:
@@ -265,7 +265,7 @@ def _plain(value: Any) -> Any:
         return value.tolist()
     if isinstance(value, (set, frozenset)):
         return sorted(value)
-    raise TypeError(f"{type(value).__name__} is no plain value")
+    raise TypeError(f"{type(value).__name__} is not a plain value")
 
 
 _DISK = {28, 122, 27, 30}  # ENOSPC, EDQUOT, EFBIG, EROFS

@@ -150,7 +150,9 @@ class Bar:
 
     def within(self, share: float, note: str = "") -> None:
         """Say what share of the item under way is done, from 0 to 1."""
-        self._show(self._whole + min(share, 0.999), f"{note} {share:.0%}".strip())
+        done = self._whole + min(share, 0.999)
+        # The next item may begin before the last is counted: the bar does not go back.
+        self._show(max(self._done, done), f"{note} {share:.0%}".strip())
 
     def reach(self, done: float, note: str = "") -> None:
         """Say how much is done in all."""
@@ -181,7 +183,11 @@ class Bar:
 
     def _seconds_left(self) -> float | None:
         """By what the work has taken so far; None before anything of it is done."""
-        if not self._total or self._first is None or self._done <= self._first[0]:
+        if not self._total or self._first is None:
+            return None
+        if self._done >= self._total:
+            return 0.0
+        if self._done <= self._first[0]:
             return None
         begun, since = self._first
         speed = (self._done - begun) / max(1e-6, self._reached - since)
@@ -193,10 +199,18 @@ class Bar:
 
     def _share(self) -> str:
         if not self._total:
-            return f"{self._done:g} done"
-        text = f"{self._done:.0%}" if self._total == 1 else f"{int(self._done)} of {self._total:.4g}"
+            return f"{int(self._done)} done"
+        whole = f"{self._total:.0f}" if self._total >= 1000 else f"{self._total:.4g}"  # never 1e+04
+        text = f"{self._done:.0%}" if self._total == 1 else f"{int(self._done)} of {whole}"
         left = self._seconds_left()
-        return text if left is None else f"{text}, about {left:.0f} s left"
+        return text if left is None else f"{text}, about {_rounded(left)} left"
+
+
+def _rounded(seconds: float) -> str:
+    """A time to wait, as a person would say it."""
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
 
 
 def fitted(text: str, stream: TextIO) -> str:
@@ -238,6 +252,6 @@ def print_result(text: str) -> None:
     click.echo(text, file=click.get_current_context().meta.get(_OUTPUT))
 
 
-def print_fitted(text: str) -> None:
+def print_fitted(text: str, colour: str | None = None) -> None:
     """Print lines for a person, broken between words where the terminal is narrower."""
-    click.echo(fitted(text, sys.stdout))
+    click.secho(fitted(text, sys.stdout), fg=colour)

@@ -13,7 +13,7 @@ from importlib import import_module
 from typing import TextIO
 
 _UNREADABLE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
-"""Control characters, those that turn the direction of writing round, and bytes of a name that are no UTF-8."""
+"""Control characters, those that turn the direction of writing round, and bytes of a name that are not UTF-8."""
 
 _SHORT = {"\n": r"\n", "\r": r"\r", "\t": r"\t"}
 
@@ -82,7 +82,7 @@ def _is_formula(text: str) -> bool:
 class Shown:
     """Shows itself as HTML in a notebook.
 
-    Volumes and scores stand on floors below the reports. The module that draws them is therefore found by its name, and
+    Volumes and scores stand on layers below the reports. The module that draws them is therefore found by its name, and
     only when one is shown.
     """
 

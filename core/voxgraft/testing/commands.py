@@ -30,7 +30,7 @@ def _it_is_called_as_its_spec_says(subject: Subject, folder: Path) -> None:
     from ..cli import COMMANDS
 
     command = subject.build()
-    require(isinstance(command, click.Command), f"it builds a {type(command).__name__}, which is no click command")
+    require(isinstance(command, click.Command), f"it builds a {type(command).__name__}, which is not a click command")
     require(command.name == subject.spec.name, f"it calls itself {command.name!r}, its spec {subject.spec.name!r}")
     require(subject.spec.name not in COMMANDS, f"VoxGraft has a command {subject.spec.name!r} of its own")
 

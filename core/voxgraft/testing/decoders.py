@@ -65,7 +65,7 @@ def _make(subject: Subject, dims: int, channels: Any, strides: Any) -> Any:
     from ..networks.modules import DecoderModule
 
     module = subject.build().make(dims, channels, strides)
-    require(isinstance(module, DecoderModule), f"it makes a {type(module).__name__}, which is no DecoderModule")
+    require(isinstance(module, DecoderModule), f"it makes a {type(module).__name__}, which is not a DecoderModule")
     return module
 
 

@@ -67,7 +67,7 @@ def _make(subject: Subject, dims: int, channels: int) -> Any:
     torch.manual_seed(0)
     strides = [(2**level,) * dims for level in range(4)]
     module = subject.build().make(dims, channels, strides)
-    require(isinstance(module, EncoderModule), f"it makes a {type(module).__name__}, which is no EncoderModule")
+    require(isinstance(module, EncoderModule), f"it makes a {type(module).__name__}, which is not an EncoderModule")
     return module
 
 

@@ -30,7 +30,7 @@ def _names_tell_no_place(subject: Subject, folder: Path) -> None:
     place = str(_path(subject).absolute())
     for case in _read(subject).cases:
         told = [case.id, case.patient, *map(str, case.facts.values())]
-        require(not any(place in text for text in told), f"the case {case.id!r} tells where the data set lies")
+        require(not any(place in text for text in told), f"the case {case.id!r} reveals where the data set is stored")
 
 
 def _reading_changes_nothing(subject: Subject, folder: Path) -> None:
@@ -49,7 +49,7 @@ def _what_is_not_there_is_a_sentence(subject: Subject, folder: Path) -> None:
         except VoxGraftError as error:
             require(str(error).isprintable() and len(str(error)) < 600, f"{name}: no plain sentence: {error}")
         else:
-            raise AssertionError(f"{name}: it finds cases all the same")
+            raise AssertionError(f"{name}: it finds cases anyway")
 
 
 def _a_guess_fits(subject: Subject, folder: Path) -> None:

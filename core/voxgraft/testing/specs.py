@@ -15,7 +15,7 @@ HEAVY = ("torch", "monai", "mlflow", "numpy", "pydantic", "pydicom", "nibabel", 
 
 def _its_name_can_stand_in_a_workflow(subject: Subject, folder: Path) -> None:
     spec = subject.spec
-    require(re.fullmatch(r"[a-z0-9]([a-z0-9._-]*[a-z0-9])?", spec.name), f"{spec.name!r} is no lower-case word")
+    require(re.fullmatch(r"[a-z0-9]([a-z0-9._-]*[a-z0-9])?", spec.name), f"{spec.name!r} is not a lower-case word")
     require(
         0 < len(spec.summary) <= 120 and "\n" not in spec.summary, "its summary is not one line of 1 to 120 characters"
     )

@@ -73,7 +73,7 @@ def _refused(subject: Subject, reference: str, what: str) -> None:
     except VoxGraftError as error:
         require(str(error).isprintable() and len(str(error)) < 600, f"{what}: no plain sentence: {error}")
     else:
-        raise AssertionError(f"{what}: it is fetched all the same")
+        raise AssertionError(f"{what}: it is fetched anyway")
 
 
 def _keep(subject: Subject, package: Package) -> str:

@@ -133,10 +133,10 @@ def _refuses(subject: Subject, volume: Volume, target: Path, what: str) -> None:
         _write(subject, volume, target)
     except VoxGraftError as error:
         require(
-            str(error).isprintable() and len(str(error)) < 600, f"{what}: the message is no plain sentence: {error}"
+            str(error).isprintable() and len(str(error)) < 600, f"{what}: the message is not a plain sentence: {error}"
         )
     else:
-        raise AssertionError(f"{what}: it writes all the same")
+        raise AssertionError(f"{what}: it writes anyway")
     beside = _names(target.parent) if target.parent.is_dir() else []
     require(not [name for name in beside if name != target.name], f"{what}: it leaves {beside} behind")
 

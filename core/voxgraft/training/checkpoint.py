@@ -32,5 +32,7 @@ def load_checkpoint(path: Path, identity: str) -> dict[str, Any] | None:
         state = torch.load(path, map_location="cpu", weights_only=True)
         belongs = state["identity"] == identity
     except Exception as error:
-        raise TrainingError(f"{path}: the checkpoint is damaged; run with --fresh to train anew") from error
+        raise TrainingError(
+            f"{path}: the checkpoint is damaged; run with --fresh to train again from the start"
+        ) from error
     return state if belongs else None

@@ -45,7 +45,7 @@ class Job:
         arithmetic: The numbers, of which Fabric knows, and the order in memory; a checkpoint keeps them.
         identity: A fingerprint of everything that decides the outcome; only its own checkpoint is gone on from.
         look: Scores a network on validation cases, the one that would be kept at that moment; the first number decides
-            about patience. A number that is not defined is no bad score: it is left out.
+            about patience. A number that is not defined is not a bad score: it is left out.
         report: Called with numbers and the step they belong to.
         say: Called with a line for people.
     """
@@ -97,28 +97,17 @@ def fit(job: Job, fabric: Fabric) -> tuple[SegmentationNetwork, State]:
         The network to keep: the running average of the weights, through every strategy's `export`; and the state.
 
     Raises:
-        TrainingError: The loss or what is kept is no finite number, or the device's memory cannot hold one sample.
+        TrainingError: The loss or what is kept is not a finite number, or the device's memory cannot hold one sample.
     """
     options, context, stack = job.options, job.context, job.stack
     context.criterion = lambda output, coded: deep_loss(job.loss, output.logits, output.deep, coded, job.plan)
-    average = Average(job.network, options.ema)
-    average.network.to(fabric.device)
-    named = dict(job.network.named_parameters())
-    for name, module in job.extra.items():
-        named.update({f"{name}.{key}": parameter for key, parameter in module.named_parameters()})
-    optimiser = make_optimiser(job.rows, named, options.optimiser)
-    if job.arithmetic.channels_last:
-        channels_last(job.network)
-        channels_last(average.network)
-    forward, optimiser = fabric.setup(job.network, optimiser)
-    for module in job.extra.values():
-        module.to(fabric.device)
+    average, forward, optimiser = _set_up(job, fabric)
     state = _resume(job, average, optimiser)
     _agree_on_start(job, state, fabric)
     clock = _Clock(state.seconds)
     saved = state.seconds
     if state.step:
-        job.say(f"train: goes on from step {state.step}{_of_budget(job, state)}")
+        job.say(f"train: continues from step {state.step}{_of_budget(job, state)}")
     stream = job.batches.stream(state.step)
     loss = ""  # what a person sees of it; asking the device at each step would slow it down
     try:
@@ -146,6 +135,7 @@ def fit(job: Job, fabric: Fabric) -> tuple[SegmentationNetwork, State]:
                 loss = f", loss {sum(numbers.values()):.3f}"
             job.show(min(1.0, progress), f"step {state.step}{loss}")
             if progress >= min(1.0, (state.looks + 1) * options.validate_every):
+                job.show(min(1.0, progress), f"step {state.step}{loss}, validating")
                 _look(job, average, state, clock, fabric)
                 _save(job, average, optimiser, state, fabric)
                 saved = state.seconds
@@ -154,8 +144,30 @@ def fit(job: Job, fabric: Fabric) -> tuple[SegmentationNetwork, State]:
                 saved = state.seconds
     finally:
         stream.close()
-    network = stack.export(context, average.network if options.ema > 0 else job.network).eval()
-    if options.patience is not None and state.best > float("-inf") and fabric.is_global_zero:
+    return _kept(job, average, state, fabric), state
+
+
+def _set_up(job: Job, fabric: Fabric) -> tuple[Average[SegmentationNetwork], nn.Module, Any]:
+    """The running average of the weights, what computes the network's outputs, and the optimiser, on their device."""
+    average = Average(job.network, job.options.ema)
+    average.network.to(fabric.device)
+    named = dict(job.network.named_parameters())
+    for name, module in job.extra.items():
+        named.update({f"{name}.{key}": parameter for key, parameter in module.named_parameters()})
+    optimiser = make_optimiser(job.rows, named, job.options.optimiser)
+    if job.arithmetic.channels_last:
+        channels_last(job.network)
+        channels_last(average.network)
+    forward, optimiser = fabric.setup(job.network, optimiser)
+    for module in job.extra.values():
+        module.to(fabric.device)
+    return average, forward, optimiser
+
+
+def _kept(job: Job, average: Average[SegmentationNetwork], state: State, fabric: Fabric) -> SegmentationNetwork:
+    """The network that training leaves; see `fit`."""
+    network = job.stack.export(job.context, average.network if job.options.ema > 0 else job.network).eval()
+    if job.options.patience is not None and state.best > float("-inf") and fabric.is_global_zero:
         best = load_checkpoint(job.folder / "best.pt", job.identity)
         if best is not None:
             network.load_state_dict(best["network"])
@@ -164,7 +176,7 @@ def fit(job: Job, fabric: Fabric) -> tuple[SegmentationNetwork, State]:
             f"after {state.step} steps the network contains NaN or infinite values; "
             "set a smaller training.optimiser.lr, or weaker strategies"
         )
-    return network, state
+    return network
 
 
 def _step(

@@ -48,7 +48,7 @@ def make_optimiser(
 
 
 def rate_factor(progress: float, schedule: Schedule) -> float:
-    """What the highest learning rate is multiplied with.
+    """What the highest learning rate is multiplied by.
 
     Args:
         progress: The share of the budget that is used up, 0 to 1.

@@ -26,7 +26,7 @@ class Stack:
         owners = [strategy for strategy in self.strategies if strategy.combine is not None]
         if len(owners) > 1:
             names = " and ".join(type(strategy).__name__ for strategy in owners)
-            raise TrainingError(f"transfer: {names} both want to weigh the losses; keep one of them")
+            raise TrainingError(f"transfer: {names} both set the weights of the losses; keep one of them")
         self._owner = owners[0] if owners else None
         kept = [strategy for strategy in self.strategies if strategy.replaces_network]
         if len(kept) > 1:
@@ -35,7 +35,7 @@ class Stack:
             )
         for strategy, other in permutations(self.strategies, 2):
             if reason := strategy.conflict(other):
-                raise TrainingError(f"transfer: {title(strategy)} and {title(other)} cannot stand together: {reason}")
+                raise TrainingError(f"transfer: {title(strategy)} and {title(other)} cannot be combined: {reason}")
         crops = {strategy.crops for strategy in self.strategies} - {None}
         if len(crops) > 1:
             raise TrainingError(f"transfer: the strategies want {sorted(map(str, crops))} fixed patches of a case")

@@ -69,7 +69,7 @@ class TransferStrategy:
     """The network learns from labels; otherwise they are not looked at, and the strategy gives every term."""
 
     crops: int | None = None
-    """Train on so many fixed patches of each case, each with its own fixed augmentation; None draws without end."""
+    """Train on this many fixed patches of each case, each with its own fixed augmentation; None draws without end."""
 
     def conflict(self, other: TransferStrategy) -> str | None:
         """Why this strategy cannot stand in one stack with another, as the end of a sentence; None where it can."""

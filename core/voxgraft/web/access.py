@@ -74,7 +74,7 @@ def hosts_of(host: str, proxy: str | None) -> frozenset[str]:
         proxy: Name or address of the proxy in front of it.
 
     Raises:
-        UsageError: It is no name of a host.
+        UsageError: It is not a name of a host.
     """
     names = {"localhost", "127.0.0.1", "::1"} if is_loopback(host) or host in ("0.0.0.0", "::") else set()
     if host not in ("0.0.0.0", "::"):
@@ -84,7 +84,7 @@ def hosts_of(host: str, proxy: str | None) -> frozenset[str]:
     if proxy:
         name = host_of(urlsplit(proxy if "//" in proxy else f"//{proxy}").netloc)
         if not name:
-            raise UsageError(f"--behind-proxy {proxy}: is no name of a host; give it as review.hospital.example")
+            raise UsageError(f"--behind-proxy {proxy}: is not a host name; write it as review.hospital.example")
         names.add(name)
     return frozenset(names)
 
@@ -124,13 +124,14 @@ def read_tokens(path: Path, reachable: bool) -> dict[str, str]:
         shortest = SHORTEST if reachable else 1
         if len(token) < shortest or not token.isascii() or not token.isprintable() or " " in token:
             raise UsageError(
-                f"{path}, line {number}: a token has at least {counted(shortest, 'ASCII letter')} and no spaces; make "
+                f"{path}, line {number}: a token has at least {counted(shortest, 'ASCII character')} and no "
+                "spaces; make "
                 "one with `python -c 'import secrets; print(secrets.token_urlsafe())'`"
             )
         if colon and not reader.strip():
-            raise UsageError(f"{path}, line {number}: before the colon stands the name of a reader")
+            raise UsageError(f"{path}, line {number}: the name of a reader has to come before the colon")
         if token in tokens:
-            raise UsageError(f"{path}, line {number}: this token stands there twice")
+            raise UsageError(f"{path}, line {number}: this token appears twice")
         tokens[token] = reader.strip()
     if not tokens:
         raise UsageError(f"{path}: holds no token")

@@ -17,7 +17,7 @@ Most = Callable[[str, str], int]
 """Bytes of the longest body of a request, by its method and path."""
 
 
-TOO_LONG = "this is longer than any such request may be"
+TOO_LONG = "this request is too long"
 
 
 class TooLong(Exception):
@@ -69,10 +69,10 @@ class Guard:
     def _refusal(self, scope: Scope, headers: Mapping[str, str]) -> tuple[int, str] | None:
         host = headers.get("host", "")
         if not self.callers.host_fits(host):
-            return 421, "this server is not called by that name; see --behind-proxy"
+            return 421, "this server does not have that host name; see --behind-proxy"
         origin = headers.get("origin", "").rstrip("/").casefold()
         if origin and origin not in self.origins and not self.callers.origin_fits(origin, host):
-            return 403, "pages of that origin may not speak to this server; see --origin"
+            return 403, "pages of that origin may not call this server; see --origin"
         preflight = scope["method"] == "OPTIONS" and "access-control-request-method" in headers
         if scope["path"] not in self.open and not preflight and not self._knows(headers.get("authorization", "")):
             return 401, "the token is missing or wrong"

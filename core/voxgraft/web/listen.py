@@ -63,7 +63,7 @@ class Listening:
         if self.token_file is None:
             raise UsageError(
                 f"--host {self.host}: others can reach the scans there; add --token-file FILE with a token of at "
-                "least 16 letters"
+                "least 16 characters"
                 if not self.proxy
                 else f"--behind-proxy {self.proxy}: others can reach the scans; add --token-file FILE"
             )

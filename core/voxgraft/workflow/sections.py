@@ -76,20 +76,20 @@ class Model(Options):
     """The network."""
 
     dims: Literal[2, 3] = 3
-    """Slices or whole volumes."""
+    """2: slices; 3: volumes."""
 
     encoder: Annotated[Selected[Encoder], ComponentField("encoder")]
     """The pretrained part of the network."""
 
     decoder: Annotated[Selected[Decoder], ComponentField("decoder")]
-    """The part that is new."""
+    """The new part of the network."""
 
     start: Annotated[str, AfterValidator(whole_option)] = "none"
     """Initial weights of the whole network: `models:/NAME@ALIAS`. What does not fit, such as heads of other classes, is
-    drawn anew; `none` leaves the start to the encoder's weights."""
+    initialised at random; `none` leaves the initial weights to the encoder's `weights`."""
 
     deep_supervision: bool = True
-    """Coarser decoded maps are compared with the labels as well while training."""
+    """Also compare coarser decoded maps with the labels while training."""
 
     @property
     def pretrained(self) -> bool:
@@ -144,7 +144,7 @@ class Schedule(Options):
     """For poly."""
 
     factor: Annotated[float, Gt(0), Lt(1)] = 0.1
-    """For step: what the rate is multiplied with at each milestone. For exponential: what is left of it at the end."""
+    """For step: what the rate is multiplied by at each milestone. For exponential: what is left of it at the end."""
 
     milestones: tuple[Annotated[float, Gt(0), Lt(1)], ...] = (0.5, 0.75)
     """For step: shares of the budget."""
@@ -161,16 +161,16 @@ class Training(Options):
             {"type": "string", "pattern": r"^\s*[0-9]+(\.[0-9]+)?\s*(steps?|epochs?|min|minutes?|h|hours?)\s*$"}
         ),
     ] = Budget(amount=1000, unit="steps")
-    """How long: '500 steps', '20 epochs', '10 min' or '2 h'."""
+    """How long to train: '500 steps', '20 epochs', '10 min' or '2 h'."""
 
     batch: Annotated[int, Ge(1), Le(4096)] | Literal["auto"] = "auto"
-    """Patches in one step."""
+    """Number of patches in one step."""
 
     patch: tuple[Annotated[int, Ge(8), Le(8192)], ...] | Literal["auto"] = "auto"
     """Voxels of a patch along each axis."""
 
     precision: Annotated[Literal["auto", "32", "bf16", "16"], BeforeValidator(_word)] = "auto"
-    """`auto` is mixed precision on a GPU that has it, and float32 on a CPU. On a CPU with units for bfloat16
+    """`auto` is mixed precision on a GPU that has it, and float32 on a CPU. On a CPU that supports bfloat16
     `bf16` takes about three quarters of the time (docs/speed.md)."""
 
     device: Device = "auto"
@@ -179,7 +179,7 @@ class Training(Options):
     loss: Annotated[Selected[Any], ComponentField("loss", default="dice-ce")] = Field(
         default="dice-ce", validate_default=True
     )
-    """What is made small."""
+    """The loss function, which training minimises."""
 
     optimiser: Optimiser = Optimiser()
     schedule: Schedule = Schedule()
@@ -188,7 +188,7 @@ class Training(Options):
     """The exponential moving average of the weights that is kept as the model; 0 keeps the last weights."""
 
     clip: Annotated[float, Gt(0)] = 12.0
-    """The largest norm of the gradient."""
+    """Largest norm of the gradient; larger ones are scaled down to it."""
 
     augment: Annotated[float, Ge(0), Le(2)] = 1.0
     """How strong the modality's augmentation is; 0 switches it off."""
@@ -197,21 +197,21 @@ class Training(Options):
     """The share of patches that are centred on a labelled voxel."""
 
     validate_every: Annotated[float, Ge(1e-4), Le(1)] = 0.25
-    """The share of the budget between two looks at the validation cases."""
+    """The share of the budget between two validation passes."""
 
     validation_cases: Annotated[int, Ge(1)] = 8
-    """At most so many validation cases are looked at while training, of large scans a block around the structures;
-    `evaluate` takes all cases, whole."""
+    """Largest number of validation cases used while training, of large scans a block around the structures;
+    `evaluate` uses all cases, whole."""
 
     patience: Annotated[int, Ge(1)] | None = None
-    """Stop after so many looks without a better validation score."""
+    """Stop after this many validation passes without a better score."""
 
     seed: Annotated[int, Ge(0), Lt(2**32)] = 7
 
     @model_validator(mode="after")
     def _budget_allows_patience(self) -> Training:
         if self.patience is not None and self.patience * self.validate_every >= 1:
-            raise ValueError("patience can never run out within the budget: look more often (validate_every)")
+            raise ValueError("patience can never run out within the budget: validate more often (validate_every)")
         return self
 
 
@@ -226,15 +226,15 @@ class Inference(Options):
     better."""
 
     batch: Annotated[int, Ge(1), Le(4096)] = 1
-    """Windows in one pass."""
+    """Number of windows in one pass."""
 
     skip_empty: bool = True
-    """Compute windows that hold one value only (the air around a patient in a clipped CT) once, and use the answer for
-    all of them: the masks are the same."""
+    """Compute windows with a single value (the air around a patient in a clipped CT) once, and use the result for all
+    of them: the masks are the same."""
 
     precision: Annotated[Literal["auto", "32", "bf16", "16"], BeforeValidator(_word)] = "auto"
-    """In what numbers the network is applied. `auto` takes half precision where the device has units for it and
-    the held-out cases have shown that no structure's Dice differs by more than 0.001; otherwise float32."""
+    """Number format in which the network is applied. `auto` takes half precision if the device supports it and the
+    held-out cases hold every structure and show that no Dice differs by more than 0.001; otherwise float32."""
 
     device: Device = "auto"
 
@@ -250,11 +250,11 @@ class Evaluation(Options):
 
 
 class Guard(Options):
-    """A second network beside the run, trained from scratch on the same data in the same order: does transfer help?"""
+    """A second network, trained from scratch on the same data in the same order, that shows whether transfer helps."""
 
     use: Literal["twin"] = "twin"
     metric: str | None = None
-    """What decides; by default the first metric of the evaluation."""
+    """The metric that decides; by default the first metric of the evaluation."""
 
     lr: Annotated[float, Gt(0), Le(1e3)] | None = None
     """The twin's highest learning rate; by default the run's. A network from scratch often wants a larger one."""
@@ -270,15 +270,15 @@ class Registry(Options):
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=128)]
     promote: Literal["if-not-worse", "always", "never"] = "if-not-worse"
-    """When a new version becomes `champion`. `if-not-worse` keeps back, besides, a version whose guard says `hurts`,
-    and one that finds nothing of a structure or is no better there than an empty mask."""
+    """When a new version becomes `champion`. `if-not-worse` also keeps back a version whose guard says `hurts`, and
+    one that finds nothing of a structure or is no better there than an empty mask."""
 
 
 class Review(Options):
-    """What readers are offered when they review the masks of this model."""
+    """Settings of the review page for this model's masks."""
 
     reasons: Annotated[list[Annotated[str, MinLen(1), MaxLen(80)]], MaxLen(40)] = Field(default=[])
-    """Why a mask may be rejected. None for the usual list."""
+    """Reasons for rejecting a mask; by default the usual list."""
 
     tolerance_mm: Annotated[float, Gt(0), Le(100)] = 2.0
-    """Millimetres by which two surfaces may differ and still agree, in figures of corrections and of readers."""
+    """Millimetres by which two surfaces may differ and still agree, in the statistics of corrections and readers."""

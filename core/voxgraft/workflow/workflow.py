@@ -25,8 +25,8 @@ STEPS = ("check", "plan", "prepare", "train", "evaluate", "register")
 def _names_a_folder(name: str) -> str:
     if not name.strip(" .") or any(letter in "/\\" or ord(letter) < 32 for letter in name):
         raise ValueError(
-            f"{name!r} cannot name the folder of a run: leave out slashes and control characters, and write more "
-            "than dots"
+            f"{name!r} cannot name the folder of a run: leave out slashes and control characters, and do not use "
+            "dots only"
         )
     return name
 
@@ -63,7 +63,7 @@ class Workflow(Options):
     )
     registry: Registry | None = None
     guard: Guard | None = None
-    """Whether transfer helps is found out as well, after `evaluate`; `guard: twin` is enough."""
+    """Test whether transfer helps, after `evaluate`; `guard: twin` is enough."""
 
     review: Review = Review()
 
@@ -71,7 +71,7 @@ class Workflow(Options):
         default=list(STEPS[:-1]),
         validate_default=True,
     )
-    """What is done, in this order."""
+    """The steps to do, in this order."""
 
     @property
     def place(self) -> str | None:
@@ -106,7 +106,7 @@ class Workflow(Options):
                 raise ValueError("guard: nothing is transferred here; name weights or a strategy, or leave guard out")
             if not self.supervised:
                 raise ValueError(
-                    "guard: a pretraining looks at no labels and has no scores to judge; put the guard into the "
+                    "guard: a pretraining uses no labels and has no scores to judge; put the guard into the "
                     "workflow that starts from its model"
                 )
         encoder = self.model.encoder.component
@@ -181,8 +181,8 @@ def read(path: Path, catalogue: Catalogue, overrides: Iterable[str] = ()) -> Wor
         overrides: Texts `KEY=VALUE` with dotted keys, such as `training.budget=5 min` or `transfer.0.decay=0.6`.
 
     Raises:
-        WorkflowError: It is not there, is no YAML, or does not fit; every fault is named with its line.
-        UsageError: An override is no `KEY=VALUE`.
+        WorkflowError: It is not there, is not YAML, or does not fit; every fault is named with its line.
+        UsageError: An override is not a `KEY=VALUE`.
     """
     try:
         document, lines = load(path)
@@ -207,10 +207,10 @@ def _no_workflow(path: Path) -> str:
     """What to say of a file that holds no keys and values."""
     if path.suffix.lower() in (".csv", ".tsv"):
         return (
-            "is a table and no workflow file; write a workflow with data: {layout: {use: csv, path: "
+            "is a table, not a workflow file; write a workflow with data: {layout: {use: csv, path: "
             f"{path.as_posix()}}}, modality: NAME}}, and name that file"
         )
-    return "is no workflow file: a workflow is YAML with keys such as name, data and model"
+    return "is not a workflow file: a workflow is YAML with keys such as name, data and model"
 
 
 def from_document(document: dict[str, Any], catalogue: Catalogue, name: str = "workflow") -> Workflow:
@@ -245,11 +245,11 @@ def _override(document: Any, text: str) -> Loc:
                 node[part] = {"use": node[part]}
             node = node[part]
         except (KeyError, IndexError, TypeError):
-            raise UsageError(f"--set {text!r}: the workflow has no place {part!r}") from None
+            raise UsageError(f"--set {text!r}: the workflow has no key {part!r}") from None
     try:
         node[loc[-1]] = parse(value)
     except (IndexError, TypeError):
-        raise UsageError(f"--set {text!r}: the workflow has no place {loc[-1]!r}") from None
+        raise UsageError(f"--set {text!r}: the workflow has no key {loc[-1]!r}") from None
     return loc
 
 
@@ -284,7 +284,7 @@ def _say(error: Any) -> str:
             "a list is needed here, such as [{use: NAME}]" if error["loc"] == ("transfer",) else "a list is needed here"
         )
     if error["type"] == "missing":
-        return "this key is needed and is not there"
+        return "this key is required"
     return message[:1].lower() + message[1:] if message[1:2].islower() else message
 
 

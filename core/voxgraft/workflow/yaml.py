@@ -83,7 +83,7 @@ def _weigh(node: yaml.Node, known: dict[int, tuple[int, int] | None]) -> tuple[i
     """
     if id(node) in known:
         if (weight := known[id(node)]) is None:
-            raise _fault("a value holds itself by its anchor", node.start_mark)
+            raise _fault("a value contains itself through its anchor", node.start_mark)
         return weight
     known[id(node)] = None
     if isinstance(node, yaml.MappingNode):
@@ -161,7 +161,7 @@ class Lines:
 
 
 def parse(text: str) -> Any:
-    """One YAML value from a text, as `--set KEY=VALUE` gives it; what is no YAML is the text itself."""
+    """One YAML value from a text, as `--set KEY=VALUE` gives it; what is not YAML is the text itself."""
     try:
         return _document(text)[0]
     except (yaml.YAMLError, RecursionError):
@@ -192,7 +192,7 @@ def load(path: Path) -> tuple[Any, Lines]:
         raise WorkflowError(f"{path}: cannot be read as a text file: it is not UTF-8") from None
     except yaml.reader.ReaderError as error:
         line = text.count("\n", 0, error.position) + 1
-        raise WorkflowError(f"{path}:{line}: a character stands here that no text file has") from None
+        raise WorkflowError(f"{path}:{line}: there is a character here that does not belong in a text file") from None
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise WorkflowError(f"{path}: cannot be read as YAML: {type(error).__name__}") from None
     if node is None:
@@ -204,7 +204,7 @@ def _document(text: str) -> tuple[Any, yaml.Node | None]:
     """A document and its root, None where there is none.
 
     Raises:
-        yaml.YAMLError: It is no YAML, or beyond the bounds.
+        yaml.YAMLError: It is not YAML, or beyond the bounds.
     """
     if len(text) > LARGEST:
         raise yaml.YAMLError(f"longer than {LARGEST} bytes")

@@ -46,9 +46,9 @@ def voxgraft_layouts() -> list[LayoutSpec[Any]]:
 @hookimpl
 def voxgraft_metrics() -> list[MetricSpec[Any]]:
     return [
-        _metric("f1", "F1 of pixels, the Dice overlap, where the case counts"),
-        _metric("sensitivity", "How much of the reference was found, where the case counts"),
-        _metric("auc", "Area under the ROC curve of pixels, where the case counts"),
+        _metric("f1", "F1 of pixels, the Dice overlap, in the valid region"),
+        _metric("sensitivity", "Share of the reference that was found, in the valid region"),
+        _metric("auc", "Area under the ROC curve of pixels, in the valid region"),
     ]
 
 
@@ -57,7 +57,7 @@ def voxgraft_steps() -> list[StepSpec[WidthOptions]]:
     return [
         StepSpec(
             name="vessel-widths",
-            summary="What of the vessels is left at the plan's spacing, and at half its resolution",
+            summary="How much of the vessels is left at the plan's spacing, and at half its resolution",
             after=("plan",),
             labelled=True,
             scope="member",

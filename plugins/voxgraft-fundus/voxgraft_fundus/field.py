@@ -13,7 +13,7 @@ SHARE = 0.12
 at 0.2, the noise of its borders at 0.05."""
 
 BLACK = 0.25
-"""Of the retina's brightness; a darkest corner that is brighter is no black border."""
+"""Of the retina's brightness; a darkest corner that is brighter is not a black border."""
 
 SMALLEST, LARGEST = 0.2, 0.97
 """The share of a picture that a field of view has; a disc in a square has 0.785. More than that is a photograph without

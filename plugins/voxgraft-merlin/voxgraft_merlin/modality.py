@@ -36,7 +36,7 @@ class MerlinModality:
         return [{"low": LOW, "high": HIGH} for _ in intensities]
 
     def normalise(self, array: NDArray[Any], params: Sequence[Mapping[str, float]]) -> NDArray[np.float32]:
-        """Normalise (channel, *spatial); what is no number counts as air."""
+        """Normalise (channel, *spatial); what is not a number counts as air."""
         with np.errstate(over="ignore"):
             units = np.nan_to_num(array.astype(np.float32), nan=LOW, posinf=HIGH, neginf=LOW)
         return ((np.clip(units, LOW, HIGH) - np.float32(LOW)) / np.float32(HIGH - LOW)).astype(np.float32)

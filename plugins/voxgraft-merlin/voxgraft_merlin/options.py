@@ -17,7 +17,7 @@ class MerlinOptions(StartValues):
     or `hf:OWNER/REPOSITORY`."""
 
     levels: Annotated[int, Field(ge=1, le=5)] = 3
-    """Use only so many of its maps, from the finest: 0.03, 0.5, 5.2, 88 and 117.5 million parameters."""
+    """Use only this many of its maps, counted from the finest: 0.03, 0.5, 5.2, 88 and 117.5 million parameters."""
 
     full_resolution: bool = True
-    """The image itself is the finest map, so that the decoder works up to the image's own resolution."""
+    """Add the image itself as the finest feature map, so that the decoder works up to full resolution."""

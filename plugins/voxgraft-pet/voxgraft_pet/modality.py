@@ -72,7 +72,7 @@ class PetModality:
         }
 
     def normalise(self, array: NDArray[Any], params: Sequence[Mapping[str, float]]) -> NDArray[np.float32]:
-        """Normalise (channel, *spatial); what is no number counts as the lowest value that is kept."""
+        """Normalise (channel, *spatial); what is not a number counts as the lowest value that is kept."""
         result = np.empty(array.shape, np.float32)
         for channel, numbers, target in zip(array, params, result, strict=True):
             low, high = numbers["low"], numbers["high"]

@@ -26,7 +26,7 @@ PART, FEWEST = 0.5, 4
 """A voxel is divided into parts of at most so many millimetres, and into so many along each axis at least, to see how
 much of it lies in a sphere."""
 WHOLE = 0.999
-"""A sphere counts with so much of its volume in the scan; the rest is rounding."""
+"""A sphere counts with this much of its volume in the scan; the rest is rounding."""
 
 ML: Code = ("mL", "UCUM", "milliliter")
 VOLUME: Code = ("126032", "DCM", "Metabolic Volume")
@@ -85,7 +85,7 @@ class Uptake:
         """Without options."""
 
     def __call__(self, inside: Inside) -> Iterator[Quantity]:
-        """Voxels that are no finite numbers are left out, and spheres with one of them."""
+        """Voxels that are not finite numbers are left out, and spheres with one of them."""
         kind = KINDS[inside.unit]
         values = inside.values.astype(np.float64)
         voxels = values[inside.mask & np.isfinite(values)]

@@ -115,7 +115,7 @@ def _decoder(options: SmpOptions, channels: list[int]) -> nn.Module:
 
 def _torchvision() -> None:
     """The package imports torchvision through timm, which VoxGraft can do where torch is for CPUs only."""
-    from voxgraft_plugins.timm_encoder.imports import import_timm
+    from voxgraft_plugins.timm_encoder.backbone import import_timm
 
     try:
         import_timm()

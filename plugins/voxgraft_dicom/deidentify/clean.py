@@ -229,7 +229,7 @@ def dummy(vr: str) -> Any:
 
 
 def shifted(vr: str, text: str, days: int) -> str:
-    """A date (DA) or a date with a time (DT), some days later; what is no date becomes empty.
+    """A date (DA) or a date with a time (DT), some days later; what is not a date becomes empty.
 
     The time, the zone and the precision stay. A date without a day is shifted from the first of its month.
 

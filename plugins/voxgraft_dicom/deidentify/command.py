@@ -131,7 +131,7 @@ def _outside(target: Path, files: dict[str, Path | None]) -> None:
 
     for name, path in files.items():
         if path is not None and path.resolve().is_relative_to(target.resolve()):
-            raise UsageError(f"{name} {path}: lies within TARGET, which is given away; choose another place")
+            raise UsageError(f"{name} {path}: lies within TARGET, which will be shared; choose another place")
 
 
 def _key(path: Path | None, new: bool, progress: Any) -> Key:
@@ -143,7 +143,9 @@ def _key(path: Path | None, new: bool, progress: Any) -> Key:
         return read_key(path, new=new)
     if new:
         raise UsageError("--new-key: say with --key FILE where the key is to be kept")
-    progress.say("no --key: the new UIDs and pseudonyms are of this call only, and a later call cannot go on with them")
+    progress.say(
+        "no --key: the new UIDs and pseudonyms are valid for this call only, and a later call cannot reuse them"
+    )
     return random_key()
 
 
@@ -162,7 +164,7 @@ def _show(result: Result, target: Path, dry_run: bool) -> None:
     from .tree import REPORT
 
     words = {"written": "would be written" if dry_run else "written", "skipped": "skipped (done before)"}
-    words |= {"not_dicom": "not DICOM", "directories": "DICOMDIR left out"}
+    words |= {"not_dicom": "not DICOM", "directories": "DICOMDIR left out", "quarantined": "held back"}
     said = [f"{number} {words.get(name, name)}" for name, number in result.counts.items() if number]
     click.echo(", ".join(said) or "nothing to do")
     reasons = {outcome.rule: outcome.reason for outcome in result.of("quarantined")}

@@ -163,7 +163,7 @@ def _process(job: Job, settings: Settings) -> Outcome:
         except _Withheld:
             pass
     if place:
-        reason = f"something that identifies the patient still stands in {place}"
+        reason = f"something that identifies the patient is still in {place}"
         return Outcome(job.mark, "quarantined", name, "identity-left", reason, patient=(old, pseudonym))
     return outcome
 

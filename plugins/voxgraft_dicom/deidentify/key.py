@@ -62,7 +62,7 @@ def _made(path: Path) -> Key:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     except FileExistsError:
-        raise UsageError(f"{path}: is there already; leave --new-key out to use it, or choose another file") from None
+        raise UsageError(f"{path}: already exists; leave --new-key out to use it, or choose another file") from None
     except OSError as error:
         raise UsageError(f"{path}: the key cannot be written: {error.strerror or error}") from error
     with os.fdopen(handle, "w", encoding="ascii") as file:
@@ -80,7 +80,7 @@ def _read(path: Path) -> Key:
         raise UsageError(f"{path}: is not a VoxGraft key file ({type(error).__name__})") from error
     found = re.fullmatch(rf"{re.escape(_FIRST)}([0-9a-f]{{{2 * _BYTES}}})\s*", text)
     if found is None:
-        raise UsageError(f"{path}: is not a VoxGraft key file; --new-key makes one in a file that is not there")
+        raise UsageError(f"{path}: is not a VoxGraft key file; --new-key makes one in a new file")
     if os.name == "posix" and others:
         raise UsageError(
             f"{path}: anyone on this machine could read this key; `chmod 600` it, and consider making a new one"

@@ -77,7 +77,7 @@ def cleaned(data: bytes) -> bytes:
     """The bytes of a file without texts, extensions and anything behind the voxels.
 
     Raises:
-        Odd: It is no single NIfTI file, or has fewer voxels than it says.
+        Odd: It is not a single NIfTI file, or has fewer voxels than it says.
     """
     start, length, layout, order = _voxels(data)
     if len(data) < start + length:
@@ -94,7 +94,7 @@ def unpacked(data: bytes) -> bytes:
     """A gzipped file's bytes up to the end of the voxels that its header promises, and its checksum compared there.
 
     Raises:
-        Odd: It is no single NIfTI file, or promises more than fits into memory.
+        Odd: It is not a single NIfTI file, or promises more than fits into memory.
         OSError, EOFError, zlib.error: It is damaged.
     """
     with gzip.open(io.BytesIO(data)) as stream:
@@ -111,7 +111,7 @@ def _voxels(data: bytes) -> tuple[int, int, _Layout, str]:
     """Where the voxels begin and how many bytes they are, and how the header is written.
 
     Raises:
-        Odd: It is no single NIfTI file, or its header makes no sense.
+        Odd: It is not a single NIfTI file, or its header makes no sense.
     """
     layout, order = _layout(data)
     (count, *sizes) = struct.unpack_from(order + layout.dims[1], data, layout.dims[0])

@@ -31,7 +31,7 @@ def read_pseudonyms(path: Path) -> dict[str, str]:
         if not patient or not name:
             raise UsageError(f"{path}:{line}: needs the columns {' and '.join(COLUMNS)}, both filled")
         if not _NAME.fullmatch(name):
-            raise UsageError(f"{path}:{line}: the pseudonym must be of letters, figures, '.', '-', '_', 64 at most")
+            raise UsageError(f"{path}:{line}: the pseudonym must consist of letters, digits, '.', '-', '_', 64 at most")
         if table.setdefault(patient, name) != name or owners.setdefault(name.casefold(), patient) != patient:
             raise UsageError(f"{path}:{line}: two patients share a pseudonym, or one has two")
         if name.casefold() == patient.casefold():

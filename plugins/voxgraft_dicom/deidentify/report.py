@@ -55,7 +55,7 @@ class Report:
             notes = [str(note) for note in before.get("notes", ())]
             same = before["key"] == head["key"], before["options"] == head["options"]
         except (OSError, ValueError, KeyError, TypeError) as error:
-            raise UsageError(f"{path}: is no report of voxgraft deidentify; choose an empty folder") from error
+            raise UsageError(f"{path}: is not a report of voxgraft deidentify; choose an empty folder") from error
         if not same[0]:
             raise UsageError(f"{target}: holds results made with another key; give that one, or choose an empty folder")
         if not same[1]:

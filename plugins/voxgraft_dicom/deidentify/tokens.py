@@ -81,7 +81,7 @@ def found(tokens: Tokens, result: Dataset, pseudonym: str) -> str | None:
     Args:
         tokens: Texts that identify, taken from the original.
         result: The file as it would be written.
-        pseudonym: What stands for the patient, and is no finding.
+        pseudonym: What stands for the patient, and is not a finding.
     """
     for element in elements(result):
         tag = int(element.tag)

@@ -207,8 +207,8 @@ def _outcomes(jobs: Sequence[Job], settings: Settings, workers: int | None) -> I
                 yield from future.result()
         except BrokenProcessPool:
             raise DataError(
-                "a worker process was ended from outside (was there memory enough?); what was written is whole, "
-                "and the same call goes on from there, perhaps with fewer --workers"
+                "a worker process was ended from outside (was there enough memory?); what was written is whole, "
+                "and the same command continues from there, perhaps with fewer --workers"
             ) from None
 
 

@@ -19,7 +19,8 @@ MOST = 5000
 
 
 def guess(folder: Path) -> Mapping[str, Any] | None:
-    """The options for a folder in which everything that is no sidecar is DICOM by its name or content, and one is."""
+    """The options for a folder in which everything that is not a sidecar is DICOM by its name or content, and one
+    is."""
     files = [file for file in islice(_files(folder), MOST) if not _is_sidecar(file)]
     if not files or not all(_is_named(file) or _is_dicom(file) for file in files) or not _is_dicom(files[0]):
         return None

@@ -129,7 +129,7 @@ def readers_hash(catalogue: Catalogue) -> str:
     """
     plugins = {plugin for plugin, _ in catalogue.of("reader")}
     origins = [catalogue.origin_of(name) for name in sorted(plugins)]
-    parts = [[origin.module, source_hash(origin.module, origin.distribution)] for origin in origins]
+    parts = [[origin.module, catalogue.code_of(origin)] for origin in origins]
     parts.append([__package__, source_hash(__package__)])
     options = sorted([*key, dict(given)] for key, given in catalogue.options.items())
     return digest([*parts, *options, version_of("voxgraft"), version_of("pydicom")])

@@ -40,7 +40,7 @@ class Naming:
             except OSError as error:
                 raise DataError(f"{key}: the key cannot be read: {error.strerror or error}") from error
             if len(self._key) < 16:
-                raise DataError(f"{key}: the key has {len(self._key)} bytes; 16 and more keep a secret")
+                raise DataError(f"{key}: the key has {len(self._key)} bytes; it needs at least 16")
 
     def of_mark(self, mark: str) -> str:
         """Ten letters for a fingerprint."""
@@ -80,7 +80,7 @@ def masks_in(folder: Path) -> dict[str, Path]:
         if entry.is_dir() or entry.suffix.lower() not in SIDECARS:
             other = masks.setdefault(composed(stem(entry)), entry)
             if other is not entry:
-                raise DataError(f"{folder}: {other.name} and {entry.name} have one name; keep one of them")
+                raise DataError(f"{folder}: {other.name} and {entry.name} have the same name; keep one of them")
     return masks
 
 

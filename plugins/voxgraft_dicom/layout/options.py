@@ -74,19 +74,19 @@ class Rule(Options):
     """Only series whose slices lie like this; oblique are those more than 20 degrees off all three planes."""
 
     spacing: Spacing | None = None
-    """Only series with voxels of this size."""
+    """Only series whose voxels have this size."""
 
     min_slices: Annotated[int, Ge(1)] | None = None
-    """Only series of at least so many slices: leaves out scouts."""
+    """Only series of at least this many slices; leaves out scouts."""
 
     max_slices: Annotated[int, Ge(1)] | None = None
-    """Only series of at most so many slices."""
+    """Only series of at most this many slices."""
 
     rows: Range | None = None
-    """Only series with so many rows of pixels."""
+    """Only series with this many rows of pixels."""
 
     columns: Range | None = None
-    """Only series with so many columns of pixels."""
+    """Only series with this many columns of pixels."""
 
 
 class Selection(Rule):
@@ -116,12 +116,11 @@ class LabelRules(Options):
     order."""
 
     several: Literal["error", "raters"] = "error"
-    """Several objects that mark the same structure on one series: a problem of that series; or the masks of several
-    raters, of which `data.raters` says what becomes the label. Objects that mark different structures are taken
-    together."""
+    """Several objects that mark the same structure on one series: an error, or the masks of several raters, which
+    `data.raters` combines into the label. Objects that mark different structures are taken together."""
 
     missing: Literal["error", "skip", "keep"] | None = None
-    """What becomes of series without a label: refuse the data set, leave them out, or keep them as unlabelled cases;
+    """What to do with series without a label: refuse the data set, leave them out, or keep them as unlabelled cases;
     by default what `unlabelled` says."""
 
     @model_validator(mode="after")
@@ -140,7 +139,7 @@ class DicomOptions(Selection):
     channels."""
 
     path: StoredPath
-    """The folder below which the files lie, in whatever tree."""
+    """The folder that holds the files, in subfolders of any structure."""
 
     take: Literal["one", "first", "last", "largest", "thinnest", "all"] | None = None
     """Which series of a study to take: `one` says that only one may fit, and a study in which several do is a problem;
@@ -152,42 +151,43 @@ class DicomOptions(Selection):
     '*FLAIR*'}}. Every study that has them all is a case."""
 
     grid: str | None = None
-    """The channel whose grid the case has; by default the first. Others are interpolated linearly onto it."""
+    """The channel whose grid the case has; by default the first. Other channels are interpolated linearly onto it."""
 
     optional: tuple[str, ...] = ()
     """Channels that a study may lack."""
 
     align: Literal["frame", "any"] = "frame"
-    """Which series lie in one space: those of one frame of reference, or all of a study, on your word."""
+    """Which series count as registered: those of one frame of reference, or all of a study if you are sure that they
+    are."""
 
     incomplete: Literal["error", "skip"] = "error"
-    """What becomes of a study that lacks a channel, or in which more series fit than may be taken: it is a problem of
-    the data set, or left out and told."""
+    """What to do with a study that lacks a channel, or in which more series fit than may be taken: refuse the data
+    set, or leave the study out and report it."""
 
     damaged: Literal["keep", "skip"] = "keep"
-    """What becomes of series that cannot be read: they stay cases, and `check` says what is wrong with them; or they
-    are left out and told."""
+    """What to do with series that cannot be read: keep them as cases, so that `check` says what is wrong with them,
+    or leave them out and report them."""
 
     patient: Literal["id", "folder"] = "id"
-    """What tells patients apart: PatientID, or the first folder below `path`."""
+    """What identifies a patient: PatientID, or the first folder below `path`."""
 
     ids: Literal["hash", "folder"] = "hash"
     """Names of cases: from a hash of the series, or from its folder (folders of an export may hold patients' names)."""
 
     key: StoredPath | None = None
-    """A file with a secret that the hashes of patients and series are keyed with; without one, somebody who knows a
-    PatientID can recognise its hash. The same file gives the same names everywhere."""
+    """A file with a secret key for the hashes of patients and series; without one, somebody who knows a PatientID can
+    recognise its hash. The same file gives the same names everywhere."""
 
     labels: LabelRules | None = None
-    """Where labels come from; just a folder stands for {source: nifti, path: FOLDER}."""
+    """Where labels come from; a folder is short for {source: nifti, path: FOLDER}."""
 
     unlabelled: Literal["error", "skip", "keep"] = "keep"
-    """What becomes of series without a label: refuse the data set, leave them out, or keep them as unlabelled cases."""
+    """What to do with series without a label: refuse the data set, leave them out, or keep them as unlabelled cases."""
 
     index: Literal["auto", "off"] | Path = "auto"
-    """Where what the headers say is remembered, so that only new and changed files are read again: a SQLite file for
-    this user alone. It holds UIDs and descriptions of series, and a hash of each PatientID. `auto` keeps it in the
-    folder .voxgraft of the working directory, for trees of 2000 files and more, and never inside the tree."""
+    """Where the content of the headers is stored, so that only new and changed files are read again: a SQLite file
+    that only this user can read. It holds UIDs and descriptions of series, and a hash of each PatientID. `auto` keeps
+    it in the folder .voxgraft of the working directory, for trees of 2000 files and more, and never inside the tree."""
 
     @model_validator(mode="before")
     @classmethod

@@ -35,7 +35,7 @@ def decode(text: str, tree: Path) -> list[Item]:
     try:
         return [_item(record, tree) for record in json.loads(text)]
     except (KeyError, TypeError, IndexError) as error:
-        raise ValueError("these are no records of images") from error
+        raise ValueError("these are not records of images") from error
 
 
 def _record(item: Item, tree: Path) -> dict[str, Any]:

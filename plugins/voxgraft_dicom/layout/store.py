@@ -37,7 +37,7 @@ class Store:
         readers: A fingerprint of the code that reads headers; what other code found is not used.
 
     Raises:
-        Unusable: The file cannot be opened or written, or is no index.
+        Unusable: The file cannot be opened or written, or is not an index.
     """
 
     def __init__(self, path: Path, tree: str, readers: str) -> None:

@@ -123,7 +123,7 @@ class Matcher:
         image = case.grid if any(image is case.grid for _, image in hits) else hits[0][1]
         own_frame, image_frame = frame_of(item), frame_of(image)
         if own_frame and image_frame and own_frame != image_frame and not self._across:
-            text = "its frame of reference is not that of the series it refers to; say align: any if they are one"
+            text = "its frame of reference is not that of the series it refers to; set align: any if they are one"
             self._refuse(item, by_case, "other-frame", text)
             return None
         if image is not case.grid:
@@ -160,7 +160,7 @@ class Matcher:
         if references and not references & self._known:
             text = "refers to a series that is not here"
         elif references or item.facts.get("instances"):
-            text = "belongs to a series that is no case, or is not here"
+            text = "belongs to a series that is not a case, or is not here"
         else:
             text = "refers to no series, and to no frame of reference of a case of its study"
         self._drawn.notes.append(f"an object of {item.modality} {text}")
@@ -193,7 +193,7 @@ class Matcher:
             names = called if plain else [f"rater {number}" for number in range(1, len(pairs) + 1)]
             self._drawn.raters[case] = {name: _reference([pair]) for name, pair in zip(names, pairs, strict=True)}
         else:
-            hint = "choose by labels.description, or say labels.several: raters"
+            hint = "choose by labels.description, or set labels.several: raters"
             text = f"case {case}: {often[double[0]]} objects mark {double[0]!r} on it; {hint}"
             self._drawn.problems.append(Problem("several-masks", text))
             self._drawn.refused.add(case)

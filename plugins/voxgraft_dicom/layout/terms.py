@@ -61,7 +61,7 @@ class Terms:
         return Labels(tuple(items)) if values.items else None
 
     def notes(self) -> list[str]:
-        """The names that are no label, and labels whose names are suspiciously alike."""
+        """The names that are not a label, and labels whose names are suspiciously alike."""
         notes = []
         if self._left:
             shown = ", ".join(f"{name!r} ({times})" for name, times in self._left.most_common(SHOWN))

@@ -109,7 +109,7 @@ def _allowed(name: str, text: str) -> str:
 
 
 def series_number(sources: Sources, offset: int) -> int:
-    """The scan's series number plus an offset; what is no number counts as 0."""
+    """The scan's series number plus an offset; what is not a number counts as 0."""
     try:
         return min(max(0, int(sources.first.get("SeriesNumber") or 0)) + offset, 2**31 - 1)
     except (TypeError, ValueError):

@@ -227,11 +227,11 @@ def _header(path: Path) -> Any:
             dataset = read_dicom(path, pixels=False)
             dataset.file_meta  # noqa: B018 - absent from damaged files
             if not len(dataset):
-                raise BadImage(path, "it is no DICOM file any more")
+                raise BadImage(path, "it is not a DICOM file any more")
     except FileNotFoundError:
         raise BadImage(path, "it has gone since it was scanned") from None
     except OSError as error:
         raise BadImage(path, f"it cannot be read: {error.strerror or error}") from error
     except (InvalidDicomError, AttributeError, ValueError, EOFError, KeyError) as error:
-        raise BadImage(path, "it is no DICOM file any more") from error
+        raise BadImage(path, "it is not a DICOM file any more") from error
     return dataset

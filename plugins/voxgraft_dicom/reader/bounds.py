@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from struct import error, unpack_from
-
 from voxgraft.plugin import free_memory, gigabytes
 
 from .header import Header
 from .jpeg import size_of
-from .jpeg2000 import START
 
 RLE = "1.2.840.10008.1.2.5"
 PACKED = 128
@@ -22,7 +19,7 @@ SMALL = 1 << 28
 def refusal(stream: bytes, header: Header) -> str:
     """Why a frame must not be decoded, as a sentence without the file; empty where it may."""
     promised = header.whole("Rows"), header.whole("Columns")
-    if (size := _size(stream)) is not None and size != promised:
+    if (size := size_of(stream)) is not None and size != promised:
         return f"a frame of it has {_times(size)} pixels, and its header promises {_times(promised)}"
     samples = promised[0] * promised[1] * max(1, header.whole("SamplesPerPixel", 1))
     needed = samples * header.whole("BitsAllocated") // 8
@@ -31,17 +28,6 @@ def refusal(stream: bytes, header: Header) -> str:
     if samples * WORK > SMALL and samples * WORK > (free := free_memory()):
         return f"decoding a frame of it takes {gigabytes(samples * WORK)} of memory, and {gigabytes(free)} are free"
     return ""
-
-
-def _size(stream: bytes) -> tuple[int, int] | None:
-    """Rows and columns as a JPEG, JPEG-LS or JPEG 2000 stream states them; None where it does not."""
-    try:
-        if unpack_from(">HH", stream) == (0xFF4F, START):
-            right, lower, left, upper = unpack_from(">IIII", stream, 8)
-            return lower - upper, right - left
-    except error:
-        return None
-    return size_of(stream)
 
 
 def _times(size: tuple[int, int]) -> str:

@@ -75,8 +75,8 @@ def shared_names(frames: Sequence[Frame]) -> Problems:
 def _dropped(count: int) -> Problems:
     if not count:
         return ()
-    what = "1 of its slices or files stands" if count == 1 else f"{count} of its slices or files stand"
-    text = f"{what} again with the same voxels in the same place; each was taken once"
+    what = "1 of its slices or files occurs" if count == 1 else f"{count} of its slices or files occur"
+    text = f"{what} twice, with the same voxels in the same place; each was taken once"
     return (Problem("duplicate-file", text, "repair"),)
 
 

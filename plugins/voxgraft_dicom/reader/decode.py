@@ -23,9 +23,7 @@ from .attributes import WHOLE_NUMBERS
 from .bounds import RLE, refusal
 from .elements import BIG_ENDIAN
 from .header import NATIVE, Header
-from .jpeg import depth, fits
-from .jpeg2000 import depth as depth_of_2000
-from .jpeg2000 import exact
+from .jpeg import depth, depth_of_2000, exact, fits
 from .pixels import CODECS
 from .stored import Strange, keep_stored
 

@@ -13,7 +13,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
-from typing import TypeVar
 
 import numpy as np
 
@@ -31,7 +30,6 @@ FEWEST_LEANING, MOST_LEANING = 3, 45.0
 GAP = 1.5
 """A distance this many times the usual one is a gap of missing slices, not an irregular step."""
 RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)

@@ -62,7 +62,7 @@ class Header(Attributes):
 
 
 def read_header(path: Path, memory: Memory | None = None) -> Header | None:
-    """Read a file's header; None where it is no DICOM file at all.
+    """Read a file's header; None where it is not a DICOM file at all.
 
     Args:
         memory: What the headers read before share with this one; whoever reads a series passes one to all of them.
@@ -163,7 +163,7 @@ def _by_pydicom(path: Path, size: int) -> Header | None:
             syntax = values["TransferSyntaxUID"] or _syntax_of(dataset)
     except BadImage:
         raise
-    except Exception:  # pydicom fails in many ways on what is no DICOM
+    except Exception:  # pydicom fails in many ways on what is not DICOM
         return None
     if not (values["SOPClassUID"] or values["MediaStorageSOPClassUID"]) and not values["Rows"]:
         return None

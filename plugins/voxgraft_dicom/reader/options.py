@@ -20,11 +20,11 @@ class DicomOptions(Options):
     )
     tilt: Literal["keep", "resample", "refuse"] = Field(
         default="keep",
-        description="Slices of a tilted gantry: the grid leans as they do, which is exact; resampled linearly, each "
-        "within its plane, onto a grid of right angles that holds all of them; or refused",
+        description="Slices of a tilted gantry: keep them on a sheared grid, which is exact; resample each "
+        "linearly within its plane onto a rectangular grid that holds all of them; or refuse them",
     )
     films: Literal["refuse", "frames"] = Field(
         default="refuse",
-        description="Films of ultrasound or fluoroscopy, which have time where a volume has depth: refused, or each "
-        "frame an image of its own",
+        description="Films of ultrasound or fluoroscopy, whose frames follow in time: refuse them, or read each "
+        "frame as a separate image",
     )

@@ -121,7 +121,7 @@ def _factor(headers: Sequence[Header], units: str, kind: str) -> tuple[float, st
         raise Missing("RadiopharmaceuticalInformationSequence is missing or names several doses")
     dose = _positive(sequence[0], "RadionuclideTotalDose")
     if not SMALLEST_DOSE <= dose <= LARGEST_DOSE:
-        raise Missing(f"RadionuclideTotalDose is {dose:g}, which is no dose in becquerel")
+        raise Missing(f"RadionuclideTotalDose is {dose:g}, which is not a dose in becquerel")
     correction = headers[0].text("DecayCorrection").upper()
     if correction == "ADMIN":
         return before * size / dose, "dose at the injection"

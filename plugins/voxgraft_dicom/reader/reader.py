@@ -25,7 +25,7 @@ from .voxels import read_voxels
 
 OPTIONS = "options"
 """Where an item's facts keep the options of the reader that found it."""
-UNREADABLE = "it is no readable DICOM file; it is truncated, or of another kind than its name says"
+UNREADABLE = "it is not a readable DICOM file; it is truncated, or of another kind than its name says"
 CHANGED = "its files have changed since they were looked at"
 
 
@@ -38,7 +38,7 @@ class DicomReader:
     def scan(self, files: Sequence[Path]) -> list[Item]:
         """Group files into series and describe each image in them; objects that hold no image are left out.
 
-        A file that breaks off before it names its series, or is no DICOM at all in spite of its name, counts against
+        A file that breaks off before it names its series, or is not DICOM at all in spite of its name, counts against
         every series of the same folder that it may be a slice of. SEG and RTSTRUCT objects become items of the kind
         `structures`, for other readers to read.
         """

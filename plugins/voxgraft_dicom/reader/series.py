@@ -131,13 +131,13 @@ def _pictures(header: Header, several: bool, options: DicomOptions) -> list[Foun
         return [refused([header], (Problem("truncated", f"{header.path.name}: {reason}"),))]
     count = header.whole("NumberOfFrames", 1)
     if count < 1:
-        return [refused([header], (Problem("multi-frame", "its NumberOfFrames is no number of frames"),))]
+        return [refused([header], (Problem("multi-frame", "its NumberOfFrames is not a number of frames"),))]
     name = header.instance if several else ""
     return [flat(single(header), (), name)] if count == 1 else _film(header, count, name, options)
 
 
 def _film(header: Header, count: int, name: str, options: DicomOptions) -> list[Found]:
-    """A film of pictures: they follow each other in time, which is no axis of a volume."""
+    """A film of pictures: they follow each other in time, which is not an axis of a volume."""
     if options.films == "frames" and (header.plain or header.length >= 0):  # elsewhere nobody has counted the frames
         name = name or header.text("SeriesInstanceUID") or header.instance
         frames = (Frame(header, header.values, number) for number in range(count))
@@ -226,7 +226,7 @@ def _damage(headers: Sequence[Header], reasons: Sequence[str], damaged: Sequence
             return (Problem("truncated", f"{header.path.name}: {reason}"),)
     if not damaged:
         return ()
-    text = f"{damaged[0].name}: it is no readable DICOM file, and may be a slice of this series"
+    text = f"{damaged[0].name}: it is not a readable DICOM file, and may be a slice of this series"
     more = f" (and {len(damaged) - 1} more)" if len(damaged) > 1 else ""
     return (Problem("truncated", text + more),)
 

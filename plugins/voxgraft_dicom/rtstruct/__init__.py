@@ -15,7 +15,7 @@ def voxgraft_writers() -> list[WriterSpec[RtstructOptions]]:
     return [
         WriterSpec(
             name="dicom-rtstruct",
-            summary="RTSTRUCT with contours along the edges of voxels, holes by keyhole, read back before it counts",
+            summary="RTSTRUCT with contours along the edges of voxels, holes by keyhole, verified by reading it back",
             suffixes=(".rtstruct.dcm",),
             filename="rtstruct.dcm",
             needs="dicom",
@@ -32,7 +32,7 @@ def voxgraft_readers() -> list[ReaderSpec[RtstructReaderOptions]]:
     return [
         ReaderSpec(
             name="dicom-rtstruct",
-            summary="RTSTRUCT of any planning system, drawn onto its scan; the reader `dicom` finds them",
+            summary="RTSTRUCT of any planning system, drawn onto its scan; used by the reader `dicom`",
             suffixes=(),
             structures=True,
             traces=late_call(__name__, "..reader.traces:traces"),

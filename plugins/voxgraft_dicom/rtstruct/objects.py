@@ -53,7 +53,7 @@ class Region:
         """The closed contours; points, open lines, and contours of fewer than three points are left out.
 
         Raises:
-            BadImage: The points of one are no numbers.
+            BadImage: The points of one are not numbers.
         """
         for number, item in enumerate(self.items, start=1):
             with understanding(path):
@@ -86,7 +86,7 @@ def read_structure_set(path: Path) -> StructureSet:
     with understanding(path):
         dataset = read_dicom(path)
         if str(dataset.get("SOPClassUID") or dataset.file_meta.get("MediaStorageSOPClassUID")) != STRUCTURE_SET:
-            raise BadImage(path, "it is no RTSTRUCT object")
+            raise BadImage(path, "it is not an RTSTRUCT object")
         _whole(path, dataset)
         return StructureSet(path, dataset, _regions(path, dataset))
 
@@ -150,10 +150,10 @@ def _points(item: Any, path: Path, which: str) -> Array:
                 float(part) for part in (value if isinstance(value, (list, tuple)) or _several(value) else [value])
             ]
     except (ValueError, TypeError):
-        raise BadImage(path, f"the points of {which} are no numbers") from None
+        raise BadImage(path, f"the points of {which} are not numbers") from None
     points = np.array(numbers, dtype=np.float64)
     if len(points) % 3:
-        raise BadImage(path, f"{which} has {len(points)} numbers, which are no points of three each")
+        raise BadImage(path, f"{which} has {len(points)} numbers, which are not points of three each")
     if not (np.abs(points) < FARTHEST).all():
         raise BadImage(path, f"{which} has points that lie nowhere in a patient")
     stated = item.get("NumberOfContourPoints")

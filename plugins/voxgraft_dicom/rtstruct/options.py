@@ -18,7 +18,7 @@ class RtstructOptions(Options):
     readers that combine contours by exclusive or."""
 
     manufacturer: Annotated[str, MinLen(1), MaxLen(64)] = "VoxGraft"
-    """What the object says of its maker."""
+    """What the object says about its maker."""
 
     series_offset: Annotated[int, Ge(0)] = 9100
     """Added to the scan's series number."""
@@ -28,14 +28,14 @@ class RtstructReaderOptions(Options):
     """Options of the RTSTRUCT reader."""
 
     tolerance: Annotated[float, Gt(0), Le(0.5)] = 0.2
-    """How far, in slices, a contour may lie beside the slice that it is taken for."""
+    """How far, in slices, a contour may lie from the slice it is assigned to."""
 
     boundary: Literal["inside", "outside"] = "inside"
-    """Whether a voxel counts whose centre lies exactly on a contour. Contours that run through the centres of the
-    outermost voxels, as some programs write them, need `inside`."""
+    """Whether a voxel whose centre lies exactly on a contour counts as inside. Contours that run through the centres
+    of the outermost voxels, as some programs write them, need `inside`."""
 
     gaps: Literal["leave", "interpolate"] = "leave"
-    """What becomes of slices without a contour between two that have one: nothing, or a shape half-way between."""
+    """What to put on slices without a contour between two that have one: nothing, or a shape half-way between them."""
 
     outside: Literal["refuse", "drop"] = "refuse"
-    """What becomes of contours beyond the edge of the scan."""
+    """What to do with contours beyond the edge of the scan."""

@@ -51,7 +51,7 @@ class RtstructWriter:
             volume: Label values (i, j, k), or 0 and 1 in a channel for each label.
 
         Raises:
-            DataError: The volume is no mask of a DICOM series in the patient, holds values that no label names, or
+            DataError: The volume is not a mask of a DICOM series in the patient, holds values that no label names, or
                 what was written does not lie where the mask lies.
         """
         if labels is None or not labels.items:
@@ -229,7 +229,7 @@ def _difference(filled: Array, segments: Segments, number: int, name: str, affin
     expected = np.stack([segments.plane(number, k).T for k in range(segments.slices)], axis=2)
     apart = float(np.linalg.norm(_middle(filled, affine) - _middle(expected, affine)))
     counts = f"{np.count_nonzero(filled)} voxels, the mask has {np.count_nonzero(expected)}"
-    return f"the written contours of {name!r} enclose {counts}, and lie {apart:.2f} mm beside the mask"
+    return f"the written contours of {name!r} enclose {counts}, and lie {apart:.2f} mm off the mask"
 
 
 def _middle(mask: Array, affine: Array) -> Array:

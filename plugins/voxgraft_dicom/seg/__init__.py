@@ -15,7 +15,7 @@ def voxgraft_writers() -> list[WriterSpec[SegOptions]]:
     return [
         WriterSpec(
             name="dicom-seg",
-            summary="DICOM SEG, binary and uncompressed or a label map, with coded terms, read back before it counts",
+            summary="DICOM SEG, binary and uncompressed or a label map, with coded terms, verified by reading it back",
             suffixes=(".dcm",),
             filename="mask.dcm",
             needs="dicom",
@@ -31,7 +31,7 @@ def voxgraft_readers() -> list[ReaderSpec[SegReaderOptions]]:
     return [
         ReaderSpec(
             name="dicom-seg",
-            summary="DICOM SEG of any maker: binary, fractional, label map; the reader `dicom` finds them",
+            summary="DICOM SEG of any maker: binary, fractional, label map; used by the reader `dicom`",
             suffixes=(),
             structures=True,
             traces=late_call(__name__, "..reader.traces:traces"),

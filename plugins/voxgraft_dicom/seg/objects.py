@@ -152,7 +152,7 @@ def read_object(path: Path) -> Segmentation:
     with understanding(path):
         dataset = read_dicom(path)
         if str(dataset.get("SOPClassUID") or dataset.file_meta.get("MediaStorageSOPClassUID")) not in CLASSES:
-            raise BadImage(path, "it is no DICOM segmentation object")
+            raise BadImage(path, "it is not a DICOM segmentation object")
         return _understood(path, dataset)
 
 

@@ -44,7 +44,7 @@ def place_frames(seg: Segmentation, like: Volume, tolerance: float) -> list[Plac
     """Where each frame of an object lies in the grid of a scan.
 
     Args:
-        tolerance: How far, in voxels, a corner of a frame may lie beside the voxel it is taken for.
+        tolerance: How far, in voxels, a corner of a frame may lie from the voxel it is assigned to.
 
     Raises:
         BadImage: One lies elsewhere; the message says how far off it is.
@@ -61,7 +61,7 @@ def place_frames(seg: Segmentation, like: Volume, tolerance: float) -> list[Plac
     worst = max(places, key=lambda place: place.off, default=None)
     if worst is not None and worst.off > tolerance:
         how = f"{worst.millimetres:.3g} mm ({worst.off:.2g} voxels)"
-        raise BadImage(seg.path, f"its voxels lie up to {how} beside the scan's; the option resample: true allows that")
+        raise BadImage(seg.path, f"its voxels are up to {how} off the scan's; the option resample: true allows that")
     if places and coarser(seg, like, places):
         raise BadImage(
             seg.path,
@@ -155,7 +155,7 @@ def own_grid(seg: Segmentation) -> tuple[Array, tuple[int, int, int]]:
     origins = np.array([frame.origin for frame in seg.frames])
     steps = np.array([np.concatenate([frame.across, frame.down]) for frame in seg.frames])
     if np.abs(steps - steps[0]).max() * max(seg.rows, seg.columns) > 0.1 * np.abs(steps[0]).max():
-        raise BadImage(seg.path, "its frames lie in several orientations and are no one grid")
+        raise BadImage(seg.path, "its frames lie in several orientations and do not form one grid")
     normal = np.cross(first.across, first.down)
     normal /= np.linalg.norm(normal)
     along = origins @ normal
@@ -165,7 +165,7 @@ def own_grid(seg: Segmentation) -> tuple[Array, tuple[int, int, int]]:
     gap = _gap(levels, first.gap, seg)
     count = round(float(levels[-1] - levels[0]) / gap) + 1
     if count > MOST_SLICES:
-        raise BadImage(seg.path, f"its frames lie {levels[-1] - levels[0]:.0f} mm apart, which is no one grid")
+        raise BadImage(seg.path, f"its frames lie {levels[-1] - levels[0]:.0f} mm apart, which is not one grid")
     step = (origins[order[-1]] - origins[order[0]]) / (count - 1) if count > 1 else normal * gap
     affine = np.eye(4)
     affine[:3] = RAS[:, None] * np.stack([first.across, first.down, step, origins[order[0]]], axis=1)
@@ -183,7 +183,7 @@ def _gap(levels: Array, stated: float | None, seg: Segmentation) -> float:
             counts = (levels - levels[0]) / even
             if np.abs(counts - np.rint(counts)).max() < 0.1 and (np.diff(np.rint(counts)) >= 1).all():
                 return float(even)
-    raise BadImage(seg.path, "its frames lie at uneven distances and are no one grid")
+    raise BadImage(seg.path, "its frames lie at uneven distances and do not form one grid")
 
 
 def coarser(seg: Segmentation, like: Volume, places: list[Place]) -> bool:

@@ -65,7 +65,7 @@ def _difference(seg: Segmentation, segments: Segments, mask: Volume, number: int
     if written[3] != expected[3]:
         return f"the written segment {name!r} has {written[3]:.0f} voxels, the mask has {expected[3]:.0f}"
     off = float(np.linalg.norm((written - expected)[:3])) / max(float(expected[3]), 1.0)
-    return f"the written segment {name!r} lies {off:.2f} mm beside the mask, or has another shape"
+    return f"the written segment {name!r} lies {off:.2f} mm off the mask, or has another shape"
 
 
 def _sum_of_file(seg: Segmentation, number: int) -> Array:

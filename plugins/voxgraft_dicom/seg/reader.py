@@ -23,7 +23,7 @@ class SegReader:
         self._options = options
 
     def scan(self, files: Sequence[Path]) -> list[Item]:
-        """Describe the objects in these files, each in its own grid; what is no segmentation has an error."""
+        """Describe the objects in these files, each in its own grid; what is not a segmentation has an error."""
         return [self._item(path) for path in files]
 
     def read(self, item: Item) -> Volume:

@@ -44,7 +44,7 @@ class SegWriter:
             volume: Label values (i, j[, k]), or 0 and 1 in a channel for each label: then segments may overlap.
 
         Raises:
-            DataError: The volume is no mask of a DICOM series, holds values that no label names, or what was written
+            DataError: The volume is not a mask of a DICOM series, holds values that no label names, or what was written
                 does not lie where the mask lies.
         """
         if labels is None or not labels.items:

@@ -14,9 +14,8 @@ from ..objects.identity import Maker, derived_uid, long_string, object_uids
 from ..objects.segments import segments_of
 from ..objects.sources import Sources, read_sources
 from ..objects.terms import Code, term_of
-from .measure import Size, sizes_of
 from .options import ReportOptions
-from .proof import prove
+from .proof import Size, prove, sizes_of
 
 if TYPE_CHECKING:
     from voxgraft.plugin import Catalogue, Label, Labels
@@ -49,7 +48,7 @@ class ReportWriter:
             volume: Label values (i, j[, k]), or 0 and 1 in a channel for each label.
 
         Raises:
-            DataError: The volume is no mask of a DICOM series, or holds values that no label names.
+            DataError: The volume is not a mask of a DICOM series, or holds values that no label names.
         """
         if labels is None or not labels.items:
             raise DataError(f"{target}: a measurement report needs a mask with named structures, and none are named")

@@ -12,7 +12,12 @@ DECODERS = (
     ("unetplusplus", "nested", "NestedUNet", "U-Net++: nested, dense skips (Zhou 2018; 2D and 3D)"),
     ("fpn", "fpn", "FPN", "Feature pyramid, its levels added (Kirillov 2019; 2D and 3D)"),
     ("fcn", "fcn", "FCN", "Scores of the coarsest maps, added (FCN-8s, Long 2015; 2D and 3D)"),
-    ("deeplabv3", "deeplab", "DeepLabV3", "Dilated convolutions of several reaches (Chen 2017; 2D and 3D)"),
+    (
+        "deeplabv3",
+        "deeplab",
+        "DeepLabV3",
+        "Atrous spatial pyramid pooling: convolutions with several dilations (Chen 2017; 2D and 3D)",
+    ),
     ("deeplabv3plus", "deeplab", "DeepLabV3Plus", "DeepLabV3 joined with a finer map (Chen 2018; 2D and 3D)"),
     ("segresnet", "additive", "SegResNet", "Residual blocks, skips added (Myronenko 2018; 2D and 3D)"),
     ("linknet", "additive", "LinkNet", "Narrow blocks, skips added (Chaurasia 2017; 2D and 3D)"),

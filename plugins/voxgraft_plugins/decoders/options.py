@@ -16,10 +16,10 @@ class LevelsOptions(Options):
     """Options of a decoder with a map for each level. It is as wide as the encoder's beside it, within two limits."""
 
     width: Width = 16
-    """At least so many channels."""
+    """Smallest number of channels."""
 
     max_width: Width | None = None
-    """At most so many channels; by default 128 in 3D and 256 in 2D."""
+    """Largest number of channels; by default 128 in 3D and 256 in 2D."""
 
     norm: Literal["group", "instance", "batch"] = "group"
     """The normalisation; group is the fastest on a CPU and works with small batches."""
@@ -92,24 +92,24 @@ class FCNOptions(Options):
     """Channels of the scores that are added; at least as many as classes, or the sum of class scores is restricted."""
 
     levels: Annotated[int, Field(ge=1, le=16)] = 3
-    """So many of the coarsest maps are scored: 3 is FCN-8s, 2 is FCN-16s, 1 is FCN-32s, over strides up to 32."""
+    """How many of the coarsest maps are scored: 3 is FCN-8s, 2 is FCN-16s, 1 is FCN-32s, over strides up to 32."""
 
 
 class DeepLabV3Options(FlatOptions):
     """Options of DeepLabV3."""
 
     output_stride: Annotated[int, Field(ge=1, le=64)] = 8
-    """The pooling looks at the coarsest map of at most this stride, with the coarser ones enlarged beside it."""
+    """The pooling uses the coarsest map of at most this stride, concatenated with the coarser ones enlarged to it."""
 
     rates: tuple[Rate, Rate, Rate] = (6, 12, 18)
-    """Dilations at stride 16; at other strides they reach as far, and in a small map they are as much smaller."""
+    """Dilations at stride 16; they are scaled to other strides and to small maps."""
 
 
 class DeepLabV3PlusOptions(DeepLabV3Options):
     """Options of DeepLabV3+."""
 
     output_stride: Annotated[int, Field(ge=1, le=64)] = 16
-    """The pooling looks at the coarsest map of at most this stride, with the coarser ones enlarged beside it."""
+    """The pooling uses the coarsest map of at most this stride, concatenated with the coarser ones enlarged to it."""
 
     low_stride: Annotated[int, Field(ge=1, le=64)] = 4
     """Detail comes from the coarsest map of at most this stride: 4 in the paper, 2 or 1 for thin structures."""

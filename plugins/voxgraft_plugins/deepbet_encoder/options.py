@@ -16,7 +16,8 @@ class DeepbetOptions(StartValues):
     """Initial weights: `none`, `bundled` (those of the package deepbet), `file:PATH`, or `models:/NAME@ALIAS`."""
 
     levels: Annotated[int, Field(ge=1, le=5)] = 5
-    """Use only so many of its maps, from the finest; the coarsest of five is 32 times coarser than the image."""
+    """Use only this many of its maps, counted from the finest; the coarsest of five is 32 times coarser than the
+    image."""
 
     full_resolution: bool = True
-    """The image itself is the finest map, so that the decoder works up to the image's own resolution."""
+    """Add the image itself as the finest feature map, so that the decoder works up to full resolution."""

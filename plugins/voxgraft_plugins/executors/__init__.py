@@ -10,7 +10,7 @@ from voxgraft.plugin import ExecutorSpec, hookimpl, late, late_call
 @hookimpl
 def voxgraft_executors() -> list[ExecutorSpec[Any]]:
     executors = {
-        "local": (".local:local", "This machine: threads or processes"),
+        "local": (".threads:local", "This machine: threads or processes"),
         "threads": (".threads:Threads", "Threads of this process"),
         "processes": (".processes:Processes", "Processes of this machine"),
         "ray": (".ray:Cluster", "The machines of a Ray cluster"),

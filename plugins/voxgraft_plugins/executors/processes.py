@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import shutil
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -12,8 +13,6 @@ from queue import Empty, SimpleQueue
 from typing import Any
 
 from voxgraft.plugin import Answer, Child, ExecutorOptions, Outcome, WorkerLost
-
-from .options import cores, gpus
 
 TRIES = 2
 """A task whose worker was lost is done once more, with nothing else under way."""
@@ -174,7 +173,7 @@ class _Batch:
     def _lost(self, job: _Job, worker: _Worker) -> Iterator[Outcome]:
         """A task whose worker is no more: it is done once more, unless that was the second time."""
         if worker.guilty is None:
-            job.why = f"its worker process {worker.child.ended} (was there memory enough?)"
+            job.why = f"its worker process {worker.child.ended} (was there enough memory?)"
         elif job is not worker.guilty:
             job.tries -= 1
         if job.tries < TRIES:
@@ -185,3 +184,20 @@ class _Batch:
     def end(self) -> None:
         for worker in self.workers:
             worker.child.end()
+
+
+def gpus(device: str) -> int:
+    """How many GPUs a batch may use: none on a CPU, one where it is named, else all that are visible."""
+    if device.startswith("cuda:"):
+        return 1
+    if device == "cpu" or not (device == "cuda" or shutil.which("nvidia-smi")):
+        return 0
+    import torch
+
+    return torch.cuda.device_count() if torch.cuda.is_available() else 0
+
+
+def cores() -> int:
+    """Cores that this process may use."""
+    allowed = getattr(os, "sched_getaffinity", None)  # Windows and macOS have none
+    return len(allowed(0)) if allowed is not None else os.cpu_count() or 1

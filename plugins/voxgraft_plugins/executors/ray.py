@@ -44,7 +44,7 @@ class RayOptions(ExecutorOptions):
     address: str = ""
     """`ray://HOST:PORT`; by default RAY_ADDRESS, the cluster that this machine is in, or a new one here."""
     cpus: float = 1.0
-    """Cores that each worker asks for; more let it compute with several threads."""
+    """Cores for each worker; with more than one it computes with several threads."""
 
 
 class _Worker:

@@ -1,4 +1,4 @@
-"""Threads of this process, which share one copy of the work, and never more tasks at once than there are threads."""
+"""The executor of one machine, and threads of this process: they share one copy of the work."""
 
 from __future__ import annotations
 
@@ -7,19 +7,41 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from typing import Any
 
-from voxgraft.plugin import ExecutorOptions, Outcome
-
-from .options import refuse_limits
+from voxgraft.plugin import Executor, ExecutorOptions, Outcome, UsageError
 
 GRACE = 3.0
 """Seconds in which what is under way may end by itself when the batch is stopped by hand."""
 
 
+def local(options: ExecutorOptions) -> Executor:
+    """Processes for several GPUs, or for several workers on a CPU, or where a limit is to be kept; else threads.
+
+    One GPU is kept busy by one copy of the model, with scans read and written beside it; a second copy would only take
+    its memory.
+    """
+    limited = options.seconds is not None or options.gigabytes is not None
+    if limited or (options.workers or 1) > 1:
+        from .processes import Processes, gpus
+
+        if limited or gpus(options.device) != 1:
+            return Processes(options)
+    return Threads(options)
+
+
 class Threads:
-    """Runs tasks in threads: of each worker one that reads and one that writes, and one in all that predicts."""
+    """Runs tasks in threads, of each worker one that reads and one that writes, and one in all that predicts; never
+    more tasks are under way than there are threads.
+
+    Raises:
+        UsageError: A limit of time or memory is set.
+    """
 
     def __init__(self, options: ExecutorOptions) -> None:
-        refuse_limits("threads", options)
+        if options.seconds is not None or options.gigabytes is not None:
+            raise UsageError(
+                "the executor 'threads' cannot end a scan that takes too long or too much memory: Python cannot end a "
+                "thread; take `--executor processes`"
+            )
         self._threads = 2 * (options.workers or 1) + 1
 
     def run(self, work: Callable[[Any], Any], tasks: Iterable[Any]) -> Iterator[Outcome]:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from voxgraft.plugin import ReaderSpec, WriterSpec, hookimpl, late, late_call
+from voxgraft.plugin import ReaderSpec, WriterSpec, hookimpl, late, late_call, late_new
 
 if TYPE_CHECKING:
     from voxgraft.plugin import Options
@@ -21,20 +21,20 @@ def voxgraft_readers() -> list[ReaderSpec[Options]]:
             suffixes=(".nrrd", ".nhdr"),
             magic=((0, b"NRRD000"),),
             traces=late_call(__name__, ".traces:traces"),
-            build=_nrrd,
+            build=late_new(__name__, ".nrrd:nrrd_reader"),
         ),
         ReaderSpec(
             name="metaimage",
             summary="MetaImage, header and voxels in one file or two",
             suffixes=(".mha", ".mhd"),
             traces=late_call(__name__, ".traces:traces"),
-            build=_metaimage,
+            build=late_new(__name__, ".metaimage:metaimage_reader"),
         ),
         ReaderSpec(
             name="minc",
             summary="MINC 2 volumes, through SimpleITK",
             suffixes=(".mnc",),
-            build=_minc,
+            build=late_new(__name__, ".minc:MincReader"),
         ),
     ]
 
@@ -59,23 +59,3 @@ def voxgraft_writers() -> list[WriterSpec[ItkWriterOptions]]:
             build=late_call(__name__, ".writer:MetaImageWriter"),
         ),
     ]
-
-
-def _nrrd(options: Options) -> Any:
-    from .nrrd import parse_nrrd
-    from .reader import TextReader
-
-    return TextReader("nrrd", parse_nrrd)
-
-
-def _metaimage(options: Options) -> Any:
-    from .metaimage import parse_metaimage
-    from .reader import TextReader
-
-    return TextReader("metaimage", parse_metaimage)
-
-
-def _minc(options: Options) -> Any:
-    from .minc import MincReader
-
-    return MincReader()

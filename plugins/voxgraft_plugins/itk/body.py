@@ -106,7 +106,7 @@ def _of_text(stream: BinaryIO, body: Body) -> Array:
         end = text.rfind(b" ") + 1 if block else len(text)
         words, rest = text[:end].split()[: count - done], text[end:]
         if len(rest) > _WORD:
-            raise HeaderError("something else than numbers stands where its voxels should be")
+            raise HeaderError("it holds something other than numbers where its voxels should be")
         flat[done : done + len(words)] = _numbers(words, body.dtype)
         done += len(words)
         if not block:
@@ -119,7 +119,7 @@ def _numbers(words: list[bytes], dtype: np.dtype[Any]) -> Array:
         values = np.array(words, dtype=np.float64 if dtype.kind == "f" else np.int64)
         flat = values.astype(dtype)
     except (ValueError, OverflowError) as error:
-        raise HeaderError("something else than numbers stands where its voxels should be") from error
+        raise HeaderError("it holds something other than numbers where its voxels should be") from error
     if dtype.kind != "f" and not np.array_equal(flat, values):
         raise HeaderError("one of its values does not fit the type that its header gives")
     return flat

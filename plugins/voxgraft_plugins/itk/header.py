@@ -19,7 +19,7 @@ _LONGEST_AXIS = 1 << 31
 
 
 class HeaderError(ValueError):
-    """The text is no header, or one that means no image that is read; the message does not name the file."""
+    """The text is not a header, or one that means no image that is read; the message does not name the file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +78,7 @@ def checked_sizes(values: list[int], count: int) -> tuple[int, ...]:
     """The lengths of the axes.
 
     Raises:
-        HeaderError: There are not so many, or one is no length.
+        HeaderError: There are not so many, or one is not a length.
     """
     if len(values) != count or not 1 <= count <= 6:
         raise HeaderError(f"its header gives {len(values)} lengths for {count} axes")

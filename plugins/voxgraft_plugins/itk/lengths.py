@@ -55,7 +55,7 @@ def factors(text: str, count: int, what: str) -> tuple[list[float], tuple[Proble
         what: What the units are called in a message, such as `space units`.
 
     Raises:
-        HeaderError: There are not so many units, or one is no unit of length that is read.
+        HeaderError: There are not so many units, or one is not a unit of length that is read.
     """
     names = words(text)
     if not names:
@@ -74,7 +74,7 @@ def _factor(name: str, what: str) -> float:
         return 1.0
     factor = MILLIMETRES.get(plain, MILLIMETRES.get(plain.removesuffix("s")))
     if factor is None:
-        raise HeaderError(f"its header gives {name[:20]!r} under {what!r}, which is no unit of length that is read")
+        raise HeaderError(f"its header gives {name[:20]!r} under {what!r}, which is not a unit of length that is read")
     return factor
 
 

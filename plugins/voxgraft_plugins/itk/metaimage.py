@@ -20,6 +20,7 @@ from .header import (
     checked_space,
     numbers,
 )
+from .reader import TextReader
 
 DTYPES = {
     "MET_CHAR": "i1",
@@ -34,6 +35,11 @@ DTYPES = {
     "MET_DOUBLE": "f8",
 }
 """MET_LONG is left out: it has 4 bytes or 8, as the machine that wrote it had."""
+
+
+def metaimage_reader() -> TextReader:
+    """The reader of this format."""
+    return TextReader("metaimage", parse_metaimage)
 
 
 def parse_metaimage(path: Path) -> Header:

@@ -23,6 +23,7 @@ from .header import (
     numbers,
 )
 from .lengths import check_directions, check_lengths, factors, lengths_of
+from .reader import TextReader
 from .segments import segments_of
 
 TYPES = {
@@ -68,6 +69,11 @@ _IN_SPACE = {"domain", "space"}
 _UNPLACED = {"", "scanner-xyz", "scannerxyz", "3d-right-handed", "3d-left-handed"}
 """Spaces that do not say how axes lie in the patient, without the word for time."""
 _NO_COLOURS = {"hsv-color": "HSV", "xyz-color": "XYZ"}
+
+
+def nrrd_reader() -> TextReader:
+    """The reader of this format."""
+    return TextReader("nrrd", parse_nrrd)
 
 
 def parse_nrrd(path: Path) -> Header:

@@ -13,4 +13,4 @@ class ItkWriterOptions(Options):
     """Options of the writers."""
 
     level: Annotated[int, Ge(0), Le(3)] = 1
-    """How hard the voxels are compressed, from 0 (fastest) to 3 (smallest)."""
+    """Compression level, from 0 (fastest) to 3 (smallest)."""

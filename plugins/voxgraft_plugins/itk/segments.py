@@ -35,5 +35,5 @@ def segments_of(keys: Mapping[str, str], layers: int) -> dict[str, Any]:
             raise HeaderError(f"its segment {name!r} lies in layer {int(layer)}, and it has {layers}, counted from 0")
         segments.append({"name": name, "value": int(value), "layer": int(layer)})
     if len({(one["value"], one["layer"]) for one in segments}) < len(segments):
-        raise HeaderError("two of its segments have one value in one layer; save it again with 3D Slicer")
+        raise HeaderError("two of its segments have the same value in the same layer; save it again with 3D Slicer")
     return {"names": [one["name"] for one in segments], "segments": segments} if segments else {}

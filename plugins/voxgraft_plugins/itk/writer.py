@@ -32,7 +32,7 @@ class NrrdWriter:
         """Write a volume as it stands; channels lie beside each other.
 
         Raises:
-            DataError: NRRD has no type for its voxels, or they are no mask.
+            DataError: NRRD has no type for its voxels, or they are not a mask.
         """
         array = _values(volume.array, labels, target)
         several = volume.channels > 1
@@ -68,7 +68,7 @@ class MetaImageWriter:
         """Write a volume as it stands; channels lie beside each other.
 
         Raises:
-            DataError: MetaImage has no type for its voxels, they are no mask, or it lies in space as none can.
+            DataError: MetaImage has no type for its voxels, they are not a mask, or it lies in space as none can.
         """
         array = _values(volume.array, labels, target)
         dims = volume.dims

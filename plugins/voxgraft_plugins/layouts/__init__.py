@@ -19,7 +19,7 @@ def voxgraft_layouts() -> list[LayoutSpec[Any]]:
         ),
         LayoutSpec(
             name="nnunet",
-            summary="A raw data set of nnU-Net: one file a channel, regions, an ignore label",
+            summary="A raw data set of nnU-Net: one file per channel, regions, an ignore label",
             options=late(__name__, ".options:NnunetOptions"),
             build=late_call(__name__, ".nnunet:NnunetLayout"),
             guess=late_call(__name__, ".guess:nnunet"),

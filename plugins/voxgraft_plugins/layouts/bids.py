@@ -102,7 +102,7 @@ class BidsLayout:
         if not root.is_dir():
             if options.unlabelled == "keep":
                 return []
-            raise DataError(f"{root}: there is no such folder; say masks: null where there are no masks")
+            raise DataError(f"{root}: there is no such folder; set masks: null where there are no masks")
         kinds = ("dseg", "mask") if options.mask_suffix == "any" else (options.mask_suffix,)
         paths = sorted(path for ending in ENDINGS for path in root.rglob(f"sub-*{ending}"))
         named = [mask for path in paths if (mask := parse(path)) is not None]
@@ -137,7 +137,7 @@ class BidsLayout:
         if missing and self._options.masks is not None and self._options.unlabelled == "error":
             raise DataError(
                 f"{self._options.path / self._options.masks}: {listed(missing, 'case')} of {len(masks)} without a mask"
-                f"{_said(self._options.mask_entities)}; add the masks, choose others, or say unlabelled: keep"
+                f"{_said(self._options.mask_entities)}; add the masks, choose others, or set unlabelled: keep"
             )
 
     def _labels(self, masks: Sequence[Named]) -> Labels | None:
@@ -160,7 +160,7 @@ class BidsLayout:
                         f"{table}: line {number} calls {value} {name!r}, another table {names[int(value)]!r}"
                     )
         if len(set(names.values())) < len(names):
-            raise DataError(f"{self._options.path}: two values of dseg.tsv have one name")
+            raise DataError(f"{self._options.path}: two values of dseg.tsv have the same name")
         return Labels(tuple(Label(value, names[value]) for value in sorted(names))) if names else None
 
     def _notes(self, subjects: Sequence[Path], cases: Sequence[Case]) -> tuple[str, ...]:

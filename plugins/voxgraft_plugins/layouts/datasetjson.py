@@ -28,7 +28,7 @@ def load_json(path: Path, need: str = "") -> Any:
     """What a JSON file holds.
 
     Raises:
-        DataError: It is not there, or is no readable JSON.
+        DataError: It is not there, or is not a readable JSON.
     """
     try:
         return read_json(path)
@@ -36,7 +36,7 @@ def load_json(path: Path, need: str = "") -> Any:
         raise DataError(f"{path}: there is no such file{need}") from None
     except ValueError as error:
         detail = f" (line {error.lineno})" if isinstance(error, json.JSONDecodeError) else f" ({error})"
-        raise DataError(f"{path}: is no readable JSON document{detail}") from None
+        raise DataError(f"{path}: is not a readable JSON document{detail}") from None
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror}") from None
 
@@ -64,7 +64,7 @@ def inside(text: str, folder: Path) -> Path:
     """
     path = PurePosixPath(text.replace("\\", "/"))
     if path.is_absolute() or ".." in path.parts or "\0" in text or not path.parts:
-        raise DataError(f"{folder / 'dataset.json'}: {text!r} is no path inside the data set's folder")
+        raise DataError(f"{folder / 'dataset.json'}: {text!r} is not a path inside the data set's folder")
     return as_stored(folder / path)
 
 

@@ -30,7 +30,7 @@ class DecathlonLayout:
         document = load_document(folder / "dataset.json", "decathlon")
         if "training" not in document and "file_ending" in document:
             raise DataError(
-                f"{folder / 'dataset.json'}: lists no cases under 'training'; it is nnU-Net's: say use: nnunet"
+                f"{folder / 'dataset.json'}: lists no cases under 'training'; it is nnU-Net's: set use: nnunet"
             )
         channels = channel_names(document, folder)
         files = _listed_cases(document.get("training"), folder)
@@ -74,7 +74,7 @@ def _labels(document: Mapping[str, Any], folder: Path) -> Labels | None:
         ) from None
     names = dict(pairs)
     if len(names) != len(pairs):
-        raise DataError(f"{folder / 'dataset.json'}: two labels have one name")
+        raise DataError(f"{folder / 'dataset.json'}: two labels have the same name")
     return Labels.of(names)
 
 
@@ -90,7 +90,7 @@ def _listed_cases(rows: Any, folder: Path) -> dict[str, tuple[Path, Path | None]
             raise DataError(f"{path}: entry {number} of 'training' names no image")
         label = row.get("label")
         if label is not None and not isinstance(label, str):
-            raise DataError(f"{path}: the label of entry {number} of 'training' is no path")
+            raise DataError(f"{path}: the label of entry {number} of 'training' is not a path")
         entries.append((inside(row["image"], folder), inside(label, folder) if label else None))
     names = {image: composed(stem(image)) for image, _ in entries}
     often = Counter(names[image] for image, _ in entries)

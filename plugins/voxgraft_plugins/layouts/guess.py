@@ -63,10 +63,13 @@ def _is_nnunet(folder: Path) -> bool:
 
 
 def pairs(folder: Path) -> Mapping[str, Any] | None:
-    """Images beside masks, where no dataset.json says more."""
-    if (folder / "dataset.json").exists():
+    """Images beside masks, by their folders or by their names, where no other file says more."""
+    if any((folder / name).exists() for name in ("dataset.json", "dataset_description.json")):
         return None
     for images, labels in PAIRS:
         if (folder / images).is_dir() and (folder / labels).is_dir():
             return {"path": folder, "images": images, "labels": labels, "unlabelled": "keep"}
-    return None
+    from .pairing import by_names
+
+    found = by_names(folder)
+    return {"path": folder, **found, "unlabelled": "keep"} if found is not None else None

@@ -44,7 +44,7 @@ def images_in(folder: Path) -> tuple[dict[str, Path], list[Path]]:
         elif not any(entry.with_suffix(header).name.lower() in names for header in headers):
             other = images.setdefault(composed(stem(entry)), entry)
             if other is not entry:
-                raise DataError(f"{folder}: {other.name} and {entry.name} have one name; keep one of them")
+                raise DataError(f"{folder}: {other.name} and {entry.name} have the same name; keep one of them")
     return images, others
 
 
@@ -75,7 +75,7 @@ def patients(names: Sequence[str], pattern: str | None, fields: Mapping[str, Map
     if pattern is None:
         return {name: fields.get(name, {}).get("patient", name) for name in names}
     if "patient" not in Pattern(pattern).places:
-        raise DataError(f"the pattern {pattern!r} of the option 'patient' has no place {{patient}}")
+        raise DataError(f"the pattern {pattern!r} of the option 'patient' needs {{patient}}")
     matches = {name: Pattern(pattern).match(name) for name in names}
     strange = [name for name, match in matches.items() if match is None]
     if strange:

@@ -187,7 +187,7 @@ def _listed_cases(rows: Any, folder: Path, channels: int) -> Files:
 def _path(text: str, folder: Path) -> Path:
     """A path anywhere, as nnU-Net allows it: relative to the folder, with variables of the environment."""
     if "\0" in text or not text:
-        raise DataError(f"{folder / 'dataset.json'}: {text!r} is no path")
+        raise DataError(f"{folder / 'dataset.json'}: {text!r} is not a path")
     path = Path(os.path.expandvars(text))
     return as_stored(path if path.is_absolute() else Path(os.path.normpath(folder / path)))
 

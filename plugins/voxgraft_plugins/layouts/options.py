@@ -30,7 +30,8 @@ class DecathlonOptions(Options):
     """The folder that holds dataset.json."""
 
     patient: PatternText | None = None
-    """How a case's name tells the patient, such as '{patient}_{rest}'; by default each case is a patient of its own."""
+    """How a case's name contains the patient's, such as '{patient}_{rest}'; by default each case counts as a separate
+    patient."""
 
 
 class NnunetOptions(Options):
@@ -40,7 +41,8 @@ class NnunetOptions(Options):
     """The folder of the data set, which holds dataset.json."""
 
     patient: PatternText | None = None
-    """How a case's name tells the patient, such as '{patient}_{rest}'; by default each case is a patient of its own."""
+    """How a case's name contains the patient's, such as '{patient}_{rest}'; by default each case counts as a separate
+    patient."""
 
     splits: StoredPath | None = None
     """A file of splits as nnU-Net writes it; by default splits_final.json in the folder, where it is there. It is used
@@ -60,26 +62,27 @@ class BidsOptions(Options):
     """The folder of the images in that of a subject or session."""
 
     entities: dict[Word, Word] = Field(default={})
-    """What the images' names must have, such as {acq: mprage, run: "1"}."""
+    """Entities that the images' names must have, such as {acq: mprage, run: "1"}."""
 
     masks: Path | None = Path("derivatives")
-    """The folder below which masks lie, in whatever tree; relative to the data set. Null where there are none."""
+    """The folder that holds the masks, in subfolders of any structure; relative to the data set. Null where there are
+    none."""
 
     mask_suffix: Literal["dseg", "mask", "any"] = "any"
-    """Label maps (dseg), or one structure a file (mask)."""
+    """Label maps (dseg), or one file per structure (mask)."""
 
     mask_entities: dict[Word, Word] = Field(default={})
-    """What the masks' names must have, such as {desc: manual, space: orig}."""
+    """Entities that the masks' names must have, such as {desc: manual, space: orig}."""
 
     unlabelled: Literal["error", "keep"] = "error"
-    """What becomes of images without a mask: refuse the data set, or keep them as unlabelled cases."""
+    """What to do with images without a mask: refuse the data set, or keep them as unlabelled cases."""
 
 
 class CsvOptions(Options):
     """Options of the layout `csv`: a table with a row for each case.
 
     Paths in it are relative to the folder of the table. The columns `case`, `patient`, `split` and `valid` are known by
-    name; what else stands there and is no path is told of the case (site, scanner, sex, age ...).
+    name; what else stands there and is not a path is told of the case (site, scanner, sex, age ...).
     """
 
     path: StoredPath
@@ -99,14 +102,14 @@ class CsvOptions(Options):
     """Names of the channels; by default those of the columns, without `image_`."""
 
     grid: str | None = None
-    """The channel whose grid the cases have: the others are interpolated linearly onto it, on your word that they are
-    registered. By default all channels must lie on one grid."""
+    """The channel whose grid the cases have: the others are interpolated linearly onto it, which requires that they
+    are registered. By default all channels must lie on one grid."""
 
     root: StoredPath | None = None
     """The folder that relative paths start from; by default that of the table."""
 
     unlabelled: Literal["error", "keep"] = "error"
-    """What becomes of rows without a mask: refuse the data set, or keep them as unlabelled cases."""
+    """What to do with rows without a mask: refuse the data set, or keep them as unlabelled cases."""
 
 
 class PairsOptions(Options):
@@ -117,14 +120,14 @@ class PairsOptions(Options):
     """
 
     path: StoredPath
-    """The folder below which everything lies."""
+    """The folder that holds everything."""
 
     images: str | Annotated[dict[str, str], MinLen(1)] = "images"
-    """A folder or a pattern with {case}; for several channels in files of their own, a name and a pattern of each."""
+    """A folder or a pattern with {case}; for several channels in separate files, a name and a pattern for each."""
 
     labels: str | None = "labels"
-    """A folder or a pattern with {case}; null where there are no labels. With a place {rater} in it, several people's
-    masks; with a place {structure}, a file for each structure."""
+    """A folder or a pattern with {case}; null where there are no labels. With {rater} in the pattern, masks of
+    several people; with {structure}, a file for each structure."""
 
     valid: str | None = None
     """A folder or a pattern with {case} of files that are 0 where a case counts neither in training nor in scores, such
@@ -134,10 +137,11 @@ class PairsOptions(Options):
     """Names of the channels where one file holds several."""
 
     patient: PatternText | None = None
-    """How a case's name tells the patient, such as '{patient}_{rest}'; by default each case is a patient of its own."""
+    """How a case's name contains the patient's, such as '{patient}_{rest}'; by default each case counts as a separate
+    patient."""
 
     unlabelled: Literal["error", "keep"] = "error"
-    """What becomes of images without a mask: refuse the data set, or keep them as unlabelled cases."""
+    """What to do with images without a mask: refuse the data set, or keep them as unlabelled cases."""
 
     @model_validator(mode="after")
     def _patterns_name_cases(self) -> PairsOptions:

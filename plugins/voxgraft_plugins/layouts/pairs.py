@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -33,6 +33,11 @@ class Found:
         several = {case: MaskRef(parts[0][1].path.parent, named=parts) for case, parts in self.parts.items()}
         return {**{case: ImageRef(path) for case, path in self.files.items()}, **several}
 
+    def without(self, masks: Found) -> Found:
+        """A mask is no image, although its name, as `a_seg.nii.gz`, may fit the pattern of images, `{case}.nii.gz`."""
+        taken = {*masks.files.values(), *(one.path for several in masks.parts.values() for _, one in several)}
+        return replace(self, files={case: path for case, path in self.files.items() if path not in taken})
+
 
 class PairsLayout:
     """A case for every image; its mask is the file of the same name, or the one that a pattern gives."""
@@ -50,9 +55,9 @@ class PairsLayout:
         if not folder.is_dir():
             raise DataError(f"{folder}: there is no such folder")
         several = options.images if isinstance(options.images, dict) else {"image": options.images}
-        channels = {name: find(folder, text) for name, text in several.items()}
-        names = sorted({case for channel in channels.values() for case in channel.files})
         labels = find_masks(folder, options.labels) if options.labels is not None else Found({}, {})
+        channels = {name: find(folder, text).without(labels) for name, text in several.items()}
+        names = sorted({case for channel in channels.values() for case in channel.files})
         self._complain_of_unlabelled(names, labels)
         valid = find(folder, options.valid) if options.valid is not None else Found({}, {})
         self._complain_of_unbounded([name for name in names if name in labels.files], valid)
@@ -81,7 +86,7 @@ class PairsLayout:
             raise DataError(
                 f"{self._options.path}: {listed(missing, 'case')} of {len(names)} without a mask in "
                 f"{self._options.labels!r}{hint}; add the masks, give the option 'labels' a pattern such as "
-                "'labels/{case}_seg.nii.gz', or say unlabelled: keep"
+                "'labels/{case}_seg.nii.gz', or set unlabelled: keep"
             )
 
     def _complain_of_unbounded(self, names: list[str], valid: Found) -> None:

@@ -113,7 +113,7 @@ class CsvLayout:
             raise DataError(f"{path}: {listed(bare, 'row')} without any image")
         without = [str(number) for number, row in enumerate(rows, start=2) if not any(row[column] for column in labels)]
         if labels and without and self._options.unlabelled == "error":
-            raise DataError(f"{path}: {listed(without, 'row')} without a mask; add them, or say unlabelled: keep")
+            raise DataError(f"{path}: {listed(without, 'row')} without a mask; add them, or set unlabelled: keep")
 
     def _ids(self, table: Table, rows: Sequence[Mapping[str, Path | None]], images: Sequence[str]) -> list[str]:
         named = "case" in table.columns

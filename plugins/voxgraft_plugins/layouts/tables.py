@@ -26,7 +26,7 @@ def read_table(path: Path) -> Table:
     """Read a table; cells lose the blanks around them, their accents are composed, and empty lines are skipped.
 
     Raises:
-        DataError: It is not there, is no table, or a line has more cells than there are columns.
+        DataError: It is not there, is not a table, or a line has more cells than there are columns.
     """
     text, notes = _text(path)
     first = text.lstrip("\r\n").split("\n", 1)[0]
@@ -34,7 +34,7 @@ def read_table(path: Path) -> Table:
     try:
         lines = list(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True))
     except csv.Error as error:
-        raise DataError(f"{path}: is no readable table: {error}") from None
+        raise DataError(f"{path}: is not a readable table: {error}") from None
     numbered = [(number, [composed(cell.strip()) for cell in line]) for number, line in enumerate(lines, start=1)]
     filled = [(number, line) for number, line in numbered if any(line)]
     if len(filled) < 2:
@@ -94,7 +94,7 @@ def _text(path: Path) -> tuple[str, tuple[str, ...]]:
         if raw[:2] in (b"\xff\xfe", b"\xfe\xff"):
             return raw.decode("utf-16"), ()
         if b"\0" in raw:
-            raise DataError(f"{path}: is no text file")
+            raise DataError(f"{path}: is not a text file")
         return raw.decode("utf-8-sig"), ()
     except UnicodeDecodeError:
         note = f"{path.name} is not UTF-8; it was read as a Windows table (code page 1252)"

@@ -15,7 +15,7 @@ class DiceOptions(Options):
     """Options of the soft Dice loss."""
 
     smooth: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1.0
-    """Voxels added above and below the fraction: a structure that is absent and not predicted loses nothing."""
+    """Voxels added above and below the fraction: a structure that is absent and not predicted adds no loss."""
 
     batch: bool = True
     """Count voxels over the whole batch rather than in each sample: steadier where structures are small."""

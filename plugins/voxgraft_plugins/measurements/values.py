@@ -28,7 +28,7 @@ KINDS: dict[str, tuple[str, str, Code, Code]] = {
 
 
 class Values:
-    """Voxels that are no finite numbers are left out."""
+    """Voxels that are not finite numbers are left out."""
 
     def __init__(self, options: Options) -> None:
         """Without options."""

@@ -20,7 +20,7 @@ class FBetaOptions(Options):
     """Options of f-beta."""
 
     beta: Annotated[float, Gt(0), Le(100), AllowInfNan(False)] = 1.0
-    """How many times as much recall weighs as precision; 1 gives Dice."""
+    """How many times as much recall counts as precision; 1 gives Dice."""
 
 
 class RelativeVolumeOptions(Options):
@@ -56,17 +56,19 @@ class SurfaceDiceOptions(DistanceOptions):
     """Options of nsd."""
 
     tolerance: Millimetres = 1.0
-    """Millimetres by which two surfaces may differ and still agree; what readers differ by is a good choice."""
+    """Millimetres by which two surfaces may differ and still agree; a good choice is the distance by which readers
+    differ."""
 
 
 class LesionOptions(Options):
     """Options of the metrics of lesions, which are the connected parts of a structure."""
 
     connectivity: Literal[4, 6, 8, 18, 26] = 26
-    """Neighbours that belong together: 6 (faces), 18 (and edges), 26 (and corners); in 2D images 4 or 8."""
+    """Neighbours that count as connected: 6 (faces), 18 (and edges), 26 (and corners); in 2D images 4 or 8."""
 
     smallest: Millimetres = 0.0
-    """Cubic millimetres that a lesion must have (square ones in 2D); smaller ones are taken out of both masks first."""
+    """Smallest lesion in cubic millimetres (square millimetres in 2D); smaller ones are removed from both masks
+    first."""
 
     iou: Annotated[float, Ge(0), Le(1), AllowInfNan(False)] = 0.0
     """0: any shared voxel is a match. Above 0: lesions are matched one to one where their IoU is at least this."""

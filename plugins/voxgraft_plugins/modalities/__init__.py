@@ -19,21 +19,22 @@ def voxgraft_modalities() -> list[ModalitySpec[Any]]:
         ),
         ModalitySpec(
             name="mr",
-            summary="MR: each image to mean 0 and deviation 1, over the brain alone where the skull is stripped",
+            summary="MR: each image scaled to mean 0 and standard deviation 1, over the brain alone if the skull "
+            "is stripped",
             dicom=("MR",),
             options=late(__name__, ".options:MrOptions"),
             build=late_call(__name__, ".modalities:MrModality"),
         ),
         ModalitySpec(
             name="image",
-            summary="Any grey image: each clipped to its percentiles, to mean 0 and deviation 1",
+            summary="Any grey image: clipped to its percentiles, scaled to mean 0 and standard deviation 1",
             dicom=("CR", "DX", "MG", "US", "NM", "PT", "XA", "RF", "OPT", "OCT"),
             options=late(__name__, ".options:ImageOptions"),
             build=late_call(__name__, ".modalities:ImageModality"),
         ),
         ModalitySpec(
             name="rgb",
-            summary="Colour photographs: 0..255 to ImageNet's mean and deviation",
+            summary="Colour photographs: 0..255 scaled by ImageNet's mean and standard deviation",
             dicom=("OP", "ES", "XC", "GM", "SM"),
             channels=("red", "green", "blue"),
             options=late(__name__, ".options:RgbOptions"),

@@ -111,7 +111,7 @@ class MrModality:
         return [{"clip": float(self._options.clip), "stripped": share} for _ in intensities]
 
     def normalise(self, array: NDArray[Any], params: Sequence[Mapping[str, float]]) -> Floats:
-        """Normalise (channel, *spatial); voxels that are no numbers count as the image's lowest."""
+        """Normalise (channel, *spatial); voxels that are not numbers count as the image's lowest."""
         result = np.empty_like(array, dtype=np.float32)
         for channel, numbers, target in zip(array, params, result, strict=True):
             target[...] = finite(channel)
@@ -138,7 +138,7 @@ class ImageModality:
         return [{"clip": float(self._options.clip)} for _ in intensities]
 
     def normalise(self, array: NDArray[Any], params: Sequence[Mapping[str, float]]) -> Floats:
-        """Normalise (channel, *spatial); voxels that are no numbers count as the image's lowest."""
+        """Normalise (channel, *spatial); voxels that are not numbers count as the image's lowest."""
         result = np.empty_like(array, dtype=np.float32)
         for channel, numbers, target in zip(array, params, result, strict=True):
             target[...] = finite(channel)
@@ -166,7 +166,7 @@ def _own_scale(voxels: Floats, inside: NDArray[np.bool_] | None, clip: bool) -> 
 
 MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 COLOURLESS = (0.449, 0.226)
-"""Mean and deviation of what is no colour: a single channel, or a fourth one."""
+"""Mean and deviation of what is not a colour: a single channel, or a fourth one."""
 
 WHITES = (1.0, 255.0, 65535.0)
 RGB = {
@@ -201,7 +201,7 @@ class RgbModality:
         return [{"white": white, "mean": mean, "std": deviation} for mean, deviation in colours]
 
     def normalise(self, array: NDArray[Any], params: Sequence[Mapping[str, float]]) -> Floats:
-        """Normalise (colour, *spatial); what is no number counts as black, what is brighter than white as white."""
+        """Normalise (colour, *spatial); what is not a number counts as black, what is brighter than white as white."""
         result = np.empty_like(array, dtype=np.float32)
         for channel, numbers, target in zip(array, params, result, strict=True):
             with np.errstate(over="ignore"):

@@ -42,9 +42,9 @@ class Augmented(Options):
 
     augmentation: Strengths = Field(default_factory=dict)
     """Strengths that replace the modality's own: rotation (degrees), scale (share), shift (share of the patch),
-    elastic (voxels), gamma, noise, brightness, contrast and shading, which makes sides darker (of deviations 1), invert
-    (the share of samples whose contrast is inverted, for sequences that differ so), blur (voxels), lowres (share), and
-    mirror (1 where left and right do not matter)."""
+    elastic (voxels), gamma, noise, brightness, contrast and shading, which makes sides darker (for a standard
+    deviation of 1), invert (the share of samples whose contrast is inverted, for sequences with inverted contrast),
+    blur (voxels), lowres (share), and mirror (1 where left and right do not matter)."""
 
     def strengths(self, own: Mapping[str, float]) -> dict[str, float]:
         """A modality's own strengths, with what the user changed."""
@@ -67,22 +67,22 @@ class MrOptions(Augmented):
     """Options of `mr`."""
 
     clip: bool = False
-    """Bring intensities beyond the image's 0.5th and 99.5th percentile back to them, against spikes."""
+    """Clip intensities to the image's 0.5th and 99.5th percentile, against spikes."""
 
     stripped: Literal["auto", "yes", "no"] = "auto"
-    """Leave voxels of exactly 0 out of mean and deviation and keep them at 0: `auto` does so for images of which more
-    than a third is exactly 0."""
+    """Leave voxels of exactly 0 out of mean and standard deviation and keep them at 0: `auto` does so for images of
+    which more than a third is exactly 0."""
 
 
 class ImageOptions(Augmented):
     """Options of `image`."""
 
     clip: bool = True
-    """Bring intensities beyond the image's 0.5th and 99.5th percentile back to them."""
+    """Clip intensities to the image's 0.5th and 99.5th percentile."""
 
 
 class RgbOptions(Augmented):
     """Options of `rgb`."""
 
     white: Annotated[float, Gt(0)] | None = None
-    """The value of full brightness; by default 1, 255 or 65535, whichever the training cases fit into."""
+    """The value of full brightness; by default the smallest of 1, 255 and 65535 that fits the training cases."""

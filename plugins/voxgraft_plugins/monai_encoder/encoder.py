@@ -60,8 +60,8 @@ class MonaiEncoder:
 
 
 class MonaiMaps(EncoderModule):
-    """The maps of a network. An image whose size is no multiple of the coarsest stride is padded with zeros at its far
-    ends, and the maps are cut again.
+    """The maps of a network. An image whose size is not a multiple of the coarsest stride is padded with zeros at its
+    far ends, and the maps are cut again.
 
     Args:
         channels: Of the image.

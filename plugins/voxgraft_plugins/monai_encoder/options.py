@@ -17,7 +17,7 @@ class MonaiOptions(StartValues):
     `hf:OWNER/REPOSITORY`."""
 
     full_resolution: bool = True
-    """The image itself is the finest map where the encoder has none as fine."""
+    """Add the image itself as the finest feature map if the encoder has none at full resolution."""
 
 
 class ResNet3dOptions(MonaiOptions):
@@ -27,12 +27,12 @@ class ResNet3dOptions(MonaiOptions):
     """Layers."""
 
     shortcut: Literal["auto", "A", "B"] = "auto"
-    """Short cuts between levels: `A` pads with zeros, `B` convolves; `auto` as MedicalNet's weights have it (A for 18
+    """Shortcuts between levels: `A` pads with zeros, `B` convolves; `auto` as MedicalNet's weights have it (A for 18
     and 34 layers)."""
 
     dilated: bool = False
-    """The two deepest levels stay at stride 8 and are dilated instead, as in the networks that MedicalNet's weights are
-    from; without it these weights see the same in coarser steps, which is cheaper."""
+    """The two deepest levels stay at stride 8 and are dilated instead, as in MedicalNet's own networks; without it
+    the same weights work on coarser maps, which is cheaper."""
 
 
 class SegResNetOptions(MonaiOptions):

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from voxgraft.plugin import ReaderSpec, WriterSpec, hookimpl, late, late_call
+from voxgraft.plugin import ReaderSpec, WriterSpec, hookimpl, late, late_call, late_new
 
 if TYPE_CHECKING:
     from voxgraft.plugin import Options
 
-    from .reader import NiftiReader
     from .writer import NiftiWriterOptions
 
 
@@ -23,7 +22,7 @@ def voxgraft_readers() -> list[ReaderSpec[Options]]:
             series=True,  # a header and its voxels may be two files of one folder
             magic=((344, b"n+1\0"), (344, b"ni1\0"), (4, b"n+2\0"), (4, b"ni2\0")),
             traces=late_call(__name__, ".traces:traces"),
-            build=_reader,
+            build=late_new(__name__, ".reader:NiftiReader"),
         )
     ]
 
@@ -40,9 +39,3 @@ def voxgraft_writers() -> list[WriterSpec[NiftiWriterOptions]]:
             build=late_call(__name__, ".writer:NiftiWriter"),
         )
     ]
-
-
-def _reader(options: Options) -> NiftiReader:
-    from .reader import NiftiReader
-
-    return NiftiReader()

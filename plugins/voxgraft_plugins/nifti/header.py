@@ -88,7 +88,7 @@ _LONGEST_AXIS = 1 << 31
 
 
 class HeaderError(ValueError):
-    """The bytes are no NIfTI header, or one that means no image; the message does not name the file."""
+    """The bytes are not a NIfTI header, or one that means no image; the message does not name the file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +139,7 @@ def parse_header(data: bytes, *, analyze: bool = False) -> Header:
         analyze: A header without NIfTI's magic is taken for Analyze 7.5; the file's name must say so.
 
     Raises:
-        HeaderError: They are no NIfTI header, or one that means no image.
+        HeaderError: They are not a NIfTI header, or one that means no image.
     """
     raw = _fields(data, analyze)
     shape, volumes = _shape(raw["dim"], int(raw["intent"]))
@@ -235,7 +235,7 @@ def _shape(dim: Array, intent: int) -> tuple[tuple[int, ...], int]:
     if any(not 0 < n < _LONGEST_AXIS for n in sizes):
         raise HeaderError(f"its header gives the shape {tuple(sizes)}, which no image has")
     if axes == 1:
-        raise HeaderError(f"it has one axis of {sizes[0]} values and is no image")
+        raise HeaderError(f"it has one axis of {sizes[0]} values and is not an image")
     several = [n for n in sizes[3:] if n > 1]
     if len(several) > 1:
         raise HeaderError(f"it has the shape {tuple(sizes)}; at most one axis beyond the third may be longer than 1")

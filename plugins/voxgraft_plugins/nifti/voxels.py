@@ -85,7 +85,7 @@ def _is_gzip(file: Path) -> bool:
 
 
 def _unpacked(file: Path, size: int = BLOCK) -> Iterator[bytes]:
-    """What a gzip file holds, in blocks; bytes behind its last member that are no gzip end it.
+    """What a gzip file holds, in blocks; bytes behind its last member that are not gzip end it.
 
     Raises:
         DAMAGED: A member is damaged or ends too early.

@@ -36,7 +36,7 @@ class NiftiWriterOptions(Options):
     """Options of the NIfTI writer."""
 
     level: Annotated[int, Ge(0), Le(3)] = 1
-    """How hard gzip tries, from 0 (fastest) to 3 (smallest)."""
+    """Compression level, from 0 (fastest) to 3 (smallest)."""
 
 
 class NiftiWriter:

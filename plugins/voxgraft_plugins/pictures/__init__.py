@@ -44,14 +44,14 @@ def voxgraft_writers() -> list[WriterSpec[PngWriterOptions] | WriterSpec[TiffWri
             filename="mask.png",
             dims=frozenset({2}),
             options=late(__name__, ".options:PngWriterOptions"),
-            build=late_call(__name__, ".png:PngWriter"),
+            build=late_call(__name__, ".writers:PngWriter"),
         ),
         WriterSpec(
             name="tiff",
-            summary="TIFF pictures and stacks, compressed, that keep their place",
+            summary="TIFF pictures and stacks, compressed, with their position and spacing",
             suffixes=(".tif", ".tiff"),
             filename="mask.tif",
             options=late(__name__, ".options:TiffWriterOptions"),
-            build=late_call(__name__, ".tiff:TiffWriter"),
+            build=late_call(__name__, ".writers:TiffWriter"),
         ),
     ]

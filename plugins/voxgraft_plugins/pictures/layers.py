@@ -90,9 +90,7 @@ def layers_of(file: TiffFile) -> Layers:
         raise ValueError("it holds no image")
     if len(series) > 1:
         sizes = ", ".join("x".join(map(str, one.shape)) for one in series[:4])
-        raise ValueError(
-            f"it holds {len(series)} images of different size or type ({sizes}); save the one that is meant"
-        )
+        raise ValueError(f"it holds {len(series)} images of different size or type ({sizes}); save the right one")
     one = series[0]
     if any(page is None for page in one.pages):
         raise ValueError("its header names pages that are in other files; save it as one file")

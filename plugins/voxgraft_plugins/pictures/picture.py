@@ -256,7 +256,7 @@ def _reason(error: BaseException) -> str:
     """One sentence of what Pillow says."""
     text = " ".join(str(error).split())
     if "cannot identify" in text:
-        return "it is no picture of the kind that its name says, or an empty or damaged one"
+        return "it is not a picture of the kind that its name says, or an empty or damaged one"
     if "ecompressed data too large" in text or "text chunks" in text:
         return "a text or a colour profile in it unpacks to more than a megabyte; save it without"
     if "truncated" in text or "premature" in text or isinstance(error, EOFError):

@@ -170,5 +170,5 @@ def _reason(error: BaseException) -> str:
     if "requires the 'imagecodecs'" in text or isinstance(error, NotImplementedError):
         return "its pixels are packed in a way that is not read; save it uncompressed or with deflate"
     if "not a TIFF file" in text:
-        return "it is no TIFF file, or its beginning is damaged"
+        return "it is not a TIFF file, or its beginning is damaged"
     return "it is damaged; copy the file again"

@@ -72,7 +72,7 @@ class ResidualEncoder:
         """The module; see `voxgraft.networks.encoder_decoder.Encoder`.
 
         Raises:
-            ModelError: The plan's strides are no strides of levels that follow each other.
+            ModelError: The plan's strides are not strides of levels that follow each other.
         """
         most = self._options.max_width or MAX_WIDTH[dims]
         widths = [min(most, self._options.width * 2**level) for level in range(len(strides))]
@@ -176,7 +176,9 @@ def _factors(dims: int, strides: Sequence[Sequence[int]]) -> list[tuple[int, ...
     factors, before = [], (1,) * dims
     for level in strides:
         if len(level) != dims or any(now < 1 or now % last for now, last in zip(level, before, strict=True)):
-            raise ModelError(f"plan: strides {[list(stride) for stride in strides]} are no levels of a {dims}D network")
+            raise ModelError(
+                f"plan: strides {[list(stride) for stride in strides]} are not levels of a {dims}D network"
+            )
         factors.append(tuple(now // last for now, last in zip(level, before, strict=True)))
         before = tuple(level)
     if not factors:

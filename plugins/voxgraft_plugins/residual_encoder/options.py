@@ -23,7 +23,7 @@ class ResidualOptions(StartValues):
     """Channels of the first level; each deeper level has twice as many."""
 
     max_width: Width | None = None
-    """At most so many channels; by default 128 in 3D and 512 in 2D."""
+    """Largest number of channels; by default 128 in 3D and 512 in 2D."""
 
     blocks: Blocks | Annotated[tuple[Blocks, ...], Field(min_length=1, max_length=16)] = 1
     """Residual blocks on each level: one number for all, or one for each from the finest on, the last for those that

@@ -10,13 +10,19 @@ UNLABELLED = frozenset({"unlabelled"})
 
 STRATEGIES = (
     ("distil", "distil", "Distil", frozenset({"teacher"}), "Learn the outputs and maps of a larger or older model"),
-    ("mean-teacher", "averaging", "MeanTeacher", UNLABELLED, "Agree with the average of itself on unlabelled scans"),
+    (
+        "mean-teacher",
+        "averaging",
+        "MeanTeacher",
+        UNLABELLED,
+        "Mean teacher: agree with its own running average on unlabelled scans",
+    ),
     (
         "co-training",
         "mutual",
         "CoTraining",
         frozenset[str](),
-        "Train a second network beside the first; each learns from the other",
+        "Train two networks; each learns from the other",
     ),
     (
         "adversarial",
@@ -30,7 +36,7 @@ STRATEGIES = (
         "tasks",
         "MultiTask",
         frozenset[str](),
-        "Predict distances to borders, the image or which organs are there as well",
+        "Also predict distances to borders, the image, or which organs it shows",
     ),
     (
         "self-supervised",

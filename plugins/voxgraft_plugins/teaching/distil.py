@@ -87,7 +87,7 @@ def trained(reference: str, models: Models | None) -> tuple[SegmentationNetwork,
     from voxgraft.plugin import Predictor, Resolver
 
     if not isinstance(models, Resolver):
-        raise TrainingError(f"transfer: the teacher {reference} can be looked up within a training only")
+        raise TrainingError(f"transfer: the teacher {reference} can be looked up only during a training")
     package = models.resolve(reference)
     return Predictor(package, models.catalogue, device="cpu").network, package.plan
 

@@ -22,7 +22,7 @@ SLOPE = 0.2
 
 
 class Reversal(torch.autograd.Function):
-    """The identity, whose gradient is multiplied with minus a factor (Ganin et al. 2016)."""
+    """The identity, whose gradient is multiplied by minus a factor (Ganin et al. 2016)."""
 
     @staticmethod
     def forward(ctx: Any, value: Tensor, factor: float) -> Tensor:
@@ -55,7 +55,7 @@ class Adversarial(Teaching):
     """Gradient reversal on features (DANN, Ganin et al. 2016) or on entropy maps (AdvEnt, Vu et al. 2019, in one step).
 
     A classifier of patches without BatchNorm sees a map of the encoder, or -p log p of the outputs, of labelled (0) and
-    of unlabelled scans (1); its cross-entropy is the term. What flows back into the network is multiplied with
+    of unlabelled scans (1); its cross-entropy is the term. What flows back into the network is multiplied by
     `-strength * (2 / (1 + exp(-10 p)) - 1)`; the classifier itself learns at full strength. On features neither decoder
     nor heads get a gradient from it. The two kinds of scans go through the network one after the other.
     """

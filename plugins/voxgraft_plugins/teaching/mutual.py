@@ -34,7 +34,7 @@ class CoTraining(Teaching):
 
     def prepare(self, context: Context) -> Mapping[str, nn.Module]:
         if context.another is None:
-            raise TrainingError("transfer: 'co-training' needs a training that can make a second network")
+            raise TrainingError("transfer: 'co-training' only works in a training that can make a second network")
         if all(name in context.pretrained for name, _ in context.network.named_parameters()):
             raise TrainingError(
                 "transfer: 'co-training' would begin with two equal networks, which learn nothing from each other: "

@@ -21,16 +21,16 @@ class DistilOptions(StrategyOptions):
     """Options of distil."""
 
     teacher: Annotated[str, MinLen(1)]
-    """The model that is learnt from: a package, models:/NAME@ALIAS or models:/NAME/VERSION."""
+    """The model to learn from: a package, models:/NAME@ALIAS or models:/NAME/VERSION."""
 
     weight: Weight = 1.0
-    """Weighs the divergence of the outputs."""
+    """Weight of the divergence of the outputs."""
 
     temperature: Temperature = 2.0
-    """Outputs are softened by it; the term is multiplied with its square."""
+    """Outputs are softened by it; the term is multiplied by its square."""
 
     features: Weight = 0.0
-    """Weighs the squared distance of the encoder's map, through a learnt 1x1 convolution, from the teacher's."""
+    """Weight of the squared distance of the encoder's map, through a learnt 1x1 convolution, from the teacher's."""
 
     level: int = -1
     """Which map of the encoder: counted from the finest, 0, or from the coarsest, -1."""
@@ -56,20 +56,20 @@ class MeanTeacherOptions(Options):
     """The share of the budget in which the weight rises, by exp(-5 (1 - t)^2)."""
 
     decay: Annotated[float, Field(ge=0, lt=1)] = 0.99
-    """Of the teacher's average; in step k it is min(1 - 1 / (k + 1), decay)."""
+    """Decay of the teacher's running average; in step k it is min(1 - 1 / (k + 1), decay)."""
 
     noise: Weight = 0.1
-    """The deviation of the noise on the teacher's image, cut at twice that."""
+    """Standard deviation of the noise on the teacher's image, cut off at twice that."""
 
     threshold: bool = False
     """Leave out voxels of which the teacher is uncertain (UA-MT): entropy above 0.75 to 1 times its largest value."""
 
     passes: Annotated[int, Field(ge=1, le=1000)] = 8
-    """With threshold: the noisy passes of the teacher whose mean says how uncertain it is."""
+    """With threshold: number of noisy passes of the teacher that estimate its uncertainty."""
 
     keep: Literal["teacher", "student"] = "student"
-    """Which of the two becomes the model. The student is kept as without this strategy, with the running average of
-    its weights; the teacher remembers a short training's first steps for longer."""
+    """Which of the two becomes the model. The student is kept with the running average of its weights, as without
+    this strategy; the teacher's average keeps more of the first steps of a short training."""
 
     statistics: Follows = "labelled"
     """Which scans BatchNorm's statistics follow."""
@@ -89,10 +89,10 @@ class CoTrainingOptions(StrategyOptions):
     """The share of the budget in which the weight rises, by exp(-5 (1 - t)^2)."""
 
     temperature: Temperature = 1.0
-    """For mutual: probabilities are softened by it; the term is multiplied with its square."""
+    """For mutual: probabilities are softened by it; the term is multiplied by its square."""
 
     seed: int = 1
-    """What the second network's new parts are drawn from, beside the seed of the training."""
+    """Seed for the new parts of the second network, in addition to the seed of the training."""
 
     statistics: Follows = "labelled"
     """Which scans BatchNorm's statistics follow."""
@@ -106,20 +106,20 @@ class AdversarialOptions(Options):
     """Options of adversarial."""
 
     level: Literal["features", "entropy"] = "features"
-    """What the classifier of domains sees: a map of the encoder, or -p log p of the outputs."""
+    """What the domain classifier sees: a map of the encoder, or -p log p of the outputs."""
 
     stage: int = -1
     """For features: which map, counted from the finest, 0, or from the coarsest, -1."""
 
     strength: Positive | None = None
-    """What the reversed gradient is multiplied with at the end of its ramp; by default 0.1 for features and 0.001 for
+    """Factor of the reversed gradient at the end of its ramp; by default 0.1 for features and 0.001 for
     entropy."""
 
     width: Annotated[int, Field(ge=1, le=4096)] = 64
     """Channels of the classifier's first convolution."""
 
     lr: Rate = 1e-4
-    """The classifier's highest learning rate."""
+    """Highest learning rate of the classifier."""
 
     statistics: Follows = "unlabelled"
     """Which scans BatchNorm's statistics follow; the model is for those without labels."""
@@ -129,20 +129,21 @@ class MultiTaskOptions(Options):
     """Options of multi-task."""
 
     branches: Annotated[tuple[Literal["boundary", "reconstruction", "presence"], ...], MinLen(1)] = ("boundary",)
-    """What is predicted besides: the distance to each structure's border, the image, which structures are in it."""
+    """What is predicted in addition: the distance to each structure's border, the image, or which structures it
+    contains."""
 
     weighting: Literal["equal", "uncertainty", "dwa", "pcgrad"] = "equal"
-    """How the losses become one: added; Kendall's learnt uncertainties; by the rates at which they fall; or without
-    the parts of gradients that point against each other."""
+    """How the losses are combined: added; weighted by Kendall's learnt uncertainties; weighted by the rates at which
+    they fall; or without the conflicting parts of their gradients."""
 
     weight: Positive = 1.0
-    """What the loss of each branch is multiplied with, before weighting."""
+    """Factor of the loss of each branch, before weighting."""
 
     reach: Positive = 10.0
-    """For boundary: millimetres from the border beyond which distances count as one."""
+    """For boundary: millimetres from the border at which distances are clipped."""
 
     temperature: Temperature = 2.0
-    """For dwa: how even the weights are."""
+    """For dwa: temperature; larger values make the weights more even."""
 
     interval: Annotated[int, Field(ge=1, le=10**6)] = 20
     """For dwa: steps whose mean losses are compared with those of as many before."""
@@ -153,7 +154,7 @@ class MultiTaskOptions(Options):
     @model_validator(mode="after")
     def _each_once(self) -> MultiTaskOptions:
         if len(set(self.branches)) != len(self.branches):
-            raise ValueError("branches: each may stand once")
+            raise ValueError("branches: name each only once")
         return self
 
 

@@ -22,9 +22,9 @@ class Teaching(TransferStrategy):
 
     def conflict(self, other: TransferStrategy) -> str | None:
         if other.name == self.name:
-            return "it is the same strategy twice"
+            return "the same strategy is there twice"
         if not other.supervised and self.supervised:
-            return "the second looks at no labels; let it be a workflow of its own and start from its model"
+            return "the second one uses no labels; put it into a separate workflow and start from its model"
         theirs = getattr(other, "follows", None)
         if self.follows is not None and theirs is not None and self.follows != theirs:
             return "BatchNorm's statistics follow other scans in each; give both the same option 'statistics'"

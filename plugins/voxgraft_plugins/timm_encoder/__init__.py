@@ -7,7 +7,7 @@ from typing import Any
 from voxgraft.plugin import EncoderSpec, hookimpl, late, late_call
 
 ENCODERS = [
-    ("timm", "TimmOptions", "Any backbone of timm that gives feature maps"),
+    ("timm", "TimmOptions", "Any backbone of timm that returns feature maps"),
     ("efficientnet-lite0", "LiteOptions", "EfficientNet-Lite0, with ImageNet weights from an installed package"),
     ("efficientnet-lite1", "Lite1Options", "EfficientNet-Lite1, with ImageNet weights from an installed package"),
     ("efficientnet-lite2", "Lite2Options", "EfficientNet-Lite2, with ImageNet weights from an installed package"),

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import re
+import sys
 from bisect import bisect_right
 from collections.abc import Collection, Iterable, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cache
+from importlib import import_module
+from types import ModuleType
 from typing import Any
 
 import torch
@@ -17,13 +20,45 @@ from torch import Tensor, nn
 from voxgraft.plugin import InputContract, ModelError
 
 from .imagenet import PACKAGED
-from .imports import import_timm
 
 TRIAL = 128
 """Pixels along an edge of the image with which a backbone is tried."""
 
 FAILURES = (RuntimeError, TypeError, AssertionError, AttributeError, IndexError, KeyError, ValueError)
 """What timm raises where a backbone has no feature maps, or takes no image of a size."""
+
+
+LOOKED_UP = ("nms", "qnms")
+"""Operators that the import of torchvision looks up."""
+
+
+def import_timm() -> ModuleType:
+    """The module timm, also where torchvision's compiled operators do not fit the installed torch.
+
+    timm imports torchvision, whose wheel of the public index is built for CUDA; beside a CPU-only torch its import
+    stops at "operator torchvision::nms does not exist". Backbones use none of its operators, so it is enough to declare
+    the two that its import looks up. Where torchvision is whole, nothing is declared.
+    """
+    try:
+        import_module("torchvision")
+    except RuntimeError as error:
+        if "torchvision::" not in str(error):
+            raise
+        _declare_operators()
+    except ImportError:
+        pass  # timm says what it misses
+    return import_module("timm")
+
+
+def _declare_operators() -> None:
+    library = torch.library.Library("torchvision", "DEF")  # type: ignore[no-untyped-call]
+    for name in LOOKED_UP:
+        if not hasattr(torch.ops.torchvision, name):
+            library.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")  # type: ignore[no-untyped-call]
+    for module in [name for name in sys.modules if name.split(".")[0] == "torchvision"]:
+        del sys.modules[module]  # half imported
+    torchvision = import_module("torchvision")
+    torchvision._declared_operators = library  # type: ignore[attr-defined]  # they live as long as the library does
 
 
 def make_backbone(name: str, channels: int) -> nn.Module:

@@ -111,8 +111,8 @@ class TimmEncoder:
 class TimmMaps(EncoderModule):
     """The maps of a backbone, fine to coarse.
 
-    An image whose size is no multiple of the coarsest stride is padded with zeros at its far ends (zero is the mean of
-    a normalised image), and the maps are cut again: a voxel lies at the same place in every map for every size.
+    An image whose size is not a multiple of the coarsest stride is padded with zeros at its far ends (zero is the
+    mean of a normalised image), and the maps are cut again: a voxel lies at the same place in every map for every size.
     Backbones without padding (Inception) see zeros on all sides, so that their maps cover the whole image.
 
     Images are expected in ImageNet's units; for a backbone that was trained in others they are converted here.

@@ -20,17 +20,18 @@ class BackboneOptions(StartValues):
     `hf:OWNER/REPOSITORY`."""
 
     download: bool = False
-    """ImageNet weights that are not on this computer may be fetched from the hub of timm."""
+    """Allow downloading ImageNet weights that are not on this computer, from timm's hub."""
 
     full_resolution: bool = True
-    """The image itself is the finest map, so that the decoder works up to the image's own resolution."""
+    """Add the image itself as the finest feature map, so that the decoder works up to full resolution."""
 
     inflate: Inflation = "centre"
-    """In 3D: how convolutions of slices become convolutions of volumes. `centre` starts as exactly the 2D network on
-    each slice, `mean` with the average over slices."""
+    """In 3D: how 2D convolutions are inflated to 3D. With `centre` the network starts as exactly the 2D network on
+    each slice, with `mean` as its average over slices."""
 
     slicewise: Annotated[int, Field(ge=0, le=16)] | None = None
-    """In 3D: not inflated; the 2D network sees each slice with so many neighbouring slices on each side as channels."""
+    """In 3D: do not inflate; the 2D network sees each slice with this many neighbouring slices on each side as
+    channels."""
 
     @property
     def backbone(self) -> str:
@@ -157,7 +158,7 @@ class SwinOptions(BackboneOptions):
     """Size."""
 
     slicewise: Annotated[int, Field(ge=0, le=16)] = 0
-    """In 3D: the network sees each slice with so many neighbouring slices on each side as channels."""
+    """In 3D: the network sees each slice with this many neighbouring slices on each side as channels."""
 
     @property
     def backbone(self) -> str:
@@ -172,7 +173,7 @@ class VitOptions(BackboneOptions):
     """Size; patches of 16 pixels."""
 
     slicewise: Annotated[int, Field(ge=0, le=16)] = 0
-    """In 3D: the network sees each slice with so many neighbouring slices on each side as channels."""
+    """In 3D: the network sees each slice with this many neighbouring slices on each side as channels."""
 
     @property
     def backbone(self) -> str:

@@ -22,14 +22,14 @@ def _number(value: Any) -> Any:
 def _share(value: Any) -> Any:
     share = _number(value)
     if isinstance(share, bool) or not isinstance(share, (int, float)) or not 0 < share <= 1:
-        raise ValueError(f"{value!r} is no share of the budget: write it as '20%' or 0.2")
+        raise ValueError(f"{value!r} is not a share of the budget: write it as '20%' or 0.2")
     return share
 
 
 def _moment(value: Any) -> Any:
     moment = _number(value)
     if isinstance(moment, bool) or not isinstance(moment, (int, float)) or not 0 <= moment < 1:
-        raise ValueError(f"{value!r} is no moment of the budget: write it as '20%' or 0.2, from 0 to below 1")
+        raise ValueError(f"{value!r} is not a moment of the budget: write it as '20%' or 0.2, from 0 to below 1")
     return moment
 
 
@@ -71,7 +71,7 @@ class FineTuneOptions(Options):
     """Options of fine-tune."""
 
     encoder_lr: Factor = 0.3
-    """What the learning rate of pretrained parameters is multiplied with."""
+    """Factor of the learning rate of pretrained parameters."""
 
     from_stage: Annotated[int, Field(ge=0)] = 0
     """Stages of the encoder before this one stay frozen; 0 trains all of them."""
@@ -84,10 +84,10 @@ class LpFtOptions(Options):
     """Options of lp-ft."""
 
     probe: Annotated[Share, Field(lt=1)] = 0.15
-    """The share of the budget in which the encoder is frozen; the schedule of the rate restarts after it."""
+    """The share of the budget in which the encoder is frozen; the learning-rate schedule restarts after it."""
 
     encoder_lr: Factor = 0.3
-    """What the learning rate of pretrained parameters is multiplied with."""
+    """Factor of the learning rate of pretrained parameters."""
 
 
 class GradualOptions(Options):
@@ -114,7 +114,7 @@ class LayerDecayOptions(Options):
     """Options of layer-decay."""
 
     decay: Factor = 0.75
-    """The learning rate of a stage over that of the next deeper one; the decoder follows the deepest stage."""
+    """The learning rate of a stage divided by that of the next deeper one; the decoder follows the deepest stage."""
 
 
 class BnOnlyOptions(Options):
@@ -131,10 +131,10 @@ class L2SPOptions(Options):
     """Options of l2-sp. In the paper's notation, with a half before each sum, they are twice as large."""
 
     alpha: Weight = 0.05
-    """Weighs the squared distance of pretrained parameters from their start."""
+    """Weight of the squared distance of pretrained parameters from their initial values."""
 
     beta: Weight = 0.005
-    """Weighs the squared size of new weights."""
+    """Weight of the squared size of new weights."""
 
     decoupled: bool = False
     """Move weights by lr times the gradient of the penalty after each step, past the optimiser's own scaling."""
@@ -144,13 +144,14 @@ class DeltaOptions(Options):
     """Options of delta."""
 
     weight: Positive = 0.01
-    """Weighs the distance of the encoder's maps from those it started with."""
+    """Weight of the distance of the encoder's maps from the initial ones."""
 
     channels: Literal["equal", "measured"] = "equal"
-    """All channels count alike, or by how much the segmentation needs them."""
+    """Whether all channels count alike, or are weighted by how much the segmentation needs them."""
 
     measure: Share = 0.1
-    """With measured channels: the share of the budget in which this is measured, from when the encoder learns on."""
+    """With measured channels: the share of the budget during which this is measured, from the moment the encoder is
+    trained."""
 
 
 class LoraOptions(Options):
@@ -160,14 +161,14 @@ class LoraOptions(Options):
     """The rank of what is added to each weight."""
 
     alpha: Positive | None = None
-    """What is added is multiplied with alpha / r; by default alpha is 2 r."""
+    """The added factors are multiplied by alpha / r; by default alpha is 2 r."""
 
 
 class ClipOptions(Options):
     """Options of clip."""
 
     c: Positive = 0.05
-    """How far from its start a pretrained parameter may go."""
+    """How far a pretrained parameter may move from its initial value."""
 
 
 class PruneOptions(Options):
@@ -177,13 +178,13 @@ class PruneOptions(Options):
     """The share of the weights that become zero."""
 
     at: Moment = 0.5
-    """When; the rest of the budget is for re-training."""
+    """When to prune; the rest of the budget is for re-training."""
 
     part: Literal["network", "encoder", "decoder"] = "network"
-    """Which weights; those of the heads are left alone."""
+    """Which weights to prune; those of the heads are left alone."""
 
     by: Literal["network", "layer"] = "network"
-    """The smallest of all weights together, or of each layer by itself."""
+    """Prune the smallest of all weights together, or of each layer by itself."""
 
 
 class InitOptions(Options):
@@ -193,7 +194,7 @@ class InitOptions(Options):
     """The variance: 2 / fan-in, or 2 / (fan-in + fan-out)."""
 
     distribution: Literal["normal", "uniform"] = "normal"
-    """What new weights are drawn from, with that variance."""
+    """The distribution from which new weights are drawn, with that variance."""
 
 
 class ChannelDropoutOptions(Options):

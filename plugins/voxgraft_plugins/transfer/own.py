@@ -10,16 +10,16 @@ AGAINST: dict[frozenset[str], str] = {
     frozenset({"lora", "bn-only"}): "each says which parameters of the encoder learn, and they differ",
     frozenset({"clip", "prune"}): "prune sets weights to zero, clip would bring them back to their start",
 }
-"""Why two strategies cannot stand in one stack."""
+"""Why two strategies cannot be in one stack."""
 
 
 class OwnStrategy(TransferStrategy):
     """A strategy that knows which others of this plugin it cannot stand with."""
 
     once: bool = True
-    """It stands at most once in a stack."""
+    """It can be in a stack only once."""
 
     def conflict(self, other: TransferStrategy) -> str | None:
         if self.once and other.name == self.name:
-            return "it is the same strategy twice"
+            return "the same strategy is there twice"
         return AGAINST.get(frozenset({self.name, other.name}))

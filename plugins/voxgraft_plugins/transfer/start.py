@@ -52,7 +52,7 @@ class FromStart(OwnStrategy):
 
 class L2SP(FromStart):
     """L2-SP (Li et al. 2018): `alpha * |w - w0|^2` over pretrained parameters, `beta * |w|^2` over the new ones of
-    more than one axis; the optimiser's own decay is off on both. BatchNorm's statistics are no parameters.
+    more than one axis; the optimiser's own decay is off on both. BatchNorm's statistics are not parameters.
 
     Decoupled, each step takes `lr * 2 * alpha * (w - w0)` away instead, whatever the optimiser makes of gradients.
     """

@@ -67,7 +67,7 @@ class Freeze(OwnStrategy):
         if self.for_good and other.name in TUNES:
             return "the encoder is frozen for good; give freeze 'until' or 'stages', or leave one of the two out"
         if self.crops is not None and type(other).inputs is not TransferStrategy.inputs:
-            return "features of images that are changed at every step cannot be kept; set freeze.cache to false"
+            return "features of images that are changed at every step cannot be cached; set freeze.cache to false"
         return super().conflict(other)
 
     def prepare(self, context: Context) -> Mapping[str, nn.Module]:

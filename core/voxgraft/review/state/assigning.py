@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from ...support.files import read_bytes, sha256
 from .errors import Forbidden, Refused
 from .folder import checked_reader
 from .masks import Mask, check_grid, check_values
-from .records import GOLD, READER, ROLES, SECOND, Assignment, document
+from .records import GOLD, READER, ROLES, SECOND, Assignment
 from .reviewed import Reviewed, named
 from .viewing import Seen
 
@@ -59,7 +59,7 @@ def read_assignments(path: Path) -> list[Given]:
     try:
         return [_given(path, line, row) for line, row in enumerate(reader, 2)]
     except csv.Error as error:
-        raise UsageError(f"{path}: is no CSV table: {error}") from error
+        raise UsageError(f"{path}: is not a CSV table: {error}") from error
 
 
 def _given(path: Path, line: int, row: dict[str, Any]) -> Given:
@@ -82,7 +82,7 @@ def assign_all(store: Reviewed, path: Path) -> int:
     """Keep the assignments of a table, those that are known already aside; gives how many are new.
 
     Raises:
-        UsageError: A row names no scan of this batch or no reader, or its reference is no mask of the scan; nothing
+        UsageError: A row names no scan of this batch or no reader, or its reference is not a mask of the scan; nothing
             was kept then.
     """
     rows = read_assignments(path)
@@ -120,9 +120,9 @@ def assign(store: Reviewed, by: str, case: str, reader: str, role: str, withdraw
         raise Refused(f"a role is one of {', '.join(role for role in ROLES if role != GOLD)}")
     others = [one for one in seen.state.assignments if one.role != GOLD and one.reader != by]
     if seen.role in (READER, SECOND) or (reader == by and others):
-        raise Forbidden("who is to read a scan blindly, or beside others, is assigned by somebody else")
+        raise Forbidden("readers cannot assign blind or second readings to themselves")
     if withdrawn and role in (READER, SECOND) and _is_begun(Seen(seen.row, seen.state, "")):
-        raise Forbidden("the scan is being read blindly: none of its readers can be taken away until all are done")
+        raise Forbidden("the scan is being read blindly: none of its readers can be removed until all are done")
     given = Given(Assignment(case, checked_reader(reader, store.state.readers), role), 0)
     _keep(store, given, None, withdrawn)
 
@@ -161,7 +161,7 @@ def _reference(store: Reviewed, seen: Seen, path: Path) -> Volume:
 def _keep(store: Reviewed, given: Given, reference: Volume | None, withdrawn: bool = False) -> bool:
     """Write an assignment into the log; gives whether it was new."""
     wanted = given.assignment
-    values = document(wanted)
+    values = asdict(wanted)
     if reference is not None:
         row = store.rows[wanted.case]
         labels = Labels.of({name: int(found["value"]) for name, found in row.structures.items()})

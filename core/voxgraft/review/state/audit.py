@@ -87,7 +87,7 @@ def _take(read: Read, line: bytes) -> None:
         if not isinstance(entry, dict) or not isinstance(entry.get("kind"), str):
             raise ValueError
     except (ValueError, RecursionError):
-        read.faults.append(Fault(read.lines, "it is no line of an audit log"))
+        read.faults.append(Fault(read.lines, "it is not a line of an audit log"))
     else:
         if entry.get("before") != read.head:
             text = "it does not carry the hash of the line before: a line was changed, taken out or put in"
@@ -162,7 +162,7 @@ class AuditLog:
         """
         with self._mutex:
             if self._descriptor is None:
-                raise DataError(f"{self.path}: may not be written here; decisions cannot be saved")
+                raise DataError(f"{self.path}: is read-only here; decisions cannot be saved")
             if self._failed:
                 raise DataError(self._failed)
             entry = {"n": self._lines + 1, "before": self._head, "when": now(), "kind": kind, **values}
@@ -184,10 +184,10 @@ class AuditLog:
             try:
                 os.ftruncate(self._descriptor, size)
             except OSError:
-                self._failed = f"{self.path}: its last line is half written; end this server and start it again"
+                self._failed = f"{self.path}: its last line is half written; stop this server and start it again"
             raise DataError(
-                f"{self.path}: cannot be written: {error.strerror or error}; nothing was decided, see to it that the "
-                "disk has room and try again"
+                f"{self.path}: cannot be written: {error.strerror or error}; the decision was not saved; make "
+                "sure that the disk has space and try again"
             ) from error
 
     def close(self) -> None:

@@ -89,7 +89,7 @@ class Editor:
 
         Raises:
             Conflict: The base is another one by now, or a locked structure would change; nothing was changed.
-            DataError: It is no mask of this scan, or the disk is full.
+            DataError: It is not a mask of this scan, or the disk is full.
         """
         with self.using(case, reader, base) as (seen, working):
             change = Change.between(working.array, parsed(data, working.mask).array)

@@ -113,7 +113,7 @@ def open_folder(out: Path, *, write: bool = True) -> Folder:
     except OSError as error:
         folder.writable = False
         folder.told.append(
-            f"{out.name}/{REVIEW}: may not be written ({error.strerror}); scans can be looked at, not decided"
+            f"{out.name}/{REVIEW}: cannot be written ({error.strerror}); scans can be viewed, but no decisions saved"
         )
         return folder
     state = folder._held.enter_context(locked(lock))
@@ -121,7 +121,7 @@ def open_folder(out: Path, *, write: bool = True) -> Folder:
         folder.close()
         raise DataError(f"{out}: another `voxgraft review` is at work on this folder; open its page, or end it first")
     if state == NONE:
-        folder.told.append(f"{out.name}: this file system has no locks; see to it that only one review runs here")
+        folder.told.append(f"{out.name}: this file system has no locks; make sure that only one review runs here")
     sweep_tree(folder.root, owned=state != NONE)
     return folder
 
@@ -133,7 +133,7 @@ def checked_reader(name: str, known: dict[str, None]) -> str:
         known: Readers who have worked here.
 
     Raises:
-        Refused: It is no name, or another reader's file would have the same name.
+        Refused: It is not a name, or another reader's file would have the same name.
     """
     name = unicodedata.normalize("NFC", " ".join(name.split()))
     if not _READER.fullmatch(name) or not safe_name(name) or safe_name(name).casefold() in TAKEN:

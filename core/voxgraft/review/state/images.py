@@ -208,7 +208,7 @@ def write_nifti(array: Array, affine: Array, target: Path) -> None:
 
 
 def _known_type(array: Array) -> Array:
-    """A type that browsers and NIfTI share, without values that are no numbers."""
+    """A type that browsers and NIfTI share, without values that are not numbers."""
     if array.dtype.kind == "f":
         return np.nan_to_num(array.astype(np.float32), nan=0.0, posinf=0.0, neginf=0.0)
     if array.dtype == np.bool_:

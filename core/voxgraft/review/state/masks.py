@@ -56,7 +56,7 @@ def grid_of(path: Path) -> tuple[tuple[int, ...], Array]:
     except OSError as error:
         raise DataError(f"{path.name}: cannot be read: {error.strerror or error}") from error
     except Exception as error:  # nibabel has many errors for damaged files
-        raise DataError(f"{path.name}: is no mask: {' '.join(str(error).split())[:200]}") from error
+        raise DataError(f"{path.name}: is not a mask: {' '.join(str(error).split())[:200]}") from error
 
 
 def parsed(data: bytes, like: Mask | None) -> Mask:
@@ -78,7 +78,7 @@ def parsed(data: bytes, like: Mask | None) -> Mask:
     check_grid(array, affine, like)
     same = array.astype(like.array.dtype, order="K", copy=False)
     if array.dtype != same.dtype and not np.array_equal(array, same):
-        raise DataError(f"the mask holds values that stand for no structure (they do not fit into {same.dtype})")
+        raise DataError(f"the mask holds values that belong to no structure (they do not fit into {same.dtype})")
     return Mask(same, like.affine)
 
 
@@ -94,7 +94,7 @@ def check_values(array: Array, known: Collection[int]) -> None:
     """
     strange = [value for value in np.unique(array).tolist() if value and value not in known]
     if strange:
-        raise DataError(f"the mask holds the value {strange[0]}, which stands for no structure of this model")
+        raise DataError(f"the mask holds the value {strange[0]}, which belongs to no structure of this model")
 
 
 def unpacked(data: bytes, most: int) -> bytes:
@@ -111,7 +111,7 @@ def unpacked(data: bytes, most: int) -> bytes:
     if len(raw) > most:
         raise DataError(f"the mask unpacks to more than the {most} bytes that a mask of this scan can have")
     if not unpacker.eof:
-        raise DataError("the mask is not whole: its gzip stream has no end")
+        raise DataError("the mask is incomplete: its gzip stream has no end")
     return raw
 
 
@@ -124,7 +124,7 @@ def _voxels(raw: bytes) -> tuple[Array, Array]:
     sizes = {348: Nifti1Header, 540: Nifti2Header}
     kind = next((kind for size, kind in sizes.items() if size in _first_number(raw)), None)
     if kind is None or len(raw) < kind.sizeof_hdr + 4:
-        raise DataError("the mask is no NIfTI file")
+        raise DataError("the mask is not a NIfTI file")
     try:
         header: Any = kind(raw[: kind.sizeof_hdr], check=True)
         shape = tuple(int(n) for n in header.get_data_shape())
@@ -142,10 +142,10 @@ def _voxels(raw: bytes) -> tuple[Array, Array]:
     if dtype.kind not in "ui" or dtype.itemsize > WIDEST:
         raise DataError(f"a mask holds whole numbers of up to {WIDEST} bytes, this one is of type {dtype}")
     if scaling not in ((None, None), (1.0, 0.0), (1.0, None)):
-        raise DataError("the mask's values are scaled by its header; a mask's are the labels themselves")
+        raise DataError("the header scales the mask's values; a mask has to store the labels themselves")
     number = math.prod(shape)
     if offset < kind.sizeof_hdr or offset > HEADER or len(raw) < offset + number * dtype.itemsize:
-        raise DataError("the mask is not whole: its voxels are fewer than its header says")
+        raise DataError("the mask is incomplete: it has fewer voxels than its header says")
     return np.frombuffer(raw, dtype, number, offset).reshape(shape, order="F"), affine
 
 
@@ -168,7 +168,7 @@ def check_grid(array: Array, affine: Array, like: Mask) -> None:
         shapes = ["x".join(map(str, shape)) for shape in (array.shape, like.array.shape)]
         raise DataError(f"the mask has {shapes[0]} voxels, and the scan {shapes[1]}")
     if not np.isfinite(affine).all():
-        raise DataError("the mask's affine holds values that are no finite numbers")
+        raise DataError("the mask's affine holds values that are not finite numbers")
     apart = millimetres_apart(affine, like.affine, array.shape)
     smallest = float(np.sqrt((like.affine[:3, :3] ** 2).sum(0)).min())
     if apart > max(0.01, 0.01 * smallest):

@@ -13,7 +13,6 @@ from ...batch.outputs import PREVIEW
 from ...errors import DataError, VoxGraftError
 from ...imaging.volume import Array, spacing_of
 from .images import Image
-from .records import document
 from .reviewed import Reviewed, no_mask, plain
 from .viewing import Seen
 from .windows import colour_of
@@ -69,8 +68,8 @@ def scan(store: Reviewed, case: str, reader: str) -> dict[str, Any]:
         "windows": [asdict(window) for window in image.windows] if image else [],
         "structures": _structures(seen, np.array(grid["affine"])),
         "flags": [dict(flag) for flag in row.flags],
-        "notes": [document(note) for note in seen.notes],
-        "decisions": [document(decision) for decision in seen.decisions],
+        "notes": [asdict(note) for note in seen.notes],
+        "decisions": [asdict(decision) for decision in seen.decisions],
         "masks": _masks(seen),
         "mask": {"id": "mine" if seen.mine else "model", "sha256": seen.mask},
         "mask_error": cannot,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, field, fields
 from typing import Any, TypeVar
 
 ACCEPTED, CORRECTED, REJECTED, NOT_ASSESSABLE = "accepted", "corrected", "rejected", "not-assessable"
@@ -117,11 +117,6 @@ class SavedMask:
     ahead: int = 0
     changed: Mapping[str, int] = field(default_factory=dict)
     voxels: Mapping[str, int] = field(default_factory=dict)
-
-
-def document(record: Any) -> dict[str, Any]:
-    """A record as plain values."""
-    return asdict(record)
 
 
 def from_document(kind: type[R], values: Mapping[str, Any]) -> R:

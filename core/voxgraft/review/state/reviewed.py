@@ -95,7 +95,7 @@ class Reviewed:
             Forbidden: It is so.
         """
         if not self.folder.writable:
-            raise Forbidden("this folder may not be written: scans can be looked at, not decided or corrected")
+            raise Forbidden("this folder is read-only: scans can be viewed, but not decided or corrected")
 
     @property
     def readers(self) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +12,7 @@ from ...support.texts import legible
 from .correcting import Corrector
 from .editing import Editor, settle_masks
 from .errors import Conflict, Forbidden, NotThere, Refused
-from .records import ACCEPTED, ADJUDICATOR, CORRECTED, REJECTED, REOPENED, VERDICTS, Decision, Note, SavedMask, document
+from .records import ACCEPTED, ADJUDICATOR, CORRECTED, REJECTED, REOPENED, VERDICTS, Decision, Note, SavedMask
 from .reviewed import Reviewed, named
 from .viewing import Seen
 
@@ -78,7 +79,7 @@ class ReviewStore(Reviewed):
 
         Raises:
             NotThere: There is no such scan or structure.
-            Refused: It is no verdict or reason, or nobody says who decides.
+            Refused: It is not a verdict or reason, or nobody says who decides.
             Conflict: The mask that was seen is no longer the one that is worked on.
         """
         self.check_writable()
@@ -105,7 +106,7 @@ class ReviewStore(Reviewed):
                 note=legible(note),
                 role=seen.role,
             )
-            values = {name: value for name, value in document(decision).items() if name != "when"}
+            values = {name: value for name, value in asdict(decision).items() if name != "when"}
             self.log.append("decision", values, self.state.take)
             return self.state.of(case).decisions[-1]
 
@@ -128,7 +129,7 @@ class ReviewStore(Reviewed):
         with self.mutex:
             seen = self.seen(case, named(reader))
             if not text.strip() or len(text) > LONGEST_TEXT:
-                raise Refused(f"a note has 1 to {LONGEST_TEXT} letters")
+                raise Refused(f"a note has 1 to {LONGEST_TEXT} characters")
             if structure and structure not in seen.row.structures:
                 raise NotThere("there is no such structure in this scan")
             values: dict[str, Any] = {"id": secrets.token_hex(8), "case": case, "reader": reader, "text": text}
@@ -165,7 +166,7 @@ class ReviewStore(Reviewed):
         if verdict == REJECTED and reason not in self.reasons:
             raise Refused(f"a rejection needs a reason; one of: {', '.join(self.reasons)}")
         if len(note) > LONGEST_TEXT:
-            raise Refused(f"a note has at most {LONGEST_TEXT} letters")
+            raise Refused(f"a note has at most {LONGEST_TEXT} characters")
         if seen.row.state == "failed":
             if structure or verdict in (ACCEPTED, CORRECTED):
                 raise Refused("the scan has failed and has no mask; it can be rejected or not assessable as a whole")

@@ -343,10 +343,10 @@ export class App {
   }
 
   async leave(url) {
-    if (!url) return toast("There is no further scan.", "look");
+    if (!url) return toast("There are no more scans.", "look");
     if (this.strokes?.unsaved) {
       const answer = await ask("Not saved yet", "What you drew on this scan is not saved.",
-        [["save", "Save and go on", "primary"], ["keep", "Go on, keep it as a draft"], [null, "Stay"]]);
+        [["save", "Save and continue", "primary"], ["keep", "Continue, keep it as a draft"], [null, "Stay"]]);
       if (!answer || (answer === "save" && !(await this.saving.save()))) return;
       await this.saving.keepDraft(true);
     }
@@ -363,7 +363,7 @@ function warnings({ scan, session }) {
     sentence(scan.mask_error ?? scan.error ?? ""), ...scan.flags.map((flag) => flag.message),
     scan.superseded && "The scan was segmented again since you corrected it: compare your mask with the new one.",
     scan.blind && "Blind reading: what others decided is hidden until both readers are done.",
-    !session.writable && "The folder may not be written: this scan can be looked at, not decided.",
+    !session.writable && "This folder is read-only: the scan can be viewed, but no decisions saved.",
   ].filter(Boolean);
 }
 

@@ -71,7 +71,7 @@ export class Saving {
     const list = h("ul", {}, names.map((name) => h("li", {}, `${name}: ${plural(locked[name], "voxel")}`)));
     const answer = await ask("Not saved: a finished structure would change", [sentence(error), list,
       "Your drawing is still here. The voxels of finished structures can be put back as they were; the rest stays as you drew it."],
-    [["restore", "Put these voxels back and save", "primary"], [null, "Go on drawing"]]);
+    [["restore", "Put these voxels back and save", "primary"], [null, "Continue drawing"]]);
     await app.refreshScan();
     if (answer !== "restore") return false;
     const codes = new Set(app.structures.filter((one) => names.includes(one.name)).map((one) => one.code));
@@ -84,7 +84,7 @@ export class Saving {
     const answer = await ask("Not saved: the mask was changed elsewhere",
       ["This scan's mask was saved from another window since you opened it. Your drawing is still here."],
       [["top", "Load the newer mask and put my drawing on top", "primary"], ["drop", "Load the newer mask, drop my drawing"],
-        [null, "Go on drawing"]]);
+        [null, "Continue drawing"]]);
     if (!answer) return false;
     const strokes = app.strokes.done;
     await app.reload();
@@ -139,7 +139,7 @@ export class Saving {
       } catch (error) {
         if (error instanceof Unreachable) return here;
         if (!(error instanceof Refused)) throw error;
-        toast(`${body.structure || name}: the decision was not taken: ${sentence(error.message)}`, "bad");
+        toast(`${body.structure || name}: the decision was not saved: ${sentence(error.message)}`, "bad");
         if (error.body.other !== undefined) return here; // it waits until its reader is here again
         overtaken = Boolean(error.status === 409 && error.body.current && this.app.picture && !this.app.strokes?.unsaved);
       }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,7 @@ from ...support.files import is_full
 from ..state.assigning import assign
 from ..state.errors import NotThere, Refused
 from ..state.page import scan, worklist
-from ..state.records import GOLD, document
+from ..state.records import GOLD
 from ..state.reviewed import plain
 from ..state.store import ReviewStore
 from ..state.worklist import Query
@@ -118,7 +119,7 @@ async def _refuse(request: Request, error: Exception) -> Response:
 
 async def _http(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
-    texts = {404: "there is no such page", 405: "this address is not asked in that way"}
+    texts = {404: "there is no such page", 405: "this address does not accept this method"}
     return Answer({"error": texts.get(error.status_code, error.detail)}, error.status_code, error.headers)
 
 
@@ -147,7 +148,7 @@ async def _login(request: Request) -> Response:
     fields = parse_qs(body.decode("latin-1"), max_num_fields=4)
     reader = access.reader_of_token(fields.get("token", [""])[0]) if access.tokens else ""
     if reader is None:
-        return HTMLResponse(LOGIN.replace("<form", "<p>This token is not known here.</p><form"), 401)
+        return HTMLResponse(LOGIN.replace("<form", "<p>This token is not valid.</p><form"), 401)
     request.scope["new_session"] = access.new(reader)
     return RedirectResponse("/", 303)
 
@@ -197,7 +198,7 @@ async def _enter(request: Request) -> Response:
     if fixed and name != fixed:
         raise Refused(f"this server was started for the reader {fixed!r}; nobody else can be chosen")
     if name in access.tokens.values() and name != session.reader:
-        raise Refused(f"{name!r} has a token of his or her own; enter with that")
+        raise Refused(f"{name!r} has a separate token; sign in with that")
     reader = await run_in_threadpool(_store(request).enter, name)
     changed = Session(reader, session.key)
     request.scope["new_session"] = changed
@@ -254,7 +255,7 @@ async def _decide(request: Request) -> Response:
     seconds = number_of(values, "seconds", 0)
     decision = await run_in_threadpool(lambda: store.decide(case, reader, seconds=seconds, **wanted))
     state = await run_in_threadpool(lambda: store.seen(case, reader).review_state)
-    return Answer({"decision": document(decision), "review_state": state}, 201)
+    return Answer({"decision": asdict(decision), "review_state": state}, 201)
 
 
 async def _add_note(request: Request) -> Response:
@@ -267,7 +268,7 @@ async def _add_note(request: Request) -> Response:
     text, structure = text_of(values, "text"), text_of(values, "structure", "")
     store, case, reader = _store(request), _case(request), _reader(request)
     note = await run_in_threadpool(store.add_note, case, reader, text, place, structure)
-    return Answer(document(note), 201)
+    return Answer(asdict(note), 201)
 
 
 async def _remove_note(request: Request) -> Response:
@@ -278,7 +279,7 @@ async def _remove_note(request: Request) -> Response:
 
 async def _assignments(request: Request) -> Response:
     """Who reads what; scans with a reference are not named."""
-    given = [document(one) for one in _store(request).assignments() if one.role != GOLD]
+    given = [asdict(one) for one in _store(request).assignments() if one.role != GOLD]
     return Answer({"assignments": given})
 
 

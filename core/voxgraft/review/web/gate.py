@@ -71,9 +71,9 @@ class Gate:
     def _refused(self, scope: Scope, headers: Headers, session: Session) -> Response | None:
         host, path, method = headers.get("host", ""), scope["path"], scope["method"]
         if not self._access.host_fits(host):
-            return Answer({"error": "this server is not asked under that name; open the address that it printed"}, 421)
+            return Answer({"error": "this server does not have that host name; open the address that it printed"}, 421)
         if method in CHANGING and (origin := headers.get("origin")) and not self._access.origin_fits(origin, host):
-            return Answer({"error": "the request comes from a page of another place"}, 403)
+            return Answer({"error": "the request comes from a page of another site"}, 403)
         if path in OPEN or (not session.key and path.startswith("/static/")):
             return None
         if not session.key:

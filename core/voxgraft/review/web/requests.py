@@ -67,9 +67,9 @@ async def json_of(request: Request) -> dict[str, Any]:
     try:
         values = json.loads(data.decode() or "{}", parse_constant=_no_number)
     except (ValueError, RecursionError):
-        raise Refused("the request is no JSON document") from None
+        raise Refused("the request is not a JSON document") from None
     if not isinstance(values, dict):
-        raise Refused("the request is no JSON object")
+        raise Refused("the request is not a JSON object")
     return values
 
 
@@ -92,11 +92,11 @@ def text_of(values: Mapping[str, Any], name: str, default: str | None = None) ->
     if value is None and default is not None:
         return default
     if not isinstance(value, str):
-        raise Refused(f"{name!r} has to be a text")
+        raise Refused(f"{name!r} has to be a string")
     try:
         value.encode()
     except UnicodeEncodeError:
-        raise Refused(f"{name!r} is no valid text") from None
+        raise Refused(f"{name!r} is not a valid text") from None
     return value
 
 

@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from ...errors import DataError, UsageError
+from ...errors import UsageError
 from ...web import listen
 from ..state.errors import Refused
 from .security import Access
 
 if TYPE_CHECKING:
     from ..state.store import ReviewStore
-
-WAIT = 5
-"""Seconds in which requests under way may end."""
 
 
 @dataclass(frozen=True)
@@ -53,9 +49,7 @@ def serve(store: ReviewStore, listening: Listening, started: Callable[[str], Non
         UsageError: It would be reached by others without protection.
         DataError: The port is taken, or the files of TLS are no good.
     """
-    import uvicorn
-
-    from ...web.patience import Patience
+    from ...web.server import answer
     from .app import make_app
 
     access = listening.access(store.folder.secret())
@@ -65,24 +59,8 @@ def serve(store: ReviewStore, listening: Listening, started: Callable[[str], Non
         except Refused as error:
             raise UsageError(f"--reader {access.reader}: {error}") from error
         access = replace(access, reader=reader)
-    with listening.bind() as listener:
-        url = f"{listening.url(listener)}/"
-        config = uvicorn.Config(
-            make_app(store, access, lambda: started(url)),
-            ssl_certfile=listening.certificate,
-            ssl_keyfile=listening.key,
-            http=Patience,
-            access_log=False,
-            log_level="warning",
-            server_header=False,
-            proxy_headers=False,
-            timeout_graceful_shutdown=WAIT,
-            limit_concurrency=200,
-            h11_max_incomplete_event_size=2**16,
-        )
-        try:
-            config.load()
-        except OSError as error:  # ssl.SSLError is one
-            raise DataError(f"{listening.certificate}: cannot be used for TLS with {listening.key}: {error}") from error
-        with suppress(KeyboardInterrupt):  # uvicorn raises the signal again once all is closed
-            uvicorn.Server(config).run(sockets=[listener])
+
+    def app_at(address: str) -> Any:
+        return make_app(store, access, lambda: started(f"{address}/"))
+
+    answer(listening, app_at, limit_concurrency=200)

@@ -174,7 +174,7 @@ def rank_scores(values: Sequence[float], strata: Sequence[str] = ()) -> list[flo
     Args:
         values: In the order in which they came.
         strata: Whose value each is, such as the reader: ranks are those among values of the same stratum, so that
-            habits of readers who take turns are no change. By default all are of one.
+            habits of readers who take turns are not a change. By default all are of one.
     """
     known: dict[str, list[float]] = {}
     tied: dict[str, float] = {}
@@ -193,7 +193,7 @@ def rank_scores(values: Sequence[float], strata: Sequence[str] = ()) -> list[flo
 
 
 def share_limits(accepted: int, baseline: int, group: int, tail: float) -> tuple[int, int]:
-    """The lowest and highest number of accepted cases in a group that is no signal.
+    """The lowest and highest number of accepted cases in a group that is not a signal.
 
     Args:
         accepted: Of the baseline.

@@ -135,7 +135,7 @@ def check_target(snapshot: Snapshot, target: Path) -> None:
     if inside.is_relative_to(out) or out.is_relative_to(inside):
         raise UsageError(f"{target}: lies in the batch's folder, or around it; choose a folder elsewhere")
     if target.is_symlink() or (target.exists() and not target.is_dir()):
-        raise UsageError(f"{target}: is no folder; choose another name")
+        raise UsageError(f"{target}: is not a folder; choose another name")
     if not target.is_dir():
         return
     there = {
@@ -143,9 +143,9 @@ def check_target(snapshot: Snapshot, target: Path) -> None:
     }
     known = {*OWN, *(name for files in _earlier(target).values() for name in files["files"])}
     if there and MANIFEST not in there:
-        raise UsageError(f"{target}: holds something else than an export of reviewed scans; choose another folder")
+        raise UsageError(f"{target}: holds something other than an export of reviewed scans; choose another folder")
     if strange := sorted(there - known):
-        raise UsageError(f"{target}: {strange[0]} is not of an export; move it away, or choose another folder")
+        raise UsageError(f"{target}: {strange[0]} is not part of an export; move it away, or choose another folder")
 
 
 def check_log(snapshot: Snapshot, unverified: bool) -> None:
@@ -158,7 +158,7 @@ def check_log(snapshot: Snapshot, unverified: bool) -> None:
         fault = snapshot.log.faults[0]
         raise DataError(
             f"{snapshot.folder.root.name}/audit.jsonl: line {fault.line}: {fault.message}; find out who changed it, or "
-            "export all the same with --unverified"
+            "export anyway with --unverified"
         )
 
 
@@ -172,7 +172,7 @@ def read_patients(path: Path) -> dict[str, str]:
         text = read_bytes(path, marks=CELLS).decode("utf-8-sig")
         rows = list(csv.DictReader(io.StringIO(text, newline="")))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise UsageError(f"{path}: is no readable table: {getattr(error, 'strerror', None) or error}") from None
+        raise UsageError(f"{path}: is not a readable table: {getattr(error, 'strerror', None) or error}") from None
     if not rows or not {"case", "patient"} <= set(rows[0]):
         raise UsageError(f"{path}: needs the columns case and patient, separated by commas")
     return {row["case"].strip(): row["patient"].strip() for row in rows if row["case"] and row["patient"]}
@@ -189,7 +189,7 @@ def read_key(path: Path) -> bytes:
     except OSError as error:
         raise UsageError(f"{path}: the key cannot be read: {error.strerror or error}") from None
     if len(key) < 16:
-        raise UsageError(f"{path}: the key has {len(key)} bytes; 16 and more keep a secret")
+        raise UsageError(f"{path}: the key has {len(key)} bytes; it needs at least 16")
     return key
 
 

@@ -69,7 +69,7 @@ class Written:
         for name in row["files"]:
             parts = Path(name).parts
             if len(parts) != 2 or parts[0] not in FORMATS or parts[1] in ("..", "."):
-                raise ValueError(f"{name} is no file of a data set")
+                raise ValueError(f"{name} is not a file of a data set")
         return row
 
 

@@ -110,7 +110,7 @@ def placed(final: Final, item: Item, catalogue: Catalogue) -> Volume:
     final.mask.check()
     mask = integer_mask(read(final.mask.path, catalogue), final.case)
     if mask.channels > 1:
-        raise DataError(f"{final.case}: its structures overlap; a reviewed mask holds one value a voxel")
+        raise DataError(f"{final.case}: its structures overlap; a reviewed mask holds one value per voxel")
     like = Volume(np.broadcast_to(np.uint8(0), item.shape), item.affine, dims=len(item.shape), item=item)
     if like.dims == 2 and mask.dims == 3:  # the page's masks have three axes
         mask = Volume(mask.array[..., 0], mask.affine, dims=2)

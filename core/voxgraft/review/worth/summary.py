@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import groupby
 from statistics import fmean, median
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -22,20 +22,7 @@ from .agreement import agreement, pairs_of, references_of
 from .charts import Chart, charts_of, version_of
 from .comparing import TOLERANCE, Comparisons
 from .facts import Fact, facts_of, times_of
-from .snapshot import Snapshot, readings, take_snapshot
-
-if TYPE_CHECKING:
-    from ..state.reviewed import Reviewed
-
-
-def summary(store: Reviewed, points: bool = False) -> dict[str, Any]:
-    """The summary of a review that is open, as plain values that JSON can hold; it reads the log on disk.
-
-    Args:
-        points: Give the single cases of the charts too.
-    """
-    snapshot = take_snapshot(store.out, store.catalogue)
-    return summary_of(snapshot, tolerance_of(snapshot), points)
+from .snapshot import Snapshot, readings
 
 
 def summary_of(snapshot: Snapshot, tolerance: float = TOLERANCE, points: bool = False) -> dict[str, Any]:

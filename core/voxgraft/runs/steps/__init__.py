@@ -2,18 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from ...components.component import hookimpl
+from ...components.component import hookimpl, late_new
 from ..run import StepSpec
 from . import independent
-
-if TYPE_CHECKING:
-    from pydantic import BaseModel
-
-    from ..run import Step
 
 
 @hookimpl
@@ -21,8 +14,8 @@ def voxgraft_steps() -> list[StepSpec[Any]]:
     return [
         StepSpec(
             name="check",
-            summary="Judge the data set before you spend hours training",
-            build=_build(".check", "Check"),
+            summary="Check the data set before you spend hours training",
+            build=late_new(__name__, ".check:Check"),
             independent_of=independent.CHECK,
             scope="member",
             tracked=False,
@@ -30,7 +23,7 @@ def voxgraft_steps() -> list[StepSpec[Any]]:
         StepSpec(
             name="plan",
             summary="Measure the cases, split them by patient, decide spacing, patch and network",
-            build=_build(".plan", "PlanStep"),
+            build=late_new(__name__, ".plan:PlanStep"),
             independent_of=independent.PLAN,
             scope="member",
             tracked=False,
@@ -38,8 +31,8 @@ def voxgraft_steps() -> list[StepSpec[Any]]:
         ),
         StepSpec(
             name="prepare",
-            summary="Make the arrays that training reads",
-            build=_build(".prepare", "Prepare"),
+            summary="Prepare the arrays that training reads",
+            build=late_new(__name__, ".prepare:Prepare"),
             independent_of=independent.PREPARE,
             scope="member",
             tracked=False,
@@ -47,37 +40,27 @@ def voxgraft_steps() -> list[StepSpec[Any]]:
         ),
         StepSpec(
             name="train",
-            summary="Learn, and leave a model package",
-            build=_build(".train", "Train"),
+            summary="Train, and write a model package",
+            build=late_new(__name__, ".train:Train"),
             independent_of=independent.TRAIN,
-            together=_build("..pooling", "Vote"),
+            together=late_new(__name__, "..pooling:Vote"),
             after=("prepare",),
         ),
         StepSpec(
             name="evaluate",
             summary="Segment and score the held-out cases",
-            build=_build(".evaluate", "Evaluate"),
+            build=late_new(__name__, ".evaluate:Evaluate"),
             independent_of=independent.EVALUATE,
-            together=_build("..pooling", "Pool"),
+            together=late_new(__name__, "..pooling:Pool"),
             after=("train",),
             labelled=True,
         ),
         StepSpec(
             name="guard",
             summary="Train a twin from scratch, and judge whether transfer helps",
-            build=_build(".guard", "GuardStep"),
+            build=late_new(__name__, ".guard:GuardStep"),
             independent_of=independent.GUARD,
-            together=_build("..pooling", "PoolGuard"),
+            together=late_new(__name__, "..pooling:PoolGuard"),
             after=("evaluate",),
         ),
     ]
-
-
-def _build(module: str, name: str) -> Callable[[BaseModel], Step]:
-    """Makes a step from its module, which is imported only then."""
-
-    def build(_: BaseModel) -> Step:
-        step: Step = getattr(import_module(module, __package__), name)()
-        return step
-
-    return build

@@ -137,7 +137,7 @@ ARRAYS: Reasons = {
     **PREPARE,
     **dict.fromkeys(("data.layout", "data.source", "data.added", "data.unlabelled", "data.raters"), _CASE),
     **dict.fromkeys(("dataset", "case", "roles"), _CASE),
-    **dict.fromkeys(("data.split", "data.limit", "data.leave_out"), "which cases there are besides"),
+    **dict.fromkeys(("data.split", "data.limit", "data.leave_out"), "which other cases there are"),
     **dict.fromkeys(
         ("data.labels", "data.others", "data.ignore", "data.overlap", "data.regions", "data.paint", "data.channels"),
         _STANDS,

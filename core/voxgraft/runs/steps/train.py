@@ -41,7 +41,7 @@ class Train:
         identity = digest({name: fact for name, fact in run.made_from.items() if not is_independent(name, IN_PACKAGE)})
         _say_replaced(run)
         if (done := _trained(run, identity)) is not None:
-            run.progress.say("train: the network is what it was; its package is written again")
+            run.progress.say("train: the network is unchanged; its package is written again")
             summary = done
         else:
             with run.progress.bar("training", 1.0) as bar:

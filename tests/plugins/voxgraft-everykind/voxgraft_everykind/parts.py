@@ -107,7 +107,7 @@ class Encoder(Part):
         return Levels(dims, channels)
 
     def weights(self, models: Any = None) -> None:
-        raise AssertionError("an encoder whose options are no StartValues is never asked for any")
+        raise AssertionError("an encoder whose options are not StartValues is never asked for any")
 
 
 class Raised(DecoderModule):
