@@ -281,7 +281,7 @@ def segment(model: Any, inputs: Any, out: str | Path | None = None, **options: A
     model = str(model) if isinstance(model, Path) else model
     one = isinstance(inputs, (str, Path)) or hasattr(inputs, "shape")
     many = [inputs] if one else list(inputs)
-    paths = [Path(path) for path in many if isinstance(path, (str, Path))]
+    paths = [path for path in many if isinstance(path, (str, Path))]
     if out is None and not paths:
         from .batch.volumes import segment_volumes
 
@@ -295,7 +295,7 @@ def segment(model: Any, inputs: Any, out: str | Path | None = None, **options: A
     from .batch.segment import segment as segment_scans
 
     _refuse_unknown(segment_scans, options)
-    return segment_scans(model, paths, Path(out), catalogue(), **options)
+    return segment_scans(model, paths, out, catalogue(), **options)
 
 
 def evaluate(

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import os
+import signal
+import subprocess
+import sys
 import time
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -91,6 +95,36 @@ def test_processes_give_what_threads_give(lost: tuple[Path, Batch]) -> None:
         one, two = rows(tmp_path / "out")[case], rows(tmp_path / "other")[case]
         assert (one.structures, one.flags, one.input_hash) == (two.structures, two.flags, two.input_hash)
         assert one.input_hash and set(one.outputs) == set(two.outputs) and list(one.seconds) == list(two.seconds)
+
+
+def slowly(root: Path) -> None:
+    """A batch over two processes, to be killed."""
+    package, predictor = model(root / "model"), Dangerous(slow=0.3, folder=root / "seen")
+    segment(package, [root / "in"], root / "out", discover(), predictor=predictor, executor="processes", workers=2)
+
+
+def test_a_batch_whose_parent_is_killed_goes_on_where_it_was(tmp_path: Path) -> None:
+    for name in "abcdef":
+        write_scan(tmp_path / "in" / f"{name}.nii.gz")
+    (tmp_path / "seen").mkdir()
+    code = "import sys, pathlib, test_executors; test_executors.slowly(pathlib.Path(sys.argv[1]))"
+    paths = os.pathsep.join([str(Path(__file__).parent), *sys.path])
+    call = subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], env={**os.environ, "PYTHONPATH": paths})
+    while call.poll() is None and not list((tmp_path / "out").glob("?/report.json")):
+        time.sleep(0.02)
+    call.kill()
+    assert call.wait() == -signal.SIGKILL
+    kept = {case for case, row in rows(tmp_path / "out").items() if row.state == "done"}
+    workers = {int(path.name.rsplit("-", 1)[1]) for path in (tmp_path / "seen").iterdir()}
+    end = time.monotonic() + 60
+    while any(Path(f"/proc/{pid}").exists() for pid in workers) and time.monotonic() < end:
+        time.sleep(0.05)
+    assert not any(Path(f"/proc/{pid}").exists() for pid in workers), "workers end with their parent"
+    slowly(tmp_path)
+    often = Counter(path.name.split(".")[0] for path in (tmp_path / "seen").iterdir())
+    assert set(often) == set("abcdef") and all(often[case] == 1 for case in kept)
+    assert {row.state for row in rows(tmp_path / "out").values()} == {"done"}
+    assert not list((tmp_path / "out").glob(".tmp*"))
 
 
 def hold(task: str) -> str:

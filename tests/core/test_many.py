@@ -323,6 +323,25 @@ def test_folds_side_by_side_are_those_done_one_after_the_other(crossed, data_set
     assert done.read("evaluate/scores.json")["cases"] == crossed.read("evaluate/scores.json")["cases"]
 
 
+def test_workflows_side_by_side_are_those_done_alone(data_set, tmp_path) -> None:
+    """The command trains two variants in two processes; `compare` takes what they leave."""
+    flow = workflow(tmp_path, data_set)
+    text = flow.read_text()
+    (other := tmp_path / "other.yaml").write_text(text.replace("name: boxes", "name: other"))
+    sets = ["--steps", "check,plan,prepare,train,evaluate", *(part for value in QUICK for part in ("--set", value))]
+    both = ["run", str(flow), str(other), "--out", str(tmp_path / "both"), "--workers", "2", *sets]
+    result = CliRunner().invoke(main, both)
+    assert result.exit_code == 0 and "next: voxgraft compare " in result.output, result.output
+    alone = CliRunner().invoke(main, ["run", str(flow), "--out", str(tmp_path / "alone"), *sets])
+    assert alone.exit_code == 0, alone.output
+    weights = {sha256(tmp_path / run / "package/model.safetensors") for run in ("both/boxes", "both/other", "alone")}
+    assert len(weights) == 1
+    compared = CliRunner().invoke(main, ["compare", str(tmp_path / "both/boxes"), str(tmp_path / "both/other")])
+    assert compared.exit_code == 0, compared.output
+    result = CliRunner().invoke(main, ["run", str(flow), str(flow), "--out", str(tmp_path / "both"), *sets])
+    assert result.exit_code == 2 and "two of the workflows are called 'boxes'" in result.output
+
+
 def test_what_has_one_split_is_not_done_side_by_side(data_set, tmp_path) -> None:
     flow = str(workflow(tmp_path, data_set))
     for options, said in [(["--workers", "2"], "has one split"), (["--executor", "threads"], "not in threads")]:

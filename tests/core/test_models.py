@@ -100,7 +100,7 @@ def test_a_store_of_another_plugin_answers_to_its_scheme(own: Catalogue, package
 def test_two_stores_of_one_scheme_are_named(own: Catalogue, package: Package) -> None:
     offer(own, package.folder)
     offer(own, package.folder, "other", "rack")
-    with pytest.raises(PluginError, match="rack and shelf both answer"):
+    with pytest.raises(PluginError, match="rack and shelf both handle"):
         Resolver(own).resolve("shelf:liver")
 
 
@@ -120,7 +120,8 @@ def test_a_store_that_breaks_is_named(own: Catalogue) -> None:
     ("reference", "words"),
     [
         ("no/such/model", "no/such/model: there is no such model"),
-        ("s3://bucket/model", "no store handles.*models:, runs:"),
+        ("shelf://bucket/model", "shelf://bucket/model: Protocol not known: shelf"),
+        ("shelf:bucket/model", "no store handles.*models:, runs:"),
         ("", "there is no such model|not a model package"),
     ],
 )

@@ -11,6 +11,7 @@ from ..support.files import is_full, put_in_place, read_json, remove, sha256, sw
 from .executor import Outcome
 from .ledger import LedgerError
 from .outputs import REPORT
+from .remote import Remote
 from .task import ScanResult, ScanTask, code_of, plain
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ class Dispatch:
         corrections: Keeps what people have put into the folders of scans, and holds the ledger.
         task_of: Makes the task of a scan.
         say: Is told what a user should know of how the model is applied, once.
+        remote: Where results lie in object storage; they are there before the ledger says so.
     """
 
     def __init__(
@@ -40,7 +42,9 @@ class Dispatch:
         corrections: Corrections,
         task_of: Callable[[Entry], ScanTask],
         say: Callable[[str], None],
+        remote: Remote | None = None,
     ) -> None:
+        self._remote = remote or Remote()
         self._work, self._corrections, self._task_of = work, corrections, task_of
         self._ledger, self._out = corrections.ledger, corrections.out
         self._say, self._said = say, set[str]()
@@ -105,7 +109,9 @@ class Dispatch:
             self._ledger.fail(entry.case, result.code, result.error, result.seconds, counts=result.counts)
             return True
         try:
+            self._remote.take(self._out / result.staged, result.outputs)
             outputs, flags = placed(result, self._corrections)
+            self._remote.publish(self._out / entry.case)
         except LedgerError:
             raise
         except (VoxGraftError, OSError) as error:

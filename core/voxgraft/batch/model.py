@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import UsageError
 from ..support.limits import Limits, Stopped
+from ..support.objects import is_url
 from .outputs import Outputs
 from .task import ScanTask
 
@@ -151,5 +152,10 @@ class Model:
 
 def _elsewhere(found: tuple[Callable[[], Catalogue], Mapping[Any, Any]], package: Package, *rest: Any) -> Model:
     """The model in another process, which finds the plugins itself."""
-    catalogue, options = found
-    return Model(package, replace(catalogue(), options=options), *rest)
+    make, options = found
+    catalogue, reference = replace(make(), options=options), str(package.facts.get("reference", ""))
+    if is_url(reference) and not package.folder.is_dir():  # the parent has fetched it to its own disk
+        from ..packages.references import Resolver
+
+        package = replace(package, folder=Resolver(catalogue).resolve(reference).folder)
+    return Model(package, catalogue, *rest)

@@ -90,7 +90,7 @@ def segment_scan(task: ScanTask, model: Model) -> ScanResult:
     assert task.model == model.package.hash
     scan = _Scan(task.entry)
     with model.reading.turn():
-        _stage(scan, "read", task, lambda: _read(scan, model))
+        _stage(scan, "read", task, lambda: _read(scan, task, model))
     if scan.failed is None:
         with model.predicting.turn():
             model.predictor()
@@ -132,7 +132,9 @@ def _stage(scan: _Scan, name: str, task: ScanTask, work: Callable[[], None]) -> 
     scan.seconds[name] = round(time.monotonic() - start, 3)
 
 
-def _read(scan: _Scan, model: Model) -> None:
+def _read(scan: _Scan, task: ScanTask, model: Model) -> None:
+    if task.remote is not None:
+        task.remote.fetch(file for item in scan.entry.items for file in (item.files or (item.path,)))
     check_memory(scan.entry, model.package.plan)
     seconds = model.limits.for_bytes(sum(file.stat().st_size for file in scan.entry.files))
     found = model.limits.within(seconds, "reading", lambda: _voxels(scan.entry, model))
@@ -177,6 +179,8 @@ def _write(scan: _Scan, task: ScanTask, model: Model) -> None:
     assert scan.voxels is not None and scan.mask is not None
     found = Found(scan.confidence, scan.seconds)
     scan.staged = model.outputs(task).stage(scan.entry, scan.voxels, scan.mask, found, model.limits)
+    if task.remote is not None:
+        task.remote.hand_over(task.out / scan.staged.folder)
 
 
 def _reset_peak() -> None:

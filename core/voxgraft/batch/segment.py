@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,6 +32,7 @@ from .naming import PARTS, REVIEW
 from .outputs import Outputs, is_result
 from .parts import enter, named, part_from
 from .queue import BatchQueue
+from .remote import placed_here
 from .report import REPORT as PAGE
 from .report import write_common_report
 from .result import Batch, Scan
@@ -77,6 +77,8 @@ def segment(
 
     Args:
         model: A package, its folder or file, or a reference that a store answers to.
+        inputs: Files and folders, or URLs of object storage such as `s3://BUCKET/FOLDER`, which are fetched.
+        out: The batch's folder, or a URL: results are put there, beside a copy here.
         part: As `2/8`, does only the second of eight parts of the scans; the others are for other processes.
         predictor: Makes the model ready, once; by default `voxgraft.inference.ensemble.predictor_of`.
 
@@ -87,7 +89,7 @@ def segment(
     """
     package = model if isinstance(model, Package) else resolve_package(str(model), catalogue)
     catalogue = as_in_training(package.plan.readers, catalogue)
-    folder, paths = Path(out), [Path(path) for path in inputs]
+    remote, paths, folder = placed_here(list(inputs), out)
     check_inputs(paths, package.plan, folder)
     package = _applied_as(package, precision, device)
     numbers = package.facts["applied"]
@@ -104,7 +106,7 @@ def segment(
 
     def task_of(entry: Entry) -> ScanTask:
         flagged = replace(entry, flags=(*entry.flags, *outputs.other_code))
-        return ScanTask(package.hash, flagged, folder, names, timeout)
+        return ScanTask(package.hash, flagged, folder, names, timeout, remote if remote.out or remote.inputs else None)
 
     teller = progress or Progress(quiet=True)
     with _ledger_of(folder, share, teller.say) as ledger:
@@ -117,16 +119,22 @@ def segment(
         if outputs.other_code:
             told = "; ".join(flag.message.split(": ")[0] for flag in outputs.other_code)
             teller.say(f"note: {told} (flag other-code in {folder / PAGE})")
-        report = partial(write_common_report, folder, ledger, share, package)
+        remote.tidy(everything=share is None)
+
+        def report(last: bool) -> None:
+            write_common_report(folder, ledger, share, package, last)
+            remote.publish(folder / PAGE)
+
         queue = BatchQueue(corrections, package, options, retry, teller, report)
         applied.within = queue.within
-        dispatch = Dispatch(Segmenter(applied), corrections, task_of, teller.say)
+        dispatch = Dispatch(Segmenter(applied), corrections, task_of, teller.say, remote)
         queue.sort(entries)
         try:
             queue.work(lambda group: dispatch.run(group, chosen))
         finally:
             ledger.release()
             queue.report(last=True)
+            remote.tidy(everything=False)
         return queue.batch()
 
 

@@ -20,6 +20,7 @@ from .values import Unfit
 
 if TYPE_CHECKING:
     from .entry import Entry
+    from .remote import Remote
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +33,7 @@ class ScanTask:
         out: The batch's folder, which the worker must be able to write.
         writers: Names that were asked for; None for the usual ones.
         timeout: Seconds for each stage; None for the usual ones.
+        remote: Where files lie in object storage.
     """
 
     model: str
@@ -39,6 +41,7 @@ class ScanTask:
     out: Path
     writers: tuple[str, ...] | None = None
     timeout: float | None = None
+    remote: Remote | None = None
 
 
 @dataclass(frozen=True, slots=True)

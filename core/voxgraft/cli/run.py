@@ -18,26 +18,28 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("workflow", type=PATH)
+@click.argument("workflows", metavar="WORKFLOW...", nargs=-1, required=True, type=PATH)
 @click.option(
     "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change a value, as in training.budget='5 min'."
 )
-@click.option("--out", type=PATH, help="Folder of the run; by default runs/NAME.")
+@click.option(
+    "--out",
+    type=PATH,
+    help="Folder of the run, by default runs/NAME; of several workflows the folder above, by default runs.",
+)
 @click.option("--steps", help="Do only these steps, as in plan,prepare.")
 @click.option("--resume/--fresh", default=True, help="Resume an earlier run (the default), or start again.")
 @click.option(
     "--workers",
     type=click.IntRange(1, 1024),
-    help="Number of folds or repeats to train side by side, each in a process with its own GPU or "
+    help="Number of folds, repeats or workflows to train side by side, each in a process with its own GPU or "
     "a share of the cores; by default one after the other.",
 )
-@click.option(
-    "--executor", help="What trains the folds: local (the default), ray, or ray://HOST:PORT for a Ray cluster."
-)
+@click.option("--executor", help="What trains them: local (the default), ray, or ray://HOST:PORT for a Ray cluster.")
 @click.option("--dry-run", is_flag=True, help="Check, plan and estimate; train nothing, write nothing.")
 @json_option
 def run(
-    workflow: Path,
+    workflows: tuple[Path, ...],
     overrides: tuple[str, ...],
     out: Path | None,
     steps: str | None,
@@ -49,8 +51,8 @@ def run(
 ) -> None:
     """Run the steps of WORKFLOW: from labelled images to a registered model.
 
-    A step that would leave what it left before is skipped, and a training that was killed goes on from its last
-    checkpoint.
+    Several workflows, such as variants that are to be compared, become runs of their own, side by side. A step that
+    would leave what it left before is skipped, and a training that was killed goes on from its last checkpoint.
     """
     from ..discovery import discover
     from ..training.team import follow, leading, team_of
@@ -64,11 +66,18 @@ def run(
     from ..workflow.workflow import read
 
     catalogue = discover()
-    checked = read(workflow, catalogue, overrides)
+    checked, *others = (read(workflow, catalogue, overrides) for workflow in workflows)
     folder = out or Path("runs") / checked.name
     wanted = [step.strip() for step in steps.split(",") if step.strip()] if steps is not None else None
     if wanted == []:
         raise UsageError("--steps names no step; leave it out to do all of them")
+    if others:
+        if dry_run or team is not None:
+            raise UsageError(f"{'--dry-run' if dry_run else team and team.launcher} takes one workflow")
+        spread = _executor(checked, catalogue, executor, workers or 1)
+        assert spread is not None
+        _compared([checked, *others], catalogue, out or Path("runs"), spread, wanted, not resume, as_json)
+        return
     if dry_run:
         _estimate(checked, catalogue, as_json)
         return
@@ -115,6 +124,29 @@ def _tell(done: Run, as_json: bool) -> None:
         print_fitted("; ".join([f"{done.folder}: done", *messages, *done.remarks]))
         if done.package.exists():
             click.echo(f"next: voxgraft segment {legible(shlex.quote(str(done.package)))} SCANS --out BATCH")
+
+
+def _compared(
+    workflows: list[Workflow],
+    catalogue: Catalogue,
+    root: Path,
+    executor: Executor,
+    steps: list[str] | None,
+    fresh: bool,
+    as_json: bool,
+) -> None:
+    """Do several workflows side by side, and say where they are."""
+    import json
+    import shlex
+
+    from ..runs.members import compare_workflows
+    from ..support.texts import legible
+
+    folders = compare_workflows(workflows, catalogue, root, executor, steps, fresh)
+    if as_json:
+        print_result(json.dumps({"runs": [str(folder) for folder in folders]}))
+    else:
+        click.echo(f"next: voxgraft compare {' '.join(legible(shlex.quote(str(folder))) for folder in folders)}")
 
 
 def _executor(checked: Workflow, catalogue: Catalogue, name: str | None, workers: int | None) -> Executor | None:

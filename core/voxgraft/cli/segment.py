@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from ..support.progress import print_fitted, print_result
-from . import PATH, Amount, json_option
+from . import Amount, json_option
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -20,8 +19,8 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("model")
-@click.argument("inputs", metavar="INPUT...", nargs=-1, type=PATH)
-@click.option("--out", type=PATH, help="Folder for the results (required).")
+@click.argument("inputs", metavar="INPUT...", nargs=-1, type=click.Path())
+@click.option("--out", type=click.Path(), help="Folder, or URL of object storage, for the results (required).")
 @click.option(
     "--writers", help="Mask formats, as in nifti,dicom-seg; by default these two, the second for DICOM scans."
 )
@@ -84,8 +83,8 @@ if TYPE_CHECKING:
 @json_option
 def segment(
     model: str,
-    inputs: tuple[Path, ...],
-    out: Path | None,
+    inputs: tuple[str, ...],
+    out: str | None,
     writers: str | None,
     part: str | None,
     status: bool,
@@ -94,14 +93,14 @@ def segment(
 ) -> None:
     """Segment scans with MODEL: a package folder or file, models:/NAME@ALIAS, models:/NAME/VERSION or runs:/ID.
 
-    INPUT is a file, a series folder, a DICOM tree, or a CSV worklist with a column `path` or one column for each
-    channel. Of a study with several series only those the model was trained for are segmented; the report says why
-    others were skipped. A second call does only what is missing.
+    INPUT is a file, a series folder, a DICOM tree, a URL such as s3://BUCKET/FOLDER, or a CSV worklist with a column
+    `path` or one column for each channel. Of a study with several series only those the model was trained for are
+    segmented; the report says why others were skipped. A second call does only what is missing.
     """
     import json
 
     if status:
-        _show_status(Path(model), alone=not inputs and out is None and part is None, as_json=as_json)
+        _show_status(model, alone=not inputs and out is None and part is None, as_json=as_json)
     if not inputs:
         raise click.UsageError("Missing argument 'INPUT...'.")
     if out is None:
@@ -125,16 +124,17 @@ def segment(
     click.get_current_context().exit(batch.exit_code)
 
 
-def _show_status(out: Path, *, alone: bool, as_json: bool) -> None:
+def _show_status(out: str, *, alone: bool, as_json: bool) -> None:
     """Say how far a batch is, and end."""
     import json
 
+    from ..batch.remote import here
     from ..batch.status import status_of
     from ..errors import UsageError
 
     if not alone:
         raise UsageError("--status takes the batch's folder and nothing else: voxgraft segment DIR --status")
-    status = status_of(out)
+    status = status_of(here(out))
     print_result(json.dumps(status.document(), indent=2) if as_json else status.text())
     click.get_current_context().exit(status.exit_code)
 

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from ..components.choice import Selected, TrackingOptions
-from ..errors import ModelError, PluginError
+from ..errors import ModelError, PluginError, VoxGraftError
+from ..support.objects import fetch, is_url, mirror_of
 from .package import Package, read_package
 from .store import Store, StoreSpec
 
@@ -118,6 +119,11 @@ class Resolver:
             ModelError: There is no such model, or its package is damaged.
         """
         text = str(reference)
+        if is_url(text) and not any(text.startswith(scheme) for scheme in _schemes(self.catalogue)):
+            try:
+                text = str(fetch(text, mirror_of(text, cache_folder())))
+            except VoxGraftError as error:
+                raise ModelError(str(error)) from error
         return read_package(_build(_store_for(text, self.catalogue), self).fetch(text))
 
 
@@ -141,6 +147,12 @@ def cache_folder() -> Path:
         return Path(chosen)
     home = os.environ.get("XDG_CACHE_HOME")
     return (Path(home) if home else Path.home() / ".cache") / "voxgraft"
+
+
+def _schemes(catalogue: Catalogue) -> tuple[str, ...]:
+    """The beginnings of references that stores answer to."""
+    specs = [spec for _, spec in catalogue.of("store") if isinstance(spec, StoreSpec)]
+    return tuple(scheme for spec in specs for scheme in spec.schemes)
 
 
 def _store_for(reference: str, catalogue: Catalogue) -> AnySpec:

@@ -95,7 +95,7 @@ def do_members(run: Run, steps: Sequence[str]) -> None:
         _one_after_the_other(run, members, early)
     if late and run.executor is not None:
         run.shared.kept.clear()
-        side_by_side(run, [_task(run, member, late) for member in members], run.executor)
+        side_by_side(run.catalogue, run.progress, [_task(run, member, late) for member in members], run.executor)
 
 
 def _one_after_the_other(run: Run, members: Sequence[Member], steps: Sequence[str]) -> None:

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import os
 import pickle
+import socket
 import sys
 import threading
 import time
+import weakref
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from typing import Any
+from urllib.parse import urlsplit
 
 from voxgraft.plugin import ExecutorOptions, Outcome, UsageError, WorkerLost
 
@@ -27,6 +32,10 @@ _LOOK = 1.0
 
 _ASK = 3.0
 """Seconds between two questions whether a lost actor has been begun anew."""
+
+
+_PATIENCE = 10.0
+"""Seconds in which a cluster has to answer."""
 
 
 class RayOptions(ExecutorOptions):
@@ -73,11 +82,50 @@ def _watch(gigabytes: float) -> None:
     os._exit(1)
 
 
+def _reach(address: str) -> None:
+    """See whether a cluster answers at `ray://HOST:PORT` or HOST:PORT; Ray itself tries for half a minute or longer.
+
+    Raises:
+        UsageError: None does, or the address is none.
+    """
+    place = urlsplit(address if "://" in address else f"//{address}")
+    try:
+        port = place.port or (10001 if place.scheme == "ray" else 0)
+    except ValueError:
+        port = None
+    if port is None or (place.scheme and (place.scheme != "ray" or not place.hostname)):
+        raise UsageError(f"{address}: is no address of a Ray cluster; write ray://HOST:PORT")
+    if place.scheme and find_spec("grpc") is None:
+        raise UsageError("ray://HOST:PORT needs Ray with its client: pip install 'voxgraft[cluster]'")
+    if not port or not place.hostname:
+        return  # `auto` and `local`
+    try:
+        socket.create_connection((place.hostname, port), _PATIENCE).close()
+        if find_spec("grpc") is not None and os.environ.get("RAY_USE_TLS", "0").lower() not in ("1", "true"):
+            _greet(f"{place.netloc.rpartition(':')[0] or place.netloc}:{port}")
+    except OSError as error:
+        raise UsageError(f"no Ray cluster answers at {address}: {error.strerror or error}") from None
+
+
+def _greet(place: str) -> None:
+    """Raises:
+    TimeoutError: Whoever listens there is no server of Ray's kind.
+    """
+    import grpc
+
+    with grpc.insecure_channel(place) as channel:
+        try:
+            grpc.channel_ready_future(channel).result(timeout=_PATIENCE)
+        except grpc.FutureTimeoutError:
+            raise TimeoutError("something else listens there") from None
+
+
 class Cluster:
     """Runs tasks in actors. Ray restarts one that is lost, elsewhere if need be, and does its task once more."""
 
     def __init__(self, options: RayOptions) -> None:
         self._options = options
+        os.environ.setdefault("RAY_ENABLE_AUTO_CONNECT", "0")  # a cluster that was lost is not replaced by one here
         try:
             import ray
         except ImportError:
@@ -92,34 +140,36 @@ class Cluster:
         first = next(left, None)
         if first is None:
             return
-        started = self._connected()
+        self._connect()
         actors: list[Any] = []
         try:
             held, actors = self._actors(pickle.dumps(work))
-            ahead = 1 if self._options.alone else AHEAD
-            yield from _Batch(ray, actors, self._options.seconds, ahead).run(first, left)
+            yield from _Batch(ray, actors, self._options).run(first, left)
             del held
+        except (ConnectionError, ray.exceptions.RaySystemError) as error:
+            raise WorkerLost(
+                f"the Ray cluster answers no more: {_first(error)}; the same call does what is missing"
+            ) from error
         finally:
-            for actor in actors:
-                ray.kill(actor)
-            if started:
-                ray.shutdown()
+            with suppress(ConnectionError, ray.exceptions.RayError):
+                for actor in actors if ray.is_initialized() else ():
+                    ray.kill(actor)
 
-    def _connected(self) -> bool:
-        """Connect to the cluster; whether that was still to be done.
+    def _connect(self) -> None:
+        """Connect to the cluster, for as long as this executor is there: a batch runs it several times.
 
         Raises:
-            UsageError: Nothing answers at the address.
+            UsageError: Nothing answers at the address, or it is none.
         """
         if self._ray.is_initialized():
-            return False
+            return
         address = self._options.address or os.environ.get("RAY_ADDRESS")
+        _reach(address or "")
         try:
             self._ray.init(address=address or None, log_to_driver=False, logging_level="ERROR")
-        except (ConnectionError, RuntimeError, ValueError, TimeoutError) as error:
-            reason = str(error).strip().splitlines()[0]
-            raise UsageError(f"no Ray cluster answers at {address or 'this machine'}: {reason}") from error
-        return True
+        except (ConnectionError, RuntimeError, ValueError, TimeoutError, self._ray.exceptions.RayError) as error:
+            raise UsageError(f"no Ray cluster answers at {address or 'this machine'}: {_first(error)}") from error
+        weakref.finalize(self, self._ray.shutdown)
 
     def _actors(self, work: bytes) -> tuple[Any, list[Any]]:
         """The work, to be kept as long as a worker may be begun anew; and the workers, as many as there is room for."""
@@ -175,8 +225,9 @@ class _Queue:
 class _Batch:
     """The tasks of one run that are under way."""
 
-    def __init__(self, ray: Any, actors: list[Any], seconds: float | None, ahead: int) -> None:
-        self._ray, self._seconds, self._ahead = ray, seconds, ahead
+    def __init__(self, ray: Any, actors: list[Any], options: RayOptions) -> None:
+        self._ray, self._seconds, self._gigabytes = ray, options.seconds, options.gigabytes
+        self._ahead = 1 if options.alone else AHEAD
         self._queues = [_Queue(actor) for actor in actors]
         self._again: list[_Job] = []
 
@@ -205,6 +256,8 @@ class _Batch:
             queue.owed[queue.actor.do.remote(pickle.dumps(job.task))] = job
 
     def _taken(self) -> Iterator[Outcome]:
+        if not self._ray.is_initialized():
+            raise ConnectionError("the connection is lost")
         self._give()
         answers = {answer: queue for queue in self._queues for answer in queue.owed}
         asked = self._asked()
@@ -252,12 +305,17 @@ class _Batch:
             if job.tries < TRIES:
                 self._again.insert(0, job)
                 return
-            why = "it took too long" if job.ended else "its worker, or the machine that it was on, was lost"
-            yield Outcome(job.task, error=WorkerLost(f"{why}, at the second try too"))
+            yield Outcome(job.task, error=WorkerLost(f"{self._why(job)}, at the second try too"))
         except self._ray.exceptions.RayError as error:
             yield Outcome(job.task, error=WorkerLost(f"the cluster gave it up: {_first(error)}"))
         else:
             yield Outcome(job.task, value) if succeeded else Outcome(job.task, error=value)
+
+    def _why(self, job: _Job) -> str:
+        if job.ended:
+            return f"it took longer than {self._seconds:g} s"
+        lost = "its worker, or the machine that it was on, was lost"
+        return lost if self._gigabytes is None else f"it took more than {self._gigabytes:g} GB of memory, or {lost}"
 
     def _end_what_hangs(self) -> None:
         """End the process of an actor whose task takes too long; Ray begins it anew."""

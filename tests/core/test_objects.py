@@ -1,0 +1,188 @@
+"""Scans, models and results in object storage: fsspec's own in memory, and a real S3 server where there is one."""
+
+from __future__ import annotations
+
+import platform
+import shutil
+from collections.abc import Iterator
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import fsspec
+import nibabel as nib
+import numpy as np
+import pytest
+from batch_scans import Brightness, model, write_scan
+from click.testing import CliRunner
+
+from voxgraft.batch.executor import ExecutorSpec, Outcome
+from voxgraft.batch.remote import Remote
+from voxgraft.batch.segment import Batch, segment
+from voxgraft.cli import main
+from voxgraft.components.catalogue import Origin
+from voxgraft.discovery import discover
+from voxgraft.errors import DataError, UsageError
+from voxgraft.support.objects import fetch, is_url, mirror_of, put
+
+
+@pytest.fixture(scope="module", params=["memory", "s3"])
+def bucket(request: pytest.FixtureRequest) -> Iterator[str]:
+    """A place in object storage."""
+    if request.param == "memory":
+        yield "memory://bucket"
+        fsspec.filesystem("memory").store.clear()
+        return
+    if find_spec("moto") is None or find_spec("s3fs") is None:
+        pytest.skip("moto[server] and s3fs are not installed")
+    from moto.server import ThreadedMotoServer
+
+    server = ThreadedMotoServer("127.0.0.1", 0)
+    server.start()
+    host, port = server.get_host_and_port()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AWS_ACCESS_KEY_ID", "nobody")
+        patch.setenv("AWS_SECRET_ACCESS_KEY", "nothing")
+        patch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+        patch.setenv("AWS_ENDPOINT_URL", f"http://{host}:{port}")
+        fsspec.filesystem("s3").mkdir("bucket")
+        yield "s3://bucket"
+    server.stop()
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("VOXGRAFT_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+@pytest.fixture
+def place(bucket: str, tmp_path: Path) -> str:
+    """A folder in object storage with two scans in `in`."""
+    for name in ("a", "sub/b"):
+        write_scan(tmp_path / "local" / f"{name}.nii.gz")
+    url = f"{bucket}/{tmp_path.name}"
+    put(tmp_path / "local", f"{url}/in")
+    return url
+
+
+def names(url: str) -> set[str]:
+    system, root = fsspec.core.url_to_fs(url)
+    system.invalidate_cache()
+    return {key[len(root) :].lstrip("/") for key in system.find(root)} if system.exists(root) else set()
+
+
+def batch(place: str, tmp_path: Path, catalogue: Any = None, **options: Any) -> Batch:
+    package = model(tmp_path / "model")
+    inputs, out = [f"{place}/in"], f"{place}/out"
+    return segment(package, inputs, out, catalogue or discover(), predictor=options.pop("predictor"), **options)
+
+
+def test_scans_are_fetched_and_results_are_put(place: str, tmp_path: Path) -> None:
+    seeing = Brightness()
+    first = batch(place, tmp_path, predictor=seeing)
+    assert first.done == 2 and sorted(seeing.seen) == ["a.nii.gz", "b.nii.gz"]
+    found = names(f"{place}/out")
+    assert {"report.html", "a/mask.nii.gz", "a/report.json", "a/preview.png", "b/mask.nii.gz"} <= found
+    assert not any(name.startswith((".staged", "ledger")) for name in found)
+    fetched = fetch(f"{place}/out/a/mask.nii.gz", tmp_path / "mask.nii.gz")
+    segment(model(tmp_path / "model"), [tmp_path / "local"], tmp_path / "plain", discover(), predictor=Brightness())
+    ours, theirs = nib.load(fetched), nib.load(tmp_path / "plain" / "a" / "mask.nii.gz")
+    assert np.array_equal(ours.get_fdata(), theirs.get_fdata()) and np.array_equal(ours.affine, theirs.affine)
+    write_scan(tmp_path / "local" / "sub" / "b.nii.gz", np.roll(np.asarray(ours.dataobj) * 150, 1, 0).astype(np.int16))
+    put(tmp_path / "local" / "sub", f"{place}/in/sub")
+    again = batch(place, tmp_path, predictor=(changed := Brightness()))
+    assert (again.done, again.skipped, changed.seen) == (1, 1, ["b.nii.gz"])
+
+
+def test_a_storage_that_takes_nothing_fails_the_scan_and_it_is_done_again(
+    place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: Any) -> None:
+        raise DataError(f"{place}/out/a/mask.nii.gz: cannot be written: access denied")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("voxgraft.batch.remote.put", refuse)
+        failed = batch(place, tmp_path, predictor=Brightness())
+    assert {(scan.state, scan.code) for scan in failed.scans} == {("failed", "cannot-write")}
+    assert all("access denied" in str(scan.error) for scan in failed.scans)
+    assert batch(place, tmp_path, predictor=Brightness()).done == 2
+
+
+class Elsewhere:
+    """Does each task as a machine would that has none of the parent's files."""
+
+    def __init__(self, cache: Path) -> None:
+        self.cache = cache
+
+    def run(self, work: Any, tasks: Any) -> Iterator[Outcome]:
+        for task in tasks:
+            copies, kept = self.cache / "objects", self.cache / "kept"
+            shutil.move(copies, kept)
+            here = platform.node
+            platform.node = lambda: "elsewhere"
+            try:
+                value = work(task)
+            finally:
+                platform.node = here
+                shutil.rmtree(copies)
+                shutil.move(kept, copies)
+            yield Outcome(task, value)
+
+
+def test_a_worker_that_sees_no_disk_of_the_parent_uses_the_storage(place: str, tmp_path: Path, cache: Path) -> None:
+    catalogue = discover()
+    spec: ExecutorSpec[Any] = ExecutorSpec(name="elsewhere", summary="", build=lambda _: Elsewhere(cache))
+    catalogue.add("test", spec)
+    catalogue.add_origin(Origin("test", "test", "test", "1"))
+    done = batch(place, tmp_path, catalogue, predictor=Brightness(), executor="elsewhere")
+    assert [str(scan.error) for scan in done.scans if scan.error] == [] and done.done == 2
+    assert {"a/mask.nii.gz", "b/mask.nii.gz"} <= names(f"{place}/out")
+    assert (done.out / "a" / "mask.nii.gz").is_file() and not names(f"{place}/out/.staged")
+
+
+def test_what_a_worker_left_is_proved(place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    remote = Remote(f"{place}/out", host="another")
+    (tmp_path / "staged").mkdir()
+    (tmp_path / "staged" / "mask").write_text("whole")
+    remote.hand_over(tmp_path / "staged")
+    shutil.rmtree(tmp_path / "staged")
+    with pytest.raises(DataError, match="is not what the worker wrote"):
+        remote.take(tmp_path / "staged", {"mask": "0" * 64})
+
+
+def test_what_is_not_there_or_leads_outside_is_said(place: str, tmp_path: Path) -> None:
+    for text, said in [
+        (f"{place}/nothing", "there is no such file or folder"),
+        (f"{place}/in/list.csv", "a CSV worklist has to lie on a disk"),
+        ("nosuch://bucket/in", "Protocol not known: nosuch"),
+    ]:
+        with pytest.raises(UsageError, match=said):
+            segment(model(tmp_path / "model"), [text], tmp_path / "o", discover(), predictor=Brightness())
+    system, root = fsspec.core.url_to_fs(f"{place}/bad")
+    if place.startswith("s3"):
+        system.pipe_file(f"{root}/../../escaped", b"x")
+        with pytest.raises(DataError, match="leads out of the folder"):
+            fetch(f"{place}/bad", tmp_path / "bad")
+    assert not list(tmp_path.rglob("escaped"))
+
+
+def test_what_has_changed_is_fetched_alone(place: str, tmp_path: Path) -> None:
+    copy = fetch(f"{place}/in", mirror_of(f"{place}/in", tmp_path))
+    kept, gone = copy / "a.nii.gz", copy / "sub" / "b.nii.gz"
+    before = kept.stat().st_mtime_ns
+    system, root = fsspec.core.url_to_fs(f"{place}/in")
+    system.rm(f"{root}/sub/b.nii.gz")
+    fetch(f"{place}/in", copy)
+    assert kept.stat().st_mtime_ns == before and not gone.exists()
+    assert is_url("s3://bucket") and not is_url("C://scans") and not is_url("models:/spleen/3")
+
+
+def test_a_model_is_fetched_and_the_command_names_the_copy(place: str, tmp_path: Path) -> None:
+    result = CliRunner().invoke(main, ["segment", f"{place}/model", f"{place}/in", "--out", f"{place}/out"])
+    assert result.exit_code == 2 and f"{place}/model: there is no such file or folder" in result.output
+    (tmp_path / "no" / "model").mkdir(parents=True)
+    (tmp_path / "no" / "model" / "plan.json").write_text("{}")
+    put(tmp_path / "no" / "model", f"{place}/model")
+    result = CliRunner().invoke(main, ["segment", f"{place}/model", f"{place}/in", "--out", f"{place}/out"])
+    assert result.exit_code == 2 and "not a model package" in result.output, result.output
