@@ -44,7 +44,7 @@ def advised(name: str, labels: int, minutes: float, out: Path) -> dict[str, Any]
     found = vg.advise(ROOT / "workflows" / f"{data.workflow}.yaml", minutes=minutes, out=out, **changes)
     proposed = arm_of(yaml.safe_load((out / "workflow.yaml").read_text())["model"]["encoder"])
     rows = {row["arm"]: row["dice"] for row in found["tournament"][:2]}  # the last round: a pair and its twin
-    leads = max(rows, key=lambda arm: rows[arm]) if rows else None
+    leads = max(rows, key=lambda arm: rows[arm]) if len(set(rows.values())) > 1 else None  # none where both are equal
     first = None if leads is None else "scratch" if leads.endswith("scratch") else "imagenet"
     best = max(worth.values())
     return {

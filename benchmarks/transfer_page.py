@@ -27,6 +27,7 @@ def render() -> str:
         _head,
         _in_short,
         _curves,
+        _advised,
         _unlabelled,
         _strategies,
         _kept,
