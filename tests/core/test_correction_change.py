@@ -74,7 +74,7 @@ def test_labels_that_do_not_fit_are_refused() -> None:
         Change.between(np.zeros((4, 4, 4), np.uint8), after)
     with pytest.raises(DataError, match="differ in shape or type"):
         Change((slice(0, 2),), np.zeros(3, np.uint8), np.zeros(3, np.uint8))
-    with pytest.raises(DataError, match="no place"):
+    with pytest.raises(DataError, match="does not fit into a mask"):
         Change((slice(-3, 0),), np.zeros(3, np.uint8), np.zeros(3, np.uint8))
 
 
@@ -91,7 +91,7 @@ def test_damaged_bytes_are_told() -> None:
             try:
                 Change.from_bytes(bytes(spoiled))
             except DataError as error:
-                assert "cannot be read" in str(error) or "no place" in str(error)
+                assert "cannot be read" in str(error) or "does not fit into a mask" in str(error)
     for end in range(0, len(data), 7):
         with pytest.raises(DataError, match="cannot be read"):
             Change.from_bytes(data[:end])

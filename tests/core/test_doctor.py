@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import tomllib
 from pathlib import Path
 
@@ -16,7 +17,7 @@ ROOT = Path(__file__).parents[2]
 
 def test_the_extras_are_those_that_can_be_installed() -> None:
     declared = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
-    wanted = {name: tuple(need.partition(">")[0] for need in needs) for name, needs in declared.items()}
+    wanted = {name: tuple(re.split(r"[\[>]", need)[0] for need in needs) for name, needs in declared.items()}
     assert {name: parts for name, (_, parts) in installed.EXTRAS.items()} == {
         name: parts
         for name, parts in wanted.items()

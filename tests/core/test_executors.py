@@ -174,7 +174,9 @@ class Faulty:
             yield from [outcome] * self.times
 
 
-@pytest.mark.parametrize(("times", "said"), [(0, "lost 2 scans, a, b among"), (2, "gave two results of the scan a")])
+@pytest.mark.parametrize(
+    ("times", "said"), [(0, "lost 2 scans, a, b among"), (2, "returned two results for the scan a")]
+)
 def test_a_batch_notices_an_executor_that_loses_or_doubles_a_result(tmp_path: Path, times: int, said: str) -> None:
     catalogue = discover()
     spec: ExecutorSpec[Any] = ExecutorSpec(name="faulty", summary="", build=lambda _: Faulty(times))

@@ -154,7 +154,7 @@ def test_an_object_beyond_the_scan_is_refused_or_cut(tmp_path: Path, catalogue: 
 
 @pytest.mark.parametrize(
     ("step", "message"),
-    [((0.3, 0, 0), r"0\.27 mm \(0\.3 voxels\) beside"), ((0, 0, 0.5), "beside"), ((0, 0.2, 0.2), "beside")],
+    [((0.3, 0, 0), r"0\.27 mm \(0\.3 voxels\) off"), ((0, 0, 0.5), "off the scan"), ((0, 0.2, 0.2), "off the scan")],
 )
 def test_a_grid_that_lies_between_voxels_is_refused(
     step: tuple[float, ...], message: str, tmp_path: Path, catalogue: Catalogue

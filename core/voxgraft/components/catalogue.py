@@ -57,7 +57,7 @@ class Catalogue:
     kept: Kept | None = None
     ask: Callable[[str | None], None] = _nothing_more
     found_by: Callable[[], Catalogue] | None = None
-    _codes: dict[str, str] = field(default_factory=dict)
+    _codes: dict[Origin, str] = field(default_factory=dict)
 
     def __reduce__(self) -> tuple[Any, ...]:
         self.ask(None)
@@ -114,9 +114,9 @@ class Catalogue:
 
     def code_of(self, origin: Origin) -> str:
         """The fingerprint of a plugin's source code as it was when this was first asked for; see `source_hash`."""
-        if origin.plugin not in self._codes:
-            self._codes[origin.plugin] = source_hash(origin.module, origin.distribution)
-        return self._codes[origin.plugin]
+        if origin not in self._codes:
+            self._codes[origin] = source_hash(origin.module, origin.distribution)
+        return self._codes[origin]
 
     @property
     def origins(self) -> dict[str, Origin]:

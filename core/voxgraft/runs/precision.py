@@ -6,6 +6,8 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from ..errors import VoxGraftError
 from ..imaging.structures import Labels
 from ..imaging.volume import Volume
@@ -50,7 +52,8 @@ def try_half(run: Run, package: Package, labels: Labels, read: Read) -> dict[str
         if cases >= TRIED and all(held.values()):
             break
         scan, reference, missing = read(name)
-        counted = measure_case(reference, reference, labels, []).counts
+        nothing = Volume(np.zeros(reference.shape, np.uint8), reference.affine)  # what a region is painted with differs
+        counted = measure_case(nothing, reference, labels, []).counts
         holds = {structure: one.referred > 0 for structure, one in counted.items()}
         if cases >= TRIED and not any(there and not held[structure] for structure, there in holds.items()):
             continue
@@ -65,7 +68,7 @@ def try_half(run: Run, package: Package, labels: Labels, read: Read) -> dict[str
                 return {precision: failed(f"{type(error).__name__} on {name}")}
             counts[word].append(measure_case(found.labels, reference, labels, []).counts)
     dice = {word: mean_dice(rows) for word, rows in counts.items()}
-    unseen = [structure for structure, there in held.items() if not there]
+    unseen = [structure for structure, there in held.items() if not there and structure in dice["32"]]
     return {precision: judge(precision, dice["32"], dice[precision], cases, unseen)}
 
 
