@@ -195,11 +195,13 @@ class _Job:
     Attributes:
         tries: How often a worker was lost while it was at this task.
         ended: Its worker was ended because it took too long.
+        life: The life of the actor that it was given to; see `_Queue.life`.
     """
 
     task: Any
     tries: int = 0
     ended: bool = False
+    life: int = 0
 
 
 @dataclass(slots=True)
@@ -212,6 +214,7 @@ class _Queue:
         there: It has begun. Ray begins one when there is room for it, which may be never: until then it gets no task.
         asked: Comes when it has begun.
         again: When it may be asked once more.
+        life: How often it was lost at a task. What it owed besides is lost with it, and did not end it.
     """
 
     actor: Any
@@ -220,6 +223,7 @@ class _Queue:
     there: bool = False
     asked: Any = None
     again: float = 0.0
+    life: int = 0
 
 
 class _Batch:
@@ -253,6 +257,7 @@ class _Batch:
             if not queue.owed:
                 queue.since = time.monotonic()
             job = self._again.pop(0)
+            job.life = queue.life
             queue.owed[queue.actor.do.remote(pickle.dumps(job.task))] = job
 
     def _taken(self) -> Iterator[Outcome]:
@@ -264,8 +269,11 @@ class _Batch:
         if not answers and not asked:
             time.sleep(_LOOK)
             return
-        ready, _ = self._ray.wait([*answers, *asked], num_returns=1, timeout=_LOOK)
-        for answer in ready:
+        awaited = [*answers, *asked]
+        ready, _ = self._ray.wait(awaited, num_returns=1, timeout=_LOOK)
+        if ready:  # all that are, in the order in which they were asked for: who was lost at what depends on it
+            ready, _ = self._ray.wait(awaited, num_returns=len(awaited), timeout=0)
+        for answer in [one for one in awaited if one in ready]:
             if answer in asked:
                 self._returned(asked[answer])
             else:
@@ -294,14 +302,16 @@ class _Batch:
 
     def _told(self, queue: _Queue, answer: Any) -> Iterator[Outcome]:
         """The outcome of a task; none where its actor was lost for the first time, and it is given once more."""
-        guilty = next(iter(queue.owed)) == answer
+        first = next(iter(queue.owed)) == answer
         job = queue.owed.pop(answer)
         queue.since = time.monotonic()
         try:
             succeeded, value = pickle.loads(self._ray.get(answer))
         except self._ray.exceptions.RayActorError:
             queue.there = False
-            job.tries += guilty
+            if first and job.life == queue.life:  # it was at this one when it was lost
+                job.tries += 1
+                queue.life += 1
             if job.tries < TRIES:
                 self._again.insert(0, job)
                 return
