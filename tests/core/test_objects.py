@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import shutil
 from collections.abc import Iterator
@@ -22,8 +23,8 @@ from voxgraft.batch.segment import Batch, segment
 from voxgraft.cli import main
 from voxgraft.components.catalogue import Origin
 from voxgraft.discovery import discover
-from voxgraft.errors import DataError, UsageError
-from voxgraft.support.objects import fetch, is_url, mirror_of, put
+from voxgraft.errors import DataError, UsageError, VoxGraftError
+from voxgraft.support.objects import fetch, is_url, mirror_of, put, put_file
 
 
 @pytest.fixture(scope="module", params=["memory", "s3"])
@@ -176,6 +177,31 @@ def test_what_has_changed_is_fetched_alone(place: str, tmp_path: Path) -> None:
     fetch(f"{place}/in", copy)
     assert kept.stat().st_mtime_ns == before and not gone.exists()
     assert is_url("s3://bucket") and not is_url("C://scans") and not is_url("models:/spleen/3")
+
+
+def test_where_a_storage_tells_sizes_alone_all_is_fetched_again(
+    place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("voxgraft.support.objects._STAMPS", ())
+    (tmp_path / "one").write_bytes(b"first")
+    put_file(tmp_path / "one", f"{place}/one")
+    copy = fetch(f"{place}/one", tmp_path / "copy")
+    (tmp_path / "one").write_bytes(b"other")
+    put_file(tmp_path / "one", f"{place}/one")
+    assert fetch(f"{place}/one", copy).read_bytes() == b"other"
+
+
+@pytest.mark.skipif(os.name != "posix", reason="permissions are those of POSIX")
+def test_the_copies_are_for_their_owner_alone(place: str, tmp_path: Path, cache: Path) -> None:
+    assert batch(place, tmp_path, predictor=Brightness()).done == 2
+    assert (cache / "objects").stat().st_mode & 0o077 == 0
+
+
+def test_a_cache_that_cannot_be_written_is_said(place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").write_text("no folder")
+    monkeypatch.setenv("VOXGRAFT_CACHE", str(tmp_path / "file"))
+    with pytest.raises(VoxGraftError, match="file"):
+        batch(place, tmp_path, predictor=Brightness())
 
 
 def test_a_model_is_fetched_and_the_command_names_the_copy(place: str, tmp_path: Path) -> None:

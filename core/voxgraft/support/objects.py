@@ -1,13 +1,13 @@
 """Files in object storage, through fsspec: `s3://BUCKET/FOLDER`, and whatever else has a file system of its kind.
 
-What is read is fetched to a folder here, whole or not at all, and again only when it has changed there.
+What is read is fetched to a folder here, whole or not at all, and again only when it may have changed there.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -26,8 +26,11 @@ def is_url(text: object) -> bool:
 
 
 def mirror_of(url: str, home: Path) -> Path:
-    """Where the copy of what a URL names lies, below a folder of caches."""
-    return home / "objects" / digest(url.rstrip("/"))[:16] / (PurePosixPath(url.split("://", 1)[1]).name or "all")
+    """Where the copy of what a URL names lies, below a folder of caches; all copies are for their owner alone."""
+    copies = home / "objects"
+    with suppress(OSError):  # told where the first copy is written
+        copies.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return copies / digest(url.rstrip("/"))[:16] / (PurePosixPath(url.split("://", 1)[1]).name or "all")
 
 
 def fetch(url: str, target: Path) -> Path:
@@ -47,7 +50,7 @@ def fetch(url: str, target: Path) -> Path:
         now = {name: _stamp(facts) for name, (_, facts) in found.items()}
         for name, (key, facts) in found.items():
             path = target / name if name else target
-            if before.get(name) != now[name] or not path.is_file():
+            if now[name] is None or before.get(name) != now[name] or not path.is_file():
                 _get(system, key, path, facts.get("size"))
         for name in set(before) - set(now):
             remove(target / name)
@@ -157,8 +160,10 @@ def _found(system: Any, root: str) -> dict[str, tuple[str, Mapping[str, Any]]]:
     return found
 
 
-def _stamp(facts: Mapping[str, Any]) -> str:
-    return digest([facts.get("size"), *(str(facts[name]) for name in _STAMPS if facts.get(name))])
+def _stamp(facts: Mapping[str, Any]) -> str | None:
+    """What changes when a file does; None where the storage tells its size alone, by which a change can be missed."""
+    told = [str(facts[name]) for name in _STAMPS if facts.get(name)]
+    return digest([facts.get("size"), *told]) if told else None
 
 
 def _get(system: Any, key: str, target: Path, size: int | None) -> None:
