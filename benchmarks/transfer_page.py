@@ -72,6 +72,7 @@ def _in_short() -> Iterator[str]:
     counts = {name: _range([row["labels"] for row in found], "d") for name, found in rows.items()}
     sparse = _load("strategies")["comparisons"]
     l2sp = next(one for one in sparse if one["run"] == "l2-sp")
+    tuned = next(one for one in sparse if one["run"] == "fine-tune")
     later = _load("strategies_long")["comparisons"][0]
     vessels, longer = _load("drive")["guard"]["unet"], _load("drive")["longer"]["difference"]
     whole = _load("curves_polyps")["longer"]
@@ -85,16 +86,17 @@ def _in_short() -> Iterator[str]:
     slices = _load("strategies_long")
     gained = "; ".join(f"{_difference(one)} with {labels} labels" for labels, one in unlabelled.items())
     points = (
-        "**Pictures and slices (2D): begin with ImageNet weights and L2-SP.** They gained "
+        "**Pictures and slices (2D): begin with ImageNet weights and L2-SP.** With it they gained "
         f"{told['polyps']} Dice on polyps ({counts['polyps']} labels), {told['heart']} on the heart "
-        f"({counts['heart']}), {_signed(vessels)} on vessels of the retina, {_signed(l2sp)} on the atrium.",
-        "**Part of it is speed, on some data.** With longer training the gain shrinks on the atrium, "
-        f"{_signed(later)} after {_load('strategies_long')['runs'][0]['steps']:,} steps, and on vessels, "
-        f"{_signed(longer)}. On polyps it does not: {whole[1]['dice'] - whole[0]['dice']:+.3f} with all labels after "
-        f"{whole[0]['steps']:,} steps, where scratch gains nothing any more.",
+        f"({counts['heart']}), {_signed(l2sp)} on the atrium; fine-tuned, {_signed(vessels)} on vessels of the retina.",
+        f"**Part of it is speed, on some data.** Fine-tuning gained {_signed(tuned)} on the atrium after "
+        f"{_load('strategies')['runs'][0]['steps']:,} steps and {_signed(later)} after "
+        f"{_load('strategies_long')['runs'][0]['steps']:,}, and on vessels, trained for longer, "
+        f"{_signed(longer)}. On polyps it hardly does: {whole[1]['dice'] - whole[0]['dice']:+.3f} with all labels after "
+        f"{whole[0]['steps']:,} steps, when the validation Dice of scratch no longer rose.",
         "**Scans of volumes: train in 3D first, with voxels that the machine can afford.** Eight labelled atria give "
         f"{volumes:.3f} in 3D from scratch, and {slices['arms'][1]['dice']['mean']:.3f} as slices from ImageNet "
-        f"weights after {slices['runs'][0]['steps']:,} steps, on the same twenty scans.",
+        f"weights after {slices['runs'][0]['steps']:,} steps, on the same twenty scans (steps of the two cost different times).",
         f"**Weights of the same organ and contrast help, also in 3D:** deepbet's on brain tissue, "
         f"{_range([one['difference'] for one in brain])}, on bent copies of one head.",
         f"**Scans without labels:** a model's own masks of them, against longer training: {gained}. Filling in "
