@@ -92,11 +92,12 @@ def _in_short() -> Iterator[str]:
         f"**Part of it is speed, on some data.** Fine-tuning gained {_signed(tuned)} on the atrium after "
         f"{_load('strategies')['runs'][0]['steps']:,} steps and {_signed(later)} after "
         f"{_load('strategies_long')['runs'][0]['steps']:,}, and on vessels, trained for longer, "
-        f"{_signed(longer)}. On polyps it hardly does: {whole[1]['dice'] - whole[0]['dice']:+.3f} with all labels after "
-        f"{whole[0]['steps']:,} steps, when the validation Dice of scratch no longer rose.",
+        f"{_signed(longer)}. On polyps it hardly does: {whole[1]['dice'] - whole[0]['dice']:+.3f} with all labels "
+        f"after {whole[0]['steps']:,} steps, when the validation Dice of scratch no longer rose.",
         "**Scans of volumes: train in 3D first, with voxels that the machine can afford.** Eight labelled atria give "
         f"{volumes:.3f} in 3D from scratch, and {slices['arms'][1]['dice']['mean']:.3f} as slices from ImageNet "
-        f"weights after {slices['runs'][0]['steps']:,} steps, on the same twenty scans (steps of the two cost different times).",
+        f"weights after {slices['runs'][0]['steps']:,} steps, on the same twenty scans (steps of the two "
+        "cost different times).",
         f"**Weights of the same organ and contrast help, also in 3D:** deepbet's on brain tissue, "
         f"{_range([one['difference'] for one in brain])}, on bent copies of one head.",
         f"**Scans without labels:** a model's own masks of them, against longer training: {gained}. Filling in "
