@@ -25,10 +25,11 @@ class RayActorError(RayError): ...
 
 @dataclass
 class Actor:
-    """Is lost at deadly tasks, as often as they say, and with it what else it owed."""
+    """Is lost at deadly tasks, as often as they say, and with it what else it owed, also what it has just done."""
 
     deadly: dict[int, int]
     ids: Any
+    forgets: bool
     answers: dict[int, Any] = field(default_factory=dict)
     queue: list[tuple[int, int]] = field(default_factory=list)
 
@@ -92,13 +93,14 @@ class Played:
         return value
 
 
-def outcomes(deadly: dict[int, int], number: int, *, backwards: bool = False, tasks: int = 8) -> dict[int, Any]:
+def outcomes(deadly: dict[int, int], number: int, *, backwards: bool, forgets: bool, tasks: int = 8) -> dict[int, Any]:
     ids = itertools.count()
-    actors = [Actor(deadly, ids) for _ in range(number)]
+    actors = [Actor(deadly, ids, forgets) for _ in range(number)]
     found = _Batch(Played(actors, backwards), actors, RayOptions()).run(1, iter(range(2, tasks + 1)))
     return {one.task: one for one in found}
 
 
+@pytest.mark.parametrize("forgets", [False, True])
 @pytest.mark.parametrize("backwards", [False, True])
 @pytest.mark.parametrize("number", [1, 2, 3])
 @pytest.mark.parametrize(
@@ -108,13 +110,14 @@ def outcomes(deadly: dict[int, int], number: int, *, backwards: bool = False, ta
         ({3: 99, 4: 1}, [3]),
         ({4: 1, 5: 1, 6: 1}, []),
         ({1: 99, 8: 99}, [1, 8]),
+        ({2: 99, 3: 99, 4: 99, 5: 1, 6: 1}, [2, 3, 4]),  # what was done right before a loss was lost with it
         (dict.fromkeys(range(1, 9), 1), []),
     ],
 )
 def test_a_task_answers_for_its_own_losses_only(
-    deadly: dict[int, int], lost: list[int], number: int, backwards: bool
+    deadly: dict[int, int], lost: list[int], number: int, backwards: bool, forgets: bool
 ) -> None:
-    found = outcomes(dict(deadly), number, backwards=backwards)
+    found = outcomes(dict(deadly), number, backwards=backwards, forgets=forgets)
     assert sorted(found) == list(range(1, 9))
     assert [task for task, one in sorted(found.items()) if one.error is not None] == lost
     assert all(found[task].value == 10 * task for task in found if task not in lost)

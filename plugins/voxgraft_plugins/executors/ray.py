@@ -8,12 +8,11 @@ import socket
 import sys
 import threading
 import time
-import weakref
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from importlib.util import find_spec
-from typing import Any
+from typing import Any, ClassVar
 from urllib.parse import urlsplit
 
 from voxgraft.plugin import ExecutorOptions, Outcome, UsageError, WorkerLost
@@ -123,6 +122,10 @@ def _greet(place: str) -> None:
 class Cluster:
     """Runs tasks in actors. Ray restarts one that is lost, elsewhere if need be, and does its task once more."""
 
+    _joined: ClassVar[str | None] = None
+    """Where this process was connected by an executor. Ray has one connection for a process, whoever asks for it: an
+    executor that ended it when it was collected ended it for the batch that had come after."""
+
     def __init__(self, options: RayOptions) -> None:
         self._options = options
         os.environ.setdefault("RAY_ENABLE_AUTO_CONNECT", "0")  # a cluster that was lost is not replaced by one here
@@ -147,6 +150,8 @@ class Cluster:
             yield from _Batch(ray, actors, self._options).run(first, left)
             del held
         except (ConnectionError, ray.exceptions.RaySystemError) as error:
+            with suppress(Exception):
+                ray.shutdown()  # so that the next batch connects anew
             raise WorkerLost(
                 f"the Ray cluster answers no more: {_first(error)}; the same call does what is missing"
             ) from error
@@ -156,20 +161,22 @@ class Cluster:
                     ray.kill(actor)
 
     def _connect(self) -> None:
-        """Connect to the cluster, for as long as this executor is there: a batch runs it several times.
+        """Connect this process to the cluster, or keep the connection that it has; Ray ends it with the process.
 
         Raises:
             UsageError: Nothing answers at the address, or it is none.
         """
+        address = self._options.address or os.environ.get("RAY_ADDRESS") or ""
         if self._ray.is_initialized():
-            return
-        address = self._options.address or os.environ.get("RAY_ADDRESS")
-        _reach(address or "")
+            if Cluster._joined in (None, address):  # None: the caller connected
+                return
+            self._ray.shutdown()
+        _reach(address)
         try:
             self._ray.init(address=address or None, log_to_driver=False, logging_level="ERROR")
         except (ConnectionError, RuntimeError, ValueError, TimeoutError, self._ray.exceptions.RayError) as error:
             raise UsageError(f"no Ray cluster answers at {address or 'this machine'}: {_first(error)}") from error
-        weakref.finalize(self, self._ray.shutdown)
+        Cluster._joined = address
 
     def _actors(self, work: bytes) -> tuple[Any, list[Any]]:
         """The work, to be kept as long as a worker may be begun anew; and the workers, as many as there is room for."""
@@ -195,12 +202,15 @@ class _Job:
     Attributes:
         tries: How often a worker was lost while it was at this task.
         ended: Its worker was ended because it took too long.
+        alone: It was owed by a worker that was lost, and is tried again with nothing else there: what comes right after
+            a task can end the worker before the answer is on its way.
         life: The life of the actor that it was given to; see `_Queue.life`.
     """
 
     task: Any
     tries: int = 0
     ended: bool = False
+    alone: bool = False
     life: int = 0
 
 
@@ -248,17 +258,19 @@ class _Batch:
         return len(self._again) + sum(len(queue.owed) for queue in self._queues)
 
     def _give(self) -> None:
-        """Give what waits to the actors that have least to do and are there."""
+        """Give what waits to the actors that have least to do; what was lost before, to one that has nothing else."""
         while self._again:
-            there = [queue for queue in self._queues if queue.there]
-            queue = min(there, key=lambda queue: len(queue.owed), default=None)
-            if queue is None or len(queue.owed) >= self._ahead:
+            job = self._again[0]
+            free = [
+                queue for queue in self._queues if queue.there and not any(one.alone for one in queue.owed.values())
+            ]
+            queue = min(free, key=lambda queue: len(queue.owed), default=None)
+            if queue is None or len(queue.owed) >= (1 if job.alone else self._ahead):
                 return
             if not queue.owed:
                 queue.since = time.monotonic()
-            job = self._again.pop(0)
             job.life = queue.life
-            queue.owed[queue.actor.do.remote(pickle.dumps(job.task))] = job
+            queue.owed[queue.actor.do.remote(pickle.dumps(job.task))] = self._again.pop(0)
 
     def _taken(self) -> Iterator[Outcome]:
         if not self._ray.is_initialized():
@@ -308,7 +320,7 @@ class _Batch:
         try:
             succeeded, value = pickle.loads(self._ray.get(answer))
         except self._ray.exceptions.RayActorError:
-            queue.there = False
+            queue.there, job.alone = False, True
             if first and job.life == queue.life:  # it was at this one when it was lost
                 job.tries += 1
                 queue.life += 1
