@@ -18,7 +18,7 @@ from .winners import Tally, kind_of, largest, row_groups, winners
 
 AT_A_TIME = 1 << 14
 """Voxels whose neighbours disagree that are interpolated together."""
-WORTH = 0.3
+WORTH = 0.4
 """The share of voxels with disagreeing neighbours up to which it is faster to look at those alone."""
 PLANES = 4
 """Planes by which that share is judged before anything else is done."""
