@@ -9,7 +9,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from .components.component import CommandSpec, Component, hookimpl, late, late_call, late_new
+from .components.catalogue import CommandSpec, Component, hookimpl, late, late_call, late_new
 from .errors import (
     BadImage,
     DataError,
@@ -24,7 +24,7 @@ from .errors import (
 if TYPE_CHECKING:
     from .batch.executor import Executor, ExecutorSpec, Outcome
     from .components.catalogue import Catalogue
-    from .components.choice import ExecutorOptions, Options, TrackingOptions
+    from .components.choice import ExecutorOptions, Options, StoredPath, TrackingOptions
     from .components.code import source_hash, version_of
     from .datasets.cases import Case, Dataset, Described, Split
     from .datasets.layout import Layout, LayoutSpec, ReadsFolder
@@ -100,9 +100,8 @@ if TYPE_CHECKING:
     )
     from .support.limits import ending_gently
     from .support.memory import free_memory, gigabytes
-    from .support.paths import StoredPath, as_stored, composed, stem
     from .support.progress import Progress, print_result
-    from .support.texts import as_written, write_rows
+    from .support.texts import as_stored, as_written, composed, stem, write_rows
     from .support.torch_dims import CHANNELS_LAST, LINEAR
     from .support.workers import worker_processes
     from .training.loss import Loss, LossSpec
@@ -291,7 +290,7 @@ __all__ = [  # noqa: RUF022  # by what they are for
 _NAMES = {
     "batch.executor": "Executor ExecutorSpec Outcome",
     "components.catalogue": "Catalogue",
-    "components.choice": "ExecutorOptions Options TrackingOptions",
+    "components.choice": "ExecutorOptions Options StoredPath TrackingOptions",
     "components.code": "source_hash version_of",
     "datasets.cases": "Case Dataset Described Split",
     "datasets.layout": "Layout LayoutSpec ReadsFolder",
@@ -338,9 +337,8 @@ _NAMES = {
     "support.files": "CELLS TEMPORARY atomic_write digest read_bytes read_json remove sha256 sweep_tree write_json",
     "support.limits": "ending_gently",
     "support.memory": "free_memory gigabytes",
-    "support.paths": "StoredPath as_stored composed stem",
     "support.progress": "Progress print_result",
-    "support.texts": "as_written write_rows",
+    "support.texts": "as_stored as_written composed stem write_rows",
     "support.torch_dims": "CHANNELS_LAST LINEAR",
     "support.workers": "worker_processes",
     "training.loss": "Loss LossSpec",

@@ -10,7 +10,7 @@ import numpy as np
 
 from ..errors import DataError
 from ..imaging.volume import Array, Problem, Volume
-from ..support.paths import composed
+from ..support.texts import composed
 
 if TYPE_CHECKING:
     from ..imaging.structures import Labels, Source

@@ -20,7 +20,7 @@ import numpy as np
 
 from ..errors import DataError, UsageError
 from ..support.files import CELLS, read_bytes
-from ..support.paths import composed
+from ..support.texts import composed
 from .bootstrap import micro_averages
 from .case import Measured, named_metrics
 from .scores import Scores
