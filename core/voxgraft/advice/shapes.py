@@ -27,8 +27,8 @@ from ..runs.run import Run
 from ..runs.steps.evaluate import read_held_out
 from ..scoring.case import Measured, measure_case
 from ..scoring.comparison import compare_all
-from ..scoring.scores import MEAN, Scores
-from ..scoring.subgroups import gathered
+from ..scoring.pairs import MEAN
+from ..scoring.scores import Scores, gathered
 from ..support.files import remove
 from ..transfer.usual import USUAL
 from ..workflow.workflow import Workflow, from_document
