@@ -21,7 +21,7 @@ from torch import nn
 from dicom_series import make_series
 from layout_folders import touch
 from test_conformance import components
-from voxgraft.batch.executor import Outcome
+from voxgraft.batch.task import Outcome
 from voxgraft.components.catalogue import Catalogue
 from voxgraft.components.choice import Options, Selected
 from voxgraft.datasets.cases import Case, Dataset

@@ -22,12 +22,11 @@ from .errors import (
 )
 
 if TYPE_CHECKING:
-    from .batch.executor import Executor, ExecutorSpec, Outcome
+    from .batch.task import Executor, ExecutorSpec, Outcome
     from .components.catalogue import Catalogue
     from .components.choice import ExecutorOptions, Options, StoredPath, TrackingOptions
     from .components.code import source_hash, version_of
-    from .datasets.cases import Case, Dataset, Described, Split
-    from .datasets.layout import Layout, LayoutSpec, ReadsFolder
+    from .datasets.cases import Case, Dataset, Described, Layout, LayoutSpec, ReadsFolder, Split
     from .imaging.archives import archive_problems, is_archive
     from .imaging.channels import Align
     from .imaging.formats import PaletteReader, Reader, ReaderSpec, ReadsImages, StructureReader, Writer, WriterSpec
@@ -288,12 +287,11 @@ __all__ = [  # noqa: RUF022  # by what they are for
 ]
 
 _NAMES = {
-    "batch.executor": "Executor ExecutorSpec Outcome",
+    "batch.task": "Executor ExecutorSpec Outcome",
     "components.catalogue": "Catalogue",
     "components.choice": "ExecutorOptions Options StoredPath TrackingOptions",
     "components.code": "source_hash version_of",
-    "datasets.cases": "Case Dataset Described Split",
-    "datasets.layout": "Layout LayoutSpec ReadsFolder",
+    "datasets.cases": "Case Dataset Described Layout LayoutSpec ReadsFolder Split",
     "imaging.archives": "archive_problems is_archive",
     "imaging.channels": "Align",
     "imaging.formats": "PaletteReader Reader ReaderSpec ReadsImages StructureReader Writer WriterSpec",

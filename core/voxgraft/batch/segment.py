@@ -25,17 +25,15 @@ from ..support.progress import Progress
 from ..support.texts import counted
 from .corrections import Corrections
 from .dispatch import Dispatch
-from .entry import Entry
+from .entry import PARTS, REVIEW, Entry
 from .ledger import Ledger
 from .model import How, Model
-from .naming import PARTS, REVIEW
 from .outputs import Outputs, is_result
 from .parts import enter, named, part_from
-from .queue import BatchQueue
+from .queue import Batch, BatchQueue, Scan
 from .remote import placed_here
 from .report import REPORT as PAGE
 from .report import write_common_report
-from .result import Batch, Scan
 from .scan import Segmenter
 from .task import ScanTask
 from .worklist import Finder, check_inputs
@@ -43,8 +41,8 @@ from .worklist import Finder, check_inputs
 if TYPE_CHECKING:
     from ..components.catalogue import Catalogue
     from ..inference.predictor import Applied
-    from .executor import Executor
     from .parts import Part
+    from .task import Executor
 
 
 __all__ = ["Batch", "Scan", "executor_of", "resolve_package", "segment"]

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..errors import ModelError
-from ..preprocessing.encoding import encoded_type, masks_of, regridded
+from ..preprocessing.encoding import masks_of, regridded
+from ..preprocessing.plan import encoded_type
 from ..support.memory import free_memory
 from .borders import Decisions, decide_here
 from .interpolation import Interpolation, Place, interpolated

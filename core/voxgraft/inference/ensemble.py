@@ -22,8 +22,7 @@ from ..components.catalogue import Catalogue
 from ..errors import ModelError
 from ..imaging.volume import Volume
 from ..packages.package import Package
-from ..preprocessing.encoding import encoded_type
-from ..preprocessing.plan import Plan
+from ..preprocessing.plan import Plan, encoded_type
 from ..support.memory import free_memory
 from .array import See
 from .interpolation import Interpolation

@@ -23,7 +23,7 @@ from .identity import is_independent, made_from, reasons, summarise
 from .run import Run, Shared, Step, StepSpec
 
 if TYPE_CHECKING:
-    from ..batch.executor import Executor
+    from ..batch.task import Executor
 
 LEFT = ("steps", "train", "package", "evaluate", "members", "twin", "guard.json", "run.json", "contents.json")
 """What an earlier call left, of which `fresh` forgets."""

@@ -22,7 +22,7 @@ from ..workflow.workflow import Workflow, from_document
 from .run import Shared
 
 if TYPE_CHECKING:
-    from ..batch.executor import Executor, Outcome
+    from ..batch.task import Executor, Outcome
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,9 +17,8 @@ from ..checks.purpose import NAMES
 from ..checks.record import Look
 from ..components.catalogue import Catalogue
 from ..components.choice import Selected, choose
-from ..datasets.cases import Dataset
+from ..datasets.cases import Dataset, Layout
 from ..datasets.dataset import read_layout
-from ..datasets.layout import Layout
 from ..errors import DataError
 from ..preprocessing.modality import ModalitySpec, like_hounsfield, modality_for
 from ..support.progress import Progress

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..batch.values import bytes_beside
+from ..batch.contract import bytes_beside
 from ..errors import VoxGraftError
 from ..imaging.read import as_in_training
 from ..imaging.volume import Array, Volume
