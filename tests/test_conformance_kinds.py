@@ -32,8 +32,7 @@ from voxgraft.imaging.volume import ImageRef
 from voxgraft.networks.network import SegmentationNetwork
 from voxgraft.runs.run import Run
 from voxgraft.testing import Subject, conformance_checks, run_checks
-from voxgraft.transfer.parameters import Row
-from voxgraft.transfer.strategy import Context, TransferStrategy
+from voxgraft.transfer.strategy import Context, Row, TransferStrategy
 from voxgraft_plugins.executors.processes import Processes
 
 pytestmark = pytest.mark.usefixtures("one_thread")

@@ -22,8 +22,7 @@ if TYPE_CHECKING:
     from .packages.store import StoreSpec
     from .preprocessing.modality import ModalitySpec
     from .runs.run import StepSpec, TrackerSpec
-    from .scoring.measurement import MeasurementSpec
-    from .scoring.metric import MetricSpec
+    from .scoring.metric import MeasurementSpec, MetricSpec
     from .training.loss import LossSpec
     from .transfer.spec import StrategySpec
 
@@ -56,7 +55,7 @@ _HOMES = {
     "strategy": "transfer.spec",
     "loss": "training.loss",
     "metric": "scoring.metric",
-    "measurement": "scoring.measurement",
+    "measurement": "scoring.metric",
     "step": "runs.run",
     "tracker": "runs.run",
     "store": "packages.store",

@@ -29,12 +29,21 @@ if TYPE_CHECKING:
     from .datasets.cases import Case, Dataset, Described, Layout, LayoutSpec, ReadsFolder, Split
     from .imaging.archives import archive_problems, is_archive
     from .imaging.channels import Align
-    from .imaging.formats import PaletteReader, Reader, ReaderSpec, ReadsImages, StructureReader, Writer, WriterSpec
+    from .imaging.formats import (
+        PaletteReader,
+        Reader,
+        ReaderSpec,
+        ReadsImages,
+        StructureReader,
+        Trace,
+        Writer,
+        WriterSpec,
+        signs,
+    )
     from .imaging.orientation import orientation_of, plane_of
     from .imaging.read import archives_in, read_item, scan_files, walk
     from .imaging.regrid import resample_onto
     from .imaging.structures import Label, Labels, Region
-    from .imaging.traces import Trace, signs
     from .imaging.volume import (
         Array,
         Colour,
@@ -65,10 +74,9 @@ if TYPE_CHECKING:
         convolution,
         normalisation,
     )
-    from .networks.names import match_names
     from .networks.network import Output, SegmentationNetwork
     from .networks.options import Inflation, StartValues, weights_option
-    from .networks.sources import Models, check_sha256, hub_file, named_weights, packaged_file
+    from .networks.sources import Models, check_sha256, hub_file, match_names, named_weights, packaged_file
     from .networks.stages import stages_of
     from .networks.weights import Weights, read_tensors
     from .packages.package import Package, read_package
@@ -79,9 +87,17 @@ if TYPE_CHECKING:
     from .preprocessing.plan import Plan
     from .runs.run import Run, Step, StepSpec, Tracker, TrackerSpec
     from .scoring.calibration import Binning
-    from .scoring.measurement import Code, Inside, Measurement, MeasurementSpec, Quantity
     from .scoring.measuring import Measured, measure_values
-    from .scoring.metric import CalibrationMetric, Metric, MetricSpec
+    from .scoring.metric import (
+        CalibrationMetric,
+        Code,
+        Inside,
+        Measurement,
+        MeasurementSpec,
+        Metric,
+        MetricSpec,
+        Quantity,
+    )
     from .scoring.pair import MaskPair
     from .scoring.surface import SurfaceDistances
     from .support.child import Answer, Child
@@ -105,9 +121,8 @@ if TYPE_CHECKING:
     from .support.workers import worker_processes
     from .training.loss import Loss, LossSpec
     from .transfer.options import StrategyOptions
-    from .transfer.parameters import Row
     from .transfer.spec import StrategySpec
-    from .transfer.strategy import Context, Crop, TransferStrategy
+    from .transfer.strategy import Context, Crop, Row, TransferStrategy
 
 __all__ = [  # noqa: RUF022  # by what they are for
     # Every plugin: the hook, what is imported late, the base of options, and errors that are told as one sentence
@@ -294,12 +309,11 @@ _NAMES = {
     "datasets.cases": "Case Dataset Described Layout LayoutSpec ReadsFolder Split",
     "imaging.archives": "archive_problems is_archive",
     "imaging.channels": "Align",
-    "imaging.formats": "PaletteReader Reader ReaderSpec ReadsImages StructureReader Writer WriterSpec",
+    "imaging.formats": "PaletteReader Reader ReaderSpec ReadsImages StructureReader Trace Writer WriterSpec signs",
     "imaging.orientation": "orientation_of plane_of",
     "imaging.read": "archives_in read_item scan_files walk",
     "imaging.regrid": "resample_onto",
     "imaging.structures": "Label Labels Region",
-    "imaging.traces": "Trace signs",
     "imaging.volume": (
         "Array Colour ImageRef Item MaskRef Problem Volume checked_affine millimetres_apart spacing_of spans_space"
     ),
@@ -312,10 +326,9 @@ _NAMES = {
         "CONVOLUTION GROUPS SLOPE DecoderModule EncoderModule InputContract Norm conv_norm_act convolution "
         "normalisation"
     ),
-    "networks.names": "match_names",
     "networks.network": "Output SegmentationNetwork",
     "networks.options": "Inflation StartValues weights_option",
-    "networks.sources": "Models check_sha256 hub_file named_weights packaged_file",
+    "networks.sources": "Models check_sha256 hub_file match_names named_weights packaged_file",
     "networks.stages": "stages_of",
     "networks.weights": "Weights read_tensors",
     "packages.package": "Package read_package",
@@ -326,9 +339,8 @@ _NAMES = {
     "preprocessing.plan": "Plan",
     "runs.run": "Run Step StepSpec Tracker TrackerSpec",
     "scoring.calibration": "Binning",
-    "scoring.measurement": "Code Inside Measurement MeasurementSpec Quantity",
     "scoring.measuring": "Measured measure_values",
-    "scoring.metric": "CalibrationMetric Metric MetricSpec",
+    "scoring.metric": "CalibrationMetric Code Inside Measurement MeasurementSpec Metric MetricSpec Quantity",
     "scoring.pair": "MaskPair",
     "scoring.surface": "SurfaceDistances",
     "support.child": "Answer Child",
@@ -341,9 +353,8 @@ _NAMES = {
     "support.workers": "worker_processes",
     "training.loss": "Loss LossSpec",
     "transfer.options": "StrategyOptions",
-    "transfer.parameters": "Row",
     "transfer.spec": "StrategySpec",
-    "transfer.strategy": "Context Crop TransferStrategy",
+    "transfer.strategy": "Context Crop Row TransferStrategy",
 }
 """The modules of the core whose names are loaded when they are first used."""
 

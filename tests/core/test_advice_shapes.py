@@ -17,7 +17,7 @@ from voxgraft.advice.shapes import Shape, _better, compare_shapes, sentence, sha
 from voxgraft.cli import main
 from voxgraft.discovery import discover
 from voxgraft.errors import TrainingError
-from voxgraft.preprocessing.affordable import affordable_spacing
+from voxgraft.preprocessing.planning import affordable_spacing
 from voxgraft.scoring.scores import Scores
 from voxgraft.workflow.workflow import read
 

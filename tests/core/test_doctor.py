@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from voxgraft.cli import installed, main
+from voxgraft.cli import doctor, main
 
 ROOT = Path(__file__).parents[2]
 
@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[2]
 def test_the_extras_are_those_that_can_be_installed() -> None:
     declared = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
     wanted = {name: tuple(re.split(r"[\[>]", need)[0] for need in needs) for name, needs in declared.items()}
-    assert {name: parts for name, (_, parts) in installed.EXTRAS.items()} == {
+    assert {name: parts for name, (_, parts) in doctor.EXTRAS.items()} == {
         name: parts
         for name, parts in wanted.items()
         if name not in ("dev", "benchmark", "docs")  # for those who work on VoxGraft
@@ -27,8 +27,8 @@ def test_the_extras_are_those_that_can_be_installed() -> None:
 
 def test_a_missing_extra_is_named_with_its_use(monkeypatch) -> None:
     there = {"einops": "0.8", "starlette": "1", "uvicorn": "1"}
-    monkeypatch.setattr(installed, "_version", lambda name: there.get(name, ""))
-    first, *others = installed.extras()
+    monkeypatch.setattr(doctor, "_version", lambda name: there.get(name, ""))
+    first, *others = doctor.extras()
     assert first == "installed: review, swin"
     assert others[0] == "missing: serve (serve models to viewers); pip install 'voxgraft[serve]'"
     assert "demo" in others[1] and "cluster" in others[2] and "lite" in others[3] and len(others) == 4
@@ -40,15 +40,15 @@ def test_a_torchvision_that_does_not_fit_is_named_with_the_one_that_does(torch, 
         raise RuntimeError("operator torchvision::nms does not exist")
 
     there = {"torch": torch, "torchvision": "0.28.0"}
-    monkeypatch.setattr(installed, "_version", lambda name: there.get(name, ""))
+    monkeypatch.setattr(doctor, "_version", lambda name: there.get(name, ""))
     monkeypatch.setattr("importlib.import_module", unfit)
-    (note,) = installed.notes()
+    (note,) = doctor.notes()
     assert f"torchvision 0.28.0 was not built for torch {torch}." in note and f"--torch-backend {backend} " in note
 
 
 def test_mlflow_without_its_page_is_said(monkeypatch) -> None:
-    monkeypatch.setattr(installed, "_version", lambda name: "3.17" if name == "mlflow-skinny" else "")
-    assert installed.notes() == [
+    monkeypatch.setattr(doctor, "_version", lambda name: "3.17" if name == "mlflow-skinny" else "")
+    assert doctor.notes() == [
         "MLflow is installed without its page (mlflow-skinny): tracking and the registry work, `mlflow ui` does not"
     ]
 

@@ -10,7 +10,7 @@ from ..components.choice import choose
 from ..errors import VoxGraftError
 from ..networks.encoder_decoder import EncoderSpec
 from ..packages.references import Resolver
-from ..transfer.usual import FROZEN, USUAL
+from ..transfer.options import FROZEN, USUAL
 from ..workflow.workflow import Workflow
 from ..workflow.yaml import load
 

@@ -21,7 +21,7 @@ from ..errors import VoxGraftError
 from ..imaging.channels import missing_in
 from ..inference.ensemble import predictor_of
 from ..packages.package import read_package
-from ..preprocessing.affordable import affordable_spacing
+from ..preprocessing.planning import affordable_spacing
 from ..runs.engine import run_workflow
 from ..runs.run import Run
 from ..runs.steps.evaluate import read_held_out
@@ -30,7 +30,7 @@ from ..scoring.comparison import compare_all
 from ..scoring.pairs import MEAN
 from ..scoring.scores import Scores, gathered
 from ..support.files import remove
-from ..transfer.usual import USUAL
+from ..transfer.options import USUAL
 from ..workflow.workflow import Workflow, from_document
 from .candidates import Document, encoders_at_hand
 from .clock import Clock, Watched

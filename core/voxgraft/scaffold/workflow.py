@@ -18,10 +18,10 @@ import yaml
 from ..components.catalogue import Catalogue
 from ..components.choice import choose
 from ..errors import DataError, UsageError, VoxGraftError
-from ..preprocessing.affordable import affordable_spacing
+from ..preprocessing.planning import affordable_spacing
 from ..support.files import write_text
 from ..support.texts import counted, stem
-from ..transfer.usual import USUAL
+from ..transfer.options import USUAL
 from .survey import Survey
 
 SMALL = 300_000

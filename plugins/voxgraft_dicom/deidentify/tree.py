@@ -17,8 +17,7 @@ from voxgraft.plugin import TEMPORARY, DataError, Progress, UsageError, sha256, 
 from . import nifti
 from .file import Job, Outcome, Settings, instance, process
 from .key import Key
-from .report import REPORT, Journal, Report
-from .result import Result
+from .report import REPORT, Journal, Report, Result
 
 MANY = 64
 """Files from which on more than one process is worth its start."""
