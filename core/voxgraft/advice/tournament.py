@@ -84,7 +84,7 @@ class Tournament:
         Raises:
             TimeUp: Time was up before the verdict.
         """
-        stacks = strategies_for(len(self._run.split.train), self._run.workflow)
+        stacks = strategies_for(self._run.workflow)
         pairs = [Arm(encoders[0], stack) for stack in stacks[:2]] + [
             Arm(encoder, stacks[0]) for encoder in encoders[1:2]
         ]

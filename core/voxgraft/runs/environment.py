@@ -27,7 +27,7 @@ PACKAGES = (
     "SimpleITK",
     "highdicom",
     "lightning-fabric",
-    "mlflow",
+    "mlflow-skinny",
 )
 
 
