@@ -94,12 +94,11 @@ def segment(
     names = None if writers is None else tuple(writers)
     outputs = Outputs(folder, package, catalogue, names)
     kind = "threads" if executor == "local" and predictor is not None else executor
-    limits = {"seconds": scan_timeout, "gigabytes": scan_memory}
-    chosen = executor_of(kind, catalogue, workers=workers, device=device, **limits)
+    wanted = {"workers": workers, "device": device, "seconds": scan_timeout, "gigabytes": scan_memory}
+    chosen = executor_of(kind, catalogue, **wanted)
     applied = Model(package, catalogue, How(device, overlap, mirror, numbers), predictor, workers or 1, timeout)
     share = None if part is None else part_from(part)
-    ours = frozenset((*_results_in(folder), REVIEW, PARTS))
-    finder = Finder(catalogue, package.plan, folder, series, ignore_contract, ours, applied.limits)
+    finder = Finder(catalogue, package.plan, folder, series, ignore_contract, _ours_in(folder), applied.limits)
     options = digest([overlap, mirror, writers, numbers, outputs.measuring(), _workflow_hash(package)])
 
     def task_of(entry: Entry) -> ScanTask:
@@ -114,9 +113,7 @@ def segment(
         corrections = Corrections(folder, ledger, outputs.names)
         _tidy(corrections, share, teller.say)
         leave_for_review(package, folder)
-        if outputs.other_code:
-            told = "; ".join(flag.message.split(": ")[0] for flag in outputs.other_code)
-            teller.say(f"note: {told} (flag other-code in {folder / PAGE})")
+        _say_other_code(outputs, teller.say)
         remote.tidy(everything=share is None)
 
         def report(last: bool) -> None:
@@ -242,8 +239,16 @@ def _workflow_hash(package: Package) -> str:
     return sha256(path) if path.is_file() else ""
 
 
-def _results_in(folder: Path) -> list[str]:
-    return [path.name for path in folder.iterdir() if is_result(path)] if folder.is_dir() else []
+def _ours_in(folder: Path) -> frozenset[str]:
+    """The names in the batch's folder of what no input is."""
+    results = [path.name for path in folder.iterdir() if is_result(path)] if folder.is_dir() else []
+    return frozenset((*results, REVIEW, PARTS))
+
+
+def _say_other_code(outputs: Outputs, say: Callable[[str], None]) -> None:
+    if outputs.other_code:
+        told = "; ".join(flag.message.split(": ")[0] for flag in outputs.other_code)
+        say(f"note: {told} (flag other-code in {outputs.out / PAGE})")
 
 
 def leave_for_review(package: Package, out: Path) -> None:
