@@ -83,7 +83,7 @@ if TYPE_CHECKING:
     from .packages.references import Registry, Resolver, Version
     from .packages.store import Store, StoreSpec
     from .preprocessing.fingerprint import read_case
-    from .preprocessing.modality import KnowsUnits, Modality, ModalitySpec, unit_of
+    from .preprocessing.modality import HOUNSFIELD_LEVELS, KnowsUnits, Modality, ModalitySpec, ShowsBody, unit_of
     from .preprocessing.plan import Plan
     from .runs.run import Run, Step, StepSpec, Tracker, TrackerSpec
     from .scoring.calibration import Binning
@@ -184,6 +184,8 @@ __all__ = [  # noqa: RUF022  # by what they are for
     "Modality",
     "FindsRegion",
     "KnowsUnits",
+    "ShowsBody",
+    "HOUNSFIELD_LEVELS",
     "Plan",
     # Encoders, decoders, and the blocks that they are built of
     "EncoderSpec",
@@ -335,7 +337,7 @@ _NAMES = {
     "packages.references": "Registry Resolver Version",
     "packages.store": "Store StoreSpec",
     "preprocessing.fingerprint": "read_case",
-    "preprocessing.modality": "KnowsUnits Modality ModalitySpec unit_of",
+    "preprocessing.modality": "HOUNSFIELD_LEVELS KnowsUnits Modality ModalitySpec ShowsBody unit_of",
     "preprocessing.plan": "Plan",
     "runs.run": "Run Step StepSpec Tracker TrackerSpec",
     "scoring.calibration": "Binning",

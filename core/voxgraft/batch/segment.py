@@ -17,6 +17,7 @@ from pydantic import ValidationError
 
 from ..errors import DataError, UsageError, VoxGraftError
 from ..imaging.read import as_in_training
+from ..packages.body import used_around
 from ..packages.package import Package
 from ..packages.precision import NAMES, allowed
 from ..support.files import digest, sha256, sweep, sweep_tree, write_json
@@ -64,6 +65,7 @@ def segment(
     overlap: float | None = None,
     mirror: bool | None = None,
     precision: str | None = None,
+    body: str | None = None,
     retry: bool = False,
     timeout: float | None = None,
     scan_timeout: float | None = None,
@@ -91,16 +93,25 @@ def segment(
     check_inputs(paths, package.plan, folder)
     package = _applied_as(package, precision, device)
     numbers = package.facts["applied"]
+    around = used_around(body or str(_workflow(package, "inference").get("body", "auto")), package.facts)
     names = None if writers is None else tuple(writers)
     outputs = Outputs(folder, package, catalogue, names)
     kind = "threads" if executor == "local" and predictor is not None else executor
     limits = {"seconds": scan_timeout, "gigabytes": scan_memory}
     chosen = executor_of(kind, catalogue, workers=workers, device=device, **limits)
-    applied = Model(package, catalogue, How(device, overlap, mirror, numbers), predictor, workers or 1, timeout)
+    applied = Model(
+        package,
+        catalogue,
+        How(device, overlap, mirror, numbers, "on" if around else "off"),
+        predictor,
+        workers or 1,
+        timeout,
+    )
     share = None if part is None else part_from(part)
     ours = frozenset((*_results_in(folder), REVIEW, PARTS))
     finder = Finder(catalogue, package.plan, folder, series, ignore_contract, ours, applied.limits)
-    options = digest([overlap, mirror, writers, numbers, outputs.measuring(), _workflow_hash(package)])
+    decides = [overlap, mirror, writers, numbers, outputs.measuring(), _workflow_hash(package)]
+    options = digest([*decides, *(["body"] if around else [])])
 
     def task_of(entry: Entry) -> ScanTask:
         flagged = replace(entry, flags=(*entry.flags, *outputs.other_code))
