@@ -101,7 +101,7 @@ if TYPE_CHECKING:
     from .support.limits import ending_gently
     from .support.memory import free_memory, gigabytes
     from .support.paths import StoredPath, as_stored, composed, stem
-    from .support.progress import Progress, print_result
+    from .support.progress import Progress, print_fitted, print_result
     from .support.texts import as_written, write_rows
     from .support.torch_dims import CHANNELS_LAST, LINEAR
     from .support.workers import worker_processes
@@ -244,6 +244,7 @@ __all__ = [  # noqa: RUF022  # by what they are for
     "Outcome",
     "Progress",
     "print_result",
+    "print_fitted",
     # Files that appear whole or not at all
     "atomic_write",
     "digest",
@@ -376,7 +377,7 @@ _NAMES = {
     "support.limits": ("ending_gently",),
     "support.memory": ("free_memory", "gigabytes"),
     "support.paths": ("StoredPath", "as_stored", "composed", "stem"),
-    "support.progress": ("Progress", "print_result"),
+    "support.progress": ("Progress", "print_fitted", "print_result"),
     "support.texts": ("as_written", "write_rows"),
     "support.torch_dims": ("CHANNELS_LAST", "LINEAR"),
     "support.workers": ("worker_processes",),
