@@ -115,7 +115,7 @@ if TYPE_CHECKING:
     )
     from .support.limits import ending_gently
     from .support.memory import free_memory, gigabytes
-    from .support.progress import Progress, print_result
+    from .support.progress import Progress, print_fitted, print_result
     from .support.texts import as_stored, as_written, composed, stem, write_rows
     from .support.torch_dims import CHANNELS_LAST, LINEAR
     from .support.workers import worker_processes
@@ -259,6 +259,7 @@ __all__ = [  # noqa: RUF022  # by what they are for
     "Outcome",
     "Progress",
     "print_result",
+    "print_fitted",
     # Files that appear whole or not at all
     "atomic_write",
     "digest",
@@ -349,7 +350,7 @@ _NAMES = {
     "support.files": "CELLS TEMPORARY atomic_write digest read_bytes read_json remove sha256 sweep_tree write_json",
     "support.limits": "ending_gently",
     "support.memory": "free_memory gigabytes",
-    "support.progress": "Progress print_result",
+    "support.progress": "Progress print_fitted print_result",
     "support.texts": "as_stored as_written composed stem write_rows",
     "support.torch_dims": "CHANNELS_LAST LINEAR",
     "support.workers": "worker_processes",

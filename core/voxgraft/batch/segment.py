@@ -209,6 +209,7 @@ def resolve_package(reference: str, catalogue: Catalogue) -> Package:
     from ..packages.references import Resolver, registry
 
     package = Resolver(catalogue).resolve(reference)
+    package.check_finds_structures()
     facts: dict[str, Any] = {**package.facts, "reference": reference}
     if reference.startswith("models:/"):
         with suppress(VoxGraftError):  # a store of somebody else's, without versions

@@ -48,8 +48,9 @@ def predictor_of(package: Package, catalogue: Catalogue, **how: Unpack[How]) -> 
         how: Device, overlap and the other options of `Predictor`.
 
     Raises:
-        ModelError: See `Predictor`.
+        ModelError: See `Predictor`; or it was trained without masks and finds no structures.
     """
+    package.check_finds_structures()
     return Ensemble(package, catalogue, **how) if package.members else Predictor(package, catalogue, **how)
 
 
