@@ -6,18 +6,63 @@ them later: slices do not take the place of volumes by a trial that was shorter 
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import Any
 
+from ..runs.run import Run
 from ..scoring.comparison import TOO_FEW, compare_all
 from ..scoring.scores import Scores
 from ..scoring.transfer_verdict import FEWEST_STEPS, TOO_EARLY
 from ..scoring.worth import learnt_nothing
 from ..support.texts import counted
 from ..transfer.prior import volumes
+from ..workflow.workflow import Workflow, from_document
+from .candidates import Document
 
-if TYPE_CHECKING:
-    from .shapes import Shape
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """One way to look at the scans.
+
+    Attributes:
+        dims: 2 for slices, 3 for volumes.
+        spacing: Millimetres between voxels, in RAS order.
+        encoder, transfer: With what it is trained.
+        own: It is the workflow's own.
+    """
+
+    dims: int
+    spacing: tuple[float, ...]
+    encoder: Document
+    transfer: tuple[Document, ...]
+    own: bool = False
+
+    @property
+    def label(self) -> str:
+        """How it is called in tables."""
+        kind = "slices" if self.dims == 2 else "volumes"
+        weights = self.encoder.get("weights", "none")
+        start = "scratch" if weights == "none" else weights
+        return f"{kind} at {' x '.join(f'{step:g}' for step in self.spacing)} mm, {self.encoder['use']} {start}"
+
+    def workflow(self, own: Workflow, run: Run, **changes: Any) -> Workflow:
+        """The workflow in this shape.
+
+        Args:
+            own: What is changed.
+            run: Its catalogue and its cache of prepared arrays are used.
+            changes: Sections of the document that are replaced.
+        """
+        document = copy.deepcopy(own.document())
+        document.update(changes)
+        if not self.own:
+            document["data"]["spacing"] = list(self.spacing)
+            document["model"].update(dims=self.dims, encoder=dict(self.encoder), start="none")
+            document["transfer"] = [dict(strategy) for strategy in self.transfer]
+            document["training"]["patch"] = "auto"
+        return from_document(document, run.catalogue, own.name)
 
 
 def better_of(shapes: Sequence[Shape], scores: dict[str, Scores], rows: Sequence[dict[str, Any]]) -> Shape | None:

