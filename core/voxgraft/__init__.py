@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from .components.component import Component, hookimpl
+from .components.catalogue import Component, hookimpl
 from .errors import VoxGraftError
 
 if TYPE_CHECKING:

@@ -1,6 +1,6 @@
 """The hooks a plugin may implement.
 
-Each returns specs (see `voxgraft.components.component`), which must be cheap: a plugin module is imported whenever
+Each returns specs (see `voxgraft.components.catalogue`), which must be cheap: a plugin module is imported whenever
 plugins are listed or a kind is asked for that it may offer, so it must not import torch, MONAI, MLflow or pydantic at
 its top. What the engine then asks of the component that a spec builds is written beside the class of the spec.
 """
@@ -11,11 +11,11 @@ from collections.abc import Iterable
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Protocol
 
-from .components.component import Component, hookspec
+from .components.catalogue import Component, hookspec
 
 if TYPE_CHECKING:
     from .batch.executor import ExecutorSpec
-    from .components.component import CommandSpec
+    from .components.catalogue import CommandSpec
     from .datasets.layout import LayoutSpec
     from .imaging.formats import ReaderSpec, WriterSpec
     from .networks.encoder_decoder import DecoderSpec, EncoderSpec
@@ -61,7 +61,7 @@ _HOMES = {
     "tracker": "runs.run",
     "store": "packages.store",
     "executor": "batch.executor",
-    "command": "components.component",
+    "command": "components.catalogue",
 }
 """The module that holds the class of the specs of a kind; it is imported when the kind is asked for."""
 

@@ -39,8 +39,8 @@ from voxgraft.scoring.naming import read_labels
 from voxgraft.scoring.pair import Counts
 from voxgraft.scoring.pairs import Structure, read_regions
 from voxgraft.scoring.paths import Extras, evaluate_paths
-from voxgraft.scoring.scores import Scores
-from voxgraft.scoring.subgroups import gathered, group_of, read_facts, subgroups
+from voxgraft.scoring.scores import Scores, gathered
+from voxgraft.scoring.subgroups import group_of, read_facts, subgroups
 
 AFFINE = np.diag([1.0, 1.5, 2.0, 1.0])
 LABELS = Labels.of({"a": 1, "b": 2, "c": 3})

@@ -3,7 +3,8 @@
 On the left atrium this mattered more than any pretrained weights did (docs/transfer.md). Each shape is trained for the
 same time from what is usual for it, and scored on the held-out scans in their own grid, so that coarse and fine ones
 are compared by what a reader gets. Only a shape that does better than the workflow's own, by the paired tests, takes
-its place.
+its place; and volumes in place of slices where too few patients are held out to tell and they led, as they did
+elsewhere.
 """
 
 from __future__ import annotations
@@ -11,7 +12,6 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -26,68 +26,28 @@ from ..runs.engine import run_workflow
 from ..runs.run import Run
 from ..runs.steps.evaluate import read_held_out
 from ..scoring.case import Measured, measure_case
-from ..scoring.comparison import compare_all
-from ..scoring.scores import MEAN, Scores
-from ..scoring.subgroups import gathered
+from ..scoring.pairs import MEAN
+from ..scoring.scores import Scores, gathered
 from ..support.files import remove
-from ..transfer.usual import USUAL
+from ..transfer.prior import prior, volumes
 from ..workflow.workflow import Workflow, from_document
 from .candidates import Document, encoders_at_hand
 from .clock import Clock, Watched
+from .shape_verdict import Shape, better_of
 
-MINUTES = 8.0
+MINUTES = 6.0
 """With fewer, no shape would learn enough to be compared."""
-SHARE = 0.45
+SHARE = 0.5
 """Of the time that is left, for all shapes together; half of it trains, the rest prepares and evaluates."""
+LEAST = 40.0
+"""Seconds that a shape is trained for; where time is shorter, fewer shapes are compared."""
 HELD_OUT = 8
 """So many held-out cases are scored, at most."""
 
 
-@dataclass(frozen=True, slots=True)
-class Shape:
-    """One way to look at the scans.
-
-    Attributes:
-        dims: 2 for slices, 3 for volumes.
-        spacing: Millimetres between voxels, in RAS order.
-        encoder, transfer: With what it is trained.
-        own: It is the workflow's own.
-    """
-
-    dims: int
-    spacing: tuple[float, ...]
-    encoder: Document
-    transfer: tuple[Document, ...]
-    own: bool = False
-
-    @property
-    def label(self) -> str:
-        """How it is called in tables."""
-        kind = "slices" if self.dims == 2 else "volumes"
-        weights = self.encoder.get("weights", "none")
-        start = "scratch" if weights == "none" else weights
-        return f"{kind} at {' x '.join(f'{step:g}' for step in self.spacing)} mm, {self.encoder['use']} {start}"
-
-    def workflow(self, own: Workflow, run: Run, **changes: Any) -> Workflow:
-        """The workflow in this shape.
-
-        Args:
-            own: What is changed.
-            run: Its catalogue and its cache of prepared arrays are used.
-            changes: Sections of the document that are replaced.
-        """
-        document = copy.deepcopy(own.document())
-        document.update(changes)
-        if not self.own:
-            document["data"]["spacing"] = list(self.spacing)
-            document["model"].update(dims=self.dims, encoder=dict(self.encoder), start="none")
-            document["transfer"] = [dict(strategy) for strategy in self.transfer]
-            document["training"]["patch"] = "auto"
-        return from_document(document, run.catalogue, own.name)
-
-
 def shapes_of(own: Workflow, run: Run) -> list[Shape]:
-    """The workflow's own shape first, then what else comes into question; nothing else where the images are 2D.
+    """The workflow's own shape first, then what else comes into question, what a CPU can afford before what is fine;
+    nothing else where the images are 2D.
 
     Args:
         own: The workflow.
@@ -103,12 +63,17 @@ def shapes_of(own: Workflow, run: Run) -> list[Shape]:
     spacing = tuple(float(median(case["spacing"][axis] for case in trained)) for axis in range(3))
     coarse = affordable_spacing(shape, spacing)
     found = [mine]
-    for spaced in (coarse, spacing):
-        if spaced is not None and not _is_taken(found, 3, spaced):
-            found.append(Shape(3, spaced, {"use": "residual", "weights": "none"}, ()))
+    if coarse is not None and not _is_taken(found, 3, coarse):
+        found.append(_volumes(coarse))
     if plan.dims == 3:
         found.append(_slices(own, run, coarse or spacing))
+    if not _is_taken(found, 3, spacing):
+        found.append(_volumes(spacing))
     return found
+
+
+def _volumes(spacing: tuple[float, ...]) -> Shape:
+    return Shape(3, spacing, {"use": "residual", "weights": "none"}, ())
 
 
 def _is_taken(found: Sequence[Shape], dims: int, spacing: Sequence[float]) -> bool:
@@ -128,7 +93,7 @@ def _slices(own: Workflow, run: Run, spacing: tuple[float, ...]) -> Shape:
     encoders, _ = encoders_at_hand(from_document(document, run.catalogue, own.name), run.models)
     if not encoders:
         return Shape(2, spacing, scratch, ())
-    return Shape(2, spacing, encoders[0], (dict(USUAL),))
+    return Shape(2, spacing, encoders[0], tuple(dict(strategy) for strategy in prior(2).transfer))
 
 
 def compare_shapes(
@@ -150,6 +115,7 @@ def compare_shapes(
     shapes = shapes_of(own, run)
     if len(shapes) < 2:
         return None
+    shapes = shapes[: max(2, int(0.5 * SHARE * clock.left / LEAST))]
     seconds = SHARE * clock.left / len(shapes)
     scores: dict[str, Scores] = {}
     for number, shape in enumerate(shapes, 1):
@@ -165,7 +131,7 @@ def compare_shapes(
             remove(place)
         rows.append(row)
         say(f"advise: shape {number} of {len(shapes)}, {shape.label}: {said}")
-    return _better(shapes, scores, rows)
+    return better_of(shapes, scores, rows)
 
 
 def _trained(
@@ -206,33 +172,11 @@ def _scored(run: Run, clock: Clock) -> Scores:
     return gathered(measured, metrics, {}, {name: cases[name].patient for name in measured})
 
 
-def _better(shapes: Sequence[Shape], scores: dict[str, Scores], rows: Sequence[dict[str, Any]]) -> Shape | None:
-    """The best of the shapes that the paired tests, corrected by Holm, call better than the workflow's own."""
-    own = shapes[0].label
-    if own not in scores or len(scores) < 2:
-        return None
-    ordered = {own: scores[own], **{label: found for label, found in scores.items() if label != own}}
-    better: dict[str, float] = {}
-    for comparison in compare_all(ordered, {"dice": True}):
-        row = next(row for row in rows if row["shape"] == comparison.run)
-        row.update(evidence=comparison.verdict, against_own=comparison.document())
-        if comparison.verdict == "better":
-            better[comparison.run] = comparison.difference
-    if not better:
-        return None
-    best = max(better, key=lambda label: better[label])
-    return next(shape for shape in shapes if shape.label == best)
+def not_compared(dims: int) -> str:
+    """What is said where there are too few minutes.
 
-
-def sentence(rows: Sequence[dict[str, Any]], better: Shape | None) -> str:
-    """What follows from the rows; empty where there was nothing to compare."""
-    if not rows:
-        return ""
-    if better is None:
-        return "no evidence that another shape does better than the workflow's own"
-    found = next(row for row in rows if row["shape"] == better.label)["against_own"]
-    low, high = found["ci95"]
-    return (
-        f"{better.label} does better than the workflow's own shape after the same short time: difference in Dice "
-        f"{found['difference']:+.3f} ({low:+.3f} to {high:+.3f}), {found['patients']} held-out patients"
-    )
+    Args:
+        dims: Of the workflow's network, on volumes.
+    """
+    said = f"slices and volumes were not compared, which takes {MINUTES:g} minutes or more"
+    return f"{said}; {volumes().said()}" if dims == 2 else said

@@ -32,7 +32,7 @@ import numpy as np
 from ..datasets.cases import Described
 from ..imaging.orientation import orientation_of
 from ..preprocessing.modality import HOUNSFIELD, unit_of
-from ..support.paths import composed
+from ..support.texts import composed
 
 if TYPE_CHECKING:
     from ..imaging.volume import Item

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from ..errors import UsageError
 from ..support.files import CELLS, digest, read_bytes, sha256
-from ..support.paths import as_stored
+from ..support.texts import as_stored
 
 if TYPE_CHECKING:
     from ..imaging.volume import Item

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from ..components.component import C, Component
+from ..components.catalogue import C, Component
 
 
 @dataclass(frozen=True, slots=True)

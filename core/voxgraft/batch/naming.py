@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from ..errors import UsageError
-from ..support.paths import stem
+from ..support.texts import stem
 
 if TYPE_CHECKING:
     from .entry import Entry

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ..errors import DataError
-from ..labels.masks import read_mask
-from ..labels.valid_region import mark_ignored, read_valid_region
+from ..labels.masks import mark_ignored, read_mask
+from ..labels.valid_region import read_valid_region
 
 if TYPE_CHECKING:
     from ..components.catalogue import Catalogue

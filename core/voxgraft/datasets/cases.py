@@ -8,7 +8,7 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
 from ..imaging.orientation import plane_of
-from ..support.paths import composed
+from ..support.texts import composed
 
 if TYPE_CHECKING:
     from ..imaging.channels import Align

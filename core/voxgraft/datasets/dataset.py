@@ -17,7 +17,7 @@ from ..imaging.formats import ReadsImages
 from ..imaging.read import find
 from ..imaging.volume import FoundRegion, MaskRef
 from ..labels.valid_region import FindsRegion
-from ..support.paths import composed
+from ..support.texts import composed
 from .cases import Case, Dataset, Split
 from .labelling import labels_of
 from .layout import Layout, ReadsFolder

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
-from ..components.component import C, Component
+from ..components.catalogue import C, Component
 
 if TYPE_CHECKING:
     import numpy as np

@@ -16,8 +16,7 @@ from .package import Package, read_package
 from .store import Store, StoreSpec
 
 if TYPE_CHECKING:
-    from ..components.catalogue import Catalogue
-    from ..components.component import AnySpec
+    from ..components.catalogue import AnySpec, Catalogue
 
 FOLDERS = "folder"
 """The store that answers to paths."""

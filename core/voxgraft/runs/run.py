@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
-from ..components.component import C, Component
+from ..components.catalogue import C, Component
 from ..errors import DataError
 
 if TYPE_CHECKING:

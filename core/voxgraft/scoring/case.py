@@ -13,7 +13,7 @@ from ..errors import BrokenPlugin, DataError, VoxGraftError
 from .masks import CaseMasks, check_grids
 from .metric import CalibrationMetric
 from .pair import Counts, MaskPair
-from .pairs import MEAN, Regions, Structure, structures_of
+from .pairs import Regions, Structure, structures_of
 
 if TYPE_CHECKING:
     from ..components.choice import Selected
@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from ..imaging.volume import Volume
     from .calibration import Binning, Reliability, Watch
     from .metric import Metric
-
-__all__ = ["MEAN", "Measured", "measure_case", "named_metrics", "score_case", "scored_structures", "watch_case"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,7 +27,8 @@ from ..errors import DataError
 from ..support.files import without_nan
 from .bootstrap import SEED, mean_intervals
 from .metric import MetricSpec
-from .scores import MEAN, Scores, mean_of
+from .pairs import MEAN
+from .scores import Scores, mean_of
 
 if TYPE_CHECKING:
     from ..components.catalogue import Catalogue

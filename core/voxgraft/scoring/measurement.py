@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
-from ..components.component import C, Component
+from ..components.catalogue import C, Component
 
 if TYPE_CHECKING:
     from ..imaging.volume import Array

@@ -29,7 +29,7 @@ from ..imaging.write import write
 from ..labels.masks import in_grid_of, read_mask, read_values
 from ..review.state.sources import path_of
 from ..support.files import read_json, write_json
-from ..support.paths import stem
+from ..support.texts import stem
 from .refused import Refused
 
 if TYPE_CHECKING:

@@ -35,8 +35,7 @@ from ...scoring.calibration import Watch
 from ...scoring.case import Measured, measure_case, watch_case
 from ...scoring.masks import comparable
 from ...scoring.pairs import Structure
-from ...scoring.scores import Scores
-from ...scoring.subgroups import gathered
+from ...scoring.scores import Scores, gathered
 from ...scoring.worth import summed_up, worthless
 from ..precision import try_half
 from ..run import Run
