@@ -42,8 +42,7 @@ from torch import Tensor, nn
 from voxgraft.components.code import version_of
 from voxgraft.imaging.resample import class_by_class, resample_image, resample_labels
 from voxgraft.inference.precision import applied
-from voxgraft.inference.sliding import _starts as starts_of
-from voxgraft.inference.sliding import sliding_window
+from voxgraft.inference.sliding import sliding_window, window_starts
 
 CPU = torch.device("cpu")
 
@@ -211,7 +210,7 @@ def over_box(image: Tensor, edge: int) -> int:
     body = image[0] != image[0, 0, 0, 0]
     inside = [body.any(tuple(a for a in range(3) if a != axis)).nonzero() for axis in range(3)]
     sizes = [int(where[-1] - where[0]) + 1 for where in inside]
-    return math.prod(len(starts_of(max(edge, n), edge, 0.5)) for n in sizes)
+    return math.prod(len(window_starts(max(edge, n), edge, 0.5)) for n in sizes)
 
 
 def sliding_window_of(network: Callable[[Tensor], Any], image: Tensor, edge: int, once: bool) -> Tensor:

@@ -96,7 +96,9 @@ def _in_short() -> Iterator[str]:
         f"**Scans without labels:** a model's own masks of them, against longer training: {gained}. Filling in "
         "masked blocks, LoRA and a mean teacher changed the hippocampus by "
         f"{_range([one['difference'] for one in curve])}: not worth the trouble where a few labelled scans do well.",
-        "**A wrong source is not called helpful** by the guard, and it misses a small gain with few patients.",
+        "**A wrong source is not called helpful** by the guard, and it misses a small gain with few patients. So where "
+        "a trial cannot tell, `voxgraft advise` proposes by the figures of this page and says so; `voxgraft new` too "
+        "(`benchmarks/prior.py` keeps them in `core/voxgraft/transfer/prior.json`).",
     )
     for point in points:
         yield from wrap(f"- {point}", 118, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)
@@ -107,6 +109,7 @@ def _range(values: Sequence[float], form: str = "+.3f") -> str:
     return low if low == high else f"{low} to {high}"
 
 
+TRUE_SOURCE = "ImageNet, fine-tuned"
 _SHOWN = ("numpy", "torch", "monai", "timm", "nibabel")
 
 
@@ -167,10 +170,12 @@ def _longer(document: Mapping[str, Any]) -> Iterator[str]:
 def _guard() -> Iterator[str]:
     """What the guard says of sources that cannot help, and what it misses."""
     document = load("guard_trials")
+    called = sum(row["verdict"] == "helps" and row["source"] != TRUE_SOURCE for row in document["trials"]) or "none"
     yield from section("Negative transfer: sources that cannot help", document["command"])
     yield from said(
         f"`workflows/polyps_2d.yaml`, eight labelled pictures, {document['planted']} planted trials, each against the "
-        "twin from scratch of its seed; and the true ImageNet weights, which may help."
+        f"twin from scratch of its seed; and the true ImageNet weights, which may help. The guard called "
+        f"{called} of the {document['planted']} planted ones helpful."
     )
     verdicts = document["verdicts"]
     rows = {source: [row["difference"] for row in document["trials"] if row["source"] == source] for source in verdicts}
@@ -186,8 +191,10 @@ def _guard() -> Iterator[str]:
     yield from said(
         "The share of trials in which the guard says `helps`, by the true gain in Dice and the number of held-out "
         "patients. Patients differ as those of the left atrium do between scratch and each way of transfer (standard "
-        f"deviation of a patient's difference {power['spread']:.3f}); {power['trials']} trials a cell. Without a gain "
-        "it is the rate of false alarms."
+        f"deviation of a patient's difference {power['spread']:.3f}); {power['trials']} trials a cell. What is short "
+        "of 100 % is missed. Without a gain it is the rate of false alarms; `hurts` is said then in "
+        f"{_false_harm(power)}: a few of these patients gain much and most lose a little, and a small sample may hold "
+        "none of the former."
     )
     patients = list(dict.fromkeys(row["patients"] for row in power["rows"]))
     shares = {
@@ -199,6 +206,12 @@ def _guard() -> Iterator[str]:
         yield line(f"{gain:.2f}", *(f"{share:.0%}" for share in cells))
 
 
+def _false_harm(power: Mapping[str, Any]) -> str:
+    """How often the guard says `hurts` without a gain, over the numbers of patients."""
+    shares = [row["verdicts"].get("hurts", 0) / power["trials"] for row in power["rows"] if row["gain"] == 0]
+    return f"{min(shares):.0%} to {max(shares):.0%}"
+
+
 def _advised() -> Iterator[str]:
     """How often advise's choice is the best that the curves know."""
     document = load("advise_score")
@@ -207,23 +220,19 @@ def _advised() -> Iterator[str]:
     yield from said(
         f"Asked with {document['minutes']:g} minutes for each number of labels of the curves above; it took "
         f"{minutes[0]:.1f} to {minutes[-1]:.1f}. `leads` is the arm that was ahead at the end, `proposed` what the "
-        "workflow that it wrote uses; it changes nothing without evidence, and the workflow that it was given trains "
-        f"from scratch. Within {document['close']} of the best arm of the curve: what led in "
-        f"{document['best']['first']} of {document['trials']}, what was proposed in {document['best']['proposed']}."
+        "workflow that it wrote uses; the workflow that it was given trains from scratch. `rests on` says whether the "
+        "trial found it on these data or, where it could not tell, other data sets showed it; the data sets of "
+        "this page are among those, so that for such rows this is no test of the proposal. Within "
+        f"{document['close']} of the best arm of the curve: what led in {document['best']['first']} of "
+        f"{document['trials']}, what was proposed in {document['best']['proposed']}."
     )
     yield from head(
-        "data", "labelled", "leads", "proposed", "Dice lost by what leads", "by what is proposed", "verdict"
+        "data", "labelled", "leads", "proposed", "rests on", "Dice lost by what leads", "by what is proposed", "verdict"
     )
     for row in document["rows"]:
-        yield line(
-            row["data"],
-            row["labels"],
-            row["first"] or "none",
-            row["proposed"],
-            "" if row["lost_by_first"] is None else f"{row['lost_by_first']:.3f}",
-            f"{row['lost_by_proposed']:.3f}",
-            row["verdict"],
-        )
+        lost = "" if row["lost_by_first"] is None else f"{row['lost_by_first']:.3f}"
+        cells = [row["data"], row["labels"], row["first"] or "none", row["proposed"], row["basis"], lost]
+        yield line(*cells, f"{row['lost_by_proposed']:.3f}", row["verdict"])
 
 
 def _unlabelled() -> Iterator[str]:

@@ -83,7 +83,7 @@ if TYPE_CHECKING:
     from .packages.references import Registry, Resolver, Version
     from .packages.store import Store, StoreSpec
     from .preprocessing.fingerprint import read_case
-    from .preprocessing.modality import KnowsUnits, Modality, ModalitySpec, unit_of
+    from .preprocessing.modality import HOUNSFIELD_LEVELS, KnowsUnits, Modality, ModalitySpec, ShowsBody, unit_of
     from .preprocessing.plan import Plan
     from .runs.run import Run, Step, StepSpec, Tracker, TrackerSpec
     from .scoring.calibration import Binning
@@ -115,7 +115,7 @@ if TYPE_CHECKING:
     )
     from .support.limits import ending_gently
     from .support.memory import free_memory, gigabytes
-    from .support.progress import Progress, print_result
+    from .support.progress import Progress, print_fitted, print_result
     from .support.texts import as_stored, as_written, composed, stem, write_rows
     from .support.torch_dims import CHANNELS_LAST, LINEAR
     from .support.workers import worker_processes
@@ -184,6 +184,8 @@ __all__ = [  # noqa: RUF022  # by what they are for
     "Modality",
     "FindsRegion",
     "KnowsUnits",
+    "ShowsBody",
+    "HOUNSFIELD_LEVELS",
     "Plan",
     # Encoders, decoders, and the blocks that they are built of
     "EncoderSpec",
@@ -257,6 +259,7 @@ __all__ = [  # noqa: RUF022  # by what they are for
     "Outcome",
     "Progress",
     "print_result",
+    "print_fitted",
     # Files that appear whole or not at all
     "atomic_write",
     "digest",
@@ -335,7 +338,7 @@ _NAMES = {
     "packages.references": "Registry Resolver Version",
     "packages.store": "Store StoreSpec",
     "preprocessing.fingerprint": "read_case",
-    "preprocessing.modality": "KnowsUnits Modality ModalitySpec unit_of",
+    "preprocessing.modality": "HOUNSFIELD_LEVELS KnowsUnits Modality ModalitySpec ShowsBody unit_of",
     "preprocessing.plan": "Plan",
     "runs.run": "Run Step StepSpec Tracker TrackerSpec",
     "scoring.calibration": "Binning",
@@ -347,7 +350,7 @@ _NAMES = {
     "support.files": "CELLS TEMPORARY atomic_write digest read_bytes read_json remove sha256 sweep_tree write_json",
     "support.limits": "ending_gently",
     "support.memory": "free_memory gigabytes",
-    "support.progress": "Progress print_result",
+    "support.progress": "Progress print_fitted print_result",
     "support.texts": "as_stored as_written composed stem write_rows",
     "support.torch_dims": "CHANNELS_LAST LINEAR",
     "support.workers": "worker_processes",

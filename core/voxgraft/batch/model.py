@@ -69,6 +69,7 @@ class How:
     overlap: float | None = None
     mirror: bool | None = None
     precision: str = "32"
+    body: str = "off"
 
 
 @dataclass(slots=True)

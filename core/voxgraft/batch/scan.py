@@ -71,6 +71,7 @@ class _Scan:
     voxels: Volume | None = None
     mask: Volume | None = None
     confidence: dict[str, float] = field(default_factory=dict)
+    searched: str = ""
     seconds: dict[str, float] = field(default_factory=dict)
     peak_mb: float | None = None
     input_hash: str = ""
@@ -171,6 +172,7 @@ def _predict(scan: _Scan, model: Model) -> None:
     prediction = model.limits.within(model.limits.seconds, "predicting", work)
     scan.peak_mb = _peak_mb()
     scan.mask, scan.confidence = prediction.labels, dict(prediction.confidence)
+    scan.searched = getattr(prediction, "searched", "")
     if not all(map(math.isfinite, scan.confidence.values())):
         raise ModelError("the network gave NaN or infinite values")
     if scan.mask.shape != voxels.shape:
@@ -179,7 +181,7 @@ def _predict(scan: _Scan, model: Model) -> None:
 
 def _write(scan: _Scan, task: ScanTask, model: Model) -> None:
     assert scan.voxels is not None and scan.mask is not None
-    found = Found(scan.confidence, scan.seconds)
+    found = Found(scan.confidence, scan.seconds, scan.searched)
     scan.staged = model.outputs(task).stage(scan.entry, scan.voxels, scan.mask, found, model.limits)
     if task.remote is not None:
         task.remote.hand_over(task.out / scan.staged.folder)

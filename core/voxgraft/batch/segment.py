@@ -17,6 +17,7 @@ from pydantic import ValidationError
 
 from ..errors import DataError, UsageError, VoxGraftError
 from ..imaging.read import as_in_training
+from ..packages.body import used_around
 from ..packages.package import Package
 from ..packages.precision import NAMES, allowed
 from ..support.files import digest, sha256, sweep, sweep_tree, write_json
@@ -64,6 +65,7 @@ def segment(
     overlap: float | None = None,
     mirror: bool | None = None,
     precision: str | None = None,
+    body: str | None = None,
     retry: bool = False,
     timeout: float | None = None,
     scan_timeout: float | None = None,
@@ -91,15 +93,18 @@ def segment(
     check_inputs(paths, package.plan, folder)
     package = _applied_as(package, precision, device)
     numbers = package.facts["applied"]
+    around = used_around(body or str(_workflow(package, "inference").get("body", "auto")), package.facts)
     names = None if writers is None else tuple(writers)
     outputs = Outputs(folder, package, catalogue, names)
     kind = "threads" if executor == "local" and predictor is not None else executor
     wanted = {"workers": workers, "device": device, "seconds": scan_timeout, "gigabytes": scan_memory}
     chosen = executor_of(kind, catalogue, **wanted)
-    applied = Model(package, catalogue, How(device, overlap, mirror, numbers), predictor, workers or 1, timeout)
+    how = How(device, overlap, mirror, numbers, "on" if around else "off")
+    applied = Model(package, catalogue, how, predictor, workers or 1, timeout)
     share = None if part is None else part_from(part)
     finder = Finder(catalogue, package.plan, folder, series, ignore_contract, _ours_in(folder), applied.limits)
-    options = digest([overlap, mirror, writers, numbers, outputs.measuring(), _workflow_hash(package)])
+    decides = [overlap, mirror, writers, numbers, outputs.measuring(), _workflow_hash(package)]
+    options = digest([*decides, *(["body"] if around else [])])
 
     def task_of(entry: Entry) -> ScanTask:
         flagged = replace(entry, flags=(*entry.flags, *outputs.other_code))
@@ -195,6 +200,7 @@ def resolve_package(reference: str, catalogue: Catalogue) -> Package:
     from ..packages.references import Resolver, registry
 
     package = Resolver(catalogue).resolve(reference)
+    package.check_finds_structures()
     facts: dict[str, Any] = {**package.facts, "reference": reference}
     if reference.startswith("models:/"):
         with suppress(VoxGraftError):  # a store of somebody else's, without versions

@@ -14,7 +14,7 @@ from .segment import resolve_package
 
 if TYPE_CHECKING:
     from ..components.catalogue import Catalogue
-    from ..inference.predictor import Applied
+    from ..inference.predictor import Applied, How
     from ..packages.package import Package
     from ..preprocessing.plan import Plan
 
@@ -30,6 +30,7 @@ def segment_volumes(
     overlap: float | None = None,
     mirror: bool | None = None,
     precision: str | None = None,
+    body: str | None = None,
     predictor: Callable[[Package], Applied] | None = None,
 ) -> list[Volume]:
     """The mask of each scan, in its own grid; what the options mean is said in the help of `voxgraft segment`.
@@ -62,7 +63,8 @@ def segment_volumes(
     else:
         from ..inference.ensemble import predictor_of
 
-        ready = predictor_of(package, catalogue, device=device, overlap=overlap, mirror=mirror, precision=precision)
+        how: How = {"device": device, "overlap": overlap, "mirror": mirror, "precision": precision, "body": body}
+        ready = predictor_of(package, catalogue, **how)
     return [ready.predict(volume).labels for volume in volumes]
 
 

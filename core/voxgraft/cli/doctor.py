@@ -59,7 +59,6 @@ def examine() -> dict[str, Any]:
     from ..discovery import discover
     from ..hookspecs import KINDS
     from ..support.memory import has_bf16
-    from .doctor import extras, notes
 
     catalogue = discover()
     memory, disk = psutil.virtual_memory(), shutil.disk_usage(Path.cwd())

@@ -122,8 +122,11 @@ def _tell(done: Run, as_json: bool) -> None:
     else:
         messages = [f"the model is in {done.package}"] if done.package.exists() else []
         print_fitted("; ".join([f"{done.folder}: done", *messages, *done.remarks]))
-        if done.package.exists():
+        if done.package.exists() and done.workflow.supervised:
             click.echo(f"next: voxgraft segment {legible(shlex.quote(str(done.package)))} SCANS --out BATCH")
+        elif done.package.exists():
+            weights = (done.package / "model.safetensors").as_posix()
+            print_fitted(f"next: a workflow for cases with masks, with model.encoder.weights: file:{weights}")
 
 
 def _compared(

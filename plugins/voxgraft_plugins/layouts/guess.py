@@ -1,122 +1,14 @@
-"""What layout a folder has that nobody named: which files are masks by their names, and patterns that pair them."""
+"""Whether a folder whose layout nobody named looks like one of these, and the options to read it with."""
 
 from __future__ import annotations
 
-import os
-import re
-from collections.abc import Callable, Iterator, Mapping
-from functools import partial
-from itertools import islice
-from pathlib import Path, PurePosixPath
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
-from voxgraft.plugin import stem
-
-from .patterns import Pattern
-
-_WORD = r"(?:d?segs?|segmentations?|labels?|masks?|manual|gt|ground[_-]?truth|annotations?)\d*"
-_MASK = re.compile(rf"(?P<case>.*?)(?P<rest>(?:^|[._ -]){_WORD})", re.I)
-_FOLDER = re.compile(rf"(?:.*[._ -])?{_WORD}", re.I)
-_ENDINGS = (".nii", ".nii.gz", ".mha", ".mhd", ".nrrd", ".png", ".tif", ".tiff", ".jpg", ".jpeg", ".bmp", ".gif")
-_MOST = 50_000
-"""Files that are looked at."""
-
-Templates = dict[str, set[str]]
-"""For each pattern the cases that have a file which fits it."""
-Images = Callable[[set[str]], Templates]
-"""Templates of images, given the cases that have a mask."""
-
-
-def by_names(folder: Path) -> Mapping[str, Any] | None:
-    """Options `images` and `labels` of the layout `pairs` for one of three habits; None where none of them fits.
-
-    A mask is called as its image and a word such as `_seg`, in one folder or in two; or each case has a folder, with
-    a file of masks in it; or with a folder of masks in it, one for each structure. All masks must follow the habit, and
-    at least two cases.
-    """
-    files = list(islice(_files(folder), _MOST))
-    for images, masks in (_in_folders_of_cases(files), _side_by_side(files)):
-        # what was drawn before a mere field of view, which is called a mask too
-        for labels in sorted(masks, key=lambda text: (-len(masks[text]), "mask" in text.lower(), text)):
-            cases = masks[labels]
-            chosen = _channels({text for text, known in images(cases).items() if cases <= known})
-            if len(cases) > 1 and chosen is not None and _finds(folder, labels, cases):
-                return {"images": chosen, "labels": labels}
-    return None
-
-
-def _files(folder: Path) -> Iterator[PurePosixPath]:
-    """Images of the folder and up to two folders below it, relative to it."""
-    for root, folders, files in os.walk(folder):
-        inside = PurePosixPath(Path(root).relative_to(folder).as_posix())
-        folders[:] = sorted(name for name in folders if not name.startswith(".")) if len(inside.parts) < 2 else []
-        yield from (inside / name for name in sorted(files) if name.lower().endswith(_ENDINGS) and name[0] != ".")
-
-
-def _in_folders_of_cases(files: list[PurePosixPath]) -> tuple[Images, Templates]:
-    """Templates of images and of masks where the first folder is the case; names may begin with the case."""
-    images: Templates = {}
-    masks: Templates = {}
-    for path in files:
-        if len(path.parts) < 2 or "{" in str(path):
-            continue
-        case, name = path.parts[0], path.name
-        own = name.removeprefix(case)
-        place = "{case}" + own if own != name else name
-        if len(path.parts) == 3:
-            if _FOLDER.fullmatch(path.parts[1]):
-                ending = name[len(stem(Path(name))) :]
-                masks.setdefault(f"{{case}}/{path.parts[1]}/{{structure}}{ending}", set()).add(case)
-        elif _MASK.fullmatch(stem(Path(own))):
-            masks.setdefault(f"{{case}}/{place}", set()).add(case)
-        else:
-            images.setdefault(f"{{case}}/{place}", set()).add(case)
-    return lambda cases: images, masks
-
-
-def _side_by_side(files: list[PurePosixPath]) -> tuple[Images, Templates]:
-    """Templates of images and of masks where the name begins with the case."""
-    masks: Templates = {}
-    others = []
-    for path in files:
-        found = _MASK.fullmatch(stem(Path(path.name)))
-        if len(path.parts) > 2 or "{" in str(path):
-            continue
-        if found and found["case"]:
-            ending = path.name[len(stem(Path(path.name))) :]
-            masks.setdefault(str(path.parent / f"{{case}}{found['rest']}{ending}"), set()).add(found["case"])
-        else:
-            others.append(path)
-    return partial(_beginning_with, others), masks
-
-
-def _beginning_with(files: list[PurePosixPath], cases: set[str]) -> Templates:
-    """Templates of the files whose names begin with one of these cases, the longest that fits."""
-    images: Templates = {}
-    for path in files:
-        name = path.name
-        longest = next((name[:end] for end in range(len(stem(Path(name))), 0, -1) if name[:end] in cases), None)
-        if longest is not None:
-            images.setdefault(str(path.parent / f"{{case}}{name[len(longest) :]}"), set()).add(longest)
-    return images
-
-
-def _channels(texts: set[str]) -> str | dict[str, str] | None:
-    """One pattern, or a name for each of several that lie together; None where nothing says what is the image."""
-    if len(texts) == 1:
-        return texts.pop()
-    named = {stem(Path(text.rpartition("/")[2].replace("{case}", ""))).strip("._ -"): text for text in sorted(texts)}
-    together = len({text.rpartition("/")[0] for text in texts}) == 1
-    return named if texts and together and all(named) and len(named) == len(texts) else None
-
-
-def _finds(folder: Path, text: str, cases: set[str]) -> bool:
-    """Whether a pattern finds these cases: its place takes as few letters as it can, which may be fewer than meant."""
-    return cases == {places["case"] for _, places in Pattern(text).find(folder)}
-
-
-PAIRS = (("images", "labels"), ("images", "masks"), ("imagesTr", "labelsTr"), ("image", "label"), ("image", "mask"))
-"""Folders of images and of their masks, as people call them."""
+IMAGES = ("images", "image", "imgs", "img", "imagestr")
+LABELS = ("labels", "label", "masks", "mask", "labelstr", "annotations", "segmentations", "gt")
+"""Folders of images and of their masks, as people call them; case does not matter."""
 
 
 def decathlon(folder: Path) -> Mapping[str, Any] | None:
@@ -175,10 +67,29 @@ def pairs(folder: Path) -> Mapping[str, Any] | None:
     """Images beside masks, by their folders or by their names, where no other file says more."""
     if any((folder / name).exists() for name in ("dataset.json", "dataset_description.json")):
         return None
-    for images, labels in PAIRS:
-        if (folder / images).is_dir() and (folder / labels).is_dir():
-            return {"path": folder, "images": images, "labels": labels, "unlabelled": "keep"}
-    from .guess import by_names
+    folders = {path.name.lower(): path.name for path in sorted(folder.iterdir()) if path.is_dir()}
+    both = [(folders[one], folders[two]) for one in IMAGES for two in LABELS if one in folders and two in folders]
+    same = next((names for names in both if _names(folder / names[0]) & _names(folder / names[1])), None)
+    from .pairing import by_names
 
-    found = by_names(folder)
+    found = by_names(folder) if same is None else None
+    if found is None and both and not any(_parted(folder / name) for name in both[0]):
+        images, labels = same or both[0]
+        found = {"images": images, "labels": labels}
     return {"path": folder, **found, "unlabelled": "keep"} if found is not None else None
+
+
+def _names(folder: Path) -> set[str]:
+    """What its images, or series, are called; nothing where it is parted."""
+    from voxgraft.plugin import stem
+
+    return set() if _parted(folder) else {stem(path) for path in folder.iterdir() if not path.name.startswith(".")}
+
+
+def _parted(folder: Path) -> bool:
+    """Whether images lie in folders of it, such as `train` and `val`, which are no DICOM series."""
+    from .pairing import ENDINGS
+
+    inside = (path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
+    first = next(inside, None)
+    return first is not None and any(path.name.lower().endswith(ENDINGS) for path in first.iterdir())

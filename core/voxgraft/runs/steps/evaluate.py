@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -13,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...datasets.cases import Case
-from ...errors import ModelError, VoxGraftError
+from ...errors import ModelError
 from ...imaging.channels import missing_in, stack_channels
 from ...imaging.orientation import reoriented
 from ...imaging.read import read
@@ -21,13 +20,12 @@ from ...imaging.structures import Labels
 from ...imaging.volume import Volume
 from ...imaging.write import write
 from ...inference.array import See
-from ...inference.device import choose_device
 from ...inference.ensemble import predictor_of
-from ...inference.precision import fast_precision
 from ...inference.predictor import Prediction
+from ...packages.body import said_around
 from ...packages.model_card import model_card
-from ...packages.package import Package, amend_package, read_package
-from ...packages.precision import failed, judge, said
+from ...packages.package import amend_package, read_package
+from ...packages.precision import said
 from ...preprocessing.fingerprint import read_label
 from ...preprocessing.plan import Plan
 from ...reports.drawing import Picture
@@ -37,11 +35,11 @@ from ...scoring.bootstrap import POOLED
 from ...scoring.calibration import Watch
 from ...scoring.case import Measured, measure_case, watch_case
 from ...scoring.masks import comparable
-from ...scoring.pair import Counts
 from ...scoring.pairs import Structure
 from ...scoring.scores import Scores, gathered
 from ...scoring.worth import summed_up, worthless
 from ..run import Run
+from ..shortcuts import try_shortcuts
 
 PICTURES = 4
 """Validation cases whose pictures go to the tracker."""
@@ -59,12 +57,14 @@ class Evaluate:
         cases = {case.id: case for case in run.dataset.cases}
         held_out = [cases[name] for name in run.split.validation]
         labels = run.dataset.labels or package.labels
-        half = try_half(
+        tried = try_shortcuts(
             run, package, labels, lambda name: (*read_held_out(cases[name], run), missing_in(cases[name].images))
         )
-        package = replace(package, facts={**package.facts, "precision": half})
+        package = replace(package, facts={**package.facts, **tried})
         predictor = predictor_of(package, run.catalogue, device=run.workflow.inference.device)
-        for note in (*predictor.notes, *(said(package.facts) if predictor.precision == "32" else [])):
+        half = said(package.facts) if predictor.precision == "32" else []
+        around = [] if predictor.body else said_around(package.facts)
+        for note in (*predictor.notes, *half, *around):
             run.progress.say(f"evaluate: {note}")
         measured: dict[str, Measured] = {}
         for case, show in _shown_in_turn(held_out, run):
@@ -88,8 +88,7 @@ class Evaluate:
         scores.write_csv(run.folder / "evaluate" / "scores.csv")
         _write_page(run, scores, labels)
         facts = {**package.facts, "scores": scores.document()["summary"]}
-        kept = {name: facts[name] for name in ("scores", "precision")}
-        amend_package(run.package, card=model_card(facts, package.plan), facts=kept)
+        amend_package(run.package, card=model_card(facts, package.plan), facts={"scores": facts["scores"], **tried})
         self._tell(run, scores)
 
     def _tell(self, run: Run, scores: Scores) -> None:
@@ -195,65 +194,3 @@ def _picture(run: Run, case: Case, scan: Volume, prediction: Prediction, labels:
     preview(scan, prediction.labels, run.workflow.data.modality.build(), target, names_of(labels, prediction.labels))
     if run.tracker is not None:
         run.tracker.file(target, "pictures")
-
-
-TRIED = 8
-"""Held-out cases that are segmented both ways: the difference on one case says more than the spread between cases.
-Where none of them holds a structure, the first of the others that does is segmented too."""
-
-Read = Callable[[str], tuple[Volume, Volume, Sequence[int]]]
-"""Gives the scan of a case, its reference, and the channels that are missing."""
-
-
-def try_half(run: Run, package: Package, labels: Labels, read: Read) -> dict[str, Any]:
-    """Verdicts on the numbers that this run's device has units for, as `voxgraft.packages.precision` keeps them.
-
-    Nothing is tried, and the answer is empty, where the workflow says in what numbers the model is to be applied.
-
-    Args:
-        package: The finished model.
-        labels: The structures that are compared.
-        read: Reads a held-out case.
-    """
-    options = run.workflow.inference
-    precision = fast_precision(choose_device(options.device)) if options.precision == "auto" else None
-    names = run.split.validation
-    if precision is None or not names:
-        return {}
-    ways = {word: predictor_of(package, run.catalogue, device=options.device, precision=word) for word in ("32",)}
-    ways[precision] = predictor_of(package, run.catalogue, device=options.device, precision=precision)
-    counts: dict[str, list[Mapping[str, Counts]]] = {word: [] for word in ways}
-    held: dict[str, bool] = {}
-    cases = 0
-    for name in run.progress.track(names, "trying half precision on held-out cases"):
-        if cases >= TRIED and all(held.values()):
-            break
-        scan, reference, missing = read(name)
-        nothing = Volume(np.zeros(reference.shape, np.uint8), reference.affine)  # what a region is painted with differs
-        counted = measure_case(nothing, reference, labels, []).counts
-        holds = {structure: one.referred > 0 for structure, one in counted.items()}
-        if cases >= TRIED and not any(there and not held[structure] for structure, there in holds.items()):
-            continue
-        held = {structure: there or held.get(structure, False) for structure, there in holds.items()}
-        cases += 1
-        for word, predictor in ways.items():
-            try:
-                found = predictor.predict(scan, missing=missing)
-            except (VoxGraftError, RuntimeError) as error:
-                if word == "32":
-                    raise
-                return {precision: failed(f"{type(error).__name__} on {name}")}
-            counts[word].append(measure_case(found.labels, reference, labels, []).counts)
-    dice = {word: mean_dice(rows) for word, rows in counts.items()}
-    unseen = [structure for structure, there in held.items() if not there and structure in dice["32"]]
-    return {precision: judge(precision, dice["32"], dice[precision], cases, unseen)}
-
-
-def mean_dice(cases: Sequence[Mapping[str, Counts]]) -> dict[str, float]:
-    """The mean Dice of each structure over the cases in which it is defined; NaN where there is none."""
-    values: dict[str, list[float]] = {}
-    for counts in cases:
-        for name, one in counts.items():
-            both = one.predicted + one.referred
-            values.setdefault(name, []).extend([2 * one.tp / both] if both else [])
-    return {name: sum(row) / len(row) if row else math.nan for name, row in values.items()}
