@@ -29,7 +29,7 @@ def test_the_extras_are_those_that_can_be_installed() -> None:
 
 
 def test_a_missing_extra_is_named_with_its_use(monkeypatch) -> None:
-    there = {"einops": "0.8", "starlette": "1", "uvicorn": "1"}
+    there = {"anyio": "4", "einops": "0.8", "h11": "1", "starlette": "1", "uvicorn": "1"}
     monkeypatch.setattr(doctor, "_version", lambda name: there.get(name, ""))
     first, *others = doctor.extras()
     assert first == "installed: review, swin"
