@@ -199,11 +199,3 @@ def agreement(plain: Any, found: Any) -> dict[str, Any]:
         "least_dice": round(min(dice), 5),
         "mean_dice": round(sum(dice) / len(dice), 5),
     }
-
-
-if __name__ == "__main__":
-    import json
-    import sys
-
-    torch.set_num_threads(1)
-    print(json.dumps(body(argparse.Namespace(steps=int(sys.argv[1]), rounds=int(sys.argv[2]))), indent=1))

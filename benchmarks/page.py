@@ -197,6 +197,7 @@ def _one_processor() -> Iterator[str]:
         yield from _rounds("One window of that network, by numbers and memory format", rows)
     yield ""
     yield from _empty_windows(jobs.get("empty", {}))
+    yield from _body_alone(jobs.get("body", {}))
     yield from _goals(jobs)
 
 
@@ -236,12 +237,36 @@ def _empty_windows(job: Mapping[str, Any]) -> Iterator[str]:
     if fewer:
         yield from wrap(
             "A scan that is cropped to the body has hardly a window of one value: nothing can be left out with the "
-            f"same labels. With air around it, windows over the body's box alone would be {min(fewer):.1f} to "
-            f"{max(fewer):.1f} times fewer than all, but they lie elsewhere, so labels at borders would change: that "
-            "is not done.",
+            f"same labels. With air around it, windows over the body's box alone are {min(fewer):.1f} to "
+            f"{max(fewer):.1f} times fewer than all.",
             110,
         )
         yield ""
+
+
+def _body_alone(job: Mapping[str, Any]) -> Iterator[str]:
+    """The whole scan searched, or the body."""
+    if "rows" not in job:
+        return
+    yield "### The body alone"
+    yield ""
+    yield from wrap(
+        "The torso CT in the field of view of a scanner (516x501 mm, air with a noise of 15 HU), 3 mm, windows of 48; "
+        f"a network of 41 organs that learned for {job['steps']} steps from 30 slices of that torso. Labels and Dice "
+        "are beside those of the whole scan; the network is weak, so that many borders hang by a hair. VoxGraft leaves "
+        "windows of the scan out; spread anew over the body's box, as after a crop, they lie elsewhere. Finding the "
+        f"body took {job['finding_the_body_s']:.2f} s, which is counted. As it is, the scan is cropped to the body: "
+        f"{job['as_it_is']}, and the whole is searched.",
+        110,
+    )
+    yield ""
+    yield "| method | windows | processor seconds | ratio | labels changed | mean Dice of structures | lost |"
+    yield "| --- | --- | --- | --- | --- | --- | --- |"
+    for name, row in job["rows"].items():
+        cells = [row["windows"], f"{row['cpu_s']:.2f}", f"{row['times_as_long']:.2f}"]
+        cells += [f"{100 * row['labels_changed']:.2f} %", f"{row['mean_dice']:.3f}", f"{row['lost']}"]
+        yield f"| {name} | {' | '.join(map(str, cells))} |"
+    yield ""
 
 
 def _goals(jobs: Mapping[str, Any]) -> Iterator[str]:
@@ -254,12 +279,13 @@ def _goals(jobs: Mapping[str, Any]) -> Iterator[str]:
     if rows := jobs.get("masks", {}).get("rows"):
         seconds = rows["VoxGraft"]["cpu_s"]
         yield f"| 40 classes onto another grid in 0.08 s | {seconds:.3f} s: {_met(seconds <= 0.08)} |"
-    if windows := jobs.get("empty", {}).get("windows"):
+    windows, rows = jobs.get("empty", {}).get("windows"), jobs.get("body", {}).get("rows")
+    if windows and rows:
         own = max(row["gain"] for name, row in windows.items() if name.startswith("as it is"))
-        wide = max(row["gain"] for name, row in windows.items() if not name.startswith("as it is"))
+        wide = rows["VoxGraft, the whole scan"]["times_as_long"]
         yield (
-            f"| empty space: a torso CT 1.5 times as fast | {own:.2f} as it is, cropped to the body already; up to "
-            f"{wide:.2f} with the air around it: {_met(own >= 1.5)} as it is, {_met(wide >= 1.5)} with air |"
+            f"| empty space: a torso CT 1.5 times as fast | {own:.2f} as it is, cropped to the body already; "
+            f"{wide:.2f} in a field of view with air: {_met(own >= 1.5)} as it is, {_met(wide >= 1.5)} with air |"
         )
     if rows := jobs.get("steps", {}).get("rows"):
         seconds = next(iter(rows.values()))["cpu_s"]

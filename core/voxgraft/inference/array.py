@@ -19,9 +19,9 @@ from ..imaging.body import Box
 from ..preprocessing.encoding import masks_of, regridded
 from ..preprocessing.plan import encoded_type
 from ..support.memory import free_memory
-from .borders import Decisions, decide_here
+from .borders import Decisions, decide_here, disagree
 from .cover import Cover, covering, on_grid
-from .interpolation import Interpolation, Place, interpolated
+from .interpolation import Interpolation, Place, Planes
 from .need import columns_that_fit
 from .precision import Network
 from .sliding import logits_by_slab
@@ -206,7 +206,8 @@ def _decided(
     found: NDArray[Any] = np.empty(shape, encoded_type(plan))
     plain = see is not None or bool(plan.regions) or all(place.same for place in places)
     coarser = 2 * math.prod(shape) < slab[0].numel()  # then it costs more to look at the source than at the result
-    decisions = None if plain or coarser else Decisions(slab, most, places[1:])
+    decisions = None if plain or coarser or disagree(slab) else Decisions(slab, most, places[1:])
+    planes = Planes(slab, places[1:])
     step = max(1, VALUES // (len(slab) * math.prod(shape[1:])))
     for start in range(places[0].low, places[0].high, step):
         some = replace(places[0], low=start, high=min(places[0].high, start + step))
@@ -215,7 +216,7 @@ def _decided(
         if decisions is not None:
             found[rows] = decisions.between(some, tally).cpu().numpy()
             continue
-        logits = interpolated(slab, parts)
+        logits = planes.at(some)
         if see is not None:
             see(tuple(slice(place.low, place.high) for place in parts), probabilities_of(logits, plan))
         found[rows] = decide(logits, plan, tally).cpu().numpy()
