@@ -58,9 +58,8 @@ def main() -> None:
         python, seconds = created(asked.folder / "venv", name.replace(PLAIN, ".", 1))
         found["cases"][name] = described(python) | seconds
         if name == PLAIN:
-            found["added_by"] = {
-                extra: added(python, EXTRAS[extra]) for extra in sorted(EXTRAS.keys() - FOR_DEVELOPERS)
-            }
+            names = sorted(EXTRAS.keys() - FOR_DEVELOPERS)
+            found["added_by"] = {extra: added(python, EXTRAS[extra]) for extra in names}
         shutil.rmtree(asked.folder / "venv")
         text = json.dumps(found, indent=2)
         if asked.write is not None:
