@@ -107,6 +107,24 @@ def test_each_piece_of_yaml_is_one_of_a_workflow(catalogue: Catalogue, folder: s
             assert from_document(document, catalogue).name == "x", page.name
 
 
+READ = {"data", "public-data", "encoders", "strategies", "pet"}
+"""Pages whose pieces of YAML are read by tests of their own."""
+
+
+@pytest.mark.parametrize(
+    "page", [page for page in DOCS.glob("*.md") if page.stem not in READ], ids=lambda page: page.name
+)
+def test_each_piece_of_yaml_of_other_pages_is_one_of_a_workflow(catalogue: Catalogue, page: Path) -> None:
+    for piece in map(yaml.safe_load, blocks(page, "yaml")):
+        if page.stem == "dicom" and "data" not in piece:  # options of the layout
+            piece = {"data": {"layout": {"use": "dicom", "path": "x", **piece}}}
+        data = {"layout": {"use": "decathlon", "path": "x"}, "modality": "mr", **piece.pop("data", {})}
+        strategies = {"transfer": [{"use": "l2-sp"}]} if "guard" in piece else {}
+        model = {"encoder": {"use": "deepbet", "weights": "bundled"}, "decoder": "unet"}
+        document = {"name": "x", "data": data, "model": model, "tracking": None, **strategies, **piece}
+        assert from_document(document, catalogue).name == "x", page.name
+
+
 @pytest.mark.parametrize("page", [ROOT / "README.md", *PAGES], ids=lambda page: page.name)
 def test_commands_and_options_exist(page: Path) -> None:
     for words in calls(page):

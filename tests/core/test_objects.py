@@ -19,14 +19,15 @@ import pytest
 from batch_scans import Brightness, model, write_scan
 from click.testing import CliRunner
 
-from voxgraft.batch.executor import ExecutorSpec, Outcome
 from voxgraft.batch.remote import Remote
 from voxgraft.batch.segment import Batch, segment
+from voxgraft.batch.task import ExecutorSpec, Outcome
 from voxgraft.cli import main
 from voxgraft.components.catalogue import Origin
 from voxgraft.discovery import discover
 from voxgraft.errors import DataError, UsageError, VoxGraftError
-from voxgraft.support.objects import fetch, fetch_file, is_url, mirror_of, put, put_file
+from voxgraft.support.objects import fetch, fetch_file, mirror_of, put, put_file
+from voxgraft.support.texts import is_url
 
 
 @pytest.fixture(scope="module", params=["memory", "s3"])

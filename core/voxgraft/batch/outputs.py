@@ -28,8 +28,7 @@ from .proof import NoReader, prove
 from .quality import Flag, Structure, flags_of, measure
 
 if TYPE_CHECKING:
-    from ..components.catalogue import Catalogue
-    from ..components.component import AnySpec
+    from ..components.catalogue import AnySpec, Catalogue
     from ..preprocessing.modality import Modality
 
 USUAL = ("nifti", "dicom-seg")

@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import BadImage
 from ..imaging.volume import Item, Volume, as_volume
-from .contract import Level, Verdict, judge
+from .contract import Level, Unfit, Verdict, judge, judge_values
 from .segment import resolve_package
-from .values import Unfit, judge_values
 
 if TYPE_CHECKING:
     from ..components.catalogue import Catalogue

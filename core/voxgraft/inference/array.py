@@ -16,7 +16,8 @@ from torch import Tensor
 
 from ..errors import ModelError
 from ..imaging.body import Box
-from ..preprocessing.encoding import encoded_type, masks_of, regridded
+from ..preprocessing.encoding import masks_of, regridded
+from ..preprocessing.plan import encoded_type
 from ..support.memory import free_memory
 from .borders import Decisions, decide_here, disagree
 from .cover import Cover, covering, on_grid

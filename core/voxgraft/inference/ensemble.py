@@ -23,8 +23,7 @@ from ..errors import ModelError
 from ..imaging.body import Box
 from ..imaging.volume import Volume
 from ..packages.package import Package
-from ..preprocessing.encoding import encoded_type
-from ..preprocessing.plan import Plan
+from ..preprocessing.plan import Plan, encoded_type
 from ..support.memory import free_memory
 from .array import See
 from .cover import on_grid
@@ -49,8 +48,9 @@ def predictor_of(package: Package, catalogue: Catalogue, **how: Unpack[How]) -> 
         how: Device, overlap and the other options of `Predictor`.
 
     Raises:
-        ModelError: See `Predictor`.
+        ModelError: See `Predictor`; or it was trained without masks and finds no structures.
     """
+    package.check_finds_structures()
     return Ensemble(package, catalogue, **how) if package.members else Predictor(package, catalogue, **how)
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
-from ..components.component import C, Component
+from ..components.catalogue import C, Component
 
 if TYPE_CHECKING:
     import numpy as np

@@ -20,7 +20,7 @@ from ..scoring.comparison import direction, read_run
 from ..scoring.scores import Scores
 from ..scoring.transfer_verdict import judge
 from ..scoring.worth import summed_up, worthless
-from ..support.paths import without_paths
+from ..support.texts import without_paths
 from ..workflow.yaml import dump
 from .cross_validation import Member, folder_of, members_of, merged_documents, read_member
 from .pooled import member_table, pooled, spread

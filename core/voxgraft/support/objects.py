@@ -5,7 +5,6 @@ What is read is fetched to a folder here, whole or not at all, and again only wh
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
@@ -14,17 +13,10 @@ from typing import Any
 from ..errors import DataError, UsageError, VoxGraftError
 from .files import atomic_write, digest, read_json, remove, sha256, write_json
 
-_URL = re.compile(r"[a-z][a-z0-9+.-]+://", re.IGNORECASE)
-
 _STAMPS = ("ETag", "etag", "md5", "md5Hash", "LastModified", "last_modified", "mtime", "created")
 """What storages of several makers call that by which a change is seen."""
 
 _NO_ANSWER = ("ConnectionError", "ClientConnectionError", "HTTPClientError", "TimeoutError")
-
-
-def is_url(text: object) -> bool:
-    """Whether this names object storage, and not a path."""
-    return isinstance(text, str) and _URL.match(text) is not None
 
 
 def mirror_of(url: str, home: Path) -> Path:

@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ...datasets.case_label import read_label
 from ...datasets.cases import Case
 from ...errors import ModelError
 from ...imaging.channels import missing_in, stack_channels
@@ -27,6 +26,7 @@ from ...packages.body import said_around
 from ...packages.model_card import model_card
 from ...packages.package import amend_package, read_package
 from ...packages.precision import said
+from ...preprocessing.fingerprint import read_label
 from ...preprocessing.plan import Plan
 from ...reports.drawing import Picture
 from ...reports.pictures import names_of, worst_slice
@@ -36,8 +36,7 @@ from ...scoring.calibration import Watch
 from ...scoring.case import Measured, measure_case, watch_case
 from ...scoring.masks import comparable
 from ...scoring.pairs import Structure
-from ...scoring.scores import Scores
-from ...scoring.subgroups import gathered
+from ...scoring.scores import Scores, gathered
 from ...scoring.worth import summed_up, worthless
 from ..run import Run
 from ..shortcuts import try_shortcuts
