@@ -57,6 +57,7 @@ def ready(plan: Plan, overlap: float) -> Predictor:
         "mirror": False,
         "batch": 1,
         "skip_empty": True,
+        "body": False,
         "device": torch.device("cpu"),
         "modality": choose(discover(), "modality", {"use": "ct"}).build(),
         "applied": Free(plan.classes).eval(),

@@ -306,4 +306,5 @@ def test_a_batch_says_where_it_looked_and_looks_again_when_asked_to(tmp_path: Pa
         return batch.done, json.loads((tmp_path / "out" / "a" / "report.json").read_text())["searched"]
 
     assert go(None) == (1, None), "this predictor does not say where it looked"
+    assert "the body alone, where it is found" in (tmp_path / "out" / "report.html").read_text()
     assert [go(body)[0] for body in ("auto", "on", "off", "off", "on")] == [0, 0, 1, 0, 1]

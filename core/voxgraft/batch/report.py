@@ -128,6 +128,7 @@ def _model(package: Package) -> list[tuple[str, str]]:
         *([("Requested as", facts["reference"])] if facts.get("reference", "").startswith("models:/") else []),
         ("Finds", ", ".join(package.labels.names)),
         *([("Applied in", numbers)] if (numbers := numbers_of(facts)) != "float32" else []),
+        *([("Searched", "the body alone, where it is found")] if facts.get("around") else []),
         ("In", f"{package.plan.modality.upper()} images ({', '.join(package.plan.channels)})"),
     ]
     split = facts.get("split") or {}

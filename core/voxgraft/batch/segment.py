@@ -91,9 +91,8 @@ def segment(
     catalogue = as_in_training(package.plan.readers, catalogue)
     remote, paths, folder = placed_here(list(inputs), out)
     check_inputs(paths, package.plan, folder)
-    package = _applied_as(package, precision, device)
-    numbers = package.facts["applied"]
-    around = used_around(body or str(_workflow(package, "inference").get("body", "auto")), package.facts)
+    package = _applied_as(package, precision, body, device)
+    numbers, around = package.facts["applied"], package.facts["around"]
     names = None if writers is None else tuple(writers)
     outputs = Outputs(folder, package, catalogue, names)
     kind = "threads" if executor == "local" and predictor is not None else executor
@@ -208,23 +207,24 @@ def resolve_package(reference: str, catalogue: Catalogue) -> Package:
     return replace(package, facts=facts)
 
 
-def _applied_as(package: Package, wanted: str | None, device: str) -> Package:
-    """The package with the numbers in which it is applied here among its facts.
+def _applied_as(package: Package, wanted: str | None, body: str | None, device: str) -> Package:
+    """The package with the numbers in which it is applied here, and whether to the body alone, among its facts.
 
     Torch, which starts slowly, is asked only where it matters.
 
     Raises:
         UsageError: The device is not there, or cannot compute with what is wanted.
     """
-    if wanted is None:
-        wanted = str(_workflow(package, "inference").get("precision", "auto"))
+    options = _workflow(package, "inference")
+    wanted = wanted or str(options.get("precision", "auto"))
+    around = used_around(body or str(options.get("body", "auto")), package.facts)
     numbers = "32"
     if wanted != "32" and (wanted != "auto" or any(allowed(package.facts, word) for word in NAMES)):
         from ..inference.device import choose_device
         from ..inference.precision import precision_on
 
         numbers = precision_on(choose_device(device), wanted, package.facts)
-    return replace(package, facts={**package.facts, "applied": numbers})
+    return replace(package, facts={**package.facts, "applied": numbers, "around": around})
 
 
 def _workflow(package: Package, section: str) -> dict[str, Any]:
