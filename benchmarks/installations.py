@@ -25,9 +25,10 @@ from typing import Any
 
 ROOT = Path(__file__).parents[1]
 EXTRAS: dict[str, list[str]] = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+FOR_DEVELOPERS = {"benchmark", "dev", "docs"}
 PLAIN = "voxgraft"
-CASES = (PLAIN, "voxgraft[demo,mlflow,serve]", "voxgraft[demo,dev]")
-"""The plain installation, and those of the README's two commands."""
+CASES = (PLAIN, "voxgraft[demo,mlflow,serve]")
+"""The plain installation, and that of the README's first command."""
 LARGEST = 8
 """Distributions that are named with their size."""
 NO_PART = {"pip", "setuptools"}
@@ -57,7 +58,8 @@ def main() -> None:
         python, seconds = created(asked.folder / "venv", name.replace(PLAIN, ".", 1))
         found["cases"][name] = described(python) | seconds
         if name == PLAIN:
-            found["added_by"] = {extra: added(python, needs) for extra, needs in sorted(EXTRAS.items())}
+            names = sorted(EXTRAS.keys() - FOR_DEVELOPERS)
+            found["added_by"] = {extra: added(python, EXTRAS[extra]) for extra in names}
         shutil.rmtree(asked.folder / "venv")
         text = json.dumps(found, indent=2)
         if asked.write is not None:

@@ -52,6 +52,17 @@ def test_what_is_imported_is_declared(folders, extras) -> None:
     assert not found
 
 
+@pytest.mark.parametrize("project", sorted((ROOT / "plugins").glob("voxgraft-*")), ids=lambda path: path.name)
+def test_what_a_plugin_of_its_own_imports_is_declared_by_it(project) -> None:
+    needs = tomllib.loads((project / "pyproject.toml").read_text())["project"]["dependencies"]
+    declared = {canonicalize_name(Requirement(need).name) for need in needs}
+    brought_by = packages_distributions()
+    sources = (path for folder in project.glob("voxgraft_*") for path in folder.rglob("*.py"))
+    found = {module for path in sources for module in _imported(path)}
+    names = {module: {*brought_by.get(module, ()), module} for module in found}
+    assert [module for module in names if not declared & {canonicalize_name(name) for name in names[module]}] == []
+
+
 def test_review_and_serve_declare_what_they_import_alike() -> None:
     assert set(EXTRAS["review"]) < set(EXTRAS["serve"]) < set(EXTRAS["dev"])
 

@@ -26,8 +26,8 @@ if TYPE_CHECKING:
         segment,
         write,
     )
-    from .batch.executor import ExecutorSpec
-    from .datasets.layout import LayoutSpec
+    from .batch.task import ExecutorSpec
+    from .datasets.cases import LayoutSpec
     from .imaging.formats import ReaderSpec, WriterSpec
     from .imaging.volume import Item, Problem, Volume
     from .inference.sliding import sliding_window

@@ -18,7 +18,7 @@ from voxgraft.advice.shapes import Shape, compare_shapes, not_compared, shapes_o
 from voxgraft.cli import main
 from voxgraft.discovery import discover
 from voxgraft.errors import TrainingError
-from voxgraft.preprocessing.affordable import affordable_spacing
+from voxgraft.preprocessing.planning import affordable_spacing
 from voxgraft.scoring.scores import Scores
 from voxgraft.workflow.workflow import read
 

@@ -21,7 +21,7 @@ from ..errors import VoxGraftError
 from ..imaging.channels import missing_in
 from ..inference.ensemble import predictor_of
 from ..packages.package import read_package
-from ..preprocessing.affordable import affordable_spacing
+from ..preprocessing.planning import affordable_spacing
 from ..runs.engine import run_workflow
 from ..runs.run import Run
 from ..runs.steps.evaluate import read_held_out

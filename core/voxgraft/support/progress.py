@@ -252,6 +252,6 @@ def print_result(text: str) -> None:
     click.echo(text, file=click.get_current_context().meta.get(_OUTPUT))
 
 
-def print_fitted(text: str, colour: str | None = None) -> None:
-    """Print lines for a person, broken between words where the terminal is narrower."""
-    click.secho(fitted(text, sys.stdout), fg=colour)
+def print_fitted(text: str, colour: str | None = None, *, error: bool = False) -> None:
+    """Print lines for a person, broken between words where the terminal is narrower; errors on standard error."""
+    click.secho(fitted(text, sys.stderr if error else sys.stdout), fg=colour, err=error)
