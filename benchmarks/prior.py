@@ -133,7 +133,7 @@ def _ends(values: Sequence[float], digits: int) -> list[float]:
 
 
 def _workflow(name: str) -> dict[str, Any]:
-    found: dict[str, Any] = yaml.safeload((ROOT / "workflows" / f"{name}.yaml").read_text())
+    found: dict[str, Any] = yaml.safe_load((ROOT / "workflows" / f"{name}.yaml").read_text())
     return found
 
 
