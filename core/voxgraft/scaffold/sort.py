@@ -166,7 +166,7 @@ def _as_cases(root: Path, found: _Grouping, channels: tuple[str, ...], dataset: 
         cases.append(Case(case.replace("/", "-"), patient, pictures, parts[mask] if mask else None))
     masks = [case.label.path for case in cases if case.label is not None]
     others = sum(len(parts) for parts in found.cases.values()) - len(masks) - len(cases) * len(channels)
-    notes = [f"by their values, files such as {masks[0].relative_to(root).as_posix()} are the masks"]
+    notes = [f"masks recognised by their values, such as {masks[0].relative_to(root).as_posix()}"]
     if len(found.masks) > 1 and any(len(parts.keys() & set(found.masks)) > 1 for parts in found.cases.values()):
         kinds = listed((name.strip("/") for name in found.masks), 3)
         notes.append(
@@ -174,7 +174,7 @@ def _as_cases(root: Path, found: _Grouping, channels: tuple[str, ...], dataset: 
             "case into a folder and name them with labels: '{case}/masks/{structure}.nii.gz' (use: pairs)"
         )
     elif others:
-        notes.append(f"{counted(others, 'more image')} of the tree, used by no case")
+        notes.append(f"not used: {counted(others, 'more image')} of the tree")
     return replace(
         dataset, cases=tuple(cases), channels=_named(channels), notes=(*dataset.notes, *notes), names_patients=False
     )
@@ -202,7 +202,7 @@ def with_unused(folder: Path, dataset: Dataset) -> Dataset:
     if not left:
         return dataset
     where = ", ".join("the folder itself" if name == "." else name for name, _ in left.most_common(3))
-    note = f"{counted(left.total(), 'more file')} of the same kind, used by no case, in {where}"
+    note = f"not used: {counted(left.total(), 'more file')} of the same kind in {where}"
     return replace(dataset, notes=(*dataset.notes, note))
 
 
