@@ -188,15 +188,15 @@ def _named(paths: Iterable[str]) -> tuple[str, ...]:
 
 
 def with_unused(folder: Path, dataset: Dataset) -> Dataset:
-    """A note where files of the same kinds lie in the folder and belong to no case: they may be what was meant."""
+    """A note where files of the same kinds lie in the folder, and neither a case nor a note has them."""
     masks = (part for case in dataset.cases for part in case.raters.values())
     used = {_plain(part.path) for part in (*(one for case in dataset.cases for one in case.references), *masks)}
     kinds = {_ending(path.name) for path in used}
-    others = Counter[str]()
+    others, told = Counter[str](), " ".join(dataset.notes)
     for root, folders, files in os.walk(folder):
         here = _plain(Path(root))
         folders[:] = [name for name in folders if name[0] != "." and here / name not in used]
-        alike = [name for name in files if name[0] != "." and _ending(name) in kinds]
+        alike = [name for name in files if name[0] != "." and _ending(name) in kinds and name not in told]
         others[Path(root).relative_to(folder).as_posix()] += sum(here / name not in used for name in alike)
     left = +others
     if not left:
