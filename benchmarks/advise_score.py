@@ -3,8 +3,9 @@
     python benchmarks/advise_score.py [--minutes 5] [--sets polyps,heart]
 
 For each number of labelled patients `voxgraft advise` looks at the scratch workflow of a curve, with the patients of
-the curve's first draw. `first` is the arm that led at the end, `proposed` is what the workflow that it wrote uses: it
-changes nothing without evidence. Each is worth the Dice that the curve measured for the arm (any ImageNet encoder
+the curve's first draw. `first` is the arm that led at the end, `proposed` is what the workflow that it wrote uses, and
+`basis` what that rests on: the data, or, where the trial cannot tell, other data sets (so on these two the curves that
+it is held against). Each is worth the Dice that the curve measured for the arm (any ImageNet encoder
 counts as the curve's); `lost` is what it falls short of the best arm there. Scratch is chosen for lack of evidence too.
 """
 
@@ -52,6 +53,7 @@ def advised(name: str, labels: int, minutes: float, out: Path) -> dict[str, Any]
         "labels": labels,
         "verdict": found["verdict"],
         "advice": found["advice"],
+        "basis": found["basis"],
         "first": first,
         "proposed": proposed,
         "worth": worth,

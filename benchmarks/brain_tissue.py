@@ -34,7 +34,7 @@ from voxgraft.errors import DataError
 from voxgraft.imaging.volume import Volume
 from voxgraft.imaging.write import write
 from voxgraft.scoring.comparison import compare_all, read_run
-from voxgraft.scoring.scores import MEAN
+from voxgraft.scoring.pairs import MEAN
 
 SEED = 2024
 POOL, TUNING, EVALUATED = 8, 4, 16

@@ -1,10 +1,11 @@
-"""What an installation takes: distributions, megabytes, and whether it answers, each in a fresh virtual environment.
+"""What an installation takes: distributions, megabytes, seconds, and whether it answers, in fresh virtual environments.
 
     python benchmarks/installations.py --folder /tmp/installations --write benchmarks/results/installations.json
 
 `pip` installs from the index that it is set to, with `constraints.txt`; each environment is deleted when it has been
-measured. Sizes are what files take in `site-packages`, byte code of pip included. A distribution's size is that of the
-files which its RECORD names.
+measured. What an extra adds is measured in the environment of the plain installation, and taken out of it again. Sizes
+are of the files that a distribution's RECORD names, byte code of pip included. Seconds by the clock depend on how near
+the index is, and on what pip holds in its cache.
 """
 
 from __future__ import annotations
@@ -17,20 +18,21 @@ import resource
 import shutil
 import subprocess
 import sys
+import time
+import tomllib
 from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parents[1]
-CONSTRAINED = ("-c", "constraints.txt")
-CASES: dict[str, tuple[tuple[str, ...], ...]] = {
-    "voxgraft": ((*CONSTRAINED, "."),),
-    "voxgraft[demo]": ((*CONSTRAINED, ".[demo]"),),
-    "voxgraft[serve]": ((*CONSTRAINED, ".[serve]"),),
-    "prediction only": ((*CONSTRAINED, "-r", "docs/requirements-predict.txt"), ("--no-deps", ".")),
-}
-"""What `pip install` is called with, one call after the other."""
+EXTRAS: dict[str, list[str]] = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+FOR_DEVELOPERS = {"benchmark", "dev", "docs"}
+PLAIN = "voxgraft"
+CASES = (PLAIN, "voxgraft[demo,mlflow,serve]")
+"""The plain installation, and that of the README's first command."""
 LARGEST = 8
 """Distributions that are named with their size."""
+NO_PART = {"pip", "setuptools"}
+"""What every virtual environment holds."""
 ASK = """\
 import json
 from importlib.metadata import distributions
@@ -50,46 +52,81 @@ def main() -> None:
     asked = parser.parse_args()
     asked.folder.mkdir(parents=True)
     machine = {"system": platform.system(), "processor": platform.machine(), "python": platform.python_version()}
-    found: dict[str, Any] = {"machine": machine, "cases": {}}
+    found: dict[str, Any] = {"machine": machine, "cases": {}, "added_by": {}}
     for name in asked.case or CASES:
         print(f"... {name}", flush=True)
-        found["cases"][name] = measured(asked.folder / "venv", CASES[name])
+        python, seconds = created(asked.folder / "venv", name.replace(PLAIN, ".", 1))
+        found["cases"][name] = described(python) | seconds
+        if name == PLAIN:
+            names = sorted(EXTRAS.keys() - FOR_DEVELOPERS)
+            found["added_by"] = {extra: added(python, EXTRAS[extra]) for extra in names}
+        shutil.rmtree(asked.folder / "venv")
         text = json.dumps(found, indent=2)
         if asked.write is not None:
             asked.write.write_text(text + "\n")
-        print(json.dumps(found["cases"][name], indent=2), flush=True)
+        print(text, flush=True)
     asked.folder.rmdir()
 
 
-def measured(venv: Path, calls: tuple[tuple[str, ...], ...]) -> dict[str, Any]:
-    """Install, count, ask `doctor` and `plugins list`, and delete."""
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+def created(venv: Path, what: str) -> tuple[Path, dict[str, int]]:
+    """A new environment with VoxGraft in it: its interpreter, and the seconds it took."""
+    begun, before = time.monotonic(), resource.getrusage(resource.RUSAGE_CHILDREN)
     subprocess.run([sys.executable, "-m", "venv", str(venv)], check=True)
     python = venv / "bin" / "python"
-    for call in calls:
-        subprocess.run([str(python), "-m", "pip", "install", "-q", *call], cwd=ROOT, check=True)
+    pip(python, "install", "-c", "constraints.txt", what)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-    told = subprocess.run([str(python), "-c", ASK], env=environment, capture_output=True, text=True, check=True).stdout
-    each: dict[str, tuple[str, int]] = {name: row for name, row in json.loads(told).items() if name not in NO_PART}
-    doctor = [str(venv / "bin" / "voxgraft"), "doctor", "--json"]
-    said = subprocess.run(doctor, cwd=venv, env=environment, capture_output=True, text=True)
-    row = {
+    spent = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return python, {"seconds": round(time.monotonic() - begun), "cpu_seconds": round(spent)}
+
+
+def added(python: Path, needs: list[str]) -> dict[str, Any]:
+    """What an extra brings into an environment that lacks it; the environment is left as it was."""
+    before = installed(python)
+    pip(python, "install", "-c", "constraints.txt", *needs)
+    new = {name: row for name, row in installed(python).items() if name not in before}
+    if new:
+        pip(python, "uninstall", "-y", *new)
+    return sizes(new)
+
+
+def described(python: Path) -> dict[str, Any]:
+    """Sizes, and what `pip check` and `doctor` say."""
+    each = installed(python)
+    checked = subprocess.run([str(python), "-m", "pip", "check"], env=environment(), capture_output=True, text=True)
+    doctor = [str(python.parent / "voxgraft"), "doctor", "--json"]
+    said = subprocess.run(doctor, cwd=python.parent, env=environment(), capture_output=True, text=True)
+    document = json.loads(said.stdout)
+    return sizes(each) | {
+        "torch": each["torch"][0],
+        "pip_check": checked.stdout.strip(),
+        "doctor": said.returncode,
+        "notes": document["notes"],
+        "troubles": document["troubles"],
+    }
+
+
+def sizes(each: dict[str, tuple[str, int]]) -> dict[str, Any]:
+    """How many there are, what they take, and the largest, in MB (10**6 bytes)."""
+    largest = sorted(each, key=lambda name: -each[name][1])[:LARGEST]
+    return {
         "distributions": len(each),
         "megabytes": round(sum(size for _, size in each.values()) / 1e6),
-        "torch": each["torch"][0],
-        "largest": {name: round(each[name][1] / 1e6) for name in sorted(each, key=lambda one: -each[one][1])[:LARGEST]},
-        "install_cpu_seconds": round(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime),
-        "doctor": said.returncode,
-        "notes": json.loads(said.stdout)["notes"],
-        "troubles": json.loads(said.stdout)["troubles"],
+        "largest": {name: round(each[name][1] / 1e6) for name in largest},
     }
-    shutil.rmtree(venv)
-    return row
 
 
-NO_PART = {"pip", "setuptools"}
-"""What every virtual environment holds."""
+def installed(python: Path) -> dict[str, tuple[str, int]]:
+    """Version and bytes of each distribution."""
+    said = subprocess.run([str(python), "-c", ASK], env=environment(), capture_output=True, text=True, check=True)
+    return {name: row for name, row in json.loads(said.stdout).items() if name not in NO_PART}
+
+
+def pip(python: Path, *words: str) -> None:
+    subprocess.run([str(python), "-m", "pip", words[0], "-q", *words[1:]], cwd=ROOT, env=environment(), check=True)
+
+
+def environment() -> dict[str, str]:
+    return {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
 
 
 if __name__ == "__main__":

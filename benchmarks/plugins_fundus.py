@@ -11,7 +11,7 @@ from hippocampus import ROOT
 
 import voxgraft as vg
 from voxgraft.labels.valid_region import region_in
-from voxgraft.support.paths import stem
+from voxgraft.support.texts import stem
 
 DATA = ROOT.parent / "shared" / "data"
 WORKFLOW = ROOT / "plugins" / "voxgraft-fundus" / "drive.yaml"

@@ -13,17 +13,32 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
+README = (ROOT / "README.md").read_text()
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 
 
-def test_a_machine_that_only_segments_gets_all_but_the_server_of_mlflow() -> None:
-    lines = (DOCS / "requirements-predict.txt").read_text().splitlines()
-    needs = {line for line in lines if line and not line.startswith("#")}
-    declared = set(PROJECT["dependencies"])
-    (mlflow,) = {need for need in declared if need.startswith("mlflow")}
-    client = {mlflow.replace("mlflow", "mlflow-skinny")}
-    assert needs - declared - client == {need for need in needs if need.startswith("alembic")}
-    assert declared - needs == {mlflow} and client <= needs
+def test_the_sizes_are_those_of_the_benchmark() -> None:
+    found = json.loads((ROOT / "benchmarks" / "results" / "installations.json").read_text())
+    text = (DOCS / "install.md").read_text()
+    rows = re.findall(r"^\| `(voxgraft[^`]*)`[^|]*\| (\d+) \| ([\d.]+) GB \|$", text, re.M)
+    assert {name: (int(count), float(size)) for name, count, size in rows} == {
+        name: (row["distributions"], round(row["megabytes"] / 1000, 2)) for name, row in found["cases"].items()
+    }
+    adds = re.findall(r"^\| `(\w+)` \|[^|]*\| (\d+) MB \|$", text, re.M)
+    assert {name: int(size) for name, size in adds} == {
+        name: row["megabytes"] for name, row in found["added_by"].items()
+    }
+    assert all(row["pip_check"] == "No broken requirements found." for row in found["cases"].values())
+    plain = found["cases"]["voxgraft"]
+    assert f"With the CPU build, VoxGraft\nwithout extras takes {plain['megabytes'] / 1000:.1f} GB" in README
+    for name, label in {"torch": "PyTorch", "simpleitk": "SimpleITK", "scipy": "SciPy"}.items():
+        assert re.search(rf"{label}(?: takes)? {plain['largest'][name]} MB", text)
+
+
+def test_what_segments_needs_no_server_of_mlflow() -> None:
+    names = {re.split(r"[\[>]", need)[0] for need in PROJECT["dependencies"]}
+    assert {"mlflow-skinny", "alembic", "sqlalchemy"} <= names and "mlflow" not in names
+    assert [need.partition(">")[0] for need in PROJECT["optional-dependencies"]["mlflow"]] == ["mlflow"]
 
 
 def test_the_seconds_of_starting_are_those_of_the_benchmark() -> None:

@@ -20,6 +20,7 @@ from datasets import boxes, workflow
 from voxgraft.components.code import source_hash
 
 ROOT = Path(__file__).parents[1]
+FRESH = os.environ.get("VOXGRAFT_FRESH")
 RUNNER = """\
 import json, os, sys
 from pathlib import Path
@@ -70,16 +71,12 @@ def test_the_wheel_holds_every_file_of_its_packages(wheel) -> None:
     assert not [name for name in held if name.startswith("tests/") or "__pycache__" in name]
 
 
-def test_what_is_installed_from_it_does_the_whole_job(wheel, builtin_entries, tmp_path) -> None:
-    pytest.importorskip("pip", reason="pip installs the wheel")
-    target, place = tmp_path / "installed", tmp_path / "place"
-    place.mkdir()
-    pip = [sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--no-index", "--no-compile", "--target"]
-    subprocess.run([*pip, str(target), str(wheel)], check=True, capture_output=True, text=True)
+def job(place: Path) -> dict[str, list[str]]:
+    """The words of each call: from a folder of scans to a batch, in `place`."""
     data = boxes(place / "labelled", cases=4, shape=(16, 16, 16))
     train = workflow(place, data, steps="[check, plan, prepare, train, evaluate]", **{"12 steps": "4 steps"})
     scan = data / "imagesTr" / "box_000.nii.gz"
-    calls = {
+    return {
         "version": ["--version"],
         "plugins": ["plugins", "list"],
         "shipped": ["new", "--list"],
@@ -91,6 +88,21 @@ def test_what_is_installed_from_it_does_the_whole_job(wheel, builtin_entries, tm
         "run": ["run", str(train), "--out", "run"],
         "segment": ["segment", "run/package", str(scan), "--out", "batch"],
     }
+
+
+def check_what_was_made(place: Path) -> None:
+    for made in ("begun.yaml", "hippocampus_mr.yaml", "ours", "run/package/model.safetensors", "batch/report.html"):
+        assert (place / made).exists(), made
+    assert list((place / "batch").glob("*/mask.nii.gz"))
+
+
+def test_what_is_installed_from_it_does_the_whole_job(wheel, builtin_entries, tmp_path) -> None:
+    pytest.importorskip("pip", reason="pip installs the wheel")
+    target, place = tmp_path / "installed", tmp_path / "place"
+    place.mkdir()
+    pip = [sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--no-index", "--no-compile", "--target"]
+    subprocess.run([*pip, str(target), str(wheel)], check=True, capture_output=True, text=True)
+    calls = job(place)
     words = json.dumps([str(target), str(ROOT), list(calls.values())])
     environment = {**os.environ, "PYTHONPATH": str(target), "OMP_NUM_THREADS": "1"}
     done = subprocess.run(
@@ -104,9 +116,28 @@ def test_what_is_installed_from_it_does_the_whole_job(wheel, builtin_entries, tm
     assert {name.partition(":")[2]: code for name, code in answer["code"].items()} == theirs  # models know no layout
     assert answer["version"] in said["version"][1]
     assert "dicom-seg" in said["plugins"][1] and "hippocampus_mr" in said["shipped"][1]
-    for made in ("begun.yaml", "hippocampus_mr.yaml", "ours", "run/package/model.safetensors", "batch/report.html"):
-        assert (place / made).exists(), made
-    assert list((place / "batch").glob("*/mask.nii.gz"))
+    check_what_was_made(place)
+
+
+def test_a_fresh_environment_with_nothing_but_the_wheel_does_the_whole_job(tmp_path) -> None:
+    """What a plain installation holds is enough, MLflow's client and its registry in SQLite included."""
+    if FRESH is None:
+        pytest.skip("VOXGRAFT_FRESH names no environment that holds the wheel alone; .ci/run makes one")
+    calls = job(tmp_path) | {
+        "listed": ["models", "list"],
+        "by name": ["segment", "models:/boxes/1", "labelled/imagesTr/box_001.nii.gz", "--out", "named"],
+        "exported": ["models", "export", "boxes/1", "boxes.zip"],
+    }
+    written = tmp_path / "workflow.yaml"
+    written.write_text(written.read_text().replace("evaluate]", "evaluate, register]"))
+    environment = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "PYTHONHOME")}
+    environment["MLFLOW_TRACKING_URI"] = f"sqlite:///{tmp_path}/mlflow.db"
+    for name, words in calls.items():
+        call = [str(Path(FRESH) / "bin" / "voxgraft"), *words]
+        done = subprocess.run(call, cwd=tmp_path, env=environment, capture_output=True, text=True)
+        assert done.returncode == 0, (name, done.stdout, done.stderr)
+    check_what_was_made(tmp_path)
+    assert list((tmp_path / "named").glob("*/mask.nii.gz")) and (tmp_path / "boxes.zip").exists()
 
 
 def test_the_version_is_that_of_the_metadata() -> None:

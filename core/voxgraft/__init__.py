@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from .components.component import Component, hookimpl
+from .components.catalogue import Component, hookimpl
 from .errors import VoxGraftError
 
 if TYPE_CHECKING:
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
         segment,
         write,
     )
-    from .batch.executor import ExecutorSpec
-    from .datasets.layout import LayoutSpec
+    from .batch.task import ExecutorSpec
+    from .datasets.cases import LayoutSpec
     from .imaging.formats import ReaderSpec, WriterSpec
     from .imaging.volume import Item, Problem, Volume
     from .inference.sliding import sliding_window

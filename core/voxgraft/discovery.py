@@ -18,8 +18,7 @@ from typing import TypeVar
 
 from pluggy import PluginManager
 
-from .components.catalogue import Catalogue, Failure, Origin
-from .components.component import PROJECT, AnySpec
+from .components.catalogue import PROJECT, AnySpec, Catalogue, Failure, Origin
 from .errors import OutOfTime, PluginError
 from .hookspecs import KINDS, Hooks, spec_class
 from .support.limits import Limits

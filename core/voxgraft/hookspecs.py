@@ -1,6 +1,6 @@
 """The hooks a plugin may implement.
 
-Each returns specs (see `voxgraft.components.component`), which must be cheap: a plugin module is imported whenever
+Each returns specs (see `voxgraft.components.catalogue`), which must be cheap: a plugin module is imported whenever
 plugins are listed or a kind is asked for that it may offer, so it must not import torch, MONAI, MLflow or pydantic at
 its top. What the engine then asks of the component that a spec builds is written beside the class of the spec.
 """
@@ -11,19 +11,18 @@ from collections.abc import Iterable
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Protocol
 
-from .components.component import Component, hookspec
+from .components.catalogue import Component, hookspec
 
 if TYPE_CHECKING:
-    from .batch.executor import ExecutorSpec
-    from .components.component import CommandSpec
-    from .datasets.layout import LayoutSpec
+    from .batch.task import ExecutorSpec
+    from .components.catalogue import CommandSpec
+    from .datasets.cases import LayoutSpec
     from .imaging.formats import ReaderSpec, WriterSpec
     from .networks.encoder_decoder import DecoderSpec, EncoderSpec
     from .packages.store import StoreSpec
     from .preprocessing.modality import ModalitySpec
     from .runs.run import StepSpec, TrackerSpec
-    from .scoring.measurement import MeasurementSpec
-    from .scoring.metric import MetricSpec
+    from .scoring.metric import MeasurementSpec, MetricSpec
     from .training.loss import LossSpec
     from .transfer.spec import StrategySpec
 
@@ -49,19 +48,19 @@ KINDS = {
 _HOMES = {
     "reader": "imaging.formats",
     "writer": "imaging.formats",
-    "layout": "datasets.layout",
+    "layout": "datasets.cases",
     "modality": "preprocessing.modality",
     "encoder": "networks.encoder_decoder",
     "decoder": "networks.encoder_decoder",
     "strategy": "transfer.spec",
     "loss": "training.loss",
     "metric": "scoring.metric",
-    "measurement": "scoring.measurement",
+    "measurement": "scoring.metric",
     "step": "runs.run",
     "tracker": "runs.run",
     "store": "packages.store",
-    "executor": "batch.executor",
-    "command": "components.component",
+    "executor": "batch.task",
+    "command": "components.catalogue",
 }
 """The module that holds the class of the specs of a kind; it is imported when the kind is asked for."""
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import logging
 import os
 import re
-import shlex
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -21,6 +20,7 @@ from urllib.request import getproxies, proxy_bypass
 
 from voxgraft.errors import TrackingError, UsageError, VoxGraftError
 from voxgraft.support.files import sweep, temporary
+from voxgraft.support.mlflow_page import page_command
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -105,8 +105,7 @@ def page_of(at: Address, experiment: str, run: str) -> str:
     place = f"#/experiments/{experiment}/runs/{run}"
     if at.uri.startswith("http"):
         return f"{at.shown.rstrip('/')}/{place}"
-    store = shlex.quote(at.shown) if at.database else "URI"
-    call = f"MLFLOW_DISABLE_TELEMETRY=true mlflow ui --backend-store-uri {store}"
+    call = page_command(at.shown if at.database else "URI")
     return f"start {call}, then open http://127.0.0.1:5000/{place}"
 
 

@@ -19,7 +19,8 @@ import numpy as np
 
 from voxgraft.errors import DataError
 from voxgraft.scoring.comparison import compare_all
-from voxgraft.scoring.scores import MEAN, Scores
+from voxgraft.scoring.pairs import MEAN
+from voxgraft.scoring.scores import Scores
 
 FEWEST = 6
 """Common patients from which on an interval decides."""

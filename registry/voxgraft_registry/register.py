@@ -14,7 +14,7 @@ from voxgraft.scoring.metric import MetricSpec
 from voxgraft.scoring.scores import Scores
 from voxgraft.scoring.transfer_verdict import HURTS
 from voxgraft.scoring.worth import summed_up, worthless
-from voxgraft.support.paths import without_paths
+from voxgraft.support.texts import without_paths
 from voxgraft.workflow.sections import Registry
 
 from .connection import Address, address, default_address

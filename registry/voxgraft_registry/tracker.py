@@ -14,7 +14,7 @@ from voxgraft.errors import TrackingError, VoxGraftError
 from voxgraft.preprocessing.state import data_state
 from voxgraft.runs.run import Run
 from voxgraft.support.files import digest, write_text
-from voxgraft.support.paths import without_paths
+from voxgraft.support.texts import without_paths
 from voxgraft.workflow.yaml import dump
 
 from .alive import PROCESS, put_right, working

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import signal
 import time
@@ -15,8 +16,8 @@ from click.testing import CliRunner
 from datasets import boxes, workflow
 
 import voxgraft.advice.advise as advising
-from voxgraft.advice.advise import _conclude
 from voxgraft.advice.clock import Clock, TimeUp
+from voxgraft.advice.conclusion import conclude
 from voxgraft.advice.probe import probe_dice
 from voxgraft.advice.tournament import Arm, Tournament, Trial
 from voxgraft.cli import main
@@ -24,8 +25,10 @@ from voxgraft.scoring.case import value_of
 from voxgraft.scoring.scores import Scores
 from voxgraft.support.files import atomic_write
 from voxgraft.training import loop
+from voxgraft.transfer.prior import prior
 
 MINUTES = 0.3
+ROOT = Path(__file__).parents[2]
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -160,18 +163,92 @@ def test_the_advice_is_one_sentence_with_its_evidence(verdict: str, chosen: bool
     arm = Arm({"use": "net", "weights": "imagenet"}, [{"use": "freeze"}])
     final = {"difference": 0.1, "ci95": [0.05, 0.15], "patients": 8, "p_chosen": 0.0234}
     found = {"verdict": verdict, "final": final, "tournament": [{"arm": arm.label, "steps": 200}]}
-    _conclude(found, arm if chosen else None)
+    found |= {"facts": {"labelled": 8}, "ended": "all was done"}
+    conclude(found, arm if chosen else None, asked(dims=3), [])
     assert found["advice"].startswith(said)
     assert "8 held-out patients, p 0.023 corrected for the choice among pairs" in found["advice"]
     found["tournament"][0]["steps"] = 5
-    _conclude(found, None)
+    found["verdict"] = "no evidence"
+    conclude(found, None, asked(dims=3), [])
     assert found["advice"].startswith("too early to tell: there was time for 5 steps only")
 
 
 def test_without_weights_at_hand_there_is_no_evidence() -> None:
-    found: dict[str, object] = {"verdict": "no evidence", "ended": "all was done"}
-    _conclude(found, None)
+    found: dict[str, object] = {"verdict": "no evidence", "ended": "all was done", "facts": {}, "tournament": []}
+    assert conclude(found, None, asked(dims=2), []) is None
     assert str(found["advice"]).startswith("no evidence: no pretrained encoder is available")
+    assert str(found["advice"]).endswith("; the workflow stays as it is") and found["basis"] == "nothing"
+
+
+LITE: dict[str, object] = {"use": "efficientnet-lite0", "weights": "imagenet", "levels": 5}
+PAIR = "efficientnet-lite0 imagenet, l2-sp"
+
+
+def asked(dims: int, pretrained: bool = False, modality: str = "mr") -> SimpleNamespace:
+    """A workflow that is advised on."""
+    model = SimpleNamespace(dims=dims, pretrained=pretrained)
+    return SimpleNamespace(model=model, transfer=[], data=SimpleNamespace(modality=SimpleNamespace(name=modality)))
+
+
+def trial(verdict: str, difference: float, ci95: list[float | None], arm: str = PAIR, **row: object) -> dict:
+    """What a trial with three held-out patients found."""
+    final = {"difference": difference, "ci95": ci95, "patients": 3, "p_chosen": 1.0, "early": None}
+    rows = [{"arm": arm, "steps": 200, **row}, {"arm": "efficientnet-lite0, scratch", "steps": 200}]
+    return {"verdict": verdict, "final": final, "tournament": rows, "facts": {"labelled": 8}, "ended": "all was done"}
+
+
+def test_where_a_trial_cannot_tell_what_other_data_showed_is_proposed_and_said_to_come_from_there() -> None:
+    found = trial("too few patients to tell", 0.026, [-0.026, 0.064])
+    arm = conclude(found, None, asked(dims=2), [{"use": "resnet50", "weights": "imagenet"}, LITE])
+    assert arm is not None and arm.label == PAIR and arm.encoder == LITE
+    assert found["basis"] == "other data sets" and found["verdict"] == "too few patients to tell"
+    known = prior(2)
+    assert f"{known.gain[0]:+.2f} to {known.gain[1]:+.2f} Dice on 4 other 2D data sets" in found["advice"]
+    assert "nothing was found on this data" in found["advice"] and "docs/transfer.md" in found["advice"]
+    few = trial("too few patients to tell", 0.1, [None, None])
+    assert conclude(few, None, asked(dims=2, modality="ct"), [LITE]) is not None
+    assert "none of them was of the modality ct" in few["advice"], "what it was measured on is said"
+
+
+@pytest.mark.parametrize(
+    ("found", "workflow"),
+    [
+        (trial("hurts", -0.1, [-0.15, -0.05]), asked(dims=2)),
+        (trial("no evidence", -0.05, [-0.1, 0.01]), asked(dims=2)),
+        (trial("no evidence", 0.0, [-0.1, 0.1], evidence="worse"), asked(dims=2)),
+        (trial("too few patients to tell", 0.0, [-0.1, 0.1]), asked(dims=3)),
+        (trial("too few patients to tell", 0.0, [-0.1, 0.1]), asked(dims=2, pretrained=True)),
+    ],
+)
+def test_it_is_not_proposed_against_evidence_nor_in_3d_nor_over_a_choice(found: dict, workflow) -> None:
+    assert conclude(found, None, workflow, [LITE]) is None
+    assert found["basis"] != "other data sets"
+
+
+def test_harm_that_was_found_stays_the_verdict() -> None:
+    found, twin = trial("hurts", -0.1, [-0.15, -0.05]), Arm({**LITE, "weights": "none"}, [])
+    assert conclude(found, twin, asked(dims=2), [LITE]) is twin
+    assert found["advice"].startswith("train from scratch") and found["basis"] == "this data"
+
+
+def test_a_training_that_was_too_short_speaks_against_nothing() -> None:
+    found = trial("too early to tell", 0.0, [0.0, 0.0])
+    found["final"]["early"] = "both networks have learnt next to nothing"
+    assert conclude(found, None, asked(dims=2), [LITE]) is not None
+    assert found["advice"].startswith("too early to tell: both networks")
+
+
+def test_what_is_known_beforehand_is_what_the_files_of_figures_give(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+    written = importlib.import_module("prior")
+    assert written.TARGET.read_text() == written.render()
+
+
+def test_more_labels_than_were_tried_are_told() -> None:
+    most = prior(2).labels[1]
+    assert "were not tried" not in prior(2).said("rgb", most)
+    assert f"more labels than {most} were not tried" in prior(2).said("rgb", most + 1)
+    assert prior(3).encoder is None and "same organ and modality" in prior(3).said("mr", 4)
 
 
 def played(monkeypatch, gain: float, seconds: float = 0.01, volumes: int = 8):

@@ -21,11 +21,12 @@ from voxgraft.errors import DataError, UnknownComponent, UsageError
 from voxgraft.imaging.structures import Label, Labels
 from voxgraft.imaging.volume import Volume
 from voxgraft.scoring.bootstrap import mean_intervals
+from voxgraft.scoring.case import score_case
 from voxgraft.scoring.confusion import count
 from voxgraft.scoring.naming import read_labels
 from voxgraft.scoring.pair import Crops
 from voxgraft.scoring.paths import choose_metrics
-from voxgraft.scoring.scores import Scores, score_case
+from voxgraft.scoring.scores import Scores
 
 
 def chosen(catalogue: Catalogue, *names: str) -> list[Selected[Any]]:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from voxgraft.support.paths import without_paths
+from voxgraft.support.texts import without_paths
 
 
 def test_places_are_shortened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,7 +16,7 @@ from voxgraft.datasets.dataset import leave_out, read_layout
 from voxgraft.imaging.read import read as read_image
 from voxgraft.imaging.volume import Item
 from voxgraft.scoring.subgroups import read_facts
-from voxgraft.support.paths import as_stored, composed
+from voxgraft.support.texts import as_stored, composed
 
 FORMS = [("NFC", "NFD"), ("NFD", "NFC"), ("NFD", "NFD")]
 NAMES = ("Müller_0", "Müller_1")

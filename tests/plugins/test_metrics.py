@@ -19,9 +19,9 @@ from voxgraft.components.choice import choose
 from voxgraft.errors import BrokenPlugin, DataError
 from voxgraft.imaging.structures import Labels
 from voxgraft.imaging.volume import Volume
+from voxgraft.scoring.case import score_case
 from voxgraft.scoring.metric import Metric
 from voxgraft.scoring.pair import Counts, MaskPair
-from voxgraft.scoring.scores import score_case
 from voxgraft.scoring.surface import surface
 
 DOCUMENT = (Path(__file__).parents[2] / "docs" / "metrics.md").read_text(encoding="utf-8")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,18 +20,19 @@ from ..preprocessing.plan import Plan
 from ..preprocessing.prepare import Prepared, load_prepared
 from ..runs.engine import run_workflow
 from ..runs.run import Run
-from ..scoring.comparison import TOO_FEW, holm, randomisation_p
+from ..scoring.comparison import holm, randomisation_p
 from ..scoring.scores import mean_of
-from ..scoring.transfer_verdict import FEWEST_STEPS, TOO_EARLY
 from ..support.files import write_json, write_text
 from ..support.texts import counted
 from ..workflow.workflow import Workflow, from_document
 from ..workflow.yaml import dump
 from .candidates import Document, encoders_at_hand
 from .clock import Clock, TimeUp, Watched
+from .conclusion import DONE, NOWHERE, STOPPED, conclude
 from .page import page
 from .probe import probe_dice, stage_features, views_of
-from .shapes import MINUTES, compare_shapes, sentence
+from .shape_verdict import sentence
+from .shapes import MINUTES, compare_shapes, not_compared
 from .tournament import Arm, Tournament
 
 VOLUMES = 8
@@ -40,8 +41,6 @@ PICTURES = 40
 """2D validation images that are scored at most: they take little time, and eight show large gains only."""
 FOR_PROBES = 0.35
 """The share of the time after which probing stops."""
-DONE = "all was done"
-STOPPED = "stopped by hand; the rest was not tried"
 
 Say = Callable[[str], None]
 
@@ -73,8 +72,9 @@ def advise(
     clock = Clock(minutes * 0.85, since)  # the rest is for the step under way and for writing
     result: dict[str, Any] = {"workflow": workflow.name, "minutes": minutes, "ended": DONE}
     result.update(facts={}, shapes=[], probes=[], tournament=[], verdict="no evidence", advice="", shape="")
+    result["basis"] = NOWHERE
     chosen: Arm | None = None
-    best = _Workflow(workflow)
+    best = _Best(workflow)
     stopped: KeyboardInterrupt | None = None
     try:
         with clock.alarm():
@@ -83,7 +83,7 @@ def advise(
         result["ended"] = "time was up; the rest was not tried"
     except KeyboardInterrupt as error:
         result["ended"], stopped = STOPPED, error
-    _conclude(result, chosen)
+    chosen = conclude(result, chosen, best.workflow, best.encoders)
     result["minutes_used"] = round(clock.used / 60, 3)
     write_json(folder / "advice.json", result)
     write_text(folder / "advice.html", page(result))
@@ -94,14 +94,15 @@ def advise(
 
 
 @dataclass
-class _Workflow:
-    """The workflow that is advised on: the one that was given, or a better shape of it."""
+class _Best:
+    """The workflow that is advised on, the one that was given or a better shape of it, and the encoders available."""
 
     workflow: Workflow
+    encoders: Sequence[Document] = ()
 
 
 def _look(
-    best: _Workflow,
+    best: _Best,
     catalogue: Catalogue,
     folder: Path,
     clock: Clock,
@@ -117,7 +118,9 @@ def _look(
     say(f"advise: reading and preparing the cases; {clock.said}")
     run = _planned(best.workflow, catalogue, folder, clock)
     result["facts"] = _facts(run)
-    if run.plan.image_dims == 3 and clock.total >= 0.85 * 60 * MINUTES:
+    if run.plan.image_dims == 3 and clock.total < 0.85 * 60 * MINUTES:
+        result["shape"] = not_compared(run.plan.dims)
+    elif run.plan.image_dims == 3:
         shape = compare_shapes(best.workflow, run, clock, folder / "work", result["shapes"], say)
         result["shape"] = sentence(result["shapes"], shape)
         if shape is not None:
@@ -125,6 +128,7 @@ def _look(
             run = _planned(best.workflow, catalogue, folder, clock)
             result["facts"] = _facts(run)
     encoders, result["probes"] = encoders_at_hand(best.workflow, run.models, models)
+    best.encoders = encoders
     say(f"advise: {counted(len(encoders), 'pretrained encoder')} available; {clock.said}")
     for row in result["probes"]:
         say(f"advise: {row['encoder']['use']} {row['encoder']['weights']} is not usable: {row['error']}")
@@ -263,43 +267,6 @@ def _ranked(encoders: Sequence[Document], probes: Sequence[dict[str, Any]]) -> l
         encoder for encoder in encoders if not any("error" in row and row["encoder"] == encoder for row in probes)
     ]
     return sorted(usable, key=lambda encoder: -gain.get(str(encoder), -math.inf))
-
-
-def _conclude(result: dict[str, Any], chosen: Arm | None) -> None:
-    """One sentence that begins with the verdict, so "no evidence" where that is the truth."""
-    final = result.get("final")
-    if final is None:
-        result["advice"] = f"no evidence: {_why_none(result)}; the workflow stays as it is"
-        return
-    low, high = final["ci95"]
-    interval = "" if low is None else f", 95 % interval {low:+.3f} to {high:+.3f}"
-    by = f"difference in Dice {final['difference']:+.3f}{interval}, {final['patients']} held-out patients, p "
-    by += f"{final['p_chosen']:.2g} corrected for the choice among pairs"
-    arm, steps = result["tournament"][0]["arm"], result["tournament"][0]["steps"]
-    if steps < FEWEST_STEPS:
-        result["verdict"] = TOO_EARLY
-        counted = "1 step" if steps == 1 else f"{steps} steps"
-        result["advice"] = f"{TOO_EARLY}: there was time for {counted} only; give it more minutes"
-    elif result["verdict"] in (TOO_EARLY, TOO_FEW):
-        why = f": {final['early']}" if final["early"] else f" whether {arm} does better than from scratch"
-        result["advice"] = f"{result['verdict']}{why} ({by}); the workflow stays as it is"
-    elif chosen is None:
-        result["advice"] = (
-            f"no evidence that {arm} does better than the same network from scratch ({by}); the workflow stays as it "
-            "is. Few held-out patients or a short time show large differences only: try more minutes, or guard: twin"
-        )
-    elif result["verdict"] == "helps":
-        result["advice"] = f"use {arm}: after so short a training transfer helps ({by})"
-    else:
-        result["advice"] = f"train from scratch: after so short a training {arm} hurts ({by})"
-
-
-def _why_none(result: Mapping[str, Any]) -> str:
-    if result["ended"] == STOPPED:
-        return "it was stopped before the best pair could be compared with its twin from scratch"
-    if result["ended"] != DONE:
-        return "time was up before the best pair could be compared with its twin from scratch; give it more minutes"
-    return "no pretrained encoder is available for this workflow; install weights, or name a model with --model"
 
 
 def _proposal(workflow: Workflow, chosen: Arm | None) -> dict[str, Any]:

@@ -10,12 +10,15 @@ from ..components.choice import choose
 from ..errors import VoxGraftError
 from ..networks.encoder_decoder import EncoderSpec
 from ..packages.references import Resolver
-from ..transfer.usual import FROZEN, USUAL
+from ..transfer.prior import prior
 from ..workflow.workflow import Workflow
 from ..workflow.yaml import load
 
 OFFLINE = ("imagenet", "bundled")
 """What encoders call weights that come with an installed package."""
+
+FROZEN: dict[str, Any] = {"use": "freeze"}
+"""The encoder as it is: quicker, and second to what the curves favour."""
 
 Document = dict[str, Any]
 """An encoder or a strategy as a workflow writes it."""
@@ -70,12 +73,10 @@ def _as_trained(document: Document, resolver: Resolver) -> Document:
     return {**encoder, "weights": document["weights"]} if isinstance(encoder, Mapping) else document
 
 
-def strategies_for(labelled: int, workflow: Workflow) -> list[list[Document]]:
-    """Stacks worth trying with so many labelled cases; the workflow's own first, where it learns from labels."""
+def strategies_for(workflow: Workflow) -> list[list[Document]]:
+    """Stacks worth trying: the workflow's own, where it learns from labels, what the curves favour, and no training."""
     own = [strategy.document() for strategy in workflow.transfer] if workflow.supervised else []
-    usual: list[list[Document]] = [[dict(USUAL)], [dict(FROZEN)]]
-    if labelled <= 4:
-        usual.reverse()
+    usual: list[list[Document]] = [[dict(strategy) for strategy in prior(2).transfer], [dict(FROZEN)]]
     others = [
         stack for stack in usual if [strategy["use"] for strategy in stack] != [strategy["use"] for strategy in own]
     ]

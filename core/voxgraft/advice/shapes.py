@@ -3,7 +3,8 @@
 On the left atrium this mattered more than any pretrained weights did (docs/transfer.md). Each shape is trained for the
 same time from what is usual for it, and scored on the held-out scans in their own grid, so that coarse and fine ones
 are compared by what a reader gets. Only a shape that does better than the workflow's own, by the paired tests, takes
-its place.
+its place; and volumes in place of slices where too few patients are held out to tell and they led, as they did
+elsewhere.
 """
 
 from __future__ import annotations
@@ -11,7 +12,6 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -21,73 +21,33 @@ from ..errors import VoxGraftError
 from ..imaging.channels import missing_in
 from ..inference.ensemble import predictor_of
 from ..packages.package import read_package
-from ..preprocessing.affordable import affordable_spacing
+from ..preprocessing.planning import affordable_spacing
 from ..runs.engine import run_workflow
 from ..runs.run import Run
 from ..runs.steps.evaluate import read_held_out
 from ..scoring.case import Measured, measure_case
-from ..scoring.comparison import compare_all
-from ..scoring.scores import MEAN, Scores
-from ..scoring.subgroups import gathered
+from ..scoring.pairs import MEAN
+from ..scoring.scores import Scores, gathered
 from ..support.files import remove
-from ..transfer.usual import USUAL
+from ..transfer.prior import prior, volumes
 from ..workflow.workflow import Workflow, from_document
 from .candidates import Document, encoders_at_hand
-from .clock import Clock, Watched
+from .clock import Clock, TimeUp, Watched
+from .shape_verdict import Shape, better_of
 
-MINUTES = 8.0
+MINUTES = 6.0
 """With fewer, no shape would learn enough to be compared."""
-SHARE = 0.45
-"""Of the time that is left, for all shapes together; half of it trains, the rest prepares and evaluates."""
-HELD_OUT = 8
-"""So many held-out cases are scored, at most."""
-
-
-@dataclass(frozen=True, slots=True)
-class Shape:
-    """One way to look at the scans.
-
-    Attributes:
-        dims: 2 for slices, 3 for volumes.
-        spacing: Millimetres between voxels, in RAS order.
-        encoder, transfer: With what it is trained.
-        own: It is the workflow's own.
-    """
-
-    dims: int
-    spacing: tuple[float, ...]
-    encoder: Document
-    transfer: tuple[Document, ...]
-    own: bool = False
-
-    @property
-    def label(self) -> str:
-        """How it is called in tables."""
-        kind = "slices" if self.dims == 2 else "volumes"
-        weights = self.encoder.get("weights", "none")
-        start = "scratch" if weights == "none" else weights
-        return f"{kind} at {' x '.join(f'{step:g}' for step in self.spacing)} mm, {self.encoder['use']} {start}"
-
-    def workflow(self, own: Workflow, run: Run, **changes: Any) -> Workflow:
-        """The workflow in this shape.
-
-        Args:
-            own: What is changed.
-            run: Its catalogue and its cache of prepared arrays are used.
-            changes: Sections of the document that are replaced.
-        """
-        document = copy.deepcopy(own.document())
-        document.update(changes)
-        if not self.own:
-            document["data"]["spacing"] = list(self.spacing)
-            document["model"].update(dims=self.dims, encoder=dict(self.encoder), start="none")
-            document["transfer"] = [dict(strategy) for strategy in self.transfer]
-            document["training"]["patch"] = "auto"
-        return from_document(document, run.catalogue, own.name)
+SHARE, TRAINING = 0.5, 0.5
+"""Of the time that is left, for all shapes together; and of that, what trains: the rest prepares and evaluates."""
+LEAST = 40.0
+"""Seconds that a shape is trained for; where time is shorter, fewer shapes are compared."""
+HELD_OUT, FEW = 8, 3
+"""So many held-out cases are scored, at most, and at least, however long they take."""
 
 
 def shapes_of(own: Workflow, run: Run) -> list[Shape]:
-    """The workflow's own shape first, then what else comes into question; nothing else where the images are 2D.
+    """The workflow's own shape first, then what else comes into question, what a CPU can afford before what is fine;
+    nothing else where the images are 2D.
 
     Args:
         own: The workflow.
@@ -103,12 +63,17 @@ def shapes_of(own: Workflow, run: Run) -> list[Shape]:
     spacing = tuple(float(median(case["spacing"][axis] for case in trained)) for axis in range(3))
     coarse = affordable_spacing(shape, spacing)
     found = [mine]
-    for spaced in (coarse, spacing):
-        if spaced is not None and not _is_taken(found, 3, spaced):
-            found.append(Shape(3, spaced, {"use": "residual", "weights": "none"}, ()))
+    if coarse is not None and not _is_taken(found, 3, coarse):
+        found.append(_volumes(coarse))
     if plan.dims == 3:
         found.append(_slices(own, run, coarse or spacing))
+    if not _is_taken(found, 3, spacing):
+        found.append(_volumes(spacing))
     return found
+
+
+def _volumes(spacing: tuple[float, ...]) -> Shape:
+    return Shape(3, spacing, {"use": "residual", "weights": "none"}, ())
 
 
 def _is_taken(found: Sequence[Shape], dims: int, spacing: Sequence[float]) -> bool:
@@ -128,7 +93,7 @@ def _slices(own: Workflow, run: Run, spacing: tuple[float, ...]) -> Shape:
     encoders, _ = encoders_at_hand(from_document(document, run.catalogue, own.name), run.models)
     if not encoders:
         return Shape(2, spacing, scratch, ())
-    return Shape(2, spacing, encoders[0], (dict(USUAL),))
+    return Shape(2, spacing, encoders[0], tuple(dict(strategy) for strategy in prior(2).transfer))
 
 
 def compare_shapes(
@@ -145,33 +110,40 @@ def compare_shapes(
         say: Is told how far it is.
 
     Raises:
-        TimeUp: Before all shapes were compared.
+        TimeUp: All of the clock's time is up, not only the share of it that is for shapes.
     """
     shapes = shapes_of(own, run)
     if len(shapes) < 2:
         return None
-    seconds = SHARE * clock.left / len(shapes)
+    stage = clock.part(SHARE)
+    shapes = shapes[: max(2, int(TRAINING * stage.left / LEAST))]
+    seconds = TRAINING * stage.left / len(shapes)
     scores: dict[str, Scores] = {}
     for number, shape in enumerate(shapes, 1):
+        until = stage.part(1 / (len(shapes) - number + 1))
         row: dict[str, Any] = {"shape": shape.label, "own": shape.own}
         place = folder / f"shape_{number}"
         try:
-            told, scores[shape.label] = _trained(shape, own, run, place, clock, 0.5 * seconds)
+            told, scores[shape.label] = _trained(shape, own, run, place, seconds, stage, until)
             row |= told
             said = f"Dice {row['dice']:.3f} after {row['steps']} steps"
         except VoxGraftError as error:
             row["error"] = said = str(error).splitlines()[0]
+        except TimeUp:
+            clock.check()
+            row["error"] = said = "the time for comparing shapes was up"
         finally:
             remove(place)
         rows.append(row)
         say(f"advise: shape {number} of {len(shapes)}, {shape.label}: {said}")
-    return _better(shapes, scores, rows)
+    return better_of(shapes, scores, rows)
 
 
 def _trained(
-    shape: Shape, own: Workflow, run: Run, folder: Path, clock: Clock, seconds: float
+    shape: Shape, own: Workflow, run: Run, folder: Path, seconds: float, stage: Clock, until: Clock
 ) -> tuple[dict[str, Any], Scores]:
     """Train one shape and score it; its row and its scores."""
+    stage.check()
     document = own.document()
     split = copy.deepcopy(document["data"]["split"])
     split.update({key: 0 for key in ("fold", "repeat") if split[key] == "all"})
@@ -183,56 +155,36 @@ def _trained(
     }
     workflow = shape.workflow(own, run, **changes)
     remove(folder)  # of an advice that was killed
-    done = run_workflow(workflow, run.catalogue, folder, progress=Watched(clock), registry=own.place)
-    scores = _scored(done, clock)
+    done = run_workflow(workflow, run.catalogue, folder, progress=Watched(stage), registry=own.place)
+    scores = _scored(done, stage, until)
     summary = done.read("train/summary.json")
     mean = scores.summary["dice"][MEAN]
     row = {"dice": float(mean["mean"]), "volumes": len(scores.cases), "defined": mean["n"]}
     return {**row, "steps": summary["steps"], "seconds": summary["seconds"]}, scores
 
 
-def _scored(run: Run, clock: Clock) -> Scores:
-    """Dice of the first held-out scans, in their own grid."""
+def _scored(run: Run, stage: Clock, until: Clock) -> Scores:
+    """Dice of the first held-out scans, in their own grid; of a few where each takes long."""
     predictor = predictor_of(read_package(run.package), run.catalogue, device=run.workflow.inference.device)
     metrics = [choose(run.catalogue, "metric", {"use": "dice"})]
     cases = {case.id: case for case in run.dataset.cases}
     labels = run.dataset.labels or predictor.package.labels
     measured: dict[str, Measured] = {}
     for name in run.split.validation[:HELD_OUT]:
-        clock.check()
+        if len(measured) >= FEW and until.left <= 0:
+            break
+        stage.check()
         scan, reference = read_held_out(cases[name], run)
         prediction = predictor.predict(scan, missing=missing_in(cases[name].images))
         measured[name] = measure_case(prediction.labels, reference, labels, metrics)
     return gathered(measured, metrics, {}, {name: cases[name].patient for name in measured})
 
 
-def _better(shapes: Sequence[Shape], scores: dict[str, Scores], rows: Sequence[dict[str, Any]]) -> Shape | None:
-    """The best of the shapes that the paired tests, corrected by Holm, call better than the workflow's own."""
-    own = shapes[0].label
-    if own not in scores or len(scores) < 2:
-        return None
-    ordered = {own: scores[own], **{label: found for label, found in scores.items() if label != own}}
-    better: dict[str, float] = {}
-    for comparison in compare_all(ordered, {"dice": True}):
-        row = next(row for row in rows if row["shape"] == comparison.run)
-        row.update(evidence=comparison.verdict, against_own=comparison.document())
-        if comparison.verdict == "better":
-            better[comparison.run] = comparison.difference
-    if not better:
-        return None
-    best = max(better, key=lambda label: better[label])
-    return next(shape for shape in shapes if shape.label == best)
+def not_compared(dims: int) -> str:
+    """What is said where there are too few minutes.
 
-
-def sentence(rows: Sequence[dict[str, Any]], better: Shape | None) -> str:
-    """What follows from the rows; empty where there was nothing to compare."""
-    if not rows:
-        return ""
-    if better is None:
-        return "no evidence that another shape does better than the workflow's own"
-    found = next(row for row in rows if row["shape"] == better.label)["against_own"]
-    low, high = found["ci95"]
-    return (
-        f"{better.label} does better than the workflow's own shape after the same short time: difference in Dice "
-        f"{found['difference']:+.3f} ({low:+.3f} to {high:+.3f}), {found['patients']} held-out patients"
-    )
+    Args:
+        dims: Of the workflow's network, on volumes.
+    """
+    said = f"slices and volumes were not compared, which takes {MINUTES:g} minutes or more"
+    return f"{said}; {volumes().said()}" if dims == 2 else said

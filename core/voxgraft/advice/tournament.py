@@ -19,7 +19,8 @@ from ..preprocessing.prepare import Prepared
 from ..runs.run import Run
 from ..scoring.comparison import ALPHA, TOO_FEW, compare_all, smallest_p
 from ..scoring.pair import Counts
-from ..scoring.scores import MEAN, Scores
+from ..scoring.pairs import MEAN
+from ..scoring.scores import Scores
 from ..scoring.transfer_verdict import FEWEST_STEPS, judge
 from ..support.files import remove, write_json
 from ..training.session import dice_of, train, validate_case
@@ -83,7 +84,7 @@ class Tournament:
         Raises:
             TimeUp: Time was up before the verdict.
         """
-        stacks = strategies_for(len(self._run.split.train), self._run.workflow)
+        stacks = strategies_for(self._run.workflow)
         pairs = [Arm(encoders[0], stack) for stack in stacks[:2]] + [
             Arm(encoder, stacks[0]) for encoder in encoders[1:2]
         ]

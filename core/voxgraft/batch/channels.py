@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from ..datasets.cases import Described
-from ..support.paths import stem
+from ..support.texts import stem
 from .contract import Level, Verdict, judge
 
 if TYPE_CHECKING:

@@ -13,10 +13,9 @@ from ..imaging.orientation import Orientation, reoriented
 from ..imaging.read import find, read_item
 from ..imaging.structures import Labels
 from ..imaging.volume import Array, FoundRegion, ImageRef, Item, MaskRef, Volume
-from ..labels.label_map import HIGHEST, map_segments, map_values, unknown_values, values_in
-from ..labels.masks import read_mask, read_mask_item
-from ..labels.valid_region import REGION, found_region, mark_ignored, nonzero, one_channel
-from ..labels.whole_numbers import integer_mask
+from ..labels.label_map import HIGHEST, integer_mask, map_segments, map_values, unknown_values, values_in
+from ..labels.masks import mark_ignored, read_mask, read_mask_item
+from ..labels.valid_region import REGION, found_region, nonzero, one_channel
 from .geometry import disagreement
 from .identity import traces
 from .masks import measure_mask

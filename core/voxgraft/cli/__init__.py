@@ -13,7 +13,7 @@ from typing import Any, TextIO
 
 import click
 
-from ..components.component import AnySpec
+from ..components.catalogue import AnySpec
 from ..errors import VoxGraftError
 from ..support.progress import fitted, kept_for_json
 

@@ -13,8 +13,7 @@ from ..support.progress import fitted, print_fitted, print_result
 from . import PATH, json_option
 
 if TYPE_CHECKING:
-    from ..components.catalogue import Catalogue
-    from ..components.component import AnySpec
+    from ..components.catalogue import AnySpec, Catalogue
 
 
 _COLOURS = {"passed": "green", "failed": "red", "skipped": "yellow"}

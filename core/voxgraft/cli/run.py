@@ -11,7 +11,7 @@ from ..support.progress import print_fitted, print_result
 from . import PATH, json_option
 
 if TYPE_CHECKING:
-    from ..batch.executor import Executor
+    from ..batch.task import Executor
     from ..components.catalogue import Catalogue
     from ..runs.run import Run
     from ..workflow.workflow import Workflow

@@ -4,17 +4,29 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from difflib import get_close_matches
+from pathlib import Path
 from typing import Annotated, Any, Generic, TypeVar
 
 from annotated_types import Ge, Gt
-from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, GetJsonSchemaHandler, ValidationError, ValidationInfo
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    GetCoreSchemaHandler,
+    GetJsonSchemaHandler,
+    ValidationError,
+    ValidationInfo,
+)
 from pydantic_core import CoreSchema, InitErrorDetails, PydanticCustomError, core_schema
 
 from ..errors import BrokenPlugin, ComponentConflict, UnknownComponent
-from .catalogue import Catalogue
-from .component import Component
+from ..support.texts import as_stored
+from .catalogue import Catalogue, Component
 
 T = TypeVar("T")
+
+StoredPath = Annotated[Path, AfterValidator(as_stored)]
+"""A path in options, as what is there is called."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shlex
-import shutil
-import sys
 import textwrap
 import time
 from collections.abc import Iterator, Mapping
@@ -20,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from ..errors import DataError, UsageError
 from ..imaging.structures import Labels
 from ..support.files import write_json, write_text
+from ..support.mlflow_page import page_command
 from ..support.progress import Progress
 from .dataset import MADE, DemoData, make_data
 from .phantoms import LABELS
@@ -88,8 +86,7 @@ class Outcome:
             "masks": " and ".join(str(self.folder / "batch" / "*" / name) for name in self.masks),
             "model": f"{self.model}, version {self.version} (this run's: {self.folder / 'run' / 'package'})",
             "workflow": str(self.folder / "workflow.yaml"),
-            "MLflow page": "MLFLOW_DISABLE_TELEMETRY=true "
-            + shlex.join([_mlflow(), "ui", "--backend-store-uri", tracking_uri(self.folder)]),
+            "MLflow page": page_command(tracking_uri(self.folder)),
         }
 
     def document(self) -> dict[str, Any]:
@@ -224,13 +221,6 @@ def _timed(outcome: Outcome, name: str, progress: Progress) -> Iterator[None]:
     clock, cpu = time.monotonic(), _cpu()
     yield
     outcome.parts.append(Part(name, time.monotonic() - clock, _cpu() - cpu))
-
-
-def _mlflow() -> str:
-    """The command `mlflow`, by its path where the shell would not find this environment's."""
-    own = Path(sys.executable).with_name("mlflow")
-    executable = shutil.which("mlflow")
-    return str(own) if own.exists() and (executable is None or Path(executable) != own) else "mlflow"
 
 
 def _cpu() -> float:

@@ -16,15 +16,14 @@ import numpy as np
 from ..components.choice import Selected, choose
 from ..errors import BadImage, BrokenPlugin, DataError, ModelError, PluginError, VoxGraftError
 from ..support.files import check_regular
-from ..support.paths import composed
+from ..support.texts import composed
 from .archives import archive_problems, is_archive
 from .formats import PaletteReader, ReaderSpec
 from .palettes import WHAT_TO_DO
 from .volume import Array, ImageRef, Item, Problem, Volume, times
 
 if TYPE_CHECKING:
-    from ..components.catalogue import Catalogue
-    from ..components.component import AnySpec
+    from ..components.catalogue import AnySpec, Catalogue
 
 USUAL = "int16"
 """The type of voxels whose item does not say it."""

@@ -14,8 +14,7 @@ from ..support.files import atomic_write
 from .formats import ReadsImages, Writer
 
 if TYPE_CHECKING:
-    from ..components.catalogue import Catalogue
-    from ..components.component import AnySpec
+    from ..components.catalogue import AnySpec, Catalogue
     from .structures import Labels
     from .volume import Array, Volume
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..components.choice import choose
 from ..errors import BadImage, BrokenPlugin, DataError, VoxGraftError
@@ -14,8 +15,7 @@ from ..imaging.orientation import orientation_of, reoriented
 from ..imaging.palettes import check_background
 from ..imaging.read import find, only, read_item
 from ..imaging.volume import Array, ImageRef, Item, MaskRef, Problem, Volume, millimetres_apart
-from .label_map import combine_structures, map_labels, map_segments, some, values_in
-from .whole_numbers import integer_mask
+from .label_map import combine_structures, integer_mask, map_labels, map_segments, some, values_in
 
 if TYPE_CHECKING:
     from ..components.catalogue import Catalogue
@@ -294,3 +294,14 @@ def _agreed(reference: MaskRef, like: Volume | None, labels: Labels | None, cata
     fuse = majority if reference.rule == "majority" else staple
     left_out = None if labels is None else labels.ignored
     return masks[0].with_array(fuse([mask.array for mask in masks], masks[0].dims, left_out))
+
+
+def mark_ignored(mask: Array, valid: NDArray[np.bool_], value: int) -> Array:
+    """A mask with a value, in all of its channels, where nothing counts.
+
+    Args:
+        mask: (i, j[, k]), or (structure, i, j[, k]).
+        valid: bool (i, j[, k]).
+    """
+    kind = np.promote_types(mask.dtype, np.min_scalar_type(value))
+    return np.where(valid, mask, kind.type(value))

@@ -16,7 +16,7 @@ from .masks import in_grid_of, read_map
 
 if TYPE_CHECKING:
     from ..components.catalogue import Catalogue
-    from ..imaging.volume import Array, ImageRef, Volume
+    from ..imaging.volume import ImageRef, Volume
 
 REGION = "the valid region"
 """What such a file is called in messages."""
@@ -111,14 +111,3 @@ def nonzero(volume: Volume) -> NDArray[np.bool_]:
     if array.dtype.kind == "f" and np.isnan(array).any():
         raise BadImage(name, "it contains NaN; write 0 where nothing counts, else 1")
     return np.asarray(array != 0)
-
-
-def mark_ignored(mask: Array, valid: NDArray[np.bool_], value: int) -> Array:
-    """A mask with a value, in all of its channels, where nothing counts.
-
-    Args:
-        mask: (i, j[, k]), or (structure, i, j[, k]).
-        valid: bool (i, j[, k]).
-    """
-    kind = np.promote_types(mask.dtype, np.min_scalar_type(value))
-    return np.where(valid, mask, kind.type(value))

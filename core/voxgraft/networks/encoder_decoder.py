@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-from ..components.component import C, Component
+from ..components.catalogue import C, Component
 
 if TYPE_CHECKING:
     from .modules import DecoderModule, EncoderModule

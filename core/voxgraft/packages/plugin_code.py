@@ -9,8 +9,7 @@ from ..components.code import version_of
 from ..support.texts import counted
 
 if TYPE_CHECKING:
-    from ..components.catalogue import Catalogue
-    from ..components.component import AnySpec
+    from ..components.catalogue import AnySpec, Catalogue
     from .package import Package
 
 Plugins = dict[str, dict[str, str]]

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from ..components.component import C, Component
+from ..components.catalogue import C, Component
 
 
 class Store(Protocol):

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from ..scoring.bootstrap import POOLED
 from ..scoring.pair import Counts
-from ..scoring.scores import MEAN, CaseScores, Scores
+from ..scoring.pairs import MEAN
+from ..scoring.scores import CaseScores, Scores
 from ..scoring.subgroups import AGES, FEW
 from ..support.files import write_text
 from .drawing import Picture

@@ -7,8 +7,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from ..components.catalogue import AnySpec
 from ..components.code import version_of
-from ..components.component import AnySpec
 from ..errors import VoxGraftError
 from ..imaging.write import choose_writer
 from ..packages.plugin_code import Plugins, described
@@ -27,7 +27,7 @@ PACKAGES = (
     "SimpleITK",
     "highdicom",
     "lightning-fabric",
-    "mlflow",
+    "mlflow-skinny",
 )
 
 

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from ..scoring.pair import Counts
-from ..scoring.scores import MEAN, Scores, is_missed, mean_of
+from ..scoring.pairs import MEAN
+from ..scoring.scores import Scores, is_missed, mean_of
 from ..support.texts import counted
 from .cross_validation import Member
 

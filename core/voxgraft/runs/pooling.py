@@ -12,7 +12,7 @@ import numpy as np
 
 from ..packages.model_card import model_card
 from ..packages.package import amend_package, read_package, write_package
-from ..packages.precision import common
+from ..packages.precision import common, joined
 from ..preprocessing.plan import Plan
 from ..reports.drawing import Picture
 from ..reports.scores import about, worst_cases, write_page
@@ -20,7 +20,7 @@ from ..scoring.comparison import direction, read_run
 from ..scoring.scores import Scores
 from ..scoring.transfer_verdict import judge
 from ..scoring.worth import summed_up, worthless
-from ..support.paths import without_paths
+from ..support.texts import without_paths
 from ..workflow.yaml import dump
 from .cross_validation import Member, folder_of, members_of, merged_documents, read_member
 from .pooled import member_table, pooled, spread
@@ -86,8 +86,10 @@ class Pool:
         write_page(run.folder / "evaluate" / "scores.html", whole, specs, title, shown, member_table(spreads))
         run.write("evaluate/members.json", spreads)
         package = read_package(run.package)
-        half = common([read_package(folder_of(run, member) / "package").facts for member in members])
-        found = {"scores": whole.document()["summary"], "spread": spreads["spread"], "precision": half}
+        facts = [read_package(folder_of(run, member) / "package").facts for member in members]
+        around = [one.get("body") or {} for one in facts]
+        tried = {"precision": common(facts), "body": joined(around) if all(around) else {}}
+        found = {"scores": whole.document()["summary"], "spread": spreads["spread"], **tried}
         card = model_card({**package.facts, **found}, package.plan)
         amend_package(run.package, card=card, facts=found)
         self._tell(run, whole, spreads)

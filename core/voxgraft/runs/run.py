@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
-from ..components.component import C, Component
+from ..components.catalogue import C, Component
 from ..errors import DataError
 
 if TYPE_CHECKING:
-    from ..batch.executor import Executor
+    from ..batch.task import Executor
     from ..components.catalogue import Catalogue
     from ..datasets.cases import Dataset, Split
     from ..packages.references import Resolver

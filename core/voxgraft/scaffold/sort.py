@@ -12,8 +12,7 @@ from ..checks.problem import listed
 from ..checks.record import Look
 from ..datasets.cases import Case, Dataset
 from ..imaging.volume import ImageRef
-from ..support.paths import stem
-from ..support.texts import counted
+from ..support.texts import counted, stem
 
 FEW = 64
 """Different values that a mask has, at most."""

@@ -19,9 +19,8 @@ from ..checks.purpose import NAMES, judge_voxels
 from ..checks.record import Look
 from ..components.catalogue import Catalogue
 from ..components.choice import Selected, choose
-from ..datasets.cases import Case, Dataset
+from ..datasets.cases import Case, Dataset, Layout
 from ..datasets.dataset import read_layout
-from ..datasets.layout import Layout
 from ..errors import DataError
 from ..imaging.structures import Labels
 from ..imaging.volume import MaskRef

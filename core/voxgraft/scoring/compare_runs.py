@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from ..errors import UsageError
 from ..support.texts import Shown, counted
 from .comparison import Comparison, Correction, Test, compare_all, direction, read_run
-from .scores import MEAN
+from .pairs import MEAN
 from .worth import never_found
 
 if TYPE_CHECKING:

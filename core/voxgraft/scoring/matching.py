@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from ..errors import DataError
 from ..imaging.formats import ReaderSpec
 from ..imaging.read import choose_reader, scan, scan_files
-from ..support.paths import composed
+from ..support.texts import composed
 
 if TYPE_CHECKING:
     from ..components.catalogue import Catalogue

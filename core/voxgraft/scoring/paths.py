@@ -18,21 +18,20 @@ from ..imaging.palettes import check_alike
 from ..imaging.read import read
 from ..imaging.structures import Label, Labels
 from ..imaging.volume import ImageRef
-from ..labels.valid_region import mark_ignored, read_valid_region
+from ..labels.masks import mark_ignored
 from ..support.progress import Progress
 from .case import Measured, binnings, measure_case, named_metrics, score_absent, scored_structures, watch_case
 from .masks import check_grids, values_in
 from .matching import files_of, match
 from .pair import Counts
 from .pairs import Regions, labels_named_in, read_pair
-from .subgroups import Facts, gathered
+from .scores import Facts, Scores, gathered
 
 if TYPE_CHECKING:
     from ..components.catalogue import Catalogue
     from ..imaging.volume import Colour, Volume
     from .calibration import Watch
     from .metric import Metric
-    from .scores import Scores
 
 Grid = tuple[int, tuple[float, ...]]
 """What a metric needs to know of a case without a structure: the number of voxels, and millimetres between them."""
@@ -183,6 +182,8 @@ class Work:
             return None
         if case not in self.valid:
             raise DataError(f"case {case!r}: there is no valid-region file for it")
+        from ..labels.valid_region import read_valid_region
+
         return read_valid_region(ImageRef(self.valid[case]), reference, self.catalogue, case)
 
     def _watched(self, case: str, reference: Volume, labels: Labels) -> Watch | None:

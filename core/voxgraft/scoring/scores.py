@@ -7,21 +7,30 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..errors import DataError
 from ..support.files import atomic_write, read_json, without_nan
 from ..support.texts import Shown, counted, write_rows
-from .bootstrap import mean_intervals
-from .case import MEAN, score_case
+from .bootstrap import mean_intervals, micro_averages
+from .case import Measured, named_metrics
 from .pair import Counts
+from .pairs import MEAN
 
-__all__ = ["MEAN", "CaseScores", "Scores", "mean_of", "score_case"]
+if TYPE_CHECKING:
+    from ..components.choice import Selected
+    from .metric import Metric
 
 CaseScores = Mapping[str, Mapping[str, float]]
 """METRIC -> structure -> value; NaN where the metric is not defined."""
+
+Facts = Mapping[str, Mapping[str, str | float]]
+"""CASE -> what is known of it."""
+
+PATIENT = "patient"
+"""The column of facts that says which cases belong together; it makes no subgroups."""
 
 
 @dataclass(frozen=True)
@@ -284,3 +293,53 @@ def _summarised(values: np.ndarray[Any, Any], interval: list[float]) -> dict[str
         "sd": float(defined.std(ddof=1)) if len(defined) > 1 else math.nan,
         "median": float(np.median(defined)) if len(defined) else math.nan,
     }
+
+
+def gathered(
+    measured: Mapping[str, Measured],
+    metrics: Sequence[Selected[Metric]],
+    facts: Facts | None = None,
+    patients: Mapping[str, Any] | None = None,
+    regions: Sequence[str] = (),
+) -> Scores:
+    """Scores with their micro averages, subgroups and calibration.
+
+    Args:
+        measured: CASE -> what was measured.
+        facts: CASE -> what is known of it.
+        patients: The patient of each case; by default what `facts` call so, else each case is one.
+        regions: Names that do not go into means over structures.
+    """
+    facts = facts or {}
+    if patients is None:
+        patients = {case: facts[case][PATIENT] for case in measured if facts.get(case, {}).get(PATIENT)}
+    scores = Scores.of(
+        {case: result.values for case, result in measured.items()},
+        patients,
+        metrics={name: metric.document() for name, metric in named_metrics(metrics).items()},
+        regions=regions,
+        counts={case: result.counts for case, result in measured.items()},
+    )
+    known = {case: {name: fact for name, fact in values.items() if name != PATIENT} for case, values in facts.items()}
+    return replace(
+        scores,
+        micro=micro_averages(scores.counts, scores.groups, metrics, regions),
+        subgroups=_subgroups(scores, known),
+        calibration=_calibration(measured),
+    )
+
+
+def _subgroups(scores: Scores, facts: Facts) -> dict[str, Any]:
+    if not any(facts.values()):
+        return {}
+    from .subgroups import subgroups
+
+    return subgroups(scores, facts)
+
+
+def _calibration(measured: Mapping[str, Measured]) -> dict[str, dict[str, list[Any]]]:
+    if not any(result.reliability for result in measured.values()):
+        return {}
+    from .calibration import pooled
+
+    return pooled(result.reliability for result in measured.values())

@@ -1,4 +1,4 @@
-"""What is said of all cases together, and of subgroups: each site, scanner, sex or age band.
+"""What is said of subgroups: each site, scanner, sex or age band.
 
 Numbers are cut into bands: ages into those below, other numbers at the thirds of the cases. Words with too many
 different values (identifiers, dates) make no groups and are left out. The intervals of subgroups are not corrected for
@@ -12,7 +12,6 @@ import math
 import re
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,14 +19,10 @@ import numpy as np
 
 from ..errors import DataError, UsageError
 from ..support.files import CELLS, read_bytes
-from ..support.paths import composed
-from .bootstrap import micro_averages
-from .case import Measured, named_metrics
-from .scores import Scores
+from ..support.texts import composed
 
 if TYPE_CHECKING:
-    from ..components.choice import Selected
-    from .metric import Metric
+    from .scores import Facts, Scores
 
 AGES = (0, 18, 40, 65, 80)
 """Where age bands begin, in years."""
@@ -39,9 +34,6 @@ FEW_NUMBERS = 5
 """A column of so few different numbers (field strengths, grades) is taken as words."""
 UNKNOWN = "not known"
 DICOM_AGE = re.compile(r"(\d{3})([YMWD])")
-
-Facts = Mapping[str, Mapping[str, str | float]]
-"""CASE -> what is known of it."""
 
 
 def subgroups(scores: Scores, facts: Facts) -> dict[str, Any]:
@@ -167,60 +159,3 @@ def _ordered(groups: Mapping[str, str]) -> list[str]:
         return name == UNKNOWN, math.inf if number is None else number - 1e-9 * name.startswith("below"), name
 
     return sorted(set(groups.values()), key=key)
-
-
-PATIENT = "patient"
-"""The column of facts that says which cases belong together; it makes no subgroups."""
-
-
-def gathered(
-    measured: Mapping[str, Measured],
-    metrics: Sequence[Selected[Metric]],
-    facts: Facts | None = None,
-    patients: Mapping[str, Any] | None = None,
-    regions: Sequence[str] = (),
-) -> Scores:
-    """Scores with their micro averages, subgroups and calibration.
-
-    Args:
-        measured: CASE -> what was measured.
-        facts: CASE -> what is known of it.
-        patients: The patient of each case; by default what `facts` call so, else each case is one.
-        regions: Names that do not go into means over structures.
-    """
-    facts = facts or {}
-    if patients is None:
-        patients = {case: facts[case][PATIENT] for case in measured if facts.get(case, {}).get(PATIENT)}
-    scores = Scores.of(
-        {case: result.values for case, result in measured.items()},
-        patients,
-        metrics={name: metric.document() for name, metric in named_metrics(metrics).items()},
-        regions=regions,
-        counts={case: result.counts for case, result in measured.items()},
-    )
-    known = {case: {name: fact for name, fact in values.items() if name != PATIENT} for case, values in facts.items()}
-    return replace(
-        scores,
-        micro=micro_averages(scores.counts, scores.groups, metrics, regions),
-        subgroups=subgroups(scores, known),
-        calibration=_pooled(measured),
-    )
-
-
-def _pooled(measured: Mapping[str, Measured]) -> dict[str, dict[str, list[Any]]]:
-    """The bins of each structure's probabilities over all cases."""
-    if not any(result.reliability for result in measured.values()):
-        return {}
-    from .calibration import Reliability
-
-    sums: dict[str, Reliability] = {}
-    for result in measured.values():
-        for name, seen in result.reliability.items():
-            total = sums.setdefault(name, Reliability.nothing(len(seen.voxels)))
-            for own, other in (
-                (total.voxels, seen.voxels),
-                (total.confidence, seen.confidence),
-                (total.true, seen.true),
-            ):
-                np.add(own, other, out=own)
-    return {name: total.document() for name, total in sums.items()}

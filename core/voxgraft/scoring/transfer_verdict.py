@@ -14,7 +14,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 from .comparison import TOO_FEW, Comparison, compare_all
-from .scores import MEAN, Scores
+from .pairs import MEAN
+from .scores import Scores
 from .worth import learnt_nothing, never_found
 
 Verdict = Literal["helps", "hurts", "no evidence", "too few patients to tell", "too early to tell"]

@@ -15,12 +15,11 @@ from ..labels.masks import read_values
 from .case import Measured, scored_structures
 from .pairs import turned
 from .paths import Grid, Work, add_absent, choose_metrics
-from .subgroups import gathered
+from .scores import Scores, gathered
 
 if TYPE_CHECKING:
     from ..components.catalogue import Catalogue
     from ..imaging.structures import Labels
-    from .scores import Scores
 
 ONE = "scan"
 """The name of the case where one mask is compared with one reference."""

@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..batch.batch_view import BatchView
+from ..batch.entry import safe_name
 from ..batch.ledger import Row
-from ..batch.naming import safe_name
 from ..batch.parts import is_batch
 from ..checks.guess import guess_dataset
 from ..errors import UsageError, VoxGraftError
@@ -29,7 +29,7 @@ from ..imaging.write import write
 from ..labels.masks import in_grid_of, read_mask, read_values
 from ..review.state.sources import path_of
 from ..support.files import read_json, write_json
-from ..support.paths import stem
+from ..support.texts import stem
 from .refused import Refused
 
 if TYPE_CHECKING:

@@ -1,5 +1,7 @@
-"""Texts as people and programs take them: file names in any bytes, cells a spreadsheet would calculate, results in a
-notebook.
+"""Texts as people and programs take them: file names in any bytes and spelling, paths without those of this machine,
+cells a spreadsheet would calculate, results in a notebook.
+
+People type `ü` as one character on Windows and Linux (NFC); macOS writes it into file names as `u` with a mark (NFD).
 """
 
 from __future__ import annotations
@@ -8,9 +10,11 @@ import csv
 import math
 import os
 import re
-from collections.abc import Iterable, Sequence
+import unicodedata
+from collections.abc import Iterable, Mapping, Sequence
 from importlib import import_module
-from typing import TextIO
+from pathlib import Path
+from typing import Any, TextIO
 
 _UNREADABLE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 """Control characters, those that turn the direction of writing round, and bytes of a name that are not UTF-8."""
@@ -91,3 +95,54 @@ class Shown:
     def _repr_html_(self) -> str | None:
         html: str | None = import_module("voxgraft.reports.notebook").html_of(self)
         return html
+
+
+_URL = re.compile(r"[a-z][a-z0-9+.-]+://", re.IGNORECASE)
+_PLACE = re.compile(r"(?P<scheme>(?:file:|sqlite:///)?)(?P<path>(?:/|~|[A-Za-z]:[\\/]).*)", re.DOTALL)
+
+
+def without_paths(value: Any) -> Any:
+    """The same plain values, with absolute paths as seen from the working directory, or else by their last name."""
+    if isinstance(value, Mapping):
+        return {key: without_paths(part) for key, part in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [without_paths(part) for part in value]
+    if isinstance(value, str) and (match := _PLACE.fullmatch(value)):
+        return match["scheme"] + _nearer(match["path"])
+    return value
+
+
+def _nearer(path: str) -> str:
+    folder = Path.cwd()
+    if Path(path).is_relative_to(folder):
+        return Path(path).relative_to(folder).as_posix()
+    return re.split(r"[\\/]", path.rstrip("\\/"))[-1]
+
+
+def stem(path: Path) -> str:
+    """The name of a file without its ending, `.gz` included; a folder's name is taken whole."""
+    if path.is_dir():
+        return path.name
+    inner = path.stem if path.suffix.lower() == ".gz" else path.name
+    return Path(inner).stem
+
+
+def composed(name: str) -> str:
+    """A name in the one form in which names are compared."""
+    return name if name.isascii() else unicodedata.normalize("NFC", name)
+
+
+def as_stored(path: Path) -> Path:
+    """The path of what is there under this name, however its accents are encoded; the same path where nothing is."""
+    if str(path).isascii() or path.exists():
+        return path
+    folder = as_stored(path.parent) if path.parent != path else path
+    try:
+        return next((entry for entry in folder.iterdir() if composed(entry.name) == composed(path.name)), path)
+    except OSError:
+        return path
+
+
+def is_url(text: object) -> bool:
+    """Whether this names object storage, and not a path."""
+    return isinstance(text, str) and _URL.match(text) is not None

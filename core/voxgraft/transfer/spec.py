@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ..components.component import C, Component
+from ..components.catalogue import C, Component
 
 if TYPE_CHECKING:
     from .strategy import TransferStrategy  # noqa: F401  # quoted below

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..components.catalogue import Catalogue
-from ..components.component import AnySpec
+from ..components.catalogue import AnySpec, Catalogue
 from .workflow import Workflow
 
 

@@ -12,7 +12,7 @@ from voxgraft.plugin import print_fitted, print_result
 if TYPE_CHECKING:
     from .key import Key
     from .options import Options
-    from .result import Result
+    from .report import Result
 
 
 @click.command()
@@ -92,9 +92,9 @@ def deidentify(
     from voxgraft.plugin import Progress, ending_gently
 
     from .file import Settings
+    from .key import read_pseudonyms
+    from .key import write_pseudonyms as write_table
     from .options import Options
-    from .pseudonyms import read_pseudonyms
-    from .pseudonyms import write_pseudonyms as write_table
     from .tree import check_places
     from .tree import deidentify as deidentify_tree
 

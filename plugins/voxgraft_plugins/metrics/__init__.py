@@ -73,8 +73,8 @@ def voxgraft_metrics() -> list[MetricSpec[Any]]:
 def _spec(
     name: str, summary: str, model: str, build: Any, *, higher_is_better: bool = False, unit: str = ""
 ) -> MetricSpec[Any]:
-    """A spec; `model` names the model of its options in this plugin's `options`."""
-    options = late(__name__, f".options:{model}")
+    """A spec; `model` names the model of its options beside the metrics."""
+    options = late(__name__, f".metrics:{model}")
     return MetricSpec(
         name=name, summary=summary, higher_is_better=higher_is_better, unit=unit, options=options, build=build
     )

@@ -21,7 +21,7 @@ from annotated_types import Ge, Le
 from voxgraft.plugin import Array, DataError, Options, Volume, mask_values
 
 from .header import HeaderError, parse_header
-from .voxels import read_head
+from .reader import read_head
 
 if TYPE_CHECKING:
     from voxgraft.plugin import Labels

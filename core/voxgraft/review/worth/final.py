@@ -12,8 +12,8 @@ from ...batch.ledger import Row
 from ...errors import DataError
 from ...imaging.read import read
 from ...imaging.volume import Item, Volume
+from ...labels.label_map import integer_mask
 from ...labels.masks import in_grid_of
-from ...labels.whole_numbers import integer_mask
 from ..state.records import ACCEPTED, ADJUDICATOR, CORRECTED
 from ..state.viewing import MASK
 from .comparing import MaskFile

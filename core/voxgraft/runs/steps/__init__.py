@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ...components.component import hookimpl, late_new
+from ...components.catalogue import hookimpl, late_new
 from ..run import StepSpec
 from . import independent
 

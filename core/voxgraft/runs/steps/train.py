@@ -12,7 +12,7 @@ from ...errors import VoxGraftError
 from ...packages.model_card import model_card
 from ...packages.package import write_package
 from ...support.files import digest, sha256
-from ...support.paths import without_paths
+from ...support.texts import without_paths
 from ...workflow.yaml import dump, load
 from ..identity import is_independent
 from ..run import Run
