@@ -77,23 +77,24 @@ __all__ = [
     "write",
 ]
 
-_HOME = {
-    "advise": "api",
-    "catalogue": "api",
-    "check": "api",
-    "compare": "api",
-    "convert": "api",
-    "evaluate": "api",
-    "inspect": "api",
-    "models": "api",
-    "new": "api",
-    "read": "api",
-    "run": "api",
-    "segment": "api",
-    "sliding_window": "inference.sliding",
-    "write": "api",
-}
-"""The modules of names that `voxgraft.plugin` does not have."""
+_API = frozenset(
+    [
+        "advise",
+        "catalogue",
+        "check",
+        "compare",
+        "convert",
+        "evaluate",
+        "inspect",
+        "models",
+        "new",
+        "read",
+        "run",
+        "segment",
+        "write",
+    ]
+)
+"""What a program calls; `voxgraft.plugin` has the other names."""
 
 
 def __getattr__(name: str) -> Any:
@@ -105,7 +106,8 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module
 
-    value = getattr(import_module(f".{_HOME.get(name, 'plugin')}", __name__), name)
+    home = "api" if name in _API else "inference.sliding" if name == "sliding_window" else "plugin"
+    value = getattr(import_module(f".{home}", __name__), name)
     globals()[name] = value
     return value
 
