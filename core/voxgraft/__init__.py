@@ -77,25 +77,6 @@ __all__ = [
     "write",
 ]
 
-_API = frozenset(
-    [
-        "advise",
-        "catalogue",
-        "check",
-        "compare",
-        "convert",
-        "evaluate",
-        "inspect",
-        "models",
-        "new",
-        "read",
-        "run",
-        "segment",
-        "write",
-    ]
-)
-"""What a program calls; `voxgraft.plugin` has the other names."""
-
 
 def __getattr__(name: str) -> Any:
     if name == "__version__":
@@ -106,7 +87,7 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module
 
-    home = "api" if name in _API else "inference.sliding" if name == "sliding_window" else "plugin"
+    home = "inference.sliding" if name == "sliding_window" else "api" if name.islower() else "plugin"  # has the classes
     value = getattr(import_module(f".{home}", __name__), name)
     globals()[name] = value
     return value
