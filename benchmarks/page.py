@@ -369,6 +369,14 @@ def _large() -> Iterator[str]:
         110,
     )
     yield ""
+    whole = load("large_scan_eighth")
+    yield from wrap(
+        f"An eighth of it, {'x'.join(map(str, whole['shape']))} voxels in {whole['limit_gib']:g} GiB, was walked to "
+        f"the end: {whole['promised_gib']:.2f} GiB were promised, {whole['peak_gib']:.2f} GiB taken, in columns of "
+        f"{whole['columns']}.",
+        110,
+    )
+    yield ""
 
 
 def _gpu() -> Iterator[str]:
