@@ -72,11 +72,12 @@ if TYPE_CHECKING:
         Norm,
         conv_norm_act,
         convolution,
+        match_names,
         normalisation,
     )
     from .networks.network import Output, SegmentationNetwork
     from .networks.options import Inflation, StartValues, weights_option
-    from .networks.sources import Models, check_sha256, hub_file, match_names, named_weights, packaged_file
+    from .networks.sources import Models, check_sha256, hub_file, named_weights, packaged_file
     from .networks.stages import stages_of
     from .networks.weights import Weights, read_tensors
     from .packages.package import Package, read_package
@@ -326,12 +327,12 @@ _NAMES = {
     "networks.encoder_decoder": "Decoder DecoderSpec Encoder EncoderSpec",
     "networks.inflation": "Fold inflate slice_axis",
     "networks.modules": (
-        "CONVOLUTION GROUPS SLOPE DecoderModule EncoderModule InputContract Norm conv_norm_act convolution "
+        "CONVOLUTION GROUPS SLOPE DecoderModule EncoderModule InputContract Norm conv_norm_act convolution match_names "
         "normalisation"
     ),
     "networks.network": "Output SegmentationNetwork",
     "networks.options": "Inflation StartValues weights_option",
-    "networks.sources": "Models check_sha256 hub_file match_names named_weights packaged_file",
+    "networks.sources": "Models check_sha256 hub_file named_weights packaged_file",
     "networks.stages": "stages_of",
     "networks.weights": "Weights read_tensors",
     "packages.package": "Package read_package",

@@ -232,7 +232,7 @@ def test_a_folder_for_each_case_with_several_channels(tmp_path: Path, catalogue:
         made.data.labels == {"structure 1": 1, "structure 2": 2, "structure 4": 4} and made.data.modality.name == "mr"
     )
     notes = survey(tmp_path / "in", catalogue).dataset.notes
-    assert any("brainmask.nii.gz may say where cases count" in note for note in notes)
+    assert any("brainmask.nii.gz may mark the region that counts" in note for note in notes)
 
 
 @pytest.mark.parametrize(
@@ -270,7 +270,21 @@ def test_each_structure_in_a_file_has_a_value(tmp_path: Path, catalogue: Catalog
             mask(tmp_path / f"in/s{number}/segmentations/{structure}.nii.gz", (16, 16, 16), *values)
     made, text = written(tmp_path / "in", catalogue)
     assert made.data.labels == {"liver": 1, "spleen": 2} and made.data.modality.name == "ct"
-    assert "the files are called such as 'ct.nii.gz'" in text
+    assert "the files have names such as 'ct.nii.gz'" in text
+    assert CliRunner().invoke(main, ["check", "work.yaml"]).exit_code == 0
+
+
+def test_masks_that_were_saved_with_loss_are_black_and_white(tmp_path: Path, catalogue: Catalogue) -> None:
+    for number in range(3):
+        colours = np.random.default_rng(number).integers(0, 255, (48, 40, 3)).astype(np.uint8)
+        white = np.zeros((48, 40), np.uint8)
+        white[9:30, 11:31] = 255
+        white[15 + number, :] = 255
+        for place, array in (("images", colours), ("masks", white)):
+            (tmp_path / "in" / place).mkdir(parents=True, exist_ok=True)
+            Image.fromarray(array).save(tmp_path / f"in/{place}/p{number}.jpg", quality=60)
+    made, text = written(tmp_path / "in", catalogue)
+    assert made.document()["data"]["labels"]["structure"]["from"][::127] == [128, 255] and "JPEG" in text
     assert CliRunner().invoke(main, ["check", "work.yaml"]).exit_code == 0
 
 
@@ -283,8 +297,8 @@ def test_what_cannot_be_used_is_left_out_and_named(tmp_path: Path, catalogue: Ca
     made, _ = written(tmp_path / "in", catalogue)
     assert made.data.leave_out == ("a0", "a3")
     done = CliRunner().invoke(main, ["new", "in"])
-    assert "2 cases left out, as unusable as they are (a0: " in done.output
-    assert "1 more file of the same kind, used by no case, in more" in done.output
+    assert "left out 2 cases that cannot be used, such as a0: " in done.output
+    assert "not used: 1 more file of the same kind in more" in done.output
     assert CliRunner().invoke(main, ["check", "work.yaml"]).exit_code == 0
 
 
@@ -294,7 +308,7 @@ def test_of_many_cases_some_are_read(tmp_path: Path, catalogue: Catalogue, monke
         mask(tmp_path / f"in/labels/a{number}.nii", (8, 8, 8), 1)
     monkeypatch.setattr(surveying, "MOST", 5)
     done = CliRunner().invoke(main, ["new", "in", "--out", "work.yaml"])
-    assert "12 cases of 12 patients, 12 with a mask" in done.output and "5 cases were read, evenly drawn" in done.output
+    assert "12 cases of 12 patients, 12 with a mask" in done.output and "read a random sample of 5 cases" in done.output
     assert "Only 5 masks were read" in Path("work.yaml").read_text().replace("\n  # ", " ")
     monkeypatch.setattr(surveying, "MOST", 50)
     monkeypatch.setattr(surveying, "SECONDS", -1.0)

@@ -165,7 +165,7 @@ def _as_cases(root: Path, found: _Grouping, channels: tuple[str, ...], dataset: 
         cases.append(Case(case.replace("/", "-"), patient, pictures, parts[mask] if mask else None))
     masks = [case.label.path for case in cases if case.label is not None]
     others = sum(len(parts) for parts in found.cases.values()) - len(masks) - len(cases) * len(channels)
-    notes = [f"by their values, files such as {masks[0].relative_to(root).as_posix()} are the masks"]
+    notes = [f"masks recognised by their values, such as {masks[0].relative_to(root).as_posix()}"]
     if len(found.masks) > 1 and any(len(parts.keys() & set(found.masks)) > 1 for parts in found.cases.values()):
         kinds = listed((name.strip("/") for name in found.masks), 3)
         notes.append(
@@ -173,7 +173,7 @@ def _as_cases(root: Path, found: _Grouping, channels: tuple[str, ...], dataset: 
             "case into a folder and name them with labels: '{case}/masks/{structure}.nii.gz' (use: pairs)"
         )
     elif others:
-        notes.append(f"{counted(others, 'more image')} of the tree, used by no case")
+        notes.append(f"not used: {counted(others, 'more image')} of the tree")
     return replace(
         dataset, cases=tuple(cases), channels=_named(channels), notes=(*dataset.notes, *notes), names_patients=False
     )
@@ -187,21 +187,21 @@ def _named(paths: Iterable[str]) -> tuple[str, ...]:
 
 
 def with_unused(folder: Path, dataset: Dataset) -> Dataset:
-    """A note where files of the same kinds lie in the folder and belong to no case: they may be what was meant."""
+    """A note where files of the same kinds lie in the folder, and neither a case nor a note has them."""
     masks = (part for case in dataset.cases for part in case.raters.values())
     used = {_plain(part.path) for part in (*(one for case in dataset.cases for one in case.references), *masks)}
     kinds = {_ending(path.name) for path in used}
-    others = Counter[str]()
+    others, told = Counter[str](), " ".join(dataset.notes)
     for root, folders, files in os.walk(folder):
         here = _plain(Path(root))
         folders[:] = [name for name in folders if name[0] != "." and here / name not in used]
-        alike = [name for name in files if name[0] != "." and _ending(name) in kinds]
+        alike = [name for name in files if name[0] != "." and _ending(name) in kinds and name not in told]
         others[Path(root).relative_to(folder).as_posix()] += sum(here / name not in used for name in alike)
     left = +others
     if not left:
         return dataset
     where = ", ".join("the folder itself" if name == "." else name for name, _ in left.most_common(3))
-    note = f"{counted(left.total(), 'more file')} of the same kind, used by no case, in {where}"
+    note = f"not used: {counted(left.total(), 'more file')} of the same kind in {where}"
     return replace(dataset, notes=(*dataset.notes, note))
 
 

@@ -33,6 +33,9 @@ from .sort import sort_tree, with_unused
 COLOURS = 3
 """Channels of a colour photograph."""
 
+LOSSY = 8
+"""Structures of masks that were saved as JPEG, at most: it makes more values of two."""
+
 MOST, FEWEST, SECONDS = 200, 16, 60.0
 """Cases that stand for twice as many and more; cases that are read however long they take; after so many seconds no
 more are begun."""
@@ -51,6 +54,7 @@ class Survey:
         spacing: The median spacing along the same axes, in mm.
         structures: Name to value of each structure, background left out; empty where nothing is labelled.
         named: Whether the names of the structures come from the data set.
+        lossy: Masks are black and white, and JPEG made other values of them.
         looked: Cases that were read: all, or as many as stand for the rest.
         left_out: The cases that were read and cannot be used, which the data set no longer has, and why.
     """
@@ -65,6 +69,7 @@ class Survey:
     spacing: tuple[float, ...]
     structures: dict[str, int]
     named: bool
+    lossy: bool
     looked: int
     left_out: Mapping[str, str]
 
@@ -119,7 +124,8 @@ def survey(folder: Path, catalogue: Catalogue, progress: Progress | None = None)
     alike = [look for look in read if (len(look.shape), len(look.channels)) == (axes, channels)]
     modality, reason = _modality(folder, dataset, alike, axes, catalogue)
     structures, named = _structures(dataset, looks)
-    named = named and not by_file
+    lossy = not named and len(structures) > LOSSY and all(_is_jpeg(case) for case in dataset.cases)
+    structures = {"structure": 1} if lossy else structures
     dataset, left_out = _usable(dataset, {look.case.id: _fault(look, axes, channels) for look in looks})
     return Survey(
         folder=folder,
@@ -131,7 +137,8 @@ def survey(folder: Path, catalogue: Catalogue, progress: Progress | None = None)
         shape=tuple(int(size) for size in np.median([look.shape for look in alike], axis=0).round()),
         spacing=tuple(float(f"{step:.4g}") for step in np.median([look.spacing for look in alike], axis=0)),
         structures=structures,
-        named=named,
+        named=named and not by_file,
+        lossy=lossy,
         looked=len(looks),
         left_out=left_out,
     )
@@ -219,7 +226,7 @@ def _modality(
         return "image", "2D pictures of one channel"
     called = [{code for word in _words(look.case.present[0].path.name) if (code := NAMES.get(word))} for look in looks]
     for codes_of, reason in (
-        (set.intersection(*called) if called else set(), f"the files are called such as {_example(looks)}"),
+        (set.intersection(*called) if called else set(), f"the files have names such as {_example(looks)}"),
         ({code for word in _words(folder.resolve().name) if (code := NAMES.get(word))}, "the folder's name says it"),
     ):
         known = codes_of & by_code.keys()
@@ -242,6 +249,10 @@ def structures_by_file(dataset: Dataset) -> dict[str, int]:
     parts = (mask.named for mask in masks if isinstance(mask, MaskRef) and mask.rule == "structures")
     names = sorted({name for named in parts for name, _ in named})
     return {name: value for value, name in enumerate(names, start=1)}
+
+
+def _is_jpeg(case: Case) -> bool:
+    return case.label is None or case.label.path.suffix.lower() in (".jpg", ".jpeg")
 
 
 def _structures(dataset: Dataset, looks: Sequence[Look]) -> tuple[dict[str, int], bool]:

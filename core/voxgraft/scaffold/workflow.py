@@ -147,7 +147,11 @@ def _data(text: Text, found: Survey, layout: Mapping[str, Any], machine: Machine
     text.add("modality", found.modality, why=f"{found.modality.upper()}: {found.reason}.", level=1)
     if any(len(case.raters) > 1 for case in found.dataset.cases):
         text.add("raters", "majority", why="Several people drew masks: the majority is learnt.", level=1)
-    if found.labelled and not found.named:
+    if found.lossy:
+        why = "JPEG made other values of black and white: what is nearer to white is the structure. Give it its name."
+        text.add("labels", {"structure": {"value": 1, "from": list(range(128, 256))}}, why=why, level=1)
+        text.add("others", "background", level=1)
+    elif found.labelled and not found.named:
         why = "The masks hold these values; nothing says what they are: give each the name of its structure."
         if structures_by_file(found.dataset):
             why = "Each structure has a file, called as it; these are the values that the model's masks will have."
@@ -340,11 +344,13 @@ def summary(found: Survey) -> Sequence[str]:
         f"modality {found.modality}: {found.reason}",
         f"median image: {size} voxels" + (f" of {steps} mm" if found.axes == 3 else ""),
     ]
-    if found.structures:
+    if found.lossy:
+        lines.append("structures: structure (1), from the values 128 to 255: the masks were saved as JPEG, with loss")
+    elif found.structures:
         lines.append("structures: " + listed((f"{name} ({value})" for name, value in found.structures.items()), 8))
     if found.left_out:
         case, why = next(iter(found.left_out.items()))
-        lines.append(f"{counted(len(found.left_out), 'case')} left out, as unusable as they are ({case}: {why})")
+        lines.append(f"left out {counted(len(found.left_out), 'case')} that cannot be used, such as {case}: {why}")
     if found.sampled:
-        lines.append(f"{found.looked} cases were read, evenly drawn: `voxgraft check` reads all of them")
+        lines.append(f"read a random sample of {found.looked} cases; `voxgraft check` reads them all")
     return [*lines, *found.dataset.notes]

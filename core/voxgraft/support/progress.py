@@ -132,11 +132,15 @@ class Bar:
             def render(column, task: Task) -> Text:
                 return Text(f"{int(task.completed)} of {self._total:.0f}")
 
+        class Done(ProgressColumn):
+            def render(column, task: Task) -> Text:
+                return Text(f"{task.completed:.0f} done," if task.completed else "")
+
         console = Console(file=self._progress.stream)
         bar = BAR if console.width < WIDE else 2 * BAR
         columns: list[ProgressColumn] = [TextColumn("{task.description}"), BarColumn(bar)]
         if not self._total:
-            columns += [TextColumn("{task.completed:.0f} done,"), TimeElapsedColumn()]
+            columns += [Done(), TimeElapsedColumn()]
         else:
             counted = [Count()] if self._total > 1 else []
             columns += [*counted, TextColumn("{task.percentage:>3.0f}%"), Left(), TextColumn("left")]

@@ -112,7 +112,9 @@ class PairsLayout:
             notes.append(f"{listed(names, 'file')} beside the images, used by no case")
         regions = sorted({path.name for path in others if is_region(path.name)})
         if regions and self._options.valid is None:
-            notes.append(f"{listed(regions, 'file')} may say where cases count; the option 'valid' uses them for that")
+            notes.append(
+                f"{listed(regions, 'file')} may mark the region that counts; if so, name it with the option 'valid'"
+            )
         return tuple(notes)
 
 
