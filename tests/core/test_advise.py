@@ -194,7 +194,7 @@ def trial(verdict: str, difference: float, ci95: list[float | None], arm: str = 
     """What a trial with three held-out patients found."""
     final = {"difference": difference, "ci95": ci95, "patients": 3, "p_chosen": 1.0, "early": None}
     rows = [{"arm": arm, "steps": 200, **row}, {"arm": "efficientnet-lite0, scratch", "steps": 200}]
-    facts = {"labelled": 8}
+    facts = {"labelled": 80, "patients": 8}
     found = {"verdict": verdict, "final": final, "tournament": rows, "facts": facts, "ended": "all was done"}
     return {**found, "probes": []}
 
@@ -206,6 +206,7 @@ def test_where_a_trial_cannot_tell_what_other_data_showed_is_proposed_and_said_t
     assert found["basis"] == "other data sets" and found["verdict"] == "too few patients to tell"
     known = prior(2)
     assert f"{known.gain[0]:+.2f} to {known.gain[1]:+.2f} Dice on 4 other 2D data sets" in found["advice"]
+    assert "were not tried" not in found["advice"], "eight patients, whatever their slices"
     assert "nothing was found on this data" in found["advice"] and "docs/transfer.md" in found["advice"]
     few = trial("too few patients to tell", 0.1, [None, None])
     assert conclude(few, None, asked(dims=2, modality="ct"), [LITE]) is not None
@@ -250,7 +251,7 @@ def test_what_is_known_beforehand_is_what_the_files_of_figures_give(monkeypatch:
 def test_more_labels_than_were_tried_are_told() -> None:
     most = prior(2).labels[1]
     assert "were not tried" not in prior(2).said("rgb", most)
-    assert f"more labels than {most} were not tried" in prior(2).said("rgb", most + 1)
+    assert f"more patients than {most} were not tried" in prior(2).said("rgb", most + 1)
     assert prior(3).encoder is None and "same organ and modality" in prior(3).said("mr", 4)
 
 

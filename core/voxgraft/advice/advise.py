@@ -155,8 +155,10 @@ def _planned(workflow: Workflow, catalogue: Catalogue, folder: Path, clock: Cloc
 
 def _facts(run: Run) -> dict[str, Any]:
     plan, split = run.plan, run.split
+    learnt = set(split.train)
     return {
         "labelled": len(split.train),
+        "patients": len({case.patient for case in run.dataset.cases if case.id in learnt}),
         "held_out": len(split.validation),
         "dims": plan.dims,
         "channels": list(plan.channels),

@@ -98,7 +98,7 @@ def _fallback(workflow: Workflow, encoders: Sequence[Document], result: Mapping[
     known = prior(workflow.model.dims)
     if workflow.model.pretrained or workflow.transfer:
         return None, UNCHANGED
-    said = known.said(workflow.data.modality.name, result["facts"].get("labelled", 0))
+    said = known.said(workflow.data.modality.name, result["facts"].get("patients", 0))
     if known.encoder is None:
         return None, f"{UNCHANGED}; {said}"
     own = {key: known.encoder[key] for key in ("use", "weights")}

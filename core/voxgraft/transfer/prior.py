@@ -28,7 +28,7 @@ class Prior:
         transfer: The strategies that it was measured with.
         data: The names of the data sets.
         modalities: Of their images.
-        labels: The fewest and the most labelled cases.
+        labels: The fewest and the most labelled patients.
         gain: The smallest and the largest difference in Dice from scratch.
         faster: Where one data set was trained for longer too, part of the gain was gone: it was only speed.
     """
@@ -42,24 +42,24 @@ class Prior:
     gain: tuple[float, float]
     faster: bool
 
-    def said(self, modality: str, labelled: int) -> str:
+    def said(self, modality: str, patients: int) -> str:
         """The figures in a clause, with what they leave open for such data.
 
         Args:
             modality: The name of its modality's component.
-            labelled: Labelled cases to learn from.
+            patients: Those with labels to learn from.
         """
         few, many = self.labels
         whose = "ImageNet weights" if self.encoder else "weights of the same organ and modality"
         sets = (
             f"{len(self.data)} other {self.dims}D data set{'' if len(self.data) == 1 else 's'} ({_listed(self.data)})"
         )
-        text = f"{whose} gained {_range(self.gain)} Dice on {sets} with {few} to {many} labelled cases"
+        text = f"{whose} gained {_range(self.gain)} Dice on {sets} with {few} to {many} labelled patients"
         text += ", part of it only speed" if self.faster else ""
         if modality not in self.modalities:
             text += f"; none of them was of the modality {modality}"
-        if labelled > many:
-            text += f"; more labels than {many} were not tried"
+        if patients > many:
+            text += f"; more patients than {many} were not tried"
         return f"{text} (docs/transfer.md)"
 
 
