@@ -11,7 +11,8 @@ from textwrap import wrap
 from typing import Any
 
 import numpy as np
-from figures import ROOT, head, line, load, machine, page, said, section
+from figures import RESULTS, ROOT, head, line, load, machine, page, said, section
+from prior import document as known
 
 from voxgraft.scoring.comparison import holm, randomisation_p
 
@@ -214,24 +215,58 @@ def _false_harm(power: Mapping[str, Any]) -> str:
 
 def _advised() -> Iterator[str]:
     """How often advise's choice is the best that the curves know."""
-    document = load("advise_score")
-    yield from section("Does `voxgraft advise` choose the best?", document["command"])
-    minutes = sorted(row["minutes"] for row in document["rows"])
+    yield from section("Does `voxgraft advise` choose the best?", load("advise_score")["command"])
     yield from said(
-        f"Asked with {document['minutes']:g} minutes for each number of labels of the curves above; it took "
-        f"{minutes[0]:.1f} to {minutes[-1]:.1f}. `leads` is the arm that was ahead at the end, `proposed` what the "
-        "workflow that it wrote uses; the workflow that it was given trains from scratch. `rests on` says whether the "
-        "trial found it on these data or, where it could not tell, other data sets showed it; the data sets of "
-        "this page are among those, so that for such rows this is no test of the proposal. Within "
-        f"{document['close']} of the best arm of the curve: what led in {document['best']['first']} of "
-        f"{document['trials']}, what was proposed in {document['best']['proposed']}."
+        "Asked for each number of labels of the curves above. `leads` is the arm that was ahead at the end, `proposed` "
+        "what the workflow that it wrote uses; the workflow that it was given trains from scratch. `rests on` says "
+        "whether the trial found it on these data or, where it could not tell, other data sets showed it: the "
+        "curves of this page are among those, so that such rows are no test of the proposal. "
+        f"{_left_out()}"
+    )
+    yield from _trials(load("advise_score"))
+    if (RESULTS / "advise_score_busy.json").exists():
+        document = load("advise_score_busy")
+        yield ""
+        yield from said(f"On a machine that others kept busy (`{document['command']}`):")
+        yield from _trials(document)
+
+
+def _left_out() -> str:
+    """Whether the proposal by other data sets would have been right on each data set that it was measured on."""
+    gains: dict[str, list[float]] = {}
+    for row in known()["gains"]:
+        if row["dims"] == 2:
+            gains.setdefault(row["data"], []).extend(row["gain"])
+    alike = all(min(min(rest) for name, rest in gains.items() if name != data) > 0 for data in gains)
+    if not alike:
+        return "The data sets do not agree."
+    right = sum(min(values) > 0 for values in gains.values())
+    return (
+        f"With each of the {len(gains)} data sets in 2D left out in turn, the others all speak for ImageNet weights, "
+        f"and these gained on it in {right} of {len(gains)}."
+    )
+
+
+def _trials(document: Mapping[str, Any]) -> Iterator[str]:
+    """The trials of one file: how long they took, how often they chose the best, and each of them."""
+    rows, best = document["rows"], document["best"]
+    minutes = _range([row["minutes"] for row in rows], ".1f")
+    shared = [row["processor_minutes"] for row in rows if "processor_minutes" in row]
+    had = f", with {_range(shared, '.1f')} minutes of a processor" if shared else ""
+    before = "" if "basis" in rows[0] else " Advice changed nothing without evidence then."
+    yield ""
+    yield from said(
+        f"With {document['minutes']:g} minutes; it took {minutes}{had}. Within {document['close']} of the best arm of "
+        f"the curve: what led in {best['first']} of {document['trials']}, what was proposed in {best['proposed']}."
+        f"{before}"
     )
     yield from head(
         "data", "labelled", "leads", "proposed", "rests on", "Dice lost by what leads", "by what is proposed", "verdict"
     )
-    for row in document["rows"]:
+    for row in rows:
         lost = "" if row["lost_by_first"] is None else f"{row['lost_by_first']:.3f}"
-        cells = [row["data"], row["labels"], row["first"] or "none", row["proposed"], row["basis"], lost]
+        basis = row.get("basis", "this data" if row["verdict"] in ("helps", "hurts") else "nothing")
+        cells = [row["data"], row["labels"], row["first"] or "none", row["proposed"], basis, lost]
         yield line(*cells, f"{row['lost_by_proposed']:.3f}", row["verdict"])
 
 

@@ -77,24 +77,6 @@ __all__ = [
     "write",
 ]
 
-_HOME = {
-    "advise": "api",
-    "catalogue": "api",
-    "check": "api",
-    "compare": "api",
-    "convert": "api",
-    "evaluate": "api",
-    "inspect": "api",
-    "models": "api",
-    "new": "api",
-    "read": "api",
-    "run": "api",
-    "segment": "api",
-    "sliding_window": "inference.sliding",
-    "write": "api",
-}
-"""The modules of names that `voxgraft.plugin` does not have."""
-
 
 def __getattr__(name: str) -> Any:
     if name == "__version__":
@@ -105,7 +87,8 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module
 
-    value = getattr(import_module(f".{_HOME.get(name, 'plugin')}", __name__), name)
+    home = "inference.sliding" if name == "sliding_window" else "api" if name.islower() else "plugin"  # has the classes
+    value = getattr(import_module(f".{home}", __name__), name)
     globals()[name] = value
     return value
 

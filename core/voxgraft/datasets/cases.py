@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from ..components.catalogue import C, Component
-from ..support.files import write_text
 from ..support.texts import composed, write_rows
 
 if TYPE_CHECKING:
@@ -227,6 +226,8 @@ def write_trace(target: Path, dataset: Dataset, split: Split | None = None) -> N
     Raises:
         DataError: It cannot be written.
     """
+    from ..support.files import write_text  # listing plugins needs no JSON
+
     parts = {}
     for part, names in (("train", split.train), ("validation", split.validation)) if split is not None else ():
         parts.update(dict.fromkeys(names, part))

@@ -122,6 +122,15 @@ def test_values_of_the_scanner_become_those_that_are_asked_for(tmp_path: Path, c
     np.testing.assert_allclose(found[STORED > 0], 1.0, rtol=1e-6)
 
 
+def test_uptake_of_the_scanner_is_not_believed_of_images_without_attenuation_correction(
+    tmp_path: Path, catalogue: Catalogue
+) -> None:
+    item, found = one(write_series(tmp_path / "nac", Units="GML", CorrectedImage=["DECY"]), catalogue)
+    assert item.facts["units"] == "GML" and "attenuation" in item.problems[0].message
+    np.testing.assert_allclose(found[STORED > 0], 1.0, rtol=1e-6)
+    assert_factor(write_series(tmp_path / "unsaid", Units="GML", CorrectedImage=None), catalogue, 1.0)
+
+
 def philips(*others: str, creator: str = "Philips PET Private Group", **elements: object) -> Edit:
     """Write private elements of Philips, behind blocks of other makers."""
 

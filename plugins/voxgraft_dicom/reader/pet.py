@@ -23,6 +23,7 @@ from ..objects.deflated import read_dicom
 from ..objects.forgiving import forgiving
 from .attributes import shown
 from .header import Header
+from .private import private
 from .times import Moment, moment, whole_moment, zone_of
 
 TYPES = {"suv": "BW", "suv-lbm-janma": "LBMJANMA", "suv-lbm-james": "LBMJAMES128", "suv-bsa": "BSA"}
@@ -129,6 +130,16 @@ def uptake_of(headers: Sequence[Header], wanted: str) -> Uptake:
     return _multiplied(factor, kind, how)
 
 
+def _check_corrected(header: Header) -> None:
+    """Raises:
+    Missing: The images were not corrected for attenuation and decay, without which no value is an uptake.
+    """
+    corrected = set(header.parts("CorrectedImage"))
+    for name, meaning in (("ATTN", "attenuation"), ("DECY", "decay")):
+        if name not in corrected:
+            raise Missing(f"CorrectedImage does not say that it was corrected for {meaning}")
+
+
 def _multiplied(factor: float, kind: str, how: str) -> Uptake:
     text = f"its values were multiplied by {factor:.6g} to be standardised uptake values by {NAMES[kind]} ({how})"
     return Uptake(factor, unit_of(kind), (Problem("suv", text, "repair"),))
@@ -138,8 +149,10 @@ def _by_the_scanner(header: Header, units: str, wanted: str) -> Uptake:
     """Values that are SUVs already: by weight or surface they become others; those of another kind stay as they are.
 
     Raises:
-        Missing: The body is not known well enough to make others of them.
+        Missing: They were not corrected for attenuation, or the body is not known well enough to make others of them.
     """
+    if header.text("CorrectedImage"):
+        _check_corrected(header)
     usual = "BW" if units == "GML" else "BSA"
     kind = str(_dataset(header).get("SUVType") or usual).strip().upper()
     if kind == wanted:
@@ -162,10 +175,7 @@ def _of_counts(headers: Sequence[Header]) -> tuple[float, float]:
 def _factor(headers: Sequence[Header], units: str, kind: str) -> tuple[float, str]:
     dataset = _dataset(headers[0])
     before, correction = 1.0, headers[0].text("DecayCorrection").upper()
-    corrected = set(headers[0].parts("CorrectedImage"))
-    for name, meaning in (("ATTN", "attenuation"), ("DECY", "decay")):
-        if name not in corrected:
-            raise Missing(f"CorrectedImage does not say that it was corrected for {meaning}")
+    _check_corrected(headers[0])
     if correction not in ("START", "ADMIN"):
         raise Missing(f"DecayCorrection is {shown(correction) or 'missing'}")
     if units == "CNTS":
@@ -323,28 +333,12 @@ def _positive(dataset: Any, name: str) -> float:
 
 def _philips(dataset: Any, element: int) -> float:
     """A factor of Philips PET's private group; 0 where it is missing."""
-    return _number(_private(dataset, 0x7053, "PHILIPS PET", element))
+    return _number(private(dataset, 0x7053, "PHILIPS PET", element))
 
 
 def _general_electric(dataset: Any, zone: timedelta | None) -> Moment | None:
     """The private scan date and time (0009,xx0D) of General Electric PET."""
-    return whole_moment(_private(dataset, 0x0009, "GEMS_PETD", 0x0D), zone)
-
-
-def _private(dataset: Any, group: int, maker: str, element: int) -> str:
-    """An element of a maker's private block, wherever the block lies in its group (PS3.5, 7.8.1); empty for none."""
-    for block in range(0x10, 0x100):
-        creator = dataset[group, block].value if (group, block) in dataset else ""
-        if not _ascii(creator).upper().startswith(maker):
-            continue
-        if (group, block << 8 | element) in dataset:
-            return _ascii(dataset[group, block << 8 | element].value)
-    return ""
-
-
-def _ascii(value: Any) -> str:
-    """What pydicom gives of a private element: bytes where it does not know what they are."""
-    return (value.decode("ascii", "replace") if isinstance(value, bytes) else str(value)).strip(" \0")
+    return whole_moment(private(dataset, 0x0009, "GEMS_PETD", 0x0D), zone)
 
 
 def _number(text: str) -> float:
