@@ -102,20 +102,7 @@ def survey(folder: Path, catalogue: Catalogue, progress: Progress | None = None)
         UsageError: There is no such folder.
         DataError: It holds no image that can be read, or its layout is broken.
     """
-    progress = progress or Progress(quiet=True)
-    with progress.bar(f"looking through {folder}", None):
-        layout, dataset = guess_dataset(folder, catalogue)
-    by_file = structures_by_file(dataset)
-    if by_file and dataset.labels is None:
-        dataset = replace(dataset, labels=Labels.of(by_file))
-    looks = _looks(dataset, catalogue, progress)
-    if layout is None:
-        before, dataset = dataset.cases, sort_tree(folder, dataset, looks)
-        looks = looks if dataset.cases is before else _looks(dataset, catalogue, progress)
-    elif layout.name == "dicom":
-        layout, dataset, looks = _of_one_modality(layout, dataset, looks, catalogue)
-    else:
-        dataset = with_unused(folder, dataset)
+    layout, dataset, looks = _read(folder, catalogue, progress or Progress(quiet=True))
     read = [look for look in looks if look.shape]
     if not read:
         first = next((problem.message for look in looks for problem in look.problems), "it holds no image")
@@ -137,11 +124,29 @@ def survey(folder: Path, catalogue: Catalogue, progress: Progress | None = None)
         shape=tuple(int(size) for size in np.median([look.shape for look in alike], axis=0).round()),
         spacing=tuple(float(f"{step:.4g}") for step in np.median([look.spacing for look in alike], axis=0)),
         structures=structures,
-        named=named and not by_file,
+        named=named and not structures_by_file(dataset),
         lossy=lossy,
         looked=len(looks),
         left_out=left_out,
     )
+
+
+def _read(
+    folder: Path, catalogue: Catalogue, progress: Progress
+) -> tuple[Selected[Layout] | None, Dataset, list[Look]]:
+    """The layout of a folder, its cases, and a look at all or some of them."""
+    with progress.bar(f"looking through {folder}", None):
+        layout, dataset = guess_dataset(folder, catalogue)
+    by_file = structures_by_file(dataset)
+    if by_file and dataset.labels is None:
+        dataset = replace(dataset, labels=Labels.of(by_file))
+    looks = _looks(dataset, catalogue, progress)
+    if layout is None:
+        before, dataset = dataset.cases, sort_tree(folder, dataset, looks)
+        return None, dataset, looks if dataset.cases is before else _looks(dataset, catalogue, progress)
+    if layout.name == "dicom":
+        return _of_one_modality(layout, dataset, looks, catalogue)
+    return layout, with_unused(folder, dataset), looks
 
 
 def _looks(dataset: Dataset, catalogue: Catalogue, progress: Progress) -> list[Look]:
@@ -224,23 +229,20 @@ def _modality(
         return "ct", "the voxels look like Hounsfield units"
     if axes == 2:
         return "image", "2D pictures of one channel"
-    called = [{code for word in _words(look.case.present[0].path.name) if (code := NAMES.get(word))} for look in looks]
-    for codes_of, reason in (
-        (set.intersection(*called) if called else set(), f"the files have names such as {_example(looks)}"),
-        ({code for word in _words(folder.resolve().name) if (code := NAMES.get(word))}, "the folder's name says it"),
-    ):
-        known = codes_of & by_code.keys()
-        if len(known) == 1:
+    files = [look.case.present[0].path.name for look in looks]
+    said = [
+        (set.intersection(*map(_codes, files)), f"the files have names such as {files[0]!r}"),
+        (_codes(folder.resolve().name), "the folder's name says it"),
+    ]
+    for named, reason in said:
+        if len(known := named & by_code.keys()) == 1:
             return by_code[known.pop()], reason
     return "mr", "nothing in the files says it, and the voxels are not Hounsfield units: correct it if it is wrong"
 
 
-def _words(name: str) -> list[str]:
-    return re.split(r"[^a-z0-9]+", name.casefold())
-
-
-def _example(looks: Sequence[Look]) -> str:
-    return repr(looks[0].case.present[0].path.name) if looks else ""
+def _codes(name: str) -> set[str]:
+    """The modalities that words of a name stand for."""
+    return {NAMES[word] for word in re.split(r"[^a-z0-9]+", name.casefold()) if word in NAMES}
 
 
 def structures_by_file(dataset: Dataset) -> dict[str, int]:
