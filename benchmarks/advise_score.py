@@ -3,9 +3,11 @@
     python benchmarks/advise_score.py [--minutes 5] [--sets polyps,heart]
 
 For each number of labelled patients `voxgraft advise` looks at the scratch workflow of a curve, with the patients of
-the curve's first draw. `first` is the arm that led at the end, `proposed` is what the workflow that it wrote uses: it
-changes nothing without evidence. Each is worth the Dice that the curve measured for the arm (any ImageNet encoder
-counts as the curve's); `lost` is what it falls short of the best arm there. Scratch is chosen for lack of evidence too.
+the curve's first draw. `first` is the arm that led at the end, `proposed` is what the workflow that it wrote uses, and
+`basis` what that rests on: the data, or, where the trial cannot tell, other data sets (so on these two the curves that
+it is held against). Each is worth the Dice that the curve measured for the arm (any ImageNet encoder counts as the
+curve's); `lost` is what it falls short of the best arm there. On a busy machine a trial gets less of a processor than
+its minutes: `processor_minutes` says how much.
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ from __future__ import annotations
 import argparse
 import json
 import tempfile
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -41,6 +44,7 @@ def advised(name: str, labels: int, minutes: float, out: Path) -> dict[str, Any]
         key.replace(".", "__"): value if isinstance(value, str) else json.dumps(value)
         for key, value in changes_of(data, "scratch", labels).items()
     }
+    begun = time.process_time()
     found = vg.advise(ROOT / "workflows" / f"{data.workflow}.yaml", minutes=minutes, out=out, **changes)
     proposed = arm_of(yaml.safe_load((out / "workflow.yaml").read_text())["model"]["encoder"])
     rows = {row["arm"]: row["dice"] for row in found["tournament"][:2]}  # the last round: a pair and its twin
@@ -52,12 +56,14 @@ def advised(name: str, labels: int, minutes: float, out: Path) -> dict[str, Any]
         "labels": labels,
         "verdict": found["verdict"],
         "advice": found["advice"],
+        "basis": found["basis"],
         "first": first,
         "proposed": proposed,
         "worth": worth,
         "lost_by_first": None if first is None else round(best - worth[first], 4),
         "lost_by_proposed": round(best - worth[proposed], 4),
         "minutes": found["minutes_used"],
+        "processor_minutes": round((time.process_time() - begun) / 60, 3),
         "steps": found["tournament"][0]["steps"] if found["tournament"] else 0,
     }
 

@@ -19,7 +19,7 @@ from typing import Any
 from hippocampus import machine
 
 import voxgraft as vg
-from voxgraft.runs.pooled import pooled
+from voxgraft.runs.pooling import pooled
 from voxgraft.scoring.comparison import compare_all, read_run
 from voxgraft.scoring.scores import Scores
 

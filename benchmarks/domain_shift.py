@@ -22,7 +22,7 @@ import numpy as np
 from arms import ROOT, compared, keep, options_of, show, table_of, train
 
 import voxgraft as vg
-from voxgraft.runs.pooled import pooled
+from voxgraft.runs.pooling import pooled
 
 DATA = Path(os.environ.get("VOXGRAFT_DATA", "../shared/data")) / "la2018"
 LABELLED, UNLABELLED, HELD_OUT = range(8), range(8, 20), range(20, 40)

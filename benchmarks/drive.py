@@ -19,7 +19,7 @@ from typing import Any
 
 from arms import ROOT, compared, keep, options_of, train
 
-from voxgraft.runs.pooled import pooled
+from voxgraft.runs.pooling import pooled
 from voxgraft.scoring.comparison import read_run
 from voxgraft.scoring.scores import Scores
 

@@ -17,12 +17,11 @@ from typing import Any
 
 import numpy as np
 import yaml
+from figures import ROOT, load
 
 from voxgraft.scoring.bootstrap import mean_intervals
 from voxgraft.scoring.comparison import randomisation_p
 
-ROOT = Path(__file__).parents[1]
-RESULTS = ROOT / "benchmarks" / "results"
 TARGET = ROOT / "core" / "voxgraft" / "transfer" / "prior.json"
 SOURCE_OF_CURVES = "polyps_2d"
 CURVES = {"polyps": "polyps", "heart": "heart slices"}
@@ -38,7 +37,7 @@ def document() -> dict[str, Any]:
 
 def _curve(name: str) -> dict[str, Any]:
     """Both curves were taken with the strategy of their workflows."""
-    found = _load(f"curves_{name}")
+    found = load(f"curves_{name}")
     rows = found["differences"]
     return _gain(f"curves_{name}", CURVES[name], Path(found["workflow"]).stem, found["steps"], found["patients"], rows)
 
@@ -47,7 +46,7 @@ def _atrium() -> list[dict[str, Any]]:
     """L2-SP after a short training, and fine-tuning after a longer one."""
     rows = []
     for name, arm in (("strategies", "l2-sp"), ("strategies_long", "fine-tune")):
-        found = _load(name)
+        found = load(name)
         row = next(one for one in found["comparisons"] if one["run"] == arm)
         labels = {"labels": _trained_on("atrium_8")}
         told = _gain(
@@ -58,7 +57,7 @@ def _atrium() -> list[dict[str, Any]]:
 
 
 def _vessels() -> list[dict[str, Any]]:
-    found = _load("drive")
+    found = load("drive")
     folds = _workflow("drive_crossvalidation")["data"]["split"]["folds"]
     rows = []
     for row, steps in (
@@ -71,7 +70,7 @@ def _vessels() -> list[dict[str, Any]]:
 
 
 def _brain() -> dict[str, Any]:
-    found = _load("brain_tissue")
+    found = load("brain_tissue")
     rows = [row | {"labels": row["labelled"]} for row in found["comparisons"] if row["structure"] == "mean"]
     steps = _workflow("brain_tissue_deepbet")["training"]["budget"].split()[0]
     return _gain("brain_tissue", "brain tissue", "brain_tissue_deepbet", int(steps), 1, rows)  # one head, bent
@@ -100,8 +99,8 @@ def _gain(
 
 def _volumes() -> dict[str, Any]:
     """Volumes from scratch against slices from ImageNet weights, on the same scans after about as many seconds."""
-    slices = next(run for run in _load("strategies_long")["runs"] if run["arm"] == "fine-tune")
-    found = _load("self_training")
+    slices = next(run for run in load("strategies_long")["runs"] if run["arm"] == "fine-tune")
+    found = load("self_training")
     table = next(table for table in found["tables"] if table["labels"] == _trained_on("atrium_8"))
     volumes = next(run for run in table["runs"] if run["arm"] == "plain")
     cases = sorted(slices["cases"])
@@ -135,11 +134,6 @@ def _ends(values: Sequence[float], digits: int) -> list[float]:
 
 def _workflow(name: str) -> dict[str, Any]:
     found: dict[str, Any] = yaml.safe_load((ROOT / "workflows" / f"{name}.yaml").read_text())
-    return found
-
-
-def _load(name: str) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads((RESULTS / f"{name}.json").read_text())
     return found
 
 

@@ -8,6 +8,7 @@ Methods take turns; figures are processor seconds of one thread, medians and all
 - `masks`: 40 classes onto another grid, beside SimpleITK
 - `empty`: a torso CT as it is and in the field of view of a scanner, windows of one value computed once or not; and the
   labels on real scans of every kind that is there, which must be equal
+- `body`: the torso in the field of view of a scanner, all of it searched or the body alone, see body_jobs.py
 - `engines`: the same network in OpenVINO and ONNX Runtime, by a Python that has them
 - `training`, `small`, `steps`, `previews`: see cpu_jobs.py
 - `window`: the framework around a free network, and logits onto the scan's grid, see sliding_overhead.py
@@ -34,6 +35,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from body_jobs import body
 from cpu_jobs import DATA, Rows, previews, small, steps, training, turns
 from gpu import Sizes, own_network
 from hippocampus import ROOT, machine
@@ -42,8 +44,7 @@ from torch import Tensor, nn
 from voxgraft.components.code import version_of
 from voxgraft.imaging.resample import class_by_class, resample_image, resample_labels
 from voxgraft.inference.precision import applied
-from voxgraft.inference.sliding import _starts as starts_of
-from voxgraft.inference.sliding import sliding_window
+from voxgraft.inference.sliding import sliding_window, window_starts
 
 CPU = torch.device("cpu")
 
@@ -211,7 +212,7 @@ def over_box(image: Tensor, edge: int) -> int:
     body = image[0] != image[0, 0, 0, 0]
     inside = [body.any(tuple(a for a in range(3) if a != axis)).nonzero() for axis in range(3)]
     sizes = [int(where[-1] - where[0]) + 1 for where in inside]
-    return math.prod(len(starts_of(max(edge, n), edge, 0.5)) for n in sizes)
+    return math.prod(len(window_starts(max(edge, n), edge, 0.5)) for n in sizes)
 
 
 def sliding_window_of(network: Callable[[Tensor], Any], image: Tensor, edge: int, once: bool) -> Tensor:
@@ -312,7 +313,7 @@ def by_script(name: str, rounds: int) -> dict[str, Any]:
     return {"tables": tables}
 
 
-JOBS = (prediction, training, masks, small, empty, steps, previews, engines, window, resampling)
+JOBS = (prediction, training, masks, small, empty, body, steps, previews, engines, window, resampling)
 
 
 def versions() -> dict[str, str]:
@@ -325,6 +326,7 @@ def main() -> None:
     parser.add_argument("--jobs", nargs="+", choices=names, default=names)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--scans", type=int, default=1, help="of each kind, for labels that must be equal")
+    parser.add_argument("--steps", type=int, default=400, help="of the network that the job `body` trains")
     parser.add_argument("--engines", help="a Python that has openvino and onnxruntime")
     parser.add_argument("--out", type=Path, default=ROOT / "benchmarks" / "results" / "speed_cpu.json")
     options = parser.parse_args()

@@ -5,19 +5,17 @@ python benchmarks/transfer_page.py
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 from statistics import median
 from textwrap import wrap
 from typing import Any
 
 import numpy as np
+from figures import RESULTS, ROOT, head, line, load, machine, page, said, section
+from prior import document as known
 
 from voxgraft.scoring.comparison import holm, randomisation_p
 
-ROOT = Path(__file__).parents[1]
-RESULTS = ROOT / "benchmarks" / "results"
 PAGE = ROOT / "docs" / "transfer.md"
 
 
@@ -38,15 +36,14 @@ def render() -> str:
         _guard,
         _open,
     )
-    return "\n".join(line for part in parts for line in part()) + "\n"
+    return page(part() for part in parts)
 
 
 def _head() -> Iterator[str]:
-    machine = _load("strategies")["machine"]
-    packages = ", ".join(f"{name} {version}" for name, version in machine["packages"].items() if name in _SHOWN)
+    machine_line, versions = machine(load("strategies"), _SHOWN)
     yield "# What transfer gave, measured"
     yield ""
-    yield from _said(
+    yield from said(
         "Written by `python benchmarks/transfer_page.py` from the files in `benchmarks/results/`. In each table "
         "the methods had the same scans, patches, order, new initial weights and number of steps. Intervals are 95 %: "
         "of a mean from a bootstrap over patients, of a difference from the paired one. *Better* and *worse* are "
@@ -55,43 +52,40 @@ def _head() -> Iterator[str]:
         "mean over them. Settings were chosen on other scans than those that are scored, or are defaults."
     )
     yield ""
-    yield from _said(
-        f"Machine: {machine['cores']} cores of {machine['processor']}, no GPU, one thread for each training while "
-        "others ran beside it: seconds compare methods roughly. Short budgets favour what learns faster. Python "
-        f"{machine['python']}, {packages}."
+    yield from said(
+        f"{machine_line}, one thread for each training while others ran beside it: seconds compare methods roughly. "
+        f"Short budgets favour what learns faster. {versions}"
     )
 
 
 def _in_short() -> Iterator[str]:
     """What helps, when, by how much, and when not to bother; each figure from its file."""
-    yield ""
-    yield "## In short"
-    yield ""
-    rows = {name: _load(f"curves_{name}")["differences"] for name in ("polyps", "heart")}
+    yield from ("", "## In short", "")
+    rows = {name: load(f"curves_{name}")["differences"] for name in ("polyps", "heart")}
     told = {name: _range([row["difference"] for row in found]) for name, found in rows.items()}
     counts = {name: _range([row["labels"] for row in found], "d") for name, found in rows.items()}
-    sparse = _load("strategies")["comparisons"]
+    sparse = load("strategies")["comparisons"]
     l2sp = next(one for one in sparse if one["run"] == "l2-sp")
     tuned = next(one for one in sparse if one["run"] == "fine-tune")
-    later = _load("strategies_long")["comparisons"][0]
-    vessels, longer = _load("drive")["guard"]["unet"], _load("drive")["longer"]["difference"]
-    whole = _load("curves_polyps")["longer"]
-    brain = [one for one in _load("brain_tissue")["comparisons"] if one["structure"] == "mean"]
-    curve = [one for table in _load("label_curve")["curve"] for one in table["comparisons"]]
+    later = load("strategies_long")["comparisons"][0]
+    vessels, longer = load("drive")["guard"]["unet"], load("drive")["longer"]["difference"]
+    whole = load("curves_polyps")["longer"]
+    brain = [one for one in load("brain_tissue")["comparisons"] if one["structure"] == "mean"]
+    curve = [one for table in load("label_curve")["curve"] for one in table["comparisons"]]
     unlabelled = {
         table["labels"]: next(one for one in table["comparisons"] if one["run"] == "self-training")
-        for table in _load("self_training")["tables"]
+        for table in load("self_training")["tables"]
     }
-    volumes = next(one["dice"]["mean"] for one in _load("self_training")["tables"][0]["arms"] if one["arm"] == "longer")
-    slices = _load("strategies_long")
+    volumes = next(one["dice"]["mean"] for one in load("self_training")["tables"][0]["arms"] if one["arm"] == "longer")
+    slices = load("strategies_long")
     gained = "; ".join(f"{_difference(one)} with {labels} labels" for labels, one in unlabelled.items())
     points = (
         "**Pictures and slices (2D): begin with ImageNet weights and L2-SP.** With it they gained "
         f"{told['polyps']} Dice on polyps ({counts['polyps']} labels), {told['heart']} on the heart "
         f"({counts['heart']}), {_signed(l2sp)} on the atrium; fine-tuned, {_signed(vessels)} on vessels of the retina.",
         f"**Part of it is speed, on some data.** Fine-tuning gained {_signed(tuned)} on the atrium after "
-        f"{_load('strategies')['runs'][0]['steps']:,} steps and {_signed(later)} after "
-        f"{_load('strategies_long')['runs'][0]['steps']:,}, and on vessels, trained for longer, "
+        f"{load('strategies')['runs'][0]['steps']:,} steps and {_signed(later)} after "
+        f"{load('strategies_long')['runs'][0]['steps']:,}, and on vessels, trained for longer, "
         f"{_signed(longer)}. On polyps it hardly does: {whole[1]['dice'] - whole[0]['dice']:+.3f} with all labels "
         f"after {whole[0]['steps']:,} steps, when the validation Dice of scratch no longer rose.",
         "**Scans of volumes: train in 3D first, with voxels that the machine can afford.** Eight labelled atria give "
@@ -103,7 +97,9 @@ def _in_short() -> Iterator[str]:
         f"**Scans without labels:** a model's own masks of them, against longer training: {gained}. Filling in "
         "masked blocks, LoRA and a mean teacher changed the hippocampus by "
         f"{_range([one['difference'] for one in curve])}: not worth the trouble where a few labelled scans do well.",
-        "**A wrong source is not called helpful** by the guard, and it misses a small gain with few patients.",
+        "**A wrong source is not called helpful** by the guard, and it misses a small gain with few patients. So where "
+        "a trial cannot tell, `voxgraft advise` proposes by the figures of this page and says so; `voxgraft new` too "
+        "(`benchmarks/prior.py` keeps them in `core/voxgraft/transfer/prior.json`).",
     )
     for point in points:
         yield from wrap(f"- {point}", 118, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)
@@ -114,16 +110,17 @@ def _range(values: Sequence[float], form: str = "+.3f") -> str:
     return low if low == high else f"{low} to {high}"
 
 
+TRUE_SOURCE = "ImageNet, fine-tuned"
 _SHOWN = ("numpy", "torch", "monai", "timm", "nibabel")
 
 
 def _curves() -> Iterator[str]:
     """Dice over the number of labels on each data set whose curve was measured."""
     for name in ("polyps", "heart"):
-        document = _load(f"curves_{name}")
+        document = load(f"curves_{name}")
         arms = list(dict.fromkeys(point["arm"] for point in document["points"]))
-        yield from _section(f"How many labels does it save? {document['data']}", document)
-        yield from _said(
+        yield from section(f"How many labels does it save? {document['data']}", document["command"])
+        yield from said(
             f"`{document['workflow']}`, {document['steps']} steps, {_count(document['draws']).lower()} of labelled "
             f"patients, each with its own seed, and the same {document['patients']} held-out patients. Intervals are "
             "over patients and draws together, paired between the methods. Labels saved: what scratch would need for "
@@ -132,18 +129,18 @@ def _curves() -> Iterator[str]:
         )
         yield ""
         yield f"![Dice over the number of labelled patients](images/curves_{name}.svg)"
-        yield ""
-        against = [f"{arm} minus {arms[0]}" for arm in arms[1:]]
-        yield f"| {' | '.join(['labelled', *arms, *against, 'labels saved'])} |"
-        yield f"| --- |{' --- |' * (2 * len(arms) - 1)} --- |"
+        yield from head("labelled", *arms, *(f"{arm} minus {arms[0]}" for arm in arms[1:]), "labels saved")
         for labels in dict.fromkeys(point["labels"] for point in document["points"]):
-            points = [point for point in document["points"] if point["labels"] == labels]
-            gains = [row for row in document["differences"] if row["labels"] == labels]
-            cells = [f"{point['dice']:.3f} ({_interval(point['ci95'])})" for point in points]
-            cells += [_signed(row) for row in gains]
-            saved = "; ".join(_saved(row) for row in gains)
-            yield f"| {labels} | {' | '.join(cells)} | {saved} |"
+            yield line(*_at(labels, document))
         yield from _longer(document)
+
+
+def _at(labels: int, document: Mapping[str, Any]) -> list[object]:
+    """The scores of each arm with so many labels, the gains over scratch, and the labels saved."""
+    gains = [row for row in document["differences"] if row["labels"] == labels]
+    points = [point for point in document["points"] if point["labels"] == labels]
+    dice = [f"{point['dice']:.3f} ({_interval(point['ci95'])})" for point in points]
+    return [labels, *dice, *map(_signed, gains), "; ".join(map(_saved, gains))]
 
 
 def _saved(row: Mapping[str, Any]) -> str:
@@ -156,7 +153,7 @@ def _longer(document: Mapping[str, Any]) -> Iterator[str]:
     """Whether the budget of a curve was long enough."""
     if "longer" not in document:
         yield ""
-        yield from _said(
+        yield from said(
             "No longer training was made here: scratch may not have stopped gaining, so part of the difference may be "
             "speed."
         )
@@ -168,69 +165,116 @@ def _longer(document: Mapping[str, Any]) -> Iterator[str]:
         for row in document["longer"]
     )
     yield ""
-    yield from _said(f"Was the budget long enough? All labels, seed 7: {told}.")
+    yield from said(f"Was the budget long enough? All labels, seed 7: {told}.")
 
 
 def _guard() -> Iterator[str]:
     """What the guard says of sources that cannot help, and what it misses."""
-    document = _load("guard_trials")
-    yield from _section("Negative transfer: sources that cannot help", document)
-    yield from _said(
+    document = load("guard_trials")
+    called = sum(row["verdict"] == "helps" and row["source"] != TRUE_SOURCE for row in document["trials"]) or "none"
+    yield from section("Negative transfer: sources that cannot help", document["command"])
+    yield from said(
         f"`workflows/polyps_2d.yaml`, eight labelled pictures, {document['planted']} planted trials, each against the "
-        "twin from scratch of its seed; and the true ImageNet weights, which may help."
+        f"twin from scratch of its seed; and the true ImageNet weights, which may help. The guard called "
+        f"{called} of the {document['planted']} planted ones helpful."
     )
-    yield ""
-    yield "| source | mean difference | verdicts |"
-    yield "| --- | --- | --- |"
-    for source, verdicts in document["verdicts"].items():
-        rows = [row["difference"] for row in document["trials"] if row["source"] == source]
-        told = ", ".join(f"{count} `{verdict}`" for verdict, count in verdicts.items())
-        yield f"| {source} | {sum(rows) / len(rows):+.3f} | {told} |"
-    power = _load("guard_power")
-    yield from _section("What the guard misses", power)
-    yield from _said(
+    verdicts = document["verdicts"]
+    rows = {source: [row["difference"] for row in document["trials"] if row["source"] == source] for source in verdicts}
+    yield from head("source", "mean difference", "verdicts")
+    for source, found in verdicts.items():
+        yield line(
+            source,
+            f"{sum(rows[source]) / len(rows[source]):+.3f}",
+            ", ".join((f"{count} `{verdict}`" for verdict, count in found.items())),
+        )
+    power = load("guard_power")
+    yield from section("What the guard misses", power["command"])
+    yield from said(
         "The share of trials in which the guard says `helps`, by the true gain in Dice and the number of held-out "
         "patients. Patients differ as those of the left atrium do between scratch and each way of transfer (standard "
-        f"deviation of a patient's difference {power['spread']:.3f}); {power['trials']} trials a cell. Without a gain "
-        "it is the rate of false alarms."
+        f"deviation of a patient's difference {power['spread']:.3f}); {power['trials']} trials a cell. What is short "
+        "of 100 % is missed. Without a gain it is the rate of false alarms; `hurts` is said then in "
+        f"{_false_harm(power)}: a few of these patients gain much and most lose a little, and a small sample may hold "
+        "none of the former."
     )
     patients = list(dict.fromkeys(row["patients"] for row in power["rows"]))
-    yield ""
-    yield f"| gain | {' | '.join(f'{n} patients' for n in patients)} |"
-    yield f"| --- |{' --- |' * len(patients)}"
-    for gain in dict.fromkeys(row["gain"] for row in power["rows"]):
-        cells = [row["verdicts"].get("helps", 0) / power["trials"] for row in power["rows"] if row["gain"] == gain]
-        yield f"| {gain:.2f} | {' | '.join(f'{cell:.0%}' for cell in cells)} |"
+    shares = {
+        gain: [row["verdicts"].get("helps", 0) / power["trials"] for row in power["rows"] if row["gain"] == gain]
+        for gain in dict.fromkeys(row["gain"] for row in power["rows"])
+    }
+    yield from head("gain", *(f"{n} patients" for n in patients))
+    for gain, cells in shares.items():
+        yield line(f"{gain:.2f}", *(f"{share:.0%}" for share in cells))
+
+
+def _false_harm(power: Mapping[str, Any]) -> str:
+    """How often the guard says `hurts` without a gain, over the numbers of patients."""
+    shares = [row["verdicts"].get("hurts", 0) / power["trials"] for row in power["rows"] if row["gain"] == 0]
+    return f"{min(shares):.0%} to {max(shares):.0%}"
 
 
 def _advised() -> Iterator[str]:
     """How often advise's choice is the best that the curves know."""
-    document = _load("advise_score")
-    yield from _section("Does `voxgraft advise` choose the best?", document)
-    minutes = sorted(row["minutes"] for row in document["rows"])
-    yield from _said(
-        f"Asked with {document['minutes']:g} minutes for each number of labels of the curves above; it took "
-        f"{minutes[0]:.1f} to {minutes[-1]:.1f}. `leads` is the arm that was ahead at the end, `proposed` what the "
-        "workflow that it wrote uses; it changes nothing without evidence, and the workflow that it was given trains "
-        f"from scratch. Within {document['close']} of the best arm of the curve: what led in "
-        f"{document['best']['first']} of {document['trials']}, what was proposed in {document['best']['proposed']}."
+    yield from section("Does `voxgraft advise` choose the best?", load("advise_score")["command"])
+    yield from said(
+        "Asked for each number of labels of the curves above. `leads` is the arm that was ahead at the end, `proposed` "
+        "what the workflow that it wrote uses; the workflow that it was given trains from scratch. `rests on` says "
+        "whether the trial found it on these data or, where it could not tell, other data sets showed it: the "
+        "curves of this page are among those, so that such rows are no test of the proposal. "
+        f"{_left_out()}"
     )
+    yield from _trials(load("advise_score"))
+    if (RESULTS / "advise_score_busy.json").exists():
+        document = load("advise_score_busy")
+        yield ""
+        yield from said(f"On a machine that others kept busy (`{document['command']}`):")
+        yield from _trials(document)
+
+
+def _left_out() -> str:
+    """Whether the proposal by other data sets would have been right on each data set that it was measured on."""
+    gains: dict[str, list[float]] = {}
+    for row in known()["gains"]:
+        if row["dims"] == 2:
+            gains.setdefault(row["data"], []).extend(row["gain"])
+    alike = all(min(min(rest) for name, rest in gains.items() if name != data) > 0 for data in gains)
+    if not alike:
+        return "The data sets do not agree."
+    right = sum(min(values) > 0 for values in gains.values())
+    return (
+        f"With each of the {len(gains)} data sets in 2D left out in turn, the others all speak for ImageNet weights, "
+        f"and these gained on it in {right} of {len(gains)}."
+    )
+
+
+def _trials(document: Mapping[str, Any]) -> Iterator[str]:
+    """The trials of one file: how long they took, how often they chose the best, and each of them."""
+    rows, best = document["rows"], document["best"]
+    minutes = _range([row["minutes"] for row in rows], ".1f")
+    shared = [row["processor_minutes"] for row in rows if "processor_minutes" in row]
+    had = f", with {_range(shared, '.1f')} minutes of a processor" if shared else ""
+    before = "" if "basis" in rows[0] else " Advice changed nothing without evidence then."
     yield ""
-    yield "| data | labelled | leads | proposed | Dice lost by what leads | by what is proposed | verdict |"
-    yield "| --- | --- | --- | --- | --- | --- | --- |"
-    for row in document["rows"]:
+    yield from said(
+        f"With {document['minutes']:g} minutes; it took {minutes}{had}. Within {document['close']} of the best arm of "
+        f"the curve: what led in {best['first']} of {document['trials']}, what was proposed in {best['proposed']}."
+        f"{before}"
+    )
+    yield from head(
+        "data", "labelled", "leads", "proposed", "rests on", "Dice lost by what leads", "by what is proposed", "verdict"
+    )
+    for row in rows:
         lost = "" if row["lost_by_first"] is None else f"{row['lost_by_first']:.3f}"
-        yield (
-            f"| {row['data']} | {row['labels']} | {row['first'] or 'none'} | {row['proposed']} | {lost} | "
-            f"{row['lost_by_proposed']:.3f} | {row['verdict']} |"
-        )
+        basis = row.get("basis", "this data" if row["verdict"] in ("helps", "hurts") else "nothing")
+        cells = [row["data"], row["labels"], row["first"] or "none", row["proposed"], basis, lost]
+        yield line(*cells, f"{row['lost_by_proposed']:.3f}", row["verdict"])
 
 
 def _unlabelled() -> Iterator[str]:
     """What a model's own masks of unlabelled scans add, in 3D."""
-    document = _load("self_training")
-    yield from _section("The left atrium in 3D: few labels, and scans without any", document)
-    yield from _said(
+    document = load("self_training")
+    yield from section("The left atrium in 3D: few labels, and scans without any", document["command"])
+    yield from said(
         f"Volumes at {document['spacing_mm']:g} mm from scratch, bfloat16, one core. `plain` learns from the labelled "
         f"scans for {document['steps']:,} steps; `longer` goes on for {document['more']:,}; `self-training` goes on "
         "for as many on these and on the other training scans, with the masks that `plain` gave them. Scored once on "
@@ -238,17 +282,17 @@ def _unlabelled() -> Iterator[str]:
         "masks in x and y. The literature's V-Net has 0.800 with 8 labels and 0.911 with 80, on other scans of the "
         "same challenge."
     )
-    for table in document["tables"]:
+    for measured in document["tables"]:
         yield ""
-        yield f"{table['labels']} labelled scans:"
-        yield from _arms(table, "parameters")
+        yield f"{measured['labels']} labelled scans:"
+        yield from _arms(measured, "parameters")
 
 
 def _strategies() -> Iterator[str]:
-    document = _load("strategies")
+    document = load("strategies")
     runs = document["runs"]
-    yield from _section("The left atrium: eight labelled scans, 2D, ImageNet weights", document)
-    yield from _said(
+    yield from section("The left atrium: eight labelled scans, 2D, ImageNet weights", document["command"])
+    yield from said(
         f"`workflows/atrium_2d_strategies.yaml`: EfficientNet-Lite0 with a U-Net, {runs[0]['steps']} steps of 12 "
         f"slices, {_seeds(runs)}; scored in 3D on twenty other scans. The volumes were cropped around their "
         "reference masks in x and y, which makes finding the atrium easier than it is on whole scans. "
@@ -256,22 +300,22 @@ def _strategies() -> Iterator[str]:
     )
     yield from _arms(document, "parameters trained")
     yield ""
-    yield from _said(
+    yield from said(
         "Each method gains over scratch. A pilot with other code, slices of 1.6 mm and one seed had seen +0.076 for "
         "fine-tuning."
     )
     yield ""
-    yield from _said(
+    yield from said(
         "L2-SP leads. Less each of the others it has, paired by patient: "
         + "; ".join(f"`{arm}` {_difference(one)}" for arm, one in _paired(runs, "l2-sp").items() if arm != "scratch")
         + ". It is one data set, and the leader of a table is flattered by having been picked. `voxgraft new` and "
         "`voxgraft advise` propose it first where pretrained weights are at hand; the curves above were taken with it."
     )
-    longer = _load("strategies_long")
+    longer = load("strategies_long")
     steps, gain = longer["runs"][0]["steps"], longer["comparisons"][0]
     first, second = longer["arms"]
     yield ""
-    yield from _said(
+    yield from said(
         f"How much of it is speed alone? With {steps:,} steps ({_seeds(longer['runs'])}) scratch has "
         f"{first['dice']['mean']:.4f} and {second['arm']} {second['dice']['mean']:.4f}: {_signed(gain)}, "
         f"{gain['verdict']}."
@@ -299,63 +343,63 @@ def _paired(runs: Sequence[Mapping[str, Any]], arm: str) -> dict[str, dict[str, 
 
 
 def _kept() -> Iterator[str]:
-    document = _load("kept_features")
-    yield from _section("Kept features", document)
-    yield from _said(
+    document = load("kept_features")
+    yield from section("Kept features", document["command"])
+    yield from said(
         f"Seconds of processor time for a step of {document['patches'].replace(' of', ' patches of')} (left atrium), "
         "on the same fixed patches: all of the network trained, the encoder frozen, and frozen with its maps kept."
     )
-    yield ""
-    yield "| encoder | decoder | all trained | frozen | maps kept | times frozen | times all trained |"
-    yield "| --- | --- | --- | --- | --- | --- | --- |"
+    yield from head("encoder", "decoder", "all trained", "frozen", "maps kept", "times frozen", "times all trained")
     for row in document["rows"]:
-        whole, frozen, kept = row["seconds"].values()
-        times = f"{frozen / kept:.1f} | {whole / kept:.1f}"
-        yield f"| {row['encoder']} | `{row['decoder']}` | {whole:.3f} | {frozen:.3f} | {kept:.3f} | {times} |"
+        seconds = tuple(row["seconds"].values())
+        (whole, frozen, kept) = seconds
+        rest = (frozen, whole)
+        yield line(
+            row["encoder"],
+            f"`{row['decoder']}`",
+            *(f"{one:.3f}" for one in seconds),
+            *(f"{one / kept:.1f}" for one in rest),
+        )
 
 
 def _curve() -> Iterator[str]:
-    document = _load("label_curve")
+    document = load("label_curve")
     curve = document["curve"]
     names = [one["arm"] for one in curve[0]["arms"]]
-    draws = sorted({row["seed"] for table in curve for row in table["runs"]})
-    yield from _section("The hippocampus: Dice over the number of labelled patients", document)
-    yield from _said(
+    draws = sorted({row["seed"] for point in curve for row in point["runs"]})
+    yield from section("The hippocampus: Dice over the number of labelled patients", document["command"])
+    yield from said(
         "`workflows/hippocampus_pretrain.yaml` filled in masked blocks of the 160 training scans for "
         f"{document['pretraining']['steps']} steps; `workflows/hippocampus_few_labels.yaml` then takes "
         f"{curve[0]['runs'][0]['steps']} steps of two patches in 3D. {_count(len(draws))} of labelled "
         "patients, 40 held-out patients. `l2-sp` and `lora` start from the self-supervised encoder; "
         "`mean-teacher` starts from nothing and learns from the unlabelled rest as well."
     )
+    yield from head("labelled", *names)
+    for point in curve:
+        yield line(
+            point["labels"], *(f"{one['dice']['mean']:.4f} ({_interval(one['dice']['ci95'])})" for one in point["arms"])
+        )
     yield ""
-    yield f"| labelled | {' | '.join(names)} |"
-    yield f"| --- |{' --- |' * len(names)}"
-    for table in curve:
-        cells = [f"{one['dice']['mean']:.4f} ({_interval(one['dice']['ci95'])})" for one in table["arms"]]
-        yield f"| {table['labels']} | {' | '.join(cells)} |"
-    yield ""
-    yield from _said("Against scratch, mean difference, interval and verdict:")
-    yield ""
-    yield f"| labelled | {' | '.join(names[1:])} |"
-    yield f"| --- |{' --- |' * (len(names) - 1)}"
-    for table in curve:
-        cells = [_difference(one) for one in table["comparisons"]]
-        yield f"| {table['labels']} | {' | '.join(cells)} |"
+    yield from said("Against scratch, mean difference, interval and verdict:")
+    yield from head("labelled", *names[1:])
+    for point in curve:
+        yield line(point["labels"], *map(_difference, point["comparisons"]))
     yield ""
     few, many = curve[0], curve[-1]
     gained = many["arms"][0]["dice"]["mean"] - few["arms"][0]["dice"]["mean"]
-    yield from _said(
+    yield from said(
         f"A null. From scratch {many['labels']} labels have {gained:+.4f} over {few['labels']}: the scans are crops "
         "around the structure, and so little is there to be gained. Intervals are over patients; that the same "
         "training with another seed or draw comes out otherwise is not in them, so differences of a few thousandths "
         "say nothing. A step of the mean teacher took several times as long."
     )
-    short = _load("label_curve_300")
-    rows = [(table["labels"], one) for table in short["curve"] for one in table["comparisons"]]
+    short = load("label_curve_300")
+    rows = [(point["labels"], one) for point in short["curve"] for one in point["comparisons"]]
     lost = ", ".join(f"{one['difference']:+.4f} at {n}" for n, one in rows if one["run"] == "teacher-kept")
     found = {one["verdict"] for _, one in rows if one["run"] != "teacher-kept"}
     yield ""
-    yield from _said(
+    yield from said(
         f"With {short['curve'][0]['runs'][0]['steps']} steps, after {short['pretraining']['steps']} of pretraining "
         f"(`label_curve_300.json`), the first three methods had {' and '.join(f'`{one}`' for one in sorted(found))} at "
         "each number of labels, and the mean teacher, of which the teacher was kept then, differed by "
@@ -364,9 +408,9 @@ def _curve() -> Iterator[str]:
 
 
 def _brain() -> Iterator[str]:
-    document = _load("brain_tissue")
-    yield from _section("Grey and white matter: deepbet's 3D weights", document)
-    yield from _said(
+    document = load("brain_tissue")
+    yield from section("Grey and white matter: deepbet's 3D weights", document["command"])
+    yield from said(
         "Blocks of ONE brain, the MNI152 template, differently bent and scanned; those that are scored are bent, "
         "biased and noisier beyond those that are learnt from. It shows whether the weights carry over to the task, "
         "and nothing about patients: the intervals are over bent copies of one head. "
@@ -375,58 +419,51 @@ def _brain() -> Iterator[str]:
         f"that did best on tuning blocks ({', '.join(f'{arm} {rate:g}' for arm, rate in document['rates'].items())})."
     )
     names = list(document["means"][0]["dice"])
-    yield ""
-    yield f"| labelled | method | {' | '.join(f'Dice, {name}' for name in names)} | difference of means | verdict |"
-    yield f"| --- | --- |{' --- |' * len(names)} --- | --- |"
     against = {(one["labelled"], one["run"]): one for one in document["comparisons"] if one["structure"] == "mean"}
+    yield from head("labelled", "method", *(f"Dice, {name}" for name in names), "difference of means", "verdict")
     for one in document["means"]:
-        found = against.get((one["labelled"], one["arm"]))
-        dice = " | ".join(f"{one['dice'][name]['mean']:.4f}" for name in names)
-        gain = f"{_signed(found)} | {found['verdict']}" if found else " | "
-        yield f"| {one['labelled']} | `{one['arm']}` | {dice} | {gain} |"
+        yield line(
+            one["labelled"],
+            f"`{one['arm']}`",
+            *(f"{one['dice'][name]['mean']:.4f}" for name in names),
+            *_judged(against.get((one["labelled"], one["arm"]))),
+        )
 
 
 def _shift() -> Iterator[str]:
-    document = _load("domain_shift")
+    document = load("domain_shift")
     titles = {
         "invert": "Inverted contrast",
         "warp": "Contrast warped (a power of 2.5) and half the resolution within slices",
     }
-    yield from _section("Another site without labels", document)
-    yield from _said(
+    yield from section("Another site without labels", document["command"])
+    yield from said(
         "`workflows/atrium_shift.yaml`: eight labelled scans of the left atrium as they are, twelve of the site, "
         "shifted and without labels; scored on twenty further scans, shifted (the site's) and as they are (the "
         "source's, beside)."
     )
-    for shift, table in document["shifts"].items():
+    for shift, found in document["shifts"].items():
         yield ""
-        yield f"{titles[shift]}; {table['runs'][0]['steps']} steps, {_seeds(table['runs'])}:"
-        yield ""
-        yield "| method | Dice on the site | interval | difference | verdict | Dice on the source |"
-        yield "| --- | --- | --- | --- | --- | --- |"
-        against = {one["run"]: one for one in table["comparisons"]}
-        for one in table["arms"]:
-            name = one["arm"]
-            gain = f"{_signed(against[name])} | {against[name]['verdict']}" if name in against else " | "
-            yield (
-                f"| `{name}` | {one['dice']['mean']:.4f} | {_interval(one['dice']['ci95'])} | {gain} | "
-                f"{table['source'][name]['mean']:.4f} |"
-            )
+        yield f"{titles[shift]}; {found['runs'][0]['steps']} steps, {_seeds(found['runs'])}:"
+        against = {one["run"]: one for one in found["comparisons"]}
+        yield from head("method", "Dice on the site", "interval", "difference", "verdict", "Dice on the source")
+        for one in found["arms"]:
+            yield line(*_scored(one), *_judged(against.get(one["arm"])), f"{found['source'][one['arm']]['mean']:.4f}")
     yield ""
-    yield from _said(
+    yield from said(
         "Of `statistics` only BatchNorm's averages follow the site. Where contrast is inverted, that is most of "
         "what any method gains, and all of them stay useless there: an augmentation that inverts contrast, or a few "
         "labels, are what such a site needs. One seed."
     )
-    turned = _load("domain_shift_turned")["shifts"]
+    turned = load("domain_shift_turned")["shifts"]
     told = []
-    for shift, table in turned.items():
-        without, augmented = (one["dice"]["mean"] for one in table["arms"])
-        (found,) = table["comparisons"]
+    for shift, arms in turned.items():
+        without, augmented = (one["dice"]["mean"] for one in arms["arms"])
+        (found,) = arms["comparisons"]
         told.append(f"{augmented:.4f} instead of {without:.4f} ({shift}: {_signed(found)}, {found['verdict']})")
     before, after = turned["invert"]["source"].values()
     yield ""
-    yield from _said(
+    yield from said(
         "Such an augmentation, `modality: {use: mr, augmentation: {invert: 0.5}}`, sees nothing of the site "
         f"(`domain_shift_turned.json`): source only has {', '.join(told)}, and on the source {after['mean']:.4f} "
         f"instead of {before['mean']:.4f}."
@@ -434,22 +471,25 @@ def _shift() -> Iterator[str]:
 
 
 def _drive() -> Iterator[str]:
-    document = _load("drive")
+    document = load("drive")
     arms, guards = document["arms"], document["guard"]
-    yield from _section("Vessels of the retina (DRIVE), five-fold cross-validation", document)
-    yield from _said(
+    yield from section("Vessels of the retina (DRIVE), five-fold cross-validation", document["command"])
+    yield from said(
         "`workflows/drive_crossvalidation.yaml` (U-Net) and `workflows/drive_deeplab.yaml` (DeepLabV3+) on the twenty "
         "training images, each scored once, within its field of view, by the network that did not learn from it; "
         f"{arms[0]['steps']} steps in each fold. A U-Net of the literature has about 0.81 on the twenty official test "
         "images, which are others, after training for far longer."
     )
-    yield ""
-    yield "| decoder | start | F1 | interval | precision | recall | seconds of a fold |"
-    yield "| --- | --- | --- | --- | --- | --- | --- |"
+    yield from head("decoder", "start", "F1", "interval", "precision", "recall", "seconds of a fold")
     for one in arms:
-        yield (
-            f"| `{one['decoder']}` | {one['start']} | {one['dice']['mean']:.4f} | {_interval(one['dice']['ci95'])} | "
-            f"{one['precision']['mean']:.4f} | {one['recall']['mean']:.4f} | {median(one['seconds']):.0f} |"
+        yield line(
+            f"`{one['decoder']}`",
+            one["start"],
+            f"{one['dice']['mean']:.4f}",
+            _interval(one["dice"]["ci95"]),
+            f"{one['precision']['mean']:.4f}",
+            f"{one['recall']['mean']:.4f}",
+            f"{median(one['seconds']):.0f}",
         )
     yield ""
     for decoder, one in guards.items():
@@ -458,7 +498,7 @@ def _drive() -> Iterator[str]:
     if more:
         first, second = more["arms"]
         yield ""
-        yield from _said(
+        yield from said(
             f"With {first['steps']} steps on {len(first['seconds'])} of the five folds ({len(first['f1'])} images) the "
             f"U-Net has {first['dice']['mean']:.4f} from ImageNet and {second['dice']['mean']:.4f} from scratch: "
             f"{_signed(more['difference'])}, {more['difference']['verdict']}."
@@ -469,40 +509,35 @@ def _open() -> Iterator[str]:
     yield ""
     yield "## Elsewhere, and not at all"
     yield ""
-    yield from _said(
+    yield from said(
         "[evidence.md](evidence.md) shows what the guard says of a planted harmful source and of twins. "
         "`workflows/atrium_3d.yaml`, the left atrium in 3D at full resolution with scans without labels, is for "
         "a GPU; none was at hand."
     )
 
 
-def _arms(table: Mapping[str, Any], trained: str) -> Iterator[str]:
+def _arms(document: Mapping[str, Any], trained: str) -> Iterator[str]:
     """Each arm with its mean, its difference from the first, seconds and size."""
-    against = {one["run"]: one for one in table["comparisons"]}
-    first = table["arms"][0]["arm"]
-    yield ""
-    yield f"| method | Dice | interval | minus {first} | verdict | seconds | {trained} | by seed |"
-    yield "| --- | --- | --- | --- | --- | --- | --- | --- |"
-    for one in table["arms"]:
-        found = against.get(one["arm"])
-        gain = f"{_signed(found)} | {found['verdict']}" if found else " | "
-        yield (
-            f"| `{one['arm']}` | {one['dice']['mean']:.4f} | {_interval(one['dice']['ci95'])} | {gain} | "
-            f"{one['seconds']:.0f} | {one['trained']:,} | {', '.join(f'{value:.3f}' for value in one['by_seed'])} |"
+    against = {one["run"]: one for one in document["comparisons"]}
+    first = document["arms"][0]["arm"]
+    yield from head("method", "Dice", "interval", f"minus {first}", "verdict", "seconds", trained, "by seed")
+    for one in document["arms"]:
+        yield line(
+            *_scored(one),
+            *_judged(against.get(one["arm"])),
+            f"{one['seconds']:.0f}",
+            f"{one['trained']:,}",
+            ", ".join(f"{value:.3f}" for value in one["by_seed"]),
         )
 
 
-def _section(title: str, document: Mapping[str, Any]) -> Iterator[str]:
-    yield ""
-    yield f"## {title}"
-    yield ""
-    yield from _said(f"`{document['command']}`")
-    yield ""
+def _scored(one: Mapping[str, Any]) -> tuple[str, str, str]:
+    return f"`{one['arm']}`", f"{one['dice']['mean']:.4f}", _interval(one["dice"]["ci95"])
 
 
-def _said(text: str) -> Iterator[str]:
-    """A paragraph in lines."""
-    yield from wrap(text, 118, break_long_words=False, break_on_hyphens=False)
+def _judged(one: Mapping[str, Any] | None) -> tuple[str, str]:
+    """The difference from the first arm and the verdict; empty for the first itself."""
+    return ("", "") if one is None else (_signed(one), one["verdict"])
 
 
 def _difference(one: Mapping[str, Any]) -> str:
@@ -525,11 +560,6 @@ def _seeds(runs: Sequence[Mapping[str, Any]]) -> str:
 
 def _count(draws: int) -> str:
     return "One draw" if draws == 1 else f"{draws} nested draws"
-
-
-def _load(name: str) -> dict[str, Any]:
-    document: dict[str, Any] = json.loads((RESULTS / f"{name}.json").read_text())
-    return document
 
 
 if __name__ == "__main__":

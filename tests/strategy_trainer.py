@@ -12,9 +12,8 @@ from torch.nn import functional
 
 from voxgraft.networks.network import SegmentationNetwork
 from voxgraft.training.optimiser import make_optimiser
-from voxgraft.transfer.parameters import parameter_table
 from voxgraft.transfer.stack import Stack
-from voxgraft.transfer.strategy import Context, TransferStrategy
+from voxgraft.transfer.strategy import Context, TransferStrategy, parameter_table
 from voxgraft.workflow.sections import Optimiser
 
 Make = Callable[[], TransferStrategy]

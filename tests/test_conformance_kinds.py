@@ -21,7 +21,7 @@ from torch import nn
 from dicom_series import make_series
 from layout_folders import touch
 from test_conformance import components
-from voxgraft.batch.executor import Outcome
+from voxgraft.batch.task import Outcome
 from voxgraft.components.catalogue import Catalogue
 from voxgraft.components.choice import Options, Selected
 from voxgraft.datasets.cases import Case, Dataset
@@ -32,8 +32,7 @@ from voxgraft.imaging.volume import ImageRef
 from voxgraft.networks.network import SegmentationNetwork
 from voxgraft.runs.run import Run
 from voxgraft.testing import Subject, conformance_checks, run_checks
-from voxgraft.transfer.parameters import Row
-from voxgraft.transfer.strategy import Context, TransferStrategy
+from voxgraft.transfer.strategy import Context, Row, TransferStrategy
 from voxgraft_plugins.executors.processes import Processes
 
 pytestmark = pytest.mark.usefixtures("one_thread")

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import ast
 import importlib.util
+import json
 import re
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import click
 import pytest
@@ -105,6 +107,40 @@ def test_each_piece_of_yaml_is_one_of_a_workflow(catalogue: Catalogue, folder: s
             model = {"encoder": "residual", "decoder": "unet", **piece.pop("model", {})}
             document = {"name": "x", "data": data, "model": model, "tracking": None, **piece}
             assert from_document(document, catalogue).name == "x", page.name
+
+
+READ = {"data", "public-data", "encoders", "strategies", "pet"}
+"""Pages whose pieces of YAML are read by tests of their own."""
+
+
+@pytest.mark.parametrize(
+    "page", [page for page in DOCS.glob("*.md") if page.stem not in READ], ids=lambda page: page.name
+)
+def test_each_piece_of_yaml_of_other_pages_is_one_of_a_workflow(catalogue: Catalogue, page: Path) -> None:
+    for piece in map(yaml.safe_load, blocks(page, "yaml")):
+        if page.stem == "dicom" and "data" not in piece:  # options of the layout
+            piece = {"data": {"layout": {"use": "dicom", "path": "x", **piece}}}
+        data = {"layout": {"use": "decathlon", "path": "x"}, "modality": "mr", **piece.pop("data", {})}
+        strategies = {"transfer": [{"use": "l2-sp"}]} if "guard" in piece else {}
+        model = {"encoder": {"use": "deepbet", "weights": "bundled"}, "decoder": "unet"}
+        document = {"name": "x", "data": data, "model": model, "tracking": None, **strategies, **piece}
+        assert from_document(document, catalogue).name == "x", page.name
+
+
+def test_keys_of_a_workflow_that_pages_name_exist() -> None:
+    schema = json.loads((ROOT / "workflows" / "workflow.schema.json").read_text())
+
+    def keys(node: dict[str, Any]) -> set[str]:
+        if "$ref" in node:
+            return keys(schema["$defs"][node["$ref"].rpartition("/")[2]])
+        return set(node.get("properties", ())).union(*map(keys, node.get("anyOf", ())))
+
+    known = {section: found for section, node in schema["properties"].items() if (found := keys(node))}
+    del known["review"]  # its metrics in MLflow begin with this word too
+    named = re.compile(rf"`({'|'.join(known)})\.(?!json|safetensors)([a-z_]+)")
+    for page in (ROOT / "README.md", *PAGES):
+        for section, key in named.findall(page.read_text()):
+            assert key in known[section], f"{page.name}: {section}.{key}"
 
 
 @pytest.mark.parametrize("page", [ROOT / "README.md", *PAGES], ids=lambda page: page.name)

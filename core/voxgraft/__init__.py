@@ -26,8 +26,8 @@ if TYPE_CHECKING:
         segment,
         write,
     )
-    from .batch.executor import ExecutorSpec
-    from .datasets.layout import LayoutSpec
+    from .batch.task import ExecutorSpec
+    from .datasets.cases import LayoutSpec
     from .imaging.formats import ReaderSpec, WriterSpec
     from .imaging.volume import Item, Problem, Volume
     from .inference.sliding import sliding_window
@@ -77,24 +77,6 @@ __all__ = [
     "write",
 ]
 
-_HOME = {
-    "advise": "api",
-    "catalogue": "api",
-    "check": "api",
-    "compare": "api",
-    "convert": "api",
-    "evaluate": "api",
-    "inspect": "api",
-    "models": "api",
-    "new": "api",
-    "read": "api",
-    "run": "api",
-    "segment": "api",
-    "sliding_window": "inference.sliding",
-    "write": "api",
-}
-"""The modules of names that `voxgraft.plugin` does not have."""
-
 
 def __getattr__(name: str) -> Any:
     if name == "__version__":
@@ -105,7 +87,8 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module
 
-    value = getattr(import_module(f".{_HOME.get(name, 'plugin')}", __name__), name)
+    home = "inference.sliding" if name == "sliding_window" else "api" if name.islower() else "plugin"  # has the classes
+    value = getattr(import_module(f".{home}", __name__), name)
     globals()[name] = value
     return value
 

@@ -219,7 +219,7 @@ def advise(
         overrides: Values of the workflow, as for `vg.run`.
 
     Returns:
-        What `advice.json` holds: `verdict`, `advice`, `probes`, `tournament` and more.
+        What `advice.json` holds: `verdict`, `advice`, `basis`, `probes`, `tournament` and more.
 
     Raises:
         UsageError: The workflow does not fit, or `minutes` is not a time.

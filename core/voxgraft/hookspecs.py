@@ -14,16 +14,15 @@ from typing import TYPE_CHECKING, Any, Protocol
 from .components.catalogue import Component, hookspec
 
 if TYPE_CHECKING:
-    from .batch.executor import ExecutorSpec
+    from .batch.task import ExecutorSpec
     from .components.catalogue import CommandSpec
-    from .datasets.layout import LayoutSpec
+    from .datasets.cases import LayoutSpec
     from .imaging.formats import ReaderSpec, WriterSpec
     from .networks.encoder_decoder import DecoderSpec, EncoderSpec
     from .packages.store import StoreSpec
     from .preprocessing.modality import ModalitySpec
     from .runs.run import StepSpec, TrackerSpec
-    from .scoring.measurement import MeasurementSpec
-    from .scoring.metric import MetricSpec
+    from .scoring.metric import MeasurementSpec, MetricSpec
     from .training.loss import LossSpec
     from .transfer.spec import StrategySpec
 
@@ -49,18 +48,18 @@ KINDS = {
 _HOMES = {
     "reader": "imaging.formats",
     "writer": "imaging.formats",
-    "layout": "datasets.layout",
+    "layout": "datasets.cases",
     "modality": "preprocessing.modality",
     "encoder": "networks.encoder_decoder",
     "decoder": "networks.encoder_decoder",
     "strategy": "transfer.spec",
     "loss": "training.loss",
     "metric": "scoring.metric",
-    "measurement": "scoring.measurement",
+    "measurement": "scoring.metric",
     "step": "runs.run",
     "tracker": "runs.run",
     "store": "packages.store",
-    "executor": "batch.executor",
+    "executor": "batch.task",
     "command": "components.catalogue",
 }
 """The module that holds the class of the specs of a kind; it is imported when the kind is asked for."""

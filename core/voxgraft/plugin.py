@@ -22,20 +22,28 @@ from .errors import (
 )
 
 if TYPE_CHECKING:
-    from .batch.executor import Executor, ExecutorSpec, Outcome
+    from .batch.task import Executor, ExecutorSpec, Outcome
     from .components.catalogue import Catalogue
     from .components.choice import ExecutorOptions, Options, StoredPath, TrackingOptions
     from .components.code import source_hash, version_of
-    from .datasets.cases import Case, Dataset, Described, Split
-    from .datasets.layout import Layout, LayoutSpec, ReadsFolder
+    from .datasets.cases import Case, Dataset, Described, Layout, LayoutSpec, ReadsFolder, Split
     from .imaging.archives import archive_problems, is_archive
     from .imaging.channels import Align
-    from .imaging.formats import PaletteReader, Reader, ReaderSpec, ReadsImages, StructureReader, Writer, WriterSpec
+    from .imaging.formats import (
+        PaletteReader,
+        Reader,
+        ReaderSpec,
+        ReadsImages,
+        StructureReader,
+        Trace,
+        Writer,
+        WriterSpec,
+        signs,
+    )
     from .imaging.orientation import orientation_of, plane_of
     from .imaging.read import archives_in, read_item, scan_files, walk
     from .imaging.regrid import resample_onto
     from .imaging.structures import Label, Labels, Region
-    from .imaging.traces import Trace, signs
     from .imaging.volume import (
         Array,
         Colour,
@@ -64,9 +72,9 @@ if TYPE_CHECKING:
         Norm,
         conv_norm_act,
         convolution,
+        match_names,
         normalisation,
     )
-    from .networks.names import match_names
     from .networks.network import Output, SegmentationNetwork
     from .networks.options import Inflation, StartValues, weights_option
     from .networks.sources import Models, check_sha256, hub_file, named_weights, packaged_file
@@ -76,13 +84,21 @@ if TYPE_CHECKING:
     from .packages.references import Registry, Resolver, Version
     from .packages.store import Store, StoreSpec
     from .preprocessing.fingerprint import read_case
-    from .preprocessing.modality import KnowsUnits, Modality, ModalitySpec, unit_of
+    from .preprocessing.modality import HOUNSFIELD_LEVELS, KnowsUnits, Modality, ModalitySpec, ShowsBody, unit_of
     from .preprocessing.plan import Plan
     from .runs.run import Run, Step, StepSpec, Tracker, TrackerSpec
     from .scoring.calibration import Binning
-    from .scoring.measurement import Code, Inside, Measurement, MeasurementSpec, Quantity
     from .scoring.measuring import Measured, measure_values
-    from .scoring.metric import CalibrationMetric, Metric, MetricSpec
+    from .scoring.metric import (
+        CalibrationMetric,
+        Code,
+        Inside,
+        Measurement,
+        MeasurementSpec,
+        Metric,
+        MetricSpec,
+        Quantity,
+    )
     from .scoring.pair import MaskPair
     from .scoring.surface import SurfaceDistances
     from .support.child import Answer, Child
@@ -100,15 +116,14 @@ if TYPE_CHECKING:
     )
     from .support.limits import ending_gently
     from .support.memory import free_memory, gigabytes
-    from .support.progress import Progress, print_result
+    from .support.progress import Progress, print_fitted, print_result
     from .support.texts import as_stored, as_written, composed, stem, write_rows
     from .support.torch_dims import CHANNELS_LAST, LINEAR
     from .support.workers import worker_processes
     from .training.loss import Loss, LossSpec
     from .transfer.options import StrategyOptions
-    from .transfer.parameters import Row
     from .transfer.spec import StrategySpec
-    from .transfer.strategy import Context, Crop, TransferStrategy
+    from .transfer.strategy import Context, Crop, Row, TransferStrategy
 
 __all__ = [  # noqa: RUF022  # by what they are for
     # Every plugin: the hook, what is imported late, the base of options, and errors that are told as one sentence
@@ -170,6 +185,8 @@ __all__ = [  # noqa: RUF022  # by what they are for
     "Modality",
     "FindsRegion",
     "KnowsUnits",
+    "ShowsBody",
+    "HOUNSFIELD_LEVELS",
     "Plan",
     # Encoders, decoders, and the blocks that they are built of
     "EncoderSpec",
@@ -243,6 +260,7 @@ __all__ = [  # noqa: RUF022  # by what they are for
     "Outcome",
     "Progress",
     "print_result",
+    "print_fitted",
     # Files that appear whole or not at all
     "atomic_write",
     "digest",
@@ -288,20 +306,18 @@ __all__ = [  # noqa: RUF022  # by what they are for
 ]
 
 _NAMES = {
-    "batch.executor": "Executor ExecutorSpec Outcome",
+    "batch.task": "Executor ExecutorSpec Outcome",
     "components.catalogue": "Catalogue",
     "components.choice": "ExecutorOptions Options StoredPath TrackingOptions",
     "components.code": "source_hash version_of",
-    "datasets.cases": "Case Dataset Described Split",
-    "datasets.layout": "Layout LayoutSpec ReadsFolder",
+    "datasets.cases": "Case Dataset Described Layout LayoutSpec ReadsFolder Split",
     "imaging.archives": "archive_problems is_archive",
     "imaging.channels": "Align",
-    "imaging.formats": "PaletteReader Reader ReaderSpec ReadsImages StructureReader Writer WriterSpec",
+    "imaging.formats": "PaletteReader Reader ReaderSpec ReadsImages StructureReader Trace Writer WriterSpec signs",
     "imaging.orientation": "orientation_of plane_of",
     "imaging.read": "archives_in read_item scan_files walk",
     "imaging.regrid": "resample_onto",
     "imaging.structures": "Label Labels Region",
-    "imaging.traces": "Trace signs",
     "imaging.volume": (
         "Array Colour ImageRef Item MaskRef Problem Volume checked_affine millimetres_apart spacing_of spans_space"
     ),
@@ -311,10 +327,9 @@ _NAMES = {
     "networks.encoder_decoder": "Decoder DecoderSpec Encoder EncoderSpec",
     "networks.inflation": "Fold inflate slice_axis",
     "networks.modules": (
-        "CONVOLUTION GROUPS SLOPE DecoderModule EncoderModule InputContract Norm conv_norm_act convolution "
+        "CONVOLUTION GROUPS SLOPE DecoderModule EncoderModule InputContract Norm conv_norm_act convolution match_names "
         "normalisation"
     ),
-    "networks.names": "match_names",
     "networks.network": "Output SegmentationNetwork",
     "networks.options": "Inflation StartValues weights_option",
     "networks.sources": "Models check_sha256 hub_file named_weights packaged_file",
@@ -324,28 +339,26 @@ _NAMES = {
     "packages.references": "Registry Resolver Version",
     "packages.store": "Store StoreSpec",
     "preprocessing.fingerprint": "read_case",
-    "preprocessing.modality": "KnowsUnits Modality ModalitySpec unit_of",
+    "preprocessing.modality": "HOUNSFIELD_LEVELS KnowsUnits Modality ModalitySpec ShowsBody unit_of",
     "preprocessing.plan": "Plan",
     "runs.run": "Run Step StepSpec Tracker TrackerSpec",
     "scoring.calibration": "Binning",
-    "scoring.measurement": "Code Inside Measurement MeasurementSpec Quantity",
     "scoring.measuring": "Measured measure_values",
-    "scoring.metric": "CalibrationMetric Metric MetricSpec",
+    "scoring.metric": "CalibrationMetric Code Inside Measurement MeasurementSpec Metric MetricSpec Quantity",
     "scoring.pair": "MaskPair",
     "scoring.surface": "SurfaceDistances",
     "support.child": "Answer Child",
     "support.files": "CELLS TEMPORARY atomic_write digest read_bytes read_json remove sha256 sweep_tree write_json",
     "support.limits": "ending_gently",
     "support.memory": "free_memory gigabytes",
-    "support.progress": "Progress print_result",
+    "support.progress": "Progress print_fitted print_result",
     "support.texts": "as_stored as_written composed stem write_rows",
     "support.torch_dims": "CHANNELS_LAST LINEAR",
     "support.workers": "worker_processes",
     "training.loss": "Loss LossSpec",
     "transfer.options": "StrategyOptions",
-    "transfer.parameters": "Row",
     "transfer.spec": "StrategySpec",
-    "transfer.strategy": "Context Crop TransferStrategy",
+    "transfer.strategy": "Context Crop Row TransferStrategy",
 }
 """The modules of the core whose names are loaded when they are first used."""
 

@@ -18,7 +18,7 @@ from voxgraft.advice.shapes import Shape, compare_shapes, not_compared, shapes_o
 from voxgraft.cli import main
 from voxgraft.discovery import discover
 from voxgraft.errors import TrainingError
-from voxgraft.preprocessing.affordable import affordable_spacing
+from voxgraft.preprocessing.planning import affordable_spacing
 from voxgraft.scoring.scores import Scores
 from voxgraft.workflow.workflow import read
 
@@ -166,7 +166,7 @@ def test_the_whole_round_on_small_volumes(tmp_path, monkeypatch) -> None:
         raise TimeUp
 
     monkeypatch.setattr(advising, "MINUTES", 0.0)
-    monkeypatch.setattr(shaping, "SHARE", 0.004)
+    monkeypatch.setattr(shaping, "TRAINING", 0.005)
     monkeypatch.setattr(advising, "encoders_at_hand", stop)
     path = workflow(tmp_path, boxes(tmp_path / "boxes", cases=9))
     arguments = ["advise", str(path), "--minutes", "5", "--out", str(tmp_path / "out")]
@@ -178,3 +178,32 @@ def test_the_whole_round_on_small_volumes(tmp_path, monkeypatch) -> None:
     assert found["shape"] and found["shape"] in result.stdout
     assert not list((tmp_path / "out" / "work").glob("shape_*")), "what the trainings left is not kept"
     assert "Slices or volumes" in (tmp_path / "out" / "advice.html").read_text()
+
+
+def test_a_shape_that_takes_too_long_leaves_what_was_found_of_the_others(own, monkeypatch, tmp_path) -> None:
+    def trained(shape, *_):
+        if not shape.own:
+            raise TimeUp
+        return {"dice": 0.5, "volumes": 1, "defined": 1, "steps": 99, "seconds": 1.0}, scores([0.5])
+
+    monkeypatch.setattr(shaping, "_trained", trained)
+    rows: list[dict] = []
+    assert compare_shapes(own, planned(2), Clock(9), tmp_path, rows, lambda _: None) is None
+    assert rows[0]["dice"] == 0.5 and rows[1]["error"] == "the time for comparing shapes was up"
+    with pytest.raises(TimeUp):
+        compare_shapes(own, planned(2), Clock(0.0), tmp_path, rows, lambda _: None)
+
+
+def test_where_time_is_short_fewer_shapes_are_compared(own, monkeypatch, tmp_path) -> None:
+    seen: list[tuple[str, float]] = []
+
+    def trained(shape, _own, _run, _folder, seconds, *_):
+        seen.append((shape.label, seconds))
+        raise TrainingError("no")
+
+    monkeypatch.setattr(shaping, "_trained", trained)
+    for minutes, expected in ((5.0, 2), (30.0, 3)):
+        seen.clear()
+        compare_shapes(own, planned(2), Clock(minutes), tmp_path, [], lambda _: None)
+        assert len(seen) == expected and len({round(seconds) for _, seconds in seen}) == 1, "as long for each"
+        assert seen[0][1] >= 30

@@ -194,7 +194,9 @@ def trial(verdict: str, difference: float, ci95: list[float | None], arm: str = 
     """What a trial with three held-out patients found."""
     final = {"difference": difference, "ci95": ci95, "patients": 3, "p_chosen": 1.0, "early": None}
     rows = [{"arm": arm, "steps": 200, **row}, {"arm": "efficientnet-lite0, scratch", "steps": 200}]
-    return {"verdict": verdict, "final": final, "tournament": rows, "facts": {"labelled": 8}, "ended": "all was done"}
+    facts = {"labelled": 8}
+    found = {"verdict": verdict, "final": final, "tournament": rows, "facts": facts, "ended": "all was done"}
+    return {**found, "probes": []}
 
 
 def test_where_a_trial_cannot_tell_what_other_data_showed_is_proposed_and_said_to_come_from_there() -> None:
@@ -216,6 +218,7 @@ def test_where_a_trial_cannot_tell_what_other_data_showed_is_proposed_and_said_t
         (trial("hurts", -0.1, [-0.15, -0.05]), asked(dims=2)),
         (trial("no evidence", -0.05, [-0.1, 0.01]), asked(dims=2)),
         (trial("no evidence", 0.0, [-0.1, 0.1], evidence="worse"), asked(dims=2)),
+        ({**trial("no evidence", 0.0, [-0.1, 0.1]), "probes": [{"encoder": LITE, "error": "no"}]}, asked(dims=2)),
         (trial("too few patients to tell", 0.0, [-0.1, 0.1]), asked(dims=3)),
         (trial("too few patients to tell", 0.0, [-0.1, 0.1]), asked(dims=2, pretrained=True)),
     ],

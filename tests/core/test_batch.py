@@ -14,8 +14,8 @@ import pytest
 from batch_scans import AFFINE, CONTRACT, SHAPE, Brightness, ball, broken, model, rows, run, states, three, write_scan
 
 from dicom_series import make_series
+from voxgraft.batch.contract import least_bytes
 from voxgraft.batch.entry import Entry
-from voxgraft.batch.values import least_bytes
 from voxgraft.components.catalogue import Catalogue
 from voxgraft.components.choice import ExecutorOptions
 from voxgraft.errors import DataError, ModelError, UnknownComponent, UsageError
@@ -139,7 +139,7 @@ def test_a_scan_that_cannot_fit_into_memory_fails_alone_before_it_is_read(
 ) -> None:
     inputs = three(tmp_path)
     write_scan(inputs[1], np.zeros((200, 200, 50), np.int16))
-    monkeypatch.setattr("voxgraft.batch.values.free_memory", lambda: 3_000_000)
+    monkeypatch.setattr("voxgraft.batch.contract.free_memory", lambda: 3_000_000)
     batch = run(tmp_path, catalogue, *inputs, ignore_contract=True)
     assert states(batch) == {"a": "done", "b": "failed", "c": "done"} and batch.exit_code == 3
     assert batch.scans[1].code == "out-of-memory"

@@ -19,7 +19,7 @@ from voxgraft.inference.array import segment_array
 from voxgraft.inference.borders import Decisions, decide_here
 from voxgraft.inference.convolutions import VolumesByOneDNN
 from voxgraft.inference.interpolation import Interpolation, Place, interpolated, mixed
-from voxgraft.inference.sliding import _starts, gaussian, logits_by_slab
+from voxgraft.inference.sliding import gaussian, logits_by_slab, window_starts
 from voxgraft.inference.winners import Tally, winners
 
 Shape = tuple[int, ...]
@@ -124,7 +124,7 @@ def test_sums_in_place_are_bit_for_bit_those_of_the_definition(layout: torch.mem
         return convolution(windows).contiguous(memory_format=layout)
 
     size = image.shape[1:]
-    starts = [_starts(n, r, overlap) for n, r in zip(size, roi, strict=True)]
+    starts = [window_starts(n, r, overlap) for n, r in zip(size, roi, strict=True)]
     tapers = [gaussian(n) for n in roi]
     weight = tapers[0][:, None, None] * tapers[1][:, None] * tapers[2]
     sums = [torch.zeros(n) for n in size]

@@ -21,9 +21,8 @@ from voxgraft.checks.problem import CaseProblem
 from voxgraft.cli import main
 from voxgraft.components.catalogue import Catalogue
 from voxgraft.components.choice import Options, Selected
-from voxgraft.datasets.cases import Case, Dataset
+from voxgraft.datasets.cases import Case, Dataset, LayoutSpec
 from voxgraft.datasets.dataset import find_dataset, read_layout
-from voxgraft.datasets.layout import LayoutSpec
 from voxgraft.errors import BrokenPlugin, DataError, UsageError, WorkflowError
 from voxgraft.imaging.structures import Labels
 from voxgraft.imaging.volume import ImageRef

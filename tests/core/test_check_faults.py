@@ -27,8 +27,8 @@ from voxgraft.checks.sides import pairs
 from voxgraft.components.catalogue import Catalogue
 from voxgraft.datasets.cases import Case, Dataset, Split
 from voxgraft.datasets.dataset import find_dataset
+from voxgraft.imaging.formats import signs
 from voxgraft.imaging.structures import Labels, Region
-from voxgraft.imaging.traces import signs
 from voxgraft.imaging.volume import ImageRef
 from voxgraft.support import memory
 from voxgraft.workflow.workflow import Workflow, read

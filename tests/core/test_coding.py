@@ -14,18 +14,8 @@ from held_cases import Held
 from voxgraft.imaging.structures import Region
 from voxgraft.inference.array import decide, mask_of, segment_array
 from voxgraft.inference.winners import Tally
-from voxgraft.preprocessing.encoding import (
-    counted_voxels,
-    encode_labels,
-    encoded_type,
-    left_out,
-    left_out_bit,
-    masks_of,
-    outside,
-    regridded,
-    voxels_of,
-)
-from voxgraft.preprocessing.plan import Plan
+from voxgraft.preprocessing.encoding import counted_voxels, encode_labels, masks_of, regridded, voxels_of
+from voxgraft.preprocessing.plan import Plan, encoded_type, left_out, left_out_bit, outside
 from voxgraft.training.augment import augment
 from voxgraft.training.batches import Batches
 from voxgraft.training.targets import unpacked

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from voxgraft.cli import installed, main
+from voxgraft.cli import doctor, main
 
 ROOT = Path(__file__).parents[2]
 
@@ -21,7 +21,7 @@ ROOT = Path(__file__).parents[2]
 def test_the_extras_are_those_that_can_be_installed() -> None:
     declared = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
     wanted = {name: tuple(re.split(r"[\[>]", need)[0] for need in needs) for name, needs in declared.items()}
-    assert {name: parts for name, (_, parts) in installed.EXTRAS.items()} == {
+    assert {name: parts for name, (_, parts) in doctor.EXTRAS.items()} == {
         name: parts
         for name, parts in wanted.items()
         if name not in ("dev", "benchmark", "docs")  # for those who work on VoxGraft
@@ -29,9 +29,9 @@ def test_the_extras_are_those_that_can_be_installed() -> None:
 
 
 def test_a_missing_extra_is_named_with_its_use(monkeypatch) -> None:
-    there = {"einops": "0.8", "starlette": "1", "uvicorn": "1"}
-    monkeypatch.setattr(installed, "_version", lambda name: there.get(name, ""))
-    first, *others = installed.extras()
+    there = {"anyio": "4", "einops": "0.8", "h11": "1", "starlette": "1", "uvicorn": "1"}
+    monkeypatch.setattr(doctor, "_version", lambda name: there.get(name, ""))
+    first, *others = doctor.extras()
     assert first == "installed: review, swin"
     assert others[0] == "missing: serve (serve models to viewers); pip install 'voxgraft[serve]'"
     assert "demo" in others[1] and "mlflow ui" in others[2] and "cluster" in others[3] and "lite" in others[4]
@@ -53,9 +53,9 @@ def test_a_torchvision_that_does_not_fit_is_named_with_the_one_that_does(torch, 
         raise RuntimeError("operator torchvision::nms does not exist")
 
     there = {"torch": torch, "torchvision": "0.28.0"}
-    monkeypatch.setattr(installed, "_version", lambda name: there.get(name, ""))
+    monkeypatch.setattr(doctor, "_version", lambda name: there.get(name, ""))
     monkeypatch.setattr("importlib.import_module", unfit)
-    (note,) = installed.notes()
+    (note,) = doctor.notes()
     assert f"torchvision 0.28.0 was not built for torch {torch}." in note
     assert f"--torch-backend {backend} {fitting}, or" in note and f"--no-deps {fitting} with" in note
 

@@ -18,9 +18,9 @@ import numpy as np
 import pytest
 from batch_scans import Brightness, model, write_scan
 
-from voxgraft.batch.executor import ExecutorSpec, Outcome
 from voxgraft.batch.ledger import Ledger, Row
 from voxgraft.batch.segment import Batch, executor_of, segment
+from voxgraft.batch.task import ExecutorSpec, Outcome
 from voxgraft.components.catalogue import Catalogue, Origin
 from voxgraft.components.choice import ExecutorOptions
 from voxgraft.discovery import discover

@@ -30,7 +30,7 @@ from voxgraft.packages.package import pack, read_package, unpack
 from voxgraft.packages.references import Resolver
 from voxgraft.runs.cross_validation import Member
 from voxgraft.runs.engine import run_workflow
-from voxgraft.runs.pooled import member_table, pooled, spread
+from voxgraft.runs.pooling import member_table, pooled, spread
 from voxgraft.scoring.pair import Counts
 from voxgraft.scoring.scores import Scores
 from voxgraft.support.files import sha256, write_json

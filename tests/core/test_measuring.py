@@ -18,8 +18,8 @@ from voxgraft.batch.segment import segment
 from voxgraft.components.catalogue import Catalogue, Origin
 from voxgraft.imaging.structures import Label, Labels
 from voxgraft.imaging.volume import Item, Volume
-from voxgraft.scoring.measurement import Inside, MeasurementSpec, Quantity
 from voxgraft.scoring.measuring import measure_values
+from voxgraft.scoring.metric import Inside, MeasurementSpec, Quantity
 
 LABELS = Labels((Label(1, "ball"), Label(2, "core"), Label(3, "nothing")))
 NONE = ("1", "UCUM", "no units")

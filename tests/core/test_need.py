@@ -10,6 +10,7 @@ import pytest
 from training import tiny_plan
 
 from voxgraft.inference.array import _columns
+from voxgraft.inference.cover import covering
 from voxgraft.inference.need import TooLarge, check_room, columns_that_fit, need_of
 from voxgraft.preprocessing.plan import Plan
 
@@ -37,12 +38,13 @@ def test_what_does_not_fit_is_refused_before_it_is_tried() -> None:
     with pytest.raises(TooLarge, match=r"512x512x800 voxels .* 100 classes need .* GiB of memory, and 2 GiB are free"):
         check_room(need, plan, shape, 2 * GIB)
     with pytest.raises(TooLarge, match="logits of 100 classes"):
-        list(_columns(shape, shape, plan, room=1e6))
+        list(_columns(covering(shape, plan.patch, 0.5, None), shape, shape, plan, room=1e6))
 
 
 def test_fewer_columns_cover_everything_once() -> None:
     plan = plan_of(5, (16, 16, 16))
-    parts = list(_columns((40, 90, 30), (40, 90, 30), plan, room=1e6))
+    shape = (40, 90, 30)
+    parts = list(_columns(covering(shape, plan.patch, 0.5, None), shape, shape, plan, room=1e6))
     assert len(parts) > 2 and parts[0][0] == 0 and parts[-1][1] == 90
     assert all(end - 1 == start for (_, end), (start, _) in pairwise(parts))
 

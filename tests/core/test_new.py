@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from zlib import crc32
 
 import nibabel as nib
 import numpy as np
@@ -14,6 +15,7 @@ from PIL import Image
 from dicom_series import make_series
 from voxgraft.cli import main
 from voxgraft.components.catalogue import Catalogue
+from voxgraft.scaffold import survey as surveying
 from voxgraft.scaffold.begin import shipped
 from voxgraft.scaffold.survey import survey
 from voxgraft.scaffold.workflow import Machine, write_workflow
@@ -38,7 +40,7 @@ def written(folder: Path, catalogue: Catalogue, machine: Machine = CPU) -> tuple
 
 def image(path: Path, shape: tuple[int, ...], low: int = 0, high: int = 400, spacing: float = 1.0) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    array = np.random.default_rng(sum(path.as_posix().encode())).integers(low, high, shape).astype(np.int16)
+    array = np.random.default_rng(crc32(path.as_posix().encode())).integers(low, high, shape).astype(np.int16)
     nib.save(nib.Nifti1Image(array, np.diag([spacing, spacing, spacing, 1])), path)
 
 
@@ -120,7 +122,7 @@ def test_nothing_but_images_pretrains_and_runs(tmp_path: Path, catalogue: Catalo
     assert "none with a mask" in text
     table = Path("work_images.csv").read_text().splitlines()
     assert table[0] == "case,patient,image"
-    assert [row.split(",")[0] for row in table[1:]] == [f"in-patient {n}-scan.nii.gz" for n in range(3)]
+    assert [row.split(",")[0] for row in table[1:]] == [f"patient {n}-scan" for n in range(3)]
     done = CliRunner().invoke(main, ["run", "work.yaml", "--steps", "check,plan"])
     assert done.exit_code == 0, done.output
 
@@ -191,7 +193,7 @@ def test_damaged_images_do_not_keep_the_others(tmp_path: Path, catalogue: Catalo
     folder = boxes(tmp_path / "in")
     (folder / "imagesTr/box_001.nii.gz").write_bytes(b"no image at all")
     found = survey(folder, catalogue)
-    assert found.unreadable == 1
+    assert list(found.left_out) == ["box_001"]
     assert found.shape == (20, 18, 16)
 
 
@@ -215,3 +217,100 @@ def test_a_copy_takes_its_tables_along(tmp_path: Path, catalogue: Catalogue) -> 
     layout = read(Path("atrium_3d.yaml"), catalogue).data.layout.document()
     assert (layout["path"], layout["root"]) == ("atrium_8_unlabelled.csv", "scans")
     assert "la_000" in Path(layout["path"]).read_text()
+
+
+def test_a_folder_for_each_case_with_several_channels(tmp_path: Path, catalogue: Catalogue) -> None:
+    for number in range(2):
+        for channel in ("Flair_normalised", "T1c_normalised"):
+            image(tmp_path / f"in/pat{number}/{channel}.nii.gz", (16, 16, 16))
+        mask(tmp_path / f"in/pat{number}/brainmask.nii.gz", (16, 16, 16), 1)
+        mask(tmp_path / f"in/pat{number}/OTMultiClass.nii.gz", (16, 16, 16), 1, 2, 4)
+        (tmp_path / f"in/pat{number}/License.txt").write_text("free")
+    made, _ = written(tmp_path / "in", catalogue)
+    assert list(made.data.layout.document()["images"]) == ["Flair", "T1c"]
+    assert (
+        made.data.labels == {"structure 1": 1, "structure 2": 2, "structure 4": 4} and made.data.modality.name == "mr"
+    )
+    notes = survey(tmp_path / "in", catalogue).dataset.notes
+    assert any("brainmask.nii.gz may mark the region that counts" in note for note in notes)
+
+
+@pytest.mark.parametrize(
+    ("images", "masks", "patients"),
+    [
+        ("c{0}/a.nii", "c{0}/b.nii", 4),
+        ("p{1}/s{0}/scan.nii", "p{1}/s{0}/drawn.nii", 2),
+        ("train/x{0}/first.nii", "val/x{0}/second.nii", 0),
+        ("in-{0}.nii", "out-{0}.nii", 4),
+        ("{0}a_one.nii", "{0}a_two.nii", 4),
+    ],
+)
+def test_masks_are_known_by_their_values(
+    tmp_path: Path, catalogue: Catalogue, images: str, masks: str, patients: int
+) -> None:
+    for number in range(4):
+        image(tmp_path / "in" / images.format(number, number % 2), (8, 8, 8))
+        mask(tmp_path / "in" / masks.format(number, number % 2), (8, 8, 8), 1, 3)
+    made, _ = written(tmp_path / "in", catalogue)
+    found = survey(tmp_path / "in", catalogue)
+    if not patients:
+        assert not found.labelled and len(found.dataset.cases) == 4
+        assert any("look like masks" in note and "use: csv" in note for note in found.dataset.notes)
+        return
+    assert made.data.layout.name == "csv" and made.data.labels == {"structure 1": 1, "structure 3": 3}
+    assert (found.labelled, found.patients) == (4, patients)
+    assert CliRunner().invoke(main, ["check", "work.yaml"]).exit_code == 0
+
+
+def test_each_structure_in_a_file_has_a_value(tmp_path: Path, catalogue: Catalogue) -> None:
+    for number in range(2):
+        image(tmp_path / f"in/s{number}/ct.nii.gz", (16, 16, 16))
+        for place, structure in enumerate(("liver", "spleen"), start=1):
+            values = (1,) if place == 1 else (0, 1)
+            mask(tmp_path / f"in/s{number}/segmentations/{structure}.nii.gz", (16, 16, 16), *values)
+    made, text = written(tmp_path / "in", catalogue)
+    assert made.data.labels == {"liver": 1, "spleen": 2} and made.data.modality.name == "ct"
+    assert "the files have names such as 'ct.nii.gz'" in text
+    assert CliRunner().invoke(main, ["check", "work.yaml"]).exit_code == 0
+
+
+def test_masks_that_were_saved_with_loss_are_black_and_white(tmp_path: Path, catalogue: Catalogue) -> None:
+    for number in range(3):
+        colours = np.random.default_rng(number).integers(0, 255, (48, 40, 3)).astype(np.uint8)
+        white = np.zeros((48, 40), np.uint8)
+        white[9:30, 11:31] = 255
+        white[15 + number, :] = 255
+        for place, array in (("images", colours), ("masks", white)):
+            (tmp_path / "in" / place).mkdir(parents=True, exist_ok=True)
+            Image.fromarray(array).save(tmp_path / f"in/{place}/p{number}.jpg", quality=60)
+    made, text = written(tmp_path / "in", catalogue)
+    assert made.document()["data"]["labels"]["structure"]["from"][::127] == [128, 255] and "JPEG" in text
+    assert CliRunner().invoke(main, ["check", "work.yaml"]).exit_code == 0
+
+
+def test_what_cannot_be_used_is_left_out_and_named(tmp_path: Path, catalogue: Catalogue) -> None:
+    for number in range(5):
+        image(tmp_path / f"in/images/a{number}.nii.gz", (8, 8, 8))
+        mask(tmp_path / f"in/labels/a{number}.nii.gz", (8, 8, 8 if number else 6), 1)
+    (tmp_path / "in/images/a3.nii.gz").write_bytes(b"no image")
+    image(tmp_path / "in/more/b.nii.gz", (8, 8, 8))
+    made, _ = written(tmp_path / "in", catalogue)
+    assert made.data.leave_out == ("a0", "a3")
+    done = CliRunner().invoke(main, ["new", "in"])
+    assert "left out 2 cases that cannot be used, such as a0: " in done.output
+    assert "not used: 1 more file of the same kind in more" in done.output
+    assert CliRunner().invoke(main, ["check", "work.yaml"]).exit_code == 0
+
+
+def test_of_many_cases_some_are_read(tmp_path: Path, catalogue: Catalogue, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number in range(12):
+        image(tmp_path / f"in/images/a{number}.nii", (8, 8, 8))
+        mask(tmp_path / f"in/labels/a{number}.nii", (8, 8, 8), 1)
+    monkeypatch.setattr(surveying, "MOST", 5)
+    done = CliRunner().invoke(main, ["new", "in", "--out", "work.yaml"])
+    assert "12 cases of 12 patients, 12 with a mask" in done.output and "read a random sample of 5 cases" in done.output
+    assert "Only 5 masks were read" in Path("work.yaml").read_text().replace("\n  # ", " ")
+    monkeypatch.setattr(surveying, "MOST", 50)
+    monkeypatch.setattr(surveying, "SECONDS", -1.0)
+    monkeypatch.setattr(surveying, "FEWEST", 3)
+    assert survey(tmp_path / "in", catalogue).looked == 3

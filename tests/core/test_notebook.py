@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 import voxgraft as vg
-from voxgraft.batch.result import Batch, Scan
+from voxgraft.batch.queue import Batch, Scan
 from voxgraft.checks.dataset import Findings
 from voxgraft.checks.problem import CaseProblem
 from voxgraft.imaging.inspection import Inspection

@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import platform
 import shutil
+import threading
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -17,14 +19,15 @@ import pytest
 from batch_scans import Brightness, model, write_scan
 from click.testing import CliRunner
 
-from voxgraft.batch.executor import ExecutorSpec, Outcome
 from voxgraft.batch.remote import Remote
 from voxgraft.batch.segment import Batch, segment
+from voxgraft.batch.task import ExecutorSpec, Outcome
 from voxgraft.cli import main
 from voxgraft.components.catalogue import Origin
 from voxgraft.discovery import discover
 from voxgraft.errors import DataError, UsageError, VoxGraftError
-from voxgraft.support.objects import fetch, is_url, mirror_of, put, put_file
+from voxgraft.support.objects import fetch, fetch_file, mirror_of, put, put_file
+from voxgraft.support.texts import is_url
 
 
 @pytest.fixture(scope="module", params=["memory", "s3"])
@@ -212,3 +215,51 @@ def test_a_model_is_fetched_and_the_command_names_the_copy(place: str, tmp_path:
     put(tmp_path / "no" / "model", f"{place}/model")
     result = CliRunner().invoke(main, ["segment", f"{place}/model", f"{place}/in", "--out", f"{place}/out"])
     assert result.exit_code == 2 and "not a model package" in result.output, result.output
+
+
+class Refusing(BaseHTTPRequestHandler):
+    """Lets nobody in, but where it holds nothing."""
+
+    def do_GET(self) -> None:
+        self.send_error(404 if "absent" in self.path else 403)
+
+    do_HEAD = do_GET
+
+    def log_message(self, *_: Any) -> None:
+        """Nothing."""
+
+
+@pytest.mark.skipif(find_spec("aiohttp") is None, reason="aiohttp is not installed, which fsspec reads http with")
+def test_a_host_that_does_not_answer_is_not_one_without_the_file(tmp_path: Path) -> None:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Refusing)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    url = f"http://127.0.0.1:{server.server_port}"
+    with pytest.raises(UsageError, match=r"absent.nii.gz: there is no such file or folder"):
+        fetch(f"{url}/absent.nii.gz", tmp_path / "copy")
+    with pytest.raises(DataError, match=r"a.nii.gz: cannot be read: 403"):
+        fetch(f"{url}/a.nii.gz", tmp_path / "copy")
+    server.shutdown()
+    server.server_close()
+    for call in (fetch, fetch_file):
+        with pytest.raises(DataError, match=r"a.nii.gz: cannot be reached: Cannot connect to host 127.0.0.1"):
+            call(f"{url}/a.nii.gz", tmp_path / "copy")
+
+
+def test_a_storage_that_does_not_answer_is_said_to(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    class EndpointConnectionError(type("ConnectionError", (Exception,), {})):  # type: ignore[misc]
+        """As botocore has it, whose errors are no `OSError`."""
+
+    def find(*_: Any, **__: Any) -> Any:
+        raise EndpointConnectionError("Could not connect to the endpoint URL")
+
+    monkeypatch.setattr(type(fsspec.filesystem("memory")), "find", find)
+    with pytest.raises(DataError, match="in: cannot be reached: Could not connect to the endpoint URL"):
+        fetch("memory://bucket/in", tmp_path / "copy")
+    with pytest.raises(DataError, match="cannot be written: the disk is full"), monkeypatch.context() as patch:
+        patch.setattr(type(fsspec.filesystem("memory")), "put_file", Full())
+        put_file(write_scan(tmp_path / "a.nii.gz"), "memory://bucket/a.nii.gz")
+
+
+class Full:
+    def __call__(self, *_: Any) -> None:
+        raise OSError("the disk is full")

@@ -23,7 +23,7 @@ from voxgraft.batch.entry import Entry
 from voxgraft.batch.ledger import Ledger, Row
 from voxgraft.batch.ledger_view import LedgerView
 from voxgraft.batch.parts import Part, number_for, part_from, part_from_slurm
-from voxgraft.batch.result import Batch
+from voxgraft.batch.queue import Batch
 from voxgraft.batch.segment import segment
 from voxgraft.batch.status import duration, status_of
 from voxgraft.components.catalogue import Catalogue

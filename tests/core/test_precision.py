@@ -25,9 +25,9 @@ from voxgraft.inference.precision import Half, applied, precision_on
 from voxgraft.inference.sliding import logits_by_slab
 from voxgraft.packages.model_card import model_card
 from voxgraft.packages.precision import allowed, applied_in, common, failed, judge, said
-from voxgraft.runs.precision import TRIED, mean_dice, try_half
+from voxgraft.runs.shortcuts import TRIED, mean_dice, try_shortcuts
 from voxgraft.scoring.pair import Counts
-from voxgraft.support.processor import has_bf16
+from voxgraft.support.memory import has_bf16
 from voxgraft.support.progress import Progress
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
@@ -75,7 +75,7 @@ def test_cases_are_tried_until_each_structure_was_in_one(catalogue: Catalogue, m
     seen: list[str] = []
 
     class Fake:
-        def __init__(self, *_: Any, precision: str, **__: Any) -> None:
+        def __init__(self, *_: Any, precision: str, body: str, **__: Any) -> None:
             self.precision = precision
 
         def predict(self, scan: Volume, missing: Any) -> Any:
@@ -88,14 +88,14 @@ def test_cases_are_tried_until_each_structure_was_in_one(catalogue: Catalogue, m
         return Volume(mask, np.eye(4)), Volume(mask, np.eye(4)), []
 
     run = SimpleNamespace(
-        workflow=SimpleNamespace(inference=SimpleNamespace(device="cpu", precision="auto")),
+        workflow=SimpleNamespace(inference=SimpleNamespace(device="cpu", precision="auto", body="off")),
         split=SimpleNamespace(validation=[str(number) for number in range(14)]),
         catalogue=catalogue,
         progress=Progress(quiet=True),
     )
-    monkeypatch.setattr("voxgraft.runs.precision.fast_precision", lambda device: "bf16")
-    monkeypatch.setattr("voxgraft.runs.precision.predictor_of", Fake)
-    (verdict,) = try_half(run, None, labels, read).values()  # type: ignore[arg-type]
+    monkeypatch.setattr("voxgraft.runs.shortcuts.fast_precision", lambda device: "bf16")
+    monkeypatch.setattr("voxgraft.runs.shortcuts.predictor_of", Fake)
+    (verdict,) = try_shortcuts(run, None, labels, read)["precision"].values()  # type: ignore[arg-type]
     assert verdict["cases"] == TRIED + 1 == seen.count("bf16") == seen.count("32")
     assert verdict["not_compared"] == ["stone"] and not verdict["agrees"] and verdict["difference"] == 0
 

@@ -16,6 +16,7 @@ from training import tiny_plan
 from voxgraft.errors import ModelError
 from voxgraft.inference import array as arrays
 from voxgraft.inference.array import segment_array
+from voxgraft.inference.cover import covering
 from voxgraft.inference.sliding import sliding_window
 from voxgraft.preprocessing.plan import Plan
 
@@ -70,7 +71,8 @@ def test_columns_change_nothing(shape, monkeypatch) -> None:
 
 def test_columns_cover_the_axis_and_share_their_border(monkeypatch) -> None:
     monkeypatch.setattr(arrays, "free_memory", lambda: 40_000_000)
-    parts = list(arrays._columns((100, 500, 100), (100, 500, 100), plan_of(3, (32, 32, 32))))
+    shape, plan = (100, 500, 100), plan_of(3, (32, 32, 32))
+    parts = list(arrays._columns(covering(shape, plan.patch, 0.5, None), shape, shape, plan))
     assert len(parts) > 1 and parts[0][0] == 0 and parts[-1][1] == 500
     assert all(one[1] - 1 == other[0] for one, other in pairwise(parts))
 

@@ -16,8 +16,7 @@ from dicom_series import make_series
 from dicom_structures import make_seg
 from voxgraft.cli import main
 from voxgraft.components.catalogue import Catalogue
-from voxgraft.datasets.case_list import is_traced
-from voxgraft.datasets.cases import Case, Dataset
+from voxgraft.datasets.cases import Case, Dataset, is_traced
 from voxgraft.imaging.volume import ImageRef
 from voxgraft.runs.engine import run_workflow
 from voxgraft.support.progress import Progress

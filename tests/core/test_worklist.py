@@ -12,8 +12,7 @@ from batch_scans import AFFINE, CONTRACT, SHAPE, ball, model, write_scan
 
 from dicom_series import make_series
 from voxgraft.batch.contract import Level, judge, select
-from voxgraft.batch.entry import Entry
-from voxgraft.batch.naming import with_ids
+from voxgraft.batch.entry import Entry, with_ids
 from voxgraft.batch.worklist import Finder, check_inputs
 from voxgraft.components.catalogue import Catalogue
 from voxgraft.errors import UsageError

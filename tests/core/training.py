@@ -17,9 +17,8 @@ from voxgraft.preprocessing.plan import Plan
 from voxgraft.training.batches import Batches
 from voxgraft.training.loop import Job
 from voxgraft.training.optimiser import highest_rate
-from voxgraft.transfer.parameters import parameter_table
 from voxgraft.transfer.stack import Stack
-from voxgraft.transfer.strategy import Context, TransferStrategy
+from voxgraft.transfer.strategy import Context, TransferStrategy, parameter_table
 from voxgraft.workflow.sections import Training
 
 

@@ -65,7 +65,7 @@ def test_what_rle_cannot_hold_and_what_memory_does_not_is_refused(
     path = packed(plain, RLELossless, stream_of(plain, RLELossless), Rows=60_000, Columns=60_000)
     with pytest.raises(BadImage, match=r"its header promises 7200000000 bytes a frame, which .* of RLE cannot hold"):
         read(path, catalogue)
-    monkeypatch.setattr("voxgraft_dicom.reader.bounds.SMALL", 1 << 10)
-    monkeypatch.setattr("voxgraft_dicom.reader.bounds.free_memory", lambda: 1 << 14)
+    monkeypatch.setattr("voxgraft_dicom.reader.decode.SMALL", 1 << 10)
+    monkeypatch.setattr("voxgraft_dicom.reader.decode.free_memory", lambda: 1 << 14)
     with pytest.raises(BadImage, match=r"decoding a frame of it takes .* GiB of memory"):
         read(packed(plain, RLELossless, stream_of(plain, RLELossless)), catalogue)

@@ -30,8 +30,7 @@ from voxgraft.imaging.formats import ReaderSpec
 from voxgraft.imaging.read import scan
 from voxgraft.imaging.volume import Item
 from voxgraft.support.progress import Progress
-from voxgraft_dicom.layout.index import Tree, images_in, readers_hash
-from voxgraft_dicom.layout.record import decode, encode, nameless
+from voxgraft_dicom.layout.index import Tree, decode, encode, images_in, nameless, readers_hash
 from voxgraft_dicom.layout.store import Store
 
 QUIET = Progress(quiet=True)

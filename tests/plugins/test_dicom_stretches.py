@@ -10,8 +10,8 @@ from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
 
 from dicom_series import make_series
+from voxgraft_dicom.reader.elements import MOST, Memory
 from voxgraft_dicom.reader.header import read_header
-from voxgraft_dicom.reader.stretches import MOST, Memory
 
 ARRAY = np.arange(4 * 3 * 12, dtype=np.int16).reshape(4, 3, 12)
 SYNTAXES = ("1.2.840.10008.1.2.1", "1.2.840.10008.1.2")

@@ -201,7 +201,7 @@ def test_medicalnets_dilated_layers_compute_what_its_own_network_computes(
 
 def test_a_short_cut_without_weights_lets_gradients_pass() -> None:
     """In MONAI and in MedicalNet it does not: there only the convolutions of a level tell the level before."""
-    from voxgraft_plugins.monai_encoder.walks import PaddedShortcut
+    from voxgraft_plugins.monai_encoder.encoder import PaddedShortcut
 
     x = torch.randn(1, 2, 4, 4, 4, requires_grad=True)
     y = PaddedShortcut(5, 2)(x)

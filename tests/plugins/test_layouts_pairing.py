@@ -17,6 +17,13 @@ HABITS = {
     "in two folders, of other kinds": ("pictures/{}_training.tif", "1st_manual/{}_manual1.gif"),
     "a folder for each case": ("{}/image.nii.gz", "{}/segmentation.nii.gz"),
     "a folder for each case, which its files name": ("{0}/{0}_flair.nii.gz", "{0}/{0}_t1.nii.gz", "{0}/{0}_seg.nii.gz"),
+    "channels that share a word, beside a region": (
+        "{}/Flair_normalised.nii.gz",
+        "{}/T1c_normalised.nii.gz",
+        "{}/OTMultiClass.nii.gz",
+        "{}/brainmask.nii.gz",
+    ),
+    "two observers": ("{}.jpg", "{}_1stHO.png", "{}_2ndHO.png"),
     "a folder of structures for each case": (
         "{}/ct.nii.gz",
         "{}/segmentations/liver.nii.gz",
@@ -43,13 +50,38 @@ def test_a_habit_is_known(habit: str, tmp_path: Path, catalogue: Catalogue) -> N
     cases = {case.id: case for case in dataset.cases}
     assert sorted(cases) == ["p1", "p10", "p2"] and all(case.label is not None for case in cases.values())
     used = {part.path for case in cases.values() for part in case.present}
-    assert used == {tmp_path / name for name in names if not {"seg", "label", "manual1"} & set(words(name))}
+    assert used == {tmp_path / name for name in names if not MASKS & set(words(name))}
+
+
+MASKS = {"seg", "label", "manual1", "OTMultiClass", "brainmask", "1stHO", "2ndHO"}
 
 
 def words(name: str) -> list[str]:
     parts = Path(name).name.partition(".")[0].split("_")
     inside = {"segmentation": "seg", "liver": "seg", "spleen": "seg"}
     return [inside.get(part, part) for part in parts]
+
+
+def test_cases_may_lie_in_groups(tmp_path: Path, catalogue: Catalogue) -> None:
+    names = [
+        f"{group}/{group}{n}/{group}{n}_{kind}.nii.gz" for group in "hl" for n in range(3) for kind in ("t1", "seg")
+    ]
+    found = pairs(folder_of(tmp_path, *names))
+    assert found is not None and found["labels"] == "*/{case}/{case}_seg.nii.gz"
+    dataset = read_layout(choose(catalogue, "layout", {"use": "pairs", **found}), catalogue)
+    assert [case.id for case in dataset.cases] == ["h0", "h1", "h2", "l0", "l1", "l2"]
+
+
+def test_channels_are_called_by_what_tells_them_apart(tmp_path: Path) -> None:
+    kinds = ("Flair_normalised.nii", "T1c_normalised.nii", "OTMultiClass.nii", "brainmask.nii")
+    found = pairs(folder_of(tmp_path, *(f"p{number}/{kind}" for number in range(2) for kind in kinds)))
+    assert found is not None and list(found["images"]) == ["Flair", "T1c"]
+    assert found["labels"] == "{case}/OTMultiClass.nii"
+
+
+def test_folders_that_are_parted_are_no_series(tmp_path: Path) -> None:
+    names = [f"{kind}/{part}/x{part}.png" for kind in ("images", "labels") for part in ("train", "val")]
+    assert pairs(folder_of(tmp_path, *names)) is None
 
 
 def test_what_was_drawn_is_taken_before_a_mere_field_of_view(tmp_path: Path) -> None:

@@ -15,11 +15,9 @@ from voxgraft.components.catalogue import Catalogue
 from voxgraft.components.choice import choose
 from voxgraft.errors import TrainingError
 from voxgraft.networks.network import build_network
-from voxgraft.transfer.parameters import Row
-from voxgraft.transfer.strategy import Context, TransferStrategy
+from voxgraft.transfer.strategy import Context, Row, TransferStrategy
 from voxgraft_plugins.transfer.delta import Delta
 from voxgraft_plugins.transfer.lora import Lora
-from voxgraft_plugins.transfer.norms import BnOnly
 from voxgraft_plugins.transfer.options import (
     BnOnlyOptions,
     DeltaOptions,
@@ -31,7 +29,7 @@ from voxgraft_plugins.transfer.options import (
     LpFtOptions,
 )
 from voxgraft_plugins.transfer.stages import stage_of
-from voxgraft_plugins.transfer.strategies import FineTune, Freeze, LayerDecay
+from voxgraft_plugins.transfer.strategies import BnOnly, FineTune, Freeze, LayerDecay
 from voxgraft_plugins.transfer.unfreezing import Gradual, LpFt
 
 pytestmark = pytest.mark.usefixtures("one_thread")

@@ -18,13 +18,11 @@ from voxgraft.components.choice import choose
 from voxgraft.errors import TrainingError
 from voxgraft.networks.network import SegmentationNetwork, build_network
 from voxgraft.preprocessing.plan import Plan
-from voxgraft.transfer.parameters import Row
-from voxgraft.transfer.strategy import Context, TransferStrategy
+from voxgraft.transfer.strategy import Context, Row, TransferStrategy
 from voxgraft_plugins.transfer import lora as lora_room
 from voxgraft_plugins.transfer.fresh import Init
 from voxgraft_plugins.transfer.lora import Lora, LowRank
 from voxgraft_plugins.transfer.missing import ChannelDropout
-from voxgraft_plugins.transfer.norms import BnOnly
 from voxgraft_plugins.transfer.options import (
     BnOnlyOptions,
     ChannelDropoutOptions,
@@ -37,7 +35,7 @@ from voxgraft_plugins.transfer.options import (
 )
 from voxgraft_plugins.transfer.pruning import Prune
 from voxgraft_plugins.transfer.start import L2SP
-from voxgraft_plugins.transfer.strategies import FineTune, Freeze
+from voxgraft_plugins.transfer.strategies import BnOnly, FineTune, Freeze
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

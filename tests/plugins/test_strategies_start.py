@@ -12,8 +12,7 @@ from torch.nn import functional
 
 from strategy_trainer import Make, Trainer, batches, network
 from voxgraft.networks.network import SegmentationNetwork
-from voxgraft.transfer.parameters import Row
-from voxgraft.transfer.strategy import Context, TransferStrategy
+from voxgraft.transfer.strategy import Context, Row, TransferStrategy
 from voxgraft_plugins.transfer.delta import Delta
 from voxgraft_plugins.transfer.options import ClipOptions, DeltaOptions, FreezeOptions, L2SPOptions
 from voxgraft_plugins.transfer.start import L2SP, Clip

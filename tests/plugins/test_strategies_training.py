@@ -22,9 +22,8 @@ from voxgraft.components.choice import choose
 from voxgraft.errors import TrainingError
 from voxgraft.networks.network import SegmentationNetwork
 from voxgraft.training import loop
-from voxgraft.transfer.parameters import Row
 from voxgraft.transfer.stack import Stack
-from voxgraft.transfer.strategy import Context, TransferStrategy
+from voxgraft.transfer.strategy import Context, Row, TransferStrategy
 from voxgraft_plugins.teaching import STRATEGIES as TEACHING
 from voxgraft_plugins.transfer import STRATEGIES
 from voxgraft_plugins.transfer.options import FreezeOptions, L2SPOptions

@@ -12,12 +12,10 @@ from torch import nn
 
 from strategy_trainer import Make, Trainer, batches, moved, network, state
 from voxgraft.errors import TrainingError
-from voxgraft.transfer.parameters import Row
-from voxgraft.transfer.strategy import Context, TransferStrategy
-from voxgraft_plugins.transfer.norms import BnOnly
+from voxgraft.transfer.strategy import Context, Row, TransferStrategy
 from voxgraft_plugins.transfer.options import BnOnlyOptions, FreezeOptions, GradualOptions, LpFtOptions
 from voxgraft_plugins.transfer.stages import modules_in
-from voxgraft_plugins.transfer.strategies import Freeze
+from voxgraft_plugins.transfer.strategies import BnOnly, Freeze
 from voxgraft_plugins.transfer.unfreezing import Gradual, LpFt
 
 AFTER_NORM = {"encoder.stem.bias", "encoder.middle.0.bias", "encoder.deep.conv.bias"}

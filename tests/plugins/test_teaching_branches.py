@@ -19,7 +19,7 @@ from strategy_trainer import network
 from voxgraft.errors import TrainingError
 from voxgraft.transfer.stack import Stack
 from voxgraft.transfer.strategy import Context
-from voxgraft_plugins.teaching import domains, soft, weighing
+from voxgraft_plugins.teaching import domains, soft, tasks
 from voxgraft_plugins.teaching.averaging import MeanTeacher
 from voxgraft_plugins.teaching.domains import Adversarial
 from voxgraft_plugins.teaching.masking import SelfSupervised, masks
@@ -133,9 +133,9 @@ def check_uncertainty(kind: type[nn.Module]) -> None:
 
 
 def test_uncertainties_come_to_rest_at_the_losses() -> None:
-    check_uncertainty(weighing.Uncertainties)
+    check_uncertainty(tasks.Uncertainties)
 
-    class NoPrice(weighing.Uncertainties):
+    class NoPrice(tasks.Uncertainties):
         def forward(self, terms: Any) -> Tensor:
             return super().forward(terms) - 0.25 * self.log_variance.sum()
 
@@ -143,7 +143,7 @@ def test_uncertainties_come_to_rest_at_the_losses() -> None:
         check_uncertainty(NoPrice)
 
 
-def check_rates(kind: type[weighing.Rates]) -> None:
+def check_rates(kind: type[tasks.Rates]) -> None:
     rates = kind(("a", "b"), 2.0, 2)
     for a, b in ((2.0, 1.0), (4.0, 3.0), (1.5, 1.8), (1.5, 1.8)):
         assert rates.weights == (1.0, 1.0)
@@ -159,9 +159,9 @@ def check_rates(kind: type[weighing.Rates]) -> None:
 
 
 def test_dynamic_weights_are_their_formula() -> None:
-    check_rates(weighing.Rates)
+    check_rates(tasks.Rates)
 
-    class Upside(weighing.Rates):
+    class Upside(tasks.Rates):
         @property
         def weights(self) -> tuple[float, ...]:
             return super().weights[::-1]
@@ -201,7 +201,7 @@ def check_projection(project: Any) -> None:
 
 
 def test_gradients_that_point_against_each_other_are_projected() -> None:
-    check_projection(weighing.without_conflicts)
+    check_projection(tasks.without_conflicts)
     with pytest.raises(AssertionError):
         check_projection(lambda losses, shared: sum(losses))
 

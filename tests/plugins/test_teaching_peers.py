@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from voxgraft_plugins.teaching.weighing import Rates, Uncertainties, without_conflicts
+from voxgraft_plugins.teaching.tasks import Rates, Uncertainties, without_conflicts
 
 pytestmark = pytest.mark.usefixtures("one_thread", "seeded")
 TASKS = ("segmentation", "boundary", "reconstruction", "presence")

@@ -49,6 +49,12 @@ class Clock:
         """How long the work may still take, for people."""
         return f"at most {timedelta(seconds=max(0, round(self.left)))} left"
 
+    def part(self, share: float) -> Clock:
+        """A clock whose time is up after this share of what is left."""
+        part = Clock(0.0, self._start)
+        part.total = self.used + share * self.left
+        return part
+
     def check(self) -> None:
         """Raises:
         TimeUp: There is no time left.

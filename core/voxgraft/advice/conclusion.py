@@ -103,7 +103,7 @@ def _fallback(workflow: Workflow, encoders: Sequence[Document], result: Mapping[
         return None, f"{UNCHANGED}; {said}"
     own = {key: known.encoder[key] for key in ("use", "weights")}
     encoder = next((one for one in encoders if own.items() <= one.items()), None)
-    if encoder is None:
+    if encoder is None or any("error" in row and row["encoder"] == encoder for row in result["probes"]):
         return None, UNCHANGED
     arm = Arm(encoder, [dict(strategy) for strategy in known.transfer])
     if _speaks_against(result, arm, known):

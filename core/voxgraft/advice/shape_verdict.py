@@ -68,6 +68,11 @@ class Shape:
 def better_of(shapes: Sequence[Shape], scores: dict[str, Scores], rows: Sequence[dict[str, Any]]) -> Shape | None:
     """The best of the shapes that the paired tests, corrected by Holm, call better than the workflow's own; where these
     cannot tell, volumes that led.
+
+    Args:
+        shapes: The workflow's own first.
+        scores: Of those that could be trained, by their labels.
+        rows: A row of each, with `steps` and `seconds`; the comparison is added.
     """
     own = shapes[0].label
     early = [row for row in rows if row["shape"] in scores and _is_early(row, scores[row["shape"]])]

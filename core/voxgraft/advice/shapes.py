@@ -21,7 +21,7 @@ from ..errors import VoxGraftError
 from ..imaging.channels import missing_in
 from ..inference.ensemble import predictor_of
 from ..packages.package import read_package
-from ..preprocessing.affordable import affordable_spacing
+from ..preprocessing.planning import affordable_spacing
 from ..runs.engine import run_workflow
 from ..runs.run import Run
 from ..runs.steps.evaluate import read_held_out
@@ -32,17 +32,17 @@ from ..support.files import remove
 from ..transfer.prior import prior, volumes
 from ..workflow.workflow import Workflow, from_document
 from .candidates import Document, encoders_at_hand
-from .clock import Clock, Watched
+from .clock import Clock, TimeUp, Watched
 from .shape_verdict import Shape, better_of
 
 MINUTES = 6.0
 """With fewer, no shape would learn enough to be compared."""
-SHARE = 0.5
-"""Of the time that is left, for all shapes together; half of it trains, the rest prepares and evaluates."""
+SHARE, TRAINING = 0.5, 0.5
+"""Of the time that is left, for all shapes together; and of that, what trains: the rest prepares and evaluates."""
 LEAST = 40.0
 """Seconds that a shape is trained for; where time is shorter, fewer shapes are compared."""
-HELD_OUT = 8
-"""So many held-out cases are scored, at most."""
+HELD_OUT, FEW = 8, 3
+"""So many held-out cases are scored, at most, and at least, however long they take."""
 
 
 def shapes_of(own: Workflow, run: Run) -> list[Shape]:
@@ -110,23 +110,28 @@ def compare_shapes(
         say: Is told how far it is.
 
     Raises:
-        TimeUp: Before all shapes were compared.
+        TimeUp: All of the clock's time is up, not only the share of it that is for shapes.
     """
     shapes = shapes_of(own, run)
     if len(shapes) < 2:
         return None
-    shapes = shapes[: max(2, int(0.5 * SHARE * clock.left / LEAST))]
-    seconds = SHARE * clock.left / len(shapes)
+    stage = clock.part(SHARE)
+    shapes = shapes[: max(2, int(TRAINING * stage.left / LEAST))]
+    seconds = TRAINING * stage.left / len(shapes)
     scores: dict[str, Scores] = {}
     for number, shape in enumerate(shapes, 1):
+        until = stage.part(1 / (len(shapes) - number + 1))
         row: dict[str, Any] = {"shape": shape.label, "own": shape.own}
         place = folder / f"shape_{number}"
         try:
-            told, scores[shape.label] = _trained(shape, own, run, place, clock, 0.5 * seconds)
+            told, scores[shape.label] = _trained(shape, own, run, place, seconds, stage, until)
             row |= told
             said = f"Dice {row['dice']:.3f} after {row['steps']} steps"
         except VoxGraftError as error:
             row["error"] = said = str(error).splitlines()[0]
+        except TimeUp:
+            clock.check()
+            row["error"] = said = "the time for comparing shapes was up"
         finally:
             remove(place)
         rows.append(row)
@@ -135,9 +140,10 @@ def compare_shapes(
 
 
 def _trained(
-    shape: Shape, own: Workflow, run: Run, folder: Path, clock: Clock, seconds: float
+    shape: Shape, own: Workflow, run: Run, folder: Path, seconds: float, stage: Clock, until: Clock
 ) -> tuple[dict[str, Any], Scores]:
     """Train one shape and score it; its row and its scores."""
+    stage.check()
     document = own.document()
     split = copy.deepcopy(document["data"]["split"])
     split.update({key: 0 for key in ("fold", "repeat") if split[key] == "all"})
@@ -149,23 +155,25 @@ def _trained(
     }
     workflow = shape.workflow(own, run, **changes)
     remove(folder)  # of an advice that was killed
-    done = run_workflow(workflow, run.catalogue, folder, progress=Watched(clock), registry=own.place)
-    scores = _scored(done, clock)
+    done = run_workflow(workflow, run.catalogue, folder, progress=Watched(stage), registry=own.place)
+    scores = _scored(done, stage, until)
     summary = done.read("train/summary.json")
     mean = scores.summary["dice"][MEAN]
     row = {"dice": float(mean["mean"]), "volumes": len(scores.cases), "defined": mean["n"]}
     return {**row, "steps": summary["steps"], "seconds": summary["seconds"]}, scores
 
 
-def _scored(run: Run, clock: Clock) -> Scores:
-    """Dice of the first held-out scans, in their own grid."""
+def _scored(run: Run, stage: Clock, until: Clock) -> Scores:
+    """Dice of the first held-out scans, in their own grid; of a few where each takes long."""
     predictor = predictor_of(read_package(run.package), run.catalogue, device=run.workflow.inference.device)
     metrics = [choose(run.catalogue, "metric", {"use": "dice"})]
     cases = {case.id: case for case in run.dataset.cases}
     labels = run.dataset.labels or predictor.package.labels
     measured: dict[str, Measured] = {}
     for name in run.split.validation[:HELD_OUT]:
-        clock.check()
+        if len(measured) >= FEW and until.left <= 0:
+            break
+        stage.check()
         scan, reference = read_held_out(cases[name], run)
         prediction = predictor.predict(scan, missing=missing_in(cases[name].images))
         measured[name] = measure_case(prediction.labels, reference, labels, metrics)

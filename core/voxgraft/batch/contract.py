@@ -1,4 +1,5 @@
-"""Which scans a model takes: the judgement of an image's header by what the model was trained on.
+"""Which scans a model takes: the judgement of an image's header by what the model was trained on; whether a scan fits
+into memory, before a voxel is read; and then whether its values are those of the model's modality.
 
 What a radiologist expects of it:
 
@@ -22,21 +23,26 @@ Lengths are given from left to right, from back to front and from foot to head, 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
+from math import prod
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..datasets.cases import Described
-from ..imaging.orientation import orientation_of
-from ..preprocessing.modality import HOUNSFIELD, unit_of
+from ..errors import DataError
+from ..imaging.orientation import orientation_of, shape_at
+from ..inference.need import TooLarge
+from ..preprocessing.modality import HOUNSFIELD, like_hounsfield, not_hounsfield, unit_of
+from ..support.memory import free_memory
 from ..support.texts import composed
 
 if TYPE_CHECKING:
-    from ..imaging.volume import Item
+    from ..imaging.volume import Array, Item, Volume
     from ..preprocessing.plan import Plan
+    from .entry import Entry
+
 
 SLACK = {"spacing_mm": 0.05, "size_mm": 0.1}
 """By how much a value may lie outside the range of training and still count as inside."""
@@ -178,7 +184,7 @@ def _differences(item: Item, plan: Plan, channels: int, grid: bool) -> Iterator[
     if codes and item.modality and item.modality not in codes:
         yield Level.UNFIT, f"it is {item.modality}, the model was trained on {' and '.join(codes)}"
     elif item.series is not None:
-        yield from _unlike_chosen(item, Described.of(plan.contract.get("series") or {}))
+        yield from _unlike_chosen(item, plan.contract.get("series") or {})
     if not grid:
         return
     units, said = plan.contract.get("units") or [], unit_of(item)
@@ -206,8 +212,11 @@ def _other_channels(number: int, plan: Plan, wanted: int) -> str:
     return f"{text}: put all channels into one file, or name a file for each in a CSV worklist"
 
 
-def _unlike_chosen(item: Item, rule: Described) -> Iterator[tuple[Level, str]]:
+def _unlike_chosen(item: Item, series: Mapping[str, Any]) -> Iterator[tuple[Level, str]]:
     """In what a series is not like those that training chose."""
+    from ..datasets.cases import Described
+
+    rule = Described.of(series)
     for reason in rule.misfits(item):
         yield Level.UNFIT, reason
     if rule.takes and not item.description:
@@ -230,3 +239,106 @@ def _times(values: Sequence[float]) -> str:
 
 def _range(low: float, high: float) -> str:
     return f"{low:.3g}" if low == high else f"{low:.3g}-{high:.3g}"
+
+
+DRAWN = 100_000
+"""Voxels that stand for the distribution of a channel's intensities."""
+
+SEEN_AIR = -500.0
+"""In training a channel with values below this held Hounsfield units, or something like them, itself."""
+
+
+class Unfit(DataError):
+    """The values of a scan do not fit the model."""
+
+
+def judge_values(scan: Volume, known: bool, plan: Plan, missing: tuple[int, ...] = ()) -> Verdict:
+    """Compare the values of a scan with those that the model was trained on.
+
+    Values that look like Hounsfield units are refused by a model of another modality that saw none in training; values
+    that do not are doubted by a model of CT alone that did.
+
+    Args:
+        scan: Shape (i, j[, k]) or (channel, i, j[, k]).
+        known: The headers say the modality, which then counts.
+        missing: The channels that are not there.
+    """
+    codes = plan.contract.get("modality") or []
+    seen = plan.contract.get("values") or []
+    if known or not codes:
+        return Verdict()
+    differences: list[tuple[Level, str]] = []
+    for number, channel in enumerate(scan.array.reshape(scan.channels, *scan.shape)):
+        if number not in missing:
+            lowest = seen[number][0] if number < len(seen) else None
+            differences += _differing_values(channel, codes, lowest)
+    return Verdict(
+        max((level for level, _ in differences), default=Level.FITS),
+        tuple(dict.fromkeys(text for _, text in differences)),
+    )
+
+
+def refuse_unfit(verdict: Verdict, forced: bool) -> None:
+    """Refuse what the contract refuses, unless a person's word outweighs it.
+
+    Raises:
+        Unfit: It does not fit the model.
+    """
+    if verdict.level == Level.UNFIT and not forced:
+        raise Unfit(f"does not fit the model: {verdict} (--ignore-contract segments it anyway)")
+
+
+def _differing_values(channel: Array, codes: list[str], lowest: float | None) -> Iterator[tuple[Level, str]]:
+    flat = channel.ravel(order="K")
+    drawn = flat[:: max(1, flat.size // DRAWN) | 1].astype(np.float64)
+    drawn = drawn[np.isfinite(drawn)]
+    if not drawn.size:
+        return
+    low, high = (float(value) for value in np.percentile(drawn, [0.5, 99.5]))
+    if "CT" not in codes:
+        strange = lowest is None or lowest > SEEN_AIR
+        if strange and like_hounsfield(low, high, bool((drawn == np.rint(drawn)).all())):
+            of = " and ".join(codes)
+            yield Level.UNFIT, f"its values look like Hounsfield units, and the model was trained on {of}"
+    elif codes == ["CT"] and lowest is not None and lowest < 0 and (why := not_hounsfield(drawn.min(), drawn.max())):
+        yield Level.DOUBTFUL, f"it is not a CT in Hounsfield units: {why}"
+
+
+STORED, SEEN, MASK = 2, 4, 1
+"""The least bytes of a voxel: as it is stored, as the network sees it (float32, at the plan's spacing), in a mask."""
+
+
+def check_memory(entry: Entry, plan: Plan, free: int | None = None) -> None:
+    """Refuse a scan that cannot fit; one that passes may still not.
+
+    Args:
+        entry: The scan, of which only headers have been read.
+        plan: Gives the spacing and the channels that the network sees.
+        free: Bytes; by default what this machine has left.
+
+    Raises:
+        TooLarge: The message gives its size, what it needs at least and what is free.
+    """
+    need = least_bytes(entry, plan)
+    free = free_memory() if free is None else free
+    if need > free:
+        size = "x".join(map(str, entry.items[0].shape))
+        raise TooLarge(
+            f"its {size} voxels need at least {need / 1e9:.1f} GB of memory, and {max(free, 0) / 1e9:.1f} GB are free"
+        )
+
+
+def least_bytes(entry: Entry, plan: Plan) -> int:
+    """Bytes that no way of segmenting a scan can do without: its voxels, and what predicting takes beside them."""
+    stored = sum(prod(item.shape) * item.channels * STORED for item in entry.items)
+    return stored + (bytes_beside(entry.items[0], plan) if entry.items else 0)
+
+
+def bytes_beside(scan: Item | Volume, plan: Plan) -> int:
+    """Bytes that no way of predicting can do without beside the scan itself: what the network sees of it, the mask."""
+    mask = prod(scan.shape) * MASK
+    if len(scan.shape) != len(plan.spacing):
+        return mask
+    order = orientation_of(scan.affine, len(scan.shape)).order
+    seen = shape_at([scan.shape[axis] for axis in order], [scan.spacing[axis] for axis in order], plan.spacing)
+    return mask + prod(seen) * max(len(plan.channels), scan.channels) * SEEN

@@ -8,18 +8,18 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import DataError, VoxGraftError, WorkerLost
 from ..support.files import is_full, put_in_place, read_json, remove, sha256, sweep, write_json
-from .executor import Outcome
 from .ledger import LedgerError
 from .outputs import REPORT
 from .remote import Remote
-from .task import ScanResult, ScanTask, code_of, plain
+from .scan import code_of, plain
+from .task import Outcome, ScanResult, ScanTask
 
 if TYPE_CHECKING:
     from .corrections import Corrections
     from .entry import Entry
-    from .executor import Executor
     from .quality import Flag
     from .scan import Segmenter
+    from .task import Executor
 
 LAST_WAIT = 30.0
 """Seconds to wait for what is under way in this process, when a batch ends in an error."""

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import UsageError
 from ..support.limits import Limits, Stopped
-from ..support.objects import is_url
+from ..support.texts import is_url
 from .outputs import Outputs
 from .task import ScanTask
 
@@ -69,6 +69,7 @@ class How:
     overlap: float | None = None
     mirror: bool | None = None
     precision: str = "32"
+    body: str = "off"
 
 
 @dataclass(slots=True)

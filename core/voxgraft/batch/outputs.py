@@ -64,6 +64,7 @@ class Found:
 
     confidence: Mapping[str, float]
     seconds: Mapping[str, float]
+    searched: str = ""
 
 
 @dataclass(frozen=True)
@@ -128,7 +129,7 @@ class Outputs:
             temporary.mkdir(parents=True)
             files = self._masks(temporary, mask, structures, flags, limits)
             flags += self._pictures(scan, mask, structures, temporary, limits)
-            report = self._report(entry, scan, structures, flags, files, outcome.seconds)
+            report = self._report(entry, scan, structures, flags, files, outcome)
             write_json(temporary / REPORT, report)
             written = [path.name for path in temporary.iterdir() if not path.name.startswith(TEMPORARY)]
             hashes = {name: sha256(temporary / name) for name in sorted(written)}
@@ -239,7 +240,7 @@ class Outputs:
         structures: Mapping[str, Structure],
         flags: Sequence[Flag],
         files: Sequence[str],
-        seconds: Mapping[str, float],
+        found: Found,
     ) -> dict[str, Any]:
         """The document of `report.json`."""
         return {
@@ -252,6 +253,7 @@ class Outputs:
             "structures": {name: structure.document() for name, structure in structures.items()},
             "flags": [flag.document() for flag in flags],
             "masks": list(files),
+            "searched": found.searched or None,
             "model": {
                 "name": self._facts["model"],
                 "version": self._facts["version"],
@@ -260,7 +262,7 @@ class Outputs:
             },
             "software": self._facts["software"],
             "written": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-            "seconds": {name: round(value, 3) for name, value in seconds.items()},
+            "seconds": {name: round(value, 3) for name, value in found.seconds.items()},
         }
 
     @cached_property

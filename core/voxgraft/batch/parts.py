@@ -20,9 +20,8 @@ from pathlib import Path
 from ..errors import DataError, UsageError
 from ..support.files import digest, read_json, write_json
 from ..support.lock import BUSY, LOCK, locked
-from .entry import Entry
+from .entry import PARTS, Entry, short_hash, with_ids
 from .ledger import LEDGER, Ledger, Row
-from .naming import PARTS, short_hash, with_ids
 from .outputs import is_result
 
 MOST = 10_000

@@ -10,7 +10,7 @@ import numpy as np
 
 from ..imaging.structures import Labels, each_structure
 from ..imaging.volume import Array, Volume
-from ..scoring.measurement import Quantity
+from ..scoring.metric import Quantity
 
 LOW_CONFIDENCE = 0.7
 """Mean probability of the winning class inside a structure below which a person should look."""

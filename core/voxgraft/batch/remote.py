@@ -15,7 +15,8 @@ from pathlib import Path
 
 from ..errors import UsageError
 from ..packages.references import cache_folder
-from ..support.objects import discard, fetch, fetch_file, is_url, mirror_of, put, put_file, take
+from ..support.objects import discard, fetch, fetch_file, mirror_of, put, put_file, take
+from ..support.texts import is_url
 from .outputs import REPORT
 
 STAGED = ".staged"

@@ -16,16 +16,18 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..errors import DataError, ModelError
+from ..errors import DataError, ModelError, OutOfTime, PluginError, VoxGraftError
 from ..imaging.channels import stack_channels
 from ..imaging.read import read_item
+from ..inference.need import TooLarge
 from ..support.files import is_full
 from ..support.limits import Stopped
+from ..support.texts import legible
+from .contract import Unfit, check_memory, judge_values, refuse_unfit
 from .entry import hash_of
 from .outputs import Found, Staged
 from .quality import Flag, flags_of_voxels
-from .task import ScanResult, ScanTask, code_of, plain
-from .values import check_memory, judge_values, refuse_unfit
+from .task import ScanResult, ScanTask
 
 if TYPE_CHECKING:
     from ..imaging.volume import Volume
@@ -69,6 +71,7 @@ class _Scan:
     voxels: Volume | None = None
     mask: Volume | None = None
     confidence: dict[str, float] = field(default_factory=dict)
+    searched: str = ""
     seconds: dict[str, float] = field(default_factory=dict)
     peak_mb: float | None = None
     input_hash: str = ""
@@ -169,6 +172,7 @@ def _predict(scan: _Scan, model: Model) -> None:
     prediction = model.limits.within(model.limits.seconds, "predicting", work)
     scan.peak_mb = _peak_mb()
     scan.mask, scan.confidence = prediction.labels, dict(prediction.confidence)
+    scan.searched = getattr(prediction, "searched", "")
     if not all(map(math.isfinite, scan.confidence.values())):
         raise ModelError("the network gave NaN or infinite values")
     if scan.mask.shape != voxels.shape:
@@ -177,7 +181,7 @@ def _predict(scan: _Scan, model: Model) -> None:
 
 def _write(scan: _Scan, task: ScanTask, model: Model) -> None:
     assert scan.voxels is not None and scan.mask is not None
-    found = Found(scan.confidence, scan.seconds)
+    found = Found(scan.confidence, scan.seconds, scan.searched)
     scan.staged = model.outputs(task).stage(scan.entry, scan.voxels, scan.mask, found, model.limits)
     if task.remote is not None:
         task.remote.hand_over(task.out / scan.staged.folder)
@@ -203,3 +207,40 @@ def _peak_mb() -> float:
         return round(float(getattr(psutil.Process().memory_info(), "peak_wset", 0)) / 1e6, 1)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return round(peak / 1e6 if sys.platform == "darwin" else peak * 1024 / 1e6, 1)
+
+
+CODES = {"read": "bad-image", "predict": "prediction", "write": "cannot-write"}
+
+
+def code_of(error: BaseException, stage: str) -> str:
+    """A stable word for what went wrong."""
+    if isinstance(error, OutOfTime):
+        return "out-of-time"
+    if isinstance(error, (MemoryError, TooLarge)) or type(error).__name__ == "OutOfMemoryError":
+        return "out-of-memory"
+    if isinstance(error, PluginError):
+        return "plugin"
+    if isinstance(error, Unfit):
+        return "contract"
+    if isinstance(error, ModelError):
+        return "model"
+    return CODES[stage] if isinstance(error, VoxGraftError) else "unexpected"
+
+
+def plain(error: BaseException, entry: Entry, out: Path) -> str:
+    """One sentence for the ledger and the report: no absolute path, no temporary name.
+
+    Args:
+        error: What went wrong.
+        entry: The scan; its own paths are shortened to names.
+        out: The batch's folder; paths in it become relative.
+    """
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        return "the scan does not fit into the memory that is free"
+    text = str(error) if isinstance(error, VoxGraftError) else f"{type(error).__name__}: {error}"
+    text = re.sub(re.escape(f"{out}/") + r"(?:\.tmp-[0-9a-f]+-[^/]+/)*", "", text)
+    paths = {path for item in entry.items for path in (*item.files, item.path)} | {entry.given, entry.root}
+    for path in sorted(paths, key=lambda path: -len(str(path))):
+        if path.is_absolute() and len(path.parts) > 2:
+            text = text.replace(f"{path}", legible(path.name))
+    return legible(" ".join(text.split()))[:1000]

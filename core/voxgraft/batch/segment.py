@@ -17,6 +17,7 @@ from pydantic import ValidationError
 
 from ..errors import DataError, UsageError, VoxGraftError
 from ..imaging.read import as_in_training
+from ..packages.body import used_around
 from ..packages.package import Package
 from ..packages.precision import NAMES, allowed
 from ..support.files import digest, sha256, sweep, sweep_tree, write_json
@@ -25,17 +26,15 @@ from ..support.progress import Progress
 from ..support.texts import counted
 from .corrections import Corrections
 from .dispatch import Dispatch
-from .entry import Entry
+from .entry import PARTS, REVIEW, Entry
 from .ledger import Ledger
 from .model import How, Model
-from .naming import PARTS, REVIEW
 from .outputs import Outputs, is_result
 from .parts import enter, named, part_from
-from .queue import BatchQueue
+from .queue import Batch, BatchQueue, Scan
 from .remote import placed_here
 from .report import REPORT as PAGE
 from .report import write_common_report
-from .result import Batch, Scan
 from .scan import Segmenter
 from .task import ScanTask
 from .worklist import Finder, check_inputs
@@ -43,8 +42,8 @@ from .worklist import Finder, check_inputs
 if TYPE_CHECKING:
     from ..components.catalogue import Catalogue
     from ..inference.predictor import Applied
-    from .executor import Executor
     from .parts import Part
+    from .task import Executor
 
 
 __all__ = ["Batch", "Scan", "executor_of", "resolve_package", "segment"]
@@ -66,6 +65,7 @@ def segment(
     overlap: float | None = None,
     mirror: bool | None = None,
     precision: str | None = None,
+    body: str | None = None,
     retry: bool = False,
     timeout: float | None = None,
     scan_timeout: float | None = None,
@@ -93,16 +93,18 @@ def segment(
     check_inputs(paths, package.plan, folder)
     package = _applied_as(package, precision, device)
     numbers = package.facts["applied"]
+    around = used_around(body or str(_workflow(package, "inference").get("body", "auto")), package.facts)
     names = None if writers is None else tuple(writers)
     outputs = Outputs(folder, package, catalogue, names)
     kind = "threads" if executor == "local" and predictor is not None else executor
-    limits = {"seconds": scan_timeout, "gigabytes": scan_memory}
-    chosen = executor_of(kind, catalogue, workers=workers, device=device, **limits)
-    applied = Model(package, catalogue, How(device, overlap, mirror, numbers), predictor, workers or 1, timeout)
+    wanted = {"workers": workers, "device": device, "seconds": scan_timeout, "gigabytes": scan_memory}
+    chosen = executor_of(kind, catalogue, **wanted)
+    how = How(device, overlap, mirror, numbers, "on" if around else "off")
+    applied = Model(package, catalogue, how, predictor, workers or 1, timeout)
     share = None if part is None else part_from(part)
-    ours = frozenset((*_results_in(folder), REVIEW, PARTS))
-    finder = Finder(catalogue, package.plan, folder, series, ignore_contract, ours, applied.limits)
-    options = digest([overlap, mirror, writers, numbers, outputs.measuring(), _workflow_hash(package)])
+    finder = Finder(catalogue, package.plan, folder, series, ignore_contract, _ours_in(folder), applied.limits)
+    decides = [overlap, mirror, writers, numbers, outputs.measuring(), _workflow_hash(package)]
+    options = digest([*decides, *(["body"] if around else [])])
 
     def task_of(entry: Entry) -> ScanTask:
         flagged = replace(entry, flags=(*entry.flags, *outputs.other_code))
@@ -116,9 +118,7 @@ def segment(
         corrections = Corrections(folder, ledger, outputs.names)
         _tidy(corrections, share, teller.say)
         leave_for_review(package, folder)
-        if outputs.other_code:
-            told = "; ".join(flag.message.split(": ")[0] for flag in outputs.other_code)
-            teller.say(f"note: {told} (flag other-code in {folder / PAGE})")
+        _say_other_code(outputs, teller.say)
         remote.tidy(everything=share is None)
 
         def report(last: bool) -> None:
@@ -200,6 +200,7 @@ def resolve_package(reference: str, catalogue: Catalogue) -> Package:
     from ..packages.references import Resolver, registry
 
     package = Resolver(catalogue).resolve(reference)
+    package.check_finds_structures()
     facts: dict[str, Any] = {**package.facts, "reference": reference}
     if reference.startswith("models:/"):
         with suppress(VoxGraftError):  # a store of somebody else's, without versions
@@ -244,8 +245,16 @@ def _workflow_hash(package: Package) -> str:
     return sha256(path) if path.is_file() else ""
 
 
-def _results_in(folder: Path) -> list[str]:
-    return [path.name for path in folder.iterdir() if is_result(path)] if folder.is_dir() else []
+def _ours_in(folder: Path) -> frozenset[str]:
+    """The names in the batch's folder of what no input is."""
+    results = [path.name for path in folder.iterdir() if is_result(path)] if folder.is_dir() else []
+    return frozenset((*results, REVIEW, PARTS))
+
+
+def _say_other_code(outputs: Outputs, say: Callable[[str], None]) -> None:
+    if outputs.other_code:
+        told = "; ".join(flag.message.split(": ")[0] for flag in outputs.other_code)
+        say(f"note: {told} (flag other-code in {outputs.out / PAGE})")
 
 
 def leave_for_review(package: Package, out: Path) -> None:

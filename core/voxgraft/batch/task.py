@@ -7,20 +7,61 @@ taken for dead, still has one result, and no worker needs the ledger.
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
-from ..errors import ModelError, OutOfTime, PluginError, VoxGraftError
-from ..inference.need import TooLarge
-from ..support.texts import legible
-from .values import Unfit
+from ..components.catalogue import C, Component
 
 if TYPE_CHECKING:
     from .entry import Entry
     from .remote import Remote
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of one task.
+
+    Attributes:
+        task: The task itself.
+        value: What the work gave.
+        error: What the work raised, or `WorkerLost`; None where it gave a value.
+    """
+
+    task: Any
+    value: Any = None
+    error: BaseException | None = None
+
+
+class Executor(Protocol):
+    """Spreads tasks over workers: threads, processes, machines."""
+
+    def run(self, work: Callable[[Any], Any], tasks: Iterable[Any]) -> Iterator[Outcome]:
+        """Yield the outcome of each task, in the order they end; each task has one outcome, and none stops the others.
+
+        Tasks are taken from their iterable in the caller's thread, and only as there is room for them: never more than
+        the workers can have under way, and a few. Every worker keeps its own copy of the work (or shares the caller's,
+        where it is a thread), so what the work makes ready in its first call, such as a model, is there in the next.
+        A worker that is lost is replaced, and its task is done once more. An executor on KeyboardInterrupt may yield
+        what ends at once, and raises it then. When the iterator is closed nothing is under way any more.
+
+        Args:
+            work: What is done with a task. Executors that are not of this process pickle it, once for each worker, and
+                tasks and values too.
+            tasks: Are not looked into.
+
+        Raises:
+            VoxGraftError: No worker can be begun.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExecutorSpec(Component[C, Executor]):
+    """A way of spreading a batch's scans over workers."""
+
+    kind = "executor"
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,40 +117,3 @@ class ScanResult:
     error: str = ""
     counts: bool = True
     notes: tuple[str, ...] = ()
-
-
-CODES = {"read": "bad-image", "predict": "prediction", "write": "cannot-write"}
-
-
-def code_of(error: BaseException, stage: str) -> str:
-    """A stable word for what went wrong."""
-    if isinstance(error, OutOfTime):
-        return "out-of-time"
-    if isinstance(error, (MemoryError, TooLarge)) or type(error).__name__ == "OutOfMemoryError":
-        return "out-of-memory"
-    if isinstance(error, PluginError):
-        return "plugin"
-    if isinstance(error, Unfit):
-        return "contract"
-    if isinstance(error, ModelError):
-        return "model"
-    return CODES[stage] if isinstance(error, VoxGraftError) else "unexpected"
-
-
-def plain(error: BaseException, entry: Entry, out: Path) -> str:
-    """One sentence for the ledger and the report: no absolute path, no temporary name.
-
-    Args:
-        error: What went wrong.
-        entry: The scan; its own paths are shortened to names.
-        out: The batch's folder; paths in it become relative.
-    """
-    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
-        return "the scan does not fit into the memory that is free"
-    text = str(error) if isinstance(error, VoxGraftError) else f"{type(error).__name__}: {error}"
-    text = re.sub(re.escape(f"{out}/") + r"(?:\.tmp-[0-9a-f]+-[^/]+/)*", "", text)
-    paths = {path for item in entry.items for path in (*item.files, item.path)} | {entry.given, entry.root}
-    for path in sorted(paths, key=lambda path: -len(str(path))):
-        if path.is_absolute() and len(path.parts) > 2:
-            text = text.replace(f"{path}", legible(path.name))
-    return legible(" ".join(text.split()))[:1000]

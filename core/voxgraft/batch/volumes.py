@@ -9,13 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import BadImage
 from ..imaging.volume import Item, Volume, as_volume
-from .contract import Level, Verdict, judge
+from .contract import Level, Unfit, Verdict, judge, judge_values
 from .segment import resolve_package
-from .values import Unfit, judge_values
 
 if TYPE_CHECKING:
     from ..components.catalogue import Catalogue
-    from ..inference.predictor import Applied
+    from ..inference.predictor import Applied, How
     from ..packages.package import Package
     from ..preprocessing.plan import Plan
 
@@ -31,6 +30,7 @@ def segment_volumes(
     overlap: float | None = None,
     mirror: bool | None = None,
     precision: str | None = None,
+    body: str | None = None,
     predictor: Callable[[Package], Applied] | None = None,
 ) -> list[Volume]:
     """The mask of each scan, in its own grid; what the options mean is said in the help of `voxgraft segment`.
@@ -63,7 +63,8 @@ def segment_volumes(
     else:
         from ..inference.ensemble import predictor_of
 
-        ready = predictor_of(package, catalogue, device=device, overlap=overlap, mirror=mirror, precision=precision)
+        how: How = {"device": device, "overlap": overlap, "mirror": mirror, "precision": precision, "body": body}
+        ready = predictor_of(package, catalogue, **how)
     return [ready.predict(volume).labels for volume in volumes]
 
 

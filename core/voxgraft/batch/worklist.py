@@ -22,10 +22,8 @@ from ..preprocessing.plan import Plan
 from ..support.files import digest
 from ..support.limits import Limits
 from ..support.texts import escaped, legible
-from . import channels
 from .contract import Level, Selection, Verdict, is_called, select
-from .entry import Entry
-from .naming import REVIEW
+from .entry import REVIEW, Entry
 from .outputs import REPORT
 from .parts import is_batch
 from .quality import Flag
@@ -196,6 +194,8 @@ class Finder:
 
     def _combined(self, items: Sequence[Item], roots: dict[int, Path]) -> Iterator[Entry]:
         """Scans whose channels lie in files or series of their own."""
+        from . import channels
+
         root = roots[id(items[0])]
         combined = channels.combine(items, self.plan)
         for item in combined.unnamed:
@@ -238,6 +238,12 @@ class Finder:
             named = [entry for entry in entries if entry.state != "left-out"]
             yield from (replace(entry, case=listed.case) if [entry] == named else entry for entry in entries)
             return
+        yield self._of_channels(listed, root)
+
+    def _of_channels(self, listed: Listed, root: Path) -> Entry:
+        """The scan of a row that names a file for each of its channels."""
+        from . import channels
+
         parts = []
         for path in listed.paths:
             items = [item for item in self._scan(path, listed.series) if item.kind == "image"]
@@ -248,7 +254,7 @@ class Finder:
         flags = (*_flags(verdict, parts), *self._lacking(listed.missing))
         entry = self._entry(tuple(parts), root, flags=flags, missing=listed.missing, case=listed.case)
         refused = channels.refusal(parts, verdict, self.force)
-        yield replace(entry, state="failed", code="contract", reason=refused) if refused else entry
+        return replace(entry, state="failed", code="contract", reason=refused) if refused else entry
 
     def _heeded(self, entries: list[Entry]) -> list[Entry]:
         """What a named series means for the studies that do not hold it.

@@ -13,9 +13,8 @@ from pydantic import ValidationError
 
 from ..components.catalogue import Catalogue
 from ..components.choice import Selected, choose
-from ..datasets.cases import Case, Dataset
+from ..datasets.cases import Case, Dataset, Layout, LayoutSpec
 from ..datasets.dataset import read_layout, with_rater
-from ..datasets.layout import Layout, LayoutSpec
 from ..errors import BrokenPlugin, DataError, UsageError
 from ..imaging.archives import archive_problems
 from ..imaging.read import archives_in, scan

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING
 
 from ..components.catalogue import Catalogue
 from ..datasets.cases import Dataset
-from ..imaging.formats import ReaderSpec
-from ..imaging.traces import Trace, signs
+from ..imaging.formats import ReaderSpec, Trace, signs
 from ..imaging.volume import Item
 from ..support.texts import counted
 from .problem import CaseProblem, listed

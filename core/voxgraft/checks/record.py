@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..datasets.cases import Case
-from ..imaging.traces import Trace
+from ..imaging.formats import Trace
 from ..imaging.volume import Colour
 from .problem import CaseProblem, Severity
 from .voxels import Channel

@@ -85,7 +85,7 @@ def _show(result: RunComparison) -> None:
             shown = comparison.metric, comparison.structure
         print_fitted("\n" + "\n".join(_lines(comparison, result.correction)))
     if result.never_found:
-        click.echo(f"\nnone of the runs ever finds {', '.join(map(repr, result.never_found))}")
+        print_fitted(f"\nnone of the runs ever finds {', '.join(map(repr, result.never_found))}")
 
 
 def _cases(comparison: Comparison) -> str:

@@ -128,11 +128,11 @@ def _show(item: Item) -> None:
 
     click.echo(legible(str(item.path)))
     facts = [item.reader, item.modality or "", _size(item.shape, item.spacing, item.channels) if item.shape else ""]
-    click.echo(f"  {', '.join(fact for fact in facts if fact)}")
+    print_fitted(f"  {', '.join(fact for fact in facts if fact)}")
     if item.series:
         click.echo(f"  series {item.series}{f' ({item.description})' if item.description else ''}")
     if names := _names(item):
-        click.echo(f"  structures: {names}")
+        print_fitted(f"  structures: {names}")
     for problem in item.problems:
         print_fitted(f"  {problem.severity}: {problem.message} [{problem.code}]", _COLOURS[problem.severity])
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..support.progress import print_result
+from ..support.progress import print_fitted, print_result
 from ..support.texts import counted
 from . import PATH, json_option
 
@@ -164,7 +164,7 @@ def _pictures(
             if scan is not None:
                 check_grids(scan, reference)
         except VoxGraftError as error:
-            click.echo(f"note: {scans[case]}: not shown, {error}", err=True)
+            print_fitted(f"note: {scans[case]}: not shown, {error}", error=True)
             scan = None
         if labels is not None:
             prediction, reference = comparable(prediction, reference, labels)
@@ -183,9 +183,9 @@ def _show(scores: Scores, units: Mapping[str, str]) -> None:
     click.echo(f"{counted(len(scores.cases), 'case')} scored, {len(scores.failed)} failed")
     _show_subgroups(scores)
     for case, reason in scores.failed.items():
-        click.echo(f"failed: {case}: {reason}", err=True)
+        print_fitted(f"failed: {case}: {reason}", error=True)
     for case in scores.unmatched:
-        click.echo(f"note: the prediction {case} has no reference", err=True)
+        print_fitted(f"note: the prediction {case} has no reference", error=True)
 
 
 def _show_subgroups(scores: Scores) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from ..support.progress import print_fitted
 from . import PATH
 
 
@@ -21,8 +22,9 @@ from . import PATH
 def new(folder: Path | None, out: Path | None, source: str | None, listing: bool) -> None:
     """Write a workflow file for the scans in FOLDER, with a comment on each choice.
 
-    FOLDER may have the layout of any installed plugin, be a DICOM tree, or hold nothing but images. The file runs as it
-    stands. With --from, a workflow that comes with VoxGraft is copied, and its data set replaced by FOLDER.
+    FOLDER may have the layout of any installed plugin, be a DICOM tree, or hold images with or without masks under
+    names of your own. The file runs as it stands; files that are not used are named. With --from, a workflow that
+    comes with VoxGraft is copied, and its data set replaced by FOLDER.
     """
     if listing:
         _list()
@@ -31,10 +33,10 @@ def new(folder: Path | None, out: Path | None, source: str | None, listing: bool
     from ..scaffold.begin import begin
     from ..support.progress import Progress
 
-    written = begin(folder, out, source, discover(), Progress(), click.echo)
+    written = begin(folder, out, source, discover(), Progress(), print_fitted)
     for path in written:
-        click.echo(f"wrote {path}")
-    click.echo(f"next: voxgraft check {written[0]}" + ("" if source else f", then voxgraft run {written[0]}"))
+        print_fitted(f"wrote {path}")
+    print_fitted(f"next: voxgraft check {written[0]}" + ("" if source else f", then voxgraft run {written[0]}"))
 
 
 def _list() -> None:
@@ -44,4 +46,4 @@ def _list() -> None:
         lines = path.read_text(encoding="utf-8").splitlines()
         about = [line.removeprefix("# ") for line in lines if line.startswith("# ") and "yaml-language" not in line]
         first = " ".join(about).partition(". ")[0].rstrip(".")
-        click.echo(f"{name}: {first}")
+        print_fitted(f"{name}: {first}")

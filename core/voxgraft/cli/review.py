@@ -96,8 +96,7 @@ def _check_packages() -> None:
 def _summarise(out: Path, as_json: bool, track: bool) -> None:
     from ..discovery import discover
     from ..review.worth.snapshot import take_snapshot
-    from ..review.worth.summary import summary_of, tolerance_of
-    from ..review.worth.summary_text import text_of
+    from ..review.worth.summary import summary_of, text_of, tolerance_of
     from ..support.files import json_text
 
     snapshot = take_snapshot(out, discover())
@@ -131,7 +130,7 @@ def _export(
     from ..review.worth.export import Wishes, export, read_key, read_patients
     from ..review.worth.reviewed_objects import Signed, write_objects
     from ..review.worth.snapshot import take_snapshot
-    from ..review.worth.summary_text import text_of_export
+    from ..review.worth.summary import text_of_export
     from ..support.files import json_text
 
     snapshot = take_snapshot(out, discover())

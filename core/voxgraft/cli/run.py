@@ -11,7 +11,7 @@ from ..support.progress import print_fitted, print_result
 from . import PATH, json_option
 
 if TYPE_CHECKING:
-    from ..batch.executor import Executor
+    from ..batch.task import Executor
     from ..components.catalogue import Catalogue
     from ..runs.run import Run
     from ..workflow.workflow import Workflow
@@ -122,8 +122,11 @@ def _tell(done: Run, as_json: bool) -> None:
     else:
         messages = [f"the model is in {done.package}"] if done.package.exists() else []
         print_fitted("; ".join([f"{done.folder}: done", *messages, *done.remarks]))
-        if done.package.exists():
+        if done.package.exists() and done.workflow.supervised:
             click.echo(f"next: voxgraft segment {legible(shlex.quote(str(done.package)))} SCANS --out BATCH")
+        elif done.package.exists():
+            weights = (done.package / "model.safetensors").as_posix()
+            print_fitted(f"next: a workflow for cases with masks, with model.encoder.weights: file:{weights}")
 
 
 def _compared(

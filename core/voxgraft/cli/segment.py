@@ -72,6 +72,12 @@ if TYPE_CHECKING:
     help="Number format of the network; auto takes half precision if the model allows it and the device supports it; "
     "by default as the model says.",
 )
+@click.option(
+    "--body",
+    type=click.Choice(["auto", "on", "off"]),
+    help="Search only the body, not the air and the table around it; auto does if the model allows it; by default as "
+    "the model says.",
+)
 @click.option("--retry", is_flag=True, help="Also retry scans that have already failed three times.")
 @click.option(
     "--timeout",

@@ -13,12 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import DataError
+from ..imaging.structures import Box
 
 Labels = NDArray[Any]
 """A mask: whole numbers in voxel order (i, j[, k]); 0 is the background."""
-
-Box = tuple[slice, ...]
-"""One slice for each axis, with start and stop."""
 
 LARGEST = 2**31
 """Voxels of the largest box that is read from bytes."""

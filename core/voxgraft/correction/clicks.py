@@ -16,8 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import DataError
-from .change import Box, Change, Labels
-from .geometry import check_label, check_spacing, grown, signed_distance, union
+from ..imaging.structures import Box, union
+from .change import Change, Labels
+from .geometry import check_label, check_spacing, grown, signed_distance
 from .walker import walk
 
 FURTHEST = 40

@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import DataError
-from .change import Box, Labels, by_memory, slabs
+from ..imaging.structures import Box
+from .change import Labels, by_memory, slabs
 
 Distances = NDArray[np.float32]
 
@@ -76,14 +77,6 @@ def grown(box: Box, margin: Sequence[int], shape: Sequence[int]) -> Box:
         slice(max(0, part.start - more), min(size, part.stop + more))
         for part, more, size in zip(box, margin, shape, strict=True)
     )
-
-
-def union(*boxes: Box | None) -> Box | None:
-    """The smallest box that holds all boxes that are there."""
-    present = [box for box in boxes if box is not None]
-    if not present:
-        return None
-    return tuple(slice(min(p.start for p in axis), max(p.stop for p in axis)) for axis in zip(*present, strict=True))
 
 
 def signed_distance(inside: NDArray[np.bool_], spacing: Sequence[float]) -> Distances:

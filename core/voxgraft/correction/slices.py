@@ -11,8 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import DataError
-from .change import Box, Change, Labels, box_of_difference, by_memory, check_alike
-from .geometry import Distances, box_of, check_label, check_spacing, grown, signed_distance, union
+from ..imaging.structures import Box, union
+from .change import Change, Labels, box_of_difference, by_memory, check_alike
+from .geometry import Distances, box_of, check_label, check_spacing, grown, signed_distance
 
 LEAST = 0.02
 """Of a correction: where less of it would arrive, nothing changes."""

@@ -7,7 +7,8 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from .change import Box, Labels
+from ..imaging.structures import Box
+from .change import Labels
 
 PLANES = 8
 """Planes that are hashed together."""

@@ -1,19 +1,27 @@
-"""Cases: what training and prediction work on, and how they are split by patient."""
+"""Cases: what layouts find, training and prediction work on, and splits part by patient; and the spec of a layout.
+
+The local list of cases says where each lies and what the scanner called it, so that a scan behind a hash is found
+again. It may hold what identifies people, so only its owner reads it, and nothing of it goes into logs, MLflow or
+packages.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import io
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
-from ..imaging.orientation import plane_of
-from ..support.texts import composed
+from ..components.catalogue import C, Component
+from ..support.texts import composed, write_rows
 
 if TYPE_CHECKING:
     from ..imaging.channels import Align
     from ..imaging.structures import Labels
     from ..imaging.volume import ImageRef, Item, Problem
+
 
 MOST_STRUCTURES = 1000
 """Structures of one network, at most: their indices and two codes fit into int16, and scores can count them."""
@@ -87,9 +95,11 @@ class Described:
             yield f"its description {text!r} is none of those that training took ({', '.join(self.takes)})"
         if text and _fits_one(text, self.leaves):
             yield f"its description {text!r} is one of those that training left out ({', '.join(self.leaves)})"
-        plane = plane_of(item.affine, len(item.shape)) if self.orientation else ""
-        if plane and plane not in self.orientation:
-            yield f"its slices are {plane}, training took {' and '.join(self.orientation)} ones"
+        if self.orientation:
+            from ..imaging.orientation import plane_of
+
+            if (plane := plane_of(item.affine, len(item.shape))) and plane not in self.orientation:
+                yield f"its slices are {plane}, training took {' and '.join(self.orientation)} ones"
 
     def document(self) -> dict[str, Any]:
         """The plain values of a contract."""
@@ -158,3 +168,75 @@ class Split:
     def document(self) -> dict[str, list[str]]:
         more = {"unlabelled": list(self.unlabelled)} if self.unlabelled else {}
         return {"train": list(self.train), "validation": list(self.validation), **more}
+
+
+class Layout(Protocol):
+    """Turn a folder on disk into cases."""
+
+    def read(self) -> Dataset:
+        """Find the cases.
+
+        Raises:
+            DataError: The folder does not have this layout; the message names the place.
+        """
+        ...
+
+
+@runtime_checkable
+class ReadsFolder(Protocol):
+    """Options of a layout that reads one folder, or one table."""
+
+    @property
+    def path(self) -> Path:
+        """Where it is; relative paths start at the working directory."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LayoutSpec(Component[C, Layout]):
+    """A way in which data sets lie on disk.
+
+    Attributes:
+        guess: The options with which it reads a folder whose layout nobody named, None where the folder does not look
+            like one of its own. It looks at names and at most at one small file, and raises nothing.
+    """
+
+    kind = "layout"
+
+    guess: Callable[[Path], Mapping[str, Any] | None] | None = None
+
+
+HEAD = ("case", "patient", "part", "place", "description", "series")
+NAME = "cases.csv"
+
+
+def is_traced(dataset: Dataset) -> bool:
+    """Whether its cases are series, whose names say nothing of where they are."""
+    return any(reference.series for case in dataset.cases for reference in case.present)
+
+
+def write_trace(target: Path, dataset: Dataset, split: Split | None = None) -> None:
+    """Write the list as a CSV table that only its owner reads (mode 0600).
+
+    Args:
+        target: The table; it is replaced whole.
+        dataset: Its cases, one a row.
+        split: Says of each case what it is for; None leaves that empty.
+
+    Raises:
+        DataError: It cannot be written.
+    """
+    from ..support.files import write_text  # listing plugins needs no JSON
+
+    parts = {}
+    for part, names in (("train", split.train), ("validation", split.validation)) if split is not None else ():
+        parts.update(dict.fromkeys(names, part))
+    text = io.StringIO()
+    write_rows(text, [HEAD, *(_row(case, parts.get(case.id, "")) for case in dataset.cases)])
+    write_text(target, text.getvalue(), private=True)
+
+
+def _row(case: Case, part: str) -> tuple[str, ...]:
+    paths = dict.fromkeys(str(reference.path) for reference in case.present)
+    series = dict.fromkeys(reference.series or "" for reference in case.present)
+    return (case.id, case.patient, part, "; ".join(paths), "; ".join(filter(None, case.described)), "; ".join(series))

@@ -18,9 +18,8 @@ from ..imaging.read import find
 from ..imaging.volume import FoundRegion, MaskRef
 from ..labels.valid_region import FindsRegion
 from ..support.texts import composed
-from .cases import Case, Dataset, Split
+from .cases import Case, Dataset, Layout, ReadsFolder, Split
 from .labelling import labels_of
-from .layout import Layout, ReadsFolder
 from .options import Data
 from .options import Split as SplitOptions
 from .split import draw_labelled, split_by_patient

@@ -9,10 +9,10 @@ from annotated_types import Ge, Le, Lt, MinLen
 from pydantic import BeforeValidator, Field, StringConstraints, WithJsonSchema, field_validator, model_validator
 
 from ..components.choice import ByName, ComponentField, Options, Selected
-from ..imaging.along import Interpolation
 from ..imaging.formats import Reader
+from ..imaging.resample import Interpolation
 from ..imaging.structures import MOST_REGIONS, Source
-from .layout import Layout
+from .cases import Layout
 
 Name = Annotated[str, StringConstraints(min_length=1)]
 Value = Annotated[int, Ge(1), Le(65535)]

@@ -1,11 +1,15 @@
-"""What the engine asks of readers and writers, and the specs by which plugins offer them."""
+"""What the engine asks of readers and writers, and the specs by which plugins offer them.
+
+Of places in files that may tell who a patient is only where it stands is said, never what it says.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
 
 from ..components.catalogue import C, Component
 
@@ -14,8 +18,44 @@ if TYPE_CHECKING:
 
     from ..components.catalogue import Catalogue
     from .structures import Labels
-    from .traces import Trace
     from .volume import Item, Problem, Volume
+
+
+_UID = re.compile(r"\d+(?:\.\d+){3,}")
+_SIGNS = {
+    "a date": re.compile(
+        r"(?<![\d.])(?:(?:19|20)\d\d([-_./]?)(?:0[1-9]|1[0-2])\1(?:0[1-9]|[12]\d|3[01])"
+        r"|(?:0[1-9]|[12]\d|3[01])([-_./])(?:0[1-9]|1[0-2])\2(?:19|20)\d\d)(?!\d)"
+    ),
+    "a person's name": re.compile(r"[^\W\d_]{2,}\^[^\W\d_]{2,}|(?:^|[/\s])[A-Z][a-z]{2,}, ?[A-Z][a-z]{2,}"),
+    "a patient's number": re.compile(
+        r"(?i)(?:mrn|patient_?id|pat_?id|(?<![a-z])pid)[-_ :#=]*\d{4,}|(?<![\d.])\d{7,10}(?![\d.])"
+    ),
+}
+
+
+class Trace(NamedTuple):
+    """A place where a file may tell who the patient is.
+
+    Attributes:
+        code: The code of the problem: `names-in-header`, `burned-in` or `text-in-header`.
+        place: The name of the header's field, or the kind of file name.
+        kind: What its text looks like; empty where that goes without saying.
+    """
+
+    code: str
+    place: str
+    kind: str = ""
+
+
+def signs(text: str) -> Iterator[str]:
+    """What a text looks like that tells of a person: a date, a name, a number; nothing for harmless ones."""
+    plain = _UID.sub(" ", text)
+    for kind, pattern in _SIGNS.items():
+        match = pattern.search(plain)
+        if match:
+            yield kind
+            plain = pattern.sub(" ", plain)
 
 
 class Reader(Protocol):

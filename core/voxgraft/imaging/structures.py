@@ -11,6 +11,9 @@ from ..errors import DataError
 if TYPE_CHECKING:
     from .volume import Array, Volume
 
+Box = tuple[slice, ...]
+"""A part of an image, a slice for each axis."""
+
 Source = int | str
 """What a structure is called in masks: a value of a label map, or the name of a segment or contour."""
 
@@ -189,3 +192,11 @@ def boxes_of(values: Array, highest: int = 0) -> list[tuple[slice, ...] | None]:
         )
 
     return [box and placed(box) for box in find_objects(part, max_label=highest)]
+
+
+def union(*boxes: Box | None) -> Box | None:
+    """The smallest box that holds all boxes that are there."""
+    present = [box for box in boxes if box is not None]
+    if not present:
+        return None
+    return tuple(slice(min(p.start for p in axis), max(p.stop for p in axis)) for axis in zip(*present, strict=True))

@@ -15,10 +15,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..errors import ModelError
-from ..preprocessing.encoding import encoded_type, masks_of, regridded
+from ..imaging.body import Box
+from ..preprocessing.encoding import masks_of, regridded
+from ..preprocessing.plan import encoded_type
 from ..support.memory import free_memory
-from .borders import Decisions, decide_here
-from .interpolation import Interpolation, Place, interpolated
+from .borders import Decisions, decide_here, disagree
+from .cover import Cover, covering, on_grid
+from .interpolation import Interpolation, Place, Planes
 from .need import columns_that_fit
 from .precision import Network
 from .sliding import logits_by_slab
@@ -54,6 +57,7 @@ def segment_array(
     see: See | None = None,
     skip_empty: bool = True,
     room: float | None = None,
+    box: Box | None = None,
 ) -> tuple[NDArray[Any], list[float]]:
     """What is found in a network image, on a grid of another number of voxels over the same extent.
 
@@ -66,6 +70,8 @@ def segment_array(
         mirror: The network's axes along which windows are mirrored, and the logits of all copies averaged.
         skip_empty: Windows of one value are computed once, with the same result.
         room: Bytes for the logits of a slab; by default what is free.
+        box: A part of the result: only windows that it takes to cover it are computed, and where none of them reaches
+            nothing is found. By default all of it.
 
     Returns:
         Class indices or bits (*shape), see `voxgraft.preprocessing.encoding`; and for each output of the network the
@@ -83,12 +89,17 @@ def segment_array(
         "progress": progress,
         "skip_empty": skip_empty,
     }
+    source = tuple(int(n) for n in image.shape[1:])
+    inside = None if box is None else on_grid(box, shape, source)
     if plan.dims != plan.image_dims:
-        return _by_slice(network, image, shape, plan, options, see)
+        return _by_slice(network, image, shape, plan, options, see, inside)
     result = np.zeros(shape, encoded_type(plan))
     tally = Tally(plan.classes)
-    for columns in _columns(tuple(image.shape[1:]), shape, plan, room):
-        _fill(result, tally, network, image, plan, columns, options, see)
+    cover = covering(source, plan.patch, overlap, inside)
+    for columns in _columns(cover, source, shape, plan, room):
+        _fill(result, tally, network, image, plan, cover, columns, options, see)
+    if see is not None:
+        show_nothing(see, _reached(cover, source, shape), shape, plan)
     return result, tally.means()
 
 
@@ -98,25 +109,70 @@ def _fill(
     network: Network,
     image: Tensor,
     plan: Plan,
+    cover: Cover,
     columns: tuple[int, int],
     options: dict[str, Any],
     see: See | None,
 ) -> None:
-    """Decide about what each slab of logits gives on the result's grid; two slabs share a row."""
+    """Decide about what each slab of logits gives on the result's grid; two slabs share a row.
+
+    Args:
+        columns: Of the whole image.
+    """
     source = tuple(int(n) for n in image.shape[1:])
-    reach = (max(0, columns[0] - 2), min(source[1], columns[1] + 2))
+    low, high = cover.part[1]
+    reach = (max(low, columns[0] - 2), min(high, columns[1] + 2))
     axes = [Interpolation(old, new) for old, new in zip(source, result.shape, strict=True)]
-    first, last = axes[1].targets(columns[0], columns[1], source[1])
-    rest = [Place(axes[1], first, last, reach[0]), *(Place(axis, 0, len(axis.low)) for axis in axes[2:])]
-    if first == last:
+    rest = [
+        Place(axis, *axis.targets(begin, end, size), first)
+        for axis, (begin, end), size, first in zip(
+            axes[1:],
+            [columns, *cover.part[2:]],
+            source[1:],
+            [reach[0], *(begin for begin, _ in cover.part[2:])],
+            strict=True,
+        )
+    ]
+    if any(place.low == place.high for place in rest):
         return
-    for begin, slab in logits_by_slab(network, image, plan.patch, columns=reach, shared=1, **options):
+    image = image[(slice(None), *cover.crop)]
+    options = {**options, "columns": (reach[0] - low, reach[1] - low), "starts": cover.within}
+    for row, slab in logits_by_slab(network, image, plan.patch, shared=1, **options):
+        begin = row + cover.part[0][0]
         most = _largest(slab)
-        low, high = axes[0].targets(begin, begin + slab.shape[1], source[0])
-        part = (slice(low, high), slice(first, last))
-        places = [Place(axes[0], low, high, begin), *rest]
-        if low < high:
+        first, last = axes[0].targets(begin, begin + slab.shape[1], source[0])
+        places = [Place(axes[0], first, last, begin), *rest]
+        if first < last:
+            part = tuple(slice(place.low, place.high) for place in places)
             result[part] = _decided(slab, most, places, plan, tally, see)
+
+
+def _reached(cover: Cover, source: Sequence[int], shape: Sequence[int]) -> Box:
+    """What windows over a part of the source reach of the result."""
+    return tuple(
+        Interpolation(old, new).targets(*ends, old) for ends, old, new in zip(cover.part, source, shape, strict=True)
+    )
+
+
+def show_nothing(see: See, box: Box, shape: Sequence[int], plan: Plan) -> None:
+    """Show that nothing is found outside of a box: background for certain.
+
+    Args:
+        see: Is shown each voxel once.
+        shape: Of the result.
+        plan: Says whether there is an output for the background.
+    """
+    sure = np.zeros((plan.classes, *[1] * len(shape)), np.float32)
+    if not plan.regions:
+        sure[0] = 1
+    rest = [slice(0, n) for n in shape]
+    for axis, (low, high) in enumerate(box):
+        for part in (slice(0, low), slice(high, shape[axis])):
+            outside = (*rest[:axis], part, *rest[axis + 1 :])
+            size = tuple(one.stop - one.start for one in outside)
+            if math.prod(size):
+                see(outside, np.broadcast_to(sure, (plan.classes, *size)))
+        rest[axis] = slice(low, high)
 
 
 def _largest(logits: Tensor) -> float:
@@ -150,7 +206,8 @@ def _decided(
     found: NDArray[Any] = np.empty(shape, encoded_type(plan))
     plain = see is not None or bool(plan.regions) or all(place.same for place in places)
     coarser = 2 * math.prod(shape) < slab[0].numel()  # then it costs more to look at the source than at the result
-    decisions = None if plain or coarser else Decisions(slab, most, places[1:])
+    decisions = None if plain or coarser or disagree(slab) else Decisions(slab, most, places[1:])
+    planes = Planes(slab, places[1:])
     step = max(1, VALUES // (len(slab) * math.prod(shape[1:])))
     for start in range(places[0].low, places[0].high, step):
         some = replace(places[0], low=start, high=min(places[0].high, start + step))
@@ -159,7 +216,7 @@ def _decided(
         if decisions is not None:
             found[rows] = decisions.between(some, tally).cpu().numpy()
             continue
-        logits = interpolated(slab, parts)
+        logits = planes.at(some)
         if see is not None:
             see(tuple(slice(place.low, place.high) for place in parts), probabilities_of(logits, plan))
         found[rows] = decide(logits, plan, tally).cpu().numpy()
@@ -173,21 +230,34 @@ def _by_slice(
     plan: Plan,
     options: dict[str, Any],
     see: See | None,
+    box: Box | None,
 ) -> tuple[NDArray[Any], list[float]]:
-    """A 2D network on a volume: each slice by itself, resampled in its plane, then along the slices' axis."""
-    axis = plan.slice_axis
-    flat = tuple(n for a, n in enumerate(shape) if a != axis)
+    """A 2D network on a volume: each slice by itself, resampled in its plane, then along the slices' axis.
+
+    Args:
+        box: Of the image; slices outside of it are not looked at.
+    """
+    axis, source = plan.slice_axis, tuple(int(n) for n in image.shape[1:])
+    flat, plane = (tuple(n for a, n in enumerate(size) if a != axis) for size in (shape, source))
+    number, (begin, end) = source[axis], (0, source[axis]) if box is None else box[axis]
+    inside = None if box is None else (*box[:axis], *box[axis + 1 :])
+    cover = covering(plane, plan.patch, options["overlap"], inside)
     tally = Tally(plan.classes)
     slices = []
-    for index in range(image.shape[1 + axis]):
+    for index in range(number):
         part = np.zeros(flat, encoded_type(plan))
-        plane = image.select(1 + axis, index)
-        watching = _in_slice(see, axis, index) if see and image.shape[1 + axis] == shape[axis] else None
-        _fill(part, tally, network, plane, plan, (0, int(plane.shape[2])), {**options, "progress": None}, watching)
+        watching = _in_slice(see, axis, index) if see and number == shape[axis] else None
+        some = {**options, "progress": None}
+        reached: Box = ((0, 0), *[(0, n) for n in flat[1:]])
+        if begin <= index < end:
+            _fill(part, tally, network, image.select(1 + axis, index), plan, cover, cover.part[1], some, watching)
+            reached = _reached(cover, plane, flat)
+        if watching is not None:
+            show_nothing(watching, reached, flat, plan)
         slices.append(part)
         progress = options["progress"]
         if callable(progress):
-            progress((index + 1) / image.shape[1 + axis])
+            progress((index + 1) / number)
     return regridded(np.stack(slices, axis), shape, plan), tally.means()
 
 
@@ -201,21 +271,23 @@ def _in_slice(see: See, axis: int, index: int) -> See:
 
 
 def _columns(
-    source: tuple[int, ...], shape: tuple[int, ...], plan: Plan, room: float | None = None
+    cover: Cover, source: tuple[int, ...], shape: tuple[int, ...], plan: Plan, room: float | None = None
 ) -> Iterator[tuple[int, int]]:
     """Parts of the second axis whose slab of logits fits into memory, each sharing its last position with the next.
 
     Args:
+        cover: What is looked at.
         source: Voxels of what the network sees.
         shape: Of the result.
         room: Bytes for the slab; by default what is free.
     """
-    width = columns_that_fit(plan, source, shape, free_memory() if room is None else room)
-    start = 0
+    part = tuple(math.ceil(n * new / old) for n, old, new in zip(cover.shape, source, shape, strict=True))
+    width = columns_that_fit(plan, cover.shape, part, free_memory() if room is None else room)
+    start, last = cover.part[1]
     while True:
-        end = min(source[1], start + width)
+        end = min(last, start + width)
         yield start, end
-        if end == source[1]:
+        if end == last:
             return
         start = end - 1 if width > 1 else end
 

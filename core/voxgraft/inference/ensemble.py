@@ -20,12 +20,13 @@ from torch import Tensor
 
 from ..components.catalogue import Catalogue
 from ..errors import ModelError
+from ..imaging.body import Box
 from ..imaging.volume import Volume
 from ..packages.package import Package
-from ..preprocessing.encoding import encoded_type
-from ..preprocessing.plan import Plan
+from ..preprocessing.plan import Plan, encoded_type
 from ..support.memory import free_memory
 from .array import See
+from .cover import on_grid
 from .interpolation import Interpolation
 from .precision import Network, applied
 from .predictor import Applied, How, Predictor
@@ -47,8 +48,9 @@ def predictor_of(package: Package, catalogue: Catalogue, **how: Unpack[How]) -> 
         how: Device, overlap and the other options of `Predictor`.
 
     Raises:
-        ModelError: See `Predictor`.
+        ModelError: See `Predictor`; or it was trained without masks and finds no structures.
     """
+    package.check_finds_structures()
     return Ensemble(package, catalogue, **how) if package.members else Predictor(package, catalogue, **how)
 
 
@@ -72,13 +74,18 @@ class Ensemble(Applied):
         self.applied = [applied(network, self.precision, self.device) for network in self.networks]
 
     def _found(
-        self, image: Volume, missing: Sequence[int], progress: Callable[[float], None] | None, see: See | None
+        self,
+        image: Volume,
+        missing: Sequence[int],
+        progress: Callable[[float], None] | None,
+        see: See | None,
+        box: Box | None,
     ) -> tuple[NDArray[Any], list[float]]:
         with tempfile.TemporaryDirectory(prefix="voxgraft-") as scratch:
             means = _room((self.plan.classes, *image.shape), scratch)
             for number, (network, plan) in enumerate(zip(self.applied, self.package.members, strict=True)):
                 shown = None if progress is None else _part(progress, number, len(self.networks))
-                self._add(means, network, plan, image, missing, shown)
+                self._add(means, network, plan, image, missing, shown, box)
             decided = self._decide(means, see)
             del means
         return decided
@@ -91,6 +98,7 @@ class Ensemble(Applied):
         image: Volume,
         missing: Sequence[int],
         progress: Callable[[float], None] | None,
+        box: Box | None,
     ) -> None:
         """Add one network's share of the mean probabilities (output, *spatial), axes in RAS order."""
         seen = self._seen(image, plan, missing)
@@ -104,7 +112,8 @@ class Ensemble(Applied):
         def add(part: tuple[slice, ...], probabilities: NDArray[np.float32]) -> None:
             target[(slice(None), *part)] += share * probabilities
 
-        self._segmented(network, seen, tuple(shape), plan, progress, add)
+        there = None if box is None else on_grid(box, image.shape, shape)
+        self._segmented(network, seen, tuple(shape), plan, progress, add, there)
         if target is not means:
             axis = 1 + plan.slice_axis
             along = Interpolation(target.shape[axis], means.shape[axis])

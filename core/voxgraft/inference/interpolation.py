@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 
 import torch
@@ -69,12 +69,6 @@ class Place:
         """Positions in the part of the source below and above each target."""
         return self.along.low[self.low : self.high] - self.begin, self.along.high[self.low : self.high] - self.begin
 
-    @property
-    def needed(self) -> slice:
-        """The positions in the part of the source that the targets are made of."""
-        lower, upper = self.neighbours
-        return slice(int(lower[0]), int(upper[-1]) + 1)
-
     @cached_property
     def share(self) -> Tensor:
         return self.along.share[self.low : self.high]
@@ -108,13 +102,48 @@ def mixed(below: Tensor, above: Tensor, share: Tensor) -> Tensor:
     return below.mul_(1 - share).add_(above.mul_(share))
 
 
-def interpolated(values: Tensor, places: Sequence[Place]) -> Tensor:
-    """The targets along all axes of (class, *spatial), from the last axis to the first.
+class Planes:
+    """Rows of a finer grid between the planes of a coarser one, from first to last.
 
-    Single elements are gathered while they are few; along the first axis whole planes are.
+    Each plane is interpolated once, from its last axis to its first, and kept while rows beside it are wanted. What is
+    at work together, two planes and a row, stays near the processor.
+
+    Args:
+        values: (class, *spatial).
+        rest: What is wanted along each axis but the first.
     """
-    first = places[0].needed
-    values = values[:, first]
-    for axis in range(len(places) - 1, 0, -1):
-        values = places[axis].of(values, axis + 1)
-    return replace(places[0], begin=places[0].begin + first.start).of(values, 1)
+
+    def __init__(self, values: Tensor, rest: Sequence[Place]) -> None:
+        self.values, self.rest = values, rest
+        self._made: dict[int, Tensor] = {}
+
+    def at(self, rows: Place) -> Tensor:
+        """The targets (class, *spatial) at some rows; a view where there is nothing to interpolate."""
+        lower, upper = (position.tolist() for position in rows.neighbours)
+        if rows.same and all(place.same for place in self.rest):
+            return self._within(self.values[:, lower[0] : lower[0] + rows.number] if lower else self.values[:, :0], 2)
+        result = self.values.new_empty(len(self.values), rows.number, *(place.number for place in self.rest))
+        scratch = torch.empty_like(result[:, 0]) if lower else result
+        shares = rows.share.to(result.device)
+        for row, low, high, share in zip(result.unbind(1), lower, upper, shares, strict=True):
+            below, above = self._plane(low), self._plane(high)
+            torch.mul(below, 1 - share, out=row)
+            row.add_(torch.mul(above, share, out=scratch))  # rounded as in `mixed`
+        return result
+
+    def _plane(self, number: int) -> Tensor:
+        """One plane, (class, *rest); those before the one below it are wanted no more."""
+        if number not in self._made:
+            self._made = {index: plane for index, plane in self._made.items() if index >= number - 1}
+            self._made[number] = self._within(self.values[:, number], 1)
+        return self._made[number]
+
+    def _within(self, values: Tensor, first: int) -> Tensor:
+        for axis in range(len(self.rest) - 1, -1, -1):
+            values = self.rest[axis].of(values, axis + first)
+        return values
+
+
+def interpolated(values: Tensor, places: Sequence[Place]) -> Tensor:
+    """The targets along all axes of (class, *spatial)."""
+    return Planes(values, places[1:]).at(places[0])

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from ..errors import UsageError
 from ..packages.precision import allowed
-from ..support.processor import has_bf16
+from ..support.memory import has_bf16
 from ..support.torch_dims import channels_last
 
 KINDS = {"32": torch.float32, "bf16": torch.bfloat16, "16": torch.float16}

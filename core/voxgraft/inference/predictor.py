@@ -15,12 +15,15 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from ..errors import BadImage, ModelError
+from ..imaging.body import Box
 from ..imaging.orientation import Orientation, reoriented, shape_at
 from ..imaging.volume import Volume
 from ..labels.valid_region import region_in
+from ..packages.body import applied_around, used_around
 from ..packages.precision import applied_in
 from ..preprocessing.prepare import network_image
 from ..support.memory import free_memory
+from .around import ALL, Search, search_of
 from .array import See, mask_of, segment_array
 from .device import choose_device
 from .need import check_room, need_of
@@ -43,11 +46,13 @@ class Prediction:
             that nothing is painted with: 0 and 1 (region, i, j[, k]), in the order of the package's labels.
         confidence: For each structure found, the mean probability of it inside it (0 to 1).
         seconds: Of computing, without reading and writing.
+        searched: Where the network looked.
     """
 
     labels: Volume
     confidence: dict[str, float]
     seconds: float
+    searched: str = ALL
 
 
 class How(TypedDict, total=False):
@@ -58,12 +63,14 @@ class How(TypedDict, total=False):
         overlap, mirror: By default what the package's workflow says. Windows are mirrored along those axes only along
             which training mirrored.
         precision: `auto`, `32`, `bf16` or `16`; by default what the package's workflow says.
+        body: `auto`, `on` or `off`: whether only the body is searched; by default what the package's workflow says.
     """
 
     device: str
     overlap: float | None
     mirror: bool | None
     precision: str | None
+    body: str | None
 
 
 UNMIRRORED = "the model was trained on images that were mirrored along no axis, so none is mirrored here"
@@ -76,6 +83,7 @@ class Applied(ABC):
     Attributes:
         notes: What a user should know of how the model is applied here.
         precision: The numbers in which it is applied: `32`, `bf16` or `16`.
+        body: Whether only the body is searched, where it is found.
 
     Raises:
         ModelError: A plugin that the package needs is missing.
@@ -93,8 +101,10 @@ class Applied(ABC):
         self.precision = precision_on(self.device, how.get("precision") or recipe.inference.precision, package.facts)
         unmirrored = self.mirror and not any(plan.mirrored for plan in plans)
         half = [applied_in(package.facts, self.precision)] if self.precision != "32" else []
-        self.notes = (*([UNMIRRORED] if unmirrored else []), *half)
         self.modality: Modality = recipe.modality.build()
+        self.body = used_around(how.get("body") or recipe.inference.body, package.facts)
+        around = [applied_around(package.facts)] if self.body else []
+        self.notes = (*([UNMIRRORED] if unmirrored else []), *half, *around)
         self.model = recipe.model
         self._taken: dict[Any, int] = {}
 
@@ -122,18 +132,35 @@ class Applied(ABC):
         start = time.monotonic()
         check_scan(volume, self.plan, missing)
         image, orientation = reoriented(volume)
-        mask, confidence = self._found(image, missing, progress, see)
+        search = self._search(image, missing)
+        mask, confidence = self._found(image, missing, progress, see, search.box)
         inside = region_in(self.modality, image)
         if inside is not None:  # what the network says where it never learnt from anything means nothing
             mask[~inside] = 0
-        return self._told(volume, orientation, mask, confidence, start)
+        return self._told(volume, orientation, mask, confidence, start, search)
+
+    def saves(self, volume: Volume, missing: Sequence[int] = ()) -> bool:
+        """Whether fewer windows of this scan are computed than it has, since only the body is searched."""
+        return self._search(reoriented(volume)[0], missing).box is not None
+
+    def _search(self, image: Volume, missing: Sequence[int]) -> Search:
+        """Where to look in a scan whose axes are in RAS order."""
+        if not self.body:
+            return Search()
+        plans = self.package.members or (self.plan,)
+        return search_of(self.modality, image, missing, plans, self.overlap)
 
     @abstractmethod
     def _found(
-        self, image: Volume, missing: Sequence[int], progress: Callable[[float], None] | None, see: See | None
+        self,
+        image: Volume,
+        missing: Sequence[int],
+        progress: Callable[[float], None] | None,
+        see: See | None,
+        box: Box | None,
     ) -> tuple[NDArray[Any], list[float]]:
-        """What is found in a scan whose axes are in RAS order, see `predict`: class indices or bits (*spatial), and the
-        mean probability of each output where it won."""
+        """What is found in a scan whose axes are in RAS order, see `predict`, in a box of it or all over: class indices
+        or bits (*spatial), and the mean probability of each output where it won."""
 
     def _seen(self, image: Volume, plan: Plan, missing: Sequence[int]) -> Tensor:
         """What a network sees of a scan whose axes are in RAS order: float32 (channel, *spatial).
@@ -153,6 +180,7 @@ class Applied(ABC):
         plan: Plan,
         progress: Callable[[float], None] | None,
         see: See | None,
+        box: Box | None,
     ) -> tuple[NDArray[Any], list[float]]:
         """What one network finds; see `segment_array`.
 
@@ -172,6 +200,7 @@ class Applied(ABC):
             see=see,
             skip_empty=self.skip_empty,
             room=self._room(plan, shape, tuple(seen.shape[1:]), seen.numel() * seen.element_size()),
+            box=box,
         )
 
     def _room(self, plan: Plan, shape: tuple[int, ...], seen: tuple[int, ...], held: int) -> int:
@@ -192,7 +221,13 @@ class Applied(ABC):
         return self._taken[key]
 
     def _told(
-        self, volume: Volume, orientation: Orientation, mask: NDArray[Any], confidence: Sequence[float], start: float
+        self,
+        volume: Volume,
+        orientation: Orientation,
+        mask: NDArray[Any],
+        confidence: Sequence[float],
+        start: float,
+        search: Search,
     ) -> Prediction:
         """What was found, in the scan's own grid.
 
@@ -200,13 +235,14 @@ class Applied(ABC):
             mask: Class indices or bits, axes in RAS order.
             confidence: The mean probability of each output of the network where it won.
             start: When computing began, by the monotonic clock.
+            search: Where the network looked.
         """
         labels = np.ascontiguousarray(orientation.undo(mask_of(mask, self.plan)))
         first = 0 if self.plan.regions else 1
         means = zip(output_names(self.package), confidence[first:], strict=True)
         known = {name: round(mean, 4) for name, mean in means if mean > 0}
         result = Volume(labels, volume.affine, dims=volume.dims, item=volume.item)
-        return Prediction(result, known, time.monotonic() - start)
+        return Prediction(result, known, time.monotonic() - start, search.said)
 
 
 class Predictor(Applied):
@@ -227,10 +263,15 @@ class Predictor(Applied):
         self.applied = applied(self.network, self.precision, self.device)
 
     def _found(
-        self, image: Volume, missing: Sequence[int], progress: Callable[[float], None] | None, see: See | None
+        self,
+        image: Volume,
+        missing: Sequence[int],
+        progress: Callable[[float], None] | None,
+        see: See | None,
+        box: Box | None,
     ) -> tuple[NDArray[Any], list[float]]:
         seen = self._seen(image, self.plan, missing)
-        return self._segmented(self.applied, seen, image.shape, self.plan, progress, see)
+        return self._segmented(self.applied, seen, image.shape, self.plan, progress, see, box)
 
 
 def output_names(package: Package) -> list[str]:

@@ -88,6 +88,7 @@ def logits_by_slab(
     progress: Callable[[float], None] | None = None,
     shared: int = 0,
     skip_empty: bool = True,
+    starts: Sequence[Sequence[int]] | None = None,
 ) -> Iterator[tuple[int, Tensor]]:
     """The blended logits of consecutive slabs along the first axis, as (first row, (class, rows, *rest)).
 
@@ -99,6 +100,7 @@ def logits_by_slab(
             slabs are too large for memory.
         shared: Rows of the slab before (0 or 1) with which each slab but the first begins.
         skip_empty: Compute windows of one value once; without, every window is computed.
+        starts: Where windows begin along each axis, rising; together they cover the image. By default evenly spread.
     """
     dims = image.ndim - 1
     if len(roi) != dims or not 0 <= overlap < 1:
@@ -107,7 +109,7 @@ def logits_by_slab(
     shape = tuple(int(n) for n in image.shape[1:])
     padded, offset = _padded(image, roi)
     size = tuple(int(n) for n in padded.shape[1:])
-    starts = [_starts(n, r, overlap) for n, r in zip(size, roi, strict=True)]
+    starts = starts or [window_starts(n, r, overlap) for n, r in zip(size, roi, strict=True)]
     tapers = [gaussian(r) for r in roi]
     sums = [_sums(n, s, t) for n, s, t in zip(size, starts, tapers, strict=True)]
     low, high = columns if columns is not None else (0, shape[1])
@@ -242,7 +244,7 @@ def gaussian(size: int, sigma: float = 1 / 8) -> Tensor:
     return (bell / bell.max()).clamp_min(1e-3).float()
 
 
-def _starts(size: int, roi: int, overlap: float) -> list[int]:
+def window_starts(size: int, roi: int, overlap: float) -> Sequence[int]:
     """Evenly spread first voxels of windows that cover an axis with at least the overlap."""
     if size <= roi:
         return [0]

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..preprocessing.plan import Plan
+from .body import said_around
 from .precision import said
 
 
@@ -42,7 +43,8 @@ def model_card(facts: Mapping[str, Any], plan: Plan) -> str:
         f"- VoxGraft {facts['voxgraft']}, {facts['created']}",
         "",
         *(_ensemble(facts) if members else []),
-        *_precision(facts),
+        *_section("In half precision", said(facts)),
+        *_section("Around the body", said_around(facts)),
         *_guard(facts),
         *_scores(facts),
     ]
@@ -79,9 +81,9 @@ def _ensemble(facts: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def _precision(facts: Mapping[str, Any]) -> list[str]:
-    lines = [f"{text[0].upper()}{text[1:]}." for text in said(facts)]
-    return ["## In half precision", "", *lines, ""] if lines else []
+def _section(title: str, sentences: Sequence[str]) -> list[str]:
+    lines = [f"{text[0].upper()}{text[1:]}." for text in sentences]
+    return [f"## {title}", "", *lines, ""] if lines else []
 
 
 def _guard(facts: Mapping[str, Any]) -> list[str]:

@@ -72,6 +72,18 @@ class Package:
     def name(self) -> str:
         return str(self.facts.get("name", self.folder.name))
 
+    def check_finds_structures(self) -> None:
+        """Complain where it was trained without masks, such as by self-supervision: it would leave every mask empty.
+
+        Raises:
+            ModelError: It has no structure to find.
+        """
+        if not self.labels.items and not self.labels.regions:
+            raise ModelError(
+                f"{self.folder}: was trained without masks and finds no structures; train it further on cases with "
+                f"masks, in a workflow with model.encoder.weights: file:{self.weights.as_posix()}"
+            )
+
 
 def write_package(
     folder: Path,

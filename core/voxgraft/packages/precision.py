@@ -17,27 +17,34 @@ NAMES = {"32": "float32", "bf16": "bfloat16", "16": "float16"}
 
 
 def judge(
-    precision: str, plain: Mapping[str, float], fast: Mapping[str, float], cases: int, unseen: Sequence[str] = ()
+    word: str,
+    plain: Mapping[str, float],
+    fast: Mapping[str, float],
+    cases: int,
+    unseen: Sequence[str] = (),
+    lost: Sequence[str] = (),
 ) -> dict[str, Any]:
-    """The verdict on one kind of numbers.
+    """The verdict on a faster way, such as one kind of numbers.
 
     Args:
-        precision: Its word, as in `NAMES`.
-        plain: Mean Dice of each structure in float32; NaN where it has none.
-        fast: The same in those numbers.
+        word: Stands for it, as in `NAMES`.
+        plain: Mean Dice of each structure in float32, the whole scan searched; NaN where it has none.
+        fast: The same, the faster way.
         cases: How many were tried.
         unseen: The structures that none of them holds.
+        lost: Those that the faster way misses altogether in a case where the plain way found them.
     """
     known = {name: value for name, value in plain.items() if math.isfinite(value) and name not in unseen}
     apart = {name: abs(fast.get(name, math.nan) - value) for name, value in known.items()}
     largest = max(apart.values(), default=math.nan) if all(map(math.isfinite, apart.values())) else math.inf
     return {
-        "agrees": largest <= TOLERANCE and not unseen,
+        "agrees": largest <= TOLERANCE and not unseen and not lost,
         "cases": cases,
         "tolerance": TOLERANCE,
         "difference": round(largest, 6) if math.isfinite(largest) else None,
-        "dice": {name: {"32": round(value, 5), precision: _rounded(fast.get(name))} for name, value in known.items()},
+        "dice": {name: {"32": round(value, 5), word: _rounded(fast.get(name))} for name, value in known.items()},
         **({"not_compared": list(unseen)} if unseen else {}),
+        **({"lost": list(lost)} if lost else {}),
     }
 
 
@@ -63,9 +70,9 @@ def applied_in(facts: Mapping[str, Any], precision: str) -> str:
     if not isinstance(verdict, Mapping) or not isinstance(verdict.get("difference"), (int, float)):
         return f"the model is applied in {NAMES[precision]}, as asked; no held-out case has shown what that changes"
     if not verdict.get("agrees"):
-        change = _change("", verdict) if (unseen := _unseen(verdict)) else _worst("", verdict)
-        return f"the model is applied in {NAMES[precision]}, as asked, which{change}{unseen}"
-    return f"the model is applied in {NAMES[precision]}: {_change('that', verdict)}"
+        doubt = change("", verdict) if (unseen := unseen_in(verdict)) else worst("", verdict)
+        return f"the model is applied in {NAMES[precision]}, as asked, which{doubt}{unseen}"
+    return f"the model is applied in {NAMES[precision]}: {change('that', verdict)}"
 
 
 def numbers_of(facts: Mapping[str, Any]) -> str:
@@ -74,29 +81,27 @@ def numbers_of(facts: Mapping[str, Any]) -> str:
 
 
 def common(members: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """The verdicts on several networks that decide together: all must agree; the largest difference counts.
+    """The verdicts on several networks that decide together.
 
     Args:
         members: The facts of each one's package.
     """
     words = set(_verdicts(members[0])).intersection(*map(_verdicts, members)) if members else set()
-    result = {}
-    for word in sorted(words):
-        verdicts = [_verdicts(facts)[word] for facts in members]
-        apart = [verdict["difference"] for verdict in verdicts]
-        result[word] = {
-            "agrees": all(verdict["agrees"] for verdict in verdicts),
-            "cases": sum(verdict["cases"] for verdict in verdicts),
-            "tolerance": TOLERANCE,
-            "difference": None if None in apart else max(apart),
-            "dice": {},
-            **(
-                {"not_compared": sorted(unseen)}
-                if (unseen := {name for one in verdicts for name in _names(one)})
-                else {}
-            ),
-        }
-    return result
+    return {word: joined([_verdicts(facts)[word] for facts in members]) for word in sorted(words)}
+
+
+def joined(verdicts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """One verdict of several: all must agree; the largest difference counts."""
+    apart = [verdict["difference"] for verdict in verdicts]
+    named = {key: sorted({name for one in verdicts for name in _names(one, key)}) for key in ("not_compared", "lost")}
+    return {
+        "agrees": all(verdict["agrees"] for verdict in verdicts),
+        "cases": sum(verdict["cases"] for verdict in verdicts),
+        "tolerance": TOLERANCE,
+        "difference": None if None in apart else max(apart),
+        "dice": {},
+        **{key: names for key, names in named.items() if names},
+    }
 
 
 def _verdicts(facts: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -109,34 +114,34 @@ def _sentence(word: str, verdict: Mapping[str, Any]) -> str:
     if verdict.get("reason"):
         return f"the network cannot be applied in {name} ({verdict['reason']}), so float32 is used"
     if verdict.get("agrees"):
-        return f"{_change(name, verdict)}; it is used on machines that support it"
+        return f"{change(name, verdict)}; it is used on machines that support it"
     if verdict.get("difference") is None:
         return f"{name} leaves Dice undefined on {cases} held-out cases, so float32 is used"
     if verdict["difference"] > TOLERANCE:
-        return f"{_worst(name, verdict)}, so float32 is used"
-    return f"{_change(name, verdict)}{_unseen(verdict)}, so float32 is used"
+        return f"{worst(name, verdict)}, so float32 is used"
+    return f"{change(name, verdict)}{unseen_in(verdict)}, so float32 is used"
 
 
-def _worst(subject: str, verdict: Mapping[str, Any]) -> str:
-    """How much half precision changes where it changes most."""
+def worst(subject: str, verdict: Mapping[str, Any]) -> str:
+    """How much a faster way changes where it changes most."""
     difference, cases = verdict["difference"], verdict.get("cases")
     return f"{subject} changes the Dice of a structure by {difference:.4f} on {cases} held-out cases"
 
 
-def _unseen(verdict: Mapping[str, Any]) -> str:
+def unseen_in(verdict: Mapping[str, Any]) -> str:
     """Of what no held-out case could say anything; of many structures the first three."""
     names = _names(verdict)
     some = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
     return f", and none of them holds {some}" if names and verdict["difference"] <= TOLERANCE else ""
 
 
-def _names(verdict: Mapping[str, Any]) -> list[str]:
-    names = verdict.get("not_compared")
+def _names(verdict: Mapping[str, Any], key: str = "not_compared") -> list[str]:
+    names = verdict.get(key)
     return [str(name) for name in names] if isinstance(names, list) else []
 
 
-def _change(subject: str, verdict: Mapping[str, Any]) -> str:
-    """How little half precision changes."""
+def change(subject: str, verdict: Mapping[str, Any]) -> str:
+    """How little a faster way changes."""
     difference, cases = verdict["difference"], verdict.get("cases")
     return f"{subject} changes the Dice of no structure by more than {difference:.4f} on {cases} held-out cases"
 

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from ..components.choice import Selected, TrackingOptions
 from ..errors import ModelError, PluginError, VoxGraftError
-from ..support.objects import fetch, is_url, mirror_of
+from ..support.objects import fetch, mirror_of
+from ..support.texts import is_url
 from .package import Package, read_package
 from .store import Store, StoreSpec
 

@@ -11,33 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..imaging.resample import resample_labels, resample_shares
+from .plan import Plan, encoded_type, left_out, left_out_bit
 
 if TYPE_CHECKING:
     from ..imaging.volume import Array
-    from .plan import Plan
-
-
-def encoded_type(plan: Plan) -> type[np.uint8] | type[np.int16] | type[np.int32]:
-    """The smallest type of class indices with their two codes, or of bits, that training and its libraries take."""
-    if plan.regions:
-        return np.uint8 if plan.classes + (plan.ignored is not None) <= 8 else np.int32
-    return np.uint8 if plan.classes <= 254 else np.int16
-
-
-def outside(plan: Plan) -> int | None:
-    """The class index of voxels beyond the image, before augmentation makes them background; None where each region
-    has a bit. It is the largest number of the type, which no class has."""
-    return None if plan.regions else int(np.iinfo(encoded_type(plan)).max)
-
-
-def left_out(plan: Plan) -> int:
-    """The class index of voxels that count neither in the loss nor in scores: the largest number but one."""
-    return int(np.iinfo(encoded_type(plan)).max) - 1
-
-
-def left_out_bit(plan: Plan) -> int:
-    """The bit of voxels that count nowhere, where each region has a bit."""
-    return 1 << plan.classes
 
 
 def encode_labels(mask: Array, shape: tuple[int, ...], plan: Plan) -> NDArray[Any]:

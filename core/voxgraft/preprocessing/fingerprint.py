@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from ..datasets.case_label import read_label
 from ..errors import DataError, VoxGraftError
 from ..imaging.channels import missing_in, stack_channels
 from ..imaging.orientation import reoriented
@@ -17,6 +16,8 @@ from ..imaging.palettes import check_alike
 from ..imaging.read import choose_reader, find, read, walk
 from ..imaging.volume import Array, ImageRef, MaskRef, Volume
 from ..labels.label_map import HIGHEST, counts_in, some
+from ..labels.masks import mark_ignored, read_mask
+from ..labels.valid_region import read_valid_region
 from ..support.files import sha256
 from .modality import unit_of
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from ..components.catalogue import Catalogue
     from ..datasets.cases import Case
     from ..imaging.structures import Labels
+
 
 SAMPLES = 20_000
 """Voxels of one case and channel that stand for its intensities."""
@@ -219,3 +221,23 @@ def _samples(channel: Array, foreground: Array | None) -> list[float]:
     voxels = channel[foreground] if foreground is not None and foreground.any() else channel.ravel()
     step = max(1, voxels.size // SAMPLES)
     return [float(value) for value in voxels[::step].astype(np.float32)]
+
+
+def read_label(case: Case, like: Volume, labels: Labels | None, catalogue: Catalogue) -> Volume:
+    """The mask of a case as `voxgraft.labels.masks.read_mask` gives it, with `labels.ignored` where the case does not
+    count.
+
+    Args:
+        like: The image; the mask has its shape and order of axes.
+
+    Raises:
+        DataError: The case has no mask; see also `read_mask` and `read_valid_region`, whose message names the case.
+    """
+    if case.label is None:
+        raise DataError(f"case {case.id!r} has no label")
+    mask = read_mask(case.label, like, labels, catalogue)
+    if case.valid is None or labels is None or labels.ignored is None:
+        return mask
+    return mask.with_array(
+        mark_ignored(mask.array, read_valid_region(case.valid, like, catalogue, case.id), labels.ignored)
+    )

@@ -51,6 +51,16 @@ class KnowsUnits(Modality, Protocol):
         ...
 
 
+@runtime_checkable
+class ShowsBody(Modality, Protocol):
+    """A modality in whose images a body stands out from the air around it, so that only the body need be searched."""
+
+    def body_levels(self, array: np.ndarray[Any, Any]) -> tuple[int, float, float] | None:
+        """The channel of an image (channel, *spatial), as it was read, that shows the body; the intensity that most of
+        the air is below; and the one that most of the body's surface is above. None where this image does not tell."""
+        ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModalitySpec(Component[C, Modality]):
     """A kind of image, with the DICOM modality codes it stands for, and the channels that one file of it may hold.
@@ -66,6 +76,8 @@ class ModalitySpec(Component[C, Modality]):
 
 HOUNSFIELD = "HU"
 """The unit of CT, as measurements and modalities name it."""
+HOUNSFIELD_LEVELS = (-900.0, -500.0)
+"""Hounsfield units that most of the air is below, and that most of the skin is above; lungs lie between."""
 
 
 def unit_of(item: Item) -> str:

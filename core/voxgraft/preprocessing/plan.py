@@ -5,13 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+import numpy as np
 from annotated_types import Ge, Le
 from pydantic import Field, ValidationError
 
 from ..components.choice import Options
 from ..errors import ModelError
-from ..imaging.along import Interpolation
 from ..imaging.channels import Align
+from ..imaging.resample import Interpolation
 from ..imaging.structures import Region
 from ..support.files import read_bytes
 
@@ -112,3 +113,26 @@ def read_plan(path: Path) -> Plan:
     except ValidationError as error:
         first = error.errors()[0]
         raise ModelError(f"{path}: is not a plan: {'.'.join(map(str, first['loc']))}: {first['msg']}") from None
+
+
+def encoded_type(plan: Plan) -> type[np.uint8] | type[np.int16] | type[np.int32]:
+    """The smallest type of class indices with their two codes, or of bits, that training and its libraries take."""
+    if plan.regions:
+        return np.uint8 if plan.classes + (plan.ignored is not None) <= 8 else np.int32
+    return np.uint8 if plan.classes <= 254 else np.int16
+
+
+def outside(plan: Plan) -> int | None:
+    """The class index of voxels beyond the image, before augmentation makes them background; None where each region
+    has a bit. It is the largest number of the type, which no class has."""
+    return None if plan.regions else int(np.iinfo(encoded_type(plan)).max)
+
+
+def left_out(plan: Plan) -> int:
+    """The class index of voxels that count neither in the loss nor in scores: the largest number but one."""
+    return int(np.iinfo(encoded_type(plan)).max) - 1
+
+
+def left_out_bit(plan: Plan) -> int:
+    """The bit of voxels that count nowhere, where each region has a bit."""
+    return 1 << plan.classes

@@ -7,10 +7,12 @@ halve an axis only once its voxels are no longer much thicker than the others.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..datasets.cases import Dataset
 from ..datasets.options import Data
@@ -72,16 +74,10 @@ def derive_plan(
     slice_axis = _slice_axis(spacing)
     seen = [axis for axis in range(image_dims) if image_dims == dims or axis != slice_axis]
     shapes = np.array([shape_at(case["shape"], case["spacing"], spacing) for case in cases])
-    steps = [spacing[axis] for axis in seen]
-    kind = "cuda" if device.startswith("cuda") else "cpu"
-    shape = tuple(patch) if patch != "auto" else _patch(shapes[:, seen], steps, VOXELS[kind, dims], LEVELS[dims])
-    strides = network_strides(shape, steps, LEVELS[dims])
-    shape = _fit(shape, strides[-1])
-    voxels = float(np.prod(shape))
-    usual = BATCH[kind, dims]
+    kind = "cuda" if device.startswith("cuda") else "cpu", dims
+    shape, strides = _patch_and_strides(shapes[:, seen], [spacing[axis] for axis in seen], patch, kind)
     normalisation = tuple(modality.plan(fingerprint["intensities"]))
     units = modality.units(normalisation) if isinstance(modality, KnowsUnits) else ()
-    size = batch if batch != "auto" else max(2, min(4 * usual, int(usual * VOXELS[kind, dims] / voxels)))
     return Plan(
         dims=dims,
         image_dims=image_dims,  # type: ignore[arg-type]  # 2 or 3: checked above
@@ -99,11 +95,27 @@ def derive_plan(
         interpolation=data.interpolation,
         slice_axis=slice_axis,
         patch=shape,
-        batch=size,
+        batch=batch if batch != "auto" else _batch(shape, kind),
         strides=strides,
         align=dataset.align,
         contract=_contract(cases, dataset, data, fingerprint["intensities"], units),
     )
+
+
+def _patch_and_strides(
+    shapes: NDArray[Any], steps: Sequence[float], patch: Sequence[int] | Literal["auto"], kind: tuple[str, int]
+) -> tuple[tuple[int, ...], tuple[tuple[int, ...], ...]]:
+    """The patch, and the strides of the levels that it has voxels for; `kind` is the device and the network's axes."""
+    levels = LEVELS[kind[1]]
+    shape = tuple(patch) if patch != "auto" else _patch(shapes, steps, VOXELS[kind], levels)
+    strides = network_strides(shape, steps, levels)
+    return _fit(shape, strides[-1]), strides
+
+
+def _batch(patch: Sequence[int], kind: tuple[str, int]) -> int:
+    """As many patches as the largest ones would be in memory, within bounds."""
+    usual = BATCH[kind]
+    return max(2, min(4 * usual, int(usual * VOXELS[kind] / float(np.prod(patch)))))
 
 
 def network_strides(patch: Sequence[int], spacing: Sequence[float], levels: int) -> tuple[tuple[int, ...], ...]:
@@ -238,3 +250,26 @@ def _contract(
 
 def _ranges(values: np.ndarray[Any, Any]) -> list[list[float]]:
     return [[round(float(v), 3) for v in (axis.min(), axis.max())] for axis in values.T]
+
+
+CPU_VOXELS = 400_000
+"""Voxels of a median volume that are worth their time on a CPU: `docs/transfer.md` has the left atrium at 1.25 mm."""
+
+COARSEST = 2.0
+"""A CPU's voxels are at most so many times as long as those of the scans."""
+
+
+def affordable_spacing(shape: Sequence[int], spacing: Sequence[float]) -> tuple[float, ...] | None:
+    """The spacing (mm) at which two cores learn from such volumes in the usual minutes; None where their own will do.
+
+    Axes that are coarse already stay as they are.
+
+    Args:
+        shape: Voxels of the median volume, along its axes in RAS order.
+        spacing: Millimetres between them, in the same order.
+    """
+    factor = min(COARSEST, (math.prod(shape) / CPU_VOXELS) ** (1 / 3))
+    if factor <= 1.1:
+        return None
+    finest = min(spacing)
+    return tuple(float(f"{max(step, finest * factor):.3g}") for step in spacing)

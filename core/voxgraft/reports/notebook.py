@@ -63,7 +63,6 @@ def fragment(
     lines: Sequence[str] = (),
     tables: Sequence[Table] = (),
     pictures: Sequence[tuple[str, str]] = (),
-    kinds: Mapping[str, str] = KINDS,
 ) -> str:
     """What a notebook shows, as HTML; all that comes from files is escaped.
 
@@ -72,7 +71,6 @@ def fragment(
         lines: What is said below it.
         tables: Each with its heads.
         pictures: Names, and addresses that hold the pictures.
-        kinds: Cells that stand out, and how.
     """
     return render(
         "reports/notebook.html",
@@ -80,7 +78,7 @@ def fragment(
         lines=[legible(line) for line in lines],
         tables=tables,
         pictures=[(legible(name), address) for name, address in pictures],
-        kinds=kinds,
+        kinds=KINDS,
     )
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from ..checks.dataset import Findings, check_dataset, check_path
 from ..checks.patients import find_split
 from ..checks.problem import CaseProblem
-from ..datasets.case_list import is_traced, write_trace
+from ..datasets.cases import is_traced, write_trace
 from ..datasets.companions import assign_roles, read_companions
 from ..datasets.dataset import find_dataset
 from ..errors import DataError, ModelError, TrackingError, TrainingError, UsageError

@@ -23,7 +23,7 @@ from .identity import is_independent, made_from, reasons, summarise
 from .run import Run, Shared, Step, StepSpec
 
 if TYPE_CHECKING:
-    from ..batch.executor import Executor
+    from ..batch.task import Executor
 
 LEFT = ("steps", "train", "package", "evaluate", "members", "twin", "guard.json", "run.json", "contents.json")
 """What an earlier call left, of which `fresh` forgets."""
@@ -71,11 +71,7 @@ def run_workflow(
             "only the members of a run of several splits are done side by side (`--set data.split.fold=all`), and this "
             "workflow has one split; leave out --executor and --workers"
         )
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        reason = "a file has that name" if isinstance(error, FileExistsError | NotADirectoryError) else error.strerror
-        raise UsageError(f"{folder}: cannot be made the folder of a run: {reason}; name another with --out") from None
+    _make(folder)
     with sole_owner(folder, "running in", UsageError):
         sweep_tree(folder)
         if fresh:
@@ -88,14 +84,22 @@ def run_workflow(
         if (folder / "run.json").exists():
             run.identity.update(run.read("run.json"))
         run.write("environment.json", environment(plugins_of(run)))
-        for step in chosen:
-            if _has_no_labels(step, workflow):
-                run.progress.say(f"{step.name}: skipped: a pretraining uses no labels")
+        without = [step.name for step in chosen if _has_no_labels(step, workflow)]
+        for name in without:
+            run.progress.say(f"{name}: skipped: a pretraining uses no labels")
         run.doing = tuple(step.name for step in chosen)
-        _do(run, [step for step in chosen if not _has_no_labels(step, workflow)])
+        _do(run, [step for step in chosen if step.name not in without])
         if run.remarks:
             run.progress.say(f"{workflow.name}: {'; '.join(run.remarks)}")
     return run
+
+
+def _make(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        reason = "a file has that name" if isinstance(error, FileExistsError | NotADirectoryError) else error.strerror
+        raise UsageError(f"{folder}: cannot be made the folder of a run: {reason}; name another with --out") from None
 
 
 def _forget(folder: Path, steps: Sequence[str] | None) -> None:

@@ -22,7 +22,7 @@ from ..workflow.workflow import Workflow, from_document
 from .run import Shared
 
 if TYPE_CHECKING:
-    from ..batch.executor import Executor, Outcome
+    from ..batch.task import Executor, Outcome
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +91,6 @@ def compare_workflows(
     executor: Executor,
     steps: Sequence[str] | None = None,
     fresh: bool = False,
-    progress: Progress | None = None,
 ) -> list[Path]:
     """Do several workflows side by side, each as a run of its own; their folders, for `voxgraft compare`.
 
@@ -102,7 +101,6 @@ def compare_workflows(
         executor: Does them.
         steps: Only these; by default all.
         fresh: Forget what was done in their folders before.
-        progress: Shows how far they are.
 
     Raises:
         UsageError: Two have the same name.
@@ -124,7 +122,7 @@ def compare_workflows(
         )
         for workflow in workflows
     ]
-    side_by_side(catalogue, progress or Progress(), tasks, executor)
+    side_by_side(catalogue, Progress(), tasks, executor)
     return [root / name for name in names]
 
 

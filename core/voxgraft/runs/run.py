@@ -12,7 +12,7 @@ from ..components.catalogue import C, Component
 from ..errors import DataError
 
 if TYPE_CHECKING:
-    from ..batch.executor import Executor
+    from ..batch.task import Executor
     from ..components.catalogue import Catalogue
     from ..datasets.cases import Dataset, Split
     from ..packages.references import Resolver

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import random
+import re
+import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,20 +15,30 @@ import numpy as np
 
 from ..checks.guess import guess_dataset
 from ..checks.look import look_at
-from ..checks.purpose import NAMES
+from ..checks.purpose import NAMES, judge_voxels
 from ..checks.record import Look
 from ..components.catalogue import Catalogue
 from ..components.choice import Selected, choose
-from ..datasets.cases import Dataset
+from ..datasets.cases import Case, Dataset, Layout
 from ..datasets.dataset import read_layout
-from ..datasets.layout import Layout
 from ..errors import DataError
+from ..imaging.structures import Labels
+from ..imaging.volume import MaskRef
 from ..preprocessing.modality import ModalitySpec, like_hounsfield, modality_for
 from ..support.progress import Progress
+from ..support.texts import counted
 from ..support.workers import in_threads
+from .sort import sort_tree, with_unused
 
 COLOURS = 3
 """Channels of a colour photograph."""
+
+LOSSY = 8
+"""Structures of masks that were saved as JPEG, at most: it makes more values of two."""
+
+MOST, FEWEST, SECONDS = 200, 16, 60.0
+"""Cases that stand for twice as many and more; cases that are read however long they take; after so many seconds no
+more are begun."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +54,9 @@ class Survey:
         spacing: The median spacing along the same axes, in mm.
         structures: Name to value of each structure, background left out; empty where nothing is labelled.
         named: Whether the names of the structures come from the data set.
-        unreadable: Cases that could not be read.
+        lossy: Masks are black and white, and JPEG made other values of them.
+        looked: Cases that were read: all, or as many as stand for the rest.
+        left_out: The cases that were read and cannot be used, which the data set no longer has, and why.
     """
 
     folder: Path
@@ -55,7 +69,9 @@ class Survey:
     spacing: tuple[float, ...]
     structures: dict[str, int]
     named: bool
-    unreadable: int
+    lossy: bool
+    looked: int
+    left_out: Mapping[str, str]
 
     @property
     def labelled(self) -> int:
@@ -63,14 +79,19 @@ class Survey:
         return sum(case.label is not None for case in self.dataset.cases)
 
     @property
+    def sampled(self) -> bool:
+        """Whether there are cases that were not read."""
+        return self.looked < len(self.dataset.cases) + len(self.left_out)
+
+    @property
     def patients(self) -> int:
         """Patients of the cases with a mask, or of all where none has one."""
-        cases = self.dataset.cases
-        return len({case.patient for case in cases if case.label is not None or not self.labelled})
+        cases, labelled = self.dataset.cases, self.labelled
+        return len({case.patient for case in cases if case.label is not None or not labelled})
 
 
 def survey(folder: Path, catalogue: Catalogue, progress: Progress | None = None) -> Survey:
-    """Find the layout of a folder and read every case of it once.
+    """Find the layout of a folder and read its cases once, of many as many as stand for the rest.
 
     Args:
         folder: A data set of any layout that a plugin knows, or a tree of images.
@@ -81,20 +102,31 @@ def survey(folder: Path, catalogue: Catalogue, progress: Progress | None = None)
         UsageError: There is no such folder.
         DataError: It holds no image that can be read, or its layout is broken.
     """
-    layout, dataset = guess_dataset(folder, catalogue)
-    work = partial(look_at, catalogue=catalogue, labels=dataset.labels)
-    title = f"reading {len(dataset.cases)} cases"
-    looks = in_threads(work, dataset.cases, progress or Progress(quiet=True), title)
-    if layout is not None and layout.name == "dicom":
+    progress = progress or Progress(quiet=True)
+    with progress.bar(f"looking through {folder}", None):
+        layout, dataset = guess_dataset(folder, catalogue)
+    by_file = structures_by_file(dataset)
+    if by_file and dataset.labels is None:
+        dataset = replace(dataset, labels=Labels.of(by_file))
+    looks = _looks(dataset, catalogue, progress)
+    if layout is None:
+        before, dataset = dataset.cases, sort_tree(folder, dataset, looks)
+        looks = looks if dataset.cases is before else _looks(dataset, catalogue, progress)
+    elif layout.name == "dicom":
         layout, dataset, looks = _of_one_modality(layout, dataset, looks, catalogue)
+    else:
+        dataset = with_unused(folder, dataset)
     read = [look for look in looks if look.shape]
     if not read:
         first = next((problem.message for look in looks for problem in look.problems), "it holds no image")
         raise DataError(f"{folder}: none of its {len(looks)} cases can be read: {first}")
-    axes = Counter(len(look.shape) for look in read).most_common(1)[0][0]
-    alike = [look for look in read if len(look.shape) == axes]
-    modality, reason = _modality(dataset, alike, axes, catalogue)
+    axes, channels = Counter((len(look.shape), len(look.channels)) for look in read).most_common(1)[0][0]
+    alike = [look for look in read if (len(look.shape), len(look.channels)) == (axes, channels)]
+    modality, reason = _modality(folder, dataset, alike, axes, catalogue)
     structures, named = _structures(dataset, looks)
+    lossy = not named and len(structures) > LOSSY and all(_is_jpeg(case) for case in dataset.cases)
+    structures = {"structure": 1} if lossy else structures
+    dataset, left_out = _usable(dataset, {look.case.id: _fault(look, axes, channels) for look in looks})
     return Survey(
         folder=folder,
         layout=layout,
@@ -105,9 +137,51 @@ def survey(folder: Path, catalogue: Catalogue, progress: Progress | None = None)
         shape=tuple(int(size) for size in np.median([look.shape for look in alike], axis=0).round()),
         spacing=tuple(float(f"{step:.4g}") for step in np.median([look.spacing for look in alike], axis=0)),
         structures=structures,
-        named=named,
-        unreadable=len(looks) - len(read),
+        named=named and not by_file,
+        lossy=lossy,
+        looked=len(looks),
+        left_out=left_out,
     )
+
+
+def _looks(dataset: Dataset, catalogue: Catalogue, progress: Progress) -> list[Look]:
+    """All cases, or some of many, drawn evenly and always the same ones."""
+    number = len(dataset.cases)
+    cases = random.Random(0).sample(dataset.cases, number if number <= 2 * MOST else MOST)
+    until = time.monotonic() + SECONDS
+
+    def look(numbered: tuple[int, Case]) -> Look | None:
+        late = numbered[0] >= FEWEST and time.monotonic() > until
+        return None if late else look_at(numbered[1], catalogue, dataset.labels)
+
+    drawn = "" if len(cases) == number else f" of {number}"
+    found = in_threads(look, list(enumerate(cases)), progress, f"reading {len(cases)}{drawn} cases")
+    order = {case.id: number for number, case in enumerate(dataset.cases)}
+    return sorted((one for one in found if one is not None), key=lambda one: order[one.case.id])
+
+
+def _fault(look: Look, axes: int, channels: int) -> str:
+    """Why a case cannot be used; empty where it can."""
+    problems = [*look.problems, *judge_voxels(look, ())]
+    for problem in problems:
+        if problem.severity == "error":
+            return problem.message
+    if (len(look.shape), len(look.channels)) != (axes, channels):
+        found = f"{len(look.shape)} axes and {counted(len(look.channels), 'channel')}"
+        return f"it has {found}, most have {axes} and {channels}"
+    return ""
+
+
+def _usable(dataset: Dataset, faults: Mapping[str, str]) -> tuple[Dataset, dict[str, str]]:
+    """The data set without the cases at fault, and why; with them where they are half or more, for then all is."""
+    wrong = {case: why for case, why in faults.items() if why}
+    if not wrong:
+        return dataset, {}
+    if 2 * len(wrong) >= len(faults):
+        case, why = next(iter(wrong.items()))
+        note = f"{len(wrong)} of {len(faults)} cases cannot be used as they are; correct them first ({case}: {why})"
+        return replace(dataset, notes=(*dataset.notes, note)), {}
+    return replace(dataset, cases=tuple(case for case in dataset.cases if case.id not in wrong)), wrong
 
 
 def _of_one_modality(
@@ -127,8 +201,10 @@ def _of_one_modality(
     return layout, replace(dataset, notes=(*dataset.notes, note)), [look for look in looks if look.case.id in names]
 
 
-def _modality(dataset: Dataset, looks: Sequence[Look], axes: int, catalogue: Catalogue) -> tuple[str, str]:
-    """By what the files say, then by the names of channels, then by the numbers themselves."""
+def _modality(
+    folder: Path, dataset: Dataset, looks: Sequence[Look], axes: int, catalogue: Catalogue
+) -> tuple[str, str]:
+    """By what the files say, then by the names of channels, by the numbers themselves, and by the folder's name."""
     specs: list[Any] = [spec for _, spec in catalogue.of("modality") if isinstance(spec, ModalitySpec)]
     by_code = {code: modality_for(code, specs) or "" for spec in specs for code in spec.dicom}
     codes = Counter(look.modality for look in looks if look.modality in by_code)
@@ -136,7 +212,8 @@ def _modality(dataset: Dataset, looks: Sequence[Look], axes: int, catalogue: Cat
         code = codes.most_common(1)[0][0]
         return by_code[code], f"the files say {code}"
     for name in dataset.channels:
-        code = NAMES.get(name.casefold().replace(" ", ""), name.upper())
+        word = re.sub("[^a-z0-9]", "", name.casefold())
+        code = NAMES.get(word, NAMES.get(word.rstrip("cegdw"), name.upper()))  # T1c, T1ce, T1Gd, T2w
         if code in by_code:
             return by_code[code], f"the data set calls its channel {name!r}"
     channels = [channel for look in looks for channel in look.channels]
@@ -147,7 +224,35 @@ def _modality(dataset: Dataset, looks: Sequence[Look], axes: int, catalogue: Cat
         return "ct", "the voxels look like Hounsfield units"
     if axes == 2:
         return "image", "2D pictures of one channel"
+    called = [{code for word in _words(look.case.present[0].path.name) if (code := NAMES.get(word))} for look in looks]
+    for codes_of, reason in (
+        (set.intersection(*called) if called else set(), f"the files have names such as {_example(looks)}"),
+        ({code for word in _words(folder.resolve().name) if (code := NAMES.get(word))}, "the folder's name says it"),
+    ):
+        known = codes_of & by_code.keys()
+        if len(known) == 1:
+            return by_code[known.pop()], reason
     return "mr", "nothing in the files says it, and the voxels are not Hounsfield units: correct it if it is wrong"
+
+
+def _words(name: str) -> list[str]:
+    return re.split(r"[^a-z0-9]+", name.casefold())
+
+
+def _example(looks: Sequence[Look]) -> str:
+    return repr(looks[0].case.present[0].path.name) if looks else ""
+
+
+def structures_by_file(dataset: Dataset) -> dict[str, int]:
+    """Name to value where each structure of a case has a file of its own, called as it; they are numbered by name."""
+    masks = (case.label for case in dataset.cases)
+    parts = (mask.named for mask in masks if isinstance(mask, MaskRef) and mask.rule == "structures")
+    names = sorted({name for named in parts for name, _ in named})
+    return {name: value for value, name in enumerate(names, start=1)}
+
+
+def _is_jpeg(case: Case) -> bool:
+    return case.label is None or case.label.path.suffix.lower() in (".jpg", ".jpeg")
 
 
 def _structures(dataset: Dataset, looks: Sequence[Look]) -> tuple[dict[str, int], bool]:

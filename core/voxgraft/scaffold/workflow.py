@@ -15,14 +15,15 @@ from typing import Any
 
 import yaml
 
+from ..checks.problem import listed
 from ..components.catalogue import Catalogue
 from ..components.choice import choose
 from ..errors import DataError, UsageError, VoxGraftError
-from ..preprocessing.affordable import affordable_spacing
+from ..preprocessing.planning import affordable_spacing
 from ..support.files import write_text
 from ..support.texts import counted, stem
 from ..transfer.prior import prior
-from .survey import Survey
+from .survey import Survey, structures_by_file
 
 SMALL = 300_000
 """Voxels of an image that a CPU learns from in ten minutes."""
@@ -146,8 +147,16 @@ def _data(text: Text, found: Survey, layout: Mapping[str, Any], machine: Machine
     text.add("modality", found.modality, why=f"{found.modality.upper()}: {found.reason}.", level=1)
     if any(len(case.raters) > 1 for case in found.dataset.cases):
         text.add("raters", "majority", why="Several people drew masks: the majority is learnt.", level=1)
-    if found.labelled and not found.named:
+    if found.lossy:
+        why = "JPEG made other values of black and white: what is nearer to white is the structure. Give it its name."
+        text.add("labels", {"structure": {"value": 1, "from": list(range(128, 256))}}, why=why, level=1)
+        text.add("others", "background", level=1)
+    elif found.labelled and not found.named:
         why = "The masks hold these values; nothing says what they are: give each the name of its structure."
+        if structures_by_file(found.dataset):
+            why = "Each structure has a file, called as it; these are the values that the model's masks will have."
+        if found.sampled:
+            why += f" Only {found.looked} masks were read: others may hold more values, which `voxgraft check` finds."
         text.add("labels", found.structures, why=why, level=1)
     spacing = _spacing(found, machine)
     if spacing is not None:
@@ -158,6 +167,9 @@ def _data(text: Text, found: Survey, layout: Mapping[str, Any], machine: Machine
             "the same minutes; leave this line out on a GPU."
         )
         text.add("spacing", spacing, why=why, level=1)
+    if found.left_out and found.layout is not None:
+        why = "These cases cannot be used as they are: `voxgraft check` on the folder says why."
+        text.add("leave_out", sorted(found.left_out), why=why, level=1)
     text.add("split", _split(found), why=_why_split(found), level=1)
 
 
@@ -265,26 +277,27 @@ def _kept(layout: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _table(found: Survey, folder: Path) -> str:
-    """The images of a tree as a table; paths are relative to it.
+    """The cases of a tree as a table; paths are relative to it.
 
     Raises:
         DataError: Images of the tree are told apart by a name inside their folder, which a table cannot hold.
     """
-    rows: list[tuple[str, ...]] = [
-        (stem(case.present[0].path), case.patient, os.path.relpath(case.present[0].path, folder))
-        for case in found.dataset.cases
-        if case.present[0].series is None
-    ]
-    often = Counter(name for name, _, _ in rows)
-    rows = [(name if often[name] == 1 else path.replace(os.sep, "-"), *rest, path) for name, *rest, path in rows]
-    if not rows:
+    cases = [case for case in found.dataset.cases if case.present[0].series is None]
+    if not cases:
         raise DataError(
             f"{found.folder}: holds series of different kinds in one tree; put one kind into a folder of its own"
         )
+    channels = found.dataset.channels
+    images = ["image"] if len(channels) == 1 else [f"image_{name}" for name in channels]
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow(("case", "patient", "image"))
-    writer.writerows(rows)
+    writer.writerow(("case", "patient", *images, *(["label"] if found.labelled else [])))
+    names = {case.id: stem(Path(case.id)) for case in cases}
+    often = Counter(names.values())
+    for case in cases:
+        files = [*case.present, *([case.label] if found.labelled else [])]
+        paths = ("" if part is None else os.path.relpath(part.path, folder) for part in files)
+        writer.writerow((names[case.id] if often[names[case.id]] == 1 else case.id, case.patient, *paths))
     return stream.getvalue()
 
 
@@ -331,8 +344,13 @@ def summary(found: Survey) -> Sequence[str]:
         f"modality {found.modality}: {found.reason}",
         f"median image: {size} voxels" + (f" of {steps} mm" if found.axes == 3 else ""),
     ]
-    if found.structures:
-        lines.append("structures: " + ", ".join(f"{name} ({value})" for name, value in found.structures.items()))
-    if found.unreadable:
-        lines.append(f"{counted(found.unreadable, 'case')} cannot be read: `voxgraft check` says why")
+    if found.lossy:
+        lines.append("structures: structure (1), from the values 128 to 255: the masks were saved as JPEG, with loss")
+    elif found.structures:
+        lines.append("structures: " + listed((f"{name} ({value})" for name, value in found.structures.items()), 8))
+    if found.left_out:
+        case, why = next(iter(found.left_out.items()))
+        lines.append(f"left out {counted(len(found.left_out), 'case')} that cannot be used, such as {case}: {why}")
+    if found.sampled:
+        lines.append(f"read a random sample of {found.looked} cases; `voxgraft check` reads them all")
     return [*lines, *found.dataset.notes]

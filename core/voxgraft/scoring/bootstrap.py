@@ -31,7 +31,7 @@ _AT_A_TIME = 250
 
 
 def mean_intervals(
-    values: NDArray[np.float64], groups: Sequence[int], replicates: int = REPLICATES, seed: int = SEED
+    values: NDArray[np.float64], groups: Sequence[int], replicates: int = REPLICATES
 ) -> NDArray[np.float64]:
     """The 95 % confidence interval of the mean of each column.
 
@@ -51,7 +51,7 @@ def mean_intervals(
     patients = max(groups, default=-1) + 1
     sums, numbers = (_by_patient(part, groups, patients) for part in (np.nan_to_num(values), np.isfinite(values)))
     means = np.full((replicates, values.shape[1]), np.nan)
-    generator = np.random.default_rng(seed)
+    generator = np.random.default_rng(SEED)
     for start in range(0, replicates if patients else 0, _AT_A_TIME):
         rows = slice(start, min(start + _AT_A_TIME, replicates))
         weights = _draw(generator, patients, rows.stop - rows.start).astype(np.float64)
@@ -63,17 +63,6 @@ def mean_intervals(
     if known.any():
         result[known] = np.nanpercentile(means[:, known], (tail, 100 - tail), axis=0).T
     return result
-
-
-def draws(patients: int, replicates: int, seed: int = SEED) -> NDArray[np.int64]:
-    """How often each patient is in each resample: shape (replicate, patient).
-
-    Args:
-        patients: How many there are; so many are drawn with replacement each time.
-        replicates: The number of resamples.
-        seed: The same seed gives the same resamples.
-    """
-    return _draw(np.random.default_rng(seed), patients, replicates)
 
 
 def _draw(generator: np.random.Generator, patients: int, number: int) -> NDArray[np.int64]:
@@ -117,7 +106,7 @@ def micro_averages(
     if len(inside) > 1:
         names = [*names, POOLED]
         table = np.concatenate([table, table[:, inside].sum(1, keepdims=True)], axis=1)
-    drawn = draws(len(table), REPLICATES, SEED)
+    drawn = _draw(np.random.default_rng(SEED), len(table), REPLICATES)
     result: dict[str, dict[str, dict[str, Any]]] = {}
     for name, chosen in named_metrics(metrics).items():
         metric = chosen.build()

@@ -43,7 +43,6 @@ def score_case(
     reference: Volume,
     labels: Labels,
     metrics: Sequence[Selected[Metric]],
-    regions: Regions | None = None,
 ) -> dict[str, dict[str, float]]:
     """Compare a mask with its reference: METRIC -> structure -> value, NaN where it is not defined.
 
@@ -51,7 +50,6 @@ def score_case(
         prediction, reference: Masks (i, j[, k]) or one channel for each region, on one grid.
         labels: The structures that are scored.
         metrics: Each with its options.
-        regions: Unions of structures that are scored beside them.
 
     Raises:
         DataError: As `measure_case`.
@@ -67,7 +65,7 @@ def score_case(
         >>> score_case(prediction, reference, Labels.of({"lesion": 1}), [dice])["dice"]["lesion"]
         0.5
     """
-    return measure_case(prediction, reference, labels, metrics, regions).values
+    return measure_case(prediction, reference, labels, metrics).values
 
 
 def measure_case(
@@ -115,7 +113,6 @@ def watch_case(
         reference: The reference mask, (i, j[, k]) or one channel for each region.
         labels: The structures that are scored.
         metrics: Each with its options.
-        regions: Unions of structures that are scored beside them.
     """
     how = binnings(metrics)
     if not how:

@@ -217,7 +217,7 @@ def rank_sum(means: NDArray[np.float64]) -> float:
     return float((rankdata(np.abs(means)) * np.sign(means)).sum())
 
 
-def randomisation_p(sums: NDArray[np.float64], seed: int = SEED) -> float:
+def randomisation_p(sums: NDArray[np.float64]) -> float:
     """The share of sign flips after which the sum of differences is as far from 0 as it is.
 
     Args:
@@ -229,7 +229,7 @@ def randomisation_p(sums: NDArray[np.float64], seed: int = SEED) -> float:
     if patients <= EXACT:
         bits = np.arange(2**patients)[:, None] >> np.arange(patients) & 1
         return float((np.abs((1 - 2 * bits) @ sums) >= observed - slack).mean())
-    signs = np.random.default_rng(seed).integers(0, 2, size=(REPLICATES, patients), dtype=np.int8) * 2 - 1
+    signs = np.random.default_rng(SEED).integers(0, 2, size=(REPLICATES, patients), dtype=np.int8) * 2 - 1
     return float(((np.abs(signs @ sums) >= observed - slack).sum() + 1) / (REPLICATES + 1))
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from ..components.choice import choose
 from ..imaging.structures import each_structure
 from ..imaging.volume import Array, Volume
-from .measurement import Inside, Quantity
+from .metric import Inside, Quantity
 
 if TYPE_CHECKING:
     from ..components.catalogue import Catalogue

@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..imaging.structures import boxes_of
+from ..imaging.structures import Box, boxes_of, union
 from .surface import SurfaceDistances, surface_distances
 
 if TYPE_CHECKING:
@@ -118,9 +118,6 @@ class MaskPair:
         return self._lesions[key]
 
 
-Box = tuple[slice, ...]
-
-
 class Crops:
     """Cuts boolean masks of single structures out of a predicted and a reference label array of one shape.
 
@@ -134,7 +131,7 @@ class Crops:
 
     def masks(self, *values: int) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
         """The masks (prediction, reference) of what has any of these values, with a margin of one voxel."""
-        box = _union([boxes[value - 1] for boxes in self._boxes for value in values])
+        box = union(*(boxes[value - 1] for boxes in self._boxes for value in values))
         prediction, reference = (self._cut(array, box, values) for array in self._arrays)
         return prediction, reference
 
@@ -158,12 +155,3 @@ class Crops:
 
 def _numbers(array: Integers) -> NDArray[Any]:
     return array.view(np.uint8) if array.dtype == np.bool_ else array
-
-
-def _union(boxes: Sequence[Box | None]) -> Box | None:
-    present = [box for box in boxes if box is not None]
-    if not present:
-        return None
-    return tuple(
-        slice(min(part.start for part in axis), max(part.stop for part in axis)) for axis in zip(*present, strict=True)
-    )

@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..batch.batch_view import BatchView
+from ..batch.entry import safe_name
 from ..batch.ledger import Row
-from ..batch.naming import safe_name
 from ..batch.parts import is_batch
 from ..checks.guess import guess_dataset
 from ..errors import UsageError, VoxGraftError

@@ -13,9 +13,10 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from ..correction.change import Box, Change
+from ..correction.change import Change
 from ..correction.clicks import Click, click
 from ..correction.slices import propagate
+from ..imaging.structures import Box, union
 from .models import Found
 from .pieces import Piece, Pieces
 
@@ -265,10 +266,3 @@ def filled(marked: Mask) -> Mask:
 
     axis = int(np.argmin(marked.shape))
     return np.stack([binary_fill_holes(plane) for plane in np.moveaxis(marked, axis, 0)], axis)
-
-
-def union(one: Box | None, other: Box | None) -> Box | None:
-    """The smallest box that holds both."""
-    if one is None or other is None:
-        return one or other
-    return tuple(slice(min(a.start, b.start), max(a.stop, b.stop)) for a, b in zip(one, other, strict=True))

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .refused import Refused
+from .refused import Refused, json_object
 from .uploads import ending
 
 if TYPE_CHECKING:
@@ -53,7 +52,7 @@ async def form_of(request: Request, folder: Path) -> Form:
 
     query, path = dict(request.query_params), dict(request.path_params)
     if not request.headers.get("content-type", "").startswith(("multipart/form-data", "application/x-www-form")):
-        return Form(query, path, _object(await request.body()))
+        return Form(query, path, json_object(await request.body(), "params are"))
     files: list[tuple[str, str, Path]] = []
     try:
         async with request.form(max_files=MOST_FILES, max_part_size=LONGEST_FIELD) as form:
@@ -66,20 +65,12 @@ async def form_of(request: Request, folder: Path) -> Form:
                     files.append((field, called, place))
     except HTTPException as error:
         raise Refused(error.status_code, f"the form cannot be read: {error.detail}") from None
-    return Form(query, path, _object(params.encode() if isinstance(params, str) else b""), tuple(files))
+    return Form(
+        query, path, json_object(params.encode() if isinstance(params, str) else b"", "params are"), tuple(files)
+    )
 
 
 def _keep(file: UploadFile, place: Path) -> None:
     with place.open("wb") as target:
         while piece := file.file.read(1 << 20):
             target.write(piece)
-
-
-def _object(data: bytes) -> Mapping[str, Any]:
-    try:
-        document = json.loads(data or b"{}")
-    except (ValueError, RecursionError):
-        document = None
-    if not isinstance(document, dict):
-        raise Refused(400, "params are not a JSON object")
-    return document

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..correction.change import Box
+from ..imaging.structures import Box
 from .engine import Work
 from .frames import unpack
 from .refused import Refused

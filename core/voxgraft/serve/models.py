@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..batch.values import bytes_beside
+from ..batch.contract import bytes_beside
 from ..errors import VoxGraftError
 from ..imaging.read import as_in_training
 from ..imaging.volume import Array, Volume
@@ -254,6 +254,11 @@ def key_of(model: Served, volume: Volume) -> str:
     """One name for a model and the voxels of a scan in their place: equal for both, and silent about the patient."""
     place = [round(float(number), 4) for number in volume.affine[:3].ravel()]
     head = [model.package.hash, volume.array.dtype.str, list(volume.array.shape), place]
+    return name_of(head, volume)
+
+
+def name_of(head: Sequence[Any], volume: Volume) -> str:
+    """A name for plain values and the voxels of a scan."""
     told = sha256(json.dumps(head).encode())
     told.update(np.ascontiguousarray(volume.array).reshape(-1).view(np.uint8).data)
     return told.hexdigest()[:32]

@@ -6,25 +6,23 @@ spacing of its axes and no directions; where they run is taken from the same sca
 
 from __future__ import annotations
 
-import json
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..correction.change import Box
+from ..imaging.structures import Box, union
 from ..imaging.volume import Volume
 from ..support.memory import free_memory
-from .engine import Scan, Work, union
+from .engine import Scan, Work
 from .frames import pack, unpack
 from .leases import Leases
 from .marks import LARGEST, Mark, spacing_of
-from .models import Found, Models, Served
+from .models import Found, Models, Served, name_of
 from .pieces import Pieces, note_scan
 from .places import Places
 from .refused import Refused
@@ -247,9 +245,7 @@ class Protocol:
 def scan_key(model: str, image: Volume) -> str:
     """One name for a scan and a model's name: another version of the model, or other `--axes`, find what was drawn."""
     head = [model, image.array.dtype.str, list(image.array.shape), [round(step, 4) for step in image.spacing]]
-    told = sha256(json.dumps(head).encode())
-    told.update(np.ascontiguousarray(image.array).reshape(-1).view(np.uint8).data)
-    return told.hexdigest()[:32]
+    return name_of(head, image)
 
 
 def _end(client: Client) -> None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import re
+from collections.abc import Mapping
+from typing import Any
 
 from ..errors import BadImage, VoxGraftError
 
@@ -26,3 +29,22 @@ def plainly(error: VoxGraftError) -> str:
     """The sentence of an error without places on this machine: of a path stays the last name."""
     text = error.reason if isinstance(error, BadImage) else str(error)
     return _PLACE.sub(lambda match: match[1], text)
+
+
+def json_object(data: bytes, what: str) -> Mapping[str, Any]:
+    """The JSON object that a part of a request is; without bytes an empty one.
+
+    Args:
+        data: UTF-8.
+        what: Is said to be none where it is none, such as `the request is`.
+
+    Raises:
+        Refused: It is none.
+    """
+    try:
+        document = json.loads(data or b"{}")
+    except (ValueError, RecursionError):
+        document = None
+    if not isinstance(document, dict):
+        raise Refused(400, f"{what} not a JSON object")
+    return document

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from .marks import Mark, mark_of
 from .nninteractive import Client, Protocol, changed_part
-from .refused import Refused
+from .refused import Refused, json_object
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -117,7 +117,7 @@ def _status(protocol: Protocol, request: Request) -> dict[str, Any]:
 
 
 def _set_target(protocol: Protocol) -> Work:
-    return lambda client, data, meta: protocol.set_target(client, _json(data))
+    return lambda client, data, meta: protocol.set_target(client, json_object(data, "the request is"))
 
 
 def _predict(protocol: Protocol) -> Work:
@@ -135,7 +135,7 @@ def _add(protocol: Protocol, kind: str) -> Work:
     def add(client: Client, data: bytes, meta: Mapping[str, Any]) -> tuple[bool, Any]:
         if client.image is None:
             raise Refused(409, "there is no image yet; send it first")
-        body = meta if binary else _json(data)
+        body = meta if binary else json_object(data, "the request is")
         mark: Mark = mark_of(kind, body, data, client.image.shape)
         ran, changed = protocol.mark(client, mark, kind == "initial_seg" or bool(body.get("run_prediction", True)))
         return ran, changed
@@ -148,14 +148,4 @@ def _model(protocol: Protocol, request: Request) -> Any:
 
 
 def _meta(request: Request) -> Mapping[str, Any]:
-    return _json(request.headers.get(META, "{}").encode())
-
-
-def _json(data: bytes) -> Mapping[str, Any]:
-    try:
-        document = json.loads(data or b"{}")
-    except (ValueError, RecursionError):
-        document = None
-    if not isinstance(document, dict):
-        raise Refused(400, "the request is not a JSON object")
-    return document
+    return json_object(request.headers.get(META, "{}").encode(), "the request is")

@@ -62,14 +62,13 @@ def temporary(target: Path, keep: bool = False) -> Iterator[Path]:
 
 
 @contextmanager
-def atomic_write(target: Path, discard: Callable[[Path], None] | None = None, *, first: bool = False) -> Iterator[Path]:
+def atomic_write(target: Path, *, first: bool = False) -> Iterator[Path]:
     """Give a path beside `target` to write to; on success it becomes `target`, on failure it is removed.
 
     The temporary name keeps the ending of the target, for libraries that choose a format by it. Files and folders are
     both fine; a folder replaces the one that was there.
 
     Args:
-        discard: What becomes of a folder that was replaced; by default it is removed.
         first: Where another process has made the target meanwhile, that one stays.
 
     Raises:
@@ -82,7 +81,7 @@ def atomic_write(target: Path, discard: Callable[[Path], None] | None = None, *,
             yield path
             _settle(path)
             if not (first and target.exists()):
-                _replace(path, target, discard or remove)
+                _replace(path, target, remove)
 
 
 @contextmanager
@@ -101,20 +100,20 @@ def staged(target: Path) -> Iterator[Path]:
             _settle(path)
 
 
-def put_in_place(path: Path, target: Path, discard: Callable[[Path], None] | None = None) -> None:
+def put_in_place(path: Path, target: Path, discard: Callable[[Path], object]) -> None:
     """Let what was staged become `target`, whole or not at all; on failure it is removed.
 
     Args:
         path: What `staged` gave.
         target: A file or folder in the same folder.
-        discard: What becomes of a folder that was replaced; by default it is removed.
+        discard: What becomes of a folder that was replaced.
 
     Raises:
         DataError: See `staged`.
     """
     with _plainly(target):
         try:
-            _replace(path, target, discard or remove)
+            _replace(path, target, discard)
         except BaseException:
             remove(path)
             raise
@@ -293,7 +292,7 @@ def _settle(path: Path) -> None:
                 os.fsync(file.fileno())
 
 
-def _replace(temporary: Path, target: Path, discard: Callable[[Path], None]) -> None:
+def _replace(temporary: Path, target: Path, discard: Callable[[Path], object]) -> None:
     if not temporary.is_dir():
         temporary.replace(target)
         return

@@ -1,7 +1,8 @@
-"""How much memory is free: of this machine, of this process's control group, of its GPU."""
+"""What this machine has: memory that is free, and units of its processor, asked of the system: torch starts slowly."""
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -57,3 +58,17 @@ def free_gpu_memory() -> int | None:
 
 def gigabytes(size: float) -> str:
     return f"{size / 2**30:.3g} GiB"
+
+
+BF16 = {"avx512_bf16", "amx_bf16", "bf16"}
+"""How Linux calls products of bfloat16: on Intel and AMD, on Intel's matrix units, on ARM."""
+
+
+def has_bf16(facts: Path = Path("/proc/cpuinfo")) -> bool:
+    """Whether it multiplies bfloat16 numbers itself; False where the system does not say (Windows, macOS)."""
+    try:
+        text = facts.read_text(errors="replace")
+    except OSError:
+        return False
+    match = re.search(r"^(?:flags|Features)\s*:(.*)$", text, re.MULTILINE)
+    return bool(match and BF16 & set(match[1].split()))

@@ -5,7 +5,6 @@ What is read is fetched to a folder here, whole or not at all, and again only wh
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
@@ -14,15 +13,10 @@ from typing import Any
 from ..errors import DataError, UsageError, VoxGraftError
 from .files import atomic_write, digest, read_json, remove, sha256, write_json
 
-_URL = re.compile(r"[a-z][a-z0-9+.-]+://", re.IGNORECASE)
-
 _STAMPS = ("ETag", "etag", "md5", "md5Hash", "LastModified", "last_modified", "mtime", "created")
 """What storages of several makers call that by which a change is seen."""
 
-
-def is_url(text: object) -> bool:
-    """Whether this names object storage, and not a path."""
-    return isinstance(text, str) and _URL.match(text) is not None
+_NO_ANSWER = ("ConnectionError", "ClientConnectionError", "HTTPClientError", "TimeoutError")
 
 
 def mirror_of(url: str, home: Path) -> Path:
@@ -38,12 +32,13 @@ def fetch(url: str, target: Path) -> Path:
 
     Raises:
         UsageError: There is no such file or prefix, or no package for such storage is installed.
-        DataError: It cannot be read, or not whole.
+        DataError: It cannot be reached or read, or not whole.
     """
     with _plainly(url, "read"):
         system, root = _system(url)
         found = _found(system, root)
         if not found:
+            _ask(system, root)
             raise UsageError(f"{url}: there is no such file or folder")
         known = target.with_name(f"{target.name}.objects.json")
         before: Mapping[str, Any] = read_json(known) if known.is_file() else {}
@@ -160,6 +155,34 @@ def _found(system: Any, root: str) -> dict[str, tuple[str, Mapping[str, Any]]]:
     return found
 
 
+def _ask(system: Any, root: str) -> None:
+    """Let a storage say why it shows nothing: some take a host that does not answer for one without the file.
+
+    Raises:
+        Exception: Whatever it says, other than that the file is not there.
+    """
+    try:
+        system.info(root)
+    except FileNotFoundError as error:
+        if _behind(error) is not None:
+            raise
+
+
+def _behind(error: BaseException) -> BaseException | None:
+    """What is behind an error that says that a file is not there: a host that does not answer, or that refuses."""
+    cause = error.__cause__
+    while cause is not None:
+        if _unreached(cause) or getattr(cause, "status", 404) not in (404, 410):
+            return cause
+        cause = cause.__cause__
+    return None
+
+
+def _unreached(error: BaseException) -> bool:
+    """Whether this says that a host does not answer, in the words of Python, aiohttp or botocore."""
+    return any(kind.__name__ in _NO_ANSWER for kind in type(error).__mro__)
+
+
 def _stamp(facts: Mapping[str, Any]) -> str | None:
     """What changes when a file does; None where the storage tells its size alone, by which a change can be missed."""
     told = [str(facts[name]) for name in _STAMPS if facts.get(name)]
@@ -180,8 +203,9 @@ def _plainly(url: str, what: str) -> Iterator[None]:
         yield
     except VoxGraftError:
         raise
-    except FileNotFoundError:
-        raise DataError(f"{url}: is not there (any more)") from None
     except Exception as error:
-        said = " ".join(str(error).split()) or type(error).__name__
-        raise DataError(f"{url}: cannot be {what}: {said}") from error
+        reason = _behind(error) or error
+        if isinstance(reason, FileNotFoundError):
+            raise DataError(f"{url}: is not there (any more)") from None
+        said = " ".join(str(reason).split()) or type(reason).__name__
+        raise DataError(f"{url}: cannot be {'reached' if _unreached(reason) else what}: {said}") from error

@@ -132,11 +132,15 @@ class Bar:
             def render(column, task: Task) -> Text:
                 return Text(f"{int(task.completed)} of {self._total:.0f}")
 
+        class Done(ProgressColumn):
+            def render(column, task: Task) -> Text:
+                return Text(f"{task.completed:.0f} done," if task.completed else "")
+
         console = Console(file=self._progress.stream)
         bar = BAR if console.width < WIDE else 2 * BAR
         columns: list[ProgressColumn] = [TextColumn("{task.description}"), BarColumn(bar)]
         if not self._total:
-            columns += [TextColumn("{task.completed:.0f} done,"), TimeElapsedColumn()]
+            columns += [Done(), TimeElapsedColumn()]
         else:
             counted = [Count()] if self._total > 1 else []
             columns += [*counted, TextColumn("{task.percentage:>3.0f}%"), Left(), TextColumn("left")]
@@ -252,6 +256,6 @@ def print_result(text: str) -> None:
     click.echo(text, file=click.get_current_context().meta.get(_OUTPUT))
 
 
-def print_fitted(text: str, colour: str | None = None) -> None:
-    """Print lines for a person, broken between words where the terminal is narrower."""
-    click.secho(fitted(text, sys.stdout), fg=colour)
+def print_fitted(text: str, colour: str | None = None, *, error: bool = False) -> None:
+    """Print lines for a person, broken between words where the terminal is narrower; errors on standard error."""
+    click.secho(fitted(text, sys.stderr if error else sys.stdout), fg=colour, err=error)

@@ -97,6 +97,7 @@ class Shown:
         return html
 
 
+_URL = re.compile(r"[a-z][a-z0-9+.-]+://", re.IGNORECASE)
 _PLACE = re.compile(r"(?P<scheme>(?:file:|sqlite:///)?)(?P<path>(?:/|~|[A-Za-z]:[\\/]).*)", re.DOTALL)
 
 
@@ -140,3 +141,8 @@ def as_stored(path: Path) -> Path:
         return next((entry for entry in folder.iterdir() if composed(entry.name) == composed(path.name)), path)
     except OSError:
         return path
+
+
+def is_url(text: object) -> bool:
+    """Whether this names object storage, and not a path."""
+    return isinstance(text, str) and _URL.match(text) is not None

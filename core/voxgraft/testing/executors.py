@@ -11,7 +11,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from ..batch.executor import Outcome
+from ..batch.task import Outcome
 from ..errors import WorkerLost
 from .conformance import ConformanceCheck, NotApplicable, Subject, require
 

@@ -5,9 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from ..datasets.cases import Dataset
+from ..datasets.cases import Dataset, ReadsFolder
 from ..datasets.dataset import read_layout
-from ..datasets.layout import ReadsFolder
 from ..errors import VoxGraftError
 from .conformance import ConformanceCheck, NotApplicable, Subject, require
 

@@ -10,8 +10,8 @@ import numpy as np
 
 from ..imaging.structures import Label, Labels
 from ..imaging.volume import Array, Volume
-from ..scoring.measurement import Quantity
 from ..scoring.measuring import measure_values
+from ..scoring.metric import Quantity
 from .conformance import ConformanceCheck, Subject, require
 
 LABELS = Labels((Label(1, "structure"),))

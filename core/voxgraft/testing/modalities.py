@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from ..imaging.volume import Array
+from ..preprocessing.modality import ShowsBody
 from .conformance import ConformanceCheck, Subject, require
 
 
@@ -33,6 +34,22 @@ def _normalised_voxels_are_finite(subject: Subject, folder: Path) -> None:
             require(np.array_equal(before, array), f"{name}: changes the scan itself")
             low, high = component.window(array[0])
             require(np.isfinite([low, high]).all() and low <= high, f"{name}: its window is {low} to {high}")
+
+
+def _the_body_is_told_from_air(subject: Subject, folder: Path) -> None:
+    component = subject.build()
+    if not isinstance(component, ShowsBody):
+        return
+    dice = np.random.default_rng(0)
+    for scan in (dice.integers(0, 900, (1, 12, 10, 8)).astype(np.int16), np.zeros((1, 6, 5, 4), np.float32)):
+        array: Array = np.repeat(scan, _channels(subject), axis=0)
+        before = array.copy()
+        levels = component.body_levels(array)
+        require(np.array_equal(before, array), "telling the body from air changes the scan itself")
+        if levels is not None:
+            channel, air, body = levels
+            require(0 <= channel < len(array), f"names channel {channel} of {len(array)}")
+            require(np.isfinite([air, body]).all() and air <= body, f"air is below {air}, and the body above {body}")
 
 
 def _channels(subject: Subject) -> int:
@@ -69,6 +86,7 @@ KNOWN = frozenset(
 CHECKS = {
     "modality": [
         ConformanceCheck("normalised voxels are finite float32, for constant scans too", _normalised_voxels_are_finite),
+        ConformanceCheck("levels of air and body are finite and rise, where it has them", _the_body_is_told_from_air),
         ConformanceCheck("its strengths of augmentation are known ones", _strengths_of_augmentation_are_known),
     ]
 }

@@ -18,7 +18,7 @@ import torch
 from ..inference.device import precision_of
 from ..networks.network import SegmentationNetwork
 from ..preprocessing.plan import Plan
-from ..support.processor import has_bf16
+from ..support.memory import has_bf16
 from ..support.torch_dims import CHANNELS_LAST, channels_last
 from ..workflow.sections import Training
 from .checkpoint import load_checkpoint

@@ -12,8 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..preprocessing.encoding import encoded_type, outside
-from ..preprocessing.plan import Plan
+from ..preprocessing.plan import Plan, encoded_type, outside
 from ..preprocessing.prepare import Prepared
 
 BEYOND = 255

@@ -10,8 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ..preprocessing.encoding import outside
-from ..preprocessing.plan import Plan
+from ..preprocessing.plan import Plan, outside
 from ..preprocessing.prepare import Prepared
 from .augment import augment
 from .batches import Batches, RawBatch

@@ -16,12 +16,10 @@ from torch import Tensor, nn
 
 from ..errors import TrainingError
 from ..networks.network import SegmentationNetwork
-from ..preprocessing.encoding import outside
-from ..preprocessing.plan import Plan
+from ..preprocessing.plan import Plan, outside
 from ..support.torch_dims import CHANNELS_LAST, channels_last
-from ..transfer.parameters import Row
 from ..transfer.stack import Stack
-from ..transfer.strategy import Context
+from ..transfer.strategy import Context, Row
 from ..workflow.sections import Training
 from .arithmetic import Arithmetic
 from .augment import augment

@@ -10,7 +10,7 @@ from typing import Any, Generic, TypeVar
 import torch
 from torch import nn
 
-from ..transfer.parameters import Row
+from ..transfer.strategy import Row
 from ..workflow.sections import Optimiser, Schedule
 
 LR = {"adamw": 2e-3, "sgd": 1e-2}

@@ -28,8 +28,8 @@ from ..scoring.pair import Counts
 from ..scoring.scores import mean_of
 from ..support.files import write_json
 from ..support.workers import end_with_parent
-from ..transfer.parameters import Row
 from ..transfer.stack import Stack
+from ..transfer.strategy import Row
 from ..workflow.sections import Training
 from ..workflow.workflow import Workflow, from_document
 from .arithmetic import Arithmetic, arithmetic_of, choose_arithmetic

@@ -18,9 +18,8 @@ from ..networks.weights import LoadReport, load_network, load_weights
 from ..packages.references import Resolver
 from ..preprocessing.plan import Plan
 from ..support.files import digest
-from ..transfer.parameters import Row, parameter_table
 from ..transfer.stack import Stack
-from ..transfer.strategy import Context, title
+from ..transfer.strategy import Context, Row, parameter_table, title
 from ..workflow.sections import Optimiser
 from ..workflow.workflow import Workflow
 from .memory import Need, check_memory, need_of

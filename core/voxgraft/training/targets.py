@@ -7,8 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from ..preprocessing.encoding import left_out, left_out_bit
-from ..preprocessing.plan import Plan
+from ..preprocessing.plan import Plan, left_out, left_out_bit
 from .loss import Loss
 
 

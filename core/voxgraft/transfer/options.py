@@ -1,4 +1,4 @@
-"""The base of the options of strategies whose needs depend on how they are set."""
+"""What the options of strategies have in common."""
 
 from __future__ import annotations
 

@@ -10,8 +10,7 @@ from torch import Tensor, nn
 
 from ..errors import TrainingError
 from ..networks.network import Output, SegmentationNetwork
-from .parameters import Row
-from .strategy import Context, Crop, TransferStrategy, title
+from .strategy import Context, Crop, Row, TransferStrategy, title
 
 
 class Stack:

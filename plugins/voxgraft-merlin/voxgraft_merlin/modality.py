@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from voxgraft.plugin import Options
+from voxgraft.plugin import HOUNSFIELD_LEVELS, Options
 
 LOW, HIGH = -1000.0, 1000.0
 
@@ -44,3 +44,7 @@ class MerlinModality:
     def window(self, array: NDArray[Any]) -> tuple[float, float]:
         """Soft tissue."""
         return -160.0, 240.0
+
+    def body_levels(self, array: NDArray[Any]) -> tuple[int, float, float]:
+        """Of the first channel."""
+        return 0, *HOUNSFIELD_LEVELS

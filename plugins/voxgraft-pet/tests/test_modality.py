@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 from pydantic import ValidationError
 
+import voxgraft
 from voxgraft.plugin import KnowsUnits, UsageError
 from voxgraft.testing import ConformanceCheck, NotApplicable, Subject, conformance_checks
+from voxgraft.workflow.workflow import from_document
 from voxgraft_pet.modality import PetModality
 from voxgraft_pet.options import PetOptions
 
@@ -59,3 +63,14 @@ def test_channels_that_nobody_named_are_refused() -> None:
 def test_options_that_cannot_be_are_refused(options: dict[str, object]) -> None:
     with pytest.raises(ValidationError):
         PetOptions.model_validate(options)
+
+
+def test_each_piece_of_yaml_of_the_page_is_one_of_a_workflow() -> None:
+    page = (Path(__file__).parents[3] / "docs" / "pet.md").read_text(encoding="utf-8")
+    pieces = [yaml.safe_load(block) for block in re.findall(r"^```yaml\n(.*?)^```", page, re.M | re.S)]
+    assert len(pieces) > 1
+    for piece in pieces:
+        data = {"layout": {"use": "decathlon", "path": "x"}, "modality": "pet", **piece["data"]}
+        model = {"encoder": {"use": "residual", "weights": "none"}, "decoder": "unet"}
+        document = {"name": "x", "data": data, "model": model, "tracking": None}
+        assert from_document(document, voxgraft.catalogue()).name == "x"

@@ -122,19 +122,58 @@ def test_values_of_the_scanner_become_those_that_are_asked_for(tmp_path: Path, c
     np.testing.assert_allclose(found[STORED > 0], 1.0, rtol=1e-6)
 
 
+def test_uptake_of_the_scanner_is_not_believed_of_images_without_attenuation_correction(
+    tmp_path: Path, catalogue: Catalogue
+) -> None:
+    item, found = one(write_series(tmp_path / "nac", Units="GML", CorrectedImage=["DECY"]), catalogue)
+    assert item.facts["units"] == "GML" and "attenuation" in item.problems[0].message
+    np.testing.assert_allclose(found[STORED > 0], 1.0, rtol=1e-6)
+    assert_factor(write_series(tmp_path / "unsaid", Units="GML", CorrectedImage=None), catalogue, 1.0)
+
+
+def philips(*others: str, creator: str = "Philips PET Private Group", **elements: object) -> Edit:
+    """Write private elements of Philips, behind blocks of other makers."""
+
+    def edit(_: int, slice_: Dataset) -> None:
+        for other in others:
+            slice_.private_block(0x7053, other, create=True)
+        block = slice_.private_block(0x7053, creator, create=True)
+        for name, value in elements.items():
+            block.add_new(int(name[1:], 16), "DS", str(value))
+
+    return edit
+
+
 def test_counts_of_philips_have_factors_of_their_own(tmp_path: Path, catalogue: Catalogue) -> None:
-    def philips(**elements: float) -> Edit:
-        def edit(_: int, slice_: Dataset) -> None:
-            block = slice_.private_block(0x7053, "Philips PET Private Group", create=True)
-            for name, value in elements.items():
-                block.add_new(int(name[1:], 16), "DS", str(value))
-
-        return edit
-
     assert_factor(write_series(tmp_path / "a", philips(x00=0.00125, x09=0.7), Units="CNTS"), catalogue, 0.00125)
     assert_factor(write_series(tmp_path / "b", philips(x09=0.7), Units="CNTS"), catalogue, 0.7 * FACTOR)
-    item, _ = one(write_series(tmp_path / "c", Units="CNTS"), catalogue)
-    assert "(7053,1000)" in item.problems[0].message
+    moved = write_series(tmp_path / "moved", philips("ANOTHER MAKER", x00=0.00125), Units="CNTS")
+    assert_factor(moved, catalogue, 0.00125)
+    at_injection = write_series(tmp_path / "admin", philips(x09=0.7), Units="CNTS", DecayCorrection="ADMIN")
+    assert_factor(at_injection, catalogue, 0.7 * WEIGHT * 1000 / DOSE)
+
+
+@pytest.mark.parametrize(
+    ("edit", "changes", "name"),
+    [
+        (None, {}, "(7053,1000)"),
+        (philips(creator="ANOTHER MAKER", x00=0.00125), {}, "(7053,1000)"),
+        (philips(x00=0, x09=0), {}, "(7053,1000)"),
+        (philips(x00=-1), {}, "(7053,1000)"),
+        (philips(x00=0.00125), {"CorrectedImage": ["DECY"]}, "attenuation"),
+        (philips(x00=0.00125), {"CorrectedImage": ["ATTN"]}, "decay"),
+        (philips(x00=0.00125), {"DecayCorrection": "NONE"}, "DecayCorrection is NONE"),
+        (philips(x09=0.7), {"PatientWeight": None}, "PatientWeight is missing"),
+    ],
+)
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_counts_without_a_factor_or_a_correction_stay_counts(
+    tmp_path: Path, catalogue: Catalogue, edit: Edit | None, changes: dict[str, Any], name: str
+) -> None:
+    item, found = one(write_series(tmp_path, edit, Units="CNTS", **changes), catalogue)
+    assert [problem.code for problem in item.problems] == ["no-suv"] and name in item.problems[0].message
+    assert item.facts["units"] == "CNTS"
+    np.testing.assert_allclose(found[STORED > 0], 1.0, rtol=1e-6)
 
 
 # When it was injected, and when scanned
@@ -162,13 +201,34 @@ def test_the_dose_decays_from_the_injection_to_the_scan(
     assert_factor(folder, catalogue, WEIGHT * 1000 / (DOSE * 2 ** (-seconds / HALF_LIFE)))
 
 
-def test_general_electric_keeps_the_time_of_the_scan_elsewhere(tmp_path: Path, catalogue: Catalogue) -> None:
+@pytest.mark.parametrize(("creator", "seconds"), [("GEMS_PETD_01", 3000), ("ANOTHER MAKER", 3600)])
+def test_general_electric_keeps_the_time_of_the_scan_elsewhere(
+    tmp_path: Path, catalogue: Catalogue, creator: str, seconds: float
+) -> None:
     def edit(_: int, slice_: Dataset) -> None:
-        block = slice_.private_block(0x0009, "GEMS_PETD_01", create=True)
-        block.add_new(0x0D, "DT", "20200101115000.00")
+        slice_.private_block(0x0009, "GEMS_IDEN_01", create=True)
+        slice_.private_block(0x0009, creator, create=True).add_new(0x0D, "DT", "20200101115000.00")
 
     folder = write_series(tmp_path, edit, SeriesTime="180000")
-    assert_factor(folder, catalogue, WEIGHT * 1000 / (DOSE * 2 ** (-3000 / HALF_LIFE)))
+    assert_factor(folder, catalogue, WEIGHT * 1000 / (DOSE * 2 ** (-seconds / HALF_LIFE)))
+
+
+@pytest.mark.parametrize(
+    ("reference", "duration", "seconds"),
+    [
+        (670.0, 120.0, 3600 - 670 + 59.9),  # an earlier bed, of ten minutes, is not in the series
+        (0.0, 120.0, 3600),  # some scanners write 0: the first acquisition counts
+        (670.0, None, 3600),
+    ],
+)
+def test_the_beginning_is_worked_back_where_the_first_beds_are_missing(
+    tmp_path: Path, catalogue: Catalogue, reference: float, duration: float | None, seconds: float
+) -> None:
+    times: dict[str, Any] = {"FrameReferenceTime": reference * 1000, "SeriesTime": "180000"}
+    if duration is not None:
+        times["ActualFrameDuration"] = int(duration * 1000)
+    factor = WEIGHT * 1000 / (DOSE * 2 ** (-seconds / HALF_LIFE))
+    assert_factor(write_series(tmp_path, **times), catalogue, factor)
 
 
 # What cannot be computed is named, and nothing is guessed

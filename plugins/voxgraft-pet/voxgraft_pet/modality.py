@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from voxgraft.plugin import UsageError
+from voxgraft.plugin import HOUNSFIELD_LEVELS, UsageError
 
 from .options import PetOptions
 
@@ -92,3 +92,8 @@ class PetModality:
     def units(self, params: Sequence[Mapping[str, float]]) -> list[str]:
         """What a NIfTI file with uptake values does not say itself."""
         return [self._options.measure if numbers.get("suv") else "HU" for numbers in params]
+
+    def body_levels(self, array: NDArray[Any]) -> tuple[int, float, float] | None:
+        """Of the CT beside the uptake, where there is one: the border of a body cannot be told by what it takes up."""
+        held = self._options.channels
+        return (held.index("hu"), *HOUNSFIELD_LEVELS) if "hu" in held else None

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from voxgraft.plugin import print_result
+from voxgraft.plugin import print_fitted, print_result
 
 if TYPE_CHECKING:
     from .key import Key
     from .options import Options
-    from .result import Result
+    from .report import Result
 
 
 @click.command()
@@ -92,9 +92,9 @@ def deidentify(
     from voxgraft.plugin import Progress, ending_gently
 
     from .file import Settings
+    from .key import read_pseudonyms
+    from .key import write_pseudonyms as write_table
     from .options import Options
-    from .pseudonyms import read_pseudonyms
-    from .pseudonyms import write_pseudonyms as write_table
     from .tree import check_places
     from .tree import deidentify as deidentify_tree
 
@@ -166,13 +166,13 @@ def _show(result: Result, target: Path, dry_run: bool) -> None:
     words = {"written": "would be written" if dry_run else "written", "skipped": "skipped (done before)"}
     words |= {"not_dicom": "not DICOM", "directories": "DICOMDIR left out", "quarantined": "held back"}
     said = [f"{number} {words.get(name, name)}" for name, number in result.counts.items() if number]
-    click.echo(", ".join(said) or "nothing to do")
+    print_fitted(", ".join(said) or "nothing to do")
     reasons = {outcome.rule: outcome.reason for outcome in result.of("quarantined")}
     for rule, number in result.rules.items():
-        click.echo(f"held back, {rule}: {number} ({reasons[rule]})")
+        print_fitted(f"held back, {rule}: {number} ({reasons[rule]})")
     for note in result.notes:
-        click.echo(f"note: {note}")
+        print_fitted(f"note: {note}")
     for outcome in result.of("failed"):
-        click.echo(f"failed: {result.paths[outcome.mark]}: {outcome.reason}", err=True)
+        print_fitted(f"failed: {result.paths[outcome.mark]}: {outcome.reason}", error=True)
     if not dry_run:
-        click.echo(str(target / REPORT))
+        print_fitted(f"next: look at {target / REPORT}, which says of each file what became of it")

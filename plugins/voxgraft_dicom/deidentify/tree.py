@@ -7,7 +7,7 @@ import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import as_completed
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import suppress
+from contextlib import closing, nullcontext, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,8 +17,7 @@ from voxgraft.plugin import TEMPORARY, DataError, Progress, UsageError, sha256, 
 from . import nifti
 from .file import Job, Outcome, Settings, instance, process
 from .key import Key
-from .report import REPORT, Journal, Report
-from .result import Result
+from .report import REPORT, Journal, Report, Result
 
 MANY = 64
 """Files from which on more than one process is worth its start."""
@@ -61,25 +60,19 @@ def deidentify(
     jobs = _jobs(source, settings.key, result, report.files if report is not None else {}, with_nifti=with_nifti)
     if not jobs and not result.outcomes and not result.directories:
         raise DataError(f"{source}: holds no DICOM files")
-    todo = []
-    for job in jobs:
-        done = report.done(job.mark) if report is not None else None
-        if done is not None:
-            result.outcomes.append(done)
-            result.skipped += 1
-        else:
-            todo.append(job)
-    journal = Journal(target) if settings.target is not None else None
-    try:
-        with progress.bar("de-identifying", len(todo)) as bar:
-            for outcome in _outcomes(todo, settings, workers):
-                result.outcomes.append(outcome)
-                if journal is not None:
-                    journal.add(outcome)
-                bar.advance()
-    finally:
-        if journal is not None:
-            journal.close()
+    earlier = {job.mark: done for job in jobs if report is not None and (done := report.done(job.mark)) is not None}
+    result.outcomes += earlier.values()
+    result.skipped += len(earlier)
+    todo = [job for job in jobs if job.mark not in earlier]
+    with (
+        closing(Journal(target)) if settings.target is not None else nullcontext() as journal,
+        progress.bar("de-identifying", len(todo)) as bar,
+    ):
+        for outcome in _outcomes(todo, settings, workers):
+            result.outcomes.append(outcome)
+            if journal is not None:
+                journal.add(outcome)
+            bar.advance()
     if quarantine is not None and settings.target is not None:
         _set_aside(result, source, quarantine)
     if report is not None:

@@ -22,8 +22,7 @@ from voxgraft.plugin import (
 
 from .names import Naming, count, listed, masks_in
 from .options import DicomOptions, LabelRules, Plane, Selection
-from .pick import Ambiguous, Picked, channels_of, series_of, studies, taken
-from .rules import misfit, seen_together
+from .pick import Ambiguous, Picked, channels_of, misfit, seen_together, series_of, studies, taken
 from .structures import Drawn, Matcher
 
 if TYPE_CHECKING:

@@ -12,8 +12,7 @@ from voxgraft.plugin import ImageRef, Item, Labels, Problem
 
 from .names import count, listed
 from .options import LabelRules
-from .pick import Picked, series_of
-from .rules import fits_one
+from .pick import Picked, fits_one, series_of
 from .terms import Terms
 
 SOURCES = {"seg": ("SEG",), "rtstruct": ("RTSTRUCT",), "auto": ("SEG", "RTSTRUCT")}

@@ -9,7 +9,7 @@ from voxgraft.plugin import DataError, Item, Label, Labels
 
 from ..objects.deflated import read_dicom
 from ..objects.forgiving import forgiving
-from .rules import fits_one
+from .pick import fits_one
 
 Code = tuple[str, str, str]
 SHOWN = 20

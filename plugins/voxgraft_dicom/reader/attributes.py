@@ -43,6 +43,7 @@ TAGS = {
     "TriggerTime": 0x00181060,
     "ImagerPixelSpacing": 0x00181164,
     "ConvolutionKernel": 0x00181210,
+    "ActualFrameDuration": 0x00181242,
     "FlipAngle": 0x00181314,
     "NominalScannedPixelSpacing": 0x00182010,
     "DiffusionBValue": 0x00189087,

@@ -1,7 +1,10 @@
 """Frames through a decoder: pydicom with the codecs that fit best, SimpleITK for what they do not know.
 
 SimpleITK leaves the interpreter's lock while it decodes; pydicom's plugins (pylibjpeg, pyjpegls, Pillow) hold it. So
-JPEG 2000, whose decoding takes longest, goes to SimpleITK where that gives the same values."""
+JPEG 2000, whose decoding takes longest, goes to SimpleITK where that gives the same values.
+
+Decoders take the memory that a stream or a header names, so each frame is looked at before it is given to one.
+"""
 
 from __future__ import annotations
 
@@ -15,17 +18,43 @@ from typing import Any
 
 import numpy as np
 
-from voxgraft.plugin import Array, BadImage
+from voxgraft.plugin import Array, BadImage, free_memory, gigabytes
 
 from ..objects.deflated import read_dicom
 from ..objects.forgiving import forgiving
 from .attributes import WHOLE_NUMBERS
-from .bounds import RLE, refusal
 from .elements import BIG_ENDIAN
 from .header import NATIVE, Header
-from .jpeg import depth, depth_of_2000, exact, fits
+from .jpeg import depth, depth_of_2000, exact, fits, size_of
 from .pixels import CODECS
 from .stored import Strange, keep_stored
+
+RLE = "1.2.840.10008.1.2.5"
+PACKED = 128
+"""To at most so many times its length a frame of RLE unpacks (PS3.5, annex G)."""
+WORK = 12
+"""Bytes for each sample that a decoder may hold at once: in 32 bits, and copies."""
+SMALL = 1 << 28
+"""Bytes that are there without a look."""
+
+
+def refusal(stream: bytes, header: Header) -> str:
+    """Why a frame must not be decoded, as a sentence without the file; empty where it may."""
+    promised = header.whole("Rows"), header.whole("Columns")
+    if (size := size_of(stream)) is not None and size != promised:
+        return f"a frame of it has {_times(size)} pixels, and its header promises {_times(promised)}"
+    samples = promised[0] * promised[1] * max(1, header.whole("SamplesPerPixel", 1))
+    needed = samples * header.whole("BitsAllocated") // 8
+    if header.syntax == RLE and needed > PACKED * len(stream):
+        return f"its header promises {needed} bytes a frame, which {len(stream)} bytes of RLE cannot hold"
+    if samples * WORK > SMALL and samples * WORK > (free := free_memory()):
+        return f"decoding a frame of it takes {gigabytes(samples * WORK)} of memory, and {gigabytes(free)} are free"
+    return ""
+
+
+def _times(size: tuple[int, int]) -> str:
+    return f"{size[1]}x{size[0]}"
+
 
 PLUGINS = {
     "1.2.840.10008.1.2.4.50": ("pillow", "SimpleITK"),

@@ -14,8 +14,7 @@ from voxgraft.plugin import BadImage
 from ..objects.deflated import read_head
 from ..objects.forgiving import forgiving
 from .attributes import BINARY, CREATORS, NAMES, PRESENCE, PRIVATE, TAGS, WANTED, WHOLE_NUMBERS, Attributes
-from .elements import BIG_ENDIAN, DEFLATED, EXPLICIT, IMPLICIT, Odd, Short, walk
-from .stretches import Memory
+from .elements import BIG_ENDIAN, DEFLATED, EXPLICIT, IMPLICIT, Memory, Odd, Short, walk
 
 NATIVE = frozenset({IMPLICIT, EXPLICIT, BIG_ENDIAN, DEFLATED})
 """Transfer syntaxes whose pixels are not compressed."""

@@ -1,20 +1,25 @@
-"""Items from frames: what the engine is told of an image, and the frames that its voxels are read from."""
+"""Items from frames: what the engine is told of an image, and the frames that its voxels are read from.
+
+Of 2D images: how large their pixels are, and where that was found; of each what writers and tables of subgroups need.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from voxgraft.plugin import Array, Item, Problem
 
-from .attributes import shown
-from .facts import archive_of, facts_of
-from .flat import flat_affine, pixel_size
+from ..objects.deflated import read_dicom
+from ..objects.forgiving import forgiving
+from .attributes import Attributes, shown
 from .frames import Frame, headers_of, single
 from .geometry import Stack
 from .header import Header, modality_of
@@ -153,3 +158,130 @@ def _item(
         colours=first.whole("SamplesPerPixel", 1) == 3,
         archive=archive_of(first),
     )
+
+
+CENTIMETRES, TISSUE = 3, 1
+"""Of ultrasound regions: the unit of their axes, and the format of a cut through tissue (PS3.3, C.8.5.5)."""
+
+
+def pixel_size(header: Header) -> tuple[tuple[float, float], tuple[Problem, ...]]:
+    """Millimetres between rows and between columns, with a warning where they are not those of the patient."""
+    if (spacing := _positive(header, "PixelSpacing")) is not None:
+        return spacing, ()
+    if (spacing := _positive(header, "ImagerPixelSpacing")) is not None:
+        text = "its pixel size is that of the detector (ImagerPixelSpacing), on which things are larger than they are"
+        return spacing, (Problem("detector-spacing", text, "warning"),)
+    if (spacing := _positive(header, "NominalScannedPixelSpacing")) is not None:
+        text = "its pixel size is that of the scanned film (NominalScannedPixelSpacing)"
+        return spacing, (Problem("scanned-spacing", text, "warning"),)
+    if header.text("Modality") in ("US", "IVUS") and (spacing := _of_regions(header)) is not None:
+        text = "its pixel size is that of its ultrasound regions, and true inside these only"
+        return spacing, (Problem("region-spacing", text, "warning"),)
+    text = "it does not say how large a pixel is; 1 mm is assumed"
+    return (1.0, 1.0), (Problem("no-spacing", text, "warning"),)
+
+
+def flat_affine(spacing: tuple[float, float]) -> Array:
+    """4x4 from (column, row) to RAS millimetres, the axes as on a screen: to the patient's left and back."""
+    return np.diag([-spacing[1], -spacing[0], 1.0, 1.0])
+
+
+def _positive(header: Header, name: str) -> tuple[float, float] | None:
+    numbers = header.numbers(name, 2)
+    return (numbers[0], numbers[1]) if numbers is not None and min(numbers) > 0 else None
+
+
+def _of_regions(header: Header) -> tuple[float, float] | None:
+    """The pixel size that all cuts through tissue of an ultrasound image share."""
+    try:
+        with forgiving():
+            dataset = read_dicom(header.path, pixels=False)
+            regions = [region for region in dataset.get("SequenceOfUltrasoundRegions") or [] if _is_tissue(region)]
+            sizes = [
+                (abs(float(region.PhysicalDeltaY)) * 10, abs(float(region.PhysicalDeltaX)) * 10) for region in regions
+            ]
+    except Exception:  # pydicom fails in many ways on what is badly written; the size is then not known
+        return None
+    if not sizes or min(min(size) for size in sizes) <= 0:
+        return None
+    same = all(abs(a - b) <= 1e-3 * b for size in sizes for a, b in zip(size, sizes[0], strict=True))
+    return sizes[0] if same else None
+
+
+def _is_tissue(region: Any) -> bool:
+    units = {region.get("PhysicalUnitsXDirection"), region.get("PhysicalUnitsYDirection")}
+    return units == {CENTIMETRES} and region.get("RegionSpatialFormat") == TISSUE
+
+
+_YEARS = {"Y": 1.0, "M": 1 / 12, "W": 7 / 365.25, "D": 1 / 365.25}
+
+
+def facts_of(frames: Sequence[Frame], first: Header, channels: int) -> dict[str, Any]:
+    """Plain values about an image.
+
+    `instances` are the SOP instances in the order of the files, `frames` the instance and the number of the frame
+    (from 1) of each slice, where files hold several frames or slices several channels. `station` is the scanner's own
+    name; the institution is named by a hash alone.
+
+    Args:
+        frames: In the order of the slices.
+        first: The header that speaks for all.
+        channels: How many images lie at each place.
+    """
+    headers = headers_of(frames)
+    facts: dict[str, Any] = {
+        "study": first.text("StudyInstanceUID"),
+        "series": first.text("SeriesInstanceUID"),
+        "frame": first.text("FrameOfReferenceUID"),
+        "sop_class": first.sop_class,
+        "instances": [header.instance for header in headers],
+        "syntax": first.syntax,
+        "slice_thickness": frames[0].number("SliceThickness", 0.0) or None,
+        "photometric": first.text("PhotometricInterpretation"),
+        "station": first.text("StationName"),
+    }
+    if len(headers) < len(frames) or channels > 1:
+        slices = frames[: len(frames) // channels]
+        facts["frames"] = [[frame.header.instance, frame.index + 1] for frame in slices]
+    if (padding := _padding(frames)) is not None:
+        facts["padding"] = padding
+    return facts | _subgroups(first)
+
+
+def archive_of(header: Attributes) -> dict[str, str]:
+    """What finds an image in the archive: accession number and date, which identify the patient to whoever may look."""
+    date = header.text("StudyDate").strip()
+    readable = f"{date[:4]}-{date[4:6]}-{date[6:]}" if len(date) == 8 and date.isdecimal() else date
+    known = {"accession": header.text("AccessionNumber").strip(), "study_date": readable}
+    return {name: value for name, value in known.items() if value}
+
+
+def _padding(frames: Sequence[Frame]) -> float | None:
+    """The intensity that stands outside the image, where it is the same in all frames."""
+    values = {
+        frame.number("PixelPaddingValue", 0.0) * frame.number("RescaleSlope", 1.0)
+        + frame.number("RescaleIntercept", 0.0)
+        for frame in frames
+        if frame.text("PixelPaddingValue")
+    }
+    return values.pop() if len(values) == 1 else None
+
+
+def _subgroups(header: Attributes) -> dict[str, Any]:
+    scanner = " ".join(filter(None, (header.text("Manufacturer"), header.text("ManufacturerModelName"))))
+    site = " ".join(header.text("InstitutionName").casefold().split())
+    known: dict[str, Any] = {
+        "scanner": scanner,
+        "site": f"site-{hashlib.sha256(site.encode()).hexdigest()[:8]}" if site else "",
+        "sex": header.text("PatientSex").upper(),
+        "age": _years(header.text("PatientAge")),
+    }
+    return {name: value for name, value in known.items() if value not in ("", None)}
+
+
+def _years(text: str) -> float | None:
+    """Years from an age such as `045Y` or `018M`."""
+    number, unit = text[:-1].strip(), text[-1:].upper()
+    if not number.isdecimal() or not number.isascii() or unit not in _YEARS:
+        return None
+    return round(int(number) * _YEARS[unit], 3)

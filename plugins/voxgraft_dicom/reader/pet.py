@@ -3,6 +3,10 @@
 SUV = concentration [Bq/ml] x weight [g] / dose [Bq], or lean mass or surface in the place of weight; the dose decayed
 from the injection to the time that the scanner corrected the images to: the beginning of the scan (DecayCorrection
 START), or the injection itself (ADMIN).
+
+The size of a body (PS3.16, CID 7469). Lean mass: Janmahasatian et al., Clin Pharmacokinet 2005, 44:1051; James,
+Research on Obesity, HMSO 1976, with the multiplier 128 for men. Surface: DuBois and DuBois, Arch Intern Med 1916,
+17:863.
 """
 
 from __future__ import annotations
@@ -10,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from math import expm1, isfinite, log
 from typing import Any
 
 from voxgraft.plugin import Problem
@@ -17,9 +22,67 @@ from voxgraft.plugin import Problem
 from ..objects.deflated import read_dicom
 from ..objects.forgiving import forgiving
 from .attributes import shown
-from .body import NAMES, TYPES, Missing, size_of, unit_of
 from .header import Header
+from .private import private
 from .times import Moment, moment, whole_moment, zone_of
+
+TYPES = {"suv": "BW", "suv-lbm-janma": "LBMJANMA", "suv-lbm-james": "LBMJAMES128", "suv-bsa": "BSA"}
+"""The option of the reader -> the SUVType (0054,1006) of what it gives (PS3.3, C.8.9.1)."""
+NAMES = {"BW": "body weight", "LBMJANMA": "lean body mass", "LBMJAMES128": "lean body mass", "BSA": "body surface area"}
+LIGHTEST, HEAVIEST = 0.4, 700.0
+"""Kilograms between which a weight is believed; 0.07 and 7000 are weights in other units."""
+SHORTEST, TALLEST = 0.25, 2.6
+"""Metres; 170 is a height in centimetres."""
+
+
+class Missing(ValueError):
+    """What SUVs cannot be computed without; the message is its name."""
+
+
+def unit_of(kind: str) -> str:
+    """The unit of SUVs of a type; by body weight alone it has no name behind it."""
+    return {"BW": "g/ml", "BSA": "cm2/ml BSA"}.get(kind, f"g/ml {kind}")
+
+
+def size_of(header: Header, kind: str) -> float:
+    """What a dose is divided by: grams of the body or of its lean mass, or square centimetres of its surface.
+
+    Raises:
+        Missing: The header does not say what it needs, or says what cannot be.
+    """
+    weight = _between(header, "PatientWeight", LIGHTEST, HEAVIEST, "kg")
+    if kind == "BW":
+        return weight * 1000
+    height = _between(header, "PatientSize", SHORTEST, TALLEST, "m")
+    if kind == "BSA":
+        return float(71.84 * weight**0.425 * (height * 100) ** 0.725)
+    sex = header.text("PatientSex").strip().upper()
+    if sex not in ("M", "F"):
+        raise Missing(f"PatientSex is {shown(sex) or 'missing'}, and the formulas of lean mass are for M and F")
+    lean = _janmahasatian(weight, height, sex) if kind == "LBMJANMA" else _james(weight, height, sex)
+    if not 0 < lean <= weight:
+        raise Missing(f"PatientWeight {weight:g} kg and PatientSize {height:g} m give a lean mass of {lean:.3g} kg")
+    return lean * 1000
+
+
+def _janmahasatian(weight: float, height: float, sex: str) -> float:
+    index = weight / height**2
+    return 9270 * weight / (6680 + 216 * index if sex == "M" else 8780 + 244 * index)
+
+
+def _james(weight: float, height: float, sex: str) -> float:
+    squared = (weight / (height * 100)) ** 2
+    return 1.10 * weight - 128 * squared if sex == "M" else 1.07 * weight - 148 * squared
+
+
+def _between(header: Header, name: str, low: float, high: float, unit: str) -> float:
+    value = header.number(name, 0.0)
+    if not low <= value <= high:
+        said = header.text(name)
+        what = f"is {shown(said)} {unit}, which no patient has" if said.strip() else "is missing"
+        raise Missing(f"{name} {what}")
+    return value
+
 
 MOST_HALF_LIVES = 10
 """A dose that was given longer ago than this was not given for this scan, or a date is wrong."""
@@ -67,6 +130,16 @@ def uptake_of(headers: Sequence[Header], wanted: str) -> Uptake:
     return _multiplied(factor, kind, how)
 
 
+def _check_corrected(header: Header) -> None:
+    """Raises:
+    Missing: The images were not corrected for attenuation and decay, without which no value is an uptake.
+    """
+    corrected = set(header.parts("CorrectedImage"))
+    for name, meaning in (("ATTN", "attenuation"), ("DECY", "decay")):
+        if name not in corrected:
+            raise Missing(f"CorrectedImage does not say that it was corrected for {meaning}")
+
+
 def _multiplied(factor: float, kind: str, how: str) -> Uptake:
     text = f"its values were multiplied by {factor:.6g} to be standardised uptake values by {NAMES[kind]} ({how})"
     return Uptake(factor, unit_of(kind), (Problem("suv", text, "repair"),))
@@ -76,8 +149,10 @@ def _by_the_scanner(header: Header, units: str, wanted: str) -> Uptake:
     """Values that are SUVs already: by weight or surface they become others; those of another kind stay as they are.
 
     Raises:
-        Missing: The body is not known well enough to make others of them.
+        Missing: They were not corrected for attenuation, or the body is not known well enough to make others of them.
     """
+    if header.text("CorrectedImage"):
+        _check_corrected(header)
     usual = "BW" if units == "GML" else "BSA"
     kind = str(_dataset(header).get("SUVType") or usual).strip().upper()
     if kind == wanted:
@@ -90,7 +165,7 @@ def _by_the_scanner(header: Header, units: str, wanted: str) -> Uptake:
 
 def _of_counts(headers: Sequence[Header]) -> tuple[float, float]:
     """The factors from counts to SUVs and to Bq/ml that Philips keeps; 0 where one is missing."""
-    pairs = {tuple(_philips(dataset, element) for element in (0x1000, 0x1009)) for dataset in map(_dataset, headers)}
+    pairs = {tuple(_philips(dataset, element) for element in (0x00, 0x09)) for dataset in map(_dataset, headers)}
     if len(pairs) > 1:
         raise Missing("its slices have different factors (7053,1000) or (7053,1009)")
     ((own, to_activity),) = pairs
@@ -99,7 +174,10 @@ def _of_counts(headers: Sequence[Header]) -> tuple[float, float]:
 
 def _factor(headers: Sequence[Header], units: str, kind: str) -> tuple[float, str]:
     dataset = _dataset(headers[0])
-    before = 1.0
+    before, correction = 1.0, headers[0].text("DecayCorrection").upper()
+    _check_corrected(headers[0])
+    if correction not in ("START", "ADMIN"):
+        raise Missing(f"DecayCorrection is {shown(correction) or 'missing'}")
     if units == "CNTS":
         own, to_activity = _of_counts(headers)
         if own > 0 and kind == "BW":
@@ -111,10 +189,6 @@ def _factor(headers: Sequence[Header], units: str, kind: str) -> tuple[float, st
         before = to_activity
     elif units != "BQML":
         raise Missing(f"its units are {shown(units)}" if units else "Units is missing")
-    corrected = set(headers[0].parts("CorrectedImage"))
-    for name, meaning in (("ATTN", "attenuation"), ("DECY", "decay")):
-        if name not in corrected:
-            raise Missing(f"CorrectedImage does not say that it was corrected for {meaning}")
     size = size_of(headers[0], kind)
     sequence = dataset.get("RadiopharmaceuticalInformationSequence") or []
     if len(sequence) != 1:
@@ -122,11 +196,8 @@ def _factor(headers: Sequence[Header], units: str, kind: str) -> tuple[float, st
     dose = _positive(sequence[0], "RadionuclideTotalDose")
     if not SMALLEST_DOSE <= dose <= LARGEST_DOSE:
         raise Missing(f"RadionuclideTotalDose is {dose:g}, which is not a dose in becquerel")
-    correction = headers[0].text("DecayCorrection").upper()
     if correction == "ADMIN":
         return before * size / dose, "dose at the injection"
-    if correction != "START":
-        raise Missing(f"DecayCorrection is {shown(correction) or 'missing'}")
     half_life = _positive(sequence[0], "RadionuclideHalfLife")
     waited = _waited(headers, dataset, sequence[0], half_life)
     return before * size / (dose * 2 ** (-waited.total_seconds() / half_life)), "dose decayed to the scan"
@@ -139,7 +210,7 @@ def _waited(headers: Sequence[Header], dataset: Any, reported: Any, half_life: f
         Missing: The header does not say it, or says it in two ways that do not agree.
     """
     zone = zone_of(str(dataset.get("TimezoneOffsetFromUTC") or ""))
-    start, last = _scanned(headers, dataset, zone)
+    start, last = _scanned(headers, dataset, zone, half_life)
     longest = timedelta(seconds=MOST_HALF_LIVES * half_life)
     whole = str(reported.get("RadiopharmaceuticalStartDateTime") or "").strip()
     time = str(reported.get("RadiopharmaceuticalStartTime") or "")
@@ -188,7 +259,9 @@ def _since(start: Moment, injected: Moment, by_clock: Moment | None, zone: timed
     return waited
 
 
-def _scanned(headers: Sequence[Header], dataset: Any, zone: timedelta | None) -> tuple[Moment, Moment]:
+def _scanned(
+    headers: Sequence[Header], dataset: Any, zone: timedelta | None, half_life: float
+) -> tuple[Moment, Moment]:
     """The moment that a scan's images are corrected to, which is its beginning, and when its last image began."""
     acquired = [acquisition for header in headers if (acquisition := _acquired(header, zone)) is not None]
     earliest = min(acquired, key=lambda acquisition: acquisition.clock, default=None)
@@ -196,10 +269,37 @@ def _scanned(headers: Sequence[Header], dataset: Any, zone: timedelta | None) ->
     start = moment(headers[0].text("SeriesDate"), headers[0].text("SeriesTime"), zone)
     if start is None or (earliest is not None and start.clock > earliest.clock):
         # The series was made after the scan; General Electric keeps the true time in a private attribute.
-        start = _general_electric(dataset, zone) or earliest
+        start = _general_electric(dataset, zone) or _worked_back(headers, zone, half_life) or earliest
     if start is None:
         raise Missing("SeriesDate, SeriesTime, AcquisitionDate and AcquisitionTime do not say when it was scanned")
     return start, latest if latest is not None and latest.clock > start.clock else start
+
+
+def _worked_back(headers: Sequence[Header], zone: timedelta | None, half_life: float) -> Moment | None:
+    """The beginning of a scan whose first beds are not in the series, from FrameReferenceTime (QIBA's pseudocode).
+
+    An image's FrameReferenceTime is the time from the beginning to the moment within the image's frame at which the
+    count rate is its average. None where an image does not say it, the images do not agree, or it says nothing earlier
+    than the first of them: some scanners write 0.
+    """
+    starts: list[Moment] = []
+    for header in headers:
+        acquired = _acquired(header, zone)
+        reference, duration = (
+            header.number(name, -1.0) / 1000 for name in ("FrameReferenceTime", "ActualFrameDuration")
+        )
+        if acquired is None or reference < 0 or duration <= 0:
+            return None
+        decay = log(2) * duration / half_life
+        average = duration / decay * log(decay / -expm1(-decay))
+        try:
+            starts.append(Moment(acquired.clock + timedelta(seconds=average - reference), acquired.zone))
+        except OverflowError:
+            return None
+    clocks = [start.clock for start in starts]
+    earliest = min(acquired.clock for header in headers if (acquired := _acquired(header, zone)) is not None)
+    agree = max(clocks) - min(clocks) <= SAME_TIME and min(clocks) < earliest
+    return starts[clocks.index(min(clocks))] if agree else None
 
 
 def _acquired(header: Header, zone: timedelta | None) -> Moment | None:
@@ -232,24 +332,18 @@ def _positive(dataset: Any, name: str) -> float:
 
 
 def _philips(dataset: Any, element: int) -> float:
-    """A factor of the private group 7053, which belongs to Philips PET; 0 where it is missing."""
-    creator = dataset[0x7053, 0x0010].value if (0x7053, 0x0010) in dataset else ""
-    creator = creator.decode("ascii", "replace") if isinstance(creator, bytes) else str(creator)
-    if not creator.strip(" \0").upper().startswith("PHILIPS PET") or (0x7053, element) not in dataset:
-        return 0.0
-    return _number(dataset[0x7053, element].value)
+    """A factor of Philips PET's private group; 0 where it is missing."""
+    return _number(private(dataset, 0x7053, "PHILIPS PET", element))
 
 
 def _general_electric(dataset: Any, zone: timedelta | None) -> Moment | None:
-    """The private scan date and time (0009,100D) of General Electric PET."""
-    if (0x0009, 0x100D) not in dataset:
-        return None
-    value = dataset[0x0009, 0x100D].value
-    return whole_moment(value.decode("ascii", "replace") if isinstance(value, bytes) else str(value), zone)
+    """The private scan date and time (0009,xx0D) of General Electric PET."""
+    return whole_moment(private(dataset, 0x0009, "GEMS_PETD", 0x0D), zone)
 
 
-def _number(value: Any) -> float:
+def _number(text: str) -> float:
     try:
-        return float(value.decode("ascii") if isinstance(value, bytes) else value)
-    except (TypeError, ValueError, UnicodeDecodeError):
+        value = float(text)
+    except ValueError:
         return 0.0
+    return value if isfinite(value) else 0.0

@@ -12,13 +12,12 @@ import numpy as np
 
 from voxgraft.plugin import BadImage, Item, Problem, Volume
 
-from .elements import MAGIC, PREAMBLE
+from .elements import MAGIC, PREAMBLE, Memory
 from .header import STRUCTURES, Header, is_image, read_header
 from .items import Found
 from .options import DicomOptions
 from .series import describe, is_nameless, possible_slices, series_of
 from .stored import bits_problem
-from .stretches import Memory
 from .structures import structures_item
 from .upright import resampled
 from .voxels import read_voxels

@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-PAIRS = (("images", "labels"), ("images", "masks"), ("imagesTr", "labelsTr"), ("image", "label"), ("image", "mask"))
-"""Folders of images and of their masks, as people call them."""
+IMAGES = ("images", "image", "imgs", "img", "imagestr")
+LABELS = ("labels", "label", "masks", "mask", "labelstr", "annotations", "segmentations", "gt")
+"""Folders of images and of their masks, as people call them; case does not matter."""
 
 
 def decathlon(folder: Path) -> Mapping[str, Any] | None:
@@ -66,10 +67,29 @@ def pairs(folder: Path) -> Mapping[str, Any] | None:
     """Images beside masks, by their folders or by their names, where no other file says more."""
     if any((folder / name).exists() for name in ("dataset.json", "dataset_description.json")):
         return None
-    for images, labels in PAIRS:
-        if (folder / images).is_dir() and (folder / labels).is_dir():
-            return {"path": folder, "images": images, "labels": labels, "unlabelled": "keep"}
+    folders = {path.name.lower(): path.name for path in sorted(folder.iterdir()) if path.is_dir()}
+    both = [(folders[one], folders[two]) for one in IMAGES for two in LABELS if one in folders and two in folders]
+    same = next((names for names in both if _names(folder / names[0]) & _names(folder / names[1])), None)
     from .pairing import by_names
 
-    found = by_names(folder)
+    found = by_names(folder) if same is None else None
+    if found is None and both and not any(_parted(folder / name) for name in both[0]):
+        images, labels = same or both[0]
+        found = {"images": images, "labels": labels}
     return {"path": folder, **found, "unlabelled": "keep"} if found is not None else None
+
+
+def _names(folder: Path) -> set[str]:
+    """What its images, or series, are called; nothing where it is parted."""
+    from voxgraft.plugin import stem
+
+    return set() if _parted(folder) else {stem(path) for path in folder.iterdir() if not path.name.startswith(".")}
+
+
+def _parted(folder: Path) -> bool:
+    """Whether images lie in folders of it, such as `train` and `val`, which are no DICOM series."""
+    from .pairing import ENDINGS
+
+    inside = (path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
+    first = next(inside, None)
+    return first is not None and any(path.name.lower().endswith(ENDINGS) for path in first.iterdir())

@@ -14,10 +14,15 @@ from voxgraft.plugin import stem
 
 from .patterns import Pattern
 
-_WORD = r"(?:d?segs?|segmentations?|labels?|masks?|manual|gt|ground[_-]?truth|annotations?)\d*"
+_WORD = (
+    r"(?:d?segs?|segmentations?|segmented|labels?|masks?|manual|gt|(?:ground[_-]?)?truth|annotations?|annotated"
+    r"|rois?|contours?|(?:OT)?multi[_-]?class|(?:1st|2nd)HO|(?:observer|rater|reader|expert)[_-]?)\d*"
+)
 _MASK = re.compile(rf"(?P<case>.*?)(?P<rest>(?:^|[._ -]){_WORD})", re.I)
 _FOLDER = re.compile(rf"(?:.*[._ -])?{_WORD}", re.I)
-_ENDINGS = (".nii", ".nii.gz", ".mha", ".mhd", ".nrrd", ".png", ".tif", ".tiff", ".jpg", ".jpeg", ".bmp", ".gif")
+_REGION = re.compile(r"(?:^|.*[._ -])(?:(?:brain|body|head|skull|fov|valid)[._ -]?masks?|fov)", re.I)
+"""Where there is something to see: a mask by its name, and rarely what is to be learnt."""
+ENDINGS = (".nii", ".nii.gz", ".mha", ".mhd", ".nrrd", ".png", ".tif", ".tiff", ".jpg", ".jpeg", ".bmp", ".gif")
 _MOST = 50_000
 """Files that are looked at."""
 
@@ -37,7 +42,7 @@ def by_names(folder: Path) -> Mapping[str, Any] | None:
     files = list(islice(_files(folder), _MOST))
     for images, masks in (_in_folders_of_cases(files), _side_by_side(files)):
         # what was drawn before a mere field of view, which is called a mask too
-        for labels in sorted(masks, key=lambda text: (-len(masks[text]), "mask" in text.lower(), text)):
+        for labels in sorted(masks, key=lambda text: (-len(masks[text]), *_doubts(text), text)):
             cases = masks[labels]
             chosen = _channels({text for text, known in images(cases).items() if cases <= known})
             if len(cases) > 1 and chosen is not None and _finds(folder, labels, cases):
@@ -45,32 +50,47 @@ def by_names(folder: Path) -> Mapping[str, Any] | None:
     return None
 
 
+def is_region(name: str) -> bool:
+    """Whether a file's name says that it bounds what there is to see, such as `brainmask.nii.gz`."""
+    return _REGION.fullmatch(stem(Path(name))) is not None
+
+
+def _doubts(text: str) -> tuple[bool, bool]:
+    return is_region(text.rpartition("/")[2]), "mask" in text.lower()
+
+
 def _files(folder: Path) -> Iterator[PurePosixPath]:
     """Images of the folder and up to two folders below it, relative to it."""
     for root, folders, files in os.walk(folder):
         inside = PurePosixPath(Path(root).relative_to(folder).as_posix())
         folders[:] = sorted(name for name in folders if not name.startswith(".")) if len(inside.parts) < 2 else []
-        yield from (inside / name for name in sorted(files) if name.lower().endswith(_ENDINGS) and name[0] != ".")
+        yield from (inside / name for name in sorted(files) if name.lower().endswith(ENDINGS) and name[0] != ".")
 
 
 def _in_folders_of_cases(files: list[PurePosixPath]) -> tuple[Images, Templates]:
-    """Templates of images and of masks where the first folder is the case; names may begin with the case."""
+    """Templates of images and of masks where a folder is the case; names may begin with the case.
+
+    The folder of the case is the first, or the second where the first groups cases, as `HGG` and `LGG` do.
+    """
     images: Templates = {}
     masks: Templates = {}
+    deep = [path.parts for path in files if len(path.parts) == 3 and not _FOLDER.fullmatch(path.parts[1])]
+    grouped = len({parts[1] for parts in deep}) > len({parts[0] for parts in deep})
     for path in files:
         if len(path.parts) < 2 or "{" in str(path):
             continue
-        case, name = path.parts[0], path.name
+        *folders, name = path.parts
+        if len(folders) == 2 and _FOLDER.fullmatch(folders[1]):
+            ending = name[len(stem(Path(name))) :]
+            masks.setdefault(f"{{case}}/{folders[1]}/{{structure}}{ending}", set()).add(folders[0])
+            continue
+        case = folders[-1] if grouped else folders[0]
         own = name.removeprefix(case)
-        place = "{case}" + own if own != name else name
-        if len(path.parts) == 3:
-            if _FOLDER.fullmatch(path.parts[1]):
-                ending = name[len(stem(Path(name))) :]
-                masks.setdefault(f"{{case}}/{path.parts[1]}/{{structure}}{ending}", set()).add(case)
-        elif _MASK.fullmatch(stem(Path(own))):
-            masks.setdefault(f"{{case}}/{place}", set()).add(case)
-        else:
-            images.setdefault(f"{{case}}/{place}", set()).add(case)
+        place = "/".join(["*", "{case}"][-len(folders) :] if grouped else ["{case}", *folders[1:]])
+        place += "/{case}" + own if own != name else f"/{name}"
+        word = stem(Path(own))
+        kind = masks if _MASK.fullmatch(word) or _REGION.fullmatch(word) else images
+        kind.setdefault(place, set()).add(case)
     return lambda cases: images, masks
 
 
@@ -105,9 +125,18 @@ def _channels(texts: set[str]) -> str | dict[str, str] | None:
     """One pattern, or a name for each of several that lie together; None where nothing says what is the image."""
     if len(texts) == 1:
         return texts.pop()
-    named = {stem(Path(text.rpartition("/")[2].replace("{case}", ""))).strip("._ -"): text for text in sorted(texts)}
+    named = dict(zip(_own_words([text.rpartition("/")[2] for text in sorted(texts)]), sorted(texts), strict=True))
     together = len({text.rpartition("/")[0] for text in texts}) == 1
     return named if texts and together and all(named) and len(named) == len(texts) else None
+
+
+def _own_words(names: list[str]) -> list[str]:
+    """What tells names apart: `Flair_normalised.nii` and `T1c_normalised.nii` are Flair and T1c."""
+    words = [re.split(r"[._ -]+", stem(Path(name.replace("{case}", ""))).strip("._ -")) for name in names]
+    for end in (0, -1):
+        while words and min(map(len, words)) > 1 and len({word[end] for word in words}) == 1:
+            words = [word[1:] if end == 0 else word[:-1] for word in words]
+    return ["_".join(word) for word in words]
 
 
 def _finds(folder: Path, text: str, cases: set[str]) -> bool:

@@ -11,6 +11,7 @@ from voxgraft.plugin import Case, DataError, Dataset, ImageRef, MaskRef
 
 from .names import images_in, listed, patients, safe_ids
 from .options import PairsOptions
+from .pairing import is_region
 from .patterns import Pattern
 
 
@@ -64,12 +65,13 @@ class PairsLayout:
         fields = {name: channel.places[name] for channel in channels.values() for name in channel.places}
         whose, ids = patients(names, options.patient, fields), safe_ids(names)
         by_raters = options.labels is not None and "rater" in Pattern(options.labels).places
+        masks = {} if by_raters else labels.masks
         cases = tuple(
             Case(
                 id=ids[name],
                 patient=whose[name],
                 images=tuple(_reference(channel.files.get(name)) for channel in channels.values()),
-                label=None if by_raters else labels.masks.get(name),
+                label=masks.get(name),
                 raters=dict(labels.parts.get(name, ())) if by_raters else {},
                 valid=_reference(valid.files.get(name)),
             )
@@ -108,6 +110,11 @@ class PairsLayout:
         if others:
             names = sorted({path.name for path in others})
             notes.append(f"{listed(names, 'file')} beside the images, used by no case")
+        regions = sorted({path.name for path in others if is_region(path.name)})
+        if regions and self._options.valid is None:
+            notes.append(
+                f"{listed(regions, 'file')} may mark the region that counts; if so, name it with the option 'valid'"
+            )
         return tuple(notes)
 
 

@@ -13,6 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from voxgraft.plugin import HOUNSFIELD_LEVELS
+
 from .options import CtOptions, ImageOptions, MrOptions, RgbOptions
 
 AIR = -1024.0
@@ -73,6 +75,10 @@ class CtModality:
     def units(self, params: Sequence[Mapping[str, float]]) -> list[str]:
         return ["HU"] * len(params)
 
+    def body_levels(self, array: NDArray[Any]) -> tuple[int, float, float]:
+        """Of the first channel; unsigned numbers that nobody has shifted to Hounsfield units show no air."""
+        return 0, *HOUNSFIELD_LEVELS
+
     def window(self, array: NDArray[Any]) -> tuple[float, float]:
         return self._options.window
 
@@ -122,6 +128,18 @@ class MrModality:
 
     def window(self, array: NDArray[Any]) -> tuple[float, float]:
         return shown(array)
+
+    def body_levels(self, array: NDArray[Any]) -> tuple[int, float, float] | None:
+        """Of the first channel a fifth and a half of what parts dark from bright: coils see the far ends of a body
+        darkly. Of a stripped image everything that is not 0. None where voxels are negative, as scaled ones are."""
+        voxels = array[0].ravel(order="K")
+        voxels = finite(voxels[:: max(1, voxels.size // 250_000)])
+        if (voxels == 0).mean() > STRIPPED:
+            return 0, 0.0, 0.0
+        if voxels.min() < 0 or voxels.min() == voxels.max():
+            return None
+        level = parting(voxels)
+        return 0, 0.2 * level, 0.5 * level
 
 
 class ImageModality:
@@ -261,6 +279,18 @@ def standardise(voxels: Floats, mean: float, deviation: float) -> Floats:
     voxels -= np.float32(mean)
     voxels /= np.float32(max(deviation, 1e-30))
     return voxels
+
+
+def parting(voxels: Floats) -> float:
+    """The intensity that parts dark voxels from bright ones best (Otsu, IEEE Trans. SMC 1979)."""
+    counts, edges = np.histogram(np.minimum(voxels, np.percentile(voxels, 99)), 128)
+    centres = (edges[:-1] + edges[1:]) / 2
+    dark, sums = np.cumsum(counts)[:-1], np.cumsum(counts * centres)
+    bright = voxels.size - dark
+    apart = sums[:-1] / np.maximum(dark, 1) - (sums[-1] - sums[:-1]) / np.maximum(bright, 1)
+    between = dark * bright.astype(float) * apart**2
+    best = np.flatnonzero(between >= between.max() * (1 - 1e-9))  # all the way across a gap without voxels
+    return float(edges[1 + int(best[len(best) // 2])])
 
 
 def percentiles(voxels: Floats) -> tuple[float, float]:

@@ -38,7 +38,7 @@ STRATEGIES = (
         PRETRAINED,
         "Give shallow stages of the encoder smaller learning rates than deep ones",
     ),
-    ("bn-only", "norms", "BnOnly", PRETRAINED, "Train only the normalisation layers of the encoder"),
+    ("bn-only", "strategies", "BnOnly", PRETRAINED, "Train only the normalisation layers of the encoder"),
     (
         "l2-sp",
         "start",

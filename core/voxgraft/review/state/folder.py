@@ -10,8 +10,8 @@ from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from ...batch.entry import REVIEW, safe_name
 from ...batch.ledger import LEDGER
-from ...batch.naming import REVIEW, safe_name
 from ...batch.parts import is_batch
 from ...errors import DataError, UsageError
 from ...support.files import sweep_tree

@@ -117,18 +117,13 @@ def number_of(values: Mapping[str, Any], name: str, default: float | None = None
     return float(value)
 
 
-def whole_of(values: Mapping[str, Any], name: str, default: int | None = None) -> int:
+def whole_of(values: Mapping[str, Any], name: str) -> int:
     """A whole number of a request.
-
-    Args:
-        values: The request's JSON object.
-        name: The key.
-        default: Where it is missing; None where it must be there.
 
     Raises:
         Refused: It is missing, or something else.
     """
-    number = number_of(values, name, default)
+    number = number_of(values, name)
     if number != int(number):
         raise Refused(f"{name!r} has to be a whole number")
     return int(number)

@@ -97,21 +97,20 @@ WESTERN_ELECTRIC: tuple[Rule, ...] = (
 )
 
 
-def run_rules(values: Sequence[float], rules: Sequence[Rule] = LIMIT, baseline: int = BASELINE) -> list[Signal]:
-    """The signals of an individuals chart with limits from the first values; after each one the rules begin anew.
+def run_rules(values: Sequence[float], rules: Sequence[Rule] = LIMIT) -> list[Signal]:
+    """The signals of an individuals chart with limits from the first values; after each the rules begin anew.
 
     Args:
         values: In the order in which they came.
         rules: `LIMIT`, `WESTERN_ELECTRIC`, or others.
-        baseline: So many values give the limits, and no signal.
     """
-    if len(values) <= baseline:
+    if len(values) <= BASELINE:
         return []
-    limits = individuals_limits(values[:baseline])
+    limits = individuals_limits(values[:BASELINE])
     sigma = limits.sigma or 1e-12  # a baseline without any spread: every other value is beyond it
     standard = [(value - limits.centre) / sigma for value in values]
-    signals, start = [], baseline
-    for index in range(baseline, len(values)):
+    signals, start = [], BASELINE
+    for index in range(BASELINE, len(values)):
         for name, length, test in rules:
             if index + 1 - start >= length and (side := test(standard[index + 1 - length : index + 1])):
                 signals.append(Signal(index, name, "lower" if side < 0 else "higher", index + 1 - length))
@@ -120,39 +119,33 @@ def run_rules(values: Sequence[float], rules: Sequence[Rule] = LIMIT, baseline: 
     return signals
 
 
-def cusum(scores: Sequence[float], slack: float, decision: float, baseline: int = BASELINE) -> list[Signal]:
+def cusum(scores: Sequence[float], slack: float, decision: float) -> list[Signal]:
     """The signals of the two cumulative sums of standardised values; after each one both begin anew.
 
     Args:
         scores: Of mean 0 and standard deviation 1 while nothing changes.
         slack: What is taken from each score, half of the shift that is to be seen.
         decision: The sum at which it signals.
-        baseline: So many values give no signal.
     """
-    return [signal for signal, _, _ in _sums(scores, slack, decision, baseline) if signal is not None]
+    return [signal for signal, _, _ in _sums(scores, slack, decision) if signal is not None]
 
 
-def cusum_path(
-    scores: Sequence[float], slack: float, decision: float, baseline: int = BASELINE
-) -> list[tuple[float, float]]:
+def cusum_path(scores: Sequence[float], slack: float, decision: float) -> list[tuple[float, float]]:
     """The sums downwards and upwards after each value, for a picture; 0 in the baseline.
 
     Args:
         scores: Of the values, in their order; about 0 with a spread of 1 while nothing changes.
         slack: Taken off each score before it is added.
         decision: Where a sum stops, as an alarm does.
-        baseline: Values at the beginning that are not summed.
     """
-    path = [(low, high) for _, low, high in _sums(scores, slack, decision, baseline)]
-    return [(0.0, 0.0)] * min(baseline, len(scores)) + path
+    path = [(low, high) for _, low, high in _sums(scores, slack, decision)]
+    return [(0.0, 0.0)] * min(BASELINE, len(scores)) + path
 
 
-def _sums(
-    scores: Sequence[float], slack: float, decision: float, baseline: int
-) -> Iterator[tuple[Signal | None, float, float]]:
+def _sums(scores: Sequence[float], slack: float, decision: float) -> Iterator[tuple[Signal | None, float, float]]:
     low = high = 0.0
-    falling = rising = baseline
-    for index in range(baseline, len(scores)):
+    falling = rising = BASELINE
+    for index in range(BASELINE, len(scores)):
         low, high = max(0.0, low - scores[index] - slack), max(0.0, high + scores[index] - slack)
         falling, rising = (falling if low else index + 1), (rising if high else index + 1)
         signal = None

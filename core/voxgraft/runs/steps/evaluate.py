@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ...datasets.case_label import read_label
 from ...datasets.cases import Case
 from ...errors import ModelError
 from ...imaging.channels import missing_in, stack_channels
@@ -23,9 +22,11 @@ from ...imaging.write import write
 from ...inference.array import See
 from ...inference.ensemble import predictor_of
 from ...inference.predictor import Prediction
+from ...packages.body import said_around
 from ...packages.model_card import model_card
 from ...packages.package import amend_package, read_package
 from ...packages.precision import said
+from ...preprocessing.fingerprint import read_label
 from ...preprocessing.plan import Plan
 from ...reports.drawing import Picture
 from ...reports.pictures import names_of, worst_slice
@@ -37,8 +38,8 @@ from ...scoring.masks import comparable
 from ...scoring.pairs import Structure
 from ...scoring.scores import Scores, gathered
 from ...scoring.worth import summed_up, worthless
-from ..precision import try_half
 from ..run import Run
+from ..shortcuts import try_shortcuts
 
 PICTURES = 4
 """Validation cases whose pictures go to the tracker."""
@@ -56,12 +57,14 @@ class Evaluate:
         cases = {case.id: case for case in run.dataset.cases}
         held_out = [cases[name] for name in run.split.validation]
         labels = run.dataset.labels or package.labels
-        half = try_half(
+        tried = try_shortcuts(
             run, package, labels, lambda name: (*read_held_out(cases[name], run), missing_in(cases[name].images))
         )
-        package = replace(package, facts={**package.facts, "precision": half})
+        package = replace(package, facts={**package.facts, **tried})
         predictor = predictor_of(package, run.catalogue, device=run.workflow.inference.device)
-        for note in (*predictor.notes, *(said(package.facts) if predictor.precision == "32" else [])):
+        half = said(package.facts) if predictor.precision == "32" else []
+        around = [] if predictor.body else said_around(package.facts)
+        for note in (*predictor.notes, *half, *around):
             run.progress.say(f"evaluate: {note}")
         measured: dict[str, Measured] = {}
         for case, show in _shown_in_turn(held_out, run):
@@ -85,8 +88,7 @@ class Evaluate:
         scores.write_csv(run.folder / "evaluate" / "scores.csv")
         _write_page(run, scores, labels)
         facts = {**package.facts, "scores": scores.document()["summary"]}
-        kept = {name: facts[name] for name in ("scores", "precision")}
-        amend_package(run.package, card=model_card(facts, package.plan), facts=kept)
+        amend_package(run.package, card=model_card(facts, package.plan), facts={"scores": facts["scores"], **tried})
         self._tell(run, scores)
 
     def _tell(self, run: Run, scores: Scores) -> None:

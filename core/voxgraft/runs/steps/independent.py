@@ -101,6 +101,7 @@ LABELS_OF_PACKAGE: Reasons = {
     "inference.batch": "it stands in the package; the network does not learn from it",
     "inference.skip_empty": "it stands in the package; the network does not learn from it",
     "inference.precision": "it stands in the package; the network does not learn from it",
+    "inference.body": "it stands in the package; the network does not learn from it",
 }
 """What makes a package be written again with the network that was trained."""
 

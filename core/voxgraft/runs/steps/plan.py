@@ -8,9 +8,8 @@ from typing import Any
 
 from ...checks.learnable import Marked, empty_masks, judge_learnable
 from ...checks.problem import CaseProblem, listed
-from ...datasets.case_list import NAME as TRACE
-from ...datasets.case_list import is_traced, write_trace
-from ...datasets.cases import Case, Split
+from ...datasets.cases import NAME as TRACE
+from ...datasets.cases import Case, Split, is_traced, write_trace
 from ...datasets.companions import assign_roles, cases_by_key, common_labels
 from ...datasets.dataset import split_of
 from ...datasets.labelling import network_labels

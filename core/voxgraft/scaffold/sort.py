@@ -1,0 +1,213 @@
+"""Which images of a tree belong to one case, and which are masks, by what is in them and by where they lie."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path, PurePath
+
+from ..checks.problem import listed
+from ..checks.record import Look
+from ..datasets.cases import Case, Dataset
+from ..imaging.volume import ImageRef
+from ..support.texts import counted, stem
+
+FEW = 64
+"""Different values that a mask has, at most."""
+
+Key = Callable[[PurePath], str]
+"""What the case of a file is called; empty where the file has none."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Grouping:
+    """The files of a tree by case.
+
+    Attributes:
+        cases: For each case its files, by their paths without the name of the case.
+        masks: The paths without the name of a case that are masks, what was drawn most finely first.
+    """
+
+    cases: Mapping[str, Mapping[str, ImageRef]]
+    masks: tuple[str, ...]
+
+    def mask_of(self, case: str) -> str | None:
+        return next((name for name in self.masks if name in self.cases[case]), None)
+
+    def images_of(self, case: str) -> set[str]:
+        return self.cases[case].keys() - set(self.masks)
+
+    @property
+    def whole(self) -> list[str]:
+        """Cases with an image and a mask."""
+        return [case for case in self.cases if self.mask_of(case) is not None and self.images_of(case)]
+
+
+def sort_tree(root: Path, dataset: Dataset, looks: Sequence[Look]) -> Dataset:
+    """The cases of a tree whose files were taken for one case each.
+
+    Files of one folder are a case, or those of one name in several folders, or those whose names begin alike, whichever
+    makes most cases with an image and a mask. Masks are files of few whole numbers, most of them 0.
+
+    Args:
+        root: The tree.
+        dataset: Each file as a case.
+        looks: At some of them.
+
+    Returns:
+        The data set as it was where no file looks like a mask, or none belongs to an image; a note says so.
+    """
+    drawn = {look.case.present[0].path: look for look in looks if is_like_mask(look)}
+    files = {part.path: part for case in dataset.cases for part in case.present if part.series is None}
+    if not drawn or not files:
+        return dataset
+    seen = {look.case.present[0].path for look in looks if look.shape}
+    found = [_grouping(root, files, key, seen, drawn) for key in (_folder, _first, _name, _beginning, _end)]
+    best = max(found, key=lambda one: len(one.whole))
+    channels = _channels(best)
+    if len(best.whole) < 2 or not channels:
+        names = listed((path.relative_to(root).as_posix() for path in sorted(drawn)), 2)
+        note = (
+            f"{counted(len(drawn), 'image')} of {len(seen)} look like masks ({names}), and nothing says which images "
+            "they belong to: list both in a table (data.layout: {use: csv, path: cases.csv}, columns case, patient, "
+            "image, label), or give patterns of their names (use: pairs)"
+        )
+        images = tuple(case for case in dataset.cases if case.present[0].path not in drawn)
+        return replace(dataset, cases=images or dataset.cases, notes=(*dataset.notes, note))
+    return _as_cases(root, best, channels, dataset)
+
+
+def is_like_mask(look: Look) -> bool:
+    """Few whole numbers, 0 among the most frequent."""
+    if len(look.channels) != 1:
+        return False
+    one = look.channels[0]
+    return one.whole and one.least == 0 and 2 <= one.distinct <= FEW and one.greatest <= 255 and one.at_least > 0.1
+
+
+def _folder(path: PurePath) -> str:
+    return path.parent.as_posix() if len(path.parts) > 1 else ""
+
+
+def _first(path: PurePath) -> str:
+    return path.parts[0] if len(path.parts) > 1 else ""
+
+
+def _name(path: PurePath) -> str:
+    return stem(Path(path.name))
+
+
+def _beginning(path: PurePath) -> str:
+    """A name without its last word."""
+    name = stem(Path(path.name))
+    return name[: max(name.rfind(mark) for mark in "_-. ")] if any(mark in name for mark in "_-. ") else ""
+
+
+def _end(path: PurePath) -> str:
+    """The last word of a name, as in `volume-7.nii` and `segmentation-7.nii`."""
+    name = stem(Path(path.name))
+    return name[max(name.rfind(mark) for mark in "_-. ") + 1 :]
+
+
+def _grouping(
+    root: Path, files: Mapping[Path, ImageRef], key: Key, seen: set[Path], drawn: Mapping[Path, Look]
+) -> _Grouping:
+    cases: dict[str, dict[str, ImageRef]] = {}
+    read, masks, values = Counter[str](), Counter[str](), Counter[str]()
+    for path, reference in files.items():
+        relative = path.relative_to(root)
+        case = key(relative)
+        if not case:
+            continue
+        own = _without(relative, case)
+        cases.setdefault(case, {})[own] = reference
+        read[own] += path in seen
+        masks[own] += path in drawn
+        if path in drawn:
+            values[own] = max(values[own], drawn[path].channels[0].distinct)
+    kept = [own for own in masks if 2 * masks[own] > read[own]]
+    return _Grouping(cases, tuple(sorted(kept, key=lambda own: (-values[own], own))))
+
+
+def _without(path: PurePath, case: str) -> str:
+    """A path without the name of its case, in folders and in the file's name."""
+    last = case.rpartition("/")[2]
+    folder = path.parent.as_posix()
+    if folder == case:
+        folder = ""
+    elif folder.startswith(f"{case}/"):
+        folder = folder.removeprefix(f"{case}/")
+    return f"{folder}/{path.name.replace(last, '', 1)}"
+
+
+def _channels(found: _Grouping) -> tuple[str, ...]:
+    """The images that all whole cases have; one without a name where each has one, wherever it lies."""
+    sets = [found.images_of(case) for case in found.whole]
+    if not sets:
+        return ()
+    if all(len(images) == 1 for images in sets):
+        return ("image",)
+    return tuple(sorted(set.intersection(*sets)))
+
+
+def _as_cases(root: Path, found: _Grouping, channels: tuple[str, ...], dataset: Dataset) -> Dataset:
+    cases = []
+    for case, parts in sorted(found.cases.items()):
+        images = found.images_of(case)
+        chosen = sorted(images)[:1] if len(channels) == 1 and channels[0] not in images else channels
+        if not images or not set(chosen) <= images:
+            continue
+        mask = found.mask_of(case)
+        patient = case.partition("/")[0] if "/" in case else case.replace("/", "-")
+        pictures = tuple(parts[name] for name in chosen)
+        cases.append(Case(case.replace("/", "-"), patient, pictures, parts[mask] if mask else None))
+    masks = [case.label.path for case in cases if case.label is not None]
+    others = sum(len(parts) for parts in found.cases.values()) - len(masks) - len(cases) * len(channels)
+    notes = [f"masks recognised by their values, such as {masks[0].relative_to(root).as_posix()}"]
+    if len(found.masks) > 1 and any(len(parts.keys() & set(found.masks)) > 1 for parts in found.cases.values()):
+        kinds = listed((name.strip("/") for name in found.masks), 3)
+        notes.append(
+            f"cases have several masks ({kinds}), and one of each is taken: for a file per structure, put those of a "
+            "case into a folder and name them with labels: '{case}/masks/{structure}.nii.gz' (use: pairs)"
+        )
+    elif others:
+        notes.append(f"not used: {counted(others, 'more image')} of the tree")
+    return replace(
+        dataset, cases=tuple(cases), channels=_named(channels), notes=(*dataset.notes, *notes), names_patients=False
+    )
+
+
+def _named(paths: Iterable[str]) -> tuple[str, ...]:
+    """What channels are called: their files' names, without endings and what all of them share."""
+    every = tuple(paths)
+    names = [stem(Path(path)).strip("._- ") for path in every]
+    return tuple(names) if len(set(names)) == len(names) and all(names) else tuple(f"c{n}" for n in range(len(every)))
+
+
+def with_unused(folder: Path, dataset: Dataset) -> Dataset:
+    """A note where files of the same kinds lie in the folder, and neither a case nor a note has them."""
+    masks = (part for case in dataset.cases for part in case.raters.values())
+    used = {_plain(part.path) for part in (*(one for case in dataset.cases for one in case.references), *masks)}
+    kinds = {_ending(path.name) for path in used}
+    others, told = Counter[str](), " ".join(dataset.notes)
+    for root, folders, files in os.walk(folder):
+        here = _plain(Path(root))
+        folders[:] = [name for name in folders if name[0] != "." and here / name not in used]
+        alike = [name for name in files if name[0] != "." and _ending(name) in kinds and name not in told]
+        others[Path(root).relative_to(folder).as_posix()] += sum(here / name not in used for name in alike)
+    left = +others
+    if not left:
+        return dataset
+    where = ", ".join("the folder itself" if name == "." else name for name, _ in left.most_common(3))
+    note = f"not used: {counted(left.total(), 'more file')} of the same kind in {where}"
+    return replace(dataset, notes=(*dataset.notes, note))
+
+
+def _plain(path: Path) -> Path:
+    return Path(os.path.normpath(path.absolute()))
+
+
+def _ending(name: str) -> str:
+    return name[len(stem(Path(name))) :].lower()
