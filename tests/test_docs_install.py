@@ -35,6 +35,11 @@ def test_the_sizes_are_those_of_the_benchmark() -> None:
         assert re.search(rf"{label}(?: takes)? {plain['largest'][name]} MB", text)
 
 
+def test_the_torch_that_is_to_be_installed_first_is_the_one_that_stays() -> None:
+    held = re.findall(r"^(?:torch|torchvision)==.+$", (ROOT / "constraints.txt").read_text(), re.M)
+    assert len(held) == 2 and all(" ".join(held) in page for page in (README, (DOCS / "install.md").read_text()))
+
+
 def test_what_segments_needs_no_server_of_mlflow() -> None:
     names = {re.split(r"[\[>]", need)[0] for need in PROJECT["dependencies"]}
     assert {"mlflow-skinny", "alembic", "sqlalchemy"} <= names and "mlflow" not in names
@@ -72,6 +77,20 @@ def test_the_bundle_is_made_by_a_script_that_a_shell_can_read(tmp_path) -> None:
     assert subprocess.run(["bash", str(script)], capture_output=True).returncode == 2
     there = subprocess.run(["bash", str(script), str(tmp_path)], capture_output=True, text=True)
     assert there.returncode == 2 and "already exists" in there.stderr
+
+
+def test_the_figures_of_the_bundle_are_those_of_the_benchmark() -> None:
+    found = json.loads((ROOT / "benchmarks" / "results" / "offline_bundle.json").read_text())
+    text = " ".join((DOCS / "howto" / "offline.md").read_text().split())
+    assert (
+        f"With `{found['extras']}` and the CPU build for Linux: {found['wheels']} wheels, {found['megabytes']} MB."
+        in text
+    )
+    alone = [row for row in found["steps"] if not row["network"]]
+    (installing,) = (row["seconds"] for row in alone if "install.sh" in row["command"])
+    job = sum(row["seconds"] for row in alone if "bin/voxgraft" in row["command"])
+    assert f"Installing took {installing / 60:.1f} minutes and the job {job / 60:.1f}," in text
+    assert f"takes {found['installed_megabytes'] / 1000:.1f} GB" in text and found["masks"] > 0
 
 
 def test_every_step_of_the_container_was_carried_out() -> None:
