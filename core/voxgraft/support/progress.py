@@ -257,5 +257,11 @@ def print_result(text: str) -> None:
 
 
 def print_fitted(text: str, colour: str | None = None, *, error: bool = False) -> None:
-    """Print lines for a person, broken between words where the terminal is narrower; errors on standard error."""
+    """Print lines for a person, broken between words where the terminal is narrower.
+
+    Args:
+        text: One line or several.
+        colour: A colour's name as click knows it.
+        error: Print to standard error.
+    """
     click.secho(fitted(text, sys.stderr if error else sys.stdout), fg=colour, err=error)
