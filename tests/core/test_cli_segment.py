@@ -163,8 +163,8 @@ def test_the_status_of_a_folder_without_a_batch_is_one_sentence(tmp_path: Path, 
 
 
 def test_the_options_of_prediction_reach_the_model(tmp_path: Path, call: Any) -> None:
-    call("balls", *scans(tmp_path, "a"), "--device", "cpu", "--overlap", "0.25", "--no-mirror")
-    assert call.seen == {"device": "cpu", "overlap": 0.25, "mirror": False, "precision": "32"}
+    call("balls", *scans(tmp_path, "a"), "--device", "cpu", "--overlap", "0.25", "--no-mirror", "--body", "on")
+    assert call.seen == {"device": "cpu", "overlap": 0.25, "mirror": False, "precision": "32", "body": "on"}
 
 
 def test_without_json_a_person_reads_what_came_of_it(tmp_path: Path, call: Any) -> None:

@@ -245,7 +245,13 @@ def gaussian(size: int, sigma: float = 1 / 8) -> Tensor:
 
 
 def window_starts(size: int, roi: int, overlap: float) -> Sequence[int]:
-    """Evenly spread first voxels of windows that cover an axis with at least the overlap."""
+    """Evenly spread first voxels of windows that cover an axis with at least the overlap.
+
+    Args:
+        size: Voxels of the image along the axis.
+        roi: Voxels of a window.
+        overlap: The least share by which neighbours overlap.
+    """
     if size <= roi:
         return [0]
     step = max(1, int(roi * (1 - overlap)))

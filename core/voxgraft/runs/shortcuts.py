@@ -49,7 +49,13 @@ class Way:
     reason: str = ""
 
     def found(self, name: str, scan: Volume, missing: Sequence[int]) -> Volume | None:
-        """The mask of a case; None once the way has failed."""
+        """The mask of a case; None once the way has failed.
+
+        Args:
+            name: The case, for what is said of a failure.
+            scan: Its channels on one grid.
+            missing: The channels that it does not have.
+        """
         try:
             return self.predictor.predict(scan, missing=missing).labels
         except (VoxGraftError, RuntimeError) as error:
