@@ -79,20 +79,6 @@ def test_the_bundle_is_made_by_a_script_that_a_shell_can_read(tmp_path) -> None:
     assert there.returncode == 2 and "already exists" in there.stderr
 
 
-def test_the_figures_of_the_bundle_are_those_of_the_benchmark() -> None:
-    found = json.loads((ROOT / "benchmarks" / "results" / "offline_bundle.json").read_text())
-    text = " ".join((DOCS / "howto" / "offline.md").read_text().split())
-    assert (
-        f"With `{found['extras']}` and the CPU build for Linux: {found['wheels']} wheels, {found['megabytes']} MB."
-        in text
-    )
-    alone = [row for row in found["steps"] if not row["network"]]
-    (installing,) = (row["seconds"] for row in alone if "install.sh" in row["command"])
-    job = sum(row["seconds"] for row in alone if "bin/voxgraft" in row["command"])
-    assert f"Installing took {installing / 60:.1f} minutes and the job {job / 60:.1f}," in text
-    assert f"takes {found['installed_megabytes'] / 1000:.1f} GB" in text and found["masks"] > 0
-
-
 def test_every_step_of_the_container_was_carried_out() -> None:
     found = json.loads((ROOT / "benchmarks" / "results" / "container_steps.json").read_text())
     done = [row["step"].split() for row in found["steps"]]
