@@ -73,12 +73,16 @@ def _in_short() -> Iterator[str]:
     brain = [one for one in load("brain_tissue")["comparisons"] if one["structure"] == "mean"]
     curve = [one for table in load("label_curve")["curve"] for one in table["comparisons"]]
     unlabelled = {
-        table["labels"]: next(one for one in table["comparisons"] if one["run"] == "self-training")
-        for table in load("self_training")["tables"]
+        f"{table['labels']} labels at {document['spacing_mm']:g} mm": next(
+            one for one in table["comparisons"] if one["run"] == "self-training"
+        )
+        for document in map(load, SELF_TRAINING)
+        for table in document["tables"]
     }
-    volumes = next(one["dice"]["mean"] for one in load("self_training")["tables"][0]["arms"] if one["arm"] == "longer")
+    eight = load(SELF_TRAINING[-1])
+    volumes = next(one["dice"]["mean"] for one in eight["tables"][0]["arms"] if one["arm"] == "longer")
     slices = load("strategies_long")
-    gained = "; ".join(f"{_difference(one)} with {labels} labels" for labels, one in unlabelled.items())
+    gained = "; ".join(f"{_difference(one)} with {which}" for which, one in unlabelled.items())
     points = (
         "**Pictures and slices (2D): begin with ImageNet weights and L2-SP.** With it they gained "
         f"{told['polyps']} Dice on polyps ({counts['polyps']} labels), {told['heart']} on the heart "
@@ -89,9 +93,9 @@ def _in_short() -> Iterator[str]:
         f"{_signed(longer)}. On polyps it hardly does: {whole[1]['dice'] - whole[0]['dice']:+.3f} with all labels "
         f"after {whole[0]['steps']:,} steps, when the validation Dice of scratch no longer rose.",
         "**Scans of volumes: train in 3D first, with voxels that the machine can afford.** Eight labelled atria give "
-        f"{volumes:.3f} in 3D from scratch, and {slices['arms'][1]['dice']['mean']:.3f} as slices from ImageNet "
-        f"weights after {slices['runs'][0]['steps']:,} steps, on the same twenty scans (steps of the two "
-        "cost different times).",
+        f"{volumes:.3f} in 3D from scratch at {eight['spacing_mm']:g} mm, and "
+        f"{slices['arms'][1]['dice']['mean']:.3f} as slices from ImageNet weights after "
+        f"{slices['runs'][0]['steps']:,} steps, on the same twenty scans (steps of the two cost different times).",
         f"**Weights of the same organ and contrast help, also in 3D:** deepbet's on brain tissue, "
         f"{_range([one['difference'] for one in brain])}, on bent copies of one head.",
         f"**Scans without labels:** a model's own masks of them, against longer training: {gained}. Filling in "
@@ -111,6 +115,8 @@ def _range(values: Sequence[float], form: str = "+.3f") -> str:
 
 
 TRUE_SOURCE = "ImageNet, fine-tuned"
+SELF_TRAINING = ("self_training", "self_training_fine")
+"""Files of the same comparison with coarse voxels and with fine ones."""
 _SHOWN = ("numpy", "torch", "monai", "timm", "nibabel")
 
 
@@ -272,20 +278,23 @@ def _trials(document: Mapping[str, Any]) -> Iterator[str]:
 
 def _unlabelled() -> Iterator[str]:
     """What a model's own masks of unlabelled scans add, in 3D."""
-    document = load("self_training")
-    yield from section("The left atrium in 3D: few labels, and scans without any", document["command"])
-    yield from said(
-        f"Volumes at {document['spacing_mm']:g} mm from scratch, bfloat16, one core. `plain` learns from the labelled "
-        f"scans for {document['steps']:,} steps; `longer` goes on for {document['more']:,}; `self-training` goes on "
-        "for as many on these and on the other training scans, with the masks that `plain` gave them. Scored once on "
-        "twenty scans, `la_020` to `la_039`, on which nothing was tuned. They were cropped around their reference "
-        "masks in x and y. The literature's V-Net has 0.800 with 8 labels and 0.911 with 80, on other scans of the "
-        "same challenge."
-    )
-    for measured in document["tables"]:
-        yield ""
-        yield f"{measured['labels']} labelled scans:"
-        yield from _arms(measured, "parameters")
+    for number, name in enumerate(SELF_TRAINING):
+        document = load(name)
+        spacing = f"{document['spacing_mm']:g} mm"
+        title = "The left atrium in 3D: few labels, and scans without any"
+        yield from section(title if not number else f"The same at {spacing}", document["command"])
+        yield from said(
+            f"Volumes at {spacing} from scratch, bfloat16, one core. `plain` learns from the labelled "
+            f"scans for {document['steps']:,} steps; `longer` goes on for {document['more']:,}; `self-training` goes "
+            "on for as many on these and on the other training scans, with the masks that `plain` gave them. Scored "
+            "once on twenty scans, `la_020` to `la_039`, on which nothing was tuned. They were cropped around their "
+            "reference masks in x and y. The literature's V-Net has 0.800 with 8 labels and 0.911 with 80, on other "
+            "scans of the same challenge."
+        )
+        for measured in document["tables"]:
+            yield ""
+            yield f"{measured['labels']} labelled scans:"
+            yield from _arms(measured, "parameters")
 
 
 def _strategies() -> Iterator[str]:
