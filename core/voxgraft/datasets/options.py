@@ -22,7 +22,11 @@ def _listed(value: Any) -> Any:
     return (value,) if isinstance(value, (int, str)) and not isinstance(value, bool) else value
 
 
-Sources = Annotated[tuple[Value | Name, ...], MinLen(1), BeforeValidator(_listed)]
+Sources = Annotated[
+    tuple[Value | Name, ...],
+    MinLen(1),
+    BeforeValidator(_listed, json_schema_input_type=Value | Name | Annotated[tuple[Value | Name, ...], MinLen(1)]),
+]
 """One value or name in masks, or several."""
 
 
@@ -155,7 +159,9 @@ class Data(Options):
     cache: Path | None = None
     """Folder for the prepared arrays; by default in the run's folder."""
 
-    leave_out: Annotated[tuple[Name, ...], BeforeValidator(_listed)] = ()
+    leave_out: Annotated[
+        tuple[Name, ...], BeforeValidator(_listed, json_schema_input_type=Name | tuple[Name, ...])
+    ] = ()
     """Cases to leave out, by the names that `check` gives them; they are not even read."""
 
     limit: Annotated[int, Ge(2)] | None = None

@@ -41,6 +41,12 @@ def _word(value: Any) -> Any:
     return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
+Precision = Annotated[
+    Literal["auto", "32", "bf16", "16"],
+    BeforeValidator(_word, json_schema_input_type=Literal["auto", "32", "bf16", "16", 32, 16]),
+]
+
+
 def _budget(value: Any) -> Any:
     if isinstance(value, (int, float)) and not isinstance(value, bool):
         raise ValueError(f"give the unit too: '{value} steps', '{value} epochs' or '{value} min'")
@@ -169,7 +175,7 @@ class Training(Options):
     patch: tuple[Annotated[int, Ge(8), Le(8192)], ...] | Literal["auto"] = "auto"
     """Voxels of a patch along each axis."""
 
-    precision: Annotated[Literal["auto", "32", "bf16", "16"], BeforeValidator(_word)] = "auto"
+    precision: Precision = "auto"
     """`auto` is mixed precision on a GPU that has it, and float32 on a CPU. On a CPU that supports bfloat16
     `bf16` takes about three quarters of the time (docs/speed.md)."""
 
@@ -232,7 +238,7 @@ class Inference(Options):
     """Compute windows with a single value (the air around a patient in a clipped CT) once, and use the result for all
     of them: the masks are the same."""
 
-    precision: Annotated[Literal["auto", "32", "bf16", "16"], BeforeValidator(_word)] = "auto"
+    precision: Precision = "auto"
     """Number format in which the network is applied. `auto` takes half precision if the device supports it and the
     held-out cases hold every structure and show that no Dice differs by more than 0.001; otherwise float32."""
 

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import re
+import subprocess
+import sys
 from pathlib import Path
 
+import jsonschema
 import numpy as np
 import pytest
 import yaml
 from pydantic import ValidationError
 
-import voxgraft
 from voxgraft.plugin import KnowsUnits, UsageError
 from voxgraft.testing import ConformanceCheck, NotApplicable, Subject, conformance_checks
-from voxgraft.workflow.workflow import from_document
 from voxgraft_pet.modality import PetModality
 from voxgraft_pet.options import PetOptions
 
@@ -69,8 +71,11 @@ def test_each_piece_of_yaml_of_the_page_is_one_of_a_workflow() -> None:
     page = (Path(__file__).parents[3] / "docs" / "pet.md").read_text(encoding="utf-8")
     pieces = [yaml.safe_load(block) for block in re.findall(r"^```yaml\n(.*?)^```", page, re.M | re.S)]
     assert len(pieces) > 1
+    call = [sys.executable, "-m", "voxgraft", "schema"]
+    schema = json.loads(subprocess.run(call, check=True, capture_output=True, text=True).stdout)
     for piece in pieces:
         data = {"layout": {"use": "decathlon", "path": "x"}, "modality": "pet", **piece["data"]}
         model = {"encoder": {"use": "residual", "weights": "none"}, "decoder": "unet"}
-        document = {"name": "x", "data": data, "model": model, "tracking": None}
-        assert from_document(document, voxgraft.catalogue()).name == "x"
+        jsonschema.validate({"voxgraft": 1, "name": "x", "data": data, "model": model, "tracking": None}, schema)
+        with pytest.raises(jsonschema.ValidationError):
+            jsonschema.validate({"voxgraft": 1, "name": "x", "data": {**data, "petal": 1}, "model": model}, schema)

@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from annotated_types import Ge, MinLen
-from pydantic import BeforeValidator, model_validator
+from pydantic import BeforeValidator, GetJsonSchemaHandler, model_validator
+from pydantic_core import CoreSchema
 
 from voxgraft.plugin import Options, StoredPath
 
@@ -15,6 +16,20 @@ Plane = Literal["axial", "sagittal", "coronal", "oblique"]
 
 def _several(value: Any) -> Any:
     return (value,) if isinstance(value, str) else value
+
+
+Texts = Annotated[
+    tuple[str, ...],
+    MinLen(1),
+    BeforeValidator(_several, json_schema_input_type=str | Annotated[tuple[str, ...], MinLen(1)]),
+]
+"""One text or several."""
+Names = Annotated[tuple[str, ...], BeforeValidator(_several, json_schema_input_type=str | tuple[str, ...])]
+Planes = Annotated[
+    tuple[Plane, ...],
+    MinLen(1),
+    BeforeValidator(_several, json_schema_input_type=Plane | Annotated[tuple[Plane, ...], MinLen(1)]),
+]
 
 
 class Range(Options):
@@ -31,6 +46,13 @@ class Range(Options):
                 raise ValueError("a range is a list of two values, the smallest and the largest; null leaves one open")
             return {"min": document[0], "max": document[1]}
         return document
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        found = handler(schema)
+        ends = {"anyOf": [{"type": "number"}, {"type": "null"}]}
+        handler.resolve_ref_schema(found).update(type=["object", "array"], items=ends, minItems=2, maxItems=2)
+        return found
 
     @model_validator(mode="after")
     def _in_order(self) -> Range:
@@ -63,14 +85,14 @@ class Spacing(Options):
 class Rule(Options):
     """What a series must be like; everything that is given must hold."""
 
-    modality: Annotated[tuple[str, ...], BeforeValidator(_several), MinLen(1)] | None = None
+    modality: Texts | None = None
     """Only series of these DICOM modalities, such as [CT]."""
 
-    description: Annotated[tuple[str, ...], BeforeValidator(_several), MinLen(1)] | None = None
+    description: Texts | None = None
     """Only series whose description fits one of these, such as '*T1*'; `*` stands for any characters, case does not
     matter."""
 
-    orientation: Annotated[tuple[Plane, ...], BeforeValidator(_several), MinLen(1)] | None = None
+    orientation: Planes | None = None
     """Only series whose slices lie like this; oblique are those more than 20 degrees off all three planes."""
 
     spacing: Spacing | None = None
@@ -106,10 +128,10 @@ class LabelRules(Options):
     path: StoredPath | None = None
     """For `nifti`: the folder of masks, each named by SeriesInstanceUID, by the series' folder, or by the case."""
 
-    description: Annotated[tuple[str, ...], BeforeValidator(_several), MinLen(1)] | None = None
+    description: Texts | None = None
     """Only SEG and RTSTRUCT objects whose series description fits one of these."""
 
-    names: Annotated[dict[str, Annotated[tuple[str, ...], BeforeValidator(_several)]], MinLen(1)] | None = None
+    names: Annotated[dict[str, Names], MinLen(1)] | None = None
     """The labels of the data set, in the order of their values from 1, and the names of structures that stand for
     each, such as {liver: [Liver, 'liver*']}; `*` stands for any characters, case does not matter, and a label's own
     name always stands for it. Other structures are left out. By default every structure is a label, in alphabetical
