@@ -193,7 +193,7 @@ def test_a_name_that_leads_out_of_the_folder_of_runs_is_refused(workflow, catalo
 )
 def test_what_a_dicom_layout_takes_for_short_fits_the_schema(change, catalogue) -> None:
     document = {
-        "layout": {"use": "dicom", "path": "study", "channels": {"one": change}},
+        "layout": {"use": "dicom", "path": "study", "channels": {"one": change}, "labels": "m"},
         "modality": "ct",
         "leave_out": "a",
     }

@@ -119,7 +119,7 @@ class Selection(Rule):
 
 
 class LabelRules(Options):
-    """Where the labels of series come from."""
+    """Where the labels of series come from; a text is the folder of mask files."""
 
     source: Literal["auto", "seg", "rtstruct", "nifti"] = "auto"
     """DICOM SEG or RTSTRUCT objects in the tree, found by what they refer to; a folder of mask files of any format
@@ -144,6 +144,17 @@ class LabelRules(Options):
     missing: Literal["error", "skip", "keep"] | None = None
     """What to do with series without a label: refuse the data set, leave them out, or keep them as unlabelled cases;
     by default what `unlabelled` says."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_folder(cls, document: Any) -> Any:
+        return {"source": "nifti", "path": document} if isinstance(document, (str, Path)) else document
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        found = handler(schema)
+        handler.resolve_ref_schema(found)["type"] = ["object", "string"]
+        return found
 
     @model_validator(mode="after")
     def _fits_together(self) -> LabelRules:
@@ -210,13 +221,6 @@ class DicomOptions(Selection):
     """Where the content of the headers is stored, so that only new and changed files are read again: a SQLite file
     that only this user can read. It holds UIDs and descriptions of series, and a hash of each PatientID. `auto` keeps
     it in the folder .voxgraft of the working directory, for trees of 2000 files and more, and never inside the tree."""
-
-    @model_validator(mode="before")
-    @classmethod
-    def _labels_in_a_folder(cls, document: Any) -> Any:
-        if isinstance(document, dict) and isinstance(document.get("labels"), (str, Path)):
-            return {**document, "labels": {"source": "nifti", "path": document["labels"]}}
-        return document
 
     @model_validator(mode="after")
     def _channels_fit(self) -> DicomOptions:
