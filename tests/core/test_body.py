@@ -23,9 +23,8 @@ from voxgraft.errors import BrokenPlugin
 from voxgraft.imaging.body import ALL, NONE, SMALL, body_box
 from voxgraft.imaging.structures import Labels, Region
 from voxgraft.imaging.volume import Volume
-from voxgraft.inference.around import search_of
+from voxgraft.inference.around import covering, on_grid, search_of
 from voxgraft.inference.array import segment_array
-from voxgraft.inference.cover import covering, on_grid
 from voxgraft.inference.need import column_bytes
 from voxgraft.inference.sliding import window_starts
 from voxgraft.packages.body import applied_around, said_around, used_around
