@@ -17,7 +17,7 @@ from ..imaging.channels import same_grid
 from ..imaging.volume import Item, Volume
 from ..imaging.write import write
 from ..packages.package import Package
-from ..packages.precision import numbers_of
+from ..packages.shortcuts import numbers_of
 from ..preprocessing.modality import KnowsUnits, unit_of
 from ..reports.preview import previewed
 from ..scoring.measuring import Measured, measure_values

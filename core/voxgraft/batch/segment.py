@@ -17,9 +17,8 @@ from pydantic import ValidationError
 
 from ..errors import DataError, UsageError, VoxGraftError
 from ..imaging.read import as_in_training
-from ..packages.body import used_around
 from ..packages.package import Package
-from ..packages.precision import NAMES, allowed
+from ..packages.shortcuts import NAMES, allowed, used_around
 from ..support.files import digest, sha256, sweep, sweep_tree, write_json
 from ..support.lock import sole_owner
 from ..support.progress import Progress

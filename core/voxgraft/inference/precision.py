@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from ..errors import UsageError
-from ..packages.precision import allowed
+from ..packages.shortcuts import allowed
 from ..support.memory import has_bf16
 from ..support.torch_dims import channels_last
 

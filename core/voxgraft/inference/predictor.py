@@ -19,8 +19,7 @@ from ..imaging.body import Box
 from ..imaging.orientation import Orientation, reoriented, shape_at
 from ..imaging.volume import Volume
 from ..labels.valid_region import region_in
-from ..packages.body import applied_around, used_around
-from ..packages.precision import applied_in
+from ..packages.shortcuts import applied_around, applied_in, used_around
 from ..preprocessing.prepare import network_image
 from ..support.memory import free_memory
 from .around import ALL, Search, search_of

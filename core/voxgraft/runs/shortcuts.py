@@ -16,9 +16,8 @@ from ..inference.device import choose_device
 from ..inference.ensemble import predictor_of
 from ..inference.precision import fast_precision
 from ..inference.predictor import Applied
-from ..packages.body import KEY as BODY
 from ..packages.package import Package
-from ..packages.precision import failed, judge
+from ..packages.shortcuts import BODY, failed, judge
 from ..preprocessing.modality import ShowsBody
 from ..scoring.case import measure_case
 from ..scoring.pair import Counts
@@ -63,7 +62,7 @@ class Way:
             return None
 
     def verdict(self, word: str) -> dict[str, Any]:
-        """As `voxgraft.packages.precision` keeps it; empty where no case said anything."""
+        """As `voxgraft.packages.shortcuts` keeps it; empty where no case said anything."""
         if self.reason:
             return failed(self.reason)
         if not self.plain:
