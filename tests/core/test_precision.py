@@ -27,7 +27,7 @@ from voxgraft.packages.model_card import model_card
 from voxgraft.packages.shortcuts import allowed, applied_in, common, failed, judge, said
 from voxgraft.runs.shortcuts import TRIED, mean_dice, try_shortcuts
 from voxgraft.scoring.pair import Counts
-from voxgraft.support.memory import has_bf16
+from voxgraft.support.machine import has_bf16
 from voxgraft.support.progress import Progress
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")

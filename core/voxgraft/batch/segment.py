@@ -219,8 +219,8 @@ def _applied_as(package: Package, wanted: str | None, body: str | None, device: 
     around = used_around(body or str(options.get("body", "auto")), package.facts)
     numbers = "32"
     if wanted != "32" and (wanted != "auto" or any(allowed(package.facts, word) for word in NAMES)):
-        from ..inference.device import choose_device
         from ..inference.precision import precision_on
+        from ..support.machine import choose_device
 
         numbers = precision_on(choose_device(device), wanted, package.facts)
     return replace(package, facts={**package.facts, "applied": numbers, "around": around})

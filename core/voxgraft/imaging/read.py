@@ -279,7 +279,7 @@ def _check_memory(item: Item) -> None:
     Raises:
         BadImage: It is so.
     """
-    from ..support.memory import free_memory, gigabytes
+    from ..support.machine import free_memory, gigabytes
 
     size = math.prod(item.shape) * item.channels * np.dtype(item.facts.get("dtype", USUAL)).itemsize
     if size > SMALL and size > (free := free_memory()):

@@ -18,7 +18,7 @@ from ..errors import ModelError
 from ..imaging.body import Box
 from ..preprocessing.encoding import masks_of, regridded
 from ..preprocessing.plan import encoded_type
-from ..support.memory import free_memory
+from ..support.machine import free_memory
 from .around import Cover, covering, on_grid
 from .decide import Decisions, Interpolation, Place, Planes, Tally, decide_here, disagree
 from .need import columns_that_fit

@@ -24,7 +24,7 @@ from ..imaging.body import Box
 from ..imaging.volume import Volume
 from ..packages.package import Package
 from ..preprocessing.plan import Plan, encoded_type
-from ..support.memory import free_memory
+from ..support.machine import free_memory
 from .around import on_grid
 from .array import See
 from .decide import Interpolation, Tally

@@ -22,7 +22,7 @@ from torch.overrides import TorchFunctionMode
 
 from ..errors import UsageError
 from ..packages.shortcuts import allowed
-from ..support.memory import has_bf16
+from ..support.machine import has_bf16
 from ..support.torch_dims import channels_last
 
 KINDS = {"32": torch.float32, "bf16": torch.bfloat16, "16": torch.float16}

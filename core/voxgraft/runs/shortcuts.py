@@ -12,7 +12,6 @@ import numpy as np
 from ..errors import VoxGraftError
 from ..imaging.structures import Labels
 from ..imaging.volume import Volume
-from ..inference.device import choose_device
 from ..inference.ensemble import predictor_of
 from ..inference.precision import fast_precision
 from ..inference.predictor import Applied
@@ -21,6 +20,7 @@ from ..packages.shortcuts import BODY, failed, judge
 from ..preprocessing.modality import ShowsBody
 from ..scoring.case import measure_case
 from ..scoring.pair import Counts
+from ..support.machine import choose_device
 from .run import Run
 
 TRIED = 8

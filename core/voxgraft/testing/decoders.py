@@ -62,7 +62,7 @@ def _inputs() -> Any:
 
 
 def _make(subject: Subject, dims: int, channels: Any, strides: Any) -> Any:
-    from ..networks.modules import DecoderModule
+    from ..networks.network import DecoderModule
 
     module = subject.build().make(dims, channels, strides)
     require(isinstance(module, DecoderModule), f"it makes a {type(module).__name__}, which is not a DecoderModule")

@@ -62,7 +62,7 @@ def _the_same_image_gives_the_same_maps(subject: Subject, folder: Path) -> None:
 def _make(subject: Subject, dims: int, channels: int) -> Any:
     import torch
 
-    from ..networks.modules import EncoderModule
+    from ..networks.network import EncoderModule
 
     torch.manual_seed(0)
     strides = [(2**level,) * dims for level in range(4)]
