@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from .components.choice import ExecutorOptions, Options, StoredPath, StrategyOptions, TrackingOptions
     from .components.code import source_hash, version_of
     from .datasets.cases import Case, Dataset, Described, Layout, LayoutSpec, ReadsFolder, Split
-    from .imaging.archives import archive_problems, is_archive
     from .imaging.channels import Align
+    from .imaging.claims import archive_problems, archives_in, is_archive, walk
     from .imaging.formats import (
         PaletteReader,
         Reader,
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
         signs,
     )
     from .imaging.orientation import orientation_of, plane_of
-    from .imaging.read import archives_in, read_item, scan_files, walk
+    from .imaging.read import read_item, scan_files
     from .imaging.regrid import resample_onto
     from .imaging.structures import Label, Labels, Region
     from .imaging.volume import (
@@ -311,11 +311,11 @@ _NAMES = {
     "components.choice": "ExecutorOptions Options StoredPath StrategyOptions TrackingOptions",
     "components.code": "source_hash version_of",
     "datasets.cases": "Case Dataset Described Layout LayoutSpec ReadsFolder Split",
-    "imaging.archives": "archive_problems is_archive",
     "imaging.channels": "Align",
     "imaging.formats": "PaletteReader Reader ReaderSpec ReadsImages StructureReader Trace Writer WriterSpec signs",
     "imaging.orientation": "orientation_of plane_of",
-    "imaging.read": "archives_in read_item scan_files walk",
+    "imaging.claims": "archive_problems archives_in is_archive walk",
+    "imaging.read": "read_item scan_files",
     "imaging.regrid": "resample_onto",
     "imaging.structures": "Label Labels Region",
     "imaging.volume": (
