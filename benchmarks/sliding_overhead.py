@@ -113,8 +113,7 @@ def grid(way: str, classes: int, coarse: int, finer: float) -> Callable[[], torc
     shape = tuple(round(n * finer) for n in GRID)
     if way == OURS:
         from voxgraft.inference.array import _decided, _largest
-        from voxgraft.inference.interpolation import Interpolation, Place
-        from voxgraft.inference.winners import Tally
+        from voxgraft.inference.decide import Interpolation, Place, Tally
 
         plan: Any = SimpleNamespace(regions=(), classes=classes, ignored=None)
 

@@ -24,13 +24,11 @@ from voxgraft.errors import BrokenPlugin
 from voxgraft.imaging.body import ALL, NONE, SMALL, body_box
 from voxgraft.imaging.structures import Labels, Region
 from voxgraft.imaging.volume import Volume
-from voxgraft.inference.around import search_of
+from voxgraft.inference.around import covering, on_grid, search_of
 from voxgraft.inference.array import segment_array
-from voxgraft.inference.cover import covering, on_grid
 from voxgraft.inference.need import column_bytes
 from voxgraft.inference.sliding import window_starts
-from voxgraft.packages.body import applied_around, said_around, used_around
-from voxgraft.packages.precision import failed, joined, judge
+from voxgraft.packages.shortcuts import applied_around, failed, joined, judge, said_around, used_around
 from voxgraft.preprocessing.modality import HOUNSFIELD_LEVELS
 from voxgraft.runs.shortcuts import try_shortcuts
 from voxgraft.support.progress import Progress

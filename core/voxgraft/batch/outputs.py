@@ -17,15 +17,14 @@ from ..imaging.channels import same_grid
 from ..imaging.volume import Item, Volume
 from ..imaging.write import write
 from ..packages.package import Package
-from ..packages.precision import numbers_of
+from ..packages.shortcuts import numbers_of
 from ..preprocessing.modality import KnowsUnits, unit_of
 from ..reports.preview import previewed
 from ..scoring.measuring import Measured, measure_values
 from ..support.files import TEMPORARY, remove, sha256, staged, write_json
 from ..support.limits import Limits
 from .entry import Entry
-from .proof import NoReader, prove
-from .quality import Flag, Structure, flags_of, measure
+from .quality import Flag, NoReader, Structure, flags_of, measure, prove
 
 if TYPE_CHECKING:
     from ..components.catalogue import AnySpec, Catalogue
@@ -268,8 +267,8 @@ class Outputs:
     @cached_property
     def other_code(self) -> tuple[Flag, ...]:
         """What of the code that is used is another than the model was trained with."""
+        from ..components.code import other_code
         from ..inference.recipe import recipe_of
-        from ..packages.plugin_code import other_code
 
         try:
             recipe = recipe_of(self.package, self.catalogue)
@@ -280,7 +279,7 @@ class Outputs:
             recipe.model.encoder.component,
             recipe.model.decoder.component,
         ]
-        return tuple(Flag("other-code", message) for message in other_code(self.package, self.catalogue, used))
+        return tuple(Flag("other-code", message) for message in other_code(self.package.facts, self.catalogue, used))
 
     @cached_property
     def _facts(self) -> dict[str, str]:

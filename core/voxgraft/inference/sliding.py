@@ -20,8 +20,8 @@ import torch
 from torch import Tensor, nn
 
 from ..support.torch_dims import CHANNELS_LAST
-from .convolutions import VolumesByOneDNN
-from .winners import winners
+from .decide import winners
+from .precision import VolumesByOneDNN
 
 
 def sliding_window(
