@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..support.files import without_nan
 from ..support.texts import Shown, counted
-from .archives import archive_problems
-from .claims import archives_in
+from .claims import archive_problems, archives_in
 from .read import scan
 
 if TYPE_CHECKING:
