@@ -15,11 +15,10 @@ from ..packages.shortcuts import numbers_of
 from ..support.files import sha256
 from ..support.progress import Bar, Progress
 from ..support.texts import encodable
-from .archive import remember
 from .corrections import KEPT, Corrections
 from .entry import Entry, hash_of, stat_of
 from .ledger import INTERRUPTED, Row
-from .report import REPORT_EVERY
+from .report import REPORT_EVERY, remember
 from .scan import plain
 
 PICTURES = 6

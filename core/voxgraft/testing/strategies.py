@@ -17,7 +17,8 @@ from torch.nn import functional
 
 from ..components.choice import Options, Selected, StrategyOptions
 from ..errors import VoxGraftError
-from ..networks.network import DecoderModule, EncoderModule, SegmentationNetwork
+from ..networks.modules import DecoderModule, EncoderModule
+from ..networks.network import SegmentationNetwork
 from ..preprocessing.plan import Plan
 from ..training.batches import Batches, FixedCrops, Unlabelled
 from ..training.loop import Job, fit
