@@ -166,7 +166,7 @@ def main() -> None:
     parser.add_argument("--arms", help="the first is compared with")
     parser.add_argument("--draws", type=int, default=3, help="of labelled patients, each with its own seed")
     parser.add_argument("--long", type=int, metavar="STEPS", help="a long training with all labels as well")
-    parser.add_argument("--finished", action="store_true", help="take the scores of --folder whatever version made them")
+    parser.add_argument("--finished", action="store_true", help="take scores whatever version made them")
     options_of(parser, "curves", steps=400, seeds="7")
     options = parser.parse_args()
     data = SETS[options.name]
