@@ -137,7 +137,7 @@ def test_half_precision_needs_units_and_a_verdict(monkeypatch: pytest.MonkeyPatc
     for new, word in ((True, "bf16"), (False, "32")):  # an old GPU computes in float16, which nobody has tried here
         monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation, new=new: new)
         assert precision_on(CUDA, "auto", YES) == word
-    assert precision_on(CUDA, "auto", {"precision": {"16": {"agrees": True}}}) == "16"
+    assert precision_on(CUDA, "auto", {"precision": {"16": {"agrees": True, "difference": 0.0}}}) == "16"
 
 
 def test_a_network_in_half_precision_finds_the_same_and_in_float32_it_is_left_alone() -> None:

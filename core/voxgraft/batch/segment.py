@@ -1,7 +1,7 @@
 """`voxgraft segment`: a model over many scans, with a ledger that knows the state of each.
 
-A second call does only what is missing: a scan is skipped while its input, the model, the options, the installed
-measurements and its outputs on disk are what the ledger says. A scan that failed is tried again, three times in all,
+A second call does only what is missing: a scan is skipped while its input, the model, the options, the code that makes
+its files and its outputs on disk are what the ledger says (see `decides`). A scan that failed is tried again, three times in all,
 and then put aside until `--retry`.
 """
 
@@ -20,11 +20,12 @@ from ..imaging.read import as_in_training
 from ..packages.body import used_around
 from ..packages.package import Package
 from ..packages.precision import NAMES, allowed
-from ..support.files import digest, sha256, sweep, sweep_tree, write_json
+from ..support.files import sha256, sweep, sweep_tree, write_json
 from ..support.lock import sole_owner
 from ..support.progress import Progress
 from ..support.texts import counted
 from .corrections import Corrections
+from .decides import Decides
 from .dispatch import Dispatch
 from .entry import PARTS, REVIEW, Entry
 from .ledger import Ledger
@@ -102,8 +103,8 @@ def segment(
     applied = Model(package, catalogue, how, predictor, workers or 1, timeout)
     share = None if part is None else part_from(part)
     finder = Finder(catalogue, package.plan, folder, series, ignore_contract, _ours_in(folder), applied.limits)
-    decides = [overlap, mirror, writers, numbers, outputs.measuring(), _workflow_hash(package)]
-    options = digest([*decides, *(["body"] if around else [])])
+    options = [overlap, mirror, writers, numbers, around, _workflow_hash(package)]
+    decides = Decides(options, outputs.code(), catalogue)
 
     def task_of(entry: Entry) -> ScanTask:
         flagged = replace(entry, flags=(*entry.flags, *outputs.other_code))
@@ -124,7 +125,7 @@ def segment(
             write_common_report(folder, ledger, share, package, last)
             remote.publish(folder / PAGE)
 
-        queue = BatchQueue(corrections, package, options, retry, teller, report)
+        queue = BatchQueue(corrections, package, decides, retry, teller, report)
         applied.within = queue.within
         dispatch = Dispatch(Segmenter(applied), corrections, task_of, teller.say, remote)
         queue.sort(entries)

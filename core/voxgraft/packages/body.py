@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from .precision import change, unseen_in, worst
+from .precision import change, is_verdict, unseen_in, worst
 
 WORDS = ("auto", "on", "off")
 KEY = "body"
@@ -62,4 +62,4 @@ def _doubt(subject: str, verdict: Mapping[str, Any]) -> str:
 
 def _verdict(facts: Mapping[str, Any]) -> Mapping[str, Any] | None:
     verdict = facts.get(KEY)
-    return verdict if isinstance(verdict, Mapping) and verdict else None
+    return verdict if is_verdict(verdict) else None

@@ -55,8 +55,7 @@ def failed(reason: str) -> dict[str, Any]:
 
 def allowed(facts: Mapping[str, Any], precision: str) -> bool:
     """Whether the facts of a package, which anybody may have written, allow these numbers."""
-    verdict = _verdicts(facts).get(precision)
-    return isinstance(verdict, Mapping) and verdict.get("agrees") is True
+    return _verdicts(facts).get(precision, {}).get("agrees") is True
 
 
 def said(facts: Mapping[str, Any]) -> list[str]:
@@ -67,7 +66,7 @@ def said(facts: Mapping[str, Any]) -> list[str]:
 def applied_in(facts: Mapping[str, Any], precision: str) -> str:
     """What a user is told of a model that is applied in half precision."""
     verdict = _verdicts(facts).get(precision)
-    if not isinstance(verdict, Mapping) or not isinstance(verdict.get("difference"), (int, float)):
+    if verdict is None or verdict["difference"] is None:
         return f"the model is applied in {NAMES[precision]}, as asked; no held-out case has shown what that changes"
     if not verdict.get("agrees"):
         doubt = change("", verdict) if (unseen := unseen_in(verdict)) else worst("", verdict)
@@ -104,9 +103,20 @@ def joined(verdicts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     }
 
 
-def _verdicts(facts: Mapping[str, Any]) -> Mapping[str, Any]:
+def _verdicts(facts: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
     verdicts = facts.get("precision")
-    return verdicts if isinstance(verdicts, Mapping) else {}
+    known = verdicts.items() if isinstance(verdicts, Mapping) else ()
+    return {word: verdict for word, verdict in known if is_verdict(verdict)}
+
+
+def is_verdict(value: Any) -> bool:
+    """Whether a value is a verdict as `judge` and `failed` make it: anybody may have written the facts of a package."""
+    if not isinstance(value, Mapping) or type(value.get("agrees")) is not bool:
+        return False
+    difference = value.get("difference", "")
+    if difference is None:
+        return not value["agrees"]
+    return isinstance(difference, (int, float)) and math.isfinite(difference)
 
 
 def _sentence(word: str, verdict: Mapping[str, Any]) -> str:
