@@ -4,15 +4,24 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from batch_scans import CONTRACT, Brightness, ball, model, rows, run, write_scan
 
 from voxgraft.batch import decides
+from voxgraft.batch.model import WORKFLOW as KEPT
+from voxgraft.batch.model import check_unchanged
+from voxgraft.batch.segment import segment
 from voxgraft.components.catalogue import Catalogue, Origin
+from voxgraft.errors import ModelError
+from voxgraft.inference.recipe import Recipe, network_of
+from voxgraft.packages.package import Package, write_package
+from voxgraft.support.files import sha256
 from voxgraft.support.progress import Progress
 
 WORKFLOW = "data: {modality: mr}\nmodel: {encoder: {use: residual}, decoder: {use: unet}}\n"
@@ -188,3 +197,27 @@ class Missing(Brightness):
     def predict(self, volume: Any, progress: Any = None, missing: Any = ()) -> Any:
         self.missing.append(tuple(missing))
         return super().predict(volume, progress, missing)
+
+
+def trained(folder: Path, catalogue: Catalogue, seed: int) -> Package:
+    """A package that can be applied; another seed gives another model."""
+    numbers = ({"clip": 0.0, "stripped": 2.0},)
+    made = model(folder, strides=((1, 1, 1), (2, 2, 2)), normalisation=numbers)
+    parts = {"modality": "mr", "model": {"encoder": "residual", "decoder": "unet"}, "inference": {}}
+    torch.manual_seed(seed)
+    tensors = network_of(Recipe.model_validate(parts, context=catalogue).model, made.plan).state_dict()
+    told: dict[str, Any] = {"plan": made.plan, "labels": made.labels, "card": "", "facts": {"name": "balls"}}
+    return write_package(folder, tensors=tensors, workflow=WORKFLOW, **told)
+
+
+def test_a_package_that_is_replaced_while_a_batch_runs_is_not_applied(tmp_path: Path, catalogue: Catalogue) -> None:
+    scan = write_scan(tmp_path / "a.nii")
+    before = trained(tmp_path / "model", catalogue, seed=0)
+    check_unchanged(replace(before, facts={KEPT: sha256(before.folder / "workflow.yaml")}))
+    with pytest.raises(ModelError, match="was replaced while it was in use"):
+        check_unchanged(replace(before, facts={KEPT: "0" * 64}))
+    assert segment(before, [scan], tmp_path / "out", catalogue).done == 1
+    after = trained(tmp_path / "model", catalogue, seed=1)
+    with pytest.raises(ModelError, match="was replaced while it was in use"):
+        segment(before, [scan], tmp_path / "other", catalogue)
+    assert segment(after, [scan], tmp_path / "other", catalogue).done == 1

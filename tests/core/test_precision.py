@@ -126,6 +126,19 @@ def test_the_processor_says_what_it_has(tmp_path: Path, line: str, has: bool) ->
     assert has_bf16(tmp_path / "cpuinfo") is has and not has_bf16(tmp_path / "none")
 
 
+@pytest.mark.parametrize(
+    "spoilt",
+    [None, True, 3, "x", [], {}, {"agrees": True}, {"agrees": 1, "difference": 0.0}]
+    + [{"agrees": agrees, "difference": value} for agrees in (True, False) for value in ("x", [1], math.nan)]
+    + [{"agrees": True, "difference": None}],
+    ids=str,
+)
+def test_what_is_no_verdict_allows_nothing_and_says_nothing(spoilt: Any) -> None:
+    for facts in ({"precision": {"bf16": spoilt}}, {"precision": spoilt}):
+        assert not allowed(facts, "bf16") and said(facts) == [] and "no held-out case" in applied_in(facts, "bf16")
+        assert common([facts, YES]) == {}
+
+
 def test_half_precision_needs_units_and_a_verdict(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(numbers, "has_bf16", lambda: True)
     assert precision_on(CPU, "auto", YES) == "bf16" and precision_on(CPU, "auto", {}) == "32"

@@ -1,4 +1,4 @@
-"""What decides the result of a scan besides its bytes and the model: options, and the code that reads, applies and writes."""
+"""What decides the result of a scan besides its bytes and the model: options, and the code that takes part."""
 
 from __future__ import annotations
 

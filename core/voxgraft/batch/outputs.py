@@ -101,8 +101,8 @@ class Outputs:
         return frozenset(spec.filename for spec in specs if spec.labels)
 
     def code(self) -> list[tuple[str, str, str]]:
-        """Kind, name and code of each component that makes the files of a scan: of the model, of its writers, and of all
-        installed measurements."""
+        """Kind, name and code of each component that makes the files of a scan: of the model, of its writers, and of
+        all installed measurements."""
         writing = self.writers or USUAL
         offers = [*self.catalogue.of("measurement"), *self.catalogue.of("writer")]
         made = [(self.catalogue.origin(spec).plugin, spec) for spec in self._applied]

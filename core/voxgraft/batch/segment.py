@@ -1,12 +1,13 @@
 """`voxgraft segment`: a model over many scans, with a ledger that knows the state of each.
 
 A second call does only what is missing: a scan is skipped while its input, the model, the options, the code that makes
-its files and its outputs on disk are what the ledger says (see `decides`). A scan that failed is tried again, three times in all,
-and then put aside until `--retry`.
+its files and its outputs on disk are what the ledger says (see `decides`). A scan that failed is tried again, three
+times in all, and then put aside until `--retry`.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
@@ -29,9 +30,9 @@ from .decides import Decides
 from .dispatch import Dispatch
 from .entry import PARTS, REVIEW, Entry
 from .ledger import Ledger
-from .model import How, Model
+from .model import WORKFLOW, How, Model
 from .outputs import Outputs, is_result
-from .parts import enter, named, part_from
+from .parts import enter, named, part_from, rows_of_others
 from .queue import Batch, BatchQueue, Scan
 from .remote import placed_here
 from .report import REPORT as PAGE
@@ -103,7 +104,7 @@ def segment(
     applied = Model(package, catalogue, how, predictor, workers or 1, timeout)
     share = None if part is None else part_from(part)
     finder = Finder(catalogue, package.plan, folder, series, ignore_contract, _ours_in(folder), applied.limits)
-    options = [overlap, mirror, writers, numbers, around, _workflow_hash(package)]
+    options = [overlap, mirror, writers, numbers, around, package.facts[WORKFLOW]]
     decides = Decides(options, outputs.code(), catalogue)
 
     def task_of(entry: Entry) -> ScanTask:
@@ -119,6 +120,8 @@ def segment(
         _tidy(corrections, share, teller.say)
         leave_for_review(package, folder)
         _say_other_code(outputs, teller.say)
+        if share is not None:
+            _say_other_parts(folder, share, package, teller.say)
         remote.tidy(everything=share is None)
 
         def report(last: bool) -> None:
@@ -209,7 +212,8 @@ def resolve_package(reference: str, catalogue: Catalogue) -> Package:
 
 
 def _applied_as(package: Package, wanted: str | None, body: str | None, device: str) -> Package:
-    """The package with the numbers in which it is applied here, and whether to the body alone, among its facts.
+    """The package with the numbers in which it is applied here, whether to the body alone, and the SHA-256 of its
+    workflow among its facts.
 
     Torch, which starts slowly, is asked only where it matters.
 
@@ -225,7 +229,9 @@ def _applied_as(package: Package, wanted: str | None, body: str | None, device: 
         from ..inference.precision import precision_on
 
         numbers = precision_on(choose_device(device), wanted, package.facts)
-    return replace(package, facts={**package.facts, "applied": numbers, "around": around})
+    path = package.folder / "workflow.yaml"  # says how the model is applied, and is not part of its identity
+    workflow = sha256(path) if path.is_file() else ""
+    return replace(package, facts={**package.facts, "applied": numbers, "around": around, WORKFLOW: workflow})
 
 
 def _workflow(package: Package, section: str) -> dict[str, Any]:
@@ -240,12 +246,6 @@ def _workflow(package: Package, section: str) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def _workflow_hash(package: Package) -> str:
-    """The workflow in a package says how it is applied, and is not part of its identity."""
-    path = package.folder / "workflow.yaml"
-    return sha256(path) if path.is_file() else ""
-
-
 def _ours_in(folder: Path) -> frozenset[str]:
     """The names in the batch's folder of what no input is."""
     results = [path.name for path in folder.iterdir() if is_result(path)] if folder.is_dir() else []
@@ -256,6 +256,17 @@ def _say_other_code(outputs: Outputs, say: Callable[[str], None]) -> None:
     if outputs.other_code:
         told = "; ".join(flag.message.split(": ")[0] for flag in outputs.other_code)
         say(f"note: {told} (flag other-code in {outputs.out / PAGE})")
+
+
+def _say_other_parts(out: Path, part: Part, package: Package, say: Callable[[str], None]) -> None:
+    """Say that other parts were done by another model: an alias may have moved, or a package been replaced."""
+    rows = rows_of_others(out, part)
+    others = Counter(row.model for row in rows if row.state == "done" and row.model_hash != package.hash)
+    for model, number in others.items():
+        scans = counted(number, "scan")
+        say(
+            f"note: {out}: in other parts another model segmented {scans} ({model}); do these parts again with this one"
+        )
 
 
 def leave_for_review(package: Package, out: Path) -> None:

@@ -83,12 +83,14 @@ def _mostly(channel: NDArray[Any], steps: Sequence[int], level: float) -> NDArra
 
 
 def _varies(channel: NDArray[Any], steps: Sequence[int]) -> NDArray[np.bool_]:
-    """Of each block, whether it holds more than one value."""
+    """Of each block, whether it and those around it hold more than one value; a block may be a single voxel."""
+    from scipy.ndimage import maximum_filter, minimum_filter
+
     low = high = channel
     for axis, (step, size) in enumerate(zip(steps, channel.shape, strict=True)):
         edges = np.arange(0, size, step)
         low, high = np.minimum.reduceat(low, edges, axis), np.maximum.reduceat(high, edges, axis)
-    return np.asarray(high > low)
+    return np.asarray(maximum_filter(np.nan_to_num(high), 3) > minimum_filter(np.nan_to_num(low), 3))
 
 
 def _large_parts(inside: NDArray[np.bool_]) -> NDArray[np.bool_]:
