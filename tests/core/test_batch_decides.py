@@ -21,6 +21,7 @@ from voxgraft.components.catalogue import Catalogue, Origin
 from voxgraft.errors import ModelError
 from voxgraft.inference.recipe import Recipe, network_of
 from voxgraft.packages.package import Package, write_package
+from voxgraft.review.state.sources import check_same, items_of
 from voxgraft.support.files import sha256
 from voxgraft.support.progress import Progress
 
@@ -167,6 +168,16 @@ def test_files_that_were_only_copied_are_hashed_once_and_not_done_again(
     assert run(tmp_path, catalogue, scan).skipped == 1
     monkeypatch.setattr("voxgraft.batch.queue.hash_of", None)
     assert run(tmp_path, catalogue, scan).skipped == 1
+
+
+@pytest.mark.parametrize("name", ["a + b.nii", " + .nii", "a + b + c/x + y.nii", "a\\ + b.nii"])
+def test_a_plus_in_a_name_parts_no_channels(tmp_path: Path, catalogue: Catalogue, name: str) -> None:
+    scan = write_scan(tmp_path / "in" / name)
+    assert run(tmp_path, catalogue, tmp_path / "in").done == 1 and run(tmp_path, catalogue, scan).skipped == 1
+    (row,) = rows(tmp_path).values()
+    items = items_of(row, tmp_path / "out", catalogue)
+    assert [item.path.resolve() for item in items] == [scan.resolve()]
+    check_same(row, items, tmp_path / "out")
 
 
 def test_one_file_for_another_optional_channel_is_another_scan(tmp_path: Path, catalogue: Catalogue) -> None:
