@@ -72,7 +72,7 @@ def test_the_figures_of_many_scans_are_those_of_the_benchmark() -> None:
     result = json.loads((DOCS.parent / "benchmarks" / "results" / "many_scans.json").read_text())
     assert result["masks_equal"] and result["states"] == [result["scans"]] * 2 == [1000] * 2
     assert result["in_one_report"] == result["scans"] and result["called_again"]["predicted"] == 0
-    pairs = (("processor time a scan (ms)", "cpu_ms_a_scan"), ("scans a second, on a busy machine", "scans_a_second"))
+    pairs = (("CPU time per scan (ms)", "cpu_ms_a_scan"), ("scans per second, on a busy machine", "scans_a_second"))
     for said, key in pairs:
         assert f"| {said} | {result['whole'][key]} | {result['parts'][key]} |" in text
     flat = [result["killed"], result["resumed"], *result["parts"]["each"]]

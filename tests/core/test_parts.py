@@ -18,10 +18,9 @@ import numpy as np
 import pytest
 from batch_scans import Brightness, ball, model, write_scan
 
-from voxgraft.batch.batch_view import BatchView
 from voxgraft.batch.entry import Entry
 from voxgraft.batch.ledger import Ledger, Row
-from voxgraft.batch.ledger_view import LedgerView
+from voxgraft.batch.ledger_view import BatchView, LedgerView
 from voxgraft.batch.parts import Part, number_for, part_from, part_from_slurm
 from voxgraft.batch.queue import Batch
 from voxgraft.batch.segment import segment

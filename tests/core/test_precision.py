@@ -24,10 +24,10 @@ from voxgraft.inference.array import segment_array
 from voxgraft.inference.precision import Half, applied, precision_on
 from voxgraft.inference.sliding import logits_by_slab
 from voxgraft.packages.model_card import model_card
-from voxgraft.packages.precision import allowed, applied_in, common, failed, judge, said
+from voxgraft.packages.shortcuts import allowed, applied_in, common, failed, judge, said
 from voxgraft.runs.shortcuts import TRIED, mean_dice, try_shortcuts
 from voxgraft.scoring.pair import Counts
-from voxgraft.support.memory import has_bf16
+from voxgraft.support.machine import has_bf16
 from voxgraft.support.progress import Progress
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
@@ -64,7 +64,7 @@ def test_a_structure_that_no_held_out_case_holds_is_named_and_float32_is_used() 
     assert not allowed(facts, "bf16") and list(verdict["dice"]) == ["a"]
     assert said(facts)[0].endswith("0.0002 on 8 held-out cases, and none of them holds b, so float32 is used")
     assert applied_in(facts, "bf16").endswith(
-        "as asked, which changes the Dice of no structure by more than 0.0002"
+        "as asked; that changes the Dice of no structure by more than 0.0002"
         " on 8 held-out cases, and none of them holds b"
     )
     assert common([YES, facts])["bf16"]["not_compared"] == ["b"] and not common([YES, facts])["bf16"]["agrees"]

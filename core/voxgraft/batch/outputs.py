@@ -17,15 +17,14 @@ from ..imaging.channels import same_grid
 from ..imaging.volume import Item, Volume
 from ..imaging.write import write
 from ..packages.package import Package
-from ..packages.precision import numbers_of
+from ..packages.shortcuts import numbers_of
 from ..preprocessing.modality import KnowsUnits, unit_of
 from ..reports.preview import previewed
 from ..scoring.measuring import Measured, measure_values
 from ..support.files import TEMPORARY, remove, sha256, staged, write_json
 from ..support.limits import Limits
 from .entry import Entry
-from .proof import NoReader, prove
-from .quality import Flag, Structure, flags_of, measure
+from .quality import Flag, NoReader, Structure, flags_of, measure, prove
 
 if TYPE_CHECKING:
     from ..components.catalogue import AnySpec, Catalogue
@@ -272,11 +271,11 @@ class Outputs:
     @cached_property
     def other_code(self) -> tuple[Flag, ...]:
         """What of the code that is used is another than the model was trained with."""
-        from ..packages.plugin_code import other_code
+        from ..components.code import other_code
 
         if not self._applied:
             return ()
-        messages = other_code(self.package, self.catalogue, self._applied)
+        messages = other_code(self.package.facts, self.catalogue, self._applied)
         return tuple(Flag("other-code", message) for message in messages)
 
     @cached_property

@@ -11,7 +11,7 @@ from typing import Any
 
 from ..errors import DataError, UsageError
 from ..packages.package import Package
-from ..packages.precision import numbers_of
+from ..packages.shortcuts import numbers_of
 from ..support.files import sha256
 from ..support.progress import Bar, Progress
 from ..support.texts import counted, encodable

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ..packages.package import Package
-from ..packages.precision import numbers_of
+from ..packages.shortcuts import numbers_of
 from ..reports.drawing import colour_of
 from ..reports.render import render
 from ..support.files import write_text

@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,9 +19,8 @@ from pydantic import ValidationError
 
 from ..errors import DataError, UsageError, VoxGraftError
 from ..imaging.read import as_in_training
-from ..packages.body import used_around
 from ..packages.package import Package
-from ..packages.precision import NAMES, allowed
+from ..packages.shortcuts import NAMES, allowed, used_around
 from ..support.files import sha256, sweep, sweep_tree, write_json
 from ..support.lock import sole_owner
 from ..support.progress import Progress
@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from ..components.catalogue import Catalogue
     from ..inference.predictor import Applied
     from .parts import Part
+    from .remote import Remote
     from .task import Executor
 
 
@@ -94,23 +95,14 @@ def segment(
     remote, paths, folder = placed_here(list(inputs), out)
     check_inputs(paths, package.plan, folder)
     package = _applied_as(package, precision, body, device)
-    numbers, around = package.facts["applied"], package.facts["around"]
-    names = None if writers is None else tuple(writers)
-    outputs = Outputs(folder, package, catalogue, names)
-    kind = "threads" if executor == "local" and predictor is not None else executor
+    outputs = Outputs(folder, package, catalogue, None if writers is None else tuple(writers))
     wanted = {"workers": workers, "device": device, "seconds": scan_timeout, "gigabytes": scan_memory}
+    kind = "threads" if executor == "local" and predictor is not None else executor
     chosen = executor_of(kind, catalogue, **wanted)
-    how = How(device, overlap, mirror, numbers, "on" if around else "off")
+    how = How(device, overlap, mirror, package.facts["applied"], "on" if package.facts["around"] else "off")
     applied = Model(package, catalogue, how, predictor, workers or 1, timeout)
     share = None if part is None else part_from(part)
     finder = Finder(catalogue, package.plan, folder, series, ignore_contract, _ours_in(folder), applied.limits)
-    options = [overlap, mirror, writers, numbers, around, package.facts[WORKFLOW]]
-    decides = Decides(options, outputs.code(), catalogue)
-
-    def task_of(entry: Entry) -> ScanTask:
-        flagged = replace(entry, flags=(*entry.flags, *outputs.other_code))
-        return ScanTask(package.hash, flagged, folder, names, timeout, remote if remote.out or remote.inputs else None)
-
     teller = progress or Progress(quiet=True)
     with _ledger_of(folder, share, teller.say) as ledger:
         entries = named(finder.find(paths, teller.say), ledger, folder, share)
@@ -123,13 +115,10 @@ def segment(
         if share is not None:
             _say_other_parts(folder, share, package, teller.say)
         remote.tidy(everything=share is None)
-
-        def report(last: bool) -> None:
-            write_common_report(folder, ledger, share, package, last)
-            remote.publish(folder / PAGE)
-
-        queue = BatchQueue(corrections, package, decides, retry, teller, report)
+        report = partial(_report, outputs, ledger, share, remote)
+        queue = BatchQueue(corrections, package, _decides(outputs, how), retry, teller, report)
         applied.within = queue.within
+        task_of = partial(_task, outputs, timeout, remote)
         dispatch = Dispatch(Segmenter(applied), corrections, task_of, teller.say, remote)
         queue.sort(entries)
         try:
@@ -139,6 +128,26 @@ def segment(
             queue.report(last=True)
             remote.tidy(everything=False)
         return queue.batch()
+
+
+def _decides(outputs: Outputs, how: How) -> Decides:
+    """What decides on results, beside the scan and the identity of the model."""
+    hashed = outputs.package.facts[WORKFLOW]
+    options = [how.overlap, how.mirror, outputs.writers, how.precision, how.body, hashed]
+    return Decides(options, outputs.code(), outputs.catalogue)
+
+
+def _task(outputs: Outputs, timeout: float | None, remote: Remote, entry: Entry) -> ScanTask:
+    """What a worker is given of a scan."""
+    flagged = replace(entry, flags=(*entry.flags, *outputs.other_code))
+    elsewhere = remote if remote.out or remote.inputs else None
+    return ScanTask(outputs.package.hash, flagged, outputs.out, outputs.writers, timeout, elsewhere)
+
+
+def _report(outputs: Outputs, ledger: Ledger, part: Part | None, remote: Remote, last: bool) -> None:
+    """Write the page of the batch, and put it where the results are; `last`: nothing is under way."""
+    write_common_report(outputs.out, ledger, part, outputs.package, last)
+    remote.publish(outputs.out / PAGE)
 
 
 def _tidy(corrections: Corrections, part: Part | None, say: Callable[[str], None]) -> None:
@@ -225,8 +234,8 @@ def _applied_as(package: Package, wanted: str | None, body: str | None, device: 
     around = used_around(body or str(options.get("body", "auto")), package.facts)
     numbers = "32"
     if wanted != "32" and (wanted != "auto" or any(allowed(package.facts, word) for word in NAMES)):
-        from ..inference.device import choose_device
         from ..inference.precision import precision_on
+        from ..support.machine import choose_device
 
         numbers = precision_on(choose_device(device), wanted, package.facts)
     path = package.folder / "workflow.yaml"  # says how the model is applied, and is not part of its identity

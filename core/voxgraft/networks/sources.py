@@ -12,13 +12,13 @@ from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from torch import Tensor
-
 from ..errors import ModelError
 from ..support.files import sha256
 from .options import ENCODER, FILE, HUB, _hub_parts
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from .weights import Weights
 
 
@@ -214,7 +214,7 @@ def registered_weights(reference: str, models: Models | None) -> Weights:
     Raises:
         ModelError: There is no such model, or its package is damaged.
     """
-    from .modules import InputContract
+    from .network import InputContract
     from .weights import Weights, read_tensors
 
     if models is None:

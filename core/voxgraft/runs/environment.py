@@ -8,10 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from ..components.catalogue import AnySpec
-from ..components.code import version_of
+from ..components.code import Plugins, described, version_of
 from ..errors import VoxGraftError
 from ..imaging.write import choose_writer
-from ..packages.plugin_code import Plugins, described
 from ..packages.store import StoreSpec
 from ..preprocessing.state import readers_taking_part
 from .identity import components, leaves, of_data
