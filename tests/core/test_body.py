@@ -103,6 +103,17 @@ def test_padding_darker_than_air_is_air_and_a_round_field_of_view_does_no_harm()
     assert found(array) == ((18, 42), (13, 37), (0, 20))
 
 
+def test_where_another_channel_alone_looks_is_not_cut_off() -> None:
+    narrow = scan(TORSO)
+    narrow[:14] = -1024  # beyond the field of view of the CT; the PET sees an arm there
+    noise = np.random.default_rng(1).gamma(1, 0.01, SHAPE).astype(np.float32)
+    assert found(narrow) == ((18, 42), (13, 37), (0, 20))
+    for others in ([noise], [np.zeros(SHAPE), noise], [np.where(np.isnan(noise), 0, noise)[::-1]]):
+        assert body_box(narrow, SPACING, *HOUNSFIELD_LEVELS, others) == ((0, 42), (13, 37), (0, 20))
+    for others in ([np.zeros(SHAPE)], [np.full(SHAPE, np.nan)], [narrow], []):
+        assert body_box(narrow, SPACING, *HOUNSFIELD_LEVELS, others) == found(narrow)
+
+
 def test_a_lung_that_the_border_cuts_is_not_cut_off() -> None:
     array = scan((block((0, 60), (0, 50), (0, 20)), -850.0), (block((30, 60), (0, 50), (0, 20)), 30.0))
     assert found(array) == ALL
@@ -233,6 +244,9 @@ def test_slices_without_the_body_are_left_out(catalogue: Catalogue) -> None:
 
 
 AGREED = {"body": judge("body", {"a": 0.9}, {"a": 0.9004}, 3)}
+SPOILT: list[Any] = [None, True, 3, "x", [], {"agrees": True}, {"agrees": 1, "difference": 0.0}]
+SPOILT += [{"agrees": agrees, "difference": value} for agrees in (True, False) for value in ("x", [1], float("nan"))]
+SPOILT += [{"agrees": True, "difference": None}, {"agrees": "yes", "difference": 0.0}]
 
 
 def test_facts_decide_and_are_said() -> None:
@@ -254,6 +268,9 @@ def test_facts_decide_and_are_said() -> None:
         assert said_around(facts)[0].endswith("so whole scans are searched") and "as asked; " in applied_around(facts)
     assert not any(used_around("auto", facts) for facts in ({}, {"body": 5}, {"body": {}}, {"body": {"agrees": 1}}))
     assert said_around({}) == said_around({"body": {}}) == []
+    for spoilt in SPOILT:  # anybody may have written a package
+        assert not used_around("auto", {"body": spoilt}) and said_around({"body": spoilt}) == []
+        assert "no held-out case" in applied_around({"body": spoilt})
     both = joined([AGREED["body"], doubts["loses b on a held-out case"]])
     assert both["lost"] == ["b"] and not both["agrees"] and joined([AGREED["body"]] * 2)["agrees"]
 

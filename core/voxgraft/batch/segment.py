@@ -1,12 +1,13 @@
 """`voxgraft segment`: a model over many scans, with a ledger that knows the state of each.
 
-A second call does only what is missing: a scan is skipped while its input, the model, the options, the installed
-measurements and its outputs on disk are what the ledger says. A scan that failed is tried again, three times in all,
-and then put aside until `--retry`.
+A second call does only what is missing: a scan is skipped while its input, the model, the options, the code that makes
+its files and its outputs on disk are what the ledger says (see `decides`). A scan that failed is tried again, three
+times in all, and then put aside until `--retry`.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
@@ -20,17 +21,18 @@ from ..errors import DataError, UsageError, VoxGraftError
 from ..imaging.read import as_in_training
 from ..packages.package import Package
 from ..packages.shortcuts import NAMES, allowed, used_around
-from ..support.files import digest, sha256, sweep, sweep_tree, write_json
+from ..support.files import sha256, sweep, sweep_tree, write_json
 from ..support.lock import sole_owner
 from ..support.progress import Progress
 from ..support.texts import counted
 from .corrections import Corrections
+from .decides import Decides
 from .dispatch import Dispatch
 from .entry import PARTS, REVIEW, Entry
 from .ledger import Ledger
-from .model import How, Model
+from .model import WORKFLOW, How, Model
 from .outputs import Outputs, is_result
-from .parts import enter, named, part_from
+from .parts import enter, named, part_from, rows_of_others
 from .queue import Batch, BatchQueue, Scan
 from .remote import placed_here
 from .report import REPORT as PAGE
@@ -110,6 +112,8 @@ def segment(
         _tidy(corrections, share, teller.say)
         leave_for_review(package, folder)
         _say_other_code(outputs, teller.say)
+        if share is not None:
+            _say_other_parts(folder, share, package, teller.say)
         remote.tidy(everything=share is None)
         report = partial(_report, outputs, ledger, share, remote)
         queue = BatchQueue(corrections, package, _decides(outputs, how), retry, teller, report)
@@ -126,11 +130,11 @@ def segment(
         return queue.batch()
 
 
-def _decides(outputs: Outputs, how: How) -> str:
+def _decides(outputs: Outputs, how: How) -> Decides:
     """What decides on results, beside the scan and the identity of the model."""
-    hashed = _workflow_hash(outputs.package)
-    values = [how.overlap, how.mirror, outputs.writers, how.precision, outputs.measuring(), hashed]
-    return digest([*values, *(["body"] if how.body == "on" else [])])
+    hashed = outputs.package.facts[WORKFLOW]
+    options = [how.overlap, how.mirror, outputs.writers, how.precision, how.body, hashed]
+    return Decides(options, outputs.code(), outputs.catalogue)
 
 
 def _task(outputs: Outputs, timeout: float | None, remote: Remote, entry: Entry) -> ScanTask:
@@ -217,7 +221,8 @@ def resolve_package(reference: str, catalogue: Catalogue) -> Package:
 
 
 def _applied_as(package: Package, wanted: str | None, body: str | None, device: str) -> Package:
-    """The package with the numbers in which it is applied here, and whether to the body alone, among its facts.
+    """The package with the numbers in which it is applied here, whether to the body alone, and the SHA-256 of its
+    workflow among its facts.
 
     Torch, which starts slowly, is asked only where it matters.
 
@@ -233,7 +238,9 @@ def _applied_as(package: Package, wanted: str | None, body: str | None, device: 
         from ..support.machine import choose_device
 
         numbers = precision_on(choose_device(device), wanted, package.facts)
-    return replace(package, facts={**package.facts, "applied": numbers, "around": around})
+    path = package.folder / "workflow.yaml"  # says how the model is applied, and is not part of its identity
+    workflow = sha256(path) if path.is_file() else ""
+    return replace(package, facts={**package.facts, "applied": numbers, "around": around, WORKFLOW: workflow})
 
 
 def _workflow(package: Package, section: str) -> dict[str, Any]:
@@ -248,12 +255,6 @@ def _workflow(package: Package, section: str) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def _workflow_hash(package: Package) -> str:
-    """The workflow in a package says how it is applied, and is not part of its identity."""
-    path = package.folder / "workflow.yaml"
-    return sha256(path) if path.is_file() else ""
-
-
 def _ours_in(folder: Path) -> frozenset[str]:
     """The names in the batch's folder of what no input is."""
     results = [path.name for path in folder.iterdir() if is_result(path)] if folder.is_dir() else []
@@ -264,6 +265,17 @@ def _say_other_code(outputs: Outputs, say: Callable[[str], None]) -> None:
     if outputs.other_code:
         told = "; ".join(flag.message.split(": ")[0] for flag in outputs.other_code)
         say(f"note: {told} (flag other-code in {outputs.out / PAGE})")
+
+
+def _say_other_parts(out: Path, part: Part, package: Package, say: Callable[[str], None]) -> None:
+    """Say that other parts were done by another model: an alias may have moved, or a package been replaced."""
+    rows = rows_of_others(out, part)
+    others = Counter(row.model for row in rows if row.state == "done" and row.model_hash != package.hash)
+    for model, number in others.items():
+        scans = counted(number, "scan")
+        say(
+            f"note: {out}: in other parts another model segmented {scans} ({model}); do these parts again with this one"
+        )
 
 
 def leave_for_review(package: Package, out: Path) -> None:

@@ -122,7 +122,8 @@ def search_of(
     if not 0 <= channel < len(array):
         error = IndexError(f"names channel {channel} of {len(array)}")
         raise BrokenPlugin(type(modality).__module__, "telling the body from air", error)
-    found = body_box(array[channel], image.spacing, air, body)
+    others = [array[number] for number in range(len(array)) if number != channel and number not in missing]
+    found = body_box(array[channel], image.spacing, air, body, others)
     if isinstance(found, str):
         return Search(None, f"{ALL}: {found}")
     if not any(_saves(found, image, plan, overlap) for plan in plans):

@@ -174,13 +174,23 @@ def _change(subject: str, verdict: Verdict) -> str:
 def _numbers(facts: Facts) -> dict[str, Verdict]:
     """The verdicts on half precision by the words of the numbers."""
     verdicts = facts.get("precision")
-    return {k: v for k, v in verdicts.items() if isinstance(v, Mapping)} if isinstance(verdicts, Mapping) else {}
+    return {k: v for k, v in verdicts.items() if _is_verdict(v)} if isinstance(verdicts, Mapping) else {}
 
 
 def _body(facts: Facts) -> Verdict:
     """The verdict on searching the body alone; empty where there is none."""
     verdict = facts.get(BODY)
-    return verdict if isinstance(verdict, Mapping) else {}
+    return verdict if isinstance(verdict, Mapping) and _is_verdict(verdict) else {}
+
+
+def _is_verdict(value: Any) -> bool:
+    """Whether a value is a verdict as `judge` and `failed` make it."""
+    if not isinstance(value, Mapping) or type(value.get("agrees")) is not bool:
+        return False
+    difference = value.get("difference", "")
+    if difference is None:
+        return not value["agrees"]
+    return isinstance(difference, (int, float)) and math.isfinite(difference)
 
 
 def _names(verdict: Verdict, key: str) -> list[str]:
