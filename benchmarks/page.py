@@ -167,7 +167,7 @@ def _resampling() -> Iterator[str]:
 
 def _resampled(job: Mapping[str, Any], way: str, row: Mapping[str, float]) -> list[str]:
     ratio = job["ratio"].get(way, {"cpu_s": 1.0, "mib": 1.0})
-    memory = f"{ratio['mib']:.2f}" if row["mib"] >= 1 else ""
+    memory = "" if ratio["mib"] is None else f"{ratio['mib']:.2f}"
     return [_RESAMPLED[job["job"]], way, f"{row['cpu_s']:.3f}", f"{row['mib']:.0f}", f"{ratio['cpu_s']:.2f}", memory]
 
 

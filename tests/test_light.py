@@ -12,9 +12,10 @@ import pytest
 
 HEAVY = ("torch", "mlflow", "monai", "timm", "ray", "sqlalchemy")
 WORKFLOW = """\
+voxgraft: 1
 name: boxes
-data: {{path: {folder}, layout: pairs, modality: mr, labels: {{background: 0, box: 1}}}}
-model: {{dims: 3}}
+data: {{layout: {{use: pairs, path: {folder}}}, modality: mr, labels: {{box: 1}}, split: {{folds: 2, fold: 0}}}}
+model: {{dims: 3, encoder: {{use: residual, weights: none, width: 8}}, decoder: {{use: unet}}}}
 training: {{budget: 4 steps}}
 tracking: null
 registry: null

@@ -24,13 +24,11 @@ from voxgraft.errors import BrokenPlugin
 from voxgraft.imaging.body import ALL, NONE, SMALL, body_box
 from voxgraft.imaging.structures import Labels, Region
 from voxgraft.imaging.volume import Volume
-from voxgraft.inference.around import search_of
+from voxgraft.inference.around import covering, on_grid, search_of
 from voxgraft.inference.array import segment_array
-from voxgraft.inference.cover import covering, on_grid
 from voxgraft.inference.need import column_bytes
 from voxgraft.inference.sliding import window_starts
-from voxgraft.packages.body import applied_around, said_around, used_around
-from voxgraft.packages.precision import failed, joined, judge
+from voxgraft.packages.shortcuts import applied_around, failed, joined, judge, said_around, used_around
 from voxgraft.preprocessing.modality import HOUNSFIELD_LEVELS
 from voxgraft.runs.shortcuts import try_shortcuts
 from voxgraft.support.progress import Progress
@@ -103,6 +101,17 @@ def test_padding_darker_than_air_is_air_and_a_round_field_of_view_does_no_harm()
     array = scan(TORSO)
     array[outside] = -2000
     assert found(array) == ((18, 42), (13, 37), (0, 20))
+
+
+def test_where_another_channel_alone_looks_is_not_cut_off() -> None:
+    narrow = scan(TORSO)
+    narrow[:14] = -1024  # beyond the field of view of the CT; the PET sees an arm there
+    noise = np.random.default_rng(1).gamma(1, 0.01, SHAPE).astype(np.float32)
+    assert found(narrow) == ((18, 42), (13, 37), (0, 20))
+    for others in ([noise], [np.zeros(SHAPE), noise], [np.where(np.isnan(noise), 0, noise)[::-1]]):
+        assert body_box(narrow, SPACING, *HOUNSFIELD_LEVELS, others) == ((0, 42), (13, 37), (0, 20))
+    for others in ([np.zeros(SHAPE)], [np.full(SHAPE, np.nan)], [narrow], []):
+        assert body_box(narrow, SPACING, *HOUNSFIELD_LEVELS, others) == found(narrow)
 
 
 def test_a_lung_that_the_border_cuts_is_not_cut_off() -> None:
@@ -235,6 +244,9 @@ def test_slices_without_the_body_are_left_out(catalogue: Catalogue) -> None:
 
 
 AGREED = {"body": judge("body", {"a": 0.9}, {"a": 0.9004}, 3)}
+SPOILT: list[Any] = [None, True, 3, "x", [], {"agrees": True}, {"agrees": 1, "difference": 0.0}]
+SPOILT += [{"agrees": agrees, "difference": value} for agrees in (True, False) for value in ("x", [1], float("nan"))]
+SPOILT += [{"agrees": True, "difference": None}, {"agrees": "yes", "difference": 0.0}]
 
 
 def test_facts_decide_and_are_said() -> None:
@@ -256,6 +268,9 @@ def test_facts_decide_and_are_said() -> None:
         assert said_around(facts)[0].endswith("so whole scans are searched") and "as asked; " in applied_around(facts)
     assert not any(used_around("auto", facts) for facts in ({}, {"body": 5}, {"body": {}}, {"body": {"agrees": 1}}))
     assert said_around({}) == said_around({"body": {}}) == []
+    for spoilt in SPOILT:  # anybody may have written a package
+        assert not used_around("auto", {"body": spoilt}) and said_around({"body": spoilt}) == []
+        assert "no held-out case" in applied_around({"body": spoilt})
     both = joined([AGREED["body"], doubts["loses b on a held-out case"]])
     assert both["lost"] == ["b"] and not both["agrees"] and joined([AGREED["body"]] * 2)["agrees"]
 

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import UsageError
+from ..support.contents import state_of
 from ..support.files import CELLS, digest, read_bytes, sha256
 from ..support.texts import as_stored, stem
 
@@ -69,13 +70,9 @@ class Entry:
 
 
 def stat_of(entry: Entry) -> str:
-    """Names, sizes and times of an entry's files: while they are the same, so are the bytes."""
-    stats = []
-    for file in entry.files:
-        with suppress(OSError):
-            status = file.stat()
-            stats.append([file.name, status.st_size, status.st_mtime_ns])
-    return digest(stats)
+    """Names and states of an entry's files: while they are the same, so are the bytes. An export may give a file of
+    other voxels the size and the time of the one that it replaces."""
+    return digest([[file.name, *state_of(file)] for file in entry.files])
 
 
 def hash_of(entry: Entry) -> str:

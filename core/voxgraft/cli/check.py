@@ -88,7 +88,7 @@ def _show(target: Path, findings: Findings) -> None:
 def _figures(findings: Findings) -> Iterator[str]:
     """What was measured: how the structures are balanced, and what a run needs."""
     from ..checks.problem import listed
-    from ..support.memory import gigabytes
+    from ..support.machine import gigabytes
 
     rows = findings.figures.get("structures") or ()
     if rows:

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from ..support.files import without_nan
 from ..support.texts import Shown, counted
-from .archives import archive_problems
-from .read import archives_in, scan
+from .claims import archive_problems, archives_in
+from .read import scan
 
 if TYPE_CHECKING:
     from ..components.catalogue import Catalogue

@@ -6,8 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..preprocessing.plan import Plan
-from .body import said_around
-from .precision import said
+from .shortcuts import said, said_around
 
 
 def model_card(facts: Mapping[str, Any], plan: Plan) -> str:

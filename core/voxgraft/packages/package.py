@@ -20,6 +20,7 @@ from ..errors import ModelError
 from ..imaging.structures import Labels
 from ..preprocessing.plan import Plan, read_plan
 from ..support.files import atomic_write, digest, read_json, sha256, write_json, write_text
+from .facts import fault_of
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -260,6 +261,8 @@ def _read_manifest(path: Path) -> tuple[dict[str, dict[str, Any]], dict[str, Any
         raise ModelError(f"{manifest}: names {strange[0]!r}, which is not part of a package")
     if not all(isinstance(entry, dict) for entry in files.values()):
         raise ModelError(f"{manifest}: is damaged")
+    if fault := fault_of(facts):
+        raise ModelError(f"{manifest}: is damaged: facts.{fault}")
     return files, facts
 
 

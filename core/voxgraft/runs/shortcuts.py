@@ -12,16 +12,15 @@ import numpy as np
 from ..errors import VoxGraftError
 from ..imaging.structures import Labels
 from ..imaging.volume import Volume
-from ..inference.device import choose_device
 from ..inference.ensemble import predictor_of
 from ..inference.precision import fast_precision
 from ..inference.predictor import Applied
-from ..packages.body import KEY as BODY
 from ..packages.package import Package
-from ..packages.precision import failed, joined, judge
+from ..packages.shortcuts import BODY, failed, joined, judge
 from ..preprocessing.modality import ShowsBody
 from ..scoring.case import measure_case
 from ..scoring.pair import Counts
+from ..support.machine import choose_device
 from .run import Run
 
 TRIED = 8
@@ -65,7 +64,7 @@ class Way:
             return None
 
     def verdict(self, word: str) -> dict[str, Any]:
-        """As `voxgraft.packages.precision` keeps it; empty where no case said anything."""
+        """As `voxgraft.packages.shortcuts` keeps it; empty where no case said anything."""
         if self.reason:
             return failed(self.reason)
         if not self.plain:

@@ -103,8 +103,8 @@ class MaskPair:
 
     @cached_property
     def areas(self) -> SurfaceDistances | None:
-        """The same with surfaces as elements that have an area (`voxgraft.scoring.area`)."""
-        from .area import area_distances
+        """The same with surfaces as elements that have an area (`voxgraft.scoring.surface`)."""
+        from .surface import area_distances
 
         return None if self.empty else area_distances(*self.masks(), self.spacing)
 

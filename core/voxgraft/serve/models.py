@@ -20,7 +20,7 @@ from ..imaging.read import as_in_training
 from ..imaging.volume import Array, Volume
 from ..packages.package import Package
 from ..support.files import atomic_write, read_json, write_json
-from ..support.memory import free_memory, gigabytes
+from ..support.machine import free_memory, gigabytes
 from .refused import Refused, plainly
 
 if TYPE_CHECKING:

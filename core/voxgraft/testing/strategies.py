@@ -15,17 +15,15 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ..components.choice import Options, Selected
+from ..components.choice import Options, Selected, StrategyOptions
 from ..errors import VoxGraftError
 from ..networks.modules import DecoderModule, EncoderModule
 from ..networks.network import SegmentationNetwork
 from ..preprocessing.plan import Plan
-from ..training.batches import Batches, Unlabelled
-from ..training.fixed_patches import FixedCrops
+from ..training.batches import Batches, FixedCrops, Unlabelled
 from ..training.loop import Job, fit
 from ..training.loss import LossSpec
 from ..training.setup import table
-from ..transfer.options import StrategyOptions
 from ..transfer.stack import Stack
 from ..transfer.strategy import Context
 from ..workflow.sections import Training

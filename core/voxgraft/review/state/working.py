@@ -14,7 +14,7 @@ from ...correction.state import State
 from ...errors import DataError
 from ...imaging.volume import Array
 from ...support.files import sha256
-from ...support.memory import free_memory
+from ...support.machine import free_memory
 from .errors import Conflict
 from .masks import Mask, parsed
 

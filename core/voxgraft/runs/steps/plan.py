@@ -16,10 +16,10 @@ from ...datasets.labelling import network_labels
 from ...datasets.split import draw
 from ...errors import DataError
 from ...imaging.structures import Label, Labels
-from ...inference.device import device_kind
 from ...preprocessing.fingerprint import measure, summarise
 from ...preprocessing.plan import Plan
 from ...preprocessing.planning import derive_plan
+from ...support.machine import device_kind
 from ...support.texts import counted
 from ...support.workers import in_threads
 from ...workflow.requirements import roles_of
