@@ -270,7 +270,7 @@ class BatchQueue:
         error, code = row.error, row.error_code
         if row.interrupted:
             code = "crashed"
-            error = f"the process ended {row.tries} times while this scan was under way (was there enough memory?)"
+            error = f"the process ended {row.tries} times while this scan was in progress (was there enough memory?)"
             self._ledger.fail(entry.case, code, error)
         error = f"{error} (tried {row.tries} times and put aside; --retry tries it again)"
         self._progress.say(f"failed: {entry.case}: {error}")

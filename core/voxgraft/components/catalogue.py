@@ -287,7 +287,7 @@ def other_code(facts: Mapping[str, Any], catalogue: Catalogue, used: Iterable[An
     for names, what in (
         (without, "not used in the training of the model"),
         (versions, "of another version than in the training of the model"),
-        (code, "with other code than in the training of the model"),
+        (code, "with code that differs from the training of the model"),
     ):
         if names:
             differences.append(f"{counted(len(names), 'plugin')} {what}: {', '.join(names)}")
