@@ -16,8 +16,7 @@ from ..support.files import sha256
 from ..support.progress import Bar, Progress
 from ..support.texts import counted, encodable
 from .corrections import KEPT, Corrections
-from .decides import what_changed
-from .entry import Entry, hash_of, stat_of
+from .entry import Entry, hash_of, stat_of, what_changed
 from .ledger import INTERRUPTED, Row
 from .report import REPORT_EVERY, remember
 from .scan import plain

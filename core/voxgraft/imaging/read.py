@@ -27,7 +27,7 @@ from .claims import (
     walk,
 )
 from .formats import PaletteReader, ReaderSpec
-from .palettes import WHAT_TO_DO
+from .structures import WHAT_TO_DO
 from .volume import Array, ImageRef, Item, Problem, Volume, times
 
 if TYPE_CHECKING:
