@@ -240,6 +240,16 @@ def test_facts_of_another_kind_are_refused_before_a_page_is_made_of_them(folder:
         read_package(folder)
 
 
+@pytest.mark.parametrize("name", ["modality", "spacing_mm", "size_mm", "values", "units", "series", "described"])
+@pytest.mark.parametrize("value", [True, 3, "x", [None], [[1]], [["a", "b"]], [{"modality": 3}]], ids=str)
+def test_a_contract_that_no_scan_can_be_compared_with_is_refused(folder: Path, name: str, value: Any) -> None:
+    document = json.loads((folder / "plan.json").read_text())
+    (folder / "plan.json").write_text(json.dumps({**document, "contract": {name: value}}))
+    rename_in_manifest(folder, "plan.json")
+    with pytest.raises(ModelError, match=rf"plan\.json: is not a plan: contract: .*{name}"):
+        read_package(folder)
+
+
 def test_facts_that_nobody_knows_are_left_alone(folder: Path) -> None:
     more = {
         "held_out": {"x": 1},

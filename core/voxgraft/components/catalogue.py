@@ -35,7 +35,7 @@ T = TypeVar("T")
 
 
 def late(package: str, place: str) -> Callable[[], Any]:
-    """A function that gives what is at a place in a plugin, and imports it only then: for `options` of a spec.
+    """A function that imports an object of a plugin when it is called, and returns it: for `options` of a spec.
 
     Args:
         package: `__name__` of the plugin.
@@ -45,23 +45,23 @@ def late(package: str, place: str) -> Callable[[], Any]:
 
 
 def late_call(package: str, place: str, *more: Any) -> Callable[..., Any]:
-    """A function that calls what is at a place in a plugin, and imports it only then: for `build` of a spec.
+    """A function that imports a function or class of a plugin when it is called, and calls it: for `build` of a spec.
 
     Args:
         package: `__name__` of the plugin.
         place: As in an entry point, such as `.unet:UNetDecoder`; the dot stands for the plugin.
-        more: What it is given after the arguments of the call.
+        more: Further arguments, after those of the call.
     """
     return partial(_call, package, place, more)
 
 
 def late_new(package: str, place: str, *arguments: Any) -> Callable[..., Any]:
-    """The same for components without options: what is at the place is called without them.
+    """The same for components without options: the function or class is called without them.
 
     Args:
         package: `__name__` of the plugin.
         place: As in an entry point, such as `.reader:NiftiReader`; the dot stands for the plugin.
-        arguments: All that it is given.
+        arguments: All of its arguments.
     """
     return partial(_new, package, place, arguments)
 
