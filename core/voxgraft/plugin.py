@@ -62,7 +62,7 @@ if TYPE_CHECKING:
     from .labels.valid_region import FindsRegion
     from .networks.encoder_decoder import Decoder, DecoderSpec, Encoder, EncoderSpec
     from .networks.inflation import Fold, inflate, slice_axis
-    from .networks.network import (
+    from .networks.modules import (
         CONVOLUTION,
         GROUPS,
         SLOPE,
@@ -70,13 +70,12 @@ if TYPE_CHECKING:
         EncoderModule,
         InputContract,
         Norm,
-        Output,
-        SegmentationNetwork,
         conv_norm_act,
         convolution,
         match_names,
         normalisation,
     )
+    from .networks.network import Output, SegmentationNetwork
     from .networks.options import Inflation, StartValues, weights_option
     from .networks.sources import Models, check_sha256, hub_file, named_weights, packaged_file
     from .networks.stages import stages_of
@@ -326,10 +325,11 @@ _NAMES = {
     "labels.valid_region": "FindsRegion",
     "networks.encoder_decoder": "Decoder DecoderSpec Encoder EncoderSpec",
     "networks.inflation": "Fold inflate slice_axis",
-    "networks.network": (
-        "CONVOLUTION GROUPS SLOPE DecoderModule EncoderModule InputContract Norm Output SegmentationNetwork "
-        "conv_norm_act convolution match_names normalisation"
+    "networks.modules": (
+        "CONVOLUTION GROUPS SLOPE DecoderModule EncoderModule InputContract Norm conv_norm_act convolution match_names "
+        "normalisation"
     ),
+    "networks.network": "Output SegmentationNetwork",
     "networks.options": "Inflation StartValues weights_option",
     "networks.sources": "Models check_sha256 hub_file named_weights packaged_file",
     "networks.stages": "stages_of",

@@ -13,7 +13,7 @@ import pytest
 import torch
 from batch_scans import CONTRACT, Brightness, ball, model, rows, run, write_scan
 
-from voxgraft.batch import decides
+from voxgraft.batch import entry
 from voxgraft.batch.model import WORKFLOW as KEPT
 from voxgraft.batch.model import check_unchanged
 from voxgraft.batch.segment import segment
@@ -121,7 +121,7 @@ def test_other_code_of_what_takes_no_part_has_nothing_done_again(
 def changed(monkeypatch: pytest.MonkeyPatch, module: str) -> None:
     """The code of a plugin, or of VoxGraft itself, is another."""
     if module == "voxgraft":
-        monkeypatch.setattr(decides, "own_code", lambda: "other")
+        monkeypatch.setattr(entry, "own_code", lambda: "other")
         return
     plain: Callable[[Catalogue, Origin], str] = Catalogue.code_of
 

@@ -147,7 +147,7 @@ class Ledger:
         self._connection.execute(f"PRAGMA user_version = {FORMAT}")
         self._connection.execute(
             "UPDATE scans SET state = 'waiting', error_code = ?, error = ? WHERE state = 'running'",
-            (INTERRUPTED, "the process ended while this scan was under way"),
+            (INTERRUPTED, "the process ended while this scan was in progress"),
         )
         self._connection.execute("COMMIT")
 

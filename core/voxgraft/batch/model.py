@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from ..inference.predictor import Applied, Prediction
 
 WORKFLOW = "workflow"
-"""Among the facts of a package in use: the SHA-256 of its workflow, which says how it is applied."""
+"""Where the facts of a package that is applied hold the SHA-256 of its workflow, which says how it is applied."""
 
 _LOOK = 0.1
 """Seconds between two looks at whether everything is to end."""

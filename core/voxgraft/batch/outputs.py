@@ -271,7 +271,7 @@ class Outputs:
     @cached_property
     def other_code(self) -> tuple[Flag, ...]:
         """What of the code that is used is another than the model was trained with."""
-        from ..components.code import other_code
+        from ..components.catalogue import other_code
 
         if not self._applied:
             return ()

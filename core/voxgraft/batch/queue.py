@@ -15,12 +15,10 @@ from ..packages.shortcuts import numbers_of
 from ..support.files import sha256
 from ..support.progress import Bar, Progress
 from ..support.texts import counted, encodable
-from .archive import remember
 from .corrections import KEPT, Corrections
-from .decides import what_changed
-from .entry import Entry, hash_of, stat_of
+from .entry import Entry, hash_of, stat_of, what_changed
 from .ledger import INTERRUPTED, Row
-from .report import REPORT_EVERY
+from .report import REPORT_EVERY, remember
 from .scan import plain
 
 PICTURES = 6
@@ -272,7 +270,7 @@ class BatchQueue:
         error, code = row.error, row.error_code
         if row.interrupted:
             code = "crashed"
-            error = f"the process ended {row.tries} times while this scan was under way (was there enough memory?)"
+            error = f"the process ended {row.tries} times while this scan was in progress (was there enough memory?)"
             self._ledger.fail(entry.case, code, error)
         error = f"{error} (tried {row.tries} times and put aside; --retry tries it again)"
         self._progress.say(f"failed: {entry.case}: {error}")

@@ -26,9 +26,8 @@ from ..support.lock import sole_owner
 from ..support.progress import Progress
 from ..support.texts import counted
 from .corrections import Corrections
-from .decides import Decides
 from .dispatch import Dispatch
-from .entry import PARTS, REVIEW, Entry
+from .entry import PARTS, REVIEW, Decides, Entry
 from .ledger import Ledger
 from .model import WORKFLOW, How, Model
 from .outputs import Outputs, is_result

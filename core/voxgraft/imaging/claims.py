@@ -121,4 +121,4 @@ def archive_problems(archives: Sequence[Path]) -> tuple[Problem, ...]:
         return ()
     names = ", ".join(file.name for file in archives[:3]) + (", ..." if len(archives) > 3 else "")
     what = "an archive or packed file was" if len(archives) == 1 else f"{len(archives)} archives or packed files were"
-    return (Problem("archive", f"{what} not opened ({names}); unpack what holds scans", "warning"),)
+    return (Problem("archive", f"{what} not opened ({names}); unpack those that contain scans", "warning"),)

@@ -27,7 +27,7 @@ from .claims import (
     walk,
 )
 from .formats import PaletteReader, ReaderSpec
-from .palettes import WHAT_TO_DO
+from .structures import WHAT_TO_DO
 from .volume import Array, ImageRef, Item, Problem, Volume, times
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ def scan(path: Path | str, catalogue: Catalogue, series: str | None = None) -> l
     if path.is_dir():
         items = _scan_folder(path, catalogue)
         if not items:
-            text = f"{path}: no file in this folder is of a kind that a reader knows ({known_kinds(catalogue)})"
+            text = f"{path}: no file in this folder has a format that a reader knows ({known_kinds(catalogue)})"
             raise DataError(
                 "; ".join([text, *(problem.message for problem in archive_problems(archives_in(path, catalogue)))])
             )
@@ -66,7 +66,7 @@ def scan(path: Path | str, catalogue: Catalogue, series: str | None = None) -> l
         if spec is None and is_archive(path):
             raise BadImage(path, "it is an archive or a packed file; unpack it and name what was in it")
         if spec is None:
-            raise BadImage(path, f"no reader knows this kind of file (known: {known_kinds(catalogue)})")
+            raise BadImage(path, f"no reader knows this file format (known: {known_kinds(catalogue)})")
         items = _scan_files(spec, [path], catalogue)
         if not items:
             raise BadImage(path, f"the reader {spec.name!r} found no image in it")

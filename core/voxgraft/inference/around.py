@@ -113,7 +113,7 @@ def search_of(
         BrokenPlugin: The modality names a channel that is not there.
     """
     if not isinstance(modality, ShowsBody):
-        return Search(None, f"{ALL}: its modality does not say how a body is told from air")
+        return Search(None, f"{ALL}: its modality does not distinguish the body from air")
     array = image.array.reshape(image.channels, *image.shape)
     levels = modality.body_levels(array)
     if levels is None or levels[0] in missing:

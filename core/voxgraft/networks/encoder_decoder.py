@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 from ..components.catalogue import C, Component
 
 if TYPE_CHECKING:
-    from .network import DecoderModule, EncoderModule
+    from .modules import DecoderModule, EncoderModule
     from .sources import Models
     from .weights import Weights
 

@@ -214,7 +214,7 @@ def registered_weights(reference: str, models: Models | None) -> Weights:
     Raises:
         ModelError: There is no such model, or its package is damaged.
     """
-    from .network import InputContract
+    from .modules import InputContract
     from .weights import Weights, read_tensors
 
     if models is None:

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from ..errors import ModelError
 from .diagnose import why_unreadable
 from .inflation import inflated
-from .network import EncoderModule, InputContract
+from .modules import EncoderModule, InputContract
 from .options import ENCODER, Inflation
 
 ENOUGH = 0.9

@@ -27,7 +27,7 @@ def model_card(facts: Mapping[str, Any], plan: Plan) -> str:
         f"Segments {', '.join(name for _, name in plan.labels)} in {plan.modality.upper()} images "
         f"({', '.join(_channel(name, plan) for name in plan.channels)}).",
         "",
-        "**For research. Not a medical device: every mask needs a person's review.**",
+        "**For research. Not a medical device: a person must review every mask.**",
         "",
         "## Trained on",
         "",

@@ -13,8 +13,8 @@ from ..errors import DataError, VoxGraftError
 from ..imaging.channels import missing_in, stack_channels
 from ..imaging.claims import choose_reader, walk
 from ..imaging.orientation import reoriented
-from ..imaging.palettes import check_alike
 from ..imaging.read import find, read
+from ..imaging.structures import check_alike
 from ..imaging.volume import Array, ImageRef, MaskRef, Volume
 from ..labels.label_map import HIGHEST, counts_in, some
 from ..labels.masks import mark_ignored, read_mask

@@ -7,8 +7,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from ..components.catalogue import AnySpec
-from ..components.code import Plugins, described, version_of
+from ..components.catalogue import AnySpec, Plugins, described
+from ..components.code import version_of
 from ..errors import VoxGraftError
 from ..imaging.write import choose_writer
 from ..packages.store import StoreSpec

@@ -66,7 +66,7 @@ def _the_same_image_gives_the_same_maps(subject: Subject, folder: Path) -> None:
 def _encoder(subject: Subject, dims: int, channels: int) -> Any:
     import torch
 
-    from ..networks.network import EncoderModule
+    from ..networks.modules import EncoderModule
 
     torch.manual_seed(0)
     strides = [(2**level,) * dims for level in range(4)]
@@ -134,7 +134,7 @@ def _inputs() -> Any:
 
 
 def _decoder(subject: Subject, dims: int, channels: Any, strides: Any) -> Any:
-    from ..networks.network import DecoderModule
+    from ..networks.modules import DecoderModule
 
     module = subject.build().make(dims, channels, strides)
     require(isinstance(module, DecoderModule), f"it makes a {type(module).__name__}, which is not a DecoderModule")

@@ -219,7 +219,7 @@ CHECKS = {
     "tracker": [
         ConformanceCheck("a run is kept from start to end, and left as it is", _a_run_is_kept_from_start_to_end),
         ConformanceCheck("a run may be finished twice", _finishing_twice_is_finishing),
-        ConformanceCheck("a run that was ended goes on", _a_run_goes_on),
+        ConformanceCheck("a run that has ended can be continued", _a_run_goes_on),
         ConformanceCheck("numbers that are not finite stop nothing", _numbers_that_are_not_finite_stop_nothing),
         ConformanceCheck("nothing to keep, and odd names of files, stop nothing", _odd_names_stop_nothing),
     ],

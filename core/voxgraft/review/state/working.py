@@ -9,8 +9,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from ...correction.change import State
 from ...correction.journal import Journal
-from ...correction.state import State
 from ...errors import DataError
 from ...imaging.volume import Array
 from ...support.files import sha256

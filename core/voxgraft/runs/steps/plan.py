@@ -79,7 +79,7 @@ class PlanStep:
         run.write("split.json", split.document())
         if is_traced(dataset):
             write_trace(run.folder / TRACE, dataset, split)
-            run.progress.say(f"plan: {run.folder / TRACE} says where each case lies; it is for you alone to read")
+            run.progress.say(f"plan: {run.folder / TRACE} lists the path of each case; only you can read it")
         run.write("plan.json", plan.model_dump(mode="json"))
         size = "x".join(map(str, plan.patch))
         remark = f"{len(split.unlabelled)} without labels, " if split.unlabelled else ""
