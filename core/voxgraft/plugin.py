@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from .components.code import source_hash, version_of
     from .datasets.cases import Case, Dataset, Described, Layout, LayoutSpec, ReadsFolder, Split
     from .imaging.channels import Align
-    from .imaging.claims import archive_problems, archives_in, is_archive, walk
     from .imaging.formats import (
         PaletteReader,
         Reader,
@@ -38,7 +37,11 @@ if TYPE_CHECKING:
         Trace,
         Writer,
         WriterSpec,
+        archive_problems,
+        archives_in,
+        is_archive,
         signs,
+        walk,
     )
     from .imaging.orientation import orientation_of, plane_of
     from .imaging.read import read_item, scan_files
@@ -311,9 +314,11 @@ _NAMES = {
     "components.code": "source_hash version_of",
     "datasets.cases": "Case Dataset Described Layout LayoutSpec ReadsFolder Split",
     "imaging.channels": "Align",
-    "imaging.formats": "PaletteReader Reader ReaderSpec ReadsImages StructureReader Trace Writer WriterSpec signs",
+    "imaging.formats": (
+        "PaletteReader Reader ReaderSpec ReadsImages StructureReader Trace Writer WriterSpec archive_problems "
+        "archives_in is_archive signs walk"
+    ),
     "imaging.orientation": "orientation_of plane_of",
-    "imaging.claims": "archive_problems archives_in is_archive walk",
     "imaging.read": "read_item scan_files",
     "imaging.regrid": "resample_onto",
     "imaging.structures": "Label Labels Region",

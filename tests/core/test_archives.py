@@ -19,7 +19,7 @@ from voxgraft.components.catalogue import Catalogue
 from voxgraft.components.choice import choose
 from voxgraft.datasets.dataset import read_layout
 from voxgraft.errors import DataError
-from voxgraft.imaging.claims import choose_reader
+from voxgraft.imaging.formats import choose_reader
 from voxgraft.imaging.read import read, scan
 
 ARRAY = np.arange(8 * 6 * 5, dtype=np.int16).reshape(8, 6, 5)

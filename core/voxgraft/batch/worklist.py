@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import OutOfTime, UsageError, VoxGraftError
-from ..imaging.claims import archives_in, choose_reader, walk
+from ..imaging.formats import archives_in, choose_reader, walk
 from ..imaging.read import scan, scan_files
 from ..imaging.volume import Item
 from ..preprocessing.plan import Plan

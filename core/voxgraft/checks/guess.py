@@ -16,7 +16,7 @@ from ..components.choice import Selected, choose
 from ..datasets.cases import Case, Dataset, Layout, LayoutSpec
 from ..datasets.dataset import read_layout, with_rater
 from ..errors import BrokenPlugin, DataError, UsageError
-from ..imaging.claims import archive_problems, archives_in
+from ..imaging.formats import archive_problems, archives_in
 from ..imaging.read import scan
 from ..imaging.volume import ImageRef, Item
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..support.files import without_nan
 from ..support.texts import Shown, counted
-from .claims import archive_problems, archives_in
+from .formats import archive_problems, archives_in
 from .read import scan
 
 if TYPE_CHECKING:

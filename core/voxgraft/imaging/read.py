@@ -15,7 +15,9 @@ from ..components.choice import Selected, choose
 from ..errors import BadImage, BrokenPlugin, DataError, ModelError, PluginError, VoxGraftError
 from ..support.files import check_regular
 from ..support.texts import composed
-from .claims import (
+from .formats import (
+    PaletteReader,
+    ReaderSpec,
     archive_problems,
     archives_in,
     choose_reader,
@@ -26,8 +28,6 @@ from .claims import (
     specs,
     walk,
 )
-from .formats import PaletteReader, ReaderSpec
-from .structures import WHAT_TO_DO
 from .volume import Array, ImageRef, Item, Problem, Volume, times
 
 if TYPE_CHECKING:
@@ -207,6 +207,8 @@ def _read_item(item: Item, catalogue: Catalogue, numbers: bool) -> Volume:
 def _numbers(reader: Any, item: Item) -> Volume:
     """What a picture with a palette stores."""
     if not isinstance(reader, PaletteReader):
+        from .structures import WHAT_TO_DO
+
         text = f"its voxels are numbers of colours in a palette, which is not read as a mask; {WHAT_TO_DO}"
         raise BadImage(item.path, text)
     return reader.numbers(item)

@@ -11,7 +11,7 @@ import numpy as np
 
 from ..errors import DataError, VoxGraftError
 from ..imaging.channels import missing_in, stack_channels
-from ..imaging.claims import choose_reader, walk
+from ..imaging.formats import choose_reader, walk
 from ..imaging.orientation import reoriented
 from ..imaging.read import find, read
 from ..imaging.structures import check_alike

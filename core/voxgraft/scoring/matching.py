@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import DataError
-from ..imaging.claims import choose_reader
-from ..imaging.formats import ReaderSpec
+from ..imaging.formats import ReaderSpec, choose_reader
 from ..imaging.read import scan, scan_files
 from ..support.texts import composed
 
