@@ -250,6 +250,33 @@ def test_a_contract_that_no_scan_can_be_compared_with_is_refused(folder: Path, n
         read_package(folder)
 
 
+@pytest.mark.parametrize(
+    ("values", "names", "words"),
+    [
+        ([1], [(3, "liver")], "names the values \\[3\\], and the plan has \\[1\\]"),
+        ([1, 2], [(1, "liver")], "names the values \\[1\\], and the plan has \\[1, 2\\]"),
+        ([1], [(1, "liver"), (2, "cyst")], "names the values"),
+        ([1], [], "names the values"),
+        ([1, 2], [(1, "liver"), (2, "liver")], "a name of its own"),
+        ([1, 2], [(1, "liver"), (2, " ")], "a name of its own"),
+        ([1, 1], [(1, "liver")], "each needs its own"),
+        ([0, 1], [(1, "liver")], "each needs its own"),
+        ([1, 70000], [(1, "liver")], "each needs its own"),
+    ],
+)
+def test_names_for_other_values_than_the_network_gives_are_refused(
+    folder: Path, values: list[int], names: list[tuple[int, str]], words: str
+) -> None:
+    plan = json.loads((folder / "plan.json").read_text())
+    (folder / "plan.json").write_text(json.dumps({**plan, "labels": [[value, f"s{value}"] for value in values]}))
+    labels = [{"value": value, "name": name} for value, name in names]
+    (folder / "labels.json").write_text(json.dumps({"labels": labels}))
+    for member in ("plan.json", "labels.json"):
+        rename_in_manifest(folder, member)
+    with pytest.raises(ModelError, match=words):
+        read_package(folder)
+
+
 def test_facts_that_nobody_knows_are_left_alone(folder: Path) -> None:
     more = {
         "held_out": {"x": 1},
