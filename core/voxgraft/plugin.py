@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from .components.choice import ExecutorOptions, Options, StoredPath, TrackingOptions
     from .components.code import source_hash, version_of
     from .datasets.cases import Case, Dataset, Described, Layout, LayoutSpec, ReadsFolder, Split
-    from .imaging.archives import archive_problems, is_archive
+    from .imaging.archives import is_archive, unopened_problems
     from .imaging.channels import Align
     from .imaging.formats import (
         PaletteReader,
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
         signs,
     )
     from .imaging.orientation import orientation_of, plane_of
-    from .imaging.read import archives_in, read_item, scan_files, walk
+    from .imaging.read import read_item, scan_files, unopened_in, walk
     from .imaging.regrid import resample_onto
     from .imaging.structures import Label, Labels, Region
     from .imaging.volume import (
@@ -280,8 +280,6 @@ __all__ = [  # noqa: RUF022  # by what they are for
     "TEMPORARY",
     "WorkerLost",
     "Fold",
-    "archive_problems",
-    "archives_in",
     "as_stored",
     "as_written",
     "check_sha256",
@@ -301,6 +299,8 @@ __all__ = [  # noqa: RUF022  # by what they are for
     "source_hash",
     "stem",
     "sweep_tree",
+    "unopened_in",
+    "unopened_problems",
     "version_of",
     "worker_processes",
 ]
@@ -311,11 +311,11 @@ _NAMES = {
     "components.choice": "ExecutorOptions Options StoredPath TrackingOptions",
     "components.code": "source_hash version_of",
     "datasets.cases": "Case Dataset Described Layout LayoutSpec ReadsFolder Split",
-    "imaging.archives": "archive_problems is_archive",
+    "imaging.archives": "is_archive unopened_problems",
     "imaging.channels": "Align",
     "imaging.formats": "PaletteReader Reader ReaderSpec ReadsImages StructureReader Trace Writer WriterSpec signs",
     "imaging.orientation": "orientation_of plane_of",
-    "imaging.read": "archives_in read_item scan_files walk",
+    "imaging.read": "read_item scan_files unopened_in walk",
     "imaging.regrid": "resample_onto",
     "imaging.structures": "Label Labels Region",
     "imaging.volume": (

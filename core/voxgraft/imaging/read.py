@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import math
 import os
+import stat
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -17,7 +18,7 @@ from ..components.choice import Selected, choose
 from ..errors import BadImage, BrokenPlugin, DataError, ModelError, PluginError, VoxGraftError
 from ..support.files import check_regular
 from ..support.texts import composed
-from .archives import archive_problems, is_archive
+from .archives import is_archive, unopened_problems
 from .formats import PaletteReader, ReaderSpec
 from .palettes import WHAT_TO_DO
 from .volume import Array, ImageRef, Item, Problem, Volume, times
@@ -29,6 +30,8 @@ USUAL = "int16"
 """The type of voxels whose item does not say it."""
 SMALL = 1 << 28
 """Bytes that are there without a look."""
+SYSTEM = ("lost+found",)
+"""Folders of a file system's own, which nobody but root may open."""
 HEAD = 1024
 """Bytes at the beginning of a file in which a reader's magic is looked for."""
 
@@ -49,9 +52,8 @@ def scan(path: Path | str, catalogue: Catalogue, series: str | None = None) -> l
         items = _scan_folder(path, catalogue)
         if not items:
             text = f"{path}: no file in this folder is of a kind that a reader knows ({_known(catalogue)})"
-            raise DataError(
-                "; ".join([text, *(problem.message for problem in archive_problems(archives_in(path, catalogue)))])
-            )
+            problems = unopened_problems(unopened_in(path, catalogue))
+            raise DataError("; ".join([text, *(problem.message for problem in problems)]))
     elif path.exists():
         _check_regular(path)
         spec = choose_reader(path, catalogue)
@@ -133,10 +135,11 @@ def scan_files(files: Iterable[Path], catalogue: Catalogue, *, series_only: bool
     return sorted(items, key=lambda item: (str(item.path), item.series or ""))
 
 
-def archives_in(path: Path, catalogue: Catalogue) -> list[Path]:
-    """The archives and packed files in a folder that no reader claims; none for a file."""
-    files = filter(is_archive, walk(path)) if path.is_dir() else ()
-    return [file for file in files if choose_reader(file, catalogue) is None]
+def unopened_in(path: Path, catalogue: Catalogue) -> list[Path]:
+    """What is not looked into: archives and packed files that no reader claims, folders that cannot be opened."""
+    closed: list[Path] = []
+    files = filter(is_archive, walk(path, closed)) if path.is_dir() else ()
+    return [*(file for file in files if choose_reader(file, catalogue) is None), *closed]
 
 
 def read(source: Path | str | ImageRef, catalogue: Catalogue, series: str | None = None) -> Volume:
@@ -367,13 +370,22 @@ def _reader(name: str, catalogue: Catalogue) -> Selected[Any]:
     return choose(catalogue, "reader", {"use": name})
 
 
-def walk(folder: Path) -> Iterator[Path]:
+def walk(folder: Path, closed: list[Path] | None = None) -> Iterator[Path]:
     """Every file below a folder in the order of names, without hidden ones; links may not lead round in circles.
 
-    A link whose file is not there counts as a file that cannot be read, not as none: it may be a slice of a scan.
+    A link whose file is not there, or a file that may not be looked at, counts as one that cannot be read, not as none:
+    it may be a slice of a scan.
+
+    Args:
+        closed: Is given the folders that cannot be opened.
     """
     seen: set[tuple[int, int]] = set()
-    for root, folders, files in os.walk(folder, followlinks=True):
+
+    def cannot(error: OSError) -> None:
+        if closed is not None and Path(error.filename).name not in SYSTEM:
+            closed.append(Path(error.filename))
+
+    for root, folders, files in os.walk(folder, onerror=cannot, followlinks=True):
         status = os.stat(root)  # noqa: PTH116 - a string from os.walk; a Path for each folder of a big tree is slow
         if (status.st_dev, status.st_ino) in seen:
             folders.clear()
@@ -382,8 +394,17 @@ def walk(folder: Path) -> Iterator[Path]:
         folders[:] = sorted(name for name in folders if not name.startswith((".", "__MACOSX")))
         for name in sorted(files):
             file = Path(root, name)
-            if not name.startswith(".") and (file.is_file() or (file.is_symlink() and not file.exists())):
+            if not name.startswith(".") and _is_file(file):
                 yield file
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return stat.S_ISREG(path.stat().st_mode)
+    except FileNotFoundError:  # gone since the folder was listed, or a link to what is not there
+        return path.is_symlink()
+    except OSError:
+        return True
 
 
 def _head(file: Path) -> bytes:

@@ -33,6 +33,9 @@ THIN = 6
 
 FOLDS = 5
 
+PROBLEMS = 3
+"""Of a data set as a whole that are told; `voxgraft check` tells all."""
+
 
 @dataclass(frozen=True, slots=True)
 class Machine:
@@ -353,4 +356,4 @@ def summary(found: Survey) -> Sequence[str]:
         lines.append(f"left out {counted(len(found.left_out), 'case')} that cannot be used, such as {case}: {why}")
     if found.sampled:
         lines.append(f"read a random sample of {found.looked} cases; `voxgraft check` reads them all")
-    return [*lines, *found.dataset.notes]
+    return [*lines, *found.dataset.notes, *(problem.message for problem in found.dataset.problems[:PROBLEMS])]
