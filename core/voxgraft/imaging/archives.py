@@ -30,9 +30,7 @@ def unopened_problems(paths: Sequence[Path]) -> tuple[Problem, ...]:
         problems.append(Problem("archive", text, "warning"))
     if closed:
         what = "a folder" if len(closed) == 1 else f"{len(closed)} folders"
-        text = (
-            f"{what} cannot be opened ({_listed(closed)}), so what lies there is missing; ask for the right to read"
-        )
+        text = f"{what} cannot be opened ({_listed(closed)}), so what lies there is missing; ask for the right to read"
         problems.append(Problem("closed-folder", text, "warning"))
     return tuple(problems)
 
