@@ -37,10 +37,10 @@ if TYPE_CHECKING:
         Trace,
         Writer,
         WriterSpec,
-        archive_problems,
-        archives_in,
         is_archive,
         signs,
+        unopened_in,
+        unopened_problems,
         walk,
     )
     from .imaging.orientation import orientation_of, plane_of
@@ -282,8 +282,6 @@ __all__ = [  # noqa: RUF022  # by what they are for
     "TEMPORARY",
     "WorkerLost",
     "Fold",
-    "archive_problems",
-    "archives_in",
     "as_stored",
     "as_written",
     "check_sha256",
@@ -303,6 +301,8 @@ __all__ = [  # noqa: RUF022  # by what they are for
     "source_hash",
     "stem",
     "sweep_tree",
+    "unopened_in",
+    "unopened_problems",
     "version_of",
     "worker_processes",
 ]
@@ -315,8 +315,8 @@ _NAMES = {
     "datasets.cases": "Case Dataset Described Layout LayoutSpec ReadsFolder Split",
     "imaging.channels": "Align",
     "imaging.formats": (
-        "PaletteReader Reader ReaderSpec ReadsImages StructureReader Trace Writer WriterSpec archive_problems "
-        "archives_in is_archive signs walk"
+        "PaletteReader Reader ReaderSpec ReadsImages StructureReader Trace Writer WriterSpec is_archive "
+        "signs unopened_in unopened_problems walk"
     ),
     "imaging.orientation": "orientation_of plane_of",
     "imaging.read": "read_item scan_files",

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import gzip
 import json
+import os
 import shutil
 import zipfile
 from pathlib import Path
@@ -19,7 +21,7 @@ from voxgraft.components.catalogue import Catalogue
 from voxgraft.components.choice import choose
 from voxgraft.datasets.dataset import read_layout
 from voxgraft.errors import DataError
-from voxgraft.imaging.formats import choose_reader
+from voxgraft.imaging.formats import choose_reader, unopened_in
 from voxgraft.imaging.read import read, scan
 
 ARRAY = np.arange(8 * 6 * 5, dtype=np.int16).reshape(8, 6, 5)
@@ -78,3 +80,27 @@ def test_a_folder_of_archives_alone_says_so(tmp_path: Path, catalogue: Catalogue
         scan(tmp_path, catalogue)
     with pytest.raises(DataError, match="unpack"):
         scan(tmp_path / "scan.7z", catalogue)
+
+
+@pytest.fixture
+def closed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with a series, and one that cannot be opened, whoever asks."""
+    make_series(tmp_path / "scans" / "open", ARRAY, AFFINE)
+    make_series(tmp_path / "scans" / "closed", ARRAY, AFFINE, SeriesInstanceUID="1.2.9")
+    (tmp_path / "scans" / "lost+found").mkdir()
+    listing = os.scandir
+
+    def scandir(path: str) -> object:
+        if Path(path).name in ("closed", "lost+found"):
+            raise PermissionError(errno.EACCES, "Permission denied", path)
+        return listing(path)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    return tmp_path / "scans"
+
+
+def test_a_folder_that_cannot_be_opened_is_named(closed: Path, catalogue: Catalogue) -> None:
+    assert [path.name for path in unopened_in(closed, catalogue)] == ["closed"]
+    for call in (["inspect", str(closed)], ["check", str(closed)]):
+        found = CliRunner().invoke(main, call)
+        assert found.exit_code == 0 and "cannot be opened (closed)" in found.output, found.output

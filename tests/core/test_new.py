@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import errno
+import os
+from collections.abc import Iterator
 from pathlib import Path
 from zlib import crc32
 
@@ -15,6 +18,7 @@ from PIL import Image
 from dicom_series import make_series
 from voxgraft.cli import main
 from voxgraft.components.catalogue import Catalogue
+from voxgraft.errors import DataError
 from voxgraft.scaffold import survey as surveying
 from voxgraft.scaffold.begin import shipped
 from voxgraft.scaffold.survey import survey
@@ -40,7 +44,7 @@ def written(folder: Path, catalogue: Catalogue, machine: Machine = CPU) -> tuple
 
 def image(path: Path, shape: tuple[int, ...], low: int = 0, high: int = 400, spacing: float = 1.0) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    array = np.random.default_rng(crc32(path.as_posix().encode())).integers(low, high, shape).astype(np.int16)
+    array = np.random.default_rng(crc32(os.fsencode(path))).integers(low, high, shape).astype(np.int16)
     nib.save(nib.Nifti1Image(array, np.diag([spacing, spacing, spacing, 1])), path)
 
 
@@ -314,3 +318,27 @@ def test_of_many_cases_some_are_read(tmp_path: Path, catalogue: Catalogue, monke
     monkeypatch.setattr(surveying, "SECONDS", -1.0)
     monkeypatch.setattr(surveying, "FEWEST", 3)
     assert survey(tmp_path / "in", catalogue).looked == 3
+
+
+def test_names_that_are_no_utf_8(tmp_path: Path, catalogue: Catalogue) -> None:
+    for name in ("a", "b", "\udcff\udcfe"):
+        image(tmp_path / f"in/images/{name}.nii.gz", (8, 8, 8))
+        mask(tmp_path / f"in/labels/{name}.nii.gz", (8, 8, 8), 1)
+    written(tmp_path / "in", catalogue)
+    done = CliRunner().invoke(main, ["check", "work.yaml"])
+    assert done.exit_code == 0 and "3 cases, 0 errors" in done.output, done.output
+
+
+def test_a_folder_that_cannot_be_opened(tmp_path: Path, catalogue: Catalogue, monkeypatch: pytest.MonkeyPatch) -> None:
+    image(tmp_path / "in/images/a.nii.gz", (8, 8, 8))
+    mask(tmp_path / "in/labels/a.nii.gz", (8, 8, 8), 1)
+    within = Path.iterdir
+
+    def iterdir(path: Path) -> Iterator[Path]:
+        if path.name == "images":
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return within(path)
+
+    monkeypatch.setattr(Path, "iterdir", iterdir)
+    with pytest.raises(DataError, match="images: it cannot be read: Permission denied"):
+        survey(tmp_path / "in", catalogue)

@@ -158,6 +158,12 @@ def test_what_is_stopped_by_hand_says_whether_it_goes_on(tmp_path, data_set, mon
     assert ("the same command continues from there" in result.stderr) == (command == "run")
 
 
+def test_a_run_that_is_asked_to_end_does(tmp_path, data_set, monkeypatch) -> None:
+    monkeypatch.setattr("voxgraft.runs.engine.run_workflow", lambda *_, **__: signal.raise_signal(signal.SIGTERM))
+    result = CliRunner().invoke(main, ["run", str(workflow(tmp_path, data_set))])
+    assert result.exit_code == 1 and "the same command continues from there" in result.stderr
+
+
 def test_only_the_steps_asked_for_are_done(tmp_path, data_set, untracked) -> None:
     path = workflow(tmp_path, data_set)
     run, _ = untracked(path, steps=["plan"])

@@ -11,6 +11,7 @@ import pytest
 from batch_scans import AFFINE, CONTRACT, SHAPE, ball, model, write_scan
 
 from dicom_series import make_series
+from voxgraft.batch import worklist
 from voxgraft.batch.contract import Level, judge, select
 from voxgraft.batch.entry import Entry, with_ids
 from voxgraft.batch.worklist import Finder, check_inputs
@@ -433,3 +434,13 @@ def test_archives_beside_scans_are_left_out_by_name(tmp_path: Path, catalogue: C
     entries = {entry.given.name: entry for entry in found(tmp_path, catalogue, tmp_path / "in")}
     assert entries["a.nii.gz"].state == "waiting" and entries["b.dcm.gz"].state == "left-out"
     assert entries["b.dcm.gz"].code == "archive" and "unpack" in entries["b.dcm.gz"].reason
+
+
+def test_a_folder_that_cannot_be_opened_fails_by_name(
+    tmp_path: Path, catalogue: Catalogue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_scan(tmp_path / "in" / "a.nii.gz")
+    monkeypatch.setattr(worklist, "unopened_in", lambda path, _: [path / "closed"])
+    entries = {entry.given.name: entry for entry in found(tmp_path, catalogue, tmp_path / "in")}
+    assert entries["a.nii.gz"].state == "waiting"
+    assert (entries["closed"].state, entries["closed"].code) == ("failed", "closed-folder")

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import OutOfTime, UsageError, VoxGraftError
-from ..imaging.formats import archives_in, choose_reader, walk
+from ..imaging.formats import choose_reader, is_archive, unopened_in, walk
 from ..imaging.read import scan, scan_files
 from ..imaging.volume import Item
 from ..preprocessing.plan import Plan
@@ -101,7 +101,7 @@ class Finder:
                 items = self._without_results(items, path, say)
                 loose += [(item, path) for item in items if item.kind == "image"]
                 entries += [*failed, *(self._structures(item, path) for item in items if item.kind != "image")]
-                entries += [] if failed else self._archives(path)
+                entries += [] if failed else self._unopened(path)
         once: dict[tuple[str, str], Entry] = {}
         for entry in (*entries, *self._grouped(loose)):
             once.setdefault(entry.key, entry)
@@ -293,11 +293,14 @@ class Finder:
         reason = "it holds structures drawn on an image, not an image"
         return self._entry((item,), root, state="left-out", code="structures", reason=reason)
 
-    def _archives(self, root: Path) -> Iterator[Entry]:
+    def _unopened(self, root: Path) -> Iterator[Entry]:
         """What may hold scans and is not looked into."""
         reason = "it is an archive or a compressed file, which is not opened; unpack it if it holds scans"
-        for path in archives_in(root, self.catalogue):
-            if not self._is_ours(path):
+        closed = "this folder cannot be opened, so what lies there is missing; ask for the right to read it"
+        for path in unopened_in(root, self.catalogue):
+            if not is_archive(path):
+                yield self._failed(path, root, "closed-folder", closed)
+            elif not self._is_ours(path):
                 yield replace(self._failed(path, root, "archive", reason), state="left-out")
 
     def _refused(self, items: Sequence[Item], root: Path, reason: str) -> Entry:

@@ -16,7 +16,7 @@ from ..components.choice import Selected, choose
 from ..datasets.cases import Case, Dataset, Layout, LayoutSpec
 from ..datasets.dataset import read_layout, with_rater
 from ..errors import BrokenPlugin, DataError, UsageError
-from ..imaging.formats import archive_problems, archives_in
+from ..imaging.formats import unopened_in, unopened_problems
 from ..imaging.read import scan
 from ..imaging.volume import ImageRef, Item
 
@@ -50,7 +50,7 @@ def guess_dataset(path: Path, catalogue: Catalogue) -> tuple[Selected[Layout] | 
     if failure is not None:
         raise failure
     dataset = single_images(path, scan(path, catalogue))
-    return None, replace(dataset, problems=archive_problems(archives_in(path, catalogue)))
+    return None, replace(dataset, problems=unopened_problems(unopened_in(path, catalogue)))
 
 
 def _with_masks(dataset: Dataset) -> Dataset:
@@ -71,6 +71,8 @@ def _fitting(path: Path, catalogue: Catalogue) -> Iterator[Selected[Layout]]:
         plugin = catalogue.origin(spec).plugin
         try:
             options: Mapping[str, Any] | None = spec.guess(path)
+        except OSError as error:
+            raise DataError(f"{error.filename or path}: it cannot be read: {error.strerror or error}") from error
         except Exception as error:
             raise BrokenPlugin(plugin, f"checking whether {path} has the layout {spec.name!r}", error) from error
         if options is None:

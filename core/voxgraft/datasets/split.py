@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Sequence
 
 from ..errors import DataError
+from ..support.texts import encodable
 from .cases import Case, Split
 
 
@@ -96,4 +97,4 @@ def check_folds(splits: Sequence[Split], cases: Sequence[Case]) -> None:
 
 def draw(seed: int, patient: str) -> bytes:
     """What patients are ordered by: the same on every machine, and unlike the order of their names."""
-    return hashlib.sha256(f"{seed}:{patient}".encode()).digest()
+    return hashlib.sha256(f"{seed}:{encodable(patient)}".encode()).digest()

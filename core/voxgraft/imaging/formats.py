@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import re
+import stat
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -188,6 +189,8 @@ class WriterSpec(Component[C, Writer]):
     proves: bool = False
 
 
+SYSTEM = ("lost+found",)
+"""Folders of a file system's own, which nobody but root may open."""
 HEAD = 1024
 """Bytes at the beginning of a file in which a reader's magic is looked for."""
 _ENDINGS = (".zip", ".tar", ".tgz", ".tbz2", ".txz", ".7z", ".rar", ".gz", ".bz2", ".xz", ".zst", ".z", ".lzma", ".iso")
@@ -257,13 +260,22 @@ def _has_magic(head: bytes, spec: Any) -> bool:
     return any(head[offset : offset + len(magic)] == magic for offset, magic in spec.magic)
 
 
-def walk(folder: Path) -> Iterator[Path]:
+def walk(folder: Path, closed: list[Path] | None = None) -> Iterator[Path]:
     """Every file below a folder in the order of names, without hidden ones; links may not lead round in circles.
 
-    A link whose file is not there counts as a file that cannot be read, not as none: it may be a slice of a scan.
+    A link whose file is not there, or a file that may not be looked at, counts as one that cannot be read, not as none:
+    it may be a slice of a scan.
+
+    Args:
+        closed: Is given the folders that cannot be opened.
     """
     seen: set[tuple[int, int]] = set()
-    for root, folders, files in os.walk(folder, followlinks=True):
+
+    def cannot(error: OSError) -> None:
+        if closed is not None and Path(error.filename).name not in SYSTEM:
+            closed.append(Path(error.filename))
+
+    for root, folders, files in os.walk(folder, onerror=cannot, followlinks=True):
         status = os.stat(root)  # noqa: PTH116 - a string from os.walk; a Path for each folder of a big tree is slow
         if (status.st_dev, status.st_ino) in seen:
             folders.clear()
@@ -272,14 +284,24 @@ def walk(folder: Path) -> Iterator[Path]:
         folders[:] = sorted(name for name in folders if not name.startswith((".", "__MACOSX")))
         for name in sorted(files):
             file = Path(root, name)
-            if not name.startswith(".") and (file.is_file() or (file.is_symlink() and not file.exists())):
+            if not name.startswith(".") and _is_file(file):
                 yield file
 
 
-def archives_in(path: Path, catalogue: Catalogue) -> list[Path]:
-    """The archives and packed files in a folder that no reader claims; none for a file."""
-    files = filter(is_archive, walk(path)) if path.is_dir() else ()
-    return [file for file in files if choose_reader(file, catalogue) is None]
+def _is_file(path: Path) -> bool:
+    try:
+        return stat.S_ISREG(path.stat().st_mode)
+    except FileNotFoundError:  # gone since the folder was listed, or a link to what is not there
+        return path.is_symlink()
+    except OSError:
+        return True
+
+
+def unopened_in(path: Path, catalogue: Catalogue) -> list[Path]:
+    """What is not looked into: archives and packed files that no reader claims, folders that cannot be opened."""
+    closed: list[Path] = []
+    files = filter(is_archive, walk(path, closed)) if path.is_dir() else ()
+    return [*(file for file in files if choose_reader(file, catalogue) is None), *closed]
 
 
 def is_archive(file: Path) -> bool:
@@ -288,12 +310,24 @@ def is_archive(file: Path) -> bool:
     return name.endswith(_ENDINGS) and not name.rpartition(".")[0].endswith(_TEXT)
 
 
-def archive_problems(archives: Sequence[Path]) -> tuple[Problem, ...]:
-    """What to say of archives; nothing where there are none."""
+def unopened_problems(paths: Sequence[Path]) -> tuple[Problem, ...]:
+    """What to say of archives and of folders that may not be opened; nothing where there are none."""
     from .volume import Problem
 
-    if not archives:
-        return ()
-    names = ", ".join(file.name for file in archives[:3]) + (", ..." if len(archives) > 3 else "")
-    what = "an archive or packed file was" if len(archives) == 1 else f"{len(archives)} archives or packed files were"
-    return (Problem("archive", f"{what} not opened ({names}); unpack those that contain scans", "warning"),)
+    archives = [path for path in paths if is_archive(path)]
+    closed = [path for path in paths if not is_archive(path)]
+    problems = []
+    if archives:
+        many = f"{len(archives)} archives or packed files were"
+        what = "an archive or packed file was" if len(archives) == 1 else many
+        text = f"{what} not opened ({_listed(archives)}); unpack those that contain scans"
+        problems.append(Problem("archive", text, "warning"))
+    if closed:
+        what = "a folder" if len(closed) == 1 else f"{len(closed)} folders"
+        text = f"{what} cannot be opened ({_listed(closed)}), so what lies there is missing; ask for the right to read"
+        problems.append(Problem("closed-folder", text, "warning"))
+    return tuple(problems)
+
+
+def _listed(paths: Sequence[Path]) -> str:
+    return ", ".join(path.name for path in paths[:3]) + (", ..." if len(paths) > 3 else "")

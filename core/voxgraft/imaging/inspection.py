@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..support.files import without_nan
 from ..support.texts import Shown, counted
-from .formats import archive_problems, archives_in
+from .formats import unopened_in, unopened_problems
 from .read import scan
 
 if TYPE_CHECKING:
@@ -57,8 +57,7 @@ def inspect_path(path: Path, catalogue: Catalogue) -> Inspection:
         DataError: It holds nothing that a reader knows.
     """
     items = scan(path, catalogue)
-    archives = archives_in(path, catalogue)
-    return Inspection(path, tuple(items), tuple(archive_problems(archives) if archives else ()))
+    return Inspection(path, tuple(items), unopened_problems(unopened_in(path, catalogue)))
 
 
 def item_document(item: Item) -> dict[str, Any]:

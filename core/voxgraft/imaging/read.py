@@ -18,14 +18,14 @@ from ..support.texts import composed
 from .formats import (
     PaletteReader,
     ReaderSpec,
-    archive_problems,
-    archives_in,
     choose_reader,
     claiming,
     is_archive,
     known_kinds,
     packed_name,
     specs,
+    unopened_in,
+    unopened_problems,
     walk,
 )
 from .volume import Array, ImageRef, Item, Problem, Volume, times
@@ -55,9 +55,8 @@ def scan(path: Path | str, catalogue: Catalogue, series: str | None = None) -> l
         items = _scan_folder(path, catalogue)
         if not items:
             text = f"{path}: no file in this folder has a format that a reader knows ({known_kinds(catalogue)})"
-            raise DataError(
-                "; ".join([text, *(problem.message for problem in archive_problems(archives_in(path, catalogue)))])
-            )
+            problems = unopened_problems(unopened_in(path, catalogue))
+            raise DataError("; ".join([text, *(problem.message for problem in problems)]))
     elif path.exists():
         _check_regular(path)
         spec = choose_reader(path, catalogue)

@@ -11,6 +11,7 @@ from pathlib import Path, PurePath
 from ..checks.problem import listed
 from ..checks.record import Look
 from ..datasets.cases import Case, Dataset
+from ..imaging.formats import unopened_problems
 from ..imaging.volume import ImageRef
 from ..support.texts import counted, stem
 
@@ -192,11 +193,13 @@ def with_unused(folder: Path, dataset: Dataset) -> Dataset:
     used = {_plain(part.path) for part in (*(one for case in dataset.cases for one in case.references), *masks)}
     kinds = {_ending(path.name) for path in used}
     others, told = Counter[str](), " ".join(dataset.notes)
-    for root, folders, files in os.walk(folder):
+    closed: list[Path] = []
+    for root, folders, files in os.walk(folder, onerror=lambda error: closed.append(Path(error.filename))):
         here = _plain(Path(root))
         folders[:] = [name for name in folders if name[0] != "." and here / name not in used]
         alike = [name for name in files if name[0] != "." and _ending(name) in kinds and name not in told]
         others[Path(root).relative_to(folder).as_posix()] += sum(here / name not in used for name in alike)
+    dataset = replace(dataset, problems=(*dataset.problems, *unopened_problems(closed)))
     left = +others
     if not left:
         return dataset

@@ -33,6 +33,9 @@ THIN = 6
 
 FOLDS = 5
 
+PROBLEMS = 3
+"""Of a data set as a whole that are told; `voxgraft check` tells all."""
+
 
 @dataclass(frozen=True, slots=True)
 class Machine:
@@ -291,11 +294,12 @@ def _table(found: Survey, folder: Path) -> str:
     images = ["image"] if len(channels) == 1 else [f"image_{name}" for name in channels]
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow(("case", "patient", *images, *(["label"] if found.labelled else [])))
+    labelled = found.labelled > 0
+    writer.writerow(("case", "patient", *images, *(["label"] if labelled else [])))
     names = {case.id: stem(Path(case.id)) for case in cases}
     often = Counter(names.values())
     for case in cases:
-        files = [*case.present, *([case.label] if found.labelled else [])]
+        files = [*case.present, *([case.label] if labelled else [])]
         paths = ("" if part is None else os.path.relpath(part.path, folder) for part in files)
         writer.writerow((names[case.id] if often[names[case.id]] == 1 else case.id, case.patient, *paths))
     return stream.getvalue()
@@ -353,4 +357,4 @@ def summary(found: Survey) -> Sequence[str]:
         lines.append(f"left out {counted(len(found.left_out), 'case')} that cannot be used, such as {case}: {why}")
     if found.sampled:
         lines.append(f"read a random sample of {found.looked} cases; `voxgraft check` reads them all")
-    return [*lines, *found.dataset.notes]
+    return [*lines, *found.dataset.notes, *(problem.message for problem in found.dataset.problems[:PROBLEMS])]

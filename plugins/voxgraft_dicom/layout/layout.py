@@ -16,8 +16,8 @@ from voxgraft.plugin import (
     ImageRef,
     Item,
     Problem,
-    archive_problems,
-    archives_in,
+    unopened_in,
+    unopened_problems,
 )
 
 from .names import Naming, count, listed, masks_in
@@ -104,7 +104,7 @@ class DicomLayout:
         assert self._readers is not None, "the engine hands the readers to a layout that reads images"
         items, notes = headers_of(self._options, self._readers)
         self._notes += notes
-        self._problems += archive_problems(archives_in(self._options.path, self._readers))
+        self._problems += unopened_problems(unopened_in(self._options.path, self._readers))
         if not items:
             raise DataError(f"{self._options.path}: holds no DICOM series")
         return items
